@@ -41,7 +41,7 @@ from waguard.supervision.actor import SessionActor
 from waguard.supervision.bus import Bus
 from waguard.supervision.fleet import Fleet
 from waguard.supervision.mailbox import Mailbox
-from waguard.supervision.surroundings import Surroundings
+from waguard.supervision.session_context import SessionContext
 from waguard.supervision.versions import Versions
 from waguard.wire.protocol import Event, InboundMessage
 
@@ -163,7 +163,7 @@ async def waguard(url: str, count: int, folder: Path) -> tuple[float, float]:
     none: Any = None
     mailbox = Mailbox(lambda: config, clock, fleet)
     documents = Documents(folder / "versions")
-    around = Surroundings(
+    ctx = SessionContext(
         config=lambda: config,
         instance="bench",
         store=store,
@@ -186,7 +186,7 @@ async def waguard(url: str, count: int, folder: Path) -> tuple[float, float]:
         workers: list[Any] = [Worker(count // SESSIONS) for _ in range(SESSIONS)]
         for number in range(SESSIONS):
             row = await store.create(f"s{number}", 1, account_id=None, priority=0)
-            sessions.append(SessionActor(row, around))
+            sessions.append(SessionActor(row, ctx))
         assert await webhooks.drain(10.0)
         began = time.perf_counter()
         for number in range(count):

@@ -20,7 +20,7 @@ import aiohttp
 from bench.rig import WAGUARD, Daemon, StandIn, cpu, in_a_folder, tree
 from bench.session import _per_send as per_send
 
-SETTLE = 3.0  # s after a pairing
+QUIET = 3.0  # s after a pairing
 WARM_UP = 2  # rounds that do not count: chats begin, numbers are asked for, code is compiled
 _SANDBOX = "sandbox: bool"  # the setting
 
@@ -78,7 +78,7 @@ async def compare(other: Path, rounds: int, count: int, folder: Path) -> None:
                 del daemon.settings["WAGUARD_BROWSER__SANDBOX"]  # it has no such setting
             await stack.enter_async_context(daemon)
             sides.append(await Side.start(daemon, phones[3 + number]))
-        await asyncio.sleep(SETTLE)
+        await asyncio.sleep(QUIET)
         for number in range(-WARM_UP, rounds):
             for side in sides if number % 2 else sides[::-1]:
                 rate, core = await side.round()

@@ -15,7 +15,7 @@ class Shelf:
     def __init__(self) -> None:
         self.taken: list[int] = []
         self.expected: list[str] = []
-        self.looked: list[str | None] = []
+        self.checked: list[str | None] = []
 
     def put(self, received: Sequence[InboxRecord], stored: Stored) -> None:
         for one in received:
@@ -38,7 +38,7 @@ class Shelf:
         self.expected.remove(session_id)
 
     def check(self, session_id: str | None = None) -> None:
-        self.looked.append(session_id)
+        self.checked.append(session_id)
 
     async def people(self, session_id: str) -> People:
         """Nobody has a LID."""

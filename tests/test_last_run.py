@@ -53,22 +53,22 @@ async def started(daemon: Daemon, *, ready: bool = True) -> Mapping[str, Any]:
 async def over(daemon: Daemon) -> list[dict[str, Any]]:
     """Incidents of the fleet, when the newest one has ended."""
 
-    async def look() -> list[dict[str, Any]] | None:
+    async def check() -> list[dict[str, Any]] | None:
         _, reported = await daemon.call("GET", "/api/incidents")
         incidents: list[dict[str, Any]] = reported["incidents"]
         return incidents if incidents and incidents[-1]["ended"] else None
 
-    found: list[dict[str, Any]] = await daemon.until(look)
+    found: list[dict[str, Any]] = await daemon.until(check)
     return found
 
 
 async def noted(daemon: Daemon) -> None:
     """Wait until its run's file says that earlier deaths are on the trail."""
 
-    async def look() -> bool:
+    async def check() -> bool:
         return bool(json.loads(run_file(daemon).read_bytes())["unreported"] == [])
 
-    await daemon.until(look, deadline=20.0)
+    await daemon.until(check, deadline=20.0)
 
 
 async def why(daemon: Daemon) -> str:
@@ -111,7 +111,7 @@ async def test_an_orderly_stop_is_no_incident(daemon: Daemon) -> None:
     assert "no incidents recorded" in await why(daemon)
 
 
-async def test_a_reboot_is_told_apart_from_a_crash(daemon: Daemon) -> None:
+async def test_a_reboot_is_distinguished_from_a_crash(daemon: Daemon) -> None:
     """As it looks afterwards: the machine has another boot id."""
     kept = await started(daemon)
     await daemon.stop(signal.SIGKILL)
@@ -172,7 +172,7 @@ async def test_a_death_is_handed_on_while_no_database_takes_it(daemon: Daemon) -
     (incident,) = await over(daemon)
     assert f"waguard (pid {first['pid']}) was killed or crashed" in incident["cause"]
     assert any(
-        f"the next one died as well: waguard (pid {second['pid']})" in done
+        f"the next daemon died as well: waguard (pid {second['pid']})" in done
         for done in incident["actions"]
     )
     await noted(daemon)

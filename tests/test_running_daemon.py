@@ -167,7 +167,7 @@ async def _fleet(daemon: Daemon) -> list[dict[str, Any]]:
     return [one for one in incidents if "was removed under waguard" in one["cause"]]
 
 
-async def test_a_runtime_folder_that_is_removed_is_made_anew(
+async def test_a_runtime_folder_that_is_removed_is_made_again(
     daemon: Daemon, manager: Manager
 ) -> None:
     await daemon.start()
@@ -190,7 +190,7 @@ async def test_a_runtime_folder_that_is_removed_is_made_anew(
     await daemon.until(over)
 
 
-async def test_a_lock_file_that_is_deleted_is_made_anew_and_excludes_all_the_time(
+async def test_a_lock_file_that_is_deleted_is_made_again_and_excludes_all_the_time(
     daemon: Daemon, manager: Manager
 ) -> None:
     await daemon.start()
@@ -305,7 +305,7 @@ async def test_signals_at_the_very_end_change_no_exit_code(daemon: Daemon) -> No
     assert daemon.process.returncode == 0, daemon.log()
 
 
-async def test_one_that_cannot_be_made_anew_is_told_of_until_it_can(daemon: Daemon) -> None:
+async def test_one_that_cannot_be_made_again_is_reported_until_it_can(daemon: Daemon) -> None:
     """As where /run is root's, and the daemon is not."""
     await daemon.start()
     assert daemon.process

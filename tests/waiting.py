@@ -8,7 +8,7 @@ from typing import Final, TypeVar
 import pytest
 
 DEADLINE: Final = 45.0  # s; for what works, on a machine that is busy with other things
-_LOOK: Final = 0.01  # s between two looks
+_POLL: Final = 0.01  # s between two looks
 
 Result = TypeVar("Result")
 
@@ -20,7 +20,7 @@ async def wait_until(
     try:
         async with asyncio.timeout(deadline):
             while not (result := condition()):
-                await asyncio.sleep(_LOOK)
+                await asyncio.sleep(_POLL)
     except TimeoutError:
         pytest.fail(f"never: {what}")
     return result
@@ -34,5 +34,5 @@ def block_until(
     while not (result := condition()):
         if time.monotonic() > end:
             pytest.fail(f"never: {what}")
-        time.sleep(_LOOK)
+        time.sleep(_POLL)
     return result

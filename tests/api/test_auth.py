@@ -61,10 +61,10 @@ BAD: list[tuple[str, dict[str, Any]]] = [
 @pytest.mark.parametrize(("name", "request_parts"), BAD, ids=[name for name, _ in BAD])
 async def test_a_bad_key_is_refused(api: Api, name: str, request_parts: dict[str, Any]) -> None:
     answer = await api.call("GET", "/api/sessions", key=None, **request_parts)
-    told = answer.json()
-    assert (answer.status, told["error"]) == (401, "Invalid API key")
-    assert told["field"] == "api_key"
-    assert told["remedy"]
+    reported = answer.json()
+    assert (answer.status, reported["error"]) == (401, "Invalid API key")
+    assert reported["field"] == "api_key"
+    assert reported["remedy"]
 
 
 PROTECTED = [

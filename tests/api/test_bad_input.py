@@ -234,13 +234,13 @@ CASES = [
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
 async def test_says_what_was_wrong_and_what_to_do(api: Api, case: Case) -> None:
     answer = await api.call(case.method, case.path, case.body, data=case.raw, headers=case.headers)
-    told = answer.json()
-    assert answer.status == case.status, told
-    assert told["error"]
-    assert case.error in told["error"]
-    assert len(told["error"]) < 300
-    assert told.get("field") == case.field
-    assert told["remedy"]
+    reported = answer.json()
+    assert answer.status == case.status, reported
+    assert reported["error"]
+    assert case.error in reported["error"]
+    assert len(reported["error"]) < 300
+    assert reported.get("field") == case.field
+    assert reported["remedy"]
     assert not api.sessions.calls
     assert (await api.call("GET", f"{ONE}/status")).status == 200  # it still serves
 
@@ -259,7 +259,7 @@ async def test_a_body_that_never_comes_whole_disturbs_nobody(api: Api) -> None:
     assert list(api.sessions.known) == [SESSION]
 
 
-async def test_one_that_sends_its_body_too_slowly_is_told(
+async def test_one_that_sends_its_body_too_slowly_is_answered(
     api: Api, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(body, "DEADLINE", 0.05)
@@ -298,7 +298,7 @@ UNKNOWN: list[tuple[str, str, Any]] = [
 
 
 @pytest.mark.parametrize(("method", "path", "body"), UNKNOWN)
-async def test_an_unknown_session_is_told_in_the_words_of_the_old_service(
+async def test_an_unknown_session_is_reported_in_the_words_of_the_old_service(
     api: Api, method: str, path: str, body: Any
 ) -> None:
     answer = await api.call(method, path, body)

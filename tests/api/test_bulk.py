@@ -26,15 +26,15 @@ def body(**changes: Any) -> dict[str, Any]:
 async def test_accepted_sent_and_counted(api: Api) -> None:
     api.configure("send", bulk_gap=0.001)
     answer = await api.call("POST", BULK, body())
-    told = answer.json()
-    assert (answer.status, told["success"], told["total"]) == (202, True, 3)
+    reported = answer.json()
+    assert (answer.status, reported["success"], reported["total"]) == (202, True, 3)
     await wait_until(lambda: len(api.sessions.sends()) == 3, "all went")
     assert {call.chat for call in api.sessions.sends()} == set(CHATS)
-    path = f"/api/messages/bulk/{told['bulk_id']}"
+    path = f"/api/messages/bulk/{reported['bulk_id']}"
     async with asyncio.timeout(DEADLINE):  # its end is kept in a while
-        while not (told := (await api.call("GET", path)).json())["done"]:
+        while not (reported := (await api.call("GET", path)).json())["done"]:
             pass
-    assert (told["total"], told["counts"]["sent"]) == (3, 3)
+    assert (reported["total"], reported["counts"]["sent"]) == (3, 3)
 
 
 async def test_each_may_have_a_text_of_its_own(api: Api) -> None:
@@ -63,16 +63,16 @@ async def test_groups_without_their_server(api: Api) -> None:
 
 async def test_nobody_gets_the_same_twice(api: Api) -> None:
     recipients = [*NUMBERS, CHATS[0], {"recipient_phone": CHATS[1], "message": "other"}]
-    told = (await api.call("POST", BULK, body(recipients=recipients))).json()
-    assert (told["total"], told["duplicates"]) == (4, 1)
+    reported = (await api.call("POST", BULK, body(recipients=recipients))).json()
+    assert (reported["total"], reported["duplicates"]) == (4, 1)
 
 
 async def test_cancel(api: Api) -> None:
     bulk_id = (await api.call("POST", BULK, body())).json()["bulk_id"]
     await wait_until(api.sessions.sends, "the first went")
     answer = await api.call("POST", f"/api/messages/bulk/{bulk_id}/cancel")
-    told = answer.json()
-    assert (answer.status, told["counts"]["cancelled"], told["total"]) == (200, 2, 3)
+    reported = answer.json()
+    assert (answer.status, reported["counts"]["cancelled"], reported["total"]) == (200, 2, 3)
     listed = await api.call("GET", f"/api/messages?bulk_id={bulk_id}&state=cancelled")
     assert len(listed.json()["messages"]) == 2
 
@@ -102,21 +102,21 @@ async def test_who_cannot_be_sent_to_is_named_and_nobody_is_sent_anything(
     api: Api, changes: dict[str, Any], field: str, error: str
 ) -> None:
     answer = await api.call("POST", BULK, body(**changes))
-    told = answer.json()
-    assert (answer.status, told["field"]) == (400, field)
-    assert error in told["error"]
-    assert told["remedy"]
+    reported = answer.json()
+    assert (answer.status, reported["field"]) == (400, field)
+    assert error in reported["error"]
+    assert reported["remedy"]
     assert await api.database.outbox.listing() == []
 
 
 async def test_all_that_are_wrong_are_named(api: Api) -> None:
     recipients = [NUMBERS[0], "Bob", NUMBERS[1], "Eve"]
-    told = (await api.call("POST", BULK, body(recipients=recipients))).json()
-    assert [(one["index"], one["field"]) for one in told["recipients"]] == [
+    reported = (await api.call("POST", BULK, body(recipients=recipients))).json()
+    assert [(one["index"], one["field"]) for one in reported["recipients"]] == [
         (1, "recipients[1]"),
         (3, "recipients[3]"),
     ]
-    assert "Eve" in told["recipients"][1]["error"]
+    assert "Eve" in reported["recipients"][1]["error"]
 
 
 async def test_the_id_in_a_listing_is_checked(api: Api) -> None:

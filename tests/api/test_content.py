@@ -94,20 +94,23 @@ async def test_says_what_was_wrong_and_what_to_do(
     api: Api, path: str, changes: dict[str, Any], field: str, error: str
 ) -> None:
     answer = await api.call("POST", path, body(**changes))
-    told = answer.json()
-    assert (answer.status, told["field"]) == (400, field)
-    assert error in told["error"]
-    assert told["remedy"]
+    reported = answer.json()
+    assert (answer.status, reported["field"]) == (400, field)
+    assert error in reported["error"]
+    assert reported["remedy"]
     assert not api.sessions.calls
 
 
 async def test_a_refusal_names_the_field_that_is_to_blame(api: Api) -> None:
     api.sessions.outcomes.append(RefusedError("+62811 is not on WhatsApp", field="recipient_phone"))
     answer = await api.call("POST", TEXT, body())
-    told = answer.json()
-    assert (answer.status, told["outcome"]) == (422, "refused")
-    assert (told["field"], told["error"]) == ("recipient_phone", "+62811 is not on WhatsApp")
-    assert told["remedy"]
+    reported = answer.json()
+    assert (answer.status, reported["outcome"]) == (422, "refused")
+    assert (reported["field"], reported["error"]) == (
+        "recipient_phone",
+        "+62811 is not on WhatsApp",
+    )
+    assert reported["remedy"]
 
 
 # ---- files by address ----
@@ -164,20 +167,20 @@ async def test_a_file_is_fetched_and_what_its_server_says_counts_last(
 
 async def test_a_file_that_is_not_there_is_422(api: Api, files: str) -> None:
     answer = await api.call("POST", MEDIA, by_address(f"{files}/none?signature=secret"))
-    told = answer.json()
-    assert (answer.status, told["field"]) == (422, "media_url")
-    assert f"{files}/none" in told["error"]
-    assert "secret" not in str(told)
-    assert told["remedy"]
+    reported = answer.json()
+    assert (answer.status, reported["field"]) == (422, "media_url")
+    assert f"{files}/none" in reported["error"]
+    assert "secret" not in str(reported)
+    assert reported["remedy"]
     assert not api.sessions.calls
 
 
 async def test_an_address_that_may_not_be_called_is_400(api: Api, files: str) -> None:
     api.configure("send", allow_private=False)
     answer = await api.call("POST", MEDIA, by_address(f"{files}/p/a%20picture.png"))
-    told = answer.json()
-    assert (answer.status, told["field"]) == (400, "media_url")
-    assert "send.allow_private" in told["remedy"]
+    reported = answer.json()
+    assert (answer.status, reported["field"]) == (400, "media_url")
+    assert "send.allow_private" in reported["remedy"]
     assert not api.sessions.calls
 
 

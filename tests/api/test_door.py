@@ -324,7 +324,7 @@ class Full:
         self._real.close()
 
 
-async def test_where_no_file_is_left_it_is_told_once(
+async def test_where_no_file_is_left_it_is_reported_once(
     lines: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(door, "PAUSE", 0.001)
@@ -408,6 +408,6 @@ async def test_more_idle_connections_than_files(most: str) -> None:
         for one in idle:
             one.writer.close()
     finally:
-        _, told = await process.communicate()
-    assert b"Traceback" not in told
-    assert told.count(b"\n") <= 2
+        _, reported = await process.communicate()
+    assert b"Traceback" not in reported
+    assert reported.count(b"\n") <= 2

@@ -76,7 +76,7 @@ async def test_a_change_that_fails_after_its_answer_is_logged(
     assert str(error) in line
 
 
-async def test_a_database_that_never_answers_is_told_by_detailed_health(
+async def test_a_database_that_never_answers_is_reported_by_detailed_health(
     api: Api, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async def never() -> None:

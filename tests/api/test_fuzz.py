@@ -225,9 +225,9 @@ async def fuzz(api: Api, logged: list[str], count: int, *, keyed: float) -> Coun
 
         async def work() -> None:
             for one in batch:  # noqa: B023 - it is over before the next batch
-                told = await status(api, one)
-                assert told < 500, (told, one.raw[:2_000])
-                seen[told] += 1
+                reported = await status(api, one)
+                assert reported < 500, (reported, one.raw[:2_000])
+                seen[reported] += 1
 
         await asyncio.gather(*(work() for _ in range(AT_ONCE)))
         assert (await api.call("GET", "/health", key=None)).status == 200, first

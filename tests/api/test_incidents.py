@@ -8,7 +8,7 @@ from waguard.core.incidents import fleet_condition
 from waguard.ports.store import AuditEntry
 
 
-async def test_those_of_all_sessions_are_told_in_sentences(api: Api) -> None:
+async def test_those_of_all_sessions_are_reported_in_sentences(api: Api) -> None:
     for at, kind, session in (
         (1.0, "network_down", None),
         (2.0, "parked", SESSION),
@@ -25,7 +25,9 @@ async def test_those_of_all_sessions_are_told_in_sentences(api: Api) -> None:
     assert incident["sentences"][-1].endswith("after 2.5 s.")
 
 
-async def test_without_the_database_conditions_are_told_and_incidents_are_unknown(api: Api) -> None:
+async def test_without_the_database_conditions_are_reported_and_incidents_are_unknown(
+    api: Api,
+) -> None:
     assert (await api.call("GET", "/api/incidents", key=None)).status == 401
     down = fleet_condition("database_down", "it is away", since=1.0)
     api.sessions.status = replace(HEALTHY, conditions=(down,))

@@ -47,7 +47,7 @@ async def test_no_new_work_is_begun(
     assert (await api.call("GET", f"/api/sessions/{SESSION}/status")).status == 200
 
 
-async def test_the_outcome_of_what_was_begun_is_still_told(api: Api) -> None:
+async def test_the_outcome_of_what_was_begun_is_still_reported(api: Api) -> None:
     """The application repeats what it got no reply to; "no room" would be a lie then."""
     api.sessions.free.clear()
     first = asyncio.create_task(api.call("POST", SEND, BODY))
@@ -174,8 +174,10 @@ async def half_sent(api: Api, *, count: int, head: str, body: bytes) -> AsyncIte
             address = api.base.removeprefix("http://").split(":")
             reader, writer = await asyncio.open_connection(*address)
             open_ones.callback(writer.close)
-            told = f"POST {MEDIA} HTTP/1.1\r\nHost: localhost\r\n{head}Expect: 100-continue\r\n\r\n"
-            writer.write(told.encode() + body)
+            reported = (
+                f"POST {MEDIA} HTTP/1.1\r\nHost: localhost\r\n{head}Expect: 100-continue\r\n\r\n"
+            )
+            writer.write(reported.encode() + body)
             async with asyncio.timeout(DEADLINE):
                 assert b" 100 " in await reader.readuntil(b"\r\n\r\n")
         yield

@@ -77,14 +77,14 @@ async def test_a_group_without_its_server_gets_files_too(api: Api) -> None:
 async def test_refused_is_422_and_final(api: Api) -> None:
     api.sessions.outcomes.append(RefusedError("not on WhatsApp"))
     answer = await api.call("POST", SEND, BODY)
-    told = answer.json()
+    reported = answer.json()
     assert answer.status == 422
-    assert (told["success"], told["outcome"], told["error"]) == (
+    assert (reported["success"], reported["outcome"], reported["error"]) == (
         False,
         "refused",
         "not on WhatsApp",
     )
-    assert told["remedy"]
+    assert reported["remedy"]
 
 
 @pytest.mark.parametrize("error", [UncertainError("no answer"), RuntimeError("a bug"), OSError()])
@@ -93,10 +93,10 @@ async def test_uncertain_is_202_so_that_it_is_not_sent_again(
 ) -> None:
     api.sessions.outcomes.append(error)
     answer = await api.call("POST", SEND, BODY)
-    told = answer.json()
+    reported = answer.json()
     assert answer.status == 202
-    assert (told["success"], told["outcome"]) == (False, "uncertain")
-    assert told["message_id"] == api.sessions.sends()[0].message_id
+    assert (reported["success"], reported["outcome"]) == (False, "uncertain")
+    assert reported["message_id"] == api.sessions.sends()[0].message_id
     assert (await api.call("POST", SEND, BODY)).status == 200  # told: an equal one is new
 
 

@@ -77,9 +77,9 @@ async def test_a_broken_packed_body_is_refused_whole(
     """Half of one would be an empty body: the metadata would be gone."""
     await api.call("PUT", METADATA, {"metadata": {"kept": 1}})
     answer = await put(api, encoding, raw, chunk=chunk)
-    told = answer.json()
-    assert (answer.status, told["field"]) == (400, "body")
-    assert told["remedy"]
+    reported = answer.json()
+    assert (answer.status, reported["field"]) == (400, "body")
+    assert reported["remedy"]
     assert await api.store.metadata(SESSION) == {"kept": 1}
     assert_quiet(logged)
 
@@ -88,13 +88,13 @@ async def test_a_broken_packed_body_is_refused_whole(
     "encoding", ["br", "zstd", "compress", "x", "gzip, gzip", "\xff", "é" * 50]
 )
 @pytest.mark.parametrize("raw", [GZIP, b"{}", b"\xff"])
-async def test_another_packing_is_told(
+async def test_another_packing_is_reported(
     api: Api, logged: list[str], encoding: str, raw: bytes
 ) -> None:
     answer = await put(api, encoding, raw)
-    told = answer.json()
-    assert (answer.status, told["field"]) == (415, "Content-Encoding")
-    assert "gzip" in told["remedy"]
+    reported = answer.json()
+    assert (answer.status, reported["field"]) == (415, "Content-Encoding")
+    assert "gzip" in reported["remedy"]
     assert_quiet(logged)
 
 
@@ -144,8 +144,8 @@ async def test_half_a_character_in_the_address(
 ) -> None:
     address = path.replace("{}", SESSION).encode().replace(b"%s", half)
     head = b"GET " + address + b" HTTP/1.1\r\nHost: localhost\r\nX-Api-Key: " + key.encode()
-    told = await sent(api, head + b"\r\n\r\n")
-    assert told.split()[1] in {b"200", b"400", b"401", b"404"}
+    reported = await sent(api, head + b"\r\n\r\n")
+    assert reported.split()[1] in {b"200", b"400", b"401", b"404"}
     assert_quiet(logged)
 
 
@@ -190,9 +190,9 @@ async def test_half_a_character_in_the_body(
 @pytest.mark.parametrize("path", [b"/health", b"/nowhere"])
 async def test_what_is_expected(api: Api, logged: list[str], expected: bytes, path: bytes) -> None:
     head = b"GET " + path + b" HTTP/1.1\r\nHost: localhost\r\nExpect: " + expected + b"\r\n\r\n"
-    told = await sent(api, head)
-    assert b" 417 " in told
-    assert b"application/json" in told
+    reported = await sent(api, head)
+    assert b" 417 " in reported
+    assert b"application/json" in reported
     assert_quiet(logged)
 
 

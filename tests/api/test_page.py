@@ -37,7 +37,7 @@ CONDITIONS = (
         type="webhooks_down",
         blame=Blame.OPERATOR,
         reason="webhooks_down",
-        message="the receiver takes no webhooks",
+        message="the receiver accepts no webhooks",
         since=0.0,
         remedy="Repair it.",
     ),
@@ -111,15 +111,15 @@ class TestInBrowser:
             ),
         }
         api.sessions.status = replace(HEALTHY, total=3, disconnected=2, conditions=CONDITIONS)
-        told: list[dict[str, Any]] = []
-        page.on("Runtime.exceptionThrown", told.append)
-        page.on("Log.entryAdded", told.append)
+        reported: list[dict[str, Any]] = []
+        page.on("Runtime.exceptionThrown", reported.append)
+        page.on("Log.entryAdded", reported.append)
         await page.send("Log.enable", timeout=LONG)
         await page.navigate(api.base + "/", timeout=LONG)
         yield Page(page)
         # a refused key is meant to be refused, and advice is no error
         expected = ("status of 401", '"source": "recommendation"')
-        lines = [json.dumps(entry) for entry in told]
+        lines = [json.dumps(entry) for entry in reported]
         assert not [line for line in lines if not any(part in line for part in expected)]
 
     async def test_asks_for_the_key_and_then_shows_everything_live(
@@ -139,7 +139,7 @@ class TestInBrowser:
             "[...$('problems').children].map((it) => [it.dataset.type, it.dataset.session ?? null])"
         )
         assert shown_conditions == [[it.type, it.session] for it in CONDITIONS]
-        assert "the receiver takes no webhooks. Repair it." in text
+        assert "the receiver accepts no webhooks. Repair it." in text
         assert "error: WhatsApp blocked the number <b>for 24 h</b>" in text  # as text
         assert "172" in text, "what a session takes"
         assert "1042999 (store)" in text, "what its page is"

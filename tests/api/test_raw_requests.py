@@ -38,10 +38,10 @@ async def sent(api: Api, data: bytes) -> bytes:
     writer.write(data)
     await writer.drain()
     async with asyncio.timeout(20):
-        told = await reader.readuntil(b"\r\n\r\n")
+        reported = await reader.readuntil(b"\r\n\r\n")
     writer.close()
     await writer.wait_closed()
-    return told
+    return reported
 
 
 NO_HTTP: list[tuple[str, bytes]] = [
@@ -100,7 +100,7 @@ async def test_what_unpacks_to_too_much_is_cut_off(api: Api) -> None:
     assert b" 413 " in await sent(api, head.encode() + packed)
 
 
-async def test_a_client_that_asks_before_it_sends_is_told_to_go_on(api: Api) -> None:
+async def test_a_client_that_asks_before_it_sends_may_go_on(api: Api) -> None:
     head = f"POST /api/sessions HTTP/1.1\r\n{HEAD}Expect: 100-continue\r\nContent-Length: 2\r\n\r\n"
     assert b" 100 Continue" in await sent(api, head.encode())
 
@@ -153,7 +153,7 @@ async def test_of_a_key_that_comes_twice_the_last_counts(api: Api) -> None:
         ("HEAD", "/api/events", 405),
     ],
 )
-async def test_a_route_that_is_not_there_needs_no_key_to_be_told(
+async def test_a_route_that_is_not_there_needs_no_key_to_be_reported(
     api: Api, method: str, path: str, status: int
 ) -> None:
     answer = await api.call(method, path, key=None)

@@ -197,10 +197,10 @@ async def test_a_body_that_comes_too_slowly(api: Api, monkeypatch: pytest.Monkey
     head = f"POST /api/messages/send HTTP/1.1\r\nHost: localhost\r\nX-Api-Key: {KEY}\r\n"
     writer.write(f"{head}Content-Length: 100\r\n\r\n{{".encode())
     async with asyncio.timeout(20):
-        told = await reader.readuntil(b"\r\n\r\n")
+        reported = await reader.readuntil(b"\r\n\r\n")
     writer.close()
-    assert b" 503 " in told
-    assert b"Retry-After: " in told
+    assert b" 503 " in reported
+    assert b"Retry-After: " in reported
 
 
 STATUSES: dict[type[WaguardError], int] = {

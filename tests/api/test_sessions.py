@@ -92,11 +92,11 @@ async def test_conditions_say_what_a_person_can_do(api: Api) -> None:
 
 async def test_create_is_201_then_200_then_409_for_another_workspace(api: Api) -> None:
     body = {"session_id": "new-1", "workspace_id": "12", "account_id": 5, "priority": 3}
-    told = {"success": True, "session_id": "new-1", "status": "qr_scanning"}
+    reported = {"success": True, "session_id": "new-1", "status": "qr_scanning"}
     first = await api.call("POST", "/api/sessions", body)
-    assert (first.status, first.json()) == (201, told)
+    assert (first.status, first.json()) == (201, reported)
     again = await api.call("POST", "/api/sessions", body)
-    assert (again.status, again.json()) == (200, told)
+    assert (again.status, again.json()) == (200, reported)
     view = api.sessions.known["new-1"]
     assert (view.workspace_id, view.account_id, view.priority) == (12, 5, 3)
     assert (await api.call("POST", "/api/sessions", body | {"workspace_id": 13})).status == 409
@@ -114,9 +114,9 @@ async def test_priority_is_a_number_or_a_word_of_the_old_service(
 
 
 async def test_list_and_status(api: Api) -> None:
-    told = (await api.call("GET", "/api/sessions")).json()
+    reported = (await api.call("GET", "/api/sessions")).json()
     listed = ["session_id", "workspace_id", "status", "phone_number", "connected_at"]
-    assert told == {
+    assert reported == {
         "success": True,
         "sessions": [{name: STATUS[name] for name in listed}],
         "total": 1,
@@ -150,12 +150,12 @@ async def test_changes(api: Api, method: str, path: str, done: str) -> None:
 
 async def test_a_deleted_session_is_hidden_but_still_there(api: Api) -> None:
     assert (await api.call("DELETE", ONE)).status == 200
-    told = (await api.call("GET", "/api/sessions")).json()
-    assert (told["sessions"], told["total"]) == ([], 0)
-    assert (await api.call("GET", "/api/sessions?removed=0")).json() == told
-    told = (await api.call("GET", "/api/sessions?removed=1")).json()
-    assert [row["removed_at"] for row in told["sessions"]] == ["2026-11-25T01:02:03Z"]
-    assert told["total"] == 1
+    reported = (await api.call("GET", "/api/sessions")).json()
+    assert (reported["sessions"], reported["total"]) == ([], 0)
+    assert (await api.call("GET", "/api/sessions?removed=0")).json() == reported
+    reported = (await api.call("GET", "/api/sessions?removed=1")).json()
+    assert [row["removed_at"] for row in reported["sessions"]] == ["2026-11-25T01:02:03Z"]
+    assert reported["total"] == 1
     answer = await api.call("GET", f"{ONE}/status")
     assert (answer.status, answer.json()["status"]) == (200, "disconnected")
     assert answer.json()["removed_at"] == "2026-11-25T01:02:03Z"
@@ -176,8 +176,8 @@ async def test_a_question_that_is_neither_yes_nor_no(
     api: Api, method: str, path: str, field: str
 ) -> None:
     answer = await api.call(method, path)
-    told = answer.json()
-    assert (answer.status, told["field"], told["remedy"]) == (400, field, "1 or 0")
+    reported = answer.json()
+    assert (answer.status, reported["field"], reported["remedy"]) == (400, field, "1 or 0")
     assert api.sessions.done == []
 
 
@@ -214,8 +214,8 @@ async def test_metadata_of_a_row_that_has_just_gone(api: Api) -> None:
 async def test_the_details_have_deleted_sessions_where_asked_for(api: Api) -> None:
     assert (await api.call("DELETE", ONE)).status == 200
     for path, names in (("", []), ("?removed=0", []), ("?removed=1", [SESSION])):
-        told = (await api.call("GET", f"/health/detailed{path}")).json()
-        assert [it["session_id"] for it in told["details"]] == names
+        reported = (await api.call("GET", f"/health/detailed{path}")).json()
+        assert [it["session_id"] for it in reported["details"]] == names
     assert (await api.call("GET", "/health/detailed?removed=x")).status == 400
 
 
@@ -227,13 +227,13 @@ async def test_while_the_database_is_down_unknown_is_not_empty(api: Api) -> None
         assert (answer.status, answer.headers["Retry-After"]) == (503, "5")
         assert answer.json() == {"error": "the database does not answer"}
     api.store.down = True
-    told = (await api.call("GET", "/health/detailed")).json()
-    assert told["details"] is None
-    assert "answers" not in told["database"]
+    reported = (await api.call("GET", "/health/detailed")).json()
+    assert reported["details"] is None
+    assert "answers" not in reported["database"]
     assert (await api.call("GET", "/health", key=None)).status == 200
 
 
-async def test_a_bug_is_logged_once_and_tells_nothing(api: Api) -> None:
+async def test_a_bug_is_logged_once_and_says_nothing(api: Api) -> None:
     lines: list[str] = []
     sink = logger.add(lines.append, level="ERROR", format="{extra[request]} {message}\n{exception}")
     try:
@@ -241,13 +241,13 @@ async def test_a_bug_is_logged_once_and_tells_nothing(api: Api) -> None:
         answer = await api.call("GET", f"{ONE}/status")
     finally:
         logger.remove(sink)
-    told = answer.json()
+    reported = answer.json()
     assert answer.status == 500
-    assert told["error"] == "unexpected error"
+    assert reported["error"] == "unexpected error"
     assert b"secret" not in answer.content
     assert b"Traceback" not in answer.content
     assert len(lines) == 1
-    assert told["request_id"] in lines[0]
+    assert reported["request_id"] in lines[0]
     assert "secret detail" in lines[0]
     api.sessions.fail = None
     assert (await api.call("GET", f"{ONE}/status")).status == 200
@@ -288,10 +288,10 @@ class TestCodes:
     @pytest.mark.parametrize("method", ["GET", "POST"])
     async def test_json(self, api: Api, method: str) -> None:
         api.sessions.code = QrCode(raw=RAW, count=1, expires_at=time.time() + 17)
-        told = (await api.call(method, f"{ONE}/qr")).json()
-        assert told["raw"] == RAW
-        assert 15 <= told["expires_in"] <= 17
-        head, _, content = told["qr_code"].partition(",")
+        reported = (await api.call(method, f"{ONE}/qr")).json()
+        assert reported["raw"] == RAW
+        assert 15 <= reported["expires_in"] <= 17
+        head, _, content = reported["qr_code"].partition(",")
         assert head == "data:image/png;base64"
         assert content
 
@@ -321,10 +321,10 @@ class TestCodes:
 
     async def test_wait_and_refresh_reach_supervision(self, api: Api) -> None:
         await api.call("GET", f"{ONE}/qr?wait=12.5")
-        told = (await api.call("POST", f"{ONE}/regenerate-qr")).json()
+        reported = (await api.call("POST", f"{ONE}/regenerate-qr")).json()
         assert api.sessions.done == ["qr wait=12.5 refresh=False", "qr wait=20 refresh=True"]
-        assert told["success"] is True
-        assert told["raw"] == RAW
+        assert reported["success"] is True
+        assert reported["raw"] == RAW
 
     @pytest.mark.parametrize(
         ("error", "status", "retry_after"),
@@ -365,14 +365,14 @@ class TestCodes:
 class TestHealth:
     async def test_is_200_while_it_supervises(self, api: Api) -> None:
         answer = await api.call("GET", "/health", key=None)
-        told = answer.json()
+        reported = answer.json()
         assert answer.status == 200
-        assert told["status"] == "healthy"
-        assert told["sessions"] == {"total": 1, "connected": 1, "disconnected": 0}
-        assert told["memory"]["unit"] == "MB"
-        assert 10 < told["memory"]["used"] < told["memory"]["total"]
-        assert told["uptime"] >= 0
-        assert told["timestamp"].endswith("Z")
+        assert reported["status"] == "healthy"
+        assert reported["sessions"] == {"total": 1, "connected": 1, "disconnected": 0}
+        assert reported["memory"]["unit"] == "MB"
+        assert 10 < reported["memory"]["used"] < reported["memory"]["total"]
+        assert reported["uptime"] >= 0
+        assert reported["timestamp"].endswith("Z")
 
     async def test_degraded_is_still_200(self, api: Api) -> None:
         api.sessions.status = replace(HEALTHY, database=False, conditions=(BLOCKED, BLOCKED))
@@ -407,12 +407,14 @@ class TestHealth:
 
     async def test_detailed(self, api: Api) -> None:
         api.sessions.status = replace(HEALTHY, conditions=(BLOCKED,))
-        told = (await api.call("GET", "/health/detailed")).json()
-        assert told["problems"] == ["a: WhatsApp blocks it"]
-        assert [(it["session_id"], it["type"]) for it in told["conditions"]] == [("a", "parked")]
-        assert told["database"] == "answers"
-        assert told["restored"] is True
-        assert told["details"] == [STATUS]
+        reported = (await api.call("GET", "/health/detailed")).json()
+        assert reported["problems"] == ["a: WhatsApp blocks it"]
+        assert [(it["session_id"], it["type"]) for it in reported["conditions"]] == [
+            ("a", "parked")
+        ]
+        assert reported["database"] == "answers"
+        assert reported["restored"] is True
+        assert reported["details"] == [STATUS]
 
 
 @pytest.mark.parametrize(
@@ -429,9 +431,13 @@ async def test_validate(
     api: Api, changes: dict[str, Any], *, can_send: bool, advice: str | None
 ) -> None:
     api.sessions.known[SESSION] = a_view(**changes)
-    told = (await api.call("GET", f"/api/messages/{SESSION}/validate")).json()
-    assert (told["can_send"], told["is_healthy"]) == (can_send, can_send)
-    assert told["recommendations"] == [] if advice is None else advice in told["recommendations"][0]
+    reported = (await api.call("GET", f"/api/messages/{SESSION}/validate")).json()
+    assert (reported["can_send"], reported["is_healthy"]) == (can_send, can_send)
+    assert (
+        reported["recommendations"] == []
+        if advice is None
+        else advice in reported["recommendations"][0]
+    )
 
 
 async def test_not_ready_carries_its_retry_after(api: Api) -> None:

@@ -27,17 +27,17 @@ async def letters(api: Api, count: int, why: str = "the receiver answered 404") 
     api.configure("webhook", url="http://127.0.0.1:9/hook")
     entries = []
     for number in range(count):
-        told = EventPayload("message_received", {})
+        reported = EventPayload("message_received", {})
         received = InboxRecord(
             session_id=SESSION,
             workspace_id=WORKSPACE,
             key=f"k{number}",
             kind=Kind.MESSAGE,
             at=1.0,
-            events=(told,),
+            events=(reported,),
         )
         body = b'{"event": "message_received", "data": {"n": %d}}' % number
-        notice = Notice(event=told.event, event_id=f"id{number}", partition="c", body=body)
+        notice = Notice(event=reported.event, event_id=f"id{number}", partition="c", body=body)
         entries.append(Entry(received=received, notices=(notice,)))
     await api.database.messages.write(entries)
     await api.database.messages.dead_letter_pending(
@@ -131,9 +131,9 @@ async def test_a_key_is_needed(api: Api, method: str, path: str) -> None:
 
 async def test_dead_letters_are_listed_without_their_bodies(api: Api) -> None:
     numbers = await letters(api, 120)
-    told = (await api.call("GET", DEAD)).json()
-    assert [one["id"] for one in told["dead"]] == numbers[:19:-1]
-    first = told["dead"][0]
+    reported = (await api.call("GET", DEAD)).json()
+    assert [one["id"] for one in reported["dead"]] == numbers[:19:-1]
+    first = reported["dead"][0]
     assert (first["event"], first["endpoint"], first["session_id"]) == (
         "message_received",
         "global",
@@ -142,17 +142,17 @@ async def test_dead_letters_are_listed_without_their_bodies(api: Api) -> None:
     assert first["error"] == "the receiver answered 404"
     assert first["died_at"].endswith("Z")
     assert "body" not in first
-    told = (await api.call("GET", f"{DEAD}?before={told['before']}")).json()
-    assert [one["id"] for one in told["dead"]] == numbers[19::-1]
-    assert told["before"] is None
+    reported = (await api.call("GET", f"{DEAD}?before={reported['before']}")).json()
+    assert [one["id"] for one in reported["dead"]] == numbers[19::-1]
+    assert reported["before"] is None
     assert (await api.call("GET", f"{DEAD}?session_id=other")).json()["dead"] == []
     assert len((await api.call("GET", f"{DEAD}?session_id={SESSION}")).json()["dead"]) == 100
 
 
 async def test_one_is_shown_replayed_and_discarded(api: Api) -> None:
     first, second, third = await letters(api, 3)
-    told = (await api.call("GET", f"{DEAD}/{second}")).json()
-    assert told["body"] == {"event": "message_received", "data": {"n": 1}}
+    reported = (await api.call("GET", f"{DEAD}/{second}")).json()
+    assert reported["body"] == {"event": "message_received", "data": {"n": 1}}
     assert (await api.call("DELETE", f"{DEAD}/{first}")).status == 200
     assert (await api.call("POST", f"{DEAD}/{second}/replay")).json()["replayed"] == 1
     [waiting] = await api.database.messages.pending(GLOBAL, after=0, limit=10)
@@ -208,12 +208,12 @@ async def test_dead_letters_can_be_asked_for_by_state(api: Api) -> None:
     [item] = await api.database.messages.pending(GLOBAL, after=0, limit=9)
     unsure = DeliveryResult(id=item.id, attempts=1, error="unsure", cause=Cause.UNCERTAIN)
     await api.database.messages.write([], [unsure])
-    told = (await api.call("GET", f"{DEAD}?state=uncertain")).json()["dead"]
-    assert [(one["id"], one["state"], one["cause"]) for one in told] == [
+    reported = (await api.call("GET", f"{DEAD}?state=uncertain")).json()["dead"]
+    assert [(one["id"], one["state"], one["cause"]) for one in reported] == [
         (item.id, "uncertain", "uncertain")
     ]
-    told = (await api.call("GET", f"{DEAD}?state=dead")).json()["dead"]
-    assert [one["id"] for one in told] == [second]
+    reported = (await api.call("GET", f"{DEAD}?state=dead")).json()["dead"]
+    assert [one["id"] for one in reported] == [second]
     answer = await api.call("GET", f"{DEAD}?state=lost")
     assert (answer.status, answer.json()["field"]) == (400, "state")
 
@@ -242,7 +242,7 @@ async def of_nobody(api: Api, chat: str, stem: str) -> None:
         desired_up=True,
         generation=1,
     )
-    told = InboundMessage(
+    reported = InboundMessage(
         id=f"false_{chat}_{stem}",
         chat=chat,
         sender=chat,
@@ -252,7 +252,7 @@ async def of_nobody(api: Api, chat: str, stem: str) -> None:
         from_me=False,
         kind="chat",
     )
-    [received] = translate.received(row, told, 1.0)
+    [received] = translate.received(row, reported, 1.0)
     entry = Entry(received=received, notices=news.notices(received))
     await api.database.messages.write([entry])
 
@@ -267,12 +267,12 @@ async def test_chats_of_nobody_are_listed_replayed_and_discarded(
     assert (await api.call("GET", UNIDENTIFIED)).json() == {"success": True, "unidentified": []}
     wall = api.database.messages._wall
     monkeypatch.setattr(api.database.messages, "_wall", lambda: wall() + 901.0)
-    told = (await api.call("GET", UNIDENTIFIED)).json()["unidentified"]
-    assert [(one["session_id"], one["chat_id"], one["count"]) for one in told] == [
+    reported = (await api.call("GET", UNIDENTIFIED)).json()["unidentified"]
+    assert [(one["session_id"], one["chat_id"], one["count"]) for one in reported] == [
         (SESSION, LID, 2),
         (SESSION, OTHER, 1),
     ]
-    assert told[0]["since"].endswith("Z")
+    assert reported[0]["since"].endswith("Z")
     letters = (await api.call("GET", f"{DEAD}?state=unidentified")).json()["dead"]
     assert [one["chat_id"] for one in letters] == [OTHER, LID, LID]
     chat = {"session_id": SESSION, "chat_id": LID}

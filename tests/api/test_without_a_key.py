@@ -95,8 +95,8 @@ async def test_the_application_may_send_it_last_behind_nearly_a_megabyte(api: Ap
 
 
 def picture(size: int) -> bytes:
-    told = {"session_id": SESSION, "recipient_phone": "6281234567890"}
-    return json.dumps(told | {"media": "a" * size}).encode()
+    reported = {"session_id": SESSION, "recipient_phone": "6281234567890"}
+    return json.dumps(reported | {"media": "a" * size}).encode()
 
 
 @pytest.mark.parametrize("size", [64 << 10, 2 * MB])
@@ -106,9 +106,7 @@ async def test_with_the_key_at_its_beginning_a_file_goes(api: Api, size: int) ->
     assert answer.status == 200, answer.content
 
 
-async def test_behind_more_than_a_megabyte_it_is_not_looked_for(
-    api: Api, decoded: list[int]
-) -> None:
+async def test_behind_more_than_a_megabyte_it_is_not_searched(api: Api, decoded: list[int]) -> None:
     raw = picture(2 * MB).removesuffix(b"}") + f', "api_key": "{KEY}"}}'.encode()
     for data in (raw, pieces(raw)):
         answer = await api.call("POST", MEDIA, data=data, key=None, headers=JSON)
@@ -229,9 +227,9 @@ async def test_where_there_is_no_room_the_oldest_makes_it(
     monkeypatch.setattr(limits, "SEARCHED_BYTES", 100_000)
     async with half_sent(api, b"x" * 30_000, b"y" * 30_000) as (first, second):
         assert (await api.call("POST", SEND, BODY | {"note": "x" * 60_000}, key=None)).status == 200
-        told = await first.answer()
-        assert b" 503 " in told
-        assert b"Retry-After" in told
+        reported = await first.answer()
+        assert b" 503 " in reported
+        assert b"Retry-After" in reported
         assert held(api) == 30_000  # the second one is still there
         second.writer.write(b"y" * 10)
         await wait_until(lambda: held(api) == 30_010, "it is read on")
@@ -273,7 +271,9 @@ async def test_one_whose_time_is_over_already_makes_room_all_the_same(
     assert search.held == 0
 
 
-async def test_it_is_told_when_it_does_not_come(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_it_is_reported_when_it_does_not_come(
+    api: Api, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(app, "DEADLINE", 0.05)
     async with half_sent(api, b"x") as (one,):
         assert b" 503 " in await one.answer()

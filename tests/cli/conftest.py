@@ -21,6 +21,6 @@ def _unconfigured(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 def api(short_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Api]:
     """A daemon that the commands of this process find."""
-    with served(short_path) as told:
+    with served(short_path) as reported:
         monkeypatch.chdir(short_path)
-        yield told
+        yield reported

@@ -58,15 +58,15 @@ class _Server(socketserver.ThreadingUnixStreamServer):
 @contextlib.contextmanager
 def served(folder: Path) -> Iterator[Api]:
     """The daemon of this folder, which is this process."""
-    told = Api()
+    reported = Api()
 
     class Handler(http.server.BaseHTTPRequestHandler):
         def respond(self) -> None:
             size = int(self.headers.get("Content-Length") or 0)
             body = json.loads(self.rfile.read(size)) if size else None
-            told.keys.add(self.headers.get("X-Api-Key"))
-            told.headers = dict(self.headers)
-            answer = told.answer(f"{self.command} {self.path}", body)
+            reported.keys.add(self.headers.get("X-Api-Key"))
+            reported.headers = dict(self.headers)
+            answer = reported.answer(f"{self.command} {self.path}", body)
             content = (
                 answer.body if isinstance(answer.body, bytes) else json.dumps(answer.body).encode()
             )
@@ -84,11 +84,11 @@ def served(folder: Path) -> Iterator[Api]:
 
     (folder / "run").mkdir()
     with _Server(str(folder / "run" / LOCAL_SOCKET), Handler) as server:
-        told.url = "http://127.0.0.1:9"  # where nobody is to ask
+        reported.url = "http://127.0.0.1:9"  # where nobody is to ask
         thread = threading.Thread(target=server.serve_forever, args=(0.01,))
         thread.start()
-        write_pid_file(folder, told.url)
-        yield told
+        write_pid_file(folder, reported.url)
+        yield reported
         server.shutdown()
         thread.join()
 
@@ -108,5 +108,5 @@ def write_pid_file(folder: Path, url: str, pid: int | None = None) -> None:
 
 def said(capsys: pytest.CaptureFixture[str]) -> tuple[list[str], list[str]]:
     """Lines of stdout and of stderr."""
-    told = capsys.readouterr()
-    return told.out.splitlines(), told.err.splitlines()
+    reported = capsys.readouterr()
+    return reported.out.splitlines(), reported.err.splitlines()

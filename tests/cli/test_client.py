@@ -55,7 +55,7 @@ def test_why_says_what_is_wrong_now(api: Api, capsys: pytest.CaptureFixture[str]
     api.says(
         f"GET {path}/incidents", Answer(200, answer), Answer(200, answer | {"incidents": None})
     )
-    told = [
+    reported = [
         "a is connected",
         "  WhatsApp Web 1023 (store, document 1022), wa-js 4.6.0 5bfb88027f14",
         "  2 messages cannot be decrypted yet, the oldest since 2026-11-25T09:00:00Z",
@@ -63,9 +63,12 @@ def test_why_says_what_is_wrong_now(api: Api, capsys: pytest.CaptureFixture[str]
         "    → Open it.",
     ]
     assert main(["why", "a"]) == 0
-    assert said(capsys)[0] == [*told, "no incidents recorded"]
+    assert said(capsys)[0] == [*reported, "no incidents recorded"]
     assert main(["why", "a"]) == 0
-    assert said(capsys)[0] == [*told, "incidents are unknown while the database does not answer"]
+    assert said(capsys)[0] == [
+        *reported,
+        "incidents are unknown while the database does not answer",
+    ]
     api.says("GET /api/incidents", Answer(200, {"conditions": [condition], "incidents": []}))
     assert main(["why"]) == 0
     assert said(capsys)[0][0] == "  ! a: 2 messages cannot be read"
@@ -130,7 +133,7 @@ OBEYED: Final = "\x1b[2J\x9bA\u202ea"
         ),
     ],
 )
-def test_the_terminal_obeys_nothing_that_is_told(
+def test_the_terminal_obeys_nothing_that_is_reported(
     api: Api,
     capsys: pytest.CaptureFixture[str],
     call: str,
@@ -144,7 +147,7 @@ def test_the_terminal_obeys_nothing_that_is_told(
     assert all(line.isprintable() for line in out.split("\n"))
 
 
-def test_a_reconcile_tells_what_it_did(api: Api, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_reconcile_says_what_it_did(api: Api, capsys: pytest.CaptureFixture[str]) -> None:
     done = {"corrections": DIFFERENCE["corrections"]}
     api.says("POST /api/reconcile", Answer(200, done), Answer(200, {"corrections": []}))
     assert main(["reconcile"]) == 0
@@ -260,7 +263,7 @@ def test_a_daemon_that_has_no_socket_yet(
 
 @pytest.mark.skipif(not others_can_run_this_python(), reason=OTHERS_CANNOT)
 @pytest.mark.parametrize("open_folder", [False, True], ids=["the folder", "the socket"])
-def test_another_user_is_told_who_to_be(api: Api, short_path: Path, *, open_folder: bool) -> None:
+def test_another_user_hears_who_to_be(api: Api, short_path: Path, *, open_folder: bool) -> None:
     short_path.chmod(0o755)
     (short_path / "run").chmod(0o755 if open_folder else 0o700)
     (short_path / "run" / LOCAL_SOCKET).chmod(0o600)
@@ -349,8 +352,8 @@ def test_chats_of_nobody_are_listed_replayed_and_discarded(
 
 
 def test_why_of_a_purged_session(api: Api, capsys: pytest.CaptureFixture[str]) -> None:
-    told = {"session_id": "a", "status": "purged", **FLEET}
-    api.says("GET /api/sessions/a/incidents", Answer(200, told))
+    reported = {"session_id": "a", "status": "purged", **FLEET}
+    api.says("GET /api/sessions/a/incidents", Answer(200, reported))
     assert main(["why", "a"]) == 0
     out, err = said(capsys)
     assert (out[0], out[-1], err) == ("a is purged", "  It goes on.", [])

@@ -212,7 +212,7 @@ def test_a_folder_that_the_unit_does_not_see(check: Check, folder: str) -> None:
         check(paths(folder))
 
 
-def test_a_link_to_another_disk_is_judged_by_where_it_leads(check: Check, unit: Path) -> None:
+def test_a_link_to_another_disk_is_checked_by_where_it_leads(check: Check, unit: Path) -> None:
     (unit / "a.conf").write_text("[Service]\nPrivateTmp=no\n")
     link = unit.parents[3] / "link"
     link.symlink_to("/srv/disk")

@@ -101,7 +101,7 @@ def test_a_stream_that_breaks_off_goes_on_where_it_was(api: Api) -> None:
     assert said == ["the daemon ended the stream"] * 3
 
 
-def test_a_daemon_that_is_started_anew_is_waited_for(
+def test_a_daemon_that_is_started_again_is_waited_for(
     api: Api, capsys: pytest.CaptureFixture[str]
 ) -> None:
     api.says("GET /api/events", stream(EVENTS[0]))

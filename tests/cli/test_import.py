@@ -48,9 +48,9 @@ def test_a_dry_run_changes_nothing(service: Path, capsys: pytest.CaptureFixture[
 
 def test_the_same_for_a_machine(service: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["import", "--from", str(service), "--json"]) == 0
-    told = json.loads(capsys.readouterr().out)
-    assert told["folder"] == str(service)
-    [profile] = told["profiles"]
+    reported = json.loads(capsys.readouterr().out)
+    assert reported["folder"] == str(service)
+    [profile] = reported["profiles"]
     assert profile.pop("bytes") > 0
     assert profile == {
         "session": "abc",
@@ -123,9 +123,9 @@ def test_a_folder_that_is_not_there(
     service: Path, capsys: pytest.CaptureFixture[str], arguments: list[str]
 ) -> None:
     assert main(["import", *arguments]) == 2
-    told = capsys.readouterr().err
-    assert "cannot be read: No such file or directory" in told
-    assert "waguard import --from FOLDER" in told
+    reported = capsys.readouterr().err
+    assert "cannot be read: No such file or directory" in reported
+    assert "waguard import --from FOLDER" in reported
 
 
 def test_an_empty_folder_is_said(service: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -47,9 +47,9 @@ def test_a_list_gives_none_away(file: Path, capsys: pytest.CaptureFixture[str]) 
     assert keys.fingerprint(OLD) in out
     assert OLD not in out
     assert main(["keys", "list", "--json"]) == 0
-    told = json.loads(capsys.readouterr().out)
+    reported = json.loads(capsys.readouterr().out)
     expected = {"fingerprint": keys.fingerprint(OLD), "characters": len(OLD)}
-    assert told == {"file": str(file), "keys": [expected]}
+    assert reported == {"file": str(file), "keys": [expected]}
     assert main(["keys", "show"]) == 0
     assert said(capsys)[0] == [OLD]
 

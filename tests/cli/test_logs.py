@@ -52,9 +52,9 @@ def running(here: Path) -> Iterator[Path]:
 
 
 def said(capsys: pytest.CaptureFixture[str]) -> list[str]:
-    told = capsys.readouterr()
-    assert told.err == ""
-    return told.out.splitlines()
+    reported = capsys.readouterr()
+    assert reported.err == ""
+    return reported.out.splitlines()
 
 
 # ---- a file ----

@@ -26,17 +26,21 @@ def test_profiles_as_a_table_and_for_a_machine(
     assert head.split() == ["SESSION", "WORKSPACE", "STATE", "PAIRED", "MB", "SNAPSHOTS", "WHY"]
     assert line.split()[:4] == ["a", "7", "missing", "no"]
     assert main(["profile", "list", "--json"]) == 0
-    (told,) = json.loads(capsys.readouterr().out)["profiles"]
-    assert (told["session"], told["workspace"], told["state"]) == ("a", 7, "missing")
-    assert (told["path"], told["paired"], told["snapshots"]) == (str(profile), False, [])
+    (reported,) = json.loads(capsys.readouterr().out)["profiles"]
+    assert (reported["session"], reported["workspace"], reported["state"]) == ("a", 7, "missing")
+    assert (reported["path"], reported["paired"], reported["snapshots"]) == (
+        str(profile),
+        False,
+        [],
+    )
     assert main(["profile", "verify", "a", "--json"]) == 0
-    assert json.loads(capsys.readouterr().out) == told | {"good": True, "damaged": {}}
+    assert json.loads(capsys.readouterr().out) == reported | {"good": True, "damaged": {}}
 
 
-def test_a_profile_is_moved_aside(profile: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_profile_is_quarantined(profile: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["profile", "quarantine", "a", "--json"]) == 0
-    told = json.loads(capsys.readouterr().out)
-    assert Path(told["aside"]).is_dir()
+    reported = json.loads(capsys.readouterr().out)
+    assert Path(reported["aside"]).is_dir()
     assert not profile.exists()
     assert main(["profile", "list"]) == 0
     assert said(capsys)[0] == ["no profiles yet"]

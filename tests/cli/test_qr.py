@@ -60,12 +60,12 @@ def test_a_passkey_is_said_once_and_waited_for(
     ]
     api.says(STATUS, *waits, Answer(200, {"status": "connected", "conditions": []}))
     assert main(["qr", "a"]) == 0
-    told = [line for line in said(capsys)[0] if line.startswith("a: ")]
+    reported = [line for line in said(capsys)[0] if line.startswith("a: ")]
     text = f"a: {PASSKEY['message']} (599 s left). {PASSKEY['remedy']}"
-    assert told == [text, "a: scanned"]
+    assert reported == [text, "a: scanned"]
 
 
-def test_a_passkey_and_only_one_look(api: Api, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_passkey_and_only_one_check(api: Api, capsys: pytest.CaptureFixture[str]) -> None:
     api.says(QR, Answer(409, {"error": "passkey_required: until 10:10", "remedy": "Wait."}))
     assert main(["qr", "a", "--once"]) == 1
     assert "passkey_required: until 10:10" in said(capsys)[1][0]

@@ -102,10 +102,10 @@ def test_a_terminal_is_asked(three: Api, answer: str, *, done: bool) -> None:
         text=True,
     ) as asking_:
         os.close(terminal)
-        told = b""
-        while not told.endswith(b"go on: "):
-            told += os.read(controller, 4096)
-        assert b"2 sessions (alpha, beta)" in told
+        reported = b""
+        while not reported.endswith(b"go on: "):
+            reported += os.read(controller, 4096)
+        assert b"2 sessions (alpha, beta)" in reported
         os.write(controller, f"{answer}\n".encode())
         out, _ = asking_.communicate(timeout=45)
         os.close(controller)

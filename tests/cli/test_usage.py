@@ -32,18 +32,18 @@ def code_of(*arguments: str) -> object:
 @pytest.mark.parametrize("command", ["", *COMMANDS])
 def test_every_command_explains_itself(command: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert code_of(*command.split(), "--help") == 0
-    told = capsys.readouterr()
-    assert told.out.startswith("usage: ")
-    assert len(told.out) > 100
-    assert told.err == ""
+    reported = capsys.readouterr()
+    assert reported.out.startswith("usage: ")
+    assert len(reported.out) > 100
+    assert reported.err == ""
 
 
 def test_the_help_names_every_command(capsys: pytest.CaptureFixture[str]) -> None:
     assert code_of("--help") == 0
-    told = capsys.readouterr().out
+    reported = capsys.readouterr().out
     for command in COMMANDS[:9]:
-        assert re.search(rf"(?m)^\s+{command}\s", told), command
-    assert "Exit codes" in told
+        assert re.search(rf"(?m)^\s+{command}\s", reported), command
+    assert "Exit codes" in reported
 
 
 def test_the_version_is_the_packages(capsys: pytest.CaptureFixture[str]) -> None:
@@ -125,9 +125,9 @@ def test_where_no_daemon_runs(
 ) -> None:
     monkeypatch.chdir(short_path)
     assert code_of(*arguments) == 1
-    told = capsys.readouterr()
-    assert told.out == ""
-    (line,) = told.err.splitlines()
+    reported = capsys.readouterr()
+    assert reported.out == ""
+    (line,) = reported.err.splitlines()
     assert line.startswith("waguard: no waguard runs here")
     assert str(short_path / "run") in line
     assert "waguard run" in line
@@ -165,7 +165,7 @@ def test_the_installed_program_is_the_same_one() -> None:
 
 
 @pytest.mark.skipif(os.getuid() != 0, reason="only root has to give up the sandbox")
-def test_root_is_told_in_one_line_how_to_go_on(short_path: Path) -> None:
+def test_root_reads_in_one_line_how_to_go_on(short_path: Path) -> None:
     done = waguard("run", folder=short_path, environ={"WAGUARD_BROWSER__SANDBOX": "true"})
     assert done.returncode == 2
     [line] = done.stderr.splitlines()

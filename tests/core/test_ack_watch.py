@@ -1,4 +1,4 @@
-"""Connected, but nothing is acknowledged: when it is told, when the worker is replaced."""
+"""Connected, but nothing is acknowledged: when that is reported, and when the worker is replaced."""
 
 import pytest
 from hypothesis import given

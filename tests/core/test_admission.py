@@ -46,7 +46,7 @@ readings = st.builds(
 def test_so_many_as_there_are_places() -> None:
     decision = admit(LIMITS, AMPLE, [A, B, C], starting=0)
     assert decision.admitted == ("a", "b")
-    assert decision.waiting["c"].words == "2 are starting, at most 2 may"
+    assert decision.waiting["c"].words == "2 sessions are starting, the limit is 2"
     assert admit(LIMITS, AMPLE, [A], starting=1).admitted == ("a",)
     assert admit(LIMITS, AMPLE, [A], starting=2).admitted == ()
 
@@ -66,8 +66,8 @@ def test_priority_first_then_who_was_active_last() -> None:
             "memory: 310 MB available; a session needs about 200 MB, and 300 MB stay free",
         ),
         (Reading(memory=499 * MB), Cause.MEMORY, "499 MB available"),
-        (Reading(pressure=23.4), Cause.PRESSURE, "memory pressure 23 %"),
-        (Reading(pids=PIDS - 1), Cause.PIDS, "the host has no pids left for it"),
+        (Reading(pressure=23.4), Cause.PRESSURE, "memory pressure is 23 %"),
+        (Reading(pids=PIDS - 1), Cause.PIDS, f"the host has {PIDS - 1} pids left"),
     ],
 )
 def test_a_short_host_starts_none_even_where_nothing_runs(
@@ -89,7 +89,7 @@ def test_enough_or_unknown_holds_nobody_back(host: Reading) -> None:
 def test_those_that_are_starting_have_not_yet_taken_what_they_will() -> None:
     decision = admit(LIMITS, Reading(memory=600 * MB), [A, B], starting=0)
     assert decision.admitted == ("a",)
-    assert "the 1 that are starting as much" in decision.waiting["b"].words
+    assert "1 that are starting as much each" in decision.waiting["b"].words
 
 
 def test_one_that_is_replaced_takes_what_it_had_but_needs_a_place() -> None:
@@ -141,7 +141,7 @@ def test_properties(
     fleet: list[Candidate], host: Reading, starting: int, breaker: str | None
 ) -> None:
     decision = admit(LIMITS, host, fleet, starting=starting, fleet=breaker)
-    # each is either admitted or told why not
+    # each is either admitted or gets a reason
     assert sorted([*decision.admitted, *decision.waiting]) == sorted(c.session for c in fleet)
     # never more than the limit
     assert not decision.admitted or starting + len(decision.admitted) <= LIMITS.places

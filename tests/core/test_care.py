@@ -1,4 +1,4 @@
-"""What is tried for a page before a person is told, when it is told, and when it is over."""
+"""What is tried for a page before a condition begins, when it begins, and when it is over."""
 
 from typing import Any
 
@@ -95,7 +95,7 @@ def test_a_notice_that_persists_is_reported_after_two_loads_and_is_no_loop(
     assert bench.reloads("s") == 0  # the deadline is a fact of its own
     bench.pass_time(1)
     assert bench.reloads("s") == 1
-    # a page is told some time after it is loaded: that it says nothing yet is no success
+    # WhatsApp offers the update some time after a load: that the page says nothing yet is no success
     said(bench, Link.CONNECTED, loads=2)
     bench.pass_time(60)
     said(bench, Link.CONNECTED, loads=2, update_offered=True)
@@ -157,7 +157,7 @@ def test_when_a_passkeys_time_is_up_the_page_is_loaded_once(bench: EngineBench) 
     bench.pass_time(600 + PASSKEY_GRACE - 1)
     assert bench.reloads("s") == 0
     bench.pass_time(1)
-    assert bench.records("s", "reloaded") == ["nobody showed the passkey in its time"]
+    assert bench.records("s", "reloaded") == ["nobody showed the passkey in time"]
     bench.pass_time(600)
     assert bench.reloads("s") == 1
     passkey(bench)  # another attempt has its own time
@@ -246,7 +246,7 @@ def test_where_whatsapp_serves_no_page_it_is_asked_again_and_nothing_else_is_tri
     bench.pass_time(3 * OFFLINE_LIMIT)
     assert (workers(bench), bench.state("s").restarts) == (1, 0)
     assert set(bench.records("s", "reloaded")) == {
-        "it is its turn to ask WhatsApp for its page"
+        "it is the next session to ask WhatsApp for its page"
     }  # by the fleet's schedule
     said(bench, Link.CONNECTED)
     assert kinds(bench) == []
@@ -373,7 +373,7 @@ def test_a_refusal_is_said_when_it_begins_and_when_it_is_over(bench: EngineBench
         assert refusals(bench) == [RefusalChanged("HTTP status 503", 30.0)]
     said(bench, Link.UNKNOWN)
     assert refusals(bench)[1:] == [RefusalChanged(None)]
-    assert kinds(bench) == [Kind.WHATSAPP_REFUSES], "until the page says how it stands"
+    assert kinds(bench) == [Kind.WHATSAPP_REFUSES], "until the page reports its link"
     said(bench, Link.OFFLINE)
     assert kinds(bench) == []
 

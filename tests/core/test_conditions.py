@@ -58,7 +58,7 @@ def test_a_receiver_that_takes_nothing_is_down_and_not_late_as_well() -> None:
         AT + 5,
     )
     assert it.message == (
-        f"the receiver takes no webhooks (no answer): 1 webhook waits, the first since {WHEN}"
+        f"the receiver accepts no webhooks (no answer): 1 webhook waits, the first since {WHEN}"
     )
 
 

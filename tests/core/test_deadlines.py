@@ -44,7 +44,7 @@ def of(it: Worker | None, **fields: Any) -> dict[Due, float]:
 
 
 def of_link(link: Link, care: Care | None = None, **fields: Any) -> dict[Due, float]:
-    """Of a page that has been so since 100 s, beside its silence."""
+    """Of a page that has been so since 100 s, beside those of its answers."""
     of_worker = {key: fields.pop(key) for key in list(fields) if key in Worker.__struct_fields__}
     it = worker(link=link, link_since=100.0, **of_worker)
     found = of(it, care=care or Care(), **fields)
@@ -90,7 +90,7 @@ def test_an_adoption_has_its_time_and_one_of_another_version_waits_for_its_slot(
     assert of(worker(Stage.ADOPTING, outdated=True)) == {Due.LINK_OVERDUE: 15.0}
 
 
-# ---- silence ----
+# ---- unresponsive ----
 
 
 def test_each_layer_has_its_own_time() -> None:

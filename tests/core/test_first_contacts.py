@@ -43,12 +43,12 @@ def streak_of(*happened: tuple[ChatHistory, Result]) -> Streak:
         ([(FIRST, REFUSED)] * 3, True),
         # known chats that go on are no contradiction
         ([(FIRST, REFUSED), (ANSWERED, SENT)] * 3, True),
-        # one that was sent begins anew, one of a known chat that was refused too
+        # the count begins again after one that was sent, and after a refusal in a known chat
         ([*[(FIRST, REFUSED)] * 2, (FIRST, SENT), (FIRST, REFUSED)], False),
         ([*[(FIRST, REFUSED)] * 2, (ANSWERED, REFUSED), (FIRST, REFUSED)], False),
         # nobody has answered there: WhatsApp may refuse it for the same reason
         ([*[(FIRST, REFUSED)] * 2, (OTHER, REFUSED), (FIRST, REFUSED)], True),
-        # silence is the connection's, until another chat proves the contrary
+        # without an answer the connection is the cause, until another chat proves the contrary
         ([(FIRST, SILENT)] * 9, False),
         ([*[(FIRST, SILENT)] * 9, (OTHER, SENT)], False),
         ([(FIRST, SILENT), (OTHER, SENT)] * 3, True),
@@ -63,11 +63,11 @@ def streak_of(*happened: tuple[ChatHistory, Result]) -> Streak:
         "one was sent",
         "a known chat is refused",
         "an unanswered chat is refused",
-        "silence",
+        "no answer",
         "an outage",
-        "silence and a group",
-        "silence and a known chat",
-        "silence everywhere",
+        "no answer, and a group",
+        "no answer, and a known chat",
+        "no answer anywhere",
         "both",
     ],
 )
@@ -125,7 +125,7 @@ def test_a_minute_is_no_date() -> None:
 def test_without_a_word_nothing_changes(named: float | None) -> None:
     guessed = lock(None, now=NOW - 10)
     assert by_word(None, named, now=NOW) is None
-    assert by_word(guessed, named, now=NOW) == guessed  # refused without a word: waha#2219
+    assert by_word(guessed, named, now=NOW) == guessed  # refused, and no date: waha#2219
 
 
 def test_the_word_of_the_page_pauses_and_ends_at_once() -> None:

@@ -189,7 +189,7 @@ def test_who_is_not_connected_is_not_asked() -> None:
     assert len(bench.outages(EVERYWHERE)) == 1
     bench.report("b", Link.OFFLINE)
     assert len(bench.outages(EVERYWHERE)) == 2
-    bench.report("b")  # the time is counted anew
+    bench.report("b")  # the time is counted from here
     assert len(bench.outages(EVERYWHERE)) == 2
     bench.pass_time(LIMIT + 1)
     late(bench, "b", curable=None)

@@ -1,4 +1,4 @@
-"""WhatsApp does not serve its page: one session asks for all, ever more rarely, and the others wait."""
+"""WhatsApp does not serve its page: one session tries for all at growing intervals, and the others wait."""
 
 import itertools
 from typing import Any
@@ -26,7 +26,7 @@ NAMES = ("a", "b", "c", "d", "e")
 
 
 class Bench(EngineBench):
-    """A page that is to be loaded anew is answered a second later, as ``served`` has it."""
+    """A reload is answered a second later, by ``served``."""
 
     def __init__(self, *names: str, jitter: float = 0.0, **given: Any) -> None:
         super().__init__(*names, **given)
@@ -34,7 +34,7 @@ class Bench(EngineBench):
         self.served: set[str] = set()
         self.retry_after = 0.0
         self.asked: list[tuple[float, str]] = []
-        """When whose page was loaded anew."""
+        """When each page was reloaded."""
         self.began = self.at
 
     def live(self, seconds: float) -> None:

@@ -91,7 +91,7 @@ def test_a_parked_session_says_what_a_person_has_to_do() -> None:
     )
     lines = sentences(incident)
     assert lines[1] == "Done: its worker was started again (5 times)."
-    assert lines[-1].startswith("It goes on. waguard tries it again, ever more rarely")
+    assert lines[-1].startswith("It goes on. waguard tries it again at growing intervals")
 
 
 def test_an_orphan_that_was_ended_is_reported() -> None:
@@ -102,7 +102,7 @@ def test_an_orphan_that_was_ended_is_reported() -> None:
             Line(11, "stray_ended", reason="chromium --headless"),
         ]
     )
-    assert sentences(incident)[1] == "Done: what was left over was ended: chromium --headless."
+    assert sentences(incident)[1] == "Done: an orphan was ended: chromium --headless."
 
 
 def test_two_crashes_are_two_incidents() -> None:
@@ -168,7 +168,7 @@ def test_a_row_that_lied_is_an_incident_that_ends_at_once() -> None:
     assert sentences(incident) == [
         "Cause: the row said something else.",
         "Done: its row was corrected from error to connected.",
-        "Result: the row tells the truth again after 0.0 s.",
+        "Result: the row is right again after 0.0 s.",
     ]
 
 
@@ -186,13 +186,13 @@ def test_a_row_that_is_corrected_meanwhile_ends_nothing() -> None:
 def test_what_the_reconciler_did_is_reported() -> None:
     (incident,) = fold(
         [
-            Line(10, "reconciled", "not in memory", "taken in and started", "memory had none"),
+            Line(10, "reconciled", "not in memory", "added and started", "memory had none"),
             status(12, Status.DISCONNECTED, Status.CONNECTED),
         ]
     )
     assert sentences(incident) == [
         "Cause: memory had none.",
-        "Done: it was taken in and started.",
+        "Done: it was added and started.",
         "Result: connected again after 2.0 s.",
     ]
 
@@ -222,7 +222,7 @@ def test_missing_acks_that_an_earlier_daemon_reported_end() -> None:
     """The new one does not know which sends waited, and no change of the status will come."""
     entries = [*PAIRED, Line(10, "acks_missing", reason="why")]
     (incident,) = fold([*entries, Line(15, "adopted", before="connected")])
-    assert (incident.result, incident.ended) == ("waguard was started anew", 15)
+    assert (incident.result, incident.ended) == ("waguard was started again", 15)
     (goes_on,) = fold([*entries, Line(15, "adopted", before="disconnected")])
     assert goes_on.ended is None
     assert fold([*PAIRED, Line(15, "adopted", before="connected")]) == []
@@ -252,7 +252,7 @@ def test_messages_that_may_be_missing_are_an_incident_that_is_over_at_once() -> 
     (incident,) = fold([*PAIRED, gap])
     assert sentences(incident) == [
         "Cause: messages of 62812@c.us may be missing: it is damaged.",
-        "Done: the other messages were told; the phone has what is missing.",
+        "Done: the other messages were reported; the phone has the missing ones.",
         "Result: the session goes on after 0.0 s.",
     ]
     assert needed_since([*PAIRED, gap]) is None
@@ -267,7 +267,7 @@ def test_a_daemon_that_is_started_again_knows_of_no_outage() -> None:
             Line(3, "disk_low", reason="full"),
         ]
     )
-    assert (old.result, old.ended) == ("waguard was started anew", 2)
+    assert (old.result, old.ended) == ("waguard was started again", 2)
     assert new.ended is None
 
 
@@ -286,7 +286,7 @@ def test_the_death_of_the_daemon_lasts_until_the_next_one_has_restored() -> None
     (incident,) = fold_fleet([*trail, Line(13, RESTORED, reason="3 workers were adopted")])
     assert sentences(incident) == [
         f"Cause: {DEATH}.",
-        "Done: the next one looked for the workers that were left.",
+        "Done: the next daemon searched for the workers that were still running.",
         "Done: 3 workers were adopted.",
         "Result: the sessions were supervised again after 3.5 s.",
     ]
@@ -300,7 +300,7 @@ def test_a_daemon_that_dies_before_it_has_restored_is_an_incident_of_its_own() -
     first, second = fold_fleet(
         [Line(1, STARTED), death(1, 0.5), Line(5, STARTED), death(5, 4, 5), Line(6, RESTORED)]
     )
-    assert (first.result, first.ended) == ("waguard was started anew", 5)
+    assert (first.result, first.ended) == ("waguard was started again", 5)
     assert (second.began, second.ended) == (4, 6)
 
 
@@ -310,7 +310,7 @@ def test_deaths_that_no_daemon_could_report_in_between_are_one_incident() -> Non
         [Line(9, STARTED), death(9, 1), death(9, 5, 5, reason=again), Line(10, RESTORED)]
     )
     assert (incident.began, incident.ended) == (1, 10)
-    assert f"the next one died as well: {again}" in incident.actions
+    assert f"the next daemon died as well: {again}" in incident.actions
 
 
 def test_a_death_that_is_reported_twice_is_one() -> None:
@@ -344,7 +344,7 @@ def test_what_is_needed_is_what_still_goes_on() -> None:
     entries = [
         status(10, Status.CONNECTED, Status.DISCONNECTED, "it died"),
         status(11, Status.DISCONNECTED, Status.CONNECTED),
-        Line(20, "profile_mended", reason="put aside"),
+        Line(20, "profile_mended", reason="quarantined"),
         Line(30, "parked", reason="conflict"),
     ]
     assert needed_since(entries) == 20
@@ -377,7 +377,7 @@ def test_a_condition_within_another_incident_adds_its_report() -> None:
     assert incident.ended is None
     lines = sentences(incident)
     assert lines[1:3] == [
-        "Done: its page was loaded anew.",
+        "Done: its page was loaded again.",
         "Done: its worker was replaced, as planned.",
     ]
     assert lines[-1] == f"It goes on. {remedies.text(remedies.PAGE[Kind.LINK_STUCK], 'alpha')}"

@@ -52,7 +52,7 @@ def test_what_a_string_holds_is_no_value() -> None:
 
 
 def test_more_strings_than_values_are_too_many_values() -> None:
-    """In what is no JSON, too: the rest of it is not looked at."""
+    """Also in a text that is not JSON: the rest of it is not checked."""
     assert excess(b'"",' + b'""' * (2 * VALUES + 1) + b"[" * DEPTH)
 
 

@@ -135,7 +135,7 @@ def test_a_clock_that_was_set_back_a_little_makes_no_death_after_the_next_start(
             Restoration(adopted=2, replaced=1, lost=1, started=2),
             (
                 "2 workers were adopted, 1 worker was replaced, 1 worker was gone already,"
-                " 2 sessions were started anew"
+                " 2 sessions were started"
             ),
         ),
         # two workers of one session: an earlier generation was left too

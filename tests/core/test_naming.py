@@ -1,4 +1,4 @@
-"""What the application is told of what the page tells under other ids."""
+"""Which ids the application gets for what the page reports under other ids."""
 
 from collections.abc import Mapping
 from dataclasses import replace

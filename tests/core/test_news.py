@@ -1,4 +1,4 @@
-"""What the application is told of messages on their way out."""
+"""Which webhooks the application gets about messages that it sends."""
 
 from typing import Any
 

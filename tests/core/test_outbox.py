@@ -157,7 +157,7 @@ class Message(RuleBasedStateMachine):
 
     @invariant()
     def nothing_is_lost_without_a_word(self) -> None:
-        """Either it may still begin, or its state says that somebody has to look after it."""
+        """Either it may still begin, or its state says that it has to be followed up."""
         if not self.left:
             assert self.row in {State.ACCEPTED, State.SENDING, State.UNCERTAIN, State.CANCELLED}
 

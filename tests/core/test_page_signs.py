@@ -99,6 +99,23 @@ def test_an_ack_of_what_an_earlier_page_sent_proves_nothing(it: Reader) -> None:
     assert it.reads(acked_at=103.0, acked_from=102.5) == [Acked("s")]
 
 
+def test_what_happens_while_a_page_loads_is_not_the_page_befores(it: Reader) -> None:
+    assert it.reads(page=None, threw_at=101.5) == []
+    assert it.reads(page=None, link=Link.OFFLINE) == []
+    new = replace(PAGE, loads=2, revision=1024)
+    loaded = Loaded("s", 1024, WAJS, "network")
+    assert it.reads(page=new, threw_at=101.5, link=Link.UNKNOWN) == [loaded]
+    ended: dict[str, Any] = {"lives": False, "page": None, "failed": "exports_missing"}
+    assert it.reads(page=None, closing=True) == []
+    assert it.reads(**ended) == [Ill("s", Evidence.EXPORTS_MISSING)]
+
+
+def test_a_load_whose_version_nobody_knows_blames_none(it: Reader) -> None:
+    assert it.reads(page=None) == []
+    ended: dict[str, Any] = {"lives": False, "page": None, "failed": "page_not_ready"}
+    assert it.reads(**ended) == [Left("s")]
+
+
 def test_late_acks_are_evidence(it: Reader) -> None:
     assert it.reads(unacked_at=101.5) == [Ill("s", Evidence.UNACKED)]
     assert it.reads(unacked_at=101.5, acked_at=101.9, acked_from=101.2) == [], "it was before that"

@@ -4,7 +4,7 @@ from waguard.core.probe import STALL, PageLiveness, observe, should_end_script
 
 
 def heard_for(samples: list[float], *, answers: int = 0) -> PageLiveness:
-    """Looks at these times; the first ``answers`` of them are answered."""
+    """Samples at these times; the first ``answers`` of them are answered."""
     liveness = PageLiveness(heard_at=0.0, sampled_at=0.0)
     for number, now in enumerate(samples):
         liveness = observe(liveness, now=now, answered=number < answers)

@@ -68,7 +68,7 @@ def found(finding: object, **more: object) -> Found:
         # nothing is there to be overwritten, so the newest of any pairing will do
         (found(Missing(), pairing=None), (RestoreSnapshot("others"), Use())),
         (found(Missing()), (RestoreSnapshot("new"), Use())),
-        # the browser made some files anew, but the pairing's token went with the rest
+        # the browser created some files again, but the pairing's token is gone
         (
             found(Emptied(), pairing=None),
             (Quarantine("its folder was removed while it ran"), RestoreSnapshot("others"), Use()),

@@ -26,7 +26,7 @@ def test_too_big_when_idle_and_far_too_big_at_once(
 
 
 def test_one_that_is_as_big_again_at_once_is_left_alone() -> None:
-    """A limit below what a session needs would have it replaced for ever."""
+    """A limit below what a session needs would have it replaced forever."""
     big = {"limit": 100 * MB, "memory": 900 * MB}
     assert size_of(**big, idle=None, recycled=APART - 1) is Size.BIG_AGAIN
     assert size_of(**big, idle=None, recycled=APART) is Size.FAR_TOO_BIG

@@ -151,14 +151,14 @@ def test_a_process_that_is_there_twice_moves_no_deadline() -> None:
     assert next_deadline(bench.state("s")) == before
 
 
-# ---- silence ----
+# ---- unresponsive ----
 
 
 def test_an_unresponsive_layer_is_shown_until_the_next_beat(bench: EngineBench) -> None:
     bench.at += bench.state("s").rules.limits.notice
     bench.tick()
     assert bench.effects("s", ResponsivenessChanged) == [
-        ResponsivenessChanged("the worker is silent")
+        ResponsivenessChanged("the worker does not answer")
     ]
     assert [it.reason for it in conditions(bench.state("s"))] == ["unresponsive"]
     beat(bench, page=False)

@@ -151,7 +151,7 @@ def test_a_code_is_shown_when_it_is_a_new_one_to_scan(
     assert codes == ([code] if code else [])
 
 
-# ---- silence ----
+# ---- unresponsive ----
 
 
 def test_an_unresponsive_layer_is_reported_with_its_evidence_and_so_is_its_end() -> None:
@@ -180,7 +180,7 @@ def test_a_row_that_somebody_changed_is_written_again_and_the_application_hears_
             "row_corrected",
             before="connected",
             after="connected",
-            reason="the row said something else than what is so",
+            reason="the row was wrong",
             evidence={"lifecycle": "running", "link": "connected"},
         ),
         Publish("session_ready", {"phone_number": "49", "status": "connected"}),

@@ -39,7 +39,7 @@ from waguard.core.status import ParkCause
 MB = 1 << 20
 SHORT = Reading(memory=310 * MB)
 AMPLE = Reading(memory=8_000 * MB)
-FULL = "2 are starting, at most 2 may"
+FULL = "2 sessions are starting, the limit is 2"
 PATIENT = Rules(limits=Limits(start=1e6))
 
 
@@ -473,7 +473,7 @@ def test_one_that_is_missing_is_another_one_when_it_is_there_again() -> None:
     bench.host = Reading()
     bench.script = LAUNCHING
     bench.pass_time(1)
-    assert len(bench.spawned) == 3, "what takes its place is not judged by it"
+    assert len(bench.spawned) == 3, "its failures do not count for the next executable"
 
 
 def test_when_nobody_wants_to_start_any_more_nothing_is_known_to_be_missing() -> None:

@@ -1,4 +1,4 @@
-"""Messages that cannot be decrypted yet: when they are looked up, told of, and given up."""
+"""Messages that cannot be decrypted yet: when they are read again, reported, and given up."""
 
 import pytest
 
@@ -26,7 +26,7 @@ NEW = Waiting(message_id="new", since=1_000.0 + DAY)
     ("last", "connected", "due"),
     [
         (None, 50.0, 50.0),
-        (40.0, 50.0, 50.0),  # it connected anew since
+        (40.0, 50.0, 50.0),  # it connected again since
         (50.0, 50.0, 50.0 + HOUR),
         (60.0, 50.0, 60.0 + HOUR),
     ],

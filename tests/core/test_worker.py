@@ -1,4 +1,4 @@
-"""What comes of a worker's reports, of its silence and of its end."""
+"""A worker's reports, missing answers and end: what follows from them."""
 
 import datetime as dt
 from collections.abc import Callable, Mapping
@@ -79,7 +79,7 @@ def own(reason: str, cause: str, message: str) -> list[Failure]:
     return [Failure(Blame.SESSION, reason, cause, message)]
 
 
-# ---- silence ----
+# ---- unresponsive ----
 
 
 @pytest.mark.parametrize("made", [at_its_start, adopting])
@@ -98,7 +98,7 @@ def test_one_that_is_not_ready_in_its_time_is_replaced(made: Callable[[], Engine
 def test_a_worker_that_is_silent_is_replaced(bench: EngineBench) -> None:
     bench.at += LIMITS.worker
     bench.tick()
-    why = own("worker_silent", HUNG, "the worker has been silent for 10 s")
+    why = own("worker_silent", HUNG, "the worker has not answered for 10 s")
     assert ended_for(bench) == why
 
 
@@ -124,7 +124,7 @@ def test_a_page_that_does_not_say_how_it_stands_is_replaced(bench: EngineBench) 
     bench.pass_time(LIMITS.link - 1)
     assert ended_for(bench) == []
     bench.pass_time(1)
-    words = "the page has not said for 60 s how it stands with WhatsApp: its script waits"
+    words = "the page has not reported the state of its link to WhatsApp for 60 s: its script waits"
     assert ended_for(bench) == own("link_unknown", HUNG, words)
 
 
@@ -142,7 +142,7 @@ def test_pages_that_never_say_how_they_stand_spend_the_restarts(bench: EngineBen
     assert bench.lifecycle("s") is State.PARKED
     assert parked_for(bench.state("s")) is ParkCause.RESTART_BUDGET
     [condition] = conditions(bench.state("s"))
-    assert condition.message.startswith("5 restarts did not help: the page has not said")
+    assert condition.message.startswith("5 restarts did not help: the page has not reported")
     bench.pass_time(bench.state("s").not_before - bench.at + LIMITS.link + 1)
     assert bench.lifecycle("s") is State.PARKED, "it was tried once more, and that did not help"
     bench.script = Script()
@@ -209,7 +209,7 @@ def test_a_report_is_a_sign_of_life_of_the_worker_and_not_of_its_page(bench: Eng
     bench.tick()
     bench.report("s", Link.CONNECTED)
     layers = [it.unresponsive for it in bench.effects("s", ResponsivenessChanged)]
-    assert layers == ["the worker is silent", "the page does not answer"]
+    assert layers == ["the worker does not answer", "the page does not answer"]
 
 
 # ---- reports ----
@@ -250,7 +250,7 @@ def test_an_adopted_page_counts_its_unknown_link_since_it_was_adopted() -> None:
     bench.pass_time(3)
     bench.report("s", Link.UNKNOWN)
     bench.pass_time(1)
-    assert bench.state("s").status == DerivedStatus(Status.CONNECTED), "the row keeps its word"
+    assert bench.state("s").status == DerivedStatus(Status.CONNECTED), "the row stays as it is"
     bench.pass_time(1)
     assert bench.state("s").status.status is Status.DISCONNECTED
     bench.report("s", Link.UNKNOWN)

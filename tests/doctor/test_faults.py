@@ -470,7 +470,7 @@ def a_row_without_a_session(host: Host, _: pytest.MonkeyPatch) -> None:
             "session": "s1",
             "action": "add",
             "before": "not in memory",
-            "after": "taken in and started",
+            "after": "added and started",
             "reason": "the row says connected, memory had no such session",
         }
     )

@@ -224,38 +224,38 @@ class Daemon:
 
     async def status(self, session: str) -> dict[str, Any]:
         """A session's status as the API tells it."""
-        code, answer = await self.call("GET", f"/api/sessions/{session}/status")
-        assert code == 200, answer
-        result: dict[str, Any] = answer
+        code, reported = await self.call("GET", f"/api/sessions/{session}/status")
+        assert code == 200, reported
+        result: dict[str, Any] = reported
         return result
 
     async def wait_status(self, session: str, wanted: str, **more: Any) -> dict[str, Any]:
         """Wait until the session has this status (and these fields)."""
 
         async def check() -> dict[str, Any] | None:
-            answer = await self.status(session)
-            fits = answer["status"] == wanted and all(
-                answer[key] == value for key, value in more.items()
+            reported = await self.status(session)
+            fits = reported["status"] == wanted and all(
+                reported[key] == value for key, value in more.items()
             )
-            return answer if fits else None
+            return reported if fits else None
 
         result: dict[str, Any] = await self.until(check)
         return result
 
     async def create(self, session: str) -> str:
         """Create it; the text of its QR code."""
-        code, answer = await self.call(
+        code, reported = await self.call(
             "POST", "/api/sessions", {"session_id": session, "workspace_id": 1}
         )
-        assert code in {200, 201}, answer
+        assert code in {200, 201}, reported
         return await self.qr(session)
 
     async def qr(self, session: str) -> str:
         """The text of its QR code."""
 
         async def check() -> str | None:
-            code, answer = await self.call("GET", f"/api/sessions/{session}/qr?wait=20")
-            return str(answer["raw"]) if code == 200 else None
+            code, reported = await self.call("GET", f"/api/sessions/{session}/qr?wait=20")
+            return str(reported["raw"]) if code == 200 else None
 
         return str(await self.until(check))
 

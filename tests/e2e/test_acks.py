@@ -23,8 +23,8 @@ async def test_sends_without_an_ack_lead_to_a_new_worker_and_to_one_message_each
     first = await daemon.pair(standin, "s1", PHONE)
     standin.policy.never_answer = "recorded"
     for body in ("one", "two"):
-        code, answer = await daemon.send("s1", FRIEND, body)
-        assert (code, answer["outcome"]) == (202, "uncertain")
+        code, reported = await daemon.send("s1", FRIEND, body)
+        assert (code, reported["outcome"]) == (202, "uncertain")
 
     async def transmitted() -> bool:
         """A page that waits for a core may do it after its second is over."""
@@ -34,15 +34,19 @@ async def test_sends_without_an_ack_lead_to_a_new_worker_and_to_one_message_each
     standin.policy.never_answer = ""
 
     async def replaced() -> bool:
-        answer = await daemon.status("s1")
-        return bool(answer["worker_pid"] != first["worker_pid"] and answer["status"] == "connected")
+        reported = await daemon.status("s1")
+        return bool(
+            reported["worker_pid"] != first["worker_pid"] and reported["status"] == "connected"
+        )
 
     await daemon.until(replaced)
 
     async def explained() -> bool:
         """It is written a moment after it was so."""
-        _, answer = await daemon.call("GET", "/api/sessions/s1/incidents")
-        sentences = " ".join(answer["incidents"][-1]["sentences"]) if answer["incidents"] else ""
+        _, reported = await daemon.call("GET", "/api/sessions/s1/incidents")
+        sentences = (
+            " ".join(reported["incidents"][-1]["sentences"]) if reported["incidents"] else ""
+        )
         return (
             "for WhatsApp's ack" in sentences and "its worker was replaced, as planned" in sentences
         )
@@ -50,8 +54,8 @@ async def test_sends_without_an_ack_lead_to_a_new_worker_and_to_one_message_each
     await daemon.until(explained)
 
     async def acknowledged() -> bool:
-        code, answer = await daemon.call("GET", "/health/detailed")
-        return bool(code == 200 and answer["status"] == "healthy")
+        code, reported = await daemon.call("GET", "/health/detailed")
+        return bool(code == 200 and reported["status"] == "healthy")
 
     await daemon.until(acknowledged)
     sent = [m["body"] for m in standin.phone.messages(PHONE) if m["direction"] == "out"]

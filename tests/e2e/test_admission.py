@@ -27,21 +27,21 @@ async def test_four_sessions_and_one_place(world: World) -> None:
     for line in daemon.log().rpartition("\n")[0].splitlines():  # the last one may be half written
         if not line.startswith("{"):
             continue
-        answer = json.loads(line)
-        if answer["message"] == "worker started":
+        reported = json.loads(line)
+        if reported["message"] == "worker started":
             spawned += 1
-            held.add(answer["session"])
+            held.add(reported["session"])
             most = max(most, len(held))
-        elif answer["message"] == "place given back":
-            held.discard(answer["session"])
+        elif reported["message"] == "place given back":
+            held.discard(reported["session"])
     assert spawned == len(NAMES)
     assert most == 1
 
     async def measured() -> bool:
-        answer = [await daemon.status(name) for name in NAMES]
-        return all(s["memory_mb"] and s["cpu_percent"] is not None for s in answer)
+        reported = [await daemon.status(name) for name in NAMES]
+        return all(s["memory_mb"] and s["cpu_percent"] is not None for s in reported)
 
     await daemon.until(measured)
-    answer = [await daemon.status(name) for name in NAMES]
-    assert all(30 < one["memory_mb"] < 1_000 for one in answer)
-    assert all(one["waiting"] is None for one in answer)
+    reported = [await daemon.status(name) for name in NAMES]
+    assert all(30 < one["memory_mb"] < 1_000 for one in reported)
+    assert all(one["waiting"] is None for one in reported)

@@ -133,10 +133,10 @@ class Observer:
                         self.events.append(event)
 
     async def _poll(self) -> None:
-        _, answer = await self.daemon.call("GET", "/health/detailed")
-        counted = answer["sessions"]
+        _, reported = await self.daemon.call("GET", "/health/detailed")
+        counted = reported["sessions"]
         self.counts[counted["connected"], counted["disconnected"]] += 1
-        for one in answer["details"] or ():
+        for one in reported["details"] or ():
             self.answer[one["session_id"], *(one[name] for name in REPORTED)] += 1
             self.lifecycles[one["lifecycle"]] += 1
 

@@ -17,8 +17,8 @@ async def received(world: World, body: str) -> dict[str, Any]:
     def is_it(data: dict[str, Any]) -> bool:
         return bool(data["message"]["body"] == body)
 
-    answer = await world.receiver.wait_for("message_received", where=is_it)
-    message: dict[str, Any] = answer["message"]
+    reported = await world.receiver.wait_for("message_received", where=is_it)
+    message: dict[str, Any] = reported["message"]
     return message
 
 
@@ -26,9 +26,9 @@ async def restarted(world: World, pid: int) -> int:
     """Its worker has another browser, and is connected."""
 
     async def check() -> int | None:
-        answer = await world.daemon.status("s1")
-        is_new = answer["status"] == "connected" and answer["browser_pid"] not in {None, pid}
-        return int(answer["browser_pid"]) if is_new else None
+        reported = await world.daemon.status("s1")
+        is_new = reported["status"] == "connected" and reported["browser_pid"] not in {None, pid}
+        return int(reported["browser_pid"]) if is_new else None
 
     return int(await world.daemon.until(check))
 
@@ -68,16 +68,18 @@ async def test_a_chat_whose_history_throws_is_in_the_trail_and_the_others_go_on(
     async def gap() -> list[str]:
         return [cause for cause in await incidents(world) if f"{ANN}@c.us may be missing" in cause]
 
-    (answer,) = await world.daemon.until(gap)
-    assert "the database does not answer" in answer
+    (reported,) = await world.daemon.until(gap)
+    assert "the database does not answer" in reported
     world.standin.phone.incoming(from_=ANN, body="live")
     await received(world, "live")
 
 
 async def incidents(world: World) -> list[str]:
-    code, answer = await world.daemon.call("GET", "/api/sessions/s1/incidents")
-    assert code == 200, answer
-    return [answer for one in answer["incidents"] for answer in (one["cause"], *one["actions"])]
+    code, reported = await world.daemon.call("GET", "/api/sessions/s1/incidents")
+    assert code == 200, reported
+    return [
+        reported for one in reported["incidents"] for reported in (one["cause"], *one["actions"])
+    ]
 
 
 async def test_what_the_phone_writes_is_no_message_received(world: World) -> None:

@@ -36,8 +36,8 @@ async def counted(world: World, count: int) -> dict[str, Any]:
     """The session's status, when it shows so many."""
 
     async def check() -> dict[str, Any] | None:
-        answer = await world.daemon.status("s1")
-        return answer if answer["undecryptable"]["count"] == count else None
+        reported = await world.daemon.status("s1")
+        return reported if reported["undecryptable"]["count"] == count else None
 
     found: dict[str, Any] = await world.daemon.until(check)
     return found
@@ -49,9 +49,9 @@ async def sealed(world: World, body: str, **more: Any) -> str:
     message_id = phone.incoming(from_=FRIEND, body=body, sealed="e2e", **more)["id"]
     phone.incoming(from_=FRIEND, body=f"after {body}")
     await hears(world, f"after {body}")
-    answer = await counted(world, 1)
-    assert answer["undecryptable"]["since"]
-    assert answer["conditions"] == []
+    reported = await counted(world, 1)
+    assert reported["undecryptable"]["since"]
+    assert reported["conditions"] == []
     return message_id
 
 
@@ -84,8 +84,8 @@ def age(world: World, seconds: float) -> None:
 
 def paired_long_ago(world: World) -> None:
     (path,) = world.daemon.folder.glob(f"sessions/*/*/{PAIRING}")
-    answer = json.loads(path.read_text())
-    path.write_text(json.dumps(answer | {"at": answer["at"] - 30 * DAY}))
+    reported = json.loads(path.read_text())
+    path.write_text(json.dumps(reported | {"at": reported["at"] - 30 * DAY}))
 
 
 async def test_in_its_place_with_an_event_it_is_delivered_at_once(world: World) -> None:
@@ -175,8 +175,8 @@ async def test_one_that_never_can_be_read_is_said_and_then_a_dead_letter(world: 
     assert found["type"] == "undecryptable"
     assert "1 message cannot be decrypted" in found["message"]
     assert "phone" in found["remedy"]
-    code, answer = await daemon.call("GET", "/api/webhooks/dead")
-    assert (code, answer["dead"]) == (200, [])
+    code, reported = await daemon.call("GET", "/api/webhooks/dead")
+    assert (code, reported["dead"]) == (200, [])
     await daemon.stop()
     age(world, KEPT_FOR - ADVISE_AFTER)
     await daemon.start()
@@ -187,8 +187,8 @@ async def test_one_that_never_can_be_read_is_said_and_then_a_dead_letter(world: 
     (letter,) = await daemon.until(letters)
     assert (letter["event"], letter["state"]) == ("message_error", "undecryptable")
     assert "could not decrypt it within 14 days" in letter["error"]
-    code, answer = await daemon.call("GET", f"/api/webhooks/dead/{letter['id']}")
-    assert (code, answer["body"]["data"]["message_id"]) == (200, message_id)
+    code, reported = await daemon.call("GET", f"/api/webhooks/dead/{letter['id']}")
+    assert (code, reported["body"]["data"]["message_id"]) == (200, message_id)
     await counted(world, 0)
 
     async def no_condition() -> bool:

@@ -16,8 +16,8 @@ async def incident(world: World) -> str:
     """The newest of the fleet that has ended, in sentences."""
 
     async def check() -> str | None:
-        _, answer = await world.daemon.call("GET", "/api/incidents")
-        ended = [" ".join(one["sentences"]) for one in answer["incidents"] if one["ended"]]
+        _, reported = await world.daemon.call("GET", "/api/incidents")
+        ended = [" ".join(one["sentences"]) for one in reported["incidents"] if one["ended"]]
         return ended[-1] if ended else None
 
     return str(await world.daemon.until(check))
@@ -27,7 +27,7 @@ async def incident(world: World) -> str:
     ("also", "done"),
     [
         (False, "Done: 1 worker was adopted. Result"),
-        (True, "Done: 1 worker was gone already, 1 session was started anew. Result"),
+        (True, "Done: 1 worker was gone already, 1 session was started. Result"),
     ],
     ids=["the daemon", "both"],
 )
@@ -51,8 +51,8 @@ async def test_restarts_outlive_it_where_they_can_be_read(world: World, *, reada
     os.kill(before["worker_pid"], signal.SIGKILL)
 
     async def restarted() -> bool:
-        answer = await daemon.status("s1")
-        return (answer["status"], answer["restarts"]) == ("connected", 1)
+        reported = await daemon.status("s1")
+        return (reported["status"], reported["restarts"]) == ("connected", 1)
 
     async def written() -> bool:
         return kept.exists() and '"restarts":1' in kept.read_text()
@@ -63,8 +63,8 @@ async def test_restarts_outlive_it_where_they_can_be_read(world: World, *, reada
     if not readable:
         kept.write_text("{")
     await daemon.start()
-    answer = await daemon.wait_status("s1", "connected")
-    assert answer["restarts"] == readable
+    reported = await daemon.wait_status("s1", "connected")
+    assert reported["restarts"] == readable
     assert kept.with_name("restarts.json.unreadable").exists() is not readable
 
     async def said() -> str | None:

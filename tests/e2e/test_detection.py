@@ -86,8 +86,8 @@ async def test_a_suspend_restarts_nobody(world: World) -> None:
     before = {name: await daemon.pair(world.standin, name, phone) for name, phone in PHONES.items()}
     assert daemon.process
     tree = [daemon.process.pid]
-    for answer in before.values():
-        tree += [answer["worker_pid"], *group_members(answer["browser_pid"])]
+    for reported in before.values():
+        tree += [reported["worker_pid"], *group_members(reported["browser_pid"])]
     log = len(daemon.log())
     # who looks is stopped first and goes on last: in between it would find that others stand still
     signalled(tree, signal.SIGSTOP)
@@ -99,13 +99,13 @@ async def test_a_suspend_restarts_nobody(world: World) -> None:
 
     await daemon.until(beats)
     for name, phone in PHONES.items():  # they are more than alive
-        code, answer = await daemon.send(name, "6281180009", f"from {phone}")
-        assert code == 200, answer
+        code, reported = await daemon.send(name, "6281180009", f"from {phone}")
+        assert code == 200, reported
     await asyncio.sleep(QUIET)
-    for name, answer in before.items():
+    for name, reported in before.items():
         after = await daemon.status(name)
         for key in ("status", "worker_pid", "browser_pid", "restarts"):
-            assert after[key] == answer[key], key
+            assert after[key] == reported[key], key
         assert (after["status"], after["restarts"]) == ("connected", 0)
     assert "session unhealthy" not in daemon.log()
 
@@ -162,15 +162,15 @@ async def test_a_whatsapp_that_serves_no_page_parks_nobody(world: World, page: s
     before = await daemon.pair(world.standin, "s1", PHONES["s1"])
     world.standin.policy.update({"page": page})
     os.kill(before["browser_pid"], signal.SIGKILL)
-    answer = await daemon.wait_status("s1", "disconnected", link="offline", restarts=1)
-    assert answer["disconnect_details"].startswith("WhatsApp")
+    reported = await daemon.wait_status("s1", "disconnected", link="offline", restarts=1)
+    assert reported["disconnect_details"].startswith("WhatsApp")
 
     async def refused() -> bool:
         conditions = (await daemon.status("s1"))["conditions"]
         return {one["type"] for one in conditions} == {"whatsapp_refuses"}
 
     await daemon.until(refused)
-    worker = answer["worker_pid"]
+    worker = reported["worker_pid"]
     world.standin.policy.page = "ok"
 
     async def connected() -> bool:

@@ -27,9 +27,9 @@ def row(daemon: Daemon) -> tuple[str, str | None, str | None]:
 
 
 async def assert_gone(daemon: Daemon) -> None:
-    answer = await daemon.status("s1")
-    assert (answer["status"], answer["disconnect_reason"]) == ("disconnected", "user_initiated")
-    assert answer["worker_pid"] is None
+    reported = await daemon.status("s1")
+    assert (reported["status"], reported["disconnect_reason"]) == ("disconnected", "user_initiated")
+    assert reported["worker_pid"] is None
     assert row(daemon) == ("disconnected", "user_initiated", None)
     assert (await daemon.call("GET", "/api/sessions"))[1]["total"] == 0
     health = (await daemon.call("GET", "/health"))[1]
@@ -39,12 +39,12 @@ async def assert_gone(daemon: Daemon) -> None:
 
 async def reconnect(world: World) -> None:
     daemon = world.daemon
-    code, answer = await daemon.call("POST", f"{ONE}/reconnect", {})
-    assert (code, answer["status"]) == (200, "qr_scanning"), answer
+    code, reported = await daemon.call("POST", f"{ONE}/reconnect", {})
+    assert (code, reported["status"]) == (200, "qr_scanning"), reported
     assert row(daemon) == ("qr_scanning", None, None)
     world.standin.phone.scan(await daemon.qr("s1"), phone=NEW_PHONE)
-    answer = await daemon.wait_status("s1", "connected")
-    assert (answer["phone_number"], answer["removed_at"]) == (NEW_PHONE, None)
+    reported = await daemon.wait_status("s1", "connected")
+    assert (reported["phone_number"], reported["removed_at"]) == (NEW_PHONE, None)
     assert (await daemon.call("GET", "/api/sessions"))[1]["total"] == 1
     assert (await daemon.send("s1", FRIEND, "hello"))[0] == 200
 
@@ -54,8 +54,8 @@ async def test_disconnect_and_reconnect(world: World) -> None:
     await daemon.start()
     await daemon.pair(world.standin, "s1", PHONE)
     await world.receiver.wait_for("session_ready")
-    code, answer = await daemon.call("DELETE", ONE)
-    assert code == 200, answer
+    code, reported = await daemon.call("DELETE", ONE)
+    assert code == 200, reported
     await assert_gone(daemon)
     assert (await world.receiver.wait_for("session_disconnected"))["reason"] == "user_initiated"
     assert (await daemon.send("s1", FRIEND, "too late"))[0] == 409
@@ -93,9 +93,11 @@ async def test_stop_and_start_need_no_new_code(world: World) -> None:
     daemon = world.daemon
     await daemon.start()
     await daemon.pair(world.standin, "s1", PHONE)
-    code, answer = await daemon.call("POST", f"{ONE}/stop", {})
-    assert (code, answer["status"], answer["worker_pid"]) == (200, "disconnected", None), answer
-    code, answer = await daemon.call("POST", f"{ONE}/start", {})
-    assert code == 200, answer
+    code, reported = await daemon.call("POST", f"{ONE}/stop", {})
+    assert (code, reported["status"], reported["worker_pid"]) == (200, "disconnected", None), (
+        reported
+    )
+    code, reported = await daemon.call("POST", f"{ONE}/start", {})
+    assert code == 200, reported
     assert (await daemon.wait_status("s1", "connected"))["phone_number"] == PHONE
     assert world.receiver.count("qr_code_generated") <= 1

@@ -45,8 +45,8 @@ async def test_the_fork_server_is_killed_and_then_the_daemon(world: World) -> No
 
     second = await daemon.pair(world.standin, "s2", "6281180002")
     assert comm(second["worker_pid"]) == "waguard.worker"
-    answer = await daemon.status("s1")
-    assert (answer["status"], answer["worker_pid"], answer["restarts"]) == (
+    reported = await daemon.status("s1")
+    assert (reported["status"], reported["worker_pid"], reported["restarts"]) == (
         *("connected", first["worker_pid"], 0),
     )
 
@@ -60,5 +60,5 @@ async def test_the_fork_server_is_killed_and_then_the_daemon(world: World) -> No
 
     await daemon.until(lambda: ended(server))
     await daemon.start()
-    answer = await daemon.wait_status("s1", "connected")
-    assert answer["worker_pid"] == first["worker_pid"]
+    reported = await daemon.wait_status("s1", "connected")
+    assert reported["worker_pid"] == first["worker_pid"]

@@ -38,15 +38,15 @@ async def test_nothing_new_is_begun_while_the_disk_is_almost_full(world: World, 
     fill_but(disk, RESERVE)
 
     async def degraded() -> list[str]:
-        _, answer = await daemon.call("GET", "/health/detailed")
-        return list(answer["problems"])
+        _, reported = await daemon.call("GET", "/health/detailed")
+        return list(reported["problems"])
 
     (problem,) = await daemon.until(degraded)
     assert problem == f"7 MB are free in {disk / 'sessions'}, limits.disk_reserve is 8 MB"
-    code, answer = await daemon.call("POST", "/api/sessions", NEW)
-    assert (code, answer["field"]) == (507, "limits.disk_reserve")
-    assert problem in answer["error"]
-    assert answer["remedy"]
+    code, reported = await daemon.call("POST", "/api/sessions", NEW)
+    assert (code, reported["field"]) == (507, "limits.disk_reserve")
+    assert problem in reported["error"]
+    assert reported["remedy"]
     (disk / "filler").unlink()
 
     async def well() -> bool:
@@ -56,14 +56,14 @@ async def test_nothing_new_is_begun_while_the_disk_is_almost_full(world: World, 
 
     async def over() -> list[dict[str, Any]]:
         """It is written a moment after it was so."""
-        _, answer = await daemon.call("GET", "/api/incidents")
-        return [one for one in answer["incidents"] if one["ended"]]
+        _, reported = await daemon.call("GET", "/api/incidents")
+        return [one for one in reported["incidents"] if one["ended"]]
 
     (incident,) = await daemon.until(over)
     assert incident["sentences"][0] == f"Cause: {problem}."
     assert incident["result"] == "there was room again"
-    code, answer = await daemon.call("GET", "/api/sessions")
-    assert (code, answer["total"]) == (200, 0)
+    code, reported = await daemon.call("GET", "/api/sessions")
+    assert (code, reported["total"]) == (200, 0)
 
 
 @pytest.fixture
@@ -123,8 +123,8 @@ async def test_a_full_disk_is_the_hosts_and_harms_no_profile(world: World, roomy
     os.kill(before["browser_pid"], signal.SIGKILL)
 
     async def full() -> list[dict[str, Any]]:
-        _, answer = await daemon.call("GET", "/health/detailed")
-        return [it for it in answer["conditions"] if it["reason"] == "disk_full"]
+        _, reported = await daemon.call("GET", "/health/detailed")
+        return [it for it in reported["conditions"] if it["reason"] == "disk_full"]
 
     (condition,) = await daemon.until(full)
     assert (condition["session_id"], condition["blame"]) == ("s1", "host")

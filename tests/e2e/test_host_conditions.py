@@ -42,9 +42,9 @@ def put_back(executable: Path, held: int | None) -> None:
 
 async def waits(daemon: Daemon, words: str) -> dict[str, Any]:
     async def check() -> dict[str, Any] | None:
-        answer = await daemon.status("s1")
-        fits = answer["status"] == "disconnected" and words in (answer["waiting"] or "")
-        return answer if fits else None
+        reported = await daemon.status("s1")
+        fits = reported["status"] == "disconnected" and words in (reported["waiting"] or "")
+        return reported if fits else None
 
     result: dict[str, Any] = await daemon.until(check)
     return result
@@ -99,8 +99,8 @@ async def test_the_disk_with_the_profiles_is_not_mounted_yet(world: World) -> No
     await daemon.stop()
     sessions.rename(away)
     await daemon.start()
-    answer = await waits(daemon, "has no profile in it")
-    assert "mount its disk" in answer["disconnect_details"]
+    reported = await waits(daemon, "has no profile in it")
+    assert "mount its disk" in reported["disconnect_details"]
     await daemon.logs("restore finished: waiting 1")
     assert list(sessions.iterdir()) == [], "nothing is made where the mount belongs"
     sessions.rmdir()
@@ -111,8 +111,8 @@ async def test_the_disk_with_the_profiles_is_not_mounted_yet(world: World) -> No
 
     async def over() -> bool:
         """It is written a moment after it was so."""
-        _, answer = await daemon.call("GET", "/api/incidents")
-        found = [one["ended"] for one in answer["incidents"] if "has no profile" in one["cause"]]
+        _, reported = await daemon.call("GET", "/api/incidents")
+        found = [one["ended"] for one in reported["incidents"] if "has no profile" in one["cause"]]
         return len(found) == 1 and found[0] is not None
 
     await daemon.until(over)

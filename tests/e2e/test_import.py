@@ -70,8 +70,8 @@ def imported(daemon: Daemon, folder: Path) -> Report:
 
 async def connected_without_a_scan(world: World) -> None:
     body = {"session_id": SESSION, "workspace_id": 1}
-    code, answer = await world.daemon.call("POST", "/api/sessions", body)
-    assert code == 201, answer
+    code, reported = await world.daemon.call("POST", "/api/sessions", body)
+    assert code == 201, reported
     await world.daemon.wait_status(SESSION, "connected")
     assert world.receiver.count("qr_code_generated") == 0
 

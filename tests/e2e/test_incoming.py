@@ -46,9 +46,9 @@ async def test_edit_reaction_revoke_and_call(world: World) -> None:
         "call_received": {"call_id": call_id, "is_video": True, "is_group_call": False},
     }
     for event, fields in wanted.items():
-        answer = await receiver.wait_for(event)
-        assert answer.pop("timestamp") > 1_700_000_000
-        assert answer == who | fields
+        reported = await receiver.wait_for(event)
+        assert reported.pop("timestamp") > 1_700_000_000
+        assert reported == who | fields
     order = [one["event"] for one in receiver.received if one["event"] in wanted]
     assert order[:3] == list(wanted)[:3]  # of one chat
     assert EDITED not in world.daemon.log(), "a message body in the log"
@@ -63,8 +63,8 @@ async def test_a_flood_of_status_updates_is_left_out(world: World) -> None:
         phone.incoming(phone=PHONE, from_="status@broadcast", author=FRIEND, media=picture)
         phone.incoming(phone=PHONE, from_="12036300001@newsletter", media=picture)
     phone.incoming(phone=PHONE, from_=FRIEND, body="hi")
-    answer = await world.receiver.wait_for("message_received")
-    assert answer["message"]["body"] == "hi"
+    reported = await world.receiver.wait_for("message_received")
+    assert reported["message"]["body"] == "hi"
     assert world.receiver.count("message_received") == 1
 
 
@@ -107,9 +107,9 @@ async def test_a_full_disk_does_not_cost_the_text(world: World) -> None:
         await world.daemon.pair(world.standin, "s1", PHONE)
         large, small = media(os.urandom(300_000)), media(b"small")
         world.standin.phone.incoming(phone=PHONE, from_=FRIEND, body="large", media=large)
-        answer = await received(world, "large")
-        assert answer["media"]["data"] is None
-        assert answer["media"]["error"] == "No space left on device"
+        reported = await received(world, "large")
+        assert reported["media"]["data"] is None
+        assert reported["media"]["error"] == "No space left on device"
         world.standin.phone.incoming(phone=PHONE, from_=FRIEND, body="small", media=small)
-        answer = await received(world, "small")
-        assert base64.b64decode(answer["media"]["data"]) == b"small"
+        reported = await received(world, "small")
+        assert base64.b64decode(reported["media"]["data"]) == b"small"

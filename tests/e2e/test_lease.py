@@ -145,11 +145,11 @@ async def test_a_second_daemon_touches_nothing_and_gives_up_naming_the_holder(pa
         ("DELETE", "/api/sessions/s1"),
         ("GET", "/api/webhooks/dead"),
     ):
-        code, answer = await second.call(method, path)
-        assert code == 503, (path, answer)
-        assert named in answer["error"], (path, answer)
-    code, answer = await second.send("s1", PERSON, "not from here")
-    assert code == 503, answer
+        code, reported = await second.call(method, path)
+        assert code == 503, (path, reported)
+        assert named in reported["error"], (path, reported)
+    code, reported = await second.send("s1", PERSON, "not from here")
+    assert code == 503, reported
     for number in range(10):
         await pair.receive(f"message {number}")
     assert await ended(second) == 3
@@ -160,8 +160,8 @@ async def test_a_second_daemon_touches_nothing_and_gives_up_naming_the_holder(pa
     assert await pair.trail() == before
     rows = await pair.query("SELECT status, phone_number FROM whatsapp_accounts")
     assert rows == [("connected", PHONE)]
-    answer = await first.status("s1")
-    assert (answer["worker_pid"], answer["restarts"]) == (worker, 0)
+    reported = await first.status("s1")
+    assert (reported["worker_pid"], reported["restarts"]) == (worker, 0)
     assert await pair.epoch() == 1
 
 
@@ -170,13 +170,13 @@ async def test_after_a_kill_the_same_one_goes_on_at_once(pair: Pair) -> None:
     pair.configure({"WAGUARD_WORKER__ORPHAN_GRACE": "60"})
     first = pair.first
     await first.start()
-    answer = await first.pair(pair.world.standin, "s1", PHONE)
+    reported = await first.pair(pair.world.standin, "s1", PHONE)
     await first.stop(signal.SIGKILL)
     began = time.monotonic()
     await first.start()
     again = await first.wait_status("s1", "connected", lifecycle="running")
     print(f"connected again {time.monotonic() - began:.2f} s after the start")
-    assert again["worker_pid"] == answer["worker_pid"]
+    assert again["worker_pid"] == reported["worker_pid"]
     assert "lease held" not in first.log()
     assert await pair.epoch() == 2
 
@@ -227,7 +227,7 @@ async def test_a_holder_whose_database_was_away_for_longer_than_the_lease_goes_o
 ) -> None:
     first = pair.first
     await first.start()
-    answer = await first.pair(pair.world.standin, "s1", PHONE)
+    reported = await first.pair(pair.world.standin, "s1", PHONE)
     await pair.receive("before")
     engine = create_async_engine(pair.url, poolclass=NullPool)
     async with engine.connect() as connection:
@@ -249,7 +249,7 @@ async def test_a_holder_whose_database_was_away_for_longer_than_the_lease_goes_o
     )
     code, sent = await first.send("s1", PERSON, "it goes on")
     assert code == 200, sent
-    assert (await first.status("s1"))["worker_pid"] == answer["worker_pid"]
+    assert (await first.status("s1"))["worker_pid"] == reported["worker_pid"]
     assert await pair.epoch() == 1
     assert pair.doubled() == []
 
@@ -262,7 +262,7 @@ async def test_one_that_is_started_while_the_database_is_away_adopts_when_it_is_
     pair.configure({"WAGUARD_WORKER__ORPHAN_GRACE": "60"})
     first = pair.first
     await first.start()
-    answer = await first.pair(pair.world.standin, "s1", PHONE)
+    reported = await first.pair(pair.world.standin, "s1", PHONE)
     await first.stop(signal.SIGKILL)
     engine = create_async_engine(pair.url, poolclass=NullPool)
     async with engine.connect() as connection:
@@ -272,7 +272,7 @@ async def test_one_that_is_started_while_the_database_is_away_adopts_when_it_is_
         await connection.execute(text("ROLLBACK"))
     await first.until(lambda: first.answers("/health/ready"))
     again = await first.wait_status("s1", "connected", lifecycle="running")
-    assert again["worker_pid"] == answer["worker_pid"]
+    assert again["worker_pid"] == reported["worker_pid"]
     assert await pair.epoch() == 2
 
 

@@ -108,7 +108,7 @@ async def test_a_migration_doubles_nothing_connected_or_not(world: World) -> Non
 
 
 @pytest.mark.long
-async def test_a_migration_between_the_kill_and_the_search(world: World) -> None:
+async def test_a_migration_between_the_kill_and_the_lookup(world: World) -> None:
     await paired(world)
     world.standin.policy.never_answer = "recorded"
     body = {"session_id": "s1", "recipient_phone": FRIEND, "message": "in mid-send"}

@@ -31,9 +31,9 @@ def transmitted(world: World, body: str) -> list[dict[str, object]]:
 async def test_pair_by_qr_send_and_receive(world: World) -> None:
     daemon = world.daemon
     await daemon.start()
-    result = await daemon.pair(world.standin, "s1", PHONE)
-    assert result["phone_number"] == PHONE
-    assert (result["lifecycle"], result["link"]) == ("running", "connected")
+    reported = await daemon.pair(world.standin, "s1", PHONE)
+    assert reported["phone_number"] == PHONE
+    assert (reported["lifecycle"], reported["link"]) == ("running", "connected")
     ready = await world.receiver.wait_for("session_ready")
     assert ready == {
         "workspace_id": 1,
@@ -68,11 +68,11 @@ async def test_pair_by_code(world: World) -> None:
     daemon = world.daemon
     await daemon.start()
     await daemon.create("s1")
-    code, result = await daemon.call(
+    code, reported = await daemon.call(
         "POST", "/api/sessions/s1/pairing-code", {"phone_number": f"+{PHONE}"}
     )
-    assert code == 200, result
-    world.standin.phone.pair(PHONE, result["code"])
+    assert code == 200, reported
+    world.standin.phone.pair(PHONE, reported["code"])
     assert (await daemon.wait_status("s1", "connected"))["phone_number"] == PHONE
 
 
@@ -85,8 +85,8 @@ async def test_refused_and_unanswered_sends(world: World) -> None:
     await daemon.pair(world.standin, "s1", PHONE)
 
     world.standin.policy.send_error = "ERROR_UNKNOWN"
-    code, result = await daemon.send("s1", FRIEND, "refuse me")
-    assert (code, result["success"], result["outcome"]) == (422, False, "refused")
+    code, reported = await daemon.send("s1", FRIEND, "refuse me")
+    assert (code, reported["success"], reported["outcome"]) == (422, False, "refused")
     world.standin.policy.send_error = ""
 
     async def deadline(text: str) -> None:
@@ -102,15 +102,15 @@ async def test_refused_and_unanswered_sends(world: World) -> None:
 
     await deadline("[send]\ntimeout = 2.0\n")
     world.standin.policy.never_answer = "recorded"
-    code, result = await daemon.send("s1", FRIEND, "never answered")
-    assert (code, result["success"], result["outcome"]) == (202, False, "uncertain")
-    assert result["message_id"].startswith(f"true_{FRIEND}@c.us_")
+    code, reported = await daemon.send("s1", FRIEND, "never answered")
+    assert (code, reported["success"], reported["outcome"]) == (202, False, "uncertain")
+    assert reported["message_id"].startswith(f"true_{FRIEND}@c.us_")
     await daemon.until(recorded)
     # unsure is not "send again": the daemon is unharmed and the next send goes out
     world.standin.policy.never_answer = ""
     await deadline("")
-    code, result = await daemon.send("s1", FRIEND, "after that")
-    assert code == 200, result
+    code, reported = await daemon.send("s1", FRIEND, "after that")
+    assert code == 200, reported
 
 
 @pytest.mark.long
@@ -131,7 +131,7 @@ async def test_media_both_ways(world: World) -> None:
     assert base64.b64decode(message["media"]["data"]) == content
 
     url = "data:application/pdf;base64," + base64.b64encode(content).decode()
-    code, result = await daemon.call(
+    code, reported = await daemon.call(
         "POST",
         "/api/messages/send-media",
         {
@@ -142,8 +142,8 @@ async def test_media_both_ways(world: World) -> None:
             "filename": "out.pdf",
         },
     )
-    assert code == 200, result
-    assert result["message_id"].startswith(f"true_{FRIEND}@c.us_")
+    assert code == 200, reported
+    assert reported["message_id"].startswith(f"true_{FRIEND}@c.us_")
 
 
 async def test_a_restart_of_the_daemon_needs_no_new_qr(world: World) -> None:
@@ -211,10 +211,10 @@ async def test_a_killed_daemon_leaves_the_session_and_the_next_one_adopts_it(wor
 
     async def written() -> dict[str, Any] | None:
         """Row and deliveries: what is not, the next daemon would deliver again."""
-        result = await daemon.status("s1")
+        reported = await daemon.status("s1")
         with closing(sqlite3.connect(daemon.folder / "state/waguard.db")) as database:
             [(left,)] = database.execute("SELECT count(*) FROM waguard_deliveries")
-        return result if result["connected_at"] and not left else None
+        return reported if reported["connected_at"] and not left else None
 
     before = await daemon.until(written)
     await daemon.stop(signal.SIGKILL)
@@ -226,8 +226,8 @@ async def test_a_killed_daemon_leaves_the_session_and_the_next_one_adopts_it(wor
         assert after[same] == before[same], same
     message = await world.receiver.wait_for("message_received")
     assert message["message"]["body"] == "nobody home"
-    result = {delivery["event"] for delivery in world.receiver.received[seen:]}
-    assert not result & {*SESSION_EVENTS, "lifecycle", "link"}
+    reported = {delivery["event"] for delivery in world.receiver.received[seen:]}
+    assert not reported & {*SESSION_EVENTS, "lifecycle", "link"}
 
 
 async def test_after_a_crash_of_both_nobody_is_connected_without_a_worker(world: World) -> None:
@@ -242,18 +242,18 @@ async def test_after_a_crash_of_both_nobody_is_connected_without_a_worker(world:
     assert row == "connected"
     os.kill(before["worker_pid"], signal.SIGKILL)
     await daemon.start(ready=False)
-    result: list[dict[str, Any]] = []
+    reported: list[dict[str, Any]] = []
 
     async def connected() -> bool:
         _, health = await daemon.call("GET", "/health")  # first: it may be connected in between
         code, status = await daemon.call("GET", "/api/sessions/s1/status")
         if code == 200:
-            result.append(status | {"counted": health["sessions"]["connected"]})
+            reported.append(status | {"counted": health["sessions"]["connected"]})
         return code == 200 and bool(status["status"] == "connected")
 
     await daemon.until(connected)
-    assert result[-1]["worker_pid"] not in {None, before["worker_pid"]}
-    early = result[:-1]
+    assert reported[-1]["worker_pid"] not in {None, before["worker_pid"]}
+    early = reported[:-1]
     assert [one["counted"] for one in early] == [0] * len(early), early
 
 
@@ -273,13 +273,13 @@ async def test_logout_and_delete(world: World) -> None:
     daemon = world.daemon
     await daemon.start()
     await daemon.pair(world.standin, "s1", PHONE)
-    code, result = await daemon.call("POST", "/api/sessions/s1/logout", {})
-    assert code == 200, result
-    result = await daemon.status("s1")
-    assert (result["status"], result["disconnect_reason"]) == ("disconnected", "user_initiated")
-    assert result["worker_pid"] is None
-    code, result = await daemon.call("DELETE", "/api/sessions/s1?purge=1")
-    assert code == 200, result
+    code, reported = await daemon.call("POST", "/api/sessions/s1/logout", {})
+    assert code == 200, reported
+    reported = await daemon.status("s1")
+    assert (reported["status"], reported["disconnect_reason"]) == ("disconnected", "user_initiated")
+    assert reported["worker_pid"] is None
+    code, reported = await daemon.call("DELETE", "/api/sessions/s1?purge=1")
+    assert code == 200, reported
     assert (await daemon.call("GET", "/api/sessions/s1/status"))[0] == 404
     assert list((daemon.folder / "sessions/quarantine").iterdir())
 
@@ -289,10 +289,10 @@ async def test_a_conflict_parks_the_session(world: World) -> None:
     await daemon.start()
     await daemon.pair(world.standin, "s1", PHONE)
     world.standin.phone.conflict(PHONE)
-    result = await daemon.wait_status("s1", "failed", lifecycle="parked")
-    assert result["disconnect_reason"] == "error"
-    code, result = await daemon.call("POST", "/api/sessions/s1/reconnect", {})
-    assert code == 200, result
+    reported = await daemon.wait_status("s1", "failed", lifecycle="parked")
+    assert reported["disconnect_reason"] == "error"
+    code, reported = await daemon.call("POST", "/api/sessions/s1/reconnect", {})
+    assert code == 200, reported
     await daemon.wait_status("s1", "connected")
 
 
@@ -315,8 +315,8 @@ async def test_a_conflict_is_taken_back_where_configured(world: World) -> None:
         await daemon.logs("after=conflict", times)
         await daemon.wait_status("s1", "connected", link="connected")
     world.standin.phone.conflict(PHONE)
-    result = await daemon.wait_status("s1", "failed", lifecycle="parked")
-    assert "taken back 3 times in 10 min" in result["disconnect_details"]
+    reported = await daemon.wait_status("s1", "failed", lifecycle="parked")
+    assert "taken back 3 times in 10 min" in reported["disconnect_details"]
     assert daemon.log().count("taking it back") == 3
 
 
@@ -326,12 +326,12 @@ async def test_nobody_scans(world: World) -> None:
     world.standin.policy.update({"qr_first_lifetime": 3.0, "qr_lifetime": 0.5, "qr_count": 3})
     await daemon.start()
     # its codes may have expired before anybody could ask for one
-    code, result = await daemon.call(
+    code, reported = await daemon.call(
         "POST", "/api/sessions", {"session_id": "s1", "workspace_id": 1}
     )
-    assert code == 201, result
-    result = await daemon.wait_status("s1", "disconnected", lifecycle="parked")
-    assert result["disconnect_reason"] == "qr_expired"
+    assert code == 201, reported
+    reported = await daemon.wait_status("s1", "disconnected", lifecycle="parked")
+    assert reported["disconnect_reason"] == "qr_expired"
     assert (await daemon.call("GET", "/api/sessions/s1/qr"))[0] == 409
     world.standin.policy.update({"qr_first_lifetime": 60.0})
     code, fresh = await daemon.call("POST", "/api/sessions/s1/regenerate-qr", {})
@@ -346,8 +346,8 @@ async def test_what_only_a_person_can_cure_is_parked_with_its_cause(world: World
     await daemon.start()
     await daemon.pair(world.standin, "s1", PHONE)
     world.standin.phone.block(PHONE, "TOS_BLOCK")
-    result = await daemon.wait_status("s1", "failed", lifecycle="parked")
-    assert "TOS_BLOCK" in result["disconnect_details"]
+    reported = await daemon.wait_status("s1", "failed", lifecycle="parked")
+    assert "TOS_BLOCK" in reported["disconnect_details"]
 
     async def advised() -> bool:
         """It is written a moment after it was so."""
@@ -400,14 +400,14 @@ async def test_what_came_while_nobody_listened_is_reported_later_each_once(world
     await world.receiver.wait_for(
         "message_received", where=lambda data: bool(data["message"]["body"] == "queued")
     )
-    result = [
+    reported = [
         (one["data"]["message"]["body"], one["data"]["message"]["backfilled"])
         for one in world.receiver.received
         if one["event"] == "message_received"
     ]
-    assert result[:1] == [("first", False)]
-    assert result[1:4] == [(f"unheard {number}", True) for number in range(3)]
-    assert [body for body, _ in result[4:]] == ["queued"]
+    assert reported[:1] == [("first", False)]
+    assert reported[1:4] == [(f"unheard {number}", True) for number in range(3)]
+    assert [body for body, _ in reported[4:]] == ["queued"]
 
 
 async def _acknowledged(world: World) -> bool:

@@ -21,12 +21,12 @@ def new(number: int) -> str:
 async def paired(world: World) -> dict[str, Any]:
     """With two people who have written."""
     await world.daemon.start()
-    answer = await world.daemon.pair(world.standin, "s1", PHONE)
+    reported = await world.daemon.pair(world.standin, "s1", PHONE)
     for sender in (KNOWN, FRIEND):
         before = len(world.receiver.received)
         world.standin.phone.incoming(phone=PHONE, from_=sender, body="hello")
         await world.receiver.wait_for("message_received", after=before)
-    return answer
+    return reported
 
 
 async def post(world: World, path: str, body: dict[str, Any]) -> tuple[int, dict[str, Any], int]:
@@ -44,20 +44,20 @@ async def send(world: World, to: str, **more: Any) -> tuple[int, dict[str, Any],
 
 def arrived(world: World) -> list[str]:
     """Whom the server took messages for."""
-    answer = world.standin.phone.messages(PHONE)
-    return [m["to"].split("@")[0] for m in answer if m["direction"] == "out" and m["ack"] > 0]
+    reported = world.standin.phone.messages(PHONE)
+    return [m["to"].split("@")[0] for m in reported if m["direction"] == "out" and m["ack"] > 0]
 
 
 async def states(world: World) -> dict[str, int]:
     """How many messages are in which state."""
-    _, answer = await world.daemon.call("GET", "/api/messages?session_id=s1")
-    found = [message["status"] for message in answer["messages"]]
+    _, reported = await world.daemon.call("GET", "/api/messages?session_id=s1")
+    found = [message["status"] for message in reported["messages"]]
     return {state: found.count(state) for state in set(found)}
 
 
 async def condition(world: World) -> dict[str, Any] | None:
-    answer = (await world.daemon.status("s1"))["conditions"]
-    return answer[0] if answer else None
+    reported = (await world.daemon.status("s1"))["conditions"]
+    return reported[0] if reported else None
 
 
 async def test_refused_first_contacts_pause_and_all_else_goes_on_also_over_a_restart(
@@ -67,14 +67,14 @@ async def test_refused_first_contacts_pause_and_all_else_goes_on_also_over_a_res
     before = await paired(world)
     standin.phone.timelock(PHONE)
     for number in range(3):
-        code, answer, _ = await send(world, new(number))
-        assert (code, answer["outcome"]) == (422, "refused")
+        code, reported, _ = await send(world, new(number))
+        assert (code, reported["outcome"]) == (422, "refused")
         assert (await send(world, KNOWN))[0] == 200
-    code, answer, wait = await send(world, new(3))
-    assert (code, answer["field"]) == (503, "recipient_phone")
+    code, reported, wait = await send(world, new(3))
+    assert (code, reported["field"]) == (503, "recipient_phone")
     assert 3_500 < wait <= 3_600
-    assert "they pause until" in answer["error"]
-    assert "somebody has answered go on" in answer["remedy"]
+    assert "they pause until" in reported["error"]
+    assert "somebody has answered go on" in reported["remedy"]
     found = await daemon.until(lambda: condition(world))
     assert found["type"] == "first_contacts_paused"
     assert 3_500 < found["expires_in"] <= 3_600
@@ -82,19 +82,19 @@ async def test_refused_first_contacts_pause_and_all_else_goes_on_also_over_a_res
 
     async def explained() -> bool:
         """It is written a moment after it was so."""
-        _, answer = await daemon.call("GET", "/api/sessions/s1/incidents")
-        return any("names no date" in one["sentences"][0] for one in answer["incidents"])
+        _, reported = await daemon.call("GET", "/api/sessions/s1/incidents")
+        return any("names no date" in one["sentences"][0] for one in reported["incidents"])
 
     await daemon.until(explained)
 
     recipients = [new(5), KNOWN, new(6), FRIEND]
-    code, answer, _ = await post(
+    code, reported, _ = await post(
         world,
         "/api/messages/bulk-send",
         {"session_id": "s1", "recipients": recipients, "message": "to many"},
     )
-    assert code == 202, answer
-    counts = await daemon.until(lambda: _bulk(world, answer["bulk_id"]))
+    assert code == 202, reported
+    counts = await daemon.until(lambda: _bulk(world, reported["bulk_id"]))
     assert counts["accepted"] == 2
     code, queued, _ = await send(world, new(7), queue=True)
     assert (code, queued["status"]) == (202, "accepted")
@@ -122,8 +122,8 @@ async def test_refused_first_contacts_pause_and_all_else_goes_on_also_over_a_res
 
 async def _bulk(world: World, bulk_id: str) -> dict[str, int] | None:
     """Its counts, once what can go has gone."""
-    _, answer = await world.daemon.call("GET", f"/api/messages/bulk/{bulk_id}")
-    counts: dict[str, int] = answer["counts"]
+    _, reported = await world.daemon.call("GET", f"/api/messages/bulk/{bulk_id}")
+    counts: dict[str, int] = reported["counts"]
     return counts if sum(counts.get(it, 0) for it in ("sent", "delivered", "read")) == 2 else None
 
 
@@ -137,8 +137,8 @@ async def test_until_the_date_that_whatsapp_names_and_not_longer_than_it_says(
     found = await daemon.until(lambda: condition(world))
     assert "WhatsApp refuses first contacts of this account until" in found["message"]
     assert found["expires_in"] > 2 * 86_400
-    code, answer, wait = await send(world, new(1), queue=True)
-    assert (code, answer["status"], wait) == (202, "accepted", 0)
+    code, reported, wait = await send(world, new(1), queue=True)
+    assert (code, reported["status"], wait) == (202, "accepted", 0)
     code, _, wait = await send(world, new(2))
     assert code == 503
     assert wait > 2 * 86_400
@@ -172,8 +172,8 @@ async def test_what_is_dropped_without_a_word_replaces_no_worker(world: World) -
     standin.phone.timelock(PHONE, way="drop")
     for number in range(3):
         await timeout(1.5)
-        code, answer, _ = await send(world, new(number))
-        assert (code, answer["outcome"]) == (202, "uncertain")
+        code, reported, _ = await send(world, new(number))
+        assert (code, reported["outcome"]) == (202, "uncertain")
         await timeout(25.0)
         assert (await send(world, KNOWN))[0] == 200
     assert (await send(world, new(4)))[0] == 503
@@ -194,8 +194,8 @@ async def test_after_seven_pairing_codes_the_qr_code_is_named(world: World) -> N
     await world.daemon.create("s1")
     for _ in range(AT_MOST):
         assert (await ask_for_code(world))[0] == 200
-    code, answer, wait = await ask_for_code(world)
-    assert (code, answer["remedy"]) == (503, "scan the QR code instead: `waguard qr s1`")
+    code, reported, wait = await ask_for_code(world)
+    assert (code, reported["remedy"]) == (503, "scan the QR code instead: `waguard qr s1`")
     assert wait > 3_600
     await world.daemon.stop()
     await world.daemon.start()
@@ -212,8 +212,8 @@ async def test_whatsapps_429_for_a_code_is_the_same(world: World) -> None:
     await world.daemon.create("s1")
     assert (await ask_for_code(world))[0] == 200
     for _ in range(2):
-        code, answer, wait = await ask_for_code(world)
-        assert (code, answer["remedy"]) == (503, "scan the QR code instead: `waguard qr s1`")
+        code, reported, wait = await ask_for_code(world)
+        assert (code, reported["remedy"]) == (503, "scan the QR code instead: `waguard qr s1`")
         assert wait > 3_600
 
 

@@ -17,9 +17,9 @@ COUNT = 20
 def stored(world: World) -> list[str]:
     with sqlite3.connect(world.daemon.folder / "state" / "waguard.db") as database:
         found = database.execute("SELECT payload FROM waguard_inbox WHERE kind = 'message'")
-        answer = [str(row[0]) for row in found]
+        reported = [str(row[0]) for row in found]
     database.close()
-    return answer
+    return reported
 
 
 def incoming(world: World, start: int) -> None:
@@ -57,9 +57,9 @@ async def test_a_killed_daemon_and_a_receiver_that_is_down(world: World) -> None
     wanted = [f"text {number}." for number in range(2 * COUNT)]
     # each once: the receiver took none of them before the kill. In order: they are of one chat
     assert bodies(world) == wanted
-    answer = stored(world)
-    assert len(answer) == 2 * COUNT
-    assert all(any(f'"{body}"' in one for one in answer) for body in wanted)
+    reported = stored(world)
+    assert len(reported) == 2 * COUNT
+    assert all(any(f'"{body}"' in one for one in reported) for body in wanted)
     assert "text 1." not in daemon.log()
 
 
@@ -92,8 +92,8 @@ async def test_dead_letters_and_a_secret_that_changes(world: World) -> None:
         return daemon.log().count("configuration read again") > 1
 
     await daemon.until(read_twice)
-    code, answer = await daemon.call("POST", "/api/webhooks/dead/replay")
-    assert (code, answer["replayed"]) == (200, 1)
+    code, reported = await daemon.call("POST", "/api/webhooks/dead/replay")
+    assert (code, reported["replayed"]) == (200, 1)
     data = await world.receiver.wait_for("message_received")
     assert data["message"]["body"] == "badly signed"
     assert not await dead()

@@ -99,7 +99,7 @@ async def test_a_new_code_can_be_asked_for_while_a_passkey_is_waited_for(world: 
     await daemon.wait_status("s1", "connected")
 
 
-async def test_a_page_that_reloads_itself_is_no_fault_and_loses_nothing(world: World) -> None:
+async def test_a_page_that_loads_itself_again_is_no_fault_and_loses_nothing(world: World) -> None:
     daemon, standin = world.daemon, world.standin
     await daemon.start()
     before = await daemon.pair(standin, "s1", PHONE)
@@ -224,7 +224,7 @@ async def test_a_ghost_socket_ends_with_a_reload(world: World) -> None:
     await world.receiver.wait_for("message_received")
     after = await daemon.status("s1")
     assert (after["restarts"], after["worker_pid"]) == (0, before["worker_pid"])
-    await wait_incident(world, "its page was loaded anew")
+    await wait_incident(world, "its page was loaded again")
 
 
 @pytest.mark.long

@@ -26,9 +26,9 @@ def at_the_server(world: World, text: str) -> list[str]:
 
 
 async def messages(world: World, query: str = "") -> list[dict[str, Any]]:
-    code, answer = await world.daemon.call("GET", f"/api/messages{query}")
+    code, reported = await world.daemon.call("GET", f"/api/messages{query}")
     assert code == 200
-    found: list[dict[str, Any]] = answer["messages"]
+    found: list[dict[str, Any]] = reported["messages"]
     return found
 
 
@@ -57,8 +57,8 @@ async def test_a_daemon_that_is_killed_in_mid_send_doubles_nothing(world: World)
     async def known() -> Any:
         return [m for m in await messages(world) if m["status"] == "sent"]
 
-    code, answer = await daemon.call("POST", SEND, a_message("killed"))  # as the application does
-    assert (code, answer["message_id"]) in {
+    code, reported = await daemon.call("POST", SEND, a_message("killed"))  # as the application does
+    assert (code, reported["message_id"]) in {
         (200, before["message_id"]),
         (202, before["message_id"]),
     }
@@ -91,8 +91,11 @@ async def test_not_even_where_the_worker_dies_too(world: World) -> None:
         return [m for m in await messages(world) if m["status"] in {"sent", "uncertain"}]
 
     [after] = await daemon.until(found_message)
-    code, answer = await daemon.call("POST", SEND, a_message("both killed"))
-    assert (code, answer["message_id"]) in {(200, after["message_id"]), (202, after["message_id"])}
+    code, reported = await daemon.call("POST", SEND, a_message("both killed"))
+    assert (code, reported["message_id"]) in {
+        (200, after["message_id"]),
+        (202, after["message_id"]),
+    }
     assert at_the_server(world, "both killed") == [after["message_id"]]
 
 
@@ -115,22 +118,22 @@ async def test_a_queued_message_is_sent_once_when_its_session_is_back(world: Wor
         return code == 503
 
     await daemon.until(offline)
-    code, answer = await daemon.call("POST", SEND, a_message("queued", queue=True))
-    assert (code, answer["success"], answer["status"]) == (202, True, "accepted")
+    code, reported = await daemon.call("POST", SEND, a_message("queued", queue=True))
+    assert (code, reported["success"], reported["status"]) == (202, True, "accepted")
     await daemon.stop(signal.SIGKILL)  # it survives that too
     world.standin.policy.refuse_sockets = False
     await daemon.start()
     data = await world.receiver.wait_for(
-        "message_sent", where=lambda it: it["message_id"] == answer["message_id"]
+        "message_sent", where=lambda it: it["message_id"] == reported["message_id"]
     )
     assert data["to"] == f"{FRIEND}@c.us"
 
     async def sent() -> Any:
-        code, found = await daemon.call("GET", f"/api/messages/{answer['id']}")
+        code, found = await daemon.call("GET", f"/api/messages/{reported['id']}")
         return code == 200 and found["status"] == "sent"
 
     await daemon.until(sent)
-    assert at_the_server(world, "queued") == [answer["message_id"]]
+    assert at_the_server(world, "queued") == [reported["message_id"]]
     assert at_the_server(world, refused[-1]) == []
 
 

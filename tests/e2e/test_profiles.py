@@ -74,7 +74,7 @@ async def test_damage_under_a_running_browser_is_found_at_the_next_start(world: 
     for manifest in (at.profile / INDEXED).glob("MANIFEST-*"):
         manifest.unlink()  # the browser has it open and does not notice
     os.kill(before["browser_pid"], signal.SIGKILL)
-    await incident_with(world.daemon, "was moved aside")
+    await incident_with(world.daemon, "was quarantined")
     await connected(world)
     [copy] = quarantine.quarantined(world.daemon.folder / "sessions")
     assert "MANIFEST" in (at.quarantine / copy.name / NOTE).read_text()
@@ -139,7 +139,7 @@ async def test_a_profile_on_which_chromium_ends_at_once_is_replaced_with_its_cre
     }
     await world.daemon.start()
     await connected(world)
-    assert "exit code 7" in await incident_with(world.daemon, "was moved aside")
+    assert "exit code 7" in await incident_with(world.daemon, "was quarantined")
     assert (await world.daemon.status(SESSION))["restarts"] == 0
 
 

@@ -33,8 +33,8 @@ async def test_sessions_go_on_and_are_adopted_by_the_next_daemon(world: World) -
         waguard, "status", folder=daemon.folder, environ=dict(daemon.settings)
     )
     assert "1 of 1 connected" in shown.stdout, shown.stderr
-    code, answer = await daemon.send("s1", FRIEND, "as ever")
-    assert code == 200, answer
+    code, reported = await daemon.send("s1", FRIEND, "as ever")
+    assert code == 200, reported
     await daemon.stop(signal.SIGKILL)
     await daemon.start()
     after: dict[str, Any] = await daemon.wait_status("s1", "connected")
@@ -49,5 +49,5 @@ async def test_a_session_that_starts_meanwhile_starts_all_the_same(world: World)
     removed(daemon.folder / "run")
     await daemon.create("s1")
     world.standin.phone.scan(await daemon.qr("s1"), phone=PHONE)
-    answer = await daemon.wait_status("s1", "connected")
-    assert answer["restarts"] == 0
+    reported = await daemon.wait_status("s1", "connected")
+    assert reported["restarts"] == 0

@@ -45,9 +45,9 @@ async def refused_then_sent(world: World, address: str) -> None:
     body = {"session_id": "s1", "recipient_phone": FRIEND, "quoted_message_id": asked}
 
     file = body | {"media_url": f"{address}/bills/no%201.pdf?key=secret", "mentions": [PHONE]}
-    code, answer = await daemon.call("POST", "/api/messages/send-media", file)
-    assert code == 200, answer
-    message = transmitted(world, answer["message_id"])
+    code, reported = await daemon.call("POST", "/api/messages/send-media", file)
+    assert code == 200, reported
+    message = transmitted(world, reported["message_id"])
     assert message["quotedStanzaID"] == asked.split("_")[2]
     assert message["mentionedJidList"] == [f"{PHONE}@c.us"]
     assert (message["type"], message["filename"]) == ("document", "no 1.pdf")
@@ -60,8 +60,8 @@ async def refused_then_sent(world: World, address: str) -> None:
     ]
     before = len(world.standin.phone.messages(PHONE))
     for wrong, field in refused:
-        code, answer = await daemon.call("POST", "/api/messages/send", wrong)
-        assert (code, answer["outcome"], answer["field"]) == (422, "refused", field), answer
+        code, reported = await daemon.call("POST", "/api/messages/send", wrong)
+        assert (code, reported["outcome"], reported["field"]) == (422, "refused", field), reported
     assert len(world.standin.phone.messages(PHONE)) == before
     assert "secret" not in daemon.log()
 
@@ -73,9 +73,9 @@ async def test_a_bulk_survives_a_killed_daemon_and_nobody_gets_two(world: World)
     await daemon.pair(world.standin, "s1", PHONE)
     numbers = [f"62811900000{n}" for n in range(6)]
     body = {"session_id": "s1", "recipients": numbers, "message": "hello"}
-    code, answer = await daemon.call("POST", "/api/messages/bulk-send", body)
-    assert code == 202, answer
-    path = f"/api/messages/bulk/{answer['bulk_id']}"
+    code, reported = await daemon.call("POST", "/api/messages/bulk-send", body)
+    assert code == 202, reported
+    path = f"/api/messages/bulk/{reported['bulk_id']}"
 
     async def two_went() -> bool:
         return len(world.standin.phone.messages(PHONE)) >= 2
@@ -88,10 +88,12 @@ async def test_a_bulk_survives_a_killed_daemon_and_nobody_gets_two(world: World)
     assert len(world.standin.phone.messages(PHONE)) < len(numbers)
     await daemon.start()
     await daemon.until(done)
-    answer = (await daemon.call("GET", path))[1]
+    reported = (await daemon.call("GET", path))[1]
     # one may have been on its way when the daemon was killed: it is looked up, not sent again
     assert (
-        answer["counts"]["sent"] + answer["counts"]["uncertain"] == answer["total"] == len(numbers)
+        reported["counts"]["sent"] + reported["counts"]["uncertain"]
+        == reported["total"]
+        == len(numbers)
     )
     found = world.standin.phone.messages(PHONE)
     assert sorted(m["to"] for m in found) == [f"{number}@c.us" for number in numbers]

@@ -43,7 +43,7 @@ async def run_waguard(daemon: Daemon, *arguments: str) -> subprocess.CompletedPr
     return await asyncio.to_thread(waguard, daemon.folder, *arguments, **dict(daemon.settings))
 
 
-async def test_a_second_instance_is_refused_and_learns_who_has_it(world: World) -> None:
+async def test_a_second_instance_is_refused_and_hears_who_has_it(world: World) -> None:
     daemon = world.daemon
     await daemon.start()
     second = await run_waguard(daemon, "run")
@@ -172,9 +172,9 @@ async def test_a_stop_while_sessions_start_leaves_nothing(world: World) -> None:
 async def test_a_second_interrupt_insists(world: World) -> None:
     daemon = world.daemon
     await daemon.start()
-    answer = await daemon.pair(world.standin, "s1", "6281180001")
+    reported = await daemon.pair(world.standin, "s1", "6281180001")
     # a worker that cannot obey: only SIGKILL ends it
-    os.kill(answer["worker_pid"], signal.SIGSTOP)
+    os.kill(reported["worker_pid"], signal.SIGSTOP)
     assert daemon.process
     daemon.process.send_signal(signal.SIGINT)
     await daemon.until(lambda: _logged(daemon, "stopping"))
@@ -206,10 +206,10 @@ async def test_restore_reports_the_truth(world: World) -> None:
     shutil.rmtree(daemon.folder / "sessions/snapshots", ignore_errors=True)
     await daemon.start()
     await daemon.logs("restore finished: restored 1, needs QR 1, missing profile 1")
-    answer = await daemon.status("gone")
-    assert (answer["status"], answer["disconnect_reason"]) == ("disconnected", "error")
-    assert "profile missing" in answer["disconnect_details"]
-    assert answer["worker_pid"] is None
+    reported = await daemon.status("gone")
+    assert (reported["status"], reported["disconnect_reason"]) == ("disconnected", "error")
+    assert "profile missing" in reported["disconnect_details"]
+    assert reported["worker_pid"] is None
     assert (await daemon.status("fresh"))["status"] == "qr_scanning"
     code, refused = await daemon.send("gone", "6281180003", "x")
     assert code == 409, refused
@@ -258,9 +258,9 @@ async def test_without_chromium_the_session_says_so(world: World) -> None:
     }
     await daemon.start()
     await daemon.call("POST", "/api/sessions", {"session_id": "s1", "workspace_id": 1})
-    answer = await daemon.wait_status("s1", "disconnected", lifecycle="starting")
-    assert "/nowhere/chromium" in answer["disconnect_details"]
-    assert answer["restarts"] == 0
+    reported = await daemon.wait_status("s1", "disconnected", lifecycle="starting")
+    assert "/nowhere/chromium" in reported["disconnect_details"]
+    assert reported["restarts"] == 0
 
 
 async def test_a_network_that_is_away_parks_nobody(world: World) -> None:
@@ -269,13 +269,13 @@ async def test_a_network_that_is_away_parks_nobody(world: World) -> None:
     daemon.settings = {**daemon.settings, "WAGUARD_BROWSER__EXTRA_ARGS": json.dumps(away)}
     await daemon.start()
     await daemon.call("POST", "/api/sessions", {"session_id": "s1", "workspace_id": 1})
-    answer = await daemon.wait_status("s1", "disconnected", link="offline")
-    assert answer["disconnect_reason"] == "timeout"
-    assert "ERR_NAME_NOT_RESOLVED" in answer["disconnect_details"]
+    reported = await daemon.wait_status("s1", "disconnected", link="offline")
+    assert reported["disconnect_reason"] == "timeout"
+    assert "ERR_NAME_NOT_RESOLVED" in reported["disconnect_details"]
     # it keeps trying in the same browser, and counts no restart
     await daemon.until(lambda: _logged_times(daemon, "WhatsApp cannot be reached", 3))
-    answer = await daemon.status("s1")
-    assert (answer["lifecycle"], answer["restarts"]) == ("running", 0)
+    reported = await daemon.status("s1")
+    assert (reported["lifecycle"], reported["restarts"]) == ("running", 0)
 
 
 async def _logged_times(daemon: Daemon, text: str, times: int) -> bool:
@@ -291,9 +291,9 @@ async def test_as_another_user_with_chromiums_own_sandbox(flavour: str) -> None:
             settings |= {"WAGUARD_BROWSER__FLAVOUR": flavour, "WAGUARD_BROWSER__SANDBOX": "true"}
             async with Daemon(folder, settings, BECOME_NOBODY) as daemon:
                 await daemon.start()
-                answer = await daemon.pair(standin, "s1", "6281180001")
-                assert "--no-sandbox" not in procfs.command_line(answer["browser_pid"])
-                assert Path(f"/proc/{answer['browser_pid']}").stat().st_uid == NOBODY
+                reported = await daemon.pair(standin, "s1", "6281180001")
+                assert "--no-sandbox" not in procfs.command_line(reported["browser_pid"])
+                assert Path(f"/proc/{reported['browser_pid']}").stat().st_uid == NOBODY
                 code, sent = await daemon.send("s1", "6281180002", "from nobody")
                 assert code == 200, sent
 
@@ -329,8 +329,8 @@ async def test_a_database_that_is_locked_at_the_start_is_waited_for(world: World
         await daemon.start(ready=False)
         await daemon.until(lambda: _logged(daemon, "database not open, trying again"))
         assert (await daemon.call("GET", "/health"))[0] == 200
-        code, answer = await daemon.call("GET", "/health/ready")
-        assert (code, answer["checks"]["database"]) == (503, False)
+        code, reported = await daemon.call("GET", "/health/ready")
+        assert (code, reported["checks"]["database"]) == (503, False)
         # unknown is not empty, and not "not found"
         assert (await daemon.call("GET", "/api/sessions"))[0] == 503
         assert (await daemon.call("GET", "/api/sessions/s1/status"))[0] == 503

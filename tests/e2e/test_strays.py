@@ -93,8 +93,8 @@ async def test_somebody_elses_chromium_is_named_and_waited_for(
     await daemon.start()
     body = {"session_id": "s1", "workspace_id": 1}
     assert (await daemon.call("POST", "/api/sessions", body))[0] == 201
-    answer = await daemon.wait_status("s1", "disconnected", lifecycle="backoff")
-    assert f"Chromium {foreign.pid} uses " in answer["disconnect_details"], json.dumps(answer)
-    assert answer["restarts"] == 0
+    reported = await daemon.wait_status("s1", "disconnected", lifecycle="backoff")
+    assert f"Chromium {foreign.pid} uses " in reported["disconnect_details"], json.dumps(reported)
+    assert reported["restarts"] == 0
     assert foreign.poll() is None
     assert Path(f"/proc/{foreign.pid}").exists()

@@ -89,8 +89,8 @@ async def test_a_start_on_450_000_rows(
     assert (four["from"], four["chat_id"], four["sender_phone"]) == (NUMBER, NUMBER, FRIEND)
 
     async def are_known() -> bool:
-        answer = [(await daemon.call("GET", f"/api/messages/{name}"))[1] for name in ids]
-        return [one["status"] for one in answer] == ["read", "sent"]
+        reported = [(await daemon.call("GET", f"/api/messages/{name}"))[1] for name in ids]
+        return [one["status"] for one in reported] == ["read", "sent"]
 
     await daemon.until(are_known)
     for name in ids:

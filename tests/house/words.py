@@ -31,14 +31,6 @@ EXCEPT: Final = {
 ALLOWED: Final[dict[tuple[str, str], str]] = {
     ("waguard/wire/protocol.py", name): "a field on the wire: workers of other versions send it"
     for name in ("CatchUp", "aside", "grave", "hopeless", "silence", "standing")
-} | {
-    (file, "lane"): "a column's name"
-    for file in (
-        "waguard/store/messages.py",
-        "waguard/store/models.py",
-        "waguard/store/unidentified.py",
-        "waguard/ports/messages.py",
-    )
 }
 
 

@@ -141,10 +141,10 @@ async def test_08_what_is_cancelled_has_no_timers_left(empty: Bench, world: Worl
 )
 def test_09_no_status_outside_the_enum_is_written(standing: StatusInputs, said: str) -> None:
     """ "error" was written into an enum that had no such value."""
-    for verdict in (derive(standing), understood(said, said, None)):
-        if verdict is not None:
-            assert verdict.status in Status
-            assert verdict.reason is None or verdict.reason in Reason
+    for result in (derive(standing), understood(said, said, None)):
+        if result is not None:
+            assert result.status in Status
+            assert result.reason is None or result.reason in Reason
 
 
 async def test_10_a_request_that_is_repeated_in_flight_is_one_message(tmp_path: Path) -> None:
@@ -166,8 +166,8 @@ def test_12_acks_are_counted_as_the_application_counts() -> None:
     )
     for ack, level, status in ((1, 2, "sent"), (2, 3, "delivered"), (3, 4, "read")):
         [received] = translate.acks(row, Ack(ids=("m",), ack=ack, chat="c"), 1.0)
-        told = received.events[0]
-        assert (told.event, told.data["ack_level"], told.data["status"]) == (
+        reported = received.events[0]
+        assert (reported.event, reported.data["ack_level"], reported.data["status"]) == (
             "message_status_updated",
             level,
             status,
@@ -189,7 +189,7 @@ async def test_the_row_says_connected_and_memory_has_no_session(empty: Bench, wo
     assert empty.session().state.phone == PHONE
     await empty.settled()
     [(_, after, reason)] = world.audited("reconciled")
-    assert after == "taken in and started"
+    assert after == "added and started"
     assert reason == "the row says connected, memory had no such session"
 
 

@@ -56,7 +56,7 @@ def routes() -> Iterator[tuple[str, str]]:
             yield route.method, known
 
 
-async def test_06_live_and_ready_tell_the_truth(real: World) -> None:
+async def test_06_live_and_ready_report_the_truth(real: World) -> None:
     """Live was 503 always, ready looked at environment variables."""
     daemon = real.daemon
     await daemon.start()

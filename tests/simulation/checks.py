@@ -50,7 +50,7 @@ class Checks:
     # ---- after each step ----
 
     def session(self, page: Page, state: SessionState | None) -> None:
-        """Conditions explain why it is not well."""
+        """Conditions explain why it is not healthy."""
         if state is None or state.intent is Intent.DOWN or state.left or not state.begun:
             return
         planned = state.replacement
@@ -150,7 +150,7 @@ class Checks:
             self._scheduled(page)
 
     def _scheduled(self, page: Page) -> None:
-        """One asks for all, ever more rarely; when one was served the others ask."""
+        """One session tries for all at growing intervals; when one was served the others try."""
         world, now = self._world, self._world.t
         release = world.engine is not None and world.engine.fleet.whatsapp.release is not None
         if not release and now - self._served_at > LATELY:
@@ -176,7 +176,7 @@ class Checks:
             return
         offered = state and state.worker and state.worker.update_since is not None
         if up and not offered:
-            self._world.fail(f"{page.name}: a page that is well is loaded anew")
+            self._world.fail(f"{page.name}: a healthy page is reloaded")
         self._blame_network(page)
 
     def _blame_network(self, page: Page) -> None:
@@ -200,7 +200,7 @@ class Checks:
             self._world.fail(f"{page.name} starts {early:.1f} s before its time")
 
     def _terminate(self, page: Page) -> None:
-        """Nobody is replaced who is well; and a page is loaded anew before its worker is replaced."""
+        """No healthy worker is replaced; and a page is reloaded before its worker is replaced."""
         world, state = self._world, self._world.state(page)
         if state is None:
             return
@@ -210,14 +210,14 @@ class Checks:
         if excused or state.intent is not Intent.UP or state.left:
             return
         if page.up_since is not None and world.t - page.up_since > WELL:
-            world.fail(f"{page.name}: a worker that is well is ended ({state.failure})")
+            world.fail(f"{page.name}: a healthy worker is ended ({state.failure})")
         if page.planned:
             self._blame_network(page)
         if page.planned and state.slot is not Slot.HELD:
             world.fail(f"{page.name}: its worker is ended before the next one has a start slot")
         linked = page.ready and world.workers.link(page) in _STUCK
         if linked and page.planned and not page.reloaded:
-            world.fail(f"{page.name}: its worker is replaced, and its page was not loaded anew")
+            world.fail(f"{page.name}: its worker is replaced, and its page was not reloaded")
         if linked and page.refused:
             world.fail(f"{page.name}: WhatsApp refuses it, and its worker is replaced")
 
@@ -252,7 +252,7 @@ class Checks:
             world.after(ROW_LAG, partial(self._row, page, world.t))
 
     def silent(self, page: Page) -> None:
-        """Only silence says that it is not connected."""
+        """Only missing answers show that it is not connected."""
         world = self._world
         seconds = SILENT_WORKER if page.stopped else SILENT_PAGE
         world.after(seconds, partial(self._row, page, world.t))
@@ -357,8 +357,8 @@ class Checks:
         worker = state.worker if state else None
         stage = worker.stage if worker else Stage.ENDING
         world.fail(
-            f"{page.name} is not well {world.t - since:.0f} s after {kind} ended"
-            f" ({why or 'it believes that it is well'}; {stage if worker else 'no worker'})"
+            f"{page.name} is not healthy {world.t - since:.0f} s after {kind} ended"
+            f" ({why or 'its state says that it is healthy'}; {stage if worker else 'no worker'})"
         )
 
     def at_the_end(self) -> None:

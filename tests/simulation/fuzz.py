@@ -135,7 +135,7 @@ class Fuzz:
                 and state.worker.stage is Stage.ENDING
                 and next_deadline(state) == NEVER
             ):
-                raise Violation(f"{name} may end for ever")
+                raise Violation(f"{name} may end forever")
 
 
 def _facts(

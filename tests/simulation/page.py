@@ -42,7 +42,7 @@ class Page:
     stuck_for_worker: bool = False
     """A reload does not cure it."""
     mute: bool = False
-    """It does not say how it stands with WhatsApp."""
+    """It does not report the state of its link."""
     refused: bool = False
     refusals: int = 0
     retry_after: float = 0.0

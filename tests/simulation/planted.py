@@ -208,7 +208,7 @@ def one_phone_hides_an_outage() -> Iterator[None]:
 
 @contextlib.contextmanager
 def takeovers_are_unbounded() -> Iterator[None]:
-    """Two clients take it from each other for ever."""
+    """Two clients take it from each other forever."""
 
     def answer(takeovers: tuple[float, ...], *, now: float) -> takeover.Answer:
         if takeovers and now - takeovers[-1] < takeover.RETRY:
@@ -260,7 +260,7 @@ def planned_ends_are_counted() -> Iterator[None]:
 
 @contextlib.contextmanager
 def a_stuck_page_is_replaced_at_once() -> Iterator[None]:
-    """It is not loaded anew first."""
+    """It is not reloaded first."""
     right = page_care.on_stuck
 
     def on_stuck(link: Link, **given: object) -> Step:
@@ -300,20 +300,20 @@ PLANTED: Final = (
     Planted(
         the_canary_never_rotates,
         5,
-        "not well",
+        "not healthy",
         kinds=("fleet_crash", "crash_loop", "never_ready"),
     ),
-    Planted(_no_deadline_for(Link.OFFLINE), 2, "not well"),
-    Planted(_no_deadline_for(Link.SYNCING), 2, "not well"),
-    Planted(_no_deadline_for(Link.PAIRING), 2, "not well"),
-    Planted(two_late_ones_block_each_other, 2, "not well", kinds=("no_acks",)),
+    Planted(_no_deadline_for(Link.OFFLINE), 2, "not healthy"),
+    Planted(_no_deadline_for(Link.SYNCING), 2, "not healthy"),
+    Planted(_no_deadline_for(Link.PAIRING), 2, "not healthy"),
+    Planted(two_late_ones_block_each_other, 2, "not healthy", kinds=("no_acks",)),
     Planted(a_spent_budget_is_final, 2, "is not tried again"),
     Planted(one_phone_hides_an_outage, 6, "lost the network at once"),
     Planted(takeovers_are_unbounded, 2, "taken over"),
     Planted(a_standstill_counts_as_unresponsive, 2, "well is ended", dense=True),
     Planted(all_are_replaced_at_once, 6, "before the next one has a start slot"),
     Planted(planned_ends_are_counted, 2, "a planned end"),
-    Planted(a_stuck_page_is_replaced_at_once, 2, "not loaded anew"),
+    Planted(a_stuck_page_is_replaced_at_once, 2, "not reloaded"),
     Planted(the_row_keeps_its_word_after_an_exit, 2, "the row says connected"),
     Planted(all_parked_are_tried_at_once, 6, "are tried at once", kinds=("crash_loop",)),
 )

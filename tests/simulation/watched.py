@@ -58,7 +58,7 @@ class WatchedEngine(Engine):
         return outcome
 
     def last_beat(self, session: str, *, heard_at: float, page_at: float) -> None:
-        """As if it had beaten each second until now: sparse time has beats "until told otherwise"."""
+        """As if it had beaten each second until now: sparse time has beats until a fault."""
         state = self.sessions[session]
         if state.worker:
             worker = replace(state.worker, heard_at=heard_at, page_at=page_at)
@@ -109,7 +109,7 @@ def _check_budget(before: SessionState, after: SessionState, now: Moment) -> Non
     policy = after.rules.restart
     if len(recent(after.counted, now=now.at, period=policy.period)) > policy.intensity:
         raise Violation(f"{now.at:.1f} s: {after.session} restarts more often than it may")
-    if after.restarts == before.restarts:  # their times were moved: a worker was not well
+    if after.restarts == before.restarts:  # their times were moved: a worker was unhealthy
         return
     if after.failure is None or after.failure.blame is not Blame.SESSION:
         raise Violation(f"{now.at:.1f} s: {after.session}: {after.failure} spends its budget")

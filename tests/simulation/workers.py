@@ -262,7 +262,7 @@ class Workers:
         world.after(1.0, partial(self._beat, page, worker))
 
     def beat_on(self, page: Page) -> None:
-        """Sparse: it lives, until told otherwise."""
+        """Sparse: it lives until a fault."""
         world = self._world
         if world.dense or not page.alive or page.stopped or world.engine is None:
             return
@@ -290,7 +290,7 @@ class Workers:
             world.after(4.0, partial(self._help, page, page.number))
 
     def _help(self, page: Page, worker: int) -> None:
-        """Its script is ended, in vain."""
+        """Its script is ended, without effect."""
         world = self._world
         if self.lives(page, worker) and page.hung and not page.stopped:
             page.unrecoverable = True
@@ -326,7 +326,7 @@ class Workers:
     # ---- its end ----
 
     def reload(self, page: Page, worker: int) -> None:
-        """Its page is loaded anew."""
+        """Its page is reloaded."""
         world = self._world
         if not self.lives(page, worker) or page.ending or page.stopped:
             return

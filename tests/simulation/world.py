@@ -1,6 +1,6 @@
 """A world for the real core: daemon, host, database, workers, WhatsApp, people; in virtual time.
 
-A healthy worker beats "until told otherwise" (``at`` = infinity), so that a year has millions of steps
+A healthy worker beats until a fault (``at`` = infinity), so that a year has millions of steps
 instead of billions; in a dense world each heartbeat is a fact.
 """
 
@@ -127,7 +127,7 @@ class World(VirtualTime):
         if self.engine is not None or any(self.active[kind] for kind in DAEMON):
             return
         if self.active["database"]:
-            self.daemon_died = ALWAYS  # it greets the workers; it judges when the rows are there
+            self.daemon_died = ALWAYS  # it greets the workers, and decides when the rows are there
             self.after(1.0, self.begin_daemon)
             return
         rules = FleetRules(memory_limit=MEMORY_LIMIT)
@@ -384,7 +384,7 @@ class World(VirtualTime):
                 pass
 
     def perform_of_fleet(self, effect: FleetEffect) -> None:
-        """It is only told."""
+        """It is only recorded."""
         self.record(str(effect))
         if self._watch:
             self._watch(self.t, "*", effect)

@@ -161,13 +161,13 @@ class Past:
         who, chat, state = person(number), self.sent_chat(number), self.state(number)
         doubt = state in {"sending", "uncertain"}
         at = self.now - (60 if doubt else 5 * DAY * (1 - number / self.sent))
-        told = {"type": "send_text", "chat": chat, "text": f"text {number}"}
+        reported = {"type": "send_text", "chat": chat, "text": f"text {number}"}
         return {
             "session_id": who.session,
             "workspace_id": 7,
             "chat": chat,
             "kind": "text",
-            "body": json.dumps(told).encode(),
+            "body": json.dumps(reported).encode(),
             "message_id": self.sent_id(number),
             "state": state,
             "ack": {"read": 3, "delivered": 2, "sent": 1}.get(state),
@@ -185,8 +185,8 @@ class Past:
         who, name, chat = person(number), self.sent_id(number), self.sent_chat(number)
         at = self.now - 5 * DAY * (1 - number / self.sent)
         if level:
-            told = {"message_id": name, "to": chat, "type": "text", "status": "sent"}
-            yield self._inbox_row(who.session, f"sent:{name}", "sent", chat, at, told)
+            reported = {"message_id": name, "to": chat, "type": "text", "status": "sent"}
+            yield self._inbox_row(who.session, f"sent:{name}", "sent", chat, at, reported)
         for ack in LEVELS[:level]:
             data = {"message_id": name, "status": "", "ack_level": ack + 1, "timestamp": int(at)}
             yield self._inbox_row(who.session, f"ack:{ack}:{name}", "ack", chat, at, data)

@@ -415,13 +415,13 @@ async def test_many_tasks_write_at_once(bench: Bench) -> None:
 async def test_what_whatsapp_grants_no_more_of_is_kept_with_the_session(bench: Bench) -> None:
     row = await connected(bench)
     assert row.limits is None
-    told = '{"codes": [1795000000.5]}'
-    await bench.store.keep_limits("a", told)
-    assert await bench.store.session("a") == replace(row, limits=told)
+    reported = '{"codes": [1795000000.5]}'
+    await bench.store.keep_limits("a", reported)
+    assert await bench.store.session("a") == replace(row, limits=reported)
     assert await bench.store.write_status("a", row.generation, TIMEOUT)
-    assert (await bench.store.sessions())[0].limits == told
+    assert (await bench.store.sessions())[0].limits == reported
     await bench.store.keep_limits("a", None)
     found = await bench.store.session("a")
     assert found
     assert (found.limits, found.desired_up) == (None, True)
-    await bench.store.keep_limits("nobody", told)
+    await bench.store.keep_limits("nobody", reported)

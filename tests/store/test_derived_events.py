@@ -60,8 +60,8 @@ def on_phone(message_id: str = M, session: str = "a") -> Entry:
 async def queued(store: SqlStore) -> list[tuple[str, Any]]:
     """By id: the event, and the status that it tells."""
     found = await store.messages.pending(GLOBAL, after=0, limit=1_000)
-    told = [msgspec.json.decode(one.body or b"") for one in found]
-    return [(one["event"], one["data"].get("ack_level")) for one in told]
+    reported = [msgspec.json.decode(one.body or b"") for one in found]
+    return [(one["event"], one["data"].get("ack_level")) for one in reported]
 
 
 def tells(number: int, name: str = "m", **move: Any) -> StateUpdate:
@@ -109,19 +109,19 @@ async def test_long_after_its_request_message_sent_waits_for_nothing(
         await store.messages.write([], outgoing=[tells(number, state=State.SENT)])
     ).reported == ()
     wall.time += REPEATED_FOR
-    [told] = (await store.messages.write([], outgoing=[tells(number)])).reported
-    data = told.events[0].data
+    [reported] = (await store.messages.write([], outgoing=[tells(number)])).reported
+    data = reported.events[0].data
     assert (data["message"]["body"], data["message"]["from"]) == ("ä", None)
     assert data["timestamp"] == int(wall.time)
 
 
 @every_database
-async def test_a_late_ack_tells_by_itself(store: SqlStore) -> None:
+async def test_a_late_ack_reports_by_itself(store: SqlStore) -> None:
     number = await keep(store, state=State.UNCERTAIN, phone="6281", kind="image")
     await write(store, StateUpdate(id=number, answered=True))
     written = await store.messages.write([ack(1), ack(2)])
-    [told] = written.reported
-    message = told.events[0].data["message"]
+    [reported] = written.reported
+    message = reported.events[0].data["message"]
     assert (message["from"], message["type"]) == ("6281@c.us", "image")
     assert [event for event, _ in await queued(store)] == [
         "message_sent",
@@ -132,13 +132,13 @@ async def test_a_late_ack_tells_by_itself(store: SqlStore) -> None:
 
 
 @every_database
-async def test_a_failure_is_told_once(store: SqlStore) -> None:
+async def test_a_failure_is_reported_once(store: SqlStore) -> None:
     number = await keep(store, bulk_id="b")
     failed = tells(number, state=State.FAILED, error="it is gone")
-    [told] = (await store.messages.write([], outgoing=[failed], for_global=EVENTS)).reported
-    assert (told.kind, told.events[0].event) == (Kind.FAILED, "message_failed")
-    assert told.events[0].data["error"] == "it is gone"
-    assert told.events[0].data["bulk_id"] == "b"
+    [reported] = (await store.messages.write([], outgoing=[failed], for_global=EVENTS)).reported
+    assert (reported.kind, reported.events[0].event) == (Kind.FAILED, "message_failed")
+    assert reported.events[0].data["error"] == "it is gone"
+    assert reported.events[0].data["bulk_id"] == "b"
     assert (await store.messages.write([], outgoing=[failed])).reported == ()
     assert await queued(store) == [("message_failed", None)]
 
@@ -179,18 +179,18 @@ async def test_what_was_never_announced_is_found(store: SqlStore, wall: Wall) ->
     wall.time += 10
     numbers = [await keep(store, name, state=State.SENT) for name in "mn"]
     await keep(store, "o", state=State.UNCERTAIN)
-    told = await store.messages.write([], outgoing=[tells(numbers[0], answered=True)])
-    assert len(told.reported) == 1
+    reported = await store.messages.write([], outgoing=[tells(numbers[0], answered=True)])
+    assert len(reported.reported) == 1
     failed = [await keep(store, name, state=State.REFUSED, queued=True) for name in "pq"]
     await keep(store, "r", state=State.FAILED)  # its request was told
-    told = await store.messages.write([], outgoing=[tells(failed[0], "p", answered=True)])
-    assert [one.kind for one in told.reported] == [Kind.FAILED]
+    reported = await store.messages.write([], outgoing=[tells(failed[0], "p", answered=True)])
+    assert [one.kind for one in reported.reported] == [Kind.FAILED]
     left = await store.outbox.unreported(since=later + 5)
     assert [row.id for row in left] == [numbers[1], failed[1]]
 
 
 @every_database
-async def test_as_long_as_the_outbox_knows_it_nothing_is_told_twice(
+async def test_as_long_as_the_outbox_knows_it_nothing_is_reported_twice(
     store: SqlStore, wall: Wall
 ) -> None:
     number = await keep(store, bulk_id="b", state=State.SENT)

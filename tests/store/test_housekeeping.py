@@ -48,7 +48,7 @@ async def test_old_entries_go_a_few_at_a_time(bench: Bench) -> None:
 
 
 @with_every_store
-async def test_what_an_open_incident_tells_of_is_kept(bench: Bench) -> None:
+async def test_what_an_open_incident_needs_is_kept(bench: Bench) -> None:
     for name in ("parked", "well"):
         await bench.store.create(name, 1, account_id=None, priority=0)
         await record(bench, name, "restart", 300, reason="it died")

@@ -45,7 +45,7 @@ def message(
     chat: str, stem: str = "A", *, author: str | None = None, own: bool = False, **more: Any
 ) -> tuple[InboxRecord, ...]:
     parts = ("true" if own else "false", chat, stem, *((author,) if author else ()))
-    told = InboundMessage(
+    reported = InboundMessage(
         id="_".join(parts),
         chat=chat,
         sender=ME if own else author or chat,
@@ -55,7 +55,7 @@ def message(
         from_me=own,
         kind="chat",
     )
-    return translate.received(ROW, told, AT, **more)
+    return translate.received(ROW, reported, AT, **more)
 
 
 def acks(chat: str, level: int, stem: str = "A", reader: str = "") -> tuple[InboxRecord, ...]:
@@ -202,7 +202,7 @@ def changed(
 
 
 @every_database
-async def test_an_edit_names_the_message_as_it_was_told(store: SqlStore) -> None:
+async def test_an_edit_names_the_message_as_it_was_reported(store: SqlStore) -> None:
     await take(store, message(ANNA, "A"), message(GROUP, "G", author=LID))
     await take(
         store,
@@ -252,7 +252,7 @@ async def test_a_stem_alone_acknowledges_nothing(store: SqlStore) -> None:
 
 
 @every_database
-async def test_each_level_of_a_group_is_told_once_and_each_reader_kept(store: SqlStore) -> None:
+async def test_each_level_of_a_group_is_reported_once_and_each_reader_kept(store: SqlStore) -> None:
     number = await sending(store, GROUP)
     await take(store, acks(GROUP, 1, reader="7999@lid"))  # the server's, with who wrote it
     for reader in (LID, NEWER, LID):
@@ -316,7 +316,7 @@ async def test_what_comes_from_nobody_waits_for_its_number(store: SqlStore, wall
 
 
 @every_database
-async def test_when_the_number_is_known_what_was_told_already_is_not_told_again(
+async def test_when_the_number_is_known_what_was_reported_already_is_not_reported_again(
     store: SqlStore,
 ) -> None:
     await take(store, message(ANNA, "A"), message(LID, "A"), message(LID, "B"))

@@ -154,8 +154,8 @@ async def test_a_table_that_refuses_new_rows_still_serves_its_own(database: str)
 async def test_text_that_no_column_takes_is_cut_not_refused(bench: Bench) -> None:
     await bench.store.create("a", 1, account_id=None, priority=0)
     details = "nul \0, half an emoji \ud83d, " + "much text " * 100
-    verdict = DerivedStatus(Status.FAILED, Reason.ERROR, details)
-    assert await bench.store.write_status("a", 1, verdict, phone_number="4" * 99)
+    result = DerivedStatus(Status.FAILED, Reason.ERROR, details)
+    assert await bench.store.write_status("a", 1, result, phone_number="4" * 99)
     row = await bench.store.session("a")
     assert row is not None
     assert (row.disconnect_details or "").startswith("nul , half an emoji ?, much text")

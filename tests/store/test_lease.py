@@ -109,7 +109,7 @@ async def test_the_databases_clock_counts_and_it_moves(bench: Bench) -> None:
     assert first.now < times[-1] < first.now + 3_600
 
 
-async def test_it_is_judged_while_nobody_else_can_take_it(bench: Bench) -> None:
+async def test_it_is_evaluated_while_nobody_else_can_take_it(bench: Bench) -> None:
     def free(found: Lease | None) -> bool:
         return found is None
 
@@ -153,7 +153,7 @@ async def test_what_was_released_is_not_renewed_any_more(bench: Bench) -> None:
     assert not (await bench.held()).released
 
 
-async def test_a_row_that_somebody_deleted_is_made_anew_above_the_epoch_before(
+async def test_a_row_that_somebody_deleted_is_made_again_above_the_epoch_before(
     bench: Bench,
 ) -> None:
     epoch = await bench.lease.acquire(A, TERMS, always)

@@ -155,21 +155,21 @@ async def test_a_newer_session_event_takes_the_place_of_older_ones(messages: Sql
             entry("q2", "qr_code_generated", session="b", partition=""),
         ]
     )
-    told = [(item.session_id, item.event_id) for item in await waiting(messages)]
-    assert told == [("a", "id-m1"), ("a", "id-m2"), ("a", "id-s2"), ("b", "id-q2")]
+    reported = [(item.session_id, item.event_id) for item in await waiting(messages)]
+    assert reported == [("a", "id-m1"), ("a", "id-m2"), ("a", "id-s2"), ("b", "id-q2")]
 
 
 @every_database
 async def test_settlements(messages: SqlMessages, wall: Wall) -> None:
     await messages.write([entry(f"k{number}") for number in range(4)])
     first, second, third, fourth = await waiting(messages)
-    settled = [
+    resolved = [
         DeliveryResult(id=first.id),
         DeliveryResult(id=second.id, attempts=3, next_at=wall.time + 60, error="no answer"),
         DeliveryResult(id=third.id, attempts=9, error="the receiver answered 404"),
         DeliveryResult(id=987_654),
     ]
-    await messages.write([], settled)
+    await messages.write([], resolved)
     assert await waiting(messages) == [
         replace(second, attempts=3, next_at=wall.time + 60),
         fourth,
@@ -244,7 +244,7 @@ async def test_each_receiver_gets_the_events_that_it_wants(messages: SqlMessages
 
 
 @every_database
-async def test_one_lane_is_read_by_itself(messages: SqlMessages) -> None:
+async def test_one_partition_is_read_by_itself(messages: SqlMessages) -> None:
     partitions = ("c", "d", "c", "c")
     await messages.write(
         [entry(f"k{n}", partition=partition) for n, partition in enumerate(partitions)]
@@ -296,7 +296,7 @@ async def test_what_is_uncertain_is_listed_apart_and_replayed_by_name_only(
 
 
 @every_database
-async def test_only_received_messages_of_a_session_are_buried_with_its_number(
+async def test_only_received_messages_of_a_session_are_dead_letters_with_its_number(
     messages: SqlMessages, wall: Wall
 ) -> None:
     await messages.write([entry("k1"), entry("k2", "message_sent"), entry("k3", session="b")])
@@ -453,8 +453,8 @@ async def test_before_it_is_open_nothing_is_stored(tmp_path: Path) -> None:
 @every_database
 async def test_the_newest_message_of_each_chat(messages: SqlMessages) -> None:
     def at(key: str, moment: float, chat: str | None = "c", **more: Any) -> Entry:
-        told = entry(key, **more)
-        return replace(told, received=replace(told.received, at=moment, chat=chat))
+        reported = entry(key, **more)
+        return replace(reported, received=replace(reported.received, at=moment, chat=chat))
 
     await messages.write(
         [

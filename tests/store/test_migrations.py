@@ -184,7 +184,9 @@ async def test_migrations_only_add(tmp_path: Path) -> None:
     engine = create_async_engine(f"sqlite+aiosqlite:///{tmp_path / 'db'}", poolclass=NullPool)
     statements: list[str] = []
     event.listen(
-        engine.sync_engine, "before_cursor_execute", lambda *told: statements.append(told[2])
+        engine.sync_engine,
+        "before_cursor_execute",
+        lambda *reported: statements.append(reported[2]),
     )
 
     def up(connection: Connection) -> None:

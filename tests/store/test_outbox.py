@@ -233,8 +233,8 @@ async def test_what_an_earlier_run_left(store: SqlStore, wall: Wall) -> None:
     old = {state: await keep(store, "old", state=state) for state in State}
     wall.time += 100
     new = {state: await keep(store, "new", state=state) for state in State}
-    told = await keep(store, "told", state=State.SENT)
-    await write(store, StateUpdate(id=told, answered=True))
+    reported = await keep(store, "told", state=State.SENT)
+    await write(store, StateUpdate(id=reported, answered=True))
     queued = await keep(store, "queued", state=State.SENT, queued=True)
     await keep(store, "bulk", state=State.SENT, queued=True, bulk_id="b")
     left = await store.outbox.unfinished(uncertain_since=start, answered_since=start + 50)

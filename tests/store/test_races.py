@@ -15,7 +15,7 @@ on_a_server = pytest.mark.parametrize("database", ["postgresql", "mariadb"], ind
 
 
 @on_a_server
-async def test_a_session_created_by_another_between_two_looks_is_taken_over(
+async def test_a_session_created_by_another_between_two_checks_is_taken_over(
     database: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     first, second = SqlStore(database), SqlStore(database)

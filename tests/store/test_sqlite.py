@@ -121,7 +121,7 @@ async def test_a_last_statement_that_fails_commits_nothing(engines: Engines, pat
     assert rows(path) == 0
 
 
-async def test_a_commit_that_fails_in_the_last_step_is_told_and_undone(
+async def test_a_commit_that_fails_in_the_last_step_is_reported_and_undone(
     engines: Engines, path: Path
 ) -> None:
     with closing(sqlite3.connect(path)) as connection:
@@ -192,7 +192,7 @@ async def test_without_its_lock_nothing_is_written_outside_of_a_transaction(
     assert rows(path) == 0
 
 
-async def test_what_a_statement_returns_and_changes_is_told(engines: Engines) -> None:
+async def test_what_a_statement_returns_and_changes_is_reported(engines: Engines) -> None:
     async with engines.writer.begin() as connection:
         returned = await connection.execute(text("INSERT INTO t VALUES (7), (8) RETURNING n"))
         assert returned.scalars().all() == [7, 8]

@@ -50,7 +50,7 @@ async def bodies(store: SqlStore) -> list[Any]:
 
 
 @every_database
-async def test_it_is_remembered_once_and_told_nobody(
+async def test_it_is_remembered_once_and_not_reported(
     store: SqlStore, messages: SqlMessages, wall: Wall
 ) -> None:
     assert await take(store, sealed()) == (True,)

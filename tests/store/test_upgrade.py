@@ -77,7 +77,7 @@ def again(past: Past, number: int) -> tuple[InboxRecord, ...]:
     chat = group(number) if "group" in form else who.number if form == "lid" else who.lid
     if form in {"edit", "reaction", "revoke"}:
         target = f"false_{who.lid}_{STEM}{0:018X}"
-        told: dict[str, Any] = {
+        reported: dict[str, Any] = {
             "id": f"false_{who.lid}_{stem}",
             "chat": who.lid,
             "sender": who.lid,
@@ -86,11 +86,11 @@ def again(past: Past, number: int) -> tuple[InboxRecord, ...]:
         }
         match form:
             case "edit":
-                return translate.happened(row, Edit(**told, body="new"), at)
+                return translate.happened(row, Edit(**reported, body="new"), at)
             case "reaction":
-                return translate.happened(row, Reaction(**told, text="👍"), at)
+                return translate.happened(row, Reaction(**reported, text="👍"), at)
             case _:
-                return translate.happened(row, Revoke(**told), at)
+                return translate.happened(row, Revoke(**reported), at)
     from_me = form.startswith("phone")
     author = own.lid if from_me else who.lid
     parts = (

@@ -10,7 +10,7 @@ from tests.waiting import DEADLINE
 from waguard.core.link import Link
 from waguard.ports.process import Process
 from waguard.ports.sessions import SessionView
-from waguard.supervision import ledger as ledger_module
+from waguard.supervision import status_writer
 from waguard.supervision.actor import SessionActor
 from waguard.supervision.supervisor import Supervisor
 from waguard.wire.protocol import SendText, WorkerRecord
@@ -27,7 +27,7 @@ class Bench:
 
     def __init__(self, world: World) -> None:
         self.world = world
-        self.it = Supervisor(world.around)
+        self.it = Supervisor(world.ctx)
 
     async def row(
         self,
@@ -77,7 +77,7 @@ class Bench:
 @pytest.fixture
 async def bench(world: World, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Bench]:
     """Nothing is restored yet."""
-    monkeypatch.setattr(ledger_module, "RETRY", 0.01)
+    monkeypatch.setattr(status_writer, "RETRY", 0.01)
     made = Bench(world)
     yield made
     world.store.down = False

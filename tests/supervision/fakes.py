@@ -40,7 +40,7 @@ from waguard.supervision.actor import SessionActor
 from waguard.supervision.bus import Bus
 from waguard.supervision.fleet import Fleet
 from waguard.supervision.mailbox import Mailbox
-from waguard.supervision.surroundings import Surroundings
+from waguard.supervision.session_context import SessionContext
 from waguard.supervision.timings import Timings
 from waguard.supervision.versions import Versions
 from waguard.wire.channel import Channel
@@ -238,14 +238,14 @@ class FakeProcess:
 
     def report(self, link: str = "connected", *, phase: str = "ready", **fields: Any) -> None:
         """It may say what no worker says: nothing is checked here."""
-        told: dict[str, Any] = {
+        reported: dict[str, Any] = {
             "session": self.spec.session,
             "generation": self.spec.generation,
             "phase": phase,
             "link": link,
             "browser_pid": self._pid + 1,
         }
-        self.tell(Report(**(told | fields)))
+        self.tell(Report(**(reported | fields)))
 
     def beat(self, page: float | None = 0.01, *, hopeless: bool = False) -> None:
         self.tell(Heartbeat(devtools=0.01, page=page, hopeless=hopeless))
@@ -274,8 +274,8 @@ class FakeProcess:
             assert isinstance(hello, Hello)
             self.greeting = hello
             self._channels.add(channel)
-            for told in self.script.reports:
-                self.report(**{"version": self.script.loads(self.spec), **told})
+            for reported in self.script.reports:
+                self.report(**{"version": self.script.loads(self.spec), **reported})
             while True:
                 self._take(channel, await channel.receive())
         except EOFError:
@@ -477,7 +477,7 @@ class World:
     store: MemoryStore
     inbox: FakeInbox = field(default_factory=FakeInbox)
     spawn: FakeSpawn = field(default_factory=FakeSpawn)
-    crowded: bool = False
+    cpu_is_saturated: bool = False
     clock: FakeClock = field(default_factory=FakeClock)
     chance: NoChance = field(default_factory=NoChance)
     meter: FakeMeter = field(default_factory=FakeMeter)
@@ -518,7 +518,7 @@ class World:
             packed=PACKED,
             documents=self.documents,
         )
-        self.around = Surroundings(
+        self.ctx = SessionContext(
             versions=self.versions,
             config=lambda: self.config,
             instance="test",
@@ -532,7 +532,7 @@ class World:
             fleet=self.fleet,
             mailbox=self.mailbox,
             meter=self.meter,
-            crowded=lambda: self.crowded,
+            cpu_is_saturated=lambda: self.cpu_is_saturated,
             remembered=lambda: self.remembered,
         )
 
@@ -662,12 +662,12 @@ async def _listen(events: AsyncIterator[BusEvent], told: list[BusEvent]) -> None
 
 async def until(session: SessionActor, condition: Callable[[SessionActor], bool]) -> None:
     """Wait for something of a session."""
-    told = await session.wait_until(condition, timeout=DEADLINE)
-    assert told, (session.lifecycle, views.details(session.state))
+    reported = await session.wait_until(condition, timeout=DEADLINE)
+    assert reported, (session.lifecycle, views.details(session.state))
 
 
 def message(number: int = 1, **fields: Any) -> InboundMessage:
-    told: dict[str, Any] = {
+    reported: dict[str, Any] = {
         "id": f"false_49170@c.us_{number}",
         "chat": "49170@c.us",
         "sender": "49170@c.us",
@@ -677,7 +677,7 @@ def message(number: int = 1, **fields: Any) -> InboundMessage:
         "from_me": False,
         "kind": "chat",
     }
-    return InboundMessage(**(told | fields))
+    return InboundMessage(**(reported | fields))
 
 
 def qr(raw: str = "a,b,c,d", count: int = 1) -> QrCode:

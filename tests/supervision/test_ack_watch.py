@@ -115,8 +115,8 @@ async def test_one_late_ack_degrades_and_its_coming_ends_it(
     await pass_time(empty, world, 1)
     assert (await empty.it.sessions.view("s")).degraded is None
     await wait_until(lambda: entries(world, "acks_back"), "its end is on the trail")
-    (told,) = fold(world.store.entries)
-    assert sentences(told)[-1].startswith("Result: WhatsApp acknowledges again")
+    (reported,) = fold(world.store.entries)
+    assert sentences(reported)[-1].startswith("Result: WhatsApp acknowledges again")
     assert empty.process() is process
 
 
@@ -159,8 +159,8 @@ async def test_two_late_acks_replace_the_worker_once_and_nothing_is_sent_again(
     await wait_until(lambda: empty.session().traffic.acks.late, "it is no better")
     await pass_time(empty, world, 300)
     assert empty.process() is second
-    (told, again) = fold(world.store.entries)
-    assert told.actions == ["its worker was replaced, as planned"]
+    (reported, again) = fold(world.store.entries)
+    assert reported.actions == ["its worker was replaced, as planned"]
     assert again.ended is None
 
 

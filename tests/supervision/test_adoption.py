@@ -54,16 +54,24 @@ async def test_an_adoption_is_no_event_and_no_write(
     restoring, left = await begun(bench, world, LATER)
     before = copy.copy(world.store.accounts["s"])
     connected_at = (await bench.it.sessions.view("s")).connected_at
-    told = await bench.it.sessions.view("s")
-    assert (told.status, told.lifecycle, told.link) == ("connected", "adopting", "unknown")
+    reported = await bench.it.sessions.view("s")
+    assert (reported.status, reported.lifecycle, reported.link) == (
+        "connected",
+        "adopting",
+        "unknown",
+    )
     assert bench.it.health.read().connected == 1
     why_not = bench.it.health.connection("s").why_not
     assert why_not == "its row says connected, its worker has not confirmed it yet"
     await wait_until(lambda: left.process.connected, "they talk")
     left.process.report(phone=PHONE)
     assert await restoring == "restored 1"
-    told = await bench.it.sessions.view("s")
-    assert (told.status, told.lifecycle, told.link) == ("connected", "running", "connected")
+    reported = await bench.it.sessions.view("s")
+    assert (reported.status, reported.lifecycle, reported.link) == (
+        "connected",
+        "running",
+        "connected",
+    )
     assert bench.it.health.connection("s").why_not is None
     await bench.settled()
     assert writes == []
@@ -74,7 +82,7 @@ async def test_an_adoption_is_no_event_and_no_write(
     assert len(world.audited("adopted")) == 1
 
 
-async def test_what_is_news_is_told(bench: Bench, world: World, writes: list[Status]) -> None:
+async def test_what_is_news_is_reported(bench: Bench, world: World, writes: list[Status]) -> None:
     restoring, left = await begun(bench, world, LATER)
     await wait_until(lambda: left.process.connected, "they talk")
     left.process.report("offline")
@@ -97,8 +105,8 @@ async def test_another_row_than_connected_keeps_its_word_too(
     left = await world.left_behind("s")
     restoring = asyncio.create_task(bench.restore((left.record, left.process)))
     await wait_until(lambda: left.process.connected, "they talk")
-    told = await bench.it.sessions.view("s")
-    assert (told.status, told.lifecycle) == ("qr_scanning", "adopting")
+    reported = await bench.it.sessions.view("s")
+    assert (reported.status, reported.lifecycle) == ("qr_scanning", "adopting")
     left.process.report("qr_pending", qr=qr())
     assert await restoring == "needs QR 1"
     assert writes == []
@@ -112,11 +120,11 @@ async def test_a_worker_that_does_not_say_is_not_believed_for_ever(
     says = {"phase": "ready", "link": "unknown"} if ready else LOADING
     restoring, left = await begun(bench, world, Script(reports=(says,)))
     await until(bench.session(), lambda s: s.state.status.status is Status.DISCONNECTED)
-    told = await bench.it.sessions.view("s")
+    reported = await bench.it.sessions.view("s")
     await wait_until(lambda: left.process.connected, "they talk")
     if ready:
         await until(bench.session(), lambda s: s.lifecycle is State.RUNNING)
-    assert told.lifecycle in {"starting", "running"}
+    assert reported.lifecycle in {"starting", "running"}
     assert bench.it.health.read().connected == 0
     await wait_until(lambda: world.names("session_disconnected"), "it is announced")
     left.process.report(phone=PHONE)
@@ -189,5 +197,5 @@ async def test_a_daemon_that_leaves_ends_nobody_and_writes_nothing(
     assert (writes, world.store.accounts["s"].status) == ([], "connected")
     assert world.names("session_disconnected") == []
     world.next_daemon()
-    empty.it = Supervisor(world.around)  # the fixture stops it
+    empty.it = Supervisor(world.ctx)  # the fixture stops it
     process.kill()

@@ -37,29 +37,29 @@ async def test_an_event_is_what_was_published() -> None:
     bus = Bus(clock)
     clock.advance(3)
     async with bus.subscribe() as events:
-        told = bus.publish("link", "s-1", 7, {"to": "connected"})
-        assert await anext(events) is told
-    assert (told.event, told.session_id, told.workspace_id) == ("link", "s-1", 7)
-    assert told.at == START + clock.now
-    assert told.data == {"to": "connected"}
+        reported = bus.publish("link", "s-1", 7, {"to": "connected"})
+        assert await anext(events) is reported
+    assert (reported.event, reported.session_id, reported.workspace_id) == ("link", "s-1", 7)
+    assert reported.at == START + clock.now
+    assert reported.data == {"to": "connected"}
 
 
 async def test_every_listener_gets_every_event_in_order(bus: Bus) -> None:
     async with bus.subscribe() as one, bus.subscribe() as two:
-        told = publish(bus, 50)
-        assert await read(one, 50) == told
-        assert await read(two, 50) == told
-    assert [event.id for event in told] == sorted({event.id for event in told})
+        reported = publish(bus, 50)
+        assert await read(one, 50) == reported
+        assert await read(two, 50) == reported
+    assert [event.id for event in reported] == sorted({event.id for event in reported})
 
 
 async def test_without_a_last_id_only_what_comes(bus: Bus) -> None:
     publish(bus, 3)
     async with bus.subscribe() as events:
-        (told,) = publish(bus, 1, start=3)
-        assert await anext(events) == told
+        (reported,) = publish(bus, 1, start=3)
+        assert await anext(events) == reported
 
 
-async def test_what_was_missed_comes_first_and_once(bus: Bus) -> None:
+async def test_earlier_events_come_first_and_once(bus: Bus) -> None:
     past = publish(bus, PROMISED + 1)
     async with bus.subscribe(past[0].id) as events:
         fresh = publish(bus, 2, start=PROMISED + 1)
@@ -84,23 +84,23 @@ async def test_ids_grow_over_a_restart_and_fit_in_a_double() -> None:
 async def test_a_listener_that_lags_is_ended_without_a_gap(bus: Bus) -> None:
     """It can come back with its last id and has missed nothing."""
     async with bus.subscribe() as slow, bus.subscribe() as quick:
-        told = publish(bus, QUEUE_LIMIT - 1)
-        assert await read(quick, QUEUE_LIMIT - 1) == told
-        told += publish(bus, 5, start=QUEUE_LIMIT - 1)
+        reported = publish(bus, QUEUE_LIMIT - 1)
+        assert await read(quick, QUEUE_LIMIT - 1) == reported
+        reported += publish(bus, 5, start=QUEUE_LIMIT - 1)
         got = await read_all(slow)
-        assert got == told[: len(got)]
+        assert got == reported[: len(got)]
         assert len(got) == QUEUE_LIMIT
-        assert await read(quick, 5) == told[-5:]
+        assert await read(quick, 5) == reported[-5:]
     async with bus.subscribe(got[-1].id) as again:
-        assert await read(again, 4) == told[-4:]
+        assert await read(again, 4) == reported[-4:]
 
 
 async def test_closing_ends_listeners_after_what_they_have_to_read(bus: Bus) -> None:
     async with bus.subscribe() as events:
-        told = publish(bus, 3)
+        reported = publish(bus, 3)
         bus.close()
         publish(bus, 1)
-        assert await read_all(events) == told
+        assert await read_all(events) == reported
 
 
 @pytest.mark.parametrize("waiting", [0, 1])
@@ -109,9 +109,9 @@ async def test_closing_ends_one_with_a_full_queue(
 ) -> None:
     monkeypatch.setattr(under_test, "QUEUE_LIMIT", 10)
     async with bus.subscribe() as events:
-        told = publish(bus, 10 + waiting)
+        reported = publish(bus, 10 + waiting)
         bus.close()
-        assert await read_all(events) == told[:10]
+        assert await read_all(events) == reported[:10]
 
 
 async def test_closing_wakes_one_that_waits(bus: Bus) -> None:
@@ -131,7 +131,7 @@ async def test_who_comes_after_the_end_gets_the_past_and_the_end(bus: Bus) -> No
         assert await read_all(events) == []
 
 
-async def test_one_that_left_is_told_nothing_more(bus: Bus) -> None:
+async def test_one_that_left_hears_nothing_more(bus: Bus) -> None:
     async with bus.subscribe() as events:
         pass
     publish(bus, 1)

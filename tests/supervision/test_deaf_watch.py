@@ -105,7 +105,7 @@ async def test_a_single_find_proves_nothing(quiet: Quiet) -> None:
     assert not quiet.audited()
 
 
-async def test_another_link_begins_anew(quiet: Quiet) -> None:
+async def test_another_link_begins_again(quiet: Quiet) -> None:
     await quiet.is_asked(after=QUIET)
     quiet.comes(backfilled=True)
     await quiet.passes(STORED)

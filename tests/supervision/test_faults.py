@@ -131,7 +131,7 @@ async def test_a_correction_that_fails_costs_only_its_session(empty: Bench, worl
         await world.store.set_desired(name, up=True)
     with raising("start"):
         done = await empty.it.reconciler.correct()
-        assert [told.session for told in done] == ["a", "zz"]
+        assert [reported.session for reported in done] == ["a", "zz"]
         assert "s: waguard failed to reconcile it: LookupError" in problems(empty)
     await empty.it.reconciler.correct()
     assert empty.session("s").faults.words is None
@@ -172,8 +172,8 @@ async def test_what_a_page_says_moves_no_terminal_of_whoever_asks_why(
     await until(empty.session("s"), lambda s: s.lifecycle is State.PARKED)
     await wait_until(lambda: world.audited("logged_out"), "it is on the trail")
     await empty.settled("s")
-    told = (await empty.it.sessions.view("s")).disconnect_details
-    assert told == printable(said)
+    reported = (await empty.it.sessions.view("s")).disconnect_details
+    assert reported == printable(said)
     assert world.store.accounts["s"].disconnect_details == printable(said)
     reasons = [entry.reason for entry in world.store.entries if entry.reason]
     assert printable(said) in reasons

@@ -41,7 +41,7 @@ async def test_webhooks_that_wait_for_too_long_are_said_everywhere(
     empty.it.health.report("messages", [])
     await empty.settled()
     [incident] = fold(await world.store.audit("s"))
-    assert incident.result == "its webhooks go on"
+    assert incident.result == "its webhooks are delivered again"
     assert (await empty.it.sessions.view("s")).degraded is None
     assert empty.it.health.read().problems == ()
 

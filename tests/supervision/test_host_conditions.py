@@ -75,8 +75,8 @@ async def test_an_executable_that_is_missing_is_waited_for_and_costs_no_restart(
         assert (session.lifecycle, views.parked_for(session.state)) == (State.STARTING, None)
         await bench.settled(name)
         assert world.row_status(name) == ("disconnected", "error")
-        told = str(world.store.accounts[name].disconnect_details)
-        assert told == MISSING.executable
+        reported = str(world.store.accounts[name].disconnect_details)
+        assert reported == MISSING.executable
     assert len(world.spawn.started) == 3
     assert bench.it.health.read().problems[0] == MISSING.executable
     world.host = WELL

@@ -19,7 +19,7 @@ def stock(folder: Path) -> Host:
 
 def record(folder: Path, **changes: object) -> None:
     pid = os.getpid()
-    told = WorkerRecord(
+    reported = WorkerRecord(
         pid=pid,
         start_time=procfs.start_time(pid) or 0,
         boot_id=procfs.boot_id(),
@@ -30,7 +30,7 @@ def record(folder: Path, **changes: object) -> None:
         socket="",
     )
     (folder / "workers").mkdir(exist_ok=True)
-    changed = msgspec.structs.replace(told, **changes)
+    changed = msgspec.structs.replace(reported, **changes)
     path = folder / "workers" / f"{changed.session}.json"
     path.write_bytes(msgspec.json.encode(changed))
 

@@ -123,7 +123,7 @@ async def test_who_waits_gives_up_when_it_is_renewed(host: Host, row: MemoryLeas
     assert host.keeper.why_barred()
 
 
-async def test_an_outage_while_it_waits_begins_the_wait_anew(host: Host, row: MemoryLease) -> None:
+async def test_an_outage_while_it_waits_begins_the_wait_again(host: Host, row: MemoryLease) -> None:
     await held_by_other(row)
 
     def go_away() -> None:

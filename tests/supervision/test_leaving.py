@@ -68,7 +68,7 @@ async def die(bench: Bench, world: World) -> list[LeftBehind]:
         await session.forget()
     bench.it._trail.cancel()
     world.next_daemon()
-    bench.it = Supervisor(world.around)
+    bench.it = Supervisor(world.ctx)
     return left
 
 
@@ -124,7 +124,7 @@ async def test_logout_unlinks_stops_and_keeps_the_row(empty: Bench, world: World
 
 
 @pytest.mark.parametrize("trouble", ["is silent", "dies", "is parked"])
-async def test_logout_goes_on_where_whatsapp_cannot_be_told(
+async def test_logout_goes_on_where_whatsapp_cannot_be_reached(
     empty: Bench, world: World, trouble: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     world.profile("s")
@@ -215,8 +215,8 @@ async def test_delete_keeps_the_row_and_hides_it(empty: Bench, world: World) -> 
     assert health.problems == ()
     with pytest.raises(ConflictError, match=r"^Session not connected: it was deleted"):
         await empty.it.sessions.call("s", TEXT, wait=DEADLINE)
-    (told,) = world.events("session_disconnected", session="s")
-    assert told.data["reason"] == "user_initiated"
+    (reported,) = world.events("session_disconnected", session="s")
+    assert reported.data["reason"] == "user_initiated"
 
 
 async def test_deleting_twice_is_the_same(empty: Bench, world: World) -> None:
@@ -426,7 +426,7 @@ async def test_a_daemon_that_dies_in_the_middle_of_a_delete(
 
 
 @pytest.mark.parametrize("way", WAYS)
-async def test_an_old_profile_that_could_not_be_put_aside_is_not_used(
+async def test_an_old_profile_that_could_not_be_quarantined_is_not_used(
     bench: Bench, world: World, way: str
 ) -> None:
     """Somebody still had it at the start; then what brings it back puts it aside, or says why not."""
@@ -495,7 +495,7 @@ async def test_a_status_that_the_application_gives_a_removed_one_is_corrected_on
 
 
 @pytest.mark.parametrize("how", ["deleted", "soft-deleted"])
-async def test_a_row_that_was_made_anew_while_it_was_compared_lives(
+async def test_a_row_that_was_made_again_while_it_was_compared_lives(
     empty: Bench, world: World, how: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     process = await empty.connected()

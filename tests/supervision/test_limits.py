@@ -133,8 +133,8 @@ async def test_three_refused_first_contacts_pause_them_and_nothing_else(
     assert condition.expires_in == FIRST_GUESS - 1
     assert view.status == "connected"
     await wait_until(lambda: world.events("incident"), "the event stream tells it")
-    (told,) = world.events("incident")
-    assert told.data["kind"] == "first_contacts_paused"
+    (reported,) = world.events("incident")
+    assert reported.data["kind"] == "first_contacts_paused"
     await empty.settled()
     (incident,) = fold(world.store.entries)
     assert "It goes on. Chats in which somebody has answered" in sentences(incident)[-1]

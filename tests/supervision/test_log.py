@@ -14,8 +14,8 @@ from tests.supervision.test_session import connected, make, up, written
 from tests.waiting import wait_until
 from waguard.config import Log
 from waguard.supervision.actor import SessionActor
-from waguard.supervision.ledger import Trail
 from waguard.supervision.log_control import KIND, LogControl
+from waguard.supervision.status_writer import AuditLog
 from waguard.wire.protocol import Failed, LoggedOut, LogSettings, ProfileMended, SetLog, Value
 
 __all__ = ["make"]  # pytest finds fixtures by name
@@ -62,7 +62,7 @@ async def test_what_a_worker_reports_is_said_once(
     assert [line["event"] for line in said] == ["profile_tidied", "profile_mended", "logged_out"]
 
 
-async def test_silence_is_a_change_of_a_condition(
+async def test_unresponsiveness_is_a_change_of_a_condition(
     world: World, make: Make, said: list[dict[str, Any]]
 ) -> None:
     session = await make()
@@ -74,11 +74,11 @@ async def test_silence_is_a_change_of_a_condition(
     world.mailbox.tick()
     process.beat()
     await wait_until(lambda: len(said) == 2, "it is over")
-    told = [(line["event"], line["condition"]) for line in said]
-    assert told == [("page_silent", "page"), ("page_answers", "page")]
+    reported = [(line["event"], line["condition"]) for line in said]
+    assert reported == [("page_silent", "page"), ("page_answers", "page")]
 
 
-async def test_missed_messages_are_a_line_when_they_are_not_read_again(
+async def test_a_failed_backfill_is_a_line(
     world: World, make: Make, said: list[dict[str, Any]]
 ) -> None:
     """At the first time the page may be on its way to another load."""
@@ -99,8 +99,8 @@ async def test_webhooks_that_wait_are_a_line_when_it_begins_and_when_it_ends(
     said.clear()
     for found in (HELD, HELD, []):
         empty.it.health.report("messages", found)
-    told = [(line["event"], line["condition"], line["session"]) for line in said]
-    assert told == [
+    reported = [(line["event"], line["condition"], line["session"]) for line in said]
+    assert reported == [
         ("webhooks_held", "webhooks_held", "s"),
         ("webhooks_released", "webhooks_held", "s"),
     ]
@@ -187,15 +187,15 @@ async def test_a_level_is_asked_for_audited_and_ended(
 ) -> None:
     applied: list[Log] = []
     entries: list[Any] = []
-    trail = Trail(None, world.store, world.clock, told=entries.append)
+    trail = AuditLog(None, world.store, world.clock, told=entries.append)
     log = LogControl(Log(), trail, applied.append)
     log.ask("DEBUG", by="user 0")
     log.ask("DEBUG", by="user 0")
     assert (log.effective.level, log.configured.level) == ("DEBUG", "INFO")
     log.ask(None, by="user 1")
     assert applied == [Log(level="DEBUG"), Log()]
-    told = [(it.kind, it.before, it.after, it.reason) for it in entries]
-    assert told == [
+    reported = [(it.kind, it.before, it.after, it.reason) for it in entries]
+    assert reported == [
         (KIND, "INFO", "DEBUG", "user 0 asked for it; it ends at the restart"),
         (KIND, "DEBUG", "INFO", "user 1 ended it"),
     ]
@@ -204,7 +204,7 @@ async def test_a_level_is_asked_for_audited_and_ended(
 
 async def test_a_reload_of_another_section_leaves_it_and_one_of_this_ends_it(world: World) -> None:
     applied: list[Log] = []
-    trail = Trail(None, world.store, world.clock, told=lambda _: None)
+    trail = AuditLog(None, world.store, world.clock, told=lambda _: None)
     log = LogControl(Log(), trail, applied.append)
     log.ask("DEBUG", by="user 0")
     log.configure(Log())

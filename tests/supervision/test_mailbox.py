@@ -128,7 +128,7 @@ async def test_an_effect_that_fails_costs_no_other(desk: Desk) -> None:
     assert any(isinstance(it, Spawn) for it in well.effects)
 
 
-async def test_a_configuration_that_is_read_anew_counts_with_the_next_tick(desk: Desk) -> None:
+async def test_a_configuration_that_is_read_again_counts_with_the_next_tick(desk: Desk) -> None:
     desk.add("a")
     desk.config = msgspec.structs.replace(desk.config, restore=Restore(concurrency=7, timeout=5.0))
     desk.it.tick()

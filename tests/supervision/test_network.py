@@ -63,7 +63,7 @@ async def told(world: World, *kinds: str) -> None:
     assert [event.data["kind"] for event in incidents(world)] == list(kinds)
 
 
-async def test_a_host_without_a_way_is_told_once_and_when_it_is_back(
+async def test_a_host_without_a_way_is_reported_once_and_when_it_is_back(
     fleet: Bench, world: World
 ) -> None:
     before = {name: fleet.process(name) for name in FOUR}
@@ -152,7 +152,9 @@ async def test_it_can_be_switched_off(fleet: Bench, world: World) -> None:
     assert not incidents(world)
 
 
-async def test_acks_are_not_missed_while_the_network_is_away(fleet: Bench, world: World) -> None:
+async def test_acks_do_not_count_as_missing_while_the_network_is_away(
+    fleet: Bench, world: World
+) -> None:
     session = fleet.session("a")
     session.traffic.acks.sent("true_c_1", world.clock.monotonic())
     world.network = AWAY

@@ -124,7 +124,7 @@ async def test_a_newer_version_is_loaded_once_and_when_nothing_is_under_way(
     assert world.names("session_disconnected") == []
 
 
-async def test_a_notice_that_persists_is_told_after_two_loads_and_is_no_loop(
+async def test_a_notice_that_persists_is_reported_after_two_loads_and_is_no_loop(
     empty: Bench, world: World
 ) -> None:
     process = await empty.connected()
@@ -274,7 +274,7 @@ async def test_a_code_for_a_number_that_is_linked_here_may_unlink_it_and_is_refu
 # ---- a socket that is none ----
 
 
-async def test_a_ghost_socket_is_reloaded_then_replaced_then_told(
+async def test_a_ghost_socket_is_reloaded_then_replaced_then_reported(
     empty: Bench, world: World
 ) -> None:
     process = await empty.connected()
@@ -313,7 +313,7 @@ async def test_a_ghost_socket_is_reloaded_then_replaced_then_told(
     await empty.settled()
     (incident,) = fold(world.store.entries)
     told = " ".join(sentences(incident))
-    assert "its page was loaded anew" in told
+    assert "its page was loaded again" in told
     assert "its worker was replaced, as planned" in told
     assert "Result: connected again" in told
 
@@ -353,7 +353,7 @@ async def test_a_reload_that_cannot_be_done_is_no_bug(empty: Bench, world: World
 # ---- memory, a dialog ----
 
 
-async def test_memory_that_is_large_again_is_told_and_is_no_loop(
+async def test_memory_that_is_large_again_is_reported_and_is_no_loop(
     empty: Bench, world: World
 ) -> None:
     world.change("worker", memory_limit=400)
@@ -378,7 +378,7 @@ async def test_memory_that_is_large_again_is_told_and_is_no_loop(
     await wait_until(lambda: world.audited("memory_in_vain_over"), "its end is on the trail")
 
 
-async def test_a_dialog_over_the_page_is_told_when_it_stays(empty: Bench, world: World) -> None:
+async def test_a_dialog_over_the_page_is_reported_when_it_stays(empty: Bench, world: World) -> None:
     await empty.connected()
     await reports(empty, phone=PHONE, covered=True)
     await ticks(empty, COVERED_LIMIT - 1)
@@ -448,7 +448,7 @@ async def test_nothing_is_read_back_right_after_a_pairing(
     assert empty.session().state.restarts == 0
 
 
-async def test_a_clock_that_is_a_year_ahead_hides_nothing_that_was_missed(
+async def test_a_clock_that_is_a_year_ahead_hides_nothing_from_the_backfill(
     empty: Bench, world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     world.timings(backfill_retry=0.0)

@@ -92,7 +92,7 @@ async def test_one_at_a_time(quick: Bench, world: World) -> None:
     await until(quick.session(other), lambda s: s.link is Link.CONNECTED)
 
 
-async def test_a_person_begins_anew_and_a_stop_ends_it(quick: Bench, world: World) -> None:
+async def test_a_person_begins_again_and_a_stop_ends_it(quick: Bench, world: World) -> None:
     await spend(quick, world, "s")
     session = quick.session("s")
     await ticks(quick, world, FIRST)

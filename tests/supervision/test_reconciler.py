@@ -151,7 +151,7 @@ async def test_every_correction_is_on_the_trail_and_in_the_stream(
         ("running", "stopped", "it was up, and the row does not want it up"),
         (
             "not in memory",
-            "taken in and started",
+            "added and started",
             "the row says connected, memory had no such session",
         ),
     ]
@@ -171,7 +171,7 @@ async def test_the_difference_can_be_seen_before(empty: Bench, world: World) -> 
         await empty.it.reconciler.correct()
 
 
-async def test_a_row_that_is_connected_and_has_no_profile_is_told_so_and_not_started(
+async def test_a_row_that_is_connected_and_has_no_profile_is_reported_and_not_started(
     empty: Bench, world: World
 ) -> None:
     await empty.row("s", profile=False)
@@ -213,7 +213,7 @@ async def test_a_profile_without_a_row_is_a_problem_and_stays(empty: Bench, worl
     assert profile.is_dir()
 
 
-async def test_two_rows_with_one_phone_are_told_once(empty: Bench, world: World) -> None:
+async def test_two_rows_with_one_phone_are_reported_once(empty: Bench, world: World) -> None:
     for name in ("a", "b"):
         await empty.connected(name)
         await empty.settled(name)

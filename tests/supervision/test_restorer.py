@@ -191,8 +191,8 @@ async def test_workers_that_fit_are_adopted_and_the_others_stopped(
     fits = await world.left_behind("fits")
     older = await world.left_behind("older", generation=row.generation - 1)
     unwanted = await world.left_behind("unwanted")
-    stranger = await world.left_behind("stranger")
-    left = (fits, older, unwanted, stranger)
+    foreign = await world.left_behind("stranger")
+    left = (fits, older, unwanted, foreign)
     assert await bench.restore(*((one.record, one.process) for one in left)) == "restored 2"
     assert [one.process.alive for one in left] == [True, False, False, False]
     assert bench.session("fits").runner.process is fits.process
@@ -348,9 +348,9 @@ async def test_a_left_worker_that_hangs_does_not_hold_up_the_others(
 ) -> None:
     await bench.row("s")
     world.spawn.scripts["stranger"] = Script(obeys=False)
-    stranger = await world.left_behind("stranger")
-    assert await bench.restore((stranger.record, stranger.process)) == "restored 1"
-    assert stranger.process.signals == ["TERM", "KILL"]
+    foreign = await world.left_behind("stranger")
+    assert await bench.restore((foreign.record, foreign.process)) == "restored 1"
+    assert foreign.process.signals == ["TERM", "KILL"]
 
 
 @pytest.mark.parametrize("status", ["connected", "authenticated", "qr_scanning", "error"])
@@ -366,7 +366,7 @@ async def test_a_row_that_promises_what_is_not_wanted_is_corrected_at_the_start(
     assert world.spawn.started == []
 
 
-async def test_a_row_that_tells_the_truth_is_left_alone(bench: Bench, world: World) -> None:
+async def test_a_correct_row_is_left_alone(bench: Bench, world: World) -> None:
     await bench.row("s", status="disconnected", up=False)
     world.store.accounts["s"].disconnect_reason = "user_initiated"
     writes = count(world, "write_status")

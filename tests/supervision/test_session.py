@@ -40,8 +40,7 @@ from waguard.errors import UnavailableError, WaguardError
 from waguard.ports.process import Swept
 from waguard.ports.store import SessionRow
 from waguard.profile.owner_mark import PAIRING
-from waguard.supervision import ledger as ledger_module
-from waguard.supervision import translate
+from waguard.supervision import status_writer, translate
 from waguard.supervision.actor import SessionActor
 from waguard.supervision.intake import TOUCH_INTERVAL
 from waguard.wire.protocol import (
@@ -78,14 +77,14 @@ TEXT = SendText(chat="c", text="t", message_id="true_c_1", timeout=5.0)
 @pytest.fixture
 async def make(world: World, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Make]:
     """Sessions with a row and a profile; all are stopped at the end."""
-    monkeypatch.setattr(ledger_module, "RETRY", 0.01)
+    monkeypatch.setattr(status_writer, "RETRY", 0.01)
     made: list[SessionActor] = []
 
     async def one(name: str = "s", *, profile: bool = True) -> SessionActor:
         row = await world.store.create(name, 7, account_id=None, priority=0)
         if profile:
             world.profile(name)
-        made.append(SessionActor(row, world.around))
+        made.append(SessionActor(row, world.ctx))
         return made[-1]
 
     yield one
@@ -175,7 +174,7 @@ async def test_from_start_to_connected_and_down_again(world: World, make: Make) 
     assert world.spawn.alive == []
 
 
-async def test_what_the_worker_is_told_at_its_start(world: World, make: Make) -> None:
+async def test_what_the_worker_gets_at_its_start(world: World, make: Make) -> None:
     world.change("whatsapp", on_conflict="takeover")
     session = await make()
     process = await up(session)
@@ -221,8 +220,8 @@ async def test_only_new_codes_are_announced_and_only_while_they_count(
     process.report("connected", qr=qr("3", count=3))
     await until(session, connected)
     await wait_until(lambda: world.events("session_ready"), "all before it was told")
-    told = [(e.data["raw"], e.data["qr_count"]) for e in world.events("qr_code_generated")]
-    assert told == [("1", 1), ("2", 2)]
+    reported = [(e.data["raw"], e.data["qr_count"]) for e in world.events("qr_code_generated")]
+    assert reported == [("1", 1), ("2", 2)]
     first, second = world.events("qr_code_generated")
     assert (first.data["is_regeneration"], second.data["is_regeneration"]) == (False, True)
     assert first.data["expires_in"] == 1_000
@@ -316,7 +315,7 @@ async def test_what_was_done_to_a_profile_is_in_the_trail(world: World, make: Ma
     session = await make()
     await up(session)
     assert isinstance(session.runner.process, FakeProcess)
-    done = ("the profile was moved aside (garbage)", "the snapshot s1 was restored")
+    done = ("the profile was quarantined (garbage)", "the snapshot s1 was restored")
     session.runner.process.event(ProfileMended(done=done, grave=True, aside="/q/1"))
     session.runner.process.event(ProfileMended(done=("the stale lock was removed",), grave=False))
     await wait_until(lambda: bool(world.audited("profile_tidied")), "both are recorded")
@@ -440,7 +439,7 @@ async def test_before_a_start_what_a_dead_worker_left_is_ended(world: World, mak
     assert world.audited("stray_ended") == [(None, None, "chromium --headless")]
 
 
-async def test_a_profile_that_a_stranger_uses_is_waited_for(
+async def test_a_profile_that_a_foreign_process_uses_is_waited_for(
     world: World, make: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     world.timings(held_retry=0.01)
@@ -455,7 +454,7 @@ async def test_a_profile_that_a_stranger_uses_is_waited_for(
     assert session.state.restarts == 0, "it is not the session's fault"
 
 
-async def test_a_runtime_folder_that_cannot_be_made_anew_is_waited_for(
+async def test_a_runtime_folder_that_cannot_be_made_again_is_waited_for(
     world: World, make: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     world.timings(held_retry=0.01)
@@ -482,7 +481,7 @@ async def test_what_the_worker_said_last_is_why(world: World, make: Make) -> Non
     assert world.audited("restart") == [(None, None, "Chromium is gone")]
 
 
-async def test_an_early_death_is_told_by_its_exit_code(world: World, make: Make) -> None:
+async def test_an_early_death_is_reported_by_its_exit_code(world: World, make: Make) -> None:
     """Not by the socket that nobody could connect to."""
     world.change("restart", base_delay=600.0, max_delay=600.0)
     world.spawn.script = Script(listens=False, exits=EXIT_BROWSER_NOT_STARTED)
@@ -862,7 +861,7 @@ ABOUT = "false_1-2@g.us_1_49170@c.us"
     ],
     ids=["edit", "revoke", "reaction", "call"],
 )
-async def test_what_happens_beside_messages_is_told_once(
+async def test_what_happens_beside_messages_is_reported_once(
     world: World,
     make: Make,
     happening: Edit | Revoke | Reaction | IncomingCall,
@@ -873,8 +872,8 @@ async def test_what_happens_beside_messages_is_told_once(
     process.event(happening)
     process.event(happening)
     await wait_until(lambda: process.stored == [1, 2], "both are acknowledged")
-    (told,) = world.events(event)
-    assert told.data == fields | {
+    (reported,) = world.events(event)
+    assert reported.data == fields | {
         "chat_id": "1-2@g.us",
         "from": "1-2@g.us",
         "chat_type": "group",
@@ -886,7 +885,7 @@ async def test_what_happens_beside_messages_is_told_once(
     assert (kept.chat, kept.at) == ("1-2@g.us", START)
 
 
-async def test_what_could_not_be_read_is_kept_and_told_once(world: World, make: Make) -> None:
+async def test_what_could_not_be_read_is_kept_and_reported_once(world: World, make: Make) -> None:
     process = await up(await make())
     error = MessageError(
         what="ack", id=None, chat="c@c.us", error="ids is no list", raw='{"ids": 1}', digest="d"
@@ -928,14 +927,14 @@ async def test_what_the_phone_wrote_is_not_taken_for_something_received(
     assert [e.data["message"]["id"] for e in world.events("message_received")] == [message(2).id]
 
 
-async def test_a_worker_is_told_what_to_leave_out(world: World, make: Make) -> None:
+async def test_a_worker_hears_what_to_leave_out(world: World, make: Make) -> None:
     world.change("inbox", groups=False)
     process = await up(await make())
     assert isinstance(process.spec, WorkerSpec)
     assert process.spec.left_out == ("@broadcast", "@newsletter", "@g.us")
 
 
-async def test_nothing_is_acknowledged_or_told_before_it_is_stored(
+async def test_nothing_is_acknowledged_or_reported_before_it_is_stored(
     world: World, make: Make
 ) -> None:
     process = await up(await make())
@@ -949,12 +948,12 @@ async def test_nothing_is_acknowledged_or_told_before_it_is_stored(
     assert not world.events("message_received", "message_status_updated")
     world.inbox.store()
     await wait_until(lambda: process.stored == [1, 2, 3, 4], "all is acknowledged")
-    told = world.events("message_received", "message_status_updated", "message_read")
-    assert len(told) == 3
-    assert all(event.stored for event in told)
+    reported = world.events("message_received", "message_status_updated", "message_read")
+    assert len(reported) == 3
+    assert all(event.stored for event in reported)
 
 
-async def test_what_is_reported_again_is_acknowledged_and_not_told_again(
+async def test_what_is_reported_again_is_acknowledged_and_not_reported_again(
     world: World, make: Make
 ) -> None:
     process = await up(await make())
@@ -1013,7 +1012,9 @@ async def test_what_the_inbox_has_no_room_for_is_asked_for_again(world: World, m
     assert session.runner.process is process
 
 
-async def test_a_late_commit_tells_a_worker_that_is_gone_nothing(world: World, make: Make) -> None:
+async def test_a_late_commit_sends_nothing_to_a_worker_that_is_gone(
+    world: World, make: Make
+) -> None:
     """Its successor counts from one again: an old number would acknowledge what is not stored."""
     session = await make()
     process = await up(session)
@@ -1045,8 +1046,8 @@ async def test_ack_levels_are_one_more_than_whatsapps(
     process = await up(await make())
     process.event(Ack(ids=("true_c_1",), chat="c", ack=ack))
     await wait_until(lambda: process.stored, "it is acknowledged")
-    (told,) = world.events("message_status_updated")
-    assert (told.data["ack_level"], told.data["status"]) == (level, status)
+    (reported,) = world.events("message_status_updated")
+    assert (reported.data["ack_level"], reported.data["status"]) == (level, status)
     played = [event.data["ack_level"] for event in world.events("message_played")]
     assert played == ([5] if ack == 4 else [])
 
@@ -1056,12 +1057,12 @@ async def test_what_was_written_on_the_phone_is_message_sent(world: World, make:
     process.event(message(1, id="true_49170@c.us_1", from_me=True, media=b"", mimetype="a/b"))
     await wait_until(lambda: process.stored, "it is acknowledged")
     assert not world.events("message_received")
-    (told,) = world.events("message_sent")
-    assert (told.data["source"], told.data["message_id"]) == (
+    (reported,) = world.events("message_sent")
+    assert (reported.data["source"], reported.data["message_id"]) == (
         "message_create_event",
         "true_49170@c.us_1",
     )
-    assert told.data["message"]["from_me"]
+    assert reported.data["message"]["from_me"]
     (kept,) = world.inbox.kept.values()
     assert (kept.kind, kept.unless_own, kept.file) == (Kind.SENT, True, File(b"", "a/b"))
 
@@ -1128,7 +1129,7 @@ async def test_the_newest_status_wins_while_the_database_is_down(world: World, m
     for link in ("offline", "connected", "offline", "syncing"):
         process.report(link, phone=PHONE)
         await until(session, lambda s, link=link: s.link is Link(link))  # type: ignore[misc]
-    assert session.publisher.ledger.row_pending
+    assert session.publisher.writer.row_pending
     assert session.state.status.status is Status.AUTHENTICATED  # memory is right all the time
     assert world.row_status("s") == ("connected", None)
     world.store.down = False
@@ -1214,7 +1215,7 @@ async def test_connected_in_the_row_and_nothing_in_memory(world: World, make: Ma
     world.store.accounts["s"].status = "connected"
     stale = await world.store.set_desired("s", up=False)
     assert stale
-    again = SessionActor(stale, world.around)
+    again = SessionActor(stale, world.ctx)
     assert again.state.status.status is Status.CONNECTED
     again.post(RowRead(said=stale.status))
     await written(again)
@@ -1225,7 +1226,7 @@ async def test_connected_in_the_row_and_nothing_in_memory(world: World, make: Ma
     await again.forget()
 
 
-async def test_a_row_that_says_less_than_is_so_is_corrected_and_ready_told_again(
+async def test_a_row_that_says_less_than_is_so_is_corrected_and_ready_reported_again(
     world: World, make: Make
 ) -> None:
     session = await make()
@@ -1253,7 +1254,7 @@ async def test_a_status_that_no_one_knows_is_no_obstacle(world: World, status: s
         generation=1,
         disconnect_reason="because",
     )
-    session = SessionActor(row, world.around)
+    session = SessionActor(row, world.ctx)
     assert session.state.status.status is Status.DISCONNECTED
     await session.forget()
 
@@ -1337,7 +1338,7 @@ async def test_an_adopted_worker_is_stopped_like_any_other(world: World, make: M
     ("code", "words"),
     [
         (None, "its exit code is unknown (adopted)"),
-        (0, "stopped as told"),
+        (0, "stopped as requested"),
         (-9, "the worker was ended by SIGKILL"),
         (13, "Chromium died"),
         (77, "the worker failed with exit code 77"),
@@ -1356,7 +1357,7 @@ def test_every_state_with_a_process_can_be_stopped() -> None:
 # ---- what was missed ----
 
 
-async def test_what_was_missed_is_asked_for_once_after_each_load(world: World, make: Make) -> None:
+async def test_the_backfill_is_asked_for_once_after_each_load(world: World, make: Make) -> None:
     session = await make()
     process = await up(session)
     await wait_until(lambda: len(process.caught_up) == 1, "it was asked")
@@ -1372,7 +1373,7 @@ async def test_what_was_missed_is_asked_for_once_after_each_load(world: World, m
     assert len(process.caught_up) == 2
 
 
-async def test_what_was_missed_is_asked_for_again_when_the_link_is_back(
+async def test_the_backfill_is_asked_for_again_when_the_link_is_back(
     world: World, make: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """And from the same time on: what came since then is newer than what is missed."""

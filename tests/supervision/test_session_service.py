@@ -324,7 +324,7 @@ async def test_a_stop_ends_all_hope(empty: Bench, world: World) -> None:
         await hoping
 
 
-async def test_waiting_ends_as_soon_as_it_is_hopeless(empty: Bench, world: World) -> None:
+async def test_waiting_ends_as_soon_as_it_is_unrecoverable(empty: Bench, world: World) -> None:
     world.spawn.script = Script(reports=(LOADING,))
     await empty.create()
     await wait_until(lambda: world.spawn.started and empty.process().connected, "it is up")

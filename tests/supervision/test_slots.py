@@ -37,7 +37,7 @@ async def test_a_create_beyond_the_places_waits_and_says_why(empty: Bench, world
     await two_are_starting(empty, world)
     view, _ = await empty.create("c")
     assert (view.lifecycle, view.status) == ("starting", "qr_scanning")
-    assert view.waiting == "2 are starting, at most 2 may"
+    assert view.waiting == "2 sessions are starting, the limit is 2"
     assert (await empty.it.sessions.view("a")).waiting is None
     empty.process("a").report("qr_pending", phase="settling")
     await wait_until(lambda: started(world) == ["a", "b", "c"], "it follows")
@@ -69,9 +69,9 @@ async def test_a_restart_waits_for_a_place_too_and_the_important_one_goes_first(
     view = await bench.it.sessions.view("high")
     assert (view.status, view.disconnect_details) == (
         "disconnected",
-        "2 are starting, at most 2 may",
+        "2 sessions are starting, the limit is 2",
     )
-    assert "high: 2 are starting, at most 2 may" in bench.it.health.read().problems
+    assert "high: 2 sessions are starting, the limit is 2" in bench.it.health.read().problems
     bench.process("a").report("connected")
     await wait_until(lambda: len(world.spawn.of("high")) == 2, "the important one is back")
     assert len(world.spawn.of("low")) == 1
@@ -128,14 +128,14 @@ async def test_other_numbers_are_no_news_to_the_row(empty: Bench, world: World) 
     world.host = SHORT
     await empty.it.sessions.start("s", restart=False)
     await empty.settled()
-    told = world.store.accounts["s"].disconnect_details
-    assert "310 MB" in str(told)
+    reported = world.store.accounts["s"].disconnect_details
+    assert "310 MB" in str(reported)
     world.host = Reading(memory=280 * MB)
     world.clock.advance(1.0)
     await empty.it.watchdog.watch()
     assert world.mailbox.fleet.host.left == world.host
-    assert not empty.session().publisher.ledger.row_pending
-    assert world.store.accounts["s"].disconnect_details == told
+    assert not empty.session().publisher.writer.row_pending
+    assert world.store.accounts["s"].disconnect_details == reported
 
 
 async def test_a_restore_does_not_wait_for_memory_that_may_never_come(

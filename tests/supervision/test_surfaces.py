@@ -336,5 +336,5 @@ async def test_what_is_over_is_shown_nowhere_and_is_an_incident(shown: Surfaces)
     await wait_until(lambda: shown.bench.world.audited("webhooks_up"), "both are on the trail")
     _, why = await shown.command("why")
     [incident] = why["incidents"]
-    assert "the receiver takes no webhooks (the receiver answered 500)" in incident["cause"]
-    assert incident["result"].startswith("the receiver took webhooks again")
+    assert "the receiver accepts no webhooks (the receiver answered 500)" in incident["cause"]
+    assert incident["result"].startswith("the receiver accepted webhooks again")

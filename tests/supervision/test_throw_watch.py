@@ -79,8 +79,8 @@ async def test_one_throw_degrades_at_once_and_the_next_ack_ends_it(
     await send(empty, 1)
     assert await problems(empty) == {}
     await wait_until(lambda: entries(world, "sends_back"), "its end is on the trail")
-    (told,) = fold(world.store.entries)
-    assert sentences(told)[-1].startswith("Result: its page sends again")
+    (reported,) = fold(world.store.entries)
+    assert sentences(reported)[-1].startswith("Result: its page sends again")
     assert empty.process() is process
 
 

@@ -22,13 +22,13 @@ HOUR = 3_600.0
 
 
 def sealed(number: int = 1, **more: Any) -> Undecryptable:
-    told: dict[str, Any] = {
+    reported: dict[str, Any] = {
         "id": f"false_{CHAT}_{number}",
         "chat": CHAT,
         "sender": CHAT,
         "timestamp": int(START),
     }
-    return Undecryptable(**(told | more))
+    return Undecryptable(**(reported | more))
 
 
 def asked(process: FakeProcess) -> list[tuple[str, ...]]:
@@ -68,7 +68,7 @@ def answers(process: FakeProcess, found: str) -> None:
     process.script.answer = answer
 
 
-async def test_it_is_counted_and_looked_up_hourly_and_at_each_connect(
+async def test_it_is_counted_and_searched_hourly_and_at_each_connect(
     empty: Bench, world: World
 ) -> None:
     process = await remembers(empty, sealed(1), sealed(2))
@@ -91,7 +91,7 @@ async def test_it_is_counted_and_looked_up_hourly_and_at_each_connect(
     assert asked(process) == [ids] * 3
 
 
-async def test_a_restart_of_its_worker_and_another_daemon_look_it_up(
+async def test_a_restart_of_its_worker_and_another_daemon_search_it(
     empty: Bench, world: World
 ) -> None:
     first = await remembers(empty, sealed())
@@ -108,8 +108,8 @@ async def test_one_that_can_be_read_is_marked_as_late_and_counted_no_more(
     process = await remembers(empty, sealed(1), sealed(2))
     process.event(message(1))
     await wait_until(lambda: world.names("message_received"), "it is told")
-    (told,) = world.events("message_received")
-    assert told.data["message"]["backfilled"] is True
+    (reported,) = world.events("message_received")
+    assert reported.data["message"]["backfilled"] is True
     await tick(empty)
     assert empty.session().traffic.undecryptable.count == 1
     process.event(message(3))
@@ -123,8 +123,8 @@ async def test_one_that_can_be_read_at_once_is_marked_too(empty: Bench, world: W
     process.event(sealed(1))
     process.event(message(1))
     await wait_until(lambda: world.names("message_received"), "it is told")
-    (told,) = world.events("message_received")
-    assert told.data["message"]["backfilled"] is True
+    (reported,) = world.events("message_received")
+    assert reported.data["message"]["backfilled"] is True
     await tick(empty)
     assert empty.session().traffic.undecryptable.count == 0
 
@@ -165,7 +165,7 @@ async def test_many_are_asked_for_in_parts(empty: Bench, world: World) -> None:
     assert [len(ids) for ids in asked(process)] == [AT_ONCE, 1]
 
 
-async def test_a_person_is_told_after_a_day_and_when_it_is_over(empty: Bench, world: World) -> None:
+async def test_it_is_reported_after_a_day_and_when_it_is_over(empty: Bench, world: World) -> None:
     process = await remembers(empty, sealed())
     since = world.clock.wall()
     await tick(empty, ADVISE_AFTER - 1)
@@ -215,9 +215,9 @@ async def test_on_day_fifteen_it_is_a_dead_letter_and_an_incident(
     await empty.settled()
     (entry,) = [e for e in world.store.entries if e.kind == "undecryptable_given_up"]
     assert entry.evidence == {"messages": [message_id]}
-    told = " ".join(sentences(fold([entry])[0]))
-    assert "1 message is lost to the application" in told
-    assert "waguard webhooks list --state undecryptable" in told
+    reported = " ".join(sentences(fold([entry])[0]))
+    assert "1 message is lost to the application" in reported
+    assert "waguard webhooks list --state undecryptable" in reported
     assert [event.data["kind"] for event in world.events("incident")][-1] == entry.kind
 
 
@@ -255,7 +255,7 @@ async def test_none_from_before_the_pairing_is_remembered(
     assert list(world.inbox.undecrypted) == [("s", f"false_{CHAT}_2")]
 
 
-async def test_after_a_pairing_none_is_looked_up_before_its_time(
+async def test_after_a_pairing_none_is_searched_before_its_time(
     empty: Bench, world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(owner_mark, "paired_at", lambda _: world.clock.wall() - 5.0)

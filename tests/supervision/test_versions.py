@@ -11,9 +11,9 @@ import pytest
 
 from tests.supervision.bench import *  # noqa: F403  # fixtures
 from tests.supervision.bench import CONNECTED, TEXT, Bench
-from tests.supervision.fakes import PACKED, Script, World, heard, until
+from tests.supervision.fakes import PACKED, FakeProcess, Script, World, heard, until
 from tests.waiting import wait_until
-from waguard.core.exits import EXIT_PAGE_NOT_READY
+from waguard.core.exits import EXIT_EXPORTS_MISSING, EXIT_PAGE_NOT_READY
 from waguard.core.incidents import fold, fold_fleet, sentences
 from waguard.core.lifecycle import State
 from waguard.core.link import Link
@@ -378,3 +378,33 @@ async def test_what_a_good_version_lacks_as_well_is_no_evidence(drill: Drill) ->
     await drill.bench.it.sessions.start("b", restart=True)
     await drill.until(lambda: drill.world.versions.state.suspected == NEW)
     assert drill.world.versions.state.suspected == NEW
+
+
+async def test_missing_exports_that_end_the_worker_are_evidence(drill: Drill) -> None:
+    await drill.up()
+    drill.lacks = {NEW: ("functions.addAndSendMsgToChat",)}
+    loading = {"phase": "loading", "link": "unknown"}
+    for name in ("a", "b"):
+        drill.world.spawn.scripts[name] = Script(
+            reports=({**loading, "version": None},), loads=drill.loads
+        )
+    drill.network = NEW
+    for name in ("a", "b"):
+        await drill.bench.it.sessions.start(name, restart=True)
+    for _ in range(60):
+        for name in ("a", "b"):
+            process = drill.bench.session(name).runner.process
+            if not isinstance(process, FakeProcess) or not process.connected:
+                continue
+            assert isinstance(process.spec, WorkerSpec)
+            version = drill.loads(process.spec)
+            if process.spec.document:
+                process.report(**CONNECTED, version=version)
+            else:
+                process.report("unknown", phase="closing", version=version)
+                await asyncio.sleep(0.01)
+                process.exit(EXIT_EXPORTS_MISSING)
+        await drill.run(1)
+        if drill.page("a") == OLD and drill.page("b") == OLD:
+            return
+    raise AssertionError(drill.world.versions.state)

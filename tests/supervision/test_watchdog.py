@@ -32,7 +32,7 @@ async def test_a_silent_worker_is_replaced(empty: Bench, world: World) -> None:
         empty.session(), lambda s: s.runner.process is not process and s.link is Link.CONNECTED
     )
     await empty.settled()
-    assert world.audited("restart") == [(None, None, "the worker has been silent for 10 s")]
+    assert world.audited("restart") == [(None, None, "the worker has not answered for 10 s")]
 
 
 async def beating(
@@ -61,19 +61,21 @@ async def test_a_silent_page_is_replaced_although_its_worker_lives(
     assert world.audited("restart") == [(None, None, "the page has not answered for 30 s")]
 
 
-@pytest.mark.parametrize(("crowded", "limit"), [(False, 10), (True, 30)])
+@pytest.mark.parametrize(("cpu_is_saturated", "limit"), [(False, 10), (True, 30)])
 async def test_a_page_that_cannot_be_helped_is_replaced_sooner_where_there_are_cores(
-    empty: Bench, world: World, *, crowded: bool, limit: int
+    empty: Bench, world: World, *, cpu_is_saturated: bool, limit: int
 ) -> None:
     process = await empty.connected()
-    world.crowded = crowded
+    world.cpu_is_saturated = cpu_is_saturated
     await beating(empty, process, limit - 1, page=None, hopeless=True)
     assert empty.session().lifecycle is State.RUNNING
     await beating(empty, process, 1, page=None, hopeless=True)
     assert empty.session().lifecycle is State.RECYCLING
 
 
-async def test_a_silence_is_told_before_anything_is_done(empty: Bench, world: World) -> None:
+async def test_unresponsiveness_is_reported_before_anything_is_done(
+    empty: Bench, world: World
+) -> None:
     process = await empty.connected()
     await beating(empty, process, 1, page=None)
     assert (await empty.it.sessions.view("s")).disconnect_details is None
@@ -84,10 +86,12 @@ async def test_a_silence_is_told_before_anything_is_done(empty: Bench, world: Wo
     assert (await empty.it.sessions.view("s")).disconnect_details is None
     assert empty.session().runner.process is process
     await watch_for(empty, 3)
-    assert (await empty.it.sessions.view("s")).disconnect_details == "the worker is silent"
+    assert (await empty.it.sessions.view("s")).disconnect_details == "the worker does not answer"
 
 
-async def test_why_a_page_is_silent_is_told_where_it_is_known(empty: Bench, world: World) -> None:
+async def test_why_a_page_is_silent_is_reported_where_it_is_known(
+    empty: Bench, world: World
+) -> None:
     process = await empty.connected()
     process.report(silence="Chromium's process 7 was stopped (SIGSTOP)")
     await beating(empty, process, 10, page=None, hopeless=True)
@@ -118,7 +122,7 @@ async def test_a_page_that_answers_but_never_says_how_it_stands(empty: Bench, wo
     assert empty.session().lifecycle is State.RECYCLING
     await until(empty.session(), lambda s: s.runner.process is not process)
     await empty.settled()
-    assert "how it stands with WhatsApp" in str(world.audited("restart")[0][2])
+    assert "the state of its link to WhatsApp" in str(world.audited("restart")[0][2])
 
 
 async def test_a_start_that_takes_too_long(empty: Bench, world: World) -> None:
@@ -151,7 +155,7 @@ async def test_each_start_has_the_whole_time(empty: Bench, world: World) -> None
     assert len(world.spawn.started) == 2
 
 
-async def test_ones_own_sleep_is_nobody_elses_silence(empty: Bench, world: World) -> None:
+async def test_ones_own_sleep_makes_nobody_unresponsive(empty: Bench, world: World) -> None:
     """A daemon that was stopped for a minute has heard nobody: that is no evidence."""
     process = await empty.connected()
     await watch_for(empty, 1)

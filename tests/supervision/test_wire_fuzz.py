@@ -112,10 +112,10 @@ def framed(chance: random.Random, content: bytes) -> bytes:
 
 
 def frame(chance: random.Random, process: FakeProcess) -> bytes:
-    told = msgspec.to_builtins(chance.choice(TO_DAEMON), builtin_types=(bytes,))
-    if told["type"] == "report":  # one of this worker's own, so that the damage is what counts
-        told |= {"session": process.spec.session, "generation": process.spec.generation}
-    return framed(chance, chance.choice(DAMAGES)(chance, told))
+    reported = msgspec.to_builtins(chance.choice(TO_DAEMON), builtin_types=(bytes,))
+    if reported["type"] == "report":  # one of this worker's own, so that the damage is what counts
+        reported |= {"session": process.spec.session, "generation": process.spec.generation}
+    return framed(chance, chance.choice(DAMAGES)(chance, reported))
 
 
 @dataclass
@@ -183,7 +183,7 @@ async def all_is_well_after(bench: Bench, world: World) -> None:
     await wait_until(lambda: back(bench), "it is connected again")
     await bench.settled("s")
     for received in world.inbox.kept.values():
-        msgspec.json.encode([told.data for told in received.events])
+        msgspec.json.encode([reported.data for reported in received.events])
     assert world.row_status("s") == ("connected", None)
 
 

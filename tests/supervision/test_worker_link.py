@@ -92,13 +92,13 @@ def sent(outcome: str, error: str | None = None) -> Sent:
     return Sent(outcome=outcome, message_id=ID, timestamp=int(START), error=error)
 
 
-async def test_the_worker_is_greeted_first_and_what_it_tells_is_taken_in_order(line: Line) -> None:
+async def test_the_worker_is_greeted_first_and_what_it_says_is_taken_in_order(line: Line) -> None:
     assert line.process.greeting == HELLO
     line.process.report("qr_pending")
     line.process.beat()
     line.process.event(message(1))
     await wait_until(lambda: len(line.told) == 3, "all was taken")
-    assert [type(told) for told in line.told] == [Report, Heartbeat, Event]
+    assert [type(reported) for reported in line.told] == [Report, Heartbeat, Event]
 
 
 async def test_nobody_listens(tmp_path: Path) -> None:
@@ -364,7 +364,7 @@ async def test_a_report_that_no_worker_gives_ends_the_line(
     assert words in str(line.link.nonsense)
 
 
-async def test_what_is_wrong_is_told_in_a_few_printable_words(line: Line) -> None:
+async def test_what_is_wrong_is_reported_in_a_few_printable_words(line: Line) -> None:
     line.process.report("\x1b[2J" * 10_000)
     await line.listening
     assert line.link.nonsense

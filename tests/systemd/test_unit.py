@@ -102,11 +102,11 @@ def api(systemd: SystemdNamespace) -> ApiClient:
     return ApiClient(reported["api"], key_file.read_text().split()[-1])
 
 
-def until(systemd: SystemdNamespace, look: Callable[[], Any]) -> Any:
+def until(systemd: SystemdNamespace, check: Callable[[], Any]) -> Any:
     deadline = time.monotonic() + 120
     while time.monotonic() < deadline:
         try:
-            if found := look():
+            if found := check():
                 return found
         except (ApiCallError, OSError):
             pass
@@ -115,13 +115,13 @@ def until(systemd: SystemdNamespace, look: Callable[[], Any]) -> Any:
 
 
 def status(systemd: SystemdNamespace, wanted: str) -> Callable[[], dict[str, Any] | None]:
-    def look() -> dict[str, Any] | None:
+    def check() -> dict[str, Any] | None:
         client = api(systemd)
         reported: dict[str, Any] = client.call("GET", client.session("s1", "/status"))
         # a new daemon says at once how the session stands, its worker's word comes a moment later
         return reported if reported["status"] == wanted and reported["browser_pid"] else None
 
-    return look
+    return check
 
 
 def processes(systemd: SystemdNamespace) -> list[str]:
@@ -177,7 +177,7 @@ def test_the_journal_has_fields_and_the_command_line_reads_it(running: SystemdNa
     assert any(line.get("program") == "systemd" for line in lines), "what systemd says of it"
 
 
-def test_another_user_is_refused_and_told_who_to_be(running: SystemdNamespace) -> None:
+def test_another_user_is_refused_and_hears_who_to_be(running: SystemdNamespace) -> None:
     refused = command(running, "status", user=AS_NOBODY)
     assert refused.returncode == 2
     assert f"{CONFIG} cannot be read: Permission denied (run this as root" in refused.stderr

@@ -363,7 +363,7 @@ async def test_sending_to_a_peer_that_is_gone(pair: Pair) -> None:
         await asyncio.wait_for(keep_talking(), DEADLINE)
 
 
-async def test_posting_after_closing_is_lost_in_silence_and_closing_twice_is_fine(
+async def test_posting_after_closing_is_lost_silently_and_closing_twice_is_fine(
     pair: Pair,
 ) -> None:
     pair.worker.close()
@@ -373,7 +373,7 @@ async def test_posting_after_closing_is_lost_in_silence_and_closing_twice_is_fin
         await pair.daemon.receive()
 
 
-def test_what_a_worker_is_told_at_its_start_survives_json() -> None:
+def test_what_a_worker_gets_at_its_start_survives_json() -> None:
     spec = WorkerSpec(
         instance="f00d",
         session="a",
@@ -436,7 +436,7 @@ def test_a_record_without_one_of_its_fields_is_none() -> None:
         msgspec.json.decode(b'{"pid": 1}', type=WorkerRecord)
 
 
-def test_every_exit_code_is_explained_and_none_looks_like_a_crash_of_python() -> None:
+def test_every_exit_code_is_explained_and_none_is_that_of_a_crash_of_python() -> None:
     codes = {
         value
         for name, value in vars(exits).items()

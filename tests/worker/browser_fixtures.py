@@ -39,10 +39,10 @@ async def wait_until(condition: Callable[[], bool], what: str) -> None:
 
 def live_processes(profile: Path, tmpdir: Path) -> list[int]:
     """All that runs for a profile: by command line, by group, by the crash handlers' TMPDIR."""
-    told = f"--user-data-dir={profile}"
+    reported = f"--user-data-dir={profile}"
     found = set(crash_handlers(tmpdir))
     for entry in Path("/proc").iterdir():
-        if entry.name.isdigit() and told in command_line(int(entry.name)):
+        if entry.name.isdigit() and reported in command_line(int(entry.name)):
             found.add(int(entry.name))
             with contextlib.suppress(OSError):
                 found.update(group_members(os.getpgid(int(entry.name))))
@@ -125,10 +125,10 @@ async def page(chromium: Chromium) -> PageSession:
 @pytest.fixture(autouse=True)
 async def reports() -> AsyncIterator[list[dict[str, Any]]]:
     """What the loop's exception handler was told. A test that expects something clears it."""
-    told: list[dict[str, Any]] = []
-    asyncio.get_running_loop().set_exception_handler(lambda _, context: told.append(context))
-    yield told
-    assert told == [], told
+    reported: list[dict[str, Any]] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: reported.append(context))
+    yield reported
+    assert reported == [], reported
 
 
 @dataclass

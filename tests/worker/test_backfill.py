@@ -18,8 +18,8 @@ pytestmark = pytest.mark.virtual_time
 
 
 def message(chat: str, number: int, **fields: Any) -> dict[str, Any]:
-    told = {"id": f"false_{chat}_{number}", "chat": chat, "body": f"{number}", "kind": "chat"}
-    return told | {"timestamp": 1_000 + number, "from_me": False} | fields
+    reported = {"id": f"false_{chat}_{number}", "chat": chat, "body": f"{number}", "kind": "chat"}
+    return reported | {"timestamp": 1_000 + number, "from_me": False} | fields
 
 
 class Page:
@@ -162,7 +162,7 @@ async def test_what_fails_now_and_then_is_tried_again() -> None:
     assert bench.gaps == []
 
 
-async def test_what_was_read_before_the_history_failed_is_told() -> None:
+async def test_what_was_read_before_the_history_failed_is_reported() -> None:
     bench = Bench(Page(a=200))
     reads = 0
 
@@ -178,7 +178,7 @@ async def test_what_was_read_before_the_history_failed_is_told() -> None:
     assert bench.told("a") == [*range(50, 100), *range(150, 200)]
 
 
-async def test_beyond_the_bound_the_newest_are_told_and_the_rest_is_reported(
+async def test_beyond_the_bound_the_newest_are_reported_and_the_rest_is_a_gap(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(under_test, "CHAT_LIMIT", 150)
@@ -291,7 +291,7 @@ async def test_without_a_live_message_nothing_is_late() -> None:
     assert (bench.told("slow"), bench.gaps) == (list(range(60)), [])
 
 
-async def test_no_more_is_told_than_there_is_room_for() -> None:
+async def test_no_more_is_reported_than_there_is_room_for() -> None:
     bench = Bench(Page(a=10))
     bench.full = asyncio.Event()
     reading = asyncio.create_task(bench.run())
@@ -302,7 +302,7 @@ async def test_no_more_is_told_than_there_is_room_for() -> None:
     assert bench.told("a") == list(range(10))
 
 
-async def test_what_was_told_before_an_end_in_the_middle_is_the_oldest() -> None:
+async def test_what_was_reported_before_an_end_in_the_middle_is_the_oldest() -> None:
     """So the time from which the next worker reads moves, and it is not all read again for ever."""
     bench = Bench(Page(a=300))
     reading = asyncio.create_task(bench.run())

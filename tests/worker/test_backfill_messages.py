@@ -100,7 +100,7 @@ def write(bench: Bench, *messages: tuple[str, str, int]) -> None:
         bench.phone.incoming(from_=chat, body=body, timestamp=at)
 
 
-async def test_all_that_came_since_is_told_in_the_order_of_its_chat(bench: Bench) -> None:
+async def test_all_that_came_since_is_reported_in_the_order_of_its_chat(bench: Bench) -> None:
     write(bench, (ANN, "0", 1_000), (BOB, "1", 1_001), (ANN, "2", 1_002))
     await bench.stored()
     await bench.reload()
@@ -213,7 +213,7 @@ async def test_a_message_that_the_page_cannot_read_costs_only_itself(bench: Benc
     assert message.body == "1"
 
 
-async def test_what_the_phone_writes_is_told_live_and_read_back(bench: Bench) -> None:
+async def test_what_the_phone_writes_is_reported_live_and_read_back(bench: Bench) -> None:
     picture = {"mimetype": "image/png", "base64": "AAAA"}
     text = bench.phone.write(ANN, body="from the phone", timestamp=1_000)["id"]
     image = bench.phone.write(ANN, body="look", media=picture, timestamp=1_001)["id"]
@@ -239,7 +239,7 @@ async def test_what_the_phone_writes_is_told_live_and_read_back(bench: Bench) ->
     pumping.cancel()
 
 
-async def test_what_is_sent_from_here_is_not_told(bench: Bench) -> None:
+async def test_what_is_sent_from_here_is_not_reported(bench: Bench) -> None:
     """The page shows it as it shows what the phone wrote."""
     message_id = f"true_{ANN}_3EB0AB12"
     bench.inbound.sends(message_id)

@@ -69,14 +69,14 @@ async def test_another_daemon_asks_for_less(bench: Bench) -> None:
     assert await second == Value()
 
 
-async def test_a_page_that_is_loaded_anew_ends_it(bench: Bench) -> None:
+async def test_a_page_that_is_loaded_again_ends_it(bench: Bench) -> None:
     asking = await bench.ask()
     bench.worker._hold_messages()
     assert isinstance(await asking, Failed)
     assert bench.worker._loads == 1
 
 
-async def test_a_failure_is_told_and_the_next_one_begins_anew(bench: Bench) -> None:
+async def test_a_failure_is_reported_and_the_next_one_begins_again(bench: Bench) -> None:
     bench.page.error = EvaluationError("Error: none")
     bench.page.let.set()
     with pytest.raises(EvaluationError):

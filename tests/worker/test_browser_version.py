@@ -56,7 +56,7 @@ async def test_a_script_is_asked_each_time(asked: list[Path], tmp_path: Path) ->
 
 
 @pytest.mark.parametrize("damage", ["", "156", "\udcff"])
-async def test_a_note_that_says_nothing_is_written_anew(
+async def test_a_note_that_says_nothing_is_written_again(
     asked: list[Path], binary: Path, tmp_path: Path, damage: str
 ) -> None:
     await known_version(binary, tmp_path, 1.0)

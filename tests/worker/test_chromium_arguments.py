@@ -46,7 +46,7 @@ def test_the_sandbox_is_off_only_on_demand() -> None:
     arguments(spec("--disable-setuid-sandbox", sandbox=False))
 
 
-def test_only_the_desktop_browser_is_told_to_be_headless() -> None:
+def test_only_the_desktop_browser_is_asked_to_be_headless() -> None:
     assert "--headless=new" in arguments(spec())
     assert "--headless=new" not in arguments(spec(flavour="headless-shell"))
 

@@ -88,7 +88,7 @@ async def test_no_tcp_port_is_open(chromium: Chromium) -> None:
     assert not [one for one in command_line(chromium.pid) if "debugging-port" in one]
 
 
-async def test_profile_locked_is_told_as_such(spec: ChromiumSpec) -> None:
+async def test_profile_locked_is_reported_as_such(spec: ChromiumSpec) -> None:
     spec.profile.mkdir()
     (spec.profile / "SingletonLock").symlink_to("another-host-123")
     with pytest.raises(ProfileLockedError) as locked:
@@ -98,7 +98,7 @@ async def test_profile_locked_is_told_as_such(spec: ChromiumSpec) -> None:
     assert live_processes(spec.profile, spec.tmpdir) == []
 
 
-async def test_second_desktop_chromium_on_a_profile_is_told_and_the_first_lives(
+async def test_second_desktop_chromium_on_a_profile_is_reported_and_the_first_lives(
     spec: ChromiumSpec, chromium: Chromium
 ) -> None:
     second = replace(spec, tmpdir=spec.tmpdir.with_name("u"))
@@ -111,24 +111,24 @@ async def test_second_desktop_chromium_on_a_profile_is_told_and_the_first_lives(
 async def test_profile_folder_that_cannot_be_created(spec: ChromiumSpec, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     changed = replace(spec, profile=tmp_path / "file" / "profile")
-    with pytest.raises(ProfileUnusableError) as told:
+    with pytest.raises(ProfileUnusableError) as reported:
         await launch(changed, timeout=LONG)
-    assert told.value.field == "profile"
-    assert told.value.remedy
+    assert reported.value.field == "profile"
+    assert reported.value.remedy
     assert live_processes(changed.profile, changed.tmpdir) == []
 
 
 async def test_profile_folder_that_cannot_be_written(spec: ChromiumSpec) -> None:
     # even root cannot make files there
-    with pytest.raises(ProfileUnusableError) as told:
+    with pytest.raises(ProfileUnusableError) as reported:
         await launch(replace(spec, profile=Path("/proc/self")), timeout=LONG)
-    assert told.value.value == "/proc/self"
+    assert reported.value.value == "/proc/self"
 
 
 async def test_a_tmpdir_that_chromium_would_abort_at(spec: ChromiumSpec) -> None:
-    with pytest.raises(ProfileUnusableError, match="too long") as told:
+    with pytest.raises(ProfileUnusableError, match="too long") as reported:
         await launch(replace(spec, tmpdir=Path("/tmp") / ("x" * 60)), timeout=LONG)
-    assert told.value.field == "tmpdir"
+    assert reported.value.field == "tmpdir"
 
 
 async def test_a_refused_argument_starts_nothing(spec: ChromiumSpec) -> None:
@@ -137,11 +137,11 @@ async def test_a_refused_argument_starts_nothing(spec: ChromiumSpec) -> None:
     assert not spec.profile.exists()
 
 
-async def test_an_early_exit_tells_its_code(spec: ChromiumSpec, tmp_path: Path) -> None:
+async def test_an_early_exit_says_its_code(spec: ChromiumSpec, tmp_path: Path) -> None:
     fake = script(tmp_path / "fake", "exit 7")
-    with pytest.raises(BrowserStartError, match="exit code 7") as told:
+    with pytest.raises(BrowserStartError, match="exit code 7") as reported:
         await launch(replace(spec, executable=fake), timeout=LONG)
-    assert told.value.returncode == 7
+    assert reported.value.returncode == 7
 
 
 async def test_a_silent_browser_is_killed_at_the_deadline(
@@ -167,9 +167,9 @@ async def test_a_cancelled_launch_leaves_nothing(spec: ChromiumSpec) -> None:
 
 
 async def test_a_binary_that_is_no_browser(spec: ChromiumSpec) -> None:
-    with pytest.raises(BrowserStartError, match="version") as told:
+    with pytest.raises(BrowserStartError, match="version") as reported:
         await launch(replace(spec, executable=Path("/bin/false")), timeout=LONG)
-    assert told.value.field == "browser.executable"
+    assert reported.value.field == "browser.executable"
 
 
 async def test_a_wrapper_that_drops_the_profile_is_found_out(

@@ -100,12 +100,12 @@ class Daemon:
             return await self.channel.receive()
 
     async def events(self, count: int) -> list[tuple[int, Any]]:
-        told = []
+        reported = []
         for _ in range(count):
             event = await self.next()
             assert isinstance(event, Event)
-            told.append((event.seq, event.body))
-        return told
+            reported.append((event.seq, event.body))
+        return reported
 
     async def refused(self) -> bool:
         """Whether the worker hangs up, having said nothing."""
@@ -161,7 +161,7 @@ def ack(number: int) -> Ack:
 # ---- who is let in ----
 
 
-async def test_a_daemon_is_told_the_state_and_then_every_change(bench: Bench) -> None:
+async def test_a_daemon_gets_the_state_and_then_every_change(bench: Bench) -> None:
     bench.link.report(report("qr_pending"))
     daemon = await bench.greeted()
     assert await daemon.next() == report("qr_pending")
@@ -213,7 +213,7 @@ async def test_nonsense_is_refused(bench: Bench, said: bytes) -> None:
     await bench.greeted()
 
 
-async def test_silence_is_not_waited_for_long(
+async def test_no_answer_is_not_waited_for_long(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(daemon_link, "HELLO_DEADLINE", 0.02)
@@ -243,7 +243,7 @@ except (ConnectionResetError, BrokenPipeError):
 
 @pytest.mark.skipif(os.getuid() != 0, reason="only root can be somebody else for a moment")
 @pytest.mark.parametrize(("uid", "heard"), [(NOBODY, 0), (0, 9)], ids=["stranger", "root"])
-async def test_a_stranger_is_refused_although_the_folder_lets_him_in(
+async def test_a_foreign_process_is_refused_although_the_folder_lets_it_in(
     bench: Bench, uid: int, heard: int
 ) -> None:
     """He even knows what to say."""
@@ -260,7 +260,7 @@ async def test_a_stranger_is_refused_although_the_folder_lets_him_in(
     assert int(out) == heard
 
 
-async def test_only_our_own_uid_and_root_are_no_strangers(
+async def test_only_our_own_uid_and_root_are_no_foreign_processes(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The same where the tests do not run as root."""
@@ -452,7 +452,7 @@ async def test_the_newest_daemon_wins(bench: Bench) -> None:
     assert await second.events(1) == [(2, message(2))]
 
 
-async def test_a_stranger_does_not_push_the_daemon_out(bench: Bench) -> None:
+async def test_a_foreign_process_does_not_push_the_daemon_out(bench: Bench) -> None:
     daemon = await bench.greeted()
     other = await bench.daemon(msgspec.structs.replace(HELLO, session="t"))
     assert await other.refused()

@@ -46,7 +46,9 @@ async def test_values_come_as_they_are(page: PageSession) -> None:
         ("10n ** 5000n", "a number that is too long"),
     ],
 )
-async def test_what_the_page_throws_is_told(page: PageSession, expression: str, text: str) -> None:
+async def test_what_the_page_throws_is_reported(
+    page: PageSession, expression: str, text: str
+) -> None:
     with pytest.raises(EvaluationError, match=text) as thrown:
         await page.evaluate(expression, timeout=LONG)
     assert thrown.value.text.startswith(text)
@@ -67,13 +69,13 @@ async def test_a_refused_call_names_its_method(page: PageSession) -> None:
 async def test_a_binding_survives_navigations(
     flavour: Flavour, page: PageSession, web: Web
 ) -> None:
-    told: list[str] = []
-    await page.add_binding("tell", told.append)
+    reported: list[str] = []
+    await page.add_binding("tell", reported.append)
     await page.on_new_document("tell('start')")
     await page.evaluate("tell('before')", timeout=LONG)
     await page.navigate(web.url, timeout=LONG)
     await page.evaluate("tell('after')", timeout=LONG)
-    assert told == ["before", "start", "after"]
+    assert reported == ["before", "start", "after"]
 
 
 async def test_events_reach_their_listener(page: PageSession, web: Web) -> None:
@@ -272,7 +274,7 @@ async def test_nothing_is_downloaded(
     flavour: Flavour, chromium: Chromium, page: PageSession, web: Web
 ) -> None:
     states: list[str] = []
-    page.on("Page.downloadProgress", lambda told: states.append(told["state"]))
+    page.on("Page.downloadProgress", lambda reported: states.append(reported["state"]))
     await page.navigate(web.url, timeout=LONG)
     link = "const it = document.createElement('a'); it.download = 'x.txt';"
     content = "it.href = URL.createObjectURL(new Blob(['content'])); it.click();"

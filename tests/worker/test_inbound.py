@@ -66,9 +66,9 @@ class Bench:
             return await self.emitted.get()
 
     async def message(self) -> InboundMessage:
-        told = await self.next()
-        assert isinstance(told, InboundMessage)
-        return told
+        reported = await self.next()
+        assert isinstance(reported, InboundMessage)
+        return reported
 
 
 @pytest.fixture
@@ -143,7 +143,7 @@ async def test_what_is_left_out_is_not_even_fetched(bench: Bench, chat: str) -> 
     assert bench.page.asked == []
 
 
-async def test_a_message_is_told_when_it_can_be_read(bench: Bench) -> None:
+async def test_a_message_is_reported_when_it_can_be_read(bench: Bench) -> None:
     bench.it.handle("message", told(1, kind="ciphertext", body=""))
     bench.it.handle("message", told(1, kind="ciphertext", body=""))
     bench.it.handle("message", told(1))
@@ -268,7 +268,7 @@ async def test_what_makes_no_sense_is_reported_once_and_the_rest_goes_on(
     assert (await bench.message()).body == "text 1"
 
 
-async def test_an_odd_one_where_nothing_is_received_is_not_told(bench: Bench) -> None:
+async def test_an_odd_one_where_nothing_is_received_is_not_reported(bench: Bench) -> None:
     bench.it.handle("message", told(1) | {"id": None, "chat": "status@broadcast"})
     bench.it.handle("message", told(2))
     assert (await bench.message()).body == "text 2"
@@ -279,14 +279,14 @@ async def test_an_odd_one_where_nothing_is_received_is_not_told(bench: Bench) ->
 OWN = {"id": "true_49170@c.us_3EB0", "from_me": True, "sender": "49151@c.us"}
 
 
-async def test_what_the_phone_wrote_is_told(bench: Bench) -> None:
+async def test_what_the_phone_wrote_is_reported(bench: Bench) -> None:
     bench.it.handle("message", told(1, **OWN))
     found = await bench.message()
     assert (found.id, found.from_me, found.body) == ("true_49170@c.us_3EB0", True, "text 1")
 
 
 @pytest.mark.parametrize("shown_as", ["true_49170@c.us_3EB0", "true_777@lid_3EB0_49151@c.us"])
-async def test_what_this_worker_sends_is_not_told(bench: Bench, shown_as: str) -> None:
+async def test_what_this_worker_sends_is_not_reported(bench: Bench, shown_as: str) -> None:
     """Whoever had it sent knows it, also where the page has another id for the chat."""
     bench.it.sends("true_49170@c.us_3EB0")
     bench.it.handle("message", picture(1, **OWN | {"id": shown_as}))
@@ -328,7 +328,7 @@ async def test_a_stem_alone_keeps_nothing_back(bench: Bench, other: dict[str, An
 CHAT = "49170@c.us"
 
 
-async def test_what_was_missed_comes_before_what_comes_meanwhile(bench: Bench) -> None:
+async def test_what_was_backfilled_comes_before_what_comes_meanwhile(bench: Bench) -> None:
     bench.it.hold()
     bench.it.handle("message", told(3))
     bench.it.hold_only({CHAT: 0})
@@ -376,7 +376,7 @@ async def test_so_soon_after_a_pairing_nothing_waits_and_no_status_is_fetched(
     assert (await bench.message()).media == b"file"
 
 
-async def test_what_was_told_is_not_told_again(bench: Bench) -> None:
+async def test_what_was_reported_is_not_reported_again(bench: Bench) -> None:
     bench.it.handle("message", told(1))
     await bench.message()
     bench.it.hold_only({CHAT: 0})
@@ -389,12 +389,12 @@ async def test_what_was_told_is_not_told_again(bench: Bench) -> None:
     assert bench.emitted.empty()
 
 
-async def test_what_was_missed_has_its_file(bench: Bench) -> None:
+async def test_what_was_backfilled_has_its_file(bench: Bench) -> None:
     await bench.it.backfilled(picture(1), bench.at_hand())
     assert (await bench.message()).media == b"file"
 
 
-async def test_what_was_missed_and_cannot_be_read_is_reported(bench: Bench) -> None:
+async def test_what_was_backfilled_and_cannot_be_read_is_reported(bench: Bench) -> None:
     await bench.it.backfilled(told(1) | {"body": None}, bench.at_hand())
     await bench.it.backfilled(told(2), bench.at_hand())
     assert isinstance(await bench.next(), MessageError)
@@ -432,7 +432,7 @@ CALL = {"id": "c1", "video": False, "group": False, **WHO}
 HAPPENINGS = [("edit", EDIT), ("revoke", REVOKE), ("reaction", REACTION), ("call", CALL)]
 
 
-async def test_each_happening_is_told_once_and_behind_what_came_before(bench: Bench) -> None:
+async def test_each_happening_is_reported_once_and_behind_what_came_before(bench: Bench) -> None:
     assert bench.page
     bench.page.held = asyncio.Event()
     bench.it.handle("message", picture(1))
@@ -444,7 +444,7 @@ async def test_each_happening_is_told_once_and_behind_what_came_before(bench: Be
     assert bench.emitted.empty()
 
 
-async def test_an_edit_waits_with_its_message_for_what_was_missed(bench: Bench) -> None:
+async def test_an_edit_waits_with_its_message_for_what_was_backfilled(bench: Bench) -> None:
     bench.it.hold_only({CHAT: 0})
     bench.it.handle("message", told(2))
     bench.it.handle("edit", EDIT)
@@ -459,7 +459,7 @@ async def test_an_edit_waits_with_its_message_for_what_was_missed(bench: Bench) 
 
 
 @pytest.mark.parametrize(("kind", "it"), HAPPENINGS)
-async def test_what_happens_where_nothing_is_received_is_not_told(
+async def test_what_happens_where_nothing_is_received_is_not_reported(
     kind: str, it: dict[str, Any]
 ) -> None:
     emitted: list[Incoming | BackfillGap] = []

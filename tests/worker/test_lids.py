@@ -187,23 +187,23 @@ def leads_to(chat: str, when: str = "true") -> str:
         ("window.__calls % 2 === 1", Failed),
     ],
 )
-async def test_a_chat_that_changes_under_us_is_resolved_anew_once(
+async def test_a_chat_that_changes_under_us_is_resolved_again_once(
     browser: BrowserSession, when: str, outcome: type
 ) -> None:
-    contact, stranger = Contact(browser), Contact(browser)
+    contact, foreign = Contact(browser), Contact(browser)
     lid = await contact.migrate()
-    await stranger.writes("hello")
+    await foreign.writes("hello")
     call = contact.text()
     # who asks for the stranger's chat gets our contact's: it was that one's LID until now
-    swapped = f"String(wid) === '{stranger.number}'"
+    swapped = f"String(wid) === '{foreign.number}'"
     back = leads_to(lid, swapped)
-    away = leads_to(stranger.number, when).removeprefix("async (real, wid) => ")
+    away = leads_to(foreign.number, when).removeprefix("async (real, wid) => ")
     await stub(browser, *FIND, f"async (real, wid) => ({swapped}) ? ({back})(real, wid) : {away}")
     said = await sending.send(browser.page, call)
     await mend(browser)
     assert isinstance(said, outcome)
     assert at_the_server(browser, under(call, lid)) == (outcome is Sent)
-    assert at_the_server(browser, under(call, stranger.number)) == 0
+    assert at_the_server(browser, under(call, foreign.number)) == 0
 
 
 async def test_no_other_error_changes_the_chat(browser: BrowserSession) -> None:
@@ -240,7 +240,7 @@ async def test_where_the_chat_cannot_be_opened_nothing_has_left(browser: Browser
     assert "No LID for user" in said.error
 
 
-async def test_the_mapping_may_be_learned_between_the_send_and_the_look_up(
+async def test_the_mapping_may_be_learned_between_the_send_and_the_lookup(
     browser: BrowserSession,
 ) -> None:
     contact = Contact(browser)
@@ -253,7 +253,7 @@ async def test_the_mapping_may_be_learned_between_the_send_and_the_look_up(
     assert await sending.acks(browser.page, asked, People()) == {call.message_id: 1}
 
 
-async def test_a_lid_that_the_page_has_forgotten_is_looked_at_by_name(
+async def test_a_lid_that_the_page_has_forgotten_is_checked_by_name(
     browser: BrowserSession,
 ) -> None:
     contact = Contact(browser)
@@ -333,7 +333,9 @@ async def test_another_part_of_the_page_may_know_whose_lid_it_is(browser: Browse
     await introduced(browser, lid, contact.number)
 
 
-async def test_whose_lid_it_is_is_told_as_soon_as_the_page_knows(browser: BrowserSession) -> None:
+async def test_whose_lid_it_is_is_reported_as_soon_as_the_page_knows(
+    browser: BrowserSession,
+) -> None:
     contact = Contact(browser)
     lid = await contact.migrate(known=False)
     message = await contact.writes("who is it?")

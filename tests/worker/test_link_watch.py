@@ -63,12 +63,12 @@ def test_a_number_once_known_stays_while_it_is_linked(watch: LinkWatch) -> None:
 
 
 def test_codes_are_counted_and_the_first_lives_longer(watch: LinkWatch) -> None:
-    told = []
+    reported = []
     for code in ("a", "a", "b", "c"):
         watch.apply(on_screen(code))
         assert watch.qr
-        told.append((watch.qr.raw, watch.qr.count, watch.qr.expires_at - NOW))
-    assert told == [
+        reported.append((watch.qr.raw, watch.qr.count, watch.qr.expires_at - NOW))
+    assert reported == [
         ("a", 1, QR_FIRST_LIFETIME),
         ("a", 1, QR_FIRST_LIFETIME),
         ("b", 2, QR_LIFETIME),
@@ -77,7 +77,7 @@ def test_codes_are_counted_and_the_first_lives_longer(watch: LinkWatch) -> None:
     assert watch.link is Link.QR_PENDING
 
 
-def test_a_moment_without_a_code_does_not_begin_the_count_anew(watch: LinkWatch) -> None:
+def test_a_moment_without_a_code_does_not_begin_the_count_again(watch: LinkWatch) -> None:
     for code in ("a", None, "b"):
         watch.apply(on_screen(code))
     assert watch.qr

@@ -34,13 +34,13 @@ class Session:
         self.said.append(method)
 
     def asks(self, request: str, kind: str, url: str, loader: str = "d1") -> None:
-        told = {"requestId": request, "loaderId": loader, "type": kind, "request": {"url": url}}
-        self.listeners["Network.requestWillBeSent"](told)
+        reported = {"requestId": request, "loaderId": loader, "type": kind, "request": {"url": url}}
+        self.listeners["Network.requestWillBeSent"](reported)
 
     def answers(self, request: str, status: int = 200, **headers: str) -> None:
         response = {"status": status, "url": URL, "headers": headers}
-        told = {"requestId": request, "response": response}
-        self.listeners["Network.responseReceived"](told)
+        reported = {"requestId": request, "response": response}
+        self.listeners["Network.responseReceived"](reported)
 
 
 @pytest.fixture

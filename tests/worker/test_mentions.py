@@ -197,7 +197,7 @@ async def told(browser: BrowserSession, kind: str, **fields: Any) -> dict[str, A
             await asyncio.sleep(0.01)
 
 
-async def test_the_lids_that_a_text_shows_are_told_and_who_they_are_before(
+async def test_the_lids_that_a_text_shows_are_reported_and_who_they_are_before(
     browser: BrowserSession,
 ) -> None:
     (_, ann_lid), (_, bob_lid) = await person(browser), await person(browser, known=False)

@@ -192,7 +192,7 @@ async def test_a_service_worker_does_not_come_before_it(bench: Bench) -> None:
 
 
 @pytest.mark.long
-async def test_a_page_that_loads_itself_anew_past_it_is_said_to_and_loaded_again(
+async def test_a_page_that_loads_itself_again_past_it_is_said_to_and_loaded_again(
     bench: Bench,
 ) -> None:
     """Outside of our loads its service worker is not bypassed: the pin is ineffective."""
@@ -211,7 +211,7 @@ async def test_a_page_that_loads_itself_anew_past_it_is_said_to_and_loaded_again
 
 
 @pytest.mark.long
-async def test_a_page_that_loads_itself_anew_gets_it_too(bench: Bench) -> None:
+async def test_a_page_that_loads_itself_again_gets_it_too(bench: Bench) -> None:
     await bench.kept()
     bench.standin.whatsapp.versions.publish(NEXT)
     await bench.browser.load_anew(bench.plan(REVISION))

@@ -87,7 +87,7 @@ async def test_a_caption_is_edited(browser: BrowserSession) -> None:
     assert (await told(browser, "edit", id=edit))["body"] == "look here"
 
 
-async def test_half_an_emoji_is_told_as_what_can_be_stored(browser: BrowserSession) -> None:
+async def test_half_an_emoji_is_reported_as_what_can_be_stored(browser: BrowserSession) -> None:
     """It would end the worker, and again as soon as the message is read back."""
     message_id = await incoming(browser, from_=FRIEND, body="cut \ud83d", name="A\udc4d")
     found = await told(browser, "message", id=message_id)

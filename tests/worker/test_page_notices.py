@@ -65,7 +65,9 @@ async def asked(browser: BrowserSession, options: str) -> tuple[str, int]:
 CHALLENGE = "challenge: new Uint8Array(32), userVerification: 'required'"
 
 
-async def test_a_request_for_whatsapps_passkey_is_told_and_goes_on(browser: BrowserSession) -> None:
+async def test_a_request_for_whatsapps_passkey_is_reported_and_goes_on(
+    browser: BrowserSession,
+) -> None:
     ended, times = await asked(browser, f"{{publicKey: {{rpId: 'whatsapp.com', {CHALLENGE}}}}}")
     assert (ended, times) == ("AbortError", 1)  # it waited for an authenticator, as it would
 
@@ -79,19 +81,19 @@ async def test_a_request_for_whatsapps_passkey_is_told_and_goes_on(browser: Brow
         "{password: true}",
     ],
 )
-async def test_other_requests_are_not_told(browser: BrowserSession, options: str) -> None:
+async def test_other_requests_are_not_reported(browser: BrowserSession, options: str) -> None:
     _, times = await asked(browser, options)
     assert times == 0
 
 
 async def test_what_is_wrapped_still_looks_native(browser: BrowserSession) -> None:
-    told = await browser.session.evaluate(
+    reported = await browser.session.evaluate(
         "[String(navigator.credentials.get), navigator.credentials.get.name,"
         " navigator.credentials.get.length].join('|')",
         timeout=LONG,
     )
-    assert "[native code]" in told
-    assert told.endswith("|get|0")
+    assert "[native code]" in reported
+    assert reported.endswith("|get|0")
 
 
 async def test_a_newer_version_is_a_fact_and_its_end_too(browser: BrowserSession) -> None:

@@ -59,12 +59,12 @@ class Pipe:
         return {"result": {"value": 1}}
 
     def context(self, number: int, origin: str) -> None:
-        told = {"context": {"id": number, "origin": origin}}
-        self.listeners["Runtime.executionContextCreated"](told)
+        reported = {"context": {"id": number, "origin": origin}}
+        self.listeners["Runtime.executionContextCreated"](reported)
 
     def bind(self, number: int, text: str) -> None:
-        told = {"name": "tell", "payload": text, "executionContextId": number}
-        self.listeners["Runtime.bindingCalled"](told)
+        reported = {"name": "tell", "payload": text, "executionContextId": number}
+        self.listeners["Runtime.bindingCalled"](reported)
 
 
 @pytest.fixture
@@ -106,8 +106,8 @@ async def test_what_whatsapps_page_throws_is_no_departure(pipe: Pipe, session: P
 
 
 async def test_only_whatsapps_own_contexts_are_heard(pipe: Pipe, session: PageSession) -> None:
-    told: list[str] = []
-    await session.add_binding("tell", told.append)
+    reported: list[str] = []
+    await session.add_binding("tell", reported.append)
     pipe.bind(1, "before anything is known")
     pipe.context(1, OURS)
     pipe.context(2, ELSEWHERE)  # a frame
@@ -118,7 +118,7 @@ async def test_only_whatsapps_own_contexts_are_heard(pipe: Pipe, session: PageSe
     pipe.context(3, OURS)
     pipe.listeners["Runtime.executionContextsCleared"]({})
     pipe.bind(3, "of a page that is gone")
-    assert told == ["ours"]
+    assert reported == ["ours"]
 
 
 async def gone(*_: Any, **__: Any) -> Any:
@@ -176,8 +176,8 @@ async def test_a_real_page_that_navigates_itself_away(browser: BrowserSession, w
     with pytest.raises(ElsewhereError, match=f"gone to {away}"):
         await browser.page.read(timeout=LONG)
     fake = '{"kind": "message", "data": {"id": "1"}}'
-    told = f"window.waguardReport ? (waguardReport({json.dumps(fake)}), true) : false"
-    assert await browser.session._evaluate(told, LONG, await_promise=False) is True
+    reported = f"window.waguardReport ? (waguardReport({json.dumps(fake)}), true) : false"
+    assert await browser.session._evaluate(reported, LONG, await_promise=False) is True
     assert await shown() == away  # answered after what the binding told
     assert "message" not in [kind for kind, _ in browser.told[heard:]]
     assert await sending.send(browser.page, TEXT) == Failed(

@@ -94,7 +94,7 @@ def encoded(item: Lasting) -> Any:
 
 @settings(max_examples=500)
 @given(kind=st.sampled_from(sorted(KINDS)), it=nearly_right | told)
-def test_whatever_is_told_can_be_passed_on(kind: str, it: Any) -> None:
+def test_whatever_is_reported_can_be_passed_on(kind: str, it: Any) -> None:
     inbound = Inbound(lambda _: None, ("@broadcast",))
     inbound.handle(kind, it)
     for item in read(kind, it, now=NOW):
@@ -225,7 +225,7 @@ def test_whatever_the_binding_is_called_with(payload: str) -> None:
 
 
 @pytest.mark.parametrize("payload", ["", "[]", "{", '{"kind": 1}', "[" * 100_000, "9" * 5_000])
-async def test_a_binding_that_is_called_with_nonsense_tells_nothing(payload: str) -> None:
+async def test_a_binding_that_is_called_with_nonsense_says_nothing(payload: str) -> None:
     heard: list[tuple[str, Any]] = []
     page = page_that_tells(None, heard)
     page._on_binding(payload)
@@ -377,7 +377,7 @@ def test_an_ack(told: Any, kept: int) -> None:
     )
 
 
-def test_an_ack_of_a_thousand_messages_is_told_in_parts() -> None:
+def test_an_ack_of_a_thousand_messages_is_reported_in_parts() -> None:
     ids = [f"true_c_{number}" for number in range(1_001)]
     found = read("ack", {"ids": ids, "chat": "c", "ack": 3}, now=NOW)
     assert [len(one.ids) for one in found if isinstance(one, Ack)] == [500, 500, 1]

@@ -25,10 +25,12 @@ async def test_the_browser_of_a_killed_worker_is_waited_for(
     (await waiting).release()
 
 
-async def test_one_that_stays_held_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_one_that_stays_held_is_reported(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(under_test, "LOCK_DEADLINE", 0.0)
     held = ProfileLock(tmp_path / "profile")
-    with pytest.raises(WorkerEndError, match="in use by another process") as told:
+    with pytest.raises(WorkerEndError, match="in use by another process") as reported:
         await SessionWorker(worker_spec(tmp_path))._lock_profile()
-    assert told.value.code == EXIT_PROFILE_LOCKED
+    assert reported.value.code == EXIT_PROFILE_LOCKED
     held.release()

@@ -98,7 +98,7 @@ async def test_a_session_works_without_files(browser: BrowserSession) -> None:
 
 @pytest.mark.long
 @pytest.mark.usefixtures("impatient")
-async def test_a_page_that_loads_itself_anew_and_is_of_no_use_is_told(
+async def test_a_page_that_loads_itself_again_and_is_of_no_use_is_reported(
     browser: BrowserSession,
 ) -> None:
     await browser.open()
@@ -110,13 +110,13 @@ async def test_a_page_that_loads_itself_anew_and_is_of_no_use_is_told(
         while not [data for kind, data in browser.told if kind == "unusable"]:
             browser._changed.clear()
             await browser._changed.wait()
-        (told,) = [data for kind, data in browser.told if kind == "unusable"]
-        assert "cannot resolve Stream" in told
+        (reported,) = [data for kind, data in browser.told if kind == "unusable"]
+        assert "cannot resolve Stream" in reported
     finally:
         await browser.close()
 
 
 def test_a_message_names_ten_at_most() -> None:
-    told = str(ExportsMissingError([f"e{number}" for number in range(12)]))
-    assert "e9 and 2 more" in told
-    assert "e10" not in told
+    reported = str(ExportsMissingError([f"e{number}" for number in range(12)]))
+    assert "e9 and 2 more" in reported
+    assert "e10" not in reported

@@ -48,10 +48,10 @@ def some() -> list[Path]:
 def test_the_version_is_read_in_each_of_them() -> None:
     read, odd = 0, []
     for path in real():
-        judged = check_body(path.read_bytes())
-        assert isinstance(judged, int), (path.name, judged)
+        evaluated = check_body(path.read_bytes())
+        assert isinstance(evaluated, int), (path.name, evaluated)
         read += 1
-        if str(judged) not in path.name:
+        if str(evaluated) not in path.name:
             odd.append(path.name)
     assert (read, len(odd)) == (COUNT, MISNAMED)
 

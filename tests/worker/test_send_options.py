@@ -150,7 +150,7 @@ async def test_only_a_clear_no_keeps_a_message_back(
     assert answer.outcome == "sent"
 
 
-async def test_a_new_number_is_asked_for_once_and_what_is_said_is_told(
+async def test_a_new_number_is_asked_for_once_and_what_is_said_is_reported(
     browser: BrowserSession,
 ) -> None:
     digits = f"62811900{next(numbers):04}"
@@ -222,8 +222,8 @@ async def test_a_refused_message_makes_no_acquaintance(locked: BrowserSession) -
     for _ in range(2):
         answer = await sending.send(locked.page, text(chat))
         assert isinstance(answer, Sent)
-        told = (answer.outcome, answer.error, answer.standing)
-        assert told == ("refused", "ERROR_UNKNOWN", "first")
+        reported = (answer.outcome, answer.error, answer.standing)
+        assert reported == ("refused", "ERROR_UNKNOWN", "first")
     await locked.page.load()  # only its last message is loaded now
     await locked.link()
     assert (await sending.send(locked.page, text(chat))).standing == "first"
@@ -260,8 +260,8 @@ async def test_the_page_says_until_when_first_contacts_are_locked(
     async def says(least: float, most: float) -> None:
         async with asyncio.timeout(LONG):
             while True:
-                told = (await locked.page.read(timeout=LONG)).locked_until
-                if told is not None and least <= told <= most:
+                reported = (await locked.page.read(timeout=LONG)).locked_until
+                if reported is not None and least <= reported <= most:
                     return
                 await asyncio.sleep(0.02)
 

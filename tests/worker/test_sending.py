@@ -197,7 +197,7 @@ SILENCE = [
     [(1, "sent"), (3, "sent"), (-1, "refused"), (0, "uncertain"), (None, "uncertain")],
 )
 @pytest.mark.parametrize("call", [TEXT, MEDIA], ids=["text", "media"])
-async def test_without_an_answer_the_message_is_looked_up_and_never_sent_again(
+async def test_without_an_answer_the_message_is_searched_and_never_sent_again(
     call: SendText | SendMedia, ack: int | None, expected: str, error: DevToolsError
 ) -> None:
     page = Page(error, ack)
@@ -209,7 +209,7 @@ async def test_without_an_answer_the_message_is_looked_up_and_never_sent_again(
 
 
 @pytest.mark.parametrize("error", [*SILENCE, EvaluationError("TypeError: undefined")])
-async def test_where_it_cannot_be_looked_up_it_is_uncertain(error: Exception) -> None:
+async def test_where_it_cannot_be_searched_it_is_uncertain(error: Exception) -> None:
     page = Page(DevToolsTimeoutError("no answer within 20 s"), error)
     said = await do(page)
     assert isinstance(said, Sent)
@@ -248,7 +248,7 @@ async def test_a_send_that_waits_for_the_server_says_so() -> None:
 LID, FORMER = "7000001@lid", "7000002@lid"
 
 
-async def test_it_is_looked_up_under_each_lid_that_its_chat_ever_had() -> None:
+async def test_it_is_searched_under_each_lid_that_its_chat_ever_had() -> None:
     page = Page(EvaluationError("Error: odd"), None)
     people = People([(FORMER, "49170@c.us"), (LID, "49170@c.us")])
     said = await send(cast("WhatsAppPage", page), TEXT, people)
@@ -270,14 +270,14 @@ async def test_a_chat_that_cannot_be_opened_is_refused_with_the_reason() -> None
 
 
 async def test_the_acks_of_earlier_sends_are_those_that_the_page_knows() -> None:
-    looked: dict[str, tuple[str, ...]] = {}
+    checked: dict[str, tuple[str, ...]] = {}
 
     @dataclass
     class Chats:
         async def ack_of(
             self, message_id: str, aliases: tuple[str, ...], *, timeout: float
         ) -> int | None:
-            looked[message_id] = aliases
+            checked[message_id] = aliases
             if message_id == "odd":
                 raise EvaluationError("Error: no chat")
             return {ID: 0, "b": 2}.get(message_id)
@@ -285,7 +285,7 @@ async def test_the_acks_of_earlier_sends_are_those_that_the_page_knows() -> None
     call = Acks(ids=(ID, "odd", "b", "c"), aliases={ID: (FORMER,)})
     people = People([(LID, "49170@c.us")])
     assert await acks(cast("WhatsAppPage", Chats()), call, people) == {ID: 0, "b": 2}
-    assert looked == {ID: (FORMER, LID), "odd": (), "b": (), "c": ()}
+    assert checked == {ID: (FORMER, LID), "odd": (), "b": (), "c": ()}
 
 
 BROKEN = "TypeError: e.sendMsg is not a function"
@@ -303,9 +303,9 @@ BROKEN = "TypeError: e.sendMsg is not a function"
 async def test_broken_code_of_the_page_is_named_beside_the_outcome(
     answer: Exception, ack: int | Exception | None, kind: str
 ) -> None:
-    told = await do(Page(answer, ack))
-    assert told.thrown == BROKEN
-    assert (told.kind if isinstance(told, Failed) else told.outcome) == kind
+    reported = await do(Page(answer, ack))
+    assert reported.thrown == BROKEN
+    assert (reported.kind if isinstance(reported, Failed) else reported.outcome) == kind
 
 
 @pytest.mark.parametrize(

@@ -38,14 +38,14 @@ async def close_databases(browser: BrowserSession) -> None:
     )
 
 
-async def test_databases_that_chromium_closes_are_told(browser: BrowserSession) -> None:
+async def test_databases_that_chromium_closes_are_reported(browser: BrowserSession) -> None:
     await close_databases(browser)
     async with asyncio.timeout(LONG):
         while closed(browser) != {"model-storage", "signal-storage"}:
             await asyncio.sleep(0.02)
 
 
-async def test_a_page_that_goes_or_closes_its_own_tells_nothing(browser: BrowserSession) -> None:
+async def test_a_page_that_goes_or_closes_its_own_says_nothing(browser: BrowserSession) -> None:
     await browser.session.evaluate(
         "new Promise((done) => { const it = indexedDB.open('another');"
         " it.onsuccess = () => { it.result.close(); done(); }; })",
@@ -56,7 +56,7 @@ async def test_a_page_that_goes_or_closes_its_own_tells_nothing(browser: Browser
     assert closed(browser) == set()
 
 
-async def test_a_message_that_cannot_be_looked_up_is_not_said_to_be_absent(
+async def test_a_message_that_cannot_be_searched_is_not_said_to_be_absent(
     browser: BrowserSession,
 ) -> None:
     await browser.pair("6281180001")

@@ -29,8 +29,8 @@ async def bench() -> AsyncIterator[Bench]:
 
 async def sealed(bench: Bench, body: str, *, chat: str = ANN, **more: str) -> str:
     """Its id, once the page has told of it."""
-    told = {"sealed": "e2e"} | more
-    message_id = bench.phone.incoming(from_=chat, body=body, timestamp=1_000, **told)["id"]
+    reported = {"sealed": "e2e"} | more
+    message_id = bench.phone.incoming(from_=chat, body=body, timestamp=1_000, **reported)["id"]
     await wait_until(
         lambda: any(k == "message" and d["id"] == message_id for k, d in bench.browser.told),
         "the page tells of it",
@@ -106,7 +106,7 @@ async def test_without_an_event_it_is_found_by_its_id(bench: Bench) -> None:
     assert (found.id, found.media, found.backfilled) == (second, bytes(3), True)
 
 
-async def test_what_is_only_stored_is_found_when_the_page_was_loaded_anew(bench: Bench) -> None:
+async def test_what_is_only_stored_is_found_when_the_page_was_loaded_again(bench: Bench) -> None:
     """In its chat there are newer ones: it is not loaded with the page."""
     message_id = await sealed(bench, "old")
     for number in range(3):

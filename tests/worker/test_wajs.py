@@ -27,7 +27,7 @@ def test_a_packed_one_that_was_changed_is_refused(
     assert it.value.remedy
 
 
-def test_a_packed_one_that_is_missing_tells_how_to_get_it(
+def test_a_packed_one_that_is_missing_says_how_to_get_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(wajs, "PACKED", tmp_path / "none.js")

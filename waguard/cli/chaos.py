@@ -3,6 +3,7 @@
 import argparse
 from pathlib import Path
 
+from waguard.cli.lab import require_lab
 from waguard.errors import ConfigError
 
 
@@ -56,6 +57,7 @@ def _chaos(arguments: argparse.Namespace) -> int:
             field="--yes-break-things",
             remedy="say --yes-break-things to have that",
         )
+    require_lab()
     for name in ("faults", "sessions"):
         if getattr(arguments, name) < 1:
             raise ConfigError("at least 1 is needed", field=f"--{name}")

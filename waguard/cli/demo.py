@@ -2,6 +2,8 @@
 
 import argparse
 
+from waguard.cli.lab import require_lab
+
 
 def add(parser: argparse.ArgumentParser) -> None:
     """Its arguments."""
@@ -13,6 +15,7 @@ def add(parser: argparse.ArgumentParser) -> None:
 
 
 def _demo(arguments: argparse.Namespace) -> int:
+    require_lab()
     from waguard.lab import demo  # noqa: PLC0415 - heavy
 
     return demo.run(once=arguments.once, port=arguments.port)

@@ -2,6 +2,7 @@
 
 import argparse
 
+from waguard.cli.lab import require_lab
 from waguard.errors import PortInUseError
 
 
@@ -15,6 +16,7 @@ def add(parser: argparse.ArgumentParser) -> None:
 
 
 def _standin(arguments: argparse.Namespace) -> int:
+    require_lab()
     import asyncio  # noqa: PLC0415
 
     from waguard.lab.standin import serve  # noqa: PLC0415

@@ -47,15 +47,15 @@ def should_replace(it: Late, *, limit: float, busy: bool, recycled: float | None
 
 
 def is_everywhere(*, late: int, well: int, in_vain: int) -> bool:
-    """Whether it is WhatsApp's doing. ``well``: sessions with an ack of late; ``in_vain``: those late
-    ones whose replacement has helped nothing. Without such a proof two ill sessions, where nobody
-    else sends, would be taken for an outage, and nobody would help them."""
+    """Whether WhatsApp is the cause. ``well``: sessions with a recent ack; ``in_vain``: late sessions
+    whose replacement did not help. Without such a proof two broken sessions would count as an outage where
+    nobody else sends, and nothing would be done for them."""
     return late > 1 and well == 0 and in_vain > 0
 
 
 def pause(*, limit: float, on_trial: bool, everywhere: bool) -> float:
     """Seconds from one replacement to the next. ``on_trial``: the last one has had no ack yet, and is
-    not late again. Where it is WhatsApp's doing, one is tried now and then: that may be wrong."""
+    not late again. Where WhatsApp is the cause, one is tried now and then: that conclusion may be wrong."""
     if everywhere:
         return APART
     return max(FAR * limit, PAUSE) if on_trial else PAUSE

@@ -1,4 +1,5 @@
-"""Which addresses may be called that others name. Pure: a name is judged again when it is resolved."""
+"""Which addresses waguard may call when somebody else names them. Pure: a name is checked again when it is
+resolved."""
 
 import ipaddress
 from functools import lru_cache
@@ -32,15 +33,15 @@ def url_refusal(url: str, *, allow_private: bool) -> str | None:
     try:
         parts = _parsed(url)
         host = parts.raw_host or ""
-    except ValueError:  # also of a port above 65535, and of what is no character
-        return "it is no address"
+    except ValueError:  # also for a port above 65535, and for half a surrogate pair
+        return "it is not an address"
     escaped = "%" in host and ":" not in host  # only before the zone of an IPv6 address
     if parts.scheme not in {"http", "https"} or not host or escaped or parts.port == 0:
-        return "it is no http or https address"
+        return "it is not an http or https address"
     name = host.rstrip(".")
     if name == "localhost" or name.endswith(".localhost"):
         return refusal("127.0.0.1", allow_private=allow_private)
-    if ":" in name or name.rpartition(".")[2].isdigit():  # no name of the Internet ends in digits
+    if ":" in name or name.rpartition(".")[2].isdigit():  # no top-level domain is a number
         return refusal(name, allow_private=allow_private)
     return None
 
@@ -52,8 +53,8 @@ def has_user(url: str) -> bool:
 
 
 def _parsed(url: str) -> "URL":
-    """As the HTTP client reads it: it turns other scripts' digits, dots and letters into ASCII, so
-    that what is judged as it is written is not what is called."""
+    """As the HTTP client reads it: it turns other scripts' digits, dots and letters into ASCII.
+    Otherwise one address would be checked and another one called."""
     from yarl import URL  # noqa: PLC0415 - 17 ms that a start without webhooks does not pay
 
     return URL(url)
@@ -64,7 +65,7 @@ def refusal(address: str, *, allow_private: bool) -> str | None:
     try:
         found = ipaddress.ip_address(address.partition("%")[0])
     except ValueError:
-        return "it is no IP address"
+        return "it is not an IP address"
     return _check(found, allow_private=allow_private)
 
 

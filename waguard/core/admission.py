@@ -1,11 +1,11 @@
 """Which sessions may start now, and why each of the others waits. Pure.
 
-A starting Chromium takes a core for some seconds and its memory for good. So only so many start at
-the same time, and none where the host would have to give what it has not got. What could not be
-read holds nobody back: unknown is not short.
+A starting Chromium takes a core for some seconds, and its memory until it ends. So only a few start at
+the same time, and none where memory or pids are short. A value that could not be read delays nobody:
+unknown is not short.
 
-What all need and the host has lost for a while (Chromium's executable during an upgrade, the disk with
-the profiles that is not mounted yet) is no fault of a session: all wait, and no restart is spent.
+The host may lack for a while what all sessions need: Chromium's executable during an upgrade, the disk with
+the profiles before it is mounted. That is no session's fault: all wait, and no restart is spent.
 """
 
 from collections.abc import Iterable
@@ -13,9 +13,10 @@ from dataclasses import dataclass, field
 from enum import StrEnum, auto
 from typing import Final
 
-JUST_ENDED: Final = 30.0  # s in which nobody else has taken what a session's last browser gave back
-TRIAL: Final = 10.0  # s between two tries of a Chromium that starts for nobody
-PIDS: Final = 150  # processes and threads of a Chromium with one page and of its worker, and some
+# s in which the memory of a session's last browser is still free for its next one
+JUST_ENDED: Final = 30.0
+TRIAL: Final = 10.0  # s between two tries of a Chromium that starts on no profile
+PIDS: Final = 150  # processes and threads of a worker and its Chromium with one page, and a margin
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -24,7 +25,7 @@ class Limits:
 
     places: int
     session_memory: int
-    """What a session is expected to take."""
+    """What one session is expected to use."""
     memory_reserve: int
     """What stays free for everything else."""
     memory_pressure: float
@@ -40,31 +41,31 @@ class Reading:
     """Percent of the last 10 s in which something waited for memory."""
     pids: int | None = None
     executable: str | None = None
-    """Why Chromium cannot be executed, and the remedy; None: nothing speaks against it."""
+    """Why Chromium cannot be executed, and the remedy; None: it probably can."""
     unreadable: str | None = None
     """Why the folder of all profiles cannot be read; None: it can, or it does not exist."""
     empty: str | None = None
-    """That the folder of all profiles is missing or holds none; None: it holds some."""
+    """In words, that the folder of all profiles is missing or has none in it; None: it has some."""
 
 
 @dataclass(frozen=True, slots=True)
 class Broken:
-    """A Chromium that started on no profile, not even on a new one."""
+    """Chromium does not start, not even on a new profile."""
 
     why: str
     tried_at: float
     """Monotonic time of the last try, or of its failure."""
     trial: str | None = None
-    """The session that tries it, or tried it last."""
+    """The session that tries it now, or tried it last."""
 
     def at(self, now: float) -> "Trial":
-        """What it means at ``now``, in monotonic time."""
+        """What it means for a start at ``now``, in monotonic time."""
         return Trial(self.why, now - self.tried_at >= TRIAL)
 
 
 @dataclass(frozen=True, slots=True)
 class Trial:
-    """Of a Chromium that started for nobody; ``due``: one session may try it again."""
+    """Chromium does not start; ``due``: one session may try it again now."""
 
     why: str
     due: bool
@@ -79,10 +80,10 @@ class Candidate:
     active: float = 0.0
     """Unix time of its last activity; 0: never."""
     asked: bool = True
-    """By a person or the application, and not by a restore or after a failure."""
+    """A person or the application requested the start; False: a restore, or a restart after a failure."""
     ended: float | None = None
-    """Seconds since its last browser ended: what that one had is still there for the next. None also
-    where the kernel may have killed it for its memory."""
+    """Seconds since its last browser ended, whose memory is still free. None also where the kernel may
+    have killed that browser because of its memory."""
 
 
 class Cause(StrEnum):
@@ -98,12 +99,12 @@ class Cause(StrEnum):
     TURN = auto()
     """Of the sessions that spent their restarts one is tried at a time."""
     WHATSAPP = auto()
-    """WhatsApp serves no page: one session asks for all."""
+    """WhatsApp serves no page: one session tries for all."""
 
 
 @dataclass(frozen=True, slots=True)
 class Wait:
-    """Why it waits: ``words`` may change while the cause stays."""
+    """Why a session waits. ``words`` have numbers in them, and may change while the cause stays."""
 
     cause: Cause
     words: str
@@ -111,7 +112,7 @@ class Wait:
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """In the order in which they may start; and why the others may not."""
+    """``admitted``: who may start, in order; ``waiting``: why each of the others waits."""
 
     admitted: tuple[str, ...] = ()
     waiting: dict[str, Wait] = field(default_factory=dict)
@@ -125,8 +126,8 @@ def order(candidate: Candidate) -> tuple[int, float, str]:
 def sessions_folder(host: Reading, *, paired: bool) -> str | None:
     """Why it is unknown which profiles there are; None: it is known.
 
-    ``paired``: whether any session was ever paired. A folder without any profile is then not mounted
-    rather than empty, and a profile that is made in it is hidden by the mount that comes.
+    ``paired``: whether any session was ever paired. A folder without any profile is then probably not
+    mounted, and a later mount would hide a profile that is created in it.
     """
     return host.unreadable or (host.empty if paired else None)
 
@@ -141,11 +142,11 @@ def admit(
     paired: bool = False,
     trial: Trial | None = None,
 ) -> Decision:
-    """Judge every session that waits.
+    """Decide about every session that waits.
 
-    ``starting``: how many hold a place; what those will take is not yet taken. ``fleet``: why the
-    fleet breaker lets nobody start that was not asked for; None: it is closed. ``paired``: as
-    ``sessions_folder`` has it. ``trial``: Chromium started for nobody, and at most one session tries it.
+    ``starting``: how many hold a start slot; their memory is not used yet. ``fleet``: why the fleet
+    breaker admits only requested starts; None: it is closed. ``paired``: as for ``sessions_folder``.
+    ``trial``: Chromium does not start, and at most one session tries it.
     """
     admitted: list[str] = []
     waits: dict[str, Wait] = {}
@@ -162,7 +163,7 @@ def admit(
 
 
 def _lost(host: Reading, *, paired: bool) -> Wait | None:
-    """What nobody can start without."""
+    """Why nobody can start; None: they can."""
     if why := sessions_folder(host, paired=paired):
         return Wait(Cause.SESSIONS_FOLDER, why)
     return Wait(Cause.EXECUTABLE, host.executable) if host.executable else None
@@ -179,16 +180,16 @@ def _held_back(
     if fleet is not None and not candidate.asked:
         return Wait(Cause.FLEET, fleet)
     if starting >= limits.places:
-        return Wait(Cause.PLACE, f"{starting} are starting, at most {limits.places} may")
+        return Wait(Cause.PLACE, f"{starting} sessions are starting, the limit is {limits.places}")
     if lost:
         return lost
     if candidate.ended is not None and candidate.ended <= JUST_ENDED:
-        return None  # it takes what it had
+        return None  # it uses what its last browser had
     expected = starting * limits.session_memory
     if host.memory is not None and (
         host.memory < expected + limits.session_memory + limits.memory_reserve
     ):
-        others = f", the {starting} that are starting as much" if starting else ""
+        others = f", {starting} that are starting as much each" if starting else ""
         return Wait(
             Cause.MEMORY,
             f"memory: {_mb(host.memory)} available; a session needs about "
@@ -197,12 +198,10 @@ def _held_back(
     if host.pressure is not None and host.pressure > limits.memory_pressure:
         return Wait(
             Cause.PRESSURE,
-            f"memory pressure {host.pressure:.0f} %, above {limits.memory_pressure:g} % none starts",
+            f"memory pressure is {host.pressure:.0f} %; none starts above {limits.memory_pressure:g} %",
         )
     if host.pids is not None and host.pids < (starting + 1) * PIDS:
-        return Wait(
-            Cause.PIDS, f"the host has no pids left for it: {host.pids}, it needs about {PIDS}"
-        )
+        return Wait(Cause.PIDS, f"the host has {host.pids} pids left; a session needs about {PIDS}")
     return None
 
 

@@ -1,4 +1,4 @@
-"""Which session events the world is told when a session's standing changes. Pure."""
+"""Which webhook events follow from a change of a session's status. Pure."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -11,9 +11,9 @@ Announcement = tuple[str, Mapping[str, Any]]
 def announce(
     before: DerivedStatus | None, after: DerivedStatus, *, phone: str | None
 ) -> list[Announcement]:
-    """The webhook events for a change of status; QR codes are announced one by one elsewhere.
+    """The events, with their data. QR codes are published one by one elsewhere.
 
-    A new reason for the same status is no news to the application.
+    A new reason for the same status is not published.
     """
     if before is not None and before.status == after.status:
         return []

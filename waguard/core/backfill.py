@@ -18,11 +18,11 @@ class Read:
     at: int | None
     """Unix time; None: it cannot be read."""
     raw: Any = field(default=None, repr=False)
-    """All of it, as the page told it."""
+    """The whole message, as the page reports it."""
 
 
 def by_alias(since: Mapping[str, int], people: People) -> dict[str, int]:
-    """The same under every id that these chats have: one may be another's by now."""
+    """The same times under every id of these chats: a number may have a LID by now, and the reverse."""
     found: dict[str, int] = {}
     for chat, at in since.items():
         for alias in people.aliases(chat):
@@ -33,7 +33,7 @@ def by_alias(since: Mapping[str, int], people: People) -> dict[str, int]:
 def due(
     chats: Iterable[Chat], since: Mapping[str, int], floor: int, left_out: tuple[str, ...]
 ) -> dict[str, int]:
-    """The chats that may have something that was missed, and from when on (unix time)."""
+    """The chats that may have messages which raised no event, and from when on (unix time)."""
     return {
         chat: since.get(chat, floor)
         for chat, newest in chats
@@ -52,7 +52,7 @@ def deferral(paired_at: float | None, *, quiet: float, now: float) -> float:
 
 
 def in_order(page: Sequence[Read]) -> list[Read]:
-    """Oldest first. One without a time gets that of its neighbour, the one before it at best."""
+    """Oldest first. A message without a time gets that of its neighbour, preferably the one before it."""
     ahead = _filled(page)
     both_ways = _filled(ahead[::-1])[::-1]
     return sorted(both_ways, key=lambda one: one.at or 0)
@@ -67,7 +67,7 @@ def _filled(page: Sequence[Read]) -> list[Read]:
 
 
 def anchor(page: Sequence[Read], since: int, seen: Collection[str]) -> str | None:
-    """The message before which the next page stands; None: this one reaches far enough, or ends."""
+    """The message before which the next page of history begins; None: no further page is needed."""
     news = [one for one in in_order(page) if one.id is not None and one.id not in seen]
     if not news or (news[0].at is not None and news[0].at < since):
         return None
@@ -75,5 +75,5 @@ def anchor(page: Sequence[Read], since: int, seen: Collection[str]) -> str | Non
 
 
 def to_backfill(page: Sequence[Read], since: int) -> list[Any]:
-    """What is told of a page, oldest first; whose time nobody knows may be new."""
+    """The messages of a page to report, oldest first; one without a known time may be new."""
     return [one.raw for one in in_order(page) if one.at is None or one.at >= since]

@@ -1,4 +1,4 @@
-"""Whose fault a failure is, and the one answer to "why is it not well". Pure."""
+"""Whose fault a failure is, and conditions: the one answer to why a session is not healthy. Pure."""
 
 import signal
 from enum import StrEnum, auto
@@ -28,14 +28,14 @@ class Blame(StrEnum):
     """Only ``SESSION`` spends the restart budget."""
 
     SESSION = auto()
-    """Its page or its profile; also where nothing shows whose fault it is."""
+    """Its page or its profile; also where there is no evidence of another cause."""
     HOST = auto()
     """An executable, a disk, memory, a folder that is not mounted, a fork that is refused."""
     NETWORK = auto()
     WHATSAPP = auto()
     """HTTP status 400 or above, no answer, a block, a version that wa-js does not know."""
     OPERATOR = auto()
-    """A person asked for it, or is waited for."""
+    """A person requested it, or waguard waits for a person."""
 
 
 class Failure(Struct, frozen=True):
@@ -45,32 +45,32 @@ class Failure(Struct, frozen=True):
     reason: str
     """One word for machines."""
     cause: str
-    """What two sessions can have in common, in words: nothing in it is of one session alone."""
+    """In words, and without anything specific to one session: failures of two sessions are compared by it."""
     message: str = ""
-    """What happened to this one, in words; empty: ``cause`` says it all."""
+    """What happened to this session, in words; empty: ``cause`` says it."""
 
     def __str__(self) -> str:
         return self.message or self.cause
 
 
 class Condition(Struct, frozen=True, kw_only=True):
-    """One thing that is not as it should be, or that a person should know."""
+    """One thing that is not healthy now, or that a person should know."""
 
     type: str
     blame: Blame
     reason: str
     message: str
     since: float
-    """In the core: monotonic seconds; as it is shown: unix time."""
+    """Monotonic seconds in the core; unix time where it is shown."""
     remedy: str
     until: float | None = None
     """Unix time at which it ends by itself, where that is known."""
     expires_in: float | None = None
-    """Seconds until then, as it is shown."""
+    """Seconds until then, where it is shown."""
     session: str | None = None
-    """Whose; None: of all sessions at once."""
+    """The session that it concerns; None: all sessions."""
     degrades: bool = True
-    """False: nothing is wrong, it is on the way to a session's first connection."""
+    """False: it is only a step to a session's first connection."""
 
     def __str__(self) -> str:
         return f"{self.session}: {self.message}" if self.session else self.message
@@ -93,7 +93,7 @@ _OF_EXIT: Final = {
     EXIT_DISK_FULL: (Blame.HOST, "disk_full"),
 }
 MAY_BE_OUT_OF_MEMORY: Final = frozenset({-signal.SIGKILL, EXIT_BROWSER_KILLED})
-"""The kernel may have ended it, or its browser, for its memory, which is not there for the next one."""
+"""The kernel may have killed it, or its browser, because of its memory: that is not free for the next one."""
 
 
 def describe_exit(code: int | None) -> str:
@@ -107,7 +107,7 @@ def describe_exit(code: int | None) -> str:
 
 
 def of_exit(code: int | None, details: str | None = None) -> Failure:
-    """Blame an exit. ``code``: as ``describe_exit`` has it; ``details``: the worker's own last words."""
+    """Blame an exit. ``code``: as for ``describe_exit``; ``details``: the worker's own explanation."""
     cause = describe_exit(code)
     if code is None or code < 0:
         reason = "worker_gone" if code is None else "worker_killed"

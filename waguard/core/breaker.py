@@ -23,7 +23,7 @@ class FleetPolicy:
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """``cause`` is coarse: what two sessions may have in common. ``at`` in monotonic seconds."""
+    """``cause``: as in ``blame.Failure``, compared between sessions. ``at`` in monotonic seconds."""
 
     session: str
     cause: str
@@ -42,7 +42,7 @@ class Opening:
     """When it opened; monotonic seconds."""
     canary: str | None = None
     tried: tuple[str, ...] = ()
-    """Those that were the canary, the one of the longest ago first."""
+    """Earlier canaries, the oldest first."""
     tried_at: float | None = None
 
 
@@ -77,7 +77,7 @@ def failed(
 
 
 def came_up(breaker: Breaker, session: str) -> Breaker:
-    """A session is ready and says how it stands with WhatsApp."""
+    """A session is ready, and its page reports the state of its link."""
     opening = breaker.opening
     if opening and session in opening.sessions | {opening.canary}:
         return Breaker()
@@ -92,15 +92,15 @@ def tried(
     under_way: Collection[str],
     now: float,
 ) -> Breaker:
-    """Choose the next canary among ``held`` where it is time; ``under_way`` are being started.
+    """Choose the next canary among ``held`` when the interval is over; ``under_way`` are being started.
 
-    Where nobody is held and nobody under way there is nothing left to find out: it closes.
+    Where nobody is held and nobody is under way, no canary can be tried: the breaker closes.
     """
     opening = breaker.opening
     if opening is None or opening.canary in under_way:
         return breaker
     turn = {session: number for number, session in enumerate(opening.tried)}
-    # one that is ill for a reason of its own must not keep all others down
+    # the canary rotates: one that fails for a reason of its own must not keep all others down
     waiting = sorted(held, key=lambda it: (turn.get(it.session, -1), order(it)))
     if not waiting:
         return breaker if under_way else Breaker()

@@ -1,8 +1,8 @@
-"""Whether a receiver that said yes took the message, by what it was told while it handled it. Pure.
+"""Whether a receiver that answered 2xx kept the message, by the answers that it got while it handled it. Pure.
 
-The application asks for /health and for the session's status while it handles a message, drops
-the message where one of the answers is bad, and says 200 all the same. Its questions cannot be told
-from those of others who ask the same: a question that got both answers leaves it open.
+The application requests /health and the session's status while it handles a message. It drops the message
+where one of the answers is bad, and answers 200 all the same. Its requests cannot be distinguished from
+those of other clients: after a good and a bad answer to the same request the outcome is uncertain.
 """
 
 from collections.abc import Iterable
@@ -12,13 +12,13 @@ from enum import Enum, auto
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """One question, as often as it was answered while the message was on its way."""
+    """How often one request was answered while the message was on its way."""
 
     good: int = 0
     bad: int = 0
 
     def answered(self, *, good: bool) -> "Asked":
-        """Once more."""
+        """Count one more answer."""
         return replace(self, good=self.good + good, bad=self.bad + (not good))
 
 
@@ -27,13 +27,13 @@ class Fate(Enum):
 
     TAKEN = auto()
     DROPPED = auto()
-    """It certainly was not taken: it may be sent again."""
+    """The receiver certainly did not keep it: it may be sent again."""
     UNCERTAIN = auto()
 
 
 def fate_of(questions: Iterable[Asked], *, shared: bool) -> Fate:
-    """``shared``: another receiver handled a message of the same session at that time, so that
-    nobody knows whose questions these were."""
+    """What became of the message. ``shared``: another receiver handled a message of the same session at
+    that time, so it is unknown which of the two made these requests."""
     asked = list(questions)
     if not any(one.bad for one in asked):
         return Fate.TAKEN
@@ -43,5 +43,5 @@ def fate_of(questions: Iterable[Asked], *, shared: bool) -> Fate:
 
 
 def is_good_health(status: int, connected: object) -> bool:
-    """What the application takes a message for: any session is connected."""
+    """Whether the application keeps messages after this answer of /health: any session is connected."""
     return 200 <= status < 300 and isinstance(connected, int) and connected > 0  # noqa: PLR2004 - HTTP

@@ -1,7 +1,7 @@
-"""What is done about a page that works, or should, and says that something is in its way. Pure.
+"""What is done about a page that works, or should work, and reports an obstacle. Pure.
 
-The rules are those of ``page_care``; here they meet the state. A condition that begins or ends is on the
-audit trail; one whose worker is just being replaced stays, for nothing is known of it meanwhile.
+``page_care`` has the rules; this module applies them to the state. A condition that begins or ends is
+recorded. While the worker is replaced its conditions stay: nothing is known of the page meanwhile.
 """
 
 from waguard.core.deadlines import Due
@@ -37,7 +37,7 @@ def find(
     since: float | None = None,
     until: float | None = None,
 ) -> SessionState:
-    """A condition begins, goes on with other words, or is over (``message`` None). Unix times."""
+    """Begin a condition, change its message, or end it (``message`` None). Unix times."""
     before = state.care.found.get(kind)
     if message is None:
         if before is None:
@@ -57,14 +57,14 @@ def find(
 
 
 def forget_page(state: SessionState, now: Moment, out: Out) -> SessionState:
-    """It is stopped or parked: nothing is known of a page any more."""
+    """End all conditions of the page: the session is stopped or parked."""
     for kind in state.care.found:
         state = find(state, kind, None, now, out)
     return state
 
 
 def report_care(state: SessionState, said: Reported, now: Moment, out: Out) -> SessionState:
-    """What a report says about the page."""
+    """Apply what a worker's report says about the page."""
     if (worker := state.worker) is None:
         return state
     if worker.stage is not Stage.ENDING and (
@@ -93,13 +93,13 @@ def report_care(state: SessionState, said: Reported, now: Moment, out: Out) -> S
     if not said.covered:
         state = find(state, Kind.ACTION_REQUIRED, None, now, out)
     state = moved(state, said.link)
-    if said.refused:  # whatever is tried here, it is WhatsApp's
+    if said.refused:  # nothing that is tried here cures it
         state = find(state, Kind.WHATSAPP_REFUSES, said.details or "", now, out)
     elif said.link is not Link.UNKNOWN:
         state = find(state, Kind.WHATSAPP_REFUSES, None, now, out)
     if said.link not in {Link.UNKNOWN, state.care.stuck_in} and Kind.LINK_STUCK in state.care.found:
         state = find(state, Kind.LINK_STUCK, None, now, out)
-        # it moved after all: what it gets stuck in next is another trouble
+        # the link moved after all: if it gets stuck again, that is another condition
         state = replace(state, care=replace(state.care, tried=(), stuck_in=None))
     return _passkey(state, said, now, out)
 
@@ -118,7 +118,7 @@ def _passkey(state: SessionState, said: Reported, now: Moment, out: Out) -> Sess
 def on_due_care(
     state: SessionState, worker: Worker, passed: Due, now: Moment, out: Out
 ) -> SessionState:
-    """A deadline of the page has passed."""
+    """Handle a deadline of the page that has passed."""
     care = state.care
     match passed:
         case Due.LINK_STUCK:
@@ -129,10 +129,10 @@ def on_due_care(
         case Due.UPDATE_OVER:
             return find(state, Kind.UPDATE_PERSISTS, None, now, out)
         case Due.PASSKEY_OVER:
-            reload_page(worker, "nobody showed the passkey in its time", out)
+            reload_page(worker, "nobody showed the passkey in time", out)
             return replace(state, care=replace(care, passkey_reloaded=worker.passkey_until))
         case Due.COVERED:
-            why = "a dialog lies over WhatsApp's page"
+            why = "a dialog covers WhatsApp's page"
             out(TakeScreenshot(worker.number))
             return find(state, Kind.ACTION_REQUIRED, why, now, out)
         case Due.LINK_STABLE:
@@ -142,7 +142,7 @@ def on_due_care(
 
 
 def on_idle(state: SessionState, idle: float | None, now: Moment, out: Out) -> SessionState:
-    """For a newer version of the page: loaded anew when that disturbs nobody."""
+    """Load a newer version of the page when the session is idle. ``idle``: as in ``IdleRead``."""
     worker, care = state.worker, state.care
     if worker is None or worker.stage is not Stage.READY or worker.update_since is None:
         return state
@@ -161,7 +161,7 @@ def on_idle(state: SessionState, idle: float | None, now: Moment, out: Out) -> S
 
 
 def _unstick(state: SessionState, worker: Worker, now: Moment, out: Out) -> SessionState:
-    """A link that does not move: load the page anew, then replace the worker, then only advise."""
+    """A link that does not move: reload the page, then replace the worker, then only advise."""
     care, unsure = state.care, state.fleet.network_unsure
     network = 0.0 if unsure else state.fleet.network_since
     since = max(worker.link_since, network)
@@ -192,7 +192,7 @@ def _unstick(state: SessionState, worker: Worker, now: Moment, out: Out) -> Sess
 
 
 def moved(state: SessionState, link: Link) -> SessionState:
-    """What waits for a slot to cure a stuck link is not needed where it moved meanwhile."""
+    """Cancel a planned replacement for a stuck link where the link has moved meanwhile."""
     planned = state.replacement
     if planned is None or planned.stuck in {None, link} or link is Link.UNKNOWN:
         return state
@@ -201,7 +201,7 @@ def moved(state: SessionState, link: Link) -> SessionState:
 
 
 def on_turn(state: SessionState, why: str, out: Out) -> SessionState:
-    """Its turn to ask WhatsApp again."""
+    """It is this session's turn to ask WhatsApp again for its page."""
     worker = state.worker
     if worker and worker.stage is Stage.READY and worker.refused:
         reload_page(worker, why, out)
@@ -209,6 +209,6 @@ def on_turn(state: SessionState, why: str, out: Out) -> SessionState:
 
 
 def reload_page(worker: Worker, why: str, out: Out) -> None:
-    """Have it loaded anew."""
+    """Reload the page, and record why."""
     out(Record("reloaded", reason=why))
     out(Reload(worker.number))

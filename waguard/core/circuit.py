@@ -1,8 +1,8 @@
 """The circuit in front of one receiver: when it is tried, and by how many at a time. Pure.
 
 Closed: as many as there are places. After some failures in a row it opens, and nothing is tried
-for a while; then one delivery is the probe. It closes with the first answer that shows that the
-receiver works, also when it takes nothing (4xx): a receiver is broken, not a message.
+for a while; then one delivery is the probe. It closes with the first answer which shows that the
+receiver works. A refusal (4xx) shows that too: the circuit is about the receiver, not about one message.
 """
 
 from dataclasses import dataclass, replace
@@ -12,8 +12,8 @@ from dataclasses import dataclass, replace
 class CircuitPolicy:
     """Opens after ``trip_after`` failures in a row, for min(max_pause, base_pause · 2ⁿ) s at most.
 
-    One that answers, if only that it fails, may fail at a few messages only: it is asked again
-    after ``max_pause_answering`` s at the latest.
+    A receiver that answers with an error may fail at a few messages only: it is tried again after
+    ``max_pause_answering`` s at the latest.
     """
 
     trip_after: int = 5
@@ -30,7 +30,7 @@ class Circuit:
     trips: int = 0
     opened_until: float | None = None
     quiet_until: float | None = None
-    """The receiver asked for silence: no answer to what was in flight then ends that."""
+    """The receiver asked for a pause (Retry-After): answers to requests that were in flight do not end it."""
 
 
 CLOSED = Circuit()
@@ -51,7 +51,7 @@ def failed(
     ``answers``: there was an answer, and it was a bad one.
     """
     if circuit.opened_until is not None and now < circuit.opened_until:
-        return circuit  # one that had begun before
+        return circuit  # that attempt began before the circuit opened
     failures = circuit.failures + 1
     if circuit.opened_until is None and failures < policy.trip_after:
         return replace(circuit, failures=failures)
@@ -62,7 +62,7 @@ def failed(
 
 
 def quiet(circuit: Circuit, *, until: float) -> Circuit:
-    """The receiver asked for silence; a shorter wish does not end a longer one."""
+    """The receiver asks for a pause; a shorter one does not end a longer one."""
     until = max(circuit.opened_until or 0.0, until)
     return replace(circuit, opened_until=until, quiet_until=until)
 

@@ -1,4 +1,4 @@
-"""Conditions that no session's state and no reading of the host shows: of messages on their way, and of
+"""Conditions that neither a session's state nor a reading of the host shows: of messages on their way, and of
 what waguard itself found. Pure. Times are unix time.
 """
 
@@ -27,31 +27,31 @@ class Receiver(Struct, frozen=True, kw_only=True):
     """What waits for one receiver of webhooks."""
 
     session: str | None
-    """Whose own it is; None: that of ``webhook.url``."""
+    """The session whose own receiver it is; None: that of ``webhook.url``."""
     waiting: int
     """Webhooks."""
     oldest: float | None = None
-    """When the first of those that could be delivered was queued."""
+    """When the oldest webhook that can be delivered now was queued."""
     late: int = 0
-    """Chats whose first could have been delivered for longer than ``LATE_AFTER``."""
+    """Chats whose next webhook has waited for longer than ``LATE_AFTER`` although it can be delivered."""
     down_since: float | None = None
-    """Since when it takes nothing; None: it does, or nothing is known."""
+    """Since when it accepts nothing; None: it accepts webhooks, or nothing is known."""
     error: str | None = None
-    """Of the last attempt that failed since one worked."""
+    """Of the last failed attempt; None: the last attempt worked."""
 
 
 class DeadLetters(Struct, frozen=True, kw_only=True):
-    """Those of one receiver with one cause."""
+    """Dead letters of one receiver with one cause."""
 
     session: str | None
     """As ``Receiver`` has it."""
     cause: str | None
     count: int
     sessions: int
-    """Whose they are."""
+    """How many sessions they belong to."""
     since: float
     newest: int
-    """Its number."""
+    """The number of the newest one."""
     error: str
 
 
@@ -78,13 +78,13 @@ class HeldChats(Struct, frozen=True, kw_only=True):
 
 
 def of_receivers(receivers: Iterable[Receiver]) -> list[Condition]:
-    """Who takes nothing, or not in time."""
+    """Receivers that accept nothing, or not in time."""
     found = []
     for it in receivers:
         queue = f"{_count(it.waiting, 'webhook')} {'waits' if it.waiting == 1 else 'wait'}"
         since = f", the first since {_time(it.oldest)}" if it.oldest is not None else ""
         if it.down_since is not None:
-            why = f"the receiver takes no webhooks ({it.error}): {queue}{since}"
+            why = f"the receiver accepts no webhooks ({it.error}): {queue}{since}"
             found.append(_of_messages("webhooks_down", it.session, why, it.down_since))
         elif it.late:
             chats, error = _count(it.late, "chat"), f" ({it.error})" if it.error else ""
@@ -94,7 +94,7 @@ def of_receivers(receivers: Iterable[Receiver]) -> list[Condition]:
 
 
 def of_dead_letters(letters: Iterable[DeadLetters]) -> list[Condition]:
-    """What was given up and nobody has decided about."""
+    """Dead letters that a person has to decide about."""
     found = []
     groups: dict[tuple[str, DeadLetterState], list[DeadLetters]] = {}
     for it in letters:
@@ -127,7 +127,7 @@ _GRAVES: Final = {
 
 
 def of_unidentified(found: Iterable[Unidentified]) -> list[Condition]:
-    """What waits for somebody's number."""
+    """Chats that wait for the phone number of a LID."""
     return [
         _of_messages(
             "numbers_unknown",
@@ -142,7 +142,7 @@ def of_unidentified(found: Iterable[Unidentified]) -> list[Condition]:
 
 
 def of_held(found: Iterable[HeldChats]) -> list[Condition]:
-    """What waits for its session for too long."""
+    """Chats whose messages have waited for their session for too long."""
     return [
         _of_messages(
             HELD,
@@ -155,7 +155,7 @@ def of_held(found: Iterable[HeldChats]) -> list[Condition]:
 
 
 def database_behind(count: int, *, since: float, age: float) -> Condition:
-    """What came in waits for the database."""
+    """Received messages wait for the database."""
     why = (
         f"the database is behind: {_count(count, 'write')} in the queue, the first for {age:.0f} s"
     )
@@ -181,17 +181,17 @@ def _of_messages(
 
 
 def fault(session: str, words: str, *, since: float) -> Condition:
-    """What waguard could not do for it."""
+    """waguard failed at something for this session."""
     return _of_session(session, "supervision_failed", Blame.HOST, words, since, remedies.FAULT)
 
 
 def acks_late(session: str, words: str, *, since: float) -> Condition:
-    """It is connected, and WhatsApp acknowledges nothing."""
+    """The session is connected, and WhatsApp acknowledges nothing."""
     return _of_session(session, "acks_late", Blame.WHATSAPP, words, since, remedies.ACKS_LATE)
 
 
 def sends_throw(session: str, words: str, *, since: float) -> Condition:
-    """It is connected, and its page's own code throws at sends."""
+    """The session is connected, and its page's own code throws at sends."""
     return _of_session(session, "sends_throw", Blame.WHATSAPP, words, since, remedies.SENDS_THROW)
 
 
@@ -201,12 +201,12 @@ def deaf(session: str, words: str, *, since: float) -> Condition:
 
 
 def not_started(session: str, words: str, *, since: float) -> Condition:
-    """It is to be up, and nobody has asked for it yet."""
+    """The session is wanted up, and its start has not been requested yet."""
     return _of_session(session, "start", Blame.HOST, words, since, remedies.NOT_STARTED)
 
 
 def of_finding(found: Finding, *, since: float) -> Condition:
-    """What only a person can judge."""
+    """A finding of the reconciler that only a person can decide."""
     return Condition(
         session=found.session,
         type=str(found.kind),

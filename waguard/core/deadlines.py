@@ -1,5 +1,5 @@
-"""All that happens because time has passed. One list says when and what, so a timer that fires always
-has something to do, and the shell needs no timer but the earliest. Monotonic seconds. Pure."""
+"""All that happens because time has passed: one list of deadlines, read off the state. The shell arms one timer,
+for the earliest of them. Monotonic seconds. Pure."""
 
 from enum import StrEnum, auto
 from typing import Final
@@ -20,13 +20,12 @@ from waguard.core.state import Intent, SessionState, Slot, Stage, Worker
 from waguard.core.takeover import RETRY
 
 NEVER: Final = float("inf")
-LINK_STABLE: Final = (
-    300.0  # s connected, after which what was tried against a stuck link is forgotten
-)
+# s connected, after which the steps tried against a stuck link are forgotten
+LINK_STABLE: Final = 300.0
 
 
 class Due(StrEnum):
-    """What a passed deadline means. In this order where several are due."""
+    """What a passed deadline means. Where several are due they are handled in this order."""
 
     KILL = auto()
     START_OVERDUE = auto()
@@ -48,7 +47,7 @@ class Due(StrEnum):
 
 
 def deadlines(state: SessionState) -> list[tuple[float, Due]]:
-    """Everything that is still to come, in no order."""
+    """All deadlines of this state, in no order."""
     worker, rules = state.worker, state.rules
     if worker is None:
         waits = state.intent is Intent.UP and state.slot is Slot.FREE
@@ -73,7 +72,7 @@ def _of_page(state: SessionState, worker: Worker) -> list[tuple[float, Due]]:
     if not worker.outdated:
         return _of_unresponsive(state, worker) + _of_link(state, worker)
     if worker.page_at <= worker.since:
-        return []  # no beat of its protocol was understood: nothing is known of its silence
+        return []  # none of its heartbeats was understood: whether its page answers is unknown
     return _of_unresponsive(state, worker)
 
 
@@ -96,7 +95,7 @@ def _of_link(state: SessionState, worker: Worker) -> list[tuple[float, Due]]:
     if link is Link.UNKNOWN:
         found.append((since + limits.link, Due.LINK_UNKNOWN))
         if not worker.overdue:
-            found.append((since + _row_keeps_its_word(state, worker), Due.LINK_OVERDUE))
+            found.append((since + _row_stays(state, worker), Due.LINK_OVERDUE))
     elif link is Link.QR_PENDING:
         found.append((worker.code_at + limits.code, Due.NO_NEW_CODE))
     elif link is Link.CONFLICT and state.takeovers:
@@ -110,7 +109,8 @@ def _of_link(state: SessionState, worker: Worker) -> list[tuple[float, Due]]:
     return found
 
 
-def _row_keeps_its_word(state: SessionState, worker: Worker) -> float:
+def _row_stays(state: SessionState, worker: Worker) -> float:
+    """Seconds for which the row stays as it is while the link is unknown."""
     return state.rules.adopt if worker.adopted else state.rules.link_unknown
 
 
@@ -131,7 +131,7 @@ def _of_connected(state: SessionState, worker: Worker) -> list[tuple[float, Due]
 
 
 def _stuck_at(state: SessionState, worker: Worker) -> float | None:
-    """When something is done about a link that does not move; None: nothing, ever."""
+    """When the next step against a link that does not move is due; None: there is none."""
     care, fleet = state.care, state.fleet
     if worker.refused:
         return None
@@ -148,19 +148,19 @@ def _stuck_at(state: SessionState, worker: Worker) -> float | None:
 
 
 def next_deadline(state: SessionState) -> float:
-    """When ``TimerDue`` is next to be posted; ``NEVER`` where nothing is waited for."""
+    """When ``TimerDue`` is to be posted next; ``NEVER``: there is no deadline."""
     return min(deadlines(state), default=(NEVER, None))[0]
 
 
 def due(state: SessionState, now: float) -> list[Due]:
-    """What has passed, the gravest first."""
+    """The deadlines that have passed, in the order of ``Due``."""
     order = list(Due)
     passed = {it for at, it in deadlines(state) if at <= now}
     return sorted(passed, key=order.index)
 
 
 def forgive(state: SessionState, seconds: float, now: float) -> SessionState:
-    """The daemon stood still for so long and heard nobody: no silence has grown meanwhile."""
+    """The daemon stood still for so many seconds and heard nobody: that time does not count as unresponsive."""
     if (worker := state.worker) is None:
         return state
     moved = replace(

@@ -25,11 +25,12 @@ SESSION_EVENTS: Final = frozenset(
         "session_error",
     }
 )
-UNIDENTIFIED_AFTER: Final = 900.0  # s; so long a LID's number is waited for before it is said
+# s that a webhook waits for a LID's number before a condition reports it
+UNIDENTIFIED_AFTER: Final = 900.0
 READY: Final = "session_ready"
-# while it handles this one, the application calls back, and drops it unless all is connected
+# the application calls back while it handles this one, and drops it unless all is connected
 HELD: Final = "message_received"
-# the names that the old service used: what a receiver gets that does not say what it wants
+# the names that the old service used: a receiver that names no events gets these
 OLD_SERVICE: Final = (
     "qr_code_generated",
     "session_authenticated",
@@ -60,23 +61,23 @@ class Cause(StrEnum):
     """What kind of dead letter it is."""
 
     REFUSED = "refused"
-    """The receiver will never take it, or its address may not be called."""
+    """The receiver refuses it for good, or its address may not be called."""
     EXPIRED = "expired"
-    """It was not taken in time."""
+    """The receiver did not accept it in time."""
     UNCERTAIN = "uncertain"
-    """The receiver said yes, and may have dropped it."""
+    """The receiver answered 2xx, and may have dropped it."""
     REMOVED = "removed"
-    """Its receiver is not there any more."""
+    """Its receiver was removed."""
     OTHER_NUMBER = "other_number"
-    """Its session is linked to another number now, or is gone."""
+    """Its session is linked to another number now, or was removed."""
     UNIDENTIFIED = "unidentified"
-    """It is of a LID whose number is not known: the receiver would lose it."""
+    """It is about a LID whose number is unknown: the receiver would lose it."""
     UNDECRYPTABLE = "undecryptable"
-    """It tells of a message that WhatsApp Web never could decrypt."""
+    """It is about a message that WhatsApp Web could not decrypt."""
 
 
 DECIDED: Final = frozenset({Cause.REMOVED, Cause.OTHER_NUMBER})
-"""Of dead letters that follow from what a person did: no trouble, though they are kept."""
+"""Causes that follow from what a person did: such dead letters are kept, and are no condition."""
 
 
 class DeadLetterState(StrEnum):
@@ -84,7 +85,7 @@ class DeadLetterState(StrEnum):
 
     DEAD = "dead"
     UNCERTAIN = Cause.UNCERTAIN.value
-    """A person replays or discards it, alone."""
+    """A person replays or discards it, one at a time."""
     UNIDENTIFIED = Cause.UNIDENTIFIED.value
     """The same; it is queued by itself when the number is known."""
     UNDECRYPTABLE = Cause.UNDECRYPTABLE.value
@@ -107,14 +108,14 @@ class DeliveryPolicy:
     base_delay: float = 1.0
     max_delay: float = 3600.0
     longest_retry_after: float = 3600.0
-    """The receiver's own wish is followed up to here."""
+    """A Retry-After of the receiver is followed up to this many seconds."""
     give_up_after: float = 86_400.0
     circuit: CircuitPolicy = field(default_factory=CircuitPolicy)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Answer:
-    """What came of an attempt. ``status`` None: time-out or no connection, ``error`` says which."""
+    """The outcome of an attempt. ``status`` None: time-out or no connection, ``error`` says which."""
 
     status: int | None = None
     retry_after: float | None = None
@@ -124,17 +125,17 @@ class Answer:
 
     @property
     def works(self) -> bool:
-        """Whether the receiver does: it understood the request."""
+        """Whether the receiver works: it understood the request."""
         return self.status is not None and self.status < SERVER_ERROR
 
     def summary(self) -> str:
-        """For a log and a dead letter; no word of the receiver's own."""
+        """For a log and a dead letter; without any text of the receiver's."""
         return self.error if self.status is None else f"the receiver answered {self.status}"
 
 
 @dataclass(frozen=True, slots=True)
 class Delivered:
-    """The receiver took it."""
+    """The receiver accepted it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,7 +161,7 @@ class Dead:
 def decide(
     policy: DeliveryPolicy, *, attempt: int, age: float, answer: Answer, jitter: float
 ) -> Delivered | Retry | Dead:
-    """Judge the ``attempt``-th answer (from 1) for a delivery that is tried for ``age`` s now.
+    """What follows from the ``attempt``-th answer (from 1) for a delivery that has been tried for ``age`` s.
 
     ``jitter`` is uniform in [0, 1).
     """
@@ -184,33 +185,33 @@ def decide(
 
 
 def given_up(policy: DeliveryPolicy, attempts: int, last: str) -> str:
-    """The reason of a dead letter that nobody took in time."""
+    """Why a dead letter expired, in words."""
     hours = policy.give_up_after / 3600
     return f"not taken within {hours:g} h, {attempts} attempts, the last: {last}"
 
 
 def pause(policy: DeliveryPolicy, *, attempts: int, next_at: float, now: float) -> float:
-    """Seconds until a queued one may be tried; times are unix time, and a clock may be set back:
-    nothing waits for longer than it ever had to."""
+    """Seconds until a queued webhook may be tried. Times are unix time; where the clock was set back the
+    longest possible pause is the limit."""
     if attempts == 0:
         return 0.0
     return min(max(0.0, next_at - now), max(policy.max_delay, policy.longest_retry_after))
 
 
 def outdated(event: str, later: Iterable[str]) -> bool:
-    """Whether an undelivered event says nothing any more, given those that wait behind it."""
+    """Whether a later event of the same queue makes an undelivered one obsolete."""
     return event in SESSION_EVENTS and any(name in SESSION_EVENTS for name in later)
 
 
 def partition_of(event: str, data: Mapping[str, Any]) -> str:
-    """Events of one partition of a session never overtake each other: a chat, or "" for the session.
+    """The partition of an event: its chat, or "" for the session. Events of one partition keep their order.
 
-    The chat is read off the message's id (``true_<chat>_<ID>``), which a message and its acks
-    share; a call and what could not be read say it.
+    The chat is part of the message's id (``true_<chat>_<ID>``), which a message and its acks share;
+    ``call_received`` and ``message_error`` name it.
     """
     if event == "call_received":
         return str(data.get("chat_id", ""))
-    if event == "message_error":  # without a chat it holds up none, and no session's own events
+    if event == "message_error":  # without a chat it delays no chat and no event of the session
         return str(data.get("chat_id") or event)
     message = data.get("message")
     found = message.get("id") if isinstance(message, Mapping) else data.get("message_id")

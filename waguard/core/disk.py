@@ -2,7 +2,8 @@
 
 from typing import Final
 
-RELEASE: Final = 1.1  # times the reserve; just above it, it would go on and off
+# times the reserve: without this hysteresis it would begin and end all the time
+RELEASE: Final = 1.1
 FULL: Final = 4 << 20  # bytes; a database allocates ahead, and fails before the last byte is taken
 
 

@@ -27,7 +27,7 @@ _OF_PAGE: Final = re.compile(rf"({_REVISION.decode()})_main")
 
 _NOT_REPLAYED: Final = frozenset(
     {
-        # of the session that got them, or a blow to the one that gets them
+        # they belong to the session that got them, or would harm the one that gets them
         *("set-cookie", "set-cookie2", "clear-site-data", "refresh", "location"),
         # of a transfer that is over: Chromium has decoded the body
         *("content-encoding", "content-length", "transfer-encoding", "connection", "keep-alive"),
@@ -63,14 +63,14 @@ def check(
         return Refused(f"came with HTTP status {status}")
     kinds = [value for name, value in headers if name.lower() == "content-type"]
     if [kind.partition(";")[0].strip().lower() for kind in kinds] != [HTML]:
-        return Refused(f"is no page: its type is {', '.join(kinds)[:100] or 'missing'}")
+        return Refused(f"is not a page: its type is {', '.join(kinds)[:100] or 'missing'}")
     if (length := sum(len(name) + len(value) for name, value in headers)) > HEADERS_LIMIT:
         return Refused(f"has {length} characters of headers; {HEADERS_LIMIT} at most are expected")
     return check_body(body)
 
 
 def check_body(body: bytes) -> int | Refused:
-    """The same by the text alone."""
+    """The same, by the text alone."""
     if len(body) > MOST:
         return Refused(f"has {len(body)} bytes; {MOST} at most are expected")
     named = set(_MANIFEST.findall(body))
@@ -105,12 +105,12 @@ def replayed(headers: Mapping[str, str]) -> tuple[tuple[str, str], ...]:
 
 
 def revision_of_version(version: str) -> int | None:
-    """Of WhatsApp's word for its version, such as ``2.3000.1045220589-alpha``."""
+    """The revision in a version as WhatsApp writes it, such as ``2.3000.1045220589-alpha``."""
     found = _VERSION.fullmatch(version)
     return int(found[1]) if found else None
 
 
 def revision_of_manifest(manifest: str) -> int | None:
-    """Of what a document has as ``data-btmanifest``."""
+    """The revision in a document's ``data-btmanifest``."""
     found = _OF_PAGE.fullmatch(manifest)
     return int(found[1]) if found else None

@@ -1,5 +1,5 @@
-"""What the shell performs. An effect is an edge; a level (status, conditions, next deadline) is read off
-the state."""
+"""What the shell performs. An effect is an edge: it happens once. Levels (status, conditions, next deadline) are
+read off the state."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -18,50 +18,51 @@ class Spawn(Struct, frozen=True):
 
     worker: int
     check_profile: bool = False
-    """Nobody could see its profile when it was asked to start: a paired one without is parked."""
+    """Whether its profile exists was unknown when the start was requested: a paired session without one is
+    parked."""
 
 
 class Terminate(Struct, frozen=True):
-    """Ask it to close its browser and to exit."""
+    """Request that the worker closes its browser and exits."""
 
     worker: int
     why: Failure | None = None
-    """None: as planned."""
+    """None: it is planned."""
 
 
 class Kill(Struct, frozen=True):
-    """End its process group."""
+    """Kill its process group."""
 
     worker: int
 
 
 class Reload(Struct, frozen=True):
-    """Load its page anew."""
+    """Reload its page."""
 
     worker: int
 
 
 class TakeOver(Struct, frozen=True):
-    """Have its page take the session back from another client."""
+    """Let its page take the session back from another client."""
 
     worker: int
 
 
 class Backfill(Struct, frozen=True):
-    """Have it report what came in while nobody listened."""
+    """Let it report messages that raised no event because no page listened."""
 
     worker: int
     loads: int
 
 
 class TakeScreenshot(Struct, frozen=True):
-    """Keep a picture of its page: a person has to see it."""
+    """Keep a screenshot of its page for a person."""
 
     worker: int
 
 
 class ReadIdle(Struct, frozen=True):
-    """Say how long it has been idle (``IdleRead``)."""
+    """Report how long the session has been idle (``IdleRead``)."""
 
 
 class ShowCode(Struct, frozen=True):
@@ -71,34 +72,34 @@ class ShowCode(Struct, frozen=True):
 
 
 class Held(Struct, frozen=True):
-    """Its start waits, for another cause than before."""
+    """Its start waits, and the cause is another one than before."""
 
     wait: Wait
 
 
 class ResponsivenessChanged(Struct, frozen=True):
-    """Which layer does not answer, in words, and what is known of it; None: all do."""
+    """Which layer is unresponsive, in words, and the evidence; None: worker and page answer again."""
 
     unresponsive: str | None
     evidence: str | None = None
 
 
 class WriteStatus(Struct, frozen=True):
-    """The row should say this; the newest wins."""
+    """Write this status to the row; the newest one wins."""
 
     status: DerivedStatus
     phone: str | None
 
 
 class Publish(Struct, frozen=True):
-    """An event for the stream and the webhooks."""
+    """Publish an event: on the stream, and as a webhook where receivers know it."""
 
     event: str
     data: Mapping[str, Any]
 
 
 class Record(Struct, frozen=True):
-    """An entry of the audit trail."""
+    """Write an entry to the audit log."""
 
     kind: str
     before: str | None = None
@@ -107,48 +108,48 @@ class Record(Struct, frozen=True):
     evidence: Mapping[str, Any] = field(default_factory=dict)
 
 
-# for the fleet; the engine carries them there
+# for the fleet: the engine hands them to it
 
 
 class RequestSlot(Struct, frozen=True, kw_only=True):
-    """It wants to start. ``slow``: it spent its restarts, and one such is tried at a time."""
+    """The session wants to start. ``slow``: it spent its restarts; one such session is tried at a time."""
 
     asked: bool
     planned: bool = False
-    """To replace a worker that works: not while many starts fail."""
+    """It is to replace a worker that works: not granted while many starts fail."""
     slow: bool = False
     priority: int = 0
     active: float = 0.0
     """Unix time of its last activity."""
     ended_at: float | None = None
-    """When its last browser ended; None also where the kernel may have ended it for its memory."""
+    """When its last browser ended; None also where the kernel may have killed it because of its memory."""
 
 
 class ReleaseSlot(Struct, frozen=True):
-    """It needs no core any more, or does not want to start."""
+    """The session needs no core any more, or does not want to start."""
 
 
 class MemberChanged(Struct, frozen=True):
-    """What it does, and how it stands with WhatsApp as far as a ready worker says."""
+    """The session's lifecycle or the link of its ready worker changed."""
 
     state: State
     link: Link
     before: Link
-    """How it stood."""
+    """The link before this change."""
 
 
 class WorkerFailed(Struct, frozen=True):
-    """An unplanned end."""
+    """A worker ended unplanned."""
 
     failure: Failure
 
 
 class BrowserStarted(Struct, frozen=True):
-    """Its Chromium runs."""
+    """The session's Chromium runs."""
 
 
 class RefusalChanged(Struct, frozen=True):
-    """WhatsApp did not serve its page, once more (``why``), or it is not refused any more (None)."""
+    """WhatsApp refused the page once more (``why``), or does not refuse it any more (None)."""
 
     why: str | None
     retry_after: float = 0.0
@@ -156,7 +157,7 @@ class RefusalChanged(Struct, frozen=True):
 
 
 class Recycled(Struct, frozen=True):
-    """Its worker is replaced as planned."""
+    """The session's worker is replaced as planned."""
 
 
 ToFleet = (

@@ -1,8 +1,8 @@
 """All sessions and the fleet, and the one queue between them. Pure: the shell performs what comes out,
 the simulator does the same in virtual time.
 
-It runs to completion: a fact and all that follows from it inside are taken before ``post`` returns, so
-nobody ever sees half a decision.
+It runs to completion: ``post`` returns when the fact, and all facts that follow from it, have been handled.
+Nobody sees half a decision.
 """
 
 from collections import deque
@@ -20,7 +20,7 @@ from waguard.core.state import SessionState
 
 
 class Outcome(NamedTuple):
-    """What is left to be performed, in order."""
+    """What the shell has to perform, in order."""
 
     effects: list[tuple[str, Effect]]
     of_fleet: list[FleetEffect]
@@ -33,20 +33,20 @@ class Engine:
         self.fleet = fleet
         self.sessions: dict[str, SessionState] = {}
         self.touched: set[str] = set()
-        """Whose state changed in the last ``post``: their ``next_deadline`` may have moved."""
+        """Sessions whose state changed in the last ``post``: their ``next_deadline`` may have moved."""
         self._queue: deque[tuple[str, Fact | FleetFact]] = deque()
 
     def add(self, state: SessionState) -> None:
-        """From now on it is one of the fleet."""
+        """Add a session to the fleet."""
         self.sessions[state.session] = replace(state, fleet=self.fleet.view)
 
     def forget(self, session: str, now: Moment) -> Outcome:
-        """It is no more."""
+        """Remove a session, also from the fleet's state."""
         self.sessions.pop(session, None)
         return self.post(session, Forgotten(), now)
 
     def post(self, session: str, fact: Fact | FleetFact, now: Moment) -> Outcome:
-        """Take ``fact`` and all that follows from it."""
+        """Handle ``fact`` and all that follows from it."""
         self._queue.append((session, fact))
         self.touched.clear()
         outcome = Outcome([], [])

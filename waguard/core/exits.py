@@ -17,7 +17,7 @@ EXIT_BROWSER_KILLED: Final = 21
 EXIT_DISK_FULL: Final = 22
 
 EXIT_MEANINGS: Final = {
-    0: "stopped as told",
+    0: "stopped as requested",
     EXIT_BROWSER_NOT_STARTED: "Chromium did not start",
     EXIT_PROFILE_LOCKED: "the profile is in use by another process",
     EXIT_PAGE_NOT_READY: "WhatsApp's page did not become ready",
@@ -46,5 +46,5 @@ _OF_A_FULL_DISK: Final = frozenset(
 
 
 def blame_disk(code: int) -> int:
-    """The exit code where the disk of the profile is full: it explains what writes there."""
+    """The exit code to use where the disk of the profile is full: that explains the failures of what writes there."""
     return EXIT_DISK_FULL if code in _OF_A_FULL_DISK else code

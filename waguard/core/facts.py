@@ -1,7 +1,8 @@
-"""What a session hears of. Past tense: it happened; ``...Requested``: somebody outside asked for it.
+"""The facts that a session handles. Past tense: it happened; ``...Requested``: a person, the application or the
+shell requests it.
 
-A fact about a worker carries the worker's number: what an earlier worker said last is dropped.
-Times are monotonic seconds.
+A fact about a worker has the worker's number: a late fact about an earlier worker is dropped. Times are monotonic
+seconds.
 """
 
 from msgspec import Struct
@@ -15,7 +16,7 @@ from waguard.core.status import ParkCause
 
 
 class Moment(Struct, frozen=True):
-    """Time and chance. ``at``: monotonic seconds; ``chance``: uniform in [0, 1)."""
+    """The time of a decision and a random number. ``at``: monotonic seconds; ``chance``: uniform in [0, 1)."""
 
     at: float
     chance: float = 0.5
@@ -24,7 +25,7 @@ class Moment(Struct, frozen=True):
 
 
 class WorkerFact(Struct, frozen=True, kw_only=True):
-    """About the worker with this number."""
+    """A fact about the worker with this number."""
 
     worker: int
 
@@ -34,13 +35,13 @@ class Spawned(WorkerFact, frozen=True, kw_only=True):
 
 
 class SpawnFailed(WorkerFact, frozen=True, kw_only=True):
-    """It never ran."""
+    """Its process could not be started."""
 
     failure: Failure
 
 
 class Reported(WorkerFact, frozen=True, kw_only=True):
-    """Its whole state, on greeting and on every change."""
+    """Its whole state: once connected, and after every change."""
 
     at: float
     phase: str
@@ -52,75 +53,76 @@ class Reported(WorkerFact, frozen=True, kw_only=True):
     codes_ended: bool = False
     """WhatsApp shows no more codes: nobody scanned."""
     loads: int = 0
-    """How often the page was loaded: what came in meanwhile raised no event."""
+    """How often the page was loaded; messages that arrive during a load raise no event."""
     details: str | None = None
     socket: str | None = None
-    """WhatsApp's words for its socket and its stream."""
+    """The state of WhatsApp's socket and stream, in WhatsApp's words."""
     update_offered: bool = False
     covered: bool = False
-    """A dialog lies over the page."""
+    """A dialog covers the page."""
     passkey_until: float | None = None
     """Unix time until which the account's passkey can be shown."""
     passkey_left: float = 0.0
     """Seconds until then."""
     refused: bool = False
-    """WhatsApp does not serve its page; ``details`` has what it does instead."""
+    """WhatsApp does not serve its page; ``details`` says what it answers."""
     refusals: int = 0
     """Loads in a row that WhatsApp refused."""
     retry_after: float = 0.0
     """Seconds that WhatsApp asks to wait."""
     evidence: str | None = None
-    """Of a page that does not answer."""
+    """Why the page does not answer, as far as it is known."""
     other_version: bool = False
-    """Its next load gets it another version of WhatsApp's page."""
+    """Its next load will be another version of WhatsApp's page."""
 
 
 class Beat(WorkerFact, frozen=True, kw_only=True):
-    """Heard at ``at``, when it was read; ``page_at``: the page's last answer, None: none came since."""
+    """A heartbeat, read at ``at``. ``page_at``: the page's last answer; None: none since the last heartbeat."""
 
     at: float
     page_at: float | None = None
     unrecoverable: bool = False
-    """The page is silent, nothing more can be done for it, and it does not only wait for a core."""
+    """The page does not answer, no further step can help it, and the CPU is not saturated."""
 
 
 class Exited(WorkerFact, frozen=True, kw_only=True):
-    """Worker and browser are gone. ``details``: the worker's own last words for it."""
+    """Worker and browser ended. ``details``: the worker's own explanation."""
 
     code: int | None
     details: str | None = None
 
 
 class Stopped(WorkerFact, frozen=True, kw_only=True):
-    """It stands still (SIGSTOP)."""
+    """Its process was stopped (SIGSTOP)."""
 
 
 class Unusable(WorkerFact, frozen=True, kw_only=True):
-    """Nothing can be done with it: it does not listen, or what it says is no protocol."""
+    """The daemon cannot use it: it does not listen, or breaks the protocol."""
 
     why: str
 
 
 class Adopted(Struct, frozen=True, kw_only=True):
-    """An earlier daemon's worker lives. ``outdated``: it speaks another protocol."""
+    """An earlier daemon's worker lives. ``outdated``: it speaks another version of the protocol."""
 
     outdated: bool = False
 
 
 class StartRequested(Struct, frozen=True, kw_only=True):
-    """Want it up. ``asked``: by somebody outside, whom neither backoff nor breaker hold up."""
+    """The session is wanted up. ``asked``: a person or the application requests it; neither backoff nor breaker
+    delays that."""
 
     asked: bool = True
     restart: bool = False
-    """Also replace a living worker, which counts as no crash."""
+    """Also replace a living worker; that is planned, and not a failure."""
     expects_qr: bool = False
-    """It has no credentials: a QR code is what comes next."""
+    """It has no credentials: it will show a QR code."""
     profile_unknown: bool = False
-    """Nobody could see whether its profile is there."""
+    """Whether its profile exists could not be read."""
 
 
 class StopRequested(Struct, frozen=True, kw_only=True):
-    """Want it down. ``daemon_stopping``: only for now, and what was down keeps its reason."""
+    """The session is wanted down. ``daemon_stopping``: only until the next daemon; what was down keeps its reason."""
 
     daemon_stopping: bool = False
 
@@ -132,40 +134,40 @@ class RestartRequested(Struct, frozen=True, kw_only=True):
 
 
 class ReloadRequested(Struct, frozen=True, kw_only=True):
-    """Ask WhatsApp again for the page that it refused."""
+    """Request the page again that WhatsApp refused."""
 
     why: str
 
 
 class ParkRequested(Struct, frozen=True, kw_only=True):
-    """What the shell found leaves nothing but to wait for a person."""
+    """The shell found something that only a person can solve."""
 
     cause: ParkCause
     details: str
 
 
 class Left(Struct, frozen=True):
-    """It was logged out or deleted: whatever its worker still says, until the next start."""
+    """The session was logged out or deleted: until the next start its worker's reports do not count."""
 
 
 class SlotGranted(Struct, frozen=True):
-    """It may start now."""
+    """The session may start now."""
 
 
 class HeldBack(Struct, frozen=True):
-    """It waits for its start slot; said again only for another cause."""
+    """The session waits for its start slot; posted again only for another cause."""
 
     wait: Wait
 
 
 class FleetChanged(Struct, frozen=True):
-    """Something that concerns all sessions."""
+    """What concerns all sessions has changed."""
 
     view: FleetView
 
 
 class RulesChanged(Struct, frozen=True):
-    """The configuration was read anew."""
+    """The configuration was read again."""
 
     rules: Rules
 
@@ -177,7 +179,7 @@ class IdleRead(Struct, frozen=True):
 
 
 class Noticed(Struct, frozen=True, kw_only=True):
-    """What the message plane found: a condition, or that it is over (``message`` None). Unix times."""
+    """A condition of the session's messages begins, or is over (``message`` None). Unix times."""
 
     kind: Kind
     message: str | None
@@ -186,7 +188,7 @@ class Noticed(Struct, frozen=True, kw_only=True):
 
 
 class RowRead(Struct, frozen=True, kw_only=True):
-    """The row says something else than the status: ``said``, or nothing of the phone number."""
+    """The row does not have the session's status but ``said``, or (``number_only``) lacks the phone number."""
 
     said: str
     number_only: bool = False
@@ -199,7 +201,7 @@ class TimerDue(Struct, frozen=True, kw_only=True):
 
 
 class Moved(Struct, frozen=True, kw_only=True):
-    """Its row, as far as the order of starts reads it."""
+    """The row's values by which starts are ordered have changed."""
 
     priority: int
     active: float

@@ -1,9 +1,9 @@
-"""When a session writes to nobody new for a while, and for how long. Pure; times are unix time.
+"""Pauses in which a session writes to nobody new: when, and for how long. Pure; times are unix time.
 
-WhatsApp locks first contacts of an account that writes to too many new people (its error 463): chats in
-which somebody has answered go on. The page may say until when. Where it does not, refusals in a row say
-that it is locked, and each pause is longer than the one before. A question for a new number that is
-answered 429 pauses first contacts, too.
+WhatsApp locks first contacts of an account that writes to too many new people (its error 463); chats in
+which somebody has answered go on. The page may name the end. Where it does not, several refusals in a row
+mean that first contacts are locked, and each pause is longer than the one before. A lookup of a new number
+that WhatsApp answers with 429 pauses first contacts, too.
 """
 
 import datetime as dt
@@ -12,26 +12,27 @@ from enum import StrEnum, auto
 from typing import Final
 
 REFUSED_IN_A_ROW: Final = 3
-FIRST_GUESS: Final = 3_600.0  # s; WhatsApp named no date: it doubles with each pause in a row
+FIRST_GUESS: Final = 3_600.0  # s, where WhatsApp names no date; it doubles with each pause in a row
 LONGEST_GUESS: Final = 86_400.0  # s
-LOOKUPS_REST: Final = 900.0  # s after a question for a number that was answered 429
-NO_DATE: Final = 300.0  # s; WhatsApp's page notes a minute where its server names no date
+LOOKUPS_REST: Final = 900.0  # s after a lookup of a number that WhatsApp answered with 429
+NO_DATE: Final = 300.0  # s; WhatsApp's page has a date one minute ahead where its server names none
 _DOUBLED_AT_MOST: Final = 10
-FORGOTTEN: Final = 86_400.0  # s after a pause, from which on a refusal is the first one again
+# s after a pause, after which refusals are counted from the first one again
+FORGOTTEN: Final = 86_400.0
 
 
 class ChatHistory(StrEnum):
-    """What a chat was before a message to it."""
+    """The state of a chat before a message to it."""
 
     FIRST = auto()
-    """A private one: nobody has written there, and WhatsApp's server has taken nothing for it."""
+    """A private chat in which nobody has written, and for which WhatsApp's server has accepted nothing."""
     OTHER = auto()
-    """A group, or one where nobody has answered yet: a refusal of it says nothing here."""
+    """A group, or a chat in which nobody has answered yet: a refusal proves nothing about first contacts."""
     ANSWERED = auto()
 
 
 class Result(StrEnum):
-    """What came of the message."""
+    """The outcome of the message."""
 
     SENT = auto()
     REFUSED = auto()
@@ -48,24 +49,24 @@ class Cause(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Streak:
-    """What first contacts came to, since the last that was sent."""
+    """Outcomes of first contacts since the last one that was sent."""
 
     refused: int = 0
     silent: int = 0
-    """Without an answer, since another chat's message was acknowledged."""
+    """Without an answer, since a message to another chat was acknowledged."""
     dropped: int = 0
-    """Times that some were, and a later message to another chat was acknowledged; a while without any
-    answer, however many fall into it, is one time."""
+    """Periods in which first contacts got no answer and after which a message to another chat was acknowledged.
+    A period counts once, whatever the number of messages in it."""
 
     @property
     def count(self) -> int:
-        """Those that say that first contacts are locked."""
+        """Outcomes which show that first contacts are locked."""
         return self.refused + self.dropped
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Pause:
-    """No first contact until then; after it one is tried. ``said``: WhatsApp named the date."""
+    """No first contact is sent before ``until``; then one is tried. ``said``: WhatsApp named the date."""
 
     cause: Cause
     since: float
@@ -90,7 +91,7 @@ def _at(moment: float) -> str:
 
 
 def after(streak: Streak, history: ChatHistory, result: Result) -> Streak:
-    """What is known after one more message."""
+    """The streak after one more message."""
     match history, result:
         case ChatHistory.FIRST, Result.SENT:
             return Streak()
@@ -100,16 +101,16 @@ def after(streak: Streak, history: ChatHistory, result: Result) -> Streak:
             return replace(streak, silent=streak.silent + 1)
         case _, Result.SENT:
             return replace(streak, silent=0, dropped=streak.dropped + min(streak.silent, 1))
-        case _, Result.SILENT:  # it may be the connection
+        case _, Result.SILENT:  # the connection may be the cause
             return replace(streak, silent=0)
-        case ChatHistory.ANSWERED, Result.REFUSED:  # it is not about first contacts
+        case ChatHistory.ANSWERED, Result.REFUSED:  # WhatsApp refuses more than first contacts
             return Streak()
         case _:
             return streak
 
 
 def refused_after_all(streak: Streak) -> Streak:
-    """What is known when one that was without an answer got it late: it counts once."""
+    """The streak after a late refusal of a message that had no answer: it counts once."""
     if streak.silent:
         streak = replace(streak, silent=streak.silent - 1)
     elif streak.dropped:
@@ -118,8 +119,7 @@ def refused_after_all(streak: Streak) -> Streak:
 
 
 def is_locked(streak: Streak, before: Pause | None, *, now: float) -> bool:
-    """Whether first contacts pause now. ``before``: the last pause; one that came to its end is
-    tried with a single message."""
+    """Whether first contacts pause now. ``before``: the last pause; after its end a single refusal suffices."""
     on_trial = before is not None and is_on_trial(before, now=now)
     return streak.count >= (1 if on_trial else REFUSED_IN_A_ROW)
 
@@ -130,7 +130,7 @@ def is_active(pause: Pause | None, *, now: float) -> bool:
 
 
 def is_on_trial(pause: Pause, *, now: float) -> bool:
-    """Whether it is over, and no first contact has shown yet that WhatsApp takes them again."""
+    """Whether it is over, and no first contact has shown yet that WhatsApp accepts them again."""
     return pause.cause is Cause.LOCKED and pause.until <= now < pause.until + FORGOTTEN
 
 
@@ -146,13 +146,13 @@ def lock(before: Pause | None, *, now: float, named: float | None = None) -> Pau
 
 
 def is_disproved(pause: Pause, *, now: float) -> bool:
-    """Whether a first contact that WhatsApp took ends it: not what WhatsApp itself has named, and not
-    what is about questions for numbers."""
+    """Whether a first contact that WhatsApp accepted ends the pause. It does not end a pause whose date
+    WhatsApp named, nor one because of lookups of numbers."""
     return pause.cause is Cause.LOCKED and not (pause.said and now < pause.until)
 
 
 def rest(before: Pause | None, *, now: float) -> Pause:
-    """The pause after a question for a number that was answered 429; it never shortens another."""
+    """The pause after a lookup that WhatsApp answered with 429; it never shortens another pause."""
     until = now + LOOKUPS_REST
     if before is not None and before.until > until:
         return before
@@ -161,10 +161,10 @@ def rest(before: Pause | None, *, now: float) -> Pause:
 
 
 def by_word(before: Pause | None, named: float | None, *, now: float) -> Pause | None:
-    """The pause by the word of WhatsApp's page. ``named``: until when first contacts are locked,
-    0: they are not; None: the page does not say.
+    """The pause by what WhatsApp's page says. ``named``: until when first contacts are locked, 0: they are
+    not; None: the page does not say.
 
-    That they are not ends only what the page itself had named: WhatsApp was seen to refuse without it.
+    A 0 ends only a pause that the page itself had named: WhatsApp also refuses without naming a date.
     """
     if named is None:
         return before

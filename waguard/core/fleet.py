@@ -1,8 +1,8 @@
 """What concerns all sessions: start slots, the breaker and its canary, the network, acks, memory. Pure.
 
-Starts wait in one place, here: the breaker and what the host lacks are reasons not to grant a slot, and
-a canary is a session that is granted one all the same. What is inferred about all changes who is blamed
-and who goes first; it never stops a session's own clock.
+All starts wait here. The breaker, and what the host lacks, are reasons not to grant a slot; a canary is a
+session that gets one all the same. A conclusion about all sessions changes blame and order; it never stops the
+deadlines of a single session.
 """
 
 from typing import Final, NamedTuple
@@ -68,7 +68,7 @@ _DOWN: Final = frozenset({State.STOPPED, State.PARKED})
 
 
 class FleetStep(NamedTuple):
-    """The fleet afterwards, what sessions hear (``ALL``: each of them), and what the shell does."""
+    """The fleet afterwards, the facts for its sessions (``ALL``: for each of them), and effects for the shell."""
 
     fleet: FleetState
     posted: tuple[tuple[str, ToSession], ...] = ()
@@ -76,7 +76,7 @@ class FleetStep(NamedTuple):
 
 
 def advance(fleet: FleetState, session: str, fact: FleetFact, now: Moment) -> FleetStep:
-    """Take one fact, of ``session`` where it is one's. Never raises."""
+    """Handle one fact; ``session``: the one that it is about, if any. Never raises."""
     posted: list[tuple[str, ToSession]] = []
     effects: list[FleetEffect] = []
     post, report = posted.append, effects.append
@@ -113,7 +113,7 @@ def _handle(  # noqa: C901, PLR0912 - a table of facts
             fleet = _on_member(fleet, session, state, link, now)
             return on_member(fleet, session, state, link, now)
         case WorkerFailed(failure):
-            # how it stands comes after this
+            # ``MemberChanged`` follows
             members = {**fleet.members, session: Member(State.BACKOFF, Link.UNKNOWN, now.at)}
             fleet = on_failure(replace(fleet, members=members), session, failure, now)
             if failure.reason == "browser_unusable":
@@ -182,7 +182,7 @@ def _on_member(
     members = {**fleet.members, session: Member(state, link, since)}
     fleet = replace(fleet, members=members)
     if link is not Link.CONNECTED and (seen := fleet.acks.get(session)):
-        # no ack can come: how long its sends wait is counted anew; that it is on trial stays
+        # no ack can come: the waiting time of its sends begins again; whether it is on trial stays
         waiting = replace(seen, late=None, curable=None, overdue=False)
         fleet = _with_acks(fleet, session, waiting)
     if link is not Link.UNKNOWN:
@@ -193,14 +193,14 @@ def _on_member(
     up = state is State.RUNNING and link is not Link.UNKNOWN
     if fleet.recycling == session and (up or state in _DOWN):
         fleet = replace(fleet, recycling=None)
-    if session in fleet.memory_in_vain and state in _DOWN:  # as its condition is
+    if session in fleet.memory_in_vain and state in _DOWN:  # its condition ends then, too
         kept = {name: n for name, n in fleet.memory_in_vain.items() if name != session}
         fleet = replace(fleet, memory_in_vain=kept)
     return fleet
 
 
 def _update_network(fleet: FleetState, now: Moment, report: Report, *, asked: bool) -> FleetState:
-    """``asked``: the host was asked a moment ago; until then only a connected session is evidence."""
+    """Whether the network is away. ``asked``: the host was read just now; else only a connected session is evidence."""
     before, offline = fleet.network_down, offline_for(fleet, now.at)
     if before is None and not offline:
         return fleet
@@ -250,7 +250,7 @@ def _view(fleet: FleetState, post: Post) -> FleetState:
 
 
 def _next_reading(fleet: FleetState, now: Moment) -> float:
-    """The host is read only while somebody waits for what it says."""
+    """When the host is to be read: only while something depends on it."""
     if fleet.closed:
         return NEVER
     full = len(fleet.starting) >= fleet.rules.limits.places

@@ -1,4 +1,4 @@
-"""Sessions that are connected and get no ack: whose doing it is, and which worker is replaced. Pure."""
+"""Sessions that are connected and get no ack: what the cause is, and which worker is replaced. Pure."""
 
 from waguard.core.ack_watch import FAR, is_everywhere, pause, should_replace
 from waguard.core.facts import Moment, RestartRequested
@@ -9,14 +9,14 @@ _NOT_ACKED, _THROWN = "acks_missing_everywhere", "sends_throw_everywhere"
 
 
 def replace_for_acks(fleet: FleetState, now: Moment, post: Post, report: Report) -> FleetState:
-    """One worker at a time: if acks come then, it was the session."""
+    """Replace one worker at a time: if acks come afterwards, the session was the cause."""
     before = not fleet.outages.keys().isdisjoint({_NOT_ACKED, _THROWN})
     if not fleet.acks and not before:
         return fleet
     kind, everywhere = _everywhere(fleet, now)
     for known in (_NOT_ACKED, _THROWN):
         fleet = report_outage(fleet, known, everywhere if known == kind else None, report)
-    if before and everywhere is None:  # acks come again: the others get theirs in a moment
+    if before and everywhere is None:  # acks come again: the other sessions get theirs soon
         fleet = replace(fleet, replaced=(fleet.replaced[0] if fleet.replaced else "", now.at))
     if fleet.network_down:
         return fleet
@@ -38,7 +38,7 @@ def replace_for_acks(fleet: FleetState, now: Moment, post: Post, report: Report)
 
 
 def _everywhere(fleet: FleetState, now: Moment) -> tuple[str, str | None]:
-    """Of which kind it is, and why no single session is to blame; None: it is no more than some."""
+    """The kind of outage, and why WhatsApp is the cause; None: single sessions may be the cause."""
     known = [fleet.acks[name] for name in connected(fleet) if name in fleet.acks]
     if not any(seen.late for seen in known):
         return _NOT_ACKED, None

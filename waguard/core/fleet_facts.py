@@ -1,4 +1,4 @@
-"""What the fleet hears beside its sessions' own effects, and what it has the shell do. Pure."""
+"""The facts that the fleet handles beside its sessions' effects, and its own effects. Pure."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -29,47 +29,47 @@ class FleetRules(Struct, frozen=True, kw_only=True):
 
 
 class HostRead(Struct, frozen=True, kw_only=True):
-    """The host, read once for all: a session does not find out by failing."""
+    """The host was read, once for all sessions, so that none of them has to fail first."""
 
     left: Reading = Reading()
     network: NetworkReading = NetworkReading()
     paired: bool = False
-    """Some session that should run was once paired: the folder of all profiles is not empty."""
+    """Some session that should run was once paired: the folder of all profiles cannot be empty."""
 
 
 class AcksSeen(Struct, frozen=True, kw_only=True):
-    """How a session's sends stand with WhatsApp's acks."""
+    """The state of a session's sends and their acks."""
 
     late: Late | None = None
     curable: Late | None = None
-    """Those that no replacement has met yet."""
+    """The late sends after which the worker has not been replaced yet."""
     overdue: bool = False
-    """Also where the page has not confirmed it yet."""
+    """An ack is late, and the page has perhaps not confirmed that yet."""
     acked_at: float | None = None
     in_vain: bool = False
     on_trial: bool = False
-    """Its worker was replaced for that, and it is not known yet whether it helped."""
+    """Its worker was replaced for missing acks, and it is not known yet whether that helped."""
     busy: bool = False
     """A call is under way."""
 
 
 class Measured(Struct, frozen=True, kw_only=True):
-    """What a session with its browser uses. Bytes; ``idle``: seconds, None: a call is under way."""
+    """The memory that a session and its browser use, in bytes; ``idle``: seconds, None: a call is under way."""
 
     memory: int
     idle: float | None
 
 
 class Forgotten(Struct, frozen=True):
-    """The session is no more."""
+    """The session was removed."""
 
 
 class Closing(Struct, frozen=True):
-    """The daemon stops: who waits for a start waits in vain."""
+    """The daemon stops: nobody is started any more."""
 
 
 class FleetRulesChanged(Struct, frozen=True):
-    """The configuration was read anew."""
+    """The configuration was read again."""
 
     rules: FleetRules
 
@@ -78,7 +78,7 @@ FleetFact = ToFleet | HostRead | AcksSeen | Measured | Forgotten | Closing | Fle
 
 
 class FleetOutage(Struct, frozen=True):
-    """What concerns all sessions (kinds of ``incidents.FLEET_ENDS``) begins, or is over (``why`` None)."""
+    """An outage of all sessions (a key of ``incidents.FLEET_ENDS``) begins, or is over (``why`` None)."""
 
     kind: str
     why: str | None
@@ -86,7 +86,7 @@ class FleetOutage(Struct, frozen=True):
 
 
 class BreakerChanged(Struct, frozen=True):
-    """It opened, or closed."""
+    """The breaker opened, or closed."""
 
     opened: bool
     cause: str

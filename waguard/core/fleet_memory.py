@@ -1,4 +1,4 @@
-"""Sessions that grew too big: one is replaced at a time, when that disturbs nobody. Pure."""
+"""Sessions that use too much memory: one at a time is replaced, when it is idle. Pure."""
 
 from waguard.core.facts import Moment, Noticed, RestartRequested
 from waguard.core.fleet_facts import Measured
@@ -13,7 +13,7 @@ from waguard.core.replace import replace
 def on_measured(
     fleet: FleetState, session: str, seen: Measured, now: Moment, post: Post
 ) -> FleetState:
-    """Judge one session's memory."""
+    """Compare one session's memory with the limit, and recycle its worker where that helps."""
     member = fleet.members.get(session)
     if fleet.closed or member is None or member.state is not State.RUNNING:
         return fleet
@@ -32,7 +32,7 @@ def on_measured(
         kept = {name: n for name, n in fleet.memory_in_vain.items() if name != session}
         fleet = replace(fleet, memory_in_vain=kept)
     if member.link is Link.PASSKEY_REQUIRED:
-        return fleet  # a replacement would end that
+        return fleet  # a replacement would end the linking
     calm = fleet.recycling is None and fleet.breaker.opening is None and not fleet.network_down
     if size is Size.FAR_TOO_BIG or (size is Size.TOO_BIG and calm):
         why = f"it used {seen.memory >> 20} MB, worker.memory_limit is {limit >> 20} MB"
@@ -44,7 +44,7 @@ def on_measured(
 def _in_vain(fleet: FleetState, session: str, memory: int, post: Post) -> FleetState:
     if session in fleet.memory_in_vain:
         return fleet
-    why = f"recycling does not help: it uses {memory >> 20} MB again, a moment after that"
+    why = f"recycling does not help: it uses {memory >> 20} MB again soon after"
     limit = fleet.rules.memory_limit >> 20
     message = f"{why}; worker.memory_limit is {limit} MB"
     post((session, Noticed(kind=Kind.MEMORY_IN_VAIN, message=message)))

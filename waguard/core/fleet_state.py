@@ -1,4 +1,4 @@
-"""What concerns all sessions, as a value. Maps are replaced, never changed. Monotonic seconds."""
+"""The state of the fleet as a value: what concerns all sessions. Maps are replaced, never changed. Monotonic seconds."""
 
 from collections.abc import Callable, Mapping
 
@@ -33,12 +33,12 @@ class Member(Struct, frozen=True):
 
 
 class Request(Struct, frozen=True):
-    """Who waits for a slot."""
+    """A session waits for a start slot."""
 
     asked_for: RequestSlot
     at: float
     reported: Cause | None = None
-    """Why it waits, as it was told last."""
+    """The cause that was last posted to the session."""
 
 
 class Refused(Struct, frozen=True):
@@ -46,11 +46,11 @@ class Refused(Struct, frozen=True):
 
     why: str
     own: bool = False
-    """Others were served: it is of this session alone."""
+    """Others were served: only this session is refused."""
 
 
 class Release(Struct, frozen=True):
-    """One was served: the others ask, a few at a time."""
+    """One session was served: the others request their pages, a few at a time."""
 
     left: tuple[str, ...]
     next_at: float
@@ -60,25 +60,25 @@ class Release(Struct, frozen=True):
 
 
 class WhatsApp(Struct, frozen=True, kw_only=True):
-    """Who is not served, and the one schedule by which they ask."""
+    """Which sessions WhatsApp refuses, and the one schedule by which they request their pages again."""
 
     why: str | None = None
     """Why nobody is served; None: others are, or nobody was refused."""
     refused: Mapping[str, Refused] = field(default_factory=dict)
     asking: frozenset[str] = frozenset()
-    """What they are answered is not known yet."""
+    """They have requested their page, and the answer is not known yet."""
     asked_at: Mapping[str, float] = field(default_factory=dict)
-    """When each asked last."""
+    """When each session last requested its page."""
     asked_last: float = float("-inf")
-    """When any did."""
+    """When any session last did."""
     canary: str | None = None
-    """The start whose turn it is."""
+    """The start that is next in the schedule."""
     tries: int = 0
-    """By the schedule, since the first was refused."""
+    """Tries by the schedule, since the first refusal."""
     opinions: int = 0
-    """Starts among them."""
+    """Starts among them that were tried early, as a second opinion."""
     jitter: float = 0.0
-    """Of the pause from ``asked_last`` to the next try."""
+    """For the pause from ``asked_last`` to the next try, in [0, 1)."""
     retry_at: float = float("-inf")
     """WhatsApp asks to wait until then."""
     release: Release | None = None
@@ -91,32 +91,32 @@ class FleetState(Struct, frozen=True, kw_only=True):
     members: Mapping[str, Member] = field(default_factory=dict)
     waiting: Mapping[str, Request] = field(default_factory=dict)
     starting: frozenset[str] = frozenset()
-    """They hold a slot."""
+    """Sessions that hold a start slot."""
     slow: str | None = None
     """The one session that is tried although it spent its restarts."""
     breaker: Breaker = field(default_factory=Breaker)
     broken: Broken | None = None
-    """A Chromium that starts for nobody."""
+    """Set while Chromium does not start on any profile."""
     host: HostRead = field(default_factory=HostRead)
     host_at: float = float("-inf")
-    """When it was read."""
+    """When the host was read."""
     network_down: str | None = None
     network_unsure: bool = False
-    """It is away by what the sessions say, and the host does not say so."""
+    """The sessions show that the network is away, and the host does not confirm it."""
     network_at: float = 0.0
-    """When the network came."""
+    """When the network came back."""
     whatsapp: WhatsApp = field(default_factory=WhatsApp)
     acks: Mapping[str, AcksSeen] = field(default_factory=dict)
-    """Of connected sessions that have something to say."""
+    """Of sessions with late or recent acks."""
     replaced: tuple[str, float] | None = None
-    """Who was replaced last for missing acks, and when."""
+    """The session whose worker was last replaced for missing acks, and when."""
     recycled_at: Mapping[str, float] = field(default_factory=dict)
     recycling: str | None = None
-    """Who is being replaced for its memory: one at a time."""
+    """The session whose worker is being replaced because of its memory: one at a time."""
     memory_in_vain: Mapping[str, int] = field(default_factory=dict)
-    """Bytes that a session used again a moment after a replacement."""
+    """Bytes that a session used again soon after a replacement."""
     outages: Mapping[str, str] = field(default_factory=dict)
-    """What goes on, as it was reported."""
+    """Outages that go on: kind and words, as they were reported."""
     view: FleetView = field(default_factory=FleetView)
     closed: bool = False
     read_host_at: float = NEVER
@@ -124,7 +124,7 @@ class FleetState(Struct, frozen=True, kw_only=True):
 
 
 def offline_for(fleet: FleetState, now: float) -> list[float]:
-    """Seconds since each running session that is so lost WhatsApp."""
+    """For each offline session: seconds since it lost WhatsApp."""
     return [
         now - member.link_since
         for member in fleet.members.values()
@@ -133,7 +133,7 @@ def offline_for(fleet: FleetState, now: float) -> list[float]:
 
 
 def connected(fleet: FleetState) -> list[str]:
-    """Who is."""
+    """The sessions that are connected."""
     return [
         name
         for name, member in fleet.members.items()
@@ -142,7 +142,7 @@ def connected(fleet: FleetState) -> list[str]:
 
 
 def tried_and_wanted(fleet: FleetState) -> list[str]:
-    """Sessions that should be up and are not held up, or failed a moment ago and wait only for a slot."""
+    """Sessions that should be up and have been tried: without those that wait for something else than a slot."""
     failed = {known.session for known in fleet.breaker.failures}
     held = {
         name
@@ -157,7 +157,7 @@ def tried_and_wanted(fleet: FleetState) -> list[str]:
 
 
 def under_way(fleet: FleetState) -> list[str]:
-    """On their way up, or on their way down: how that ends is not known yet."""
+    """Sessions that are starting or recycling: the outcome is not known yet."""
     return [
         name
         for name, member in fleet.members.items()
@@ -177,7 +177,7 @@ Report = Callable[[FleetEffect], None]
 
 
 def report_outage(fleet: FleetState, kind: str, why: str | None, report: Report) -> FleetState:
-    """Only its beginning and its end are news."""
+    """Report an outage (``why``) or its end (None); only begin and end are reported."""
     before = fleet.outages.get(kind)
     if why == before:
         return fleet

@@ -1,9 +1,9 @@
-"""WhatsApp does not serve its page: one session asks for all, ever more rarely, and its turn rotates. Pure.
+"""WhatsApp does not serve its page: one session tries for all, at growing intervals; the sessions take turns. Pure.
 
-Who waits in front of a page that was refused does not ask by itself; starts that nobody asked for wait as
-well, for each of them would be one more request. As soon as one is served the others ask, a few at a time.
-A session that is refused while others are served is ill for a reason of its own: it is asked again by the
-same schedule, and holds nobody up.
+A session whose page was refused does not request it again by itself. Starts that nobody requested wait as well,
+because each would be one more request. As soon as one session is served the others try, a few at a time. A
+session that is refused while others are served has a cause of its own: it is tried by the same schedule, and
+delays nobody.
 """
 
 from collections.abc import Iterable, Mapping
@@ -29,11 +29,12 @@ from waguard.core.link import Link
 from waguard.core.page_load import pause
 from waguard.core.replace import replace
 
-RELEASE_APART: Final = 5.0  # s between two groups that ask after one was served
-RELEASE_ENDS: Final = 60.0  # s in which the last of them have their answer
+RELEASE_APART: Final = 5.0  # s between two groups that try after one session was served
+RELEASE_ENDS: Final = 60.0  # s in which the last group gets its answers
 KIND: Final = "whatsapp_refuses"
-OPINIONS: Final = 3  # starts that are tried before their turn
-FALSE_DAWN: Final = 3  # refusals after one was served, and more than were served: it refuses again
+OPINIONS: Final = 3  # starts that are tried early, as second opinions
+# refusals during a release, and more than were served: WhatsApp refuses all again
+FALSE_DAWN: Final = 3
 _NOT_SERVED: Final = frozenset({Link.UNKNOWN, Link.OFFLINE})
 _MAY_ASK: Final = frozenset({State.STARTING, State.RUNNING, State.RECYCLING})
 _COMES: Final = frozenset({State.BACKOFF, State.STARTING, State.RECYCLING})
@@ -41,17 +42,17 @@ _COMES: Final = frozenset({State.BACKOFF, State.STARTING, State.RECYCLING})
 V = TypeVar("V")
 
 
-# ---- what is heard ----
+# ---- facts ----
 
 
 def on_refusal(fleet: FleetState, session: str, news: RefusalChanged, now: Moment) -> FleetState:
-    """A page was refused, or is not any more."""
+    """A session's page was refused, or is not refused any more."""
     it = fleet.whatsapp
     known = it.refused.get(session)
     if news.why is None:
         if known is None:
             return fleet
-        # served, or without a network: its link says which
+        # it was served, or the network is away: its link will show which
         rest = _without(it.refused, session)
         return replace(fleet, whatsapp=replace(it, refused=rest, asking=it.asking | {session}))
     own = known is not None and known.own
@@ -68,11 +69,12 @@ def on_refusal(fleet: FleetState, session: str, news: RefusalChanged, now: Momen
 
 
 def on_failure(fleet: FleetState, session: str, failure: Failure, now: Moment) -> FleetState:
-    """A worker ended. Where that is for what WhatsApp served, nothing here cures it, either."""
+    """A worker ended. Where what WhatsApp served is to blame, that counts as a refusal."""
     it = fleet.whatsapp
     if failure.blame is Blame.WHATSAPP:
         it = _refused(it, session, RefusalChanged(str(failure)), now, own=False)
-    elif session in it.asking:  # it ended before it knew: if it was its turn, that was no try
+    elif session in it.asking:
+        # it ended before the answer: a try of the schedule does not count then
         turn = it.asked_at.get(session) == it.asked_last
         tries = max(0, it.tries - 1) if turn else it.tries
         it = replace(it, asking=it.asking - {session}, tries=tries)
@@ -93,13 +95,13 @@ def _refused(
     )
     if own:
         return it
-    if it.why is None and it.release is None:  # whatever was served before says nothing of now
+    if it.why is None and it.release is None:  # answers from before this refusal prove nothing
         it = replace(it, asking=frozenset())
     return replace(it, why=it.why or news.why, release=None)
 
 
 def on_member(fleet: FleetState, session: str, state: State, link: Link, now: Moment) -> FleetState:
-    """A page that is gone asks no more; a link that is known was served by WhatsApp."""
+    """A session without a page does not try any more; a known link shows that WhatsApp served the page."""
     it = fleet.whatsapp
     if session in it.refused and state is not State.RUNNING:
         it = replace(it, refused=_without(it.refused, session))
@@ -129,7 +131,7 @@ def _served(it: WhatsApp, session: str, now: Moment) -> WhatsApp:
 
 
 def forget(fleet: FleetState, session: str) -> FleetState:
-    """The session is no more."""
+    """The session was removed."""
     it = fleet.whatsapp
     return replace(
         fleet,
@@ -143,31 +145,31 @@ def forget(fleet: FleetState, session: str) -> FleetState:
 
 
 def on_admitted(fleet: FleetState, admitted: tuple[str, ...], now: Moment) -> FleetState:
-    """A person's start, or the one whose turn it is: what it meets is evidence."""
+    """Sessions got a start slot although WhatsApp refuses: the answer to their page is evidence."""
     it = fleet.whatsapp
     if it.why is None or not admitted:
         return fleet
     asking = it.asking.union(admitted)
-    if it.canary in admitted:  # it may have waited long for its slot
+    if it.canary in admitted:  # it may have waited for its slot: the pause counts from now
         asked_at = {**it.asked_at, it.canary: now.at}
         it = replace(it, canary=None, asked_at=asked_at, asked_last=now.at)
     return replace(fleet, whatsapp=replace(it, asking=asking))
 
 
-# ---- what is done ----
+# ---- decisions ----
 
 
 def starts_held(fleet: FleetState) -> dict[str, Wait]:
-    """Starts that nobody asked for, while it refuses; all but the one whose turn it is."""
+    """Why unrequested starts wait while WhatsApp refuses; all but the canary of the schedule."""
     it = fleet.whatsapp
     if it.why is None:
         return {}
-    wait = Wait(Cause.WHATSAPP, f"{it.why}; one session asks for all")
+    wait = Wait(Cause.WHATSAPP, f"{it.why}; one session tries for all")
     return {name: wait for name in _unasked(fleet) if name != it.canary}
 
 
 def ask_whatsapp(fleet: FleetState, now: Moment, post: Post, report: Report) -> FleetState:
-    """Have the next one ask where it is time."""
+    """Let the next session request its page when the schedule says so."""
     it = fleet.whatsapp
     over = it.release or (it.why and not _others_come(fleet))
     if over and not it.refused:
@@ -178,14 +180,14 @@ def ask_whatsapp(fleet: FleetState, now: Moment, post: Post, report: Report) -> 
 
 
 def _outage(fleet: FleetState) -> str | None:
-    """One that is refused while others are connected is no outage of all; two are."""
+    """Why it is an outage of all; one refused session while others are connected is none."""
     it = fleet.whatsapp
     of_all = KIND in fleet.outages or len(it.asked_at) > 1 or not connected(fleet)
     return it.why if of_all else None
 
 
 def next_try(fleet: FleetState) -> float:
-    """When somebody is to ask."""
+    """When the next session is to request its page."""
     it = fleet.whatsapp
     if it.release:
         return it.release.next_at
@@ -206,7 +208,7 @@ def _try(fleet: FleetState, now: Moment, post: Post) -> FleetState:
         since = {name: fleet.waiting[name].at for name in starts}
         canary = _in_turn([*starts, *it.refused], {**since, **it.asked_at})[0]
     if canary in it.refused:
-        post((canary, ReloadRequested(why="it is its turn to ask WhatsApp for its page")))
+        post((canary, ReloadRequested(why="it is the next session to ask WhatsApp for its page")))
         it = replace(it, asking=it.asking | {canary}, canary=None)
     else:
         it = replace(it, canary=canary)
@@ -243,7 +245,7 @@ def _unasked(fleet: FleetState) -> list[str]:
 
 
 def _starts(fleet: FleetState) -> list[str]:
-    """Those that may be tried, who waits longest first; who spent its restarts only without others."""
+    """Starts that may be tried, the longest waiting first; those that spent their restarts only if there are no others."""
     if fleet.whatsapp.why is None:
         return []
     waiting = sorted(_unasked(fleet), key=lambda name: (fleet.waiting[name].at, name))
@@ -251,8 +253,8 @@ def _starts(fleet: FleetState) -> list[str]:
 
 
 def _opinions(fleet: FleetState) -> list[str]:
-    """Starts that have not asked yet: those whose pages were refused may be ill for reasons of their own,
-    and keep the others down meanwhile."""
+    """Starts that have not requested their page yet. The refused sessions may have causes of their own, and
+    would keep the others down meanwhile."""
     it = fleet.whatsapp
     if it.opinions >= OPINIONS:
         return []
@@ -260,7 +262,7 @@ def _opinions(fleet: FleetState) -> list[str]:
 
 
 def _others_come(fleet: FleetState) -> bool:
-    """Somebody waits to start, or is on its way."""
+    """Whether any session waits to start, or is starting."""
     if fleet.waiting or fleet.starting:
         return True
     return any(
@@ -270,7 +272,7 @@ def _others_come(fleet: FleetState) -> bool:
 
 
 def _in_turn(names: Iterable[str], asked_at: Mapping[str, float]) -> list[str]:
-    """Who asked longest ago comes first."""
+    """The session whose last request is the oldest comes first."""
     return sorted(names, key=lambda name: (asked_at.get(name, 0.0), name))
 
 

@@ -1,9 +1,9 @@
-"""Who is who. Pure: it reads and writes nothing by itself.
+"""People and messages under their several ids. Pure.
 
-A person has a phone number (``…@c.us``) and any number of LIDs (``…@lid``), WhatsApp's private ones;
-either may be unknown, and a chat or an author may appear under one today and the other tomorrow. A
-message is told by its direction, its person or group, the stem of its id, and in a group by who wrote
-it: never by the stem alone, which its sender chooses.
+A person has a phone number (``…@c.us``) and any number of LIDs (``…@lid``), WhatsApp's private ids.
+Either may be unknown, and a chat or an author may appear under one today and under the other tomorrow. A
+message is identified by its direction, its person or group, the stem of its id, and in a group by its
+author: never by the stem alone, which its sender chooses.
 """
 
 import itertools
@@ -16,8 +16,8 @@ LID: Final = "@lid"
 NUMBER: Final = "@c.us"
 GROUP: Final = "@g.us"
 YES_FOR: Final = 30 * 86_400.0  # s
-NO_FOR: Final = 86_400.0  # s; whoever had no WhatsApp yesterday may have it today
-# in a stem there may be anything; an author is the last part, and an address
+NO_FOR: Final = 86_400.0  # s; a number without WhatsApp may have it a day later
+# a stem may contain anything; an author is the last part, and is an address
 _KEY: Final = re.compile(r"(true|false)_([^_]+)_(.+?)(?:_([^_]+@[a-z.]+))?", re.DOTALL)
 
 
@@ -36,7 +36,7 @@ class MessageKey:
 
 
 def parse(message_id: str) -> MessageKey | None:
-    """None: it is no id of a message."""
+    """The parts of a message's id; None: it is not an id of a message."""
     found = _KEY.fullmatch(message_id)
     if found is None:
         return None
@@ -56,7 +56,7 @@ class People:
             self.learn(lid, number)
 
     def learn(self, lid: str, number: str) -> bool:
-        """Whether that is news."""
+        """Record a LID's number; whether that was unknown."""
         if self._number.get(lid) == number or not (lid.endswith(LID) and number.endswith(NUMBER)):
             return False
         self._number[lid] = number
@@ -66,45 +66,44 @@ class People:
         return True
 
     def record(self, number: str, *, exists: bool, at: float) -> None:
-        """WhatsApp was asked then (unix time) whether it knows this number."""
+        """Record WhatsApp's answer at ``at`` (unix time): whether this number has WhatsApp."""
         self._exists[number] = (exists, at)
 
     def exists(self, wid: str, now: float) -> bool | None:
-        """Whether WhatsApp knows it, as far as it needs not be asked again; None: it does."""
+        """Whether the number has WhatsApp, by an answer that is recent enough; None: ask WhatsApp again."""
         if self.lids(wid):
             return True
         exists, at = self._exists.get(wid, (False, float("-inf")))
         return exists if now - at < (YES_FOR if exists else NO_FOR) else None
 
     def number(self, wid: str) -> str:
-        """The number of a LID; ``wid`` itself where it is none, or its number is not known."""
+        """The number of a LID; ``wid`` itself where it is not a LID, or its number is unknown."""
         return self._number.get(wid, wid)
 
     def lids(self, wid: str) -> tuple[str, ...]:
-        """Every LID that this person was ever known by, the newest first."""
+        """Every LID that this person ever had, the newest first."""
         return tuple(reversed(self._lids.get(self.number(wid), {})))
 
     def aliases(self, wid: str) -> tuple[str, ...]:
-        """By what this person is known now: the number first, then LIDs, the newest first."""
+        """The ids of this person now: the number first, then LIDs, the newest first."""
         number = self.number(wid)
         lids = [lid for lid in self.lids(number) if self._number[lid] == number]
         return tuple(dict.fromkeys((number, *lids)))
 
     def others(self, wids: Iterable[str]) -> dict[str, tuple[str, ...]]:
-        """By what else these people are known now; whoever is known by one id only is left out."""
+        """The other ids of these people now; a person with a single id is left out."""
         found = {wid: tuple(one for one in self.aliases(wid) if one != wid) for wid in wids}
         return {wid: some for wid, some in found.items() if some}
 
 
 def canonical(key: MessageKey, people: People) -> MessageKey:
-    """The id with numbers in it, as far as they are known. Of our own nobody needs to be told who
-    wrote it."""
+    """The id with numbers for LIDs, as far as they are known, and without the author of our own messages."""
     author = None if key.from_me or key.author is None else people.number(key.author)
     return replace(key, chat=people.number(key.chat), author=author)
 
 
 def message_aliases(message_id: str, people: People) -> tuple[str, ...]:
-    """All ids that this message may have, or have had; the canonical one first."""
+    """All ids that this message may have or may have had; the canonical one first."""
     key = parse(message_id)
     if key is None:
         return (message_id,)
@@ -116,5 +115,5 @@ def message_aliases(message_id: str, people: People) -> tuple[str, ...]:
 
 
 def is_unidentified(chat: str, people: People) -> bool:
-    """Whether it is somebody's whose number is not known."""
+    """Whether the chat is with a person whose number is unknown."""
     return people.number(chat).endswith(LID)

@@ -1,4 +1,4 @@
-"""What is kept of everything that a worker reports: its key, and when it is no news. Pure."""
+"""What the inbox stores of a worker's reports: the key of each, and when it is a duplicate or outdated. Pure."""
 
 import hashlib
 from collections.abc import Mapping
@@ -7,18 +7,19 @@ from enum import StrEnum
 from typing import Any, Final
 
 KEY_LIMIT: Final = 200  # characters; longer ones are hashed
-BACKFILL_LIMIT: Final = 7 * 86_400.0  # s; what is older is history, and not read again
-OVERLAP: Final = 3_600.0  # s; messages of a chat need not come in the order of their times
+BACKFILL_LIMIT: Final = 7 * 86_400.0  # s; older messages are history, and not read back
+# s; messages of a chat may arrive in another order than that of their times
+OVERLAP: Final = 3_600.0
 _ACK_ERROR: Final = -1
 _ACK_SERVER: Final = 1
 _ACKS: Final = range(-1, 5)  # WhatsApp's: error, pending, server, device, read, played
 
-# what a QR code says is worth nothing a minute later, and should not lie about for a month
+# a QR code is useless after a minute, and must not be stored for a month
 _NOT_KEPT: Final = frozenset({"qr_code", "raw"})
 
 
 def left_out(*, broadcasts: bool, channels: bool, groups: bool) -> tuple[str, ...]:
-    """How the ids of those chats end that are not received."""
+    """The endings of the ids of chats whose messages are not received."""
     wanted = {"@broadcast": broadcasts, "@newsletter": channels, "@g.us": groups}
     return tuple(ending for ending, is_wanted in wanted.items() if not is_wanted)
 
@@ -37,14 +38,14 @@ class Kind(StrEnum):
     FAILED = "failed"
     SESSION = "session"
     PEOPLE = "people"
-    """Whose LIDs they are. It is no message, and not kept among them."""
+    """The numbers of LIDs. It is not a message, and not stored as one."""
     UNDECRYPTABLE = "undecryptable"
-    """A message without its content. It is remembered in a table of its own."""
+    """A message without its content. It is stored in a table of its own."""
 
 
 @dataclass(frozen=True, slots=True)
 class EventPayload:
-    """An event as the application knows it."""
+    """An event for the application."""
 
     event: str
     data: Mapping[str, Any]
@@ -52,7 +53,7 @@ class EventPayload:
 
 @dataclass(frozen=True, slots=True)
 class File:
-    """What came with a message."""
+    """A file that came with a message."""
 
     content: bytes = field(repr=False)
     mimetype: str
@@ -60,8 +61,8 @@ class File:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class InboxRecord:
-    """One thing that happened in a session. ``key`` is what makes it the same thing when it is
-    reported again; ``unless`` are keys that make it old news. ``at`` is unix time."""
+    """One thing that happened in a session. A second report with the same ``key`` is a duplicate; where a key of
+    ``unless`` is stored the record is outdated. ``at`` is unix time."""
 
     session_id: str
     workspace_id: int
@@ -72,12 +73,12 @@ class InboxRecord:
     events: tuple[EventPayload, ...]
     unless: tuple[str, ...] = ()
     unless_own: bool = False
-    """It is no news of a message that the outbox has, which tells of it itself."""
+    """It is a duplicate where the outbox has the message: the outbox reports that message itself."""
     backfilled: bool = False
     file: File | None = None
-    """To be kept by itself."""
+    """Stored separately."""
     ref: tuple[str, str] | None = None
-    """What ``key`` is made of: a word, and WhatsApp's id as the page has it."""
+    """The parts of ``key``: a word, and WhatsApp's id as the page has it."""
     target: str | None = None
     """WhatsApp's id of the message that it is about, as the page has it."""
     sender: str | None = None
@@ -85,14 +86,14 @@ class InboxRecord:
     mentioned: tuple[str, ...] = ()
     """LIDs that its text shows as mentions."""
     reader: str | None = None
-    """Whose receipt it is, of a message in a group."""
+    """Who received or read a message in a group."""
     pairs: tuple[tuple[str, str], ...] = ()
     """LIDs and their numbers."""
     asked: tuple[tuple[str, bool], ...] = ()
     """Numbers, and whether WhatsApp knows them."""
 
     def payload(self) -> Mapping[str, Any]:
-        """What is kept of it: without a code that could be scanned."""
+        """The data to store: without a code that could be scanned."""
         data = self.events[0].data
         kept = {name: value for name, value in data.items() if name not in _NOT_KEPT}
         if self.ref and fitting("".join(self.ref)) != self.key:
@@ -101,39 +102,39 @@ class InboxRecord:
 
 
 def fitting(key: str) -> str:
-    """``key``, or what stands for it where it is too long for an index."""
+    """``key``, or its hash where it is too long for an index."""
     return key if len(key) <= KEY_LIMIT else "sha256:" + hashlib.sha256(key.encode()).hexdigest()
 
 
 def sent_key(message_id: str) -> str:
-    """WhatsApp's server has the message."""
+    """The key of: WhatsApp's server has the message."""
     return fitting(f"sent:{message_id}")
 
 
 def failed_key(message_id: str) -> str:
-    """It will never have it."""
+    """The key of: WhatsApp's server will never have the message."""
     return fitting(f"failed:{message_id}")
 
 
 def ack_key(message_id: str, ack: int) -> str:
-    """An ack is the same when it is about the same message and says the same."""
+    """The key of an ack: its message and its value."""
     return fitting(f"ack:{ack}:{message_id}")
 
 
 def ack_keys(message_id: str) -> tuple[str, ...]:
-    """Of all the acks that a message can have."""
+    """The keys of all acks that a message can have."""
     return tuple(ack_key(message_id, ack) for ack in _ACKS)
 
 
 def higher_acks(message_id: str, ack: int) -> tuple[str, ...]:
-    """What makes an ack old news: they only go forward, and an error only precedes the server's."""
+    """The keys that make an ack outdated: acks only go forward, and an error only precedes the server's ack."""
     least = 1 if ack == _ACK_ERROR else ack + 1
     higher = tuple(ack_key(message_id, other) for other in _ACKS if other >= least)
     return higher if ack >= _ACK_SERVER else (*higher, sent_key(message_id))
 
 
 def event_id(session_id: str, key: str, event: str) -> str:
-    """The same for the same event, whoever asks and whenever: 32 hex digits."""
+    """A stable id of an event: 32 hex digits."""
     text = f"{session_id}\0{key}\0{event}".encode(errors="replace")
     return hashlib.sha256(text).hexdigest()[:32]
 
@@ -143,9 +144,9 @@ def backfill_since(
 ) -> tuple[dict[str, int], int]:
     """From when on chats are read for messages that raised no event: by chat, and for all others.
 
-    ``newest`` is the newest stored message of each chat; ``oldest``: since when the inbox certainly has
-    them, for what it no longer knows would be told twice. What is older than the pairing never
-    was ours. Times are unix time.
+    ``newest`` is the newest stored message of each chat; ``oldest``: since when the inbox certainly is
+    complete: what it has forgotten would be reported twice. Messages from before the pairing are left out.
+    Times are unix time.
     """
     floor = now if paired_at is None else max(paired_at, oldest)
     since = {chat: int(max(at - OVERLAP, floor)) for chat, at in newest.items()}

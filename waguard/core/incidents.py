@@ -1,7 +1,7 @@
-"""From the audit trail to incidents: cause, what was done, how it ended. Pure.
+"""From the audit log to incidents: cause, actions, result. Pure.
 
-An incident begins where a session leaves health (or is logged out, restarted or parked), and ends
-where it is connected again, or was stopped on purpose.
+An incident begins when a session stops being connected (or is logged out, restarted or parked). It ends when the
+session is connected again, or was stopped on purpose.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -33,13 +33,13 @@ _TROUBLE: Final = frozenset(
         *map(str, Kind),
     }
 )
-# what ends a trouble by itself
+# what ends any incident of a session
 _BACK: Final = {
     "acks_back": "WhatsApp acknowledges again",
     "sends_back": "its page sends again",
     "page_hears": "its page raises events again",
-    "webhooks_released": "its webhooks go on",
-    "webhooks_up": "its receiver takes webhooks again",
+    "webhooks_released": "its webhooks are delivered again",
+    "webhooks_up": "its receiver accepts webhooks again",
     "supervision_goes_on": "waguard watches it again",
 }
 # what ends only the incident that it began
@@ -54,9 +54,9 @@ _ADVICE: Final[Mapping[str, str]] = {
     "sends_throw": remedies.SENDS_THROW,
     "page_deaf": remedies.DEAF,
 }
-# what is over as soon as it is told, where nothing else is wrong
+# what is over as soon as it is recorded, unless it is part of another incident
 _OVER_AT_ONCE: Final = {
-    "row_corrected": "the row tells the truth again",
+    "row_corrected": "the row is right again",
     "backfill_gap": "the session goes on",
     "undecryptable_given_up": "the session goes on",
 }
@@ -65,7 +65,7 @@ SESSION_ENDS: Final = {"webhooks_held": "webhooks_released", "webhooks_down": "w
 STARTED: Final = "waguard_started"
 DIED: Final = "daemon_died"
 RESTORED: Final = "daemon_restored"
-# what concerns all sessions at once, and what ends it
+# kinds that concern all sessions at once, and the kind that ends each
 FLEET_ENDS: Final = {
     "fleet_breaker_opened": "fleet_breaker_closed",
     "network_down": "network_up",
@@ -90,44 +90,44 @@ FLEET_ENDS: Final = {
     DIED: RESTORED,
 }
 FLEET_STEPS: Final = frozenset({"version_suspected", "version_held_long", "version_works"})
-"""What was done, or seen, about a version: part of the incident that it leads to."""
+"""Steps about a version: they are part of the incident that they lead to."""
 _OF_VERSIONS: Final = ("version_released", "version_accepted", "bundle_released")
 _FLEET_DONE: Final = {
     "fleet_breaker_opened": "restarts waited, one session was tried at a time",
     "network_down": "no session was restarted for it",
     "database_down": "sessions went on; workers kept what they received until it was stored",
-    "disk_low": "new work was refused; what came in was stored",
+    "disk_low": "new work was refused; received messages were stored",
     "acks_missing_everywhere": "no worker was replaced for it",
-    "sends_throw_everywhere": "one worker at a time was replaced, ever more rarely",
+    "sends_throw_everywhere": "one worker at a time was replaced, at growing intervals",
     "webhooks_down": "webhooks waited in the database; one at a time was tried",
     "webhooks_late": "the others were delivered",
-    "dead_letters": "the receiver was asked no more for these",
+    "dead_letters": "these were not sent to the receiver again",
     "letters_uncertain": "they were not delivered again: the application may have them",
     "letters_undecryptable": "the phone has the messages",
-    "database_behind": "new work was refused; what came in waited",
-    "runtime_removed": "sessions went on; the folder was made anew where that could be done",
+    "database_behind": "new work was refused; received messages waited",
+    "runtime_removed": "sessions went on; the folder was created again where possible",
     "browser_missing": "sessions that were to start waited; no restart was spent",
-    "sessions_folder_missing": "sessions that were to start waited; no profile was made anew",
+    "sessions_folder_missing": "sessions that were to start waited; no new profile was created",
     "lease_held": "nothing was supervised, sent or delivered from here",
-    "whatsapp_refuses": "one session at a time asked for all, ever more rarely; no restart was spent",
+    "whatsapp_refuses": "one session at a time tried for all, at growing intervals; no restart was spent",
     "version_held": "sessions that were ill, or had not sent anything, were loaded with an older version",
     "version_refused": "the sessions keep what they have",
     "bundle_rolled_back": "sessions got the wa-js that they had before",
-    DIED: "the next one looked for the workers that were left",
+    DIED: "the next daemon searched for the workers that were still running",
 }
 _FLEET_RESULTS: Final = {
-    "fleet_breaker_closed": "one was up again, and the others followed",
+    "fleet_breaker_closed": "one session was up again, and the others followed",
     "network_up": "the network was back, and the sessions reconnected by themselves",
     "database_up": "the database answered again",
     "disk_free": "there was room again",
     "acks_back_everywhere": "WhatsApp acknowledged again",
     "sends_back_everywhere": "sends were acknowledged again",
-    "webhooks_up": "the receiver took webhooks again, or nothing waits for it any more",
+    "webhooks_up": "the receiver accepted webhooks again, or nothing waits for it any more",
     "webhooks_in_time": "nothing waits for so long any more",
     "dead_letters_gone": "a person replayed or discarded them",
     "letters_certain": "a person replayed or discarded them",
     "letters_read": "a person discarded them",
-    "database_caught_up": "all that waited was stored",
+    "database_caught_up": "everything that waited was stored",
     "runtime_back": "lock, pid file and sockets were there again",
     "browser_back": "Chromium started again, or no session waited for it any more",
     "sessions_folder_back": "the profiles were there again, or no session waited for them any more",
@@ -137,10 +137,10 @@ _FLEET_RESULTS: Final = {
     "bundle_released": "it is used again, or it is not there any more",
     "lease_taken": "the lease was released, or it expired without a renewal",
     RESTORED: "the sessions were supervised again",
-    STARTED: "waguard was started anew",
+    STARTED: "waguard was started again",
 }
 _FLEET_OVER_AT_ONCE: Final = {
-    "file_unreadable": "all else was read, and a worker that it told of is found by its mark",
+    "file_unreadable": "everything else was read; a worker whose record it was is found by its mark",
     "version_acquitted": "no version was changed for it",
     "version_spent": "it is not served any more",
     "version_too_old": "it is not served any more",
@@ -155,7 +155,7 @@ VERSION_NEWS: Final = frozenset(
         "bundle_accepted",
     }
 )
-"""Entries of the fleet's trail that are events as well, beside begin and end of what goes on."""
+"""Entries of the fleet's audit log that are also events, beside the begin and end of outages."""
 FLEET_BLAMES: Final = {
     "fleet_breaker_opened": Blame.SESSION,
     "network_down": Blame.NETWORK,
@@ -174,7 +174,7 @@ FLEET_BLAMES: Final = {
     "letters_undecryptable": Blame.WHATSAPP,
     "lease_held": Blame.OPERATOR,
 }
-"""All others are the host's."""
+"""The blame of each kind; all others are the host's."""
 
 
 def fleet_condition(kind: str, why: str, *, since: float) -> Condition:
@@ -190,7 +190,7 @@ def fleet_condition(kind: str, why: str, *, since: float) -> Condition:
 
 
 class Entry(Protocol):
-    """One line of the audit trail, as far as it matters here. ``at`` is unix time."""
+    """One entry of the audit log, as far as incidents need it. ``at`` is unix time."""
 
     @property
     def at(self) -> float | None: ...
@@ -217,17 +217,17 @@ class Incident:
     ended: float | None = None
     advice: str | None = None
     kind: str = ""
-    """Of the entry that it began with."""
+    """The kind of the entry that it began with."""
 
 
 def needed_since(entries: Iterable[Entry], *, fleet: bool = False) -> float | None:
-    """Unix time from which on entries tell of an incident that still goes on; None: there is none."""
+    """Unix time of the oldest entry that an open incident needs; None: no incident is open."""
     incidents = fold_fleet(entries) if fleet else fold(entries)
     return min((incident.began for incident in incidents if incident.ended is None), default=None)
 
 
 def incident_event(entry: Entry) -> dict[str, Any] | None:
-    """What the event stream tells of an entry at once; None: it is no trouble."""
+    """The event that the stream gets for an entry; None: the entry begins no incident."""
     if entry.kind not in _TROUBLE:
         return None
     return {
@@ -256,18 +256,18 @@ def fold(entries: Iterable[Entry], *, session: str | None = None) -> list[Incide
 
 
 def fold_fleet(entries: Iterable[Entry]) -> list[Incident]:
-    """The same of the fleet's own trail, on which several can go on at once."""
+    """The same of the fleet's own audit log; several incidents can be open at once."""
     incidents: list[Incident] = []
     ongoing: dict[str, Incident] = {}
     deaths: set[str] = set()
-    steps: list[str] = []  # about a version, before anything comes of them
+    steps: list[str] = []  # about a version, not yet part of an incident
     for entry in entries:
         at, end = entry.at or 0.0, FLEET_ENDS.get(entry.kind)
         if entry.kind in FLEET_STEPS and entry.reason:
             _of_versions(ongoing, steps).append(entry.reason)
         if entry.kind == DIED:
             if (who := _who(entry)) in deaths:
-                continue  # reported by a daemon that died before it could note that
+                continue  # a daemon reported it twice: it died before it could record that
             deaths.add(who)
         if end and end not in ongoing:
             ongoing[end] = Incident(
@@ -278,7 +278,7 @@ def fold_fleet(entries: Iterable[Entry]) -> list[Incident]:
             )
             incidents.append(ongoing[end])
         elif entry.kind == DIED:
-            ongoing[RESTORED].actions.append(f"the next one died as well: {entry.reason}")
+            ongoing[RESTORED].actions.append(f"the next daemon died as well: {entry.reason}")
         if result := _FLEET_OVER_AT_ONCE.get(entry.kind):
             cause, done = entry.reason or entry.kind, _taken(steps, entry.kind)
             incidents.append(Incident(at, cause, actions=done, result=result, ended=at))
@@ -292,12 +292,12 @@ def fold_fleet(entries: Iterable[Entry]) -> list[Incident]:
 
 
 def _of_versions(ongoing: Mapping[str, Incident], steps: list[str]) -> list[str]:
-    """Where a step about a version belongs: to what goes on, or to what comes of it."""
+    """The list that a step about a version belongs to: an open incident's, or that of the next one."""
     return next((ongoing[it].actions for it in _OF_VERSIONS if it in ongoing), steps)
 
 
 def _taken(steps: list[str], kind: str) -> list[str]:
-    """The steps that led to an entry of this kind; they are reported once."""
+    """The steps that led to an entry of this kind; each is reported once."""
     if FLEET_ENDS.get(kind) not in _OF_VERSIONS and kind not in VERSION_NEWS:
         return []
     taken = steps[:]
@@ -352,11 +352,11 @@ def _goes_on(incident: Incident, entry: Entry, at: float, session: str | None) -
 
 
 def _ending(incident: Incident, entry: Entry) -> str | None:
-    """The result, where the entry ends it."""
+    """The result, where the entry ends the incident."""
     match entry.kind:
-        case "adopted" if entry.before in _HEALTHY:  # what was watched is not known any more
-            return "waguard was started anew"
-        case "left":  # what its worker said on its way out was part of that
+        case "adopted" if entry.before in _HEALTHY:  # the earlier daemon's watch is lost
+            return "waguard was started again"
+        case "left":  # its worker's last reports were part of that
             return "unlinked on purpose"
         case kind if kind in _OVER and _OVER[kind] == incident.kind:
             return "it is over"
@@ -378,9 +378,9 @@ _DONE: Final = {
     "restart": "its worker was started again",
     "retried": "it was tried once more",
     "recycled": "its worker was replaced, as planned",
-    "reloaded": "its page was loaded anew",
+    "reloaded": "its page was loaded again",
     "taken_over": "it was taken back from the other client",
-    "backfill_gap": "the other messages were told; the phone has what is missing",
+    "backfill_gap": "the other messages were reported; the phone has the missing ones",
     "logged_out": "WhatsApp logged it out; a QR code is shown",
     "undecryptable_given_up": "messages that could not be decrypted were given up: they are dead letters"
     " (`waguard webhooks list --state undecryptable`), and the phone has them",
@@ -396,14 +396,14 @@ _DONE_WITH: Final = {
 
 
 def _done(entry: Entry) -> str | None:
-    """What waguard did, or saw, in a few words."""
+    """What waguard did or observed, in a few words."""
     match entry.kind:
         case "parked":
             return f"it was parked ({entry.reason})"
         case "profile_mended" | "profile_tidied":
-            return entry.reason or "its profile was mended"
+            return entry.reason or "its profile was repaired"
         case "stray_ended":
-            return f"what was left over was ended: {(entry.reason or '?')[:80]}"
+            return f"an orphan was ended: {(entry.reason or '?')[:80]}"
         case "row_corrected":
             return f"its row was corrected from {entry.before} to {entry.after}"
         case "reconciled":
@@ -413,13 +413,13 @@ def _done(entry: Entry) -> str | None:
         case "webhooks_down":
             return "its webhooks wait in the database, and one at a time is tried"
         case kind if kind in _OF_PAGE:
-            return f"a person was told: {entry.reason}"
+            return f"a condition was reported: {entry.reason}"
         case kind:
             return _DONE.get(kind)
 
 
 def sentences(incident: Incident) -> Sequence[str]:
-    """What an op can act on: cause, actions, result."""
+    """The incident for an operator: cause, actions, result."""
     lines = [f"Cause: {incident.cause}."]
     counted = dict.fromkeys(incident.actions)
     for action in counted:

@@ -1,4 +1,4 @@
-"""What a JSON text holds, as far as it shows without decoding it: at a cost that its length bounds."""
+"""What a JSON text has in it, found without decoding it. The cost is linear in its length."""
 
 import json
 import re
@@ -7,8 +7,8 @@ from typing import Final
 
 Text = bytes | bytearray
 
-VALUES: Final = 100_000  # of objects and arrays; one takes up to a hundred bytes when it is decoded
-DEPTH: Final = 64  # nested objects and arrays; what writes them again recurses
+VALUES: Final = 100_000  # of objects and arrays; one uses up to a hundred bytes when it is decoded
+DEPTH: Final = 64  # nested objects and arrays; encoding recurses
 CANDIDATES: Final = 64  # places at which a text may have its key
 
 _STRING: Final = re.compile(rb'"(?:[^"\\]++|\\.)*+"?', re.DOTALL)  # one without an end, too
@@ -25,12 +25,12 @@ _KEY: Final = re.compile(
 
 def excess(text: Text) -> tuple[str, str] | None:
     """Why it is not to be decoded, and the remedy; None: it may be, if it is JSON at all."""
-    if _values(text) <= DEPTH:  # as nearly every text is, whatever its strings hold
+    if _values(text) <= DEPTH:  # nearly every text
         return None
     bare = _without_strings(text)
     if bare is None or _values(bare) > VALUES:
         return "holds too many values", f"send at most {VALUES}"
-    # there are no more that open, and where as many close as open the text ends
+    # at most VALUES brackets open, and a text ends where all are closed
     brackets = bare.translate(None, _NO_BRACKETS)[: 2 * VALUES]
     if max(accumulate(map(_STEP.__getitem__, brackets)), default=0) > DEPTH:
         return "is nested too deeply", f"nest at most {DEPTH} levels"
@@ -38,7 +38,7 @@ def excess(text: Text) -> tuple[str, str] | None:
 
 
 def _without_strings(text: Text) -> bytearray | None:
-    """None: there are more than such a text has, a key for each value."""
+    """None: the text has more strings than a key for each value allows."""
     bare, end = bytearray(), 0
     for number, string in enumerate(_STRING.finditer(text)):
         if number > 2 * VALUES:
@@ -53,8 +53,8 @@ def _values(text: Text) -> int:
 
 
 def keys(text: Text) -> list[str]:
-    """Every text that stands behind an ``api_key``, at any depth: it is a quick first look, which
-    can take too many for a key of the text, and misses none of its first ones."""
+    """The values of ``api_key`` at any depth. This quick search may return too many, and misses none of the
+    first ``CANDIDATES``."""
     found = (_decoded(match[1]) for match in islice(_KEY.finditer(text), CANDIDATES))
     return [one for one in found if one is not None]
 

@@ -1,8 +1,8 @@
 """How the daemon's last run ended, and what the next one found of it. Pure.
 
-A run that ended in order says so itself. One that did not was killed (by hand, for want of memory, by the
-watchdog: all look alike from here) or crashed, between the moment when it was last seen alive and the
-moment when the next one began.
+A run that ends in order records that itself. Any other run was killed (by a person, by the kernel because
+memory was missing, by the watchdog: this cannot be distinguished) or crashed, between the moment when it was last
+seen alive and the moment when the next run began.
 """
 
 from collections.abc import Collection, Mapping
@@ -10,11 +10,10 @@ from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from typing import Any, Final
 
-SEEN_EVERY: Final = (
-    5.0  # s; so far off is the moment of a death at most, where it did not hang before
-)
-AHEAD: Final = 60.0  # s; a clock that is set right may show what was written as still to come
-UNREPORTED: Final = 16  # deaths that no database has taken yet
+# s; the moment of a death is known to within this, unless the daemon hung before
+SEEN_EVERY: Final = 5.0
+AHEAD: Final = 60.0  # s; after a correction of the clock a time in the file may be in the future
+UNREPORTED: Final = 16  # deaths that are not in the database yet
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,7 +25,7 @@ class Death:
     boot: str
     began: float
     last_seen: float
-    """Where ``error`` is known, the moment of its end."""
+    """Where ``error`` is known: when it ended."""
     next_began: float
     rebooted: bool
     stopping: str | None = None
@@ -35,31 +34,31 @@ class Death:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Run:
-    """One run, as its file keeps it; ``boot`` changes with each boot of the machine."""
+    """One run, as ``run.json`` has it; ``boot`` changes with each boot of the machine."""
 
     pid: int
     start_time: int
     boot: str
     began: float
     stopping: str | None = None
-    """What it stops for."""
+    """Why it is stopping."""
     ended: bool = False
-    """In order, unless there is an ``error``."""
+    """It ended in order, unless there is an ``error``."""
     error: str | None = None
     unreported: tuple[Death, ...] = ()
-    """Earlier deaths that are not on the trail yet; the oldest comes first."""
+    """Earlier deaths that are not in the audit log yet, the oldest first."""
 
 
 @dataclass(frozen=True, slots=True)
 class Restoration:
-    """What became of the workers that an earlier daemon left, in numbers."""
+    """What became of an earlier daemon's workers, in numbers."""
 
     adopted: int = 0
     replaced: int = 0
     ended: int = 0
-    """Their sessions have no worker now: nobody wants them, or they wait for their start."""
+    """Ended, and their sessions have no worker now: they are not wanted up, or wait for their start."""
     lost: int = 0
-    """They were gone, and their records told of them; after a reboot there may be no records."""
+    """They were gone, and had left their records; after a reboot there may be no records."""
     started: int = 0
     """Sessions without a living worker that have one now."""
 
@@ -75,7 +74,7 @@ def impossible(run: Run, *, last_seen: float, now: float) -> str | None:
 
 
 def deaths(run: Run, *, last_seen: float, boot: str, now: float) -> tuple[Death, ...]:
-    """Those to be reported: what the last run could not, and its own where it did not end in order.
+    """The deaths to report: those that the last run could not report, and its own where it did not end in order.
 
     ``boot`` and ``now`` (unix time) are those of the run that begins.
     """
@@ -96,7 +95,7 @@ def deaths(run: Run, *, last_seen: float, boot: str, now: float) -> tuple[Death,
 
 
 def began_after(run: Run, *, last_seen: float, boot: str, now: float) -> str | None:
-    """What a start says of a run that ended in order before it; None: it did not."""
+    """What a start logs about an earlier run that ended in order; None: it did not."""
     if not run.ended or run.error is not None:
         return None
     at, _ = _moments(last_seen, now)
@@ -125,15 +124,15 @@ def account(death: Death) -> str:
 
 
 def evidence(death: Death) -> dict[str, Any]:
-    """For the trail, without what is not known."""
+    """For the audit log, without unknown values."""
     return {name: value for name, value in asdict(death).items() if value is not None}
 
 
 def restoration(
     living: Collection[tuple[str, int]], gone: Collection[str], running: Mapping[str, int]
 ) -> Restoration:
-    """``living``: session and pid of the workers that were left; ``gone``: sessions of those that had
-    left a record only; ``running``: the worker's pid of each session that has one after the restore."""
+    """``living``: session and pid of the earlier daemon's living workers; ``gone``: sessions of which only a
+    record was left; ``running``: after the restore, the pid of each session's worker."""
     adopted = sum(running.get(session) == pid for session, pid in living)
     served = {session for session, _ in living}
     wanted = sum(session in running for session in served)
@@ -153,14 +152,14 @@ def result(restored: Restoration) -> str:
         (restored.replaced, "worker", "replaced"),
         (restored.ended, "worker", "ended"),
         (restored.lost, "worker", "gone already"),
-        (restored.started, "session", "started anew"),
+        (restored.started, "session", "started"),
     ]
     parts = [_counted(count, what, done) for count, what, done in counts if count]
     return ", ".join(parts) or "no worker was left, and none was started"
 
 
 def reported(run: Run) -> Run:
-    """All of its deaths are on the trail."""
+    """The run once all its deaths are in the audit log."""
     return replace(run, unreported=())
 
 
@@ -173,7 +172,7 @@ def _machine(*, rebooted: bool) -> str:
 
 
 def _moments(first: float, second: float) -> tuple[str, str]:
-    """With their days where these differ."""
+    """Both moments in words; with the days where these differ."""
     one, other = datetime.fromtimestamp(first, UTC), datetime.fromtimestamp(second, UTC)
     form = "%H:%M:%S" if one.date() == other.date() else "%Y-%m-%d %H:%M:%S"
     return one.strftime(form), other.strftime(form)

@@ -1,22 +1,22 @@
-"""Whose turn it is on a database: one daemon at a time supervises what is in it. Pure.
+"""The lease of a database: one daemon at a time supervises the sessions in it. Pure.
 
-All times are unix time by the database's clock. A lease is of a *place*: a machine and a runtime
-folder, on which a file lock lets one daemon live. So the daemon of the same place takes it over at
-once: the one before is dead. Any other waits until the lease has expired, and gives up when it is
-renewed meanwhile. Each taking counts the epoch up; who finds a higher one than its own has lost it.
+All times are unix time by the database's clock. A lease belongs to a *place*: a machine and a runtime folder,
+where a file lock lets only one daemon live. The next daemon of the same place takes it over at once, because
+the one before is dead. Any other daemon waits until the lease has expired, and gives up when it is renewed
+meanwhile. Each new holder increments the epoch; a daemon that finds a higher epoch than its own has lost the lease.
 """
 
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Final
 
-RENEWALS: Final = 3  # in the margin: so many may fail before the lease expires early
+RENEWALS: Final = 3  # in the margin: this many may fail before the lease expires
 OBSERVED: Final = 2.0  # renewals that must have been due before an expired lease is taken
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Holder:
-    """Who holds it, or wants to."""
+    """The daemon that holds the lease, or wants it."""
 
     machine: str
     """The machine, derived from its machine-id."""
@@ -35,7 +35,7 @@ class Holder:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Terms:
-    """For how long a lease is good without a renewal, and how often it is renewed; seconds."""
+    """How long a lease is valid without a renewal, and how often it is renewed; seconds."""
 
     lasts: float
     renewed_every: float
@@ -63,7 +63,7 @@ class Lease:
 
 @dataclass(frozen=True, slots=True)
 class Watch:
-    """What somebody who waits has seen of the lease first, and when."""
+    """The lease as a waiting daemon first saw it, and when that was."""
 
     epoch: int
     renewed_at: float
@@ -72,12 +72,12 @@ class Watch:
 
 @dataclass(frozen=True, slots=True)
 class Take:
-    """It is free for us."""
+    """The lease is free: take it."""
 
 
 @dataclass(frozen=True, slots=True)
 class Wait:
-    """For ``seconds`` at most, looking again meanwhile."""
+    """Wait for ``seconds`` at most, and read the lease again meanwhile."""
 
     watch: Watch
     seconds: float
@@ -85,20 +85,20 @@ class Wait:
 
 @dataclass(frozen=True, slots=True)
 class Held:
-    """Its holder lives."""
+    """The holder of the lease lives."""
 
 
 Decision = Take | Wait | Held
 
 
 def terms(*, orphan_grace: float, margin: float) -> Terms:
-    """The lease outlasts the workers of a daemon that was killed: whoever takes it over must not
-    meet them at WhatsApp. Both in seconds."""
+    """The terms of a lease that outlasts the workers of a daemon that was killed: two workers of one session must
+    not run at the same time. Both in seconds."""
     return Terms(lasts=orphan_grace + margin, renewed_every=margin / RENEWALS)
 
 
 def claim(mine: Holder, found: Lease | None, watch: Watch | None) -> Decision:
-    """What to do for the lease. ``watch``: of the look before, None: this is the first, or the
+    """What to do about the lease. ``watch``: from the reading before; None: this is the first reading, or the
     database was away since then."""
     if found is None or found.released or found.holder.same_place(mine):
         return Take()
@@ -106,21 +106,21 @@ def claim(mine: Holder, found: Lease | None, watch: Watch | None) -> Decision:
         return Held()
     if watch is None or found.now < watch.since:  # the database's clock was put back
         watch = Watch(found.epoch, found.renewed_at, found.now)
-    # a holder whose database was away renews it as soon as it is back, and has the time for that;
-    # and no step of the database's clock makes it last longer than it lasts
+    # after an outage of the database its holder has time to renew it; a step of the database's clock does not
+    # make it last longer than its terms say
     observed = watch.since + OBSERVED * found.terms.renewed_every
     until = min(max(found.expires_at, observed), watch.since + found.terms.lasts)
     return Take() if found.now >= until else Wait(watch, until - found.now)
 
 
 def is_lost(epoch: int, found: Lease | None) -> bool:
-    """Whether somebody else has taken it since we did, which was ``epoch``. A lower epoch, or none,
-    is that of a database that was restored from a copy."""
+    """Whether another daemon has taken the lease since this one did at ``epoch``. A lower epoch, or no lease,
+    means that the database was restored from a copy."""
     return found is not None and found.epoch > epoch
 
 
 def who(lease: Lease) -> str:
-    """Its holder, for a person."""
+    """The holder of the lease, in words."""
     since = datetime.fromtimestamp(lease.taken_at, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
     holder = lease.holder
     return f"the waguard on {holder.host} in {holder.runtime} (pid {holder.pid}) since {since}"
@@ -138,7 +138,7 @@ def held_words(lease: Lease) -> tuple[str, str]:
     """Why a start is given up, and what to do."""
     return (
         f"another instance holds the database's lease: {who(lease)}, which has renewed it meanwhile",
-        "stop that one, or give this one another database",
+        "stop that instance, or configure another database for this one",
     )
 
 
@@ -150,4 +150,4 @@ def lost_words(mine: Holder, lease: Lease) -> tuple[str, str]:
             f"{message}; it has the same machine-id and runtime folder, as a cloned machine has",
             "stop one of them; for a clone empty /etc/machine-id and run systemd-machine-id-setup",
         )
-    return message, "stop that one first if this one is to supervise"
+    return message, "stop that instance first if this one is to supervise the sessions"

@@ -1,4 +1,4 @@
-"""What a session's worker does, in the words of the API. It is read off the state (``views.lifecycle``)."""
+"""The lifecycle of a session, in the words of the API; ``views.lifecycle`` derives it from the state."""
 
 from enum import StrEnum, auto
 from typing import Final
@@ -24,5 +24,5 @@ WANTED_UP: Final = frozenset({State.STARTING, State.RUNNING, State.RECYCLING, St
 
 
 def stays_down(state: State, *, wanted: bool) -> bool:
-    """Whether only a person brings it up again; ``wanted``: it is to be up, by its row."""
+    """Whether only a person can start it again; ``wanted``: the row wants it up."""
     return state not in WANTED_UP and not (wanted and state in {State.STOPPED, State.STOPPING})

@@ -1,7 +1,7 @@
-"""The link to WhatsApp, judged from what the page says.
+"""The link to WhatsApp, derived from what the page says. Pure.
 
-wa-js's ``isReady`` flags are true on the QR screen too and never reset; the stream's mode, the
-socket's state and ``isAuthenticated`` together tell the truth.
+wa-js's ``isReady`` flags are true on the QR screen too, and are never reset. The stream's mode, the socket's state
+and ``isAuthenticated`` together are reliable.
 """
 
 from dataclasses import dataclass
@@ -10,7 +10,7 @@ from typing import Final
 
 
 class Link(StrEnum):
-    """How a session stands with WhatsApp."""
+    """The state of a session's link to WhatsApp."""
 
     UNKNOWN = auto()
     QR_PENDING = auto()
@@ -23,12 +23,12 @@ class Link(StrEnum):
     LOGGED_OUT = auto()
     BLOCKED = auto()
     NEEDS_UPDATE = auto()
-    """WhatsApp lets this version of its page in no more."""
+    """WhatsApp does not accept this version of its page any more."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PageFacts:
-    """One reading of the page: wa-js's words, None where it did not say."""
+    """One reading of the page: values of wa-js, None where it has none."""
 
     authenticated: bool | None = None
     mode: str | None = None
@@ -36,11 +36,11 @@ class PageFacts:
     socket: str | None = None
     has_code: bool = False
     events_wired: bool = True
-    """False: the page works, but what happens in it would be missed."""
+    """False: the page works, but waguard does not get its events."""
     update_offered: bool = False
-    """There is a newer version of the page. It goes on working; only ``DEPRECATED_VERSION`` is a block."""
+    """There is a newer version of the page. This one goes on working until ``DEPRECATED_VERSION``."""
     covered: bool = False
-    """A dialog lies over the page."""
+    """A dialog covers the page."""
 
 
 TOO_OLD: Final = "DEPRECATED_VERSION"
@@ -48,7 +48,7 @@ BLOCKED_WORDS: Final = frozenset({"PROXYBLOCK", "TOS_BLOCK", "SMB_TOS_BLOCK", TO
 
 
 def link_of(facts: PageFacts) -> Link:
-    """Name the link; first match wins."""
+    """The link; the first match wins."""
     words = {facts.mode, facts.socket}
     if words & BLOCKED_WORDS:
         return Link.NEEDS_UPDATE if TOO_OLD in words else Link.BLOCKED
@@ -70,7 +70,7 @@ def _of_authenticated(facts: PageFacts) -> Link:
         return Link.CONNECTED if facts.events_wired else Link.SYNCING
     if facts.mode == "SYNCING" or facts.info == "SYNCING":
         return Link.SYNCING
-    if facts.mode == "QR":  # the code was taken, the stream has not moved on yet
+    if facts.mode == "QR":  # the code was scanned, and the stream's mode has not changed yet
         return Link.PAIRING
     if facts.mode is None or facts.socket is None:
         return Link.UNKNOWN
@@ -78,7 +78,7 @@ def _of_authenticated(facts: PageFacts) -> Link:
 
 
 def is_only_unwired(facts: PageFacts) -> bool:
-    """It is connected, and what happens would be missed for now."""
+    """Whether the page is connected, and waguard does not get its events for now."""
     return facts.mode == "MAIN" and facts.socket == "CONNECTED" and not facts.events_wired
 
 
@@ -87,10 +87,9 @@ _BEFORE_A_PASSKEY: Final = frozenset({Link.UNKNOWN, Link.QR_PENDING, Link.PAIRIN
 
 
 def awaits_passkey(link: Link, until: float, *, now: float) -> bool:
-    """Whether the linking still waits for the passkey that the page has asked for. Unix times.
+    """Whether the linking still waits for the passkey that the page requested. Unix times.
 
-    Which code the page shows meanwhile, if any, is not known. So a code says that it is over only when
-    the time is up, too.
+    Whether the page shows a QR code meanwhile is not known. So a code ends the wait only when the time is up.
     """
     if link is Link.QR_PENDING and now > until:
         return False

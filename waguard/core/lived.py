@@ -1,20 +1,19 @@
-"""How old something is: of the time since then, only what a daemon lived. Pure.
+"""The age of stored things, without the time in which no daemon ran. Pure.
 
-Ages are told by unix times that were stored, and a wall clock may be set by a year, or have gone on for
-two days while the machine was off. Such a stretch is a *gap*: nobody tried to deliver anything meanwhile,
-no request was repeated, and nothing that is to be kept for a while had that while. So it does not count.
-A clock that is set back makes nothing older.
+Ages are computed from stored unix times. But the wall clock may be set forward by a year, or the machine may be
+off for two days. Such a stretch is a *gap*: nothing was delivered, repeated or offered to anybody meanwhile, so
+it does not count. A clock that is set back makes nothing older.
 """
 
 from dataclasses import dataclass
 from typing import Final, NamedTuple
 
-STEP: Final = 120.0  # s that the wall clock may run ahead from one look to the next
+STEP: Final = 120.0  # s that the wall clock may run ahead between two readings
 GAPS: Final = 64
 
 
 class Gap(NamedTuple):
-    """Unix times that nobody lived."""
+    """A stretch of unix time in which no daemon ran."""
 
     start: float
     end: float
@@ -22,7 +21,7 @@ class Gap(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Lived:
-    """What is known at the look at ``at`` (unix time); ``reached`` is the latest that was seen. The
+    """What is known at the reading of ``at`` (unix time); ``reached`` is the latest time that was ever read. The
     oldest gap comes first, and none overlaps another."""
 
     at: float
@@ -31,22 +30,22 @@ class Lived:
 
 
 def seen(before: Lived | None, *, now: float, passed: float) -> Lived:
-    """The wall clock shows ``now``; ``passed``: seconds of the monotonic clock since the look before,
-    0 where that was another run's."""
+    """The wall clock shows ``now``; ``passed``: seconds of the monotonic clock since the reading before, 0
+    where that was an earlier run's."""
     if before is None:
         return Lived(now, now)
-    # a clock that was set back comes by these hours once more, and now they are lived
+    # a clock that was set back passes these hours again, and now a daemon runs
     gaps = tuple(Gap(gap.start, min(gap.end, now)) for gap in before.gaps if gap.start < now)
     expected = before.at + passed
     if now > expected + STEP:
-        # one that was set back far, and is right again: what it reached before was lived
+        # the clock was set back far and is right again: the time up to what it had reached counts
         known = before.reached if before.reached <= now else expected
         gaps = (*gaps, Gap(max(expected, known), now))
     return Lived(now, max(before.reached, now), _few(gaps))
 
 
 def _few(gaps: tuple[Gap, ...]) -> tuple[Gap, ...]:
-    """The two oldest become one at the end of the later one: what lies between gets younger."""
+    """At most ``GAPS``: the two oldest become one at the end of the later one; what lies between gets younger."""
     while len(gaps) > GAPS:
         first, second, *rest = gaps
         length = first.end - first.start + second.end - second.start
@@ -55,12 +54,12 @@ def _few(gaps: tuple[Gap, ...]) -> tuple[Gap, ...]:
 
 
 def age(lived: Lived, *, now: float, since: float) -> float:
-    """Seconds; negative where ``since`` (unix time) is still to come."""
+    """Age in seconds; negative where ``since`` (unix time) is in the future."""
     return now - since - sum(max(0.0, gap.end - max(gap.start, since)) for gap in lived.gaps)
 
 
 def ago(lived: Lived, *, now: float, seconds: float) -> float:
-    """The unix time since which so many ``seconds`` were lived."""
+    """The unix time since which daemons ran for so many ``seconds``."""
     for gap in reversed(lived.gaps):
         if now - gap.end >= seconds:
             break

@@ -1,4 +1,4 @@
-"""A line of the log that is repeated is said once, and then how often it came again. Pure."""
+"""A repeated line of the log is written once, and then how often it was repeated. Pure."""
 
 from collections.abc import Hashable, Iterator, Mapping
 from dataclasses import dataclass
@@ -8,21 +8,21 @@ from typing import Any, Final, Generic, TypeVar
 WINDOW: Final = 60.0  # s
 WINDOWS: Final = 1_000  # at a time; with more the oldest end early, …
 KEPT: Final = 900  # … until there are so many
-# what differs from one repetition to the next
+# fields that differ from one repetition to the next
 _VARIES: Final = frozenset(
     {
         *("at", "attempt", "bytes", "characters", "count", "delay", "id", "key", "number"),
         *("repeated", "request", "seconds", "silent", "times", "within"),
     }
 )
-# what begins, ends or changes is news each time: folded, the newest state would be missing
+# a line about a change is written each time: without it the newest state would be missing
 _CHANGES: Final = frozenset({"after", "condition"})
 
 T = TypeVar("T")
 
 
 def signature(level: str, text: str, fields: Mapping[str, Any]) -> Hashable | None:
-    """What two lines have in common when one repeats the other; None: it never is a repetition."""
+    """What two lines have in common when one repeats the other; None: such a line is never a repetition."""
     parts: list[Hashable] = [level, text]
     for key, value in fields.items():
         if key in _CHANGES:
@@ -41,7 +41,7 @@ class _Window(Generic[T]):
 
 @dataclass(frozen=True, slots=True)
 class Repeated(Generic[T]):
-    """``line`` came again, so many times in so many seconds, and was not said."""
+    """``line`` was repeated ``times`` times in ``seconds``, and not written."""
 
     line: T
     times: int
@@ -49,7 +49,7 @@ class Repeated(Generic[T]):
 
 
 class Fold(Generic[T]):
-    """Of one process. Times are monotonic seconds."""
+    """Counts the repeated lines of one process. Times are monotonic seconds."""
 
     def __init__(self) -> None:
         self._windows: dict[Hashable, _Window[T]] = {}  # the oldest first
@@ -57,7 +57,7 @@ class Fold(Generic[T]):
         """When ``due`` has something to do."""
 
     def accept(self, what: Hashable, line: T, now: float) -> bool:
-        """Whether to say it; else it is counted. Call ``due`` first, where it has something to do."""
+        """Whether to write the line; else it is counted. Call ``due`` first where ``ends`` has passed."""
         window = self._windows.get(what)
         if window is None:
             if not self._windows:
@@ -71,7 +71,7 @@ class Fold(Generic[T]):
         return False
 
     def due(self, now: float) -> Iterator[Repeated[T]]:
-        """What is to be said of windows that have ended."""
+        """The repetitions of windows that have ended."""
         kept = KEPT if len(self._windows) >= WINDOWS else WINDOWS
         while self._windows:
             what, window = next(iter(self._windows.items()))
@@ -85,7 +85,7 @@ class Fold(Generic[T]):
         self.ends = inf
 
     def flush(self, now: float) -> Iterator[Repeated[T]]:
-        """The same of all windows, at the end."""
+        """The same of all windows, before the process ends."""
         windows, self._windows, self.ends = self._windows, {}, inf
         for window in windows.values():
             if window.last is not None:

@@ -12,7 +12,7 @@ _PAIR: Final = re.compile(r'([^\s="]+)=(?:"((?:[^"\\]|\\.)*)"|([^\s="]*))(?: |\Z
 
 
 def encode(fields: Mapping[str, Any]) -> str:
-    """One line without its end; a key is a plain word already."""
+    """One line, without a line end; each key is a plain word."""
     return " ".join(
         [
             f"{key}={value if type(value) is int else value_of(value)}"
@@ -22,7 +22,7 @@ def encode(fields: Mapping[str, Any]) -> str:
 
 
 def value_of(value: Any) -> str:
-    """One value. A string that holds what a terminal obeys has it escaped."""
+    """One value. Control characters in it are escaped."""
     text = value if type(value) is str else _text(value)
     if _BARE(text):
         return text
@@ -41,13 +41,13 @@ def _text(value: Any) -> str:
 
 
 def _escaped(found: re.Match[str]) -> str:
-    """Also what is no character of its own, as JSON has it: in halves."""
+    """As JSON does it; a character beyond 16 bits becomes two halves."""
     character = found[0]
     return character if character.isprintable() else json.dumps(character)[1:-1]
 
 
 def parse(line: str) -> dict[str, str] | None:
-    """The pairs of a line; None: it is no logfmt."""
+    """The pairs of a line; None: it is not logfmt."""
     fields: dict[str, str] = {}
     at = 0
     while at < len(line):

@@ -1,4 +1,4 @@
-"""Received files: what a message says of its own, and which are kept. Pure."""
+"""Received files: what a message says about its file, and which files are kept. Pure."""
 
 import re
 from collections.abc import Collection, Iterable, Mapping
@@ -8,7 +8,7 @@ from typing import Any, Final
 GONE: Final = "no longer kept"
 NAME: Final = re.compile(r"[0-9a-f]{64}")  # the SHA-256 of what is in it
 _NAMED: Final = re.compile(rb'"sha256": ?"([0-9a-f]{64})"')
-# it comes from whoever sent the file, and goes into a header: "audio/ogg; codecs=opus"
+# the sender of the file chooses it, and it goes into a header: "audio/ogg; codecs=opus"
 _MIMETYPE: Final = re.compile(r"[\w.+-]+/[\w.+-]+(; ?[\w.+-]+=[\w.+-]+)*", re.ASCII)
 _LONGEST: Final = 200  # characters
 UNKNOWN: Final = "application/octet-stream"
@@ -31,8 +31,8 @@ def expired(
     size_limit: int,
     spared: Collection[str] = (),
 ) -> list[Held]:
-    """Those to delete, oldest first: too old, or more than ``size_limit`` bytes in all. None of
-    the ``spared`` names, for their webhooks still wait."""
+    """The files to delete, oldest first: those that are too old, and as many as exceed ``size_limit`` bytes in
+    all. Files with a ``spared`` name stay: their webhooks still wait."""
     ordered = sorted(files, key=lambda file: (file.at, file.name))
     left, gone = sum(file.size for file in ordered), []
     for file in ordered:
@@ -50,13 +50,13 @@ def names_in(body: bytes) -> set[str]:
 
 
 def content_type(reported: Any) -> str:
-    """``told`` where it can be a header, else that nothing is known."""
+    """``reported`` where it is valid in a header, else ``UNKNOWN``."""
     fits = isinstance(reported, str) and len(reported) <= _LONGEST and _MIMETYPE.fullmatch(reported)
     return reported if fits else UNKNOWN
 
 
 def with_media(data: Mapping[str, Any], /, **details: Any) -> Mapping[str, Any]:
-    """``data`` of a ``message_received`` with ``told`` of its file; the same where it has none."""
+    """``data`` of a ``message_received``, with these ``details`` of its file; unchanged where it has no file."""
     message = data.get("message")
     if not isinstance(message, Mapping) or not message.get("media"):
         return data

@@ -1,7 +1,7 @@
-"""By which ids and numbers the application is told of what the page tells under others. Pure.
+"""Which ids and numbers the application gets for what the page reports under other ids. Pure.
 
-It knows people by their phone numbers, and a message by the id that it was first told. So what is
-kept may be known under any alias of its id; where it is under none, it is told by the canonical one.
+The application knows people by their phone numbers, and a message by the id that it got first. So a stored
+message may be known under any alias of its id; where it is known under none, its canonical id is used.
 """
 
 import re
@@ -17,23 +17,23 @@ _MENTION: Final = re.compile(r"(?<=@)\d+\b", re.ASCII)  # as wa-js reads it
 
 
 def phone_of(wid: str) -> str | None:
-    """The digits of a number; None: it is none."""
+    """The digits of a phone number's id; None: it is not the id of a number."""
     digits = wid.partition("@")[0].partition(":")[0]
     return digits if wid.endswith(NUMBER) and digits.isdigit() else None
 
 
 def ids(received: InboxRecord, people: People) -> tuple[str, ...]:
-    """All ids that the message of its key may have, the canonical one first."""
+    """All ids that the record's own message may have, the canonical one first."""
     return message_aliases(received.ref[1], people) if received.ref else ()
 
 
 def targets(received: InboxRecord, people: People) -> tuple[str, ...]:
-    """The same of the message that it is about."""
+    """All ids that the message which it is about may have, the canonical one first."""
     return message_aliases(received.target, people) if received.target else ()
 
 
 def keys_of(received: InboxRecord, some: Iterable[str]) -> dict[str, tuple[str, ...]]:
-    """By id, the keys of the inbox that say the application was told of it so."""
+    """By id: the keys of the inbox which show that the application got the record under this id."""
     word = received.ref[0] if received.ref else ""
     sent = received.kind in {Kind.ACK, Kind.SENT}
     return {
@@ -43,7 +43,7 @@ def keys_of(received: InboxRecord, some: Iterable[str]) -> dict[str, tuple[str, 
 
 
 def target_keys(some: Iterable[str]) -> dict[str, tuple[str, ...]]:
-    """The same for what something is about: a message, or one of our own."""
+    """The same for the message that a record is about, received or our own."""
     return {one: (fitting(one), sent_key(one)) for one in dict.fromkeys(some)}
 
 
@@ -61,9 +61,9 @@ def chosen(
 
 
 def named(received: InboxRecord, people: People, own_id: str, target: str | None) -> InboxRecord:
-    """The same as the application is to hear of it: ``own_id`` in its key, ``target`` if it is
-    about another message."""
-    assert received.ref  # noqa: S101 - what has no id keeps its key
+    """The record as the application gets it: with ``own_id`` in its key, and ``target`` if it is about another
+    message."""
+    assert received.ref  # noqa: S101 - a record without an id keeps its key
     word = received.ref[0]
     unless = received.unless
     if received.kind is Kind.ACK:
@@ -97,7 +97,7 @@ def _shown(data: Mapping[str, Any], people: People, received: InboxRecord) -> di
 
 
 def numbered(data: Mapping[str, Any], people: People, sender: str | None) -> dict[str, Any]:
-    """The same with numbers for LIDs, as far as they are known."""
+    """The data with numbers for LIDs, as far as they are known."""
     changed = dict(data)
     for name in _WHO:
         if isinstance(who := data.get(name), str):
@@ -108,7 +108,7 @@ def numbered(data: Mapping[str, Any], people: People, sender: str | None) -> dic
 
 
 def waits_for_its_number(received: InboxRecord, people: People) -> bool:
-    """Whether it is of a person whose number nobody knows: the application loses such senders."""
+    """Whether its person's number is unknown: the application would lose such a sender."""
     about = received.target or (received.ref[1] if received.ref else "")
     key = parse(about)
     chat = key.chat if key else received.chat or ""

@@ -1,4 +1,4 @@
-"""Whether the host's network is away: it explains sessions that are offline, and nothing else. Pure."""
+"""Whether the host's network is away. That explains offline sessions, and nothing else. Pure."""
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
@@ -9,18 +9,18 @@ AT_ONCE: Final = 10.0  # s; pages notice a dead network within some seconds of e
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reading:
-    """What the host says of itself; None: it could not be read."""
+    """The state of the host's network; None: it could not be read."""
 
     route: bool | None = None
-    """A default route that is up, IPv4 or IPv6."""
+    """There is a default route that is up, IPv4 or IPv6."""
     carrier: bool | None = None
-    """A link on an interface that such a route leaves by."""
+    """An interface of such a route has a carrier."""
     reachable: bool | None = None
-    """WhatsApp's address accepts a connection; None: nobody asked it."""
+    """WhatsApp's address accepts a connection; None: that was not tried."""
     error: str | None = None
-    """Why it does not."""
+    """Why it does not accept one."""
     pending: bool = False
-    """It is being asked."""
+    """The connection is being tried."""
 
 
 def outage(
@@ -31,14 +31,14 @@ def outage(
     connected: int,
     threshold: float,
 ) -> str | None:
-    """Why the network is away; None: it is not, as far as can be seen.
+    """Why the network is away; None: there is no evidence of that.
 
     A connected session refutes it, and so does a connection to WhatsApp that can be opened. A missing
     default route proves nothing by itself: there are other ways out.
 
-    ``before``: the answer of the look before. ``offline``: seconds since each session that is so
-    lost WhatsApp's socket; ``connected`` counts the others. ``threshold``: when more than this share of
-    them lost it within ``AT_ONCE`` seconds, no single one is to blame.
+    ``before``: the result of the evaluation before. ``offline``: for each offline session, seconds since it lost
+    WhatsApp's socket; ``connected``: the number of connected ones. ``threshold``: when more than this share of the
+    offline sessions lost it within ``AT_ONCE`` seconds, no single one is to blame.
     """
     if not offline or connected or reading.reachable:
         return None
@@ -55,7 +55,7 @@ def outage(
 
 
 def _most_at_once(offline: Sequence[float]) -> int:
-    """How many lost it within ``AT_ONCE``; one that has been off since yesterday hides no others."""
+    """How many lost it within ``AT_ONCE``; one that has been offline since yesterday does not hide the others."""
     return max(sum(0 <= other - one <= AT_ONCE for other in offline) for one in offline)
 
 
@@ -68,11 +68,11 @@ def _hint(reading: Reading) -> str:
 
 
 def is_away(reading: Reading) -> bool:
-    """Whether the host itself says so."""
+    """Whether the host itself confirms that the network is away."""
     return reading.reachable is False
 
 
 def shown(carriers: Collection[bool | None]) -> bool | None:
-    """One link is enough; None where no interface says."""
+    """Whether any interface has a carrier; None: it is unknown of all."""
     known = {carrier for carrier in carriers if carrier is not None}
     return True in known if known else None

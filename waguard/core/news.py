@@ -1,8 +1,8 @@
-"""What the application is told of messages on their way out, and in which order. Pure.
+"""Which webhooks the application gets about messages that it sends, and in which order. Pure.
 
-It knows a message by its id: from the reply to its request, or else from ``message_sent``. A status
-that comes before that is dropped there for good, and a ``message_sent`` that comes before the reply
-makes a second row. So ``message_sent`` waits for the reply, and every status for ``message_sent``.
+The application knows a message by its id, from the reply to its request or from ``message_sent``. It drops a status
+that arrives before that, and a ``message_sent`` that arrives before the reply makes a second row. So
+``message_sent`` waits for the reply, and every status waits for ``message_sent``.
 """
 
 import json
@@ -16,7 +16,7 @@ from waguard.core import delivery
 from waguard.core.inbox import EventPayload, InboxRecord, Kind, event_id, failed_key, sent_key
 from waguard.core.outbox import AT_SERVER, REPEATED_FOR, State
 
-# WhatsApp's ack -1…3; the application's ack_level is one more, and it knows nothing above "read"
+# WhatsApp's acks -1 to 3; the application's ack_level is one more, and "read" is its highest
 _STATUS: Final = {-1: "failed", 0: "pending", 1: "sent", 2: "delivered", 3: "read"}
 _OWN_EVENT: Final = {2: "message_delivered", 3: "message_read"}
 PLAYED: Final = 4
@@ -35,7 +35,7 @@ class Notice:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Message:
-    """A kept message, as far as it is told of. Times are unix time."""
+    """A stored message, as far as webhooks need it. Times are unix time."""
 
     session_id: str
     workspace_id: int
@@ -55,7 +55,7 @@ class Message:
 
 
 def notices(received: InboxRecord) -> tuple[Notice, ...]:
-    """The webhooks of what was received."""
+    """The webhooks of an inbox record."""
     return tuple(
         Notice(
             event=payload.event,
@@ -68,7 +68,7 @@ def notices(received: InboxRecord) -> tuple[Notice, ...]:
 
 
 def _body(received: InboxRecord, payload: EventPayload) -> dict[str, Any]:
-    """As the application knows it."""
+    """The body of a webhook, in the application's format."""
     identity = {"workspace_id": received.workspace_id, "session_id": received.session_id}
     data = identity | dict(payload.data)
     return {
@@ -80,12 +80,13 @@ def _body(received: InboxRecord, payload: EventPayload) -> dict[str, Any]:
 def _json(body: dict[str, Any]) -> bytes:
     try:
         return msgspec.json.encode(body)
-    except (TypeError, ValueError):  # half a surrogate pair, or a bug: better said badly than lost
+    except (TypeError, ValueError):
+        # half a surrogate pair, or a bug: a damaged text is better than none
         return json.dumps(body, ensure_ascii=False, default=str).encode(errors="replace")
 
 
 def of_ack(message_id: str, ack: int, at: float) -> tuple[EventPayload, ...]:
-    """What an ack says; that a message was played is told beside its status."""
+    """The events of an ack; "played" is an event of its own, without a status."""
     data = {
         "message_id": message_id,
         "status": "played" if ack >= PLAYED else _STATUS.get(ack, "unknown"),
@@ -99,26 +100,26 @@ def of_ack(message_id: str, ack: int, at: float) -> tuple[EventPayload, ...]:
 
 
 def ack_of(received: InboxRecord) -> tuple[str, int]:
-    """The message that an ack is about, and what it says in WhatsApp's numbers."""
+    """The message of an ack, and WhatsApp's number for it."""
     data = received.events[0].data
     return data["message_id"], data["ack_level"] - 1
 
 
 def of_stored_ack(payload: Mapping[str, Any]) -> tuple[EventPayload, ...]:
-    """The same as ``of_ack``, from what is kept of one."""
+    """The same as ``of_ack``, from a stored ack."""
     return of_ack(payload["message_id"], payload["ack_level"] - 1, payload.get("timestamp", 0))
 
 
 def may_be_reported(message: Message, now: float) -> bool:
-    """Whether its reply is written, or nobody will ask for it any more."""
+    """Whether its reply was written, or no repeated request will ask for it any more."""
     return (
         message.answered or message.bulk_id is not None or now - message.created_at >= REPEATED_FOR
     )
 
 
 def of_outcome(message: Message, now: float, *, due: bool = False) -> InboxRecord | None:
-    """What the application is to hear of how it ended; None: nothing, or not yet. ``due``: its
-    reply is not waited for any more."""
+    """The record for the application about the message's outcome; None: there is none, or not yet. ``due``: do not
+    wait for its reply any more."""
     if not due and not may_be_reported(message, now):
         return None
     if message.state in AT_SERVER:
@@ -174,7 +175,7 @@ def _failed(message: Message) -> Mapping[str, Any]:
 
 
 def whence(chat: str) -> dict[str, Any]:
-    """What every message says of its chat."""
+    """The fields about its chat that every message has."""
     group = chat.endswith("@g.us")
     return {
         "chat_id": chat,

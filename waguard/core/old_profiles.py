@@ -1,4 +1,4 @@
-"""Profiles that whatsapp-web.js left: whose they are by their path, and which one of several is used. Pure.
+"""Profiles of whatsapp-web.js: which session a path belongs to, and which one of several is used. Pure.
 
 LocalAuth writes ``<dataPath>/session-<id>``, RemoteAuth ``<dataPath>/RemoteAuth-<id>`` and an archive of that
 name; the service that waguard replaces had ``workspace_<n>`` for its data path when it created a session, and
@@ -21,12 +21,12 @@ _SPEAKING: Final = re.compile(r"webjs_([0-9]{1,10})_.+")  # the old service's ow
 
 
 class Credentials(StrEnum):
-    """Whether a profile connects without a scan, as far as its files tell."""
+    """Whether a profile connects without a scan, as far as its files show."""
 
     PAIRED = "paired"
     UNPAIRED = "not paired"
     DAMAGED = "damaged"
-    """Chromium would throw what it holds away."""
+    """Chromium would discard its data."""
     UNKNOWN = "unknown"
     """It could not be read."""
 
@@ -41,7 +41,7 @@ _RANK: Final = {
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """Whose a profile is; None: its path does not say."""
+    """The session and workspace of a profile; None: its path does not say."""
 
     session: str | None
     workspace: int | None
@@ -57,14 +57,14 @@ class Profile:
     size: int = 0
     why: str | None = None
     in_use: str | None = None
-    """By whom; None: by nobody."""
+    """Who uses it, in words; None: nobody."""
 
 
 # ---- names ----
 
 
 def identify(parts: Sequence[str]) -> Identity:
-    """Whose the profile at the end of this path is. ``parts``: its last names, one at least."""
+    """The session of the profile at this path. ``parts``: the last names of the path, at least one."""
     name, *above = reversed(parts)
     name = name.removesuffix(ARCHIVE)
     above = [*above, "", ""]
@@ -82,14 +82,14 @@ def identify(parts: Sequence[str]) -> Identity:
 
 
 def _workspace(session: str, folder: str) -> int | None:
-    """What the folder of a workspace says; a mere number says less than the old service's own ids."""
+    """The workspace that the folder's name or the session's id shows; a plain number counts last."""
     if found := _WORKSPACE.fullmatch(folder) or _SPEAKING.fullmatch(session):
         return int(found[1])
     return int(folder) if _NUMBER.fullmatch(folder) else None
 
 
 def _identity(session: str, folder: str, *, plain: bool = False) -> Identity:
-    """``plain``: any folder may have such a name, so only a known workspace makes it a session's."""
+    """``plain``: any folder may have such a name; it is a session's only where the workspace is known."""
     workspace = _workspace(session, folder)
     if not _SESSION.fullmatch(session) or (plain and workspace is None):
         return Identity(None, workspace)
@@ -97,11 +97,11 @@ def _identity(session: str, folder: str, *, plain: bool = False) -> Identity:
 
 
 def places(workspace: int, session: str, *, known: bool) -> tuple[str, ...]:
-    """Where an old profile of this session may lie below the folder of all profiles, but for its own
-    place; folders alone.
+    """The folders below the folder of all profiles that may be an old profile of this session; without its own
+    place in the layout.
 
-    ``known``: the session was there before, so a path that names no workspace is its own too. For a
-    new session it may be another customer's.
+    ``known``: the session existed before, so a path without a workspace belongs to it too. For a new session
+    such a profile may be another customer's.
     """
     names = (f"session-{session}", f"RemoteAuth-{session}")
     inside = tuple(
@@ -117,7 +117,7 @@ def places(workspace: int, session: str, *, known: bool) -> tuple[str, ...]:
 
 
 def archives(workspace: int, session: str) -> tuple[str, ...]:
-    """Where RemoteAuth's archive of it may lie below the folder of all profiles."""
+    """The paths below the folder of all profiles that may be RemoteAuth's archive of this session."""
     names = (f"session-{session}", f"RemoteAuth-{session}")
     roots = (f"workspace_{workspace}/", f"{workspace}/", "")
     folders = ("", f"{session}/")
@@ -131,14 +131,14 @@ def archives(workspace: int, session: str) -> tuple[str, ...]:
 
 
 def best(profiles: Iterable[Profile]) -> Profile | None:
-    """The newest paired one, else the newest of those that may be; of equal ones the first."""
+    """The newest paired profile, else the newest of the next best; of equal ones the first."""
     return max(profiles, key=lambda it: (_RANK[it.credentials], it.used_at), default=None)
 
 
 def at_start(own: Profile | None, old: Sequence[Profile]) -> Profile | None:
-    """The old one that takes its place before a start; None: what is there is used.
+    """The old profile that replaces the session's own before a start; None: its own is used.
 
-    Only a paired one takes the place of another, never that of one which could not be read.
+    Only a paired profile replaces another one, and never one that could not be read.
     """
     if own is None:
         return best(old)
@@ -158,7 +158,7 @@ class Outcome(StrEnum):
     TAKEN = "taken"
     LEFT = "left"
     FAILED = "failed"
-    """It should be taken, and cannot."""
+    """It should be imported, and cannot be."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,7 +173,7 @@ class Decision:
 def decide(old: Sequence[Profile], own: Profile | None, *, kept: str | None) -> list[Decision]:
     """What an import does with each old profile of one session.
 
-    ``own`` is what lies in its place. ``kept`` says why nothing may take that place whatever it holds.
+    ``own`` is the profile in the session's place. ``kept`` says why that must stay in any case; None: it need not.
     """
     chosen = best(old)
     if chosen is None:

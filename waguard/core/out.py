@@ -1,4 +1,4 @@
-"""Where decisions put their effects."""
+"""The callback to which decisions pass their effects."""
 
 from collections.abc import Callable
 

@@ -21,20 +21,20 @@ class State(StrEnum):
     """Of a stored message."""
 
     ACCEPTED = "accepted"
-    """Nothing of it has left."""
+    """Its command has not left."""
     SENDING = "sending"
-    """The command may have left: never again without a proof that it has not."""
+    """Its command may have left: it is never sent again without a proof that it has not."""
     UNCERTAIN = "uncertain"
-    """WhatsApp never answered. Watched for late acks."""
+    """WhatsApp has not answered. Late acks still count."""
     REFUSED = "refused"
     SENT = "sent"
     """WhatsApp's server has it."""
     DELIVERED = "delivered"
     READ = "read"
     FAILED = "failed"
-    """It never left, and will not."""
+    """Its command never left, and never will."""
     CANCELLED = "cancelled"
-    """The same, because somebody asked for it."""
+    """The same, because a cancellation was requested."""
 
 
 _UNPROVEN: Final = frozenset(
@@ -51,12 +51,12 @@ FROM: Final[Mapping[State, frozenset[State]]] = {
     State.FAILED: frozenset({State.ACCEPTED, State.SENDING}),
     State.CANCELLED: frozenset({State.ACCEPTED}),
 }
-"""From where each state may be reached; whatever else is asked for is old news."""
+"""The states from which each state may be reached; any other change is outdated."""
 
 ENDED: Final = frozenset(State) - {State.ACCEPTED, State.SENDING, State.UNCERTAIN}
-"""What may be deleted when it is old."""
+"""Final states: such messages may be deleted when they are old."""
 WITHOUT_CONTENT: Final = ENDED | {State.UNCERTAIN}
-"""What is never sent again: its file is not needed any more."""
+"""States of messages that are never sent again: their files are not needed any more."""
 AT_SERVER: Final = frozenset({State.SENT, State.DELIVERED, State.READ})
 
 
@@ -66,7 +66,7 @@ def moves(before: State, after: State) -> bool:
 
 
 def by_ack(ack: int | None) -> State | None:
-    """Where an ack leads; None: nowhere. Pending says only that WhatsApp's page has it."""
+    """The state after an ack; None: it changes nothing. "Pending" only means that WhatsApp's page has the message."""
     if ack is None or ack == 0:
         return None
     if ack <= ACK_ERROR:
@@ -77,8 +77,8 @@ def by_ack(ack: int | None) -> State | None:
 
 
 def after_poll(ack: int | None) -> State:
-    """What a look into its chat says of one whose answer was lost. That it is not there proves
-    nothing: it may be on its way, or the page was loaded anew."""
+    """The state of a message whose answer was lost, after its chat was read. That it is not there proves nothing:
+    it may be on its way, or the page was loaded again."""
     return by_ack(ack) or State.UNCERTAIN
 
 

@@ -1,7 +1,7 @@
-"""Whose a file or a folder has to be before a credential is kept in it. Pure.
+"""Who must own a file or a folder before a credential is kept in it. Pure.
 
-Root may own it, and who runs waguard. Nobody else may write it, and nobody else read it but, where root
-owns it, waguard's own group: so that a service can read what it cannot change.
+Root or the user that runs waguard may own it. Nobody else may write it. Nobody else may read it, except for
+waguard's own group where root owns it: so a service can read what it cannot change.
 """
 
 import shlex
@@ -17,7 +17,7 @@ _WRITES: Final = stat.S_IWGRP | stat.S_IWOTH
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Found:
-    """What stands at a path; ``mode`` as ``stat`` has it."""
+    """A file or a folder; ``mode`` as in ``stat``."""
 
     path: str
     uid: int
@@ -27,7 +27,7 @@ class Found:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Us:
-    """Who runs. ``roots``: 0, and whoever owns "/" as it is seen from here (a user namespace)."""
+    """The user of this process. ``roots``: 0, and the owner of "/" (another one in a user namespace)."""
 
     uid: int
     gid: int
@@ -35,13 +35,13 @@ class Us:
 
     @property
     def trusted(self) -> frozenset[int]:
-        """Whose things may be used."""
+        """The users whose files may be used."""
         return self.roots | {self.uid}
 
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
-    """``why`` goes behind the path, ``command`` mends it. A grave one is refused, another warned of."""
+    """``why`` follows the path, ``command`` repairs it. A severe one is refused; of any other one waguard warns."""
 
     path: str
     why: str
@@ -66,9 +66,9 @@ def of_private(found: Found, us: Us) -> Refusal | None:
 
 
 def of_parents(parents: Sequence[Found], us: Us) -> list[Refusal]:
-    """The folders above: nobody else may put something else in the place of what is below them.
+    """What is wrong with the folders above: nobody else may replace anything below them.
 
-    A folder such as /tmp, in which everybody may remove his own only, is fine.
+    A sticky folder such as /tmp, in which everybody may only remove their own files, is fine.
     """
     return [refusal for parent in parents if (refusal := _of_parent(parent, us))]
 

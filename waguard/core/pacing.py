@@ -1,4 +1,4 @@
-"""When the next message of a session may go. Pure; times are monotonic seconds.
+"""When the next message of a session may be sent. Pure; times are monotonic seconds.
 
 A token bucket, kept as the moment at which it will be full again (GCRA), and a gap after each
 message. Clock and chance are arguments.
@@ -12,8 +12,8 @@ MINUTE: Final = 60.0  # s
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Pace:
-    """At most ``rate`` messages a minute (0: as many as come), ``burst`` of them at once, and
-    a random ``gap`` of so many seconds, least and most, after each."""
+    """At most ``rate`` messages a minute (0: no limit), ``burst`` of them at once, and after each a random ``gap``
+    (shortest and longest, in seconds)."""
 
     rate: float = 0.0
     burst: int = 1
@@ -27,7 +27,7 @@ class Pace:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Paced:
-    """What is remembered of a session's messages."""
+    """The state of a session's rate limiter."""
 
     full_at: float = float("-inf")
     """When the bucket is full again."""
@@ -38,12 +38,12 @@ FRESH: Final = Paced()
 
 
 def next_at(pace: Pace, paced: Paced, *, now: float) -> float:
-    """When the next message may go: ``now``, or later; never later than in one interval or gap."""
+    """When the next message may be sent: ``now``, or at most one interval or gap later."""
     return max(now, paced.full_at - (pace.burst - 1) * pace.interval, paced.gap_ends)
 
 
 def after(pace: Pace, paced: Paced, *, at: float, chance: float) -> Paced:
-    """What is remembered after a message that went ``at``; ``chance`` is uniform in [0, 1]."""
+    """The state after a message that was sent ``at``; ``chance`` is uniform in [0, 1]."""
     least, most = pace.gap
     return Paced(
         full_at=max(paced.full_at, at) + pace.interval,
@@ -52,7 +52,7 @@ def after(pace: Pace, paced: Paced, *, at: float, chance: float) -> Paced:
 
 
 def changed(pace: Pace, paced: Paced, *, now: float) -> Paced:
-    """What is remembered where ``pace`` is a new one: nobody waits any more as the old one had it."""
+    """The state after a change of ``pace``: no wait is longer than the new pace allows."""
     return Paced(
         full_at=min(paced.full_at, now + pace.burst * pace.interval),
         gap_ends=min(paced.gap_ends, now + pace.gap[1]),

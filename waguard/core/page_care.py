@@ -1,7 +1,7 @@
-"""What is done about a page that works, or should, and says that something is in its way. Pure.
+"""What is done about a page that works, or should work, and reports an obstacle. Pure.
 
-A reload comes before a replacement, each is tried a limited number of times, and what they do not cure
-is said to a person. Nothing here ever unlinks: pairing anew may need a passkey that only the account's
+A reload comes before a replacement, and each is tried a limited number of times. What they do not cure is a
+condition for a person. Nothing here unlinks the session: a new pairing may need a passkey that only the account's
 owner has.
 """
 
@@ -14,26 +14,25 @@ from waguard.core.blame import Blame
 from waguard.core.link import Link
 from waguard.core.recycle import IDLE
 
-UPDATE_PATIENCE: Final = 3_600.0  # s; one that is never idle is loaded anew between two calls then
-UPDATE_APART: Final = (
-    600.0  # s between two loads for one notice: a new version is rolled out in steps
-)
+# s; then a session that is never idle is reloaded between two calls
+UPDATE_PATIENCE: Final = 3_600.0
+# s between two loads for one notice: a new version is rolled out in steps
+UPDATE_APART: Final = 600.0
 UPDATE_RELOADS: Final = 2
-UPDATE_FORGOTTEN: Final = 21_600.0  # s; what was tried so long ago may help now
+UPDATE_FORGOTTEN: Final = 21_600.0  # s after which an earlier try does not count: it may help now
 OFFLINE_LIMIT: Final = 180.0  # s; a page connects again within seconds where it can
-PAIRING_LIMIT: Final = (
-    600.0  # s; linking takes seconds, and a reload too early may cost the pairing
-)
+# s; linking takes seconds, and a reload too early may cost the pairing
+PAIRING_LIMIT: Final = 600.0
 SYNCING_LIMIT: Final = 900.0  # s; a large account is synchronized for minutes
 # s; where only the sessions say that the network is away, each of them may be stuck since it was
 UNSURE_LIMIT: Final = 900.0
-STUCK_AGAIN: Final = 3_600.0  # s after the advice; what could not help then may help now
+STUCK_AGAIN: Final = 3_600.0  # s after the advice; then the steps are tried again
 PASSKEY_GRACE: Final = 30.0  # s beyond the passkey's time for the page to show a code by itself
 COVERED_LIMIT: Final = 60.0  # s; a dialog that a page closes itself is gone by then
 
 
 class Step(StrEnum):
-    """What is done about it now."""
+    """The next step."""
 
     WAIT = auto()
     RELOAD = auto()
@@ -69,13 +68,13 @@ BLAMES: Final = {
 
 
 def passkey_words(until: float) -> str:
-    """``until``: unix time. It names a moment, so that it need not be said anew each second."""
+    """``until``: unix time. The text names the moment, so it does not change each second."""
     at = dt.datetime.fromtimestamp(until, dt.UTC)
     return f"WhatsApp asks for the account's passkey until {at:%H:%M:%S} UTC to link this device"
 
 
 def on_update(*, offered: float, idle: float | None, reloads: Sequence[float]) -> Step:
-    """For a newer version of the page. ``offered``: seconds since the page says so; ``idle``: as
+    """The step for a newer version of the page. ``offered``: seconds since the page offers it; ``idle``: as
     ``recycle.size_of`` has it; ``reloads``: seconds since each load for this reason."""
     recent = [ago for ago in reloads if ago < UPDATE_FORGOTTEN]
     if recent and min(recent) < UPDATE_APART:
@@ -92,13 +91,12 @@ STUCK: Final = {
     Link.PAIRING: (PAIRING_LIMIT, "its linking has not ended"),
     Link.SYNCING: (SYNCING_LIMIT, "its synchronization has not ended"),
 }
-"""Links that end by themselves where nothing is wrong: within so many seconds."""
+"""Links that normally end by themselves: within how many seconds, and what is wrong where they do not."""
 
 
 def on_stuck(link: Link, *, stuck: float, tried: Sequence[Step], unsure: bool = False) -> Step:
-    """For a page whose ``link`` is one of ``STUCK``. ``stuck``: seconds of that in which the network
-    was there, since the last of the steps that were ``tried``. ``unsure``: it may be away, and a reload
-    does no harm."""
+    """The step for a page whose ``link`` is one of ``STUCK``. ``stuck``: seconds in this link while the network
+    was there, since the last of the ``tried`` steps. ``unsure``: the network may be away; a reload does no harm."""
     limit, _ = STUCK[link]
     if unsure:
         return Step.RELOAD if stuck > max(UNSURE_LIMIT, limit) and not tried else Step.WAIT

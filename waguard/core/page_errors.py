@@ -1,7 +1,7 @@
-"""What a page threw: code of its own that is broken, or a no of WhatsApp or wa-js. Pure.
+"""What an exception of the page means: broken code of the page, or a refusal by WhatsApp or wa-js. Pure.
 
-A renamed function of WhatsApp's is a TypeError wherever it is called; what wa-js and WhatsApp refuse on
-purpose has an error of another kind.
+A function that WhatsApp renamed is a TypeError wherever it is called. What wa-js and WhatsApp refuse on purpose is
+an error of another kind.
 """
 
 import re
@@ -14,10 +14,10 @@ _BROKEN: Final = re.compile(
 _NETWORK: Final = re.compile(
     r"TypeError: (?:Failed to fetch|network error|Load failed)", re.IGNORECASE
 )
-"""How ``fetch`` says that nothing came."""
+"""The errors of ``fetch`` when the network fails."""
 
 
 def own_fault(text: str) -> str | None:
-    """The first line of an exception of broken code, as JavaScript shows it; None: it is none."""
+    """The first line of an exception of broken code, as JavaScript shows it; None: it is something else."""
     found = None if _NETWORK.match(text) else _BROKEN.match(text)
     return found[0][:LONGEST] if found else None

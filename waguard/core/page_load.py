@@ -1,6 +1,6 @@
-"""Why a page was not loaded, by what the network answered: whose fault it is, and when to ask again. Pure.
+"""Why a page was not loaded, by the answers of the network: whose fault it is, and when to try again. Pure.
 
-A page that was answered as it should be and is still not ready is the session's own.
+Where all answers are good and the page is still not ready, the session is to blame.
 """
 
 from dataclasses import dataclass
@@ -8,18 +8,18 @@ from typing import Final
 
 FIRST_PAUSE: Final = 60.0  # s
 LONGEST_PAUSE: Final = 900.0  # s
-MOST: Final = 3_600.0  # s; whatever a server asks for
+MOST: Final = 3_600.0  # s, also where a server asks for more
 REFUSED: Final = 400  # HTTP
 SERVERS_FAULT: Final = 500  # HTTP
-_LATER: Final = frozenset({408, 425, 429})  # HTTP; the same may be answered in a moment
+_LATER: Final = frozenset({408, 425, 429})  # HTTP; the same request may succeed soon
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Answers:
-    """To the document and to its scripts."""
+    """The answers to the requests for the document and its scripts."""
 
     asked: bool = False
-    """The document was asked for."""
+    """The document was requested."""
     status: int | None = None
     """HTTP status of the document; None: no answer came."""
     retry_after: float | None = None
@@ -28,19 +28,19 @@ class Answers:
     failed: int = 0
     """Scripts that were not loaded."""
     gone: int = 0
-    """Of these: their server says that it has not got them."""
+    """Failed scripts that their server does not have."""
     waiting: int = 0
-    """Scripts that nobody has answered yet."""
+    """Scripts without an answer yet."""
     loaded: bool = False
-    """The document has all that it asked for, or will not get it."""
+    """All requests of the document have ended."""
     host: str = ""
     error: str = ""
-    """Of the last of them: the server's host, and its status or Chromium's net error."""
+    """Of the last failed script: the server's ``host``, and its status or Chromium's net error."""
 
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
-    """WhatsApp's, or the network's to it: no restart of anything here cures it."""
+    """WhatsApp, or the network to it, does not serve the page: no restart cures that."""
 
     message: str
     retry_after: float | None = None
@@ -62,7 +62,7 @@ def refusal(answers: Answers) -> Refusal | None:
 
 
 def is_gone(status: int) -> bool:
-    """Whether a server that answers so has not got what it was asked for, and will not get it."""
+    """Whether this HTTP status means that the server does not have the file, and will not have it."""
     return REFUSED <= status < SERVERS_FAULT and status not in _LATER
 
 
@@ -75,7 +75,7 @@ def spent(answers: Answers) -> str | None:
 
 
 def is_unrecoverable(answers: Answers) -> bool:
-    """Whether there is nothing to wait for: of all its scripts none was loaded."""
+    """Whether waiting cannot help: none of its scripts was loaded."""
     return answers.loaded and 0 < answers.scripts == answers.failed
 
 

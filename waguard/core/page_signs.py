@@ -1,6 +1,6 @@
-"""From what is seen of a session to what the decision about versions hears of its page. Pure.
+"""From readings of a session to the facts about its page that decisions about versions need. Pure.
 
-The session is read again and again: only a change becomes a fact. Times are monotonic seconds.
+The session is read at intervals: only a change becomes a fact. Times are monotonic seconds.
 """
 
 from typing import Final, NamedTuple
@@ -28,13 +28,13 @@ _ENDS: Final = {
     "exports_missing": Evidence.EXPORTS_MISSING,
     **dict.fromkeys(_NEVER_READY, Evidence.NEVER_READY),
 }
-"""By the reason for which a worker ended: what its page showed."""
+"""The evidence about its page, by the reason for which a worker ended."""
 _OF_ENDS: Final = frozenset(_ENDS.values())
 _AWAY: Final = frozenset({Link.OFFLINE, Link.BLOCKED})
 
 
 class Page(Struct, frozen=True, kw_only=True):
-    """What a loaded page is, as it says itself."""
+    """A loaded page, as it describes itself."""
 
     worker: int
     """The number of its worker."""
@@ -44,7 +44,7 @@ class Page(Struct, frozen=True, kw_only=True):
     stored: bool
     """Its document came from the store."""
     spent: int | None = None
-    """The stored revision that was meant, and whose scripts left the CDN."""
+    """The stored revision that should have been loaded, and whose scripts the CDN does not have any more."""
 
 
 class Seen(Struct, frozen=True, kw_only=True):
@@ -55,14 +55,17 @@ class Seen(Struct, frozen=True, kw_only=True):
     worker: int
     """The number of the newest one."""
     lives: bool
-    """That worker runs, and does not end."""
+    """That worker runs, and is not ending."""
     failed: str | None = None
-    """For which reason the last one ended, while that is not over."""
+    """The reason for which the last worker ended, while it still counts."""
     page: Page | None = None
+    """None also while it loads: what is seen then is of no known version."""
+    closing: bool = False
+    """Its worker ends, and says nothing more of its page."""
     missing: tuple[str, ...] = ()
-    """What waguard calls, the last good version had, and its page lacks."""
+    """Functions that waguard calls, the last good version had, and this page lacks."""
     link: Link = Link.UNKNOWN
-    """As far as a ready page says."""
+    """The link of a ready page."""
     unreachable: bool = False
     """WhatsApp does not serve it, or the network is away."""
     threw_at: float | None = None
@@ -74,26 +77,28 @@ class Seen(Struct, frozen=True, kw_only=True):
     heard_at: float | None = None
     """When an event came for a message last."""
     acked_at: float | None = None
-    """When the server last acknowledged a send of its."""
+    """When the server last acknowledged one of its sends."""
     acked_from: float = float("-inf")
     """When the newest of the acknowledged sends began."""
 
 
 class Watched(Struct, frozen=True, kw_only=True):
-    """What the decision heard of it so far."""
+    """What the decision about versions knows of the session so far."""
 
     page: Page | None = None
-    """None: it has left, or was never there."""
+    """None: it has left, or there was none."""
     page_at: float = 0.0
     gone: bool = False
-    """It has no page now, and ``Left`` was said."""
+    """It has no page now, and ``Left`` was reported."""
+    loading: bool = False
+    """``page`` is the one before: the next has not reported its version yet."""
     sign: Evidence | str | None = None
-    """What was said of this page last: evidence, ``WELL`` or ``AWAY``."""
+    """What was last reported of this page: evidence, ``WELL`` or ``AWAY``."""
     sign_at: float = 0.0
     acked: bool = False
-    """An ack was said, and nothing worse since."""
+    """An ack was reported, and no evidence since."""
     heard: bool = False
-    """The same of an event for a message."""
+    """An event for a message was reported, and no evidence since."""
 
 
 WELL: Final = "well"
@@ -101,14 +106,14 @@ AWAY: Final = "away"
 
 
 class Read(NamedTuple):
-    """What is known afterwards, and what is said."""
+    """What is known afterwards, and the facts to report."""
 
     watched: Watched
     facts: tuple[VersionFact, ...] = ()
 
 
 def read(session: str, watched: Watched, seen: Seen, now: float) -> Read:
-    """Compare the session with what was said of it."""
+    """Compare the session with what was reported of it."""
     facts: list[VersionFact] = []
     if not seen.wanted:
         if watched.page and not watched.gone:
@@ -121,6 +126,8 @@ def read(session: str, watched: Watched, seen: Seen, now: float) -> Read:
     if page is None:
         return Read(watched)
     if seen.lives and seen.worker == page.worker:
+        if seen.page is None:
+            return Read(watched if seen.closing else replace(watched, loading=True))
         watched = _of_page(session, watched, page, seen, now, facts)
     else:
         watched = _without_page(session, watched, seen, now, facts)
@@ -159,7 +166,7 @@ def _of_page(
 
 
 def _is_acked(watched: Watched, seen: Seen) -> bool:
-    """Something that this page sent, after whatever was wrong with it."""
+    """Whether a send of this page was acknowledged, after the last evidence against it."""
     if watched.acked or seen.acked_at is None or seen.acked_from <= watched.page_at:
         return False
     return not isinstance(watched.sign, Evidence) or seen.acked_at > watched.sign_at
@@ -173,7 +180,7 @@ def _is_heard(watched: Watched, seen: Seen) -> bool:
 
 
 def _sign(watched: Watched, seen: Seen) -> Evidence | str | None:
-    """How the page stands; None: that is not known now."""
+    """The sign of the page's health; None: it is unknown now."""
     if seen.link is Link.NEEDS_UPDATE:
         return Evidence.TOO_OLD
     if seen.missing:
@@ -192,10 +199,11 @@ def _sign(watched: Watched, seen: Seen) -> Evidence | str | None:
 def _without_page(
     session: str, watched: Watched, seen: Seen, now: float, facts: list[VersionFact]
 ) -> Watched:
-    """Its worker ends. One that never became ready is ill until the next page is loaded."""
+    """Its worker ended. A page that never became ready stays ill until the next page is loaded."""
     if watched.gone or watched.sign in _OF_ENDS:
         return watched
-    if ill := _ENDS.get(seen.failed or ""):
+    ill = None if watched.loading else _ENDS.get(seen.failed or "")
+    if ill:
         facts.append(Ill(session, ill))
         return replace(watched, sign=ill, sign_at=now, acked=False)
     facts.append(Left(session))

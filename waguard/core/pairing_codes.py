@@ -1,25 +1,24 @@
-"""How many pairing codes a session asks WhatsApp for. Pure; times are unix time.
+"""How many pairing codes a session requests from WhatsApp. Pure; times are unix time.
 
-After about seven WhatsApp answers 429, for hours. Each further request may make it longer, and the QR
-code is not concerned.
+After about seven requests WhatsApp answers 429 for hours, and each further request may prolong that. QR codes are
+not affected.
 """
 
 from collections.abc import Sequence
 from typing import Final
 
 AT_MOST: Final = 7
-# s; one report waited five hours in vain (wwebjs-api#91). How long it takes is not known
+# s; after five hours one account was still refused (wwebjs-api#91). How long it takes is unknown
 PERIOD: Final = 21_600.0
 
 
 def recent(asked: Sequence[float], *, now: float) -> tuple[float, ...]:
-    """The requests that still count, oldest first; a clock that was set back makes none older."""
+    """The requests that still count, oldest first; where the clock was set back, none is in the future."""
     return tuple(sorted(min(at, now) for at in asked if at > now - PERIOD))[-AT_MOST:]
 
 
 def paused_for(asked: Sequence[float], refused: float | None, *, now: float) -> float:
-    """Seconds in which WhatsApp is asked for no further code; 0: it may be asked. ``refused``: when
-    it answered 429 last."""
+    """Seconds until the next code may be requested; 0: now. ``refused``: when WhatsApp last answered 429."""
     counted = recent(asked, now=now)
     ends = [counted[0] + PERIOD] if len(counted) >= AT_MOST else []
     if refused is not None:

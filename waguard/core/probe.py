@@ -1,49 +1,50 @@
-"""From how long a layer has been silent to what is wrong, and what to do about it, in steps."""
+"""The probe of worker and page: limits of an unresponsive layer, and when the page's script is ended. Pure."""
 
 from dataclasses import dataclass, replace
 from typing import Final
 
-PROMPT: Final = 0.5  # s; a browser that answers so soon leaves its page no excuse
-STALL: Final = 5.0  # s between two looks: who looks stood still itself, so nobody could be heard
+PROMPT: Final = 0.5  # s; where the browser answers within this, load of the host does not explain that the page does not
+# s between two samples: then the worker itself stood still, and could hear nobody
+STALL: Final = 5.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Limits:
-    """Seconds of silence that a layer is allowed."""
+    """Seconds for which a layer may not answer."""
 
     start: float = 60.0
     """From the spawn to a ready page."""
     notice: float = 2.0
-    """Of a worker or a page, until it is told: seen each second, that is 3 s at most."""
+    """Until an unresponsive worker or page is reported: checked each second, so after 3 s at most."""
     worker: float = 10.0
     """Between two heartbeats of a worker."""
     page: float = 30.0
     """Between two answers of a page."""
     unrecoverable_page: float = 10.0
-    """The same for one that nothing more can be done for, while there are cores to spare."""
+    """The same where no further step can help the page, and the CPU is not saturated."""
     link: float = 60.0
-    """A page that answers but does not say how it stands with WhatsApp."""
+    """For a page that answers and does not report the state of its link."""
     code: float = 150.0
-    """A page that waits for a scan and shows no new code; the first lives 60 s, the others 20."""
+    """For a page that waits for a scan and shows no new code; the first code lives 60 s, the others 20 s."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PageLiveness:
-    """What a worker heard of its page. Monotonic seconds."""
+    """When a worker's page last answered. Monotonic seconds."""
 
     heard_at: float
     sampled_at: float
     helped: bool = False
-    """Its script was ended in this silence."""
+    """Its script was ended since then."""
 
     @property
     def silent(self) -> float:
-        """Seconds since it answered, at the last look."""
+        """Seconds from the page's last answer to the last sample."""
         return self.sampled_at - self.heard_at
 
 
 def observe(before: PageLiveness, *, now: float, answered: bool) -> PageLiveness:
-    """One look later. Time in which the worker itself stood still is no silence of the page."""
+    """The state after one more sample. Time in which the worker itself stood still does not count."""
     if answered:
         return PageLiveness(heard_at=now, sampled_at=now)
     gap = now - before.sampled_at
@@ -54,10 +55,10 @@ def observe(before: PageLiveness, *, now: float, answered: bool) -> PageLiveness
 def should_end_script(
     liveness: PageLiveness, *, devtools: float | None, cpu_saturated: bool
 ) -> bool:
-    """Whether to end what the page runs, once in a silence.
+    """Whether to end the script of an unresponsive page, once until it answers again.
 
-    ``devtools``: seconds that the browser took to answer, None: it did not. A page that waits for a
-    core needs nothing but time, and it would lose what it was about to do.
+    ``devtools``: seconds that the browser took to answer, None: it did not. A page that waits for a core only needs
+    time, and would lose what it was about to do.
     """
     if liveness.helped or devtools is None:
         return False

@@ -1,9 +1,8 @@
-"""What is done with a profile before Chromium starts on it, and which copies are kept.
+"""What is done with a profile before Chromium starts on it, and which copies are kept. Pure.
 
-The order of the actions is the order in which they are carried out, and the last one says how it
-ends: ``Use`` and ``ShowQr`` start Chromium, ``Hold`` does not. Nothing is deleted on the way: what is
-damaged is moved aside. Each snapshot is tried once; "tried" is forgotten when the session has been
-connected again.
+Actions are performed in their order. The last one says how it ends: ``Use`` and ``ShowQr`` start Chromium,
+``Hold`` does not. Nothing is deleted: a damaged profile goes to the quarantine. Each snapshot is tried once, until
+the session has been connected again.
 """
 
 from collections.abc import Iterable, Sequence
@@ -20,9 +19,9 @@ STORED_AFTER: Final = 65.0
 
 @dataclass(frozen=True, slots=True)
 class Healthy:
-    """Nothing speaks against using it.
+    """It can be used.
 
-    ``torn``: databases in which a crash left half a record, which must go before the next start.
+    ``torn``: databases in which a crash left half a record; that must be cut off before the next start.
     """
 
     torn: tuple[str, ...] = ()
@@ -30,19 +29,19 @@ class Healthy:
 
 @dataclass(frozen=True, slots=True)
 class Missing:
-    """Chromium has stored nothing here."""
+    """Chromium has stored nothing in it."""
 
 
 @dataclass(frozen=True, slots=True)
 class Emptied:
-    """It was removed under a living browser, which made some of its files anew: no credentials."""
+    """It was removed under a living browser, which created some of its files again: it has no credentials."""
 
 
 @dataclass(frozen=True, slots=True)
 class Damaged:
-    """Chromium cannot use it, or would throw stored data away.
+    """Chromium cannot use it, or would discard stored data.
 
-    ``whole`` says that the credentials in it can be read: then the rest is to blame.
+    ``whole``: the credentials in it can be read; only other data is damaged.
     """
 
     why: str
@@ -51,14 +50,14 @@ class Damaged:
 
 @dataclass(frozen=True, slots=True)
 class CredentialsLost:
-    """It was paired, and what it holds does not connect any more, without a logout."""
+    """It was paired, and does not connect any more, without a logout."""
 
     why: str
 
 
 @dataclass(frozen=True, slots=True)
 class NoRoom:
-    """The disk is full: nothing can be moved or restored, and nothing need be broken."""
+    """The disk is full: nothing can be moved or restored. The profile may be healthy."""
 
     why: str
 
@@ -73,14 +72,14 @@ class Free:
 
 @dataclass(frozen=True, slots=True)
 class DeadOwner:
-    """``SingletonLock`` names a process that is no browser of this profile (any more)."""
+    """``SingletonLock`` names a process that is not, or not any more, a browser of this profile."""
 
     pid: int
 
 
 @dataclass(frozen=True, slots=True)
 class LivingOwner:
-    """A browser of this profile runs, or that cannot be ruled out."""
+    """A browser of this profile runs, or may run."""
 
     pid: int
 
@@ -108,7 +107,7 @@ class Snapshot:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Found:
-    """All that is known before a start. ``locked``: waguard's own lock on the profile is held."""
+    """All that is known before a start. ``locked``: this worker holds waguard's lock on the profile."""
 
     finding: Finding
     owner: Owner = Free()
@@ -117,7 +116,7 @@ class Found:
     """The owner token in the profile; None: it was never connected, or it was logged out."""
     snapshots: tuple[Snapshot, ...] = ()
     tried: frozenset[str] = frozenset()
-    """Snapshots (and ``CARRIED``) that were put in place since it was connected last."""
+    """Snapshots (and ``CARRIED``) that were restored since the session was last connected."""
 
 
 CARRIED: Final = "carried"
@@ -140,40 +139,40 @@ class RemoveStaleLock:
 
 @dataclass(frozen=True, slots=True)
 class CutTornTails:
-    """Cut the half record off that a crash left in these databases."""
+    """Cut off the half record that a crash left in these databases."""
 
     databases: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class Quarantine:
-    """Move the profile aside with this note; a new, empty one takes its place."""
+    """Quarantine the profile with this note; a new, empty one replaces it."""
 
     why: str
 
 
 @dataclass(frozen=True, slots=True)
 class CarryOver:
-    """Copy the credentials out of the profile that was just moved aside."""
+    """Copy the credentials from the profile that was just quarantined."""
 
 
 @dataclass(frozen=True, slots=True)
 class RestoreSnapshot:
-    """Put this snapshot's credentials in place."""
+    """Restore this snapshot's credentials."""
 
     id: str
 
 
 @dataclass(frozen=True, slots=True)
 class ShowQr:
-    """Start Chromium, and expect that a person has to pair it anew."""
+    """Start Chromium, and expect that a person has to pair it again."""
 
     why: str
 
 
 @dataclass(frozen=True, slots=True)
 class Hold:
-    """Do not start: a person, or time, has to remove the cause."""
+    """Do not start: the cause has to end first, by a person or by itself."""
 
     why: str
 
@@ -184,7 +183,7 @@ Action = (
 
 
 def in_words(action: Action) -> str | None:
-    """What was done, for the log and `waguard why`; None: nothing worth telling."""
+    """What was done, for the log and `waguard why`; None: nothing worth reporting."""
     match action:
         case Use():
             return None
@@ -193,7 +192,7 @@ def in_words(action: Action) -> str | None:
         case CutTornTails(databases):
             return f"half a record that a crash left was cut off ({', '.join(databases)})"
         case Quarantine(why):
-            return f"the profile was moved aside ({why})"
+            return f"the profile was quarantined ({why})"
         case CarryOver():
             return "its credentials were carried over into a new profile"
         case RestoreSnapshot(id_):
@@ -205,7 +204,7 @@ def in_words(action: Action) -> str | None:
 
 
 def is_severe(actions: Iterable[Action]) -> bool:
-    """Whether more than what any crash leaves was tidied up."""
+    """Whether the actions are more than the tidying up after a crash."""
     return any(isinstance(action, Quarantine | RestoreSnapshot | ShowQr) for action in actions)
 
 
@@ -242,18 +241,18 @@ def _unlocked(found: Found) -> tuple[Action, ...]:
             return (Quarantine(why), *(_restored(found) or (ShowQr(why),)))
         case CredentialsLost(why):
             restored = _restored(found)
-            # without a snapshot nothing is won by moving it
+            # without a snapshot the quarantine would not help
             return (Quarantine(why), *restored) if restored else (ShowQr(why),)
 
 
 def _restored(found: Found) -> tuple[Action, ...]:
-    """Nothing where no snapshot may be tried."""
+    """The restore of a snapshot; empty: none may be tried."""
     candidate = _candidate(found)
     return (RestoreSnapshot(candidate.id), Use()) if candidate else ()
 
 
 def _candidate(found: Found) -> Snapshot | None:
-    """The newest that may be tried: never one of another pairing over what is there."""
+    """The newest snapshot that may be tried: never one of another pairing where there is a profile."""
     gone = isinstance(found.finding, Missing | Emptied)  # and the token with it
     fitting = [
         snapshot
@@ -273,11 +272,11 @@ def _age_order(snapshot: Snapshot) -> tuple[float, str]:
 
 
 def due_in(*, connected_for: float, last_taken_ago: float | None, every: float) -> float:
-    """Seconds until a connected session is to be copied; 0: now.
+    """Seconds until the next snapshot of a connected session; 0: now.
 
-    Once in each connection, and then every ``every`` seconds. ``connected_for`` counts from the last
-    time that this page became connected: a page that is opened anew after a pairing (which makes
-    Chromium write) starts it again.
+    There is one in each connection, and then one every ``every`` seconds. ``connected_for`` counts from the last
+    time that this page became connected. After a pairing the page is opened again, so that Chromium writes, and
+    ``connected_for`` begins again.
     """
     wait = STORED_AFTER - connected_for
     if last_taken_ago is not None and last_taken_ago < connected_for:
@@ -288,9 +287,9 @@ def due_in(*, connected_for: float, last_taken_ago: float | None, every: float) 
 def superfluous(
     snapshots: Iterable[Snapshot], *, pairing: str | None, generations: int = GENERATIONS
 ) -> list[Snapshot]:
-    """Those to delete, oldest first: of this pairing the newest ``generations`` stay.
+    """The snapshots to delete, oldest first: of this pairing the newest ``generations`` stay.
 
-    While no snapshot of this pairing is intact, everything stays.
+    While no snapshot of this pairing is intact, all stay.
     """
     ordered = sorted(snapshots, key=_age_order)
     current = [s for s in ordered if s.pairing == pairing and s.intact]
@@ -305,10 +304,10 @@ def superfluous(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Copy:
-    """A profile that was moved aside.
+    """A profile in the quarantine.
 
-    ``at`` is unix time, ``size`` bytes. ``only`` says that the session has neither a paired profile
-    nor an intact snapshot beside its quarantined copies.
+    ``at`` is unix time, ``size`` bytes. ``only``: the session has neither a paired profile nor an intact snapshot
+    beside its quarantined copies.
     """
 
     name: str
@@ -319,9 +318,9 @@ class Copy:
 
 
 def expired(copies: Sequence[Copy], *, now: float, keep_for: float, size_limit: int) -> list[Copy]:
-    """Those to delete, oldest first: too old, then as many as exceed ``size_limit`` bytes in all.
+    """The copies to delete, oldest first: those that are too old, then as many as exceed ``size_limit`` bytes.
 
-    The newest copy of a session that has nothing else is never among them, whatever it weighs.
+    The newest copy of a session that has nothing else always stays.
     """
     ordered = sorted(copies, key=lambda copy: (copy.at, copy.name))
     newest = {copy.session: copy.name for copy in ordered}

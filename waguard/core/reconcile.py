@@ -1,6 +1,6 @@
-"""The difference between the rows, the sessions in memory and the host, as a list of actions.
+"""The differences between the rows, the sessions in memory and the host, as a list of actions. Pure.
 
-What only a person can judge is no action but a finding: it is told, and nothing is touched.
+What only a person can decide is not an action but a finding: it is reported, and nothing is changed.
 """
 
 from collections import defaultdict
@@ -19,7 +19,7 @@ _PAIRED = frozenset({Status.CONNECTED, Status.AUTHENTICATED})
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Wanted:
-    """One row."""
+    """One row of the database."""
 
     up: bool
     status: str
@@ -35,7 +35,7 @@ class Observed:
     generation: int
     status: str
     row_pending: bool
-    """Its newest status is still on the way to the row."""
+    """Its newest status is not in the row yet."""
     worker: int | None = None
     """Its worker's pid."""
     phone: str | None = None
@@ -44,7 +44,7 @@ class Observed:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Stored:
-    """What lies on disk of one session."""
+    """What the disk has of one session."""
 
     profile: bool
     copies: bool
@@ -60,12 +60,12 @@ class Worker:
 
     session: str
     ours: bool
-    """This very daemon started it."""
+    """This daemon started it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Host:
-    """What lies and runs here. None: it could not be read, and unknown is not empty."""
+    """Profiles and workers on this host. None: they could not be read; unknown is not empty."""
 
     profiles: Mapping[tuple[int, str], Stored] | None = None
     """By workspace and session."""
@@ -75,7 +75,7 @@ class Host:
 
 @dataclass(frozen=True, slots=True)
 class Add:
-    """A row without a session in memory: take it in (its desired state follows)."""
+    """A row without a session in memory: add the session; a start follows where the row wants it up."""
 
     session: str
 
@@ -89,14 +89,14 @@ class Remove:
 
 @dataclass(frozen=True, slots=True)
 class Start:
-    """Wanted up and not."""
+    """It is wanted up, and is not up."""
 
     session: str
 
 
 @dataclass(frozen=True, slots=True)
 class Stop:
-    """Up and not wanted."""
+    """It is up, and not wanted up."""
 
     session: str
 
@@ -111,14 +111,14 @@ class EndWorker:
 
 @dataclass(frozen=True, slots=True)
 class Renew:
-    """Running, and its profile was removed from under it: a planned restart brings it back."""
+    """It runs, and its profile was removed: a planned restart restores it."""
 
     session: str
 
 
 @dataclass(frozen=True, slots=True)
 class CorrectRow:
-    """The row says something else than what is so."""
+    """The row does not say what is true."""
 
     session: str
 
@@ -127,7 +127,7 @@ Action = Add | Remove | Start | Stop | EndWorker | Renew | CorrectRow
 
 
 class Kind(StrEnum):
-    """What is told and left alone."""
+    """What is reported and not changed."""
 
     PROFILE_WITHOUT_ROW = "profile_without_row"
     RUNS_WITHOUT_PROFILE = "runs_without_profile"
@@ -149,8 +149,8 @@ def plan(
 ) -> list[Action]:
     """List what to do, stops first, in a stable order.
 
-    At most one action on a session itself; ``CorrectRow`` may follow it, since what it starts or
-    stops need not change the status, and a lie must not stand until the next comparison.
+    There is at most one action on a session itself. ``CorrectRow`` may follow it: a start or a stop need not change
+    the status, and a wrong row must not stay until the next comparison.
     """
     both = sorted(wanted.keys() & observed.keys())
     return [
@@ -160,7 +160,7 @@ def plan(
         *(Add(s) for s in sorted(wanted.keys() - observed.keys())),
         *(Start(s) for s in both if wanted[s].up and observed[s].state is State.STOPPED),
         *(Renew(s) for s in both if _renewable(wanted[s], observed[s], _stored(s, wanted, host))),
-        *(CorrectRow(s) for s in both if _lies(wanted[s], observed[s])),
+        *(CorrectRow(s) for s in both if _is_wrong(wanted[s], observed[s])),
     ]
 
 
@@ -171,7 +171,7 @@ def _unserved(observed: Mapping[str, Observed], host: Host) -> list[EndWorker]:
         if session is None:
             found.append(EndWorker(worker.session, pid))
         elif session.worker != pid and not (worker.ours and session.state in HAS_PROCESS):
-            # one that this daemon starts at this moment may be known to the host first
+            # a worker that this daemon is starting may be in the host's list first
             found.append(EndWorker(worker.session, pid))
     return found
 
@@ -187,8 +187,8 @@ def _stored(session: str, wanted: Mapping[str, Wanted], host: Host) -> Stored | 
 def _elsewhere(
     session: str, row: Wanted, profiles: Mapping[tuple[int, str], Stored]
 ) -> Stored | None:
-    """The application may have put a paired session into another workspace: its profile follows at
-    its next start."""
+    """Its profile in another workspace: the application may have moved a paired session, whose profile follows at
+    the next start."""
     if row.status not in _PAIRED:
         return None
     others = (stored for (_, name), stored in profiles.items() if name == session)
@@ -200,13 +200,13 @@ def _without_profile(row: Wanted, session: Observed, stored: Stored | None) -> b
 
 
 def _renewable(row: Wanted, session: Observed, stored: Stored | None) -> bool:
-    """Whether a restart costs nothing: there is a copy, or nothing to lose yet."""
+    """Whether a restart loses nothing: there is a snapshot, or the session was never paired."""
     if stored is None or not _without_profile(row, session, stored):
         return False
     return stored.copies or session.status not in _PAIRED
 
 
-def _lies(row: Wanted, session: Observed) -> bool:
+def _is_wrong(row: Wanted, session: Observed) -> bool:
     if session.row_pending:
         return False
     promises = session.state is State.STOPPED and not row.up and row.status in LIVE_STATUSES
@@ -220,7 +220,7 @@ def _lost_its_number(row: Wanted, session: Observed) -> bool:
 def findings(
     wanted: Mapping[str, Wanted], observed: Mapping[str, Observed], host: Host
 ) -> list[Finding]:
-    """What a person should know, in a stable order."""
+    """What a person has to decide, in a stable order."""
     found = [
         *_same_phones(wanted),
         *_without_rows(wanted, host),
@@ -246,7 +246,7 @@ def _without_rows(wanted: Mapping[str, Wanted], host: Host) -> list[Finding]:
         Finding(
             name,
             Kind.PROFILE_WITHOUT_ROW,
-            f"there is a profile in workspace {workspace} and no row",
+            f"there is a profile in workspace {workspace}, and no row",
             remedies.text(
                 remedies.PROFILE_ELSEWHERE
                 if name in wanted
@@ -261,7 +261,7 @@ def _without_rows(wanted: Mapping[str, Wanted], host: Host) -> list[Finding]:
 
 
 def _follows(name: str, wanted: Mapping[str, Wanted], host: Host) -> bool:
-    """Whether it belongs to a session that was put into another workspace."""
+    """Whether the profile belongs to a session that was moved into another workspace."""
     row, profiles = wanted.get(name), host.profiles or {}
     if row is None or profiles.get((row.workspace, name), _NOTHING).profile:
         return False
@@ -289,7 +289,7 @@ def _same_phones(wanted: Mapping[str, Wanted]) -> list[Finding]:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Correction:
-    """An action in words: what was, what will be, and why."""
+    """An action in words: the state before and after, and why."""
 
     session: str
     action: str
@@ -301,16 +301,16 @@ class Correction:
 def explain(
     action: Action, wanted: Mapping[str, Wanted], observed: Mapping[str, Observed]
 ) -> Correction:
-    """Say what an action of ``plan`` does, for the audit trail and for people."""
+    """An action of ``plan`` in words, for the audit log and for people."""
     name = action.session
     row, session = wanted.get(name), observed.get(name)
     state = str(session.state) if session else "not in memory"
     match action:
         case Add():
-            after = "taken in and started" if row and row.up else "taken in"
+            after = "added and started" if row and row.up else "added"
             reason = f"the row says {row.status if row else 'nothing'}, memory had no such session"
         case Remove():
-            after, reason = "stopped and forgotten", "its row is gone or deleted"
+            after, reason = "stopped and removed", "its row is gone or deleted"
         case Start():
             after, reason = "started", "the row wants it up, and it was stopped"
         case Stop():
@@ -319,11 +319,11 @@ def explain(
             state, after = f"worker {pid} runs", "ended"
             reason = "this worker serves no session of this daemon"
         case Renew():
-            after, reason = "restarted by plan", "its profile folder was removed while it runs"
+            after, reason = "restarted as planned", "its profile folder was removed while it runs"
         case CorrectRow():
             state = row.status if row else "no row"
             after = session.status if session else "disconnected"
-            reason = "the row said something else than what is so"
+            reason = "the row was wrong"
             if state == after:
                 reason = "the row had lost the phone number"
         case _:

@@ -4,13 +4,13 @@ from enum import StrEnum, auto
 from typing import Final
 
 IDLE: Final = 60.0  # s without a message, after which a replacement disturbs nobody
-APART: Final = 600.0  # s; one that is as big again so soon is not helped by a replacement
-GROWN: Final = 2.0  # times what it used when a replacement was in vain: now another one may help
-FAR: Final = 1.5  # times the limit: worse for the host than a replacement is for the session
+APART: Final = 600.0  # s; where it uses as much again within this, a replacement does not help
+GROWN: Final = 2.0  # times what it used when a replacement did not help: then another one may help
+FAR: Final = 1.5  # times the limit: then the host comes first, and the session is replaced at once
 
 
 class Size(StrEnum):
-    """How a session stands to its limit."""
+    """A session's memory, compared with its limit."""
 
     FITS = auto()
     TOO_BIG = auto()
@@ -18,7 +18,7 @@ class Size(StrEnum):
     FAR_TOO_BIG = auto()
     """Replace it now."""
     BIG_AGAIN = auto()
-    """It was replaced a moment ago: a replacement does not help."""
+    """It was replaced not long ago: a replacement does not help."""
 
 
 def size_of(
@@ -29,10 +29,10 @@ def size_of(
     recycled: float | None,
     in_vain: int | None = None,
 ) -> Size:
-    """``limit`` (0: none) and ``memory`` in bytes.
+    """Compare ``memory`` with ``limit`` (0: none), in bytes.
 
     ``idle``: seconds without a message, None: a call is under way. ``recycled``: seconds since its
-    last replacement, None: there was none. ``in_vain``: bytes that it had when it was big again.
+    last replacement, None: there was none. ``in_vain``: bytes that it used when a replacement had not helped.
     """
     if not limit or memory <= limit:
         return Size.FITS

@@ -1,4 +1,4 @@
-"""What no log may show: phone numbers in full, QR codes, and secrets that are known. Pure."""
+"""What no log may show: full phone numbers, QR codes, and known secrets. Pure."""
 
 import re
 from collections.abc import Iterable
@@ -7,8 +7,8 @@ from typing import Final
 HIDDEN: Final = "[hidden]"
 _SHORT: Final = 8  # digits; a longer number has more of them shown
 _SECRET_LENGTH: Final = 6  # characters; a shorter one is part of many words
-# ten digits may also be a time, and are shortened all the same. No part of a hexadecimal id is a number, and
-# no version of WhatsApp Web: two of them differ in the digits that would be left out
+# ten digits may also be a time, and are shortened too. Digits in a hexadecimal id are not a number, and neither is a
+# version of WhatsApp Web: the omitted digits are those in which two versions differ
 _NUMBER: Final = re.compile(
     r"(?<![0-9A-Za-z.-])(?<!WhatsApp Web )(?<!version )(?<!versions from )(?:\+[0-9]{1,3}(?:[ -][0-9]{2,5}){2,4}|\+?[0-9]{8,15}(?!-[0-9a-f]{4}-))(?![0-9A-Za-z])"
 )
@@ -21,7 +21,7 @@ _LONG: Final = re.compile("[0-9]{8}").search
 
 
 class Redaction:
-    """Knows some secrets by their text."""
+    """Hides secrets that it knows by their text."""
 
     def __init__(self) -> None:
         self._secrets: tuple[str, ...] = ()
@@ -32,14 +32,14 @@ class Redaction:
         self._secrets = tuple(sorted(known, key=len, reverse=True))  # one may be part of another
 
     def of(self, text: str) -> str:
-        """``text`` without them."""
+        """``text`` without secrets, phone numbers and QR codes."""
         for secret in self._secrets:
             if secret in text:
                 text = text.replace(secret, HIDDEN)
         return shorten(text) if _DIGIT(text) else text
 
     def of_exception(self, text: str) -> str:
-        """The same of what an exception says: databases and parsers quote what they were given."""
+        """The same for the text of an exception, also without quoted input: databases and parsers quote it."""
         return self.of(_QUOTED.sub(rf"\1{HIDDEN}\1", text.partition(_DETAIL)[0]))
 
 
@@ -51,7 +51,7 @@ def shorten(text: str) -> str:
 
 
 def _shortened(found: re.Match[str]) -> str:
-    """Enough to tell two apart."""
+    """Enough digits to distinguish two numbers."""
     plus, digits = "+" * found[0].startswith("+"), re.sub("[^0-9]", "", found[0])
     first, last = (5, 3) if len(digits) > _SHORT else (3, 2)
     return f"{plus}{digits[:first]}…{digits[-last:]}"

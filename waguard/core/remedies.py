@@ -1,6 +1,6 @@
 """What to do about each condition: sentences that name a command, and the API call behind it. Pure.
 
-A command stands in backticks and works in the very state in which it is shown. ``{s}`` is the session.
+A command is in backticks, and works in the state in which it is shown. ``{s}`` is the session.
 """
 
 from typing import Final
@@ -11,7 +11,7 @@ from waguard.core.page_care import Kind
 from waguard.core.status import ParkCause
 
 _UNKNOWN: Final = {"s": "NAME", "n": "NUMBER", "chat": "LID", "wajs": "SHA256"}
-"""What stands for that which nobody has given."""
+"""Placeholders for values that are not known."""
 
 _WHY: Final = "`waguard why {s}` shows what waguard did"
 _RESTART: Final = "`waguard sessions restart {s}` (POST /api/sessions/{s}/reconnect)"
@@ -29,9 +29,7 @@ _MORE_MEMORY: Final = (
 RETRIED: Final = f"Nothing to do: waguard tries it again by itself. {_RESTART} tries it now."
 STARTING: Final = "Nothing to do: it is on its way. `waguard status` shows how far it is."
 NOT_STARTED: Final = f"{_START} starts it now; waguard itself tries it at `reconcile.interval`."
-UNRESPONSIVE: Final = (
-    f"Nothing to do: waguard replaces its worker if it stays silent. {_RESTART} replaces it now."
-)
+UNRESPONSIVE: Final = f"Nothing to do: waguard replaces its worker if it does not answer again. {_RESTART} replaces it now."
 FAULT: Final = f"This is a bug in waguard: report it with the lines of its log. {_RESTART} starts a new worker."
 ACKS_LATE: Final = (
     "Nothing to do: WhatsApp Web sends by itself what has no ack, and waguard replaces the worker where"
@@ -55,14 +53,14 @@ LEFT: Final = f"{_START}, then scan the code that {_QR} shows."
 NEW_CODE: Final = f"{_NEW_QR} starts it and shows a new code."
 
 PARKED: Final = {
-    ParkCause.RESTART_BUDGET: f"waguard tries it again, ever more rarely. {_RESTART} tries it now.",
+    ParkCause.RESTART_BUDGET: f"waguard tries it again at growing intervals. {_RESTART} tries it now.",
     ParkCause.CONFLICT: f"Close WhatsApp Web where it is open with this device, then {_RESTART}.",
     ParkCause.BLOCKED: "The phone shows what WhatsApp wants; a restart does not help before that. Then"
     f" {_RESTART}.",
     ParkCause.NEEDS_UPDATE: f"Update waguard, or name a newer wa-js in `whatsapp.wajs`, then {_RESTART}.",
     ParkCause.QR_EXPIRED: f"{_NEW_QR} shows a new code.",
     ParkCause.PROFILE_MISSING: "Restore it, where there is a snapshot: `waguard profile restore {s}`,"
-    f" then {_RESTART}. Else pair it anew: {_NEW_QR}.",
+    f" then {_RESTART}. Else pair it again: {_NEW_QR}.",
 }
 """By why the session waits for a person."""
 
@@ -74,7 +72,7 @@ STARTS: Final = {
     Cause.EXECUTABLE: "Install Chromium, or set `browser.executable`; the session starts by itself."
     f" {_DOCTOR} starts it once and says what is wrong.",
     Cause.SESSIONS_FOLDER: "Mount the disk of `paths.sessions`; the session starts by itself."
-    f" {_DOCTOR} looks at the folder.",
+    f" {_DOCTOR} checks the folder.",
     Cause.MEMORY: _MORE_MEMORY,
     Cause.PRESSURE: _MORE_MEMORY,
     Cause.PIDS: "Raise the limit of processes (`TasksMax=` of the unit); the session starts by itself."
@@ -90,7 +88,7 @@ FAILED: Final = {
     "browser_unusable": STARTS[Cause.EXECUTABLE],
     "profile_locked": f"End the process that uses the profile; the session starts by itself. {_WHY}.",
 }
-"""By why its last worker ended, in one word; all others: ``RETRIED``."""
+"""By the reason why its last worker ended; all others: ``RETRIED``."""
 
 LINKS: Final = {
     Link.QR_PENDING: f"{_QR} shows the code to scan.",
@@ -105,22 +103,22 @@ LINKS: Final = {
     Link.PASSKEY_REQUIRED: "Only the account's owner can go on, on the phone."
     f" {_QR} shows how long that is possible, and the next code.",
 }
-"""By how it stands with WhatsApp, where that is not well."""
+"""By the state of its link to WhatsApp, where that is not connected."""
 
 PAGE: Final = {
     Kind.PASSKEY_REQUIRED: "Only the account's owner can go on, and not here: let the phone link without"
     f" its passkey, or wait until WhatsApp does; then scan the next code: {_QR}.",
-    Kind.UPDATE_PERSISTS: "It goes on working. Look for a newer wa-js (`whatsapp.wajs`), and at the page:"
+    Kind.UPDATE_PERSISTS: "The session goes on working. Check for a newer wa-js (`whatsapp.wajs`), and see the page:"
     f" {_SCREENSHOT}.",
-    Kind.LINK_STUCK: "Look at the phone: is it online, and is this device still among its linked devices?"
-    f" Then {_RESTART}. Do not log it out: pairing anew may need the account's passkey.",
-    Kind.ACKS_IN_VAIN: "Look at the phone: do messages leave it? Only where nothing else helps, decide to"
+    Kind.LINK_STUCK: "Check the phone: is it online, and is this device still among its linked devices?"
+    f" Then {_RESTART}. Do not log it out: a new pairing may need the account's passkey.",
+    Kind.ACKS_IN_VAIN: "Check the phone: does it send messages? Only where nothing else helps, decide to"
     f" log the session out, {_LOGOUT}, and to scan a new code, {_NEW_QR}; waguard never does.",
     Kind.MEMORY_IN_VAIN: "Raise `worker.memory_limit`, or give the host more memory: the account needs it."
     " `waguard config show` shows the limit.",
-    Kind.ACTION_REQUIRED: f"Look at its page, {_SCREENSHOT}, and confirm it on the phone where WhatsApp"
+    Kind.ACTION_REQUIRED: f"See its page, {_SCREENSHOT}, and confirm it on the phone where WhatsApp"
     " asks there.",
-    Kind.WHATSAPP_REFUSES: "Nothing here cures it, and it is asked again by itself. See whether WhatsApp"
+    Kind.WHATSAPP_REFUSES: "Nothing here cures it, and waguard tries again by itself. See whether WhatsApp"
     " Web works in a browser, from this host and from another one. `waguard status` shows who waits.",
     Kind.UNDECRYPTABLE: "Open WhatsApp on the account's phone and keep it online: the phone sends such a"
     " message again. After 14 days it is a dead letter: `waguard webhooks list --state undecryptable`"
@@ -146,19 +144,19 @@ FLEET: Final = {
     f" itself. {_DOCTOR} asks it.",
     "database_behind": "See why the database of `database.url` is slow or away; what waits is stored by"
     f" itself. {_DOCTOR} asks it.",
-    "disk_low": f"Free some space there, or lower `limits.disk_reserve`. {_DOCTOR} looks at the disks.",
+    "disk_low": f"Free some space there, or lower `limits.disk_reserve`. {_DOCTOR} checks the disks.",
     "browser_missing": "Install Chromium, or set `browser.executable`; the sessions start by themselves."
     f" {_DOCTOR} starts it once and says what is wrong.",
     "sessions_folder_missing": "Mount the disk of `paths.sessions`; the sessions start by themselves."
-    f" {_DOCTOR} looks at the folder.",
+    f" {_DOCTOR} checks the folder.",
     "runtime_removed": "Find out who removes it: perhaps a second unit with the same `RuntimeDirectory=`."
-    f" {_DOCTOR} looks at the folder.",
+    f" {_DOCTOR} checks the folder.",
     "whatsapp_refuses": "See whether WhatsApp Web opens in a browser here; the sessions go on by"
     " themselves. `waguard status` shows who waits.",
     "version_held": "Nothing to do: canaries try newer versions by themselves. `waguard versions list` shows"
     " them (GET /api/versions); `waguard versions try` tries the newest one now (POST /api/versions/try).",
-    "version_refused": "Look for a newer waguard, or a newer wa-js: `waguard wajs list` shows what is used"
-    " (GET /api/wajs). `waguard versions try` tries anew what WhatsApp serves (POST /api/versions/try).",
+    "version_refused": "Check for a newer waguard, or a newer wa-js: `waguard wajs list` shows what is used"
+    " (GET /api/wajs). `waguard versions try` tries again what WhatsApp serves (POST /api/versions/try).",
     "bundle_rolled_back": "`waguard wajs list` shows it (GET /api/wajs). To try it once more: `waguard wajs"
     " use {wajs}` (POST /api/wajs/use); else remove its file from `wajs` below `paths.state`.",
     "lease_held": "Let one waguard use a database: stop the other one, or give this one its own with"
@@ -187,18 +185,18 @@ FLEET: Final = {
 
 FINDINGS: Final = {
     "profile_without_row": "Create the session again to use it, `waguard sessions create {s}"
-    " --workspace {w}` (POST /api/sessions), or move it aside: `waguard profile quarantine {s}"
+    " --workspace {w}` (POST /api/sessions), or quarantine it: `waguard profile quarantine {s}"
     " --workspace {w}`.",
     "same_phone": f"Log out the sessions that are not needed: {_LOGOUT}.",
     "runs_without_profile": f"When its phone is at hand, {_RESTART}, and scan the code that"
     f" {_QR} shows.",
 }
-"""By what the reconciler found and only a person can judge."""
-PROFILE_ELSEWHERE: Final = "Move it aside: `waguard profile quarantine {s} --workspace {w}`. The session has another profile."
+"""By what the reconciler found and only a person can decide."""
+PROFILE_ELSEWHERE: Final = "Quarantine it: `waguard profile quarantine {s} --workspace {w}`. The session has another profile."
 
 
 def text(template: str, session: str | None = None, **values: object) -> str:
-    """The sentence, for this session."""
+    """The remedy with this session and these values in it."""
     given = {"s": session, **values} if session else values
     for name, value in {**_UNKNOWN, **given}.items():
         template = template.replace(f"{{{name}}}", str(value))

@@ -1,8 +1,8 @@
 """One session: facts in, effects out. Pure.
 
-``advance`` does three things in this order: it takes the fact into the state, compares what is wanted
-with what runs and takes the next step towards it, and says what changed. The second looks at levels, not
-at the fact: a fact that comes twice, late or out of turn does no harm, and the last request wins.
+``advance`` does three things in this order: it applies the fact to the state; it compares what is wanted with what
+runs, and takes the next step towards it; it reports what changed. The second goes by levels, not by the fact: a
+fact that comes twice, late or out of order does no harm, and the last request wins.
 """
 
 from typing import Final, NamedTuple, assert_never
@@ -64,19 +64,20 @@ _ASKED: Final = "a person or the application asked for it"
 
 
 class Step(NamedTuple):
-    """What comes of a fact."""
+    """The state after a fact, and the effects."""
 
     state: SessionState
     effects: tuple[Effect, ...] = ()
 
 
 def advance(state: SessionState, fact: Fact, now: Moment) -> Step:
-    """Take one fact. Never raises; what has no meaning in this state changes nothing."""
+    """Handle one fact. Never raises; a fact that has no meaning in this state changes nothing."""
     worker = state.worker
     if isinstance(fact, WorkerFact) and (worker is None or worker.number != fact.worker):
-        return Step(state)  # of one that is gone
+        return Step(state)  # about an earlier worker
     if isinstance(fact, Beat) and worker and not worker.unresponsive:
-        return Step(workers.heard(state, worker, fact))  # nearly every fact is this one
+        # the most frequent fact, and the state needs no decision
+        return Step(workers.heard(state, worker, fact))
     effects: list[Effect] = []
     after = _handle(state, fact, now, effects.append)
     after = _decide(after, now, effects.append)
@@ -191,7 +192,7 @@ def _on_start(state: SessionState, fact: StartRequested, now: Moment) -> Session
         daemon_stopping=False,
         left=False,
         asked=fact.asked,
-        # who asks renews its restarts; a restore by the next daemon does not
+        # a requested start renews the restart budget; a restore by the next daemon does not
         retries=Retries(0 if fact.asked else state.retries.tries),
     )
     if fresh:
@@ -209,7 +210,7 @@ def _on_start(state: SessionState, fact: StartRequested, now: Moment) -> Session
         )
     worker = state.worker
     if worker is None:
-        # whoever waits already is judged anew: a person is not held back by the breaker
+        # its request is renewed: the breaker does not delay a person's start
         waiting = state.slot is Slot.REQUESTED and state.asked is not fact.asked
         return replace(up, slot=Slot.FREE, held_back=None) if waiting else up
     if worker.stage is Stage.ENDING and (fresh or fact.restart):
@@ -249,7 +250,7 @@ def _on_restart(state: SessionState, why: str, now: Moment) -> SessionState:
 
 def _on_slot(state: SessionState, out: Out) -> SessionState:
     if state.slot is not Slot.REQUESTED:
-        out(ReleaseSlot())  # it wants none any more
+        out(ReleaseSlot())  # it does not want a slot any more
         return state
     granted = replace(state, slot=Slot.HELD, held_back=None)
     if state.retries.at is not None:
@@ -265,7 +266,7 @@ def _on_slot(state: SessionState, out: Out) -> SessionState:
 def _after_report(
     state: SessionState, now: Moment, out: Out, *, other_version: bool
 ) -> SessionState:
-    """What a link means that only a person, or nobody, can change."""
+    """Park a session, or take it back, where its link needs a person."""
     worker = state.worker
     if worker is None or worker.stage is not Stage.READY or state.intent is not Intent.UP:
         return state
@@ -276,7 +277,7 @@ def _after_report(
             why = worker.details or "WhatsApp blocks this session"
             return workers.park(state, ParkCause.BLOCKED, why, now, out)
         case Link.NEEDS_UPDATE if other_version:
-            return state  # it is loaded with that when its turn comes
+            return state  # the schedule of versions reloads it
         case Link.NEEDS_UPDATE:
             why = worker.details or "WhatsApp needs a newer version of its page"
             return workers.park(state, ParkCause.NEEDS_UPDATE, why, now, out)
@@ -298,7 +299,7 @@ def _on_due(  # noqa: C901 - a table of deadlines
 ) -> SessionState:
     worker = state.worker
     if worker is None:
-        return state  # START: ``_decide`` does it
+        return state  # START: ``_decide`` handles it
     if worker.stage is Stage.ENDING:
         if passed is not Due.KILL:
             return state
@@ -346,7 +347,7 @@ def _decide(state: SessionState, now: Moment, out: Out) -> SessionState:
         return state
     if state.intent is not Intent.UP:
         if worker.stage is Stage.SPAWNING:
-            return state  # ended as soon as its process is there
+            return state  # it is ended as soon as its process runs
         return workers.end(_leave_slot(state, out), worker, None, now, out)
     if state.replacement and worker.stage in _LIVING:
         return _replace_worker(state, worker, state.replacement, now, out)
@@ -359,7 +360,8 @@ def _decide(state: SessionState, now: Moment, out: Out) -> SessionState:
 def _replace_worker(
     state: SessionState, worker: Worker, planned: Replacement, now: Moment, out: Out
 ) -> SessionState:
-    """Its slot first: it serves while it waits for that. One that is still starting has a slot."""
+    """Replace a worker that works: first request a slot, and let it serve meanwhile. A worker that is still starting
+    has a slot."""
     if state.slot is Slot.FREE:
         wanted = planned.why is not None
         out(_request(replace(state, asked=True), ended_at=now.at, planned=wanted))

@@ -1,4 +1,4 @@
-"""What changed, as the row, the trail and the world are told of it. Pure."""
+"""From a change of the state to effects: the row's status, the audit log, events. Pure."""
 
 import re
 from typing import Final
@@ -25,7 +25,7 @@ _WORDS: Final = re.compile(r"(?<=[a-z])(?=[A-Z])")
 
 
 def show(before: SessionState, after: SessionState, because: str, out: Out) -> SessionState:
-    """Levels that changed, as effects."""
+    """Compare the levels before and after, and emit an effect for each that changed."""
     was, now = lifecycle(before), lifecycle(after)
     was_linked, linked = link(before), link(after)
     adopting = is_adopting(before) or is_adopting(after)
@@ -41,9 +41,7 @@ def show(before: SessionState, after: SessionState, because: str, out: Out) -> S
         out(MemberChanged(now, linked, was_linked))
     _show_responsiveness(before, after, out)
     status = derive_status(after)
-    published = (
-        before.status if after.begun else after.status
-    )  # a row that was corrected is said elsewhere
+    published = before.status if after.begun else after.status  # ``on_row`` reports a corrected row
     if status == published:
         if after.phone != before.phone and linked is Link.CONNECTED:
             out(WriteStatus(status, after.phone))
@@ -80,8 +78,8 @@ def _show_responsiveness(before: SessionState, after: SessionState, out: Out) ->
 
 
 def on_row(state: SessionState, fact: RowRead, out: Out) -> SessionState:
-    """Write the row again: somebody else changed it, or it promises what is not so."""
-    if fact.number_only:  # to the world nothing has happened
+    """Write the row again: somebody else changed it, or it is wrong."""
+    if fact.number_only:  # the status has not changed, so nothing is published
         status = str(state.status.status)
         why = "its phone number was missing"
         out(Record("row_corrected", before=status, after=status, reason=why))
@@ -96,7 +94,7 @@ def on_row(state: SessionState, fact: RowRead, out: Out) -> SessionState:
             "row_corrected",
             before=fact.said,
             after=str(shown.status),
-            reason=shown.details or "the row said something else than what is so",
+            reason=shown.details or "the row was wrong",
             evidence={"lifecycle": str(lifecycle(state)), "link": str(link(state))},
         )
     )

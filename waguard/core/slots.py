@@ -1,8 +1,7 @@
 """Start slots: who may start now, and why each of the others waits. Pure.
 
-What a single session lacks or has is ``admission``'s; here it meets the fleet: the breaker with its
-canary, a Chromium that starts for nobody, and the one session that is tried although it spent its
-restarts.
+``admission`` decides about single sessions. This module adds what concerns the fleet: the breaker with its canary,
+a Chromium that does not start, and the one session that is tried although it spent its restarts.
 """
 
 from collections.abc import Mapping
@@ -21,18 +20,18 @@ HOST_KINDS: Final = ("browser_missing", "sessions_folder_missing")
 
 
 def admit_next(fleet: FleetState, now: Moment, post: Post) -> FleetState:
-    """Grant what can be granted, and say to the others why they wait."""
+    """Grant slots to those that may start, and post to the others why they wait."""
     if not fleet.waiting:
         return _try_canary(fleet, [], now)
     full = len(fleet.starting) >= fleet.rules.limits.places
     if full and all(request.reported is Cause.PLACE for request in fleet.waiting.values()):
-        return fleet  # a slot that is released is looked at then
+        return fleet  # nothing changes until a slot is released
     if not full and now.at - fleet.host_at >= READ_AGAIN:
         return fleet  # the host is read first, at once
     before = fleet.breaker
     candidates = {name: _candidate(fleet, name, now) for name in fleet.waiting}
     held = [it for it in candidates.values() if not it.asked]
-    if not full:  # a canary that gets no slot would lose its turn
+    if not full:  # a canary that is chosen while no slot is free would lose its turn
         fleet = _try_canary(fleet, held, now)
     opening = fleet.breaker.opening
     why = breakers.words(fleet.rules.breaker, opening) if opening else None
@@ -74,16 +73,16 @@ def _as_asked(it: Candidate) -> Candidate:
 
 def _try_canary(fleet: FleetState, held: list[Candidate], now: Moment) -> FleetState:
     if fleet.breaker.opening is None or fleet.whatsapp.why:
-        return fleet  # while WhatsApp serves nobody, one asks for all
+        return fleet  # while WhatsApp serves nobody, its own schedule decides
     if not held and any(it.state is State.BACKOFF for it in fleet.members.values()):
-        return fleet  # they ask in a moment
+        return fleet  # they request a slot soon
     busy = under_way(fleet)
     tried = breakers.tried(fleet.rules.breaker, fleet.breaker, held, under_way=busy, now=now.at)
     return fleet if tried is fleet.breaker else replace(fleet, breaker=tried)
 
 
 def _slow_waits(fleet: FleetState) -> dict[str, Wait]:
-    """Of those that spent their restarts, all but the one whose turn it is."""
+    """Why sessions that spent their restarts wait; all but the one that is next."""
     slow = {
         name: it
         for name, it in fleet.waiting.items()
@@ -98,7 +97,7 @@ def _slow_waits(fleet: FleetState) -> dict[str, Wait]:
 
 
 def _planned_waits(fleet: FleetState, breaker: str | None) -> dict[str, Wait]:
-    """A worker that works is not ended for one that perhaps does not start."""
+    """Why planned replacements wait while the breaker is open: a new worker might not start."""
     if breaker is None:
         return {}
     wait = Wait(Cause.FLEET, breaker)
@@ -129,16 +128,16 @@ def _grant(
 
 
 def report_host(fleet: FleetState, now: Moment, report: Report) -> FleetState:
-    """What all wait for; nobody waits, so nothing is known to be missing."""
+    """Report what the host lacks for all starts; while nobody waits, nothing is known to be missing."""
     host, broken = fleet.host.left, fleet.broken
     if not fleet.waiting:
         fleet = report_outage(fleet, "sessions_folder_missing", None, report)
-        # a session on its way from a failure to the next try waits for nothing for a moment
+        # between a failure and its next try a session does not wait for a slot
         if broken and (fleet.starting or now.at - broken.tried_at < 2 * TRIAL):
             return fleet
         return report_outage(replace(fleet, broken=None), "browser_missing", None, report)
     if host.executable:
-        broken = None  # what it was is gone: what takes its place is not judged by it
+        broken = None  # the executable is gone: its failures do not count for the next one
         fleet = replace(fleet, broken=None)
     why = host.executable or (broken.why if broken else None)
     fleet = report_outage(fleet, "browser_missing", why, report)

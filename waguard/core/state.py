@@ -1,6 +1,6 @@
-"""A session as a value. What belongs to a worker lies in ``Worker`` and ends with it.
+"""The state of a session as a value. What belongs to a worker is in ``Worker``, and ends with it.
 
-Times are monotonic seconds; nothing here ever changes, a new value takes its place.
+Times are monotonic seconds. Values never change; each decision makes a new one.
 """
 
 from collections.abc import Mapping
@@ -18,30 +18,30 @@ from waguard.core.status import DerivedStatus, ParkCause
 
 
 class Stage(StrEnum):
-    """What its process is doing."""
+    """What the session's worker does."""
 
     SPAWNING = auto()
     """No process yet."""
     ADOPTING = auto()
-    """An earlier daemon's, not heard yet: the row keeps its word."""
+    """An earlier daemon's worker that has not reported yet: the row stays as it is."""
     STARTING = auto()
     READY = auto()
     """Its page answers."""
     ENDING = auto()
-    """It was asked to end."""
+    """Its end was requested."""
 
 
 class Intent(StrEnum):
-    """What is wanted. Together with ``Worker`` it says what is done next."""
+    """What is wanted. Intent and ``Worker`` together decide the next step."""
 
     UP = auto()
     DOWN = auto()
     PARKED = auto()
-    """Wanted up, and only a person can help."""
+    """It is wanted up, and only a person can help."""
 
 
 class Slot(StrEnum):
-    """A start slot of the fleet."""
+    """The session's start slot."""
 
     FREE = auto()
     REQUESTED = auto()
@@ -56,13 +56,13 @@ class Rules(Struct, frozen=True, kw_only=True):
     """Connected for so long: earlier failures are forgotten."""
     retry_parked: float = 300.0
     limits: Limits = field(default_factory=Limits)
-    """Of silence, and of a start."""
+    """For a start, and for layers that do not answer."""
     adopt: float = 5.0
-    """The row keeps its word for so long while a worker is being adopted."""
+    """For so long the row stays as it is while a worker is being adopted."""
     link_unknown: float = 30.0
-    """The row keeps its word for so long while the link is unknown."""
+    """For so long the row stays as it is while the link is unknown."""
     held_retry: float = 10.0
-    """Between two tries of what the host holds up."""
+    """From a failure that is the host's fault to the next try."""
     stop_grace: float = 12.0
     """From TERM to KILL; ``Browser.close`` has 5, TERM and KILL of its group follow."""
     takeover: bool = False
@@ -73,11 +73,11 @@ class FleetView(Struct, frozen=True, kw_only=True):
 
     network_down: str | None = None
     network_unsure: bool = False
-    """The network is away by what the sessions say, and the host does not say so."""
+    """The sessions show that the network is away, and the host does not confirm it."""
     network_since: float = 0.0
     """Since when the network is there."""
     breaker: str | None = None
-    """Why starts wait for a canary; None: they do not."""
+    """Why starts wait for a canary; None: the breaker is closed."""
 
 
 class Worker(Struct, frozen=True, kw_only=True):
@@ -103,13 +103,13 @@ class Worker(Struct, frozen=True, kw_only=True):
     codes_ended: bool = False
     unrecoverable: bool = False
     unresponsive: str | None = None
-    """Which layer is silent now, in words."""
+    """Which layer does not answer now, in words."""
     overdue: bool = False
-    """The link has been unknown for too long for the row's old word."""
+    """The link has been unknown for too long: the row's status is not credible any more."""
     planned: bool = False
-    """Its end was: it is nobody's fault."""
+    """Its end is planned, and nobody's fault."""
     backfilled: int = -1
-    """The load after which it was asked for what came in meanwhile."""
+    """The load after which a backfill was last requested."""
     details: str | None = None
     socket: str | None = None
     evidence: str | None = None
@@ -119,7 +119,7 @@ class Worker(Struct, frozen=True, kw_only=True):
     update_since: float | None = None
     """Since when the page offers a newer version of itself."""
     covered_since: float | None = None
-    """Since when a dialog lies over the page."""
+    """Since when a dialog covers the page."""
     passkey_until: float | None = None
     """Unix time."""
     passkey_ends: float = 0.0
@@ -127,26 +127,26 @@ class Worker(Struct, frozen=True, kw_only=True):
 
 
 class Care(Struct, frozen=True, kw_only=True):
-    """What was tried for the page, and what is known of it; it outlives the worker."""
+    """The steps tried for the page, and its conditions; this outlives the worker."""
 
     reloads: tuple[float, ...] = ()
-    """For a newer version of the page."""
+    """When it was reloaded for a newer version of the page."""
     idle_at: float = 0.0
-    """When it may be asked again whether the session is idle."""
+    """When to read again whether the session is idle."""
     tried: tuple[tuple[Link, Step], ...] = ()
-    """Against a link that does not move, since it was last connected for long."""
+    """Steps against a stuck link, since the session was last connected for ``LINK_STABLE``."""
     stepped_at: float = float("-inf")
-    """When the last of them was taken, or a person was advised."""
+    """When the last of them was taken, or the condition began."""
     stuck_in: Link | None = None
     """The link that ``Kind.LINK_STUCK`` is about."""
     passkey_reloaded: float | None = None
-    """The passkey's end for which the page was loaded anew."""
+    """The end of the passkey's time after which the page was reloaded."""
     found: Mapping[Kind, "Found"] = field(default_factory=dict)
     """Conditions that go on."""
 
 
 class Found(Struct, frozen=True):
-    """A condition of the page or of the message plane. Unix times, where they are known."""
+    """A condition of the page or of the session's messages. ``since`` and ``until``: unix times; None: unknown."""
 
     message: str
     at: float
@@ -156,12 +156,12 @@ class Found(Struct, frozen=True):
 
 
 class Replacement(Struct, frozen=True):
-    """A planned end of a worker that works; it waits for a start slot first."""
+    """A planned replacement of a worker that works; it waits for a start slot first."""
 
     why: str | None
-    """None: somebody outside asked for it, and knows why."""
+    """None: a person or the application requested it."""
     stuck: Link | None = None
-    """It is for a link that does not move; one that moves meanwhile needs none."""
+    """The stuck link that it is to cure; it is cancelled if the link moves meanwhile."""
 
 
 class SessionState(Struct, frozen=True, kw_only=True):
@@ -169,34 +169,34 @@ class SessionState(Struct, frozen=True, kw_only=True):
 
     session: str
     status: DerivedStatus
-    """As the row says, or will as soon as the database takes it."""
+    """The status in the row, or on its way to the row."""
     begun: bool = False
-    """Something was wanted of it since this daemon knows it; until then the row keeps its word."""
+    """This daemon got a request about it or adopted its worker; until then the row stays as it is."""
     rules: Rules = field(default_factory=Rules)
     intent: Intent = Intent.DOWN
     asked: bool = False
-    """By somebody outside, and not by a restore or after a failure."""
+    """A person or the application requested the start; False: a restore, or a restart after a failure."""
     daemon_stopping: bool = False
     left: bool = False
-    """It was logged out or deleted; its worker, if it still lives, is on its way out."""
+    """It was logged out or deleted; its worker, if it still lives, is ending."""
     parked: ParkCause | None = None
     worker: Worker | None = None
     workers: int = 0
-    """The number of the newest."""
+    """The number of the newest worker."""
     slot: Slot = Slot.FREE
     replacement: Replacement | None = None
     upgrading: bool = False
-    """Its worker takes the place of one of another version: the next session waits until this one is up."""
+    """It replaces a worker of another version: it keeps its start slot until its link is known."""
     counted: tuple[float, ...] = ()
-    """When the session's own failures were; they spend the restart budget."""
+    """When the failures were that spend the restart budget: the session's own."""
     spared: int = 0
-    """Failures in a row that were WhatsApp's."""
+    """Failures in a row that spend no budget."""
     restarts: int = 0
-    """Of its worker, unplanned, in all."""
+    """All unplanned restarts of its worker."""
     uncounted: bool = False
-    """It failed while the breaker was open: its restart counts, and is on the trail, when it comes."""
+    """It failed while the breaker was open: its restart is counted and recorded when it happens."""
     retries: Retries = field(default_factory=Retries)
-    """Since its budget was spent."""
+    """Tries since its budget was spent."""
     not_before: float = 0.0
     """It does not start earlier."""
     failure: Failure | None = None
@@ -206,18 +206,18 @@ class SessionState(Struct, frozen=True, kw_only=True):
     since: float = 0.0
     """When ``failure`` or ``held_back`` began."""
     ended_at: float | None = None
-    """When its last browser ended; None also where the kernel may have ended it for its memory."""
+    """When its last browser ended; None also where the kernel may have killed it because of its memory."""
     recycled_at: float | None = None
     takeovers: tuple[float, ...] = ()
     care: Care = field(default_factory=Care)
     fleet: FleetView = field(default_factory=FleetView)
     phone: str | None = None
-    """Digits of the linked number, by the worker or else by the row."""
+    """Digits of the linked number, from the worker or else from the row."""
     check_profile: bool = False
-    """Nobody could see its profile: it is looked for before the spawn."""
+    """Whether its profile exists is unknown: that is checked before the spawn."""
     expects_qr: bool = False
     showed_code: bool = False
-    """Somebody may have scanned it: it is not known yet which number is linked."""
+    """Somebody may have scanned the code: it is not known yet which number is linked."""
     priority: int = 0
     active: float = 0.0
     """Unix time of its last activity."""

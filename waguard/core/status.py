@@ -1,4 +1,4 @@
-"""The status in the database: derived, never set by hand. First match wins."""
+"""The status in the database: derived, never set by hand. The first match wins. Pure."""
 
 from dataclasses import dataclass
 from enum import StrEnum, auto
@@ -19,7 +19,7 @@ class Status(StrEnum):
 
 
 LIVE_STATUSES: Final = frozenset({Status.QR_SCANNING, Status.AUTHENTICATED, Status.CONNECTED})
-"""What a row may say only while a worker runs."""
+"""The statuses that a row may have only while a worker runs."""
 
 
 class Reason(StrEnum):
@@ -46,28 +46,28 @@ class ParkCause(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StatusInputs:
-    """What the supervisor knows of one session."""
+    """What the status of a session is derived from."""
 
     state: State
     link: Link = Link.UNKNOWN
     parked: ParkCause | None = None
     daemon_stopping: bool = False
     expects_qr: bool = False
-    """It has no credentials yet: while it starts, a QR code is what comes next."""
+    """It has no credentials yet: while it starts, it will show a QR code."""
     details: str | None = None
     left: bool = False
-    """A person had it logged out or deleted: whatever its worker still says."""
+    """It was logged out or deleted: its worker's reports do not count."""
     adopting: bool = False
-    """Its worker is an earlier daemon's and has not said anything yet: the row may be right."""
+    """Its worker is an earlier daemon's and has not reported yet: the row may be right."""
     retrying: bool = False
-    """It was parked, and is tried once more: until that has ended nothing has changed."""
+    """It was parked, and is tried once more: until the result is known the status stays."""
     link_overdue: bool = False
-    """The link has been unknown for so long that the row's old word is no promise any more."""
+    """The link has been unknown for too long: the row's status is not credible any more."""
 
 
 @dataclass(frozen=True, slots=True)
 class DerivedStatus:
-    """What the row should say. ``reason`` and ``details`` are None while the session is well."""
+    """What the row should say. ``reason`` and ``details`` are None while the session is healthy."""
 
     status: Status
     reason: Reason | None = None
@@ -75,11 +75,11 @@ class DerivedStatus:
 
 
 LEFT: Final = DerivedStatus(Status.DISCONNECTED, Reason.USER_INITIATED)
-"""Of a session that was logged out or deleted."""
+"""The status of a session that was logged out or deleted."""
 
 
 def derive(inputs: StatusInputs) -> DerivedStatus | None:
-    """The row's status, or None: nothing is known that could correct the row."""
+    """The row's status; None: nothing is known that could correct the row."""
     if inputs.left:
         return LEFT
     if inputs.daemon_stopping and inputs.state is not State.PARKED:
@@ -132,12 +132,12 @@ def _linked(inputs: StatusInputs) -> DerivedStatus | None:
         case Link.UNKNOWN:
             if not inputs.link_overdue:
                 return None
-            details = inputs.details or "the page does not say how it stands with WhatsApp"
+            details = inputs.details or "the page does not report the state of its link to WhatsApp"
             return DerivedStatus(Status.DISCONNECTED, Reason.UNKNOWN, details)
 
 
 def understood(status: str, reason: str | None, details: str | None) -> DerivedStatus:
-    """A row's own words; what no version of waguard writes is read as disconnected, unknown."""
+    """The status that a row has; a value that no version of waguard writes is read as disconnected, unknown."""
     if status not in {str(known) for known in Status}:
         return DerivedStatus(Status.DISCONNECTED, Reason.UNKNOWN, f"the row said {status!r}")
     known = {str(known) for known in Reason}

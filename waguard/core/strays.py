@@ -1,7 +1,8 @@
-"""Which processes a dead instance has left, and which are other people's.
+"""Which processes are orphans of a dead instance, and which are foreign. Pure.
 
-The mark names the worker's record, and with it the runtime folder, whose lock only one instance holds:
-whoever bears it and serves none of our workers is left over. Nothing is known by a pattern.
+The mark of a process (WAGUARD_RECORD) names its worker's record, and with it the runtime folder, whose lock only
+one instance holds. A process that has our mark and belongs to none of our living workers is an orphan. No process is
+identified by a pattern of its command line.
 """
 
 from collections.abc import Collection, Iterable
@@ -21,21 +22,21 @@ class Seen:
     profile: str | None
     """Chromium's profile; None: it is a worker."""
     record: str | None
-    """The worker's record by its mark; None: no mark, or not ours to read."""
+    """The worker's record, by its mark; None: it has no mark, or that cannot be read."""
     session: str | None = None
     """By its mark."""
 
 
 @dataclass(frozen=True, slots=True)
 class Stray:
-    """Left by a dead instance, or by a dead worker: to be ended."""
+    """An orphan of a dead instance or a dead worker: it is to be ended."""
 
     process: Seen
 
 
 @dataclass(frozen=True, slots=True)
 class Foreign:
-    """Somebody else's Chromium on a profile of ours: to be told of, never to be touched."""
+    """A foreign Chromium on a profile of ours: it is reported, and never ended."""
 
     browser: Seen
 
@@ -48,10 +49,10 @@ class Foreign:
 def classify(
     seen: Iterable[Seen], *, records: str, profiles: str, kept: Collection[int]
 ) -> list[Stray | Foreign]:
-    """In the order of ``seen``.
+    """The orphans and foreign processes, in the order of ``seen``.
 
-    ``records`` and ``profiles``: a folder, or the one file or profile that it is about. ``kept``: pids
-    of living workers of ours, whose browsers are kept too.
+    ``records`` and ``profiles``: a folder, or a single record or profile. ``kept``: pids of our living workers,
+    whose browsers are kept too.
     """
     found: list[Stray | Foreign] = []
     for one in seen:

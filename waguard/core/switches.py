@@ -1,4 +1,4 @@
-"""Which of an operator's own switches a Chromium may be started with. Pure."""
+"""Which Chromium switches of the configuration are allowed. Pure."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -7,7 +7,7 @@ from typing import Final
 
 _PORT: Final = "any local user could take the session over through a port"
 _PIPE: Final = "the browser is driven through a pipe of the worker's"
-_CERTIFICATES: Final = "somebody on the way could take WhatsApp's place"
+_CERTIFICATES: Final = "somebody in the network could impersonate WhatsApp"
 REFUSED: Final[Mapping[str, str]] = MappingProxyType(
     {
         "remote-debugging-port": _PORT,
@@ -39,7 +39,7 @@ WITHOUT_SANDBOX: Final = frozenset(
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
-    """``why`` goes behind the argument, ``remedy`` is the next step."""
+    """``why`` follows the argument, ``remedy`` is what to do."""
 
     why: str
     remedy: str
@@ -52,10 +52,10 @@ def parse(argument: str) -> tuple[str, str]:
 
 
 def refusal(argument: str, *, sandbox: bool) -> Refusal | None:
-    """Why Chromium is not started with it; None: it may be."""
+    """Why Chromium is not started with this argument; None: it is allowed."""
     name, _ = parse(argument)
     if not argument.strip().startswith("-") or not name or "\0" in argument:
-        return Refusal("it is no switch", "write it as --name or --name=value")
+        return Refusal("it is not a switch", "write it as --name or --name=value")
     if name in REFUSED:
         return Refusal(REFUSED[name], f"remove --{name}")
     if sandbox and name in WITHOUT_SANDBOX:

@@ -1,6 +1,6 @@
 """Whether a session is taken back from another client of the same device. Pure.
 
-Two clients that both take it back would do so for ever, and WhatsApp sees each of them reconnect.
+Two clients that both take it back would do so forever, and WhatsApp sees each of them reconnect.
 """
 
 from collections.abc import Sequence
@@ -21,12 +21,12 @@ class Answer(StrEnum):
 
 
 def recent(takeovers: Sequence[float], *, now: float) -> list[float]:
-    """Those that still count against the limit."""
+    """The takeovers that still count against the limit."""
     return [at for at in takeovers if at > now - PERIOD]
 
 
 def answer(takeovers: Sequence[float], *, now: float) -> Answer:
-    """``takeovers``: when it was taken back so far, oldest first; all in monotonic time."""
+    """What to do now. ``takeovers``: when it was taken back so far, oldest first; monotonic times."""
     counted = recent(takeovers, now=now)
     if counted and now - counted[-1] < RETRY:
         return Answer.WAIT

@@ -1,7 +1,7 @@
 """Messages that WhatsApp Web has and cannot decrypt yet: "Waiting for this message". Pure.
 
-Each is remembered by its id, looked up until it can be read, and after ``KEPT_FOR`` it is a dead letter.
-WhatsApp Web asks the sender, or the phone, for such a message again, and shows it under the same id.
+Each is stored by its id and read again until it can be decrypted; after ``KEPT_FOR`` it is a dead letter. WhatsApp
+Web requests such a message again from its sender or the phone, and shows it under the same id.
 """
 
 from dataclasses import dataclass
@@ -29,7 +29,7 @@ TOO_MANY: Final = f"more than {MOST} messages could not be decrypted: the oldest
 
 
 class Outcome(StrEnum):
-    """What a look-up found of one message."""
+    """The result of a lookup of one message."""
 
     READABLE = auto()
     """It was reported as a received message."""
@@ -44,25 +44,25 @@ class Outcome(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Waiting:
-    """One that is remembered; ``since`` is when it was stored first, in unix time."""
+    """A stored one; ``since``: when it was first stored, in unix time."""
 
     message_id: str
     since: float
 
 
 def next_due(last: float | None, *, connected_at: float, interval: float) -> float:
-    """When remembered messages are looked up next: at each connect, and ``interval`` s after the last
-    look-up. Monotonic times; ``last`` None: there was none yet."""
+    """When the stored messages are read again: at each connect, and ``interval`` s after the last lookup. Monotonic
+    times; ``last`` None: there was none yet."""
     return connected_at if last is None or last < connected_at else last + interval
 
 
 def expired(age: float) -> bool:
-    """Whether one of them is to be given up; ``age``: seconds of the oldest, 0 where there is none."""
+    """Whether the oldest one is given up; ``age``: its age in seconds, 0 where there is none."""
     return age >= KEPT_FOR
 
 
 def advice_is_due(age: float) -> bool:
-    """Whether a person is told of them; ``age`` as above."""
+    """Whether they are a condition; ``age`` as for ``expired``."""
     return age >= ADVISE_AFTER
 
 
@@ -81,6 +81,6 @@ def chats_of(message_id: str, people: People) -> tuple[str, ...]:
 
 
 def stem_of(message_id: str) -> str:
-    """What two names of one message share. The same stem does not prove the same message."""
+    """The part that all ids of one message share. An equal stem does not prove that it is the same message."""
     key = parse(message_id)
     return key.stem if key else message_id

@@ -23,9 +23,9 @@ _FOLDERS: Final = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Unit:
-    """What its files say of the file system: below ``hidden`` nothing of the host is seen, and with
-    ``strict`` only what is below ``writable`` is written. Below ``inert`` nothing is executed, but for
-    what is below ``executable``; the longer path wins."""
+    """What a unit allows in the file system. Below ``hidden`` the service sees nothing of the host. With ``strict`` it
+    may write only below ``writable``. Below ``inert`` nothing may be executed, except below ``executable``; the longer
+    path wins."""
 
     writable: tuple[PurePosixPath, ...]
     hidden: tuple[PurePosixPath, ...]
@@ -34,25 +34,25 @@ class Unit:
     executable: tuple[PurePosixPath, ...] = ()
 
     def sees(self, path: PurePosixPath) -> bool:
-        """Whether the service finds there what others find there."""
+        """Whether the service sees the host's files at this path."""
         return not any(path.is_relative_to(folder) for folder in self.hidden)
 
     def writes(self, path: PurePosixPath) -> bool:
-        """Whether the service may write there, as far as the unit goes."""
+        """Whether the unit lets the service write there."""
         return not self.strict or any(path.is_relative_to(folder) for folder in self.writable)
 
     def executes(self, path: PurePosixPath) -> bool:
-        """Whether the service may execute it, as far as the unit goes."""
+        """Whether the unit lets the service execute it."""
         return _depth(path, self.executable) >= _depth(path, self.inert)
 
 
 def _depth(path: PurePosixPath, folders: Sequence[PurePosixPath]) -> int:
-    """Of the deepest of these that the path is below; 0: of none."""
+    """The depth of the deepest of these folders that the path is below; 0: it is below none."""
     return max((len(it.parts) for it in folders if path.is_relative_to(it)), default=0)
 
 
 def parse(texts: Sequence[str]) -> Unit:
-    """The unit and its drop-ins, in their order."""
+    """Parse the unit and its drop-ins, in their order."""
     last: dict[str, str] = {}
     lists: dict[str, list[PurePosixPath]] = {name: [] for name in _LISTS}
     for text in texts:
@@ -86,11 +86,11 @@ def _paths(value: str) -> list[PurePosixPath]:
 
 
 def drop_in(paths: Sequence[PurePosixPath], setting: str = "ReadWritePaths") -> str:
-    """The text of a drop-in that lets the service write these, or execute them (ExecPaths)."""
+    """The text of a drop-in that lets the service write these paths, or execute them (ExecPaths)."""
     lines = [f'{setting}="{str(path).replace("%", "%%")}"' for path in paths]
     return "\n".join(["[Service]", *lines])
 
 
 def unwritable(unit: Unit, wanted: Mapping[str, PurePosixPath]) -> dict[str, PurePosixPath]:
-    """Those of the named folders that the service sees and may not write."""
+    """The named folders that the service sees and may not write."""
     return {key: path for key, path in wanted.items() if unit.sees(path) and not unit.writes(path)}

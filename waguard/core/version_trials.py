@@ -186,8 +186,7 @@ def cross_over(state: VersionState, now: float, post: Post) -> VersionState:
                 sessions=(name,),
             )
         )
-    state = _begin(state, trial, now, post, f"it is ill: is it well with {_name(good, bad)}?")
-    return state
+    return _begin(state, trial, now, post, f"it is ill: is it well with {_name(good, bad)}?")
 
 
 def load_control(state: VersionState, now: float, post: Post) -> VersionState:

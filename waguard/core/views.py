@@ -1,4 +1,4 @@
-"""What is shown of a session: read off its state, never stored beside it. Pure."""
+"""What is shown of a session: derived from its state, never stored beside it. Pure."""
 
 from collections.abc import Iterable
 from typing import Final
@@ -18,7 +18,7 @@ _ENDING: Final = {
     Intent.DOWN: State.STOPPING,
     Intent.PARKED: State.PARKING,
 }
-# while the host lacks these, no QR code is what comes next
+# while the host lacks these, no QR code can be expected
 _LACKING: Final = frozenset({Cause.EXECUTABLE, Cause.SESSIONS_FOLDER})
 _PHASES_WITHOUT_CORE: Final = frozenset({"settling", "ready"})
 _WAIT_BLAMES: Final = {
@@ -40,25 +40,25 @@ _LINKS: Final = {
     Link.OFFLINE: (Blame.NETWORK, "the phone or the network is away"),
     Link.SYNCING: (Blame.WHATSAPP, "WhatsApp Web synchronizes"),
     Link.PAIRING: (Blame.WHATSAPP, "the phone links this device"),
-    Link.UNKNOWN: (Blame.SESSION, "the page does not say how it stands with WhatsApp"),
+    Link.UNKNOWN: (Blame.SESSION, "the page does not report the state of its link to WhatsApp"),
     Link.CONFLICT: (Blame.OPERATOR, "WhatsApp Web is open elsewhere with this device"),
     Link.BLOCKED: (Blame.WHATSAPP, "WhatsApp blocks this session"),
     Link.NEEDS_UPDATE: (Blame.WHATSAPP, "WhatsApp needs a newer version of its page"),
     Link.PASSKEY_REQUIRED: (Blame.OPERATOR, "WhatsApp asks for the account's passkey"),
 }
-# what waits for a scan, or follows it: nothing is wrong
+# steps of a pairing: nothing is wrong
 _ON_THE_WAY: Final = frozenset({Link.QR_PENDING, Link.LOGGED_OUT, Link.PAIRING})
 
 
 def link(state: SessionState) -> Link:
-    """How it stands with WhatsApp, as far as a ready worker says."""
+    """The link to WhatsApp that a ready worker reports; else unknown."""
     worker = state.worker
     ready = worker is not None and (worker.stage is Stage.READY)
     return worker.link if worker is not None and ready else Link.UNKNOWN
 
 
 def lifecycle(state: SessionState) -> State:
-    """What its worker does."""
+    """The lifecycle, in the words of the API."""
     if (worker := state.worker) is None:
         return _without_worker(state)
     match worker.stage:
@@ -93,7 +93,7 @@ def is_held_by_fleet(state: SessionState) -> bool:
 
 
 def is_adopting(state: SessionState) -> bool:
-    """Whether its worker is an earlier daemon's and has not said yet how it stands."""
+    """Whether its worker is an earlier daemon's and has not reported its state yet."""
     worker = state.worker
     if worker is None or not worker.adopted or worker.overdue:
         return False
@@ -103,7 +103,7 @@ def is_adopting(state: SessionState) -> bool:
 
 
 def needs_core(state: SessionState) -> bool:
-    """Whether its start still keeps a core from the next one."""
+    """Whether its start still uses a core, so that it keeps its slot."""
     worker = state.worker
     if worker is None:
         return True
@@ -112,7 +112,7 @@ def needs_core(state: SessionState) -> bool:
 
 
 def candidate(state: SessionState, now: float) -> Candidate:
-    """It, as one of those that are to start."""
+    """The session as a candidate for a start."""
     return Candidate(
         session=state.session,
         priority=state.priority,
@@ -123,7 +123,7 @@ def candidate(state: SessionState, now: float) -> Candidate:
 
 
 def passkey(state: SessionState) -> str | None:
-    """That its linking waits for the account's passkey, in words."""
+    """In words, that its linking waits for the account's passkey; None: it does not."""
     worker = state.worker
     if worker is None or link(state) is not Link.PASSKEY_REQUIRED or worker.passkey_until is None:
         return None
@@ -131,7 +131,7 @@ def passkey(state: SessionState) -> str | None:
 
 
 def details(state: SessionState) -> str | None:
-    """Why it is not well, in words."""
+    """Why it is not healthy, in words; None: nothing is known."""
     if state.held_back:
         return state.held_back.words
     return str(state.failure) if state.failure else None
@@ -141,13 +141,13 @@ def _shown_details(state: SessionState) -> str | None:
     if words := passkey(state):
         return f"passkey_required: {words}"
     reported = state.worker.details if state.worker else None
-    if link(state) is Link.OFFLINE:  # why it was started is over
+    if link(state) is Link.OFFLINE:  # an earlier failure does not matter any more
         return state.fleet.network_down or reported or details(state)
     return details(state) or reported
 
 
 def derive_status(state: SessionState) -> DerivedStatus:
-    """What the row should say; its present word where nothing is known that could correct it."""
+    """What the row should say; the row's status where nothing is known that could correct it."""
     if not state.begun:
         return state.status
     wait = state.held_back
@@ -167,14 +167,14 @@ def derive_status(state: SessionState) -> DerivedStatus:
 
 
 def parked_for(state: SessionState) -> ParkCause | None:
-    """Why it waits for a person, or for its next slow try."""
+    """Why it waits for a person, or for its next try after it spent its restarts."""
     if state.intent is Intent.UP and state.retries.at is not None and state.worker is None:
         return ParkCause.RESTART_BUDGET
     return state.parked if state.intent is Intent.PARKED else None
 
 
 def conditions(state: SessionState) -> tuple[Condition, ...]:
-    """Everything that is not well with it, the cause of the status first; empty: all is well."""
+    """All conditions of the session, the cause of its status first; empty: it is healthy."""
     if state.left or state.intent is Intent.DOWN:
         return ()
     worker, found = state.worker, list[Condition]()
@@ -192,7 +192,7 @@ def conditions(state: SessionState) -> tuple[Condition, ...]:
 
 
 def _link_needs_words(state: SessionState, worker: Worker) -> bool:
-    """Whether no condition of the page says more of the link than its name."""
+    """Whether the link is a condition: it is not connected, and no condition of the page explains that."""
     if worker.link is Link.CONNECTED or is_adopting(state):
         return False
     return state.care.found.keys().isdisjoint(_SAY_MORE)
@@ -280,7 +280,7 @@ def _of_link(state: SessionState, worker: Worker) -> Condition:
 def shown(
     conditions: Iterable[Condition], *, monotonic: float, wall: float
 ) -> tuple[Condition, ...]:
-    """As people read them: unix time."""
+    """The same conditions for people: with unix times."""
     return tuple(
         replace(
             it,

@@ -1,4 +1,4 @@
-"""What a worker reports, how it falls silent, and how it ends: facts about one process. Pure."""
+"""Facts about one worker: what it reports, that it does not answer, and how it ends. Pure."""
 
 import datetime as dt
 from typing import Final
@@ -34,7 +34,7 @@ _ELSEWHERE: Final = "WhatsApp Web is open elsewhere with this device"
 
 
 def new_worker(state: SessionState, stage: Stage, now: Moment) -> Worker:
-    """The next one."""
+    """The session's next worker."""
     return Worker(
         number=state.workers + 1,
         stage=stage,
@@ -47,7 +47,7 @@ def new_worker(state: SessionState, stage: Stage, now: Moment) -> Worker:
 
 
 def heard(state: SessionState, worker: Worker, beat: Beat) -> SessionState:
-    """It lives."""
+    """Apply a heartbeat."""
     page_at = worker.page_at if beat.page_at is None else max(worker.page_at, beat.page_at)
     return replace(
         state,
@@ -56,7 +56,7 @@ def heard(state: SessionState, worker: Worker, beat: Beat) -> SessionState:
 
 
 def on_beat(state: SessionState, worker: Worker, beat: Beat, now: Moment) -> SessionState:
-    """Of one that was silent."""
+    """Apply a heartbeat of a worker that was unresponsive."""
     state = heard(state, worker, beat)
     return _heard_again(state, now)
 
@@ -76,12 +76,12 @@ def _heard_again(state: SessionState, now: Moment) -> SessionState:
 def _unresponsive_layer(state: SessionState, worker: Worker, now: Moment) -> str | None:
     notice = state.rules.limits.notice
     if now.at - worker.heard_at >= notice:
-        return "the worker is silent"
+        return "the worker does not answer"
     return "the page does not answer" if now.at - worker.page_at >= notice else None
 
 
 def on_unresponsive(state: SessionState, worker: Worker, now: Moment) -> SessionState:
-    """Nothing is done about it yet."""
+    """A layer has not answered for ``limits.notice``: it is only reported."""
     return replace(
         state, worker=replace(worker, unresponsive=_unresponsive_layer(state, worker, now))
     )
@@ -90,7 +90,7 @@ def on_unresponsive(state: SessionState, worker: Worker, now: Moment) -> Session
 def on_silent(
     state: SessionState, worker: Worker, passed: Due, now: Moment, out: Out
 ) -> SessionState:
-    """A limit of silence has passed: it is replaced."""
+    """A limit for answers has passed: the worker is ended, and replaced."""
     limits, at = state.rules.limits, now.at
     match passed:
         case Due.START_OVERDUE:
@@ -98,7 +98,7 @@ def on_silent(
             why = f"not ready {limits.start:g} s after its start"
         case Due.WORKER_SILENT:
             reason, since = "worker_silent", worker.heard_at
-            why = f"the worker has been silent for {at - since:.0f} s"
+            why = f"the worker has not answered for {at - since:.0f} s"
         case Due.PAGE_SILENT:
             reason, since = "page_silent", worker.page_at
             why = f"the page has not answered for {at - since:.0f} s"
@@ -107,7 +107,7 @@ def on_silent(
             why = f"the page has shown no new QR code for {at - since:.0f} s"
         case _:
             reason, since = "link_unknown", worker.link_since
-            why = f"the page has not said for {at - since:.0f} s how it stands with WhatsApp"
+            why = f"the page has not reported the state of its link to WhatsApp for {at - since:.0f} s"
     state = _without(state, at - since)
     if worker.evidence:
         why = f"{why}: {worker.evidence}"
@@ -116,15 +116,15 @@ def on_silent(
 
 
 def _without(state: SessionState, unwell: float) -> SessionState:
-    """Seconds in which a worker was not well are no time in which its restart has helped: without them
-    what takes as long as ``restart.period`` to fail would be restarted for ever."""
+    """Do not count the seconds in which a worker was unhealthy as time since its restart. Otherwise a fault that takes
+    as long as ``restart.period`` to show would be restarted forever."""
     return replace(state, counted=tuple(at + unwell for at in state.counted))
 
 
 def on_report(
     state: SessionState, worker: Worker, said: Reported, now: Moment, out: Out
 ) -> SessionState:
-    """Take its whole state."""
+    """Apply a report of the worker's whole state."""
     ready = said.phase == "ready" and worker.stage in {Stage.STARTING, Stage.ADOPTING, Stage.READY}
     became_ready = ready and worker.stage is not Stage.READY
     changed = said.link is not worker.link or (became_ready and not worker.adopted)
@@ -163,7 +163,7 @@ def on_report(
 
 
 def _on_link(state: SessionState, link: Link) -> SessionState:
-    """What a ready page's link puts right."""
+    """Forget failures that the link of a ready page disproves."""
     if link is Link.UNKNOWN:
         return state
     state = replace(state, retries=Retries(state.retries.tries), spared=0)
@@ -175,7 +175,7 @@ def _on_link(state: SessionState, link: Link) -> SessionState:
 
 
 def _backfill(state: SessionState, out: Out) -> SessionState:
-    """Once after each load."""
+    """Request a backfill, once after each load."""
     worker = state.worker
     if worker is None or worker.stage is not Stage.READY or worker.link is not Link.CONNECTED:
         return state
@@ -204,7 +204,7 @@ def on_conflict(state: SessionState, worker: Worker, now: Moment, out: Out) -> S
 
 
 def park(state: SessionState, cause: ParkCause, why: str, now: Moment, out: Out) -> SessionState:
-    """Only a person can help."""
+    """Park the session: only a person can help."""
     out(Record("parked", reason=str(cause), evidence={"details": why}))
     blamed = Failure(Blame.OPERATOR, str(cause), str(cause), why)
     return replace(
@@ -225,7 +225,7 @@ def park(state: SessionState, cause: ParkCause, why: str, now: Moment, out: Out)
 def end(
     state: SessionState, worker: Worker, why: Failure | None, now: Moment, out: Out
 ) -> SessionState:
-    """Ask it to end; ``why`` None: planned."""
+    """Request the worker's end; ``why`` None: it is planned."""
     out(Terminate(worker.number, why))
     ending = replace(
         worker,
@@ -248,7 +248,7 @@ def recycle(state: SessionState, worker: Worker, why: str, now: Moment, out: Out
 
 
 def kill(state: SessionState, out: Out) -> SessionState:
-    """It does not end by itself."""
+    """Kill the worker: it does not end by itself."""
     if state.worker:
         out(Kill(state.worker.number))
     return state
@@ -267,14 +267,15 @@ def on_exit(
 def on_end(
     state: SessionState, worker: Worker, failure: Failure, now: Moment, out: Out
 ) -> SessionState:
-    """It is gone, or never came. Planned: the next one starts at once. Else: whose fault was it?"""
+    """The worker ended, or could not be started. After a planned end the next one starts at once; else the blame
+    decides."""
     down = replace(state, worker=None, replacement=None)
     if state.intent is not Intent.UP:
         return down
-    if worker.planned:  # a slot that it has is kept for the next one
+    if worker.planned:  # its slot is kept for the next worker
         return replace(down, not_before=now.at)
     if worker.stage is Stage.ENDING and state.failure:
-        failure = state.failure  # why it was ended, not how
+        failure = state.failure  # why it was ended, not its exit code
     if down.slot is not Slot.FREE:
         out(ReleaseSlot())
         down = replace(down, slot=Slot.FREE, held_back=None)
@@ -282,7 +283,7 @@ def on_end(
     down = replace(down, failure=failure, since=now.at, asked=False)
     match failure.blame:
         case Blame.HOST:
-            # others get their turn meanwhile; Chromium is waited for where starts are granted
+            # others may start meanwhile; ``slots`` delays starts while Chromium does not start
             wait = 0.0 if failure.reason == "browser_unusable" else state.rules.held_retry
             return replace(down, retries=Retries(state.retries.tries), not_before=now.at + wait)
         case Blame.SESSION:
@@ -294,7 +295,7 @@ def on_end(
 
 
 def _after_others(state: SessionState, failure: Failure, now: Moment, out: Out) -> SessionState:
-    """No budget is spent, and nobody is given up: it is tried ever more rarely."""
+    """No budget is spent, and the session is not given up: it is tried at growing intervals."""
     delay = 0.0
     if failure.blame is not Blame.OPERATOR or state.spared:
         delay = pause(state.spared, retry_after=None, jitter=now.chance)
@@ -309,7 +310,8 @@ def _after_others(state: SessionState, failure: Failure, now: Moment, out: Out) 
 
 
 def _after_its_own(state: SessionState, failure: Failure, now: Moment, out: Out) -> SessionState:
-    if state.fleet.breaker:  # many fail alike: it is not counted, and waits for its slot
+    if state.fleet.breaker:
+        # many sessions fail alike: the failure is not counted, and the session waits for a slot
         retries = Retries(state.retries.tries)
         return replace(state, not_before=now.at, retries=retries, uncounted=True)
     policy = state.rules.restart
@@ -336,7 +338,7 @@ def _restart(failure: Failure, delay: float) -> Record:
 def _give_up(
     state: SessionState, why: str, failure: Failure, now: Moment, out: Out
 ) -> SessionState:
-    """It spent its restarts: it is tried again, ever more rarely."""
+    """The session spent its restarts: it is tried again at growing intervals."""
     tries = state.retries.tries
     delay = retry_delay(tries, first=state.rules.retry_parked, jitter=now.chance)
     at = dt.datetime.fromtimestamp(now.wall + delay, dt.UTC)

@@ -71,8 +71,8 @@ from waguard.supervision.lease import TICK, LeaseKeeper
 from waguard.supervision.log_control import LogControl
 from waguard.supervision.mailbox import Mailbox
 from waguard.supervision.readiness import standing
+from waguard.supervision.session_context import SessionContext
 from waguard.supervision.supervisor import Supervisor
-from waguard.supervision.surroundings import Surroundings
 from waguard.supervision.versions import Versions
 from waguard.wire.protocol import WorkerRecord
 from waguard.worker import wajs
@@ -150,7 +150,7 @@ class Daemon:
             barred=lambda: self._lease.why_barred() is not None,
         )
         self._supervisor = Supervisor(
-            Surroundings(
+            SessionContext(
                 config=self._config,
                 instance=lock.instance,
                 store=self._store,
@@ -165,7 +165,7 @@ class Daemon:
                 versions=self._versions,
                 meter=Meter(),
                 remembered=lambda: remembered,
-                crowded=cpu_is_saturated,
+                cpu_is_saturated=cpu_is_saturated,
             )
         )
         self._log = LogControl(config.log, self._fleet.trail, self._apply_log)

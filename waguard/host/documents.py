@@ -101,11 +101,11 @@ class Documents:
     def keep(self, document: Document) -> bool:
         """Store it; False: it was there. Raises ``DocumentError`` for one that is not whole or too large, and
         where ``MOST_FILES`` are there."""
-        judged = documents.check_body(document.body)
-        if isinstance(judged, Refused):
-            raise DocumentError(f"the document {judged.why}")
-        if judged != document.revision:
-            raise DocumentError(f"the document is version {judged}, and not {document.revision}")
+        checked = documents.check_body(document.body)
+        if isinstance(checked, Refused):
+            raise DocumentError(f"the document {checked.why}")
+        if checked != document.revision:
+            raise DocumentError(f"the document is version {checked}, and not {document.revision}")
         if self.has(document.revision):
             return False
         if len(self.known()) >= MOST_FILES:
@@ -195,11 +195,11 @@ def _read(path: Path, revision: int) -> Document:
         raise UnreadableError(f"its format is {kept.format}, and not {FORMAT}")
     if len(body) != kept.size or hashlib.sha256(body).hexdigest() != kept.sha256:
         raise UnreadableError("it is not what was written: its SHA-256 differs")
-    judged = documents.check_body(body)
-    if isinstance(judged, Refused):
-        raise UnreadableError(f"the document {judged.why}")
-    if {judged, kept.revision} != {revision}:
-        raise UnreadableError(f"it holds version {judged}")
+    checked = documents.check_body(body)
+    if isinstance(checked, Refused):
+        raise UnreadableError(f"the document {checked.why}")
+    if {checked, kept.revision} != {revision}:
+        raise UnreadableError(f"it holds version {checked}")
     return Document(
         revision=revision,
         url=kept.url,

@@ -136,7 +136,7 @@ class WebhookSender:
                 return Answer(error=why, refused=True)
             return Answer(error=f"no connection: {error.os_error.strerror or 'unknown name'}")
         except aiohttp.InvalidURL:
-            return Answer(error="the address is refused: it is no address", refused=True)
+            return Answer(error="the address is refused: it is not an address", refused=True)
         except (aiohttp.ClientError, OSError, asyncio.IncompleteReadError):
             return Answer(error="the connection ended without an answer")
 

@@ -25,7 +25,7 @@ class Process(Protocol):
         """End the worker's whole process group; harmless when it is gone."""
 
     async def stopped(self) -> None:
-        """Return when it has stood still (SIGSTOP) for a second; ``terminate`` is of no use then."""
+        """Return when it has stood still (SIGSTOP) for a second; ``terminate`` has no effect then."""
 
     async def wait(self) -> int | None:
         """Exit code (negative: signal), None where the kernel does not say (adopted)."""

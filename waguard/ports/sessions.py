@@ -35,7 +35,7 @@ class SessionView:
     waiting: str | None = None
     """Why it waits for its start; None: it does not."""
     conditions: tuple[Condition, ...] = ()
-    """What is not well with it, and what a person may have to do."""
+    """What is wrong with it, and what a person may have to do."""
     undecryptable: int = 0
     """Messages that WhatsApp Web shows as "Waiting for this message"."""
     undecryptable_since: float | None = None
@@ -55,7 +55,7 @@ class SessionView:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Connection:
-    """What the application would be told of a session now: connected, or ``why_not``."""
+    """What the application would hear of a session now: connected, or ``why_not``."""
 
     why_not: str | None = None
     known: bool = True
@@ -81,7 +81,7 @@ class Health:
 
     @property
     def problems(self) -> tuple[str, ...]:
-        """What is wrong, in words; empty: all is well."""
+        """What is wrong, in words; empty: nothing."""
         return tuple(str(it) for it in self.conditions if it.degrades)
 
 
@@ -152,4 +152,4 @@ class Reconciliation(Protocol):
         """
 
     async def difference(self) -> tuple[list[Correction], list[Finding]]:
-        """What ``correct`` would do, and what is only told. Changes nothing; raises alike."""
+        """What ``correct`` would do, and what is only reported. Changes nothing; raises alike."""

@@ -37,7 +37,7 @@ from waguard.store.work import Work
 T = TypeVar("T")
 
 BUSY_TIMEOUT = 5.0  # s to wait for a lock, a free connection, a handshake
-# s for an upgrade: it rewrites no row, but cut off on a slow disk it would begin anew for ever
+# s for an upgrade: it rewrites no row, but cut off on a slow disk it would begin again each time
 UPGRADE_LIMIT = 600.0
 
 

@@ -42,8 +42,8 @@ def is_listed(now: float) -> ColumnElement[bool]:
 
 def of_chat(session_id: str, chat: str) -> ColumnElement[bool]:
     """What waits in one chat."""
-    lane = storable(chat, length_of(_OWN.lane.type))
-    return WAITS & (_OWN.session_id == session_id) & (_OWN.lane == lane)
+    waits_in = storable(chat, length_of(_OWN.lane.type))
+    return WAITS & (_OWN.session_id == session_id) & (_OWN.lane == waits_in)
 
 
 async def chats(connection: AsyncConnection, now: float) -> list[UnidentifiedChat]:

@@ -53,9 +53,9 @@ from waguard.ports.process import Process
 from waguard.ports.store import SessionRow
 from waguard.supervision.faults import Faults
 from waguard.supervision.page_watch import seen
+from waguard.supervision.session_context import SessionContext
 from waguard.supervision.session_profile import SessionProfile
 from waguard.supervision.status_publisher import StatusPublisher
-from waguard.supervision.surroundings import Surroundings
 from waguard.supervision.tasks import Tasks
 from waguard.supervision.traffic import Traffic
 from waguard.supervision.worker_runner import WorkerRunner
@@ -66,7 +66,7 @@ from waguard.wire.protocol import WorkerRecord
 class SessionActor:
     """A session in memory."""
 
-    def __init__(self, row: SessionRow, ctx: Surroundings) -> None:
+    def __init__(self, row: SessionRow, ctx: SessionContext) -> None:
         self.name = row.session_id
         self._ctx = ctx
         self._log = logger.bind(session=self.name)
@@ -98,14 +98,14 @@ class SessionActor:
             reporting=self._watch_version,
             reported=self.traffic.reported,
             missing=self._profile_missing,
-            record=self.publisher.ledger.record,
+            record=self.publisher.writer.record,
             begin=self._tasks.begin,
             changed=self.notify,
         )
-        self.faults = Faults(self.name, self.publisher.ledger.record, ctx.clock.wall)
+        self.faults = Faults(self.name, self.publisher.writer.record, ctx.clock.wall)
         ctx.mailbox.add(self._initial(row), self)
-        ledger = self.publisher.ledger
-        for keep in (ledger.rows, ledger.trail, self.traffic.limits.keep):
+        writer = self.publisher.writer
+        for keep in (writer.rows, writer.trail, self.traffic.limits.keep):
             self._tasks.begin(keep(), keep.__name__)
 
     def _initial(self, row: SessionRow) -> SessionState:
@@ -147,11 +147,11 @@ class SessionActor:
     @property
     def row(self) -> SessionRow:
         """As it was last read."""
-        return self.publisher.ledger.row
+        return self.publisher.writer.row
 
-    def take_row(self, row: SessionRow) -> None:
+    def update_row(self, row: SessionRow) -> None:
         """It was read anew."""
-        self.publisher.ledger.row = row
+        self.publisher.writer.row = row
         self.post(_order(row))
 
     @property
@@ -217,15 +217,15 @@ class SessionActor:
     async def written(self) -> None:
         """Wait until the database has the newest status, every audit entry, and what WhatsApp grants no
         more of."""
-        ledger = self.publisher.ledger
-        while ledger.row_pending or ledger.unrecorded or self.traffic.limits.pending:
+        writer = self.publisher.writer
+        while writer.row_pending or writer.unrecorded or self.traffic.limits.pending:
             await self.moved()
 
     async def forget(self) -> None:
         """End every task of this session; call after ``stop``."""
-        if self.publisher.ledger.unrecorded:
+        if self.publisher.writer.unrecorded:
             self._log.error(
-                "audit entries lost", event="audit_lost", count=self.publisher.ledger.unrecorded
+                "audit entries lost", event="audit_lost", count=self.publisher.writer.unrecorded
             )
         self._last = self.state
         self._ctx.mailbox.forget(self.name, self)
@@ -279,7 +279,7 @@ class SessionActor:
             case ShowCode():
                 self.publisher.publish_code(runner.report.qr if runner.report else None)
             case WriteStatus(status, phone):
-                self.publisher.ledger.write(status, phone)
+                self.publisher.writer.write(status, phone)
             case Publish(event, data):
                 self.publisher.publish(event, data)
             case Record():

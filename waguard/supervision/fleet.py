@@ -18,8 +18,8 @@ from waguard.core.network import Reading as NetworkReading
 from waguard.ports.clock import Clock
 from waguard.ports.store import AuditEntry, Store
 from waguard.supervision.bus import Bus
-from waguard.supervision.ledger import Trail
 from waguard.supervision.outages import Outages
+from waguard.supervision.status_writer import AuditLog
 
 
 class Fleet:
@@ -39,7 +39,7 @@ class Fleet:
         self._network = network
         self.paired: Callable[[], bool] = lambda: False
         """Whether some session that should run was once paired."""
-        self.trail = Trail(None, store, clock, told=self._publish)
+        self.trail = AuditLog(None, store, clock, told=self._publish)
         self.outages = Outages(self.trail)
 
     def read_host(self, *, network: bool) -> HostRead:

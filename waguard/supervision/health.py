@@ -16,7 +16,7 @@ from waguard.supervision.actor import SessionActor
 from waguard.supervision.reconciler import Reconciler
 from waguard.supervision.registry import Registry
 from waguard.supervision.run_state import RunState
-from waguard.supervision.surroundings import Surroundings
+from waguard.supervision.session_context import SessionContext
 
 _ON_PURPOSE: Final = frozenset({conditions.HELD})
 """Types that are meant to be where a session was stopped on purpose."""
@@ -26,13 +26,13 @@ class HealthReport:
     """Read off memory, without I/O: the one list of conditions that every surface shows."""
 
     def __init__(
-        self, around: Surroundings, registry: Registry, state: RunState, reconciler: Reconciler
+        self, ctx: SessionContext, registry: Registry, state: RunState, reconciler: Reconciler
     ) -> None:
-        self._around = around
+        self._ctx = ctx
         self._registry = registry
         self._state = state
         self._reconciler = reconciler
-        self._began = around.clock.wall()
+        self._began = ctx.clock.wall()
         self._reported: dict[str, tuple[Condition, ...]] = {}
 
     def read(self) -> Health:
@@ -62,7 +62,7 @@ class HealthReport:
         if worker is None or views.link(session.state) is Link.UNKNOWN:
             why_not = "its row says connected, its worker has not confirmed it yet"
             return Connection(why_not=why_not, known=False)
-        clock = self._around.clock
+        clock = self._ctx.clock
         since = clock.wall() - (clock.monotonic() - worker.link_since)
         return Connection(phone=session.state.phone, since=since)
 
@@ -77,9 +77,9 @@ class HealthReport:
         before, self._reported[part] = self._reported.get(part, ()), now
         for it in now:
             if it.session is None:
-                self._around.fleet.outages.report(it)
+                self._ctx.fleet.outages.report(it)
         for kind in _of_fleet(before) - _of_fleet(now):
-            self._around.fleet.outages.tell(kind, None)
+            self._ctx.fleet.outages.tell(kind, None)
         was, is_now = _with_trail(before), _with_trail(now)
         for key in was.keys() ^ is_now.keys():
             self._record(*key, reason=is_now.get(key))
@@ -90,7 +90,7 @@ class HealthReport:
             entry, level = (kind, "ERROR") if begins else (SESSION_ENDS[kind], "WARNING")
             said, log = entry.replace("_", " "), logger.bind(session=name)
             log.log(level, said, event=entry, condition=kind, why=reason)
-            session.publisher.ledger.record(entry, reason=reason)
+            session.publisher.writer.record(entry, reason=reason)
 
     def _is_wanted(self, it: Condition) -> bool:
         session = self._registry.get(it.session) if it.session else None
@@ -99,7 +99,7 @@ class HealthReport:
     # ---- of all sessions at once ----
 
     def _of_all(self) -> Iterator[Condition]:
-        outages, state = self._around.fleet.outages, self._state
+        outages, state = self._ctx.fleet.outages, self._state
         waits = state.waits_for_lease
         if not state.database and not outages.why("database_down") and not waits:
             why = "the database does not answer"
@@ -108,7 +108,7 @@ class HealthReport:
             why = "sessions are still being restored"
             yield fleet_condition("restoring", why, since=self._began)
         yield from outages.conditions
-        fleet, clock = self._around.mailbox.fleet, self._around.clock
+        fleet, clock = self._ctx.mailbox.fleet, self._ctx.clock
         if (opening := fleet.breaker.opening) and (why_open := fleet.view.breaker):
             since = clock.wall() - (clock.monotonic() - opening.at)
             yield fleet_condition("fleet_breaker_opened", why_open, since=since)
@@ -122,7 +122,7 @@ class HealthReport:
 
     def _own(self, session: SessionActor) -> Iterator[Condition]:
         """What is read off it."""
-        clock, state = self._around.clock, session.state
+        clock, state = self._ctx.clock, session.state
         if fault := session.faults.condition:
             yield fault
         now, wall = clock.monotonic(), clock.wall()

@@ -14,8 +14,8 @@ from waguard.profile import owner_mark
 from waguard.supervision import translate, undecryptable
 from waguard.supervision.ack_order import AckOrder
 from waguard.supervision.deaf_watch import DeafWatch
-from waguard.supervision.ledger import Ledger
-from waguard.supervision.surroundings import Surroundings
+from waguard.supervision.session_context import SessionContext
+from waguard.supervision.status_writer import StatusWriter
 from waguard.supervision.worker_link import WorkerLink
 from waguard.wire.protocol import (
     Ack,
@@ -47,8 +47,8 @@ class Intake:
 
     def __init__(
         self,
-        around: Surroundings,
-        ledger: Ledger,
+        ctx: SessionContext,
+        writer: StatusWriter,
         *,
         acked: Callable[[Iterable[str], bool | None], None],
         active: Callable[[], None],
@@ -57,8 +57,8 @@ class Intake:
         undecryptable: undecryptable.Undecryptable,
     ) -> None:
         self._undecryptable = undecryptable
-        self._around = around
-        self._ledger = ledger
+        self._ctx = ctx
+        self._writer = writer
         self._acked = acked
         self._active = active
         self._deaf = deaf
@@ -77,31 +77,31 @@ class Intake:
             return
         received = self._received(event)
         # also what is not stored waits its turn: an acknowledgement covers all before it
-        self._around.inbox.put(received, lambda news: self._on_stored(link, event.seq, news))
+        self._ctx.inbox.put(received, lambda news: self._on_stored(link, event.seq, news))
 
     def left_with(self, link: WorkerLink) -> bool:
         """Whether the worker has to say again, on another line, what was not taken on this one."""
         return self._left_with is link
 
     def _is_full(self, link: WorkerLink) -> bool:
-        if not self._around.inbox.full:
+        if not self._ctx.inbox.full:
             return False
         logger.error(
             "left with the worker: too much waits for the database",
             event="inbox_full",
-            session=self._ledger.row.session_id,
+            session=self._writer.row.session_id,
         )
         self._left_with = link
         self._begin(self._hang_up(link), "hang up")
         return True
 
     async def _hang_up(self, link: WorkerLink) -> None:
-        while not await self._around.inbox.flushed(PATIENCE):
+        while not await self._ctx.inbox.flushed(PATIENCE):
             pass
         link.close()
 
     def _received(self, event: Event) -> tuple[InboxRecord, ...]:
-        row = self._ledger.row
+        row = self._writer.row
         match event.body:
             case InboundMessage() | Undecryptable() as it:
                 return self._message(it, event.at)
@@ -127,18 +127,18 @@ class Intake:
             case BackfillGap(chat=chat, why=why, since=since):
                 reason = f"messages of {chat or 'some chats'} may be missing: {why}"
                 evidence = {"chat": chat or None, "since": since}
-                self._ledger.record("backfill_gap", reason=reason, evidence=evidence)
+                self._writer.record("backfill_gap", reason=reason, evidence=evidence)
             case LoggedOut(reason=reason):
                 logger.warning(
                     "logged out", event="logged_out", session=row.session_id, reason=reason
                 )
-                self._ledger.record("logged_out", reason=reason)
+                self._writer.record("logged_out", reason=reason)
             case ProfileMended(done=done, grave=grave, aside=aside):
                 kind = "profile_mended" if grave else "profile_tidied"
                 level, said = "WARNING" if grave else "INFO", kind.replace("_", " ")
                 name = row.session_id
                 logger.log(level, said, event=kind, session=name, done=done, aside=aside)
-                self._ledger.record(kind, reason="; ".join(done), evidence={"aside": aside})
+                self._writer.record(kind, reason="; ".join(done), evidence={"aside": aside})
         return ()
 
     def _message(self, it: InboundMessage | Undecryptable, at: float) -> tuple[InboxRecord, ...]:
@@ -150,17 +150,17 @@ class Intake:
                 self._deaf.heard()
             if self._undecryptable.knows(it.id):
                 it = msgspec.structs.replace(it, backfilled=True)
-            return translate.received(self._ledger.row, it, at)
+            return translate.received(self._writer.row, it, at)
         if not self._undecryptable.is_of_this_link(it.timestamp):
             return ()
         logger.warning(
             "a message cannot be decrypted yet",
             event="message_undecryptable",
-            session=self._ledger.row.session_id,
+            session=self._writer.row.session_id,
             id=it.id,
         )
         self._undecryptable.reported(it.id)
-        return translate.undecryptable(self._ledger.row, it, at)
+        return translate.undecryptable(self._writer.row, it, at)
 
     def _on_stored(self, link: WorkerLink | None, seq: int, news: Sequence[InboxRecord]) -> None:
         """The commit is on the disk; the line may be another's by now, and is told nothing then."""
@@ -176,29 +176,29 @@ class Intake:
             self._touch()
 
     def _touch(self) -> None:
-        now = self._around.clock.monotonic()
+        now = self._ctx.clock.monotonic()
         if self._touched_at is None or now - self._touched_at >= TOUCH_INTERVAL:
             self._touched_at = now
-            self._begin(self._ledger.touch(), "touch")
+            self._begin(self._writer.touch(), "touch")
 
     def deferred(self, profile: Path) -> float:
         """Seconds for which nothing is read back: it was paired a moment ago."""
         return deferral(
             owner_mark.paired_at(profile),
-            quiet=self._around.config().inbox.backfill_after_pairing,
-            now=self._around.clock.wall(),
+            quiet=self._ctx.config().inbox.backfill_after_pairing,
+            now=self._ctx.clock.wall(),
         )
 
     async def missed(self, profile: Path) -> CatchUp:
         """From when on nobody may have listened. Raises ``WaguardError``."""
-        kept_for = self._around.config().retention.inbox_days * DAY
-        oldest = self._around.ages.ago(min(kept_for, BACKFILL_LIMIT))
-        newest = await self._around.inbox.newest(self._ledger.row.session_id, after=oldest)
+        kept_for = self._ctx.config().retention.inbox_days * DAY
+        oldest = self._ctx.ages.ago(min(kept_for, BACKFILL_LIMIT))
+        newest = await self._ctx.inbox.newest(self._writer.row.session_id, after=oldest)
         since, floor = backfill_since(
             newest,
             paired_at=owner_mark.paired_at(profile),
             oldest=oldest,
-            now=self._around.clock.wall(),
+            now=self._ctx.clock.wall(),
         )
-        people = await self._around.inbox.people(self._ledger.row.session_id)
+        people = await self._ctx.inbox.people(self._writer.row.session_id)
         return CatchUp(since=by_alias(since, people), floor=floor)

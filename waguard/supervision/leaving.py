@@ -80,7 +80,7 @@ async def _put_aside(session: SessionActor, token: str | None, why: str) -> None
             session=row.session_id,
             folder=str(aside),
         )
-    session.publisher.ledger.record("left", reason=why)
+    session.publisher.writer.record("left", reason=why)
 
 
 def _retire(at: Places, token: str | None, why: str) -> Path | None:

@@ -6,7 +6,7 @@ import msgspec
 from loguru import logger
 
 from waguard.config import Level, Log
-from waguard.supervision.ledger import Trail
+from waguard.supervision.status_writer import AuditLog
 
 KIND = "log_level"
 """Of the entry on the trail of the fleet."""
@@ -15,7 +15,7 @@ KIND = "log_level"
 class LogControl:
     """Fills ``ports.logs.LogLevels``. ``apply`` makes the daemon and its workers log like this."""
 
-    def __init__(self, configured: Log, trail: Trail, apply: Callable[[Log], None]) -> None:
+    def __init__(self, configured: Log, trail: AuditLog, apply: Callable[[Log], None]) -> None:
         self._configured = configured
         self._asked: Level | None = None
         self._trail = trail

@@ -8,13 +8,13 @@ from loguru import logger
 from waguard.core.blame import Condition
 from waguard.core.incidents import FLEET_ENDS, fleet_condition
 from waguard.core.replace import replace
-from waguard.supervision.ledger import Trail
+from waguard.supervision.status_writer import AuditLog
 
 
 class Outages:
     """Kinds are those of ``core.incidents.FLEET_ENDS``."""
 
-    def __init__(self, trail: Trail) -> None:
+    def __init__(self, trail: AuditLog) -> None:
         self._trail = trail
         self._open: dict[str, Condition] = {}
 

@@ -35,6 +35,7 @@ def seen(
         lives=lives,
         failed=state.failure.reason if state.failure else None,
         page=page,
+        closing=report is not None and report.phase == "closing",
         missing=report.version.missing if page and report and report.version else (),
         link=report.link if lives and report and report.phase == "ready" else Link.UNKNOWN,
         unreachable=refused or state.fleet.network_down is not None,

@@ -38,8 +38,8 @@ from waguard.supervision.inventory import take_stock
 from waguard.supervision.readiness import linked_number, promises_too_much, wanted
 from waguard.supervision.registry import Registry
 from waguard.supervision.run_state import RunState
+from waguard.supervision.session_context import SessionContext
 from waguard.supervision.starting import start_or_park
-from waguard.supervision.surroundings import Surroundings
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,8 +55,8 @@ class _Sources:
 class Reconciler:
     """Fills ``ports.sessions.Reconciliation``."""
 
-    def __init__(self, around: Surroundings, registry: Registry, state: RunState) -> None:
-        self._around = around
+    def __init__(self, ctx: SessionContext, registry: Registry, state: RunState) -> None:
+        self._ctx = ctx
         self._registry = registry
         self._state = state
         self._findings: dict[Finding, float] = {}
@@ -115,9 +115,9 @@ class Reconciler:
     async def _read_sources(self) -> _Sources:
         # memory follows the rows: what is read before them is never ahead of them
         observed = self._observed()
-        paths, instance = self._around.config().paths, self._around.instance
+        paths, instance = self._ctx.config().paths, self._ctx.instance
         try:
-            rows = {row.session_id: row for row in await self._around.store.sessions()}
+            rows = {row.session_id: row for row in await self._ctx.store.sessions()}
         except WaguardError as error:
             self._state.database_failed(error.message)
             raise
@@ -133,7 +133,7 @@ class Reconciler:
                 state=session.lifecycle,
                 generation=session.row.generation,
                 status=str(session.state.status.status),
-                row_pending=session.publisher.ledger.row_pending,
+                row_pending=session.publisher.writer.row_pending,
                 worker=session.runner.process.pid if session.runner.process else None,
                 phone=linked_number(session),
             )
@@ -146,8 +146,8 @@ class Reconciler:
                 "found", event="finding", kind=str(new.kind), about=new.about, session=new.session
             )
             if session := self._registry.get(new.session):
-                session.publisher.ledger.record(str(new.kind), reason=new.about)
-        now = self._around.clock.wall()
+                session.publisher.writer.record(str(new.kind), reason=new.about)
+        now = self._ctx.clock.wall()
         self._findings = {it: self._findings.get(it, now) for it in found}
 
     def _follow_workspaces(self, rows: Mapping[str, SessionRow]) -> None:
@@ -165,7 +165,7 @@ class Reconciler:
                     session=row.session_id,
                     workspace=row.workspace_id,
                 )
-                session.take_row(row)
+                session.update_row(row)
 
     def _still_meant(self, action: Action, before: Mapping[str, Observed]) -> bool:
         """Whether nobody else has moved the session since the plan was made."""
@@ -188,7 +188,7 @@ class Reconciler:
         session = self._registry.get(name)
         if session:
             return session.faults.alone(what)
-        return Faults(name, lambda *_, **__: None, self._around.clock.wall).alone(what)
+        return Faults(name, lambda *_, **__: None, self._ctx.clock.wall).alone(what)
 
     async def _carry_out(
         self, action: Action, rows: Mapping[str, SessionRow], told: Correction
@@ -204,15 +204,15 @@ class Reconciler:
                 # a new row that wants nothing is no trouble
                 _note(session, told, kind="reconciled" if session.row.desired_up else "taken_in")
                 if session.row.desired_up:
-                    start_or_park(session, self._around.fleet)
+                    start_or_park(session, self._ctx.fleet)
             case Remove():
                 return await self._remove(name, told)
             case Start():
-                registry[name].take_row(rows[name])
+                registry[name].update_row(rows[name])
                 _note(registry[name], told)
-                start_or_park(registry[name], self._around.fleet)
+                start_or_park(registry[name], self._ctx.fleet)
             case Stop():
-                registry[name].take_row(rows[name])
+                registry[name].update_row(rows[name])
                 _note(registry[name], told)
                 await registry[name].stop()
             case EndWorker(pid=pid):
@@ -237,12 +237,12 @@ class Reconciler:
 
     async def _end_worker(self, name: str, pid: int, told: Correction) -> bool:
         """End a worker that belongs to nobody here, if it is still the one that was seen."""
-        for _, record in read_records(self._around.config().paths.runtime / "workers"):
+        for _, record in read_records(self._ctx.config().paths.runtime / "workers"):
             if record.pid == pid and record.session == name:
-                process = self._around.spawn.adopt(record)
+                process = self._ctx.spawn.adopt(record)
                 if process is None:
                     return False
-                await shutdown.stop(process, grace=self._around.timings.stop_grace)
+                await shutdown.stop(process, grace=self._ctx.timings.stop_grace)
                 if session := self._registry.get(name):
                     _note(session, told)
                 return True
@@ -251,7 +251,7 @@ class Reconciler:
     async def _correct_row(self, session: SessionActor) -> bool:
         """The plan may be older than the newest write: read again before saying that it lies."""
         try:
-            row = await self._around.store.session(session.row.session_id)
+            row = await self._ctx.store.session(session.row.session_id)
         except WaguardError as error:
             logger.error(
                 "row not corrected",
@@ -262,12 +262,12 @@ class Reconciler:
             return False
         lies = row is not None and row.status != session.state.status.status
         if row and not lies and not row.phone_number and linked_number(session):
-            session.take_row(row)
+            session.update_row(row)
             session.post(RowRead(said=row.status, number_only=True))
             return True
         if (
             row
-            and not session.publisher.ledger.row_pending
+            and not session.publisher.writer.row_pending
             and (lies or promises_too_much(session))
         ):
             session.post(RowRead(said=row.status))
@@ -276,7 +276,7 @@ class Reconciler:
 
 
 def _note(session: SessionActor, told: Correction, *, kind: str = "reconciled") -> None:
-    session.publisher.ledger.record(
+    session.publisher.writer.record(
         kind,
         before=told.before,
         after=told.after,

@@ -9,7 +9,7 @@ from waguard.errors import UnavailableError, WaguardError
 from waguard.ports.store import SessionRow
 from waguard.supervision import leaving
 from waguard.supervision.actor import SessionActor
-from waguard.supervision.surroundings import Surroundings
+from waguard.supervision.session_context import SessionContext
 
 WRITE_DEADLINE: Final = 5.0  # s for what is still to be written of a session that ends
 
@@ -17,8 +17,8 @@ WRITE_DEADLINE: Final = 5.0  # s for what is still to be written of a session th
 class Registry:
     """Knows every session that has a row."""
 
-    def __init__(self, around: Surroundings) -> None:
-        self._around = around
+    def __init__(self, ctx: SessionContext) -> None:
+        self._ctx = ctx
         self._sessions: dict[str, SessionActor] = {}
         self._leaving: set[str] = set()
 
@@ -52,7 +52,7 @@ class Registry:
     def take_in(self, row: SessionRow) -> SessionActor:
         """The session of a row, which may have come to memory a moment ago."""
         if row.session_id not in self._sessions:
-            self._sessions[row.session_id] = SessionActor(row, self._around)
+            self._sessions[row.session_id] = SessionActor(row, self._ctx)
         return self._sessions[row.session_id]
 
     async def remove(self, session_id: str) -> None:
@@ -69,7 +69,7 @@ class Registry:
     async def row_is_gone(self, session_id: str) -> bool:
         """Whether it has no row any more; unknown is not gone."""
         try:
-            return await self._around.store.session(session_id) is None
+            return await self._ctx.store.session(session_id) is None
         except WaguardError:
             return False
 

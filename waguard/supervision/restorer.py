@@ -18,16 +18,16 @@ from waguard.supervision.actor import SessionActor
 from waguard.supervision.readiness import outcome, promises_too_much, settled, summary
 from waguard.supervision.registry import Registry
 from waguard.supervision.run_state import RunState
+from waguard.supervision.session_context import SessionContext
 from waguard.supervision.starting import start_or_park
-from waguard.supervision.surroundings import Surroundings
 from waguard.wire.protocol import WorkerRecord
 
 
 class Restorer:
     """Brings up the sessions that should run, and only those."""
 
-    def __init__(self, around: Surroundings, registry: Registry, state: RunState) -> None:
-        self._around = around
+    def __init__(self, ctx: SessionContext, registry: Registry, state: RunState) -> None:
+        self._ctx = ctx
         self._registry = registry
         self._state = state
 
@@ -37,7 +37,7 @@ class Restorer:
         ``records`` are living workers of an earlier daemon; what belongs to a wanted session is
         adopted, the rest is stopped.
         """
-        rows = await self._around.store.sessions()
+        rows = await self._ctx.store.sessions()
         self._state.rows_loaded()
         for row in rows:
             self._registry.take_in(row)
@@ -85,20 +85,17 @@ class Restorer:
         looks for itself before it starts."""
         await asyncio.gather(
             self._sweep(kept),
-            *(
-                shutdown.stop(process, grace=self._around.timings.stop_grace)
-                for process in unwanted
-            ),
+            *(shutdown.stop(process, grace=self._ctx.timings.stop_grace) for process in unwanted),
         )
 
     async def _sweep(self, kept: Collection[int]) -> None:
         """End what has no record; ``kept``: what has one."""
-        paths = self._around.config().paths
-        swept = await self._around.spawn.sweep(
+        paths = self._ctx.config().paths
+        swept = await self._ctx.spawn.sweep(
             records=str(paths.runtime / "workers"), profiles=str(paths.sessions), kept=kept
         )
         for stray in swept.ended:
-            await self._around.store.record(
+            await self._ctx.store.record(
                 AuditEntry(
                     session_id=stray.session,
                     kind="stray_ended",
@@ -129,7 +126,7 @@ class Restorer:
     async def _bring_up(self) -> list[str]:
         """How it ended, for each session that should run."""
         should_run = [s for s in self._registry.sessions if s.row.desired_up]
-        now = self._around.clock.monotonic()
+        now = self._ctx.clock.monotonic()
         should_run.sort(key=lambda it: admission.order(views.candidate(it.state, now)))
         return await asyncio.gather(*map(self._restore_alone, should_run))
 
@@ -144,15 +141,15 @@ class Restorer:
         if self._state.stopping:
             return "interrupted"
         if session.lifecycle is State.STOPPED and (
-            refusal := start_or_park(session, self._around.fleet, asked=False)
+            refusal := start_or_park(session, self._ctx.fleet, asked=False)
         ):
             return refusal
         while _cause(session) is Cause.PLACE:
             await session.moved()
-        timeout = self._around.config().restore.timeout
+        timeout = self._ctx.config().restore.timeout
         if await session.wait_until(lambda s: settled(s) or _waits(s), timeout=timeout):
             return "waiting" if _waits(session) else outcome(session)
-        network_down = self._around.mailbox.fleet.network_down
+        network_down = self._ctx.mailbox.fleet.network_down
         # it goes on by itself: what it waits for has limits of its own
         return "offline" if session.link is Link.OFFLINE or network_down else "pending"
 

@@ -36,8 +36,8 @@ from waguard.supervision.readiness import (
 )
 from waguard.supervision.registry import Registry
 from waguard.supervision.run_state import RunState
+from waguard.supervision.session_context import SessionContext
 from waguard.supervision.starting import start_or_park
-from waguard.supervision.surroundings import Surroundings
 from waguard.wire.protocol import Call, PairingCode, QrCode, RefreshQr, Sent, Value
 
 QR_RETRY_AFTER: Final = 2.0  # s
@@ -47,9 +47,9 @@ class SessionService:
     """Fills ``ports.sessions.Sessions``."""
 
     def __init__(
-        self, around: Surroundings, registry: Registry, state: RunState, health: HealthReport
+        self, ctx: SessionContext, registry: Registry, state: RunState, health: HealthReport
     ) -> None:
-        self._around = around
+        self._ctx = ctx
         self._registry = registry
         self._state = state
         self._health = health
@@ -61,7 +61,7 @@ class SessionService:
         self._require_changeable(session_id)
         known = self._registry.get(session_id)
         if known and known.row.workspace_id != workspace_id:
-            known.take_row(await self._around.store.session(session_id) or known.row)
+            known.update_row(await self._ctx.store.session(session_id) or known.row)
         if known and known.row.workspace_id != workspace_id:
             raise SessionIdTakenError(
                 f"session {session_id} belongs to another workspace",
@@ -74,12 +74,12 @@ class SessionService:
             return self._view(known), False
         if known:
             await self._registry.finish_removal(known)
-        row = await self._around.store.create(
+        row = await self._ctx.store.create(
             session_id, workspace_id, account_id=account_id, priority=priority
         )
         self._require_changeable(session_id)  # much may have happened meanwhile
         session = self._registry.take_in(row)
-        session.take_row(row)
+        session.update_row(row)
         session.start()
         if runs and row.status != session.state.status.status:
             session.post(RowRead(said=row.status))  # it is new, and the session has never been away
@@ -103,9 +103,9 @@ class SessionService:
         self._require_changeable(session_id)
         session = await self._find(session_id)
         await self._registry.finish_removal(session)
-        row = _existing(await self._around.store.set_desired(session_id, up=True))
+        row = _existing(await self._ctx.store.set_desired(session_id, up=True))
         self._require_changeable(session_id)
-        session.take_row(row)
+        session.update_row(row)
         session.start(restart=restart)
         return self._view(session)
 
@@ -113,9 +113,9 @@ class SessionService:
         """See ``ports.sessions.Sessions``."""
         self._require_changeable(session_id)
         session = await self._find(session_id)
-        row = _existing(await self._around.store.set_desired(session_id, up=False))
+        row = _existing(await self._ctx.store.set_desired(session_id, up=False))
         self._require_changeable(session_id)
-        session.take_row(row)
+        session.update_row(row)
         await session.stop()
         return self._view(session)
 
@@ -135,7 +135,7 @@ class SessionService:
             await self._log_out(session, removed=True)
             if purge:
                 await self._registry.flush(session)
-                await self._around.store.soft_delete(session_id)
+                await self._ctx.store.soft_delete(session_id)
                 await self._registry.remove(session_id)
 
     async def qr(self, session_id: str, *, wait: float, refresh: bool = False) -> QrCode:
@@ -199,7 +199,7 @@ class SessionService:
         if session := self._registry.get(session_id):
             return session
         self._state.require_loaded()
-        row = await self._around.store.session(session_id)
+        row = await self._ctx.store.session(session_id)
         if row is None:
             raise NotFoundError("Session not found")
         session = self._registry.take_in(row)
@@ -211,13 +211,13 @@ class SessionService:
                 event="session_taken_in",
                 session=session_id,
             )
-            session.publisher.ledger.record(
+            session.publisher.writer.record(
                 "reconciled",
                 before="not in memory",
-                after="taken in and started",
+                after="added and started",
                 reason="it was asked for, its row wants it up, and memory had no such session",
             )
-            start_or_park(session, self._around.fleet)
+            start_or_park(session, self._ctx.fleet)
         return session
 
     async def _usable(
@@ -237,7 +237,7 @@ class SessionService:
     async def _log_out(self, session: SessionActor, *, removed: bool) -> None:
         name, why = session.row.session_id, leaving.DELETED if removed else leaving.LOGGED_OUT
         # without a row, which the application has deleted already, the reconciler forgets it
-        session.take_row(await self._around.store.leave(name, removed=removed) or session.row)
+        session.update_row(await self._ctx.store.leave(name, removed=removed) or session.row)
         await leaving.leave(session, why=why)
 
     def _require_changeable(self, session_id: str) -> None:
@@ -248,7 +248,7 @@ class SessionService:
 
     def _require_profiles(self) -> None:
         """Raises ``UnavailableError`` while a profile that is to be moved aside cannot be found."""
-        if why := self._around.fleet.profiles_unknown:
+        if why := self._ctx.fleet.profiles_unknown:
             raise UnavailableError(f"no profile can be moved aside: {why}", retry_after=60)
 
     def _refuse_linked_number(self, session_id: str, phone: str) -> None:

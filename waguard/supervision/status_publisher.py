@@ -13,8 +13,8 @@ from waguard.core.link import Link
 from waguard.core.page_care import Kind
 from waguard.ports.store import AuditEntry, SessionRow
 from waguard.supervision import translate
-from waguard.supervision.ledger import Ledger
-from waguard.supervision.surroundings import Surroundings
+from waguard.supervision.session_context import SessionContext
+from waguard.supervision.status_writer import StatusWriter
 from waguard.wire.protocol import PageVersion, QrCode
 
 _OVER: Final = {f"{kind}_over": str(kind) for kind in Kind}
@@ -38,14 +38,16 @@ class StatusPublisher:
     """``changed`` is called after each write. ``ledger.rows`` and ``ledger.trail`` are run as tasks by the
     owner."""
 
-    def __init__(self, row: SessionRow, ctx: Surroundings, changed: Callable[[], None]) -> None:
+    def __init__(self, row: SessionRow, ctx: SessionContext, changed: Callable[[], None]) -> None:
         self._ctx = ctx
         self._log = logger.bind(session=row.session_id)
-        self.ledger = Ledger(row, ctx.store, ctx.clock, moved=changed, told=self._publish_incident)
+        self.writer = StatusWriter(
+            row, ctx.store, ctx.clock, moved=changed, told=self._publish_incident
+        )
 
     def publish(self, event: str, data: Any) -> None:
         """For the stream and the webhooks."""
-        row = self.ledger.row
+        row = self.writer.row
         self._ctx.bus.publish(event, row.session_id, row.workspace_id, data)
 
     def publish_code(self, code: QrCode | None) -> None:
@@ -65,7 +67,7 @@ class StatusPublisher:
         self._log.info("the page's version is another one", event="page_version", **about)
         self.publish("page_version", about)
         whose = "the store" if it.served_by == "store" else "WhatsApp"
-        self.ledger.record("page_version", reason=f"WhatsApp Web {it.page}, from {whose}")
+        self.writer.record("page_version", reason=f"WhatsApp Web {it.page}, from {whose}")
 
     def record(self, it: Record) -> None:
         """An entry of the trail, and a line of the log."""
@@ -76,7 +78,7 @@ class StatusPublisher:
         if it.kind not in UNLOGGED:
             level, line = LEVELS.get(it.kind, "WARNING"), it.kind.replace("_", " ")
             self._log.log(level, _LINES.get(it.kind, line), event=it.kind, every=True, **said)
-        self.ledger.record(
+        self.writer.record(
             it.kind,
             before=it.before,
             after=it.after,

@@ -9,25 +9,25 @@ from waguard.supervision.reconciler import Reconciler
 from waguard.supervision.registry import Registry
 from waguard.supervision.restorer import Restorer
 from waguard.supervision.run_state import RunState
+from waguard.supervision.session_context import SessionContext
 from waguard.supervision.session_service import SessionService
-from waguard.supervision.surroundings import Surroundings
 from waguard.supervision.watchdog import Watchdog
 
 
 class Supervisor:
     """Callers use the parts."""
 
-    def __init__(self, around: Surroundings) -> None:
-        self._around = around
-        self.state = RunState(around.fleet.outages)
-        self.registry = Registry(around)
-        self.restorer = Restorer(around, self.registry, self.state)
-        self.watchdog = Watchdog(around, self.registry)
-        self.reconciler = Reconciler(around, self.registry, self.state)
-        self.health = HealthReport(around, self.registry, self.state, self.reconciler)
-        self.sessions = SessionService(around, self.registry, self.state, self.health)
-        self._trail = asyncio.create_task(around.fleet.trail.trail(), name="trail of the fleet")
-        around.fleet.paired = lambda: self.registry.any_paired
+    def __init__(self, ctx: SessionContext) -> None:
+        self._ctx = ctx
+        self.state = RunState(ctx.fleet.outages)
+        self.registry = Registry(ctx)
+        self.restorer = Restorer(ctx, self.registry, self.state)
+        self.watchdog = Watchdog(ctx, self.registry)
+        self.reconciler = Reconciler(ctx, self.registry, self.state)
+        self.health = HealthReport(ctx, self.registry, self.state, self.reconciler)
+        self.sessions = SessionService(ctx, self.registry, self.state, self.health)
+        self._trail = asyncio.create_task(ctx.fleet.trail.trail(), name="trail of the fleet")
+        ctx.fleet.paired = lambda: self.registry.any_paired
 
     async def stop(self, *, write: bool = True) -> None:
         """Stop every session, all in parallel, and have their rows written where that is to be."""
@@ -42,8 +42,8 @@ class Supervisor:
 
     def _begin_stop(self) -> None:
         self.state.begin_stop()
-        self._around.versions.begin_stop()
-        self._around.mailbox.post_to_fleet(Closing())
+        self._ctx.versions.begin_stop()
+        self._ctx.mailbox.post_to_fleet(Closing())
 
     async def _end(self, *, write: bool) -> None:
         sessions = self.registry.sessions
@@ -52,7 +52,7 @@ class Supervisor:
         self._trail.cancel()
         await asyncio.gather(self._trail, return_exceptions=True)
         await asyncio.gather(*(session.forget() for session in sessions))
-        await self._around.versions.close()
+        await self._ctx.versions.close()
 
     def kill(self) -> None:
         """A second Ctrl-C: end every worker now."""

@@ -25,9 +25,9 @@ from waguard.supervision.ack_watch import AckWatch
 from waguard.supervision.deaf_watch import DeafWatch
 from waguard.supervision.intake import Intake
 from waguard.supervision.limits import Limits
+from waguard.supervision.session_context import SessionContext
 from waguard.supervision.session_profile import SessionProfile
 from waguard.supervision.status_publisher import StatusPublisher
-from waguard.supervision.surroundings import Surroundings
 from waguard.supervision.throw_watch import ThrowWatch
 from waguard.supervision.undecryptable import Undecryptable
 from waguard.supervision.worker_link import WorkerLink
@@ -42,7 +42,7 @@ class Traffic:
 
     def __init__(  # noqa: PLR0913 - what messages need from outside
         self,
-        ctx: Surroundings,
+        ctx: SessionContext,
         publisher: StatusPublisher,
         profile: SessionProfile,
         *,
@@ -53,8 +53,8 @@ class Traffic:
         changed: Callable[[], None],
         moved: Callable[[], Awaitable[None]],
     ) -> None:
-        row, ledger = publisher.ledger.row, publisher.ledger
-        self._name, self._record = row.session_id, ledger.record
+        row, writer = publisher.writer.row, publisher.writer
+        self._name, self._record = row.session_id, writer.record
         self._ctx = ctx
         self._profile = profile
         self._state = state
@@ -75,17 +75,17 @@ class Traffic:
             limit=lambda: ctx.config().send.ack_limit,
             since=self._acks_since,
             ask=self._ask_for_acks,
-            note=ledger.record,
+            note=writer.record,
         )
         self.throws = ThrowWatch(
-            row.session_id, ctx.clock, since=self._acks_since, note=ledger.record
+            row.session_id, ctx.clock, since=self._acks_since, note=writer.record
         )
         self.deaf = DeafWatch(
             row.session_id,
             ctx.clock,
             since=self._events_since,
             ask=self._read_chats,
-            record=ledger.record,
+            record=writer.record,
         )
         self.limits = Limits(
             row.session_id,
@@ -100,11 +100,11 @@ class Traffic:
             ctx,
             reread=self._reread,
             paired_at=lambda: profile.paired_at,
-            note=ledger.record,
+            note=writer.record,
         )
         self.intake = Intake(
             ctx,
-            ledger,
+            writer,
             acked=self._acked,
             active=self._be_active,
             deaf=self.deaf,

@@ -29,7 +29,7 @@ from waguard.core.undecryptable import (
     words,
 )
 from waguard.errors import WaguardError
-from waguard.supervision.surroundings import Surroundings
+from waguard.supervision.session_context import SessionContext
 from waguard.wire.protocol import Reread, Sent, Value
 
 NAMED: Final = 20  # ids in an entry of the trail
@@ -44,16 +44,16 @@ class Undecryptable:
     def __init__(
         self,
         session_id: str,
-        around: Surroundings,
+        ctx: SessionContext,
         *,
         reread: Callable[[Reread], Awaitable[Sent | Value]],
         paired_at: Callable[[], float | None],
         note: Callable[..., None],
     ) -> None:
         self._session = session_id
-        self._around = around
-        self._clock = around.clock
-        self._store = around.undecryptable
+        self._ctx = ctx
+        self._clock = ctx.clock
+        self._store = ctx.undecryptable
         self._reread = reread
         self._paired_at = paired_at
         self._note = note
@@ -78,7 +78,7 @@ class Undecryptable:
     @property
     def _age(self) -> float:
         """Seconds for which the oldest has been remembered."""
-        return self._around.ages.age(self._waiting[0].since) if self._waiting else 0.0
+        return self._ctx.ages.age(self._waiting[0].since) if self._waiting else 0.0
 
     @property
     def condition(self) -> str | None:
@@ -124,7 +124,7 @@ class Undecryptable:
     def _is_due(self, now: float) -> bool:
         if self._connected_at is None or not self._waiting or now < self._deferred_until:
             return False
-        last, interval = self._looked_up_at, self._around.config().inbox.undecryptable_interval
+        last, interval = self._looked_up_at, self._ctx.config().inbox.undecryptable_interval
         return now >= next_due(last, connected_at=self._connected_at, interval=interval)
 
     async def _work(self) -> None:
@@ -146,12 +146,12 @@ class Undecryptable:
             self._busy = False
             if not is_done:
                 self._is_stale = True
-                pause = min(RETRY, self._around.config().inbox.undecryptable_interval)
+                pause = min(RETRY, self._ctx.config().inbox.undecryptable_interval)
                 self._not_before = self._clock.monotonic() + pause
 
     def _defer(self) -> bool:
         """Whether no chat is to be read yet: it was paired a moment ago."""
-        quiet = self._around.config().inbox.backfill_after_pairing
+        quiet = self._ctx.config().inbox.backfill_after_pairing
         left = deferral(self._paired_at(), quiet=quiet, now=self._clock.wall())
         self._deferred_until = self._clock.monotonic() + left
         return left > 0
@@ -171,7 +171,7 @@ class Undecryptable:
             return await self._give_up_some(TOO_MANY, limit=self.count - MOST)
         if not self._waiting:
             return False
-        before = self._around.ages.ago(KEPT_FOR)
+        before = self._ctx.ages.ago(KEPT_FOR)
         old = [one.message_id for one in self._waiting if one.since <= before][:GIVEN_UP_AT_ONCE]
         gone = [one for one in old if one in self._gone]
         if gone:

@@ -7,20 +7,20 @@ from loguru import logger
 from waguard.core.fleet_facts import Measured
 from waguard.core.probe import STALL
 from waguard.supervision.registry import Registry
-from waguard.supervision.surroundings import Surroundings
+from waguard.supervision.session_context import SessionContext
 
 
 class Watchdog:
     """Posts what has no timer of its own; what is done about it is decided in ``core``."""
 
-    def __init__(self, around: Surroundings, registry: Registry) -> None:
-        self._around = around
+    def __init__(self, ctx: SessionContext, registry: Registry) -> None:
+        self._ctx = ctx
         self._registry = registry
         self._watched_at: float | None = None
 
     async def watch(self) -> None:
         """A tick, each second."""
-        now = self._around.clock.monotonic()
+        now = self._ctx.clock.monotonic()
         before, self._watched_at = self._watched_at, now
         if before is not None and now - before > STALL:
             logger.warning(
@@ -28,13 +28,13 @@ class Watchdog:
                 event="daemon_stalled",
                 seconds=round(now - before, 1),
             )
-            self._around.mailbox.stood_still(now - before)
+            self._ctx.mailbox.stood_still(now - before)
             return
         for session in self._registry.sessions:
             with session.faults.alone("watch"):
                 session.tick()
-        self._around.mailbox.tick()
-        self._around.versions.tick()
+        self._ctx.mailbox.tick()
+        self._ctx.versions.tick()
 
     async def measure(self) -> None:
         """A tick: what each session with its browser uses."""
@@ -44,8 +44,8 @@ class Watchdog:
             if session.runner.process
         ]
         groups = {session.name: session.runner.groups for session, _ in measured}
-        now = self._around.clock.monotonic()
-        used = await asyncio.to_thread(self._around.meter.sample, groups, now)
+        now = self._ctx.clock.monotonic()
+        used = await asyncio.to_thread(self._ctx.meter.sample, groups, now)
         for session, process in measured:
             if session.runner.process is process and (usage := used.get(session.name)):
                 session.runner.usage = usage

@@ -28,8 +28,8 @@ from waguard.ports.process import Process, Usage
 from waguard.ports.store import SessionRow
 from waguard.supervision.greeting import greeted
 from waguard.supervision.page_watch import page_of
+from waguard.supervision.session_context import SessionContext
 from waguard.supervision.session_profile import SessionProfile
-from waguard.supervision.surroundings import Surroundings
 from waguard.supervision.worker_link import WorkerLink
 from waguard.supervision.worker_spec import log_settings, worker_spec
 from waguard.wire import protocol
@@ -53,7 +53,7 @@ class WorkerRunner:
 
     def __init__(  # noqa: PLR0913 - what a worker needs from outside
         self,
-        ctx: Surroundings,
+        ctx: SessionContext,
         profile: SessionProfile,
         *,
         row: Callable[[], SessionRow],
@@ -288,7 +288,7 @@ class WorkerRunner:
         match message:
             case Heartbeat(page=page, hopeless=hopeless):
                 # waiting for a core is no fault of the page
-                lost = hopeless and not self._ctx.crowded()
+                lost = hopeless and not self._ctx.cpu_is_saturated()
                 page_at = None if page is None else now
                 self._post(Beat(worker=worker, at=now, page_at=page_at, unrecoverable=lost))
             case Report():

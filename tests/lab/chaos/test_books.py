@@ -39,7 +39,7 @@ BOOKS = Books(
 )
 
 
-def test_books_that_agree() -> None:
+def test_ledgers_that_agree() -> None:
     assert broken(BOOKS) == []
     assert repeated(BOOKS) == 0
     assert uncertain(BOOKS) == [UNSURE]
@@ -100,7 +100,7 @@ def test_books_that_agree() -> None:
         ),
     ],
 )
-def test_books_that_do_not_agree(changes: dict[str, Any], told: list[str]) -> None:
+def test_ledgers_that_do_not_agree(changes: dict[str, Any], told: list[str]) -> None:
     assert broken(replace(BOOKS, **changes)) == told
 
 
@@ -137,7 +137,7 @@ def test_a_row_that_is_wrong_for_a_moment() -> None:
     assert broken(replace(BOOKS, wrong_rows=(replace(own, seconds=RECONCILED + 0.1),))) != []
 
 
-def test_the_outbox_has_the_last_word() -> None:
+def test_the_outbox_has_the_final_say() -> None:
     books = replace(BOOKS, outbox={("s1", "y"): "read"}, server={("s1", "x"): 1, ("s1", "y"): 1})
     assert broken(books) == []
     assert uncertain(books) == []

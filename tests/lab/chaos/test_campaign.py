@@ -120,8 +120,8 @@ async def each_heals(folder: Path, world: Path, names: Sequence[str]) -> None:
         *(word for name in names for word in ("--only", name)),
         *("--report", str(report)),
     )
-    told, _ = await running.communicate()
-    assert running.returncode == 0, told.decode()
+    reported, _ = await running.communicate()
+    assert running.returncode == 0, reported.decode()
     (line,) = report.read_text().splitlines()
     outcome = json.loads(line)
     assert outcome["seed"] == SEED
@@ -186,8 +186,8 @@ async def all_accounted_for(folder: Path, world: Path, *arguments: str) -> None:
     """A campaign with messages: nothing is lost, nothing doubled, and nothing left behind."""
     report = folder / "report.jsonl"
     running = await campaign(world, *arguments, "--report", str(report))
-    told, _ = await running.communicate()
-    assert running.returncode == 0, told.decode()
+    reported, _ = await running.communicate()
+    assert running.returncode == 0, reported.decode()
     outcome = json.loads(report.read_text())
     assert outcome["faults"] == int(arguments[arguments.index("--faults") + 1])
     assert outcome["broken"] == []
@@ -219,7 +219,7 @@ def test_it_is_refused_without_the_word(capsys: pytest.CaptureFixture[str]) -> N
     assert "--yes-break-things" in capsys.readouterr().err
 
 
-def test_a_report_that_cannot_be_written_is_told_at_once(
+def test_a_report_that_cannot_be_written_is_reported_at_once(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     nowhere = str(tmp_path / "none/report")

@@ -168,8 +168,8 @@ def test_workers_are_replaced_some_at_a_time(
         census=Census(workers={name: (pid,) for name, pid in workers.items()}),
     )
     harm = Harm(began=100.0, outdated={"s1": 12, "s2": 22, "s3": 32}, at_once=2)
-    told = f"replaced at the same time: {between}; at most 2 may be"
-    assert always(facts, harm) == ([told] if between else [])
+    reported = f"replaced at the same time: {between}; at most 2 may be"
+    assert always(facts, harm) == ([reported] if between else [])
     assert always(replace(facts, told=None), harm) == []  # nobody knows
 
 

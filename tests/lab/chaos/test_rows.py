@@ -14,7 +14,7 @@ def test_rows_that_are_right() -> None:
     assert wrong([look(0.0, "connected", "connected"), look(0.5, "failed", "failed")], ()) == []
 
 
-def test_from_the_first_look_to_the_one_that_agrees() -> None:
+def test_from_the_first_check_to_the_one_that_agrees() -> None:
     looks = [
         look(0.0, "connected", "connected"),
         look(0.5, "connected", "disconnected"),

@@ -17,8 +17,8 @@ pytestmark = [pytest.mark.asyncio(loop_scope="module")]
 
 def defined(text: str) -> dict[str, Any]:
     """What a document says of itself, by module."""
-    (told,) = re.findall(r"<script type=\"application/json\" data-sjs>(.*?)</script>", text)
-    ((_, _, _, (defines,)),) = json.loads(told)["require"]
+    (reported,) = re.findall(r"<script type=\"application/json\" data-sjs>(.*?)</script>", text)
+    ((_, _, _, (defines,)),) = json.loads(reported)["require"]
     return {name: value for name, _, value, _ in defines}
 
 

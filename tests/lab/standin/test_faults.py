@@ -130,7 +130,7 @@ async def test_a_ghost_socket_and_log_ins_that_become_one(
     await shared.connected()
 
 
-async def test_a_page_that_loads_itself_anew(
+async def test_a_page_that_loads_itself_again(
     standin: StandIn, shared: Chrome, policy: Policy
 ) -> None:
     loads = shared.loads

@@ -99,8 +99,8 @@ async def test_each_reader_of_a_group_sends_a_receipt_of_its_own(
     assert (await shared.js(send(GROUP, "to all", chosen)))["ack"] == 1
     for reader in ("700000000000005@lid", "700000000000006@lid"):
         standin.phone.receipt(chosen, 3, reader=reader)
-        told = f"true_{GROUP}_3EB0AA_{reader}"
-        await shared.event("chat.msg_ack_change", ack=3, ids=[told], chat=GROUP)
+        reported = f"true_{GROUP}_3EB0AA_{reader}"
+        await shared.event("chat.msg_ack_change", ack=3, ids=[reported], chat=GROUP)
     await shared.until_js(f"WPP.chat.getMessageById('{chosen}').then((m) => m.ack === 3)")
     bare = f"true_{GROUP}_3EB0BB"
     assert (await shared.js(send(GROUP, "without", bare)))["ack"] == 1

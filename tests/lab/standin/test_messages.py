@@ -72,7 +72,7 @@ async def test_a_refusal_resolves_with_ack_minus_one(
 
 
 @pytest.mark.parametrize(("case", "times"), [("recorded", 2), ("lost", 1)])
-async def test_a_send_without_an_answer_never_settles(
+async def test_a_send_without_an_answer_never_resolves(
     standin: StandIn, shared: Chrome, policy: Policy, case: str, times: int
 ) -> None:
     policy.update({"never_answer": case})
@@ -104,8 +104,12 @@ async def test_an_incoming_message_is_announced_once_and_stored(
     message = standin.phone.incoming(
         from_="62812", body="hi there", name="Ani", timestamp=1700000000
     )["id"]
-    told = await shared.event("chat.new_message", id=message)
-    assert (told["body"], told["from"], told["isNewMsg"]) == ("hi there", "62812@c.us", True)
+    reported = await shared.event("chat.new_message", id=message)
+    assert (reported["body"], reported["from"], reported["isNewMsg"]) == (
+        "hi there",
+        "62812@c.us",
+        True,
+    )
     fields = await shared.js(
         f"WPP.chat.getMessageById('{message}').then((m) => [m.t, m.notifyName, m.type, String(m.to)])"
     )
@@ -165,7 +169,7 @@ async def test_a_message_or_chat_that_is_not_there(shared: Chrome, policy: Polic
         assert await shared.js(get) == code
 
 
-async def test_reading_a_chat_tells_the_server(
+async def test_reading_a_chat_notifies_the_server(
     standin: StandIn, shared: Chrome, policy: Policy
 ) -> None:
     message = standin.phone.incoming(from_="62815", body="read me")["id"]

@@ -28,8 +28,8 @@ def test_a_message_that_comes_at_the_login_is_behind_those_that_waited(
     write("waited")
     link.on_login({"device": device.id, "secret": "", "signature": "", "public_key": ""})
     write("at the login")
-    told = []
+    reported = []
     while not link._outgoing.empty():
-        told.append(link._outgoing.get_nowait() or {})
-    said = [s["attributes"]["body"] if s["type"] == "message" else s["type"] for s in told]
+        reported.append(link._outgoing.get_nowait() or {})
+    said = [s["attributes"]["body"] if s["type"] == "message" else s["type"] for s in reported]
     assert said == ["success", "waited", "offline_done", "at the login"]

@@ -337,7 +337,9 @@ async def test_serve_says_how_to_use_it_and_ends_on_sigterm() -> None:
     lines = [(await process.stdout.readline()).decode() for _ in range(3)]
     process.send_signal(signal.SIGTERM)
     assert await asyncio.wait_for(process.wait(), 30) == 0
-    told = tomllib.loads("".join(lines))
-    assert told["whatsapp"]["url"] == "https://web.whatsapp.com/"
-    assert told["browser"]["extra_args"][0].startswith("--host-resolver-rules=MAP web.whatsapp.com")
+    reported = tomllib.loads("".join(lines))
+    assert reported["whatsapp"]["url"] == "https://web.whatsapp.com/"
+    assert reported["browser"]["extra_args"][0].startswith(
+        "--host-resolver-rules=MAP web.whatsapp.com"
+    )
     assert lines[2].startswith("# phone: http://127.0.0.1:")

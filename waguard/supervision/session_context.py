@@ -18,7 +18,7 @@ from waguard.supervision.versions import Versions
 
 
 @dataclass(frozen=True, kw_only=True)
-class Surroundings:
+class SessionContext:
     """``config`` is read at each use: a reload reaches all."""
 
     config: Callable[[], Config]
@@ -36,7 +36,7 @@ class Surroundings:
     meter: Meter
     remembered: Callable[[], Mapping[str, Remembered]] = dict
     """Of sessions' restarts, from the daemon before this one."""
-    crowded: Callable[[], bool] = lambda: False
+    cpu_is_saturated: Callable[[], bool] = lambda: False
     """Whether the machine has more to do than it can."""
 
     @property

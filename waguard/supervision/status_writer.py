@@ -22,7 +22,7 @@ RETRY: Final = (
 TRAIL_LIMIT: Final = 1_000  # entries that wait for the database, per session
 
 
-class Trail:
+class AuditLog:
     """The audit trail of a session, or of the fleet (None). ``moved`` is called when all of it is
     written, ``told`` with each entry at once; ``trail`` is run as a task by the owner."""
 
@@ -101,7 +101,7 @@ class Trail:
                 self._moved()
 
 
-class Ledger(Trail):
+class StatusWriter(AuditLog):
     """Row and trail. ``moved`` is called after each write. ``rows`` is run as a task by the owner too."""
 
     def __init__(
