@@ -107,7 +107,7 @@ class Loads:
         await devtools.open_blank(timeout=DEADLINE)
         session = await devtools.open_page(DEADLINE)
         page = WhatsAppPage(
-            session, url=self._url, bundle=self._bundle, tell=lambda *_: None, document=document
+            session, url=self._url, bundle=self._bundle, report=lambda *_: None, document=document
         )
         began = time.perf_counter()
         await page.open()

@@ -215,7 +215,7 @@ class Heal(Bench):
                 plain.waguard.append(_waited() * 1000)
         chromium = await self._launched()
         loop = asyncio.get_running_loop()
-        loop.add_signal_handler(signal.SIGCHLD, chromium.look)
+        loop.add_signal_handler(signal.SIGCHLD, chromium.check_stopped)
         try:
             fact = chromium._process.standstill.begun  # noqa: SLF001
             for _ in range(MORE * self.rounds):
@@ -298,7 +298,7 @@ class Heal(Bench):
             words: Figure(f"{name} in {self.rounds} min", "times", [], [], "at most", 0.0)
             for words, name in (
                 ("session unhealthy", "sessions replaced"),
-                ("its script is ended", "scripts ended"),
+                ("its script is terminated", "scripts ended"),
                 ("event=page_silent", "silences told"),
             )
         }

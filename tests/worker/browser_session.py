@@ -55,7 +55,7 @@ class BrowserSession:
             self.session,
             url=self.standin.url,
             bundle=wajs.bundle(None),
-            tell=self._tell,
+            report=self._report,
             document=self.document,
         )
         await self.page.open()
@@ -68,7 +68,7 @@ class BrowserSession:
         self.document = document
         await self.load()
 
-    def _tell(self, kind: str, data: Any) -> None:
+    def _report(self, kind: str, data: Any) -> None:
         self.told.append((kind, data))
         self._changed.set()
 

@@ -71,7 +71,7 @@ class Bench:
             await self.it.run(cast("WhatsAppPage", self.page), asked, ())
 
     def live(self, chat: str, number: int) -> None:
-        self.inbound.take("message", message(chat, number))
+        self.inbound.handle("message", message(chat, number))
 
     def flush(self) -> None:
         """What went live is emitted by a task of its own."""
@@ -185,7 +185,9 @@ async def test_beyond_the_bound_the_newest_are_reported_and_the_rest_is_a_gap(
     bench = Bench(Page(a=400))
     await bench.run()
     assert bench.told("a") == list(range(250, 400))
-    assert bench.gaps == [("a", 0, "more than 150 messages were missed: the newest are told")]
+    assert bench.gaps == [
+        ("a", 0, "more than 150 messages are to be backfilled: only the newest are reported")
+    ]
 
 
 LOST = [DevToolsClosedError("the page is gone"), PageLoadingError()]

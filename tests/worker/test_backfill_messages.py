@@ -60,7 +60,7 @@ class Bench:
         kinds = ("message", "ack", "edit")
         for kind, data in self.browser.told:
             if kind in kinds:
-                self.inbound.take(kind, data)
+                self.inbound.handle(kind, data)
         self.browser.told.clear()
 
     async def stored(self) -> None:

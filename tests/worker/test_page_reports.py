@@ -36,7 +36,7 @@ from waguard.worker.link_watch import LinkWatch
 from waguard.worker.main import SessionWorker
 from waguard.worker.page import NotSendableError, WhatsAppPage
 from waguard.worker.page_reports import KINDS, LARGEST, TEXT_LIMIT, asked, people, read
-from waguard.worker.sending import judge as outcome_of
+from waguard.worker.sending import evaluate as outcome_of
 
 NOW = 1_732_233_600.0
 MESSAGE = {
@@ -96,7 +96,7 @@ def encoded(item: Lasting) -> Any:
 @given(kind=st.sampled_from(sorted(KINDS)), it=nearly_right | told)
 def test_whatever_is_reported_can_be_passed_on(kind: str, it: Any) -> None:
     inbound = Inbound(lambda _: None, ("@broadcast",))
-    inbound.take(kind, it)
+    inbound.handle(kind, it)
     for item in read(kind, it, now=NOW):
         assert encoded(item) == item
 
@@ -112,7 +112,7 @@ def test_whatever_is_read_back_can_be_passed_on(messages: list[Any]) -> None:
     async def read_back() -> None:
         inbound = Inbound(emitted.append)
         for one in messages:
-            await inbound.missed(one, cast("WhatsAppPage", Page()))
+            await inbound.backfilled(one, cast("WhatsAppPage", Page()))
 
     asyncio.run(read_back())
     for item in emitted:
@@ -134,7 +134,7 @@ def page_that_tells(answer: Any, heard: list[tuple[str, Any]] | None = None) -> 
         if heard is not None:
             heard.append((kind, data))
 
-    return WhatsAppPage(cast("PageSession", Session(answer)), url="", bundle="", tell=tell)
+    return WhatsAppPage(cast("PageSession", Session(answer)), url="", bundle="", report=tell)
 
 
 ANSWERS = ["authenticated", "mode", "info", "socket", "code", "me", "full"]
@@ -156,7 +156,7 @@ def test_whatever_the_page_answers_is_an_answer(answer: Any) -> None:
         watch = LinkWatch()
         reading = await page.read(timeout=1)
         link_of(reading.facts)
-        watch.take(reading)
+        watch.apply(reading)
         msgspec.msgpack.encode((watch.link, watch.phone, watch.qr, watch.details))
         assert reading.code is None or qr.data_url(reading.code)
         with contextlib.suppress(NotSendableError):

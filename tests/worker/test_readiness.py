@@ -22,7 +22,7 @@ SENDS, STREAM, FILES = "WAWebSendMsgChatAction", "WAWebStreamModel", "WAWebPrepR
 async def browser(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[BrowserSession]:
     """Not opened yet."""
     monkeypatch.setattr(under_test, "RESOLVE_DEADLINE", 6.0)
-    monkeypatch.setattr(under_test, "LOOK_AGAIN", (0.25,))
+    monkeypatch.setattr(under_test, "INJECTION_PAUSES", (0.25,))
     with tempfile.TemporaryDirectory(prefix="wg-", ignore_cleanup_errors=True) as folder:
         async with StandIn(policy=Policy(sync=0.1)) as standin:
             yield BrowserSession(standin, Path(folder) / "w/s", Path(folder) / "t")

@@ -16,7 +16,7 @@ from waguard.worker.devtools import (
     TargetCrashedError,
 )
 from waguard.worker.page import NotSendableError, SendOutcome, WhatsAppPage
-from waguard.worker.sending import CHECK_DEADLINE, LOOK_UP_DEADLINE, acks, judge, send
+from waguard.worker.sending import CHECK_DEADLINE, FIND_DEADLINE, acks, evaluate, send
 
 ID = "true_49170@c.us_3EB0"
 NOW = 1_732_233_600
@@ -43,7 +43,7 @@ class Page:
     aliases: list[tuple[str, ...]] = field(default_factory=list)
     standing: str | None = None
 
-    def standing_of(self, message_id: str) -> str | None:
+    def chat_state_of(self, message_id: str) -> str | None:
         return self.standing
 
     async def send_text(
@@ -102,7 +102,7 @@ def outcome(ack: int | None, result: str | None, at: int | None = NOW) -> SendOu
 def test_both_the_ack_and_the_result_count(
     ack: int | None, result: str | None, expected: str
 ) -> None:
-    said = judge(outcome(ack, result), ID, NOW + 9)
+    said = evaluate(outcome(ack, result), ID, NOW + 9)
     assert (said.outcome, said.message_id, said.timestamp) == (expected, ID, NOW)
     assert (said.error is None) == (
         expected == "sent" or (result is None and expected != "refused")
@@ -110,7 +110,7 @@ def test_both_the_ack_and_the_result_count(
 
 
 def test_without_whatsapps_time_it_is_ours() -> None:
-    assert judge(outcome(1, "OK", None), ID, NOW).timestamp == NOW
+    assert evaluate(outcome(1, "OK", None), ID, NOW).timestamp == NOW
 
 
 async def test_a_text_goes_out_with_its_id_and_deadline() -> None:
@@ -204,7 +204,7 @@ async def test_without_an_answer_the_message_is_searched_and_never_sent_again(
     said = await do(page, call)
     assert isinstance(said, Sent)
     assert (said.outcome, said.message_id) == (expected, ID)
-    assert page.looked == [(ID, LOOK_UP_DEADLINE)]
+    assert page.looked == [(ID, FIND_DEADLINE)]
     assert len(page.sent) == 1
 
 
@@ -220,7 +220,7 @@ async def test_what_wajs_throws_before_it_sends_is_a_refusal() -> None:
     page = Page(EvaluationError("Error: chat not found"), None)
     said = await do(page)
     assert said == Failed(kind="refused", error="the page threw Error: chat not found")
-    assert page.looked == [(ID, LOOK_UP_DEADLINE)]
+    assert page.looked == [(ID, FIND_DEADLINE)]
 
 
 @pytest.mark.parametrize(("ack", "expected"), [(1, "sent"), (0, "uncertain"), (-1, "refused")])
