@@ -192,7 +192,7 @@ async def waguard(url: str, count: int, folder: Path) -> tuple[float, float]:
         for number in range(count):
             event = Event(seq=number, at=1_732_240_000.0, body=message(number))
             place = number % SESSIONS
-            sessions[place].traffic.intake.take(event, workers[place])
+            sessions[place].traffic.intake.handle(event, workers[place])
         await asyncio.gather(*(worker.all.wait() for worker in workers))
         stored = time.perf_counter() - began
         assert await webhooks.drain(300.0)

@@ -164,7 +164,7 @@ async def test_what_keeps_it_from_beginning_is_its_status(daemon: Daemon, manage
 async def _fleet(daemon: Daemon) -> list[dict[str, Any]]:
     _, reported = await daemon.call("GET", "/api/incidents")
     incidents: list[dict[str, Any]] = reported["incidents"]
-    return [one for one in incidents if "was removed under waguard" in one["cause"]]
+    return [one for one in incidents if "was removed while waguard runs" in one["cause"]]
 
 
 async def test_a_runtime_folder_that_is_removed_is_made_again(
@@ -315,7 +315,7 @@ async def test_one_that_cannot_be_made_again_is_reported_until_it_can(daemon: Da
 
     async def told() -> bool:
         _, health = await daemon.call("GET", "/health/detailed")
-        return "cannot be made anew" in str(health["problems"])
+        return "cannot be created again" in str(health["problems"])
 
     await daemon.until(told)
     (daemon.folder / "run").unlink()

@@ -181,7 +181,7 @@ async def test_what_is_dropped_without_a_word_replaces_no_worker(world: World) -
     assert found["type"] == "first_contacts_paused"
     after = await daemon.status("s1")
     assert (after["worker_pid"], after["restarts"]) == (before["worker_pid"], 0)
-    assert "acks missing" not in daemon.log()
+    assert "does not acknowledge sends" not in daemon.log()
 
 
 async def ask_for_code(world: World) -> tuple[int, dict[str, Any], int]:

@@ -245,7 +245,7 @@ async def test_a_reload_takes_what_it_can(world: World) -> None:
     )
     config.write_text("[send]\ntimeout = 'soon'\n")
     daemon.process.send_signal(signal.SIGHUP)
-    await daemon.until(lambda: _logged(daemon, "configuration kept as it was: send.timeout"))
+    await daemon.until(lambda: _logged(daemon, "the configuration is unchanged: send.timeout"))
     assert (await daemon.call("GET", "/health"))[0] == 200
 
 

@@ -147,7 +147,7 @@ async def disk_low(it: Surfaces) -> Found:
         reserve=lambda: 200,
         folders=(world.folder,),
         free=lambda _: 1 << 20,
-    ).look()
+    ).check()
     return {("disk_low", None)}
 
 

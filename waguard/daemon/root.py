@@ -70,7 +70,7 @@ from waguard.supervision.greeting import greeted
 from waguard.supervision.lease import TICK, LeaseKeeper
 from waguard.supervision.log_control import LogControl
 from waguard.supervision.mailbox import Mailbox
-from waguard.supervision.readiness import standing
+from waguard.supervision.readiness import status_line
 from waguard.supervision.session_context import SessionContext
 from waguard.supervision.supervisor import Supervisor
 from waguard.supervision.versions import Versions
@@ -306,14 +306,14 @@ class Daemon:
         return terms(orphan_grace=grace, margin=margin)
 
     def _end_for(self, error: InstanceHeldError) -> None:
-        """Another daemon has the database: nothing here may go on."""
+        """Another daemon has the database: nothing here may continue."""
         logger.critical("waguard ends: {}", error.line(), event="lease_lost")
         self._ended_for = self._ended_for or error
         self._why_stopping = "another daemon has the database"
         self._stop.set()
 
     async def _work(self, webhooks: Webhooks) -> None:
-        """Restore, then tick until told to stop; then stop every session: after what the
+        """Restore, then tick until a stop is requested; then stop every session: after what the
         application handles now, for it asks meanwhile whether its session is connected."""
         self._ticker.every(WATCH_INTERVAL, "watch", self._watch)
         self._measure()
@@ -333,7 +333,11 @@ class Daemon:
         try:
             await self._stop.wait()
         finally:
-            doing = "the sessions go on" if self._hands_over else "every session is closed in order"
+            doing = (
+                "the sessions stay connected"
+                if self._hands_over
+                else "every session is closed in order"
+            )
             self._notifier.stopping()
             self._notifier.status(f"stopping: {doing}")
             logger.info("stopping: {}", doing, event="daemon_stopping")
@@ -432,11 +436,11 @@ class Daemon:
     def _say_not_begun(self, error: Exception, delay: float) -> None:
         why = error.line() if isinstance(error, WaguardError) else repr(error)
         if isinstance(error, DatabaseUnavailableError):
-            logger.debug("database not open, trying again", why=why, delay=delay)
-            self._fleet.outages.tell("database_down", error.message)
+            logger.debug("the database is not open; trying again", why=why, delay=delay)
+            self._fleet.outages.update("database_down", error.message)
         else:
             logger.opt(exception=error).critical(
-                "cannot begin, trying again", event="begin_failed", why=why, delay=delay
+                "the start failed; trying again", event="begin_failed", why=why, delay=delay
             )
         self._cannot_begin = f"cannot begin yet: {why}"
 
@@ -474,17 +478,17 @@ class Daemon:
 
     async def _watch(self) -> None:
         logs.tick()
-        self._fleet.outages.tell("runtime_removed", self._runtime.restore())
+        self._fleet.outages.update("runtime_removed", self._runtime.restore())
         if self._local:
             await self._local.keep()
-        self._disk.look()
-        self._look_at_messages()
+        self._disk.check()
+        self._check_messages()
         await self._supervisor.watchdog.watch()
-        self._notifier.status(self._cannot_begin or standing(self._supervisor.health.read()))
-        # only here: the watchdog is told that supervision moves, not that a timer fires
+        self._notifier.status(self._cannot_begin or status_line(self._supervisor.health.read()))
+        # only here: the watchdog learns that supervision moves, not that a timer fires
         self._notifier.alive()
 
-    def _look_at_messages(self) -> None:
+    def _check_messages(self) -> None:
         if self._webhooks and self._messages:
             self._webhooks.check()
             self._supervisor.health.report("messages", self._messages.conditions())

@@ -93,7 +93,7 @@ class SessionActor:
             self.profile,
             row=lambda: self.row,
             post=self.post,
-            events=self.traffic.intake.take,
+            events=self.traffic.intake.handle,
             left_with=self.traffic.intake.left_with,
             reporting=self._watch_version,
             reported=self.traffic.reported,
@@ -150,7 +150,7 @@ class SessionActor:
         return self.publisher.writer.row
 
     def update_row(self, row: SessionRow) -> None:
-        """It was read anew."""
+        """It was read again."""
         self.publisher.writer.row = row
         self.post(_order(row))
 
@@ -161,7 +161,7 @@ class SessionActor:
 
     @property
     def link(self) -> Link:
-        """How it stands with WhatsApp, as far as a ready worker says."""
+        """Its connection to WhatsApp, as a ready worker reports it."""
         return views.link(self.state)
 
     async def moved(self) -> None:
@@ -183,7 +183,7 @@ class SessionActor:
     # ---- what others ask ----
 
     def post(self, fact: Fact | FleetFact) -> None:
-        """Take a fact about it."""
+        """Handle a fact about it."""
         self._ctx.mailbox.post(self.name, fact)
 
     def start(self, *, restart: bool = False, asked: bool = True) -> None:
@@ -233,7 +233,7 @@ class SessionActor:
         await self._tasks.end()
 
     def tick(self) -> None:
-        """A look at what has no timer of its own."""
+        """Check what has no timer of its own."""
         row, state = self.row, self.state
         if (row.priority, _active(row)) != (state.priority, state.active):
             self.post(_order(row))
@@ -271,7 +271,7 @@ class SessionActor:
             case TakeOver():
                 runner.send(protocol.TakeOver(), "not taken back")
             case TakeScreenshot():
-                self.traffic.take_screenshot()
+                self.traffic.keep_screenshot()
             case Backfill(worker, loads):
                 self.traffic.backfill(worker, loads)
             case ReadIdle():

@@ -165,10 +165,10 @@ class Traffic:
         self._post_acks()
         pause, unread = self.limits.pause, self.undecryptable
         in_vain = self.acks.in_vain
-        self._notice(Noticed(kind=Kind.ACKS_IN_VAIN, message=in_vain))
+        self._post_condition(Noticed(kind=Kind.ACKS_IN_VAIN, message=in_vain))
         words = unread.condition
-        self._notice(Noticed(kind=Kind.UNDECRYPTABLE, message=words, since=unread.since))
-        self._notice(
+        self._post_condition(Noticed(kind=Kind.UNDECRYPTABLE, message=words, since=unread.since))
+        self._post_condition(
             Noticed(
                 kind=Kind.FIRST_CONTACTS_PAUSED,
                 message=None if pause is None else str(pause),
@@ -177,7 +177,7 @@ class Traffic:
             )
         )
 
-    def _notice(self, noticed: Noticed) -> None:
+    def _post_condition(self, noticed: Noticed) -> None:
         """Conditions are of a page that runs: what is stopped or parked has none."""
         state = self._state()
         found = state.care.found.get(noticed.kind)
@@ -208,7 +208,7 @@ class Traffic:
         self._begin(self._backfill(worker, loads), "backfill")
 
     async def _backfill(self, worker: int, loads: int) -> None:
-        asked, told_to_go_on, tried = None, False, False
+        asked, resumed, tried = None, False, False
         pause = self._ctx.timings.backfill_retry
         while self._backfilled == (worker, loads) and self._is_number(worker):
             if (link := self._link()) is None or views.link(self._state()) is not Link.CONNECTED:
@@ -216,18 +216,18 @@ class Traffic:
                 continue
             try:
                 if (left := self.intake.deferred(self._profile.at.profile)) > 0:
-                    if not told_to_go_on:
+                    if not resumed:
                         await link.call(protocol.GoOn())
-                        told_to_go_on = True
+                        resumed = True
                     await asyncio.sleep(min(left, pause))
                     continue
-                # once: what comes meanwhile is newer than what is still missed
-                asked = asked or await self.intake.missed(self._profile.at.profile)
+                # once: what comes meanwhile is newer than what is still to be backfilled
+                asked = asked or await self.intake.backfill_request(self._profile.at.profile)
                 await link.call(asked)  # by itself, so the session is no less idle
             except WaguardError as error:
-                # a page that was loaded anew meanwhile, or a worker that ended, is logged elsewhere
+                # a page that was reloaded meanwhile, or a worker that ended, is logged elsewhere
                 level, tried = "WARNING" if tried else "DEBUG", True
-                said = "missed messages not read, trying again"
+                said = "messages are not backfilled; trying again"
                 self._log.log(level, said, event="backfill_failed", why=error.line())
                 await asyncio.sleep(pause)
             else:
@@ -238,22 +238,22 @@ class Traffic:
         it = self._state().worker
         return it is not None and it.number == worker
 
-    def take_screenshot(self) -> None:
+    def keep_screenshot(self) -> None:
         """Have a picture of the page kept."""
-        self._begin(self._take_screenshot(), "screenshot")
+        self._begin(self._keep_screenshot(), "screenshot")
 
-    async def _take_screenshot(self) -> None:
+    async def _keep_screenshot(self) -> None:
         folder = self._ctx.config().paths.state / "evidence"
         try:
-            told = await self._require_link().call(protocol.Screenshot())
-            content = told.content if isinstance(told, protocol.Value) else None
+            reply = await self._require_link().call(protocol.Screenshot())
+            content = reply.content if isinstance(reply, protocol.Value) else None
             if not content:
                 raise UnavailableError("the worker sent no picture")
             now = self._ctx.clock.wall()
             kept = await asyncio.to_thread(evidence.keep, folder, self._name, content, now=now)
         except (WaguardError, OSError) as error:
             why = error.line() if isinstance(error, WaguardError) else str(error)
-            self._log.warning("no screenshot kept", event="screenshot_failed", why=why)
+            self._log.warning("no screenshot is kept", event="screenshot_failed", why=why)
             return
         self._record("screenshot", reason=str(kept))
 
@@ -290,8 +290,8 @@ class Traffic:
         return await self._require_link().call(call)  # by itself, so the session is no less idle
 
     async def _ask_for_acks(self, call: protocol.Acks) -> dict[str, int]:
-        told = await self._require_link().call(call)  # by itself, so the session is no less idle
-        return (told.acks if isinstance(told, protocol.Value) else None) or {}
+        reply = await self._require_link().call(call)  # by itself, so the session is no less idle
+        return (reply.acks if isinstance(reply, protocol.Value) else None) or {}
 
     async def _reread(self, call: protocol.Reread) -> protocol.Sent | protocol.Value:
         return await self._require_link().call(call)

@@ -359,7 +359,7 @@ class Versions:
             if it := found.get(kind):
                 self._fleet.outages.report(it)
             else:
-                self._fleet.outages.tell(kind, None)
+                self._fleet.outages.update(kind, None)
 
     # ---- what lies here ----
 

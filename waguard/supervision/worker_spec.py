@@ -1,4 +1,4 @@
-"""What a worker is told at its start."""
+"""What a worker gets at its start."""
 
 from waguard.config import Config
 from waguard.core.inbox import left_out
