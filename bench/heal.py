@@ -65,7 +65,7 @@ class Heal(Bench):
         for fleet in FLEETS:
             name = f"a killed worker of {fleet}: fork → its first line"
             ours = Figure(name, "ms", [], [])
-            look = Figure(f"the look for strays before it, {fleet} workers", "ms", [])
+            search = Figure(f"the search for orphans before it, {fleet} workers", "ms", [])
             async with self._simulated() as spawn:
                 workers = [await spawn(number) for number in range(fleet)]
                 for number in range(fleet, fleet + MORE * self.rounds):
@@ -78,7 +78,7 @@ class Heal(Bench):
                     await asyncio.to_thread(strays.scan)
                     checked = time.perf_counter()
                     ours.waguard.append((spawned - began) * 1000)
-                    look.waguard.append((checked - spawned) * 1000)
+                    search.waguard.append((checked - spawned) * 1000)
                     ours.floor.append(await self._trivial() * 1000)
             last = sorted(ours.waguard)[round(0.95 * len(ours.waguard)) - 1]
             median = statistics.median(ours.waguard)
@@ -86,7 +86,7 @@ class Heal(Bench):
                 ours,
                 Figure(f"{name}, median", "ms", [median], goal="at most", limit=5.0),
                 Figure(f"{name}, p95", "ms", [last], goal="at most", limit=10.0),
-                look,
+                search,
             ]
         return figures
 
@@ -234,7 +234,7 @@ class Heal(Bench):
         idle = Figure(
             f"daemon at rest, {MANY} simulated workers", "% of a core", [], [], "at most", 3.0
         )
-        seen = Figure(f"one of {MANY} is killed → told", "ms", [], [], "at most", 20.0)
+        seen = Figure(f"one of {MANY} is killed → reported", "ms", [], [], "at most", 20.0)
         sessions = {f"s{n}": "" for n in range(MANY)}
         program = (sys.executable, str(Path(__file__).with_name("simulated.py")), "daemon")
         async with Daemon(self.folder / "many", self.standin, self.http, program) as daemon:
@@ -299,7 +299,7 @@ class Heal(Bench):
             for words, name in (
                 ("session unhealthy", "sessions replaced"),
                 ("its script is terminated", "scripts ended"),
-                ("event=page_silent", "silences told"),
+                ("event=page_silent", "silent pages reported"),
             )
         }
         phones = self.phones(SESSIONS)

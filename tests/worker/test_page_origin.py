@@ -163,7 +163,7 @@ async def test_a_real_page_that_navigates_itself_away(browser: BrowserSession, w
     await browser.pair("6281180001")
     assert await browser.link() is Link.CONNECTED
     there = await browser.session.evaluate("location.origin", timeout=LONG)
-    heard = len(browser.told)
+    heard = len(browser.reports)
     away = web.url.rstrip("/")
     await browser.session.evaluate(f"void (location.href = '{web.url}')", timeout=LONG)
 
@@ -179,7 +179,7 @@ async def test_a_real_page_that_navigates_itself_away(browser: BrowserSession, w
     reported = f"window.waguardReport ? (waguardReport({json.dumps(fake)}), true) : false"
     assert await browser.session._evaluate(reported, LONG, await_promise=False) is True
     assert await shown() == away  # answered after what the binding told
-    assert "message" not in [kind for kind, _ in browser.told[heard:]]
+    assert "message" not in [kind for kind, _ in browser.reports[heard:]]
     assert await sending.send(browser.page, TEXT) == Failed(
         kind="not_ready", error=f"the page has gone to {away}"
     )
