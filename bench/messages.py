@@ -72,12 +72,12 @@ def message(number: int) -> InboundMessage:
 async def receive() -> None:
     """Take all until told to end; its port is the first line that it prints."""
 
-    async def take(request: web.Request) -> web.Response:
+    async def handle(request: web.Request) -> web.Response:
         await request.read()
         return web.Response()
 
     app = web.Application()
-    app.router.add_post("/hook", take)
+    app.router.add_post("/hook", handle)
     runner = web.AppRunner(app, access_log=None)
     await runner.setup()
     await web.TCPSite(runner, "127.0.0.1", 0).start()

@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from tests.e2e.harness import DEADLINE, Daemon, removed, short_folder, standing_still
+from tests.e2e.harness import DEADLINE, Daemon, removed, short_folder, suspended
 from tests.host.odd_files import Spoil, all_spoilt
 from tests.host.processes import waguard
 from tests.waiting import wait_until
@@ -309,7 +309,7 @@ async def test_one_that_cannot_be_made_again_is_reported_until_it_can(daemon: Da
     """As where /run is root's, and the daemon is not."""
     await daemon.start()
     assert daemon.process
-    with standing_still(daemon.process.pid):  # or it makes the folder anew before there is a file
+    with suspended(daemon.process.pid):  # or it makes the folder anew before there is a file
         removed(daemon.folder / "run")
         (daemon.folder / "run").touch(exist_ok=False)
 

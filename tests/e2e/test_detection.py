@@ -17,7 +17,7 @@ from waguard.worker import wajs
 pytestmark = [pytest.mark.e2e, pytest.mark.chromium, pytest.mark.timeout(240)]
 
 SUSPENDED = 14.0  # s; the longest limit of a silent worker is 10
-SETTLED = 3.0  # s; some ticks, after which a false alarm would have shown
+QUIET = 3.0  # s; some ticks, after which a false alarm would have shown
 PHONES = {"s1": "6281180001", "s2": "6281180002"}
 
 
@@ -26,10 +26,10 @@ SPINS = "\n;WPP.on('chat.new_message', (m) => { if (m.body === 'spin') for (;;);
 
 
 async def logged(daemon: Daemon, words: str) -> None:
-    async def look() -> bool:
+    async def check() -> bool:
         return words in daemon.log()
 
-    await daemon.until(look)
+    await daemon.until(check)
 
 
 def signalled(tree: Iterable[int], number: signal.Signals) -> None:
@@ -101,7 +101,7 @@ async def test_a_suspend_restarts_nobody(world: World) -> None:
     for name, phone in PHONES.items():  # they are more than alive
         code, reported = await daemon.send(name, "6281180009", f"from {phone}")
         assert code == 200, reported
-    await asyncio.sleep(SETTLED)
+    await asyncio.sleep(QUIET)
     for name, reported in before.items():
         after = await daemon.status(name)
         for key in ("status", "worker_pid", "browser_pid", "restarts"):

@@ -233,11 +233,11 @@ async def test_what_never_resolves_is_named(world: World) -> None:
     world.standin.policy.factories = {"WAWebSendMsgChatAction": -1}
     await world.daemon.call("POST", "/api/sessions/s1/reconnect")
 
-    async def told() -> bool:
+    async def reported() -> bool:
         details = (await world.daemon.status("s1"))["disconnect_details"] or ""
         return "cannot resolve functions.addAndSendMsgToChat" in details
 
-    await world.daemon.until(told, deadline=120)
+    await world.daemon.until(reported, deadline=120)
     world.standin.policy.factories = {}
     await world.daemon.call("POST", "/api/sessions/s1/reconnect")
     await world.daemon.wait_status("s1", "connected")

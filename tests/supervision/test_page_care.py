@@ -312,10 +312,10 @@ async def test_a_ghost_socket_is_reloaded_then_replaced_then_reported(
     assert kinds(empty) == []
     await empty.settled()
     (incident,) = fold(world.store.entries)
-    told = " ".join(sentences(incident))
-    assert "its page was loaded again" in told
-    assert "its worker was replaced, as planned" in told
-    assert "Result: connected again" in told
+    summary = " ".join(sentences(incident))
+    assert "its page was loaded again" in summary
+    assert "its worker was replaced, as planned" in summary
+    assert "Result: connected again" in summary
 
 
 async def test_where_whatsapp_serves_no_page_nothing_is_tried(empty: Bench, world: World) -> None:
