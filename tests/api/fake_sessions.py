@@ -136,7 +136,7 @@ class FakeSessions:
     async def start(self, session_id: str, *, restart: bool) -> SessionView:
         return await self._change(session_id, "restart" if restart else "start", desired_up=True)
 
-    async def take_down(self, session_id: str) -> SessionView:
+    async def stop(self, session_id: str) -> SessionView:
         return await self._change(session_id, "stop", **DOWN)
 
     async def logout(self, session_id: str) -> SessionView:

@@ -160,7 +160,7 @@ class MemoryStore:
         self,
         session_id: str,
         generation: int,
-        verdict: DerivedStatus,
+        derived: DerivedStatus,
         *,
         phone_number: str | None = None,
     ) -> bool:
@@ -168,15 +168,15 @@ class MemoryStore:
         if account is None or generation < self._row(account).generation:
             return False
         own = self._keep(account)
-        own.unpaired = own.unpaired and verdict.status is not Status.CONNECTED
-        changed = account.status != verdict.status
-        account.status = verdict.status.value
-        account.disconnect_reason = verdict.reason.value if verdict.reason else None
-        account.disconnect_details = verdict.details
+        own.unpaired = own.unpaired and derived.status is not Status.CONNECTED
+        changed = account.status != derived.status
+        account.status = derived.status.value
+        account.disconnect_reason = derived.reason.value if derived.reason else None
+        account.disconnect_details = derived.details
         account.phone_number = phone_number or account.phone_number
-        if verdict.status is Status.CONNECTED and (changed or account.last_connected_at is None):
+        if derived.status is Status.CONNECTED and (changed or account.last_connected_at is None):
             account.last_connected_at = account.last_activity_at = self._now()
-        elif verdict.status in {Status.DISCONNECTED, Status.FAILED} and changed:
+        elif derived.status in {Status.DISCONNECTED, Status.FAILED} and changed:
             account.disconnected_at = self._now()
         return True
 

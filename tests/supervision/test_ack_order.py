@@ -27,9 +27,9 @@ def test_an_error_counts_only_before_the_server_has_it() -> None:
 
 
 @given(st.lists(st.tuples(st.sampled_from("abc"), st.integers(0, 4))))
-def test_levels_never_go_back(told: list[tuple[str, int]]) -> None:
+def test_levels_never_go_back(reported: list[tuple[str, int]]) -> None:
     order, seen = AckOrder(), {"a": -1, "b": -1, "c": -1}
-    for message_id, level in told:
+    for message_id, level in reported:
         if news := order.forward(ack(level, message_id)):
             assert news.ack > seen[message_id]
             seen[message_id] = news.ack

@@ -127,7 +127,7 @@ async def test_a_restore_that_fails_costs_only_its_session(bench: Bench, world: 
 async def test_a_correction_that_fails_costs_only_its_session(empty: Bench, world: World) -> None:
     for name in ("a", "s", "zz"):
         await empty.connected(name)
-        await empty.it.sessions.take_down(name)
+        await empty.it.sessions.stop(name)
         await world.store.set_desired(name, up=True)
     with raising("start"):
         done = await empty.it.reconciler.correct()

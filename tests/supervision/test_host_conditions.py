@@ -170,7 +170,7 @@ async def test_a_session_that_is_stopped_ends_the_wait_and_the_incident(
     world.host = MISSING
     await empty.create()
     assert cause(empty.session()) is Cause.EXECUTABLE
-    await empty.it.sessions.take_down("s")
+    await empty.it.sessions.stop("s")
     await empty.it.watchdog.watch()
     await wait_until(lambda: len(incidents(world)) == 2, "both are recorded")
     assert empty.it.health.read().problems == ()

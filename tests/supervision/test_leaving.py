@@ -78,7 +78,7 @@ async def die(bench: Bench, world: World) -> list[LeftBehind]:
 async def test_stop_takes_it_down_and_start_needs_no_new_code(empty: Bench, world: World) -> None:
     world.profile("s")
     process = await empty.connected()
-    view = await empty.it.sessions.take_down("s")
+    view = await empty.it.sessions.stop("s")
     assert (view.status, view.disconnect_reason, view.desired_up) == (*GONE, False)
     assert (process.calls, process.alive) == ([], False)
     await empty.settled()
@@ -98,7 +98,7 @@ async def test_stop_of_what_is_stopped_or_parked(empty: Bench, world: World) -> 
     process.report("blocked", details="TOS_BLOCK")
     await until(empty.session(), lambda s: s.lifecycle is State.PARKED)
     for _ in range(2):
-        view = await empty.it.sessions.take_down("s")
+        view = await empty.it.sessions.stop("s")
         assert (view.status, view.disconnect_reason, view.lifecycle) == (*GONE, "stopped")
 
 
@@ -246,7 +246,7 @@ async def test_nobody_starts_what_is_being_deleted(empty: Bench, world: World) -
     task = await unlinking(empty)
     calls: Sequence[Callable[[], Awaitable[object]]] = (
         lambda: empty.it.sessions.start("s", restart=True),
-        lambda: empty.it.sessions.take_down("s"),
+        lambda: empty.it.sessions.stop("s"),
         lambda: empty.it.sessions.logout("s"),
         lambda: empty.it.sessions.delete("s", purge=False),
         lambda: empty.create("s"),

@@ -57,7 +57,7 @@ def incidents(world: World) -> list[BusEvent]:
     return [event for event in world.events("incident") if event.session_id is None]
 
 
-async def told(world: World, *kinds: str) -> None:
+async def reported(world: World, *kinds: str) -> None:
     """All that was told of the fleet so far."""
     await wait_until(lambda: len(incidents(world)) >= len(kinds), "it is told")
     assert [event.data["kind"] for event in incidents(world)] == list(kinds)
@@ -86,7 +86,7 @@ async def test_a_host_without_a_way_is_reported_once_and_when_it_is_back(
     await find(fleet, *FOUR)
     await ticks(fleet, world, 1)
     assert fleet.it.health.read().problems == ()
-    await told(world, "network_down", "network_up")
+    await reported(world, "network_down", "network_up")
     await wait_until(lambda: world.audited("network_up"), "it is on the trail")
     (incident,) = fold_fleet(await world.store.audit(None))
     assert sentences(incident) == [
@@ -103,7 +103,7 @@ async def test_all_that_lose_their_socket_at_once(fleet: Bench, world: World) ->
     assert not incidents(world)
     await lose(fleet, "d")
     await ticks(fleet, world, 1)
-    await told(world, "network_down")
+    await reported(world, "network_down")
     assert incidents(world)[0].data["reason"] == "4 of 4 sessions lost WhatsApp at once"
     await find(fleet, "a")
     await ticks(fleet, world, 1)
@@ -180,4 +180,4 @@ async def test_a_database_that_is_away_is_an_incident_of_all(fleet: Bench, world
     await fleet.it.reconciler.reconcile()
     assert not any("database" in problem for problem in fleet.it.health.read().problems)
     await wait_until(lambda: world.audited("database_up"), "it is on the trail")
-    await told(world, "database_down", "database_up")
+    await reported(world, "database_down", "database_up")

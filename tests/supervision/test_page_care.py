@@ -386,7 +386,7 @@ async def test_a_dialog_over_the_page_is_reported_when_it_stays(empty: Bench, wo
     await ticks(empty, 1)
     assert kinds(empty) == [Kind.ACTION_REQUIRED]
     assert "screenshot" in (await empty.it.sessions.view("s")).conditions[0].remedy
-    await empty.it.sessions.take_down("s")
+    await empty.it.sessions.stop("s")
     await ticks(empty, 1)
     assert kinds(empty) == []
 

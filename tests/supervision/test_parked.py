@@ -104,7 +104,7 @@ async def test_a_person_begins_again_and_a_stop_ends_it(quick: Bench, world: Wor
     await ticks(quick, world, FIRST)
     await wait_until(lambda: len(world.spawn.started) == started + 3, "and its pauses")
     await until(session, given_up)
-    await quick.it.sessions.take_down("s")
+    await quick.it.sessions.stop("s")
     await ticks(quick, world, 20 * FIRST)
     assert (len(world.spawn.started), session.lifecycle) == (started + 3, State.STOPPED)
 

@@ -317,7 +317,7 @@ async def test_what_a_version_needs_can_be_asked_for(shown: Surfaces, plant: Any
 
 async def test_what_is_refused_names_what_makes_it_possible(shown: Surfaces) -> None:
     it = shown.bench.it.sessions
-    for leave, command in ((it.take_down, "sessions start a"), (it.logout, "sessions start a")):
+    for leave, command in ((it.stop, "sessions start a"), (it.logout, "sessions start a")):
         await leave("a")
         with pytest.raises(ConflictError) as refused:
             await it.ready("a", wait=0)

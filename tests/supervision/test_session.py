@@ -1119,9 +1119,9 @@ async def test_the_newest_status_wins_while_the_database_is_down(world: World, m
     seen: list[str] = []
     real = world.store.write_status
 
-    async def write(session_id: str, generation: int, verdict: Any, **rest: Any) -> bool:
-        done = await real(session_id, generation, verdict, **rest)
-        seen.append(str(verdict.status))
+    async def write(session_id: str, generation: int, derived: Any, **rest: Any) -> bool:
+        done = await real(session_id, generation, derived, **rest)
+        seen.append(str(derived.status))
         return done
 
     world.store.write_status = write  # type: ignore[method-assign]
@@ -1151,11 +1151,11 @@ async def test_a_row_that_changes_while_it_is_written_is_written_again(
     real = world.store.write_status
     order: list[str] = []
 
-    async def slow(session_id: str, generation: int, verdict: Any, **rest: Any) -> bool:
+    async def slow(session_id: str, generation: int, derived: Any, **rest: Any) -> bool:
         entered.set()
         await gate.wait()
-        order.append(str(verdict.status))
-        return await real(session_id, generation, verdict, **rest)
+        order.append(str(derived.status))
+        return await real(session_id, generation, derived, **rest)
 
     world.store.write_status = slow  # type: ignore[method-assign]
     process.report("offline")

@@ -93,7 +93,7 @@ async def test_unknown_sessions(empty: Bench) -> None:
         empty.it.sessions.view("no"),
         empty.it.sessions.start("no", restart=False),
         empty.it.sessions.logout("no"),
-        empty.it.sessions.take_down("no"),
+        empty.it.sessions.stop("no"),
         empty.it.sessions.delete("no", purge=False),
         empty.it.sessions.qr("no", wait=0),
         empty.it.sessions.call("no", TEXT, wait=0),

@@ -223,7 +223,7 @@ async def test_on_day_fifteen_it_is_a_dead_letter_and_an_incident(
 
 async def test_a_session_that_is_down_gives_them_up_too(empty: Bench, world: World) -> None:
     await remembers(empty, sealed())
-    await empty.it.sessions.take_down("s")
+    await empty.it.sessions.stop("s")
     await tick(empty, KEPT_FOR)
     assert [message_id for message_id, _ in world.inbox.given_up] == [f"false_{CHAT}_1"]
 

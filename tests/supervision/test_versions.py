@@ -345,7 +345,7 @@ async def test_the_file_of_the_configuration_wins(drill: Drill) -> None:
 
 async def test_a_session_that_was_stopped_is_not_loaded_for_a_version(drill: Drill) -> None:
     await drill.up()
-    await drill.bench.it.sessions.take_down("a")
+    await drill.bench.it.sessions.stop("a")
     drill.world.versions._perform(Reload("a", Arm(OLD, PACKED), "so it is"))
     drill.world.versions._perform(Reload("nobody", Arm(OLD, PACKED), "so it is"))
     await drill.run(2)

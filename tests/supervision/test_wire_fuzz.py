@@ -52,50 +52,50 @@ def holders(value: Any) -> Iterator[dict[str, Any]]:
             yield from holders(inner)
 
 
-def a_field(chance: random.Random, told: dict[str, Any]) -> tuple[dict[str, Any], str]:
-    holder = chance.choice([found for found in holders(told) if found])
+def a_field(chance: random.Random, reported: dict[str, Any]) -> tuple[dict[str, Any], str]:
+    holder = chance.choice([found for found in holders(reported) if found])
     return holder, chance.choice(sorted(holder))
 
 
-def with_an_odd_field(chance: random.Random, told: dict[str, Any]) -> bytes:
+def with_an_odd_field(chance: random.Random, reported: dict[str, Any]) -> bytes:
     for _ in range(chance.randint(1, 3)):
-        holder, name = a_field(chance, told)
+        holder, name = a_field(chance, reported)
         holder[name] = copy.deepcopy(chance.choice(ODD))
-    return encoded(told)
+    return encoded(reported)
 
 
-def without_a_field(chance: random.Random, told: dict[str, Any]) -> bytes:
-    holder, name = a_field(chance, told)
+def without_a_field(chance: random.Random, reported: dict[str, Any]) -> bytes:
+    holder, name = a_field(chance, reported)
     del holder[name]
-    return encoded(told)
+    return encoded(reported)
 
 
-def with_a_part_of_another(chance: random.Random, told: dict[str, Any]) -> bytes:
+def with_a_part_of_another(chance: random.Random, reported: dict[str, Any]) -> bytes:
     other = msgspec.to_builtins(chance.choice(TO_DAEMON), builtin_types=(bytes,))
-    holder, name = a_field(chance, told)
+    holder, name = a_field(chance, reported)
     holder[name] = a_field(chance, other)[0]
-    return encoded(told)
+    return encoded(reported)
 
 
-def cut(chance: random.Random, told: dict[str, Any]) -> bytes:
-    content = encoded(told)
+def cut(chance: random.Random, reported: dict[str, Any]) -> bytes:
+    content = encoded(reported)
     return content[: chance.randrange(len(content))]
 
 
-def with_flipped_bytes(chance: random.Random, told: dict[str, Any]) -> bytes:
-    content = bytearray(encoded(told))
+def with_flipped_bytes(chance: random.Random, reported: dict[str, Any]) -> bytes:
+    content = bytearray(encoded(reported))
     for _ in range(chance.randint(1, 8)):
         content[chance.randrange(len(content))] = chance.randrange(256)
     return bytes(content)
 
 
-def noise(chance: random.Random, told: dict[str, Any]) -> bytes:
-    del told
+def noise(chance: random.Random, reported: dict[str, Any]) -> bytes:
+    del reported
     return chance.randbytes(chance.randrange(200))
 
 
-def deep(chance: random.Random, told: dict[str, Any]) -> bytes:
-    return encoded(told)[:-1] + b"\x91" * chance.randrange(10, 50_000)
+def deep(chance: random.Random, reported: dict[str, Any]) -> bytes:
+    return encoded(reported)[:-1] + b"\x91" * chance.randrange(10, 50_000)
 
 
 DAMAGES: Final[tuple[Damage, ...]] = (

@@ -54,12 +54,12 @@ class Line:
 
     def __init__(self, process: FakeProcess) -> None:
         self.process = process
-        self.told: list[Report | Heartbeat | Event] = []
+        self.reported: list[Report | Heartbeat | Event] = []
 
     async def open(self) -> None:
         await self.process.begin()
         path = Path(self.process.spec.socket)
-        self.link = await WorkerLink.connect(path, HELLO, self.told.append)
+        self.link = await WorkerLink.connect(path, HELLO, self.reported.append)
         self.listening = asyncio.create_task(self.link.listen())
         await wait_until(lambda: self.process.connected, "the worker was greeted")
 
@@ -97,8 +97,8 @@ async def test_the_worker_is_greeted_first_and_what_it_says_is_taken_in_order(li
     line.process.report("qr_pending")
     line.process.beat()
     line.process.event(message(1))
-    await wait_until(lambda: len(line.told) == 3, "all was taken")
-    assert [type(reported) for reported in line.told] == [Report, Heartbeat, Event]
+    await wait_until(lambda: len(line.reported) == 3, "all was taken")
+    assert [type(reported) for reported in line.reported] == [Report, Heartbeat, Event]
 
 
 async def test_nobody_listens(tmp_path: Path) -> None:
@@ -324,14 +324,14 @@ async def test_an_answer_to_something_else_says_nothing_of_a_send(
     line: Line, call: Call, outcome: Sent | Value
 ) -> None:
     answers(line, outcome)
-    with pytest.raises(UncertainError, match="something else") as raised:
+    with pytest.raises(UncertainError, match="another answer") as raised:
         await line.link.call(call)
     assert raised.value.value == ID
 
 
 async def test_an_answer_to_a_send_says_nothing_of_another_call(line: Line) -> None:
     answers(line, sent("sent"))
-    with pytest.raises(UnavailableError, match="something else"):
+    with pytest.raises(UnavailableError, match="another answer"):
         await line.link.call(Unlink())
 
 
@@ -360,7 +360,7 @@ async def test_a_report_that_no_worker_gives_ends_the_line(
 ) -> None:
     line.process.report(**fields)
     await line.listening
-    assert line.told == []
+    assert line.reported == []
     assert words in str(line.link.nonsense)
 
 
@@ -391,8 +391,8 @@ async def test_an_event_that_cannot_be_read_is_kept_and_those_after_it_are_taken
     """A worker says an event again until it is stored: it would be in the way for ever."""
     line.process.event(message(1, **fields))
     line.process.event(message(2))
-    await wait_until(lambda: len(line.told) == 2, "both were taken")
-    odd, after = line.told
+    await wait_until(lambda: len(line.reported) == 2, "both were taken")
+    odd, after = line.reported
     assert isinstance(odd, Event)
     assert isinstance(after, Event)
     assert (odd.seq, after.seq, after.body) == (1, 2, message(2))

@@ -143,7 +143,7 @@ async def reconnect(request: web.Request) -> web.Response:
 
 async def stop(request: web.Request) -> web.Response:
     """POST …/stop: want it down; its pairing stays."""
-    view = await request.app[DEPS].sessions.take_down(fields.path_session(request))
+    view = await request.app[DEPS].sessions.stop(fields.path_session(request))
     return web.json_response({"success": True, **shown(view)})
 
 

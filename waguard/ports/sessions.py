@@ -109,7 +109,7 @@ class Sessions(Protocol):
         A removed one comes back, and shows a QR code.
         """
 
-    async def take_down(self, session_id: str) -> SessionView:
+    async def stop(self, session_id: str) -> SessionView:
         """Want it down and stop it; its pairing stays."""
 
     async def logout(self, session_id: str) -> SessionView:

@@ -90,7 +90,7 @@ class Store(Protocol):
         self,
         session_id: str,
         generation: int,
-        verdict: DerivedStatus,
+        derived: DerivedStatus,
         *,
         phone_number: str | None = None,
     ) -> bool:

@@ -195,7 +195,7 @@ class SqlStore:
         self,
         session_id: str,
         generation: int,
-        verdict: DerivedStatus,
+        derived: DerivedStatus,
         *,
         phone_number: str | None = None,
     ) -> bool:
@@ -204,7 +204,7 @@ class SqlStore:
             session = await work.take_ours(session_id)
             if session is None or generation < session.row.generation:
                 return False
-            await work.judge(session, verdict, phone_number)
+            await work.judge(session, derived, phone_number)
             return True
 
     async def touch(self, session_id: str) -> None:

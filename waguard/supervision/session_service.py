@@ -109,7 +109,7 @@ class SessionService:
         session.start(restart=restart)
         return self._view(session)
 
-    async def take_down(self, session_id: str) -> SessionView:
+    async def stop(self, session_id: str) -> SessionView:
         """See ``ports.sessions.Sessions``."""
         self._require_changeable(session_id)
         session = await self._find(session_id)
