@@ -11,7 +11,7 @@ from waguard.core.incidents import DIED, FLEET_ENDS, SESSION_ENDS
 from waguard.core.page_care import Kind
 from waguard.core.version_words import ENTRIES
 from waguard.supervision.status_publisher import LEVELS, UNLOGGED
-from waguard.supervision.versions import Noted
+from waguard.supervision.version_decision import Noted
 
 ROOT: Final = Path(__file__).parents[1]
 PACKAGE: Final = ROOT / "waguard"
