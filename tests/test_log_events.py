@@ -119,7 +119,7 @@ def read_at_run_time() -> dict[str, Levels]:
             **{kind: {"ERROR"} for kind in SESSION_ENDS},
             **{kind: {"WARNING"} for kind in SESSION_ENDS.values()},
         },
-        "supervision/versions.py": {
+        "supervision/version_decision.py": {
             **{kind: {"WARNING"} for kind in (*ENTRIES.values(), *get_args(Noted))},
             **{kind: {"WARNING", "ERROR"} for kind in ("version_too_old", "version_spent")},
             "version_held_long": {"ERROR"},
