@@ -23,7 +23,7 @@ from waguard.api.content import MEDIA_LIMIT
 from waguard.api.door import CONNECTIONS
 from waguard.config import Config, Log
 from waguard.core import last_run
-from waguard.core.incidents import DIED, RESTORED, STARTED
+from waguard.core.incident_kinds import DIED, RESTORED, STARTED
 from waguard.core.lease import Terms, terms
 from waguard.daemon.feed import feed
 from waguard.daemon.housekeeping import Housekeeping
