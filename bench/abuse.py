@@ -321,7 +321,7 @@ async def run(names: list[str], seconds: float) -> None:
                 for _ in range(max(1, int(seconds / TURN))):
                     await measure(attack_name, theirs, TURN, floor)
                     await measure(attack_name, ours, TURN, mine)
-                _tell(attack_name, floor, mine)
+                _print_comparison(attack_name, floor, mine)
             fleet = await daemon.call("GET", "/api/incidents")
             reported = [
                 (await daemon.call("GET", f"/api/sessions/{session}/incidents"))["incidents"]
@@ -337,7 +337,7 @@ async def run(names: list[str], seconds: float) -> None:
     print(f"log: {len(log) >> 10} kB, {log.count('Traceback')} tracebacks")
 
 
-def _tell(name: str, floor: Seen, mine: Seen) -> None:
+def _print_comparison(name: str, floor: Seen, mine: Seen) -> None:
     ratio = p99(mine.status) / p99(floor.status)
     print(f"{name}:")
     for who, seen in (("bare", floor), ("waguard", mine)):

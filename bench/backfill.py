@@ -39,7 +39,7 @@ LIVE_FOR = 20.0  # s
 WITHIN, WORKER_MORE, DAEMON_MORE, HELD = 60.0, 100.0, 20.0, 60.0  # the goals: s, MB, MB, s
 LIVE_EVERY = 0.2  # s
 SAMPLE = 0.25  # s
-SETTLE = 5.0  # s
+PAUSE = 5.0  # s
 AT_ONCE = 20  # people who write at the same time
 READ = """(async () => {
   const plain = (m) => ({id: String(m.id), body: m.body, t: m.t, type: m.type, from: String(m.from), to: String(m.to)});
@@ -61,7 +61,7 @@ READ = """(async () => {
 })()"""
 
 
-def missed(count: int) -> Iterator[tuple[str, str]]:
+def backfilled(count: int) -> Iterator[tuple[str, str]]:
     """Who wrote what: a quarter of it in one chat, much in nine, the rest in fifty."""
     big, some = count // 4, count * 3 // 8 // 9
     chats = [(f"62812{0:05}", big), *((f"62812{n:05}", some) for n in range(1, 10))]
@@ -90,7 +90,7 @@ class Heard:
         """Messages that were read back."""
         return sum(map(len, self.read_back.values()))
 
-    def take(self, line: bytes) -> None:
+    def handle(self, line: bytes) -> None:
         """One line of the stream."""
         if not line.startswith(b"data: ") or b'"message_received"' not in line:
             return
@@ -108,7 +108,7 @@ class Memory:
     daemon: float = 0.0
     worker: float = 0.0
 
-    def take(self, daemon: int, worker: int) -> None:
+    def sample(self, daemon: int, worker: int) -> None:
         """One more look."""
         self.daemon = max(self.daemon, pss([daemon]))
         self.worker = max(self.worker, pss([worker]))
@@ -129,10 +129,10 @@ class Run:
         await self._daemon.stop()
         await self._daemon.start()
         await self._daemon.connected({SESSION: PHONE})
-        await asyncio.sleep(SETTLE)
+        await asyncio.sleep(PAUSE)
         memory = Memory()
         (worker,), _ = await self._daemon.pids({SESSION: PHONE})
-        memory.take(self._daemon.pid, worker)
+        memory.sample(self._daemon.pid, worker)
         await self._daemon.stop()
         return memory
 
@@ -147,7 +147,7 @@ class Run:
 
     async def write(self) -> None:
         """All that the page is to have."""
-        left = missed(self._count)
+        left = backfilled(self._count)
 
         async def write() -> None:
             for chat, text in left:
@@ -201,7 +201,7 @@ class Run:
             writing = asyncio.create_task(self._write_live(written))
             async with asyncio.timeout(600):
                 while heard.count < self._count:
-                    memory.take(self._daemon.pid, worker)
+                    memory.sample(self._daemon.pid, worker)
                     await asyncio.sleep(SAMPLE)
             ended = max(itertools.chain(*heard.read_back.values()))
             writing.cancel()
@@ -209,7 +209,7 @@ class Run:
             async with asyncio.timeout(HELD + 30):
                 while len(heard.live) < len(written):
                     await asyncio.sleep(SAMPLE)
-            memory.take(self._daemon.pid, worker)
+            memory.sample(self._daemon.pid, worker)
             listening.cancel()
             await asyncio.gather(listening, return_exceptions=True)
         await self._daemon.stop()
@@ -230,9 +230,9 @@ class Run:
         await self._daemon.start()
         await self._daemon.ready()
         await self._daemon.pair({OTHER: OTHER_PHONE})
-        await asyncio.sleep(SETTLE)
+        await asyncio.sleep(PAUSE)
         (worker,), _ = await self._daemon.pids({OTHER: OTHER_PHONE})
-        before.take(self._daemon.pid, worker)
+        before.sample(self._daemon.pid, worker)
         queued = await self._queued()  # of the device that is away
         async with self._daemon.request("GET", "/api/events") as stream:
             listening = asyncio.create_task(_listen(stream, heard))
@@ -241,7 +241,7 @@ class Run:
             writing = asyncio.create_task(self._write_live(written))
             until = time.monotonic() + LIVE_FOR
             while time.monotonic() < until or await self._queued() > queued + len(written):
-                most.take(self._daemon.pid, worker)
+                most.sample(self._daemon.pid, worker)
                 await asyncio.sleep(SAMPLE)
             writing.cancel()
             await asyncio.gather(writing, return_exceptions=True)
@@ -276,7 +276,7 @@ def _devices(state: Any) -> Iterator[dict[str, Any]]:
 
 async def _listen(stream: Any, heard: Heard) -> None:
     while line := await stream.content.readline():
-        heard.take(line)
+        heard.handle(line)
     raise RuntimeError("the event stream ended")
 
 
@@ -288,7 +288,7 @@ async def measure_link(count: int, folder: Path) -> None:
         async with daemon:
             heard, written, before, most = await Run(folder, standin, daemon, count).link()
     print(f"linked to an account with {count} messages, in chunks of {CHUNK} after connected")
-    print(f"told as news: {heard.count} ({_met(not heard.count)}: 0)")
+    print(f"reported as news: {heard.count} ({_met(not heard.count)}: 0)")
     print(f"worker: +{most.worker - before.worker:.1f} MB against another session's")
     print(f"daemon: +{most.daemon - before.daemon:.1f} MB, with one session more")
     delays = [heard.live[text] - at for text, at in written.items()]

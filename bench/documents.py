@@ -107,7 +107,7 @@ class Loads:
         await devtools.open_blank(timeout=DEADLINE)
         session = await devtools.open_page(DEADLINE)
         page = WhatsAppPage(
-            session, url=self._url, bundle=self._bundle, tell=lambda *_: None, document=document
+            session, url=self._url, bundle=self._bundle, report=lambda *_: None, document=document
         )
         began = time.perf_counter()
         await page.open()
@@ -194,7 +194,7 @@ async def memory(config: str, folder: Path, rounds: int) -> None:
         print(f"{by}: process {median[0]:.2f} MB PSS, browser {median[1]:.1f} MB PSS")
 
 
-def _told(config: str) -> tuple[str, tuple[str, ...]]:
+def _addresses(config: str) -> tuple[str, tuple[str, ...]]:
     reported = tomllib.loads(config)
     return reported["whatsapp"]["url"], tuple(reported["browser"]["extra_args"])
 
@@ -210,7 +210,7 @@ async def measure(rounds: int, weighed: int) -> None:
         config = b"".join([await child.stdout.readline() for _ in range(2)]).decode()
         with tempfile.TemporaryDirectory(prefix="wg-", ignore_cleanup_errors=True) as name:
             folder = Path(name)
-            await compare(*_told(config), folder, rounds)
+            await compare(*_addresses(config), folder, rounds)
             stored = Documents(folder / "versions")
             print(
                 f"stored: {len(stored.load(REVISION).body) >> 10} KB,"
@@ -236,7 +236,7 @@ def main() -> None:
         asyncio.run(serve())
     elif reported.weigh:
         by, folder, config = reported.weigh
-        asyncio.run(weigh(by, *_told(config), Path(folder)))
+        asyncio.run(weigh(by, *_addresses(config), Path(folder)))
     else:
         asyncio.run(measure(reported.rounds, reported.memory))
 

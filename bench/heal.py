@@ -65,7 +65,7 @@ class Heal(Bench):
         for fleet in FLEETS:
             name = f"a killed worker of {fleet}: fork → its first line"
             ours = Figure(name, "ms", [], [])
-            look = Figure(f"the look for strays before it, {fleet} workers", "ms", [])
+            search = Figure(f"the search for orphans before it, {fleet} workers", "ms", [])
             async with self._simulated() as spawn:
                 workers = [await spawn(number) for number in range(fleet)]
                 for number in range(fleet, fleet + MORE * self.rounds):
@@ -78,7 +78,7 @@ class Heal(Bench):
                     await asyncio.to_thread(strays.scan)
                     checked = time.perf_counter()
                     ours.waguard.append((spawned - began) * 1000)
-                    look.waguard.append((checked - spawned) * 1000)
+                    search.waguard.append((checked - spawned) * 1000)
                     ours.floor.append(await self._trivial() * 1000)
             last = sorted(ours.waguard)[round(0.95 * len(ours.waguard)) - 1]
             median = statistics.median(ours.waguard)
@@ -86,7 +86,7 @@ class Heal(Bench):
                 ours,
                 Figure(f"{name}, median", "ms", [median], goal="at most", limit=5.0),
                 Figure(f"{name}, p95", "ms", [last], goal="at most", limit=10.0),
-                look,
+                search,
             ]
         return figures
 
@@ -215,7 +215,7 @@ class Heal(Bench):
                 plain.waguard.append(_waited() * 1000)
         chromium = await self._launched()
         loop = asyncio.get_running_loop()
-        loop.add_signal_handler(signal.SIGCHLD, chromium.look)
+        loop.add_signal_handler(signal.SIGCHLD, chromium.check_stopped)
         try:
             fact = chromium._process.standstill.begun  # noqa: SLF001
             for _ in range(MORE * self.rounds):
@@ -234,7 +234,7 @@ class Heal(Bench):
         idle = Figure(
             f"daemon at rest, {MANY} simulated workers", "% of a core", [], [], "at most", 3.0
         )
-        seen = Figure(f"one of {MANY} is killed → told", "ms", [], [], "at most", 20.0)
+        seen = Figure(f"one of {MANY} is killed → reported", "ms", [], [], "at most", 20.0)
         sessions = {f"s{n}": "" for n in range(MANY)}
         program = (sys.executable, str(Path(__file__).with_name("simulated.py")), "daemon")
         async with Daemon(self.folder / "many", self.standin, self.http, program) as daemon:
@@ -298,8 +298,8 @@ class Heal(Bench):
             words: Figure(f"{name} in {self.rounds} min", "times", [], [], "at most", 0.0)
             for words, name in (
                 ("session unhealthy", "sessions replaced"),
-                ("its script is ended", "scripts ended"),
-                ("event=page_silent", "silences told"),
+                ("its script is terminated", "scripts ended"),
+                ("event=page_silent", "silent pages reported"),
             )
         }
         phones = self.phones(SESSIONS)

@@ -42,7 +42,8 @@ from waguard.supervision.bus import Bus
 from waguard.supervision.fleet import Fleet
 from waguard.supervision.mailbox import Mailbox
 from waguard.supervision.session_context import SessionContext
-from waguard.supervision.versions import Versions
+from waguard.supervision.version_decision import VersionDecision
+from waguard.supervision.version_observer import VersionObserver
 from waguard.wire.protocol import Event, InboundMessage
 
 SESSIONS, CHATS = 4, 25
@@ -72,12 +73,12 @@ def message(number: int) -> InboundMessage:
 async def receive() -> None:
     """Take all until told to end; its port is the first line that it prints."""
 
-    async def take(request: web.Request) -> web.Response:
+    async def handle(request: web.Request) -> web.Response:
         await request.read()
         return web.Response()
 
     app = web.Application()
-    app.router.add_post("/hook", take)
+    app.router.add_post("/hook", handle)
     runner = web.AppRunner(app, access_log=None)
     await runner.setup()
     await web.TCPSite(runner, "127.0.0.1", 0).start()
@@ -172,8 +173,10 @@ async def waguard(url: str, count: int, folder: Path) -> tuple[float, float]:
         spawn=none,
         fleet=fleet,
         mailbox=mailbox,
-        versions=Versions(
-            lambda: config, clock, fleet, mailbox, packed="0" * 64, documents=documents
+        versions=VersionObserver(
+            VersionDecision(
+                lambda: config, clock, fleet, mailbox, packed="0" * 64, documents=documents
+            )
         ),
         meter=Meter(),
         bus=bus,
@@ -192,7 +195,7 @@ async def waguard(url: str, count: int, folder: Path) -> tuple[float, float]:
         for number in range(count):
             event = Event(seq=number, at=1_732_240_000.0, body=message(number))
             place = number % SESSIONS
-            sessions[place].traffic.intake.take(event, workers[place])
+            sessions[place].traffic.intake.handle(event, workers[place])
         await asyncio.gather(*(worker.all.wait() for worker in workers))
         stored = time.perf_counter() - began
         assert await webhooks.drain(300.0)

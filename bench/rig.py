@@ -38,11 +38,11 @@ def environment(**more: str) -> dict[str, str]:
 class StandIn:
     """The stand-in of WhatsApp Web; ``settings`` point a daemon at it, ``argv`` a bare Chromium."""
 
-    def __init__(self, process: asyncio.subprocess.Process, told: dict[str, Any]) -> None:
+    def __init__(self, process: asyncio.subprocess.Process, addresses: dict[str, Any]) -> None:
         self._process = process
-        self.phone: str = told["phone"]
-        self.url: str = told["whatsapp"]["url"]
-        self.browser_args: list[str] = told["browser"]["extra_args"]
+        self.phone: str = addresses["phone"]
+        self.url: str = addresses["whatsapp"]["url"]
+        self.browser_args: list[str] = addresses["browser"]["extra_args"]
         self.wajs = wajs.bundle(None)
 
     @classmethod

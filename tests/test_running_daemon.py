@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from tests.e2e.harness import DEADLINE, Daemon, removed, short_folder, standing_still
+from tests.e2e.harness import DEADLINE, Daemon, removed, short_folder, suspended
 from tests.host.odd_files import Spoil, all_spoilt
 from tests.host.processes import waguard
 from tests.waiting import wait_until
@@ -164,7 +164,7 @@ async def test_what_keeps_it_from_beginning_is_its_status(daemon: Daemon, manage
 async def _fleet(daemon: Daemon) -> list[dict[str, Any]]:
     _, reported = await daemon.call("GET", "/api/incidents")
     incidents: list[dict[str, Any]] = reported["incidents"]
-    return [one for one in incidents if "was removed under waguard" in one["cause"]]
+    return [one for one in incidents if "was removed while waguard runs" in one["cause"]]
 
 
 async def test_a_runtime_folder_that_is_removed_is_made_again(
@@ -309,13 +309,13 @@ async def test_one_that_cannot_be_made_again_is_reported_until_it_can(daemon: Da
     """As where /run is root's, and the daemon is not."""
     await daemon.start()
     assert daemon.process
-    with standing_still(daemon.process.pid):  # or it makes the folder anew before there is a file
+    with suspended(daemon.process.pid):  # or it makes the folder anew before there is a file
         removed(daemon.folder / "run")
         (daemon.folder / "run").touch(exist_ok=False)
 
     async def told() -> bool:
         _, health = await daemon.call("GET", "/health/detailed")
-        return "cannot be made anew" in str(health["problems"])
+        return "cannot be created again" in str(health["problems"])
 
     await daemon.until(told)
     (daemon.folder / "run").unlink()

@@ -74,7 +74,6 @@ def test_another_load_is_another_page(it: Reader) -> None:
 def test_what_is_seen_while_the_next_page_loads_is_not_the_last_ones(it: Reader) -> None:
     assert it.reads(page=None, threw_at=102.5) == []
     assert it.reads(page=None, link=Link.NEEDS_UPDATE) == []
-    assert it.reads(page=None, unreachable=True) == [Unreachable("s")]
     bad = replace(PAGE, loads=2, revision=1024)
     assert it.reads(page=bad, threw_at=102.5)[0] == Loaded("s", 1024, WAJS, "network")
     assert it.reads(page=bad, threw_at=106.5) == [Ill("s", Evidence.SEND_THROWS)]

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.doctor.host import TRIED
-from tests.e2e.harness import Daemon, short_folder, standing_still
+from tests.e2e.harness import Daemon, short_folder, suspended
 from waguard.doctor.examination import examine
 from waguard.doctor.probes import instance
 from waguard.doctor.probes.machine import Machine, Ran
@@ -52,7 +52,7 @@ async def test_up_stopped_and_killed(monkeypatch: pytest.MonkeyPatch) -> None:
             assert daemon.process
             assert await wrong() == {}
             monkeypatch.setattr(instance, "WITHIN", 0.1)
-            with standing_still(daemon.process.pid):
+            with suspended(daemon.process.pid):
                 assert {name: c.command for name, c in (await wrong()).items()} == {
                     "socket": "systemctl restart waguard"
                 }

@@ -38,7 +38,7 @@ class Receiver:
         self.received: list[dict[str, Any]] = []
         self.refusals: list[int] = []
         """Statuses to answer with, one a delivery, before it takes deliveries again."""
-        self.told_instances: set[str] = set()
+        self.instance_urls: set[str] = set()
         """What deliveries say that waguard is called by."""
         self._news = asyncio.Event()
 
@@ -51,7 +51,7 @@ class Receiver:
         wanted = hmac.new(SECRET, stamp.encode() + body, hashlib.sha256).hexdigest()
         if wanted != request.headers["X-HMAC-Signature"]:
             return web.Response(status=401)
-        self.told_instances.add(request.headers["X-Instance-Url"])
+        self.instance_urls.add(request.headers["X-Instance-Url"])
         self.received.append(json.loads(body))
         self._news.set()
         return web.Response()
@@ -167,21 +167,21 @@ class Daemon:
     async def logs(self, words: str, times: int = 1) -> None:
         """Wait until its log, of all daemons in this folder, has these words so often."""
 
-        async def look() -> bool:
+        async def check() -> bool:
             return self.log().count(words) >= times
 
-        await self.until(look)
+        await self.until(check)
 
-    async def settled(self) -> None:
+    async def until_delivered(self) -> None:
         """Wait until each webhook is: one in flight at a kill is delivered again, by design."""
 
-        async def look() -> bool:
+        async def check() -> bool:
             path = self.folder / "state/waguard.db"
             with contextlib.closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True)) as database:
                 query = "SELECT count(*) FROM waguard_deliveries WHERE state = 'pending'"
                 return bool(database.execute(query).fetchone() == (0,))
 
-        await self.until(look)
+        await self.until(check)
 
     async def stop(self, number: signal.Signals = signal.SIGTERM) -> int | None:
         """End it; its exit code."""
@@ -232,14 +232,14 @@ class Daemon:
     async def wait_status(self, session: str, wanted: str, **more: Any) -> dict[str, Any]:
         """Wait until the session has this status (and these fields)."""
 
-        async def look() -> dict[str, Any] | None:
+        async def check() -> dict[str, Any] | None:
             reported = await self.status(session)
             fits = reported["status"] == wanted and all(
                 reported[key] == value for key, value in more.items()
             )
             return reported if fits else None
 
-        result: dict[str, Any] = await self.until(look)
+        result: dict[str, Any] = await self.until(check)
         return result
 
     async def create(self, session: str) -> str:
@@ -253,11 +253,11 @@ class Daemon:
     async def qr(self, session: str) -> str:
         """The text of its QR code."""
 
-        async def look() -> str | None:
+        async def check() -> str | None:
             code, reported = await self.call("GET", f"/api/sessions/{session}/qr?wait=20")
             return str(reported["raw"]) if code == 200 else None
 
-        return str(await self.until(look))
+        return str(await self.until(check))
 
     async def pair(self, standin: StandIn, session: str, phone: str) -> dict[str, Any]:
         """Create it, scan its code, wait until it is connected."""
@@ -271,7 +271,7 @@ class Daemon:
 
 
 @contextlib.contextmanager
-def standing_still(pid: int) -> Iterator[None]:
+def suspended(pid: int) -> Iterator[None]:
     """While it is stopped, every thread of it."""
     os.kill(pid, signal.SIGSTOP)
     try:

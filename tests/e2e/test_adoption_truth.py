@@ -35,7 +35,7 @@ POLL: Final = 0.01  # s
 STARTING: Final = 0.8  # s after its run began at most; it is restored after half of that
 ADOPTED: Final = 1.5  # s after all are adopted at most
 NEWS: Final = {"lifecycle", "link", "session_disconnected", "session_ready"}
-TOLD: Final = ("status", "phone_number", "connected_at")
+REPORTED: Final = ("status", "phone_number", "connected_at")
 
 
 class Database:
@@ -82,7 +82,7 @@ class Observer:
     """Of sessions, each that the daemon's stream has; it is read from its beginning."""
     counts: Counter[tuple[int, int]] = field(default_factory=Counter)
     """(connected, disconnected) of /health."""
-    told: Counter[tuple[Any, ...]] = field(default_factory=Counter)
+    answer: Counter[tuple[Any, ...]] = field(default_factory=Counter)
     """(session, *TOLD) of /health/detailed."""
     lifecycles: Counter[str] = field(default_factory=Counter)
     streams: int = 0
@@ -137,7 +137,7 @@ class Observer:
         counted = reported["sessions"]
         self.counts[counted["connected"], counted["disconnected"]] += 1
         for one in reported["details"] or ():
-            self.told[one["session_id"], *(one[name] for name in TOLD)] += 1
+            self.answer[one["session_id"], *(one[name] for name in REPORTED)] += 1
             self.lifecycles[one["lifecycle"]] += 1
 
 
@@ -159,9 +159,9 @@ async def adopted(daemon: Daemon) -> dict[str, dict[str, Any]]:
     }
 
 
-def processes(told: dict[str, dict[str, Any]]) -> list[tuple[int, int | None]]:
+def processes(answer: dict[str, dict[str, Any]]) -> list[tuple[int, int | None]]:
     """Workers and browsers: pids and when they were started."""
-    pids = [one[name] for one in told.values() for name in ("worker_pid", "browser_pid")]
+    pids = [one[name] for one in answer.values() for name in ("worker_pid", "browser_pid")]
     return [(pid, procfs.start_time(pid)) for pid in pids]
 
 
@@ -176,7 +176,7 @@ async def paired(world: World, database: Database) -> dict[str, dict[str, Any]]:
     await wait_until(
         lambda: world.receiver.count("session_ready") == len(PHONES), "each is announced"
     )
-    await world.daemon.settled()
+    await world.daemon.until_delivered()
     return await adopted(world.daemon)
 
 
@@ -211,7 +211,9 @@ async def test_fifty_deaths_of_the_daemon_are_nothing_to_its_sessions(world: Wor
         assert observer.events == []
         assert world.receiver.received[delivered:] == []
         assert set(observer.counts) <= {(len(PHONES), 0), (0, 0)}, "all, or none is known yet"
-        assert set(observer.told) == {(s, *(before[s][name] for name in TOLD)) for s in PHONES}
+        assert set(observer.answer) == {
+            (s, *(before[s][name] for name in REPORTED)) for s in PHONES
+        }
         assert set(observer.lifecycles) <= {"adopting", "running"}
         assert observer.streams >= KILLS - early, "who is killed late was heard"
 
@@ -228,8 +230,8 @@ async def why(daemon: Daemon, newest: int) -> list[int]:
     """The pids of the daemons whose deaths it reports, up to this one's; each incident is over."""
 
     async def over() -> bool:
-        _, told = await daemon.call("GET", "/api/incidents")
-        incidents = told["incidents"]
+        _, answer = await daemon.call("GET", "/api/incidents")
+        incidents = answer["incidents"]
         reported = any(f"(pid {newest})" in " ".join(one["sentences"]) for one in incidents)
         return reported and all(one["ended"] for one in incidents)
 

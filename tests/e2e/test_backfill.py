@@ -25,12 +25,12 @@ async def received(world: World, body: str) -> dict[str, Any]:
 async def restarted(world: World, pid: int) -> int:
     """Its worker has another browser, and is connected."""
 
-    async def look() -> int | None:
+    async def check() -> int | None:
         reported = await world.daemon.status("s1")
         is_new = reported["status"] == "connected" and reported["browser_pid"] not in {None, pid}
         return int(reported["browser_pid"]) if is_new else None
 
-    return int(await world.daemon.until(look))
+    return int(await world.daemon.until(check))
 
 
 @pytest.mark.long

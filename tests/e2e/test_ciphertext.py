@@ -35,11 +35,11 @@ async def paired(world: World, *, interval: float | None = None) -> None:
 async def counted(world: World, count: int) -> dict[str, Any]:
     """The session's status, when it shows so many."""
 
-    async def look() -> dict[str, Any] | None:
+    async def check() -> dict[str, Any] | None:
         reported = await world.daemon.status("s1")
         return reported if reported["undecryptable"]["count"] == count else None
 
-    found: dict[str, Any] = await world.daemon.until(look)
+    found: dict[str, Any] = await world.daemon.until(check)
     return found
 
 
@@ -55,13 +55,13 @@ async def sealed(world: World, body: str, **more: Any) -> str:
     return message_id
 
 
-async def is_told_once(world: World, body: str) -> dict[str, Any]:
+async def is_reported_once(world: World, body: str) -> dict[str, Any]:
     """It is delivered once, marked as late, and never again: a message after it is a sign."""
     message = await hears(world, body)
     assert message["backfilled"] is True
     assert message["type"] == "chat"
     await counted(world, 0)
-    await world.daemon.settled()
+    await world.daemon.until_delivered()
     await reload(world)
     await world.daemon.wait_status("s1", "connected", link="connected")
     world.standin.phone.incoming(from_=FRIEND, body="last")
@@ -92,7 +92,7 @@ async def test_in_its_place_with_an_event_it_is_delivered_at_once(world: World) 
     await paired(world)
     message_id = await sealed(world, "event")
     world.standin.phone.decrypt(message_id, "event")
-    assert (await is_told_once(world, "event"))["id"] == message_id
+    assert (await is_reported_once(world, "event"))["id"] == message_id
 
 
 @pytest.mark.long
@@ -100,7 +100,7 @@ async def test_in_its_place_without_an_event_it_is_found_in_time(world: World) -
     await paired(world, interval=1.0)
     message_id = await sealed(world, "silent")
     world.standin.phone.decrypt(message_id, "silent")
-    await is_told_once(world, "silent")
+    await is_reported_once(world, "silent")
 
 
 @pytest.mark.long
@@ -109,7 +109,7 @@ async def test_as_a_new_message_with_the_same_id_after_a_reload(world: World) ->
     message_id = await sealed(world, "again")
     world.standin.phone.decrypt(message_id, "again")
     await reload(world)
-    await is_told_once(world, "again")
+    await is_reported_once(world, "again")
 
 
 @pytest.mark.long
@@ -121,7 +121,7 @@ async def test_after_a_restart_of_the_browser_though_it_is_older_than_what_is_re
     message_id = await sealed(world, "old", timestamp=int(time.time() - 10 * DAY))
     world.standin.phone.decrypt(message_id, "stored")
     os.kill((await world.daemon.status("s1"))["browser_pid"], signal.SIGKILL)
-    await is_told_once(world, "old")
+    await is_reported_once(world, "old")
 
 
 @pytest.mark.parametrize(
@@ -132,7 +132,7 @@ async def test_after_a_restart_of_the_daemon_and_of_its_worker(world: World, way
     await paired(world)
     message_id = await sealed(world, way)
     await restarted(world, meanwhile=lambda: world.standin.phone.decrypt(message_id, way))
-    await is_told_once(world, way)
+    await is_reported_once(world, way)
 
 
 @pytest.mark.long
@@ -141,11 +141,11 @@ async def test_after_a_restart_of_the_daemon_alone(world: World) -> None:
     await paired(world)
     message_id = await sealed(world, "silent")
     worker = (await world.daemon.status("s1"))["worker_pid"]
-    await world.daemon.settled()
+    await world.daemon.until_delivered()
     await world.daemon.stop(signal.SIGKILL)
     world.standin.phone.decrypt(message_id, "silent")
     await world.daemon.start()
-    await is_told_once(world, "silent")
+    await is_reported_once(world, "silent")
     assert (await world.daemon.status("s1"))["worker_pid"] == worker
 
 
@@ -155,7 +155,7 @@ async def test_in_a_chat_that_has_another_name_meanwhile(world: World) -> None:
     message_id = await sealed(world, "renamed")
     world.standin.phone.migrate(FRIEND, LID)
     world.standin.phone.decrypt(message_id.split("_")[2], "silent")
-    message = await is_told_once(world, "renamed")
+    message = await is_reported_once(world, "renamed")
     assert (message["id"], message["from"]) == (message_id, f"{FRIEND}@c.us")
 
 

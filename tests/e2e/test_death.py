@@ -15,12 +15,12 @@ PHONE = "6281180001"
 async def incident(world: World) -> str:
     """The newest of the fleet that has ended, in sentences."""
 
-    async def look() -> str | None:
+    async def check() -> str | None:
         _, reported = await world.daemon.call("GET", "/api/incidents")
         ended = [" ".join(one["sentences"]) for one in reported["incidents"] if one["ended"]]
         return ended[-1] if ended else None
 
-    return str(await world.daemon.until(look))
+    return str(await world.daemon.until(check))
 
 
 @pytest.mark.parametrize(

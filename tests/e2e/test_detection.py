@@ -17,7 +17,7 @@ from waguard.worker import wajs
 pytestmark = [pytest.mark.e2e, pytest.mark.chromium, pytest.mark.timeout(240)]
 
 SUSPENDED = 14.0  # s; the longest limit of a silent worker is 10
-SETTLED = 3.0  # s; some ticks, after which a false alarm would have shown
+QUIET = 3.0  # s; some ticks, after which a false alarm would have shown
 PHONES = {"s1": "6281180001", "s2": "6281180002"}
 
 
@@ -26,10 +26,10 @@ SPINS = "\n;WPP.on('chat.new_message', (m) => { if (m.body === 'spin') for (;;);
 
 
 async def logged(daemon: Daemon, words: str) -> None:
-    async def look() -> bool:
+    async def check() -> bool:
         return words in daemon.log()
 
-    await daemon.until(look)
+    await daemon.until(check)
 
 
 def signalled(tree: Iterable[int], number: signal.Signals) -> None:
@@ -101,13 +101,13 @@ async def test_a_suspend_restarts_nobody(world: World) -> None:
     for name, phone in PHONES.items():  # they are more than alive
         code, reported = await daemon.send(name, "6281180009", f"from {phone}")
         assert code == 200, reported
-    await asyncio.sleep(SETTLED)
+    await asyncio.sleep(QUIET)
     for name, reported in before.items():
         after = await daemon.status(name)
         for key in ("status", "worker_pid", "browser_pid", "restarts"):
             assert after[key] == reported[key], key
         assert (after["status"], after["restarts"]) == ("connected", 0)
-    assert "session unhealthy" not in daemon.log()
+    assert "session is unhealthy" not in daemon.log()
 
 
 @pytest.mark.long
@@ -121,7 +121,7 @@ async def test_a_page_in_a_loop_is_freed_and_not_restarted(world: World) -> None
     world.standin.phone.incoming(phone=PHONES["s1"], from_="6281180009", body="spin")
     await logged(daemon, "the page does not answer")
     await logged(daemon, "its script is ended")
-    await logged(daemon, "heard again")
+    await logged(daemon, "the page answers again")
     await logged(daemon, "is loaded anew")
 
     async def sends() -> bool:

@@ -61,7 +61,7 @@ async def test_disconnect_and_reconnect(world: World) -> None:
     assert (await daemon.send("s1", FRIEND, "too late"))[0] == 409
     assert (await daemon.call("GET", f"{ONE}/incidents"))[0] == 200
 
-    await daemon.settled()
+    await daemon.until_delivered()
     await daemon.stop(signal.SIGKILL)
     await daemon.start()
     await assert_gone(daemon)
@@ -76,10 +76,10 @@ async def test_a_kill_in_the_middle_of_a_disconnect(world: World) -> None:
     await daemon.pair(world.standin, "s1", PHONE)
     deleting = asyncio.create_task(daemon.call("DELETE", ONE))
 
-    async def told_so() -> bool:
+    async def is_reported() -> bool:
         return row(daemon)[0] == "disconnected"
 
-    await daemon.until(told_so)
+    await daemon.until(is_reported)
     await daemon.stop(signal.SIGKILL)
     with contextlib.suppress(aiohttp.ClientError):
         await deleting

@@ -130,7 +130,7 @@ async def test_a_full_disk_is_the_hosts_and_harms_no_profile(world: World, roomy
     assert (condition["session_id"], condition["blame"]) == ("s1", "host")
     (roomy / "filler").unlink()
     await daemon.wait_status("s1", "connected")
-    assert "the profile is suspected" not in daemon.log()
+    assert "the profile is suspect" not in daemon.log()
 
 
 def fill_but(disk: Path, free: int) -> None:

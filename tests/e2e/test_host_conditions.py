@@ -41,12 +41,12 @@ def put_back(executable: Path, held: int | None) -> None:
 
 
 async def waits(daemon: Daemon, words: str) -> dict[str, Any]:
-    async def look() -> dict[str, Any] | None:
+    async def check() -> dict[str, Any] | None:
         reported = await daemon.status("s1")
         fits = reported["status"] == "disconnected" and words in (reported["waiting"] or "")
         return reported if fits else None
 
-    result: dict[str, Any] = await daemon.until(look)
+    result: dict[str, Any] = await daemon.until(check)
     return result
 
 
@@ -75,8 +75,8 @@ async def test_chromium_is_away_while_the_package_is_upgraded(
     before = await daemon.pair(world.standin, "s1", PHONE)
     held = upgrade(executable)
     os.kill(before["browser_pid"], signal.SIGKILL)
-    told = await waits(daemon, words)
-    assert told["disconnect_reason"] == "error"
+    answer = await waits(daemon, words)
+    assert answer["disconnect_reason"] == "error"
 
     async def reported() -> bool:
         _, health = await daemon.call("GET", "/health/detailed")

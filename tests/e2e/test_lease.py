@@ -74,7 +74,7 @@ class Pair:
             "message_received", where=lambda it: it["message"]["body"] == words
         )
 
-    async def settled(self) -> None:
+    async def until_delivered(self) -> None:
         """All is delivered, and the database knows it: a kill would repeat what is in between."""
 
         async def nothing_waits() -> bool:
@@ -113,7 +113,7 @@ async def ended(daemon: Daemon) -> int:
         return await daemon.process.wait()
 
 
-def last_words(daemon: Daemon) -> str:
+def explanation(daemon: Daemon) -> str:
     """What it said on its way out."""
     [line] = [line for line in daemon.log().splitlines() if line.startswith("waguard: ")]
     return line
@@ -153,7 +153,7 @@ async def test_a_second_daemon_touches_nothing_and_gives_up_naming_the_holder(pa
     for number in range(10):
         await pair.receive(f"message {number}")
     assert await ended(second) == 3
-    line = last_words(second)
+    line = explanation(second)
     assert "another instance holds the database's lease" in line
     assert named in line
     assert pair.doubled() == []
@@ -188,7 +188,7 @@ async def test_after_a_kill_another_one_takes_over_when_the_lease_has_expired(pa
     await first.start()
     await first.pair(pair.world.standin, "s1", PHONE)
     await pair.receive("before")
-    await pair.settled()
+    await pair.until_delivered()
     await first.stop(signal.SIGKILL)
     began = time.monotonic()
     await second.start(ready=False)
@@ -204,7 +204,7 @@ async def test_after_a_kill_another_one_takes_over_when_the_lease_has_expired(pa
     # the first one comes back: now it is the other one
     await first.start(ready=False)
     assert await ended(first) == 3
-    assert f"in {second.folder.resolve() / 'run'}" in last_words(first)
+    assert f"in {second.folder.resolve() / 'run'}" in explanation(first)
 
 
 @pytest.mark.long
@@ -283,7 +283,7 @@ async def test_a_holder_that_stood_still_finds_the_other_one_and_ends(pair: Pair
     await first.start()
     await first.pair(pair.world.standin, "s1", PHONE)
     await pair.receive("before")
-    await pair.settled()
+    await pair.until_delivered()
     assert first.process
     first.process.send_signal(signal.SIGSTOP)
     try:
@@ -293,7 +293,7 @@ async def test_a_holder_that_stood_still_finds_the_other_one_and_ends(pair: Pair
     finally:
         first.process.send_signal(signal.SIGCONT)
     assert await ended(first) == 3
-    assert f"in {second.folder.resolve() / 'run'}" in last_words(first)
+    assert f"in {second.folder.resolve() / 'run'}" in explanation(first)
     # its browsers are gone, and the profiles free for the other one
     await second.wait_status("s1", "connected")
     await pair.world.receiver.wait_for(
@@ -321,14 +321,14 @@ async def test_a_holder_that_finds_a_newer_epoch_ends_and_says_so(pair: Pair) ->
     await first.start()
     await first.pair(pair.world.standin, "s1", PHONE)
     await pair.receive("before")
-    await pair.settled()
+    await pair.until_delivered()
     deliveries = len(pair.world.receiver.received)
     await pair.query(
         "UPDATE waguard_lease SET epoch = epoch + 1, machine = 'm2', host = 'beta',"
         " runtime = '/run/waguard', pid = 4711, instance = 'another'"
     )
     assert await ended(first) == 3
-    line = last_words(first)
+    line = explanation(first)
     assert "another instance has taken the database's lease over" in line
     assert "the waguard on beta in /run/waguard (pid 4711)" in line
     assert first.left_behind() == []
@@ -346,4 +346,4 @@ async def test_two_clones_end_with_one(pair: Pair) -> None:
     await first.start()
     await pair.query("UPDATE waguard_lease SET epoch = epoch + 1, instance = 'clone'")
     assert await ended(first) == 3
-    assert "same machine-id and runtime folder" in last_words(first)
+    assert "same machine-id and runtime folder" in explanation(first)

@@ -27,7 +27,7 @@ async def paired(world: World) -> None:
 
 async def restarted(world: World, *, meanwhile: Any = None) -> None:
     """The daemon, its worker and the browser die, and come back."""
-    await world.daemon.settled()
+    await world.daemon.until_delivered()
     worker = (await world.daemon.status("s1"))["worker_pid"]
     await world.daemon.stop(signal.SIGKILL)
     os.killpg(worker, signal.SIGKILL)
@@ -213,7 +213,7 @@ async def test_a_group_reports_each_level_once_and_a_reply_finds_its_message(wor
     assert found["status"] == "read"
     for event in ("message_delivered", "message_read"):
         await world.receiver.wait_for(event)
-    await world.daemon.settled()
+    await world.daemon.until_delivered()
     assert world.receiver.count("message_read") == world.receiver.count("message_delivered") == 1
     phone.incoming(from_=GROUP, author=FRIEND, body="how much?")
     asked = await hears(world, "how much?")

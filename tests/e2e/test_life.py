@@ -178,12 +178,12 @@ async def test_a_killed_browser_comes_back(world: World) -> None:
     assert after["browser_pid"] != before["browser_pid"]
     assert after["restarts"] == 1
 
-    async def told() -> list[str] | None:
+    async def reported() -> list[str] | None:
         _, answer = await daemon.call("GET", "/api/sessions/s1/incidents")
         found = [sentence for one in answer["incidents"] for sentence in one["sentences"]]
         return found if found and found[-1].startswith("Result: ") else None
 
-    sentences = await daemon.until(told)
+    sentences = await daemon.until(reported)
     assert sentences[:2] == [
         "Cause: Chromium was killed (SIGKILL).",
         "Done: its worker was started again.",

@@ -181,7 +181,7 @@ async def test_what_is_dropped_without_a_word_replaces_no_worker(world: World) -
     assert found["type"] == "first_contacts_paused"
     after = await daemon.status("s1")
     assert (after["worker_pid"], after["restarts"]) == (before["worker_pid"], 0)
-    assert "acks missing" not in daemon.log()
+    assert "does not acknowledge sends" not in daemon.log()
 
 
 async def ask_for_code(world: World) -> tuple[int, dict[str, Any], int]:
@@ -233,11 +233,11 @@ async def test_what_never_resolves_is_named(world: World) -> None:
     world.standin.policy.factories = {"WAWebSendMsgChatAction": -1}
     await world.daemon.call("POST", "/api/sessions/s1/reconnect")
 
-    async def told() -> bool:
+    async def reported() -> bool:
         details = (await world.daemon.status("s1"))["disconnect_details"] or ""
         return "cannot resolve functions.addAndSendMsgToChat" in details
 
-    await world.daemon.until(told, deadline=120)
+    await world.daemon.until(reported, deadline=120)
     world.standin.policy.factories = {}
     await world.daemon.call("POST", "/api/sessions/s1/reconnect")
     await world.daemon.wait_status("s1", "connected")

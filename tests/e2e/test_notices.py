@@ -14,13 +14,13 @@ pytestmark = [pytest.mark.e2e, pytest.mark.chromium, pytest.mark.timeout(240)]
 PHONE, FRIEND = "6281180001", "6281180002"
 
 
-async def told_as(world: World, words: str) -> None:
+async def wait_incident(world: World, words: str) -> None:
     """Wait until an incident says so: it is written a moment after it was so."""
 
-    async def look() -> bool:
+    async def check() -> bool:
         return any(words in one for one in await incidents(world))
 
-    await world.daemon.until(look)
+    await world.daemon.until(check)
 
 
 async def incidents(world: World, session: str = "s1") -> list[str]:
@@ -70,7 +70,7 @@ async def test_a_passkey_is_seen_and_the_linking_goes_on_when_it_was_shown(
     code, reported = await daemon.call("GET", "/api/sessions/s1/qr")
     assert (code, "passkey_required" in reported["error"]) == (409, True)
     assert "account's owner" in reported["remedy"]
-    await told_as(world, "It goes on. Only the account's owner")
+    await wait_incident(world, "It goes on. Only the account's owner")
     standin.phone.passkey(PHONE)
     reported = await daemon.wait_status("s1", "connected")
     assert (reported["restarts"], reported["phone_number"]) == (0, PHONE)
@@ -79,7 +79,7 @@ async def test_a_passkey_is_seen_and_the_linking_goes_on_when_it_was_shown(
         return not (await daemon.status("s1"))["conditions"]
 
     await daemon.until(over)
-    await told_as(world, "Result: it is over")
+    await wait_incident(world, "Result: it is over")
     assert len(await incidents(world)) == 1
 
 
@@ -155,7 +155,7 @@ async def test_the_hard_variant_of_an_update_is_a_block(world: World) -> None:
     standin.phone.block(PHONE, kind="DEPRECATED_VERSION")
     reported = await daemon.wait_status("s1", "failed", lifecycle="parked")
     assert reported["disconnect_details"] == "DEPRECATED_VERSION"
-    await told_as(world, "Update waguard, or name a newer wa-js")
+    await wait_incident(world, "Update waguard, or name a newer wa-js")
 
 
 @pytest.mark.long
@@ -224,7 +224,7 @@ async def test_a_ghost_socket_ends_with_a_reload(world: World) -> None:
     await world.receiver.wait_for("message_received")
     after = await daemon.status("s1")
     assert (after["restarts"], after["worker_pid"]) == (0, before["worker_pid"])
-    await told_as(world, "its page was loaded again")
+    await wait_incident(world, "its page was loaded again")
 
 
 @pytest.mark.long
@@ -240,7 +240,7 @@ async def test_a_dialog_that_stays_leaves_a_picture(world: World) -> None:
         return [it["type"] for it in found] == ["action_required"]
 
     await daemon.until(condition)
-    await told_as(world, "a picture of its page is kept: ")
+    await wait_incident(world, "a picture of its page is kept: ")
     (picture,) = (daemon.folder / "state/evidence").iterdir()
     assert picture.read_bytes().startswith(b"\x89PNG")
     assert picture.stat().st_mode & 0o777 == 0o600

@@ -87,10 +87,10 @@ async def test_not_even_where_the_worker_dies_too(world: World) -> None:
     await daemon.start()
     await daemon.wait_status("s1", "connected")
 
-    async def looked_up() -> Any:
+    async def found_message() -> Any:
         return [m for m in await messages(world) if m["status"] in {"sent", "uncertain"}]
 
-    [after] = await daemon.until(looked_up)
+    [after] = await daemon.until(found_message)
     code, reported = await daemon.call("POST", SEND, a_message("both killed"))
     assert (code, reported["message_id"]) in {
         (200, after["message_id"]),

@@ -47,15 +47,15 @@ async def connected(world: World) -> None:
     assert world.receiver.count("qr_code_generated") <= 1, "nobody has to scan a second code"
 
 
-async def told(daemon: Daemon, words: str) -> str:
+async def incident_with(daemon: Daemon, words: str) -> str:
     """The sentence of `waguard why` that has these words."""
 
-    async def look() -> str | None:
+    async def check() -> str | None:
         _, answer = await daemon.call("GET", f"/api/sessions/{SESSION}/incidents")
         found = [text for one in answer["incidents"] for text in one["sentences"] if words in text]
         return found[0] if found else None
 
-    return str(await daemon.until(look))
+    return str(await daemon.until(check))
 
 
 @pytest.mark.long
@@ -64,7 +64,7 @@ async def test_a_profile_that_was_removed_comes_back_from_its_snapshot(world: Wo
     shutil.rmtree(at.profile)
     await world.daemon.start()
     await connected(world)
-    assert "the snapshot" in await told(world.daemon, "was restored")
+    assert "the snapshot" in await incident_with(world.daemon, "was restored")
 
 
 async def test_damage_under_a_running_browser_is_found_at_the_next_start(world: World) -> None:
@@ -74,7 +74,7 @@ async def test_damage_under_a_running_browser_is_found_at_the_next_start(world: 
     for manifest in (at.profile / INDEXED).glob("MANIFEST-*"):
         manifest.unlink()  # the browser has it open and does not notice
     os.kill(before["browser_pid"], signal.SIGKILL)
-    await told(world.daemon, "was quarantined")
+    await incident_with(world.daemon, "was quarantined")
     await connected(world)
     [copy] = quarantine.quarantined(world.daemon.folder / "sessions")
     assert "MANIFEST" in (at.quarantine / copy.name / NOTE).read_text()
@@ -88,7 +88,7 @@ async def test_damage_without_a_snapshot_shows_a_code_and_never_connected(world:
         manifest.unlink()
     await world.daemon.start()
     await world.daemon.wait_status(SESSION, "qr_scanning")
-    await told(world.daemon, "a QR code has to be scanned")
+    await incident_with(world.daemon, "a QR code has to be scanned")
     assert len(quarantine.quarantined(world.daemon.folder / "sessions")) == 1
     world.standin.phone.scan(await world.daemon.qr(SESSION), phone=PHONE)
     await world.daemon.wait_status(SESSION, "connected")
@@ -105,7 +105,7 @@ async def test_a_code_although_it_was_paired_is_a_lost_profile_until_proven_othe
     await flush_storage(browser.chromium.devtools, browser.session)
     await browser.close()
     await world.daemon.start()
-    await told(world.daemon, "although it was paired")
+    await incident_with(world.daemon, "although it was paired")
     await connected(world)
 
 
@@ -139,7 +139,7 @@ async def test_a_profile_on_which_chromium_ends_at_once_is_replaced_with_its_cre
     }
     await world.daemon.start()
     await connected(world)
-    assert "exit code 7" in await told(world.daemon, "was quarantined")
+    assert "exit code 7" in await incident_with(world.daemon, "was quarantined")
     assert (await world.daemon.status(SESSION))["restarts"] == 0
 
 

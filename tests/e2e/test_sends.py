@@ -10,7 +10,7 @@ from tests.e2e.conftest import World
 
 pytestmark = [pytest.mark.e2e, pytest.mark.chromium, pytest.mark.timeout(240)]
 
-PHONE, FRIEND, STRANGER = "6281180001", "6281180002", "6281180009"
+PHONE, FRIEND, UNKNOWN = "6281180001", "6281180002", "6281180009"
 
 
 def transmitted(world: World, message_id: str) -> dict[str, Any]:
@@ -53,10 +53,10 @@ async def refused_then_sent(world: World, address: str) -> None:
     assert (message["type"], message["filename"]) == ("document", "no 1.pdf")
     assert world.standin.whatsapp.media[message["filehash"]] == b"%PDF the bill"
 
-    world.standin.policy.update({"exists": {STRANGER: False}})
+    world.standin.policy.update({"exists": {UNKNOWN: False}})
     refused = [
         (body | {"quoted_message_id": f"{asked}00", "message": "hi"}, "quoted_message_id"),
-        ({"session_id": "s1", "recipient_phone": STRANGER, "message": "hi"}, "recipient_phone"),
+        ({"session_id": "s1", "recipient_phone": UNKNOWN, "message": "hi"}, "recipient_phone"),
     ]
     before = len(world.standin.phone.messages(PHONE))
     for wrong, field in refused:

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from tests.e2e.conftest import World
-from tests.e2e.harness import Daemon, receiving, settings_for, short_folder, standing_still
+from tests.e2e.harness import Daemon, receiving, settings_for, short_folder, suspended
 from tests.host.processes import (
     BECOME_NOBODY,
     NOBODY,
@@ -76,7 +76,7 @@ async def test_it_is_called_by_its_public_name_and_found_where_it_listens(world:
     await daemon.start()
     await daemon.create("s1")
     await world.receiver.wait_for("qr_code_generated")
-    assert world.receiver.told_instances == {public}
+    assert world.receiver.instance_urls == {public}
     listens = json.loads((daemon.folder / "run/waguard.pid").read_text())["api"]
     assert listens == daemon.base
     assert listens.startswith("http://127.0.0.1:")
@@ -154,7 +154,7 @@ async def test_a_stop_after_a_hand_over_still_stops(world: World) -> None:
     await daemon.start()
     await daemon.create("s1")
     assert daemon.process
-    with standing_still(daemon.process.pid):  # it gets both at once
+    with suspended(daemon.process.pid):  # it gets both at once
         daemon.process.send_signal(signal.SIGUSR2)
         daemon.process.send_signal(signal.SIGTERM)
     assert await daemon.process.wait() == 0
@@ -245,7 +245,7 @@ async def test_a_reload_takes_what_it_can(world: World) -> None:
     )
     config.write_text("[send]\ntimeout = 'soon'\n")
     daemon.process.send_signal(signal.SIGHUP)
-    await daemon.until(lambda: _logged(daemon, "configuration kept as it was: send.timeout"))
+    await daemon.until(lambda: _logged(daemon, "the configuration is unchanged: send.timeout"))
     assert (await daemon.call("GET", "/health"))[0] == 200
 
 

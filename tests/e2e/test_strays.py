@@ -12,7 +12,7 @@ import msgspec
 import pytest
 
 from tests.e2e.conftest import World
-from tests.e2e.harness import standing_still
+from tests.e2e.harness import suspended
 from waguard.host import procfs
 from waguard.host.executable import find_executable
 from waguard.host.procfs import group_members
@@ -55,7 +55,7 @@ async def test_a_stopped_tree_leaves_nothing(world: World) -> None:
     tree = [before["worker_pid"], *group_members(before["browser_pid"])]
     assert daemon.process
     # it would end the others as soon as it sees that the first one stands still
-    with standing_still(daemon.process.pid):
+    with suspended(daemon.process.pid):
         for pid in tree:
             with contextlib.suppress(ProcessLookupError):  # Chromium ends helpers when it likes
                 os.kill(pid, signal.SIGSTOP)
@@ -68,7 +68,7 @@ async def test_a_stopped_tree_leaves_nothing(world: World) -> None:
 
 
 @pytest.fixture
-def stranger(world: World) -> Iterator["subprocess.Popen[bytes]"]:
+def foreign(world: World) -> Iterator["subprocess.Popen[bytes]"]:
     """A Chromium of the op's own on a profile of ours."""
     profile = world.daemon.folder / "sessions/workspace_1/session-s1"
     (world.daemon.folder / "sessions").mkdir(mode=0o700)
@@ -86,7 +86,7 @@ def stranger(world: World) -> Iterator["subprocess.Popen[bytes]"]:
 
 
 async def test_somebody_elses_chromium_is_named_and_waited_for(
-    world: World, stranger: "subprocess.Popen[bytes]"
+    world: World, foreign: "subprocess.Popen[bytes]"
 ) -> None:
     """headless-shell locks no profile: only its command line tells."""
     daemon = world.daemon
@@ -94,7 +94,7 @@ async def test_somebody_elses_chromium_is_named_and_waited_for(
     body = {"session_id": "s1", "workspace_id": 1}
     assert (await daemon.call("POST", "/api/sessions", body))[0] == 201
     reported = await daemon.wait_status("s1", "disconnected", lifecycle="backoff")
-    assert f"Chromium {stranger.pid} uses " in reported["disconnect_details"], json.dumps(reported)
+    assert f"Chromium {foreign.pid} uses " in reported["disconnect_details"], json.dumps(reported)
     assert reported["restarts"] == 0
-    assert stranger.poll() is None
-    assert Path(f"/proc/{stranger.pid}").exists()
+    assert foreign.poll() is None
+    assert Path(f"/proc/{foreign.pid}").exists()

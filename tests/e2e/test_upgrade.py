@@ -105,12 +105,12 @@ async def test_a_start_on_450_000_rows(
     own = [one for one in bodies(world) if one in {"one", "two", "three", "four"}]
     assert own == ["one", "two", "three", "four"]
     waited = [row for row in past.deliveries() if row["session_id"] == SESSION]
-    old = [told_id(row) for row in waited if row["state"] == "pending"]
-    got = [told_id(one) for one in world.receiver.received[before:]]
+    old = [reported_id(row) for row in waited if row["state"] == "pending"]
+    got = [reported_id(one) for one in world.receiver.received[before:]]
     assert [one for one in got if one in set(old)] == sorted(old, key=old.index)
 
 
-def told_id(one: Any) -> str:
+def reported_id(one: Any) -> str:
     """Of the message in a webhook."""
     event = json.loads(one["body"]) if "body" in one else one
     return str(event["data"].get("message", {}).get("id"))

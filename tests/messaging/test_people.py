@@ -114,11 +114,8 @@ def too_many() -> UnavailableError:
     return UnavailableError("too many new numbers", field="recipient_phone", retry_after=900)
 
 
-@with_timings(retry=0.0)
-async def test_a_first_contact_rests_and_holds_up_nobody(
-    world: World, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("waguard.messaging.chat_queues.AT_ONCE", 1)
+@with_timings(retry=0.0, chats_at_once=1)
+async def test_a_first_contact_rests_and_holds_up_nobody(world: World) -> None:
     world.sessions.outcomes.append(too_many())
     first = world.send(later=True)
     await wait_until(lambda: first.rests_until > 0, "it was tried")

@@ -18,7 +18,6 @@ from tests.messaging.receiver import (
     receiving,
 )
 from tests.waiting import wait_until
-from waguard.core import delivery
 from waguard.core.delivery import Cause
 from waguard.host.lived import LivedTime
 from waguard.messaging.timings import WebhookTimings
@@ -176,14 +175,12 @@ async def test_days_without_power_end_no_delivery(receiver: Receiver, tmp_path: 
         assert [letter.cause for letter in await it.dead()] == [Cause.EXPIRED] * 2
 
 
-async def test_after_a_429_everybody_is_quiet(
-    receiver: Receiver, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(delivery, "TOO_MANY_PAUSE", 0.3)
+async def test_after_a_429_everybody_is_quiet(receiver: Receiver, tmp_path: Path) -> None:
+    policy = replace(QUICK, too_many_pause=0.3)
     receiver.troubles.append(429)
-    async with gateway(tmp_path, receiver.url) as it:
+    async with gateway(tmp_path, receiver.url, policy=policy) as it:
         it.put(event(1, session="a"))
-        await wait_until(lambda: receiver.attempts, "it was payload so")
+        await wait_until(lambda: receiver.attempts, "it was answered")
         await wait_until(
             lambda: "*" in it.webhooks._queues and it.queue()._circuit.state.opened_until,
             "it is quiet",
@@ -196,12 +193,12 @@ async def test_after_a_429_everybody_is_quiet(
 
 
 async def test_what_was_in_flight_at_a_429_does_not_end_the_pause(
-    receiver: Receiver, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    receiver: Receiver, tmp_path: Path
 ) -> None:
-    monkeypatch.setattr(delivery, "TOO_MANY_PAUSE", 0.4)
+    policy = replace(QUICK, too_many_pause=0.4)
     receiver.free.clear()
     receiver.troubles.append(429)
-    async with gateway(tmp_path, receiver.url) as it:
+    async with gateway(tmp_path, receiver.url, policy=policy) as it:
         it.put(event(1, session="a"), event(2, session="b"))
         await wait_until(lambda: receiver.arrived == 2, "both are on their way")
         receiver.free.set()
@@ -214,12 +211,12 @@ async def test_what_was_in_flight_at_a_429_does_not_end_the_pause(
 
 
 async def test_a_shorter_pause_does_not_end_a_longer_one(
-    receiver: Receiver, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    receiver: Receiver, tmp_path: Path
 ) -> None:
-    monkeypatch.setattr(delivery, "TOO_MANY_PAUSE", 0.5)
+    policy = replace(QUICK, too_many_pause=0.5)
     receiver.free.clear()
     receiver.troubles.extend([429, (429, {"Retry-After": "0"})])
-    async with gateway(tmp_path, receiver.url) as it:
+    async with gateway(tmp_path, receiver.url, policy=policy) as it:
         it.put(event(1, session="a"), event(2, session="b"))
         await wait_until(lambda: receiver.arrived == 2, "both are on their way")
         receiver.free.set()

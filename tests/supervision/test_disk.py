@@ -73,7 +73,7 @@ async def test_it_is_asked_once_a_second(world: World, disks: Disks, guard: Disk
         guard.require()
     assert disks.asked == 2
     world.clock.advance(1.0)
-    guard.look()
+    guard.check()
     assert disks.asked == 4
 
 

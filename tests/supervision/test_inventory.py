@@ -9,12 +9,12 @@ import pytest
 from waguard.core.reconcile import Host, Stored, Worker
 from waguard.host import procfs
 from waguard.profile import layout
-from waguard.supervision.inventory import places_on_disk, take_stock
+from waguard.supervision.inventory import places_on_disk, read_inventory
 from waguard.wire.protocol import WorkerRecord
 
 
 def stock(folder: Path) -> Host:
-    return take_stock(folder / "sessions", folder / "workers", instance="me")
+    return read_inventory(folder / "sessions", folder / "workers", instance="me")
 
 
 def record(folder: Path, **changes: object) -> None:

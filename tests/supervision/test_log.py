@@ -187,7 +187,7 @@ async def test_a_level_is_asked_for_audited_and_ended(
 ) -> None:
     applied: list[Log] = []
     entries: list[Any] = []
-    trail = AuditLog(None, world.store, world.clock, told=entries.append)
+    trail = AuditLog(None, world.store, world.clock, publish=entries.append)
     log = LogControl(Log(), trail, applied.append)
     log.ask("DEBUG", by="user 0")
     log.ask("DEBUG", by="user 0")
@@ -204,7 +204,7 @@ async def test_a_level_is_asked_for_audited_and_ended(
 
 async def test_a_reload_of_another_section_leaves_it_and_one_of_this_ends_it(world: World) -> None:
     applied: list[Log] = []
-    trail = AuditLog(None, world.store, world.clock, told=lambda _: None)
+    trail = AuditLog(None, world.store, world.clock, publish=lambda _: None)
     log = LogControl(Log(), trail, applied.append)
     log.ask("DEBUG", by="user 0")
     log.configure(Log())

@@ -192,7 +192,7 @@ async def test_a_profile_that_vanishes_under_its_browser_comes_back_by_a_planned
     assert process.alive, "without a copy it lives as long as it can"
     assert [p for p in empty.it.health.read().problems if "removed" in p]
     copies = Host(profiles={(7, "s"): Stored(profile=False, copies=True)})
-    monkeypatch.setattr(under_test, "take_stock", lambda *_, **__: copies)
+    monkeypatch.setattr(under_test, "read_inventory", lambda *_, **__: copies)
     await empty.it.reconciler.reconcile()
     await until(
         empty.session(), lambda s: s.link is Link.CONNECTED and s.runner.process is not process
@@ -234,7 +234,7 @@ async def test_a_worker_that_nobody_knows_is_ended(
     folder = world.config.paths.runtime / "workers"
     (folder / "stranger.json").write_bytes(msgspec.json.encode(left.record))
     seen = Host(workers={left.process.pid: Worker(session="s", ours=False)})
-    monkeypatch.setattr(under_test, "take_stock", lambda *_, **__: seen)
+    monkeypatch.setattr(under_test, "read_inventory", lambda *_, **__: seen)
     [done] = await empty.it.reconciler.correct()
     assert (done.action, done.before) == ("end worker", f"worker {left.process.pid} runs")
     assert not left.process.alive

@@ -19,13 +19,13 @@ LONG = 60.0  # s; for what works, on a machine that is busy with other things
 
 @dataclass
 class BrowserSession:
-    """``open`` launches and loads; ``told`` is what the page's hook reported."""
+    """``open`` launches and loads; ``reports`` is what the page's hook reported."""
 
     standin: StandIn
     profile: Path
     tmpdir: Path
     flavour: Flavour = "chromium"
-    told: list[tuple[str, Any]] = field(default_factory=list)
+    reports: list[tuple[str, Any]] = field(default_factory=list)
     document: PageDocument | None = None
     """What is served and kept."""
     chromium: Chromium = field(init=False)
@@ -55,12 +55,12 @@ class BrowserSession:
             self.session,
             url=self.standin.url,
             bundle=wajs.bundle(None),
-            tell=self._tell,
+            report=self._report,
             document=self.document,
         )
         await self.page.open()
 
-    async def load_anew(self, document: PageDocument) -> None:
+    async def load_again(self, document: PageDocument) -> None:
         """In another page, as a worker does it that is started with another document."""
         self.page.close()
         await self.chromium.devtools.open_blank(timeout=LONG)
@@ -68,8 +68,8 @@ class BrowserSession:
         self.document = document
         await self.load()
 
-    def _tell(self, kind: str, data: Any) -> None:
-        self.told.append((kind, data))
+    def _report(self, kind: str, data: Any) -> None:
+        self.reports.append((kind, data))
         self._changed.set()
 
     async def reading(self) -> tuple[Link, Reading]:

@@ -64,7 +64,7 @@ class Bench:
         """Load it."""
         it = cast("WhatsAppPage", page)
         self.worker._page, self.worker._session = it, cast("PageSession", object())
-        task = asyncio.create_task(self.worker._reach(it, page.load))
+        task = asyncio.create_task(self.worker._load_page(it, page.load))
         self._tasks.append(task)
         await wait_until(lambda: page.loads == 1, "it was refused")
         return task

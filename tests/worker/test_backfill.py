@@ -71,14 +71,14 @@ class Bench:
             await self.it.run(cast("WhatsAppPage", self.page), asked, ())
 
     def live(self, chat: str, number: int) -> None:
-        self.inbound.take("message", message(chat, number))
+        self.inbound.handle("message", message(chat, number))
 
     def flush(self) -> None:
         """What went live is emitted by a task of its own."""
         while not self.inbound._queue.empty():
             self.emitted.append(self.inbound._queue.get_nowait())
 
-    def told(self, chat: str) -> list[int]:
+    def reported(self, chat: str) -> list[int]:
         self.flush()
         found = [one for one in self.emitted if isinstance(one, InboundMessage)]
         return [int(one.body) for one in found if one.chat == chat]
@@ -110,8 +110,8 @@ def slow(seconds: float) -> Callable[[], Any]:
 async def test_thousands_of_messages_come_in_pages_oldest_first() -> None:
     bench = Bench(Page(a=2_501, b=3))
     await bench.run()
-    assert bench.told("a") == list(range(2_501))
-    assert bench.told("b") == [0, 1, 2]
+    assert bench.reported("a") == list(range(2_501))
+    assert bench.reported("b") == [0, 1, 2]
     assert bench.gaps == []
     assert bench.rooms == 2_504
 
@@ -128,9 +128,9 @@ async def test_no_page_but_the_first_and_the_last_is_kept() -> None:
 async def test_each_chat_is_read_from_its_own_time_on() -> None:
     bench = Bench(Page(a=200, b=200, c=200))
     await bench.run({"a": 1_190, "b": 1_200}, 1_100)
-    assert bench.told("a") == list(range(190, 200))
-    assert bench.told("b") == []
-    assert bench.told("c") == list(range(100, 200))
+    assert bench.reported("a") == list(range(190, 200))
+    assert bench.reported("b") == []
+    assert bench.reported("c") == list(range(100, 200))
     assert ("b", None) not in bench.page.read
 
 
@@ -138,27 +138,31 @@ async def test_a_chat_whose_history_throws_is_reported_and_the_others_go_on() ->
     bench = Bench(Page(a=3, b=3, c=3))
     bench.page.cost["b"] = throwing(EvaluationError("Error: damaged"))
     await bench.run({"b": 5})
-    assert (bench.told("a"), bench.told("b"), bench.told("c")) == ([0, 1, 2], [], [0, 1, 2])
+    assert (bench.reported("a"), bench.reported("b"), bench.reported("c")) == (
+        [0, 1, 2],
+        [],
+        [0, 1, 2],
+    )
     assert bench.gaps == [("b", 5, "its history cannot be read: the page threw Error: damaged")]
     bench.live("b", 9)
-    assert bench.told("b") == [9]
+    assert bench.reported("b") == [9]
 
 
 async def test_a_bug_in_one_chat_costs_only_that_chat() -> None:
     bench = Bench(Page(a=3, b=3))
     bench.page.cost["a"] = throwing(ZeroDivisionError())
     await bench.run()
-    assert (bench.told("a"), bench.told("b")) == ([], [0, 1, 2])
+    assert (bench.reported("a"), bench.reported("b")) == ([], [0, 1, 2])
     assert bench.gaps == [("a", 0, "a bug in waguard: ZeroDivisionError")]
     bench.live("a", 9)
-    assert bench.told("a") == [9]
+    assert bench.reported("a") == [9]
 
 
 async def test_what_fails_now_and_then_is_tried_again() -> None:
     bench = Bench(Page(a=120))
     bench.page.cost["a"] = throwing(DevToolsTimeoutError("no answer within 15 s"), 2)
     await bench.run()
-    assert bench.told("a") == list(range(120))
+    assert bench.reported("a") == list(range(120))
     assert bench.gaps == []
 
 
@@ -175,7 +179,7 @@ async def test_what_was_read_before_the_history_failed_is_reported() -> None:
     bench.page.cost["a"] = fail_late
     await bench.run()
     assert [gap[0] for gap in bench.gaps] == ["a"]
-    assert bench.told("a") == [*range(50, 100), *range(150, 200)]
+    assert bench.reported("a") == [*range(50, 100), *range(150, 200)]
 
 
 async def test_beyond_the_bound_the_newest_are_reported_and_the_rest_is_a_gap(
@@ -184,8 +188,10 @@ async def test_beyond_the_bound_the_newest_are_reported_and_the_rest_is_a_gap(
     monkeypatch.setattr(under_test, "CHAT_LIMIT", 150)
     bench = Bench(Page(a=400))
     await bench.run()
-    assert bench.told("a") == list(range(250, 400))
-    assert bench.gaps == [("a", 0, "more than 150 messages were missed: the newest are told")]
+    assert bench.reported("a") == list(range(250, 400))
+    assert bench.gaps == [
+        ("a", 0, "more than 150 messages are to be backfilled: only the newest are reported")
+    ]
 
 
 LOST = [DevToolsClosedError("the page is gone"), PageLoadingError()]
@@ -202,7 +208,7 @@ async def test_a_page_that_is_lost_is_no_gap_and_what_waits_goes_on_waiting(
     bench.live("a", 9)
     with pytest.raises(type(lost)):
         await bench.run()
-    assert (bench.told("a"), bench.told("b"), bench.gaps) == ([], [0, 1, 2], [])
+    assert (bench.reported("a"), bench.reported("b"), bench.gaps) == ([], [0, 1, 2], [])
 
 
 @pytest.mark.parametrize("lost", LOST, ids=["gone", "loading"])
@@ -213,7 +219,7 @@ async def test_nor_is_one_that_is_lost_before_its_chats_are_listed(lost: Excepti
     bench.live("a", 9)
     with pytest.raises(type(lost)):
         await bench.run()
-    assert (bench.told("a"), bench.gaps) == ([], [])
+    assert (bench.reported("a"), bench.gaps) == ([], [])
 
 
 async def test_chats_that_cannot_be_listed_are_reported_and_nothing_waits() -> None:
@@ -224,14 +230,14 @@ async def test_chats_that_cannot_be_listed_are_reported_and_nothing_waits() -> N
     with pytest.raises(EvaluationError):
         await bench.run(floor=7)
     why = "the chats cannot be listed: the page threw Error: none"
-    assert (bench.told("a"), bench.gaps) == ([9], [("", 7, why)])
+    assert (bench.reported("a"), bench.gaps) == ([9], [("", 7, why)])
 
 
 async def test_a_chat_without_an_id_costs_only_itself() -> None:
     bench = Bench(Page(a=1))
     bench.page.more = [(None, 5), (None, None)]
     await bench.run(floor=7)
-    assert (bench.told("a"), bench.gaps) == ([0], [("", 7, "2 chats have no id")])
+    assert (bench.reported("a"), bench.gaps) == ([0], [("", 7, "2 chats have no id")])
 
 
 # ---- live messages ----
@@ -246,10 +252,14 @@ async def test_live_messages_wait_for_their_chat_alone() -> None:
     bench.live("quick", 8)
     bench.live("new", 8)
     await asyncio.sleep(10)
-    assert (bench.told("quick"), bench.told("new"), bench.told("slow")) == ([0, 1, 2, 8], [8], [])
+    assert (bench.reported("quick"), bench.reported("new"), bench.reported("slow")) == (
+        [0, 1, 2, 8],
+        [8],
+        [],
+    )
     bench.live("slow", 9)
     await reading
-    assert bench.told("slow") == [0, 1, 2, 8, 9]
+    assert bench.reported("slow") == [0, 1, 2, 8, 9]
     assert bench.gaps == []
 
 
@@ -261,14 +271,14 @@ async def test_live_messages_wait_no_longer_than_the_limit_then_a_gap_is_reporte
     await asyncio.sleep(10)
     bench.live("slow", 98)
     await asyncio.sleep(holding.LIMIT - 0.1)
-    assert (bench.told("slow"), bench.gaps) == ([], [])
+    assert (bench.reported("slow"), bench.gaps) == ([], [])
     await asyncio.sleep(0.2)
-    assert bench.told("slow") == [98]
+    assert bench.reported("slow") == [98]
     assert [gap[:2] for gap in bench.gaps] == [("slow", 5)]
     bench.live("slow", 99)
-    assert bench.told("slow") == [98, 99]
+    assert bench.reported("slow") == [98, 99]
     await reading
-    assert bench.told("slow") == [98, 99, *range(60)]
+    assert bench.reported("slow") == [98, 99, *range(60)]
     assert len(bench.gaps) == 1
 
 
@@ -278,7 +288,7 @@ async def test_where_nobody_asks_live_messages_wait_no_longer_than_the_limit() -
     bench.live("a", 1)
     await asyncio.sleep(holding.LIMIT + 0.1)
     bench.live("a", 2)
-    assert bench.told("a") == [1, 2]
+    assert bench.reported("a") == [1, 2]
     assert [gap[:2] for gap in bench.gaps] == [("a", None)]
 
 
@@ -286,7 +296,7 @@ async def test_without_a_live_message_nothing_is_late() -> None:
     bench = Bench(Page(slow=60))
     bench.page.cost["slow"] = slow(100)
     await bench.run()
-    assert (bench.told("slow"), bench.gaps) == (list(range(60)), [])
+    assert (bench.reported("slow"), bench.gaps) == (list(range(60)), [])
 
 
 async def test_no_more_is_reported_than_there_is_room_for() -> None:
@@ -294,10 +304,10 @@ async def test_no_more_is_reported_than_there_is_room_for() -> None:
     bench.full = asyncio.Event()
     reading = asyncio.create_task(bench.run())
     await asyncio.sleep(1)
-    assert bench.told("a") == []
+    assert bench.reported("a") == []
     bench.full.set()
     await reading
-    assert bench.told("a") == list(range(10))
+    assert bench.reported("a") == list(range(10))
 
 
 async def test_what_was_reported_before_an_end_in_the_middle_is_the_oldest() -> None:
@@ -313,7 +323,7 @@ async def test_what_was_reported_before_an_end_in_the_middle_is_the_oldest() -> 
     await asyncio.sleep(1)
     reading.cancel()
     await asyncio.wait([reading])
-    assert bench.told("a") == list(range(100))
+    assert bench.reported("a") == list(range(100))
 
 
 async def _counted(bench: Bench, fill: Callable[[], Any]) -> None:

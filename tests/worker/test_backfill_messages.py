@@ -42,9 +42,9 @@ class Bench:
         """All that is stored in the page by now raises no event any more."""
         await self.browser.page.load()
         await self.browser.link()
-        self.browser.told.clear()
+        self.browser.reports.clear()
 
-    async def catch_up(self, since: dict[str, int] | None = None, floor: int = 0) -> None:
+    async def run_backfill(self, since: dict[str, int] | None = None, floor: int = 0) -> None:
         async def room() -> None:
             return
 
@@ -58,10 +58,10 @@ class Bench:
     def listen(self) -> None:
         """What the page has told so far goes to the worker, as it came."""
         kinds = ("message", "ack", "edit")
-        for kind, data in self.browser.told:
+        for kind, data in self.browser.reports:
             if kind in kinds:
-                self.inbound.take(kind, data)
-        self.browser.told.clear()
+                self.inbound.handle(kind, data)
+        self.browser.reports.clear()
 
     async def stored(self) -> None:
         """The page has taken all that the server had for it."""
@@ -104,12 +104,12 @@ async def test_all_that_came_since_is_reported_in_the_order_of_its_chat(bench: B
     write(bench, (ANN, "0", 1_000), (BOB, "1", 1_001), (ANN, "2", 1_002))
     await bench.stored()
     await bench.reload()
-    await bench.catch_up()
+    await bench.run_backfill()
     assert (bench.bodies(ANN), bench.bodies(BOB)) == (["0", "2"], ["1"])
     assert all(one.backfilled for one in bench.emitted if isinstance(one, InboundMessage))
     bench.emitted.clear()
     bench.inbound = Inbound(bench.emitted.append)
-    await bench.catch_up({ANN: 1_002}, 2_000)
+    await bench.run_backfill({ANN: 1_002}, 2_000)
     assert (bench.bodies(ANN), bench.bodies(BOB)) == (["2"], [])
 
 
@@ -122,7 +122,7 @@ async def test_more_than_two_thousand_are_read_in_pages() -> None:
             standin.whatsapp.incoming(PHONE, ANN, ANN, attributes)
 
     async with connected(fill) as bench:
-        await bench.catch_up({}, 1_010)
+        await bench.run_backfill({}, 1_010)
         assert bench.bodies(ANN) == [str(number) for number in range(10, MANY)]
         assert not [one for one in bench.emitted if isinstance(one, BackfillGap)]
 
@@ -135,7 +135,7 @@ async def test_a_chat_whose_history_throws_costs_only_itself(
     write(bench, (ANN, "0", 1_000), (BOB, "1", 1_001), (ANN, "2", 1_002))
     await bench.stored()
     await bench.reload()
-    await bench.catch_up({}, 5)
+    await bench.run_backfill({}, 5)
     assert (bench.bodies(ANN), bench.bodies(BOB)) == ([], ["1"])
     (gap,) = [one for one in bench.emitted if isinstance(one, BackfillGap)]
     assert (gap.chat, gap.since) == (ANN, 5)
@@ -149,7 +149,7 @@ async def test_a_chat_with_a_slow_history_holds_up_no_other(bench: Bench) -> Non
     await bench.reload()
     bench.inbound.hold()
     pumping = asyncio.create_task(bench.inbound.run(lambda: bench.browser.page))
-    reading = asyncio.create_task(bench.catch_up())
+    reading = asyncio.create_task(bench.run_backfill())
     write(bench, (ANN, "1", 1_002), (BOB, "1", 1_003))
 
     def is_quick() -> bool:
@@ -181,7 +181,7 @@ async def test_a_size_that_no_file_has_costs_no_message(bench: Bench) -> None:
     bench.emitted.clear()
     bench.inbound = Inbound(bench.emitted.append)
     await bench.reload()
-    await bench.catch_up()
+    await bench.run_backfill()
     for first, second in (live, bench.emitted):
         assert isinstance(first, InboundMessage)
         assert (first.caption, first.size) == ("look", 2**53 - 1)
@@ -203,7 +203,7 @@ async def test_a_message_that_the_page_cannot_read_costs_only_itself(bench: Benc
         " : this.attributes.body }, configurable: true})",
         timeout=LONG,
     )
-    await bench.catch_up()
+    await bench.run_backfill()
     error, message = bench.emitted
     assert isinstance(error, MessageError)
     assert (error.chat, error.error) == (ANN, "Error: odd")
@@ -229,7 +229,7 @@ async def test_what_the_phone_writes_is_reported_live_and_read_back(bench: Bench
     bench.emitted.clear()
     bench.inbound = Inbound(bench.emitted.append)
     await bench.reload()
-    await bench.catch_up()
+    await bench.run_backfill()
     for first, second in (live, bench.emitted):
         assert isinstance(first, InboundMessage)
         assert (first.id, first.from_me, first.body) == (text, True, "from the phone")
@@ -245,12 +245,12 @@ async def test_what_is_sent_from_here_is_not_reported(bench: Bench) -> None:
     bench.inbound.sends(message_id)
     await bench.browser.page.send_text(ANN, "hi", {"messageId": message_id}, timeout=LONG)
     await wait_until(
-        lambda: any(d["id"] == message_id for k, d in bench.browser.told if k == "message"),
+        lambda: any(d["id"] == message_id for k, d in bench.browser.reports if k == "message"),
         "the page tells it",
     )
     bench.listen()
-    await bench.catch_up()
+    await bench.run_backfill()
     assert bench.emitted == []
     bench.inbound = Inbound(bench.emitted.append)
-    await bench.catch_up()  # another worker does not know, the daemon does
+    await bench.run_backfill()  # another worker does not know, the daemon does
     assert bench.bodies(ANN) == ["hi"]

@@ -38,7 +38,7 @@ class Bench:
 
     async def ask(self, asked: CatchUp = ASKED) -> "asyncio.Task[object]":
         page = cast("WhatsAppPage", self.page)
-        asking: asyncio.Task[object] = asyncio.create_task(self.worker._catch_up(page, asked))
+        asking: asyncio.Task[object] = asyncio.create_task(self.worker._run_backfill(page, asked))
         for _ in range(5):
             await asyncio.sleep(0)
         return asking

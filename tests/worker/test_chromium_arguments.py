@@ -155,7 +155,7 @@ def test_a_binary_of_the_other_flavour_is_an_error(
         {"headless-shell": (str(binary),), "chromium": ()},
     )
     assert find_executable(str(binary), "headless-shell") == binary
-    with pytest.raises(BrowserNotFoundError, match="not of the flavour chromium"):
+    with pytest.raises(BrowserNotFoundError, match="does not have the flavour chromium"):
         find_executable(str(binary), "chromium")
 
 

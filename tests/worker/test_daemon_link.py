@@ -278,10 +278,10 @@ async def test_only_our_own_uid_and_root_are_no_foreign_processes(
     monkeypatch.setattr(os, "getuid", lambda: 1_000)
     for uid in (0, 1_000):
         peer.uid = uid
-        daemon_link._refuse_strangers(peer)
+        daemon_link._refuse_foreign(peer)
     peer.uid = 1_001
     with pytest.raises(WaguardError, match="uid 1001"):
-        daemon_link._refuse_strangers(peer)
+        daemon_link._refuse_foreign(peer)
 
 
 # ---- calls ----

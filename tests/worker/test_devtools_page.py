@@ -81,14 +81,14 @@ async def test_a_binding_survives_navigations(
 async def test_events_reach_their_listener(page: PageSession, web: Web) -> None:
     loaded = asyncio.Event()
 
-    def note(_: dict[str, Any]) -> None:
+    def record(_: dict[str, Any]) -> None:
         loaded.set()
 
-    page.on("Page.loadEventFired", note)
+    page.on("Page.loadEventFired", record)
     await page.navigate(web.url, timeout=LONG)
     async with asyncio.timeout(LONG):
         await loaded.wait()
-    page.off("Page.loadEventFired", note)
+    page.off("Page.loadEventFired", record)
 
 
 async def test_a_listener_that_raises_is_reported_and_nothing_else(

@@ -82,7 +82,7 @@ async def bench() -> AsyncIterator[Bench]:
         await running
 
 
-def told(number: int, **fields: Any) -> dict[str, Any]:
+def raw_message(number: int, **fields: Any) -> dict[str, Any]:
     """As the hook in the page projects it."""
     return {
         "id": f"false_49170@c.us_{number}",
@@ -99,11 +99,11 @@ def told(number: int, **fields: Any) -> dict[str, Any]:
 
 
 def picture(number: int, **fields: Any) -> dict[str, Any]:
-    return told(number, kind="image", mimetype="image/png", body="", **fields)
+    return raw_message(number, kind="image", mimetype="image/png", body="", **fields)
 
 
 async def test_a_text(bench: Bench) -> None:
-    bench.it.take("message", told(1, sender_name="Ann"))
+    bench.it.handle("message", raw_message(1, sender_name="Ann"))
     got = await bench.message()
     assert (got.id, got.body, got.sender_name, got.media) == (
         "false_49170@c.us_1",
@@ -117,36 +117,36 @@ async def test_a_text(bench: Bench) -> None:
 
 async def test_each_once(bench: Bench) -> None:
     for number in (1, 1, 2, 1, 3):
-        bench.it.take("message", told(number))
+        bench.it.handle("message", raw_message(number))
     assert [(await bench.message()).body for _ in range(3)] == ["text 1", "text 2", "text 3"]
-    bench.it.take("message", told(1))
-    bench.it.take("message", told(4))
+    bench.it.handle("message", raw_message(1))
+    bench.it.handle("message", raw_message(4))
     assert (await bench.message()).body == "text 4"
 
 
 async def test_memory_for_ids_is_bounded(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(under_test, "REMEMBERED", 3)
     for number in range(5):
-        bench.it.take("message", told(number))
+        bench.it.handle("message", raw_message(number))
     assert len(bench.it._seen) == 3
-    bench.it.take("message", told(4))
+    bench.it.handle("message", raw_message(4))
     assert len(bench.it._seen) == 3
 
 
 @pytest.mark.parametrize("chat", ["status@broadcast", "62811@broadcast", "12036@newsletter"])
 async def test_what_is_left_out_is_not_even_fetched(bench: Bench, chat: str) -> None:
     """Fault 14 began with a flood of status updates."""
-    bench.it.take("message", picture(1, chat=chat))
-    bench.it.take("message", told(2))
+    bench.it.handle("message", picture(1, chat=chat))
+    bench.it.handle("message", raw_message(2))
     assert (await bench.message()).body == "text 2"
     assert bench.page
     assert bench.page.asked == []
 
 
 async def test_a_message_is_reported_when_it_can_be_read(bench: Bench) -> None:
-    bench.it.take("message", told(1, kind="ciphertext", body=""))
-    bench.it.take("message", told(1, kind="ciphertext", body=""))
-    bench.it.take("message", told(1))
+    bench.it.handle("message", raw_message(1, kind="ciphertext", body=""))
+    bench.it.handle("message", raw_message(1, kind="ciphertext", body=""))
+    bench.it.handle("message", raw_message(1))
     chat = "49170@c.us"
     assert await bench.next() == Undecryptable(
         id=f"false_{chat}_1", chat=chat, sender=chat, timestamp=1_732_233_600
@@ -155,17 +155,17 @@ async def test_a_message_is_reported_when_it_can_be_read(bench: Bench) -> None:
 
 
 async def test_of_chats_that_are_left_out_none_is_undecryptable(bench: Bench) -> None:
-    bench.it.take("message", told(1, kind="ciphertext", chat="status@broadcast"))
-    bench.it.take("message", told(2))
+    bench.it.handle("message", raw_message(1, kind="ciphertext", chat="status@broadcast"))
+    bench.it.handle("message", raw_message(2))
     assert (await bench.message()).body == "text 2"
 
 
 async def test_a_slow_file_is_not_overtaken_in_its_chat(bench: Bench) -> None:
     assert bench.page
     bench.page.held = asyncio.Event()
-    bench.it.take("message", picture(1))
-    bench.it.take("message", told(2))
-    bench.it.take("ack", {"ids": ["true_c_1"], "chat": "49170@c.us", "ack": 2})
+    bench.it.handle("message", picture(1))
+    bench.it.handle("message", raw_message(2))
+    bench.it.handle("ack", {"ids": ["true_c_1"], "chat": "49170@c.us", "ack": 2})
     async with asyncio.timeout(10):
         while not bench.page.asked:
             await asyncio.sleep(0)
@@ -184,8 +184,8 @@ async def test_a_slow_file_holds_up_no_other_chat(bench: Bench) -> None:
     assert bench.page
     bench.page.held = asyncio.Event()
     for number in range(under_test.AT_ONCE + 1):
-        bench.it.take("message", picture(number, chat=f"{number}@c.us"))
-    bench.it.take("message", told(8, chat="8@c.us"))
+        bench.it.handle("message", picture(number, chat=f"{number}@c.us"))
+    bench.it.handle("message", raw_message(8, chat="8@c.us"))
     assert (await bench.message()).body == "text 8"
     async with asyncio.timeout(10):
         while len(bench.page.asked) < under_test.AT_ONCE:
@@ -196,7 +196,7 @@ async def test_a_slow_file_holds_up_no_other_chat(bench: Bench) -> None:
     bench.page.held.set()
     got = [await bench.message() for _ in range(under_test.AT_ONCE + 1)]
     assert all(one.media == b"file" for one in got)
-    bench.it.take("message", told(9, chat="0@c.us"))
+    bench.it.handle("message", raw_message(9, chat="0@c.us"))
     assert (await bench.message()).body == "text 9"
 
 
@@ -209,8 +209,8 @@ async def test_a_file_that_cannot_be_had_does_not_cost_its_message(
 ) -> None:
     assert bench.page
     bench.page.files["false_49170@c.us_1"] = error
-    bench.it.take("message", picture(1, caption="look"))
-    bench.it.take("message", picture(2))
+    bench.it.handle("message", picture(1, caption="look"))
+    bench.it.handle("message", picture(2))
     got = await bench.message()
     assert (got.media, got.media_error, got.caption) == (None, str(error), "look")
     assert (await bench.message()).media == b"file"
@@ -218,8 +218,8 @@ async def test_a_file_that_cannot_be_had_does_not_cost_its_message(
 
 async def test_a_file_that_is_too_large_is_not_fetched(bench: Bench) -> None:
     assert bench.page
-    bench.it.take("message", picture(1, size=under_test.MEDIA_LIMIT + 1))
-    bench.it.take("message", picture(2, size=under_test.MEDIA_LIMIT))
+    bench.it.handle("message", picture(1, size=under_test.MEDIA_LIMIT + 1))
+    bench.it.handle("message", picture(2, size=under_test.MEDIA_LIMIT))
     got = await bench.message()
     assert got.media is None
     assert str(under_test.MEDIA_LIMIT) in str(got.media_error)
@@ -231,15 +231,15 @@ async def test_files_come_from_the_page_of_the_moment(bench: Bench) -> None:
     """After a pairing the page is opened anew."""
     first = bench.page
     assert first
-    bench.it.take("message", picture(1))
+    bench.it.handle("message", picture(1))
     await bench.message()
     second = bench.page = Page()
-    bench.it.take("message", picture(2))
+    bench.it.handle("message", picture(2))
     await bench.message()
     assert first.asked == ["false_49170@c.us_1"]
     assert second.asked == ["false_49170@c.us_2"]
     bench.page = None
-    bench.it.take("message", picture(3))
+    bench.it.handle("message", picture(3))
     assert (await bench.message()).media_error == "the page is not open"
 
 
@@ -248,19 +248,19 @@ async def test_files_come_from_the_page_of_the_moment(bench: Bench) -> None:
     [
         ({}, "", "chat is no text of 1 to 128 characters"),
         (None, "", "it is no object but NoneType"),
-        ([told(1)], "", "it is no object but list"),
-        (told(1) | {"id": None}, "49170@c.us", "id is no text of 1 to 256 characters"),
-        (told(1) | {"id": "x" * 257}, "49170@c.us", "id is no text of 1 to 256 characters"),
-        (told(1) | {"body": ["text"]}, "49170@c.us", "body is no text"),
+        ([raw_message(1)], "", "it is no object but list"),
+        (raw_message(1) | {"id": None}, "49170@c.us", "id is no text of 1 to 256 characters"),
+        (raw_message(1) | {"id": "x" * 257}, "49170@c.us", "id is no text of 1 to 256 characters"),
+        (raw_message(1) | {"body": ["text"]}, "49170@c.us", "body is no text"),
         ({"error": "TypeError", "id": "a", "chat": "c", "raw": "{}"}, "c", "TypeError"),
     ],
 )
 async def test_what_makes_no_sense_is_reported_once_and_the_rest_goes_on(
     bench: Bench, odd: Any, chat: str, error: str
 ) -> None:
-    bench.it.take("message", odd)
-    bench.it.take("message", odd)
-    bench.it.take("message", told(1))
+    bench.it.handle("message", odd)
+    bench.it.handle("message", odd)
+    bench.it.handle("message", raw_message(1))
     found = await bench.next()
     assert isinstance(found, MessageError)
     assert (found.what, found.chat, found.error) == ("message", chat, error)
@@ -269,8 +269,8 @@ async def test_what_makes_no_sense_is_reported_once_and_the_rest_goes_on(
 
 
 async def test_an_odd_one_where_nothing_is_received_is_not_reported(bench: Bench) -> None:
-    bench.it.take("message", told(1) | {"id": None, "chat": "status@broadcast"})
-    bench.it.take("message", told(2))
+    bench.it.handle("message", raw_message(1) | {"id": None, "chat": "status@broadcast"})
+    bench.it.handle("message", raw_message(2))
     assert (await bench.message()).body == "text 2"
 
 
@@ -280,7 +280,7 @@ OWN = {"id": "true_49170@c.us_3EB0", "from_me": True, "sender": "49151@c.us"}
 
 
 async def test_what_the_phone_wrote_is_reported(bench: Bench) -> None:
-    bench.it.take("message", told(1, **OWN))
+    bench.it.handle("message", raw_message(1, **OWN))
     found = await bench.message()
     assert (found.id, found.from_me, found.body) == ("true_49170@c.us_3EB0", True, "text 1")
 
@@ -289,8 +289,8 @@ async def test_what_the_phone_wrote_is_reported(bench: Bench) -> None:
 async def test_what_this_worker_sends_is_not_reported(bench: Bench, shown_as: str) -> None:
     """Whoever had it sent knows it, also where the page has another id for the chat."""
     bench.it.sends("true_49170@c.us_3EB0")
-    bench.it.take("message", picture(1, **OWN | {"id": shown_as}))
-    bench.it.take("message", told(2))
+    bench.it.handle("message", picture(1, **OWN | {"id": shown_as}))
+    bench.it.handle("message", raw_message(2))
     assert (await bench.message()).body == "text 2"
     assert bench.page
     assert bench.page.asked == []
@@ -301,9 +301,9 @@ async def test_what_follows_a_file_waits_for_it_also_where_its_chat_was_renamed(
 ) -> None:
     assert bench.page
     bench.page.held = asyncio.Event()
-    bench.it.take("message", picture(1))
-    bench.it.take("message", told(2, id="false_777@lid_2", chat="777@lid"))
-    bench.it.take("message", told(3, id="false_49171@c.us_3", chat="49171@c.us"))
+    bench.it.handle("message", picture(1))
+    bench.it.handle("message", raw_message(2, id="false_777@lid_2", chat="777@lid"))
+    bench.it.handle("message", raw_message(3, id="false_49171@c.us_3", chat="49171@c.us"))
     assert (await bench.message()).chat == "49171@c.us"
     bench.page.held.set()
     assert [(await bench.message()).chat for _ in range(2)] == ["49170@c.us", "777@lid"]
@@ -318,7 +318,7 @@ async def test_what_follows_a_file_waits_for_it_also_where_its_chat_was_renamed(
 )
 async def test_a_stem_alone_keeps_nothing_back(bench: Bench, other: dict[str, Any]) -> None:
     bench.it.sends("true_49170@c.us_3EB0")
-    bench.it.take("message", told(1, **OWN | other))
+    bench.it.handle("message", raw_message(1, **OWN | other))
     assert (await bench.message()).id == other["id"]
 
 
@@ -330,14 +330,14 @@ CHAT = "49170@c.us"
 
 async def test_what_was_backfilled_comes_before_what_comes_meanwhile(bench: Bench) -> None:
     bench.it.hold()
-    bench.it.take("message", told(3))
+    bench.it.handle("message", raw_message(3))
     bench.it.hold_only({CHAT: 0})
     for number in (1, 2, 3):
-        await bench.it.missed(told(number), bench.at_hand())
-    bench.it.take("message", told(4))
-    bench.it.take("ack", {"ids": ["true_c_1"], "chat": CHAT, "ack": 2})
+        await bench.it.backfilled(raw_message(number), bench.at_hand())
+    bench.it.handle("message", raw_message(4))
+    bench.it.handle("ack", {"ids": ["true_c_1"], "chat": CHAT, "ack": 2})
     bench.it.release(CHAT)
-    bench.it.take("message", told(5))
+    bench.it.handle("message", raw_message(5))
     found = [await bench.next() for _ in range(6)]
     assert isinstance(found.pop(4), Ack)  # its message may be one of those that were missed
     messages = [one for one in found if isinstance(one, InboundMessage)]
@@ -348,10 +348,10 @@ async def test_what_was_backfilled_comes_before_what_comes_meanwhile(bench: Benc
 
 async def test_other_chats_do_not_wait(bench: Bench) -> None:
     bench.it.hold()
-    bench.it.take("message", told(1, chat="other@c.us"))
-    bench.it.take("message", told(2))
+    bench.it.handle("message", raw_message(1, chat="other@c.us"))
+    bench.it.handle("message", raw_message(2))
     bench.it.hold_only({CHAT: 0})
-    bench.it.take("message", told(3, chat="other@c.us"))
+    bench.it.handle("message", raw_message(3, chat="other@c.us"))
     assert [(await bench.message()).id[-1] for _ in range(2)] == ["1", "3"]
     bench.it.release(CHAT)
     assert (await bench.message()).id[-1] == "2"
@@ -362,27 +362,27 @@ async def test_so_soon_after_a_pairing_nothing_waits_and_no_status_is_fetched(
 ) -> None:
     bench.it._left_out = ()
     bench.it.hold()
-    bench.it.take("message", told(1))
+    bench.it.handle("message", raw_message(1))
     bench.it.go_on()
-    bench.it.take("message", picture(2, chat="status@broadcast"))
-    bench.it.take("message", picture(3))
+    bench.it.handle("message", picture(2, chat="status@broadcast"))
+    bench.it.handle("message", picture(3))
     got = [await bench.message() for _ in range(3)]
     assert [one.id[-1] for one in got] == ["1", "2", "3"]
     assert (got[1].media, got[1].media_error) == (None, "not fetched so soon after the pairing")
     assert got[2].media == b"file"
     bench.it.hold()
     bench.it.hold_only({})  # chats are read from now on, and statuses too
-    bench.it.take("message", picture(4, chat="status@broadcast"))
+    bench.it.handle("message", picture(4, chat="status@broadcast"))
     assert (await bench.message()).media == b"file"
 
 
 async def test_what_was_reported_is_not_reported_again(bench: Bench) -> None:
-    bench.it.take("message", told(1))
+    bench.it.handle("message", raw_message(1))
     await bench.message()
     bench.it.hold_only({CHAT: 0})
     for number in (1, 2):
-        await bench.it.missed(told(number), bench.at_hand())
-    bench.it.take("message", told(2))
+        await bench.it.backfilled(raw_message(number), bench.at_hand())
+    bench.it.handle("message", raw_message(2))
     bench.it.release(CHAT)
     bench.it.release(CHAT)
     assert (await bench.message()).id.endswith("2")
@@ -390,13 +390,13 @@ async def test_what_was_reported_is_not_reported_again(bench: Bench) -> None:
 
 
 async def test_what_was_backfilled_has_its_file(bench: Bench) -> None:
-    await bench.it.missed(picture(1), bench.at_hand())
+    await bench.it.backfilled(picture(1), bench.at_hand())
     assert (await bench.message()).media == b"file"
 
 
 async def test_what_was_backfilled_and_cannot_be_read_is_reported(bench: Bench) -> None:
-    await bench.it.missed(told(1) | {"body": None}, bench.at_hand())
-    await bench.it.missed(told(2), bench.at_hand())
+    await bench.it.backfilled(raw_message(1) | {"body": None}, bench.at_hand())
+    await bench.it.backfilled(raw_message(2), bench.at_hand())
     assert isinstance(await bench.next(), MessageError)
     assert (await bench.message()).id[-1] == "2"
 
@@ -406,19 +406,19 @@ async def test_a_file_that_is_not_there_yet_is_asked_for_again(bench: Bench) -> 
     page = bench.at_hand()
     assert bench.page
     bench.page.held = asyncio.Event()
-    first = asyncio.create_task(bench.it.missed(picture(1), page))
+    first = asyncio.create_task(bench.it.backfilled(picture(1), page))
     await wait_until(lambda: bench.page and bench.page.asked, "the file is asked for")
     first.cancel()
     await asyncio.wait([first])
     bench.page.held.set()
-    await bench.it.missed(picture(1), page)
+    await bench.it.backfilled(picture(1), page)
     assert (await bench.message()).media == b"file"
 
 
 async def test_a_chat_holds_more_than_messages(bench: Bench) -> None:
-    await bench.it.missed(told(1, kind="e2e_notification"), bench.at_hand())
-    await bench.it.missed(told(2, chat="status@broadcast"), bench.at_hand())
-    await bench.it.missed(told(3), bench.at_hand())
+    await bench.it.backfilled(raw_message(1, kind="e2e_notification"), bench.at_hand())
+    await bench.it.backfilled(raw_message(2, chat="status@broadcast"), bench.at_hand())
+    await bench.it.backfilled(raw_message(3), bench.at_hand())
     assert (await bench.message()).id.endswith("3")
 
 
@@ -435,9 +435,9 @@ HAPPENINGS = [("edit", EDIT), ("revoke", REVOKE), ("reaction", REACTION), ("call
 async def test_each_happening_is_reported_once_and_behind_what_came_before(bench: Bench) -> None:
     assert bench.page
     bench.page.held = asyncio.Event()
-    bench.it.take("message", picture(1))
+    bench.it.handle("message", picture(1))
     for kind, it in HAPPENINGS * 2:
-        bench.it.take(kind, it)
+        bench.it.handle(kind, it)
     bench.page.held.set()
     found = [await bench.next() for _ in range(5)]
     assert [type(it) for it in found] == [InboundMessage, Edit, Revoke, Reaction, IncomingCall]
@@ -446,9 +446,9 @@ async def test_each_happening_is_reported_once_and_behind_what_came_before(bench
 
 async def test_an_edit_waits_with_its_message_for_what_was_backfilled(bench: Bench) -> None:
     bench.it.hold_only({CHAT: 0})
-    bench.it.take("message", told(2))
-    bench.it.take("edit", EDIT)
-    await bench.it.missed(told(1), bench.at_hand())
+    bench.it.handle("message", raw_message(2))
+    bench.it.handle("edit", EDIT)
+    await bench.it.backfilled(raw_message(1), bench.at_hand())
     bench.it.release(CHAT)
     found = [await bench.next() for _ in range(3)]
     assert [it.id for it in found if isinstance(it, InboundMessage | Edit)] == [
@@ -465,8 +465,8 @@ async def test_what_happens_where_nothing_is_received_is_not_reported(
     emitted: list[Incoming | BackfillGap] = []
     without_groups = Inbound(emitted.append, ("@g.us",))
     group = {"group": True} if kind == "call" else {"chat": "1-2@g.us"}
-    without_groups.take(kind, it | group)
-    without_groups.take(kind, it)
+    without_groups.handle(kind, it | group)
+    without_groups.handle(kind, it)
     assert without_groups._queue.qsize() == 1
 
 
@@ -475,11 +475,11 @@ async def test_a_happening_that_makes_no_sense_is_reported(
     bench: Bench, kind: str, it: dict[str, Any]
 ) -> None:
     for odd in (None, {}, it | {"id": None}, it | {"chat": 1}):
-        bench.it.take(kind, odd)
+        bench.it.handle(kind, odd)
         found = await bench.next()
         assert isinstance(found, MessageError)
         assert found.what == kind
-    bench.it.take(kind, it | {"timestamp": "soon"})
+    bench.it.handle(kind, it | {"timestamp": "soon"})
     found = await bench.next()
     assert not isinstance(found, Ack | MessageError | BackfillGap)
     assert time.time() - found.timestamp < 10

@@ -60,7 +60,7 @@ class Contact:
 
     async def writes(self, body: str, **more: Any) -> str:
         message = self.browser.standin.phone.incoming(from_=self.digits, body=body, **more)["id"]
-        await told(self.browser, "message", id=message)
+        await newest(self.browser, "message", id=message)
         return message
 
     def text(self, **more: Any) -> SendText:
@@ -75,11 +75,11 @@ async def drained(browser: BrowserSession) -> None:
     await browser.page.read(timeout=LONG)  # what the stanza does is done
 
 
-async def told(browser: BrowserSession, kind: str, **fields: Any) -> dict[str, Any]:
+async def newest(browser: BrowserSession, kind: str, **fields: Any) -> dict[str, Any]:
     """What the hook told, with these fields."""
     async with asyncio.timeout(LONG):
         while True:
-            for name, data in browser.told:
+            for name, data in browser.reports:
                 if name == kind and fields.items() <= data.items():
                     return dict(data)
             await asyncio.sleep(0.01)
@@ -87,7 +87,7 @@ async def told(browser: BrowserSession, kind: str, **fields: Any) -> dict[str, A
 
 def pairs(browser: BrowserSession) -> list[tuple[str, str]]:
     """LIDs and their numbers, as the hook told them."""
-    return [pair for kind, data in browser.told if kind == "people" for pair in people(data)]
+    return [pair for kind, data in browser.reports if kind == "people" for pair in people(data)]
 
 
 async def introduced(browser: BrowserSession, lid: str, number: str) -> None:
@@ -280,7 +280,7 @@ async def test_a_message_to_a_group_names_our_lid(browser: BrowserSession) -> No
     assert at_the_server(browser, f"{call.message_id}_{OWN_LID}") == 1
     reader = "7123456@lid"
     browser.standin.phone.receipt("3EB0G", 3, reader=reader)
-    await told(browser, "ack", ids=[f"{call.message_id}_{reader}"], ack=3, chat=GROUP)
+    await newest(browser, "ack", ids=[f"{call.message_id}_{reader}"], ack=3, chat=GROUP)
     assert await browser.page.ack_of(call.message_id) == 3
 
 
@@ -329,7 +329,7 @@ async def test_another_part_of_the_page_may_know_whose_lid_it_is(browser: Browse
     await stub(browser, "WAWebApiContact", "getPhoneNumber", knows)
     message = await contact.writes("who is it?")
     await mend(browser)
-    assert (await told(browser, "message", id=message))["sender"] == contact.number
+    assert (await newest(browser, "message", id=message))["sender"] == contact.number
     await introduced(browser, lid, contact.number)
 
 
@@ -340,7 +340,7 @@ async def test_whose_lid_it_is_is_reported_as_soon_as_the_page_knows(
     lid = await contact.migrate(known=False)
     message = await contact.writes("who is it?")
     assert message.startswith(f"false_{lid}_")
-    assert (await told(browser, "message", id=message))["sender"] == lid
+    assert (await newest(browser, "message", id=message))["sender"] == lid
     assert lid not in dict(pairs(browser))
     browser.standin.phone.reveal(contact.digits)
     await drained(browser)

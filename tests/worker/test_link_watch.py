@@ -38,7 +38,7 @@ def test_nothing_is_known_at_first(watch: LinkWatch) -> None:
 
 
 def test_connected_with_its_number(watch: LinkWatch) -> None:
-    watch.take(linked())
+    watch.apply(linked())
     assert (watch.link, watch.phone, watch.details) == (Link.CONNECTED, "4915112345678", None)
     assert not watch.paired_here
 
@@ -52,20 +52,20 @@ def test_connected_with_its_number(watch: LinkWatch) -> None:
     ],
 )
 def test_only_a_phone_number_is_one(watch: LinkWatch, me: str | None, phone: str | None) -> None:
-    watch.take(linked(me=me))
+    watch.apply(linked(me=me))
     assert watch.phone == phone
 
 
 def test_a_number_once_known_stays_while_it_is_linked(watch: LinkWatch) -> None:
-    watch.take(linked())
-    watch.take(linked(PageFacts(authenticated=True, mode="OFFLINE", socket="TIMEOUT"), me=None))
+    watch.apply(linked())
+    watch.apply(linked(PageFacts(authenticated=True, mode="OFFLINE", socket="TIMEOUT"), me=None))
     assert (watch.link, watch.phone) == (Link.OFFLINE, "4915112345678")
 
 
 def test_codes_are_counted_and_the_first_lives_longer(watch: LinkWatch) -> None:
     reported = []
     for code in ("a", "a", "b", "c"):
-        watch.take(on_screen(code))
+        watch.apply(on_screen(code))
         assert watch.qr
         reported.append((watch.qr.raw, watch.qr.count, watch.qr.expires_at - NOW))
     assert reported == [
@@ -79,59 +79,59 @@ def test_codes_are_counted_and_the_first_lives_longer(watch: LinkWatch) -> None:
 
 def test_a_moment_without_a_code_does_not_begin_the_count_again(watch: LinkWatch) -> None:
     for code in ("a", None, "b"):
-        watch.take(on_screen(code))
+        watch.apply(on_screen(code))
     assert watch.qr
     assert (watch.qr.raw, watch.qr.count) == ("b", 2)
     assert watch.qr.expires_at - NOW == QR_LIFETIME
 
 
 def test_whatsapp_shows_no_more_codes(watch: LinkWatch) -> None:
-    watch.take(on_screen("a"))
+    watch.apply(on_screen("a"))
     watch.idle()
-    watch.take(on_screen("a"))  # it still stands behind the button
+    watch.apply(on_screen("a"))  # it still stands behind the button
     assert (watch.qr, watch.qr_idle) == (None, True)
     watch.refreshed()
-    watch.take(on_screen("b"))
+    watch.apply(on_screen("b"))
     assert watch.qr
     assert (watch.qr.raw, watch.qr.count, watch.qr_idle) == ("b", 1, False)
     assert watch.qr.expires_at - NOW == QR_FIRST_LIFETIME
 
 
 def test_idle_is_over_when_it_is_linked(watch: LinkWatch) -> None:
-    watch.take(on_screen("a"))
+    watch.apply(on_screen("a"))
     watch.idle()
-    watch.take(linked())
+    watch.apply(linked())
     assert (watch.qr, watch.qr_idle) == (None, False)
 
 
 def test_who_scans_here_has_new_credentials(watch: LinkWatch) -> None:
-    watch.take(on_screen("a"))
+    watch.apply(on_screen("a"))
     assert watch.paired_here
-    watch.take(linked(PageFacts(authenticated=True, mode="SYNCING")))
+    watch.apply(linked(PageFacts(authenticated=True, mode="SYNCING")))
     assert (watch.link, watch.qr, watch.paired_here) == (Link.SYNCING, None, True)
-    watch.take(linked())
+    watch.apply(linked())
     assert watch.paired_here
 
 
 def test_an_unlinked_session_forgets_its_number(watch: LinkWatch) -> None:
-    watch.take(linked())
-    watch.take(on_screen(None))
+    watch.apply(linked())
+    watch.apply(on_screen(None))
     assert (watch.link, watch.phone) == (Link.QR_PENDING, None)
 
 
 @pytest.mark.parametrize("word", ["TOS_BLOCK", "SMB_TOS_BLOCK", "PROXYBLOCK", "DEPRECATED_VERSION"])
 def test_blocked_says_whatsapps_word(watch: LinkWatch, word: str) -> None:
-    watch.take(linked(PageFacts(authenticated=True, mode=word, socket="OPENING")))
+    watch.apply(linked(PageFacts(authenticated=True, mode=word, socket="OPENING")))
     link = Link.NEEDS_UPDATE if word == "DEPRECATED_VERSION" else Link.BLOCKED
     assert (watch.link, watch.details) == (link, word)
-    watch.take(linked())
+    watch.apply(linked())
     assert (watch.link, watch.details) == (Link.CONNECTED, None)
 
 
 def test_a_newer_version_is_no_block(watch: LinkWatch) -> None:
-    watch.take(linked(replace(CONNECTED, update_offered=True)))
+    watch.apply(linked(replace(CONNECTED, update_offered=True)))
     assert (watch.link, watch.details, watch.update_offered) == (Link.CONNECTED, None, True)
-    watch.take(linked())
+    watch.apply(linked())
     assert not watch.update_offered
 
 
@@ -139,15 +139,15 @@ AFTER_THE_SCAN = PageFacts(authenticated=False, mode="QR", info="PAIRING", socke
 
 
 def test_a_linking_that_waits_for_a_passkey(watch: LinkWatch) -> None:
-    watch.take(on_screen("a"))
+    watch.apply(on_screen("a"))
     watch.passkey_asked()
     for facts in (AFTER_THE_SCAN, PageFacts(), on_screen("b").facts):
-        watch.take(Reading(facts=facts, code="b" if facts.has_code else None, me=None))
+        watch.apply(Reading(facts=facts, code="b" if facts.has_code else None, me=None))
         assert (watch.link, watch.qr) == (Link.PASSKEY_REQUIRED, None)
         assert watch.passkey_until == NOW + PASSKEY_LIFETIME
     watch.idle()  # that nobody scans is no wonder now
     assert not watch.qr_idle
-    watch.take(linked(PageFacts(authenticated=True, mode="SYNCING", socket="CONNECTED")))
+    watch.apply(linked(PageFacts(authenticated=True, mode="SYNCING", socket="CONNECTED")))
     assert (watch.link, watch.passkey_until, watch.paired_here) == (Link.SYNCING, None, True)
 
 
@@ -165,9 +165,9 @@ def test_when_the_passkeys_time_is_up_only_a_code_ends_it(
 ) -> None:
     watch.passkey_asked()
     monkeypatch.setattr(time, "time", lambda: NOW + PASSKEY_LIFETIME + 1)
-    watch.take(Reading(facts=AFTER_THE_SCAN, code=None, me=None))
+    watch.apply(Reading(facts=AFTER_THE_SCAN, code=None, me=None))
     assert watch.link is Link.PASSKEY_REQUIRED
-    watch.take(on_screen("c"))
+    watch.apply(on_screen("c"))
     assert (watch.link, watch.passkey_until) == (Link.QR_PENDING, None)
     assert watch.qr
 
@@ -175,11 +175,11 @@ def test_when_the_passkeys_time_is_up_only_a_code_ends_it(
 @pytest.mark.parametrize("word", ["TOS_BLOCK", "CONFLICT"])
 def test_a_block_goes_before_a_passkey(watch: LinkWatch, word: str) -> None:
     watch.passkey_asked()
-    watch.take(linked(PageFacts(authenticated=True, mode=word, socket=word)))
+    watch.apply(linked(PageFacts(authenticated=True, mode=word, socket=word)))
     assert watch.link is not Link.PASSKEY_REQUIRED
 
 
 def test_a_page_that_says_nothing(watch: LinkWatch) -> None:
-    watch.take(linked())
-    watch.take(Reading(facts=PageFacts(), code=None, me=None))
+    watch.apply(linked())
+    watch.apply(Reading(facts=PageFacts(), code=None, me=None))
     assert watch.link is Link.UNKNOWN

@@ -78,7 +78,7 @@ async def test_scripts_inside_of_the_document_are_none_that_can_fail(
     session.listeners["Network.loadingFailed"](
         {"requestId": "s1", "errorText": "net::ERR_NAME_NOT_RESOLVED"}
     )
-    assert watch.hopeless.is_set()
+    assert watch.unrecoverable.is_set()
     assert (watch.answers.failed, watch.answers.gone) == (1, 0)
     assert spent(watch.answers) is None
 

@@ -187,11 +187,11 @@ async def test_what_the_daemon_knows_of_people_counts_where_the_page_says_nothin
     assert await received(browser, call) == (f"@{EARLY}", [f"{EARLY}@c.us"])
 
 
-async def told(browser: BrowserSession, kind: str, **fields: Any) -> dict[str, Any]:
+async def newest(browser: BrowserSession, kind: str, **fields: Any) -> dict[str, Any]:
     """What the hook told, with these fields."""
     async with asyncio.timeout(LONG):
         while True:
-            for name, data in browser.told:
+            for name, data in browser.reports:
                 if name == kind and fields.items() <= data.items():
                     return dict(data)
             await asyncio.sleep(0.01)
@@ -206,16 +206,16 @@ async def test_the_lids_that_a_text_shows_are_reported_and_who_they_are_before(
     shown = [f"{ann_lid}@lid", f"{bob_lid}@lid"]
     mentions = {"mentionedJidList": [*shown, f"{EARLY}@c.us", f"{EARLY_LID}@lid"]}
     body = f"@{ann_lid} and @{bob_lid} and @{EARLY}"
-    browser.told.clear()
+    browser.reports.clear()
     first = phone.incoming(from_=chat, author="6281180009", body=body, attributes=mentions)["id"]
-    assert (await told(browser, "message", id=first))["mentioned"] == shown
-    kinds = [kind for kind, data in browser.told if f"{ann_lid}@lid" in str(data)]
+    assert (await newest(browser, "message", id=first))["mentioned"] == shown
+    kinds = [kind for kind, data in browser.reports if f"{ann_lid}@lid" in str(data)]
     assert kinds[:2] == ["people", "message"]
     file = {"mimetype": "text/plain", "base64": "aGVsbG8="}
     more: dict[str, Any] = {"media": file, "attributes": mentions}
     second = phone.incoming(from_=chat, author="6281180009", body=body, **more)["id"]
-    assert (await told(browser, "message", id=second))["mentioned"] == shown
+    assert (await newest(browser, "message", id=second))["mentioned"] == shown
     phone.edit(first, f"now @{ann_lid} alone")
-    assert (await told(browser, "edit", message_id=first))["mentioned"] == shown[:1]
+    assert (await newest(browser, "edit", message_id=first))["mentioned"] == shown[:1]
     plain = phone.incoming(from_=chat, author="6281180009", body=body)["id"]
-    assert (await told(browser, "message", id=plain))["mentioned"] == []
+    assert (await newest(browser, "message", id=plain))["mentioned"] == []

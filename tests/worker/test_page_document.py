@@ -109,7 +109,7 @@ async def test_it_is_kept_and_served_until_it_is_spent_and_the_login_does_not_no
     bench.standin.whatsapp.versions.publish(NEXT)
     bench.standin.documents.clear()
 
-    await bench.browser.load_anew(bench.plan(REVISION))
+    await bench.browser.load_again(bench.plan(REVISION))
     assert await bench.browser.link() is Link.CONNECTED
     assert bench.version.served_by == "store"
     assert (bench.version.page, bench.version.document) == (REVISION, REVISION)
@@ -149,7 +149,7 @@ async def test_a_wajs_that_lacks_what_waguard_calls_says_so(
     whole = wajs.bundle(None)
     without = whole.replace('"sendTextMessage"', '"sendTheText"')
     monkeypatch.setattr(wajs, "bundle", lambda _: without)
-    await bench.browser.load_anew(bench.plan())
+    await bench.browser.load_again(bench.plan())
     assert bench.version.missing == ("WPP.chat.sendTextMessage",)
     assert bench.version.wajs == wajs.digest(without) != WAJS
 
@@ -160,7 +160,7 @@ async def test_a_cdn_that_has_nothing_for_anybody_spends_nothing(bench: Bench, p
     await bench.kept()
     bench.standin.policy.update({"page": page})
     with pytest.raises(PageUnreachableError, match="scripts cannot be loaded"):
-        await bench.browser.load_anew(bench.plan(REVISION))
+        await bench.browser.load_again(bench.plan(REVISION))
     assert bench.browser.page.version is None
     bench.standin.policy.page = "ok"
     bench.standin.whatsapp.versions.publish(NEXT)
@@ -184,7 +184,7 @@ async def test_a_service_worker_does_not_come_before_it(bench: Bench) -> None:
     bench.standin.whatsapp.versions.publish(NEXT)
     await controlled(bench)
     bench.standin.documents.clear()
-    await bench.browser.load_anew(bench.plan(REVISION))
+    await bench.browser.load_again(bench.plan(REVISION))
     assert (bench.version.page, bench.version.served_by) == (REVISION, "store")
     await bench.browser.page.load()
     assert (bench.version.page, bench.version.served_by) == (REVISION, "store")
@@ -199,35 +199,35 @@ async def test_a_page_that_loads_itself_again_past_it_is_said_to_and_loaded_agai
     await bench.kept()
     bench.standin.whatsapp.versions.publish(NEXT)
     await controlled(bench)
-    await bench.browser.load_anew(bench.plan(REVISION))
+    await bench.browser.load_again(bench.plan(REVISION))
     await bench.browser.pair(PHONE)
-    bench.browser.told.clear()
+    bench.browser.reports.clear()
     bench.standin.phone.reload(PHONE)
-    await wait_until(lambda: ("evaded", None) in bench.browser.told, "that is said")
+    await wait_until(lambda: ("evaded", None) in bench.browser.reports, "that is said")
     assert (bench.version.page, bench.version.served_by) == (NEXT, "network")
     await bench.browser.page.load()
     assert (bench.version.page, bench.version.served_by) == (REVISION, "store")
-    assert bench.browser.told.count(("evaded", None)) == 1
+    assert bench.browser.reports.count(("evaded", None)) == 1
 
 
 @pytest.mark.long
 async def test_a_page_that_loads_itself_again_gets_it_too(bench: Bench) -> None:
     await bench.kept()
     bench.standin.whatsapp.versions.publish(NEXT)
-    await bench.browser.load_anew(bench.plan(REVISION))
+    await bench.browser.load_again(bench.plan(REVISION))
     await bench.browser.pair(PHONE)
-    bench.browser.told.clear()
+    bench.browser.reports.clear()
     bench.standin.phone.reload(PHONE)
-    await wait_until(lambda: ("changed", "injected") in bench.browser.told, "it is there again")
+    await wait_until(lambda: ("changed", "injected") in bench.browser.reports, "it is there again")
     assert (bench.version.page, bench.version.served_by) == (REVISION, "store")
-    assert ("evaded", None) not in bench.browser.told
+    assert ("evaded", None) not in bench.browser.reports
 
 
 @pytest.mark.long
 async def test_only_the_page_itself_is_served(bench: Bench) -> None:
     """No frame, and no other address of the site."""
     await bench.kept()
-    await bench.browser.load_anew(bench.plan(REVISION))
+    await bench.browser.load_again(bench.plan(REVISION))
     bench.standin.documents.clear()
     for url in ("/", "/?post_logout=1", "/?a"):
         await bench.js(f"fetch({url!r}, {{cache: 'no-store'}}).then((it) => it.text())")
@@ -259,7 +259,7 @@ async def test_one_that_cannot_be_served_leaves_the_network_to_serve(
         case _:
             await change(bench, headers=(("content-type", "text/html"), ("a b", "c")))
     bench.standin.whatsapp.versions.publish(NEXT)
-    await bench.browser.load_anew(bench.plan(REVISION))
+    await bench.browser.load_again(bench.plan(REVISION))
     assert (bench.version.page, bench.version.served_by) == (NEXT, "network")
     assert bench.version.spent is None
     assert await bench.browser.link() is Link.QR_PENDING
@@ -272,7 +272,7 @@ async def test_what_the_page_says_counts_and_not_its_document(bench: Bench) -> N
     text, client = bench.store.load(REVISION).body.decode(), '"client_revision":'
     odd = text.replace(f"{REVISION}_main", "7_main").replace(f"{client}{REVISION}", f"{client}7")
     await change(bench, revision=7, body=odd.encode())
-    await bench.browser.load_anew(bench.plan(7))
+    await bench.browser.load_again(bench.plan(7))
     assert (bench.version.document, bench.version.page) == (7, REVISION)
     assert bench.version.served_by == "store"
 

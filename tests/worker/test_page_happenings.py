@@ -35,19 +35,19 @@ async def browser() -> AsyncIterator[BrowserSession]:
             await made.close()
 
 
-async def told(browser: BrowserSession, kind: str, **fields: Any) -> dict[str, Any]:
+async def newest(browser: BrowserSession, kind: str, **fields: Any) -> dict[str, Any]:
     """The newest of this kind, with these fields."""
 
-    def look() -> list[dict[str, Any]]:
-        found = [data for name, data in browser.told if name == kind]
+    def fitting() -> list[dict[str, Any]]:
+        found = [data for name, data in browser.reports if name == kind]
         return [d for d in found if all(d[key] == value for key, value in fields.items())]
 
-    return (await wait_until(look, f"the page tells a {kind}", deadline=LONG))[-1]
+    return (await wait_until(fitting, f"the page tells a {kind}", deadline=LONG))[-1]
 
 
 async def incoming(browser: BrowserSession, **fields: Any) -> str:
     message_id = browser.standin.phone.incoming(**fields)["id"]
-    await told(browser, "message", id=message_id)
+    await newest(browser, "message", id=message_id)
     return message_id
 
 
@@ -71,26 +71,26 @@ async def test_edit_reaction_and_revoke(
     taken_back = phone.react(message_id, "")["id"]
     revoke = phone.revoke(message_id)["id"]
     common = {"message_id": message_id, "chat": chat, "sender": f"{FRIEND}@c.us"}
-    assert (await told(browser, "edit", id=edit, **common))["body"] == "second"
-    assert (await told(browser, "reaction", id=reaction, **common))["text"] == "👍"
-    assert (await told(browser, "reaction", id=taken_back, **common))["text"] == ""
-    last = await told(browser, "revoke", id=revoke, **common)
-    sent_at = (await told(browser, "message", id=message_id))["timestamp"]
+    assert (await newest(browser, "edit", id=edit, **common))["body"] == "second"
+    assert (await newest(browser, "reaction", id=reaction, **common))["text"] == "👍"
+    assert (await newest(browser, "reaction", id=taken_back, **common))["text"] == ""
+    last = await newest(browser, "revoke", id=revoke, **common)
+    sent_at = (await newest(browser, "message", id=message_id))["timestamp"]
     assert 0 <= last["timestamp"] - sent_at < LONG
-    assert not [d for kind, d in browser.told if kind == "message" and d["id"] == revoke]
+    assert not [d for kind, d in browser.reports if kind == "message" and d["id"] == revoke]
 
 
 async def test_a_caption_is_edited(browser: BrowserSession) -> None:
     media = {"mimetype": "image/png", "base64": "AAAA"}
     message_id = await incoming(browser, from_=FRIEND, body="look", media=media)
     edit = browser.standin.phone.edit(message_id, "look here")["id"]
-    assert (await told(browser, "edit", id=edit))["body"] == "look here"
+    assert (await newest(browser, "edit", id=edit))["body"] == "look here"
 
 
 async def test_half_an_emoji_is_reported_as_what_can_be_stored(browser: BrowserSession) -> None:
     """It would end the worker, and again as soon as the message is read back."""
     message_id = await incoming(browser, from_=FRIEND, body="cut \ud83d", name="A\udc4d")
-    found = await told(browser, "message", id=message_id)
+    found = await newest(browser, "message", id=message_id)
     assert (found["body"], found["sender_name"]) == ("cut \ufffd", "A\ufffd")
 
 
@@ -105,7 +105,7 @@ async def test_a_file_that_is_larger_than_it_was_said_to_be(browser: BrowserSess
 @pytest.mark.parametrize(("video", "group"), [(False, False), (True, True)])
 async def test_a_call(browser: BrowserSession, *, video: bool, group: bool) -> None:
     call = browser.standin.phone.call(HIDDEN, video=video, group=group)["id"]
-    found = await told(browser, "call", id=call, chat=HIDDEN, sender=f"{FRIEND}@c.us")
+    found = await newest(browser, "call", id=call, chat=HIDDEN, sender=f"{FRIEND}@c.us")
     assert (found["video"], found["group"]) == (video, group)
     assert found["timestamp"] > 1_700_000_000
 
@@ -115,4 +115,4 @@ async def test_what_happens_while_the_page_is_offline_comes_later(browser: Brows
     browser.standin.phone.drop()
     edit = browser.standin.phone.edit(message_id, "second")["id"]
     async with asyncio.timeout(LONG):
-        await told(browser, "edit", id=edit)
+        await newest(browser, "edit", id=edit)

@@ -50,7 +50,7 @@ async def reads(browser: BrowserSession, **wanted: bool) -> Reading:
 
 async def asked(browser: BrowserSession, options: str) -> tuple[str, int]:
     """How the page's request ends, and how many were told of it."""
-    before = browser.told.count(("passkey", None))
+    before = browser.reports.count(("passkey", None))
     ended = await browser.session.evaluate(
         "(async () => { const stop = new AbortController(); setTimeout(() => stop.abort(), 100);"
         f" const options = {options}; options.signal = stop.signal;"
@@ -59,7 +59,7 @@ async def asked(browser: BrowserSession, options: str) -> tuple[str, int]:
         timeout=LONG,
     )
     await browser.page.read(timeout=LONG)  # what was told before it is here
-    return str(ended), browser.told.count(("passkey", None)) - before
+    return str(ended), browser.reports.count(("passkey", None)) - before
 
 
 CHALLENGE = "challenge: new Uint8Array(32), userVerification: 'required'"
@@ -86,7 +86,7 @@ async def test_other_requests_are_not_reported(browser: BrowserSession, options:
     assert times == 0
 
 
-async def test_what_is_wrapped_still_looks_native(browser: BrowserSession) -> None:
+async def test_what_is_wrapped_still_appears_native(browser: BrowserSession) -> None:
     reported = await browser.session.evaluate(
         "[String(navigator.credentials.get), navigator.credentials.get.name,"
         " navigator.credentials.get.length].join('|')",
@@ -102,7 +102,7 @@ async def test_a_newer_version_is_a_fact_and_its_end_too(browser: BrowserSession
     browser.standin.phone.needs_update(over=True)
     await reads(browser, update_offered=False)
     await wait_until(
-        lambda: browser.told.count(("changed", "needs_update")) == 2,
+        lambda: browser.reports.count(("changed", "needs_update")) == 2,
         "wa-js tells it of the change back, too",
         deadline=LONG,
     )
@@ -111,10 +111,10 @@ async def test_a_newer_version_is_a_fact_and_its_end_too(browser: BrowserSession
 async def test_a_dialog_and_a_reload_of_the_pages_own(browser: BrowserSession) -> None:
     browser.standin.phone.modal()
     await reads(browser, covered=True)
-    loads = browser.told.count(("loaded", None))
+    loads = browser.reports.count(("loaded", None))
     browser.standin.phone.reload()
     await wait_until(
-        lambda: browser.told.count(("loaded", None)) > loads, "it is told", deadline=LONG
+        lambda: browser.reports.count(("loaded", None)) > loads, "it is told", deadline=LONG
     )
     assert await browser.link() is Link.CONNECTED
     assert not (await reads(browser, covered=False)).facts.update_offered
@@ -141,16 +141,16 @@ async def test_a_page_that_is_just_loading_is_asked_nothing_and_sends_nothing(
 async def test_a_ghost_socket_raises_nothing_and_is_seen(browser: BrowserSession) -> None:
     message = browser.standin.phone.incoming(from_="62812", body="last")["id"]
     await wait_until(
-        lambda: any(kind == "message" and data["id"] == message for kind, data in browser.told),
+        lambda: any(kind == "message" and data["id"] == message for kind, data in browser.reports),
         "all that the page did at its start is told",
         deadline=LONG,
     )
-    before = len([kind for kind, _ in browser.told if kind == "changed"])
+    before = len([kind for kind, _ in browser.reports if kind == "changed"])
     browser.standin.phone.ghost()
     async with asyncio.timeout(LONG):
         while link_of((reading := await browser.page.read(timeout=LONG)).facts) is not Link.OFFLINE:
             await asyncio.sleep(0.02)
     assert (reading.facts.socket, reading.facts.authenticated) == ("OPENING", True)
-    assert len([kind for kind, _ in browser.told if kind == "changed"]) == before
+    assert len([kind for kind, _ in browser.reports if kind == "changed"]) == before
     await browser.page.load()
     assert await browser.link() is Link.CONNECTED

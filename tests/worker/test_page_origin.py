@@ -130,7 +130,7 @@ async def test_a_worker_whose_page_left_ends_and_says_where_it_is(
 ) -> None:
     worker = SessionWorker(worker_spec(tmp_path))
     monkeypatch.setattr(WhatsAppPage, "read", gone)
-    worker._page = WhatsAppPage(cast("PageSession", None), url="", bundle="", tell=print)
+    worker._page = WhatsAppPage(cast("PageSession", None), url="", bundle="", report=print)
     with pytest.raises(WorkerEndError, match=f"gone to {ELSEWHERE}, which is not") as raised:
         await worker._read()
     assert raised.value.code == EXIT_PAGE_NOT_READY
@@ -141,7 +141,7 @@ async def test_what_was_not_given_to_the_page_was_surely_not_sent(
     pipe: Pipe, session: PageSession, call: SendText | SendMedia
 ) -> None:
     pipe.at = ELSEWHERE
-    page = WhatsAppPage(session, url="", bundle="", tell=print)
+    page = WhatsAppPage(session, url="", bundle="", report=print)
     outcome = await sending.send(page, call)
     assert outcome == Failed(kind="not_ready", error=f"the page has gone to {ELSEWHERE}")
 
@@ -163,7 +163,7 @@ async def test_a_real_page_that_navigates_itself_away(browser: BrowserSession, w
     await browser.pair("6281180001")
     assert await browser.link() is Link.CONNECTED
     there = await browser.session.evaluate("location.origin", timeout=LONG)
-    heard = len(browser.told)
+    heard = len(browser.reports)
     away = web.url.rstrip("/")
     await browser.session.evaluate(f"void (location.href = '{web.url}')", timeout=LONG)
 
@@ -176,10 +176,10 @@ async def test_a_real_page_that_navigates_itself_away(browser: BrowserSession, w
     with pytest.raises(ElsewhereError, match=f"gone to {away}"):
         await browser.page.read(timeout=LONG)
     fake = '{"kind": "message", "data": {"id": "1"}}'
-    reported = f"window.waguardTell ? (waguardTell({json.dumps(fake)}), true) : false"
+    reported = f"window.waguardReport ? (waguardReport({json.dumps(fake)}), true) : false"
     assert await browser.session._evaluate(reported, LONG, await_promise=False) is True
     assert await shown() == away  # answered after what the binding told
-    assert "message" not in [kind for kind, _ in browser.told[heard:]]
+    assert "message" not in [kind for kind, _ in browser.reports[heard:]]
     assert await sending.send(browser.page, TEXT) == Failed(
         kind="not_ready", error=f"the page has gone to {away}"
     )

@@ -86,7 +86,7 @@ async def test_without_any_of_its_scripts_it_is_said_at_once(
     browser.standin.policy.page = "ok"
     await browser.page.load()
     assert await browser.link()
-    assert "unusable" not in {kind for kind, _ in browser.told}
+    assert "unusable" not in {kind for kind, _ in browser.reports}
 
 
 @pytest.mark.parametrize("page", ["error", "too_often"])
@@ -97,13 +97,13 @@ async def test_the_page_of_a_refusal_is_no_reason_to_ask_again(
     monkeypatch.setattr(under_test, "MODULES_DEADLINE", 0.2)
     monkeypatch.setattr(under_test, "READY_DEADLINE", 0.2)
     browser.standin.policy.update({"page": page})
-    loads = browser.told.count(("loaded", None))
+    loads = browser.reports.count(("loaded", None))
     with pytest.raises(PageUnreachableError):
         await browser.page.load()
-    await wait_until(lambda: browser.told.count(("loaded", None)) > loads, "it is a document")
+    await wait_until(lambda: browser.reports.count(("loaded", None)) > loads, "it is a document")
     [injection] = [task for task in asyncio.all_tasks() if task.get_name() == "inject"]
     await asyncio.wait([injection])
-    assert "unusable" not in {kind for kind, _ in browser.told}
+    assert "unusable" not in {kind for kind, _ in browser.reports}
 
 
 async def test_a_page_that_is_served_and_not_ready_is_its_own_fault(

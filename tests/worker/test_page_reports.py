@@ -36,7 +36,7 @@ from waguard.worker.link_watch import LinkWatch
 from waguard.worker.main import SessionWorker
 from waguard.worker.page import NotSendableError, WhatsAppPage
 from waguard.worker.page_reports import KINDS, LARGEST, TEXT_LIMIT, asked, people, read
-from waguard.worker.sending import judge as outcome_of
+from waguard.worker.sending import evaluate as outcome_of
 
 NOW = 1_732_233_600.0
 MESSAGE = {
@@ -80,7 +80,7 @@ odd_values = st.fixed_dictionaries(
     {}, optional=dict.fromkeys(NUMBERS, numbers) | dict.fromkeys(WRITTEN, texts)
 )
 nearly_right = (odd_values | odd_fields).map(lambda odd: RIGHT | odd)
-told = nearly_right | objects | anything
+reported = nearly_right | objects | anything
 
 
 def encoded(item: Lasting) -> Any:
@@ -93,15 +93,15 @@ def encoded(item: Lasting) -> Any:
 
 
 @settings(max_examples=500)
-@given(kind=st.sampled_from(sorted(KINDS)), it=nearly_right | told)
+@given(kind=st.sampled_from(sorted(KINDS)), it=nearly_right | reported)
 def test_whatever_is_reported_can_be_passed_on(kind: str, it: Any) -> None:
     inbound = Inbound(lambda _: None, ("@broadcast",))
-    inbound.take(kind, it)
+    inbound.handle(kind, it)
     for item in read(kind, it, now=NOW):
         assert encoded(item) == item
 
 
-@given(messages=st.lists(told, max_size=3))
+@given(messages=st.lists(reported, max_size=3))
 def test_whatever_is_read_back_can_be_passed_on(messages: list[Any]) -> None:
     emitted: list[Incoming | BackfillGap] = []
 
@@ -112,7 +112,7 @@ def test_whatever_is_read_back_can_be_passed_on(messages: list[Any]) -> None:
     async def read_back() -> None:
         inbound = Inbound(emitted.append)
         for one in messages:
-            await inbound.missed(one, cast("WhatsAppPage", Page()))
+            await inbound.backfilled(one, cast("WhatsAppPage", Page()))
 
     asyncio.run(read_back())
     for item in emitted:
@@ -129,12 +129,12 @@ class Session:
         return self._answer
 
 
-def page_that_tells(answer: Any, heard: list[tuple[str, Any]] | None = None) -> WhatsAppPage:
-    def tell(kind: str, data: Any) -> None:
+def page_that_reports(answer: Any, heard: list[tuple[str, Any]] | None = None) -> WhatsAppPage:
+    def report(kind: str, data: Any) -> None:
         if heard is not None:
             heard.append((kind, data))
 
-    return WhatsAppPage(cast("PageSession", Session(answer)), url="", bundle="", tell=tell)
+    return WhatsAppPage(cast("PageSession", Session(answer)), url="", bundle="", report=report)
 
 
 ANSWERS = ["authenticated", "mode", "info", "socket", "code", "me", "full"]
@@ -152,11 +152,11 @@ shown = st.fixed_dictionaries({"authenticated": st.just(value=False), "code": co
 @given(answer=anything | readings | shown)
 def test_whatever_the_page_answers_is_an_answer(answer: Any) -> None:
     async def ask() -> None:
-        page = page_that_tells(answer)
+        page = page_that_reports(answer)
         watch = LinkWatch()
         reading = await page.read(timeout=1)
         link_of(reading.facts)
-        watch.take(reading)
+        watch.apply(reading)
         msgspec.msgpack.encode((watch.link, watch.phone, watch.qr, watch.details))
         assert reading.code is None or qr.data_url(reading.code)
         with contextlib.suppress(NotSendableError):
@@ -179,7 +179,7 @@ def test_whatever_the_page_answers_is_an_answer(answer: Any) -> None:
     asyncio.run(ask())
 
 
-@given(pages=st.lists(st.lists(told, max_size=5), max_size=4), chats=anything)
+@given(pages=st.lists(st.lists(reported, max_size=5), max_size=4), chats=anything)
 def test_whatever_is_in_the_chats_reading_them_ends_and_finds_no_bug(
     pages: list[Any], chats: Any
 ) -> None:
@@ -188,7 +188,7 @@ def test_whatever_is_in_the_chats_reading_them_ends_and_finds_no_bug(
     class Chats:
         async def chats(self) -> list[tuple[str | None, int | None]]:
             listed = chats if isinstance(chats, list) else [chats]
-            page = page_that_tells({"chats": [["49170@c.us", None], *listed]})
+            page = page_that_reports({"chats": [["49170@c.us", None], *listed]})
             return await page.chats()
 
         async def history(self, chat: str, before: str | None, count: int) -> list[Any]:
@@ -213,13 +213,13 @@ def test_whatever_is_in_the_chats_reading_them_ends_and_finds_no_bug(
 @pytest.mark.parametrize("answer", ["AAAAAAAAAAAA", None, 7, "no base64"])
 async def test_what_is_no_file_or_too_large_a_one_is_refused(answer: Any) -> None:
     with pytest.raises((EvaluationError, ValueError)):
-        await page_that_tells(answer).media("id", 5)
+        await page_that_reports(answer).media("id", 5)
 
 
 @given(payload=st.text() | anything.map(lambda it: json.dumps({"kind": it, "data": it})))
 def test_whatever_the_binding_is_called_with(payload: str) -> None:
     async def call() -> None:
-        page_that_tells(None)._on_binding(payload)
+        page_that_reports(None)._on_binding(payload)
 
     asyncio.run(call())
 
@@ -227,7 +227,7 @@ def test_whatever_the_binding_is_called_with(payload: str) -> None:
 @pytest.mark.parametrize("payload", ["", "[]", "{", '{"kind": 1}', "[" * 100_000, "9" * 5_000])
 async def test_a_binding_that_is_called_with_nonsense_says_nothing(payload: str) -> None:
     heard: list[tuple[str, Any]] = []
-    page = page_that_tells(None, heard)
+    page = page_that_reports(None, heard)
     page._on_binding(payload)
     page._on_binding('{"kind": "ack", "data": null}')
     assert heard == [("ack", None)]
@@ -245,7 +245,7 @@ WORDS = [
 ]
 
 
-@given(kind=st.sampled_from(WORDS) | st.text(max_size=5), it=told)
+@given(kind=st.sampled_from(WORDS) | st.text(max_size=5), it=reported)
 def test_whatever_the_hook_says_the_worker_lives(kind: str, it: Any) -> None:
     async def hear() -> None:
         worker = SessionWorker(worker_spec(Path("/nowhere")))
@@ -269,7 +269,7 @@ def message(**fields: Any) -> InboundMessage:
 
 
 @pytest.mark.parametrize(
-    ("told", "kept"),
+    ("value", "kept"),
     [
         (10, 10),
         (10.9, 10),
@@ -285,12 +285,12 @@ def message(**fields: Any) -> InboundMessage:
         ([1], None),
     ],
 )
-def test_a_size(told: Any, kept: int | None) -> None:
-    assert message(size=told).size == kept
+def test_a_size(value: Any, kept: int | None) -> None:
+    assert message(size=value).size == kept
 
 
 @pytest.mark.parametrize(
-    ("told", "kept"),
+    ("value", "kept"),
     [
         (1_732_000_000, 1_732_000_000),
         (1_732_000_000_123, 1_732_000_000),
@@ -303,8 +303,8 @@ def test_a_size(told: Any, kept: int | None) -> None:
         (None, NOW),
     ],
 )
-def test_a_time(told: Any, kept: float) -> None:
-    assert message(timestamp=told).timestamp == kept
+def test_a_time(value: Any, kept: float) -> None:
+    assert message(timestamp=value).timestamp == kept
 
 
 def test_texts_are_kept_as_far_as_their_limits_go() -> None:
@@ -325,7 +325,7 @@ def test_what_is_optional_and_odd_is_left_out() -> None:
 
 @pytest.mark.parametrize("kind", ["message", "edit"])
 @pytest.mark.parametrize(
-    ("told", "kept"),
+    ("value", "kept"),
     [
         (["7000001@lid", 5, "x" * 129, "", "7000002@lid"], ("7000001@lid", "7000002@lid")),
         (["7000001@lid"] * 2_000, ("7000001@lid",) * 1_024),
@@ -333,8 +333,8 @@ def test_what_is_optional_and_odd_is_left_out() -> None:
         (None, ()),
     ],
 )
-def test_whom_a_text_mentions(kind: str, told: object, kept: tuple[str, ...]) -> None:
-    [found] = read(kind, MESSAGE | {"message_id": "m", "mentioned": told}, now=NOW)
+def test_whom_a_text_mentions(kind: str, value: object, kept: tuple[str, ...]) -> None:
+    [found] = read(kind, MESSAGE | {"message_id": "m", "mentioned": value}, now=NOW)
     assert isinstance(found, InboundMessage | Edit)
     assert found.mentioned == kept
 
@@ -370,9 +370,9 @@ def test_what_cannot_be_read_is_kept_as_it_came_as_far_as_it_is_wanted() -> None
     assert same == found
 
 
-@pytest.mark.parametrize(("told", "kept"), [(-1, -1), (-2, -1), (0, 0), (4, 4), (2.0, 2)])
-def test_an_ack(told: Any, kept: int) -> None:
-    assert read("ack", {"ids": ["a", 1, "b"], "chat": "c", "ack": told}, now=NOW) == (
+@pytest.mark.parametrize(("value", "kept"), [(-1, -1), (-2, -1), (0, 0), (4, 4), (2.0, 2)])
+def test_an_ack(value: Any, kept: int) -> None:
+    assert read("ack", {"ids": ["a", 1, "b"], "chat": "c", "ack": value}, now=NOW) == (
         Ack(ids=("a", "b"), chat="c", ack=kept),
     )
 
@@ -399,7 +399,7 @@ def test_what_a_page_throws_is_bounded() -> None:
 
 
 @pytest.mark.parametrize(
-    ("told", "expected"),
+    ("value", "expected"),
     [
         ({"asked": {"number": "49@c.us", "exists": False}}, (("49@c.us", False),)),
         ({"asked": {"number": "49@c.us", "exists": "no"}}, ()),
@@ -410,12 +410,12 @@ def test_what_a_page_throws_is_bounded() -> None:
         (None, ()),
     ],
 )
-def test_of_a_number_only_a_clear_answer_is_taken(told: object, expected: object) -> None:
-    assert asked(told) == expected
+def test_of_a_number_only_a_clear_answer_is_taken(value: object, expected: object) -> None:
+    assert asked(value) == expected
 
 
 @pytest.mark.parametrize(
-    ("told", "expected"),
+    ("value", "expected"),
     [
         ({"pairs": [["7@lid", "49@c.us"], ["8@lid", "50@c.us"]]}, 2),
         (
@@ -428,5 +428,5 @@ def test_of_a_number_only_a_clear_answer_is_taken(told: object, expected: object
         (None, 0),
     ],
 )
-def test_of_people_only_a_lid_and_its_number_are_taken(told: object, expected: int) -> None:
-    assert people(told) == [("7@lid", "49@c.us"), ("8@lid", "50@c.us")][:expected]
+def test_of_people_only_a_lid_and_its_number_are_taken(value: object, expected: int) -> None:
+    assert people(value) == [("7@lid", "49@c.us"), ("8@lid", "50@c.us")][:expected]

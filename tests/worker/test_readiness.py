@@ -22,7 +22,7 @@ SENDS, STREAM, FILES = "WAWebSendMsgChatAction", "WAWebStreamModel", "WAWebPrepR
 async def browser(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[BrowserSession]:
     """Not opened yet."""
     monkeypatch.setattr(under_test, "RESOLVE_DEADLINE", 6.0)
-    monkeypatch.setattr(under_test, "LOOK_AGAIN", (0.25,))
+    monkeypatch.setattr(under_test, "INJECTION_PAUSES", (0.25,))
     with tempfile.TemporaryDirectory(prefix="wg-", ignore_cleanup_errors=True) as folder:
         async with StandIn(policy=Policy(sync=0.1)) as standin:
             yield BrowserSession(standin, Path(folder) / "w/s", Path(folder) / "t")
@@ -42,7 +42,7 @@ async def sends(browser: BrowserSession, number: int) -> bool:
 
 
 async def injections(browser: BrowserSession) -> int:
-    return browser.told.count(("settling", None))
+    return browser.reports.count(("settling", None))
 
 
 @pytest.mark.long
@@ -105,12 +105,12 @@ async def test_a_page_that_loads_itself_again_and_is_of_no_use_is_reported(
     try:
         await browser.pair(PHONE)
         browser.standin.policy.factories = {STREAM: -1}
-        browser.told.clear()
+        browser.reports.clear()
         browser.standin.phone.reload(PHONE)
-        while not [data for kind, data in browser.told if kind == "unusable"]:
+        while not [data for kind, data in browser.reports if kind == "unusable"]:
             browser._changed.clear()
             await browser._changed.wait()
-        (reported,) = [data for kind, data in browser.told if kind == "unusable"]
+        (reported,) = [data for kind, data in browser.reports if kind == "unusable"]
         assert "cannot resolve Stream" in reported
     finally:
         await browser.close()

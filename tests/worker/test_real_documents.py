@@ -110,7 +110,7 @@ async def test_that_the_cdn_is_away_is_said_of_each(chromium: Chromium, tmp_path
             session,
             url=URL,
             bundle=wajs.bundle(None),
-            tell=lambda *_: None,
+            report=lambda *_: None,
             document=PageDocument(URL, serve=stored, folder=str(tmp_path)),
         )
         with pytest.raises(PageUnreachableError, match=AWAY) as raised:

@@ -23,7 +23,7 @@ pytestmark = [
     pytest.mark.asyncio(loop_scope="module"),
 ]
 PHONE = "6281180001"
-CHAT, STRANGER = "6281180002@c.us", "6281180009"
+CHAT, UNKNOWN = "6281180002@c.us", "6281180009"
 LID = "987654321098765"  # of the person of CHAT
 numbers = itertools.count(1)
 
@@ -73,7 +73,9 @@ async def asked(browser: BrowserSession, sender: str = CHAT) -> str:
     """The id of a message that has come in."""
     message = browser.standin.phone.incoming(from_=sender, body="how much?")["id"]
     async with asyncio.timeout(LONG):
-        while not any(kind == "message" and data["id"] == message for kind, data in browser.told):
+        while not any(
+            kind == "message" and data["id"] == message for kind, data in browser.reports
+        ):
             await asyncio.sleep(0.01)
     return message
 
@@ -128,10 +130,10 @@ async def test_one_person_by_number_and_by_lid_is_one_chat(browser: BrowserSessi
 
 
 async def test_a_number_without_whatsapp_gets_nothing(browser: BrowserSession) -> None:
-    browser.standin.policy.update({"exists": {STRANGER: False}})
-    call = text(f"{STRANGER}@c.us", first_contact_check=True)
+    browser.standin.policy.update({"exists": {UNKNOWN: False}})
+    call = text(f"{UNKNOWN}@c.us", first_contact_check=True)
     answer = await sending.send(browser.page, call)
-    error = f"+{STRANGER} is not on WhatsApp"
+    error = f"+{UNKNOWN} is not on WhatsApp"
     assert isinstance(answer, Failed)
     assert (answer.kind, answer.error, answer.field) == ("refused", error, "recipient_phone")
     assert not seen(browser, call.message_id)
@@ -158,7 +160,7 @@ async def test_a_new_number_is_asked_for_once_and_what_is_said_is_reported(
     assert isinstance(await sending.send(browser.page, text(chat, first_contact_check=True)), Sent)
     assert isinstance(await sending.send(browser.page, text(chat, first_contact_check=True)), Sent)
     assert asked_for == [digits]
-    assert ("people", {"asked": {"number": chat, "exists": True}}) in browser.told
+    assert ("people", {"asked": {"number": chat, "exists": True}}) in browser.reports
 
 
 async def test_a_number_that_was_asked_for_of_late_is_not_asked_for_again(
@@ -209,9 +211,9 @@ def new_chat() -> str:
 
 async def test_what_a_chat_was_before_a_message(browser: BrowserSession) -> None:
     chat = new_chat()
-    for standing in ("first", "other"):  # our own message alone makes nobody known
+    for state in ("first", "other"):  # our own message alone makes nobody known
         answer = await sending.send(browser.page, text(chat))
-        assert (answer.standing, isinstance(answer, Sent)) == (standing, True)
+        assert (answer.standing, isinstance(answer, Sent)) == (state, True)
     await asked(browser, chat)
     assert (await sending.send(browser.page, text(chat))).standing == "answered"
     assert (await sending.send(browser.page, text("628123-456@g.us"))).standing == "other"

@@ -16,7 +16,7 @@ from waguard.worker.devtools import (
     TargetCrashedError,
 )
 from waguard.worker.page import NotSendableError, SendOutcome, WhatsAppPage
-from waguard.worker.sending import CHECK_DEADLINE, LOOK_UP_DEADLINE, acks, judge, send
+from waguard.worker.sending import CHECK_DEADLINE, FIND_DEADLINE, acks, evaluate, send
 
 ID = "true_49170@c.us_3EB0"
 NOW = 1_732_233_600
@@ -39,12 +39,12 @@ class Page:
     answer: SendOutcome | Exception
     ack: int | Exception | None = None
     sent: list[Any] = field(default_factory=list)
-    looked: list[tuple[str, float]] = field(default_factory=list)
+    searched: list[tuple[str, float]] = field(default_factory=list)
     aliases: list[tuple[str, ...]] = field(default_factory=list)
-    standing: str | None = None
+    chat_state: str | None = None
 
-    def standing_of(self, message_id: str) -> str | None:
-        return self.standing
+    def chat_state_of(self, message_id: str) -> str | None:
+        return self.chat_state
 
     async def send_text(
         self, chat: str, text: str, options: dict[str, Any], *, timeout: float
@@ -59,7 +59,7 @@ class Page:
     async def ack_of(
         self, message_id: str, aliases: tuple[str, ...], *, timeout: float
     ) -> int | None:
-        self.looked.append((message_id, timeout))
+        self.searched.append((message_id, timeout))
         self.aliases.append(aliases)
         if isinstance(self.ack, Exception):
             raise self.ack
@@ -102,7 +102,7 @@ def outcome(ack: int | None, result: str | None, at: int | None = NOW) -> SendOu
 def test_both_the_ack_and_the_result_count(
     ack: int | None, result: str | None, expected: str
 ) -> None:
-    said = judge(outcome(ack, result), ID, NOW + 9)
+    said = evaluate(outcome(ack, result), ID, NOW + 9)
     assert (said.outcome, said.message_id, said.timestamp) == (expected, ID, NOW)
     assert (said.error is None) == (
         expected == "sent" or (result is None and expected != "refused")
@@ -110,14 +110,14 @@ def test_both_the_ack_and_the_result_count(
 
 
 def test_without_whatsapps_time_it_is_ours() -> None:
-    assert judge(outcome(1, "OK", None), ID, NOW).timestamp == NOW
+    assert evaluate(outcome(1, "OK", None), ID, NOW).timestamp == NOW
 
 
 async def test_a_text_goes_out_with_its_id_and_deadline() -> None:
     page = Page(outcome(1, "OK"))
     assert await do(page) == Sent(outcome="sent", message_id=ID, timestamp=NOW)
     assert page.sent == [("49170@c.us", "hi", {"messageId": ID}, 20.0)]
-    assert page.looked == []
+    assert page.searched == []
 
 
 async def test_a_file_goes_out_with_what_is_known_of_it() -> None:
@@ -153,7 +153,7 @@ async def test_what_the_page_sees_before_it_sends_names_its_field(
     page = Page(NotSendableError(reason))
     said = await do(page, msgspec.structs.replace(TEXT, quoted="false_49170@c.us_A"))
     assert said == Failed(kind="refused", error=error, field=field)
-    assert page.looked == []
+    assert page.searched == []
 
 
 @pytest.mark.parametrize(
@@ -162,12 +162,12 @@ async def test_what_the_page_sees_before_it_sends_names_its_field(
 async def test_what_the_chat_was_before_is_said_however_it_ended(
     answer: SendOutcome | Exception,
 ) -> None:
-    said = await do(Page(answer, standing="first"))
+    said = await do(Page(answer, chat_state="first"))
     assert said.standing == "first"
 
 
 async def test_a_first_contact_is_held() -> None:
-    said = await do(Page(NotSendableError("held"), standing="first"))
+    said = await do(Page(NotSendableError("held"), chat_state="first"))
     assert isinstance(said, Failed)
     assert (said.kind, said.field, said.standing) == ("held", "recipient_phone", "first")
 
@@ -183,7 +183,7 @@ async def test_a_refusal_is_one() -> None:
     assert said == Sent(outcome="refused", message_id=ID, timestamp=NOW, error="ERROR_UNKNOWN")
 
 
-SILENCE = [
+NO_ANSWER = [
     DevToolsTimeoutError("no answer within 20 s"),
     DevToolsClosedError("the browser ended"),
     TargetCrashedError("the page crashed"),
@@ -191,7 +191,7 @@ SILENCE = [
 ]
 
 
-@pytest.mark.parametrize("error", SILENCE, ids=lambda error: type(error).__name__)
+@pytest.mark.parametrize("error", NO_ANSWER, ids=lambda error: type(error).__name__)
 @pytest.mark.parametrize(
     ("ack", "expected"),
     [(1, "sent"), (3, "sent"), (-1, "refused"), (0, "uncertain"), (None, "uncertain")],
@@ -204,11 +204,11 @@ async def test_without_an_answer_the_message_is_searched_and_never_sent_again(
     said = await do(page, call)
     assert isinstance(said, Sent)
     assert (said.outcome, said.message_id) == (expected, ID)
-    assert page.looked == [(ID, LOOK_UP_DEADLINE)]
+    assert page.searched == [(ID, FIND_DEADLINE)]
     assert len(page.sent) == 1
 
 
-@pytest.mark.parametrize("error", [*SILENCE, EvaluationError("TypeError: undefined")])
+@pytest.mark.parametrize("error", [*NO_ANSWER, EvaluationError("TypeError: undefined")])
 async def test_where_it_cannot_be_searched_it_is_uncertain(error: Exception) -> None:
     page = Page(DevToolsTimeoutError("no answer within 20 s"), error)
     said = await do(page)
@@ -220,7 +220,7 @@ async def test_what_wajs_throws_before_it_sends_is_a_refusal() -> None:
     page = Page(EvaluationError("Error: chat not found"), None)
     said = await do(page)
     assert said == Failed(kind="refused", error="the page threw Error: chat not found")
-    assert page.looked == [(ID, LOOK_UP_DEADLINE)]
+    assert page.searched == [(ID, FIND_DEADLINE)]
 
 
 @pytest.mark.parametrize(("ack", "expected"), [(1, "sent"), (0, "uncertain"), (-1, "refused")])
@@ -256,7 +256,7 @@ async def test_it_is_searched_under_each_lid_that_its_chat_ever_had() -> None:
     assert page.aliases == [(LID, FORMER)]
 
 
-async def test_thrown_and_not_everywhere_looked_it_is_uncertain() -> None:
+async def test_thrown_and_not_everywhere_searched_it_is_uncertain() -> None:
     said = await do(Page(EvaluationError("Error: odd"), EvaluationError("Error: no chat")))
     assert isinstance(said, Sent)
     assert (said.outcome, said.error) == ("uncertain", "the page threw Error: odd")

@@ -26,7 +26,7 @@ async def browser() -> AsyncIterator[BrowserSession]:
 
 
 def closed(browser: BrowserSession) -> set[str]:
-    return {data for kind, data in browser.told if kind == "storage_closed"}
+    return {data for kind, data in browser.reports if kind == "storage_closed"}
 
 
 async def close_databases(browser: BrowserSession) -> None:
@@ -62,7 +62,7 @@ async def test_a_message_that_cannot_be_searched_is_not_said_to_be_absent(
     await browser.pair("6281180001")
     browser.standin.phone.incoming(from_="62812", body="so that there is a chat")
     async with asyncio.timeout(LONG):
-        while not any(kind == "message" for kind, _ in browser.told):
+        while not any(kind == "message" for kind, _ in browser.reports):
             await asyncio.sleep(0.02)
     assert await browser.page.ack_of("true_62812@c.us_3EB0", timeout=LONG) is None
     assert await browser.page.ack_of("true_62999@c.us_3EB0", timeout=LONG) is None

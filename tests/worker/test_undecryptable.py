@@ -32,13 +32,13 @@ async def sealed(bench: Bench, body: str, *, chat: str = ANN, **more: str) -> st
     reported = {"sealed": "e2e"} | more
     message_id = bench.phone.incoming(from_=chat, body=body, timestamp=1_000, **reported)["id"]
     await wait_until(
-        lambda: any(k == "message" and d["id"] == message_id for k, d in bench.browser.told),
+        lambda: any(k == "message" and d["id"] == message_id for k, d in bench.browser.reports),
         "the page tells of it",
     )
     return message_id
 
 
-async def look_up(
+async def find(
     bench: Bench, *ids: str, aliases: dict[str, tuple[str, ...]] | None = None
 ) -> list[str]:
     async def room() -> None:
@@ -81,11 +81,11 @@ async def test_it_is_reported_as_what_it_is_and_with_its_event_at_once(bench: Be
     message_id = await sealed(bench, "secret")
     await heard(bench, 1)
     assert bench.emitted == [Undecryptable(id=message_id, chat=ANN, sender=ANN, timestamp=1_000)]
-    assert await look_up(bench, message_id) == ["undecryptable"]
+    assert await find(bench, message_id) == ["undecryptable"]
     bench.phone.decrypt(message_id)
     await heard(bench, 2)
     assert emitted(bench)[1:] == [(message_id, "secret", False)]
-    assert await look_up(bench, message_id) == ["readable"]
+    assert await find(bench, message_id) == ["readable"]
     assert len(bench.emitted) == 2
 
 
@@ -99,7 +99,7 @@ async def test_without_an_event_it_is_found_by_its_id(bench: Bench) -> None:
     await bench.stored()
     await heard(bench, 2)
     assert emitted(bench) == [(first, None, None), (second, None, None)]
-    assert await look_up(bench, first, second) == ["readable", "readable"]
+    assert await find(bench, first, second) == ["readable", "readable"]
     assert emitted(bench)[2] == (first, "one", True)
     found = bench.emitted[3]
     assert isinstance(found, InboundMessage)
@@ -113,9 +113,9 @@ async def test_what_is_only_stored_is_found_when_the_page_was_loaded_again(bench
         bench.phone.incoming(from_=ANN, body=f"newer {number}", timestamp=2_000)
     bench.phone.decrypt(message_id, "stored")
     await bench.stored()
-    assert await look_up(bench, message_id) == ["undecryptable"]
+    assert await find(bench, message_id) == ["undecryptable"]
     await another_worker(bench)
-    assert await look_up(bench, message_id) == ["readable"]
+    assert await find(bench, message_id) == ["readable"]
     assert emitted(bench) == [(message_id, "old", True)]
 
 
@@ -135,11 +135,11 @@ async def test_one_that_comes_again_while_the_page_is_loaded_is_found_by_its_id(
     """Its event is raised before anybody listens."""
     message_id = await sealed(bench, "again")
     bench.phone.decrypt(message_id, "again")
-    assert await look_up(bench, message_id) == ["undecryptable"]
+    assert await find(bench, message_id) == ["undecryptable"]
     await bench.browser.page.load()
     await bench.browser.link()
     await bench.stored()
-    assert await look_up(bench, message_id) == ["readable"]
+    assert await find(bench, message_id) == ["readable"]
 
 
 async def test_it_is_found_in_a_chat_that_has_another_name_by_now(bench: Bench) -> None:
@@ -148,7 +148,7 @@ async def test_it_is_found_in_a_chat_that_has_another_name_by_now(bench: Bench) 
     await bench.stored()
     bench.phone.decrypt(message_id.split("_")[2], "stored")
     await another_worker(bench)
-    assert await look_up(bench, message_id, aliases={message_id: (LID,)}) == ["readable"]
+    assert await find(bench, message_id, aliases={message_id: (LID,)}) == ["readable"]
     assert emitted(bench) == [(message_id.replace(ANN, LID), "moved", True)]
 
 
@@ -157,7 +157,7 @@ async def test_what_is_not_there_or_cannot_be_asked_costs_no_other(bench: Bench)
     bench.phone.decrypt(message_id, "silent")
     await bench.stored()
     gone = f"false_{ANN}_ABC"
-    assert await look_up(bench, "nonsense", gone, message_id) == ["failed", "gone", "readable"]
+    assert await find(bench, "nonsense", gone, message_id) == ["failed", "gone", "readable"]
 
 
 async def test_what_turns_out_to_be_no_message_is_none(bench: Bench) -> None:
@@ -168,7 +168,7 @@ async def test_what_turns_out_to_be_no_message_is_none(bench: Bench) -> None:
     bench.phone.decrypt(message_id, "silent")
     await bench.stored()
     await heard(bench, 1)
-    assert await look_up(bench, message_id) == ["no_message"]
+    assert await find(bench, message_id) == ["no_message"]
     assert len(bench.emitted) == 1
 
 
@@ -182,18 +182,18 @@ async def test_what_only_the_phone_shows_is_an_error_and_not_waited_for(bench: B
         "WhatsApp shows this message on the phone only (view_once_unavailable_fanout)"
     )
     assert "once" not in error.raw.replace("view_once", "")
-    assert await look_up(bench, message_id) == ["no_message"]
+    assert await find(bench, message_id) == ["no_message"]
 
 
 async def test_one_that_came_while_nobody_listened_is_read_back(bench: Bench) -> None:
     await sealed(bench, "missed")
     await another_worker(bench)
-    await bench.catch_up()
+    await bench.run_backfill()
     (it,) = bench.emitted
     assert isinstance(it, Undecryptable)
     bench.phone.decrypt(it.id, "stored")
     await another_worker(bench)
-    await bench.catch_up()
+    await bench.run_backfill()
     assert emitted(bench) == [(it.id, "missed", True)]
     (device,) = bench.phone.state()["accounts"][PHONE]
     assert device["queued"] == 0

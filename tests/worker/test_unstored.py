@@ -76,7 +76,7 @@ def test_files_are_left_out_where_there_is_no_room(disk: Path) -> None:
     assert first == EVENTS[0]
     assert isinstance(second.body, InboundMessage)
     assert second.body.media is None
-    assert second.body.media_error == "there was no room for it while the database was away"
+    assert second.body.media_error == "there was no space for it while the database was unreachable"
 
 
 def test_a_full_disk_is_an_error_in_the_log_and_leaves_what_was_there(

@@ -12,8 +12,6 @@ TOO_MANY: Final = 429
 RETRIED: Final = frozenset({408, 425, TOO_MANY})
 SERVER_ERROR: Final = 500
 SUCCESS: Final = range(200, 300)
-# the application's limiter says no Retry-After, and every request renews its minute
-TOO_MANY_PAUSE: Final = 65.0  # s
 
 # what a newer event of the same session makes outdated
 SESSION_EVENTS: Final = frozenset(
@@ -110,6 +108,8 @@ class DeliveryPolicy:
     longest_retry_after: float = 3600.0
     """A Retry-After of the receiver is followed up to this many seconds."""
     give_up_after: float = 86_400.0
+    too_many_pause: float = 65.0
+    """After a 429: the application's limiter says no Retry-After, and every request renews its minute."""
     circuit: CircuitPolicy = field(default_factory=CircuitPolicy)
 
 
@@ -178,7 +178,7 @@ def decide(
         delay = min(max(answer.retry_after, 0.0), policy.longest_retry_after)
         return Retry(delay, everyone=too_many, asked=True)
     if too_many:
-        return Retry(TOO_MANY_PAUSE, everyone=True, asked=True)
+        return Retry(policy.too_many_pause, everyone=True, asked=True)
     # the exponent is bounded before the power is: 2.0 ** 1024 would raise
     ceiling = min(policy.max_delay, policy.base_delay * 2.0 ** min(attempt - 1, 64))
     return Retry(ceiling * jitter)

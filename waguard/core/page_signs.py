@@ -126,9 +126,11 @@ def read(session: str, watched: Watched, seen: Seen, now: float) -> Read:
     if page is None:
         return Read(watched)
     if seen.lives and seen.worker == page.worker:
-        if seen.page is None:
-            return Read(watched if seen.closing else replace(watched, loading=True))
-        watched = _of_page(session, watched, page, seen, now, facts)
+        watched = (
+            _while_loading(session, watched, seen, now, facts)
+            if seen.page is None
+            else _of_page(session, watched, page, seen, now, facts)
+        )
     else:
         watched = _without_page(session, watched, seen, now, facts)
     return Read(watched, tuple(facts))
@@ -145,8 +147,6 @@ def _loaded(session: str, page: Page) -> list[VersionFact]:
 def _of_page(
     session: str, watched: Watched, page: Page, seen: Seen, now: float, facts: list[VersionFact]
 ) -> Watched:
-    if seen.page is None and not seen.unreachable:
-        return watched  # the next page is being loaded: what is seen is not of the last one
     if _is_acked(watched, seen):
         facts.append(Acked(session))
         watched = replace(watched, acked=True)
@@ -163,6 +163,20 @@ def _of_page(
         return replace(watched, sign=sign, sign_at=now, acked=False, heard=False)
     facts.append(Well(session) if sign == WELL else Unreachable(session))
     return replace(watched, sign=sign, sign_at=now)
+
+
+def _while_loading(
+    session: str, watched: Watched, seen: Seen, now: float, facts: list[VersionFact]
+) -> Watched:
+    """What is seen now is not of the last page, and of no known version."""
+    if seen.closing:
+        return watched
+    if not watched.loading:
+        watched = replace(watched, loading=True)
+    if not seen.unreachable or watched.sign == AWAY:
+        return watched
+    facts.append(Unreachable(session))
+    return replace(watched, sign=AWAY, sign_at=now)
 
 
 def _is_acked(watched: Watched, seen: Seen) -> bool:

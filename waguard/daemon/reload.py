@@ -53,7 +53,7 @@ class Reload:
             reading = configuration.read(self._path, os.environ)
             configuration.require_sandbox(reading.config.browser, root=os.geteuid() == 0)
         except WaguardError as error:
-            kept = f"configuration kept as it was: {error.line()}"
+            kept = f"the configuration is unchanged: {error.line()}"
             logger.error("{}", kept, event="config_rejected", every=True)
             return kept
         self._apply(reading.config)

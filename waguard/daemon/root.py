@@ -70,10 +70,12 @@ from waguard.supervision.greeting import greeted
 from waguard.supervision.lease import TICK, LeaseKeeper
 from waguard.supervision.log_control import LogControl
 from waguard.supervision.mailbox import Mailbox
-from waguard.supervision.readiness import standing
+from waguard.supervision.readiness import status_line
 from waguard.supervision.session_context import SessionContext
 from waguard.supervision.supervisor import Supervisor
-from waguard.supervision.versions import Versions
+from waguard.supervision.version_decision import VersionDecision
+from waguard.supervision.version_observer import VersionObserver
+from waguard.supervision.version_operators import VersionOperators
 from waguard.wire.protocol import WorkerRecord
 from waguard.worker import wajs
 
@@ -125,7 +127,7 @@ class Daemon:
             network=self._network.read,
         )
         self._mailbox = Mailbox(current, self._clock, self._fleet)
-        self._versions = Versions(
+        self._versions = VersionDecision(
             current,
             self._clock,
             self._fleet,
@@ -162,7 +164,7 @@ class Daemon:
                 ages=self._ages,
                 fleet=self._fleet,
                 mailbox=self._mailbox,
-                versions=self._versions,
+                versions=VersionObserver(self._versions),
                 meter=Meter(),
                 remembered=lambda: remembered,
                 cpu_is_saturated=cpu_is_saturated,
@@ -249,7 +251,7 @@ class Daemon:
                 webhooks=webhooks,
                 message_health=messages,
                 log=self._log,
-                versions=self._versions,
+                versions=VersionOperators(self._versions),
                 require_room=self._require_room,
             )
         )
@@ -306,14 +308,14 @@ class Daemon:
         return terms(orphan_grace=grace, margin=margin)
 
     def _end_for(self, error: InstanceHeldError) -> None:
-        """Another daemon has the database: nothing here may go on."""
+        """Another daemon has the database: nothing here may continue."""
         logger.critical("waguard ends: {}", error.line(), event="lease_lost")
         self._ended_for = self._ended_for or error
         self._why_stopping = "another daemon has the database"
         self._stop.set()
 
     async def _work(self, webhooks: Webhooks) -> None:
-        """Restore, then tick until told to stop; then stop every session: after what the
+        """Restore, then tick until a stop is requested; then stop every session: after what the
         application handles now, for it asks meanwhile whether its session is connected."""
         self._ticker.every(WATCH_INTERVAL, "watch", self._watch)
         self._measure()
@@ -333,7 +335,11 @@ class Daemon:
         try:
             await self._stop.wait()
         finally:
-            doing = "the sessions go on" if self._hands_over else "every session is closed in order"
+            doing = (
+                "the sessions stay connected"
+                if self._hands_over
+                else "every session is closed in order"
+            )
             self._notifier.stopping()
             self._notifier.status(f"stopping: {doing}")
             logger.info("stopping: {}", doing, event="daemon_stopping")
@@ -432,11 +438,11 @@ class Daemon:
     def _say_not_begun(self, error: Exception, delay: float) -> None:
         why = error.line() if isinstance(error, WaguardError) else repr(error)
         if isinstance(error, DatabaseUnavailableError):
-            logger.debug("database not open, trying again", why=why, delay=delay)
-            self._fleet.outages.tell("database_down", error.message)
+            logger.debug("the database is not open; trying again", why=why, delay=delay)
+            self._fleet.outages.update("database_down", error.message)
         else:
             logger.opt(exception=error).critical(
-                "cannot begin, trying again", event="begin_failed", why=why, delay=delay
+                "the start failed; trying again", event="begin_failed", why=why, delay=delay
             )
         self._cannot_begin = f"cannot begin yet: {why}"
 
@@ -474,17 +480,17 @@ class Daemon:
 
     async def _watch(self) -> None:
         logs.tick()
-        self._fleet.outages.tell("runtime_removed", self._runtime.restore())
+        self._fleet.outages.update("runtime_removed", self._runtime.restore())
         if self._local:
             await self._local.keep()
-        self._disk.look()
-        self._look_at_messages()
+        self._disk.check()
+        self._check_messages()
         await self._supervisor.watchdog.watch()
-        self._notifier.status(self._cannot_begin or standing(self._supervisor.health.read()))
-        # only here: the watchdog is told that supervision moves, not that a timer fires
+        self._notifier.status(self._cannot_begin or status_line(self._supervisor.health.read()))
+        # only here: the watchdog learns that supervision moves, not that a timer fires
         self._notifier.alive()
 
-    def _look_at_messages(self) -> None:
+    def _check_messages(self) -> None:
         if self._webhooks and self._messages:
             self._webhooks.check()
             self._supervisor.health.report("messages", self._messages.conditions())

@@ -38,15 +38,15 @@ class RuntimeFolder:
         make_private("paths.runtime", *self._folders)
 
     def restore(self) -> str | None:
-        """Make it anew where somebody removed it: what was missing just now; None: nothing."""
+        """Create it again where somebody removed it: what was missing just now; None: nothing."""
         if self._lock.in_place and all(folder.is_dir() for folder in self._folders):
             return None
-        why = f"{self._path} was removed under waguard, or something in it"
+        why = f"{self._path} or a file in it was removed while waguard runs"
         try:
             self.make()
             self._lock.renew()
         except WaguardError as error:
-            why = f"{why}, and cannot be made anew: {error.line()}"
+            why = f"{why}, and cannot be created again: {error.line()}"
         return why
 
     def workers_left(

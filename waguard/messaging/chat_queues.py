@@ -5,15 +5,13 @@ import contextlib
 from bisect import insort
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterator
-from typing import Final, Protocol
+from typing import Protocol
 
 from loguru import logger
 
 from waguard.errors import NotFoundError, WaguardError
 from waguard.messaging.pending_sends import PendingSend
 from waguard.messaging.timings import SEND, SendTimings
-
-AT_ONCE: Final = 8  # chats of a session that are written to at the same time
 
 Ready = Callable[[float], Awaitable[None]]
 """Wait so many seconds for the session; raises where it is not ready, or not there."""
@@ -68,7 +66,7 @@ class ChatQueues:
     def reserve(self, chat: str) -> bool:
         """Reserve a chat for which nothing waits; ``release`` gives it back."""
         taken = chat in self._queues or chat in self._going or chat in self._coming
-        if taken or len(self._going) >= AT_ONCE:
+        if taken or len(self._going) >= self._timings.chats_at_once:
             return False
         if self._held or self._acquire(bulk=False):
             return False
@@ -153,7 +151,7 @@ class ChatQueues:
         rests = {it: max(it.rests_until - now, paused if it.held else 0.0) for it in heads}
         self._held, waits = False, [rest for rest in rests.values() if rest > 0]
         for pending in sorted((it for it, rest in rests.items() if rest <= 0), key=_order):
-            if len(self._going) >= AT_ONCE:
+            if len(self._going) >= self._timings.chats_at_once:
                 break
             if wait := self._acquire(bulk=pending.bulk_id is not None):
                 waits.append(wait)

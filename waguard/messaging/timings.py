@@ -6,8 +6,10 @@ from typing import Final
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SendTimings:
-    """Of the outbox, in seconds."""
+    """Of the outbox, in seconds; and ``chats_at_once``, in chats of a session that are written to at the
+    same time."""
 
+    chats_at_once: int = 8
     margin: float = 30.0
     """Beyond the waiting and the send itself; supervision has an end of its own well before."""
     reply_margin: float = 5.0

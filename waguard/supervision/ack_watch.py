@@ -1,6 +1,6 @@
 """The sends of a session that WhatsApp's server has not acknowledged.
 
-The page is asked before anything is said: an ack that came while nobody listened is no event.
+The page is asked before anything is reported: an ack that came while nobody listened is not an event.
 """
 
 from collections import OrderedDict
@@ -21,7 +21,7 @@ ASK_AGAIN: Final = 10.0  # s
 
 class AckWatch:
     """``since``: monotonic time from which on acks could come, None: they cannot now. ``ask`` has
-    the page say the acks of sends, ``note`` puts an entry on the audit trail."""
+    the page report the acks of sends, ``note`` puts an entry on the audit trail."""
 
     def __init__(
         self,
@@ -42,21 +42,21 @@ class AckWatch:
         self._sent_at: OrderedDict[str, float] = OrderedDict()
         self._acked_at: float | None = None
         self._asked_at: float | None = None
-        self._told: set[str] = set()
+        self._reported: set[str] = set()
         self._in_vain: set[str] = set()
         self._unhelped = False
         """Its worker was replaced for sends without an ack, and none of any send has come since."""
         self._in_vain_proved = False
         """So the page has confirmed since then."""
         self._excusable: set[str] = set()
-        """First contacts: WhatsApp drops some of them without a word, also where all else is well."""
+        """First contacts: WhatsApp drops some of them silently, also where all else works."""
         self.proved_at: float | None = None
         """Monotonic time at which a send was acknowledged last."""
         self.proved_from = float("-inf")
         """When the newest of the acknowledged sends began."""
         self._confirmed_at = 0.0
         self.late: Late | None = None
-        """As the page confirmed it; None: all is well, or nothing can be said."""
+        """As the page confirmed it; None: no send is late, or nothing is known."""
         self.late_since = 0.0
         """Unix time at which the page confirmed it first."""
         self.curable: Late | None = None
@@ -95,7 +95,7 @@ class AckWatch:
         """It is another pairing: nothing of the last one is sent any more."""
         self._sent_at.clear()
         self._excusable.clear()
-        self._told.clear()
+        self._reported.clear()
         self._unhelped = self._in_vain_proved = False
 
     def replaced(self) -> None:
@@ -134,18 +134,20 @@ class AckWatch:
         )
 
     def tick(self, begin: Callable[[Coroutine[Any, Any, None], str], object]) -> None:
-        """Look at the time; ``begin`` runs what has to wait for the page as a task."""
-        if not (self._sent_at or self._told or self.late):
+        """Check the time; ``begin`` runs what has to wait for the page as a task."""
+        if not (self._sent_at or self._reported or self.late):
             return
         since, now = self._since(), self._clock.monotonic()
         if since is None:
             self.late = self.curable = None
         elif not self._overdue(since, self._sent_at):
-            # a new link has the time counted anew, which acknowledges nothing
-            if self._told and self._told.isdisjoint(self._sent_at):
-                self._log.info("acks come again", event="acks_back", condition="acks_late")
+            # a new link restarts the count, which acknowledges nothing
+            if self._reported and self._reported.isdisjoint(self._sent_at):
+                self._log.info(
+                    "WhatsApp acknowledges sends again", event="acks_back", condition="acks_late"
+                )
                 self._note("acks_back", reason="WhatsApp acknowledges again")
-                self._told.clear()
+                self._reported.clear()
             self.late = self.curable = None
         elif self._asked_at is None or now - self._asked_at >= ASK_AGAIN:
             self._asked_at = now
@@ -175,7 +177,10 @@ class AckWatch:
         if found and not self.late:
             self.late_since = self._clock.wall()
             self._log.warning(
-                "acks missing", event="acks_missing", condition="acks_late", why=str(found)
+                "WhatsApp does not acknowledge sends",
+                event="acks_missing",
+                condition="acks_late",
+                why=str(found),
             )
             evidence = {"waiting": found.count, "longest": round(found.longest, 1)}
             self._note("acks_missing", reason=str(found), evidence=evidence)
@@ -183,6 +188,6 @@ class AckWatch:
         self._confirmed_at = self._clock.monotonic()
         self._in_vain_proved = self._in_vain_proved or (self._unhelped and found is not None)
         if found and since is not None:
-            self._told = {*waiting, *(self._told & self._sent_at.keys())}
+            self._reported = {*waiting, *(self._reported & self._sent_at.keys())}
             curable = [] if self._unhelped else self._not_in_vain(waiting)
             self.curable = self._overdue(since, curable)

@@ -52,7 +52,7 @@ from waguard.host.patience import patience
 from waguard.ports.process import Process
 from waguard.ports.store import SessionRow
 from waguard.supervision.faults import Faults
-from waguard.supervision.page_watch import seen
+from waguard.supervision.page_watch import PageWatch
 from waguard.supervision.session_context import SessionContext
 from waguard.supervision.session_profile import SessionProfile
 from waguard.supervision.status_publisher import StatusPublisher
@@ -88,14 +88,22 @@ class SessionActor:
             changed=self.notify,
             moved=self.moved,
         )
+        traffic = self.traffic
+        self.page_watch = PageWatch(
+            ctx.versions,
+            (traffic.acks, traffic.throws, traffic.deaf),
+            state=lambda: self.state,
+            report=lambda: self.runner.report,
+            publish=self.publisher.publish_version,
+        )
         self.runner = WorkerRunner(
             ctx,
             self.profile,
             row=lambda: self.row,
             post=self.post,
-            events=self.traffic.intake.take,
+            events=self.traffic.intake.handle,
             left_with=self.traffic.intake.left_with,
-            reporting=self._watch_version,
+            reporting=self.page_watch.check,
             reported=self.traffic.reported,
             missing=self._profile_missing,
             record=self.publisher.writer.record,
@@ -150,7 +158,7 @@ class SessionActor:
         return self.publisher.writer.row
 
     def update_row(self, row: SessionRow) -> None:
-        """It was read anew."""
+        """It was read again."""
         self.publisher.writer.row = row
         self.post(_order(row))
 
@@ -161,7 +169,7 @@ class SessionActor:
 
     @property
     def link(self) -> Link:
-        """How it stands with WhatsApp, as far as a ready worker says."""
+        """Its connection to WhatsApp, as a ready worker reports it."""
         return views.link(self.state)
 
     async def moved(self) -> None:
@@ -183,7 +191,7 @@ class SessionActor:
     # ---- what others ask ----
 
     def post(self, fact: Fact | FleetFact) -> None:
-        """Take a fact about it."""
+        """Handle a fact about it."""
         self._ctx.mailbox.post(self.name, fact)
 
     def start(self, *, restart: bool = False, asked: bool = True) -> None:
@@ -233,20 +241,12 @@ class SessionActor:
         await self._tasks.end()
 
     def tick(self) -> None:
-        """A look at what has no timer of its own."""
+        """Check what has no timer of its own."""
         row, state = self.row, self.state
         if (row.priority, _active(row)) != (state.priority, state.active):
             self.post(_order(row))
         self.traffic.tick()
-        self._watch_version()
-
-    def _watch_version(self) -> None:
-        versions, traffic = self._ctx.versions, self.traffic
-        meant = versions.given(self.name)
-        report, watches = self.runner.report, (traffic.acks, traffic.throws, traffic.deaf)
-        found = seen(self.state, report, *watches, meant=meant)
-        if versions.watch(self.name, found) and report and report.version:
-            self.publisher.publish_version(report.version)
+        self.page_watch.check()
 
     # ---- what decisions ask for ----
 
@@ -271,9 +271,9 @@ class SessionActor:
             case TakeOver():
                 runner.send(protocol.TakeOver(), "not taken back")
             case TakeScreenshot():
-                self.traffic.take_screenshot()
+                self.traffic.keep_screenshot()
             case Backfill(worker, loads):
-                self.traffic.backfill(worker, loads)
+                self.traffic.backfiller.start(worker, loads)
             case ReadIdle():
                 self.post(IdleRead(self.traffic.idle))
             case ShowCode():

@@ -35,7 +35,7 @@ class Bus:
         *,
         stored: bool = False,
     ) -> BusEvent:
-        """Tell every listener; never waits. ``stored``: it is in the inbox already."""
+        """Publish to every listener; never waits. ``stored``: it is in the inbox already."""
         self._next += 1
         happened = BusEvent(
             id=self._next,
@@ -56,7 +56,7 @@ class Bus:
 
     @property
     def closed(self) -> bool:
-        """Nothing will be told any more."""
+        """Nothing is published any more."""
         return self._closed
 
     def _end(self, queue: asyncio.Queue[BusEvent | None]) -> None:

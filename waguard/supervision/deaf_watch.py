@@ -59,7 +59,7 @@ class DeafWatch:
         self._news = self._proofs = 0
         self._end()
 
-    def missed(self, count: int) -> None:
+    def backfilled(self, count: int) -> None:
         """So many messages are stored for which no event came."""
         if self._asking or self._to_evaluate:
             self._news += count

@@ -31,14 +31,14 @@ class DiskReserve:
         self._reserve = reserve
         self._folders = folders
         self._free = free
-        self._looked_at: float | None = None
+        self._checked_at: float | None = None
 
-    def look(self) -> None:
+    def check(self) -> None:
         """Once in ``FRESH`` seconds, at most."""
         now = self._clock.monotonic()
-        if self._looked_at is not None and now - self._looked_at < FRESH:
+        if self._checked_at is not None and now - self._checked_at < FRESH:
             return
-        self._looked_at = now
+        self._checked_at = now
         known = [
             (free, folder) for folder in self._folders if (free := self._free(folder)) is not None
         ]
@@ -48,14 +48,14 @@ class DiskReserve:
         if is_low(before=before, free=free, reserve=self._reserve() * _MB):
             left = "?" if free is None else free // _MB
             why = f"{left} MB are free in {folder}, limits.disk_reserve is {self._reserve()} MB"
-        self._outages.tell("disk_low", why, {"free": free, "folder": str(folder)})
+        self._outages.update("disk_low", why, {"free": free, "folder": str(folder)})
 
     def require(self) -> None:
         """Raises ``NoRoomError`` while too little is left for new work."""
-        self.look()
+        self.check()
         if why := self._outages.why("disk_low"):
             raise NoRoomError(
-                f"no new work: {why}",
+                f"new work is refused: {why}",
                 field="limits.disk_reserve",
                 remedy="free some space, or lower the reserve",
                 retry_after=60,

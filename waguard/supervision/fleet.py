@@ -39,7 +39,7 @@ class Fleet:
         self._network = network
         self.paired: Callable[[], bool] = lambda: False
         """Whether some session that should run was once paired."""
-        self.trail = AuditLog(None, store, clock, told=self._publish)
+        self.trail = AuditLog(None, store, clock, publish=self._publish)
         self.outages = Outages(self.trail)
 
     def read_host(self, *, network: bool) -> HostRead:
@@ -56,7 +56,7 @@ class Fleet:
         """See ``mailbox.FleetActor``."""
         match effect:
             case FleetOutage(kind, why, evidence):
-                self.outages.tell(kind, why, evidence)
+                self.outages.update(kind, why, evidence)
             case BreakerChanged(opened, cause, sessions):
                 kind = "fleet_breaker_opened" if opened else "fleet_breaker_closed"
                 logger.log(
@@ -78,5 +78,5 @@ class Fleet:
     def _publish(self, entry: AuditEntry) -> None:
         if entry.kind not in {*FLEET_ENDS, *FLEET_ENDS.values(), *VERSION_NEWS}:
             return
-        told = {"kind": entry.kind, "reason": entry.reason, **entry.evidence}
-        self._bus.publish("incident", None, None, told)
+        data = {"kind": entry.kind, "reason": entry.reason, **entry.evidence}
+        self._bus.publish("incident", None, None, data)

@@ -1,4 +1,4 @@
-"""What waguard says of itself: how many sessions are well, and every condition that is known."""
+"""What waguard reports of itself: how many sessions are connected, and every known condition."""
 
 from collections.abc import Iterable, Iterator
 from typing import Final
@@ -67,7 +67,7 @@ class HealthReport:
         return Connection(phone=session.state.phone, since=since)
 
     def conditions(self, session: SessionActor) -> tuple[Condition, ...]:
-        """Everything that is not well with it."""
+        """Everything that is not healthy in it."""
         others = (it for it in self._found_elsewhere() if it.session == session.name)
         return (*self._own(session), *others)
 
@@ -79,7 +79,7 @@ class HealthReport:
             if it.session is None:
                 self._ctx.fleet.outages.report(it)
         for kind in _of_fleet(before) - _of_fleet(now):
-            self._ctx.fleet.outages.tell(kind, None)
+            self._ctx.fleet.outages.update(kind, None)
         was, is_now = _with_trail(before), _with_trail(now)
         for key in was.keys() ^ is_now.keys():
             self._record(*key, reason=is_now.get(key))

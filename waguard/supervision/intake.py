@@ -35,7 +35,7 @@ from waguard.wire.protocol import (
 )
 
 TOUCH_INTERVAL: Final = 5.0  # s; the last activity is known to within so much
-PATIENCE: Final = 60.0  # s for one look at an inbox that is full
+PATIENCE: Final = 60.0  # s for one attempt to flush a full inbox
 DAY: Final = 86_400.0  # s
 
 
@@ -67,8 +67,8 @@ class Intake:
         self._touched_at: float | None = None
         self._left_with: WorkerLink | None = None
 
-    def take(self, event: Event, link: WorkerLink | None) -> None:
-        """Have it stored, then acknowledged on ``link``, then told.
+    def handle(self, event: Event, link: WorkerLink | None) -> None:
+        """Have it stored, then acknowledged on ``link``, then published.
 
         What the inbox has no room for stays with the worker, and all that follows: an
         acknowledgement would cover it too.
@@ -87,7 +87,7 @@ class Intake:
         if not self._ctx.inbox.full:
             return False
         logger.error(
-            "left with the worker: too much waits for the database",
+            "reports stay with the worker: too much waits for the database",
             event="inbox_full",
             session=self._writer.row.session_id,
         )
@@ -114,7 +114,7 @@ class Intake:
                 return translate.happened(row, it, event.at)
             case MessageError() as it:
                 logger.error(
-                    "the page told something odd",
+                    "the page reported something invalid",
                     event="message_unreadable",
                     session=row.session_id,
                     what=it.what,
@@ -133,12 +133,12 @@ class Intake:
                     "logged out", event="logged_out", session=row.session_id, reason=reason
                 )
                 self._writer.record("logged_out", reason=reason)
-            case ProfileMended(done=done, grave=grave, aside=aside):
-                kind = "profile_mended" if grave else "profile_tidied"
-                level, said = "WARNING" if grave else "INFO", kind.replace("_", " ")
+            case ProfileMended(done=done) as it:
+                kind = "profile_mended" if it.grave else "profile_tidied"
+                level, said = "WARNING" if it.grave else "INFO", kind.replace("_", " ")
                 name = row.session_id
-                logger.log(level, said, event=kind, session=name, done=done, aside=aside)
-                self._writer.record(kind, reason="; ".join(done), evidence={"aside": aside})
+                logger.log(level, said, event=kind, session=name, done=done, aside=it.aside)
+                self._writer.record(kind, reason="; ".join(done), evidence={"aside": it.aside})
         return ()
 
     def _message(self, it: InboundMessage | Undecryptable, at: float) -> tuple[InboxRecord, ...]:
@@ -163,7 +163,7 @@ class Intake:
         return translate.undecryptable(self._writer.row, it, at)
 
     def _on_stored(self, link: WorkerLink | None, seq: int, news: Sequence[InboxRecord]) -> None:
-        """The commit is on the disk; the line may be another's by now, and is told nothing then."""
+        """The commit is on the disk; the line may be another's by now, which needs no acknowledgement."""
         if link:
             link.stored(seq)
         self._undecryptable.stored(news)
@@ -171,7 +171,7 @@ class Intake:
         if acked := [ack_of(one)[0] for one in news if one.kind is Kind.ACK and ack_of(one)[1]]:
             self._acked(acked, None)
         messages = [one for one in news if one.kind is Kind.MESSAGE]
-        self._deaf.missed(sum(one.backfilled for one in messages))
+        self._deaf.backfilled(sum(one.backfilled for one in messages))
         if messages:
             self._touch()
 
@@ -189,7 +189,7 @@ class Intake:
             now=self._ctx.clock.wall(),
         )
 
-    async def missed(self, profile: Path) -> CatchUp:
+    async def backfill_request(self, profile: Path) -> CatchUp:
         """From when on nobody may have listened. Raises ``WaguardError``."""
         kept_for = self._ctx.config().retention.inbox_days * DAY
         oldest = self._ctx.ages.ago(min(kept_for, BACKFILL_LIMIT))

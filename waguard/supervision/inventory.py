@@ -29,7 +29,7 @@ def places_on_disk(sessions: Path) -> list[tuple[int, str]]:
     return sorted(found)
 
 
-def take_stock(sessions: Path, workers: Path, *, instance: str) -> Host:
+def read_inventory(sessions: Path, workers: Path, *, instance: str) -> Host:
     """Look once. Blocks: call it in a thread."""
     return Host(profiles=_profiles(sessions), workers=_workers(workers, instance))
 

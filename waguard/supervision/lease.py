@@ -18,8 +18,8 @@ from waguard.host.clock import since_boot
 from waguard.ports.store import LeaseStore
 from waguard.supervision.outages import Outages
 
-TICK: Final = 1.0  # s between two looks whether a renewal is due
-LOOK: Final = 1.0  # s between two looks at a lease that another one holds
+TICK: Final = 1.0  # s between two checks whether a renewal is due
+POLL_INTERVAL: Final = 1.0  # s between two reads of a lease that another daemon holds
 RENEWAL_DEADLINE: Final = 15.0  # s; a call of the store ends within that
 RELEASE_DEADLINE: Final = 2.0  # s; without an answer the next host waits until it has expired
 
@@ -43,12 +43,12 @@ class LeaseKeeper:
         self._mine = mine
         self._terms = terms
         self._outages = outages
-        self._tell_lost = lost
+        self._on_lost = lost
         self._clock = clock
         self._pause = pause
         self._epoch: int | None = None
         self._renewed_at = 0.0
-        """When the last renewal was begun; by then the database's lease had begun anew at the
+        """When the last renewal was begun; the database's lease began again at that time at the
         earliest."""
         self._granted = terms()
         """As it was renewed last."""
@@ -79,10 +79,10 @@ class LeaseKeeper:
             match decision, found:
                 case Wait(), Lease():
                     watch = decision.watch
-                    self._outages.tell("database_down", None)
+                    self._outages.update("database_down", None)
                     words = lease.waiting_words(found, decision.seconds)
-                    self._outages.tell("lease_held", words)
-                    await self._pause(min(LOOK, decision.seconds))
+                    self._outages.update("lease_held", words)
+                    await self._pause(min(POLL_INTERVAL, decision.seconds))
                 case Held(), Lease():
                     message, remedy = lease.held_words(found)
                     raise InstanceHeldError(message, remedy=remedy)
@@ -91,22 +91,22 @@ class LeaseKeeper:
 
     async def _claim(self, watch: Watch | None) -> tuple[lease.Decision, Lease | None]:
         """What was decided, and about what; taken, where that was it."""
-        judged: list[tuple[lease.Decision, Lease | None]] = []
+        decisions: list[tuple[lease.Decision, Lease | None]] = []
 
         def may(found: Lease | None) -> bool:
-            judged.append((lease.claim(self._mine, found, watch), found))
-            return isinstance(judged[-1][0], Take)
+            decisions.append((lease.claim(self._mine, found, watch), found))
+            return isinstance(decisions[-1][0], Take)
 
         terms, began = self._terms(), self._clock()
         epoch = await self._store.acquire(self._mine, terms, may)
-        decision, found = judged[-1]
+        decision, found = decisions[-1]
         if epoch is not None:
             self._hold(epoch, terms, began)
             before = lease.who(found) if found else None
             logger.info(
                 "the database's lease is taken", event="lease_acquired", epoch=epoch, before=before
             )
-            self._outages.tell("lease_held", None)
+            self._outages.update("lease_held", None)
         return decision, found
 
     def _hold(self, epoch: int, terms: Terms, since: float) -> None:
@@ -147,7 +147,7 @@ class LeaseKeeper:
             if await self._store.renew(epoch, terms):
                 self._hold(epoch, terms, began)
             else:
-                await self._take_again(epoch, terms, began)
+                await self._reacquire(epoch, terms, began)
         except Exception as error:  # noqa: BLE001 - a lease that is renewed no more is lost
             why = error.line() if isinstance(error, WaguardError) else repr(error)
             level = "DEBUG" if self._failing else "ERROR"
@@ -157,7 +157,7 @@ class LeaseKeeper:
             )
             self._failing = True
 
-    async def _take_again(self, epoch: int, terms: Terms, began: float) -> None:
+    async def _reacquire(self, epoch: int, terms: Terms, began: float) -> None:
         """It is not as we left it: lost, or the database was restored from a copy."""
         seen: list[Lease | None] = []
 
@@ -176,7 +176,7 @@ class LeaseKeeper:
         elif found := seen[-1]:
             message, remedy = lease.lost_words(self._mine, found)
             self._lost = message
-            self._tell_lost(InstanceHeldError(message, remedy=remedy))
+            self._on_lost(InstanceHeldError(message, remedy=remedy))
 
     async def release(self) -> None:
         """Nobody has to wait for it; where the database does not take that, until it expires."""
@@ -188,7 +188,7 @@ class LeaseKeeper:
             logger.warning(
                 "the database's lease is not released",
                 event="lease_not_released",
-                why="the database is away",
+                why="the database does not answer",
             )
             return
         try:

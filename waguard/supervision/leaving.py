@@ -1,7 +1,7 @@
-"""How a session leaves for good: unlinked at WhatsApp, stopped, its profile put aside.
+"""How a session leaves permanently: unlinked at WhatsApp, stopped, its profile quarantined.
 
 Its row has said so before any of it begins, so a daemon that dies in the middle leaves a removed row
-and perhaps a profile, which ``finish`` puts aside.
+and possibly a profile, which ``finish`` quarantines.
 """
 
 import asyncio
@@ -35,7 +35,7 @@ async def leave(session: SessionActor, *, why: str) -> None:
     session.post(Left())
     await _unlink(session)
     await session.stop()
-    await _put_aside(session, token, why)
+    await _quarantine(session, token, why)
 
 
 async def finish(session: SessionActor) -> None:
@@ -47,7 +47,7 @@ async def finish(session: SessionActor) -> None:
     session.profile.follow_row()
     if inspection.something_left(session.profile.at) or session.profile.old():
         _warn(session, "waguard was ended in the middle of it")
-        await _put_aside(session, owner_mark.pairing(session.profile.at.profile), DELETED)
+        await _quarantine(session, owner_mark.pairing(session.profile.at.profile), DELETED)
 
 
 async def _unlink(session: SessionActor) -> None:
@@ -63,22 +63,22 @@ async def _unlink(session: SessionActor) -> None:
 
 def _warn(session: SessionActor, why: str) -> None:
     logger.warning(
-        "not unlinked: remove the device on the phone",
+        "the session is not unlinked: remove the device on the phone",
         event="unlink_failed",
         session=session.row.session_id,
         why=why,
     )
 
 
-async def _put_aside(session: SessionActor, token: str | None, why: str) -> None:
+async def _quarantine(session: SessionActor, token: str | None, why: str) -> None:
     row = session.row
     session.profile.follow_row()
-    if aside := await asyncio.to_thread(_retire, session.profile.at, token, why):
+    if quarantined := await asyncio.to_thread(_retire, session.profile.at, token, why):
         logger.info(
-            "profile put aside",
+            "the profile is quarantined",
             event="profile_quarantined",
             session=row.session_id,
-            folder=str(aside),
+            folder=str(quarantined),
         )
     session.publisher.writer.record("left", reason=why)
 

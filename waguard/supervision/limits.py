@@ -64,7 +64,7 @@ def _read(kept: str | None) -> _Kept:
             str(found.pause)  # a moment that no calendar has
     except (ValueError, OverflowError, OSError, RecursionError) as error:
         logger.warning(
-            "limits of an earlier run cannot be read", event="limits_unreadable", why=str(error)
+            "the limits of an earlier run cannot be read", event="limits_unreadable", why=str(error)
         )
         return _Kept()
     return found
@@ -179,14 +179,14 @@ class Limits:
         if isinstance(outcome, Failed) and outcome.kind == "paused":
             self._pause(rest(self._last, now=self._clock.wall()))
             return
-        standing, result = _standing(outcome.standing), _result(outcome)
-        if standing is None or result is None:
+        history, result = _history(outcome.standing), _result(outcome)
+        if history is None or result is None:
             return
-        if standing is ChatHistory.FIRST and result is Result.SILENT:
+        if history is ChatHistory.FIRST and result is Result.SILENT:
             self._silent[_stem(message_id)] = None
             while len(self._silent) > SILENT_AT_MOST:
                 del self._silent[next(iter(self._silent))]
-        self._count(standing, result)
+        self._count(history, result)
 
     def is_silent(self, message_id: str) -> bool:
         """Whether it is a first contact that waits for WhatsApp's answer."""
@@ -198,7 +198,7 @@ class Limits:
             if stem in self._silent:
                 del self._silent[stem]
                 if refused:
-                    self._judge(refused_after_all(self._streak))
+                    self._evaluate(refused_after_all(self._streak))
                 else:
                     self._count(ChatHistory.FIRST, Result.SENT)
 
@@ -210,16 +210,16 @@ class Limits:
         if pause is not before:
             self._pause(pause)
 
-    def _count(self, standing: ChatHistory, result: Result) -> None:
+    def _count(self, history: ChatHistory, result: Result) -> None:
         now, before = self._clock.wall(), self._last
-        first, active = standing is ChatHistory.FIRST, is_active(before, now=now)
+        first, active = history is ChatHistory.FIRST, is_active(before, now=now)
         if first and active and result is not Result.SENT:
             return  # it was on its way when the pause began
         if first and result is Result.SENT and before and is_disproved(before, now=now):
             self._pause(None)
-        self._judge(after(self._streak, standing, result))
+        self._evaluate(after(self._streak, history, result))
 
-    def _judge(self, streak: Streak) -> None:
+    def _evaluate(self, streak: Streak) -> None:
         self._streak, now, before = streak, self._clock.wall(), self._last
         if not is_active(before, now=now) and is_locked(streak, before, now=now):
             self._pause(lock(before, now=now, named=self._named))
@@ -229,7 +229,7 @@ class Limits:
             self._streak = Streak()
         if pause is not self._kept.pause:
             if pause is None:
-                self._log.debug("first contacts go on")
+                self._log.debug("first contacts continue")
             else:
                 self._log.debug("first contacts pause", why=str(pause))
             self._change(pause=pause, phone=self._phone())
@@ -267,7 +267,7 @@ class Limits:
         self._unwritten.set()
 
     async def keep(self) -> None:
-        """Write it for ever."""
+        """Write it forever."""
         while True:
             await self._unwritten.wait()
             meant = self._kept
@@ -275,7 +275,7 @@ class Limits:
                 text = msgspec.json.encode(meant).decode()
                 await self._write(None if meant == _Kept() else text)
             except WaguardError as error:
-                self._log.debug("limits not written, trying again", why=error.line())
+                self._log.debug("the limits are not written; trying again", why=error.line())
                 await asyncio.sleep(RETRY)
                 continue
             if meant is self._kept:
@@ -297,7 +297,7 @@ def _refusal(session: str, pause: Pause | None, paused_for: float) -> Unavailabl
     )
 
 
-def _standing(word: str | None) -> ChatHistory | None:
+def _history(word: str | None) -> ChatHistory | None:
     return ChatHistory(word) if word in set(ChatHistory) else None
 
 

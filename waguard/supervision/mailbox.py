@@ -112,17 +112,17 @@ class Mailbox:
         self._carry_out(self._engine.forget(session, self._moment()))
 
     def post(self, session: str, fact: Fact | FleetFact) -> None:
-        """Take a fact; never waits. What it leads to is begun when this returns."""
+        """Handle a fact; never waits. What it leads to is begun when this returns."""
         self._waiting.append((session, fact))
         if not self._busy:  # else an effect posted it: after those that were there before
-            self._take_all()
+            self._handle_all()
 
-    def _take_all(self) -> None:
+    def _handle_all(self) -> None:
         self._busy = True
         try:
             self._follow_config()
             while self._waiting:
-                self._take(*self._waiting.popleft())
+                self._handle(*self._waiting.popleft())
                 self._read_host_where_it_is_due()
         finally:
             self._busy = False
@@ -133,7 +133,7 @@ class Mailbox:
 
     def tick(self) -> None:
         """Also what no timer has said yet."""
-        self._take_all()  # the configuration may be another one
+        self._handle_all()  # the configuration may be another one
         now = self._clock.monotonic()
         for name, state in list(self._engine.sessions.items()):
             if next_deadline(state) <= now:
@@ -142,7 +142,7 @@ class Mailbox:
             self.post_to_fleet(self._read_host())
 
     def stood_still(self, seconds: float) -> None:
-        """The daemon could hear nobody for so long: no silence has grown meanwhile."""
+        """The daemon itself was stopped for so long: nothing became unresponsive meanwhile."""
         for name in list(self._engine.sessions):
             self.post(name, TimerDue(late=seconds))
 
@@ -152,7 +152,7 @@ class Mailbox:
         at = max(self._clock.monotonic(), self._at)
         return Moment(at, self._chance.random(), self._clock.wall())
 
-    def _take(self, session: str, fact: Fact | FleetFact) -> None:
+    def _handle(self, session: str, fact: Fact | FleetFact) -> None:
         outcome = self._engine.post(session, fact, self._moment())
         if isinstance(fact, Beat) and not outcome.effects and session in self._armed:
             return  # nearly every fact is this one: it moves deadlines away, and nobody waits for it

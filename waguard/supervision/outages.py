@@ -18,7 +18,7 @@ class Outages:
         self._trail = trail
         self._open: dict[str, Condition] = {}
 
-    def tell(self, kind: str, why: str | None, evidence: Mapping[str, Any] | None = None) -> None:
+    def update(self, kind: str, why: str | None, evidence: Mapping[str, Any] | None = None) -> None:
         """``why`` it is so, None: it is not. Only a change is news."""
         if why is None:
             self._end(kind)
@@ -42,11 +42,11 @@ class Outages:
             self._trail.record(ended, reason=before.message)
 
     def why(self, kind: str) -> str | None:
-        """As it was told last; None: it is not so."""
+        """As it was reported last; None: it is not so."""
         found = self._open.get(kind)
         return found.message if found else None
 
     @property
     def conditions(self) -> list[Condition]:
-        """All that goes on, in the order in which it began."""
+        """All open ones, in the order in which they began."""
         return list(self._open.values())

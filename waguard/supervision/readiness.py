@@ -1,4 +1,4 @@
-"""What the supervisor reads off a session: has it settled, can it do a call, what is left to say.
+"""What the supervisor reads off a session: is its start over, can it do a call, what can a person do.
 
 Questions only; nothing here changes a session.
 """
@@ -59,7 +59,7 @@ def promises_too_much(session: SessionActor) -> bool:
     )
 
 
-def settled(session: SessionActor) -> bool:
+def start_is_over(session: SessionActor) -> bool:
     """Whether there is something to say about a start."""
     if session.lifecycle is State.RUNNING:
         return (
@@ -94,15 +94,15 @@ def summary(outcomes: list[str]) -> str:
     return ", ".join(counted) or "no session to restore"
 
 
-def standing(health: Health) -> str:
+def status_line(health: Health) -> str:
     """All sessions in a line, for the service manager."""
-    told = (
+    line = (
         f"{health.connected} of {health.total} sessions connected" if health.total else "no session"
     )
     if not health.problems:
-        return told
+        return line
     first, *more = health.problems
-    return f"{told}; {first}" + (f"; and {len(more)} more" if more else "")
+    return f"{line}; {first}" + (f"; and {len(more)} more" if more else "")
 
 
 def wanted(rows: Mapping[str, SessionRow]) -> dict[str, Wanted]:
@@ -157,7 +157,7 @@ def next_step(session: SessionActor, where_it_is_down: str) -> str:
     return first.remedy if first else remedies.text(where_it_is_down, session.name)
 
 
-def not_ready(session: SessionActor, *, hopeless: bool) -> WaguardError:
+def not_ready(session: SessionActor, *, unrecoverable: bool) -> WaguardError:
     """The error for a call that could not be done."""
     if session.state.left:
         done = "deleted" if session.row.removed_at else "logged out"
@@ -167,7 +167,7 @@ def not_ready(session: SessionActor, *, hopeless: bool) -> WaguardError:
         )
     now = session.link if session.lifecycle is State.RUNNING else session.lifecycle
     why = f": {views.details(session.state)}" if views.details(session.state) else ""
-    if hopeless:
+    if unrecoverable:
         return ConflictError(
             f"Session not connected: it is {now}{why}",
             remedy=next_step(session, remedies.DOWN),
@@ -178,10 +178,10 @@ def not_ready(session: SessionActor, *, hopeless: bool) -> WaguardError:
 def require_number(session: SessionActor, phone: str) -> None:
     """Raises ``OtherNumberError`` where it is linked to another number than ``phone`` (digits), and
     ``UnavailableError`` where a code was on its screen and it is not known yet who scanned it."""
-    told = session.runner.report.phone if session.runner.report else None
-    if told is None and session.state.showed_code:
-        raise UnavailableError("it is not known yet which number was linked", retry_after=5)
-    linked = number_of(told or session.row.phone_number)
+    reported = session.runner.report.phone if session.runner.report else None
+    if reported is None and session.state.showed_code:
+        raise UnavailableError("the linked number is not known yet", retry_after=5)
+    linked = number_of(reported or session.row.phone_number)
     if linked is not None and linked != phone:
         raise OtherNumberError(phone, linked)
 

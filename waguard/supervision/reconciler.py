@@ -34,7 +34,7 @@ from waguard.ports.store import SessionRow
 from waguard.supervision import shutdown
 from waguard.supervision.actor import SessionActor
 from waguard.supervision.faults import Faults
-from waguard.supervision.inventory import take_stock
+from waguard.supervision.inventory import read_inventory
 from waguard.supervision.readiness import linked_number, promises_too_much, wanted
 from waguard.supervision.registry import Registry
 from waguard.supervision.run_state import RunState
@@ -65,7 +65,7 @@ class Reconciler:
 
     @property
     def conditions(self) -> list[Condition]:
-        """What only a person can judge, as it was found last."""
+        """What only a person can decide, as it was found last."""
         return [of_finding(found, since=since) for found, since in self._findings.items()]
 
     async def reconcile(self) -> None:
@@ -76,7 +76,7 @@ class Reconciler:
             await self.correct()
         except WaguardError as error:
             level = "DEBUG" if isinstance(error, DatabaseUnavailableError) else "ERROR"
-            said = "reconcile left out: the database did not answer"
+            said = "the comparison was skipped: the database did not answer"
             logger.log(level, said, event="reconcile_skipped", why=error.line())
 
     async def correct(self) -> list[Correction]:
@@ -96,10 +96,10 @@ class Reconciler:
                     session.faults.end("reconcile")
             for action in planned:
                 if self._still_meant(action, sources.observed):
-                    told = explain(action, sources.wanted, sources.observed)
+                    correction = explain(action, sources.wanted, sources.observed)
                     with self._alone(action.session, "reconcile"):
-                        if await self._carry_out(action, sources.rows, told):
-                            done.append(told)
+                        if await self._carry_out(action, sources.rows, correction):
+                            done.append(correction)
             return done
 
     async def difference(self) -> tuple[list[Correction], list[Finding]]:
@@ -123,7 +123,7 @@ class Reconciler:
             raise
         self._state.database_answered()
         host = await asyncio.to_thread(
-            take_stock, paths.sessions, paths.runtime / "workers", instance=instance
+            read_inventory, paths.sessions, paths.runtime / "workers", instance=instance
         )
         return _Sources(rows=rows, wanted=wanted(rows), observed=observed, host=host)
 
@@ -160,7 +160,7 @@ class Reconciler:
                 and row.generation >= session.row.generation
             ):
                 logger.warning(
-                    "another workspace",
+                    "the session's workspace changed",
                     event="workspace_changed",
                     session=row.session_id,
                     workspace=row.workspace_id,
@@ -191,51 +191,57 @@ class Reconciler:
         return Faults(name, lambda *_, **__: None, self._ctx.clock.wall).alone(what)
 
     async def _carry_out(
-        self, action: Action, rows: Mapping[str, SessionRow], told: Correction
+        self, action: Action, rows: Mapping[str, SessionRow], correction: Correction
     ) -> bool:
-        """Do it, and put it on the trail; whether there was anything to do."""
+        """Do it, and record it; whether there was anything to do."""
         logger.warning(
-            "reconcile: {}", told.action, event="reconciled", session=told.session, why=told.reason
+            "reconcile: {}",
+            correction.action,
+            event="reconciled",
+            session=correction.session,
+            why=correction.reason,
         )
         registry, name = self._registry, action.session
         match action:
             case Add():
-                session = registry.take_in(rows[name])
+                session = registry.add(rows[name])
                 # a new row that wants nothing is no trouble
-                _note(session, told, kind="reconciled" if session.row.desired_up else "taken_in")
+                _record(
+                    session, correction, kind="reconciled" if session.row.desired_up else "taken_in"
+                )
                 if session.row.desired_up:
                     start_or_park(session, self._ctx.fleet)
             case Remove():
-                return await self._remove(name, told)
+                return await self._remove(name, correction)
             case Start():
                 registry[name].update_row(rows[name])
-                _note(registry[name], told)
+                _record(registry[name], correction)
                 start_or_park(registry[name], self._ctx.fleet)
             case Stop():
                 registry[name].update_row(rows[name])
-                _note(registry[name], told)
+                _record(registry[name], correction)
                 await registry[name].stop()
             case EndWorker(pid=pid):
-                return await self._end_worker(name, pid, told)
+                return await self._end_worker(name, pid, correction)
             case Renew():
-                _note(registry[name], told)
+                _record(registry[name], correction)
                 registry[name].start(restart=True)
             case CorrectRow():
                 return await self._correct_row(registry[name])
         return True
 
-    async def _remove(self, name: str, told: Correction) -> bool:
+    async def _remove(self, name: str, correction: Correction) -> bool:
         if not await self._registry.row_is_gone(name):
-            return False  # the application has made it anew meanwhile
+            return False  # the application has created it again meanwhile
         with self._registry.leaving(name):
             session = self._registry[name]
-            _note(session, told)
+            _record(session, correction)
             await session.stop()
             await self._registry.flush(session)
             await self._registry.remove(name)
         return True
 
-    async def _end_worker(self, name: str, pid: int, told: Correction) -> bool:
+    async def _end_worker(self, name: str, pid: int, correction: Correction) -> bool:
         """End a worker that belongs to nobody here, if it is still the one that was seen."""
         for _, record in read_records(self._ctx.config().paths.runtime / "workers"):
             if record.pid == pid and record.session == name:
@@ -244,7 +250,7 @@ class Reconciler:
                     return False
                 await shutdown.stop(process, grace=self._ctx.timings.stop_grace)
                 if session := self._registry.get(name):
-                    _note(session, told)
+                    _record(session, correction)
                 return True
         return False
 
@@ -254,7 +260,7 @@ class Reconciler:
             row = await self._ctx.store.session(session.row.session_id)
         except WaguardError as error:
             logger.error(
-                "row not corrected",
+                "the row is not corrected",
                 event="row_not_corrected",
                 session=session.row.session_id,
                 why=error.line(),
@@ -275,11 +281,11 @@ class Reconciler:
         return False
 
 
-def _note(session: SessionActor, told: Correction, *, kind: str = "reconciled") -> None:
+def _record(session: SessionActor, correction: Correction, *, kind: str = "reconciled") -> None:
     session.publisher.writer.record(
         kind,
-        before=told.before,
-        after=told.after,
-        reason=told.reason,
+        before=correction.before,
+        after=correction.after,
+        reason=correction.reason,
         evidence={"link": str(session.link), "status": session.row.status},
     )

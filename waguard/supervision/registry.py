@@ -49,7 +49,7 @@ class Registry:
             session.profile.paired and session.row.desired_up for session in self._sessions.values()
         )
 
-    def take_in(self, row: SessionRow) -> SessionActor:
+    def add(self, row: SessionRow) -> SessionActor:
         """The session of a row, which may have come to memory a moment ago."""
         if row.session_id not in self._sessions:
             self._sessions[row.session_id] = SessionActor(row, self._ctx)

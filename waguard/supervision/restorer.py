@@ -15,7 +15,7 @@ from waguard.ports.process import Process
 from waguard.ports.store import AuditEntry
 from waguard.supervision import shutdown
 from waguard.supervision.actor import SessionActor
-from waguard.supervision.readiness import outcome, promises_too_much, settled, summary
+from waguard.supervision.readiness import outcome, promises_too_much, start_is_over, summary
 from waguard.supervision.registry import Registry
 from waguard.supervision.run_state import RunState
 from waguard.supervision.session_context import SessionContext
@@ -40,7 +40,7 @@ class Restorer:
         rows = await self._ctx.store.sessions()
         self._state.rows_loaded()
         for row in rows:
-            self._registry.take_in(row)
+            self._registry.add(row)
         unwanted = self._adopt(records)
         kept = {process.pid for _, process in records}
         clearing = asyncio.create_task(self._clear(unwanted, kept), name="clear")
@@ -105,7 +105,9 @@ class Restorer:
             )
         for process in swept.foreign:
             logger.error(
-                "somebody else's Chromium is left alone", event="foreign_browser", what=str(process)
+                "a Chromium that is not waguard's is not touched",
+                event="foreign_browser",
+                what=str(process),
             )
 
     async def _finish_removals(self) -> None:
@@ -115,7 +117,7 @@ class Restorer:
             except (WaguardError, OSError) as error:
                 name = session.row.session_id
                 logger.error(
-                    "profile of a deleted session not put aside",
+                    "the profile of a deleted session is not quarantined",
                     event="removal_unfinished",
                     session=name,
                     why=str(error),
@@ -147,7 +149,7 @@ class Restorer:
         while _cause(session) is Cause.PLACE:
             await session.moved()
         timeout = self._ctx.config().restore.timeout
-        if await session.wait_until(lambda s: settled(s) or _waits(s), timeout=timeout):
+        if await session.wait_until(lambda s: start_is_over(s) or _waits(s), timeout=timeout):
             return "waiting" if _waits(session) else outcome(session)
         network_down = self._ctx.mailbox.fleet.network_down
         # it goes on by itself: what it waits for has limits of its own

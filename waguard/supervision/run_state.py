@@ -52,12 +52,12 @@ class RunState:
     def database_answered(self) -> None:
         """All rows were read."""
         self._database = True
-        self._outages.tell("database_down", None)
+        self._outages.update("database_down", None)
 
     def database_failed(self, why: str) -> None:
         """The rows could not be read."""
         self._database = False
-        self._outages.tell("database_down", why)
+        self._outages.update("database_down", why)
 
     def require_loaded(self) -> None:
         """Raises ``UnavailableError`` while no row is known."""
@@ -66,6 +66,6 @@ class RunState:
             raise UnavailableError(why, retry_after=5)
 
     def require_running(self) -> None:
-        """Raises ``UnavailableError`` while the daemon stops: for now, which is no answer for ever."""
+        """Raises ``UnavailableError`` while the daemon stops: try again later."""
         if self._stopping:
             raise UnavailableError("waguard is stopping", retry_after=10)

@@ -52,7 +52,7 @@ class SessionProfile:
 
     def is_there(self) -> bool | None:
         """Whether it, a snapshot that may bring it back, or an old one is there; None: the folder of all
-        profiles cannot tell. Raises ``OSError`` where its own cannot be read."""
+        profiles cannot be read. Raises ``OSError`` where its own cannot be read."""
         try:
             left = inspection.something_left(self.at) or bool(self.old())
         except OSError:
@@ -99,7 +99,7 @@ class SessionProfile:
             return
         if moved:
             logger.info(
-                "old profile used",
+                "an old profile is used",
                 event="old_profile_used",
                 session=self._row().session_id,
                 folder=str(moved),

@@ -78,7 +78,7 @@ class SessionService:
             session_id, workspace_id, account_id=account_id, priority=priority
         )
         self._require_changeable(session_id)  # much may have happened meanwhile
-        session = self._registry.take_in(row)
+        session = self._registry.add(row)
         session.update_row(row)
         session.start()
         if runs and row.status != session.state.status.status:
@@ -160,7 +160,7 @@ class SessionService:
         if session.link in {Link.CONNECTED, Link.PAIRING, Link.SYNCING}:
             raise ConflictError(
                 "the session is already linked",
-                remedy=f"to link it anew, log it out first: `waguard sessions logout {session_id}`",
+                remedy=f"to link it again, log it out first: `waguard sessions logout {session_id}`",
             )
         if is_down(session):
             raise ConflictError(
@@ -202,12 +202,12 @@ class SessionService:
         row = await self._ctx.store.session(session_id)
         if row is None:
             raise NotFoundError("Session not found")
-        session = self._registry.take_in(row)
+        session = self._registry.add(row)
         state, leaves = self._state, self._registry.is_leaving(session_id)
         may_start = state.restored and not state.stopping and not leaves
         if row.desired_up and session.lifecycle is State.STOPPED and may_start:
             logger.warning(
-                "taken in on demand: memory had no such session",
+                "loaded on request: memory had no such session",
                 event="session_taken_in",
                 session=session_id,
             )
@@ -231,7 +231,7 @@ class SessionService:
         )
         self._state.require_running()
         if not usable(session):
-            raise not_ready(session, hopeless=in_vain(session))
+            raise not_ready(session, unrecoverable=in_vain(session))
         return session
 
     async def _log_out(self, session: SessionActor, *, removed: bool) -> None:
@@ -247,9 +247,9 @@ class SessionService:
         self._state.require_loaded()
 
     def _require_profiles(self) -> None:
-        """Raises ``UnavailableError`` while a profile that is to be moved aside cannot be found."""
+        """Raises ``UnavailableError`` while a profile that is to be quarantined cannot be found."""
         if why := self._ctx.fleet.profiles_unknown:
-            raise UnavailableError(f"no profile can be moved aside: {why}", retry_after=60)
+            raise UnavailableError(f"no profile can be quarantined: {why}", retry_after=60)
 
     def _refuse_linked_number(self, session_id: str, phone: str) -> None:
         """WhatsApp was seen to unlink a session for whose number a code was asked (OpenWA#1653)."""
@@ -266,16 +266,16 @@ class SessionService:
 
     def _view(self, session: SessionActor) -> SessionView:
         state, row, runner = session.state, session.row, session.runner
-        verdict, report, worker = state.status, runner.report, state.worker
+        derived, report, worker = state.status, runner.report, state.worker
         return SessionView(
             session_id=row.session_id,
             workspace_id=row.workspace_id,
-            status=str(verdict.status),
+            status=str(derived.status),
             phone_number=session.state.phone,
             connected_at=row.connected_at,
             last_activity=row.last_activity,
-            disconnect_reason=str(verdict.reason) if verdict.reason else None,
-            disconnect_details=verdict.details or (worker.unresponsive if worker else None),
+            disconnect_reason=str(derived.reason) if derived.reason else None,
+            disconnect_details=derived.details or (worker.unresponsive if worker else None),
             account_id=row.account_id,
             priority=row.priority,
             desired_up=row.desired_up,

@@ -1,4 +1,4 @@
-"""What one session says: to its row, to its audit trail, to the event stream, to the log."""
+"""What one session reports: to its row, to its audit log, to the event stream, to the log."""
 
 from collections.abc import Callable
 from typing import Any, Final
@@ -30,7 +30,7 @@ _LINES: Final = {
     "retried": "parked session is tried again",
     "recycled": "session recycled",
     "reloaded": "page reloaded",
-    "taken_over": "another client took the session, taking it back",
+    "taken_over": "another client uses the session; taking it back",
 }
 
 
@@ -42,7 +42,7 @@ class StatusPublisher:
         self._ctx = ctx
         self._log = logger.bind(session=row.session_id)
         self.writer = StatusWriter(
-            row, ctx.store, ctx.clock, moved=changed, told=self._publish_incident
+            row, ctx.store, ctx.clock, moved=changed, publish=self._publish_incident
         )
 
     def publish(self, event: str, data: Any) -> None:
@@ -87,7 +87,7 @@ class StatusPublisher:
         )
 
     def log(self, it: Held | ResponsivenessChanged) -> None:
-        """What only the log is told."""
+        """What only the log has."""
         match it:
             case Held(wait) if wait.cause is Cause.PLACE:  # a place comes by itself
                 self._log.info(
@@ -95,23 +95,32 @@ class StatusPublisher:
                 )
             case Held(wait):
                 self._log.error(
-                    "start held back", event="start_held", condition="start", why=wait.words
+                    "the start is held back", event="start_held", condition="start", why=wait.words
                 )
             case ResponsivenessChanged(None):
-                self._log.info("heard again", event="page_answers", condition="page")
+                self._log.info("the page answers again", event="page_answers", condition="page")
             case ResponsivenessChanged(why, evidence):
                 seen = {"evidence": evidence} if evidence else {}
-                self._log.warning("silence", event="page_silent", condition="page", why=why, **seen)
+                self._log.warning(
+                    "the page does not answer",
+                    event="page_silent",
+                    condition="page",
+                    why=why,
+                    **seen,
+                )
 
     def log_unhealthy(self, why: Failure | None) -> None:
         """Its worker is replaced: it hangs, or did not become ready."""
         if why:
             self._log.error(
-                "session unhealthy", event="session_unhealthy", why=str(why), blame=str(why.blame)
+                "the session is unhealthy",
+                event="session_unhealthy",
+                why=str(why),
+                blame=str(why.blame),
             )
 
     def log_link(self, before: Link, after: Link) -> None:
-        """It stands otherwise with WhatsApp."""
+        """Its connection to WhatsApp changed."""
         self._log.debug("link", before=str(before), after=str(after))
 
     def _publish_incident(self, entry: AuditEntry) -> None:

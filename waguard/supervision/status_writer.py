@@ -1,7 +1,7 @@
-"""What the database is told of one session: its row and its audit trail. It never gives up.
+"""What the database stores of one session: its row and its audit log. It never gives up.
 
-The row always gets the newest verdict and only that: after an hour without a database the truth
-is wanted, not the history. The trail is written in order, one entry after the other.
+The row always gets the newest status and only that: after an hour without a database the truth
+is wanted, not the history. The log is written in order, one entry after the other.
 """
 
 import asyncio
@@ -23,8 +23,8 @@ TRAIL_LIMIT: Final = 1_000  # entries that wait for the database, per session
 
 
 class AuditLog:
-    """The audit trail of a session, or of the fleet (None). ``moved`` is called when all of it is
-    written, ``told`` with each entry at once; ``trail`` is run as a task by the owner."""
+    """The audit log of a session, or of the fleet (None). ``moved`` is called when all of it is
+    written, ``publish`` with each entry at once; ``trail`` is run as a task by the owner."""
 
     def __init__(
         self,
@@ -32,13 +32,13 @@ class AuditLog:
         store: Store,
         clock: Clock,
         *,
-        told: Callable[[AuditEntry], None],
+        publish: Callable[[AuditEntry], None],
         moved: Callable[[], None] = lambda: None,
     ) -> None:
         self._session = session
         self._store = store
         self.clock = clock
-        self._told = told
+        self._publish = publish
         self._moved = moved
         self._log = logger.bind(session=session) if session else logger
         self._waiting: deque[AuditEntry] = deque()
@@ -48,7 +48,7 @@ class AuditLog:
 
     @property
     def unrecorded(self) -> int:
-        """Entries of the trail that are not written yet."""
+        """Entries that are not written yet."""
         return len(self._waiting)
 
     def record(
@@ -60,7 +60,7 @@ class AuditLog:
         reason: str | None = None,
         evidence: dict[str, Any] | None = None,
     ) -> None:
-        """Append to the trail."""
+        """Append to the audit log."""
         entry = AuditEntry(
             session_id=self._session,
             kind=kind,
@@ -70,30 +70,32 @@ class AuditLog:
             evidence=evidence or {},
             at=self.clock.wall(),
         )
-        self._told(entry)
+        self._publish(entry)
         if len(self._waiting) >= TRAIL_LIMIT:
-            self._log.error("audit entry lost", event="audit_lost", kind=kind, reason=reason)
+            self._log.error("an audit entry is lost", event="audit_lost", kind=kind, reason=reason)
             return
         self._waiting.append(entry)
         self._to_record.set()
         self._recorded.clear()
 
     async def recorded(self) -> None:
-        """Wait until the whole trail is written."""
+        """Wait until all entries are written."""
         await self._recorded.wait()
 
     async def trail(self) -> None:
-        """Write the trail for ever."""
+        """Write the audit log forever."""
         while True:
             await self._to_record.wait()
             try:
                 await self._store.record(self._waiting[0])
             except DatabaseUnavailableError as error:
-                self._log.debug("audit entry not written, trying again", why=error.line())
+                self._log.debug("an audit entry is not written; trying again", why=error.line())
                 await asyncio.sleep(RETRY)
                 continue
             except Exception as error:  # noqa: BLE001 - this entry is lost, not those after it
-                self._log.opt(exception=error).critical("audit entry lost", event="audit_lost")
+                self._log.opt(exception=error).critical(
+                    "an audit entry is lost", event="audit_lost"
+                )
             self._waiting.popleft()
             if not self._waiting:
                 self._to_record.clear()
@@ -102,7 +104,7 @@ class AuditLog:
 
 
 class StatusWriter(AuditLog):
-    """Row and trail. ``moved`` is called after each write. ``rows`` is run as a task by the owner too."""
+    """Row and audit log. ``moved`` is called after each write. ``rows`` is run as a task by the owner too."""
 
     def __init__(
         self,
@@ -111,25 +113,25 @@ class StatusWriter(AuditLog):
         clock: Clock,
         *,
         moved: Callable[[], None],
-        told: Callable[[AuditEntry], None],
+        publish: Callable[[AuditEntry], None],
     ) -> None:
-        super().__init__(row.session_id, store, clock, told=told, moved=moved)
+        super().__init__(row.session_id, store, clock, publish=publish, moved=moved)
         self.row = row
         self._newest: tuple[DerivedStatus, str | None] | None = None
         self._unwritten = asyncio.Event()
 
-    def write(self, verdict: DerivedStatus, phone: str | None) -> None:
+    def write(self, derived: DerivedStatus, phone: str | None) -> None:
         """The row should say this; the newest wins."""
-        self._newest = verdict, phone
+        self._newest = derived, phone
         self._unwritten.set()
 
     @property
     def row_pending(self) -> bool:
-        """Whether the newest verdict is still on its way to the row."""
+        """Whether the newest status is not in the row yet."""
         return self._unwritten.is_set()
 
     async def rows(self) -> None:
-        """Write the row for ever."""
+        """Write the row forever."""
         while True:
             await self._unwritten.wait()
             meant = self._newest
@@ -140,18 +142,18 @@ class StatusWriter(AuditLog):
                 self._unwritten.clear()
             self._moved()
 
-    async def _write(self, verdict: DerivedStatus, phone: str | None) -> bool:
+    async def _write(self, derived: DerivedStatus, phone: str | None) -> bool:
         row = self.row
         try:
             written = await self._store.write_status(
-                row.session_id, row.generation, verdict, phone_number=phone
+                row.session_id, row.generation, derived, phone_number=phone
             )
             fresh = await self._store.session(row.session_id)
         except WaguardError as error:
-            status = str(verdict.status)
+            status = str(derived.status)
             # that the database is down is said once for all sessions
             level = "DEBUG" if isinstance(error, DatabaseUnavailableError) else "ERROR"
-            said = "row not written, trying again"
+            said = "the row is not written; trying again"
             self._log.log(level, said, event="row_not_written", status=status, why=error.line())
             return False
         except Exception as error:  # noqa: BLE001 - a row that is never written again is a lie
@@ -159,7 +161,9 @@ class StatusWriter(AuditLog):
             return False
         if not written:
             self._log.warning(
-                "row refused the status", event="status_refused", status=str(verdict.status)
+                "the row did not accept the status",
+                event="status_refused",
+                status=str(derived.status),
             )
         if fresh is not None and fresh.generation >= self.row.generation:
             self.row = fresh
@@ -170,4 +174,4 @@ class StatusWriter(AuditLog):
         try:
             await self._store.touch(self.row.session_id)
         except WaguardError as error:
-            self._log.debug("activity not noted", why=str(error))
+            self._log.debug("the activity is not recorded", why=str(error))

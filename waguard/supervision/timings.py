@@ -9,9 +9,9 @@ class Timings(Struct, frozen=True, kw_only=True):
     stop_grace: float = 12.0
     """From TERM to KILL; ``Browser.close`` has 5, TERM and KILL of its group follow."""
     adopt: float = 5.0
-    """The row keeps its word for so long while a worker is being adopted."""
+    """The row keeps its status for so long while a worker is being adopted."""
     link_unknown: float = 30.0
-    """The row keeps its word for so long while the link is unknown."""
+    """The row keeps its status for so long while the link is unknown."""
     held_retry: float = 10.0
     """Between two tries of a session that its host holds up."""
     final_flush: float = 1.0

@@ -1,4 +1,4 @@
-"""From the worker's words to the events that the application knows."""
+"""From the worker's reports to the events that the application knows."""
 
 from collections.abc import Mapping
 from dataclasses import replace
@@ -87,14 +87,14 @@ def received(row: SessionRow, message: InboundMessage, at: float) -> tuple[Inbox
     """What is stored of a message, one of our number's own too; ``at``, in unix time, is when the
     worker heard of it."""
     if message.from_me:
-        kind, key, told = (
+        kind, key, payload = (
             Kind.SENT,
             sent_key(message.id),
             EventPayload("message_sent", on_phone(message)),
         )
     else:
         kind, key = Kind.MESSAGE, fitting(message.id)
-        told = EventPayload("message_received", inbound(message))
+        payload = EventPayload("message_received", inbound(message))
     content = message.media
     return (
         InboxRecord(
@@ -109,7 +109,7 @@ def received(row: SessionRow, message: InboundMessage, at: float) -> tuple[Inbox
             ref=("sent:" if message.from_me else "", message.id),
             sender=message.sender,
             mentioned=message.mentioned,
-            events=(told,),
+            events=(payload,),
             file=None if content is None else File(content, message.mimetype or UNKNOWN),
         ),
     )
@@ -155,7 +155,7 @@ def happened(
 
 
 def unreadable(row: SessionRow, it: MessageError, at: float) -> tuple[InboxRecord, ...]:
-    """What is stored of what the page told and nobody could read; ``at`` as in ``received``."""
+    """What is stored of what the page reported and nobody could read; ``at`` as in ``received``."""
     data = {"message_id": it.id, "chat_id": it.chat or None, "error": f"{it.what}: {it.error}"}
     return (
         InboxRecord(

@@ -65,7 +65,7 @@ class Undecryptable:
         self._is_stale = True
         self._busy = False
         self._connected_at: float | None = None
-        self._looked_up_at: float | None = None
+        self._reread_at: float | None = None
         self._not_before = float("-inf")
         """Monotonic time until which nothing is tried again."""
         self._deferred_until = float("-inf")
@@ -110,7 +110,7 @@ class Undecryptable:
     def link_is(self, *, connected: bool) -> None:
         """It connected, or lost its connection, a moment ago."""
         self._connected_at = self._clock.monotonic() if connected else None
-        self._looked_up_at = None
+        self._reread_at = None
 
     def tick(self, begin: Callable[[Coroutine[Any, Any, None], str], object]) -> None:
         """Do what is due, as a task."""
@@ -124,7 +124,7 @@ class Undecryptable:
     def _is_due(self, now: float) -> bool:
         if self._connected_at is None or not self._waiting or now < self._deferred_until:
             return False
-        last, interval = self._looked_up_at, self._ctx.config().inbox.undecryptable_interval
+        last, interval = self._reread_at, self._ctx.config().inbox.undecryptable_interval
         return now >= next_due(last, connected_at=self._connected_at, interval=interval)
 
     async def _work(self) -> None:
@@ -132,12 +132,12 @@ class Undecryptable:
         try:
             await self._refresh()
             if self._is_due(self._clock.monotonic()) and not self._defer():
-                await self._look_up()
+                await self._reread_waiting()
                 await self._refresh()
             is_done = True
         except WaguardError as error:
             logger.warning(
-                "undecryptable messages not looked up, trying again",
+                "undecryptable messages are not read; trying again",
                 event="undecryptable_not_read",
                 session=self._session,
                 why=error.line(),
@@ -191,7 +191,7 @@ class Undecryptable:
             )
         return bool(found)
 
-    async def _look_up(self) -> None:
+    async def _reread_waiting(self) -> None:
         began = self._clock.monotonic()
         people = await self._store.people(self._session)
         asked = [one.message_id for one in self._waiting]
@@ -199,10 +199,10 @@ class Undecryptable:
         for start in range(0, len(asked), AT_ONCE):
             some = tuple(asked[start : start + AT_ONCE])
             aliases = {one: chats_of(one, people) for one in some}
-            told = await self._reread(Reread(ids=some, aliases=aliases))
-            said = (told.found if isinstance(told, Value) else None) or {}
+            reply = await self._reread(Reread(ids=some, aliases=aliases))
+            said = (reply.found if isinstance(reply, Value) else None) or {}
             found |= {one: said[one] for one in some if one in said}
-        self._looked_up_at = began
+        self._reread_at = began
         self._gone = frozenset(one for one, what in found.items() if what == Outcome.GONE)
         if over := [one for one, what in found.items() if what == Outcome.NO_MESSAGE]:
             await self._store.no_messages(self._session, over)

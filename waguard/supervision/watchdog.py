@@ -24,7 +24,7 @@ class Watchdog:
         before, self._watched_at = self._watched_at, now
         if before is not None and now - before > STALL:
             logger.warning(
-                "silence not judged: waguard itself stood still",
+                "deadlines are not evaluated: waguard itself was stopped",
                 event="daemon_stalled",
                 seconds=round(now - before, 1),
             )
@@ -34,7 +34,7 @@ class Watchdog:
             with session.faults.alone("watch"):
                 session.tick()
         self._ctx.mailbox.tick()
-        self._ctx.versions.tick()
+        self._ctx.versions.decision.tick()
 
     async def measure(self) -> None:
         """A tick: what each session with its browser uses."""

@@ -48,7 +48,7 @@ DEFAULT_DEADLINE = 30.0  # s
 KEPT: Final = (
     2_000  # bytes of what could not be read; written out, a byte takes up to four characters
 )
-CATCH_UP_DEADLINE = 600.0  # s; all chats of a week may be read. Asked again, it goes on
+BACKFILL_DEADLINE = 600.0  # s; all chats of a week may be read. Asked again, it continues
 
 
 async def connected(path: Path, hello: Hello, incoming: Any) -> Channel[Any]:
@@ -68,7 +68,7 @@ async def connected(path: Path, hello: Hello, incoming: Any) -> Channel[Any]:
 
 
 class WorkerLink:
-    """One connection. ``take`` gets what the worker tells; replies go to their callers."""
+    """One connection. ``take`` gets what the worker reports; replies go to their callers."""
 
     def __init__(self, channel: Channel[FromWorker], hello: Hello, take: Take) -> None:
         self._channel = channel
@@ -152,7 +152,7 @@ class WorkerLink:
         finally:
             self._waiting.pop(number, None)
         if not isinstance(outcome, Failed) and _meant(outcome) != _meant(call):
-            raise _lost(call, "the worker answered something else")
+            raise _lost(call, "the worker sent another answer")
         if heard is not None:
             heard(outcome)
         return _result(call, outcome)
@@ -192,7 +192,7 @@ def _deadline(call: Call) -> float:
         case SendText() | SendMedia():
             return call.timeout
         case CatchUp() | Reread():
-            return CATCH_UP_DEADLINE
+            return BACKFILL_DEADLINE
         case _:
             return DEFAULT_DEADLINE
 

@@ -173,10 +173,10 @@ class WorkerRunner:
                 self._post(SpawnFailed(worker=worker, failure=held_up))
                 return
             process = await self._ctx.spawn.spawn(spec)
-        except Exception as error:  # noqa: BLE001 - without an answer it would be starting for ever
+        except Exception as error:  # noqa: BLE001 - without an answer it would be starting forever
             why = printable(error.line() if isinstance(error, WaguardError) else str(error))
             self._log.opt(exception=error).error(
-                "worker not started", event="worker_not_started", why=why
+                "the worker is not started", event="worker_not_started", why=why
             )
             failure = Failure(Blame.HOST, "spawn_failed", _NOT_STARTED, why)
             self._post(SpawnFailed(worker=worker, failure=failure))
@@ -209,7 +209,7 @@ class WorkerRunner:
         )
         try:
             link = await WorkerLink.connect(
-                Path(spec.socket), hello, lambda message: self._take(worker, message)
+                Path(spec.socket), hello, lambda message: self._handle_safely(worker, message)
             )
         except WaguardError as error:
             with contextlib.suppress(TimeoutError):
@@ -218,7 +218,7 @@ class WorkerRunner:
                     return
             if self.process is process:
                 self._log.warning(
-                    "worker does not listen",
+                    "the worker does not listen",
                     event="worker_deaf",
                     worker=process.pid,
                     why=str(error),
@@ -234,12 +234,14 @@ class WorkerRunner:
                 self.link = None
         if link.nonsense and self.process is process:
             self._log.error(
-                "worker talks nonsense",
+                "the worker sent an invalid message",
                 event="worker_nonsense",
                 worker=process.pid,
                 why=link.nonsense,
             )
-            self._post(Unusable(worker=worker, why=f"the worker talks nonsense: {link.nonsense}"))
+            self._post(
+                Unusable(worker=worker, why=f"the worker sent an invalid message: {link.nonsense}")
+            )
         elif self._left_with(link) and self.process is process:
             self._begin(self._converse(worker, process, spec), "worker")
 
@@ -271,7 +273,7 @@ class WorkerRunner:
 
     # ---- what the worker says ----
 
-    def _take(self, worker: int, message: Report | Heartbeat | protocol.Event) -> None:
+    def _handle_safely(self, worker: int, message: Report | Heartbeat | protocol.Event) -> None:
         try:
             self._handle(worker, message)
         except Exception as error:  # noqa: BLE001 - one odd message must not cost the session
@@ -286,9 +288,9 @@ class WorkerRunner:
             return
         now = self._ctx.clock.monotonic()
         match message:
-            case Heartbeat(page=page, hopeless=hopeless):
+            case Heartbeat(page=page, hopeless=unrecoverable):
                 # waiting for a core is no fault of the page
-                lost = hopeless and not self._ctx.cpu_is_saturated()
+                lost = unrecoverable and not self._ctx.cpu_is_saturated()
                 page_at = None if page is None else now
                 self._post(Beat(worker=worker, at=now, page_at=page_at, unrecoverable=lost))
             case Report():

@@ -1,11 +1,11 @@
-"""What a worker is told at its start."""
+"""What a worker gets at its start."""
 
 from waguard.config import Config
 from waguard.core.inbox import left_out
 from waguard.ports.store import SessionRow
 from waguard.profile import layout
 from waguard.profile.layout import Places
-from waguard.supervision.versions import Given
+from waguard.supervision.version_observer import Given
 from waguard.wire.protocol import LogSettings, WorkerSpec
 
 

@@ -1,9 +1,9 @@
 """Messages that raised no event, read back from their chats.
 
-Theory of operation. A chat's history can only be read from its newest message backwards, and is told
+Theory of operation. A chat's history can only be read from its newest message backwards, and is reported
 oldest first: so the chat is walked back, page by page, of which only the places are kept, and then
-read again from there. What was told is stored, and moves the time from which the next attempt reads:
-one that ends in the middle was not in vain. No more than the daemon keeps up with is told at a time.
+read again from there. What was reported is stored, and moves the time from which the next attempt reads:
+one that ends in the middle had its effect. No more than the daemon keeps up with is reported at a time.
 A chat that cannot be read costs only itself, and is reported.
 """
 
@@ -29,14 +29,14 @@ PAUSES: Final = (1.0, 3.0)  # s, before what failed is tried again; of one chat 
 CHAT_LIMIT: Final = 20_000  # messages of a chat
 
 LOST: Final = (DevToolsClosedError, TargetCrashedError, PageLoadingError)
-"""Errors after which another page, or worker, is asked for all of it anew."""
+"""Errors after which another page, or worker, is asked for all of it again."""
 
 Place = str | None
 """Before which message a page stands; None: it has the newest."""
 
 
 class Backfill:
-    """``gap`` is told of what could not be read; ``room`` waits until more can be told."""
+    """``gap`` is called with what cannot be read; ``room`` waits until more can be reported."""
 
     def __init__(
         self,
@@ -55,7 +55,7 @@ class Backfill:
         """The page is gone; another page, or worker, reads what is left."""
 
     async def run(self, page: WhatsAppPage, asked: CatchUp, left_out: tuple[str, ...]) -> None:
-        """Tell all that was missed, and let go what waits in each chat then.
+        """Report all messages that arrived since, and then release what waits in each chat.
 
         Raises ``WaguardError`` where not even the chats can be listed, or the page is lost.
         """
@@ -73,17 +73,17 @@ class Backfill:
             self._report("", asked.floor, f"{unnamed} chats have no id")
         async with asyncio.TaskGroup() as readers:
             for chat, since in wanted.items():
-                readers.create_task(self._catch_up(page, chat, since), name="read a chat")
+                readers.create_task(self._backfill_chat(page, chat, since), name="read a chat")
         if self._lost:
             raise self._lost
 
-    async def _catch_up(self, page: WhatsAppPage, chat: str, since: int) -> None:
+    async def _backfill_chat(self, page: WhatsAppPage, chat: str, since: int) -> None:
         reader = _Reader(page, chat, since, lambda why: self._report(chat, since, why))
         async with self._places, contextlib.aclosing(reader.messages()) as messages:
             try:
-                async for told in messages:
+                async for reported in messages:
                     await self._room()
-                    await self._inbound.missed(told, page)
+                    await self._inbound.backfilled(reported, page)
             except LOST as error:
                 self._lost = error
                 return
@@ -121,8 +121,8 @@ class _Reader:
     async def messages(self) -> AsyncGenerator[Any, None]:
         """All that came since, oldest first; what cannot be read is reported and left out."""
         for place, known in reversed(await self._walk_back()):
-            for told in to_backfill(known or await self._read(place), self._since):
-                yield told
+            for reported in to_backfill(known or await self._read(place), self._since):
+                yield reported
 
     async def _walk_back(self) -> list[tuple[Place, list[Read]]]:
         """The places of all pages, newest first; of the first and the last also what they have."""
@@ -138,7 +138,9 @@ class _Reader:
             if before is None:
                 break
             if len(seen) >= CHAT_LIMIT:
-                self._report(f"more than {CHAT_LIMIT} messages were missed: the newest are told")
+                self._report(
+                    f"more than {CHAT_LIMIT} messages are to be backfilled: only the newest are reported"
+                )
                 break
         return pages
 
@@ -146,7 +148,10 @@ class _Reader:
         """A page. Empty: the chat ends there, or it cannot be read and that is reported."""
         while not self._gave_up:
             try:
-                return [_read(told) for told in await self._page.history(self._chat, before, COUNT)]
+                return [
+                    _read(reported)
+                    for reported in await self._page.history(self._chat, before, COUNT)
+                ]
             except LOST:
                 raise
             except WaguardError as error:
@@ -158,8 +163,8 @@ class _Reader:
         return []
 
 
-def _read(told: Any) -> Read:
-    fields = told if isinstance(told, dict) else {}
+def _read(reported: Any) -> Read:
+    fields = reported if isinstance(reported, dict) else {}
     found = fields.get("id")
     fits = isinstance(found, str) and 0 < len(found) <= ID_LIMIT
-    return Read(word(found, ID_LIMIT) if fits else None, moment(fields.get("timestamp")), told)
+    return Read(word(found, ID_LIMIT) if fits else None, moment(fields.get("timestamp")), reported)

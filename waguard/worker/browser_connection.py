@@ -4,7 +4,7 @@ Theory of operation: one table on the connection holds every call that waits, of
 all pages. An entry leaves it exactly once: by its answer, by the death of what was asked (page closed,
 renderer crashed, browser gone), or by the caller's own giving up. An answer whose call is no longer in
 the table is dropped. So no answer, however late, meets a future that is already done, and no call
-outlives the thing that could have answered it. pyppeteer's classes keep two tables and mend neither.
+outlives the thing that could have answered it. pyppeteer's classes keep two tables and repair neither.
 
 Sessions are flat (the session's id stands beside the message, not around it): one JSON encoding less.
 """
@@ -22,7 +22,7 @@ from pyppeteer.connection import CDPSession, Connection
 from waguard.worker.browser_errors import DevToolsClosedError, DevToolsError, TargetCrashedError
 from waguard.worker.browser_pipe import Pipe
 
-# What the browser process answers for a crashed page; everything else would wait for ever.
+# What the browser process answers for a crashed page; everything else would wait forever.
 WITHOUT_RENDERER = ("Page.navigate", "Page.reload", "Page.close", "Target.", "Browser.")
 # Chromium writes the id first.
 ANSWER_ID = re.compile(rb'^\s*\{\s*"id"\s*:\s*(\d+)')
@@ -36,7 +36,7 @@ class _Call:
 
 
 def _report(loop: asyncio.AbstractEventLoop, event: object, error: Exception) -> None:
-    """A listener's bug is its own: the loop's exception handler tells of it, the rest goes on."""
+    """A listener's bug is its own: the loop's exception handler reports it, the rest goes on."""
     loop.call_exception_handler(
         {"message": f"a listener of {event} raised", "exception": error},
     )
@@ -154,7 +154,7 @@ class PipeConnection(_Emitter, Connection):  # type: ignore[misc]  # pyppeteer h
         elif method == "Target.targetCrashed":
             for number, target in list(self._targets.items()):
                 if target == params.get("targetId"):
-                    self._sessions[number].note_crash()
+                    self._sessions[number].record_crash()
         if session is not None:
             session.receive(method, params)
         elif "sessionId" not in message:
@@ -254,12 +254,12 @@ class PipeSession(_Emitter, CDPSession):  # type: ignore[misc]  # pyppeteer has 
     def receive(self, method: str, params: dict[str, Any]) -> None:
         """An event of this session's page."""
         if method == "Inspector.targetCrashed":
-            self.note_crash()
+            self.record_crash()
         elif method == "Inspector.targetReloadedAfterCrash":
             self.crashed.clear()
         self.emit(method, params)
 
-    def note_crash(self) -> None:
+    def record_crash(self) -> None:
         """The renderer is dead: nothing that waits for it will be answered."""
         if self._connection is None or self.crashed.is_set():
             return

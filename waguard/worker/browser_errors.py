@@ -16,7 +16,7 @@ class BrowserArgumentError(WaguardError):
 
 
 class ProfileUnusableError(WaguardError):
-    """A folder that the browser needs cannot be created or written: a person has to look at it."""
+    """A folder that the browser needs cannot be created or written: a person has to repair it."""
 
 
 class BrowserStartError(WaguardError):

@@ -23,7 +23,7 @@ from waguard.worker.browser_errors import (
 from waguard.worker.browser_identity import UserAgent
 
 LARGE_CHUNK = 1 << 20  # characters; 16 MB in one message took 5 s, 64 MB never arrived
-CONSOLE_LIMIT = 500  # messages; what the page logs, with all that it refers to, is kept until told
+CONSOLE_LIMIT = 500  # messages; what the page logs, with all that it refers to, is kept until its listener has it
 
 UNSERIALIZABLE = {"NaN": math.nan, "Infinity": math.inf, "-Infinity": -math.inf, "-0": -0.0}
 DEFAULT_PORTS = {"http": 80, "https": 443}
@@ -94,7 +94,7 @@ class PageSession:
     async def evaluate(self, expression: str, *, timeout: float, await_promise: bool = True) -> Any:
         """The value of a JavaScript expression, by way of JSON; ``undefined`` is ``None``.
 
-        A promise is waited for unless told otherwise. What the page throws is an
+        A promise is waited for unless ``await_promise`` is false. What the page throws is an
         ``EvaluationError``; an ``ElsewhereError`` where it is not where it is kept to. After a
         time-out or a cancellation the page goes on with it.
         """

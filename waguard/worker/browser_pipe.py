@@ -38,12 +38,12 @@ class _Incoming(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         start = 0
         while (end := data.find(0, start)) >= 0:
-            self._take(data[start:end])
+            self._handle_part(data[start:end])
             self._finish()
             start = end + 1
-        self._take(data[start:])
+        self._handle_part(data[start:])
 
-    def _take(self, part: bytes) -> None:
+    def _handle_part(self, part: bytes) -> None:
         if not part:
             return
         self._size += len(part)

@@ -148,8 +148,8 @@ class BrowserProcess:
         """Whether the browser process stands still by SIGSTOP (or a debugger), as evidence."""
         return not self.exited.done() and is_stopped(self.pid)
 
-    def look(self) -> None:
-        """To be called at SIGCHLD, which also tells of a browser that stops."""
+    def check_stopped(self) -> None:
+        """To be called at SIGCHLD, which a browser that stops raises too."""
         if not self.exited.done():
             self.standstill.check()
 
@@ -166,7 +166,7 @@ class BrowserProcess:
             await asyncio.shield(self._sweep)
 
     def _on_exit(self) -> None:
-        # WNOWAIT: while the zombie holds the number, no stranger's group can have it
+        # WNOWAIT: while the zombie holds the number, no foreign process group can have it
         code = UNKNOWN_EXIT
         with suppress(ChildProcessError):  # someone else's wait took it
             found = os.waitid(os.P_PIDFD, self._pidfd, os.WEXITED | os.WNOHANG | os.WNOWAIT)

@@ -34,9 +34,9 @@ async def start(spec: WorkerSpec, care: ProfileCare) -> Chromium:
         try:
             return await _launch(spec, Path(spec.profile), (care.lock,))
         except BrowserStartError as error:
-            told_why = isinstance(error, ProfileLockedError) or error.returncode is None
+            is_explained = isinstance(error, ProfileLockedError) or error.returncode is None
             # what a full disk does to a profile is no damage: nothing of it is replaced
-            if told_why or attempt == ATTEMPTS or is_full(Path(spec.profile)):
+            if is_explained or attempt == ATTEMPTS or is_full(Path(spec.profile)):
                 raise
             if not await _starts_elsewhere(spec):
                 raise BrowserUnusableError(

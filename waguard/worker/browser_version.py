@@ -15,7 +15,7 @@ _ELF: Final = b"\x7fELF"
 
 async def known_version(executable: Path, notes: Path, timeout: float) -> str | None:
     """As ``version_of``; ``notes`` is a private folder, where the answer is kept."""
-    note = _note(executable, notes)
+    note = _record_path(executable, notes)
     if note is not None:
         with contextlib.suppress(OSError, ValueError, UnreadableError):
             if VERSION.fullmatch(known := small_file.read(note).decode()):
@@ -29,7 +29,7 @@ async def known_version(executable: Path, notes: Path, timeout: float) -> str | 
     return version
 
 
-def _note(executable: Path, notes: Path) -> Path | None:
+def _record_path(executable: Path, notes: Path) -> Path | None:
     """Its name is that of this very file; None: a script, which may run another Chromium tomorrow."""
     try:
         with executable.open("rb") as file:
@@ -38,5 +38,5 @@ def _note(executable: Path, notes: Path) -> Path | None:
             seen = os.fstat(file.fileno())
     except OSError:
         return None
-    told = f"{executable}\0{seen.st_dev} {seen.st_ino} {seen.st_size} {seen.st_mtime_ns}"
-    return notes / f"version-{hashlib.sha256(told.encode()).hexdigest()[:16]}"
+    identity = f"{executable}\0{seen.st_dev} {seen.st_ino} {seen.st_size} {seen.st_mtime_ns}"
+    return notes / f"version-{hashlib.sha256(identity.encode()).hexdigest()[:16]}"

@@ -81,11 +81,11 @@ class Chromium:
                 return f"Chromium's process {pid} was stopped (SIGSTOP)"
         return None
 
-    def look(self) -> None:
+    def check_stopped(self) -> None:
         """To be called at SIGCHLD."""
-        self._process.look()
+        self._process.check_stopped()
 
-    async def standing_still(self) -> None:
+    async def until_stopped(self) -> None:
         """Return when the browser process has stood still (SIGSTOP) for a second."""
         await self._process.standstill.lasting()
 
@@ -120,7 +120,7 @@ async def launch(spec: ChromiumSpec, *, timeout: float) -> Chromium:
 
     Raises ``BrowserArgumentError``, ``ProfileUnusableError`` before anything is started,
     ``ProfileLockedError`` when another Chromium holds the profile, ``BrowserStartError`` for any
-    other end or silence. Whatever it raises, cancellation included, no process is left.
+    other end or no answer. Whatever it raises, cancellation included, no process is left.
     To be called in the main thread. The profile's lock is the caller's: pass its descriptor.
     """
     arguments(spec)  # refuse before any work
@@ -227,11 +227,11 @@ def _prepare_folders(spec: ChromiumSpec) -> None:
 
 
 def _verify_profile(pid: int, spec: ChromiumSpec) -> None:
-    """What runs is the browser, it was told our profile, and a desktop one has locked it."""
+    """What runs is the browser, it was started with our profile, and a desktop one has locked it."""
     argv = command_line(pid)
-    told = f"--user-data-dir={spec.profile}" in argv
+    has_profile = f"--user-data-dir={spec.profile}" in argv
     # an interpreter in front of it: a script that did not exec, killing it would leave the browser
-    told = told and str(spec.executable) not in argv[1:2]
+    has_profile = has_profile and str(spec.executable) not in argv[1:2]
     locked = True
     if spec.flavour == "chromium":
         try:
@@ -240,7 +240,7 @@ def _verify_profile(pid: int, spec: ChromiumSpec) -> None:
             )
         except OSError:
             locked = False
-    if not (told and locked):
+    if not (has_profile and locked):
         raise BrowserStartError(
             f"Chromium {pid} does not use the profile {spec.profile}",
             field="profile",
@@ -253,7 +253,7 @@ async def _identity(executable: Path, notes: Path, timeout: float) -> UserAgent:
     """Known before the launch: service workers learn the user agent from a switch only."""
     try:
         version = await known_version(executable, notes, timeout)
-        problem = "does not tell its version"
+        problem = "does not print its version"
     except TimeoutError:
         raise BrowserStartError(
             f"{executable} --version failed: no answer",

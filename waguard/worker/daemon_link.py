@@ -35,7 +35,7 @@ from waguard.wire.protocol import (
 )
 
 BUFFER_LIMIT: Final = 10_000
-ROOM: Final = 1_000  # events that wait, beyond which nothing is told that can be told later
+ROOM: Final = 1_000  # events that wait, beyond which nothing is sent that can be sent later
 FILES_LIMIT: Final = 64 << 20  # bytes in all
 HELLO_DEADLINE: Final = 5.0  # s; a local daemon greets at once
 CLOSE_DEADLINE: Final = 1.0  # s; a daemon that is stopped reads nothing more
@@ -71,17 +71,17 @@ class DaemonLink:
         return await asyncio.start_unix_server(self._serve, path)
 
     def report(self, report: Report) -> None:
-        """Tell the whole state, when it differs from what was told."""
+        """Report the whole state, when it differs from the last report."""
         if report != self._report:
             self._report = report
             self._post(report)
 
     def heartbeat(self, heartbeat: Heartbeat) -> None:
-        """Tell that the worker lives, and how quickly the layers below it answer."""
+        """Report that the worker lives, and how quickly the layers below it answer."""
         self._post(heartbeat)
 
     def event(self, body: Lasting) -> None:
-        """Keep and tell; sent again on the next connection until it is stored."""
+        """Keep and send; sent again on the next connection until it is stored."""
         self._seq += 1
         event = Event(seq=self._seq, at=time.time(), body=self._bounded(body))
         if len(self._pending) >= BUFFER_LIMIT:
@@ -115,7 +115,7 @@ class DaemonLink:
             await self._progress.wait()
 
     async def room(self) -> None:
-        """Wait until the daemon has stored nearly all that it was told."""
+        """Wait until the daemon has stored nearly all that was sent to it."""
         while len(self._pending) >= ROOM:
             self._progress.clear()
             await self._progress.wait()
@@ -156,13 +156,13 @@ class DaemonLink:
         assert connection  # noqa: S101 - the server runs each connection as a task
         self._connections[connection] = channel
         try:
-            _refuse_strangers(writer)
+            _refuse_foreign(writer)
             async with asyncio.timeout(HELLO_DEADLINE):
                 hello = await channel.receive()
             self._refuse_others(hello)
             self._greet(channel)
             while True:
-                self._take(channel, await channel.receive())
+                self._handle(channel, await channel.receive())
         except EOFError:
             pass
         except (WaguardError, TimeoutError) as error:
@@ -193,7 +193,7 @@ class DaemonLink:
             if message is not None:
                 channel.post(message)
 
-    def _take(self, channel: Channel[FromDaemon], message: FromDaemon) -> None:
+    def _handle(self, channel: Channel[FromDaemon], message: FromDaemon) -> None:
         match message:
             case Request():
                 task = asyncio.create_task(self._reply(channel, message), name=f"call-{message.id}")
@@ -211,7 +211,7 @@ class DaemonLink:
     async def _reply(self, channel: Channel[FromDaemon], request: Request) -> None:
         try:
             reply = await self._answer(request)
-        except Exception as error:  # noqa: BLE001 - the caller must not wait for ever
+        except Exception as error:  # noqa: BLE001 - the caller must not wait forever
             logger.opt(exception=error).critical(
                 "a bug in waguard", event="bug", call=type(request.call).__name__
             )
@@ -220,7 +220,7 @@ class DaemonLink:
         channel.post(reply)
 
 
-def _refuse_strangers(writer: asyncio.StreamWriter) -> None:
+def _refuse_foreign(writer: asyncio.StreamWriter) -> None:
     """The folder is 0700 already; a wrong umask must not hand a session over."""
     uid = peer_uid(writer)
     if uid not in {0, os.getuid()}:

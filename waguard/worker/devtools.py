@@ -1,6 +1,6 @@
 """The DevTools side of a running Chromium: the browser as a whole, and its first page.
 
-The connection below is pyppeteer's, mended (``browser_connection``); what a worker does with a page
+The connection below is pyppeteer's, repaired (``browser_connection``); what a worker does with a page
 stands in ``browser_page``. The error classes are re-exported: callers import them from here.
 """
 
@@ -39,7 +39,7 @@ __all__ = [
     "flush_storage",
 ]
 
-FLUSH_SETTLE = 0.5  # s; measured: the storage service has written within 0.3
+FLUSH_PAUSE = 0.5  # s; measured: the storage service has written within 0.3
 
 
 class DevTools:
@@ -128,9 +128,9 @@ class DevTools:
         """Close the pipe; a browser that still runs ends by that."""
         await self._connection.dispose()
 
-    def _close_popup(self, told: dict[str, Any]) -> None:
-        """Whatever a page opens: nobody looks at it, and it would share the session's profile."""
-        target = told["targetInfo"]
+    def _close_popup(self, reported: dict[str, Any]) -> None:
+        """Whatever a page opens: nobody sees it, and it would share the session's profile."""
+        target = reported["targetInfo"]
         if target.get("type") != "page" or not target.get("openerId"):
             return
         if not self._popups:  # a page may try it again and again
@@ -171,4 +171,4 @@ async def flush_storage(devtools: DevTools, page: PageSession, *, timeout: float
     """
     await devtools.open_blank(timeout=timeout)
     await devtools.close_page(page, timeout=timeout)
-    await asyncio.sleep(FLUSH_SETTLE)  # there is no event for it
+    await asyncio.sleep(FLUSH_PAUSE)  # there is no event for it

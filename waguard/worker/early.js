@@ -14,7 +14,7 @@ window.WPPConfig = {
     request.addEventListener('success', () => {
       const { name } = request.result;
       request.result.addEventListener('close', () => {
-        window.waguardTell?.(JSON.stringify({ kind: 'storage_closed', data: name }));
+        window.waguardReport?.(JSON.stringify({ kind: 'storage_closed', data: name }));
       });
     });
     return request;
@@ -22,7 +22,7 @@ window.WPPConfig = {
 })();
 
 // A linking that waits for the account's passkey says so nowhere else. The request goes on as it would;
-// nothing of it is kept or told. A request that only fills in a form (conditional) stops nobody.
+// nothing of it is kept or reported. A request that only fills in a form (conditional) stops nobody.
 (() => {
   const isForWhatsApp = (options) =>
     options?.publicKey?.rpId === 'whatsapp.com' && options.mediation !== 'conditional';
@@ -30,7 +30,7 @@ window.WPPConfig = {
   CredentialsContainer.prototype.get = new Proxy(CredentialsContainer.prototype.get, {
     apply(get, container, given) {
       try {
-        if (isForWhatsApp(given[0])) window.waguardTell?.(JSON.stringify({ kind: 'passkey', data: null }));
+        if (isForWhatsApp(given[0])) window.waguardReport?.(JSON.stringify({ kind: 'passkey', data: null }));
       } catch { /* what cannot be read is the page's own business */ }
       return Reflect.apply(get, container, given);
     },

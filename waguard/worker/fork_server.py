@@ -80,19 +80,19 @@ def _fork(descriptors: Sequence[int]) -> int:
     """The pid of a worker that leads its own session and has gone to the subreaper; 0: in it."""
     if len(descriptors) != DESCRIPTORS:
         raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
-    told, tell = os.pipe()
+    read_end, write_end = os.pipe()
     try:
         between = os.fork()
     except OSError:
-        os.close(told)
-        os.close(tell)
+        os.close(read_end)
+        os.close(write_end)
         raise
     if between == 0:
         _fork_again()
-        _become_worker(descriptors, tell)
+        _become_worker(descriptors, write_end)
         return 0
-    os.close(tell)
-    with open(told, "rb") as pipe:  # noqa: PTH123 - a descriptor
+    os.close(write_end)
+    with open(read_end, "rb") as pipe:  # noqa: PTH123 - a descriptor
         pid = pipe.read()
     # when this returns the worker has its new parent
     _, status = os.waitpid(between, 0)
@@ -111,14 +111,14 @@ def _fork_again() -> None:
         os._exit(error.errno or errno.EIO)
 
 
-def _become_worker(descriptors: Sequence[int], tell: int) -> None:
+def _become_worker(descriptors: Sequence[int], write_end: int) -> None:
     """A session and a process group of its own, three descriptors, nothing of the server's."""
     try:
         os.setsid()
         for standard, descriptor in enumerate(descriptors):
             os.dup2(descriptor, standard)
-        os.write(tell, b"%d" % os.getpid())
-        # a lock of the daemon's that went on living here would keep the next daemon out for ever
+        os.write(write_end, b"%d" % os.getpid())
+        # a lock of the daemon's that went on living here would keep the next daemon out forever
         for name in os.listdir("/proc/self/fd"):  # noqa: PTH208 - read whole before any is closed
             if int(name) >= DESCRIPTORS:
                 with contextlib.suppress(OSError):  # the listing's own

@@ -1,4 +1,4 @@
-"""What comes while older messages of its chat are read back waits for them, and not for ever."""
+"""What comes while older messages of its chat are read back waits for them, and not forever."""
 
 import asyncio
 from collections.abc import Callable, Iterable
@@ -10,7 +10,7 @@ LIMIT: Final = 60.0  # s that the first one of a chat waits
 
 
 class Holding:
-    """``go`` gets what need not wait any more; ``overdue`` is told of a chat that waited too long."""
+    """``go`` gets what need not wait any more; ``overdue`` is called with a chat that waited too long."""
 
     def __init__(self, go: Callable[[str, Incoming], None], overdue: Callable[[str], None]) -> None:
         self._go = go
@@ -39,8 +39,8 @@ class Holding:
             self._chats.discard(chat)
         self._let_go(chat)
 
-    def take(self, key: str, item: Incoming) -> None:
-        """Let it go, or keep it until its chat is released; the same key is one."""
+    def handle(self, key: str, item: Incoming) -> None:
+        """Pass it on, or keep it until its chat is released; the same key is one."""
         if (item.chat in self._chats) is self._all:
             self._go(key, item)
             return

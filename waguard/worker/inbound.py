@@ -27,7 +27,9 @@ from waguard.worker.page import WhatsAppPage
 
 MEDIA_LIMIT: Final = 16 << 20  # bytes; WhatsApp's own limit for pictures and videos
 AT_ONCE: Final = 4  # files
-MISSED_AT_ONCE: Final = 2  # files of what is read back: those of live messages do not wait for them
+BACKFILLED_AT_ONCE: Final = (
+    2  # files of what is read back: those of live messages do not wait for them
+)
 REMEMBERED: Final = 5_000  # ids; wa-js can report a message twice within seconds
 # what a chat holds beside messages
 NO_MESSAGES: Final = frozenset(
@@ -47,7 +49,7 @@ class Inbound:
         left_out: tuple[str, ...] = (),
         people: People | None = None,
     ) -> None:
-        """``left_out``: how the ids of chats end of which nothing is told."""
+        """``left_out``: how the ids of chats end of which nothing is reported."""
         self._people = people or People()
         self._emit = emit
         self._left_out = left_out
@@ -56,31 +58,31 @@ class Inbound:
         """Our own, by stem and chat as it was asked for."""
         self._queue: asyncio.Queue[Incoming] = asyncio.Queue()
         self._holding = Holding(self._enqueue, self._on_overdue)
-        self._missed: Mapping[str, int] = {}
+        self._backfilled_since: Mapping[str, int] = {}
         self._unread: str | None = None
         """A chat of which nothing is fetched now."""
         self._waiting: dict[str, deque[Incoming]] = {}
         """By chat, what waits for the file of the first one."""
         self._places = asyncio.Semaphore(AT_ONCE)
-        self._places_of_missed = asyncio.Semaphore(MISSED_AT_ONCE)
+        self._places_of_backfill = asyncio.Semaphore(BACKFILLED_AT_ONCE)
 
     def hold(self) -> None:
-        """Keep back what is live: older messages of its chat may have to be told before."""
+        """Keep back what is live: older messages of its chat may have to be reported before."""
         self._holding.hold()
 
     def go_on(self) -> None:
-        """Hold nothing back: what was missed is read later. Statuses are not read, and neither is a
+        """Hold nothing back: the backfill comes later. Statuses are not read, and neither is a
         file of one."""
         self.hold_only({})
         self._unread = STATUSES
 
-    def hold_only(self, missed: Mapping[str, int]) -> None:
+    def hold_only(self, since: Mapping[str, int]) -> None:
         """Go on, but for chats that are read back, from these unix times on."""
-        self._missed, self._unread = missed, None
-        self._holding.hold_only(missed)
+        self._backfilled_since, self._unread = since, None
+        self._holding.hold_only(since)
 
     def release(self, chat: str) -> None:
-        """What was missed of this chat is told: go on with what came meanwhile."""
+        """The backfill of this chat is reported: go on with what came meanwhile."""
         self._holding.release(chat)
 
     def sends(self, message_id: str) -> None:
@@ -88,31 +90,31 @@ class Inbound:
         if key := parse(message_id):
             _remember(self._sent, (key.stem, key.chat))
 
-    def take(self, kind: str, told: Any) -> None:
-        """Take what the page told, by the hook's word for it. Never raises."""
-        for item in page_reports.read(kind, told, now=time.time()):
+    def handle(self, kind: str, reported: Any) -> None:
+        """Handle what the page reports as this kind. Never raises."""
+        for item in page_reports.read(kind, reported, now=time.time()):
             if self._is_wanted(item):
-                self._holding.take(_key(item), item)
+                self._holding.handle(_key(item), item)
 
-    async def decrypted(self, told: Any, page: WhatsAppPage) -> Outcome:
+    async def decrypted(self, reported: Any, page: WhatsAppPage) -> Outcome:
         """Report a message that could not be decrypted before, if it can be read now."""
-        (read,) = page_reports.read("message", told, now=time.time())
+        (read,) = page_reports.read("message", reported, now=time.time())
         if isinstance(read, Undecryptable):
             return Outcome.UNDECRYPTABLE
         if not self._is_wanted(read):
             return Outcome.NO_MESSAGE
-        await self.missed(told, page)
+        await self.backfilled(reported, page)
         return Outcome.READABLE if isinstance(read, InboundMessage) else Outcome.NO_MESSAGE
 
-    async def missed(self, told: Any, page: WhatsAppPage) -> None:
-        """Tell what was read back from its chat, unless it was told. Its file is fetched before."""
-        for read in page_reports.read("message", told, now=time.time()):
+    async def backfilled(self, reported: Any, page: WhatsAppPage) -> None:
+        """Report what was read back from its chat, unless it is reported already. Its file is fetched before."""
+        for read in page_reports.read("message", reported, now=time.time()):
             key = _key(read)
             if not self._is_wanted(read) or key in self._seen:
                 continue
             item = self._holding.find(read.chat, key) or _backfilled(read)
             if _has_file(item):
-                async with self._places_of_missed:
+                async with self._places_of_backfill:
                     item = await _with_media(page, item)
             if key not in self._seen:  # its chat may have been released meanwhile
                 _remember(self._seen, key)
@@ -134,9 +136,11 @@ class Inbound:
         )
 
     def _on_overdue(self, chat: str) -> None:
-        why = f"new messages went ahead of those that were missed: these took over {LIMIT:g} s"
+        why = (
+            f"new messages were reported before backfilled ones: the backfill took over {LIMIT:g} s"
+        )
         logger.error("messages of a chat are out of order", event="chat_out_of_order", chat=chat)
-        self._emit(BackfillGap(chat=chat, why=why, since=self._missed.get(chat)))
+        self._emit(BackfillGap(chat=chat, why=why, since=self._backfilled_since.get(chat)))
 
     def _enqueue(self, key: str, item: Incoming) -> None:
         if not isinstance(item, Ack):
@@ -146,7 +150,7 @@ class Inbound:
         self._queue.put_nowait(item)
 
     async def run(self, page: Callable[[], WhatsAppPage | None]) -> None:
-        """Emit for ever. ``page``: the one of the moment, it is opened anew after a pairing."""
+        """Emit forever. ``page``: the current one, it is opened again after a pairing."""
         async with asyncio.TaskGroup() as files:
             while True:
                 item = await self._queue.get()
@@ -175,7 +179,7 @@ class Inbound:
 
 
 def _key(item: Incoming) -> str:
-    """What makes it the same when it is told again."""
+    """What makes it the same when it is reported again."""
     match item:
         case InboundMessage():
             return item.id

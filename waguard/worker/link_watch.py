@@ -55,20 +55,20 @@ class LinkWatch:
     def unreachable(self, why: str, refusal: Refusal | None) -> None:
         """There is no page. ``refusal``: WhatsApp's; None: it was not even asked."""
         self.link, self.details = Link.OFFLINE, why
-        self._note(refusal)
+        self._record_refusal(refusal)
 
-    def _note(self, refusal: Refusal | None) -> None:
+    def _record_refusal(self, refusal: Refusal | None) -> None:
         self.refused = refusal is not None
         self.refusals = self.refusals + 1 if refusal else 0
         after = refusal.retry_after if refusal else None
         self.retry_after = None if after is None else min(after, MOST)
 
-    def take(self, reading: Reading) -> None:
-        """Fold one reading in."""
+    def apply(self, reading: Reading) -> None:
+        """Apply one reading."""
         facts = reading.facts
-        self.link = self._judge(facts)
+        self.link = self._evaluate(facts)
         self.details = blocked_because(facts)
-        self._note(None)
+        self._record_refusal(None)
         self.update_offered, self.covered = facts.update_offered, facts.covered
         self.locked_until = reading.locked_until
         self.socket = f"its socket is {facts.socket}, its stream {facts.mode} {facts.info}"
@@ -77,23 +77,23 @@ class LinkWatch:
         if self.link is Link.QR_PENDING:
             self.paired_here = True
             self._was_connected = False
-            self._take_code(reading.code)
+            self._apply_code(reading.code)
         else:
             self._was_connected |= self.link is Link.CONNECTED
             self.qr, self.qr_idle, self._codes = None, False, 0
 
-    def _judge(self, facts: PageFacts) -> Link:
-        judged = link_of(facts)
-        if judged is Link.SYNCING and self._was_connected and is_only_unwired(facts):
+    def _evaluate(self, facts: PageFacts) -> Link:
+        link = link_of(facts)
+        if link is Link.SYNCING and self._was_connected and is_only_unwired(facts):
             return Link.UNKNOWN  # for the moment after a reload, which is no news to anybody
         if self.passkey_until is None:
-            return judged
-        if awaits_passkey(judged, self.passkey_until, now=time.time()):
+            return link
+        if awaits_passkey(link, self.passkey_until, now=time.time()):
             return Link.PASSKEY_REQUIRED
         self.passkey_until = None
-        return judged
+        return link
 
-    def _take_code(self, code: str | None) -> None:
+    def _apply_code(self, code: str | None) -> None:
         self.phone = None
         if code is None or self.qr_idle:
             self.qr = None  # between two codes there is none for a moment

@@ -24,13 +24,13 @@ class DocumentAnswer:
 
 
 class LoadWatch:
-    """``answers`` are those since the last document was asked for, ``hopeless`` is set where they say that
+    """``answers`` are those since the last document was asked for, ``unrecoverable`` is set where they say that
     it will not become usable."""
 
     def __init__(self) -> None:
         self.answers = Answers()
         self.document: DocumentAnswer | None = None
-        self.hopeless = asyncio.Event()
+        self.unrecoverable = asyncio.Event()
         self._scripts: dict[str, str] = {}
         """The host of each, by its request."""
         self._waiting: set[str] = set()
@@ -64,7 +64,7 @@ class LoadWatch:
                 self._request, self.document = request, None
                 self._scripts.clear()
                 self._waiting.clear()
-                self.hopeless.clear()
+                self.unrecoverable.clear()
                 self.answers = Answers(asked=True)
         elif kind == "Script" and (host := urlsplit(str(params["request"]["url"])).netloc):
             self._scripts[request] = host  # one without a host is part of the document (data:)
@@ -103,9 +103,9 @@ class LoadWatch:
     def _count(self) -> None:
         self.answers = replace(self.answers, scripts=len(self._scripts), waiting=len(self._waiting))
         if is_unrecoverable(self.answers):
-            self.hopeless.set()
+            self.unrecoverable.set()
         else:
-            self.hopeless.clear()
+            self.unrecoverable.clear()
 
     def _failed(self, request: str, error: str, *, gone: bool = False) -> None:
         self.answers = replace(

@@ -1,8 +1,8 @@
 """One worker: one session, one profile, one Chromium, one page.
 
-It starts Chromium, keeps WhatsApp's page ready, tells the daemon what it sees and does what the
+It starts Chromium, keeps WhatsApp's page ready, reports to the daemon what it sees and does what the
 daemon asks. It repairs nothing by itself: when Chromium or the page is lost it says so, closes
-what is left and exits with a code that tells why (``core.exits.EXIT_MEANINGS``).
+what is left and exits with a code that says why (``core.exits.EXIT_MEANINGS``).
 """
 
 import asyncio
@@ -115,7 +115,7 @@ EXIT_DEADLINE: Final = 1.0  # s in which a Chromium that closed its pipe can be 
 PAGE_DEADLINE: Final = 30.0  # s; for the first page of a new browser
 UNREACHABLE_RETRY: Final = (1.0, 2.0, 5.0, 10.0)  # s; the last one repeats
 PROBE_DEADLINE: Final = 5.0  # s
-EVIDENCE_AFTER: Final = 2.0  # s of silence; all of /proc is read for it
+EVIDENCE_AFTER: Final = 2.0  # s without an answer; all of /proc is read for it
 HELP_DEADLINE: Final = 0.5  # s; it takes 2 ms, and the next heartbeat must not wait for it
 READ_DEADLINE: Final = 10.0  # s
 PEOPLE_AT_ONCE: Final = 500  # in one event
@@ -133,7 +133,7 @@ class WorkerEndError(Exception):
 
 
 class SessionWorker:
-    """Runs until it is told to stop, or cannot go on."""
+    """Runs until it is asked to stop, or cannot go on."""
 
     def __init__(self, spec: WorkerSpec) -> None:
         self._spec = spec
@@ -152,7 +152,7 @@ class SessionWorker:
         self._inbound = Inbound(self._daemon.event, spec.left_out, self._people)
         self._phase: Literal["launching", "loading", "settling", "ready", "closing"] = "launching"
         self._details: str | None = None
-        self._silence: str | None = None
+        self._stopped_member: str | None = None
         self._chromium: Chromium | None = None
         self._session: PageSession | None = None
         self._page: WhatsAppPage | None = None
@@ -184,7 +184,7 @@ class SessionWorker:
             await self._close()
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(STOP_FLUSH):
-                    if self._details:  # a start that failed at once has to be told to somebody
+                    if self._details:  # a start that failed at once has to be reported to a daemon
                         await self._daemon.greeted.wait()
                     await self._daemon.flushed()
             self._server.close()
@@ -239,7 +239,7 @@ class SessionWorker:
             self._unstored.clear()
 
     async def _stay_reachable(self) -> None:
-        """Return never; the runtime folder may be removed, and its daemon makes it anew: without
+        """Return never; the runtime folder may be removed, and its daemon creates it again: without
         socket and record the next daemon could not adopt this worker."""
         spec = self._spec
         ours = (Path(spec.socket), Path(spec.record))
@@ -257,7 +257,9 @@ class SessionWorker:
                 )
             except OSError as error:
                 logger.error(
-                    "not reachable for another daemon", event="socket_not_made", why=error.strerror
+                    "another daemon cannot reach this worker",
+                    event="socket_not_made",
+                    why=error.strerror,
                 )
 
     async def _orphaned(self) -> None:
@@ -275,7 +277,7 @@ class SessionWorker:
     async def _live(self) -> None:
         care = self._care = ProfileCare(self._spec, await self._lock_profile(), self._daemon.event)
         chromium = self._chromium = await self._launch(care)
-        chromium.look()
+        chromium.check_stopped()
         self._phase = "loading"
         self._report()
         self._session = await self._first_page(chromium)
@@ -293,16 +295,16 @@ class SessionWorker:
         await _first_of(self._follow_the_link(), self._pump(), self._renew())
 
     async def _renew(self) -> None:
-        """Load the page anew, where the daemon wants it, or where its script was ended: what it was
+        """Load the page again, where the daemon wants it, or where its script was ended: what it was
         about to do never ends now, and what waits for that, such as the ack of a send, would wait
-        for ever."""
+        forever."""
         while True:
             await self._to_reload.wait()
             self._to_reload.clear()
             assert self._page  # noqa: S101 - opened before
-            logger.debug("the page is loaded anew")
+            logger.debug("the page is reloaded")
             try:
-                await self._reach(self._page, self._page.load)
+                await self._load_page(self._page, self._page.load)
             except WaguardError as error:
                 raise _not_ready(error) from None
             self._changed.set()
@@ -344,12 +346,12 @@ class SessionWorker:
                 session,
                 url=self._spec.url,
                 bundle=_bundle(self._spec),
-                tell=self._on_page_event,
+                report=self._on_page_event,
                 document=self._document,
             )
             self._session = session
             self._page_opened.set()
-            await self._reach(self._page, self._page.open)
+            await self._load_page(self._page, self._page.open)
         except WaguardError as error:
             raise _not_ready(error) from None
 
@@ -363,8 +365,8 @@ class SessionWorker:
             self._watch.link = Link.UNKNOWN
             self._report()
 
-    async def _reach(self, page: WhatsAppPage, load: Callable[[], Awaitable[None]]) -> None:
-        """Load the page; while there is no way to it, say "offline" and try again."""
+    async def _load_page(self, page: WhatsAppPage, load: Callable[[], Awaitable[None]]) -> None:
+        """Load the page; while there is no way to it, report "offline" and try again."""
         self._hold_messages()
         attempt = 0
         while True:
@@ -416,13 +418,13 @@ class SessionWorker:
                 raise WorkerEndError(EXIT_STORAGE_CLOSED, why)
 
     async def _end_with_a_stopped_browser(self, chromium: Chromium) -> None:
-        await chromium.standing_still()
+        await chromium.until_stopped()
         raise WorkerEndError(EXIT_BROWSER_GONE, "Chromium was stopped (SIGSTOP)")
 
-    def look(self) -> None:
+    def check_stopped(self) -> None:
         """To be called at SIGCHLD: Chromium may have been stopped."""
         if self._chromium:
-            self._chromium.look()
+            self._chromium.check_stopped()
 
     async def _follow_the_link(self) -> None:
         """Read the page at each change and at each heartbeat: events alone are not to be trusted."""
@@ -441,8 +443,8 @@ class SessionWorker:
             why = f"{error.line()}, which is not WhatsApp's"
             raise WorkerEndError(EXIT_PAGE_NOT_READY, why) from None
         except (DevToolsError, EvaluationError):
-            return  # unknown is not a change; the heartbeat tells that the page is silent
-        self._watch.take(reading)
+            return  # unknown is not a change; the heartbeat says that the page does not answer
+        self._watch.apply(reading)
         assert self._care  # noqa: S101 - made before the browser
         if self._watch.link is Link.CONNECTED and self._watch.paired_here:
             await self._secure_credentials(self._care)
@@ -450,12 +452,12 @@ class SessionWorker:
             self._on_unexpected_code(self._care)
         connected = self._watch.link is Link.CONNECTED
         if connected and not self._care.paired:
-            self._care.claim(anew=False)
+            self._care.claim(after_pairing=False)
         self._care.link_is(connected=connected)
         self._report()
 
     def _on_unexpected_code(self, care: ProfileCare) -> None:
-        """A QR code although it was paired, and no logout was told."""
+        """A QR code although it was paired, and no logout was reported."""
         if care.was_connected:
             care.disown()  # it was unlinked before our eyes
             return
@@ -464,10 +466,10 @@ class SessionWorker:
         raise WorkerEndError(EXIT_CREDENTIALS_LOST, why)
 
     async def _secure_credentials(self, care: ProfileCare) -> None:
-        """Have the new credentials on disk before anybody is told "connected".
+        """Have the new credentials on disk before "connected" is reported.
 
         Chromium writes localStorage seconds later, or up to half a minute; a crash before that
-        loses the pairing. Closing the page writes it at once, so the page is opened anew.
+        loses the pairing. Closing the page writes it at once, so the page is opened again.
         """
         assert self._chromium and self._session and self._page  # noqa: S101, PT018
         self._watch.paired_here = False
@@ -478,18 +480,18 @@ class SessionWorker:
             await flush_storage(self._chromium.devtools, self._session)
         except WaguardError as error:
             raise WorkerEndError(EXIT_BROWSER_GONE, error.line()) from None
-        care.claim(anew=True)
-        care.link_is(connected=False)  # the page begins anew
+        care.claim(after_pairing=True)
+        care.link_is(connected=False)  # the page begins again
         await self._open_page(await self._first_page(self._chromium))
         self._changed.set()
         logger.info("credentials are on disk", event="pairing_saved")
 
     async def _beat(self, chromium: Chromium) -> None:
-        """Tell each second which layer answers. A slow layer is asked once, not again and again,
+        """Report each second which layer answers. A slow layer is asked once, not again and again,
         and its late answer counts: on a busy host a page may need more than a heartbeat."""
         asked: dict[str, asyncio.Task[float | None]] = {}
         began = time.monotonic()
-        hearing = PageLiveness(heard_at=began, sampled_at=began)
+        liveness = PageLiveness(heard_at=began, sampled_at=began)
         layers: dict[str, Callable[..., Awaitable[object]]] = {
             "devtools": chromium.devtools.version,
             "page": self._ping_page,
@@ -501,43 +503,47 @@ class SessionWorker:
                         asked[name] = asyncio.create_task(_round_trip(ask), name=f"probe {name}")
                 began = time.monotonic()
                 await asyncio.wait(asked.values(), timeout=self._spec.heartbeat)
-                told = {name: asked.pop(name).result() for name in layers if asked[name].done()}
-                hopeless = hearing.helped or self._silence is not None
+                reported = {name: asked.pop(name).result() for name in layers if asked[name].done()}
+                unrecoverable = liveness.helped or self._stopped_member is not None
                 self._daemon.heartbeat(
                     Heartbeat(
-                        devtools=told.get("devtools"), page=told.get("page"), hopeless=hopeless
+                        devtools=reported.get("devtools"),
+                        page=reported.get("page"),
+                        hopeless=unrecoverable,
                     )
                 )
-                hearing = await self._care_for_the_page(chromium, hearing, told)
+                liveness = await self._care_for_the_page(chromium, liveness, reported)
                 await asyncio.sleep(max(0.0, self._spec.heartbeat - (time.monotonic() - began)))
         finally:
             for task in asked.values():
                 task.cancel()
 
     async def _care_for_the_page(
-        self, chromium: Chromium, before: PageLiveness, told: dict[str, float | None]
+        self, chromium: Chromium, before: PageLiveness, reported: dict[str, float | None]
     ) -> PageLiveness:
         """While it is silent: evidence for the daemon, and an end of the script that it runs."""
-        answered = told.get("page") is not None
+        answered = reported.get("page") is not None
         if answered and before.helped:
             logger.debug("the page answers again")
             self._to_reload.set()
-        hearing = observe(before, now=time.monotonic(), answered=answered)
-        self._silence = chromium.stopped_member() if hearing.silent > EVIDENCE_AFTER else None
-        caught = self._phase == "ready" and self._silence is None
+        liveness = observe(before, now=time.monotonic(), answered=answered)
+        self._stopped_member = (
+            chromium.stopped_member() if liveness.silent > EVIDENCE_AFTER else None
+        )
+        caught = self._phase == "ready" and self._stopped_member is None
         if caught and should_end_script(
-            hearing, devtools=told.get("devtools"), cpu_saturated=cpu_is_saturated()
+            liveness, devtools=reported.get("devtools"), cpu_saturated=cpu_is_saturated()
         ):
             logger.warning(
-                "the page does not answer: its script is ended",
+                "the page does not answer; its script is terminated",
                 event="script_ended",
-                silent=hearing.silent,
+                silent=liveness.silent,
             )
             assert self._session  # noqa: S101 - opened before
             await _round_trip(self._session.terminate_execution, timeout=HELP_DEADLINE)
-            hearing = replace(hearing, helped=True)
+            liveness = replace(liveness, helped=True)
         self._report()
-        return hearing
+        return liveness
 
     async def _ping_page(self, *, timeout: float) -> None:
         assert self._session  # noqa: S101 - opened before
@@ -546,24 +552,24 @@ class SessionWorker:
     async def _pump(self) -> None:
         await self._inbound.run(lambda: self._page)
 
-    def _on_page_event(self, kind: str, told: Any) -> None:
+    def _on_page_event(self, kind: str, reported: Any) -> None:
         if kind == "storage_closed":
-            logger.debug("the page's storage was closed", database=word(told))
+            logger.debug("the page's storage was closed", database=word(reported))
             self._storage_closed.set()
         elif kind == "evaded":
-            logger.debug("the page loaded itself anew, past the document that it is to have")
+            logger.debug("the page reloaded itself, past the document that it is to have")
             self._to_reload.set()
         elif kind in KINDS:
-            self._inbound.take(kind, told)
+            self._inbound.handle(kind, reported)
         elif kind == "people":
-            self._meet(told)
+            self._meet(reported)
         else:
-            self._take_page_event(kind, told)
+            self._handle_page_event(kind, reported)
 
-    def _take_page_event(self, kind: str, told: Any) -> None:
+    def _handle_page_event(self, kind: str, reported: Any) -> None:
         match kind:
             case "logout_reason":
-                self._logout_reason = word(told)
+                self._logout_reason = word(reported)
             case "logout":
                 if self._care:
                     self._care.disown()
@@ -583,17 +589,17 @@ class SessionWorker:
                 self._changed.set()
             case "loaded":  # by itself, too
                 self._hold_messages()
-            case "unusable":  # it has loaded itself anew: once more, and then the worker ends
-                logger.error("the page is of no use", event="page_unusable", why=word(told))
+            case "unusable":  # it has reloaded itself: once more, and then the worker ends
+                logger.error("the page is unusable", event="page_unusable", why=word(reported))
                 self._to_reload.set()
             case _:
                 self._changed.set()
 
-    def _meet(self, told: Any) -> None:
-        """Before what is told of them: the daemon keeps the order."""
-        if found := asked(told):
+    def _meet(self, reported: Any) -> None:
+        """Before what is reported of them: the daemon keeps the order."""
+        if found := asked(reported):
             self._daemon.event(Acquainted(asked=found))
-        news = [pair for pair in people(told) if self._people.learn(*pair)]
+        news = [pair for pair in people(reported) if self._people.learn(*pair)]
         for start in range(0, len(news), PEOPLE_AT_ONCE):
             self._daemon.event(Acquainted(pairs=tuple(news[start : start + PEOPLE_AT_ONCE])))
 
@@ -620,7 +626,7 @@ class SessionWorker:
                 retry_after=watch.retry_after,
                 locked_until=watch.locked_until,
                 details=self._details or watch.details,
-                silence=self._silence,
+                silence=self._stopped_member,
                 version=self._page.version if self._page else None,
                 log=self._log,
                 exit_code=self._exit_code,
@@ -692,13 +698,13 @@ class SessionWorker:
                 self._hold_messages()
                 self._to_reload.set()
             case CatchUp():
-                return await self._catch_up(page, call)
+                return await self._run_backfill(page, call)
             case Reread():
                 room = self._daemon.room
                 return Value(found=await rereading.reread(page, call, self._inbound, room))
         return Value()
 
-    async def _catch_up(self, page: WhatsAppPage, call: CatchUp) -> Answer:
+    async def _run_backfill(self, page: WhatsAppPage, call: CatchUp) -> Answer:
         """A daemon that asks again waits for what is being done; another one asks for less."""
         asked, task = self._backfill or (None, None)
         if task is None or task.done() or asked != call:
@@ -714,7 +720,9 @@ class SessionWorker:
             self._backfill = call, task
         await asyncio.wait([task])
         if task.cancelled():
-            return Failed(kind="not_ready", error="the page is loaded anew, or another daemon asks")
+            return Failed(
+                kind="not_ready", error="the page is reloaded, or another daemon connects"
+            )
         task.result()
         return Value()
 
@@ -827,7 +835,7 @@ async def _run(spec: WorkerSpec) -> int:
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, worker.stop.set)
-    loop.add_signal_handler(signal.SIGCHLD, worker.look)
+    loop.add_signal_handler(signal.SIGCHLD, worker.check_stopped)
     return await worker.run()
 
 

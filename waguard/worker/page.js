@@ -1,4 +1,4 @@
-// Evaluated in WhatsApp's page after wa-js. It forwards what happens to the binding `waguardTell`
+// Evaluated in WhatsApp's page after wa-js. It forwards what happens to the binding `waguardReport`
 // as JSON, and gives the worker the few calls it makes. It owns no state that a reload would lose.
 (() => {
   const W = window.WPP;
@@ -6,13 +6,13 @@
   if (window.__waguard && window.__waguard.wpp === W) return true;
   const NOT_THERE = new Set(['msg_not_found', 'chat_not_found']);
   const attempt = (read) => { try { return read() ?? null; } catch { return null; } };
-  const acquainted = []; // LIDs and their numbers, still to be told
+  const acquainted = []; // LIDs and their numbers, still to be reported
   // half a surrogate pair (a cut emoji) would pass JSON, and nothing after it
   const wellFormed = (_, value) => (typeof value === 'string' ? value.toWellFormed() : value);
-  const say = (kind, data) => window.waguardTell(JSON.stringify({ kind, data }, wellFormed));
+  const say = (kind, data) => window.waguardReport(JSON.stringify({ kind, data }, wellFormed));
   const introduce = () => acquainted.length && say('people', { pairs: acquainted.splice(0) });
-  const tell = (kind, data) => {
-    introduce(); // before what is told of them
+  const report = (kind, data) => {
+    introduce(); // before what is reported of them
     say(kind, data);
   };
   // twice what is kept of any text: what is longer is seen to be, and fits through the pipe
@@ -49,7 +49,7 @@
   const isThere = (path) => attempt(() => path.split('.').reduce((part, name) => part[name], W.whatsapp)) !== null;
   const missing = (names) => names.filter((name) => !name.split('|').some(isThere));
 
-  // Whose LID it is may be known later than the LID, and change: what is new is told, each once.
+  // Whose LID it is may be known later than the LID, and change: what is new is reported, each once.
   const MOST_UNKNOWN = 1_000;
   const numbers = new Map();
   const unknown = new Set();
@@ -127,10 +127,10 @@
     const id = attempt(() => it.id);
     return { error: `${error}`, id: text(id), chat: attempt(() => wid(id.remote)), raw };
   };
-  const readable = (it, look) => { try { return look(it); } catch (error) { return remains(it, error); } };
-  const listen = (event, kind, look) => W.on(event, (it) => {
-    const told = readable(it, look);
-    if (told) tell(kind, told);
+  const readable = (it, read) => { try { return read(it); } catch (error) { return remains(it, error); } };
+  const listen = (event, kind, read) => W.on(event, (it) => {
+    const found = readable(it, read);
+    if (found) report(kind, found);
   });
 
   // one version of the page has seconds where another has milliseconds
@@ -192,8 +192,8 @@
     return [...new Set([messageId, ...ids])];
   };
 
-  // The message, wherever it stands; null: it stands nowhere. Where one could not be looked at, that is thrown.
-  const lookUp = async (messageId, ...aliases) => {
+  // The message, in whichever chat it is; null: it is in none. Throws where one could not be read.
+  const find = async (messageId, ...aliases) => {
     const chat = partsOf(messageId)[1] ?? '';
     const known = [chat, ...aliases, lidOf(chat), person(chat)].filter(Boolean);
     const failures = [];
@@ -214,7 +214,7 @@
 
   const quotable = async (chat, messageId) => {
     const target = await resolve(chat).catch(() => chat);
-    const message = await lookUp(messageId, ...(partsOf(messageId)[1]?.endsWith('@g.us') ? [] : [chat, target]));
+    const message = await find(messageId, ...(partsOf(messageId)[1]?.endsWith('@g.us') ? [] : [chat, target]));
     const isHere = message && (wid(message.id.remote) === target || person(message.id.remote) === person(chat));
     return isHere ? message : null;
   };
@@ -230,7 +230,7 @@
     if (absent) return 'no_whatsapp';
     try {
       const exists = Boolean(await W.whatsapp.functions.queryWidExists(W.util.createWid(chat)));
-      tell('people', { asked: { number: chat, exists } });
+      report('people', { asked: { number: chat, exists } });
       return exists ? null : 'no_whatsapp';
     } catch (error) {
       return isTooOften(error) ? 'asked_too_often' : null;
@@ -242,13 +242,13 @@
   // answered for known is read (waha#2185).
   const NOTES = new Set(['e2e_notification', 'notification', 'notification_template', 'gp2', 'protocol', 'call_log']);
   const NEWEST = 20;
-  const LOOKED_AT = 1_000; // ms; what takes longer must not keep a message back
+  const READ_DEADLINE = 1_000; // ms; what takes longer must not keep a message back
   const byMessages = (messages) => {
     const written = messages.filter((message) => !NOTES.has(message.type));
     if (written.some((message) => !message.id.fromMe)) return 'answered';
     return written.some((message) => message.ack >= 1) ? 'other' : 'first';
   };
-  const standingOf = async (chat) => {
+  const chatStateOf = async (chat) => {
     if (!/@(c\.us|lid)$/.test(chat)) return 'other';
     const names = [chat, lidOf(chat), person(chat)].filter(Boolean);
     const found = names.map((id) => attempt(() => W.chat.get(id))).find(Boolean);
@@ -256,7 +256,7 @@
     const loaded = byMessages(attempt(() => found.msgs.getModelsArray()) ?? []);
     if (loaded !== 'first' || !found.lastReceivedKey) return loaded;
     const read = W.chat.getMessages(found.id, { count: NEWEST, direction: 'before' }).then(byMessages, () => 'other');
-    return Promise.race([read, new Promise((done) => setTimeout(done, LOOKED_AT, 'other'))]);
+    return Promise.race([read, new Promise((done) => setTimeout(done, READ_DEADLINE, 'other'))]);
   };
 
   // Until when WhatsApp locks first contacts, in unix seconds; 0: they are not locked, null: this page does
@@ -270,9 +270,9 @@
 
   // What wa-js does not see before it transmits: why the message must not go out, else its text and options.
   const prepare = async (chat, body, { quotedMsg, firstContactCheck, absent, hold, ...options }) => {
-    const standing = await standingOf(chat);
-    say('standing', { id: options.messageId, standing });
-    if (hold && standing === 'first') return { refused: 'held' };
+    const state = await chatStateOf(chat);
+    say('standing', { id: options.messageId, standing: state });
+    if (hold && state === 'first') return { refused: 'held' };
     if (firstContactCheck) {
       const patience = new Promise((done) => setTimeout(done, firstContactCheck, null));
       const refused = await Promise.race([keepsBack(chat, absent), patience]);
@@ -380,7 +380,7 @@
     },
     // `aliases`: other ids that its chat may have
     async ackOf(messageId, aliases) {
-      const message = await lookUp(messageId, ...aliases);
+      const message = await find(messageId, ...aliases);
       return message ? attempt(() => message.ack) : null;
     },
     // Each chat's id and the time of its newest message: 0 has none, null cannot be read.
@@ -402,20 +402,20 @@
         const last = await W.chat.getMessageById(newest).catch(() => null); // wa-js leaves out one that is not loaded
         if (last) messages.push(last);
       }
-      const told = messages.map((message) => readable(message, project));
+      const found = messages.map((message) => readable(message, project));
       introduce();
-      return { messages: told };
+      return { messages: found };
     },
-    // One message by its id, wherever it stands; null: it stands nowhere. `aliases` as above
+    // One message by its id, in whichever chat it is; null: it is in none. `aliases` as above
     async message(messageId, aliases) {
-      const message = await lookUp(messageId, ...aliases);
-      const told = message ? readable(message, project) : null;
+      const message = await find(messageId, ...aliases);
+      const found = message ? readable(message, project) : null;
       introduce();
-      return told;
+      return found;
     },
     // its sender says its size, and Chromium ends itself rather than send us 100 MB at once
     async media(messageId, limit) {
-      const message = await lookUp(messageId); // its chat may have another id meanwhile
+      const message = await find(messageId); // its chat may have another id meanwhile
       const file = await W.chat.downloadMedia(String(message?.id ?? messageId));
       if (file.size > limit) throw `the file has ${file.size} bytes, the limit is ${limit}`;
       return base64(file);
@@ -434,11 +434,11 @@
 
   for (const name of ['auth_code_change', 'authenticated', 'main_ready', 'require_auth', 'stream_mode_changed',
     'stream_info_changed', 'online', 'needs_update']) {
-    W.on(`conn.${name}`, () => tell('changed', name));
+    W.on(`conn.${name}`, () => report('changed', name));
   }
-  W.on('conn.qrcode_idle', () => tell('qr_idle', null));
-  W.on('conn.logout', () => tell('logout', null));
-  W.on('conn.logout_reason', (reason) => tell('logout_reason', text(reason)));
+  W.on('conn.qrcode_idle', () => report('qr_idle', null));
+  W.on('conn.logout', () => report('logout', null));
+  W.on('conn.logout_reason', (reason) => report('logout_reason', text(reason)));
   // also what is sent from here, and what the account's other devices send
   listen('chat.new_message', 'message', project);
   listen('chat.msg_edited', 'edit', ({ msg }) => {

@@ -44,7 +44,7 @@ from waguard.worker.page_reports import CHAT_LIMIT, ERROR_LIMIT, ID_LIMIT, ack, 
 
 EARLY: Final = (Path(__file__).parent / "early.js").read_text()
 HOOK: Final = (Path(__file__).parent / "page.js").read_text()
-BINDING: Final = "waguardTell"
+BINDING: Final = "waguardReport"
 
 NAVIGATION_DEADLINE: Final = 30.0  # s
 MODULES_DEADLINE: Final = 10.0  # s; a page with none of them is not WhatsApp's, or changed
@@ -54,13 +54,18 @@ MEDIA_DEADLINE: Final = 15.0  # s
 CODE_LIMIT: Final = 1_000  # characters of ASCII; WhatsApp's have 240, a QR code holds 2,953
 INJECTIONS: Final = 2
 RESOLVE_DEADLINE: Final = 16.0  # s for wa-js to find in the page what waguard uses of it
-LOOK_AGAIN: Final = (0.25, 0.5, 1.0, 2.0)  # s before each further injection; the last one repeats
+INJECTION_PAUSES: Final = (
+    0.25,
+    0.5,
+    1.0,
+    2.0,
+)  # s before each further injection; the last one repeats
 NAMED_AT_MOST: Final = 10  # exports in one message
 NAMES_LIMIT: Final = 100
-STANDINGS_AT_MOST: Final = 100  # a session has fewer sends at a time
+CHAT_STATES_AT_MOST: Final = 100  # a session has fewer sends at a time
 LOADS: Final = 2
 
-_LOOK_EVERY: Final = 20  # ms, inside the page
+_POLL_INTERVAL: Final = 20  # ms, inside the page
 _NO_HOOK: Final = "waguard: no hook"
 _HOOKED: Final = f"if (!window.__waguard) throw {json.dumps(_NO_HOOK)};"
 _WAIT: Final = """new Promise((done) => {
@@ -128,7 +133,7 @@ class PageUnreachableError(WaguardError):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reading:
-    """One look at the page."""
+    """One reading of the page."""
 
     facts: PageFacts
     code: str | None
@@ -155,7 +160,7 @@ class Unresolved:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SendOutcome:
-    """wa-js's answer to a send: the ack, its word for the result, unix time."""
+    """wa-js's answer to a send: the ack, the result as it names it, unix time."""
 
     ack: int | None
     result: str | None
@@ -163,7 +168,7 @@ class SendOutcome:
 
 
 class WhatsAppPage:
-    """Drives one page. ``tell(kind, data)`` is called for everything that the hook reports."""
+    """Drives one page. ``report(kind, data)`` is called for everything that the hook reports."""
 
     def __init__(
         self,
@@ -171,14 +176,14 @@ class WhatsAppPage:
         *,
         url: str,
         bundle: str,
-        tell: Callable[[str, Any], None],
+        report: Callable[[str, Any], None],
         document: PageDocument | None = None,
     ) -> None:
         self._session = session
         self._url = url
         self._bundle = bundle
         self._digest = wajs.digest(bundle)
-        self._tell = tell
+        self._report = report
         self._document = document or PageDocument(url)
         self.version: PageVersion | None = None
         """Of the page that is there; None: none is, or it is not known yet."""
@@ -190,7 +195,7 @@ class WhatsAppPage:
         """Somebody waits for it to become ready."""
         self._refused = False
         """WhatsApp refused the last load: what it sent instead is a document, too."""
-        self._standings: dict[str, str] = {}
+        self._chat_states: dict[str, str] = {}
         """Of the chats of sends under way, by the message's id."""
 
     async def open(self) -> None:
@@ -232,7 +237,7 @@ class WhatsAppPage:
     async def _keep(self, answer: DocumentAnswer, version: PageVersion, body: bytes) -> None:
         if await self._document.keep(answer, version, body) and self.version is version:
             self.version = msgspec.structs.replace(version, kept=True)
-            self._tell("changed", "kept")
+            self._report("changed", "kept")
 
     def _in_background(self, work: Coroutine[Any, Any, None]) -> None:
         task = asyncio.create_task(work, name="keep the document")
@@ -265,7 +270,7 @@ class WhatsAppPage:
                 if load == loads:
                     known = isinstance(error, PageNotReadyError)
                     raise (error if known else PageNotReadyError(why)) from None
-                logger.warning("page not ready, loading it again", event="page_retried", why=why)
+                logger.warning("the page is not ready; reloading it", event="page_retried", why=why)
             else:
                 return
 
@@ -274,15 +279,15 @@ class WhatsAppPage:
         if (status := watch.answers.status) and status >= REFUSED:
             raise PageNotReadyError(f"HTTP status {status}")
         async with patience(NAVIGATION_DEADLINE + MODULES_DEADLINE):
-            await self._ready_or_hopeless(watch)
+            await self._ready_or_unrecoverable(watch)
 
-    async def _ready_or_hopeless(self, watch: LoadWatch) -> None:
-        ready, hopeless = self._ready, asyncio.ensure_future(watch.hopeless.wait())
-        either: set[asyncio.Future[Any]] = {ready, hopeless}
+    async def _ready_or_unrecoverable(self, watch: LoadWatch) -> None:
+        ready, unrecoverable = self._ready, asyncio.ensure_future(watch.unrecoverable.wait())
+        either: set[asyncio.Future[Any]] = {ready, unrecoverable}
         try:
             await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
         finally:
-            hopeless.cancel()
+            unrecoverable.cancel()
         if not ready.done():
             self.close()  # what it would wait for cannot come
             raise PageNotReadyError("its scripts cannot be loaded")
@@ -298,23 +303,25 @@ class WhatsAppPage:
             message = json.loads(payload)
             kind, data = str(message["kind"]), message["data"]
         except (ValueError, LookupError, TypeError, RecursionError):
-            logger.error("the page told something odd", event="page_odd", characters=len(payload))
+            logger.error(
+                "the page reported something invalid", event="page_odd", characters=len(payload)
+            )
             return
         if kind == "standing":
-            self._note_standing(data)
+            self._record_chat_state(data)
         else:
-            self._tell(kind, data)
+            self._report(kind, data)
 
-    def _note_standing(self, told: Any) -> None:
-        told = told if isinstance(told, dict) else {}
-        message_id, standing = word(told.get("id"), ID_LIMIT), word(told.get("standing"))
-        if message_id and standing:
-            self._standings[message_id] = standing
-            while len(self._standings) > STANDINGS_AT_MOST:
-                del self._standings[next(iter(self._standings))]
+    def _record_chat_state(self, reported: Any) -> None:
+        reported = reported if isinstance(reported, dict) else {}
+        message_id, chat_state = word(reported.get("id"), ID_LIMIT), word(reported.get("standing"))
+        if message_id and chat_state:
+            self._chat_states[message_id] = chat_state
+            while len(self._chat_states) > CHAT_STATES_AT_MOST:
+                del self._chat_states[next(iter(self._chat_states))]
 
     def _on_load(self) -> None:
-        self._tell("loaded", None)
+        self._report("loaded", None)
         self.version = None
         if self._ready.done():
             self._ready = asyncio.get_running_loop().create_future()
@@ -328,9 +335,9 @@ class WhatsAppPage:
             await self._make_usable()
             await self._read_version()
             if self._document.evaded and not self._loading:
-                self._tell("evaded", None)
+                self._report("evaded", None)
             ready.set_result(None)
-            self._tell("changed", "injected")
+            self._report("changed", "injected")
         except (DevToolsTimeoutError, EvaluationError, PageNotReadyError) as error:
             with contextlib.suppress(DevToolsError, EvaluationError):
                 await self._read_version()
@@ -340,7 +347,7 @@ class WhatsAppPage:
                 ready.exception()  # whoever waits has seen it; nobody may wait
             # else it is loaded again: at once, or when it is time to ask WhatsApp again
             if known and not self._loading and not self._refused:
-                self._tell("unusable", str(error))
+                self._report("unusable", str(error))
 
     async def _read_version(self) -> None:
         self.version = await self._document.version(wajs=self._digest, missing=self._missing)
@@ -352,7 +359,7 @@ class WhatsAppPage:
         for injection in itertools.count(1):
             await self._session.evaluate(self._bundle, timeout=CALL_DEADLINE)
             await self._session.evaluate(HOOK, timeout=CALL_DEADLINE)
-            self._tell("settling", None)
+            self._report("settling", None)
             is_ready = await self._wait("window.WPP && window.WPP.isReady", READY_DEADLINE)
             if is_ready:
                 # again: only a ready wa-js has every part that the hook needs
@@ -378,26 +385,26 @@ class WhatsAppPage:
                 if missing.needed:
                     raise ExportsMissingError(missing.needed)
                 raise PageNotReadyError(f"wa-js did not become ready on {self._url}")
-            await asyncio.sleep(LOOK_AGAIN[min(injection, len(LOOK_AGAIN)) - 1])
+            await asyncio.sleep(INJECTION_PAUSES[min(injection, len(INJECTION_PAUSES)) - 1])
 
     async def _unresolved(self) -> Unresolved:
-        told = await self._session.evaluate(
+        reported = await self._session.evaluate(
             "window.__waguard ? window.__waguard.unresolved() : null", timeout=CALL_DEADLINE
         )
-        told = told if isinstance(told, dict) else {}
+        reported = reported if isinstance(reported, dict) else {}
         kinds = ("needed", "further", "lacking")
-        return Unresolved(*(_names(told.get(kind)) for kind in kinds))
+        return Unresolved(*(_names(reported.get(kind)) for kind in kinds))
 
     async def _wait(self, condition: str, deadline: float) -> bool:
-        expression = _WAIT % (deadline * 1000, condition, _LOOK_EVERY)
+        expression = _WAIT % (deadline * 1000, condition, _POLL_INTERVAL)
         return bool(await self._session.evaluate(expression, timeout=deadline + CALL_DEADLINE))
 
     async def read(self, *, timeout: float) -> Reading:
-        """Look at the page once. Raises ``ElsewhereError`` where it is WhatsApp's no more."""
-        told = await self._session.evaluate(
+        """Read the page once. Raises ``ElsewhereError`` where it is WhatsApp's no more."""
+        reported = await self._session.evaluate(
             "window.__waguard ? window.__waguard.facts() : null", timeout=timeout
         )
-        return _reading(told)
+        return _reading(reported)
 
     async def send_text(
         self, chat: str, text: str, options: dict[str, Any], *, timeout: float
@@ -435,16 +442,16 @@ class WhatsAppPage:
         """The ack of a message in its chat, which may have these ``aliases``, or the id by which
         the page has it now; None: it is in none of them, which proves nothing.
 
-        Raises ``EvaluationError`` where one of them could not be looked at.
+        Raises ``EvaluationError`` where one of them could not be read.
         """
         return ack(await self._call("ackOf", message_id, list(aliases), timeout=timeout))
 
     async def media(self, message_id: str, limit: int) -> bytes:
         """Download and decrypt a message's file; ``EvaluationError`` beyond ``limit`` bytes."""
-        told = await self._call("media", message_id, limit, timeout=MEDIA_DEADLINE)
-        if not isinstance(told, str):
+        reported = await self._call("media", message_id, limit, timeout=MEDIA_DEADLINE)
+        if not isinstance(reported, str):
             raise EvaluationError("no file")
-        content = base64.b64decode(told)
+        content = base64.b64decode(reported)
         if len(content) > limit:  # the page was asked to see to that
             raise EvaluationError(f"a file of {len(content)} bytes, the limit is {limit}")
         return content
@@ -454,16 +461,16 @@ class WhatsAppPage:
 
         Unix time; 0: there is none, None: that cannot be read.
         """
-        told = _listed(await self._call("chats"), "chats")
-        return [_chat(entry) for entry in told]
+        reported = _listed(await self._call("chats"), "chats")
+        return [_chat(entry) for entry in reported]
 
     async def history(self, chat: str, before: str | None, count: int) -> list[Any]:
         """Up to ``count`` messages of a chat as the hook projects them, in no certain order.
 
         They stand before the message with the id ``before``; None: the newest.
         """
-        told = await self._call("history", chat, before, count)
-        return _listed(told, "messages")
+        reported = await self._call("history", chat, before, count)
+        return _listed(reported, "messages")
 
     async def message(self, message_id: str, aliases: Sequence[str] = ()) -> Any:
         """A message by its id, as the hook projects it; None: the page has none. ``aliases`` and
@@ -474,16 +481,16 @@ class WhatsAppPage:
         """Whether WhatsApp knows the number; False also when its server failed to say."""
         return bool(await self._call("exists", chat))
 
-    def standing_of(self, message_id: str) -> str | None:
+    def chat_state_of(self, message_id: str) -> str | None:
         """What its chat was before it was sent, in the hook's word; None: it never came so far. Once."""
-        return self._standings.pop(message_id, None)
+        return self._chat_states.pop(message_id, None)
 
     async def pairing_code(self, phone: str) -> str:
         """Eight characters to be typed on the phone. Raises ``TooOftenError``."""
-        told = await self._call("pairingCode", phone)
-        if isinstance(told, dict) and told.get("refused") == "too_often":
+        reported = await self._call("pairingCode", phone)
+        if isinstance(reported, dict) and reported.get("refused") == "too_often":
             raise TooOftenError("WhatsApp answers 429: it was asked for too many pairing codes")
-        return word(told) or ""
+        return word(reported) or ""
 
     async def refresh_qr(self) -> None:
         """Have a new code shown."""
@@ -518,13 +525,13 @@ class WhatsAppPage:
             raise
 
 
-def _names(told: Any) -> tuple[str, ...]:
-    listed = told[:NAMES_LIMIT] if isinstance(told, list) else []
+def _names(reported: Any) -> tuple[str, ...]:
+    listed = reported[:NAMES_LIMIT] if isinstance(reported, list) else []
     return tuple(name for one in listed if (name := word(one)))
 
 
-def _listed(told: Any, name: str) -> list[Any]:
-    found = told.get(name) if isinstance(told, dict) else None
+def _listed(reported: Any, name: str) -> list[Any]:
+    found = reported.get(name) if isinstance(reported, dict) else None
     if not isinstance(found, list):
         raise EvaluationError(f"no {name}")
     return found
@@ -536,34 +543,36 @@ def _chat(entry: Any) -> tuple[str | None, int | None]:
     return found and word(found), 0 if newest == 0 else moment(newest)
 
 
-def _reading(told: Any) -> Reading:
-    told = told if isinstance(told, dict) else {}
-    authenticated, code = told.get("authenticated"), told.get("code")
+def _reading(reported: Any) -> Reading:
+    reported = reported if isinstance(reported, dict) else {}
+    authenticated, code = reported.get("authenticated"), reported.get("code")
     facts = PageFacts(
         authenticated=authenticated if isinstance(authenticated, bool) else None,
-        mode=word(told.get("mode")),
-        info=word(told.get("info")),
-        socket=word(told.get("socket")),
+        mode=word(reported.get("mode")),
+        info=word(reported.get("info")),
+        socket=word(reported.get("socket")),
         has_code=code is not None,
-        events_wired=bool(told.get("full")),
-        update_offered=told.get("update") is True,
-        covered=told.get("covered") is True,
+        events_wired=bool(reported.get("full")),
+        update_offered=reported.get("update") is True,
+        covered=reported.get("covered") is True,
     )
     fits = isinstance(code, str) and code.isascii() and 0 < len(code) <= CODE_LIMIT
-    locked = told.get("locked")
+    locked = reported.get("locked")
     return Reading(
         facts=facts,
         code=word(code, CODE_LIMIT) if fits else None,
-        me=word(told.get("me")),
+        me=word(reported.get("me")),
         locked_until=0.0 if locked == 0 else moment(locked),
     )
 
 
-def _outcome(told: Any) -> SendOutcome:
+def _outcome(reported: Any) -> SendOutcome:
     """What cannot be read says nothing, and is no outcome."""
-    told = told if isinstance(told, dict) else {}
-    if reason := word(told.get("refused")):
-        raise NotSendableError(reason, word(told.get("why"), ERROR_LIMIT))
+    reported = reported if isinstance(reported, dict) else {}
+    if reason := word(reported.get("refused")):
+        raise NotSendableError(reason, word(reported.get("why"), ERROR_LIMIT))
     return SendOutcome(
-        ack=ack(told.get("ack")), result=word(told.get("result")), at=moment(told.get("at"))
+        ack=ack(reported.get("ack")),
+        result=word(reported.get("result")),
+        at=moment(reported.get("at")),
     )

@@ -3,7 +3,7 @@ a page has.
 
 A stored one is served by Fetch for the page's own URL alone, in the top frame, with its headers. The page's
 service worker would answer before that: it is bypassed while the worker loads the page (Network.disable ends
-that), and a page that it gave when WhatsApp loaded itself anew is loaded once more. That this worked is never
+that), and a page that it gave when WhatsApp reloaded itself is loaded once more. That this worked is never
 taken for granted: the page itself says which version runs.
 """
 
@@ -51,7 +51,7 @@ class PageDocument:
     def __init__(
         self, url: str, *, serve: StoredDocument | None = None, folder: str | None = None
     ) -> None:
-        # another address is not WhatsApp's page: pinned at ``/?post_logout=1`` it would link for ever
+        # another address is not WhatsApp's page: pinned at ``/?post_logout=1`` it would link forever
         self._url = page_url(url) or ""
         self._serve = serve if self._url else None
         self._store = Documents(Path(folder)) if folder and self._url else None
@@ -156,16 +156,16 @@ class PageDocument:
 
     async def version(self, *, wajs: str, missing: tuple[str, ...]) -> PageVersion:
         """Of the page that is there. ``wajs``: SHA-256 of what was injected; ``missing`` as in the report."""
-        told = await self._session.evaluate(_READ, timeout=DEADLINE)
-        told = told if isinstance(told, dict) else {}
-        revision = revision_of_manifest(word(told.get("document")) or "")
+        reported = await self._session.evaluate(_READ, timeout=DEADLINE)
+        reported = reported if isinstance(reported, dict) else {}
+        revision = revision_of_manifest(word(reported.get("document")) or "")
         served_by: Literal["store", "network"] = "store" if self._served else "network"
-        self.evaded = self.serves and served_by == "network" and told.get("url") == self._url
+        self.evaded = self.serves and served_by == "network" and reported.get("url") == self._url
         return PageVersion(
-            page=revision_of_version(word(told.get("page")) or ""),
+            page=revision_of_version(word(reported.get("page")) or ""),
             document=revision,
             wajs=wajs,
-            wajs_version=word(told.get("wajs")),
+            wajs_version=word(reported.get("wajs")),
             served_by=served_by,
             kept=revision is not None and self._store is not None and self._store.has(revision),
             missing=missing,
@@ -177,27 +177,29 @@ class PageDocument:
         if answer is None or self._store is None or version.kept or version.document is None:
             return None
         try:
-            told = await self._session.send(
+            reported = await self._session.send(
                 "Network.getResponseBody", {"requestId": answer.request}, timeout=DEADLINE
             )
         except DevToolsError as error:
             _log_not_kept(version.document, str(error))
             return None
-        body = str(told["body"])
-        return base64.b64decode(body) if told["base64Encoded"] else body.encode(errors="replace")
+        body = str(reported["body"])
+        return (
+            base64.b64decode(body) if reported["base64Encoded"] else body.encode(errors="replace")
+        )
 
     async def keep(self, answer: DocumentAnswer, version: PageVersion, body: bytes) -> bool:
         """Whether it is stored now; where it is not, the log says why."""
         assert self._store  # noqa: S101 - it has a body
         headers = replayed(answer.headers)
-        judged = check(
+        checked = check(
             url=answer.url, wanted=self._url, status=answer.status, headers=headers, body=body
         )
-        if isinstance(judged, Refused):
-            _log_not_kept(version.document, f"it {judged.why}")
+        if isinstance(checked, Refused):
+            _log_not_kept(version.document, f"it {checked.why}")
             return False
         document = Document(
-            revision=judged,
+            revision=checked,
             url=self._url,
             at=time.time(),
             headers=headers,
@@ -208,10 +210,10 @@ class PageDocument:
         try:
             await asyncio.to_thread(self._store.keep, document)
         except (DocumentError, OSError) as error:
-            _log_not_kept(judged, str(error))
+            _log_not_kept(checked, str(error))
             return False
-        logger.debug("the document of this version is stored", revision=judged)
-        return judged == version.document
+        logger.debug("the document of this version is stored", revision=checked)
+        return checked == version.document
 
 
 def _log_unreadable(revision: int, why: str) -> None:

@@ -1,4 +1,4 @@
-"""What the page tells, read into the wire's words. Nothing of it is trusted: a message's sender chooses
+"""What the page reports, read into the wire's words. Nothing of it is trusted: a message's sender chooses
 most of it, and another version of WhatsApp Web the rest.
 
 Whatever comes in, nothing raises and all that comes out can be encoded. Numbers are whole and within
@@ -48,7 +48,7 @@ CUT: Final = f" … [cut at {TEXT_LIMIT} characters]"
 
 
 class _OddError(Exception):
-    """What was told cannot be what it says to be; the text names the field, and no content."""
+    """What was reported cannot be what it says to be; the text names the field, and no content."""
 
 
 def whole(value: object) -> int | None:
@@ -83,36 +83,36 @@ def ack(value: object) -> int | None:
     return found if found in ACKS else None
 
 
-def read(kind: str, told: Any, *, now: float) -> tuple[Incoming, ...]:
-    """What the page's hook told by this word; what has no time is of ``now`` (unix time)."""
+def read(kind: str, reported: Any, *, now: float) -> tuple[Incoming, ...]:
+    """What the page's hook reported as this kind; what has no time is of ``now`` (unix time)."""
     try:
-        if not isinstance(told, dict):
-            raise _OddError(f"it is no object but {type(told).__name__}")  # noqa: TRY301 - one way out
-        if (error := word(told.get("error"), ERROR_LIMIT)) is not None:
+        if not isinstance(reported, dict):
+            raise _OddError(f"it is no object but {type(reported).__name__}")  # noqa: TRY301 - one way out
+        if (error := word(reported.get("error"), ERROR_LIMIT)) is not None:
             raise _OddError(error)  # noqa: TRY301 - the page could not read it
-        return _READERS[kind](told, now)
+        return _READERS[kind](reported, now)
     except _OddError as error:
-        return (_error(kind, told, str(error)),)
+        return (_error(kind, reported, str(error)),)
 
 
-def people(told: Any) -> list[tuple[str, str]]:
+def people(reported: Any) -> list[tuple[str, str]]:
     """LIDs and whose they are, as far as the page said nothing odd."""
-    pairs = told.get("pairs") if isinstance(told, dict) else None
+    pairs = reported.get("pairs") if isinstance(reported, dict) else None
     found = [_pair(one) for one in pairs] if isinstance(pairs, list) else []
     return [pair for pair in found if pair is not None]
 
 
-def asked(told: Any) -> tuple[tuple[str, bool], ...]:
+def asked(reported: Any) -> tuple[tuple[str, bool], ...]:
     """A number, and whether WhatsApp knows it; (): the page said nothing of that, or odd things."""
-    match told:
+    match reported:
         case {"asked": {"number": str(number), "exists": bool(exists)}} if number.endswith(NUMBER):
             return ((number, exists),) if len(number) <= CHAT_LIMIT else ()
         case _:
             return ()
 
 
-def _pair(told: Any) -> tuple[str, str] | None:
-    given = told if isinstance(told, list) else []
+def _pair(reported: Any) -> tuple[str, str] | None:
+    given = reported if isinstance(reported, list) else []
     wids = [wid for one in given if (wid := _optional_identity(one, CHAT_LIMIT))]
     match wids:
         case [lid, number] if lid.endswith(LID) and number.endswith(NUMBER):
@@ -121,12 +121,12 @@ def _pair(told: Any) -> tuple[str, str] | None:
             return None
 
 
-def _error(kind: str, told: Any, error: str) -> MessageError:
-    fields = told if isinstance(told, dict) else {}
+def _error(kind: str, reported: Any, error: str) -> MessageError:
+    fields = reported if isinstance(reported, dict) else {}
     raw = word(fields.get("raw"), RAW_LIMIT)
     if raw is None:
         try:
-            raw = json.dumps(told)[:RAW_LIMIT]  # of ASCII
+            raw = json.dumps(reported)[:RAW_LIMIT]  # of ASCII
         except (ValueError, RecursionError):
             raw = ""
     return MessageError(
@@ -143,21 +143,21 @@ def _optional_identity(value: object, limit: int) -> str | None:
     return word(value) if isinstance(value, str) and 0 < len(value) <= limit else None
 
 
-def _identity(told: dict[str, Any], name: str, limit: int = ID_LIMIT) -> str:
-    found = _optional_identity(told.get(name), limit)
+def _identity(reported: dict[str, Any], name: str, limit: int = ID_LIMIT) -> str:
+    found = _optional_identity(reported.get(name), limit)
     if found is None:
         raise _OddError(f"{name} is no text of 1 to {limit} characters")
     return found
 
 
-def _mentioned(told: dict[str, Any]) -> tuple[str, ...]:
-    given = told.get("mentioned")
+def _mentioned(reported: dict[str, Any]) -> tuple[str, ...]:
+    given = reported.get("mentioned")
     some = given[:MENTIONED_LIMIT] if isinstance(given, list) else []
     return tuple(lid for one in some if (lid := _optional_identity(one, CHAT_LIMIT)))
 
 
-def _text(told: dict[str, Any], name: str) -> str:
-    value = told.get(name)
+def _text(reported: dict[str, Any], name: str) -> str:
+    value = reported.get(name)
     if not isinstance(value, str):
         raise _OddError(f"{name} is no text")
     return _cut(value)
@@ -173,42 +173,42 @@ def _size(value: object) -> int | None:
     return None if found is None or found < 0 else min(found, LARGEST)
 
 
-def _message(told: dict[str, Any], now: float) -> tuple[Incoming, ...]:
-    chat = _identity(told, "chat", CHAT_LIMIT)
-    if told.get("kind") == CIPHERTEXT:
-        return (_undecryptable(told, now),)
-    caption = told.get("caption")
+def _message(reported: dict[str, Any], now: float) -> tuple[Incoming, ...]:
+    chat = _identity(reported, "chat", CHAT_LIMIT)
+    if reported.get("kind") == CIPHERTEXT:
+        return (_undecryptable(reported, now),)
+    caption = reported.get("caption")
     return (
         InboundMessage(
-            id=_identity(told, "id"),
+            id=_identity(reported, "id"),
             chat=chat,
-            sender=_optional_identity(told.get("sender"), CHAT_LIMIT) or chat,
-            to=_optional_identity(told.get("to"), CHAT_LIMIT) or "",
-            body=_text(told, "body"),
-            timestamp=moment(told.get("timestamp")) or int(now),
-            from_me=told.get("from_me") is True,
-            kind=word(told.get("kind")) or "unknown",
-            sender_name=word(told.get("sender_name"), NAME_LIMIT),
-            group_name=word(told.get("group_name"), NAME_LIMIT),
+            sender=_optional_identity(reported.get("sender"), CHAT_LIMIT) or chat,
+            to=_optional_identity(reported.get("to"), CHAT_LIMIT) or "",
+            body=_text(reported, "body"),
+            timestamp=moment(reported.get("timestamp")) or int(now),
+            from_me=reported.get("from_me") is True,
+            kind=word(reported.get("kind")) or "unknown",
+            sender_name=word(reported.get("sender_name"), NAME_LIMIT),
+            group_name=word(reported.get("group_name"), NAME_LIMIT),
             caption=_cut(caption) if isinstance(caption, str) else None,
-            mimetype=word(told.get("mimetype")),
-            filename=word(told.get("filename"), FILENAME_LIMIT),
-            size=_size(told.get("size")),
-            quoted_id=_optional_identity(told.get("quoted_id"), ID_LIMIT),
-            mentioned=_mentioned(told),
+            mimetype=word(reported.get("mimetype")),
+            filename=word(reported.get("filename"), FILENAME_LIMIT),
+            size=_size(reported.get("size")),
+            quoted_id=_optional_identity(reported.get("quoted_id"), ID_LIMIT),
+            mentioned=_mentioned(reported),
         ),
     )
 
 
-def _undecryptable(told: dict[str, Any], now: float) -> Undecryptable:
-    if (subtype := word(told.get("subtype"))) in ONLY_ON_PHONE:
+def _undecryptable(reported: dict[str, Any], now: float) -> Undecryptable:
+    if (subtype := word(reported.get("subtype"))) in ONLY_ON_PHONE:
         raise _OddError(f"WhatsApp shows this message on the phone only ({subtype})")
-    return Undecryptable(**_common(told, now))
+    return Undecryptable(**_common(reported, now))
 
 
-def _acks(told: dict[str, Any], now: float) -> tuple[Incoming, ...]:
+def _acks(reported: dict[str, Any], now: float) -> tuple[Incoming, ...]:
     del now
-    level, ids = ack(told.get("ack")), told.get("ids")
+    level, ids = ack(reported.get("ack")), reported.get("ids")
     if level is None:
         raise _OddError("ack is no number from -1 to 4")
     if not isinstance(ids, list):
@@ -216,44 +216,44 @@ def _acks(told: dict[str, Any], now: float) -> tuple[Incoming, ...]:
     found = [one for given in ids if (one := _optional_identity(given, ID_LIMIT))]
     if not found:
         raise _OddError("ids has no text of 1 to 256 characters")
-    chat = _optional_identity(told.get("chat"), CHAT_LIMIT) or ""
+    chat = _optional_identity(reported.get("chat"), CHAT_LIMIT) or ""
     starts = range(0, len(found), IDS_AT_ONCE)
     return tuple(
         Ack(ids=tuple(found[start : start + IDS_AT_ONCE]), chat=chat, ack=level) for start in starts
     )
 
 
-def _common(told: dict[str, Any], now: float) -> dict[str, Any]:
-    chat = _identity(told, "chat", CHAT_LIMIT)
+def _common(reported: dict[str, Any], now: float) -> dict[str, Any]:
+    chat = _identity(reported, "chat", CHAT_LIMIT)
     return {
-        "id": _identity(told, "id"),
+        "id": _identity(reported, "id"),
         "chat": chat,
-        "sender": _optional_identity(told.get("sender"), CHAT_LIMIT) or chat,
-        "timestamp": moment(told.get("timestamp")) or int(now),
+        "sender": _optional_identity(reported.get("sender"), CHAT_LIMIT) or chat,
+        "timestamp": moment(reported.get("timestamp")) or int(now),
     }
 
 
-def _edit(told: dict[str, Any], now: float) -> tuple[Incoming, ...]:
-    message_id, body = _identity(told, "message_id"), _text(told, "body")
-    mentioned = _mentioned(told)
-    return (Edit(message_id=message_id, body=body, mentioned=mentioned, **_common(told, now)),)
+def _edit(reported: dict[str, Any], now: float) -> tuple[Incoming, ...]:
+    message_id, body = _identity(reported, "message_id"), _text(reported, "body")
+    mentioned = _mentioned(reported)
+    return (Edit(message_id=message_id, body=body, mentioned=mentioned, **_common(reported, now)),)
 
 
-def _revoke(told: dict[str, Any], now: float) -> tuple[Incoming, ...]:
-    return (Revoke(message_id=_identity(told, "message_id"), **_common(told, now)),)
+def _revoke(reported: dict[str, Any], now: float) -> tuple[Incoming, ...]:
+    return (Revoke(message_id=_identity(reported, "message_id"), **_common(reported, now)),)
 
 
-def _reaction(told: dict[str, Any], now: float) -> tuple[Incoming, ...]:
-    text = word(told.get("text"), REACTION_LIMIT)
+def _reaction(reported: dict[str, Any], now: float) -> tuple[Incoming, ...]:
+    text = word(reported.get("text"), REACTION_LIMIT)
     if text is None:  # an empty one takes a reaction back
         raise _OddError("text is no text")
-    message_id = _identity(told, "message_id")
-    return (Reaction(message_id=message_id, text=text, **_common(told, now)),)
+    message_id = _identity(reported, "message_id")
+    return (Reaction(message_id=message_id, text=text, **_common(reported, now)),)
 
 
-def _call(told: dict[str, Any], now: float) -> tuple[Incoming, ...]:
-    video, group = told.get("video") is True, told.get("group") is True
-    return (IncomingCall(video=video, group=group, **_common(told, now)),)
+def _call(reported: dict[str, Any], now: float) -> tuple[Incoming, ...]:
+    video, group = reported.get("video") is True, reported.get("group") is True
+    return (IncomingCall(video=video, group=group, **_common(reported, now)),)
 
 
 _READERS: Final[dict[str, Callable[[dict[str, Any], float], tuple[Incoming, ...]]]] = {

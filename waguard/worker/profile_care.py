@@ -1,4 +1,4 @@
-"""A session's profile from before Chromium starts until it has ended: mended, marked, copied.
+"""A session's profile from before Chromium starts until it has ended: repaired, marked, copied.
 
 What is done is decided in ``core/profile.py`` and carried out by ``profile/repair.py``, in threads:
 it reads and copies whole folders.
@@ -27,10 +27,10 @@ class ProfileHeldError(WaguardError):
 
 
 class ProfileCare:
-    """Its profile's lock is held. ``tell`` is told what was mended."""
+    """Its profile's lock is held. ``report`` is called with what was repaired."""
 
     def __init__(
-        self, spec: WorkerSpec, lock: ProfileLock, tell: Callable[[ProfileMended], None]
+        self, spec: WorkerSpec, lock: ProfileLock, report: Callable[[ProfileMended], None]
     ) -> None:
         self._spec = spec
         self._at = Places(
@@ -41,7 +41,7 @@ class ProfileCare:
             quarantine=Path(spec.quarantine),
         )
         self._lock = lock
-        self._tell = tell
+        self._report = report
         self._connected_since: float | None = None
         self._copied_at: float | None = None
         self._changed = asyncio.Event()
@@ -63,7 +63,7 @@ class ProfileCare:
             prepared = await asyncio.to_thread(self._prepare)
         except (OSError, WaguardError) as error:
             raise ProfileHeldError(f"the profile could not be prepared: {error}") from None
-        self._tell_of(prepared)
+        self._report_repairs(prepared)
         self.paired = owner_mark.pairing(self._at.profile) is not None
         if isinstance(prepared.end, Hold):
             raise ProfileHeldError(prepared.end.why)
@@ -82,32 +82,36 @@ class ProfileCare:
                 )
         return prepared
 
-    def _tell_of(self, prepared: Prepared) -> None:
-        told = [words for action in prepared.actions if (words := policy.in_words(action))]
+    def _report_repairs(self, prepared: Prepared) -> None:
+        done = [words for action in prepared.actions if (words := policy.in_words(action))]
         first_time = prepared.found.pairing is None and isinstance(
             prepared.found.finding, policy.Missing
         )
-        if not told or (first_time and isinstance(prepared.actions[0], ShowQr)):
+        if not done or (first_time and isinstance(prepared.actions[0], ShowQr)):
             return
-        logger.debug("profile mended", done=told, aside=prepared.quarantined)
-        self._tell(
+        logger.debug("the profile is repaired", done=done, aside=prepared.quarantined)
+        self._report(
             ProfileMended(
-                done=tuple(told),
+                done=tuple(done),
                 grave=policy.is_severe(prepared.actions),
                 aside=str(prepared.quarantined) if prepared.quarantined else None,
             )
         )
 
     def suspect(self, finding: Damaged | CredentialsLost) -> None:
-        """What a start told that the files do not; the next ``prepare`` acts on it."""
-        logger.error("the profile is suspected", event="profile_suspected", why=finding.why)
+        """What a start showed that the files do not; the next ``prepare`` acts on it."""
+        logger.error(
+            "the profile is suspect: the next start inspects it",
+            event="profile_suspected",
+            why=finding.why,
+        )
         with self._noted():
             start_marks.mark_suspect(self._at.profile, self._lock.descriptor, finding)
 
     # ---- while it runs ----
 
     def link_is(self, *, connected: bool) -> None:
-        """Told after each reading of the page."""
+        """To be called after each reading of the page."""
         if connected is (self._connected_since is not None):
             return
         self._connected_since = time.monotonic() if connected else None
@@ -117,20 +121,20 @@ class ProfileCare:
             with self._noted():
                 start_marks.proved(self._at.profile, self._lock.descriptor)
 
-    def claim(self, *, anew: bool) -> None:
-        """Note whose pairing it holds; ``anew``: by a pairing, whose credentials are on disk."""
+    def claim(self, *, after_pairing: bool) -> None:
+        """Record whose pairing it holds; ``after_pairing``: by a pairing, whose credentials are on disk."""
         self.paired = True
         with self._noted():
-            owner_mark.claim(self._at.profile, self._lock.descriptor, after_pairing=anew)
+            owner_mark.claim(self._at.profile, self._lock.descriptor, after_pairing=after_pairing)
 
     def disown(self) -> None:
-        """It was logged out: what was copied before is of no use any more."""
+        """It was logged out: what was copied before is unusable now."""
         self.paired = False
         with self._noted():
             owner_mark.disown(self._at.profile, self._lock.descriptor)
 
     async def keep_copies(self) -> None:
-        """Copy the credentials when it is time, for ever."""
+        """Copy the credentials when it is time, forever."""
         while True:
             self._changed.clear()
             with contextlib.suppress(TimeoutError):

@@ -32,8 +32,8 @@ async def _one(
     page: WhatsAppPage, message_id: str, aliases: tuple[str, ...], inbound: Inbound
 ) -> Outcome:
     try:
-        told = await page.message(message_id, aliases)
-        return Outcome.GONE if told is None else await inbound.decrypted(told, page)
+        reported = await page.message(message_id, aliases)
+        return Outcome.GONE if reported is None else await inbound.decrypted(reported, page)
     except (DevToolsClosedError, TargetCrashedError):
         raise
     except WaguardError as error:

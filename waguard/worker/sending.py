@@ -22,11 +22,11 @@ from waguard.worker.page import (
 
 ACK_ERROR: Final = -1
 ACK_SERVER: Final = 1
-LOOK_UP_DEADLINE: Final = 3.0  # s
+FIND_DEADLINE: Final = 3.0  # s
 CHECK_DEADLINE: Final = 5.0  # s for whether a number has WhatsApp; without an answer it is sent
 
 
-def judge(outcome: SendOutcome, message_id: str, now: int) -> Sent:
+def evaluate(outcome: SendOutcome, message_id: str, now: int) -> Sent:
     """Read wa-js's answer: a refusal *resolves* too, so both fields count."""
     at = outcome.at or now
     ack = 0 if outcome.ack is None else outcome.ack
@@ -53,7 +53,7 @@ async def acks(page: WhatsAppPage, call: Acks, people: People) -> dict[str, int]
     for message_id in call.ids:
         aliases = dict.fromkeys((*call.aliases.get(message_id, ()), *_lids(message_id, people)))
         with contextlib.suppress(EvaluationError):
-            ack = await page.ack_of(message_id, tuple(aliases), timeout=LOOK_UP_DEADLINE)
+            ack = await page.ack_of(message_id, tuple(aliases), timeout=FIND_DEADLINE)
             if ack is not None:
                 found[message_id] = ack
     return found
@@ -70,8 +70,8 @@ async def send(
     """Send with the call's deadline and its chosen id; look the id up when no answer comes, also
     under what ``people`` know of its chat by then."""
     outcome = await _outcome(page, call, people or People())
-    standing = page.standing_of(call.message_id)
-    return msgspec.structs.replace(outcome, standing=standing)
+    chat_state = page.chat_state_of(call.message_id)
+    return msgspec.structs.replace(outcome, standing=chat_state)
 
 
 async def _outcome(page: WhatsAppPage, call: SendText | SendMedia, people: People) -> Sent | Failed:
@@ -87,8 +87,8 @@ async def _outcome(page: WhatsAppPage, call: SendText | SendMedia, people: Peopl
         thrown = None if is_sent else own_fault(error.text)
         return msgspec.structs.replace(outcome, thrown=thrown)
     except DevToolsError as error:
-        return await _look_up(page, call.message_id, people, str(error))
-    return judge(answer, call.message_id, int(time.time()))
+        return await _find(page, call.message_id, people, str(error))
+    return evaluate(answer, call.message_id, int(time.time()))
 
 
 async def _transmit(page: WhatsAppPage, call: SendText | SendMedia) -> SendOutcome:
@@ -141,7 +141,7 @@ async def _after_exception(
     page: WhatsAppPage, call: SendText | SendMedia, people: People, error: str
 ) -> Sent | Failed:
     """wa-js refused: before transmission unless the message stands in its chat, under any alias."""
-    found = await _look_up(page, call.message_id, people, error)
+    found = await _find(page, call.message_id, people, error)
     if found.error == _NOT_FOUND:
         return Failed(kind="refused", error=error)
     return found
@@ -150,11 +150,11 @@ async def _after_exception(
 _NOT_FOUND: Final = "not found in its chat"
 
 
-async def _look_up(page: WhatsAppPage, message_id: str, people: People, why: str) -> Sent:
+async def _find(page: WhatsAppPage, message_id: str, people: People, why: str) -> Sent:
     now = int(time.time())
     try:
         lids = _lids(message_id, people)
-        ack = await page.ack_of(message_id, lids, timeout=LOOK_UP_DEADLINE)
+        ack = await page.ack_of(message_id, lids, timeout=FIND_DEADLINE)
     except WaguardError as error:
         logger.warning(
             "a send's outcome could not be looked up",
@@ -165,4 +165,4 @@ async def _look_up(page: WhatsAppPage, message_id: str, people: People, why: str
         return Sent(outcome="uncertain", message_id=message_id, timestamp=now, error=why)
     if ack is None:
         return Sent(outcome="uncertain", message_id=message_id, timestamp=now, error=_NOT_FOUND)
-    return judge(SendOutcome(ack=ack, result=why, at=None), message_id, now)
+    return evaluate(SendOutcome(ack=ack, result=why, at=None), message_id, now)

@@ -19,7 +19,7 @@ LIMIT: Final = 256 << 20  # bytes; files of 64 MB and 10,000 events of some KB a
 
 
 class UnstoredEvents:
-    """The file of one session and generation: a session that was created anew reads another one."""
+    """The file of one session and generation: a session that was created again reads another one."""
 
     def __init__(self, record: Path, generation: int) -> None:
         self._path = record.with_name(f"{record.stem}.{generation}.unstored")
@@ -86,6 +86,8 @@ def _without_file(event: Event) -> Event:
     if not isinstance(event.body, InboundMessage) or event.body.media is None:
         return event
     body = msgspec.structs.replace(
-        event.body, media=None, media_error="there was no room for it while the database was away"
+        event.body,
+        media=None,
+        media_error="there was no space for it while the database was unreachable",
     )
     return msgspec.structs.replace(event, body=body)
