@@ -150,7 +150,7 @@ async def test_a_message_of_another_number_is_not_sent(empty: Bench) -> None:
     await until(empty.session(), lambda s: s.link is Link.QR_PENDING)
     process.report("connected", phone=None)
     await until(empty.session(), lambda s: s.link is Link.CONNECTED)
-    with pytest.raises(UnavailableError, match="not known yet which number"):
+    with pytest.raises(UnavailableError, match="linked number is not known yet"):
         await empty.it.sessions.call("s", TEXT, wait=0, phone=PHONE)
     process.report("connected", phone=PHONE)
     await until(empty.session(), lambda s: not s.state.showed_code)

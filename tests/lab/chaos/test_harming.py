@@ -14,8 +14,8 @@ from waguard.lab.chaos.harming import endure
 from waguard.lab.chaos.invariants import BrokenError, Facts, Harm
 from waguard.lab.chaos.world import NotInTimeError, World
 
-WAITING = replace(FACTS, told={"s1": replace(WELL, waits="for Chromium")})
-PARKED = replace(FACTS, told={"s1": replace(WELL, lifecycle="parked")})
+WAITING = replace(FACTS, reported={"s1": replace(WELL, waits="for Chromium")})
+PARKED = replace(FACTS, reported={"s1": replace(WELL, lifecycle="parked")})
 BLAMELESS = Harm(began=100.0, restarts={"s1": 1})
 
 
@@ -36,7 +36,7 @@ class Seen:
 
 
 def waits(facts: Facts) -> bool:
-    return facts.told is not None and facts.told["s1"].waits != ""
+    return facts.reported is not None and facts.reported["s1"].waits != ""
 
 
 @pytest.fixture(autouse=True)
@@ -63,7 +63,7 @@ async def test_what_never_shows_is_said() -> None:
 
 
 @pytest.mark.parametrize(
-    ("series", "told"),
+    ("series", "reported"),
     [
         ((FACTS, WAITING, FACTS), "it did not stay so: it waits"),
         ((FACTS, PARKED), "while it lasts: s1: it is parked, and nothing is wrong with it"),
@@ -73,10 +73,12 @@ async def test_what_never_shows_is_said() -> None:
         ),
     ],
 )
-async def test_what_breaks_while_it_lasts_is_broken(series: tuple[Facts, ...], told: str) -> None:
+async def test_what_breaks_while_it_lasts_is_broken(
+    series: tuple[Facts, ...], reported: str
+) -> None:
     with pytest.raises(BrokenError) as raised:
         await watched(*series, harm=BLAMELESS)
-    assert raised.value.broken == [told]
+    assert raised.value.broken == [reported]
 
 
 async def test_a_row_that_lies_while_it_lasts_is_broken() -> None:
@@ -110,7 +112,7 @@ async def test_a_send_waits_for_its_daemon_and_its_session() -> None:
 
 
 @pytest.mark.parametrize(
-    ("answers", "told"),
+    ("answers", "reported"),
     [
         ((answered(409),), "s1: a send was answered status 409"),
         ((answered(503), 2), "s1: the phone saw a message 2 times"),
@@ -118,11 +120,11 @@ async def test_a_send_waits_for_its_daemon_and_its_session() -> None:
     ],
 )
 async def test_a_send_that_fails_is_broken(
-    answers: tuple[ApiCallError | int, ...], told: str
+    answers: tuple[ApiCallError | int, ...], reported: str
 ) -> None:
     with pytest.raises(BrokenError) as raised:
         await sent(*answers)
-    assert raised.value.broken == [told]
+    assert raised.value.broken == [reported]
 
 
 async def test_a_send_that_waits_for_ever_is_broken(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -7,7 +7,7 @@ from waguard.lab.chaos.traffic import _answer, _share
 
 
 @pytest.mark.parametrize(
-    ("answers", "status", "told"),
+    ("answers", "status", "expected"),
     [
         ([200], "sent", "sent"),
         ([503, None, 200], "sent", "sent"),
@@ -17,10 +17,10 @@ from waguard.lab.chaos.traffic import _answer, _share
         ([None, None, None], "failed", "none"),
     ],
 )
-def test_what_a_send_came_to(answers: list[int | None], status: str, told: str) -> None:
+def test_what_a_send_came_to(answers: list[int | None], status: str, expected: str) -> None:
     row = Row(session="s1", direction="out", chat="62", body="hi", at=0.0, status=status)
     row.answers = answers
-    assert _answer(row) == told
+    assert _answer(row) == expected
 
 
 def test_the_shares_are_all_of_it() -> None:

@@ -26,7 +26,8 @@ def test_a_message_that_comes_at_the_login_is_behind_those_that_waited(
         whatsapp.incoming(PHONE, "62812@c.us", "62812@c.us", {"type": "chat", "body": body})
 
     write("waited")
-    link.on_login({"device": device.id, "secret": "", "signature": "", "public_key": ""})
+    proof = {"secret": "", "signature": "", "public_key": ""}
+    link.on_login({"device": device.id, "revision": 1, **proof})
     write("at the login")
     reported = []
     while not link._outgoing.empty():

@@ -1,4 +1,4 @@
-"""A seeded campaign: one fault after the other, each waited for until all is well, and proven."""
+"""A seeded campaign: one fault after the other, each waited for until all is healthy, and proven."""
 
 import asyncio
 import json
@@ -19,12 +19,12 @@ from rich.table import Table
 
 from waguard.errors import WaguardError
 from waguard.lab.application import Manners
-from waguard.lab.chaos import books, report
+from waguard.lab.chaos import message_check, report
 from waguard.lab.chaos.drawing import Draw, draw
 from waguard.lab.chaos.faults import FAULTS, NEEDS_CLOCK, NEEDS_DISK, NEEDS_SQLITE, UNWRITABLE
 from waguard.lab.chaos.harming import Fault
 from waguard.lab.chaos.host_faults import FAKETIME
-from waguard.lab.chaos.invariants import BrokenError, Harm, Rows, always, settled
+from waguard.lab.chaos.invariants import BrokenError, Harm, Rows, always, unhealed
 from waguard.lab.chaos.message_faults import MESSAGE_FAULTS
 from waguard.lab.chaos.opening import Served, opened
 from waguard.lab.chaos.report import Healed, Messages, Outcome
@@ -107,25 +107,25 @@ class Campaign:
         world, since = self.world, len(self.world.receiver.received)
         chance = random.Random(drawn.seed)  # noqa: S311 - to be repeated, not to be secret
         try:
-            with self._looking_away(drawn.fault):
+            with self._watch_paused(drawn.fault):
                 harm = await self.faults[drawn.fault](world, drawn.session, chance)
             seconds = await self._heal(harm, since)
             await asyncio.gather(*world.meanwhile)
         finally:
             world.soothe()
         await asyncio.gather(*(self._prove(session) for session in world.sessions))
-        if self.traffic is None:  # else the books tell at the end, and who is excused
+        if self.traffic is None:  # else the message check decides at the end
             for arrived in harm.arrived:
                 await self._came_in(arrived)
             self.none_twice()
         if self.watch:
             await self._heal(harm, since)
-        elif broken := settled(await world.facts(harm, since=since), harm):
+        elif broken := unhealed(await world.facts(harm, since=since), harm):
             raise BrokenError([f"{one} (after it had healed)" for one in broken])
         return Healed(drawn.fault, seconds, harm.within)
 
     @contextmanager
-    def _looking_away(self, fault: str) -> Iterator[None]:
+    def _watch_paused(self, fault: str) -> Iterator[None]:
         """No row can be put right while the database cannot be written."""
         if self.watch is None or fault not in UNWRITABLE:
             yield
@@ -146,11 +146,11 @@ class Campaign:
                 broken += rows.wrong(facts, now)
             if broken:
                 raise BrokenError(broken)
-            missing = settled(facts, harm)
+            missing = unhealed(facts, harm)
             if missing and well:
                 if self.watch is None:
                     raise BrokenError([f"{one} (after it had healed)" for one in missing])
-                well = 0.0  # the application's queue overtook; the watch tells for how long
+                well = 0.0  # the application's queue overtook; the watch reports for how long
             if missing and now > harm.within:
                 raise BrokenError([f"{one} (after {now:.0f} s)" for one in missing])
             if not missing:
@@ -231,7 +231,7 @@ async def _until_stopped(plan: Plan) -> int:
     if campaign.cancelled():
         return 130
     outcome = campaign.result()
-    _tell(console, outcome)
+    _show(console, outcome)
     if plan.report:
         with plan.report.open("a", encoding="utf-8") as file:
             file.write(json.dumps(report.as_json(outcome)) + "\n")
@@ -300,7 +300,7 @@ def _impossible(world: World) -> set[str]:
 
 
 async def _with_messages(plan: Plan, campaign: Campaign, draws: Sequence[Draw]) -> Messages:
-    """All faults, while messages come and go and somebody looks at the rows."""
+    """All faults, while messages come and go and the rows are watched."""
     world = campaign.world
     traffic = campaign.traffic = Traffic(
         world=world,
@@ -310,30 +310,30 @@ async def _with_messages(plan: Plan, campaign: Campaign, draws: Sequence[Draw]) 
         rounds=plan.faults,
     )
     watch = campaign.watch = Watch(world)
-    looking = asyncio.create_task(watch.run(), name="watch")
+    watching = asyncio.create_task(watch.run(), name="watch")
     try:
         await campaign.run(draws)
         return await _balance(campaign.console, traffic, watch)
     finally:
-        looking.cancel()
-        await asyncio.gather(looking, return_exceptions=True)
+        watching.cancel()
+        await asyncio.gather(watching, return_exceptions=True)
 
 
 async def _balance(console: Console, traffic: Traffic, watch: Watch) -> Messages:
-    """Raises ``BrokenError`` where the books do not agree."""
+    """Raises ``BrokenError`` where the message check fails."""
     with console.status("the last messages come in"):
-        kept = await traffic.books(watch)
-    for out in books.uncertain(kept):
+        kept = await traffic.message_check(watch)
+    for out in message_check.uncertain(kept):
         console.print(f"uncertain: {out.session} “{out.text}”", highlight=False)
-    for one in books.unsure(kept):
+    for one in message_check.unsure(kept):
         console.print(f"uncertain, and dropped: {one.session} “{one.text}”", highlight=False)
-    if broken := books.broken(kept):
+    if broken := message_check.broken(kept):
         raise BrokenError(broken)
     return Messages(
         incoming=len(kept.incoming),
         uncertain=len(kept.uncertain),
-        repeated=books.repeated(kept),
-        outgoing=dict(books.answers(kept)),
+        repeated=message_check.repeated(kept),
+        outgoing=dict(message_check.answers(kept)),
     )
 
 
@@ -346,7 +346,7 @@ def _show_log(console: Console, world: World) -> None:
     console.print(f"its whole log: {kept}", highlight=False, soft_wrap=True)
 
 
-def _tell(console: Console, outcome: Outcome) -> None:
+def _show(console: Console, outcome: Outcome) -> None:
     table = Table(title=f"{len(outcome.healed)} faults healed, seed {outcome.seed}")
     table.add_column("fault")
     for name in ("times", "median s", "worst s", "bound s"):

@@ -12,7 +12,7 @@ from waguard.cli.client import ApiCallError
 from waguard.core.delivery import SESSION_EVENTS
 from waguard.host.children import read_records
 from waguard.lab.chaos.harming import Fault, living, restarts, unique
-from waguard.lab.chaos.invariants import BrokenError, Harm, settled
+from waguard.lab.chaos.invariants import BrokenError, Harm, unhealed
 from waguard.lab.chaos.world import POLL, NotInTimeError, World, until
 from waguard.wire.protocol import PROTOCOL
 
@@ -69,9 +69,9 @@ def _other_version(world: World, step: int) -> dict[str, str]:
 
 async def _all_well(world: World, harm: Harm) -> None:
     async def well() -> bool:
-        return not settled(await world.facts(harm, since=len(world.receiver.received)), harm)
+        return not unhealed(await world.facts(harm, since=len(world.receiver.received)), harm)
 
-    await until(well, "all is well", within=WELL_WITHIN)
+    await until(well, "all sessions are healthy", within=WELL_WITHIN)
 
 
 async def sends(world: World, session: str) -> None:
@@ -115,9 +115,9 @@ async def second_host(world: World, session: str, _: random.Random) -> Harm:
     if (code := second.result()) != EXIT_INSTANCE:
         raise BrokenError([f"the other daemon ended with {code}"])
     _require_same(before, await _rows(world))
-    told = [one["event"] for one in world.receiver.received[since:]]
-    if odd := SESSION_EVENTS & set(told):
-        raise BrokenError([f"with two daemons the application was told {', '.join(sorted(odd))}"])
+    events = [one["event"] for one in world.receiver.received[since:]]
+    if odd := SESSION_EVENTS & set(events):
+        raise BrokenError([f"with two daemons the application got {', '.join(sorted(odd))}"])
     return replace(harm, arrived=tuple(arrived))
 
 

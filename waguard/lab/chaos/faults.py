@@ -44,7 +44,7 @@ _CREDENTIALS: Final = (
 
 
 async def kill_daemon(world: World, session: str, _: random.Random) -> Harm:
-    """Its workers live on, the next daemon adopts them; what came meanwhile is told."""
+    """Its workers live on, the next daemon adopts them; what came meanwhile is reported."""
     return await _without_daemon(world, session)
 
 
@@ -89,7 +89,7 @@ async def kill_browser(world: World, session: str, _: random.Random) -> Harm:
 
 
 async def hang_browser(world: World, session: str, _: random.Random) -> Harm:
-    """Nothing tells of it but silence."""
+    """It only stops answering."""
     return await hurt(world, session, signal.SIGSTOP, browser=True)
 
 

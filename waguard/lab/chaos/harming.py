@@ -88,7 +88,7 @@ def unique(about: str) -> str:
 
 async def restarts(world: World) -> Mapping[str, int]:
     """How many each session has had. Raises ``WaguardError``."""
-    return {session: (await world.told(session)).restarts for session in world.sessions}
+    return {session: (await world.reported(session)).restarts for session in world.sessions}
 
 
 async def endure(

@@ -26,7 +26,7 @@ from waguard.lab.chaos.harming import (
     unique,
     write_row,
 )
-from waguard.lab.chaos.invariants import Facts, Harm, settled
+from waguard.lab.chaos.invariants import Facts, Harm, unhealed
 from waguard.lab.chaos.mounts import mounted
 from waguard.lab.chaos.world import NotInTimeError, World, until
 
@@ -38,7 +38,7 @@ ADOPTED_WITHIN: Final = 30.0  # s for a daemon with the right time to take the w
 FAKETIME: Final = next(Path("/usr/lib").glob("*/faketime/libfaketime.so.1"), None)
 """By which one daemon alone has another time; None: it is not installed."""
 STEPS: Final = (1, 24)  # hours
-SLOW_START: Final = 150.0  # s; each look at a clock costs a daemon more then
+SLOW_START: Final = 150.0  # s; each read of a clock costs a daemon more then
 SHOWN_WITHIN: Final = 60.0  # s for a step to be seen, or for all to be well before the next
 AFTER_STEP: Final = 8.0  # s in which it would show: the reconciler runs twice, the watch 8 times
 EXIT_INSTANCE, EXIT_PORT = 3, 4
@@ -71,7 +71,7 @@ def _fill(path: Path) -> None:
                 os.write(file.fileno(), bytes(4096))
 
 
-async def take_port(world: World, session: str, _: random.Random) -> Harm:
+async def occupy_port(world: World, session: str, _: random.Random) -> Harm:
     """At a restart somebody else has it: the start is refused, and tried again."""
     del session
     began = time.time()
@@ -118,7 +118,7 @@ async def sessions_folder_gone(world: World, session: str, chance: random.Random
     """The disk with the profiles is not mounted, and a worker is killed: the link to it leads
     nowhere, or the mount point is empty. The other browsers live on the files that they have open.
 
-    Nothing can be written there: a browser that lives makes the folders of its profile anew.
+    Nothing can be written there: a browser that lives creates the folders of its profile again.
     """
     spent, others = await _before(world, session)
     empty = chance.randrange(2) and world.disk is not None
@@ -173,12 +173,12 @@ def _covered(folder: Path) -> Iterator[Path]:
 
 
 def _waits(facts: Facts, session: str, words: str) -> bool:
-    return facts.told is not None and words in facts.told[session].waits
+    return facts.reported is not None and words in facts.reported[session].waits
 
 
 async def clock_steps(world: World, session: str, chance: random.Random) -> Harm:
-    """The daemon's wall clock is put back and forward; the machine's own is left alone. All is well all
-    the while, and supervision moves: it corrects a row.
+    """The daemon's wall clock is put back and forward; the machine's own is left alone. Nothing fails
+    meanwhile, and supervision moves: it corrects a row.
 
     Another daemon adopts the workers for that, and one with the right time does so after it.
     """
@@ -205,8 +205,8 @@ async def clock_steps(world: World, session: str, chance: random.Random) -> Harm
         await endure(
             world,
             harm,
-            shows=lambda facts: not settled(facts, harm),
-            what=f"all is well {hours:+d} h away",
+            shows=lambda facts: not unhealed(facts, harm),
+            what=f"all sessions are healthy {hours:+d} h away",
             within=SHOWN_WITHIN,
             stays=AFTER_STEP,
         )
@@ -219,15 +219,15 @@ def _faked(clock: Path) -> dict[str, str]:
     return {
         "LD_PRELOAD": str(FAKETIME),
         "FAKETIME_TIMESTAMP_FILE": str(clock),
-        "FAKETIME_CACHE_DURATION": "1",  # s; else the file is read at each look at a clock
+        "FAKETIME_CACHE_DURATION": "1",  # s; else the file is read at each read of a clock
         "FAKETIME_DONT_FAKE_MONOTONIC": "1",
         "NO_FAKE_STAT": "1",
     }
 
 
 async def _is_at(world: World, hours: int) -> bool:
-    told = await world.call("GET", "/health")
-    shown = datetime.fromisoformat(told["timestamp"]).timestamp()
+    reported = await world.call("GET", "/health")
+    shown = datetime.fromisoformat(reported["timestamp"]).timestamp()
     return abs(shown - time.time() - hours * 3600) < 600  # noqa: PLR2004 - less than any step
 
 
@@ -238,7 +238,7 @@ async def _is_corrected(world: World, session: str) -> bool:
 
 ALL: Final[tuple[Fault, ...]] = (
     fill_disk,
-    take_port,
+    occupy_port,
     second_instance,
     executable_missing,
     sessions_folder_gone,

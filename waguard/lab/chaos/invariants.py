@@ -1,6 +1,6 @@
 """What must hold while waguard heals, and when it has. Pure: facts and a harm in, sentences out.
 
-An empty answer of ``settled`` is what a fault waits for; what ``always`` names is broken at once.
+An empty answer of ``unhealed`` is what a fault waits for; what ``always`` names is broken at once.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -46,7 +46,7 @@ class Harm:
     """Unix time until which a hurt session cannot be connected: WhatsApp must be left alone."""
     restarts: Mapping[str, int] | None = None
     """Of a cause that is no session's: how many restarts each may have had by then, and none may be
-    parked; None: not judged."""
+    parked; None: not checked."""
     fleet: str = ""
     """Words of an incident of all sessions, which must be there and have ended."""
     outdated: Mapping[str, int] = field(default_factory=dict)
@@ -55,7 +55,7 @@ class Harm:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Told:
+class ReportedSession:
     """What the API says of a session."""
 
     status: str
@@ -72,7 +72,7 @@ class Told:
 
 @dataclass(frozen=True, slots=True)
 class Incident:
-    """Unix times; ``ended`` None: it goes on."""
+    """Unix times; ``ended`` None: it is open."""
 
     began: float
     ended: float | None
@@ -88,11 +88,11 @@ class Facts:
     """Unix time."""
     rows: Mapping[str, str] | None
     """Status by session, from the database itself."""
-    told: Mapping[str, Told] | None
+    reported: Mapping[str, ReportedSession] | None
     census: Census
     incidents: Mapping[str, tuple[Incident, ...]] = field(default_factory=dict)
-    aside: frozenset[str] = frozenset()
-    """Sessions whose profile was moved aside since the fault."""
+    quarantined: frozenset[str] = frozenset()
+    """Sessions whose profile was quarantined since the fault."""
     codes: Mapping[str, int] = field(default_factory=dict)
     """QR codes that were announced since the fault, by session."""
     fleet: tuple[Incident, ...] = ()
@@ -114,16 +114,18 @@ def _always(facts: Facts, harm: Harm) -> Iterator[str]:
         if count and session not in harm.may_scan:
             yield f"{session}: a QR code is shown, its credentials were lost"
     if harm.restarts is not None:
-        yield from _blameless(facts.told or {}, harm.restarts)
+        yield from _blameless(facts.reported or {}, harm.restarts)
     yield from _replacements(facts, harm)
     early = harm.not_before - facts.at
-    for session, told in (facts.told or {}).items():
-        if early > 0 and session in harm.hurt and told.link == "connected":
+    for session, reported in (facts.reported or {}).items():
+        if early > 0 and session in harm.hurt and reported.link == "connected":
             yield f"{session}: WhatsApp was asked again {early:.0f} s too early"
 
 
-def _blameless(told: Mapping[str, Told], restarts: Mapping[str, int]) -> Iterator[str]:
-    for session, it in told.items():
+def _blameless(
+    reported: Mapping[str, ReportedSession], restarts: Mapping[str, int]
+) -> Iterator[str]:
+    for session, it in reported.items():
         if it.lifecycle == "parked":
             yield f"{session}: it is parked, and nothing is wrong with it"
         if it.restarts > restarts.get(session, 0):
@@ -132,13 +134,13 @@ def _blameless(told: Mapping[str, Told], restarts: Mapping[str, int]) -> Iterato
 
 def _replacements(facts: Facts, harm: Harm) -> Iterator[str]:
     """Whose old worker has gone, and who is not back yet."""
-    if facts.told is None:
+    if facts.reported is None:
         return
     between = sorted(
         session
         for session, pid in harm.outdated.items()
         if pid not in facts.census.workers.get(session, ())
-        and facts.told[session].link != "connected"
+        and facts.reported[session].link != "connected"
     )
     if len(between) > harm.at_once:
         yield f"replaced at the same time: {', '.join(between)}; at most {harm.at_once} may be"
@@ -152,10 +154,12 @@ class Rows:
 
     def wrong(self, facts: Facts, now: float) -> list[str]:
         """What they have said for too long; ``now`` in monotonic seconds."""
-        if facts.rows is None or facts.told is None:
+        if facts.rows is None or facts.reported is None:
             self._since.clear()  # nobody knows what was between
             return []
-        found = {session: _lie(session, facts, facts.rows, facts.told) for session in facts.told}
+        found = {
+            session: _lie(session, facts, facts.rows, facts.reported) for session in facts.reported
+        }
         self._since = {s: self._since.get(s, now) for s, lie in found.items() if lie}
         return [
             f"{session}: {found[session]} for {now - since:.1f} s"
@@ -165,15 +169,15 @@ class Rows:
 
 
 def _lie(
-    session: str, facts: Facts, rows: Mapping[str, str], told: Mapping[str, Told]
+    session: str, facts: Facts, rows: Mapping[str, str], reported: Mapping[str, ReportedSession]
 ) -> str | None:
-    row, status = rows.get(session), told[session].status
+    row, status = rows.get(session), reported[session].status
     if row == "connected" and not facts.census.workers.get(session):
         return "the row says connected, and no worker lives"
     return f"the row says {row}, the API {status}" if row != status else None
 
 
-def settled(facts: Facts, harm: Harm) -> list[str]:
+def unhealed(facts: Facts, harm: Harm) -> list[str]:
     """What is not yet, or not any more, as it should be."""
     return [*_always(facts, harm), *_sources(facts), *_processes(facts, harm), *_trail(facts, harm)]
 
@@ -183,21 +187,25 @@ def _sources(facts: Facts) -> Iterator[str]:
     if facts.rows is None:
         yield "the database cannot be read"
         return
-    if facts.told is None:
+    if facts.reported is None:
         yield "the API does not answer"
         return
     for session in facts.sessions:
-        told, row = facts.told.get(session), facts.rows.get(session)
-        if told is None or row is None:
-            yield f"{session}: not known to {'the database' if told else 'the API'}"
+        reported, row = facts.reported.get(session), facts.rows.get(session)
+        if reported is None or row is None:
+            yield f"{session}: not known to {'the database' if reported else 'the API'}"
             continue
-        if (told.status, told.lifecycle, told.link) != ("connected", "running", "connected"):
-            yield f"{session}: it is {told.status}, {told.lifecycle}, {told.link}"
-        if row != told.status:
-            yield f"{session}: the row says {row}, the API {told.status}"
+        if (reported.status, reported.lifecycle, reported.link) != (
+            "connected",
+            "running",
+            "connected",
+        ):
+            yield f"{session}: it is {reported.status}, {reported.lifecycle}, {reported.link}"
+        if row != reported.status:
+            yield f"{session}: the row says {row}, the API {reported.status}"
         for what, pid, seen in (
-            ("worker", told.worker, facts.census.workers.get(session, ())),
-            ("browser", told.browser, facts.census.browsers.get(session, ())),
+            ("worker", reported.worker, facts.census.workers.get(session, ())),
+            ("browser", reported.browser, facts.census.browsers.get(session, ())),
         ):
             if seen != (pid,):
                 yield f"{session}: the API says {what} {pid}, the host {_list(seen) or 'none'}"
@@ -221,13 +229,13 @@ def _processes(facts: Facts, harm: Harm) -> Iterator[str]:
 
 def _trail(facts: Facts, harm: Harm) -> Iterator[str]:
     """Each fault that hurt a session has its incident within its time."""
-    for session in sorted(harm.hurt | facts.aside):
+    for session in sorted(harm.hurt | facts.quarantined):
         known = facts.incidents.get(session, ())
         fitting = [one for one in known if one.began >= harm.began - CLOCK]
         if not fitting:
-            yield f"{session}: no incident tells of it"
+            yield f"{session}: no incident reports it"
         elif any(one.ended is None for one in fitting):
-            yield f"{session}: its incident goes on"
+            yield f"{session}: its incident is open"
     if harm.fleet:
         fitting = [
             one
@@ -235,9 +243,9 @@ def _trail(facts: Facts, harm: Harm) -> Iterator[str]:
             if harm.fleet in one.cause and one.began >= harm.began - CLOCK
         ]
         if not fitting:
-            yield f"no incident of the fleet tells of it: {harm.fleet}"
+            yield f"no incident of the fleet reports it: {harm.fleet}"
         elif any(one.ended is None for one in fitting):
-            yield f"the fleet's incident goes on: {harm.fleet}"
+            yield f"the fleet's incident is open: {harm.fleet}"
 
 
 def _list(pids: object) -> str:

@@ -17,7 +17,7 @@ from waguard.lab.chaos.invariants import Harm
 from waguard.lab.chaos.world import FRIEND, FRIENDS, NotInTimeError, World, until
 
 LATE: Final = 7.0  # s for the server's ack; more than a send waits for it
-TOLD_WITHIN: Final = 60.0  # s for what was written before an unlink to be in the inbox
+REPORTED_WITHIN: Final = 60.0  # s for what was written before an unlink to be in the inbox
 
 
 async def orderly_restart(world: World, session: str, _: random.Random) -> Harm:
@@ -40,9 +40,9 @@ async def unlink_and_scan(world: World, session: str, chance: random.Random) -> 
         return not await _missing(world, session)
 
     try:
-        await until(all_in, "the inbox has it all", within=TOLD_WITHIN)
+        await until(all_in, "the inbox has it all", within=REPORTED_WITHIN)
     except NotInTimeError as error:
-        seen = f"missing {await _missing(world, session)}, {await world.told(session)}"
+        seen = f"missing {await _missing(world, session)}, {await world.reported(session)}"
         raise NotInTimeError(f"{error.line()}: {seen}") from None
     return await FAULTS["unlink"](world, session, chance)
 

@@ -122,10 +122,10 @@ async def _populate(world: World, say: Callable[[str], None]) -> None:
 
         async def connected(session: str = session) -> bool:
             await world.scan_if_shown(session)
-            return (await world.told(session)).link == "connected"
+            return (await world.reported(session)).link == "connected"
 
         await until(connected, f"{session} is connected", within=PAIR_DEADLINE)
-    say("the daemon is started anew: an orderly stop leaves a copy of each session")
+    say("the daemon is restarted: an orderly stop leaves a copy of each session")
     await world.stop_daemon()
     await world.restart_daemon()
     await world.daemon.ready()

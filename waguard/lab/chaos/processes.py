@@ -63,8 +63,8 @@ def scan() -> list[Process]:
     found = []
     wanted = ["ppid", "cmdline", "environ", "status"]
     for process in psutil.process_iter(wanted):
-        told = process.info
-        if told["status"] == psutil.STATUS_ZOMBIE or not told["cmdline"]:
+        info = process.info
+        if info["status"] == psutil.STATUS_ZOMBIE or not info["cmdline"]:
             continue
         try:
             group = os.getpgid(process.pid)
@@ -72,17 +72,17 @@ def scan() -> list[Process]:
             continue
         marks = {
             name: value
-            for name, value in (told["environ"] or {}).items()
+            for name, value in (info["environ"] or {}).items()
             if name in {MARK, "WAGUARD_SESSION"}
         }
         found.append(
             Process(
                 pid=process.pid,
-                parent=told["ppid"] or 0,
+                parent=info["ppid"] or 0,
                 group=group,
-                argv=tuple(told["cmdline"]),
+                argv=tuple(info["cmdline"]),
                 marks=marks,
-                stopped=told["status"] == psutil.STATUS_STOPPED,
+                stopped=info["status"] == psutil.STATUS_STOPPED,
             )
         )
     return found
@@ -97,7 +97,7 @@ def census(
     """Sort the processes of the world in ``folder``.
 
     ``owners``: a profile, or a folder of crash reports → its session. ``groups``: process groups of
-    earlier browsers, by which what is left of them is known when nothing else tells.
+    earlier browsers, by which what is left of them is known when nothing else says.
     """
     ours = _members(list(processes), folder, set(groups))
     daemons, servers, rest = [], [], []
@@ -169,8 +169,8 @@ def _crash_handlers(processes: list[Process], folders: set[str]) -> set[int]:
     found = defaultdict(list)
     for process in processes:
         if Path(process.argv[0]).name == "chrome_crashpad_handler":
-            told = (a.removeprefix(_CRASHES) for a in process.argv if a.startswith(_CRASHES))
-            found[next(told, "")].append(process.pid)
+            info = (a.removeprefix(_CRASHES) for a in process.argv if a.startswith(_CRASHES))
+            found[next(info, "")].append(process.pid)
     # what is more than a browser has is left of one before: the older ones, which come first
     return {pid for folder in folders for pid in found[folder][-CRASH_HANDLERS:]}
 

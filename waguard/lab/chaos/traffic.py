@@ -14,7 +14,14 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from waguard.cli.client import ApiCallError
 from waguard.lab.application import Row
-from waguard.lab.chaos.books import Answer, Books, Dropped, Incoming, Outgoing, Stored
+from waguard.lab.chaos.message_check import (
+    Answer,
+    Dropped,
+    Incoming,
+    MessageCheck,
+    Outgoing,
+    Stored,
+)
 from waguard.lab.chaos.rows import Watch
 from waguard.lab.chaos.world import FRIEND, FRIENDS, World, until
 from waguard.lab.standin.refusal import Refusal
@@ -79,12 +86,12 @@ class Traffic:
             row = await self.world.app.send(session, friend, text, **how)
             self._sent.append((session, row))
 
-    async def books(self, watch: Watch) -> Books:
+    async def message_check(self, watch: Watch) -> MessageCheck:
         """Everybody's, after the last message has come in and gone out, or none has for a while."""
         await self._last_delivery()
         await until(self._nothing_waits, "what was accepted is sent", within=LAST_DELIVERY)
         records, world = self.world.app.records, self.world
-        return Books(
+        return MessageCheck(
             incoming=tuple(self._incoming()),
             stored=tuple(
                 Stored(row.session, row.chat, row.body, row.event_id, row.at)
@@ -139,9 +146,9 @@ class Traffic:
 
     async def _uncertain(self) -> dict[str, str]:
         """What waguard lists as such: the message's id by event id."""
-        told = await self.world.call("GET", f"{UNCERTAIN}?state=uncertain")
+        answer = await self.world.call("GET", f"{UNCERTAIN}?state=uncertain")
         found = {}
-        for one in told["dead"]:
+        for one in answer["dead"]:
             if one.get("state") == "uncertain" and one["event"] == "message_received":
                 letter = await self.world.call("GET", f"{UNCERTAIN}/{one['id']}")
                 found[one["event_id"]] = letter["body"]["data"]["message"]["id"]
@@ -172,7 +179,7 @@ class Traffic:
 
 
 def _answer(row: Row) -> Answer:
-    """What the application was told in the end."""
+    """What the application got as answer in the end."""
     last = row.answers[-1]
     if row.status == "failed":
         return "refused" if last is not None and last < 500 else "none"  # noqa: PLR2004 - 4xx is final

@@ -44,7 +44,7 @@ async def new_version_lacks_exports(world: World, _s: str, _c: random.Random) ->
 
 
 async def new_version_is_never_ready(world: World, _: str, chance: random.Random) -> Harm:
-    """The page loads, and never becomes ready or says how it stands."""
+    """The page loads, and never becomes ready or reports its state."""
     way: Way = chance.choice(["never_ready", "unregistered", "throws"])
     return await _broken(world, way, None)
 
@@ -110,9 +110,9 @@ async def _on(world: World, revision: int, served_by: str, *, by_itself: bool = 
     await until(all_on, f"all have {revision} from the {served_by}", within=PROVEN_WITHIN)
 
 
-async def _stands(world: World, revision: int, standing: str) -> bool:
+async def _stands(world: World, revision: int, state: str) -> bool:
     rows: list[dict[str, Any]] = (await world.call("GET", "/api/versions"))["versions"]
-    return any((one["revision"], one["standing"]) == (revision, standing) for one in rows)
+    return any((one["revision"], one["standing"]) == (revision, state) for one in rows)
 
 
 async def _write_until_released(world: World) -> None:

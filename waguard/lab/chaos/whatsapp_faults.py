@@ -36,7 +36,7 @@ async def drop_socket(world: World, session: str, _: random.Random) -> Harm:
     arrived = world.incoming(session, unique("while offline"))
 
     async def offline() -> bool:
-        return (await world.told(session)).link != "connected"
+        return (await world.reported(session)).link != "connected"
 
     await until(offline, f"{session} is seen offline", within=REFUSED_WITHIN)
     return Harm(began=began, hurt=frozenset({session}), kept=kept, arrived=(arrived,))
@@ -81,7 +81,9 @@ async def _without_page(world: World, session: str, page: str) -> Harm:
     )
 
     def refused(facts: Facts) -> bool:
-        return facts.told is not None and "whatsapp_refuses" in facts.told[session].conditions
+        return (
+            facts.reported is not None and "whatsapp_refuses" in facts.reported[session].conditions
+        )
 
     await endure(
         world,

@@ -23,7 +23,7 @@ from waguard.cli.client import ApiCallError
 from waguard.errors import WaguardError
 from waguard.lab.application import Application
 from waguard.lab.application.accounts import engine_of
-from waguard.lab.chaos.invariants import Facts, Harm, Incident, Told
+from waguard.lab.chaos.invariants import Facts, Harm, Incident, ReportedSession
 from waguard.lab.chaos.processes import Census, census, scan
 from waguard.lab.harness import DaemonProcess, Receiver
 from waguard.lab.standin import StandIn
@@ -139,19 +139,21 @@ class World:
             temporary = layout.temporary(self.folder / "run", layout.key(session))
             owners[str(temporary / "crashes")] = session
         seen = census(await asyncio.to_thread(scan), self.folder, owners, self._groups)
-        # what a dead browser leaves may tell nothing of itself but its group
+        # what a dead browser leaves may show nothing of itself but its group
         self._groups |= {pid for pids in seen.browsers.values() for pid in pids}
         return seen
 
     async def facts(self, harm: Harm, *, since: int) -> Facts:
-        """Everything that can be judged; ``since``: webhooks that were received before the harm."""
-        seen = await self.census()  # first: who is told to be back may have made room for another
-        rows, told = await self.rows(), await self._told()
-        aside = await asyncio.to_thread(self._moved_aside, harm.began)
+        """Everything that can be checked; ``since``: webhooks that were received before the harm."""
+        seen = (
+            await self.census()
+        )  # first: who is reported to be back may have made room for another
+        rows, reported = await self.rows(), await self._reported()
+        quarantined = await asyncio.to_thread(self._quarantined, harm.began)
         incidents = {
             session: await self._incidents(f"/api/sessions/{session}/incidents")
-            for session in harm.hurt | aside
-            if told
+            for session in harm.hurt | quarantined
+            if reported
         }
         codes = [
             delivery["data"]["session_id"]
@@ -162,15 +164,15 @@ class World:
             sessions=self.sessions,
             at=time.time(),
             rows=rows,
-            told=told,
+            reported=reported,
             census=seen,
             incidents=incidents,
-            aside=aside,
+            quarantined=quarantined,
             codes={session: codes.count(session) for session in set(codes)},
-            fleet=await self._incidents("/api/incidents") if told and harm.fleet else (),
+            fleet=await self._incidents("/api/incidents") if reported and harm.fleet else (),
         )
 
-    def _moved_aside(self, since: float) -> frozenset[str]:
+    def _quarantined(self, since: float) -> frozenset[str]:
         copies = quarantine.quarantined(self.profiles)
         return frozenset(c.session.rpartition("/")[2] for c in copies if c.at >= since)
 
@@ -182,15 +184,15 @@ class World:
             return None
         return {session: status for session, status in found}  # noqa: C416 - these are rows, no pairs
 
-    async def _told(self) -> dict[str, Told] | None:
+    async def _reported(self) -> dict[str, ReportedSession] | None:
         try:
-            return {session: await self.told(session) for session in self.sessions}
+            return {session: await self.reported(session) for session in self.sessions}
         except WaguardError:
             return None
 
     async def _incidents(self, path: str) -> tuple[Incident, ...]:
         try:
-            told = await self.call("GET", path)
+            reported = await self.call("GET", path)
         except WaguardError:
             return ()
         return tuple(
@@ -199,13 +201,13 @@ class World:
                 datetime.fromisoformat(one["ended"]).timestamp() if one["ended"] else None,
                 one["cause"],
             )
-            for one in told["incidents"]
+            for one in reported["incidents"]
         )
 
-    async def told(self, session: str) -> Told:
+    async def reported(self, session: str) -> ReportedSession:
         """What the API says of it; raises where it does not answer."""
         view = await self.call("GET", f"/api/sessions/{session}/status")
-        return Told(
+        return ReportedSession(
             status=view["status"],
             lifecycle=view["lifecycle"],
             link=view["link"],
@@ -244,7 +246,7 @@ class World:
         return session, text
 
     def delivered(self, session: str, text: str) -> int:
-        """How often the application stored it, or was told of it where there is no double."""
+        """How often the application stored it, or got it where there is no double."""
         if isinstance(self.receiver, Application):
             return self.receiver.records.bodies(session).count(text)
         return sum(
@@ -274,7 +276,7 @@ class World:
                 self.standin.phone.scan(code, phone=self.phones[session])
 
     def soothe(self) -> None:
-        """WhatsApp is well again, and people write."""
+        """WhatsApp works again, and people write."""
         self.quiet.clear()
         for task in self.meanwhile:
             task.cancel()
@@ -350,10 +352,10 @@ def _signal_all(pids: tuple[int, ...], number: signal.Signals) -> None:
             os.kill(pid, number)
 
 
-async def until(look: Callable[[], Awaitable[T | None]], what: str, *, within: float) -> T:
+async def until(poll: Callable[[], Awaitable[T | None]], what: str, *, within: float) -> T:
     """Ask until there is something. Raises ``NotInTimeError``."""
     deadline = time.monotonic() + within
-    while (found := await look()) is None or found is False:
+    while (found := await poll()) is None or found is False:
         if time.monotonic() > deadline:
             raise NotInTimeError(f"not within {within:g} s: {what}")
         await asyncio.sleep(POLL)

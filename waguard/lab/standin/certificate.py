@@ -1,4 +1,4 @@
-"""A self-signed certificate for one run, and the key pin by which Chromium is told to trust it and no other."""
+"""A self-signed certificate for one run, and the key pin that makes Chromium trust it and no other."""
 
 import base64
 import datetime as dt

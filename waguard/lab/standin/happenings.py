@@ -18,18 +18,18 @@ class Happenings:
         """Whoever wrote it gives a message to the account another text."""
         message = self._find(phone, id, direction="in")
         message.attributes["caption" if "filehash" in message.attributes else "body"] = body
-        return self._tell("edit", phone, message, _author(message), body=body)
+        return self._announce("edit", phone, message, _author(message), body=body)
 
     def revoke(self, phone: str, id: str) -> str:  # noqa: A002
         """Whoever wrote it deletes a message to the account for everybody."""
         message = self._find(phone, id, direction="in")
         message.attributes |= {"type": "revoked", "body": "", "caption": ""}
-        return self._tell("revoke", phone, message, _author(message))
+        return self._announce("revoke", phone, message, _author(message))
 
     def react(self, phone: str, id: str, text: str, sender: str) -> str:  # noqa: A002
         """Somebody reacts to a message of the chat; an empty text takes the reaction back."""
         message = self._find(phone, id)
-        return self._tell("reaction", phone, message, sender or _other(message), text=text)
+        return self._announce("reaction", phone, message, sender or _other(message), text=text)
 
     def call(self, phone: str, sender: str, *, video: bool, group: bool) -> str:
         """Ring in the browsers that are there now: a call waits for nobody."""
@@ -57,7 +57,7 @@ class Happenings:
             text,
         )
 
-    def _tell(self, kind: str, phone: str, message: Message, sender: str, **fields: Any) -> str:
+    def _announce(self, kind: str, phone: str, message: Message, sender: str, **fields: Any) -> str:
         devices = self._whatsapp.linked(phone)
         author = sender if message.chat.endswith("@g.us") else ""
         stem = f"false_{message.chat}_{secrets.token_hex(10).upper()}"

@@ -44,6 +44,6 @@ class Lids:
         (self.hidden.discard if known else self.hidden.add)(number)
         return before
 
-    def told(self) -> list[list[str | bool]]:
+    def pairs(self) -> list[list[str | bool]]:
         """What a page hears: number, LID, whether its cache knows it."""
         return [[n, lid, n not in self.hidden] for n, lid in self.current.items()]

@@ -1,8 +1,8 @@
 """What WhatsApp's servers grant no more of: first contacts of an account.
 
 Read (whatsmeow#1197, waha#2166, whatsapp-rust#572, 2026): chats in which nobody has answered are refused
-until a date, which the server tells each of the account's browsers at its log-in and when it changes;
-sends are refused, or dropped without a word. That it may refuse without having told anything: waha#2219.
+until a date, which the server sends to each of the account's browsers at its log-in and when it changes;
+sends are refused, or dropped silently. That it may refuse without an announcement: waha#2219.
 Assumed: the result's word of a refusal (wa-js shows an ack of -1 and one of its six words, never 463).
 """
 
@@ -30,18 +30,18 @@ class Limits:
         self._locks: dict[str, Lock] = {}
 
     def lock(self, phone: str, lock: Lock | None) -> dict[str, Any]:
-        """From now on, None: no more; the account's browsers are told."""
+        """From now on, None: no more; the account's browsers are notified."""
         before = self._locks.pop(phone, None)
         if lock is not None:
             self._locks[phone] = lock
         for device in self._whatsapp.linked(phone):
             said = lock is None and before is not None and before.named is not None
-            for stanza in [{"type": "timelock", "active": False}] if said else self.told(device):
+            for stanza in [{"type": "timelock", "active": False}] if said else self.stanzas(device):
                 if device.page is not None:
                     device.page.send(stanza)
         return {"locked": lock is not None}
 
-    def told(self, device: Device) -> list[Stanza]:
+    def stanzas(self, device: Device) -> list[Stanza]:
         """What a browser hears at its log-in."""
         lock = self._locks.get(device.phone)
         if lock is None or lock.named is None:

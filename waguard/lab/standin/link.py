@@ -136,13 +136,13 @@ class PageLink:
             self._device, device.revision = device, stanza["revision"]
             self._whatsapp.attach(device, self)
             is_fresh = not device.is_synced
-            lids = self._whatsapp.lids_of(device.phone).told()
+            lids = self._whatsapp.lids_of(device.phone).pairs()
             name = f"Stand-in {device.phone}"
             groups = self._whatsapp.groups.get(device.phone, {})
             known = {"name": name, "lids": lids, "groups": groups}
             self.send({"type": "success", "isFresh": is_fresh} | known)
-            for told in self._limits.told(device):
-                self.send(told)
+            for lock in self._limits.stanzas(device):
+                self.send(lock)
             if is_fresh:
                 self._spawn(self._sync(device))
             else:  # at once: nothing new may come between

@@ -1,4 +1,4 @@
-"""What WhatsApp tells a page of itself, on the phone's word: `page/notices.js` shows it.
+"""What WhatsApp reports to a page, on the phone's word: `page/notices.js` shows it.
 
 Where a behaviour is assumed, and not read in a report, the page's part says so.
 """
@@ -21,7 +21,7 @@ class Notices:
 
     def needs_update(self, phone: str, *, over: bool) -> dict[str, Any]:
         """The pages learn of a newer version, or that there is none."""
-        return self._each(phone, lambda d: _tell(d, {"type": "needs_update", "value": not over}))
+        return self._each(phone, lambda d: _send(d, {"type": "needs_update", "value": not over}))
 
     def passkey(self, phone: str) -> dict[str, Any]:
         """The owner confirms the linking with the account's passkey."""
@@ -38,14 +38,14 @@ class Notices:
         return self._each(phone, haunt)
 
     def reload(self, phone: str) -> dict[str, Any]:
-        """The pages load themselves anew."""
-        return self._each(phone, lambda d: _tell(d, {"type": "reload"}))
+        """The pages reload themselves."""
+        return self._each(phone, lambda d: _send(d, {"type": "reload"}))
 
     def modal(self, phone: str) -> dict[str, Any]:
         """A dialog covers the pages."""
-        return self._each(phone, lambda d: _tell(d, {"type": "modal"}))
+        return self._each(phone, lambda d: _send(d, {"type": "modal"}))
 
 
-def _tell(device: Device, stanza: Stanza) -> None:
+def _send(device: Device, stanza: Stanza) -> None:
     if device.page is not None:
         device.page.send(stanza)

@@ -25,7 +25,7 @@ SERVERS = ("c.us", "g.us", "lid", "broadcast", "newsletter")
 Number = Annotated[str, msgspec.Meta(pattern=r"^[0-9]{6,15}$")]
 Block = Literal["TOS_BLOCK", "SMB_TOS_BLOCK", "PROXYBLOCK", "DEPRECATED_VERSION", "NONE"]
 
-# why a browser cannot decrypt a message: for want of keys (a placeholder without a subtype), as it was not
+# why a browser cannot decrypt a message: because keys are missing (a placeholder without a subtype), as it was not
 # sent to this device, as it never will be; subtypes of WhatsApp Web
 Placeholder = Literal["e2e", "fanout", "view_once_unavailable_fanout"]
 
@@ -275,7 +275,7 @@ class Phone:
         self, number: str, lid: str, phone: str = PHONE, *, known: bool = True
     ) -> dict[str, str]:
         """The account's chat with a number becomes that of a LID, or of another LID; not ``known``:
-        the page cannot tell yet whose it is."""
+        the page does not know yet whose it is."""
         self.whatsapp.migrate(phone, f"{number}@c.us", f"{lid}@lid", known=known)
         return {"chat": f"{lid}@lid"}
 
@@ -319,14 +319,14 @@ class Phone:
         return self._each(phone, unlink)
 
     def conflict(self, phone: str = PHONE) -> dict[str, Any]:
-        """Another client takes the stream; the page gets it back by taking over, or by starting anew."""
+        """Another client takes the stream; the page gets it back by taking over, or by starting again."""
 
-        def take(device: Device) -> None:
+        def conflict(device: Device) -> None:
             page, device.page, device.conflict = device.page, None, True
             if page is not None:
                 page.send({"type": "conflict"})
 
-        return self._each(phone, take)
+        return self._each(phone, conflict)
 
     def drop(self, phone: str = PHONE, seconds: float = 0.0) -> dict[str, Any]:
         def drop(device: Device) -> None:
@@ -372,7 +372,7 @@ class Phone:
         undated: bool = False,
         over: bool = False,
     ) -> dict[str, Any]:
-        """First contacts of the account are refused or dropped, until ``over``. Its browsers are told:
+        """First contacts of the account are refused or dropped, until ``over``. Its browsers are notified of:
         the end after ``seconds``, or that there is one (``undated``), or nothing."""
         if over:
             return self._limits.lock(phone, None)

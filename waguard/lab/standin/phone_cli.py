@@ -23,7 +23,7 @@ NOTICES = {  # commands without arguments
     "conflict": "another client takes the stream",
     "passkey": "confirm the linking with the account's passkey",
     "ghost": "cut the connection so that the page does not notice",
-    "reload": "have the page load itself anew",
+    "reload": "have the page reload itself",
     "modal": "cover the page with a dialog",
 }
 ACKS = {"delivered": 2, "read": 3, "played": 4, "2": 2, "3": 3, "4": 4}
@@ -80,7 +80,7 @@ def _add_ciphertexts(
     decrypt.add_argument(
         "--way",
         choices=["event", "silent", "stored", "again"],
-        help="in its place with an event (default) or without; seen when the page is loaded anew; as a "
+        help="in its place with an event (default) or without; seen when the page is reloaded; as a "
         "new message with the same id then",
     )
 
@@ -88,8 +88,8 @@ def _add_ciphertexts(
 def _add_timelock(command: Callable[[str, str], argparse.ArgumentParser]) -> None:
     lock = command("timelock", "refuse first contacts of the account")
     lock.add_argument("--way", choices=["refuse", "drop"], help="drop: without any answer")
-    lock.add_argument("--seconds", type=float, help="its browsers are told this end")
-    lock.add_argument("--undated", action="store_true", help="they are told of it, and of no end")
+    lock.add_argument("--seconds", type=float, help="its browsers get this end")
+    lock.add_argument("--undated", action="store_true", help="they get the lock without an end")
     lock.add_argument("--over", action="store_true", help="first contacts are taken again")
 
 
@@ -101,7 +101,7 @@ def _add_versions(command: Callable[[str, str], argparse.ArgumentParser]) -> Non
     publish.add_argument(
         "--served-to", action="append", metavar="NUMBER", help="this account alone"
     )
-    broken = command("break", "break a build that is out; without a way: it is well again")
+    broken = command("break", "break a build that is out; without a way: it works again")
     broken.add_argument("revision", type=int)
     broken.add_argument("way", nargs="?", choices=ways)
     for one in (publish, broken):
@@ -173,7 +173,7 @@ def _parser() -> argparse.ArgumentParser:
     command("drop", "cut the connection").add_argument(
         "--seconds", type=float, help="refuse new ones for this long"
     )
-    update = command("needs-update", "tell the page of a newer version")
+    update = command("needs-update", "announce a newer version to the page")
     update.add_argument("--over", action="store_true", help="there is none any more")
     for name, text in NOTICES.items():
         command(name, text)
@@ -272,8 +272,8 @@ def _ask(method: str, url: str, body: dict[str, Any] | None = None) -> Any:
 def _explain(error: urllib.error.HTTPError) -> str:
     with error:
         try:
-            told = json.load(error)
-            named = f"{told['field']}: " if told.get("field") else ""
-            return f"{named}{told['error']}; {told['remedy']}"
+            answer = json.load(error)
+            named = f"{answer['field']}: " if answer.get("field") else ""
+            return f"{named}{answer['error']}; {answer['remedy']}"
         except (ValueError, KeyError, TypeError):
             return f"{error.code} {error.reason}"

@@ -43,7 +43,7 @@ class Policy:
     passkey: bool = False
     """After a scan or a pairing code the page has to show the account's passkey (the phone's `passkey`)."""
     update_again: bool = False
-    """Each connection of a page is told of a newer version: a reload does not bring it."""
+    """Each connection of a page gets a newer version announced: a reload does not bring it."""
     ghosts: Annotated[int, msgspec.Meta(ge=0)] = 0
     """So many log-ins to come are never answered, and the page takes that for a connection under way."""
     codes: Annotated[int, msgspec.Meta(ge=0)] | None = None

@@ -58,7 +58,7 @@ class Releases:
     def breaks(
         self, revision: int, way: Way, broken_for: Iterable[str] | None = None
     ) -> dict[str, Any]:
-        """A build that is out breaks, or is well again (``way=""``): what the server does of it at once,
+        """A build that is out breaks, or works again (``way=""``): what the server does of it at once,
         what the page does at its next load."""
         known = self._known(revision)
         known.way, known.broken_for = way, _accounts(broken_for)

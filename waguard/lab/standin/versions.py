@@ -27,7 +27,7 @@ Way = Literal[
 """How a build breaks what drives it: an export that wa-js looks for has another name; a function that it
 calls has other parameters, and throws; wa-js never becomes ready, or finds no module at all; the server
 never answers what it sends; messages come and raise no event; the server refuses it as too old; its start
-throws, and the page never says how it stands."""
+throws, and the page never reports its state."""
 
 Accounts = frozenset[str]
 """Phone numbers."""

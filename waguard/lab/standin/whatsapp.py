@@ -256,7 +256,7 @@ class WhatsApp:
         return None
 
     def attach(self, device: Device, page: Page) -> None:
-        """The newest connection of a device wins; the one before is told so."""
+        """The newest connection of a device wins; the one before is notified."""
         if device.page is not None:
             device.page.send({"type": "conflict"})
             device.page.close()
@@ -306,8 +306,8 @@ class WhatsApp:
             message.chat = lid
             messages[message.id] = message
         for device in self.linked(phone):
-            told = {"type": "migrated", "before": before, "lid": lid}
-            device.enqueue(told | {"number_wid": number, "known": known})
+            stanza = {"type": "migrated", "before": before, "lid": lid}
+            device.enqueue(stanza | {"number_wid": number, "known": known})
 
     def gather(self, phone: str, group: str, participants: tuple[str, ...]) -> None:
         """A group of the account has these participants, under these ids."""
@@ -320,8 +320,8 @@ class WhatsApp:
         lids = self.lids_of(phone)
         lids.hidden.discard(number)
         for device in self.linked(phone):
-            told = {"type": "lid_known", "number_wid": number, "lid": lids.current[number]}
-            device.enqueue(told)
+            stanza = {"type": "lid_known", "number_wid": number, "lid": lids.current[number]}
+            device.enqueue(stanza)
 
     def accept(self, device: Device, message_id: str, attributes: dict[str, Any]) -> Message:
         """Record a transmission; the same id is the same message."""
@@ -399,8 +399,8 @@ class WhatsApp:
         message = self.messages[phone][message_id]
         message.sealed = ""
         for device in self.linked(phone):
-            told = {"type": "decrypted", "id": message.id, "attributes": message.attributes}
-            device.enqueue(told | {"way": way})
+            stanza = {"type": "decrypted", "id": message.id, "attributes": message.attributes}
+            device.enqueue(stanza | {"way": way})
 
     def _incoming(
         self,

@@ -36,7 +36,7 @@
         model.initialize();
       },
 
-      /** In the database: the page shows the placeholder until it is loaded anew. */
+      /** In the database: the page shows the placeholder until it is reloaded. */
       stored() {},
 
       /** As a new message with the same id; the placeholder is removed before. */

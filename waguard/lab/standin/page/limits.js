@@ -6,7 +6,7 @@
   const KEY = 'reachout_timelock';
 
   define('WAWebUserPrefsIndexedDBStorage', (exports) => {
-    const notes = new Map(); // the real ones are kept; here each log-in tells them anew
+    const notes = new Map(); // the real ones are kept; here each log-in sends them again
     exports.userPrefsIdb = {
       get: (key) => notes.get(key),
       set: async (key, value) => { notes.set(key, value); },

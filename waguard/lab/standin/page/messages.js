@@ -110,8 +110,8 @@
         link.send('ack', { number: stanza.number });
       },
 
-      server_ack: (stanza) => require('WAWebStandinOutbox').outbox.settle(stanza.id, 1, 'OK', stanza.t),
-      refused: (stanza) => require('WAWebStandinOutbox').outbox.settle(stanza.id, -1, stanza.error, stanza.t),
+      server_ack: (stanza) => require('WAWebStandinOutbox').outbox.acknowledge(stanza.id, 1, 'OK', stanza.t),
+      refused: (stanza) => require('WAWebStandinOutbox').outbox.acknowledge(stanza.id, -1, stanza.error, stanza.t),
     };
   });
 
@@ -158,7 +158,7 @@
         return model;
       }
 
-      /** A refused message that is sent anew under its old id is pending again. */
+      /** A refused message that is sent again under its old id is pending again. */
       async revive(id) {
         const known = await messages.get(id);
         if (known.attributes.ack >= 0) return;
@@ -181,7 +181,7 @@
         if (!link.ready || !record.pending || this.carriedBy.get(record.id) === link.socket) return;
         this.carriedBy.set(record.id, link.socket);
         if (record.attributes.filehash && !(await require('WAWebMediaData').upload(record.attributes))) {
-          await this.settle(record.id, -1, 'ERROR_UPLOAD', record.attributes.t);
+          await this.acknowledge(record.id, -1, 'ERROR_UPLOAD', record.attributes.t);
           return;
         }
         link.send('send', { id: record.id, attributes: record.attributes });
@@ -191,7 +191,7 @@
         for (const record of await messages.pending()) await this.transmit(record);
       }
 
-      async settle(id, ack, messageSendResult, t) {
+      async acknowledge(id, ack, messageSendResult, t) {
         const [fromMe, remote, ...rest] = id.split('_');
         const now = [fromMe, require('WAWebStandinLids').lids.chatOf(remote), ...rest].join('_'); // it may have been renamed
         const record =

@@ -1,4 +1,4 @@
-// What WhatsApp tells the page itself: a newer version, a passkey, a reload, a dialog; and a socket that is none.
+// What WhatsApp reports to the page: a newer version, a passkey, a reload, a dialog; and a socket that is not connected.
 (() => {
   'use strict';
   const { define } = window.__standin;
@@ -9,7 +9,7 @@
     const { Conn } = require('WAWebConnModel');
 
     exports.handlers = {
-      // wa-js#652: the button "Update available"; wa-js tells the change back to false as well (its source)
+      // wa-js#652: the button "Update available"; wa-js reports the change back to false as well (its source)
       needs_update({ value }) {
         Stream.needsUpdate = value;
       },

@@ -1,4 +1,4 @@
-"""What went in and out during a campaign, and whether the books agree. Pure.
+"""What went in and out during a campaign, and whether all parties have the same. Pure.
 
 The application's own tables are compared with what WhatsApp's server holds: it does not dedupe, and
 what it dropped is lost. Excused is what nobody can know: a message that waguard itself lists as
@@ -13,7 +13,7 @@ from itertools import groupby, pairwise
 from typing import Final, Literal
 
 Answer = Literal["sent", "refused", "uncertain", "accepted", "none"]
-"""What the application was told in the end; none: three times an error, as for a text never sent."""
+"""What the application got as answer in the end; none: three times an error, as for a text never sent."""
 
 KNOWN_OPEN: Final = frozenset({"accepted", "sending", "uncertain"})
 NEVER_LEFT: Final = frozenset({"refused", "failed", "cancelled"})
@@ -55,7 +55,7 @@ class Dropped:
 
 @dataclass(frozen=True, slots=True)
 class Outgoing:
-    """A message that the application wanted to be sent, and what it was told."""
+    """A message that the application wanted to be sent, and the answer that it got."""
 
     session: str
     text: str
@@ -65,18 +65,18 @@ class Outgoing:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Span:
     """A row that was wrong from ``began`` (unix time), for so many seconds. ``own``: the application itself had written that:
-    its queue had overtaken, and no event tells of it."""
+    its queue had overtaken, and no event reports it."""
 
     session: str
     row: str
-    told: str
+    reported: str
     began: float
     seconds: float
     own: bool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Books:
+class MessageCheck:
     """Everybody's, at the end."""
 
     incoming: Sequence[Incoming]
@@ -103,62 +103,62 @@ class Books:
     wrong_rows: Sequence[Span] = ()
 
 
-def broken(books: Books) -> list[str]:
+def broken(check: MessageCheck) -> list[str]:
     """What does not agree, in sentences."""
     return [
-        *_in(books),
-        *_order(books),
-        *_again(books),
-        *_out(books),
-        *_sent_twice(books),
-        *_wrong_rows(books),
+        *_in(check),
+        *_order(check),
+        *_again(check),
+        *_out(check),
+        *_sent_twice(check),
+        *_wrong_rows(check),
     ]
 
 
-def unsure(books: Books) -> list[Incoming]:
+def unsure(check: MessageCheck) -> list[Incoming]:
     """What came in, or not: the application may have dropped it, and waguard lists it."""
-    listed = set(books.uncertain.values())
-    stored = {(one.session, one.text) for one in books.stored}
+    listed = set(check.uncertain.values())
+    stored = {(one.session, one.text) for one in check.stored}
     return [
-        one for one in books.incoming if one.id in listed and (one.session, one.text) not in stored
+        one for one in check.incoming if one.id in listed and (one.session, one.text) not in stored
     ]
 
 
-def uncertain(books: Books) -> list[Outgoing]:
+def uncertain(check: MessageCheck) -> list[Outgoing]:
     """Sends of which a person should know."""
-    return [out for out in books.outgoing if _said(books, out) in KNOWN_OPEN]
+    return [out for out in check.outgoing if _said(check, out) in KNOWN_OPEN]
 
 
-def _in(books: Books) -> Iterator[str]:
-    stored = {(one.session, one.text) for one in books.stored}
-    excused = set(books.uncertain.values())
+def _in(check: MessageCheck) -> Iterator[str]:
+    stored = {(one.session, one.text) for one in check.stored}
+    excused = set(check.uncertain.values())
     lost = [
         one
-        for one in books.incoming
+        for one in check.incoming
         if (one.session, one.text) not in stored and one.id not in excused
     ]
     if lost:
-        yield f"{len(lost)} of {len(books.incoming)} messages are lost: {_names(lost)}"
-        yield from _reasons(books, {one.id for one in lost})
-    if len(books.uncertain) > books.faults:
-        yield f"{len(books.uncertain)} messages are uncertain after {books.faults} faults"
-    counts = [books.inbox.get((one.session, one.text), 0) for one in books.incoming]
-    if odd := [one for one, count in zip(books.incoming, counts, strict=True) if count != 1]:
+        yield f"{len(lost)} of {len(check.incoming)} messages are lost: {_names(lost)}"
+        yield from _reasons(check, {one.id for one in lost})
+    if len(check.uncertain) > check.faults:
+        yield f"{len(check.uncertain)} messages are uncertain after {check.faults} faults"
+    counts = [check.inbox.get((one.session, one.text), 0) for one in check.incoming]
+    if odd := [one for one, count in zip(check.incoming, counts, strict=True) if count != 1]:
         yield f"{len(odd)} messages have no row, or more than one: {_names(odd)}"
 
 
-def _reasons(books: Books, lost: set[str]) -> Iterator[str]:
+def _reasons(check: MessageCheck, lost: set[str]) -> Iterator[str]:
     """Why the application dropped them; of what it never handled there is no word."""
-    reasons = Counter(one.why for one in books.dropped if one.id in lost)
+    reasons = Counter(one.why for one in check.dropped if one.id in lost)
     for why, count in reasons.most_common():
         yield f"{count} times the application dropped one: {why}"
 
 
-def _order(books: Books) -> Iterator[str]:
+def _order(check: MessageCheck) -> Iterator[str]:
     """Of what came for the first time."""
-    written = {(one.session, one.text): number for number, one in enumerate(books.incoming)}
+    written = {(one.session, one.text): number for number, one in enumerate(check.incoming)}
     chats: defaultdict[tuple[str, str], dict[str, None]] = defaultdict(dict)
-    for one in books.stored:
+    for one in check.stored:
         chats[one.session, one.chat].setdefault(one.text)
     for (session, chat), texts in sorted(chats.items()):
         known = [text for text in texts if (session, text) in written]
@@ -167,35 +167,35 @@ def _order(books: Books) -> Iterator[str]:
                 yield f"{session}: “{before}” overtook “{after}” in the chat with {chat}"
 
 
-def _again(books: Books) -> Iterator[str]:
+def _again(check: MessageCheck) -> Iterator[str]:
     """What was stored twice: only as the same event, and where waguard could not know."""
 
     def message(one: Stored) -> tuple[str, str]:
         return one.session, one.text
 
-    for (session, text), group in groupby(sorted(books.stored, key=message), key=message):
+    for (session, text), group in groupby(sorted(check.stored, key=message), key=message):
         stored = sorted(group, key=lambda one: one.at)
         if len({one.event_id for one in stored}) > 1:
             yield f"{session}: “{text}” came in as {len(stored)} events"
         for before, after in pairwise(stored):
-            if not _excused(books, before, after):
+            if not _excused(check, before, after):
                 yield f"{session}: “{text}” was stored again, and nothing excuses that"
 
 
-def _excused(books: Books, before: Stored, after: Stored) -> bool:
+def _excused(check: MessageCheck, before: Stored, after: Stored) -> bool:
     """Whether the daemon was killed, or the answer got lost, between the two."""
-    unheard = (at for event_id, at in books.unheard if event_id == before.event_id)
-    return any(before.at <= at <= after.at for at in (*books.daemon_kills, *unheard))
+    unheard = (at for event_id, at in check.unheard if event_id == before.event_id)
+    return any(before.at <= at <= after.at for at in (*check.daemon_kills, *unheard))
 
 
-def repeated(books: Books) -> int:
+def repeated(check: MessageCheck) -> int:
     """How many rows are repetitions."""
-    return len(books.stored) - len({(one.session, one.text) for one in books.stored})
+    return len(check.stored) - len({(one.session, one.text) for one in check.stored})
 
 
-def _out(books: Books) -> Iterator[str]:
-    for out in books.outgoing:
-        count, said = books.server.get((out.session, out.text), 0), _said(books, out)
+def _out(check: MessageCheck) -> Iterator[str]:
+    for out in check.outgoing:
+        count, said = check.server.get((out.session, out.text), 0), _said(check, out)
         if count > 1:
             yield f"{out.session}: “{out.text}” was sent {count} times"
         if count == 0 and said not in NEVER_LEFT | KNOWN_OPEN | {"none"}:
@@ -203,33 +203,33 @@ def _out(books: Books) -> Iterator[str]:
         if count == 1 and said in NEVER_LEFT:
             yield f"{out.session}: “{out.text}” is {said}, and the server has it"
         if count == 1 and said == "none":
-            yield f"{out.session}: “{out.text}” was sent, and nobody was ever told"
+            yield f"{out.session}: “{out.text}” was sent, and nobody got an answer"
 
 
-def _sent_twice(books: Books) -> Iterator[str]:
+def _sent_twice(check: MessageCheck) -> Iterator[str]:
     """``message_sent`` overtook the reply to the send."""
-    for (session, message_id), count in sorted(books.sent_rows.items()):
+    for (session, message_id), count in sorted(check.sent_rows.items()):
         if count > 1:
             yield f"{session}: the application has {count} rows of the sent message {message_id}"
 
 
-def _wrong_rows(books: Books) -> Iterator[str]:
-    for one in books.wrong_rows:
+def _wrong_rows(check: MessageCheck) -> Iterator[str]:
+    for one in check.wrong_rows:
         if one.seconds > (RECONCILED if one.own else WRONG_LIMIT):
             yield (
                 f"{one.session}: its row was {one.row} for {one.seconds:.1f} s"
-                f" while the API said {one.told}, from {datetime.fromtimestamp(one.began, UTC):%T} UTC"
+                f" while the API said {one.reported}, from {datetime.fromtimestamp(one.began, UTC):%T} UTC"
             )
 
 
-def _said(books: Books, out: Outgoing) -> str:
-    """The outbox has the last word, as it learns more later."""
-    return books.outbox.get((out.session, out.text), out.answer)
+def _said(check: MessageCheck, out: Outgoing) -> str:
+    """The outbox decides, as it learns more later."""
+    return check.outbox.get((out.session, out.text), out.answer)
 
 
-def answers(books: Books) -> Counter[str]:
+def answers(check: MessageCheck) -> Counter[str]:
     """How many sends ended how."""
-    return Counter(_said(books, out) for out in books.outgoing)
+    return Counter(_said(check, out) for out in check.outgoing)
 
 
 def _names(some: Iterable[Incoming]) -> str:

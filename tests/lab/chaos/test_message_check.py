@@ -5,12 +5,12 @@ from typing import Any
 
 import pytest
 
-from waguard.lab.chaos.books import (
+from waguard.lab.chaos.message_check import (
     RECONCILED,
     WRONG_LIMIT,
-    Books,
     Dropped,
     Incoming,
+    MessageCheck,
     Outgoing,
     Span,
     Stored,
@@ -26,8 +26,10 @@ STORED_A = Stored("s1", "friend", "a", "e1", 10.0)
 STORED_B = Stored("s1", "friend", "b", "e2", 20.0)
 SENT, UNSURE = Outgoing("s1", "x", "sent"), Outgoing("s1", "y", "uncertain")
 DROPPED_B = Dropped("s1", "id-b", "e2", "no session is connected")
-WRONG = Span(session="s1", row="disconnected", told="connected", began=61.0, seconds=2.5, own=False)
-BOOKS = Books(
+WRONG = Span(
+    session="s1", row="disconnected", reported="connected", began=61.0, seconds=2.5, own=False
+)
+CHECK = MessageCheck(
     incoming=(A, B),
     stored=(STORED_A, STORED_B),
     inbox={("s1", "a"): 1, ("s1", "b"): 1},
@@ -40,14 +42,14 @@ BOOKS = Books(
 
 
 def test_ledgers_that_agree() -> None:
-    assert broken(BOOKS) == []
-    assert repeated(BOOKS) == 0
-    assert uncertain(BOOKS) == [UNSURE]
-    assert answers(BOOKS) == {"sent": 1, "uncertain": 1}
+    assert broken(CHECK) == []
+    assert repeated(CHECK) == 0
+    assert uncertain(CHECK) == [UNSURE]
+    assert answers(CHECK) == {"sent": 1, "uncertain": 1}
 
 
 @pytest.mark.parametrize(
-    ("changes", "told"),
+    ("changes", "reported"),
     [
         ({"stored": (STORED_A,)}, ["1 of 2 messages are lost: s1 “b”"]),
         (
@@ -82,7 +84,7 @@ def test_ledgers_that_agree() -> None:
         ),
         (
             {"outgoing": (replace(SENT, answer="none"),)},
-            ["s1: “x” was sent, and nobody was ever told"],
+            ["s1: “x” was sent, and nobody got an answer"],
         ),
         (
             {"outbox": {("s1", "x"): "delivered"}, "server": {}},
@@ -100,51 +102,51 @@ def test_ledgers_that_agree() -> None:
         ),
     ],
 )
-def test_ledgers_that_do_not_agree(changes: dict[str, Any], told: list[str]) -> None:
-    assert broken(replace(BOOKS, **changes)) == told
+def test_ledgers_that_do_not_agree(changes: dict[str, Any], reported: list[str]) -> None:
+    assert broken(replace(CHECK, **changes)) == reported
 
 
 def test_what_waguard_lists_as_uncertain_is_not_lost() -> None:
-    books = replace(BOOKS, stored=(STORED_A,), dropped=(DROPPED_B,), uncertain={"e2": "id-b"})
-    assert broken(books) == []
-    assert unsure(books) == [B]
-    assert unsure(replace(books, stored=(STORED_A, STORED_B))) == []  # it was taken after all
+    check = replace(CHECK, stored=(STORED_A,), dropped=(DROPPED_B,), uncertain={"e2": "id-b"})
+    assert broken(check) == []
+    assert unsure(check) == [B]
+    assert unsure(replace(check, stored=(STORED_A, STORED_B))) == []  # it was taken after all
 
 
 def test_a_killed_daemon_may_repeat_the_same_event() -> None:
     again = replace(STORED_A, at=16.0)
-    books = replace(BOOKS, stored=(STORED_A, again, STORED_B))
-    assert broken(books) == []
-    assert repeated(books) == 1
+    check = replace(CHECK, stored=(STORED_A, again, STORED_B))
+    assert broken(check) == []
+    assert repeated(check) == 1
 
 
 def test_an_answer_that_never_arrived_may_be_repeated_once() -> None:
     first = replace(STORED_B, at=20.0)
     second, third = replace(first, at=21.0), replace(first, at=22.0)
-    books = replace(BOOKS, stored=(STORED_A, first, second), unheard=(("e2", 20.0),))
-    assert broken(books) == []
-    assert broken(replace(books, unheard=(("e1", 20.0),))) != []  # another event's
-    assert broken(replace(books, stored=(STORED_A, first, second, third))) == [
+    check = replace(CHECK, stored=(STORED_A, first, second), unheard=(("e2", 20.0),))
+    assert broken(check) == []
+    assert broken(replace(check, unheard=(("e1", 20.0),))) != []  # another event's
+    assert broken(replace(check, stored=(STORED_A, first, second, third))) == [
         "s1: “b” was stored again, and nothing excuses that"
     ]
 
 
 def test_a_row_that_is_wrong_for_a_moment() -> None:
     short = replace(WRONG, seconds=WRONG_LIMIT)
-    assert broken(replace(BOOKS, wrong_rows=(short,))) == []
+    assert broken(replace(CHECK, wrong_rows=(short,))) == []
     own = replace(WRONG, own=True, seconds=RECONCILED)  # the application's own doing
-    assert broken(replace(BOOKS, wrong_rows=(own,))) == []
-    assert broken(replace(BOOKS, wrong_rows=(replace(own, seconds=RECONCILED + 0.1),))) != []
+    assert broken(replace(CHECK, wrong_rows=(own,))) == []
+    assert broken(replace(CHECK, wrong_rows=(replace(own, seconds=RECONCILED + 0.1),))) != []
 
 
 def test_the_outbox_has_the_final_say() -> None:
-    books = replace(BOOKS, outbox={("s1", "y"): "read"}, server={("s1", "x"): 1, ("s1", "y"): 1})
-    assert broken(books) == []
-    assert uncertain(books) == []
-    assert answers(books) == {"sent": 1, "read": 1}
+    check = replace(CHECK, outbox={("s1", "y"): "read"}, server={("s1", "x"): 1, ("s1", "y"): 1})
+    assert broken(check) == []
+    assert uncertain(check) == []
+    assert answers(check) == {"sent": 1, "read": 1}
 
 
 def test_only_some_of_many_are_named() -> None:
     many = tuple(replace(A, text=str(number)) for number in range(7))
-    (lost, _) = broken(replace(BOOKS, incoming=many, stored=(), inbox={}))
+    (lost, _) = broken(replace(CHECK, incoming=many, stored=(), inbox={}))
     assert lost.endswith("s1 “4” and 2 more")
