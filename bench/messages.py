@@ -42,7 +42,8 @@ from waguard.supervision.bus import Bus
 from waguard.supervision.fleet import Fleet
 from waguard.supervision.mailbox import Mailbox
 from waguard.supervision.session_context import SessionContext
-from waguard.supervision.versions import Versions
+from waguard.supervision.version_decision import VersionDecision
+from waguard.supervision.version_observer import VersionObserver
 from waguard.wire.protocol import Event, InboundMessage
 
 SESSIONS, CHATS = 4, 25
@@ -172,8 +173,10 @@ async def waguard(url: str, count: int, folder: Path) -> tuple[float, float]:
         spawn=none,
         fleet=fleet,
         mailbox=mailbox,
-        versions=Versions(
-            lambda: config, clock, fleet, mailbox, packed="0" * 64, documents=documents
+        versions=VersionObserver(
+            VersionDecision(
+                lambda: config, clock, fleet, mailbox, packed="0" * 64, documents=documents
+            )
         ),
         meter=Meter(),
         bus=bus,

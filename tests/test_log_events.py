@@ -7,11 +7,11 @@ from collections import defaultdict
 from pathlib import Path
 from typing import Final, get_args
 
-from waguard.core.incidents import DIED, FLEET_ENDS, SESSION_ENDS
+from waguard.core.incident_kinds import DIED, FLEET_ENDS, SESSION_ENDS
 from waguard.core.page_care import Kind
 from waguard.core.version_words import ENTRIES
 from waguard.supervision.status_publisher import LEVELS, UNLOGGED
-from waguard.supervision.versions import Noted
+from waguard.supervision.version_decision import Noted
 
 ROOT: Final = Path(__file__).parents[1]
 PACKAGE: Final = ROOT / "waguard"
@@ -119,7 +119,7 @@ def read_at_run_time() -> dict[str, Levels]:
             **{kind: {"ERROR"} for kind in SESSION_ENDS},
             **{kind: {"WARNING"} for kind in SESSION_ENDS.values()},
         },
-        "supervision/versions.py": {
+        "supervision/version_decision.py": {
             **{kind: {"WARNING"} for kind in (*ENTRIES.values(), *get_args(Noted))},
             **{kind: {"WARNING", "ERROR"} for kind in ("version_too_old", "version_spent")},
             "version_held_long": {"ERROR"},

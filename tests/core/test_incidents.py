@@ -7,17 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from waguard.core import remedies
-from waguard.core.incidents import (
-    DIED,
-    FLEET_ENDS,
-    RESTORED,
-    STARTED,
-    fold,
-    fold_fleet,
-    incident_event,
-    needed_since,
-    sentences,
-)
+from waguard.core.incident_kinds import DIED, FLEET_ENDS, RESTORED, STARTED
+from waguard.core.incidents import fold, fold_fleet, incident_event, needed_since, sentences
 from waguard.core.page_care import Kind
 from waguard.core.status import Status
 

@@ -310,7 +310,7 @@ PLANTED: Final = (
     Planted(a_spent_budget_is_final, 2, "is not tried again"),
     Planted(one_phone_hides_an_outage, 6, "lost the network at once"),
     Planted(takeovers_are_unbounded, 2, "taken over"),
-    Planted(a_standstill_counts_as_unresponsive, 2, "well is ended", dense=True),
+    Planted(a_standstill_counts_as_unresponsive, 2, "healthy worker is ended", dense=True),
     Planted(all_are_replaced_at_once, 6, "before the next one has a start slot"),
     Planted(planned_ends_are_counted, 2, "a planned end"),
     Planted(a_stuck_page_is_replaced_at_once, 2, "not reloaded"),

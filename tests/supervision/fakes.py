@@ -42,7 +42,9 @@ from waguard.supervision.fleet import Fleet
 from waguard.supervision.mailbox import Mailbox
 from waguard.supervision.session_context import SessionContext
 from waguard.supervision.timings import Timings
-from waguard.supervision.versions import Versions
+from waguard.supervision.version_decision import VersionDecision
+from waguard.supervision.version_observer import VersionObserver
+from waguard.supervision.version_operators import VersionOperators
 from waguard.wire.channel import Channel
 from waguard.wire.protocol import (
     PROTOCOL,
@@ -510,7 +512,7 @@ class World:
             timers=self._soon,
             chance=self.chance,
         )
-        self.versions = Versions(
+        self.versions = VersionDecision(
             lambda: self.config,
             self.clock,
             self.fleet,
@@ -518,8 +520,10 @@ class World:
             packed=PACKED,
             documents=self.documents,
         )
+        self.observer = VersionObserver(self.versions)
+        self.operators = VersionOperators(self.versions)
         self.ctx = SessionContext(
-            versions=self.versions,
+            versions=self.observer,
             config=lambda: self.config,
             instance="test",
             store=self.store,

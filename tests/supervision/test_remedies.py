@@ -38,7 +38,7 @@ from waguard.core.blame import Condition
 from waguard.core.delivery import Cause as LetterCause
 from waguard.core.exits import EXIT_BROWSER_NOT_STARTED
 from waguard.core.facts import ParkRequested
-from waguard.core.incidents import FLEET_ENDS
+from waguard.core.incident_kinds import FLEET_ENDS
 from waguard.core.lifecycle import State
 from waguard.core.link import Link
 from waguard.core.page_care import Kind

@@ -248,7 +248,7 @@ async def version_refused(it: Surfaces) -> Found:
 async def bundle_rolled_back(it: Surfaces) -> Found:
     world = it.bench.world
     WajsStore(world.config.paths.state).add(BUNDLE, digest(BUNDLE))
-    await world.versions.refresh_bundles()
+    await world.operators.refresh_bundles()
     rejected = {digest(BUNDLE): it.wall[0]}
     world.versions.state = replace(world.versions.state, rejected=rejected)
     await tick(it)

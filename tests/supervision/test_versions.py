@@ -136,7 +136,7 @@ async def test_a_version_that_breaks_sends_is_left_by_all_without_a_person(drill
     assert "waguard versions list" in held.remedy
     assert all(it.link is Link.CONNECTED for it in drill.sessions)
     # the next start gets it as well
-    assert drill.world.versions.for_worker("new").document is not None
+    assert drill.world.observer.for_worker("new").document is not None
     # what an operator reads afterwards
     [incident] = [
         it for it in fold_fleet(drill.world.store.entries) if f"WhatsApp Web {NEW}" in it.cause
@@ -187,7 +187,7 @@ async def test_a_pinned_version_that_is_refused_is_left(drill: Drill) -> None:
     await drill.up()
     await drill.load_new("a")
     await drill.until(lambda: drill.world.versions.state.newest == NEW)
-    drill.world.versions.pin(OLD, by=ME)
+    drill.world.operators.pin(OLD, by=ME)
     await wait_until(lambda: drill.world.audited("version_pinned"), "it is on the trail")
     assert drill.world.audited("version_pinned") == [
         (None, None, f"{ME} pinned WhatsApp Web {OLD}")
@@ -234,7 +234,7 @@ async def test_off_nothing_of_it_runs(drill: Drill) -> None:
         PACKED,
     )
     assert (dict(state.members), state.stored, state.newest) == ({}, frozenset(), None)
-    versions = drill.world.versions
+    versions = drill.world.operators
     with pytest.raises(ConflictError, match=r"versions\.mode is off"):
         versions.pin(OLD, by=ME)
     with pytest.raises(ConflictError, match=r"versions\.mode is off"):
@@ -256,22 +256,22 @@ async def test_a_worker_knows_where_documents_are_kept(drill: Drill) -> None:
 async def test_an_error_names_what_is_known(drill: Drill) -> None:
     await drill.up()
     with pytest.raises(NotFoundError) as unknown:
-        drill.world.versions.pin(77, by=ME)
+        drill.world.operators.pin(77, by=ME)
     assert unknown.value.remedy == f"stored are {OLD}"
     with pytest.raises(NotFoundError):
-        await drill.world.versions.use_bundle("ab" * 32, by=ME)
+        await drill.world.operators.use_bundle("ab" * 32, by=ME)
     with pytest.raises(ConflictError):
-        drill.world.versions.unpin(by=ME)
-    drill.world.versions.pin(OLD, by=ME)
-    assert drill.world.versions.listing().pin == OLD
-    drill.world.versions.unpin(by=ME)
-    assert drill.world.versions.listing().pin is None
+        drill.world.operators.unpin(by=ME)
+    drill.world.operators.pin(OLD, by=ME)
+    assert drill.world.operators.listing().pin == OLD
+    drill.world.operators.unpin(by=ME)
+    assert drill.world.operators.listing().pin is None
     await wait_until(lambda: drill.world.audited("version_unpinned"), "it is on the trail")
 
 
 async def test_what_is_known_outlives_the_daemon(drill: Drill) -> None:
     await drill.up()
-    drill.world.versions.pin(OLD, by=ME)
+    drill.world.operators.pin(OLD, by=ME)
     await drill.run(1)
     await drill.world.versions.close()
     drill.world.next_daemon()
@@ -297,7 +297,7 @@ async def test_a_bundle_that_is_not_there_any_more_is_used_no_more(world: World)
     path.write_bytes(encode(state))
     world.next_daemon()
     world.versions.begin()
-    assert world.versions.for_worker("s").sha256 == PACKED
+    assert world.observer.for_worker("s").sha256 == PACKED
     assert world.versions.state.bundles == {PACKED}
 
 
@@ -309,11 +309,11 @@ async def test_a_bundle_is_used_by_all_after_canaries(drill: Drill) -> None:
     drill.world.change("versions", good_after=10.0, canary_for=3.0, canary_after=5.0)
     sha256 = digest(BUNDLE)
     WajsStore(drill.world.config.paths.state).add(BUNDLE, sha256)
-    await drill.world.versions.use_bundle(sha256[:8], by=ME)
-    row = next(it for it in drill.world.versions.listing().bundles if it.sha256 == sha256)
+    await drill.world.operators.use_bundle(sha256[:8], by=ME)
+    row = next(it for it in drill.world.operators.listing().bundles if it.sha256 == sha256)
     assert (row.candidate, row.in_use, row.version) == (True, False, "4.7.0")
     await drill.until(lambda: drill.world.versions.state.wajs == sha256)
-    given = drill.world.versions.for_worker("new")
+    given = drill.world.observer.for_worker("new")
     assert (given.sha256, given.wajs) == (
         sha256,
         drill.world.config.paths.state / f"wajs/{sha256}.js",
@@ -331,13 +331,13 @@ async def test_the_file_of_the_configuration_wins(drill: Drill) -> None:
     spec = drill.bench.process("a").spec
     assert isinstance(spec, WorkerSpec)
     assert (spec.wajs, spec.wajs_sha256) == (str(path), None)
-    assert drill.world.versions.listing().configured == str(path)
+    assert drill.world.operators.listing().configured == str(path)
     arms = {it.arm.wajs for it in drill.world.versions.state.members.values()}
     assert arms == {PACKED}, "for the decision all have the same"
     with pytest.raises(ConflictError, match="which the configuration names"):
-        await drill.world.versions.use_bundle(PACKED, by=ME)
+        await drill.world.operators.use_bundle(PACKED, by=ME)
     with pytest.raises(ConflictError, match="which the configuration names"):
-        await drill.world.versions.try_bundle(PACKED, session=None, by=ME)
+        await drill.world.operators.try_bundle(PACKED, session=None, by=ME)
 
 
 # ---- what is stopped stays so ----

@@ -17,7 +17,6 @@ from waguard.core.effects import (
     Held,
     Record,
     ReleaseSlot,
-    RequestSlot,
     Spawn,
 )
 from waguard.core.facts import (
@@ -54,6 +53,7 @@ from waguard.core.out import Out
 from waguard.core.replace import replace
 from waguard.core.restart import Retries
 from waguard.core.show import on_row, show
+from waguard.core.slot_request import leave_slot, request_slot
 from waguard.core.state import Intent, Replacement, SessionState, Slot, Stage, Worker
 from waguard.core.status import ParkCause
 from waguard.core.views import details, lifecycle, link, needs_core
@@ -348,13 +348,13 @@ def _decide(state: SessionState, now: Moment, out: Out) -> SessionState:
     if state.intent is not Intent.UP:
         if worker.stage is Stage.SPAWNING:
             return state  # it is ended as soon as its process runs
-        return workers.end(_leave_slot(state, out), worker, None, now, out)
+        return workers.end(leave_slot(state, out), worker, None, now, out)
     if state.replacement and worker.stage in _LIVING:
         return _replace_worker(state, worker, state.replacement, now, out)
     if needs_core(state) or (state.upgrading and link(state) is Link.UNKNOWN):
         return state
     state = replace(state, upgrading=False) if state.upgrading else state
-    return _leave_slot(state, out)
+    return leave_slot(state, out)
 
 
 def _replace_worker(
@@ -364,7 +364,7 @@ def _replace_worker(
     has a slot."""
     if state.slot is Slot.FREE:
         wanted = planned.why is not None
-        out(_request(replace(state, asked=True), ended_at=now.at, planned=wanted))
+        out(request_slot(replace(state, asked=True), ended_at=now.at, planned=wanted))
         return replace(state, slot=Slot.REQUESTED, asked=True)
     if state.slot is Slot.REQUESTED:
         return state
@@ -376,10 +376,10 @@ def _replace_worker(
 
 def _decide_start(state: SessionState, now: Moment, out: Out) -> SessionState:
     if state.intent is not Intent.UP:
-        return forget_page(_leave_slot(state, out), now, out)
+        return forget_page(leave_slot(state, out), now, out)
     match state.slot:
         case Slot.FREE if now.at >= state.not_before:
-            out(_request(state, ended_at=state.ended_at))
+            out(request_slot(state, ended_at=state.ended_at))
             return replace(state, slot=Slot.REQUESTED)
         case Slot.HELD:
             started = workers.new_worker(state, Stage.SPAWNING, now)
@@ -387,21 +387,3 @@ def _decide_start(state: SessionState, now: Moment, out: Out) -> SessionState:
             return replace(state, worker=started, workers=started.number, check_profile=False)
         case _:
             return state
-
-
-def _request(state: SessionState, *, ended_at: float | None, planned: bool = False) -> RequestSlot:
-    return RequestSlot(
-        asked=state.asked,
-        planned=planned,
-        slow=state.retries.at is not None,
-        priority=state.priority,
-        active=state.active,
-        ended_at=ended_at,
-    )
-
-
-def _leave_slot(state: SessionState, out: Out) -> SessionState:
-    if state.slot is Slot.FREE or (state.replacement and state.worker):
-        return state
-    out(ReleaseSlot())
-    return replace(state, slot=Slot.FREE, held_back=None)

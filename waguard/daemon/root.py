@@ -23,7 +23,7 @@ from waguard.api.content import MEDIA_LIMIT
 from waguard.api.door import CONNECTIONS
 from waguard.config import Config, Log
 from waguard.core import last_run
-from waguard.core.incidents import DIED, RESTORED, STARTED
+from waguard.core.incident_kinds import DIED, RESTORED, STARTED
 from waguard.core.lease import Terms, terms
 from waguard.daemon.feed import feed
 from waguard.daemon.housekeeping import Housekeeping
@@ -73,7 +73,9 @@ from waguard.supervision.mailbox import Mailbox
 from waguard.supervision.readiness import status_line
 from waguard.supervision.session_context import SessionContext
 from waguard.supervision.supervisor import Supervisor
-from waguard.supervision.versions import Versions
+from waguard.supervision.version_decision import VersionDecision
+from waguard.supervision.version_observer import VersionObserver
+from waguard.supervision.version_operators import VersionOperators
 from waguard.wire.protocol import WorkerRecord
 from waguard.worker import wajs
 
@@ -125,7 +127,7 @@ class Daemon:
             network=self._network.read,
         )
         self._mailbox = Mailbox(current, self._clock, self._fleet)
-        self._versions = Versions(
+        self._versions = VersionDecision(
             current,
             self._clock,
             self._fleet,
@@ -162,7 +164,7 @@ class Daemon:
                 ages=self._ages,
                 fleet=self._fleet,
                 mailbox=self._mailbox,
-                versions=self._versions,
+                versions=VersionObserver(self._versions),
                 meter=Meter(),
                 remembered=lambda: remembered,
                 cpu_is_saturated=cpu_is_saturated,
@@ -249,7 +251,7 @@ class Daemon:
                 webhooks=webhooks,
                 message_health=messages,
                 log=self._log,
-                versions=self._versions,
+                versions=VersionOperators(self._versions),
                 require_room=self._require_room,
             )
         )

@@ -52,7 +52,7 @@ from waguard.host.patience import patience
 from waguard.ports.process import Process
 from waguard.ports.store import SessionRow
 from waguard.supervision.faults import Faults
-from waguard.supervision.page_watch import seen
+from waguard.supervision.page_watch import PageWatch
 from waguard.supervision.session_context import SessionContext
 from waguard.supervision.session_profile import SessionProfile
 from waguard.supervision.status_publisher import StatusPublisher
@@ -88,6 +88,14 @@ class SessionActor:
             changed=self.notify,
             moved=self.moved,
         )
+        traffic = self.traffic
+        self.page_watch = PageWatch(
+            ctx.versions,
+            (traffic.acks, traffic.throws, traffic.deaf),
+            state=lambda: self.state,
+            report=lambda: self.runner.report,
+            publish=self.publisher.publish_version,
+        )
         self.runner = WorkerRunner(
             ctx,
             self.profile,
@@ -95,7 +103,7 @@ class SessionActor:
             post=self.post,
             events=self.traffic.intake.handle,
             left_with=self.traffic.intake.left_with,
-            reporting=self._watch_version,
+            reporting=self.page_watch.check,
             reported=self.traffic.reported,
             missing=self._profile_missing,
             record=self.publisher.writer.record,
@@ -238,15 +246,7 @@ class SessionActor:
         if (row.priority, _active(row)) != (state.priority, state.active):
             self.post(_order(row))
         self.traffic.tick()
-        self._watch_version()
-
-    def _watch_version(self) -> None:
-        versions, traffic = self._ctx.versions, self.traffic
-        meant = versions.given(self.name)
-        report, watches = self.runner.report, (traffic.acks, traffic.throws, traffic.deaf)
-        found = seen(self.state, report, *watches, meant=meant)
-        if versions.watch(self.name, found) and report and report.version:
-            self.publisher.publish_version(report.version)
+        self.page_watch.check()
 
     # ---- what decisions ask for ----
 
@@ -273,7 +273,7 @@ class SessionActor:
             case TakeScreenshot():
                 self.traffic.keep_screenshot()
             case Backfill(worker, loads):
-                self.traffic.backfill(worker, loads)
+                self.traffic.backfiller.start(worker, loads)
             case ReadIdle():
                 self.post(IdleRead(self.traffic.idle))
             case ShowCode():

@@ -13,7 +13,7 @@ from waguard.core.fleet_facts import (
     FleetOutage,
     HostRead,
 )
-from waguard.core.incidents import FLEET_ENDS, VERSION_NEWS
+from waguard.core.incident_kinds import FLEET_ENDS, VERSION_NEWS
 from waguard.core.network import Reading as NetworkReading
 from waguard.ports.clock import Clock
 from waguard.ports.store import AuditEntry, Store

@@ -7,7 +7,8 @@ from loguru import logger
 
 from waguard.core import conditions, views
 from waguard.core.blame import Condition
-from waguard.core.incidents import SESSION_ENDS, fleet_condition
+from waguard.core.incident_kinds import SESSION_ENDS
+from waguard.core.incidents import fleet_condition
 from waguard.core.link import Link
 from waguard.core.page_care import Kind
 from waguard.core.status import Status

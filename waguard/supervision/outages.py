@@ -6,13 +6,14 @@ from typing import Any
 from loguru import logger
 
 from waguard.core.blame import Condition
-from waguard.core.incidents import FLEET_ENDS, fleet_condition
+from waguard.core.incident_kinds import FLEET_ENDS
+from waguard.core.incidents import fleet_condition
 from waguard.core.replace import replace
 from waguard.supervision.status_writer import AuditLog
 
 
 class Outages:
-    """Kinds are those of ``core.incidents.FLEET_ENDS``."""
+    """Kinds are those of ``core.incident_kinds.FLEET_ENDS``."""
 
     def __init__(self, trail: AuditLog) -> None:
         self._trail = trail

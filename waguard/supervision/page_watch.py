@@ -1,5 +1,6 @@
 """What the decision about versions has to know of a session, read off its state and its worker's report."""
 
+from collections.abc import Callable
 from typing import Final
 
 from waguard.core.link import Link
@@ -8,7 +9,8 @@ from waguard.core.state import Intent, SessionState, Stage
 from waguard.supervision.ack_watch import AckWatch
 from waguard.supervision.deaf_watch import DeafWatch
 from waguard.supervision.throw_watch import ThrowWatch
-from waguard.wire.protocol import Report
+from waguard.supervision.version_observer import VersionObserver
+from waguard.wire.protocol import PageVersion, Report
 
 _LIVING: Final = frozenset({Stage.ADOPTING, Stage.STARTING, Stage.READY})
 
@@ -65,3 +67,30 @@ def page_of(worker: int, report: Report, *, meant: int | None) -> Page | None:
         stored=it.served_by == "store",
         spent=meant if it.spent is not None else None,
     )
+
+
+class PageWatch:
+    """Reports what a session's page shows to the decision about versions. ``state`` and ``report`` are the newest."""
+
+    def __init__(
+        self,
+        versions: VersionObserver,
+        watches: tuple[AckWatch, ThrowWatch, DeafWatch],
+        *,
+        state: Callable[[], SessionState],
+        report: Callable[[], Report | None],
+        publish: Callable[[PageVersion], None],
+    ) -> None:
+        self._versions = versions
+        self._watches = watches
+        self._state = state
+        self._report = report
+        self._publish = publish
+
+    def check(self) -> None:
+        """Another version than before is published."""
+        state, report = self._state(), self._report()
+        meant = self._versions.given(state.session)
+        found = seen(state, report, *self._watches, meant=meant)
+        if self._versions.watch(state.session, found) and report and report.version:
+            self._publish(report.version)

@@ -14,7 +14,7 @@ from waguard.supervision.bus import Bus
 from waguard.supervision.fleet import Fleet
 from waguard.supervision.mailbox import Mailbox
 from waguard.supervision.timings import Timings
-from waguard.supervision.versions import Versions
+from waguard.supervision.version_observer import VersionObserver
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,7 +32,7 @@ class SessionContext:
     ages: Ages
     fleet: Fleet
     mailbox: Mailbox
-    versions: Versions
+    versions: VersionObserver
     meter: Meter
     remembered: Callable[[], Mapping[str, Remembered]] = dict
     """Of sessions' restarts, from the daemon before this one."""

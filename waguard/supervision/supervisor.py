@@ -42,7 +42,7 @@ class Supervisor:
 
     def _begin_stop(self) -> None:
         self.state.begin_stop()
-        self._ctx.versions.begin_stop()
+        self._ctx.versions.decision.begin_stop()
         self._ctx.mailbox.post_to_fleet(Closing())
 
     async def _end(self, *, write: bool) -> None:
@@ -52,7 +52,7 @@ class Supervisor:
         self._trail.cancel()
         await asyncio.gather(self._trail, return_exceptions=True)
         await asyncio.gather(*(session.forget() for session in sessions))
-        await self._ctx.versions.close()
+        await self._ctx.versions.decision.close()
 
     def kill(self) -> None:
         """A second Ctrl-C: end every worker now."""

@@ -1,10 +1,13 @@
 """The tasks of one owner: none is lost, and one that fails says so."""
 
 import asyncio
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from typing import Any
 
 from loguru import logger
+
+Begin = Callable[[Coroutine[Any, Any, None], str], asyncio.Task[None]]
+"""Runs the work as a task of this name."""
 
 
 class Tasks:

@@ -6,8 +6,7 @@ its own keeper here, and what it finds is posted as a fact when it changes.
 
 import asyncio
 import functools
-from collections.abc import Awaitable, Callable, Coroutine, Iterable
-from typing import Any
+from collections.abc import Awaitable, Callable, Iterable
 
 from loguru import logger
 
@@ -22,18 +21,18 @@ from waguard.core.state import SessionState
 from waguard.errors import UnacknowledgedError, UnavailableError, WaguardError
 from waguard.supervision import evidence
 from waguard.supervision.ack_watch import AckWatch
+from waguard.supervision.backfiller import Backfiller
 from waguard.supervision.deaf_watch import DeafWatch
 from waguard.supervision.intake import Intake
 from waguard.supervision.limits import Limits
 from waguard.supervision.session_context import SessionContext
 from waguard.supervision.session_profile import SessionProfile
 from waguard.supervision.status_publisher import StatusPublisher
+from waguard.supervision.tasks import Begin
 from waguard.supervision.throw_watch import ThrowWatch
 from waguard.supervision.undecryptable import Undecryptable
 from waguard.supervision.worker_link import WorkerLink
 from waguard.wire import protocol
-
-Begin = Callable[[Coroutine[Any, Any, None], str], asyncio.Task[None]]
 
 
 class Traffic:
@@ -56,18 +55,13 @@ class Traffic:
         row, writer = publisher.writer.row, publisher.writer
         self._name, self._record = row.session_id, writer.record
         self._ctx = ctx
-        self._profile = profile
         self._state = state
         self._link = link
         self._post = post
         self._begin = begin
-        self._moved = moved
         self._log = logger.bind(session=row.session_id)
         self._calls = 0
         self._busy_at = ctx.clock.monotonic()
-        self._backfilled: tuple[int, int] | None = None
-        self._read_back: tuple[int, int, float] | None = None
-        """The worker and the load whose backfill has ended, and when."""
         self._acks_seen = AcksSeen()
         self.acks = AckWatch(
             row.session_id,
@@ -110,6 +104,15 @@ class Traffic:
             deaf=self.deaf,
             begin=begin,
             undecryptable=self.undecryptable,
+        )
+        self.backfiller = Backfiller(
+            ctx,
+            self.intake,
+            profile,
+            state=state,
+            link=link,
+            begin=begin,
+            moved=moved,
         )
 
     @property
@@ -200,43 +203,7 @@ class Traffic:
             self._acks_seen = seen
             self._post(seen)
 
-    # ---- what came in while nobody listened ----
-
-    def backfill(self, worker: int, loads: int) -> None:
-        """Have the worker report it, once after each load."""
-        self._backfilled = worker, loads
-        self._begin(self._backfill(worker, loads), "backfill")
-
-    async def _backfill(self, worker: int, loads: int) -> None:
-        asked, resumed, tried = None, False, False
-        pause = self._ctx.timings.backfill_retry
-        while self._backfilled == (worker, loads) and self._is_number(worker):
-            if (link := self._link()) is None or views.link(self._state()) is not Link.CONNECTED:
-                await self._moved()
-                continue
-            try:
-                if (left := self.intake.deferred(self._profile.at.profile)) > 0:
-                    if not resumed:
-                        await link.call(protocol.GoOn())
-                        resumed = True
-                    await asyncio.sleep(min(left, pause))
-                    continue
-                # once: what comes meanwhile is newer than what is still to be backfilled
-                asked = asked or await self.intake.backfill_request(self._profile.at.profile)
-                await link.call(asked)  # by itself, so the session is no less idle
-            except WaguardError as error:
-                # a page that was reloaded meanwhile, or a worker that ended, is logged elsewhere
-                level, tried = "WARNING" if tried else "DEBUG", True
-                said = "messages are not backfilled; trying again"
-                self._log.log(level, said, event="backfill_failed", why=error.line())
-                await asyncio.sleep(pause)
-            else:
-                self._read_back = worker, loads, self._ctx.clock.monotonic()
-                return
-
-    def _is_number(self, worker: int) -> bool:
-        it = self._state().worker
-        return it is not None and it.number == worker
+    # ---- screenshots ----
 
     def keep_screenshot(self) -> None:
         """Have a picture of the page kept."""
@@ -279,12 +246,11 @@ class Traffic:
 
     def _events_since(self) -> float | None:
         """None also where no other version is served, and until what was missed before the load is read."""
-        since, worker, read = self._acks_since(), self._state().worker, self._read_back
+        since, worker = self._acks_since(), self._state().worker
         if since is None or worker is None or self._ctx.config().versions.mode == "off":
             return None
-        if read is None or read[:2] != (worker.number, worker.loads):
-            return None
-        return max(since, read[2])
+        ended = self.backfiller.ended_at(worker.number, worker.loads)
+        return None if ended is None else max(since, ended)
 
     async def _read_chats(self, call: protocol.CatchUp) -> object:
         return await self._require_link().call(call)  # by itself, so the session is no less idle

@@ -34,7 +34,7 @@ class Watchdog:
             with session.faults.alone("watch"):
                 session.tick()
         self._ctx.mailbox.tick()
-        self._ctx.versions.tick()
+        self._ctx.versions.decision.tick()
 
     async def measure(self) -> None:
         """A tick: what each session with its browser uses."""

@@ -1,0 +1,172 @@
+"""Which entries of the audit log begin an incident, act in it and end it: tables. Pure."""
+
+from collections.abc import Mapping
+from typing import Final
+
+from waguard.core import remedies
+from waguard.core.blame import Blame
+from waguard.core.link import Link
+from waguard.core.page_care import Kind
+from waguard.core.status import Status
+
+HEALTHY: Final = frozenset({Status.CONNECTED})
+# the way to the first connection is no incident
+ON_THE_WAY: Final = frozenset({Status.QR_SCANNING, Status.AUTHENTICATED})
+TROUBLE: Final = frozenset(
+    {
+        *("restart", "parked", "logged_out", "profile_mended", "reconciled", "row_corrected"),
+        *(
+            "acks_missing",
+            "sends_throw",
+            "page_deaf",
+            "webhooks_held",
+            "webhooks_down",
+            "backfill_gap",
+            "supervision_failed",
+        ),
+        "undecryptable_given_up",
+        *map(str, Kind),
+    }
+)
+# what ends any incident of a session
+BACK: Final = {
+    "acks_back": "WhatsApp acknowledges again",
+    "sends_back": "its page sends again",
+    "page_hears": "its page raises events again",
+    "webhooks_released": "its webhooks are delivered again",
+    "webhooks_up": "its receiver accepts webhooks again",
+    "supervision_goes_on": "waguard watches it again",
+}
+# what ends only the incident that it began
+OVER: Final = {f"{kind}_over": str(kind) for kind in Kind}
+OF_PAGE: Final = frozenset(map(str, Kind))
+ADVICE: Final[Mapping[str, str]] = {
+    **{str(kind): advice for kind, advice in remedies.PAGE.items()},
+    **{kind: remedies.FLEET[kind] for kind in ("webhooks_held", "webhooks_down")},
+    "logged_out": remedies.LINKS[Link.LOGGED_OUT],
+    "supervision_failed": remedies.FAULT,
+    "acks_missing": remedies.ACKS_LATE,
+    "sends_throw": remedies.SENDS_THROW,
+    "page_deaf": remedies.DEAF,
+}
+# what is over as soon as it is recorded, unless it is part of another incident
+OVER_AT_ONCE: Final = {
+    "row_corrected": "the row is right again",
+    "backfill_gap": "the session goes on",
+    "undecryptable_given_up": "the session goes on",
+}
+SESSION_ENDS: Final = {"webhooks_held": "webhooks_released", "webhooks_down": "webhooks_up"}
+"""What other parts of waguard report of a session, and what ends it."""
+STARTED: Final = "waguard_started"
+DIED: Final = "daemon_died"
+RESTORED: Final = "daemon_restored"
+# kinds that concern all sessions at once, and the kind that ends each
+FLEET_ENDS: Final = {
+    "fleet_breaker_opened": "fleet_breaker_closed",
+    "network_down": "network_up",
+    "database_down": "database_up",
+    "disk_low": "disk_free",
+    "acks_missing_everywhere": "acks_back_everywhere",
+    "sends_throw_everywhere": "sends_back_everywhere",
+    "webhooks_down": "webhooks_up",
+    "webhooks_late": "webhooks_in_time",
+    "dead_letters": "dead_letters_gone",
+    "letters_uncertain": "letters_certain",
+    "letters_undecryptable": "letters_read",
+    "database_behind": "database_caught_up",
+    "runtime_removed": "runtime_back",
+    "browser_missing": "browser_back",
+    "sessions_folder_missing": "sessions_folder_back",
+    "lease_held": "lease_taken",
+    "whatsapp_refuses": "whatsapp_serves",
+    "version_held": "version_released",
+    "version_refused": "version_accepted",
+    "bundle_rolled_back": "bundle_released",
+    DIED: RESTORED,
+}
+FLEET_STEPS: Final = frozenset({"version_suspected", "version_held_long", "version_works"})
+"""Steps about a version: they are part of the incident that they lead to."""
+OF_VERSIONS: Final = ("version_released", "version_accepted", "bundle_released")
+FLEET_DONE: Final = {
+    "fleet_breaker_opened": "restarts waited, one session was tried at a time",
+    "network_down": "no session was restarted for it",
+    "database_down": "sessions went on; workers kept what they received until it was stored",
+    "disk_low": "new work was refused; received messages were stored",
+    "acks_missing_everywhere": "no worker was replaced for it",
+    "sends_throw_everywhere": "one worker at a time was replaced, at growing intervals",
+    "webhooks_down": "webhooks waited in the database; one at a time was tried",
+    "webhooks_late": "the others were delivered",
+    "dead_letters": "these were not sent to the receiver again",
+    "letters_uncertain": "they were not delivered again: the application may have them",
+    "letters_undecryptable": "the phone has the messages",
+    "database_behind": "new work was refused; received messages waited",
+    "runtime_removed": "sessions went on; the folder was created again where possible",
+    "browser_missing": "sessions that were to start waited; no restart was spent",
+    "sessions_folder_missing": "sessions that were to start waited; no new profile was created",
+    "lease_held": "nothing was supervised, sent or delivered from here",
+    "whatsapp_refuses": "one session at a time tried for all, at growing intervals; no restart was spent",
+    "version_held": "sessions that were ill, or had not sent anything, were loaded with an older version",
+    "version_refused": "the sessions keep what they have",
+    "bundle_rolled_back": "sessions got the wa-js that they had before",
+    DIED: "the next daemon searched for the workers that were still running",
+}
+FLEET_RESULTS: Final = {
+    "fleet_breaker_closed": "one session was up again, and the others followed",
+    "network_up": "the network was back, and the sessions reconnected by themselves",
+    "database_up": "the database answered again",
+    "disk_free": "there was room again",
+    "acks_back_everywhere": "WhatsApp acknowledged again",
+    "sends_back_everywhere": "sends were acknowledged again",
+    "webhooks_up": "the receiver accepted webhooks again, or nothing waits for it any more",
+    "webhooks_in_time": "nothing waits for so long any more",
+    "dead_letters_gone": "a person replayed or discarded them",
+    "letters_certain": "a person replayed or discarded them",
+    "letters_read": "a person discarded them",
+    "database_caught_up": "everything that waited was stored",
+    "runtime_back": "lock, pid file and sockets were there again",
+    "browser_back": "Chromium started again, or no session waited for it any more",
+    "sessions_folder_back": "the profiles were there again, or no session waited for them any more",
+    "whatsapp_serves": "a page was served again, or no session waited for one any more",
+    "version_released": "a newer version worked, as canaries showed, or a person decided otherwise",
+    "version_accepted": "WhatsApp serves a newer version",
+    "bundle_released": "it is used again, or it is not there any more",
+    "lease_taken": "the lease was released, or it expired without a renewal",
+    RESTORED: "the sessions were supervised again",
+    STARTED: "waguard was started again",
+}
+FLEET_OVER_AT_ONCE: Final = {
+    "file_unreadable": "everything else was read; a worker whose record it was is found by its mark",
+    "version_acquitted": "no version was changed for it",
+    "version_spent": "it is not served any more",
+    "version_too_old": "it is not served any more",
+    "bundle_accepted": "all sessions get it at their next load",
+}
+VERSION_NEWS: Final = frozenset(
+    {
+        *FLEET_STEPS,
+        "version_acquitted",
+        "version_spent",
+        "version_too_old",
+        "bundle_accepted",
+    }
+)
+"""Entries of the fleet's audit log that are also events, beside the begin and end of outages."""
+FLEET_BLAMES: Final = {
+    "fleet_breaker_opened": Blame.SESSION,
+    "network_down": Blame.NETWORK,
+    "acks_missing_everywhere": Blame.WHATSAPP,
+    "sends_throw_everywhere": Blame.WHATSAPP,
+    "whatsapp_refuses": Blame.WHATSAPP,
+    "version_held": Blame.WHATSAPP,
+    "version_refused": Blame.WHATSAPP,
+    "bundle_rolled_back": Blame.OPERATOR,
+    "restoring": Blame.OPERATOR,
+    "webhooks_held": Blame.OPERATOR,
+    "webhooks_down": Blame.OPERATOR,
+    "webhooks_late": Blame.OPERATOR,
+    "dead_letters": Blame.OPERATOR,
+    "letters_uncertain": Blame.OPERATOR,
+    "letters_undecryptable": Blame.WHATSAPP,
+    "lease_held": Blame.OPERATOR,
+}
+"""The blame of each kind; all others are the host's."""

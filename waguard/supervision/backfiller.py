@@ -1,0 +1,86 @@
+"""What came in while nobody listened is reported by the worker, once after each load."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+
+from loguru import logger
+
+from waguard.core import views
+from waguard.core.link import Link
+from waguard.core.state import SessionState
+from waguard.errors import WaguardError
+from waguard.supervision.intake import Intake
+from waguard.supervision.session_context import SessionContext
+from waguard.supervision.session_profile import SessionProfile
+from waguard.supervision.tasks import Begin
+from waguard.supervision.worker_link import WorkerLink
+from waguard.wire import protocol
+
+
+class Backfiller:
+    """Of one session. ``state`` and ``link`` are the newest, ``moved`` awaits its next change."""
+
+    def __init__(
+        self,
+        ctx: SessionContext,
+        intake: Intake,
+        profile: SessionProfile,
+        *,
+        state: Callable[[], SessionState],
+        link: Callable[[], WorkerLink | None],
+        begin: Begin,
+        moved: Callable[[], Awaitable[None]],
+    ) -> None:
+        self._ctx = ctx
+        self._intake = intake
+        self._profile = profile
+        self._state = state
+        self._link = link
+        self._begin = begin
+        self._moved = moved
+        self._running: tuple[int, int] | None = None
+        self._ended: tuple[int, int, float] | None = None
+        """The worker and the load whose backfill has ended, and when."""
+
+    def start(self, worker: int, loads: int) -> None:
+        """Have this worker report it, after this load."""
+        self._running = worker, loads
+        self._begin(self._run(worker, loads), "backfill")
+
+    def ended_at(self, worker: int, loads: int) -> float | None:
+        """Monotonic time at which that one had ended; None: it has not."""
+        if self._ended is None or self._ended[:2] != (worker, loads):
+            return None
+        return self._ended[2]
+
+    async def _run(self, worker: int, loads: int) -> None:
+        asked, resumed, tried = None, False, False
+        pause = self._ctx.timings.backfill_retry
+        while self._running == (worker, loads) and self._is_number(worker):
+            if (link := self._link()) is None or views.link(self._state()) is not Link.CONNECTED:
+                await self._moved()
+                continue
+            try:
+                if (left := self._intake.deferred(self._profile.at.profile)) > 0:
+                    if not resumed:
+                        await link.call(protocol.GoOn())
+                        resumed = True
+                    await asyncio.sleep(min(left, pause))
+                    continue
+                # once: what comes meanwhile is newer than what is still to be backfilled
+                asked = asked or await self._intake.backfill_request(self._profile.at.profile)
+                await link.call(asked)  # by itself, so the session is no less idle
+            except WaguardError as error:
+                # a page that was reloaded meanwhile, or a worker that ended, is logged elsewhere
+                level, tried = "WARNING" if tried else "DEBUG", True
+                said = "messages are not backfilled; trying again"
+                log = logger.bind(session=self._state().session)
+                log.log(level, said, event="backfill_failed", why=error.line())
+                await asyncio.sleep(pause)
+            else:
+                self._ended = worker, loads, self._ctx.clock.monotonic()
+                return
+
+    def _is_number(self, worker: int) -> bool:
+        it = self._state().worker
+        return it is not None and it.number == worker
