@@ -184,6 +184,7 @@ async def test_one_that_crashes_at_its_start_failed(bench: Bench, world: World) 
 async def test_workers_that_fit_are_adopted_and_the_others_stopped(
     bench: Bench, world: World
 ) -> None:
+    world.timings(stop_grace=DEADLINE)  # however slow the machine is
     for name in ("fits", "older", "unwanted"):
         await bench.row(name, up=name != "unwanted")
     row = await world.store.session("older")
@@ -266,6 +267,7 @@ async def test_workers_of_another_protocol_are_replaced_one_at_a_time(
     bench: Bench, world: World
 ) -> None:
     """As planned: it is no crash, and they are asked to close in order."""
+    world.timings(stop_grace=DEADLINE)  # however slow the machine is
     left = await old_workers(bench, world, "a", "b")
     held = asyncio.Event()
     world.spawn.script = Script(held=held)

@@ -1309,6 +1309,7 @@ async def test_an_adopted_worker_says_itself_with_which_code_it_ends(
 async def test_an_adopted_worker_that_nobody_can_talk_to_is_replaced(
     world: World, make: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    world.timings(stop_grace=DEADLINE)  # however slow the machine is
     world.timings(final_flush=0.05)
     session = await make()
     world.spawn.scripts["s"] = Script(listens=False)
@@ -1321,6 +1322,7 @@ async def test_an_adopted_worker_that_nobody_can_talk_to_is_replaced(
 
 
 async def test_an_adopted_worker_is_stopped_like_any_other(world: World, make: Make) -> None:
+    world.timings(stop_grace=DEADLINE)  # however slow the machine is
     session = await make()
     left = await world.left_behind("s", generation=session.row.generation)
     session.adopt(left.process, left.record)
