@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, field, replace
 
-from waguard.core.version_views import Standing, VersionRow
+from waguard.core.version_views import VersionStatus, VersionRow
 from waguard.errors import ConflictError, NotFoundError, WaguardError
 from waguard.ports.versions import BundleRow, Listing
 
@@ -10,17 +10,17 @@ PACKED, ADDED = "0" * 64, "a1" * 32
 OFF = ConflictError("versions.mode is off", field="versions.mode", remedy="set it")
 
 
-def a_row(revision: int, status: Standing) -> VersionRow:
+def a_row(revision: int, status: VersionStatus) -> VersionRow:
     return VersionRow(
         revision=revision,
-        standing=status,
+        status=status,
         since=1_732_240_000.4,
         why="so it is",
         sessions=("s1",),
         wajs=(PACKED,),
         stored=True,
-        latest=status is Standing.LATEST,
-        served=status is Standing.GOOD,
+        latest=status is VersionStatus.LATEST,
+        served=status is VersionStatus.GOOD,
     )
 
 
@@ -42,7 +42,7 @@ LISTED = Listing(
     pin=None,
     held_from=1023,
     trial=None,
-    rows=[a_row(1023, Standing.HELD), a_row(1022, Standing.GOOD)],
+    rows=[a_row(1023, VersionStatus.HELD), a_row(1022, VersionStatus.GOOD)],
     configured=None,
     bundles=[a_bundle(PACKED, packed=True), a_bundle(ADDED, packed=False)],
 )

@@ -341,7 +341,7 @@ async def test_where_no_file_is_left_it_is_reported_once(
         asking = await knock()
         assert b" 200 " in await asking.ask()
         await idle.ended()  # it made room
-        monkeypatch.setattr(door, "TOLD_EVERY", 0.0)
+        monkeypatch.setattr(door, "REPORTED_EVERY", 0.0)
         wrapped[0].failures = 1
         assert b" 200 " in await (await knock()).ask()
     assert len(lines) == 2

@@ -31,7 +31,7 @@ async def test_versions_are_listed(api: Api) -> None:
         "versions": [
             {
                 "revision": revision,
-                "standing": status,
+                "status": status,
                 "since": "2024-11-22T01:46:40Z",
                 "why": "so it is",
                 "sessions": ["s1"],

@@ -19,7 +19,7 @@ LISTED: Final[dict[str, Any]] = {
     "versions": [
         {
             "revision": 1023,
-            "standing": "held",
+            "status": "held",
             "since": "2026-11-26T03:00:00Z",
             "why": "2 sessions were ill with it",
             "sessions": ["a", "b"],
@@ -38,7 +38,7 @@ def test_the_list_says_what_sessions_get(api: Api, capsys: pytest.CaptureFixture
     assert said(capsys)[0] == [
         "mode react; sessions get an older version: those from 1023 on are held back",
         "  session b tries a version now",
-        "REVISION  STANDING  SINCE                 SESSIONS  STORED  SERVED  WHY",
+        "REVISION  STATUS  SINCE                 SESSIONS  STORED  SERVED  WHY",
         "1023      held      2026-11-26T03:00:00Z  2         yes     no      2 sessions were ill with it",
     ]
     assert main(["versions", "list", "--json"]) == 0

@@ -4,7 +4,7 @@ import pytest
 
 from tests.core.version_bench import NEW, NEWER, OLD, OTHER, RULES, WAJS, VersionBench
 from waguard.core.replace import replace
-from waguard.core.version_effects import Kind, Verdict
+from waguard.core.version_effects import Kind, TrialResult
 from waguard.core.version_facts import (
     Acked,
     Arm,
@@ -55,7 +55,7 @@ def confirm(bench: VersionBench) -> str:
         assert evidence
         bench.load(name)
         bench.ill(name, evidence=evidence)
-    assert bench.verdicts[-1] is Verdict.CONFIRMED
+    assert bench.results[-1] is TrialResult.CONFIRMED
     return name
 
 
@@ -83,9 +83,9 @@ def test_an_ill_session_is_loaded_with_the_last_good_version() -> None:
 def test_two_sessions_that_are_well_with_the_older_version_roll_all_back() -> None:
     bench = broken("a", "b", "c", "d")
     confirm(bench)
-    assert (bench.verdicts, bench.gets()) == ([Verdict.CONFIRMED], None)
+    assert (bench.results, bench.gets()) == ([TrialResult.CONFIRMED], None)
     confirm(bench)
-    assert (bench.verdicts[-1], bench.gets()) == (Verdict.CONFIRMED, OLD)
+    assert (bench.results[-1], bench.gets()) == (TrialResult.CONFIRMED, OLD)
     it = bench.announced(Kind.ROLLED_BACK)
     assert (it.revision, it.instead, it.evidence) == (NEW, OLD, Evidence.UNACKED)
     assert set(it.sessions) == {"a", "b", "c", "d"}
@@ -94,7 +94,7 @@ def test_two_sessions_that_are_well_with_the_older_version_roll_all_back() -> No
 def test_one_session_alone_rolls_nobody_back_and_stays_with_what_works() -> None:
     bench = broken("a", evidence=MISSING)
     crossed(bench)
-    assert (bench.verdicts, bench.gets(), bench.gets("a")) == ([Verdict.CONFIRMED], None, OLD)
+    assert (bench.results, bench.gets(), bench.gets("a")) == ([TrialResult.CONFIRMED], None, OLD)
     assert bench.state.hold is None
 
 
@@ -109,16 +109,16 @@ def test_it_has_to_be_well_for_a_minute() -> None:
     bench = broken("a", evidence=MISSING)
     bench.load("a", well=True)
     bench.pass_time(WELL_FOR - 1)
-    assert bench.verdicts == []
+    assert bench.results == []
     bench.pass_time(1)
-    assert bench.verdicts == [Verdict.CONFIRMED]
+    assert bench.results == [TrialResult.CONFIRMED]
 
 
 def test_ill_with_the_older_version_too_acquits() -> None:
     bench = broken("a")
     bench.load("a")
     bench.ill("a")
-    assert bench.verdicts == [Verdict.ACQUITTED]
+    assert bench.results == [TrialResult.ACQUITTED]
     assert bench.announced(Kind.ACQUITTED).revision == NEW
     assert (bench.gets(), bench.gets("a"), bench.state.hold) == (None, None, None)
 
@@ -220,9 +220,9 @@ def test_silence_is_no_acquittal() -> None:
     bench.load("a")
     bench.post(Well("a"))  # it sends nothing: that proves nothing
     bench.pass_time(LIMIT)
-    assert (bench.verdicts, bench.why) == (
-        [Verdict.VOID],
-        "nothing shows that it is well or ill",
+    assert (bench.results, bench.why) == (
+        [TrialResult.VOID],
+        "nothing shows that it is healthy or ill",
     )
     assert bench.state.acquittal is None
 
@@ -230,8 +230,8 @@ def test_silence_is_no_acquittal() -> None:
 def test_a_page_that_is_not_loaded_in_time_proves_nothing() -> None:
     bench = broken("a")
     bench.pass_time(LIMIT)
-    assert (bench.verdicts, bench.why) == (
-        [Verdict.VOID],
+    assert (bench.results, bench.why) == (
+        [TrialResult.VOID],
         "its page was not loaded with it in time",
     )
 
@@ -241,7 +241,7 @@ def test_a_page_that_has_another_version_than_asked_for_proves_nothing() -> None
     bench.post(Loaded("a", NEW, WAJS, "network"))
     bench.well("a")
     bench.pass_time(LIMIT)
-    assert bench.verdicts == [Verdict.VOID]
+    assert bench.results == [TrialResult.VOID]
 
 
 def test_what_keeps_whatsapp_away_proves_nothing() -> None:
@@ -249,10 +249,10 @@ def test_what_keeps_whatsapp_away_proves_nothing() -> None:
     bench.load("a", well=True)
     bench.post(Unreachable("a"))
     bench.pass_time(WELL_FOR)
-    assert bench.verdicts == []
+    assert bench.results == []
     bench.post(Well("a"))
     bench.pass_time(WELL_FOR)
-    assert bench.verdicts == [Verdict.CONFIRMED]
+    assert bench.results == [TrialResult.CONFIRMED]
 
 
 def test_after_a_trial_without_a_result_another_session_is_tried_ever_later() -> None:
@@ -295,8 +295,8 @@ def test_someone_who_recovers_with_the_suspected_version_clears_it() -> None:
     bench.load("b")
     bench.well("b")
     crossed(bench)
-    assert (bench.verdicts, bench.why) == (
-        [Verdict.VOID],
+    assert (bench.results, bench.why) == (
+        [TrialResult.VOID],
         "another session recovered with the suspected version",
     )
 
@@ -309,7 +309,7 @@ def test_another_ill_session_is_loaded_with_what_it_had_and_comes_next() -> None
     bench.ill("b")
     confirm(bench)
     assert crossed(bench) == "b"
-    assert bench.verdicts == [Verdict.CONFIRMED] * 2
+    assert bench.results == [TrialResult.CONFIRMED] * 2
 
 
 def test_another_ill_session_cannot_show_that_a_load_is_not_the_cure() -> None:
@@ -320,16 +320,16 @@ def test_another_ill_session_cannot_show_that_a_load_is_not_the_cure() -> None:
     crossed(bench)
     trial = bench.state.trial
     assert trial
-    assert (bench.verdicts, trial.stage) == ([], Stage.BACK)
+    assert (bench.results, trial.stage) == ([], Stage.BACK)
 
 
 def test_who_was_well_goes_back_and_has_to_be_ill_again() -> None:
     bench = broken("a")
     crossed(bench)
-    assert (bench.reloads, bench.verdicts) == ([("a", OLD), ("a", None)], [])
+    assert (bench.reloads, bench.results) == ([("a", OLD), ("a", None)], [])
     bench.load("a")
     bench.ill("a")
-    assert bench.verdicts == [Verdict.CONFIRMED]
+    assert bench.results == [TrialResult.CONFIRMED]
     assert bench.reloads[-1] == ("a", OLD)
 
 
@@ -338,7 +338,7 @@ def test_who_is_well_with_the_suspected_version_after_a_load_needed_the_load() -
     crossed(bench)
     bench.load("a", well=True)
     bench.pass_time(WELL_FOR)
-    assert (bench.verdicts, bench.why) == ([Verdict.VOID], "a load alone was the cure")
+    assert (bench.results, bench.why) == ([TrialResult.VOID], "a load alone was the cure")
     assert bench.state.hold is None
 
 
@@ -351,7 +351,7 @@ def test_another_illness_proves_nothing(stage: Stage) -> None:
     bench.load("a")
     bench.ill("a", evidence=Evidence.NEVER_READY)
     bench.pass_time(LIMIT)
-    assert bench.verdicts == [Verdict.VOID]
+    assert bench.results == [TrialResult.VOID]
 
 
 def test_silence_after_going_back_proves_nothing() -> None:
@@ -360,8 +360,8 @@ def test_silence_after_going_back_proves_nothing() -> None:
     bench.load("a")
     bench.post(Well("a"))
     bench.pass_time(LIMIT)
-    assert (bench.verdicts, bench.why) == (
-        [Verdict.VOID],
+    assert (bench.results, bench.why) == (
+        [TrialResult.VOID],
         "nothing shows that it is ill again",
     )
 
@@ -371,8 +371,8 @@ def test_going_back_to_a_network_that_withdrew_the_version_proves_nothing() -> N
     crossed(bench)
     bench.load("a", OLD)
     bench.ill("a")
-    assert (bench.verdicts, bench.why) == (
-        [Verdict.VOID],
+    assert (bench.results, bench.why) == (
+        [TrialResult.VOID],
         "the network serves an older version again",
     )
 
@@ -385,7 +385,7 @@ def test_a_session_that_was_ill_with_two_loads_needs_no_control() -> None:
     bench.ill("a")
     bench.pass_time(LIMIT + WELL_FOR)  # the first trial ended without a result
     crossed(bench)
-    assert bench.verdicts[-1] is Verdict.CONFIRMED
+    assert bench.results[-1] is TrialResult.CONFIRMED
 
 
 def test_another_control_is_chosen_for_one_that_left() -> None:
@@ -406,9 +406,9 @@ def test_who_seldom_sends_is_waited_for() -> None:
     bench.pass_time(500)
     bench.ill("a")
     bench.pass_time(1499)
-    assert bench.verdicts == []
+    assert bench.results == []
     bench.pass_time(1)
-    assert bench.verdicts == [Verdict.VOID]
+    assert bench.results == [TrialResult.VOID]
 
 
 def test_a_long_trial_is_left_for_another_ill_session() -> None:
@@ -421,7 +421,10 @@ def test_a_long_trial_is_left_for_another_ill_session() -> None:
         bench.release(NEW, "b")
         bench.ill("b")
     bench.pass_time(LIMIT)
-    assert (bench.verdicts, bench.why) == ([Verdict.VOID], "other sessions show more, and sooner")
+    assert (bench.results, bench.why) == (
+        [TrialResult.VOID],
+        "other sessions show more, and sooner",
+    )
     assert bench.state.trial
     assert bench.state.trial.session == "b"
 
@@ -465,7 +468,7 @@ def test_a_fleet_of_one_needs_ill_well_ill() -> None:
     bench = VersionBench("a")
     bench.ill_with_new("a", evidence=MISSING)
     crossed(bench)
-    assert bench.verdicts == []
+    assert bench.results == []
     bench.load("a")
     bench.ill("a", evidence=MISSING)
     assert (bench.kinds[-1], bench.gets("a")) == (Kind.ROLLED_BACK, OLD)
@@ -512,22 +515,22 @@ def test_a_session_that_left_for_a_moment_keeps_its_trial() -> None:
     bench = broken("a", evidence=MISSING)
     bench.leave("a")
     crossed(bench)
-    assert bench.verdicts == [Verdict.CONFIRMED]
+    assert bench.results == [TrialResult.CONFIRMED]
 
 
 def test_a_session_that_is_gone_proves_nothing() -> None:
     bench = broken("a")
     bench.leave("a")
     bench.pass_time(LIMIT)
-    assert (bench.verdicts, bench.state.trial) == ([Verdict.VOID], None)
+    assert (bench.results, bench.state.trial) == ([TrialResult.VOID], None)
     assert "a" not in bench.state.members
 
 
 def test_a_trial_ends_when_its_version_cannot_be_served_any_more() -> None:
     bench = broken("a")
     bench.post(Discarded(OLD))
-    assert (bench.verdicts, bench.why) == (
-        [Verdict.VOID],
+    assert (bench.results, bench.why) == (
+        [TrialResult.VOID],
         "its version cannot be served any more",
     )
 
@@ -536,7 +539,7 @@ def test_an_older_version_that_whatsapp_refuses_acquits_nobody() -> None:
     bench = broken("a")
     bench.load("a")
     bench.ill("a", evidence=Evidence.TOO_OLD)
-    assert (bench.verdicts, bench.why) == ([Verdict.VOID], "WhatsApp refuses the older version")
+    assert (bench.results, bench.why) == ([TrialResult.VOID], "WhatsApp refuses the older version")
 
 
 # ---- the boundary ----
@@ -571,7 +574,7 @@ def test_confirmations_of_different_breaks_do_not_add_up() -> None:
     bench.release(NEWER, "b")
     bench.ill("b", evidence=MISSING)
     crossed(bench)
-    assert (bench.verdicts, bench.state.hold) == ([Verdict.CONFIRMED] * 2, None)
+    assert (bench.results, bench.state.hold) == ([TrialResult.CONFIRMED] * 2, None)
 
 
 def test_who_is_ill_with_what_all_were_given_lowers_the_boundary() -> None:

@@ -5,7 +5,7 @@ import pytest
 from tests.core.test_versions import MISSING, rolled_back
 from tests.core.version_bench import NEW, OLD, OTHER, RULES, WAJS, VersionBench
 from waguard.core.replace import replace
-from waguard.core.version_effects import Kind, Reload, Verdict
+from waguard.core.version_effects import Kind, Reload, TrialResult
 from waguard.core.version_facts import (
     Arm,
     BundleAdded,
@@ -93,7 +93,7 @@ def test_after_two_canaries_all_get_it_and_nobody_is_loaded_anew() -> None:
 def test_a_bundle_that_makes_two_sessions_ill_is_rolled_back() -> None:
     bench = candidate("a", "b", "c")
     first = fails(bench)
-    assert (bench.verdicts, bench.state.candidate) == ([Verdict.CONFIRMED], OTHER)
+    assert (bench.results, bench.state.candidate) == ([TrialResult.CONFIRMED], OTHER)
     second = fails(bench)
     assert first != second
     it = bench.announced(Kind.BUNDLE_ROLLED_BACK)
@@ -109,7 +109,7 @@ def test_a_canary_that_is_ill_with_both_bundles_acquits() -> None:
     bench.ill(name)
     bench.load(name)
     bench.ill(name)
-    assert (bench.verdicts, bench.state.candidate) == ([Verdict.ACQUITTED], OTHER)
+    assert (bench.results, bench.state.candidate) == ([TrialResult.ACQUITTED], OTHER)
     assert bench.announced(Kind.ACQUITTED).wajs == OTHER
     bench.pass_time(PAUSE)
     assert subject(bench) != name
@@ -121,7 +121,7 @@ def test_a_silent_canary_of_a_bundle_proves_nothing() -> None:
     bench.load(name)
     bench.post(Well(name))
     bench.pass_time(FOR + LIMIT)
-    assert (bench.verdicts, bench.state.trial) == ([Verdict.VOID], None)
+    assert (bench.results, bench.state.trial) == ([TrialResult.VOID], None)
     bench.pass_time(PAUSE)
     assert subject(bench) != name
 
@@ -133,7 +133,7 @@ def test_a_silent_crossover_of_a_bundle_proves_nothing() -> None:
     bench.ill(name)
     bench.load(name)
     bench.pass_time(LIMIT)
-    assert (bench.verdicts, bench.state.trial) == ([Verdict.VOID], None)
+    assert (bench.results, bench.state.trial) == ([TrialResult.VOID], None)
     bench.pass_time(PAUSE)
     assert wajs(bench, subject(bench)) == OTHER
 
@@ -156,8 +156,8 @@ def test_a_new_version_meanwhile_proves_nothing_about_a_bundle() -> None:
     bench.ill(name)
     bench.newest = NEW
     bench.load(name, well=True)
-    assert (bench.verdicts, bench.why) == (
-        [Verdict.VOID],
+    assert (bench.results, bench.why) == (
+        [TrialResult.VOID],
         "WhatsApp serves another version meanwhile",
     )
 
@@ -171,7 +171,7 @@ def test_another_version_for_all_meanwhile_proves_nothing_about_a_bundle() -> No
     hold = rolled_back().state.hold
     bench.state = replace(bench.state, hold=hold, good=good)
     bench.ill(name)
-    assert (bench.verdicts, bench.why) == ([Verdict.VOID], "all get another version meanwhile")
+    assert (bench.results, bench.why) == ([TrialResult.VOID], "all get another version meanwhile")
 
 
 def test_a_released_bundle_is_what_the_next_canary_of_the_held_version_gets() -> None:
@@ -211,7 +211,7 @@ def test_who_is_ill_with_the_bundle_before_too_acquits_it() -> None:
     bench.ill("c")
     bench.load("c")
     bench.ill("c")
-    assert (bench.verdicts[-1], wajs(bench)) == (Verdict.ACQUITTED, OTHER)
+    assert (bench.results[-1], wajs(bench)) == (TrialResult.ACQUITTED, OTHER)
     assert bench.announced(Kind.ACQUITTED).wajs == OTHER
 
 
@@ -223,8 +223,8 @@ def test_a_new_version_while_it_goes_back_proves_nothing_about_a_bundle() -> Non
     bench.pass_time(WELL_FOR)
     bench.newest = NEW
     bench.load("c")
-    assert (bench.verdicts[-1], bench.why) == (
-        Verdict.VOID,
+    assert (bench.results[-1], bench.why) == (
+        TrialResult.VOID,
         "WhatsApp serves another version meanwhile",
     )
 
@@ -234,7 +234,7 @@ def test_a_crossover_ends_when_the_bundle_of_all_is_removed() -> None:
     bench.load("c")
     bench.ill("c")
     bench.post(BundleRemoved(WAJS))
-    assert (bench.verdicts[-1], bench.state.trial) == (Verdict.VOID, None)
+    assert (bench.results[-1], bench.state.trial) == (TrialResult.VOID, None)
 
 
 def test_a_fleet_of_one_rolls_a_bundle_back_by_itself() -> None:
@@ -282,10 +282,10 @@ def test_a_bundle_that_is_removed_is_left() -> None:
 def test_a_candidate_that_is_removed_is_no_candidate() -> None:
     bench = candidate("a", "b")
     bench.post(BundleRemoved(OTHER))
-    assert (bench.state.candidate, bench.state.trial, bench.verdicts) == (
+    assert (bench.state.candidate, bench.state.trial, bench.results) == (
         None,
         None,
-        [Verdict.VOID],
+        [TrialResult.VOID],
     )
 
 
@@ -309,7 +309,7 @@ def test_a_session_that_leaves_takes_its_trial_along() -> None:
     bench.ill(name)
     bench.post(Left(name))
     bench.pass_time(LIMIT)
-    assert bench.verdicts == [Verdict.VOID]
+    assert bench.results == [TrialResult.VOID]
 
 
 def test_a_new_version_is_blamed_before_the_bundle_that_others_have_for_long() -> None:

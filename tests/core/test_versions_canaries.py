@@ -5,7 +5,7 @@ import pytest
 from tests.core.test_versions import MISSING, crossed, rolled_back
 from tests.core.version_bench import NEW, NEWER, OLD, RULES, VersionBench
 from waguard.core.replace import replace
-from waguard.core.version_effects import Kind, Verdict
+from waguard.core.version_effects import Kind, TrialResult
 from waguard.core.version_facts import Captured, Evidence, Pin, Refused, Try, Unpin, Well
 from waguard.core.version_state import Stage
 from waguard.core.versions import refusal
@@ -64,7 +64,7 @@ def test_an_ill_canary_gets_back_what_all_have_and_the_next_one_waits_twice_as_l
         name = canary(bench)
         bench.load(name)
         bench.ill(name)
-        assert bench.verdicts[-1] is Verdict.FAILED
+        assert bench.results[-1] is TrialResult.FAILED
         assert bench.reloads[-1] == (name, OLD)
         bench.load(name, well=True)
         waits.append(round(due(bench) / AFTER))
@@ -94,7 +94,7 @@ def test_a_silent_canary_proves_nothing() -> None:
     bench.load(name)
     bench.post(Well(name))
     bench.pass_time(FOR + LIMIT)
-    assert (bench.verdicts[-1], bench.state.canary.passed) == (Verdict.VOID, ())
+    assert (bench.results[-1], bench.state.canary.passed) == (TrialResult.VOID, ())
     bench.pass_time(due(bench))
     assert canary(bench) != name
 
@@ -241,7 +241,7 @@ def test_an_operator_can_have_one_session_try_a_version() -> None:
     assert bench.gets("c") is None
     bench.load("c")
     bench.ill("c")
-    assert bench.verdicts[-1] is Verdict.FAILED
+    assert bench.results[-1] is TrialResult.FAILED
     assert bench.reloads[-1] == ("c", OLD)
 
 
@@ -269,7 +269,7 @@ def test_a_failed_try_of_an_old_version_blames_nothing() -> None:
     bench.post(Try(revision=OLD, session="a"))
     bench.load("a")
     bench.ill("a")
-    assert (bench.verdicts, bench.reloads[-1]) == ([Verdict.FAILED], ("a", None))
+    assert (bench.results, bench.reloads[-1]) == ([TrialResult.FAILED], ("a", None))
     assert bench.state.trial is None
 
 

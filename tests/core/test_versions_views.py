@@ -16,7 +16,14 @@ from waguard.core.version_facts import (
     RulesChanged,
     Spent,
 )
-from waguard.core.version_views import CONDITIONS, EVIDENCE, Standing, VersionRow, conditions, rows
+from waguard.core.version_views import (
+    CONDITIONS,
+    EVIDENCE,
+    VersionRow,
+    VersionStatus,
+    conditions,
+    rows,
+)
 
 
 def row(bench: VersionBench, revision: int) -> VersionRow:
@@ -24,8 +31,8 @@ def row(bench: VersionBench, revision: int) -> VersionRow:
     return found
 
 
-def standing(bench: VersionBench, revision: int) -> Standing:
-    return row(bench, revision).standing
+def status(bench: VersionBench, revision: int) -> VersionStatus:
+    return row(bench, revision).status
 
 
 def test_the_newest_version_comes_first_with_who_has_it() -> None:
@@ -33,10 +40,10 @@ def test_the_newest_version_comes_first_with_who_has_it() -> None:
     bench.prove()
     bench.release(NEW, "b")
     new, old = rows(bench.state)
-    assert (new.revision, new.standing, new.sessions) == (NEW, Standing.LATEST, ("b",))
+    assert (new.revision, new.status, new.sessions) == (NEW, VersionStatus.LATEST, ("b",))
     assert (new.latest, new.served, new.stored, new.wajs) == (True, True, True, (WAJS,))
-    assert (old.standing, old.sessions, old.latest, old.served) == (
-        Standing.GOOD,
+    assert (old.status, old.sessions, old.latest, old.served) == (
+        VersionStatus.GOOD,
         ("a",),
         False,
         False,
@@ -46,7 +53,7 @@ def test_the_newest_version_comes_first_with_who_has_it() -> None:
 def test_a_version_that_is_held_back_says_why() -> None:
     bench = rolled_back()
     it = row(bench, NEW)
-    assert (it.standing, it.latest, it.served) == (Standing.HELD, True, False)
+    assert (it.status, it.latest, it.served) == (VersionStatus.HELD, True, False)
     assert it.why == (
         "4 sessions were ill with versions from 200 on: WhatsApp acknowledges nothing that it sends"
     )
@@ -57,10 +64,10 @@ def test_while_it_is_tried_it_is_suspected_and_so_it_is_once_confirmed() -> None
     bench = VersionBench("a", "b", "c")
     bench.ill_with_new("a", evidence=MISSING)
     words = "session a: wa-js lacks functions that waguard calls"
-    assert (standing(bench, NEW), row(bench, NEW).why) == (Standing.SUSPECTED, words)
+    assert (status(bench, NEW), row(bench, NEW).why) == (VersionStatus.SUSPECTED, words)
     crossed(bench)
     assert bench.state.trial is None
-    assert (standing(bench, NEW), row(bench, NEW).why) == (Standing.SUSPECTED, words)
+    assert (status(bench, NEW), row(bench, NEW).why) == (VersionStatus.SUSPECTED, words)
 
 
 def test_what_a_canary_has_is_a_canarys() -> None:
@@ -71,8 +78,8 @@ def test_what_a_canary_has_is_a_canarys() -> None:
     trial = bench.state.trial
     assert trial
     bench.load(trial.session)
-    assert (standing(bench, NEW), row(bench, NEW).why) == (
-        Standing.CANARY,
+    assert (status(bench, NEW), row(bench, NEW).why) == (
+        VersionStatus.CANARY,
         f"session {trial.session} tries it",
     )
 
@@ -83,12 +90,12 @@ def test_pinned_refused_spent_and_replaced_ones_are_named_so() -> None:
     bench.release(NEW, "a")
     bench.release(NEWER, "a")
     bench.post(Pin(OLD))
-    assert standing(bench, OLD) is Standing.PINNED
-    assert standing(bench, NEW) is Standing.UNPROVEN
+    assert status(bench, OLD) is VersionStatus.PINNED
+    assert status(bench, NEW) is VersionStatus.UNPROVEN
     bench.post(Spent(NEW))
-    assert standing(bench, NEW) is Standing.SPENT
+    assert status(bench, NEW) is VersionStatus.SPENT
     bench.post(Refused(OLD))
-    assert standing(bench, OLD) is Standing.REFUSED
+    assert status(bench, OLD) is VersionStatus.REFUSED
 
 
 def test_what_nobody_has_and_nobody_stores_is_not_listed() -> None:

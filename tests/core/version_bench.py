@@ -7,7 +7,7 @@ from waguard.core.version_effects import (
     Keep,
     Kind,
     Reload,
-    Verdict,
+    TrialResult,
     VersionEffect,
 )
 from waguard.core.version_facts import (
@@ -115,12 +115,12 @@ class VersionBench:
         return [it for it in self.done if isinstance(it, Announce) and it.kind is kind][-1]
 
     @property
-    def verdicts(self) -> list[Verdict]:
-        return [it.verdict for it in self.done if isinstance(it, Concluded)]
+    def results(self) -> list[TrialResult]:
+        return [it.result for it in self.done if isinstance(it, Concluded)]
 
     @property
     def why(self) -> str:
-        """Of the newest verdict."""
+        """Of the newest result."""
         return [it.why for it in self.done if isinstance(it, Concluded)][-1]
 
     @property

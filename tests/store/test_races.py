@@ -21,7 +21,7 @@ async def test_a_session_created_by_another_between_two_checks_is_taken_over(
     first, second = SqlStore(database), SqlStore(database)
     await first.open()
     await second.open()
-    take, begun = Work.take, False
+    take, begun = Work.lock, False
 
     async def take_late(work: Work, session_id: str) -> Held | None:
         nonlocal begun
@@ -32,7 +32,7 @@ async def test_a_session_created_by_another_between_two_checks_is_taken_over(
             await second.create("s1", 1, account_id=None, priority=0)
         return found
 
-    monkeypatch.setattr(Work, "take", take_late)
+    monkeypatch.setattr(Work, "lock", take_late)
     try:
         row: Any = await first.create("s1", 1, account_id=None, priority=0)
         assert (row.session_id, row.generation) == ("s1", 2)
@@ -71,8 +71,8 @@ async def test_a_row_that_came_after_the_lock_was_asked_for_is_not_used_unlocked
             late: Any = Late(
                 work.connection, lambda: second.create("s1", 1, account_id=None, priority=0)
             )
-            assert await replace(work, connection=late).take("s1") is None
-            locked = await work.take("s1")
+            assert await replace(work, connection=late).lock("s1") is None
+            locked = await work.lock("s1")
             assert locked is not None
             assert locked.row.generation == 1
     finally:

@@ -104,8 +104,8 @@ class Fuzz:
                 self.wanted.add(session)
             case Announce(kind=kind):
                 self.seen[kind] += 1
-            case Concluded(verdict=verdict, why=why):
-                self.seen[f"{verdict}: {why}"] += 1
+            case Concluded(result=result, why=why):
+                self.seen[f"{result}: {why}"] += 1
             case Discard(revision):
                 if self.random.random() < 0.9:
                     self.post(Discarded(revision))

@@ -12,10 +12,10 @@ from waguard.core import (
     version_events,
     version_good,
     version_pages,
+    version_results,
     version_rollback,
     version_schedules,
     version_trials,
-    version_verdicts,
     version_wave,
     versions,
 )
@@ -28,7 +28,7 @@ MODULES: Final[tuple[ModuleType, ...]] = (
     version_rollback,
     version_schedules,
     version_trials,
-    version_verdicts,
+    version_results,
     version_wave,
     versions,
 )

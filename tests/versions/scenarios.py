@@ -89,7 +89,7 @@ def breakage(
         world.judged_after = after
         for name, at in begins.items():
             if drift:
-                world.at(at, partial(world.judge, world.by_name[name]))
+                world.at(at, partial(world.evaluate, world.by_name[name]))
 
     return story
 
@@ -258,7 +258,7 @@ def _own(world: World, it: Plan) -> None:
 
     def begin(account: Account) -> None:
         account.own = True
-        world.judge(account)
+        world.evaluate(account)
 
     world.truths.append(truth)
     for account in world.accounts:

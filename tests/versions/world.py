@@ -184,8 +184,8 @@ class World:
                 self.announced.append((self.now, effect))
                 if effect.kind is Kind.ROLLED_BACK and not self._ill and self.healed_at is None:
                     self.healed_at = self.now
-            case Concluded(verdict=verdict, why=why):
-                self.seen[f"{verdict}: {why}"] += 1
+            case Concluded(result=result, why=why):
+                self.seen[f"{result}: {why}"] += 1
             case Discard(revision):
                 self.post(Discarded(revision))
             case Keep():
@@ -223,7 +223,7 @@ class World:
         self.post(Loaded(it.name, revision, arm.wajs, served, missing))  # type: ignore[arg-type]
         if arm.revision is None:
             self.post(Captured(revision))
-        self.judge(it)
+        self.evaluate(it)
         if it.page is page:
             if self.judged_after:
                 self.after(self.judged_after, partial(self._changed, it, page))
@@ -251,7 +251,7 @@ class World:
             return None
         return next((found for one in self.truths if (found := one(self, it, page))), None)
 
-    def judge(self, it: Account) -> None:
+    def evaluate(self, it: Account) -> None:
         """What is wrong may have changed: messages show it, sooner or later."""
         self._count(it)
         page = it.page
@@ -263,12 +263,12 @@ class World:
 
     def _changed(self, it: Account, page: Page) -> None:
         if it.page is page:
-            self.judge(it)
+            self.evaluate(it)
             self._connects(it, page)
 
     def judge_all(self) -> None:
         for it in self.accounts:
-            self.judge(it)
+            self.evaluate(it)
 
     def _count(self, it: Account) -> None:
         """Seconds in which it was ill, whoever knows; not of a dead account, and not for its own reasons."""
@@ -350,7 +350,7 @@ class World:
     def recover(self, seconds: float = 30.0) -> None:
         """What was wrong is over: what waits is sent again."""
         for it in self.accounts:
-            self.judge(it)
+            self.evaluate(it)
             page = it.page
             if page and (page.waits_since is not None or page.reported) and not self.truth(it):
                 self.after(it.random.uniform(1.0, seconds), partial(self._again, it, page))

@@ -78,10 +78,10 @@ async def gate(request: web.Request, handler: Handler) -> web.StreamResponse:
             raise auth.refused()
         request[BODY] = {}
         return await handler(request)
-    with counted(request) as take:
-        told = request[BODY] = await body.decoded(take)
+    with counted(request) as charge:
+        fields = request[BODY] = await body.decoded(charge)
         # what looked like a key of the body can be one of an object within it
-        if not shown and not keys.accept_any([told.get("api_key")]):
+        if not shown and not keys.accept_any([fields.get("api_key")]):
             raise auth.refused()
         return await handler(request)
 
@@ -93,12 +93,12 @@ async def _key_inside(request: web.Request, body: Body) -> bool:
         return False
     try:
         async with asyncio.timeout(DEADLINE) as end:
-            with search.body(end) as take:
-                await body.read(KEY_WITHIN, take)
+            with search.body(end) as charge:
+                await body.read(KEY_WITHIN, charge)
                 found = keys.accept_any(json_text.keys(body.raw))
                 if found or body.whole or body.declared > SEARCHED_LIMIT:
                     return found
-                await body.read(SEARCHED_LIMIT, take)  # the application sends it last
+                await body.read(SEARCHED_LIMIT, charge)  # the application sends it last
                 return keys.accept_any(json_text.keys(body.raw))
     except TimeoutError:
         raise late() from None

@@ -114,7 +114,7 @@ def is_for_another(request: web.Request) -> bool:
 def is_local(request: web.Request) -> bool:
     """Whether a program on this machine calls, by itself.
 
-    The connection tells where it comes from, never a header; but a header can tell that it was
+    The connection says where it comes from, never a header; but a header can say that it was
     made for somebody else: a page in a browser, or a client of a proxy.
     """
     peer = request.transport.get_extra_info("peername") if request.transport else None

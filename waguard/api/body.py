@@ -32,8 +32,8 @@ class Body:
         self._request = request
         self._source = unpacking.source(request)
 
-    async def read(self, upto: int, take: Callable[[int], None]) -> None:
-        """Until it is whole, or there are more than ``upto`` bytes. ``take`` gets the number of
+    async def read(self, upto: int, charge: Callable[[int], None]) -> None:
+        """Until it is whole, or there are more than ``upto`` bytes. ``charge`` gets the number of
         those that came, and raises where they are too many."""
         while not self.whole and len(self.raw) <= upto:
             try:
@@ -42,16 +42,16 @@ class Body:
                 raise _bad(
                     f"the body cannot be read: {error}"[:200], "send it whole, as its headers say"
                 ) from None
-            take(len(piece))
+            charge(len(piece))
             self.raw += piece
             self.whole = not piece
 
-    async def decoded(self, take: Callable[[int], None]) -> dict[str, Any]:
+    async def decoded(self, charge: Callable[[int], None]) -> dict[str, Any]:
         """The object, read to its end; {} where there is no body."""
-        take(len(self.raw))
+        charge(len(self.raw))
         try:
             async with asyncio.timeout(DEADLINE):
-                await self.read(self.limit, take)
+                await self.read(self.limit, charge)
         except TimeoutError:
             raise late() from None
         if not self.whole:

@@ -30,14 +30,14 @@ async def send(request: web.Request) -> web.Response:
         return _refused(wrong, len(commands) + len(wrong))
     once = list({(command.chat, command.text): command for command in commands}.values())
     bulk_id = await request.app[DEPS].bulks.accept(session_id, view.workspace_id, once, key)
-    told = {
+    answer = {
         "success": True,
         "bulk_id": bulk_id,
         "total": len(once),
         "duplicates": len(commands) - len(once),
         "status": "accepted",
     }
-    return web.json_response(told, status=202)
+    return web.json_response(answer, status=202)
 
 
 async def show(request: web.Request) -> web.Response:
@@ -98,9 +98,9 @@ def _command(one: Any, shared: str, name: str) -> SendText:
 
 
 def _refused(wrong: list[tuple[int, InvalidInputError]], total: int) -> web.Response:
-    """Nothing is sent: who is told so sends the rest again, and nobody gets two."""
+    """Nothing is sent: who reads that sends the rest again, and nobody gets two."""
     _, first = wrong[0]
-    told = {
+    answer = {
         "error": f"{len(wrong)} of {total} recipients cannot be used: {first.message}",
         "field": first.field,
         "remedy": first.remedy,
@@ -109,4 +109,4 @@ def _refused(wrong: list[tuple[int, InvalidInputError]], total: int) -> web.Resp
             for index, error in wrong[:NAMED]
         ],
     }
-    return web.json_response(told, status=400)
+    return web.json_response(answer, status=400)

@@ -1,4 +1,4 @@
-"""What the application was told while it handled a message: the webhooks need to know it."""
+"""What the application read while it handled a message: the webhooks need to know it."""
 
 import json
 from typing import Any, Final
@@ -15,23 +15,23 @@ _STATUS: Final = frozenset({"/sessions/{session_id}/status", "/api/sessions/{ses
 
 @web.middleware
 async def witnessed(request: web.Request, handler: Handler) -> web.StreamResponse:
-    """Tell the webhooks each answer about health and status as it leaves, also where it failed."""
+    """Report each answer about health and status to the webhooks as it leaves, also where it failed."""
     response = await handler(request)
     resource = request.match_info.route.resource
     call_backs = request.app[DEPS].webhooks.call_backs
     if resource is None or request.method != "GET":
         return response
     if resource.canonical == _HEALTH:
-        connected = _told(response).get("sessions", {}).get("connected")
+        connected = _answer_of(response).get("sessions", {}).get("connected")
         call_backs.health_answered(good=is_good_health(response.status, connected))
     elif resource.canonical in _STATUS:
         session_id = request.match_info["session_id"]
         good = response.status == web.HTTPOk.status_code
-        is_connected = _told(response).get("status") == "connected"
+        is_connected = _answer_of(response).get("status") == "connected"
         call_backs.status_answered(session_id, good=good and is_connected)
     return response
 
 
-def _told(response: web.StreamResponse) -> dict[str, Any]:
+def _answer_of(response: web.StreamResponse) -> dict[str, Any]:
     text = response.text if isinstance(response, web.Response) else None
     return json.loads(text) if text else {}

@@ -38,7 +38,7 @@ def _quoted(body: dict[str, Any], chat: str) -> str | None:
     found = _MESSAGE_ID.fullmatch(value) if isinstance(value, str) else None
     if not found:
         raise fields.bad(
-            name, value, "no id of a message", "as message_received tells it: false_<chat>_<ID>"
+            name, value, "no id of a message", "as message_received has it: false_<chat>_<ID>"
         )
     # one person has two ids; which belong together, only the page knows
     if found[1] != chat and {_server(found[1]), _server(chat)} != {"c.us", "lid"}:

@@ -35,7 +35,7 @@ async def within_deadline(request: web.Request, handler: Handler) -> web.StreamR
         raise UnavailableError("the request took too long", remedy="try again", retry_after=5)
     request.app[CHANGES].add(task)
     task.add_done_callback(request.app[CHANGES].discard)
-    task.add_done_callback(_tell)
+    task.add_done_callback(_report)
     raise UnavailableError(
         "this takes longer than expected; it goes on",
         remedy="ask for the session's status in a while",
@@ -43,7 +43,7 @@ async def within_deadline(request: web.Request, handler: Handler) -> web.StreamR
     )
 
 
-def _tell(task: "asyncio.Task[web.StreamResponse]") -> None:
+def _report(task: "asyncio.Task[web.StreamResponse]") -> None:
     if task.cancelled() or (error := task.exception()) is None:
         return
     why = error.line() if isinstance(error, WaguardError) else repr(error)

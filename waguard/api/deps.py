@@ -38,7 +38,7 @@ class Events(Protocol):
         workspace_id: int | None,
         data: Mapping[str, Any],
     ) -> BusEvent:
-        """Tell every listener."""
+        """Notify every listener."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -24,7 +24,7 @@ HEADERS: Final = 64  # of a request, of up to 8 kB each
 READ_DEADLINE: Final = 60.0  # s in which a client takes nothing of what it is sent
 ACCEPTED: Final = 16  # connections at a time; then it is the turn of what else is to be done
 PAUSE: Final = 0.1  # s; then there may be a place again
-TOLD_EVERY: Final = 60.0  # s
+REPORTED_EVERY: Final = 60.0  # s
 _CONTINUE: Final = "100-continue"
 
 
@@ -118,7 +118,7 @@ class Door(web.BaseSite):
         self._coming: set[asyncio.Task[None]] = set()
         self._resumption: asyncio.TimerHandle | None = None
         self._untold = 0
-        self._told_at = -TOLD_EVERY
+        self._reported_at = -REPORTED_EVERY
 
     @property
     def name(self) -> str:
@@ -195,7 +195,7 @@ class Door(web.BaseSite):
     def _accept_one(self) -> bool:
         """Whether there may be another."""
         if len(self._open) >= self._most and not self._make_room():
-            self._tell(f"{self._most} connections are at work")
+            self._report(f"{self._most} connections are at work")
             self._pause()
             return False
         try:
@@ -203,7 +203,7 @@ class Door(web.BaseSite):
         except (BlockingIOError, InterruptedError, ConnectionAbortedError):
             return False
         except OSError as error:  # mostly no file or memory is left
-            self._tell(error.strerror or str(error))
+            self._report(error.strerror or str(error))
             if not self._make_room():  # its file is free when this is called again
                 self._pause()
             return False
@@ -242,13 +242,13 @@ class Door(web.BaseSite):
             PAUSE, self._loop.add_reader, self._listener, self._accept
         )
 
-    def _tell(self, why: str) -> None:
+    def _report(self, why: str) -> None:
         self._untold += 1
-        if self._loop.time() - self._told_at >= TOLD_EVERY:
+        if self._loop.time() - self._reported_at >= REPORTED_EVERY:
             logger.warning(
                 "there is no room for one more connection",
                 event="connections_full",
                 why=why,
                 times=self._untold,
             )
-            self._untold, self._told_at = 0, self._loop.time()
+            self._untold, self._reported_at = 0, self._loop.time()

@@ -15,7 +15,7 @@ from waguard.api.deps import DEPS
 from waguard.ports.bus import BusEvent
 
 COMMENT_EVERY: Final = 15.0  # s; so that a proxy keeps the connection
-SETTLED: Final = 0.1  # s without an event, after which all that was remembered is said
+ALL_SAID_AFTER: Final = 0.1  # s without an event, after which all that was remembered is said
 WRITE_DEADLINE: Final = 30.0  # s; a listener that does not read holds up to 4,000 events in memory
 ID_LIMIT: Final = 2**63
 _ID: Final = re.compile(r"[0-9]{1,19}")
@@ -68,7 +68,7 @@ async def _chunks(events: AsyncIterator[BusEvent]) -> AsyncGenerator[bytes]:
     """Events as text, and a comment whenever nothing happened for a while."""
     yield b"retry: 2000\n: waguard\n\n"
     upcoming: asyncio.Task[BusEvent] | None = None
-    pause, comment = SETTLED, b": that is all so far\n\n"
+    pause, comment = ALL_SAID_AFTER, b": that is all so far\n\n"
     try:
         while True:
             upcoming = upcoming or asyncio.ensure_future(anext(events))

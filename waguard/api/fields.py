@@ -36,8 +36,8 @@ def bad(field: str, value: Any, message: str, remedy: str) -> InvalidInputError:
     """An error that shows the value, shortened."""
     shown = repr(value[:_SHOWN] if isinstance(value, str) else value)
     cut = len(shown) > _SHOWN or (isinstance(value, str) and len(value) > _SHOWN)
-    told = f"{message} (got {shown[:_SHOWN]}{'…' if cut else ''})"
-    return InvalidInputError(told, field=field, value=value, remedy=remedy)
+    words = f"{message} (got {shown[:_SHOWN]}{'…' if cut else ''})"
+    return InvalidInputError(words, field=field, value=value, remedy=remedy)
 
 
 def session_id(value: Any) -> str:

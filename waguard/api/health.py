@@ -59,8 +59,8 @@ async def health(request: web.Request) -> web.Response:
     """GET /health, without a key."""
     if request.app[DEPS].health().supervising:
         return web.json_response(_body(request))
-    told = {"error": _MISSING["supervising"], "remedy": "see /health/detailed with the key"}
-    return web.json_response(_body(request) | told, status=503)
+    answer = {"error": _MISSING["supervising"], "remedy": "see /health/detailed with the key"}
+    return web.json_response(_body(request) | answer, status=503)
 
 
 async def live(_: web.Request) -> web.Response:
@@ -79,8 +79,8 @@ async def ready(request: web.Request) -> web.Response:
     missing = [_MISSING[name] for name, good in checks.items() if not good]
     if not missing:
         return web.json_response({"status": "ready", "checks": checks})
-    told = {"status": "not ready", "error": "; ".join(missing), "remedy": "ask again in a moment"}
-    return web.json_response(told | {"checks": checks}, status=503, headers={"Retry-After": "2"})
+    answer = {"status": "not ready", "error": "; ".join(missing), "remedy": "ask again in a moment"}
+    return web.json_response(answer | {"checks": checks}, status=503, headers={"Retry-After": "2"})
 
 
 async def detailed(request: web.Request) -> web.Response:

@@ -46,7 +46,7 @@ async def listing(request: web.Request) -> web.Response:
 
 
 async def fleet(request: web.Request) -> web.Response:
-    """GET /api/incidents: those that concern all sessions, told alike; and every condition."""
+    """GET /api/incidents: those that concern all sessions, in the same form; and every condition."""
     trail = await _trail(request, None)
     found = request.app[DEPS].health().conditions
     return web.json_response(
@@ -73,8 +73,8 @@ async def every(request: web.Request) -> web.Response:
     found: list[tuple[str | None, Incident]] = []
     for name in await store.audited(before=_EVER):
         trail = await store.audit(name)
-        told = fold_fleet(trail) if name is None else fold(trail)
-        found += [(name, it) for it in told if it.ended is None or it.ended >= since]
+        incidents = fold_fleet(trail) if name is None else fold(trail)
+        found += [(name, it) for it in incidents if it.ended is None or it.ended >= since]
     found.sort(key=lambda it: it[1].began)
     listed = [{"session_id": name, **_shown(it)} for name, it in found]
     return web.json_response({"success": True, "incidents": listed})

@@ -26,7 +26,7 @@ RETRY_AFTER: Final = 2.0  # s
 # bodies that are read to find a key in them: how many, and how many bytes of them all
 SEARCHED: Final = 256
 SEARCHED_BYTES: Final = 8 << 20
-# refusals for want of a key: so many a second at once, the others later, and of those so many wait
+# refusals because a key is missing: so many a second at once, the others later, and of those so many wait
 REFUSED_AT_ONCE: Final = 20
 REFUSAL_DELAY: Final = 1.0  # s
 REFUSALS_WAITING: Final = 256  # each keeps a connection; who comes then is refused at once
@@ -74,7 +74,7 @@ class Share:
         """
         taken = 0
 
-        def take(count: int) -> None:
+        def charge(count: int) -> None:
             nonlocal taken
             if self.bytes + count > most:
                 raise _busy("too many large requests are under way", "body")
@@ -85,7 +85,7 @@ class Share:
             raise _busy("too many or too large requests are under way", "body")
         self.bodies += 1
         try:
-            yield take
+            yield charge
         finally:
             self.bodies -= 1
             self.bytes -= taken
@@ -117,19 +117,19 @@ class Search:
         self._under_way[mine] = None
         self._make_room()
 
-        def take(count: int) -> None:
+        def charge(count: int) -> None:
             if mine.made_room:
-                raise _crowded()
+                raise _overloaded()
             mine.bytes += count
             self.held += count
             self._make_room()
 
         try:
-            yield take
+            yield charge
         except asyncio.CancelledError:
             if not mine.made_room:
                 raise
-            raise _crowded() from None
+            raise _overloaded() from None
         finally:
             self._leave(mine)
 
@@ -156,7 +156,7 @@ class Refusals:
         self._waiting = 0
 
     async def turn(self) -> None:
-        """Return when one more may be told."""
+        """Return when one more may be answered."""
         now = asyncio.get_running_loop().time()
         many = len(self._times) == REFUSED_AT_ONCE and now - self._times[0] < REFUSAL_DELAY
         self._times.append(now)
@@ -220,5 +220,5 @@ def _busy(why: str, field: str) -> UnavailableError:
     )
 
 
-def _crowded() -> UnavailableError:
+def _overloaded() -> UnavailableError:
     return _busy("many bodies come in without a key in header or query", "body")

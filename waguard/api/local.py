@@ -54,7 +54,7 @@ class LocalApi:
         await self._door.start()
 
     async def keep(self) -> None:
-        """Listen anew where somebody removed the socket; what goes wrong is tried again later."""
+        """Listen again where somebody removed the socket; what goes wrong is tried again later."""
         if self._door:
             if self._door.in_place:
                 return
@@ -63,7 +63,7 @@ class LocalApi:
         try:
             await self.listen()
         except ConfigError:
-            return  # the folder is gone, too: that is reported, and it is made anew
+            return  # the folder is gone, too: that is reported, and it is made again
         logger.warning(
             "the socket of the command line was removed, and is there again", event="socket_removed"
         )

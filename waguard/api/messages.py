@@ -125,7 +125,7 @@ def _response(pending: PendingSend, outcome: Outcome | None) -> web.Response:
                 "outcome": "uncertain",
                 "message_id": pending.message_id,
                 "error": error.message,
-                "remedy": "do not send it again; look at the chat on the phone",
+                "remedy": "do not send it again; check the chat on the phone",
             }
             return web.json_response(body, status=202)
         case NotSent(error):

@@ -81,7 +81,7 @@ def _conditions(health: Health) -> "Iterator[Metric]":
         ({"type": it.type, "session": it.session or "", "blame": it.blame, "reason": it.reason}, it)
         for it in health.conditions
     ]
-    about = 'What is not well; session "": with all of them.'
+    about = 'What is wrong; session "": with all of them.'
     yield _family("waguard_condition", about, [(labels, 1) for labels, _ in found], names)
     about = "Unix time at which it began."
     since = [(labels, it.since) for labels, it in found]

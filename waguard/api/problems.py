@@ -39,7 +39,7 @@ def answer(error: WaguardError) -> web.Response:
 
 @web.middleware
 async def problems(request: web.Request, handler: Handler) -> web.StreamResponse:
-    """Every error leaves as JSON; an unexpected one is logged once and tells nothing outside."""
+    """Every error leaves as JSON; an unexpected one is logged once and shows nothing outside."""
     began = time.monotonic()
     response = await _answered(request, handler)
     # the path without its query, which may hold a key

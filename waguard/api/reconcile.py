@@ -8,7 +8,7 @@ from waguard.api.deps import DEPS
 
 
 async def difference(request: web.Request) -> web.Response:
-    """GET: what would be done, and what is only told. Nothing is changed."""
+    """GET: what would be done, and what is only reported. Nothing is changed."""
     corrections, findings = await request.app[DEPS].reconciler.difference()
     return web.json_response(
         {

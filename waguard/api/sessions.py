@@ -20,7 +20,7 @@ READY_WAIT: Final = 20.0  # s for a call that needs a ready page
 
 
 def condition(it: Condition) -> dict[str, Any]:
-    """What is not well, or a person should know, and what to do about it."""
+    """What is wrong, or a person should know, and what to do about it."""
     return {
         "session_id": it.session,
         "type": it.type,
@@ -117,10 +117,10 @@ async def listing(request: web.Request) -> web.Response:
     """GET /api/sessions; ``?removed=1``: also those that were deleted."""
     removed = fields.flag(request, "removed")
     views = await request.app[DEPS].sessions.views(removed=removed)
-    told = [
+    rows = [
         listed(view) | ({"removed_at": _time(view.removed_at)} if removed else {}) for view in views
     ]
-    return web.json_response({"success": True, "sessions": told, "total": len(told)})
+    return web.json_response({"success": True, "sessions": rows, "total": len(rows)})
 
 
 async def status(request: web.Request) -> web.Response:

@@ -102,7 +102,7 @@ def _versions(request: web.Request) -> web.Response:
 def _version(it: VersionRow) -> dict[str, Any]:
     return {
         "revision": it.revision,
-        "standing": str(it.standing),
+        "status": str(it.status),
         "since": None if it.since is None else fields.iso(round(it.since)),
         "why": it.why,
         "sessions": list(it.sessions),

@@ -160,7 +160,7 @@ class SessionClient:
 
 def connect(arguments: argparse.Namespace) -> ApiClient:
     """The daemon of the configuration that a command finds. Raises where none runs."""
-    # a daemon that answers has settled where its files lie; where none does, they may be elsewhere
+    # a daemon that answers has decided where its files lie; where none does, they may be elsewhere
     found, reading = configuration.read(arguments.config, os.environ)
     try:
         return ApiClient.of(reading.config)
@@ -173,12 +173,12 @@ def _decode(status: int, kind: str, content: bytes) -> Any:
     answer = _json(status, content) if kind.startswith("application/json") else content
     if status < HTTPStatus.MULTIPLE_CHOICES:
         return answer
-    told = answer if isinstance(answer, dict) else {}
-    field = f"{told['field']}: " if told.get("field") else ""
+    fields = answer if isinstance(answer, dict) else {}
+    field = f"{fields['field']}: " if fields.get("field") else ""
     raise ApiCallError(
-        field + str(told.get("error") or f"HTTP {status}"),
+        field + str(fields.get("error") or f"HTTP {status}"),
         answered=status,
-        remedy=told.get("remedy"),
+        remedy=fields.get("remedy"),
     )
 
 
@@ -224,7 +224,7 @@ def _denied(path: Path) -> ApiCallError:
 
 
 def _allowed(folder: Path) -> str:
-    """Root, and the owner of the first folder above that can be looked at."""
+    """Root, and the owner of the first folder above that can be read."""
     for path in (folder, *folder.parents):
         try:
             uid = path.stat().st_uid

@@ -60,7 +60,7 @@ def check(
 ) -> None:
     """Raises ``ConfigError`` for what the daemon would end with; says what else is worth knowing.
 
-    For the installed unit's file its user and what it may write are judged, whoever asks.
+    For the installed unit's file its user and what it may write are checked, whoever asks.
     """
     for line in hidden_lines(reading):
         say(line)

@@ -1,4 +1,4 @@
-"""``waguard doctor``: what is wrong here, and what mends it."""
+"""``waguard doctor``: what is wrong here, and what repairs it."""
 
 import argparse
 import asyncio
@@ -16,12 +16,12 @@ _STYLES: Final = {"ok": "good", "warning": "wait", "failed": "bad", "skipped": "
 
 def add(parser: argparse.ArgumentParser) -> None:
     """Its arguments."""
-    parser.epilog = "Exit codes: 0 all is well, or only warnings; 5 something failed."
+    parser.epilog = "Exit codes: 0 all is healthy, or only warnings; 5 something failed."
     what = parser.add_mutually_exclusive_group()
     what.add_argument(
         "--fix",
         action="store_true",
-        help="mend what is safe: modes, missing folders, a missing key, what a dead daemon left",
+        help="repair what is safe: modes, missing folders, a missing key, what a dead daemon left",
     )
     what.add_argument(
         "--cutover",

@@ -13,7 +13,7 @@ from waguard.core import logfmt
 from waguard.core.redaction import shorten
 
 PATH: Final = "/api/events"
-SILENCE: Final = 40.0  # s; the stream has a comment each 15 s
+READ_TIMEOUT: Final = 40.0  # s; the stream has a comment each 15 s
 PAUSE: Final = 2.0  # s before it is asked for again
 SO_FAR: Final = ": that is all so far"
 """The stream's comment when it has nothing more for now."""
@@ -33,7 +33,7 @@ def follow(
     broken: Callable[[str], None],
     pause: Callable[[float], None] = time.sleep,
 ) -> Iterator[dict[str, Any]]:
-    """What happens from now on, for ever; nothing that the daemon remembers is missing after a break.
+    """What happens from now on, without end; nothing that the daemon remembers is missing after a break.
 
     ``broken`` is called with each new reason. Raises ``ApiCallError`` where there is no daemon at the
     beginning.
@@ -62,7 +62,7 @@ def _events(
 ) -> Iterator[dict[str, Any]]:
     """Also an empty one at the beginning: there is a stream."""
     headers = {} if last is None else {"Last-Event-ID": str(last)}
-    with client.streaming(PATH, headers, timeout=SILENCE) as lines:
+    with client.streaming(PATH, headers, timeout=READ_TIMEOUT) as lines:
         if until is None:
             yield {}
         yield from parse(lines, until=until)

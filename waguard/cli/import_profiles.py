@@ -146,11 +146,11 @@ def _print(folder: Path, report: Report, rows: Mapping[str, int] | None, *, dry_
 
 def _print_end(report: Report, rows: Mapping[str, int] | None, *, dry_run: bool) -> None:
     counts = Counter(line.outcome for line in report.lines)
-    told = ", ".join(f"{counts[outcome]} {outcome}" for outcome in Outcome)
+    summary = ", ".join(f"{counts[outcome]} {outcome}" for outcome in Outcome)
     if dry_run:
-        print(f"{told} (dry run: nothing was changed)")
+        print(f"{summary} (dry run: nothing was changed)")
         return
-    print(f"{told}; the originals are as they were")
+    print(f"{summary}; the originals are as they were")
     taken = [line for line in report.lines if line.outcome is Outcome.TAKEN]
     if taken and rows is None:
         print("next: start waguard; it brings up the sessions that are in its database")

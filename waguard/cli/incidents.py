@@ -47,14 +47,14 @@ def since(text: str) -> float:
 
 def _incidents(arguments: argparse.Namespace) -> int:
     asked = quote(datetime.fromtimestamp(arguments.since, UTC).isoformat())
-    told = connect(arguments).call("GET", f"/api/incidents/all?since={asked}")
-    found = [it for it in told["incidents"] if not arguments.open or it["ended"] is None]
+    answer = connect(arguments).call("GET", f"/api/incidents/all?since={asked}")
+    found = [it for it in answer["incidents"] if not arguments.open or it["ended"] is None]
     if arguments.json:
-        print_json({**told, "incidents": found})
+        print_json({**answer, "incidents": found})
     elif found:
         for line in table([_row(it) for it in found], COLUMNS, fit=width()):
             print(line)
-        print("`waguard why SESSION` tells what was done; without SESSION, of all sessions at once")
+        print("`waguard why SESSION` shows what was done; without SESSION, of all sessions at once")
     else:
         print("no incidents recorded")
     return 0

@@ -42,7 +42,7 @@ def add(parser: argparse.ArgumentParser) -> None:
 
 
 def fingerprint(key: str) -> str:
-    """Tells keys apart and gives none away."""
+    """Distinguishes keys and shows none."""
     return hashlib.sha256(key.encode()).hexdigest()[:_SHOWN]
 
 

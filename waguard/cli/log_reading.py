@@ -26,7 +26,7 @@ UNIT: Final = "waguard.service"
 _UNIT_FOLDERS: Final = ("/etc/systemd/system", "/run/systemd/system", "/usr/lib/systemd/system")
 _STDERR: Final = 2
 _STDERR_OF_JOURNAL: Final = "socket:[{}]"
-_LOOK: Final = 0.25  # s between two looks at a file
+_POLL: Final = 0.25  # s between two reads of a file
 _TAIL: Final = 16 << 20  # bytes of a file that are searched for the newest lines
 _SHOWN_FIRST: Final = ("at", "level", "event", "message", "traceback")
 
@@ -262,7 +262,7 @@ def _file(
                     file.seek(0)
                     rest = b""
                 else:
-                    pause(_LOOK)
+                    pause(_POLL)
                 continue
             entries, rest = _whole(rest + content)
             yield from filter(wanted, entries)

@@ -33,11 +33,11 @@ def add(parser: argparse.ArgumentParser) -> None:
 def _messages_list(arguments: argparse.Namespace) -> int:
     asked = {"session_id": arguments.session, "state": arguments.state}
     query = urlencode({name: value for name, value in asked.items() if value is not None})
-    told = connect(arguments).call("GET", f"{_MESSAGES}?{query}" if query else _MESSAGES)
+    answer = connect(arguments).call("GET", f"{_MESSAGES}?{query}" if query else _MESSAGES)
     if arguments.json:
-        print_json(told)
-    elif told["messages"]:
-        print_table(told["messages"], COLUMNS)
+        print_json(answer)
+    elif answer["messages"]:
+        print_table(answer["messages"], COLUMNS)
     else:
         print("no messages")
     return 0
@@ -49,8 +49,8 @@ def _messages_show(arguments: argparse.Namespace) -> int:
 
 
 def _messages_cancel(arguments: argparse.Namespace) -> int:
-    told = connect(arguments).call("POST", f"{_message(arguments)}/cancel")
-    print_either(arguments, told, f"message {told['id']} is cancelled")
+    answer = connect(arguments).call("POST", f"{_message(arguments)}/cancel")
+    print_either(arguments, answer, f"message {answer['id']} is cancelled")
     return 0
 
 

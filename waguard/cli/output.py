@@ -1,4 +1,4 @@
-"""stdout as commands write to it: a reader that left, a full disk and a closed stream are told apart
+"""stdout as commands write to it: a reader that left, a full disk and a closed stream are distinguished
 from every other error of the system, also by libraries that ignore those.
 """
 
@@ -54,7 +54,7 @@ def _losing() -> Iterator[None]:
 @contextlib.contextmanager
 def stdout() -> Iterator[None]:
     """Within it stdout is an ``Output``; at its end all is written. Raises ``OutputLostError``; what is
-    left goes nowhere then, and the interpreter ends in silence."""
+    left goes nowhere then, and the interpreter ends silently."""
     for name in ("stdout", "stderr"):
         if getattr(sys, name) is None:  # closed (`>&-`): it takes everything and keeps nothing
             setattr(sys, name, Path(os.devnull).open("w"))  # noqa: SIM115 - to the end of the process

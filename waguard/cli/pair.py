@@ -26,12 +26,12 @@ def add(parser: argparse.ArgumentParser) -> None:
 
 def _pair(arguments: argparse.Namespace) -> int:
     session = connect(arguments).one(arguments.session)
-    told = session.call("POST", "/pairing-code", {"phone_number": arguments.phone})
+    answer = session.call("POST", "/pairing-code", {"phone_number": arguments.phone})
     if arguments.json:
-        print_json(told)
+        print_json(answer)
         return 0
     print(
-        f"{session.name}: the code is {told['code']}\nWhatsApp on the phone: Linked devices → Link a"
+        f"{session.name}: the code is {answer['code']}\nWhatsApp on the phone: Linked devices → Link a"
         " device → Link with phone number instead.",
         flush=True,
     )

@@ -22,7 +22,7 @@ def add(parser: argparse.ArgumentParser) -> None:
         ("verify", _profile_verify, "read a profile and all its snapshots, with every checksum"),
         ("snapshot", _profile_snapshot, "copy the credentials now, running or not"),
         ("restore", _profile_restore, "put a snapshot in the place of a stopped session's profile"),
-        ("quarantine", _profile_quarantine, "move a stopped session's profile aside"),
+        ("quarantine", _profile_quarantine, "quarantine a stopped session's profile"),
     ):
         one = verb(verbs, name, work, about)
         one.add_argument("session")
@@ -111,10 +111,10 @@ def _profile_restore(arguments: argparse.Namespace) -> int:
 
 
 def _profile_quarantine(arguments: argparse.Namespace) -> int:
-    aside = profile_commands.quarantine(_profile(arguments))
+    copy = profile_commands.quarantine(_profile(arguments))
     print_either(
         arguments,
-        {"session": arguments.session, "aside": str(aside)},
-        f"{arguments.session}: its profile lies in {aside}; it begins anew, by QR code",
+        {"session": arguments.session, "aside": str(copy)},
+        f"{arguments.session}: its profile lies in {copy}; it begins again, by QR code",
     )
     return 0

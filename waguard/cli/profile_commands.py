@@ -163,12 +163,12 @@ def restore(at: Places, snapshot_id: str | None = None) -> Restored:
         there = layout.exists(at.profile)
         chromium_lock.remove_stale(at.profile, lock.descriptor)
         moving = (Quarantine(f"{chosen} was restored by hand"),) if there else ()
-        aside = repair.carry_out(at, lock.descriptor, (*moving, RestoreSnapshot(chosen)))
-        return Restored(snapshot=chosen, aside=str(aside) if aside else None)
+        quarantined = repair.carry_out(at, lock.descriptor, (*moving, RestoreSnapshot(chosen)))
+        return Restored(snapshot=chosen, aside=str(quarantined) if quarantined else None)
 
 
 def quarantine(at: Places, *, why: str = BY_HAND) -> Path:
-    """Move the profile of a stopped session aside; it begins anew, by QR code."""
+    """Quarantine the profile of a stopped session; it begins again, by QR code."""
     if not layout.exists(at.profile):
         raise NotFoundError(
             f"{at.session} has no profile",
@@ -179,9 +179,9 @@ def quarantine(at: Places, *, why: str = BY_HAND) -> Path:
     with _stopped(at) as lock:
         chromium_lock.remove_stale(at.profile, lock.descriptor)
         token = owner_mark.pairing(at.profile)
-        aside = old_profiles.retire(at, lock.descriptor, token=token, why=why, known=True)
-        assert aside is not None  # noqa: S101 - there is a profile
-        return aside
+        quarantined = old_profiles.retire(at, lock.descriptor, token=token, why=why, known=True)
+        assert quarantined is not None  # noqa: S101 - there is a profile
+        return quarantined
 
 
 def quarantined(sessions: Path) -> list[Copy]:

@@ -30,7 +30,7 @@ COMMANDS: Final = {
     "incidents": "what went wrong lately, of every session and of all at once",
     "logs": "read the log of the daemon and its workers",
     "events": "follow what happens, as it happens",
-    "doctor": "what is wrong on this host, and what mends it",
+    "doctor": "what is wrong on this host, and what repairs it",
     "reconcile": "compare database, memory and host, and correct them",
     "config": "the configuration that is found: check, show",
     "keys": "the keys of the API: list, show, add, remove",

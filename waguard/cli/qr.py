@@ -78,12 +78,12 @@ def _show_until_scanned(session: SessionClient) -> None:
         except ApiCallError as error:
             if not (shown or "passkey_required" in str(error)):
                 raise
-            told = session.call("GET", "/status")
-            if shown and told["status"] == "connected":
+            answer = session.call("GET", "/status")
+            if shown and answer["status"] == "connected":
                 screen.leave()
                 print(f"{session.name}: scanned")
                 return
-            if not (waits := _waits_for(told)):
+            if not (waits := _waits_for(answer)):
                 raise
             kind = waits.split(" (")[0]  # the seconds that are left are no news
             if kind != said:

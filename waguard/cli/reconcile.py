@@ -16,15 +16,15 @@ def add(parser: argparse.ArgumentParser) -> None:
 
 
 def _reconcile(arguments: argparse.Namespace) -> int:
-    told = connect(arguments).call("GET" if arguments.dry_run else "POST", "/api/reconcile")
+    answer = connect(arguments).call("GET" if arguments.dry_run else "POST", "/api/reconcile")
     if arguments.json:
-        print_json(told)
+        print_json(answer)
         return 0
-    if told["corrections"]:
-        print_table(told["corrections"], ("session", "action", "before", "after", "reason"))
+    if answer["corrections"]:
+        print_table(answer["corrections"], ("session", "action", "before", "after", "reason"))
     else:
         print("database, memory and host agree")
-    for finding in told.get("findings", []):
+    for finding in answer.get("findings", []):
         said = {**finding, "message": f"{finding['session']}: {finding['about']}"}
         for line in condition(said):
             print(line)

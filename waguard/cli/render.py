@@ -110,11 +110,11 @@ def width() -> int:
 
 def undecryptable(session: Mapping[str, Any]) -> str | None:
     """How many messages its WhatsApp Web cannot decrypt yet; None: no message, or an older daemon."""
-    told = session.get("undecryptable") or {"count": 0}
-    if not (count := told["count"]):
+    waiting = session.get("undecryptable") or {"count": 0}
+    if not (count := waiting["count"]):
         return None
     what = f"{count} message{'' if count == 1 else 's'}"
-    return f"{what} cannot be decrypted yet, the oldest since {told['since']}"
+    return f"{what} cannot be decrypted yet, the oldest since {waiting['since']}"
 
 
 def paint(text: str, style: str | None) -> str:

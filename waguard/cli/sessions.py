@@ -144,8 +144,8 @@ def _create(arguments: argparse.Namespace) -> int:
         body = {"session_id": name, "workspace_id": arguments.workspace}
         return client.call("POST", "/api/sessions", body)
 
-    def said(name: str, told: Any) -> str:
-        return f"{name}: {told['status']}; next: waguard qr {name}"
+    def said(name: str, answer: Any) -> str:
+        return f"{name}: {answer['status']}; next: waguard qr {name}"
 
     return _each(list(dict.fromkeys(arguments.sessions)), create, said, arguments)
 
@@ -161,8 +161,8 @@ def _changing(change: _Change) -> Callable[[argparse.Namespace], int]:
         body: dict[str, Any] | None = {} if change.method == "POST" else None
         path = f"{change.path}?purge=1" if purge else change.path
 
-        def said(name: str, told: Any) -> str:
-            return f"{name}: {change.done or told['status']}"
+        def said(name: str, answer: Any) -> str:
+            return f"{name}: {change.done or answer['status']}"
 
         return _each(
             names, lambda name: client.one(name).call(change.method, path, body), said, arguments
@@ -179,17 +179,17 @@ def _each(
 ) -> int:
     """Do it to all, whatever happens to one; a line for each, in their order."""
     results, failed = [], False
-    for name, told in _done(names, work):
-        if isinstance(told, ApiCallError):
+    for name, answer in _done(names, work):
+        if isinstance(answer, ApiCallError):
             if len(names) == 1 and not arguments.json:
-                raise told
+                raise answer
             failed = True
-            results.append({"session_id": name, "ok": False, **_error(told)})
-            sys.stderr.write(f"waguard: {name}: {told.line()}\n")
+            results.append({"session_id": name, "ok": False, **_error(answer)})
+            sys.stderr.write(f"waguard: {name}: {answer.line()}\n")
         else:
-            results.append({"session_id": name, "ok": True, "status": told.get("status")})
+            results.append({"session_id": name, "ok": True, "status": answer.get("status")})
             if not arguments.json:
-                print(printable(said(name, told)))
+                print(printable(said(name, answer)))
     if arguments.json:
         print_json({"results": results})
     elif not names:
@@ -240,16 +240,16 @@ def _show(arguments: argparse.Namespace) -> int:
     client = connect(arguments)
     names = _selected(client, arguments)
     shown, failed = [], False
-    for name, told in _done(names, lambda name: client.one(name).call("GET", "/status")):
-        if isinstance(told, ApiCallError):
+    for name, answer in _done(names, lambda name: client.one(name).call("GET", "/status")):
+        if isinstance(answer, ApiCallError):
             if len(names) == 1:
-                raise told
+                raise answer
             failed = True
-            sys.stderr.write(f"waguard: {name}: {told.line()}\n")
+            sys.stderr.write(f"waguard: {name}: {answer.line()}\n")
             continue
-        shown.append(told)
+        shown.append(answer)
         if not arguments.json:
-            for line in _lines(told):
+            for line in _lines(answer):
                 print(line)
     if arguments.json:
         print_json({"sessions": shown})
@@ -258,12 +258,14 @@ def _show(arguments: argparse.Namespace) -> int:
 
 def _lines(session: dict[str, Any]) -> Iterator[str]:
     """All of a session that has a value, and each condition with what to do about it."""
-    told = row(session)
-    since = told["since"]
+    answer = row(session)
+    since = answer["since"]
     ago = f" since {since} ({age(time.time() - moment(since))})" if since else ""
     status = paint(session["status"], status_style(session))
     yield f"{paint(printable(session['session_id']), 'bold')}: {status}{ago}"
-    for it in session.get("conditions") or [{"message": told["reason"], "remedy": told["next"]}]:
+    for it in session.get("conditions") or [
+        {"message": answer["reason"], "remedy": answer["next"]}
+    ]:
         yield from condition(it)
     loaded = {key: value for key, value in version(session).items() if value}
     for key, value in {**session, **loaded}.items():

@@ -61,7 +61,7 @@ def frame(lines: Iterator[str], rows: int) -> str:
 def _shown(client: ApiClient, workspace: int | None) -> Iterator[str]:
     try:
         yield from _lines(client, workspace)
-    except ApiCallError as error:  # it may be started anew at this moment
+    except ApiCallError as error:  # it may be starting again at this moment
         yield paint(error.line(), "bad")
 
 

@@ -40,7 +40,7 @@ def _list(arguments: argparse.Namespace) -> int:
     for line in _about(answer):
         print(line)
     if answer["versions"]:
-        columns = ("revision", "standing", "since", "sessions", "stored", "served", "why")
+        columns = ("revision", "status", "since", "sessions", "stored", "served", "why")
         print_table([_row(it) for it in answer["versions"]], columns)
     else:
         print("no version is known yet: no session has loaded its page")

@@ -68,25 +68,25 @@ def _with_chat(which: Any) -> None:
 
 def _dead_list(arguments: argparse.Namespace) -> int:
     state = f"?state={arguments.state}" if arguments.state else ""
-    told = connect(arguments).call("GET", f"{_DEAD}{state}")
+    answer = connect(arguments).call("GET", f"{_DEAD}{state}")
     if arguments.json:
-        print_json(told)
-    elif told["dead"]:
+        print_json(answer)
+    elif answer["dead"]:
         columns = ("id", "session_id", "event", "state", "endpoint", "attempts", "died_at", "error")
-        print_table(told["dead"], columns)
-        if told["before"]:
-            print(f"there are more: GET {_DEAD}?before={told['before']}{state.replace('?', '&')}")
+        print_table(answer["dead"], columns)
+        if answer["before"]:
+            print(f"there are more: GET {_DEAD}?before={answer['before']}{state.replace('?', '&')}")
     else:
         print("no dead letters")
     return 0
 
 
 def _held_list(arguments: argparse.Namespace) -> int:
-    told = connect(arguments).call("GET", f"{_HELD}")
+    answer = connect(arguments).call("GET", f"{_HELD}")
     if arguments.json:
-        print_json(told)
-    elif told["held"]:
-        print_table(told["held"], ("session_id", "chat_id", "since", "reason"))
+        print_json(answer)
+    elif answer["held"]:
+        print_table(answer["held"], ("session_id", "chat_id", "since", "reason"))
     else:
         print("no webhook waits for its session")
     return 0
@@ -94,9 +94,9 @@ def _held_list(arguments: argparse.Namespace) -> int:
 
 def _held_drop(arguments: argparse.Namespace) -> int:
     body = {"session_id": arguments.session}
-    told = connect(arguments).call("POST", f"{_HELD}/discard", body)
-    line = f"dead letters now: {told['discarded']}; see waguard webhooks list"
-    print_either(arguments, told, line)
+    answer = connect(arguments).call("POST", f"{_HELD}/discard", body)
+    line = f"dead letters now: {answer['discarded']}; see waguard webhooks list"
+    print_either(arguments, answer, line)
     return 0
 
 
@@ -106,11 +106,11 @@ def _dead_show(arguments: argparse.Namespace) -> int:
 
 
 def _unidentified_list(arguments: argparse.Namespace) -> int:
-    told = connect(arguments).call("GET", _UNIDENTIFIED)
+    answer = connect(arguments).call("GET", _UNIDENTIFIED)
     if arguments.json:
-        print_json(told)
-    elif told["unidentified"]:
-        print_table(told["unidentified"], ("session_id", "chat_id", "since", "count"))
+        print_json(answer)
+    elif answer["unidentified"]:
+        print_table(answer["unidentified"], ("session_id", "chat_id", "since", "count"))
     else:
         print("no chat waits for somebody's number")
     return 0
@@ -124,11 +124,11 @@ def _of_chat(arguments: argparse.Namespace, verb: str) -> Any:
 
 def _dead_replay(arguments: argparse.Namespace) -> int:
     if arguments.chat:
-        told = _of_chat(arguments, "replay")
+        answer = _of_chat(arguments, "replay")
     else:
         one = "" if arguments.all else f"/{arguments.number}"
-        told = connect(arguments).call("POST", f"{_DEAD}{one}/replay")
-    print_either(arguments, told, f"queued again: {told['replayed']}")
+        answer = connect(arguments).call("POST", f"{_DEAD}{one}/replay")
+    print_either(arguments, answer, f"queued again: {answer['replayed']}")
     return 0
 
 
@@ -136,10 +136,10 @@ def _dead_discard(arguments: argparse.Namespace) -> int:
     what = f"webhooks of {arguments.chat[1]}" if arguments.chat else f"webhook {arguments.number}"
     require_yes(arguments, f"{what}: deleted for good, the receiver never gets what is in it")
     if arguments.chat:
-        told = _of_chat(arguments, "discard")
-        line = f"webhooks of {arguments.chat[1]} are deleted: {told['discarded']}"
+        answer = _of_chat(arguments, "discard")
+        line = f"webhooks of {arguments.chat[1]} are deleted: {answer['discarded']}"
     else:
-        told = connect(arguments).call("DELETE", f"{_DEAD}/{arguments.number}")
+        answer = connect(arguments).call("DELETE", f"{_DEAD}/{arguments.number}")
         line = f"dead letter {arguments.number} is deleted"
-    print_either(arguments, told, line)
+    print_either(arguments, answer, line)
     return 0

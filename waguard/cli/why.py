@@ -27,23 +27,23 @@ def add(parser: argparse.ArgumentParser) -> None:
 def _why(arguments: argparse.Namespace) -> int:
     client = connect(arguments)
     session = client.one(arguments.session) if arguments.session else None
-    told = session.call("GET", "/incidents") if session else client.call("GET", "/api/incidents")
+    answer = session.call("GET", "/incidents") if session else client.call("GET", "/api/incidents")
     if arguments.json:
-        print_json(told)
+        print_json(answer)
         return 0
     if session:
-        print(f"{told['session_id']} is {told['status']}")
-        for line in _of_session(session) if told["status"] != PURGED else ():
+        print(f"{answer['session_id']} is {answer['status']}")
+        for line in _of_session(session) if answer["status"] != PURGED else ():
             print(f"  {printable(line)}")
-    for it in told.get("conditions", ()):
+    for it in answer.get("conditions", ()):
         whose = f"{it['session_id']}: " if it["session_id"] and not session else ""
         for line in condition({**it, "message": f"{whose}{it['message']}"}):
             print(line)
-    if told["incidents"] is None:
+    if answer["incidents"] is None:
         print("incidents are unknown while the database does not answer")
-    elif not told["incidents"]:
+    elif not answer["incidents"]:
         print("no incidents recorded")
-    for incident in told["incidents"] or ():
+    for incident in answer["incidents"] or ():
         print(f"\n{incident['began']}")
         for sentence in incident["sentences"]:
             print(f"  {printable(sentence)}")

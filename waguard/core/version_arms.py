@@ -107,14 +107,14 @@ def alone(state: VersionState) -> bool:
 
 
 def has_shown(it: Member, evidence: Evidence | None) -> bool:
-    """It did what failed: a page that sends nothing only looks well where sends are what failed."""
+    """It did what failed: a page that sends nothing only looks healthy where sends are what failed."""
     if evidence is Evidence.DEAF:
         return it.heard
     return it.acked or evidence not in SHOWN_BY_ACKS
 
 
 def is_shown_well(it: Member, evidence: Evidence | None) -> bool:
-    """It is well, and has shown that what failed works."""
+    """It is healthy, and has shown that what failed works."""
     return it.well_at is not None and has_shown(it, evidence)
 
 

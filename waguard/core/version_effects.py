@@ -11,7 +11,7 @@ class Kind(StrEnum):
     """What is announced."""
 
     SUSPECTED = auto()
-    """A session is ill; it is loaded with an older version to see whether it is well there."""
+    """A session is ill; it is loaded with an older version to see whether it is healthy there."""
     ACQUITTED = auto()
     """It is ill with the older version, too."""
     ROLLED_BACK = auto()
@@ -29,7 +29,7 @@ class Kind(StrEnum):
 
 
 class Reload(Struct, frozen=True):
-    """Load its page anew; ``intended`` names the same arm."""
+    """Load its page again; ``intended`` names the same arm."""
 
     session: str
     arm: Arm
@@ -53,7 +53,7 @@ class Announce(Struct, frozen=True, kw_only=True):
     """Only a person can help."""
 
 
-class Verdict(StrEnum):
+class TrialResult(StrEnum):
     """How a trial ended."""
 
     CONFIRMED = auto()
@@ -61,7 +61,7 @@ class Verdict(StrEnum):
     ACQUITTED = auto()
     """Ill with both."""
     PASSED = auto()
-    """The canary was well."""
+    """The canary was healthy."""
     FAILED = auto()
     """The canary was ill."""
     VOID = auto()
@@ -74,7 +74,7 @@ class Concluded(Struct, frozen=True):
     session: str
     arm: Arm
     """What it was loaded with."""
-    verdict: Verdict
+    result: TrialResult
     why: str
 
 

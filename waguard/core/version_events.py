@@ -70,7 +70,7 @@ def on_refused(state: VersionState, revision: int, now: float, post: Post) -> Ve
 
 
 def on_spent(state: VersionState, revision: int, post: Post) -> VersionState:
-    """The document is of no use any more."""
+    """The document cannot be used any more."""
     if revision not in state.stored or revision in state.spent:
         return state
     good = {known: it for known, it in state.good.items() if known != revision}

@@ -40,7 +40,7 @@ class Evidence(StrEnum):
 
 
 SHOWN_BY_ACKS: Final = frozenset({Evidence.SEND_THROWS, Evidence.UNACKED})
-"""Only an ack shows that it is over: a page that sends nothing looks well. ``DEAF`` needs ``Heard``."""
+"""Only an ack shows that it is over: a page that sends nothing looks healthy. ``DEAF`` needs ``Heard``."""
 REPEATABLE: Final = frozenset({Evidence.EXPORTS_MISSING, Evidence.TOO_OLD})
 """The same at each load: no load of the same version cures it."""
 
@@ -161,7 +161,7 @@ class UseBundle(Struct, frozen=True):
 
 
 class RulesChanged(Struct, frozen=True):
-    """The configuration was read anew."""
+    """The configuration was read again."""
 
     rules: VersionRules
 

@@ -27,7 +27,7 @@ def _least(state: VersionState) -> int:
 
 
 def _well(state: VersionState) -> Iterator[tuple[int, Member]]:
-    """Sessions that are well with a stored version that is not proven yet, and not held back."""
+    """Sessions that are healthy with a stored version that is not proven yet, and not held back."""
     end = state.hold.boundary if state.hold else NEVER
     open_ = {it for it in state.stored if it not in state.good and state.floor < it < end}
     for it in state.members.values() if open_ else ():

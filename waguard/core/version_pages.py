@@ -14,7 +14,7 @@ _ACK_ENDS: Final = SHOWN_BY_ACKS | {Evidence.NEVER_READY}
 
 
 def on_loaded(state: VersionState, fact: Loaded, now: float) -> VersionState:
-    """A new page: whether it is well is not known yet."""
+    """A new page: whether it is healthy is not known yet."""
     before = state.members.get(fact.session)
     arm = Arm(fact.revision, fact.wajs)
     if before and (before.arm, before.loaded_at, before.left_at) == (arm, now, None):
@@ -99,7 +99,7 @@ def _affected(state: VersionState, session: str) -> VersionState:
 
 
 def _passed_no_more(state: VersionState, session: str) -> VersionState:
-    """A canary that was well is ill after all."""
+    """A canary that was healthy is ill after all."""
     if session in state.canary.passed:
         state = replace(state, canary=replace(state.canary, passed=()))
     if session in state.bundle_canary.passed:
@@ -165,7 +165,7 @@ def _is_on(it: Member, bad: Arm) -> bool:
 
 
 def on_unreachable(state: VersionState, session: str) -> VersionState:
-    """Whether it would be well is not known."""
+    """Whether it would be healthy is not known."""
     it = state.members.get(session)
     if it is None or it.well_at is None:
         return state

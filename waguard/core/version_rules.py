@@ -27,4 +27,4 @@ class VersionRules(Struct, frozen=True, kw_only=True):
     canaries: int = 2
     report_held_after: float = 1_209_600.0
     places: int = 2
-    """Pages that are loaded anew at a time: ``restore.concurrency``."""
+    """Pages that are loaded again at a time: ``restore.concurrency``."""

@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 from waguard.core.replace import replace
 from waguard.core.version_arms import can_load, of_all, pin, proven
-from waguard.core.version_effects import Announce, Kind, Reload, Verdict, VersionEffect
+from waguard.core.version_effects import Announce, Kind, Reload, TrialResult, VersionEffect
 from waguard.core.version_facts import Arm
 from waguard.core.version_state import Schedule, Stage, Trial, VersionState
 
@@ -64,7 +64,7 @@ def wants_newest(state: VersionState) -> bool:
 
 
 def _later(state: VersionState, *, bundle: bool, now: float) -> VersionState:
-    """Nobody is well enough to be a canary."""
+    """Nobody is healthy enough to be a canary."""
     if bundle:
         later = replace(state.bundle_canary, at=now + state.rules.pause)
         return replace(state, bundle_canary=later)
@@ -101,31 +101,31 @@ def _begin(
 
 
 def on_canary(
-    state: VersionState, trial: Trial, verdict: Verdict, now: float, post: Post
+    state: VersionState, trial: Trial, result: TrialResult, now: float, post: Post
 ) -> VersionState:
-    """Count it. An ill one is loaded anew as all are that have what they should not."""
+    """Count it. An ill one is loaded again as all are that have what they should not."""
     if trial.arm.wajs != state.wajs:
         if trial.arm.wajs != state.candidate:
             return state
-        return _of_bundle(state, trial, verdict, now, post)
+        return _of_bundle(state, trial, result, now, post)
     if trial.arm.revision is not None or not wants_newest(state):
         return state  # an operator's own
-    return _of_newest(state, trial, verdict, now, post)
+    return _of_newest(state, trial, result, now, post)
 
 
 def _of_newest(
-    state: VersionState, trial: Trial, verdict: Verdict, now: float, post: Post
+    state: VersionState, trial: Trial, result: TrialResult, now: float, post: Post
 ) -> VersionState:
     rules, before = state.rules, state.canary
     it = state.members.get(trial.session)
     revision = it.arm.revision if it else None
     known = [good for good, one in state.good.items() if one.at <= trial.began]
     nothing_new = state.hold is None and (revision or 0) <= max(known, default=0)
-    if verdict is Verdict.FAILED or (verdict is Verdict.PASSED and nothing_new):
+    if result is TrialResult.FAILED or (result is TrialResult.PASSED and nothing_new):
         failures = before.failures + 1
         wait = min(rules.canary_after * 2.0 ** min(failures, 32), rules.canary_limit)
         return replace(state, canary=Schedule(now + wait, failures))
-    if verdict is not Verdict.PASSED:
+    if result is not TrialResult.PASSED:
         wait = min(rules.canary_after * 2.0 ** min(before.failures, 32), rules.canary_limit)
         return replace(state, canary=replace(before, at=now + wait))
     passed = (*before.passed, trial.session)
@@ -144,10 +144,10 @@ def _of_newest(
 
 
 def _of_bundle(
-    state: VersionState, trial: Trial, verdict: Verdict, now: float, post: Post
+    state: VersionState, trial: Trial, result: TrialResult, now: float, post: Post
 ) -> VersionState:
     rules, before = state.rules, state.bundle_canary
-    if verdict is not Verdict.PASSED:
+    if result is not TrialResult.PASSED:
         return replace(state, bundle_canary=replace(before, at=now + rules.pause))
     passed = (*before.passed, trial.session)
     if len(passed) < rules.canaries or state.candidate is None:

@@ -21,8 +21,8 @@ class StateError(ValueError):
 class Member(Struct, frozen=True, kw_only=True):
     """A session that has a page, or had one a moment ago.
 
-    An *episode* is the time in which it is not well, over all loads: from the first sign of illness until it
-    is well again.
+    An *episode* is the time in which it is not healthy, over all loads: from the first sign of illness until it
+    is healthy again.
     """
 
     arm: Arm
@@ -30,7 +30,7 @@ class Member(Struct, frozen=True, kw_only=True):
     served_by: Literal["network", "store"]
     loaded_at: float
     well_at: float | None = None
-    """Since when it is well; None: it is ill, or nothing is known."""
+    """Since when it is healthy; None: it is ill, or nothing is known."""
     acked: bool = False
     """An ack came for what this page sent, and it was not ill since."""
     heard: bool = False
@@ -52,7 +52,7 @@ class Member(Struct, frozen=True, kw_only=True):
     tried_at: float = 0.0
     """When it was chosen for a trial last."""
     moved_at: float = 0.0
-    """When it was loaded anew last because it is to get another arm."""
+    """When it was loaded again last because it is to get another arm."""
     moves: int = 0
     """How often that was, without the wanted arm."""
 
@@ -101,9 +101,9 @@ class Schedule(Struct, frozen=True):
     at: float = 0.0
     """When the next one is due."""
     failures: int = 0
-    """Since the last that was well."""
+    """Since the last that was healthy."""
     passed: tuple[str, ...] = ()
-    """Those that were well, in a row."""
+    """Those that were healthy, in a row."""
 
 
 class Stage(StrEnum):
@@ -140,7 +140,7 @@ class Trial(Struct, frozen=True, kw_only=True):
     loaded_at: float | None = None
     """When the page of this stage became loaded."""
     control: str | None = None
-    """Another ill session, which was loaded anew with what it had: is a load the cure? If not, it comes next."""
+    """Another ill session, which was loaded again with what it had: is a load the cure? If not, it comes next."""
     control_at: float = 0.0
     """When it was to be loaded."""
     recovered: bool = False

@@ -5,8 +5,23 @@ from typing import Final
 
 from waguard.core.replace import replace
 from waguard.core.version_arms import ill, intended, of_all, pin, proven
-from waguard.core.version_effects import Announce, Concluded, Kind, Reload, Verdict, VersionEffect
+from waguard.core.version_effects import (
+    Announce,
+    Concluded,
+    Kind,
+    Reload,
+    TrialResult,
+    VersionEffect,
+)
 from waguard.core.version_facts import REPEATABLE, Arm
+from waguard.core.version_results import (
+    CANARIES,
+    Conclusion,
+    CrossOver,
+    GoBack,
+    due,
+    evaluate,
+)
 from waguard.core.version_rollback import on_confirmed
 from waguard.core.version_schedules import on_canary
 from waguard.core.version_state import (
@@ -17,14 +32,6 @@ from waguard.core.version_state import (
     Stage,
     Trial,
     VersionState,
-)
-from waguard.core.version_verdicts import (
-    CANARIES,
-    Conclusion,
-    CrossOver,
-    GoBack,
-    due,
-    judge,
 )
 from waguard.core.version_wave import is_to_move
 
@@ -40,11 +47,11 @@ Post = Callable[[VersionEffect], None]
 
 
 def go_on(state: VersionState, now: float, post: Post) -> VersionState:
-    """Judge it; a stage may follow, or its end."""
+    """Evaluate it; a stage may follow, or its end."""
     trial = state.trial
     if trial is None:
         return state
-    match judge(state, trial, now):
+    match evaluate(state, trial, now):
         case None:
             return state
         case Conclusion() as it:
@@ -58,7 +65,7 @@ def go_on(state: VersionState, now: float, post: Post) -> VersionState:
                 loaded_at=None,
                 control=None,
             )
-            why = "it is well with the older version: is it ill again without it?"
+            why = "it is healthy with the older version: is it ill again without it?"
             return _begin(state, stage, now, post, why)
         case CrossOver(evidence):
             stage = Trial(
@@ -81,17 +88,17 @@ def _begin(state: VersionState, trial: Trial, now: float, post: Post, why: str) 
 
 
 def _end(state: VersionState, trial: Trial, it: Conclusion, now: float, post: Post) -> VersionState:
-    post(Concluded(trial.session, trial.arm, it.verdict, it.why))
+    post(Concluded(trial.session, trial.arm, it.result, it.why))
     state = replace(state, trial=None)
     bad, evidence = trial.bad, trial.evidence
     if bad is None or evidence is None:
-        return on_canary(state, trial, it.verdict, now, post)
-    match it.verdict:
-        case Verdict.CONFIRMED:
+        return on_canary(state, trial, it.result, now, post)
+    match it.result:
+        case TrialResult.CONFIRMED:
             state = replace(state, voids=0, next_trial_at=now)
             found = Confirmation(trial.session, bad, trial.good, evidence, now)
             return on_confirmed(state, found, now, post)
-        case Verdict.ACQUITTED:
+        case TrialResult.ACQUITTED:
             return _acquitted(state, trial, bad, now, post)
         case _:
             return _void(state, trial, now)
@@ -157,7 +164,7 @@ def cross_over(state: VersionState, now: float, post: Post) -> VersionState:
         return state
     if state.trial:
         why = "other sessions show more, and sooner"
-        post(Concluded(state.trial.session, state.trial.arm, Verdict.VOID, why))
+        post(Concluded(state.trial.session, state.trial.arm, TrialResult.VOID, why))
     _, name, it, good = min(found, key=lambda one: one[0])
     bad = Arm(it.ill_from if good.wajs == it.arm.wajs else it.arm.revision, it.arm.wajs)
     repeated = it.ill_loads > 1 or it.ill in REPEATABLE

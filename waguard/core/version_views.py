@@ -21,7 +21,7 @@ EVIDENCE: Final = {
 """What is wrong with a session, for people."""
 
 
-class Standing(StrEnum):
+class VersionStatus(StrEnum):
     """Of one version; the first that fits."""
 
     REFUSED = auto()
@@ -47,9 +47,9 @@ class VersionRow(Struct, frozen=True, kw_only=True):
     """One version."""
 
     revision: int
-    standing: Standing
+    status: VersionStatus
     since: float | None
-    """Unix time of its standing; None: unknown."""
+    """Unix time of its status; None: unknown."""
     why: str
     sessions: tuple[str, ...]
     """Whose pages have it."""
@@ -88,12 +88,12 @@ def rows(state: VersionState) -> list[VersionRow]:
 
 
 def _row(state: VersionState, revision: int, sessions: list[str]) -> VersionRow:
-    standing, since, why = _standing(state, revision)
+    status, since, why = _status(state, revision)
     arm = of_all(state)
     latest = revision == state.newest
     return VersionRow(
         revision=revision,
-        standing=standing,
+        status=status,
         since=since,
         why=why,
         sessions=tuple(sorted(sessions)),
@@ -104,36 +104,40 @@ def _row(state: VersionState, revision: int, sessions: list[str]) -> VersionRow:
     )
 
 
-def _standing(state: VersionState, revision: int) -> tuple[Standing, float | None, str]:
+def _status(state: VersionState, revision: int) -> tuple[VersionStatus, float | None, str]:
     seen = state.seen_at.get(revision)
     if revision <= state.floor or revision == state.refused:
-        return Standing.REFUSED, seen, "WhatsApp refuses it as too old"
+        return VersionStatus.REFUSED, seen, "WhatsApp refuses it as too old"
     if revision in state.spent:
-        return Standing.SPENT, seen, "its scripts are not on WhatsApp's CDN any more"
+        return VersionStatus.SPENT, seen, "its scripts are not on WhatsApp's CDN any more"
     if revision == state.pin:
-        return Standing.PINNED, state.pinned_at, "an operator pinned it"
+        return VersionStatus.PINNED, state.pinned_at, "an operator pinned it"
     if found := _on_trial(state, revision):
         return found
     hold = state.hold
     if hold and revision >= hold.boundary:
-        return Standing.HELD, hold.since, _held_words(hold.boundary, hold.evidence, hold.affected)
+        return (
+            VersionStatus.HELD,
+            hold.since,
+            _held_words(hold.boundary, hold.evidence, hold.affected),
+        )
     if good := state.good.get(revision):
-        return Standing.GOOD, good.at, "it worked, with acks"
+        return VersionStatus.GOOD, good.at, "it worked, with acks"
     if revision == state.newest:
-        return Standing.LATEST, seen, "the newest that WhatsApp serves; it is not proven yet"
-    return Standing.UNPROVEN, seen, "it was replaced before it was proven"
+        return VersionStatus.LATEST, seen, "the newest that WhatsApp serves; it is not proven yet"
+    return VersionStatus.UNPROVEN, seen, "it was replaced before it was proven"
 
 
-def _on_trial(state: VersionState, revision: int) -> tuple[Standing, float, str] | None:
+def _on_trial(state: VersionState, revision: int) -> tuple[VersionStatus, float, str] | None:
     trial = state.trial
     it = state.members.get(trial.session) if trial else None
     if trial and it and trial.stage in {Stage.CANARY, Stage.ASKED} and _has(it, revision):
-        return Standing.CANARY, trial.began, f"session {trial.session} tries it"
+        return VersionStatus.CANARY, trial.began, f"session {trial.session} tries it"
     if trial and trial.bad and trial.bad.revision == revision:
-        return Standing.SUSPECTED, trial.began, _suspected(trial.session, trial.evidence)
+        return VersionStatus.SUSPECTED, trial.began, _suspected(trial.session, trial.evidence)
     for one in state.confirmations:
         if one.bad.revision == revision:
-            return Standing.SUSPECTED, one.at, _suspected(one.session, one.evidence)
+            return VersionStatus.SUSPECTED, one.at, _suspected(one.session, one.evidence)
     return None
 
 

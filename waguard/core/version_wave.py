@@ -1,4 +1,4 @@
-"""Who is loaded anew because all get another arm: the ill first, then those of whom nothing is known. Pure."""
+"""Who is loaded again because all get another arm: the ill first, then those of whom nothing is known. Pure."""
 
 from collections.abc import Callable
 
@@ -39,7 +39,7 @@ def is_outdated(state: VersionState, it: Member) -> bool:
 
 
 def move(state: VersionState, now: float, post: Callable[[VersionEffect], None]) -> VersionState:
-    """Load some of them anew, as many at a time as start at a time."""
+    """Load some of them again, as many at a time as start at a time."""
     waiting = sorted(
         (it.ill is None, it.acked, it.moves, name)
         for name, it in state.members.items()
@@ -79,7 +79,7 @@ def _why(state: VersionState, it: Member) -> str:
 
 
 def deadlines(state: VersionState) -> list[float]:
-    """When somebody may be loaded anew."""
+    """When somebody may be loaded again."""
     found = []
     for name, it in state.members.items():
         if it.moves:

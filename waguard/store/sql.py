@@ -151,11 +151,11 @@ class SqlStore:
     ) -> SessionRow:
         async with self._writing() as work:
             _require_storable(session_id, work.layout)
-            session = await work.take(session_id)
+            session = await work.lock(session_id)
             if session is None and not await work.resembles(session_id):
                 await work.insert(session_id, workspace_id)
                 # again: an older row of ours may know its generation
-                session = await work.take(session_id)
+                session = await work.lock(session_id)
             if session is None or not session.ours or session.row.workspace_id != workspace_id:
                 raise SessionIdTakenError(
                     "the id belongs to another workspace", field="session_id", value=session_id
@@ -172,7 +172,7 @@ class SqlStore:
 
     async def set_desired(self, session_id: str, *, up: bool) -> SessionRow | None:
         async with self._writing() as work:
-            session = await work.take_ours(session_id)
+            session = await work.lock_ours(session_id)
             if session is None:
                 return None
             if up and session.row.removed_at:
@@ -183,10 +183,10 @@ class SqlStore:
 
     async def leave(self, session_id: str, *, removed: bool) -> SessionRow | None:
         async with self._writing() as work:
-            session = await work.take_ours(session_id)
+            session = await work.lock_ours(session_id)
             if session is None:
                 return None
-            await work.judge(session, LEFT, None)
+            await work.derive(session, LEFT, None)
             own = {"unpaired": True} | ({"removed_at": work.now} if removed else {})
             await work.want(session, up=False, generation=session.row.generation + 1, **own)
             return await _read(work, session_id)
@@ -201,25 +201,25 @@ class SqlStore:
     ) -> bool:
         """As the port says; ``phone_number`` None keeps the row's."""
         async with self._writing() as work:
-            session = await work.take_ours(session_id)
+            session = await work.lock_ours(session_id)
             if session is None or generation < session.row.generation:
                 return False
-            await work.judge(session, derived, phone_number)
+            await work.derive(session, derived, phone_number)
             return True
 
     async def touch(self, session_id: str) -> None:
         async with self._writing() as work:
-            if session := await work.take_ours(session_id):
+            if session := await work.lock_ours(session_id):
                 await work.update(session, {"last_activity_at": work.now})
 
     async def keep_limits(self, session_id: str, limits: str | None) -> None:
         async with self._writing() as work:
-            if session := await work.take_ours(session_id):
+            if session := await work.lock_ours(session_id):
                 await work.want(session, up=session.row.desired_up, limits=limits)
 
     async def soft_delete(self, session_id: str) -> None:
         async with self._writing() as work:
-            if session := await work.take_ours(session_id):
+            if session := await work.lock_ours(session_id):
                 await work.delete(session)
 
     async def metadata(self, session_id: str) -> dict[str, Any]:
@@ -228,14 +228,14 @@ class SqlStore:
 
     async def set_metadata(self, session_id: str, metadata: Mapping[str, Any]) -> None:
         async with self._writing() as work:
-            if session := await work.take_ours(session_id):
+            if session := await work.lock_ours(session_id):
                 await work.update(session, {"metadata": dict(metadata), "updated_at": work.now})
 
     async def merge_metadata(
         self, session_id: str, updates: Mapping[str, Any]
     ) -> dict[str, Any] | None:
         async with self._writing() as work:
-            session = await work.take_ours(session_id)
+            session = await work.lock_ours(session_id)
             if session is None:
                 return None
             before = await _metadata(work.connection, work.layout, session_id)

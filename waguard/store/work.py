@@ -43,7 +43,7 @@ class Work:
     layout: Layout
     now: datetime
 
-    async def take(self, session_id: str) -> Held | None:
+    async def lock(self, session_id: str) -> Held | None:
         """Lock the row and read it, whoever's it is; None: there was none to lock.
 
         One that another transaction commits in between is None too: it was not locked, and what
@@ -58,9 +58,9 @@ class Work:
         found = (await self.connection.execute(rows(self.layout).where(same))).first()
         return held(found) if found is not None else None
 
-    async def take_ours(self, session_id: str) -> Held | None:
-        """``take``, but another provider's and deleted rows do not exist."""
-        found = await self.take(session_id)
+    async def lock_ours(self, session_id: str) -> Held | None:
+        """``lock``, but another provider's and deleted rows do not exist."""
+        found = await self.lock(session_id)
         return found if found and found.ours and not found.deleted else None
 
     async def resembles(self, session_id: str) -> bool:
@@ -104,19 +104,19 @@ class Work:
             await self.update(session, {"is_active": True, "updated_at": self.now})
         await self._remember(session, {"desired": _desired(up=up), **own})
 
-    async def judge(self, session: Held, verdict: DerivedStatus, phone_number: str | None) -> None:
+    async def derive(self, session: Held, derived: DerivedStatus, phone_number: str | None) -> None:
         """Write the status and what belongs to it.
 
         The times are those of the change: a status that is only confirmed moves none of them.
         """
-        changed = session.row.status != verdict.status
+        changed = session.row.status != derived.status
         values: dict[str, Any] = {
-            "status": verdict.status.value,
-            "disconnect_reason": verdict.reason.value if verdict.reason else None,
-            "disconnect_details": verdict.details,
+            "status": derived.status.value,
+            "disconnect_reason": derived.reason.value if derived.reason else None,
+            "disconnect_details": derived.details,
             "updated_at": self.now,
         }
-        match verdict.status:
+        match derived.status:
             case Status.CONNECTED if changed or session.row.connected_at is None:
                 values |= {"last_connected_at": self.now, "last_activity_at": self.now}
             case Status.DISCONNECTED | Status.FAILED if changed:
@@ -124,7 +124,7 @@ class Work:
             case _:
                 pass
         await self.put(session, values, phone_number)
-        if verdict.status is Status.CONNECTED and session.row.unpaired:
+        if derived.status is Status.CONNECTED and session.row.unpaired:
             await self._remember(session, {"unpaired": False})
 
     async def put(

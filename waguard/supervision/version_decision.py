@@ -203,7 +203,7 @@ class VersionDecision:
                     event="version_trial_ended",
                     session=session,
                     tried=_named(arm),
-                    verdict=str(outcome),
+                    result=str(outcome),
                     why=why,
                 )
             case Keep():

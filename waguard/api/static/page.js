@@ -3,7 +3,7 @@
 const $ = (id) => document.getElementById(id);
 const KEY = 'waguard-key';
 const EVENTS_SHOWN = 50;
-const REFRESH_EVERY = 10000; // ms; what no event tells: uptime, memory, a code that ran out
+const REFRESH_EVERY = 10000; // ms; what no event reports: uptime, memory, a code that ran out
 const REFRESH_GAP = 500; // ms between two looks, however many events come
 const codes = new Map(); // session → figure
 let refreshing = null;
@@ -59,8 +59,8 @@ function showSessions(sessions) {
     const name = element('th', s.session_id);
     name.scope = 'row';
     const sealed = s.undecryptable.count && `messages that cannot be decrypted yet: ${s.undecryptable.count}`;
-    const told = [s.disconnect_reason, s.disconnect_details, ...s.conditions.map((it) => it.message), sealed];
-    const why = [...new Set(told.filter(Boolean))].join(': ');
+    const reasons = [s.disconnect_reason, s.disconnect_details, ...s.conditions.map((it) => it.message), sealed];
+    const why = [...new Set(reasons.filter(Boolean))].join(': ');
     row.append(name, element('td', s.status, s.status), element('td', s.phone_number), element('td', s.lifecycle),
       element('td', s.link), element('td', s.restarts, 'number'), element('td', s.cpu_percent, 'number'),
       element('td', s.memory_mb, 'number'), element('td', versionOf(s.version)), element('td', why || '–'));
@@ -83,7 +83,7 @@ function figureFor(session) {
   return figure;
 }
 
-// a picture is replaced only when its code changed: a phone may be looking at it
+// a picture is replaced only when its code changed: a phone may be scanning it
 async function showCode(session) {
   const response = await call(`/api/sessions/${encodeURIComponent(session)}/qr`);
   const figure = codes.get(session);
@@ -108,7 +108,7 @@ async function showCodes(sessions) {
   await Promise.all([...wanted].map(showCode));
 }
 
-// one look at a time, and one more when something happened meanwhile
+// one request at a time, and one more when something happened meanwhile
 async function refresh() {
   if (refreshing) { refreshing.again = true; return; }
   const look = { again: false };
@@ -130,13 +130,13 @@ async function refresh() {
   }
 }
 
-const refreshSoon = () => refresh().catch(() => {}); // the stream's own loop tells what is wrong
+const refreshSoon = () => refresh().catch(() => {}); // the stream's own loop shows what is wrong
 
 function showEvent(event) {
   lastId = event.id;
   const { from, to, kind, reason, status } = event.data;
-  const told = [kind, reason || status].filter(Boolean).join(': ');
-  const what = from && to ? `${from} → ${to}` : told;
+  const reasons = [kind, reason || status].filter(Boolean).join(': ');
+  const what = from && to ? `${from} → ${to}` : reasons;
   const time = element('time', new Date(event.at).toLocaleTimeString());
   time.dateTime = event.at;
   const line = document.createElement('li');

@@ -5,7 +5,7 @@ other, a load alone is not the cure, and nobody else recovers meanwhile. No evid
 from typing import Final, NamedTuple
 
 from waguard.core.version_arms import alone, has_shown, is_shown_well, may_load, of_all
-from waguard.core.version_effects import Verdict
+from waguard.core.version_effects import TrialResult
 from waguard.core.version_facts import Evidence
 from waguard.core.version_state import NEVER, Member, Stage, Trial, VersionState
 
@@ -13,12 +13,12 @@ from waguard.core.version_state import NEVER, Member, Stage, Trial, VersionState
 class Conclusion(NamedTuple):
     """How it ended, and why."""
 
-    verdict: Verdict
+    result: TrialResult
     why: str
 
 
 class GoBack(NamedTuple):
-    """It is well with what was good: is it ill again with what all have?"""
+    """It is healthy with what was good: is it ill again with what all have?"""
 
 
 class CrossOver(NamedTuple):
@@ -31,7 +31,7 @@ Finding = Conclusion | GoBack | CrossOver | None
 CANARIES: Final = frozenset({Stage.CANARY, Stage.ASKED})
 
 
-def judge(state: VersionState, trial: Trial, now: float) -> Finding:
+def evaluate(state: VersionState, trial: Trial, now: float) -> Finding:
     """None: nothing is known yet."""
     it = state.members.get(trial.session)
     if it is None:
@@ -74,7 +74,7 @@ def _late(trial: Trial, now: float, why: str) -> Finding:
 
 
 def _void(why: str) -> Conclusion:
-    return Conclusion(Verdict.VOID, why)
+    return Conclusion(TrialResult.VOID, why)
 
 
 def _varies_both(trial: Trial, it: Member) -> bool:
@@ -89,13 +89,13 @@ def _crossed(state: VersionState, trial: Trial, it: Member, now: float) -> Findi
     if it.ill is Evidence.TOO_OLD and trial.evidence is not Evidence.TOO_OLD:
         return _void("WhatsApp refuses the older version")
     if it.ill is trial.evidence:
-        return Conclusion(Verdict.ACQUITTED, "it is ill with the older version, too")
+        return Conclusion(TrialResult.ACQUITTED, "it is ill with the older version, too")
     if trial.recovered:
         return _void("another session recovered with the suspected version")
     if not is_shown_well(it, trial.evidence) or now < _proven_at(state, trial, it):
-        return _late(trial, now, "nothing shows that it is well or ill")
+        return _late(trial, now, "nothing shows that it is healthy or ill")
     if _is_load_excluded(state, trial):
-        return Conclusion(Verdict.CONFIRMED, "it is well with the older version")
+        return Conclusion(TrialResult.CONFIRMED, "it is healthy with the older version")
     return GoBack()
 
 
@@ -103,7 +103,9 @@ def _is_load_excluded(state: VersionState, trial: Trial) -> bool:
     """A load with the same arm would not have been the cure. Another ill session cannot show that: it may
     be ill for a reason of its own."""
     if trial.bad and trial.bad.wajs != state.wajs:
-        return True  # a canary: it was well with what all have, ill with another, and is well again
+        return (
+            True  # a canary: it was well with what all have, ill with another, and is healthy again
+        )
     return trial.repeated and not alone(state)
 
 
@@ -114,7 +116,7 @@ def _back(state: VersionState, trial: Trial, it: Member, now: float) -> Finding:
     if bad and revision < (bad.revision or 0):
         return _void("the network serves an older version again")
     if it.ill is trial.evidence:  # of another illness the cause is another, too
-        return Conclusion(Verdict.CONFIRMED, "it is ill again with what all have")
+        return Conclusion(TrialResult.CONFIRMED, "it is ill again with what all have")
     if is_shown_well(it, trial.evidence) and now >= _proven_at(state, trial, it):
         return _void("a load alone was the cure")
     return _late(trial, now, "nothing shows that it is ill again")
@@ -126,9 +128,9 @@ def _canary(state: VersionState, trial: Trial, it: Member, now: float) -> Findin
             if of_all(state).revision not in {None, it.arm.revision}:
                 return _void("all get another version meanwhile")
             return CrossOver(it.ill)
-        return Conclusion(Verdict.FAILED, f"it is ill: {it.ill}")
+        return Conclusion(TrialResult.FAILED, f"it is ill: {it.ill}")
     hold = state.hold
     shown = it.acked and has_shown(it, hold.evidence if hold else None)
     if shown and now >= _proven_at(state, trial, it):
-        return Conclusion(Verdict.PASSED, "it is well")
-    return _late(trial, now, "nothing shows that it is well or ill")
+        return Conclusion(TrialResult.PASSED, "it is healthy")
+    return _late(trial, now, "nothing shows that it is healthy or ill")
