@@ -313,11 +313,11 @@ async def test_one_that_cannot_be_made_again_is_reported_until_it_can(daemon: Da
         removed(daemon.folder / "run")
         (daemon.folder / "run").touch(exist_ok=False)
 
-    async def told() -> bool:
+    async def is_reported() -> bool:
         _, health = await daemon.call("GET", "/health/detailed")
         return "cannot be created again" in str(health["problems"])
 
-    await daemon.until(told)
+    await daemon.until(is_reported)
     (daemon.folder / "run").unlink()
 
     async def well() -> bool:

@@ -226,7 +226,7 @@ class TestKeyFile:
         assert load_or_create_keys(path).values == {KEY.encode(), SECOND_KEY.encode()}
 
     @pytest.mark.parametrize(
-        ("content", "mode", "told"),
+        ("content", "mode", "expected_words"),
         [
             (b"", 0o600, "holds no key"),
             (b"# only this\n", 0o600, "holds no key"),
@@ -238,12 +238,12 @@ class TestKeyFile:
         ],
     )
     def test_a_bad_one_is_refused(
-        self, tmp_path: Path, content: bytes, mode: int, told: str
+        self, tmp_path: Path, content: bytes, mode: int, expected_words: str
     ) -> None:
         path = tmp_path / "api-key"
         path.write_bytes(content)
         path.chmod(mode)
-        with pytest.raises(ConfigError, match=told) as raised:
+        with pytest.raises(ConfigError, match=expected_words) as raised:
             load_or_create_keys(path)
         assert raised.value.field == "api.key_file"
         assert raised.value.remedy

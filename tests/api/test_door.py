@@ -290,11 +290,11 @@ async def test_a_crowd_at_once_is_let_in_up_to_the_limit_and_no_further(lines: l
         first = await knock()
         await asyncio.gather(*(knock() for _ in range(200)))
 
-        def settled() -> bool:
+        def are_open() -> bool:
             counts.append(len(made.door()._open))
             return counts[-1] == 50
 
-        await wait_until(settled, "all places are taken")
+        await wait_until(are_open, "all places are taken")
         await first.ended()
         assert b" 200 " in await (await knock()).ask()
         counts.append(len(made.door()._open))

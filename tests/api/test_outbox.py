@@ -25,10 +25,10 @@ async def send(api: Api, path: str = SEND, key: str | None = None, **more: Any) 
     return await api.call("POST", path, BODY | more, headers=headers)
 
 
-async def told(api: Api, number: Any, *wanted: str) -> dict[str, Any]:
+async def in_state(api: Api, number: Any, *wanted: str) -> dict[str, Any]:
     """What GET says of a message, once it is so."""
 
-    async def look() -> dict[str, Any]:
+    async def is_there() -> dict[str, Any]:
         while True:
             answer = await api.call("GET", f"/api/messages/{number}")
             assert answer.status == 200
@@ -37,7 +37,7 @@ async def told(api: Api, number: Any, *wanted: str) -> dict[str, Any]:
                 return found
             await asyncio.sleep(0.005)
 
-    return await asyncio.wait_for(look(), DEADLINE)
+    return await asyncio.wait_for(is_there(), DEADLINE)
 
 
 async def test_nobody_waits_for_an_async_one(api: Api) -> None:
@@ -46,9 +46,9 @@ async def test_nobody_waits_for_an_async_one(api: Api) -> None:
     accepted = answer.json()
     assert answer.status == 202
     assert (accepted["success"], accepted["status"]) == (True, "accepted")
-    assert (await told(api, accepted["id"], "sending"))["message_id"] == accepted["message_id"]
+    assert (await in_state(api, accepted["id"], "sending"))["message_id"] == accepted["message_id"]
     api.sessions.free.set()
-    found = await told(api, accepted["message_id"], "sent")
+    found = await in_state(api, accepted["message_id"], "sent")
     assert (found["id"], found["session_id"], found["to"], found["type"]) == (
         accepted["id"],
         SESSION,
@@ -66,7 +66,7 @@ async def test_a_queued_one_waits_for_its_session_and_can_be_cancelled(api: Api)
     cancelled = await api.call("POST", f"/api/messages/{first['id']}/cancel")
     assert cancelled.json() == {"success": True, "id": first["id"], "status": "cancelled"}
     api.sessions.connect()
-    await told(api, second["id"], "sent")
+    await in_state(api, second["id"], "sent")
     for number in (first["id"], second["id"]):
         again = await api.call("POST", f"/api/messages/{number}/cancel")
         assert (again.status, again.json()["remedy"]) == (
@@ -83,9 +83,9 @@ async def test_one_for_later(api: Api, form: str) -> None:
     answer = await send(api, send_at=when)
     assert answer.status == 202
     if form == "iso":  # long ago: now
-        await told(api, answer.json()["id"], "sent")
+        await in_state(api, answer.json()["id"], "sent")
     else:
-        found = await told(api, answer.json()["id"], "accepted")
+        found = await in_state(api, answer.json()["id"], "accepted")
         assert found["send_at"].endswith("Z")
         assert api.sessions.sends() == []
 
@@ -106,7 +106,7 @@ async def test_a_key_keeps_what_is_uncertain_uncertain(api: Api) -> None:
     assert (first.status, again.status) == (202, 202)
     assert first.json() == again.json()
     assert again.json()["success"] is False
-    await told(api, first.json()["message_id"], "uncertain")
+    await in_state(api, first.json()["message_id"], "uncertain")
     accepted = await api.call("GET", "/api/messages?state=uncertain")
     assert [m["message_id"] for m in accepted.json()["messages"]] == [first.json()["message_id"]]
 
@@ -123,7 +123,7 @@ async def test_without_the_database_nothing_is_sent(api: Api) -> None:
 async def test_the_list(api: Api) -> None:
     ids = [(await send(api, f"{SEND}?async=1", message=str(n))).json()["id"] for n in range(3)]
     for number in ids:
-        await told(api, number, "sent")
+        await in_state(api, number, "sent")
 
     async def listed(query: str) -> Any:
         answer = await api.call("GET", f"/api/messages{query}")

@@ -28,12 +28,12 @@ async def test_an_empty_array_is_an_empty_body_everywhere(
 ) -> None:
     assert len(routes) > 50
     for method, path in routes:
-        empty = await told(api, method, path, b"{}")
-        assert await told(api, method, path, raw) == empty, (method, path)
+        empty = await answer_to(api, method, path, b"{}")
+        assert await answer_to(api, method, path, raw) == empty, (method, path)
         assert empty[1] != "body"
 
 
-async def told(api: Api, method: str, path: str, raw: bytes) -> tuple[int, Any]:
+async def answer_to(api: Api, method: str, path: str, raw: bytes) -> tuple[int, Any]:
     """The status, and which field was wrong. Everything is there again for each call."""
     known = dict(api.sessions.known)
     headers = {"Content-Type": "application/json"}
@@ -50,7 +50,7 @@ async def test_what_is_no_empty_array_stays_an_error(
 ) -> None:
     for method, path in routes:
         if method != "HEAD":
-            assert await told(api, method, path, raw) == (400, "body"), (method, path)
+            assert await answer_to(api, method, path, raw) == (400, "body"), (method, path)
 
 
 @pytest.mark.parametrize("kind", ["application/json", "application/json; charset=utf-8", ""])

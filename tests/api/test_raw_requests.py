@@ -106,7 +106,7 @@ async def test_a_client_that_asks_before_it_sends_may_go_on(api: Api) -> None:
 
 
 @pytest.mark.parametrize(
-    ("raw", "told"),
+    ("raw", "expected_words"),
     [
         (b'{"metadata": {"a": 1e999}}', "too large a number"),
         (b'{"metadata": {"a": -1e999}}', "too large a number"),
@@ -116,17 +116,17 @@ async def test_a_client_that_asks_before_it_sends_may_go_on(api: Api) -> None:
     ],
 )
 async def test_what_no_database_or_reader_could_take_is_refused(
-    api: Api, raw: bytes, told: str
+    api: Api, raw: bytes, expected_words: str
 ) -> None:
     headers = {"Content-Type": "application/json"}
     answer = await api.call("PUT", f"{ONE}/metadata", data=raw, headers=headers)
     assert (answer.status, answer.json()["field"]) == (400, "body")
-    assert told in answer.json()["error"]
+    assert expected_words in answer.json()["error"]
     assert answer.json()["remedy"]
     assert await api.store.metadata(SESSION) == {}
 
 
-async def test_what_only_looks_like_it_is_kept(api: Api) -> None:
+async def test_what_only_resembles_it_is_kept(api: Api) -> None:
     wanted = {"a": "\\u0000", "b": "\\\\u0000", "c": 1e308, "d": -0.5, "e": "\u2028😀"}
     assert (await api.call("PUT", f"{ONE}/metadata", {"metadata": wanted})).status == 200
     assert await api.store.metadata(SESSION) == wanted

@@ -391,16 +391,18 @@ class TestHealth:
         assert (await api.call("GET", "/health/live", key=None)).status == 200
 
     @pytest.mark.parametrize(
-        ("missing", "told"),
+        ("missing", "expected_words"),
         [("database", "database"), ("restored", "restored"), ("supervising", "stopping")],
     )
-    async def test_ready_says_what_is_missing(self, api: Api, missing: str, told: str) -> None:
+    async def test_ready_says_what_is_missing(
+        self, api: Api, missing: str, expected_words: str
+    ) -> None:
         changes: dict[str, Any] = {missing: False}
         api.sessions.status = replace(HEALTHY, **changes)
         answer = await api.call("GET", "/health/ready", key=None)
         assert answer.status == 503
         assert answer.json()["checks"][missing] is False
-        assert told in answer.json()["error"]
+        assert expected_words in answer.json()["error"]
         assert answer.headers["Retry-After"]
         api.sessions.status = HEALTHY
         assert (await api.call("GET", "/health/ready", key=None)).status == 200

@@ -126,11 +126,11 @@ async def test_of_a_large_one_only_the_beginning_is_read(
     api: Api, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     seen: list[int] = []
-    look = json_text.keys
+    is_over = json_text.keys
 
     def noted(text: bytearray) -> list[str]:
         seen.append(len(text))
-        return look(text)
+        return is_over(text)
 
     monkeypatch.setattr(json_text, "keys", noted)
     answer = await api.call("POST", MEDIA, data=b"[" * (20 * MB), key=None, headers=JSON)

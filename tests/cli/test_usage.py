@@ -53,7 +53,7 @@ def test_the_version_is_the_packages(capsys: pytest.CaptureFixture[str]) -> None
 
 
 @pytest.mark.parametrize(
-    ("arguments", "told"),
+    ("arguments", "printed"),
     [
         ([], "COMMAND"),
         (["nonsense"], "'nonsense'"),
@@ -70,15 +70,17 @@ def test_the_version_is_the_packages(capsys: pytest.CaptureFixture[str]) -> None
     ],
     ids=" ".join,
 )
-def test_wrong_usage(arguments: list[str], told: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_wrong_usage(
+    arguments: list[str], printed: str, capsys: pytest.CaptureFixture[str]
+) -> None:
     assert code_of(*arguments) == 2
     error = capsys.readouterr().err
     assert error.startswith("usage: waguard")
-    assert told in error
+    assert printed in error
 
 
 @pytest.mark.parametrize(
-    ("arguments", "told"),
+    ("arguments", "printed"),
     [
         (["statsu"], "did you mean status?"),
         (["session"], "did you mean sessions or versions?"),
@@ -91,10 +93,10 @@ def test_wrong_usage(arguments: list[str], told: str, capsys: pytest.CaptureFixt
     ids=" ".join,
 )
 def test_the_nearest_word(
-    arguments: list[str], told: str, capsys: pytest.CaptureFixture[str]
+    arguments: list[str], printed: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert code_of(*arguments) == 2
-    assert told in capsys.readouterr().err
+    assert printed in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

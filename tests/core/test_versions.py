@@ -215,7 +215,7 @@ def test_many_more_ill_sessions_end_the_pause() -> None:
     assert bench.state.trial
 
 
-def test_silence_is_no_acquittal() -> None:
+def test_no_evidence_is_no_acquittal() -> None:
     bench = broken("a")
     bench.load("a")
     bench.post(Well("a"))  # it sends nothing: that proves nothing
@@ -354,7 +354,7 @@ def test_another_illness_proves_nothing(stage: Stage) -> None:
     assert bench.results == [TrialResult.VOID]
 
 
-def test_silence_after_going_back_proves_nothing() -> None:
+def test_no_evidence_after_going_back_proves_nothing() -> None:
     bench = broken("a")
     crossed(bench)
     bench.load("a")
@@ -667,7 +667,7 @@ def test_who_does_not_get_what_it_should_is_loaded_again_ever_later() -> None:
     assert 3 <= len(at) <= 8
 
 
-def test_who_becomes_ill_later_is_loaded_anew_then() -> None:
+def test_who_becomes_ill_later_is_loaded_again_then() -> None:
     bench = VersionBench("a", "b", "c")
     bench.ill_with_new("a", "b", evidence=MISSING)
     bench.release(NEW, "c")

@@ -81,7 +81,7 @@ def test_a_new_bundle_goes_to_one_session_first() -> None:
     assert (wajs(bench, name), {wajs(bench, it) for it in others}) == (OTHER, {WAJS})
 
 
-def test_after_two_canaries_all_get_it_and_nobody_is_loaded_anew() -> None:
+def test_after_two_canaries_all_get_it_and_nobody_is_loaded_again() -> None:
     bench = candidate("a", "b", "c")
     first = passes(bench)
     assert (wajs(bench, first), wajs(bench)) == (OTHER, WAJS)

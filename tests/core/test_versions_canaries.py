@@ -72,7 +72,7 @@ def test_an_ill_canary_gets_back_what_all_have_and_the_next_one_waits_twice_as_l
     assert bench.gets() == OLD
 
 
-def test_two_canaries_that_are_well_release_it_and_nobody_is_loaded_anew() -> None:
+def test_two_canaries_that_are_well_release_it_and_nobody_is_loaded_again() -> None:
     bench = held()
     bench.release(NEWER)
     bench.pass_time(due(bench))
@@ -108,7 +108,7 @@ def test_a_canary_that_is_ill_after_it_passed_does_not_count() -> None:
     assert (bench.state.hold is None, bench.state.canary.passed) == (False, (second,))
 
 
-def test_only_who_was_ill_can_tell_that_it_is_over() -> None:
+def test_only_who_was_ill_can_show_that_it_is_over() -> None:
     bench = VersionBench("a", "b", "c", "d")
     bench.ill_with_new("c", "d", evidence=MISSING)
     for _ in range(2):

@@ -707,7 +707,7 @@ async def test_it_is_found_with_its_remedy(
 
 
 @pytest.mark.parametrize(
-    ("told", "mode", "result", "seen"),
+    ("printed", "mode", "result", "seen"),
     [
         (
             {"versions": [GOOD | {"standing": "latest"}]},
@@ -720,9 +720,9 @@ async def test_it_is_found_with_its_remedy(
     ],
 )
 async def test_versions_of_which_nothing_is_known_are_no_fault(
-    host: Host, told: Any, mode: str, result: Result, seen: str
+    host: Host, printed: Any, mode: str, result: Result, seen: str
 ) -> None:
-    host.daemon.answers["/api/versions"] = told
+    host.daemon.answers["/api/versions"] = printed
     host.configure("versions", mode=mode)
     [check] = [it for it in await host.examine() if it.name == "versions"]
     assert check.result is result

@@ -35,7 +35,7 @@ async def test_01_a_restore_that_failed_is_in_the_row(bench: Bench, world: World
     world.spawn.script = Script(reports=(LOADING,))
     assert await bench.restore() == "pending 1"
     await until(bench.session(), lambda s: s.state.status.status is Status.DISCONNECTED)
-    await bench.settled()
+    await bench.until_written()
     assert world.row_status("s") == ("disconnected", "error")
 
 
@@ -70,7 +70,7 @@ async def test_04_a_code_on_the_screen_is_not_restored(bench: Bench, world: Worl
     await bench.row("s")
     world.spawn.script = Script(reports=(QR_SHOWN,))
     assert await bench.restore() == "needs QR 1"
-    await bench.settled()
+    await bench.until_written()
     assert world.row_status("s")[0] == "qr_scanning"
 
 
@@ -139,9 +139,9 @@ async def test_08_what_is_cancelled_has_no_timers_left(empty: Bench, world: Worl
     ),
     st.text(),
 )
-def test_09_no_status_outside_the_enum_is_written(standing: StatusInputs, said: str) -> None:
+def test_09_no_status_outside_the_enum_is_written(reported_status: StatusInputs, said: str) -> None:
     """ "error" was written into an enum that had no such value."""
-    for result in (derive(standing), understood(said, said, None)):
+    for result in (derive(reported_status), understood(said, said, None)):
         if result is not None:
             assert result.status in Status
             assert result.reason is None or result.reason in Reason
@@ -187,7 +187,7 @@ async def test_the_row_says_connected_and_memory_has_no_session(empty: Bench, wo
     await wait_until(lambda: empty.session().link is Link.CONNECTED, "it is up")
     assert isinstance(await empty.it.sessions.call("s", TEXT, wait=1.0), Sent)
     assert empty.session().state.phone == PHONE
-    await empty.settled()
+    await empty.until_written()
     [(_, after, reason)] = world.audited("reconciled")
     assert after == "added and started"
     assert reason == "the row says connected, memory had no such session"
@@ -200,7 +200,7 @@ async def test_a_send_to_a_session_that_memory_has_not_waits_for_its_restore(
     await empty.row("s")
     world.spawn.scripts["s"] = Script(reports=(LOADING, CONNECTED))
     assert isinstance(await empty.it.sessions.call("s", TEXT, wait=DEADLINE), Sent)
-    await empty.settled()
+    await empty.until_written()
     assert len(world.audited("reconciled")) == 1
     with pytest.raises(NotFoundError, match="Session not found"):
         await empty.it.sessions.call("nobody", TEXT, wait=0.0)

@@ -53,7 +53,7 @@ class MemoryLease:
     async def acquire(
         self, holder: Holder, terms: Terms, may: Callable[[Lease | None], bool], *, above: int = 0
     ) -> int | None:
-        self._reach()
+        self._connect()
         found = replace(self.row, now=self.now()) if self.row else None
         if not may(found):
             return None
@@ -70,18 +70,18 @@ class MemoryLease:
         return epoch
 
     async def renew(self, epoch: int, terms: Terms) -> bool:
-        self._reach()
+        self._connect()
         if self.row is None or self.row.epoch != epoch or self.row.released:
             return False
         self.row = replace(self.row, terms=terms, renewed_at=self.now())
         return True
 
     async def release(self, epoch: int) -> None:
-        self._reach()
+        self._connect()
         if self.row and self.row.epoch == epoch:
             self.row = replace(self.row, released=True)
 
-    def _reach(self) -> None:
+    def _connect(self) -> None:
         if self.down:
             raise DatabaseUnavailableError("the database does not answer", retry_after=5.0)
 
@@ -99,16 +99,16 @@ class MemoryStore:
 
     async def open(self) -> None:
         self._opened = True
-        self._reach()
+        self._connect()
 
     async def close(self) -> None:
         self._opened = False
 
     async def ping(self) -> None:
-        self._reach()
+        self._connect()
 
     async def sessions(self) -> list[SessionRow]:
-        self._reach()
+        self._connect()
         return [
             self._row(account) for _, account in sorted(self.accounts.items()) if _lives(account)
         ]
@@ -120,7 +120,7 @@ class MemoryStore:
     async def create(
         self, session_id: str, workspace_id: int, *, account_id: int | None, priority: int
     ) -> SessionRow:
-        self._reach()
+        self._connect()
         account = self.accounts.setdefault(session_id, Account(session_id, workspace_id))
         if account.provider_type == "meta" or account.workspace_id != workspace_id:
             raise SessionIdTakenError("the id belongs to another workspace", field="session_id")
@@ -212,33 +212,33 @@ class MemoryStore:
         return dict(account.metadata)
 
     async def record(self, entry: AuditEntry) -> None:
-        self._reach()
+        self._connect()
         self.entries.append(replace(entry, at=self.wall() if entry.at is None else entry.at))
 
     async def audit(self, session_id: str | None, *, limit: int = 200) -> Sequence[AuditEntry]:
-        self._reach()
+        self._connect()
         mine = [entry for entry in self.entries if entry.session_id == session_id]
         return mine[max(0, len(mine) - max(0, limit)) :]
 
     async def audited(self, *, before: float) -> Sequence[str | None]:
-        self._reach()
+        self._connect()
         return list({entry.session_id for entry in self.entries if _at(entry) < before})
 
     async def tidy_audit(self, session_id: str | None, *, before: float, limit: int) -> int:
-        self._reach()
+        self._connect()
         old = [e for e in self.entries if e.session_id == session_id and _at(e) < before][:limit]
         self.entries = [entry for entry in self.entries if entry not in old]
         return len(old)
 
     async def compact(self) -> None:
-        self._reach()
+        self._connect()
 
-    def _reach(self) -> None:
+    def _connect(self) -> None:
         if self.down or not self._opened:
             raise DatabaseUnavailableError("the database in memory is down", retry_after=5.0)
 
     def _find(self, session_id: str) -> Account | None:
-        self._reach()
+        self._connect()
         account = self.accounts.get(session_id)
         return account if account and _lives(account) else None
 

@@ -58,13 +58,13 @@ def on_phone(message_id: str = M, session: str = "a") -> Entry:
 
 
 async def queued(store: SqlStore) -> list[tuple[str, Any]]:
-    """By id: the event, and the status that it tells."""
+    """By id: the event, and the status that it queues."""
     found = await store.messages.pending(GLOBAL, after=0, limit=1_000)
     reported = [msgspec.json.decode(one.body or b"") for one in found]
     return [(one["event"], one["data"].get("ack_level")) for one in reported]
 
 
-def tells(number: int, name: str = "m", **move: Any) -> StateUpdate:
+def queues(number: int, name: str = "m", **move: Any) -> StateUpdate:
     return StateUpdate(id=number, reports=("a", draft(name).message_id), **move)
 
 
@@ -76,7 +76,7 @@ async def test_acks_wait_in_the_inbox_for_their_message(store: SqlStore) -> None
     assert (written.endpoints, written.reported) == (frozenset(), ())
     assert await queued(store) == []
     assert (await find(store, number)).state is State.DELIVERED
-    done = await store.messages.write([], outgoing=[tells(number, answered=True)])
+    done = await store.messages.write([], outgoing=[queues(number, answered=True)])
     assert [one.key for one in done.reported] == [sent_key(M)]
     assert done.endpoints == {GLOBAL}
     in_order = [
@@ -86,7 +86,7 @@ async def test_acks_wait_in_the_inbox_for_their_message(store: SqlStore) -> None
         ("message_delivered", 3),
     ]
     assert await queued(store) == in_order
-    again = await store.messages.write([ack(0)], outgoing=[tells(number)])
+    again = await store.messages.write([ack(0)], outgoing=[queues(number)])
     assert (again.news, again.reported) == ((False,), ())
     assert await queued(store) == in_order
 
@@ -95,9 +95,9 @@ async def test_acks_wait_in_the_inbox_for_their_message(store: SqlStore) -> None
 async def test_message_sent_waits_for_the_reply_or_until_it_is_due(store: SqlStore) -> None:
     number = await keep(store, state=State.SENDING)
     assert (
-        await store.messages.write([], outgoing=[tells(number, state=State.SENT)])
+        await store.messages.write([], outgoing=[queues(number, state=State.SENT)])
     ).reported == ()
-    assert len((await store.messages.write([], outgoing=[tells(number, due=True)])).reported) == 1
+    assert len((await store.messages.write([], outgoing=[queues(number, due=True)])).reported) == 1
 
 
 @every_database
@@ -106,10 +106,10 @@ async def test_long_after_its_request_message_sent_waits_for_nothing(
 ) -> None:
     number = await keep(store, state=State.SENDING)
     assert (
-        await store.messages.write([], outgoing=[tells(number, state=State.SENT)])
+        await store.messages.write([], outgoing=[queues(number, state=State.SENT)])
     ).reported == ()
     wall.time += REPEATED_FOR
-    [reported] = (await store.messages.write([], outgoing=[tells(number)])).reported
+    [reported] = (await store.messages.write([], outgoing=[queues(number)])).reported
     data = reported.events[0].data
     assert (data["message"]["body"], data["message"]["from"]) == ("ä", None)
     assert data["timestamp"] == int(wall.time)
@@ -134,7 +134,7 @@ async def test_a_late_ack_reports_by_itself(store: SqlStore) -> None:
 @every_database
 async def test_a_failure_is_reported_once(store: SqlStore) -> None:
     number = await keep(store, bulk_id="b")
-    failed = tells(number, state=State.FAILED, error="it is gone")
+    failed = queues(number, state=State.FAILED, error="it is gone")
     [reported] = (await store.messages.write([], outgoing=[failed], for_global=EVENTS)).reported
     assert (reported.kind, reported.events[0].event) == (Kind.FAILED, "message_failed")
     assert reported.events[0].data["error"] == "it is gone"
@@ -179,11 +179,11 @@ async def test_what_was_never_announced_is_found(store: SqlStore, wall: Wall) ->
     wall.time += 10
     numbers = [await keep(store, name, state=State.SENT) for name in "mn"]
     await keep(store, "o", state=State.UNCERTAIN)
-    reported = await store.messages.write([], outgoing=[tells(numbers[0], answered=True)])
+    reported = await store.messages.write([], outgoing=[queues(numbers[0], answered=True)])
     assert len(reported.reported) == 1
     failed = [await keep(store, name, state=State.REFUSED, queued=True) for name in "pq"]
     await keep(store, "r", state=State.FAILED)  # its request was told
-    reported = await store.messages.write([], outgoing=[tells(failed[0], "p", answered=True)])
+    reported = await store.messages.write([], outgoing=[queues(failed[0], "p", answered=True)])
     assert [one.kind for one in reported.reported] == [Kind.FAILED]
     left = await store.outbox.unreported(since=later + 5)
     assert [row.id for row in left] == [numbers[1], failed[1]]
@@ -194,7 +194,7 @@ async def test_as_long_as_the_outbox_knows_it_nothing_is_reported_twice(
     store: SqlStore, wall: Wall
 ) -> None:
     number = await keep(store, bulk_id="b", state=State.SENT)
-    written = await store.messages.write([ack(2)], outgoing=[tells(number)])
+    written = await store.messages.write([ack(2)], outgoing=[queues(number)])
     assert len(written.reported) == 1
     wall.time += 50 * 86_400
     keep_for = Retention(inbox_days=1, outbox_days=100)

@@ -29,7 +29,7 @@ ROW = SessionRow(session_id="a", workspace_id=7, status="connected", desired_up=
 AT = 1_732_233_000.0
 
 
-async def take(store: SqlStore, *some: tuple[InboxRecord, ...]) -> tuple[bool, ...]:
+async def accept(store: SqlStore, *some: tuple[InboxRecord, ...]) -> tuple[bool, ...]:
     """Store it in one transaction, as the journal does; what was news."""
     entries = [entry(one) for received in some for one in received]
     written = await store.messages.write(entries, for_global=EVENTS)
@@ -63,7 +63,7 @@ def acks(chat: str, level: int, stem: str = "A", reader: str = "") -> tuple[Inbo
     return translate.acks(ROW, Ack(ids=(name,), chat=chat, ack=level), AT)
 
 
-async def told(store: SqlStore) -> list[dict[str, Any]]:
+async def first_id(store: SqlStore) -> list[dict[str, Any]]:
     """What is queued, in order: the event, and its data."""
     found = await store.messages.pending(GLOBAL, after=0, limit=1_000)
     bodies = [json.loads(one.body or b"") for one in found]
@@ -74,7 +74,7 @@ async def told(store: SqlStore) -> list[dict[str, Any]]:
 
 async def received(store: SqlStore) -> list[tuple[str, str, str | None]]:
     """Of the messages: the id, the chat and the sender that the application hears."""
-    some = [one["data"]["message"] for one in await told(store) if "message" in one["data"]]
+    some = [one["data"]["message"] for one in await first_id(store) if "message" in one["data"]]
     return [(one["id"], one["chat_id"], one.get("sender_phone")) for one in some]
 
 
@@ -94,8 +94,8 @@ async def sending(store: SqlStore, chat: str, stem: str = "A") -> int:
 
 @every_database
 async def test_a_renamed_chat_doubles_nothing(store: SqlStore) -> None:
-    assert await take(store, message(ANNA, "A"), message(ANNA, "B")) == (True, True)
-    news = await take(store, knows(LID), message(LID, "A"), message(LID, "B"), message(LID, "C"))
+    assert await accept(store, message(ANNA, "A"), message(ANNA, "B")) == (True, True)
+    news = await accept(store, knows(LID), message(LID, "A"), message(LID, "B"), message(LID, "C"))
     assert news == (False, False, False, True)
     assert await received(store) == [
         (f"false_{ANNA}_{stem}", ANNA, "4917000001") for stem in ("A", "B", "C")
@@ -106,20 +106,22 @@ async def test_a_renamed_chat_doubles_nothing(store: SqlStore) -> None:
 async def test_nor_a_lid_that_changes_nor_one_after_a_restart(
     store: SqlStore, database: str, wall: Wall
 ) -> None:
-    await take(store, knows(LID), message(LID, "A"))
+    await accept(store, knows(LID), message(LID, "A"))
     again = SqlStore(database, wall=wall)
     await again.open()
-    assert await take(again, knows(NEWER), message(NEWER, "A"), message(ANNA, "A")) == (False,) * 3
+    assert (
+        await accept(again, knows(NEWER), message(NEWER, "A"), message(ANNA, "A")) == (False,) * 3
+    )
     await again.close()
 
 
 @every_database
 async def test_one_stem_of_two_people_is_two_messages(store: SqlStore) -> None:
-    await take(store, knows(LID, ANNA), knows(OTHER, BEN))
+    await accept(store, knows(LID, ANNA), knows(OTHER, BEN))
     assert (
-        await take(store, message(LID), message(OTHER), message(GROUP, author=LID)) == (True,) * 3
+        await accept(store, message(LID), message(OTHER), message(GROUP, author=LID)) == (True,) * 3
     )
-    assert await take(store, message(ANNA), message(BEN), message(GROUP, author=ANNA)) == (
+    assert await accept(store, message(ANNA), message(BEN), message(GROUP, author=ANNA)) == (
         False,
         False,
         False,
@@ -128,18 +130,18 @@ async def test_one_stem_of_two_people_is_two_messages(store: SqlStore) -> None:
 
 @every_database
 async def test_what_an_earlier_version_stored_is_known(store: SqlStore, database: str) -> None:
-    await take(store, message(ANNA, "A"), message(GROUP, "G", author=ME, own=True))
+    await accept(store, message(ANNA, "A"), message(GROUP, "G", author=ME, own=True))
     old = SqlApplication(database)
     was = f"sent:true_{GROUP}_G_{ME}"
     await old.run(
         f"UPDATE waguard_inbox SET {_KEY[store_kind(database)]} = '{was}' WHERE kind = 'sent'"
     )
     lid = knows("7999@lid", ME)
-    assert await take(store, lid, message(GROUP, "G", author="7999@lid", own=True)) == (
+    assert await accept(store, lid, message(GROUP, "G", author="7999@lid", own=True)) == (
         False,
         False,
     )
-    assert await take(store, knows(LID), message(LID, "A")) == (False, False)
+    assert await accept(store, knows(LID), message(LID, "A")) == (False, False)
 
 
 _KEY = {"sqlite": "key", "postgresql": '"key"', "mysql": "`key`"}
@@ -151,8 +153,8 @@ def store_kind(url: str) -> str:
 
 @every_database
 async def test_a_lids_newest_number_counts_and_rewrites_nothing(store: SqlStore) -> None:
-    await take(store, knows(LID, ANNA), message(LID, "A"))
-    await take(store, knows(LID, BEN), message(LID, "B"))
+    await accept(store, knows(LID, ANNA), message(LID, "A"))
+    await accept(store, knows(LID, BEN), message(LID, "B"))
     assert [chat for _, chat, _ in await received(store)] == [ANNA, BEN]
     assert (await store.messages.people("a")).lids(ANNA) == (LID,)
 
@@ -168,9 +170,9 @@ async def test_what_a_failed_write_learned_is_forgotten(
     with monkeypatch.context() as broken:
         broken.setattr("waguard.store.readers.record", fails)
         with pytest.raises(DatabaseUnavailableError):
-            await take(store, knows(LID))
+            await accept(store, knows(LID))
     assert (await store.messages.people("a")).number(LID) == LID
-    await take(store, knows(LID))
+    await accept(store, knows(LID))
     assert (await store.messages.people("a")).number(LID) == ANNA
 
 
@@ -181,7 +183,7 @@ async def test_a_number_that_was_asked_for_is_remembered(
     def asked(number: str, *, exists: bool) -> tuple[InboxRecord, ...]:
         return translate.acquainted(ROW, Acquainted(asked=((number, exists),)), wall.time)
 
-    await take(store, asked(ANNA, exists=True), asked(BEN, exists=True), asked(BEN, exists=False))
+    await accept(store, asked(ANNA, exists=True), asked(BEN, exists=True), asked(BEN, exists=False))
     again = SqlStore(database, wall=wall)
     await again.open()
     for one in (store, again):
@@ -203,15 +205,15 @@ def changed(
 
 @every_database
 async def test_an_edit_names_the_message_as_it_was_reported(store: SqlStore) -> None:
-    await take(store, message(ANNA, "A"), message(GROUP, "G", author=LID))
-    await take(
+    await accept(store, message(ANNA, "A"), message(GROUP, "G", author=LID))
+    await accept(
         store,
         knows(LID),
         changed(Edit, LID, f"false_{LID}_A", LID, body="new"),
         changed(Revoke, GROUP, f"false_{GROUP}_G_{ANNA}", ANNA),
         changed(Revoke, LID, f"false_{LID}_B", LID),
     )
-    about = [one["data"] for one in await told(store)][2:]
+    about = [one["data"] for one in await first_id(store)][2:]
     assert [one["message_id"] for one in about] == [
         f"false_{ANNA}_A",
         f"false_{GROUP}_G_{LID}",  # by that name it knows it
@@ -222,7 +224,7 @@ async def test_an_edit_names_the_message_as_it_was_reported(store: SqlStore) -> 
         ANNA,
         "4917000001",
     )
-    assert await take(store, changed(Edit, ANNA, f"false_{ANNA}_A", ANNA, body="new")) == (False,)
+    assert await accept(store, changed(Edit, ANNA, f"false_{ANNA}_A", ANNA, body="new")) == (False,)
 
 
 # ---- acks ----
@@ -232,12 +234,12 @@ async def test_an_edit_names_the_message_as_it_was_reported(store: SqlStore) -> 
 @pytest.mark.parametrize("asked", [ANNA, LID])
 async def test_an_ack_finds_its_message_under_any_alias(store: SqlStore, asked: str) -> None:
     number = await sending(store, asked)
-    await take(store, knows(LID), knows(NEWER), acks(NEWER, 2))
-    await take(store, acks(LID, 3), acks(ANNA, 3))
+    await accept(store, knows(LID), knows(NEWER), acks(NEWER, 2))
+    await accept(store, acks(LID, 3), acks(ANNA, 3))
     assert (await find(store, number)).state is State.READ
     levels = [
         (one["data"]["message_id"], one["data"]["ack_level"])
-        for one in await told(store)
+        for one in await first_id(store)
         if one["event"] == "message_status_updated"
     ]
     assert levels == [(f"true_{asked}_A", 3), (f"true_{asked}_A", 4)]
@@ -246,7 +248,7 @@ async def test_an_ack_finds_its_message_under_any_alias(store: SqlStore, asked: 
 @every_database
 async def test_a_stem_alone_acknowledges_nothing(store: SqlStore) -> None:
     anna, ben = await sending(store, ANNA), await sending(store, BEN)
-    await take(store, knows(LID, ANNA), knows(OTHER, BEN), message(OTHER, "A"), acks(LID, 3))
+    await accept(store, knows(LID, ANNA), knows(OTHER, BEN), message(OTHER, "A"), acks(LID, 3))
     assert (await find(store, anna)).state is State.READ
     assert (await find(store, ben)).state is State.SENT
 
@@ -254,12 +256,12 @@ async def test_a_stem_alone_acknowledges_nothing(store: SqlStore) -> None:
 @every_database
 async def test_each_level_of_a_group_is_reported_once_and_each_reader_kept(store: SqlStore) -> None:
     number = await sending(store, GROUP)
-    await take(store, acks(GROUP, 1, reader="7999@lid"))  # the server's, with who wrote it
+    await accept(store, acks(GROUP, 1, reader="7999@lid"))  # the server's, with who wrote it
     for reader in (LID, NEWER, LID):
         for level in (2, 3, 4):
-            await take(store, acks(GROUP, level, reader=reader))
+            await accept(store, acks(GROUP, level, reader=reader))
     assert (await find(store, number)).state is State.READ
-    status = [one["data"] for one in await told(store) if "status_updated" in one["event"]]
+    status = [one["data"] for one in await first_id(store) if "status_updated" in one["event"]]
     assert [(one["message_id"], one["ack_level"]) for one in status] == [
         (f"true_{GROUP}_A", level) for level in (2, 3, 4)
     ]
@@ -271,7 +273,7 @@ async def test_each_level_of_a_group_is_reported_once_and_each_reader_kept(store
 
 @every_database
 async def test_readers_go_when_the_inbox_does(store: SqlStore) -> None:
-    await take(store, acks(GROUP, 3, reader=LID))
+    await accept(store, acks(GROUP, 3, reader=LID))
 
     async def tidy(before: float) -> int:
         return await store.messages.tidy(
@@ -293,12 +295,12 @@ async def test_readers_go_when_the_inbox_does(store: SqlStore) -> None:
 
 @every_database
 async def test_what_comes_from_nobody_waits_for_its_number(store: SqlStore, wall: Wall) -> None:
-    await take(store, message(LID, "A"), message(OTHER, "X"), message(ANNA, "N"))
-    await take(store, message(LID, "B"), changed(Edit, LID, f"false_{LID}_A", LID, body="new"))
+    await accept(store, message(LID, "A"), message(OTHER, "X"), message(ANNA, "N"))
+    await accept(store, message(LID, "B"), changed(Edit, LID, f"false_{LID}_A", LID, body="new"))
     assert await received(store) == [(f"false_{ANNA}_N", ANNA, "4917000001")]
     wall.time += 60
-    await take(store, knows(LID), message(LID, "C"))
-    bodies = await told(store)
+    await accept(store, knows(LID), message(LID, "C"))
+    bodies = await first_id(store)
     assert [one["partition"] for one in bodies] == [ANNA] * 5
     assert await received(store) == [
         (f"false_{ANNA}_{stem}", ANNA, "4917000001") for stem in ("N", "A", "B", "C")
@@ -309,18 +311,18 @@ async def test_what_comes_from_nobody_waits_for_its_number(store: SqlStore, wall
         ANNA,
         "4917000001",
     )
-    # what comes later is about the message as it was told
-    await take(store, changed(Revoke, LID, f"false_{LID}_A", LID))
-    assert (await told(store))[-1]["data"]["message_id"] == f"false_{ANNA}_A"
-    assert await take(store, message(LID, "A"), message(ANNA, "B")) == (False, False)
+    # what comes later is about the message as it was first_id
+    await accept(store, changed(Revoke, LID, f"false_{LID}_A", LID))
+    assert (await first_id(store))[-1]["data"]["message_id"] == f"false_{ANNA}_A"
+    assert await accept(store, message(LID, "A"), message(ANNA, "B")) == (False, False)
 
 
 @every_database
 async def test_when_the_number_is_known_what_was_reported_already_is_not_reported_again(
     store: SqlStore,
 ) -> None:
-    await take(store, message(ANNA, "A"), message(LID, "A"), message(LID, "B"))
-    await take(store, knows(LID))
+    await accept(store, message(ANNA, "A"), message(LID, "A"), message(LID, "B"))
+    await accept(store, knows(LID))
     assert [name for name, _, _ in await received(store)] == [
         f"false_{ANNA}_A",
         f"false_{ANNA}_B",
@@ -330,7 +332,7 @@ async def test_when_the_number_is_known_what_was_reported_already_is_not_reporte
 
 @every_database
 async def test_after_a_while_it_is_listed_and_a_person_decides(store: SqlStore, wall: Wall) -> None:
-    await take(store, message(LID, "A"), message(LID, "B"))
+    await accept(store, message(LID, "A"), message(LID, "B"))
     assert await store.messages.dead() == []
     wall.time += UNIDENTIFIED_AFTER
     second, first = await store.messages.dead(state=DeadLetterState.UNIDENTIFIED)
@@ -340,7 +342,7 @@ async def test_after_a_while_it_is_listed_and_a_person_decides(store: SqlStore, 
     assert await store.messages.replay(first.id, first.id, {GLOBAL}) == [GLOBAL]
     assert [name for name, _, _ in await received(store)] == [f"false_{LID}_A"]
     assert await store.messages.discard(second.id)
-    await take(store, knows(LID))
+    await accept(store, knows(LID))
     assert await store.messages.dead() == []
 
 
@@ -348,10 +350,10 @@ async def test_after_a_while_it_is_listed_and_a_person_decides(store: SqlStore, 
 async def test_a_chat_of_nobody_is_listed_replayed_and_discarded_as_a_whole(
     store: SqlStore, wall: Wall
 ) -> None:
-    await take(store, *(message(LID, stem) for stem in "ABC"), message(OTHER, "X"))
+    await accept(store, *(message(LID, stem) for stem in "ABC"), message(OTHER, "X"))
     assert await store.messages.unidentified() == []
     began, wall.time = wall.time, wall.time + UNIDENTIFIED_AFTER
-    await take(store, message(LID, "D"), message("7000009@lid", "Y"))
+    await accept(store, message(LID, "D"), message("7000009@lid", "Y"))
     assert await store.messages.unidentified() == [
         UnidentifiedChat("a", LID, began, 4),
         UnidentifiedChat("a", OTHER, began, 1),
@@ -364,18 +366,18 @@ async def test_a_chat_of_nobody_is_listed_replayed_and_discarded_as_a_whole(
     assert await chat.discard_unidentified("a", LID) == 0
     assert await chat.discard_unidentified("a", OTHER) == 1
     assert await store.messages.unidentified() == []
-    await take(store, knows(OTHER, BEN))
+    await accept(store, knows(OTHER, BEN))
     assert len(await received(store)) == 4
 
 
 @every_database
 async def test_another_number_does_not_get_what_waited(store: SqlStore, wall: Wall) -> None:
-    await take(store, message(LID, "A"))
+    await accept(store, message(LID, "A"))
     why, now = "another number", wall.time + 1
-    bury = store.messages.dead_letter_pending
-    assert await bury(why, Cause.OTHER_NUMBER, session_id="a", before=now, limit=10) == 1
-    await take(store, knows(LID))
-    assert await told(store) == []
+    give_up = store.messages.dead_letter_pending
+    assert await give_up(why, Cause.OTHER_NUMBER, session_id="a", before=now, limit=10) == 1
+    await accept(store, knows(LID))
+    assert await first_id(store) == []
     [letter] = await store.messages.dead()
     assert letter.cause == Cause.OTHER_NUMBER
 
@@ -383,8 +385,8 @@ async def test_another_number_does_not_get_what_waited(store: SqlStore, wall: Wa
 @every_database
 async def test_groups_go_on_and_so_does_what_was_sent_to_a_lid_by_name(store: SqlStore) -> None:
     await sending(store, LID)
-    await take(store, message(GROUP, author=LID), acks(LID, 2))
-    events = [(one["event"], one["data"].get("ack_level")) for one in await told(store)]
+    await accept(store, message(GROUP, author=LID), acks(LID, 2))
+    events = [(one["event"], one["data"].get("ack_level")) for one in await first_id(store)]
     assert events == [
         ("message_sent", None),
         ("message_received", None),
@@ -396,10 +398,10 @@ async def test_groups_go_on_and_so_does_what_was_sent_to_a_lid_by_name(store: Sq
 
 @every_database
 async def test_what_the_phone_wrote_to_nobody_waits_with_its_acks(store: SqlStore) -> None:
-    await take(store, message(LID, own=True), acks(LID, 2))
-    assert await told(store) == []
-    await take(store, knows(LID))
-    bodies = await told(store)
+    await accept(store, message(LID, own=True), acks(LID, 2))
+    assert await first_id(store) == []
+    await accept(store, knows(LID))
+    bodies = await first_id(store)
     assert [one["event"] for one in bodies] == [
         "message_sent",
         "message_status_updated",
@@ -411,9 +413,9 @@ async def test_what_the_phone_wrote_to_nobody_waits_with_its_acks(store: SqlStor
 @every_database
 async def test_a_call_of_nobody_waits_too(store: SqlStore) -> None:
     call = IncomingCall(id="C", chat=LID, sender=LID, timestamp=1, video=False, group=False)
-    await take(store, translate.happened(ROW, call, AT))
-    assert await told(store) == []
-    await take(store, knows(LID))
-    [one] = await told(store)
+    await accept(store, translate.happened(ROW, call, AT))
+    assert await first_id(store) == []
+    await accept(store, knows(LID))
+    [one] = await first_id(store)
     assert (one["data"]["from"], one["data"]["sender_phone"]) == (ANNA, "4917000001")
     assert one["partition"] == ANNA

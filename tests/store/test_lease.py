@@ -39,11 +39,11 @@ class Bench:
         """What is there; it is not taken."""
         seen: list[Lease | None] = []
 
-        def look(found: Lease | None) -> bool:
+        def is_so(found: Lease | None) -> bool:
             seen.append(found)
             return False
 
-        assert await self.lease.acquire(A, TERMS, look) is None
+        assert await self.lease.acquire(A, TERMS, is_so) is None
         return seen[-1]
 
     async def held(self) -> Lease:
@@ -101,11 +101,11 @@ async def test_the_databases_clock_counts_and_it_moves(bench: Bench) -> None:
 
     times: list[float] = []
 
-    async def look() -> None:
+    async def is_so() -> None:
         times.append((await bench.held()).now)
 
     while not times or times[-1] <= first.now:
-        await look()
+        await is_so()
     assert first.now < times[-1] < first.now + 3_600
 
 
@@ -209,10 +209,10 @@ async def test_tables_that_somebody_may_be_using_are_changed_only_after_the_leas
         await store.open()
     taken: list[int | None] = []
 
-    async def take() -> None:
+    async def acquire() -> None:
         taken.append(await store.lease.acquire(A, TERMS, always))
 
-    store.guard(before_migration=take)
+    store.guard(before_migration=acquire)
     await store.open()
     assert taken == [1]
     await store.close()

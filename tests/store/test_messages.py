@@ -302,10 +302,10 @@ async def test_only_received_messages_of_a_session_are_dead_letters_with_its_num
     await messages.write([entry("k1"), entry("k2", "message_sent"), entry("k3", session="b")])
     wall.time += 10
     await messages.write([entry("k4")])
-    buried = await messages.dead_letter_pending(
+    given_up = await messages.dead_letter_pending(
         "another", Cause.OTHER_NUMBER, session_id="a", before=wall.time, limit=9
     )
-    assert buried == 1
+    assert given_up == 1
     assert [one.event_id for one in await messages.dead()] == ["id-k1"]
     assert [item.event_id for item in await waiting(messages)] == ["id-k2", "id-k3", "id-k4"]
 

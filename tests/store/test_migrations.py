@@ -36,9 +36,9 @@ async def migrate(database: str) -> None:
     await store.close()
 
 
-async def looked_at(database: str, look: Any) -> Any:
+async def opened(database: str, begin: Any) -> Any:
     async with create_async_engine(database, poolclass=NullPool).connect() as connection:
-        return await connection.run_sync(look)
+        return await connection.run_sync(begin)
 
 
 @every_database
@@ -50,7 +50,7 @@ async def test_the_migrations_lead_to_the_models(database: str) -> None:
         context = MigrationContext.configure(connection, opts=options)
         return list(compare_metadata(context, METADATA))
 
-    assert await looked_at(database, differences) == []
+    assert await opened(database, differences) == []
 
 
 @every_database
@@ -82,9 +82,9 @@ async def test_the_outbox_can_be_taken_back_and_made_again(database: str) -> Non
         connection.commit()
         return inspect(connection).has_table("waguard_outbox")
 
-    assert not await looked_at(database, down)
+    assert not await opened(database, down)
     await migrate(database)
-    assert await looked_at(database, lambda it: inspect(it).has_table("waguard_outbox"))
+    assert await opened(database, lambda it: inspect(it).has_table("waguard_outbox"))
 
 
 @every_database
@@ -97,9 +97,9 @@ async def test_the_applications_table_is_never_altered(database: str) -> None:
         indexes = found.get_indexes("whatsapp_accounts")
         return str((columns, indexes, found.get_check_constraints("whatsapp_accounts")))
 
-    before = await looked_at(database, shape)
+    before = await opened(database, shape)
     await migrate(database)
-    assert await looked_at(database, shape) == before
+    assert await opened(database, shape) == before
 
 
 @pytest.mark.parametrize("database", ["sqlite"], indirect=True)
@@ -127,7 +127,7 @@ def test_alembic_is_imported_only_to_open() -> None:
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
-def test_the_newest_revision_is_the_one_that_a_start_looks_for() -> None:
+def test_the_newest_revision_is_the_one_that_a_start_wants() -> None:
     scripts = ScriptDirectory(str(Path(migrations.__path__[0])))
     assert scripts.get_current_head() == HEAD
 
@@ -135,14 +135,14 @@ def test_the_newest_revision_is_the_one_that_a_start_looks_for() -> None:
 async def test_a_database_that_is_up_to_date_does_not_need_alembic(tmp_path: Path) -> None:
     url = f"sqlite+aiosqlite:///{tmp_path / 'waguard.db'}"
     await migrate(url)
-    look = (
+    begin = (
         "import asyncio, sys; from waguard.store.sql import SqlStore; store = SqlStore(sys.argv[1])\n"
         "async def main():\n    await store.open()\n    print(await store.sessions())\n"
         "    await store.close()\n"
         "asyncio.run(main()); print('alembic' in sys.modules)"
     )
     done = subprocess.run(
-        [sys.executable, "-P", "-c", look, url], capture_output=True, text=True, check=True
+        [sys.executable, "-P", "-c", begin, url], capture_output=True, text=True, check=True
     )
     assert done.stdout.split() == ["[]", "False"]
 
@@ -156,7 +156,7 @@ async def test_older_code_starts_on_a_newer_schema(database: str) -> None:
     row = await store.create("a", 1, account_id=None, priority=0)
     assert await store.sessions() == [row]
     await store.close()
-    assert await looked_at(database, noted) == ["9999"]
+    assert await opened(database, noted) == ["9999"]
 
 
 @pytest.mark.parametrize("revisions", [["later"], ["0007"], [], ["0008", "0009"]])

@@ -23,7 +23,7 @@ async def test_a_session_created_by_another_between_two_checks_is_taken_over(
     await second.open()
     take, begun = Work.lock, False
 
-    async def take_late(work: Work, session_id: str) -> Held | None:
+    async def lock_late(work: Work, session_id: str) -> Held | None:
         nonlocal begun
         found = await take(work, session_id)
         if not begun:
@@ -32,7 +32,7 @@ async def test_a_session_created_by_another_between_two_checks_is_taken_over(
             await second.create("s1", 1, account_id=None, priority=0)
         return found
 
-    monkeypatch.setattr(Work, "lock", take_late)
+    monkeypatch.setattr(Work, "lock", lock_late)
     try:
         row: Any = await first.create("s1", 1, account_id=None, priority=0)
         assert (row.session_id, row.generation) == ("s1", 2)

@@ -50,11 +50,11 @@ def steps(engines: Engines, monkeypatch: pytest.MonkeyPatch) -> list[str]:
     asked: list[str] = []
     ask = sqlite.Connection._execute
 
-    def note(self: sqlite.Connection, fn: Any, *args: Any, **kwargs: Any) -> Any:
+    def record(self: sqlite.Connection, fn: Any, *args: Any, **kwargs: Any) -> Any:
         asked.append(fn.__name__)
         return ask(self, fn, *args, **kwargs)
 
-    monkeypatch.setattr(sqlite.Connection, "_execute", note)
+    monkeypatch.setattr(sqlite.Connection, "_execute", record)
     return asked
 
 

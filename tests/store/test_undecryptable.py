@@ -7,7 +7,18 @@ import pytest
 
 from tests.store.application import SqlApplication
 from tests.store.conftest import BACKENDS, Wall
-from tests.store.test_identity import ANNA, AT, GROUP, LID, NEWER, ROW, knows, message, take, told
+from tests.store.test_identity import (
+    ANNA,
+    AT,
+    GROUP,
+    LID,
+    NEWER,
+    ROW,
+    accept,
+    first_id,
+    knows,
+    message,
+)
 from tests.store.test_outages import write_locked
 from waguard.config import Retention
 from waguard.core.delivery import DeadLetterState
@@ -46,22 +57,22 @@ async def states(database: str) -> dict[str, str]:
 
 
 async def bodies(store: SqlStore) -> list[Any]:
-    return [one["data"]["message"]["body"] for one in await told(store)]
+    return [one["data"]["message"]["body"] for one in await first_id(store)]
 
 
 @every_database
 async def test_it_is_remembered_once_and_not_reported(
     store: SqlStore, messages: SqlMessages, wall: Wall
 ) -> None:
-    assert await take(store, sealed()) == (True,)
+    assert await accept(store, sealed()) == (True,)
     wall.time += 60
-    assert await take(store, sealed(), sealed(stem="B")) == (False, True)
+    assert await accept(store, sealed(), sealed(stem="B")) == (False, True)
     found, _ = await messages.undecryptable("a", limit=10)
     assert found == [
         Waiting(message_id=f"false_{ANNA}_A", since=wall.time - 60),
         Waiting(message_id=f"false_{ANNA}_B", since=wall.time),
     ]
-    assert await told(store) == []
+    assert await first_id(store) == []
     assert await messages.undecryptable("other", limit=10) == ([], 0)
     assert await messages.undecryptable("a", limit=1) == (found[:1], 2)
 
@@ -70,14 +81,14 @@ async def test_it_is_remembered_once_and_not_reported(
 async def test_its_message_ends_it_in_the_same_transaction(
     store: SqlStore, messages: SqlMessages, database: str, wall: Wall
 ) -> None:
-    await take(store, sealed(), sealed(stem="B"))
-    assert await take(store, message(ANNA)) == (True,)
+    await accept(store, sealed(), sealed(stem="B"))
+    assert await accept(store, message(ANNA)) == (True,)
     assert await waiting(messages) == [f"false_{ANNA}_B"]
     assert await bodies(store) == ["text A"]
-    assert await take(store, sealed(), message(ANNA)) == (False, False)
+    assert await accept(store, sealed(), message(ANNA)) == (False, False)
     again = SqlStore(database, wall=wall)
     await again.open()
-    assert await take(again, sealed(), message(ANNA)) == (False, False)
+    assert await accept(again, sealed(), message(ANNA)) == (False, False)
     assert await waiting(again.messages) == [f"false_{ANNA}_B"]
     await again.close()
 
@@ -86,8 +97,8 @@ async def test_its_message_ends_it_in_the_same_transaction(
 async def test_both_may_be_in_one_transaction_in_either_order(
     store: SqlStore, messages: SqlMessages
 ) -> None:
-    await take(store, sealed(), message(ANNA))
-    await take(store, message(ANNA, "B"), sealed(stem="B"))
+    await accept(store, sealed(), message(ANNA))
+    await accept(store, message(ANNA, "B"), sealed(stem="B"))
     assert await waiting(messages) == []
     assert await bodies(store) == ["text A", "text B"]
 
@@ -95,10 +106,10 @@ async def test_both_may_be_in_one_transaction_in_either_order(
 @every_database
 async def test_what_the_inbox_has_is_not_remembered(store: SqlStore, messages: SqlMessages) -> None:
     own = message(ANNA, "C", own=True)
-    await take(store, message(ANNA), own)
-    assert await take(store, knows(LID), sealed(LID)) == (False, False)
+    await accept(store, message(ANNA), own)
+    assert await accept(store, knows(LID), sealed(LID)) == (False, False)
     it = Undecryptable(id=f"true_{LID}_C", chat=LID, sender=LID, timestamp=int(AT))
-    assert await take(store, translate.undecryptable(ROW, it, AT)) == (False,)
+    assert await accept(store, translate.undecryptable(ROW, it, AT)) == (False,)
     assert await waiting(messages) == []
 
 
@@ -106,10 +117,10 @@ async def test_what_the_inbox_has_is_not_remembered(store: SqlStore, messages: S
 async def test_it_is_the_same_under_another_name_of_its_chat_or_author(
     store: SqlStore, messages: SqlMessages, database: str
 ) -> None:
-    await take(store, sealed(), sealed(GROUP, "G", LID), sealed(NEWER, "N"))
-    assert await take(store, knows(LID), sealed(LID), message(LID)) == (False, False, True)
-    assert await take(store, message(GROUP, "G", author=ANNA)) == (True,)
-    assert await take(store, knows(NEWER), message(ANNA, "N")) == (False, True)
+    await accept(store, sealed(), sealed(GROUP, "G", LID), sealed(NEWER, "N"))
+    assert await accept(store, knows(LID), sealed(LID), message(LID)) == (False, False, True)
+    assert await accept(store, message(GROUP, "G", author=ANNA)) == (True,)
+    assert await accept(store, knows(NEWER), message(ANNA, "N")) == (False, True)
     assert await waiting(messages) == []
     assert set((await states(database)).values()) == {"readable"}
 
@@ -119,18 +130,18 @@ async def test_the_inbox_knows_it_as_long_as_it_is_remembered(
     store: SqlStore, messages: SqlMessages, database: str, wall: Wall
 ) -> None:
     """With an inbox that is kept for a day."""
-    await take(store, sealed(), message(ANNA, "B"))
+    await accept(store, sealed(), message(ANNA, "B"))
     wall.time += DAY
-    await take(store, message(ANNA))
+    await accept(store, message(ANNA))
     wall.time += KEPT_FOR - DAY
     await tidy_messages(messages, SHORT, WallAges(lambda: wall.time))
-    assert await take(store, message(ANNA), sealed()) == (False, False)
-    assert await take(store, message(ANNA, "B")) == (True,)
+    assert await accept(store, message(ANNA), sealed()) == (False, False)
+    assert await accept(store, message(ANNA, "B")) == (True,)
     wall.time += KNOWN_FOR - KEPT_FOR + 1
     await tidy_messages(messages, SHORT, WallAges(lambda: wall.time))
     await tidy_messages(messages, SHORT, WallAges(lambda: wall.time))
     assert await states(database) == {}
-    assert await take(store, message(ANNA)) == (True,)
+    assert await accept(store, message(ANNA)) == (True,)
 
 
 @every_database
@@ -138,10 +149,10 @@ async def test_the_oldest_are_given_up_as_dead_letters(
     store: SqlStore, messages: SqlMessages, database: str, wall: Wall
 ) -> None:
     own = Endpoint(session_id="a", url="http://h/", secret=None)
-    await take(store, sealed(LID), knows(LID))
+    await accept(store, sealed(LID), knows(LID))
     before = wall.time
     wall.time += 10
-    await take(store, sealed(stem="B"), sealed(stem="C"))
+    await accept(store, sealed(stem="B"), sealed(stem="C"))
     assert await messages.give_up("too old", session_id="other", limit=9) == []
     assert await messages.give_up("too old", session_id="a", before=before, limit=9) == [
         ("a", f"false_{LID}_A")
@@ -173,9 +184,9 @@ async def test_the_oldest_are_given_up_as_dead_letters(
             "timestamp": int(AT),
         },
     }
-    assert await told(store) == []
+    assert await first_id(store) == []
     # it is remembered no more, but its message is still welcome
-    assert await take(store, sealed(), sealed(stem="B"), message(ANNA, "B")) == (
+    assert await accept(store, sealed(), sealed(stem="B"), message(ANNA, "B")) == (
         False,
         False,
         True,
@@ -187,20 +198,20 @@ async def test_the_oldest_are_given_up_as_dead_letters(
 async def test_one_given_up_is_replayed_and_discarded_alone(
     store: SqlStore, messages: SqlMessages
 ) -> None:
-    await take(store, sealed(), sealed(stem="B"))
+    await accept(store, sealed(), sealed(stem="B"))
     await messages.give_up("why", limit=9)
     first, second = (one.id for one in await messages.dead())
     assert await messages.replay(0, 10**6, [GLOBAL]) == []
     assert await messages.replay(first, first, [GLOBAL]) == [GLOBAL]
     assert await messages.discard(second)
-    assert [one["event"] for one in await told(store)] == ["message_error"]
+    assert [one["event"] for one in await first_id(store)] == ["message_error"]
 
 
 @every_database
 async def test_no_messages_are_forgotten(
     store: SqlStore, messages: SqlMessages, database: str
 ) -> None:
-    await take(store, sealed(), sealed(stem="B"))
+    await accept(store, sealed(), sealed(stem="B"))
     await messages.no_messages("a", [f"false_{ANNA}_A", "unknown"])
     await messages.no_messages("other", [f"false_{ANNA}_B"])
     assert await waiting(messages) == [f"false_{ANNA}_B"]
@@ -212,7 +223,7 @@ async def test_no_messages_are_forgotten(
 async def test_those_of_a_session_that_is_gone_are_given_up_by_housekeeping(
     store: SqlStore, messages: SqlMessages, wall: Wall
 ) -> None:
-    await take(store, sealed())
+    await accept(store, sealed())
     wall.time += KNOWN_FOR - 1
     await tidy_messages(messages, SHORT, WallAges(lambda: wall.time))
     assert await messages.dead() == []
@@ -226,9 +237,9 @@ async def test_those_of_a_session_that_is_gone_are_given_up_by_housekeeping(
 async def test_a_write_that_fails_remembers_nothing(
     store: SqlStore, messages: SqlMessages, database: str
 ) -> None:
-    await take(store, sealed(stem="B"))
+    await accept(store, sealed(stem="B"))
     with write_locked(database), pytest.raises(DatabaseUnavailableError):
-        await take(store, sealed(), message(ANNA, "B"))
+        await accept(store, sealed(), message(ANNA, "B"))
     assert await waiting(messages) == [f"false_{ANNA}_B"]
-    assert await take(store, sealed(), message(ANNA, "B")) == (True, True)
+    assert await accept(store, sealed(), message(ANNA, "B")) == (True, True)
     assert await waiting(messages) == [f"false_{ANNA}_A"]

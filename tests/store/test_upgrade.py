@@ -1,5 +1,5 @@
 """A database from before LIDs is upgraded: chats got LIDs while the daemon was down, and nothing of
-what is told again is doubled, no send is lost, and the start does not take long."""
+what is told again is doubled, no send is lost, and the start does not accept long."""
 
 import asyncio
 import time
@@ -144,7 +144,7 @@ class Upgraded:
     wall: Wall
     took: dict[str, float] = field(default_factory=dict)
 
-    async def take(self, received: Iterable[tuple[InboxRecord, ...]]) -> Counter[bool]:
+    async def accept(self, received: Iterable[tuple[InboxRecord, ...]]) -> Counter[bool]:
         """Store it as the journal does; how much of it was news."""
         news: Counter[bool] = Counter()
         entries = [entry(one) for some in received for one in some]
@@ -219,8 +219,8 @@ async def holds_all(it: Upgraded, step: int) -> None:
     counts = {name: await it.count(f"waguard_{name}") for name in ("inbox", "outbox", "deliveries")}
     assert counts["inbox"] > it.past.received
     waiting = await queue(it)
-    await looks_up_what_was_in_doubt(it)
-    known = await it.take(map(acquaintances, range(len(SESSIONS))))
+    await asks_for_what_was_uncertain(it)
+    known = await it.accept(map(acquaintances, range(len(SESSIONS))))
     assert known == {False: len(SESSIONS)}
     await doubles_nothing(it, step)
     assert await it.count("waguard_outbox") == counts["outbox"]
@@ -245,7 +245,7 @@ async def queue(it: Upgraded) -> list[tuple[int, str, str]]:
     return found
 
 
-async def looks_up_what_was_in_doubt(it: Upgraded) -> None:
+async def asks_for_what_was_uncertain(it: Upgraded) -> None:
     """By the number, and by nothing else: no LID is known yet. Every second one is there."""
     names = [it.past.sent_id(number) for number in it.past.in_doubt()]
 
@@ -263,7 +263,7 @@ async def doubles_nothing(it: Upgraded, step: int) -> None:
     before = await it.count("waguard_inbox")
     some = range(0, it.past.received, step)
     assert {it.past.form(number) for number in some} == set(FORMS)
-    assert await it.take(again(it.past, number) for number in some) == {False: len(some)}
+    assert await it.accept(again(it.past, number) for number in some) == {False: len(some)}
     assert await it.count("waguard_inbox") == before
 
 
@@ -292,11 +292,11 @@ async def moves_sends_by_acks(it: Upgraded, step: int) -> None:
         some = [number for number in usual if it.past.state(number) == state]
         assert some
         old = [acks_again(it.past, number, ack) for number in some for ack in LEVELS[:reached]]
-        assert await it.take(old) == {False: len(old)}
+        assert await it.accept(old) == {False: len(old)}
         new = [acks_again(it.past, number, ack) for number in some for ack in LEVELS[reached:]]
-        assert await it.take(new) == ({True: len(new)} if new else {})
+        assert await it.accept(new) == ({True: len(new)} if new else {})
     doubtful = [*it.past.in_doubt()]
-    await it.take(acks_again(it.past, number, 3) for number in doubtful)
+    await it.accept(acks_again(it.past, number, 3) for number in doubtful)
     for number in (*usual, *doubtful):
         row = await it.store.outbox.find_message(it.past.sent_id(number))
         assert row is not None

@@ -69,7 +69,7 @@ class Bench:
         assert isinstance(process, FakeProcess)
         return process
 
-    async def settled(self, name: str = "s") -> None:
+    async def until_written(self, name: str = "s") -> None:
         async with asyncio.timeout(DEADLINE):
             await self.session(name).written()
 

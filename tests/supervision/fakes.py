@@ -103,10 +103,10 @@ class FakeMeter:
 
     def __init__(self) -> None:
         self.usage: dict[str, Usage] = {}
-        self.looked_at: Mapping[str, Collection[int]] = {}
+        self.measured_at: Mapping[str, Collection[int]] = {}
 
     def sample(self, groups: Mapping[str, Collection[int]], now: float) -> dict[str, Usage]:
-        self.looked_at = groups
+        self.measured_at = groups
         return self.usage
 
 
@@ -144,7 +144,7 @@ class Script:
     """Its exit code, when it ends by itself at its start."""
     refuses: str | None = None
     """Why the system does not start it at all."""
-    catches_up: Value | Failed = field(default_factory=Value)
+    backfills: Value | Failed = field(default_factory=Value)
     answer: Answer = _sent
     held: asyncio.Event | None = None
     """Its start takes until this is set."""
@@ -247,17 +247,17 @@ class FakeProcess:
             "link": link,
             "browser_pid": self._pid + 1,
         }
-        self.tell(Report(**(reported | fields)))
+        self.send(Report(**(reported | fields)))
 
-    def beat(self, page: float | None = 0.01, *, hopeless: bool = False) -> None:
-        self.tell(Heartbeat(devtools=0.01, page=page, hopeless=hopeless))
+    def beat(self, page: float | None = 0.01, *, unrecoverable: bool = False) -> None:
+        self.send(Heartbeat(devtools=0.01, page=page, hopeless=unrecoverable))
 
     def event(self, body: Lasting) -> int:
         self._seq += 1
-        self.tell(Event(seq=self._seq, at=START, body=body))
+        self.send(Event(seq=self._seq, at=START, body=body))
         return self._seq
 
-    def tell(self, message: msgspec.Struct) -> None:
+    def send(self, message: msgspec.Struct) -> None:
         for channel in self._channels:
             channel.post(message)
 
@@ -279,7 +279,7 @@ class FakeProcess:
             for reported in self.script.reports:
                 self.report(**{"version": self.script.loads(self.spec), **reported})
             while True:
-                self._take(channel, await channel.receive())
+                self._handle(channel, await channel.receive())
         except EOFError:
             return
         finally:
@@ -287,11 +287,11 @@ class FakeProcess:
             self._lines.discard(channel)
             channel.close()
 
-    def _take(self, channel: Channel[FromDaemon], message: FromDaemon) -> None:
+    def _handle(self, channel: Channel[FromDaemon], message: FromDaemon) -> None:
         match message:
             case Request(id=number, call=CatchUp() as call):
                 self.caught_up.append(call)
-                channel.post(Reply(id=number, outcome=self.script.catches_up))
+                channel.post(Reply(id=number, outcome=self.script.backfills))
             case Request(id=number, call=call):
                 self.calls.append(call)
                 task = asyncio.create_task(self._reply(channel, number, call))
@@ -484,7 +484,7 @@ class World:
     chance: NoChance = field(default_factory=NoChance)
     meter: FakeMeter = field(default_factory=FakeMeter)
     network: NetworkReading = field(default_factory=NetworkReading)
-    told: list[BusEvent] = field(default_factory=list)
+    published_events: list[BusEvent] = field(default_factory=list)
     remembered: Mapping[str, Remembered] = field(default_factory=dict)
     documents: FakeDocuments = field(default_factory=FakeDocuments)
 
@@ -606,7 +606,7 @@ class World:
         """What the bus told so far, of these kinds."""
         return [
             event
-            for event in self.told
+            for event in self.published_events
             if (not names or event.event in names) and session in {None, event.session_id}
         ]
 
@@ -641,7 +641,7 @@ async def world() -> AsyncIterator[World]:
     made = World(folder, Config(paths=paths), store)
     (folder / "run" / "workers").mkdir(parents=True)
     async with made.bus.subscribe() as events:
-        listening = asyncio.create_task(_listen(events, made.told))
+        listening = asyncio.create_task(_listen(events, made.published_events))
         try:
             yield made
         finally:
@@ -659,9 +659,9 @@ def _others() -> set[asyncio.Task[Any]]:
     return {task for task in asyncio.all_tasks() if task is not asyncio.current_task()}
 
 
-async def _listen(events: AsyncIterator[BusEvent], told: list[BusEvent]) -> None:
+async def _listen(events: AsyncIterator[BusEvent], published: list[BusEvent]) -> None:
     async for event in events:
-        told.append(event)  # noqa: PERF401 - as it comes
+        published.append(event)  # noqa: PERF401 - as it comes
 
 
 async def until(session: SessionActor, condition: Callable[[SessionActor], bool]) -> None:

@@ -44,7 +44,7 @@ class Surfaces:
     base: str = ""
     file: Path = field(default_factory=Path)
 
-    async def look(self) -> None:
+    async def check(self) -> None:
         """As the daemon's ticks do."""
         await self.messages.count()
         self.bench.it.health.report("messages", self.messages.conditions())

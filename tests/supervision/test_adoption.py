@@ -26,10 +26,10 @@ def writes(world: World, monkeypatch: pytest.MonkeyPatch) -> list[Status]:
     plain = world.store.write_status
 
     async def write(
-        session_id: str, generation: int, verdict: DerivedStatus, *, phone_number: str | None
+        session_id: str, generation: int, derived: DerivedStatus, *, phone_number: str | None
     ) -> bool:
-        written.append(verdict.status)
-        return await plain(session_id, generation, verdict, phone_number=phone_number)
+        written.append(derived.status)
+        return await plain(session_id, generation, derived, phone_number=phone_number)
 
     monkeypatch.setattr(world.store, "write_status", write)
     return written
@@ -73,7 +73,7 @@ async def test_an_adoption_is_no_event_and_no_write(
         "connected",
     )
     assert bench.it.health.connection("s").why_not is None
-    await bench.settled()
+    await bench.until_written()
     assert writes == []
     assert world.names() == []
     assert world.store.accounts["s"] == before
@@ -89,7 +89,7 @@ async def test_what_is_news_is_reported(bench: Bench, world: World, writes: list
     await until(bench.session(), lambda s: s.link is Link.OFFLINE)
     left.process.report(phone=PHONE)
     await restoring
-    await bench.settled()
+    await bench.until_written()
     assert writes[-1] is Status.CONNECTED
     assert world.names("session_disconnected", "session_ready") == [
         "session_disconnected",
@@ -189,7 +189,7 @@ async def test_a_daemon_that_leaves_ends_nobody_and_writes_nothing(
     empty: Bench, world: World, writes: list[Status]
 ) -> None:
     process = await empty.connected()
-    await empty.settled()
+    await empty.until_written()
     writes.clear()
     async with asyncio.timeout(DEADLINE):
         await empty.it.leave()

@@ -117,7 +117,7 @@ async def test_another_link_begins_again(quiet: Quiet) -> None:
 
 
 async def test_a_page_that_cannot_be_asked_proves_nothing(quiet: Quiet) -> None:
-    quiet.process.script.catches_up = Failed(kind="not_ready", error="it is loaded")
+    quiet.process.script.backfills = Failed(kind="not_ready", error="it is loaded")
     asked = len(quiet.process.caught_up)
     await quiet.passes(QUIET)
     await wait_until(lambda: len(quiet.process.caught_up) == asked + 1, "its chats are asked")

@@ -47,7 +47,7 @@ async def test_an_odd_report_replaces_its_worker_and_the_watch_goes_on(
     await wait_until(lambda: not odd.alive, "the worker is replaced")
     await until(empty.session("s"), lambda s: s.link is Link.CONNECTED)
     await empty.it.watchdog.watch()
-    await empty.settled("s")
+    await empty.until_written("s")
     assert empty.session("other").runner.process is other
     assert empty.process("s") is not odd
     [(_, _, why)] = world.audited("restart")
@@ -92,7 +92,7 @@ async def test_a_watch_that_fails_is_that_sessions_condition(empty: Bench, world
         await wait_until(lambda: not process.alive, "the other one is watched: it is silent")
     await empty.it.watchdog.watch()
     assert not [p for p in problems(empty) if "waguard failed" in p]
-    await empty.settled("s")
+    await empty.until_written("s")
     assert len(world.audited("supervision_failed")) == 1
     [incident] = fold(e for e in world.store.entries if e.session_id == "s")
     assert incident.cause == "waguard failed to watch it: LookupError"
@@ -117,7 +117,7 @@ async def test_a_restore_that_fails_costs_only_its_session(bench: Bench, world: 
         await bench.row(name)
     with raising("start"):
         assert await bench.restore() == "restored 2, failed 1"
-    await bench.settled("s")
+    await bench.until_written("s")
     assert problems(bench) == ["s: no worker runs"]
     assert world.row_status("s") == ("disconnected", "unknown")
     await bench.it.reconciler.correct()
@@ -171,7 +171,7 @@ async def test_what_a_page_says_moves_no_terminal_of_whoever_asks_why(
     process.event(LoggedOut(reason=said))
     await until(empty.session("s"), lambda s: s.lifecycle is State.PARKED)
     await wait_until(lambda: world.audited("logged_out"), "it is on the trail")
-    await empty.settled("s")
+    await empty.until_written("s")
     reported = (await empty.it.sessions.view("s")).disconnect_details
     assert reported == printable(said)
     assert world.store.accounts["s"].disconnect_details == printable(said)

@@ -35,11 +35,11 @@ async def test_webhooks_that_wait_for_too_long_are_said_everywhere(
     empty.it.health.report("messages", HELD)
     assert (await empty.it.sessions.view("s")).degraded == WHY
     assert empty.it.health.read().problems == (f"s: {WHY}",)
-    await empty.settled()
+    await empty.until_written()
     [incident] = fold(await world.store.audit("s"))
     assert (incident.cause, incident.ended) == (WHY, None)
     empty.it.health.report("messages", [])
-    await empty.settled()
+    await empty.until_written()
     [incident] = fold(await world.store.audit("s"))
     assert incident.result == "its webhooks are delivered again"
     assert (await empty.it.sessions.view("s")).degraded is None

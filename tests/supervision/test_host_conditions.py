@@ -73,7 +73,7 @@ async def test_an_executable_that_is_missing_is_waited_for_and_costs_no_restart(
     for name in NAMES:
         session = bench.session(name)
         assert (session.lifecycle, views.parked_for(session.state)) == (State.STARTING, None)
-        await bench.settled(name)
+        await bench.until_written(name)
         assert world.row_status(name) == ("disconnected", "error")
         reported = str(world.store.accounts[name].disconnect_details)
         assert reported == MISSING.executable
@@ -160,7 +160,7 @@ async def test_one_session_alone_keeps_the_incident_open_between_its_tries(
         await until(empty.session(), waits_for_chromium)
     await watch(empty, world, 1)
     await wait_until(lambda: bool(incidents(world)), "it is recorded")
-    await empty.settled()
+    await empty.until_written()
     assert incidents(world) == ["browser_missing"]
 
 
@@ -247,7 +247,7 @@ async def test_an_empty_folder_of_profiles_is_unknown_and_all_wait_for_it(
     assert await bench.restore() == "waiting 2"
     await watch(bench, world, 300)
     for name in ("a", "b"):
-        await bench.settled(name)
+        await bench.until_written(name)
         assert world.row_status(name) == ("disconnected", "error")
         assert world.store.accounts[name].disconnect_details == EMPTY.empty
         assert views.parked_for(bench.session(name).state) is None

@@ -55,7 +55,7 @@ def test_a_folder_that_fails_in_the_middle_is_unknown(
     assert stock(tmp_path).profiles is None
 
 
-def test_profiles_and_what_only_looks_like_one(tmp_path: Path) -> None:
+def test_profiles_and_what_only_resembles_one(tmp_path: Path) -> None:
     sessions = tmp_path / "sessions"
     (layout.path(sessions, 1, "a") / "Default/Local Storage").mkdir(parents=True)
     # removed under a browser that lives, and makes some of it anew

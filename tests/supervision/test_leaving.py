@@ -26,7 +26,7 @@ from waguard.wire.protocol import Call, LoggedOut, Sent, Unlink, Value
 GONE = ("disconnected", "user_initiated")
 
 
-def put_aside(world: World) -> list[Path]:
+def quarantined_now(world: World) -> list[Path]:
     folder = world.config.paths.sessions / "quarantine"
     return sorted(folder.iterdir()) if folder.is_dir() else []
 
@@ -42,7 +42,7 @@ async def deleted(bench: Bench, world: World, name: str = "s") -> FakeProcess:
     world.profile(name)
     process = await bench.connected(name)
     await bench.it.sessions.delete(name, purge=False)
-    await bench.settled(name)
+    await bench.until_written(name)
     return process
 
 
@@ -81,7 +81,7 @@ async def test_stop_takes_it_down_and_start_needs_no_new_code(empty: Bench, worl
     view = await empty.it.sessions.stop("s")
     assert (view.status, view.disconnect_reason, view.desired_up) == (*GONE, False)
     assert (process.calls, process.alive) == ([], False)
-    await empty.settled()
+    await empty.until_written()
     assert world.row_status("s") == GONE
     assert (await empty.it.sessions.views(), empty.it.health.read().total) == ([view], 1)
     assert layout.exists(empty.session().profile.at.profile)
@@ -89,7 +89,7 @@ async def test_stop_takes_it_down_and_start_needs_no_new_code(empty: Bench, worl
     assert world.spawn.alive == []
     await empty.it.sessions.start("s", restart=False)
     await until(empty.session(), lambda s: s.link is Link.CONNECTED)
-    await empty.settled()
+    await empty.until_written()
     assert world.row_status("s") == ("connected", None)
 
 
@@ -113,7 +113,7 @@ async def test_logout_unlinks_stops_and_keeps_the_row(empty: Bench, world: World
     assert not process.alive
     assert (view.status, view.disconnect_reason) == ("disconnected", "user_initiated")
     assert not view.desired_up
-    await empty.settled()
+    await empty.until_written()
     assert world.row_status("s") == ("disconnected", "user_initiated")
     assert not layout.exists(empty.session().profile.at.profile)
     assert len(list((world.config.paths.sessions / "quarantine").iterdir())) == 1
@@ -170,7 +170,7 @@ async def test_a_code_that_is_shown_on_the_way_out_is_nobodys_news(
 
     process.script.answer = answer
     await empty.it.sessions.logout("s")
-    await empty.settled()
+    await empty.until_written()
     assert world.names("qr_code_generated") == []
     assert world.names("session_disconnected") == ["session_disconnected"]
     statuses = [(before, after) for before, after, _ in world.audited("status")]
@@ -199,7 +199,7 @@ async def test_delete_keeps_the_row_and_hides_it(empty: Bench, world: World) -> 
     process = await deleted(empty, world)
     assert process.calls == [Unlink()]
     assert not process.alive
-    assert len(put_aside(world)) == 1
+    assert len(quarantined_now(world)) == 1
     assert world.store.accounts["s"].deleted_at is None
     row = await read(world)
     assert (row.status, row.disconnect_reason, row.desired_up) == (*GONE, False)
@@ -225,7 +225,7 @@ async def test_deleting_twice_is_the_same(empty: Bench, world: World) -> None:
     await empty.it.sessions.delete("s", purge=False)
     after = await read(world)
     assert after == replace(before, generation=before.generation + 1, removed_at=after.removed_at)
-    assert len(put_aside(world)) == 1
+    assert len(quarantined_now(world)) == 1
 
 
 async def test_purge_deletes_the_row_too(empty: Bench, world: World) -> None:
@@ -330,7 +330,7 @@ async def comes_back(
     )
     bench.process().report("connected", phone="4917000000000")
     await until(bench.session(), lambda s: s.link is Link.CONNECTED)
-    await bench.settled()
+    await bench.until_written()
     assert world.row_status("s") == ("connected", None)
     assert isinstance(await bench.it.sessions.call("s", TEXT, wait=0), Sent)
     assert world.audited("parked") == []
@@ -349,7 +349,7 @@ async def test_one_that_comes_back_can_be_deleted_again(empty: Bench, world: Wor
     await comes_back(empty, world, WAYS["reconnect"])
     await empty.it.sessions.delete("s", purge=False)
     await comes_back(empty, world, WAYS["reconnect"])
-    assert len(put_aside(world)) == 2
+    assert len(quarantined_now(world)) == 2
 
 
 async def test_the_application_deletes_its_row_after_that(empty: Bench, world: World) -> None:
@@ -370,12 +370,12 @@ async def test_the_application_deletes_its_row_before_that(
     """Then it is unlinked all the same: who deletes a session does not want its device to stay."""
     world.profile("s")
     process = await empty.connected()
-    await empty.settled()
+    await empty.until_written()
     account = world.store.accounts["s"]
     account.deleted_at = account.last_connected_at
     await empty.it.sessions.delete("s", purge=purge)
     assert (process.calls, process.alive) == ([Unlink()], False)
-    assert len(put_aside(world)) == 1
+    assert len(quarantined_now(world)) == 1
     await empty.it.reconciler.reconcile()
     with pytest.raises(NotFoundError):
         await empty.it.sessions.delete("s", purge=purge)
@@ -407,7 +407,7 @@ async def test_a_daemon_that_dies_in_the_middle_of_a_delete(
     await bench.restore()
     world.profile("s")
     process = await bench.connected()
-    await bench.settled()
+    await bench.until_written()
     task = await unlinking(bench)
     assert world.row_status("s") == GONE  # before anything is done that cannot be undone
     left = await die(bench, world)
@@ -417,9 +417,9 @@ async def test_a_daemon_that_dies_in_the_middle_of_a_delete(
         left = []
     await bench.restore(*((one.record, one.process) for one in left))
     assert world.spawn.alive == []
-    assert len(put_aside(world)) == 1
+    assert len(quarantined_now(world)) == 1
     assert not inspection.something_left(bench.session().profile.at)
-    await bench.settled()
+    await bench.until_written()
     assert world.row_status("s") == GONE
     assert world.audited("left") == [(None, None, "deleted by the API")]
     await comes_back(bench, world, WAYS["reconnect"])
@@ -439,9 +439,9 @@ async def test_an_old_profile_that_could_not_be_quarantined_is_not_used(
         with pytest.raises(WaguardError, match="in use"):
             await WAYS[way](bench)
         assert (await read(world)).removed_at
-    assert len(put_aside(world)) == 1
+    assert len(quarantined_now(world)) == 1
     await comes_back(bench, world, WAYS[way])
-    assert len(put_aside(world)) == 2
+    assert len(quarantined_now(world)) == 2
 
 
 @pytest.mark.parametrize("way", WAYS)
@@ -456,7 +456,7 @@ async def test_a_delete_that_was_cut_off_is_finished_before_it_comes_back(
     assert old.alive
     await comes_back(empty, world, WAYS[way])
     assert not old.alive
-    assert len(put_aside(world)) == 1
+    assert len(quarantined_now(world)) == 1
 
 
 async def test_a_daemon_that_dies_right_after_a_reconnect(bench: Bench, world: World) -> None:
@@ -467,7 +467,7 @@ async def test_a_daemon_that_dies_right_after_a_reconnect(bench: Bench, world: W
     await die(bench, world)
     world.spawn.scripts["s"] = Script(reports=(QR_SHOWN,))
     assert await bench.restore() == "needs QR 1"
-    await bench.settled()
+    await bench.until_written()
     assert world.row_status("s") == ("qr_scanning", None)
 
 
@@ -488,7 +488,7 @@ async def test_a_status_that_the_application_gives_a_removed_one_is_corrected_on
         await bench.restore()
     for _ in range(2):
         await bench.it.reconciler.reconcile()
-        await bench.settled()
+        await bench.until_written()
     assert world.row_status("s") == GONE
     assert len(world.audited("row_corrected")) == 1
     assert world.spawn.alive == []
@@ -523,7 +523,7 @@ async def test_a_row_that_is_deleted_and_created_again_a_moment_later_lives(
     empty: Bench, world: World, how: str
 ) -> None:
     process = await empty.connected()
-    await empty.settled()
+    await empty.until_written()
     if how == "deleted":
         del world.store.accounts["s"]
     else:
@@ -531,7 +531,7 @@ async def test_a_row_that_is_deleted_and_created_again_a_moment_later_lives(
         account.deleted_at = account.last_connected_at
     view, _ = await empty.create()
     assert view.status == "connected"
-    await empty.settled()
+    await empty.until_written()
     await empty.it.reconciler.reconcile()
     assert process.alive
     assert world.row_status("s") == ("connected", None)

@@ -40,20 +40,20 @@ class Page:
         if not isinstance(call, SendText):
             return Value()
         name = call.message_id
-        standing = {KNOWN: "answered", GROUP: "other"}.get(call.chat, "first")
-        if standing == "first" and call.hold:
+        history = {KNOWN: "answered", GROUP: "other"}.get(call.chat, "first")
+        if history == "first" and call.hold:
             self.held.append(call.chat)
             field = "recipient_phone"
-            return Failed(kind="held", error="they pause", field=field, standing=standing)
-        if standing == "first" and self.often:
+            return Failed(kind="held", error="they pause", field=field, standing=history)
+        if history == "first" and self.often:
             return Failed(kind="paused", error="too many", field="recipient_phone")
         if self.release:
             await self.release.wait()
-        outcome = (self.locked if standing == "first" else None) or "sent"
+        outcome = (self.locked if history == "first" else None) or "sent"
         self.sent.append(call.chat)
         ack = 0 if outcome == "uncertain" else None
         return Sent(
-            outcome=outcome, message_id=name, timestamp=int(START), ack=ack, standing=standing
+            outcome=outcome, message_id=name, timestamp=int(START), ack=ack, standing=history
         )
 
 
@@ -135,7 +135,7 @@ async def test_three_refused_first_contacts_pause_them_and_nothing_else(
     await wait_until(lambda: world.events("incident"), "the event stream tells it")
     (reported,) = world.events("incident")
     assert reported.data["kind"] == "first_contacts_paused"
-    await empty.settled()
+    await empty.until_written()
     (incident,) = fold(world.store.entries)
     assert "It goes on. Chats in which somebody has answered" in sentences(incident)[-1]
     assert (empty.process(), empty.session().traffic.acks.late) == (worker, None)
@@ -446,7 +446,7 @@ async def test_the_eighth_code_is_not_asked_for(unpaired: Bench, world: World) -
     assert error.retry_after == pairing_codes.PERIOD - 60.0 * pairing_codes.AT_MOST
     assert error.remedy == "scan the QR code instead: `waguard qr s`"
     assert unpaired.process().calls == [CODE] * pairing_codes.AT_MOST
-    await unpaired.settled()
+    await unpaired.until_written()
     found = await world.store.session("s")
     assert found
     assert run_from(found.limits, world.clock)

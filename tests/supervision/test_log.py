@@ -83,11 +83,11 @@ async def test_a_failed_backfill_is_a_line(
 ) -> None:
     """At the first time the page may be on its way to another load."""
     world.timings(backfill_retry=0.01)
-    world.spawn.script.catches_up = Failed(kind="not_ready", error="the page is loading")
+    world.spawn.script.backfills = Failed(kind="not_ready", error="the page is loading")
     session = await make()
     process = await up(session)
     await wait_until(lambda: "backfill_failed" in [line["event"] for line in said], "it is logged")
-    process.script.catches_up, failed = Value(), len(process.caught_up)
+    process.script.backfills, failed = Value(), len(process.caught_up)
     await wait_until(lambda: len(process.caught_up) > failed, "it was read")
     assert [line["event"] for line in said].count("backfill_failed") == failed - 1
 

@@ -197,10 +197,10 @@ async def test_the_loops_own_timers(desk: Desk) -> None:
     box.post("a", Spawned(worker=1))
     now = asyncio.get_running_loop().time()
     box.post("a", Reported(worker=1, at=now - 1.95, phase="ready", link=Link.CONNECTED))
-    await wait_until(lambda: _silence(box) is not None, "it is noticed")
+    await wait_until(lambda: _unresponsive(box) is not None, "it is noticed")
 
 
-def _silence(box: Mailbox) -> str | None:
+def _unresponsive(box: Mailbox) -> str | None:
     worker = box.state("a").worker
     return worker.unresponsive if worker else None
 

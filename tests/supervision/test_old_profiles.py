@@ -98,7 +98,7 @@ async def test_an_archive_is_named_where_nothing_else_is_left(
     await bench.row("s", profile=False)
     packed = archive(place(world, "RemoteAuth-s.zip"), old_profile(tmp_path / "made"))
     assert await bench.restore() == "missing profile 1"
-    await bench.settled()
+    await bench.until_written()
     assert f"{packed} holds one: run `waguard import`" in str(
         world.store.accounts["s"].disconnect_details
     )

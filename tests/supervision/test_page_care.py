@@ -117,7 +117,7 @@ async def test_a_newer_version_is_loaded_once_and_when_nothing_is_under_way(
     await ticks(empty, 2 * UPDATE_APART)
     assert (reloads(process), kinds(empty)) == (1, [])
     assert empty.process() is process
-    await empty.settled()
+    await empty.until_written()
     assert world.row_status("s") == ("connected", None)
     assert world.audited("reloaded") == [(None, None, "there is a newer version of WhatsApp Web")]
     assert world.events("incident") == []
@@ -175,7 +175,7 @@ async def linking(bench: Bench) -> FakeProcess:
 async def test_a_linking_that_waits_for_a_passkey_says_so(empty: Bench, world: World) -> None:
     process = await linking(empty)
     await ticks(empty, 100)
-    await empty.settled()
+    await empty.until_written()
     assert world.row_status("s") == ("qr_scanning", None)
     view = await empty.it.sessions.view("s")
     assert (view.status, view.link) == ("qr_scanning", "passkey_required")
@@ -194,7 +194,7 @@ async def test_a_linking_that_waits_for_a_passkey_says_so(empty: Bench, world: W
     await reports(empty, phone=PHONE)
     await ticks(empty, 1)
     assert kinds(empty) == []
-    await empty.settled()
+    await empty.until_written()
     assert world.row_status("s") == ("connected", None)
     assert world.store.accounts["s"].disconnect_details is None
     assert (empty.process(), reloads(process)) == (process, 0)
@@ -310,7 +310,7 @@ async def test_a_ghost_socket_is_reloaded_then_replaced_then_reported(
     await reports(empty, phone=PHONE)
     await ticks(empty, 1)
     assert kinds(empty) == []
-    await empty.settled()
+    await empty.until_written()
     (incident,) = fold(world.store.entries)
     summary = " ".join(sentences(incident))
     assert "its page was loaded again" in summary
@@ -331,7 +331,7 @@ async def test_where_whatsapp_serves_no_page_nothing_is_tried(empty: Bench, worl
     await reports(empty, phone=PHONE)
     await ticks(empty, 1)
     assert kinds(empty) == []
-    await empty.settled()
+    await empty.until_written()
     (incident,) = fold(world.store.entries)
     assert sentences(incident)[0] == f"Cause: {why}."
 
@@ -405,7 +405,7 @@ async def test_a_picture_of_what_needs_a_person_is_kept_where_there_is_one(
     await reports(empty, phone=PHONE, covered=True)
     await ticks(empty, COVERED_LIMIT)
     await wait_until(lambda: Screenshot() in process.calls, "a picture is taken")
-    await empty.settled()
+    await empty.until_written()
     folder = world.config.paths.state / "evidence"
     if picture != Value(content=b"png"):
         assert not folder.exists()

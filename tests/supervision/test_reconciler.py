@@ -26,10 +26,10 @@ async def test_what_somebody_else_wrote_into_the_row_is_corrected(
     empty: Bench, world: World, status: str
 ) -> None:
     await empty.connected()
-    await empty.settled()
+    await empty.until_written()
     world.store.accounts["s"].status = status
     await empty.it.reconciler.reconcile()
-    await empty.settled()
+    await empty.until_written()
     assert world.row_status("s") == ("connected", None)
     ((before, after, _),) = world.audited("row_corrected")
     assert (before, after) == (status, "connected")
@@ -45,10 +45,10 @@ async def test_a_row_that_promises_what_nobody_runs_is_corrected(
     """The incident."""
     await empty.connected()
     await empty.it.sessions.logout("s")
-    await empty.settled()
+    await empty.until_written()
     world.store.accounts["s"].status = status
     await empty.it.reconciler.reconcile()
-    await empty.settled()
+    await empty.until_written()
     assert world.row_status("s")[0] == "disconnected"
 
 
@@ -67,7 +67,7 @@ async def test_a_row_that_promises_and_appears_unwanted_is_corrected_at_last(
     await empty.row("s", up=False, status="connected")
     await empty.it.reconciler.reconcile()
     await empty.it.reconciler.reconcile()
-    await empty.settled()
+    await empty.until_written()
     assert world.row_status("s") == ("disconnected", "unknown")
     assert world.spawn.started == []
 
@@ -87,7 +87,7 @@ async def test_the_desired_state_is_followed_both_ways(empty: Bench, world: Worl
     await world.store.set_desired("s", up=False)
     await empty.it.reconciler.reconcile()
     assert not process.alive
-    await empty.settled()
+    await empty.until_written()
     assert world.row_status("s") == ("disconnected", "user_initiated")
     row = await world.store.set_desired("s", up=True)
     assert row
@@ -100,7 +100,7 @@ async def test_a_parked_session_waits_for_a_person(empty: Bench, world: World) -
     process = await empty.connected()
     process.report("blocked", details="TOS_BLOCK")
     await until(empty.session(), lambda s: s.lifecycle is State.PARKED)
-    await empty.settled()
+    await empty.until_written()
     await empty.it.reconciler.reconcile()
     assert empty.session().lifecycle is State.PARKED
     assert len(world.spawn.started) == 1
@@ -109,7 +109,7 @@ async def test_a_parked_session_waits_for_a_person(empty: Bench, world: World) -
 async def test_a_database_that_is_down_changes_nothing(empty: Bench, world: World) -> None:
     """Unknown is not empty."""
     process = await empty.connected()
-    await empty.settled()
+    await empty.until_written()
     world.store.down = True
     await empty.it.reconciler.reconcile()
     assert process.alive
@@ -144,8 +144,8 @@ async def test_every_correction_is_on_the_trail_and_in_the_stream(
     done = await empty.it.reconciler.correct()
     assert [(one.session, one.action) for one in done] == [("s", "stop"), ("new", "add")]
     await until(empty.session("new"), lambda s: s.link is Link.CONNECTED)
-    await empty.settled("s")
-    await empty.settled("new")
+    await empty.until_written("s")
+    await empty.until_written("new")
     assert not process.alive
     assert world.audited("reconciled") == [
         ("running", "stopped", "it was up, and the row does not want it up"),
@@ -176,7 +176,7 @@ async def test_a_row_that_is_connected_and_has_no_profile_is_reported_and_not_st
 ) -> None:
     await empty.row("s", profile=False)
     await empty.it.reconciler.reconcile()
-    await empty.settled()
+    await empty.until_written()
     assert world.row_status("s") == ("disconnected", "error")
     assert empty.session().lifecycle is State.PARKED
     assert world.spawn.started == []
@@ -186,7 +186,7 @@ async def test_a_profile_that_vanishes_under_its_browser_comes_back_by_a_planned
     empty: Bench, world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     process = await empty.connected()
-    await empty.settled()
+    await empty.until_written()
     shutil.rmtree(process.spec.profile)
     await empty.it.reconciler.reconcile()
     assert process.alive, "without a copy it lives as long as it can"
@@ -216,12 +216,12 @@ async def test_a_profile_without_a_row_is_a_problem_and_stays(empty: Bench, worl
 async def test_two_rows_with_one_phone_are_reported_once(empty: Bench, world: World) -> None:
     for name in ("a", "b"):
         await empty.connected(name)
-        await empty.settled(name)
+        await empty.until_written(name)
         world.store.accounts[name].phone_number = "4915112345678"
     await empty.it.reconciler.reconcile()
     await empty.it.reconciler.reconcile()
-    await empty.settled("a")
-    await empty.settled("b")
+    await empty.until_written("a")
+    await empty.until_written("b")
     assert len(world.audited("same_phone")) == 2
     assert len(empty.it.health.read().problems) == 2
 
@@ -239,7 +239,7 @@ async def test_a_worker_that_nobody_knows_is_ended(
     assert (done.action, done.before) == ("end worker", f"worker {left.process.pid} runs")
     assert not left.process.alive
     assert process.alive
-    await empty.settled()
+    await empty.until_written()
     assert len(world.audited("reconciled")) == 1
     assert await empty.it.reconciler.correct() == [], "it is gone, and nothing is told twice"
 
@@ -302,29 +302,29 @@ async def test_a_session_that_was_started_meanwhile_is_not_stopped(
 
 async def test_a_status_that_was_written_meanwhile_is_no_lie(empty: Bench, world: World) -> None:
     process = await empty.connected()
-    await empty.settled()
+    await empty.until_written()
     gate = Gate(world)
     comparing = asyncio.create_task(empty.it.reconciler.reconcile())
     await gate.read.wait()
     process.report("offline")
     await until(empty.session(), lambda s: s.link is Link.OFFLINE)
-    await empty.settled()
+    await empty.until_written()
     gate.open.set()
     await comparing
-    await empty.settled()
+    await empty.until_written()
     assert world.audited("row_corrected") == []
 
 
 async def test_a_row_that_corrected_itself_meanwhile_is_no_lie(empty: Bench, world: World) -> None:
     process = await empty.connected()
-    await empty.settled()
+    await empty.until_written()
     world.store.accounts["s"].status = "failed"
     gate = Gate(world)
     comparing = asyncio.create_task(empty.it.reconciler.reconcile())
     await gate.read.wait()
     process.report("offline")
     await until(empty.session(), lambda s: s.link is Link.OFFLINE)
-    await empty.settled()
+    await empty.until_written()
     gate.open.set()
     await comparing
     assert world.audited("row_corrected") == []
@@ -348,7 +348,7 @@ async def test_a_session_that_was_taken_in_meanwhile_is_not_taken_in_twice(
 async def test_the_newest_wish_counts_not_the_one_that_was_read(empty: Bench, world: World) -> None:
     await empty.connected()
     await empty.it.sessions.logout("s")
-    await empty.settled()
+    await empty.until_written()
     await world.store.set_desired("s", up=True)  # by somebody else, and read so
     gate = Gate(world)
     comparing = asyncio.create_task(empty.it.reconciler.reconcile())

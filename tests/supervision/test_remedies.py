@@ -163,7 +163,7 @@ async def run(it: Surfaces, command: str) -> None:
 
 async def condition(it: Surfaces, type_: str) -> Condition | None:
     """The one of this type."""
-    await it.look()
+    await it.check()
     found = [one for one in it.bench.it.health.read().conditions if one.type == type_]
     assert len(found) <= 1
     return found[0] if found else None
@@ -293,13 +293,13 @@ async def test_the_command_mends_the_state_in_which_it_is_named(
     assert before is not None
     assert f"`waguard {command}`" in before.remedy
     await run(shown, command + (" --yes" if any(it in command for it in ASKING) else ""))
-    await wait_until(lambda: settled(shown), "it is up, or it waits for a scan")
+    await wait_until(lambda: until_written(shown), "it is up, or it waits for a scan")
     await shown.gateway.drained()
     await shown.bench.it.reconciler.reconcile()
     assert await condition(shown, type_) is None
 
 
-def settled(it: Surfaces) -> bool:
+def until_written(it: Surfaces) -> bool:
     return it.bench.session("a").link in {Link.CONNECTED, Link.QR_PENDING}
 
 

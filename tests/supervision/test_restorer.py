@@ -39,7 +39,7 @@ async def test_restore_says_what_became_of_each(bench: Bench, world: World) -> N
     assert not bench.it.health.read().restored
     assert await bench.restore() == "restored 3, needs QR 1, missing profile 1"
     for name in ("a", "b", "c", "unlinked", "lost", "down"):
-        await bench.settled(name)
+        await bench.until_written(name)
     assert world.row_status("a") == ("connected", None)
     assert world.row_status("unlinked") == ("qr_scanning", None)
     assert world.row_status("lost") == ("disconnected", "error")
@@ -162,7 +162,7 @@ async def test_one_that_does_not_come_up_in_time_is_left_to_its_own_limit(
     await bench.row("s")
     world.spawn.script = Script(reports=(LOADING,))
     assert await bench.restore() == "pending 1"
-    await bench.settled()
+    await bench.until_written()
     assert world.row_status("s") == ("disconnected", "error")
     limit = world.config.browser.launch_timeout + 0.1
     for _ in range(int(limit) + 1):
@@ -200,7 +200,7 @@ async def test_workers_that_fit_are_adopted_and_the_others_stopped(
     assert [one.process.signals for one in left[1:]] == [["TERM"]] * 3
     assert len(world.spawn.of("older")) == 2
     for name in ("fits", "older", "unwanted"):
-        await bench.settled(name)
+        await bench.until_written(name)
     assert world.row_status("fits") == ("connected", None)
     assert world.row_status("unwanted") == ("disconnected", "unknown")
 
@@ -361,7 +361,7 @@ async def test_a_row_that_promises_what_is_not_wanted_is_corrected_at_the_start(
 ) -> None:
     await bench.row("s", status=status, up=False)
     await bench.restore()
-    await bench.settled()
+    await bench.until_written()
     assert world.row_status("s") == ("disconnected", "unknown")
     ((before, after, _),) = world.audited("row_corrected")
     assert (before, after) == (status, "disconnected")

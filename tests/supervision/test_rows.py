@@ -37,7 +37,7 @@ async def test_switching_it_off_stops_a_session_and_on_starts_it(
     world.store.accounts["s"].is_active = False
     await empty.it.reconciler.reconcile()
     assert not process.alive
-    await empty.settled()
+    await empty.until_written()
     assert world.row_status("s") == ("disconnected", "user_initiated")
     await empty.it.reconciler.reconcile()
     assert empty.session().lifecycle is State.STOPPED
@@ -124,11 +124,11 @@ async def test_a_number_that_the_application_cleared_is_written_again(
     empty: Bench, world: World
 ) -> None:
     await empty.connected()
-    await empty.settled()
+    await empty.until_written()
     seen = len(world.names("session_ready"))
     world.store.accounts["s"].phone_number = None
     await empty.it.reconciler.reconcile()
-    await empty.settled()
+    await empty.until_written()
     assert world.store.accounts["s"].phone_number == PHONE
     assert len(world.names("session_ready")) == seen, "to the world nothing has happened"
     assert world.audited("row_corrected") == [
@@ -144,7 +144,7 @@ async def test_a_number_that_the_application_cleared_is_written_again(
 async def moved(bench: Bench, world: World) -> None:
     """A paired session, whose row the application puts into another workspace."""
     await bench.connected()
-    await bench.settled()
+    await bench.until_written()
     profile = layout.path(world.config.paths.sessions, 7, "s")
     (profile / "Default/mark").touch()
     world.store.accounts["s"].workspace_id = 8

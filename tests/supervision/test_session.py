@@ -140,10 +140,12 @@ async def test_from_start_to_connected_and_down_again(world: World, make: Make) 
         await session.stop()
     await written(session)
     assert world.row_status("s") == ("disconnected", "user_initiated")
-    await wait_until(lambda: world.told[-1].data.get("to") == "stopped", "the end was told")
+    await wait_until(
+        lambda: world.published_events[-1].data.get("to") == "stopped", "the end was told"
+    )
     story = [
         event.data.get("to", event.event) if event.event in {"lifecycle", "link"} else event.event
-        for event in world.told
+        for event in world.published_events
     ]
     assert story == [
         "starting",
@@ -160,8 +162,8 @@ async def test_from_start_to_connected_and_down_again(world: World, make: Make) 
         "session_disconnected",
         "stopped",
     ]
-    assert {event.session_id for event in world.told} == {"s"}
-    assert {event.workspace_id for event in world.told} == {7}
+    assert {event.session_id for event in world.published_events} == {"s"}
+    assert {event.workspace_id for event in world.published_events} == {7}
     (ready,) = world.events("session_ready")
     assert ready.data == {"phone_number": PHONE, "status": "connected"}
     (down,) = world.events("session_disconnected")
@@ -1084,10 +1086,10 @@ async def test_one_odd_message_does_not_cost_the_session(
     process = await up(session)
     real = translate.inbound
 
-    def odd(told: Any) -> Any:
-        if told.body == "text 1":
-            raise ValueError(told)
-        return real(told)
+    def odd(report: Any) -> Any:
+        if report.body == "text 1":
+            raise ValueError(report)
+        return real(report)
 
     monkeypatch.setattr(translate, "inbound", odd)
     process.event(message(1))
@@ -1380,7 +1382,7 @@ async def test_the_backfill_is_asked_for_again_when_the_link_is_back(
 ) -> None:
     """And from the same time on: what came since then is newer than what is missed."""
     world.timings(backfill_retry=0.0)
-    world.spawn.script.catches_up = Failed(kind="timeout", error="the page did not answer")
+    world.spawn.script.backfills = Failed(kind="timeout", error="the page did not answer")
     session = await make()
     process = await up(session)
     await wait_until(lambda: process.caught_up, "it was asked")
@@ -1389,7 +1391,7 @@ async def test_the_backfill_is_asked_for_again_when_the_link_is_back(
     await session.traffic.call(TEXT)  # what was asked before it is answered before it
     process.event(message(1))
     await wait_until(lambda: world.inbox.kept, "it is stored")
-    process.script.catches_up = Value()
+    process.script.backfills = Value()
     first, count = process.caught_up[0], len(process.caught_up)
     process.report("connected")
     await wait_until(lambda: len(process.caught_up) > count, "it was asked again")
@@ -1418,9 +1420,9 @@ async def test_a_worker_that_cannot_read_them_is_asked_again(
     world: World, make: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     world.timings(backfill_retry=0.01)
-    world.spawn.script.catches_up = Failed(kind="timeout", error="the page did not answer")
+    world.spawn.script.backfills = Failed(kind="timeout", error="the page did not answer")
     process = await up(await make())
     await wait_until(lambda: len(process.caught_up) > 1, "it was asked again")
-    process.script.catches_up = Value()
+    process.script.backfills = Value()
     count = len(process.caught_up)
     await wait_until(lambda: len(process.caught_up) > count, "and for the last time")

@@ -52,7 +52,7 @@ async def test_create_is_at_once_and_a_second_time_the_same(empty: Bench, world:
     assert view.phone_number == PHONE
     assert view.worker_pid == empty.process().pid
     assert view.browser_pid == empty.process().pid + 1
-    await empty.settled()
+    await empty.until_written()
     assert (await empty.it.sessions.view("s")).connected_at is not None
 
 

@@ -127,7 +127,7 @@ async def test_other_numbers_are_no_news_to_the_row(empty: Bench, world: World) 
     await empty.row("s", status="disconnected", up=False)
     world.host = SHORT
     await empty.it.sessions.start("s", restart=False)
-    await empty.settled()
+    await empty.until_written()
     reported = world.store.accounts["s"].disconnect_details
     assert "310 MB" in str(reported)
     world.host = Reading(memory=280 * MB)
@@ -188,7 +188,7 @@ async def test_what_each_uses_is_shown_until_its_worker_ends(empty: Bench, world
     world.meter.usage["s"] = usage(172)
     assert (await empty.it.sessions.view("s")).usage is None
     await empty.it.watchdog.measure()
-    assert world.meter.looked_at == {"s": (process.pid, process.pid + 1)}
+    assert world.meter.measured_at == {"s": (process.pid, process.pid + 1)}
     assert (await empty.it.sessions.view("s")).usage == usage(172)
     process.exit(13)
     await until(empty.session(), lambda s: s.runner.process is not process)
@@ -206,7 +206,7 @@ async def test_one_above_its_limit_is_recycled_when_it_is_idle(empty: Bench, wor
         empty.session(), lambda s: s.runner.process is not process and s.link is Link.CONNECTED
     )
     assert empty.session().state.restarts == 0
-    await empty.settled()
+    await empty.until_written()
     why = "it used 500 MB, worker.memory_limit is 400 MB"
     assert world.audited("recycled") == [(None, None, why)]
     assert world.audited("restart") == []

@@ -39,7 +39,7 @@ async def test_a_dead_database_does_not_hold_up_the_stop(
 ) -> None:
     monkeypatch.setattr(under_test, "WRITE_DEADLINE", 0.05)
     await empty.connected()
-    await empty.settled()
+    await empty.until_written()
     world.store.down = True
     async with asyncio.timeout(DEADLINE):
         await empty.it.stop()

@@ -282,7 +282,7 @@ TROUBLES: Final[tuple[Trouble, ...]] = (
 
 
 async def compare(it: Surfaces, expected: Found) -> None:
-    await it.look()
+    await it.check()
     for surface, found in (await it.all()).items():
         assert found == expected, surface
     assert await it.counted() == Counter(type_ for type_, _ in expected)

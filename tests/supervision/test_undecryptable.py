@@ -182,7 +182,7 @@ async def test_it_is_reported_after_a_day_and_when_it_is_over(empty: Bench, worl
     await tick(empty)
     await tick(empty)
     assert kinds(empty) == []
-    await empty.settled()
+    await empty.until_written()
     (incident,) = fold([e for e in world.store.entries if "undecryptable" in e.kind])
     assert incident.ended is not None
 
@@ -212,7 +212,7 @@ async def test_on_day_fifteen_it_is_a_dead_letter_and_an_incident(
     assert empty.session().traffic.undecryptable.count == 0
     await tick(empty, HOUR)
     assert len(asked(process)) == count
-    await empty.settled()
+    await empty.until_written()
     (entry,) = [e for e in world.store.entries if e.kind == "undecryptable_given_up"]
     assert entry.evidence == {"messages": [message_id]}
     reported = " ".join(sentences(fold([entry])[0]))
@@ -239,7 +239,7 @@ async def test_too_many_are_too_many_and_the_oldest_go(empty: Bench, world: Worl
         f"false_{CHAT}_000{number}" for number in range(3)
     ]
     assert empty.session().traffic.undecryptable.count == MOST
-    await empty.settled()
+    await empty.until_written()
     assert len(world.audited("undecryptable_given_up")) == 1
 
 

@@ -31,18 +31,23 @@ async def test_a_silent_worker_is_replaced(empty: Bench, world: World) -> None:
     await until(
         empty.session(), lambda s: s.runner.process is not process and s.link is Link.CONNECTED
     )
-    await empty.settled()
+    await empty.until_written()
     assert world.audited("restart") == [(None, None, "the worker has not answered for 10 s")]
 
 
 async def beating(
-    bench: Bench, process: FakeProcess, seconds: int, page: float | None, *, hopeless: bool = False
+    bench: Bench,
+    process: FakeProcess,
+    seconds: int,
+    page: float | None,
+    *,
+    unrecoverable: bool = False,
 ) -> None:
     session = bench.session(process.spec.session)
     async with asyncio.timeout(DEADLINE):
         for _ in range(seconds):
             bench.world.clock.advance(1)
-            process.beat(page, hopeless=hopeless)
+            process.beat(page, unrecoverable=unrecoverable)
             while heard_at(session) != bench.world.clock.monotonic():
                 await asyncio.sleep(0)
             await bench.it.watchdog.watch()
@@ -57,7 +62,7 @@ async def test_a_silent_page_is_replaced_although_its_worker_lives(
     await beating(empty, process, 1, page=None)
     assert empty.session().lifecycle is State.RECYCLING
     await until(empty.session(), lambda s: s.runner.process is not process)
-    await empty.settled()
+    await empty.until_written()
     assert world.audited("restart") == [(None, None, "the page has not answered for 30 s")]
 
 
@@ -67,9 +72,9 @@ async def test_a_page_that_cannot_be_helped_is_replaced_sooner_where_there_are_c
 ) -> None:
     process = await empty.connected()
     world.cpu_is_saturated = cpu_is_saturated
-    await beating(empty, process, limit - 1, page=None, hopeless=True)
+    await beating(empty, process, limit - 1, page=None, unrecoverable=True)
     assert empty.session().lifecycle is State.RUNNING
-    await beating(empty, process, 1, page=None, hopeless=True)
+    await beating(empty, process, 1, page=None, unrecoverable=True)
     assert empty.session().lifecycle is State.RECYCLING
 
 
@@ -94,9 +99,9 @@ async def test_why_a_page_is_silent_is_reported_where_it_is_known(
 ) -> None:
     process = await empty.connected()
     process.report(silence="Chromium's process 7 was stopped (SIGSTOP)")
-    await beating(empty, process, 10, page=None, hopeless=True)
+    await beating(empty, process, 10, page=None, unrecoverable=True)
     await until(empty.session(), lambda s: s.runner.process is not process)
-    await empty.settled()
+    await empty.until_written()
     ((_, _, why),) = world.audited("restart")
     assert why == ("the page has not answered for 10 s: Chromium's process 7 was stopped (SIGSTOP)")
 
@@ -115,13 +120,13 @@ async def test_a_page_that_answers_but_never_says_how_it_stands(empty: Bench, wo
     process.report("unknown")
     await until(empty.session(), lambda s: s.link is Link.UNKNOWN)
     await beating(empty, process, 30, page=0.01)
-    await empty.settled()
+    await empty.until_written()
     assert world.row_status("s") == ("disconnected", "unknown")
     assert empty.session().runner.process is process
     await beating(empty, process, 30, page=0.01)
     assert empty.session().lifecycle is State.RECYCLING
     await until(empty.session(), lambda s: s.runner.process is not process)
-    await empty.settled()
+    await empty.until_written()
     assert "the state of its link to WhatsApp" in str(world.audited("restart")[0][2])
 
 

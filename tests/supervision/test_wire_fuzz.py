@@ -28,7 +28,7 @@ SEED: Final = 20_261_126
 SHORT: Final = 400  # frames
 WHOLE: Final = 6_000
 PARTS: Final = 6
-LOOK_AFTER: Final = 20  # frames
+CHECK_AFTER: Final = 20  # frames
 ODD: Final[tuple[Any, ...]] = (
     *(None, True, -1, 0, 1 << 40, 2**64 - 1, -(2**63), 0.5, -0.0, 1e308),
     *(float("nan"), float("inf"), float("-inf"), b"", b"\xff" * 300),
@@ -135,10 +135,10 @@ class Attack:
             self.lines += process is not last
             last = process
             process.write(frame(self.chance, process))
-            process.tell(Heartbeat(devtools=0.01, page=0.01))
+            process.send(Heartbeat(devtools=0.01, page=0.01))
             await asyncio.sleep(0)
-            if number % LOOK_AFTER == 0:
-                await self._look()
+            if number % CHECK_AFTER == 0:
+                await self._check()
 
     def _worker(self) -> FakeProcess | None:
         session = self.bench.session("s")
@@ -150,7 +150,7 @@ class Attack:
         process = session.runner.process
         return process if isinstance(process, FakeProcess) and process.connected else None
 
-    async def _look(self) -> None:
+    async def _check(self) -> None:
         """What ops and the API see meanwhile; the restarts of before are forgotten."""
         self.bench.world.clock.advance(0.5)
         self.bench.process("other").beat()
@@ -181,7 +181,7 @@ async def all_is_well_after(bench: Bench, world: World) -> None:
         process.exit(-9)
     await until(bench.session("s"), lambda s: s.runner.process is not process)
     await wait_until(lambda: back(bench), "it is connected again")
-    await bench.settled("s")
+    await bench.until_written("s")
     for received in world.inbox.kept.values():
         msgspec.json.encode([reported.data for reported in received.events])
     assert world.row_status("s") == ("connected", None)

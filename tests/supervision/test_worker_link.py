@@ -296,7 +296,7 @@ async def test_nonsense_ends_the_line_and_its_calls(line: Line) -> None:
     line.process.script.answer = never
     sending = asyncio.create_task(line.link.call(TEXT))
     await wait_until(lambda: line.process.calls, "the worker has it")
-    line.process.tell(HELLO)  # a daemon's word from a worker
+    line.process.send(HELLO)  # a daemon's word from a worker
     with pytest.raises(UncertainError):
         await sending
     assert line.link.ended.is_set()

@@ -6,7 +6,7 @@ from concurrent.futures import ProcessPoolExecutor
 from statistics import median
 from typing import Final
 
-from tests.versions.scenarios import BREAKAGES, LARGE, LOOK_ALIKES, PINNED, SMALL, simulate
+from tests.versions.scenarios import BREAKAGES, LARGE, NO_BREAKAGES, PINNED, SMALL, simulate
 from waguard.core.version_rules import Mode
 
 HEAD: Final = """\
@@ -65,7 +65,7 @@ def main() -> None:
     options = parser.parse_args()
     print(HEAD)
     with ProcessPoolExecutor(2) as pool:
-        for kinds in (BREAKAGES, PINNED, LOOK_ALIKES):
+        for kinds in (BREAKAGES, PINNED, NO_BREAKAGES):
             for name in kinds:
                 jobs = [(name, seed, options.size) for seed in range(options.seeds)]
                 print(Figures(pool.map(run, jobs)).row(name), flush=True)

@@ -86,7 +86,7 @@ def breakage(
             return evidence if ill else None
 
         world.truths.append(truth)
-        world.judged_after = after
+        world.evaluated_after = after
         for name, at in begins.items():
             if drift:
                 world.at(at, partial(world.evaluate, world.by_name[name]))
@@ -104,7 +104,7 @@ def one_after_the_other(world: World, it: Plan, seed: int) -> None:
         return Evidence.SEND_THROWS if first <= page.revision < it.repaired.revision else None
 
     world.truths.append(truth)
-    world.at(it.bad.at + 2 * HOUR, world.judge_all)
+    world.at(it.bad.at + 2 * HOUR, world.evaluate_all)
 
 
 def too_old(world: World, it: Plan, seed: int) -> None:
@@ -122,7 +122,7 @@ def too_old(world: World, it: Plan, seed: int) -> None:
 
     world.truths.append(truth)
     world.at(it.bad.at - HOUR, pin)
-    world.at(it.bad.at, world.judge_all)
+    world.at(it.bad.at, world.evaluate_all)
 
 
 def outages(count: int, minutes: float, apart: float) -> Story:
@@ -140,7 +140,7 @@ def outages(count: int, minutes: float, apart: float) -> Story:
             if n % 2:
                 world.at(at, world.all_away)
             else:
-                world.at(at, world.judge_all)
+                world.at(at, world.evaluate_all)
             world.at(at + minutes * 60, world.recover)
 
     return story
@@ -155,7 +155,7 @@ def dead_accounts(world: World, it: Plan, seed: int) -> None:
     def die() -> None:
         for one in Random(f"dead {seed}").sample(world.accounts, 10):
             one.dead = True
-        world.judge_all()
+        world.evaluate_all()
 
     world.truths.append(truth)
     world.at(it.bad.at + HOUR, die)
@@ -175,7 +175,7 @@ def slow_machine(world: World, it: Plan, seed: int) -> None:
 
     world.truths.append(truth)
     world.load_time = load_time
-    world.judged_after = 300.0
+    world.evaluated_after = 300.0
 
 
 def hash_of(account: Account, page: Page) -> int:
@@ -214,14 +214,14 @@ BREAKAGES: Final[dict[str, Story]] = {
     "the older one breaks, too": one_after_the_other,
 }
 PINNED: Final[dict[str, Story]] = {"too old (pinned)": too_old}
-LOOK_ALIKES: Final[dict[str, Story]] = {
+NO_BREAKAGES: Final[dict[str, Story]] = {
     "an outage of 40 minutes": outages(1, 40, 0),
     "six outages of 4 minutes": outages(6, 4, 2 * HOUR),
     "ten dead accounts": dead_accounts,
     "a slow machine": slow_machine,
     "more and more sends are lost": lossy,
 }
-ALL: Final = {**BREAKAGES, **PINNED, **LOOK_ALIKES}
+ALL: Final = {**BREAKAGES, **PINNED, **NO_BREAKAGES}
 
 
 def simulate(name: str, seed: int, size: Size, mode: Mode = "react") -> Result:

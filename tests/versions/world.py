@@ -118,7 +118,7 @@ class World:
         self.newest = builds[0].revision
         self.truths: list[Truth] = []
         self.load_time: Callable[[Account], float] = lambda it: it.random.uniform(5.0, 12.0)
-        self.judged_after = 0.0
+        self.evaluated_after = 0.0
         """Seconds after a load in which a page may become ill, or well."""
         self.seen: Counter[str] = Counter()
         self.announced: list[tuple[float, Announce]] = []
@@ -225,8 +225,8 @@ class World:
             self.post(Captured(revision))
         self.evaluate(it)
         if it.page is page:
-            if self.judged_after:
-                self.after(self.judged_after, partial(self._changed, it, page))
+            if self.evaluated_after:
+                self.after(self.evaluated_after, partial(self._changed, it, page))
             self.after(2.0, partial(self._connects, it, page))
         self._next_load()
 
@@ -266,7 +266,7 @@ class World:
             self.evaluate(it)
             self._connects(it, page)
 
-    def judge_all(self) -> None:
+    def evaluate_all(self) -> None:
         for it in self.accounts:
             self.evaluate(it)
 

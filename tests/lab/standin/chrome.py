@@ -156,13 +156,13 @@ class Chrome:
                     else:
                         future.set_result(message["result"])
                 async with self._changed:
-                    self._note(message)
+                    self._record(message)
                     self._changed.notify_all()
         for future in self._pending.values():
             if not future.done():
                 future.set_exception(ConnectionResetError("Chromium is gone"))
 
-    def _note(self, message: dict[str, Any]) -> None:
+    def _record(self, message: dict[str, Any]) -> None:
         method, params = message.get("method"), message.get("params", {})
         if method == "Runtime.bindingCalled":
             name, value = json.loads(params["payload"])

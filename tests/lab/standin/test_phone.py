@@ -210,23 +210,23 @@ async def run(standin: StandIn, *argv: str) -> int:
 async def test_the_command_does_what_http_does(
     standin: StandIn, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
-    def told() -> Any:
+    def expected_words() -> Any:
         return json.loads(capsys.readouterr().out)
 
     assert await run(standin, "scan", code_of(standin), "--phone", "6281180009") == 0
-    assert told()["phone"] == "6281180009"
+    assert expected_words()["phone"] == "6281180009"
     file = tmp_path / "a.txt"
     file.write_text("hello")
     own = ("--phone", "6281180009")
     assert await run(standin, "incoming", "62812", "look", "--file", str(file), *own) == 0
-    message = told()["id"]
+    message = expected_words()["id"]
     assert await run(standin, "messages", *own) == 0
-    [seen] = told()
+    [seen] = expected_words()
     assert (seen["id"], seen["mimetype"], seen["caption"]) == (message, "text/plain", "look")
     assert await run(standin, "write", "62812", "see", "--file", str(file), *own) == 0
-    written = told()["id"]
+    written = expected_words()["id"]
     assert await run(standin, "messages", *own) == 0
-    assert [(one["id"], one["caption"]) for one in told()[1:]] == [(written, "see")]
+    assert [(one["id"], one["caption"]) for one in expected_words()[1:]] == [(written, "see")]
     for argv in (
         ["edit", message, "look here"],
         ["react", message],
@@ -235,25 +235,25 @@ async def test_the_command_does_what_http_does(
         ["revoke", message],
     ):
         assert await run(standin, *argv, *own) == 0
-        assert told()["id"]
+        assert expected_words()["id"]
     queued = [one["type"] for one in device_of(standin, "6281180009").queue.values()]
     assert queued == ["message", "message", "edit", "reaction", "reaction", "revoke"]
     assert await run(standin, "messages", *own) == 0
-    assert told()[0]["type"] == "revoked"
+    assert expected_words()[0]["type"] == "revoked"
     assert await run(standin, "incoming", "62812", "secret", "--sealed", "fanout", *own) == 0
-    sealed = told()["id"]
+    sealed = expected_words()["id"]
     assert await run(standin, "decrypt", sealed, "--way", "silent", *own) == 0
-    assert told() == {"id": sealed}
+    assert expected_words() == {"id": sealed}
     assert await run(standin, "decrypt", sealed, *own) == 1
     placeholder, decrypted = list(device_of(standin, "6281180009").queue.values())[-2:]
     assert placeholder["attributes"]["type"] == "ciphertext"
     assert "body" not in placeholder["attributes"]
     assert (decrypted["attributes"]["body"], decrypted["way"]) == ("secret", "silent")
     assert await run(standin, "migrate", "62812345", "7000001", *own) == 0
-    assert told() == {"chat": "7000001@lid"}
+    assert expected_words() == {"chat": "7000001@lid"}
     group = ("group", "120363000000000009@g.us", "62812345", "7000001@lid")
     assert await run(standin, *group, *own) == 0
-    assert told()["participants"] == ["62812345@c.us", "7000001@lid"]
+    assert expected_words()["participants"] == ["62812345@c.us", "7000001@lid"]
     assert await run(standin, "reveal", "62812345", *own) == 0
     assert await run(standin, "policy", "ack_delay=2", "send_error=ERROR_UNKNOWN") == 0
     assert standin.policy.send_error == "ERROR_UNKNOWN"
@@ -266,12 +266,12 @@ async def test_the_command_does_what_http_does(
 
 
 async def test_builds_by_the_command(standin: StandIn, capsys: pytest.CaptureFixture[str]) -> None:
-    def told() -> Any:
+    def expected_words() -> Any:
         return json.loads(capsys.readouterr().out)
 
     number, other = REVISION + 5, ["--broken-for", "6281180002"]
     assert await run(standin, "publish", str(number), "--way", "renamed", *other) == 0
-    made = told()
+    made = expected_words()
     assert made == {
         "revision": number,
         "way": "renamed",
@@ -280,15 +280,18 @@ async def test_builds_by_the_command(standin: StandIn, capsys: pytest.CaptureFix
         "on_cdn": True,
     }
     assert await run(standin, "versions") == 0
-    assert [one["revision"] for one in told()] == [REVISION, number]
+    assert [one["revision"] for one in expected_words()] == [REVISION, number]
     assert await run(standin, "break", str(number), "deaf") == 0
-    assert (told()["way"], standin.whatsapp.versions.served().broken_for) == ("deaf", None)
+    assert (expected_words()["way"], standin.whatsapp.versions.served().broken_for) == (
+        "deaf",
+        None,
+    )
     assert await run(standin, "break", str(number)) == 0
-    assert told()["way"] == ""
+    assert expected_words()["way"] == ""
     assert await run(standin, "expire", str(REVISION)) == 0
-    assert not told()["on_cdn"]
+    assert not expected_words()["on_cdn"]
     assert await run(standin, "refuse", str(number)) == 0
-    assert told() == {"oldest_accepted": number}
+    assert expected_words() == {"oldest_accepted": number}
 
 
 @pytest.mark.parametrize(
