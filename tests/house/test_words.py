@@ -1,6 +1,4 @@
-"""Names and texts follow docs/glossary.md; what does not yet is counted in words.txt, which only shrinks."""
-
-from pathlib import Path
+"""Names and texts follow docs/glossary.md."""
 
 import pytest
 
@@ -78,18 +76,9 @@ def test_the_glossary_has_a_term_for_each_word_that_it_replaces() -> None:
     assert all(write and phrase for phrase, write in glossary.phrases().items())
 
 
-def test_a_baseline_is_read_as_it_was_written() -> None:
-    counts = {"a.py": {"name": 2, "prose": 0}, "b.md": {"name": 0, "prose": 3}}
-    assert words.read_baseline(words.write_baseline(counts)) == counts
-    assert words.total(counts) == 5
-
-
-def test_nothing_is_found_beyond_the_baseline_and_the_baseline_has_nothing_more() -> None:
+def test_every_name_and_text_follows_the_glossary() -> None:
     found = words.findings()
-    baseline = words.read_baseline(words.BASELINE.read_text())
-    beyond = words.beyond(found, baseline)
-    assert not beyond, f"docs/glossary.md has other words for these:\n{words.show(beyond)}"
-    assert words.count(found) == baseline, "fewer than words.txt says: run `make words`"
+    assert not found, f"docs/glossary.md has other words for these:\n{words.show(found)}"
 
 
 def test_what_is_allowed_still_stands_there() -> None:
@@ -97,16 +86,11 @@ def test_what_is_allowed_still_stands_there() -> None:
     assert [key for key in words.ALLOWED if key[1] not in texts[key[0]]] == []
 
 
-def test_the_baseline_is_lowered_and_never_raised(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+def test_the_command_lists_what_is_found_in_the_files_that_are_named(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     one = words.Finding("a.py", 3, "name", "told", "report")
-    monkeypatch.setattr(words, "BASELINE", tmp_path / "words.txt")
-    words.BASELINE.write_text("a.py 1 0\nb.py 0 1\n")
-    monkeypatch.setattr(words, "findings", lambda: [one, one, one])
-    assert words.main([]) == 1
-    assert "a.py:3: name 'told': write report" in capsys.readouterr().out
-    assert words.BASELINE.read_text() == "a.py 1 0\nb.py 0 1\n"
-    monkeypatch.setattr(words, "findings", lambda: [one._replace(file="c.py")])
-    assert words.main([]) == 0
-    assert words.read_baseline(words.BASELINE.read_text()) == {"c.py": {"name": 1, "prose": 0}}
+    monkeypatch.setattr(words, "findings", lambda: [one, one._replace(file="b.py")])
+    assert words.main(["a.py"]) == 1
+    assert capsys.readouterr().out == "a.py:3: name 'told': write report\n"
+    assert words.main(["c.py"]) == 0

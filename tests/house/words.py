@@ -1,7 +1,6 @@
 """``make words``: names and texts against docs/glossary.md.
 
-What is still to be cleaned is counted for each file in words.txt. ``make words`` lists what a file has
-beyond its count, and lowers the counts; the total never grows. FILES="…" lists all that these files have.
+FILES="…" lists only what is found in these files.
 """
 
 import ast
@@ -9,7 +8,6 @@ import io
 import re
 import sys
 import tokenize
-from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Final, NamedTuple
@@ -17,7 +15,6 @@ from typing import Final, NamedTuple
 from tests.house import glossary
 from tests.house.glossary import ROOT
 
-BASELINE: Final = Path(__file__).with_name("words.txt")
 # folders and files, and whether their texts are read too: those of tests are nobody's but ours
 NAMED: Final = ("waguard", "tests", "bench", "systemd", ".ci")
 PROSE: Final = ("waguard", "docs", "systemd", "etc", "README.md", "CONTRIBUTING.md", "Makefile")
@@ -179,40 +176,6 @@ def findings() -> list[Finding]:
     return found
 
 
-Counts = dict[str, dict[str, int]]
-
-
-def count(found: Sequence[Finding]) -> Counts:
-    """By file and kind."""
-    counted = Counter((it.file, it.kind) for it in found)
-    files = sorted({it.file for it in found})
-    return {file: {kind: counted[file, kind] for kind in ("name", "prose")} for file in files}
-
-
-def read_baseline(text: str) -> Counts:
-    """Of lines "file names prose"."""
-    lines = [line.split() for line in text.splitlines() if not line.startswith("#")]
-    return {file: {"name": int(names), "prose": int(prose)} for file, names, prose in lines}
-
-
-def write_baseline(counts: Counts) -> str:
-    """The other way round."""
-    head = "# what is still to be cleaned: file, names, phrases; `make words` lowers it\n"
-    return head + "".join(f"{file} {it['name']} {it['prose']}\n" for file, it in counts.items())
-
-
-def total(counts: Counts) -> int:
-    """Of all files and kinds."""
-    return sum(sum(it.values()) for it in counts.values())
-
-
-def beyond(found: Sequence[Finding], baseline: Counts) -> list[Finding]:
-    """All findings of a kind in the files that have more of it than the baseline says."""
-    none = {"name": 0, "prose": 0}
-    counts = count(found)
-    return [it for it in found if counts[it.file][it.kind] > baseline.get(it.file, none)[it.kind]]
-
-
 def show(found: Sequence[Finding]) -> str:
     """One line each, for a terminal that opens what it names."""
     return "\n".join(
@@ -222,21 +185,11 @@ def show(found: Sequence[Finding]) -> str:
 
 
 def main(arguments: Sequence[str]) -> int:
-    """List what these files have; without files, lower the baseline."""
-    found = findings()
-    if arguments:
-        chosen = [it for it in found if it.file.startswith(tuple(arguments))]
-        print(show(chosen))
-        return 0
-    baseline = read_baseline(BASELINE.read_text())
-    counts = count(found)
-    if total(counts) > total(baseline):
-        print(show(beyond(found, baseline)))
-        print(f"{total(counts)} words to clean, {total(baseline)} before: the total never grows.")
-        return 1
-    BASELINE.write_text(write_baseline(counts))
-    print(f"{total(counts)} words to clean in {len(counts)} files, {total(baseline)} before.")
-    return 0
+    """List what is found, below these paths where some are named; the exit code."""
+    found = [it for it in findings() if not arguments or it.file.startswith(tuple(arguments))]
+    if found:
+        print(show(found))
+    return int(bool(found))
 
 
 if __name__ == "__main__":
