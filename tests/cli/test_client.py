@@ -356,12 +356,15 @@ def test_why_of_a_purged_session(api: Api, capsys: pytest.CaptureFixture[str]) -
     api.says("GET /api/sessions/a/incidents", Answer(200, reported))
     assert main(["why", "a"]) == 0
     out, err = said(capsys)
-    assert (out[0], out[-1], err) == ("a is purged", "  It goes on.", [])
+    assert (out[0], out[-1], err) == ("a is purged", "  It is still open.", [])
 
 
 FLEET: Final = {
     "incidents": [
-        {"began": "2026-11-25T09:00:00Z", "sentences": ["Cause: no default route.", "It goes on."]}
+        {
+            "began": "2026-11-25T09:00:00Z",
+            "sentences": ["Cause: no default route.", "It is still open."],
+        }
     ]
 }
 
@@ -373,7 +376,7 @@ def test_what_concerned_all_sessions(
     api.says("GET /api/incidents", Answer(200, FLEET), Answer(200, {"incidents": []}))
     assert main(arguments) == 0
     assert capsys.readouterr().out == (
-        "\n2026-11-25T09:00:00Z\n  Cause: no default route.\n  It goes on.\n"
+        "\n2026-11-25T09:00:00Z\n  Cause: no default route.\n  It is still open.\n"
     )
     assert main(arguments) == 0
     assert capsys.readouterr().out == "no incidents recorded\n"

@@ -60,13 +60,13 @@ STORY: list[tuple[str, int | None, dict[str, Any], Delivered | Retry | Dead]] = 
         "given up",
         500,
         {"age": 7_200.0, "attempt": 5},
-        Dead("not taken within 2 h, 5 attempts, the last: the receiver answered 500", EXPIRED),
+        Dead("not accepted within 2 h, 5 attempts, the last: the receiver answered 500", EXPIRED),
     ),
     (
         "given up",
         None,
         {"age": 7_201.0, "error": "no answer in time"},
-        Dead("not taken within 2 h, 1 attempts, the last: no answer in time", EXPIRED),
+        Dead("not accepted within 2 h, 1 attempts, the last: no answer in time", EXPIRED),
     ),
 ]
 

@@ -82,7 +82,7 @@ def test_a_parked_session_says_what_a_person_has_to_do() -> None:
     )
     lines = sentences(incident)
     assert lines[1] == "Done: its worker was started again (5 times)."
-    assert lines[-1].startswith("It goes on. waguard tries it again at growing intervals")
+    assert lines[-1].startswith("It is still open. waguard tries it again at growing intervals")
 
 
 def test_an_orphan_that_was_ended_is_reported() -> None:
@@ -235,7 +235,7 @@ def test_what_concerns_all_can_go_on_at_once() -> None:
         "Done: no session was restarted for it.",
         "Result: the network was back, and the sessions reconnected by themselves after 4.0 s.",
     ]
-    assert sentences(breaker)[-1] == f"It goes on. {remedies.FLEET['fleet_breaker_opened']}"
+    assert sentences(breaker)[-1] == f"It is still open. {remedies.FLEET['fleet_breaker_opened']}"
 
 
 def test_messages_that_may_be_missing_are_an_incident_that_is_over_at_once() -> None:
@@ -273,7 +273,7 @@ def test_the_death_of_the_daemon_lasts_until_the_next_one_has_restored() -> None
     trail = [Line(1, STARTED), Line(2, RESTORED), Line(12, STARTED), death(12, 9.5)]
     (open_one,) = fold_fleet(trail)
     assert (open_one.began, open_one.ended) == (9.5, None)
-    assert sentences(open_one)[-1] == "It goes on."
+    assert sentences(open_one)[-1] == "It is still open."
     (incident,) = fold_fleet([*trail, Line(13, RESTORED, reason="3 workers were adopted")])
     assert sentences(incident) == [
         f"Cause: {DEATH}.",
@@ -349,7 +349,7 @@ def test_a_condition_is_an_incident_of_its_own_with_its_advice() -> None:
     (incident,) = fold([*PAIRED, begun])
     assert sentences(incident) == [
         "Cause: recycling does not help.",
-        f"It goes on. {remedies.PAGE[Kind.MEMORY_IN_VAIN]}",
+        f"It is still open. {remedies.PAGE[Kind.MEMORY_IN_VAIN]}",
     ]
     (incident,) = fold([*PAIRED, begun, Line(70, "memory_in_vain_over")])
     assert sentences(incident)[-1] == "Result: it is over after 60.0 s."
@@ -371,7 +371,9 @@ def test_a_condition_within_another_incident_adds_its_report() -> None:
         "Done: its page was loaded again.",
         "Done: its worker was replaced, as planned.",
     ]
-    assert lines[-1] == f"It goes on. {remedies.text(remedies.PAGE[Kind.LINK_STUCK], 'alpha')}"
+    assert (
+        lines[-1] == f"It is still open. {remedies.text(remedies.PAGE[Kind.LINK_STUCK], 'alpha')}"
+    )
 
 
 def test_a_reload_alone_is_no_incident() -> None:

@@ -44,7 +44,7 @@ def test_after_a_reboot_nobody_can_say_that_it_was_killed() -> None:
 
 
 def test_what_dies_while_it_stops_says_so() -> None:
-    assert "last seen alive and was stopping (SIGTERM), and 12:" in summary(
+    assert "last seen alive while it was stopping (SIGTERM), and 12:" in summary(
         replace(RUN, stopping="SIGTERM")
     )
 

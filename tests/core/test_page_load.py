@@ -52,7 +52,7 @@ SERVED = Answers(asked=True, status=200, scripts=9)
         ),
         (
             Answers(asked=True, status=200, scripts=9, waiting=2),
-            Refusal("WhatsApp's scripts do not come (2 of 9 without an answer)"),
+            Refusal("WhatsApp's scripts are not served (2 of 9 without an answer)"),
         ),
     ],
 )

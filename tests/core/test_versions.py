@@ -423,7 +423,7 @@ def test_a_long_trial_is_left_for_another_ill_session() -> None:
     bench.pass_time(LIMIT)
     assert (bench.results, bench.why) == (
         [TrialResult.VOID],
-        "other sessions show more, and sooner",
+        "other sessions give better evidence, and sooner",
     )
     assert bench.state.trial
     assert bench.state.trial.session == "b"

@@ -70,7 +70,7 @@ async def test_a_passkey_is_seen_and_the_linking_goes_on_when_it_was_shown(
     code, reported = await daemon.call("GET", "/api/sessions/s1/qr")
     assert (code, "passkey_required" in reported["error"]) == (409, True)
     assert "account's owner" in reported["remedy"]
-    await wait_incident(world, "It goes on. Only the account's owner")
+    await wait_incident(world, "It is still open. Only the account's owner")
     standin.phone.passkey(PHONE)
     reported = await daemon.wait_status("s1", "connected")
     assert (reported["restarts"], reported["phone_number"]) == (0, PHONE)

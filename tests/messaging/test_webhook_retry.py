@@ -114,7 +114,7 @@ async def test_what_nobody_takes_in_time_is_a_dead_letter_and_the_next_goes_on(
         assert await it.drained()
         [letter] = await it.dead()
     assert [payload["data"]["message"]["body"] for payload in taken] == ["body 2"]
-    assert "not taken within" in letter.error
+    assert "not accepted within" in letter.error
     assert "500" in letter.error
 
 

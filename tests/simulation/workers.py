@@ -298,7 +298,7 @@ class Workers:
             world.post(page.name, Beat(worker=worker, at=at, unrecoverable=True))
 
     def hear_again(self, page: Page) -> None:
-        """It goes on."""
+        """It is still open."""
         page.hung = page.stopped = page.unrecoverable = False
         page.reported = ()
         self.beat_on(page)

@@ -137,7 +137,7 @@ async def test_three_refused_first_contacts_pause_them_and_nothing_else(
     assert reported.data["kind"] == "first_contacts_paused"
     await empty.until_written()
     (incident,) = fold(world.store.entries)
-    assert "It goes on. Chats in which somebody has answered" in sentences(incident)[-1]
+    assert "It is still open. Chats in which somebody has answered" in sentences(incident)[-1]
     assert (empty.process(), empty.session().traffic.acks.late) == (worker, None)
     assert empty.it.sessions.first_contacts_pause("nobody") == 0.0
 

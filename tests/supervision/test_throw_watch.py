@@ -70,7 +70,10 @@ async def test_one_throw_degrades_at_once_and_the_next_ack_ends_it(
     await send_in_vain(empty, "c")
     (condition,) = (await empty.it.sessions.view("s")).conditions
     assert (condition.type, condition.blame) == ("sends_throw", Blame.WHATSAPP)
-    assert condition.message == f"it is connected, but its page throws at sends to 1 chat: {THROWN}"
+    assert (
+        condition.message
+        == f"it is connected, but its page fails (JavaScript error) at sends to 1 chat: {THROWN}"
+    )
     assert (await empty.it.sessions.view("s")).degraded
     await wait_until(lambda: entries(world, "sends_throw"), "it is on the trail")
     (incident,) = world.events("incident")

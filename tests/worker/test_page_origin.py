@@ -93,7 +93,7 @@ async def test_what_is_asked_is_asked_at_whatsapps_place_only(
     assert asked.startswith(f'if (location.origin !== "{OURS}") throw ')
     assert asked.endswith(";\nfacts()")
     pipe.at = ELSEWHERE
-    with pytest.raises(ElsewhereError, match=f"^the page has gone to {ELSEWHERE}$"):
+    with pytest.raises(ElsewhereError, match=f"^the page navigated to {ELSEWHERE}$"):
         await session.evaluate("facts()", timeout=1)
     await session.ping(1)  # it lives, wherever it is
 
@@ -143,7 +143,7 @@ async def test_what_was_not_given_to_the_page_was_surely_not_sent(
     pipe.at = ELSEWHERE
     page = WhatsAppPage(session, url="", bundle="", report=print)
     outcome = await sending.send(page, call)
-    assert outcome == Failed(kind="not_ready", error=f"the page has gone to {ELSEWHERE}")
+    assert outcome == Failed(kind="not_ready", error=f"the page navigated to {ELSEWHERE}")
 
 
 @pytest.fixture
@@ -181,7 +181,7 @@ async def test_a_real_page_that_navigates_itself_away(browser: BrowserSession, w
     assert await shown() == away  # answered after what the binding told
     assert "message" not in [kind for kind, _ in browser.reports[heard:]]
     assert await sending.send(browser.page, TEXT) == Failed(
-        kind="not_ready", error=f"the page has gone to {away}"
+        kind="not_ready", error=f"the page navigated to {away}"
     )
     assert browser.standin.phone.messages("6281180001") == []
     await browser.page.load()

@@ -37,7 +37,7 @@ async def within_deadline(request: web.Request, handler: Handler) -> web.StreamR
     task.add_done_callback(request.app[CHANGES].discard)
     task.add_done_callback(_report)
     raise UnavailableError(
-        "this takes longer than expected; it goes on",
+        "this takes longer than expected; it continues",
         remedy="ask for the session's status in a while",
         retry_after=10,
     )

@@ -48,7 +48,7 @@ async def _feed(
                     await response.write(chunk)
     except TimeoutError:
         logger.info(
-            "a listener of the event stream does not read, and was dropped",
+            "a listener of the event stream does not read; it is disconnected",
             event="listener_dropped",
         )
         _hang_up(request)

@@ -108,7 +108,7 @@ _TEXTS: Final = {
 def _http(request: web.Request, error: web.HTTPException) -> web.Response:
     allowed = error.headers.get("Allow", "")
     remedies = {
-        404: f"there is no {request.rel_url.raw_path[:100]}; see the README for the API",
+        404: f"there is no {request.rel_url.raw_path[:100]}; see docs/api.md",
         405: f"use {allowed.replace(',', ' or ')}",
         413: "send a smaller body",
         415: "send JSON with Content-Type: application/json",

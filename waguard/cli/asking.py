@@ -27,7 +27,7 @@ def require_yes(arguments: argparse.Namespace, what: str) -> None:
     text = printable(what)
     if not (sys.stdin and sys.stdin.isatty() and sys.stderr.isatty()):
         raise ConfigError(
-            f"{text}: this needs --yes where nobody can be asked",
+            f"{text}: without a terminal this needs --yes",
             field="--yes",
             remedy="nothing was done; say --yes to have it done",
         )

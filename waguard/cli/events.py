@@ -12,7 +12,7 @@ from waguard.cli.parsing import with_config
 def add(parser: argparse.ArgumentParser) -> None:
     """Its arguments."""
     parser.add_argument(
-        "-f", "--follow", action="store_true", help="what happens from now on, until Ctrl-C"
+        "-f", "--follow", action="store_true", help="events from now on, until Ctrl-C"
     )
     parser.add_argument("--session", help="events of this session alone")
     parser.add_argument(

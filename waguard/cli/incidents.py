@@ -24,9 +24,9 @@ def add(parser: argparse.ArgumentParser) -> None:
         type=since,
         default="1d",
         metavar="TIME",
-        help="those that went on then or later: 30m, 24h, 7d ago, or an ISO time in UTC (1d)",
+        help="incidents that were open then or later: 30m, 24h, 7d ago, or an ISO time in UTC (1d)",
     )
-    parser.add_argument("--open", action="store_true", help="only those that go on")
+    parser.add_argument("--open", action="store_true", help="only open incidents")
     with_json(parser)
     with_config(parser)
     parser.set_defaults(command=_incidents)

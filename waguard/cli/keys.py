@@ -96,7 +96,7 @@ def _remove(arguments: argparse.Namespace) -> int:
         raise ConfigError(
             "it is the last key", field="fingerprint", remedy="make another one: `waguard keys add`"
         )
-    require_yes(arguments, f"key {arguments.fingerprint}: who uses it is refused")
+    require_yes(arguments, f"key {arguments.fingerprint}: clients that use it are refused")
     _write(path, left)
     line = f"key {arguments.fingerprint} is removed from {path}; {RELOAD}"
     print_either(arguments, {"file": str(path), "fingerprint": arguments.fingerprint}, line)

@@ -17,16 +17,16 @@ _STYLES: Final = {2: "bad", 3: "bad", 4: "wait", 7: "soft"}
 
 def add(parser: argparse.ArgumentParser) -> None:
     """Its arguments."""
-    parser.add_argument("-f", "--follow", action="store_true", help="go on with what comes")
+    parser.add_argument("-f", "--follow", action="store_true", help="follow new lines")
     parser.add_argument("--session", help="lines about this session alone")
     parser.add_argument(
         "--level",
         type=str.upper,
         choices=["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"],
-        help="lines of this level, and graver ones",
+        help="lines of this level and above",
     )
     parser.add_argument(
-        "-n", "--lines", type=_count, default=LINES, help="the newest so many (%(default)s)"
+        "-n", "--lines", type=_count, default=LINES, help="number of newest lines (%(default)s)"
     )
     parser.add_argument("--json", action="store_true", help="one object a line, for a machine")
     with_config(parser)

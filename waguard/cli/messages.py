@@ -1,4 +1,4 @@
-"""``waguard messages``: what became of messages that were to be sent."""
+"""``waguard messages``: show and cancel messages of the outbox."""
 
 import argparse
 from typing import Final

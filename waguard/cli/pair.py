@@ -40,7 +40,11 @@ def _pair(arguments: argparse.Namespace) -> int:
     while (now := session.call("GET", "/status"))["status"] in _ON_ITS_WAY:
         time.sleep(POLL)
     if now["status"] != "connected":
-        why = now.get("disconnect_details") or now.get("disconnect_reason") or "nobody typed it"
+        why = (
+            now.get("disconnect_details")
+            or now.get("disconnect_reason")
+            or "the code expired before it was typed"
+        )
         raise ApiCallError(
             f"the session is {now['status']}: {why}",
             answered=200,

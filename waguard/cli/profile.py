@@ -15,7 +15,7 @@ from waguard.cli.render import print_either, print_json, print_table
 def add(parser: argparse.ArgumentParser) -> None:
     """Its verbs."""
     verbs = verbs_of(parser)
-    listing = verb(verbs, "list", _profile_list, "every profile, how it is, its snapshots")
+    listing = verb(verbs, "list", _profile_list, "every profile, its state, its snapshots")
     with_json(listing)
     with_config(listing)
     for name, work, about in (

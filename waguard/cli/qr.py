@@ -25,7 +25,7 @@ def add(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("session")
     parser.add_argument("--new", action="store_true", help="have WhatsApp make a new code first")
     once = parser.add_mutually_exclusive_group()
-    once.add_argument("--once", action="store_true", help="show the code of the moment and end")
+    once.add_argument("--once", action="store_true", help="show the current code and end")
     once.add_argument("--raw", action="store_true", help="print its text, for a QR code elsewhere")
     once.add_argument("--png", type=Path, metavar="FILE", help="write a picture of it; - is stdout")
     with_json(once)

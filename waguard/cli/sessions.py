@@ -48,7 +48,7 @@ _CHANGES: Final = (
     _Change(name="start", about="bring sessions up, also deleted ones", path="/start"),
     _Change(
         name="stop",
-        about="take sessions down; the pairing stays",
+        about="stop sessions; the pairing stays",
         path="/stop",
         done="stopped; its pairing stays",
     ),
@@ -108,7 +108,7 @@ def _add_reads(verbs: Any) -> None:
     with_all(listing)
     with_workspace(listing)
     with_config(listing)
-    show = verb(verbs, "show", _show, "all that is known of sessions, and what to do next")
+    show = verb(verbs, "show", _show, "everything about sessions, and what to do next")
     _with_sessions(show)
     with_json(show)
     with_config(show)

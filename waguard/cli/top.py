@@ -1,4 +1,4 @@
-"""``waguard top``: status and use of every session, again and again until Ctrl-C."""
+"""``waguard top``: status and resource use of every session, refreshed until Ctrl-C."""
 
 import argparse
 import shutil

@@ -21,7 +21,7 @@ def add(parser: argparse.ArgumentParser) -> None:
     pin = verb(verbs, "pin", _pin, "serve a stored version to all sessions")
     pin.add_argument("revision", type=int, metavar="R")
     unpin = verb(verbs, "unpin", _unpin, "end the pin")
-    trying = verb(verbs, "try", _try, "load one session with a version and see how it is")
+    trying = verb(verbs, "try", _try, "load one session with a version and check it")
     trying.add_argument(
         "revision", type=int, nargs="?", metavar="R", help="(what WhatsApp serves now)"
     )
@@ -71,9 +71,7 @@ def _row(it: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _pin(arguments: argparse.Namespace) -> int:
-    what = (
-        f"all sessions get version {arguments.revision} at their next load, those that are ill now"
-    )
+    what = f"all sessions get version {arguments.revision} at their next load, sessions that fail now first"
     require_yes(arguments, what)
     answer = connect(arguments).call("POST", f"{_PATH}/pin", {"revision": arguments.revision})
     print_either(arguments, answer, f"version {arguments.revision} is pinned")
@@ -82,7 +80,8 @@ def _pin(arguments: argparse.Namespace) -> int:
 
 def _unpin(arguments: argparse.Namespace) -> int:
     require_yes(
-        arguments, "sessions get what WhatsApp serves at their next load, those that are ill now"
+        arguments,
+        "sessions get what WhatsApp serves at their next load, sessions that fail now first",
     )
     answer = connect(arguments).call("POST", f"{_PATH}/unpin", {})
     print_either(arguments, answer, "no version is pinned any more")

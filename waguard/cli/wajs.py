@@ -40,7 +40,7 @@ def add(parser: argparse.ArgumentParser) -> None:
     trying = verb(verbs, "try", _try, "load one session with a bundle and see how it is")
     trying.add_argument("sha256", metavar="SHA256", help="its first 6 digits are enough")
     trying.add_argument("--session", metavar="S", help="(one that waguard chooses)")
-    use = verb(verbs, "use", _use, "let all sessions have a bundle, after two canaries")
+    use = verb(verbs, "use", _use, "use a bundle for all sessions, after two canaries")
     use.add_argument("sha256", metavar="SHA256", help="its first 6 digits are enough")
     for one in (trying, use):
         with_yes(one)

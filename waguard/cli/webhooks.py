@@ -134,7 +134,7 @@ def _dead_replay(arguments: argparse.Namespace) -> int:
 
 def _dead_discard(arguments: argparse.Namespace) -> int:
     what = f"webhooks of {arguments.chat[1]}" if arguments.chat else f"webhook {arguments.number}"
-    require_yes(arguments, f"{what}: deleted for good, the receiver never gets what is in it")
+    require_yes(arguments, f"{what}: deleted permanently; the receiver never gets it")
     if arguments.chat:
         answer = _of_chat(arguments, "discard")
         line = f"webhooks of {arguments.chat[1]} are deleted: {answer['discarded']}"

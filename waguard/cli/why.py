@@ -17,7 +17,7 @@ PURGED: Final = "purged"
 def add(parser: argparse.ArgumentParser) -> None:
     """Its arguments."""
     which = parser.add_mutually_exclusive_group()
-    which.add_argument("session", nargs="?", help="without one: what concerned all of them at once")
+    which.add_argument("session", nargs="?", help="without one: incidents of the fleet")
     which.add_argument("--fleet", action="store_true", help="the same as without a session")
     with_json(parser)
     with_config(parser)

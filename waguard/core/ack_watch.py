@@ -27,7 +27,7 @@ class Late:
     def __str__(self) -> str:
         if self.error is not None:
             chats = "1 chat" if self.count == 1 else f"{self.count} chats"
-            return f"it is connected, but its page throws at sends to {chats}: {self.error}"
+            return f"it is connected, but its page fails (JavaScript error) at sends to {chats}: {self.error}"
         messages = "1 message waits" if self.count == 1 else f"{self.count} messages wait"
         return f"it is connected, but {messages} for WhatsApp's ack, the first for {self.longest:.0f} s"
 

@@ -113,11 +113,11 @@ def of_dead_letters(letters: Iterable[DeadLetters]) -> list[Condition]:
 _GRAVES: Final = {
     DeadLetterState.DEAD: (
         "dead_letters",
-        "dead letters: {webhooks} given up, the newest: {error}",
+        "dead letters: {webhooks} undeliverable, the newest: {error}",
     ),
     DeadLetterState.UNCERTAIN: (
         "letters_uncertain",
-        "dead letters: {webhooks} accepted by the receiver, and perhaps dropped",
+        "dead letters: {webhooks} that the receiver accepted and may have dropped",
     ),
     DeadLetterState.UNDECRYPTABLE: (
         "letters_undecryptable",

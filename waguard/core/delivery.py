@@ -187,7 +187,7 @@ def decide(
 def given_up(policy: DeliveryPolicy, attempts: int, last: str) -> str:
     """Why a dead letter expired, in words."""
     hours = policy.give_up_after / 3600
-    return f"not taken within {hours:g} h, {attempts} attempts, the last: {last}"
+    return f"not accepted within {hours:g} h, {attempts} attempts, the last: {last}"
 
 
 def pause(policy: DeliveryPolicy, *, attempts: int, next_at: float, now: float) -> float:

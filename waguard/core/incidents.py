@@ -283,7 +283,7 @@ def sentences(incident: Incident) -> Sequence[str]:
         times = incident.actions.count(action)
         lines.append(f"Done: {action}{f' ({times} times)' if times > 1 else ''}.")
     if incident.ended is None:
-        lines.append("It goes on." + (f" {incident.advice}" if incident.advice else ""))
+        lines.append("It is still open." + (f" {incident.advice}" if incident.advice else ""))
     else:
         lines.append(f"Result: {incident.result} after {incident.ended - incident.began:.1f} s.")
     return lines

@@ -116,7 +116,7 @@ def account(death: Death) -> str:
         )
     # it may have been killed before the reboot, and nothing started it again
     how = "did not end in order" if death.rebooted else "was killed or crashed"
-    busy = f" and was stopping ({death.stopping})" if death.stopping else ""
+    busy = f" while it was stopping ({death.stopping})" if death.stopping else ""
     return (
         f"{who} {how} between {seen} UTC, when it was last seen alive{busy}, and {began} UTC,"
         f" when the next one began; {machine}"

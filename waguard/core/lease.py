@@ -137,7 +137,7 @@ def waiting_words(lease: Lease, seconds: float) -> str:
 def held_words(lease: Lease) -> tuple[str, str]:
     """Why a start is given up, and what to do."""
     return (
-        f"another instance holds the database's lease: {who(lease)}, which has renewed it meanwhile",
+        f"another instance holds the database's lease: {who(lease)}, which renewed it",
         "stop that instance, or configure another database for this one",
     )
 

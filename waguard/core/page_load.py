@@ -54,7 +54,7 @@ def refusal(answers: Answers) -> Refusal | None:
         return Refusal("WhatsApp does not answer: no page comes")
     if answers.waiting:
         of = f"{answers.waiting} of {answers.scripts}"
-        return Refusal(f"WhatsApp's scripts do not come ({of} without an answer)")
+        return Refusal(f"WhatsApp's scripts are not served ({of} without an answer)")
     if answers.failed:
         of = f"{answers.host}: {answers.failed} of {answers.scripts}, {answers.error}"
         return Refusal(f"WhatsApp's scripts cannot be loaded ({of})")

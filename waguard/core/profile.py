@@ -190,7 +190,7 @@ def in_words(action: Action) -> str | None:
         case RemoveStaleLock(why):
             return f"Chromium's stale lock was removed ({why})"
         case CutTornTails(databases):
-            return f"half a record that a crash left was cut off ({', '.join(databases)})"
+            return f"an incomplete record from a crash was truncated ({', '.join(databases)})"
         case Quarantine(why):
             return f"the profile was quarantined ({why})"
         case CarryOver():
@@ -214,9 +214,9 @@ def decide(found: Found) -> tuple[Action, ...]:
         case LivingOwner(pid):
             return (Hold(f"Chromium {pid} still uses the profile"),)
         case _ if not found.locked:
-            return (Hold("the profile's lock is not ours"),)
+            return (Hold("this process does not hold the profile's lock"),)
         case DeadOwner(pid):
-            return (RemoveStaleLock(f"its owner {pid} is gone"), *_unlocked(found))
+            return (RemoveStaleLock(f"its owner {pid} no longer runs"), *_unlocked(found))
         case OtherHost(host, pid):
             return (RemoveStaleLock(f"its owner {pid} was on {host}"), *_unlocked(found))
         case Free():

@@ -27,7 +27,7 @@ _MORE_MEMORY: Final = (
 )
 
 RETRIED: Final = f"Nothing to do: waguard tries it again by itself. {_RESTART} tries it now."
-STARTING: Final = "Nothing to do: it is on its way. `waguard status` shows how far it is."
+STARTING: Final = "Nothing to do: it is starting. `waguard status` shows how far it is."
 NOT_STARTED: Final = f"{_START} starts it now; waguard itself tries it at `reconcile.interval`."
 UNRESPONSIVE: Final = f"Nothing to do: waguard replaces its worker if it does not answer again. {_RESTART} replaces it now."
 FAULT: Final = f"This is a bug in waguard: report it with the lines of its log. {_RESTART} starts a new worker."
@@ -67,7 +67,7 @@ PARKED: Final = {
 STARTS: Final = {
     Cause.PLACE: "Nothing to do: it starts when one of the others is up. `restore.concurrency` says how"
     " many start at a time. `waguard status` shows them.",
-    Cause.FLEET: "Remove what the sessions have in common; one is tried at intervals by itself."
+    Cause.FLEET: "Remove the common cause; one is tried at intervals by itself."
     f" {_RESTART} tries this one now.",
     Cause.EXECUTABLE: "Install Chromium, or set `browser.executable`; the session starts by itself."
     f" {_DOCTOR} starts it once and says what is wrong.",
@@ -118,7 +118,7 @@ PAGE: Final = {
     " `waguard config show` shows the limit.",
     Kind.ACTION_REQUIRED: f"See its page, {_SCREENSHOT}, and confirm it on the phone where WhatsApp"
     " asks there.",
-    Kind.WHATSAPP_REFUSES: "Nothing here cures it, and waguard tries again by itself. See whether WhatsApp"
+    Kind.WHATSAPP_REFUSES: "Nothing on this host ends it, and waguard tries again by itself. See whether WhatsApp"
     " Web works in a browser, from this host and from another one. `waguard status` shows who waits.",
     Kind.UNDECRYPTABLE: "Open WhatsApp on the account's phone and keep it online: the phone sends such a"
     " message again. After 14 days it is a dead letter: `waguard webhooks list --state undecryptable`"
@@ -132,24 +132,24 @@ PAGE: Final = {
 _LIST: Final = "`waguard webhooks list` shows them (GET /api/webhooks/dead)"
 FLEET: Final = {
     "restoring": "Nothing to do: it ends by itself. `waguard status` shows how far it is.",
-    "fleet_breaker_opened": "Remove what the sessions have in common; one of them is tried at intervals by"
+    "fleet_breaker_opened": "Remove the common cause; one of them is tried at intervals by"
     " itself. `waguard status` shows which are up again.",
-    "network_down": "Check this host's way to the Internet; the sessions reconnect by themselves."
+    "network_down": "Check this host's Internet connection; the sessions reconnect by themselves."
     f" {_DOCTOR} tries it.",
-    "acks_missing_everywhere": "Nothing here cures it: WhatsApp acknowledges nothing that is sent. Send"
+    "acks_missing_everywhere": "Nothing on this host ends it: WhatsApp acknowledges nothing that is sent. Send"
     " nothing twice. `waguard messages list --state uncertain` shows what is not acknowledged.",
     "sends_throw_everywhere": "WhatsApp Web has changed: name a newer wa-js in `whatsapp.wajs`, then `waguard"
     " sessions restart --all`. What was refused is not sent again: `waguard messages list` shows it.",
     "database_down": "See that the database of `database.url` runs and can be reached; waguard connects by"
     f" itself. {_DOCTOR} asks it.",
-    "database_behind": "See why the database of `database.url` is slow or away; what waits is stored by"
+    "database_behind": "Check why the database of `database.url` is slow or unreachable; what waits is stored by"
     f" itself. {_DOCTOR} asks it.",
     "disk_low": f"Free some space there, or lower `limits.disk_reserve`. {_DOCTOR} checks the disks.",
     "browser_missing": "Install Chromium, or set `browser.executable`; the sessions start by themselves."
     f" {_DOCTOR} starts it once and says what is wrong.",
     "sessions_folder_missing": "Mount the disk of `paths.sessions`; the sessions start by themselves."
     f" {_DOCTOR} checks the folder.",
-    "runtime_removed": "Find out who removes it: perhaps a second unit with the same `RuntimeDirectory=`."
+    "runtime_removed": "Find out who removes it: possibly a second unit with the same `RuntimeDirectory=`."
     f" {_DOCTOR} checks the folder.",
     "whatsapp_refuses": "See whether WhatsApp Web opens in a browser here; the sessions go on by"
     " themselves. `waguard status` shows who waits.",

@@ -60,7 +60,7 @@ def refusal(argument: str, *, sandbox: bool) -> Refusal | None:
         return Refusal(REFUSED[name], f"remove --{name}")
     if sandbox and name in WITHOUT_SANDBOX:
         return Refusal(
-            "a page that breaks out of Chromium would be this user",
+            "a page that breaks out of Chromium would have the rights of this user",
             f"remove --{name}, or set browser.sandbox = false too",
         )
     return None

@@ -163,7 +163,7 @@ def cross_over(state: VersionState, now: float, post: Post) -> VersionState:
     if not found:
         return state
     if state.trial:
-        why = "other sessions show more, and sooner"
+        why = "other sessions give better evidence, and sooner"
         post(Concluded(state.trial.session, state.trial.arm, TrialResult.VOID, why))
     _, name, it, good = min(found, key=lambda one: one[0])
     bad = Arm(it.ill_from if good.wajs == it.arm.wajs else it.arm.revision, it.arm.wajs)

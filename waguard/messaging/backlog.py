@@ -72,6 +72,6 @@ class Backlog:
             raise UnavailableError(
                 f"the database is behind: {self.count} writes wait, the first for {self.age:.0f} s",
                 field="database",
-                remedy="try again; see why the database is slow or away",
+                remedy="try again; check why the database is slow or unreachable",
                 retry_after=10,
             )

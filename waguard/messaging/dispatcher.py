@@ -218,7 +218,7 @@ class Dispatcher:
 
     async def _begin(self, pending: PendingSend) -> bool:
         if pending.expires_at is not None and pending.expires_at <= self._ctx.clock.wall():
-            error = UnavailableError("its turn did not come in time")
+            error = UnavailableError("earlier messages of the chat took too long")
             return await self.end(pending, NotSent(error))
         try:
             if not await self._may_begin(pending):

@@ -70,7 +70,10 @@ class Fetcher:
                 return await self._follow(url, name)
         except TimeoutError:
             raise _not_now(
-                url, name, f"not there within {seconds:g} s", "use a faster server, or a data: URL"
+                url,
+                name,
+                f"the file did not arrive within {seconds:g} s",
+                "use a faster server, or a data: URL",
             ) from None
         finally:
             self._places.release()
@@ -123,9 +126,9 @@ class Fetcher:
             why = f"its server answered {response.status}"
             if response.status in _PASSES:
                 raise _not_now(url, name, why, "check its server")
-            raise _failed(url, name, why, "use an address that anybody may read")
+            raise _failed(url, name, why, "use a public address")
         if (packed := response.headers.get("Content-Encoding", "identity")) != "identity":
-            why = f"it comes as {packed[:20]}, unasked"
+            why = f"it is compressed ({packed[:20]}), which was not requested"
             raise _failed(url, name, why, "have it served as it is")
         too_large = _failed(
             url, name, f"more than {self._limit} bytes", "send a smaller file, or a link to it"

@@ -39,7 +39,7 @@ class BrowserStartError(WaguardError):
 
 
 class BrowserUnusableError(BrowserStartError):
-    """Chromium cannot be executed, or starts on no profile: the host's fault, and no session's."""
+    """Chromium cannot be executed, or does not start with any profile: the host's fault, and no session's."""
 
 
 class ProfileLockedError(BrowserStartError):
@@ -85,7 +85,7 @@ class ElsewhereError(EvaluationError):
 
     def __init__(self, shown: str) -> None:
         super().__init__(shown)
-        self.message = f"the page has gone to {self.text}"
+        self.message = f"the page navigated to {self.text}"
         self.args = (self.message,)
 
 

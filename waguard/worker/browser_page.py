@@ -122,7 +122,9 @@ class PageSession:
     async def ping(self, timeout: float) -> None:
         """Prove that the renderer runs JavaScript."""
         if await self._evaluate("1", timeout, await_promise=False) != 1:
-            raise DevToolsError("the page does not know what 1 is", method="Runtime.evaluate")
+            raise DevToolsError(
+                "the page does not evaluate an expression", method="Runtime.evaluate"
+            )
 
     async def navigate(self, url: str, *, timeout: float) -> None:
         """Go to a URL and be there: committed, of the URL's origin. Not: loaded.

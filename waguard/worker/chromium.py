@@ -170,7 +170,7 @@ def _start_error(code: int | None, spec: ChromiumSpec, timeout: float) -> Browse
     if code is None:
         return BrowserStartError(
             f"Chromium did not answer within {timeout:g} s and was killed",
-            remedy="see whether the machine is overloaded; else raise browser.launch_timeout",
+            remedy="check whether the machine is overloaded; otherwise raise browser.launch_timeout",
         )
     how = f"signal {-code}" if code < 0 else f"exit code {code}"
     return BrowserStartError(
@@ -259,7 +259,7 @@ async def _identity(executable: Path, notes: Path, timeout: float) -> UserAgent:
             f"{executable} --version failed: no answer",
             field="browser.executable",
             value=str(executable),
-            remedy="see whether the machine is overloaded; else raise browser.launch_timeout",
+            remedy="check whether the machine is overloaded; otherwise raise browser.launch_timeout",
         ) from None
     except OSError as error:
         version = None
