@@ -262,7 +262,7 @@ class TestDeadline:
         api.sessions.free.clear()
         answer = await api.call("DELETE", ONE)
         assert (answer.status, answer.headers["Retry-After"]) == (503, "10")
-        assert "goes on" in answer.json()["error"]
+        assert "it continues" in answer.json()["error"]
         assert not api.sessions.done
         api.sessions.free.set()
         await wait_until(lambda: api.sessions.done == ["delete"], "the delete ends")

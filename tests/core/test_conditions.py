@@ -88,7 +88,7 @@ def test_dead_letters_are_one_condition_for_each_way_of_deciding() -> None:
         ("letters_undecryptable", None),
         ("dead_letters", "a"),
     ]
-    assert found[0].message.startswith("dead letters: 6 webhooks given up")
+    assert found[0].message.startswith("dead letters: 6 webhooks undeliverable")
     assert (found[0].message[-2:], found[0].since) == ("e9", AT - 60)
     assert "`waguard webhooks replay 8`" in found[1].remedy
     assert "`waguard webhooks discard 11`" in found[2].remedy

@@ -58,7 +58,7 @@ def found(finding: object, **more: object) -> Found:
         (found(Healthy(("a",))), (CutTornTails(("a",)), Use())),
         (found(Healthy(), owner=LivingOwner(7)), (Hold("Chromium 7 still uses the profile"),)),
         (found(Healthy(), locked=False), (Hold("this process does not hold the profile's lock"),)),
-        (found(Healthy(), owner=DeadOwner(7)), (RemoveStaleLock("its owner 7 is gone"), Use())),
+        (found(Healthy(), owner=DeadOwner(7)), (RemoveStaleLock("its owner 7 no longer runs"), Use())),
         (
             found(Healthy(), owner=OtherHost("far", 7)),
             (RemoveStaleLock("its owner 7 was on far"), Use()),
@@ -104,7 +104,7 @@ def found(finding: object, **more: object) -> Found:
         (
             found(DAMAGED, owner=DeadOwner(7)),
             (
-                RemoveStaleLock("its owner 7 is gone"),
+                RemoveStaleLock("its owner 7 no longer runs"),
                 Quarantine(DAMAGED.why),
                 RestoreSnapshot("new"),
                 Use(),
@@ -234,7 +234,7 @@ def test_when_a_running_session_is_copied(
     ("action", "words"),
     [
         (Use(), None),
-        (RemoveStaleLock("its owner 7 is gone"), "its owner 7 is gone"),
+        (RemoveStaleLock("its owner 7 no longer runs"), "its owner 7 no longer runs"),
         (CutTornTails(("a", "b")), "a, b"),
         (Quarantine("garbage"), "garbage"),
         (CarryOver(), "carried over"),

@@ -22,7 +22,7 @@ from waguard.core.version_facts import (
     UseBundle,
     Well,
 )
-from waguard.core.version_state import Stage
+from waguard.core.version_state import TrialStage
 from waguard.core.versions import advance, next_deadline
 
 PAUSE, WELL_FOR, LIMIT = RULES.pause, RULES.well_for, RULES.trial_limit
@@ -40,7 +40,7 @@ def crossed(bench: VersionBench) -> str:
     """The subject of the trial is loaded with the older version and well there for long enough."""
     trial = bench.state.trial
     assert trial
-    assert trial.stage is Stage.CROSSED
+    assert trial.stage is TrialStage.CROSSED
     bench.load(trial.session, well=True)
     bench.pass_time(WELL_FOR)
     return trial.session
@@ -50,7 +50,7 @@ def confirm(bench: VersionBench) -> str:
     """As ``crossed``, and it is ill again where it has to go back."""
     name = crossed(bench)
     trial = bench.state.trial
-    if trial and (trial.session, trial.stage) == (name, Stage.BACK):
+    if trial and (trial.session, trial.stage) == (name, TrialStage.BACK):
         evidence = trial.evidence
         assert evidence
         bench.load(name)
@@ -320,7 +320,7 @@ def test_another_ill_session_cannot_show_that_a_load_is_not_the_cure() -> None:
     crossed(bench)
     trial = bench.state.trial
     assert trial
-    assert (bench.results, trial.stage) == ([], Stage.BACK)
+    assert (bench.results, trial.stage) == ([], TrialStage.BACK)
 
 
 def test_who_was_well_goes_back_and_has_to_be_ill_again() -> None:
@@ -342,11 +342,11 @@ def test_who_is_well_with_the_suspected_version_after_a_load_needed_the_load() -
     assert bench.state.hold is None
 
 
-@pytest.mark.parametrize("stage", [Stage.CROSSED, Stage.BACK])
-def test_another_illness_proves_nothing(stage: Stage) -> None:
+@pytest.mark.parametrize("stage", [TrialStage.CROSSED, TrialStage.BACK])
+def test_another_illness_proves_nothing(stage: TrialStage) -> None:
     """A slow machine makes pages late while sends are what is looked into."""
     bench = broken("a")
-    if stage is Stage.BACK:
+    if stage is TrialStage.BACK:
         crossed(bench)
     bench.load("a")
     bench.ill("a", evidence=Evidence.NEVER_READY)

@@ -16,7 +16,7 @@ from waguard.core.version_facts import (
     UseBundle,
     Well,
 )
-from waguard.core.version_state import Stage
+from waguard.core.version_state import TrialStage
 from waguard.core.versions import intended, refusal
 
 FOR, WELL_FOR, LIMIT, PAUSE = (
@@ -185,7 +185,7 @@ def test_a_released_bundle_is_what_the_next_canary_of_the_held_version_gets() ->
     passes(bench)
     trial = bench.state.trial
     assert trial
-    assert (trial.stage, trial.arm) == (Stage.CANARY, Arm(None, OTHER))
+    assert (trial.stage, trial.arm) == (TrialStage.CANARY, Arm(None, OTHER))
 
 
 def test_a_released_bundle_that_makes_sessions_ill_is_rolled_back() -> None:

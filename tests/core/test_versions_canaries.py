@@ -7,7 +7,7 @@ from tests.core.version_bench import NEW, NEWER, OLD, RULES, VersionBench
 from waguard.core.replace import replace
 from waguard.core.version_effects import Kind, TrialResult
 from waguard.core.version_facts import Captured, Evidence, Pin, Refused, Try, Unpin, Well
-from waguard.core.version_state import Stage
+from waguard.core.version_state import TrialStage
 from waguard.core.versions import refusal
 
 AFTER, FOR, LIMIT = RULES.canary_after, RULES.canary_for, RULES.trial_limit
@@ -27,7 +27,7 @@ def canary(bench: VersionBench) -> str:
     """Who is one."""
     trial = bench.state.trial
     assert trial
-    assert trial.stage in {Stage.CANARY, Stage.ASKED}
+    assert trial.stage in {TrialStage.CANARY, TrialStage.ASKED}
     return trial.session
 
 

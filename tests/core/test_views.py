@@ -243,7 +243,7 @@ def test_each_cause_of_parking_has_its_own_remedy() -> None:
         (Cause.MEMORY, Blame.HOST, "more memory"),
         (Cause.PRESSURE, Blame.HOST, "more memory"),
         (Cause.PIDS, Blame.HOST, "TasksMax"),
-        (Cause.FLEET, Blame.SESSION, "in common"),
+        (Cause.FLEET, Blame.SESSION, "common cause"),
         (Cause.EXECUTABLE, Blame.HOST, "Install Chromium"),
         (Cause.SESSIONS_FOLDER, Blame.HOST, "Mount the disk"),
         (Cause.TURN, Blame.SESSION, "tries it again"),

@@ -122,7 +122,7 @@ async def test_terminate_asks_the_worker_alone(start: Start, tmp_path: Path) -> 
         "    child.kill(); child.wait(); sys.exit(3)\n"
         "signal.signal(signal.SIGTERM, stop)\n"
         "import os; os.write(1, b'ready')\n"
-        "while True: time.sleep(600)\n"
+        "while True: time.sleep(0.05)  # a signal just before a sleep is handled after it\n"
     )
     await listening(process)
     process.terminate()

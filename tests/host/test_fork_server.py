@@ -205,7 +205,7 @@ async def test_terminate_asks_the_worker_alone_and_kill_ends_its_group(
         "child = subprocess.Popen(['sleep', '600'])\n"
         f"open({str(note)!r}, 'w').write(str(child.pid))\n"
         "signal.signal(signal.SIGTERM, lambda *_: None)\n" + SAYS_READY + "\n"
-        "while True: time.sleep(600)"
+        "while True: time.sleep(0.05)"
     )
     await listening(process)
     child = int(note.read_text())

@@ -278,7 +278,7 @@ def test_one_that_never_stands_still_is_refused(
     at: Places, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(snapshots, "_copy_moment", lambda source, target: False)
-    with pytest.raises(SnapshotRefusedError, match="never stood still"):
+    with pytest.raises(SnapshotRefusedError, match="never stopped changing"):
         snapshot_of(at, "me", running=True)
 
 

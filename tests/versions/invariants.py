@@ -6,7 +6,7 @@ from typing import Final
 from waguard.core.version_arms import NEW_KEPT, of_all, unservable
 from waguard.core.version_effects import Concluded, Keep, Reload, VersionEffect
 from waguard.core.version_facts import Arm, Pin, RulesChanged, VersionFact
-from waguard.core.version_state import NEVER, Stage, VersionState
+from waguard.core.version_state import NEVER, TrialStage, VersionState
 from waguard.core.version_views import conditions, rows
 from waguard.core.versions import intended, next_deadline
 
@@ -51,7 +51,7 @@ def _check_served(state: VersionState, session: str) -> None:
         raise Violation(f"{session} is to have {arm.revision}: {why}")
     if state.rules.mode == "off":
         raise Violation(f"{session} is to have {arm.revision} in mode off")
-    asked = trial and trial.stage is Stage.ASKED and trial.session == session
+    asked = trial and trial.stage is TrialStage.ASKED and trial.session == session
     if arm.revision not in state.good and arm.revision != state.pin and not asked:
         raise Violation(f"{session} is to have {arm.revision}, which is not proven")
     hold = state.hold
@@ -70,7 +70,7 @@ def _check_trial(
     over = was is not None and (trial is None or trial.session != was.session)
     if over and not ended and not isinstance(fact, Pin | RulesChanged):
         raise Violation("a trial ended without a word")
-    if trial and trial.bad and trial.stage is Stage.CROSSED:
+    if trial and trial.bad and trial.stage is TrialStage.CROSSED:
         differ = trial.bad.revision != trial.good.revision and trial.good.revision is not None
         if differ and trial.bad.wajs != trial.good.wajs and was is not trial:
             known = after.members.get(trial.session)

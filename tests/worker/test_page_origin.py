@@ -131,7 +131,7 @@ async def test_a_worker_whose_page_left_ends_and_says_where_it_is(
     worker = SessionWorker(worker_spec(tmp_path))
     monkeypatch.setattr(WhatsAppPage, "read", gone)
     worker._page = WhatsAppPage(cast("PageSession", None), url="", bundle="", report=print)
-    with pytest.raises(WorkerEndError, match=f"gone to {ELSEWHERE}, which is not") as raised:
+    with pytest.raises(WorkerEndError, match=f"navigated to {ELSEWHERE}, which is not") as raised:
         await worker._read()
     assert raised.value.code == EXIT_PAGE_NOT_READY
 
@@ -173,7 +173,7 @@ async def test_a_real_page_that_navigates_itself_away(browser: BrowserSession, w
     shows: list[Any] = []
     while not shows or shows[-1] == there:
         shows.append(await shown())
-    with pytest.raises(ElsewhereError, match=f"gone to {away}"):
+    with pytest.raises(ElsewhereError, match=f"navigated to {away}"):
         await browser.page.read(timeout=LONG)
     fake = '{"kind": "message", "data": {"id": "1"}}'
     reported = f"window.waguardReport ? (waguardReport({json.dumps(fake)}), true) : false"

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from typing import Final
 
 from waguard.core.version_facts import SHOWN_BY_ACKS, Arm, Evidence
-from waguard.core.version_state import Confirmation, Member, Stage, Trial, VersionState
+from waguard.core.version_state import Confirmation, Member, Trial, TrialStage, VersionState
 
 NEW_KEPT: Final = 4  # unproven documents: as many builds as there may be in half an hour, and some
 RECENT: Final = 4  # proven ones that are kept however close they are
@@ -81,7 +81,7 @@ def may_load(state: VersionState, trial: Trial) -> bool:
     """What nobody asked for is proven, or what the network serves."""
     revision = trial.arm.revision
     known = revision in state.good or revision in {None, pin(state)}
-    return (known or trial.stage is Stage.ASKED) and can_load(state, trial.arm)
+    return (known or trial.stage is TrialStage.ASKED) and can_load(state, trial.arm)
 
 
 def _stays(state: VersionState, arm: Arm, it: Confirmation) -> Arm:

@@ -7,7 +7,7 @@ from typing import Final, NamedTuple
 from waguard.core.version_arms import alone, has_shown, is_shown_well, may_load, of_all
 from waguard.core.version_effects import TrialResult
 from waguard.core.version_facts import Evidence
-from waguard.core.version_state import NEVER, Member, Stage, Trial, VersionState
+from waguard.core.version_state import NEVER, Member, Trial, TrialStage, VersionState
 
 
 class Conclusion(NamedTuple):
@@ -28,7 +28,7 @@ class CrossOver(NamedTuple):
 
 
 Finding = Conclusion | GoBack | CrossOver | None
-CANARIES: Final = frozenset({Stage.CANARY, Stage.ASKED})
+CANARIES: Final = frozenset({TrialStage.CANARY, TrialStage.ASKED})
 
 
 def evaluate(state: VersionState, trial: Trial, now: float) -> Finding:
@@ -41,11 +41,11 @@ def evaluate(state: VersionState, trial: Trial, now: float) -> Finding:
     if trial.loaded_at is None or it.left_at is not None:
         return _late(trial, now, "its page was not loaded with it in time")
     match trial.stage:
-        case Stage.CROSSED:
+        case TrialStage.CROSSED:
             return _crossed(state, trial, it, now)
-        case Stage.BACK:
+        case TrialStage.BACK:
             return _back(state, trial, it, now)
-        case Stage.CANARY | Stage.ASKED:
+        case TrialStage.CANARY | TrialStage.ASKED:
             return _canary(state, trial, it, now)
 
 

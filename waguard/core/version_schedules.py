@@ -6,7 +6,7 @@ from waguard.core.replace import replace
 from waguard.core.version_arms import can_load, of_all, pin, proven
 from waguard.core.version_effects import Announce, Kind, Reload, TrialResult, VersionEffect
 from waguard.core.version_facts import Arm
-from waguard.core.version_state import Schedule, Stage, Trial, VersionState
+from waguard.core.version_state import Schedule, Trial, TrialStage, VersionState
 
 Post = Callable[[VersionEffect], None]
 
@@ -28,7 +28,7 @@ def try_asked(state: VersionState, now: float, post: Post) -> VersionState:
     session = asked.session or _choose(state, (), ())
     if session is None or session not in state.members or not can_load(state, arm):
         return state
-    return _begin(state, session, arm, Stage.ASKED, now, post)
+    return _begin(state, session, arm, TrialStage.ASKED, now, post)
 
 
 def try_bundle(state: VersionState, now: float, post: Post) -> VersionState:
@@ -40,7 +40,7 @@ def try_bundle(state: VersionState, now: float, post: Post) -> VersionState:
     if session is None:
         return _later(state, bundle=True, now=now)
     arm = Arm(of_all(state).revision, state.candidate)
-    return _begin(state, session, arm, Stage.CANARY, now, post)
+    return _begin(state, session, arm, TrialStage.CANARY, now, post)
 
 
 def try_newest(state: VersionState, now: float, post: Post) -> VersionState:
@@ -51,7 +51,7 @@ def try_newest(state: VersionState, now: float, post: Post) -> VersionState:
     session = _choose(state, among, state.canary.passed)
     if session is None:
         return _later(state, bundle=False, now=now)
-    return _begin(state, session, Arm(None, of_all(state).wajs), Stage.CANARY, now, post)
+    return _begin(state, session, Arm(None, of_all(state).wajs), TrialStage.CANARY, now, post)
 
 
 def wants_newest(state: VersionState) -> bool:
@@ -80,7 +80,7 @@ def _choose(state: VersionState, among: tuple[str, ...], but: tuple[str, ...]) -
 
 
 def _begin(
-    state: VersionState, session: str, arm: Arm, stage: Stage, now: float, post: Post
+    state: VersionState, session: str, arm: Arm, stage: TrialStage, now: float, post: Post
 ) -> VersionState:
     trial = Trial(
         session=session,
@@ -92,7 +92,7 @@ def _begin(
         limit=state.rules.canary_for + state.rules.trial_limit,
     )
     it = replace(state.members[session], tried_at=now)
-    whose = "an operator asked for it" if stage is Stage.ASKED else "it is a canary"
+    whose = "an operator asked for it" if stage is TrialStage.ASKED else "it is a canary"
     post(Reload(session, arm, whose))
     return replace(state, trial=trial, members={**state.members, session: it})
 

@@ -106,7 +106,7 @@ class Schedule(Struct, frozen=True):
     """Those that were healthy, in a row."""
 
 
-class Stage(StrEnum):
+class TrialStage(StrEnum):
     """Where a trial stands."""
 
     CROSSED = auto()
@@ -123,7 +123,7 @@ class Trial(Struct, frozen=True, kw_only=True):
     """One session, another arm. There is one at a time."""
 
     session: str
-    stage: Stage
+    stage: TrialStage
     arm: Arm
     """What it is to be loaded with."""
     bad: Arm | None

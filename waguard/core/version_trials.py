@@ -29,8 +29,8 @@ from waguard.core.version_state import (
     Acquittal,
     Confirmation,
     Member,
-    Stage,
     Trial,
+    TrialStage,
     VersionState,
 )
 from waguard.core.version_wave import is_to_move
@@ -59,7 +59,7 @@ def go_on(state: VersionState, now: float, post: Post) -> VersionState:
         case GoBack():
             stage = replace(
                 trial,
-                stage=Stage.BACK,
+                stage=TrialStage.BACK,
                 arm=of_all(state),
                 began=now,
                 loaded_at=None,
@@ -70,7 +70,7 @@ def go_on(state: VersionState, now: float, post: Post) -> VersionState:
         case CrossOver(evidence):
             stage = Trial(
                 session=trial.session,
-                stage=Stage.CROSSED,
+                stage=TrialStage.CROSSED,
                 arm=of_all(state),
                 bad=Arm(state.members[trial.session].arm.revision, trial.arm.wajs),
                 good=of_all(state),
@@ -170,7 +170,7 @@ def cross_over(state: VersionState, now: float, post: Post) -> VersionState:
     repeated = it.ill_loads > 1 or it.ill in REPEATABLE
     trial = Trial(
         session=name,
-        stage=Stage.CROSSED,
+        stage=TrialStage.CROSSED,
         arm=good,
         bad=bad,
         good=good,
@@ -199,7 +199,12 @@ def cross_over(state: VersionState, now: float, post: Post) -> VersionState:
 def load_control(state: VersionState, now: float, post: Post) -> VersionState:
     """As soon as another session is ill, and unless no load of the same is the cure."""
     trial = state.trial
-    if trial is None or trial.stage is not Stage.CROSSED or trial.repeated or trial.bad is None:
+    if (
+        trial is None
+        or trial.stage is not TrialStage.CROSSED
+        or trial.repeated
+        or trial.bad is None
+    ):
         return state
     known = state.members.get(trial.control or "")
     if known and known.left_at is None:

@@ -8,7 +8,7 @@ from msgspec import Struct
 from waguard.core.blame import Blame
 from waguard.core.version_arms import of_all, proven, unservable
 from waguard.core.version_facts import Evidence
-from waguard.core.version_state import Hold, Member, Stage, VersionState
+from waguard.core.version_state import Hold, Member, TrialStage, VersionState
 
 EVIDENCE: Final = {
     Evidence.EXPORTS_MISSING: "wa-js lacks functions that waguard calls",
@@ -131,7 +131,7 @@ def _status(state: VersionState, revision: int) -> tuple[VersionStatus, float | 
 def _on_trial(state: VersionState, revision: int) -> tuple[VersionStatus, float, str] | None:
     trial = state.trial
     it = state.members.get(trial.session) if trial else None
-    if trial and it and trial.stage in {Stage.CANARY, Stage.ASKED} and _has(it, revision):
+    if trial and it and trial.stage in {TrialStage.CANARY, TrialStage.ASKED} and _has(it, revision):
         return VersionStatus.CANARY, trial.began, f"session {trial.session} tries it"
     if trial and trial.bad and trial.bad.revision == revision:
         return VersionStatus.SUSPECTED, trial.began, _suspected(trial.session, trial.evidence)
