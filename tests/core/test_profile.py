@@ -58,7 +58,10 @@ def found(finding: object, **more: object) -> Found:
         (found(Healthy(("a",))), (CutTornTails(("a",)), Use())),
         (found(Healthy(), owner=LivingOwner(7)), (Hold("Chromium 7 still uses the profile"),)),
         (found(Healthy(), locked=False), (Hold("this process does not hold the profile's lock"),)),
-        (found(Healthy(), owner=DeadOwner(7)), (RemoveStaleLock("its owner 7 no longer runs"), Use())),
+        (
+            found(Healthy(), owner=DeadOwner(7)),
+            (RemoveStaleLock("its owner 7 no longer runs"), Use()),
+        ),
         (
             found(Healthy(), owner=OtherHost("far", 7)),
             (RemoveStaleLock("its owner 7 was on far"), Use()),

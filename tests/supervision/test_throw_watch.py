@@ -111,7 +111,9 @@ async def test_throws_to_two_chats_replace_the_worker_once(
     await replaced(empty, first)
     second = empty.process()
     assert not any(isinstance(call, SendText) for call in second.calls)
-    assert "page fails (JavaScript error) at sends to 2 chats" in entries(world, "recycled")[0].reason
+    assert (
+        "page fails (JavaScript error) at sends to 2 chats" in entries(world, "recycled")[0].reason
+    )
     assert empty.session().state.restarts == 0
     await send_in_vain(empty, "c", "d", "e")
     await pass_time(empty, world, 700)
