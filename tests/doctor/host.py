@@ -216,7 +216,7 @@ class Host:
 
 GOOD: Final = {
     "revision": 1022,
-    "standing": "good",
+    "status": "good",
     "since": datetime.now(UTC).isoformat(),
     "stored": True,
 }

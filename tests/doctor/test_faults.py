@@ -710,7 +710,7 @@ async def test_it_is_found_with_its_remedy(
     ("printed", "mode", "result", "seen"),
     [
         (
-            {"versions": [GOOD | {"standing": "latest"}]},
+            {"versions": [GOOD | {"status": "latest"}]},
             "react",
             Result.OK,
             "1 stored, none proven",

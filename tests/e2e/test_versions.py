@@ -82,7 +82,7 @@ async def versions(world: World) -> dict[str, Any]:
 async def stands(world: World, revision: int, *standings: str) -> bool:
     """Whether this version is one of those."""
     rows = (await versions(world))["versions"]
-    return any(one["revision"] == revision and one["standing"] in standings for one in rows)
+    return any(one["revision"] == revision and one["status"] in standings for one in rows)
 
 
 async def at_three(world: World) -> None:

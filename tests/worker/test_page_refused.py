@@ -38,7 +38,7 @@ async def browser() -> AsyncIterator[BrowserSession]:
         ("too_often", "WhatsApp answers with HTTP status 429", 120.0),
         ("hang", "WhatsApp does not answer: no page comes", None),
         ("broken", f"{SCRIPTS} cannot be loaded (static.whatsapp.net: ", None),
-        ("silent", f"{SCRIPTS} do not come (", None),
+        ("silent", f"{SCRIPTS} are not served (", None),
     ],
 )
 async def test_it_is_said_whose_fault_it_is(

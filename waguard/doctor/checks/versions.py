@@ -39,7 +39,7 @@ def versions(
     if answer is None:
         return skipped(NAME, "no daemon answers that could say")
     rows: Sequence[Mapping[str, Any]] = answer.get("versions") or []
-    good = [it for it in rows if it.get("standing") in {"good", "pinned"} and it.get("stored")]
+    good = [it for it in rows if it.get("status") in {"good", "pinned"} and it.get("stored")]
     stored = sum(bool(it.get("stored")) for it in rows)
     if not good:
         return ok(NAME, f"{stored} stored, none proven yet: that takes acks in some sessions")

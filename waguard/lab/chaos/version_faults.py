@@ -112,7 +112,7 @@ async def _on(world: World, revision: int, served_by: str, *, by_itself: bool = 
 
 async def _stands(world: World, revision: int, state: str) -> bool:
     rows: list[dict[str, Any]] = (await world.call("GET", "/api/versions"))["versions"]
-    return any((one["revision"], one["standing"]) == (revision, state) for one in rows)
+    return any((one["revision"], one["status"]) == (revision, state) for one in rows)
 
 
 async def _write_until_released(world: World) -> None:
