@@ -278,7 +278,7 @@ class WorkerRunner:
             self._handle(worker, message)
         except Exception as error:  # noqa: BLE001 - one odd message must not cost the session
             said = type(message).__name__
-            self._log.opt(exception=error).critical("a bug in waguard", event="bug", told=said)
+            self._log.opt(exception=error).critical("a bug in waguard", event="bug", received=said)
 
     def _handle(self, worker: int, message: Report | Heartbeat | protocol.Event) -> None:
         if isinstance(message, protocol.Event):

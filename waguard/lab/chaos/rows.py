@@ -17,7 +17,7 @@ BLIND: Final = 1.0  # s between two observations after which nobody knows what w
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Observation:
-    """One moment, in unix time. ``rows`` and ``told``: the status by session, in the database and by the API."""
+    """One moment, in unix time. ``rows`` and ``reported``: the status by session, in the database and by the API."""
 
     at: float
     rows: Mapping[str, str]
