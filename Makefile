@@ -34,7 +34,7 @@ hooks: setup ## `make lint` before each commit of yours
 simulate: setup ## years of a fleet's life in minutes: make simulate SEED=1 YEARS=1 SESSIONS=100
 	$(BIN)/python -m tests.simulation --seed $(or $(SEED),1) --years $(or $(YEARS),1) --sessions $(or $(SESSIONS),100) $(ARGS)
 
-mutants: setup ## does a test notice each small change of the core? FILES="waguard/core/slots.py" SHARE=0.3 ARGS=--again
+mutants: setup ## does a test notice each small change of the core? FILES="waguard/core/fleet/slots.py" SHARE=0.3 ARGS=--again
 	$(BIN)/python -m tests.mutants $(FILES) --share $(or $(SHARE),1) $(ARGS)
 
 words: setup ## names and texts against docs/glossary.md; FILES="waguard/host" lists only what is there

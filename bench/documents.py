@@ -30,8 +30,8 @@ from waguard.lab import standin
 from waguard.lab.standin.versions import REVISION
 from waguard.wire.protocol import StoredDocument
 from waguard.worker import wajs
-from waguard.worker.chromium import Chromium, ChromiumSpec, find_executable, launch
-from waguard.worker.devtools import PageSession
+from waguard.worker.browser.chromium import Chromium, ChromiumSpec, find_executable, launch
+from waguard.worker.browser.devtools import PageSession
 from waguard.worker.page import WhatsAppPage
 from waguard.worker.page_document import PageDocument
 

@@ -25,7 +25,7 @@ from waguard.host import strays
 from waguard.host.children import PidfdProcess
 from waguard.host.fork_server import ForkSpawn
 from waguard.host.procfs import command_line
-from waguard.worker.chromium import Chromium, ChromiumSpec, find_executable, launch
+from waguard.worker.browser.chromium import Chromium, ChromiumSpec, find_executable, launch
 
 FLEETS = (10, 100)
 MORE = 10  # what takes some milliseconds is done so many times in each round

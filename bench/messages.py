@@ -24,16 +24,16 @@ from aiohttp import web
 from loguru import logger
 
 from waguard.config import Config, Webhook
-from waguard.core.delivery import OLD_SERVICE
+from waguard.core.webhooks.delivery import OLD_SERVICE
 from waguard.host import resources
 from waguard.host.clock import SystemClock
 from waguard.host.documents import Documents
 from waguard.host.media import MediaFolder
 from waguard.host.usage import Meter
-from waguard.messaging.endpoint_queue import CONCURRENT
 from waguard.messaging.journal import Journal
-from waguard.messaging.signing import headers
-from waguard.messaging.webhooks import Webhooks
+from waguard.messaging.webhooks.endpoint_queue import CONCURRENT
+from waguard.messaging.webhooks.signing import headers
+from waguard.messaging.webhooks.webhooks import Webhooks
 from waguard.ports.clock import WallAges
 from waguard.ports.sessions import Connection
 from waguard.store.sql import SqlStore

@@ -20,9 +20,9 @@ import aiohttp
 from waguard.host.executable import Flavour, find_executable
 from waguard.host.lock import read_pid_file
 from waguard.worker import wajs
-from waguard.worker.browser_arguments import ChromiumSpec, arguments
-from waguard.worker.browser_identity import user_agent
-from waguard.worker.browser_process import version_of
+from waguard.worker.browser.arguments import ChromiumSpec, arguments
+from waguard.worker.browser.identity import user_agent
+from waguard.worker.browser.process import version_of
 
 DEADLINE = 120.0  # s; nothing here takes that long unless it is broken
 ASKED_EVERY = 0.005  # s

@@ -28,7 +28,14 @@ import pytest
 
 from tests.mutations import Mutation, mutations
 
-CORE: Final = "session worker care deadlines show views engine fleet slots fleet_acks fleet_memory fleet_state blame restart breaker"
+CORE: Final = (
+    *("blame", "engine"),
+    *(
+        f"session/{it}"
+        for it in ("session", "worker", "care", "deadlines", "show", "views", "restart")
+    ),
+    *(f"fleet/{it}" for it in ("fleet", "slots", "acks", "memory", "state", "breaker")),
+)
 FOLDER: Final = Path(".mutants")
 PROCESSES: Final = 2
 MEMORY: Final = 2 << 30  # bytes
@@ -100,11 +107,11 @@ def imported(path: Path, known: dict[Path, set[Path]]) -> set[Path]:
 
 def pytest_killers(path: Path) -> list[list[str]]:
     """Test files, by killer."""
-    own = Path("tests/core") / f"test_{path.name}"
+    own = "tests" / path.parent.relative_to("waguard") / f"test_{path.name}"
     known = dict[Path, set[Path]]()
     others = [
         str(it)
-        for it in sorted(Path("tests/core").glob("test_*.py"))
+        for it in sorted(Path("tests/core").rglob("test_*.py"))
         if it != own and path in imported(it, known)
     ]
     return [[str(own)] if own.exists() else [], others, ["tests/simulation/test_stories.py"]]
@@ -166,7 +173,7 @@ def fork(path: Path, source: str, killers: list[list[str]], limit: int) -> int:
 
 
 def log_of(path: Path) -> Path:
-    return FOLDER / f"{path.stem}.jsonl"
+    return FOLDER / f"{'.'.join(path.with_suffix('').parts)}.jsonl"
 
 
 def digest(path: Path) -> str:
@@ -244,7 +251,7 @@ def main() -> None:
     parser.add_argument("--again", action="store_true", help="try those again that live")
     parser.add_argument("--report", action="store_true", help="only show what is known")
     given = parser.parse_args()
-    files = given.files or [Path("waguard/core") / f"{name}.py" for name in CORE.split()]
+    files = given.files or [Path("waguard/core") / f"{name}.py" for name in CORE]
     FOLDER.mkdir(exist_ok=True)
     os.nice(19)
     for name in PRELOADED:

@@ -76,7 +76,7 @@ def enums() -> dict[str, list[str]]:
             for t in it.targets
             if isinstance(t, ast.Name)
         ]
-        for path in Path("waguard/core").glob("*.py")
+        for path in Path("waguard/core").rglob("*.py")
         for node in ast.parse(path.read_text()).body
         if isinstance(node, ast.ClassDef)
         and any(

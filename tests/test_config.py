@@ -22,8 +22,8 @@ from waguard.config import (
     version_rules,
     without_passwords,
 )
-from waguard.core.delivery import OLD_SERVICE
-from waguard.core.version_rules import VersionRules
+from waguard.core.versions.rules import VersionRules
+from waguard.core.webhooks.delivery import OLD_SERVICE
 from waguard.errors import ConfigError
 
 EXAMPLE: Final = Path(__file__).parents[1] / "etc/waguard.toml"

@@ -1,8 +1,8 @@
 import asyncio
 from collections.abc import Mapping, Sequence
 
-from waguard.core.identity import People
-from waguard.core.inbox import InboxRecord
+from waguard.core.messages.identity import People
+from waguard.core.messages.inbox import InboxRecord
 from waguard.daemon.feed import feed
 from waguard.host.clock import SystemClock
 from waguard.ports.inbox import Stored

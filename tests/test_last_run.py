@@ -18,7 +18,7 @@ import pytest
 from tests.e2e.harness import Daemon, short_folder
 from tests.host.processes import waguard
 from tests.test_running_daemon import ALONE
-from waguard.core.last_run import SEEN_EVERY
+from waguard.core.host.last_run import SEEN_EVERY
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(240)]
 

@@ -7,9 +7,9 @@ from collections import defaultdict
 from pathlib import Path
 from typing import Final, get_args
 
-from waguard.core.incident_kinds import DIED, FLEET_ENDS, SESSION_ENDS
+from waguard.core.incidents.kinds import DIED, FLEET_ENDS, SESSION_ENDS
 from waguard.core.page_care import Kind
-from waguard.core.version_words import ENTRIES
+from waguard.core.versions.words import ENTRIES
 from waguard.supervision.status_publisher import LEVELS, UNLOGGED
 from waguard.supervision.version_decision import Noted
 

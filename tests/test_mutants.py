@@ -20,7 +20,7 @@ def judge(state: int | None, now: float) -> int:
             state = replace(state, stage=Stage.READY, since=now)
     return state
 '''
-CORE = Path("waguard/core/disk.py")
+CORE = Path("waguard/core/host/disk.py")
 
 
 def changed() -> set[str]:
@@ -83,14 +83,16 @@ def test_what_was_tried_on_this_very_file_is_not_tried_again(
 
 
 def test_a_greater_share_contains_a_smaller_one() -> None:
-    shares = [mutants.chosen(Path("waguard/core/slots.py"), it, again=True) for it in (0.1, 0.5, 1)]
+    shares = [
+        mutants.chosen(Path("waguard/core/fleet/slots.py"), it, again=True) for it in (0.1, 0.5, 1)
+    ]
     assert 0 < len(shares[0]) < len(shares[1]) < len(shares[2])
     assert set(shares[0]) < set(shares[1]) < set(shares[2])
 
 
 def test_the_killers_of_a_module_import_it() -> None:
-    own, core, stories = mutants.pytest_killers(Path("waguard/core/slots.py"))
-    assert own == ["tests/core/test_slots.py"]
-    assert "tests/core/test_session.py" in core
-    assert "tests/core/test_naming.py" not in core
+    own, core, stories = mutants.pytest_killers(Path("waguard/core/fleet/slots.py"))
+    assert own == ["tests/core/fleet/test_slots.py"]
+    assert "tests/core/session/test_session.py" in core
+    assert "tests/core/messages/test_naming.py" not in core
     assert stories == ["tests/simulation/test_stories.py"]

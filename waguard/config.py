@@ -19,9 +19,10 @@ from urllib.parse import unquote, urlsplit
 
 import msgspec
 
-from waguard.core import address, switches
-from waguard.core.delivery import EVENTS, OLD_SERVICE
-from waguard.core.version_rules import VersionRules
+from waguard.core.host import switches
+from waguard.core.versions.rules import VersionRules
+from waguard.core.webhooks import address
+from waguard.core.webhooks.delivery import EVENTS, OLD_SERVICE
 from waguard.errors import ConfigError
 
 Port = Annotated[int, msgspec.Meta(ge=0, le=65535)]
@@ -102,7 +103,7 @@ class WhatsApp(Reloadable, frozen=True, kw_only=True):
 
 
 class Versions(Reloadable, frozen=True, kw_only=True):
-    """Which version of WhatsApp Web sessions get. ``core/versions.py`` decides.
+    """Which version of WhatsApp Web sessions get. ``core/versions/policy.py`` decides.
 
     - ``well_for``: a page that throws at sends does so at the first; acks are late after 60 s.
     - ``trial_limit``: a loaded machine takes minutes to load a page, and the next send may be far away.

@@ -21,17 +21,17 @@ from waguard.api import ApiDeps, create_app, serve
 from waguard.api.auth import Keys
 from waguard.api.content import MEDIA_LIMIT
 from waguard.config import Config, Level, Log
-from waguard.core.delivery import OLD_SERVICE
+from waguard.core.webhooks.delivery import OLD_SERVICE
 from waguard.errors import WaguardError
 from waguard.host.clock import SystemClock
 from waguard.host.listen import base_url, listen
 from waguard.host.media import MediaFolder
-from waguard.messaging.bulk import Bulks
-from waguard.messaging.fetch import Fetcher
 from waguard.messaging.health import MessageHealth
 from waguard.messaging.journal import Journal
-from waguard.messaging.outbox import Outbox
-from waguard.messaging.webhooks import Webhooks
+from waguard.messaging.outbox.bulk import Bulks
+from waguard.messaging.outbox.fetch import Fetcher
+from waguard.messaging.outbox.outbox import Outbox
+from waguard.messaging.webhooks.webhooks import Webhooks
 from waguard.ports.clock import WallAges
 from waguard.ports.sessions import Connection
 from waguard.store.sql import SqlStore

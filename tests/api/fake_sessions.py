@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any
 
-from waguard.core.outbox import number_of
+from waguard.core.messages.outbox import number_of
 from waguard.core.reconcile import Correction, Finding
 from waguard.errors import (
     ConflictError,

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, field, replace
 
-from waguard.core.version_views import VersionRow, VersionStatus
+from waguard.core.versions.views import VersionRow, VersionStatus
 from waguard.errors import ConflictError, NotFoundError, WaguardError
 from waguard.ports.versions import BundleRow, Listing
 

@@ -6,7 +6,7 @@ import pytest
 
 from tests.api.conftest import Api
 from tests.api.fake_sessions import HEALTHY, SESSION, a_view
-from waguard.core.call_backs import Asked
+from waguard.core.webhooks.call_backs import Asked
 from waguard.errors import DatabaseUnavailableError
 
 

@@ -5,7 +5,7 @@ import pytest
 from tests.api.conftest import Api
 from tests.api.fake_sessions import SESSION, WORKSPACE
 from tests.waiting import wait_until
-from waguard.core.inbox import EventPayload, InboxRecord, Kind
+from waguard.core.messages.inbox import EventPayload, InboxRecord, Kind
 from waguard.errors import UnavailableError
 from waguard.ports.messages import GLOBAL
 

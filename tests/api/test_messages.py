@@ -12,8 +12,8 @@ from tests.api.conftest import KEY, Api
 from tests.api.fake_sessions import SESSION
 from tests.waiting import wait_until
 from waguard.errors import ConflictError, RefusedError, UnavailableError, UncertainError
-from waguard.messaging.commands import Command
-from waguard.messaging.pending_sends import Options, PendingSend
+from waguard.messaging.outbox.commands import Command
+from waguard.messaging.outbox.pending_sends import Options, PendingSend
 from waguard.ports.bus import BusEvent
 from waguard.wire.protocol import SendMedia, SendText
 

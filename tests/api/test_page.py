@@ -29,7 +29,7 @@ from waguard.core import remedies
 from waguard.core.blame import Blame, Condition
 from waguard.core.page_care import Kind
 from waguard.wire.protocol import PageVersion
-from waguard.worker.devtools import PageSession
+from waguard.worker.browser.devtools import PageSession
 
 ADVICE = remedies.text(remedies.PAGE[Kind.ACKS_IN_VAIN], "shop_bandung")
 CONDITIONS = (

@@ -29,9 +29,9 @@ from waguard.errors import (
     UncertainError,
     WaguardError,
 )
-from waguard.messaging import dispatcher
-from waguard.messaging.fetch import NotFetchedError
-from waguard.messaging.pending_sends import KeyReusedError
+from waguard.messaging.outbox import dispatcher
+from waguard.messaging.outbox.fetch import NotFetchedError
+from waguard.messaging.outbox.pending_sends import KeyReusedError
 from waguard.profile.lock import ProfileInUseError
 
 ONE = f"/api/sessions/{SESSION}"

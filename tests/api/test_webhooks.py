@@ -6,10 +6,10 @@ import pytest
 
 from tests.api.conftest import Api
 from tests.api.fake_sessions import SESSION, WORKSPACE
-from waguard.core import news
-from waguard.core.delivery import OLD_SERVICE, Cause
-from waguard.core.inbox import EventPayload, InboxRecord, Kind
-from waguard.core.news import Notice
+from waguard.core.messages import news
+from waguard.core.messages.inbox import EventPayload, InboxRecord, Kind
+from waguard.core.messages.news import Notice
+from waguard.core.webhooks.delivery import OLD_SERVICE, Cause
 from waguard.errors import DatabaseUnavailableError
 from waguard.ports.messages import GLOBAL, DeliveryResult, Entry
 from waguard.ports.store import SessionRow

@@ -13,7 +13,7 @@ from tests.api.fake_sessions import SESSION
 from tests.waiting import wait_until
 from waguard.api import app, body, limits
 from waguard.api.limits import LOAD, Search
-from waguard.core import json_text
+from waguard.core.text import json_text
 from waguard.errors import UnavailableError
 
 SEND, MEDIA = "/api/messages/send", "/api/messages/send-media"

@@ -6,13 +6,18 @@ from typing import Any, TypeVar
 
 from msgspec import Struct
 
-from waguard.core import views
-from waguard.core.admission import Cause
-from waguard.core.admission import Reading as HostReading
-from waguard.core.deadlines import next_deadline
-from waguard.core.effects import Effect, Kill, ReadIdle, Record, Reload, Spawn, Terminate
 from waguard.core.engine import Engine, Outcome
-from waguard.core.facts import (
+from waguard.core.fleet.facts import FleetEffect, FleetFact, FleetOutage, FleetRules, HostRead
+from waguard.core.fleet.network import Reading as NetworkReading
+from waguard.core.fleet.state import FleetState
+from waguard.core.host.admission import Cause
+from waguard.core.host.admission import Reading as HostReading
+from waguard.core.lifecycle import State
+from waguard.core.link import Link
+from waguard.core.session import views
+from waguard.core.session.deadlines import next_deadline
+from waguard.core.session.effects import Effect, Kill, ReadIdle, Record, Reload, Spawn, Terminate
+from waguard.core.session.facts import (
     Beat,
     Exited,
     Fact,
@@ -23,12 +28,7 @@ from waguard.core.facts import (
     StartRequested,
     TimerDue,
 )
-from waguard.core.fleet_facts import FleetEffect, FleetFact, FleetOutage, FleetRules, HostRead
-from waguard.core.fleet_state import FleetState
-from waguard.core.lifecycle import State
-from waguard.core.link import Link
-from waguard.core.network import Reading as NetworkReading
-from waguard.core.state import Rules, SessionState, Stage, Worker
+from waguard.core.session.state import Rules, SessionState, Stage, Worker
 from waguard.core.status import DerivedStatus, Reason, Status
 
 WALL = 1_732_233_600.0  # s, unix time of monotonic 0

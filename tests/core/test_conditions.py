@@ -20,8 +20,8 @@ from waguard.core.conditions import (
     of_receivers,
     of_unidentified,
 )
-from waguard.core.delivery import Cause
 from waguard.core.reconcile import Finding, Kind
+from waguard.core.webhooks.delivery import Cause
 
 AT = 1_732_233_600.0
 WHEN = "2024-11-22T00:00:00+00:00"

@@ -1,6 +1,6 @@
 """A fleet's versions by hand: facts are posted, what comes out is kept."""
 
-from waguard.core.version_effects import (
+from waguard.core.versions.effects import (
     Announce,
     Concluded,
     Discard,
@@ -10,7 +10,7 @@ from waguard.core.version_effects import (
     TrialResult,
     VersionEffect,
 )
-from waguard.core.version_facts import (
+from waguard.core.versions.facts import (
     Acked,
     Captured,
     Evidence,
@@ -22,9 +22,9 @@ from waguard.core.version_facts import (
     VersionFact,
     Well,
 )
-from waguard.core.version_rules import VersionRules
-from waguard.core.version_state import NEVER, VersionState, initial
-from waguard.core.versions import advance, intended, next_deadline
+from waguard.core.versions.policy import advance, intended, next_deadline
+from waguard.core.versions.rules import VersionRules
+from waguard.core.versions.state import NEVER, VersionState, initial
 
 OLD, NEW, NEWER = 100, 200, 300
 WAJS, OTHER = "a" * 64, "b" * 64

@@ -23,8 +23,8 @@ from aiohttp import web
 from tests.profile.leveldb_files import INDEXED, LOCAL, batch, log, profile
 from tests.store import template
 from waguard.cli.program import parser
-from waguard.core.admission import Reading
-from waguard.core.strays import Seen
+from waguard.core.host.admission import Reading
+from waguard.core.host.strays import Seen
 from waguard.doctor.checks.host import Space
 from waguard.doctor.examination import examine
 from waguard.doctor.probes.machine import Machine, Ran, Running

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from tests.doctor.host import GOOD, HOOK, Host, foreign_process, require_runnable
-from waguard.core.admission import Reading
+from waguard.core.host.admission import Reading
 from waguard.doctor import examination
 from waguard.doctor.checks.host import Space
 from waguard.doctor.probes import instance as instance_probes
@@ -248,7 +248,9 @@ def folders_that_the_unit_may_not_write(host: Host, patch: pytest.MonkeyPatch) -
 def folders_that_the_unit_does_not_see(host: Host, patch: pytest.MonkeyPatch) -> None:
     patch.setattr(configuration, "SYSTEM_FILE", host.file)
     patch.setattr("waguard.doctor.probes.unit.SYSTEM_FILE", host.file)
-    patch.setattr("waguard.core.unit._HIDDEN_BY", {"PrivateTmp": (str(host.folder.resolve()),)})
+    patch.setattr(
+        "waguard.core.host.unit._HIDDEN_BY", {"PrivateTmp": (str(host.folder.resolve()),)}
+    )
 
 
 @fault("unit", FAILED, "(browser.executable) cannot be executed", "waguard config check")

@@ -10,7 +10,7 @@ import pytest
 
 from tests.doctor.host import Application, Host
 from waguard.config import load
-from waguard.core.ownership import Us
+from waguard.core.profile.ownership import Us
 from waguard.doctor.checks import database as checks_of
 from waguard.doctor.checks.instance import Instance
 from waguard.doctor.probes import cutover, database, files, receiver

@@ -21,7 +21,7 @@ import aiohttp
 from aiohttp import web
 
 from tests.waiting import block_until
-from waguard.core.delivery import EVENTS
+from waguard.core.webhooks.delivery import EVENTS
 from waguard.host import procfs
 from waguard.host.lock import read_pid_file
 from waguard.lab.standin import StandIn

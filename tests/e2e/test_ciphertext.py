@@ -13,7 +13,7 @@ import pytest
 from tests.e2e.conftest import World
 from tests.e2e.test_lids import bodies, hears, restarted
 from tests.e2e.test_notices import incidents, reload
-from waguard.core.undecryptable import ADVISE_AFTER, KEPT_FOR
+from waguard.core.messages.undecryptable import ADVISE_AFTER, KEPT_FOR
 from waguard.profile.owner_mark import PAIRING
 
 pytestmark = [pytest.mark.e2e, pytest.mark.chromium, pytest.mark.timeout(240)]

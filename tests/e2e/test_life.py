@@ -12,7 +12,7 @@ import msgspec
 import pytest
 
 from tests.e2e.conftest import World
-from waguard.core.delivery import SESSION_EVENTS
+from waguard.core.webhooks.delivery import SESSION_EVENTS
 from waguard.wire.protocol import PROTOCOL, WorkerRecord
 
 pytestmark = [pytest.mark.e2e, pytest.mark.chromium, pytest.mark.timeout(240)]

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from tests.e2e.conftest import World
-from waguard.core.pairing_codes import AT_MOST
+from waguard.core.messages.pairing_codes import AT_MOST
 
 pytestmark = [pytest.mark.e2e, pytest.mark.chromium, pytest.mark.timeout(240)]
 

@@ -16,7 +16,7 @@ from tests.worker.browser_session import LONG, BrowserSession
 from waguard.profile import layout, quarantine, snapshots
 from waguard.profile.layout import Places
 from waguard.profile.quarantine import NOTE
-from waguard.worker.devtools import flush_storage
+from waguard.worker.browser.devtools import flush_storage
 
 pytestmark = [pytest.mark.e2e, pytest.mark.chromium, pytest.mark.timeout(240)]
 PHONE = "6281180001"

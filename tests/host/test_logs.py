@@ -17,9 +17,9 @@ from loguru import logger
 
 from tests.host.processes import clean_environment
 from tests.host.test_journal import Journald, listen
-from waguard.core import logfmt
-from waguard.core.log_fold import WINDOW
-from waguard.core.redaction import HIDDEN
+from waguard.core.text import logfmt
+from waguard.core.text.log_fold import WINDOW
+from waguard.core.text.redaction import HIDDEN
 from waguard.errors import printable
 from waguard.host import logs
 from waguard.wire import protocol

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from tests.small_disk import small_disk
-from waguard.core import media
+from waguard.core.messages import media
 from waguard.host import media as under_test
 from waguard.host.media import MediaFolder
 

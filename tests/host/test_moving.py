@@ -12,7 +12,7 @@ import pytest
 
 from tests.profile.leveldb_files import INDEXED, profile, word_of
 from tests.small_disk import small_disk
-from waguard.core.profile import ShowQr, Use
+from waguard.core.profile.profile import ShowQr, Use
 from waguard.host import moving
 from waguard.host.moving import NotMovableError
 from waguard.profile import (

@@ -13,7 +13,7 @@ import pytest
 
 from tests.ports import reserved_port
 from tests.waiting import wait_until
-from waguard.core.network import Reading
+from waguard.core.fleet.network import Reading
 from waguard.host import network
 from waguard.host.network import Network, read, uses_proxy
 

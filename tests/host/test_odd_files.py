@@ -20,13 +20,13 @@ from waguard.host import procfs, small_file
 from waguard.host.children import ExecSpawn, quarantine_unreadable_records, read_records
 from waguard.host.lock import LOCK_FILE, PidFile, acquire, read_pid_file
 from waguard.host.media import MediaFolder
-from waguard.messaging.signing import read_secrets
+from waguard.messaging.webhooks.signing import read_secrets
 from waguard.profile import owner_mark, snapshots
 from waguard.profile.owner_mark import PAIRING
 from waguard.profile.snapshots import SnapshotDamagedError
 from waguard.wire.protocol import WorkerRecord
-from waguard.worker import browser_version
-from waguard.worker.browser_version import known_version
+from waguard.worker.browser import version as browser_version
+from waguard.worker.browser.version import known_version
 
 SPOILT = all_spoilt()
 odd = pytest.mark.parametrize("spoil", SPOILT.values(), ids=SPOILT.keys())

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from waguard.core.admission import Reading
+from waguard.core.host.admission import Reading
 from waguard.host.resources import read
 
 MB = 1 << 20

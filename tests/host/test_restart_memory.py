@@ -10,7 +10,7 @@ from loguru import logger
 
 from tests.clocks import Clock
 from tests.host.odd_files import Spoil, all_spoilt, mutations
-from waguard.core.restart import COUNTED, SESSIONS, Remembered
+from waguard.core.session.restart import COUNTED, SESSIONS, Remembered
 from waguard.host.restart_memory import FILE, LIMIT, RestartMemory
 
 SPOILT = all_spoilt()

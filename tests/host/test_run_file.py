@@ -11,7 +11,7 @@ from loguru import logger
 from tests.clocks import Clock
 from tests.host.odd_files import Spoil, all_spoilt, mutations
 from tests.small_disk import small_disk
-from waguard.core.last_run import AHEAD, Run, account
+from waguard.core.host.last_run import AHEAD, Run, account
 from waguard.host import procfs
 from waguard.host.run_file import FILE, RunFile
 

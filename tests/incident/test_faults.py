@@ -17,9 +17,9 @@ from tests.supervision.bench import CONNECTED, LOADING, PHONE, QR_SHOWN, TEXT, B
 from tests.supervision.fakes import Script, World, heard_at, until
 from tests.waiting import DEADLINE, wait_until
 from waguard.config import Browser
-from waguard.core.deadlines import NEVER, next_deadline
 from waguard.core.lifecycle import State
 from waguard.core.link import Link
+from waguard.core.session.deadlines import NEVER, next_deadline
 from waguard.core.status import ParkCause, Reason, Status, StatusInputs, derive, understood
 from waguard.errors import ConflictError, DatabaseUnavailableError, NotFoundError
 from waguard.ports.store import SessionRow

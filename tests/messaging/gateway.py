@@ -13,17 +13,17 @@ import msgspec
 from tests.messaging.receiver import INSTANCE, SECRET
 from tests.store import template
 from waguard.config import Webhook
-from waguard.core.circuit import CircuitPolicy
-from waguard.core.delivery import DeliveryPolicy
-from waguard.core.inbox import InboxRecord
+from waguard.core.messages.inbox import InboxRecord
+from waguard.core.webhooks.circuit import CircuitPolicy
+from waguard.core.webhooks.delivery import DeliveryPolicy
 from waguard.host.media import MediaFolder
-from waguard.messaging import endpoint_queue
 from waguard.messaging.backlog import JournalLimits
 from waguard.messaging.entries import of_event
 from waguard.messaging.journal import Journal
-from waguard.messaging.partitions import MemoryWindow
 from waguard.messaging.timings import WEBHOOK, WebhookTimings
-from waguard.messaging.webhooks import Webhooks
+from waguard.messaging.webhooks import endpoint_queue
+from waguard.messaging.webhooks.partitions import MemoryWindow
+from waguard.messaging.webhooks.webhooks import Webhooks
 from waguard.ports.bus import BusEvent
 from waguard.ports.clock import Ages
 from waguard.ports.inbox import MediaStore

@@ -4,8 +4,8 @@ import asyncio
 
 from tests.messaging.outbox_world import World
 from tests.waiting import DEADLINE
-from waguard.core.outbox import State
-from waguard.messaging.pending_sends import PendingSend
+from waguard.core.messages.outbox import State
+from waguard.messaging.outbox.pending_sends import PendingSend
 from waguard.ports.outcomes import Acked
 
 

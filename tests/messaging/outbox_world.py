@@ -11,13 +11,13 @@ import pytest
 from tests.api.fake_sessions import SESSION, WORKSPACE, FakeSessions
 from tests.store import template
 from waguard.config import Config
-from waguard.core.delivery import EVENTS
+from waguard.core.webhooks.delivery import EVENTS
 from waguard.errors import DatabaseUnavailableError
 from waguard.host.media import MediaFolder
-from waguard.messaging.commands import Command, text
 from waguard.messaging.journal import Journal
-from waguard.messaging.outbox import Outbox
-from waguard.messaging.pending_sends import Options, PendingSend
+from waguard.messaging.outbox.commands import Command, text
+from waguard.messaging.outbox.outbox import Outbox
+from waguard.messaging.outbox.pending_sends import Options, PendingSend
 from waguard.messaging.timings import SEND, SendTimings
 from waguard.ports.messages import Outgoing
 from waguard.ports.outcomes import Acked

@@ -8,8 +8,8 @@ from tests.api.fake_sessions import SESSION
 from tests.messaging.outbox_world import CHAT, World
 from tests.waiting import DEADLINE
 from waguard.config import Send
-from waguard.core.outbox import State
-from waguard.messaging.pending_sends import PendingSend
+from waguard.core.messages.outbox import State
+from waguard.messaging.outbox.pending_sends import PendingSend
 from waguard.ports.store import SessionRow
 from waguard.supervision import translate
 from waguard.wire.protocol import Ack, Sent

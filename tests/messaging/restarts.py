@@ -5,8 +5,8 @@ from typing import Any
 
 from tests.messaging.outbox_world import World
 from tests.waiting import DEADLINE, wait_until
-from waguard.core.outbox import State
-from waguard.messaging.pending_sends import PendingSend
+from waguard.core.messages.outbox import State
+from waguard.messaging.outbox.pending_sends import PendingSend
 
 
 async def restart(world: World) -> None:

@@ -4,8 +4,8 @@ import asyncio
 from pathlib import Path
 
 from tests.messaging.outbox_world import outbox
-from waguard.messaging.commands import text
-from waguard.messaging.pending_sends import KEPT_FOR
+from waguard.messaging.outbox.commands import text
+from waguard.messaging.outbox.pending_sends import KEPT_FOR
 
 
 async def test_a_send_in_flight_is_never_forgotten(tmp_path: Path) -> None:

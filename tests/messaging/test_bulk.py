@@ -10,13 +10,13 @@ from tests.api.fake_sessions import SESSION, WORKSPACE
 from tests.messaging.outbox_world import World, with_timings
 from tests.waiting import wait_until
 from waguard.config import Config, Send
-from waguard.core.outbox import State
+from waguard.core.messages.outbox import State
 from waguard.errors import NotFoundError, TooManyError, UnavailableError
-from waguard.messaging import bulk, dispatcher
-from waguard.messaging.acceptance import HOUR
-from waguard.messaging.bulk import Bulks
-from waguard.messaging.commands import text
-from waguard.messaging.pending_sends import KEPT_FOR, KeyReusedError
+from waguard.messaging.outbox import bulk, dispatcher
+from waguard.messaging.outbox.acceptance import HOUR
+from waguard.messaging.outbox.bulk import Bulks
+from waguard.messaging.outbox.commands import text
+from waguard.messaging.outbox.pending_sends import KEPT_FOR, KeyReusedError
 from waguard.messaging.timings import SendTimings
 
 GAP = 0.001  # s; the outbox's clock stands until a test moves it

@@ -2,7 +2,7 @@
 
 import pytest
 
-from waguard.messaging.commands import Command, Media, body_of, command_of, file, text
+from waguard.messaging.outbox.commands import Command, Media, body_of, command_of, file, text
 
 CHAT = "6281234567890@c.us"
 REST = b'"quoted":null,"mentions":[],"first_contact_check":false,"absent":false}'

@@ -14,8 +14,8 @@ from aiohttp.resolver import ThreadedResolver
 from tests.waiting import wait_until
 from waguard.config import Send
 from waguard.errors import InvalidInputError, UnavailableError, WaguardError
-from waguard.messaging import fetch
-from waguard.messaging.fetch import Fetched, Fetcher, NotFetchedError
+from waguard.messaging.outbox import fetch
+from waguard.messaging.outbox.fetch import Fetched, Fetcher, NotFetchedError
 
 LIMIT = 1_000
 PNG = {"Content-Type": "image/png"}

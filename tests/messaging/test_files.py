@@ -17,9 +17,9 @@ from tests.messaging.gateway import Gateway, gateway
 from tests.messaging.receiver import INSTANCE, Receiver
 from tests.waiting import wait_until
 from waguard.config import Media
-from waguard.core.inbox import EventPayload, File, InboxRecord, Kind
-from waguard.core.media import GONE
-from waguard.core.outbox import State
+from waguard.core.messages.inbox import EventPayload, File, InboxRecord, Kind
+from waguard.core.messages.media import GONE
+from waguard.core.messages.outbox import State
 from waguard.errors import DatabaseUnavailableError
 from waguard.host.media import MediaFolder
 from waguard.messaging.backlog import JournalLimits

@@ -7,7 +7,7 @@ import pytest
 from tests.messaging.gateway import Gateway, gateway
 from tests.messaging.receiver import Receiver, event
 from tests.waiting import wait_until
-from waguard.core.delivery import Cause
+from waguard.core.webhooks.delivery import Cause
 from waguard.errors import DatabaseUnavailableError
 from waguard.messaging.backlog import Backlog, JournalLimits
 from waguard.messaging.health import FAILING_FOR, MessageHealth

@@ -11,7 +11,7 @@ from tests.messaging.gateway import gateway
 from tests.messaging.receiver import Receiver, event
 from tests.store.test_outages import write_locked
 from tests.waiting import wait_until
-from waguard.core.inbox import InboxRecord
+from waguard.core.messages.inbox import InboxRecord
 from waguard.errors import DatabaseUnavailableError, UnavailableError
 from waguard.messaging import group_commit
 from waguard.messaging.backlog import JournalLimits

@@ -11,12 +11,12 @@ from tests.api.fake_sessions import SESSION
 from tests.messaging.outbox_ends import result
 from tests.messaging.outbox_world import CHAT, World, with_timings
 from tests.waiting import wait_until
-from waguard.core.outbox import State
+from waguard.core.messages.outbox import State
 from waguard.errors import (
     UnavailableError,
     UncertainError,
 )
-from waguard.messaging.pending_sends import new_message_id
+from waguard.messaging.outbox.pending_sends import new_message_id
 from waguard.ports.outcomes import Acked
 from waguard.wire.protocol import SendText
 

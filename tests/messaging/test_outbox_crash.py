@@ -10,11 +10,11 @@ from tests.messaging.outbox_world import CHAT, World, with_timings
 from tests.messaging.restarts import in_flight, restart, state
 from tests.waiting import DEADLINE, wait_until
 from waguard.config import Config, Send
-from waguard.core.inbox import EventPayload, InboxRecord, Kind, ack_key
-from waguard.core.outbox import State
+from waguard.core.messages.inbox import EventPayload, InboxRecord, Kind, ack_key
+from waguard.core.messages.outbox import State
 from waguard.errors import DatabaseUnavailableError, UnavailableError, UncertainError
-from waguard.messaging.commands import Media, file
-from waguard.messaging.pending_sends import KEPT_FOR, PendingSend
+from waguard.messaging.outbox.commands import Media, file
+from waguard.messaging.outbox.pending_sends import KEPT_FOR, PendingSend
 from waguard.wire.protocol import SendMedia
 
 

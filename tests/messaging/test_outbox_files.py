@@ -7,13 +7,13 @@ import pytest
 from tests.messaging.outbox_ends import result
 from tests.messaging.outbox_world import CHAT, World
 from tests.waiting import wait_until
-from waguard.core.outbox import State
+from waguard.core.messages.outbox import State
 from waguard.errors import (
     NotFoundError,
     UnavailableError,
 )
-from waguard.messaging.commands import Command, Media, file, text
-from waguard.messaging.pending_sends import PendingSend
+from waguard.messaging.outbox.commands import Command, Media, file, text
+from waguard.messaging.outbox.pending_sends import PendingSend
 from waguard.ports.outcomes import Acked
 from waguard.wire.protocol import SendMedia
 

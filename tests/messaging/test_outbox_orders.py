@@ -13,7 +13,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 from tests.messaging.outbox_world import World
 from tests.waiting import wait_until
 from waguard.errors import RefusedError, UnavailableError, UncertainError
-from waguard.messaging.pending_sends import PendingSend
+from waguard.messaging.outbox.pending_sends import PendingSend
 
 
 class Applications(RuleBasedStateMachine):

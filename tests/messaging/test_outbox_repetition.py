@@ -9,7 +9,7 @@ from tests.messaging.outbox_ends import result
 from tests.messaging.outbox_world import CHAT, World, with_timings
 from tests.waiting import DEADLINE
 from waguard.config import Config, Send
-from waguard.core.outbox import State
+from waguard.core.messages.outbox import State
 from waguard.errors import (
     ConflictError,
     RefusedError,
@@ -17,8 +17,8 @@ from waguard.errors import (
     UncertainError,
     WaguardError,
 )
-from waguard.messaging.commands import Context, Media, file, text
-from waguard.messaging.pending_sends import KEPT_AT_MOST, KEPT_FOR, PendingSend
+from waguard.messaging.outbox.commands import Context, Media, file, text
+from waguard.messaging.outbox.pending_sends import KEPT_AT_MOST, KEPT_FOR, PendingSend
 from waguard.ports.outcomes import Acked
 from waguard.wire.protocol import Sent, Value
 
@@ -122,7 +122,7 @@ async def test_only_so_many_are_kept_and_the_oldest_go(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert KEPT_AT_MOST > 100
-    monkeypatch.setattr("waguard.messaging.pending_sends.KEPT_AT_MOST", 10)
+    monkeypatch.setattr("waguard.messaging.outbox.pending_sends.KEPT_AT_MOST", 10)
     sends = []
     for number in range(13):
         sends.append(world.send(str(number)))

@@ -9,7 +9,7 @@ from tests.messaging.outbox_world import World
 from tests.messaging.restarts import in_flight, state
 from tests.waiting import DEADLINE
 from waguard.config import Config, Send
-from waguard.core.outbox import State
+from waguard.core.messages.outbox import State
 from waguard.errors import ConflictError, UnavailableError, UncertainError
 from waguard.ports.messages import StateUpdate
 

@@ -10,15 +10,15 @@ from tests.messaging.outbox_ends import ended, result
 from tests.messaging.outbox_world import CHAT, World, with_timings
 from tests.waiting import wait_until
 from waguard.config import Config, Send
-from waguard.core.outbox import State
+from waguard.core.messages.outbox import State
 from waguard.errors import (
     ConflictError,
     NotFoundError,
     TooManyError,
     UnavailableError,
 )
-from waguard.messaging import dispatcher
-from waguard.messaging.commands import Media, file
+from waguard.messaging.outbox import dispatcher
+from waguard.messaging.outbox.commands import Media, file
 from waguard.ports.outcomes import Acked
 from waguard.wire.protocol import SendMedia
 

@@ -9,9 +9,9 @@ import pytest
 from tests.api.fake_sessions import SESSION, WORKSPACE
 from tests.messaging.outbox_world import CHAT, World, outbox, with_timings
 from tests.waiting import wait_until
-from waguard.core.outbox import State
+from waguard.core.messages.outbox import State
 from waguard.errors import DatabaseUnavailableError, UnavailableError, UncertainError
-from waguard.messaging.commands import Context, Media, file, text
+from waguard.messaging.outbox.commands import Context, Media, file, text
 from waguard.messaging.timings import SendTimings
 from waguard.ports.outcomes import Acked
 from waguard.ports.store import SessionRow

@@ -4,7 +4,7 @@ import pytest
 
 from tests.messaging.outbox_world import Clock
 from waguard.config import Send
-from waguard.messaging.rate_limiter import RateLimiter
+from waguard.messaging.outbox.rate_limiter import RateLimiter
 
 
 class World:

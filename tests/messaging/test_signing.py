@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from waguard.errors import ConfigError
-from waguard.messaging.signing import read_secrets
+from waguard.messaging.webhooks.signing import read_secrets
 
 
 @pytest.mark.parametrize(

@@ -12,10 +12,10 @@ import aiohttp
 import pytest
 
 from waguard.config import Send
-from waguard.core import address
+from waguard.core.webhooks import address
 from waguard.errors import InvalidInputError, UnavailableError
-from waguard.messaging.fetch import Fetcher
-from waguard.messaging.webhook_sender import AddressRefusedError, CheckedConnector, WebhookSender
+from waguard.messaging.outbox.fetch import Fetcher
+from waguard.messaging.webhooks.sender import AddressRefusedError, CheckedConnector, WebhookSender
 
 
 def script(zero: int, one: int | None = None) -> dict[int, int]:

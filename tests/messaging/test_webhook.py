@@ -17,11 +17,12 @@ from tests.messaging.receiver import (
     event,
 )
 from tests.waiting import wait_until
-from waguard.core.inbox import event_id
-from waguard.messaging import signing, webhook_post
-from waguard.messaging.signing import sign
+from waguard.core.messages.inbox import event_id
 from waguard.messaging.timings import WebhookTimings
-from waguard.messaging.webhook_sender import seconds
+from waguard.messaging.webhooks import post as webhook_post
+from waguard.messaging.webhooks import signing
+from waguard.messaging.webhooks.sender import seconds
+from waguard.messaging.webhooks.signing import sign
 
 
 async def test_body_headers_and_signature(receiver: Receiver, tmp_path: Path) -> None:

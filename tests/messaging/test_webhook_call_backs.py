@@ -10,7 +10,7 @@ from tests.messaging.holding import AWAY, PATIENT, until_held
 from tests.messaging.receiver import Receiver, event, receiving
 from tests.messaging.test_webhook_queue import message, numbers
 from tests.waiting import wait_until
-from waguard.core.delivery import Cause
+from waguard.core.webhooks.delivery import Cause
 from waguard.ports.messages import Endpoint
 
 

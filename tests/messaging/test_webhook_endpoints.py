@@ -12,8 +12,8 @@ from tests.messaging.receiver import (
     event,
     receiving,
 )
-from waguard.messaging import dead_letters
-from waguard.messaging.signing import sign
+from waguard.messaging.webhooks import dead_letters
+from waguard.messaging.webhooks.signing import sign
 from waguard.ports.messages import Endpoint
 
 

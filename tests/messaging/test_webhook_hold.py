@@ -12,10 +12,10 @@ from tests.messaging.receiver import Receiver, event
 from tests.messaging.test_webhook_queue import message, numbers
 from tests.waiting import wait_until
 from waguard.core.conditions import HeldChats
-from waguard.core.delivery import Cause
+from waguard.core.webhooks.delivery import Cause
 from waguard.errors import DatabaseUnavailableError
 from waguard.messaging.timings import WebhookTimings
-from waguard.messaging.webhooks import overdue
+from waguard.messaging.webhooks.webhooks import overdue
 from waguard.ports.messages import GLOBAL, MessageStore
 from waguard.ports.sessions import Connection
 

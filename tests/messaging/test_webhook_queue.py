@@ -8,12 +8,12 @@ from typing import Any
 from tests.messaging.gateway import QUICK, QUICK_CIRCUIT, gateway
 from tests.messaging.receiver import CLOSE, Receiver, event, receiving
 from tests.waiting import wait_until
-from waguard.core.circuit import CircuitPolicy
-from waguard.core.delivery import EVENTS
+from waguard.core.webhooks.circuit import CircuitPolicy
+from waguard.core.webhooks.delivery import EVENTS
 from waguard.errors import DatabaseUnavailableError
-from waguard.messaging import endpoint_queue
-from waguard.messaging.partitions import MemoryWindow
 from waguard.messaging.timings import WebhookTimings
+from waguard.messaging.webhooks import endpoint_queue
+from waguard.messaging.webhooks.partitions import MemoryWindow
 from waguard.ports.bus import BusEvent
 from waguard.ports.messages import Endpoint, MessageStore
 

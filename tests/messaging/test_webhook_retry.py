@@ -18,7 +18,7 @@ from tests.messaging.receiver import (
     receiving,
 )
 from tests.waiting import wait_until
-from waguard.core.delivery import Cause
+from waguard.core.webhooks.delivery import Cause
 from waguard.host.lived import LivedTime
 from waguard.messaging.timings import WebhookTimings
 

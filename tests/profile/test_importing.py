@@ -12,7 +12,7 @@ import pytest
 from tests.host.odd_files import OTHER_USER
 from tests.profile.leveldb_files import BLOBS, LOCAL
 from tests.profile.old_profile_files import archive, content, old_profile
-from waguard.core.old_profiles import Credentials, Outcome
+from waguard.core.profile.old_profiles import Credentials, Outcome
 from waguard.host import private_files
 from waguard.profile import (
     copying,

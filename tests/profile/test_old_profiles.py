@@ -16,7 +16,7 @@ from tests.host.odd_files import OTHER_USER, mutations
 from tests.profile.leveldb_files import INDEXED, LOCAL
 from tests.profile.old_profile_files import archive, content, old_profile
 from waguard.cli import profile_commands
-from waguard.core.old_profiles import Credentials, Identity, places
+from waguard.core.profile.old_profiles import Credentials, Identity, places
 from waguard.profile import (
     inspection,
     layout,

@@ -20,7 +20,7 @@ import pytest
 
 from tests.profile.leveldb_files import BLOBS, INDEXED, LOCAL, database, profile, word_of
 from waguard.cli import profile_commands
-from waguard.core.profile import (
+from waguard.core.profile.profile import (
     CARRIED,
     CredentialsLost,
     CutTornTails,

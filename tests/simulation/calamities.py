@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 from tests.simulation.faults import DAEMON, KINDS
 from tests.simulation.page import Page
 from waguard.core.exits import EXIT_DISK_FULL
-from waguard.core.facts import Moved, RulesChanged
-from waguard.core.fleet_facts import FleetRules, FleetRulesChanged
+from waguard.core.fleet.facts import FleetRules, FleetRulesChanged
 from waguard.core.replace import replace
+from waguard.core.session.facts import Moved, RulesChanged
 
 if TYPE_CHECKING:
     from tests.simulation.world import World

@@ -6,18 +6,18 @@ from typing import TYPE_CHECKING, Final
 from tests.simulation.faults import HEALED_LINKS, HOST, KINDS, REFUSALS, SLOWLY, TURN
 from tests.simulation.page import Page
 from tests.simulation.watched import WatchedEngine
-from waguard.core import effects as do
 from waguard.core.blame import Blame
-from waguard.core.effects import Effect
-from waguard.core.fleet_state import FleetState, connected
+from waguard.core.fleet.state import FleetState, connected
 from waguard.core.link import Link
 from waguard.core.page_care import UNSURE_LIMIT, Kind
-from waguard.core.page_load import FIRST_PAUSE
-from waguard.core.restart import LONGEST_PAUSE, Retries
-from waguard.core.state import Intent, SessionState, Slot, Stage
+from waguard.core.session import effects as do
+from waguard.core.session.effects import Effect
+from waguard.core.session.page_load import FIRST_PAUSE
+from waguard.core.session.restart import LONGEST_PAUSE, Retries
+from waguard.core.session.state import Intent, SessionState, Slot, Stage
+from waguard.core.session.takeover import LIMIT, PERIOD
+from waguard.core.session.views import conditions, is_adopting
 from waguard.core.status import ParkCause, Status
-from waguard.core.takeover import LIMIT, PERIOD
-from waguard.core.views import conditions, is_adopting
 
 if TYPE_CHECKING:
     from tests.simulation.world import World

@@ -4,7 +4,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from tests.simulation.page import Page
-from waguard.core.facts import RowRead
+from waguard.core.session.facts import RowRead
 from waguard.core.status import DerivedStatus
 
 if TYPE_CHECKING:

@@ -6,23 +6,24 @@ from typing import Final
 
 from tests.simulation.clock import Violation
 from tests.simulation.watched import Seen, WatchedEngine
-from waguard.core import effects as do
-from waguard.core import facts, fleet_facts
-from waguard.core.ack_watch import Late
-from waguard.core.admission import Cause, Reading, Wait
 from waguard.core.blame import Blame, Failure
-from waguard.core.deadlines import NEVER, next_deadline
 from waguard.core.engine import Outcome
-from waguard.core.facts import Fact, Moment
-from waguard.core.fleet_facts import FleetFact, FleetRules
-from waguard.core.fleet_state import FleetState
+from waguard.core.fleet import facts as fleet_facts
+from waguard.core.fleet.ack_watch import Late
+from waguard.core.fleet.facts import FleetFact, FleetRules
+from waguard.core.fleet.network import Reading as NetworkReading
+from waguard.core.fleet.state import FleetState
+from waguard.core.host.admission import Cause, Reading, Wait
 from waguard.core.lifecycle import State
 from waguard.core.link import Link
-from waguard.core.network import Reading as NetworkReading
 from waguard.core.page_care import Kind
-from waguard.core.state import FleetView, Intent, Rules, SessionState, Stage
+from waguard.core.session import effects as do
+from waguard.core.session import facts
+from waguard.core.session.deadlines import NEVER, next_deadline
+from waguard.core.session.facts import Fact, Moment
+from waguard.core.session.state import FleetView, Intent, Rules, SessionState, Stage
+from waguard.core.session.views import conditions, derive_status, is_adopting
 from waguard.core.status import DerivedStatus, ParkCause, Reason, Status
-from waguard.core.views import conditions, derive_status, is_adopting
 
 SPINS: Final = 50
 _EXITS: Final = (None, -9, -15, 0, 10, 11, 12, 13, 16, 17, 18, 19, 20, 21, 99)

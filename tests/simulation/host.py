@@ -2,9 +2,9 @@
 
 from collections import Counter
 
-from waguard.core.admission import Reading
-from waguard.core.fleet_facts import HostRead
-from waguard.core.network import Reading as NetworkReading
+from waguard.core.fleet.facts import HostRead
+from waguard.core.fleet.network import Reading as NetworkReading
+from waguard.core.host.admission import Reading
 
 _GB = 1 << 30
 

@@ -4,10 +4,10 @@ from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from tests.simulation.page import Page
-from waguard.core.ack_watch import Late
-from waguard.core.facts import Noticed
-from waguard.core.fleet_facts import AcksSeen, Measured
+from waguard.core.fleet.ack_watch import Late
+from waguard.core.fleet.facts import AcksSeen, Measured
 from waguard.core.page_care import Kind
+from waguard.core.session.facts import Noticed
 
 if TYPE_CHECKING:
     from tests.simulation.world import World

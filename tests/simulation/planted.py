@@ -7,31 +7,20 @@ from typing import Final, NamedTuple
 from unittest.mock import patch
 
 from tests.simulation import host, world
-from waguard.core import (
-    breaker,
-    care,
-    deadlines,
-    fleet,
-    fleet_acks,
-    network,
-    page_care,
-    session,
-    show,
-    slots,
-    takeover,
-    views,
-    worker,
-)
-from waguard.core.admission import Reading
+from waguard.core import page_care
 from waguard.core.blame import Blame, Failure
-from waguard.core.facts import Moment, Reported
-from waguard.core.fleet_state import FleetState, Post, Report
+from waguard.core.fleet import acks as fleet_acks
+from waguard.core.fleet import breaker, fleet, network, slots
+from waguard.core.fleet.state import FleetState, Post, Report
+from waguard.core.host.admission import Reading
 from waguard.core.lifecycle import State
 from waguard.core.link import Link
-from waguard.core.out import Out
 from waguard.core.page_care import Step
 from waguard.core.replace import replace
-from waguard.core.state import Replacement, SessionState, Stage, Worker
+from waguard.core.session import care, deadlines, session, show, takeover, views, worker
+from waguard.core.session.facts import Moment, Reported
+from waguard.core.session.out import Out
+from waguard.core.session.state import Replacement, SessionState, Stage, Worker
 from waguard.core.status import DerivedStatus, ParkCause, Reason, Status
 
 Plant = Callable[[], contextlib.AbstractContextManager[object]]

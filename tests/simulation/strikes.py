@@ -6,15 +6,15 @@ from typing import TYPE_CHECKING, Final
 
 from tests.simulation.faults import EVERYWHERE, EXIT_CODES, Fault
 from tests.simulation.page import Page
-from waguard.core.facts import (
+from waguard.core.link import Link
+from waguard.core.session.facts import (
     Left,
     RestartRequested,
     StartRequested,
     StopRequested,
     Unusable,
 )
-from waguard.core.link import Link
-from waguard.core.state import Intent
+from waguard.core.session.state import Intent
 from waguard.core.status import DerivedStatus, Reason, Status
 
 if TYPE_CHECKING:

@@ -12,8 +12,8 @@ from tests.simulation.clock import Violation
 from tests.simulation.fuzz import Fuzz
 from tests.simulation.story import DAY, draw_plan, live, report
 from tests.simulation.watched import NOWHERE, Seen
-from waguard.core.facts import Fact, WorkerFact
-from waguard.core.state import Stage
+from waguard.core.session.facts import Fact, WorkerFact
+from waguard.core.session.state import Stage
 
 STEPS: Final = 1_000_000
 LEAST: Final = 100

@@ -7,15 +7,15 @@ from tests.simulation.chronicle import BEGIN, Chronicle, of_all, own
 from tests.simulation.clock import Violation
 from tests.simulation.faults import Fault
 from tests.simulation.world import World
-from waguard.core import effects as do
-from waguard.core.facts import StartRequested
-from waguard.core.fleet_facts import BreakerChanged, CanaryStarted
+from waguard.core.fleet.facts import BreakerChanged, CanaryStarted
 from waguard.core.lifecycle import State
 from waguard.core.link import Link
 from waguard.core.page_care import Kind
-from waguard.core.state import Intent
+from waguard.core.session import effects as do
+from waguard.core.session.facts import StartRequested
+from waguard.core.session.state import Intent
+from waguard.core.session.views import conditions, lifecycle, parked_for
 from waguard.core.status import ParkCause, Status
-from waguard.core.views import conditions, lifecycle, parked_for
 
 # ---- adoption ----
 

@@ -6,12 +6,12 @@ from typing import Final, get_args
 from tests.simulation.clock import Violation
 from waguard.core.blame import Blame
 from waguard.core.engine import Engine, Outcome
-from waguard.core.facts import Fact, Moment
-from waguard.core.fleet_facts import FleetFact
-from waguard.core.fleet_state import FleetState
+from waguard.core.fleet.facts import FleetFact
+from waguard.core.fleet.state import FleetState
 from waguard.core.replace import replace
-from waguard.core.restart import recent
-from waguard.core.state import SessionState, Slot
+from waguard.core.session.facts import Fact, Moment
+from waguard.core.session.restart import recent
+from waguard.core.session.state import SessionState, Slot
 
 FLEET_FACTS: Final = frozenset(get_args(FleetFact))
 ENDLESS: Final = 40  # steps for each session in one post

@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, Final, Literal, cast
 from tests.simulation.page import Page
 from waguard.core.blame import Blame, Failure
 from waguard.core.exits import EXIT_DISK_FULL
-from waguard.core.facts import Beat, Exited, Reported, Spawned, SpawnFailed, Stopped
 from waguard.core.link import Link
-from waguard.core.state import Stage
+from waguard.core.session.facts import Beat, Exited, Reported, Spawned, SpawnFailed, Stopped
+from waguard.core.session.state import Stage
 
 if TYPE_CHECKING:
     from tests.simulation.world import World

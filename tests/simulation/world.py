@@ -19,10 +19,13 @@ from tests.simulation.plane import MEMORY_LIMIT, Plane
 from tests.simulation.strikes import Strikes
 from tests.simulation.watched import Seen, WatchedEngine
 from tests.simulation.workers import Workers
-from waguard.core import effects as do
-from waguard.core.deadlines import next_deadline
-from waguard.core.effects import Effect
-from waguard.core.facts import (
+from waguard.core.fleet.facts import Closing, FleetEffect, FleetFact, FleetRules
+from waguard.core.fleet.state import FleetState
+from waguard.core.replace import replace
+from waguard.core.session import effects as do
+from waguard.core.session.deadlines import next_deadline
+from waguard.core.session.effects import Effect
+from waguard.core.session.facts import (
     Adopted,
     Beat,
     Fact,
@@ -33,10 +36,7 @@ from waguard.core.facts import (
     StopRequested,
     TimerDue,
 )
-from waguard.core.fleet_facts import Closing, FleetEffect, FleetFact, FleetRules
-from waguard.core.fleet_state import FleetState
-from waguard.core.replace import replace
-from waguard.core.state import Rules, SessionState, Stage
+from waguard.core.session.state import Rules, SessionState, Stage
 
 ALWAYS = float("inf")
 ORPHAN_GRACE = 60.0  # s

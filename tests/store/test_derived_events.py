@@ -10,10 +10,17 @@ import pytest
 from tests.store.conftest import BACKENDS, Wall
 from tests.store.test_outbox import draft, find, keep, write
 from waguard.config import Retention
-from waguard.core import news
-from waguard.core.delivery import EVENTS
-from waguard.core.inbox import EventPayload, InboxRecord, Kind, ack_key, higher_acks, sent_key
-from waguard.core.outbox import REPEATED_FOR, State
+from waguard.core.messages import news
+from waguard.core.messages.inbox import (
+    EventPayload,
+    InboxRecord,
+    Kind,
+    ack_key,
+    higher_acks,
+    sent_key,
+)
+from waguard.core.messages.outbox import REPEATED_FOR, State
+from waguard.core.webhooks.delivery import EVENTS
 from waguard.ports.clock import WallAges
 from waguard.ports.messages import GLOBAL, Entry, StateUpdate
 from waguard.store import housekeeping

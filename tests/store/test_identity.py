@@ -9,9 +9,9 @@ from tests.store.application import SqlApplication
 from tests.store.conftest import BACKENDS, Wall
 from tests.store.test_derived_events import entry
 from tests.store.test_outbox import draft, find
-from waguard.core.delivery import EVENTS, UNIDENTIFIED_AFTER, Cause, DeadLetterState
-from waguard.core.inbox import InboxRecord
-from waguard.core.outbox import State
+from waguard.core.messages.inbox import InboxRecord
+from waguard.core.messages.outbox import State
+from waguard.core.webhooks.delivery import EVENTS, UNIDENTIFIED_AFTER, Cause, DeadLetterState
 from waguard.errors import DatabaseUnavailableError
 from waguard.ports.messages import GLOBAL, StateUpdate, UnidentifiedChat
 from waguard.ports.store import SessionRow

@@ -10,9 +10,9 @@ import pytest
 from tests.store.application import SqlApplication
 from tests.store.conftest import BACKENDS, Wall
 from tests.store.test_outages import PATIENCE, assert_unavailable, write_locked
-from waguard.core.delivery import Cause, DeadLetterState
-from waguard.core.inbox import EventPayload, InboxRecord, Kind, ack_key, higher_acks
-from waguard.core.news import Notice
+from waguard.core.messages.inbox import EventPayload, InboxRecord, Kind, ack_key, higher_acks
+from waguard.core.messages.news import Notice
+from waguard.core.webhooks.delivery import Cause, DeadLetterState
 from waguard.ports.messages import GLOBAL, DeliveryResult, Endpoint, Entry, Hold, Pending, Queued
 from waguard.store.messages import READ_AT_ONCE, SqlMessages
 from waguard.store.sql import SqlStore

@@ -14,7 +14,7 @@ from sqlalchemy import Connection, make_url, text
 from sqlalchemy.exc import IntegrityError, OperationalError
 
 from tests.waiting import wait_until
-from waguard.core.outbox import State
+from waguard.core.messages.outbox import State
 from waguard.ports.messages import NewMessage
 from waguard.store import sql, sqlite
 from waguard.store.engine import Engines, commit_with_next, connect

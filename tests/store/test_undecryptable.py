@@ -21,9 +21,9 @@ from tests.store.test_identity import (
 )
 from tests.store.test_outages import write_locked
 from waguard.config import Retention
-from waguard.core.delivery import DeadLetterState
-from waguard.core.inbox import InboxRecord
-from waguard.core.undecryptable import KEPT_FOR, KNOWN_FOR, Waiting
+from waguard.core.messages.inbox import InboxRecord
+from waguard.core.messages.undecryptable import KEPT_FOR, KNOWN_FOR, Waiting
+from waguard.core.webhooks.delivery import DeadLetterState
 from waguard.errors import DatabaseUnavailableError
 from waguard.ports.clock import WallAges
 from waguard.ports.messages import GLOBAL, Endpoint

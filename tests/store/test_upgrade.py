@@ -21,13 +21,13 @@ from tests.store.past import FORMS, LEVELS, LONG, PEOPLE, SESSIONS, STEM, Past, 
 from tests.store.test_derived_events import entry
 from tests.waiting import wait_until
 from waguard.config import Config
-from waguard.core.backfill import by_alias
-from waguard.core.delivery import EVENTS
-from waguard.core.inbox import BACKFILL_LIMIT, InboxRecord
-from waguard.core.outbox import State
+from waguard.core.messages.backfill import by_alias
+from waguard.core.messages.inbox import BACKFILL_LIMIT, InboxRecord
+from waguard.core.messages.outbox import State
+from waguard.core.webhooks.delivery import EVENTS
 from waguard.host.media import MediaFolder
 from waguard.messaging.journal import Journal
-from waguard.messaging.outbox import Outbox
+from waguard.messaging.outbox.outbox import Outbox
 from waguard.ports.messages import GLOBAL
 from waguard.ports.store import SessionRow
 from waguard.store.migrate import upgrade

@@ -19,15 +19,15 @@ import msgspec
 from tests.store.memory import MemoryStore
 from tests.waiting import DEADLINE, wait_until
 from waguard.config import Config, Paths
-from waguard.core import views
-from waguard.core.admission import Cause, Reading
 from waguard.core.blame import Condition
-from waguard.core.facts import Beat, Unusable
-from waguard.core.identity import People
-from waguard.core.inbox import InboxRecord, Kind
-from waguard.core.network import Reading as NetworkReading
-from waguard.core.restart import Remembered
-from waguard.core.undecryptable import Waiting
+from waguard.core.fleet.network import Reading as NetworkReading
+from waguard.core.host.admission import Cause, Reading
+from waguard.core.messages.identity import People
+from waguard.core.messages.inbox import InboxRecord, Kind
+from waguard.core.messages.undecryptable import Waiting
+from waguard.core.session import views
+from waguard.core.session.facts import Beat, Unusable
+from waguard.core.session.restart import Remembered
 from waguard.errors import WaguardError
 from waguard.host.documents import Document, DocumentError
 from waguard.host.lived import LivedTime

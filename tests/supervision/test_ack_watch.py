@@ -11,10 +11,10 @@ from tests.supervision.bench import CONNECTED, Bench
 from tests.supervision.fakes import START, FakeProcess, Script, World, heard, until
 from tests.waiting import DEADLINE, wait_until
 from waguard.core import page_care
-from waguard.core.inbox import InboxRecord, Kind
-from waguard.core.incidents import fold, sentences
+from waguard.core.incidents.incidents import fold, sentences
 from waguard.core.link import Link
-from waguard.core.news import of_ack
+from waguard.core.messages.inbox import InboxRecord, Kind
+from waguard.core.messages.news import of_ack
 from waguard.core.recycle import APART
 from waguard.errors import UnacknowledgedError, UncertainError
 from waguard.supervision.ack_watch import ASKED_AT_ONCE

@@ -9,7 +9,7 @@ from tests.supervision.bench import *  # noqa: F403  # fixtures
 from tests.supervision.bench import Bench
 from tests.supervision.fakes import START, FakeProcess, message
 from tests.waiting import wait_until
-from waguard.core.incidents import fold, sentences
+from waguard.core.incidents.incidents import fold, sentences
 from waguard.core.link import Link
 from waguard.supervision.deaf_watch import AGAIN, QUIET, SKEW, STORED
 from waguard.supervision.traffic import Traffic

@@ -10,7 +10,7 @@ from tests.supervision.bench import *  # noqa: F403  # fixtures
 from tests.supervision.bench import Bench
 from tests.supervision.fakes import FakeProcess, World, until
 from tests.waiting import wait_until
-from waguard.core.incidents import fold
+from waguard.core.incidents.incidents import fold
 from waguard.core.lifecycle import State
 from waguard.core.link import Link
 from waguard.errors import DatabaseUnavailableError, printable

@@ -8,11 +8,11 @@ from tests.supervision.bench import *  # noqa: F403  # fixtures
 from tests.supervision.bench import CONNECTED, Bench
 from tests.supervision.fakes import Script, World, cause, until
 from tests.waiting import wait_until
-from waguard.core import views
-from waguard.core.admission import Cause
 from waguard.core.exits import EXIT_BROWSER_NOT_STARTED
+from waguard.core.host.admission import Cause
 from waguard.core.lifecycle import State
 from waguard.core.link import Link
+from waguard.core.session import views
 from waguard.ports.bus import BusEvent
 from waguard.supervision.actor import SessionActor
 

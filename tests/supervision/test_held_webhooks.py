@@ -4,7 +4,7 @@ from tests.supervision.bench import *  # noqa: F403  # fixtures
 from tests.supervision.bench import PHONE, QR_SHOWN, Bench
 from tests.supervision.fakes import Script, World, until
 from waguard.core.conditions import HeldChats, of_held
-from waguard.core.incidents import fold
+from waguard.core.incidents.incidents import fold
 from waguard.core.link import Link
 
 HELD = of_held([HeldChats(session="s", chats=3, since=0.0, why="it is disconnected")])

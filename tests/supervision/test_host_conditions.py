@@ -10,12 +10,12 @@ from tests.supervision.bench import *  # noqa: F403  # fixtures
 from tests.supervision.bench import CONNECTED, LOADING, QR_SHOWN, Bench
 from tests.supervision.fakes import Script, World, cause, until, unusable
 from tests.waiting import wait_until
-from waguard.core import views
-from waguard.core.admission import TRIAL, Cause, Reading
 from waguard.core.exits import EXIT_BROWSER_GONE, EXIT_BROWSER_KILLED, EXIT_BROWSER_UNUSABLE
-from waguard.core.facts import RestartRequested
+from waguard.core.host.admission import TRIAL, Cause, Reading
 from waguard.core.lifecycle import State
 from waguard.core.link import Link
+from waguard.core.session import views
+from waguard.core.session.facts import RestartRequested
 from waguard.core.status import ParkCause
 from waguard.errors import UnavailableError
 from waguard.profile import layout

@@ -11,7 +11,7 @@ from tests.supervision.bench import *  # noqa: F403  # fixtures
 from tests.supervision.bench import QR_SHOWN, TEXT, Bench
 from tests.supervision.fakes import FakeProcess, LeftBehind, Script, World, qr, until
 from tests.waiting import DEADLINE, wait_until
-from waguard.core.incidents import fold
+from waguard.core.incidents.incidents import fold
 from waguard.core.lifecycle import State
 from waguard.core.link import Link
 from waguard.errors import ConflictError, NotFoundError, UnavailableError, WaguardError

@@ -10,10 +10,10 @@ from tests.supervision.bench import *  # noqa: F403  # fixtures
 from tests.supervision.bench import CONNECTED, PHONE, QR_SHOWN, Bench
 from tests.supervision.fakes import START, FakeClock, Script, World, found, heard, until
 from tests.waiting import wait_until
-from waguard.core import pairing_codes
-from waguard.core.first_contacts import FIRST_GUESS, LOOKUPS_REST
-from waguard.core.incidents import fold, sentences
+from waguard.core.incidents.incidents import fold, sentences
 from waguard.core.link import Link
+from waguard.core.messages import pairing_codes
+from waguard.core.messages.first_contacts import FIRST_GUESS, LOOKUPS_REST
 from waguard.core.page_care import Kind
 from waguard.errors import RefusedError, UnacknowledgedError, UnavailableError, WaguardError
 from waguard.supervision import limits as under_test

@@ -9,15 +9,15 @@ import pytest
 from tests.supervision.fakes import FakeClock
 from tests.waiting import wait_until
 from waguard.config import Config, Restore
-from waguard.core.effects import Effect, Record, RequestSlot, Spawn, WriteStatus
-from waguard.core.facts import Beat, Reported, Spawned, StartRequested, StopRequested
-from waguard.core.fleet_facts import FleetEffect, HostRead
+from waguard.core.fleet.facts import FleetEffect, HostRead
 from waguard.core.lifecycle import State
 from waguard.core.link import Link
-from waguard.core.probe import STALL
-from waguard.core.state import SessionState
+from waguard.core.session.effects import Effect, Record, RequestSlot, Spawn, WriteStatus
+from waguard.core.session.facts import Beat, Reported, Spawned, StartRequested, StopRequested
+from waguard.core.session.probe import STALL
+from waguard.core.session.state import SessionState
+from waguard.core.session.views import lifecycle
 from waguard.core.status import DerivedStatus, Status
-from waguard.core.views import lifecycle
 from waguard.supervision.mailbox import Handle, Mailbox
 
 

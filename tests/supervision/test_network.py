@@ -8,10 +8,10 @@ from tests.supervision.bench import *  # noqa: F403  # fixtures
 from tests.supervision.bench import CONNECTED, LOADING, Bench
 from tests.supervision.fakes import Script, World, heard, until
 from tests.waiting import wait_until
-from waguard.core.incidents import fold_fleet, sentences
+from waguard.core.fleet.network import Reading
+from waguard.core.incidents.incidents import fold_fleet, sentences
 from waguard.core.lifecycle import State
 from waguard.core.link import Link
-from waguard.core.network import Reading
 from waguard.ports.bus import BusEvent
 
 FOUR = ("a", "b", "c", "d")

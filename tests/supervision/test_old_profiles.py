@@ -9,9 +9,9 @@ from tests.profile.old_profile_files import archive, old_profile
 from tests.supervision.bench import *  # noqa: F403  # fixtures
 from tests.supervision.bench import QR_SHOWN, Bench
 from tests.supervision.fakes import Script, World, until
-from waguard.core import views
 from waguard.core.lifecycle import State
 from waguard.core.link import Link
+from waguard.core.session import views
 from waguard.profile import layout, quarantine
 from waguard.profile.owner_mark import PAIRING
 from waguard.supervision.actor import SessionActor

@@ -12,10 +12,10 @@ from tests.supervision.bench import PHONE, QR_SHOWN, Bench
 from tests.supervision.fakes import FakeProcess, Script, World, found, heard, message, qr, until
 from tests.waiting import DEADLINE, wait_until
 from waguard.core import remedies
-from waguard.core.incidents import fold, sentences
+from waguard.core.fleet.network import Reading
+from waguard.core.incidents.incidents import fold, sentences
 from waguard.core.lifecycle import State
 from waguard.core.link import Link
-from waguard.core.network import Reading
 from waguard.core.page_care import (
     COVERED_LIMIT,
     OFFLINE_LIMIT,

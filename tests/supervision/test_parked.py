@@ -6,11 +6,11 @@ from tests.supervision.bench import *  # noqa: F403  # fixtures
 from tests.supervision.bench import CONNECTED, LOADING, Bench
 from tests.supervision.fakes import Script, World, heard, until
 from tests.waiting import wait_until
-from waguard.core import views
 from waguard.core.exits import EXIT_BROWSER_NOT_STARTED
-from waguard.core.incidents import fold, sentences
+from waguard.core.incidents.incidents import fold, sentences
 from waguard.core.lifecycle import State
 from waguard.core.link import Link
+from waguard.core.session import views
 from waguard.core.status import ParkCause
 from waguard.supervision.actor import SessionActor
 

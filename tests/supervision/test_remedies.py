@@ -33,17 +33,17 @@ from tests.waiting import DEADLINE, wait_until
 from waguard.cli import main
 from waguard.cli.program import COMMANDS, parser
 from waguard.core import remedies
-from waguard.core.admission import Cause
 from waguard.core.blame import Condition
-from waguard.core.delivery import Cause as LetterCause
 from waguard.core.exits import EXIT_BROWSER_NOT_STARTED
-from waguard.core.facts import ParkRequested
-from waguard.core.incident_kinds import FLEET_ENDS
+from waguard.core.host.admission import Cause
+from waguard.core.incidents.kinds import FLEET_ENDS
 from waguard.core.lifecycle import State
 from waguard.core.link import Link
 from waguard.core.page_care import Kind
 from waguard.core.reconcile import Kind as FindingKind
+from waguard.core.session.facts import ParkRequested
 from waguard.core.status import ParkCause
+from waguard.core.webhooks.delivery import Cause as LetterCause
 from waguard.errors import ConflictError
 from waguard.host.wajs_store import digest
 from waguard.ports.messages import GLOBAL

@@ -11,10 +11,10 @@ from tests.supervision.bench import *  # noqa: F403  # fixtures
 from tests.supervision.bench import LOADING, QR_SHOWN, TEXT, Bench
 from tests.supervision.fakes import LeftBehind, Script, World, until
 from tests.waiting import DEADLINE, wait_until
+from waguard.core.host.strays import Seen
 from waguard.core.lifecycle import State
 from waguard.core.link import Link
 from waguard.core.status import DerivedStatus, Reason, Status
-from waguard.core.strays import Seen
 from waguard.errors import (
     DatabaseUnavailableError,
     UnavailableError,

@@ -22,7 +22,6 @@ from tests.supervision.fakes import (
     unusable,
 )
 from tests.waiting import DEADLINE, wait_until
-from waguard.core import views
 from waguard.core.blame import Blame, Failure, describe_exit
 from waguard.core.exits import (
     EXIT_BROWSER_NOT_STARTED,
@@ -30,12 +29,13 @@ from waguard.core.exits import (
     EXIT_PROFILE_HELD,
     EXIT_PROFILE_LOCKED,
 )
-from waguard.core.facts import ParkRequested, RowRead
-from waguard.core.inbox import File, Kind
+from waguard.core.host.strays import Foreign, Seen
 from waguard.core.lifecycle import HAS_PROCESS, State
 from waguard.core.link import Link
+from waguard.core.messages.inbox import File, Kind
+from waguard.core.session import views
+from waguard.core.session.facts import ParkRequested, RowRead
 from waguard.core.status import ParkCause, Status
-from waguard.core.strays import Foreign, Seen
 from waguard.errors import UnavailableError, WaguardError
 from waguard.ports.process import Swept
 from waguard.ports.store import SessionRow

@@ -9,10 +9,10 @@ from tests.supervision.bench import *  # noqa: F403  # fixtures
 from tests.supervision.bench import CONNECTED, LOADING, TEXT, Bench
 from tests.supervision.fakes import Script, World, heard, until
 from tests.waiting import DEADLINE, wait_until
-from waguard.core.admission import Reading
-from waguard.core.facts import ParkRequested
+from waguard.core.host.admission import Reading
 from waguard.core.lifecycle import State
 from waguard.core.link import Link
+from waguard.core.session.facts import ParkRequested
 from waguard.core.status import ParkCause
 from waguard.ports.process import Usage
 

@@ -14,19 +14,19 @@ from tests.supervision.bench import CONNECTED, QR_SHOWN, Bench
 from tests.supervision.fakes import Script, World, heard, message, until
 from tests.supervision.surfaces import AWAY, Found, Surfaces, surfaces
 from tests.waiting import wait_until
-from waguard.core.ack_watch import Late
-from waguard.core.admission import Reading
 from waguard.core.conditions import LATE_AFTER
-from waguard.core.delivery import UNIDENTIFIED_AFTER, Cause
 from waguard.core.exits import EXIT_BROWSER_GONE, EXIT_BROWSER_NOT_STARTED
-from waguard.core.facts import ParkRequested
+from waguard.core.fleet.ack_watch import Late
+from waguard.core.fleet.network import Reading as NetworkReading
+from waguard.core.host.admission import Reading
 from waguard.core.lifecycle import State
 from waguard.core.link import Link
-from waguard.core.network import Reading as NetworkReading
 from waguard.core.replace import replace
+from waguard.core.session.facts import ParkRequested
 from waguard.core.status import ParkCause
-from waguard.core.version_facts import Evidence
-from waguard.core.version_state import Hold
+from waguard.core.versions.facts import Evidence
+from waguard.core.versions.state import Hold
+from waguard.core.webhooks.delivery import UNIDENTIFIED_AFTER, Cause
 from waguard.host.wajs_store import WajsStore, digest
 from waguard.messaging.backlog import JournalLimits
 from waguard.ports.messages import Endpoint

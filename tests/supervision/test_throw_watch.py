@@ -10,7 +10,7 @@ from tests.supervision.fakes import START, FakeProcess, Script, World, until
 from tests.supervision.test_ack_watch import entries, pass_time, send, up
 from tests.waiting import wait_until
 from waguard.core.blame import Blame
-from waguard.core.incidents import fold, sentences
+from waguard.core.incidents.incidents import fold, sentences
 from waguard.core.link import Link
 from waguard.errors import RefusedError, UnacknowledgedError
 from waguard.wire.protocol import Ack, Acks, Call, Failed, SendText, Sent, Value

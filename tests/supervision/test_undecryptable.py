@@ -9,10 +9,17 @@ from tests.supervision.bench import PHONE, Bench
 from tests.supervision.fakes import START, FakeProcess, World, heard, message, until
 from tests.supervision.test_page_care import another, kinds
 from tests.waiting import wait_until
-from waguard.core.incidents import fold, sentences
+from waguard.core.incidents.incidents import fold, sentences
 from waguard.core.link import Link
+from waguard.core.messages.undecryptable import (
+    ADVISE_AFTER,
+    AT_ONCE,
+    KEPT_FOR,
+    MOST,
+    RETRY,
+    Waiting,
+)
 from waguard.core.page_care import Kind
-from waguard.core.undecryptable import ADVISE_AFTER, AT_ONCE, KEPT_FOR, MOST, RETRY, Waiting
 from waguard.errors import DatabaseUnavailableError
 from waguard.profile import owner_mark
 from waguard.wire.protocol import Failed, Reread, Undecryptable, Value

@@ -14,12 +14,12 @@ from tests.supervision.bench import CONNECTED, TEXT, Bench
 from tests.supervision.fakes import PACKED, FakeProcess, Script, World, heard, until
 from tests.waiting import wait_until
 from waguard.core.exits import EXIT_EXPORTS_MISSING, EXIT_PAGE_NOT_READY
-from waguard.core.incidents import fold, fold_fleet, sentences
+from waguard.core.incidents.incidents import fold, fold_fleet, sentences
 from waguard.core.lifecycle import State
 from waguard.core.link import Link
-from waguard.core.version_effects import Discard, Reload
-from waguard.core.version_facts import Arm, Evidence
-from waguard.core.versions import encode
+from waguard.core.versions.effects import Discard, Reload
+from waguard.core.versions.facts import Arm, Evidence
+from waguard.core.versions.policy import encode
 from waguard.errors import ConflictError, NotFoundError, UnavailableError, UncertainError
 from waguard.host.small_file import SUFFIX
 from waguard.host.version_memory import FILE

@@ -10,7 +10,7 @@ from typing import Final
 
 from tests.versions.invariants import Violation, check_rest, check_step
 from waguard.core.replace import replace
-from waguard.core.version_effects import (
+from waguard.core.versions.effects import (
     Announce,
     Concluded,
     Discard,
@@ -18,7 +18,7 @@ from waguard.core.version_effects import (
     Reload,
     VersionEffect,
 )
-from waguard.core.version_facts import (
+from waguard.core.versions.facts import (
     Acked,
     BundleAdded,
     BundleRemoved,
@@ -41,9 +41,9 @@ from waguard.core.version_facts import (
     VersionFact,
     Well,
 )
-from waguard.core.version_rules import Mode, VersionRules
-from waguard.core.version_state import NEVER, VersionState
-from waguard.core.versions import advance, decode, encode, initial, intended, next_deadline
+from waguard.core.versions.policy import advance, decode, encode, initial, intended, next_deadline
+from waguard.core.versions.rules import Mode, VersionRules
+from waguard.core.versions.state import NEVER, VersionState
 
 DAY: Final = 86_400.0
 BUNDLES: Final = ("a" * 64, "b" * 64, "c" * 64)

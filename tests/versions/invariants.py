@@ -3,12 +3,12 @@
 from collections import Counter
 from typing import Final
 
-from waguard.core.version_arms import NEW_KEPT, of_all, unservable
-from waguard.core.version_effects import Concluded, Keep, Reload, VersionEffect
-from waguard.core.version_facts import Arm, Pin, RulesChanged, VersionFact
-from waguard.core.version_state import NEVER, TrialStage, VersionState
-from waguard.core.version_views import conditions, rows
-from waguard.core.versions import intended, next_deadline
+from waguard.core.versions.arms import NEW_KEPT, of_all, unservable
+from waguard.core.versions.effects import Concluded, Keep, Reload, VersionEffect
+from waguard.core.versions.facts import Arm, Pin, RulesChanged, VersionFact
+from waguard.core.versions.policy import intended, next_deadline
+from waguard.core.versions.state import NEVER, TrialStage, VersionState
+from waguard.core.versions.views import conditions, rows
 
 
 class Violation(AssertionError):  # noqa: N818 - as in the other simulation

@@ -7,18 +7,16 @@ from pathlib import Path
 from types import CodeType, FunctionType, ModuleType
 from typing import Final
 
-from waguard.core import (
-    version_arms,
-    version_events,
-    version_good,
-    version_pages,
-    version_results,
-    version_rollback,
-    version_schedules,
-    version_trials,
-    version_wave,
-    versions,
-)
+from waguard.core.versions import arms as version_arms
+from waguard.core.versions import events as version_events
+from waguard.core.versions import good as version_good
+from waguard.core.versions import pages as version_pages
+from waguard.core.versions import policy as versions
+from waguard.core.versions import results as version_results
+from waguard.core.versions import rollback as version_rollback
+from waguard.core.versions import schedules as version_schedules
+from waguard.core.versions import trials as version_trials
+from waguard.core.versions import wave as version_wave
 
 MODULES: Final[tuple[ModuleType, ...]] = (
     version_arms,

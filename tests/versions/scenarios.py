@@ -7,9 +7,9 @@ from random import Random
 from typing import Final, NamedTuple
 
 from tests.versions.world import HOUR, Account, Page, Release, World, releases
-from waguard.core.version_effects import Kind
-from waguard.core.version_facts import Evidence, Pin
-from waguard.core.version_rules import Mode, VersionRules
+from waguard.core.versions.effects import Kind
+from waguard.core.versions.facts import Evidence, Pin
+from waguard.core.versions.rules import Mode, VersionRules
 
 BEFORE: Final = 12 * HOUR  # so long all is well
 OWN: Final = 5 * 24 * HOUR  # mean between two illnesses of a session's own

@@ -5,7 +5,7 @@ from itertools import pairwise
 
 import pytest
 
-from tests.core import test_versions_bundles
+from tests.core.versions import test_bundles
 from tests.versions.fuzz import Fuzz
 from tests.versions.lines import watched
 from tests.versions.scenarios import (
@@ -87,8 +87,8 @@ def test_200_sessions_are_left_alone(name: str) -> None:
 def test_each_line_of_the_decision_runs() -> None:
     with watched() as left:
         # the fuzz meets these by accident only
-        test_versions_bundles.test_a_new_version_while_it_goes_back_proves_nothing_about_a_bundle()
-        test_versions_bundles.test_another_version_for_all_meanwhile_proves_nothing_about_a_bundle()
+        test_bundles.test_a_new_version_while_it_goes_back_proves_nothing_about_a_bundle()
+        test_bundles.test_another_version_for_all_meanwhile_proves_nothing_about_a_bundle()
         for name in ALL:
             simulate(name, 0, SMALL)
         for seed in range(300):

@@ -14,7 +14,7 @@ from random import Random
 from typing import Final, NamedTuple
 
 from tests.versions.invariants import check_step
-from waguard.core.version_effects import (
+from waguard.core.versions.effects import (
     Announce,
     Concluded,
     Discard,
@@ -23,7 +23,7 @@ from waguard.core.version_effects import (
     Reload,
     VersionEffect,
 )
-from waguard.core.version_facts import (
+from waguard.core.versions.facts import (
     Acked,
     Captured,
     Discarded,
@@ -37,8 +37,8 @@ from waguard.core.version_facts import (
     VersionFact,
     Well,
 )
-from waguard.core.version_rules import VersionRules
-from waguard.core.versions import advance, initial, intended, next_deadline
+from waguard.core.versions.policy import advance, initial, intended, next_deadline
+from waguard.core.versions.rules import VersionRules
 
 HOUR: Final = 3600.0
 WAJS: Final = "a" * 64

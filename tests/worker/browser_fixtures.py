@@ -14,9 +14,9 @@ from typing import Any
 import pytest
 
 from waguard.host.procfs import group_members
-from waguard.worker.browser_process import command_line, crash_handlers
-from waguard.worker.chromium import Chromium, ChromiumSpec, Flavour, find_executable, launch
-from waguard.worker.devtools import PageSession
+from waguard.worker.browser.chromium import Chromium, ChromiumSpec, Flavour, find_executable, launch
+from waguard.worker.browser.devtools import PageSession
+from waguard.worker.browser.process import command_line, crash_handlers
 
 FLAVOURS: tuple[Flavour, ...] = ("chromium", "headless-shell")
 LONG = 60.0  # s; for what works, on a machine that is busy with other things

@@ -9,8 +9,8 @@ from typing import Any
 from waguard.core.link import Link, link_of
 from waguard.lab.standin import StandIn
 from waguard.worker import wajs
-from waguard.worker.chromium import Chromium, ChromiumSpec, Flavour, find_executable, launch
-from waguard.worker.devtools import DevToolsError, EvaluationError, PageSession
+from waguard.worker.browser.chromium import Chromium, ChromiumSpec, Flavour, find_executable, launch
+from waguard.worker.browser.devtools import DevToolsError, EvaluationError, PageSession
 from waguard.worker.page import Reading, WhatsAppPage
 from waguard.worker.page_document import PageDocument
 

@@ -12,7 +12,7 @@ import pytest
 from tests.host.processes import worker_spec
 from tests.waiting import DEADLINE, wait_until
 from waguard.core.link import Link
-from waguard.core.page_load import MOST, Refusal
+from waguard.core.session.page_load import MOST, Refusal
 from waguard.wire.channel import Channel
 from waguard.wire.protocol import (
     PROTOCOL,
@@ -25,7 +25,7 @@ from waguard.wire.protocol import (
     Request,
 )
 from waguard.worker import main as under_test
-from waguard.worker.devtools import PageSession
+from waguard.worker.browser.devtools import PageSession
 from waguard.worker.main import SessionWorker
 from waguard.worker.page import PageUnreachableError, WhatsAppPage
 

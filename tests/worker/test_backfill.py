@@ -10,7 +10,11 @@ from waguard.wire.protocol import BackfillGap, CatchUp, InboundMessage, Incoming
 from waguard.worker import backfill as under_test
 from waguard.worker import holding
 from waguard.worker.backfill import Backfill
-from waguard.worker.devtools import DevToolsClosedError, DevToolsTimeoutError, EvaluationError
+from waguard.worker.browser.devtools import (
+    DevToolsClosedError,
+    DevToolsTimeoutError,
+    EvaluationError,
+)
 from waguard.worker.inbound import Inbound
 from waguard.worker.page import PageLoadingError, WhatsAppPage
 

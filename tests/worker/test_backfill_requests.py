@@ -8,7 +8,7 @@ import pytest
 
 from tests.host.processes import worker_spec
 from waguard.wire.protocol import CatchUp, Failed, Value
-from waguard.worker.devtools import EvaluationError
+from waguard.worker.browser.devtools import EvaluationError
 from waguard.worker.main import SessionWorker
 from waguard.worker.page import WhatsAppPage
 

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from waguard.worker import browser_version as under_test
-from waguard.worker.browser_version import known_version
+from waguard.worker.browser import version as under_test
+from waguard.worker.browser.version import known_version
 
 VERSION = "156.0.8078.108"
 

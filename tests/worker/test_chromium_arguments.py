@@ -4,8 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from waguard.worker.browser_identity import user_agent
-from waguard.worker.chromium import (
+from waguard.worker.browser.chromium import (
     BrowserArgumentError,
     BrowserNotFoundError,
     ChromiumSpec,
@@ -13,6 +12,7 @@ from waguard.worker.chromium import (
     arguments,
     find_executable,
 )
+from waguard.worker.browser.identity import user_agent
 
 
 def spec(*extra: str, flavour: Flavour = "chromium", sandbox: bool = True) -> ChromiumSpec:

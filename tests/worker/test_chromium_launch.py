@@ -14,8 +14,7 @@ import pytest
 
 from tests.worker.browser_fixtures import *  # noqa: F403  # fixtures
 from tests.worker.browser_fixtures import LONG, SHORT, TRAPPED, live_processes, wait_until
-from waguard.worker.browser_process import command_line
-from waguard.worker.chromium import (
+from waguard.worker.browser.chromium import (
     BrowserArgumentError,
     BrowserStartError,
     Chromium,
@@ -25,6 +24,7 @@ from waguard.worker.chromium import (
     ProfileUnusableError,
     launch,
 )
+from waguard.worker.browser.process import command_line
 
 pytestmark = [pytest.mark.chromium, pytest.mark.timeout(240)]
 
@@ -220,7 +220,7 @@ async def test_second_chromium_on_a_profile_is_prevented_by_our_lock(
 WORKER = """
 import asyncio, os, sys
 from pathlib import Path
-from waguard.worker.chromium import ChromiumSpec, find_executable, launch
+from waguard.worker.browser.chromium import ChromiumSpec, find_executable, launch
 
 async def main(flavour, profile, tmpdir):
     chromium = await launch(

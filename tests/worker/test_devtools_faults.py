@@ -8,8 +8,8 @@ import pytest
 
 from tests.worker.browser_fixtures import *  # noqa: F403  # fixtures
 from tests.worker.browser_fixtures import LONG, SHORT, Web, renderers, wait_until
-from waguard.worker.chromium import Chromium, Flavour
-from waguard.worker.devtools import (
+from waguard.worker.browser.chromium import Chromium, Flavour
+from waguard.worker.browser.devtools import (
     DevToolsClosedError,
     DevToolsError,
     DevToolsTimeoutError,

@@ -12,9 +12,10 @@ import pytest
 
 from tests.worker.browser_fixtures import *  # noqa: F403  # fixtures
 from tests.worker.browser_fixtures import LONG, SHORT, Web, wait_until
-from waguard.worker import browser_page, browser_pipe
-from waguard.worker.chromium import Chromium, Flavour
-from waguard.worker.devtools import (
+from waguard.worker.browser import page as browser_page
+from waguard.worker.browser import pipe as browser_pipe
+from waguard.worker.browser.chromium import Chromium, Flavour
+from waguard.worker.browser.devtools import (
     DevToolsError,
     DevToolsTimeoutError,
     EvaluationError,

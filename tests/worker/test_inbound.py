@@ -10,7 +10,7 @@ from typing import Any, cast
 import pytest
 
 from tests.waiting import wait_until
-from waguard.core.identity import People
+from waguard.core.messages.identity import People
 from waguard.wire.protocol import (
     Ack,
     BackfillGap,
@@ -24,7 +24,7 @@ from waguard.wire.protocol import (
     Undecryptable,
 )
 from waguard.worker import inbound as under_test
-from waguard.worker.devtools import DevToolsTimeoutError
+from waguard.worker.browser.devtools import DevToolsTimeoutError
 from waguard.worker.inbound import Inbound
 from waguard.worker.page import WhatsAppPage
 

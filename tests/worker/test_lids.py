@@ -11,11 +11,11 @@ import pytest
 import pytest_asyncio
 
 from tests.worker.browser_session import LONG, BrowserSession
-from waguard.core.identity import People
+from waguard.core.messages.identity import People
 from waguard.lab.standin import Policy, StandIn
 from waguard.wire.protocol import Acks, Failed, SendMedia, SendText, Sent
 from waguard.worker import sending
-from waguard.worker.devtools import EvaluationError
+from waguard.worker.browser.devtools import EvaluationError
 from waguard.worker.page_reports import people
 
 pytestmark = [

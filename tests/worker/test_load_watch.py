@@ -6,8 +6,8 @@ from typing import Any, cast
 import pytest
 
 from tests.documents import URL
-from waguard.core.page_load import Answers, spent
-from waguard.worker.devtools import PageSession
+from waguard.core.session.page_load import Answers, spent
+from waguard.worker.browser.devtools import PageSession
 from waguard.worker.load_watch import DocumentAnswer, LoadWatch
 
 CDN = "static.whatsapp.net"

@@ -12,7 +12,7 @@ import pytest_asyncio
 from tests.waiting import wait_until
 from tests.worker.browser_session import LONG, BrowserSession
 from waguard.lab.standin import Policy, StandIn
-from waguard.worker.browser_errors import EvaluationError
+from waguard.worker.browser.errors import EvaluationError
 
 pytestmark = [
     pytest.mark.chromium,

@@ -16,8 +16,8 @@ from waguard.core.link import Link
 from waguard.lab.standin import Policy, StandIn
 from waguard.wire.protocol import Failed, SendMedia, SendText
 from waguard.worker import sending
-from waguard.worker.browser_connection import PipeSession
-from waguard.worker.devtools import ElsewhereError, EvaluationError, PageSession
+from waguard.worker.browser.connection import PipeSession
+from waguard.worker.browser.devtools import ElsewhereError, EvaluationError, PageSession
 from waguard.worker.main import SessionWorker, WorkerEndError
 from waguard.worker.page import WhatsAppPage
 

@@ -30,7 +30,7 @@ from waguard.wire.protocol import (
 )
 from waguard.worker import page_reports as under_test
 from waguard.worker.backfill import Backfill
-from waguard.worker.devtools import EvaluationError, PageSession
+from waguard.worker.browser.devtools import EvaluationError, PageSession
 from waguard.worker.inbound import Inbound
 from waguard.worker.link_watch import LinkWatch
 from waguard.worker.main import SessionWorker

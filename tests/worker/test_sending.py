@@ -6,9 +6,9 @@ from typing import Any, cast
 import msgspec
 import pytest
 
-from waguard.core.identity import People
+from waguard.core.messages.identity import People
 from waguard.wire.protocol import Acks, Failed, SendMedia, SendText, Sent
-from waguard.worker.devtools import (
+from waguard.worker.browser.devtools import (
     DevToolsClosedError,
     DevToolsError,
     DevToolsTimeoutError,

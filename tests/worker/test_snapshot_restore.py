@@ -24,7 +24,7 @@ from tests.profile.leveldb_files import INDEXED, LOCAL
 from tests.worker.browser_fixtures import TRAPPED
 from tests.worker.browser_session import LONG, BrowserSession
 from waguard.core.link import Link
-from waguard.core.profile import (
+from waguard.core.profile.profile import (
     CredentialsLost,
     Damaged,
     Healthy,
@@ -39,8 +39,8 @@ from waguard.profile import caches, layout, leveldb, owner_mark, repair, snapsho
 from waguard.profile.inspection import inspect
 from waguard.profile.layout import Places
 from waguard.profile.lock import LOCK_NAME, ProfileLock
-from waguard.worker.chromium import ProfileLockedError
-from waguard.worker.devtools import flush_storage
+from waguard.worker.browser.chromium import ProfileLockedError
+from waguard.worker.browser.devtools import flush_storage
 
 pytestmark = [
     pytest.mark.chromium,

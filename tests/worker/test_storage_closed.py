@@ -9,7 +9,7 @@ import pytest
 
 from tests.worker.browser_session import LONG, BrowserSession
 from waguard.lab.standin import Policy, StandIn
-from waguard.worker.devtools import EvaluationError
+from waguard.worker.browser.devtools import EvaluationError
 
 pytestmark = [pytest.mark.chromium, pytest.mark.timeout(240)]
 

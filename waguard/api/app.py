@@ -36,7 +36,7 @@ from waguard.api.limits import LOAD, Load, bounded, counted
 from waguard.api.local import is_trusted
 from waguard.api.problems import Handler, of_waguard, problems
 from waguard.config import is_loopback
-from waguard.core import json_text
+from waguard.core.text import json_text
 from waguard.errors import WaguardError
 
 BODY_LIMIT: Final = 1 << 20  # bytes

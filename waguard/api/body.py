@@ -9,7 +9,7 @@ from typing import Any, Final
 from aiohttp import web
 
 from waguard.api import unpacking
-from waguard.core import json_text
+from waguard.core.text import json_text
 from waguard.errors import InvalidInputError, UnavailableError
 
 DEADLINE: Final = 30.0  # s to send a body

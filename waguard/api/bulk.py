@@ -8,10 +8,10 @@ from waguard.api import fields
 from waguard.api.deps import BODY, DEPS
 from waguard.api.messages import session_for, text_only
 from waguard.api.outbox import idempotency_key
-from waguard.core.outbox import State
+from waguard.core.messages.outbox import State
 from waguard.errors import InvalidInputError
-from waguard.messaging.bulk import LIMIT
-from waguard.messaging.commands import text
+from waguard.messaging.outbox.bulk import LIMIT
+from waguard.messaging.outbox.commands import text
 from waguard.wire.protocol import SendText
 
 NAMED: Final = 20  # wrong recipients that an answer names

@@ -7,7 +7,7 @@ from aiohttp import web
 
 from waguard.api.deps import DEPS
 from waguard.api.problems import Handler
-from waguard.core.call_backs import is_good_health
+from waguard.core.webhooks.call_backs import is_good_health
 
 _HEALTH: Final = "/health"
 _STATUS: Final = frozenset({"/sessions/{session_id}/status", "/api/sessions/{session_id}/status"})

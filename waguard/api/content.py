@@ -7,8 +7,8 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 from waguard.api import fields
-from waguard.messaging.commands import Context, Media
-from waguard.messaging.fetch import Fetcher
+from waguard.messaging.outbox.commands import Context, Media
+from waguard.messaging.outbox.fetch import Fetcher
 
 MEDIA_LIMIT: Final = 16 << 20  # bytes; WhatsApp's own limit for pictures and videos
 CAPTION_LIMIT: Final = 1_024

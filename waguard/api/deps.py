@@ -10,11 +10,11 @@ from aiohttp import web
 from waguard.api.auth import Keys
 from waguard.config import Config
 from waguard.host.media import MediaFolder
-from waguard.messaging.bulk import Bulks
-from waguard.messaging.fetch import Fetcher
 from waguard.messaging.health import MessageHealth
-from waguard.messaging.outbox import Outbox
-from waguard.messaging.webhooks import Webhooks
+from waguard.messaging.outbox.bulk import Bulks
+from waguard.messaging.outbox.fetch import Fetcher
+from waguard.messaging.outbox.outbox import Outbox
+from waguard.messaging.webhooks.webhooks import Webhooks
 from waguard.ports.bus import BusEvent
 from waguard.ports.logs import LogLevels
 from waguard.ports.messages import MessageStore, OutboxStore

@@ -10,7 +10,7 @@ from aiohttp import web
 from waguard.api import fields
 from waguard.api.deps import DEPS
 from waguard.api.sessions import condition
-from waguard.core.incidents import Incident, fold, fold_fleet, sentences
+from waguard.core.incidents.incidents import Incident, fold, fold_fleet, sentences
 from waguard.errors import DatabaseUnavailableError, NotFoundError
 from waguard.ports.store import AuditEntry
 

@@ -9,9 +9,9 @@ from waguard.api import content, fields, problems
 from waguard.api.deps import BODY, DEPS
 from waguard.api.outbox import options
 from waguard.errors import NotFoundError, WaguardError
-from waguard.messaging import commands
-from waguard.messaging.commands import Command
-from waguard.messaging.pending_sends import Options, PendingSend
+from waguard.messaging.outbox import commands
+from waguard.messaging.outbox.commands import Command
+from waguard.messaging.outbox.pending_sends import Options, PendingSend
 from waguard.ports.outcomes import Acked, NotSent, Outcome, Refused, Uncertain
 from waguard.ports.sessions import SessionView
 

@@ -9,9 +9,9 @@ from aiohttp import web
 
 from waguard.api import fields
 from waguard.api.deps import DEPS
-from waguard.core.outbox import State
+from waguard.core.messages.outbox import State
 from waguard.errors import InvalidInputError, NotFoundError
-from waguard.messaging.pending_sends import Options
+from waguard.messaging.outbox.pending_sends import Options
 from waguard.ports.messages import Outgoing
 
 KEY_LIMIT: Final = 200  # characters

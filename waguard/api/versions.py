@@ -8,7 +8,7 @@ from aiohttp import web
 from waguard.api import fields
 from waguard.api.auth import caller
 from waguard.api.deps import BODY, DEPS
-from waguard.core.version_views import VersionRow
+from waguard.core.versions.views import VersionRow
 from waguard.ports.versions import BundleRow, Listing
 
 _REVISION_LIMIT: Final = 10**15

@@ -9,8 +9,8 @@ from aiohttp import web
 
 from waguard.api import fields
 from waguard.api.deps import BODY, DEPS
-from waguard.core import address
-from waguard.core.delivery import EVENTS, OLD_SERVICE, DeadLetterState, dead_letter_state
+from waguard.core.webhooks import address
+from waguard.core.webhooks.delivery import EVENTS, OLD_SERVICE, DeadLetterState, dead_letter_state
 from waguard.errors import NotFoundError
 from waguard.ports.messages import GLOBAL, DeadLetter, Endpoint
 

@@ -8,8 +8,8 @@ from typing import Any, Final
 import msgspec
 
 from waguard.config import SECTIONS, Config, Reading, holds_password
-from waguard.core import unit as units
-from waguard.core.ownership import Us
+from waguard.core.host import unit as units
+from waguard.core.profile.ownership import Us
 from waguard.errors import ConfigError
 from waguard.host import ownership, service_unit
 from waguard.host.configuration import SYSTEM_FILE, Found, hidden, hidden_lines, shown

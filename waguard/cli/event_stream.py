@@ -9,8 +9,8 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Any, Final
 
 from waguard.cli.client import ApiCallError, ApiClient
-from waguard.core import logfmt
-from waguard.core.redaction import shorten
+from waguard.core.text import logfmt
+from waguard.core.text.redaction import shorten
 
 PATH: Final = "/api/events"
 READ_TIMEOUT: Final = 40.0  # s; the stream has a comment each 15 s

@@ -12,7 +12,7 @@ from waguard.cli.client import ApiCallError, ApiClient
 from waguard.cli.parsing import with_config, with_json
 from waguard.cli.render import print_json, print_table
 from waguard.config import Config
-from waguard.core.old_profiles import Outcome
+from waguard.core.profile.old_profiles import Outcome
 from waguard.errors import ConfigError, printable
 from waguard.host import configuration
 from waguard.profile import importing, layout

@@ -16,7 +16,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 
-from waguard.core import logfmt
+from waguard.core.text import logfmt
 from waguard.errors import WaguardError, printable
 from waguard.host import procfs
 from waguard.host.lock import read_pid_file

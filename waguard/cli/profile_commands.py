@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from waguard.core.profile import (
+from waguard.core.profile.profile import (
     STORED_AFTER,
     Copy,
     CredentialsLost,

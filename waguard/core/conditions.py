@@ -10,9 +10,9 @@ from msgspec import Struct
 
 from waguard.core import remedies
 from waguard.core.blame import Blame, Condition
-from waguard.core.delivery import DECIDED, DeadLetterState, dead_letter_state
-from waguard.core.incidents import fleet_condition
+from waguard.core.incidents.incidents import fleet_condition
 from waguard.core.reconcile import Finding, Kind
+from waguard.core.webhooks.delivery import DECIDED, DeadLetterState, dead_letter_state
 
 LATE_AFTER: Final = 300.0  # s that a webhook may wait for a receiver that works
 HELD: Final = "webhooks_held"

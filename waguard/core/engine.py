@@ -8,15 +8,15 @@ Nobody sees half a decision.
 from collections import deque
 from typing import NamedTuple
 
-from waguard.core import fleet as fleets
-from waguard.core.effects import Effect, ToFleet
-from waguard.core.facts import Fact, Moment
-from waguard.core.fleet import ALL
-from waguard.core.fleet_facts import FleetEffect, FleetFact, Forgotten
-from waguard.core.fleet_state import FleetState
+from waguard.core.fleet import fleet as fleets
+from waguard.core.fleet.facts import FleetEffect, FleetFact, Forgotten
+from waguard.core.fleet.fleet import ALL
+from waguard.core.fleet.state import FleetState
 from waguard.core.replace import replace
-from waguard.core.session import advance
-from waguard.core.state import SessionState
+from waguard.core.session.effects import Effect, ToFleet
+from waguard.core.session.facts import Fact, Moment
+from waguard.core.session.session import advance
+from waguard.core.session.state import SessionState
 
 
 class Outcome(NamedTuple):

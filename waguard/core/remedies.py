@@ -5,7 +5,7 @@ A command is in backticks, and works in the state in which it is shown. ``{s}`` 
 
 from typing import Final
 
-from waguard.core.admission import Cause
+from waguard.core.host.admission import Cause
 from waguard.core.link import Link
 from waguard.core.page_care import Kind
 from waguard.core.status import ParkCause

@@ -4,8 +4,8 @@ from collections.abc import Sequence
 
 from loguru import logger
 
-from waguard.core import delivery
-from waguard.core.inbox import InboxRecord
+from waguard.core.messages.inbox import InboxRecord
+from waguard.core.webhooks import delivery
 from waguard.messaging.entries import of_event
 from waguard.ports.bus import BusEvent
 from waguard.ports.inbox import Inbox, ReadyWatch

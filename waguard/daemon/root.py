@@ -22,8 +22,8 @@ from waguard.api.auth import Keys, load_or_create_keys
 from waguard.api.content import MEDIA_LIMIT
 from waguard.api.door import CONNECTIONS
 from waguard.config import Config, Log
-from waguard.core import last_run
-from waguard.core.incident_kinds import DIED, RESTORED, STARTED
+from waguard.core.host import last_run
+from waguard.core.incidents.kinds import DIED, RESTORED, STARTED
 from waguard.core.lease import Terms, terms
 from waguard.daemon.feed import feed
 from waguard.daemon.housekeeping import Housekeeping
@@ -53,13 +53,13 @@ from waguard.host.run_file import RunFile
 from waguard.host.systemd import SystemdNotifier
 from waguard.host.ticker import Ticker
 from waguard.host.usage import Meter
-from waguard.messaging.bulk import Bulks
-from waguard.messaging.fetch import Fetcher
 from waguard.messaging.health import COUNTED_EVERY, MessageHealth
 from waguard.messaging.journal import Journal
-from waguard.messaging.outbox import Outbox
-from waguard.messaging.signing import read_secrets
-from waguard.messaging.webhooks import Webhooks
+from waguard.messaging.outbox.bulk import Bulks
+from waguard.messaging.outbox.fetch import Fetcher
+from waguard.messaging.outbox.outbox import Outbox
+from waguard.messaging.webhooks.signing import read_secrets
+from waguard.messaging.webhooks.webhooks import Webhooks
 from waguard.ports.process import Process
 from waguard.store.engine import sqlite_file
 from waguard.store.sql import SqlStore

@@ -9,8 +9,8 @@ from typing import Any, Final
 from urllib.parse import urlsplit
 
 from waguard.config import ENV_PREFIX, KEY_LENGTH, Config, Reading
-from waguard.core.ownership import Us
-from waguard.core.profile import Missing
+from waguard.core.profile.ownership import Us
+from waguard.core.profile.profile import Missing
 from waguard.doctor.checks import cutover as moving
 from waguard.doctor.checks import daemon as answers
 from waguard.doctor.checks import database as databases

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from waguard.config import Config
-from waguard.core.admission import Reading
+from waguard.core.host.admission import Reading
 from waguard.errors import printable
 from waguard.host import resources
 from waguard.host.executable import BrowserNotFoundError, find_executable

@@ -3,7 +3,7 @@
 import os
 from pathlib import Path
 
-from waguard.core import disk
+from waguard.core.host import disk
 
 
 def free(folder: Path) -> int | None:

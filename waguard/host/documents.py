@@ -17,8 +17,8 @@ from typing import Final
 import msgspec
 from msgspec import Struct
 
-from waguard.core import documents
-from waguard.core.documents import Refused
+from waguard.core.versions import documents
+from waguard.core.versions.documents import Refused
 from waguard.errors import WaguardError
 from waguard.host import small_file
 from waguard.host.private_files import sync_folder, write_private

@@ -6,8 +6,8 @@ from typing import Final
 import msgspec
 from loguru import logger
 
-from waguard.core import lived as policy
-from waguard.core.lived import Lived
+from waguard.core.host import lived as policy
+from waguard.core.host.lived import Lived
 from waguard.errors import WaguardError
 from waguard.host import small_file
 from waguard.host.private_files import replace_private

@@ -20,8 +20,8 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple, TextIO
 import msgspec
 from loguru import logger
 
-from waguard.core import log_fold, logfmt
-from waguard.core.redaction import HIDDEN, Redaction
+from waguard.core.text import log_fold, logfmt
+from waguard.core.text.redaction import HIDDEN, Redaction
 from waguard.errors import printable
 from waguard.host import journal
 from waguard.host.journal import Journal

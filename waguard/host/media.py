@@ -15,8 +15,8 @@ from typing import Final
 
 import msgspec
 
-from waguard.core import media
-from waguard.core.media import Held
+from waguard.core.messages import media
+from waguard.core.messages.media import Held
 from waguard.host import small_file
 from waguard.host.lock import private_folder
 from waguard.host.private_files import sync_folder

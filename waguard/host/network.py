@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Final
 from urllib.parse import urlsplit
 
-from waguard.core.network import Reading, shown
+from waguard.core.fleet.network import Reading, shown
 
 ASK_EACH: Final = 5.0  # s
 ANSWER_WITHIN: Final = 3.0  # s

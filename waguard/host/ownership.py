@@ -1,9 +1,9 @@
-"""Look whose files and folders are: see ``core/ownership.py``. Stdlib only, as the lock is."""
+"""Look whose files and folders are: see ``core/profile/ownership.py``. Stdlib only, as the lock is."""
 
 import os
 from pathlib import Path
 
-from waguard.core.ownership import Found, Refusal, Us, of_parents, of_private
+from waguard.core.profile.ownership import Found, Refusal, Us, of_parents, of_private
 from waguard.errors import ConfigError
 
 

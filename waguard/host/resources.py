@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Final
 
-from waguard.core.admission import Reading
+from waguard.core.host.admission import Reading
 
 _SOME: Final = re.compile(r"^some .*?avg10=(\d+(?:\.\d+)?)", re.MULTILINE)
 

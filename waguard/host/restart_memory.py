@@ -8,8 +8,8 @@ from typing import Final
 import msgspec
 from loguru import logger
 
-from waguard.core import restart
-from waguard.core.restart import Remembered
+from waguard.core.session import restart
+from waguard.core.session.restart import Remembered
 from waguard.errors import WaguardError
 from waguard.host import small_file
 from waguard.host.private_files import replace_private

@@ -15,8 +15,8 @@ from typing import Final
 import msgspec
 from loguru import logger
 
-from waguard.core import last_run
-from waguard.core.last_run import Death, Run
+from waguard.core.host import last_run
+from waguard.core.host.last_run import Death, Run
 from waguard.errors import WaguardError, printable
 from waguard.host import procfs, small_file
 from waguard.host.private_files import replace_private

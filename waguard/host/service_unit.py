@@ -6,7 +6,7 @@ from pathlib import Path, PurePosixPath
 from typing import Final
 
 from waguard.config import Config, sqlite_path
-from waguard.core.ownership import Us
+from waguard.core.profile.ownership import Us
 from waguard.host import ownership
 
 UNIT: Final = "waguard.service"

@@ -16,7 +16,7 @@ from typing import Final
 
 from loguru import logger
 
-from waguard.core.strays import Foreign, Seen, Stray, classify
+from waguard.core.host.strays import Foreign, Seen, Stray, classify
 from waguard.host import procfs
 from waguard.host.patience import patience
 from waguard.ports.process import Swept

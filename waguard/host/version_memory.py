@@ -7,7 +7,7 @@ from typing import Final
 
 from loguru import logger
 
-from waguard.core.version_state import StateError, VersionState
+from waguard.core.versions.state import StateError, VersionState
 from waguard.errors import WaguardError
 from waguard.host import small_file
 from waguard.host.private_files import replace_private

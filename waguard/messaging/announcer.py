@@ -9,7 +9,7 @@ from typing import Any
 
 from loguru import logger
 
-from waguard.core.inbox import InboxRecord, Kind
+from waguard.core.messages.inbox import InboxRecord, Kind
 from waguard.ports.inbox import Stored
 
 Publish = Callable[..., object]

@@ -6,10 +6,10 @@ from typing import Any
 
 from loguru import logger
 
-from waguard.core import delivery
-from waguard.core.inbox import EventPayload, InboxRecord, Kind, fitting
-from waguard.core.media import with_media
-from waguard.core.news import notices
+from waguard.core.messages.inbox import EventPayload, InboxRecord, Kind, fitting
+from waguard.core.messages.media import with_media
+from waguard.core.messages.news import notices
+from waguard.core.webhooks import delivery
 from waguard.ports.bus import BusEvent
 from waguard.ports.messages import Entry
 

@@ -10,7 +10,7 @@ from waguard.core.blame import Condition
 from waguard.core.conditions import Receiver, Unidentified
 from waguard.errors import WaguardError
 from waguard.messaging.journal import Journal
-from waguard.messaging.webhooks import Webhooks, overdue
+from waguard.messaging.webhooks.webhooks import Webhooks, overdue
 from waguard.ports.clock import Ages
 from waguard.ports.messages import Queued
 

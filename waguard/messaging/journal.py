@@ -11,8 +11,8 @@ from typing import Self
 
 from loguru import logger
 
-from waguard.core.identity import People
-from waguard.core.inbox import InboxRecord
+from waguard.core.messages.identity import People
+from waguard.core.messages.inbox import InboxRecord
 from waguard.messaging.announcer import Announcer, CommitListener, Publish
 from waguard.messaging.backlog import Backlog, JournalLimits
 from waguard.messaging.entries import entry_of, size_of, without_file

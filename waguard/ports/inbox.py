@@ -3,8 +3,8 @@
 from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol
 
-from waguard.core.identity import People
-from waguard.core.inbox import InboxRecord
+from waguard.core.messages.identity import People
+from waguard.core.messages.inbox import InboxRecord
 
 Stored = Callable[[Sequence[InboxRecord]], None]
 

@@ -5,12 +5,12 @@ from dataclasses import dataclass, field
 from typing import Final, Protocol
 
 from waguard.core.conditions import DeadLetters
-from waguard.core.delivery import OLD_SERVICE, Cause, DeadLetterState
-from waguard.core.identity import People
-from waguard.core.inbox import InboxRecord
-from waguard.core.news import Notice
-from waguard.core.outbox import State
-from waguard.core.undecryptable import Waiting
+from waguard.core.messages.identity import People
+from waguard.core.messages.inbox import InboxRecord
+from waguard.core.messages.news import Notice
+from waguard.core.messages.outbox import State
+from waguard.core.messages.undecryptable import Waiting
+from waguard.core.webhooks.delivery import OLD_SERVICE, Cause, DeadLetterState
 
 GLOBAL: Final = "*"  # the endpoint of webhook.url; every other one has its session's id
 

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from waguard.core.outbox import State
+from waguard.core.messages.outbox import State
 from waguard.errors import RefusedError, UncertainError, WaguardError
 from waguard.wire.protocol import Sent, Value
 

@@ -4,7 +4,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
-from waguard.core.strays import Foreign, Seen
+from waguard.core.host.strays import Foreign, Seen
 from waguard.wire.protocol import WorkerRecord, WorkerSpec
 
 

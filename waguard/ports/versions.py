@@ -4,8 +4,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from waguard.core.version_rules import Mode
-from waguard.core.version_views import VersionRow
+from waguard.core.versions.rules import Mode
+from waguard.core.versions.views import VersionRow
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

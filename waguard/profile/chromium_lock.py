@@ -5,8 +5,8 @@ import socket
 from pathlib import Path
 from typing import Final
 
-from waguard.core import profile as policy
-from waguard.core.profile import (
+from waguard.core.profile import profile as policy
+from waguard.core.profile.profile import (
     DeadOwner,
     Free,
     LivingOwner,

@@ -14,9 +14,9 @@ from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
-from waguard.core import old_profiles as policy
-from waguard.core.old_profiles import Decision, Outcome, Profile
-from waguard.core.profile import LivingOwner
+from waguard.core.profile import old_profiles as policy
+from waguard.core.profile.old_profiles import Decision, Outcome, Profile
+from waguard.core.profile.profile import LivingOwner
 from waguard.errors import WaguardError
 from waguard.host.acting import User, acting_as, nearest, owner_of
 from waguard.host.private_files import private_folders

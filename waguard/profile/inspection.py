@@ -6,7 +6,7 @@ import shutil
 from pathlib import Path
 from typing import Final
 
-from waguard.core.profile import (
+from waguard.core.profile.profile import (
     CredentialsLost,
     Damaged,
     Emptied,

@@ -1,7 +1,7 @@
 """Old profiles on this host: found, read, and put in their place before a start.
 
 A normal start and ``waguard import`` find them alike: what a path means, and which one is used, is decided in
-``core/old_profiles.py``. Before a start one is renamed into its place; an import copies.
+``core/profile/old_profiles.py``. Before a start one is renamed into its place; an import copies.
 """
 
 import errno
@@ -16,9 +16,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
-from waguard.core import old_profiles as policy
-from waguard.core.old_profiles import Credentials, Identity, Profile
-from waguard.core.profile import LivingOwner
+from waguard.core.profile import old_profiles as policy
+from waguard.core.profile.old_profiles import Credentials, Identity, Profile
+from waguard.core.profile.profile import LivingOwner
 from waguard.errors import WaguardError
 from waguard.host import moving
 from waguard.host.ownership import us

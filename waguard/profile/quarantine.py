@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
-from waguard.core import profile as policy
+from waguard.core.profile import profile as policy
 from waguard.errors import ConflictError
 from waguard.host import disk, moving
 from waguard.host.private_files import private_folders, sync_folder

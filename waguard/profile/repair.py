@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from waguard.core import profile as policy
-from waguard.core.profile import (
+from waguard.core.profile import profile as policy
+from waguard.core.profile.profile import (
     CARRIED,
     Action,
     CarryOver,

@@ -25,7 +25,7 @@ from datetime import UTC, datetime
 from pathlib import Path, PurePosixPath
 from typing import Any, Final
 
-from waguard.core import profile as policy
+from waguard.core.profile import profile as policy
 from waguard.errors import WaguardError
 from waguard.host import small_file
 from waguard.host.private_files import open_private, private_folders, sync_folder, write_private

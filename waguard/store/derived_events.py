@@ -12,10 +12,10 @@ import msgspec
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from waguard.core import news
-from waguard.core.inbox import InboxRecord, Kind, ack_keys, failed_key, sent_key
-from waguard.core.news import Message
-from waguard.core.outbox import ACK_SERVER, State, by_ack, moves
+from waguard.core.messages import news
+from waguard.core.messages.inbox import InboxRecord, Kind, ack_keys, failed_key, sent_key
+from waguard.core.messages.news import Message
+from waguard.core.messages.outbox import ACK_SERVER, State, by_ack, moves
 from waguard.ports.messages import Entry, NewMessage, StateUpdate, Withdrawal
 from waguard.store.models import INBOX, OUTBOX
 from waguard.store.types import storable

@@ -9,8 +9,8 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from waguard.config import Media as MediaKeeping
 from waguard.config import Retention
-from waguard.core.incidents import needed_since
-from waguard.core.undecryptable import KNOWN_FOR
+from waguard.core.incidents.incidents import needed_since
+from waguard.core.messages.undecryptable import KNOWN_FOR
 from waguard.host.media import MediaFolder
 from waguard.ports.clock import Ages
 from waguard.ports.messages import MessageStore, OutboxStore

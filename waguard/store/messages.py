@@ -30,11 +30,11 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from waguard.core.conditions import DeadLetters
-from waguard.core.delivery import HELD, OLD_SERVICE, SESSION_EVENTS, Cause, DeadLetterState
-from waguard.core.identity import People
-from waguard.core.inbox import InboxRecord, Kind
-from waguard.core.media import names_in
-from waguard.core.undecryptable import EXPIRED, Waiting
+from waguard.core.messages.identity import People
+from waguard.core.messages.inbox import InboxRecord, Kind
+from waguard.core.messages.media import names_in
+from waguard.core.messages.undecryptable import EXPIRED, Waiting
+from waguard.core.webhooks.delivery import HELD, OLD_SERVICE, SESSION_EVENTS, Cause, DeadLetterState
 from waguard.ports.messages import (
     GLOBAL,
     DeadLetter,

@@ -26,7 +26,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects import mysql
 
-from waguard.core.outbox import State
+from waguard.core.messages.outbox import State
 from waguard.core.status import Reason, Status
 from waguard.store.types import JsonText, LongJsonText, UtcDateTime
 

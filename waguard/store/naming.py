@@ -7,8 +7,8 @@ from typing import Any, Final
 from sqlalchemy import Column, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from waguard.core import naming, news
-from waguard.core.identity import People
+from waguard.core.messages import naming, news
+from waguard.core.messages.identity import People
 from waguard.ports.messages import Entry
 from waguard.store.models import INBOX, OUTBOX
 from waguard.store.types import storable

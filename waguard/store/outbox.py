@@ -23,9 +23,17 @@ from sqlalchemy import (
 )
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from waguard.core.inbox import InboxRecord, Kind
-from waguard.core.news import NOT_SENT
-from waguard.core.outbox import AT_SERVER, ENDED, FROM, WITHOUT_CONTENT, State, by_ack, number_of
+from waguard.core.messages.inbox import InboxRecord, Kind
+from waguard.core.messages.news import NOT_SENT
+from waguard.core.messages.outbox import (
+    AT_SERVER,
+    ENDED,
+    FROM,
+    WITHOUT_CONTENT,
+    State,
+    by_ack,
+    number_of,
+)
 from waguard.ports.messages import NewMessage, Outgoing, Reader, StateUpdate, Withdrawal
 from waguard.store import readers
 from waguard.store.engine import commit_with_next

@@ -6,8 +6,8 @@ from typing import Final
 from sqlalchemy import insert, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from waguard.core.inbox import InboxRecord
-from waguard.core.news import ack_of
+from waguard.core.messages.inbox import InboxRecord
+from waguard.core.messages.news import ack_of
 from waguard.ports.messages import Reader
 from waguard.store.models import READERS
 from waguard.store.types import length_of, storable

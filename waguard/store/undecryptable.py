@@ -11,11 +11,11 @@ from typing import Any, Final
 from sqlalchemy import ColumnElement, exists, func, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from waguard.core import naming, news
-from waguard.core.delivery import Cause
-from waguard.core.identity import People, message_aliases
-from waguard.core.inbox import EventPayload, InboxRecord, Kind, fitting, sent_key
-from waguard.core.undecryptable import Waiting
+from waguard.core.messages import naming, news
+from waguard.core.messages.identity import People, message_aliases
+from waguard.core.messages.inbox import EventPayload, InboxRecord, Kind, fitting, sent_key
+from waguard.core.messages.undecryptable import Waiting
+from waguard.core.webhooks.delivery import Cause
 from waguard.ports.messages import GLOBAL
 from waguard.store.models import DELIVERIES, ENDPOINTS, INBOX, UNDECRYPTABLE
 from waguard.store.people import Acquaintances

@@ -12,10 +12,10 @@ import msgspec
 from sqlalchemy import ColumnElement, delete, func, insert, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from waguard.core import naming
-from waguard.core.delivery import UNIDENTIFIED_AFTER, Cause
-from waguard.core.identity import People, message_aliases
-from waguard.core.inbox import fitting, sent_key
+from waguard.core.messages import naming
+from waguard.core.messages.identity import People, message_aliases
+from waguard.core.messages.inbox import fitting, sent_key
+from waguard.core.webhooks.delivery import UNIDENTIFIED_AFTER, Cause
 from waguard.ports.messages import UnidentifiedChat
 from waguard.store.models import DELIVERIES, INBOX
 from waguard.store.people import Pair

@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from loguru import logger
 
-from waguard.core.ack_watch import Late, late
+from waguard.core.fleet.ack_watch import Late, late
 from waguard.errors import WaguardError
 from waguard.ports.clock import Clock
 from waguard.wire.protocol import Acks

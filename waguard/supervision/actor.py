@@ -8,8 +8,11 @@ from collections.abc import Callable
 
 from loguru import logger
 
-from waguard.core import views
-from waguard.core.effects import (
+from waguard.core.fleet.facts import FleetFact
+from waguard.core.lifecycle import State
+from waguard.core.link import Link
+from waguard.core.session import views
+from waguard.core.session.effects import (
     Backfill,
     BrowserStarted,
     Effect,
@@ -33,7 +36,7 @@ from waguard.core.effects import (
     WorkerFailed,
     WriteStatus,
 )
-from waguard.core.facts import (
+from waguard.core.session.facts import (
     Adopted,
     Fact,
     IdleRead,
@@ -42,11 +45,8 @@ from waguard.core.facts import (
     StartRequested,
     StopRequested,
 )
-from waguard.core.fleet_facts import FleetFact
-from waguard.core.lifecycle import State
-from waguard.core.link import Link
-from waguard.core.restart import Remembered, Retries
-from waguard.core.state import Intent, SessionState
+from waguard.core.session.restart import Remembered, Retries
+from waguard.core.session.state import Intent, SessionState
 from waguard.core.status import LEFT, ParkCause, Status, understood
 from waguard.host.patience import patience
 from waguard.ports.process import Process

@@ -5,9 +5,9 @@ from collections.abc import Awaitable, Callable
 
 from loguru import logger
 
-from waguard.core import views
 from waguard.core.link import Link
-from waguard.core.state import SessionState
+from waguard.core.session import views
+from waguard.core.session.state import SessionState
 from waguard.errors import WaguardError
 from waguard.supervision.intake import Intake
 from waguard.supervision.session_context import SessionContext

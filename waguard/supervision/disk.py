@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Final
 
-from waguard.core.disk import is_low
+from waguard.core.host.disk import is_low
 from waguard.errors import NoRoomError
 from waguard.host import disk
 from waguard.ports.clock import Clock

@@ -5,16 +5,16 @@ from typing import assert_never
 
 from loguru import logger
 
-from waguard.core.admission import Reading, sessions_folder
-from waguard.core.fleet_facts import (
+from waguard.core.fleet.facts import (
     BreakerChanged,
     CanaryStarted,
     FleetEffect,
     FleetOutage,
     HostRead,
 )
-from waguard.core.incident_kinds import FLEET_ENDS, VERSION_NEWS
-from waguard.core.network import Reading as NetworkReading
+from waguard.core.fleet.network import Reading as NetworkReading
+from waguard.core.host.admission import Reading, sessions_folder
+from waguard.core.incidents.kinds import FLEET_ENDS, VERSION_NEWS
 from waguard.ports.clock import Clock
 from waguard.ports.store import AuditEntry, Store
 from waguard.supervision.bus import Bus

@@ -5,12 +5,13 @@ from typing import Final
 
 from loguru import logger
 
-from waguard.core import conditions, views
+from waguard.core import conditions
 from waguard.core.blame import Condition
-from waguard.core.incident_kinds import SESSION_ENDS
-from waguard.core.incidents import fleet_condition
+from waguard.core.incidents.incidents import fleet_condition
+from waguard.core.incidents.kinds import SESSION_ENDS
 from waguard.core.link import Link
 from waguard.core.page_care import Kind
+from waguard.core.session import views
 from waguard.core.status import Status
 from waguard.ports.sessions import Connection, Health
 from waguard.supervision.actor import SessionActor

@@ -7,9 +7,9 @@ from typing import Any, Final
 import msgspec
 from loguru import logger
 
-from waguard.core.backfill import by_alias, deferral
-from waguard.core.inbox import BACKFILL_LIMIT, InboxRecord, Kind, backfill_since
-from waguard.core.news import ack_of
+from waguard.core.messages.backfill import by_alias, deferral
+from waguard.core.messages.inbox import BACKFILL_LIMIT, InboxRecord, Kind, backfill_since
+from waguard.core.messages.news import ack_of
 from waguard.profile import owner_mark
 from waguard.supervision import translate, undecryptable
 from waguard.supervision.ack_order import AckOrder

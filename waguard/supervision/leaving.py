@@ -11,8 +11,8 @@ from typing import Final
 
 from loguru import logger
 
-from waguard.core.facts import Left
 from waguard.core.link import Link
+from waguard.core.session.facts import Left
 from waguard.errors import WaguardError
 from waguard.profile import inspection, layout, old_profiles, owner_mark
 from waguard.profile.layout import Places

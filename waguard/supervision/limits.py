@@ -1,6 +1,6 @@
 """What WhatsApp grants a session no more of for a while: first contacts, and pairing codes.
 
-``core/first_contacts.py`` and ``core/pairing_codes.py`` decide. What they decided is kept in the
+``core/messages/first_contacts.py`` and ``core/messages/pairing_codes.py`` decide. What they decided is kept in the
 session's row, so that the next daemon goes on with it; how many were refused in a row is not.
 """
 
@@ -14,8 +14,9 @@ import msgspec
 from loguru import logger
 from msgspec import Struct
 
-from waguard.core import pairing_codes, remedies
-from waguard.core.first_contacts import (
+from waguard.core import remedies
+from waguard.core.messages import pairing_codes
+from waguard.core.messages.first_contacts import (
     Cause,
     ChatHistory,
     Pause,
@@ -31,7 +32,7 @@ from waguard.core.first_contacts import (
     refused_after_all,
     rest,
 )
-from waguard.core.identity import parse
+from waguard.core.messages.identity import parse
 from waguard.core.page_care import Kind
 from waguard.errors import UnavailableError, WaguardError
 from waguard.ports.clock import Clock

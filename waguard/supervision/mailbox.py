@@ -15,15 +15,15 @@ from typing import Any, Final, Protocol
 from loguru import logger
 
 from waguard.config import Config
-from waguard.core.deadlines import NEVER, next_deadline
-from waguard.core.effects import Effect
 from waguard.core.engine import Engine, Outcome
-from waguard.core.facts import Beat, Fact, Moment, RulesChanged, TimerDue
-from waguard.core.fleet_facts import FleetEffect, FleetFact, FleetRulesChanged, HostRead
-from waguard.core.fleet_state import FleetState, offline_for
-from waguard.core.probe import STALL
+from waguard.core.fleet.facts import FleetEffect, FleetFact, FleetRulesChanged, HostRead
+from waguard.core.fleet.state import FleetState, offline_for
 from waguard.core.replace import replace
-from waguard.core.state import SessionState
+from waguard.core.session.deadlines import NEVER, next_deadline
+from waguard.core.session.effects import Effect
+from waguard.core.session.facts import Beat, Fact, Moment, RulesChanged, TimerDue
+from waguard.core.session.probe import STALL
+from waguard.core.session.state import SessionState
 from waguard.ports.clock import Clock
 from waguard.supervision.rules import fleet_rules, session_rules
 from waguard.supervision.timings import Timings

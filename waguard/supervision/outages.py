@@ -6,8 +6,8 @@ from typing import Any
 from loguru import logger
 
 from waguard.core.blame import Condition
-from waguard.core.incident_kinds import FLEET_ENDS
-from waguard.core.incidents import fleet_condition
+from waguard.core.incidents.incidents import fleet_condition
+from waguard.core.incidents.kinds import FLEET_ENDS
 from waguard.core.replace import replace
 from waguard.supervision.status_writer import AuditLog
 

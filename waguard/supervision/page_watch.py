@@ -4,8 +4,8 @@ from collections.abc import Callable
 from typing import Final
 
 from waguard.core.link import Link
-from waguard.core.page_signs import Page, Seen
-from waguard.core.state import Intent, SessionState, Stage
+from waguard.core.session.state import Intent, SessionState, Stage
+from waguard.core.versions.page_signs import Page, Seen
 from waguard.supervision.ack_watch import AckWatch
 from waguard.supervision.deaf_watch import DeafWatch
 from waguard.supervision.throw_watch import ThrowWatch

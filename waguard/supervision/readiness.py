@@ -6,11 +6,12 @@ Questions only; nothing here changes a session.
 from collections.abc import Callable, Mapping
 from typing import Final
 
-from waguard.core import remedies, views
+from waguard.core import remedies
 from waguard.core.lifecycle import State, stays_down
 from waguard.core.link import Link
-from waguard.core.outbox import number_of
+from waguard.core.messages.outbox import number_of
 from waguard.core.reconcile import Wanted
+from waguard.core.session import views
 from waguard.core.status import Status
 from waguard.errors import ConflictError, OtherNumberError, UnavailableError, WaguardError
 from waguard.ports.sessions import Health

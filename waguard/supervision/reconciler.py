@@ -9,7 +9,6 @@ from loguru import logger
 
 from waguard.core.blame import Condition
 from waguard.core.conditions import of_finding
-from waguard.core.facts import RowRead
 from waguard.core.reconcile import (
     Action,
     Add,
@@ -28,6 +27,7 @@ from waguard.core.reconcile import (
     findings,
     plan,
 )
+from waguard.core.session.facts import RowRead
 from waguard.errors import DatabaseUnavailableError, UnavailableError, WaguardError
 from waguard.host.children import read_records
 from waguard.ports.store import SessionRow

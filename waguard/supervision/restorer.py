@@ -5,11 +5,12 @@ from collections.abc import Collection
 
 from loguru import logger
 
-from waguard.core import admission, views
-from waguard.core.admission import Cause
-from waguard.core.facts import RowRead
+from waguard.core.host import admission
+from waguard.core.host.admission import Cause
 from waguard.core.lifecycle import State
 from waguard.core.link import Link
+from waguard.core.session import views
+from waguard.core.session.facts import RowRead
 from waguard.errors import WaguardError
 from waguard.ports.process import Process
 from waguard.ports.store import AuditEntry

@@ -1,12 +1,12 @@
 """The configuration, as far as decisions read it."""
 
 from waguard.config import Config
-from waguard.core.admission import Limits
-from waguard.core.breaker import FleetPolicy
-from waguard.core.fleet_facts import FleetRules
-from waguard.core.probe import Limits as ProbeLimits
-from waguard.core.restart import RestartPolicy
-from waguard.core.state import Rules
+from waguard.core.fleet.breaker import FleetPolicy
+from waguard.core.fleet.facts import FleetRules
+from waguard.core.host.admission import Limits
+from waguard.core.session.probe import Limits as ProbeLimits
+from waguard.core.session.restart import RestartPolicy
+from waguard.core.session.state import Rules
 from waguard.supervision.timings import Timings
 
 

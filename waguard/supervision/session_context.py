@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from waguard.config import Config
-from waguard.core.restart import Remembered
+from waguard.core.session.restart import Remembered
 from waguard.ports.clock import Ages, Clock
 from waguard.ports.inbox import Inbox
 from waguard.ports.messages import Undecryptables

@@ -4,11 +4,12 @@ from typing import Final
 
 from loguru import logger
 
-from waguard.core import remedies, views
-from waguard.core.facts import RowRead
+from waguard.core import remedies
 from waguard.core.lifecycle import WANTED_UP, State
 from waguard.core.link import Link
 from waguard.core.page_care import Kind
+from waguard.core.session import views
+from waguard.core.session.facts import RowRead
 from waguard.errors import (
     ConflictError,
     NotFoundError,

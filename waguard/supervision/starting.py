@@ -1,6 +1,6 @@
 """What comes before a session is started: its profile is found, or it is parked."""
 
-from waguard.core.facts import ParkRequested
+from waguard.core.session.facts import ParkRequested
 from waguard.core.status import ParkCause
 from waguard.supervision.actor import SessionActor
 from waguard.supervision.fleet import Fleet

@@ -5,12 +5,12 @@ from typing import Any, Final
 
 from loguru import logger
 
-from waguard.core.admission import Cause
 from waguard.core.blame import Failure
-from waguard.core.effects import Held, Record, ResponsivenessChanged
-from waguard.core.incidents import incident_event
+from waguard.core.host.admission import Cause
+from waguard.core.incidents.incidents import incident_event
 from waguard.core.link import Link
 from waguard.core.page_care import Kind
+from waguard.core.session.effects import Held, Record, ResponsivenessChanged
 from waguard.ports.store import AuditEntry, SessionRow
 from waguard.supervision import translate
 from waguard.supervision.session_context import SessionContext

@@ -2,7 +2,7 @@
 
 import asyncio
 
-from waguard.core.fleet_facts import Closing
+from waguard.core.fleet.facts import Closing
 from waguard.supervision.actor import SessionActor
 from waguard.supervision.health import HealthReport
 from waguard.supervision.reconciler import Reconciler

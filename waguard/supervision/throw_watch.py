@@ -8,7 +8,7 @@ from typing import Final
 
 from loguru import logger
 
-from waguard.core.ack_watch import Late
+from waguard.core.fleet.ack_watch import Late
 from waguard.ports.clock import Clock
 from waguard.wire.protocol import Call, Failed, SendMedia, SendText, Sent, Value
 

@@ -10,14 +10,14 @@ from collections.abc import Awaitable, Callable, Iterable
 
 from loguru import logger
 
-from waguard.core import views
-from waguard.core.facts import Fact, Noticed
-from waguard.core.fleet_facts import AcksSeen, FleetFact
-from waguard.core.identity import parse
+from waguard.core.fleet.facts import AcksSeen, FleetFact
 from waguard.core.link import Link
-from waguard.core.outbox import number_of
+from waguard.core.messages.identity import parse
+from waguard.core.messages.outbox import number_of
 from waguard.core.page_care import Kind
-from waguard.core.state import SessionState
+from waguard.core.session import views
+from waguard.core.session.facts import Fact, Noticed
+from waguard.core.session.state import SessionState
 from waguard.errors import UnacknowledgedError, UnavailableError, WaguardError
 from waguard.supervision import evidence
 from waguard.supervision.ack_watch import AckWatch

@@ -4,8 +4,8 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from waguard.core.identity import GROUP, parse
-from waguard.core.inbox import (
+from waguard.core.messages.identity import GROUP, parse
+from waguard.core.messages.inbox import (
     EventPayload,
     File,
     InboxRecord,
@@ -15,10 +15,10 @@ from waguard.core.inbox import (
     higher_acks,
     sent_key,
 )
-from waguard.core.media import UNKNOWN
-from waguard.core.naming import phone_of
-from waguard.core.news import PLAYED, of_ack, whence
-from waguard.core.outbox import ACK_DEVICE, ACK_READ
+from waguard.core.messages.media import UNKNOWN
+from waguard.core.messages.naming import phone_of
+from waguard.core.messages.news import PLAYED, of_ack, whence
+from waguard.core.messages.outbox import ACK_DEVICE, ACK_READ
 from waguard.ports.store import SessionRow
 from waguard.wire import qr
 from waguard.wire.protocol import (

@@ -1,7 +1,7 @@
 """One session's messages that WhatsApp Web could not decrypt: looked up at each connect and once an hour,
 and given up in the end.
 
-What is decided is ``core/undecryptable.py``'s. The database has the truth; here is what it said last.
+What is decided is ``core/messages/undecryptable.py``'s. The database has the truth; here is what it said last.
 """
 
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
@@ -9,9 +9,9 @@ from typing import Any, Final
 
 from loguru import logger
 
-from waguard.core.backfill import deferral
-from waguard.core.inbox import InboxRecord, Kind
-from waguard.core.undecryptable import (
+from waguard.core.messages.backfill import deferral
+from waguard.core.messages.inbox import InboxRecord, Kind
+from waguard.core.messages.undecryptable import (
     AT_ONCE,
     EXPIRED,
     GONE,

@@ -1,6 +1,6 @@
 """The decision about WhatsApp's versions in the shell: facts go in, what is decided is performed.
 
-It decides nothing: ``core/versions.py`` does. It runs to completion, as the mailbox does.
+It decides nothing: ``core/versions/policy.py`` does. It runs to completion, as the mailbox does.
 """
 
 import asyncio
@@ -12,12 +12,14 @@ from typing import Literal, Protocol, assert_never
 from loguru import logger
 
 from waguard.config import Config, version_rules
-from waguard.core import version_views, version_words, versions
 from waguard.core.blame import Condition
-from waguard.core.facts import RestartRequested
 from waguard.core.replace import replace
-from waguard.core.state import Intent
-from waguard.core.version_effects import (
+from waguard.core.session.facts import RestartRequested
+from waguard.core.session.state import Intent
+from waguard.core.versions import policy as versions
+from waguard.core.versions import views as version_views
+from waguard.core.versions import words as version_words
+from waguard.core.versions.effects import (
     Announce,
     Concluded,
     Discard,
@@ -25,7 +27,7 @@ from waguard.core.version_effects import (
     Reload,
     VersionEffect,
 )
-from waguard.core.version_facts import (
+from waguard.core.versions.facts import (
     Arm,
     BundleAdded,
     BundleRemoved,
@@ -35,7 +37,7 @@ from waguard.core.version_facts import (
     TimerDue,
     VersionFact,
 )
-from waguard.core.version_state import VersionState
+from waguard.core.versions.state import VersionState
 from waguard.host.documents import Document
 from waguard.host.version_memory import VersionMemory
 from waguard.host.wajs_store import Bundle, WajsStore

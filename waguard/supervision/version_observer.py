@@ -3,12 +3,13 @@
 from pathlib import Path
 from typing import Final, NamedTuple
 
-from waguard.core import version_wave, versions
-from waguard.core.page_signs import Page, Seen, Watched, read
 from waguard.core.replace import replace
-from waguard.core.version_facts import (
+from waguard.core.versions import policy as versions
+from waguard.core.versions import wave as version_wave
+from waguard.core.versions.facts import (
     Loaded,
 )
+from waguard.core.versions.page_signs import Page, Seen, Watched, read
 from waguard.host.documents import FOLDER, DocumentError
 from waguard.supervision.version_decision import VersionDecision
 from waguard.wire.protocol import StoredDocument

@@ -2,8 +2,10 @@
 
 import asyncio
 
-from waguard.core import version_views, version_words, versions
-from waguard.core.version_facts import (
+from waguard.core.versions import policy as versions
+from waguard.core.versions import views as version_views
+from waguard.core.versions import words as version_words
+from waguard.core.versions.facts import (
     Pin,
     Try,
     Unpin,

@@ -4,8 +4,8 @@ import asyncio
 
 from loguru import logger
 
-from waguard.core.fleet_facts import Measured
-from waguard.core.probe import STALL
+from waguard.core.fleet.facts import Measured
+from waguard.core.session.probe import STALL
 from waguard.supervision.registry import Registry
 from waguard.supervision.session_context import SessionContext
 

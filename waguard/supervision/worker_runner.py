@@ -13,7 +13,7 @@ from typing import Any
 from loguru import logger
 
 from waguard.core.blame import Blame, Failure, describe_exit
-from waguard.core.facts import (
+from waguard.core.session.facts import (
     Beat,
     Exited,
     Fact,

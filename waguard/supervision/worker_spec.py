@@ -1,7 +1,7 @@
 """What a worker gets at its start."""
 
 from waguard.config import Config
-from waguard.core.inbox import left_out
+from waguard.core.messages.inbox import left_out
 from waguard.ports.store import SessionRow
 from waguard.profile import layout
 from waguard.profile.layout import Places

@@ -14,11 +14,11 @@ from typing import Any, Final
 
 from loguru import logger
 
-from waguard.core.backfill import Read, anchor, by_alias, due, to_backfill
-from waguard.core.identity import People
+from waguard.core.messages.backfill import Read, anchor, by_alias, due, to_backfill
+from waguard.core.messages.identity import People
 from waguard.errors import WaguardError
 from waguard.wire.protocol import BackfillGap, CatchUp
-from waguard.worker.devtools import DevToolsClosedError, TargetCrashedError
+from waguard.worker.browser.devtools import DevToolsClosedError, TargetCrashedError
 from waguard.worker.inbound import Inbound
 from waguard.worker.page import PageLoadingError, WhatsAppPage
 from waguard.worker.page_reports import ID_LIMIT, moment, word

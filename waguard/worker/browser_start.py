@@ -5,10 +5,10 @@ from typing import Any, Final
 
 from loguru import logger
 
-from waguard.core.profile import Damaged
+from waguard.core.profile.profile import Damaged
 from waguard.host.disk import is_full
 from waguard.wire.protocol import WorkerSpec
-from waguard.worker.chromium import (
+from waguard.worker.browser.chromium import (
     BrowserStartError,
     BrowserUnusableError,
     Chromium,

@@ -9,8 +9,8 @@ from typing import Any, Final, TypeGuard
 import msgspec
 from loguru import logger
 
-from waguard.core.identity import People, parse
-from waguard.core.undecryptable import Outcome
+from waguard.core.messages.identity import People, parse
+from waguard.core.messages.undecryptable import Outcome
 from waguard.errors import WaguardError
 from waguard.wire.protocol import (
     Ack,

@@ -14,7 +14,7 @@ from waguard.core.link import (
     is_only_unwired,
     link_of,
 )
-from waguard.core.page_load import MOST, Refusal
+from waguard.core.session.page_load import MOST, Refusal
 from waguard.wire.protocol import QrCode
 from waguard.worker.page import Reading
 

@@ -7,8 +7,8 @@ from dataclasses import dataclass, replace
 from typing import Any, Final
 from urllib.parse import urlsplit
 
-from waguard.core.page_load import REFUSED, Answers, is_gone, is_unrecoverable
-from waguard.worker.devtools import PageSession
+from waguard.core.session.page_load import REFUSED, Answers, is_gone, is_unrecoverable
+from waguard.worker.browser.devtools import PageSession
 
 DEADLINE: Final = 5.0  # s
 

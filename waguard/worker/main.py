@@ -36,11 +36,11 @@ from waguard.core.exits import (
     EXIT_STORAGE_CLOSED,
     blame_disk,
 )
-from waguard.core.identity import People
 from waguard.core.link import Link
-from waguard.core.page_load import pause
-from waguard.core.probe import PageLiveness, observe, should_end_script
-from waguard.core.profile import CredentialsLost
+from waguard.core.messages.identity import People
+from waguard.core.profile.profile import CredentialsLost
+from waguard.core.session.page_load import pause
+from waguard.core.session.probe import PageLiveness, observe, should_end_script
 from waguard.errors import ConfigError, WaguardError
 from waguard.host import logs, procfs
 from waguard.host.disk import is_full
@@ -81,14 +81,13 @@ from waguard.wire.protocol import (
 )
 from waguard.worker import browser_start, rereading, sending, wajs
 from waguard.worker.backfill import Backfill
-from waguard.worker.chromium import (
+from waguard.worker.browser.chromium import (
     BrowserNotFoundError,
     BrowserUnusableError,
     Chromium,
     ProfileLockedError,
 )
-from waguard.worker.daemon_link import HELLO_DEADLINE, DaemonLink
-from waguard.worker.devtools import (
+from waguard.worker.browser.devtools import (
     DevToolsError,
     DevToolsTimeoutError,
     ElsewhereError,
@@ -96,6 +95,7 @@ from waguard.worker.devtools import (
     PageSession,
     flush_storage,
 )
+from waguard.worker.daemon_link import HELLO_DEADLINE, DaemonLink
 from waguard.worker.inbound import Inbound
 from waguard.worker.link_watch import LinkWatch
 from waguard.worker.page import (

@@ -26,12 +26,12 @@ import msgspec
 from loguru import logger
 
 from waguard.core.link import PageFacts
-from waguard.core.page_load import REFUSED, Refusal, refusal, spent
+from waguard.core.session.page_load import REFUSED, Refusal, refusal, spent
 from waguard.errors import WaguardError
 from waguard.host.patience import patience
 from waguard.wire.protocol import PageVersion
 from waguard.worker import wajs
-from waguard.worker.devtools import (
+from waguard.worker.browser.devtools import (
     DevToolsError,
     DevToolsTimeoutError,
     EvaluationError,

@@ -16,7 +16,7 @@ from typing import Any, Final, Literal
 
 from loguru import logger
 
-from waguard.core.documents import (
+from waguard.core.versions.documents import (
     OK,
     Refused,
     check,
@@ -28,7 +28,7 @@ from waguard.core.documents import (
 from waguard.host import documents
 from waguard.host.documents import Document, DocumentError, Documents
 from waguard.wire.protocol import PageVersion, StoredDocument
-from waguard.worker.devtools import DevToolsError, PageSession
+from waguard.worker.browser.devtools import DevToolsError, PageSession
 from waguard.worker.load_watch import DocumentAnswer
 from waguard.worker.page_reports import word
 

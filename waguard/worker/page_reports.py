@@ -12,8 +12,8 @@ import math
 from collections.abc import Callable
 from typing import Any, Final
 
-from waguard.core.identity import LID, NUMBER
-from waguard.core.undecryptable import CIPHERTEXT, ONLY_ON_PHONE
+from waguard.core.messages.identity import LID, NUMBER
+from waguard.core.messages.undecryptable import CIPHERTEXT, ONLY_ON_PHONE
 from waguard.wire.protocol import (
     Ack,
     Edit,

@@ -1,6 +1,6 @@
 """A session's profile from before Chromium starts until it has ended: repaired, marked, copied.
 
-What is done is decided in ``core/profile.py`` and carried out by ``profile/repair.py``, in threads:
+What is done is decided in ``core/profile/profile.py`` and carried out by ``profile/repair.py``, in threads:
 it reads and copies whole folders.
 """
 
@@ -12,8 +12,8 @@ from pathlib import Path
 
 from loguru import logger
 
-from waguard.core import profile as policy
-from waguard.core.profile import CredentialsLost, Damaged, Hold, ShowQr
+from waguard.core.profile import profile as policy
+from waguard.core.profile.profile import CredentialsLost, Damaged, Hold, ShowQr
 from waguard.errors import WaguardError
 from waguard.profile import caches, owner_mark, repair, snapshots, start_marks
 from waguard.profile.layout import Places

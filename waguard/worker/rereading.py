@@ -5,10 +5,10 @@ from collections.abc import Awaitable, Callable
 
 from loguru import logger
 
-from waguard.core.undecryptable import Outcome
+from waguard.core.messages.undecryptable import Outcome
 from waguard.errors import WaguardError
 from waguard.wire.protocol import Reread
-from waguard.worker.devtools import DevToolsClosedError, TargetCrashedError
+from waguard.worker.browser.devtools import DevToolsClosedError, TargetCrashedError
 from waguard.worker.inbound import Inbound
 from waguard.worker.page import WhatsAppPage
 

@@ -7,11 +7,11 @@ from typing import Any, Final
 import msgspec
 from loguru import logger
 
-from waguard.core.identity import People, parse
-from waguard.core.page_errors import own_fault
+from waguard.core.messages.identity import People, parse
+from waguard.core.session.page_errors import own_fault
 from waguard.errors import WaguardError
 from waguard.wire.protocol import Acks, Failed, SendMedia, SendText, Sent
-from waguard.worker.devtools import DevToolsError, ElsewhereError, EvaluationError
+from waguard.worker.browser.devtools import DevToolsError, ElsewhereError, EvaluationError
 from waguard.worker.page import (
     NotSendableError,
     NotTransmittedError,

@@ -7,7 +7,7 @@ from enum import IntEnum
 from typing import Final
 from urllib.parse import urlsplit
 
-from waguard.core import address
+from waguard.core.webhooks import address
 from waguard.doctor.checks.database import Row, some
 from waguard.doctor.report import Check, Cli, failed, ok, skipped, warning
 

@@ -5,8 +5,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from waguard.core import ownership
-from waguard.core.ownership import Found, Refusal, Us
+from waguard.core.profile import ownership
+from waguard.core.profile.ownership import Found, Refusal, Us
 from waguard.doctor.report import (
     Check,
     Cli,

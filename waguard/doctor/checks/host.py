@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from waguard.core.admission import PIDS, Reading
+from waguard.core.host.admission import PIDS, Reading
 from waguard.doctor.report import Check, Cli, failed, ok, skipped, warning
 
 _MB: Final = 1 << 20

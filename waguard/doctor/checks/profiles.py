@@ -4,7 +4,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from waguard.core.profile import (
+from waguard.core.host.strays import Foreign, Stray
+from waguard.core.profile.profile import (
     CredentialsLost,
     Damaged,
     Emptied,
@@ -14,7 +15,6 @@ from waguard.core.profile import (
     NoRoom,
     Owner,
 )
-from waguard.core.strays import Foreign, Stray
 from waguard.doctor.checks.database import Row, some
 from waguard.doctor.checks.instance import START, Instance
 from waguard.doctor.report import Check, Cli, failed, ok, warning

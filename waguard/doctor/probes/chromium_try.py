@@ -16,8 +16,8 @@ import msgspec
 from waguard.errors import WaguardError
 from waguard.host.executable import Flavour
 from waguard.host.procfs import command_line, group_members
-from waguard.worker.browser_process import version_of
-from waguard.worker.chromium import ChromiumSpec, launch
+from waguard.worker.browser.chromium import ChromiumSpec, launch
+from waguard.worker.browser.process import version_of
 
 _FILTERED: Final = "Seccomp:\t2"
 

@@ -17,7 +17,7 @@ from waguard.doctor.probes.machine import Machine, Running
 from waguard.errors import ConfigError
 from waguard.host import small_file
 from waguard.host.small_file import UnreadableError
-from waguard.messaging.signing import secrets_in
+from waguard.messaging.webhooks.signing import secrets_in
 
 # what the application sends as api_key, in the order in which it looks for them
 KEYS: Final = (

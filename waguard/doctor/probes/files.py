@@ -5,12 +5,12 @@ import pwd
 from pathlib import Path
 
 from waguard.config import Config, Reading, holds_password
-from waguard.core.ownership import Found, Us
+from waguard.core.profile.ownership import Found, Us
 from waguard.doctor.checks.files import KeyFile, Owned, Secrets
 from waguard.errors import ConfigError
 from waguard.host import ownership, small_file
 from waguard.host.small_file import UnreadableError
-from waguard.messaging.signing import secrets_in
+from waguard.messaging.webhooks.signing import secrets_in
 
 _COMMENT = "#"
 

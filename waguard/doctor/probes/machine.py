@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from waguard.core.admission import Reading
-from waguard.core.strays import Seen
+from waguard.core.host.admission import Reading
+from waguard.core.host.strays import Seen
 from waguard.doctor.checks.host import Space
 from waguard.host import procfs, resources, strays
 

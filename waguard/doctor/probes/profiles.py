@@ -4,10 +4,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from waguard.config import Config
-from waguard.core import strays as policy
-from waguard.core.old_profiles import ARCHIVE
-from waguard.core.profile import Finding
-from waguard.core.strays import Foreign, Stray
+from waguard.core.host import strays as policy
+from waguard.core.host.strays import Foreign, Stray
+from waguard.core.profile.old_profiles import ARCHIVE
+from waguard.core.profile.profile import Finding
 from waguard.doctor.checks.profiles import Folder, Profile
 from waguard.doctor.probes.machine import Machine
 from waguard.host import procfs

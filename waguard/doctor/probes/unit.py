@@ -7,7 +7,7 @@ from typing import Final
 
 import waguard
 from waguard.config import Config, Reading
-from waguard.core import unit as units
+from waguard.core.host import unit as units
 from waguard.doctor.checks.unit import Unit
 from waguard.doctor.probes.machine import Machine
 from waguard.host import service_unit

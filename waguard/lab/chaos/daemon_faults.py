@@ -9,7 +9,7 @@ from dataclasses import replace
 from typing import Any, Final
 
 from waguard.cli.client import ApiCallError
-from waguard.core.delivery import SESSION_EVENTS
+from waguard.core.webhooks.delivery import SESSION_EVENTS
 from waguard.host.children import read_records
 from waguard.lab.chaos.harming import Fault, living, restarts, unique
 from waguard.lab.chaos.invariants import BrokenError, Harm, unhealed

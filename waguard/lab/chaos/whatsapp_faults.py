@@ -6,7 +6,7 @@ import time
 from dataclasses import replace
 from typing import Final
 
-from waguard.core.page_load import FIRST_PAUSE
+from waguard.core.session.page_load import FIRST_PAUSE
 from waguard.lab.chaos.harming import (
     OUTAGE,
     REFUSED_WITHIN,

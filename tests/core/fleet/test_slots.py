@@ -1,0 +1,491 @@
+"""Every worker needs a slot before it is spawned; the others wait and say why."""
+
+import pytest
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
+from msgspec.structs import replace
+
+from tests.core.engine_bench import LOADING, EngineBench, Script
+from waguard.core.exits import (
+    EXIT_BROWSER_GONE,
+    EXIT_BROWSER_KILLED,
+    EXIT_BROWSER_NOT_STARTED,
+    EXIT_BROWSER_UNUSABLE,
+)
+from waguard.core.fleet import fleet as fleets
+from waguard.core.fleet.facts import Closing, FleetFact, FleetRules, FleetRulesChanged, HostRead
+from waguard.core.fleet.network import Reading as NetworkReading
+from waguard.core.fleet.state import FleetState
+from waguard.core.host.admission import Cause, Reading, Wait
+from waguard.core.lifecycle import State
+from waguard.core.link import Link
+from waguard.core.session import views
+from waguard.core.session.deadlines import NEVER, next_deadline
+from waguard.core.session.effects import Held, ReleaseSlot, RequestSlot
+from waguard.core.session.facts import (
+    Adopted,
+    HeldBack,
+    Left,
+    Moment,
+    ParkRequested,
+    SlotGranted,
+    StartRequested,
+    StopRequested,
+)
+from waguard.core.session.probe import Limits
+from waguard.core.session.state import Rules
+from waguard.core.status import ParkCause
+
+MB = 1 << 20
+SHORT = Reading(memory=310 * MB)
+AMPLE = Reading(memory=8_000 * MB)
+FULL = "2 sessions are starting, the limit is 2"
+PATIENT = Rules(limits=Limits(start=1e6))
+
+
+def two_are_starting(*others: str, rules: Rules | None = None) -> EngineBench:
+    """``a`` and ``b`` hold the two slots; the others are down."""
+    bench = EngineBench()
+    for name in ("a", "b", *others):
+        bench.add(name, rules=rules)
+    bench.script = Script(reports=(LOADING,))
+    bench.start("a", "b")
+    assert bench.spawned == ["a", "b"]
+    return bench
+
+
+def places(bench: EngineBench, number: int) -> FleetRules:
+    limits = bench.fleet.rules.limits
+    return replace(
+        bench.fleet.rules,
+        limits=type(limits)(
+            places=number,
+            session_memory=limits.session_memory,
+            memory_reserve=limits.memory_reserve,
+            memory_pressure=limits.memory_pressure,
+        ),
+    )
+
+
+def test_one_beyond_the_slots_waits_and_says_why() -> None:
+    bench = two_are_starting("c")
+    bench.start("c")
+    assert (bench.lifecycle("c"), bench.waits("c")) == (State.STARTING, Cause.PLACE)
+    assert views.details(bench.state("c")) == FULL
+    assert bench.waits("a") is None
+    bench.report("a", Link.QR_PENDING, phase="settling")  # its browser is up: it needs no core
+    assert bench.spawned == ["a", "b", "c"]
+    assert bench.waits("c") is None
+
+
+@pytest.mark.parametrize("end", ["exits", "is parked", "is stopped", "is ready", "is forgotten"])
+def test_a_slot_is_given_back(end: str) -> None:
+    bench = two_are_starting("c")
+    bench.start("c")
+    match end:
+        case "exits":
+            bench.exit("a", EXIT_BROWSER_NOT_STARTED)
+            assert bench.waits("a") is Cause.PLACE
+        case "is parked":
+            bench.post("a", ParkRequested(cause=ParkCause.CONFLICT, details="a test"))
+        case "is stopped":
+            bench.post("a", StopRequested())
+        case "is forgotten":
+            bench.forget("a")
+        case _:
+            bench.report("a")
+    assert bench.spawned == ["a", "b", "c"]
+
+
+def test_a_restart_waits_for_a_slot_too_and_the_important_one_goes_first() -> None:
+    bench = EngineBench("a", "b", "low")
+    bench.add("high", priority=5)
+    bench.start("low", "high")
+    bench.script = Script(reports=(LOADING,))
+    bench.start("a", "b")
+    for name in ("low", "high"):
+        bench.exit(name, EXIT_BROWSER_GONE)
+        assert (bench.lifecycle(name), bench.waits(name)) == (State.STARTING, Cause.PLACE)
+    said = bench.state("high").status
+    assert (said.status, said.details) == ("disconnected", FULL)
+    bench.report("a")
+    assert bench.spawned[-1] == "high"
+    assert bench.spawned.count("low") == 1
+    bench.report("b")
+    assert bench.spawned[-1] == "low"
+
+
+@pytest.mark.parametrize("how", ["stop", "delete", "park", "daemon"])
+def test_one_that_is_stopped_while_it_waits_is_never_spawned(how: str) -> None:
+    bench = two_are_starting("c")
+    bench.start("c")
+    match how:
+        case "stop":
+            bench.post("c", StopRequested())
+            assert bench.lifecycle("c") is State.STOPPED
+        case "delete":
+            bench.post("c", Left())
+            bench.post("c", StopRequested())
+            assert bench.waits("c") is None
+            bench.forget("c")
+        case "park":
+            bench.post("c", ParkRequested(cause=ParkCause.CONFLICT, details="a test"))
+            assert bench.lifecycle("c") is State.PARKED
+        case _:
+            bench.post("", Closing())
+    if how != "daemon":
+        assert "c" not in bench.fleet.waiting
+    if how in {"stop", "park"}:
+        assert bench.waits("c") is None
+    bench.report("a")
+    bench.report("b")
+    bench.pass_time(600)
+    assert bench.spawned == ["a", "b"]
+
+
+def test_one_that_is_stopped_and_started_again_at_once_is_spawned_once() -> None:
+    bench = two_are_starting("c")
+    bench.start("c")
+    bench.post("c", StopRequested())
+    bench.start("c")
+    bench.post("c", StartRequested(restart=True))
+    assert bench.lifecycle("c") is State.STARTING
+    bench.scripts["c"] = Script()
+    bench.report("a")
+    bench.report("b")
+    assert bench.link("c") is Link.CONNECTED
+    assert bench.spawned == ["a", "b", "c"]
+
+
+def test_no_deadline_runs_while_it_waits() -> None:
+    bench = two_are_starting("c", rules=PATIENT)
+    bench.add("c")  # with the limits of every day
+    bench.start("c")
+    assert next_deadline(bench.state("c")) == NEVER
+    bench.pass_time(120)
+    assert bench.lifecycle("c") is State.STARTING
+    bench.report("a")
+    bench.pass_time(4)
+    assert bench.lifecycle("c") is State.STARTING
+    assert bench.spawned == ["a", "b", "c"]
+
+
+def test_short_memory_holds_a_session_back_until_there_is_some() -> None:
+    bench = EngineBench("s")
+    bench.host = SHORT
+    bench.start("s")
+    assert bench.waits("s") is Cause.MEMORY
+    assert "memory: 310 MB available" in str(views.details(bench.state("s")))
+    bench.pass_time(30)
+    assert bench.spawned == []
+    bench.host = AMPLE
+    bench.pass_time(1)
+    assert bench.link("s") is Link.CONNECTED
+
+
+def test_the_host_is_read_once_a_second_and_only_where_somebody_waits_for_it() -> None:
+    bench = EngineBench("s", "other")
+    assert bench.fleet.read_host_at == NEVER
+    bench.host = SHORT
+    bench.start("s")
+    read_at = bench.fleet.host_at
+    assert (read_at, bench.fleet.read_host_at) == (bench.at, bench.at + 1.0)
+    bench.host = AMPLE
+    bench.at += 0.5
+    bench.start("other")  # as the host was half a second ago
+    assert (bench.waits("other"), bench.fleet.host_at) == (Cause.MEMORY, read_at)
+    bench.pass_time(0.5)
+    assert bench.link("s") is bench.link("other") is Link.CONNECTED
+    assert bench.fleet.read_host_at == NEVER
+
+
+def test_where_all_slots_are_taken_the_host_is_not_read() -> None:
+    bench = two_are_starting("c", rules=PATIENT)
+    bench.start("c")
+    assert bench.fleet.read_host_at == NEVER
+
+
+def test_other_numbers_are_no_news() -> None:
+    bench = EngineBench("s")
+    bench.host = SHORT
+    bench.start("s")
+    before = len(bench.done)
+    bench.host = Reading(memory=280 * MB)
+    bench.pass_time(10)
+    assert bench.done[before:] == []
+    assert len(bench.effects("s", Held)) == 1
+    bench.host = Reading(memory=8_000 * MB, pressure=90.0)
+    bench.pass_time(1)
+    assert [it.wait.cause for it in bench.effects("s", Held)] == [Cause.MEMORY, Cause.PRESSURE]
+
+
+def test_one_whose_browser_died_comes_back_on_a_host_that_is_short() -> None:
+    bench = EngineBench("s")
+    bench.start("s")
+    bench.host = SHORT
+    bench.pass_time(1)
+    bench.exit("s", EXIT_BROWSER_GONE)
+    assert bench.link("s") is Link.CONNECTED
+    assert bench.spawned == ["s", "s"]
+
+
+def test_one_that_was_killed_for_its_memory_waits_for_some() -> None:
+    bench = EngineBench("s")
+    bench.start("s")
+    bench.host = SHORT
+    bench.pass_time(1)
+    bench.exit("s", EXIT_BROWSER_KILLED)
+    assert bench.waits("s") is Cause.MEMORY
+    assert bench.spawned == ["s"]
+
+
+def test_an_adopted_worker_needs_no_slot() -> None:
+    bench = EngineBench("a", "b")
+    bench.post("", FleetRulesChanged(places(bench, 1)))
+    bench.host = SHORT
+    for name in ("a", "b"):
+        bench.post(name, Adopted())
+        bench.report(name)
+    assert bench.link("a") is bench.link("b") is Link.CONNECTED
+    assert (bench.spawned, bench.effects("a", RequestSlot), bench.fleet.waiting) == ([], [], {})
+
+
+def test_a_reload_of_the_slots_counts_at_once() -> None:
+    bench = two_are_starting("c")
+    bench.start("c")
+    bench.post("", FleetRulesChanged(places(bench, 3)))
+    assert bench.spawned == ["a", "b", "c"]
+
+
+def test_of_those_that_start_at_once_each_counts_for_the_memory() -> None:
+    """The second one would have what the first one has not taken yet."""
+    bench = EngineBench("a", "b")
+    bench.host = Reading(memory=600 * MB)
+    bench.script = Script(reports=(LOADING,))
+    bench.start("a", "b")
+    assert (bench.spawned, bench.waits("b")) == (["a"], Cause.MEMORY)
+
+
+# ---- the slots alone, whatever happens in any order ----
+
+NAMES = st.sampled_from("abcdef")
+
+
+class Slots(RuleBasedStateMachine):
+    """Who asked is in ``asked`` until it is granted a slot, and then in ``starting``."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.now = 1_000.0
+        self.host = Reading()
+        self.closed = False
+        self.asked: set[str] = set()
+        self.starting: set[str] = set()
+        self.why: dict[str, Wait] = {}
+        self.fleet = FleetState()
+
+    def handle(self, name: str, fact: FleetFact) -> None:
+        self.advance(name, fact)
+        while self.fleet.read_host_at <= self.now:
+            self.advance("", HostRead(left=self.host))
+
+    def advance(self, name: str, fact: FleetFact) -> None:
+        self.fleet, posted, _ = fleets.advance(self.fleet, name, fact, Moment(self.now))
+        for to, news in posted:
+            match news:
+                case SlotGranted():
+                    self.asked.remove(to)  # nobody who has not asked, or withdrew
+                    self.why.pop(to, None)
+                    self.starting.add(to)
+                case HeldBack(wait):
+                    assert to in self.asked
+                    self.why[to] = wait
+                case _:
+                    raise AssertionError(news)
+
+    @rule(name=NAMES, priority=st.integers(0, 2))
+    def ask(self, name: str, priority: int) -> None:
+        if name in self.starting or self.closed:
+            return
+        self.asked.add(name)
+        self.handle(name, RequestSlot(asked=True, priority=priority))
+
+    @rule(name=NAMES)
+    def release(self, name: str) -> None:
+        """It gives its slot back, or does not want one any more."""
+        self.asked.discard(name)
+        self.starting.discard(name)
+        self.why.pop(name, None)
+        self.handle(name, ReleaseSlot())
+
+    @rule(short=st.booleans())
+    def pass_a_second(self, short: bool) -> None:  # noqa: FBT001 - Hypothesis gives names
+        self.now += 1.0
+        self.host = SHORT if short else AMPLE
+        self.handle("", HostRead(left=self.host))
+
+    @rule()
+    def close(self) -> None:
+        self.closed = True
+        self.handle("", Closing())
+        self.asked.clear()
+
+    @invariant()
+    def never_more_than_the_limit(self) -> None:
+        assert self.fleet.starting == self.starting
+        assert len(self.starting) <= self.fleet.rules.limits.places
+
+    @invariant()
+    def the_fleet_knows_who_waits(self) -> None:
+        assert self.fleet.waiting.keys() == self.asked
+
+    @invariant()
+    def nobody_waits_in_vain_or_without_a_word(self) -> None:
+        assert self.why.keys() >= self.asked
+        if self.host != SHORT and self.asked:
+            assert len(self.starting) == self.fleet.rules.limits.places
+
+
+TestSlots = Slots.TestCase
+
+
+# ---- one at a time ----
+
+
+def spent(*names: str) -> EngineBench:
+    """Up to two sessions that spent their restarts."""
+    bench = EngineBench()
+    for name in names:
+        bench.add(name, rules=PATIENT)
+    bench.script = Script(exits=EXIT_BROWSER_NOT_STARTED)
+    bench.start(*names)
+    while any(bench.state(name).retries.at is None for name in names):
+        bench.pass_time(1)
+    bench.script = Script(reports=(LOADING,))
+    bench.done.clear()
+    return bench
+
+
+@pytest.mark.parametrize("end", ["it is up", "it fails", "it is stopped", "it is forgotten"])
+def test_of_those_that_spent_their_restarts_one_is_tried_at_a_time(end: str) -> None:
+    bench = spent("a", "b")
+    bench.pass_time(400, step=5)  # both are due
+    (first,) = bench.spawned
+    (second,) = {"a", "b"} - {first}
+    assert bench.lifecycle(second) is State.PARKED
+    bench.pass_time(20)
+    assert bench.spawned == [first]
+    match end:
+        case "it is up":
+            bench.report(first)
+        case "it fails":
+            bench.exit(first, EXIT_BROWSER_NOT_STARTED)
+        case "it is stopped":
+            bench.post(first, StopRequested())
+        case _:
+            bench.forget(first)
+    bench.pass_time(1)
+    assert bench.spawned == [first, second]
+
+
+def test_the_tries_of_others_hold_up_nobody_else() -> None:
+    bench = spent("a", "b")
+    bench.pass_time(400, step=5)
+    bench.add("c")
+    (second,) = {"a", "b"} - set(bench.spawned)
+    bench.start("c", second)
+    assert bench.spawned[1:] == ["c"], "the other place"
+    bench.report("c")
+    assert bench.spawned[2:] == [second], "a person asked for it"
+
+
+def test_none_of_them_is_tried_while_the_network_is_away() -> None:
+    bench = spent("a")
+    for name in ("b", "c"):
+        bench.add(name)
+        bench.scripts[name] = Script(reports=({"link": Link.OFFLINE},))
+    bench.network = NetworkReading(reachable=False, error="refused")
+    bench.start("b", "c")
+    bench.pass_time(400, step=5)
+    assert bench.fleet.network_down
+    assert bench.spawned == ["b", "c"]
+    bench.network = NetworkReading(reachable=True)
+    bench.pass_time(2)
+    assert bench.spawned == ["b", "c", "a"]
+
+
+# ---- a Chromium that starts for nobody ----
+
+LAUNCHING = Script(reports=({"phase": "launching", "link": Link.UNKNOWN},))
+
+
+def broken(*names: str) -> EngineBench:
+    """The first has failed for that, the others have just asked."""
+    bench = EngineBench(*names)
+    bench.script = Script(exits=EXIT_BROWSER_UNUSABLE)
+    bench.start(*names)
+    assert bench.spawned == [names[0]]
+    return bench
+
+
+def test_one_tries_it_every_ten_seconds_and_nobody_else() -> None:
+    bench = broken("a", "b", "c")
+    assert {bench.waits(name) for name in "abc"} == {Cause.EXECUTABLE}
+    bench.pass_time(9)
+    assert len(bench.spawned) == 1
+    bench.pass_time(1)
+    assert len(bench.spawned) == 2
+    bench.pass_time(10)
+    assert len(bench.spawned) == 3
+    assert len([why for why in bench.outages("browser_missing") if why]) == 1
+
+
+def test_when_it_starts_for_the_one_the_others_follow_at_once() -> None:
+    bench = broken("a", "b", "c")
+    bench.script = LAUNCHING
+    bench.pass_time(10)
+    trial = bench.spawned[-1]
+    assert len(bench.spawned) == 2
+    bench.report(trial, Link.UNKNOWN, phase="loading")
+    bench.pass_time(1)
+    assert len(bench.spawned) == 3
+    assert bench.fleet.broken is None
+    assert bench.outages("browser_missing")[-1] is None
+
+
+def test_it_is_missing_until_the_one_that_tries_it_has_it() -> None:
+    bench = broken("a")
+    bench.script = LAUNCHING
+    bench.pass_time(10)
+    assert bench.spawned == ["a", "a"]
+    bench.pass_time(40)  # nobody waits, and nobody knows
+    assert None not in bench.outages("browser_missing")
+    bench.report("a")
+    bench.pass_time(1)
+    assert bench.outages("browser_missing")[-1] is None
+
+
+def test_one_that_is_missing_is_another_one_when_it_is_there_again() -> None:
+    bench = broken("a", "b")
+    bench.host = Reading(executable="there is none")
+    bench.pass_time(15)
+    assert len(bench.spawned) == 1
+    bench.host = Reading()
+    bench.script = LAUNCHING
+    bench.pass_time(1)
+    assert len(bench.spawned) == 3, "its failures do not count for the next executable"
+
+
+def test_when_nobody_wants_to_start_any_more_nothing_is_known_to_be_missing() -> None:
+    bench = broken("a")
+    bench.pass_time(1)
+    assert None not in bench.outages("browser_missing") != []
+    bench.post("a", StopRequested())
+    bench.pass_time(30)
+    assert bench.outages("browser_missing")[-1] is None
+    bench = EngineBench("a")
+    bench.host = Reading(unreadable="it is not mounted")
+    bench.start("a")
+    assert bench.outages("sessions_folder_missing") == ["it is not mounted"]
+    bench.post("a", StopRequested())
+    assert bench.outages("sessions_folder_missing") == ["it is not mounted", None]

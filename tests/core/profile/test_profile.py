@@ -1,0 +1,337 @@
+"""What is done with a profile at a start, and what of its copies is kept."""
+
+from dataclasses import replace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from waguard.core.profile.profile import (
+    CARRIED,
+    STORED_AFTER,
+    Action,
+    CarryOver,
+    Copy,
+    CredentialsLost,
+    CutTornTails,
+    Damaged,
+    DeadOwner,
+    Emptied,
+    Found,
+    Free,
+    Healthy,
+    Hold,
+    LivingOwner,
+    Missing,
+    NoRoom,
+    OtherHost,
+    Quarantine,
+    RemoveStaleLock,
+    RestoreSnapshot,
+    ShowQr,
+    Snapshot,
+    Use,
+    decide,
+    due_in,
+    expired,
+    in_words,
+    is_severe,
+    superfluous,
+)
+
+OLD = Snapshot(id="old", taken_at=1.0, pairing="me")
+NEW = Snapshot(id="new", taken_at=2.0, pairing="me")
+BROKEN = Snapshot(id="broken", taken_at=3.0, pairing="me", intact=False)
+OTHERS = Snapshot(id="others", taken_at=4.0, pairing="somebody else")
+ALL = (OLD, NEW, BROKEN, OTHERS)
+DAMAGED = Damaged("MANIFEST is missing")
+
+
+def found(finding: object, **more: object) -> Found:
+    return Found(finding=finding, **({"pairing": "me", "snapshots": ALL} | more))  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("given_", "actions"),
+    [
+        (found(Healthy()), (Use(),)),
+        (found(Healthy(("a",))), (CutTornTails(("a",)), Use())),
+        (found(Healthy(), owner=LivingOwner(7)), (Hold("Chromium 7 still uses the profile"),)),
+        (found(Healthy(), locked=False), (Hold("this process does not hold the profile's lock"),)),
+        (
+            found(Healthy(), owner=DeadOwner(7)),
+            (RemoveStaleLock("its owner 7 no longer runs"), Use()),
+        ),
+        (
+            found(Healthy(), owner=OtherHost("far", 7)),
+            (RemoveStaleLock("its owner 7 was on far"), Use()),
+        ),
+        (found(NoRoom("full")), (Hold("full"),)),
+        (found(Missing(), pairing=None, snapshots=()), (ShowQr("there is no profile"),)),
+        # nothing is there to be overwritten, so the newest of any pairing will do
+        (found(Missing(), pairing=None), (RestoreSnapshot("others"), Use())),
+        (found(Missing()), (RestoreSnapshot("new"), Use())),
+        # the browser created some files again, but the pairing's token is gone
+        (
+            found(Emptied(), pairing=None),
+            (Quarantine("its folder was removed while it ran"), RestoreSnapshot("others"), Use()),
+        ),
+        (
+            found(Emptied(), pairing=None, snapshots=()),
+            (ShowQr("its folder was removed while it ran"),),
+        ),
+        (found(DAMAGED), (Quarantine(DAMAGED.why), RestoreSnapshot("new"), Use())),
+        (
+            found(DAMAGED, tried=frozenset({"new"})),
+            (Quarantine(DAMAGED.why), RestoreSnapshot("old"), Use()),
+        ),
+        (
+            found(DAMAGED, tried=frozenset({"new", "old"})),
+            (Quarantine(DAMAGED.why), ShowQr(DAMAGED.why)),
+        ),
+        # logged out, or never connected: an older account's credentials are not put over it
+        (found(DAMAGED, pairing=None), (Quarantine(DAMAGED.why), ShowQr(DAMAGED.why))),
+        (
+            found(Damaged("it exits at once", whole=True)),
+            (Quarantine("it exits at once"), CarryOver(), Use()),
+        ),
+        (
+            found(Damaged("it exits at once", whole=True), tried=frozenset({CARRIED})),
+            (Quarantine("it exits at once"), RestoreSnapshot("new"), Use()),
+        ),
+        (
+            found(CredentialsLost("a QR code")),
+            (Quarantine("a QR code"), RestoreSnapshot("new"), Use()),
+        ),
+        (found(CredentialsLost("a QR code"), snapshots=()), (ShowQr("a QR code"),)),
+        (
+            found(DAMAGED, owner=DeadOwner(7)),
+            (
+                RemoveStaleLock("its owner 7 no longer runs"),
+                Quarantine(DAMAGED.why),
+                RestoreSnapshot("new"),
+                Use(),
+            ),
+        ),
+    ],
+)
+def test_what_is_done(given_: Found, actions: tuple[Action, ...]) -> None:
+    assert decide(given_) == actions
+
+
+names = st.text("abc", min_size=1, max_size=2)
+many_snapshots = st.lists(
+    st.builds(
+        Snapshot,
+        id=st.text("0123456789", min_size=1, max_size=3),
+        taken_at=st.floats(0, 10),
+        pairing=names,
+        intact=st.booleans(),
+    ),
+    max_size=8,
+    unique_by=lambda snapshot: snapshot.id,
+).map(tuple)
+findings = st.one_of(
+    st.builds(Healthy, st.just(()) | st.just(("a",))),
+    st.builds(Missing),
+    st.builds(Emptied),
+    st.builds(NoRoom, st.just("full")),
+    st.builds(CredentialsLost, st.just("lost")),
+    st.builds(Damaged, st.just("damaged"), st.booleans()),
+)
+owners = st.one_of(
+    st.builds(Free),
+    st.builds(DeadOwner, st.just(7)),
+    st.builds(LivingOwner, st.just(7)),
+    st.builds(OtherHost, st.just("far"), st.just(7)),
+)
+everything = st.builds(
+    Found,
+    finding=findings,
+    owner=owners,
+    locked=st.booleans(),
+    pairing=st.none() | names,
+    snapshots=many_snapshots,
+)
+
+
+@given(everything)
+def test_it_ends_with_one_way_to_go_on(given_: Found) -> None:
+    *before, last = decide(given_)
+    assert isinstance(last, Use | ShowQr | Hold)
+    assert not any(isinstance(action, Use | ShowQr | Hold) for action in before)
+
+
+@given(everything)
+def test_what_may_be_in_use_is_not_touched(given_: Found) -> None:
+    actions = decide(given_)
+    if isinstance(given_.owner, LivingOwner) or not given_.locked:
+        assert len(actions) == 1
+        assert isinstance(actions[0], Hold)
+    if RemoveStaleLock in map(type, actions):
+        assert actions[0] == next(a for a in actions if isinstance(a, RemoveStaleLock))
+
+
+@given(everything)
+def test_nothing_is_put_over_a_profile_that_was_not_quarantined(given_: Found) -> None:
+    kinds = [type(action) for action in decide(given_)]
+    for kind in (RestoreSnapshot, CarryOver):
+        if kind in kinds and not isinstance(given_.finding, Missing):
+            assert kinds.index(Quarantine) < kinds.index(kind)
+
+
+@given(everything)
+def test_what_is_restored_is_intact_untried_and_of_this_pairing(given_: Found) -> None:
+    known = {snapshot.id: snapshot for snapshot in given_.snapshots}
+    for action in decide(given_):
+        if isinstance(action, RestoreSnapshot):
+            chosen = known[action.id]
+            assert chosen.intact
+            assert action.id not in given_.tried
+            gone = isinstance(given_.finding, Missing | Emptied)
+            assert chosen.pairing == given_.pairing or (gone and given_.pairing is None)
+
+
+@given(everything)
+def test_damage_that_stays_ends_with_a_qr_code_after_each_way_was_tried_once(
+    given_: Found,
+) -> None:
+    given_ = replace(given_, owner=Free(), locked=True)
+    ways = []
+    for _ in range(len(given_.snapshots) + 2):
+        actions = decide(given_)
+        for action in actions:
+            if isinstance(action, RestoreSnapshot | CarryOver):
+                way = action.id if isinstance(action, RestoreSnapshot) else CARRIED
+                ways.append(way)
+                given_ = replace(given_, tried=given_.tried | {way})
+    assert len(ways) == len(set(ways))
+    if isinstance(given_.finding, Damaged | CredentialsLost | Missing | Emptied):
+        assert isinstance(actions[-1], ShowQr)
+
+
+# ---- snapshots ----
+
+
+@pytest.mark.parametrize(
+    ("connected_for", "last_taken_ago", "wait"),
+    [
+        (0.0, None, STORED_AFTER),
+        (STORED_AFTER - 5.0, None, 5.0),
+        (STORED_AFTER, None, 0.0),
+        (STORED_AFTER - 5.0, 1e9, 5.0),
+        (STORED_AFTER, 1000.0, 0.0),  # taken before this connection
+        (500.0, 400.0, 3200.0),  # taken in it
+        (5000.0, 3600.0, 0.0),
+        (10.0, 5.0, 3595.0),  # taken before Chromium had written: by hand
+    ],
+)
+def test_when_a_running_session_is_copied(
+    connected_for: float, last_taken_ago: float | None, wait: float
+) -> None:
+    answer = due_in(connected_for=connected_for, last_taken_ago=last_taken_ago, every=3600.0)
+    assert answer == wait
+
+
+@pytest.mark.parametrize(
+    ("action", "words"),
+    [
+        (Use(), None),
+        (RemoveStaleLock("its owner 7 no longer runs"), "its owner 7 no longer runs"),
+        (CutTornTails(("a", "b")), "a, b"),
+        (Quarantine("garbage"), "garbage"),
+        (CarryOver(), "carried over"),
+        (RestoreSnapshot("s1"), "s1"),
+        (ShowQr("no profile"), "no profile"),
+        (Hold("disk full"), "disk full"),
+    ],
+)
+def test_each_action_has_its_reason(action: Action, words: str | None) -> None:
+    answer = in_words(action)
+    assert answer is None if words is None else answer is not None and words in answer
+
+
+def test_what_any_crash_leaves_is_not_severe() -> None:
+    assert not is_severe((RemoveStaleLock("gone"), CutTornTails(("a",)), Use()))
+    assert is_severe((Quarantine("garbage"), CarryOver(), Use()))
+    assert is_severe((ShowQr("lost"),))
+
+
+def test_the_newest_two_of_this_pairing_are_kept() -> None:
+    third = Snapshot(id="third", taken_at=5.0, pairing="me")
+    assert superfluous((*ALL, third), pairing="me") == [OLD, BROKEN, OTHERS]
+    assert superfluous(ALL, pairing="me") == [BROKEN, OTHERS]
+
+
+def test_while_there_is_no_good_one_of_this_pairing_all_stay() -> None:
+    assert superfluous((BROKEN, OTHERS), pairing="me") == []
+    assert superfluous(ALL, pairing="a new one") == []
+
+
+@given(many_snapshots, st.none() | names, st.integers(0, 4))
+def test_the_newest_good_one_always_stays(
+    snapshots: tuple[Snapshot, ...], pairing: str | None, generations: int
+) -> None:
+    doomed = superfluous(snapshots, pairing=pairing, generations=generations)
+    left = [snapshot for snapshot in snapshots if snapshot not in doomed]
+    good = [s for s in snapshots if s.intact and s.pairing == pairing]
+    if good:
+        assert max(good, key=lambda s: (s.taken_at, s.id)) in left
+        assert len(left) <= max(1, generations)
+    else:
+        assert left == list(snapshots)
+
+
+# ---- quarantine ----
+
+copies = st.lists(
+    st.builds(
+        Copy,
+        name=st.text("0123456789", min_size=1, max_size=3),
+        session=names,
+        at=st.floats(0, 100),
+        size=st.integers(0, 50),
+        only=st.booleans(),
+    ),
+    max_size=10,
+    unique_by=lambda copy: copy.name,
+)
+
+
+def copy(name: str, at: float, *, size: int = 10, only: bool = False) -> Copy:
+    return Copy(name=name, session=name[0], at=at, size=size, only=only)
+
+
+def test_the_old_go_then_as_many_as_are_too_much() -> None:
+    kept = [copy("a1", 10), copy("a2", 20), copy("a3", 30), copy("b1", 40)]
+    assert expired(kept, now=100, keep_for=1000, size_limit=40) == []
+    assert expired(kept, now=100, keep_for=75, size_limit=40) == kept[:2]
+    assert expired(kept, now=100, keep_for=1000, size_limit=25) == kept[:2]
+    assert expired(kept, now=100, keep_for=1000, size_limit=0) == kept
+
+
+def test_the_last_copy_of_a_session_stays_however_old_and_big() -> None:
+    kept = [copy("a1", 1, only=True), copy("a2", 2, size=1 << 40, only=True), copy("b1", 3)]
+    assert expired(kept, now=1e9, keep_for=1, size_limit=1) == [kept[0], kept[2]]
+
+
+@given(copies, st.floats(0, 200), st.floats(0, 200), st.integers(0, 200))
+def test_retention(kept: list[Copy], now: float, keep_for: float, size_limit: int) -> None:
+    doomed = expired(kept, now=now, keep_for=keep_for, size_limit=size_limit)
+    left = [one for one in kept if one not in doomed]
+    assert len(set(doomed)) == len(doomed)
+    for session in {one.session for one in kept if one.only}:
+        newest = max((c for c in kept if c.session == session), key=lambda c: (c.at, c.name))
+        assert newest in left or not newest.only
+    deletable = [
+        one
+        for one in left
+        if not one.only
+        or one
+        is not max((c for c in kept if c.session == one.session), key=lambda c: (c.at, c.name))
+    ]
+    assert sum(one.size for one in left) <= size_limit or not [c for c in deletable if c.size]
+    assert all(now - one.at <= keep_for for one in deletable)
+    # and no more than needed
+    if sum(one.size for one in kept) <= size_limit:
+        assert all(now - one.at > keep_for for one in doomed)

@@ -1,0 +1,707 @@
+"""One session: what people ask for, what its worker says, and what is done next."""
+
+from collections.abc import Callable
+
+import pytest
+
+from tests.core.engine_bench import LOADING, EngineBench, Script, at_its_start, connected
+from waguard.core.blame import Blame, Failure
+from waguard.core.exits import EXIT_BROWSER_GONE, EXIT_BROWSER_NOT_STARTED, EXIT_EXPORTS_MISSING
+from waguard.core.host.admission import Cause, Reading, Wait
+from waguard.core.lifecycle import State
+from waguard.core.link import Link
+from waguard.core.session.deadlines import NEVER, next_deadline
+from waguard.core.session.effects import (
+    Kill,
+    ReleaseSlot,
+    RequestSlot,
+    ResponsivenessChanged,
+    ShowCode,
+    Spawn,
+    TakeOver,
+    Terminate,
+)
+from waguard.core.session.facts import (
+    Adopted,
+    Beat,
+    Exited,
+    Fact,
+    HeldBack,
+    Left,
+    Moved,
+    ParkRequested,
+    Reported,
+    RestartRequested,
+    RulesChanged,
+    SlotGranted,
+    Spawned,
+    SpawnFailed,
+    StartRequested,
+    Stopped,
+    StopRequested,
+    Unusable,
+)
+from waguard.core.session.restart import Retries
+from waguard.core.session.state import Intent, Rules, Slot, Stage
+from waguard.core.session.views import conditions, details, parked_for
+from waguard.core.session.worker import HUNG, NOT_READY
+from waguard.core.status import LEFT, DerivedStatus, ParkCause, Reason, Status
+
+ROW = DerivedStatus(Status.CONNECTED)
+MB = 1 << 20
+SHORT = Reading(memory=310 * MB)
+NOT_MOUNTED = Reading(unreadable="it is not mounted")
+REFUSED = Failure(Blame.HOST, "fork", "the fork was refused")
+
+
+@pytest.fixture
+def bench() -> EngineBench:
+    """One session that is connected."""
+    return connected()
+
+
+def spawning() -> EngineBench:
+    """One session that has no process yet."""
+    made = EngineBench("s")
+    made.script = Script(held=True)
+    made.start("s")
+    return made
+
+
+def adopting() -> EngineBench:
+    """One session with an earlier daemon's worker, not heard yet; the row says connected."""
+    made = EngineBench()
+    made.add("s", status=ROW)
+    made.post("s", Adopted())
+    return made
+
+
+def ending(bench: EngineBench, fact: Fact | None = None) -> EngineBench:
+    """It was asked to end, and does not."""
+    bench.script = Script(obeys=False)
+    bench.post("s", fact or StopRequested())
+    assert bench.worker("s").stage is Stage.ENDING
+    return bench
+
+
+def spend(bench: EngineBench) -> EngineBench:
+    """It spends its restarts."""
+    bench.script = Script(exits=EXIT_BROWSER_NOT_STARTED)
+    bench.exit("s", EXIT_BROWSER_GONE)
+    while parked_for(bench.state("s")) is None:
+        bench.pass_time(1)
+    return bench
+
+
+def number(bench: EngineBench) -> int:
+    return bench.worker("s").number
+
+
+def workers(bench: EngineBench) -> int:
+    return bench.state("s").workers
+
+
+def beat(bench: EngineBench, *, page: bool = True) -> None:
+    at = bench.at if page else None
+    bench.post("s", Beat(worker=number(bench), at=bench.at, page_at=at))
+
+
+# ---- facts out of turn ----
+
+
+def test_what_an_earlier_worker_said_last_is_dropped(bench: EngineBench) -> None:
+    old = number(bench)
+    bench.exit("s", EXIT_BROWSER_GONE)
+    bench.tick()
+    assert number(bench) == old + 1
+    before = bench.state("s")
+    bench.at += 1.0
+    for late in (
+        Beat(worker=old, at=bench.at, page_at=bench.at),
+        Reported(worker=old, at=bench.at, phase="ready", link=Link.OFFLINE),
+        Exited(worker=old, code=1),
+        Spawned(worker=old),
+        SpawnFailed(worker=old, failure=REFUSED),
+        Stopped(worker=old),
+        Unusable(worker=old, why="it does not listen"),
+    ):
+        bench.post("s", late)
+    assert bench.state("s") is before
+
+
+def test_a_worker_is_adopted_only_where_none_runs(bench: EngineBench) -> None:
+    before = bench.state("s")
+    bench.post("s", Adopted())
+    assert bench.state("s") is before
+    assert bench.records("s", "adopted") == []
+
+
+def test_a_slot_that_is_not_wanted_any_more_is_given_back(bench: EngineBench) -> None:
+    before = len(bench.effects("s", ReleaseSlot))
+    bench.post("s", SlotGranted())
+    assert len(bench.effects("s", ReleaseSlot)) == before + 1
+    assert bench.state("s").slot is Slot.FREE
+
+
+def test_a_process_that_is_there_twice_moves_no_deadline() -> None:
+    bench = at_its_start()
+    before = next_deadline(bench.state("s"))
+    bench.at += 5.0
+    bench.post("s", Spawned(worker=number(bench)))
+    assert next_deadline(bench.state("s")) == before
+
+
+# ---- unresponsive ----
+
+
+def test_an_unresponsive_layer_is_shown_until_the_next_beat(bench: EngineBench) -> None:
+    bench.at += bench.state("s").rules.limits.notice
+    bench.tick()
+    assert bench.effects("s", ResponsivenessChanged) == [
+        ResponsivenessChanged("the worker does not answer")
+    ]
+    assert [it.reason for it in conditions(bench.state("s"))] == ["unresponsive"]
+    beat(bench, page=False)
+    assert bench.effects("s", ResponsivenessChanged)[1:] == [
+        ResponsivenessChanged("the page does not answer")
+    ]
+    beat(bench)
+    assert bench.effects("s", ResponsivenessChanged)[2:] == [ResponsivenessChanged(None)]
+    assert conditions(bench.state("s")) == ()
+
+
+def test_a_page_that_still_does_not_answer_is_no_news(bench: EngineBench) -> None:
+    bench.at += bench.state("s").rules.limits.notice
+    beat(bench, page=False)
+    bench.tick()
+    assert bench.effects("s", ResponsivenessChanged) == [
+        ResponsivenessChanged("the page does not answer")
+    ]
+    before = bench.worker("s").unresponsive
+    bench.at += 1.0
+    beat(bench, page=False)
+    assert bench.worker("s").unresponsive is before
+    assert len(bench.effects("s", ResponsivenessChanged)) == 1
+
+
+def test_an_older_answer_of_the_page_does_not_make_a_newer_one_undone(bench: EngineBench) -> None:
+    bench.at += 1.0
+    beat(bench)
+    newest = bench.at
+    bench.post("s", Beat(worker=number(bench), at=bench.at, page_at=newest - 1.0))
+    assert bench.worker("s").page_at == newest
+
+
+# ---- the configuration and the row ----
+
+
+def test_a_reload_of_the_configuration_counts_for_what_is_under_way(bench: EngineBench) -> None:
+    ending(bench)
+    bench.post("s", RulesChanged(Rules(stop_grace=100.0)))
+    assert next_deadline(bench.state("s")) == bench.at + 100.0
+
+
+def test_those_of_high_priority_and_the_active_ones_start_first() -> None:
+    bench = EngineBench("a", "b", "c", "d", "e", rules=None)
+    bench.script = Script(reports=(LOADING,))
+    bench.start("a", "b")
+    bench.post("c", Moved(priority=0, active=5.0))
+    bench.post("d", Moved(priority=0, active=9.0))
+    bench.post("e", Moved(priority=1, active=0.0))
+    bench.start("c", "d", "e")
+    for name in ("a", "b", "e"):
+        bench.report(name)
+    assert bench.spawned == ["a", "b", "e", "d", "c"]
+
+
+# ---- a profile that nobody can see ----
+
+
+def test_a_profile_that_nobody_saw_is_checked_before_the_spawn_once() -> None:
+    bench = EngineBench("s")
+    bench.post("s", StartRequested(profile_unknown=True))
+    bench.exit("s", EXIT_BROWSER_GONE)
+    bench.tick()
+    assert bench.effects("s", Spawn) == [Spawn(1, check_profile=True), Spawn(2)]
+
+
+@pytest.mark.parametrize(
+    ("host", "unknown", "checked"),
+    [(NOT_MOUNTED, False, True), (SHORT, False, False), (SHORT, True, True)],
+)
+def test_whether_its_profile_is_there_may_be_unknown_only_since_it_waits(
+    *, host: Reading, unknown: bool, checked: bool
+) -> None:
+    bench = EngineBench("s")
+    bench.host = host
+    bench.post("s", StartRequested(profile_unknown=unknown))
+    assert bench.spawned == []
+    bench.host = Reading()
+    bench.pass_time(1)
+    assert bench.effects("s", Spawn) == [Spawn(1, check_profile=checked)]
+
+
+def test_who_asks_again_knows_by_now_whether_the_profile_is_there() -> None:
+    bench = EngineBench("s")
+    bench.host = SHORT
+    bench.post("s", StartRequested(profile_unknown=True))
+    bench.post("s", StopRequested())
+    bench.host = Reading()
+    bench.pass_time(1)
+    bench.post("s", StartRequested())
+    bench.pass_time(1)
+    assert bench.effects("s", Spawn) == [Spawn(1)]
+
+
+# ---- waiting ----
+
+
+def test_a_wait_counts_since_its_cause_began() -> None:
+    bench = EngineBench("s")
+    bench.host = SHORT
+    began = bench.at
+    bench.start("s")
+    bench.pass_time(10)
+    assert [(it.reason, it.since) for it in conditions(bench.state("s"))] == [("memory", began)]
+    bench.host = NOT_MOUNTED
+    bench.pass_time(1)
+    assert [(it.reason, it.since) for it in conditions(bench.state("s"))] == [
+        ("sessions_folder", bench.at)
+    ]
+
+
+def test_one_that_has_a_slot_or_wants_none_is_not_held_back(bench: EngineBench) -> None:
+    before = bench.state("s")
+    bench.post("s", HeldBack(Wait(Cause.MEMORY, "memory is short")))
+    assert bench.state("s") is before
+
+
+def test_whoever_waits_after_a_restore_is_evaluated_again_when_somebody_asks() -> None:
+    bench = EngineBench("a", "b", "s")
+    bench.script = Script(reports=(LOADING,))
+    bench.start("a", "b")
+    bench.start("s", asked=False)
+    bench.start("s")
+    assert [it.asked for it in bench.effects("s", RequestSlot)] == [False, True]
+    bench.start("s")
+    assert len(bench.effects("s", RequestSlot)) == 2, "and not each time"
+
+
+def test_it_starts_when_its_pause_is_over_and_not_before(bench: EngineBench) -> None:
+    bench.exit("s", EXIT_BROWSER_GONE)
+    bench.tick()
+    bench.exit("s", EXIT_BROWSER_GONE)
+    at = next_deadline(bench.state("s"))
+    assert at == bench.at + 0.5  # half of the second pause, by chance
+    bench.at = at - 0.01
+    bench.tick()
+    assert workers(bench) == 2
+    bench.at = at
+    bench.tick()
+    assert workers(bench) == 3
+
+
+# ---- logged out or deleted ----
+
+
+def test_one_that_was_logged_out_stays_so_whatever_its_worker_says(bench: EngineBench) -> None:
+    bench.post("s", Left())
+    assert bench.state("s").status == LEFT
+    bench.report("s", Link.QR_PENDING, code="a code")
+    assert bench.state("s").status == LEFT
+    assert bench.effects("s", ShowCode) == []
+    assert conditions(bench.state("s")) == ()
+    bench.start("s")
+    assert bench.state("s").status.status is Status.QR_SCANNING
+
+
+def test_one_of_which_nothing_was_wanted_yet_can_be_logged_out() -> None:
+    bench = EngineBench()
+    bench.add("s", status=ROW)
+    bench.post("s", Left())
+    assert bench.state("s").status == LEFT
+
+
+# ---- processes ----
+
+
+def test_a_process_that_the_host_refuses_is_tried_again_and_costs_nothing() -> None:
+    bench = spawning()
+    bench.post("s", SpawnFailed(worker=1, failure=REFUSED))
+    assert bench.state("s").counted == ()
+    assert next_deadline(bench.state("s")) == bench.at + 10.0
+    bench.pass_time(10)
+    assert bench.effects("s", Spawn) == [Spawn(1), Spawn(2)]
+
+
+def test_a_process_that_was_long_in_coming_has_its_whole_time_to_start() -> None:
+    bench = spawning()
+    assert next_deadline(bench.state("s")) == NEVER
+    bench.at += 50.0
+    bench.script = Script(reports=(LOADING,))
+    bench.runs("s")
+    assert next_deadline(bench.state("s")) == bench.at + bench.state("s").rules.limits.start
+    assert conditions(bench.state("s"))[0].since == bench.at
+
+
+@pytest.mark.parametrize("made", [at_its_start, adopting, None])
+def test_a_worker_that_was_stopped_by_a_signal_is_killed_at_once(
+    made: Callable[[], EngineBench] | None, bench: EngineBench
+) -> None:
+    bench = made() if made else bench
+    bench.post("s", Stopped(worker=1))
+    assert bench.effects("s", Kill) == [Kill(1)]
+    assert [it.why.reason for it in bench.effects("s", Terminate) if it.why] == ["stopped"]
+    assert len(bench.state("s").counted) == 1, "it is the session's own"
+    bench.tick()
+    assert workers(bench) == 2
+
+
+@pytest.mark.parametrize(
+    ("made", "cause"), [(at_its_start, NOT_READY), (adopting, NOT_READY), (None, HUNG)]
+)
+def test_a_worker_of_no_use_is_asked_to_end(
+    made: Callable[[], EngineBench] | None, cause: str, bench: EngineBench
+) -> None:
+    bench = made() if made else bench
+    bench.post("s", Unusable(worker=1, why="it does not listen"))
+    why = Failure(Blame.SESSION, "worker_unusable", cause, "it does not listen")
+    assert bench.effects("s", Terminate) == [Terminate(1, why)]
+    assert bench.records("s", "restart") == ["it does not listen"], "why it was ended, not how"
+
+
+@pytest.mark.parametrize("fact", [Stopped(worker=1), Unusable(worker=1, why="it does not listen")])
+def test_one_that_is_on_its_way_out_or_not_there_yet_is_left_alone(
+    fact: Fact, bench: EngineBench
+) -> None:
+    for its in (ending(bench), spawning()):
+        before = its.state("s")
+        its.post("s", fact)
+        assert its.state("s") is before
+
+
+def test_one_that_does_not_end_is_killed_again_and_again(bench: EngineBench) -> None:
+    ending(bench)
+    bench.script = Script(obeys=False, dies=False)
+    grace = bench.state("s").rules.stop_grace
+    for count in range(1, 4):
+        assert next_deadline(bench.state("s")) == bench.at + grace
+        bench.at += grace
+        bench.tick()
+        assert bench.effects("s", Kill) == [Kill(1)] * count
+
+
+# ---- adoption ----
+
+
+def test_an_adopted_worker_is_wanted_up_and_the_row_keeps_its_word() -> None:
+    bench = adopting()
+    state = bench.state("s")
+    assert (state.intent, state.status, number(bench)) == (Intent.UP, ROW, 1)
+    assert bench.records("s", "adopted") == [None]
+    bench.report("s")
+    assert bench.state("s").status == ROW
+    bench.exit("s", EXIT_BROWSER_GONE)
+    bench.tick()
+    assert number(bench) == 2
+
+
+def test_one_of_another_version_is_replaced_as_planned_when_it_has_a_slot() -> None:
+    bench = EngineBench("a", "b")
+    bench.script = Script(reports=(LOADING,))
+    bench.start("a", "b")
+    bench.add("s", status=ROW)
+    bench.post("s", Adopted(outdated=True))
+    assert number(bench) == 1
+    assert bench.lifecycle("s") is State.STARTING
+    bench.report("a")
+    assert number(bench) == 2
+    assert bench.records("s", "recycled") == ["its worker was of another version"]
+    assert bench.state("s").counted == ()
+
+
+# ---- somebody asks for a start ----
+
+
+def test_who_starts_it_renews_its_restarts(bench: EngineBench) -> None:
+    spend(bench)
+    bench.script = Script(reports=(LOADING,))
+    bench.start("s")
+    state = bench.state("s")
+    assert (state.counted, state.retries, state.parked, state.failure) == (
+        (),
+        Retries(),
+        None,
+        None,
+    )
+    assert [(it.reason, it.since) for it in conditions(state)] == [("starting", bench.at)]
+
+
+def test_a_restore_renews_nothing(bench: EngineBench) -> None:
+    for _ in range(2):
+        bench.exit("s", EXIT_BROWSER_GONE)
+        bench.pass_time(1)
+    before = bench.state("s").counted
+    bench.post("s", StopRequested(daemon_stopping=True))
+    bench.start("s", asked=False)
+    assert bench.state("s").counted == before != ()
+
+
+def test_a_start_of_one_that_is_up_changes_nothing_but_who_asked(bench: EngineBench) -> None:
+    bench.exit("s", EXIT_BROWSER_GONE)
+    bench.tick()
+    before = bench.state("s").counted
+    bench.start("s")
+    assert bench.state("s").counted == before != ()
+    assert workers(bench) == 2
+    assert bench.lifecycle("s") is State.RUNNING
+
+
+def test_a_start_renews_the_takeovers(bench: EngineBench) -> None:
+    bench.post("s", RulesChanged(Rules(takeover=True)))
+    bench.report("s", Link.CONFLICT)
+    bench.pass_time(30)
+    assert parked_for(bench.state("s")) is ParkCause.CONFLICT
+    assert len(bench.effects("s", TakeOver)) == 3
+    bench.start("s")
+    bench.report("s", Link.CONFLICT)
+    assert len(bench.effects("s", TakeOver)) == 4
+
+
+def test_who_starts_it_forgets_how_often_whatsapp_failed(bench: EngineBench) -> None:
+    bench.script = Script(exits=EXIT_EXPORTS_MISSING)
+    bench.exit("s", EXIT_EXPORTS_MISSING)
+    first = next_deadline(bench.state("s")) - bench.at
+    bench.pass_time(first)
+    assert bench.state("s").spared == 2
+    bench.post("s", StopRequested())
+    bench.start("s")
+    assert next_deadline(bench.state("s")) - bench.at == first
+
+
+def test_where_no_credentials_are_a_code_is_what_comes_next() -> None:
+    bench = EngineBench("s")
+    bench.script = Script(reports=(LOADING,))
+    bench.post("s", StartRequested(expects_qr=True))
+    assert bench.state("s").status == DerivedStatus(Status.QR_SCANNING)
+    bench.post("s", StopRequested())
+    bench.start("s")
+    assert bench.state("s").status == DerivedStatus(Status.QR_SCANNING), "that is known since"
+    bench.report("s")
+    bench.post("s", StopRequested())
+    bench.start("s")
+    assert bench.state("s").status.status is Status.DISCONNECTED, "it was paired meanwhile"
+
+
+def test_one_that_is_stopped_by_the_daemon_and_started_says_so_no_more(bench: EngineBench) -> None:
+    ending(bench, StopRequested(daemon_stopping=True))
+    assert bench.state("s").status.reason is Reason.INSTANCE_RESTART
+    bench.start("s")
+    assert bench.state("s").status.reason is Reason.ERROR
+
+
+# ---- a start or a restart while it ends ----
+
+
+@pytest.mark.parametrize("ask", [StartRequested(), RestartRequested(why="the memory it uses")])
+def test_one_that_is_wanted_again_while_it_stops_starts_at_once(
+    ask: Fact, bench: EngineBench
+) -> None:
+    ending(bench)
+    bench.post("s", ask)
+    assert bench.lifecycle("s") is State.RECYCLING
+    bench.exit("s", EXIT_BROWSER_GONE)
+    bench.tick()
+    assert workers(bench) == 2
+    assert bench.state("s").counted == ()
+    assert bench.records("s", "restart") == []
+
+
+@pytest.mark.parametrize(("restart", "counted"), [(True, 0), (False, 1)])
+def test_a_restart_that_somebody_asks_for_while_it_ends_is_no_crash(
+    *, restart: bool, counted: int, bench: EngineBench
+) -> None:
+    ending(bench, Unusable(worker=1, why="it does not listen"))
+    bench.post("s", StartRequested(restart=restart))
+    bench.exit("s", 0)
+    assert len(bench.state("s").counted) == counted
+
+
+def test_a_restart_replaces_a_living_worker_and_is_no_crash(bench: EngineBench) -> None:
+    bench.post("s", StartRequested(restart=True))
+    assert bench.effects("s", Terminate) == [Terminate(1, None)]
+    assert number(bench) == 2
+    assert bench.records("s", "restart") == bench.records("s", "recycled") == []
+
+
+@pytest.mark.parametrize("ask", [StartRequested(restart=True), RestartRequested(why="memory")])
+def test_one_that_has_no_process_yet_need_not_be_replaced(ask: Fact) -> None:
+    bench = spawning()
+    bench.post("s", ask)
+    bench.script = Script()
+    bench.runs("s")
+    assert workers(bench) == 1
+    assert bench.lifecycle("s") is State.RUNNING
+
+
+def test_one_that_is_being_replaced_serves_until_it_has_a_slot(bench: EngineBench) -> None:
+    bench.script = Script(reports=(LOADING,))
+    for name in ("a", "b"):
+        bench.add(name)
+    bench.start("a", "b")
+    bench.at += 1.0
+    bench.post("s", RestartRequested(why="the memory it uses"))
+    request = bench.effects("s", RequestSlot)[-1]
+    assert (request.asked, request.ended_at) == (True, bench.at)
+    assert bench.lifecycle("s") is State.RUNNING
+    assert bench.effects("s", Terminate) == []
+    bench.report("a")
+    assert bench.records("s", "recycled") == ["the memory it uses"]
+    assert number(bench) == 2
+
+
+def test_one_that_is_parked_is_started_by_a_restart(bench: EngineBench) -> None:
+    bench.post("s", ParkRequested(cause=ParkCause.PROFILE_MISSING, details="there is none"))
+    assert bench.lifecycle("s") is State.PARKED
+    bench.post("s", RestartRequested(why="somebody wants it"))
+    assert bench.lifecycle("s") is State.RUNNING
+
+
+# ---- a stop ----
+
+
+def test_a_stop_ends_it_and_leaves_no_complaint(bench: EngineBench) -> None:
+    bench.exit("s", EXIT_BROWSER_GONE)
+    bench.post("s", StopRequested())
+    state = bench.state("s")
+    assert state.status == DerivedStatus(Status.DISCONNECTED, Reason.USER_INITIATED, None)
+    assert (details(state), conditions(state), next_deadline(state)) == (None, (), NEVER)
+
+
+def test_a_stop_of_one_of_which_nothing_was_wanted_corrects_its_row() -> None:
+    bench = EngineBench()
+    bench.add("s", status=ROW)
+    bench.post("s", StopRequested())
+    assert bench.state("s").status == DerivedStatus(
+        Status.DISCONNECTED, Reason.USER_INITIATED, None
+    )
+
+
+@pytest.mark.parametrize("how", ["parked", "spent"])
+def test_a_stop_of_one_that_is_parked_leaves_it_down(how: str, bench: EngineBench) -> None:
+    if how == "spent":
+        spend(bench)
+    else:
+        bench.post("s", ParkRequested(cause=ParkCause.BLOCKED, details="it is blocked"))
+    bench.post("s", StopRequested())
+    state = bench.state("s")
+    assert (bench.lifecycle("s"), parked_for(state), details(state)) == (State.STOPPED, None, None)
+    bench.pass_time(10_000, step=100)
+    assert bench.lifecycle("s") is State.STOPPED
+
+
+def test_one_that_spent_its_restarts_stays_parked_when_the_daemon_stops(bench: EngineBench) -> None:
+    spend(bench)
+    before = bench.state("s")
+    bench.post("s", StopRequested(daemon_stopping=True))
+    state = bench.state("s")
+    assert (bench.lifecycle("s"), parked_for(state)) == (State.PARKED, ParkCause.RESTART_BUDGET)
+    assert state.status == before.status
+    assert next_deadline(state) == NEVER
+
+
+@pytest.mark.parametrize("how", ["parked", "stopped"])
+def test_what_is_down_keeps_its_reason_when_the_daemon_stops(how: str, bench: EngineBench) -> None:
+    parked = ParkRequested(cause=ParkCause.BLOCKED, details="it is blocked")
+    bench.post("s", parked if how == "parked" else StopRequested())
+    before = bench.state("s")
+    bench.post("s", StopRequested(daemon_stopping=True))
+    assert bench.state("s") is before
+
+
+def test_what_is_just_being_stopped_is_stopped_by_the_daemon_from_then_on(
+    bench: EngineBench,
+) -> None:
+    ending(bench)
+    bench.post("s", StopRequested(daemon_stopping=True))
+    assert bench.state("s").status.reason is Reason.INSTANCE_RESTART
+
+
+def test_the_reason_of_a_failure_is_kept_when_the_daemon_stops(bench: EngineBench) -> None:
+    bench.exit("s", EXIT_BROWSER_GONE)
+    bench.tick()
+    bench.exit("s", EXIT_BROWSER_GONE)
+    failure = bench.state("s").failure
+    bench.post("s", StopRequested(daemon_stopping=True))
+    assert bench.state("s").failure == failure is not None
+
+
+def test_one_that_has_no_process_yet_is_stopped_when_it_is_there() -> None:
+    bench = spawning()
+    bench.post("s", StopRequested())
+    assert bench.lifecycle("s") is State.STOPPING
+    assert bench.effects("s", Terminate) == []
+    bench.runs("s")
+    assert bench.effects("s", Terminate) == [Terminate(1, None)]
+    assert bench.lifecycle("s") is State.STOPPED
+
+
+# ---- it spent its restarts ----
+
+
+def test_each_try_in_vain_doubles_the_pause(bench: EngineBench) -> None:
+    bench.chance = 0.0
+    spend(bench)
+    pauses = []
+    for _ in range(3):
+        pauses.append(next_deadline(bench.state("s")) - bench.at)
+        bench.at = next_deadline(bench.state("s"))
+        bench.tick()
+    assert pauses == [300.0, 600.0, 1_200.0]
+    assert len(bench.records("s", "retried")) == 3
+
+
+def test_what_failed_while_the_breaker_was_open_counts_once_when_it_restarts() -> None:
+    names = ("a", "b", "c", "s")
+    bench = EngineBench(*names)
+    bench.start(*names)
+    bench.script = Script(exits=EXIT_BROWSER_NOT_STARTED)
+    for name in names:
+        bench.exit(name, EXIT_BROWSER_NOT_STARTED)
+    bench.pass_time(1)
+    assert bench.fleet.breaker.opening
+    before = bench.state("s").restarts
+    assert bench.records("s", "restart") == []
+    bench.script = Script()
+    bench.pass_time(120)
+    assert bench.lifecycle("s") is State.RUNNING
+    assert bench.state("s").restarts == before + 1
+    bench.post("s", StartRequested(restart=True))
+    assert workers(bench) == 3
+    assert bench.state("s").restarts == before + 1, "a planned one is none"
+
+
+# ---- what a link means ----
+
+
+def test_a_page_that_still_loads_says_nothing_of_other_clients() -> None:
+    bench = at_its_start()
+    bench.report("s", Link.CONFLICT, phase="loading")
+    assert bench.lifecycle("s") is State.STARTING
+
+
+def test_codes_that_nobody_scanned_park_it(bench: EngineBench) -> None:
+    bench.report("s", Link.QR_PENDING, code="the last")
+    assert bench.lifecycle("s") is State.RUNNING
+    bench.report("s", Link.QR_PENDING, codes_ended=True)
+    assert parked_for(bench.state("s")) is ParkCause.QR_EXPIRED
+    assert bench.state("s").status.reason is Reason.QR_EXPIRED
+
+
+def test_whoever_was_connected_for_long_has_all_its_restarts_again(bench: EngineBench) -> None:
+    bench.exit("s", EXIT_BROWSER_GONE)
+    bench.tick()
+    bench.pass_time(299)
+    assert len(bench.state("s").counted) == 1
+    bench.pass_time(1)
+    assert bench.state("s").counted == ()

@@ -1,0 +1,1 @@
+"""Decisions about this host: disk, memory, processes, unit. Pure."""

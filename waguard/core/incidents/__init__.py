@@ -1,0 +1,1 @@
+"""From the audit log to incidents. Pure."""

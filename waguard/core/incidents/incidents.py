@@ -1,0 +1,289 @@
+"""From the audit log to incidents: cause, actions, result. Pure.
+
+An incident begins when a session stops being connected (or is logged out, restarted or parked). It ends when the
+session is connected again, or was stopped on purpose.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final, Protocol
+
+from waguard.core import remedies
+from waguard.core.blame import Blame, Condition
+from waguard.core.incidents.kinds import (
+    ADVICE,
+    BACK,
+    DIED,
+    FLEET_BLAMES,
+    FLEET_DONE,
+    FLEET_ENDS,
+    FLEET_OVER_AT_ONCE,
+    FLEET_RESULTS,
+    FLEET_STEPS,
+    HEALTHY,
+    OF_PAGE,
+    OF_VERSIONS,
+    ON_THE_WAY,
+    OVER,
+    OVER_AT_ONCE,
+    RESTORED,
+    STARTED,
+    TROUBLE,
+    VERSION_NEWS,
+)
+from waguard.core.status import ParkCause
+
+
+def fleet_condition(kind: str, why: str, *, since: float) -> Condition:
+    """What concerns all sessions at once, as people see it. ``since``: unix time."""
+    return Condition(
+        type=kind,
+        blame=FLEET_BLAMES.get(kind, Blame.HOST),
+        reason=kind,
+        message=why,
+        since=since,
+        remedy=remedies.text(remedies.FLEET[kind]),
+    )
+
+
+class Entry(Protocol):
+    """One entry of the audit log, as far as incidents need it. ``at`` is unix time."""
+
+    @property
+    def at(self) -> float | None: ...
+    @property
+    def kind(self) -> str: ...
+    @property
+    def before(self) -> str | None: ...
+    @property
+    def after(self) -> str | None: ...
+    @property
+    def reason(self) -> str | None: ...
+    @property
+    def evidence(self) -> Mapping[str, Any]: ...
+
+
+@dataclass(slots=True)
+class Incident:
+    """``began`` and ``ended`` in unix time; ``ended`` None: it still goes on."""
+
+    began: float
+    cause: str
+    actions: list[str] = field(default_factory=list)
+    result: str | None = None
+    ended: float | None = None
+    advice: str | None = None
+    kind: str = ""
+    """The kind of the entry that it began with."""
+
+
+def needed_since(entries: Iterable[Entry], *, fleet: bool = False) -> float | None:
+    """Unix time of the oldest entry that an open incident needs; None: no incident is open."""
+    incidents = fold_fleet(entries) if fleet else fold(entries)
+    return min((incident.began for incident in incidents if incident.ended is None), default=None)
+
+
+def incident_event(entry: Entry) -> dict[str, Any] | None:
+    """The event that the stream gets for an entry; None: the entry begins no incident."""
+    if entry.kind not in TROUBLE:
+        return None
+    return {
+        "kind": entry.kind,
+        "before": entry.before,
+        "after": entry.after,
+        "reason": entry.reason,
+    }
+
+
+def fold(entries: Iterable[Entry], *, session: str | None = None) -> list[Incident]:
+    """Incidents of a session in the order in which they began; ``entries`` oldest first. ``session``
+    is named in the advice."""
+    incidents: list[Incident] = []
+    current: Incident | None = None
+    for entry in entries:
+        at = entry.at or 0.0
+        if current is None:
+            current = _begun(entry, at, session)
+            if current is None:
+                continue
+            incidents.append(current)
+        if current.ended is not None or not _goes_on(current, entry, at, session):
+            current = None
+    return incidents
+
+
+def fold_fleet(entries: Iterable[Entry]) -> list[Incident]:
+    """The same of the fleet's own audit log; several incidents can be open at once."""
+    incidents: list[Incident] = []
+    ongoing: dict[str, Incident] = {}
+    deaths: set[str] = set()
+    steps: list[str] = []  # about a version, not yet part of an incident
+    for entry in entries:
+        at, end = entry.at or 0.0, FLEET_ENDS.get(entry.kind)
+        if entry.kind in FLEET_STEPS and entry.reason:
+            _of_versions(ongoing, steps).append(entry.reason)
+        if entry.kind == DIED:
+            if (who := _who(entry)) in deaths:
+                continue  # a daemon reported it twice: it died before it could record that
+            deaths.add(who)
+        if end and end not in ongoing:
+            ongoing[end] = Incident(
+                _since(entry, at),
+                entry.reason or entry.kind.replace("_", " "),
+                actions=[*_taken(steps, entry.kind), FLEET_DONE[entry.kind]],
+                advice=_advice(remedies.FLEET, entry.kind, None),
+            )
+            incidents.append(ongoing[end])
+        elif entry.kind == DIED:
+            ongoing[RESTORED].actions.append(f"the next daemon died as well: {entry.reason}")
+        if result := FLEET_OVER_AT_ONCE.get(entry.kind):
+            cause, done = entry.reason or entry.kind, _taken(steps, entry.kind)
+            incidents.append(Incident(at, cause, actions=done, result=result, ended=at))
+        if entry.kind == RESTORED and RESTORED in ongoing and entry.reason:
+            ongoing[RESTORED].actions.append(entry.reason)
+        ended = list(ongoing) if entry.kind == STARTED else [entry.kind]
+        for incident in (ongoing.pop(kind) for kind in ended if kind in ongoing):
+            incident.result, incident.ended = FLEET_RESULTS[entry.kind], at
+            incident.advice = None
+    return incidents
+
+
+def _of_versions(ongoing: Mapping[str, Incident], steps: list[str]) -> list[str]:
+    """The list that a step about a version belongs to: an open incident's, or that of the next one."""
+    return next((ongoing[it].actions for it in OF_VERSIONS if it in ongoing), steps)
+
+
+def _taken(steps: list[str], kind: str) -> list[str]:
+    """The steps that led to an entry of this kind; each is reported once."""
+    if FLEET_ENDS.get(kind) not in OF_VERSIONS and kind not in VERSION_NEWS:
+        return []
+    taken = steps[:]
+    steps.clear()
+    return taken
+
+
+def _who(entry: Entry) -> str:
+    """Which process died."""
+    known = [entry.evidence.get(name) for name in ("boot", "pid", "start_time")]
+    return str(known if any(known) else entry.reason)
+
+
+def _since(entry: Entry, at: float) -> float:
+    """When it began: a death is reported by the next daemon, and by its clock."""
+    seen = entry.evidence.get("last_seen")
+    return min(float(seen), at) if entry.kind == DIED and isinstance(seen, int | float) else at
+
+
+def _begun(entry: Entry, at: float, session: str | None) -> Incident | None:
+    if entry.kind == "status" and entry.before in HEALTHY and entry.after not in HEALTHY:
+        return Incident(at, entry.reason or f"it became {entry.after}")
+    if entry.kind not in TROUBLE:
+        return None
+    begun = Incident(at, entry.reason or entry.kind.replace("_", " "), kind=entry.kind)
+    begun.advice = _advice(ADVICE, entry.kind, session)
+    if result := OVER_AT_ONCE.get(entry.kind):
+        begun.actions.append(_done(entry) or "")
+        begun.result, begun.ended = result, at
+    return begun
+
+
+def _advice(known: Mapping[str, str], kind: str, session: str | None) -> str | None:
+    return remedies.text(known[kind], session) if kind in known else None
+
+
+def _goes_on(incident: Incident, entry: Entry, at: float, session: str | None) -> bool:
+    """Add the entry; whether the incident is still open after it."""
+    if entry.kind == "status":
+        return _still_ill(incident, entry, at)
+    if result := _ending(incident, entry):
+        incident.result, incident.ended, incident.advice = result, at, None
+        return False
+    begins = entry.kind in OF_PAGE and entry.kind == incident.kind
+    if not begins and (done := _done(entry)):
+        incident.actions.append(done)
+    if entry.kind == "parked" and entry.reason in set(ParkCause):
+        incident.advice = remedies.text(remedies.PARKED[ParkCause(entry.reason)], session)
+    elif entry.kind in ADVICE:
+        incident.advice = remedies.text(ADVICE[entry.kind], session)
+    return True
+
+
+def _ending(incident: Incident, entry: Entry) -> str | None:
+    """The result, where the entry ends the incident."""
+    match entry.kind:
+        case "adopted" if entry.before in HEALTHY:  # the earlier daemon's watch is lost
+            return "waguard was started again"
+        case "left":  # its worker's last reports were part of that
+            return "unlinked on purpose"
+        case kind if kind in OVER and OVER[kind] == incident.kind:
+            return "it is over"
+        case kind:
+            return BACK.get(kind)
+
+
+def _still_ill(incident: Incident, entry: Entry, at: float) -> bool:
+    if entry.after in HEALTHY:
+        incident.result, incident.ended, incident.advice = "connected again", at, None
+        return False
+    if entry.after not in ON_THE_WAY and entry.reason is None:
+        incident.result, incident.ended, incident.advice = "stopped on purpose", at, None
+        return False
+    return True
+
+
+_DONE: Final = {
+    "restart": "its worker was started again",
+    "retried": "it was tried once more",
+    "recycled": "its worker was replaced, as planned",
+    "reloaded": "its page was loaded again",
+    "taken_over": "it was taken back from the other client",
+    "backfill_gap": "the other messages were reported; the phone has the missing ones",
+    "logged_out": "WhatsApp logged it out; a QR code is shown",
+    "undecryptable_given_up": "messages that could not be decrypted were given up: they are dead letters"
+    " (`waguard webhooks list --state undecryptable`), and the phone has them",
+    "supervision_failed": "the other sessions were supervised as always",
+}
+
+
+_DONE_WITH: Final = {
+    "page_version": "its page was loaded with {}",
+    "screenshot": "a picture of its page is kept: {}",
+    "webhooks_held": "its received messages wait: {}",
+}
+
+
+def _done(entry: Entry) -> str | None:
+    """What waguard did or observed, in a few words."""
+    match entry.kind:
+        case "parked":
+            return f"it was parked ({entry.reason})"
+        case "profile_mended" | "profile_tidied":
+            return entry.reason or "its profile was repaired"
+        case "stray_ended":
+            return f"an orphan was ended: {(entry.reason or '?')[:80]}"
+        case "row_corrected":
+            return f"its row was corrected from {entry.before} to {entry.after}"
+        case "reconciled":
+            return f"it was {entry.after}"
+        case kind if kind in _DONE_WITH:
+            return _DONE_WITH[kind].format(entry.reason)
+        case "webhooks_down":
+            return "its webhooks wait in the database, and one at a time is tried"
+        case kind if kind in OF_PAGE:
+            return f"a condition was reported: {entry.reason}"
+        case kind:
+            return _DONE.get(kind)
+
+
+def sentences(incident: Incident) -> Sequence[str]:
+    """The incident for an operator: cause, actions, result."""
+    lines = [f"Cause: {incident.cause}."]
+    counted = dict.fromkeys(incident.actions)
+    for action in counted:
+        times = incident.actions.count(action)
+        lines.append(f"Done: {action}{f' ({times} times)' if times > 1 else ''}.")
+    if incident.ended is None:
+        lines.append("It is still open." + (f" {incident.advice}" if incident.advice else ""))
+    else:
+        lines.append(f"Result: {incident.result} after {incident.ended - incident.began:.1f} s.")
+    return lines

@@ -1,0 +1,1 @@
+"""Decisions about messages, people and chats. Pure."""

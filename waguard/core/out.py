@@ -1,7 +1,0 @@
-"""The callback to which decisions pass their effects."""
-
-from collections.abc import Callable
-
-from waguard.core.effects import Effect
-
-Out = Callable[[Effect], None]

@@ -1,0 +1,1 @@
+"""Decisions about profiles on disk. Pure."""

@@ -1,0 +1,389 @@
+"""One session: facts in, effects out. Pure.
+
+``advance`` does three things in this order: it applies the fact to the state; it compares what is wanted with what
+runs, and takes the next step towards it; it reports what changed. The second goes by levels, not by the fact: a
+fact that comes twice, late or out of order does no harm, and the last request wins.
+"""
+
+from typing import Final, NamedTuple, assert_never
+
+from waguard.core.blame import Blame, Failure
+from waguard.core.host.admission import Cause
+from waguard.core.lifecycle import State
+from waguard.core.link import Link
+from waguard.core.replace import replace
+from waguard.core.session import worker as workers
+from waguard.core.session.care import find, forget_page, on_due_care, on_idle, on_turn
+from waguard.core.session.deadlines import Due, due, forgive
+from waguard.core.session.effects import (
+    Effect,
+    Held,
+    Record,
+    ReleaseSlot,
+    Spawn,
+)
+from waguard.core.session.facts import (
+    Adopted,
+    Beat,
+    Exited,
+    Fact,
+    FleetChanged,
+    HeldBack,
+    IdleRead,
+    Left,
+    Moment,
+    Moved,
+    Noticed,
+    ParkRequested,
+    ReloadRequested,
+    Reported,
+    RestartRequested,
+    RowRead,
+    RulesChanged,
+    SlotGranted,
+    Spawned,
+    SpawnFailed,
+    StartRequested,
+    Stopped,
+    StopRequested,
+    TimerDue,
+    Unusable,
+    WorkerFact,
+)
+from waguard.core.session.out import Out
+from waguard.core.session.restart import Retries
+from waguard.core.session.show import on_row, show
+from waguard.core.session.slot_request import leave_slot, request_slot
+from waguard.core.session.state import Intent, Replacement, SessionState, Slot, Stage, Worker
+from waguard.core.session.views import details, lifecycle, link, needs_core
+from waguard.core.status import ParkCause
+
+_ON_ITS_WAY: Final = frozenset({State.STARTING, State.RUNNING, State.RECYCLING})
+_LIVING: Final = frozenset({Stage.ADOPTING, Stage.STARTING, Stage.READY})
+_ASKED: Final = "a person or the application asked for it"
+
+
+class Step(NamedTuple):
+    """The state after a fact, and the effects."""
+
+    state: SessionState
+    effects: tuple[Effect, ...] = ()
+
+
+def advance(state: SessionState, fact: Fact, now: Moment) -> Step:
+    """Handle one fact. Never raises; a fact that has no meaning in this state changes nothing."""
+    worker = state.worker
+    if isinstance(fact, WorkerFact) and (worker is None or worker.number != fact.worker):
+        return Step(state)  # about an earlier worker
+    if isinstance(fact, Beat) and worker and not worker.unresponsive:
+        # the most frequent fact, and the state needs no decision
+        return Step(workers.heard(state, worker, fact))
+    effects: list[Effect] = []
+    after = _handle(state, fact, now, effects.append)
+    after = _decide(after, now, effects.append)
+    if after is not state:
+        after = show(state, after, type(fact).__name__, effects.append)
+    return Step(after, tuple(effects))
+
+
+# ---- facts ----
+
+
+def _handle(  # noqa: C901, PLR0912 - a table of facts
+    state: SessionState, fact: Fact, now: Moment, out: Out
+) -> SessionState:
+    if isinstance(fact, WorkerFact):
+        return _handle_worker(state, fact, now, out)
+    match fact:
+        case TimerDue(late=late) if late:
+            return forgive(state, late, now.at)
+        case TimerDue():
+            return _on_timer(state, now, out)
+        case FleetChanged(view):
+            return replace(state, fleet=view)
+        case RulesChanged(rules):
+            return replace(state, rules=rules)
+        case Moved(priority=priority, active=active):
+            return replace(state, priority=priority, active=active)
+        case SlotGranted():
+            return _on_slot(state, out)
+        case HeldBack() if state.retries.at is not None:
+            return state  # it stays parked until its turn comes
+        case HeldBack(wait) if state.slot is Slot.REQUESTED:
+            unseen = state.check_profile or wait.cause is Cause.SESSIONS_FOLDER
+            out(Held(wait))
+            return replace(state, held_back=wait, since=now.at, check_profile=unseen)
+        case Adopted(outdated=outdated) if state.worker is None:
+            return _on_adopted(state, now, out, outdated=outdated)
+        case StartRequested():
+            return _on_start(state, fact, now)
+        case StopRequested(daemon_stopping=stopping):
+            return _on_stop(state, daemon_stopping=stopping)
+        case RestartRequested(why=why):
+            return _on_restart(state, why, now)
+        case ReloadRequested(why=why):
+            return on_turn(state, why, out)
+        case ParkRequested(cause=cause, details=why):
+            return workers.park(state, cause, why, now, out)
+        case Left():
+            return replace(state, begun=True, left=True)
+        case IdleRead(idle):
+            return on_idle(state, idle, now, out)
+        case Noticed(kind=kind, message=message, since=since, until=until):
+            return find(state, kind, message, now, out, since=since, until=until)
+        case RowRead():
+            return on_row(state, fact, out)
+        case _:
+            return state
+
+
+def _handle_worker(state: SessionState, fact: WorkerFact, now: Moment, out: Out) -> SessionState:
+    if (worker := state.worker) is None:
+        return state
+    match fact:
+        case Beat():
+            return workers.on_beat(state, worker, fact, now)
+        case Reported():
+            after = workers.on_report(state, worker, fact, now, out)
+            return _after_report(after, now, out, other_version=fact.other_version)
+        case Exited(code=code, details=said):
+            return workers.on_exit(state, worker, code, said, now, out)
+        case SpawnFailed(failure=failure):
+            return workers.on_end(state, worker, failure, now, out)
+        case Spawned() if worker.stage is Stage.SPAWNING:
+            started = replace(worker, stage=Stage.STARTING, since=now.at)
+            return replace(state, worker=replace(started, heard_at=now.at, page_at=now.at))
+        case Stopped() if worker.stage in _LIVING:
+            why = Failure(
+                Blame.SESSION, "stopped", workers.HUNG, "the worker was stopped (SIGSTOP)"
+            )
+            return workers.kill(workers.end(state, worker, why, now, out), out)
+        case Unusable(why=why) if worker.stage in _LIVING:
+            cause = workers.HUNG if worker.stage is Stage.READY else workers.NOT_READY
+            failure = Failure(Blame.SESSION, "worker_unusable", cause, why)
+            return workers.end(state, worker, failure, now, out)
+        case _:
+            return state
+
+
+def _on_adopted(state: SessionState, now: Moment, out: Out, *, outdated: bool) -> SessionState:
+    found = replace(workers.new_worker(state, Stage.ADOPTING, now), adopted=True, outdated=outdated)
+    out(Record("adopted", before=str(state.status.status)))
+    adopted = replace(
+        state,
+        begun=True,
+        worker=found,
+        workers=found.number,
+        intent=Intent.UP,
+        daemon_stopping=False,
+    )
+    if not outdated:
+        return adopted
+    return replace(adopted, replacement=Replacement("its worker was of another version"))
+
+
+def _on_start(state: SessionState, fact: StartRequested, now: Moment) -> SessionState:
+    fresh = lifecycle(state) not in _ON_ITS_WAY
+    up = replace(
+        state,
+        begun=True,
+        intent=Intent.UP,
+        parked=None,
+        daemon_stopping=False,
+        left=False,
+        asked=fact.asked,
+        # a requested start renews the restart budget; a restore by the next daemon does not
+        retries=Retries(0 if fact.asked else state.retries.tries),
+    )
+    if fresh:
+        up = replace(
+            up,
+            failure=None,
+            uncounted=False,
+            counted=() if fact.asked else state.counted,
+            spared=0,
+            takeovers=(),
+            not_before=now.at,
+            since=now.at,
+            check_profile=fact.profile_unknown,
+            expects_qr=fact.expects_qr or state.expects_qr,
+        )
+    worker = state.worker
+    if worker is None:
+        # its request is renewed: the breaker does not delay a person's start
+        waiting = state.slot is Slot.REQUESTED and state.asked is not fact.asked
+        return replace(up, slot=Slot.FREE, held_back=None) if waiting else up
+    if worker.stage is Stage.ENDING and (fresh or fact.restart):
+        return replace(up, worker=replace(worker, planned=True))
+    if fact.restart and worker.stage in _LIVING:
+        return replace(up, replacement=Replacement(None))
+    return up
+
+
+def _on_stop(state: SessionState, *, daemon_stopping: bool) -> SessionState:
+    spent = state.retries.at is not None and state.worker is None
+    if daemon_stopping and spent:  # it stays parked, and keeps its reason
+        return replace(
+            state,
+            intent=Intent.PARKED,
+            parked=ParkCause.RESTART_BUDGET,
+            retries=Retries(state.retries.tries),
+        )
+    if daemon_stopping and state.worker is None and state.intent is not Intent.UP:
+        return state
+    down = replace(
+        state,
+        begun=True,
+        intent=Intent.DOWN,
+        daemon_stopping=daemon_stopping,
+        replacement=None,
+        retries=Retries(state.retries.tries if daemon_stopping else 0),
+    )
+    return down if daemon_stopping else replace(down, parked=None, failure=None)
+
+
+def _on_restart(state: SessionState, why: str, now: Moment) -> SessionState:
+    if state.worker and state.worker.stage in _LIVING:
+        return replace(state, intent=Intent.UP, replacement=Replacement(why))
+    return _on_start(state, StartRequested(), now)
+
+
+def _on_slot(state: SessionState, out: Out) -> SessionState:
+    if state.slot is not Slot.REQUESTED:
+        out(ReleaseSlot())  # it does not want a slot any more
+        return state
+    granted = replace(state, slot=Slot.HELD, held_back=None)
+    if state.retries.at is not None:
+        out(Record("retried", reason=details(state)))
+        again = Retries(state.retries.tries + 1, running=True)
+        return replace(granted, parked=None, retries=again)
+    if state.uncounted:
+        out(Record("restart", reason=str(state.failure)))
+        return replace(granted, restarts=state.restarts + 1, uncounted=False)
+    return granted
+
+
+def _after_report(
+    state: SessionState, now: Moment, out: Out, *, other_version: bool
+) -> SessionState:
+    """Park a session, or take it back, where its link needs a person."""
+    worker = state.worker
+    if worker is None or worker.stage is not Stage.READY or state.intent is not Intent.UP:
+        return state
+    match worker.link:
+        case Link.CONFLICT:
+            return workers.on_conflict(state, worker, now, out)
+        case Link.BLOCKED:
+            why = worker.details or "WhatsApp blocks this session"
+            return workers.park(state, ParkCause.BLOCKED, why, now, out)
+        case Link.NEEDS_UPDATE if other_version:
+            return state  # the schedule of versions reloads it
+        case Link.NEEDS_UPDATE:
+            why = worker.details or "WhatsApp needs a newer version of its page"
+            return workers.park(state, ParkCause.NEEDS_UPDATE, why, now, out)
+        case _ if worker.codes_ended:
+            why = "no one scanned the QR codes that were shown"
+            return workers.park(state, ParkCause.QR_EXPIRED, why, now, out)
+        case _:
+            return state
+
+
+def _on_timer(state: SessionState, now: Moment, out: Out) -> SessionState:
+    for passed in due(state, now.at):
+        state = _on_due(state, passed, now, out)
+    return state
+
+
+def _on_due(  # noqa: C901 - a table of deadlines
+    state: SessionState, passed: Due, now: Moment, out: Out
+) -> SessionState:
+    worker = state.worker
+    if worker is None:
+        return state  # START: ``_decide`` handles it
+    if worker.stage is Stage.ENDING:
+        if passed is not Due.KILL:
+            return state
+        state = workers.kill(state, out)
+        return replace(state, worker=replace(worker, since=now.at))
+    match passed:
+        case Due.UNRESPONSIVE:
+            return workers.on_unresponsive(state, worker, now)
+        case Due.LINK_OVERDUE:
+            return replace(state, worker=replace(worker, overdue=True))
+        case Due.STABLE:
+            return replace(state, counted=(), spared=0, retries=Retries())
+        case Due.CONFLICT:
+            return workers.on_conflict(state, worker, now, out)
+        case (
+            Due.START_OVERDUE
+            | Due.WORKER_SILENT
+            | Due.PAGE_SILENT
+            | Due.LINK_UNKNOWN
+            | Due.NO_NEW_CODE
+        ):
+            return workers.on_silent(state, worker, passed, now, out)
+        case Due.KILL | Due.START:
+            return state
+        case (
+            Due.LINK_STUCK
+            | Due.UPDATE
+            | Due.UPDATE_OVER
+            | Due.PASSKEY_OVER
+            | Due.COVERED
+            | Due.LINK_STABLE
+        ):
+            return on_due_care(state, worker, passed, now, out)
+    assert_never(passed)
+
+
+# ---- the next step towards what is wanted ----
+
+
+def _decide(state: SessionState, now: Moment, out: Out) -> SessionState:
+    worker = state.worker
+    if worker is None:
+        return _decide_start(state, now, out)
+    if worker.stage is Stage.ENDING:
+        return state
+    if state.intent is not Intent.UP:
+        if worker.stage is Stage.SPAWNING:
+            return state  # it is ended as soon as its process runs
+        return workers.end(leave_slot(state, out), worker, None, now, out)
+    if state.replacement and worker.stage in _LIVING:
+        return _replace_worker(state, worker, state.replacement, now, out)
+    if needs_core(state) or (state.upgrading and link(state) is Link.UNKNOWN):
+        return state
+    state = replace(state, upgrading=False) if state.upgrading else state
+    return leave_slot(state, out)
+
+
+def _replace_worker(
+    state: SessionState, worker: Worker, planned: Replacement, now: Moment, out: Out
+) -> SessionState:
+    """Replace a worker that works: first request a slot, and let it serve meanwhile. A worker that is still starting
+    has a slot."""
+    if state.slot is Slot.FREE:
+        wanted = planned.why is not None
+        out(request_slot(replace(state, asked=True), ended_at=now.at, planned=wanted))
+        return replace(state, slot=Slot.REQUESTED, asked=True)
+    if state.slot is Slot.REQUESTED:
+        return state
+    state = replace(state, upgrading=worker.outdated)
+    if planned.why is None:
+        return workers.end(state, worker, None, now, out)
+    return workers.recycle(state, worker, planned.why, now, out)
+
+
+def _decide_start(state: SessionState, now: Moment, out: Out) -> SessionState:
+    if state.intent is not Intent.UP:
+        return forget_page(leave_slot(state, out), now, out)
+    match state.slot:
+        case Slot.FREE if now.at >= state.not_before:
+            out(request_slot(state, ended_at=state.ended_at))
+            return replace(state, slot=Slot.REQUESTED)
+        case Slot.HELD:
+            started = workers.new_worker(state, Stage.SPAWNING, now)
+            out(Spawn(started.number, check_profile=state.check_profile))
+            return replace(state, worker=started, workers=started.number, check_profile=False)
+        case _:
+            return state

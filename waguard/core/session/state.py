@@ -1,0 +1,223 @@
+"""The state of a session as a value. What belongs to a worker is in ``Worker``, and ends with it.
+
+Times are monotonic seconds. Values never change; each decision makes a new one.
+"""
+
+from collections.abc import Mapping
+from enum import StrEnum, auto
+
+from msgspec import Struct, field
+
+from waguard.core.blame import Failure
+from waguard.core.host.admission import Wait
+from waguard.core.link import Link
+from waguard.core.page_care import Kind, Step
+from waguard.core.session.probe import Limits
+from waguard.core.session.restart import RestartPolicy, Retries
+from waguard.core.status import DerivedStatus, ParkCause
+
+
+class Stage(StrEnum):
+    """What the session's worker does."""
+
+    SPAWNING = auto()
+    """No process yet."""
+    ADOPTING = auto()
+    """An earlier daemon's worker that has not reported yet: the row stays as it is."""
+    STARTING = auto()
+    READY = auto()
+    """Its page answers."""
+    ENDING = auto()
+    """Its end was requested."""
+
+
+class Intent(StrEnum):
+    """What is wanted. Intent and ``Worker`` together decide the next step."""
+
+    UP = auto()
+    DOWN = auto()
+    PARKED = auto()
+    """It is wanted up, and only a person can help."""
+
+
+class Slot(StrEnum):
+    """The session's start slot."""
+
+    FREE = auto()
+    REQUESTED = auto()
+    HELD = auto()
+
+
+class Rules(Struct, frozen=True, kw_only=True):
+    """The configuration, as far as decisions read it. Seconds."""
+
+    restart: RestartPolicy = field(default_factory=RestartPolicy)
+    stable_after: float = 300.0
+    """Connected for so long: earlier failures are forgotten."""
+    retry_parked: float = 300.0
+    limits: Limits = field(default_factory=Limits)
+    """For a start, and for layers that do not answer."""
+    adopt: float = 5.0
+    """For so long the row stays as it is while a worker is being adopted."""
+    link_unknown: float = 30.0
+    """For so long the row stays as it is while the link is unknown."""
+    held_retry: float = 10.0
+    """From a failure that is the host's fault to the next try."""
+    stop_grace: float = 12.0
+    """From TERM to KILL; ``Browser.close`` has 5, TERM and KILL of its group follow."""
+    takeover: bool = False
+
+
+class FleetView(Struct, frozen=True, kw_only=True):
+    """What concerns all sessions, as one of them needs to know it."""
+
+    network_down: str | None = None
+    network_unsure: bool = False
+    """The sessions show that the network is away, and the host does not confirm it."""
+    network_since: float = 0.0
+    """Since when the network is there."""
+    breaker: str | None = None
+    """Why starts wait for a canary; None: the breaker is closed."""
+
+
+class Worker(Struct, frozen=True, kw_only=True):
+    """One worker process and its page."""
+
+    number: int
+    stage: Stage
+    since: float
+    """When the stage began."""
+    heard_at: float
+    page_at: float
+    """When the page last answered."""
+    link_since: float
+    code_at: float
+    """When the newest QR code came."""
+    adopted: bool = False
+    outdated: bool = False
+    """It speaks another protocol: it can only be greeted and replaced."""
+    phase: str = ""
+    link: Link = Link.UNKNOWN
+    loads: int = -1
+    code: str | None = None
+    codes_ended: bool = False
+    unrecoverable: bool = False
+    unresponsive: str | None = None
+    """Which layer does not answer now, in words."""
+    overdue: bool = False
+    """The link has been unknown for too long: the row's status is not credible any more."""
+    planned: bool = False
+    """Its end is planned, and nobody's fault."""
+    backfilled: int = -1
+    """The load after which a backfill was last requested."""
+    details: str | None = None
+    socket: str | None = None
+    evidence: str | None = None
+    refused: bool = False
+    refusals: int = 0
+    """Loads in a row that WhatsApp refused."""
+    update_since: float | None = None
+    """Since when the page offers a newer version of itself."""
+    covered_since: float | None = None
+    """Since when a dialog covers the page."""
+    passkey_until: float | None = None
+    """Unix time."""
+    passkey_ends: float = 0.0
+    """The same in monotonic time."""
+
+
+class Care(Struct, frozen=True, kw_only=True):
+    """The steps tried for the page, and its conditions; this outlives the worker."""
+
+    reloads: tuple[float, ...] = ()
+    """When it was reloaded for a newer version of the page."""
+    idle_at: float = 0.0
+    """When to read again whether the session is idle."""
+    tried: tuple[tuple[Link, Step], ...] = ()
+    """Steps against a stuck link, since the session was last connected for ``LINK_STABLE``."""
+    stepped_at: float = float("-inf")
+    """When the last of them was taken, or the condition began."""
+    stuck_in: Link | None = None
+    """The link that ``Kind.LINK_STUCK`` is about."""
+    passkey_reloaded: float | None = None
+    """The end of the passkey's time after which the page was reloaded."""
+    found: Mapping[Kind, "Found"] = field(default_factory=dict)
+    """Conditions that go on."""
+
+
+class Found(Struct, frozen=True):
+    """A condition of the page or of the session's messages. ``since`` and ``until``: unix times; None: unknown."""
+
+    message: str
+    at: float
+    """Monotonic time at which it began here."""
+    since: float | None = None
+    until: float | None = None
+
+
+class Replacement(Struct, frozen=True):
+    """A planned replacement of a worker that works; it waits for a start slot first."""
+
+    why: str | None
+    """None: a person or the application requested it."""
+    stuck: Link | None = None
+    """The stuck link that it is to cure; it is cancelled if the link moves meanwhile."""
+
+
+class SessionState(Struct, frozen=True, kw_only=True):
+    """Everything that a decision about one session may read."""
+
+    session: str
+    status: DerivedStatus
+    """The status in the row, or on its way to the row."""
+    begun: bool = False
+    """This daemon got a request about it or adopted its worker; until then the row stays as it is."""
+    rules: Rules = field(default_factory=Rules)
+    intent: Intent = Intent.DOWN
+    asked: bool = False
+    """A person or the application requested the start; False: a restore, or a restart after a failure."""
+    daemon_stopping: bool = False
+    left: bool = False
+    """It was logged out or deleted; its worker, if it still lives, is ending."""
+    parked: ParkCause | None = None
+    worker: Worker | None = None
+    workers: int = 0
+    """The number of the newest worker."""
+    slot: Slot = Slot.FREE
+    replacement: Replacement | None = None
+    upgrading: bool = False
+    """It replaces a worker of another version: it keeps its start slot until its link is known."""
+    counted: tuple[float, ...] = ()
+    """When the failures were that spend the restart budget: the session's own."""
+    spared: int = 0
+    """Failures in a row that spend no budget."""
+    restarts: int = 0
+    """All unplanned restarts of its worker."""
+    uncounted: bool = False
+    """It failed while the breaker was open: its restart is counted and recorded when it happens."""
+    retries: Retries = field(default_factory=Retries)
+    """Tries since its budget was spent."""
+    not_before: float = 0.0
+    """It does not start earlier."""
+    failure: Failure | None = None
+    """Why there is no worker, or why the last one ended."""
+    held_back: Wait | None = None
+    """Why it waits for its start slot."""
+    since: float = 0.0
+    """When ``failure`` or ``held_back`` began."""
+    ended_at: float | None = None
+    """When its last browser ended; None also where the kernel may have killed it because of its memory."""
+    recycled_at: float | None = None
+    takeovers: tuple[float, ...] = ()
+    care: Care = field(default_factory=Care)
+    fleet: FleetView = field(default_factory=FleetView)
+    phone: str | None = None
+    """Digits of the linked number, from the worker or else from the row."""
+    check_profile: bool = False
+    """Whether its profile exists is unknown: that is checked before the spawn."""
+    expects_qr: bool = False
+    showed_code: bool = False
+    """Somebody may have scanned the code: it is not known yet which number is linked."""
+    priority: int = 0
+    active: float = 0.0
+    """Unix time of its last activity."""

@@ -1,0 +1,291 @@
+"""What is shown of a session: derived from its state, never stored beside it. Pure."""
+
+from collections.abc import Iterable
+from typing import Final
+
+from waguard.core import remedies
+from waguard.core.blame import Blame, Condition
+from waguard.core.host.admission import Candidate, Cause
+from waguard.core.lifecycle import State
+from waguard.core.link import Link
+from waguard.core.page_care import BLAMES, Kind, passkey_words
+from waguard.core.replace import replace
+from waguard.core.session.state import Found, Intent, SessionState, Slot, Stage, Worker
+from waguard.core.status import DerivedStatus, ParkCause, StatusInputs, derive
+
+_ENDING: Final = {
+    Intent.UP: State.RECYCLING,
+    Intent.DOWN: State.STOPPING,
+    Intent.PARKED: State.PARKING,
+}
+# while the host lacks these, no QR code can be expected
+_LACKING: Final = frozenset({Cause.EXECUTABLE, Cause.SESSIONS_FOLDER})
+_PHASES_WITHOUT_CORE: Final = frozenset({"settling", "ready"})
+_WAIT_BLAMES: Final = {
+    Cause.FLEET: Blame.SESSION,
+    Cause.PLACE: Blame.OPERATOR,
+    Cause.TURN: Blame.SESSION,
+    Cause.WHATSAPP: Blame.WHATSAPP,
+}
+_PARK_BLAMES: Final = {
+    ParkCause.RESTART_BUDGET: Blame.SESSION,
+    ParkCause.BLOCKED: Blame.WHATSAPP,
+    ParkCause.NEEDS_UPDATE: Blame.WHATSAPP,
+    ParkCause.PROFILE_MISSING: Blame.HOST,
+}
+_SAY_MORE: Final = frozenset({Kind.PASSKEY_REQUIRED, Kind.WHATSAPP_REFUSES, Kind.LINK_STUCK})
+_LINKS: Final = {
+    Link.QR_PENDING: (Blame.OPERATOR, "it waits for a scan"),
+    Link.LOGGED_OUT: (Blame.OPERATOR, "the phone removed this device"),
+    Link.OFFLINE: (Blame.NETWORK, "the phone or the network is away"),
+    Link.SYNCING: (Blame.WHATSAPP, "WhatsApp Web synchronizes"),
+    Link.PAIRING: (Blame.WHATSAPP, "the phone links this device"),
+    Link.UNKNOWN: (Blame.SESSION, "the page does not report the state of its link to WhatsApp"),
+    Link.CONFLICT: (Blame.OPERATOR, "WhatsApp Web is open elsewhere with this device"),
+    Link.BLOCKED: (Blame.WHATSAPP, "WhatsApp blocks this session"),
+    Link.NEEDS_UPDATE: (Blame.WHATSAPP, "WhatsApp needs a newer version of its page"),
+    Link.PASSKEY_REQUIRED: (Blame.OPERATOR, "WhatsApp asks for the account's passkey"),
+}
+# steps of a pairing: nothing is wrong
+_ON_THE_WAY: Final = frozenset({Link.QR_PENDING, Link.LOGGED_OUT, Link.PAIRING})
+
+
+def link(state: SessionState) -> Link:
+    """The link to WhatsApp that a ready worker reports; else unknown."""
+    worker = state.worker
+    ready = worker is not None and (worker.stage is Stage.READY)
+    return worker.link if worker is not None and ready else Link.UNKNOWN
+
+
+def lifecycle(state: SessionState) -> State:
+    """The lifecycle, in the words of the API."""
+    if (worker := state.worker) is None:
+        return _without_worker(state)
+    match worker.stage:
+        case Stage.ENDING:
+            return _ENDING[state.intent]
+        case Stage.SPAWNING if state.intent is not Intent.UP:
+            return _ENDING[state.intent]
+        case Stage.READY:
+            return State.RUNNING
+        case Stage.ADOPTING | Stage.SPAWNING | Stage.STARTING:
+            return State.STARTING
+
+
+def _without_worker(state: SessionState) -> State:
+    match state.intent:
+        case Intent.DOWN:
+            return State.STOPPED
+        case Intent.PARKED:
+            return State.PARKED
+        case Intent.UP if state.retries.at is not None:
+            return State.PARKED
+        case Intent.UP if state.slot is Slot.FREE or is_held_by_fleet(state):
+            return State.BACKOFF
+        case Intent.UP:
+            return State.STARTING
+
+
+def is_held_by_fleet(state: SessionState) -> bool:
+    """Whether the fleet breaker keeps it down after a failure."""
+    wait = state.held_back
+    return wait is not None and wait.cause is Cause.FLEET and state.failure is not None
+
+
+def is_adopting(state: SessionState) -> bool:
+    """Whether its worker is an earlier daemon's and has not reported its state yet."""
+    worker = state.worker
+    if worker is None or not worker.adopted or worker.overdue:
+        return False
+    if worker.stage is Stage.ADOPTING:
+        return True
+    return worker.stage is Stage.READY and worker.link is Link.UNKNOWN
+
+
+def needs_core(state: SessionState) -> bool:
+    """Whether its start still uses a core, so that it keeps its slot."""
+    worker = state.worker
+    if worker is None:
+        return True
+    starting = worker.stage in {Stage.SPAWNING, Stage.STARTING}
+    return starting and worker.phase not in _PHASES_WITHOUT_CORE
+
+
+def candidate(state: SessionState, now: float) -> Candidate:
+    """The session as a candidate for a start."""
+    return Candidate(
+        session=state.session,
+        priority=state.priority,
+        active=state.active,
+        asked=state.asked,
+        ended=None if state.ended_at is None else now - state.ended_at,
+    )
+
+
+def passkey(state: SessionState) -> str | None:
+    """In words, that its linking waits for the account's passkey; None: it does not."""
+    worker = state.worker
+    if worker is None or link(state) is not Link.PASSKEY_REQUIRED or worker.passkey_until is None:
+        return None
+    return passkey_words(worker.passkey_until)
+
+
+def details(state: SessionState) -> str | None:
+    """Why it is not healthy, in words; None: nothing is known."""
+    if state.held_back:
+        return state.held_back.words
+    return str(state.failure) if state.failure else None
+
+
+def _shown_details(state: SessionState) -> str | None:
+    if words := passkey(state):
+        return f"passkey_required: {words}"
+    reported = state.worker.details if state.worker else None
+    if link(state) is Link.OFFLINE:  # an earlier failure does not matter any more
+        return state.fleet.network_down or reported or details(state)
+    return details(state) or reported
+
+
+def derive_status(state: SessionState) -> DerivedStatus:
+    """What the row should say; the row's status where nothing is known that could correct it."""
+    if not state.begun:
+        return state.status
+    wait = state.held_back
+    inputs = StatusInputs(
+        state=lifecycle(state),
+        link=link(state),
+        parked=parked_for(state),
+        daemon_stopping=state.daemon_stopping,
+        left=state.left,
+        expects_qr=state.expects_qr and not (wait and wait.cause in _LACKING),
+        details=_shown_details(state),
+        adopting=is_adopting(state),
+        retrying=state.retries.running,
+        link_overdue=state.worker is not None and state.worker.overdue,
+    )
+    return derive(inputs) or state.status
+
+
+def parked_for(state: SessionState) -> ParkCause | None:
+    """Why it waits for a person, or for its next try after it spent its restarts."""
+    if state.intent is Intent.UP and state.retries.at is not None and state.worker is None:
+        return ParkCause.RESTART_BUDGET
+    return state.parked if state.intent is Intent.PARKED else None
+
+
+def conditions(state: SessionState) -> tuple[Condition, ...]:
+    """All conditions of the session, the cause of its status first; empty: it is healthy."""
+    if state.left or state.intent is Intent.DOWN:
+        return ()
+    worker, found = state.worker, list[Condition]()
+    if cause := parked_for(state):
+        found.append(_of_parked(state, cause))
+    elif worker is None or worker.stage is not Stage.READY:
+        if not is_adopting(state):
+            found.append(_of_start(state))
+    elif _link_needs_words(state, worker):
+        found.append(_of_link(state, worker))
+    if worker and worker.unresponsive:
+        found.append(_of_unresponsive(state, worker))
+    found += [_of_page(state, kind, it) for kind, it in state.care.found.items()]
+    return tuple(found)
+
+
+def _link_needs_words(state: SessionState, worker: Worker) -> bool:
+    """Whether the link is a condition: it is not connected, and no condition of the page explains that."""
+    if worker.link is Link.CONNECTED or is_adopting(state):
+        return False
+    return state.care.found.keys().isdisjoint(_SAY_MORE)
+
+
+def _of_parked(state: SessionState, cause: ParkCause) -> Condition:
+    return Condition(
+        session=state.session,
+        type="parked",
+        blame=_PARK_BLAMES.get(cause, Blame.OPERATOR),
+        reason=str(cause),
+        message=details(state) or str(cause),
+        since=state.since,
+        remedy=remedies.text(remedies.PARKED[cause], state.session),
+        degrades=cause is not ParkCause.QR_EXPIRED,
+    )
+
+
+def _of_unresponsive(state: SessionState, worker: Worker) -> Condition:
+    return Condition(
+        session=state.session,
+        type="page",
+        blame=Blame.SESSION,
+        reason="unresponsive",
+        message=": ".join(filter(None, (worker.unresponsive, worker.evidence))),
+        since=min(worker.heard_at, worker.page_at),
+        remedy=remedies.text(remedies.UNRESPONSIVE, state.session),
+    )
+
+
+def _of_page(state: SessionState, kind: Kind, found: Found) -> Condition:
+    return Condition(
+        session=state.session,
+        type=str(kind),
+        blame=BLAMES[kind],
+        reason=str(kind),
+        message=found.message,
+        since=found.at,
+        remedy=remedies.text(remedies.PAGE[kind], state.session),
+        until=found.until,
+    )
+
+
+def _of_start(state: SessionState) -> Condition:
+    wait, why, worker = state.held_back, state.failure, state.worker
+    since, degrades = state.since, True
+    if wait is not None:
+        blame, reason = _WAIT_BLAMES.get(wait.cause, Blame.HOST), str(wait.cause)
+        message, remedy = wait.words, remedies.STARTS[wait.cause]
+        degrades = not (state.expects_qr and wait.cause is Cause.PLACE)
+    elif why is not None:
+        blame, reason, message = why.blame, why.reason, str(why)
+        remedy = remedies.FAILED.get(reason, remedies.RETRIED)
+    else:
+        blame, reason, remedy = Blame.OPERATOR, "starting", remedies.STARTING
+        message = f"the worker is {lifecycle(state)}"
+        since, degrades = worker.since if worker else since, not state.expects_qr
+    return Condition(
+        session=state.session,
+        type="start",
+        blame=blame,
+        reason=reason,
+        message=message,
+        since=since,
+        remedy=remedies.text(remedy, state.session),
+        degrades=degrades,
+    )
+
+
+def _of_link(state: SessionState, worker: Worker) -> Condition:
+    blame, message = _LINKS[worker.link]
+    offline = worker.link is Link.OFFLINE
+    return Condition(
+        session=state.session,
+        type="link",
+        blame=Blame.WHATSAPP if worker.refused else blame,
+        reason=str(worker.link),
+        message=(offline and state.fleet.network_down) or worker.details or message,
+        since=worker.link_since,
+        remedy=remedies.text(remedies.LINKS[worker.link], state.session),
+        degrades=worker.link not in _ON_THE_WAY,
+    )
+
+
+def shown(
+    conditions: Iterable[Condition], *, monotonic: float, wall: float
+) -> tuple[Condition, ...]:
+    """The same conditions for people: with unix times."""
+    return tuple(
+        replace(
+            it,
+            since=wall - (monotonic - it.since),
+            expires_in=None if it.until is None else max(0.0, it.until - wall),
+        )
+        for it in conditions
+    )

@@ -1,0 +1,354 @@
+"""Facts about one worker: what it reports, that it does not answer, and how it ends. Pure."""
+
+import datetime as dt
+from typing import Final
+
+from waguard.core.blame import MAY_BE_OUT_OF_MEMORY, Blame, Failure, of_exit
+from waguard.core.link import Link
+from waguard.core.replace import replace
+from waguard.core.session import takeover
+from waguard.core.session.care import report_care
+from waguard.core.session.deadlines import Due
+from waguard.core.session.effects import (
+    Backfill,
+    BrowserStarted,
+    Kill,
+    Record,
+    Recycled,
+    ReleaseSlot,
+    TakeOver,
+    Terminate,
+    WorkerFailed,
+)
+from waguard.core.session.facts import Beat, Moment, Reported
+from waguard.core.session.out import Out
+from waguard.core.session.page_load import pause
+from waguard.core.session.restart import GiveUp, Retries, decide, recent, retry_delay
+from waguard.core.session.state import Intent, SessionState, Slot, Stage, Worker
+from waguard.core.status import ParkCause
+
+HUNG: Final = "a worker or its page hung"
+NOT_READY: Final = "it did not become ready"
+_HAS_BROWSER: Final = frozenset({"loading", "settling", "ready"})
+_ELSEWHERE: Final = "WhatsApp Web is open elsewhere with this device"
+
+
+def new_worker(state: SessionState, stage: Stage, now: Moment) -> Worker:
+    """The session's next worker."""
+    return Worker(
+        number=state.workers + 1,
+        stage=stage,
+        since=now.at,
+        heard_at=now.at,
+        page_at=now.at,
+        link_since=now.at,
+        code_at=now.at,
+    )
+
+
+def heard(state: SessionState, worker: Worker, beat: Beat) -> SessionState:
+    """Apply a heartbeat."""
+    page_at = worker.page_at if beat.page_at is None else max(worker.page_at, beat.page_at)
+    return replace(
+        state,
+        worker=replace(worker, heard_at=beat.at, page_at=page_at, unrecoverable=beat.unrecoverable),
+    )
+
+
+def on_beat(state: SessionState, worker: Worker, beat: Beat, now: Moment) -> SessionState:
+    """Apply a heartbeat of a worker that was unresponsive."""
+    state = heard(state, worker, beat)
+    return _heard_again(state, now)
+
+
+def _heard_again(state: SessionState, now: Moment) -> SessionState:
+    worker = state.worker
+    if worker is None or worker.unresponsive is None:
+        return state
+    words = _unresponsive_layer(state, worker, now)
+    return (
+        state
+        if words == worker.unresponsive
+        else replace(state, worker=replace(worker, unresponsive=words))
+    )
+
+
+def _unresponsive_layer(state: SessionState, worker: Worker, now: Moment) -> str | None:
+    notice = state.rules.limits.notice
+    if now.at - worker.heard_at >= notice:
+        return "the worker does not answer"
+    return "the page does not answer" if now.at - worker.page_at >= notice else None
+
+
+def on_unresponsive(state: SessionState, worker: Worker, now: Moment) -> SessionState:
+    """A layer has not answered for ``limits.notice``: it is only reported."""
+    return replace(
+        state, worker=replace(worker, unresponsive=_unresponsive_layer(state, worker, now))
+    )
+
+
+def on_silent(
+    state: SessionState, worker: Worker, passed: Due, now: Moment, out: Out
+) -> SessionState:
+    """A limit for answers has passed: the worker is ended, and replaced."""
+    limits, at = state.rules.limits, now.at
+    match passed:
+        case Due.START_OVERDUE:
+            reason, since = "not_ready", worker.since
+            why = f"not ready {limits.start:g} s after its start"
+        case Due.WORKER_SILENT:
+            reason, since = "worker_silent", worker.heard_at
+            why = f"the worker has not answered for {at - since:.0f} s"
+        case Due.PAGE_SILENT:
+            reason, since = "page_silent", worker.page_at
+            why = f"the page has not answered for {at - since:.0f} s"
+        case Due.NO_NEW_CODE:
+            reason, since = "no_new_code", worker.code_at
+            why = f"the page has shown no new QR code for {at - since:.0f} s"
+        case _:
+            reason, since = "link_unknown", worker.link_since
+            why = f"the page has not reported the state of its link to WhatsApp for {at - since:.0f} s"
+    state = _without(state, at - since)
+    if worker.evidence:
+        why = f"{why}: {worker.evidence}"
+    cause = HUNG if worker.stage is Stage.READY else NOT_READY
+    return end(state, worker, Failure(Blame.SESSION, reason, cause, why), now, out)
+
+
+def _without(state: SessionState, unwell: float) -> SessionState:
+    """Do not count the seconds in which a worker was unhealthy as time since its restart. Otherwise a fault that takes
+    as long as ``restart.period`` to show would be restarted forever."""
+    return replace(state, counted=tuple(at + unwell for at in state.counted))
+
+
+def on_report(
+    state: SessionState, worker: Worker, said: Reported, now: Moment, out: Out
+) -> SessionState:
+    """Apply a report of the worker's whole state."""
+    ready = said.phase == "ready" and worker.stage in {Stage.STARTING, Stage.ADOPTING, Stage.READY}
+    became_ready = ready and worker.stage is not Stage.READY
+    changed = said.link is not worker.link or (became_ready and not worker.adopted)
+    new_code = said.code is not None and said.code != worker.code
+    after = replace(
+        worker,
+        stage=Stage.READY if ready else worker.stage,
+        since=now.at if became_ready else worker.since,
+        heard_at=said.at,
+        page_at=said.at if became_ready else worker.page_at,
+        phase=said.phase,
+        link=said.link,
+        link_since=now.at if changed else worker.link_since,
+        overdue=worker.overdue and said.link is Link.UNKNOWN,
+        code=said.code,
+        codes_ended=said.codes_ended,
+        code_at=now.at if new_code or changed else worker.code_at,
+        loads=said.loads,
+        details=said.details,
+        socket=said.socket,
+        evidence=said.evidence,
+    )
+    if said.phase in _HAS_BROWSER and worker.phase not in _HAS_BROWSER:
+        out(BrowserStarted())
+    state = replace(
+        state,
+        worker=after,
+        phone=said.phone or state.phone,
+        showed_code=(state.showed_code or said.code is not None) and not said.phone,
+    )
+    state = _heard_again(state, now)
+    if after.stage is Stage.READY:
+        state = _on_link(state, said.link)
+    state = report_care(state, said, now, out)
+    return _backfill(state, out)
+
+
+def _on_link(state: SessionState, link: Link) -> SessionState:
+    """Forget failures that the link of a ready page disproves."""
+    if link is Link.UNKNOWN:
+        return state
+    state = replace(state, retries=Retries(state.retries.tries), spared=0)
+    if link is Link.CONNECTED:
+        return replace(state, failure=None, expects_qr=False, asked=False)
+    if link is Link.QR_PENDING:
+        return replace(state, failure=None, expects_qr=True)
+    return state
+
+
+def _backfill(state: SessionState, out: Out) -> SessionState:
+    """Request a backfill, once after each load."""
+    worker = state.worker
+    if worker is None or worker.stage is not Stage.READY or worker.link is not Link.CONNECTED:
+        return state
+    if worker.backfilled == worker.loads:
+        return state
+    out(Backfill(worker.number, worker.loads))
+    return replace(state, worker=replace(worker, backfilled=worker.loads))
+
+
+def on_conflict(state: SessionState, worker: Worker, now: Moment, out: Out) -> SessionState:
+    """Another client of this device took the session: take it back, or park it."""
+    if not state.rules.takeover:
+        return park(state, ParkCause.CONFLICT, _ELSEWHERE, now, out)
+    recent_ones = tuple(takeover.recent(state.takeovers, now=now.at))
+    match takeover.answer(recent_ones, now=now.at):
+        case takeover.Answer.WAIT:
+            return state
+        case takeover.Answer.TAKE_OVER:
+            out(Record("taken_over", reason=_ELSEWHERE))
+            out(TakeOver(worker.number))
+            return replace(state, takeovers=(*recent_ones, now.at))
+        case takeover.Answer.PARK:
+            count, minutes = len(recent_ones), takeover.PERIOD / 60
+            why = f"{_ELSEWHERE}: it was taken back {count} times in {minutes:g} min"
+            return park(state, ParkCause.CONFLICT, why, now, out)
+
+
+def park(state: SessionState, cause: ParkCause, why: str, now: Moment, out: Out) -> SessionState:
+    """Park the session: only a person can help."""
+    out(Record("parked", reason=str(cause), evidence={"details": why}))
+    blamed = Failure(Blame.OPERATOR, str(cause), str(cause), why)
+    return replace(
+        state,
+        begun=True,
+        intent=Intent.PARKED,
+        parked=cause,
+        failure=blamed,
+        since=now.at,
+        replacement=None,
+        retries=Retries(state.retries.tries),
+    )
+
+
+# ---- its end ----
+
+
+def end(
+    state: SessionState, worker: Worker, why: Failure | None, now: Moment, out: Out
+) -> SessionState:
+    """Request the worker's end; ``why`` None: it is planned."""
+    out(Terminate(worker.number, why))
+    ending = replace(
+        worker,
+        stage=Stage.ENDING,
+        since=now.at,
+        planned=why is None,
+        unresponsive=None,
+        phase="closing",
+    )
+    ended = replace(state, worker=ending, replacement=None)
+    return ended if why is None else replace(ended, failure=why, since=now.at)
+
+
+def recycle(state: SessionState, worker: Worker, why: str, now: Moment, out: Out) -> SessionState:
+    """Replace it as planned."""
+    out(Record("recycled", reason=why))
+    out(Recycled())
+    state = replace(state, failure=Failure(Blame.OPERATOR, "recycled", why))
+    return end(replace(state, recycled_at=now.at), worker, None, now, out)
+
+
+def kill(state: SessionState, out: Out) -> SessionState:
+    """Kill the worker: it does not end by itself."""
+    if state.worker:
+        out(Kill(state.worker.number))
+    return state
+
+
+def on_exit(
+    state: SessionState, worker: Worker, code: int | None, said: str | None, now: Moment, out: Out
+) -> SessionState:
+    """Worker and browser are gone."""
+    planned = worker.planned or worker.stage is Stage.ENDING
+    killed = code in MAY_BE_OUT_OF_MEMORY and not planned
+    state = replace(state, ended_at=None if killed else now.at)
+    return on_end(state, worker, of_exit(code, said or worker.details), now, out)
+
+
+def on_end(
+    state: SessionState, worker: Worker, failure: Failure, now: Moment, out: Out
+) -> SessionState:
+    """The worker ended, or could not be started. After a planned end the next one starts at once; else the blame
+    decides."""
+    down = replace(state, worker=None, replacement=None)
+    if state.intent is not Intent.UP:
+        return down
+    if worker.planned:  # its slot is kept for the next worker
+        return replace(down, not_before=now.at)
+    if worker.stage is Stage.ENDING and state.failure:
+        failure = state.failure  # why it was ended, not its exit code
+    if down.slot is not Slot.FREE:
+        out(ReleaseSlot())
+        down = replace(down, slot=Slot.FREE, held_back=None)
+    out(WorkerFailed(failure))
+    down = replace(down, failure=failure, since=now.at, asked=False)
+    match failure.blame:
+        case Blame.HOST:
+            # others may start meanwhile; ``slots`` delays starts while Chromium does not start
+            wait = 0.0 if failure.reason == "browser_unusable" else state.rules.held_retry
+            return replace(down, retries=Retries(state.retries.tries), not_before=now.at + wait)
+        case Blame.SESSION:
+            if worker.stage is Stage.STARTING:
+                down = _without(down, now.at - worker.since)
+            return _after_its_own(down, failure, now, out)
+        case Blame.NETWORK | Blame.WHATSAPP | Blame.OPERATOR:
+            return _after_others(down, failure, now, out)
+
+
+def _after_others(state: SessionState, failure: Failure, now: Moment, out: Out) -> SessionState:
+    """No budget is spent, and the session is not given up: it is tried at growing intervals."""
+    delay = 0.0
+    if failure.blame is not Blame.OPERATOR or state.spared:
+        delay = pause(state.spared, retry_after=None, jitter=now.chance)
+    out(_restart(failure, delay))
+    return replace(
+        state,
+        spared=state.spared + 1,
+        restarts=state.restarts + 1,
+        retries=Retries(state.retries.tries),
+        not_before=now.at + delay,
+    )
+
+
+def _after_its_own(state: SessionState, failure: Failure, now: Moment, out: Out) -> SessionState:
+    if state.fleet.breaker:
+        # many sessions fail alike: the failure is not counted, and the session waits for a slot
+        retries = Retries(state.retries.tries)
+        return replace(state, not_before=now.at, retries=retries, uncounted=True)
+    policy = state.rules.restart
+    if state.retries.running:
+        return _give_up(state, "another try did not help", failure, now, out)
+    answer = decide(policy, state.counted, now=now.at, jitter=now.chance)
+    if isinstance(answer, GiveUp):
+        why = f"{answer.restarts} restarts did not help"
+        return _give_up(state, why, failure, now, out)
+    out(_restart(failure, answer.delay))
+    return replace(
+        state,
+        counted=(*recent(state.counted, now=now.at, period=policy.period), now.at),
+        restarts=state.restarts + 1,
+        not_before=now.at + answer.delay,
+    )
+
+
+def _restart(failure: Failure, delay: float) -> Record:
+    evidence = {"delay": delay, "blame": str(failure.blame)}
+    return Record("restart", reason=str(failure), evidence=evidence)
+
+
+def _give_up(
+    state: SessionState, why: str, failure: Failure, now: Moment, out: Out
+) -> SessionState:
+    """The session spent its restarts: it is tried again at growing intervals."""
+    tries = state.retries.tries
+    delay = retry_delay(tries, first=state.rules.retry_parked, jitter=now.chance)
+    at = dt.datetime.fromtimestamp(now.wall + delay, dt.UTC)
+    words = f"{why}: {failure}; it is tried again at {at:%H:%M} UTC"
+    cause = ParkCause.RESTART_BUDGET
+    out(Record("parked", reason=str(cause), evidence={"details": words}))
+    return replace(
+        state,
+        failure=replace(failure, message=words),
+        retries=Retries(tries, now.at + delay),
+        not_before=now.at + delay,
+        parked=cause,
+    )

@@ -1,0 +1,1 @@
+"""Text: what is read from it, what is written, what is redacted. Pure."""

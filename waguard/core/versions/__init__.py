@@ -1,0 +1,1 @@
+"""Decisions about WhatsApp's versions and wa-js. Pure."""

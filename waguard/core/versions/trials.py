@@ -1,0 +1,333 @@
+"""Trials: which session is loaded with which other arm, one at a time, and what follows from the end. Pure."""
+
+from collections.abc import Callable
+from typing import Final
+
+from waguard.core.replace import replace
+from waguard.core.versions.arms import ill, intended, of_all, pin, proven
+from waguard.core.versions.effects import (
+    Announce,
+    Concluded,
+    Kind,
+    Reload,
+    TrialResult,
+    VersionEffect,
+)
+from waguard.core.versions.facts import REPEATABLE, Arm
+from waguard.core.versions.results import (
+    CANARIES,
+    Conclusion,
+    CrossOver,
+    GoBack,
+    due,
+    evaluate,
+)
+from waguard.core.versions.rollback import on_confirmed
+from waguard.core.versions.schedules import on_canary
+from waguard.core.versions.state import (
+    NEVER,
+    Acquittal,
+    Confirmation,
+    Member,
+    Trial,
+    TrialStage,
+    VersionState,
+)
+from waguard.core.versions.wave import is_to_move
+
+PATIENCE: Final = (
+    3.0  # times as long as it took until it was ill: waits are of this length and less
+)
+MANY: Final = 2  # sessions that are ill with a newer version
+_Suspect = tuple[tuple[bool, float, bool, int, float, str], str, Member, Arm]
+Post = Callable[[VersionEffect], None]
+
+
+# ---- the one that runs ----
+
+
+def go_on(state: VersionState, now: float, post: Post) -> VersionState:
+    """Evaluate it; a stage may follow, or its end."""
+    trial = state.trial
+    if trial is None:
+        return state
+    match evaluate(state, trial, now):
+        case None:
+            return state
+        case Conclusion() as it:
+            return _end(state, trial, it, now, post)
+        case GoBack():
+            stage = replace(
+                trial,
+                stage=TrialStage.BACK,
+                arm=of_all(state),
+                began=now,
+                loaded_at=None,
+                control=None,
+            )
+            why = "it is healthy with the older version: is it ill again without it?"
+            return _begin(state, stage, now, post, why)
+        case CrossOver(evidence):
+            stage = Trial(
+                session=trial.session,
+                stage=TrialStage.CROSSED,
+                arm=of_all(state),
+                bad=Arm(state.members[trial.session].arm.revision, trial.arm.wajs),
+                good=of_all(state),
+                began=now,
+                limit=state.rules.trial_limit,
+                evidence=evidence,
+            )
+            return _begin(state, stage, now, post, "it is ill with the new wa-js")
+
+
+def _begin(state: VersionState, trial: Trial, now: float, post: Post, why: str) -> VersionState:
+    it = replace(state.members[trial.session], tried_at=now)
+    post(Reload(trial.session, trial.arm, why))
+    return replace(state, trial=trial, members={**state.members, trial.session: it})
+
+
+def _end(state: VersionState, trial: Trial, it: Conclusion, now: float, post: Post) -> VersionState:
+    post(Concluded(trial.session, trial.arm, it.result, it.why))
+    state = replace(state, trial=None)
+    bad, evidence = trial.bad, trial.evidence
+    if bad is None or evidence is None:
+        return on_canary(state, trial, it.result, now, post)
+    match it.result:
+        case TrialResult.CONFIRMED:
+            state = replace(state, voids=0, next_trial_at=now)
+            found = Confirmation(trial.session, bad, trial.good, evidence, now)
+            return on_confirmed(state, found, now, post)
+        case TrialResult.ACQUITTED:
+            return _acquitted(state, trial, bad, now, post)
+        case _:
+            return _void(state, trial, now)
+
+
+def _acquitted(state: VersionState, trial: Trial, bad: Arm, now: float, post: Post) -> VersionState:
+    state = replace(state, voids=0, next_trial_at=now)
+    of_bundle = bad.wajs != trial.good.wajs
+    before = state.bundle_pause if of_bundle else state.acquittal
+    rules = state.rules
+    count, revision = 1, bad.revision or 0
+    if before and now < before.until + rules.pause_limit:
+        if of_bundle or before.revision >= revision:
+            count = before.count + 1
+        revision = max(before.revision, revision)
+    until = now + min(rules.pause * 2.0 ** min(count - 1, 32), rules.pause_limit)
+    pause = Acquittal(revision, count, until, sum(1 for _ in ill(state)))
+    if count == 1:
+        wajs = bad.wajs if of_bundle else None
+        post(
+            Announce(
+                kind=Kind.ACQUITTED,
+                revision=bad.revision,
+                wajs=wajs,
+                evidence=trial.evidence,
+                sessions=(trial.session,),
+            )
+        )
+    if of_bundle and bad.wajs == state.candidate:  # another session tries it
+        state = replace(state, bundle_canary=replace(state.bundle_canary, at=until))
+    if of_bundle:
+        return replace(state, bundle_pause=pause)
+    doubted = {it: at for it, at in state.doubted.items() if now < at}
+    if trial.good.revision is not None:
+        doubted[trial.good.revision] = now + rules.pause_limit
+    return replace(state, acquittal=pause, doubted=doubted)
+
+
+def _void(state: VersionState, trial: Trial, now: float) -> VersionState:
+    rules, voids = state.rules, state.voids + 1
+    wait = min(rules.well_for * 2.0 ** min(voids - 1, 32), rules.pause_limit)
+    if trial.bad and trial.bad.wajs == state.candidate:
+        later = replace(state.bundle_canary, at=now + max(wait, rules.pause))
+        state = replace(state, bundle_canary=later)
+    return replace(state, voids=voids, next_trial_at=now + wait)
+
+
+# ---- the next one ----
+
+
+def cross_over(state: VersionState, now: float, post: Post) -> VersionState:
+    """Load an ill session with what was good, where one is ill and it is time."""
+    if pin(state) is not None or (state.trial and state.trial.stage in CANARIES):
+        return state
+    found = [
+        (_rank(name, it), name, it, good)
+        for name, it in ill(state)
+        if (good := suspect(state, name, it, now))
+    ]
+    if state.trial:
+        found = _more_urgent(state, state.trial, found, now)
+    if not found:
+        return state
+    if state.trial:
+        why = "other sessions give better evidence, and sooner"
+        post(Concluded(state.trial.session, state.trial.arm, TrialResult.VOID, why))
+    _, name, it, good = min(found, key=lambda one: one[0])
+    bad = Arm(it.ill_from if good.wajs == it.arm.wajs else it.arm.revision, it.arm.wajs)
+    repeated = it.ill_loads > 1 or it.ill in REPEATABLE
+    trial = Trial(
+        session=name,
+        stage=TrialStage.CROSSED,
+        arm=good,
+        bad=bad,
+        good=good,
+        began=now,
+        limit=_limit(state, it),
+        evidence=it.ill,
+        repeated=repeated,
+    )
+    newer = state.suspected is None or (bad.revision or 0) > state.suspected
+    if newer:
+        state = replace(state, suspected=bad.revision, voids=0)
+    if newer or good.wajs != bad.wajs:
+        post(
+            Announce(
+                kind=Kind.SUSPECTED,
+                revision=bad.revision,
+                instead=good.revision,
+                wajs=None if good.wajs == bad.wajs else bad.wajs,
+                evidence=it.ill,
+                sessions=(name,),
+            )
+        )
+    return _begin(state, trial, now, post, f"it is ill: is it well with {_name(good, bad)}?")
+
+
+def load_control(state: VersionState, now: float, post: Post) -> VersionState:
+    """As soon as another session is ill, and unless no load of the same is the cure."""
+    trial = state.trial
+    if (
+        trial is None
+        or trial.stage is not TrialStage.CROSSED
+        or trial.repeated
+        or trial.bad is None
+    ):
+        return state
+    known = state.members.get(trial.control or "")
+    if known and known.left_at is None:
+        return state
+    control = _control(state, trial.session, trial.bad)
+    if control is None:
+        return state
+    if state.members[control].ill_loads == 1:  # of one that was ill with two it is known
+        post(Reload(control, intended(state, control), "it is ill: is a load the cure?"))
+    return replace(state, trial=replace(trial, control=control, control_at=now))
+
+
+def _more_urgent(
+    state: VersionState, trial: Trial, found: list[_Suspect], now: float
+) -> list[_Suspect]:
+    """For which ones a trial that has shown nothing yet is left."""
+    bad = trial.bad
+    if bad is None or bad.wajs != state.wajs or trial.began >= now:
+        return []
+    busy = {trial.session}
+    control = state.members.get(trial.control or "")
+    if (
+        trial.control
+        and control
+        and control.ill_loads == 1
+        and control.loaded_at <= trial.control_at
+    ):
+        busy.add(trial.control)  # it is being loaded
+    others = [it for it in found if it[1] not in busy]
+    if now >= trial.began + state.rules.trial_limit:
+        return others
+    if trial.evidence not in REPEATABLE and any(it.ill in REPEATABLE for _, _, it, _ in others):
+        return others  # these have the best rank
+    newer = [one for one in others if (one[2].ill_from or 0) > (bad.revision or 0)]
+    return newer if len(newer) >= MANY else []
+
+
+def _limit(state: VersionState, it: Member) -> float:
+    """Who seldom sends is waited for: it took as long until it was ill."""
+    rules = state.rules
+    return max(rules.trial_limit, min(PATIENCE * it.ill_after, rules.canary_for))
+
+
+def _name(good: Arm, bad: Arm) -> str:
+    return f"version {good.revision}" if good.wajs == bad.wajs else f"wa-js {good.wajs[:12]}"
+
+
+def suspect(state: VersionState, name: str, it: Member, now: float) -> Arm | None:
+    """What an ill session is to be tried with; None: with nothing, or not yet."""
+    if it.ill_from is None or is_to_move(state, name, it):
+        return None  # it gets another arm anyway
+    newer = state.suspected is None or it.ill_from > state.suspected
+    if now < state.next_trial_at and not newer:
+        return None
+    if _blames_bundle(state, it):
+        return None if is_paused(state, state.bundle_pause, None, now) else _previous(state, it)
+    good = _compared_with(state, it.ill_from, now)
+    if good is not None and it.arm.wajs in state.bundles:
+        paused = is_paused(state, state.acquittal, it.ill_from, now)
+        return None if paused else Arm(good, it.arm.wajs)
+    return None
+
+
+def _compared_with(state: VersionState, bad: int, now: float) -> int | None:
+    """The newest good one; rather one with which nobody was ill of late."""
+    doubted = frozenset(it for it, until in state.doubted.items() if now < until)
+    found = proven(state, below=bad, but=doubted)
+    return proven(state, below=bad) if found is None else found
+
+
+def _blames_bundle(state: VersionState, it: Member) -> bool:
+    """It was well with the version that it has, and with the bundle that all had before."""
+    return (
+        it.arm.wajs == state.wajs
+        and state.previous in state.bundles
+        and it.well_with == Arm(it.arm.revision, state.previous or "")
+    )
+
+
+def _previous(state: VersionState, it: Member) -> Arm | None:
+    fits = it.arm.revision == of_all(state).revision or of_all(state).revision is None
+    return Arm(of_all(state).revision, state.previous) if fits and state.previous else None
+
+
+def is_paused(
+    state: VersionState, pause: Acquittal | None, revision: int | None, now: float
+) -> bool:
+    """Whether an acquittal still keeps trials away: not from a newer revision, nor when far more are ill."""
+    if pause is None or now >= pause.until:
+        return False
+    if revision is not None and revision > pause.revision:
+        return False
+    return sum(1 for _ in ill(state)) < 2 * pause.ill + 2
+
+
+def _rank(name: str, it: Member) -> tuple[bool, float, bool, int, float, str]:
+    """What is the same at each load is quickest. Then who was tried longest ago comes first, who needs not
+    go back, who is ill with the newest, and who shows it soonest."""
+    from_ = -(it.ill_from or 0)
+    return (it.ill not in REPEATABLE, it.tried_at, it.ill_loads < 2, from_, it.ill_after, name)  # noqa: PLR2004
+
+
+def _control(state: VersionState, subject: str, bad: Arm) -> str | None:
+    """An ill session that would be loaded with what is suspected."""
+    found = [
+        (it.ill_loads == 1, it.ill_after, name)
+        for name, it in ill(state)
+        if name != subject
+        and not is_to_move(state, name, it)
+        and it.arm.wajs == bad.wajs
+        and (it.arm.revision or 0) >= (bad.revision or 0)
+        and (arm := intended(state, name)).wajs == bad.wajs
+        and (arm.revision is None or arm.revision >= (bad.revision or 0))
+    ]
+    return min(found)[-1] if found else None
+
+
+def deadlines(state: VersionState) -> list[float]:
+    """When a trial may end or begin."""
+    found: list[float] = []
+    if state.trial:
+        found += [*due(state, state.trial), state.trial.began + state.rules.trial_limit]
+    if any(True for _ in ill(state)):
+        pauses = [it.until for it in (state.acquittal, state.bundle_pause) if it]
+        found += [state.next_trial_at, *pauses]
+    return found or [NEVER]

@@ -1,0 +1,1 @@
+"""Decisions about the delivery of webhooks. Pure."""

@@ -1,0 +1,1 @@
+"""Sends: accepted, queued, dispatched, recovered."""

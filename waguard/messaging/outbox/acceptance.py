@@ -1,0 +1,230 @@
+"""From a request to a message that is kept: that goes at once, or waits.
+
+A message is kept before its command leaves. What may go at once is kept as "sending", which is one
+commit; where the commit seemed to fail, nothing is sent.
+"""
+
+import contextlib
+from collections.abc import Sequence
+from typing import Final
+
+from waguard.core.messages.outbox import State
+from waguard.errors import (
+    ConflictError,
+    InvalidInputError,
+    NotFoundError,
+    UnavailableError,
+    WaguardError,
+)
+from waguard.messaging.outbox.commands import Command, body_of
+from waguard.messaging.outbox.dispatcher import Dispatcher
+from waguard.messaging.outbox.pending_sends import (
+    KEPT_FOR,
+    KeyReusedError,
+    Options,
+    PendingSend,
+    PendingSends,
+    apply_row,
+    new_pending_send,
+)
+from waguard.messaging.outbox.send_context import SendContext, stopping
+from waguard.messaging.outbox.transmission import Transmission
+from waguard.ports.messages import NewMessage, Outgoing, Withdrawal
+from waguard.ports.outcomes import NotSent, of_error, uncertain
+from waguard.wire.protocol import SendMedia
+
+HOUR: Final = 3_600.0  # s
+
+
+class Acceptance:
+    """``sends`` are the messages that a request could be about."""
+
+    def __init__(
+        self,
+        ctx: SendContext,
+        sends: PendingSends,
+        dispatcher: Dispatcher,
+        transmission: Transmission,
+    ) -> None:
+        self._ctx = ctx
+        self._sends = sends
+        self._dispatcher = dispatcher
+        self._transmission = transmission
+        self._largest: int | None = None
+
+    async def begin(self) -> None:
+        """Raises ``DatabaseUnavailableError``."""
+        self._largest = await self._ctx.store.largest_body()
+
+    async def accept(self, pending: PendingSend, options: Options) -> None:
+        """Keep it, and send it or let it wait; ``pending.stored`` and ``.done`` say what came of it."""
+        with self._dispatcher.on_its_way(pending):
+            await self._keep_and_begin(pending, options)
+
+    async def accept_all(
+        self, session_id: str, workspace_id: int, messages: Sequence[tuple[Command, Options]]
+    ) -> None:
+        """As ``Outbox.keep_all``."""
+        dispatcher, journal = self._dispatcher, self._ctx.journal
+        sends = [new_pending_send(session_id, workspace_id, *message) for message in messages]
+        phone = await self._transmission.number(session_id)
+        for pending in sends:
+            pending.phone = phone
+            await self._transmission.find_chat_key(pending)
+        new = [_new_message(pending, State.ACCEPTED) for pending in sends]
+        queues = dispatcher.queues(session_id)
+        try:
+            with contextlib.ExitStack() as coming:
+                for pending in sends:
+                    coming.enter_context(dispatcher.on_its_way(pending))
+                    if pending.send_at is None:
+                        coming.enter_context(queues.coming(pending.chat_key))
+                numbers = await journal.keep_all(new)
+        except BaseException:
+            for pending in sends:
+                self._ctx.not_sent.write(Withdrawal(pending.message_id))
+            raise
+        for pending, pending.id in zip(sends, numbers, strict=True):
+            pending.command = None
+            pending.stored.set_result(pending.id)
+            if pending.abandoned:
+                self._ctx.sending.start(dispatcher.end(pending, NotSent(pending.abandoned)))
+            else:
+                dispatcher.add(pending)
+
+    async def find_key(self, session_id: str, key: str) -> Outgoing | None:
+        """As ``Outbox.find_key``."""
+        if not await self._ctx.not_sent.written(self._ctx.timings.keeping):
+            raise UnavailableError("the database does not know yet what failed", retry_after=1)
+        return await self._ctx.store.find_key(session_id, key)
+
+    async def _keep_and_begin(self, pending: PendingSend, options: Options) -> None:
+        dispatcher = self._dispatcher
+        try:
+            if pending.key is not None and await self._was_kept(pending, pending.key):
+                return
+            if options.fetch:
+                pending.set_command(await options.fetch())
+            pending.phone = await self._transmission.number(pending.session_id)
+            await self._transmission.find_chat_key(pending)
+            direct = await self._keep(pending, options)
+        except WaguardError as error:
+            self._reject(pending, error)
+            return
+        except BaseException as error:
+            self._reject(pending, error if isinstance(error, Exception) else stopping())
+            raise
+        if direct:
+            await dispatcher.send_now(pending)
+            return
+        if dispatcher.closing and pending.is_awaited:
+            pending.abandoned = pending.abandoned or stopping()
+        if pending.abandoned:
+            await dispatcher.end(pending, NotSent(pending.abandoned))
+            return
+        dispatcher.add(pending)
+        if not pending.queued:
+            self._ctx.waiting.start(dispatcher.limit_wait(pending))
+
+    async def _was_kept(self, pending: PendingSend, key: str) -> bool:
+        """Whether it is the message that has this key; what never left has a second chance."""
+        row = await self.find_key(pending.session_id, key)
+        oldest = self._ctx.ages.ago(self._ctx.config().send.idempotency_hours * HOUR)
+        if row is None or row.created_at < oldest or row.state is State.FAILED:
+            return False
+        if row.fingerprint != pending.fingerprint:
+            raise KeyReusedError
+        pending.command = None
+        apply_row(pending, row)
+        if row.state is State.SENDING:  # memory has forgotten it a moment too early
+            pending.resolve(uncertain(row.message_id))
+        return True
+
+    async def _keep(self, pending: PendingSend, options: Options) -> bool:
+        """Keep it; whether it may go at once, and is kept so."""
+        ready = options.send_at is None and await self._is_ready(pending, options)
+        queues = self._dispatcher.queues(pending.session_id)
+        direct = ready and queues.reserve(pending.chat_key)
+        command = pending.command
+        assert command  # noqa: S101 - it has just come
+        content = command.content if isinstance(command, SendMedia) else None
+        if content and (most := self._largest) and len(content) > most:
+            if direct:
+                queues.release(pending.chat_key)
+            raise _too_large(len(content), most)
+        if not pending.queued:
+            pending.expires_at = self._ctx.clock.wall() + KEPT_FOR
+        # what a request waits for goes now or never: no need to write a large file first
+        kept = None if direct and not (pending.queued or pending.may_queue) else content
+        new = _new_message(pending, State.SENDING if direct else State.ACCEPTED, kept)
+        try:
+            with contextlib.nullcontext() if direct else queues.coming(pending.chat_key):
+                pending.id = await self._ctx.journal.keep(new)
+        except BaseException:
+            if direct:
+                queues.release(pending.chat_key)
+            self._ctx.not_sent.write(Withdrawal(pending.message_id))
+            raise
+        if direct:
+            pending.begun.set()
+        elif pending.queued or content:
+            pending.command = None  # memory is for those that go now
+        pending.stored.set_result(pending.id)
+        return direct
+
+    async def _is_ready(self, pending: PendingSend, options: Options) -> bool:
+        """Raises where it is not, and nothing is to wait for it."""
+        try:
+            await self._ctx.sessions.ready(pending.session_id, wait=0)
+        except NotFoundError:
+            raise
+        except WaguardError as error:
+            if options.queue:
+                self._dispatcher.require_places(1)
+                pending.queued = True
+            in_vain = isinstance(error, ConflictError) or not self._ctx.config().send.wait
+            if in_vain and not pending.queued:
+                raise
+            return False
+        return True
+
+    def _reject(self, pending: PendingSend, error: Exception) -> None:
+        """Nothing was kept, and nothing is sent."""
+        self._sends.drop(pending)
+        if not pending.stored.done():
+            pending.stored.set_exception(error)
+        if pending.done.done():
+            return
+        if isinstance(error, WaguardError):
+            pending.resolve(of_error(error))
+        else:
+            pending.done.set_exception(error)
+
+
+def _new_message(pending: PendingSend, state: State, content: bytes | None = None) -> NewMessage:
+    assert pending.command  # noqa: S101 - it has just come
+    return NewMessage(
+        session_id=pending.session_id,
+        workspace_id=pending.workspace_id,
+        chat=pending.chat,
+        kind=pending.kind,
+        body=body_of(pending.command),
+        content=content,
+        message_id=pending.message_id,
+        state=state,
+        fingerprint=pending.fingerprint,
+        key=pending.key,
+        queued=pending.queued,
+        send_at=pending.send_at,
+        expires_at=pending.expires_at,
+        bulk_id=pending.bulk_id,
+        phone=pending.phone,
+    )
+
+
+def _too_large(size: int, most: int) -> InvalidInputError:
+    return InvalidInputError(
+        f"the file has {size} bytes, and the database takes {most}",
+        field="media",
+        remedy="raise the database's max_allowed_packet",
+    )

@@ -1,0 +1,189 @@
+"""The messages of one session that wait: in order for each chat, several chats at a time."""
+
+import asyncio
+import contextlib
+from bisect import insort
+from collections import Counter
+from collections.abc import Awaitable, Callable, Iterator
+from typing import Protocol
+
+from loguru import logger
+
+from waguard.errors import NotFoundError, WaguardError
+from waguard.messaging.outbox.pending_sends import PendingSend
+from waguard.messaging.timings import SEND, SendTimings
+
+Ready = Callable[[float], Awaitable[None]]
+"""Wait so many seconds for the session; raises where it is not ready, or not there."""
+
+
+class Acquire(Protocol):
+    """The session's pace."""
+
+    def __call__(self, *, bulk: bool) -> float:
+        """Seconds until a message may go, one of a bulk or not; 0: now, and it counts."""
+
+
+class ChatQueues:
+    """``send`` says whether it is done with the message; else it is its turn again soon. ``lose``
+    gets those whose session is gone. ``pause``: seconds for which first contacts pause."""
+
+    def __init__(
+        self,
+        ready: Ready,
+        send: Callable[[PendingSend], Awaitable[bool]],
+        lose: Callable[[PendingSend, WaguardError], None],
+        acquire: Acquire,
+        pause: Callable[[], float] = lambda: 0.0,
+        timings: SendTimings = SEND,
+    ) -> None:
+        self._timings = timings
+        self._ready = ready
+        self._acquire = acquire
+        self._pause = pause
+        self._alarm: asyncio.TimerHandle | None = None
+        self._held = False
+        """Messages wait for the session's pace."""
+        self._send = send
+        self._lose = lose
+        self._queues: dict[str, list[PendingSend]] = {}
+        self._going: set[str] = set()
+        self._coming: Counter[str] = Counter()
+        self._changed = asyncio.Event()
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._pump: asyncio.Task[None] | None = None
+        self._closing = False
+
+    @property
+    def idle(self) -> bool:
+        """Nothing waits, nothing is on its way."""
+        return not self._queues and not self._going and not self._coming
+
+    def waiting(self) -> list[PendingSend]:
+        """All that wait, in the order of their acceptance."""
+        return sorted((pending for queue in self._queues.values() for pending in queue), key=_order)
+
+    def reserve(self, chat: str) -> bool:
+        """Reserve a chat for which nothing waits; ``release`` gives it back."""
+        taken = chat in self._queues or chat in self._going or chat in self._coming
+        if taken or len(self._going) >= self._timings.chats_at_once:
+            return False
+        if self._held or self._acquire(bulk=False):
+            return False
+        self._going.add(chat)
+        return True
+
+    @contextlib.contextmanager
+    def coming(self, chat: str) -> Iterator[None]:
+        """While a message is being kept that will wait, none that comes later goes before it."""
+        self._coming[chat] += 1
+        try:
+            yield
+        finally:
+            self._coming[chat] -= 1
+            self._coming += Counter()  # without those that are 0
+
+    def release(self, chat: str) -> None:
+        """The next one's turn."""
+        self._going.discard(chat)
+        self._changed.set()
+
+    def add(self, pending: PendingSend) -> None:
+        """Let it wait for its turn."""
+        queue = self._queues.setdefault(pending.chat_key, [])
+        if pending not in queue:
+            insort(queue, pending, key=_order)
+        self._changed.set()
+        if not self._closing and (self._pump is None or self._pump.done()):
+            self._pump = asyncio.create_task(self._work(), name=f"queue {pending.session_id}")
+
+    def remove(self, pending: PendingSend) -> bool:
+        """Whether it still waited."""
+        queue = self._queues.get(pending.chat_key, [])
+        if pending not in queue:
+            return False
+        queue.remove(pending)
+        if not queue:
+            del self._queues[pending.chat_key]
+        self._changed.set()
+        return True
+
+    async def close(self, grace: float) -> None:
+        """Begin nothing more; give what is on its way ``grace`` seconds."""
+        self._closing = True
+        if self._pump:
+            self._pump.cancel()
+        if self._alarm:
+            self._alarm.cancel()
+        if self._tasks:
+            await asyncio.wait(self._tasks, timeout=grace)
+        left = [*self._tasks, *([self._pump] if self._pump else [])]
+        for task in left:
+            task.cancel()
+        await asyncio.gather(*left, return_exceptions=True)
+
+    async def _work(self) -> None:
+        while self._queues:
+            self._changed.clear()
+            try:
+                await self._ready(self._timings.hope)
+            except NotFoundError as error:
+                for pending in self.waiting():
+                    self.remove(pending)
+                    self._lose(pending, error)
+                return
+            except WaguardError as error:
+                logger.debug("messages wait for their session", why=error.line())
+                await asyncio.sleep(self._timings.retry)
+                continue
+            except Exception:  # noqa: BLE001 - nobody else would begin what waits
+                logger.exception("a bug in waguard: messages wait, trying again", event="bug")
+                await asyncio.sleep(self._timings.retry)
+                continue
+            self._begin()
+            await self._changed.wait()
+
+    def _begin(self) -> None:
+        """The first of each chat, the oldest first, as far as there is room, and at the pace."""
+        now = asyncio.get_running_loop().time()
+        heads = [queue[0] for chat, queue in self._queues.items() if chat not in self._going]
+        paused = min(self._pause(), self._timings.pause_check)
+        rests = {it: max(it.rests_until - now, paused if it.held else 0.0) for it in heads}
+        self._held, waits = False, [rest for rest in rests.values() if rest > 0]
+        for pending in sorted((it for it, rest in rests.items() if rest <= 0), key=_order):
+            if len(self._going) >= self._timings.chats_at_once:
+                break
+            if wait := self._acquire(bulk=pending.bulk_id is not None):
+                waits.append(wait)
+                if pending.bulk_id:
+                    continue  # others need not wait for a bulk
+                self._held = True
+                break
+            self.remove(pending)
+            self._going.add(pending.chat_key)
+            task = asyncio.create_task(self._run(pending), name=f"send {pending.session_id}")
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
+        if self._alarm:
+            self._alarm.cancel()
+        if waits:
+            self._alarm = asyncio.get_running_loop().call_later(min(waits), self._changed.set)
+
+    async def _run(self, pending: PendingSend) -> None:
+        try:
+            if not await self._send(pending):
+                self.add(pending)
+                await asyncio.sleep(self._timings.retry)
+        except Exception:  # noqa: BLE001 - it is kept as it is; the next run resumes it
+            logger.exception(
+                "a bug in waguard: a message is left as it is",
+                event="bug",
+                session=pending.session_id,
+                id=pending.id,
+            )
+        finally:
+            self.release(pending.chat_key)
+
+
+def _order(pending: PendingSend) -> int:
+    return pending.id

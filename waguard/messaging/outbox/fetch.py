@@ -1,0 +1,183 @@
+"""A file that is to be sent, fetched from its address: each step checked, no more than the limit."""
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Final
+from urllib.parse import unquote, urljoin, urlsplit
+
+import aiohttp
+
+from waguard.config import Send
+from waguard.core.webhooks import address
+from waguard.errors import InvalidInputError, UnavailableError, WaguardError
+from waguard.messaging.timings import WEBHOOK
+from waguard.messaging.webhooks.sender import AddressRefusedError, CheckedConnector
+
+AT_ONCE: Final = 4  # each may hold a whole file
+REDIRECTS: Final = 3
+PIECE: Final = 64 << 10  # bytes
+_REDIRECTED: Final = frozenset({301, 302, 303, 307, 308})
+_OK: Final = 200
+_PASSES: Final = frozenset({408, 425, 429, *range(500, 600)})
+RETRY_AFTER: Final = 5.0  # s; nothing was sent, the same request may fetch it then
+_SHOWN: Final = 100  # characters
+
+
+class NotFetchedError(WaguardError):
+    """The address is good, its file could not be had; nothing was sent."""
+
+    status = 422
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Fetched:
+    """A file as its server gave it; None: it did not say."""
+
+    content: bytes = field(repr=False)
+    mimetype: str | None
+    filename: str | None
+
+
+class Fetcher:
+    """Fetches a few at a time. ``settings`` are read at each fetch, ``limit`` is in bytes."""
+
+    def __init__(self, settings: Callable[[], Send], *, limit: int) -> None:
+        self._settings = settings
+        self._limit = limit
+        self._places = asyncio.Semaphore(AT_ONCE)
+
+    async def fetch(self, url: str, name: str) -> Fetched:
+        """The file at ``url``, which the request's field ``name`` holds.
+
+        Raises ``InvalidInputError`` where the address may not be called, ``NotFetchedError``,
+        ``UnavailableError`` while its server is away, slow or busy, or too many others are being
+        fetched.
+        """
+        seconds = self._settings().fetch_timeout
+        try:
+            async with asyncio.timeout(seconds):
+                await self._places.acquire()
+        except TimeoutError:
+            raise UnavailableError(
+                "too many files are being fetched",
+                field=name,
+                remedy="send it again in a while",
+                retry_after=seconds,
+            ) from None
+        try:
+            async with asyncio.timeout(seconds):
+                return await self._follow(url, name)
+        except TimeoutError:
+            raise _not_now(
+                url,
+                name,
+                f"the file did not arrive within {seconds:g} s",
+                "use a faster server, or a data: URL",
+            ) from None
+        finally:
+            self._places.release()
+
+    async def _follow(self, url: str, name: str) -> Fetched:
+        async with aiohttp.ClientSession(
+            connector=CheckedConnector(lambda: self._settings().allow_private),
+            timeout=aiohttp.ClientTimeout(total=None, sock_connect=WEBHOOK.connect),
+            headers={"User-Agent": "waguard", "Accept-Encoding": "identity"},
+            cookie_jar=aiohttp.DummyCookieJar(),
+            auto_decompress=False,
+        ) as http:
+            at = url
+            for _ in range(REDIRECTS + 1):
+                self.check(at, name)
+                found = await self._get(http, at, name)
+                if isinstance(found, Fetched):
+                    return found
+                at = found
+        raise _failed(url, name, f"more than {REDIRECTS} redirects", "name the last address")
+
+    def check(self, url: str, name: str) -> None:
+        """Raises ``InvalidInputError`` where it shows without a DNS query."""
+        why = address.url_refusal(url, allow_private=self._settings().allow_private)
+        if why is None and address.has_user(url):
+            why = "it has a user or password"
+        if why:
+            raise _refused(url, name, why)
+
+    async def _get(self, http: aiohttp.ClientSession, url: str, name: str) -> Fetched | str:
+        """The file, or where it is."""
+        try:
+            async with http.get(url, allow_redirects=False) as response:
+                if response.status in _REDIRECTED and (there := response.headers.get("Location")):
+                    return urljoin(url, there)
+                return await self._read(response, url, name)
+        except aiohttp.ClientConnectorError as error:
+            if isinstance(error.os_error, AddressRefusedError):
+                raise _refused(url, name, str(error.os_error)) from None
+            why = error.os_error.strerror or "unknown name"
+            raise _not_now(url, name, f"no connection: {why}", "check its server") from None
+        except ValueError:  # of what is no address, or of a redirect to it
+            raise _refused(url, name, "it leads to no address") from None
+        except (aiohttp.ClientError, OSError) as error:
+            why = f"the connection broke: {type(error).__name__}"
+            raise _not_now(url, name, why, "check its server") from None
+
+    async def _read(self, response: aiohttp.ClientResponse, url: str, name: str) -> Fetched:
+        if response.status != _OK:
+            why = f"its server answered {response.status}"
+            if response.status in _PASSES:
+                raise _not_now(url, name, why, "check its server")
+            raise _failed(url, name, why, "use a public address")
+        if (packed := response.headers.get("Content-Encoding", "identity")) != "identity":
+            why = f"it is compressed ({packed[:20]}), which was not requested"
+            raise _failed(url, name, why, "have it served as it is")
+        too_large = _failed(
+            url, name, f"more than {self._limit} bytes", "send a smaller file, or a link to it"
+        )
+        if (response.content_length or 0) > self._limit:
+            raise too_large
+        content = bytearray()
+        async for piece in response.content.iter_chunked(PIECE):
+            content += piece
+            if len(content) > self._limit:
+                raise too_large
+        if not content:
+            raise _failed(url, name, "it is empty", "check its server")
+        disposition = response.content_disposition
+        return Fetched(
+            content=bytes(content),
+            mimetype=response.content_type if "Content-Type" in response.headers else None,
+            filename=(disposition and disposition.filename)
+            or unquote(urlsplit(url).path.rpartition("/")[2]),
+        )
+
+
+def _shown(url: str) -> str:
+    """Without its query, which may hold a signature, and not too long."""
+    try:
+        parts = urlsplit(url)
+    except ValueError:
+        return repr(url[:_SHOWN])
+    return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"[:_SHOWN]
+
+
+def _refused(url: str, name: str, why: str) -> InvalidInputError:
+    return InvalidInputError(
+        f"the address {_shown(url)} is refused: {why}",
+        field=name,
+        value=_shown(url),
+        remedy="use an address on the Internet; private ones need send.allow_private",
+    )
+
+
+def _failed(url: str, name: str, why: str, remedy: str) -> NotFetchedError:
+    return NotFetchedError(_message(url, why), field=name, value=_shown(url), remedy=remedy)
+
+
+def _not_now(url: str, name: str, why: str, remedy: str) -> UnavailableError:
+    return UnavailableError(
+        _message(url, why), field=name, value=_shown(url), remedy=remedy, retry_after=RETRY_AFTER
+    )
+
+
+def _message(url: str, why: str) -> str:
+    return f"the file at {_shown(url)} was not fetched: {why}"

@@ -1,0 +1,252 @@
+"""Sends that survive any crash, and are never doubled.
+
+A message is kept before its command leaves, with the id that it will have at WhatsApp
+(``acceptance``); what may go at once is kept as "sending", which is one commit. What waits goes in
+its chat's order (``dispatcher``). What became of it is kept after the reply, for WhatsApp has the
+truth: after a crash a message that is "sending" is looked for in its chat by its id (``recovery``).
+It is sent again only where the command certainly has not left.
+
+A request waits for its message, or only for its keeping (``Options.later``). One that waits gives
+up when its session or its turn does not come in time; then the message has failed, and the
+repetition of the request is its second chance. Anything unexpected counts as uncertain, because
+a 5xx would make the application send it again.
+"""
+
+import asyncio
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import Any
+
+from loguru import logger
+
+from waguard.config import Config
+from waguard.core.messages.outbox import State
+from waguard.errors import ConflictError, TooManyError, UnavailableError, WaguardError
+from waguard.messaging.journal import Journal
+from waguard.messaging.outbox.acceptance import Acceptance
+from waguard.messaging.outbox.commands import Command
+from waguard.messaging.outbox.dispatcher import Dispatcher
+from waguard.messaging.outbox.outcome_reports import OutcomeReports
+from waguard.messaging.outbox.pending_sends import (
+    Options,
+    PendingSend,
+    PendingSends,
+    new_pending_send,
+    of_row,
+)
+from waguard.messaging.outbox.recovery import Recovery
+from waguard.messaging.outbox.send_context import NotSentWrites, SendContext, stopping
+from waguard.messaging.outbox.transmission import Transmission
+from waguard.messaging.timings import SEND, SendTimings
+from waguard.ports.clock import Ages, Clock, WallAges
+from waguard.ports.messages import OutboxStore, Outgoing, StateUpdate
+from waguard.ports.outcomes import Outcome, of_error, uncertain
+from waguard.ports.sessions import Sessions
+
+
+class Outbox:
+    """Sends through ``sessions``, keeps by ``journal``. ``config`` is read at each send;
+    ``require_room`` raises ``WaguardError`` while nothing new may begin."""
+
+    def __init__(  # noqa: PLR0913 - the seams, as a port each
+        self,
+        sessions: Sessions,
+        store: OutboxStore,
+        journal: Journal,
+        config: Callable[[], Config],
+        clock: Clock,
+        *,
+        require_room: Callable[[], None] = lambda: None,
+        ages: Ages | None = None,
+        timings: SendTimings = SEND,
+    ) -> None:
+        self._ctx = ctx = SendContext(
+            sessions=sessions,
+            store=store,
+            journal=journal,
+            config=config,
+            clock=clock,
+            ages=ages or WallAges(clock.wall),
+            timings=timings,
+            not_sent=NotSentWrites(journal),
+        )
+        self._require_room = require_room
+        self._sends = PendingSends(clock.monotonic)
+        self._reports = OutcomeReports(ctx)
+        self._recovery = Recovery(ctx, self._reports)
+        self._transmission = Transmission(ctx)
+        self._dispatcher = Dispatcher(ctx, self._transmission, self._recovery, self._reports)
+        self._acceptance = Acceptance(ctx, self._sends, self._dispatcher, self._transmission)
+        self._begun = False
+
+    # ---- the daemon's ----
+
+    async def begin(self) -> None:
+        """Go on with what an earlier run left; before it, nothing is accepted.
+
+        Raises ``DatabaseUnavailableError``; may be called again then.
+        """
+        if self._begun:
+            return
+        await self._acceptance.begin()
+        left = await self._recovery.read()
+        for row in left:
+            await self._adopt(row)
+        self._begun = True
+        unsent = [row for row in left if row.state in {State.ACCEPTED, State.SENDING}]
+        if unsent:
+            logger.info(
+                "messages of an earlier run are resumed",
+                event="messages_resumed",
+                count=len(unsent),
+            )
+
+    async def _adopt(self, row: Outgoing) -> None:
+        pending = of_row(row)
+        await self._transmission.find_chat_key(pending)
+        if pending.key or not (row.answered or row.bulk_id):
+            self._sends.add(pending, age=self._ctx.ages.age(row.created_at))
+        match row.state:
+            case State.ACCEPTED:
+                self._dispatcher.adopt(pending)
+            case State.SENDING | State.UNCERTAIN:
+                self._recovery.watch(pending)
+            case _:
+                pass
+
+    async def close(self, grace: float) -> None:
+        """Begin nothing more; what is on its way has ``grace`` seconds. What waits is for the
+        next run, but for those to whom a request still waits: it is answered that nothing was sent."""
+        self._reports.close()
+        await self._dispatcher.close(grace)
+        await self._recovery.close()
+
+    # ---- the API's ----
+
+    def accept(
+        self, session_id: str, workspace_id: int, command: Command, options: Options | None = None
+    ) -> PendingSend:
+        """Begin to keep and to send, or join the message that this request repeats.
+
+        Say ``answered`` or ``unanswered`` after trying to write the reply. Raises
+        ``UnavailableError`` at start and stop, ``TooManyError``, ``KeyReusedError``, and what
+        ``require_room`` raises.
+        """
+        options = options or Options()
+        pending = new_pending_send(session_id, workspace_id, command, options)
+        if known := self._sends.same(pending):
+            known.replies += 1
+            if known.replies == 1 and self._dispatcher.waits(known) and not known.queued:
+                # an earlier run's had nobody
+                self._ctx.waiting.start(self._dispatcher.limit_wait(known))
+            return known
+        self._check_open()  # not for a repetition: "not sent" would be wrong of it
+        self._require_room()
+        self._require_place(pending)
+        pending.replies = 1
+        self._sends.add(pending)
+        self._ctx.sending.start(self._acceptance.accept(pending, options))
+        return pending
+
+    async def keep_all(
+        self, session_id: str, workspace_id: int, messages: Sequence[tuple[Command, Options]]
+    ) -> None:
+        """Keep messages to which nobody waits, all or none; each is sent when it is due.
+
+        Raises ``DatabaseUnavailableError``, and as ``accept``.
+        """
+        self._check_open()
+        self._require_room()
+        self._dispatcher.require_places(len(messages))
+        await self._acceptance.accept_all(session_id, workspace_id, messages)
+
+    async def abandon(self, session_id: str, why: str) -> None:
+        """Fail all messages of a session that have not begun; those that are on their way are not
+        tried again.
+
+        Raises ``UnavailableError`` where it is not known yet which there are, and
+        ``DatabaseUnavailableError``: then some may still wait, and it may be asked again.
+        """
+        self._check_begun()
+        await self._dispatcher.abandon(session_id, why)
+
+    async def find_key(self, session_id: str, key: str) -> Outgoing | None:
+        """The message that has this key. Raises ``UnavailableError`` as long as the database does
+        not know what was not sent: who repeats that must not hear that it is kept."""
+        return await self._acceptance.find_key(session_id, key)
+
+    async def result(self, pending: PendingSend) -> Outcome | None:
+        """Wait for the outcome; None: it is kept, and nobody waits for more. A caller that is
+        cancelled does not cancel the message."""
+        try:
+            await asyncio.shield(pending.stored)
+        except WaguardError as error:
+            return of_error(error)
+        if pending.queued:
+            return None
+        settings, timings, done = self._ctx.config().send, self._ctx.timings, pending.done
+        longest = settings.wait + settings.timeout + timings.margin + timings.reply_margin
+        ends: set[asyncio.Future[Any]] = {done, pending.waits}
+        try:
+            async with asyncio.timeout(longest):
+                await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
+                return done.result() if done.done() else None
+        except TimeoutError:  # it is not known that it has failed: then it is never "send again"
+            return uncertain(pending.message_id)
+
+    def answered(self, pending: PendingSend) -> bool:
+        """A reply was written; whether it was the first one for this message."""
+        first = self._sends.answered(pending)
+        pending.replies -= 1
+        owed, pending.owed = pending.owed, None
+        if pending.id and (first or owed):
+            update = owed or StateUpdate(id=pending.id)
+            self._ctx.journal.update(replace(update, answered=True, reports=pending.reports))
+        return first
+
+    def unanswered(self, pending: PendingSend) -> None:
+        """The reply could not be written: the same request gets this result for a while."""
+        pending.replies -= 1
+        owed, pending.owed = pending.owed, None
+        if owed:
+            self._ctx.journal.update(owed)
+        self._sends.unanswered(pending)
+        self._reports.later(pending)
+
+    def owed(self) -> int:
+        """Messages whose reply is still to be written, those that wait for a repetition included."""
+        return len(self._sends)
+
+    async def cancel(self, row: Outgoing) -> None:
+        """Raises ``ConflictError`` where it has begun, or ended."""
+        update = StateUpdate(id=row.id, state=State.CANCELLED)
+        if not await self._ctx.journal.keep(update):
+            found = await self._ctx.store.find(row.id)
+            raise ConflictError(
+                f"it is {found.state if found else row.state}",
+                remedy="only what is accepted can be cancelled",
+            )
+        self._dispatcher.cancel(row.id)
+
+    def _require_place(self, pending: PendingSend) -> None:
+        if pending.queued:
+            self._dispatcher.require_places(1)
+            return
+        most = self._ctx.config().limits.sends_in_flight
+        if self._sends.under_way(pending.session_id) >= most:
+            raise TooManyError(
+                f"{most} sends of this session are under way",
+                field="session_id",
+                value=pending.session_id,
+                remedy="wait for their replies; limits.sends_in_flight allows more",
+                retry_after=1,
+            )
+
+    def _check_open(self) -> None:
+        if self._dispatcher.closing:
+            raise stopping()
+        self._check_begun()
+
+    def _check_begun(self) -> None:
+        if not self._begun:
+            raise UnavailableError("waguard does not know yet what is still to be sent")

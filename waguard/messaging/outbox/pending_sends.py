@@ -1,0 +1,311 @@
+"""What is known in memory of the messages that are sent: which request is which message.
+
+The application repeats an identical request when a reply does not reach it. So identical requests
+are one message while the first is in flight, and share its result when the reply could not be
+written. Once a reply was written, the same text again is a new message: a person may say "ok"
+twice. Where the request names a key, the key says which message it is.
+"""
+
+import asyncio
+import hashlib
+import secrets
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from waguard.core.messages.outbox import AT_SERVER, REPEATED_FOR, State
+from waguard.errors import ConflictError, RefusedError, UncertainError, WaguardError
+from waguard.messaging.outbox.commands import Command, body_of, kind_of
+from waguard.ports.messages import Outgoing, StateUpdate
+from waguard.ports.outcomes import UNCERTAIN, Acked, NotSent, Outcome, Refused, Uncertain
+from waguard.wire.protocol import SendMedia
+
+KEPT_FOR: Final = REPEATED_FOR
+KEPT_AT_MOST: Final = 1_000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Options:
+    """How a message is to be sent. ``send_at`` is unix time."""
+
+    key: str | None = None
+    """Requests with the same one are the same message."""
+    later: bool = False
+    """Nobody waits for its outcome; it waits for its session as long as that takes."""
+    queue: bool = False
+    """The same, where its session is not ready now."""
+    send_at: float | None = None
+    bulk_id: str | None = None
+    scope: str = ""
+    """What else makes it the same message; the address of its file stands for its content."""
+    fetch: Callable[[], Awaitable[Command]] | None = None
+    """Gets the message with its file, once it is known that the request is no repetition."""
+
+
+class KeyReusedError(WaguardError):
+    """The idempotency key belongs to another message."""
+
+    status = 422
+
+    def __init__(self) -> None:
+        super().__init__(
+            "the key was used for another message",
+            field="idempotency_key",
+            remedy="use a new key for each message; a repetition has the same body",
+        )
+
+
+def _future() -> "asyncio.Future[Any]":
+    future: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+    # a result that nobody waits for any more is no "exception was never retrieved"
+    future.add_done_callback(lambda it: it.cancelled() or it.exception())
+    return future
+
+
+@dataclass(slots=True, eq=False)
+class PendingSend:
+    """One message. ``stored`` is its id once it is kept, ``done`` its outcome."""
+
+    session_id: str
+    workspace_id: int
+    chat: str
+    kind: str
+    message_id: str
+    fingerprint: str
+    key: str | None = None
+    queued: bool = False
+    """Nobody waits for its outcome."""
+    may_queue: bool = False
+    """It may wait, where it cannot go now."""
+    held: bool = False
+    """It is a first contact, and those paused when it was tried."""
+    chat_key: str = ""
+    """Its chat, by whatever name it goes: what has the same goes in the order of acceptance."""
+    id: int = 0
+    command: Command | None = field(default=None, repr=False)
+    """None: to be read from its row when its turn comes."""
+    send_at: float | None = None
+    expires_at: float | None = None
+    bulk_id: str | None = None
+    phone: str | None = None
+    """Digits of the number that it belongs to; None: to the first one of its session."""
+    abandoned: WaguardError | None = None
+    """Why it must not wait any more."""
+    stored: "asyncio.Future[int]" = field(default_factory=_future)
+    done: "asyncio.Future[Outcome]" = field(default_factory=_future)
+    waits: "asyncio.Future[None]" = field(default_factory=_future)
+    """Done as soon as nobody waits for its outcome any more, for it may wait."""
+    begun: asyncio.Event = field(default_factory=asyncio.Event)
+    """The command may have left."""
+    doubtful: bool = False
+    """Whether its row says that it has begun is not known, for the database went away."""
+    rests_until: float = 0.0
+    """Time of the loop; it is not tried again before."""
+    owed: StateUpdate | None = None
+    """What is to be kept with the news that its reply was written."""
+    replies: int = 0
+    """That are still to be written."""
+    replied: bool = False
+    """A reply was written."""
+    kept_since: float | None = None
+    """When its reply could not be written, or is kept for its key; None: still to be tried."""
+    left: bool = False
+    """By an earlier run: it may take days until its outcome is known."""
+
+    def set_command(self, command: Command) -> None:
+        """What is to be sent."""
+        self.command, self.kind = command, kind_of(command)
+
+    def __post_init__(self) -> None:
+        self.chat_key = self.chat_key or self.chat
+
+    @property
+    def ident(self) -> tuple[str, ...]:
+        """What makes a request the same message."""
+        if self.key is not None:
+            return ("key", self.session_id, self.key)
+        return ("same", self.fingerprint)
+
+    @property
+    def name(self) -> tuple[str, str]:
+        """What distinguishes it from every other message."""
+        return self.session_id, self.message_id
+
+    @property
+    def reports(self) -> tuple[str, str] | None:
+        """Its name, where the application may have to hear more than the reply has said."""
+        if not self.done.done():
+            return None
+        more = self.queued or isinstance(self.outcome, Acked | Uncertain)
+        return self.name if more else None
+
+    @property
+    def waited_for(self) -> bool:
+        """Whether its outcome is still to come, and somebody wants it."""
+        return not self.queued and not self.done.done()
+
+    @property
+    def is_awaited(self) -> bool:
+        """Whether a request waits for its outcome now."""
+        return self.replies > 0 and not self.queued
+
+    @property
+    def outcome(self) -> Outcome | None:
+        """How it ended; None: it has not, or in a bug."""
+        if not self.done.done() or self.done.exception():
+            return None
+        return self.done.result()
+
+    def resolve(self, outcome: Outcome) -> None:
+        """It ended so, or it turned out later that it did."""
+        if self.done.done():
+            self.done = _future()
+        self.done.set_result(outcome)
+
+    def may_have_happened(self) -> bool:
+        """A repetition of it must get its result; of any other end it is a second chance."""
+        return not self.done.done() or isinstance(self.outcome, Acked | Refused | Uncertain)
+
+
+class PendingSends:
+    """Those that a request could be about; ``clock`` is monotonic."""
+
+    def __init__(self, clock: Callable[[], float]) -> None:
+        self._clock = clock
+        self._known: dict[tuple[str, ...], PendingSend] = {}
+
+    def __len__(self) -> int:
+        return len(self._known)
+
+    def under_way(self, session_id: str) -> int:
+        """How many requests of a session wait for their outcome."""
+        known = self._known.values()
+        return sum(it.session_id == session_id and it.waited_for for it in known)
+
+    def same(self, pending: PendingSend) -> PendingSend | None:
+        """The message that this one repeats. Raises ``KeyReusedError``."""
+        self.forget()
+        known = self._known.get(pending.ident)
+        if known is None or not known.may_have_happened():
+            return None
+        if known.fingerprint != pending.fingerprint:
+            raise KeyReusedError
+        return known
+
+    def add(self, pending: PendingSend, *, age: float | None = None) -> None:
+        """``age``: of one that an earlier run left without a reply."""
+        if age is not None:
+            pending.kept_since, pending.left = self._clock() - age, True
+        self._known[pending.ident] = pending
+
+    def drop(self, pending: PendingSend) -> None:
+        """It is no message any more, or was answered."""
+        if self._known.get(pending.ident) is pending:
+            del self._known[pending.ident]
+
+    def answered(self, pending: PendingSend) -> bool:
+        """A reply was written; whether it was the first one for this message."""
+        if pending.key is None:
+            self.drop(pending)
+        else:
+            pending.kept_since = self._clock()
+        first, pending.replied = not pending.replied, True
+        return first
+
+    def unanswered(self, pending: PendingSend) -> None:
+        """The reply could not be written: the same request gets this result for a while."""
+        pending.kept_since = self._clock()
+        self.forget()
+
+    def forget(self) -> None:
+        """Results that were kept for too long, and the oldest of too many."""
+        kept = sorted(
+            (pending.kept_since, ident)
+            for ident, pending in self._known.items()
+            if pending.kept_since is not None and (pending.left or pending.done.done())
+        )
+        too_old = self._clock() - KEPT_FOR
+        too_many = len(kept) - KEPT_AT_MOST
+        for index, (since, ident) in enumerate(kept):
+            if since < too_old or index < too_many:
+                del self._known[ident]
+
+
+def new_message_id(chat: str) -> str:
+    """``true_<wid>_<ID>``, as WhatsApp Web makes them."""
+    return f"true_{chat}_3EB0{secrets.token_hex(9).upper()}"
+
+
+def new_pending_send(
+    session_id: str, workspace_id: int, command: Command, options: Options
+) -> PendingSend:
+    """Of a message that is not kept yet."""
+    return PendingSend(
+        session_id=session_id,
+        workspace_id=workspace_id,
+        chat=command.chat,
+        kind=kind_of(command),
+        message_id=new_message_id(command.chat),
+        fingerprint=fingerprint(session_id, command, options.scope, options.send_at),
+        key=options.key,
+        queued=options.later or options.send_at is not None,
+        may_queue=options.queue,
+        command=command,
+        send_at=options.send_at,
+        bulk_id=options.bulk_id,
+    )
+
+
+def fingerprint(
+    session_id: str, command: Command, scope: str = "", send_at: float | None = None
+) -> str:
+    """The same for the same message; at another time it is another one."""
+    content = command.content if isinstance(command, SendMedia) and not scope else scope.encode()
+    due = () if send_at is None else (repr(send_at).encode(),)
+    digest = hashlib.sha256()
+    for part in (session_id.encode(), body_of(command), content, *due):
+        digest.update(len(part).to_bytes(8, "big"))
+        digest.update(part)
+    return digest.hexdigest()
+
+
+def of_row(row: Outgoing) -> PendingSend:
+    """One that was kept before."""
+    pending = PendingSend(
+        session_id=row.session_id,
+        workspace_id=row.workspace_id,
+        chat=row.chat,
+        kind=row.kind,
+        message_id=row.message_id,
+        fingerprint=row.fingerprint,
+    )
+    apply_row(pending, row)
+    return pending
+
+
+def apply_row(pending: PendingSend, row: Outgoing) -> None:
+    """What the row says is true of it."""
+    pending.id, pending.message_id, pending.key = row.id, row.message_id, row.key
+    pending.queued, pending.replied = row.queued, row.answered
+    pending.send_at, pending.expires_at = row.send_at, row.expires_at
+    pending.bulk_id, pending.phone = row.bulk_id, row.phone
+    if row.state is not State.ACCEPTED:
+        pending.begun.set()
+    if row.state not in {State.ACCEPTED, State.SENDING}:
+        pending.resolve(result_of(row))
+    pending.stored.set_result(row.id)
+
+
+def result_of(row: Outgoing) -> Outcome:
+    """What the one who sent it was answered, or would have been."""
+    if row.state in AT_SERVER:
+        at = int(row.updated_at) if row.sent_at is None else row.sent_at
+        return Acked(row.message_id, at)
+    match row.state:
+        case State.REFUSED:
+            return Refused(RefusedError(row.error or "WhatsApp refused the message"))
+        case State.UNCERTAIN | State.SENDING:
+            return Uncertain(UncertainError(row.error or UNCERTAIN, value=row.message_id))
+        case _:
+            error = ConflictError(f"it was {row.state}", remedy="send it as a new message")
+            return NotSent(error)

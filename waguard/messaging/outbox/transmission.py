@@ -1,0 +1,79 @@
+"""One command to a session's page, and what came of it."""
+
+import asyncio
+import contextlib
+from collections.abc import Sequence
+
+import msgspec
+from loguru import logger
+
+from waguard.core.messages.identity import GROUP
+from waguard.core.messages.outbox import number_of
+from waguard.errors import WaguardError
+from waguard.messaging.outbox.pending_sends import PendingSend
+from waguard.messaging.outbox.send_context import SendContext
+from waguard.ports.outcomes import Outcome, of_answer, of_error, uncertain
+
+
+class Transmission:
+    """What is known of sessions and people, put to the command."""
+
+    def __init__(self, ctx: SendContext) -> None:
+        self._ctx = ctx
+
+    async def send(self, pending: PendingSend, *, wait: float) -> Outcome:
+        """Send its command; wait at most ``wait`` s for the session."""
+        settings, command = self._ctx.config().send, pending.command
+        assert command  # noqa: S101 - read before
+        pending.command = None
+        exists = await self._exists(pending) if settings.check_first_contact else True
+        call = msgspec.structs.replace(
+            command,
+            message_id=pending.message_id,
+            timeout=settings.timeout,
+            first_contact_check=not exists,
+            absent=exists is False,
+            aliases=await self._aliases(pending, command.mentions),
+        )
+        try:
+            async with asyncio.timeout(wait + settings.timeout + self._ctx.timings.margin):
+                answer = await self._ctx.sessions.call(
+                    pending.session_id, call, wait=wait, phone=pending.phone
+                )
+            return of_answer(answer, pending.message_id)
+        except WaguardError as error:
+            return of_error(error)
+        except asyncio.CancelledError:  # waguard stops; the next run looks for it
+            pending.resolve(uncertain(pending.message_id))
+            raise
+        except Exception:  # noqa: BLE001 - whatever it was, the message may have left
+            logger.bind(session=pending.session_id).exception("send ended in a bug", event="bug")
+            return uncertain(pending.message_id)
+
+    async def number(self, session_id: str) -> str | None:
+        """Digits of the number that the session is linked to; None: to none."""
+        return number_of((await self._ctx.sessions.view(session_id)).phone_number)
+
+    async def find_chat_key(self, pending: PendingSend) -> None:
+        """What goes to a person's number and to a LID of theirs is one chat, in one order."""
+        with contextlib.suppress(WaguardError):  # without the database it is not kept either
+            people = await self._ctx.journal.people(pending.session_id)
+            pending.chat_key = people.number(pending.chat)
+
+    async def _exists(self, pending: PendingSend) -> bool | None:
+        """Whether its number is known to have WhatsApp; None: that has to be asked."""
+        try:
+            people = await self._ctx.journal.people(pending.session_id)
+        except WaguardError:  # the database is away: then it is asked once more
+            return None
+        return people.exists(pending.chat, self._ctx.clock.wall())
+
+    async def _aliases(
+        self, pending: PendingSend, people: Sequence[str]
+    ) -> dict[str, tuple[str, ...]]:
+        """By what other ids a group may know those whom it is to mention."""
+        if not people or not pending.chat.endswith(GROUP):
+            return {}
+        with contextlib.suppress(WaguardError):  # without the database the page knows most of them
+            return (await self._ctx.journal.people(pending.session_id)).others(people)
+        return {}

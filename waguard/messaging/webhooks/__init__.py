@@ -1,0 +1,1 @@
+"""Webhooks: queued for each endpoint, in order for each partition."""

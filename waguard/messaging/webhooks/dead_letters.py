@@ -1,0 +1,103 @@
+"""Webhooks that nobody gets any more: made dead letters, and queued again by a person."""
+
+from collections.abc import Callable
+from typing import Any, Final
+
+from loguru import logger
+
+from waguard.core.webhooks.delivery import Cause
+from waguard.errors import ConflictError
+from waguard.messaging.webhooks.endpoints import Endpoints
+from waguard.ports.messages import GLOBAL, MessageStore
+
+AT_ONCE: Final = 500  # webhooks a transaction
+
+REMOVED: Final = "its endpoint was removed"
+UNSET: Final = "webhook.url is not set any more"
+
+
+class DeadLetterQueue:
+    """``queued`` gets the endpoints that have more to deliver, ``forget`` a session and a time (unix):
+    its messages from before are dead letters."""
+
+    def __init__(
+        self,
+        store: MessageStore,
+        endpoints: Endpoints,
+        *,
+        queued: Callable[[str], None],
+        forget: Callable[[str, float], None],
+    ) -> None:
+        self._store = store
+        self._endpoints = endpoints
+        self._queued = queued
+        self._forget = forget
+
+    async def add(self, why: str, cause: Cause, **which: Any) -> int:
+        """Make dead letters of what is pending, as ``MessageStore.dead_letter_pending`` has it; how
+        many. A few at a time: sends go between."""
+        count = 0
+        while gone := await self._store.dead_letter_pending(why, cause, **which, limit=AT_ONCE):
+            count += gone
+        return count
+
+    async def add_session(self, session_id: str, why: str, *, before: float) -> int:
+        """Make dead letters of the messages of a session that were queued before then (unix time);
+        how many."""
+        count = await self.add(why, Cause.OTHER_NUMBER, session_id=session_id, before=before)
+        self._forget(session_id, before)
+        if count:
+            logger.warning(
+                "webhooks are dead letters now",
+                event="webhooks_dead",
+                session=session_id,
+                count=count,
+                why=why,
+            )
+        return count
+
+    async def add_unset(self) -> None:
+        """The same for what is left of ``webhook.url`` where that is not set any more."""
+        if self._endpoints.global_is_set:
+            return
+        if count := await self.add(UNSET, Cause.REMOVED, endpoint=GLOBAL):
+            logger.warning(
+                "webhooks are dead letters now", event="webhooks_dead", why=UNSET, count=count
+            )
+
+    async def replay(self, number: int | None = None) -> int:
+        """Queue a dead letter again, or all that there are now and that still have a receiver; how
+        many.
+
+        Raises ``ConflictError`` for one that has none.
+        """
+        known = await self._endpoints.receivers()
+        first, last, count = number or 0, number, 0
+        if last is None:  # those that die again meanwhile have higher ids
+            last = next((letter.id for letter in await self._store.dead(limit=1)), 0)
+        elif (letter := await self._store.dead_letter(last)) and letter.endpoint not in known:
+            raise ConflictError(
+                REMOVED if letter.endpoint != GLOBAL else UNSET,
+                field="number",
+                value=number,
+                remedy="set the receiver again, or discard the dead letter",
+            )
+        while found := await self._store.replay(first, last, known):
+            count += len(found)
+            for endpoint in sorted(set(found)):
+                self._queued(endpoint)
+        return count
+
+    async def replay_unidentified(self, session_id: str, chat: str) -> int:
+        """Queue what waits in a chat whose LID has no known number, under the LID; how many.
+
+        Raises ``ConflictError`` where nobody would get it.
+        """
+        known, count = await self._endpoints.receivers(), 0
+        while found := await self._store.replay_unidentified(session_id, chat, known):
+            count += len(found)
+            for endpoint in sorted(set(found)):
+                self._queued(endpoint)
+        if not known:
+            raise ConflictError(UNSET, remedy="set webhook.url, or the session's own receiver")
+        return count

@@ -1,0 +1,88 @@
+"""Who gets webhooks: ``webhook.url``, and sessions' own receivers, which are kept in the database."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Collection
+
+from waguard.config import Webhook
+from waguard.core.webhooks.delivery import READY
+from waguard.ports.messages import GLOBAL, Endpoint, MessageStore
+
+
+class Endpoints:
+    """``settings`` is read at each use, a reload reaches it."""
+
+    def __init__(self, store: MessageStore, settings: Callable[[], Webhook]) -> None:
+        self._store = store
+        self._settings = settings
+        self._own: dict[str, Endpoint] | None = None
+        self._changing = asyncio.Lock()  # ``_own`` and the database say the same
+
+    async def load(self) -> None:
+        """Read the sessions' own. Raises ``DatabaseUnavailableError``."""
+        async with self._changing:
+            found = await self._store.endpoints()
+            self._own = {endpoint.session_id: endpoint for endpoint in found}
+
+    @property
+    def is_loaded(self) -> bool:
+        """Whether it is known which there are."""
+        return self._own is not None
+
+    @property
+    def global_is_set(self) -> bool:
+        """Whether ``webhook.url`` is."""
+        return self._settings().url is not None
+
+    def __contains__(self, endpoint: str) -> bool:
+        if endpoint == GLOBAL:
+            return self.global_is_set
+        return self._own is not None and endpoint in self._own
+
+    def own(self, session_id: str) -> Endpoint | None:
+        """A session's own, as far as they are known."""
+        return (self._own or {}).get(session_id)
+
+    def known(self) -> tuple[str, ...]:
+        """All that webhooks may be pending for."""
+        return (GLOBAL, *(self._own or ()))
+
+    def gets_ready(self, endpoint: str) -> bool:
+        """Whether it gets ``session_ready``."""
+        if endpoint not in self:
+            return False
+        own = self.own(endpoint)
+        events: Collection[str] = own.events if own else self._settings().events
+        return READY in events
+
+    def holds(self, endpoint: str) -> bool:
+        """Whether messages for it wait for their session: it calls back."""
+        if endpoint == GLOBAL:
+            return self._settings().hold
+        own = self.own(endpoint)
+        return own is None or own.hold
+
+    async def receivers(self) -> list[str]:
+        """Those that the database knows now."""
+        own = [endpoint.session_id for endpoint in await self._store.endpoints()]
+        return [GLOBAL, *own] if self.global_is_set else own
+
+    async def find(self, session_id: str) -> Endpoint | None:
+        """A session's own, as the database knows it."""
+        found = await self._store.endpoints()
+        return next((one for one in found if one.session_id == session_id), None)
+
+    async def put(self, endpoint: Endpoint) -> None:
+        """Set or replace a session's own; its address was checked before."""
+        async with self._changing:
+            await self._store.put_endpoint(endpoint)
+            if self._own is not None:
+                self._own[endpoint.session_id] = endpoint
+
+    async def remove(self, session_id: str, after: Callable[[], Awaitable[None]]) -> bool:
+        """Whether there was one; ``after`` is awaited before another one can be set."""
+        async with self._changing:
+            was_there = await self._store.delete_endpoint(session_id)
+            if self._own is not None:
+                self._own.pop(session_id, None)
+            await after()
+        return was_there

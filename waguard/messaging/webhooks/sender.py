@@ -1,0 +1,156 @@
+"""One HTTP request with a webhook: no redirect, no cookie, no address that may not be called."""
+
+import asyncio
+import io
+import socket
+import time
+from collections.abc import Callable, Mapping
+from datetime import UTC
+from email.utils import parsedate_to_datetime
+from typing import Any, Self
+
+import aiohttp
+from aiohttp.abc import AbstractResolver, ResolveResult
+from aiohttp.connector import AddrInfoType, Connection
+from aiohttp.resolver import ThreadedResolver
+
+from waguard.core.webhooks import address
+from waguard.core.webhooks.delivery import Answer
+from waguard.messaging.timings import WEBHOOK, WebhookTimings
+
+
+class AddressRefusedError(OSError):
+    """The name leads to an address that may not be called; its text is why."""
+
+
+class CheckedResolver(AbstractResolver):
+    """Checks what a name resolves to, and the connection goes to just that: no rebinding."""
+
+    def __init__(self, allow_private: Callable[[], bool]) -> None:
+        self._allow_private = allow_private
+        self._resolver = ThreadedResolver()
+
+    async def resolve(
+        self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_INET
+    ) -> list[ResolveResult]:
+        """Raises ``AddressRefusedError`` where nothing is left."""
+        found = await self._resolver.resolve(host, port, family)
+        allow = self._allow_private()
+        checked = [(one, address.refusal(one["host"], allow_private=allow)) for one in found]
+        good = [one for one, why in checked if why is None]
+        if found and not good:
+            raise AddressRefusedError(checked[0][1])
+        return good
+
+    async def close(self) -> None:
+        await self._resolver.close()
+
+
+class CheckedConnector(aiohttp.TCPConnector):
+    """Checks each address before it is called, however it was named: one in figures passes by the
+    resolver. And the peer before anything is sent to it, also of a connection that is used again."""
+
+    def __init__(self, allow_private: Callable[[], bool], *, limit: int = 100) -> None:
+        super().__init__(
+            resolver=CheckedResolver(allow_private),
+            limit=limit,
+            socket_factory=self._socket,
+        )
+        self._allow_private = allow_private
+
+    async def connect(
+        self, req: aiohttp.ClientRequest, traces: list[Any], timeout: aiohttp.ClientTimeout
+    ) -> Connection:
+        """Raises ``ClientConnectorError`` of an ``AddressRefusedError``."""
+        connection = await super().connect(req, traces, timeout)
+        transport = connection.transport
+        peer = transport.get_extra_info("peername") if transport else None
+        if peer:  # None: it was lost meanwhile, which the request will find
+            try:
+                self._require(str(peer[0]))
+            except AddressRefusedError as error:
+                connection.close()
+                raise aiohttp.ClientConnectorError(req.connection_key, error) from None
+        return connection
+
+    def _socket(self, info: AddrInfoType) -> socket.socket:
+        family, kind, protocol, _, there = info
+        self._require(str(there[0]))
+        return socket.socket(family, kind, protocol)
+
+    def _require(self, there: str) -> None:
+        if why := address.refusal(there, allow_private=self._allow_private()):
+            raise AddressRefusedError(why)
+
+
+class WebhookSender:
+    """An async context manager; ``allow_private`` is asked at each connection."""
+
+    def __init__(
+        self,
+        allow_private: Callable[[], bool],
+        *,
+        wall: Callable[[], float] = time.time,
+        timings: WebhookTimings = WEBHOOK,
+    ) -> None:
+        self._timings = timings
+        self._allow_private = allow_private
+        self._wall = wall
+        self._http: aiohttp.ClientSession | None = None
+
+    async def __aenter__(self) -> Self:
+        self._http = aiohttp.ClientSession(
+            connector=CheckedConnector(self._allow_private, limit=0),
+            timeout=aiohttp.ClientTimeout(
+                total=self._timings.attempt, sock_connect=self._timings.connect
+            ),
+            headers={"User-Agent": "waguard"},
+            cookie_jar=aiohttp.DummyCookieJar(),
+        )
+        return self
+
+    async def __aexit__(self, *exc: object) -> None:
+        if self._http:
+            await self._http.close()
+
+    async def post(self, url: str, body: bytes, headers: Mapping[str, str]) -> Answer:
+        """The status line decides, the answer's body is not awaited."""
+        assert self._http  # noqa: S101 - entered
+        # again at each attempt: what may be called can have changed since it was set
+        if why := address.url_refusal(url, allow_private=self._allow_private()):
+            return Answer(error=f"the address is refused: {why}", refused=True)
+        try:
+            async with self._http.post(
+                url,
+                data=io.BytesIO(body),  # written in pieces: a file may be inside
+                headers=headers,
+                allow_redirects=False,
+            ) as response:
+                retry_after = seconds(response.headers.get("Retry-After"), now=self._wall())
+                return Answer(status=response.status, retry_after=retry_after)
+        except TimeoutError:
+            return Answer(error="no answer in time")
+        except aiohttp.ClientConnectorError as error:
+            if isinstance(error.os_error, AddressRefusedError):
+                why = f"the address is refused: {error.os_error}"
+                return Answer(error=why, refused=True)
+            return Answer(error=f"no connection: {error.os_error.strerror or 'unknown name'}")
+        except aiohttp.InvalidURL:
+            return Answer(error="the address is refused: it is not an address", refused=True)
+        except (aiohttp.ClientError, OSError, asyncio.IncompleteReadError):
+            return Answer(error="the connection ended without an answer")
+
+
+def seconds(header: str | None, *, now: float) -> float | None:
+    """Retry-After: seconds, or a date (RFC 9110, 10.2.3); ``now`` is unix time."""
+    if header is None:
+        return None
+    if header.isascii() and header.isdigit():
+        return float(header[:9])
+    try:
+        moment = parsedate_to_datetime(header)
+    except ValueError:
+        return None
+    if moment.tzinfo is None:
+        moment = moment.replace(tzinfo=UTC)
+    return max(0.0, moment.timestamp() - now)

@@ -1,0 +1,262 @@
+"""Webhooks: one queue for each endpoint that has something to deliver.
+
+An endpoint is the configured ``webhook.url`` or a session's own, kept in the database. At least
+once, and once where nothing crashes between the receiver's 2xx and the next commit.
+"""
+
+import asyncio
+import contextlib
+import random
+import time
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from functools import partial
+from typing import Self
+
+from loguru import logger
+
+from waguard.config import Webhook
+from waguard.core.conditions import LATE_AFTER, HeldChats, Receiver
+from waguard.core.webhooks.delivery import Cause, DeliveryPolicy
+from waguard.errors import WaguardError
+from waguard.messaging.announcer import CommitListener
+from waguard.messaging.journal import Journal
+from waguard.messaging.received_files import with_content
+from waguard.messaging.timings import WEBHOOK, WebhookTimings
+from waguard.messaging.webhooks.call_backs import CallBacks
+from waguard.messaging.webhooks.dead_letters import REMOVED, DeadLetterQueue
+from waguard.messaging.webhooks.delivery_context import DeliveryContext
+from waguard.messaging.webhooks.endpoint_queue import EndpointQueue
+from waguard.messaging.webhooks.endpoints import Endpoints
+from waguard.messaging.webhooks.held_partitions import Held
+from waguard.messaging.webhooks.partitions import MemoryWindow
+from waguard.messaging.webhooks.post import WebhookPost
+from waguard.messaging.webhooks.session_gate import SessionGate
+from waguard.ports.clock import Ages, WallAges
+from waguard.ports.messages import GLOBAL
+from waguard.ports.sessions import Connection
+
+
+class Webhooks:
+    """An async context manager. ``settings`` is read at each use, a reload reaches it;
+    ``connection`` says whether a session is connected."""
+
+    def __init__(  # noqa: PLR0913 - the seams, as a port each
+        self,
+        journal: Journal,
+        settings: Callable[[], Webhook],
+        secrets: Sequence[bytes],
+        *,
+        instance_url: str,
+        connection: Callable[[str], Connection],
+        policy: Callable[[], DeliveryPolicy] | None = None,
+        wall: Callable[[], float] = time.time,
+        ages: Ages | None = None,
+        timings: WebhookTimings = WEBHOOK,
+        window: MemoryWindow | None = None,
+    ) -> None:
+        self._timings = timings
+        self._files = journal.files
+        self._settings = settings
+        self._secrets = tuple(secrets)
+        self.call_backs = CallBacks()
+        self.endpoints = Endpoints(journal.store, settings)
+        self.dead_letters = DeadLetterQueue(
+            journal.store, self.endpoints, queued=self.poke, forget=self._forget
+        )
+        self._gate = SessionGate(journal.store, self.dead_letters, connection, self._release)
+        self._post = WebhookPost(
+            self.endpoints, settings, instance_url=instance_url, wall=wall, timings=timings
+        )
+        self._ctx = DeliveryContext(
+            store=journal.store,
+            journal=journal,
+            policy=policy or (lambda: DeliveryPolicy(give_up_after=settings().give_up_after)),
+            gate=self._gate.why_not,
+            connection=connection,
+            call_backs=self.call_backs,
+            chance=random.Random(),  # noqa: S311 - jitter, no secret
+            wall=wall,
+            ages=ages or WallAges(wall),
+            retry=timings.retry,
+            window=window or MemoryWindow(),
+        )
+        self._queues: dict[str, EndpointQueue] = {}
+        self._beginning: asyncio.Task[None] | None = None
+        self._closing = asyncio.Event()
+        journal.subscribe(CommitListener(queued=self.poke, resumed=self._tick))
+
+    async def __aenter__(self) -> Self:
+        await self._post.__aenter__()
+        self.configure(self._secrets)
+        return self
+
+    async def __aexit__(self, *exc: object) -> None:
+        """What is not delivered yet stays in the database."""
+        self._closing.set()
+        await self._gate.close()
+        if self._beginning:
+            await asyncio.wait({self._beginning})
+        grace = self._timings.last_answer
+        await asyncio.gather(*(queue.close(grace) for queue in self._queues.values()))
+        await self._post.__aexit__(None, None, None)
+
+    def configure(self, secrets: Sequence[bytes]) -> None:
+        """Use new secrets, and whatever ``settings`` says now."""
+        self._post.sign_with(secrets)
+        if self._settings().url and not secrets:
+            logger.warning(
+                "webhooks are not signed: set webhook.secret_file", event="webhooks_unsigned"
+            )
+        self._beginning = asyncio.create_task(
+            self._begin(after=self._beginning), name="webhooks begin"
+        )
+
+    def poke(self, endpoint: str) -> None:
+        """The database has more for this endpoint."""
+        if self.endpoints.is_loaded and endpoint in self.endpoints:
+            self._queue(endpoint).poke()
+        # else all are poked when it is known which there are
+
+    def _queue(self, endpoint: str) -> EndpointQueue:
+        if endpoint not in self._queues:
+            self._queues[endpoint] = EndpointQueue(
+                endpoint,
+                self._ctx,
+                complete=partial(with_content, files=self._files, deadline=self._timings.file),
+                post=partial(self._post.post, endpoint),
+                holds=lambda: self.endpoints.holds(endpoint),
+            )
+        return self._queues[endpoint]
+
+    async def drain(self, timeout: float) -> bool:
+        """Wait at most ``timeout`` s until all is delivered; whether it is."""
+        try:
+            async with asyncio.timeout(timeout):
+                if self._beginning:
+                    await asyncio.wait({self._beginning})
+                await asyncio.gather(*(queue.drain() for queue in self._queues.values()))
+        except TimeoutError:
+            return False
+        return True
+
+    async def drain_sessions(self, timeout: float) -> None:
+        """At the end: what says how sessions stand has ``timeout`` s."""
+        await _within(timeout, (queue.wind_down() for queue in self._queues.values()))
+
+    async def wind_down(self, *, begin: float, answer: float) -> None:
+        """Before the sessions stop: what can be delivered may begin for ``begin`` s more, and what
+        is in flight has ``answer`` s. Then only session events are delivered."""
+        await _within(begin, (queue.wind_down() for queue in self._queues.values()))
+        await _within(answer, (queue.answered() for queue in self._queues.values()))
+
+    # ---- messages that wait for their session ----
+
+    def held(self) -> list[Held]:
+        """What waits for its session, of all receivers."""
+        return [held for queue in self._queues.values() for held in queue.partitions.held]
+
+    def receivers(self, waiting: Mapping[str, int]) -> list[Receiver]:
+        """How each stands; ``waiting``: webhooks by endpoint, as the database counts them."""
+        before = self._ctx.ages.ago(LATE_AFTER)
+        return [
+            Receiver(
+                session=None if queue.endpoint == GLOBAL else queue.endpoint,
+                waiting=max(waiting.get(queue.endpoint, 0), queue.partitions.count),
+                oldest=queue.partitions.oldest,
+                late=queue.partitions.late(before),
+                down_since=queue.failing.since if queue.failing and queue.down else None,
+                error=queue.failing.error if queue.failing else None,
+            )
+            for queue in self._queues.values()
+        ]
+
+    def check(self, session_id: str | None = None) -> None:
+        """A tick, or how a session stands has changed: what waits for a session that is connected
+        now goes on."""
+        if session_id is not None:
+            self._gate.why_not(session_id)
+        for queue in self._queues.values():
+            for waiting in queue.partitions.held.sessions():
+                if not self.endpoints.holds(queue.endpoint) or self._gate.why_not(waiting) is None:
+                    queue.partitions.release(waiting)
+            queue.partitions.tick()
+
+    def expect_ready(self, session_id: str) -> None:
+        """Its session_ready is on its way to the database: no message goes before it."""
+        for endpoint in (GLOBAL, session_id):
+            if self.endpoints.gets_ready(endpoint):
+                self._queue(endpoint).partitions.expect_ready(session_id)
+
+    def not_ready(self, session_id: str) -> None:
+        """It was not stored, and will not come."""
+        for queue in self._queues.values():
+            queue.partitions.expect_ready(session_id, comes=False)
+
+    def _release(self, session_id: str) -> None:
+        for queue in self._queues.values():
+            queue.partitions.release(session_id)
+
+    def _forget(self, session_id: str, before: float) -> None:
+        for queue in self._queues.values():
+            queue.partitions.forget(session_id, before)
+
+    def _tick(self) -> None:
+        for queue in self._queues.values():
+            queue.partitions.tick()
+
+    # ---- endpoints ----
+
+    async def delete_endpoint(self, session_id: str) -> bool:
+        """Whether there was one. What it still should have got are dead letters."""
+
+        async def clear() -> None:
+            if queue := self._queues.pop(session_id, None):
+                await queue.close(self._timings.last_answer)
+            await self.dead_letters.add(REMOVED, Cause.REMOVED, endpoint=session_id)
+
+        return await self.endpoints.remove(session_id, clear)
+
+    async def _begin(self, *, after: asyncio.Task[None] | None) -> None:
+        """Go on with what an earlier run left, or with what the configuration says now."""
+        if after:
+            await asyncio.wait({after})
+        while not await self._load():
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(self._timings.retry):
+                    await self._closing.wait()
+            if self._closing.is_set():
+                return
+        for endpoint in self.endpoints.known():
+            self.poke(endpoint)
+        self.check()
+
+    async def _load(self) -> bool:
+        """Read the sessions' endpoints; what is left of one that is not set any more is dead."""
+        try:
+            await self.endpoints.load()
+            await self.dead_letters.add_unset()
+        except WaguardError as error:
+            logger.debug("webhooks not begun, trying again", why=error.line())
+            return False
+        return True
+
+
+def overdue(held: Iterable[Held], limit: float) -> list[HeldChats]:
+    """By session: what waits since before ``limit`` (unix time)."""
+    sessions: dict[str, list[Held]] = {}
+    for one in held:
+        sessions.setdefault(one.session_id, []).append(one)
+    found = []
+    for session, chats in sorted(sessions.items()):
+        oldest = min(chats, key=lambda one: one.since)
+        if oldest.since <= limit:
+            found.append(
+                HeldChats(session=session, chats=len(chats), since=oldest.since, why=oldest.why)
+            )
+    return found
+
+
+async def _within(timeout: float, waits: Iterable[Awaitable[None]]) -> None:
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(timeout):
+            await asyncio.gather(*waits)

@@ -1,0 +1,1 @@
+"""Chromium: its arguments, its process, its pipe, its pages."""
