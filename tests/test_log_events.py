@@ -95,7 +95,7 @@ def levels_of(method: str, function: ast.AST) -> set[str]:
 def recorded() -> set[str]:
     """Kinds of entries that the core has put on a session's trail."""
     kinds = set()
-    for path in (PACKAGE / "core").glob("*.py"):
+    for path in (PACKAGE / "core").rglob("*.py"):
         for node in ast.walk(ast.parse(path.read_text())):
             if isinstance(node, ast.Call) and ast.unparse(node.func) == "Record":
                 kind = node.args[0]
