@@ -109,7 +109,7 @@ class PageCalls:
             case Exists(chat=chat):
                 return Value(flag=await page.exists(chat))
             case Acks():
-                found = await sending.acks(page, call, ctx.people, timeout=ctx.timings.find)
+                found = await sending.acks(page, call, ctx.people, timings=ctx.timings)
                 return Value(acks=found)
             case GoOn() | Reload() | CatchUp() | Reread():
                 return await self._care_for_messages(page, call)

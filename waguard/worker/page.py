@@ -106,7 +106,7 @@ class WhatsAppPage:
         return page_answers.send_outcome(await self._ask(expression, timeout=timeout))
 
     async def ack_of(
-        self, message_id: str, aliases: Sequence[str] = (), *, timeout: float
+        self, message_id: str, aliases: Sequence[str] = (), *, timeout: float | None = None
     ) -> int | None:
         """The ack of a message in its chat, which may have these ``aliases``, or the id by which
         the page has it now; None: it is in none of them, which proves nothing.

@@ -42,13 +42,15 @@ def evaluate(outcome: SendOutcome, message_id: str, now: int) -> Sent:
     )
 
 
-async def acks(page: WhatsAppPage, call: Acks, people: People, *, timeout: float) -> dict[str, int]:
+async def acks(
+    page: WhatsAppPage, call: Acks, people: People, *, timings: Timings = TIMINGS
+) -> dict[str, int]:
     """Of those that stand in their chats; one that cannot be looked up costs no other."""
     found: dict[str, int] = {}
     for message_id in call.ids:
         aliases = dict.fromkeys((*call.aliases.get(message_id, ()), *_lids(message_id, people)))
         with contextlib.suppress(EvaluationError):
-            ack = await page.ack_of(message_id, tuple(aliases), timeout=timeout)
+            ack = await page.ack_of(message_id, tuple(aliases), timeout=timings.find)
             if ack is not None:
                 found[message_id] = ack
     return found
