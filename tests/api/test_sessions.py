@@ -14,7 +14,7 @@ from PIL import Image
 from tests.api.conftest import KEY, Api
 from tests.api.fake_sessions import HEALTHY, RAW, SESSION, a_view
 from tests.waiting import wait_until
-from waguard.api import deadline
+from waguard.api.timings import Timings
 from waguard.core import remedies
 from waguard.core.blame import Blame, Condition
 from waguard.core.page_care import Kind
@@ -253,11 +253,8 @@ async def test_a_bug_is_logged_once_and_says_nothing(api: Api) -> None:
     assert (await api.call("GET", f"{ONE}/status")).status == 200
 
 
+@pytest.mark.parametrize("timings", [Timings(request=0.05)])
 class TestDeadline:
-    @pytest.fixture(autouse=True)
-    def _short(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(deadline, "REQUEST_DEADLINE", 0.05)
-
     async def test_a_change_goes_on_behind_it(self, api: Api) -> None:
         api.sessions.free.clear()
         answer = await api.call("DELETE", ONE)
