@@ -16,13 +16,11 @@ import pytest
 
 from tests.doctor.host import GOOD, HOOK, Host, foreign_process, require_runnable
 from waguard.core.host.admission import Reading
-from waguard.doctor import examination
 from waguard.doctor.checks.host import Space
-from waguard.doctor.probes import instance as instance_probes
 from waguard.doctor.report import Result
-from waguard.host import configuration, procfs
+from waguard.doctor.timings import Timings
+from waguard.host import procfs
 from waguard.supervision import inventory
-from waguard.worker import wajs
 
 FAILED, WARNING = Result.FAILED, Result.WARNING
 Plant = Callable[[Host, pytest.MonkeyPatch], Awaitable[None] | None]
@@ -175,13 +173,13 @@ async def a_socket_of_a_dead_daemon(host: Host, _: pytest.MonkeyPatch) -> None:
 
 
 @fault("socket", FAILED, "does not answer: it hangs", "systemctl restart waguard")
-async def a_daemon_that_hangs(host: Host, patch: pytest.MonkeyPatch) -> None:
+async def a_daemon_that_hangs(host: Host, _: pytest.MonkeyPatch) -> None:
     await host.stack.aclose()
     silent = socket.socket(socket.AF_UNIX)
     silent.bind(str(host.runtime / "waguard.sock"))
     silent.listen()
     host.stack.callback(silent.close)
-    patch.setattr(instance_probes, "WITHIN", 0.02)
+    host.timings = Timings(daemon=0.02)
 
 
 @fault("socket", FAILED, "does not listen on", "systemctl restart waguard")
@@ -231,9 +229,8 @@ def an_older_unit(host: Host, _: pytest.MonkeyPatch) -> None:
 
 
 @fault("unit", FAILED, "(paths.sessions) cannot be written by waguard.service", "waguard config")
-def folders_that_the_unit_may_not_write(host: Host, patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(configuration, "SYSTEM_FILE", host.file)
-    patch.setattr("waguard.doctor.probes.unit.SYSTEM_FILE", host.file)
+def folders_that_the_unit_may_not_write(host: Host, _: pytest.MonkeyPatch) -> None:
+    host.machine.system_file = host.file
     sessions = host.folder.with_name(f"{host.folder.name}-s")
     host.unit.write_text("[Service]\nProtectSystem=strict\n" + host.unit.read_text())
     sessions.mkdir(mode=0o700)
@@ -245,18 +242,14 @@ def folders_that_the_unit_may_not_write(host: Host, patch: pytest.MonkeyPatch) -
 
 
 @fault("unit", FAILED, "(paths.sessions) is hidden from waguard.service", "waguard config check")
-def folders_that_the_unit_does_not_see(host: Host, patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(configuration, "SYSTEM_FILE", host.file)
-    patch.setattr("waguard.doctor.probes.unit.SYSTEM_FILE", host.file)
-    patch.setattr(
-        "waguard.core.host.unit._HIDDEN_BY", {"PrivateTmp": (str(host.folder.resolve()),)}
-    )
+def folders_that_the_unit_does_not_see(host: Host, _: pytest.MonkeyPatch) -> None:
+    host.machine.system_file = host.file
+    host.configure("paths", sessions="/home/none/sessions")
 
 
 @fault("unit", FAILED, "(browser.executable) cannot be executed", "waguard config check")
-def a_browser_that_the_unit_may_not_execute(host: Host, patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(configuration, "SYSTEM_FILE", host.file)
-    patch.setattr("waguard.doctor.probes.unit.SYSTEM_FILE", host.file)
+def a_browser_that_the_unit_may_not_execute(host: Host, _: pytest.MonkeyPatch) -> None:
+    host.machine.system_file = host.file
     text = host.unit.read_text().replace("PrivateTmp=yes", f"ReadWritePaths={host.folder}")
     host.unit.write_text(text)
 
@@ -321,14 +314,14 @@ def a_sandbox_that_is_switched_off(host: Host, _: pytest.MonkeyPatch) -> None:
 
 
 @fault("wa-js", FAILED, "was changed: its sha256 is", "make setup")
-def another_script(host: Host, patch: pytest.MonkeyPatch) -> None:
+def another_script(host: Host, _: pytest.MonkeyPatch) -> None:
     (host.folder / "wa.js").write_text("//")
-    patch.setattr(wajs, "PACKED", host.folder / "wa.js")
+    host.machine.packed_wajs = host.folder / "wa.js"
 
 
 @fault("wa-js", FAILED, "cannot be read", "make setup")
-def no_script(host: Host, patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(wajs, "PACKED", host.folder / "wa.js")
+def no_script(host: Host, _: pytest.MonkeyPatch) -> None:
+    host.machine.packed_wajs = host.folder / "wa.js"
 
 
 @fault("wa-js", WARNING, "(whatsapp.wajs) is not the one", None)
@@ -692,7 +685,6 @@ def iso(at: float) -> str:
 async def test_it_is_found_with_its_remedy(
     host: Host, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
-    monkeypatch.setattr(examination, "AGAIN", 0.0)
     planted = FAULTS[name]
     if (waited := planted.plant(host, monkeypatch)) is not None:
         await waited
