@@ -210,7 +210,7 @@ def test_another_kind_of_database_is_no_lost_one(here: Path, system: Path) -> No
     (here / "state").mkdir()
     (here / "state/waguard.db").touch()
     system.write_text("[database]\nurl = 'mysql+asyncmy://localhost/wa'")
-    assert left_behind() is None
+    assert left_behind(system=system) is None
 
 
 def test_the_remedy_works(here: Path, system: Path) -> None:
