@@ -7,7 +7,6 @@ from pathlib import Path
 
 import pytest
 
-from tests.supervision.bench import *  # noqa: F403  # fixtures
 from tests.supervision.bench import QR_SHOWN, TEXT, Bench
 from tests.supervision.fakes import FakeProcess, LeftBehind, Script, World, qr, until
 from tests.waiting import DEADLINE, wait_until

@@ -6,7 +6,6 @@ from typing import Any
 
 import pytest
 
-from tests.supervision.bench import *  # noqa: F403  # fixtures
 from tests.supervision.bench import CONNECTED, PHONE, QR_SHOWN, Bench
 from tests.supervision.fakes import START, FakeClock, Script, World, found, heard, until
 from tests.waiting import wait_until

@@ -7,7 +7,6 @@ from typing import Any
 
 import pytest
 
-from tests.supervision.bench import *  # noqa: F403  # fixtures
 from tests.supervision.bench import PHONE, QR_SHOWN, Bench
 from tests.supervision.fakes import FakeProcess, Script, World, found, heard, message, qr, until
 from tests.waiting import DEADLINE, wait_until
@@ -16,13 +15,7 @@ from waguard.core.fleet.network import Reading
 from waguard.core.incidents.incidents import fold, sentences
 from waguard.core.lifecycle import State
 from waguard.core.link import Link
-from waguard.core.page_care import (
-    COVERED_LIMIT,
-    OFFLINE_LIMIT,
-    PASSKEY_GRACE,
-    UPDATE_APART,
-    Kind,
-)
+from waguard.core.page_care import COVERED_LIMIT, OFFLINE_LIMIT, PASSKEY_GRACE, UPDATE_APART, Kind
 from waguard.core.recycle import IDLE
 from waguard.errors import ConflictError
 from waguard.ports.process import Usage

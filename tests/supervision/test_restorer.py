@@ -7,7 +7,6 @@ from typing import Any
 import msgspec
 import pytest
 
-from tests.supervision.bench import *  # noqa: F403  # fixtures
 from tests.supervision.bench import LOADING, QR_SHOWN, TEXT, Bench
 from tests.supervision.fakes import LeftBehind, Script, World, until
 from tests.waiting import DEADLINE, wait_until
@@ -15,18 +14,12 @@ from waguard.core.host.strays import Seen
 from waguard.core.lifecycle import State
 from waguard.core.link import Link
 from waguard.core.status import DerivedStatus, Reason, Status
-from waguard.errors import (
-    DatabaseUnavailableError,
-    UnavailableError,
-)
+from waguard.errors import DatabaseUnavailableError, UnavailableError
 from waguard.ports.process import Swept
 from waguard.profile import layout
 from waguard.supervision import restorer as under_test
 from waguard.supervision.readiness import summary
-from waguard.wire.protocol import (
-    PROTOCOL,
-    Screenshot,
-)
+from waguard.wire.protocol import PROTOCOL, Screenshot
 
 
 async def test_restore_says_what_became_of_each(bench: Bench, world: World) -> None:

@@ -9,7 +9,6 @@ from typing import Final
 import msgspec
 import pytest
 
-from tests.supervision.bench import *  # noqa: F403  # fixtures
 from tests.supervision.bench import CONNECTED, TEXT, Bench
 from tests.supervision.fakes import PACKED, FakeProcess, Script, World, heard, until
 from tests.waiting import wait_until
