@@ -6,9 +6,10 @@ import pytest
 
 from tests.supervision import fakes
 from tests.supervision.bench import bench, empty
+from tests.supervision.line import line
 from tests.supervision.sessions import make
 
-__all__ = ["bench", "empty", "make", "world"]
+__all__ = ["bench", "empty", "line", "make", "world"]
 
 
 @pytest.fixture
