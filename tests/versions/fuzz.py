@@ -21,6 +21,7 @@ from waguard.core.versions.effects import (
 )
 from waguard.core.versions.facts import (
     Acked,
+    BundleAdded,
     Captured,
     Discarded,
     Evidence,
@@ -47,7 +48,9 @@ BUNDLES: Final = ("a" * 64, "b" * 64, "c" * 64)
 EVIDENCE: Final = tuple(Evidence)
 KINDS: Final = get_args(VersionFact)
 RARE: Final = {Refused: 0.3, RulesChanged: 0.3}
-OFTEN: Final = {Unpin: 3.0, Left: 2.0, Unreachable: 2.0, Loaded: 2.0, Try: 4.0, UseBundle: 2.0}
+OFTEN: Final = {Unpin: 3.0, Try: 4.0} | dict.fromkeys(
+    (Left, Unreachable, Loaded, BundleAdded, UseBundle), 2.0
+)
 WEIGHTS: Final = [(RARE | OFTEN).get(it, 1.0) for it in KINDS]
 MODES: Final[tuple[Mode, ...]] = ("off", "react", "react", "guard")
 STORM: Final = 20_000  # timers in two days without a fact: one each 9 s
