@@ -245,8 +245,8 @@ class SessionActor:
         row, state = self.row, self.state
         if (row.priority, _active(row)) != (state.priority, state.active):
             self.post(_order(row))
+        self.page_watch.check()  # first: what it shows decides who cures it
         self.traffic.tick()
-        self.page_watch.check()
 
     # ---- what decisions ask for ----
 
