@@ -73,9 +73,9 @@ from waguard.supervision.mailbox import Mailbox
 from waguard.supervision.readiness import status_line
 from waguard.supervision.session_context import SessionContext
 from waguard.supervision.supervisor import Supervisor
-from waguard.supervision.version_decision import VersionDecision
-from waguard.supervision.version_observer import VersionObserver
-from waguard.supervision.version_operators import VersionOperators
+from waguard.supervision.versions.decision import VersionDecision
+from waguard.supervision.versions.observer import VersionObserver
+from waguard.supervision.versions.operators import VersionOperators
 from waguard.wire.protocol import WorkerRecord
 from waguard.worker import wajs
 
