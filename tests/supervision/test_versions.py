@@ -2,15 +2,14 @@
 
 import asyncio
 import itertools
+from typing import Final
 
 import msgspec
 import pytest
 
-from tests.supervision.bench import *  # noqa: F403  # fixtures
-from tests.supervision.bench import CONNECTED
-from tests.supervision.drill import *  # noqa: F403  # fixtures
-from tests.supervision.drill import BROKEN, BUNDLE, ME, NAMES, NEW, OLD, Drill, throws
+from tests.supervision.bench import CONNECTED, Bench
 from tests.supervision.fakes import PACKED, FakeProcess, Script, World, until
+from tests.supervision.version_drill import BROKEN, ME, NAMES, NEW, OLD, Drill
 from tests.waiting import wait_until
 from waguard.core.exits import EXIT_EXPORTS_MISSING, EXIT_PAGE_NOT_READY
 from waguard.core.incidents.incidents import fold, fold_fleet, sentences
@@ -23,7 +22,19 @@ from waguard.errors import ConflictError, NotFoundError
 from waguard.host.small_file import SUFFIX
 from waguard.host.version_memory import FILE
 from waguard.host.wajs_store import WajsStore, digest
+from waguard.supervision.actor import SessionActor
 from waguard.wire.protocol import WorkerSpec
+
+BUNDLE: Final = b"/*! wppconnect-team/wa-js v4.7.0 */ WPP"
+
+
+@pytest.fixture
+async def drill(bench: Bench) -> Drill:
+    return Drill(bench)
+
+
+def throws(session: SessionActor) -> None:
+    session.traffic.throws.threw("c", BROKEN)
 
 
 async def test_a_version_that_breaks_sends_is_left_by_all_without_a_person(drill: Drill) -> None:

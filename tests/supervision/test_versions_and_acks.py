@@ -1,14 +1,27 @@
 """Sends that fail everywhere: whether the version is tried or a worker replaced, never both, and until when it is said."""
 
-from tests.supervision.bench import *  # noqa: F403  # fixtures
-from tests.supervision.drill import *  # noqa: F403  # fixtures
-from tests.supervision.drill import BROKEN, NAMES, NEW, OLD, Drill, throws_at_two
+import pytest
+
+from tests.supervision.bench import Bench
+from tests.supervision.version_drill import BROKEN, NAMES, NEW, OLD, Drill
 from waguard.core.fleet.ack_watch import PAUSE
 from waguard.core.replace import replace
 from waguard.core.versions.facts import TimerDue
 from waguard.core.versions.state import Acquittal
+from waguard.supervision.actor import SessionActor
 
 PATIENCE = 600  # s
+
+
+@pytest.fixture
+async def drill(bench: Bench) -> Drill:
+    return Drill(bench)
+
+
+def throws_at_two(session: SessionActor) -> None:
+    """So many that the worker is replaced where nobody else cures it."""
+    for chat in ("c", "d"):
+        session.traffic.throws.threw(chat, BROKEN)
 
 
 async def up(drill: Drill) -> None:

@@ -1,13 +1,10 @@
-"""Sessions and the whole of supervision, with versions that break sends. ``from … import *`` for its fixtures."""
+"""Sessions whose pages are of one version or another, for tests."""
 
 import asyncio
 import contextlib
 from collections.abc import Callable
 from typing import Final
 
-import pytest
-
-from tests.supervision.bench import *  # noqa: F403  # fixtures
 from tests.supervision.bench import CONNECTED, TEXT, Bench
 from tests.supervision.fakes import Script, heard
 from waguard.core.link import Link
@@ -16,10 +13,17 @@ from waguard.supervision.actor import SessionActor
 from waguard.wire.protocol import PageVersion, WorkerRecord, WorkerSpec
 
 NAMES: Final = ("a", "b", "c", "d")
+
+
 OLD, NEW = 1022, 1023
+
+
 BROKEN: Final = "TypeError: e.sendTextMsg is not a function"
+
+
 CONFIGURED: Final = "c" * 64
-BUNDLE: Final = b"/*! wppconnect-team/wa-js v4.7.0 */ WPP"
+
+
 ME: Final = "user 0 of this machine"
 
 
@@ -102,18 +106,3 @@ class Drill:
         for name in names:
             await self.bench.it.sessions.start(name, restart=True)
         await self.until(lambda: all(self.page(name) == NEW for name in names), within=30)
-
-
-@pytest.fixture
-async def drill(bench: Bench) -> Drill:
-    return Drill(bench)
-
-
-def throws(session: SessionActor) -> None:
-    session.traffic.throws.threw("c", BROKEN)
-
-
-def throws_at_two(session: SessionActor) -> None:
-    """So many that the worker is replaced where nobody else cures it."""
-    for chat in ("c", "d"):
-        session.traffic.throws.threw(chat, BROKEN)
