@@ -23,15 +23,14 @@ from waguard.errors import (
     RefusedError,
     SessionIdTakenError,
     TooManyError,
-    UnacknowledgedError,
     UnauthorizedError,
     UnavailableError,
-    UncertainError,
     WaguardError,
 )
 from waguard.messaging.outbox import dispatcher
 from waguard.messaging.outbox.fetch import NotFetchedError
 from waguard.messaging.outbox.pending_sends import KeyReusedError
+from waguard.ports.outcomes import NotSent, Outcome, Refused
 from waguard.profile.lock import ProfileInUseError
 
 ONE = f"/api/sessions/{SESSION}"
@@ -78,8 +77,12 @@ def not_ready(error: WaguardError) -> Arrange:
     return given
 
 
-def ends(error: WaguardError) -> Arrange:
-    return lambda api, _: api.sessions.outcomes.append(error)
+def gives(error: WaguardError) -> Arrange:
+    return lambda api, _: api.sessions.values.append(error)
+
+
+def ends(outcome: Outcome) -> Arrange:
+    return lambda api, _: api.sessions.outcomes.append(outcome)
 
 
 def no_room(error: WaguardError) -> Arrange:
@@ -122,7 +125,7 @@ MOMENT = [
     Row("the database is down, create", 503, CREATE, fails(DOWN)),
     Row("the session starts", 503, SEND, not_ready(STARTING)),
     Row("the session starts, file", 503, MEDIA, not_ready(STARTING)),
-    Row("the page is not ready", 503, SEND, ends(UnavailableError("Session not ready"))),
+    Row("the page is not ready", 503, SEND, ends(NotSent(UnavailableError("Session not ready")))),
     Row("it is being deleted, delete", 503, DELETE, fails(LEAVING)),
     Row("it is being deleted, logout", 503, LOGOUT, fails(LEAVING)),
     Row("it is being deleted, reconnect", 503, RECONNECT, fails(LEAVING)),
@@ -130,7 +133,7 @@ MOMENT = [
     Row("its profile is in use", 503, DELETE, fails(ProfileInUseError("in use"))),
     Row("no QR code yet, but a new one", 503, NEW_QR, fails(NotYetError("soon", retry_after=2))),
     Row("no QR code yet", 425, QR, fails(NotYetError("soon", retry_after=2))),
-    Row("no pairing code yet", 503, PAIRING, ends(UnavailableError("WhatsApp gave no code"))),
+    Row("no pairing code yet", 503, PAIRING, gives(UnavailableError("WhatsApp gave no code"))),
     Row("no picture yet", 503, PICTURE, fails(STARTING)),
 ]
 FINAL = [
@@ -149,7 +152,7 @@ FINAL = [
     Row("no such route", 404, ("GET", "/api/nothing", None)),
     Row("no such method", 405, ("PATCH", ONE, None)),
     Row("bad input", 400, ("POST", "/api/messages/send", TEXT | {"message": ""})),
-    Row("WhatsApp refuses", 422, SEND, ends(RefusedError("no such number"))),
+    Row("WhatsApp refuses", 422, SEND, ends(Refused(RefusedError("no such number")))),
     Row("too large", 413, ("POST", "/api/messages/send", TEXT | {"message": "x" * (1 << 20)})),
 ]
 
@@ -218,8 +221,6 @@ STATUSES: dict[type[WaguardError], int] = {
     TooManyError: 503,
     ProfileInUseError: 503,
     NoRoomError: 507,
-    UncertainError: 202,
-    UnacknowledgedError: 202,
 }
 
 

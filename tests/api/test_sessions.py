@@ -355,7 +355,7 @@ class TestCodes:
 
     @pytest.mark.parametrize("path", ["/screenshot", "/pairing-code"])
     async def test_an_empty_answer_is_not_passed_on(self, api: Api, path: str) -> None:
-        api.sessions.outcomes.append(Value())
+        api.sessions.values.append(Value())
         method = "GET" if path == "/screenshot" else "POST"
         body = None if path == "/screenshot" else {"phone_number": "6281234567890"}
         answer = await api.call(method, ONE + path, body)
@@ -443,6 +443,6 @@ async def test_validate(
 
 
 async def test_not_ready_carries_its_retry_after(api: Api) -> None:
-    api.sessions.outcomes.append(UnavailableError("Session not ready", retry_after=5))
+    api.sessions.values.append(UnavailableError("Session not ready", retry_after=5))
     answer = await api.call("GET", f"{ONE}/screenshot")
     assert (answer.status, answer.headers["Retry-After"]) == (503, "5")

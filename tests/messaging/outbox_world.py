@@ -20,7 +20,7 @@ from waguard.messaging.outbox.outbox import Outbox
 from waguard.messaging.outbox.pending_sends import Options, PendingSend
 from waguard.messaging.timings import SEND, SendTimings
 from waguard.ports.messages import Outgoing
-from waguard.ports.outcomes import Acked
+from waguard.ports.outcomes import Acked, Uncertain
 from waguard.store.sql import BUSY_TIMEOUT, SqlStore
 
 CHAT = "6281234567890@c.us"
@@ -38,6 +38,10 @@ class Clock:
 
     def wall(self) -> float:
         return START + self.now
+
+
+class UncertainSendError(Exception):
+    """``World.result`` raises it for such an end."""
 
 
 class World:
@@ -119,6 +123,8 @@ class World:
         match await self.outbox.result(pending):
             case Acked() | None as outcome:
                 return outcome
+            case Uncertain(why):
+                raise UncertainSendError(why)
             case outcome:
                 raise outcome.error
 

@@ -19,7 +19,7 @@ from waguard.errors import (
 )
 from waguard.messaging.outbox import dispatcher
 from waguard.messaging.outbox.commands import Media, file
-from waguard.ports.outcomes import Acked
+from waguard.ports.outcomes import Acked, NotSent
 from waguard.wire.protocol import SendMedia
 
 
@@ -160,7 +160,7 @@ async def test_queueing_changes_nothing_where_the_session_is_ready(world: World)
 async def test_what_has_certainly_not_left_waits_again(
     world: World,
 ) -> None:
-    world.sessions.outcomes.extend([UnavailableError("the page is loading")] * 2)
+    world.sessions.outcomes.extend([NotSent(UnavailableError("the page is loading"))] * 2)
     pending = world.send(later=True)
     assert await ended(world, pending) is State.SENT
     assert (await world.row(pending)).attempts == 3

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from tests.sends import is_silent
 from tests.supervision.bench import *  # noqa: F403  # fixtures
 from tests.supervision.bench import CONNECTED, PHONE, QR_SHOWN, Bench
 from tests.supervision.fakes import START, FakeClock, Script, World, found, heard, until
@@ -15,8 +16,10 @@ from waguard.core.link import Link
 from waguard.core.messages import pairing_codes
 from waguard.core.messages.first_contacts import FIRST_GUESS, LOOKUPS_REST
 from waguard.core.page_care import Kind
-from waguard.errors import RefusedError, UnacknowledgedError, UnavailableError, WaguardError
+from waguard.errors import UnavailableError
+from waguard.ports.outcomes import Acked, NotSent, Outcome, Refused
 from waguard.supervision import limits as under_test
+from waguard.supervision.answers import outcome_of
 from waguard.supervision.limits import TRIED_FOR, Limits
 from waguard.wire.protocol import Ack, Acks, Call, Failed, PairingCode, SendText, Sent, Value
 
@@ -69,21 +72,25 @@ async def up(bench: Bench) -> None:
     await until(bench.session(), lambda s: s.link is Link.CONNECTED)
 
 
-async def send(bench: Bench, chat: str) -> type[WaguardError] | None:
-    """Which error it ended with."""
+async def send(bench: Bench, chat: str) -> Outcome:
     call = SendText(chat=chat, text="t", message_id=f"true_{chat}_1", timeout=5.0)
-    try:
-        await bench.it.sessions.call("s", call, wait=0)
-    except WaguardError as error:
-        return type(error)
-    return None
+    return await bench.it.sessions.send("s", call, wait=0)
+
+
+async def is_sent(bench: Bench, chat: str) -> bool:
+    return isinstance(await send(bench, chat), Acked)
+
+
+async def is_refused(bench: Bench, chat: str) -> bool:
+    return isinstance(await send(bench, chat), Refused)
 
 
 async def refusal(bench: Bench, chat: str) -> UnavailableError:
-    call = SendText(chat=chat, text="t", message_id=f"true_{chat}_1", timeout=5.0)
-    with pytest.raises(UnavailableError) as raised:
-        await bench.it.sessions.call("s", call, wait=0)
-    return raised.value
+    outcome = await send(bench, chat)
+    assert isinstance(outcome, NotSent)
+    assert outcome.hold
+    assert isinstance(outcome.error, UnavailableError)
+    return outcome.error
 
 
 async def tick(bench: Bench, seconds: float = 1.0) -> None:
@@ -97,8 +104,8 @@ async def tick(bench: Bench, seconds: float = 1.0) -> None:
 async def locked_out(bench: Bench) -> None:
     """Three in a row were refused, while a known chat goes on."""
     for number in range(3):
-        assert await send(bench, f"{number}@c.us") is RefusedError
-        assert await send(bench, KNOWN) is None
+        assert await is_refused(bench, f"{number}@c.us")
+        assert await is_sent(bench, KNOWN)
 
 
 async def says(bench: Bench, locked_until: float) -> None:
@@ -122,8 +129,8 @@ async def test_three_refused_first_contacts_pause_them_and_nothing_else(
     assert error.retry_after == FIRST_GUESS
     assert "somebody has answered go on" in str(error.remedy)
     assert page.held == ["4@c.us"]
-    assert await send(empty, KNOWN) is None
-    assert await send(empty, GROUP) is None
+    assert await is_sent(empty, KNOWN)
+    assert await is_sent(empty, GROUP)
     assert empty.it.sessions.first_contacts_pause("s") == FIRST_GUESS
     await tick(empty)
     view = await empty.it.sessions.view("s")
@@ -150,19 +157,19 @@ async def test_after_the_pause_one_is_tried_at_a_time(
     await tick(empty, FIRST_GUESS)
     assert (await empty.it.sessions.view("s")).conditions == ()
     page.release = asyncio.Event()
-    tried = asyncio.create_task(send(empty, "5@c.us"))
+    tried = asyncio.create_task(is_refused(empty, "5@c.us"))
     await wait_until(lambda: len(empty.process().calls) == 7, "it is on its way")
     error = await refusal(empty, "6@c.us")
     assert (error.field, error.retry_after) == ("recipient_phone", TRIED_FOR)
     page.release.set()
-    assert await tried is RefusedError
+    assert await tried
     assert (await refusal(empty, "7@c.us")).retry_after == 2 * FIRST_GUESS
     await tick(empty, 2 * FIRST_GUESS)
     page.locked = None
     for number in (8, 9):
-        assert await send(empty, f"{number}@c.us") is None
+        assert await is_sent(empty, f"{number}@c.us")
     page.locked = "refused"
-    assert [await send(empty, f"1{number}@c.us") for number in range(2)] == [RefusedError] * 2
+    assert [await is_refused(empty, f"1{number}@c.us") for number in range(2)] == [True] * 2
 
 
 async def test_what_is_dropped_without_a_word_is_no_missing_ack(
@@ -171,9 +178,9 @@ async def test_what_is_dropped_without_a_word_is_no_missing_ack(
     await up(empty)
     worker, page.locked = empty.process(), "uncertain"
     for number in range(3):
-        assert await send(empty, f"{number}@c.us") is UnacknowledgedError
+        assert is_silent(await send(empty, f"{number}@c.us"))
         assert empty.it.sessions.first_contacts_pause("s") == 0.0, "it may be the connection"
-        assert await send(empty, KNOWN) is None
+        assert await is_sent(empty, KNOWN)
     assert empty.it.sessions.first_contacts_pause("s") == FIRST_GUESS
     for _ in range(600):
         await tick(empty)
@@ -188,7 +195,7 @@ async def test_where_nothing_else_is_acknowledged_it_may_be_the_page(
     await up(empty)
     worker, page.locked = empty.process(), "uncertain"
     for number in range(2):
-        assert await send(empty, f"{number}@c.us") is UnacknowledgedError
+        assert is_silent(await send(empty, f"{number}@c.us"))
     page.shown = {f"true_{number}@c.us_1": 0 for number in range(2)}
     for _ in range(62):
         await tick(empty)
@@ -211,9 +218,9 @@ async def test_one_that_ends_after_another_was_acknowledged_is_no_missing_ack(
     await wait_until(lambda: empty.process().calls, "it is on its way")
     page.release = None
     world.clock.advance(1.0)
-    assert await send(empty, KNOWN) is None
+    assert await is_sent(empty, KNOWN)
     release.set()
-    assert await silent is UnacknowledgedError
+    assert is_silent(await silent)
     assert not empty.session().traffic.acks.overdue
     for _ in range(90):
         await tick(empty)
@@ -225,12 +232,12 @@ async def test_a_late_answer_counts(empty: Bench, world: World, page: Page) -> N
     page.locked = "uncertain"
     for number in range(2):
         await send(empty, f"{number}@c.us")
-        assert await send(empty, KNOWN) is None
+        assert await is_sent(empty, KNOWN)
     process = empty.process()
     process.event(Ack(ids=("true_0@c.us_1",), chat="0@c.us", ack=1))
     await wait_until(lambda: process.stored, "it is taken")
     await send(empty, "2@c.us")
-    assert await send(empty, KNOWN) is None
+    assert await is_sent(empty, KNOWN)
     assert empty.it.sessions.first_contacts_pause("s") == 0.0, "WhatsApp took one of them"
     page.locked = "refused"
     await send(empty, "3@c.us")
@@ -256,7 +263,7 @@ async def test_by_the_word_of_whatsapps_page(empty: Bench, world: World, page: P
     await says(empty, 0.0)
     assert empty.it.sessions.first_contacts_pause("s") == 0.0
     page.locked = None
-    assert await send(empty, "1@c.us") is None
+    assert await is_sent(empty, "1@c.us")
 
 
 async def test_a_refusal_takes_the_date_that_the_page_has(
@@ -283,7 +290,7 @@ async def test_asked_too_often_is_another_cause_of_the_same(
     assert [it.type for it in found(empty.session())] == [Kind.FIRST_CONTACTS_PAUSED]
     page.often, page.locked = False, None
     await tick(empty, LOOKUPS_REST)
-    assert await send(empty, "2@c.us") is None
+    assert await is_sent(empty, "2@c.us")
     assert found(empty.session()) == ()
 
 
@@ -323,8 +330,8 @@ async def kept(limits: Limits) -> None:
 def refused(limits: Limits, times: int = 3) -> None:
     for number in range(times):
         name = f"true_{number}@c.us_1"
-        outcome = Sent(outcome="refused", message_id=name, timestamp=1, standing="first")
-        limits.heard(name, outcome)
+        answer = Sent(outcome="refused", message_id=name, timestamp=1, standing="first")
+        limits.ended(name, outcome_of(answer))
 
 
 async def test_a_pause_goes_on_after_a_restart_and_also_without_a_database_for_a_while(
@@ -374,7 +381,7 @@ async def test_what_cannot_be_read_is_nothing(row: Row, odd: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "outcome",
+    "answer",
     [
         Failed(
             kind="refused", error="it has no WhatsApp", field="recipient_phone", standing="first"
@@ -388,10 +395,10 @@ async def test_what_cannot_be_read_is_nothing(row: Row, odd: str) -> None:
     ],
     ids=["no WhatsApp", "a bug", "no answer", "a file", "unknown", "odd", "not there"],
 )
-async def test_what_says_nothing_of_first_contacts(row: Row, outcome: Sent | Failed) -> None:
+async def test_what_says_nothing_of_first_contacts(row: Row, answer: Sent | Failed) -> None:
     limits = run(row, FakeClock())
     for _ in range(9):
-        limits.heard("true_1@c.us_1", outcome)
+        limits.ended("true_1@c.us_1", outcome_of(answer))
     assert limits.pause is None
 
 
@@ -399,7 +406,8 @@ async def test_what_says_nothing_of_first_contacts(row: Row, outcome: Sent | Fai
 async def test_where_it_is_thrown_its_words_count(row: Row, error: str) -> None:
     limits = run(row, FakeClock())
     for _ in range(3):
-        limits.heard("true_1@c.us_1", Failed(kind="refused", error=error, standing="first"))
+        answer = Failed(kind="refused", error=error, standing="first")
+        limits.ended("true_1@c.us_1", outcome_of(answer))
     assert limits.pause
 
 

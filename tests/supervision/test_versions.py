@@ -1,7 +1,6 @@
 """The shell of WhatsApp's versions, over the whole of supervision and the real decision."""
 
 import asyncio
-import contextlib
 import itertools
 from collections.abc import Callable
 from typing import Final
@@ -20,7 +19,7 @@ from waguard.core.link import Link
 from waguard.core.versions.effects import Discard, Reload
 from waguard.core.versions.facts import Arm, Evidence
 from waguard.core.versions.policy import encode
-from waguard.errors import ConflictError, NotFoundError, UnavailableError, UncertainError
+from waguard.errors import ConflictError, NotFoundError
 from waguard.host.small_file import SUFFIX
 from waguard.host.version_memory import FILE
 from waguard.host.wajs_store import WajsStore, digest
@@ -82,8 +81,7 @@ class Drill:
     async def send(self, session: SessionActor) -> None:
         if session.link is Link.CONNECTED:
             self.world.clock.advance(0.01)
-            with contextlib.suppress(UncertainError, UnavailableError):  # its worker ends just now
-                await session.traffic.call(TEXT)
+            await session.traffic.send(TEXT)  # its worker may end just now
 
     async def run(self, seconds: int) -> None:
         """Everybody sends; what the new version breaks throws."""

@@ -30,7 +30,7 @@ from waguard.messaging.outbox.pending_sends import (
 from waguard.messaging.outbox.send_context import SendContext, stopping
 from waguard.messaging.outbox.transmission import Transmission
 from waguard.ports.messages import NewMessage, Outgoing, Withdrawal
-from waguard.ports.outcomes import NotSent, of_error, uncertain
+from waguard.ports.outcomes import NotSent, Uncertain
 from waguard.wire.protocol import SendMedia
 
 HOUR: Final = 3_600.0  # s
@@ -137,7 +137,7 @@ class Acceptance:
         pending.command = None
         apply_row(pending, row)
         if row.state is State.SENDING:  # memory has forgotten it a moment too early
-            pending.resolve(uncertain(row.message_id))
+            pending.resolve(Uncertain())
         return True
 
     async def _keep(self, pending: PendingSend, options: Options) -> bool:
@@ -196,7 +196,7 @@ class Acceptance:
         if pending.done.done():
             return
         if isinstance(error, WaguardError):
-            pending.resolve(of_error(error))
+            pending.resolve(NotSent(error))
         else:
             pending.done.set_exception(error)
 

@@ -16,7 +16,6 @@ from waguard.errors import (
     NotFoundError,
     OtherNumberError,
     TooManyError,
-    UnacknowledgedError,
     UnavailableError,
     WaguardError,
 )
@@ -30,7 +29,7 @@ from waguard.messaging.outbox.send_context import SendContext, stopping
 from waguard.messaging.outbox.transmission import Transmission
 from waguard.messaging.timers import Timers
 from waguard.ports.messages import StateUpdate
-from waguard.ports.outcomes import Acked, NotSent, Outcome, Uncertain, of_error, state_after
+from waguard.ports.outcomes import Acked, NotSent, Outcome, Uncertain, state_after
 
 AT_ONCE: Final = 500  # messages that fail in one transaction
 WAITING_AT_MOST: Final = 50_000  # messages; a waiting one takes about 2 kB of memory
@@ -143,7 +142,7 @@ class Dispatcher:
             error = not_ready
         if not pending.queued and self.queues(pending.session_id).remove(pending):
             # a stop gives it its time
-            self._ctx.sending.start(self.end(pending, of_error(error)))
+            self._ctx.sending.start(self.end(pending, NotSent(error)))
 
     def _expire(self, pending: PendingSend) -> None:
         """Whoever sent it has given up long ago."""
@@ -159,7 +158,7 @@ class Dispatcher:
             id=pending.id,
         )
         pending.abandoned = error
-        self._ctx.sending.start(self.end(pending, of_error(error)))
+        self._ctx.sending.start(self.end(pending, NotSent(error)))
 
     async def abandon(self, session_id: str, why: str) -> None:
         """As ``Outbox.abandon``."""
@@ -227,7 +226,7 @@ class Dispatcher:
         except WaguardError as error:
             # who hears so now must not have it sent later; and another number is no passing state
             if pending.is_awaited or pending.abandoned or isinstance(error, OtherNumberError):
-                return await self.end(pending, of_error(error))
+                return await self.end(pending, NotSent(error))
             pending.doubtful |= isinstance(error, DatabaseUnavailableError)
             return False
         del self._waiting[pending.id]
@@ -265,7 +264,7 @@ class Dispatcher:
         if isinstance(outcome, NotSent) and pending.abandoned:
             outcome = NotSent(pending.abandoned)
         final = pending.abandoned or _is_of_another_number(outcome)
-        pending.held = _is_held(outcome)
+        pending.held = isinstance(outcome, NotSent) and outcome.hold is not None
         if pending.held and pending.may_queue and not final and await self._let_it_queue(pending):
             return False
         state = state_after(outcome, waits=pending.queued and not final)
@@ -308,8 +307,8 @@ class Dispatcher:
     def _rest(self, outcome: Outcome) -> float:
         """Seconds in which it is not tried again; as long as first contacts pause, it is not anyway."""
         match outcome:
-            case NotSent(UnavailableError(retry_after=after)) if _is_held(outcome):
-                return min(float(after or 0), self._ctx.timings.longest_rest)
+            case NotSent(error, hold=str()):
+                return min(float(error.retry_after or 0), self._ctx.timings.longest_rest)
             case _:
                 return 0.0
 
@@ -323,20 +322,11 @@ def _update(pending: PendingSend, outcome: Outcome, state: State) -> StateUpdate
     match outcome:
         case Acked(timestamp=at):
             return replace(update, ack=1, sent_at=at)
-        case Uncertain(UnacknowledgedError() as error):
-            return replace(update, ack=0, error=error.message)
+        case Uncertain(why, at_page=at_page):
+            return replace(update, ack=0 if at_page else None, error=why)
         case it:
             return replace(update, error=it.error.message)
 
 
 def _is_of_another_number(outcome: Outcome) -> bool:
     return isinstance(outcome, NotSent) and isinstance(outcome.error, OtherNumberError)
-
-
-def _is_held(outcome: Outcome) -> bool:
-    """Whether it has not left because it is a first contact: its number alone is to blame."""
-    match outcome:
-        case NotSent(UnavailableError(field="recipient_phone")):
-            return True
-        case _:
-            return False

@@ -40,7 +40,7 @@ from waguard.messaging.outbox.transmission import Transmission
 from waguard.messaging.timings import SEND, SendTimings
 from waguard.ports.clock import Ages, Clock, WallAges
 from waguard.ports.messages import OutboxStore, Outgoing, StateUpdate
-from waguard.ports.outcomes import Outcome, of_error, uncertain
+from waguard.ports.outcomes import NotSent, Outcome, Uncertain
 from waguard.ports.sessions import Sessions
 
 
@@ -181,7 +181,7 @@ class Outbox:
         try:
             await asyncio.shield(pending.stored)
         except WaguardError as error:
-            return of_error(error)
+            return NotSent(error)
         if pending.queued:
             return None
         settings, timings, done = self._ctx.config().send, self._ctx.timings, pending.done
@@ -192,7 +192,7 @@ class Outbox:
                 await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
                 return done.result() if done.done() else None
         except TimeoutError:  # it is not known that it has failed: then it is never "send again"
-            return uncertain(pending.message_id)
+            return Uncertain()
 
     def answered(self, pending: PendingSend) -> bool:
         """A reply was written; whether it was the first one for this message."""

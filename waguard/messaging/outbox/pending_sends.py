@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from waguard.core.messages.outbox import AT_SERVER, REPEATED_FOR, State
-from waguard.errors import ConflictError, RefusedError, UncertainError, WaguardError
+from waguard.errors import ConflictError, RefusedError, WaguardError
 from waguard.messaging.outbox.commands import Command, body_of, kind_of
 from waguard.ports.messages import Outgoing, StateUpdate
 from waguard.ports.outcomes import UNCERTAIN, Acked, NotSent, Outcome, Refused, Uncertain
@@ -305,7 +305,7 @@ def result_of(row: Outgoing) -> Outcome:
         case State.REFUSED:
             return Refused(RefusedError(row.error or "WhatsApp refused the message"))
         case State.UNCERTAIN | State.SENDING:
-            return Uncertain(UncertainError(row.error or UNCERTAIN, value=row.message_id))
+            return Uncertain(row.error or UNCERTAIN)
         case _:
             error = ConflictError(f"it was {row.state}", remedy="send it as a new message")
             return NotSent(error)
