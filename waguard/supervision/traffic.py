@@ -131,21 +131,18 @@ class Traffic:
         began = self._ctx.clock.monotonic()
         with self._under_way():
             outcome = await self.limits.send(link, call)
-            self._ended(call, began, outcome)
+            if outcome.thrown:
+                self.throws.threw(call.chat, outcome.thrown)
+            match outcome:
+                case Acked():
+                    self.acks.acknowledged(began=began)
+                    self.throws.acknowledged(call.chat, began)
+                case Uncertain(at_page=True):
+                    silent = self.limits.is_silent(call.message_id)
+                    self.acks.sent(call.message_id, began, first_contact=silent)
+                case _:
+                    pass
         return outcome
-
-    def _ended(self, call: protocol.Send, began: float, outcome: Outcome) -> None:
-        if outcome.thrown:
-            self.throws.threw(call.chat, outcome.thrown)
-        match outcome:
-            case Acked():
-                self.acks.acknowledged(began=began)
-                self.throws.acknowledged(call.chat, began)
-            case Uncertain(at_page=True):
-                silent = self.limits.is_silent(call.message_id)
-                self.acks.sent(call.message_id, began, first_contact=silent)
-            case _:
-                pass
 
     async def call(self, call: protocol.Operation) -> protocol.Value:
         """Have the worker do it now. Raises ``UnavailableError`` when there is none, or WhatsApp grants
