@@ -27,9 +27,9 @@ from waguard.errors import (
     UnavailableError,
     WaguardError,
 )
-from waguard.messaging.outbox import dispatcher
 from waguard.messaging.outbox.fetch import NotFetchedError
 from waguard.messaging.outbox.pending_sends import KeyReusedError
+from waguard.messaging.timings import BOUNDS, SendBounds
 from waguard.ports.outcomes import NotSent, Outcome, Refused
 from waguard.profile.lock import ProfileInUseError
 
@@ -89,12 +89,8 @@ def no_room(error: WaguardError) -> Arrange:
     return lambda api, _: setattr(api, "no_room", error)
 
 
-def full(_: Api, patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(dispatcher, "WAITING_AT_MOST", 0)
-
-
 def stopping(api: Api, _: pytest.MonkeyPatch) -> None:
-    api.outbox._dispatcher.closing = True
+    api.outbox._ctx.accepted.closing = True
 
 
 def nothing(_: Api, __: pytest.MonkeyPatch) -> None:
@@ -110,11 +106,12 @@ class Row:
     request: Request
     given: Arrange = nothing
     limits: Limits = DEFAULT_LIMITS
+    bounds: SendBounds = BOUNDS
     key: str | None = KEY
 
 
 MOMENT = [
-    Row("too many messages wait", 503, BULK, full),
+    Row("too many messages wait", 503, BULK, bounds=SendBounds(waiting=0)),
     Row("too many bytes", 503, MEDIA, limits=Limits(body_bytes=10)),
     Row("too many bodies", 503, SEND, limits=Limits(bodies=0)),
     Row("waguard stops", 503, SEND, stopping),
@@ -159,7 +156,8 @@ FINAL = [
 
 
 @pytest.mark.parametrize(
-    ("row", "limits"), [pytest.param(row, row.limits, id=row.when) for row in MOMENT]
+    ("row", "limits", "bounds"),
+    [pytest.param(row, row.limits, row.bounds, id=row.when) for row in MOMENT],
 )
 async def test_what_may_succeed_in_a_moment(
     api: Api, monkeypatch: pytest.MonkeyPatch, row: Row

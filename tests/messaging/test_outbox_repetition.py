@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from tests.messaging.outbox_ends import result
-from tests.messaging.outbox_world import CHAT, UncertainSendError, World, with_timings
+from tests.messaging.outbox_world import CHAT, UncertainSendError, World, with_bounds, with_timings
 from tests.waiting import DEADLINE
 from waguard.config import Config, Send
 from waguard.core.messages.outbox import State
@@ -17,7 +17,7 @@ from waguard.errors import (
     WaguardError,
 )
 from waguard.messaging.outbox.commands import Context, Media, file, text
-from waguard.messaging.outbox.pending_sends import KEPT_AT_MOST, KEPT_FOR, PendingSend
+from waguard.messaging.outbox.pending_sends import KEPT_FOR, PendingSend
 from waguard.ports.outcomes import Acked, NotSent, Outcome, Refused, Uncertain
 
 
@@ -100,11 +100,8 @@ async def test_a_kept_result_is_forgotten_after_a_while(world: World) -> None:
     assert world.send() is not pending
 
 
-async def test_only_so_many_are_kept_and_the_oldest_go(
-    world: World, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    assert KEPT_AT_MOST > 100
-    monkeypatch.setattr("waguard.messaging.outbox.pending_sends.KEPT_AT_MOST", 10)
+@with_bounds(kept=10)
+async def test_only_so_many_are_kept_and_the_oldest_go(world: World) -> None:
     sends = []
     for number in range(13):
         sends.append(world.send(str(number)))

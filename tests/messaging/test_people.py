@@ -1,18 +1,21 @@
 """What the outbox knows of people: whom it must ask for, who rests, by which names it polls."""
 
 import asyncio
-from collections.abc import AsyncIterator
-from pathlib import Path
 
 import pytest
 
 from tests.api.fake_sessions import SESSION, WORKSPACE
-from tests.messaging.outbox_world import CHAT, UncertainSendError, World, outbox, with_timings
+from tests.messaging.outbox_world import (
+    CHAT,
+    UncertainSendError,
+    World,
+    with_bounds,
+    with_timings,
+)
 from tests.waiting import wait_until
 from waguard.core.messages.outbox import State
 from waguard.errors import DatabaseUnavailableError, UnavailableError
 from waguard.messaging.outbox.commands import Context, Media, file, text
-from waguard.messaging.timings import SendTimings
 from waguard.ports.outcomes import Acked, NotSent, Uncertain
 from waguard.ports.store import SessionRow
 from waguard.supervision import translate
@@ -26,12 +29,6 @@ ROW = SessionRow(
     desired_up=True,
     generation=1,
 )
-
-
-@pytest.fixture
-async def world(tmp_path: Path, timings: SendTimings) -> AsyncIterator[World]:
-    async with outbox(tmp_path, timings) as made:
-        yield made
 
 
 async def learn(world: World, it: Acquainted) -> None:
@@ -117,7 +114,8 @@ def too_many(retry_after: float = 900) -> NotSent:
     )
 
 
-@with_timings(retry=0.0, chats_at_once=1)
+@with_timings(retry=0.0)
+@with_bounds(chats_at_once=1)
 async def test_a_first_contact_rests_and_holds_up_nobody(world: World) -> None:
     world.sessions.outcomes.append(too_many())
     first = world.send(later=True)

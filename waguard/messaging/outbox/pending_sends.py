@@ -21,7 +21,6 @@ from waguard.ports.outcomes import UNCERTAIN, Acked, NotSent, Outcome, Refused, 
 from waguard.wire.protocol import SendMedia
 
 KEPT_FOR: Final = REPEATED_FOR
-KEPT_AT_MOST: Final = 1_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -168,10 +167,12 @@ class PendingSend:
 
 
 class PendingSends:
-    """Those that a request could be about; ``clock`` is monotonic."""
+    """Those that a request could be about; ``clock`` is monotonic. At most ``kept_at_most`` results are kept
+    for the same request."""
 
-    def __init__(self, clock: Callable[[], float]) -> None:
+    def __init__(self, clock: Callable[[], float], *, kept_at_most: int) -> None:
         self._clock = clock
+        self._kept_at_most = kept_at_most
         self._known: dict[tuple[str, ...], PendingSend] = {}
 
     def __len__(self) -> int:
@@ -225,7 +226,7 @@ class PendingSends:
             if pending.kept_since is not None and (pending.left or pending.done.done())
         )
         too_old = self._clock() - KEPT_FOR
-        too_many = len(kept) - KEPT_AT_MOST
+        too_many = len(kept) - self._kept_at_most
         for index, (since, ident) in enumerate(kept):
             if since < too_old or index < too_many:
                 del self._known[ident]
