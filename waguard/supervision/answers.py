@@ -1,5 +1,6 @@
 """A worker's answer to a call, as what came of a send, or as the error of another call. Pure."""
 
+from dataclasses import replace
 from typing import Final
 
 from waguard.core.messages.first_contacts import ChatHistory
@@ -12,27 +13,29 @@ RETRY_AFTER: Final = 5.0  # s
 
 def outcome_of(answer: Sent | Failed) -> Outcome:
     """Of a send. A 5xx would have it sent again: what is not known for certain is uncertain."""
-    history, thrown = _history(answer.standing), answer.thrown
+    history = ChatHistory(answer.standing) if answer.standing in set(ChatHistory) else None
+    return replace(_outcome_of(answer), history=history, thrown=answer.thrown)
+
+
+def _outcome_of(answer: Sent | Failed) -> Outcome:
     match answer:
         case Sent(outcome="sent", message_id=message_id, timestamp=at):
-            return Acked(message_id, at, history=history, thrown=thrown)
+            return Acked(message_id, at)
         case Sent(outcome="refused", error=why):
             error = RefusedError(f"WhatsApp refused the message: {why}")
-            return Refused(error, why or "", history=history, thrown=thrown)
+            return Refused(error, why or "")
         case Sent(ack=0, error=why):
-            why = f"WhatsApp has not acknowledged it yet: {why}"
-            return Uncertain(why, at_page=True, history=history, thrown=thrown)
+            return Uncertain(f"WhatsApp has not acknowledged it yet: {why}", at_page=True)
         case Sent(error=why):
-            why = f"WhatsApp did not answer: {why}"
-            return Uncertain(why, history=history, thrown=thrown)
+            return Uncertain(f"WhatsApp did not answer: {why}")
         case Failed(kind="held" | "paused" as hold):
-            return NotSent(_not_yet(answer), hold, history=history, thrown=thrown)
+            return NotSent(_not_yet(answer), hold)
         case Failed(kind="not_ready" | "too_often"):
-            return NotSent(_not_yet(answer), history=history, thrown=thrown)
+            return NotSent(_not_yet(answer))
         case Failed(kind="refused"):
-            return Refused(_refused(answer), history=history, thrown=thrown)
+            return Refused(_refused(answer))
         case Failed(error=why):
-            return Uncertain(_may_have_left(why), history=history, thrown=thrown)
+            return Uncertain(_may_have_left(why))
 
 
 def unanswered(why: str) -> Uncertain:
@@ -71,7 +74,3 @@ def _not_yet(failed: Failed) -> UnavailableError:
 def _refused(failed: Failed) -> RefusedError:
     error, field = failed.error, failed.field
     return RefusedError(error if field else f"WhatsApp's page refused: {error}", field=field)
-
-
-def _history(word: str | None) -> ChatHistory | None:
-    return ChatHistory(word) if word in set(ChatHistory) else None
