@@ -13,7 +13,7 @@ from tests.api.conftest import KEY, Api
 from tests.waiting import wait_until
 from waguard.api import events
 from waguard.ports.bus import BusEvent
-from waguard.supervision import bus as bus_module
+from waguard.supervision.bus import QUEUE_LIMIT
 
 
 class Stream:
@@ -90,18 +90,16 @@ async def test_a_comment_when_nothing_happens(api: Api, monkeypatch: pytest.Monk
         assert await stream.block() == {"": "still here"}
 
 
-async def test_one_that_lags_is_ended_with_a_comment_and_comes_back(
-    api: Api, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(bus_module, "QUEUE_LIMIT", 3)
+async def test_one_that_lags_is_ended_with_a_comment_and_comes_back(api: Api) -> None:
     async with streaming(api) as stream:
-        published = [publish(api, str(number)) for number in range(20)]  # at once: none was read
-        got = [(await stream.event())["id"] for _ in range(3)]
+        # at once: none was read
+        published = [publish(api, str(number)) for number in range(QUEUE_LIMIT + 20)]
+        got = [(await stream.event())["id"] for _ in range(QUEUE_LIMIT)]
         assert (await stream.block())[""].startswith("the end")
         assert await stream.response.content.read() == b""
-    assert got == [event.id for event in published[:3]]
+    assert got == [event.id for event in published[:QUEUE_LIMIT]]
     async with streaming(api, **{"Last-Event-ID": str(got[-1])}) as stream:
-        assert (await stream.event())["id"] == published[3].id
+        assert (await stream.event())["id"] == published[QUEUE_LIMIT].id
 
 
 async def test_one_that_does_not_read_is_dropped(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.supervision.fakes import FakeProcess, Script, World
+from tests.supervision.fake_workers import FakeProcess, Script
+from tests.supervision.world import World
 from tests.waiting import DEADLINE, wait_until
 from waguard.supervision.worker_link import WorkerLink
 from waguard.wire.protocol import PROTOCOL, Event, Heartbeat, Hello, Report

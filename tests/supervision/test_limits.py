@@ -7,7 +7,10 @@ from typing import Any
 import pytest
 
 from tests.supervision.bench import PHONE, QR_SHOWN, Bench
-from tests.supervision.fakes import FakeClock, Script, World, until
+from tests.supervision.fake_host import FakeClock
+from tests.supervision.fake_workers import Script
+from tests.supervision.sessions import until
+from tests.supervision.world import World
 from tests.waiting import wait_until
 from waguard.core.link import Link
 from waguard.core.messages import pairing_codes

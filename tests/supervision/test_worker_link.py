@@ -7,8 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.supervision.fakes import START, World, message
+from tests.supervision.fake_host import START
 from tests.supervision.line import HELLO, Line
+from tests.supervision.reports import message
+from tests.supervision.world import World
 from tests.waiting import wait_until
 from waguard.errors import RefusedError, UnavailableError, UncertainError, WaguardError
 from waguard.supervision import worker_link

@@ -6,7 +6,8 @@ from collections.abc import Callable
 from typing import Final
 
 from tests.supervision.bench import CONNECTED, TEXT, Bench
-from tests.supervision.fakes import Script, heard
+from tests.supervision.fake_workers import Script
+from tests.supervision.sessions import heard
 from waguard.core.link import Link
 from waguard.errors import UnavailableError, UncertainError
 from waguard.supervision.actor import SessionActor
@@ -69,7 +70,7 @@ class Drill:
             await self.bench.row(name)
         await self.bench.restore()
         await self.run(15)
-        assert OLD in self.world.versions.state.good
+        assert OLD in self.bench.it.versions.state.good
 
     async def send(self, session: SessionActor) -> None:
         if session.link is Link.CONNECTED:
@@ -95,7 +96,7 @@ class Drill:
             if condition():
                 return
             await self.run(1)
-        raise AssertionError(self.world.versions.state)
+        raise AssertionError(self.bench.it.versions.state)
 
     async def load_new(self, *names: str) -> None:
         self.network = NEW

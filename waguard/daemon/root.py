@@ -65,17 +65,12 @@ from waguard.store.engine import sqlite_file
 from waguard.store.sql import SqlStore
 from waguard.supervision.bus import Bus
 from waguard.supervision.disk import DiskReserve
-from waguard.supervision.fleet import Fleet
 from waguard.supervision.greeting import greeted
 from waguard.supervision.lease import TICK, LeaseKeeper
 from waguard.supervision.log_control import LogControl
-from waguard.supervision.mailbox import Mailbox
 from waguard.supervision.readiness import status_line
-from waguard.supervision.session_context import SessionContext
-from waguard.supervision.supervisor import Supervisor
-from waguard.supervision.version_decision import VersionDecision
-from waguard.supervision.version_observer import VersionObserver
-from waguard.supervision.version_operators import VersionOperators
+from waguard.supervision.supervisor import Ports, Supervisor
+from waguard.supervision.timings import Timings
 from waguard.wire.protocol import WorkerRecord
 from waguard.worker import wajs
 
@@ -119,30 +114,6 @@ class Daemon:
         self._messages: MessageHealth | None = None
         self._host = HostConditions()
         self._network = Network(config.whatsapp.url, proxied=uses_proxy(config.browser.extra_args))
-        self._fleet = Fleet(
-            store=self._store,
-            bus=self._bus,
-            clock=self._clock,
-            host=lambda: self._host.read(current()),
-            network=self._network.read,
-        )
-        self._mailbox = Mailbox(current, self._clock, self._fleet)
-        self._versions = VersionDecision(
-            current,
-            self._clock,
-            self._fleet,
-            self._mailbox,
-            packed=wajs.SHA256,
-            documents=Documents(config.paths.state / FOLDER),
-        )
-        self._lease = LeaseKeeper(
-            self._store.lease,
-            holder(config.paths.runtime, lock.instance),
-            self._lease_terms,
-            self._fleet.outages,
-            lost=self._end_for,
-        )
-        self._store.guard(why_barred=self._lease.why_barred, before_migration=self._lease.acquire)
         self._journal = Journal(
             self._store.messages,
             self._media,
@@ -151,25 +122,37 @@ class Daemon:
             publish=self._bus.publish,
             barred=lambda: self._lease.why_barred() is not None,
         )
+        self._timings = Timings()
         self._supervisor = Supervisor(
-            SessionContext(
-                config=self._config,
-                instance=lock.instance,
+            current,
+            Ports(
                 store=self._store,
                 inbox=self._journal,
                 undecryptable=self._store.messages,
                 spawn=self._spawn,
-                bus=self._bus,
+                documents=Documents(config.paths.state / FOLDER),
                 clock=self._clock,
                 ages=self._ages,
-                fleet=self._fleet,
-                mailbox=self._mailbox,
-                versions=VersionObserver(self._versions),
                 meter=Meter(),
-                remembered=lambda: remembered,
+                host=lambda: self._host.read(current()),
+                network=self._network.read,
                 cpu_is_saturated=cpu_is_saturated,
-            )
+                remembered=lambda: remembered,
+            ),
+            self._bus,
+            instance=lock.instance,
+            packed=wajs.SHA256,
+            timings=self._timings,
         )
+        self._fleet = self._supervisor.fleet
+        self._lease = LeaseKeeper(
+            self._store.lease,
+            holder(config.paths.runtime, lock.instance),
+            self._lease_terms,
+            self._fleet.outages,
+            lost=self._end_for,
+        )
+        self._store.guard(why_barred=self._lease.why_barred, before_migration=self._lease.acquire)
         self._log = LogControl(config.log, self._fleet.trail, self._apply_log)
         self._reload = Reload(current, path, self._log)
         self._reload.subscribe(self._reloaded)
@@ -251,7 +234,7 @@ class Daemon:
                 webhooks=webhooks,
                 message_health=messages,
                 log=self._log,
-                versions=VersionOperators(self._versions),
+                versions=self._supervisor.operators,
                 require_room=self._require_room,
             )
         )
@@ -328,7 +311,7 @@ class Daemon:
         self._housekeeping.schedule(self._ticker)
         self._ticker.start()
         self._report_last_run()
-        self._versions.begin()
+        self._supervisor.versions.begin()
         renewing = asyncio.create_task(self._renew_run(), name="alive")
         reporting = asyncio.create_task(self._renew_when_reported(), name="reporting")
         beginning = asyncio.create_task(self._begin(), name="beginning")
@@ -427,7 +410,12 @@ class Daemon:
     def _greeted(
         self, left_behind: list[tuple[WorkerRecord, Process]]
     ) -> contextlib.AbstractAsyncContextManager[None]:
-        return greeted([record for record, _ in left_behind], instance=self._lock.instance)
+        return greeted(
+            [record for record, _ in left_behind],
+            instance=self._lock.instance,
+            after=self._timings.greet_after,
+            again=self._timings.greet_again,
+        )
 
     async def _abandon_removed(self) -> None:
         """A daemon that died in the middle of a DELETE left what was still to be sent."""
@@ -461,7 +449,7 @@ class Daemon:
         found = quarantine_unreadable_records(self._runtime.workers)
         if self._lock.found_unreadable:
             found[self._runtime.workers.parent / PID_FILE] = self._lock.found_unreadable
-        for memory in (self._restarts, self._run_file, self._versions.memory):
+        for memory in (self._restarts, self._run_file, self._supervisor.versions.memory):
             if memory.unreadable:
                 found[memory.path] = memory.unreadable
         for path, why in found.items():
