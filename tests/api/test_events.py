@@ -11,7 +11,7 @@ import pytest
 
 from tests.api.conftest import KEY, Api
 from tests.waiting import wait_until
-from waguard.api import events
+from waguard.api.timings import Timings
 from waguard.ports.bus import BusEvent
 from waguard.supervision.bus import QUEUE_LIMIT
 
@@ -80,8 +80,8 @@ async def test_replays_at_least_a_thousand(api: Api, by_header: bool) -> None:  
     assert now["data"]["message"]["body"] == "now"
 
 
-async def test_a_comment_when_nothing_happens(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(events, "COMMENT_EVERY", 0.02)
+@pytest.mark.parametrize("timings", [Timings(comment_every=0.02)])
+async def test_a_comment_when_nothing_happens(api: Api) -> None:
     async with streaming(api) as stream:
         assert await stream.block() == {"": "that is all so far"}
         assert await stream.block() == {"": "still here"}
@@ -102,8 +102,8 @@ async def test_one_that_lags_is_ended_with_a_comment_and_comes_back(api: Api) ->
         assert (await stream.event())["id"] == published[QUEUE_LIMIT].id
 
 
-async def test_one_that_does_not_read_is_dropped(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(events, "WRITE_DEADLINE", 0.05)
+@pytest.mark.parametrize("timings", [Timings(event_write=0.05)])
+async def test_one_that_does_not_read_is_dropped(api: Api) -> None:
     host, port = api.base.removeprefix("http://").split(":")
     reader, writer = await asyncio.open_connection(host, port, limit=1024)
     head = f"GET /api/events HTTP/1.1\r\nHost: localhost\r\nX-Api-Key: {KEY}\r\n\r\n"
@@ -119,8 +119,8 @@ async def test_one_that_does_not_read_is_dropped(api: Api, monkeypatch: pytest.M
         await writer.wait_closed()
 
 
-async def test_a_client_that_leaves_is_forgotten(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(events, "COMMENT_EVERY", 0.02)
+@pytest.mark.parametrize("timings", [Timings(comment_every=0.02)])
+async def test_a_client_that_leaves_is_forgotten(api: Api) -> None:
     async with streaming(api):
         assert len(api.bus._listeners) == 1
     await wait_until(lambda: not api.bus._listeners, "the listener is gone")

@@ -1,0 +1,51 @@
+"""What sessions, messages and the API stand on: time, network, host, bus, database, journal."""
+
+from collections.abc import Collection
+
+from waguard.daemon.reload import CurrentConfig
+from waguard.host.clock import SystemClock
+from waguard.host.conditions import HostConditions
+from waguard.host.lived import LivedTime
+from waguard.host.media import MediaFolder
+from waguard.host.network import Network, uses_proxy
+from waguard.messaging.journal import Journal
+from waguard.store.sql import SqlStore
+from waguard.supervision.bus import Bus
+
+
+class Foundation:
+    """The first to be there and the last to be closed. ``public_url`` is of the API."""
+
+    def __init__(self, config: CurrentConfig, *, public_url: str) -> None:
+        self.config = config
+        paths = config().paths
+        self.host = HostConditions()
+        self.clock = SystemClock()
+        self.ages = LivedTime(paths.state, self.clock)
+        self.media = MediaFolder(paths.state / "media")
+        self.bus = Bus(self.clock)
+        self.store = SqlStore(config().database.url)
+        proxied = uses_proxy(config().browser.extra_args)
+        self.network = Network(config().whatsapp.url, proxied=proxied)
+        self.journal = Journal(
+            self.store.messages,
+            self.media,
+            base=public_url,
+            for_global=self._for_global,
+            publish=self.bus.publish,
+            barred=lambda: self.store.barred,
+        )
+
+    async def end_calls(self) -> None:
+        """Before the API ends: who listens to the bus is let go, and nobody asks the network."""
+        self.bus.close()
+        await self.network.close()
+
+    async def close(self) -> None:
+        """After the API has ended: nothing uses the database any more."""
+        await self.store.close()
+        self.ages.save()
+
+    def _for_global(self) -> Collection[str]:
+        webhook = self.config().webhook
+        return webhook.events if webhook.url is not None else ()
