@@ -30,10 +30,8 @@ from waguard.supervision.timings import Timings
 from waguard.wire.protocol import PROTOCOL, WorkerRecord
 
 SOON: Final = 0.9  # s
-
-
 PACKED: Final = "0" * 64
-
+"""The digest of the wa-js that waguard ships."""
 QUICK: Final = Timings(stop_grace=0.1, write_retry=0.01)
 
 
