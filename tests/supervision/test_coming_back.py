@@ -14,11 +14,12 @@ from tests.supervision.world import World
 from tests.waiting import DEADLINE
 from waguard.core.link import Link
 from waguard.errors import NotFoundError, WaguardError
+from waguard.ports.outcomes import Acked
 from waguard.ports.sessions import SessionView
 from waguard.ports.store import SessionRow
 from waguard.profile import inspection, layout
 from waguard.profile.lock import ProfileLock
-from waguard.wire.protocol import Sent, Unlink
+from waguard.wire.protocol import Unlink
 
 # ---- and back ----
 
@@ -64,7 +65,7 @@ async def comes_back(
     await until(bench.session(), lambda s: s.link is Link.CONNECTED)
     await bench.until_written()
     assert world.row_status("s") == ("connected", None)
-    assert isinstance(await bench.it.sessions.call("s", TEXT, wait=0), Sent)
+    assert isinstance(await bench.it.sessions.send("s", TEXT, wait=0), Acked)
     assert world.audited("parked") == []
 
 

@@ -27,9 +27,9 @@ from waguard.supervision.run_state import RunState
 from waguard.supervision.session_context import SessionContext
 from waguard.supervision.session_service import SessionService
 from waguard.supervision.timings import Timings
-from waguard.supervision.version_decision import Documents, VersionDecision
-from waguard.supervision.version_observer import VersionObserver
-from waguard.supervision.version_operators import VersionOperators
+from waguard.supervision.versions.decision import Documents, VersionDecision
+from waguard.supervision.versions.observer import VersionObserver
+from waguard.supervision.versions.operators import VersionOperators
 from waguard.supervision.watchdog import Watchdog
 
 

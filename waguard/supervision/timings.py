@@ -28,3 +28,9 @@ class Timings(Struct, frozen=True, kw_only=True):
     """Until a worker of an earlier daemon is greeted; a database that answers has said by then whose it is."""
     greet_again: float = 1.0
     """Between two tries to greet it."""
+    call: float = 30.0
+    """A worker has so long for a call that is no send."""
+    backfill: float = 600.0
+    """The same for all chats of a week, which may be read. Asked again, it continues."""
+    reply_margin: float = 10.0
+    """Beyond the time that a worker has for a call: it looks up a silent send before it answers."""
