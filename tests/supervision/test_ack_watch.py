@@ -110,7 +110,7 @@ async def test_one_late_ack_degrades_and_its_coming_ends_it(
     (incident,) = world.events("incident")
     assert incident.data["kind"] == "acks_missing"
     process.event(Ack(ids=("true_s_1",), chat="c", ack=1))
-    await wait_until(lambda: empty.session().traffic.acks.acked_at, "the ack is heard")
+    await wait_until(lambda: empty.session().traffic.acks.proved_at, "the ack is heard")
     await pass_time(empty, world, 1)
     assert (await empty.it.sessions.view("s")).degraded is None
     await wait_until(lambda: entries(world, "acks_back"), "its end is on the trail")
@@ -130,7 +130,7 @@ async def test_an_ack_under_another_alias_of_its_chat_counts(
 
     world.inbox.named = named
     process.event(Ack(ids=("true_777@lid_1",), chat="777@lid", ack=1))
-    await wait_until(lambda: empty.session().traffic.acks.acked_at, "the ack is heard")
+    await wait_until(lambda: empty.session().traffic.acks.proved_at, "the ack is heard")
     world.clock.advance(61)
     assert not empty.session().traffic.acks.overdue
 
@@ -376,6 +376,6 @@ async def test_an_outage_in_between_leaves_no_incident_open(
         one.report("connected")
         await until(empty.session(name), lambda s: s.link is Link.CONNECTED)
     process.event(Ack(ids=("true_s_1",), chat="c", ack=1))
-    await wait_until(lambda: empty.session().traffic.acks.acked_at, "the ack is heard")
+    await wait_until(lambda: empty.session().traffic.acks.proved_at, "the ack is heard")
     await pass_time(empty, world, 2)
     await wait_until(lambda: entries(world, "acks_back"), "its end is on the trail")

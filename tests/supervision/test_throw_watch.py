@@ -144,7 +144,7 @@ async def test_an_ack_of_an_earlier_send_proves_nothing(
     page.outcome = BROKEN
     await send_in_vain(empty, "d")
     process.event(Ack(ids=("true_s_1",), chat="c", ack=1))
-    await wait_until(lambda: empty.session().traffic.acks.acked_at, "the ack is heard")
+    await wait_until(lambda: empty.session().traffic.acks.proved_at, "the ack is heard")
     assert "sends_throw" in await problems(empty)
     world.clock.advance(1.0)
     page.outcome = "uncertain"

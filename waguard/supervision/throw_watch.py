@@ -75,7 +75,7 @@ class ThrowWatch:
     def replaced(self) -> None:
         """The worker is: one that threw had its chance, and another page has another code."""
         self._odd.clear()
-        self._unhelped = bool(self._chats)
+        self._unhelped, self.in_vain = bool(self._chats), False
 
     def _end(self) -> None:
         self._chats.clear()
@@ -98,6 +98,11 @@ class ThrowWatch:
             return None
         waited = self._clock.monotonic() - max(self._began, since)
         return self._late(waited // COUNTED_BY * COUNTED_BY)
+
+    @property
+    def shown(self) -> Late | None:
+        """The same, of the page that it has now; None also while nothing shows whether that one throws."""
+        return None if self.on_trial else self.late
 
     @property
     def curable(self) -> Late | None:

@@ -16,6 +16,7 @@ from waguard.core.link import Link
 from waguard.core.messages.identity import parse
 from waguard.core.messages.outbox import number_of
 from waguard.core.page_care import Kind
+from waguard.core.replace import replace
 from waguard.core.session import views
 from waguard.core.session.facts import Fact, Noticed
 from waguard.core.session.state import SessionState
@@ -214,16 +215,22 @@ class Traffic:
             self._post(noticed)
 
     def _post_acks(self) -> None:
-        acks, throws = self.acks, self.throws
+        acks, throws, versions = self.acks, self.throws, self._ctx.versions
         seen = AcksSeen(
-            late=throws.late or acks.late,
+            late=throws.shown or acks.late,
             curable=throws.curable or acks.curable,
             overdue=acks.overdue,
-            acked_at=acks.acked_at,
+            acked_at=acks.proved_at,
             in_vain=throws.in_vain or acks.in_vain is not None,
             on_trial=throws.on_trial or acks.on_trial,
             busy=self._calls > 0,
         )
+        if seen != AcksSeen():  # for one of which nothing is known it makes no difference
+            seen = replace(
+                seen,
+                versions_decide=versions.cures(self._name),
+                other_arm=versions.has_other_arm(self._name),
+            )
         if seen != self._acks_seen:
             self._acks_seen = seen
             self._post(seen)

@@ -27,9 +27,9 @@ from waguard.errors import WaguardError, printable
 from waguard.ports.process import Process, Usage
 from waguard.ports.store import SessionRow
 from waguard.supervision.greeting import greeted
-from waguard.supervision.page_watch import page_of
 from waguard.supervision.session_context import SessionContext
 from waguard.supervision.session_profile import SessionProfile
+from waguard.supervision.versions.page_watch import page_of
 from waguard.supervision.worker_link import WorkerLink
 from waguard.supervision.worker_spec import log_settings, worker_spec
 from waguard.wire import protocol
