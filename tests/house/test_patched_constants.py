@@ -25,36 +25,8 @@ LATER: Final = "still to be passed"
 # one line each, by file and name; one that no test needs is to go
 # fmt: off
 ALLOWED: Final[dict[Patched, str]] = {
-    Patched("tests/api/test_repeating.py", "waguard.messaging.outbox.dispatcher.WAITING_AT_MOST"): LATER,
-    Patched("tests/messaging/test_bulk.py", "waguard.messaging.outbox.bulk._OWN_KEY"): LATER,
-    Patched("tests/messaging/test_bulk.py", "waguard.messaging.outbox.dispatcher.WAITING_AT_MOST"): LATER,
-    Patched("tests/messaging/test_fetch.py", "waguard.messaging.outbox.fetch.AT_ONCE"): LATER,
-    Patched("tests/messaging/test_outbox_repetition.py", "waguard.messaging.outbox.pending_sends.KEPT_AT_MOST"): LATER,
-    Patched("tests/messaging/test_outbox_waiting.py", "waguard.messaging.outbox.dispatcher.WAITING_AT_MOST"): LATER,
     Patched("tests/store/test_housekeeping.py", "waguard.store.housekeeping.PAGES"): LATER,
     Patched("tests/store/test_housekeeping.py", "waguard.store.sql.ROUNDS"): LATER,
-    Patched("tests/supervision/test_limits.py", "waguard.supervision.limits.RETRY"): LATER,
-    Patched("tests/supervision/test_worker_link.py", "waguard.supervision.worker_link.DEFAULT_DEADLINE"): LATER,
-    Patched("tests/supervision/test_worker_link.py", "waguard.supervision.worker_link.REPLY_MARGIN"): LATER,
-    Patched("tests/worker/test_backfill.py", "waguard.worker.backfill.CHAT_LIMIT"): LATER,
-    Patched("tests/worker/test_backfill_messages.py", "waguard.worker.backfill.PAUSES"): LATER,
-    Patched("tests/worker/test_daemon_link.py", "waguard.worker.daemon_link.BUFFER_LIMIT"): LATER,
-    Patched("tests/worker/test_daemon_link.py", "waguard.worker.daemon_link.CLOSE_DEADLINE"): LATER,
-    Patched("tests/worker/test_daemon_link.py", "waguard.worker.daemon_link.FILES_LIMIT"): LATER,
-    Patched("tests/worker/test_daemon_link.py", "waguard.worker.daemon_link.HELLO_DEADLINE"): LATER,
-    Patched("tests/worker/test_daemon_link.py", "waguard.worker.daemon_link.ROOM"): LATER,
-    Patched("tests/worker/test_devtools_page.py", "waguard.worker.browser.page.CONSOLE_LIMIT"): LATER,
-    Patched("tests/worker/test_devtools_page.py", "waguard.worker.browser.pipe.MAX_MESSAGE"): LATER,
-    Patched("tests/worker/test_inbound.py", "waguard.worker.inbound.REMEMBERED"): LATER,
-    Patched("tests/worker/test_page_refused.py", "waguard.worker.page.MODULES_DEADLINE"): LATER,
-    Patched("tests/worker/test_page_refused.py", "waguard.worker.page.NAVIGATION_DEADLINE"): LATER,
-    Patched("tests/worker/test_page_refused.py", "waguard.worker.page.READY_DEADLINE"): LATER,
-    Patched("tests/worker/test_profile_lock_wait.py", "waguard.worker.main.LOCK_DEADLINE"): LATER,
-    Patched("tests/worker/test_readiness.py", "waguard.worker.page.INJECTION_PAUSES"): LATER,
-    Patched("tests/worker/test_readiness.py", "waguard.worker.page.LOADS"): LATER,
-    Patched("tests/worker/test_readiness.py", "waguard.worker.page.RESOLVE_DEADLINE"): LATER,
-    Patched("tests/worker/test_send_options.py", "waguard.worker.sending.CHECK_DEADLINE"): LATER,
-    Patched("tests/worker/test_wajs.py", "waguard.worker.wajs.PACKED"): LATER,
 }
 # fmt: on
 
