@@ -75,7 +75,9 @@ def test_what_was_tried_on_this_very_file_is_not_tried_again(
         {"file": now, "mutation": second.name, "killer": None},
         {"file": "another", "mutation": rest[0].name, "killer": "stories"},
     ]
-    (tmp_path / "waguard.core.host.disk.jsonl").write_text("".join(json.dumps(it) + "\n" for it in lines))
+    (tmp_path / "waguard.core.host.disk.jsonl").write_text(
+        "".join(json.dumps(it) + "\n" for it in lines)
+    )
     assert mutants.chosen(CORE, 1.0, again=False) == rest
     assert mutants.chosen(CORE, 1.0, again=True) == [second, *rest], "that one lives"
     *_, last = mutants.report(CORE)
@@ -95,4 +97,7 @@ def test_the_killers_of_a_module_import_it() -> None:
     assert own == ["tests/core/fleet/test_slots.py"]
     assert "tests/core/session/test_session.py" in core
     assert "tests/core/messages/test_naming.py" not in core
-    assert stories == ["tests/simulation/test_stories.py"]
+    assert stories == [
+        "tests/simulation/test_session_stories.py",
+        "tests/simulation/test_stories.py",
+    ]

@@ -18,7 +18,7 @@ from tests.supervision.bench import *  # noqa: F403  # fixtures
 from tests.supervision.bench import Bench
 from tests.supervision.fakes import FakeProcess, World, until
 from tests.waiting import wait_until
-from tests.wire.test_channel import TO_DAEMON
+from tests.wire.messages import TO_DAEMON
 from waguard.core.lifecycle import State
 from waguard.core.link import Link
 from waguard.wire.channel import FRAME_LIMIT
