@@ -6,10 +6,10 @@ import pytest
 
 from tests.supervision import fakes
 from tests.supervision.bench import bench, empty
-from tests.supervision.line import line
+from tests.supervision.line import line, timings
 from tests.supervision.sessions import make
 
-__all__ = ["bench", "empty", "line", "make", "world"]
+__all__ = ["bench", "empty", "line", "make", "timings", "world"]
 
 
 @pytest.fixture

@@ -11,12 +11,13 @@ from tests.supervision.leaving import GONE, deleted, quarantined_now, read, unli
 from tests.waiting import DEADLINE
 from waguard.core.link import Link
 from waguard.errors import NotFoundError, WaguardError
+from waguard.ports.outcomes import Acked
 from waguard.ports.sessions import SessionView
 from waguard.ports.store import SessionRow
 from waguard.profile import inspection, layout
 from waguard.profile.lock import ProfileLock
 from waguard.supervision.supervisor import Supervisor
-from waguard.wire.protocol import Sent, Unlink
+from waguard.wire.protocol import Unlink
 
 
 async def die(bench: Bench, world: World) -> list[LeftBehind]:
@@ -77,7 +78,7 @@ async def comes_back(
     await until(bench.session(), lambda s: s.link is Link.CONNECTED)
     await bench.until_written()
     assert world.row_status("s") == ("connected", None)
-    assert isinstance(await bench.it.sessions.call("s", TEXT, wait=0), Sent)
+    assert isinstance(await bench.it.sessions.send("s", TEXT, wait=0), Acked)
     assert world.audited("parked") == []
 
 

@@ -4,6 +4,7 @@ import asyncio
 
 import pytest
 
+from tests.sends import is_silent
 from tests.supervision.bench import CONNECTED, PHONE, Bench
 from tests.supervision.fakes import START, Script, World, found, heard, until
 from tests.waiting import wait_until
@@ -11,7 +12,8 @@ from waguard.core.incidents.incidents import fold, sentences
 from waguard.core.link import Link
 from waguard.core.messages.first_contacts import FIRST_GUESS, LOOKUPS_REST
 from waguard.core.page_care import Kind
-from waguard.errors import RefusedError, UnacknowledgedError, UnavailableError, WaguardError
+from waguard.errors import UnavailableError
+from waguard.ports.outcomes import Acked, NotSent, Outcome, Refused
 from waguard.supervision.limits import TRIED_FOR
 from waguard.wire.protocol import Ack, Acks, Call, Failed, SendText, Sent, Value
 
@@ -64,21 +66,25 @@ async def up(bench: Bench) -> None:
     await until(bench.session(), lambda s: s.link is Link.CONNECTED)
 
 
-async def send(bench: Bench, chat: str) -> type[WaguardError] | None:
-    """Which error it ended with."""
+async def send(bench: Bench, chat: str) -> Outcome:
     call = SendText(chat=chat, text="t", message_id=f"true_{chat}_1", timeout=5.0)
-    try:
-        await bench.it.sessions.call("s", call, wait=0)
-    except WaguardError as error:
-        return type(error)
-    return None
+    return await bench.it.sessions.send("s", call, wait=0)
+
+
+async def is_sent(bench: Bench, chat: str) -> bool:
+    return isinstance(await send(bench, chat), Acked)
+
+
+async def is_refused(bench: Bench, chat: str) -> bool:
+    return isinstance(await send(bench, chat), Refused)
 
 
 async def refusal(bench: Bench, chat: str) -> UnavailableError:
-    call = SendText(chat=chat, text="t", message_id=f"true_{chat}_1", timeout=5.0)
-    with pytest.raises(UnavailableError) as raised:
-        await bench.it.sessions.call("s", call, wait=0)
-    return raised.value
+    outcome = await send(bench, chat)
+    assert isinstance(outcome, NotSent)
+    assert outcome.hold
+    assert isinstance(outcome.error, UnavailableError)
+    return outcome.error
 
 
 async def tick(bench: Bench, seconds: float = 1.0) -> None:
@@ -92,8 +98,8 @@ async def tick(bench: Bench, seconds: float = 1.0) -> None:
 async def locked_out(bench: Bench) -> None:
     """Three in a row were refused, while a known chat goes on."""
     for number in range(3):
-        assert await send(bench, f"{number}@c.us") is RefusedError
-        assert await send(bench, KNOWN) is None
+        assert await is_refused(bench, f"{number}@c.us")
+        assert await is_sent(bench, KNOWN)
 
 
 async def says(bench: Bench, locked_until: float) -> None:
@@ -117,8 +123,8 @@ async def test_three_refused_first_contacts_pause_them_and_nothing_else(
     assert error.retry_after == FIRST_GUESS
     assert "somebody has answered go on" in str(error.remedy)
     assert page.held == ["4@c.us"]
-    assert await send(empty, KNOWN) is None
-    assert await send(empty, GROUP) is None
+    assert await is_sent(empty, KNOWN)
+    assert await is_sent(empty, GROUP)
     assert empty.it.sessions.first_contacts_pause("s") == FIRST_GUESS
     await tick(empty)
     view = await empty.it.sessions.view("s")
@@ -145,19 +151,19 @@ async def test_after_the_pause_one_is_tried_at_a_time(
     await tick(empty, FIRST_GUESS)
     assert (await empty.it.sessions.view("s")).conditions == ()
     page.release = asyncio.Event()
-    tried = asyncio.create_task(send(empty, "5@c.us"))
+    tried = asyncio.create_task(is_refused(empty, "5@c.us"))
     await wait_until(lambda: len(empty.process().calls) == 7, "it is on its way")
     error = await refusal(empty, "6@c.us")
     assert (error.field, error.retry_after) == ("recipient_phone", TRIED_FOR)
     page.release.set()
-    assert await tried is RefusedError
+    assert await tried
     assert (await refusal(empty, "7@c.us")).retry_after == 2 * FIRST_GUESS
     await tick(empty, 2 * FIRST_GUESS)
     page.locked = None
     for number in (8, 9):
-        assert await send(empty, f"{number}@c.us") is None
+        assert await is_sent(empty, f"{number}@c.us")
     page.locked = "refused"
-    assert [await send(empty, f"1{number}@c.us") for number in range(2)] == [RefusedError] * 2
+    assert [await is_refused(empty, f"1{number}@c.us") for number in range(2)] == [True] * 2
 
 
 async def test_what_is_dropped_without_a_word_is_no_missing_ack(
@@ -166,9 +172,9 @@ async def test_what_is_dropped_without_a_word_is_no_missing_ack(
     await up(empty)
     worker, page.locked = empty.process(), "uncertain"
     for number in range(3):
-        assert await send(empty, f"{number}@c.us") is UnacknowledgedError
+        assert is_silent(await send(empty, f"{number}@c.us"))
         assert empty.it.sessions.first_contacts_pause("s") == 0.0, "it may be the connection"
-        assert await send(empty, KNOWN) is None
+        assert await is_sent(empty, KNOWN)
     assert empty.it.sessions.first_contacts_pause("s") == FIRST_GUESS
     for _ in range(600):
         await tick(empty)
@@ -183,7 +189,7 @@ async def test_where_nothing_else_is_acknowledged_it_may_be_the_page(
     await up(empty)
     worker, page.locked = empty.process(), "uncertain"
     for number in range(2):
-        assert await send(empty, f"{number}@c.us") is UnacknowledgedError
+        assert is_silent(await send(empty, f"{number}@c.us"))
     page.shown = {f"true_{number}@c.us_1": 0 for number in range(2)}
     for _ in range(62):
         await tick(empty)
@@ -206,9 +212,9 @@ async def test_one_that_ends_after_another_was_acknowledged_is_no_missing_ack(
     await wait_until(lambda: empty.process().calls, "it is on its way")
     page.release = None
     world.clock.advance(1.0)
-    assert await send(empty, KNOWN) is None
+    assert await is_sent(empty, KNOWN)
     release.set()
-    assert await silent is UnacknowledgedError
+    assert is_silent(await silent)
     assert not empty.session().traffic.acks.overdue
     for _ in range(90):
         await tick(empty)
@@ -220,12 +226,12 @@ async def test_a_late_answer_counts(empty: Bench, world: World, page: Page) -> N
     page.locked = "uncertain"
     for number in range(2):
         await send(empty, f"{number}@c.us")
-        assert await send(empty, KNOWN) is None
+        assert await is_sent(empty, KNOWN)
     process = empty.process()
     process.event(Ack(ids=("true_0@c.us_1",), chat="0@c.us", ack=1))
     await wait_until(lambda: process.stored, "it is taken")
     await send(empty, "2@c.us")
-    assert await send(empty, KNOWN) is None
+    assert await is_sent(empty, KNOWN)
     assert empty.it.sessions.first_contacts_pause("s") == 0.0, "WhatsApp took one of them"
     page.locked = "refused"
     await send(empty, "3@c.us")
@@ -251,7 +257,7 @@ async def test_by_the_word_of_whatsapps_page(empty: Bench, world: World, page: P
     await says(empty, 0.0)
     assert empty.it.sessions.first_contacts_pause("s") == 0.0
     page.locked = None
-    assert await send(empty, "1@c.us") is None
+    assert await is_sent(empty, "1@c.us")
 
 
 async def test_a_refusal_takes_the_date_that_the_page_has(
@@ -278,5 +284,5 @@ async def test_asked_too_often_is_another_cause_of_the_same(
     assert [it.type for it in found(empty.session())] == [Kind.FIRST_CONTACTS_PAUSED]
     page.often, page.locked = False, None
     await tick(empty, LOOKUPS_REST)
-    assert await send(empty, "2@c.us") is None
+    assert await is_sent(empty, "2@c.us")
     assert found(empty.session()) == ()

@@ -6,6 +6,7 @@ from dataclasses import replace
 import msgspec
 import pytest
 
+from tests.sends import not_sent
 from tests.supervision.bench import TEXT, Bench
 from tests.supervision.fakes import LeftBehind, Script, World, until
 from tests.waiting import DEADLINE, wait_until
@@ -59,11 +60,11 @@ async def test_one_that_waits_for_its_restore_is_on_its_way_up(bench: Bench, wor
     # what every version says of itself is understood
     await until(bench.session("b"), lambda s: s.link is Link.CONNECTED)
     assert world.row_status("b") == ("connected", None)
-    for call in (TEXT, Screenshot()):
-        with pytest.raises(UnavailableError) as raised:
-            await bench.it.sessions.call("b", call, wait=0)
-        assert raised.value.retry_after
-    sending = asyncio.create_task(bench.it.sessions.call("b", TEXT, wait=DEADLINE))
+    assert (await not_sent(bench.it.sessions.send("b", TEXT, wait=0), UnavailableError)).retry_after
+    with pytest.raises(UnavailableError) as raised:
+        await bench.it.sessions.call("b", Screenshot(), wait=0)
+    assert raised.value.retry_after
+    sending = asyncio.create_task(bench.it.sessions.send("b", TEXT, wait=DEADLINE))
     held.set()
     async with asyncio.timeout(DEADLINE):
         assert await restoring == "restored 2"

@@ -53,7 +53,7 @@ async def test_a_newer_version_is_loaded_once_and_when_nothing_is_under_way(
     process.script.answer = answer
     await reports(empty, phone=PHONE, update_offered=True)
     call = SendText(chat="c", text="t", message_id="true_c_1", timeout=5.0)
-    sending = asyncio.create_task(empty.it.sessions.call("s", call, wait=0))
+    sending = asyncio.create_task(empty.it.sessions.send("s", call, wait=0))
     await wait_until(lambda: process.calls, "it is being sent")
     await ticks(empty, 2 * IDLE)
     assert reloads(process) == 0

@@ -24,7 +24,7 @@ async def test_an_adopted_worker_goes_on(world: World, make: Make) -> None:
     assert world.spawn.started == [left.process]
     assert left.process.signals == []
     assert world.audited("adopted")
-    await session.traffic.call(TEXT)
+    await session.traffic.send(TEXT)
     assert left.process.calls == [TEXT]
 
 

@@ -40,7 +40,7 @@ async def test_the_backfill_is_asked_for_again_when_the_link_is_back(
     await wait_until(lambda: process.caught_up, "it was asked")
     process.report("offline")
     await until(session, lambda s: s.link is Link.OFFLINE)
-    await session.traffic.call(TEXT)  # what was asked before it is answered before it
+    await session.traffic.send(TEXT)  # what was asked before it is answered before it
     process.event(message(1))
     await wait_until(lambda: world.inbox.kept, "it is stored")
     process.script.backfills = Value()

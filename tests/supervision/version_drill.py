@@ -1,14 +1,12 @@
 """Sessions whose pages are of one version or another, for tests."""
 
 import asyncio
-import contextlib
 from collections.abc import Callable
 from typing import Final
 
 from tests.supervision.bench import CONNECTED, TEXT, Bench
 from tests.supervision.fakes import Script, heard
 from waguard.core.link import Link
-from waguard.errors import UnavailableError, UncertainError
 from waguard.supervision.actor import SessionActor
 from waguard.wire.protocol import PageVersion, WorkerRecord, WorkerSpec
 
@@ -78,8 +76,7 @@ class Drill:
     async def send(self, session: SessionActor) -> None:
         if session.link is Link.CONNECTED:
             self.world.clock.advance(0.01)
-            with contextlib.suppress(UncertainError, UnavailableError):  # its worker ends just now
-                await session.traffic.call(TEXT)
+            await session.traffic.send(TEXT)  # its worker may end just now
 
     async def run(self, seconds: int) -> None:
         """Everybody sends; what the new version breaks throws."""

@@ -10,7 +10,6 @@ from loguru import logger
 
 from waguard.core.fleet.ack_watch import Late
 from waguard.ports.clock import Clock
-from waguard.wire.protocol import Call, Failed, SendMedia, SendText, Sent, Value
 
 REMEMBERED: Final = 1_000  # chats a session
 COUNTED_BY: Final = 10.0  # s; how long it lasts is no news each second
@@ -43,12 +42,6 @@ class ThrowWatch:
         """It was, and the new page threw as well."""
         self.began = 0.0
         """Unix time of the first."""
-
-    def heard(self, call: Call, outcome: Sent | Value | Failed) -> None:
-        """What its page says of a send."""
-        thrown = None if isinstance(outcome, Value) else outcome.thrown
-        if thrown and isinstance(call, SendText | SendMedia):
-            self.threw(call.chat, thrown)
 
     def threw(self, chat: str, error: str) -> None:
         """At a send to this chat."""

@@ -142,11 +142,11 @@ class WorkerRunner:
         if report and report.log and report.log != wanted:
             self.send(protocol.SetLog(log=wanted), "the worker's log is not set")
 
-    def send(self, call: protocol.Call, failed: str) -> None:
+    def send(self, call: protocol.Operation, failed: str) -> None:
         """Have it do something that nobody waits for; ``failed``: what is logged where it cannot."""
         self._begin(self._send(call, failed), "call")
 
-    async def _send(self, call: protocol.Call, failed: str) -> None:
+    async def _send(self, call: protocol.Operation, failed: str) -> None:
         try:
             if self.link:
                 await self.link.call(call)
@@ -209,7 +209,10 @@ class WorkerRunner:
         )
         try:
             link = await WorkerLink.connect(
-                Path(spec.socket), hello, lambda message: self._handle_safely(worker, message)
+                Path(spec.socket),
+                hello,
+                lambda message: self._handle_safely(worker, message),
+                self._ctx.timings,
             )
         except WaguardError as error:
             with contextlib.suppress(TimeoutError):
