@@ -60,7 +60,7 @@ async def test_one_rollback_is_one_decision_and_one_condition(drill: Drill) -> N
     assert outages(drill) == ["sends_throw_everywhere", "sends_back_everywhere"]
 
 
-async def test_what_no_other_version_settles_is_left_to_one_replacement_at_a_time(
+async def test_what_no_other_version_cures_is_left_to_one_replacement_at_a_time(
     drill: Drill,
 ) -> None:
     """Before a version is proven there is nothing to compare with."""
