@@ -170,7 +170,7 @@ async def test_one_is_shown_replayed_and_discarded(api: Api) -> None:
 async def test_all_are_replayed_also_more_than_are_taken_at_once(
     api: Api, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("waguard.store.messages.REPLAYED_AT_ONCE", 2)
+    monkeypatch.setattr("waguard.store.dead_letters.REPLAYED_AT_ONCE", 2)
     await letters(api, 7)
     assert (await api.call("POST", f"{DEAD}/replay")).json()["replayed"] == 7
     assert (await api.call("POST", f"{DEAD}/replay")).json()["replayed"] == 0
@@ -265,8 +265,9 @@ async def test_chats_of_nobody_are_listed_replayed_and_discarded(
     await of_nobody(api, LID, "B")
     await of_nobody(api, OTHER, "X")
     assert (await api.call("GET", UNIDENTIFIED)).json() == {"success": True, "unidentified": []}
-    wall = api.database.messages._wall
-    monkeypatch.setattr(api.database.messages, "_wall", lambda: wall() + 901.0)
+    database = api.database._database
+    wall = database.wall
+    monkeypatch.setattr(database, "wall", lambda: wall() + 901.0)
     reported = (await api.call("GET", UNIDENTIFIED)).json()["unidentified"]
     assert [(one["session_id"], one["chat_id"], one["count"]) for one in reported] == [
         (SESSION, LID, 2),
