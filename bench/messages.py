@@ -42,8 +42,8 @@ from waguard.supervision.bus import Bus
 from waguard.supervision.fleet import Fleet
 from waguard.supervision.mailbox import Mailbox
 from waguard.supervision.session_context import SessionContext
-from waguard.supervision.version_decision import VersionDecision
-from waguard.supervision.version_observer import VersionObserver
+from waguard.supervision.versions.decision import VersionDecision
+from waguard.supervision.versions.observer import VersionObserver
 from waguard.wire.protocol import Event, InboundMessage
 
 SESSIONS, CHATS = 4, 25

@@ -20,6 +20,7 @@ from tests.store.memory import Account, MemoryStore
 from waguard.api import ApiDeps, create_app, serve
 from waguard.api.auth import Keys
 from waguard.api.content import MEDIA_LIMIT
+from waguard.api.timings import Limits, Timings
 from waguard.config import Config, Level, Log
 from waguard.core.webhooks.delivery import OLD_SERVICE
 from waguard.errors import WaguardError
@@ -31,6 +32,7 @@ from waguard.messaging.journal import Journal
 from waguard.messaging.outbox.bulk import Bulks
 from waguard.messaging.outbox.fetch import Fetcher
 from waguard.messaging.outbox.outbox import Outbox
+from waguard.messaging.timings import BOUNDS, SendBounds
 from waguard.messaging.webhooks.webhooks import Webhooks
 from waguard.ports.clock import WallAges
 from waguard.ports.sessions import Connection
@@ -126,7 +128,25 @@ class Api:
 
 
 @pytest.fixture
-async def api(tmp_path: Path) -> AsyncIterator[Api]:
+def timings() -> Timings:
+    """A test has others by its parameter of this name, and so with ``limits``."""
+    return Timings()
+
+
+@pytest.fixture
+def limits() -> Limits:
+    return Limits()
+
+
+@pytest.fixture
+def bounds() -> SendBounds:
+    return BOUNDS
+
+
+@pytest.fixture
+async def api(
+    tmp_path: Path, timings: Timings, limits: Limits, bounds: SendBounds
+) -> AsyncIterator[Api]:
     sessions, store, bus = FakeSessions(), MemoryStore(), Bus(SystemClock())
     await store.open()
     for view in sessions.known.values():
@@ -148,6 +168,7 @@ async def api(tmp_path: Path) -> AsyncIterator[Api]:
             lambda: world.config,
             SystemClock(),
             require_room=lambda: world.require_room(),  # noqa: PLW0108 - it is made below
+            bounds=bounds,
         )
         await outbox.begin()
         webhooks = Webhooks(
@@ -185,7 +206,7 @@ async def api(tmp_path: Path) -> AsyncIterator[Api]:
         )
         listener = listen("127.0.0.1", 0)
         world.base = base_url(listener)
-        world.app = create_app(world.deps)
+        world.app = create_app(world.deps, timings=timings, limits=limits)
         runner = await serve(world.app, listener)
         try:
             yield world

@@ -42,9 +42,9 @@ from waguard.supervision.fleet import Fleet
 from waguard.supervision.mailbox import Mailbox
 from waguard.supervision.session_context import SessionContext
 from waguard.supervision.timings import Timings
-from waguard.supervision.version_decision import VersionDecision
-from waguard.supervision.version_observer import VersionObserver
-from waguard.supervision.version_operators import VersionOperators
+from waguard.supervision.versions.decision import VersionDecision
+from waguard.supervision.versions.observer import VersionObserver
+from waguard.supervision.versions.operators import VersionOperators
 from waguard.wire.channel import Channel
 from waguard.wire.protocol import (
     PROTOCOL,

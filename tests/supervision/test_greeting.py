@@ -10,15 +10,7 @@ from tests.e2e.harness import short_folder
 from tests.waiting import wait_until
 from waguard.supervision import greeting
 from waguard.supervision.greeting import greeted
-from waguard.wire.protocol import (
-    PROTOCOL,
-    Hello,
-    LoggedOut,
-    Reply,
-    Request,
-    Value,
-    WorkerRecord,
-)
+from waguard.wire.protocol import PROTOCOL, Hello, LoggedOut, Reply, Request, Value, WorkerRecord
 from waguard.worker.daemon_link import DaemonLink
 
 HELLO = Hello(protocol=PROTOCOL, instance="before", session="s", generation=3)
@@ -52,8 +44,8 @@ async def test_it_is_greeted_until_the_end_and_its_events_stay_with_it() -> None
     with short_folder() as folder:
         socket = folder / "w.sock"
         async with greeted([record(socket)], instance="now"):
-            link = DaemonLink(HELLO, answer)  # it listens a moment later
-            server = await link.listen(socket)
+            link = DaemonLink(HELLO)  # it listens a moment later
+            server = await link.listen(socket, answer)
             link.event(LoggedOut(reason="it was unlinked"))
             await wait_until(lambda: link.alone_since is None, "it is greeted")
             assert len(link.unstored) == 1
@@ -66,8 +58,8 @@ async def test_it_is_greeted_until_the_end_and_its_events_stay_with_it() -> None
 async def test_one_of_another_version_is_greeted_in_its_own_protocol() -> None:
     with short_folder() as folder:
         other = msgspec.structs.replace(HELLO, protocol=PROTOCOL + 1)
-        link = DaemonLink(other, answer)
-        server = await link.listen(folder / "w.sock")
+        link = DaemonLink(other)
+        server = await link.listen(folder / "w.sock", answer)
         async with greeted([record(folder / "w.sock", protocol=PROTOCOL + 1)], instance="now"):
             await wait_until(lambda: link.alone_since is None, "it is greeted")
         server.close()

@@ -1,4 +1,4 @@
-"""First contacts that WhatsApp refuses, pairing codes that it grants no more of: what a session does then."""
+"""What WhatsApp grants no more of: kept over a restart; pairing codes."""
 
 import asyncio
 from collections.abc import Callable
@@ -6,286 +6,17 @@ from typing import Any
 
 import pytest
 
-from tests.supervision.bench import *  # noqa: F403  # fixtures
-from tests.supervision.bench import CONNECTED, PHONE, QR_SHOWN, Bench
-from tests.supervision.fakes import START, FakeClock, Script, World, found, heard, until
+from tests.supervision.bench import PHONE, QR_SHOWN, Bench
+from tests.supervision.fakes import FakeClock, Script, World, until
 from tests.waiting import wait_until
-from waguard.core.incidents.incidents import fold, sentences
 from waguard.core.link import Link
 from waguard.core.messages import pairing_codes
-from waguard.core.messages.first_contacts import FIRST_GUESS, LOOKUPS_REST
-from waguard.core.page_care import Kind
-from waguard.errors import RefusedError, UnacknowledgedError, UnavailableError, WaguardError
+from waguard.core.messages.first_contacts import FIRST_GUESS
+from waguard.errors import UnavailableError
 from waguard.supervision import limits as under_test
-from waguard.supervision.limits import TRIED_FOR, Limits
-from waguard.wire.protocol import Ack, Acks, Call, Failed, PairingCode, SendText, Sent, Value
-
-KNOWN, GROUP = "known@c.us", "group@g.us"
-
-
-class Page:
-    """WhatsApp as the workers' pages show it: ``locked`` first contacts are refused, or get no answer."""
-
-    def __init__(self) -> None:
-        self.locked: str | None = "refused"
-        self.often = False
-        self.held: list[str] = []
-        self.sent: list[str] = []
-        self.release: asyncio.Event | None = None
-        self.shown: dict[str, int] = {}
-
-    async def answer(self, call: Call) -> Sent | Value | Failed:
-        if isinstance(call, Acks):
-            return Value(acks=self.shown)
-        if not isinstance(call, SendText):
-            return Value()
-        name = call.message_id
-        history = {KNOWN: "answered", GROUP: "other"}.get(call.chat, "first")
-        if history == "first" and call.hold:
-            self.held.append(call.chat)
-            field = "recipient_phone"
-            return Failed(kind="held", error="they pause", field=field, standing=history)
-        if history == "first" and self.often:
-            return Failed(kind="paused", error="too many", field="recipient_phone")
-        if self.release:
-            await self.release.wait()
-        outcome = (self.locked if history == "first" else None) or "sent"
-        self.sent.append(call.chat)
-        ack = 0 if outcome == "uncertain" else None
-        return Sent(
-            outcome=outcome, message_id=name, timestamp=int(START), ack=ack, standing=history
-        )
-
-
-@pytest.fixture
-async def page(world: World) -> Page:
-    made = Page()
-    world.spawn.script = Script(reports=(CONNECTED,), answer=made.answer)
-    return made
-
-
-async def up(bench: Bench) -> None:
-    await bench.create("s")
-    await until(bench.session(), lambda s: s.link is Link.CONNECTED)
-
-
-async def send(bench: Bench, chat: str) -> type[WaguardError] | None:
-    """Which error it ended with."""
-    call = SendText(chat=chat, text="t", message_id=f"true_{chat}_1", timeout=5.0)
-    try:
-        await bench.it.sessions.call("s", call, wait=0)
-    except WaguardError as error:
-        return type(error)
-    return None
-
-
-async def refusal(bench: Bench, chat: str) -> UnavailableError:
-    call = SendText(chat=chat, text="t", message_id=f"true_{chat}_1", timeout=5.0)
-    with pytest.raises(UnavailableError) as raised:
-        await bench.it.sessions.call("s", call, wait=0)
-    return raised.value
-
-
-async def tick(bench: Bench, seconds: float = 1.0) -> None:
-    bench.world.clock.advance(seconds)
-    session = bench.session()
-    heard(session)
-    await bench.it.watchdog.watch()
-    await bench.it.watchdog.watch()  # after a jump of the clock nothing is judged at first
-
-
-async def locked_out(bench: Bench) -> None:
-    """Three in a row were refused, while a known chat goes on."""
-    for number in range(3):
-        assert await send(bench, f"{number}@c.us") is RefusedError
-        assert await send(bench, KNOWN) is None
-
-
-async def says(bench: Bench, locked_until: float) -> None:
-    bench.process().report(phone=PHONE, locked_until=locked_until)
-    session = bench.session()
-    await until(
-        session, lambda s: bool(s.runner.report and s.runner.report.locked_until == locked_until)
-    )
-
-
-async def test_three_refused_first_contacts_pause_them_and_nothing_else(
-    empty: Bench, world: World, page: Page
-) -> None:
-    await up(empty)
-    worker = empty.process()
-    began = world.clock.wall()
-    await locked_out(empty)
-    error = await refusal(empty, "4@c.us")
-    assert "names no date: they pause until 2024-11-22" in error.message
-    assert (error.status, error.field) == (503, "recipient_phone")
-    assert error.retry_after == FIRST_GUESS
-    assert "somebody has answered go on" in str(error.remedy)
-    assert page.held == ["4@c.us"]
-    assert await send(empty, KNOWN) is None
-    assert await send(empty, GROUP) is None
-    assert empty.it.sessions.first_contacts_pause("s") == FIRST_GUESS
-    await tick(empty)
-    view = await empty.it.sessions.view("s")
-    (condition,) = view.conditions
-    assert condition.type == Kind.FIRST_CONTACTS_PAUSED
-    assert (condition.since, condition.until) == (began, began + FIRST_GUESS)
-    assert condition.expires_in == FIRST_GUESS - 1
-    assert view.status == "connected"
-    await wait_until(lambda: world.events("incident"), "the event stream tells it")
-    (reported,) = world.events("incident")
-    assert reported.data["kind"] == "first_contacts_paused"
-    await empty.until_written()
-    (incident,) = fold(world.store.entries)
-    assert "It is still open. Chats in which somebody has answered" in sentences(incident)[-1]
-    assert (empty.process(), empty.session().traffic.acks.late) == (worker, None)
-    assert empty.it.sessions.first_contacts_pause("nobody") == 0.0
-
-
-async def test_after_the_pause_one_is_tried_at_a_time(
-    empty: Bench, world: World, page: Page
-) -> None:
-    await up(empty)
-    await locked_out(empty)
-    await tick(empty, FIRST_GUESS)
-    assert (await empty.it.sessions.view("s")).conditions == ()
-    page.release = asyncio.Event()
-    tried = asyncio.create_task(send(empty, "5@c.us"))
-    await wait_until(lambda: len(empty.process().calls) == 7, "it is on its way")
-    error = await refusal(empty, "6@c.us")
-    assert (error.field, error.retry_after) == ("recipient_phone", TRIED_FOR)
-    page.release.set()
-    assert await tried is RefusedError
-    assert (await refusal(empty, "7@c.us")).retry_after == 2 * FIRST_GUESS
-    await tick(empty, 2 * FIRST_GUESS)
-    page.locked = None
-    for number in (8, 9):
-        assert await send(empty, f"{number}@c.us") is None
-    page.locked = "refused"
-    assert [await send(empty, f"1{number}@c.us") for number in range(2)] == [RefusedError] * 2
-
-
-async def test_what_is_dropped_without_a_word_is_no_missing_ack(
-    empty: Bench, world: World, page: Page
-) -> None:
-    await up(empty)
-    worker, page.locked = empty.process(), "uncertain"
-    for number in range(3):
-        assert await send(empty, f"{number}@c.us") is UnacknowledgedError
-        assert empty.it.sessions.first_contacts_pause("s") == 0.0, "it may be the connection"
-        assert await send(empty, KNOWN) is None
-    assert empty.it.sessions.first_contacts_pause("s") == FIRST_GUESS
-    for _ in range(600):
-        await tick(empty)
-    await asyncio.sleep(0)
-    assert (empty.session().traffic.acks.late, empty.process()) == (None, worker)
-    assert not world.audited("acks_missing")
-
-
-async def test_where_nothing_else_is_acknowledged_it_may_be_the_page(
-    empty: Bench, world: World, page: Page
-) -> None:
-    await up(empty)
-    worker, page.locked = empty.process(), "uncertain"
-    for number in range(2):
-        assert await send(empty, f"{number}@c.us") is UnacknowledgedError
-    page.shown = {f"true_{number}@c.us_1": 0 for number in range(2)}
-    for _ in range(62):
-        await tick(empty)
-        await asyncio.sleep(0)
-    await wait_until(lambda: empty.session().traffic.acks.late, "the page confirms it")
-    await tick(empty)
-    await until(
-        empty.session(), lambda s: s.runner.process is not worker and s.link is Link.CONNECTED
-    )
-    assert world.audited("acks_missing")
-
-
-async def test_one_that_ends_after_another_was_acknowledged_is_no_missing_ack(
-    empty: Bench, world: World, page: Page
-) -> None:
-    await up(empty)
-    release = asyncio.Event()
-    page.locked, page.release = "uncertain", release
-    silent = asyncio.create_task(send(empty, "1@c.us"))
-    await wait_until(lambda: empty.process().calls, "it is on its way")
-    page.release = None
-    world.clock.advance(1.0)
-    assert await send(empty, KNOWN) is None
-    release.set()
-    assert await silent is UnacknowledgedError
-    assert not empty.session().traffic.acks.overdue
-    for _ in range(90):
-        await tick(empty)
-    assert (empty.session().traffic.acks.late, world.audited("acks_missing")) == (None, [])
-
-
-async def test_a_late_answer_counts(empty: Bench, world: World, page: Page) -> None:
-    await up(empty)
-    page.locked = "uncertain"
-    for number in range(2):
-        await send(empty, f"{number}@c.us")
-        assert await send(empty, KNOWN) is None
-    process = empty.process()
-    process.event(Ack(ids=("true_0@c.us_1",), chat="0@c.us", ack=1))
-    await wait_until(lambda: process.stored, "it is taken")
-    await send(empty, "2@c.us")
-    assert await send(empty, KNOWN) is None
-    assert empty.it.sessions.first_contacts_pause("s") == 0.0, "WhatsApp took one of them"
-    page.locked = "refused"
-    await send(empty, "3@c.us")
-    process.event(Ack(ids=("true_7@lid_9",), chat="7@lid", ack=-1))  # of long ago
-    process.event(Ack(ids=("true_2@c.us_1",), chat="2@c.us", ack=-1))
-    await wait_until(lambda: len(process.stored) == 3, "they are taken")
-    assert empty.it.sessions.first_contacts_pause("s") == 0.0, "two were refused, one of them late"
-    await send(empty, "4@c.us")
-    assert empty.it.sessions.first_contacts_pause("s") == FIRST_GUESS
-
-
-async def test_by_the_word_of_whatsapps_page(empty: Bench, world: World, page: Page) -> None:
-    await up(empty)
-    named = float(int(world.clock.wall())) + 3 * 86_400
-    await says(empty, named)
-    error = await refusal(empty, "1@c.us")
-    assert error.message == (
-        "WhatsApp refuses first contacts of this account until 2024-11-25 00:16 UTC"
-    )
-    assert error.retry_after == named - world.clock.wall()
-    await says(empty, named + 60)
-    assert empty.it.sessions.first_contacts_pause("s") == named + 60 - world.clock.wall()
-    await says(empty, 0.0)
-    assert empty.it.sessions.first_contacts_pause("s") == 0.0
-    page.locked = None
-    assert await send(empty, "1@c.us") is None
-
-
-async def test_a_refusal_takes_the_date_that_the_page_has(
-    empty: Bench, world: World, page: Page
-) -> None:
-    await up(empty)
-    await locked_out(empty)
-    named = float(int(world.clock.wall())) + 86_400
-    await says(empty, named)
-    assert empty.it.sessions.first_contacts_pause("s") == named - world.clock.wall()
-
-
-async def test_asked_too_often_is_another_cause_of_the_same(
-    empty: Bench, world: World, page: Page
-) -> None:
-    await up(empty)
-    page.often = True
-    error = await refusal(empty, "1@c.us")
-    assert "too many new numbers" in error.message
-    assert error.retry_after == LOOKUPS_REST
-    await refusal(empty, "2@c.us")
-    assert page.held == ["2@c.us"], "WhatsApp was not asked again"
-    await tick(empty)
-    assert [it.type for it in found(empty.session())] == [Kind.FIRST_CONTACTS_PAUSED]
-    page.often, page.locked = False, None
-    await tick(empty, LOOKUPS_REST)
-    assert await send(empty, "2@c.us") is None
-    assert found(empty.session()) == ()
-
+from waguard.supervision.answers import outcome_of
+from waguard.supervision.limits import Limits
+from waguard.wire.protocol import Call, Failed, PairingCode, Sent, Value
 
 # ---- over a restart ----
 
@@ -323,8 +54,8 @@ async def kept(limits: Limits) -> None:
 def refused(limits: Limits, times: int = 3) -> None:
     for number in range(times):
         name = f"true_{number}@c.us_1"
-        outcome = Sent(outcome="refused", message_id=name, timestamp=1, standing="first")
-        limits.heard(name, outcome)
+        answer = Sent(outcome="refused", message_id=name, timestamp=1, standing="first")
+        limits.ended(name, outcome_of(answer))
 
 
 async def test_a_pause_goes_on_after_a_restart_and_also_without_a_database_for_a_while(
@@ -374,7 +105,7 @@ async def test_what_cannot_be_read_is_nothing(row: Row, odd: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "outcome",
+    "answer",
     [
         Failed(
             kind="refused", error="it has no WhatsApp", field="recipient_phone", standing="first"
@@ -388,10 +119,10 @@ async def test_what_cannot_be_read_is_nothing(row: Row, odd: str) -> None:
     ],
     ids=["no WhatsApp", "a bug", "no answer", "a file", "unknown", "odd", "not there"],
 )
-async def test_what_says_nothing_of_first_contacts(row: Row, outcome: Sent | Failed) -> None:
+async def test_what_says_nothing_of_first_contacts(row: Row, answer: Sent | Failed) -> None:
     limits = run(row, FakeClock())
     for _ in range(9):
-        limits.heard("true_1@c.us_1", outcome)
+        limits.ended("true_1@c.us_1", outcome_of(answer))
     assert limits.pause is None
 
 
@@ -399,11 +130,13 @@ async def test_what_says_nothing_of_first_contacts(row: Row, outcome: Sent | Fai
 async def test_where_it_is_thrown_its_words_count(row: Row, error: str) -> None:
     limits = run(row, FakeClock())
     for _ in range(3):
-        limits.heard("true_1@c.us_1", Failed(kind="refused", error=error, standing="first"))
+        answer = Failed(kind="refused", error=error, standing="first")
+        limits.ended("true_1@c.us_1", outcome_of(answer))
     assert limits.pause
 
 
 # ---- pairing codes ----
+
 
 CODE = PairingCode(phone="6281180001")
 

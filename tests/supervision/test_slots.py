@@ -5,7 +5,6 @@ from typing import Any
 
 import pytest
 
-from tests.supervision.bench import *  # noqa: F403  # fixtures
 from tests.supervision.bench import CONNECTED, LOADING, TEXT, Bench
 from tests.supervision.fakes import Script, World, heard, until
 from tests.waiting import DEADLINE, wait_until
@@ -221,7 +220,7 @@ async def test_one_that_is_busy_is_not_recycled(empty: Bench, world: World) -> N
         return None
 
     empty.process().script.answer = answer
-    sending = asyncio.create_task(empty.it.sessions.call("s", TEXT, wait=0))
+    sending = asyncio.create_task(empty.it.sessions.send("s", TEXT, wait=0))
     await wait_until(lambda: empty.process().calls, "it is being sent")
     world.clock.advance(61.0)
     await empty.it.watchdog.measure()

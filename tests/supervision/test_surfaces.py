@@ -9,7 +9,6 @@ from typing import Any, Final
 import pytest
 
 from tests.messaging.receiver import event
-from tests.supervision.bench import *  # noqa: F403  # fixtures
 from tests.supervision.bench import CONNECTED, QR_SHOWN, Bench
 from tests.supervision.fakes import Script, World, heard, message, until
 from tests.supervision.surfaces import AWAY, Found, Surfaces, surfaces
@@ -77,7 +76,7 @@ async def receiver_down(it: Surfaces) -> Found:
     it.receiver.troubles.extend([500] * 100_000)
     await it.gateway.stored(*(event(number, session=str(number)) for number in range(3)))
     await wait_until(
-        lambda: "*" in it.gateway.webhooks._queues and it.gateway.queue().down,
+        lambda: "*" in it.gateway.webhooks.queues and it.gateway.queue().down,
         "the circuit is open",
     )
     return {("webhooks_down", None)}
@@ -91,7 +90,7 @@ async def own_receiver_down(it: Surfaces) -> Found:
     )
     await it.gateway.stored(event(1))
     await wait_until(
-        lambda: "a" in it.gateway.webhooks._queues and it.gateway.queue("a").down, "it is open"
+        lambda: "a" in it.gateway.webhooks.queues and it.gateway.queue("a").down, "it is open"
     )
     return {("webhooks_down", "a")}
 
@@ -114,7 +113,7 @@ async def dead_letters(it: Surfaces) -> Found:
 async def held(it: Surfaces) -> Found:
     it.gateway.connections["a"] = AWAY
     await it.gateway.stored(event(2))
-    await wait_until(it.gateway.webhooks.held, "it waits")
+    await wait_until(it.gateway.webhooks.queues.held, "it waits")
     it.wall[0] += it.gateway.settings.hold_limit
     return {("webhooks_held", "a")}
 
@@ -317,7 +316,7 @@ async def test_a_wait_for_a_scan_is_shown_and_degrades_nothing(shown: Surfaces) 
 async def test_what_a_person_decided_is_no_trouble(shown: Surfaces) -> None:
     shown.gateway.connections["a"] = AWAY
     await shown.gateway.stored(event(1))
-    await wait_until(shown.gateway.webhooks.held, "it waits")
+    await wait_until(shown.gateway.webhooks.queues.held, "it waits")
     assert (
         await shown.gateway.webhooks.dead_letters.add_session(
             "a", "discarded", before=shown.wall[0] + 1

@@ -36,8 +36,9 @@ def test_an_orderly_stop_fits_into_its_time() -> None:
 
 
 def test_so_does_what_comes_after_one_that_hung() -> None:
-    workers = strays.WORKER_GRACE * 2
-    browsers = strays.FOLLOWS + strays.BROWSER_GRACE * 2
+    timings = strays.Timings()
+    workers = timings.worker_grace * 2
+    browsers = timings.follows + timings.browser_grace * 2
     allowed = float(service("waguard.service")["TimeoutStopSec"])
     assert workers + browsers + MARGIN <= allowed
 

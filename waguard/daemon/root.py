@@ -55,9 +55,9 @@ from waguard.supervision.log_control import LogControl
 from waguard.supervision.mailbox import Mailbox
 from waguard.supervision.session_context import SessionContext
 from waguard.supervision.supervisor import Supervisor
-from waguard.supervision.version_decision import VersionDecision
-from waguard.supervision.version_observer import VersionObserver
-from waguard.supervision.version_operators import VersionOperators
+from waguard.supervision.versions.decision import VersionDecision
+from waguard.supervision.versions.observer import VersionObserver
+from waguard.supervision.versions.operators import VersionOperators
 from waguard.worker import wajs
 
 

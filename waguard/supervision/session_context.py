@@ -14,7 +14,7 @@ from waguard.supervision.bus import Bus
 from waguard.supervision.fleet import Fleet
 from waguard.supervision.mailbox import Mailbox
 from waguard.supervision.timings import Timings
-from waguard.supervision.version_observer import VersionObserver
+from waguard.supervision.versions.observer import VersionObserver
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -23,7 +23,7 @@ from waguard.worker.browser.errors import (
 from waguard.worker.browser.identity import UserAgent
 
 LARGE_CHUNK = 1 << 20  # characters; 16 MB in one message took 5 s, 64 MB never arrived
-CONSOLE_LIMIT = 500  # messages; what the page logs, with all that it refers to, is kept until its listener has it
+CONSOLE_LIMIT = 500  # messages
 
 UNSERIALIZABLE = {"NaN": math.nan, "Infinity": math.inf, "-Infinity": -math.inf, "-0": -0.0}
 DEFAULT_PORTS = {"http": 80, "https": 443}
@@ -48,10 +48,14 @@ class PageSession:
     """A page (tab) and our session with it.
 
     ``crashed`` is set while its renderer is dead, ``ended`` for good when the page or the browser is
-    gone. All calls raise ``DevToolsError`` or one of its kinds.
+    gone. All calls raise ``DevToolsError`` or one of its kinds. What the page logs, with all that it refers to,
+    Chromium keeps until it is discarded: after each ``console_limit`` messages.
     """
 
-    def __init__(self, session: PipeSession, target_id: str) -> None:
+    def __init__(
+        self, session: PipeSession, target_id: str, *, console_limit: int = CONSOLE_LIMIT
+    ) -> None:
+        self._console_limit = console_limit
         self._session = session
         self.target_id = target_id
         self.crashed = session.crashed
@@ -228,7 +232,7 @@ class PageSession:
     def _on_console(self, params: dict[str, Any]) -> None:
         del params
         self._console += 1
-        if self._console >= CONSOLE_LIMIT:
+        if self._console >= self._console_limit:
             self._console = 0
             self._session.send("Runtime.discardConsoleEntries")
 
