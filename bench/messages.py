@@ -23,7 +23,7 @@ import aiohttp
 from aiohttp import web
 from loguru import logger
 
-from waguard.config import Config, Webhook
+from waguard.config.sections import Config, Webhook
 from waguard.core.webhooks.delivery import OLD_SERVICE
 from waguard.host import resources
 from waguard.host.clock import SystemClock

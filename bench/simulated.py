@@ -12,7 +12,7 @@ import sys
 import time
 from pathlib import Path
 
-from waguard import config
+from waguard.config.reading import load
 from waguard.core.link import Link
 from waguard.wire.protocol import (
     PROTOCOL,
@@ -80,7 +80,7 @@ async def _daemon() -> int:
     with garbage.importing():  # as the command line does it
         from waguard.daemon.root import Daemon  # noqa: PLC0415
 
-    settings = config.load(None, os.environ)
+    settings = load(None, os.environ)
     lock = acquire(settings.paths.runtime)
     listener = listen(settings.api.host, settings.api.port)
     lock.publish(base_url(listener))

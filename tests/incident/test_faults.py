@@ -17,7 +17,7 @@ from tests.sends import not_sent
 from tests.supervision.bench import CONNECTED, LOADING, PHONE, QR_SHOWN, TEXT, Bench
 from tests.supervision.fakes import Script, World, heard_at, until
 from tests.waiting import DEADLINE, wait_until
-from waguard.config import Browser
+from waguard.config.sections import Browser
 from waguard.core.lifecycle import State
 from waguard.core.link import Link
 from waguard.core.session.deadlines import NEVER, next_deadline

@@ -7,7 +7,7 @@ from typing import Any
 from tests.api.fake_sessions import SESSION
 from tests.messaging.outbox_world import CHAT, World
 from tests.waiting import DEADLINE
-from waguard.config import Send
+from waguard.config.sections import Send
 from waguard.core.messages.outbox import State
 from waguard.errors import RefusedError
 from waguard.messaging.outbox.pending_sends import PendingSend

@@ -20,7 +20,7 @@ from tests.store.test_identity import (
     message,
 )
 from tests.store.test_outages import write_locked
-from waguard.config import Retention
+from waguard.config.sections import Retention
 from waguard.core.messages.inbox import InboxRecord
 from waguard.core.messages.undecryptable import KEPT_FOR, KNOWN_FOR, Waiting
 from waguard.core.webhooks.delivery import DeadLetterState

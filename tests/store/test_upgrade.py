@@ -20,7 +20,7 @@ from tests.store.conftest import Wall
 from tests.store.past import FORMS, LEVELS, LONG, PEOPLE, SESSIONS, STEM, Past, group, me, person
 from tests.store.test_derived_events import entry
 from tests.waiting import wait_until
-from waguard.config import Config
+from waguard.config.sections import Config
 from waguard.core.messages.backfill import by_alias
 from waguard.core.messages.inbox import BACKFILL_LIMIT, InboxRecord
 from waguard.core.messages.outbox import State

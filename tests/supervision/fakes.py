@@ -18,7 +18,7 @@ import msgspec
 
 from tests.store.memory import MemoryStore
 from tests.waiting import DEADLINE, wait_until
-from waguard.config import Config, Paths
+from waguard.config.sections import Config, Paths
 from waguard.core.blame import Condition
 from waguard.core.fleet.network import Reading as NetworkReading
 from waguard.core.host.admission import Cause, Reading

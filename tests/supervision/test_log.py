@@ -11,7 +11,7 @@ from tests.supervision.fakes import FakeProcess, LeftBehind, World, until
 from tests.supervision.sessions import Make, connected, up, written
 from tests.supervision.test_held_webhooks import HELD
 from tests.waiting import wait_until
-from waguard.config import Log
+from waguard.config.sections import Log
 from waguard.supervision.log_control import KIND, LogControl
 from waguard.supervision.status_writer import AuditLog
 from waguard.wire.protocol import Failed, LoggedOut, LogSettings, ProfileMended, SetLog, Value

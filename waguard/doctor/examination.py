@@ -8,7 +8,9 @@ from pathlib import Path
 from typing import Any, Final
 from urllib.parse import urlsplit
 
-from waguard.config import ENV_PREFIX, KEY_LENGTH, Config, Reading
+from waguard.config.key_file import KEY_LENGTH
+from waguard.config.reading import ENV_PREFIX, Reading
+from waguard.config.sections import Config
 from waguard.core.profile.ownership import Us
 from waguard.core.profile.profile import Missing
 from waguard.doctor.checks import cutover as moving

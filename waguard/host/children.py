@@ -15,7 +15,7 @@ from pathlib import Path
 
 import msgspec
 
-from waguard.config import ENV_PREFIX
+from waguard.config.reading import ENV_PREFIX
 from waguard.errors import WaguardError
 from waguard.host import procfs, small_file
 from waguard.host.small_file import UnreadableError

@@ -1,6 +1,6 @@
 """What a worker gets at its start."""
 
-from waguard.config import Config
+from waguard.config.sections import Config
 from waguard.core.messages.inbox import left_out
 from waguard.ports.store import SessionRow
 from waguard.profile import layout

@@ -13,7 +13,7 @@ import uuid
 from collections.abc import Callable, Sequence
 from typing import Final
 
-from waguard.config import Send
+from waguard.config.sections import Send
 from waguard.core.messages.outbox import State
 from waguard.errors import ConflictError, NotFoundError
 from waguard.messaging.outbox.acceptance import HOUR
