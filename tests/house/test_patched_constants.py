@@ -25,12 +25,6 @@ LATER: Final = "still to be passed"
 # one line each, by file and name; one that no test needs is to go
 # fmt: off
 ALLOWED: Final[dict[Patched, str]] = {
-    Patched("tests/api/test_repeating.py", "waguard.messaging.outbox.dispatcher.WAITING_AT_MOST"): LATER,
-    Patched("tests/messaging/test_bulk.py", "waguard.messaging.outbox.bulk._OWN_KEY"): LATER,
-    Patched("tests/messaging/test_bulk.py", "waguard.messaging.outbox.dispatcher.WAITING_AT_MOST"): LATER,
-    Patched("tests/messaging/test_fetch.py", "waguard.messaging.outbox.fetch.AT_ONCE"): LATER,
-    Patched("tests/messaging/test_outbox_repetition.py", "waguard.messaging.outbox.pending_sends.KEPT_AT_MOST"): LATER,
-    Patched("tests/messaging/test_outbox_waiting.py", "waguard.messaging.outbox.dispatcher.WAITING_AT_MOST"): LATER,
     Patched("tests/store/test_housekeeping.py", "waguard.store.housekeeping.PAGES"): LATER,
     Patched("tests/store/test_housekeeping.py", "waguard.store.sql.ROUNDS"): LATER,
     Patched("tests/supervision/bench.py", "waguard.supervision.status_writer.RETRY"): LATER,
@@ -42,8 +36,6 @@ ALLOWED: Final[dict[Patched, str]] = {
     Patched("tests/supervision/test_leaving.py", "waguard.supervision.registry.WRITE_DEADLINE"): LATER,
     Patched("tests/supervision/test_limits.py", "waguard.supervision.limits.RETRY"): LATER,
     Patched("tests/supervision/test_supervisor.py", "waguard.supervision.registry.WRITE_DEADLINE"): LATER,
-    Patched("tests/supervision/test_worker_link.py", "waguard.supervision.worker_link.DEFAULT_DEADLINE"): LATER,
-    Patched("tests/supervision/test_worker_link.py", "waguard.supervision.worker_link.REPLY_MARGIN"): LATER,
     Patched("tests/worker/test_backfill.py", "waguard.worker.backfill.CHAT_LIMIT"): LATER,
     Patched("tests/worker/test_backfill_messages.py", "waguard.worker.backfill.PAUSES"): LATER,
     Patched("tests/worker/test_daemon_link.py", "waguard.worker.daemon_link.BUFFER_LIMIT"): LATER,
