@@ -44,7 +44,7 @@ from waguard.supervision.mailbox import Mailbox
 from waguard.supervision.session_context import SessionContext
 from waguard.supervision.versions.decision import VersionDecision
 from waguard.supervision.versions.observer import VersionObserver
-from waguard.wire.protocol import Event, InboundMessage
+from waguard.wire.events import Event, InboundMessage
 
 SESSIONS, CHATS = 4, 25
 SECRET = b"a secret of the measurement"

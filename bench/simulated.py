@@ -14,18 +14,10 @@ from pathlib import Path
 
 from waguard.config.reading import load
 from waguard.core.link import Link
-from waguard.wire.protocol import (
-    PROTOCOL,
-    Heartbeat,
-    Hello,
-    Reply,
-    Report,
-    Request,
-    SendText,
-    Sent,
-    Value,
-    WorkerSpec,
-)
+from waguard.wire.calls import SendText, Sent, Value
+from waguard.wire.protocol import PROTOCOL, Hello, Reply, Request
+from waguard.wire.reports import Heartbeat, Report
+from waguard.wire.worker import WorkerSpec
 from waguard.worker import fork_server
 from waguard.worker.daemon_link import DaemonLink
 

@@ -14,7 +14,7 @@ from waguard.errors import DatabaseUnavailableError
 from waguard.ports.messages import GLOBAL, DeliveryResult, Entry
 from waguard.ports.store import SessionRow
 from waguard.supervision import translate
-from waguard.wire.protocol import InboundMessage
+from waguard.wire.events import InboundMessage
 
 HOOK = f"/api/sessions/{SESSION}/webhook"
 DEAD = "/api/webhooks/dead"

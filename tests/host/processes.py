@@ -11,7 +11,7 @@ from typing import Any, Final
 
 import msgspec
 
-from waguard.wire.protocol import WorkerSpec
+from waguard.wire.worker import WorkerSpec
 
 OWN: Final = "WAGUARD_"
 NOBODY: Final = 65534

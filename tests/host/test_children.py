@@ -20,7 +20,7 @@ from waguard.core.exits import EXIT_BROWSER_UNUSABLE
 from waguard.errors import WaguardError
 from waguard.host import procfs
 from waguard.host.children import ExecSpawn, PidfdProcess, read_records
-from waguard.wire.protocol import WorkerRecord, WorkerSpec
+from waguard.wire.worker import WorkerRecord, WorkerSpec
 
 Start = Callable[[str], Awaitable[PidfdProcess]]
 

@@ -24,7 +24,7 @@ from waguard.messaging.webhooks.signing import read_secrets
 from waguard.profile import owner_mark, snapshots
 from waguard.profile.owner_mark import PAIRING
 from waguard.profile.snapshots import SnapshotDamagedError
-from waguard.wire.protocol import WorkerRecord
+from waguard.wire.worker import WorkerRecord
 from waguard.worker.browser import version as browser_version
 from waguard.worker.browser.version import known_version
 

@@ -26,8 +26,13 @@ EXCEPT: Final = {
 }
 # a name or a text that others read: (file, name or text) and why it stays
 ALLOWED: Final[dict[tuple[str, str], str]] = {
-    ("waguard/wire/protocol.py", name): "a field on the wire: workers of other versions send it"
-    for name in ("CatchUp", "aside", "grave", "hopeless", "silence", "standing")
+    (f"waguard/wire/{file}.py", name): "a field on the wire: workers of other versions send it"
+    for file, names in {
+        "calls": ("CatchUp", "standing"),
+        "events": ("aside", "grave"),
+        "reports": ("hopeless", "silence"),
+    }.items()
+    for name in names
 } | {
     ("waguard/cli/profile_commands.py", "aside"): "a field of the JSON of `profile restore`",
     (

@@ -27,7 +27,7 @@ from waguard.ports.outcomes import Acked
 from waguard.ports.store import SessionRow
 from waguard.profile import layout
 from waguard.supervision import translate
-from waguard.wire.protocol import Ack
+from waguard.wire.events import Ack
 
 
 async def test_01_a_restore_that_failed_is_in_the_row(bench: Bench, world: World) -> None:

@@ -14,7 +14,7 @@ from waguard.messaging.outbox.pending_sends import PendingSend
 from waguard.ports.outcomes import Refused
 from waguard.ports.store import SessionRow
 from waguard.supervision import translate
-from waguard.wire.protocol import Ack
+from waguard.wire.events import Ack
 
 ROW = SessionRow(
     session_id=SESSION, workspace_id=1, status="connected", desired_up=True, generation=1

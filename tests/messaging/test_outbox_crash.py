@@ -16,7 +16,7 @@ from waguard.errors import DatabaseUnavailableError, UnavailableError
 from waguard.messaging.outbox.commands import Media, file
 from waguard.messaging.outbox.pending_sends import KEPT_FOR, PendingSend
 from waguard.ports.outcomes import Uncertain
-from waguard.wire.protocol import SendMedia
+from waguard.wire.calls import SendMedia
 
 
 @pytest.mark.parametrize(

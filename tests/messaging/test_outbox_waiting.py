@@ -19,7 +19,7 @@ from waguard.errors import (
 )
 from waguard.messaging.outbox.commands import Media, file
 from waguard.ports.outcomes import Acked, NotSent
-from waguard.wire.protocol import SendMedia
+from waguard.wire.calls import SendMedia
 
 
 async def test_a_session_that_only_a_person_can_help_is_refused_at_once(world: World) -> None:

@@ -31,7 +31,7 @@ from waguard.store.housekeeping import tidy_messages
 from waguard.store.messages import SqlMessages
 from waguard.store.sql import SqlStore
 from waguard.supervision import translate
-from waguard.wire.protocol import Undecryptable
+from waguard.wire.events import Undecryptable
 
 every_database = pytest.mark.parametrize("database", BACKENDS, indirect=True)
 on_sqlite = pytest.mark.parametrize("database", ["sqlite"], indirect=True)

@@ -33,15 +33,8 @@ from waguard.ports.store import SessionRow
 from waguard.store.migrate import upgrade
 from waguard.store.sql import SqlStore
 from waguard.supervision import translate
-from waguard.wire.protocol import (
-    Ack,
-    Acks,
-    Acquainted,
-    Edit,
-    InboundMessage,
-    Reaction,
-    Revoke,
-)
+from waguard.wire.calls import Acks
+from waguard.wire.events import Ack, Acquainted, Edit, InboundMessage, Reaction, Revoke
 
 PATIENCE = 0.5  # s
 BATCH = 200  # entries of a transaction, as the journal makes them

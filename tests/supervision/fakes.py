@@ -45,29 +45,12 @@ from waguard.supervision.timings import Timings
 from waguard.supervision.versions.decision import VersionDecision
 from waguard.supervision.versions.observer import VersionObserver
 from waguard.supervision.versions.operators import VersionOperators
+from waguard.wire.calls import Call, CatchUp, Failed, Sent, Value
 from waguard.wire.channel import Channel
-from waguard.wire.protocol import (
-    PROTOCOL,
-    Call,
-    CatchUp,
-    Event,
-    Failed,
-    FromDaemon,
-    Heartbeat,
-    Hello,
-    InboundMessage,
-    Lasting,
-    PageVersion,
-    QrCode,
-    Reply,
-    Report,
-    Request,
-    Sent,
-    Stored,
-    Value,
-    WorkerRecord,
-    WorkerSpec,
-)
+from waguard.wire.events import Event, InboundMessage, Lasting
+from waguard.wire.protocol import PROTOCOL, FromDaemon, Hello, Reply, Request, Stored
+from waguard.wire.reports import Heartbeat, PageVersion, QrCode, Report
+from waguard.wire.worker import WorkerRecord, WorkerSpec
 
 START: Final = 1_732_233_600.0  # s, unix time
 TERMINATED: Final = 0

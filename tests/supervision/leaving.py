@@ -7,7 +7,7 @@ from tests.supervision.bench import Bench
 from tests.supervision.fakes import FakeProcess, World
 from tests.waiting import wait_until
 from waguard.ports.store import SessionRow
-from waguard.wire.protocol import Call
+from waguard.wire.calls import Call
 
 GONE = ("disconnected", "user_initiated")
 

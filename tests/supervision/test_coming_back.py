@@ -17,7 +17,7 @@ from waguard.ports.store import SessionRow
 from waguard.profile import inspection, layout
 from waguard.profile.lock import ProfileLock
 from waguard.supervision.supervisor import Supervisor
-from waguard.wire.protocol import Unlink
+from waguard.wire.calls import Unlink
 
 
 async def die(bench: Bench, world: World) -> list[LeftBehind]:

@@ -16,7 +16,8 @@ from waguard.core.link import Link
 from waguard.errors import ConflictError, NotFoundError, UnavailableError
 from waguard.profile import layout
 from waguard.supervision import leaving, registry
-from waguard.wire.protocol import Call, LoggedOut, Unlink, Value
+from waguard.wire.calls import Call, Unlink, Value
+from waguard.wire.events import LoggedOut
 
 # ---- stop and start ----
 

@@ -16,7 +16,7 @@ from waguard.errors import UnavailableError
 from waguard.supervision import limits as under_test
 from waguard.supervision.answers import outcome_of
 from waguard.supervision.limits import Limits
-from waguard.wire.protocol import Call, Failed, PairingCode, Sent, Value
+from waguard.wire.calls import Call, Failed, PairingCode, Sent, Value
 
 # ---- over a restart ----
 

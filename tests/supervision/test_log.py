@@ -14,7 +14,9 @@ from tests.waiting import wait_until
 from waguard.config.sections import Log
 from waguard.supervision.log_control import KIND, LogControl
 from waguard.supervision.status_writer import AuditLog
-from waguard.wire.protocol import Failed, LoggedOut, LogSettings, ProfileMended, SetLog, Value
+from waguard.wire.calls import Failed, SetLog, Value
+from waguard.wire.events import LoggedOut, ProfileMended
+from waguard.wire.worker import LogSettings
 
 
 @pytest.fixture

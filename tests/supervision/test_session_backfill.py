@@ -10,7 +10,7 @@ from tests.supervision.sessions import Make, up
 from tests.waiting import wait_until
 from waguard.core.link import Link
 from waguard.profile.owner_mark import PAIRING
-from waguard.wire.protocol import Failed, Value
+from waguard.wire.calls import Failed, Value
 
 
 async def test_the_backfill_is_asked_for_once_after_each_load(world: World, make: Make) -> None:

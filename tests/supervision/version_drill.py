@@ -8,7 +8,8 @@ from tests.supervision.bench import CONNECTED, TEXT, Bench
 from tests.supervision.fakes import Script, heard
 from waguard.core.link import Link
 from waguard.supervision.actor import SessionActor
-from waguard.wire.protocol import PageVersion, WorkerRecord, WorkerSpec
+from waguard.wire.reports import PageVersion
+from waguard.wire.worker import WorkerRecord, WorkerSpec
 
 NAMES: Final = ("a", "b", "c", "d")
 

@@ -13,55 +13,45 @@ from hypothesis import strategies as st
 from tests.waiting import DEADLINE
 from waguard.core import exits
 from waguard.core.link import Link
-from waguard.wire.channel import FRAME_LIMIT, Channel, ChannelError
-from waguard.wire.protocol import (
-    Ack,
+from waguard.wire.calls import (
     Acks,
-    Acquainted,
-    BackfillGap,
     Call,
     CatchUp,
-    Edit,
-    Event,
     Exists,
     Failed,
-    FromDaemon,
-    FromWorker,
     GoOn,
-    Heartbeat,
-    Hello,
-    InboundMessage,
-    IncomingCall,
-    LoggedOut,
-    LogSettings,
-    MessageError,
-    PageVersion,
     PairingCode,
-    ProfileMended,
-    QrCode,
-    Reaction,
     RefreshQr,
     Reload,
-    Reply,
-    Report,
-    Request,
     Reread,
-    Revoke,
     Screenshot,
     SendMedia,
     SendText,
     Sent,
     SetLog,
-    Stop,
-    Stored,
-    StoredDocument,
     TakeOver,
-    Undecryptable,
     Unlink,
     Value,
-    WorkerRecord,
-    WorkerSpec,
 )
+from waguard.wire.channel import FRAME_LIMIT, Channel, ChannelError
+from waguard.wire.events import (
+    Ack,
+    Acquainted,
+    BackfillGap,
+    Edit,
+    Event,
+    InboundMessage,
+    IncomingCall,
+    LoggedOut,
+    MessageError,
+    ProfileMended,
+    Reaction,
+    Revoke,
+    Undecryptable,
+)
+from waguard.wire.protocol import FromDaemon, FromWorker, Hello, Reply, Request, Stop, Stored
+from waguard.wire.reports import Heartbeat, PageVersion, QrCode, Report
+from waguard.wire.worker import LogSettings, StoredDocument, WorkerRecord, WorkerSpec
 
 TEXT: Final = SendText(
     chat="6281@c.us", text="hé\0llo 👋", message_id="true_6281@c.us_3EB0", timeout=30

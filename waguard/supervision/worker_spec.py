@@ -6,7 +6,7 @@ from waguard.ports.store import SessionRow
 from waguard.profile import layout
 from waguard.profile.layout import Places
 from waguard.supervision.versions.observer import Given
-from waguard.wire.protocol import LogSettings, WorkerSpec
+from waguard.wire.worker import LogSettings, WorkerSpec
 
 
 def worker_spec(
