@@ -15,7 +15,9 @@ from tests.api.fake_sessions import SESSION
 from tests.messaging.outbox_world import outbox
 from tests.sends import not_sent
 from tests.supervision.bench import CONNECTED, LOADING, PHONE, QR_SHOWN, TEXT, Bench
-from tests.supervision.fakes import Script, World, heard_at, until
+from tests.supervision.fake_workers import Script
+from tests.supervision.sessions import heard_at, until
+from tests.supervision.world import World
 from tests.waiting import DEADLINE, wait_until
 from waguard.config.sections import Browser
 from waguard.core.lifecycle import State

@@ -8,7 +8,10 @@ import pytest
 
 from tests.sends import is_silent
 from tests.supervision.bench import CONNECTED, Bench
-from tests.supervision.fakes import START, FakeProcess, Script, World, heard, until
+from tests.supervision.fake_host import START
+from tests.supervision.fake_workers import FakeProcess, Script
+from tests.supervision.sessions import heard, until
+from tests.supervision.world import World
 from tests.waiting import DEADLINE, wait_until
 from waguard.core import page_care
 from waguard.core.incidents.incidents import fold, sentences

@@ -6,7 +6,10 @@ import pytest
 
 from tests.sends import is_silent
 from tests.supervision.bench import CONNECTED, PHONE, Bench
-from tests.supervision.fakes import START, Script, World, found, heard, until
+from tests.supervision.fake_host import START
+from tests.supervision.fake_workers import Script
+from tests.supervision.sessions import found, heard, until
+from tests.supervision.world import World
 from tests.waiting import wait_until
 from waguard.core.incidents.incidents import fold, sentences
 from waguard.core.link import Link

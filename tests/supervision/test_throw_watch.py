@@ -6,8 +6,11 @@ import pytest
 
 from tests.sends import is_silent
 from tests.supervision.bench import CONNECTED, QR_SHOWN, Bench
-from tests.supervision.fakes import START, FakeProcess, Script, World, until
+from tests.supervision.fake_host import START
+from tests.supervision.fake_workers import FakeProcess, Script
+from tests.supervision.sessions import until
 from tests.supervision.test_ack_watch import entries, pass_time, send, up
+from tests.supervision.world import World
 from tests.waiting import wait_until
 from waguard.core.blame import Blame
 from waguard.core.incidents.incidents import fold, sentences

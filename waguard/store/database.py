@@ -63,6 +63,11 @@ class Database:
         be using."""
         self._why_barred, self._before_migration = why_barred, before_migration
 
+    @property
+    def barred(self) -> bool:
+        """Whether nobody may use the database now."""
+        return self._why_barred() is not None
+
     async def open(self) -> None:
         """Connect, migrate, and read what columns the application's table has.
 

@@ -2,12 +2,13 @@
 
 import time
 from collections.abc import Awaitable, Callable
+from functools import partial
 
 from sqlalchemy import text
 
 from waguard.store.audit import SqlAudit
 from waguard.store.database import Database
-from waguard.store.housekeeping import ROUNDS, empty_wal, release_pages
+from waguard.store.housekeeping import COMPACTION, Compaction, empty_wal, release_pages
 from waguard.store.lease import SqlLease
 from waguard.store.messages import SqlMessages
 from waguard.store.outbox import SqlOutbox
@@ -30,9 +31,11 @@ class SqlStore(SqlSessions, SqlAudit):
         *,
         busy_timeout: float = BUSY_TIMEOUT,
         wall: Callable[[], float] = time.time,
+        compaction: Compaction = COMPACTION,
     ) -> None:
         database = Database(url, busy_timeout=busy_timeout, wall=wall)
         super().__init__(database)
+        self._compaction = compaction
         self.messages = SqlMessages(database)
         self.outbox = SqlOutbox(database)
         self.lease = SqlLease(database.backend, database.writing_the_lease)
@@ -45,6 +48,11 @@ class SqlStore(SqlSessions, SqlAudit):
     ) -> None:
         """See ``Database.guard``."""
         self._database.guard(why_barred=why_barred, before_migration=before_migration)
+
+    @property
+    def barred(self) -> bool:
+        """Whether nobody may use the database now."""
+        return self._database.barred
 
     async def open(self) -> None:
         """See ``Database.open``."""
@@ -61,7 +69,8 @@ class SqlStore(SqlSessions, SqlAudit):
         """SQLite's file shrinks; the others do it by themselves."""
         if self._database.backend != "sqlite":
             return
-        rounds = ROUNDS
-        while rounds and await self._database.alone(release_pages):
+        rounds = self._compaction.rounds
+        release = partial(release_pages, pages=self._compaction.pages)
+        while rounds and await self._database.alone(release):
             rounds -= 1
         await self._database.alone(empty_wal)

@@ -90,6 +90,7 @@ class Traffic:
             ctx.clock,
             phone=lambda: number_of(state().phone),
             write=functools.partial(ctx.store.keep_limits, row.session_id),
+            retry=ctx.timings.write_retry,
             moved=changed,
         )
         self.undecryptable = Undecryptable(

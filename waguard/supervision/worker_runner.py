@@ -118,8 +118,8 @@ class WorkerRunner:
             if self.process is process:
                 self._post(_stable_fact(worker, message, self._ctx.clock.monotonic()))
 
-        instance = self._ctx.instance
-        async with greeted([record], instance=instance, after=0.0, heard=heard):
+        instance, again = self._ctx.instance, self._ctx.timings.greet_again
+        async with greeted([record], instance=instance, after=0.0, again=again, heard=heard):
             await process.wait()
 
     def terminate(self) -> None:
