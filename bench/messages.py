@@ -23,7 +23,7 @@ import aiohttp
 from aiohttp import web
 from loguru import logger
 
-from waguard.config import Config, Webhook
+from waguard.config.sections import Config, Webhook
 from waguard.core.fleet.network import Reading
 from waguard.core.webhooks.delivery import OLD_SERVICE
 from waguard.host import resources
@@ -41,7 +41,7 @@ from waguard.store.sql import SqlStore
 from waguard.supervision.bus import Bus
 from waguard.supervision.supervisor import Ports, Supervisor
 from waguard.supervision.timings import Timings
-from waguard.wire.protocol import Event, InboundMessage
+from waguard.wire.events import Event, InboundMessage
 
 SESSIONS, CHATS = 4, 25
 SECRET = b"a secret of the measurement"

@@ -14,7 +14,7 @@ import msgspec
 
 from tests.waiting import DEADLINE
 from waguard.host.children import PidfdProcess
-from waguard.wire.protocol import WorkerSpec
+from waguard.wire.worker import WorkerSpec
 
 OWN: Final = "WAGUARD_"
 NOBODY: Final = 65534

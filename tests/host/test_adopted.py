@@ -12,7 +12,7 @@ import pytest
 from tests.host.processes import descriptors, ended, has_ended, listening
 from waguard.host import procfs
 from waguard.host.children import ExecSpawn, read_records
-from waguard.wire.protocol import WorkerRecord
+from waguard.wire.worker import WorkerRecord
 
 pytestmark = pytest.mark.usefixtures("no_child_left")
 

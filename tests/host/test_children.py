@@ -20,7 +20,7 @@ from tests.waiting import wait_until
 from waguard.core.exits import EXIT_BROWSER_UNUSABLE
 from waguard.errors import WaguardError
 from waguard.host.children import ExecSpawn, PidfdProcess
-from waguard.wire.protocol import WorkerSpec
+from waguard.wire.worker import WorkerSpec
 
 pytestmark = pytest.mark.usefixtures("no_child_left")
 

@@ -185,7 +185,7 @@ DAEMON: Final = """
 import asyncio, os, sys
 import msgspec
 from waguard.host.fork_server import ForkSpawn
-from waguard.wire.protocol import WorkerSpec
+from waguard.wire.worker import WorkerSpec
 
 async def run():
     spawner = ForkSpawn(sys.argv[1:2])

@@ -1,6 +1,7 @@
 """What the log never shows."""
 
 import logging
+from itertools import chain
 from pathlib import Path
 from typing import Any, Final
 
@@ -11,7 +12,7 @@ from loguru import logger
 from tests.host.log_lines import configured, lines, read
 from waguard.core.text.redaction import HIDDEN
 from waguard.host import logs
-from waguard.wire import protocol
+from waguard.wire import bounds, calls, events, protocol, reports
 
 pytestmark = pytest.mark.usefixtures("logging_restored")
 
@@ -83,10 +84,10 @@ def test_what_an_error_quotes_is_not_shown(form: str, error: Exception) -> None:
 
 
 PRIVATE: Final = {
-    protocol.SendText: {"chat": "c", "text": BODY, "message_id": "i", "timeout": 1.0},
-    protocol.QrCode: {"raw": SECRETS["qr"], "count": 1, "expires_at": 1.0},
-    protocol.PairingCode: {"phone": SECRETS["phone"]},
-    protocol.Edit: {
+    calls.SendText: {"chat": "c", "text": BODY, "message_id": "i", "timeout": 1.0},
+    reports.QrCode: {"raw": SECRETS["qr"], "count": 1, "expires_at": 1.0},
+    calls.PairingCode: {"phone": SECRETS["phone"]},
+    events.Edit: {
         "id": "i",
         "chat": "c",
         "sender": "s",
@@ -94,7 +95,7 @@ PRIVATE: Final = {
         "message_id": "i",
         "body": BODY,
     },
-    protocol.MessageError: {
+    events.MessageError: {
         "what": "message",
         "id": "i",
         "chat": "c",
@@ -102,7 +103,7 @@ PRIVATE: Final = {
         "raw": BODY,
         "digest": "d",
     },
-    protocol.InboundMessage: {
+    events.InboundMessage: {
         "id": "i",
         "chat": "c",
         "sender": "s",
@@ -112,7 +113,7 @@ PRIVATE: Final = {
         "from_me": False,
         "kind": "chat",
     },
-    protocol.Value: {"text": "ABCD1234"},
+    calls.Value: {"text": "ABCD1234"},
 }
 
 
@@ -121,7 +122,7 @@ PRIVATE: Final = {
 )
 def test_what_is_said_on_the_wire_shows_nothing_of_it(kind: type, fields: dict[str, Any]) -> None:
     assert repr(kind(**fields)) == f"{kind.__name__}(…)"
-    assert repr(protocol.Reply(id=1, outcome=protocol.Value(text="ABCD"))) == (
+    assert repr(protocol.Reply(id=1, outcome=calls.Value(text="ABCD"))) == (
         "Reply(id=1, outcome=Value(…))"
     )
 
@@ -129,9 +130,10 @@ def test_what_is_said_on_the_wire_shows_nothing_of_it(kind: type, fields: dict[s
 def test_every_struct_of_the_wire_that_holds_a_text_is_private() -> None:
     texts = {"text", "body", "caption", "raw", "content", "media", "phone"}
     # the whole state of a session, or how it was started: texts of ours, and a number that is shortened
-    states = {protocol.Report}
-    for kind in vars(protocol).values():
+    states = {reports.Report}
+    parts = (protocol, calls, reports, events)
+    for kind in chain.from_iterable(vars(part).values() for part in parts):
         if isinstance(kind, type) and issubclass(kind, msgspec.Struct) and kind not in states:
             held = {field.name for field in msgspec.structs.fields(kind)} & texts
-            if held and kind is not protocol.Event:  # its body is one of the others
-                assert issubclass(kind, protocol._Private), kind
+            if held and kind is not events.Event:  # its body is one of the others
+                assert issubclass(kind, bounds.Private), kind

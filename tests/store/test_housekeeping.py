@@ -8,7 +8,7 @@ import pytest
 
 from tests.store.conftest import SHAPES, Bench
 from tests.store.test_outages import write_locked
-from waguard.config import Retention
+from waguard.config.sections import Retention
 from waguard.errors import DatabaseUnavailableError
 from waguard.ports.clock import WallAges
 from waguard.ports.store import AuditEntry

@@ -14,7 +14,8 @@ from waguard.core.link import Link
 from waguard.ports.process import Process
 from waguard.ports.sessions import SessionView
 from waguard.supervision.actor import SessionActor
-from waguard.wire.protocol import SendText, WorkerRecord
+from waguard.wire.calls import SendText
+from waguard.wire.worker import WorkerRecord
 
 PHONE = "4915112345678"
 TEXT = SendText(chat="c", text="t", message_id="true_c_1", timeout=5.0)

@@ -15,26 +15,12 @@ import msgspec
 from tests.supervision.fake_host import START
 from waguard.errors import WaguardError
 from waguard.ports.process import Process, Swept
+from waguard.wire.calls import Call, CatchUp, Failed, Sent, Value
 from waguard.wire.channel import Channel
-from waguard.wire.protocol import (
-    Call,
-    CatchUp,
-    Event,
-    Failed,
-    FromDaemon,
-    Heartbeat,
-    Hello,
-    Lasting,
-    PageVersion,
-    Reply,
-    Report,
-    Request,
-    Sent,
-    Stored,
-    Value,
-    WorkerRecord,
-    WorkerSpec,
-)
+from waguard.wire.events import Event, Lasting
+from waguard.wire.protocol import FromDaemon, Hello, Reply, Request, Stored
+from waguard.wire.reports import Heartbeat, PageVersion, Report
+from waguard.wire.worker import WorkerRecord, WorkerSpec
 
 TERMINATED: Final = 0
 

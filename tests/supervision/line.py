@@ -11,7 +11,9 @@ from tests.supervision.world import World
 from tests.waiting import DEADLINE, wait_until
 from waguard.supervision.timings import Timings
 from waguard.supervision.worker_link import WorkerLink
-from waguard.wire.protocol import PROTOCOL, Event, Heartbeat, Hello, Report
+from waguard.wire.events import Event
+from waguard.wire.protocol import PROTOCOL, Hello
+from waguard.wire.reports import Heartbeat, Report
 
 HELLO = Hello(protocol=PROTOCOL, instance="test", session="s", generation=3)
 

@@ -3,7 +3,8 @@
 from typing import Any
 
 from tests.supervision.fake_host import START
-from waguard.wire.protocol import InboundMessage, QrCode
+from waguard.wire.events import InboundMessage
+from waguard.wire.reports import QrCode
 
 
 def message(number: int = 1, **fields: Any) -> InboundMessage:

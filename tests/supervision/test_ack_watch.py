@@ -21,7 +21,8 @@ from waguard.core.messages.news import of_ack
 from waguard.core.recycle import APART
 from waguard.ports.outcomes import Outcome, Uncertain
 from waguard.supervision.ack_watch import ASKED_AT_ONCE
-from waguard.wire.protocol import Ack, Acks, Call, Failed, SendText, Sent, Value
+from waguard.wire.calls import Acks, Call, Failed, SendText, Sent, Value
+from waguard.wire.events import Ack
 
 
 class Page:

@@ -19,7 +19,7 @@ from waguard.ports.sessions import SessionView
 from waguard.ports.store import SessionRow
 from waguard.profile import inspection, layout
 from waguard.profile.lock import ProfileLock
-from waguard.wire.protocol import Unlink
+from waguard.wire.calls import Unlink
 
 # ---- and back ----
 

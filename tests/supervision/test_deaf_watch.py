@@ -14,7 +14,7 @@ from waguard.core.incidents.incidents import fold, sentences
 from waguard.core.link import Link
 from waguard.supervision.deaf_watch import AGAIN, QUIET, SKEW, STORED
 from waguard.supervision.traffic import Traffic
-from waguard.wire.protocol import Failed
+from waguard.wire.calls import Failed
 
 LATE: Final = int(START) + 5_000
 

@@ -17,7 +17,7 @@ from waguard.core.link import Link
 from waguard.errors import DatabaseUnavailableError, printable
 from waguard.ports.process import Usage
 from waguard.supervision.actor import SessionActor
-from waguard.wire.protocol import LoggedOut
+from waguard.wire.events import LoggedOut
 
 
 @contextlib.contextmanager

@@ -18,7 +18,8 @@ from waguard.core.page_care import Kind
 from waguard.errors import UnavailableError
 from waguard.ports.outcomes import Acked, NotSent, Outcome, Refused
 from waguard.supervision.limits import TRIED_FOR
-from waguard.wire.protocol import Ack, Acks, Call, Failed, SendText, Sent, Value
+from waguard.wire.calls import Acks, Call, Failed, SendText, Sent, Value
+from waguard.wire.events import Ack
 
 KNOWN, GROUP = "known@c.us", "group@g.us"
 

@@ -9,7 +9,10 @@ import msgspec
 from tests.e2e.harness import short_folder
 from tests.waiting import wait_until
 from waguard.supervision.greeting import greeted
-from waguard.wire.protocol import PROTOCOL, Hello, LoggedOut, Reply, Request, Value, WorkerRecord
+from waguard.wire.calls import Value
+from waguard.wire.events import LoggedOut
+from waguard.wire.protocol import PROTOCOL, Hello, Reply, Request
+from waguard.wire.worker import WorkerRecord
 from waguard.worker.daemon_link import DaemonLink
 
 HELLO = Hello(protocol=PROTOCOL, instance="before", session="s", generation=3)

@@ -18,7 +18,8 @@ from waguard.core.lifecycle import State
 from waguard.core.link import Link
 from waguard.errors import ConflictError, NotFoundError, UnavailableError
 from waguard.profile import layout
-from waguard.wire.protocol import Call, LoggedOut, Unlink, Value
+from waguard.wire.calls import Call, Unlink, Value
+from waguard.wire.events import LoggedOut
 
 # ---- stop and start ----
 

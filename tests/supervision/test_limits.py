@@ -18,7 +18,7 @@ from waguard.core.messages.first_contacts import FIRST_GUESS
 from waguard.errors import UnavailableError
 from waguard.supervision.answers import outcome_of
 from waguard.supervision.limits import Limits
-from waguard.wire.protocol import Call, Failed, PairingCode, Sent, Value
+from waguard.wire.calls import Call, Failed, PairingCode, Sent, Value
 
 # ---- over a restart ----
 

@@ -12,10 +12,12 @@ from tests.supervision.sessions import connected, until, up, written
 from tests.supervision.test_held_webhooks import HELD
 from tests.supervision.world import LeftBehind, World
 from tests.waiting import wait_until
-from waguard.config import Log
+from waguard.config.sections import Log
 from waguard.supervision.log_control import KIND, LogControl
 from waguard.supervision.status_writer import AuditLog
-from waguard.wire.protocol import Failed, LoggedOut, LogSettings, ProfileMended, SetLog, Value
+from waguard.wire.calls import Failed, SetLog, Value
+from waguard.wire.events import LoggedOut, ProfileMended
+from waguard.wire.worker import LogSettings
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ import pytest
 
 from tests.supervision.fake_host import FakeClock, NoChance
 from tests.waiting import wait_until
-from waguard.config import Config, Restore
+from waguard.config.sections import Config, Restore
 from waguard.core.fleet.facts import FleetEffect, HostRead
 from waguard.core.lifecycle import State
 from waguard.core.link import Link

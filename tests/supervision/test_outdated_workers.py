@@ -15,7 +15,8 @@ from tests.waiting import DEADLINE, wait_until
 from waguard.core.lifecycle import State
 from waguard.core.link import Link
 from waguard.errors import UnavailableError
-from waguard.wire.protocol import PROTOCOL, Screenshot
+from waguard.wire.calls import Screenshot
+from waguard.wire.protocol import PROTOCOL
 
 
 async def old_workers(bench: Bench, world: World, *names: str) -> list[LeftBehind]:

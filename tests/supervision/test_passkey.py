@@ -19,7 +19,7 @@ from waguard.core.page_care import PASSKEY_GRACE, Kind
 from waguard.errors import ConflictError
 from waguard.ports.process import Usage
 from waguard.profile.owner_mark import PAIRING
-from waguard.wire.protocol import PairingCode, Unlink, Value
+from waguard.wire.calls import PairingCode, Unlink, Value
 
 
 def waiting(world: World, left: float = 600.0) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from tests.supervision.world import World
 from tests.waiting import wait_until
 from waguard.core.link import Link
 from waguard.profile.owner_mark import PAIRING
-from waguard.wire.protocol import Failed, Value
+from waguard.wire.calls import Failed, Value
 
 
 async def test_the_backfill_is_asked_for_once_after_each_load(bench: Bench, world: World) -> None:

@@ -23,7 +23,7 @@ from waguard.core.exits import EXIT_BROWSER_NOT_STARTED, EXIT_PROFILE_HELD, EXIT
 from waguard.core.lifecycle import State
 from waguard.core.session import views
 from waguard.core.status import ParkCause
-from waguard.wire.protocol import ProfileMended
+from waguard.wire.events import ProfileMended
 
 
 async def test_the_first_restart_is_at_once_the_next_after_a_while(

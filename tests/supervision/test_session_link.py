@@ -15,7 +15,8 @@ from waguard.core.link import Link
 from waguard.core.session import views
 from waguard.core.status import ParkCause, Status
 from waguard.supervision.actor import SessionActor
-from waguard.wire.protocol import Failed, LoggedOut, TakeOver
+from waguard.wire.calls import Failed, TakeOver
+from waguard.wire.events import LoggedOut
 
 
 @pytest.mark.parametrize("on_conflict", ["park", "takeover"])

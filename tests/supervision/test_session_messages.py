@@ -18,7 +18,7 @@ from waguard.core.messages.inbox import File, Kind
 from waguard.errors import UnavailableError
 from waguard.supervision import translate
 from waguard.supervision.intake import TOUCH_INTERVAL
-from waguard.wire.protocol import (
+from waguard.wire.events import (
     Ack,
     BackfillGap,
     Edit,
@@ -27,8 +27,8 @@ from waguard.wire.protocol import (
     MessageError,
     Reaction,
     Revoke,
-    WorkerSpec,
 )
+from waguard.wire.worker import WorkerSpec
 
 
 async def test_messages_and_acks_reach_the_world_once_and_are_acknowledged(

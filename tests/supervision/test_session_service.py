@@ -24,15 +24,7 @@ from waguard.errors import (
     UnavailableError,
 )
 from waguard.ports.outcomes import Acked, Uncertain
-from waguard.wire.protocol import (
-    Call,
-    Exists,
-    PairingCode,
-    RefreshQr,
-    Screenshot,
-    SendText,
-    Value,
-)
+from waguard.wire.calls import Call, Exists, PairingCode, RefreshQr, Screenshot, SendText, Value
 
 # ---- create, start, views ----
 

@@ -17,7 +17,7 @@ from waguard.core.host.strays import Foreign, Seen
 from waguard.core.lifecycle import State
 from waguard.core.session import views
 from waguard.ports.process import Swept
-from waguard.wire.protocol import WorkerSpec
+from waguard.wire.worker import WorkerSpec
 
 
 async def test_from_start_to_connected_and_down_again(bench: Bench, world: World) -> None:

@@ -16,7 +16,8 @@ from waguard.core.blame import Blame
 from waguard.core.incidents.incidents import fold, sentences
 from waguard.core.link import Link
 from waguard.ports.outcomes import Refused
-from waguard.wire.protocol import Ack, Acks, Call, Failed, SendText, Sent, Value
+from waguard.wire.calls import Acks, Call, Failed, SendText, Sent, Value
+from waguard.wire.events import Ack
 
 THROWN = "TypeError: e.sendMsg is not a function"
 BROKEN = Failed(kind="refused", error=f"the page threw {THROWN}", thrown=THROWN)

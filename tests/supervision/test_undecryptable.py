@@ -25,7 +25,8 @@ from waguard.core.messages.undecryptable import (
 from waguard.core.page_care import Kind
 from waguard.errors import DatabaseUnavailableError
 from waguard.profile import owner_mark
-from waguard.wire.protocol import Failed, Reread, Undecryptable, Value
+from waguard.wire.calls import Failed, Reread, Value
+from waguard.wire.events import Undecryptable
 
 CHAT = "49170@c.us"
 HOUR = 3_600.0

@@ -25,7 +25,7 @@ from waguard.host.small_file import SUFFIX
 from waguard.host.version_memory import FILE
 from waguard.host.wajs_store import WajsStore, digest
 from waguard.supervision.actor import SessionActor
-from waguard.wire.protocol import WorkerSpec
+from waguard.wire.worker import WorkerSpec
 
 BUNDLE: Final = b"/*! wppconnect-team/wa-js v4.7.0 */ WPP"
 

@@ -23,7 +23,7 @@ from tests.wire.messages import TO_DAEMON
 from waguard.core.lifecycle import State
 from waguard.core.link import Link
 from waguard.wire.channel import FRAME_LIMIT
-from waguard.wire.protocol import Heartbeat
+from waguard.wire.reports import Heartbeat
 
 SEED: Final = 20_261_126
 SHORT: Final = 400  # frames

@@ -20,15 +20,11 @@ from waguard.errors import RefusedError, UnavailableError, WaguardError
 from waguard.ports.outcomes import Acked, NotSent, Outcome, Refused, Uncertain
 from waguard.supervision.timings import Timings
 from waguard.supervision.worker_link import WorkerLink
-from waguard.wire.channel import FRAME_LIMIT, ChannelError
-from waguard.wire.protocol import (
+from waguard.wire.calls import (
     Call,
-    Event,
     Exists,
     Failed,
-    Heartbeat,
     Operation,
-    Report,
     Screenshot,
     Send,
     SendMedia,
@@ -37,6 +33,9 @@ from waguard.wire.protocol import (
     Unlink,
     Value,
 )
+from waguard.wire.channel import FRAME_LIMIT, ChannelError
+from waguard.wire.events import Event
+from waguard.wire.reports import Heartbeat, Report
 
 ID = "true_49170@c.us_3EB0"
 

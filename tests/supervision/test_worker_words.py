@@ -8,7 +8,8 @@ import pytest
 from tests.supervision.line import Line
 from tests.supervision.reports import message, qr
 from tests.waiting import wait_until
-from waguard.wire.protocol import Event, MessageError, QrCode
+from waguard.wire.events import Event, MessageError
+from waguard.wire.reports import QrCode
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,8 @@ from tests.supervision.fake_workers import Script
 from tests.supervision.sessions import heard
 from waguard.core.link import Link
 from waguard.supervision.actor import SessionActor
-from waguard.wire.protocol import PageVersion, WorkerRecord, WorkerSpec
+from waguard.wire.reports import PageVersion
+from waguard.wire.worker import WorkerRecord, WorkerSpec
 
 NAMES: Final = ("a", "b", "c", "d")
 

@@ -16,7 +16,7 @@ from tests.supervision.fake_host import FakeClock, FakeDocuments, FakeMeter, NoC
 from tests.supervision.fake_inbox import FakeInbox
 from tests.supervision.fake_workers import KILLED, FakeProcess, FakeSpawn
 from tests.waiting import wait_until
-from waguard.config import Config, Paths
+from waguard.config.sections import Config, Paths
 from waguard.core.fleet.network import Reading as NetworkReading
 from waguard.core.fleet.slots import READ_AGAIN
 from waguard.core.host.admission import Reading
@@ -27,7 +27,8 @@ from waguard.profile import layout
 from waguard.supervision.bus import Bus
 from waguard.supervision.supervisor import Ports, Supervisor
 from waguard.supervision.timings import Timings
-from waguard.wire.protocol import PROTOCOL, WorkerRecord
+from waguard.wire.protocol import PROTOCOL
+from waguard.wire.worker import WorkerRecord
 
 SOON: Final = 0.9  # s
 PACKED: Final = "0" * 64

@@ -90,7 +90,7 @@ def wheels(tmp_path_factory: pytest.TempPathFactory) -> Path:
     variant(wheel, "9.0", 1, {})
     variant(wheel, "9.1", 2, {restorer: (restoring, f"{restoring}        {NEVER_READY}\n")})
     variant(wheel, "9.2", 2, {daemon: (running, f"        {NEVER_READY}\n")})
-    config = "waguard/config.py"
+    config = "waguard/config/sections.py"
     variant(wheel, "9.3", 0, {config: ("    rate: ", "    pace: ")})
     return folder
 

@@ -3,49 +3,44 @@
 from typing import Any, Final
 
 from waguard.core.link import Link
-from waguard.wire.protocol import (
-    Ack,
+from waguard.wire.calls import (
     Acks,
-    Acquainted,
-    BackfillGap,
     Call,
     CatchUp,
-    Edit,
-    Event,
     Exists,
     Failed,
     GoOn,
-    Heartbeat,
-    Hello,
-    InboundMessage,
-    IncomingCall,
-    LoggedOut,
-    LogSettings,
-    MessageError,
-    PageVersion,
     PairingCode,
-    ProfileMended,
-    QrCode,
-    Reaction,
     RefreshQr,
     Reload,
-    Reply,
-    Report,
-    Request,
     Reread,
-    Revoke,
     Screenshot,
     SendMedia,
     SendText,
     Sent,
     SetLog,
-    Stop,
-    Stored,
     TakeOver,
-    Undecryptable,
     Unlink,
     Value,
 )
+from waguard.wire.events import (
+    Ack,
+    Acquainted,
+    BackfillGap,
+    Edit,
+    Event,
+    InboundMessage,
+    IncomingCall,
+    LoggedOut,
+    MessageError,
+    ProfileMended,
+    Reaction,
+    Revoke,
+    Undecryptable,
+)
+from waguard.wire.protocol import Hello, Reply, Request, Stop, Stored
+from waguard.wire.reports import Heartbeat, PageVersion, QrCode, Report
+from waguard.wire.worker import LogSettings
 
 TEXT: Final = SendText(
     chat="6281@c.us", text="hé\0llo 👋", message_id="true_6281@c.us_3EB0", timeout=30

@@ -16,21 +16,14 @@ from tests.waiting import DEADLINE
 from tests.wire.messages import CALLS, MEDIA, MESSAGE, TO_DAEMON, TO_WORKER
 from waguard.core import exits
 from waguard.core.link import Link
+from waguard.wire.calls import Value
 from waguard.wire.channel import FRAME_LIMIT, Channel, ChannelError
-from waguard.wire.protocol import (
+from waguard.wire.events import (
     Event,
-    FromDaemon,
-    FromWorker,
-    Heartbeat,
-    PageVersion,
-    Reply,
-    Report,
-    Request,
-    StoredDocument,
-    Value,
-    WorkerRecord,
-    WorkerSpec,
 )
+from waguard.wire.protocol import FromDaemon, FromWorker, Reply, Request
+from waguard.wire.reports import Heartbeat, PageVersion, Report
+from waguard.wire.worker import StoredDocument, WorkerRecord, WorkerSpec
 
 
 @dataclass(frozen=True)

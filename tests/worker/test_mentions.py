@@ -12,7 +12,7 @@ import pytest_asyncio
 
 from tests.worker.browser_session import LONG, BrowserSession
 from waguard.lab.standin import Policy, StandIn
-from waguard.wire.protocol import SendMedia, SendText, Sent
+from waguard.wire.calls import SendMedia, SendText, Sent
 from waguard.worker import sending
 
 pytestmark = [

@@ -3,7 +3,7 @@
 import contextlib
 from collections.abc import AsyncIterator, Callable
 
-from waguard.config import Config
+from waguard.config.sections import Config
 from waguard.core.lease import Terms, terms
 from waguard.daemon.stop_request import StopRequest
 from waguard.host.lock import InstanceLock

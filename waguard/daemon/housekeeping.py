@@ -6,7 +6,7 @@ from typing import Final
 
 from loguru import logger
 
-from waguard.config import Config
+from waguard.config.sections import Config
 from waguard.errors import WaguardError
 from waguard.host.lived import LivedTime
 from waguard.host.media import MediaFolder

@@ -18,7 +18,7 @@ from waguard.supervision.lease import LeaseKeeper
 from waguard.supervision.outages import Outages
 from waguard.supervision.supervisor import Supervisor
 from waguard.supervision.timings import Timings
-from waguard.wire.protocol import WorkerRecord
+from waguard.wire.worker import WorkerRecord
 
 DATABASE_RETRY: Final = (0.5, 1.0, 2.0, 5.0)  # s; the last one repeats
 

@@ -13,11 +13,11 @@ from pathlib import Path
 
 from loguru import logger
 
-from waguard import config as configuration
 from waguard.api import ApiDeps, LocalApi, create_app, serve
 from waguard.api.content import MEDIA_LIMIT
 from waguard.api.door import CONNECTIONS
-from waguard.config import Config, Log
+from waguard.config.passwords import passwords
+from waguard.config.sections import Config, Log
 from waguard.core.host import last_run
 from waguard.daemon import stop_sequence, watch
 from waguard.daemon.database_lease import DatabaseLease
@@ -152,7 +152,7 @@ class Daemon:
         make_private("paths.sessions", paths.sessions)
         make_private("paths.state", paths.state)
         secrets = SecretFiles(self._config)
-        logs.hide(*configuration.passwords(self._config().database.url))
+        logs.hide(*passwords(self._config().database.url))
         webhooks = Webhooks(
             self._base.journal,
             lambda: self._config().webhook,

@@ -8,8 +8,8 @@ from typing import Any, Final
 from msgspec import Struct
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
-from waguard.config import Media as MediaKeeping
-from waguard.config import Retention
+from waguard.config.sections import Media as MediaKeeping
+from waguard.config.sections import Retention
 from waguard.core.incidents.incidents import needed_since
 from waguard.core.messages.undecryptable import KNOWN_FOR
 from waguard.host.media import MediaFolder

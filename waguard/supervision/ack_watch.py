@@ -12,7 +12,7 @@ from loguru import logger
 from waguard.core.fleet.ack_watch import Late, late
 from waguard.errors import WaguardError
 from waguard.ports.clock import Clock
-from waguard.wire.protocol import Acks
+from waguard.wire.calls import Acks
 
 REMEMBERED: Final = 1_000  # sends a session
 ASKED_AT_ONCE: Final = 20  # of them, the oldest; nothing is said of those that were not asked for

@@ -17,8 +17,9 @@ from loguru import logger
 from waguard.errors import WaguardError
 from waguard.supervision.worker_link import connected
 from waguard.wire.channel import Channel
-from waguard.wire.protocol import Hello, WorkerRecord
+from waguard.wire.protocol import Hello
 from waguard.wire.stable import StableHeartbeat, StableReport, understood
+from waguard.wire.worker import WorkerRecord
 
 Heard = Callable[[StableReport | StableHeartbeat], None]
 

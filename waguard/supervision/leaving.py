@@ -19,7 +19,7 @@ from waguard.profile.layout import Places
 from waguard.profile.lock import ProfileLock
 from waguard.profile.old_profiles import OldProfileInUseError
 from waguard.supervision.actor import SessionActor
-from waguard.wire.protocol import Unlink
+from waguard.wire.calls import Unlink
 
 DELETED: Final = "deleted by the API"
 LOGGED_OUT: Final = "logged out by the API"

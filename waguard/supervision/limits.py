@@ -40,7 +40,7 @@ from waguard.ports.clock import Clock
 from waguard.ports.outcomes import Acked, NotSent, Outcome, Refused, Uncertain
 from waguard.supervision.answers import error_of
 from waguard.supervision.worker_link import WorkerLink
-from waguard.wire.protocol import Failed, PairingCode, Send, Value
+from waguard.wire.calls import Failed, PairingCode, Send, Value
 
 TRIED_FOR: Final = 10.0  # s that a first contact waits for the one that is being tried
 SILENT_AT_MOST: Final = 1_000

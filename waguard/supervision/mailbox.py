@@ -14,7 +14,7 @@ from typing import Any, Final, Protocol
 
 from loguru import logger
 
-from waguard.config import Config
+from waguard.config.sections import Config
 from waguard.core.engine import Engine, Outcome
 from waguard.core.fleet.facts import FleetEffect, FleetFact, FleetRulesChanged, HostRead
 from waguard.core.fleet.state import FleetState, offline_for

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from waguard.config import Config
+from waguard.config.sections import Config
 from waguard.core.session.restart import Remembered
 from waguard.ports.clock import Ages, Clock
 from waguard.ports.inbox import Inbox

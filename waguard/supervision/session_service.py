@@ -41,7 +41,8 @@ from waguard.supervision.registry import Registry
 from waguard.supervision.run_state import RunState
 from waguard.supervision.session_context import SessionContext
 from waguard.supervision.starting import start_or_park
-from waguard.wire.protocol import Operation, PairingCode, QrCode, RefreshQr, Send, Value
+from waguard.wire.calls import Operation, PairingCode, RefreshQr, Send, Value
+from waguard.wire.reports import QrCode
 
 QR_RETRY_AFTER: Final = 2.0  # s
 

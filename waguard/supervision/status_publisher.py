@@ -15,7 +15,7 @@ from waguard.ports.store import AuditEntry, SessionRow
 from waguard.supervision import translate
 from waguard.supervision.session_context import SessionContext
 from waguard.supervision.status_writer import StatusWriter
-from waguard.wire.protocol import PageVersion, QrCode
+from waguard.wire.reports import PageVersion, QrCode
 
 _OVER: Final = {f"{kind}_over": str(kind) for kind in Kind}
 LEVELS: Final = {"status": "INFO", "parked": "ERROR", **dict.fromkeys(_OVER, "INFO")}

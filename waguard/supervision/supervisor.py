@@ -5,7 +5,7 @@ import random
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
-from waguard.config import Config
+from waguard.config.sections import Config
 from waguard.core.fleet.facts import Closing
 from waguard.core.fleet.network import Reading as NetworkReading
 from waguard.core.host.admission import Reading

@@ -35,7 +35,7 @@ from waguard.supervision.tasks import Begin
 from waguard.supervision.throw_watch import ThrowWatch
 from waguard.supervision.undecryptable import Undecryptable
 from waguard.supervision.worker_link import WorkerLink
-from waguard.wire import protocol
+from waguard.wire import calls, reports
 
 
 class Traffic:
@@ -124,7 +124,7 @@ class Traffic:
         """Seconds since the last message or call; None: a call is under way."""
         return None if self._calls else self._ctx.clock.monotonic() - self._busy_at
 
-    async def send(self, call: protocol.Send) -> Outcome:
+    async def send(self, call: calls.Send) -> Outcome:
         """Have the worker send it now."""
         try:
             link = self._ready_link()
@@ -146,12 +146,12 @@ class Traffic:
                     pass
         return outcome
 
-    async def call(self, call: protocol.Operation) -> protocol.Value:
+    async def call(self, call: calls.Operation) -> calls.Value:
         """Have the worker do it now. Raises ``UnavailableError`` when there is none, or WhatsApp grants
         no more of it for now."""
         link = self._ready_link()
         with self._under_way():
-            if isinstance(call, protocol.PairingCode):
+            if isinstance(call, calls.PairingCode):
                 return await self.limits.code(link, call)
             return await link.call(call)
 
@@ -182,7 +182,7 @@ class Traffic:
         self.acks.replaced()
         self.throws.replaced()
 
-    def reported(self, report: protocol.Report) -> None:
+    def reported(self, report: reports.Report) -> None:
         """What its page says of WhatsApp's limits."""
         if views.link(self._state()) is Link.CONNECTED:
             self.limits.said(report.locked_until)
@@ -245,7 +245,7 @@ class Traffic:
     async def _keep_screenshot(self) -> None:
         folder = self._ctx.config().paths.state / "evidence"
         try:
-            content = (await self._ask(protocol.Screenshot())).content
+            content = (await self._ask(calls.Screenshot())).content
             if not content:
                 raise UnavailableError("the worker sent no picture")
             now = self._ctx.clock.wall()
@@ -284,10 +284,10 @@ class Traffic:
         ended = self.backfiller.ended_at(worker.number, worker.loads)
         return None if ended is None else max(since, ended)
 
-    async def _ask_for_acks(self, call: protocol.Acks) -> dict[str, int]:
+    async def _ask_for_acks(self, call: calls.Acks) -> dict[str, int]:
         return (await self._ask(call)).acks or {}
 
-    async def _ask(self, call: protocol.Operation) -> protocol.Value:
+    async def _ask(self, call: calls.Operation) -> calls.Value:
         """By itself, so the session is no less idle."""
         if (link := self._link()) is None:
             raise UnavailableError("its worker is not there")

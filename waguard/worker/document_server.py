@@ -18,7 +18,7 @@ from loguru import logger
 from waguard.core.versions.documents import OK
 from waguard.host import documents
 from waguard.host.documents import Document, DocumentError
-from waguard.wire.protocol import StoredDocument
+from waguard.wire.worker import StoredDocument
 from waguard.worker.browser.devtools import DevToolsError, PageSession
 from waguard.worker.page_document import DEADLINE, PageDocument
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from waguard import config as configuration
+from waguard.config.reading import load
 from waguard.host.executable import find_executable
 from waguard.lab.application import Application, Manners
 from waguard.lab.chaos.mounts import mounted
@@ -89,7 +89,7 @@ def _impatient(folder: Path, disk: Path | None) -> dict[str, str]:
 
 def _browser() -> Path:
     """The Chromium that is used here. Raises ``WaguardError``."""
-    browser = configuration.load(None, os.environ).browser
+    browser = load(None, os.environ).browser
     return find_executable(browser.executable, browser.flavour)
 
 
