@@ -6,18 +6,21 @@ What destroys a profile is not among them: WhatsApp's own store of messages goes
 import asyncio
 import random
 import time
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Any, Final
 
 from waguard.lab.application.hooks import Mood
 from waguard.lab.chaos.faults import FAULTS
-from waguard.lab.chaos.harming import OUTAGE, Fault, living
+from waguard.lab.chaos.harming import OUTAGE, Fault, living, unique
 from waguard.lab.chaos.invariants import Harm
 from waguard.lab.chaos.world import FRIEND, FRIENDS, NotInTimeError, World, until
 
 LATE: Final = 7.0  # s for the server's ack; more than a send waits for it
 REPORTED_WITHIN: Final = 60.0  # s for what was written before an unlink to be in the inbox
+READ_WITHIN: Final = 120.0  # s for what became readable to be in the inbox; a new worker may have to start
+WAYS: Final = ("event", "silent", "stored", "again")  # as the stand-in has them
+_NEW_PAGE: Final = (FAULTS["kill worker"], FAULTS["kill browser"])
 
 
 async def orderly_restart(world: World, session: str, _: random.Random) -> Harm:
@@ -124,6 +127,56 @@ async def migrate_chats(world: World, session: str, chance: random.Random) -> Ha
     return Harm(began=began, kept=kept)
 
 
+async def undecryptable_messages(world: World, session: str, chance: random.Random) -> Harm:
+    """ "Waiting for this message": one becomes readable in each way, and then its page is loaded again,
+    or something dies. Half the time it is so soon that waguard may not have remembered them yet.
+    """
+    phone, texts = world.phones[session], list[str]()
+    sealed = list[tuple[str, str]]()
+    for way in chance.sample(WAYS, len(WAYS)):
+        friend = str(int(FRIEND) + chance.randrange(FRIENDS))
+        texts.append(unique(f"undecryptable, {way}"))
+        sealed.append((world.seal(session, texts[-1], friend=friend), way))
+
+    async def remembered() -> bool:
+        view = await world.call("GET", f"/api/sessions/{session}/status")
+        return bool(view["undecryptable"]["count"] >= len(sealed))
+
+    if chance.random() < 0.5:  # noqa: PLR2004 - half
+        await until(remembered, f"{session} remembers them", within=REPORTED_WITHIN)
+    for message_id, way in sealed:
+        world.standin.phone.decrypt(message_id, way, phone=phone)
+
+    async def decrypted() -> bool:
+        """One is left to the page that is loaded next."""
+        waiting = [s for it in world.standin.whatsapp.linked(phone) for s in it.queue.values()]
+        return not any(s["type"] == "decrypted" and s["way"] != "again" for s in waiting)
+
+    await until(decrypted, "its page has decrypted them", within=REPORTED_WITHIN)
+    harm = await chance.choice((_reload, orderly_restart, *_NEW_PAGE))(world, session, chance)
+    world.meanwhile.append(asyncio.create_task(_are_reported(world, session, texts)))
+    return harm
+
+
+async def _reload(world: World, session: str, _: random.Random) -> Harm:
+    began, kept = time.time(), await living(world)
+    world.standin.phone.reload(world.phones[session])
+    return Harm(began=began, kept=kept)
+
+
+async def _are_reported(world: World, session: str, texts: Sequence[str]) -> None:
+    async def all_in() -> bool:
+        known = [one["body"] for of, one in await world.inbox() if of == session]
+        return set(texts) <= set(known)
+
+    what = "what became readable is in the inbox"
+    try:
+        await until(all_in, what, within=READ_WITHIN)
+    except NotInTimeError as error:
+        missing = await _missing(world, session)
+        raise NotInTimeError(f"{error.line()}: missing {missing}") from None
+
+
 async def _while(world: World, outage: AbstractAsyncContextManager[None]) -> Harm:
     began, kept = time.time(), await living(world)
     async with outage:
@@ -176,6 +229,7 @@ MESSAGE_FAULTS: Final[Mapping[str, Fault]] = {name: FAULTS[name] for name in _OF
         no_acks,
         drop_in_mid_send,
         migrate_chats,
+        undecryptable_messages,
     )
 }
 """By name, in words."""
