@@ -118,7 +118,7 @@ def test_what_could_not_be_decrypted_at_first_may_be_overtaken_and_nothing_else(
         "1 messages have no row, or more than one: s1 “a”"
     ]
     others = replace(sealed, incoming=(A, replace(B, sealed=True), C))
-    others = replace(others, inbox=CHECK.inbox | {("s1", "c"): 1})
+    others = replace(others, inbox={**CHECK.inbox, ("s1", "c"): 1})
     assert broken(replace(others, stored=(STORED_C, STORED_A, STORED_B))) == [
         "s1: “c” overtook “a” in the chat with friend"
     ]

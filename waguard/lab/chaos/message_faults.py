@@ -18,7 +18,9 @@ from waguard.lab.chaos.world import FRIEND, FRIENDS, NotInTimeError, World, unti
 
 LATE: Final = 7.0  # s for the server's ack; more than a send waits for it
 REPORTED_WITHIN: Final = 60.0  # s for what was written before an unlink to be in the inbox
-READ_WITHIN: Final = 120.0  # s for what became readable to be in the inbox; a new worker may have to start
+READ_WITHIN: Final = (
+    120.0  # s for what became readable to be in the inbox; a new worker may have to start
+)
 WAYS: Final = ("event", "silent", "stored", "again")  # as the stand-in has them
 _NEW_PAGE: Final = (FAULTS["kill worker"], FAULTS["kill browser"])
 

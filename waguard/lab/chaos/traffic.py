@@ -124,7 +124,11 @@ class Traffic:
     def _incoming(self) -> list[Incoming]:
         return [
             Incoming(
-                session, one["from"], one["body"], one["id"], sealed=one["body"] in self.world.sealed
+                session,
+                one["from"],
+                one["body"],
+                one["id"],
+                sealed=one["body"] in self.world.sealed,
             )
             for session in self.world.sessions
             for one in self.world.written(session)
