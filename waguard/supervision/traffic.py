@@ -213,12 +213,14 @@ class Traffic:
         self._begin(self._keep_screenshot(), "screenshot")
 
     async def _keep_screenshot(self) -> None:
-        folder = self._ctx.config().paths.state / "evidence"
+        folder = self._ctx.config().paths.state / evidence.FOLDER
         try:
             reply = await self._require_link().call(protocol.Screenshot())
             content = reply.content if isinstance(reply, protocol.Value) else None
             if not content:
                 raise UnavailableError("the worker sent no picture")
+            if len(content) > evidence.LARGEST:
+                raise UnavailableError(f"the picture has {len(content)} bytes")
             now = self._ctx.clock.wall()
             kept = await asyncio.to_thread(evidence.keep, folder, self._name, content, now=now)
         except (WaguardError, OSError) as error:
