@@ -8,7 +8,7 @@ import random
 import time
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from waguard.lab.application.hooks import Mood
 from waguard.lab.chaos.faults import FAULTS
@@ -22,7 +22,16 @@ READ_WITHIN: Final = (
     120.0  # s for what became readable to be in the inbox; a new worker may have to start
 )
 WAYS: Final = ("event", "silent", "stored", "again")  # as the stand-in has them
+SHOWN: Final = ("event", "silent")  # of them, those that a page shows without being loaded again
 _NEW_PAGE: Final = (FAULTS["kill worker"], FAULTS["kill browser"])
+
+
+class Sealed(NamedTuple):
+    """A message that cannot be decrypted yet, and the way in which it will be."""
+
+    id: str
+    text: str
+    way: str
 
 
 async def orderly_restart(world: World, session: str, _: random.Random) -> Harm:
@@ -130,15 +139,13 @@ async def migrate_chats(world: World, session: str, chance: random.Random) -> Ha
 
 
 async def undecryptable_messages(world: World, session: str, chance: random.Random) -> Harm:
-    """ "Waiting for this message": one becomes readable in each way, and then its page is loaded again,
-    or something dies. Half the time it is so soon that waguard may not have remembered them yet.
+    """ "Waiting for this message": one becomes readable in each way. Half the time waguard remembers
+    them before, and finds what its page comes to show; then the page is loaded again, or something dies.
     """
-    phone, texts = world.phones[session], list[str]()
-    sealed = list[tuple[str, str]]()
+    sealed = list[Sealed]()
     for way in chance.sample(WAYS, len(WAYS)):
-        friend = str(int(FRIEND) + chance.randrange(FRIENDS))
-        texts.append(unique(f"undecryptable, {way}"))
-        sealed.append((world.seal(session, texts[-1], friend=friend), way))
+        friend, text = str(int(FRIEND) + chance.randrange(FRIENDS)), unique(f"sealed, {way}")
+        sealed.append(Sealed(world.seal(session, text, friend=friend), text, way))
 
     async def remembered() -> bool:
         view = await world.call("GET", f"/api/sessions/{session}/status")
@@ -146,18 +153,28 @@ async def undecryptable_messages(world: World, session: str, chance: random.Rand
 
     if chance.random() < 0.5:  # noqa: PLR2004 - half
         await until(remembered, f"{session} remembers them", within=REPORTED_WITHIN)
-    for message_id, way in sealed:
-        world.standin.phone.decrypt(message_id, way, phone=phone)
+        shown = [one for one in sealed if one.way in SHOWN]
+        await _decrypt(world, session, shown)
+        await _are_reported(world, session, shown)
+        await _decrypt(world, session, [one for one in sealed if one.way not in SHOWN])
+    else:
+        await _decrypt(world, session, sealed)
+    harm = await chance.choice((_reload, orderly_restart, *_NEW_PAGE))(world, session, chance)
+    world.meanwhile.append(asyncio.create_task(_are_reported(world, session, sealed)))
+    return harm
+
+
+async def _decrypt(world: World, session: str, sealed: Sequence[Sealed]) -> None:
+    phone = world.phones[session]
+    for one in sealed:
+        world.standin.phone.decrypt(one.id, one.way, phone=phone)
 
     async def decrypted() -> bool:
-        """One is left to the page that is loaded next."""
+        """But for what is left to the page that is loaded next."""
         waiting = [s for it in world.standin.whatsapp.linked(phone) for s in it.queue.values()]
         return not any(s["type"] == "decrypted" and s["way"] != "again" for s in waiting)
 
     await until(decrypted, "its page has decrypted them", within=REPORTED_WITHIN)
-    harm = await chance.choice((_reload, orderly_restart, *_NEW_PAGE))(world, session, chance)
-    world.meanwhile.append(asyncio.create_task(_are_reported(world, session, texts)))
-    return harm
 
 
 async def _reload(world: World, session: str, _: random.Random) -> Harm:
@@ -166,16 +183,17 @@ async def _reload(world: World, session: str, _: random.Random) -> Harm:
     return Harm(began=began, kept=kept)
 
 
-async def _are_reported(world: World, session: str, texts: Sequence[str]) -> None:
-    async def all_in() -> bool:
-        known = [one["body"] for of, one in await world.inbox() if of == session]
-        return set(texts) <= set(known)
+async def _are_reported(world: World, session: str, sealed: Sequence[Sealed]) -> None:
+    missing = [one.text for one in sealed]
 
-    what = "what became readable is in the inbox"
+    async def all_in() -> bool:
+        known = {message["body"] for of, message in await world.inbox() if of == session}
+        missing[:] = [text for text in missing if text not in known]
+        return not missing
+
     try:
-        await until(all_in, what, within=READ_WITHIN)
+        await until(all_in, "what became readable is in the inbox", within=READ_WITHIN)
     except NotInTimeError as error:
-        missing = await _missing(world, session)
         raise NotInTimeError(f"{error.line()}: missing {missing}") from None
 
 
