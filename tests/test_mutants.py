@@ -75,7 +75,9 @@ def test_what_was_tried_on_this_very_file_is_not_tried_again(
         {"file": now, "mutation": second.name, "killer": None},
         {"file": "another", "mutation": rest[0].name, "killer": "stories"},
     ]
-    (tmp_path / "waguard.core.host.disk.jsonl").write_text("".join(json.dumps(it) + "\n" for it in lines))
+    (tmp_path / "waguard.core.host.disk.jsonl").write_text(
+        "".join(json.dumps(it) + "\n" for it in lines)
+    )
     assert mutants.chosen(CORE, 1.0, again=False) == rest
     assert mutants.chosen(CORE, 1.0, again=True) == [second, *rest], "that one lives"
     *_, last = mutants.report(CORE)

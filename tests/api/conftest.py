@@ -20,6 +20,7 @@ from tests.store.memory import Account, MemoryStore
 from waguard.api import ApiDeps, create_app, serve
 from waguard.api.auth import Keys
 from waguard.api.content import MEDIA_LIMIT
+from waguard.api.timings import Limits, Timings
 from waguard.config import Config, Level, Log
 from waguard.core.webhooks.delivery import OLD_SERVICE
 from waguard.errors import WaguardError
@@ -126,7 +127,18 @@ class Api:
 
 
 @pytest.fixture
-async def api(tmp_path: Path) -> AsyncIterator[Api]:
+def timings() -> Timings:
+    """A test has others by its parameter of this name, and so with ``limits``."""
+    return Timings()
+
+
+@pytest.fixture
+def limits() -> Limits:
+    return Limits()
+
+
+@pytest.fixture
+async def api(tmp_path: Path, timings: Timings, limits: Limits) -> AsyncIterator[Api]:
     sessions, store, bus = FakeSessions(), MemoryStore(), Bus(SystemClock())
     await store.open()
     for view in sessions.known.values():
@@ -185,7 +197,7 @@ async def api(tmp_path: Path) -> AsyncIterator[Api]:
         )
         listener = listen("127.0.0.1", 0)
         world.base = base_url(listener)
-        world.app = create_app(world.deps)
+        world.app = create_app(world.deps, timings=timings, limits=limits)
         runner = await serve(world.app, listener)
         try:
             yield world

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any
 
+from waguard.core.blame import Blame, Condition
 from waguard.core.messages.outbox import number_of
 from waguard.core.reconcile import Correction, Finding
 from waguard.errors import (
@@ -58,6 +59,41 @@ def a_view(**changes: Any) -> SessionView:
         usage=Usage(cpu_percent=1.5, memory=172 << 20),
     )
     return replace(connected, **changes)
+
+
+STATUS = {
+    "session_id": SESSION,
+    "workspace_id": 1,
+    "status": "connected",
+    "phone_number": "6281180001",
+    "connected_at": "2026-11-25T01:02:03Z",
+    "last_activity": "2026-11-25T01:02:03Z",
+    "lifecycle": "running",
+    "link": "connected",
+    "disconnect_reason": None,
+    "disconnect_details": None,
+    "worker_pid": 4711,
+    "browser_pid": 4712,
+    "restarts": 2,
+    "cpu_percent": 1.5,
+    "memory_mb": 172.0,
+    "version": None,
+    "waiting": None,
+    "degraded": None,
+    "conditions": [],
+    "undecryptable": {"count": 0, "since": None},
+    "removed_at": None,
+}
+"""What is answered of that session."""
+BLOCKED = Condition(
+    session="a",
+    type="parked",
+    blame=Blame.WHATSAPP,
+    reason="blocked",
+    message="WhatsApp blocks it",
+    since=1_732_233_600.0,
+    remedy="Look at the phone.",
+)
 
 
 @dataclass

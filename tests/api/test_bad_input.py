@@ -10,7 +10,7 @@ import pytest
 
 from tests.api.conftest import KEY, Api
 from tests.api.fake_sessions import SESSION
-from waguard.api import body
+from waguard.api.timings import Timings
 
 SEND, MEDIA, ONE = "/api/messages/send", "/api/messages/send-media", f"/api/sessions/{SESSION}"
 PICTURE = base64.b64encode(b"picture").decode()
@@ -259,10 +259,8 @@ async def test_a_body_that_never_comes_whole_disturbs_nobody(api: Api) -> None:
     assert list(api.sessions.known) == [SESSION]
 
 
-async def test_one_that_sends_its_body_too_slowly_is_answered(
-    api: Api, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(body, "DEADLINE", 0.05)
+@pytest.mark.parametrize("timings", [Timings(body=0.05)])
+async def test_one_that_sends_its_body_too_slowly_is_answered(api: Api) -> None:
     stopped = asyncio.Event()
 
     async def slowly() -> AsyncIterator[bytes]:

@@ -11,9 +11,9 @@ import pytest
 
 from tests.api.conftest import KEY, Api
 from tests.waiting import wait_until
-from waguard.api import events
+from waguard.api.timings import Timings
 from waguard.ports.bus import BusEvent
-from waguard.supervision import bus as bus_module
+from waguard.supervision.bus import QUEUE_LIMIT
 
 
 class Stream:
@@ -80,8 +80,8 @@ async def test_replays_at_least_a_thousand(api: Api, by_header: bool) -> None:  
     assert now["data"]["message"]["body"] == "now"
 
 
-async def test_a_comment_when_nothing_happens(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(events, "COMMENT_EVERY", 0.02)
+@pytest.mark.parametrize("timings", [Timings(comment_every=0.02)])
+async def test_a_comment_when_nothing_happens(api: Api) -> None:
     async with streaming(api) as stream:
         assert await stream.block() == {"": "that is all so far"}
         assert await stream.block() == {"": "still here"}
@@ -90,22 +90,20 @@ async def test_a_comment_when_nothing_happens(api: Api, monkeypatch: pytest.Monk
         assert await stream.block() == {"": "still here"}
 
 
-async def test_one_that_lags_is_ended_with_a_comment_and_comes_back(
-    api: Api, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(bus_module, "QUEUE_LIMIT", 3)
+async def test_one_that_lags_is_ended_with_a_comment_and_comes_back(api: Api) -> None:
     async with streaming(api) as stream:
-        published = [publish(api, str(number)) for number in range(20)]  # at once: none was read
-        got = [(await stream.event())["id"] for _ in range(3)]
+        # at once: none was read
+        published = [publish(api, str(number)) for number in range(QUEUE_LIMIT + 20)]
+        got = [(await stream.event())["id"] for _ in range(QUEUE_LIMIT)]
         assert (await stream.block())[""].startswith("the end")
         assert await stream.response.content.read() == b""
-    assert got == [event.id for event in published[:3]]
+    assert got == [event.id for event in published[:QUEUE_LIMIT]]
     async with streaming(api, **{"Last-Event-ID": str(got[-1])}) as stream:
-        assert (await stream.event())["id"] == published[3].id
+        assert (await stream.event())["id"] == published[QUEUE_LIMIT].id
 
 
-async def test_one_that_does_not_read_is_dropped(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(events, "WRITE_DEADLINE", 0.05)
+@pytest.mark.parametrize("timings", [Timings(event_write=0.05)])
+async def test_one_that_does_not_read_is_dropped(api: Api) -> None:
     host, port = api.base.removeprefix("http://").split(":")
     reader, writer = await asyncio.open_connection(host, port, limit=1024)
     head = f"GET /api/events HTTP/1.1\r\nHost: localhost\r\nX-Api-Key: {KEY}\r\n\r\n"
@@ -121,8 +119,8 @@ async def test_one_that_does_not_read_is_dropped(api: Api, monkeypatch: pytest.M
         await writer.wait_closed()
 
 
-async def test_a_client_that_leaves_is_forgotten(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(events, "COMMENT_EVERY", 0.02)
+@pytest.mark.parametrize("timings", [Timings(comment_every=0.02)])
+async def test_a_client_that_leaves_is_forgotten(api: Api) -> None:
     async with streaming(api):
         assert len(api.bus._listeners) == 1
     await wait_until(lambda: not api.bus._listeners, "the listener is gone")

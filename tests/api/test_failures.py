@@ -13,7 +13,7 @@ from loguru import logger
 from tests.api.conftest import KEY, Api
 from tests.api.fake_sessions import RAW, SESSION
 from tests.waiting import wait_until
-from waguard.api import deadline, events, health
+from waguard.api.timings import Timings
 from waguard.errors import UnavailableError
 from waguard.host import logs
 from waguard.wire.protocol import QrCode
@@ -62,10 +62,10 @@ async def test_a_lost_reply_is_no_mistake_of_waguard(api: Api, logged: list[str]
 @pytest.mark.parametrize(
     "error", [UnavailableError("the worker is gone", remedy="later"), RuntimeError("a bug")]
 )
+@pytest.mark.parametrize("timings", [Timings(request=0.05)])
 async def test_a_change_that_fails_after_its_answer_is_logged(
-    api: Api, monkeypatch: pytest.MonkeyPatch, logged: list[str], error: Exception
+    api: Api, logged: list[str], error: Exception
 ) -> None:
-    monkeypatch.setattr(deadline, "REQUEST_DEADLINE", 0.05)
     api.sessions.free.clear()
     api.sessions.outcomes.append(error)
     answer = await api.call("POST", f"{ONE}/pairing-code", {"phone_number": "6281234567890"})
@@ -76,13 +76,13 @@ async def test_a_change_that_fails_after_its_answer_is_logged(
     assert str(error) in line
 
 
+@pytest.mark.parametrize("timings", [Timings(ping=0.02)])
 async def test_a_database_that_never_answers_is_reported_by_detailed_health(
     api: Api, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async def never() -> None:
         await asyncio.Event().wait()
 
-    monkeypatch.setattr(health, "PING_DEADLINE", 0.02)
     monkeypatch.setattr(api.store, "ping", never)
     answer = await api.call("GET", "/health/detailed")
     assert answer.status == 200
@@ -105,10 +105,8 @@ async def test_a_body_that_is_announced_too_large_is_not_waited_for(api: Api) ->
     await writer.wait_closed()
 
 
-async def test_one_that_does_not_read_the_events_is_hung_up(
-    api: Api, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(events, "WRITE_DEADLINE", 0.05)
+@pytest.mark.parametrize("timings", [Timings(event_write=0.05)])
+async def test_one_that_does_not_read_the_events_is_hung_up(api: Api) -> None:
     reader, writer = await asyncio.open_connection(
         *api.base.removeprefix("http://").split(":"), limit=1024
     )

@@ -19,7 +19,7 @@ from tests.api.conftest import KEY, Api
 from tests.api.fake_sessions import SESSION
 from tests.api.test_odd_requests import assert_quiet
 from tests.api.test_raw_requests import logged
-from waguard.api import limits
+from waguard.api.timings import Limits, Timings
 
 __all__ = ["logged"]  # a fixture
 
@@ -236,16 +236,21 @@ async def fuzz(api: Api, logged: list[str], count: int, *, keyed: float) -> Coun
     return seen
 
 
+@pytest.fixture
+def timings() -> Timings:
+    return Timings(refusal=0.0)
+
+
+@pytest.fixture
+def limits() -> Limits:
+    return Limits(streams=25_000)  # that a stream's client is gone shows at the next comment
+
+
 @pytest.mark.parametrize(
     "count",
     [1_000, pytest.param(25_000, marks=[pytest.mark.long, pytest.mark.timeout(900)])],
 )
-async def test_no_request_breaks_the_api(
-    api: Api, logged: list[str], count: int, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(limits, "REFUSAL_DELAY", 0.0)
-    # that a stream's client is gone shows at the next comment
-    monkeypatch.setattr(limits, "STREAMS", count)
+async def test_no_request_breaks_the_api(api: Api, logged: list[str], count: int) -> None:
     seen = await fuzz(api, logged, count, keyed=0.7)
     assert seen.total() == count
     print(dict(sorted(seen.items())))
@@ -253,10 +258,7 @@ async def test_no_request_breaks_the_api(
     assert min(seen[wanted] for wanted in (200, 400, 401, 404, 405)) > count / 100
 
 
-async def test_without_a_key_nothing_is_done(
-    api: Api, logged: list[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(limits, "REFUSAL_DELAY", 0.0)
+async def test_without_a_key_nothing_is_done(api: Api, logged: list[str]) -> None:
     seen = await fuzz(api, logged, 600, keyed=0.0)
     assert seen[401] > 200
     assert not api.sessions.done

@@ -10,12 +10,13 @@ import pytest
 from tests.api.conftest import KEY, Answer, Api
 from tests.api.fake_sessions import SESSION, a_view
 from tests.waiting import DEADLINE, wait_until
-from waguard.api import deadline, limits
+from waguard.api.timings import Limits, Timings
 from waguard.errors import NoRoomError, UnavailableError
 
 SEND, MEDIA = "/api/messages/send", "/api/messages/send-media"
 BODY = {"session_id": SESSION, "recipient_phone": "6281234567890", "message": "hi", "type": "text"}
 OTHER = BODY | {"recipient_phone": "6281234567891"}
+BODIES = len(json.dumps(BODY)) + len(json.dumps(OTHER))  # bytes
 FILE = {k: v for k, v in BODY.items() if k not in {"type", "message"}} | {"media": "aGk="}
 NEW = {"session_id": "new", "workspace_id": 1}
 FULL = NoRoomError("full", field="limits.disk_reserve", remedy="free some space", retry_after=60)
@@ -95,12 +96,10 @@ async def test_requests_at_a_time(api: Api) -> None:
 
 @pytest.mark.usefixtures("sending")
 @pytest.mark.parametrize("path", WATCHED)
-async def test_sends_without_an_ack_do_not_hide_how_the_others_are(
-    api: Api, monkeypatch: pytest.MonkeyPatch, path: str
-) -> None:
+@pytest.mark.parametrize("limits", [Limits(body_bytes=BODIES)])
+async def test_sends_without_an_ack_do_not_hide_how_the_others_are(api: Api, path: str) -> None:
     """The application writes "disconnected" into the row of a session that is not answered."""
     api.configure("limits", requests=2)
-    monkeypatch.setattr(limits, "BODY_BYTES", 0)
     bodies: tuple[object, ...] = (None, [])
     for body in bodies:
         assert (await api.call("GET", path, body)).status == 200
@@ -129,10 +128,10 @@ async def test_four_sessions_with_all_the_sends_that_they_may_have(api: Api) -> 
     assert (await api.call("POST", SEND, BODY)).status == 200
 
 
+@pytest.mark.parametrize("limits", [Limits(watchers=1)])
 async def test_watchers_have_an_end_too_and_disturb_only_their_like(
     api: Api, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(limits, "WATCHERS", 1)
     asked, free = asyncio.Event(), asyncio.Event()
 
     async def ping() -> None:
@@ -151,10 +150,8 @@ async def test_watchers_have_an_end_too_and_disturb_only_their_like(
     assert (await slow).status == 200
 
 
-async def test_a_change_that_goes_on_behind_its_request_keeps_its_place(
-    api: Api, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(deadline, "REQUEST_DEADLINE", 0.05)
+@pytest.mark.parametrize("timings", [Timings(request=0.05)])
+async def test_a_change_that_goes_on_behind_its_request_keeps_its_place(api: Api) -> None:
     api.configure("limits", requests=1)
     api.sessions.free.clear()
     assert (await api.call("POST", f"/api/sessions/{SESSION}/reconnect")).status == 503
@@ -190,8 +187,8 @@ async def test_half_a_body_takes_no_place(api: Api) -> None:
         assert (await api.call("POST", SEND, BODY)).status == 200
 
 
-async def test_bodies_at_a_time(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(limits, "BODIES", 2)
+@pytest.mark.parametrize("limits", [Limits(bodies=2)])
+async def test_bodies_at_a_time(api: Api) -> None:
     head = f"X-Api-Key: {KEY}\r\nContent-Length: 10\r\n"
     async with half_sent(api, count=2, head=head, body=b"{"):
         answer = await api.call("POST", SEND, BODY)
@@ -202,10 +199,8 @@ async def test_bodies_at_a_time(api: Api, monkeypatch: pytest.MonkeyPatch) -> No
             await asyncio.sleep(0.01)
 
 
-async def test_a_chunked_body_takes_the_bytes_that_it_has(
-    api: Api, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(limits, "BODY_BYTES", 1_000)
+@pytest.mark.parametrize("limits", [Limits(body_bytes=1_000)])
+async def test_a_chunked_body_takes_the_bytes_that_it_has(api: Api) -> None:
     head = f"X-Api-Key: {KEY}\r\nTransfer-Encoding: chunked\r\n"
     async with half_sent(api, count=5, head=head, body=b"64\r\n" + b" " * 100 + b"\r\n"):
         assert (await api.call("POST", SEND, data=chunked(json.dumps(BODY)))).status == 200
@@ -219,8 +214,8 @@ async def chunked(text: str) -> AsyncIterator[bytes]:
 
 
 @pytest.mark.usefixtures("sending")
-async def test_large_bodies_at_a_time(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(limits, "BODY_BYTES", 400)
+@pytest.mark.parametrize("limits", [Limits(body_bytes=400)])
+async def test_large_bodies_at_a_time(api: Api) -> None:
     answer = await api.call("POST", MEDIA, FILE | {"media": "aGk=" * 100})
     assert (answer.status, answer.json()["field"]) == (503, "body")
     assert (await api.call("GET", OTHER_WORK)).status == 200
@@ -233,8 +228,8 @@ async def test_what_is_over_leaves_its_place(api: Api) -> None:
         assert (await api.call("GET", path)).status == status
 
 
-async def test_event_streams_at_a_time(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(limits, "STREAMS", 1)
+@pytest.mark.parametrize("limits", [Limits(streams=1)])
+async def test_event_streams_at_a_time(api: Api) -> None:
     address, headers = f"{api.base}/api/events", {"X-Api-Key": KEY}
     async with api.http.get(address, headers=headers) as stream:
         assert stream.status == 200

@@ -13,7 +13,8 @@ from tests.api.conftest import KEY, Api
 from tests.api.fake_sessions import SESSION
 from tests.api.test_raw_requests import logged, sent
 from tests.waiting import wait_until
-from waguard.api import limits, unpacking
+from waguard.api import limits
+from waguard.api.timings import DEFAULT_LIMITS, Limits
 
 __all__ = ["logged"]  # a fixture
 
@@ -45,13 +46,12 @@ async def put(api: Api, encoding: str, raw: bytes, *, chunk: int = 0) -> Any:
     ],
 )
 @pytest.mark.parametrize("chunk", [0, 1, 7])
+@pytest.mark.parametrize("limits", [Limits(), Limits(piece=10)], ids=["large", "small"])
 async def test_what_is_packed_well_is_taken(
-    api: Api, encoding: str, raw: bytes, chunk: int, monkeypatch: pytest.MonkeyPatch
+    api: Api, encoding: str, raw: bytes, chunk: int
 ) -> None:
-    for piece in (unpacking.PIECE, 10):
-        monkeypatch.setattr(unpacking, "PIECE", piece)
-        assert (await put(api, encoding, raw, chunk=chunk)).status == 200
-        assert await api.store.metadata(SESSION) == WANTED
+    assert (await put(api, encoding, raw, chunk=chunk)).status == 200
+    assert await api.store.metadata(SESSION) == WANTED
 
 
 BROKEN = [
@@ -230,7 +230,8 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
 
 async def test_bad_keys_are_slow_and_good_ones_are_not(api: Api, clock: Clock) -> None:
     at_once = [
-        await api.call("GET", "/api/sessions", key="x") for _ in range(limits.REFUSED_AT_ONCE)
+        await api.call("GET", "/api/sessions", key="x")
+        for _ in range(DEFAULT_LIMITS.refused_at_once)
     ]
     assert {answer.status for answer in at_once} == {401}
     slow = [asyncio.create_task(api.call("GET", "/api/sessions", key="x")) for _ in range(20)]
@@ -247,11 +248,9 @@ async def test_bad_keys_are_slow_and_good_ones_are_not(api: Api, clock: Clock) -
     assert waiting(api) == 0
 
 
-async def test_so_many_bad_keys_wait(
-    api: Api, clock: Clock, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(limits, "REFUSALS_WAITING", 2)
-    for _ in range(limits.REFUSED_AT_ONCE):
+@pytest.mark.parametrize("limits", [Limits(refusals_waiting=2)])
+async def test_so_many_bad_keys_wait(api: Api, clock: Clock) -> None:
+    for _ in range(DEFAULT_LIMITS.refused_at_once):
         await api.call("GET", "/api/sessions", key="x")
     slow = [asyncio.create_task(api.call("GET", "/api/sessions", key="x")) for _ in range(2)]
     await wait_until(lambda: waiting(api) == 2, "they wait")
@@ -263,7 +262,9 @@ async def test_so_many_bad_keys_wait(
 
 async def test_after_a_quiet_second_a_bad_key_is_refused_at_once(api: Api, clock: Clock) -> None:
     clock.go_on.set()
-    for _ in range(limits.REFUSED_AT_ONCE + 1):  # the last one waits, and so the second is over
+    for _ in range(
+        DEFAULT_LIMITS.refused_at_once + 1
+    ):  # the last one waits, and so the second is over
         await api.call("GET", "/api/sessions", key="x")
     assert clock.slept == 1
     assert (await api.call("GET", "/api/sessions", key="x")).status == 401

@@ -12,7 +12,7 @@ import pytest
 from tests.api.conftest import KEY, Api
 from tests.api.fake_sessions import SESSION
 from tests.waiting import wait_until
-from waguard.api import body, limits
+from waguard.api.timings import DEFAULT_LIMITS, Limits, Timings
 from waguard.errors import (
     ConflictError,
     DatabaseUnavailableError,
@@ -86,8 +86,8 @@ def no_room(error: WaguardError) -> Arrange:
     return lambda api, _: setattr(api, "no_room", error)
 
 
-def constant(module: Any, name: str, value: Any) -> Arrange:
-    return lambda _, patch: patch.setattr(module, name, value)
+def full(_: Api, patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(dispatcher, "WAITING_AT_MOST", 0)
 
 
 def stopping(api: Api, _: pytest.MonkeyPatch) -> None:
@@ -106,13 +106,14 @@ class Row:
     status: int
     request: Request
     given: Arrange = nothing
+    limits: Limits = DEFAULT_LIMITS
     key: str | None = KEY
 
 
 MOMENT = [
-    Row("too many messages wait", 503, BULK, constant(dispatcher, "WAITING_AT_MOST", 0)),
-    Row("too many bytes", 503, MEDIA, constant(limits, "BODY_BYTES", 10)),
-    Row("too many bodies", 503, SEND, constant(limits, "BODIES", 0)),
+    Row("too many messages wait", 503, BULK, full),
+    Row("too many bytes", 503, MEDIA, limits=Limits(body_bytes=10)),
+    Row("too many bodies", 503, SEND, limits=Limits(bodies=0)),
     Row("waguard stops", 503, SEND, stopping),
     Row("the database is behind", 503, SEND, no_room(BEHIND)),
     Row("the disk is full", 507, SEND, no_room(FULL)),
@@ -154,7 +155,9 @@ FINAL = [
 ]
 
 
-@pytest.mark.parametrize("row", MOMENT, ids=lambda row: row.when)
+@pytest.mark.parametrize(
+    ("row", "limits"), [pytest.param(row, row.limits, id=row.when) for row in MOMENT]
+)
 async def test_what_may_succeed_in_a_moment(
     api: Api, monkeypatch: pytest.MonkeyPatch, row: Row
 ) -> None:
@@ -190,8 +193,8 @@ async def test_the_51st_send_of_a_session(api: Api) -> None:
     assert (await api.call(*SEND)).status == 200
 
 
-async def test_a_body_that_comes_too_slowly(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(body, "DEADLINE", 0.05)
+@pytest.mark.parametrize("timings", [Timings(body=0.05)])
+async def test_a_body_that_comes_too_slowly(api: Api) -> None:
     host, port = api.base.removeprefix("http://").split(":")
     reader, writer = await asyncio.open_connection(host, port)
     head = f"POST /api/messages/send HTTP/1.1\r\nHost: localhost\r\nX-Api-Key: {KEY}\r\n"

@@ -1,62 +1,21 @@
-"""The routes of sessions, health and codes, as the application and a person read them."""
+"""The routes of sessions, as the application and a person read them."""
 
 import asyncio
-import io
-import time
-from dataclasses import replace
 from typing import Any
 
 import pytest
-import zxingcpp
 from loguru import logger
-from PIL import Image
 
 from tests.api.conftest import KEY, Api
-from tests.api.fake_sessions import HEALTHY, RAW, SESSION, a_view
+from tests.api.fake_sessions import SESSION, STATUS, a_view
 from tests.waiting import wait_until
-from waguard.api import deadline
+from waguard.api.timings import Timings
 from waguard.core import remedies
 from waguard.core.blame import Blame, Condition
 from waguard.core.page_care import Kind
-from waguard.core.replace import replace as replaced
-from waguard.errors import ConflictError, DatabaseUnavailableError, NotYetError, UnavailableError
-from waguard.wire.protocol import PairingCode, QrCode, Screenshot, Value
+from waguard.errors import DatabaseUnavailableError, UnavailableError
 
 ONE = f"/api/sessions/{SESSION}"
-STATUS = {
-    "session_id": SESSION,
-    "workspace_id": 1,
-    "status": "connected",
-    "phone_number": "6281180001",
-    "connected_at": "2026-11-25T01:02:03Z",
-    "last_activity": "2026-11-25T01:02:03Z",
-    "lifecycle": "running",
-    "link": "connected",
-    "disconnect_reason": None,
-    "disconnect_details": None,
-    "worker_pid": 4711,
-    "browser_pid": 4712,
-    "restarts": 2,
-    "cpu_percent": 1.5,
-    "memory_mb": 172.0,
-    "version": None,
-    "waiting": None,
-    "degraded": None,
-    "conditions": [],
-    "undecryptable": {"count": 0, "since": None},
-    "removed_at": None,
-}
-
-
-BLOCKED = Condition(
-    session="a",
-    type="parked",
-    blame=Blame.WHATSAPP,
-    reason="blocked",
-    message="WhatsApp blocks it",
-    since=1_732_233_600.0,
-    remedy="Look at the phone.",
-)
 
 
 async def test_conditions_say_what_a_person_can_do(api: Api) -> None:
@@ -211,14 +170,6 @@ async def test_metadata_of_a_row_that_has_just_gone(api: Api) -> None:
     assert (answer.status, answer.json()) == (404, {"error": "Session not found"})
 
 
-async def test_the_details_have_deleted_sessions_where_asked_for(api: Api) -> None:
-    assert (await api.call("DELETE", ONE)).status == 200
-    for path, names in (("", []), ("?removed=0", []), ("?removed=1", [SESSION])):
-        reported = (await api.call("GET", f"/health/detailed{path}")).json()
-        assert [it["session_id"] for it in reported["details"]] == names
-    assert (await api.call("GET", "/health/detailed?removed=x")).status == 400
-
-
 async def test_while_the_database_is_down_unknown_is_not_empty(api: Api) -> None:
     down = DatabaseUnavailableError("the database does not answer", retry_after=4.2)
     api.sessions.fail = down
@@ -253,11 +204,8 @@ async def test_a_bug_is_logged_once_and_says_nothing(api: Api) -> None:
     assert (await api.call("GET", f"{ONE}/status")).status == 200
 
 
+@pytest.mark.parametrize("timings", [Timings(request=0.05)])
 class TestDeadline:
-    @pytest.fixture(autouse=True)
-    def _short(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(deadline, "REQUEST_DEADLINE", 0.05)
-
     async def test_a_change_goes_on_behind_it(self, api: Api) -> None:
         api.sessions.free.clear()
         answer = await api.call("DELETE", ONE)
@@ -282,141 +230,6 @@ class TestDeadline:
         assert (await api.call("GET", f"{ONE}/screenshot")).status == 503  # a deadline later
         api.sessions.free.set()
         assert (await sending).status == 200
-
-
-class TestCodes:
-    @pytest.mark.parametrize("method", ["GET", "POST"])
-    async def test_json(self, api: Api, method: str) -> None:
-        api.sessions.code = QrCode(raw=RAW, count=1, expires_at=time.time() + 17)
-        reported = (await api.call(method, f"{ONE}/qr")).json()
-        assert reported["raw"] == RAW
-        assert 15 <= reported["expires_in"] <= 17
-        head, _, content = reported["qr_code"].partition(",")
-        assert head == "data:image/png;base64"
-        assert content
-
-    @pytest.mark.parametrize(
-        ("path", "headers"),
-        [
-            ("?format=png", {}),
-            ("", {"Accept": "image/png"}),
-            ("", {"Accept": "image/avif,image/png;q=0.8,*/*;q=0.5"}),
-        ],
-    )
-    async def test_a_phone_reads_the_picture(
-        self, api: Api, path: str, headers: dict[str, str]
-    ) -> None:
-        answer = await api.call("GET", f"{ONE}/qr{path}", headers=headers)
-        assert answer.headers["Content-Type"] == "image/png"
-        assert answer.headers["Cache-Control"] == "no-store"
-        [read] = zxingcpp.read_barcodes(Image.open(io.BytesIO(answer.content)))
-        raw = await api.call("GET", f"{ONE}/qr?format=raw")
-        assert raw.headers["Content-Type"].startswith("text/plain")
-        assert read.text.encode() == raw.content == RAW.encode()
-
-    async def test_svg(self, api: Api) -> None:
-        answer = await api.call("GET", f"{ONE}/qr?format=svg")
-        assert answer.headers["Content-Type"].startswith("image/svg+xml")
-        assert b"<svg" in answer.content
-
-    async def test_wait_and_refresh_reach_supervision(self, api: Api) -> None:
-        await api.call("GET", f"{ONE}/qr?wait=12.5")
-        reported = (await api.call("POST", f"{ONE}/regenerate-qr")).json()
-        assert api.sessions.done == ["qr wait=12.5 refresh=False", "qr wait=20 refresh=True"]
-        assert reported["success"] is True
-        assert reported["raw"] == RAW
-
-    @pytest.mark.parametrize(
-        ("error", "status", "retry_after"),
-        [
-            (ConflictError("already linked", remedy="log out"), 409, None),
-            (NotYetError("no QR code yet", retry_after=2), 425, "2"),
-        ],
-    )
-    async def test_there_is_none(
-        self, api: Api, error: Exception, status: int, retry_after: str | None
-    ) -> None:
-        api.sessions.fail = error
-        answer = await api.call("GET", f"{ONE}/qr")
-        assert (answer.status, answer.headers.get("Retry-After")) == (status, retry_after)
-        assert answer.json()["error"]
-
-    async def test_pairing_code(self, api: Api) -> None:
-        answer = await api.call(
-            "POST", f"{ONE}/pairing-code", {"phone_number": "+62 (812) 345-678"}
-        )
-        assert answer.json() == {"success": True, "code": "ABCD-1234"}
-        assert api.sessions.calls == [(SESSION, PairingCode(phone="62812345678"), 20.0)]
-
-    async def test_screenshot(self, api: Api) -> None:
-        answer = await api.call("GET", f"{ONE}/screenshot")
-        assert (answer.headers["Content-Type"], answer.content) == ("image/png", b"\x89PNG picture")
-        assert api.sessions.calls == [(SESSION, Screenshot(), 0)]
-
-    @pytest.mark.parametrize("path", ["/screenshot", "/pairing-code"])
-    async def test_an_empty_answer_is_not_passed_on(self, api: Api, path: str) -> None:
-        api.sessions.outcomes.append(Value())
-        method = "GET" if path == "/screenshot" else "POST"
-        body = None if path == "/screenshot" else {"phone_number": "6281234567890"}
-        answer = await api.call(method, ONE + path, body)
-        assert (answer.status, bool(answer.headers["Retry-After"])) == (503, True)
-
-
-class TestHealth:
-    async def test_is_200_while_it_supervises(self, api: Api) -> None:
-        answer = await api.call("GET", "/health", key=None)
-        reported = answer.json()
-        assert answer.status == 200
-        assert reported["status"] == "healthy"
-        assert reported["sessions"] == {"total": 1, "connected": 1, "disconnected": 0}
-        assert reported["memory"]["unit"] == "MB"
-        assert 10 < reported["memory"]["used"] < reported["memory"]["total"]
-        assert reported["uptime"] >= 0
-        assert reported["timestamp"].endswith("Z")
-
-    async def test_degraded_is_still_200(self, api: Api) -> None:
-        api.sessions.status = replace(HEALTHY, database=False, conditions=(BLOCKED, BLOCKED))
-        answer = await api.call("GET", "/health", key=None)
-        assert (answer.status, answer.json()["status"]) == (200, "degraded")
-        assert answer.json()["conditions"] == {"parked": 2}, "no name and no word without a key"
-
-    async def test_a_scan_that_is_waited_for_is_nothing_wrong(self, api: Api) -> None:
-        api.sessions.status = replace(HEALTHY, conditions=(replaced(BLOCKED, degrades=False),))
-        answer = await api.call("GET", "/health", key=None)
-        assert (answer.json()["status"], answer.json()["conditions"]) == ("healthy", {"parked": 1})
-
-    async def test_stopping_is_503(self, api: Api) -> None:
-        api.sessions.status = replace(HEALTHY, supervising=False)
-        assert (await api.call("GET", "/health", key=None)).status == 503
-        assert (await api.call("GET", "/health/live", key=None)).status == 200
-
-    @pytest.mark.parametrize(
-        ("missing", "expected_words"),
-        [("database", "database"), ("restored", "restored"), ("supervising", "stopping")],
-    )
-    async def test_ready_says_what_is_missing(
-        self, api: Api, missing: str, expected_words: str
-    ) -> None:
-        changes: dict[str, Any] = {missing: False}
-        api.sessions.status = replace(HEALTHY, **changes)
-        answer = await api.call("GET", "/health/ready", key=None)
-        assert answer.status == 503
-        assert answer.json()["checks"][missing] is False
-        assert expected_words in answer.json()["error"]
-        assert answer.headers["Retry-After"]
-        api.sessions.status = HEALTHY
-        assert (await api.call("GET", "/health/ready", key=None)).status == 200
-
-    async def test_detailed(self, api: Api) -> None:
-        api.sessions.status = replace(HEALTHY, conditions=(BLOCKED,))
-        reported = (await api.call("GET", "/health/detailed")).json()
-        assert reported["problems"] == ["a: WhatsApp blocks it"]
-        assert [(it["session_id"], it["type"]) for it in reported["conditions"]] == [
-            ("a", "parked")
-        ]
-        assert reported["database"] == "answers"
-        assert reported["restored"] is True
-        assert reported["details"] == [STATUS]
 
 
 @pytest.mark.parametrize(

@@ -11,8 +11,9 @@ import pytest
 from tests.api.conftest import KEY, Answer, Api
 from tests.api.fake_sessions import SESSION
 from tests.waiting import wait_until
-from waguard.api import app, body, limits
+from waguard.api import app, body
 from waguard.api.limits import LOAD, Search
+from waguard.api.timings import LIMITS, Limits, Timings
 from waguard.core.text import json_text
 from waguard.errors import UnavailableError
 
@@ -201,7 +202,7 @@ async def half_sent(api: Api, *bodies: bytes) -> AsyncIterator[list[Half]]:
             ones[-1].writer.write(head.encode() + raw)
             await ones[-1].writer.drain()
         await wait_until(
-            lambda: held(api) >= min(sum(map(len, bodies)), limits.SEARCHED_BYTES // 2),
+            lambda: held(api) >= min(sum(map(len, bodies)), api.app[LIMITS].searched_bytes // 2),
             "they are read",
         )
         yield ones
@@ -221,10 +222,8 @@ async def test_200_half_sent_bodies_hold_up_nobody(api: Api) -> None:
         assert (await api.call("GET", f"/api/sessions/{SESSION}/status")).status == 200
 
 
-async def test_where_there_is_no_room_the_oldest_makes_it(
-    api: Api, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(limits, "SEARCHED_BYTES", 100_000)
+@pytest.mark.parametrize("limits", [Limits(searched_bytes=100_000)])
+async def test_where_there_is_no_room_the_oldest_makes_it(api: Api) -> None:
     async with half_sent(api, b"x" * 30_000, b"y" * 30_000) as (first, second):
         assert (await api.call("POST", SEND, BODY | {"note": "x" * 60_000}, key=None)).status == 200
         reported = await first.answer()
@@ -236,19 +235,16 @@ async def test_where_there_is_no_room_the_oldest_makes_it(
     await wait_until(lambda: held(api) == 0, "all is given back")
 
 
-async def test_so_many_at_a_time(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(limits, "SEARCHED", 2)
+@pytest.mark.parametrize("limits", [Limits(searched=2)])
+async def test_so_many_at_a_time(api: Api) -> None:
     async with half_sent(api, b"x", b"y") as (first, _):
         assert (await api.call("POST", SEND, BODY, key=None)).status == 200
         assert b" 503 " in await first.answer()
 
 
-async def test_one_whose_time_is_over_already_makes_room_all_the_same(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+async def test_one_whose_time_is_over_already_makes_room_all_the_same() -> None:
     """Both at once: its deadline, and one that needs room."""
-    monkeypatch.setattr(limits, "SEARCHED", 1)
-    search, ends = Search(), list[asyncio.Timeout]()
+    search, ends = Search(Limits(searched=1)), list[asyncio.Timeout]()
 
     async def waiting() -> None:
         async with asyncio.timeout(0.01) as end:
@@ -271,10 +267,8 @@ async def test_one_whose_time_is_over_already_makes_room_all_the_same(
     assert search.held == 0
 
 
-async def test_it_is_reported_when_it_does_not_come(
-    api: Api, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(app, "DEADLINE", 0.05)
+@pytest.mark.parametrize("timings", [Timings(body=0.05)])
+async def test_it_is_reported_when_it_does_not_come(api: Api) -> None:
     async with half_sent(api, b"x") as (one,):
         assert b" 503 " in await one.answer()
     assert held(api) == 0

@@ -4,7 +4,6 @@ from waguard.core.versions.effects import (
     Announce,
     Concluded,
     Discard,
-    Keep,
     Kind,
     Reload,
     TrialResult,
@@ -24,11 +23,12 @@ from waguard.core.versions.facts import (
 )
 from waguard.core.versions.policy import advance, intended, next_deadline
 from waguard.core.versions.rules import VersionRules
-from waguard.core.versions.state import NEVER, VersionState, initial
+from waguard.core.versions.state import NEVER, TrialStage, VersionState, initial
 
 OLD, NEW, NEWER = 100, 200, 300
 WAJS, OTHER = "a" * 64, "b" * 64
 RULES = VersionRules(places=4)
+MISSING = Evidence.EXPORTS_MISSING
 
 
 class VersionBench:
@@ -124,10 +124,6 @@ class VersionBench:
         return [it.why for it in self.done if isinstance(it, Concluded)][-1]
 
     @property
-    def kept(self) -> tuple[int, ...]:
-        return [it.revisions for it in self.done if isinstance(it, Keep)][-1]
-
-    @property
     def discarded(self) -> list[int]:
         return [it.revision for it in self.done if isinstance(it, Discard)]
 
@@ -139,3 +135,42 @@ class VersionBench:
     def rests(self) -> bool:
         """Nothing is waited for."""
         return next_deadline(self.state) == NEVER
+
+
+def broken(*names: str, evidence: Evidence = Evidence.UNACKED) -> VersionBench:
+    """All were well with OLD; ``names`` are ill with NEW."""
+    bench = VersionBench("a", "b", "c", "d")
+    bench.ill_with_new(*names, evidence=evidence)
+    return bench
+
+
+def crossed(bench: VersionBench) -> str:
+    """The subject of the trial is loaded with the older version and well there for long enough."""
+    trial = bench.state.trial
+    assert trial
+    assert trial.stage is TrialStage.CROSSED
+    bench.load(trial.session, well=True)
+    bench.pass_time(RULES.well_for)
+    return trial.session
+
+
+def confirm(bench: VersionBench) -> str:
+    """As ``crossed``, and it is ill again where it has to go back."""
+    name = crossed(bench)
+    trial = bench.state.trial
+    if trial and (trial.session, trial.stage) == (name, TrialStage.BACK):
+        evidence = trial.evidence
+        assert evidence
+        bench.load(name)
+        bench.ill(name, evidence=evidence)
+    assert bench.results[-1] is TrialResult.CONFIRMED
+    return name
+
+
+def rolled_back() -> VersionBench:
+    """All four were ill with NEW."""
+    bench = broken("a", "b", "c", "d")
+    confirm(bench)
+    confirm(bench)
+    assert bench.kinds == [Kind.SUSPECTED, Kind.ROLLED_BACK]
+    return bench

@@ -93,17 +93,14 @@ def test_what_is_no_document_is_not_kept(
     assert not folder.exists()
 
 
-def test_what_is_too_large_compressed_is_not_kept(
-    store: Documents, folder: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(documents, "FILE_LIMIT", 100)
+def test_what_is_too_large_compressed_is_not_kept(folder: Path) -> None:
     with pytest.raises(DocumentError, match="bytes compressed; 100 at most are expected"):
-        store.keep(document())
+        Documents(folder, file_limit=100).keep(document())
     assert not folder.exists()
 
 
-def test_there_are_never_too_many(store: Documents, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(documents, "MOST_FILES", 2)
+def test_there_are_never_too_many(folder: Path) -> None:
+    store = Documents(folder, most_files=2)
     store.keep(document(1))
     store.keep(document(2))
     with pytest.raises(DocumentError, match="2 documents are stored already"):

@@ -7,6 +7,7 @@ import shutil
 import socket
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -14,8 +15,7 @@ import pytest
 from tests.ports import reserved_port
 from tests.waiting import wait_until
 from waguard.core.fleet.network import Reading
-from waguard.host import network
-from waguard.host.network import Network, read, uses_proxy
+from waguard.host.network import TIMINGS, Network, Timings, read, uses_proxy
 
 HEAD = "Iface\tDestination\tGateway\tFlags\tRefCnt\tUse\tMetric\tMask\tMTU\tWindow\tIRTT\n"
 DEFAULT = "eth0\t00000000\t010200C0\t0003\t0\t0\t0\t00000000\t0\t0\t0\n"
@@ -102,12 +102,9 @@ async def test_an_address_that_accepts_a_connection() -> None:
         await it.close()
 
 
-async def test_an_address_that_refuses_it_and_then_accepts_it(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setattr(network, "ASK_EACH", 0.0)
+async def test_an_address_that_refuses_it_and_then_accepts_it() -> None:
     with reserved_port() as port:
-        it = Network(f"http://127.0.0.1:{port}/")
+        it = Network(f"http://127.0.0.1:{port}/", timings=Timings(ask_each=0.0))
         found = await answered(it)
         assert (found.reachable, found.error) == (False, f"127.0.0.1:{port}: Connection refused")
         with socket.create_server(("127.0.0.1", port)):
@@ -116,20 +113,20 @@ async def test_an_address_that_refuses_it_and_then_accepts_it(
 
 
 async def test_an_address_that_never_answers(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(network, "ANSWER_WITHIN", 0.01)
-
     async def never(*_: object) -> None:
         await asyncio.Event().wait()
 
     monkeypatch.setattr(asyncio, "open_connection", never)
-    it = Network("https://web.whatsapp.com/")
+    it = Network("https://web.whatsapp.com/", timings=Timings(answer_within=0.01))
     found = await answered(it)
     assert (found.reachable, found.error) == (
         False,
         "web.whatsapp.com:443 does not answer within 0.01 s",
     )
-    monkeypatch.setattr(network, "FORGOTTEN_AFTER", -1.0)
-    assert it.read().pending, "an answer of long ago says nothing of now"
+    later = time.monotonic() + TIMINGS.forgotten_after + 1
+    with monkeypatch.context() as patch:
+        patch.setattr(time, "monotonic", lambda: later)
+        assert it.read().pending, "an answer of long ago says nothing of now"
     await it.close()
 
 

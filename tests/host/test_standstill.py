@@ -6,20 +6,23 @@ import signal
 import subprocess
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Final
 
 import pytest
 
 from tests.host.processes import worker_spec
 from tests.waiting import DEADLINE, wait_until
-from waguard.host import procfs, standstill
+from waguard.host import procfs
 from waguard.host.children import ExecSpawn, PidfdProcess
 from waguard.host.fork_server import SERVER, Deadlines, ForkSpawn
+from waguard.host.standstill import Timings
 from waguard.wire.protocol import WorkerRecord
 
 pytestmark = pytest.mark.usefixtures("no_child_left")
 
-SHORT = 0.05  # s; a grace that is soon over
-FOR_EVER = 3600.0  # s; one that is never over
+SOON: Final = Timings(grace=0.05, poll=0.05)
+NEVER: Final = Timings(grace=3_600.0)
+LATE: Final = Timings(grace=0.05, late=-1.0)  # every timer is late
 
 
 @pytest.fixture(params=["forked", "executed"])
@@ -61,34 +64,24 @@ async def adopted() -> AsyncIterator[PidfdProcess]:
         process.kill()
 
 
-async def stopped(process: PidfdProcess) -> None:
-    async with asyncio.timeout(DEADLINE):
-        await process.stopped()
-
-
-async def test_a_child_that_is_stopped(
-    child: PidfdProcess, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(standstill, "GRACE", SHORT)
+async def test_a_child_that_is_stopped(child: PidfdProcess) -> None:
     os.kill(child.pid, signal.SIGSTOP)
-    await stopped(child)
+    async with asyncio.timeout(DEADLINE):
+        await child.stopped(SOON)
 
 
-async def test_a_child_that_goes_on_within_the_grace(
-    child: PidfdProcess, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(standstill, "GRACE", FOR_EVER)
+async def test_a_child_that_goes_on_within_the_grace(child: PidfdProcess) -> None:
     seen = child._standstill
-    watching = asyncio.create_task(child.stopped())
+    watching = asyncio.create_task(child.stopped(NEVER))
     os.kill(child.pid, signal.SIGSTOP)
     await wait_until(seen.begun.is_set, "the stop is reported")
     os.kill(child.pid, signal.SIGCONT)
     await wait_until(lambda: not seen.begun.is_set(), "that it goes on is reported")
-    assert not watching.done()
-    monkeypatch.setattr(standstill, "GRACE", SHORT)
     os.kill(child.pid, signal.SIGSTOP)
     async with asyncio.timeout(DEADLINE):
-        await watching
+        await child.stopped(SOON)
+    assert not watching.done()
+    watching.cancel()
 
 
 async def test_its_exit_is_left_to_its_parent(child: PidfdProcess) -> None:
@@ -99,25 +92,17 @@ async def test_its_exit_is_left_to_its_parent(child: PidfdProcess) -> None:
         assert await child.wait() == -signal.SIGKILL
 
 
-async def test_an_adopted_worker_is_polled(
-    adopted: PidfdProcess, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(standstill, "GRACE", SHORT)
-    monkeypatch.setattr(standstill, "POLL", SHORT)
-    watching = asyncio.create_task(adopted.stopped())
+async def test_an_adopted_worker_is_polled(adopted: PidfdProcess) -> None:
+    watching = asyncio.create_task(adopted.stopped(SOON))
     os.kill(adopted.pid, signal.SIGSTOP)
     async with asyncio.timeout(DEADLINE):
         await watching
 
 
-async def test_who_stood_still_itself_has_seen_nothing(
-    child: PidfdProcess, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_who_stood_still_itself_has_seen_nothing(child: PidfdProcess) -> None:
     """Its own timer comes late: the grace begins again, and the other one may go on meanwhile."""
-    monkeypatch.setattr(standstill, "GRACE", SHORT)
-    monkeypatch.setattr(standstill, "LATE", -1.0)  # every timer is late
     seen = child._standstill
-    watching = asyncio.create_task(child.stopped())
+    watching = asyncio.create_task(child.stopped(LATE))
     os.kill(child.pid, signal.SIGSTOP)
     await wait_until(seen.begun.is_set, "the stop is seen")
     os.kill(child.pid, signal.SIGCONT)

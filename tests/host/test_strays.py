@@ -7,11 +7,14 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Final
 
 import pytest
+from msgspec.structs import replace
 
 from tests.waiting import DEADLINE, wait_until
 from waguard.host import procfs, strays
+from waguard.host.strays import Timings
 from waguard.ports.process import Swept
 
 Start = Callable[..., "subprocess.Popen[str]"]
@@ -51,19 +54,16 @@ def start() -> Iterator[Start]:
         process.communicate()
 
 
-@pytest.fixture(autouse=True)
-def hasty(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(strays, "FOLLOWS", 0.05)
-    monkeypatch.setattr(strays, "WORKER_GRACE", DEADLINE)
-    monkeypatch.setattr(strays, "BROWSER_GRACE", DEADLINE)
+HASTY: Final = Timings(follows=0.05, worker_grace=DEADLINE, browser_grace=DEADLINE)
 
 
-async def sweep(folder: Path, kept: set[int] | None = None) -> Swept:
+async def sweep(folder: Path, kept: set[int] | None = None, *, timings: Timings = HASTY) -> Swept:
     async with asyncio.timeout(DEADLINE):
         return await strays.sweep(
             records=str(folder / "run/workers"),
             profiles=str(folder / "sessions"),
             kept=kept or set(),
+            timings=timings,
         )
 
 
@@ -87,49 +87,40 @@ async def test_a_worker_and_a_browser_without_records_are_ended(
     assert await sweep(tmp_path) == Swept()
 
 
-async def test_one_that_hears_nothing_is_killed(
-    start: Start, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(strays, "BROWSER_GRACE", 0.05)
+async def test_one_that_hears_nothing_is_killed(start: Start, tmp_path: Path) -> None:
     browser = start(DEAF, profile(tmp_path), record=record(tmp_path))
-    await sweep(tmp_path)
+    await sweep(tmp_path, timings=replace(HASTY, browser_grace=0.05))
     assert browser.wait() == -signal.SIGKILL
 
 
-async def test_what_stands_still_in_its_group_is_killed_too(
-    start: Start, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(strays, "BROWSER_GRACE", 0.2)
+async def test_what_stands_still_in_its_group_is_killed_too(start: Start, tmp_path: Path) -> None:
     browser = start(WITH_CHILD, profile(tmp_path), record=record(tmp_path))
     members = procfs.group_members(browser.pid)
     assert len(members) == 2
-    await sweep(tmp_path)
+    await sweep(tmp_path, timings=replace(HASTY, browser_grace=0.2))
     await wait_until(lambda: not procfs.group_members(browser.pid), "the group is gone")
 
 
 @pytest.mark.parametrize("what", ["worker", "browser"])
 async def test_one_that_stands_still_is_killed_at_once(
-    start: Start, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, what: str
+    start: Start, tmp_path: Path, what: str
 ) -> None:
     """Grace and patience are longer than this test may take."""
-    for name in ("FOLLOWS", "WORKER_GRACE", "BROWSER_GRACE"):
-        monkeypatch.setattr(strays, name, 10 * DEADLINE)
+    long = 10 * DEADLINE
+    patient = Timings(follows=long, worker_grace=long, browser_grace=long)
     arguments = ("waguard.worker", "s") if what == "worker" else (profile(tmp_path),)
     left = start(WAITS, *arguments, record=record(tmp_path))
     left.send_signal(signal.SIGSTOP)
     await wait_until(lambda: procfs.is_stopped(left.pid), "it stands still")
-    swept = await sweep(tmp_path)
+    swept = await sweep(tmp_path, timings=patient)
     assert [one.pid for one in swept.ended] == [left.pid]
     assert left.wait() == -signal.SIGKILL
 
 
-async def test_one_that_ends_by_itself_is_no_stray(
-    start: Start, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_one_that_ends_by_itself_is_no_stray(start: Start, tmp_path: Path) -> None:
     """A Chromium follows its killed worker within some milliseconds."""
-    monkeypatch.setattr(strays, "FOLLOWS", DEADLINE)
     browser = start(WAITS, profile(tmp_path), record=record(tmp_path))
-    sweeping = asyncio.create_task(sweep(tmp_path))
+    sweeping = asyncio.create_task(sweep(tmp_path, timings=replace(HASTY, follows=DEADLINE)))
     asyncio.get_running_loop().call_soon(browser.kill)
     assert await sweeping == Swept()
 

@@ -80,11 +80,10 @@ def test_a_log_that_a_crash_cut_off_is_read_up_to_there(tmp_path: Path) -> None:
     assert reader.account(tmp_path / "a") == ACCOUNT
 
 
-def test_what_is_too_big_is_not_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_is_too_big_is_not_read(tmp_path: Path) -> None:
     local_storage(tmp_path / "a", account(), (b"x", bytes(2_000)))
-    monkeypatch.setattr(reader, "LIMIT", 1_000)
     with pytest.raises(UnreadableError, match="it has 0 MB"):
-        reader.account(tmp_path / "a")
+        reader.account(tmp_path / "a", limit=1_000)
 
 
 def test_a_compression_that_is_not_known_is_unknown_and_not_damage(tmp_path: Path) -> None:

@@ -245,11 +245,10 @@ def test_a_link_of_another_user_leads_root_nowhere(sessions: Path, tmp_path: Pat
     assert [f"link of user {OTHER_USER}" in note for note in found.notes] == [True]
 
 
-def test_a_search_has_an_end_and_says_so(sessions: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_search_has_an_end_and_says_so(sessions: Path) -> None:
     for number in range(5):
         old_profile(sessions / f"session-{number}")
-    monkeypatch.setattr(old_profiles, "FOLDERS", 3)
-    found = search(sessions)
+    found = search(sessions, most=3)
     assert len(found.profiles) == 2
     assert [note.startswith("3 folders were searched") for note in found.notes] == [True]
 

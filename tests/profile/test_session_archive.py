@@ -10,8 +10,7 @@ import pytest
 
 from tests.profile.old_profile_files import archive, content, old_profile
 from waguard.host.small_file import UnreadableError
-from waguard.profile import session_archive
-from waguard.profile.session_archive import opened
+from waguard.profile.session_archive import Limits, opened
 
 GOOD = "Default/Local Storage/leveldb/CURRENT"
 
@@ -85,17 +84,14 @@ def test_an_archive_that_leads_out_of_the_profile_is_refused_whole(
         pass
 
 
-def test_a_bomb_is_refused_before_a_byte_is_written(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_bomb_is_refused_before_a_byte_is_written(tmp_path: Path) -> None:
     path = tmp_path / "a.zip"
     with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as packed:
         packed.writestr(GOOD, bytes(1 << 20))
-    monkeypatch.setattr(session_archive, "UNPACKED", 1 << 19)
-    with pytest.raises(UnreadableError, match="it has 1 MB"), opened(path):
+    small = Limits(unpacked=1 << 19)
+    with pytest.raises(UnreadableError, match="it has 1 MB"), opened(path, small):
         pass
-    monkeypatch.setattr(session_archive, "ENTRIES", 0)
-    with pytest.raises(UnreadableError, match="1 entries"), opened(path):
+    with pytest.raises(UnreadableError, match="1 entries"), opened(path, Limits(entries=0)):
         pass
 
 
@@ -105,10 +101,8 @@ def test_a_list_of_entries_that_would_fill_the_memory_is_not_read(
     path = tmp_path / "a.zip"
     with zipfile.ZipFile(path, "w") as packed:
         packed.writestr(GOOD, "x")
-    with monkeypatch.context() as patch:
-        patch.setattr(session_archive, "DIRECTORY", 10)
-        with pytest.raises(UnreadableError, match="more than"), opened(path):
-            pass
+    with pytest.raises(UnreadableError, match="more than"), opened(path, Limits(directory=10)):
+        pass
     with monkeypatch.context() as patch:
         patch.setattr(zipfile, "ZIP_FILECOUNT_LIMIT", 1)
         with zipfile.ZipFile(path, "a") as packed:
@@ -117,12 +111,12 @@ def test_a_list_of_entries_that_would_fill_the_memory_is_not_read(
         pass
 
 
-def test_databases_that_are_too_big_are_not_unpacked_to_be_read(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_databases_that_are_too_big_are_not_unpacked_to_be_read(tmp_path: Path) -> None:
     path = archive(tmp_path / "a.zip", old_profile(tmp_path / "profile"))
-    monkeypatch.setattr(session_archive, "DATABASES", 100)
-    with opened(path) as packed, pytest.raises(UnreadableError, match="its databases have"):
+    with (
+        opened(path, Limits(databases=100)) as packed,
+        pytest.raises(UnreadableError, match="its databases have"),
+    ):
         packed.databases()
 
 

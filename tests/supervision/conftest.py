@@ -1,10 +1,15 @@
-"""One world per test."""
+"""One world per test, and the whole of supervision in it."""
 
 from collections.abc import AsyncIterator
 
 import pytest
 
 from tests.supervision import fakes
+from tests.supervision.bench import bench, empty
+from tests.supervision.line import line
+from tests.supervision.sessions import make
+
+__all__ = ["bench", "empty", "line", "make", "world"]
 
 
 @pytest.fixture

@@ -6,7 +6,6 @@ from typing import Any
 
 import pytest
 
-from tests.supervision.bench import *  # noqa: F403  # fixtures
 from tests.supervision.bench import CONNECTED, Bench
 from tests.supervision.fakes import START, FakeProcess, Script, World, heard, until
 from tests.waiting import DEADLINE, wait_until

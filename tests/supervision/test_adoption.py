@@ -6,7 +6,6 @@ from collections.abc import Collection
 
 import pytest
 
-from tests.supervision.bench import *  # noqa: F403  # fixtures
 from tests.supervision.bench import CONNECTED, LOADING, PHONE, Bench
 from tests.supervision.fakes import LeftBehind, Script, World, qr, until
 from tests.waiting import DEADLINE, wait_until

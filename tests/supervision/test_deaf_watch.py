@@ -5,7 +5,6 @@ from typing import Any, Final
 
 import pytest
 
-from tests.supervision.bench import *  # noqa: F403  # fixtures
 from tests.supervision.bench import Bench
 from tests.supervision.fakes import START, FakeProcess, message
 from tests.waiting import wait_until

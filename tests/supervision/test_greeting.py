@@ -10,15 +10,7 @@ from tests.e2e.harness import short_folder
 from tests.waiting import wait_until
 from waguard.supervision import greeting
 from waguard.supervision.greeting import greeted
-from waguard.wire.protocol import (
-    PROTOCOL,
-    Hello,
-    LoggedOut,
-    Reply,
-    Request,
-    Value,
-    WorkerRecord,
-)
+from waguard.wire.protocol import PROTOCOL, Hello, LoggedOut, Reply, Request, Value, WorkerRecord
 from waguard.worker.daemon_link import DaemonLink
 
 HELLO = Hello(protocol=PROTOCOL, instance="before", session="s", generation=3)

@@ -1,6 +1,5 @@
 """What waguard says of itself."""
 
-from tests.supervision.bench import *  # noqa: F403  # fixtures
 from tests.supervision.bench import Bench
 from tests.supervision.fakes import World, until
 from waguard.core.link import Link

@@ -1,6 +1,5 @@
 """What webhooks are told of sessions, and what ops are told of webhooks that wait."""
 
-from tests.supervision.bench import *  # noqa: F403  # fixtures
 from tests.supervision.bench import PHONE, QR_SHOWN, Bench
 from tests.supervision.fakes import Script, World, until
 from waguard.core.conditions import HeldChats, of_held

@@ -6,7 +6,6 @@ from dataclasses import replace
 
 import pytest
 
-from tests.supervision.bench import *  # noqa: F403  # fixtures
 from tests.supervision.bench import CONNECTED, LOADING, QR_SHOWN, Bench
 from tests.supervision.fakes import Script, World, cause, until, unusable
 from tests.waiting import wait_until

@@ -1,26 +1,20 @@
 """What supervision logs of one session: a fact is one line. Workers log as the configuration says."""
 
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
 from loguru import logger
 
-from tests.supervision.bench import *  # noqa: F403  # fixtures
 from tests.supervision.bench import Bench
 from tests.supervision.fakes import FakeProcess, LeftBehind, World, until
+from tests.supervision.sessions import Make, connected, up, written
 from tests.supervision.test_held_webhooks import HELD
-from tests.supervision.test_session import connected, make, up, written
 from tests.waiting import wait_until
 from waguard.config import Log
-from waguard.supervision.actor import SessionActor
 from waguard.supervision.log_control import KIND, LogControl
 from waguard.supervision.status_writer import AuditLog
 from waguard.wire.protocol import Failed, LoggedOut, LogSettings, ProfileMended, SetLog, Value
-
-__all__ = ["make"]  # pytest finds fixtures by name
-
-Make = Callable[..., Awaitable[SessionActor]]
 
 
 @pytest.fixture

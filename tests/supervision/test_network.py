@@ -4,7 +4,6 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from tests.supervision.bench import *  # noqa: F403  # fixtures
 from tests.supervision.bench import CONNECTED, LOADING, Bench
 from tests.supervision.fakes import Script, World, heard, until
 from tests.waiting import wait_until

@@ -6,7 +6,6 @@ from pathlib import Path
 import pytest
 
 from tests.profile.old_profile_files import archive, old_profile
-from tests.supervision.bench import *  # noqa: F403  # fixtures
 from tests.supervision.bench import QR_SHOWN, Bench
 from tests.supervision.fakes import Script, World, until
 from waguard.core.lifecycle import State

@@ -7,24 +7,17 @@ from typing import Any
 
 import pytest
 
-from tests.supervision.bench import *  # noqa: F403  # fixtures
-from tests.supervision.bench import PHONE, QR_SHOWN, Bench
-from tests.supervision.fakes import FakeProcess, Script, World, found, heard, message, qr, until
-from tests.waiting import DEADLINE, wait_until
+from tests.supervision.bench import PHONE, Bench
+from tests.supervision.fakes import Script, World, heard, message, until
+from tests.supervision.page_care import kinds, reloaded, reloads, reports, ticks
+from tests.waiting import wait_until
 from waguard.core import remedies
 from waguard.core.fleet.network import Reading
 from waguard.core.incidents.incidents import fold, sentences
 from waguard.core.lifecycle import State
 from waguard.core.link import Link
-from waguard.core.page_care import (
-    COVERED_LIMIT,
-    OFFLINE_LIMIT,
-    PASSKEY_GRACE,
-    UPDATE_APART,
-    Kind,
-)
+from waguard.core.page_care import COVERED_LIMIT, OFFLINE_LIMIT, UPDATE_APART, Kind
 from waguard.core.recycle import IDLE
-from waguard.errors import ConflictError
 from waguard.ports.process import Usage
 from waguard.profile.owner_mark import PAIRING
 from waguard.supervision import evidence
@@ -33,8 +26,6 @@ from waguard.wire.protocol import (
     CatchUp,
     Failed,
     GoOn,
-    PairingCode,
-    Reload,
     Screenshot,
     SendText,
     Sent,
@@ -43,46 +34,6 @@ from waguard.wire.protocol import (
 )
 
 GHOST = "its socket is OPENING, its stream MAIN NORMAL"
-
-
-async def ticks(bench: Bench, seconds: float) -> None:
-    """With a worker and a page that are heard."""
-    for _ in range(int(seconds)):
-        bench.world.clock.advance(1.0)
-        session = bench.session()
-        heard(session)
-        await bench.it.watchdog.watch()
-
-
-async def reports(bench: Bench, link: str = "connected", **fields: Any) -> None:
-    """The worker says so, and it was heard."""
-    bench.process().report(link, **fields)
-    wanted = {"link": link, **fields}
-    await until(
-        bench.session(),
-        lambda s: (
-            s.runner.report is not None
-            and all(getattr(s.runner.report, k) == v for k, v in wanted.items())
-        ),
-    )
-
-
-def reloads(process: FakeProcess) -> int:
-    return sum(isinstance(call, Reload) for call in process.calls)
-
-
-async def reloaded(process: FakeProcess, times: int) -> None:
-    await wait_until(lambda: reloads(process) == times, "the page is loaded anew")
-
-
-async def another(bench: Bench, than: FakeProcess) -> None:
-    await until(
-        bench.session(), lambda s: s.runner.process is not than and s.link is Link.CONNECTED
-    )
-
-
-def kinds(bench: Bench) -> list[Kind]:
-    return [Kind(condition.type) for condition in found(bench.session())]
 
 
 # ---- a newer version ----
@@ -155,121 +106,6 @@ async def test_a_notice_that_persists_is_reported_after_two_loads_and_is_no_loop
     await wait_until(lambda: world.audited("update_persists_over"), "its end is on the trail")
     (incident,) = fold(world.store.entries)
     assert sentences(incident)[-1].startswith("Result: it is over")
-
-
-# ---- a passkey ----
-
-
-def waiting(world: World, left: float = 600.0) -> dict[str, Any]:
-    return {"link": "passkey_required", "passkey_until": world.clock.wall() + left}
-
-
-async def linking(bench: Bench) -> FakeProcess:
-    """A code was scanned, and WhatsApp asks for the passkey."""
-    bench.world.spawn.script = Script(reports=(QR_SHOWN,))
-    await bench.create()
-    await until(bench.session(), lambda s: s.link is Link.QR_PENDING)
-    await reports(bench, **waiting(bench.world))
-    return bench.process()
-
-
-async def test_a_linking_that_waits_for_a_passkey_says_so(empty: Bench, world: World) -> None:
-    process = await linking(empty)
-    await ticks(empty, 100)
-    await empty.until_written()
-    assert world.row_status("s") == ("qr_scanning", None)
-    view = await empty.it.sessions.view("s")
-    assert (view.status, view.link) == ("qr_scanning", "passkey_required")
-    assert str(view.disconnect_details).startswith("passkey_required: WhatsApp asks for")
-    (condition,) = view.conditions
-    assert (condition.type, condition.expires_in) == (Kind.PASSKEY_REQUIRED, 500.0)
-    assert condition.remedy == remedies.text(remedies.PAGE[Kind.PASSKEY_REQUIRED], "s")
-    assert empty.it.health.read().problems == (f"s: {condition.message}",)
-    with pytest.raises(ConflictError, match="passkey_required") as refused:
-        await empty.it.sessions.qr("s", wait=0)
-    assert refused.value.remedy == condition.remedy
-    (event,) = world.events("incident")
-    assert event.data["kind"] == "passkey_required"
-    (link,) = [e for e in world.events("link") if e.data["to"] == "passkey_required"]
-    assert link.data["from"] == "qr_pending"
-    await reports(empty, phone=PHONE)
-    await ticks(empty, 1)
-    assert kinds(empty) == []
-    await empty.until_written()
-    assert world.row_status("s") == ("connected", None)
-    assert world.store.accounts["s"].disconnect_details is None
-    assert (empty.process(), reloads(process)) == (process, 0)
-
-
-async def test_nobody_touches_a_session_that_waits_for_a_passkey(
-    empty: Bench, world: World
-) -> None:
-    """A new code never comes meanwhile, and its memory may be large."""
-    process = await linking(empty)
-    world.change("worker", memory_limit=400)
-    world.meter.usage = {"s": Usage(cpu_percent=1.0, memory=900 << 20)}
-    await ticks(empty, 599)
-    await empty.it.watchdog.measure()
-    assert (empty.session().lifecycle, empty.process()) == (State.RUNNING, process)
-    assert reloads(process) == 0
-
-
-async def test_when_a_passkeys_time_is_up_the_page_is_loaded_once_to_show_a_code(
-    empty: Bench, world: World
-) -> None:
-    process = await linking(empty)
-    await ticks(empty, 600 + PASSKEY_GRACE - 1)
-    assert reloads(process) == 0
-    *_, condition = (await empty.it.sessions.view("s")).conditions
-    assert (condition.type, condition.expires_in) == (Kind.PASSKEY_REQUIRED, 0.0)
-    await ticks(empty, 1)
-    await reloaded(process, 1)
-    await reports(empty, "qr_pending", qr=qr("b"))
-    await ticks(empty, 1)
-    assert kinds(empty) == []
-    assert (await empty.it.sessions.qr("s", wait=0)).raw == "b"
-    assert not any(isinstance(call, Unlink) for call in process.calls)
-
-
-async def test_a_daemon_that_adopts_one_does_not_replace_it(bench: Bench, world: World) -> None:
-    await bench.row("s", status="qr_scanning")
-    world.change("restore", timeout=DEADLINE)
-    world.spawn.script = Script(reports=({"phase": "ready", **waiting(world)},))
-    left = await world.left_behind("s")
-    assert await bench.restore((left.record, left.process)) == "needs QR 1"
-    assert bench.process() is left.process
-
-
-async def test_another_code_can_be_asked_for_instead(empty: Bench, world: World) -> None:
-    process = await linking(empty)
-    await empty.it.sessions.call("s", PairingCode(phone=PHONE), wait=0)
-    assert process.calls[-1] == PairingCode(phone=PHONE)
-
-    async def show(_: Any) -> Value:
-        process.report("qr_pending", qr=qr("new"))
-        return Value()
-
-    process.script.answer = show
-    assert (await empty.it.sessions.qr("s", wait=5, refresh=True)).raw == "new"
-
-
-async def test_a_code_for_a_number_that_is_linked_here_may_unlink_it_and_is_refused(
-    empty: Bench, world: World
-) -> None:
-    """OpenWA#1653."""
-    await empty.connected("old")
-    profile = empty.session("old").profile.at.profile
-    world.spawn.scripts["s"] = Script(reports=(QR_SHOWN,))
-    await empty.create()
-    await until(empty.session(), lambda s: s.link is Link.QR_PENDING)
-    (profile / PAIRING).write_text(json.dumps({"token": "t", "at": 1.0}))
-    with pytest.raises(ConflictError, match="session old is linked to this number") as refused:
-        await empty.it.sessions.call("s", PairingCode(phone=PHONE), wait=0)
-    assert refused.value.field == "phone_number"
-    assert empty.process().calls == []
-    await empty.it.sessions.call("s", PairingCode(phone="4915100000000"), wait=0)
-    await empty.it.sessions.logout("old")
-    await empty.it.sessions.call("s", PairingCode(phone=PHONE), wait=0)
 
 
 # ---- a socket that is none ----

@@ -7,17 +7,13 @@ from typing import Any
 import msgspec
 import pytest
 
-from tests.supervision.bench import *  # noqa: F403  # fixtures
 from tests.supervision.bench import Bench
 from tests.supervision.fakes import World, until
 from tests.waiting import wait_until
 from waguard.core.lifecycle import State
 from waguard.core.link import Link
 from waguard.core.reconcile import Host, Stored, Worker
-from waguard.errors import (
-    DatabaseUnavailableError,
-    NotFoundError,
-)
+from waguard.errors import DatabaseUnavailableError, NotFoundError
 from waguard.supervision import reconciler as under_test
 
 

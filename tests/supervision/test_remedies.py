@@ -14,7 +14,6 @@ from typing import Any, Final
 import pytest
 
 import waguard
-from tests.supervision.bench import *  # noqa: F403  # fixtures
 from tests.supervision.bench import CONNECTED, QR_SHOWN, Bench
 from tests.supervision.fakes import Script, World, until
 from tests.supervision.surfaces import Surfaces, surfaces

@@ -3,7 +3,6 @@
 import pytest
 
 from tests.store.memory import Account
-from tests.supervision.bench import *  # noqa: F403  # fixtures
 from tests.supervision.bench import PHONE, Bench
 from tests.supervision.fakes import World, until
 from tests.waiting import wait_until

@@ -6,7 +6,6 @@ from collections.abc import Awaitable, Sequence
 import pytest
 
 from tests.store.memory import Account
-from tests.supervision.bench import *  # noqa: F403  # fixtures
 from tests.supervision.bench import LOADING, PHONE, QR_SHOWN, TEXT, Bench
 from tests.supervision.fakes import Script, World, qr, until
 from tests.waiting import DEADLINE, wait_until

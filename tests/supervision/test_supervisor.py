@@ -5,7 +5,6 @@ from typing import Any
 
 import pytest
 
-from tests.supervision.bench import *  # noqa: F403  # fixtures
 from tests.supervision.bench import Bench
 from tests.supervision.fakes import World
 from tests.waiting import DEADLINE, wait_until

@@ -9,7 +9,6 @@ from typing import Any, Final
 import pytest
 
 from tests.messaging.receiver import event
-from tests.supervision.bench import *  # noqa: F403  # fixtures
 from tests.supervision.bench import CONNECTED, QR_SHOWN, Bench
 from tests.supervision.fakes import Script, World, heard, message, until
 from tests.supervision.surfaces import AWAY, Found, Surfaces, surfaces

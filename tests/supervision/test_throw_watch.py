@@ -4,7 +4,6 @@ from typing import Any
 
 import pytest
 
-from tests.supervision.bench import *  # noqa: F403  # fixtures
 from tests.supervision.bench import CONNECTED, QR_SHOWN, Bench
 from tests.supervision.fakes import START, FakeProcess, Script, World, until
 from tests.supervision.test_ack_watch import entries, pass_time, send, up

@@ -4,10 +4,9 @@ from typing import Any
 
 import pytest
 
-from tests.supervision.bench import *  # noqa: F403  # fixtures
 from tests.supervision.bench import PHONE, Bench
 from tests.supervision.fakes import START, FakeProcess, World, heard, message, until
-from tests.supervision.test_page_care import another, kinds
+from tests.supervision.page_care import another, kinds
 from tests.waiting import wait_until
 from waguard.core.incidents.incidents import fold, sentences
 from waguard.core.link import Link

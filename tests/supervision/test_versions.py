@@ -1,17 +1,15 @@
 """The shell of WhatsApp's versions, over the whole of supervision and the real decision."""
 
 import asyncio
-import contextlib
 import itertools
-from collections.abc import Callable
 from typing import Final
 
 import msgspec
 import pytest
 
-from tests.supervision.bench import *  # noqa: F403  # fixtures
-from tests.supervision.bench import CONNECTED, TEXT, Bench
-from tests.supervision.fakes import PACKED, FakeProcess, Script, World, heard, until
+from tests.supervision.bench import CONNECTED, Bench
+from tests.supervision.fakes import PACKED, FakeProcess, Script, World, until
+from tests.supervision.version_drill import BROKEN, ME, NAMES, NEW, OLD, Drill
 from tests.waiting import wait_until
 from waguard.core.exits import EXIT_EXPORTS_MISSING, EXIT_PAGE_NOT_READY
 from waguard.core.incidents.incidents import fold, fold_fleet, sentences
@@ -20,99 +18,14 @@ from waguard.core.link import Link
 from waguard.core.versions.effects import Discard, Reload
 from waguard.core.versions.facts import Arm, Evidence
 from waguard.core.versions.policy import encode
-from waguard.errors import ConflictError, NotFoundError, UnavailableError, UncertainError
+from waguard.errors import ConflictError, NotFoundError
 from waguard.host.small_file import SUFFIX
 from waguard.host.version_memory import FILE
 from waguard.host.wajs_store import WajsStore, digest
 from waguard.supervision.actor import SessionActor
-from waguard.wire.protocol import PageVersion, WorkerRecord, WorkerSpec
+from waguard.wire.protocol import WorkerSpec
 
-NAMES: Final = ("a", "b", "c", "d")
-OLD, NEW, NEWER = 1022, 1023, 1024
-BROKEN: Final = "TypeError: e.sendTextMsg is not a function"
-CONFIGURED: Final = "c" * 64
 BUNDLE: Final = b"/*! wppconnect-team/wa-js v4.7.0 */ WPP"
-ME: Final = "user 0 of this machine"
-
-
-class Drill:
-    """Sessions whose pages are what the network serves, or what they are told to load."""
-
-    def __init__(self, bench: Bench) -> None:
-        self.bench, self.world, self.network = bench, bench.world, OLD
-        self.world.spawn.script = Script(reports=(CONNECTED,), loads=self.loads)
-        self.lacks: dict[int, tuple[str, ...]] = {}
-        """What pages of a version lack."""
-        self.ill: Callable[[SessionActor], None] = lambda _: None
-        """What pages of the new version do."""
-
-    def loads(self, spec: WorkerSpec | WorkerRecord) -> PageVersion:
-        stored = spec.document if isinstance(spec, WorkerSpec) else None
-        revision = stored.revision if stored else self.network
-        self.world.documents.there.add(revision)
-        return PageVersion(
-            page=revision,
-            document=revision,
-            wajs=(isinstance(spec, WorkerSpec) and spec.wajs_sha256) or CONFIGURED,
-            wajs_version="4.6.0",
-            served_by="store" if stored else "network",
-            missing=self.lacks.get(revision, ()),
-        )
-
-    @property
-    def sessions(self) -> list[SessionActor]:
-        return self.bench.it.registry.sessions
-
-    def page(self, name: str) -> int | None:
-        report = self.bench.session(name).runner.report
-        return report.version.page if report and report.version else None
-
-    async def up(self) -> None:
-        """All are connected, and OLD is proven."""
-        self.world.change("versions", good_after=10.0, well_for=3.0, pause=20.0)
-        self.world.change("admission", session_memory=0)
-        for number, name in enumerate(NAMES):
-            report = {**CONNECTED, "phone": f"628{number}"}
-            self.world.spawn.scripts[name] = Script(reports=(report,), loads=self.loads)
-            await self.bench.row(name)
-        await self.bench.restore()
-        await self.run(15)
-        assert OLD in self.world.versions.state.good
-
-    async def send(self, session: SessionActor) -> None:
-        if session.link is Link.CONNECTED:
-            self.world.clock.advance(0.01)
-            with contextlib.suppress(UncertainError, UnavailableError):  # its worker ends just now
-                await session.traffic.call(TEXT)
-
-    async def run(self, seconds: int) -> None:
-        """Everybody sends; what the new version breaks throws."""
-        for _ in range(seconds):
-            self.world.clock.advance(1.0)
-            for session in self.sessions:
-                heard(session)
-                if (self.page(session.name) or 0) == NEW:
-                    self.ill(session)
-                else:
-                    await self.send(session)
-            await self.bench.it.watchdog.watch()
-            await asyncio.sleep(0.002)
-
-    async def until(self, condition: Callable[[], bool], *, within: int = 120) -> None:
-        for _ in range(within):
-            if condition():
-                return
-            await self.run(1)
-        raise AssertionError(self.world.versions.state)
-
-    async def load_new(self, *names: str) -> None:
-        self.network = NEW
-        for name in names:
-            await self.bench.it.sessions.start(name, restart=True)
-        await self.until(lambda: all(self.page(name) == NEW for name in names), within=30)
-
-    def trail(self) -> list[str]:
-        return [it.kind for it in self.world.store.entries if it.session_id is None]
 
 
 @pytest.fixture

@@ -5,7 +5,6 @@ from collections.abc import Callable
 
 import pytest
 
-from tests.supervision.bench import *  # noqa: F403  # fixtures
 from tests.supervision.bench import LOADING, Bench
 from tests.supervision.fakes import FakeProcess, Script, World, heard_at, until
 from tests.waiting import DEADLINE, wait_until

@@ -14,7 +14,6 @@ from typing import Any, Final
 import msgspec
 import pytest
 
-from tests.supervision.bench import *  # noqa: F403  # fixtures
 from tests.supervision.bench import Bench
 from tests.supervision.fakes import FakeProcess, World, until
 from tests.waiting import wait_until

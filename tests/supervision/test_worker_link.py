@@ -3,28 +3,22 @@
 import asyncio
 import contextlib
 import os
-from collections.abc import AsyncIterator
 from pathlib import Path
-from typing import Any
 
-import msgspec
 import pytest
 
-from tests.supervision.fakes import START, FakeProcess, Script, World, message, qr
-from tests.waiting import DEADLINE, wait_until
+from tests.supervision.fakes import START, World, message
+from tests.supervision.line import HELLO, Line
+from tests.waiting import wait_until
 from waguard.errors import RefusedError, UnavailableError, UncertainError, WaguardError
 from waguard.supervision import worker_link
 from waguard.supervision.worker_link import WorkerLink
 from waguard.wire.protocol import (
-    PROTOCOL,
     Call,
     Event,
     Exists,
     Failed,
     Heartbeat,
-    Hello,
-    MessageError,
-    QrCode,
     Report,
     Screenshot,
     SendMedia,
@@ -35,8 +29,11 @@ from waguard.wire.protocol import (
 )
 
 ID = "true_49170@c.us_3EB0"
-HELLO = Hello(protocol=PROTOCOL, instance="test", session="s", generation=3)
+
+
 TEXT = SendText(chat="49170@c.us", text="hi", message_id=ID, timeout=20.0)
+
+
 MEDIA = SendMedia(
     chat="49170@c.us",
     content=b"\0" * 100_000,
@@ -45,36 +42,12 @@ MEDIA = SendMedia(
     message_id=ID,
     timeout=20.0,
 )
+
+
 SENDS = [TEXT, MEDIA]
+
+
 OTHERS: list[Call] = [Exists(chat="49170@c.us"), Unlink(), Screenshot()]
-
-
-class Line:
-    """A worker, and the daemon's end of the line to it."""
-
-    def __init__(self, process: FakeProcess) -> None:
-        self.process = process
-        self.reported: list[Report | Heartbeat | Event] = []
-
-    async def open(self) -> None:
-        await self.process.begin()
-        path = Path(self.process.spec.socket)
-        self.link = await WorkerLink.connect(path, HELLO, self.reported.append)
-        self.listening = asyncio.create_task(self.link.listen())
-        await wait_until(lambda: self.process.connected, "the worker was greeted")
-
-
-@pytest.fixture
-async def line(world: World) -> AsyncIterator[Line]:
-    process = FakeProcess(4, world.record("s", generation=3), Script(reports=()))
-    made = Line(process)
-    await made.open()
-    yield made
-    made.link.close()
-    process.exit(0)
-    async with asyncio.timeout(DEADLINE):
-        await made.listening
-    process.close()
 
 
 async def never(call: Call) -> None:
@@ -333,71 +306,3 @@ async def test_an_answer_to_a_send_says_nothing_of_another_call(line: Line) -> N
     answers(line, sent("sent"))
     with pytest.raises(UnavailableError, match="another answer"):
         await line.link.call(Unlink())
-
-
-@pytest.mark.parametrize(
-    ("fields", "words"),
-    [
-        ({"link": "odd"}, "odd"),
-        ({"phase": "odd"}, "odd"),
-        ({"session": "another"}, "another worker: 'another', 3"),
-        ({"generation": 2}, "another worker: 's', 2"),
-        ({"phone": "+49 151"}, "phone"),
-        ({"phone": "49151\n"}, "phone"),
-        ({"browser_pid": 1}, "browser_pid"),
-        ({"browser_pid": -1}, "browser_pid"),
-        ({"details": "x" * 5_000}, "details"),
-        pytest.param({"qr": qr("x" * 1_001)}, "raw", id="a long code"),
-        pytest.param({"qr": qr("\x1b[2J")}, "raw", id="an odd code"),
-        pytest.param(
-            {"qr": QrCode(raw="a", count=1, expires_at=float("nan"))}, "expires_at", id="no time"
-        ),
-    ],
-    ids=str,
-)
-async def test_a_report_that_no_worker_gives_ends_the_line(
-    line: Line, fields: dict[str, Any], words: str
-) -> None:
-    line.process.report(**fields)
-    await line.listening
-    assert line.reported == []
-    assert words in str(line.link.nonsense)
-
-
-async def test_what_is_wrong_is_reported_in_a_few_printable_words(line: Line) -> None:
-    line.process.report("\x1b[2J" * 10_000)
-    await line.listening
-    assert line.link.nonsense
-    assert line.link.nonsense.isprintable()
-    assert len(line.link.nonsense) < 1_000
-
-
-@pytest.mark.parametrize(
-    "fields",
-    [
-        {"body": "x" * 70_000},
-        {"id": "i" * 257},
-        {"timestamp": -1},
-        {"timestamp": 1 << 60},
-        {"size": -1},
-        {"chat": 7},
-        {"body": "a\0b", "kind": ["no", "word"]},
-    ],
-    ids=str,
-)
-async def test_an_event_that_cannot_be_read_is_kept_and_those_after_it_are_taken(
-    line: Line, fields: dict[str, Any]
-) -> None:
-    """A worker says an event again until it is stored: it would be in the way for ever."""
-    line.process.event(message(1, **fields))
-    line.process.event(message(2))
-    await wait_until(lambda: len(line.reported) == 2, "both were taken")
-    odd, after = line.reported
-    assert isinstance(odd, Event)
-    assert isinstance(after, Event)
-    assert (odd.seq, after.seq, after.body) == (1, 2, message(2))
-    assert isinstance(odd.body, MessageError)
-    assert next(iter(fields)) in odd.body.error
-    assert odd.body.raw.isprintable()
-    assert msgspec.msgpack.decode(msgspec.msgpack.encode(odd), type=Event) == odd
-    assert line.link.nonsense is None

@@ -30,8 +30,8 @@ PYTHONPATH=/opt/waguard/checkout exec {PYTHON} -P -m waguard "$@"
 # a daemon that blocks when it is told to stop; systemd wakes one that was only stopped
 HANGS = """import sys, time
 from waguard import cli
-from waguard.daemon import root as daemon
-daemon.Daemon._on_stop = lambda *_: time.sleep(600)
+from waguard.daemon.signals import Signals
+Signals._on_stop = lambda *_: time.sleep(600)
 sys.exit(cli.main())
 """
 HANGING_WRAPPER = f"""#!/bin/sh

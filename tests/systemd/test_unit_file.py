@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from waguard.api import app
-from waguard.daemon import root as daemon
+from waguard.daemon import stop_sequence
 from waguard.host import strays
 from waguard.host.fork_server import Deadlines
 from waguard.supervision import registry
@@ -27,17 +27,18 @@ def service(name: str) -> dict[str, str]:
 
 
 def test_an_orderly_stop_fits_into_its_time() -> None:
-    webhooks = max(daemon.DRAIN + daemon.LAST_ANSWER, daemon.SEND_GRACE)
+    webhooks = max(stop_sequence.DRAIN + stop_sequence.LAST_ANSWER, stop_sequence.SEND_GRACE)
     sessions = Timings().stop_grace + registry.WRITE_DEADLINE
-    session_events = daemon.DRAIN * 2
+    session_events = stop_sequence.DRAIN * 2
     rest = app.SHUTDOWN_TIMEOUT + Deadlines().closing
     allowed = float(service("waguard.service")["TimeoutStopSec"])
     assert webhooks + sessions + session_events + rest + MARGIN <= allowed
 
 
 def test_so_does_what_comes_after_one_that_hung() -> None:
-    workers = strays.WORKER_GRACE * 2
-    browsers = strays.FOLLOWS + strays.BROWSER_GRACE * 2
+    timings = strays.Timings()
+    workers = timings.worker_grace * 2
+    browsers = timings.follows + timings.browser_grace * 2
     allowed = float(service("waguard.service")["TimeoutStopSec"])
     assert workers + browsers + MARGIN <= allowed
 

@@ -95,7 +95,7 @@ def wheels(tmp_path_factory: pytest.TempPathFactory) -> Path:
     wheel = next(folder.glob("waguard-*.whl"))
     restorer, daemon = "waguard/supervision/restorer.py", "waguard/daemon/root.py"
     restoring = "    async def restore(self, records: list[tuple[WorkerRecord, Process]]) -> str:\n"
-    running = "        self._listen_to_signals()\n"
+    running = "        self._signals.listen()\n"
     variant(wheel, "9.0", 1, {})
     variant(wheel, "9.1", 2, {restorer: (restoring, f"{restoring}        {NEVER_READY}\n")})
     variant(wheel, "9.2", 2, {daemon: (running, f"        {NEVER_READY}\n")})

@@ -6,7 +6,9 @@ or not, and say how they stand, or lie. In the end everything works again: then 
 
 from collections import Counter
 from random import Random
-from typing import Final
+from typing import Final, get_args
+
+from msgspec import structs
 
 from tests.versions.invariants import Violation, check_rest, check_step
 from waguard.core.replace import replace
@@ -14,14 +16,12 @@ from waguard.core.versions.effects import (
     Announce,
     Concluded,
     Discard,
-    Keep,
     Reload,
     VersionEffect,
 )
 from waguard.core.versions.facts import (
     Acked,
     BundleAdded,
-    BundleRemoved,
     Captured,
     Discarded,
     Evidence,
@@ -29,10 +29,8 @@ from waguard.core.versions.facts import (
     Ill,
     Left,
     Loaded,
-    Pin,
     Refused,
     RulesChanged,
-    Spent,
     TimerDue,
     Try,
     Unpin,
@@ -48,6 +46,13 @@ from waguard.core.versions.state import NEVER, VersionState
 DAY: Final = 86_400.0
 BUNDLES: Final = ("a" * 64, "b" * 64, "c" * 64)
 EVIDENCE: Final = tuple(Evidence)
+KINDS: Final = get_args(VersionFact)
+RARE: Final = {Refused: 0.3, RulesChanged: 0.3}
+OFTEN: Final = {Unpin: 3.0, Try: 4.0} | dict.fromkeys(
+    (Left, Unreachable, Loaded, BundleAdded, UseBundle), 2.0
+)
+WEIGHTS: Final = [(RARE | OFTEN).get(it, 1.0) for it in KINDS]
+MODES: Final[tuple[Mode, ...]] = ("off", "react", "react", "guard")
 STORM: Final = 20_000  # timers in two days without a fact: one each 9 s
 
 
@@ -82,7 +87,6 @@ class Fuzz:
         self.pages: dict[str, Loaded] = {}
         self.wanted: set[str] = set()
         """They were asked to load anew, and have not yet."""
-        self.kept: tuple[int, ...] = ()
         self.seen: Counter[str] = Counter()
 
     def run(self, steps: int) -> None:
@@ -109,8 +113,6 @@ class Fuzz:
             case Discard(revision):
                 if self.random.random() < 0.9:
                     self.post(Discarded(revision))
-            case Keep():
-                self.kept = effect.revisions
 
     # ---- what happens ----
 
@@ -189,49 +191,40 @@ class Fuzz:
                 self.state = decode(encode(self.state), self.state.rules, now=self.now)
                 self.seen["restart"] += 1
             case _:
-                mode: Mode = self.random.choice(("off", "react", "react", "guard"))
+                mode: Mode = self.random.choice(MODES)
                 self.post(RulesChanged(replace(self.rules, mode=mode)))
 
     def _any(self) -> VersionFact:
         """Whatever comes, true or not."""
+        kind = self.random.choices(KINDS, WEIGHTS)[0]
+        drawn = {it.name: self._draw(kind, it) for it in structs.fields(kind)}
+        fact: VersionFact = kind(**drawn)
+        return fact
+
+    def _draw(self, kind: type, it: structs.FieldInfo) -> object:
+        """What stands in a field; often nothing where it may be left out."""
         random = self.random
-        if random.random() < 0.05:
-            return Refused(random.randint(0, max(1, self.newest - 4)))
-        session = random.choice([*self.sessions, "nobody"])
-        revision, bundle = (
-            random.randint(max(1, self.newest - 9), self.newest + 1),
-            random.choice(BUNDLES),
-        )
-        made: tuple[VersionFact, ...] = (
-            Ill(session, random.choice(EVIDENCE)),
-            Well(session),
-            Acked(session),
-            Heard(session),
-            Unreachable(session),
-            Unreachable(session),
-            Left(session),
-            Left(session),
-            Loaded(session, revision, bundle, random.choice(("network", "store"))),
-            Loaded(session, self.newest, BUNDLES[0], "network", ("WPP.chat.send",)),
-            Captured(revision),
-            Discarded(revision),
-            Spent(revision),
-            Pin(revision),
-            Unpin(),
-            Unpin(),
-            Unpin(),
-            Try(session=session),
-            Try(revision=revision),
-            Try(wajs=bundle),
-            Try(revision=revision, wajs=bundle, session=session),
-            BundleAdded(bundle),
-            BundleAdded(bundle),
-            BundleRemoved(bundle),
-            UseBundle(bundle),
-            UseBundle(bundle),
-            TimerDue(),
-        )
-        return random.choice(made)
+        if not it.required and random.random() < 0.5:
+            return it.default
+        match it.name:
+            case "session":
+                return random.choice([*self.sessions, "nobody"])
+            case "evidence":
+                return random.choice(EVIDENCE)
+            case "revision" if kind is Refused:  # which all older ones are with it
+                return random.randint(0, max(1, self.newest - 4))
+            case "revision":
+                return random.randint(max(1, self.newest - 9), self.newest + 1)
+            case "wajs":
+                return random.choice(BUNDLES)
+            case "served_by":
+                return random.choice(("network", "store"))
+            case "missing":
+                return random.choice(((), ("WPP.chat.send",)))
+            case "rules":
+                return replace(self.rules, mode=random.choice(MODES))
+            case _:
+                raise AssertionError(f"nothing is drawn for {it.name} of {kind.__name__}")
 
     def _pass_time(self, seconds: float) -> int:
         """Fire the timers until then; how many."""

@@ -3,8 +3,8 @@
 from collections import Counter
 from typing import Final
 
-from waguard.core.versions.arms import NEW_KEPT, of_all, unservable
-from waguard.core.versions.effects import Concluded, Keep, Reload, VersionEffect
+from waguard.core.versions.arms import NEW_KEPT, needed, of_all, unservable
+from waguard.core.versions.effects import Concluded, Reload, VersionEffect
 from waguard.core.versions.facts import Arm, Pin, RulesChanged, VersionFact
 from waguard.core.versions.policy import intended, next_deadline
 from waguard.core.versions.state import NEVER, TrialStage, VersionState
@@ -28,9 +28,7 @@ def check_step(
     _check_reloads(after, effects)
     if next_deadline(after) <= after.at and next_deadline(after) != NEVER:
         raise Violation("what was due was not done")
-    for it in effects:
-        if isinstance(it, Keep):
-            _check_kept(after, it)
+    _check_kept(after)
     if after.wajs not in after.bundles:
         raise Violation(f"the bundle in use is not there: {after.wajs}")
     hold = after.hold
@@ -94,12 +92,12 @@ def _check_reloads(after: VersionState, effects: tuple[VersionEffect, ...]) -> N
         raise Violation(f"{len(loads)} are loaded at once")
 
 
-def _check_kept(state: VersionState, it: Keep) -> None:
-    most = state.rules.keep + NEW_KEPT + USED
-    if len(it.revisions) > most or len(set(it.revisions)) != len(it.revisions):
-        raise Violation(f"{len(it.revisions)} documents are kept")
+def _check_kept(state: VersionState) -> None:
+    kept, most = needed(state), state.rules.keep + NEW_KEPT + USED
+    if len(kept) > most or len(set(kept)) != len(kept):
+        raise Violation(f"{len(kept)} documents are kept")
     base = of_all(state)
-    if base.revision is not None and base.revision not in it.revisions:
+    if base.revision is not None and base.revision not in kept:
         raise Violation(f"{base.revision} is served and not kept")
 
 

@@ -18,7 +18,6 @@ from waguard.core.versions.effects import (
     Announce,
     Concluded,
     Discard,
-    Keep,
     Kind,
     Reload,
     VersionEffect,
@@ -188,8 +187,6 @@ class World:
                 self.seen[f"{result}: {why}"] += 1
             case Discard(revision):
                 self.post(Discarded(revision))
-            case Keep():
-                pass
 
     def announced_at(self, kind: Kind) -> list[float]:
         return [at for at, it in self.announced if it.kind is kind]

@@ -13,7 +13,6 @@ from hypothesis import strategies as st
 from tests.waiting import DEADLINE
 from waguard.core import exits
 from waguard.core.link import Link
-from waguard.wire import channel
 from waguard.wire.channel import FRAME_LIMIT, Channel, ChannelError
 from waguard.wire.protocol import (
     Ack,
@@ -167,14 +166,14 @@ class Pair:
 
 
 @contextlib.asynccontextmanager
-async def connected() -> AsyncIterator[Pair]:
+async def connected(limit: int = FRAME_LIMIT) -> AsyncIterator[Pair]:
     here, there = socket.socketpair()
     daemon_reader, daemon_writer = await asyncio.open_unix_connection(sock=here)
     worker_reader, worker_writer = await asyncio.open_unix_connection(sock=there)
     try:
         yield Pair(
-            Channel(daemon_reader, daemon_writer, FromWorker),
-            Channel(worker_reader, worker_writer, FromDaemon),
+            Channel(daemon_reader, daemon_writer, FromWorker, limit=limit),
+            Channel(worker_reader, worker_writer, FromDaemon, limit=limit),
             worker_writer,
         )
     finally:
@@ -250,18 +249,18 @@ async def test_a_large_file_in_both_directions_at_once(pair: Pair) -> None:
     await sending
 
 
-async def test_the_limit_is_for_both_sides(pair: Pair, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_the_limit_is_for_both_sides() -> None:
     message = TO_DAEMON[0]
     size = len(msgspec.msgpack.encode(message))
-    monkeypatch.setattr(channel, "FRAME_LIMIT", size)
-    await pair.worker.send(message)
-    assert await pair.daemon.receive() == message
-    monkeypatch.setattr(channel, "FRAME_LIMIT", size - 1)
-    with pytest.raises(ChannelError, match=f"{size} bytes"):
-        pair.worker.post(message)
-    pair.raw.write(framed(msgspec.msgpack.encode(message)))
-    with pytest.raises(ChannelError, match=f"{size} bytes"):
-        await pair.daemon.receive()
+    async with connected(limit=size) as pair:
+        await pair.worker.send(message)
+        assert await pair.daemon.receive() == message
+    async with connected(limit=size - 1) as pair:
+        with pytest.raises(ChannelError, match=f"{size} bytes"):
+            pair.worker.post(message)
+        pair.raw.write(framed(msgspec.msgpack.encode(message)))
+        with pytest.raises(ChannelError, match=f"{size} bytes"):
+            await pair.daemon.receive()
 
 
 async def test_a_message_that_is_too_large_is_not_half_sent(pair: Pair) -> None:

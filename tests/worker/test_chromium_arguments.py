@@ -118,13 +118,13 @@ def test_a_configured_executable_is_taken(tmp_path: Path) -> None:
     assert find_executable(str(binary), "chromium") == binary
 
 
-def test_a_configured_wrapper_is_resolved(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_configured_wrapper_is_resolved(tmp_path: Path) -> None:
     wrapper, binary = runnable(tmp_path / "wrapper"), runnable(tmp_path / "binary")
     link = tmp_path / "link"
     link.symlink_to(wrapper)
-    monkeypatch.setattr("waguard.host.executable.WRAPPERS", {str(wrapper): str(binary)})
-    assert find_executable(str(wrapper), "chromium") == binary
-    assert find_executable(str(link), "chromium") == binary
+    wrappers = {str(wrapper): str(binary)}
+    assert find_executable(str(wrapper), "chromium", wrappers=wrappers) == binary
+    assert find_executable(str(link), "chromium", wrappers=wrappers) == binary
 
 
 @pytest.mark.parametrize("kind", ["missing", "relative", "not executable", "folder"])
@@ -146,25 +146,17 @@ def test_a_configured_executable_that_cannot_run_is_an_error(tmp_path: Path, kin
     assert missing.value.remedy
 
 
-def test_a_binary_of_the_other_flavour_is_an_error(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_binary_of_the_other_flavour_is_an_error(tmp_path: Path) -> None:
     binary = runnable(tmp_path / "shell")
-    monkeypatch.setattr(
-        "waguard.host.executable.BINARIES",
-        {"headless-shell": (str(binary),), "chromium": ()},
-    )
-    assert find_executable(str(binary), "headless-shell") == binary
+    binaries: dict[Flavour, tuple[str, ...]] = {"headless-shell": (str(binary),), "chromium": ()}
+    assert find_executable(str(binary), "headless-shell", binaries=binaries) == binary
     with pytest.raises(BrowserNotFoundError, match="does not have the flavour chromium"):
-        find_executable(str(binary), "chromium")
+        find_executable(str(binary), "chromium", binaries=binaries)
 
 
-def test_without_a_browser_the_error_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(
-        "waguard.host.executable.BINARIES", {"headless-shell": ("/nowhere/at-all",)}
-    )
+def test_without_a_browser_the_error_says_what_to_install() -> None:
     with pytest.raises(BrowserNotFoundError) as missing:
-        find_executable(None, "headless-shell")
+        find_executable(None, "headless-shell", binaries={"headless-shell": ("/nowhere/at-all",)})
     assert "chromium-headless-shell" in (missing.value.remedy or "")
 
 

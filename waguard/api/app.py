@@ -27,7 +27,7 @@ from waguard.api import (
     versions,
     webhooks,
 )
-from waguard.api.body import DEADLINE, Body, late
+from waguard.api.body import Body, late
 from waguard.api.call_backs import witnessed
 from waguard.api.deadline import CHANGES, within_deadline
 from waguard.api.deps import BODY, DEPS, ApiDeps
@@ -35,6 +35,7 @@ from waguard.api.door import CONNECTIONS, Door, attend_requests
 from waguard.api.limits import LOAD, Load, bounded, counted
 from waguard.api.local import is_trusted
 from waguard.api.problems import Handler, of_waguard, problems
+from waguard.api.timings import DEFAULT_LIMITS, DEFAULT_TIMINGS, LIMITS, TIMINGS, Limits, Timings
 from waguard.config import is_loopback
 from waguard.core.text import json_text
 from waguard.errors import WaguardError
@@ -89,10 +90,11 @@ async def gate(request: web.Request, handler: Handler) -> web.StreamResponse:
 async def _key_inside(request: web.Request, body: Body) -> bool:
     """Whether a good key is in the body, or in the beginning of a large one."""
     keys, search = request.app[DEPS].keys, request.app[LOAD].search
+    within = request.app[TIMINGS].body
     if not request.can_read_body:
         return False
     try:
-        async with asyncio.timeout(DEADLINE) as end:
+        async with asyncio.timeout(within) as end:
             with search.body(end) as charge:
                 await body.read(KEY_WITHIN, charge)
                 found = keys.accept_any(json_text.keys(body.raw))
@@ -101,7 +103,7 @@ async def _key_inside(request: web.Request, body: Body) -> bool:
                 await body.read(SEARCHED_LIMIT, charge)  # the application sends it last
                 return keys.accept_any(json_text.keys(body.raw))
     except TimeoutError:
-        raise late() from None
+        raise late(within) from None
 
 
 @web.middleware
@@ -144,13 +146,16 @@ async def _protect(_: web.Request, response: web.StreamResponse) -> None:
     response.headers.setdefault("Cache-Control", "no-store")
 
 
-def create_app(deps: ApiDeps) -> web.Application:
+def create_app(
+    deps: ApiDeps, *, timings: Timings = DEFAULT_TIMINGS, limits: Limits = DEFAULT_LIMITS
+) -> web.Application:
     """The application; ``serve`` runs it."""
     # a change that goes on behind its request keeps its place
     passed = [witnessed, problems, gate, ending, bounded]
     app = web.Application(middlewares=passed, client_max_size=MEDIA_BODY_LIMIT)
     app[DEPS] = deps
-    app[LOAD] = Load()
+    app[TIMINGS], app[LIMITS] = timings, limits
+    app[LOAD] = Load(timings, limits)
     app[CHANGES] = set()
     app.on_response_prepare.append(_protect)
     one, dead = "/api/sessions/{session_id}", "/api/webhooks/dead"
@@ -227,7 +232,12 @@ def create_app(deps: ApiDeps) -> web.Application:
 
 
 async def serve(
-    app: web.Application, listener: socket.socket, *, connections: int = CONNECTIONS
+    app: web.Application,
+    listener: socket.socket,
+    *,
+    connections: int = CONNECTIONS,
+    timings: Timings = DEFAULT_TIMINGS,
+    limits: Limits = DEFAULT_LIMITS,
 ) -> web.AppRunner:
     """Run on a socket that listens already, for so many at a time; ``runner.cleanup()`` ends it."""
     log = logging.getLogger("waguard.http")
@@ -236,6 +246,6 @@ async def serve(
     await runner.setup()
     assert runner.server  # noqa: S101 - it is set up
     attend_requests(runner.server)
-    await Door(runner, listener, log, most=connections).start()
+    await Door(runner, listener, log, most=connections, timings=timings, limits=limits).start()
     logger.debug("API serves")
     return runner

@@ -9,10 +9,10 @@ from typing import Any, Final
 from aiohttp import web
 
 from waguard.api import unpacking
+from waguard.api.timings import TIMINGS
 from waguard.core.text import json_text
 from waguard.errors import InvalidInputError, UnavailableError
 
-DEADLINE: Final = 30.0  # s to send a body
 LARGE: Final = 256 << 10  # bytes; decoding more takes longer than the loop should stand still
 _NO_TYPE: Final = "application/octet-stream"  # what aiohttp says where the client said nothing
 
@@ -49,11 +49,12 @@ class Body:
     async def decoded(self, charge: Callable[[int], None]) -> dict[str, Any]:
         """The object, read to its end; {} where there is no body."""
         charge(len(self.raw))
+        within = self._request.app[TIMINGS].body
         try:
-            async with asyncio.timeout(DEADLINE):
+            async with asyncio.timeout(within):
                 await self.read(self.limit, charge)
         except TimeoutError:
-            raise late() from None
+            raise late(within) from None
         if not self.whole:
             raise web.HTTPRequestEntityTooLarge(self.limit, len(self.raw))
         if not self.raw.strip():
@@ -65,12 +66,12 @@ class Body:
         return _decode(self.raw)
 
 
-def late() -> UnavailableError:
-    """What a body gets that takes too long to come."""
+def late(within: float) -> UnavailableError:
+    """What a body gets that takes longer than so many seconds to come."""
     return UnavailableError(
         "the body did not arrive in time",
         field="body",
-        remedy=f"send it within {DEADLINE:g} s",
+        remedy=f"send it within {within:g} s",
         retry_after=2,
     )
 

@@ -7,9 +7,9 @@ from aiohttp import web
 from loguru import logger
 
 from waguard.api.problems import Handler
+from waguard.api.timings import TIMINGS
 from waguard.errors import UnavailableError, WaguardError
 
-REQUEST_DEADLINE: Final = 60.0  # s; the event stream and the sends have their own ends
 _READS: Final = frozenset({"GET", "HEAD"})
 
 CHANGES: Final = web.AppKey("changes", set[asyncio.Task[web.StreamResponse]])
@@ -23,7 +23,7 @@ async def within_deadline(request: web.Request, handler: Handler) -> web.StreamR
     """
     task = asyncio.ensure_future(handler(request))
     try:
-        done, _ = await asyncio.wait({task}, timeout=REQUEST_DEADLINE)
+        done, _ = await asyncio.wait({task}, timeout=request.app[TIMINGS].request)
     except asyncio.CancelledError:
         task.cancel()
         raise

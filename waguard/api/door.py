@@ -13,18 +13,12 @@ from aiohttp import web
 from loguru import logger
 
 from waguard.api.problems import answer
+from waguard.api.timings import DEFAULT_LIMITS, DEFAULT_TIMINGS, Limits, Timings
 from waguard.errors import WaguardError
 
 CONNECTIONS: Final = 2_048  # about 8 kB of memory each
-HEAD_DEADLINE: Final = 15.0  # s from the connection to the first request
-IDLE_DEADLINE: Final = 75.0  # s from a response to the next request; proxies keep one for up to 60
-HEADS: Final = 8 << 20  # bytes that all together have said of requests that are not there yet
-AHEAD: Final = 64 << 10  # bytes of further requests, while one is under way
 HEADERS: Final = 64  # of a request, of up to 8 kB each
-READ_DEADLINE: Final = 60.0  # s in which a client takes nothing of what it is sent
 ACCEPTED: Final = 16  # connections at a time; then it is the turn of what else is to be done
-PAUSE: Final = 0.1  # s; then there may be a place again
-REPORTED_EVERY: Final = 60.0  # s
 _CONTINUE: Final = "100-continue"
 
 
@@ -102,7 +96,14 @@ class Door(web.BaseSite):
     """Accepts connections for an application, ``most`` at a time."""
 
     def __init__(
-        self, runner: web.AppRunner, listener: socket.socket, log: Logger, *, most: int
+        self,
+        runner: web.AppRunner,
+        listener: socket.socket,
+        log: Logger,
+        *,
+        most: int,
+        timings: Timings = DEFAULT_TIMINGS,
+        limits: Limits = DEFAULT_LIMITS,
     ) -> None:
         super().__init__(runner)
         assert runner.server  # noqa: S101 - a site is made of a runner that is set up
@@ -110,6 +111,8 @@ class Door(web.BaseSite):
         self._listener = listener
         self._log = log
         self._most = most
+        self._timings = timings
+        self._limits = limits
         self._loop = asyncio.get_running_loop()
         self._open: set[Connection] = set()
         # the oldest first, with the end of each
@@ -118,7 +121,7 @@ class Door(web.BaseSite):
         self._coming: set[asyncio.Task[None]] = set()
         self._resumption: asyncio.TimerHandle | None = None
         self._untold = 0
-        self._reported_at = -REPORTED_EVERY
+        self._reported_at = -timings.full_reported_every
 
     @property
     def name(self) -> str:
@@ -143,12 +146,12 @@ class Door(web.BaseSite):
 
     def arrived(self, connection: Connection) -> None:
         """Its clock begins."""
-        self._wait(connection, HEAD_DEADLINE)
+        self._wait(connection, self._timings.first_request)
 
     def idle(self, connection: Connection) -> None:
         """It waits for the next request, unless it was lost meanwhile."""
         if connection in self._open:
-            self._wait(connection, IDLE_DEADLINE)
+            self._wait(connection, self._timings.next_request)
 
     def _wait(self, connection: Connection, deadline: float) -> None:
         self._idle[connection] = self._loop.call_later(deadline, self._show_out, connection)
@@ -158,11 +161,11 @@ class Door(web.BaseSite):
         if connection in self._idle:
             connection.said += count
             self._said += count
-            while self._said > HEADS:
+            while self._said > self._limits.begun_bytes:
                 self._show_out(next(one for one in self._idle if one.said))
         elif ahead:
             connection.said += count
-            if connection.said > AHEAD:
+            if connection.said > self._limits.ahead_bytes:
                 self._show_out(connection)
 
     def busy(self, connection: Connection) -> None:
@@ -221,7 +224,7 @@ class Door(web.BaseSite):
         try:
             accepted.setblocking(False)  # noqa: FBT003 - the standard library's own signature
             if accepted.family != socket.AF_UNIX:
-                milliseconds = int(READ_DEADLINE * 1000)
+                milliseconds = int(self._timings.unread * 1000)
                 accepted.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, milliseconds)
             await self._loop.connect_accepted_socket(lambda: connection, accepted)
         except OSError:  # it is gone already
@@ -239,12 +242,12 @@ class Door(web.BaseSite):
         """Those that knock wait in the kernel's queue."""
         self._loop.remove_reader(self._listener)
         self._resumption = self._loop.call_later(
-            PAUSE, self._loop.add_reader, self._listener, self._accept
+            self._timings.full, self._loop.add_reader, self._listener, self._accept
         )
 
     def _report(self, why: str) -> None:
         self._untold += 1
-        if self._loop.time() - self._reported_at >= REPORTED_EVERY:
+        if self._loop.time() - self._reported_at >= self._timings.full_reported_every:
             logger.warning(
                 "there is no room for one more connection",
                 event="connections_full",

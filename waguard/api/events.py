@@ -12,11 +12,9 @@ from loguru import logger
 
 from waguard.api import fields
 from waguard.api.deps import DEPS
+from waguard.api.timings import TIMINGS, Timings
 from waguard.ports.bus import BusEvent
 
-COMMENT_EVERY: Final = 15.0  # s; so that a proxy keeps the connection
-ALL_SAID_AFTER: Final = 0.1  # s without an event, after which all that was remembered is said
-WRITE_DEADLINE: Final = 30.0  # s; a listener that does not read holds up to 4,000 events in memory
 ID_LIMIT: Final = 2**63
 _ID: Final = re.compile(r"[0-9]{1,19}")
 
@@ -41,10 +39,11 @@ async def _feed(
     request: web.Request, response: web.StreamResponse, events: AsyncIterator[BusEvent]
 ) -> None:
     """What goes wrong here cannot become an answer any more: the headers are out."""
+    timings = request.app[TIMINGS]
     try:
-        async with contextlib.aclosing(_chunks(events)) as chunks:
+        async with contextlib.aclosing(_chunks(events, timings)) as chunks:
             async for chunk in chunks:
-                async with asyncio.timeout(WRITE_DEADLINE):
+                async with asyncio.timeout(timings.event_write):
                     await response.write(chunk)
     except TimeoutError:
         logger.info(
@@ -64,18 +63,18 @@ def _hang_up(request: web.Request) -> None:
         request.transport.abort()
 
 
-async def _chunks(events: AsyncIterator[BusEvent]) -> AsyncGenerator[bytes]:
+async def _chunks(events: AsyncIterator[BusEvent], timings: Timings) -> AsyncGenerator[bytes]:
     """Events as text, and a comment whenever nothing happened for a while."""
     yield b"retry: 2000\n: waguard\n\n"
     upcoming: asyncio.Task[BusEvent] | None = None
-    pause, comment = ALL_SAID_AFTER, b": that is all so far\n\n"
+    pause, comment = timings.all_said_after, b": that is all so far\n\n"
     try:
         while True:
             upcoming = upcoming or asyncio.ensure_future(anext(events))
             done, _ = await asyncio.wait({upcoming}, timeout=pause)
             if not done:
                 yield comment
-                pause, comment = COMMENT_EVERY, b": still here\n\n"
+                pause, comment = timings.comment_every, b": still here\n\n"
                 continue
             try:
                 happened = upcoming.result()

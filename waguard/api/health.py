@@ -12,11 +12,11 @@ from aiohttp import web
 from waguard.api import fields
 from waguard.api.deps import DEPS
 from waguard.api.sessions import condition, shown
+from waguard.api.timings import TIMINGS
 from waguard.errors import WaguardError
 
 STARTED: Final = time.monotonic()
 STARTED_AT: Final = time.time()
-PING_DEADLINE: Final = 5.0  # s; a database that is slower is as good as none to whoever asks
 _MB: Final = 1 << 20
 _PAGE: Final = os.sysconf("SC_PAGE_SIZE")
 _INSTALLED: Final = os.sysconf("SC_PHYS_PAGES") * _PAGE
@@ -106,11 +106,12 @@ async def detailed(request: web.Request) -> web.Response:
 
 
 async def _database(request: web.Request) -> str:
+    within = request.app[TIMINGS].ping
     try:
-        async with asyncio.timeout(PING_DEADLINE):
+        async with asyncio.timeout(within):
             await request.app[DEPS].store.ping()
     except WaguardError as error:
         return error.message
     except TimeoutError:
-        return f"no answer within {PING_DEADLINE:g} s"
+        return f"no answer within {within:g} s"
     return "answers"

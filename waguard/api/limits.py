@@ -15,21 +15,10 @@ from aiohttp import web
 
 from waguard.api.deps import DEPS
 from waguard.api.problems import Handler
+from waguard.api.timings import LIMITS, Limits, Timings
 from waguard.errors import UnavailableError
 
-STREAMS: Final = 64  # event streams; each may lag by 4,000 events
-WATCHERS: Final = 200  # requests for each of the other watched resources
-BODIES: Final = 1_000  # requests with a body that is being read or worked on
-BODY_BYTES: Final = 128 << 20  # of all requests; a body takes up to four times its size
-WATCHERS_BYTES: Final = 4 << 20  # all that a watcher says in a body is a key
 RETRY_AFTER: Final = 2.0  # s
-# bodies that are read to find a key in them: how many, and how many bytes of them all
-SEARCHED: Final = 256
-SEARCHED_BYTES: Final = 8 << 20
-# refusals because a key is missing: so many a second at once, the others later, and of those so many wait
-REFUSED_AT_ONCE: Final = 20
-REFUSAL_DELAY: Final = 1.0  # s
-REFUSALS_WAITING: Final = 256  # each keeps a connection; who comes then is refused at once
 
 _EVENTS: Final = "/api/events"
 _WATCHED: Final = frozenset(
@@ -49,8 +38,9 @@ _READS: Final = frozenset({"GET", "HEAD"})
 
 @dataclass(slots=True)
 class Share:
-    """What is under way of one kind of requests."""
+    """What is under way of one kind of requests, with so many bodies at most."""
 
+    most_bodies: int
     requests: int = 0
     bodies: int = 0
     bytes: int = 0
@@ -81,7 +71,7 @@ class Share:
             self.bytes += count
             taken += count
 
-        if self.bodies >= BODIES or self.bytes + declared > most:
+        if self.bodies >= self.most_bodies or self.bytes + declared > most:
             raise _busy("too many or too large requests are under way", "body")
         self.bodies += 1
         try:
@@ -104,7 +94,8 @@ class Search:
     """All bodies that are read to find a key in them. Where there is no room, the oldest one has to
     make it: the application's are whole within milliseconds, and are never those that wait."""
 
-    def __init__(self) -> None:
+    def __init__(self, limits: Limits) -> None:
+        self._limits = limits
         self._under_way: dict[Searched, None] = {}
         self.held = 0
         """Bytes of them all."""
@@ -134,7 +125,8 @@ class Search:
             self._leave(mine)
 
     def _make_room(self) -> None:
-        while len(self._under_way) > SEARCHED or self.held > SEARCHED_BYTES:
+        most, most_bytes = self._limits.searched, self._limits.searched_bytes
+        while len(self._under_way) > most or self.held > most_bytes:
             oldest = next(iter(self._under_way))
             self._leave(oldest)
             oldest.made_room = True
@@ -151,20 +143,22 @@ class Refusals:
     """Makes guessing slow. Whoever has a key never comes by here, and no address is remembered: all
     share one on loopback and behind a proxy."""
 
-    def __init__(self) -> None:
-        self._times: deque[float] = deque(maxlen=REFUSED_AT_ONCE)
+    def __init__(self, timings: Timings, limits: Limits) -> None:
+        self._delay = timings.refusal
+        self._limits = limits
+        self._times: deque[float] = deque(maxlen=limits.refused_at_once)
         self._waiting = 0
 
     async def turn(self) -> None:
         """Return when one more may be answered."""
         now = asyncio.get_running_loop().time()
-        many = len(self._times) == REFUSED_AT_ONCE and now - self._times[0] < REFUSAL_DELAY
+        many = len(self._times) == self._times.maxlen and now - self._times[0] < self._delay
         self._times.append(now)
-        if not many or self._waiting >= REFUSALS_WAITING:
+        if not many or self._waiting >= self._limits.refusals_waiting:
             return
         self._waiting += 1
         try:
-            await asyncio.sleep(REFUSAL_DELAY)
+            await asyncio.sleep(self._delay)
         finally:
             self._waiting -= 1
 
@@ -172,10 +166,10 @@ class Refusals:
 class Load:
     """What is under way."""
 
-    def __init__(self) -> None:
-        self.search = Search()
-        self.refusals = Refusals()
-        self._shares = {name: Share() for name in ("", *_WATCHED)}
+    def __init__(self, timings: Timings, limits: Limits) -> None:
+        self.search = Search(limits)
+        self.refusals = Refusals(timings, limits)
+        self._shares = {name: Share(limits.bodies) for name in ("", *_WATCHED)}
 
     def share(self, request: web.Request) -> Share:
         """That of the request's resource where it is watched, else the one of all others."""
@@ -189,7 +183,8 @@ def counted(request: web.Request) -> contextlib.AbstractContextManager[Callable[
     """While the request and its body are there: give what it yields the bytes that came."""
     if not request.can_read_body:
         return contextlib.nullcontext(lambda _: None)
-    most = WATCHERS_BYTES if _watched(request) else BODY_BYTES
+    limits = request.app[LIMITS]
+    most = limits.watchers_bytes if _watched(request) else limits.body_bytes
     declared = min(request.content_length or 0, request.client_max_size)  # beyond, it is refused
     return request.app[LOAD].share(request).body(most, declared)
 
@@ -201,7 +196,8 @@ async def bounded(request: web.Request, handler: Handler) -> web.StreamResponse:
         case "":
             most, field = request.app[DEPS].config().limits.requests, "limits.requests"
         case resource:
-            most = STREAMS if resource == _EVENTS else WATCHERS
+            limits = request.app[LIMITS]
+            most = limits.streams if resource == _EVENTS else limits.watchers
             field = f"GET {resource}"
     with request.app[LOAD].share(request).place(most, field):
         return await handler(request)

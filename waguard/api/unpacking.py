@@ -8,9 +8,9 @@ from typing import Final, Protocol
 
 from aiohttp import StreamReader, web
 
+from waguard.api.timings import LIMITS
 from waguard.errors import InvalidInputError, WaguardError
 
-PIECE: Final = 64 << 10  # bytes
 _GZIP: Final = 16 + zlib.MAX_WBITS
 _ZLIB_METHOD: Final = 8  # in the low half of the first byte; some clients leave this header out
 
@@ -37,9 +37,10 @@ class _Plain:
 
 
 class _Packed:
-    def __init__(self, content: StreamReader, encoding: str) -> None:
+    def __init__(self, content: StreamReader, encoding: str, piece: int) -> None:
         self._content = content
         self._encoding = encoding
+        self._piece = piece
         self._unpack = zlib.decompressobj(_GZIP if encoding == "gzip" else zlib.MAX_WBITS)
         self._begun = False
         self._more = False  # there may be more, without more to read
@@ -54,10 +55,10 @@ class _Packed:
             if not self._begun:
                 self._begin(packed)
             try:
-                piece = self._unpack.decompress(packed, PIECE)
+                piece = self._unpack.decompress(packed, self._piece)
             except zlib.error:
                 raise self._broken() from None
-            self._more = len(piece) == PIECE
+            self._more = len(piece) == self._piece
             if piece:
                 return piece
         if self._unpack.unused_data or await self._content.readany():
@@ -88,7 +89,7 @@ def source(request: web.Request) -> Source:
     if encoding in {"", "identity"} or not request.can_read_body:
         return _Plain(request.content)
     if encoding in {"gzip", "deflate"}:
-        return _Packed(request.content, encoding)
+        return _Packed(request.content, encoding, request.app[LIMITS].piece)
     raise UnknownEncodingError(
         f"unknown Content-Encoding {encoding[:60]!r}",
         field="Content-Encoding",

@@ -1,2 +1,2 @@
-"""The composition root: ``root.py`` puts everything together and decides nothing; beside it what it
-does itself: reload, housekeeping, the runtime folder, the road from the bus to the inbox."""
+"""The composition root: ``root.py`` puts everything together and decides nothing. Beside it are the
+daemon's own start, ticks, reload and end, and what it keeps from run to run."""

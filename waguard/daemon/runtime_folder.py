@@ -5,7 +5,7 @@ from pathlib import Path
 
 from waguard.errors import WaguardError
 from waguard.host.children import read_records
-from waguard.host.lock import InstanceLock, private_folder, unusable
+from waguard.host.lock import PID_FILE, InstanceLock, private_folder, unusable
 from waguard.host.ownership import require_private
 from waguard.ports.process import Process
 from waguard.wire.protocol import WorkerRecord
@@ -48,6 +48,11 @@ class RuntimeFolder:
         except WaguardError as error:
             why = f"{why}, and cannot be created again: {error.line()}"
         return why
+
+    def unreadable_pid_file(self) -> dict[Path, str]:
+        """What was wrong with the pid file that lay there, which is quarantined."""
+        why = self._lock.found_unreadable
+        return {self._path / PID_FILE: why} if why else {}
 
     def workers_left(
         self, adopt: Callable[[WorkerRecord], Process | None]

@@ -19,7 +19,7 @@ from waguard.config import ENV_PREFIX
 from waguard.errors import WaguardError
 from waguard.host import procfs, small_file
 from waguard.host.small_file import UnreadableError
-from waguard.host.standstill import Standstill
+from waguard.host.standstill import TIMINGS, Standstill, Timings
 from waguard.wire.protocol import WorkerRecord, WorkerSpec
 
 
@@ -74,9 +74,9 @@ class PidfdProcess:
         """Exit code, negative signal, or None (adopted: the kernel notifies its parent only)."""
         return await asyncio.shield(self._exit)
 
-    async def stopped(self) -> None:
+    async def stopped(self, timings: Timings = TIMINGS) -> None:
         """Return when it has stood still for a while, which ``terminate`` does not change."""
-        await self._standstill.lasting()
+        await self._standstill.lasting(timings)
 
     def on_sigchld(self) -> None:
         """A child stopped, continued or ended."""

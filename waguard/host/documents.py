@@ -78,8 +78,13 @@ class Documents:
     """All calls block. ``OSError`` is raised as it comes, ``DocumentError`` where nothing is broken but
     the document."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(
+        self, folder: Path, *, most_files: int = MOST_FILES, file_limit: int = FILE_LIMIT
+    ) -> None:
+        """``file_limit``: bytes, of xz."""
         self._folder = folder
+        self._most_files = most_files
+        self._file_limit = file_limit
 
     def path(self, revision: int) -> Path:
         """Where that one lies, or would."""
@@ -100,7 +105,7 @@ class Documents:
 
     def keep(self, document: Document) -> bool:
         """Store it; False: it was there. Raises ``DocumentError`` for one that is not whole or too large, and
-        where ``MOST_FILES`` are there."""
+        where ``most_files`` are there."""
         checked = documents.check_body(document.body)
         if isinstance(checked, Refused):
             raise DocumentError(f"the document {checked.why}")
@@ -108,18 +113,18 @@ class Documents:
             raise DocumentError(f"the document is version {checked}, and not {document.revision}")
         if self.has(document.revision):
             return False
-        if len(self.known()) >= MOST_FILES:
-            raise DocumentError(f"{MOST_FILES} documents are stored already")
+        if len(self.known()) >= self._most_files:
+            raise DocumentError(f"{self._most_files} documents are stored already")
         content = lzma.compress(_line(document) + b"\n" + document.body, preset=PRESET)
-        if len(content) > FILE_LIMIT:
-            why = f"has {len(content)} bytes compressed; {FILE_LIMIT} at most are expected"
+        if len(content) > self._file_limit:
+            why = f"has {len(content)} bytes compressed; {self._file_limit} at most are expected"
             raise DocumentError(f"the document {why}")
         self._write(self.path(document.revision), content)
         return True
 
     def load(self, revision: int) -> Document:
         """``load`` of its file."""
-        return load(self.path(revision), revision)
+        return load(self.path(revision), revision, limit=self._file_limit)
 
     def discard(self, revision: int) -> None:
         """Delete it, where it is there."""
@@ -146,11 +151,11 @@ class Documents:
                     draft.unlink()
 
 
-def load(path: Path, revision: int) -> Document:
+def load(path: Path, revision: int, *, limit: int = FILE_LIMIT) -> Document:
     """Read a stored document and check it. Blocks. Raises ``DocumentError``; what lies there instead is
     renamed."""
     try:
-        return _read(path, revision)
+        return _read(path, revision, limit)
     except FileNotFoundError:
         raise DocumentError(f"version {revision} is not stored") from None
     except UnreadableError as error:
@@ -184,9 +189,9 @@ def _line(document: Document) -> bytes:
     )
 
 
-def _read(path: Path, revision: int) -> Document:
+def _read(path: Path, revision: int, limit: int) -> Document:
     """Raises ``FileNotFoundError``, ``UnreadableError``."""
-    line, _, body = _unpacked(small_file.read(path, limit=FILE_LIMIT)).partition(b"\n")
+    line, _, body = _unpacked(small_file.read(path, limit=limit)).partition(b"\n")
     try:
         kept = msgspec.json.decode(line, type=Kept)
     except (ValueError, RecursionError) as error:

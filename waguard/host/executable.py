@@ -55,10 +55,16 @@ class BrowserNotFoundError(WaguardError):
     code = 2
 
 
-def find_executable(configured: str | None, flavour: Flavour) -> Path:
+def find_executable(
+    configured: str | None,
+    flavour: Flavour,
+    *,
+    binaries: Mapping[Flavour, tuple[str, ...]] = BINARIES,
+    wrappers: Mapping[str, str] = WRAPPERS,
+) -> Path:
     """The browser's binary, never a wrapper script; raises ``BrowserNotFoundError``."""
     if configured is None:
-        for candidate in BINARIES[flavour]:
+        for candidate in binaries[flavour]:
             if _runnable(Path(candidate)):
                 return Path(candidate)
         raise BrowserNotFoundError(
@@ -67,18 +73,18 @@ def find_executable(configured: str | None, flavour: Flavour) -> Path:
             value=None,
             remedy=PACKAGES[flavour],
         )
-    path = Path(WRAPPERS.get(configured, configured))
+    path = Path(wrappers.get(configured, configured))
     if not path.is_absolute():
         problem = "is not an absolute path"
     elif not os.path.exists(path):  # noqa: PTH110 - also where its folder cannot be searched
         problem = "does not exist"
     elif not _runnable(path):
         problem = "is not an executable file"
-    elif any(str(path) in known for other, known in BINARIES.items() if other != flavour):
+    elif any(str(path) in known for other, known in binaries.items() if other != flavour):
         problem = f"does not have the flavour {flavour}"
     else:
         real = path.resolve()  # a link to a wrapper is a wrapper
-        return Path(WRAPPERS.get(str(real), str(real)))
+        return Path(wrappers.get(str(real), str(real)))
     raise BrowserNotFoundError(
         f"{configured} {problem}",
         field="browser.executable",

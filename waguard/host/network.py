@@ -9,26 +9,37 @@ from pathlib import Path
 from typing import Final
 from urllib.parse import urlsplit
 
-from waguard.core.fleet.network import Reading, shown
+from msgspec import Struct
 
-ASK_EACH: Final = 5.0  # s
-ANSWER_WITHIN: Final = 3.0  # s
-FORGOTTEN_AFTER: Final = 15.0  # s without a question: what is known then says nothing of now
+from waguard.core.fleet.network import Reading, shown
 
 _UP: Final = 0x1  # linux/route.h RTF_UP
 _REJECT: Final = 0x200  # RTF_REJECT: "unreachable", which is no way out
 _NO_LINK: Final = "0"
 
 
+class Timings(Struct, frozen=True, kw_only=True):
+    """Seconds."""
+
+    ask_each: float = 5.0
+    answer_within: float = 3.0
+    forgotten_after: float = 15.0
+    """Without a question: what is known then says nothing of now."""
+
+
+TIMINGS: Final = Timings()
+
+
 class Network:
     """To be read on the event loop, each second at most, while sessions are offline."""
 
-    def __init__(self, url: str, *, proxied: bool = False) -> None:
+    def __init__(self, url: str, *, proxied: bool = False, timings: Timings = TIMINGS) -> None:
         """``url``: WhatsApp's. ``proxied``: Chromium connects to something else, which says nothing."""
         parts = urlsplit(url)
         self._host = parts.hostname or ""
         self._port = parts.port or (80 if parts.scheme == "http" else 443)
         self._proxied = proxied
+        self._timings = timings
         self._asking: asyncio.Task[None] | None = None
         self._asked_at: float | None = None
         self._read_at = 0.0
@@ -39,11 +50,11 @@ class Network:
         if self._proxied:
             return read()
         now = time.monotonic()
-        if now - self._read_at > FORGOTTEN_AFTER:
+        if now - self._read_at > self._timings.forgotten_after:
             self._answer = Reading(pending=True)
         self._read_at = now
         idle = self._asking is None or self._asking.done()
-        if idle and (self._asked_at is None or now - self._asked_at >= ASK_EACH):
+        if idle and (self._asked_at is None or now - self._asked_at >= self._timings.ask_each):
             self._asked_at = now
             self._asking = asyncio.create_task(self._ask(), name="is WhatsApp reachable")
         it = self._answer
@@ -56,11 +67,12 @@ class Network:
             await asyncio.gather(self._asking, return_exceptions=True)
 
     async def _ask(self) -> None:
+        within = self._timings.answer_within
         try:
-            async with asyncio.timeout(ANSWER_WITHIN):
+            async with asyncio.timeout(within):
                 _, writer = await asyncio.open_connection(self._host, self._port)
         except TimeoutError:
-            error = f"{self._host}:{self._port} does not answer within {ANSWER_WITHIN:g} s"
+            error = f"{self._host}:{self._port} does not answer within {within:g} s"
             self._answer = Reading(reachable=False, error=error)
         except OSError as failed:
             number = failed.errno or 0  # negative: of the resolver

@@ -8,12 +8,24 @@ import contextlib
 import os
 from typing import Final
 
+from msgspec import Struct
+
 from waguard.host import procfs
 from waguard.host.patience import patience
 
-GRACE: Final = 1.0  # s; a shell's Ctrl-Z and fg, or a whole tree that is stopped and goes on
-LATE: Final = 0.25  # s; this process stood still itself, or was not let run: it has seen nothing
-POLL: Final = 1.0  # s between two checks of a process that is not our child
+
+class Timings(Struct, frozen=True, kw_only=True):
+    """Seconds."""
+
+    grace: float = 1.0
+    """A shell's Ctrl-Z and fg, or a whole tree that is stopped and goes on."""
+    late: float = 0.25
+    """This process stood still itself, or was not let run: it has seen nothing."""
+    poll: float = 1.0
+    """Between two checks of a process that is not our child."""
+
+
+TIMINGS: Final = Timings()
 
 
 class Standstill:
@@ -44,20 +56,20 @@ class Standstill:
         now.set()
         before.clear()
 
-    async def lasting(self) -> None:
-        """Return when it has stood still for ``GRACE`` seconds on end, seen by one who did not."""
+    async def lasting(self, timings: Timings = TIMINGS) -> None:
+        """Return when it has stood still for the grace on end, seen by one who did not."""
         while True:
-            await self._beginning()
+            await self._beginning(timings.poll)
             with contextlib.suppress(TimeoutError):
-                async with patience(GRACE, late=LATE):
+                async with patience(timings.grace, late=timings.late):
                     await self._over.wait()
                     continue
             if procfs.is_stopped(self._pid):
                 return
             self.check()
 
-    async def _beginning(self) -> None:
+    async def _beginning(self, poll: float) -> None:
         while not self._child and not self.begun.is_set():
             self.check()
-            await asyncio.sleep(POLL)
+            await asyncio.sleep(poll)
         await self.begun.wait()

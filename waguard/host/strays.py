@@ -15,20 +15,33 @@ from pathlib import Path
 from typing import Final
 
 from loguru import logger
+from msgspec import Struct
 
 from waguard.core.host.strays import Foreign, Seen, Stray, classify
 from waguard.host import procfs
 from waguard.host.patience import patience
 from waguard.ports.process import Swept
 
-FOLLOWS: Final = 1.0  # s; a Chromium whose worker was killed a moment ago ends by itself
-WORKER_GRACE: Final = 12.0  # s; it closes its Chromium
-BROWSER_GRACE: Final = 3.0  # s
 POLL: Final = 0.02  # s; the end of another process's child has no event
 _PROFILE: Final = "--user-data-dir="
 
 
-async def sweep(*, records: str, profiles: str, kept: Collection[int] = ()) -> Swept:
+class Timings(Struct, frozen=True, kw_only=True):
+    """Seconds."""
+
+    follows: float = 1.0
+    """A Chromium whose worker was killed a moment ago ends by itself."""
+    worker_grace: float = 12.0
+    """From TERM to KILL: it closes its Chromium."""
+    browser_grace: float = 3.0
+
+
+TIMINGS: Final = Timings()
+
+
+async def sweep(
+    *, records: str, profiles: str, kept: Collection[int] = (), timings: Timings = TIMINGS
+) -> Swept:
     """End the strays of this instance; see ``core.strays.classify``. Workers first: they end in order."""
     seen = await asyncio.to_thread(scan)
     places = {"records": os.path.realpath(records), "profiles": os.path.realpath(profiles)}
@@ -36,8 +49,10 @@ async def sweep(*, records: str, profiles: str, kept: Collection[int] = ()) -> S
     left = [_Left.of(one.process) for one in found if isinstance(one, Stray)]
     workers = [one for one in left if one.seen.profile is None]
     browsers = [one for one in left if one.seen.profile is not None]
-    ended = await asyncio.gather(*(one.end(0.0, WORKER_GRACE) for one in workers))
-    ended += await asyncio.gather(*(one.end(FOLLOWS, BROWSER_GRACE) for one in browsers))
+    ended = await asyncio.gather(*(one.end(0.0, timings.worker_grace) for one in workers))
+    ended += await asyncio.gather(
+        *(one.end(timings.follows, timings.browser_grace) for one in browsers)
+    )
     return Swept(
         ended=tuple(
             one.seen for one, had_to in zip([*workers, *browsers], ended, strict=True) if had_to

@@ -29,13 +29,13 @@ Entry = tuple[bytes, int, bytes | None]
 """Key, sequence, value; None: deleted."""
 
 
-def account(database: Path) -> str | None:
+def account(database: Path, *, limit: int = LIMIT) -> str | None:
     """The account that a page of this database is linked to, such as ``"628…:1@c.us"``; None: none.
 
-    Raises ``DamageError``, ``UnreadableError``, ``OSError``.
+    ``limit``: bytes of all its files. Raises ``DamageError``, ``UnreadableError``, ``OSError``.
     """
     wanted = b"\0" + bytes([_LATIN1]) + ACCOUNT.encode()
-    for key, value in values(database).items():
+    for key, value in values(database, limit=limit).items():
         if key.startswith(b"_") and key.endswith(wanted):
             text = value[1:].decode("latin-1" if value[:1] == b"\1" else "utf-16-le", "replace")
             if "@" in text:
@@ -43,12 +43,12 @@ def account(database: Path) -> str | None:
     return None
 
 
-def values(database: Path) -> dict[bytes, bytes]:
+def values(database: Path, *, limit: int = LIMIT) -> dict[bytes, bytes]:
     """Each key and its value. Raises as ``account``."""
     contents = leveldb.contents(database)
     files = (*contents.tables, *contents.logs)
     size = sum((database / name).stat().st_size for name in files)
-    if size > LIMIT:
+    if size > limit:
         raise UnreadableError(f"it has {size >> 20} MB")
     newest: dict[bytes, tuple[int, bytes | None]] = {}
     for key, sequence, value in _entries(database, contents):

@@ -169,10 +169,11 @@ class Search:
     notes: list[str] = field(default_factory=list)
 
 
-def search(folder: Path) -> Search:
+def search(folder: Path, *, most: int = FOLDERS) -> Search:
     """Every profile and archive in ``folder`` and below, by path; itself may be one.
 
-    Links of root and of whoever asks are followed. Raises ``OSError`` where ``folder`` cannot be read.
+    Links of root and of whoever asks are followed; ``most`` folders are looked into. Raises ``OSError``
+    where ``folder`` cannot be read.
     """
     found = Search()
     seen: set[tuple[int, int]] = set()
@@ -181,8 +182,8 @@ def search(folder: Path) -> Search:
     left = deque([(folder, 0)])
     while left:
         path, depth = left.popleft()
-        if len(seen) >= FOLDERS:
-            found.notes.append(f"{FOLDERS} folders were searched; the rest of {folder} was not")
+        if len(seen) >= most:
+            found.notes.append(f"{most} folders were searched; the rest of {folder} was not")
             break
         try:
             there = path.stat()

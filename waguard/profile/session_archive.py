@@ -16,14 +16,12 @@ from io import BufferedReader
 from pathlib import Path, PurePosixPath
 from typing import Final
 
+from msgspec import Struct
+
 from waguard.host.private_files import private_folders, sync_folder
 from waguard.host.small_file import UnreadableError
 from waguard.profile.snapshots import FOLDERS
 
-ENTRIES: Final = 65_535
-DIRECTORY: Final = 32 << 20  # bytes of the list of entries, which is read as a whole
-UNPACKED: Final = 4 << 30  # bytes in all
-DATABASES: Final = 256 << 20  # bytes of databases that are unpacked only to be read
 _PIECE: Final = 1 << 20  # bytes
 _TAIL: Final = 1 << 17  # bytes; the end of an archive is found in them
 _END, _LARGE_END = b"PK\5\6", b"PK\6\7"
@@ -34,12 +32,28 @@ _BROKEN: Final = (
 )
 
 
+class Limits(Struct, frozen=True, kw_only=True):
+    """Of an archive; sizes in bytes."""
+
+    entries: int = 65_535
+    directory: int = 32 << 20
+    """Of the list of entries, which is read as a whole."""
+    unpacked: int = 4 << 30
+    """In all."""
+    databases: int = 256 << 20
+    """Of databases that are unpacked only to be read."""
+
+
+LIMITS: Final = Limits()
+
+
 @dataclass(frozen=True, slots=True)
 class Archive:
     """One that is open. ``members``: path below the profile → entry."""
 
     file: zipfile.ZipFile
     members: dict[PurePosixPath, zipfile.ZipInfo]
+    limits: Limits
 
     @property
     def size(self) -> int:
@@ -53,8 +67,8 @@ class Archive:
             for path, entry in self.members.items()
             if path.parent.name == "leveldb" or path.parent.suffix == ".leveldb"
         }
-        found = Archive(self.file, members)
-        if found.size > DATABASES:
+        found = Archive(self.file, members, self.limits)
+        if found.size > self.limits.databases:
             raise UnreadableError(f"its databases have {found.size >> 20} MB")
         return found
 
@@ -90,41 +104,43 @@ class Archive:
 
 
 @contextlib.contextmanager
-def opened(path: Path) -> Iterator[Archive]:
+def opened(path: Path, limits: Limits = LIMITS) -> Iterator[Archive]:
     """Raises ``UnreadableError`` with what is wrong with it, ``OSError``."""
     descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
     if not stat.S_ISREG(os.fstat(descriptor).st_mode):
         os.close(descriptor)
         raise UnreadableError("it is not a file")
     with os.fdopen(descriptor, "rb") as raw:
-        _require_short_list(raw)
+        _require_short_list(raw, limits)
         try:
             archive = zipfile.ZipFile(raw)
         except _BROKEN as error:
             raise _broken(error) from None
         with archive:
-            yield Archive(archive, _members(archive.infolist()))
+            yield Archive(archive, _members(archive.infolist(), limits), limits)
 
 
-def _require_short_list(raw: BufferedReader) -> None:
+def _require_short_list(raw: BufferedReader, limits: Limits) -> None:
     """Of entries: each takes ten times its bytes in memory."""
     raw.seek(max(0, raw.seek(0, os.SEEK_END) - _TAIL))
     tail = raw.read()
     # whichever of them is the true end
     sizes = [int.from_bytes(end[8:12], "little") for end in tail.split(_END)[1:]]
-    if _LARGE_END in tail or max(sizes, default=0) > DIRECTORY:
-        raise UnreadableError(f"it has more than {ENTRIES} entries, or more than 4 GB")
+    if _LARGE_END in tail or max(sizes, default=0) > limits.directory:
+        raise UnreadableError(f"it has more than {limits.entries} entries, or more than 4 GB")
 
 
 def _broken(error: Exception) -> UnreadableError:
     return UnreadableError(f"it is not a readable archive: {error}")
 
 
-def _members(entries: list[zipfile.ZipInfo]) -> dict[PurePosixPath, zipfile.ZipInfo]:
-    if len(entries) > ENTRIES:
-        raise UnreadableError(f"it has {len(entries)} entries, {ENTRIES} at most are unpacked")
-    if (size := sum(entry.file_size for entry in entries)) > UNPACKED:
-        raise UnreadableError(f"it has {size >> 20} MB, {UNPACKED >> 20} at most are unpacked")
+def _members(
+    entries: list[zipfile.ZipInfo], limits: Limits
+) -> dict[PurePosixPath, zipfile.ZipInfo]:
+    if len(entries) > (most := limits.entries):
+        raise UnreadableError(f"it has {len(entries)} entries, {most} at most are unpacked")
+    if (size := sum(entry.file_size for entry in entries)) > (most := limits.unpacked):
+        raise UnreadableError(f"it has {size >> 20} MB, {most >> 20} at most are unpacked")
     found: dict[PurePosixPath, zipfile.ZipInfo] = {}
     for entry in entries:
         path = _path(entry)

@@ -23,7 +23,6 @@ from waguard.core.versions.effects import (
     Announce,
     Concluded,
     Discard,
-    Keep,
     Reload,
     VersionEffect,
 )
@@ -208,8 +207,6 @@ class VersionDecision:
                     result=str(outcome),
                     why=why,
                 )
-            case Keep():
-                pass  # what is not needed is discarded one by one
             case Discard(revision):
                 self._discard(revision)
             case _:

@@ -40,10 +40,17 @@ class Channel(Generic[Incoming]):
     """One connection; ``incoming`` is the union of what the peer may say."""
 
     def __init__(
-        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, incoming: Any
+        self,
+        reader: asyncio.StreamReader,
+        writer: asyncio.StreamWriter,
+        incoming: Any,
+        *,
+        limit: int = FRAME_LIMIT,
     ) -> None:
+        """``limit``: bytes of a message, either way."""
         self._reader = reader
         self._writer = writer
+        self._limit = limit
         self._decoder = msgspec.msgpack.Decoder(incoming)
         self._encoder = msgspec.msgpack.Encoder()
         self._read = bytearray()
@@ -70,8 +77,8 @@ class Channel(Generic[Incoming]):
         if len(self._read) < _HEADER:
             return None
         size = int.from_bytes(self._read[:_HEADER])
-        if size > FRAME_LIMIT:
-            raise ChannelError(f"a message of {size} bytes is over the limit of {FRAME_LIMIT}")
+        if size > self._limit:
+            raise ChannelError(f"a message of {size} bytes is over the limit of {self._limit}")
         end = _HEADER + size
         if len(self._read) < end:
             return None
@@ -84,9 +91,9 @@ class Channel(Generic[Incoming]):
         if self._writer.is_closing():
             return
         frame = self._encoder.encode(message)
-        if len(frame) > FRAME_LIMIT:
+        if len(frame) > self._limit:
             raise ChannelError(
-                f"a message of {len(frame)} bytes is over the limit of {FRAME_LIMIT}"
+                f"a message of {len(frame)} bytes is over the limit of {self._limit}"
             )
         self._writer.write(len(frame).to_bytes(_HEADER) + frame)
 

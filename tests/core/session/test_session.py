@@ -1,12 +1,13 @@
-"""One session: what people ask for, what its worker says, and what is done next."""
+"""One session: what its worker says, what it waits for, and what is done next."""
 
 from collections.abc import Callable
 
 import pytest
 
-from tests.core.engine_bench import LOADING, EngineBench, Script, at_its_start, connected
+from tests.core.engine_bench import LOADING, EngineBench, Script, at_its_start
+from tests.core.session.one_session import ROW, adopting, beat, ending, number, spawning, workers
 from waguard.core.blame import Blame, Failure
-from waguard.core.exits import EXIT_BROWSER_GONE, EXIT_BROWSER_NOT_STARTED, EXIT_EXPORTS_MISSING
+from waguard.core.exits import EXIT_BROWSER_GONE
 from waguard.core.host.admission import Cause, Reading, Wait
 from waguard.core.lifecycle import State
 from waguard.core.link import Link
@@ -18,7 +19,6 @@ from waguard.core.session.effects import (
     ResponsivenessChanged,
     ShowCode,
     Spawn,
-    TakeOver,
     Terminate,
 )
 from waguard.core.session.facts import (
@@ -29,9 +29,7 @@ from waguard.core.session.facts import (
     HeldBack,
     Left,
     Moved,
-    ParkRequested,
     Reported,
-    RestartRequested,
     RulesChanged,
     SlotGranted,
     Spawned,
@@ -41,69 +39,15 @@ from waguard.core.session.facts import (
     StopRequested,
     Unusable,
 )
-from waguard.core.session.restart import Retries
-from waguard.core.session.state import Intent, Rules, Slot, Stage
-from waguard.core.session.views import conditions, details, parked_for
+from waguard.core.session.state import Intent, Rules, Slot
+from waguard.core.session.views import conditions
 from waguard.core.session.worker import HUNG, NOT_READY
-from waguard.core.status import LEFT, DerivedStatus, ParkCause, Reason, Status
+from waguard.core.status import LEFT, Status
 
-ROW = DerivedStatus(Status.CONNECTED)
 MB = 1 << 20
 SHORT = Reading(memory=310 * MB)
 NOT_MOUNTED = Reading(unreadable="it is not mounted")
 REFUSED = Failure(Blame.HOST, "fork", "the fork was refused")
-
-
-@pytest.fixture
-def bench() -> EngineBench:
-    """One session that is connected."""
-    return connected()
-
-
-def spawning() -> EngineBench:
-    """One session that has no process yet."""
-    made = EngineBench("s")
-    made.script = Script(held=True)
-    made.start("s")
-    return made
-
-
-def adopting() -> EngineBench:
-    """One session with an earlier daemon's worker, not heard yet; the row says connected."""
-    made = EngineBench()
-    made.add("s", status=ROW)
-    made.post("s", Adopted())
-    return made
-
-
-def ending(bench: EngineBench, fact: Fact | None = None) -> EngineBench:
-    """It was asked to end, and does not."""
-    bench.script = Script(obeys=False)
-    bench.post("s", fact or StopRequested())
-    assert bench.worker("s").stage is Stage.ENDING
-    return bench
-
-
-def spend(bench: EngineBench) -> EngineBench:
-    """It spends its restarts."""
-    bench.script = Script(exits=EXIT_BROWSER_NOT_STARTED)
-    bench.exit("s", EXIT_BROWSER_GONE)
-    while parked_for(bench.state("s")) is None:
-        bench.pass_time(1)
-    return bench
-
-
-def number(bench: EngineBench) -> int:
-    return bench.worker("s").number
-
-
-def workers(bench: EngineBench) -> int:
-    return bench.state("s").workers
-
-
-def beat(bench: EngineBench, *, page: bool = True) -> None:
-    at = bench.at if page else None
-    bench.post("s", Beat(worker=number(bench), at=bench.at, page_at=at))
 
 
 # ---- facts out of turn ----
@@ -417,291 +361,4 @@ def test_one_of_another_version_is_replaced_as_planned_when_it_has_a_slot() -> N
     bench.report("a")
     assert number(bench) == 2
     assert bench.records("s", "recycled") == ["its worker was of another version"]
-    assert bench.state("s").counted == ()
-
-
-# ---- somebody asks for a start ----
-
-
-def test_who_starts_it_renews_its_restarts(bench: EngineBench) -> None:
-    spend(bench)
-    bench.script = Script(reports=(LOADING,))
-    bench.start("s")
-    state = bench.state("s")
-    assert (state.counted, state.retries, state.parked, state.failure) == (
-        (),
-        Retries(),
-        None,
-        None,
-    )
-    assert [(it.reason, it.since) for it in conditions(state)] == [("starting", bench.at)]
-
-
-def test_a_restore_renews_nothing(bench: EngineBench) -> None:
-    for _ in range(2):
-        bench.exit("s", EXIT_BROWSER_GONE)
-        bench.pass_time(1)
-    before = bench.state("s").counted
-    bench.post("s", StopRequested(daemon_stopping=True))
-    bench.start("s", asked=False)
-    assert bench.state("s").counted == before != ()
-
-
-def test_a_start_of_one_that_is_up_changes_nothing_but_who_asked(bench: EngineBench) -> None:
-    bench.exit("s", EXIT_BROWSER_GONE)
-    bench.tick()
-    before = bench.state("s").counted
-    bench.start("s")
-    assert bench.state("s").counted == before != ()
-    assert workers(bench) == 2
-    assert bench.lifecycle("s") is State.RUNNING
-
-
-def test_a_start_renews_the_takeovers(bench: EngineBench) -> None:
-    bench.post("s", RulesChanged(Rules(takeover=True)))
-    bench.report("s", Link.CONFLICT)
-    bench.pass_time(30)
-    assert parked_for(bench.state("s")) is ParkCause.CONFLICT
-    assert len(bench.effects("s", TakeOver)) == 3
-    bench.start("s")
-    bench.report("s", Link.CONFLICT)
-    assert len(bench.effects("s", TakeOver)) == 4
-
-
-def test_who_starts_it_forgets_how_often_whatsapp_failed(bench: EngineBench) -> None:
-    bench.script = Script(exits=EXIT_EXPORTS_MISSING)
-    bench.exit("s", EXIT_EXPORTS_MISSING)
-    first = next_deadline(bench.state("s")) - bench.at
-    bench.pass_time(first)
-    assert bench.state("s").spared == 2
-    bench.post("s", StopRequested())
-    bench.start("s")
-    assert next_deadline(bench.state("s")) - bench.at == first
-
-
-def test_where_no_credentials_are_a_code_is_what_comes_next() -> None:
-    bench = EngineBench("s")
-    bench.script = Script(reports=(LOADING,))
-    bench.post("s", StartRequested(expects_qr=True))
-    assert bench.state("s").status == DerivedStatus(Status.QR_SCANNING)
-    bench.post("s", StopRequested())
-    bench.start("s")
-    assert bench.state("s").status == DerivedStatus(Status.QR_SCANNING), "that is known since"
-    bench.report("s")
-    bench.post("s", StopRequested())
-    bench.start("s")
-    assert bench.state("s").status.status is Status.DISCONNECTED, "it was paired meanwhile"
-
-
-def test_one_that_is_stopped_by_the_daemon_and_started_says_so_no_more(bench: EngineBench) -> None:
-    ending(bench, StopRequested(daemon_stopping=True))
-    assert bench.state("s").status.reason is Reason.INSTANCE_RESTART
-    bench.start("s")
-    assert bench.state("s").status.reason is Reason.ERROR
-
-
-# ---- a start or a restart while it ends ----
-
-
-@pytest.mark.parametrize("ask", [StartRequested(), RestartRequested(why="the memory it uses")])
-def test_one_that_is_wanted_again_while_it_stops_starts_at_once(
-    ask: Fact, bench: EngineBench
-) -> None:
-    ending(bench)
-    bench.post("s", ask)
-    assert bench.lifecycle("s") is State.RECYCLING
-    bench.exit("s", EXIT_BROWSER_GONE)
-    bench.tick()
-    assert workers(bench) == 2
-    assert bench.state("s").counted == ()
-    assert bench.records("s", "restart") == []
-
-
-@pytest.mark.parametrize(("restart", "counted"), [(True, 0), (False, 1)])
-def test_a_restart_that_somebody_asks_for_while_it_ends_is_no_crash(
-    *, restart: bool, counted: int, bench: EngineBench
-) -> None:
-    ending(bench, Unusable(worker=1, why="it does not listen"))
-    bench.post("s", StartRequested(restart=restart))
-    bench.exit("s", 0)
-    assert len(bench.state("s").counted) == counted
-
-
-def test_a_restart_replaces_a_living_worker_and_is_no_crash(bench: EngineBench) -> None:
-    bench.post("s", StartRequested(restart=True))
-    assert bench.effects("s", Terminate) == [Terminate(1, None)]
-    assert number(bench) == 2
-    assert bench.records("s", "restart") == bench.records("s", "recycled") == []
-
-
-@pytest.mark.parametrize("ask", [StartRequested(restart=True), RestartRequested(why="memory")])
-def test_one_that_has_no_process_yet_need_not_be_replaced(ask: Fact) -> None:
-    bench = spawning()
-    bench.post("s", ask)
-    bench.script = Script()
-    bench.runs("s")
-    assert workers(bench) == 1
-    assert bench.lifecycle("s") is State.RUNNING
-
-
-def test_one_that_is_being_replaced_serves_until_it_has_a_slot(bench: EngineBench) -> None:
-    bench.script = Script(reports=(LOADING,))
-    for name in ("a", "b"):
-        bench.add(name)
-    bench.start("a", "b")
-    bench.at += 1.0
-    bench.post("s", RestartRequested(why="the memory it uses"))
-    request = bench.effects("s", RequestSlot)[-1]
-    assert (request.asked, request.ended_at) == (True, bench.at)
-    assert bench.lifecycle("s") is State.RUNNING
-    assert bench.effects("s", Terminate) == []
-    bench.report("a")
-    assert bench.records("s", "recycled") == ["the memory it uses"]
-    assert number(bench) == 2
-
-
-def test_one_that_is_parked_is_started_by_a_restart(bench: EngineBench) -> None:
-    bench.post("s", ParkRequested(cause=ParkCause.PROFILE_MISSING, details="there is none"))
-    assert bench.lifecycle("s") is State.PARKED
-    bench.post("s", RestartRequested(why="somebody wants it"))
-    assert bench.lifecycle("s") is State.RUNNING
-
-
-# ---- a stop ----
-
-
-def test_a_stop_ends_it_and_leaves_no_complaint(bench: EngineBench) -> None:
-    bench.exit("s", EXIT_BROWSER_GONE)
-    bench.post("s", StopRequested())
-    state = bench.state("s")
-    assert state.status == DerivedStatus(Status.DISCONNECTED, Reason.USER_INITIATED, None)
-    assert (details(state), conditions(state), next_deadline(state)) == (None, (), NEVER)
-
-
-def test_a_stop_of_one_of_which_nothing_was_wanted_corrects_its_row() -> None:
-    bench = EngineBench()
-    bench.add("s", status=ROW)
-    bench.post("s", StopRequested())
-    assert bench.state("s").status == DerivedStatus(
-        Status.DISCONNECTED, Reason.USER_INITIATED, None
-    )
-
-
-@pytest.mark.parametrize("how", ["parked", "spent"])
-def test_a_stop_of_one_that_is_parked_leaves_it_down(how: str, bench: EngineBench) -> None:
-    if how == "spent":
-        spend(bench)
-    else:
-        bench.post("s", ParkRequested(cause=ParkCause.BLOCKED, details="it is blocked"))
-    bench.post("s", StopRequested())
-    state = bench.state("s")
-    assert (bench.lifecycle("s"), parked_for(state), details(state)) == (State.STOPPED, None, None)
-    bench.pass_time(10_000, step=100)
-    assert bench.lifecycle("s") is State.STOPPED
-
-
-def test_one_that_spent_its_restarts_stays_parked_when_the_daemon_stops(bench: EngineBench) -> None:
-    spend(bench)
-    before = bench.state("s")
-    bench.post("s", StopRequested(daemon_stopping=True))
-    state = bench.state("s")
-    assert (bench.lifecycle("s"), parked_for(state)) == (State.PARKED, ParkCause.RESTART_BUDGET)
-    assert state.status == before.status
-    assert next_deadline(state) == NEVER
-
-
-@pytest.mark.parametrize("how", ["parked", "stopped"])
-def test_what_is_down_keeps_its_reason_when_the_daemon_stops(how: str, bench: EngineBench) -> None:
-    parked = ParkRequested(cause=ParkCause.BLOCKED, details="it is blocked")
-    bench.post("s", parked if how == "parked" else StopRequested())
-    before = bench.state("s")
-    bench.post("s", StopRequested(daemon_stopping=True))
-    assert bench.state("s") is before
-
-
-def test_what_is_just_being_stopped_is_stopped_by_the_daemon_from_then_on(
-    bench: EngineBench,
-) -> None:
-    ending(bench)
-    bench.post("s", StopRequested(daemon_stopping=True))
-    assert bench.state("s").status.reason is Reason.INSTANCE_RESTART
-
-
-def test_the_reason_of_a_failure_is_kept_when_the_daemon_stops(bench: EngineBench) -> None:
-    bench.exit("s", EXIT_BROWSER_GONE)
-    bench.tick()
-    bench.exit("s", EXIT_BROWSER_GONE)
-    failure = bench.state("s").failure
-    bench.post("s", StopRequested(daemon_stopping=True))
-    assert bench.state("s").failure == failure is not None
-
-
-def test_one_that_has_no_process_yet_is_stopped_when_it_is_there() -> None:
-    bench = spawning()
-    bench.post("s", StopRequested())
-    assert bench.lifecycle("s") is State.STOPPING
-    assert bench.effects("s", Terminate) == []
-    bench.runs("s")
-    assert bench.effects("s", Terminate) == [Terminate(1, None)]
-    assert bench.lifecycle("s") is State.STOPPED
-
-
-# ---- it spent its restarts ----
-
-
-def test_each_try_in_vain_doubles_the_pause(bench: EngineBench) -> None:
-    bench.chance = 0.0
-    spend(bench)
-    pauses = []
-    for _ in range(3):
-        pauses.append(next_deadline(bench.state("s")) - bench.at)
-        bench.at = next_deadline(bench.state("s"))
-        bench.tick()
-    assert pauses == [300.0, 600.0, 1_200.0]
-    assert len(bench.records("s", "retried")) == 3
-
-
-def test_what_failed_while_the_breaker_was_open_counts_once_when_it_restarts() -> None:
-    names = ("a", "b", "c", "s")
-    bench = EngineBench(*names)
-    bench.start(*names)
-    bench.script = Script(exits=EXIT_BROWSER_NOT_STARTED)
-    for name in names:
-        bench.exit(name, EXIT_BROWSER_NOT_STARTED)
-    bench.pass_time(1)
-    assert bench.fleet.breaker.opening
-    before = bench.state("s").restarts
-    assert bench.records("s", "restart") == []
-    bench.script = Script()
-    bench.pass_time(120)
-    assert bench.lifecycle("s") is State.RUNNING
-    assert bench.state("s").restarts == before + 1
-    bench.post("s", StartRequested(restart=True))
-    assert workers(bench) == 3
-    assert bench.state("s").restarts == before + 1, "a planned one is none"
-
-
-# ---- what a link means ----
-
-
-def test_a_page_that_still_loads_says_nothing_of_other_clients() -> None:
-    bench = at_its_start()
-    bench.report("s", Link.CONFLICT, phase="loading")
-    assert bench.lifecycle("s") is State.STARTING
-
-
-def test_codes_that_nobody_scanned_park_it(bench: EngineBench) -> None:
-    bench.report("s", Link.QR_PENDING, code="the last")
-    assert bench.lifecycle("s") is State.RUNNING
-    bench.report("s", Link.QR_PENDING, codes_ended=True)
-    assert parked_for(bench.state("s")) is ParkCause.QR_EXPIRED
-    assert bench.state("s").status.reason is Reason.QR_EXPIRED
-
-
-def test_whoever_was_connected_for_long_has_all_its_restarts_again(bench: EngineBench) -> None:
-    bench.exit("s", EXIT_BROWSER_GONE)
-    bench.tick()
-    bench.pass_time(299)
-    assert len(bench.state("s").counted) == 1
-    bench.pass_time(1)
     assert bench.state("s").counted == ()

@@ -2,8 +2,16 @@
 
 import pytest
 
-from tests.core.version_bench import NEW, OLD, OTHER, RULES, WAJS, VersionBench
-from tests.core.versions.test_policy import MISSING, rolled_back
+from tests.core.version_bench import (
+    MISSING,
+    NEW,
+    OLD,
+    OTHER,
+    RULES,
+    WAJS,
+    VersionBench,
+    rolled_back,
+)
 from waguard.core.replace import replace
 from waguard.core.versions.effects import Kind, Reload, TrialResult
 from waguard.core.versions.facts import (

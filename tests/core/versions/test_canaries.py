@@ -2,8 +2,16 @@
 
 import pytest
 
-from tests.core.version_bench import NEW, NEWER, OLD, RULES, VersionBench
-from tests.core.versions.test_policy import MISSING, crossed, rolled_back
+from tests.core.version_bench import (
+    MISSING,
+    NEW,
+    NEWER,
+    OLD,
+    RULES,
+    VersionBench,
+    crossed,
+    rolled_back,
+)
 from waguard.core.replace import replace
 from waguard.core.versions.effects import Kind, TrialResult
 from waguard.core.versions.facts import Captured, Evidence, Pin, Refused, Try, Unpin, Well

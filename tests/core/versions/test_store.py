@@ -4,11 +4,20 @@ import json
 
 import pytest
 
-from tests.core.version_bench import NEW, NEWER, OLD, RULES, WAJS, VersionBench
-from tests.core.versions.test_policy import MISSING, crossed, rolled_back
+from tests.core.version_bench import (
+    MISSING,
+    NEW,
+    NEWER,
+    OLD,
+    RULES,
+    WAJS,
+    VersionBench,
+    crossed,
+    rolled_back,
+)
 from waguard.core.replace import replace
 from waguard.core.versions.arms import APART, needed
-from waguard.core.versions.effects import Keep, Kind
+from waguard.core.versions.effects import Kind
 from waguard.core.versions.facts import (
     Acked,
     Arm,
@@ -141,17 +150,23 @@ def test_a_build_every_three_hours_leaves_documents_of_days() -> None:
     assert ages[-1] >= 72
 
 
-def test_what_is_not_needed_any_more_is_discarded_and_said_once() -> None:
+def test_what_is_not_needed_any_more_is_discarded_once() -> None:
     bench = VersionBench("a", "b")
     for revision in range(1, 8):
         bench.post(Captured(revision))
-    said = len([it for it in bench.done if isinstance(it, Keep)])
-    assert bench.kept == (100, 7, 6, 5)
-    assert set(bench.discarded) == {1, 2, 3, 4}
-    for revision in (1, 2, 3, 4):
-        bench.post(Discarded(revision))
-    assert len([it for it in bench.done if isinstance(it, Keep)]) == said
+        if gone := set(bench.discarded) & bench.state.stored:
+            bench.post(Discarded(*gone))
+    assert needed(bench.state) == (100, 7, 6, 5)
+    assert bench.discarded == [1, 2, 3, 4]
     assert bench.state.stored == {5, 6, 7, 100}
+
+
+def test_what_could_not_be_deleted_is_discarded_again_with_the_next() -> None:
+    bench = VersionBench("a", "b")
+    for revision in range(1, 6):
+        bench.post(Captured(revision))
+    bench.ill("a")
+    assert bench.discarded == [1, 1, 2]
 
 
 def test_what_is_pinned_tried_or_stayed_with_is_kept() -> None:
@@ -276,7 +291,7 @@ def test_what_was_decided_survives_a_restart() -> None:
     bench = rolled_back()
     again = decode(encode(bench.state), RULES, now=bench.now)
     it = bench.state
-    assert again == replace(it, members={}, kept=None, next_trial_at=0.0)
+    assert again == replace(it, members={}, next_trial_at=0.0)
 
 
 def test_a_trial_does_not_survive_it() -> None:
@@ -287,15 +302,6 @@ def test_a_trial_does_not_survive_it() -> None:
     bench.load("a")
     bench.ill("a")
     assert bench.reloads[-1] == ("a", OLD)  # the evidence is there again
-
-
-def test_after_a_restart_the_shell_hears_again_what_is_needed() -> None:
-    bench = rolled_back()
-    before = bench.kept
-    bench.state = decode(encode(bench.state), RULES, now=bench.now)
-    bench.done.clear()
-    bench.load("a", well=True)
-    assert bench.kept == before
 
 
 def test_a_clock_that_was_set_back_holds_nothing_up_for_ever() -> None:

@@ -2,9 +2,19 @@
 
 import pytest
 
-from tests.core.version_bench import NEW, NEWER, OLD, OTHER, RULES, WAJS, VersionBench
+from tests.core.version_bench import (
+    MISSING,
+    NEW,
+    NEWER,
+    OLD,
+    OTHER,
+    RULES,
+    WAJS,
+    VersionBench,
+    crossed,
+    rolled_back,
+)
 from tests.core.versions.test_bundles import candidate, fails
-from tests.core.versions.test_policy import MISSING, crossed, rolled_back
 from waguard.core.blame import Blame
 from waguard.core.replace import replace
 from waguard.core.versions.facts import (

@@ -9,13 +9,14 @@ import pytest
 from tests.lab.chaos.test_invariants import FACTS, LIES, QUIET, WELL
 from tests.waiting import DEADLINE
 from waguard.cli.client import ApiCallError
-from waguard.lab.chaos import daemon_faults, harming, invariants
-from waguard.lab.chaos.harming import endure
+from waguard.lab.chaos import daemon_faults
+from waguard.lab.chaos.harming import Pace, endure
 from waguard.lab.chaos.invariants import BrokenError, Facts, Harm
 from waguard.lab.chaos.world import NotInTimeError, World
 
 WAITING = replace(FACTS, reported={"s1": replace(WELL, waits="for Chromium")})
 PARKED = replace(FACTS, reported={"s1": replace(WELL, lifecycle="parked")})
+POLL = 0.001  # s
 BLAMELESS = Harm(began=100.0, restarts={"s1": 1})
 
 
@@ -39,18 +40,12 @@ def waits(facts: Facts) -> bool:
     return facts.reported is not None and facts.reported["s1"].waits != ""
 
 
-@pytest.fixture(autouse=True)
-def _quickly(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(harming, "POLL", 0.001)
-    monkeypatch.setattr(daemon_faults, "POLL", 0.001)
-    monkeypatch.setattr(invariants, "ROW_LIMIT", 0.01)
-
-
 async def watched(
     *series: Facts, harm: Harm = QUIET, stays: float = 0.05, within: float = DEADLINE
 ) -> None:
     world = cast("World", Seen([*series]))
-    await endure(world, harm, shows=waits, what="it waits", within=within, stays=stays)
+    pace = Pace(poll=POLL, row_limit=0.01)
+    await endure(world, harm, shows=waits, what="it waits", within=within, stays=stays, pace=pace)
 
 
 async def test_it_may_take_a_moment_and_then_stays() -> None:
@@ -103,8 +98,9 @@ def answered(status: int) -> ApiCallError:
     return ApiCallError(f"status {status}", answered=status)
 
 
-async def sent(*answers: ApiCallError | int) -> None:
-    await daemon_faults.sends(cast("World", Sending(iter(answers))), "s1")
+async def sent(*answers: ApiCallError | int, within: float = DEADLINE) -> None:
+    world = cast("World", Sending(iter(answers)))
+    await daemon_faults.sends(world, "s1", within=within, poll=POLL)
 
 
 async def test_a_send_waits_for_its_daemon_and_its_session() -> None:
@@ -127,7 +123,6 @@ async def test_a_send_that_fails_is_broken(
     assert raised.value.broken == [reported]
 
 
-async def test_a_send_that_waits_for_ever_is_broken(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(daemon_faults, "SENT_WITHIN", 0.0)
+async def test_a_send_that_waits_for_ever_is_broken() -> None:
     with pytest.raises(BrokenError, match="s1: not sent: status 503"):
-        await sent(answered(503), answered(503), answered(503))
+        await sent(answered(503), answered(503), answered(503), within=0.0)

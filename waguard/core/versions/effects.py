@@ -78,16 +78,10 @@ class Concluded(Struct, frozen=True):
     why: str
 
 
-class Keep(Struct, frozen=True):
-    """These stored documents are needed; said whenever they change."""
-
-    revisions: tuple[int, ...]
-
-
 class Discard(Struct, frozen=True):
     """This stored document is not needed any more."""
 
     revision: int
 
 
-VersionEffect = Reload | Announce | Concluded | Keep | Discard
+VersionEffect = Reload | Announce | Concluded | Discard

@@ -10,7 +10,7 @@ from typing import NamedTuple
 from waguard.core.replace import replace
 from waguard.core.versions import good, pages, rollback, schedules, trials, wave
 from waguard.core.versions.arms import intended, needed, unservable
-from waguard.core.versions.effects import Announce, Discard, Keep, Kind, VersionEffect
+from waguard.core.versions.effects import Announce, Discard, Kind, VersionEffect
 from waguard.core.versions.events import (
     on_bundle_removed,
     on_captured,
@@ -92,7 +92,7 @@ def advance(state: VersionState, fact: VersionFact, now: float) -> Step:
         after = replace(after, trial=None, requested=None)
     else:
         after = _decide(after, now, effects.append)
-    after = _keep(state, after, effects.append)
+    _discard(state, after, effects.append)
     return Step(after, tuple(effects))
 
 
@@ -188,15 +188,12 @@ def _report_held(state: VersionState, now: float, post: Post) -> VersionState:
     return replace(state, hold=replace(hold, reported_at=now))
 
 
-def _keep(before: VersionState, state: VersionState, post: Post) -> VersionState:
+def _discard(before: VersionState, state: VersionState, post: Post) -> None:
     kept = needed(state)
-    if kept == state.kept and state.stored == before.stored:
-        return state
-    if kept != state.kept:
-        post(Keep(kept))
+    if state.stored == before.stored and kept == needed(before):
+        return
     for revision in sorted(state.stored - set(kept) - state.spent):
         post(Discard(revision))
-    return replace(state, kept=kept)
 
 
 def next_deadline(state: VersionState) -> float:

@@ -208,8 +208,6 @@ class VersionState(Struct, frozen=True, kw_only=True):
     """Bundles that were rolled back, and when."""
     requested: Try | None = None
     """What an operator asked to try; it waits for the trial that runs."""
-    kept: tuple[int, ...] | None = None
-    """The stored ones that are needed, as the shell heard it last; None: it heard nothing."""
 
 
 def initial(wajs: str, rules: VersionRules | None = None) -> VersionState:

@@ -74,9 +74,11 @@ async def _all_well(world: World, harm: Harm) -> None:
     await until(well, "all sessions are healthy", within=WELL_WITHIN)
 
 
-async def sends(world: World, session: str) -> None:
+async def sends(
+    world: World, session: str, *, within: float = SENT_WITHIN, poll: float = POLL
+) -> None:
     """As the application does: it tries again where waguard says so. Raises ``BrokenError``."""
-    text, deadline = unique("during an upgrade"), time.monotonic() + SENT_WITHIN
+    text, deadline = unique("during an upgrade"), time.monotonic() + within
     while True:
         try:
             seen = await world.send(session, text)
@@ -85,7 +87,7 @@ async def sends(world: World, session: str) -> None:
                 raise BrokenError([f"{session}: a send was answered {error.line()}"]) from None
             if time.monotonic() > deadline:
                 raise BrokenError([f"{session}: not sent: {error.line()}"]) from None
-            await asyncio.sleep(POLL)
+            await asyncio.sleep(poll)
         else:
             if len(seen) != 1:
                 raise BrokenError([f"{session}: the phone saw a message {len(seen)} times"])

@@ -9,7 +9,9 @@ import time
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Final
 
-from waguard.lab.chaos.invariants import BrokenError, Facts, Harm, Rows, always
+from msgspec import Struct
+
+from waguard.lab.chaos.invariants import ROW_LIMIT, BrokenError, Facts, Harm, Rows, always
 from waguard.lab.chaos.processes import Census
 from waguard.lab.chaos.world import POLL, NotInTimeError, World, until
 
@@ -18,6 +20,17 @@ Fault = Callable[[World, str, random.Random], Awaitable[Harm]]
 OUTAGE: Final = 3.0  # s that something is away
 REFUSED_WITHIN: Final = 20.0  # s for a start that must be refused
 RUNS_WITHIN: Final = 60.0  # s for a session whose worker is just being replaced
+
+
+class Pace(Struct, frozen=True, kw_only=True):
+    """Of watching, in seconds."""
+
+    poll: float = POLL
+    row_limit: float = ROW_LIMIT
+    """For a row to follow."""
+
+
+PACE: Final = Pace()
 
 
 async def living(world: World) -> frozenset[int]:
@@ -99,12 +112,13 @@ async def endure(
     what: str,
     within: float,
     stays: float,
+    pace: Pace = PACE,
 ) -> None:
     """Wait until the world ``shows`` it, and see that it does so for ``stays`` seconds.
 
     All the while the harm's invariants hold. Raises ``BrokenError``, ``NotInTimeError``.
     """
-    rows, since = Rows(), len(world.receiver.received)
+    rows, since = Rows(pace.row_limit), len(world.receiver.received)
     deadline, shown_at = time.monotonic() + within, 0.0
     while True:
         facts = await world.facts(harm, since=since)
@@ -119,4 +133,4 @@ async def endure(
             raise BrokenError([f"it did not stay so: {what}"])
         elif now > deadline:
             raise NotInTimeError(f"not within {within:g} s: {what}")
-        await asyncio.sleep(POLL)
+        await asyncio.sleep(pace.poll)

@@ -150,6 +150,7 @@ def _replacements(facts: Facts, harm: Harm) -> Iterator[str]:
 class Rows:
     """For how long rows have said what is not so, over a series of facts."""
 
+    limit: float = ROW_LIMIT
     _since: dict[str, float] = field(default_factory=dict)
 
     def wrong(self, facts: Facts, now: float) -> list[str]:
@@ -164,7 +165,7 @@ class Rows:
         return [
             f"{session}: {found[session]} for {now - since:.1f} s"
             for session, since in self._since.items()
-            if now - since > ROW_LIMIT
+            if now - since > self.limit
         ]
 
 

@@ -1,0 +1,44 @@
+"""Sessions on their way out, for tests."""
+
+import asyncio
+from pathlib import Path
+
+from tests.supervision.bench import Bench
+from tests.supervision.fakes import FakeProcess, World
+from tests.waiting import wait_until
+from waguard.ports.store import SessionRow
+from waguard.wire.protocol import Call
+
+GONE = ("disconnected", "user_initiated")
+
+
+def quarantined_now(world: World) -> list[Path]:
+    folder = world.config.paths.sessions / "quarantine"
+    return sorted(folder.iterdir()) if folder.is_dir() else []
+
+
+async def read(world: World, session_id: str = "s") -> SessionRow:
+    row = await world.store.session(session_id)
+    assert row
+    return row
+
+
+async def deleted(bench: Bench, world: World, name: str = "s") -> FakeProcess:
+    """A session that was connected, and was deleted."""
+    world.profile(name)
+    process = await bench.connected(name)
+    await bench.it.sessions.delete(name, purge=False)
+    await bench.until_written(name)
+    return process
+
+
+async def unlinking(bench: Bench, name: str = "s") -> "asyncio.Task[None]":
+    """It is being deleted, and hangs in the middle of that."""
+
+    async def never(call: Call) -> None:
+        await asyncio.Event().wait()
+
+    bench.process(name).script.answer = never
+    task = asyncio.create_task(bench.it.sessions.delete(name, purge=False))
+    await wait_until(lambda: bench.process(name).calls, "it is being unlinked")
+    return task

@@ -1,0 +1,42 @@
+"""A worker, and the daemon's end of the line to it, for tests."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from tests.supervision.fakes import FakeProcess, Script, World
+from tests.waiting import DEADLINE, wait_until
+from waguard.supervision.worker_link import WorkerLink
+from waguard.wire.protocol import PROTOCOL, Event, Heartbeat, Hello, Report
+
+HELLO = Hello(protocol=PROTOCOL, instance="test", session="s", generation=3)
+
+
+class Line:
+    """A worker, and the daemon's end of the line to it."""
+
+    def __init__(self, process: FakeProcess) -> None:
+        self.process = process
+        self.reported: list[Report | Heartbeat | Event] = []
+
+    async def open(self) -> None:
+        await self.process.begin()
+        path = Path(self.process.spec.socket)
+        self.link = await WorkerLink.connect(path, HELLO, self.reported.append)
+        self.listening = asyncio.create_task(self.link.listen())
+        await wait_until(lambda: self.process.connected, "the worker was greeted")
+
+
+@pytest.fixture
+async def line(world: World) -> AsyncIterator[Line]:
+    process = FakeProcess(4, world.record("s", generation=3), Script(reports=()))
+    made = Line(process)
+    await made.open()
+    yield made
+    made.link.close()
+    process.exit(0)
+    async with asyncio.timeout(DEADLINE):
+        await made.listening
+    process.close()

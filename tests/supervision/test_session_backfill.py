@@ -1,0 +1,80 @@
+"""When a worker is asked for what came while nobody listened."""
+
+import json
+
+import pytest
+
+from tests.supervision.bench import TEXT
+from tests.supervision.fakes import START, World, message, until
+from tests.supervision.sessions import Make, up
+from tests.waiting import wait_until
+from waguard.core.link import Link
+from waguard.profile.owner_mark import PAIRING
+from waguard.wire.protocol import Failed, Value
+
+
+async def test_the_backfill_is_asked_for_once_after_each_load(world: World, make: Make) -> None:
+    session = await make()
+    process = await up(session)
+    await wait_until(lambda: len(process.caught_up) == 1, "it was asked")
+    process.report("offline")
+    process.report("connected", details="again")
+    await until(
+        session, lambda s: s.runner.report is not None and s.runner.report.details == "again"
+    )
+    process.report("connected", loads=2)
+    await wait_until(lambda: len(process.caught_up) == 2, "the page was loaded anew")
+    process.report("connected", loads=2, details="x")
+    await until(session, lambda s: s.runner.report is not None and s.runner.report.details == "x")
+    assert len(process.caught_up) == 2
+
+
+async def test_the_backfill_is_asked_for_again_when_the_link_is_back(
+    world: World, make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And from the same time on: what came since then is newer than what is missed."""
+    world.timings(backfill_retry=0.0)
+    world.spawn.script.backfills = Failed(kind="timeout", error="the page did not answer")
+    session = await make()
+    process = await up(session)
+    await wait_until(lambda: process.caught_up, "it was asked")
+    process.report("offline")
+    await until(session, lambda s: s.link is Link.OFFLINE)
+    await session.traffic.call(TEXT)  # what was asked before it is answered before it
+    process.event(message(1))
+    await wait_until(lambda: world.inbox.kept, "it is stored")
+    process.script.backfills = Value()
+    first, count = process.caught_up[0], len(process.caught_up)
+    process.report("connected")
+    await wait_until(lambda: len(process.caught_up) > count, "it was asked again")
+    assert process.caught_up[-1] == first
+    process.report("connected", details="x")
+    await until(session, lambda s: s.runner.report is not None and s.runner.report.details == "x")
+    assert len(process.caught_up) == count + 1
+
+
+async def test_chats_are_read_from_what_the_inbox_has(world: World, make: Make) -> None:
+    session, now = await make(), world.clock.wall()
+    pairing = session.profile.at.profile / PAIRING
+    pairing.write_text(json.dumps({"token": "t", "at": now - 7_200.0}))
+    process = await up(session)
+    await wait_until(lambda: process.caught_up, "it was asked")
+    process.event(message(1))
+    await wait_until(lambda: world.inbox.kept, "it is stored")
+    process.report("connected", loads=2)
+    await wait_until(lambda: len(process.caught_up) == 2, "it was asked again")
+    first, second = process.caught_up
+    assert (first.since, first.floor) == ({}, int(now - 7_200.0))
+    assert list(second.since.values()) == [int(START) - 3_600]
+
+
+async def test_a_worker_that_cannot_read_them_is_asked_again(
+    world: World, make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world.timings(backfill_retry=0.01)
+    world.spawn.script.backfills = Failed(kind="timeout", error="the page did not answer")
+    process = await up(await make())
+    await wait_until(lambda: len(process.caught_up) > 1, "it was asked again")
+    process.script.backfills = Value()
+    count = len(process.caught_up)
+    await wait_until(lambda: len(process.caught_up) > count, "and for the last time")

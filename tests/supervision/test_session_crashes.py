@@ -1,0 +1,231 @@
+"""A worker that dies, hangs or stands still: it is replaced, and what counts against its session."""
+
+import asyncio
+
+import pytest
+
+from tests.supervision.fakes import FakeProcess, Script, World, heard_at, until, unusable
+from tests.supervision.sessions import Make, connected, crash, parked, up, written
+from tests.waiting import DEADLINE, wait_until
+from waguard.core.blame import describe_exit
+from waguard.core.exits import EXIT_BROWSER_NOT_STARTED, EXIT_PROFILE_HELD, EXIT_PROFILE_LOCKED
+from waguard.core.lifecycle import State
+from waguard.core.session import views
+from waguard.core.status import ParkCause
+from waguard.wire.protocol import ProfileMended
+
+
+async def test_the_first_restart_is_at_once_the_next_after_a_while(
+    world: World, make: Make
+) -> None:
+    world.change("restart", base_delay=600.0, max_delay=3600.0)
+    session = await make()
+    await up(session)
+    await crash(session)
+    await until(session, connected)
+    assert session.state.restarts == 1
+    assert len(world.spawn.started) == 2
+    await crash(session)
+    await until(session, lambda s: s.lifecycle is State.BACKOFF)
+    await written(session)
+    assert [e.evidence["delay"] for e in world.store.entries if e.kind == "restart"] == [0.0, 300.0]
+    assert session.state.restarts == 2
+    assert world.row_status("s") == ("disconnected", "error")
+    assert world.store.accounts["s"].disconnect_details == "the worker was ended by SIGSEGV"
+    async with asyncio.timeout(DEADLINE):  # a stop does not wait for the backoff
+        await session.stop()
+    assert session.lifecycle is State.STOPPED
+    assert len(world.spawn.started) == 2
+
+
+async def test_a_person_need_not_wait_for_the_backoff(world: World, make: Make) -> None:
+    world.change("restart", base_delay=600.0, max_delay=3600.0)
+    session = await make()
+    await up(session)
+    await crash(session)
+    await until(session, connected)
+    await crash(session)
+    await until(session, lambda s: s.lifecycle is State.BACKOFF)
+    await up(session)
+    assert len(world.spawn.alive) == 1
+
+
+async def test_the_budget_is_used_up_and_a_person_is_called_once(world: World, make: Make) -> None:
+    world.change("restart", intensity=3, base_delay=0.0, max_delay=0.0)
+    world.spawn.script = Script(exits=EXIT_BROWSER_NOT_STARTED)
+    session = await make()
+    session.start()
+    await until(session, parked)
+    await written(session)
+    assert len(world.spawn.started) == 4  # the start and three restarts
+    assert session.state.restarts == 3
+    assert views.parked_for(session.state) is ParkCause.RESTART_BUDGET
+    assert world.row_status("s") == ("failed", "error")
+    ((_, _, cause),) = world.audited("parked")
+    assert cause == "restart_budget"
+    assert "Chromium did not start" in str(views.details(session.state))
+    # a person acts: the count begins anew
+    world.spawn.script = Script()
+    await up(session)
+    await written(session)
+    assert world.row_status("s") == ("connected", None)
+    assert views.parked_for(session.state) is None
+
+
+@pytest.mark.parametrize("code", [EXIT_PROFILE_HELD, EXIT_PROFILE_LOCKED])
+async def test_a_profile_that_cannot_be_used_is_waited_for_and_nobody_is_parked(
+    world: World, make: Make, code: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world.timings(held_retry=0.001)
+    world.change("restart", intensity=3)
+    world.spawn.script = Script(exits=code)
+    session = await make()
+    session.start()
+    await until(session, lambda _: len(world.spawn.started) > 5)
+    assert session.state.restarts == 0
+    assert world.audited("restart") == []
+    world.spawn.script = Script()
+    await until(session, connected)
+
+
+async def test_what_was_done_to_a_profile_is_in_the_trail(world: World, make: Make) -> None:
+    session = await make()
+    await up(session)
+    assert isinstance(session.runner.process, FakeProcess)
+    done = ("the profile was quarantined (garbage)", "the snapshot s1 was restored")
+    session.runner.process.event(ProfileMended(done=done, grave=True, aside="/q/1"))
+    session.runner.process.event(ProfileMended(done=("the stale lock was removed",), grave=False))
+    await wait_until(lambda: bool(world.audited("profile_tidied")), "both are recorded")
+    [(_, _, why)] = world.audited("profile_mended")
+    assert why == "; ".join(done)
+    assert len(world.audited("profile_tidied")) == 1
+
+
+async def test_a_long_quiet_time_pays_the_crashes_back(world: World, make: Make) -> None:
+    world.change("restart", intensity=1, period=86_000.0, stable_after=300.0)
+    session = await make()
+    await up(session)
+    await crash(session)
+    await until(session, connected)
+    world.clock.advance(301)
+    assert isinstance(session.runner.process, FakeProcess)
+    session.runner.process.beat()
+    await wait_until(lambda: heard_at(session) == world.clock.monotonic(), "it was heard")
+    world.mailbox.tick()
+    await crash(session)
+    await until(session, connected)
+    assert session.state.restarts == 2
+
+
+async def test_crashes_do_not_count_for_ever(world: World, make: Make) -> None:
+    world.change("restart", intensity=1, period=300.0)
+    session = await make()
+    await up(session)
+    await crash(session)
+    await until(session, connected)
+    await crash(session)
+    await until(session, parked)
+
+
+async def test_a_planned_restart_is_no_crash(world: World, make: Make) -> None:
+    world.change("restart", intensity=1, base_delay=600.0, max_delay=600.0)
+    session = await make()
+    for _ in range(4):
+        before = await up(session)
+        session.start(restart=True)
+        assert session.lifecycle is State.RECYCLING
+        await until(session, lambda s, old=before: s.runner.process is not old and connected(s))  # type: ignore[misc]
+    assert session.state.restarts == 0
+    assert world.audited("restart") == []
+    assert len(world.spawn.alive) == 1
+
+
+async def test_a_start_during_a_planned_restart_does_not_make_it_a_crash(
+    world: World, make: Make
+) -> None:
+    session = await make()
+    before = await up(session)
+    session.start(restart=True)
+    session.start()
+    await until(session, lambda s: s.runner.process is not before and connected(s))
+    assert session.state.restarts == 0
+
+
+async def test_a_restart_of_a_stopped_session_does_not_excuse_its_next_crash(
+    world: World, make: Make
+) -> None:
+    session = await make()
+    session.start(restart=True)
+    await until(session, connected)
+    await crash(session)
+    await until(session, connected)
+    assert session.state.restarts == 1
+    assert world.audited("restart") == [(None, None, "the worker was ended by SIGSEGV")]
+
+
+async def test_a_worker_that_hangs_is_replaced_and_that_counts(
+    world: World, make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world.timings(stop_grace=0.05)
+    session = await make()
+    process = await up(session)
+    process.script = Script(obeys=False)
+    unusable(session, "the page has not answered for 31 s")
+    await until(session, lambda s: s.runner.process is not process and connected(s))
+    assert process.signals == ["TERM", "KILL"]
+    assert session.state.restarts == 1
+    await written(session)
+    assert world.audited("restart") == [(None, None, "the page has not answered for 31 s")]
+
+
+async def test_a_worker_that_stands_still_is_killed_at_once(world: World, make: Make) -> None:
+    """TERM does nothing to it."""
+    session = await make()
+    process = await up(session)
+    process.script = Script(obeys=False)
+    process.stands_still.set()
+    await until(session, lambda s: s.runner.process is not process and connected(s))
+    assert "KILL" in process.signals
+    assert session.state.restarts == 1
+    await written(session)
+    assert world.audited("restart") == [(None, None, "the worker was stopped (SIGSTOP)")]
+
+
+async def test_one_that_stands_still_while_it_is_stopped_in_order_is_killed_too(
+    make: Make,
+) -> None:
+    session = await make()
+    process = await up(session)
+    process.script = Script(obeys=False)
+    stopping = asyncio.create_task(session.stop())
+    await until(session, lambda s: s.lifecycle is State.STOPPING)
+    process.stands_still.set()
+    async with asyncio.timeout(DEADLINE):
+        await stopping
+    assert "KILL" in process.signals
+    assert session.lifecycle is State.STOPPED
+
+
+async def test_what_the_worker_said_last_is_why(world: World, make: Make) -> None:
+    session = await make()
+    process = await up(session)
+    process.report("unknown", phase="closing", details="Chromium is gone")
+    process.exit(13)
+    await until(session, lambda s: s.state.restarts == 1)
+    await written(session)
+    assert world.audited("restart") == [(None, None, "Chromium is gone")]
+
+
+@pytest.mark.parametrize(
+    ("code", "words"),
+    [
+        (None, "its exit code is unknown (adopted)"),
+        (0, "stopped as requested"),
+        (-9, "the worker was ended by SIGKILL"),
+        (13, "Chromium died"),
+        (77, "the worker failed with exit code 77"),
+        (-77, "the worker was ended by signal 77"),
+    ],
+)
+def test_an_exit_in_words(code: int | None, words: str) -> None:
+    assert describe_exit(code) == words

@@ -1,0 +1,335 @@
+"""What comes from a worker is stored, reported once and acknowledged; calls go to it."""
+
+from typing import Any
+
+import msgspec
+import pytest
+
+from tests.supervision.bench import TEXT
+from tests.supervision.fakes import START, FakeProcess, World, message, until
+from tests.supervision.sessions import Make, connected, up
+from tests.waiting import wait_until
+from waguard.core.link import Link
+from waguard.core.messages.inbox import File, Kind
+from waguard.errors import UnavailableError
+from waguard.supervision import translate
+from waguard.supervision.intake import TOUCH_INTERVAL
+from waguard.wire.protocol import (
+    Ack,
+    BackfillGap,
+    Edit,
+    IncomingCall,
+    LoggedOut,
+    MessageError,
+    Reaction,
+    Revoke,
+    WorkerSpec,
+)
+
+
+async def test_messages_and_acks_reach_the_world_once_and_are_acknowledged(
+    world: World, make: Make
+) -> None:
+    session = await make()
+    process = await up(session)
+    process.event(message(1))
+    process.event(message(2, media=b"\x00\x01", mimetype="image/png", caption="look"))
+    process.event(Ack(ids=("true_c_1", "true_c_2"), chat="c", ack=3))
+    await wait_until(lambda: process.stored == [1, 2, 3], "all is acknowledged")
+    names = [n for n in world.names() if n.startswith("message_")]
+    assert names == [
+        "message_received",
+        "message_received",
+        "message_status_updated",
+        "message_read",
+        "message_status_updated",
+        "message_read",
+    ]
+    first, second = (e.data["message"] for e in world.events("message_received"))
+    assert (first["id"], first["body"], first["media"]) == ("false_49170@c.us_1", "text 1", None)
+    assert (second["body"], second["media"]["data"], second["has_media"]) == ("look", None, True)
+    files = [one.file for one in world.inbox.kept.values() if one.kind == "message"]
+    assert files == [None, File(b"\x00\x01", "image/png")]
+    levels = {e.data["ack_level"] for e in world.events("message_status_updated")}
+    assert levels == {4}
+    await wait_until(lambda: world.store.accounts["s"].last_activity_at, "activity was noted")
+
+
+WHO: dict[str, Any] = {"chat": "1-2@g.us", "sender": "49170@c.us", "timestamp": 7}
+
+
+ABOUT = "false_1-2@g.us_1_49170@c.us"
+
+
+@pytest.mark.parametrize(
+    ("happening", "event", "fields"),
+    [
+        (
+            Edit(id="e", message_id=ABOUT, body="new", **WHO),
+            "message_edited",
+            {"message_id": ABOUT, "body": "new"},
+        ),
+        (
+            Revoke(id="r", message_id=ABOUT, **WHO),
+            "message_revoked",
+            {"message_id": ABOUT},
+        ),
+        (
+            Reaction(id="x", message_id=ABOUT, text="", **WHO),
+            "message_reaction",
+            {"message_id": ABOUT, "reaction": ""},
+        ),
+        (
+            IncomingCall(id="c", video=False, group=True, **WHO),
+            "call_received",
+            {"call_id": "c", "is_video": False, "is_group_call": True},
+        ),
+    ],
+    ids=["edit", "revoke", "reaction", "call"],
+)
+async def test_what_happens_beside_messages_is_reported_once(
+    world: World,
+    make: Make,
+    happening: Edit | Revoke | Reaction | IncomingCall,
+    event: str,
+    fields: dict[str, Any],
+) -> None:
+    process = await up(await make())
+    process.event(happening)
+    process.event(happening)
+    await wait_until(lambda: process.stored == [1, 2], "both are acknowledged")
+    (reported,) = world.events(event)
+    assert reported.data == fields | {
+        "chat_id": "1-2@g.us",
+        "from": "1-2@g.us",
+        "chat_type": "group",
+        "group_id": "1-2@g.us",
+        "sender_phone": "49170",
+        "timestamp": 7,
+    }
+    (kept,) = world.inbox.kept.values()
+    assert (kept.chat, kept.at) == ("1-2@g.us", START)
+
+
+async def test_what_could_not_be_read_is_kept_and_reported_once(world: World, make: Make) -> None:
+    process = await up(await make())
+    error = MessageError(
+        what="ack", id=None, chat="c@c.us", error="ids is no list", raw='{"ids": 1}', digest="d"
+    )
+    process.event(error)
+    process.event(error)
+    process.event(msgspec.structs.replace(error, id="true_c_1", chat=""))
+    await wait_until(lambda: process.stored == [1, 2, 3], "all are acknowledged")
+    first, second = world.events("message_error")
+    assert first.data == {
+        "message_id": None,
+        "chat_id": "c@c.us",
+        "error": "ack: ids is no list",
+        "raw": '{"ids": 1}',
+        "timestamp": int(START),
+    }
+    assert (second.data["message_id"], second.data["chat_id"]) == ("true_c_1", None)
+    assert [one.key for one in world.inbox.kept.values()] == ["error:ack:d", "error:ack:true_c_1"]
+
+
+async def test_a_gap_is_in_the_trail(world: World, make: Make) -> None:
+    session = await make()
+    process = await up(session)
+    process.event(BackfillGap(chat="c@c.us", why="its history cannot be read", since=7))
+    await wait_until(lambda: process.stored == [1], "it is acknowledged")
+    await wait_until(lambda: world.audited("backfill_gap"), "it is in the trail")
+    gap = next(one for one in await world.store.audit("s") if one.kind == "backfill_gap")
+    assert gap.reason == "messages of c@c.us may be missing: its history cannot be read"
+    assert gap.evidence == {"chat": "c@c.us", "since": 7}
+
+
+async def test_what_the_phone_wrote_is_not_taken_for_something_received(
+    world: World, make: Make
+) -> None:
+    process = await up(await make())
+    process.event(message(1, id="true_49170@c.us_3A", from_me=True))
+    process.event(message(2))
+    await wait_until(lambda: process.stored == [1, 2], "both are acknowledged")
+    assert [e.data["message"]["id"] for e in world.events("message_received")] == [message(2).id]
+
+
+async def test_a_worker_hears_what_to_leave_out(world: World, make: Make) -> None:
+    world.change("inbox", groups=False)
+    process = await up(await make())
+    assert isinstance(process.spec, WorkerSpec)
+    assert process.spec.left_out == ("@broadcast", "@newsletter", "@g.us")
+
+
+async def test_nothing_is_acknowledged_or_reported_before_it_is_stored(
+    world: World, make: Make
+) -> None:
+    process = await up(await make())
+    world.inbox.free.clear()
+    process.event(message(1))
+    process.event(Ack(ids=("true_c_1",), chat="c", ack=3))
+    process.event(Ack(ids=("true_c_1",), chat="c", ack=2))  # no news, and no way past the others
+    process.event(LoggedOut())
+    await wait_until(lambda: len(world.inbox.waiting) == 4, "the daemon has them all")
+    assert process.stored == []
+    assert not world.events("message_received", "message_status_updated")
+    world.inbox.store()
+    await wait_until(lambda: process.stored == [1, 2, 3, 4], "all is acknowledged")
+    reported = world.events("message_received", "message_status_updated", "message_read")
+    assert len(reported) == 3
+    assert all(event.stored for event in reported)
+
+
+async def test_what_is_reported_again_is_acknowledged_and_not_reported_again(
+    world: World, make: Make
+) -> None:
+    process = await up(await make())
+    for _ in range(2):
+        process.event(message(1))
+        process.event(Ack(ids=("true_c_1",), chat="c", ack=1))
+    await wait_until(lambda: process.stored == [1, 2, 3, 4], "all is acknowledged")
+    assert len(world.events("message_received")) == 1
+    assert len(world.events("message_status_updated")) == 1
+    assert [one.kind for one in world.inbox.kept.values()] == ["message", "ack"]
+
+
+async def test_activity_is_noted_once_in_a_while(
+    world: World, make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A write for each of many messages would be more work than the messages."""
+    touched: list[str] = []
+
+    async def touch(session_id: str) -> None:
+        touched.append(session_id)
+
+    monkeypatch.setattr(world.store, "touch", touch)
+    process = await up(await make())
+    for number in range(10):
+        process.event(message(number))
+    await wait_until(lambda: len(process.stored) == 10, "all is acknowledged")
+    world.clock.advance(TOUCH_INTERVAL)
+    process.event(message(10))
+    await wait_until(lambda: len(touched) == 2, "it is noted again")
+
+
+async def test_what_the_inbox_has_no_room_for_is_asked_for_again(world: World, make: Make) -> None:
+    """What follows it is not taken either: its acknowledgement would have the worker forget both."""
+    session = await make()
+    process = await up(session)
+    before = process.greeting
+    world.inbox.full = True
+    world.inbox.empty.clear()
+    process.event(message(1))
+    process.event(Ack(ids=("true_c_1",), chat="c", ack=2))
+    process.beat()
+    await wait_until(lambda: world.inbox.waits, "somebody waits for the inbox")
+    world.inbox.full = False
+    process.event(message(2))
+    process.event(message(3))
+    process.beat()
+    process.report(details="all is said")
+    await until(session, lambda s: bool(s.runner.report and s.runner.report.details))
+    assert (process.stored, world.inbox.kept) == ([], {})
+    world.inbox.empty.set()
+    await wait_until(lambda: process.connected and process.greeting is not before, "it is back")
+    process.event(message(1))  # as a worker says again what was not stored
+    process.event(Ack(ids=("true_c_1",), chat="c", ack=2))
+    await wait_until(lambda: len(process.stored) == 2, "now it is stored")
+    assert len(world.inbox.kept) == 2
+    assert session.runner.process is process
+
+
+async def test_a_late_commit_sends_nothing_to_a_worker_that_is_gone(
+    world: World, make: Make
+) -> None:
+    """Its successor counts from one again: an old number would acknowledge what is not stored."""
+    session = await make()
+    process = await up(session)
+    world.inbox.free.clear()
+    process.event(message(1))
+    await wait_until(lambda: world.inbox.waiting, "the daemon has it")
+    process.exit(-9)
+    await until(session, lambda s: s.state.restarts == 1)
+    await until(session, connected)
+    fresh = session.runner.process
+    assert isinstance(fresh, FakeProcess)
+    world.inbox.store()
+    seq = fresh.event(message(2))
+    await wait_until(lambda: world.inbox.waiting, "the daemon has that too")
+    assert fresh.stored == []
+    world.inbox.store()
+    await wait_until(lambda: fresh.stored == [seq], "its own is acknowledged")
+    assert len(world.events("message_received")) == 2
+
+
+@pytest.mark.parametrize(
+    ("ack", "level", "status"),
+    [(-1, 0, "failed"), (0, 1, "pending"), (1, 2, "sent"), (2, 3, "delivered"), (4, 4, "read")],
+)
+async def test_ack_levels_are_one_more_than_whatsapps(
+    world: World, make: Make, ack: int, level: int, status: str
+) -> None:
+    """Fault 12."""
+    process = await up(await make())
+    process.event(Ack(ids=("true_c_1",), chat="c", ack=ack))
+    await wait_until(lambda: process.stored, "it is acknowledged")
+    (reported,) = world.events("message_status_updated")
+    assert (reported.data["ack_level"], reported.data["status"]) == (level, status)
+    played = [event.data["ack_level"] for event in world.events("message_played")]
+    assert played == ([5] if ack == 4 else [])
+
+
+async def test_what_was_written_on_the_phone_is_message_sent(world: World, make: Make) -> None:
+    process = await up(await make())
+    process.event(message(1, id="true_49170@c.us_1", from_me=True, media=b"", mimetype="a/b"))
+    await wait_until(lambda: process.stored, "it is acknowledged")
+    assert not world.events("message_received")
+    (reported,) = world.events("message_sent")
+    assert (reported.data["source"], reported.data["message_id"]) == (
+        "message_create_event",
+        "true_49170@c.us_1",
+    )
+    assert reported.data["message"]["from_me"]
+    (kept,) = world.inbox.kept.values()
+    assert (kept.kind, kept.unless_own, kept.file) == (Kind.SENT, True, File(b"", "a/b"))
+
+
+async def test_what_a_dying_worker_received_is_not_lost(world: World, make: Make) -> None:
+    session = await make()
+    process = await up(session)
+    for number in range(20):
+        process.event(message(number))
+    process.exit(-9)
+    await until(session, lambda s: s.state.restarts == 1)
+    assert len(world.events("message_received")) == 20
+
+
+async def test_one_odd_message_does_not_cost_the_session(
+    world: World, make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    session = await make()
+    process = await up(session)
+    real = translate.inbound
+
+    def odd(report: Any) -> Any:
+        if report.body == "text 1":
+            raise ValueError(report)
+        return real(report)
+
+    monkeypatch.setattr(translate, "inbound", odd)
+    process.event(message(1))
+    process.event(message(2))
+    await wait_until(lambda: world.events("message_received"), "the second came")
+    assert session.runner.process is process
+    assert session.link is Link.CONNECTED
+
+
+async def test_calls_reach_the_worker_while_there_is_one(world: World, make: Make) -> None:
+    session = await make()
+    with pytest.raises(UnavailableError, match="stopped"):
+        await session.traffic.call(TEXT)
+    process = await up(session)
+    await session.traffic.call(TEXT)
+    assert process.calls == [TEXT]
+    await session.stop()
+    with pytest.raises(UnavailableError):
+        await session.traffic.call(TEXT)

@@ -1,0 +1,221 @@
+"""One session from its start to connected, and what keeps a start from coming to anything."""
+
+import asyncio
+import shutil
+
+import pytest
+
+from tests.supervision.bench import PHONE
+from tests.supervision.fakes import FakeProcess, Script, World, qr, until
+from tests.supervision.sessions import Make, connected, running, up, written
+from tests.waiting import DEADLINE, wait_until
+from waguard.core.blame import Blame
+from waguard.core.exits import EXIT_BROWSER_NOT_STARTED
+from waguard.core.host.strays import Foreign, Seen
+from waguard.core.lifecycle import State
+from waguard.core.session import views
+from waguard.ports.process import Swept
+from waguard.wire.protocol import WorkerSpec
+
+
+async def test_from_start_to_connected_and_down_again(world: World, make: Make) -> None:
+    """The whole story, in order, as everybody outside sees it."""
+    world.spawn.script.reports = (
+        {"phase": "launching", "link": "unknown"},
+        {"phase": "loading", "link": "unknown"},
+        {"phase": "ready", "link": "qr_pending", "qr": qr()},
+        {"phase": "ready", "link": "pairing"},
+        {"phase": "ready", "link": "syncing", "phone": PHONE},
+        {"phase": "ready", "link": "connected", "phone": PHONE},
+    )
+    session = await make(profile=False)
+    await up(session)
+    await written(session)
+    assert world.row_status("s") == ("connected", None)
+    assert world.store.accounts["s"].phone_number == PHONE
+    assert session.row.phone_number == PHONE
+    async with asyncio.timeout(DEADLINE):
+        await session.stop()
+    await written(session)
+    assert world.row_status("s") == ("disconnected", "user_initiated")
+    await wait_until(
+        lambda: world.published_events[-1].data.get("to") == "stopped", "the end was told"
+    )
+    story = [
+        event.data.get("to", event.event) if event.event in {"lifecycle", "link"} else event.event
+        for event in world.published_events
+    ]
+    assert story == [
+        "starting",
+        "running",
+        "qr_pending",
+        "qr_code_generated",
+        "pairing",
+        "session_authenticated",
+        "syncing",
+        "connected",
+        "session_ready",
+        "stopping",
+        "unknown",
+        "session_disconnected",
+        "stopped",
+    ]
+    assert {event.session_id for event in world.published_events} == {"s"}
+    assert {event.workspace_id for event in world.published_events} == {7}
+    (ready,) = world.events("session_ready")
+    assert ready.data == {"phone_number": PHONE, "status": "connected"}
+    (down,) = world.events("session_disconnected")
+    assert down.data["reason"] == "user_initiated"
+    assert [(b, a) for b, a, _ in world.audited("status")] == [
+        ("qr_scanning", "authenticated"),
+        ("authenticated", "connected"),
+        ("connected", "disconnected"),
+    ]
+    assert world.spawn.alive == []
+
+
+async def test_what_the_worker_gets_at_its_start(world: World, make: Make) -> None:
+    world.change("whatsapp", on_conflict="takeover")
+    session = await make()
+    process = await up(session)
+    assert process.greeting
+    assert process.greeting.generation == session.row.generation == process.spec.generation
+    assert process.spec.profile == str(session.profile.at.profile)
+    assert process.spec.instance == "test"
+
+
+async def test_ready_is_not_connected(world: World, make: Make) -> None:
+    """Fault 4: initialised, possibly showing a QR."""
+    world.spawn.script.reports = ({"phase": "ready", "link": "offline"},)
+    session = await make()
+    session.start()
+    await until(session, running)
+    await written(session)
+    assert world.row_status("s") == ("disconnected", "timeout")
+    assert world.events("session_ready") == []
+
+
+async def test_a_phone_number_that_comes_late_reaches_the_row(world: World, make: Make) -> None:
+    world.spawn.script.reports = ({"phase": "ready", "link": "connected"},)
+    session = await make()
+    process = await up(session)
+    await written(session)
+    assert world.store.accounts["s"].phone_number is None
+    process.report("connected", phone=PHONE)
+    await until(session, lambda s: s.row.phone_number == PHONE)
+    assert world.store.accounts["s"].phone_number == PHONE
+
+
+async def test_only_new_codes_are_announced_and_only_while_they_count(
+    world: World, make: Make
+) -> None:
+    world.spawn.script.reports = ({"phase": "ready", "link": "qr_pending", "qr": qr("1")},)
+    session = await make(profile=False)
+    session.start()
+    await until(session, running)
+    assert isinstance(session.runner.process, FakeProcess)
+    process = session.runner.process
+    process.report("qr_pending", qr=qr("1"))
+    process.report("qr_pending", qr=qr("2", count=2))
+    process.report("connected", qr=qr("3", count=3))
+    await until(session, connected)
+    await wait_until(lambda: world.events("session_ready"), "all before it was told")
+    reported = [(e.data["raw"], e.data["qr_count"]) for e in world.events("qr_code_generated")]
+    assert reported == [("1", 1), ("2", 2)]
+    first, second = world.events("qr_code_generated")
+    assert (first.data["is_regeneration"], second.data["is_regeneration"]) == (False, True)
+    assert first.data["expires_in"] == 1_000
+    assert first.data["qr_code"].startswith("data:image/png;base64,")
+
+
+LEFT = Seen(
+    pid=12,
+    start_time=1,
+    parent=1,
+    user="op",
+    command="chromium --headless",
+    profile="/p",
+    record=None,
+)
+
+
+async def test_before_a_start_what_a_dead_worker_left_is_ended(world: World, make: Make) -> None:
+    world.spawn.swept = Swept(ended=(LEFT,))
+    session = await make()
+    process = await up(session)
+    assert isinstance(process.spec, WorkerSpec)
+    assert world.spawn.sweeps == [(process.spec.record, process.spec.profile, set())]
+    await written(session)
+    assert world.audited("stray_ended") == [(None, None, "chromium --headless")]
+
+
+async def test_a_profile_that_a_foreign_process_uses_is_waited_for(
+    world: World, make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world.timings(held_retry=0.01)
+    world.spawn.swept = Swept(foreign=(Foreign(LEFT),))
+    session = await make()
+    session.start()
+    await until(session, lambda s: s.lifecycle is State.BACKOFF)
+    assert views.details(session.state) == "op's Chromium 12 uses /p: chromium --headless"
+    assert world.spawn.started == []
+    world.spawn.swept = Swept()
+    await until(session, connected)
+    assert session.state.restarts == 0, "it is not the session's fault"
+
+
+async def test_a_runtime_folder_that_cannot_be_made_again_is_waited_for(
+    world: World, make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world.timings(held_retry=0.01)
+    runtime = world.config.paths.runtime
+    shutil.rmtree(runtime)
+    runtime.touch()
+    session = await make()
+    session.start()
+    await until(session, lambda s: s.lifecycle is State.BACKOFF)
+    assert str(views.details(session.state)).startswith("paths.runtime cannot be used: ")
+    runtime.unlink()
+    await until(session, connected)
+    assert session.state.restarts == 0, "it is not the session's fault"
+    assert (runtime / "workers").is_dir()
+
+
+async def test_an_early_death_is_reported_by_its_exit_code(world: World, make: Make) -> None:
+    """Not by the socket that nobody could connect to."""
+    world.change("restart", base_delay=600.0, max_delay=600.0)
+    world.spawn.script = Script(listens=False, exits=EXIT_BROWSER_NOT_STARTED)
+    session = await make()
+    session.start()
+    await until(session, lambda s: s.state.restarts == 2)
+    await written(session)
+    reasons = {reason for _, _, reason in world.audited("restart")}
+    assert reasons == {"Chromium did not start"}
+
+
+async def test_the_system_that_starts_nothing(world: World, make: Make) -> None:
+    """The host's fault: it waits, spends no restart, and starts by itself."""
+    world.timings(held_retry=0.01)
+    world.spawn.script = Script(refuses="no worker could be started: out of pids")
+    session = await make()
+    session.start()
+    await until(session, lambda s: s.lifecycle is State.BACKOFF)
+    assert "out of pids" in str(views.details(session.state))
+    (condition,) = views.conditions(session.state)
+    assert (condition.blame, condition.reason) == (Blame.HOST, "spawn_failed")
+    world.spawn.script = Script()
+    await until(session, connected)
+    assert session.state.restarts == 0
+
+
+async def test_a_bug_in_the_spawn_does_not_leave_it_starting_for_ever(
+    world: World, make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def broken(spec: object) -> FakeProcess:
+        raise KeyError("what nobody foresaw")
+
+    monkeypatch.setattr(world.spawn, "spawn", broken)
+    session = await make()
+    session.start()
+    await until(session, lambda s: s.lifecycle is State.BACKOFF)
+    assert views.details(session.state) == "'what nobody foresaw'"

@@ -1,0 +1,101 @@
+"""A stop, whatever the worker does meanwhile, and whose wish it was."""
+
+import asyncio
+
+import pytest
+
+from tests.supervision.fakes import World, until
+from tests.supervision.sessions import Make, connected, parked, up, written
+from tests.waiting import DEADLINE, wait_until
+from waguard.core.lifecycle import HAS_PROCESS, State
+from waguard.core.session.facts import ParkRequested
+from waguard.core.status import ParkCause
+
+
+async def test_a_stop_while_it_is_being_started_leaves_no_process(world: World, make: Make) -> None:
+    world.spawn.script.held = asyncio.Event()
+    session = await make()
+    session.start()
+    await wait_until(lambda: world.spawn.starting, "the spawn is under way")
+    stopping = asyncio.create_task(session.stop())
+    await until(session, lambda s: s.lifecycle is State.STOPPING)
+    world.spawn.script.held.set()
+    async with asyncio.timeout(DEADLINE):
+        await stopping
+    assert session.lifecycle is State.STOPPED
+    assert len(world.spawn.started) == 1
+    assert world.spawn.alive == []
+
+
+async def test_a_stop_while_its_worker_is_not_listening_yet(world: World, make: Make) -> None:
+    world.spawn.script.listens = False
+    session = await make()
+    session.start()
+    await wait_until(lambda: world.spawn.started, "it was spawned")
+    async with asyncio.timeout(DEADLINE):
+        await session.stop()
+    assert world.spawn.alive == []
+    assert session.state.restarts == 0
+
+
+async def test_the_last_request_wins(world: World, make: Make) -> None:
+    session = await make()
+    first = await up(session)
+    stopping = asyncio.create_task(session.stop())
+    await until(session, lambda s: s.lifecycle is State.STOPPING)
+    session.start()
+    async with asyncio.timeout(DEADLINE):
+        await stopping
+    await until(session, connected)
+    assert world.spawn.alive == [session.runner.process]
+    assert session.runner.process is not first
+    assert session.state.restarts == 0
+
+
+async def test_a_stubborn_worker_is_killed(
+    world: World, make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world.timings(stop_grace=0.05)
+    world.spawn.script.obeys = False
+    session = await make()
+    process = await up(session)
+    async with asyncio.timeout(DEADLINE):
+        await session.stop()
+    assert process.signals == ["TERM", "KILL"]
+    assert session.lifecycle is State.STOPPED
+
+
+async def test_a_stop_of_what_is_down_says_who_wanted_it(world: World, make: Make) -> None:
+    session = await make()
+    await session.stop()
+    await written(session)
+    assert world.row_status("s") == ("disconnected", "user_initiated")
+
+
+async def test_the_daemon_stops(world: World, make: Make) -> None:
+    session = await make()
+    await up(session)
+    async with asyncio.timeout(DEADLINE):
+        await session.stop(daemon_stopping=True)
+    await written(session)
+    assert world.row_status("s") == ("disconnected", "instance_restart")
+    assert world.store.accounts["s"].disconnect_details == "waguard was stopped"
+
+
+async def test_what_was_stopped_or_parked_before_keeps_its_reason(world: World, make: Make) -> None:
+    stopped, waiting = await make("stopped"), await make("parked")
+    await up(stopped)
+    await stopped.stop()
+    await up(waiting)
+    waiting.post(ParkRequested(cause=ParkCause.BLOCKED, details="TOS_BLOCK"))
+    await until(waiting, parked)
+    for session in (stopped, waiting):
+        await session.stop(daemon_stopping=True)
+        await written(session)
+    assert world.row_status("stopped") == ("disconnected", "user_initiated")
+    assert world.row_status("parked") == ("failed", "error")
+
+
+def test_every_state_with_a_process_can_be_stopped() -> None:
+    assert State.PARKED not in HAS_PROCESS
+    assert State.BACKOFF not in HAS_PROCESS

@@ -1,0 +1,71 @@
+"""How long the API waits, and how much it takes at a time. Tests pass other values."""
+
+from dataclasses import dataclass
+from typing import Final
+
+from aiohttp import web
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Timings:
+    """In seconds."""
+
+    request: float = 60.0
+    """For a request; the event stream and the sends have their own ends."""
+    body: float = 30.0
+    """For a client to send a body."""
+    ping: float = 5.0
+    """For the database: one that is slower is as good as none to whoever asks."""
+    comment_every: float = 15.0
+    """Without an event; so that a proxy keeps the connection of the stream."""
+    all_said_after: float = 0.1
+    """Without an event, after which all that was remembered is said."""
+    event_write: float = 30.0
+    """For a listener to read: one that does not holds up to 4,000 events in memory."""
+    refusal: float = 1.0
+    """Until a missing key is answered, where there are too many of those."""
+    first_request: float = 15.0
+    """From a connection to its first request."""
+    next_request: float = 75.0
+    """From a response to the next request; proxies keep a connection for up to 60."""
+    unread: float = 60.0
+    """In which a client takes nothing of what it is sent."""
+    full: float = 0.1
+    """Until there may be a place for a connection again."""
+    full_reported_every: float = 60.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    """Beside those of the configuration."""
+
+    streams: int = 64
+    """Event streams; each may lag by 4,000 events."""
+    watchers: int = 200
+    """Requests for each of the other watched resources."""
+    bodies: int = 1_000
+    """Requests with a body that is being read or worked on."""
+    body_bytes: int = 128 << 20
+    """Of all requests; a body takes up to four times its size."""
+    watchers_bytes: int = 4 << 20
+    """All that a watcher says in a body is a key."""
+    piece: int = 64 << 10
+    """Bytes of a body that are unpacked at a time."""
+    searched: int = 256
+    """Bodies that are read to find a key in them."""
+    searched_bytes: int = 8 << 20
+    """Of all these."""
+    refused_at_once: int = 20
+    """Refusals because a key is missing, within ``Timings.refusal``; the others are answered later."""
+    refusals_waiting: int = 256
+    """Of those; each keeps a connection. Who comes then is refused at once."""
+    begun_bytes: int = 8 << 20
+    """That all connections together have said of requests that are not there yet."""
+    ahead_bytes: int = 64 << 10
+    """Of further requests on a connection, while one is under way."""
+
+
+DEFAULT_TIMINGS: Final = Timings()
+DEFAULT_LIMITS: Final = Limits()
+TIMINGS: Final = web.AppKey("timings", Timings)
+LIMITS: Final = web.AppKey("limits", Limits)

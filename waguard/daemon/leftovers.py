@@ -1,0 +1,66 @@
+"""What an earlier daemon left in its folders: living workers, records of dead ones, unreadable files."""
+
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from typing import Protocol
+
+from loguru import logger
+
+from waguard.daemon.runtime_folder import RuntimeFolder
+from waguard.host.children import quarantine_unreadable_records
+from waguard.ports.process import Process
+from waguard.supervision.status_writer import AuditLog
+from waguard.wire.protocol import WorkerRecord
+
+
+class Memory(Protocol):
+    """A file that is kept from run to run."""
+
+    unreadable: str | None
+    """What was wrong with the file that lay there, which is quarantined."""
+
+    @property
+    def path(self) -> Path: ...
+
+
+class Leftovers:
+    """``adopt`` is the process of a record; None: it is gone."""
+
+    def __init__(
+        self,
+        runtime: RuntimeFolder,
+        memories: Iterable[Memory],
+        adopt: Callable[[WorkerRecord], Process | None],
+        trail: AuditLog,
+    ) -> None:
+        self._runtime = runtime
+        self._memories = memories
+        self._adopt = adopt
+        self._trail = trail
+        self.lost: list[str] = []
+        """Sessions whose workers were gone, and had left their records."""
+
+    def workers(self) -> list[tuple[WorkerRecord, Process]]:
+        """Those that live. What nobody can read is quarantined and reported."""
+        self._report(self._unreadable())
+        living, gone = self._runtime.workers_left(self._adopt)
+        self.lost.extend(gone)
+        return living
+
+    def _unreadable(self) -> Mapping[Path, str]:
+        found = quarantine_unreadable_records(self._runtime.workers)
+        found |= self._runtime.unreadable_pid_file()
+        for memory in self._memories:
+            if memory.unreadable:
+                found[memory.path] = memory.unreadable
+        return found
+
+    def _report(self, unreadable: Mapping[Path, str]) -> None:
+        for path, why in unreadable.items():
+            logger.error(
+                "a file is unreadable and is quarantined",
+                event="file_unreadable",
+                file=str(path),
+                why=why,
+            )
+            self._trail.record("file_unreadable", reason=f"{path} is quarantined: {why}")

@@ -1,0 +1,109 @@
+"""The start: open the database, take its lease, restore the sessions; tried again until it is done."""
+
+import asyncio
+import contextlib
+from typing import Final
+
+from loguru import logger
+
+from waguard.daemon.leftovers import Leftovers
+from waguard.daemon.run_history import RunHistory
+from waguard.daemon.stop_request import StopRequest
+from waguard.errors import DatabaseUnavailableError, InstanceHeldError, WaguardError
+from waguard.messaging.outbox.outbox import Outbox
+from waguard.ports.process import Process
+from waguard.store.sql import SqlStore
+from waguard.supervision.greeting import greeted
+from waguard.supervision.lease import LeaseKeeper
+from waguard.supervision.outages import Outages
+from waguard.supervision.supervisor import Supervisor
+from waguard.wire.protocol import WorkerRecord
+
+DATABASE_RETRY: Final = (0.5, 1.0, 2.0, 5.0)  # s; the last one repeats
+
+
+class RestoreLoop:
+    """Workers of an earlier daemon go on meanwhile: they are greeted as ``instance``."""
+
+    def __init__(  # noqa: PLR0913 - what begins in this order
+        self,
+        store: SqlStore,
+        lease: LeaseKeeper,
+        outbox: Outbox,
+        supervisor: Supervisor,
+        *,
+        leftovers: Leftovers,
+        history: RunHistory,
+        outages: Outages,
+        stop: StopRequest,
+        instance: str,
+    ) -> None:
+        self._store = store
+        self._lease = lease
+        self._outbox = outbox
+        self._supervisor = supervisor
+        self._leftovers = leftovers
+        self._history = history
+        self._outages = outages
+        self._stop = stop
+        self._instance = instance
+        self.why_not: str | None = None
+        """What keeps the daemon from beginning, in words."""
+
+    async def run(self) -> None:
+        """Return when all is restored, or the database belongs to another daemon."""
+        left_behind: list[tuple[WorkerRecord, Process]] | None = None
+        attempt = 0
+        async with contextlib.AsyncExitStack() as company:
+            while True:
+                try:
+                    if left_behind is None:
+                        left_behind = self._leftovers.workers()
+                        await company.enter_async_context(self._greeted(left_behind))
+                    await self._store.open()
+                    await self._lease.acquire()
+                    await self._outbox.begin()
+                    await company.aclose()  # from here on they are their sessions'
+                    await self._restore(left_behind)
+                except InstanceHeldError as error:
+                    self._stop.lose_database(error)
+                    return
+                except Exception as error:  # noqa: BLE001 - a daemon that restores nothing must not idle
+                    delay = DATABASE_RETRY[min(attempt, len(DATABASE_RETRY) - 1)]
+                    attempt += 1
+                    self._report(error, delay)
+                    if left_behind and not self._supervisor.state.loaded:
+                        await company.aclose()
+                        await company.enter_async_context(self._greeted(left_behind))
+                    await asyncio.sleep(delay)
+                else:
+                    self.why_not = None
+                    return
+
+    async def _restore(self, left_behind: list[tuple[WorkerRecord, Process]]) -> None:
+        summary = await self._supervisor.restorer.restore(left_behind)
+        await self._abandon_removed()
+        records = [record for record, _ in left_behind]
+        await self._history.report_restored(records, self._leftovers.lost, summary)
+
+    def _greeted(
+        self, left_behind: list[tuple[WorkerRecord, Process]]
+    ) -> contextlib.AbstractAsyncContextManager[None]:
+        return greeted([record for record, _ in left_behind], instance=self._instance)
+
+    async def _abandon_removed(self) -> None:
+        """A daemon that died in the middle of a DELETE left what was still to be sent."""
+        for view in await self._supervisor.sessions.views(removed=True):
+            if view.removed_at is not None:
+                await self._outbox.abandon(view.session_id, "its session was deleted")
+
+    def _report(self, error: Exception, delay: float) -> None:
+        why = error.line() if isinstance(error, WaguardError) else repr(error)
+        if isinstance(error, DatabaseUnavailableError):
+            logger.debug("the database is not open; trying again", why=why, delay=delay)
+            self._outages.update("database_down", error.message)
+        else:
+            logger.opt(exception=error).critical(
+                "the start failed; trying again", event="begin_failed", why=why, delay=delay
+            )
+        self.why_not = f"cannot begin yet: {why}"

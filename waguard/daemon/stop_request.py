@@ -1,0 +1,49 @@
+"""Whether the daemon is to end, why, and what becomes of its workers then."""
+
+import asyncio
+import signal
+
+from loguru import logger
+
+from waguard.errors import InstanceHeldError
+
+
+class StopRequest:
+    """One value for the whole daemon: the first request ends it, the last one says how."""
+
+    def __init__(self) -> None:
+        self._requested = asyncio.Event()
+        self.why = "by itself"
+        self.hands_over = False
+        """The workers go on, for the next daemon."""
+        self.database_lost: InstanceHeldError | None = None
+        """Another daemon has the database: nothing here may continue."""
+
+    @property
+    def requested(self) -> bool:
+        """There is no way back."""
+        return self._requested.is_set()
+
+    async def wait(self) -> None:
+        """Until it is requested."""
+        await self._requested.wait()
+
+    def by_signal(self, number: signal.Signals) -> None:
+        """Every session is closed in order, also where a restart was asked for before."""
+        self.hands_over = False
+        self.why = number.name
+        self._requested.set()
+
+    def hand_over(self) -> None:
+        """For a restart; a stop that is under way stays what it is."""
+        if not self.requested:
+            self.hands_over = True
+            self.why = "a restart"
+            self._requested.set()
+
+    def lose_database(self, error: InstanceHeldError) -> None:
+        """``error`` is how the run ends."""
+        logger.critical("waguard ends: {}", error.line(), event="lease_lost")
+        self.database_lost = self.database_lost or error
+        self.why = "another daemon has the database"
+        self._requested.set()

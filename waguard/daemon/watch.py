@@ -1,0 +1,58 @@
+"""The tick of each second: what was removed is made again, conditions are renewed, systemd is notified."""
+
+from typing import Final
+
+from waguard.api import LocalApi
+from waguard.daemon.restore_loop import RestoreLoop
+from waguard.daemon.runtime_folder import RuntimeFolder
+from waguard.host import logs
+from waguard.host.systemd import SystemdNotifier
+from waguard.messaging.health import MessageHealth
+from waguard.messaging.webhooks.webhooks import Webhooks
+from waguard.supervision.disk import DiskReserve
+from waguard.supervision.outages import Outages
+from waguard.supervision.readiness import status_line
+from waguard.supervision.supervisor import Supervisor
+
+INTERVAL: Final = 1.0  # s
+
+
+class Watch:
+    """Call ``tick`` each ``INTERVAL``."""
+
+    def __init__(  # noqa: PLR0913 - what is watched
+        self,
+        supervisor: Supervisor,
+        outages: Outages,
+        notifier: SystemdNotifier,
+        *,
+        runtime: RuntimeFolder,
+        local: LocalApi,
+        disk: DiskReserve,
+        webhooks: Webhooks,
+        messages: MessageHealth,
+        restore: RestoreLoop,
+    ) -> None:
+        self._supervisor = supervisor
+        self._outages = outages
+        self._notifier = notifier
+        self._runtime = runtime
+        self._local = local
+        self._disk = disk
+        self._webhooks = webhooks
+        self._messages = messages
+        self._restore = restore
+
+    async def tick(self) -> None:
+        """What hangs here has the daemon killed by systemd."""
+        logs.tick()
+        self._outages.update("runtime_removed", self._runtime.restore())
+        await self._local.keep()
+        self._disk.check()
+        self._webhooks.check()
+        health = self._supervisor.health
+        health.report("messages", self._messages.conditions())
+        await self._supervisor.watchdog.watch()
+        self._notifier.status(self._restore.why_not or status_line(health.read()))
+        # only here: the watchdog learns that supervision moves, not that a timer fires
+        self._notifier.alive()
