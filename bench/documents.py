@@ -34,6 +34,8 @@ from waguard.worker.browser.chromium import Chromium, ChromiumSpec, find_executa
 from waguard.worker.browser.devtools import PageSession
 from waguard.worker.page import WhatsAppPage
 from waguard.worker.page_document import PageDocument
+from waguard.worker.page_loader import PageLoader
+from waguard.worker.timings import TIMINGS
 
 SIZE = 575_000  # bytes
 WARM_UP = 2  # rounds that do not count
@@ -106,20 +108,27 @@ class Loads:
         devtools = self.chromium.devtools
         await devtools.open_blank(timeout=DEADLINE)
         session = await devtools.open_page(DEADLINE)
-        page = WhatsAppPage(
-            session, url=self._url, bundle=self._bundle, report=lambda *_: None, document=document
+        page = WhatsAppPage(session, report=lambda *_: None)
+        loader = PageLoader(
+            session,
+            url=self._url,
+            bundle=self._bundle,
+            report=lambda *_: None,
+            document=document,
+            timings=TIMINGS.load,
         )
         began = time.perf_counter()
-        await page.open()
+        await page.listen()
+        await loader.open()
         for _ in range(times - 1):
             began = time.perf_counter()
-            await page.load()
+            await loader.load()
         taken = time.perf_counter() - began
-        while by == "network" and not (page.version and page.version.kept):
+        while by == "network" and not (document.version and document.version.kept):
             await asyncio.sleep(0.01)
-        assert page.version, "it is ready"
-        assert page.version.served_by == by, page.version
-        page.close()
+        assert document.version, "it is ready"
+        assert document.version.served_by == by, document.version
+        loader.close()
         self._last = session
         return taken
 

@@ -46,8 +46,8 @@ async def _live(spec: WorkerSpec) -> int:
     hello = Hello(
         protocol=PROTOCOL, instance=spec.instance, session=spec.session, generation=spec.generation
     )
-    link = DaemonLink(hello, agree)
-    server = await link.listen(Path(spec.socket))
+    link = DaemonLink(hello)
+    server = await link.listen(Path(spec.socket), agree)
     os.write(1, b"listening\n")
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, link.stop_asked.set)
     link.report(

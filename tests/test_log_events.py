@@ -11,7 +11,7 @@ from waguard.core.incidents.kinds import DIED, FLEET_ENDS, SESSION_ENDS
 from waguard.core.page_care import Kind
 from waguard.core.versions.words import ENTRIES
 from waguard.supervision.status_publisher import LEVELS, UNLOGGED
-from waguard.supervision.version_decision import Noted
+from waguard.supervision.versions.decision import Noted
 
 ROOT: Final = Path(__file__).parents[1]
 PACKAGE: Final = ROOT / "waguard"
@@ -119,7 +119,7 @@ def read_at_run_time() -> dict[str, Levels]:
             **{kind: {"ERROR"} for kind in SESSION_ENDS},
             **{kind: {"WARNING"} for kind in SESSION_ENDS.values()},
         },
-        "supervision/version_decision.py": {
+        "supervision/versions/decision.py": {
             **{kind: {"WARNING"} for kind in (*ENTRIES.values(), *get_args(Noted))},
             **{kind: {"WARNING", "ERROR"} for kind in ("version_too_old", "version_spent")},
             "version_held_long": {"ERROR"},

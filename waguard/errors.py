@@ -118,16 +118,6 @@ class NoRoomError(WaguardError):
     status = 507
 
 
-class UncertainError(WaguardError):
-    """It may have been done: the answer never came. Never repeat it blindly."""
-
-    status = 202
-
-
-class UnacknowledgedError(UncertainError):
-    """WhatsApp's page has it and sends it by itself; the server has not acknowledged it."""
-
-
 class SessionIdTakenError(ConflictError):
     """The id belongs to a session of another workspace."""
 

@@ -32,6 +32,7 @@ from waguard.messaging.journal import Journal
 from waguard.messaging.outbox.bulk import Bulks
 from waguard.messaging.outbox.fetch import Fetcher
 from waguard.messaging.outbox.outbox import Outbox
+from waguard.messaging.timings import BOUNDS, SendBounds
 from waguard.messaging.webhooks.webhooks import Webhooks
 from waguard.ports.clock import WallAges
 from waguard.ports.sessions import Connection
@@ -138,7 +139,14 @@ def limits() -> Limits:
 
 
 @pytest.fixture
-async def api(tmp_path: Path, timings: Timings, limits: Limits) -> AsyncIterator[Api]:
+def bounds() -> SendBounds:
+    return BOUNDS
+
+
+@pytest.fixture
+async def api(
+    tmp_path: Path, timings: Timings, limits: Limits, bounds: SendBounds
+) -> AsyncIterator[Api]:
     sessions, store, bus = FakeSessions(), MemoryStore(), Bus(SystemClock())
     await store.open()
     for view in sessions.known.values():
@@ -160,6 +168,7 @@ async def api(tmp_path: Path, timings: Timings, limits: Limits) -> AsyncIterator
             lambda: world.config,
             SystemClock(),
             require_room=lambda: world.require_room(),  # noqa: PLW0108 - it is made below
+            bounds=bounds,
         )
         await outbox.begin()
         webhooks = Webhooks(

@@ -18,9 +18,10 @@ from waguard.errors import (
     SessionIdTakenError,
     WaguardError,
 )
+from waguard.ports.outcomes import Acked, NotSent, Outcome
 from waguard.ports.process import Usage
 from waguard.ports.sessions import Health, SessionView
-from waguard.wire.protocol import Acks, Call, QrCode, SendMedia, SendText, Sent, Value
+from waguard.wire.protocol import Acks, Call, Operation, QrCode, Send, SendMedia, SendText, Value
 
 SESSION = "webjs_1_1732240000_abcdefgh"
 WORKSPACE = 1
@@ -110,8 +111,10 @@ class FakeSessions:
     """What was asked of the worker: session, call, wait."""
     done: list[str] = field(default_factory=list)
     """Names of the changes that were carried out to their end."""
-    outcomes: deque[Sent | Value | BaseException] = field(default_factory=deque)
-    """Of the next calls, in turn; then every send is sent."""
+    outcomes: deque[Outcome | BaseException] = field(default_factory=deque)
+    """Of the next sends, in turn; then every send is sent."""
+    values: deque[Value | BaseException] = field(default_factory=deque)
+    """Of the next other calls, in turn; then each gets all that any gets."""
     free: asyncio.Event = field(default_factory=asyncio.Event)
     """While it is clear, calls and changes do not end."""
     not_ready: WaguardError | None = None
@@ -188,20 +191,34 @@ class FakeSessions:
         self.done.append(f"qr wait={wait:g} refresh={refresh}")
         return self.code or QrCode(raw=RAW, count=1, expires_at=time.time() + 20)
 
-    async def call(
-        self, session_id: str, call: Call, *, wait: float, phone: str | None = None
-    ) -> Sent | Value:
-        number = number_of(self._find(session_id).phone_number)
+    async def send(
+        self, session_id: str, call: Send, *, wait: float, phone: str | None = None
+    ) -> Outcome:
+        try:
+            number = number_of(self._find(session_id).phone_number)
+        except WaguardError as error:
+            return NotSent(error)
         if phone is not None and phone != number:
-            raise OtherNumberError(phone, number)
+            return NotSent(OtherNumberError(phone, number))
+        self.calls.append((session_id, call, wait))
+        await self.free.wait()
+        usual = Acked(call.message_id, 1_732_240_100)
+        outcome = self.outcomes.popleft() if self.outcomes else usual
+        if isinstance(outcome, BaseException):
+            raise outcome
+        return outcome
+
+    async def call(self, session_id: str, call: Operation, *, wait: float) -> Value:
+        self._find(session_id)
         self.calls.append((session_id, call, wait))
         if isinstance(call, Acks):
             return Value(acks={it: self.acks[it] for it in call.ids if it in self.acks})
         await self.free.wait()
-        outcome = self.outcomes.popleft() if self.outcomes else self._usual(call)
-        if isinstance(outcome, BaseException):
-            raise outcome
-        return outcome
+        usual = Value(text="ABCD-1234", flag=True, content=b"\x89PNG picture")
+        value = self.values.popleft() if self.values else usual
+        if isinstance(value, BaseException):
+            raise value
+        return value
 
     async def ready(self, session_id: str, *, wait: float, hoping: bool = False) -> None:
         self._find(session_id)
@@ -220,11 +237,6 @@ class FakeSessions:
         self.not_ready = why_not
         self.changed.set()
 
-    def _usual(self, call: Call) -> Sent | Value:
-        if isinstance(call, SendText | SendMedia):
-            return Sent(outcome="sent", message_id=call.message_id, timestamp=1_732_240_100)
-        return Value(text="ABCD-1234", flag=True, content=b"\x89PNG picture")
-
     def first_contacts_pause(self, session_id: str) -> float:
         return self.first_contacts
 
@@ -242,6 +254,6 @@ class FakeSessions:
     def health(self) -> Health:
         return self.status
 
-    def sends(self) -> list[SendText | SendMedia]:
+    def sends(self) -> list[Send]:
         """Every send that the worker was asked for."""
         return [call for _, call, _ in self.calls if isinstance(call, SendText | SendMedia)]

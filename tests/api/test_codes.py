@@ -86,7 +86,7 @@ class TestCodes:
 
     @pytest.mark.parametrize("path", ["/screenshot", "/pairing-code"])
     async def test_an_empty_answer_is_not_passed_on(self, api: Api, path: str) -> None:
-        api.sessions.outcomes.append(Value())
+        api.sessions.values.append(Value())
         method = "GET" if path == "/screenshot" else "POST"
         body = None if path == "/screenshot" else {"phone_number": "6281234567890"}
         answer = await api.call(method, ONE + path, body)

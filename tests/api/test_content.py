@@ -10,6 +10,7 @@ from aiohttp import web
 from tests.api.conftest import Api
 from tests.api.fake_sessions import SESSION
 from waguard.errors import RefusedError
+from waguard.ports.outcomes import Refused
 from waguard.wire.protocol import SendMedia
 
 TEXT, MEDIA = "/api/messages/send", "/api/messages/send-media"
@@ -102,7 +103,8 @@ async def test_says_what_was_wrong_and_what_to_do(
 
 
 async def test_a_refusal_names_the_field_that_is_to_blame(api: Api) -> None:
-    api.sessions.outcomes.append(RefusedError("+62811 is not on WhatsApp", field="recipient_phone"))
+    error = RefusedError("+62811 is not on WhatsApp", field="recipient_phone")
+    api.sessions.outcomes.append(Refused(error))
     answer = await api.call("POST", TEXT, body())
     reported = answer.json()
     assert (answer.status, reported["outcome"]) == (422, "refused")

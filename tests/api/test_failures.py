@@ -67,7 +67,7 @@ async def test_a_change_that_fails_after_its_answer_is_logged(
     api: Api, logged: list[str], error: Exception
 ) -> None:
     api.sessions.free.clear()
-    api.sessions.outcomes.append(error)
+    api.sessions.values.append(error)
     answer = await api.call("POST", f"{ONE}/pairing-code", {"phone_number": "6281234567890"})
     assert answer.status == 503
     api.sessions.free.set()

@@ -11,10 +11,11 @@ import pytest
 from tests.api.conftest import KEY, Api
 from tests.api.fake_sessions import SESSION
 from tests.waiting import wait_until
-from waguard.errors import ConflictError, RefusedError, UnavailableError, UncertainError
+from waguard.errors import ConflictError, RefusedError, UnavailableError, WaguardError
 from waguard.messaging.outbox.commands import Command
 from waguard.messaging.outbox.pending_sends import Options, PendingSend
 from waguard.ports.bus import BusEvent
+from waguard.ports.outcomes import NotSent, Outcome, Refused, Uncertain
 from waguard.wire.protocol import SendMedia, SendText
 
 SEND = "/api/messages/send"
@@ -75,7 +76,7 @@ async def test_a_group_without_its_server_gets_files_too(api: Api) -> None:
 
 
 async def test_refused_is_422_and_final(api: Api) -> None:
-    api.sessions.outcomes.append(RefusedError("not on WhatsApp"))
+    api.sessions.outcomes.append(Refused(RefusedError("not on WhatsApp")))
     answer = await api.call("POST", SEND, BODY)
     reported = answer.json()
     assert answer.status == 422
@@ -87,11 +88,11 @@ async def test_refused_is_422_and_final(api: Api) -> None:
     assert reported["remedy"]
 
 
-@pytest.mark.parametrize("error", [UncertainError("no answer"), RuntimeError("a bug"), OSError()])
+@pytest.mark.parametrize("outcome", [Uncertain("no answer"), RuntimeError("a bug"), OSError()])
 async def test_uncertain_is_202_so_that_it_is_not_sent_again(
-    api: Api, error: BaseException
+    api: Api, outcome: Outcome | BaseException
 ) -> None:
-    api.sessions.outcomes.append(error)
+    api.sessions.outcomes.append(outcome)
     answer = await api.call("POST", SEND, BODY)
     reported = answer.json()
     assert answer.status == 202
@@ -107,8 +108,8 @@ async def test_uncertain_is_202_so_that_it_is_not_sent_again(
         (UnavailableError("Session not ready", retry_after=2), 503),
     ],
 )
-async def test_not_ready(api: Api, error: BaseException, status: int) -> None:
-    api.sessions.outcomes.append(error)
+async def test_not_ready(api: Api, error: WaguardError, status: int) -> None:
+    api.sessions.outcomes.append(NotSent(error))
     answer = await api.call("POST", SEND, BODY)
     assert (answer.status, answer.json()["error"]) == (status, str(error))
     assert answer.headers.get("Retry-After") == ("2" if status == 503 else None)
@@ -239,7 +240,7 @@ async def test_the_repetition_joins_a_send_whose_client_has_left(
 
 
 async def test_a_lost_refusal_that_was_only_not_ready_is_tried_again(api: Api) -> None:
-    api.sessions.outcomes.append(UnavailableError("Session not ready", retry_after=2))
+    api.sessions.outcomes.append(NotSent(UnavailableError("Session not ready", retry_after=2)))
     api.sessions.free.clear()
     await hang_up_after_sending(api, BODY)
     api.sessions.free.set()
@@ -272,7 +273,8 @@ async def test_message_sent_never_overtakes_the_reply(
 
 
 async def test_what_was_not_sent_is_not_announced(api: Api, announced: list[BusEvent]) -> None:
-    api.sessions.outcomes.extend([RefusedError("no"), UncertainError("?"), ConflictError("off")])
+    off = NotSent(ConflictError("off"))
+    api.sessions.outcomes.extend([Refused(RefusedError("no")), Uncertain("?"), off])
     for _ in range(3):
         await api.call("POST", SEND, BODY)
     api.bus.publish("link", SESSION, 1, {})

@@ -9,7 +9,8 @@ import pytest
 from tests.api.conftest import Answer, Api
 from tests.api.fake_sessions import SESSION
 from tests.waiting import DEADLINE, wait_until
-from waguard.errors import ConflictError, UnavailableError, UncertainError
+from waguard.errors import ConflictError, UnavailableError
+from waguard.ports.outcomes import Uncertain
 
 SEND = "/api/messages/send"
 BODY: dict[str, Any] = {
@@ -101,7 +102,7 @@ async def test_a_key_makes_one_message_of_many_requests(api: Api) -> None:
 
 
 async def test_a_key_keeps_what_is_uncertain_uncertain(api: Api) -> None:
-    api.sessions.outcomes.append(UncertainError("no answer"))
+    api.sessions.outcomes.append(Uncertain("no answer"))
     first, again = await send(api, key="k"), await send(api, key="k")
     assert (first.status, again.status) == (202, 202)
     assert first.json() == again.json()

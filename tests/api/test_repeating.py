@@ -23,15 +23,14 @@ from waguard.errors import (
     RefusedError,
     SessionIdTakenError,
     TooManyError,
-    UnacknowledgedError,
     UnauthorizedError,
     UnavailableError,
-    UncertainError,
     WaguardError,
 )
-from waguard.messaging.outbox import dispatcher
 from waguard.messaging.outbox.fetch import NotFetchedError
 from waguard.messaging.outbox.pending_sends import KeyReusedError
+from waguard.messaging.timings import BOUNDS, SendBounds
+from waguard.ports.outcomes import NotSent, Outcome, Refused
 from waguard.profile.lock import ProfileInUseError
 
 ONE = f"/api/sessions/{SESSION}"
@@ -78,20 +77,20 @@ def not_ready(error: WaguardError) -> Arrange:
     return given
 
 
-def ends(error: WaguardError) -> Arrange:
-    return lambda api, _: api.sessions.outcomes.append(error)
+def gives(error: WaguardError) -> Arrange:
+    return lambda api, _: api.sessions.values.append(error)
+
+
+def ends(outcome: Outcome) -> Arrange:
+    return lambda api, _: api.sessions.outcomes.append(outcome)
 
 
 def no_room(error: WaguardError) -> Arrange:
     return lambda api, _: setattr(api, "no_room", error)
 
 
-def full(_: Api, patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(dispatcher, "WAITING_AT_MOST", 0)
-
-
 def stopping(api: Api, _: pytest.MonkeyPatch) -> None:
-    api.outbox._dispatcher.closing = True
+    api.outbox._ctx.accepted.closing = True
 
 
 def nothing(_: Api, __: pytest.MonkeyPatch) -> None:
@@ -107,11 +106,12 @@ class Row:
     request: Request
     given: Arrange = nothing
     limits: Limits = DEFAULT_LIMITS
+    bounds: SendBounds = BOUNDS
     key: str | None = KEY
 
 
 MOMENT = [
-    Row("too many messages wait", 503, BULK, full),
+    Row("too many messages wait", 503, BULK, bounds=SendBounds(waiting=0)),
     Row("too many bytes", 503, MEDIA, limits=Limits(body_bytes=10)),
     Row("too many bodies", 503, SEND, limits=Limits(bodies=0)),
     Row("waguard stops", 503, SEND, stopping),
@@ -123,7 +123,7 @@ MOMENT = [
     Row("the database is down, create", 503, CREATE, fails(DOWN)),
     Row("the session starts", 503, SEND, not_ready(STARTING)),
     Row("the session starts, file", 503, MEDIA, not_ready(STARTING)),
-    Row("the page is not ready", 503, SEND, ends(UnavailableError("Session not ready"))),
+    Row("the page is not ready", 503, SEND, ends(NotSent(UnavailableError("Session not ready")))),
     Row("it is being deleted, delete", 503, DELETE, fails(LEAVING)),
     Row("it is being deleted, logout", 503, LOGOUT, fails(LEAVING)),
     Row("it is being deleted, reconnect", 503, RECONNECT, fails(LEAVING)),
@@ -131,7 +131,7 @@ MOMENT = [
     Row("its profile is in use", 503, DELETE, fails(ProfileInUseError("in use"))),
     Row("no QR code yet, but a new one", 503, NEW_QR, fails(NotYetError("soon", retry_after=2))),
     Row("no QR code yet", 425, QR, fails(NotYetError("soon", retry_after=2))),
-    Row("no pairing code yet", 503, PAIRING, ends(UnavailableError("WhatsApp gave no code"))),
+    Row("no pairing code yet", 503, PAIRING, gives(UnavailableError("WhatsApp gave no code"))),
     Row("no picture yet", 503, PICTURE, fails(STARTING)),
 ]
 FINAL = [
@@ -150,13 +150,14 @@ FINAL = [
     Row("no such route", 404, ("GET", "/api/nothing", None)),
     Row("no such method", 405, ("PATCH", ONE, None)),
     Row("bad input", 400, ("POST", "/api/messages/send", TEXT | {"message": ""})),
-    Row("WhatsApp refuses", 422, SEND, ends(RefusedError("no such number"))),
+    Row("WhatsApp refuses", 422, SEND, ends(Refused(RefusedError("no such number")))),
     Row("too large", 413, ("POST", "/api/messages/send", TEXT | {"message": "x" * (1 << 20)})),
 ]
 
 
 @pytest.mark.parametrize(
-    ("row", "limits"), [pytest.param(row, row.limits, id=row.when) for row in MOMENT]
+    ("row", "limits", "bounds"),
+    [pytest.param(row, row.limits, row.bounds, id=row.when) for row in MOMENT],
 )
 async def test_what_may_succeed_in_a_moment(
     api: Api, monkeypatch: pytest.MonkeyPatch, row: Row
@@ -221,8 +222,6 @@ STATUSES: dict[type[WaguardError], int] = {
     TooManyError: 503,
     ProfileInUseError: 503,
     NoRoomError: 507,
-    UncertainError: 202,
-    UnacknowledgedError: 202,
 }
 
 

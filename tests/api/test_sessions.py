@@ -256,6 +256,6 @@ async def test_validate(
 
 
 async def test_not_ready_carries_its_retry_after(api: Api) -> None:
-    api.sessions.outcomes.append(UnavailableError("Session not ready", retry_after=5))
+    api.sessions.values.append(UnavailableError("Session not ready", retry_after=5))
     answer = await api.call("GET", f"{ONE}/screenshot")
     assert (answer.status, answer.headers["Retry-After"]) == (503, "5")

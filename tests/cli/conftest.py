@@ -5,7 +5,6 @@ from pathlib import Path
 import pytest
 
 from tests.cli.fake_api import Api, served
-from waguard.host import configuration
 
 
 @pytest.fixture(autouse=True)
@@ -15,7 +14,6 @@ def _unconfigured(monkeypatch: pytest.MonkeyPatch) -> None:
         if name.startswith("WAGUARD_"):
             monkeypatch.delenv(name)
     monkeypatch.setenv("COLUMNS", "200")  # wider than any line that is cut
-    monkeypatch.setattr(configuration, "SYSTEM_FILE", Path("/nowhere/waguard.toml"))
 
 
 @pytest.fixture

@@ -10,13 +10,13 @@ from typing import Any, Final
 import pytest
 
 from tests.cli.fake_api import Answer, Api, said
+from tests.cli.program import main
 from tests.host.processes import (
     BECOME_NOBODY,
     OTHERS_CANNOT,
     others_can_run_this_python,
     waguard,
 )
-from waguard.cli import main
 from waguard.host.configuration import VARIABLE
 from waguard.host.listen import LOCAL_SOCKET
 

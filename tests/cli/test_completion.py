@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from waguard.cli import main
+from tests.cli.program import main
 from waguard.cli.program import COMMANDS
 
 # a daemon that knows three sessions, one of which another program named

@@ -10,12 +10,14 @@ from typing import Any
 import pytest
 
 from tests import configuration_docs
+from tests.cli.program import main
 from tests.host.processes import waguard
-from waguard.cli import config_commands, main
+from waguard.cli import config_commands
 from waguard.config import SECTIONS
 from waguard.errors import ConfigError
-from waguard.host import configuration, service_unit
+from waguard.host import configuration
 from waguard.host.configuration import Found
+from waguard.host.service_unit import USER
 
 UNIT = Path(__file__).parents[2] / "systemd/waguard.service"
 
@@ -24,8 +26,6 @@ UNIT = Path(__file__).parents[2] / "systemd/waguard.service"
 def here(short_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The working folder, with no file of this machine's behind it."""
     monkeypatch.chdir(short_path)
-    monkeypatch.setattr(configuration, "SYSTEM_FILE", short_path / "etc/waguard.toml")
-    monkeypatch.setattr(config_commands, "SYSTEM_FILE", short_path / "etc/waguard.toml")
     return short_path
 
 
@@ -162,10 +162,15 @@ class Check:
     root: Path
     said: list[str] = field(default_factory=list)
 
-    def __call__(self, text: str) -> list[str]:
+    @property
+    def file(self) -> Path:
+        return self.root / "etc/waguard.toml"
+
+    def __call__(self, text: str, user: str = USER) -> list[str]:
         self.said.clear()
-        configuration.SYSTEM_FILE.write_text(text)
-        config_commands.check(*configuration.read(None, {}), self.said.append, root=self.root)
+        self.file.write_text(text)
+        found, reading = configuration.read(None, {}, system_file=self.file)
+        config_commands.check(found, reading, self.said.append, root=self.root, user=user)
         return self.said
 
 
@@ -191,7 +196,7 @@ def paths(folder: str) -> str:
 
 def test_the_shipped_file_fits_the_shipped_unit(check: Check) -> None:
     shipped = configuration_docs.SOURCE.read_text()
-    assert check(shipped) == [f"{configuration.SYSTEM_FILE}: ok"]
+    assert check(shipped) == [f"{check.file}: ok"]
 
 
 def test_other_folders_need_the_drop_in_that_is_printed(check: Check, unit: Path) -> None:
@@ -228,20 +233,17 @@ def test_a_database_elsewhere_is_written_too(check: Check) -> None:
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="needs root to ask for another user")
-def test_root_asks_for_the_units_user(
-    check: Check, here: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_root_asks_for_the_units_user(check: Check, here: Path) -> None:
     other = pwd.getpwnam("nobody")
-    monkeypatch.setattr(service_unit, "USER", "nobody")
     secret = here / "secret"
     secret.touch(0o600)
     text = paths("/var/lib/waguard") + f"\n[webhook]\nsecret_file = '{secret}'"
-    assert check(text)
+    assert check(text, "nobody")
     os.chown(secret, other.pw_uid, other.pw_gid)
-    assert check(text), "its own"
+    assert check(text, "nobody"), "its own"
     os.chown(secret, 12345, 12345)
     with pytest.raises(ConfigError, match="belongs to user 12345"):
-        check(text)
+        check(text, "nobody")
 
 
 def test_another_file_than_the_units_is_not_the_units(check: Check, here: Path) -> None:

@@ -8,7 +8,8 @@ from typing import Any, Final
 import pytest
 
 from tests.cli.fake_api import Answer, Api
-from waguard.cli import event_stream, main
+from tests.cli.program import main
+from waguard.cli import event_stream
 from waguard.cli.client import ApiCallError, ApiClient
 from waguard.config import Config, Paths
 

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
+from tests.cli.program import main
 from tests.profile.old_profile_files import content, old_profile
-from waguard.cli import main
 from waguard.cli.client import ApiClient
 
 

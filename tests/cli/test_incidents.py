@@ -8,7 +8,8 @@ from typing import Any, Final
 import pytest
 
 from tests.cli.fake_api import Answer, Api, said
-from waguard.cli import main, top
+from tests.cli.program import main
+from waguard.cli import top
 from waguard.cli.incidents import since
 
 LISTED: Final[list[dict[str, Any]]] = [

@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 
 from tests.cli.fake_api import said
+from tests.cli.program import main
 from waguard.api.auth import load_or_create_keys
-from waguard.cli import keys, main
+from waguard.cli import keys
 
 OLD = "an-old-key-of-the-application"
 

@@ -5,7 +5,8 @@ from importlib.machinery import ModuleSpec
 
 import pytest
 
-from waguard.cli import lab, main
+from tests.cli.program import main
+from waguard.cli import lab
 
 
 @pytest.mark.parametrize("command", [["demo"], ["standin"], ["chaos", "--yes-break-things"]])

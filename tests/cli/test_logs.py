@@ -2,6 +2,7 @@
 
 import json
 import os
+import socket
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,7 +11,8 @@ from typing import Any, Final
 import pytest
 
 from tests.cli.fake_api import write_pid_file
-from waguard.cli import log_reading, main
+from tests.cli.program import main
+from waguard.cli import log_reading
 from waguard.cli.log_reading import FileSource, JournalSource, NoLogError, Wanted
 from waguard.host import procfs
 from waguard.host.log_names import FIELDS
@@ -37,7 +39,6 @@ def here(short_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A folder with a runtime folder; no unit is installed."""
     (short_path / "run").mkdir()
     monkeypatch.chdir(short_path)
-    monkeypatch.setattr(log_reading, "_UNIT_FOLDERS", (str(short_path / "units"),))
     return short_path
 
 
@@ -174,8 +175,8 @@ exit {code}
 @pytest.fixture
 def journal(here: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A journalctl that says what lies in a file, and an installed unit."""
-    (here / "units").mkdir()
-    (here / "units/waguard.service").touch()
+    (here / "etc/systemd/system").mkdir(parents=True)
+    (here / "etc/systemd/system/waguard.service").touch()
     (here / "bin").mkdir()
     for name in ("journal", "why"):
         (here / name).touch()
@@ -211,13 +212,15 @@ def test_the_journal_of_the_unit_where_no_daemon_runs(
 ) -> None:
     """It is what says why none does."""
     (journal / "journal").write_text("\n".join(map(json.dumps, ENTRIES)))
-    assert main(["logs", "--session", "a", "--level", "warning", "-n", "7", "-f"]) == 0
+    assert (
+        main(["logs", "--session", "a", "--level", "warning", "-n", "7", "-f"], root=journal) == 0
+    )
     assert (journal / "asked").read_text().split() == [
         *("--no-pager", "--quiet", "--output=json", "--unit", "waguard.service", "--lines", "7"),
         *("--priority", "4", "SESSION=a", "--follow"),
     ]
     assert said(capsys) == []
-    assert main(["logs"]) == 0
+    assert main(["logs"], root=journal) == 0
     ours, systemd, again, odd, empty = said(capsys)
     assert ours == again == "2026-11-26T10:00:00.000+00:00 INFO    up pid=7"
     assert systemd.endswith(" WARNING Main process exited program=systemd")
@@ -229,7 +232,7 @@ def test_the_journal_of_the_unit_where_no_daemon_runs(
 def test_a_journal_that_may_not_be_read(journal: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (journal / "why").write_text("No journal files were opened due to insufficient permissions.\n")
     install(journal, code=1)
-    assert main(["logs"]) == 1
+    assert main(["logs"], root=journal) == 1
     (line,) = capsys.readouterr().err.splitlines()
     assert line.startswith("waguard: No journal files were opened due to insufficient permissions.")
     assert "systemd-journal" in line
@@ -239,7 +242,7 @@ def test_without_journalctl(
     journal: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("PATH", "/nowhere")
-    assert main(["logs"]) == 1
+    assert main(["logs"], root=journal) == 1
     assert "journalctl is not installed" in capsys.readouterr().err
 
 
@@ -279,16 +282,13 @@ def test_a_daemon_of_a_unit_that_logs_to_the_journal(
 ) -> None:
     unit = JournalSource(unit="w.service")
     monkeypatch.setattr(log_reading, "unit_of", lambda _: unit)
-    reading, writing = os.pipe()
-    with subprocess.Popen(["sleep", "1000"], stderr=writing) as process:
-        inode = os.fstat(writing).st_ino
-        monkeypatch.setattr(log_reading, "_STDERR_OF_JOURNAL", "pipe:[{}]")  # no socket is needed
+    reading, writing = socket.socketpair()
+    with reading, writing, subprocess.Popen(["sleep", "1000"], stderr=writing.fileno()) as process:
+        inode = os.fstat(writing.fileno()).st_ino
         monkeypatch.setattr(procfs, "environment", lambda _: {"JOURNAL_STREAM": f"9:{inode}"})
         write_pid_file(here, "http://127.0.0.1:1", pid=process.pid)
         assert log_reading.find(here / "run") == unit
         process.kill()
-    os.close(reading)
-    os.close(writing)
 
 
 def test_a_daemon_whose_output_goes_to_another_program(
@@ -305,8 +305,8 @@ def test_a_daemon_whose_output_goes_to_another_program(
 
 def test_neither_a_daemon_nor_a_unit(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(NoLogError):
-        log_reading.find(here / "run")
-    assert main(["logs"]) == 1
+        log_reading.find(here / "run", here)
+    assert main(["logs"], root=here) == 1
     (line,) = capsys.readouterr().err.splitlines()
     assert line.startswith(f"waguard: no waguard runs with {here / 'run'}, and no waguard.service")
 

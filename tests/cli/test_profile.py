@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from tests.cli.fake_api import said
-from waguard.cli import main
+from tests.cli.program import main
 
 
 @pytest.fixture

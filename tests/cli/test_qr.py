@@ -9,7 +9,7 @@ import zxingcpp
 from PIL import Image
 
 from tests.cli.fake_api import Answer, Api, said
-from waguard.cli import main, pair, qr
+from tests.cli.program import main
 
 CODE: Final = Answer(200, {"raw": "2@abc", "qr_code": "data:", "expires_in": 0})
 TOO_EARLY: Final = Answer(425, {"error": "no QR code yet"})
@@ -26,13 +26,6 @@ def test_a_code_once(api: Api, capsys: pytest.CaptureFixture[str]) -> None:
     assert out[-1].endswith("Valid for 0 s.")
 
 
-@pytest.fixture
-def at_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(qr, "LINK_POLL", 0.0)
-    monkeypatch.setattr(pair, "POLL", 0.0)
-
-
-@pytest.mark.usefixtures("at_once")
 def test_a_code_until_it_was_scanned(api: Api, capsys: pytest.CaptureFixture[str]) -> None:
     api.says(QR, CODE, GONE)
     linking = Answer(200, {"status": "authenticated"})
@@ -48,7 +41,6 @@ PASSKEY: Final = {
 }
 
 
-@pytest.mark.usefixtures("at_once")
 @pytest.mark.parametrize("begins", [(CODE, GONE), (Answer(409, {"error": "passkey_required: x"}),)])
 def test_a_passkey_is_said_once_and_waited_for(
     api: Api, capsys: pytest.CaptureFixture[str], begins: tuple[Answer, ...]
@@ -123,7 +115,6 @@ def test_no_new_code_for_a_session_that_is_linked(
     assert said(capsys) == ([], ["waguard: the session is already linked"])
 
 
-@pytest.mark.usefixtures("at_once")
 def test_a_code_to_type(api: Api, capsys: pytest.CaptureFixture[str]) -> None:
     api.says("POST /api/sessions/a/pairing-code", Answer(200, {"code": "ABCD-1234"}))
     linking = [Answer(200, {"status": it}) for it in ("qr_scanning", "authenticated", "connected")]
@@ -137,7 +128,6 @@ def test_a_code_to_type(api: Api, capsys: pytest.CaptureFixture[str]) -> None:
     assert json.loads(capsys.readouterr().out) == {"code": "ABCD-1234"}
 
 
-@pytest.mark.usefixtures("at_once")
 def test_a_code_that_nobody_typed(api: Api, capsys: pytest.CaptureFixture[str]) -> None:
     api.says("POST /api/sessions/a/pairing-code", Answer(200, {"code": "ABCD-1234"}))
     api.says(

@@ -10,8 +10,8 @@ from typing import Final
 import pytest
 
 from tests.cli.fake_api import Answer, Api, said
+from tests.cli.program import main
 from tests.host.processes import clean_environment
-from waguard.cli import main
 
 LISTED: Final = [
     {"session_id": name, "workspace_id": workspace, "status": "connected", "phone_number": None}

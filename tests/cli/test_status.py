@@ -7,7 +7,8 @@ from typing import Any, Final
 import pytest
 
 from tests.cli.fake_api import Answer, Api, said
-from waguard.cli import main, render
+from tests.cli.program import main
+from waguard.cli import render
 from waguard.cli.rows import row
 from waguard.cli.status import narrow
 

@@ -10,8 +10,8 @@ from typing import Any, Final
 import pytest
 
 from tests.cli.fake_api import Answer, Api, said
+from tests.cli.program import main
 from tests.host.processes import clean_environment
-from waguard.cli import main, qr
 from waguard.cli.qr import Screen
 
 MANY: Final = [
@@ -143,7 +143,6 @@ def test_a_newer_code_takes_the_place_of_the_last_one(
     api: Api, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     terminal = on_a_terminal(monkeypatch)
-    monkeypatch.setattr(qr, "LINK_POLL", 0.0)
     codes = [Answer(200, {"raw": f"2@{it}", "expires_in": 0}) for it in range(2)]
     linked = Answer(409, {"error": "the session is already linked"})
     api.says("GET /api/sessions/a/qr?wait=20", *codes, linked)

@@ -8,9 +8,10 @@ from pathlib import Path
 
 import pytest
 
+from tests.cli.program import main
 from tests.host.processes import clean_environment, waguard
 from waguard import __version__
-from waguard.cli import main, program
+from waguard.cli import program
 from waguard.cli.program import parser
 
 COMMANDS = [

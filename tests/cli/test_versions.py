@@ -6,7 +6,7 @@ from typing import Any, Final
 import pytest
 
 from tests.cli.fake_api import Answer, Api, said
-from waguard.cli import main
+from tests.cli.program import main
 
 PATH: Final = "/api/versions"
 LISTED: Final[dict[str, Any]] = {

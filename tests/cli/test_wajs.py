@@ -11,7 +11,7 @@ from typing import Any, Final
 import pytest
 
 from tests.cli.fake_api import Answer, Api, said
-from waguard.cli import main
+from tests.cli.program import main
 from waguard.host.wajs_store import LARGEST, MOST, WajsStore, digest
 
 BUNDLE: Final = b"/*! wppconnect-team/wa-js v4.7.0 */(()=>{window.WPP={}})()"

@@ -5,7 +5,7 @@ from typing import Final
 import pytest
 
 from tests.cli.fake_api import Answer, Api, said
-from waguard.cli import main
+from tests.cli.program import main
 
 SESSION: Final = {
     "session_id": "a",

@@ -5,7 +5,6 @@ from pathlib import Path
 import pytest
 
 from tests.doctor.host import Host, healthy
-from waguard.host import configuration
 
 
 @pytest.fixture(autouse=True)
@@ -14,7 +13,6 @@ def _unconfigured(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in list(os.environ):
         if name.startswith("WAGUARD_"):
             monkeypatch.delenv(name)
-    monkeypatch.setattr(configuration, "SYSTEM_FILE", Path("/nowhere/waguard.toml"))
 
 
 @pytest.fixture

@@ -29,6 +29,7 @@ from waguard.doctor.checks.host import Space
 from waguard.doctor.examination import examine
 from waguard.doctor.probes.machine import Machine, Ran, Running
 from waguard.doctor.report import Check
+from waguard.doctor.timings import Timings
 from waguard.host import lock
 from waguard.profile import layout, owner_mark, snapshots
 from waguard.profile.layout import Places
@@ -44,7 +45,7 @@ class FakeMachine(Machine):
     """Says what it is told."""
 
     def __init__(self, root: Path) -> None:
-        super().__init__(root)
+        super().__init__(root, system_file=Path("/nowhere/waguard.toml"))
         self.reading = Reading(memory=4 << 30, pressure=0.0, pids=9_000)
         self.disk: Space | None = Space(free=50 << 30, inodes=10**6, inodes_free=9 * 10**5)
         self.files = 65_536
@@ -145,6 +146,7 @@ class Host:
     stack: AsyncExitStack
     settings: dict[str, dict[str, Any]] = field(default_factory=dict)
     environ: dict[str, str] = field(default_factory=dict)
+    timings: Timings = Timings(again=0.0)  # noqa: RUF009 - it is frozen
     lock: int | None = None
 
     @property
@@ -207,7 +209,7 @@ class Host:
         self.machine.ports.clear()
 
     async def examine(self) -> list[Check]:
-        return await examine(self.file, self.environ, self.machine)
+        return await examine(self.file, self.environ, self.machine, self.timings)
 
     async def wrong(self) -> list[Check]:
         """All that is not ok."""

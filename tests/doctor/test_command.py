@@ -8,12 +8,11 @@ import pytest
 
 from tests.doctor.host import Host
 from waguard.cli import main, render
-from waguard.doctor import examination
 
 
 @pytest.fixture(autouse=True)
 def _on_that_host(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(examination, "Machine", lambda: host.machine)
+    monkeypatch.setattr("waguard.doctor.probes.machine.Machine", lambda *_, **__: host.machine)
 
 
 async def doctor(host: Host, *words: str) -> int:

@@ -6,7 +6,6 @@ from pathlib import Path
 import pytest
 
 from tests.doctor.host import HOOK, Host
-from waguard.doctor import examination
 from waguard.doctor.examination import NAMES
 from waguard.doctor.probes import profiles
 from waguard.doctor.report import as_json, exit_code
@@ -32,12 +31,9 @@ async def test_nothing_is_changed(host: Host) -> None:
     assert files(host.folder) == before
 
 
-async def test_what_is_corrected_meanwhile_is_no_finding(
-    host: Host, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_what_is_corrected_meanwhile_is_no_finding(host: Host) -> None:
     correction = {"session": "s1", "reason": "r", "before": "b", "after": "a"}
     host.daemon.once["/api/reconcile"] = {"corrections": [correction]}
-    monkeypatch.setattr(examination, "AGAIN", 0.0)
     assert await host.wrong() == []
 
 

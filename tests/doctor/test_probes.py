@@ -136,7 +136,7 @@ async def test_a_profile_where_the_old_service_had_it_is_one(host: Host) -> None
 async def test_what_is_no_answer(short_path: Path) -> None:
     odd = Application({"/list": [], "/object": {"a": 1}})
     async with odd.on(short_path / "waguard.sock"):
-        daemon = Daemon(short_path)
+        daemon = Daemon(short_path, within=20.0)
         assert await asyncio.to_thread(daemon.ask, "/object") == {"a": 1}
         assert await asyncio.to_thread(daemon.ask, "/list") is None
         assert await asyncio.to_thread(daemon.ask, "/none") is None

@@ -10,10 +10,10 @@ import pytest
 from tests.doctor.host import TRIED
 from tests.e2e.harness import Daemon, short_folder, suspended
 from waguard.doctor.examination import examine
-from waguard.doctor.probes import instance
 from waguard.doctor.probes.machine import Machine, Ran
 from waguard.doctor.repair import repair
 from waguard.doctor.report import Check
+from waguard.doctor.timings import TIMINGS, Timings
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(120)]
 # what depends on this machine
@@ -38,9 +38,11 @@ async def test_up_stopped_and_killed(monkeypatch: pytest.MonkeyPatch) -> None:
     }
     with short_folder() as folder:
         monkeypatch.chdir(folder)
+        nowhere = Path("/nowhere")
+        machine = WithoutChromium(nowhere, system_file=nowhere / "waguard.toml")
 
-        async def wrong() -> dict[str, Check]:
-            checks = await examine(None, settings, WithoutChromium(Path("/nowhere")))
+        async def wrong(timings: Timings = TIMINGS) -> dict[str, Check]:
+            checks = await examine(None, settings, machine, timings)
             return {
                 c.name: c
                 for c in checks
@@ -51,9 +53,9 @@ async def test_up_stopped_and_killed(monkeypatch: pytest.MonkeyPatch) -> None:
             await daemon.start()
             assert daemon.process
             assert await wrong() == {}
-            monkeypatch.setattr(instance, "WITHIN", 0.1)
             with suspended(daemon.process.pid):
-                assert {name: c.command for name, c in (await wrong()).items()} == {
+                found = await wrong(Timings(daemon=0.1))
+                assert {name: c.command for name, c in found.items()} == {
                     "socket": "systemctl restart waguard"
                 }
             os.kill(daemon.process.pid, 9)

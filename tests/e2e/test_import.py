@@ -44,7 +44,7 @@ async def made(world: World, profile: Path, *, killed: bool, paired: bool = True
     else:
         await browser.link()
     if killed:
-        browser.page.close()
+        browser.loader.close()
         os.killpg(browser.chromium.pid, signal.SIGKILL)
         await browser.chromium.exited
     await browser.close()

@@ -1,6 +1,7 @@
 """Where the configuration is found, and what earlier versions would have used."""
 
 import os
+from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
@@ -13,10 +14,12 @@ from tests.host.processes import (
     waguard,
 )
 from waguard import config
+from waguard.config import Reading
 from waguard.errors import ConfigError
 from waguard.host import configuration
-from waguard.host.configuration import VARIABLE, Found, find, hidden_lines
+from waguard.host.configuration import VARIABLE, Found, hidden_lines
 
+NOWHERE = Path("/nowhere/waguard.toml")
 needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="needs root to give a file away")
 
 
@@ -26,17 +29,26 @@ def here(short_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     folder = short_path / "here"
     folder.mkdir()
     monkeypatch.chdir(folder)
-    monkeypatch.setattr(configuration, "SYSTEM_FILE", short_path / "etc/waguard/waguard.toml")
     return folder
 
 
 @pytest.fixture
 def system(short_path: Path) -> Path:
-    """/etc/waguard/waguard.toml."""
+    """In place of /etc/waguard/waguard.toml."""
     path = short_path / "etc/waguard/waguard.toml"
     path.parent.mkdir(parents=True)
     path.touch()
     return path
+
+
+def find(option: Path | None, environ: Mapping[str, str], system: Path = NOWHERE) -> Found:
+    return configuration.find(option, environ, system_file=system)
+
+
+def read(
+    option: Path | None, environ: Mapping[str, str], system: Path = NOWHERE
+) -> tuple[Found, Reading]:
+    return configuration.read(option, environ, system_file=system)
 
 
 # ---- the search ----
@@ -45,19 +57,19 @@ def system(short_path: Path) -> Path:
 def test_each_place_hides_those_behind_it(here: Path, system: Path) -> None:
     (here / "waguard.toml").touch()
     named = {VARIABLE: "named.toml"}
-    assert find(Path("o.toml"), named) == Found(path=here / "o.toml", by="--config")
-    assert find(None, named) == Found(path=here / "named.toml", by=VARIABLE)
-    assert find(None, {VARIABLE: ""}) == Found(path=system)
+    assert find(Path("o.toml"), named, system) == Found(path=here / "o.toml", by="--config")
+    assert find(None, named, system) == Found(path=here / "named.toml", by=VARIABLE)
+    assert find(None, {VARIABLE: ""}, system) == Found(path=system, of_unit=True)
     system.unlink()
-    assert find(None, {}) == Found(path=here / "waguard.toml")
+    assert find(None, {}, system) == Found(path=here / "waguard.toml")
     (here / "waguard.toml").unlink()
-    assert find(None, {}) == Found(path=None)
+    assert find(None, {}, system) == Found(path=None)
 
 
 @pytest.mark.parametrize("option", [None, Path("missing.toml")])
 def test_a_named_file_that_is_missing_is_an_error(option: Path | None, system: Path) -> None:
     with pytest.raises(ConfigError, match=r"missing\.toml cannot be read: No such file") as refused:
-        configuration.read(option, {VARIABLE: "missing.toml"})
+        read(option, {VARIABLE: "missing.toml"}, system)
     assert refused.value.field == (VARIABLE if option is None else "--config")
 
 
@@ -66,36 +78,36 @@ def test_a_folder_in_place_of_the_file_is_an_error(here: Path, system: Path) -> 
     system.unlink()
     system.mkdir()
     with pytest.raises(ConfigError, match="cannot be read: Is a directory"):
-        configuration.read(None, {})
+        read(None, {}, system)
 
 
 def test_a_link_to_nowhere_is_an_error(here: Path, system: Path) -> None:
     system.unlink()
     system.symlink_to("nowhere")
     with pytest.raises(ConfigError, match="cannot be read: No such file"):
-        configuration.read(None, {})
+        read(None, {}, system)
     system.unlink()
     (here / "waguard.toml").symlink_to("nowhere")
     with pytest.raises(ConfigError, match="cannot be read: No such file"):
-        configuration.read(None, {})
+        read(None, {}, system)
 
 
 def test_a_folder_above_that_is_a_file_holds_none(here: Path, system: Path) -> None:
     system.unlink()
     system.parent.rmdir()
     system.parent.touch()
-    assert find(None, {}).path is None
+    assert find(None, {}, system).path is None
 
 
 def test_a_wrong_file_is_not_skipped(here: Path, system: Path) -> None:
     (here / "waguard.toml").touch()
     system.write_text("[api]\nprot = 1")
     with pytest.raises(ConfigError) as refused:
-        configuration.read(None, {})
+        read(None, {}, system)
     assert refused.value.field == "api.prot"
     system.write_text("no toml")
     with pytest.raises(ConfigError, match=f"{system} is not TOML"):
-        configuration.read(None, {})
+        read(None, {}, system)
 
 
 @pytest.mark.skipif(not others_can_run_this_python(), reason=OTHERS_CANNOT)
@@ -133,9 +145,9 @@ def test_the_working_folders_file_that_anybody_can_write_is_refused(here: Path) 
 
 def test_in_a_folder_that_is_gone_the_systems_file_is_found(here: Path, system: Path) -> None:
     here.rmdir()
-    assert find(None, {}).path == system
+    assert find(None, {}, system).path == system
     with pytest.raises(ConfigError, match="working folder"):
-        find(Path("w.toml"), {})
+        find(Path("w.toml"), {}, system)
 
 
 # ---- what lies where it was ----
@@ -145,9 +157,11 @@ def profile(folder: Path) -> None:
     (folder / "workspace_1/session-a").mkdir(parents=True)
 
 
-def left_behind(option: Path | None = None, **environ: str) -> str | None:
+def left_behind(
+    option: Path | None = None, *, system: Path = NOWHERE, **environ: str
+) -> str | None:
     """The refusal's line."""
-    found, reading = configuration.read(option, environ)
+    found, reading = read(option, environ, system)
     try:
         configuration.require_nothing_left_behind(found, reading)
     except ConfigError as error:
@@ -196,7 +210,7 @@ def test_another_kind_of_database_is_no_lost_one(here: Path, system: Path) -> No
     (here / "state").mkdir()
     (here / "state/waguard.db").touch()
     system.write_text("[database]\nurl = 'mysql+asyncmy://localhost/wa'")
-    assert left_behind() is None
+    assert left_behind(system=system) is None
 
 
 def test_the_remedy_works(here: Path, system: Path) -> None:
@@ -215,11 +229,11 @@ def test_a_file_that_is_found_was_read_by_no_earlier_version(here: Path, system:
     """So what lies there by the defaults is asked about, also where the file has absolute paths."""
     profile(here / "sessions")
     system.write_text("[paths]\nsessions = '/nowhere/sessions'\nstate = '/nowhere/state'")
-    line = left_behind()
+    line = left_behind(system=system)
     assert line is not None
     assert "/nowhere/sessions" in line
     assert left_behind(system) is None, "but for --config it was, and absolute is where it was"
-    assert left_behind(WAGUARD_PATHS__SESSIONS="/elsewhere") is None
+    assert left_behind(system=system, WAGUARD_PATHS__SESSIONS="/elsewhere") is None
 
 
 @pytest.mark.parametrize("empty", ["sessions/workspace_1", "sessions/lost+found", "state"])
@@ -259,7 +273,7 @@ def test_a_new_place_that_cannot_be_read_may_hold_it(here: Path, short_path: Pat
 def test_a_hidden_key_is_named_with_both_values(here: Path, system: Path) -> None:
     system.write_text("[api]\nport = 4000\nhost = '::1'\n[send]\ngap = [1, 2]")
     environ = {"WAGUARD_API__PORT": "5000", "WAGUARD_SEND__GAP": "[3, 4]"}
-    _, reading = configuration.read(None, environ | {"WAGUARD_LOG__LEVEL": "DEBUG"})
+    _, reading = read(None, environ | {"WAGUARD_LOG__LEVEL": "DEBUG"}, system)
     assert hidden_lines(reading) == [
         f"WAGUARD_API__PORT=5000 of the environment hides api.port = 4000 of {system}",
         f"WAGUARD_SEND__GAP=[3.0, 4.0] of the environment hides send.gap = [1.0, 2.0] of {system}",

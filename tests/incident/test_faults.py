@@ -13,8 +13,11 @@ from hypothesis import strategies as st
 
 from tests.api.fake_sessions import SESSION
 from tests.messaging.outbox_world import outbox
+from tests.sends import not_sent
 from tests.supervision.bench import CONNECTED, LOADING, PHONE, QR_SHOWN, TEXT, Bench
-from tests.supervision.fakes import Script, World, heard_at, until
+from tests.supervision.fake_workers import Script
+from tests.supervision.sessions import heard_at, until
+from tests.supervision.world import World
 from tests.waiting import DEADLINE, wait_until
 from waguard.config import Browser
 from waguard.core.lifecycle import State
@@ -22,10 +25,11 @@ from waguard.core.link import Link
 from waguard.core.session.deadlines import NEVER, next_deadline
 from waguard.core.status import ParkCause, Reason, Status, StatusInputs, derive, understood
 from waguard.errors import ConflictError, DatabaseUnavailableError, NotFoundError
+from waguard.ports.outcomes import Acked
 from waguard.ports.store import SessionRow
 from waguard.profile import layout
 from waguard.supervision import translate
-from waguard.wire.protocol import Ack, Sent
+from waguard.wire.protocol import Ack
 
 
 async def test_01_a_restore_that_failed_is_in_the_row(bench: Bench, world: World) -> None:
@@ -78,7 +82,7 @@ async def test_05_a_restored_session_can_send(bench: Bench, world: World) -> Non
     """Its record had been overwritten without a status."""
     await bench.row("s")
     assert await bench.restore() == "restored 1"
-    assert isinstance(await bench.it.sessions.call("s", TEXT, wait=1.0), Sent)
+    assert isinstance(await bench.it.sessions.send("s", TEXT, wait=1.0), Acked)
 
 
 async def test_06_health_knows_what_is_so(bench: Bench, world: World) -> None:
@@ -185,7 +189,7 @@ async def test_the_row_says_connected_and_memory_has_no_session(empty: Bench, wo
     world.spawn.scripts["s"] = Script(reports=(CONNECTED,))
     await empty.it.reconciler.reconcile()
     await wait_until(lambda: empty.session().link is Link.CONNECTED, "it is up")
-    assert isinstance(await empty.it.sessions.call("s", TEXT, wait=1.0), Sent)
+    assert isinstance(await empty.it.sessions.send("s", TEXT, wait=1.0), Acked)
     assert empty.session().state.phone == PHONE
     await empty.until_written()
     [(_, after, reason)] = world.audited("reconciled")
@@ -199,17 +203,16 @@ async def test_a_send_to_a_session_that_memory_has_not_waits_for_its_restore(
     """ "404 Session not found" is for sessions that do not exist, and only for them."""
     await empty.row("s")
     world.spawn.scripts["s"] = Script(reports=(LOADING, CONNECTED))
-    assert isinstance(await empty.it.sessions.call("s", TEXT, wait=DEADLINE), Sent)
+    assert isinstance(await empty.it.sessions.send("s", TEXT, wait=DEADLINE), Acked)
     await empty.until_written()
     assert len(world.audited("reconciled")) == 1
-    with pytest.raises(NotFoundError, match="Session not found"):
-        await empty.it.sessions.call("nobody", TEXT, wait=0.0)
+    error = await not_sent(empty.it.sessions.send("nobody", TEXT, wait=0.0), NotFoundError)
+    assert error.message == "Session not found"
 
 
 async def test_a_send_to_a_session_whose_row_does_not_want_it_up_starts_nothing(
     empty: Bench, world: World
 ) -> None:
     await empty.row("s", up=False, status="connected")
-    with pytest.raises(ConflictError):
-        await empty.it.sessions.call("s", TEXT, wait=0.0)
+    await not_sent(empty.it.sessions.send("s", TEXT, wait=0.0), ConflictError)
     assert world.spawn.started == []

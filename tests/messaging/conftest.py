@@ -9,7 +9,7 @@ from loguru import logger
 from tests.messaging.outbox_world import World, outbox
 from tests.messaging.receiver import Receiver, receiving
 from tests.ports import reserved_port
-from waguard.messaging.timings import SEND, SendTimings
+from waguard.messaging.timings import BOUNDS, SEND, SendBounds, SendTimings
 
 
 @pytest.fixture
@@ -25,9 +25,15 @@ def timings() -> SendTimings:
 
 
 @pytest.fixture
-async def world(tmp_path: Path, timings: SendTimings) -> AsyncIterator[World]:
-    """An outbox that runs; ``with_timings`` says how it waits."""
-    async with outbox(tmp_path, timings) as made:
+def bounds() -> SendBounds:
+    """The same of ``with_bounds``."""
+    return BOUNDS
+
+
+@pytest.fixture
+async def world(tmp_path: Path, timings: SendTimings, bounds: SendBounds) -> AsyncIterator[World]:
+    """An outbox that runs; ``with_timings`` says how it waits, ``with_bounds`` how much it takes."""
+    async with outbox(tmp_path, timings, bounds) as made:
         yield made
 
 

@@ -67,7 +67,7 @@ class Gateway:
         return await self.store.messages.dead()
 
     def queue(self, endpoint: str = GLOBAL) -> endpoint_queue.EndpointQueue:
-        return self.webhooks._queues[endpoint]
+        return self.webhooks.queues[endpoint]
 
     def configure(self, **changes: Any) -> None:
         self.settings = msgspec.structs.replace(self.settings, **changes)
@@ -130,7 +130,7 @@ async def gateway(
 
 async def kill(made: Gateway) -> None:
     """As SIGKILL does: nothing more is said, nothing is written, no answer is heard."""
-    for one in made.webhooks._queues.values():
+    for one in made.webhooks.queues:
         one._tasks.closed = True
     mine = [t for t in asyncio.all_tasks() if t.get_name().startswith(("webhook", "journal"))]
     for task in mine:

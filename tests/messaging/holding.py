@@ -23,7 +23,7 @@ def ready(number: int, session: str = "a") -> BusEvent:
 async def until_held(it: Gateway, count: int, endpoint: str = GLOBAL) -> None:
     await wait_until(
         lambda: (
-            endpoint in it.webhooks._queues
+            endpoint in it.webhooks.queues
             and len(list(it.queue(endpoint).partitions.held)) == count
         ),
         f"{count} chats wait",

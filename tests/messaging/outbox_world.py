@@ -18,9 +18,9 @@ from waguard.messaging.journal import Journal
 from waguard.messaging.outbox.commands import Command, text
 from waguard.messaging.outbox.outbox import Outbox
 from waguard.messaging.outbox.pending_sends import Options, PendingSend
-from waguard.messaging.timings import SEND, SendTimings
+from waguard.messaging.timings import BOUNDS, SEND, SendBounds, SendTimings
 from waguard.ports.messages import Outgoing
-from waguard.ports.outcomes import Acked
+from waguard.ports.outcomes import Acked, Uncertain
 from waguard.store.sql import BUSY_TIMEOUT, SqlStore
 
 CHAT = "6281234567890@c.us"
@@ -40,16 +40,25 @@ class Clock:
         return START + self.now
 
 
+class UncertainSendError(Exception):
+    """``World.result`` raises it for such an end."""
+
+
 class World:
     """An outbox and what is around it. ``published`` has the events of how
     messages ended."""
 
     def __init__(
-        self, folder: Path, config: Callable[[], Config] = Config, timings: SendTimings = SEND
+        self,
+        folder: Path,
+        config: Callable[[], Config] = Config,
+        timings: SendTimings = SEND,
+        bounds: SendBounds = BOUNDS,
     ) -> None:
         self.path = folder / "w.db"
         self.config = config
         self.timings = timings
+        self.bounds = bounds
         self.busy_timeout = BUSY_TIMEOUT
         self.sessions = FakeSessions()
         self.clock = Clock()
@@ -80,6 +89,7 @@ class World:
             lambda: self.config(),  # noqa: PLW0108 - a test may change it
             self.clock,
             timings=self.timings,
+            bounds=self.bounds,
         )
         if begin:
             await self.outbox.begin()
@@ -119,6 +129,8 @@ class World:
         match await self.outbox.result(pending):
             case Acked() | None as outcome:
                 return outcome
+            case Uncertain(why):
+                raise UncertainSendError(why)
             case outcome:
                 raise outcome.error
 
@@ -147,9 +159,11 @@ class World:
 
 
 @contextlib.asynccontextmanager
-async def outbox(folder: Path, timings: SendTimings = SEND) -> AsyncIterator[World]:
+async def outbox(
+    folder: Path, timings: SendTimings = SEND, bounds: SendBounds = BOUNDS
+) -> AsyncIterator[World]:
     """One that runs, and is ended in order."""
-    world = World(folder, timings=timings)
+    world = World(folder, timings=timings, bounds=bounds)
     await world.start()
     try:
         yield world
@@ -161,3 +175,8 @@ async def outbox(folder: Path, timings: SendTimings = SEND) -> AsyncIterator[Wor
 def with_timings(**seconds: Any) -> pytest.MarkDecorator:
     """For a test whose world waits otherwise."""
     return pytest.mark.parametrize("timings", [SendTimings(**seconds)], ids=["quick"])
+
+
+def with_bounds(**counts: int) -> pytest.MarkDecorator:
+    """For a test whose world takes otherwise."""
+    return pytest.mark.parametrize("bounds", [SendBounds(**counts)], ids=["small"])

@@ -9,10 +9,12 @@ from tests.messaging.outbox_world import CHAT, World
 from tests.waiting import DEADLINE
 from waguard.config import Send
 from waguard.core.messages.outbox import State
+from waguard.errors import RefusedError
 from waguard.messaging.outbox.pending_sends import PendingSend
+from waguard.ports.outcomes import Refused
 from waguard.ports.store import SessionRow
 from waguard.supervision import translate
-from waguard.wire.protocol import Ack, Sent
+from waguard.wire.protocol import Ack
 
 ROW = SessionRow(
     session_id=SESSION, workspace_id=1, status="connected", desired_up=True, generation=1
@@ -20,7 +22,7 @@ ROW = SessionRow(
 GRACE = Send().reply_grace
 
 
-REFUSED = Sent(outcome="refused", message_id="x", timestamp=0, error="no such number")
+REFUSED = Refused(RefusedError("no such number"))
 
 
 async def webhooks(world: World) -> list[tuple[str, Any]]:

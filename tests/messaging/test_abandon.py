@@ -12,6 +12,7 @@ from tests.waiting import wait_until
 from waguard.config import Config, Send
 from waguard.core.messages.outbox import State
 from waguard.errors import ConflictError, UnavailableError
+from waguard.ports.outcomes import NotSent
 
 
 async def test_all_that_waits_fails_and_is_published(world: World) -> None:
@@ -41,7 +42,7 @@ async def test_all_that_waits_fails_and_is_published(world: World) -> None:
 
 async def test_one_that_is_on_its_way_is_not_tried_again(world: World) -> None:
     world.sessions.free.clear()
-    world.sessions.outcomes.append(UnavailableError("the page is closed"))
+    world.sessions.outcomes.append(NotSent(UnavailableError("the page is closed")))
     pending = world.send(later=True)
     await wait_until(world.sessions.sends, "the command has left")
     await world.outbox.abandon(SESSION, "the session was logged out")

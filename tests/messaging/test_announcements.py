@@ -4,11 +4,11 @@ from typing import Any
 
 import pytest
 
-from tests.messaging.outbox_world import CHAT, World
+from tests.messaging.outbox_world import CHAT, UncertainSendError, World
 from tests.messaging.published import GRACE, ROW, ack, names, until, webhooks
 from tests.waiting import wait_until
 from waguard.core.messages.outbox import State
-from waguard.errors import UncertainError
+from waguard.ports.outcomes import Uncertain
 from waguard.supervision import translate
 from waguard.wire.protocol import Ack, InboundMessage
 
@@ -127,9 +127,9 @@ async def test_a_crash_between_the_server_and_the_reply_does_not_swallow_it(
 
 
 async def test_uncertain_ones_are_announced_when_an_ack_comes(world: World) -> None:
-    world.sessions.outcomes.append(UncertainError("no answer"))
+    world.sessions.outcomes.append(Uncertain("no answer"))
     pending = world.send()
-    with pytest.raises(UncertainError):
+    with pytest.raises(UncertainSendError):
         await world.result(pending)
     world.outbox.answered(pending)  # 202: the application keeps the id
     assert await webhooks(world) == []
@@ -140,7 +140,7 @@ async def test_uncertain_ones_are_announced_when_an_ack_comes(world: World) -> N
 async def test_a_late_ack_is_announced_by_its_own_transaction(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    world.sessions.outcomes.append(UncertainError("no answer"))
+    world.sessions.outcomes.append(Uncertain("no answer"))
     pending = world.send(later=True)
     await world.result(pending)
     world.outbox.answered(pending)
@@ -160,10 +160,10 @@ async def test_a_late_ack_is_announced_by_its_own_transaction(
 
 
 async def test_uncertain_ones_are_announced_when_a_poll_finds_them(world: World) -> None:
-    world.sessions.outcomes.append(UncertainError("no answer"))
+    world.sessions.outcomes.append(Uncertain("no answer"))
     pending = world.send()
     world.sessions.acks[pending.message_id] = 2
-    with pytest.raises(UncertainError):
+    with pytest.raises(UncertainSendError):
         await world.result(pending)
     world.outbox.answered(pending)
     await wait_until(lambda: world.published, "it is announced")
@@ -171,9 +171,9 @@ async def test_uncertain_ones_are_announced_when_a_poll_finds_them(world: World)
 
 
 async def test_an_uncertain_one_that_is_refused_after_all_is_published(world: World) -> None:
-    world.sessions.outcomes.append(UncertainError("no answer"))
+    world.sessions.outcomes.append(Uncertain("no answer"))
     pending = world.send()
-    with pytest.raises(UncertainError):
+    with pytest.raises(UncertainSendError):
         await world.result(pending)
     world.outbox.answered(pending)
     await until(world, pending, State.UNCERTAIN)

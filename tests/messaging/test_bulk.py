@@ -7,17 +7,17 @@ from pathlib import Path
 import pytest
 
 from tests.api.fake_sessions import SESSION, WORKSPACE
-from tests.messaging.outbox_world import World, with_timings
+from tests.messaging.outbox_world import World, with_bounds, with_timings
 from tests.waiting import wait_until
 from waguard.config import Config, Send
 from waguard.core.messages.outbox import State
 from waguard.errors import NotFoundError, TooManyError, UnavailableError
-from waguard.messaging.outbox import bulk, dispatcher
+from waguard.messaging.outbox import bulk
 from waguard.messaging.outbox.acceptance import HOUR
 from waguard.messaging.outbox.bulk import Bulks
 from waguard.messaging.outbox.commands import text
 from waguard.messaging.outbox.pending_sends import KEPT_FOR, KeyReusedError
-from waguard.messaging.timings import SendTimings
+from waguard.messaging.timings import SendBounds, SendTimings
 
 GAP = 0.001  # s; the outbox's clock stands until a test moves it
 CHATS = [f"628123456789{n}@c.us" for n in range(5)]
@@ -29,8 +29,8 @@ def settings() -> Send:
 
 
 @pytest.fixture
-async def world(tmp_path: Path, timings: SendTimings) -> AsyncIterator[World]:
-    made = World(tmp_path, lambda: Config(send=settings()), timings)
+async def world(tmp_path: Path, timings: SendTimings, bounds: SendBounds) -> AsyncIterator[World]:
+    made = World(tmp_path, lambda: Config(send=settings()), timings, bounds)
     await made.start()
     yield made
     await made.stop(0.0)
@@ -119,8 +119,8 @@ async def test_one_whose_commit_seemed_to_fail_is_kept_by_its_repetition(
     assert len(await world.store.outbox.listing()) == len(CHATS)
 
 
-async def test_all_find_a_place_or_none(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(dispatcher, "WAITING_AT_MOST", len(CHATS) - 1)
+@with_bounds(waiting=len(CHATS) - 1)
+async def test_all_find_a_place_or_none(world: World) -> None:
     with pytest.raises(TooManyError):
         await accept(world)
     assert await world.store.outbox.listing() == []
@@ -173,12 +173,9 @@ async def test_a_clients_key_is_never_one_of_our_own(world: World) -> None:
     assert not ours.isprintable()
 
 
-async def test_a_bulk_of_the_version_before_is_still_the_same(
-    world: World, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    with monkeypatch.context() as before:
-        before.setattr(bulk, "_OWN_KEY", "bulk ")
-        first = await accept(world)
+async def test_a_bulk_of_the_version_before_is_still_the_same(world: World) -> None:
+    about = bulk._about(SESSION, [text(chat, "hi") for chat in CHATS])
+    first = await accept(world, key=f"bulk {about[:40]}")
     assert await accept(world) == first
     world.clock.now += KEPT_FOR + 1
     assert await accept(world) != first

@@ -244,11 +244,8 @@ async def test_only_so_many_at_once_and_all_in_the_end(server: Server) -> None:
     assert server.busiest == fetch.AT_ONCE
 
 
-async def test_who_gets_no_place_may_ask_again(
-    server: Server, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(fetch, "AT_ONCE", 1)
-    server.fetcher = Fetcher(lambda: server.settings, limit=LIMIT)
+async def test_who_gets_no_place_may_ask_again(server: Server) -> None:
+    server.fetcher = Fetcher(lambda: server.settings, limit=LIMIT, at_once=1)
     server.free.clear()
     first = asyncio.ensure_future(server.fetch())
     await wait_until(lambda: server.arrived, "the place is taken")

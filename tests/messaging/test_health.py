@@ -58,7 +58,7 @@ async def test_a_queue_is_counted_beyond_what_is_in_memory(
     async with gateway(tmp_path, receiver.url) as it:
         it.connections["a"] = AWAY
         await it.stored(*(event(number) for number in range(20)))
-        await wait_until(it.webhooks.held, "they wait")
+        await wait_until(it.webhooks.queues.held, "they wait")
         report = health(it)
         assert [one.waiting for one in report.receivers] == [1], "what is held takes no memory"
         await report.count()

@@ -9,6 +9,7 @@ from tests.messaging.published import GRACE, REFUSED, names, until, webhooks
 from tests.waiting import wait_until
 from waguard.core.messages.outbox import State
 from waguard.errors import UnavailableError
+from waguard.ports.outcomes import NotSent
 
 
 @pytest.mark.parametrize("how", [{"later": True}, {"send_at": 1.0}, {"later": True, "key": "k"}])
@@ -50,7 +51,7 @@ async def test_a_failure_is_published_behind_its_reply(world: World) -> None:
 
 
 async def test_a_failure_whose_reply_was_lost_is_the_repetitions(world: World) -> None:
-    world.sessions.outcomes.append(UnavailableError("not ready"))
+    world.sessions.outcomes.append(NotSent(UnavailableError("not ready")))
     pending = world.send()
     with pytest.raises(UnavailableError):
         await world.result(pending)

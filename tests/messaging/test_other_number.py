@@ -67,13 +67,13 @@ async def test_a_request_that_waits_gets_that_error(world: World) -> None:
 async def test_a_number_that_changes_at_the_last_moment_is_noticed(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    call = world.sessions.call
+    send = world.sessions.send
 
     async def late(*given: Any, **more: Any) -> Any:
         world.sessions.known[SESSION] = a_view(phone_number="4917000")
-        return await call(*given, **more)
+        return await send(*given, **more)
 
-    monkeypatch.setattr(world.sessions, "call", late)
+    monkeypatch.setattr(world.sessions, "send", late)
     direct, queued = world.send("now"), world.send("later", later=True)
     with pytest.raises(OtherNumberError):
         await world.result(direct)

@@ -9,15 +9,14 @@ import pytest
 
 from tests.api.fake_sessions import SESSION
 from tests.messaging.outbox_ends import result
-from tests.messaging.outbox_world import CHAT, World, with_timings
+from tests.messaging.outbox_world import CHAT, UncertainSendError, World, with_timings
 from tests.waiting import wait_until
 from waguard.core.messages.outbox import State
 from waguard.errors import (
     UnavailableError,
-    UncertainError,
 )
 from waguard.messaging.outbox.pending_sends import new_message_id
-from waguard.ports.outcomes import Acked
+from waguard.ports.outcomes import Acked, Uncertain
 from waguard.wire.protocol import SendText
 
 
@@ -123,10 +122,10 @@ async def test_a_caller_that_is_cancelled_does_not_cancel_the_send(world: World)
 
 
 async def test_what_was_not_answered_is_polled(world: World) -> None:
-    world.sessions.outcomes.append(UncertainError("no answer"))
+    world.sessions.outcomes.append(Uncertain("no answer"))
     pending = world.send()
     world.sessions.acks[pending.message_id] = 3
-    with pytest.raises(UncertainError):
+    with pytest.raises(UncertainSendError):
         await world.result(pending)
     world.outbox.unanswered(pending)
     await wait_until(lambda: not world.outbox._recovery._watched, "it was polled")
@@ -141,7 +140,7 @@ async def test_what_was_not_answered_is_polled(world: World) -> None:
 async def test_that_it_is_not_there_proves_nothing(
     world: World,
 ) -> None:
-    world.sessions.outcomes.append(UncertainError("no answer"))
+    world.sessions.outcomes.append(Uncertain("no answer"))
     pending = world.send(later=True)
     await world.result(pending)
     await wait_until(lambda: len(world.sessions.calls) == 3, "it was polled twice")

@@ -6,15 +6,16 @@ from typing import Any
 import pytest
 
 from tests.api.fake_sessions import SESSION
-from tests.messaging.outbox_world import CHAT, World, with_timings
+from tests.messaging.outbox_world import CHAT, UncertainSendError, World, with_timings
 from tests.messaging.restarts import in_flight, restart, state
 from tests.waiting import DEADLINE, wait_until
 from waguard.config import Config, Send
 from waguard.core.messages.inbox import EventPayload, InboxRecord, Kind, ack_key
 from waguard.core.messages.outbox import State
-from waguard.errors import DatabaseUnavailableError, UnavailableError, UncertainError
+from waguard.errors import DatabaseUnavailableError, UnavailableError
 from waguard.messaging.outbox.commands import Media, file
 from waguard.messaging.outbox.pending_sends import KEPT_FOR, PendingSend
+from waguard.ports.outcomes import Uncertain
 from waguard.wire.protocol import SendMedia
 
 
@@ -32,7 +33,7 @@ async def test_killed_in_mid_send_it_is_polled_and_never_sent_again(
     assert await state(world, pending, after)
     again = world.send()  # the application repeats what had no answer
     if after is State.UNCERTAIN:
-        with pytest.raises(UncertainError):
+        with pytest.raises(UncertainSendError):
             await world.result(again)
     else:
         sent = await world.result(again)
@@ -51,7 +52,7 @@ async def test_killed_before_the_command_it_is_not_sent_again_either(
         await asyncio.Event().wait()
 
     with monkeypatch.context() as patch:
-        patch.setattr(world.sessions, "call", never)
+        patch.setattr(world.sessions, "send", never)
         pending = world.send()
         await asyncio.shield(pending.stored)
         await world.kill()
@@ -219,12 +220,12 @@ def an_ack(pending: PendingSend, ack: int) -> InboxRecord:
 
 @pytest.mark.parametrize("later", [True, False])
 async def test_a_late_ack_says_how_it_ended(world: World, later: bool) -> None:  # noqa: FBT001
-    world.sessions.outcomes.append(UncertainError("no answer"))
+    world.sessions.outcomes.append(Uncertain("no answer"))
     pending = world.send(later=later)
     if later:
         await world.result(pending)
     else:
-        with pytest.raises(UncertainError):
+        with pytest.raises(UncertainSendError):
             await world.result(pending)
     if later:
         world.outbox.answered(pending)

@@ -12,8 +12,9 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 
 from tests.messaging.outbox_world import World
 from tests.waiting import wait_until
-from waguard.errors import RefusedError, UnavailableError, UncertainError
+from waguard.errors import RefusedError, UnavailableError
 from waguard.messaging.outbox.pending_sends import PendingSend
+from waguard.ports.outcomes import NotSent, Outcome, Refused, Uncertain
 
 
 class Applications(RuleBasedStateMachine):
@@ -59,11 +60,11 @@ class Applications(RuleBasedStateMachine):
     @precondition(lambda self: any(not pending.done.done() for pending in self.owed.values()))
     @rule(end=st.sampled_from(["sent", "uncertain", "refused", "not ready", "bug"]))
     def sends_end(self, end: str) -> None:
-        outcome = {
+        outcome: Outcome | RuntimeError | None = {
             "sent": None,
-            "uncertain": UncertainError("?"),
-            "refused": RefusedError("no"),
-            "not ready": UnavailableError("later"),
+            "uncertain": Uncertain("?"),
+            "refused": Refused(RefusedError("no")),
+            "not ready": NotSent(UnavailableError("later")),
             "bug": RuntimeError("bug"),
         }[end]
         # also of those whose client has given up

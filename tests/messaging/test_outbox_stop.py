@@ -5,13 +5,14 @@ from typing import Any
 
 import pytest
 
-from tests.messaging.outbox_world import World
+from tests.messaging.outbox_world import UncertainSendError, World
 from tests.messaging.restarts import in_flight, state
 from tests.waiting import DEADLINE
 from waguard.config import Config, Send
 from waguard.core.messages.outbox import State
-from waguard.errors import ConflictError, UnavailableError, UncertainError
+from waguard.errors import ConflictError, UnavailableError
 from waguard.ports.messages import StateUpdate
+from waguard.ports.outcomes import NotSent
 
 
 async def test_an_orderly_stop_waits_for_what_is_on_its_way(world: World) -> None:
@@ -91,7 +92,7 @@ async def test_a_stop_leaves_nobody_without_an_answer_who_has_just_given_up(
 
 async def test_what_comes_back_during_a_stop_is_for_the_next_run(world: World) -> None:
     pending = await in_flight(world, later=True)
-    world.sessions.outcomes.append(UnavailableError("the page is loading"))
+    world.sessions.outcomes.append(NotSent(UnavailableError("the page is loading")))
     stopping = asyncio.create_task(world.outbox.close(5.0))
     await asyncio.sleep(0)
     world.sessions.free.set()
@@ -130,7 +131,7 @@ async def test_what_is_just_kept_during_a_stop_gets_that_error(
 async def test_a_stop_that_does_not_get_an_answer_leaves_it_to_the_next(world: World) -> None:
     pending = await in_flight(world)
     await world.stop(0.01)
-    with pytest.raises(UncertainError):  # no reply would mean "send it again"
+    with pytest.raises(UncertainSendError):  # no reply would mean "send it again"
         await asyncio.wait_for(world.result(pending), DEADLINE)
     world.sessions.acks[pending.message_id] = 2
     await world.start()

@@ -7,7 +7,7 @@ import pytest
 
 from tests.api.fake_sessions import SESSION
 from tests.messaging.outbox_ends import ended, result
-from tests.messaging.outbox_world import CHAT, World, with_timings
+from tests.messaging.outbox_world import CHAT, World, with_bounds, with_timings
 from tests.waiting import wait_until
 from waguard.config import Config, Send
 from waguard.core.messages.outbox import State
@@ -17,9 +17,8 @@ from waguard.errors import (
     TooManyError,
     UnavailableError,
 )
-from waguard.messaging.outbox import dispatcher
 from waguard.messaging.outbox.commands import Media, file
-from waguard.ports.outcomes import Acked
+from waguard.ports.outcomes import Acked, NotSent
 from waguard.wire.protocol import SendMedia
 
 
@@ -160,17 +159,15 @@ async def test_queueing_changes_nothing_where_the_session_is_ready(world: World)
 async def test_what_has_certainly_not_left_waits_again(
     world: World,
 ) -> None:
-    world.sessions.outcomes.extend([UnavailableError("the page is loading")] * 2)
+    world.sessions.outcomes.extend([NotSent(UnavailableError("the page is loading"))] * 2)
     pending = world.send(later=True)
     assert await ended(world, pending) is State.SENT
     assert (await world.row(pending)).attempts == 3
     assert {call.message_id for call in world.sessions.sends()} == {pending.message_id}
 
 
-async def test_only_so_many_wait_and_no_request_is_refused_for_them(
-    world: World, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(dispatcher, "WAITING_AT_MOST", 2)
+@with_bounds(waiting=2)
+async def test_only_so_many_wait_and_no_request_is_refused_for_them(world: World) -> None:
     world.sessions.connect(UnavailableError("not yet"))
     await world.result(world.send("a", later=True))
     await world.result(world.send("b", queue=True))

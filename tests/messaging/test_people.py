@@ -1,19 +1,22 @@
 """What the outbox knows of people: whom it must ask for, who rests, by which names it polls."""
 
 import asyncio
-from collections.abc import AsyncIterator
-from pathlib import Path
 
 import pytest
 
 from tests.api.fake_sessions import SESSION, WORKSPACE
-from tests.messaging.outbox_world import CHAT, World, outbox, with_timings
+from tests.messaging.outbox_world import (
+    CHAT,
+    UncertainSendError,
+    World,
+    with_bounds,
+    with_timings,
+)
 from tests.waiting import wait_until
 from waguard.core.messages.outbox import State
-from waguard.errors import DatabaseUnavailableError, UnavailableError, UncertainError
+from waguard.errors import DatabaseUnavailableError, UnavailableError
 from waguard.messaging.outbox.commands import Context, Media, file, text
-from waguard.messaging.timings import SendTimings
-from waguard.ports.outcomes import Acked
+from waguard.ports.outcomes import Acked, NotSent, Uncertain
 from waguard.ports.store import SessionRow
 from waguard.supervision import translate
 from waguard.wire.protocol import Acks, Acquainted
@@ -26,12 +29,6 @@ ROW = SessionRow(
     desired_up=True,
     generation=1,
 )
-
-
-@pytest.fixture
-async def world(tmp_path: Path, timings: SendTimings) -> AsyncIterator[World]:
-    async with outbox(tmp_path, timings) as made:
-        yield made
 
 
 async def learn(world: World, it: Acquainted) -> None:
@@ -110,11 +107,15 @@ async def test_a_group_without_the_database_gets_what_was_given(
     assert await aliases(world, GROUP, OTHER) == {}
 
 
-def too_many() -> UnavailableError:
-    return UnavailableError("too many new numbers", field="recipient_phone", retry_after=900)
+def too_many(retry_after: float = 900) -> NotSent:
+    error = "too many new numbers"
+    return NotSent(
+        UnavailableError(error, field="recipient_phone", retry_after=retry_after), hold="paused"
+    )
 
 
-@with_timings(retry=0.0, chats_at_once=1)
+@with_timings(retry=0.0)
+@with_bounds(chats_at_once=1)
 async def test_a_first_contact_rests_and_holds_up_nobody(world: World) -> None:
     world.sessions.outcomes.append(too_many())
     first = world.send(later=True)
@@ -129,8 +130,7 @@ async def test_a_first_contact_rests_and_holds_up_nobody(world: World) -> None:
 
 @with_timings(retry=0.0)
 async def test_then_it_goes_by_itself(world: World) -> None:
-    error = UnavailableError("too many new numbers", field="recipient_phone", retry_after=1)
-    world.sessions.outcomes.append(error)
+    world.sessions.outcomes.append(too_many(retry_after=1))
     first, second = world.send(later=True), world.send("another", later=True)
     for pending in (first, second):
         assert isinstance(await pending.done, Acked)
@@ -232,9 +232,9 @@ async def test_a_number_and_its_lid_are_one_chat_in_one_order(world: World) -> N
 
 async def test_a_poll_names_every_lid_that_the_chat_ever_had(world: World) -> None:
     await learn(world, Acquainted(pairs=((LID, CHAT), (NEWER, CHAT))))
-    world.sessions.outcomes.append(UncertainError("no answer"))
+    world.sessions.outcomes.append(Uncertain("no answer"))
     pending = world.send()
-    with pytest.raises(UncertainError):
+    with pytest.raises(UncertainSendError):
         await world.result(pending)
     polls: list[Acks] = []
 

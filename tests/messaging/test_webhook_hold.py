@@ -76,7 +76,7 @@ async def test_a_session_ready_that_is_not_stored_yet_goes_first_too(
     receiver: Receiver, tmp_path: Path
 ) -> None:
     async with gateway(tmp_path, receiver.url) as it:
-        await wait_until(lambda: GLOBAL in it.webhooks._queues, "it has begun")
+        await wait_until(lambda: GLOBAL in it.webhooks.queues, "it has begun")
         it.webhooks.expect_ready("a")
         it.put(message(1))
         await until_held(it, 1)
@@ -89,7 +89,7 @@ async def test_a_session_ready_that_never_comes_holds_nothing(
     receiver: Receiver, tmp_path: Path
 ) -> None:
     async with gateway(tmp_path, receiver.url) as it:
-        await wait_until(lambda: GLOBAL in it.webhooks._queues, "it has begun")
+        await wait_until(lambda: GLOBAL in it.webhooks.queues, "it has begun")
         it.webhooks.expect_ready("a")
         it.put(message(1))
         await until_held(it, 1)
@@ -151,7 +151,7 @@ async def test_a_hold_is_known_over_a_restart_and_ends_with_it(
     async with gateway(tmp_path, receiver.url, wall=lambda: now[0]) as it:
         it.connections["a"] = AWAY
         await until_held(it, 1)
-        [held] = it.webhooks.held()
+        [held] = it.webhooks.queues.held()
         assert (held.session_id, held.partition, held.since) == ("a", "1@c.us", 1_000.0)
         assert overdue([held], limit=999.0) == []
         waits = HeldChats(session="a", chats=1, since=1_000.0, why="it is disconnected")

@@ -60,7 +60,7 @@ async def test_one_chat_does_not_hold_up_another(receiver: Receiver, tmp_path: P
         taken = await receiver.wait_taken(2)
         assert numbers(taken) == [3, 4]
         await wait_until(
-            lambda: "*" in it.webhooks._queues and it.queue().partitions.count == 2,
+            lambda: "*" in it.webhooks.queues and it.queue().partitions.count == 2,
             "both are done with",
         )
         waiting = await it.pending()
@@ -141,7 +141,7 @@ async def test_what_becomes_outdated_between_two_attempts_is_left_out(
         await wait_until(lambda: receiver.arrived, "it is on its way")
         await it.stored(event(2, "session_ready"))
         await wait_until(
-            lambda: "*" in it.webhooks._queues and it.queue().partitions.count == 2,
+            lambda: "*" in it.webhooks.queues and it.queue().partitions.count == 2,
             "the newer one is behind it",
         )
         receiver.free.set()
@@ -191,7 +191,7 @@ async def test_a_circuit_closes_with_the_first_one_taken(tmp_path: Path, dead_po
     async with gateway(tmp_path, f"http://127.0.0.1:{dead_port}/hook", policy=policy) as it:
         it.put(*(message(number, f"{number}@c.us") for number in range(100)))
         await wait_until(
-            lambda: "*" in it.webhooks._queues and it.queue()._circuit.state.trips > 2, "open"
+            lambda: "*" in it.webhooks.queues and it.queue()._circuit.state.trips > 2, "open"
         )
         async with receiving(port=dead_port) as receiver:
             receiver.free.clear()
@@ -235,7 +235,7 @@ async def test_memory_holds_the_beginning_of_the_queue_only(
             await it.stored(*(message(n, f"{n % 4}@c.us") for n in range(start, start + 10)))
         await wait_until(lambda: receiver.arrived == 1, "one of a session is on its way")
         await wait_until(
-            lambda: "*" in it.webhooks._queues and not it.queue().partitions.reader._loading,
+            lambda: "*" in it.webhooks.queues and not it.queue().partitions.reader._loading,
             "all is read",
         )
         assert it.queue().partitions.count <= 20 + 4

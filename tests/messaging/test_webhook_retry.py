@@ -182,7 +182,7 @@ async def test_after_a_429_everybody_is_quiet(receiver: Receiver, tmp_path: Path
         it.put(event(1, session="a"))
         await wait_until(lambda: receiver.attempts, "it was answered")
         await wait_until(
-            lambda: "*" in it.webhooks._queues and it.queue()._circuit.state.opened_until,
+            lambda: "*" in it.webhooks.queues and it.queue()._circuit.state.opened_until,
             "it is quiet",
         )
         for number in range(2, 12):

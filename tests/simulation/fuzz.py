@@ -234,7 +234,14 @@ def _fleet_facts(chance: random.Random) -> list[Callable[[str], FleetFact]]:
     def acks(_: str) -> FleetFact:
         late = Late(pick((1, 3)), 500.0 * flip()) if flip() < 0.7 else None
         return fleet_facts.AcksSeen(
-            late=late, curable=late, overdue=bool(late), in_vain=flip() < 0.3
+            late=late,
+            curable=late,
+            overdue=bool(late),
+            acked_at=pick((None, 1e3 * flip())),
+            in_vain=flip() < 0.3,
+            on_trial=flip() < 0.3,
+            versions_decide=flip() < 0.3,
+            other_arm=flip() < 0.3,
         )
 
     return [

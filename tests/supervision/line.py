@@ -6,8 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.supervision.fakes import FakeProcess, Script, World
+from tests.supervision.fake_workers import FakeProcess, Script
+from tests.supervision.world import World
 from tests.waiting import DEADLINE, wait_until
+from waguard.supervision.timings import Timings
 from waguard.supervision.worker_link import WorkerLink
 from waguard.wire.protocol import PROTOCOL, Event, Heartbeat, Hello, Report
 
@@ -21,10 +23,10 @@ class Line:
         self.process = process
         self.reported: list[Report | Heartbeat | Event] = []
 
-    async def open(self) -> None:
+    async def open(self, timings: Timings) -> None:
         await self.process.begin()
         path = Path(self.process.spec.socket)
-        self.link = await WorkerLink.connect(path, HELLO, self.reported.append)
+        self.link = await WorkerLink.connect(path, HELLO, self.reported.append, timings)
         self.listening = asyncio.create_task(self.link.listen())
         await wait_until(lambda: self.process.connected, "the worker was greeted")
 
@@ -33,7 +35,7 @@ class Line:
 async def line(world: World) -> AsyncIterator[Line]:
     process = FakeProcess(4, world.record("s", generation=3), Script(reports=()))
     made = Line(process)
-    await made.open()
+    await made.open(world.timings)
     yield made
     made.link.close()
     process.exit(0)

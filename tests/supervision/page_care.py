@@ -3,7 +3,8 @@
 from typing import Any
 
 from tests.supervision.bench import Bench
-from tests.supervision.fakes import FakeProcess, found, heard, until
+from tests.supervision.fake_workers import FakeProcess
+from tests.supervision.sessions import found, heard, until
 from tests.waiting import wait_until
 from waguard.core.link import Link
 from waguard.core.page_care import Kind

@@ -6,7 +6,7 @@ from typing import Any, cast
 
 import pytest
 
-from tests.supervision.fakes import FakeClock
+from tests.supervision.fake_host import FakeClock
 from waguard.config import Config, Paths, Retention
 from waguard.daemon.housekeeping import Housekeeping
 from waguard.host.lived import LivedTime

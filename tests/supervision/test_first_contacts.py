@@ -4,8 +4,12 @@ import asyncio
 
 import pytest
 
+from tests.sends import is_silent
 from tests.supervision.bench import CONNECTED, PHONE, Bench
-from tests.supervision.fakes import START, Script, World, found, heard, until
+from tests.supervision.fake_host import START
+from tests.supervision.fake_workers import Script
+from tests.supervision.sessions import found, heard, until
+from tests.supervision.world import World
 from tests.waiting import wait_until
 from waguard.config import Send
 from waguard.core.fleet.ack_watch import ALONE, FAR
@@ -13,7 +17,8 @@ from waguard.core.incidents.incidents import fold, sentences
 from waguard.core.link import Link
 from waguard.core.messages.first_contacts import FIRST_GUESS, LOOKUPS_REST
 from waguard.core.page_care import Kind
-from waguard.errors import RefusedError, UnacknowledgedError, UnavailableError, WaguardError
+from waguard.errors import UnavailableError
+from waguard.ports.outcomes import Acked, NotSent, Outcome, Refused
 from waguard.supervision.ack_watch import ASKED_AT_ONCE
 from waguard.supervision.limits import TRIED_FOR
 from waguard.wire.protocol import Ack, Acks, Call, Failed, SendText, Sent, Value
@@ -71,21 +76,25 @@ async def up(bench: Bench) -> None:
     await until(bench.session(), lambda s: s.link is Link.CONNECTED)
 
 
-async def send(bench: Bench, chat: str, stem: str = "1") -> type[WaguardError] | None:
-    """Which error it ended with."""
+async def send(bench: Bench, chat: str, stem: str = "1") -> Outcome:
     call = SendText(chat=chat, text="t", message_id=f"true_{chat}_{stem}", timeout=5.0)
-    try:
-        await bench.it.sessions.call("s", call, wait=0)
-    except WaguardError as error:
-        return type(error)
-    return None
+    return await bench.it.sessions.send("s", call, wait=0)
+
+
+async def is_sent(bench: Bench, chat: str) -> bool:
+    return isinstance(await send(bench, chat), Acked)
+
+
+async def is_refused(bench: Bench, chat: str) -> bool:
+    return isinstance(await send(bench, chat), Refused)
 
 
 async def refusal(bench: Bench, chat: str) -> UnavailableError:
-    call = SendText(chat=chat, text="t", message_id=f"true_{chat}_1", timeout=5.0)
-    with pytest.raises(UnavailableError) as raised:
-        await bench.it.sessions.call("s", call, wait=0)
-    return raised.value
+    outcome = await send(bench, chat)
+    assert isinstance(outcome, NotSent)
+    assert outcome.hold
+    assert isinstance(outcome.error, UnavailableError)
+    return outcome.error
 
 
 async def tick(bench: Bench, seconds: float = 1.0) -> None:
@@ -99,8 +108,8 @@ async def tick(bench: Bench, seconds: float = 1.0) -> None:
 async def locked_out(bench: Bench) -> None:
     """Three in a row were refused, while a known chat goes on."""
     for number in range(3):
-        assert await send(bench, f"{number}@c.us") is RefusedError
-        assert await send(bench, KNOWN) is None
+        assert await is_refused(bench, f"{number}@c.us")
+        assert await is_sent(bench, KNOWN)
 
 
 async def says(bench: Bench, locked_until: float) -> None:
@@ -124,8 +133,8 @@ async def test_three_refused_first_contacts_pause_them_and_nothing_else(
     assert error.retry_after == FIRST_GUESS
     assert "somebody has answered go on" in str(error.remedy)
     assert page.held == ["4@c.us"]
-    assert await send(empty, KNOWN) is None
-    assert await send(empty, GROUP) is None
+    assert await is_sent(empty, KNOWN)
+    assert await is_sent(empty, GROUP)
     assert empty.it.sessions.first_contacts_pause("s") == FIRST_GUESS
     await tick(empty)
     view = await empty.it.sessions.view("s")
@@ -152,19 +161,19 @@ async def test_after_the_pause_one_is_tried_at_a_time(
     await tick(empty, FIRST_GUESS)
     assert (await empty.it.sessions.view("s")).conditions == ()
     page.release = asyncio.Event()
-    tried = asyncio.create_task(send(empty, "5@c.us"))
+    tried = asyncio.create_task(is_refused(empty, "5@c.us"))
     await wait_until(lambda: len(empty.process().calls) == 7, "it is on its way")
     error = await refusal(empty, "6@c.us")
     assert (error.field, error.retry_after) == ("recipient_phone", TRIED_FOR)
     page.release.set()
-    assert await tried is RefusedError
+    assert await tried
     assert (await refusal(empty, "7@c.us")).retry_after == 2 * FIRST_GUESS
     await tick(empty, 2 * FIRST_GUESS)
     page.locked = None
     for number in (8, 9):
-        assert await send(empty, f"{number}@c.us") is None
+        assert await is_sent(empty, f"{number}@c.us")
     page.locked = "refused"
-    assert [await send(empty, f"1{number}@c.us") for number in range(2)] == [RefusedError] * 2
+    assert [await is_refused(empty, f"1{number}@c.us") for number in range(2)] == [True] * 2
 
 
 async def test_what_is_dropped_without_a_word_is_no_missing_ack(
@@ -173,9 +182,9 @@ async def test_what_is_dropped_without_a_word_is_no_missing_ack(
     await up(empty)
     worker, page.locked = empty.process(), "uncertain"
     for number in range(3):
-        assert await send(empty, f"{number}@c.us") is UnacknowledgedError
+        assert is_silent(await send(empty, f"{number}@c.us"))
         assert empty.it.sessions.first_contacts_pause("s") == 0.0, "it may be the connection"
-        assert await send(empty, KNOWN) is None
+        assert await is_sent(empty, KNOWN)
     assert empty.it.sessions.first_contacts_pause("s") == FIRST_GUESS
     for _ in range(600):
         await tick(empty)
@@ -223,7 +232,7 @@ async def test_a_single_one_is_reported_and_replaces_no_worker(
     assert "1 first contact waits" in str((await empty.it.sessions.view("s")).degraded)
     assert empty.process() is worker
     page.locked = None
-    assert await send(empty, KNOWN) is None
+    assert await is_sent(empty, KNOWN)
     await tick(empty)
     assert (await empty.it.sessions.view("s")).degraded is None
 
@@ -236,7 +245,7 @@ async def test_beside_them_a_known_chat_counts_as_it_always_does(
     worker = empty.process()
     await dropped(empty, page, ASKED_AT_ONCE + 1)
     page.silent = True
-    assert await send(empty, KNOWN, stem="2") is UnacknowledgedError
+    assert is_silent(await send(empty, KNOWN, stem="2"))
     page.shown[f"true_{KNOWN}_2"] = 0
     await pass_time(empty, ACK_LIMIT + 1)
     await wait_until(lambda: empty.session().traffic.acks.late, "the page confirms it")
@@ -263,7 +272,7 @@ async def dropped(bench: Bench, page: Page, count: int) -> None:
     """So many first contacts, of which the page goes on to show no ack."""
     page.locked = "uncertain"
     for number in range(count):
-        assert await send(bench, f"{number}@c.us") is UnacknowledgedError
+        assert is_silent(await send(bench, f"{number}@c.us"))
     page.shown = {f"true_{number}@c.us_1": 0 for number in range(count)}
 
 
@@ -287,9 +296,9 @@ async def test_one_that_ends_after_another_was_acknowledged_is_no_missing_ack(
     await wait_until(lambda: empty.process().calls, "it is on its way")
     page.release = None
     world.clock.advance(1.0)
-    assert await send(empty, KNOWN) is None
+    assert await is_sent(empty, KNOWN)
     release.set()
-    assert await silent is UnacknowledgedError
+    assert is_silent(await silent)
     assert not empty.session().traffic.acks.overdue
     for _ in range(90):
         await tick(empty)
@@ -301,12 +310,12 @@ async def test_a_late_answer_counts(empty: Bench, world: World, page: Page) -> N
     page.locked = "uncertain"
     for number in range(2):
         await send(empty, f"{number}@c.us")
-        assert await send(empty, KNOWN) is None
+        assert await is_sent(empty, KNOWN)
     process = empty.process()
     process.event(Ack(ids=("true_0@c.us_1",), chat="0@c.us", ack=1))
     await wait_until(lambda: process.stored, "it is taken")
     await send(empty, "2@c.us")
-    assert await send(empty, KNOWN) is None
+    assert await is_sent(empty, KNOWN)
     assert empty.it.sessions.first_contacts_pause("s") == 0.0, "WhatsApp took one of them"
     page.locked = "refused"
     await send(empty, "3@c.us")
@@ -332,7 +341,7 @@ async def test_by_the_word_of_whatsapps_page(empty: Bench, world: World, page: P
     await says(empty, 0.0)
     assert empty.it.sessions.first_contacts_pause("s") == 0.0
     page.locked = None
-    assert await send(empty, "1@c.us") is None
+    assert await is_sent(empty, "1@c.us")
 
 
 async def test_a_refusal_takes_the_date_that_the_page_has(
@@ -359,5 +368,5 @@ async def test_asked_too_often_is_another_cause_of_the_same(
     assert [it.type for it in found(empty.session())] == [Kind.FIRST_CONTACTS_PAUSED]
     page.often, page.locked = False, None
     await tick(empty, LOOKUPS_REST)
-    assert await send(empty, "2@c.us") is None
+    assert await is_sent(empty, "2@c.us")
     assert found(empty.session()) == ()

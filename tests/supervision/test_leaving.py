@@ -5,16 +5,19 @@ from dataclasses import replace
 
 import pytest
 
+from tests.sends import not_sent
 from tests.supervision.bench import QR_SHOWN, TEXT, Bench
-from tests.supervision.fakes import Script, World, qr, until
+from tests.supervision.fake_workers import Script
 from tests.supervision.leaving import GONE, deleted, quarantined_now, read, unlinking
+from tests.supervision.reports import qr
+from tests.supervision.sessions import until
+from tests.supervision.world import World
 from tests.waiting import DEADLINE
 from waguard.core.incidents.incidents import fold
 from waguard.core.lifecycle import State
 from waguard.core.link import Link
 from waguard.errors import ConflictError, NotFoundError, UnavailableError
 from waguard.profile import layout
-from waguard.supervision import leaving, registry
 from waguard.wire.protocol import Call, LoggedOut, Unlink, Value
 
 # ---- stop and start ----
@@ -68,9 +71,10 @@ async def test_logout_unlinks_stops_and_keeps_the_row(empty: Bench, world: World
     assert (view.status, new) == ("qr_scanning", False)
 
 
+@pytest.mark.timings(unlink=0.05)
 @pytest.mark.parametrize("trouble", ["is silent", "dies", "is parked"])
 async def test_logout_goes_on_where_whatsapp_cannot_be_reached(
-    empty: Bench, world: World, trouble: str, monkeypatch: pytest.MonkeyPatch
+    empty: Bench, world: World, trouble: str
 ) -> None:
     world.profile("s")
     process = await empty.connected()
@@ -83,8 +87,6 @@ async def test_logout_goes_on_where_whatsapp_cannot_be_reached(
         process.report("conflict")
         await until(empty.session(), lambda s: s.lifecycle is State.PARKED)
     process.script.answer = answer
-    if trouble == "is silent":
-        monkeypatch.setattr(leaving, "UNLINK_DEADLINE", 0.05)
     view = await empty.it.sessions.logout("s")
     assert view.disconnect_reason == "user_initiated"
     assert not layout.exists(empty.session().profile.at.profile)
@@ -126,9 +128,9 @@ async def test_a_code_that_is_shown_on_the_way_out_is_nobodys_news(
 async def test_nothing_is_sent_by_a_session_on_its_way_out(empty: Bench, world: World) -> None:
     await empty.connected()
     task = await unlinking(empty)
-    with pytest.raises(ConflictError, match=r"^Session not connected: it was deleted") as raised:
-        await empty.it.sessions.call("s", TEXT, wait=DEADLINE)
-    assert "scan" in (raised.value.remedy or "")
+    error = await not_sent(empty.it.sessions.send("s", TEXT, wait=DEADLINE), ConflictError)
+    assert error.message.startswith("Session not connected: it was deleted")
+    assert "scan" in (error.remedy or "")
     with pytest.raises(ConflictError):
         await empty.it.sessions.ready("s", wait=0.02, hoping=True)
     empty.process().exit(0)
@@ -158,8 +160,8 @@ async def test_delete_keeps_the_row_and_hides_it(empty: Bench, world: World) -> 
     health = empty.it.health.read()
     assert (health.total, health.connected, health.disconnected) == (1, 1, 0)
     assert health.problems == ()
-    with pytest.raises(ConflictError, match=r"^Session not connected: it was deleted"):
-        await empty.it.sessions.call("s", TEXT, wait=DEADLINE)
+    error = await not_sent(empty.it.sessions.send("s", TEXT, wait=DEADLINE), ConflictError)
+    assert error.message.startswith("Session not connected: it was deleted")
     (reported,) = world.events("session_disconnected", session="s")
     assert reported.data["reason"] == "user_initiated"
 
@@ -215,10 +217,10 @@ async def test_delete_while_the_database_is_away_does_nothing(empty: Bench, worl
     assert (await empty.it.sessions.view("s")).status == "connected"
 
 
+@pytest.mark.timings(last_write=0.05)
 async def test_a_purge_while_the_database_goes_away_can_be_repeated(
-    empty: Bench, world: World, monkeypatch: pytest.MonkeyPatch
+    empty: Bench, world: World
 ) -> None:
-    monkeypatch.setattr(registry, "WRITE_DEADLINE", 0.05)
     process = await empty.connected()
 
     async def answer(call: Call) -> Value:

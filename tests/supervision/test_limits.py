@@ -7,13 +7,16 @@ from typing import Any
 import pytest
 
 from tests.supervision.bench import PHONE, QR_SHOWN, Bench
-from tests.supervision.fakes import FakeClock, Script, World, until
+from tests.supervision.fake_host import FakeClock
+from tests.supervision.fake_workers import Script
+from tests.supervision.sessions import until
+from tests.supervision.world import World
 from tests.waiting import wait_until
 from waguard.core.link import Link
 from waguard.core.messages import pairing_codes
 from waguard.core.messages.first_contacts import FIRST_GUESS
 from waguard.errors import UnavailableError
-from waguard.supervision import limits as under_test
+from waguard.supervision.answers import outcome_of
 from waguard.supervision.limits import Limits
 from waguard.wire.protocol import Call, Failed, PairingCode, Sent, Value
 
@@ -41,7 +44,7 @@ def row() -> Row:
 
 
 def run(row: Row, clock: FakeClock) -> Limits:
-    return Limits("s", row.limits, clock, phone=lambda: row.phone, write=row.write)
+    return Limits("s", row.limits, clock, phone=lambda: row.phone, write=row.write, retry=0.0)
 
 
 async def kept(limits: Limits) -> None:
@@ -53,14 +56,13 @@ async def kept(limits: Limits) -> None:
 def refused(limits: Limits, times: int = 3) -> None:
     for number in range(times):
         name = f"true_{number}@c.us_1"
-        outcome = Sent(outcome="refused", message_id=name, timestamp=1, standing="first")
-        limits.heard(name, outcome)
+        answer = Sent(outcome="refused", message_id=name, timestamp=1, standing="first")
+        limits.ended(name, outcome_of(answer))
 
 
 async def test_a_pause_goes_on_after_a_restart_and_also_without_a_database_for_a_while(
-    row: Row, monkeypatch: pytest.MonkeyPatch
+    row: Row,
 ) -> None:
-    monkeypatch.setattr(under_test, "RETRY", 0.0)
     clock = FakeClock()
     first = run(row, clock)
     refused(first)
@@ -104,7 +106,7 @@ async def test_what_cannot_be_read_is_nothing(row: Row, odd: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "outcome",
+    "answer",
     [
         Failed(
             kind="refused", error="it has no WhatsApp", field="recipient_phone", standing="first"
@@ -118,10 +120,10 @@ async def test_what_cannot_be_read_is_nothing(row: Row, odd: str) -> None:
     ],
     ids=["no WhatsApp", "a bug", "no answer", "a file", "unknown", "odd", "not there"],
 )
-async def test_what_says_nothing_of_first_contacts(row: Row, outcome: Sent | Failed) -> None:
+async def test_what_says_nothing_of_first_contacts(row: Row, answer: Sent | Failed) -> None:
     limits = run(row, FakeClock())
     for _ in range(9):
-        limits.heard("true_1@c.us_1", outcome)
+        limits.ended("true_1@c.us_1", outcome_of(answer))
     assert limits.pause is None
 
 
@@ -129,7 +131,8 @@ async def test_what_says_nothing_of_first_contacts(row: Row, outcome: Sent | Fai
 async def test_where_it_is_thrown_its_words_count(row: Row, error: str) -> None:
     limits = run(row, FakeClock())
     for _ in range(3):
-        limits.heard("true_1@c.us_1", Failed(kind="refused", error=error, standing="first"))
+        answer = Failed(kind="refused", error=error, standing="first")
+        limits.ended("true_1@c.us_1", outcome_of(answer))
     assert limits.pause
 
 

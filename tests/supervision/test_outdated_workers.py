@@ -6,8 +6,11 @@ from dataclasses import replace
 import msgspec
 import pytest
 
+from tests.sends import not_sent
 from tests.supervision.bench import TEXT, Bench
-from tests.supervision.fakes import LeftBehind, Script, World, until
+from tests.supervision.fake_workers import Script
+from tests.supervision.sessions import until
+from tests.supervision.world import LeftBehind, World
 from tests.waiting import DEADLINE, wait_until
 from waguard.core.lifecycle import State
 from waguard.core.link import Link
@@ -27,11 +30,11 @@ async def old_workers(bench: Bench, world: World, *names: str) -> list[LeftBehin
     return left
 
 
+@pytest.mark.timings(stop_grace=DEADLINE)  # however slow the machine is
 async def test_workers_of_another_protocol_are_replaced_one_at_a_time(
     bench: Bench, world: World
 ) -> None:
     """As planned: it is no crash, and they are asked to close in order."""
-    world.timings(stop_grace=DEADLINE)  # however slow the machine is
     left = await old_workers(bench, world, "a", "b")
     held = asyncio.Event()
     world.spawn.script = Script(held=held)
@@ -59,11 +62,11 @@ async def test_one_that_waits_for_its_restore_is_on_its_way_up(bench: Bench, wor
     # what every version says of itself is understood
     await until(bench.session("b"), lambda s: s.link is Link.CONNECTED)
     assert world.row_status("b") == ("connected", None)
-    for call in (TEXT, Screenshot()):
-        with pytest.raises(UnavailableError) as raised:
-            await bench.it.sessions.call("b", call, wait=0)
-        assert raised.value.retry_after
-    sending = asyncio.create_task(bench.it.sessions.call("b", TEXT, wait=DEADLINE))
+    assert (await not_sent(bench.it.sessions.send("b", TEXT, wait=0), UnavailableError)).retry_after
+    with pytest.raises(UnavailableError) as raised:
+        await bench.it.sessions.call("b", Screenshot(), wait=0)
+    assert raised.value.retry_after
+    sending = asyncio.create_task(bench.it.sessions.send("b", TEXT, wait=DEADLINE))
     held.set()
     async with asyncio.timeout(DEADLINE):
         assert await restoring == "restored 2"

@@ -8,8 +8,11 @@ from typing import Any
 import pytest
 
 from tests.supervision.bench import PHONE, Bench
-from tests.supervision.fakes import Script, World, heard, message, until
+from tests.supervision.fake_workers import Script
 from tests.supervision.page_care import kinds, reloaded, reloads, reports, ticks
+from tests.supervision.reports import message
+from tests.supervision.sessions import heard, until
+from tests.supervision.world import World
 from tests.waiting import wait_until
 from waguard.core import remedies
 from waguard.core.fleet.network import Reading
@@ -54,7 +57,7 @@ async def test_a_newer_version_is_loaded_once_and_when_nothing_is_under_way(
     process.script.answer = answer
     await reports(empty, phone=PHONE, update_offered=True)
     call = SendText(chat="c", text="t", message_id="true_c_1", timeout=5.0)
-    sending = asyncio.create_task(empty.it.sessions.call("s", call, wait=0))
+    sending = asyncio.create_task(empty.it.sessions.send("s", call, wait=0))
     await wait_until(lambda: process.calls, "it is being sent")
     await ticks(empty, 2 * IDLE)
     assert reloads(process) == 0
@@ -266,10 +269,8 @@ async def test_a_picture_of_what_needs_a_person_is_kept_where_there_is_one(
 # ---- a fresh pairing ----
 
 
-async def test_nothing_is_read_back_right_after_a_pairing(
-    empty: Bench, world: World, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    world.timings(backfill_retry=0.0)
+@pytest.mark.timings(backfill_retry=0.0)
+async def test_nothing_is_read_back_right_after_a_pairing(empty: Bench, world: World) -> None:
     paired_at = world.clock.wall()
     pairing = world.profile("s") / PAIRING
     pairing.write_text(json.dumps({"token": "t", "at": paired_at}))
@@ -292,10 +293,10 @@ async def test_nothing_is_read_back_right_after_a_pairing(
     assert empty.session().state.restarts == 0
 
 
+@pytest.mark.timings(backfill_retry=0.0)
 async def test_a_clock_that_is_a_year_ahead_hides_nothing_from_the_backfill(
-    empty: Bench, world: World, monkeypatch: pytest.MonkeyPatch
+    empty: Bench, world: World
 ) -> None:
-    world.timings(backfill_retry=0.0)
     paired_at = world.clock.wall()
     pairing = world.profile("s") / PAIRING
     pairing.write_text(json.dumps({"token": "t", "at": paired_at}))

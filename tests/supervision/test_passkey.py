@@ -6,8 +6,11 @@ from typing import Any
 import pytest
 
 from tests.supervision.bench import PHONE, QR_SHOWN, Bench
-from tests.supervision.fakes import FakeProcess, Script, World, qr, until
+from tests.supervision.fake_workers import FakeProcess, Script
 from tests.supervision.page_care import kinds, reloaded, reloads, reports, ticks
+from tests.supervision.reports import qr
+from tests.supervision.sessions import until
+from tests.supervision.world import World
 from tests.waiting import DEADLINE
 from waguard.core import remedies
 from waguard.core.lifecycle import State

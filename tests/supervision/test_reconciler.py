@@ -8,7 +8,8 @@ import msgspec
 import pytest
 
 from tests.supervision.bench import Bench
-from tests.supervision.fakes import World, until
+from tests.supervision.sessions import until
+from tests.supervision.world import World
 from tests.waiting import wait_until
 from waguard.core.lifecycle import State
 from waguard.core.link import Link

@@ -4,17 +4,20 @@ import asyncio
 
 import pytest
 
-from tests.supervision.fakes import World, until
-from tests.supervision.sessions import Make, connected, parked, up, written
+from tests.supervision.bench import Bench
+from tests.supervision.sessions import connected, parked, until, up, written
+from tests.supervision.world import World
 from tests.waiting import DEADLINE, wait_until
 from waguard.core.lifecycle import HAS_PROCESS, State
 from waguard.core.session.facts import ParkRequested
 from waguard.core.status import ParkCause
 
 
-async def test_a_stop_while_it_is_being_started_leaves_no_process(world: World, make: Make) -> None:
+async def test_a_stop_while_it_is_being_started_leaves_no_process(
+    bench: Bench, world: World
+) -> None:
     world.spawn.script.held = asyncio.Event()
-    session = await make()
+    session = await bench.add()
     session.start()
     await wait_until(lambda: world.spawn.starting, "the spawn is under way")
     stopping = asyncio.create_task(session.stop())
@@ -27,9 +30,9 @@ async def test_a_stop_while_it_is_being_started_leaves_no_process(world: World, 
     assert world.spawn.alive == []
 
 
-async def test_a_stop_while_its_worker_is_not_listening_yet(world: World, make: Make) -> None:
+async def test_a_stop_while_its_worker_is_not_listening_yet(bench: Bench, world: World) -> None:
     world.spawn.script.listens = False
-    session = await make()
+    session = await bench.add()
     session.start()
     await wait_until(lambda: world.spawn.started, "it was spawned")
     async with asyncio.timeout(DEADLINE):
@@ -38,8 +41,8 @@ async def test_a_stop_while_its_worker_is_not_listening_yet(world: World, make: 
     assert session.state.restarts == 0
 
 
-async def test_the_last_request_wins(world: World, make: Make) -> None:
-    session = await make()
+async def test_the_last_request_wins(bench: Bench, world: World) -> None:
+    session = await bench.add()
     first = await up(session)
     stopping = asyncio.create_task(session.stop())
     await until(session, lambda s: s.lifecycle is State.STOPPING)
@@ -52,12 +55,10 @@ async def test_the_last_request_wins(world: World, make: Make) -> None:
     assert session.state.restarts == 0
 
 
-async def test_a_stubborn_worker_is_killed(
-    world: World, make: Make, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    world.timings(stop_grace=0.05)
+@pytest.mark.timings(stop_grace=0.05)
+async def test_a_stubborn_worker_is_killed(bench: Bench, world: World) -> None:
     world.spawn.script.obeys = False
-    session = await make()
+    session = await bench.add()
     process = await up(session)
     async with asyncio.timeout(DEADLINE):
         await session.stop()
@@ -65,15 +66,15 @@ async def test_a_stubborn_worker_is_killed(
     assert session.lifecycle is State.STOPPED
 
 
-async def test_a_stop_of_what_is_down_says_who_wanted_it(world: World, make: Make) -> None:
-    session = await make()
+async def test_a_stop_of_what_is_down_says_who_wanted_it(bench: Bench, world: World) -> None:
+    session = await bench.add()
     await session.stop()
     await written(session)
     assert world.row_status("s") == ("disconnected", "user_initiated")
 
 
-async def test_the_daemon_stops(world: World, make: Make) -> None:
-    session = await make()
+async def test_the_daemon_stops(bench: Bench, world: World) -> None:
+    session = await bench.add()
     await up(session)
     async with asyncio.timeout(DEADLINE):
         await session.stop(daemon_stopping=True)
@@ -82,8 +83,10 @@ async def test_the_daemon_stops(world: World, make: Make) -> None:
     assert world.store.accounts["s"].disconnect_details == "waguard was stopped"
 
 
-async def test_what_was_stopped_or_parked_before_keeps_its_reason(world: World, make: Make) -> None:
-    stopped, waiting = await make("stopped"), await make("parked")
+async def test_what_was_stopped_or_parked_before_keeps_its_reason(
+    bench: Bench, world: World
+) -> None:
+    stopped, waiting = await bench.add("stopped"), await bench.add("parked")
     await up(stopped)
     await stopped.stop()
     await up(waiting)

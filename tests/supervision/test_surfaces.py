@@ -10,8 +10,11 @@ import pytest
 
 from tests.messaging.receiver import event
 from tests.supervision.bench import CONNECTED, QR_SHOWN, Bench
-from tests.supervision.fakes import Script, World, heard, message, until
+from tests.supervision.fake_workers import Script
+from tests.supervision.reports import message
+from tests.supervision.sessions import heard, until
 from tests.supervision.surfaces import AWAY, Found, Surfaces, surfaces
+from tests.supervision.world import World
 from tests.waiting import wait_until
 from waguard.core.conditions import LATE_AFTER
 from waguard.core.exits import EXIT_BROWSER_GONE, EXIT_BROWSER_NOT_STARTED
@@ -76,7 +79,7 @@ async def receiver_down(it: Surfaces) -> Found:
     it.receiver.troubles.extend([500] * 100_000)
     await it.gateway.stored(*(event(number, session=str(number)) for number in range(3)))
     await wait_until(
-        lambda: "*" in it.gateway.webhooks._queues and it.gateway.queue().down,
+        lambda: "*" in it.gateway.webhooks.queues and it.gateway.queue().down,
         "the circuit is open",
     )
     return {("webhooks_down", None)}
@@ -90,7 +93,7 @@ async def own_receiver_down(it: Surfaces) -> Found:
     )
     await it.gateway.stored(event(1))
     await wait_until(
-        lambda: "a" in it.gateway.webhooks._queues and it.gateway.queue("a").down, "it is open"
+        lambda: "a" in it.gateway.webhooks.queues and it.gateway.queue("a").down, "it is open"
     )
     return {("webhooks_down", "a")}
 
@@ -113,7 +116,7 @@ async def dead_letters(it: Surfaces) -> Found:
 async def held(it: Surfaces) -> Found:
     it.gateway.connections["a"] = AWAY
     await it.gateway.stored(event(2))
-    await wait_until(it.gateway.webhooks.held, "it waits")
+    await wait_until(it.gateway.webhooks.queues.held, "it waits")
     it.wall[0] += it.gateway.settings.hold_limit
     return {("webhooks_held", "a")}
 
@@ -141,7 +144,7 @@ async def database_behind(it: Surfaces) -> Found:
 async def disk_low(it: Surfaces) -> Found:
     world = it.bench.world
     DiskReserve(
-        world.fleet.outages,
+        it.bench.it.fleet.outages,
         world.clock,
         reserve=lambda: 200,
         folders=(world.folder,),
@@ -164,7 +167,7 @@ async def breaker_open(it: Surfaces) -> Found:
         it.bench.process(name).exit(EXIT_BROWSER_NOT_STARTED)
     for name in NAMES:
         await until(it.bench.session(name), lambda s: s.lifecycle is State.BACKOFF)
-    await wait_until(lambda: it.bench.world.mailbox.fleet.breaker.opening, "it is open")
+    await wait_until(lambda: it.bench.it.mailbox.fleet.breaker.opening, "it is open")
     return {("fleet_breaker_opened", None), *(("start", name) for name in NAMES)}
 
 
@@ -221,8 +224,8 @@ async def whatsapp_refuses(it: Surfaces) -> Found:
 
 
 async def version_held(it: Surfaces) -> Found:
-    it.bench.world.versions.state = replace(
-        it.bench.world.versions.state,
+    it.bench.it.versions.state = replace(
+        it.bench.it.versions.state,
         hold=Hold(
             boundary=1023,
             since=it.wall[0],
@@ -237,8 +240,8 @@ async def version_held(it: Surfaces) -> Found:
 
 
 async def version_refused(it: Surfaces) -> Found:
-    it.bench.world.versions.state = replace(
-        it.bench.world.versions.state, newest=1023, refused=1023, refused_at=it.wall[0]
+    it.bench.it.versions.state = replace(
+        it.bench.it.versions.state, newest=1023, refused=1023, refused_at=it.wall[0]
     )
     await tick(it)
     return {("version_refused", None)}
@@ -247,9 +250,10 @@ async def version_refused(it: Surfaces) -> Found:
 async def bundle_rolled_back(it: Surfaces) -> Found:
     world = it.bench.world
     WajsStore(world.config.paths.state).add(BUNDLE, digest(BUNDLE))
-    await world.operators.refresh_bundles()
+    await it.bench.it.operators.refresh_bundles()
     rejected = {digest(BUNDLE): it.wall[0]}
-    world.versions.state = replace(world.versions.state, rejected=rejected)
+    versions = it.bench.it.versions
+    versions.state = replace(versions.state, rejected=rejected)
     await tick(it)
     return {("bundle_rolled_back", None)}
 
@@ -316,7 +320,7 @@ async def test_a_wait_for_a_scan_is_shown_and_degrades_nothing(shown: Surfaces) 
 async def test_what_a_person_decided_is_no_trouble(shown: Surfaces) -> None:
     shown.gateway.connections["a"] = AWAY
     await shown.gateway.stored(event(1))
-    await wait_until(shown.gateway.webhooks.held, "it waits")
+    await wait_until(shown.gateway.webhooks.queues.held, "it waits")
     assert (
         await shown.gateway.webhooks.dead_letters.add_session(
             "a", "discarded", before=shown.wall[0] + 1

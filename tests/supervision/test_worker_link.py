@@ -4,23 +4,33 @@ import asyncio
 import contextlib
 import os
 from pathlib import Path
+from typing import Any
 
+import msgspec
 import pytest
 
-from tests.supervision.fakes import START, World, message
+from tests.sends import not_sent
+from tests.supervision.fake_host import START
 from tests.supervision.line import HELLO, Line
+from tests.supervision.reports import message
+from tests.supervision.world import World
 from tests.waiting import wait_until
-from waguard.errors import RefusedError, UnavailableError, UncertainError, WaguardError
-from waguard.supervision import worker_link
+from waguard.core.messages.first_contacts import ChatHistory
+from waguard.errors import RefusedError, UnavailableError, WaguardError
+from waguard.ports.outcomes import Acked, NotSent, Outcome, Refused, Uncertain
+from waguard.supervision.timings import Timings
 from waguard.supervision.worker_link import WorkerLink
+from waguard.wire.channel import FRAME_LIMIT, ChannelError
 from waguard.wire.protocol import (
     Call,
     Event,
     Exists,
     Failed,
     Heartbeat,
+    Operation,
     Report,
     Screenshot,
+    Send,
     SendMedia,
     SendText,
     Sent,
@@ -44,10 +54,20 @@ MEDIA = SendMedia(
 )
 
 
-SENDS = [TEXT, MEDIA]
+SENDS: list[Send] = [TEXT, MEDIA]
+OTHERS: list[Operation] = [Exists(chat="49170@c.us"), Unlink(), Screenshot()]
 
 
-OTHERS: list[Call] = [Exists(chat="49170@c.us"), Unlink(), Screenshot()]
+def later(error: str) -> UnavailableError:
+    return UnavailableError(error, retry_after=5.0)
+
+
+def shown(outcome: Outcome) -> tuple[Any, ...]:
+    """With errors as what they say: two are never equal."""
+    fields = {name: getattr(outcome, name) for name in outcome.__match_args__}
+    if isinstance(error := fields.get("error"), WaguardError):
+        fields["error"] = (type(error), vars(error))
+    return type(outcome), fields
 
 
 async def never(call: Call) -> None:
@@ -76,7 +96,9 @@ async def test_the_worker_is_greeted_first_and_what_it_says_is_taken_in_order(li
 
 async def test_nobody_listens(tmp_path: Path) -> None:
     with pytest.raises(WaguardError, match=r"s\.sock"):
-        await WorkerLink.connect(Path("/tmp/waguard-nobody/s.sock"), HELLO, lambda _: None)
+        await WorkerLink.connect(
+            Path("/tmp/waguard-nobody/s.sock"), HELLO, lambda _: None, Timings()
+        )
 
 
 async def test_somebody_else_listens_there(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -90,14 +112,14 @@ async def test_somebody_else_listens_there(world: World, monkeypatch: pytest.Mon
     async with await asyncio.start_unix_server(listen, path):
         monkeypatch.setattr(os, "geteuid", lambda: 12_345)
         with pytest.raises(WaguardError, match=r"s\.sock: user [0-9]+ listens there"):
-            await WorkerLink.connect(path, HELLO, lambda _: None)
+            await WorkerLink.connect(path, HELLO, lambda _: None, Timings())
         assert await heard.get() == b""  # not even a greeting
 
 
 @pytest.mark.parametrize("call", SENDS, ids=["text", "media"])
-async def test_a_send_that_went_out(line: Line, call: Call) -> None:
+async def test_a_send_that_went_out(line: Line, call: Send) -> None:
     answers(line, sent("sent"))
-    assert await line.link.call(call) == sent("sent")
+    assert await line.link.send(call) == Acked(ID, int(START))
     assert line.process.calls == [call]
 
 
@@ -109,34 +131,66 @@ async def test_the_other_calls_give_their_value(line: Line, value: Value) -> Non
     assert await line.link.call(Screenshot()) == value
 
 
+def refused(error: str, field: str | None = None, word: str | None = None) -> Outcome:
+    return Refused(RefusedError(error, field=field), word)
+
+
 @pytest.mark.parametrize(
-    ("outcome", "error", "words"),
+    ("answer", "expected"),
     [
-        (sent("refused", "ERROR_UNKNOWN"), RefusedError, "ERROR_UNKNOWN"),
-        (sent("uncertain", "no answer"), UncertainError, "no answer"),
-        (sent("a word of tomorrow"), UncertainError, "did not answer"),
-        (Failed(kind="not_ready", error="it is offline"), UnavailableError, "offline"),
-        (Failed(kind="paused", error="too many new"), UnavailableError, "^too many new"),
-        (Failed(kind="refused", error="bad chat"), RefusedError, "page refused: bad chat"),
-        (Failed(kind="refused", error="no such", field="quoted_message_id"), RefusedError, "^no"),
-        (Failed(kind="timeout", error="20 s"), UncertainError, "may have been sent"),
-        (Failed(kind="error", error="odd"), UncertainError, "may have been sent"),
-        (Failed(kind="a word of tomorrow", error="odd"), UncertainError, "odd"),
+        (
+            sent("refused", "ERROR_X"),
+            refused("WhatsApp refused the message: ERROR_X", None, "ERROR_X"),
+        ),
+        (sent("refused"), refused("WhatsApp refused the message: None", None, "")),
+        (sent("uncertain", "silence"), Uncertain("WhatsApp did not answer: silence")),
+        (sent("a word of tomorrow"), Uncertain("WhatsApp did not answer: None")),
+        (
+            msgspec.structs.replace(sent("uncertain", "20 s"), ack=0),
+            Uncertain("WhatsApp has not acknowledged it yet: 20 s", at_page=True),
+        ),
+        (Failed(kind="not_ready", error="x"), NotSent(later("Session not ready: x"))),
+        (Failed(kind="too_often", error="429"), NotSent(later("429"))),
+        (Failed(kind="paused", error="too many new"), NotSent(later("too many new"), "paused")),
+        (Failed(kind="held", error="they pause"), NotSent(later("they pause"), "held")),
+        (Failed(kind="refused", error="bad chat"), refused("WhatsApp's page refused: bad chat")),
+        (Failed(kind="refused", error="no such", field="media"), refused("no such", "media")),
+        (Failed(kind="timeout", error="20 s"), Uncertain("20 s; it may have been sent")),
+        (Failed(kind="error", error="odd"), Uncertain("odd; it may have been sent")),
+        (Failed(kind="a word of tomorrow", error="x"), Uncertain("x; it may have been sent")),
     ],
+    ids=str,
 )
 @pytest.mark.parametrize("call", SENDS, ids=["text", "media"])
 async def test_what_can_become_of_a_send(
-    line: Line, call: Call, outcome: Sent | Failed, error: type[WaguardError], words: str
+    line: Line, call: Send, answer: Sent | Failed, expected: Outcome
 ) -> None:
-    """A plain 5xx only where it surely did not leave: the application repeats on those."""
-    answers(line, outcome)
-    with pytest.raises(error, match=words) as raised:
-        await line.link.call(call)
-    assert type(raised.value) is error
-    if isinstance(raised.value, UncertainError):
-        assert raised.value.value == ID
-    if isinstance(raised.value, UnavailableError):
-        assert raised.value.retry_after
+    """Not sent is only what surely did not leave: the application repeats those."""
+    answers(line, answer)
+    outcome = await line.link.send(call)
+    assert shown(outcome) == shown(expected)
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        sent("sent"),
+        sent("refused"),
+        sent("uncertain"),
+        Failed(kind="held", error="x"),
+        Failed(kind="not_ready", error="x"),
+        Failed(kind="refused", error="x"),
+        Failed(kind="timeout", error="x"),
+    ],
+    ids=str,
+)
+async def test_what_the_page_says_beside_it_comes_along(line: Line, answer: Sent | Failed) -> None:
+    answers(line, msgspec.structs.replace(answer, standing="first", thrown="TypeError: x"))
+    outcome = await line.link.send(TEXT)
+    assert (outcome.history, outcome.thrown) == (ChatHistory.FIRST, "TypeError: x")
+    answers(line, msgspec.structs.replace(answer, standing="a word of tomorrow"))
+    outcome = await line.link.send(TEXT)
+    assert (outcome.history, outcome.thrown) == (None, None)
 
 
 @pytest.mark.parametrize(
@@ -150,7 +204,7 @@ async def test_what_can_become_of_a_send(
 )
 @pytest.mark.parametrize("call", OTHERS, ids=lambda call: type(call).__name__)
 async def test_what_can_become_of_the_other_calls(
-    line: Line, call: Call, outcome: Failed, error: type[WaguardError]
+    line: Line, call: Operation, outcome: Failed, error: type[WaguardError]
 ) -> None:
     answers(line, outcome)
     with pytest.raises(error) as raised:
@@ -160,36 +214,33 @@ async def test_what_can_become_of_the_other_calls(
 
 @pytest.mark.parametrize("call", SENDS, ids=["text", "media"])
 async def test_a_line_lost_in_mid_send_is_uncertain_and_never_retried(
-    line: Line, call: Call
+    line: Line, call: Send
 ) -> None:
     line.process.script.answer = never
-    sending = asyncio.create_task(line.link.call(call))
+    sending = asyncio.create_task(line.link.send(call))
     await wait_until(lambda: line.process.calls, "the worker has it")
     line.process.hang_up()
-    with pytest.raises(UncertainError, match="may have been sent") as raised:
-        await sending
-    assert raised.value.value == ID
+    assert await sending == Uncertain("the worker is gone; it may have been sent")
     await line.listening
     assert line.process.calls == [call]
 
 
 async def test_all_open_calls_end_with_the_line(line: Line) -> None:
     line.process.script.answer = never
-    calls = [TEXT, *OTHERS]
-    waiting = [asyncio.create_task(line.link.call(call)) for call in calls]
-    await wait_until(lambda: len(line.process.calls) == len(calls), "the worker has all")
+    sending = asyncio.create_task(line.link.send(TEXT))
+    waiting = [asyncio.create_task(line.link.call(call)) for call in OTHERS]
+    await wait_until(lambda: len(line.process.calls) == 1 + len(OTHERS), "the worker has all")
     line.process.exit(-9)
-    outcomes = await asyncio.gather(*waiting, return_exceptions=True)
-    assert [type(o) for o in outcomes] == [UncertainError, *[UnavailableError] * len(OTHERS)]
+    assert isinstance(await sending, Uncertain)
+    ends = await asyncio.gather(*waiting, return_exceptions=True)
+    assert [type(end) for end in ends] == [UnavailableError] * len(OTHERS)
 
 
-async def test_no_answer_by_the_deadline(line: Line, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(worker_link, "REPLY_MARGIN", 0.05)
-    monkeypatch.setattr(worker_link, "DEFAULT_DEADLINE", 0.05)
+@pytest.mark.timings(call=0.05, reply_margin=0.05)
+async def test_no_answer_by_the_deadline(line: Line) -> None:
     line.process.script.answer = never
-    with pytest.raises(UncertainError) as raised:
-        await line.link.call(SendText(chat="c", text="t", message_id=ID, timeout=0.05))
-    assert raised.value.value == ID
+    outcome = await line.link.send(SendText(chat="c", text="t", message_id=ID, timeout=0.05))
+    assert outcome == Uncertain("the worker did not answer; it may have been sent")
     with pytest.raises(UnavailableError, match="did not answer"):
         await line.link.call(Unlink())
 
@@ -207,21 +258,21 @@ async def test_the_deadline_is_the_calls_own_and_a_margin(
 
     monkeypatch.setattr(asyncio, "timeout", timeout)
     answers(line, sent("sent"))
-    await line.link.call(TEXT)
-    assert asked == [TEXT.timeout + worker_link.REPLY_MARGIN]
+    await line.link.send(TEXT)
+    assert asked == [TEXT.timeout + Timings().reply_margin]
 
 
-async def test_a_late_reply_is_harmless(line: Line, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.timings(reply_margin=0.0)
+async def test_a_late_reply_is_harmless(line: Line) -> None:
     release = asyncio.Event()
 
     async def late(call: Call) -> Sent:
         await release.wait()
         return sent("sent")
 
-    monkeypatch.setattr(worker_link, "REPLY_MARGIN", 0.0)
     line.process.script.answer = late
-    with pytest.raises(UncertainError):
-        await line.link.call(SendText(chat="c", text="t", message_id=ID, timeout=0.02))
+    outcome = await line.link.send(SendText(chat="c", text="t", message_id=ID, timeout=0.02))
+    assert isinstance(outcome, Uncertain)
     release.set()
     answers(line, Value(flag=True))
     # the line still serves, and the late answer is nobody else's
@@ -230,7 +281,7 @@ async def test_a_late_reply_is_harmless(line: Line, monkeypatch: pytest.MonkeyPa
 
 async def test_a_caller_that_gives_up_leaves_nothing(line: Line) -> None:
     line.process.script.answer = never
-    sending = asyncio.create_task(line.link.call(TEXT))
+    sending = asyncio.create_task(line.link.send(TEXT))
     await wait_until(lambda: line.process.calls, "the worker has it")
     sending.cancel()
     with contextlib.suppress(asyncio.CancelledError):
@@ -250,7 +301,7 @@ async def test_answers_find_their_callers_in_any_order(line: Line) -> None:
 
     line.process.script.answer = answer
     waiting = [asyncio.create_task(line.link.call(Exists(chat=str(n)))) for n in range(5)]
-    assert [value.text for value in await asyncio.gather(*waiting[1:])] == list("1234")  # type: ignore[union-attr]
+    assert [value.text for value in await asyncio.gather(*waiting[1:])] == list("1234")
     first.set()
     assert await waiting[0] == Value(text="0")
 
@@ -259,19 +310,25 @@ async def test_a_call_on_a_dead_line_surely_left_nothing(line: Line) -> None:
     """So it may be repeated: not uncertain."""
     line.process.exit(0)
     await line.listening
-    for call in (TEXT, Unlink()):
-        with pytest.raises(UnavailableError) as raised:
-            await line.link.call(call)
-        assert raised.value.retry_after
+    assert (await not_sent(line.link.send(TEXT), UnavailableError)).retry_after
+    with pytest.raises(UnavailableError) as raised:
+        await line.link.call(Unlink())
+    assert raised.value.retry_after
+
+
+async def test_a_send_that_is_too_large_for_the_line_surely_left_nothing(line: Line) -> None:
+    huge = msgspec.structs.replace(MEDIA, content=b"\0" * (FRAME_LIMIT + 1))
+    assert "over the limit" in (await not_sent(line.link.send(huge), ChannelError)).message
+    answers(line, Value())
+    assert await line.link.call(Unlink()) == Value(), "the line still serves"
 
 
 async def test_nonsense_ends_the_line_and_its_calls(line: Line) -> None:
     line.process.script.answer = never
-    sending = asyncio.create_task(line.link.call(TEXT))
+    sending = asyncio.create_task(line.link.send(TEXT))
     await wait_until(lambda: line.process.calls, "the worker has it")
     line.process.send(HELLO)  # a daemon's word from a worker
-    with pytest.raises(UncertainError):
-        await sending
+    assert isinstance(await sending, Uncertain)
     assert line.link.ended.is_set()
 
 
@@ -294,12 +351,11 @@ async def test_stored_and_what_follows_after_the_end(line: Line) -> None:
     ],
 )
 async def test_an_answer_to_something_else_says_nothing_of_a_send(
-    line: Line, call: Call, outcome: Sent | Value
+    line: Line, call: Send, outcome: Sent | Value
 ) -> None:
     answers(line, outcome)
-    with pytest.raises(UncertainError, match="another answer") as raised:
-        await line.link.call(call)
-    assert raised.value.value == ID
+    why = "the worker sent another answer; it may have been sent"
+    assert await line.link.send(call) == Uncertain(why)
 
 
 async def test_an_answer_to_a_send_says_nothing_of_another_call(line: Line) -> None:

@@ -1,14 +1,13 @@
 """Sessions whose pages are of one version or another, for tests."""
 
 import asyncio
-import contextlib
 from collections.abc import Callable
 from typing import Final
 
 from tests.supervision.bench import CONNECTED, TEXT, Bench
-from tests.supervision.fakes import Script, heard
+from tests.supervision.fake_workers import Script
+from tests.supervision.sessions import heard
 from waguard.core.link import Link
-from waguard.errors import UnavailableError, UncertainError
 from waguard.supervision.actor import SessionActor
 from waguard.wire.protocol import PageVersion, WorkerRecord, WorkerSpec
 
@@ -61,6 +60,12 @@ class Drill:
 
     async def up(self) -> None:
         """All are connected, and OLD is proven."""
+        await self.come_up()
+        await self.run(15)
+        assert OLD in self.bench.it.versions.state.good
+
+    async def come_up(self) -> None:
+        """All are started."""
         self.world.change("versions", good_after=10.0, well_for=3.0, pause=20.0)
         self.world.change("admission", session_memory=0)
         for number, name in enumerate(NAMES):
@@ -68,14 +73,11 @@ class Drill:
             self.world.spawn.scripts[name] = Script(reports=(report,), loads=self.loads)
             await self.bench.row(name)
         await self.bench.restore()
-        await self.run(15)
-        assert OLD in self.world.versions.state.good
 
     async def send(self, session: SessionActor) -> None:
         if session.link is Link.CONNECTED:
             self.world.clock.advance(0.01)
-            with contextlib.suppress(UncertainError, UnavailableError):  # its worker ends just now
-                await session.traffic.call(TEXT)
+            await session.traffic.send(TEXT)  # its worker may end just now
 
     async def run(self, seconds: int) -> None:
         """Everybody sends; what the new version breaks throws."""
@@ -95,13 +97,10 @@ class Drill:
             if condition():
                 return
             await self.run(1)
-        raise AssertionError(self.world.versions.state)
+        raise AssertionError(self.bench.it.versions.state)
 
     async def load_new(self, *names: str) -> None:
         self.network = NEW
         for name in names:
             await self.bench.it.sessions.start(name, restart=True)
         await self.until(lambda: all(self.page(name) == NEW for name in names), within=30)
-
-    def trail(self) -> list[str]:
-        return [it.kind for it in self.world.store.entries if it.session_id is None]

@@ -16,16 +16,7 @@ import pytest
 from systemd import install
 from systemd.install import PLACES
 from tests.systemd.namespace import SystemdNamespace, systemd_namespace
-from tests.systemd.test_unit import (
-    CHECKOUT,
-    CONFIG,
-    UNIT,
-    api,
-    processes,
-    status,
-    until,
-    why_not,
-)
+from tests.systemd.unit import CHECKOUT, CONFIG, UNIT, api, processes, status, until, why_not
 from waguard import __version__
 from waguard.lab.standin import Policy, StandIn
 from waguard.store.revision import HEAD

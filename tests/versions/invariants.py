@@ -4,6 +4,7 @@ from collections import Counter
 from typing import Final
 
 from waguard.core.versions.arms import NEW_KEPT, needed, of_all, unservable
+from waguard.core.versions.cure import cures
 from waguard.core.versions.effects import Concluded, Reload, VersionEffect
 from waguard.core.versions.facts import Arm, Pin, RulesChanged, VersionFact
 from waguard.core.versions.policy import intended, next_deadline
@@ -24,6 +25,8 @@ def check_step(
     """Raises ``Violation``."""
     for session in {*after.members, "nobody"}:
         _check_served(after, session)
+    for session in after.members:
+        _check_cured(after, session)
     _check_trial(before, fact, after, effects)
     _check_reloads(after, effects)
     if next_deadline(after) <= after.at and next_deadline(after) != NEVER:
@@ -55,6 +58,14 @@ def _check_served(state: VersionState, session: str) -> None:
     hold = state.hold
     if hold and arm.revision >= hold.boundary and arm.revision != state.pin and not asked:
         raise Violation(f"{session} is to have {arm.revision}, which is held back")
+
+
+def _check_cured(state: VersionState, session: str) -> None:
+    """Who is left to this decision has something to wait for."""
+    if not cures(state, session, state.at):
+        return
+    if state.rules.mode == "off" or next_deadline(state) == NEVER:
+        raise Violation(f"nobody cures {session}")
 
 
 def _check_trial(

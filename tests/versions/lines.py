@@ -8,6 +8,7 @@ from types import CodeType, FunctionType, ModuleType
 from typing import Final
 
 from waguard.core.versions import arms as version_arms
+from waguard.core.versions import cure as version_cure
 from waguard.core.versions import events as version_events
 from waguard.core.versions import good as version_good
 from waguard.core.versions import pages as version_pages
@@ -20,6 +21,7 @@ from waguard.core.versions import wave as version_wave
 
 MODULES: Final[tuple[ModuleType, ...]] = (
     version_arms,
+    version_cure,
     version_events,
     version_good,
     version_pages,

@@ -6,7 +6,8 @@ from itertools import takewhile
 from random import Random
 from typing import Final, NamedTuple
 
-from tests.versions.world import HOUR, Account, Page, Release, World, releases
+from tests.versions.releases import Release, releases
+from tests.versions.world import HOUR, Account, Page, World
 from waguard.core.versions.effects import Kind
 from waguard.core.versions.facts import Evidence, Pin
 from waguard.core.versions.rules import Mode, VersionRules

@@ -4,16 +4,16 @@ What nobody notices costs nothing: a session that is well has no events. What ha
 from (seed, session, purpose), so a run with ``mode = "off"`` meets the same world.
 """
 
-import csv
 import heapq
 from collections import Counter
 from collections.abc import Callable, Sequence
 from functools import partial
-from pathlib import Path
 from random import Random
-from typing import Final, NamedTuple
+from typing import Final
 
 from tests.versions.invariants import check_step
+from tests.versions.releases import Release
+from waguard.core.versions.cure import cures
 from waguard.core.versions.effects import (
     Announce,
     Concluded,
@@ -23,12 +23,14 @@ from waguard.core.versions.effects import (
     VersionEffect,
 )
 from waguard.core.versions.facts import (
+    SHOWN_BY_ACKS,
     Acked,
     Captured,
     Discarded,
     Evidence,
     Heard,
     Ill,
+    Left,
     Loaded,
     Refused,
     TimerDue,
@@ -45,28 +47,13 @@ SILENT: Final = 0.15  # share of sessions that send nothing
 LATE: Final = 120.0  # s after which a send without an ack is evidence, as the ack watch has it
 COMPARED: Final = 300.0  # s after which a message without an event is
 NOT_READY: Final = 60.0  # s
-CURE: Final = 120.0  # s until the session's own cure loads an ill page anew
+CURE: Final = (
+    120.0  # s until a page that never becomes ready, or throws at its load, is loaded anew
+)
 CURED_AGAIN: Final = 1800.0
+CHECKED: Final = 60.0  # s
+REPLACED: Final = 180.0  # s from one replacement for sends that fail to the next, of all sessions
 OFFERED: Final = 1800.0  # s, mean, until a page takes the new version
-
-
-class Release(NamedTuple):
-    """A build of WhatsApp."""
-
-    revision: int
-    at: float
-
-
-def releases() -> list[Release]:
-    """Real ones, in the order of their release."""
-    with (Path(__file__).parent / "releases.csv").open() as file:
-        rows = [Release(int(it["revision"]), float(it["seen"])) for it in csv.DictReader(file)]
-    newest, found = 0, []
-    for it in sorted(rows, key=lambda one: one.at):
-        if it.revision > newest:  # five were seen after a later one
-            newest = it.revision
-            found.append(it)
-    return found
 
 
 class Page:
@@ -79,6 +66,8 @@ class Page:
         self.reported: Evidence | None = None
         self.waits_since: float | None = None
         """Since when a send waits for its ack."""
+        self.waits = False
+        """To be replaced for sends that fail."""
 
 
 class Account:
@@ -94,6 +83,8 @@ class Account:
         self.loading = False
         self.dead = False
         self.cured_at = float("-inf")
+        self.unhelped = False
+        """It was loaded anew while its sends failed, and none was acknowledged since."""
         self.own = False
         """Ill for a reason of its own, which a load cures."""
         self.ill_since: float | None = None
@@ -124,6 +115,7 @@ class World:
         self.ill_seconds = 0.0
         self._queue: list[tuple[float, int, Callable[[], None]]] = []
         self._number = 0
+        self._replaced_at = float("-inf")
         self._loads: list[str] = []
         self._loading = 0
         self._checked = 0
@@ -205,6 +197,7 @@ class World:
         while self._loads and self._loading < self.state.rules.places:
             it = self.by_name[self._loads.pop(0)]
             self._loading += 1
+            self.post(Left(it.name))
             self.after(self.load_time(it), partial(self._loaded, it))
 
     def _loaded(self, it: Account) -> None:
@@ -213,6 +206,7 @@ class World:
         arm = intended(self.state, it.name)
         revision = self.newest if arm.revision is None else arm.revision
         self._count(it)
+        it.unhelped = it.unhelped or (it.page and it.page.reported) in SHOWN_BY_ACKS
         page, it.own = Page(revision, self.now), False
         it.page = page
         missing = ("WPP.chat.send",) if self.truth(it) is Evidence.EXPORTS_MISSING else ()
@@ -309,7 +303,7 @@ class World:
 
     def _acked(self, it: Account, page: Page) -> None:
         page.waits_since = None
-        page.acked, page.reported = True, None
+        page.acked, page.reported, it.unhelped = True, None, False
         self.post(Well(it.name))
         self.post(Acked(it.name))
 
@@ -335,7 +329,11 @@ class World:
             return
         page.reported, page.acked, page.heard = evidence, False, False
         self.post(Ill(it.name, evidence))
-        if self.now >= it.cured_at + CURED_AGAIN and it.page is page:
+        if evidence is Evidence.DEAF or it.page is not page:
+            return
+        if evidence in SHOWN_BY_ACKS:
+            self._replace(it, page)
+        elif self.now >= it.cured_at + CURED_AGAIN:
             it.cured_at = self.now
             self.after(CURE, partial(self._cure, it, page))
 
@@ -343,6 +341,23 @@ class World:
         """The session's own: its page is loaded anew."""
         if it.page is page and page.reported and not it.loading:
             self.load(it)
+
+    def _replace(self, it: Account, page: Page) -> None:
+        """What the fleet does where sends fail, and the decision does nothing: one at a time, each once."""
+        if it.page is not page or it.loading or it.unhelped or not page.reported:
+            return
+        next_at = self._replaced_at + REPLACED
+        if self.now < next_at or cures(self.state, it.name, self.now):
+            if not page.waits:
+                page.waits = True
+                self.at(max(next_at, self.now + CHECKED), partial(self._replace_later, it, page))
+            return
+        self._replaced_at = self.now
+        self.load(it)
+
+    def _replace_later(self, it: Account, page: Page) -> None:
+        page.waits = False
+        self._replace(it, page)
 
     def recover(self, seconds: float = 30.0) -> None:
         """What was wrong is over: what waits is sent again."""
@@ -353,7 +368,7 @@ class World:
                 self.after(it.random.uniform(1.0, seconds), partial(self._again, it, page))
 
     def _again(self, it: Account, page: Page) -> None:
-        if it.page is page and self.truth(it) is None:
+        if it.page is page and not it.loading and self.truth(it) is None:
             self._acked(it, page)
             self.post(Heard(it.name))
 

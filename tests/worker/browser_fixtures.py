@@ -16,6 +16,7 @@ import pytest
 from waguard.host.procfs import group_members
 from waguard.worker.browser.chromium import Chromium, ChromiumSpec, Flavour, find_executable, launch
 from waguard.worker.browser.devtools import PageSession
+from waguard.worker.browser.pipe import MAX_MESSAGE
 from waguard.worker.browser.process import command_line, crash_handlers
 
 FLAVOURS: tuple[Flavour, ...] = ("chromium", "headless-shell")
@@ -95,9 +96,9 @@ async def start(spec: ChromiumSpec) -> AsyncIterator[Callable[..., Awaitable[Chr
     """Launch with changes to the spec; all are closed at the end, and leave nothing."""
     running: list[tuple[Chromium, ChromiumSpec]] = []
 
-    async def launch_one(**changes: Any) -> Chromium:
+    async def launch_one(*, message_limit: int = MAX_MESSAGE, **changes: Any) -> Chromium:
         changed = replace(spec, **changes)
-        chromium = await launch(changed, timeout=LONG)
+        chromium = await launch(changed, timeout=LONG, message_limit=message_limit)
         running.append((chromium, changed))
         return chromium
 

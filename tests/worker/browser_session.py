@@ -6,13 +6,17 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from tests.waiting import wait_until
 from waguard.core.link import Link, link_of
 from waguard.lab.standin import StandIn
 from waguard.worker import wajs
 from waguard.worker.browser.chromium import Chromium, ChromiumSpec, Flavour, find_executable, launch
 from waguard.worker.browser.devtools import DevToolsError, EvaluationError, PageSession
-from waguard.worker.page import Reading, WhatsAppPage
+from waguard.worker.page import WhatsAppPage
+from waguard.worker.page_answers import Reading
 from waguard.worker.page_document import PageDocument
+from waguard.worker.page_loader import PageLoader
+from waguard.worker.timings import TIMINGS, LoadTimings
 
 LONG = 60.0  # s; for what works, on a machine that is busy with other things
 
@@ -26,12 +30,18 @@ class BrowserSession:
     tmpdir: Path
     flavour: Flavour = "chromium"
     reports: list[tuple[str, Any]] = field(default_factory=list)
-    document: PageDocument | None = None
-    """What is served and kept."""
+    document: PageDocument = field(init=False)
+    """What is served and kept; nothing, where a test wants nothing else."""
+    bundle: str = field(default_factory=lambda: wajs.bundle(None))
+    timings: LoadTimings = TIMINGS.load
     chromium: Chromium = field(init=False)
     session: PageSession = field(init=False)
     page: WhatsAppPage = field(init=False)
+    loader: PageLoader = field(init=False)
     _changed: asyncio.Event = field(default_factory=asyncio.Event)
+
+    def __post_init__(self) -> None:
+        self.document = PageDocument(self.standin.url)
 
     async def open(self) -> None:
         """Launch the browser and make WhatsApp's page ready."""
@@ -51,21 +61,30 @@ class BrowserSession:
     async def load(self) -> None:
         """A page of this browser, ready."""
         self.session = await self.chromium.devtools.open_page(LONG)
-        self.page = WhatsAppPage(
+        self.page = WhatsAppPage(self.session, report=self._report)
+        self.loader = PageLoader(
             self.session,
             url=self.standin.url,
-            bundle=wajs.bundle(None),
+            bundle=self.bundle,
             report=self._report,
             document=self.document,
+            timings=self.timings,
         )
-        await self.page.open()
+        await self.page.listen()
+        await self.loader.open()
 
-    async def load_again(self, document: PageDocument) -> None:
+    async def load_again(
+        self, document: PageDocument | None = None, timings: LoadTimings | None = None
+    ) -> None:
         """In another page, as a worker does it that is started with another document."""
-        self.page.close()
+        self.loader.close()
         await self.chromium.devtools.open_blank(timeout=LONG)
         await self.chromium.devtools.close_page(self.session)
-        self.document = document
+        pages, page = self.chromium.devtools.browser._targets, self.session.target_id
+        # one that was never navigated is as blank as the one that comes
+        await wait_until(lambda: page not in pages, "pyppeteer knows that it is closed")
+        self.document = document or self.document
+        self.timings = timings or self.timings
         await self.load()
 
     def _report(self, kind: str, data: Any) -> None:
@@ -108,5 +127,5 @@ class BrowserSession:
 
     async def close(self) -> None:
         """End the browser in order, however long a busy machine takes for that."""
-        self.page.close()
+        self.loader.close()
         await self.chromium.close(grace=LONG)

@@ -13,6 +13,7 @@ from tests.host.processes import worker_spec
 from tests.waiting import DEADLINE, wait_until
 from waguard.core.link import Link
 from waguard.core.session.page_load import MOST, Refusal
+from waguard.profile.lock import ProfileLock
 from waguard.wire.channel import Channel
 from waguard.wire.protocol import (
     PROTOCOL,
@@ -24,10 +25,18 @@ from waguard.wire.protocol import (
     Report,
     Request,
 )
-from waguard.worker import main as under_test
-from waguard.worker.browser.devtools import PageSession
-from waguard.worker.main import SessionWorker
-from waguard.worker.page import PageUnreachableError, WhatsAppPage
+from waguard.worker import page_host as under_test
+from waguard.worker.browser.devtools import DevTools, PageSession
+from waguard.worker.call_handler import CallHandler, PageCalls
+from waguard.worker.link_reader import LinkReader
+from waguard.worker.page import WhatsAppPage
+from waguard.worker.page_errors import PageUnreachableError
+from waguard.worker.page_events import PageEvents
+from waguard.worker.page_host import OpenPage, PageHost
+from waguard.worker.page_loader import PageLoader
+from waguard.worker.profile_care import ProfileCare
+from waguard.worker.running_backfill import RunningBackfill
+from waguard.worker.worker_context import WorkerContext
 
 PAUSE = 0.05  # s
 WHY = "WhatsApp answers with HTTP status 429"
@@ -40,7 +49,12 @@ class Page:
         self.left = refusals
         self.retry_after = retry_after
         self.loads = 0
-        self.version: PageVersion | None = None
+
+    async def listen(self) -> None:
+        """Nothing is reported."""
+
+    async def open(self) -> None:
+        await self.load()
 
     async def load(self) -> None:
         self.loads += 1
@@ -54,7 +68,11 @@ class Bench:
 
     def __init__(self, folder: Path) -> None:
         self.spec = worker_spec(folder)
-        self.worker = SessionWorker(self.spec)
+        self.ctx = WorkerContext.of(self.spec)
+        self.care = ProfileCare(self.spec, ProfileLock(folder / "profile"), self.ctx.daemon.event)
+        self.backfill = RunningBackfill(self.ctx)
+        self.events = PageEvents(self.ctx, self.care, self.backfill)
+        self._calls = CallHandler(self.ctx.reporter)
         self.reports: list[Report] = []
         self.replies: list[Reply] = []
         self._channels: list[Channel[FromWorker]] = []
@@ -62,16 +80,20 @@ class Bench:
 
     async def begin(self, page: Page) -> asyncio.Task[None]:
         """Load it."""
-        it = cast("WhatsAppPage", page)
-        self.worker._page, self.worker._session = it, cast("PageSession", object())
-        task = asyncio.create_task(self.worker._load_page(it, page.load))
+        first = OpenPage(
+            cast("PageSession", None), cast("WhatsAppPage", page), cast("PageLoader", page)
+        )
+        host = PageHost(self.ctx, cast("DevTools", None), self.events, first)
+        reader = LinkReader(self.ctx, self.care, host, self.events.changed)
+        self._calls.serve(PageCalls(self.ctx, host, reader, self.backfill))
+        task = asyncio.create_task(host.open())
         self._tasks.append(task)
         await wait_until(lambda: page.loads == 1, "it was refused")
         return task
 
     async def greet(self) -> Channel[FromWorker]:
         """A daemon comes."""
-        self._server = await self.worker._daemon.listen(Path(self.spec.socket))
+        self._server = await self.ctx.daemon.listen(Path(self.spec.socket), self._calls.answer)
         reader, writer = await asyncio.open_unix_connection(self.spec.socket)
         channel: Channel[FromWorker] = Channel(reader, writer, FromWorker)
         spec = self.spec
@@ -85,7 +107,7 @@ class Bench:
             )
         )
         self._tasks.append(asyncio.create_task(self._listen(channel)))
-        await self.worker._daemon.greeted.wait()
+        await self.ctx.daemon.greeted.wait()
         return channel
 
     async def _listen(self, channel: Channel[FromWorker]) -> None:
@@ -106,7 +128,7 @@ class Bench:
             channel.close()
         if self._channels:
             self._server.close()
-        await self.worker._daemon.close()
+        await self.ctx.daemon.close()
 
 
 @pytest.fixture
@@ -138,7 +160,7 @@ async def test_a_reload_in_the_pause_asks_at_once_and_nothing_else_does(bench: B
 
 async def test_what_was_asked_for_while_it_was_loaded_is_answered_by_that(bench: Bench) -> None:
     await bench.greet()
-    bench.worker._to_reload.set()
+    bench.events.to_reload.set()
     page = Page(refusals=1)
     reaching = await bench.begin(page)
     done, _ = await asyncio.wait([reaching], timeout=10 * PAUSE)
@@ -178,7 +200,7 @@ async def test_a_worker_whose_daemon_goes_waits_its_whole_pause(
     await asyncio.wait([reaching], timeout=1.2)  # beyond the pause, with a daemon
     assert page.loads == 1
     daemon.close()
-    await wait_until(lambda: bench.worker._daemon.alone_since is not None, "it is alone")
+    await wait_until(lambda: bench.ctx.daemon.alone_since is not None, "it is alone")
     alone = asyncio.get_running_loop().time()
     async with asyncio.timeout(DEADLINE):
         await reaching
@@ -189,6 +211,6 @@ async def test_which_version_the_page_is_is_reported(bench: Bench) -> None:
     await bench.greet()
     page = Page(refusals=9)
     await bench.begin(page)
-    page.version = PageVersion(page=7, document=7, served_by="store")
-    bench.worker._report()
-    await wait_until(lambda: bench.reports[-1].version == page.version, "its version is reported")
+    version = bench.ctx.document.version = PageVersion(page=7, document=7, served_by="store")
+    bench.ctx.reporter.report()
+    await wait_until(lambda: bench.reports[-1].version == version, "its version is reported")

@@ -7,16 +7,16 @@ from typing import Any, cast
 import pytest
 
 from waguard.wire.protocol import BackfillGap, CatchUp, InboundMessage, Incoming
-from waguard.worker import backfill as under_test
 from waguard.worker import holding
-from waguard.worker.backfill import Backfill
+from waguard.worker.backfill import CHAT_LIMIT, Backfill
 from waguard.worker.browser.devtools import (
     DevToolsClosedError,
     DevToolsTimeoutError,
     EvaluationError,
 )
 from waguard.worker.inbound import Inbound
-from waguard.worker.page import PageLoadingError, WhatsAppPage
+from waguard.worker.page import WhatsAppPage
+from waguard.worker.page_errors import PageLoadingError
 
 pytestmark = pytest.mark.virtual_time
 
@@ -56,13 +56,15 @@ class Page:
 
 
 class Bench:
-    def __init__(self, page: Page) -> None:
+    def __init__(self, page: Page, chat_limit: int = CHAT_LIMIT) -> None:
         self.page = page
         self.emitted: list[Incoming | BackfillGap] = []
         self.inbound = Inbound(self.emitted.append)
         self.rooms = 0
         self.full: asyncio.Event | None = None
-        self.it = Backfill(self.inbound, gap=self.emitted.append, room=self.room)
+        self.it = Backfill(
+            self.inbound, gap=self.emitted.append, room=self.room, chat_limit=chat_limit
+        )
 
     async def room(self) -> None:
         self.rooms += 1
@@ -186,11 +188,8 @@ async def test_what_was_read_before_the_history_failed_is_reported() -> None:
     assert bench.reported("a") == [*range(50, 100), *range(150, 200)]
 
 
-async def test_beyond_the_bound_the_newest_are_reported_and_the_rest_is_a_gap(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setattr(under_test, "CHAT_LIMIT", 150)
-    bench = Bench(Page(a=400))
+async def test_beyond_the_bound_the_newest_are_reported_and_the_rest_is_a_gap() -> None:
+    bench = Bench(Page(a=400), chat_limit=150)
     await bench.run()
     assert bench.reported("a") == list(range(250, 400))
     assert bench.gaps == [

@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 import tempfile
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from pathlib import Path
 
 import pytest
@@ -18,9 +18,9 @@ from waguard.wire.protocol import (
     Incoming,
     MessageError,
 )
-from waguard.worker import backfill
 from waguard.worker.backfill import Backfill
 from waguard.worker.inbound import Inbound
+from waguard.worker.timings import TIMINGS
 
 pytestmark = [pytest.mark.chromium, pytest.mark.timeout(240)]
 PHONE = "6281180001"
@@ -40,15 +40,20 @@ class Bench:
 
     async def reload(self) -> None:
         """All that is stored in the page by now raises no event any more."""
-        await self.browser.page.load()
+        await self.browser.loader.load()
         await self.browser.link()
         self.browser.reports.clear()
 
-    async def run_backfill(self, since: dict[str, int] | None = None, floor: int = 0) -> None:
+    async def run_backfill(
+        self,
+        since: dict[str, int] | None = None,
+        floor: int = 0,
+        pauses: Sequence[float] = TIMINGS.backfill_pauses,
+    ) -> None:
         async def room() -> None:
             return
 
-        it = Backfill(self.inbound, gap=self.emitted.append, room=room)
+        it = Backfill(self.inbound, gap=self.emitted.append, room=room, pauses=pauses)
         await it.run(self.browser.page, CatchUp(since=since or {}, floor=floor), ())
 
     def bodies(self, chat: str) -> list[str]:
@@ -127,15 +132,12 @@ async def test_more_than_two_thousand_are_read_in_pages() -> None:
         assert not [one for one in bench.emitted if isinstance(one, BackfillGap)]
 
 
-async def test_a_chat_whose_history_throws_costs_only_itself(
-    bench: Bench, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(backfill, "PAUSES", (0.01, 0.01))
+async def test_a_chat_whose_history_throws_costs_only_itself(bench: Bench) -> None:
     bench.browser.standin.policy.history_error = [ANN]
     write(bench, (ANN, "0", 1_000), (BOB, "1", 1_001), (ANN, "2", 1_002))
     await bench.stored()
     await bench.reload()
-    await bench.run_backfill({}, 5)
+    await bench.run_backfill({}, 5, pauses=(0.01, 0.01))
     assert (bench.bodies(ANN), bench.bodies(BOB)) == ([], ["1"])
     (gap,) = [one for one in bench.emitted if isinstance(one, BackfillGap)]
     assert (gap.chat, gap.since) == (ANN, 5)

@@ -7,10 +7,14 @@ from typing import cast
 import pytest
 
 from tests.host.processes import worker_spec
+from waguard.profile.lock import ProfileLock
 from waguard.wire.protocol import CatchUp, Failed, Value
 from waguard.worker.browser.devtools import EvaluationError
-from waguard.worker.main import SessionWorker
 from waguard.worker.page import WhatsAppPage
+from waguard.worker.page_events import PageEvents
+from waguard.worker.profile_care import ProfileCare
+from waguard.worker.running_backfill import RunningBackfill
+from waguard.worker.worker_context import WorkerContext
 
 ASKED = CatchUp(since={}, floor=0)
 
@@ -33,12 +37,15 @@ class Page:
 
 class Bench:
     def __init__(self, folder: Path) -> None:
-        self.worker = SessionWorker(worker_spec(folder))
+        self.ctx = WorkerContext.of(worker_spec(folder))
+        self.backfill = RunningBackfill(self.ctx)
+        care = ProfileCare(self.ctx.spec, ProfileLock(folder / "profile"), self.ctx.daemon.event)
+        self.events = PageEvents(self.ctx, care, self.backfill)
         self.page = Page()
 
     async def ask(self, asked: CatchUp = ASKED) -> "asyncio.Task[object]":
         page = cast("WhatsAppPage", self.page)
-        asking: asyncio.Task[object] = asyncio.create_task(self.worker._run_backfill(page, asked))
+        asking: asyncio.Task[object] = asyncio.create_task(self.backfill.run(page, asked))
         for _ in range(5):
             await asyncio.sleep(0)
         return asking
@@ -71,9 +78,9 @@ async def test_another_daemon_asks_for_less(bench: Bench) -> None:
 
 async def test_a_page_that_is_loaded_again_ends_it(bench: Bench) -> None:
     asking = await bench.ask()
-    bench.worker._hold_messages()
+    bench.events.page_loads()
     assert isinstance(await asking, Failed)
-    assert bench.worker._loads == 1
+    assert bench.ctx.reporter.loads == 1
 
 
 async def test_a_failure_is_reported_and_the_next_one_begins_again(bench: Bench) -> None:

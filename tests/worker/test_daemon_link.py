@@ -38,7 +38,8 @@ from waguard.wire.protocol import (
     Value,
 )
 from waguard.worker import daemon_link
-from waguard.worker.daemon_link import DaemonLink
+from waguard.worker.daemon_link import LIMITS, BufferLimits, DaemonLink
+from waguard.worker.timings import TIMINGS, Timings
 
 HELLO = Hello(protocol=PROTOCOL, instance="daemon", session="s", generation=3)
 NOBODY = 65534
@@ -55,14 +56,21 @@ def folder() -> Iterator[Path]:
 class Bench:
     """A worker's line, and daemons that come and go."""
 
-    def __init__(self, path: Path, earlier: Sequence[Event] = ()) -> None:
+    def __init__(
+        self,
+        path: Path,
+        earlier: Sequence[Event] = (),
+        *,
+        timings: Timings = TIMINGS,
+        limits: BufferLimits = LIMITS,
+    ) -> None:
         self.path = path
         self.answered: list[Request] = []
         self.hold = asyncio.Event()
-        self.link = DaemonLink(HELLO, self._answer, earlier)
+        self.link = DaemonLink(HELLO, earlier, timings=timings, limits=limits)
         self._daemons: list[Daemon] = []
 
-    async def _answer(self, request: Request) -> Reply:
+    async def answer(self, request: Request) -> Reply:
         self.answered.append(request)
         if isinstance(request.call, Exists) and request.call.chat == "slow":
             await self.hold.wait()
@@ -122,9 +130,20 @@ class Daemon:
 
 
 @pytest.fixture
-async def bench(folder: Path) -> AsyncIterator[Bench]:
-    made = Bench(folder / "w.sock")
-    server = await made.link.listen(made.path)
+def timings() -> Timings:
+    """A test parametrizes what it needs otherwise."""
+    return TIMINGS
+
+
+@pytest.fixture
+def limits() -> BufferLimits:
+    return LIMITS
+
+
+@pytest.fixture
+async def bench(folder: Path, timings: Timings, limits: BufferLimits) -> AsyncIterator[Bench]:
+    made = Bench(folder / "w.sock", timings=timings, limits=limits)
+    server = await made.link.listen(made.path, made.answer)
     yield made
     server.close()
     async with asyncio.timeout(DEADLINE):
@@ -213,10 +232,8 @@ async def test_nonsense_is_refused(bench: Bench, said: bytes) -> None:
     await bench.greeted()
 
 
-async def test_no_answer_is_not_waited_for_long(
-    bench: Bench, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(daemon_link, "HELLO_DEADLINE", 0.02)
+@pytest.mark.parametrize("timings", [Timings(hello=0.02)])
+async def test_no_answer_is_not_waited_for_long(bench: Bench) -> None:
     daemon = await bench.daemon(None)
     assert await daemon.refused()
 
@@ -364,10 +381,8 @@ async def test_what_was_not_stored_is_sent_again_until_it_is(bench: Bench) -> No
     assert await daemon.events(2) == [(3, message(3)), (4, message(4))]
 
 
-async def test_the_buffer_is_bounded_and_acks_go_first(
-    bench: Bench, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(daemon_link, "BUFFER_LIMIT", 5)
+@pytest.mark.parametrize("limits", [BufferLimits(events=5)])
+async def test_the_buffer_is_bounded_and_acks_go_first(bench: Bench) -> None:
     bodies: list[InboundMessage | Ack] = [message(1), ack(2), message(3), ack(4)]
     for body in [*bodies, message(5), message(6), message(7)]:
         bench.link.event(body)
@@ -380,7 +395,7 @@ async def test_the_buffer_is_bounded_and_acks_go_first(
 async def test_what_the_worker_before_left_comes_first(folder: Path) -> None:
     earlier = [Event(seq=7, at=70.0, body=message(1)), Event(seq=9, at=90.0, body=message(2))]
     bench = Bench(folder / "w.sock", earlier)
-    server = await bench.link.listen(bench.path)
+    server = await bench.link.listen(bench.path, bench.answer)
     bench.link.event(message(3))
     waiting = asyncio.create_task(bench.link.stored(2))
     daemon = await bench.greeted()
@@ -398,11 +413,9 @@ async def test_what_the_worker_before_left_comes_first(folder: Path) -> None:
     await bench.end()
 
 
-async def test_there_is_room_as_soon_as_the_daemon_keeps_up(
-    bench: Bench, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.mark.parametrize("limits", [BufferLimits(room=2)])
+async def test_there_is_room_as_soon_as_the_daemon_keeps_up(bench: Bench) -> None:
     """What can be told later must not push out what is live."""
-    monkeypatch.setattr(daemon_link, "ROOM", 2)
     async with asyncio.timeout(DEADLINE):
         bench.link.event(message(1))
         await bench.link.room()
@@ -475,7 +488,7 @@ async def test_how_long_it_has_been_alone(bench: Bench) -> None:
 async def test_what_a_dead_worker_left_at_the_path_is_replaced(bench: Bench, folder: Path) -> None:
     path = folder / "left.sock"
     path.write_text("")
-    server = await DaemonLink(HELLO, bench._answer).listen(path)
+    server = await DaemonLink(HELLO).listen(path, bench.answer)
     assert path.is_socket()
     server.close()
 
@@ -491,26 +504,24 @@ async def test_the_end_delivers_what_was_said(bench: Bench) -> None:
     assert await daemon.refused()
 
 
+@pytest.mark.parametrize("timings", [Timings(hang_up=DEADLINE)])
 async def test_the_end_waits_neither_for_who_never_greeted_nor_for_calls(
-    bench: Bench, monkeypatch: pytest.MonkeyPatch
+    bench: Bench, timings: Timings
 ) -> None:
-    monkeypatch.setattr(daemon_link, "CLOSE_DEADLINE", DEADLINE)
     silent = await bench.daemon(None)
     daemon = await bench.greeted()
     daemon.channel.post(Request(id=1, call=Exists(chat="slow")))
     await wait_until(lambda: bench.answered, "the call is under way")
-    async with asyncio.timeout(daemon_link.HELLO_DEADLINE / 2):
+    async with asyncio.timeout(timings.hello / 2):
         await bench.link.close()
     assert await silent.refused()
     assert await daemon.refused()
     assert bench.link._tasks == set()
 
 
-async def test_a_daemon_that_reads_no_more_does_not_hold_up_the_end(
-    bench: Bench, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.mark.parametrize("timings", [Timings(hang_up=0.05)])
+async def test_a_daemon_that_reads_no_more_does_not_hold_up_the_end(bench: Bench) -> None:
     """It is stopped, or swaps: the socket's buffer is full and stays so."""
-    monkeypatch.setattr(daemon_link, "CLOSE_DEADLINE", 0.05)
     daemon = await bench.greeted()
     daemon.writer.transport.pause_reading()  # type: ignore[attr-defined]
     big = msgspec.structs.replace(message(1), media=b"\0" * (4 << 20))
@@ -521,10 +532,8 @@ async def test_a_daemon_that_reads_no_more_does_not_hold_up_the_end(
     assert await daemon.events(1) == [(1, big)]
 
 
-async def test_files_that_wait_for_a_daemon_are_bounded_and_messages_are_not(
-    bench: Bench, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(daemon_link, "FILES_LIMIT", 10)
+@pytest.mark.parametrize("limits", [BufferLimits(files=10)])
+async def test_files_that_wait_for_a_daemon_are_bounded_and_messages_are_not(bench: Bench) -> None:
     files = [msgspec.structs.replace(message(number), media=b"12345") for number in range(4)]
     for file in files[:3]:
         bench.link.event(file)

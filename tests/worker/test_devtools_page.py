@@ -12,8 +12,6 @@ import pytest
 
 from tests.worker.browser_fixtures import *  # noqa: F403  # fixtures
 from tests.worker.browser_fixtures import LONG, SHORT, Web, wait_until
-from waguard.worker.browser import page as browser_page
-from waguard.worker.browser import pipe as browser_pipe
 from waguard.worker.browser.chromium import Chromium, Flavour
 from waguard.worker.browser.devtools import (
     DevToolsError,
@@ -110,20 +108,18 @@ async def test_a_listener_that_raises_is_reported_and_nothing_else(
 
 
 async def test_an_answer_that_is_too_long_fails_its_call_only(
-    monkeypatch: pytest.MonkeyPatch, start: Callable[..., Awaitable[Chromium]]
+    start: Callable[..., Awaitable[Chromium]],
 ) -> None:
-    monkeypatch.setattr(browser_pipe, "MAX_MESSAGE", 1 << 20)
-    page = await (await start()).devtools.open_page(LONG)
+    page = await (await start(message_limit=1 << 20)).devtools.open_page(LONG)
     with pytest.raises(DevToolsError, match="more than the limit"):
         await page.evaluate("'x'.repeat(3 << 20)", timeout=LONG)
     assert len(await page.evaluate("'x'.repeat(1 << 19)", timeout=LONG)) == 1 << 19
 
 
 async def test_a_message_that_is_too_long_is_not_sent(
-    monkeypatch: pytest.MonkeyPatch, start: Callable[..., Awaitable[Chromium]]
+    start: Callable[..., Awaitable[Chromium]],
 ) -> None:
-    monkeypatch.setattr(browser_pipe, "MAX_MESSAGE", 1 << 20)
-    page = await (await start()).devtools.open_page(LONG)
+    page = await (await start(message_limit=1 << 20)).devtools.open_page(LONG)
     with pytest.raises(DevToolsError, match="over the limit") as refused:
         await page.evaluate(f"'{'x' * (2 << 20)}'", timeout=LONG)
     assert refused.value.remedy
@@ -141,10 +137,8 @@ async def test_a_large_text_arrives_whole(page: PageSession) -> None:
     )
 
 
-async def test_what_the_page_logs_is_not_kept_for_ever(
-    monkeypatch: pytest.MonkeyPatch, page: PageSession
-) -> None:
-    monkeypatch.setattr(browser_page, "CONSOLE_LIMIT", 10)
+async def test_what_the_page_logs_is_not_kept_for_ever(chromium: Chromium) -> None:
+    page = await chromium.devtools.open_page(LONG, console_limit=10)
     seen: list[dict[str, Any]] = []
     page.on("Runtime.consoleAPICalled", seen.append)
     await page.evaluate("for (let i = 0; i < 25; i++) console.log({i})", timeout=LONG)

@@ -7,7 +7,7 @@ import pytest
 
 from waguard.core.link import PASSKEY_LIFETIME, Link, PageFacts
 from waguard.worker.link_watch import QR_FIRST_LIFETIME, QR_LIFETIME, LinkWatch
-from waguard.worker.page import Reading
+from waguard.worker.page_answers import Reading
 
 NOW = 1_732_233_600.0
 ME = "4915112345678@c.us"

@@ -17,10 +17,10 @@ from waguard.host.documents import Document, Documents
 from waguard.lab.standin import Policy, StandIn
 from waguard.lab.standin.versions import REVISION
 from waguard.wire.protocol import PageVersion, StoredDocument
-from waguard.worker import page as page_module
 from waguard.worker import wajs
-from waguard.worker.page import PageUnreachableError
 from waguard.worker.page_document import PageDocument
+from waguard.worker.page_errors import PageNotReadyError, PageUnreachableError
+from waguard.worker.timings import LoadTimings
 
 pytestmark = [pytest.mark.chromium, pytest.mark.timeout(240)]
 PHONE = "6281180001"
@@ -63,7 +63,7 @@ class Bench:
 
     @property
     def version(self) -> PageVersion:
-        found = self.browser.page.version
+        found = self.browser.document.version
         assert found
         return found
 
@@ -89,7 +89,7 @@ async def bench() -> AsyncIterator[Bench]:
 
 
 async def test_it_is_kept_and_served_until_it_is_spent_and_the_login_does_not_notice(
-    bench: Bench, monkeypatch: pytest.MonkeyPatch
+    bench: Bench,
 ) -> None:
     await bench.kept()
     assert bench.version == PageVersion(
@@ -109,25 +109,25 @@ async def test_it_is_kept_and_served_until_it_is_spent_and_the_login_does_not_no
     bench.standin.whatsapp.versions.publish(NEXT)
     bench.standin.documents.clear()
 
-    await bench.browser.load_again(bench.plan(REVISION))
+    # what the network answers says that it is spent, and no deadline
+    patient = LoadTimings(navigation=NEVER, modules=NEVER, ready=NEVER)
+    await bench.browser.load_again(bench.plan(REVISION), patient)
     assert await bench.browser.link() is Link.CONNECTED
     assert bench.version.served_by == "store"
     assert (bench.version.page, bench.version.document) == (REVISION, REVISION)
     assert bench.standin.documents == []
     assert await bench.js("crossOriginIsolated")  # by two of its headers
 
-    for deadline in ("NAVIGATION_DEADLINE", "MODULES_DEADLINE", "READY_DEADLINE"):
-        monkeypatch.setattr(page_module, deadline, NEVER)  # what the network answers says it
     left = bench.standin.whatsapp.versions.get(REVISION)
     assert left
     left.on_cdn = False
-    await bench.browser.page.load()
+    await bench.browser.loader.load()
     assert await bench.browser.link() is Link.CONNECTED
     await bench.kept()
     assert (bench.version.page, bench.version.served_by) == (NEXT, "network")
     assert bench.version.spent == GONE
     assert bench.store.known() == (REVISION, NEXT)
-    await bench.browser.page.load()
+    await bench.browser.loader.load()
     assert (bench.version.page, bench.version.spent) == (NEXT, GONE)
 
 
@@ -142,13 +142,11 @@ async def change(bench: Bench, **changed: Any) -> None:
 
 
 @pytest.mark.long
-async def test_a_wajs_that_lacks_what_waguard_calls_says_so(
-    bench: Bench, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_a_wajs_that_lacks_what_waguard_calls_says_so(bench: Bench) -> None:
     await bench.kept()
     whole = wajs.bundle(None)
     without = whole.replace('"sendTextMessage"', '"sendTheText"')
-    monkeypatch.setattr(wajs, "bundle", lambda _: without)
+    bench.browser.bundle = without
     await bench.browser.load_again(bench.plan())
     assert bench.version.missing == ("WPP.chat.sendTextMessage",)
     assert bench.version.wajs == wajs.digest(without) != WAJS
@@ -161,10 +159,10 @@ async def test_a_cdn_that_has_nothing_for_anybody_spends_nothing(bench: Bench, p
     bench.standin.policy.update({"page": page})
     with pytest.raises(PageUnreachableError, match="scripts cannot be loaded"):
         await bench.browser.load_again(bench.plan(REVISION))
-    assert bench.browser.page.version is None
+    assert bench.browser.document.version is None
     bench.standin.policy.page = "ok"
     bench.standin.whatsapp.versions.publish(NEXT)
-    await bench.browser.page.load()
+    await bench.browser.loader.load()
     assert (bench.version.page, bench.version.served_by) == (REVISION, "store")
     assert bench.version.spent is None
 
@@ -174,7 +172,7 @@ async def controlled(bench: Bench) -> None:
     await bench.js(
         "navigator.serviceWorker.register('/sw.js').then(() => navigator.serviceWorker.ready)"
     )
-    await bench.browser.page.load()
+    await bench.browser.loader.load()
     assert await bench.js("navigator.serviceWorker.controller !== null")
 
 
@@ -186,7 +184,7 @@ async def test_a_service_worker_does_not_come_before_it(bench: Bench) -> None:
     bench.standin.documents.clear()
     await bench.browser.load_again(bench.plan(REVISION))
     assert (bench.version.page, bench.version.served_by) == (REVISION, "store")
-    await bench.browser.page.load()
+    await bench.browser.loader.load()
     assert (bench.version.page, bench.version.served_by) == (REVISION, "store")
     assert bench.standin.documents == []
 
@@ -205,7 +203,7 @@ async def test_a_page_that_loads_itself_again_past_it_is_said_to_and_loaded_agai
     bench.standin.phone.reload(PHONE)
     await wait_until(lambda: ("evaded", None) in bench.browser.reports, "that is said")
     assert (bench.version.page, bench.version.served_by) == (NEXT, "network")
-    await bench.browser.page.load()
+    await bench.browser.loader.load()
     assert (bench.version.page, bench.version.served_by) == (REVISION, "store")
     assert bench.browser.reports.count(("evaded", None)) == 1
 
@@ -284,18 +282,16 @@ async def test_what_the_page_says_counts_and_not_its_document(bench: Bench) -> N
     ids=["whole", "half", "contradicts", "unsupported", "portal"],
 )
 async def test_what_never_becomes_ready_is_kept_only_where_it_is_whole(
-    bench: Bench, monkeypatch: pytest.MonkeyPatch, page: bytes | None
+    bench: Bench, page: bytes | None
 ) -> None:
-    for deadline in ("MODULES_DEADLINE", "READY_DEADLINE", "RESOLVE_DEADLINE"):
-        monkeypatch.setattr(page_module, deadline, 0.5)
     await bench.kept()
     if page is None:
         bench.standin.policy.factories = {"WAWebStreamModel": -1}
         bench.standin.whatsapp.versions.publish(NEXT)
     else:
         bench.standin.other = page
-    with pytest.raises(page_module.PageNotReadyError):
-        await bench.browser.page.load()
+    with pytest.raises(PageNotReadyError):
+        await bench.browser.load_again(timings=LoadTimings(modules=0.5, ready=0.5, resolve=0.5))
     assert bench.store.known() == ((REVISION,) if page else (REVISION, NEXT))
     if page is None:
         assert bench.version.missing == ("Stream",)

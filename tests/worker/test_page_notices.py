@@ -15,7 +15,8 @@ from waguard.core.link import Link, link_of
 from waguard.lab.standin import Policy, StandIn
 from waguard.wire.protocol import Failed, SendMedia, SendText
 from waguard.worker import sending
-from waguard.worker.page import PageLoadingError, Reading
+from waguard.worker.page_answers import Reading
+from waguard.worker.page_errors import PageLoadingError
 
 pytestmark = [
     pytest.mark.chromium,
@@ -134,7 +135,7 @@ async def test_a_page_that_is_just_loading_is_asked_nothing_and_sends_nothing(
         said = await sending.send(browser.page, call)
         assert said == Failed(kind="not_ready", error="the page is just being loaded")
     assert not browser.standin.phone.messages(PHONE)
-    await browser.page.load()
+    await browser.loader.load()
     assert await browser.link() is Link.CONNECTED
 
 
@@ -152,5 +153,5 @@ async def test_a_ghost_socket_raises_nothing_and_is_seen(browser: BrowserSession
             await asyncio.sleep(0.02)
     assert (reading.facts.socket, reading.facts.authenticated) == ("OPENING", True)
     assert len([kind for kind, _ in browser.reports if kind == "changed"]) == before
-    await browser.page.load()
+    await browser.loader.load()
     assert await browser.link() is Link.CONNECTED

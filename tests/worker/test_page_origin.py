@@ -1,9 +1,11 @@
 """A page that is not WhatsApp's any more: it is asked nothing, it is not heard, and its worker ends."""
 
+import asyncio
 import json
 import tempfile
 from collections.abc import AsyncIterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
@@ -14,12 +16,17 @@ from tests.worker.browser_session import LONG, BrowserSession
 from waguard.core.exits import EXIT_PAGE_NOT_READY
 from waguard.core.link import Link
 from waguard.lab.standin import Policy, StandIn
+from waguard.profile.lock import ProfileLock
 from waguard.wire.protocol import Failed, SendMedia, SendText
 from waguard.worker import sending
 from waguard.worker.browser.connection import PipeSession
 from waguard.worker.browser.devtools import ElsewhereError, EvaluationError, PageSession
-from waguard.worker.main import SessionWorker, WorkerEndError
+from waguard.worker.ending import WorkerEndError
+from waguard.worker.link_reader import LinkReader
 from waguard.worker.page import WhatsAppPage
+from waguard.worker.page_host import PageHost
+from waguard.worker.profile_care import ProfileCare
+from waguard.worker.worker_context import WorkerContext
 
 OURS = "https://web.whatsapp.com"
 ELSEWHERE = "https://elsewhere.example"
@@ -126,13 +133,14 @@ async def gone(*_: Any, **__: Any) -> Any:
 
 
 async def test_a_worker_whose_page_left_ends_and_says_where_it_is(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path,
 ) -> None:
-    worker = SessionWorker(worker_spec(tmp_path))
-    monkeypatch.setattr(WhatsAppPage, "read", gone)
-    worker._page = WhatsAppPage(cast("PageSession", None), url="", bundle="", report=print)
+    ctx = WorkerContext.of(worker_spec(tmp_path))
+    host = cast("PageHost", SimpleNamespace(page=SimpleNamespace(read=gone)))
+    care = ProfileCare(ctx.spec, ProfileLock(tmp_path / "profile"), ctx.daemon.event)
+    reader = LinkReader(ctx, care, host, asyncio.Event())
     with pytest.raises(WorkerEndError, match=f"navigated to {ELSEWHERE}, which is not") as raised:
-        await worker._read()
+        await reader.read()
     assert raised.value.code == EXIT_PAGE_NOT_READY
 
 
@@ -141,7 +149,7 @@ async def test_what_was_not_given_to_the_page_was_surely_not_sent(
     pipe: Pipe, session: PageSession, call: SendText | SendMedia
 ) -> None:
     pipe.at = ELSEWHERE
-    page = WhatsAppPage(session, url="", bundle="", report=print)
+    page = WhatsAppPage(session, report=print)
     outcome = await sending.send(page, call)
     assert outcome == Failed(kind="not_ready", error=f"the page navigated to {ELSEWHERE}")
 
@@ -184,5 +192,5 @@ async def test_a_real_page_that_navigates_itself_away(browser: BrowserSession, w
         kind="not_ready", error=f"the page navigated to {away}"
     )
     assert browser.standin.phone.messages("6281180001") == []
-    await browser.page.load()
+    await browser.loader.load()
     assert await browser.link() is Link.CONNECTED

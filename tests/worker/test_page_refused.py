@@ -10,13 +10,14 @@ import pytest
 from tests.waiting import wait_until
 from tests.worker.browser_session import BrowserSession
 from waguard.lab.standin import Policy, StandIn
-from waguard.worker import page as under_test
-from waguard.worker.page import PageNotReadyError, PageUnreachableError
+from waguard.worker.page_errors import PageNotReadyError, PageUnreachableError
+from waguard.worker.timings import TIMINGS, LoadTimings
 
 pytestmark = [pytest.mark.chromium, pytest.mark.timeout(240)]
 
 SCRIPTS = "WhatsApp's scripts"
 NEVER = 3_600.0  # s
+PATIENT = LoadTimings(navigation=NEVER, modules=NEVER, ready=NEVER)
 
 
 @pytest.fixture
@@ -42,25 +43,18 @@ async def browser() -> AsyncIterator[BrowserSession]:
     ],
 )
 async def test_it_is_said_whose_fault_it_is(
-    browser: BrowserSession,
-    monkeypatch: pytest.MonkeyPatch,
-    page: str,
-    words: str,
-    retry_after: float | None,
+    browser: BrowserSession, page: str, words: str, retry_after: float | None
 ) -> None:
-    if page in {"hang", "silent"}:  # others answer, however long a busy machine takes for that
-        monkeypatch.setattr(under_test, "NAVIGATION_DEADLINE", 3.0)
-    monkeypatch.setattr(under_test, "MODULES_DEADLINE", 1.0)
-    monkeypatch.setattr(under_test, "READY_DEADLINE", 1.0)
+    # some answer, however long a busy machine takes for that
+    navigation = 3.0 if page in {"hang", "silent"} else TIMINGS.load.navigation
     browser.standin.policy.update({"page": page})
     with pytest.raises(PageUnreachableError, match=r".") as raised:
-        await browser.page.load()
+        await browser.load_again(timings=LoadTimings(navigation=navigation, modules=1.0, ready=1.0))
     assert raised.value.message.startswith(words)
     assert raised.value.refusal
     assert raised.value.refusal.retry_after == retry_after
-    monkeypatch.undo()
     browser.standin.policy.page = "ok"
-    await browser.page.load()
+    await browser.load_again(timings=TIMINGS.load)
     assert await browser.link()
 
 
@@ -72,34 +66,31 @@ async def test_it_is_said_whose_fault_it_is(
     ],
 )
 async def test_without_any_of_its_scripts_it_is_said_at_once(
-    browser: BrowserSession, monkeypatch: pytest.MonkeyPatch, page: str, words: str
+    browser: BrowserSession, page: str, words: str
 ) -> None:
     """By what the network answers: no deadline passes."""
-    for deadline in ("NAVIGATION_DEADLINE", "MODULES_DEADLINE", "READY_DEADLINE"):
-        monkeypatch.setattr(under_test, deadline, NEVER)
+    await browser.load_again(timings=PATIENT)
     browser.standin.policy.update({"page": page})
     with pytest.raises(PageUnreachableError, match=words) as raised:
         async with asyncio.timeout(60.0):
-            await browser.page.load()
+            await browser.loader.load()
     assert raised.value.refusal
     assert raised.value.message.startswith(f"{SCRIPTS} cannot be loaded")
     browser.standin.policy.page = "ok"
-    await browser.page.load()
+    await browser.loader.load()
     assert await browser.link()
     assert "unusable" not in {kind for kind, _ in browser.reports}
 
 
 @pytest.mark.parametrize("page", ["error", "too_often"])
 async def test_the_page_of_a_refusal_is_no_reason_to_ask_again(
-    browser: BrowserSession, monkeypatch: pytest.MonkeyPatch, page: str
+    browser: BrowserSession, page: str
 ) -> None:
     """It is a document, too, into which wa-js is injected: that it is of no use is no news."""
-    monkeypatch.setattr(under_test, "MODULES_DEADLINE", 0.2)
-    monkeypatch.setattr(under_test, "READY_DEADLINE", 0.2)
     browser.standin.policy.update({"page": page})
     loads = browser.reports.count(("loaded", None))
     with pytest.raises(PageUnreachableError):
-        await browser.page.load()
+        await browser.load_again(timings=LoadTimings(modules=0.2, ready=0.2))
     await wait_until(lambda: browser.reports.count(("loaded", None)) > loads, "it is a document")
     [injection] = [task for task in asyncio.all_tasks() if task.get_name() == "inject"]
     await asyncio.wait([injection])
@@ -107,10 +98,8 @@ async def test_the_page_of_a_refusal_is_no_reason_to_ask_again(
 
 
 async def test_a_page_that_is_served_and_not_ready_is_its_own_fault(
-    browser: BrowserSession, monkeypatch: pytest.MonkeyPatch
+    browser: BrowserSession,
 ) -> None:
-    monkeypatch.setattr(under_test, "MODULES_DEADLINE", 0.5)
-    monkeypatch.setattr(under_test, "READY_DEADLINE", 0.5)
     browser.standin.policy.slow_modules = 60.0
     with pytest.raises(PageNotReadyError):
-        await browser.page.load()
+        await browser.load_again(timings=LoadTimings(modules=0.5, ready=0.5))

@@ -33,10 +33,14 @@ from waguard.worker.backfill import Backfill
 from waguard.worker.browser.devtools import EvaluationError, PageSession
 from waguard.worker.inbound import Inbound
 from waguard.worker.link_watch import LinkWatch
-from waguard.worker.main import SessionWorker
-from waguard.worker.page import NotSendableError, WhatsAppPage
+from waguard.worker.page import WhatsAppPage
+from waguard.worker.page_errors import NotSendableError
+from waguard.worker.page_events import PageEvents
 from waguard.worker.page_reports import KINDS, LARGEST, TEXT_LIMIT, asked, people, read
+from waguard.worker.profile_care import ProfileCare
+from waguard.worker.running_backfill import RunningBackfill
 from waguard.worker.sending import evaluate as outcome_of
+from waguard.worker.worker_context import WorkerContext
 
 NOW = 1_732_233_600.0
 MESSAGE = {
@@ -134,7 +138,7 @@ def page_that_reports(answer: Any, heard: list[tuple[str, Any]] | None = None) -
         if heard is not None:
             heard.append((kind, data))
 
-    return WhatsAppPage(cast("PageSession", Session(answer)), url="", bundle="", report=report)
+    return WhatsAppPage(cast("PageSession", Session(answer)), report=report)
 
 
 ANSWERS = ["authenticated", "mode", "info", "socket", "code", "me", "full"]
@@ -245,15 +249,23 @@ WORDS = [
 ]
 
 
+class Care:
+    """Of a profile that nobody has."""
+
+    def disown(self) -> None:
+        pass
+
+
 @given(kind=st.sampled_from(WORDS) | st.text(max_size=5), it=reported)
 def test_whatever_the_hook_says_the_worker_lives(kind: str, it: Any) -> None:
     async def hear() -> None:
-        worker = SessionWorker(worker_spec(Path("/nowhere")))
-        worker._inbound.hold_only({})
-        worker._on_page_event("logout_reason", it)
-        worker._on_page_event(kind, it)
-        worker._on_page_event("logout", it)
-        for event in worker._daemon._pending:
+        ctx = WorkerContext.of(worker_spec(Path("/nowhere")))
+        events = PageEvents(ctx, cast("ProfileCare", Care()), RunningBackfill(ctx))
+        ctx.inbound.hold_only({})
+        events.handle("logout_reason", it)
+        events.handle(kind, it)
+        events.handle("logout", it)
+        for event in ctx.daemon.unstored:
             encoded(event.body)
 
     asyncio.run(hear())

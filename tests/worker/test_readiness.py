@@ -2,6 +2,7 @@
 
 import tempfile
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -9,8 +10,8 @@ import pytest
 from tests.worker.browser_session import LONG, BrowserSession
 from waguard.core.link import Link
 from waguard.lab.standin import Policy, StandIn
-from waguard.worker import page as under_test
-from waguard.worker.page import ExportsMissingError, PageNotReadyError
+from waguard.worker.page_errors import ExportsMissingError, PageNotReadyError
+from waguard.worker.timings import LoadTimings
 
 pytestmark = [pytest.mark.chromium, pytest.mark.timeout(120)]
 PHONE, CHAT = "6281180001", "6281180002@c.us"
@@ -18,21 +19,21 @@ LATE = 3.0  # s; wa-js has looked for it before
 SENDS, STREAM, FILES = "WAWebSendMsgChatAction", "WAWebStreamModel", "WAWebPrepRawMedia"
 
 
+QUICK = LoadTimings(resolve=6.0, injection_pauses=(0.25,))
+IMPATIENT = replace(QUICK, resolve=0.5, loads=1)  # where it is in vain
+
+
 @pytest.fixture
-async def browser(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[BrowserSession]:
+def timings() -> LoadTimings:
+    return QUICK
+
+
+@pytest.fixture
+async def browser(timings: LoadTimings) -> AsyncIterator[BrowserSession]:
     """Not opened yet."""
-    monkeypatch.setattr(under_test, "RESOLVE_DEADLINE", 6.0)
-    monkeypatch.setattr(under_test, "INJECTION_PAUSES", (0.25,))
     with tempfile.TemporaryDirectory(prefix="wg-", ignore_cleanup_errors=True) as folder:
         async with StandIn(policy=Policy(sync=0.1)) as standin:
-            yield BrowserSession(standin, Path(folder) / "w/s", Path(folder) / "t")
-
-
-@pytest.fixture
-def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Where it is in vain."""
-    monkeypatch.setattr(under_test, "RESOLVE_DEADLINE", 0.5)
-    monkeypatch.setattr(under_test, "LOADS", 1)
+            yield BrowserSession(standin, Path(folder) / "w/s", Path(folder) / "t", timings=timings)
 
 
 async def sends(browser: BrowserSession, number: int) -> bool:
@@ -53,14 +54,14 @@ async def test_factories_that_run_late_are_waited_for(browser: BrowserSession) -
         assert await injections(browser) > 1
         await browser.pair(PHONE)
         browser.standin.policy.factories = {SENDS: LATE}
-        await browser.page.load()
+        await browser.loader.load()
         assert await browser.link() is Link.CONNECTED
         assert await sends(browser, 1)
     finally:
         await browser.close()
 
 
-@pytest.mark.usefixtures("impatient")
+@pytest.mark.parametrize("timings", [IMPATIENT])
 @pytest.mark.long
 async def test_what_never_resolves_is_named(browser: BrowserSession) -> None:
     browser.standin.policy.factories = {STREAM: -1}
@@ -71,7 +72,7 @@ async def test_what_never_resolves_is_named(browser: BrowserSession) -> None:
         await browser.close()
 
 
-@pytest.mark.usefixtures("impatient")
+@pytest.mark.parametrize("timings", [IMPATIENT])
 async def test_on_the_qr_screen_only_linking_is_needed(browser: BrowserSession) -> None:
     browser.standin.policy.factories = {SENDS: -1}
     await browser.open()
@@ -79,7 +80,7 @@ async def test_on_the_qr_screen_only_linking_is_needed(browser: BrowserSession) 
         assert await injections(browser) == 1
         await browser.pair(PHONE)
         with pytest.raises(ExportsMissingError) as error:
-            await browser.page.load()
+            await browser.loader.load()
         assert "functions.addAndSendMsgToChat" in error.value.message
         assert "whatsapp.wajs" in str(error.value.remedy)
     finally:
@@ -97,7 +98,7 @@ async def test_a_session_works_without_files(browser: BrowserSession) -> None:
 
 
 @pytest.mark.long
-@pytest.mark.usefixtures("impatient")
+@pytest.mark.parametrize("timings", [IMPATIENT])
 async def test_a_page_that_loads_itself_again_and_is_of_no_use_is_reported(
     browser: BrowserSession,
 ) -> None:

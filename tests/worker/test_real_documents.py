@@ -15,8 +15,10 @@ from waguard.host.documents import Document, Documents
 from waguard.wire.protocol import StoredDocument
 from waguard.worker import wajs
 from waguard.worker.browser.chromium import Chromium, ChromiumSpec, find_executable, launch
-from waguard.worker.page import PageUnreachableError, WhatsAppPage
 from waguard.worker.page_document import PageDocument
+from waguard.worker.page_errors import PageUnreachableError
+from waguard.worker.page_loader import PageLoader
+from waguard.worker.timings import TIMINGS
 
 PACKAGE: Final = Path(__file__).parent / "wa-version/node_modules/@wppconnect/wa-version/html"
 COUNT: Final = 442
@@ -106,20 +108,22 @@ async def test_that_the_cdn_is_away_is_said_of_each(chromium: Chromium, tmp_path
         stored = StoredDocument(revision=made.revision, path=str(store.path(made.revision)))
         await chromium.devtools.open_blank(timeout=LONG)
         session = await chromium.devtools.open_page(LONG)
-        page = WhatsAppPage(
+        opened = PageDocument(URL, serve=stored, folder=str(tmp_path))
+        loader = PageLoader(
             session,
             url=URL,
             bundle=wajs.bundle(None),
             report=lambda *_: None,
-            document=PageDocument(URL, serve=stored, folder=str(tmp_path)),
+            document=opened,
+            timings=TIMINGS.load,
         )
         with pytest.raises(PageUnreachableError, match=AWAY) as raised:
-            await page.open()
+            await loader.open()
         assert raised.value.refusal
         there = "document.querySelector('[data-btmanifest]').dataset.btmanifest"
         assert await session.evaluate(there, timeout=LONG) == f"{made.revision}_main"
-        assert page.version is None  # it is not spent: nobody answered
+        assert opened.version is None  # it is not spent: nobody answered
         counted = "localStorage.opened = Number(localStorage.opened ?? 0) + 1"
         assert await session.evaluate(counted, timeout=LONG) == number + 1
-        page.close()
+        loader.close()
         await chromium.devtools.close_page(session)

@@ -16,6 +16,7 @@ from tests.worker.browser_session import LONG, BrowserSession
 from waguard.lab.standin import Policy, StandIn
 from waguard.wire.protocol import Failed, SendMedia, SendText, Sent
 from waguard.worker import sending
+from waguard.worker.timings import Timings
 
 pytestmark = [
     pytest.mark.chromium,
@@ -141,13 +142,13 @@ async def test_a_number_without_whatsapp_gets_nothing(browser: BrowserSession) -
 
 @pytest.mark.parametrize("trouble", ["exists_error", "exists_silent", None])
 async def test_only_a_clear_no_keeps_a_message_back(
-    browser: BrowserSession, monkeypatch: pytest.MonkeyPatch, trouble: str | None
+    browser: BrowserSession, trouble: str | None
 ) -> None:
-    monkeypatch.setattr(sending, "CHECK_DEADLINE", 0.05)
     if trouble:
         browser.standin.policy.update({trouble: True})
     chat = f"62811900{next(numbers):04}@c.us"
-    answer = await sending.send(browser.page, text(chat, first_contact_check=True))
+    call = text(chat, first_contact_check=True)
+    answer = await sending.send(browser.page, call, timings=Timings(first_contact_check=0.05))
     assert isinstance(answer, Sent), answer
     assert answer.outcome == "sent"
 
@@ -226,7 +227,7 @@ async def test_a_refused_message_makes_no_acquaintance(locked: BrowserSession) -
         assert isinstance(answer, Sent)
         reported = (answer.outcome, answer.error, answer.standing)
         assert reported == ("refused", "ERROR_UNKNOWN", "first")
-    await locked.page.load()  # only its last message is loaded now
+    await locked.loader.load()  # only its last message is loaded now
     await locked.link()
     assert (await sending.send(locked.page, text(chat))).standing == "first"
     await asked(locked, chat)
@@ -271,7 +272,7 @@ async def test_the_page_says_until_when_first_contacts_are_locked(
     await says(0, 0)
     locked.standin.phone.timelock(seconds=86_400)
     await says(now + 86_399, now + 86_500)
-    await locked.page.load()
+    await locked.loader.load()
     await locked.link()
     await says(now + 86_399, now + 86_500)
     locked.standin.phone.timelock(undated=True)

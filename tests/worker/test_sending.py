@@ -15,8 +15,11 @@ from waguard.worker.browser.devtools import (
     EvaluationError,
     TargetCrashedError,
 )
-from waguard.worker.page import NotSendableError, SendOutcome, WhatsAppPage
-from waguard.worker.sending import CHECK_DEADLINE, FIND_DEADLINE, acks, evaluate, send
+from waguard.worker.page import WhatsAppPage
+from waguard.worker.page_answers import SendOutcome
+from waguard.worker.page_errors import NotSendableError
+from waguard.worker.sending import acks, evaluate, send
+from waguard.worker.timings import TIMINGS
 
 ID = "true_49170@c.us_3EB0"
 NOW = 1_732_233_600
@@ -137,7 +140,7 @@ async def test_what_it_answers_and_whom_it_names_goes_with_it(call: SendText | S
     assert options["quotedMsg"] == "false_49170@c.us_A"
     assert options["mentionedList"] == ["49171@c.us"]
     assert options["aliases"] == also
-    assert options["firstContactCheck"] == CHECK_DEADLINE * 1000
+    assert options["firstContactCheck"] == TIMINGS.first_contact_check * 1000
 
 
 @pytest.mark.parametrize(
@@ -204,7 +207,7 @@ async def test_without_an_answer_the_message_is_searched_and_never_sent_again(
     said = await do(page, call)
     assert isinstance(said, Sent)
     assert (said.outcome, said.message_id) == (expected, ID)
-    assert page.searched == [(ID, FIND_DEADLINE)]
+    assert page.searched == [(ID, TIMINGS.find)]
     assert len(page.sent) == 1
 
 
@@ -220,7 +223,7 @@ async def test_what_wajs_throws_before_it_sends_is_a_refusal() -> None:
     page = Page(EvaluationError("Error: chat not found"), None)
     said = await do(page)
     assert said == Failed(kind="refused", error="the page threw Error: chat not found")
-    assert page.searched == [(ID, FIND_DEADLINE)]
+    assert page.searched == [(ID, TIMINGS.find)]
 
 
 @pytest.mark.parametrize(("ack", "expected"), [(1, "sent"), (0, "uncertain"), (-1, "refused")])

@@ -359,7 +359,7 @@ async def test_a_browser_that_was_killed_in_the_middle_of_writing_leaves_no_dama
             wanted = await stored(browser) + 50
             while await stored(browser) < wanted:
                 await asyncio.sleep(0.02)
-            browser.page.close()
+            browser.loader.close()
             os.killpg(browser.chromium.pid, signal.SIGKILL)
             await browser.chromium.close()
         assert isinstance(inspect(at.profile), Healthy)

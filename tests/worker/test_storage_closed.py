@@ -51,7 +51,7 @@ async def test_a_page_that_goes_or_closes_its_own_says_nothing(browser: BrowserS
         " it.onsuccess = () => { it.result.close(); done(); }; })",
         timeout=LONG,
     )
-    await browser.page.load()
+    await browser.loader.load()
     await browser.reading()
     assert closed(browser) == set()
 

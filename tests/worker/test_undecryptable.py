@@ -136,7 +136,7 @@ async def test_one_that_comes_again_while_the_page_is_loaded_is_found_by_its_id(
     message_id = await sealed(bench, "again")
     bench.phone.decrypt(message_id, "again")
     assert await find(bench, message_id) == ["undecryptable"]
-    await bench.browser.page.load()
+    await bench.browser.loader.load()
     await bench.browser.link()
     await bench.stored()
     assert await find(bench, message_id) == ["readable"]

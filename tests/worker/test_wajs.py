@@ -8,31 +8,24 @@ from msgspec.structs import replace
 from tests.host.processes import worker_spec
 from waguard.errors import ConfigError
 from waguard.worker import wajs
-from waguard.worker.main import _bundle
 
 
 def test_the_packed_one_is_the_one_that_was_tested() -> None:
     assert len(wajs.bundle(None)) > 500_000
 
 
-def test_a_packed_one_that_was_changed_is_refused(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_packed_one_that_was_changed_is_refused(tmp_path: Path) -> None:
     changed = tmp_path / "wppconnect-wa.js"
     changed.write_bytes(wajs.PACKED.read_bytes() + b"\n")
-    monkeypatch.setattr(wajs, "PACKED", changed)
     with pytest.raises(ConfigError, match="not the wa-js that this version was tested with") as it:
-        wajs.bundle(None)
+        wajs.bundle(None, packed=changed)
     assert it.value.field == "whatsapp.wajs"
     assert it.value.remedy
 
 
-def test_a_packed_one_that_is_missing_says_how_to_get_it(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(wajs, "PACKED", tmp_path / "none.js")
+def test_a_packed_one_that_is_missing_says_how_to_get_it(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="cannot be read") as it:
-        wajs.bundle(None)
+        wajs.bundle(None, packed=tmp_path / "none.js")
     assert "make setup" in str(it.value.remedy)
 
 
@@ -61,9 +54,9 @@ def test_a_chosen_one_that_was_damaged_is_no_reason_to_stand_still(
     if kind == "changed":
         other.write_text("window.WPP = 'u';")
     chosen = replace(worker_spec(tmp_path), wajs=str(other), wajs_sha256="0f" * 32)
-    assert _bundle(chosen) == wajs.bundle(None)
+    assert wajs.of_spec(chosen) == wajs.bundle(None)
     with pytest.raises(ConfigError):  # an operator named this one
-        _bundle(replace(chosen, wajs=str(tmp_path / "none.js"), wajs_sha256=None))
+        wajs.of_spec(replace(chosen, wajs=str(tmp_path / "none.js"), wajs_sha256=None))
 
 
 @pytest.mark.parametrize("kind", ["missing", "a folder", "no text"])

@@ -119,12 +119,12 @@ def _response(pending: PendingSend, outcome: Outcome | None) -> web.Response:
         case Refused(error):
             body = {"success": False, "outcome": "refused", "error": error.message}
             return web.json_response(body | _advice(error), status=422)
-        case Uncertain(error):
+        case Uncertain(why):
             body = {
                 "success": False,
                 "outcome": "uncertain",
                 "message_id": pending.message_id,
-                "error": error.message,
+                "error": why,
                 "remedy": "do not send it again; check the chat on the phone",
             }
             return web.json_response(body, status=202)

@@ -11,7 +11,7 @@ from waguard.api.deps import BODY, DEPS
 from waguard.core.blame import Condition
 from waguard.errors import NotFoundError, UnavailableError
 from waguard.ports.sessions import SessionView
-from waguard.wire.protocol import PageVersion, PairingCode, Screenshot, Value
+from waguard.wire.protocol import PageVersion, PairingCode, Screenshot
 
 ID_LIMIT: Final = 2**63 - 1
 MB: Final = 1 << 20
@@ -201,9 +201,8 @@ async def pairing_code(request: web.Request) -> web.Response:
     """POST …/pairing-code: a code to type on the phone instead of a scan."""
     session_id = fields.path_session(request)
     call = PairingCode(phone=fields.phone(request[BODY].get("phone_number"), "phone_number"))
-    outcome = await request.app[DEPS].sessions.call(session_id, call, wait=READY_WAIT)
-    code = outcome.text if isinstance(outcome, Value) else None
-    if not code:
+    value = await request.app[DEPS].sessions.call(session_id, call, wait=READY_WAIT)
+    if not (code := value.text):
         raise UnavailableError(
             "WhatsApp gave no code", remedy="try again, or scan the QR code", retry_after=10
         )
@@ -213,9 +212,8 @@ async def pairing_code(request: web.Request) -> web.Response:
 async def screenshot(request: web.Request) -> web.Response:
     """GET …/screenshot: a PNG of the page."""
     session_id = fields.path_session(request)
-    outcome = await request.app[DEPS].sessions.call(session_id, Screenshot(), wait=0)
-    content = outcome.content if isinstance(outcome, Value) else None
-    if not content:
+    value = await request.app[DEPS].sessions.call(session_id, Screenshot(), wait=0)
+    if not (content := value.content):
         raise UnavailableError(
             "there is no picture", remedy="try again when the session is running", retry_after=5
         )

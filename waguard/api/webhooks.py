@@ -85,7 +85,7 @@ async def listing(request: web.Request) -> web.Response:
 
 async def held(request: web.Request) -> web.Response:
     """GET /api/webhooks/held: chats whose next message waits until its session is connected."""
-    found = sorted(request.app[DEPS].webhooks.held(), key=lambda one: one.since)
+    found = sorted(request.app[DEPS].webhooks.queues.held(), key=lambda one: one.since)
     return web.json_response(
         {
             "success": True,

@@ -7,7 +7,6 @@ import argparse
 import contextlib
 import http.client
 import json
-import os
 import pwd
 import socket
 from collections.abc import Iterator
@@ -18,6 +17,7 @@ from pathlib import Path
 from typing import Any, Self
 from urllib.parse import quote, urlsplit
 
+from waguard.cli import context
 from waguard.config import Config
 from waguard.errors import WaguardError
 from waguard.host import configuration
@@ -161,7 +161,7 @@ class SessionClient:
 def connect(arguments: argparse.Namespace) -> ApiClient:
     """The daemon of the configuration that a command finds. Raises where none runs."""
     # a daemon that answers has decided where its files lie; where none does, they may be elsewhere
-    found, reading = configuration.read(arguments.config, os.environ)
+    found, reading = context.read(arguments)
     try:
         return ApiClient.of(reading.config)
     except ApiCallError:

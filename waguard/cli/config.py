@@ -1,10 +1,9 @@
 """``waguard config``: the configuration that is found."""
 
 import argparse
-import os
 
 from waguard.cli import config_commands
-from waguard.cli.context import located
+from waguard.cli.context import located, read
 from waguard.cli.parsing import verb, verbs_of, with_config, with_json
 from waguard.cli.render import print_either, print_json, print_table
 from waguard.errors import printable
@@ -28,14 +27,15 @@ def _config_check(arguments: argparse.Namespace) -> int:
     found, reading = located(arguments)
     said: list[str] = []
     try:
-        config_commands.check(found, reading, said.append if arguments.json else print)
+        say = said.append if arguments.json else print
+        config_commands.check(found, reading, say, root=arguments.context.root)
     finally:  # also beside the line that says what is wrong
         print_either(arguments, {"file": found.path and str(found.path), "said": said})
     return 0
 
 
 def _config_show(arguments: argparse.Namespace) -> int:
-    found, reading = configuration.read(arguments.config, os.environ)
+    found, reading = read(arguments)
     rows = config_commands.rows(reading)
     if arguments.json:
         print_json({"file": found.path and str(found.path), "keys": rows})

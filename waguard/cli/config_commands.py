@@ -12,7 +12,7 @@ from waguard.core.host import unit as units
 from waguard.core.profile.ownership import Us
 from waguard.errors import ConfigError
 from waguard.host import ownership, service_unit
-from waguard.host.configuration import SYSTEM_FILE, Found, hidden, hidden_lines, shown
+from waguard.host.configuration import Found, hidden, hidden_lines, shown
 from waguard.host.service_unit import UNIT, USER
 
 DROP_INS: Final = f"/etc/systemd/system/{UNIT}.d"
@@ -56,16 +56,21 @@ def _source(reading: Reading, section: str, key: str) -> str:
 
 
 def check(
-    found: Found, reading: Reading, say: Callable[[str], None], *, root: Path = Path("/")
+    found: Found,
+    reading: Reading,
+    say: Callable[[str], None],
+    *,
+    root: Path = Path("/"),
+    user: str = USER,
 ) -> None:
     """Raises ``ConfigError`` for what the daemon would end with; says what else is worth knowing.
 
-    For the installed unit's file its user and what it may write are checked, whoever asks.
+    For the installed unit's file its ``user`` and what it may write are checked, whoever asks.
     """
     for line in hidden_lines(reading):
         say(line)
-    installed = service_unit.files(root) if found.path == SYSTEM_FILE else []
-    _check_owners(found, reading.config, service_unit.user() if installed else None)
+    installed = service_unit.files(root) if found.of_unit else []
+    _check_owners(found, reading.config, service_unit.user(user) if installed else None)
     if installed:
         _check_unit(units.parse([path.read_text() for path in installed]), reading.config, say)
     say(f"{found.path or 'no file, defaults'}: ok")

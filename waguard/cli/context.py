@@ -1,16 +1,35 @@
-"""The configuration, for commands that work on files."""
+"""What every command is given beside its arguments, and the configuration that it finds by both."""
 
 import argparse
 import os
+from dataclasses import dataclass
+from pathlib import Path
 
 from waguard.config import Config, Reading
 from waguard.host import configuration
 from waguard.host.configuration import Found
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Context:
+    """The ``context`` of a command's arguments. Tests pass another one."""
+
+    system_file: Path = configuration.SYSTEM_FILE
+    root: Path = Path("/")
+    """Where the folders of systemd lie."""
+    link_poll: float = 2.0
+    """Seconds between two checks of a session that is being linked."""
+
+
+def read(arguments: argparse.Namespace) -> tuple[Found, Reading]:
+    """The configuration that is found."""
+    context: Context = arguments.context
+    return configuration.read(arguments.config, os.environ, system_file=context.system_file)
+
+
 def located(arguments: argparse.Namespace) -> tuple[Found, Reading]:
     """The configuration that is found. Raises where it lies as earlier versions had it."""
-    found, reading = configuration.read(arguments.config, os.environ)
+    found, reading = read(arguments)
     configuration.require_nothing_left_behind(found, reading)
     return found, reading
 

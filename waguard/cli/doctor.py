@@ -5,11 +5,15 @@ import asyncio
 import os
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
+from waguard.cli.context import Context
 from waguard.cli.parsing import with_config, with_json
 from waguard.cli.render import paint, print_json
 from waguard.errors import ConfigError
+
+if TYPE_CHECKING:
+    from waguard.doctor.probes.machine import Machine
 
 _STYLES: Final = {"ok": "good", "warning": "wait", "failed": "bad", "skipped": "soft"}
 
@@ -54,13 +58,14 @@ def _examine(arguments: argparse.Namespace) -> int:
     from waguard.doctor.report import as_json, exit_code  # noqa: PLC0415
     from waguard.doctor.text import lines  # noqa: PLC0415
 
-    checks, repairs = asyncio.run(examine(arguments.config, os.environ)), []
+    machine = _machine(arguments.context)
+    checks, repairs = asyncio.run(examine(arguments.config, os.environ, machine)), []
     if arguments.fix:
         from waguard.doctor.repair import repair  # noqa: PLC0415
 
         repairs = repair(checks)
         if repairs:  # what is wrong now
-            checks = asyncio.run(examine(arguments.config, os.environ))
+            checks = asyncio.run(examine(arguments.config, os.environ, machine))
     if arguments.json:
         print_json(as_json(checks, repairs))
     else:
@@ -73,12 +78,19 @@ def _cutover(arguments: argparse.Namespace) -> int:
     from waguard.doctor.report import cutover_json, exit_code  # noqa: PLC0415
     from waguard.doctor.text import cutover_lines  # noqa: PLC0415
 
-    found = asyncio.run(examine_cutover(arguments.config, os.environ, arguments.env))
+    machine = _machine(arguments.context)
+    found = asyncio.run(examine_cutover(arguments.config, os.environ, arguments.env, machine))
     if arguments.json:
         print_json(cutover_json(found.steps, found.back))
     else:
         _print(cutover_lines(found.plan, found.back))
     return exit_code(check for checks in found.plan.values() for check in checks)
+
+
+def _machine(context: Context) -> "Machine":
+    from waguard.doctor.probes.machine import Machine  # noqa: PLC0415
+
+    return Machine(context.root, system_file=context.system_file)
 
 
 def _print(lines: Iterable[str]) -> None:

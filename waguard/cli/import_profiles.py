@@ -1,20 +1,19 @@
 """``waguard import``: copy the profiles of whatsapp-web.js to where waguard has its own."""
 
 import argparse
-import os
 from collections import Counter
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from waguard.cli import context
 from waguard.cli.client import ApiCallError, ApiClient
 from waguard.cli.parsing import with_config, with_json
 from waguard.cli.render import print_json, print_table
 from waguard.config import Config
 from waguard.core.profile.old_profiles import Outcome
 from waguard.errors import ConfigError, printable
-from waguard.host import configuration
 from waguard.profile import importing, layout
 from waguard.profile.importing import ImportedProfile, Report, Request
 
@@ -42,7 +41,7 @@ def add(parser: argparse.ArgumentParser) -> None:
 
 def _import(arguments: argparse.Namespace) -> int:
     # what lies where earlier versions looked is no obstacle: it is imported
-    _, reading = configuration.read(arguments.config, os.environ)
+    _, reading = context.read(arguments)
     sessions = reading.config.paths.sessions
     folder: Path = arguments.folder or sessions
     rows = _rows(reading.config)

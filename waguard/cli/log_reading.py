@@ -21,9 +21,8 @@ from waguard.errors import WaguardError, printable
 from waguard.host import procfs
 from waguard.host.lock import read_pid_file
 from waguard.host.log_names import FIELDS, PRIORITIES
+from waguard.host.service_unit import FOLDERS, UNIT
 
-UNIT: Final = "waguard.service"
-_UNIT_FOLDERS: Final = ("/etc/systemd/system", "/run/systemd/system", "/usr/lib/systemd/system")
 _STDERR: Final = 2
 _STDERR_OF_JOURNAL: Final = "socket:[{}]"
 _POLL: Final = 0.25  # s between two reads of a file
@@ -84,7 +83,7 @@ class NoLogError(WaguardError):
 # ---- where it is ----
 
 
-def find(runtime: Path) -> JournalSource | FileSource:
+def find(runtime: Path, root: Path = Path("/")) -> JournalSource | FileSource:
     """Of the daemon that has this runtime folder; where none runs, of the installed unit. Raises
     ``NoLogError``."""
     try:
@@ -94,17 +93,13 @@ def find(runtime: Path) -> JournalSource | FileSource:
     ):  # the folder is the daemon's user's: whoever may read the journal needs none of it
         holder = None
     if holder is None:
-        if _is_installed():
+        if any((root / folder / UNIT).exists() for folder in FOLDERS):
             return JournalSource(unit=UNIT)
         raise NoLogError(
             f"no waguard runs with {runtime}, and no {UNIT} is installed",
             remedy="read the log of whatever starts waguard, or name its --config",
         )
     return _of_process(holder.pid)
-
-
-def _is_installed() -> bool:
-    return any((Path(folder) / UNIT).exists() for folder in _UNIT_FOLDERS)
 
 
 def _of_process(pid: int) -> JournalSource | FileSource:

@@ -40,7 +40,7 @@ def _count(text: str) -> int:
 
 
 def _logs(arguments: argparse.Namespace) -> int:
-    source = log_reading.find(config_of(arguments).paths.runtime)
+    source = log_reading.find(config_of(arguments).paths.runtime, arguments.context.root)
     wanted = Wanted(lines=arguments.lines, session=arguments.session, level=arguments.level)
     for entry in log_reading.read(source, wanted, follow=arguments.follow):
         if arguments.json:

@@ -9,7 +9,6 @@ from waguard.cli.parsing import with_config, with_json
 from waguard.cli.render import print_json
 
 ABOUT: Final = "show a code to type on the phone in place of a scan, until it is typed"
-POLL: Final = 2.0  # s between two checks of a session that is being linked
 _ON_ITS_WAY: Final = frozenset({"qr_scanning", "authenticated"})
 
 
@@ -38,7 +37,7 @@ def _pair(arguments: argparse.Namespace) -> int:
     if arguments.once:
         return 0
     while (now := session.call("GET", "/status"))["status"] in _ON_ITS_WAY:
-        time.sleep(POLL)
+        time.sleep(arguments.context.link_poll)
     if now["status"] != "connected":
         why = (
             now.get("disconnect_details")

@@ -13,6 +13,7 @@ from typing import Any, Final
 
 from waguard import __version__
 from waguard.cli import output
+from waguard.cli.context import Context
 from waguard.cli.parsing import Command, Parser, described
 from waguard.errors import WaguardError
 from waguard.host.systemd import is_journal
@@ -47,15 +48,16 @@ COMMANDS: Final = {
 }
 """Each is the module of its name in this package, whose ``add`` gives it its arguments."""
 _MODULES: Final = {"import": "import_profiles"}  # a name that Python keeps for itself
+_CONTEXT: Final = Context()
 
 
-def main(argv: Sequence[str] | None = None) -> int:
+def main(argv: Sequence[str] | None = None, context: Context = _CONTEXT) -> int:
     """Run one command; errors are one line, never a traceback."""
     given = sys.argv[1:] if argv is None else list(argv)
     try:
         with output.stdout():
             named = next((one for one in given if not one.startswith("-")), "")
-            arguments = parser(named).parse_args(given)
+            arguments = parser(named).parse_args(given, argparse.Namespace(context=context))
             command: Command = arguments.command
             return command(arguments)
     except WaguardError as error:

@@ -15,7 +15,6 @@ from waguard.cli.render import print_json
 from waguard.wire import qr
 
 ABOUT: Final = "show a session's QR code in the terminal, until it is scanned"
-LINK_POLL: Final = 2.0  # s between two checks of a session that is being linked
 TOO_EARLY: Final = 425
 UNAVAILABLE: Final = 503
 
@@ -46,7 +45,7 @@ def _qr(arguments: argparse.Namespace) -> int:
     elif arguments.once:
         print(_picture(_code(session)))
     else:
-        _show_until_scanned(session)
+        _show_until_scanned(session, arguments.context.link_poll)
     return 0
 
 
@@ -70,7 +69,8 @@ def _code(session: SessionClient) -> dict[str, Any]:
             return code
 
 
-def _show_until_scanned(session: SessionClient) -> None:
+def _show_until_scanned(session: SessionClient, poll: float) -> None:
+    """``poll``: s between two checks, at most."""
     screen, shown, said = Screen(), False, ""
     while True:
         try:
@@ -90,12 +90,12 @@ def _show_until_scanned(session: SessionClient) -> None:
                 screen.leave()
                 print(f"{session.name}: {waits}", flush=True)
             said = kind
-            time.sleep(LINK_POLL)
+            time.sleep(poll)
             continue
         shown = True
         screen.show(_picture(code), of=code["raw"])
         # the next check is due when this code is about to change, or was scanned
-        time.sleep(min(LINK_POLL, max(0.5, code["expires_in"])))
+        time.sleep(min(poll, max(0.5, code["expires_in"])))
 
 
 def _picture(code: Mapping[str, Any]) -> str:

@@ -28,6 +28,7 @@ from waguard.doctor.probes import versions as version_probes
 from waguard.doctor.probes.instance import Daemon
 from waguard.doctor.probes.machine import Machine
 from waguard.doctor.report import Check, Cli, Result, failed, skipped
+from waguard.doctor.timings import TIMINGS, Timings
 from waguard.errors import ConfigError
 from waguard.host import configuration, service_unit
 from waguard.host.configuration import Found
@@ -65,27 +66,27 @@ NAMES: Final = (
 )
 """Every check, in the order of the report."""
 
-AGAIN: Final = 1.0  # s until the daemon is asked once more what it would correct
-
 Section = Callable[[], Awaitable[Sequence[Check]]]
 
 
 async def examine(
-    option: Path | None, environ: Mapping[str, str], machine: Machine | None = None
+    option: Path | None,
+    environ: Mapping[str, str],
+    machine: Machine,
+    timings: Timings = TIMINGS,
 ) -> list[Check]:
     """Every check. Changes nothing, and starts Chromium only on an empty profile of its own."""
-    machine = machine or Machine()
     cli = Cli(str(option) if option else None)
-    located = _configuration(option, environ, cli)
+    located = _configuration(option, environ, machine, cli)
     if isinstance(located, Check):
         checks = [located, *_unit_only(await _unit(machine, None, cli))]
         rest = skipped("configuration", "nothing else is checked without a valid one")
         return [*checks, rest]
     found, reading = located
-    daemon = await _instance(machine, reading.config)
+    daemon = await _instance(machine, reading.config, timings)
     if daemon.socket is Socket.DENIED:  # what this user does not see would be misjudged
         return instance.instance(daemon)
-    return await _Examination(machine, cli, found, reading, environ, daemon).run()
+    return await _Examination(machine, cli, found, reading, environ, daemon, timings).run()
 
 
 def _unit_only(checks: Sequence[Check]) -> list[Check]:
@@ -93,10 +94,10 @@ def _unit_only(checks: Sequence[Check]) -> list[Check]:
 
 
 def _configuration(
-    option: Path | None, environ: Mapping[str, str], cli: Cli
+    option: Path | None, environ: Mapping[str, str], machine: Machine, cli: Cli
 ) -> tuple[Found, Reading] | Check:
     try:
-        found, reading = configuration.read(option, environ)
+        found, reading = configuration.read(option, environ, system_file=machine.system_file)
         configuration.require_nothing_left_behind(found, reading)
     except ConfigError as error:
         where = f"{error.field}: " if error.field else ""
@@ -105,12 +106,14 @@ def _configuration(
     return found, reading
 
 
-async def _instance(machine: Machine, config: Config) -> Instance:
-    return await asyncio.to_thread(instance_probes.instance, machine, config.paths.runtime)
+async def _instance(machine: Machine, config: Config, timings: Timings) -> Instance:
+    return await asyncio.to_thread(
+        instance_probes.instance, machine, config.paths.runtime, within=timings.daemon
+    )
 
 
-async def _unit(machine: Machine, reading: Reading | None, cli: Cli) -> list[Check]:
-    return unit.unit(await unit_probes.unit(machine, reading), cli)
+async def _unit(machine: Machine, config: Config | None, cli: Cli) -> list[Check]:
+    return unit.unit(await unit_probes.unit(machine, config), cli)
 
 
 class _Examination:
@@ -124,6 +127,7 @@ class _Examination:
         reading: Reading,
         environ: Mapping[str, str],
         daemon: Instance,
+        timings: Timings,
     ) -> None:
         self._machine = machine
         self._cli = cli
@@ -132,6 +136,7 @@ class _Examination:
         self._config: Config = reading.config
         self._environ = environ
         self._daemon = daemon
+        self._timings = timings
         self._who = _who(self._config, found, daemon)
 
     async def run(self) -> list[Check]:
@@ -184,13 +189,15 @@ class _Examination:
         return [*instance.instance(self._daemon), instance.port(seen, self._daemon)]
 
     async def _unit(self) -> list[Check]:
-        return await _unit(self._machine, self._reading, self._cli)
+        config = self._config if self._found.of_unit else None
+        return await _unit(self._machine, config, self._cli)
 
     async def _browser(self) -> list[Check]:
         other = (self._who.uid, self._who.gid) if self._is_root_for_another else None
         seen = await host_probes.browser(self._machine, self._config, other)
         timeout = self._config.browser.launch_timeout
-        return [*host.browser(seen, timeout=timeout), host.script(host_probes.script(self._config))]
+        script = host_probes.script(self._machine, self._config)
+        return [*host.browser(seen, timeout=timeout), host.script(script)]
 
     @property
     def _is_root_for_another(self) -> bool:
@@ -278,15 +285,16 @@ class _Examination:
         first = await self._ask("/api/reconcile")
         if first is None or not first.get("corrections"):
             return None if first is None else (first, first)
-        await asyncio.sleep(AGAIN)
+        await asyncio.sleep(self._timings.again)
         again = await self._ask("/api/reconcile")
         return None if again is None else (first, again)
 
     async def _ask(self, path: str) -> Mapping[str, Any] | None:
         if not self._daemon.up:
             return None
+        daemon = Daemon(self._config.paths.runtime, within=self._timings.daemon)
         try:
-            return await asyncio.to_thread(Daemon(self._config.paths.runtime).ask, path)
+            return await asyncio.to_thread(daemon.ask, path)
         except OSError:
             return None
 
@@ -302,7 +310,7 @@ async def _guarded(name: str, section: Section) -> Sequence[Check]:
 
 
 def _who(config: Config, found: Found, daemon: Instance) -> Us:
-    service = service_unit.user() if found.path == configuration.SYSTEM_FILE else None
+    service = service_unit.user() if found.of_unit else None
     return file_probes.daemons_user(config, daemon.pid if daemon.lives else None, service)
 
 
@@ -326,13 +334,13 @@ async def examine_cutover(
     option: Path | None,
     environ: Mapping[str, str],
     env: Path | None,
-    machine: Machine | None = None,
+    machine: Machine,
 ) -> Cutover:
     """Read only. Raises ``ConfigError`` where waguard's own configuration is not valid."""
-    machine, cli = machine or Machine(), Cli(str(option) if option else None)
-    found, reading = configuration.read(option, environ)
+    cli = Cli(str(option) if option else None)
+    found, reading = configuration.read(option, environ, system_file=machine.system_file)
     config = reading.config
-    daemon = await _instance(machine, config)
+    daemon = await _instance(machine, config, TIMINGS)
     running = machine.processes()
     database = await database_probes.database(config.database.url)
     called = await receiver_probes.call_back(config, daemon, None)

@@ -33,21 +33,25 @@ _PROFILES: Final = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Found:
-    """``path`` is absolute; None: there is no file. ``by`` is what named it; None: the search."""
+    """``path`` is absolute; None: there is no file. ``by`` is what named it; None: the search.
+    ``of_unit``: it is the one that the installed unit reads."""
 
     path: Path | None
     by: str | None = None
+    of_unit: bool = False
 
 
-def find(option: Path | None, environ: Mapping[str, str]) -> Found:
+def find(
+    option: Path | None, environ: Mapping[str, str], *, system_file: Path = SYSTEM_FILE
+) -> Found:
     """The first of the places that names a file, or holds one. Raises ``ConfigError`` for a
     ./waguard.toml that somebody else could have put there."""
     if option is not None:
-        return Found(path=_absolute(option), by=OPTION)
+        return _named(option, OPTION, system_file)
     if named := environ.get(VARIABLE):
-        return Found(path=_absolute(Path(named)), by=VARIABLE)
-    if _is_there(SYSTEM_FILE):
-        return Found(path=SYSTEM_FILE)
+        return _named(Path(named), VARIABLE, system_file)
+    if _is_there(system_file):
+        return Found(path=system_file, of_unit=True)
     if _is_there(LOCAL_FILE):
         path = _absolute(LOCAL_FILE)
         _require_ours(path)
@@ -55,9 +59,16 @@ def find(option: Path | None, environ: Mapping[str, str]) -> Found:
     return Found(path=None)
 
 
-def read(option: Path | None, environ: Mapping[str, str]) -> tuple[Found, Reading]:
+def _named(path: Path, by: str, system_file: Path) -> Found:
+    absolute = _absolute(path)
+    return Found(path=absolute, by=by, of_unit=absolute == system_file)
+
+
+def read(
+    option: Path | None, environ: Mapping[str, str], *, system_file: Path = SYSTEM_FILE
+) -> tuple[Found, Reading]:
     """Find it and read it. Raises ``ConfigError``."""
-    found = find(option, environ)
+    found = find(option, environ, system_file=system_file)
     return found, keys.read(found.path, environ, field=found.by)
 
 

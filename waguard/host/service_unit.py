@@ -48,10 +48,10 @@ def executes(config: Config) -> PurePosixPath | None:
     return PurePosixPath(os.path.realpath(executable)) if executable else None
 
 
-def user() -> Us | None:
+def user(name: str = USER) -> Us | None:
     """Its own user may ask too; None: there is none, and whoever asks is checked."""
     try:
-        found = pwd.getpwnam(USER)
+        found = pwd.getpwnam(name)
     except KeyError:
         return None
     return Us(uid=found.pw_uid, gid=found.pw_gid, roots=ownership.us().roots)

@@ -7,7 +7,7 @@ from loguru import logger
 
 from waguard.core import conditions
 from waguard.core.blame import Condition
-from waguard.core.conditions import Receiver, Unidentified
+from waguard.core.conditions import LATE_AFTER, Receiver, Unidentified
 from waguard.errors import WaguardError
 from waguard.messaging.journal import Journal
 from waguard.messaging.webhooks.webhooks import Webhooks, overdue
@@ -40,7 +40,8 @@ class MessageHealth:
     @property
     def receivers(self) -> list[Receiver]:
         """How each receiver of webhooks stands."""
-        return self._webhooks.receivers(self._queued.pending)
+        before = self._ages.ago(LATE_AFTER)
+        return self._webhooks.queues.receivers(self._queued.pending, before=before)
 
     @property
     def dead(self) -> int:
@@ -55,7 +56,7 @@ class MessageHealth:
             *conditions.of_receivers(self.receivers),
             *conditions.of_dead_letters(self._queued.dead),
             *conditions.of_unidentified(self._unidentified()),
-            *conditions.of_held(overdue(self._webhooks.held(), limit)),
+            *conditions.of_held(overdue(self._webhooks.queues.held(), limit)),
         ]
 
     def _database(self) -> list[Condition]:

@@ -1,4 +1,4 @@
-"""How long the shell of messages waits. Tests pass shorter ones."""
+"""How long the shell of messages waits, and how much it takes. Tests pass less."""
 
 from dataclasses import dataclass
 from typing import Final
@@ -6,10 +6,8 @@ from typing import Final
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SendTimings:
-    """Of the outbox, in seconds; and ``chats_at_once``, in chats of a session that are written to at the
-    same time."""
+    """Of the outbox, in seconds."""
 
-    chats_at_once: int = 8
     margin: float = 30.0
     """Beyond the waiting and the send itself; supervision has an end of its own well before."""
     reply_margin: float = 5.0
@@ -31,6 +29,18 @@ class SendTimings:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class SendBounds:
+    """Of the outbox, at most."""
+
+    waiting: int = 50_000
+    """Messages that wait; one takes about 2 kB of memory."""
+    kept: int = 1_000
+    """Results that are kept in memory for a repetition of their request."""
+    chats_at_once: int = 8
+    """Chats of a session that are written to at the same time."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class WebhookTimings:
     """Of the webhooks, in seconds."""
 
@@ -47,4 +57,5 @@ class WebhookTimings:
 
 
 SEND: Final = SendTimings()
+BOUNDS: Final = SendBounds()
 WEBHOOK: Final = WebhookTimings()

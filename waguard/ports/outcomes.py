@@ -1,16 +1,27 @@
-"""What came of a send: one union, from the session's answer to the API's reply."""
+"""What came of a send: one union, from the worker's link to the API's reply."""
 
 from dataclasses import dataclass
+from typing import Literal
 
+from waguard.core.messages.first_contacts import ChatHistory
 from waguard.core.messages.outbox import State
-from waguard.errors import RefusedError, UncertainError, WaguardError
-from waguard.wire.protocol import Sent, Value
+from waguard.errors import RefusedError, WaguardError
 
 UNCERTAIN = "it is not known whether the message was sent"
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _OfPage:
+    """What the page said beside the outcome."""
+
+    history: ChatHistory | None = None
+    """What the chat was before the message; None: it did not say."""
+    thrown: str | None = None
+    """What the page's own code threw at the send."""
+
+
 @dataclass(frozen=True, slots=True)
-class Acked:
+class Acked(_OfPage):
     """WhatsApp's server has it. ``timestamp`` is unix time in s."""
 
     message_id: str
@@ -18,54 +29,33 @@ class Acked:
 
 
 @dataclass(frozen=True, slots=True)
-class Refused:
-    """WhatsApp refused it: the same message is refused again."""
+class Refused(_OfPage):
+    """WhatsApp refused it: the same message is refused again. ``word``: what WhatsApp's server called it,
+    empty where it gave no reason; None: the page refused it."""
 
     error: RefusedError
+    word: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
-class Uncertain:
-    """It may have been sent: the answer never came. It is never sent again."""
+class Uncertain(_OfPage):
+    """It may have been sent: the answer never came. It is never sent again. ``at_page``: the page has it and
+    sends it by itself; the server has not acknowledged it."""
 
-    error: UncertainError
+    why: str = UNCERTAIN
+    at_page: bool = False
 
 
 @dataclass(frozen=True, slots=True)
-class NotSent:
-    """It certainly has not left: it may be sent again."""
+class NotSent(_OfPage):
+    """It certainly has not left: it may be sent again. ``hold``: it is a first contact, and those pause
+    ("held"), or begin to, for WhatsApp was asked for too many numbers ("paused")."""
 
     error: WaguardError
+    hold: Literal["held", "paused"] | None = None
 
 
 Outcome = Acked | Refused | Uncertain | NotSent
-
-
-def of_answer(answer: Sent | Value, message_id: str) -> Outcome:
-    """What a worker answered to a send. Whatever is no clear answer is uncertain."""
-    match answer:
-        case Sent(outcome="sent", message_id=sent_as, timestamp=at):
-            return Acked(sent_as, at)
-        case Sent(outcome="refused", error=error):
-            return Refused(RefusedError(error or "WhatsApp refused the message"))
-        case _:
-            return uncertain(message_id)
-
-
-def of_error(error: WaguardError) -> Outcome:
-    """What ``Sessions.call`` raised for a send."""
-    match error:
-        case RefusedError():
-            return Refused(error)
-        case UncertainError():
-            return Uncertain(error)
-        case _:
-            return NotSent(error)
-
-
-def uncertain(message_id: str) -> Uncertain:
-    """Nobody knows."""
-    return Uncertain(UncertainError(UNCERTAIN, value=message_id))
 
 
 def state_after(outcome: Outcome, *, waits: bool) -> State:

@@ -7,8 +7,9 @@ from typing import Protocol
 from waguard.core.blame import Condition
 from waguard.core.conditions import degraded
 from waguard.core.reconcile import Correction, Finding
+from waguard.ports.outcomes import Outcome
 from waguard.ports.process import Usage
-from waguard.wire.protocol import Call, PageVersion, QrCode, Sent, Value
+from waguard.wire.protocol import Operation, PageVersion, QrCode, Send, Value
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -88,7 +89,7 @@ class Health:
 class Sessions(Protocol):
     """What the API asks of supervision.
 
-    Every call with a session id raises ``NotFoundError`` ("Session not found") for an unknown one
+    But for ``send``, every call with a session id raises ``NotFoundError`` ("Session not found") for an unknown one
     and ``UnavailableError`` while the database is down and the session is not in memory.
     """
 
@@ -122,14 +123,17 @@ class Sessions(Protocol):
     async def qr(self, session_id: str, *, wait: float, refresh: bool = False) -> QrCode:
         """The code on the screen. Raises ``ConflictError`` (connected), ``NotYetError``."""
 
-    async def call(
-        self, session_id: str, call: Call, *, wait: float, phone: str | None = None
-    ) -> Sent | Value:
-        """Have the worker do ``call``, after at most ``wait`` seconds for it to be ready; with
-        ``phone`` (digits) only while the session is linked to that number.
+    async def send(
+        self, session_id: str, call: Send, *, wait: float, phone: str | None = None
+    ) -> Outcome:
+        """Have the worker send it, after at most ``wait`` seconds for it to be ready; with ``phone``
+        (digits) only while the session is linked to that number. Raises no ``WaguardError``."""
+
+    async def call(self, session_id: str, call: Operation, *, wait: float) -> Value:
+        """Have the worker do ``call``, after at most ``wait`` seconds for it to be ready.
 
         Raises ``ConflictError`` or ``UnavailableError`` (with retry_after) when it is not ready,
-        ``OtherNumberError``, ``RefusedError``, ``UncertainError`` where the answer never came.
+        ``RefusedError``.
         """
 
     async def ready(self, session_id: str, *, wait: float, hoping: bool = False) -> None:

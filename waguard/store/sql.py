@@ -5,6 +5,7 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any, TypeVar
 
 from loguru import logger
@@ -23,7 +24,7 @@ from waguard.errors import (
 from waguard.ports.store import AuditEntry, SessionRow
 from waguard.store.engine import Engines, connect, name_of, parse
 from waguard.store.failures import RETRY_AFTER, answering, is_refusal, unavailable
-from waguard.store.housekeeping import ROUNDS, empty_wal, release_pages
+from waguard.store.housekeeping import COMPACTION, Compaction, empty_wal, release_pages
 from waguard.store.layout import Layout, reflect
 from waguard.store.lease import SqlLease
 from waguard.store.messages import SqlMessages
@@ -55,11 +56,13 @@ class SqlStore:
         *,
         busy_timeout: float = BUSY_TIMEOUT,
         wall: Callable[[], float] = time.time,
+        compaction: Compaction = COMPACTION,
     ) -> None:
         self._url = parse(url)
         self._name = name_of(self._url)
         self._busy_timeout = busy_timeout
         self._wall = wall
+        self._compaction = compaction
         self._engines: Engines | None = None
         self._layout: Layout | None = None
         self.messages = SqlMessages(self._reading, self._writing, self._write_at_once, wall)
@@ -78,6 +81,11 @@ class SqlStore:
         ``before_migration`` is awaited before tables are changed that a daemon of an older version may
         be using."""
         self._why_barred, self._before_migration = why_barred, before_migration
+
+    @property
+    def barred(self) -> bool:
+        """Whether nobody may use the database now."""
+        return self._why_barred() is not None
 
     async def open(self) -> None:
         """Connect, migrate, and read what columns the application's table has.
@@ -287,8 +295,9 @@ class SqlStore:
         """SQLite's file shrinks; the others do it by themselves."""
         if self._url.get_backend_name() != "sqlite":
             return
-        rounds = ROUNDS
-        while rounds and await self._alone(release_pages):
+        rounds = self._compaction.rounds
+        release = partial(release_pages, pages=self._compaction.pages)
+        while rounds and await self._alone(release):
             rounds -= 1
         await self._alone(empty_wal)
 

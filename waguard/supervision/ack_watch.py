@@ -40,7 +40,6 @@ class AckWatch:
         self._ask = ask
         self._note = note
         self._sent_at: OrderedDict[str, float] = OrderedDict()
-        self._acked_at: float | None = None
         self._asked_at: float | None = None
         self._reported: set[str] = set()
         self._in_vain: set[str] = set()
@@ -85,12 +84,11 @@ class AckWatch:
 
     def acknowledged(self, ids: Iterable[str] = (), *, began: float = float("-inf")) -> None:
         """The server, or a refusal of its, has spoken. ``began``: when that send did, where it did not wait."""
-        self._acked_at = self._clock.monotonic()
         ids = tuple(ids)
         # receipts of older messages come also where nothing goes out
         if not ids or not self._sent_at.keys().isdisjoint(ids):
             self._unhelped = self._in_vain_proved = False
-            self.proved_at = self._acked_at
+            self.proved_at = self._clock.monotonic()
             self.proved_from = max(self.proved_from, began, self.began(ids))
             self.explain_first_contacts()
         for message_id in ids:
@@ -125,11 +123,6 @@ class AckWatch:
         """Monotonic time at which the page last confirmed that sends are late; None: none is, or first contacts
         alone: a version of the page is not suspected for them."""
         return self._confirmed_at if self.late and not self.late.first_contacts else None
-
-    @property
-    def acked_at(self) -> float | None:
-        """Monotonic time at which the server last acknowledged something."""
-        return self._acked_at
 
     @property
     def overdue(self) -> bool:

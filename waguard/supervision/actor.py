@@ -52,12 +52,12 @@ from waguard.host.patience import patience
 from waguard.ports.process import Process
 from waguard.ports.store import SessionRow
 from waguard.supervision.faults import Faults
-from waguard.supervision.page_watch import PageWatch
 from waguard.supervision.session_context import SessionContext
 from waguard.supervision.session_profile import SessionProfile
 from waguard.supervision.status_publisher import StatusPublisher
 from waguard.supervision.tasks import Tasks
 from waguard.supervision.traffic import Traffic
+from waguard.supervision.versions.page_watch import PageWatch
 from waguard.supervision.worker_runner import WorkerRunner
 from waguard.wire import protocol
 from waguard.wire.protocol import WorkerRecord
@@ -245,8 +245,8 @@ class SessionActor:
         row, state = self.row, self.state
         if (row.priority, _active(row)) != (state.priority, state.active):
             self.post(_order(row))
+        self.page_watch.check()  # first: what it shows decides who cures it
         self.traffic.tick()
-        self.page_watch.check()
 
     # ---- what decisions ask for ----
 

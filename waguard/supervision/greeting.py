@@ -10,7 +10,7 @@ import asyncio
 from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 from loguru import logger
 
@@ -22,22 +22,23 @@ from waguard.wire.stable import StableHeartbeat, StableReport, understood
 
 Heard = Callable[[StableReport | StableHeartbeat], None]
 
-AFTER: Final = 0.5  # s; a database that answers has said by then whose they are
-AGAIN: Final = 1.0  # s
-
 
 @asynccontextmanager
 async def greeted(
     records: Iterable[WorkerRecord],
     *,
     instance: str,
-    after: float | None = None,
+    after: float,
+    again: float,
     heard: Heard = lambda _: None,
 ) -> AsyncIterator[None]:
-    """Be their daemon inside; ``heard`` gets what is understood of any protocol. ``after``: seconds."""
-    wait = AFTER if after is None else after
+    """Be their daemon inside; ``heard`` gets what is understood of any protocol. ``after``,
+    ``again``: see ``Timings.greet_after``."""
     tasks = [
-        asyncio.create_task(_greet(record, instance, wait, heard), name=f"greet {record.session}")
+        asyncio.create_task(
+            _greet(record, instance, heard, after=after, again=again),
+            name=f"greet {record.session}",
+        )
         for record in records
     ]
     try:
@@ -48,7 +49,9 @@ async def greeted(
         await asyncio.gather(*tasks, return_exceptions=True)
 
 
-async def _greet(record: WorkerRecord, instance: str, after: float, heard: Heard) -> None:
+async def _greet(
+    record: WorkerRecord, instance: str, heard: Heard, *, after: float, again: float
+) -> None:
     hello = Hello(
         protocol=record.protocol,
         instance=instance,
@@ -68,4 +71,4 @@ async def _greet(record: WorkerRecord, instance: str, after: float, heard: Heard
                         heard(message)
             finally:
                 channel.close()
-        await asyncio.sleep(AGAIN)
+        await asyncio.sleep(again)

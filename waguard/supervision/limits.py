@@ -8,6 +8,7 @@ import asyncio
 import contextlib
 import re
 from collections.abc import Awaitable, Callable, Iterable, Iterator
+from dataclasses import replace
 from typing import Final
 
 import msgspec
@@ -36,10 +37,11 @@ from waguard.core.messages.identity import parse
 from waguard.core.page_care import Kind
 from waguard.errors import UnavailableError, WaguardError
 from waguard.ports.clock import Clock
-from waguard.supervision.worker_link import Heard, WorkerLink
-from waguard.wire.protocol import Call, Failed, PairingCode, SendMedia, SendText, Sent, Value
+from waguard.ports.outcomes import Acked, NotSent, Outcome, Refused, Uncertain
+from waguard.supervision.answers import error_of
+from waguard.supervision.worker_link import WorkerLink
+from waguard.wire.protocol import Failed, PairingCode, Send, Value
 
-RETRY: Final = 1.0  # s between attempts to write while the database is down
 TRIED_FOR: Final = 10.0  # s that a first contact waits for the one that is being tried
 SILENT_AT_MOST: Final = 1_000
 # of these results the message itself is the cause
@@ -73,7 +75,7 @@ def _read(kept: str | None) -> _Kept:
 
 class Limits:
     """Of one session. ``phone``: the digits of the linked number; ``write`` has the row keep a text, and
-    raises ``WaguardError``. ``keep`` is run as a task by the owner."""
+    raises ``WaguardError``; ``retry``: see ``Timings.write_retry``. ``keep`` is run as a task by the owner."""
 
     def __init__(
         self,
@@ -83,6 +85,7 @@ class Limits:
         *,
         phone: Callable[[], str | None],
         write: Callable[[str | None], Awaitable[None]],
+        retry: float,
         moved: Callable[[], None] = lambda: None,
     ) -> None:
         self._session = session
@@ -90,6 +93,7 @@ class Limits:
         self._clock = clock
         self._phone = phone
         self._write = write
+        self._retry = retry
         self._moved = moved
         self._kept = _read(kept)
         self._unwritten = asyncio.Event()
@@ -135,52 +139,22 @@ class Limits:
             if on_trial:
                 self._trying = False
 
-    async def call(self, link: WorkerLink, call: Call, heard: Heard) -> Sent | Value:
-        """Have a worker do it, within these limits; ``heard`` gets the answer to a send. Raises what
-        ``WorkerLink.call`` raises, and ``UnavailableError`` where WhatsApp grants no more of it for now."""
-        match call:
-            case PairingCode():
-                return await self._ask_for_code(link, call)
-            case SendText() | SendMedia():
-                with self._sending() as hold:
-                    held = msgspec.structs.replace(call, hold=hold)
-                    return await self._send(link, held, heard)
-            case _:
-                return await link.call(call)
+    async def send(self, link: WorkerLink, call: Send) -> Outcome:
+        """Have a worker send it, within these limits."""
+        with self._sending() as hold:
+            outcome = await link.send(msgspec.structs.replace(call, hold=hold))
+            self.ended(call.message_id, outcome)
+        if isinstance(outcome, NotSent) and outcome.hold:
+            return replace(outcome, error=_refusal(self._session, self.pause, self.paused_for))
+        return outcome
 
-    async def _send(
-        self, link: WorkerLink, call: SendText | SendMedia, heard: Heard
-    ) -> Sent | Value:
-        outcomes: list[Sent | Value | Failed] = []
-
-        def hear(outcome: Sent | Value | Failed) -> None:
-            outcomes.append(outcome)
-            heard(outcome)
-            if not isinstance(outcome, Value):
-                self.heard(call.message_id, outcome)
-
-        try:
-            return await link.call(call, hear)
-        except UnavailableError:
-            if any(isinstance(it, Failed) and it.kind in {"held", "paused"} for it in outcomes):
-                raise _refusal(self._session, self.pause, self.paused_for) from None
-            raise
-
-    async def _ask_for_code(self, link: WorkerLink, call: PairingCode) -> Sent | Value:
-        self._require_code()
-
-        def hear(outcome: Sent | Value | Failed) -> None:
-            if isinstance(outcome, Failed):
-                self._code_failed(outcome)
-
-        return await link.call(call, hear)
-
-    def heard(self, message_id: str, outcome: Sent | Failed) -> None:
+    def ended(self, message_id: str, outcome: Outcome) -> None:
         """What came of a send."""
-        if isinstance(outcome, Failed) and outcome.kind == "paused":
-            self._pause(rest(self._last, now=self._clock.wall()))
+        if isinstance(outcome, NotSent):
+            if outcome.hold == "paused":
+                self._pause(rest(self._last, now=self._clock.wall()))
             return
-        history, result = _history(outcome.standing), _result(outcome)
+        history, result = outcome.history, _result(outcome)
         if history is None or result is None:
             return
         if history is ChatHistory.FIRST and result is Result.SILENT:
@@ -237,6 +211,16 @@ class Limits:
 
     # ---- pairing codes ----
 
+    async def code(self, link: WorkerLink, call: PairingCode) -> Value:
+        """Have a worker ask WhatsApp for one. Raises as ``WorkerLink.call``, and ``UnavailableError`` where
+        WhatsApp grants no more of them for now."""
+        self._require_code()
+        answer = await link.ask(call)
+        if isinstance(answer, Failed):
+            self._code_failed(answer)
+            raise error_of(answer)
+        return answer
+
     def _require_code(self) -> None:
         """Before WhatsApp is asked for a pairing code. Raises ``UnavailableError``."""
         now, kept = self._clock.wall(), self._kept
@@ -277,7 +261,7 @@ class Limits:
                 await self._write(None if meant == _Kept() else text)
             except WaguardError as error:
                 self._log.debug("the limits are not written; trying again", why=error.line())
-                await asyncio.sleep(RETRY)
+                await asyncio.sleep(self._retry)
                 continue
             if meant is self._kept:
                 self._unwritten.clear()
@@ -298,20 +282,16 @@ def _refusal(session: str, pause: Pause | None, paused_for: float) -> Unavailabl
     )
 
 
-def _history(word: str | None) -> ChatHistory | None:
-    return ChatHistory(word) if word in set(ChatHistory) else None
-
-
-def _result(outcome: Sent | Failed) -> Result | None:
+def _result(outcome: Outcome) -> Result | None:
     match outcome:
-        case Sent(outcome="sent"):
+        case Acked():
             return Result.SENT
-        case Sent(outcome="refused", error=error):
-            return None if error in OWN_FAULTS else Result.REFUSED
-        case Sent(outcome="uncertain", ack=0):
-            return Result.SILENT
-        case Failed(kind="refused", field=None, error=error) if _LOCKED.search(error):
+        case Refused(word=str() as word):
+            return None if word in OWN_FAULTS else Result.REFUSED
+        case Refused(error) if error.field is None and _LOCKED.search(error.message):
             return Result.REFUSED
+        case Uncertain(at_page=True):
+            return Result.SILENT
         case _:
             return None
 

@@ -17,16 +17,7 @@ from waguard.errors import ConflictError, OtherNumberError, UnavailableError, Wa
 from waguard.ports.sessions import Health
 from waguard.ports.store import SessionRow
 from waguard.supervision.actor import SessionActor
-from waguard.wire.protocol import (
-    Acks,
-    Call,
-    Exists,
-    PairingCode,
-    QrCode,
-    RefreshQr,
-    SendMedia,
-    SendText,
-)
+from waguard.wire.protocol import Acks, Exists, Operation, PairingCode, QrCode, RefreshQr
 
 # a conflict is none of them: where nobody takes over, the session is parked
 FOR_A_PERSON: Final = frozenset(
@@ -138,10 +129,10 @@ def no_code_will_come(session: SessionActor) -> bool:
     }
 
 
-def needs(call: Call) -> Needs:
-    """What a call needs."""
+def needs(call: Operation) -> Needs:
+    """What a call needs that is no send."""
     match call:
-        case SendText() | SendMedia() | Exists() | Acks():
+        case Exists() | Acks():
             return SENDING
         case PairingCode() | RefreshQr():
             return (

@@ -14,7 +14,7 @@ from waguard.supervision.bus import Bus
 from waguard.supervision.fleet import Fleet
 from waguard.supervision.mailbox import Mailbox
 from waguard.supervision.timings import Timings
-from waguard.supervision.version_observer import VersionObserver
+from waguard.supervision.versions.observer import VersionObserver
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,12 +34,8 @@ class SessionContext:
     mailbox: Mailbox
     versions: VersionObserver
     meter: Meter
-    remembered: Callable[[], Mapping[str, Remembered]] = dict
+    timings: Timings
+    remembered: Callable[[], Mapping[str, Remembered]]
     """Of sessions' restarts, from the daemon before this one."""
-    cpu_is_saturated: Callable[[], bool] = lambda: False
+    cpu_is_saturated: Callable[[], bool]
     """Whether the machine has more to do than it can."""
-
-    @property
-    def timings(self) -> Timings:
-        """What everything here waits for."""
-        return self.mailbox.timings

@@ -16,7 +16,9 @@ from waguard.errors import (
     NotYetError,
     SessionIdTakenError,
     UnavailableError,
+    WaguardError,
 )
+from waguard.ports.outcomes import NotSent, Outcome
 from waguard.ports.sessions import SessionView
 from waguard.ports.store import SessionRow
 from waguard.profile import owner_mark
@@ -39,7 +41,7 @@ from waguard.supervision.registry import Registry
 from waguard.supervision.run_state import RunState
 from waguard.supervision.session_context import SessionContext
 from waguard.supervision.starting import start_or_park
-from waguard.wire.protocol import Call, PairingCode, QrCode, RefreshQr, Sent, Value
+from waguard.wire.protocol import Operation, PairingCode, QrCode, RefreshQr, Send, Value
 
 QR_RETRY_AFTER: Final = 2.0  # s
 
@@ -172,15 +174,23 @@ class SessionService:
             "no QR code yet", remedy="ask again, or with ?wait=20", retry_after=QR_RETRY_AFTER
         )
 
-    async def call(
-        self, session_id: str, call: Call, *, wait: float, phone: str | None = None
-    ) -> Sent | Value:
+    async def send(
+        self, session_id: str, call: Send, *, wait: float, phone: str | None = None
+    ) -> Outcome:
+        """See ``ports.sessions.Sessions``."""
+        try:
+            session = await self._usable(session_id, SENDING, wait)
+            if phone is not None:
+                require_number(session, phone)
+        except WaguardError as error:
+            return NotSent(error)
+        return await session.traffic.send(call)
+
+    async def call(self, session_id: str, call: Operation, *, wait: float) -> Value:
         """See ``ports.sessions.Sessions``."""
         if isinstance(call, PairingCode):
             self._refuse_linked_number(session_id, call.phone)
         session = await self._usable(session_id, needs(call), wait)
-        if phone is not None:
-            require_number(session, phone)
         return await session.traffic.call(call)
 
     async def ready(self, session_id: str, *, wait: float, hoping: bool = False) -> None:
@@ -239,7 +249,7 @@ class SessionService:
         name, why = session.row.session_id, leaving.DELETED if removed else leaving.LOGGED_OUT
         # without a row, which the application has deleted already, the reconciler forgets it
         session.update_row(await self._ctx.store.leave(name, removed=removed) or session.row)
-        await leaving.leave(session, why=why)
+        await leaving.leave(session, why=why, deadline=self._ctx.timings.unlink)
 
     def _require_changeable(self, session_id: str) -> None:
         """Raises ``UnavailableError`` while nobody may change it."""

@@ -42,7 +42,12 @@ class StatusPublisher:
         self._ctx = ctx
         self._log = logger.bind(session=row.session_id)
         self.writer = StatusWriter(
-            row, ctx.store, ctx.clock, moved=changed, publish=self._publish_incident
+            row,
+            ctx.store,
+            ctx.clock,
+            moved=changed,
+            publish=self._publish_incident,
+            retry=ctx.timings.write_retry,
         )
 
     def publish(self, event: str, data: Any) -> None:

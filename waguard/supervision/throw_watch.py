@@ -10,7 +10,6 @@ from loguru import logger
 
 from waguard.core.fleet.ack_watch import Late
 from waguard.ports.clock import Clock
-from waguard.wire.protocol import Call, Failed, SendMedia, SendText, Sent, Value
 
 REMEMBERED: Final = 1_000  # chats a session
 COUNTED_BY: Final = 10.0  # s; how long it lasts is no news each second
@@ -44,12 +43,6 @@ class ThrowWatch:
         self.began = 0.0
         """Unix time of the first."""
 
-    def heard(self, call: Call, outcome: Sent | Value | Failed) -> None:
-        """What its page says of a send."""
-        thrown = None if isinstance(outcome, Value) else outcome.thrown
-        if thrown and isinstance(call, SendText | SendMedia):
-            self.threw(call.chat, thrown)
-
     def threw(self, chat: str, error: str) -> None:
         """At a send to this chat."""
         if self._odd.get(chat) == error or len(self._chats) >= REMEMBERED:
@@ -82,7 +75,7 @@ class ThrowWatch:
     def replaced(self) -> None:
         """The worker is: one that threw had its chance, and another page has another code."""
         self._odd.clear()
-        self._unhelped = bool(self._chats)
+        self._unhelped, self.in_vain = bool(self._chats), False
 
     def _end(self) -> None:
         self._chats.clear()
@@ -105,6 +98,11 @@ class ThrowWatch:
             return None
         waited = self._clock.monotonic() - max(self._began, since)
         return self._late(waited // COUNTED_BY * COUNTED_BY)
+
+    @property
+    def shown(self) -> Late | None:
+        """The same, of the page that it has now; None also while nothing shows whether that one throws."""
+        return None if self.on_trial else self.late
 
     @property
     def curable(self) -> Late | None:

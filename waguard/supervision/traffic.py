@@ -5,8 +5,9 @@ its own keeper here, and what it finds is posted as a fact when it changes.
 """
 
 import asyncio
+import contextlib
 import functools
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Iterator
 
 from loguru import logger
 
@@ -16,10 +17,12 @@ from waguard.core.messages.first_contacts import Cause
 from waguard.core.messages.identity import parse
 from waguard.core.messages.outbox import number_of
 from waguard.core.page_care import Kind
+from waguard.core.replace import replace
 from waguard.core.session import views
 from waguard.core.session.facts import Fact, Noticed
 from waguard.core.session.state import SessionState
-from waguard.errors import UnacknowledgedError, UnavailableError, WaguardError
+from waguard.errors import UnavailableError, WaguardError
+from waguard.ports.outcomes import Acked, NotSent, Outcome, Uncertain
 from waguard.supervision import evidence
 from waguard.supervision.ack_watch import AckWatch
 from waguard.supervision.backfiller import Backfiller
@@ -79,7 +82,7 @@ class Traffic:
             row.session_id,
             ctx.clock,
             since=self._events_since,
-            ask=self._read_chats,
+            ask=self._ask,
             record=writer.record,
         )
         self.limits = Limits(
@@ -88,12 +91,13 @@ class Traffic:
             ctx.clock,
             phone=lambda: number_of(state().phone),
             write=functools.partial(ctx.store.keep_limits, row.session_id),
+            retry=ctx.timings.write_retry,
             moved=changed,
         )
         self.undecryptable = Undecryptable(
             row.session_id,
             ctx,
-            reread=self._reread,
+            reread=self._ask,
             paired_at=lambda: profile.paired_at,
             note=writer.record,
         )
@@ -121,28 +125,51 @@ class Traffic:
         """Seconds since the last message or call; None: a call is under way."""
         return None if self._calls else self._ctx.clock.monotonic() - self._busy_at
 
-    async def call(self, call: protocol.Call) -> protocol.Sent | protocol.Value:
+    async def send(self, call: protocol.Send) -> Outcome:
+        """Have the worker send it now."""
+        try:
+            link = self._ready_link()
+        except UnavailableError as error:
+            return NotSent(error)
+        began = self._ctx.clock.monotonic()
+        with self._under_way():
+            outcome = await self.limits.send(link, call)
+            if outcome.thrown:
+                self.throws.threw(call.chat, outcome.thrown)
+            match outcome:
+                case Acked():
+                    self.acks.acknowledged(began=began)
+                    self.throws.acknowledged(call.chat, began)
+                case Uncertain(at_page=True):
+                    silent = self.limits.is_silent(call.message_id)
+                    self.acks.sent(call.message_id, began, first_contact=silent)
+                case _:
+                    pass
+        return outcome
+
+    async def call(self, call: protocol.Operation) -> protocol.Value:
         """Have the worker do it now. Raises ``UnavailableError`` when there is none, or WhatsApp grants
         no more of it for now."""
-        if (link := self._link()) is None:
-            now = views.lifecycle(self._state())
-            raise UnavailableError(f"Session not ready: it is {now}", retry_after=2)
+        link = self._ready_link()
+        with self._under_way():
+            if isinstance(call, protocol.PairingCode):
+                return await self.limits.code(link, call)
+            return await link.call(call)
+
+    @contextlib.contextmanager
+    def _under_way(self) -> Iterator[None]:
         self._calls += 1
-        began = self._ctx.clock.monotonic()
         try:
-            outcome = await self.limits.call(link, call, functools.partial(self.throws.heard, call))
-        except UnacknowledgedError as error:
-            message_id = str(error.value)
-            self.acks.sent(message_id, began, first_contact=self.limits.is_silent(message_id))
-            raise
-        else:
-            if isinstance(call, protocol.SendText | protocol.SendMedia):
-                self.acks.acknowledged(began=began)
-                self.throws.acknowledged(call.chat, began)
-            return outcome
+            yield
         finally:
             self._calls -= 1
             self._be_active()
+
+    def _ready_link(self) -> WorkerLink:
+        if (link := self._link()) is None:
+            now = views.lifecycle(self._state())
+            raise UnavailableError(f"Session not ready: it is {now}", retry_after=2)
+        return link
 
     def link_changed(self, link: Link) -> None:
         """It stands otherwise with WhatsApp."""
@@ -192,16 +219,22 @@ class Traffic:
             self._post(noticed)
 
     def _post_acks(self) -> None:
-        acks, throws = self.acks, self.throws
+        acks, throws, versions = self.acks, self.throws, self._ctx.versions
         seen = AcksSeen(
-            late=throws.late or acks.late,
+            late=throws.shown or acks.late,
             curable=throws.curable or acks.curable,
             overdue=acks.overdue,
-            acked_at=acks.acked_at,
+            acked_at=acks.proved_at,
             in_vain=throws.in_vain or acks.in_vain is not None,
             on_trial=throws.on_trial or acks.on_trial,
             busy=self._calls > 0,
         )
+        if seen != AcksSeen():  # for one of which nothing is known it makes no difference
+            seen = replace(
+                seen,
+                versions_decide=versions.cures(self._name),
+                other_arm=versions.has_other_arm(self._name),
+            )
         if seen != self._acks_seen:
             self._acks_seen = seen
             self._post(seen)
@@ -215,8 +248,7 @@ class Traffic:
     async def _keep_screenshot(self) -> None:
         folder = self._ctx.config().paths.state / evidence.FOLDER
         try:
-            reply = await self._require_link().call(protocol.Screenshot())
-            content = reply.content if isinstance(reply, protocol.Value) else None
+            content = (await self._ask(protocol.Screenshot())).content
             if not content:
                 raise UnavailableError("the worker sent no picture")
             if len(content) > evidence.LARGEST:
@@ -257,17 +289,11 @@ class Traffic:
         ended = self.backfiller.ended_at(worker.number, worker.loads)
         return None if ended is None else max(since, ended)
 
-    async def _read_chats(self, call: protocol.CatchUp) -> object:
-        return await self._require_link().call(call)  # by itself, so the session is no less idle
-
     async def _ask_for_acks(self, call: protocol.Acks) -> dict[str, int]:
-        reply = await self._require_link().call(call)  # by itself, so the session is no less idle
-        return (reply.acks if isinstance(reply, protocol.Value) else None) or {}
+        return (await self._ask(call)).acks or {}
 
-    async def _reread(self, call: protocol.Reread) -> protocol.Sent | protocol.Value:
-        return await self._require_link().call(call)
-
-    def _require_link(self) -> WorkerLink:
+    async def _ask(self, call: protocol.Operation) -> protocol.Value:
+        """By itself, so the session is no less idle."""
         if (link := self._link()) is None:
             raise UnavailableError("its worker is not there")
-        return link
+        return await link.call(call)

@@ -30,7 +30,7 @@ from waguard.core.messages.undecryptable import (
 )
 from waguard.errors import WaguardError
 from waguard.supervision.session_context import SessionContext
-from waguard.wire.protocol import Reread, Sent, Value
+from waguard.wire.protocol import Reread, Value
 
 NAMED: Final = 20  # ids in an entry of the trail
 GIVEN_UP_AT_ONCE: Final = 500  # rows a transaction
@@ -46,7 +46,7 @@ class Undecryptable:
         session_id: str,
         ctx: SessionContext,
         *,
-        reread: Callable[[Reread], Awaitable[Sent | Value]],
+        reread: Callable[[Reread], Awaitable[Value]],
         paired_at: Callable[[], float | None],
         note: Callable[..., None],
     ) -> None:
@@ -200,7 +200,7 @@ class Undecryptable:
             some = tuple(asked[start : start + AT_ONCE])
             aliases = {one: chats_of(one, people) for one in some}
             reply = await self._reread(Reread(ids=some, aliases=aliases))
-            said = (reply.found if isinstance(reply, Value) else None) or {}
+            said = reply.found or {}
             found |= {one: said[one] for one in some if one in said}
         self._reread_at = began
         self._gone = frozenset(one for one, what in found.items() if what == Outcome.GONE)

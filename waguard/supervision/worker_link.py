@@ -10,13 +10,10 @@ from typing import Any, Final
 
 import msgspec
 
-from waguard.errors import (
-    RefusedError,
-    UnacknowledgedError,
-    UnavailableError,
-    UncertainError,
-    WaguardError,
-)
+from waguard.errors import WaguardError
+from waguard.ports.outcomes import NotSent, Outcome
+from waguard.supervision import answers
+from waguard.supervision.timings import Timings
 from waguard.wire.channel import Channel, ChannelError, peer_uid
 from waguard.wire.protocol import (
     At,
@@ -29,26 +26,24 @@ from waguard.wire.protocol import (
     Heartbeat,
     Hello,
     MessageError,
+    Operation,
     Reply,
     Report,
     Request,
     Reread,
-    SendMedia,
-    SendText,
+    Send,
     Sent,
     Stored,
     Value,
 )
 
 Take = Callable[[Report | Heartbeat | Event], None]
-Heard = Callable[[Sent | Value | Failed], None]
-# beyond the call's own deadline inside the worker: it looks a silent send up before it answers
-REPLY_MARGIN = 10.0  # s
-DEFAULT_DEADLINE = 30.0  # s
+GONE: Final = "the worker is gone"
+NO_ANSWER: Final = "the worker did not answer"
+OTHER_ANSWER: Final = "the worker sent another answer"
 KEPT: Final = (
     2_000  # bytes of what could not be read; written out, a byte takes up to four characters
 )
-BACKFILL_DEADLINE = 600.0  # s; all chats of a week may be read. Asked again, it continues
 
 
 async def connected(path: Path, hello: Hello, incoming: Any) -> Channel[Any]:
@@ -70,7 +65,10 @@ async def connected(path: Path, hello: Hello, incoming: Any) -> Channel[Any]:
 class WorkerLink:
     """One connection. ``take`` gets what the worker reports; replies go to their callers."""
 
-    def __init__(self, channel: Channel[FromWorker], hello: Hello, take: Take) -> None:
+    def __init__(
+        self, channel: Channel[FromWorker], hello: Hello, take: Take, timings: Timings
+    ) -> None:
+        self._timings = timings
         self._channel = channel
         self._hello = hello
         self._take = take
@@ -82,9 +80,9 @@ class WorkerLink:
         """What it said that no worker of ours says, in words: the line was ended for it."""
 
     @classmethod
-    async def connect(cls, path: Path, hello: Hello, take: Take) -> "WorkerLink":
+    async def connect(cls, path: Path, hello: Hello, take: Take, timings: Timings) -> "WorkerLink":
         """Raises ``WaguardError`` when nobody listens there."""
-        return cls(await connected(path, hello, FromWorker), hello, take)
+        return cls(await connected(path, hello, FromWorker), hello, take, timings)
 
     async def listen(self) -> None:
         """Read until the worker hangs up; then every open call has failed."""
@@ -99,7 +97,7 @@ class WorkerLink:
             self._channel.close()
             for waiting in self._waiting.values():
                 if not waiting.done():
-                    waiting.set_exception(EOFError("the worker is gone"))
+                    waiting.set_exception(EOFError(GONE))
             self._waiting.clear()
             self.ended.set()
 
@@ -133,29 +131,54 @@ class WorkerLink:
         """Hang up."""
         self._channel.close()
 
-    async def call(self, call: Call, heard: Heard | None = None) -> Sent | Value:
-        """Have it done. ``heard`` gets what the worker answered, before any error is raised.
-
-        Raises ``RefusedError``, ``UncertainError``, ``UnavailableError``.
-        """
+    async def send(self, call: Send) -> Outcome:
+        """Have it sent, within the send's own time."""
         if self.ended.is_set():
-            raise UnavailableError("the worker is gone", retry_after=5)
+            return NotSent(answers.lost(GONE))
+        try:
+            answer = await self._answer(call, call.timeout)
+        except ChannelError as error:  # it is too large
+            return NotSent(error)
+        except (EOFError, TimeoutError) as error:
+            return answers.unanswered(str(error) or NO_ANSWER)
+        match answer:
+            case Failed() | Sent(message_id=call.message_id):
+                return answers.outcome_of(answer)
+            case _:
+                return answers.unanswered(OTHER_ANSWER)
+
+    async def call(self, call: Operation) -> Value:
+        """Have it done. Raises ``RefusedError``, ``UnavailableError``, ``WaguardError``."""
+        answer = await self.ask(call)
+        if isinstance(answer, Failed):
+            raise answers.error_of(answer)
+        return answer
+
+    async def ask(self, call: Operation) -> Value | Failed:
+        """The same, but what the worker says of a failure is returned."""
+        if self.ended.is_set():
+            raise answers.lost(GONE)
+        timings = self._timings
+        seconds = timings.backfill if isinstance(call, CatchUp | Reread) else timings.call
+        try:
+            answer = await self._answer(call, seconds)
+        except (EOFError, TimeoutError) as error:
+            raise answers.lost(str(error) or NO_ANSWER) from None
+        if isinstance(answer, Sent):
+            raise answers.lost(OTHER_ANSWER)
+        return answer
+
+    async def _answer(self, call: Call, seconds: float) -> Sent | Value | Failed:
+        """``seconds``: that the worker gives the call."""
         number = next(self._ids)
         waiting: asyncio.Future[Sent | Value | Failed] = asyncio.get_running_loop().create_future()
         self._waiting[number] = waiting
         try:
             self._channel.post(Request(id=number, call=call))
-            async with asyncio.timeout(_deadline(call) + REPLY_MARGIN):
-                outcome = await waiting
-        except (EOFError, TimeoutError) as error:
-            raise _lost(call, str(error) or "the worker did not answer") from None
+            async with asyncio.timeout(seconds + self._timings.reply_margin):
+                return await waiting
         finally:
             self._waiting.pop(number, None)
-        if not isinstance(outcome, Failed) and _meant(outcome) != _meant(call):
-            raise _lost(call, "the worker sent another answer")
-        if heard is not None:
-            heard(outcome)
-        return _result(call, outcome)
 
 
 class _OddEvent(msgspec.Struct, tag="event", frozen=True, kw_only=True):
@@ -184,54 +207,3 @@ def _kept(error: ChannelError) -> Event | None:
         digest=hashlib.sha256(raw).hexdigest()[:32],
     )
     return Event(seq=odd.seq, at=odd.at, body=body)
-
-
-def _deadline(call: Call) -> float:
-    """Seconds that the worker gives it."""
-    match call:
-        case SendText() | SendMedia():
-            return call.timeout
-        case CatchUp() | Reread():
-            return BACKFILL_DEADLINE
-        case _:
-            return DEFAULT_DEADLINE
-
-
-def _lost(call: Call, why: str) -> WaguardError:
-    if isinstance(call, SendText | SendMedia):
-        return UncertainError(f"{why}; it may have been sent", value=call.message_id)
-    return UnavailableError(why, retry_after=5)
-
-
-def _not_yet(failed: Failed) -> UnavailableError:
-    if failed.kind in {"paused", "held", "too_often"}:
-        return UnavailableError(failed.error, field=failed.field, retry_after=5)
-    return UnavailableError(f"Session not ready: {failed.error}", retry_after=5)
-
-
-def _meant(it: Call | Sent | Value) -> str | None:
-    """Which message is to be sent, or was; None: none."""
-    return it.message_id if isinstance(it, SendText | SendMedia | Sent) else None
-
-
-def _result(call: Call, outcome: Sent | Value | Failed) -> Sent | Value:
-    match outcome:
-        case Sent(outcome="sent") | Value():
-            return outcome
-        case Sent(outcome="refused", error=error):
-            raise RefusedError(f"WhatsApp refused the message: {error}")
-        case Sent(ack=0, message_id=message_id, error=error):
-            why = f"WhatsApp has not acknowledged it yet: {error}"
-            raise UnacknowledgedError(why, value=message_id)
-        case Sent(message_id=message_id, error=error):
-            raise UncertainError(f"WhatsApp did not answer: {error}", value=message_id)
-        case Failed(kind="not_ready" | "paused" | "held" | "too_often"):
-            raise _not_yet(outcome)
-        case Failed(kind="refused", error=error, field=field):
-            raise RefusedError(error if field else f"WhatsApp's page refused: {error}", field=field)
-        case Failed(kind="timeout", error=error):
-            raise _lost(call, error)
-        case Failed(error=error):
-            if isinstance(call, SendText | SendMedia):
-                raise _lost(call, error)  # a 5xx would have it sent again, and it may have left
-            raise WaguardError(error)

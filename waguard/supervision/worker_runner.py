@@ -27,9 +27,9 @@ from waguard.errors import WaguardError, printable
 from waguard.ports.process import Process, Usage
 from waguard.ports.store import SessionRow
 from waguard.supervision.greeting import greeted
-from waguard.supervision.page_watch import page_of
 from waguard.supervision.session_context import SessionContext
 from waguard.supervision.session_profile import SessionProfile
+from waguard.supervision.versions.page_watch import page_of
 from waguard.supervision.worker_link import WorkerLink
 from waguard.supervision.worker_spec import log_settings, worker_spec
 from waguard.wire import protocol
@@ -122,8 +122,8 @@ class WorkerRunner:
             if self.process is process:
                 self._post(_stable_fact(worker, message, self._ctx.clock.monotonic()))
 
-        instance = self._ctx.instance
-        async with greeted([record], instance=instance, after=0.0, heard=heard):
+        instance, again = self._ctx.instance, self._ctx.timings.greet_again
+        async with greeted([record], instance=instance, after=0.0, again=again, heard=heard):
             await process.wait()
 
     def terminate(self) -> None:
@@ -142,11 +142,11 @@ class WorkerRunner:
         if report and report.log and report.log != wanted:
             self.send(protocol.SetLog(log=wanted), "the worker's log is not set")
 
-    def send(self, call: protocol.Call, failed: str) -> None:
+    def send(self, call: protocol.Operation, failed: str) -> None:
         """Have it do something that nobody waits for; ``failed``: what is logged where it cannot."""
         self._begin(self._send(call, failed), "call")
 
-    async def _send(self, call: protocol.Call, failed: str) -> None:
+    async def _send(self, call: protocol.Operation, failed: str) -> None:
         try:
             if self.link:
                 await self.link.call(call)
@@ -209,7 +209,10 @@ class WorkerRunner:
         )
         try:
             link = await WorkerLink.connect(
-                Path(spec.socket), hello, lambda message: self._handle_safely(worker, message)
+                Path(spec.socket),
+                hello,
+                lambda message: self._handle_safely(worker, message),
+                self._ctx.timings,
             )
         except WaguardError as error:
             with contextlib.suppress(TimeoutError):

@@ -5,7 +5,7 @@ from waguard.core.messages.inbox import left_out
 from waguard.ports.store import SessionRow
 from waguard.profile import layout
 from waguard.profile.layout import Places
-from waguard.supervision.version_observer import Given
+from waguard.supervision.versions.observer import Given
 from waguard.wire.protocol import LogSettings, WorkerSpec
 
 

@@ -259,10 +259,9 @@ class SetLog(Struct, tag="set_log", frozen=True, kw_only=True):
     log: LogSettings
 
 
-OfPage = (
-    SendText
-    | SendMedia
-    | PairingCode
+Send = SendText | SendMedia
+_OfPage = (
+    PairingCode
     | RefreshQr
     | Unlink
     | Screenshot
@@ -274,8 +273,11 @@ OfPage = (
     | Acks
     | Reread
 )
+OfPage = Send | _OfPage
 """What the page has to be there for."""
-Call = OfPage | SetLog
+Operation = _OfPage | SetLog
+"""A call that sends nothing: its answer is a ``Value``, or it failed."""
+Call = Send | Operation
 
 
 class Request(Struct, tag="request", frozen=True, kw_only=True):

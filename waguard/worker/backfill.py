@@ -9,7 +9,7 @@ A chat that cannot be read costs only itself, and is reported.
 
 import asyncio
 import contextlib
-from collections.abc import AsyncGenerator, Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from typing import Any, Final
 
 from loguru import logger
@@ -20,12 +20,13 @@ from waguard.errors import WaguardError
 from waguard.wire.protocol import BackfillGap, CatchUp
 from waguard.worker.browser.devtools import DevToolsClosedError, TargetCrashedError
 from waguard.worker.inbound import Inbound
-from waguard.worker.page import PageLoadingError, WhatsAppPage
+from waguard.worker.page import WhatsAppPage
+from waguard.worker.page_errors import PageLoadingError
 from waguard.worker.page_reports import ID_LIMIT, moment, word
+from waguard.worker.timings import TIMINGS
 
 AT_ONCE: Final = 4  # chats
 COUNT: Final = 50  # messages of a page
-PAUSES: Final = (1.0, 3.0)  # s, before what failed is tried again; of one chat in all
 CHAT_LIMIT: Final = 20_000  # messages of a chat
 
 LOST: Final = (DevToolsClosedError, TargetCrashedError, PageLoadingError)
@@ -36,7 +37,8 @@ Place = str | None
 
 
 class Backfill:
-    """``gap`` is called with what cannot be read; ``room`` waits until more can be reported."""
+    """``gap`` is called with what cannot be read; ``room`` waits until more can be reported. ``pauses``: s, before
+    what failed is tried again, of one chat in all; ``chat_limit``: messages of a chat."""
 
     def __init__(
         self,
@@ -45,8 +47,12 @@ class Backfill:
         gap: Callable[[BackfillGap], None],
         room: Callable[[], Awaitable[None]],
         people: People | None = None,
+        pauses: Sequence[float] = TIMINGS.backfill_pauses,
+        chat_limit: int = CHAT_LIMIT,
     ) -> None:
         self._people = people or People()
+        self._pauses = pauses
+        self._chat_limit = chat_limit
         self._inbound = inbound
         self._gap = gap
         self._room = room
@@ -78,7 +84,14 @@ class Backfill:
             raise self._lost
 
     async def _backfill_chat(self, page: WhatsAppPage, chat: str, since: int) -> None:
-        reader = _Reader(page, chat, since, lambda why: self._report(chat, since, why))
+        reader = _Reader(
+            page,
+            chat,
+            since,
+            report=lambda why: self._report(chat, since, why),
+            pauses=self._pauses,
+            limit=self._chat_limit,
+        )
         async with self._places, contextlib.aclosing(reader.messages()) as messages:
             try:
                 async for reported in messages:
@@ -106,16 +119,24 @@ class Backfill:
 
 
 class _Reader:
-    """Of one chat. It gives up where it failed more often than ``PAUSES`` has pauses."""
+    """Of one chat. It gives up where it failed more often than there are ``pauses``."""
 
     def __init__(
-        self, page: WhatsAppPage, chat: str, since: int, report: Callable[[str], None]
+        self,
+        page: WhatsAppPage,
+        chat: str,
+        since: int,
+        *,
+        report: Callable[[str], None],
+        pauses: Sequence[float],
+        limit: int,
     ) -> None:
         self._page = page
         self._chat = chat
         self._since = since
         self._report = report
-        self._pauses = iter(PAUSES)
+        self._pauses = iter(pauses)
+        self._limit = limit
         self._gave_up = False
 
     async def messages(self) -> AsyncGenerator[Any, None]:
@@ -137,9 +158,9 @@ class _Reader:
             seen.update(one.id for one in found if one.id is not None)
             if before is None:
                 break
-            if len(seen) >= CHAT_LIMIT:
+            if len(seen) >= self._limit:
                 self._report(
-                    f"more than {CHAT_LIMIT} messages are to be backfilled: only the newest are reported"
+                    f"more than {self._limit} messages are to be backfilled: only the newest are reported"
                 )
                 break
         return pages

@@ -1,14 +1,25 @@
-"""Start Chromium on a session's profile, and find out whose fault it is where it does not start."""
+"""Lock a session's profile and start Chromium on it; where it does not start, find out whose fault it is."""
 
+import asyncio
+import time
 from pathlib import Path
 from typing import Any, Final
 
 from loguru import logger
 
+from waguard.core.exits import (
+    EXIT_BROWSER_NOT_STARTED,
+    EXIT_BROWSER_UNUSABLE,
+    EXIT_PROFILE_HELD,
+    EXIT_PROFILE_LOCKED,
+)
 from waguard.core.profile.profile import Damaged
+from waguard.errors import WaguardError
 from waguard.host.disk import is_full
+from waguard.profile.lock import ProfileInUseError, ProfileLock
 from waguard.wire.protocol import WorkerSpec
 from waguard.worker.browser.chromium import (
+    BrowserNotFoundError,
     BrowserStartError,
     BrowserUnusableError,
     Chromium,
@@ -17,15 +28,44 @@ from waguard.worker.browser.chromium import (
     find_executable,
     launch,
 )
-from waguard.worker.profile_care import ProfileCare
+from waguard.worker.ending import WorkerEndError
+from waguard.worker.profile_care import ProfileCare, ProfileHeldError
+from waguard.worker.timings import Timings
 
 ATTEMPTS: Final = 3  # as it is, once more, and then on a new profile
 
 
-async def start(spec: WorkerSpec, care: ProfileCare) -> Chromium:
-    """Prepare the profile and start Chromium on it.
+async def lock_profile(profile: Path, timings: Timings) -> ProfileLock:
+    """The browser of a worker that was killed dies a moment after it, and holds it until then. Raises
+    ``WorkerEndError``."""
+    until = time.monotonic() + timings.lock
+    while True:
+        try:
+            return ProfileLock(profile)
+        except ProfileInUseError as error:
+            if time.monotonic() > until:
+                raise WorkerEndError(EXIT_PROFILE_LOCKED, error.line()) from None
+        except WaguardError as error:
+            raise WorkerEndError(EXIT_BROWSER_NOT_STARTED, error.line()) from None
+        await asyncio.sleep(timings.lock_poll)
 
-    A Chromium that ends at once twice on this profile, and starts on an empty one, proves the profile
+
+async def start(spec: WorkerSpec, care: ProfileCare) -> Chromium:
+    """Prepare the profile and start Chromium on it. Raises ``WorkerEndError``."""
+    try:
+        return await _start(spec, care)
+    except ProfileHeldError as error:
+        raise WorkerEndError(EXIT_PROFILE_HELD, error.line()) from None
+    except ProfileLockedError as error:
+        raise WorkerEndError(EXIT_PROFILE_LOCKED, error.line()) from None
+    except (BrowserNotFoundError, BrowserUnusableError) as error:
+        raise WorkerEndError(EXIT_BROWSER_UNUSABLE, error.line()) from None
+    except WaguardError as error:
+        raise WorkerEndError(EXIT_BROWSER_NOT_STARTED, error.line()) from None
+
+
+async def _start(spec: WorkerSpec, care: ProfileCare) -> Chromium:
+    """A Chromium that ends at once twice on this profile, and starts on an empty one, proves the profile
     damaged: it is replaced. One that starts on neither is ``BrowserUnusableError``. Raises what
     ``ProfileCare.prepare`` and ``chromium.launch`` raise.
     """

@@ -1,8 +1,8 @@
 """The worker's end of the line: it listens, the daemon connects, also a later daemon.
 
 Events are kept until the daemon says ``Stored``, beyond the end of this worker (``unstored.py``).
-While nobody listens they wait in a bounded buffer; acks are dropped before messages, and what was dropped is said in the log. Files beyond its
-bound are left out of their messages.
+While nobody listens they wait in a bounded buffer; acks are dropped before messages, and what was dropped is
+said in the log. Files beyond its bound are left out of their messages.
 """
 
 import asyncio
@@ -10,6 +10,8 @@ import os
 import time
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -33,23 +35,40 @@ from waguard.wire.protocol import (
     Stop,
     Stored,
 )
-
-BUFFER_LIMIT: Final = 10_000
-ROOM: Final = 1_000  # events that wait, beyond which nothing is sent that can be sent later
-FILES_LIMIT: Final = 64 << 20  # bytes in all
-HELLO_DEADLINE: Final = 5.0  # s; a local daemon greets at once
-CLOSE_DEADLINE: Final = 1.0  # s; a daemon that is stopped reads nothing more
+from waguard.worker.timings import TIMINGS, Timings
 
 Answer = Callable[[Request], Awaitable[Reply]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BufferLimits:
+    """Of what waits for a daemon."""
+
+    events: int = 10_000
+    room: int = 1_000
+    """Events beyond which nothing is sent that can be sent later."""
+    files: int = 64 << 20
+    """Bytes in all."""
+
+
+LIMITS: Final = BufferLimits()
 
 
 class DaemonLink:
     """One daemon at a time; the newest one that greets properly wins."""
 
-    def __init__(self, hello: Hello, answer: Answer, earlier: Sequence[Event] = ()) -> None:
+    def __init__(
+        self,
+        hello: Hello,
+        earlier: Sequence[Event] = (),
+        *,
+        timings: Timings = TIMINGS,
+        limits: BufferLimits = LIMITS,
+    ) -> None:
         """``earlier``: events of the worker before, which come first."""
         self._expected = hello
-        self._answer = answer
+        self._timings = timings
+        self._limits = limits
         self._channel: Channel[FromDaemon] | None = None
         self._report: Report | None = None
         self._pending = deque(
@@ -65,10 +84,10 @@ class DaemonLink:
         self.alone_since: float | None = time.monotonic()
         """Monotonic time since which no daemon is connected; None: one is."""
 
-    async def listen(self, path: Path) -> asyncio.Server:
+    async def listen(self, path: Path, answer: Answer) -> asyncio.Server:
         """Serve on ``path`` (folder 0700), replacing what a dead worker left there."""
         path.unlink(missing_ok=True)
-        return await asyncio.start_unix_server(self._serve, path)
+        return await asyncio.start_unix_server(partial(self._serve, answer), path)
 
     def report(self, report: Report) -> None:
         """Report the whole state, when it differs from the last report."""
@@ -84,7 +103,7 @@ class DaemonLink:
         """Keep and send; sent again on the next connection until it is stored."""
         self._seq += 1
         event = Event(seq=self._seq, at=time.time(), body=self._bounded(body))
-        if len(self._pending) >= BUFFER_LIMIT:
+        if len(self._pending) >= self._limits.events:
             self._drop_one()
         self._pending.append(event)
         self._post(event)
@@ -94,7 +113,7 @@ class DaemonLink:
             return body
         bodies = (event.body for event in self._pending)
         files = [it.media for it in bodies if isinstance(it, InboundMessage) and it.media]
-        if sum(map(len, files)) + len(body.media) <= FILES_LIMIT:
+        if sum(map(len, files)) + len(body.media) <= self._limits.files:
             return body
         logger.warning(
             "a file is left out: too much waits for the daemon", event="media_left_out", id=body.id
@@ -116,7 +135,7 @@ class DaemonLink:
 
     async def room(self) -> None:
         """Wait until the daemon has stored nearly all that was sent to it."""
-        while len(self._pending) >= ROOM:
+        while len(self._pending) >= self._limits.room:
             self._progress.clear()
             await self._progress.wait()
 
@@ -131,7 +150,7 @@ class DaemonLink:
         for channel in self._connections.values():
             channel.close()
         if self._connections:
-            await asyncio.wait(self._connections, timeout=CLOSE_DEADLINE)
+            await asyncio.wait(self._connections, timeout=self._timings.hang_up)
         left = [*self._connections, *self._tasks]
         for task in left:
             task.cancel()
@@ -150,19 +169,21 @@ class DaemonLink:
         if self._channel is not None:
             self._channel.post(message)
 
-    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def _serve(
+        self, answer: Answer, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+    ) -> None:
         channel: Channel[FromDaemon] = Channel(reader, writer, FromDaemon)
         connection = asyncio.current_task()
         assert connection  # noqa: S101 - the server runs each connection as a task
         self._connections[connection] = channel
         try:
             _refuse_foreign(writer)
-            async with asyncio.timeout(HELLO_DEADLINE):
+            async with asyncio.timeout(self._timings.hello):
                 hello = await channel.receive()
             self._refuse_others(hello)
             self._greet(channel)
             while True:
-                self._handle(channel, await channel.receive())
+                self._handle(channel, await channel.receive(), answer)
         except EOFError:
             pass
         except (WaguardError, TimeoutError) as error:
@@ -193,10 +214,11 @@ class DaemonLink:
             if message is not None:
                 channel.post(message)
 
-    def _handle(self, channel: Channel[FromDaemon], message: FromDaemon) -> None:
+    def _handle(self, channel: Channel[FromDaemon], message: FromDaemon, answer: Answer) -> None:
         match message:
             case Request():
-                task = asyncio.create_task(self._reply(channel, message), name=f"call-{message.id}")
+                reply = _reply(channel, message, answer)
+                task = asyncio.create_task(reply, name=f"call-{message.id}")
                 self._tasks.add(task)
                 task.add_done_callback(self._tasks.discard)
             case Stored(seq=seq):
@@ -208,16 +230,17 @@ class DaemonLink:
             case Hello():
                 raise WaguardError("greeted twice")
 
-    async def _reply(self, channel: Channel[FromDaemon], request: Request) -> None:
-        try:
-            reply = await self._answer(request)
-        except Exception as error:  # noqa: BLE001 - the caller must not wait forever
-            logger.opt(exception=error).critical(
-                "a bug in waguard", event="bug", call=type(request.call).__name__
-            )
-            outcome = Failed(kind="error", error=f"{type(error).__name__}: {error}")
-            reply = Reply(id=request.id, outcome=outcome)
-        channel.post(reply)
+
+async def _reply(channel: Channel[FromDaemon], request: Request, answer: Answer) -> None:
+    try:
+        reply = await answer(request)
+    except Exception as error:  # noqa: BLE001 - the caller must not wait forever
+        logger.opt(exception=error).critical(
+            "a bug in waguard", event="bug", call=type(request.call).__name__
+        )
+        outcome = Failed(kind="error", error=f"{type(error).__name__}: {error}")
+        reply = Reply(id=request.id, outcome=outcome)
+    channel.post(reply)
 
 
 def _refuse_foreign(writer: asyncio.StreamWriter) -> None:

@@ -48,8 +48,11 @@ class Inbound:
         emit: Callable[[Incoming | BackfillGap], None],
         left_out: tuple[str, ...] = (),
         people: People | None = None,
+        *,
+        remembered: int = REMEMBERED,
     ) -> None:
-        """``left_out``: how the ids of chats end of which nothing is reported."""
+        """``left_out``: how the ids of chats end of which nothing is reported; ``remembered``: how many ids."""
+        self._remembered = remembered
         self._people = people or People()
         self._emit = emit
         self._left_out = left_out
@@ -88,7 +91,7 @@ class Inbound:
     def sends(self, message_id: str) -> None:
         """This id is ours: the page will show the message, and whoever sent it knows it."""
         if key := parse(message_id):
-            _remember(self._sent, (key.stem, key.chat))
+            self._remember(self._sent, (key.stem, key.chat))
 
     def handle(self, kind: str, reported: Any) -> None:
         """Handle what the page reports as this kind. Never raises."""
@@ -117,7 +120,7 @@ class Inbound:
                 async with self._places_of_backfill:
                     item = await _with_media(page, item)
             if key not in self._seen:  # its chat may have been released meanwhile
-                _remember(self._seen, key)
+                self._remember(self._seen, key)
                 self._emit(item)
 
     def _is_wanted(self, item: Incoming) -> bool:
@@ -146,10 +149,15 @@ class Inbound:
         if not isinstance(item, Ack):
             if key in self._seen:
                 return
-            _remember(self._seen, key)
+            self._remember(self._seen, key)
         self._queue.put_nowait(item)
 
-    async def run(self, page: Callable[[], WhatsAppPage | None]) -> None:
+    def _remember(self, known: OrderedDict[Any, None], key: Any) -> None:
+        known[key] = None
+        if len(known) > self._remembered:
+            known.popitem(last=False)
+
+    async def run(self, page: Callable[[], WhatsAppPage]) -> None:
         """Emit forever. ``page``: the current one, it is opened again after a pairing."""
         async with asyncio.TaskGroup() as files:
             while True:
@@ -165,7 +173,7 @@ class Inbound:
                 else:
                     self._emit(item)
 
-    async def _fetch(self, chat: str, page: Callable[[], WhatsAppPage | None]) -> None:
+    async def _fetch(self, chat: str, page: Callable[[], WhatsAppPage]) -> None:
         """Emit what waits in this chat, until nothing does."""
         waiting = self._waiting[chat]
         while waiting:
@@ -197,22 +205,14 @@ def _backfilled(item: Incoming) -> Incoming:
     return item
 
 
-def _remember(known: OrderedDict[Any, None], key: Any) -> None:
-    known[key] = None
-    if len(known) > REMEMBERED:
-        known.popitem(last=False)
-
-
 def _has_file(item: Incoming) -> TypeGuard[InboundMessage]:
     return isinstance(item, InboundMessage) and bool(item.mimetype)
 
 
-async def _with_media(page: WhatsAppPage | None, message: InboundMessage) -> InboundMessage:
+async def _with_media(page: WhatsAppPage, message: InboundMessage) -> InboundMessage:
     if message.size is not None and message.size > MEDIA_LIMIT:
         why = f"the file is said to have {message.size} bytes, the limit is {MEDIA_LIMIT}"
         return _without_media(message, why)
-    if page is None:
-        return _without_media(message, "the page is not open")
     try:
         content = await page.media(message.id, MEDIA_LIMIT)
     except (WaguardError, ValueError, TypeError) as error:  # what came may be no base64 at all

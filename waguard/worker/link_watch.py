@@ -16,7 +16,7 @@ from waguard.core.link import (
 )
 from waguard.core.session.page_load import MOST, Refusal
 from waguard.wire.protocol import QrCode
-from waguard.worker.page import Reading
+from waguard.worker.page_answers import Reading
 
 PHONE: Final = re.compile(r"([0-9]{1,20})(?::[0-9]+)?@c\.us$")
 QR_FIRST_LIFETIME: Final = 60.0  # s; WhatsApp shows the first code longer
@@ -102,6 +102,16 @@ class LinkWatch:
             self._codes += 1
             lifetime = QR_FIRST_LIFETIME if self._codes == 1 else QR_LIFETIME
             self.qr = QrCode(raw=code, count=self._codes, expires_at=time.time() + lifetime)
+
+    def page_loads(self) -> None:
+        """Nothing can be sent until the page that comes says that it can."""
+        self.passkey_over()
+        if self.link is Link.CONNECTED:
+            self.link = Link.UNKNOWN
+
+    def credentials_saved(self) -> None:
+        """The new credentials are being written: it is connected when they are."""
+        self.paired_here, self.link = False, Link.SYNCING
 
     def passkey_asked(self) -> None:
         """The page wants the account's passkey; asked once more, it grants no more time."""

@@ -1,23 +1,17 @@
-"""The index document of WhatsApp's page: a stored one instead of the network's, a new one kept, and which one
-a page has.
-
-A stored one is served by Fetch for the page's own URL alone, in the top frame, with its headers. The page's
-service worker would answer before that: it is bypassed while the worker loads the page (Network.disable ends
-that), and a page that it gave when WhatsApp reloaded itself is loaded once more. That this worked is never
-taken for granted: the page itself says which version runs.
-"""
+"""The index document of WhatsApp's page: whether a stored one is served (``document_server``), a new one is
+kept, and which one a page has."""
 
 import asyncio
 import base64
-import contextlib
 import time
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Literal
 
+import msgspec
 from loguru import logger
 
 from waguard.core.versions.documents import (
-    OK,
     Refused,
     check,
     page_url,
@@ -25,7 +19,6 @@ from waguard.core.versions.documents import (
     revision_of_manifest,
     revision_of_version,
 )
-from waguard.host import documents
 from waguard.host.documents import Document, DocumentError, Documents
 from waguard.wire.protocol import PageVersion, StoredDocument
 from waguard.worker.browser.devtools import DevToolsError, PageSession
@@ -45,6 +38,44 @@ _READ: Final = """(() => {
 })()"""
 
 
+@dataclass(frozen=True, slots=True)
+class NewDocument:
+    """One that the store does not have; ``version`` is its page's."""
+
+    store: Documents
+    url: str
+    answer: DocumentAnswer
+    version: PageVersion
+    body: bytes
+
+    async def keep(self) -> bool:
+        """Whether it is stored now; where it is not, the log says why."""
+        answer, version = self.answer, self.version
+        headers = replayed(answer.headers)
+        checked = check(
+            url=answer.url, wanted=self.url, status=answer.status, headers=headers, body=self.body
+        )
+        if isinstance(checked, Refused):
+            _log_not_kept(version.document, f"it {checked.why}")
+            return False
+        document = Document(
+            revision=checked,
+            url=self.url,
+            at=time.time(),
+            headers=headers,
+            wajs=version.wajs,
+            missing=version.missing,
+            body=self.body,
+        )
+        try:
+            await asyncio.to_thread(self.store.keep, document)
+        except (DocumentError, OSError) as error:
+            _log_not_kept(checked, str(error))
+            return False
+        logger.debug("the document of this version is stored", revision=checked)
+        return checked == version.document
+
+
 class PageDocument:
     """Of one session, whichever page it has. ``serve``: what is served; ``folder``: where new ones are kept."""
 
@@ -52,15 +83,13 @@ class PageDocument:
         self, url: str, *, serve: StoredDocument | None = None, folder: str | None = None
     ) -> None:
         # another address is not WhatsApp's page: pinned at ``/?post_logout=1`` it would link forever
-        self._url = page_url(url) or ""
-        self._serve = serve if self._url else None
-        self._store = Documents(Path(folder)) if folder and self._url else None
-        self._session: PageSession
-        self._answers: set[asyncio.Task[None]] = set()
-        self._coming = self._served = False
-        """The next document, and the one that is there, are the stored one."""
+        self.url = page_url(url) or ""
+        self.serve = serve if self.url else None
+        self._store = Documents(Path(folder)) if folder and self.url else None
         self.spent: str | None = None
         """Why the stored one is not served any more."""
+        self.version: PageVersion | None = None
+        """Of the page that is there; None: none is, or it is not known yet."""
         self.evaded = False
         """The page that is there should have been the stored one: its service worker came first, or it cannot
         be served."""
@@ -68,100 +97,31 @@ class PageDocument:
     @property
     def serves(self) -> bool:
         """Whether the next load gets the stored one."""
-        return self._serve is not None and self.spent is None
+        return self.serve is not None and self.spent is None
 
-    async def attach(self, session: PageSession) -> None:
-        """From now on it is about this page. Before its first navigation."""
-        self._session, self._coming, self._served = session, False, False
-        if self._serve:
-            session.on("Page.frameStartedNavigating", self._on_started)
-            session.on("Page.frameNavigated", self._on_navigated)
-            session.on("Fetch.requestPaused", self._on_paused)
-        if self.serves:
-            await self._intercept()
-
-    async def _intercept(self) -> None:
-        pattern = {"urlPattern": self._url, "resourceType": "Document"}
-        await self._session.send("Fetch.enable", {"patterns": [pattern]}, timeout=DEADLINE)
-
-    async def before_load(self) -> None:
-        """While Network is enabled."""
-        if self._serve:
-            await self._session.send(
-                "Network.setBypassServiceWorker", {"bypass": self.serves}, timeout=DEADLINE
-            )
-
-    async def give_up(self, why: str) -> None:
-        """Serve it no more: it is spent."""
+    def spend(self, why: str) -> None:
+        """What is stored cannot be used any more."""
         self.spent = why
-        await self._session.send("Fetch.disable", timeout=DEADLINE)
-        await self.before_load()
 
-    async def serve_again(self) -> None:
-        """The network's own document is no better off."""
-        if self.spent:
-            self.spent = None
-            await self._intercept()
+    def renew(self) -> None:
+        """It can, as well as the network's."""
+        self.spent = None
 
-    def _on_started(self, params: dict[str, Any]) -> None:
-        """Whatever was served before came to nothing."""
-        if params["frameId"] == self._session.target_id:
-            self._coming = False
+    def forget(self) -> None:
+        """The page that was there is gone."""
+        self.version = None
 
-    def _on_navigated(self, params: dict[str, Any]) -> None:
-        if params["frame"]["id"] == self._session.target_id:
-            self._served, self._coming = self._coming, False
-
-    def _on_paused(self, params: dict[str, Any]) -> None:
-        answer = asyncio.create_task(self._answer(params), name="serve the document")
-        self._answers.add(answer)
-        answer.add_done_callback(self._answers.discard)
-
-    async def _answer(self, params: dict[str, Any]) -> None:
-        request = {"requestId": params["requestId"]}
-        ours = params["frameId"] == self._session.target_id and params["request"]["method"] == "GET"
-        with contextlib.suppress(DevToolsError):  # it is gone, and what waited for it
-            if ours and (document := await self._stored()):
-                self._coming = True  # the page may be heard of before the answer
-                try:
-                    await self._fulfil(request, document)
-                except DevToolsError as error:
-                    self._coming = False
-                    _log_unreadable(document.revision, str(error))
-                else:
-                    return
-            await self._session.send("Fetch.continueRequest", request, timeout=DEADLINE)
-
-    async def _fulfil(self, request: dict[str, Any], document: Document) -> None:
-        headers = [{"name": name, "value": value} for name, value in document.headers]
-        answer = {"responseCode": OK, "responseHeaders": headers}
-        body = base64.b64encode(document.body).decode()
-        await self._session.send(
-            "Fetch.fulfillRequest", request | answer | {"body": body}, timeout=DEADLINE
-        )
-
-    async def _stored(self) -> Document | None:
-        """None: it cannot be served, and the network has to."""
-        assert self._serve  # noqa: S101 - else nothing is paused
-        revision = self._serve.revision
-        try:
-            document = await asyncio.to_thread(documents.load, Path(self._serve.path), revision)
-        except (DocumentError, OSError) as error:
-            _log_unreadable(revision, str(error))
-            return None
-        if document.url != self._url:
-            _log_unreadable(revision, f"it is of {document.url}")
-            return None
-        return document
-
-    async def version(self, *, wajs: str, missing: tuple[str, ...]) -> PageVersion:
-        """Of the page that is there. ``wajs``: SHA-256 of what was injected; ``missing`` as in the report."""
-        reported = await self._session.evaluate(_READ, timeout=DEADLINE)
+    async def read_version(
+        self, session: PageSession, *, served: bool, wajs: str, missing: tuple[str, ...]
+    ) -> None:
+        """Know the page that is there. ``served``: with the stored document; ``wajs``: SHA-256 of what was
+        injected; ``missing`` as in the report."""
+        reported = await session.evaluate(_READ, timeout=DEADLINE)
         reported = reported if isinstance(reported, dict) else {}
         revision = revision_of_manifest(word(reported.get("document")) or "")
-        served_by: Literal["store", "network"] = "store" if self._served else "network"
-        self.evaded = self.serves and served_by == "network" and reported.get("url") == self._url
-        return PageVersion(
+        served_by: Literal["store", "network"] = "store" if served else "network"
+        self.evaded = self.serves and not served and reported.get("url") == self.url
+        self.version = PageVersion(
             page=revision_of_version(word(reported.get("page")) or ""),
             document=revision,
             wajs=wajs,
@@ -172,57 +132,36 @@ class PageDocument:
             spent=self.spent,
         )
 
-    async def body(self, answer: DocumentAnswer | None, version: PageVersion) -> bytes | None:
-        """The document that came, where it is to be kept. While Network is enabled."""
-        if answer is None or self._store is None or version.kept or version.document is None:
+    async def to_keep(
+        self, session: PageSession, answer: DocumentAnswer | None
+    ) -> NewDocument | None:
+        """What came, where it is to be stored. While Network is enabled."""
+        version, store = self.version, self._store
+        if version is None or answer is None or store is None:
+            return None
+        if version.kept or version.document is None:
             return None
         try:
-            reported = await self._session.send(
+            reported = await session.send(
                 "Network.getResponseBody", {"requestId": answer.request}, timeout=DEADLINE
             )
         except DevToolsError as error:
             _log_not_kept(version.document, str(error))
             return None
-        body = str(reported["body"])
-        return (
-            base64.b64decode(body) if reported["base64Encoded"] else body.encode(errors="replace")
-        )
+        body = _body(reported)
+        return NewDocument(store, self.url, answer, version, body) if body else None
 
-    async def keep(self, answer: DocumentAnswer, version: PageVersion, body: bytes) -> bool:
-        """Whether it is stored now; where it is not, the log says why."""
-        assert self._store  # noqa: S101 - it has a body
-        headers = replayed(answer.headers)
-        checked = check(
-            url=answer.url, wanted=self._url, status=answer.status, headers=headers, body=body
-        )
-        if isinstance(checked, Refused):
-            _log_not_kept(version.document, f"it {checked.why}")
+    def kept(self, version: PageVersion) -> bool:
+        """The document of this version is stored: whether it is that of the page that is there."""
+        if self.version is not version:
             return False
-        document = Document(
-            revision=checked,
-            url=self._url,
-            at=time.time(),
-            headers=headers,
-            wajs=version.wajs,
-            missing=version.missing,
-            body=body,
-        )
-        try:
-            await asyncio.to_thread(self._store.keep, document)
-        except (DocumentError, OSError) as error:
-            _log_not_kept(checked, str(error))
-            return False
-        logger.debug("the document of this version is stored", revision=checked)
-        return checked == version.document
+        self.version = msgspec.structs.replace(version, kept=True)
+        return True
 
 
-def _log_unreadable(revision: int, why: str) -> None:
-    logger.warning(
-        "a stored document cannot be served",
-        event="document_unreadable",
-        revision=revision,
-        why=why,
-    )
+def _body(reported: dict[str, Any]) -> bytes:
+    body = str(reported["body"])
+    return base64.b64decode(body) if reported["base64Encoded"] else body.encode(errors="replace")
 
 
 def _log_not_kept(revision: int | None, why: str) -> None:

@@ -12,18 +12,13 @@ from waguard.core.session.page_errors import own_fault
 from waguard.errors import WaguardError
 from waguard.wire.protocol import Acks, Failed, SendMedia, SendText, Sent
 from waguard.worker.browser.devtools import DevToolsError, ElsewhereError, EvaluationError
-from waguard.worker.page import (
-    NotSendableError,
-    NotTransmittedError,
-    PageLoadingError,
-    SendOutcome,
-    WhatsAppPage,
-)
+from waguard.worker.page import WhatsAppPage
+from waguard.worker.page_answers import SendOutcome
+from waguard.worker.page_errors import NotSendableError, NotTransmittedError, PageLoadingError
+from waguard.worker.timings import TIMINGS, Timings
 
 ACK_ERROR: Final = -1
 ACK_SERVER: Final = 1
-FIND_DEADLINE: Final = 3.0  # s
-CHECK_DEADLINE: Final = 5.0  # s for whether a number has WhatsApp; without an answer it is sent
 
 
 def evaluate(outcome: SendOutcome, message_id: str, now: int) -> Sent:
@@ -47,13 +42,15 @@ def evaluate(outcome: SendOutcome, message_id: str, now: int) -> Sent:
     )
 
 
-async def acks(page: WhatsAppPage, call: Acks, people: People) -> dict[str, int]:
+async def acks(
+    page: WhatsAppPage, call: Acks, people: People, *, timings: Timings = TIMINGS
+) -> dict[str, int]:
     """Of those that stand in their chats; one that cannot be looked up costs no other."""
     found: dict[str, int] = {}
     for message_id in call.ids:
         aliases = dict.fromkeys((*call.aliases.get(message_id, ()), *_lids(message_id, people)))
         with contextlib.suppress(EvaluationError):
-            ack = await page.ack_of(message_id, tuple(aliases), timeout=FIND_DEADLINE)
+            ack = await page.ack_of(message_id, tuple(aliases), timeout=timings.find)
             if ack is not None:
                 found[message_id] = ack
     return found
@@ -65,39 +62,46 @@ def _lids(message_id: str, people: People) -> tuple[str, ...]:
 
 
 async def send(
-    page: WhatsAppPage, call: SendText | SendMedia, people: People | None = None
+    page: WhatsAppPage,
+    call: SendText | SendMedia,
+    people: People | None = None,
+    *,
+    timings: Timings = TIMINGS,
 ) -> Sent | Failed:
     """Send with the call's deadline and its chosen id; look the id up when no answer comes, also
     under what ``people`` know of its chat by then."""
-    outcome = await _outcome(page, call, people or People())
+    outcome = await _outcome(page, call, people or People(), timings)
     chat_state = page.chat_state_of(call.message_id)
     return msgspec.structs.replace(outcome, standing=chat_state)
 
 
-async def _outcome(page: WhatsAppPage, call: SendText | SendMedia, people: People) -> Sent | Failed:
+async def _outcome(
+    page: WhatsAppPage, call: SendText | SendMedia, people: People, timings: Timings
+) -> Sent | Failed:
     try:
-        answer = await _transmit(page, call)
+        answer = await _transmit(page, call, timings.first_contact_check)
     except (NotTransmittedError, ElsewhereError, PageLoadingError) as error:
         return Failed(kind="not_ready", error=str(error))
     except NotSendableError as error:
         return _not_sent(call, error)
     except EvaluationError as error:
-        outcome = await _after_exception(page, call, people, str(error))
+        found = await _find(page, call.message_id, people, str(error), timings.find)
+        outcome = _after_exception(found, str(error))
         is_sent = isinstance(outcome, Sent) and outcome.outcome == "sent"
         thrown = None if is_sent else own_fault(error.text)
         return msgspec.structs.replace(outcome, thrown=thrown)
     except DevToolsError as error:
-        return await _find(page, call.message_id, people, str(error))
+        return await _find(page, call.message_id, people, str(error), timings.find)
     return evaluate(answer, call.message_id, int(time.time()))
 
 
-async def _transmit(page: WhatsAppPage, call: SendText | SendMedia) -> SendOutcome:
+async def _transmit(page: WhatsAppPage, call: SendText | SendMedia, check: float) -> SendOutcome:
     options: dict[str, Any] = {
         "messageId": call.message_id,
         "quotedMsg": call.quoted,
         "mentionedList": list(call.mentions) or None,
         "aliases": call.aliases or None,
-        "firstContactCheck": int(CHECK_DEADLINE * 1000) if call.first_contact_check else None,
+        "firstContactCheck": int(check * 1000) if call.first_contact_check else None,
         "absent": call.absent or None,
         "hold": call.hold or None,
     }
@@ -137,11 +141,8 @@ def _not_sent(call: SendText | SendMedia, why: NotSendableError) -> Failed:
     return Failed(kind="refused", error=error, field="recipient_phone")
 
 
-async def _after_exception(
-    page: WhatsAppPage, call: SendText | SendMedia, people: People, error: str
-) -> Sent | Failed:
+def _after_exception(found: Sent, error: str) -> Sent | Failed:
     """wa-js refused: before transmission unless the message stands in its chat, under any alias."""
-    found = await _find(page, call.message_id, people, error)
     if found.error == _NOT_FOUND:
         return Failed(kind="refused", error=error)
     return found
@@ -150,11 +151,13 @@ async def _after_exception(
 _NOT_FOUND: Final = "not found in its chat"
 
 
-async def _find(page: WhatsAppPage, message_id: str, people: People, why: str) -> Sent:
+async def _find(
+    page: WhatsAppPage, message_id: str, people: People, why: str, timeout: float
+) -> Sent:
     now = int(time.time())
     try:
         lids = _lids(message_id, people)
-        ack = await page.ack_of(message_id, lids, timeout=FIND_DEADLINE)
+        ack = await page.ack_of(message_id, lids, timeout=timeout)
     except WaguardError as error:
         logger.warning(
             "a send's outcome could not be looked up",

@@ -4,7 +4,10 @@ import hashlib
 from pathlib import Path
 from typing import Final
 
+from loguru import logger
+
 from waguard.errors import ConfigError
+from waguard.wire.protocol import WorkerSpec
 
 PACKED: Final = (
     Path(__file__).parent.parent / "wajs/node_modules/@wppconnect/wa-js/dist/wppconnect-wa.js"
@@ -12,10 +15,10 @@ PACKED: Final = (
 SHA256: Final = "5bfb88027f14a4d8c9e319374e8bb4083201906881cf8c74f75789b32e4106bd"
 
 
-def bundle(override: Path | None, sha256: str | None = None) -> str:
+def bundle(override: Path | None, sha256: str | None = None, *, packed: Path = PACKED) -> str:
     """The script's text. ``sha256`` (hex) is what it must have; without it an ``override`` is an operator's
-    own choice and is not checked. Raises ``ConfigError``."""
-    path = override or PACKED
+    own choice and is not checked; without that it is ``packed``. Raises ``ConfigError``."""
+    path = override or packed
     wanted = sha256 or (None if override else SHA256)
     try:
         content = path.read_bytes()
@@ -47,6 +50,23 @@ def bundle(override: Path | None, sha256: str | None = None) -> str:
             value=str(path),
             remedy="name a readable wa-js bundle",
         ) from None
+
+
+def of_spec(spec: WorkerSpec) -> str:
+    """What a worker injects. One of waguard's own store that was damaged is not, and no reason to stand
+    still. Raises ``ConfigError``."""
+    path = Path(spec.wajs) if spec.wajs else None
+    try:
+        return bundle(path, spec.wajs_sha256)
+    except ConfigError as error:
+        if path is None or spec.wajs_sha256 is None:
+            raise
+        logger.warning(
+            "the chosen wa-js cannot be used; the packed one is",
+            event="wajs_damaged",
+            why=error.line(),
+        )
+        return bundle(None)
 
 
 def digest(bundle: str) -> str:

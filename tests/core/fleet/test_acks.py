@@ -185,15 +185,97 @@ def test_two_ill_sessions_do_not_block_each_other() -> None:
 def test_who_is_not_connected_is_not_asked() -> None:
     bench = up("a", "b")
     in_vain(bench, "a")
+    bench.report("b", Link.OFFLINE)
+    late(bench, "b", late=None, curable=None, overdue=False)
+    assert bench.outages(EVERYWHERE) == []
+    bench.report("b")
     late(bench, "b", curable=None)
     assert len(bench.outages(EVERYWHERE)) == 1
-    bench.report("b", Link.OFFLINE)
-    assert len(bench.outages(EVERYWHERE)) == 2
-    bench.report("b")  # the time is counted from here
-    assert len(bench.outages(EVERYWHERE)) == 2
-    bench.pass_time(LIMIT + 1)
-    late(bench, "b", curable=None)
-    assert len(bench.outages(EVERYWHERE)) == 3
+
+
+# ---- until when it is WhatsApp's ----
+
+
+def everywhere(*names: str) -> EngineBench:
+    """The first was replaced in vain, and the others are late, too."""
+    bench = up(*names)
+    in_vain(bench, names[0])
+    for name in names[1:]:
+        late(bench, name)
+    assert len(bench.outages(EVERYWHERE)) == 1
+    bench.pass_time(1)
+    return bench
+
+
+def test_it_stands_while_connections_are_lost_and_workers_replaced() -> None:
+    bench = everywhere("a", "b")
+    for name in "ab":
+        bench.report(name, Link.OFFLINE)
+        bench.report(name)  # the waiting time of its sends begins again
+    bench.post("b", RestartRequested(why="a test"))
+    bench.pass_time(1)
+    bench.post("a", AcksSeen(in_vain=True))
+    bench.post("b", AcksSeen(on_trial=True))
+    bench.pass_time(FAR * LIMIT)
+    assert len(bench.outages(EVERYWHERE)) == 1
+
+
+def test_an_ack_from_before_ends_nothing() -> None:
+    bench = everywhere("a", "b")
+    bench.post("b", AcksSeen(acked_at=bench.at - 2))
+    assert bench.outages(EVERYWHERE)[1:] == []
+    bench.post("b", AcksSeen(on_trial=True, acked_at=bench.at))  # another send of its throws
+    assert bench.outages(EVERYWHERE)[1:] == []
+    well(bench, "b")
+    assert bench.outages(EVERYWHERE)[1:] == [None]
+
+
+def test_an_ack_of_another_version_ends_nothing() -> None:
+    bench = everywhere("a", "b", "c")
+    bench.post("b", AcksSeen(acked_at=bench.at, other_arm=True))
+    assert bench.outages(EVERYWHERE)[1:] == []
+    bench.post("b", AcksSeen(acked_at=bench.at))  # now all are to have it
+    assert bench.outages(EVERYWHERE)[1:] == [None]
+
+
+def test_nor_does_one_speak_against_it() -> None:
+    bench = up("a", "b", "c")
+    bench.post("c", AcksSeen(acked_at=bench.at, other_arm=True))
+    in_vain(bench, "a")
+    late(bench, "b")
+    assert len(bench.outages(EVERYWHERE)) == 1
+
+
+def test_it_ends_when_nobody_is_left_that_waits() -> None:
+    bench = everywhere("a", "b", "c")
+    late(bench, "c")
+    bench.post("a", StopRequested())
+    bench.report("b", Link.QR_PENDING)
+    assert bench.outages(EVERYWHERE)[1:] == []
+    bench.forget("c")
+    assert bench.outages(EVERYWHERE)[1:] == [None]
+    assert bench.fleet.ack_outage is None
+
+
+# ---- what the decision about versions cures ----
+
+
+def test_who_is_loaded_again_for_its_version_is_left_to_that() -> None:
+    bench = up("a", "b")
+    late(bench, "a", Late(9, 1e4), versions_decide=True)
+    late(bench, "b", Late(9, 1e3), versions_decide=True)
+    bench.pass_time(APART)
+    assert replaced(bench) == []
+    assert bench.fleet.read_host_at == NEVER, "nobody waits for what the host says"
+    late(bench, "b", Late(9, 1e3))
+    assert replaced(bench) == ["b"]
+
+
+def test_a_load_for_a_version_that_is_in_vain_shows_that_it_is_everywhere() -> None:
+    bench = up("a", "b")
+    late(bench, "b", versions_decide=True)
+    in_vain(bench, "a")
+    assert len(bench.outages(EVERYWHERE)) == 1
 
 
 def test_that_one_is_on_trial_outlives_its_worker() -> None:

@@ -16,10 +16,10 @@ from waguard.core.messages.outbox import (
     moves,
 )
 from waguard.errors import RefusedError, UnavailableError
-from waguard.ports.outcomes import Acked, NotSent, Outcome, Refused, state_after, uncertain
+from waguard.ports.outcomes import Acked, NotSent, Outcome, Refused, Uncertain, state_after
 
 ACKS = st.sampled_from([-1, 0, 1, 2, 3, 4])
-ACKED, UNCERTAIN, NOT_SENT = Acked("m", 1), uncertain("m"), NotSent(UnavailableError("not yet"))
+ACKED, UNCERTAIN, NOT_SENT = Acked("m", 1), Uncertain(), NotSent(UnavailableError("not yet"))
 STATES = st.sampled_from(list(State))
 
 

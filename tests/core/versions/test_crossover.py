@@ -349,9 +349,11 @@ def test_a_session_that_was_ill_with_two_loads_needs_no_control() -> None:
     assert bench.results[-1] is TrialResult.CONFIRMED
 
 
-def test_another_control_is_chosen_for_one_that_left() -> None:
-    bench = broken("a", "b")
-    bench.leave("b")
-    bench.release(NEW, "c")
-    bench.ill("c")
-    assert bench.reloads[-1] == ("c", None)
+def test_another_control_is_chosen_for_one_that_left_and_does_not_come_back() -> None:
+    bench = broken("a", "b", "c")
+    assert bench.reloads == [("a", OLD), ("b", None)]
+    bench.leave("b")  # as for each load
+    bench.pass_time(WELL_FOR - 1)
+    assert bench.reloads[2:] == []
+    bench.pass_time(1)
+    assert bench.reloads[2:] == [("c", None)]

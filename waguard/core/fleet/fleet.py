@@ -9,7 +9,7 @@ from typing import Final, NamedTuple
 
 from waguard.core.blame import Blame
 from waguard.core.fleet import breaker as breakers
-from waguard.core.fleet.acks import replace_for_acks
+from waguard.core.fleet.acks import replace_for_acks, replaceable
 from waguard.core.fleet.facts import (
     AcksSeen,
     BreakerChanged,
@@ -259,7 +259,7 @@ def _next_reading(fleet: FleetState, now: Moment) -> float:
         or fleet.breaker.opening
         or fleet.broken
         or fleet.network_down
-        or any(seen.curable for seen in fleet.acks.values())
+        or any(True for _ in replaceable(fleet))
         or any(kind in fleet.outages for kind in HOST_KINDS)
         or (offline_for(fleet, now.at) and not connected(fleet))
     )

@@ -84,6 +84,15 @@ class WhatsApp(Struct, frozen=True, kw_only=True):
     release: Release | None = None
 
 
+class AckOutage(Struct, frozen=True):
+    """WhatsApp acknowledges nothing that is sent, or all pages throw."""
+
+    kind: str
+    began: float
+    ill: frozenset[str]
+    """Whose sends were late, and may still be acknowledged."""
+
+
 class FleetState(Struct, frozen=True, kw_only=True):
     """Everything that a decision about all sessions may read."""
 
@@ -108,6 +117,7 @@ class FleetState(Struct, frozen=True, kw_only=True):
     whatsapp: WhatsApp = field(default_factory=WhatsApp)
     acks: Mapping[str, AcksSeen] = field(default_factory=dict)
     """Of sessions with late or recent acks."""
+    ack_outage: AckOutage | None = None
     replaced: tuple[str, float] | None = None
     """The session whose worker was last replaced for missing acks, and when."""
     recycled_at: Mapping[str, float] = field(default_factory=dict)

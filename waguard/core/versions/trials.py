@@ -207,14 +207,19 @@ def load_control(state: VersionState, now: float, post: Post) -> VersionState:
     ):
         return state
     known = state.members.get(trial.control or "")
-    if known and known.left_at is None:
-        return state
+    if known and (known.left_at is None or now < _loaded_by(state, trial)):
+        return state  # its worker ends for the load that it was to get
     control = _control(state, trial.session, trial.bad)
     if control is None:
         return state
     if state.members[control].ill_loads == 1:  # of one that was ill with two it is known
         post(Reload(control, intended(state, control), "it is ill: is a load the cure?"))
     return replace(state, trial=replace(trial, control=control, control_at=now))
+
+
+def _loaded_by(state: VersionState, trial: Trial) -> float:
+    """When the control has had time enough for its load."""
+    return trial.control_at + state.rules.well_for
 
 
 def _more_urgent(
@@ -327,6 +332,8 @@ def deadlines(state: VersionState) -> list[float]:
     found: list[float] = []
     if state.trial:
         found += [*due(state, state.trial), state.trial.began + state.rules.trial_limit]
+        if state.trial.control:
+            found.append(_loaded_by(state, state.trial))
     if any(True for _ in ill(state)):
         pauses = [it.until for it in (state.acquittal, state.bundle_pause) if it]
         found += [state.next_trial_at, *pauses]

@@ -86,9 +86,9 @@ def _forbidden(machine: Machine) -> str | None:
     return None
 
 
-def script(config: Config) -> Script:
+def script(machine: Machine, config: Config) -> Script:
     """wa-js, by its digest."""
-    path = config.whatsapp.wajs or wajs.PACKED
+    path = config.whatsapp.wajs or machine.packed_wajs
     digest, error = None, None
     try:
         digest = hashlib.sha256(path.read_bytes()).hexdigest()

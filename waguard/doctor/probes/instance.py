@@ -14,22 +14,23 @@ from waguard.doctor.probes.machine import Machine
 from waguard.host import lock, procfs, small_file
 from waguard.host.listen import LOCAL_SOCKET
 
-WITHIN: Final = 5.0  # s for the daemon to answer
 LIMIT: Final = 8 << 20  # bytes of an answer
 
 
 class Daemon:
     """Questions to the daemon on its Unix socket, as root or as its user. Blocks."""
 
-    def __init__(self, runtime: Path) -> None:
+    def __init__(self, runtime: Path, *, within: float) -> None:
+        """``within``: s for an answer."""
         self._path = runtime / LOCAL_SOCKET
+        self._within = within
 
     def ask(self, path: str) -> Mapping[str, Any] | None:
         """The answer to GET ``path``; None: there is none that can be used. Raises ``OSError``,
         ``TimeoutError`` where nobody answers at all."""
         connection = http.client.HTTPConnection("localhost")
         with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as link:
-            link.settimeout(WITHIN)
+            link.settimeout(self._within)
             link.connect(str(self._path))
             connection.sock = link
             connection.request("GET", path)
@@ -46,8 +47,8 @@ class Daemon:
         return answer if good else None
 
 
-def instance(machine: Machine, runtime: Path) -> Instance:
-    """Who has the runtime folder."""
+def instance(machine: Machine, runtime: Path, *, within: float) -> Instance:
+    """Who has the runtime folder. ``within``: s for the daemon to answer."""
     try:
         os.scandir(runtime).close()
     except PermissionError:
@@ -63,7 +64,7 @@ def instance(machine: Machine, runtime: Path) -> Instance:
         api=found.api if found else None,
         locked=holder is not None,
         holder=holder,
-        socket=_socket(runtime),
+        socket=_socket(runtime, within),
     )
 
 
@@ -78,9 +79,9 @@ def _pid_file(runtime: Path) -> tuple[PidFile, lock.PidFile | None]:
     return PidFile.LIVING if lives else PidFile.DEAD, found
 
 
-def _socket(runtime: Path) -> Socket:
+def _socket(runtime: Path, within: float) -> Socket:
     try:
-        Daemon(runtime).ask("/health/live")
+        Daemon(runtime, within=within).ask("/health/live")
     except ConnectionRefusedError:
         return Socket.REFUSED
     except TimeoutError:

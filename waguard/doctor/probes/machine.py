@@ -17,6 +17,8 @@ from waguard.core.host.admission import Reading
 from waguard.core.host.strays import Seen
 from waguard.doctor.checks.host import Space
 from waguard.host import procfs, resources, strays
+from waguard.host.configuration import SYSTEM_FILE
+from waguard.worker import wajs
 
 _TIME_ERROR: Final = 5  # adjtimex(2): the clock is not synchronized
 _TIMEX: Final = 512  # bytes; more than struct timex has anywhere
@@ -45,8 +47,17 @@ class Ran:
 class Machine:
     """Reads of /proc, /sys and the kernel. What cannot be read is None."""
 
-    def __init__(self, root: Path = Path("/")) -> None:
+    def __init__(
+        self,
+        root: Path = Path("/"),
+        *,
+        system_file: Path = SYSTEM_FILE,
+        packed_wajs: Path = wajs.PACKED,
+    ) -> None:
+        """``system_file``: the installed unit's configuration."""
         self.root = root
+        self.system_file = system_file
+        self.packed_wajs = packed_wajs
 
     def now(self) -> float:
         """Unix time."""

@@ -6,12 +6,11 @@ from pathlib import Path
 from typing import Final
 
 import waguard
-from waguard.config import Config, Reading
+from waguard.config import Config
 from waguard.core.host import unit as units
 from waguard.doctor.checks.unit import Unit
 from waguard.doctor.probes.machine import Machine
 from waguard.host import service_unit
-from waguard.host.configuration import SYSTEM_FILE
 
 # of a release that `make install` has built, else of the checkout
 RELEASE: Final = Path(sys.prefix) / "share/waguard" / service_unit.UNIT
@@ -21,15 +20,15 @@ WITHIN: Final = 5.0  # s for systemctl
 _PROPERTIES: Final = ("ActiveState", "Result", "NeedDaemonReload", "UnitFileState")
 
 
-async def unit(machine: Machine, reading: Reading | None, shipped: Path = SHIPPED) -> Unit:
-    """``reading``: the configuration, to be compared with it where it is the unit's."""
+async def unit(machine: Machine, config: Config | None, shipped: Path = SHIPPED) -> Unit:
+    """``config``: the unit's, to be compared with it."""
     files = service_unit.files(machine.root)
     if not files:
         return Unit()
     texts = [path.read_text(errors="replace") for path in files]
     refusal = None
-    if reading and reading.path == SYSTEM_FILE:
-        refusal = _refusal(units.parse(texts), reading.config)
+    if config:
+        refusal = _refusal(units.parse(texts), config)
     version = await machine.run(["systemctl", "--version"], within=WITHIN)
     found = re.match(r"systemd (\d+)", version.out)
     shown = await machine.run(

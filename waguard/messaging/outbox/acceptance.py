@@ -17,6 +17,7 @@ from waguard.errors import (
     WaguardError,
 )
 from waguard.messaging.outbox.commands import Command, body_of
+from waguard.messaging.outbox.completion import Completion
 from waguard.messaging.outbox.dispatcher import Dispatcher
 from waguard.messaging.outbox.pending_sends import (
     KEPT_FOR,
@@ -30,7 +31,7 @@ from waguard.messaging.outbox.pending_sends import (
 from waguard.messaging.outbox.send_context import SendContext, stopping
 from waguard.messaging.outbox.transmission import Transmission
 from waguard.ports.messages import NewMessage, Outgoing, Withdrawal
-from waguard.ports.outcomes import NotSent, of_error, uncertain
+from waguard.ports.outcomes import NotSent, Uncertain
 from waguard.wire.protocol import SendMedia
 
 HOUR: Final = 3_600.0  # s
@@ -44,11 +45,13 @@ class Acceptance:
         ctx: SendContext,
         sends: PendingSends,
         dispatcher: Dispatcher,
+        completion: Completion,
         transmission: Transmission,
     ) -> None:
         self._ctx = ctx
         self._sends = sends
         self._dispatcher = dispatcher
+        self._completion = completion
         self._transmission = transmission
         self._largest: int | None = None
 
@@ -58,7 +61,7 @@ class Acceptance:
 
     async def accept(self, pending: PendingSend, options: Options) -> None:
         """Keep it, and send it or let it wait; ``pending.stored`` and ``.done`` say what came of it."""
-        with self._dispatcher.on_its_way(pending):
+        with self._ctx.accepted.on_its_way(pending):
             await self._keep_and_begin(pending, options)
 
     async def accept_all(
@@ -76,7 +79,7 @@ class Acceptance:
         try:
             with contextlib.ExitStack() as coming:
                 for pending in sends:
-                    coming.enter_context(dispatcher.on_its_way(pending))
+                    coming.enter_context(self._ctx.accepted.on_its_way(pending))
                     if pending.send_at is None:
                         coming.enter_context(queues.coming(pending.chat_key))
                 numbers = await journal.keep_all(new)
@@ -88,7 +91,7 @@ class Acceptance:
             pending.command = None
             pending.stored.set_result(pending.id)
             if pending.abandoned:
-                self._ctx.sending.start(dispatcher.end(pending, NotSent(pending.abandoned)))
+                self._ctx.sending.start(self._completion.end(pending, NotSent(pending.abandoned)))
             else:
                 dispatcher.add(pending)
 
@@ -117,10 +120,10 @@ class Acceptance:
         if direct:
             await dispatcher.send_now(pending)
             return
-        if dispatcher.closing and pending.is_awaited:
+        if self._ctx.accepted.closing and pending.is_awaited:
             pending.abandoned = pending.abandoned or stopping()
         if pending.abandoned:
-            await dispatcher.end(pending, NotSent(pending.abandoned))
+            await self._completion.end(pending, NotSent(pending.abandoned))
             return
         dispatcher.add(pending)
         if not pending.queued:
@@ -137,7 +140,7 @@ class Acceptance:
         pending.command = None
         apply_row(pending, row)
         if row.state is State.SENDING:  # memory has forgotten it a moment too early
-            pending.resolve(uncertain(row.message_id))
+            pending.resolve(Uncertain())
         return True
 
     async def _keep(self, pending: PendingSend, options: Options) -> bool:
@@ -180,7 +183,7 @@ class Acceptance:
             raise
         except WaguardError as error:
             if options.queue:
-                self._dispatcher.require_places(1)
+                self._ctx.accepted.require_places(1)
                 pending.queued = True
             in_vain = isinstance(error, ConflictError) or not self._ctx.config().send.wait
             if in_vain and not pending.queued:
@@ -196,7 +199,7 @@ class Acceptance:
         if pending.done.done():
             return
         if isinstance(error, WaguardError):
-            pending.resolve(of_error(error))
+            pending.resolve(NotSent(error))
         else:
             pending.done.set_exception(error)
 

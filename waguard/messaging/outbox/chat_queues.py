@@ -11,7 +11,7 @@ from loguru import logger
 
 from waguard.errors import NotFoundError, WaguardError
 from waguard.messaging.outbox.pending_sends import PendingSend
-from waguard.messaging.timings import SEND, SendTimings
+from waguard.messaging.timings import BOUNDS, SEND, SendTimings
 
 Ready = Callable[[float], Awaitable[None]]
 """Wait so many seconds for the session; raises where it is not ready, or not there."""
@@ -26,7 +26,8 @@ class Acquire(Protocol):
 
 class ChatQueues:
     """``send`` says whether it is done with the message; else it is its turn again soon. ``lose``
-    gets those whose session is gone. ``pause``: seconds for which first contacts pause."""
+    gets those whose session is gone. ``pause``: seconds for which first contacts pause.
+    ``at_once``: chats that are written to at the same time."""
 
     def __init__(
         self,
@@ -36,8 +37,10 @@ class ChatQueues:
         acquire: Acquire,
         pause: Callable[[], float] = lambda: 0.0,
         timings: SendTimings = SEND,
+        at_once: int = BOUNDS.chats_at_once,
     ) -> None:
         self._timings = timings
+        self._at_once = at_once
         self._ready = ready
         self._acquire = acquire
         self._pause = pause
@@ -66,7 +69,7 @@ class ChatQueues:
     def reserve(self, chat: str) -> bool:
         """Reserve a chat for which nothing waits; ``release`` gives it back."""
         taken = chat in self._queues or chat in self._going or chat in self._coming
-        if taken or len(self._going) >= self._timings.chats_at_once:
+        if taken or len(self._going) >= self._at_once:
             return False
         if self._held or self._acquire(bulk=False):
             return False
@@ -151,7 +154,7 @@ class ChatQueues:
         rests = {it: max(it.rests_until - now, paused if it.held else 0.0) for it in heads}
         self._held, waits = False, [rest for rest in rests.values() if rest > 0]
         for pending in sorted((it for it, rest in rests.items() if rest <= 0), key=_order):
-            if len(self._going) >= self._timings.chats_at_once:
+            if len(self._going) >= self._at_once:
                 break
             if wait := self._acquire(bulk=pending.bulk_id is not None):
                 waits.append(wait)

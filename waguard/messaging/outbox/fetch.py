@@ -40,12 +40,12 @@ class Fetched:
 
 
 class Fetcher:
-    """Fetches a few at a time. ``settings`` are read at each fetch, ``limit`` is in bytes."""
+    """Fetches ``at_once`` at a time. ``settings`` are read at each fetch, ``limit`` is in bytes."""
 
-    def __init__(self, settings: Callable[[], Send], *, limit: int) -> None:
+    def __init__(self, settings: Callable[[], Send], *, limit: int, at_once: int = AT_ONCE) -> None:
         self._settings = settings
         self._limit = limit
-        self._places = asyncio.Semaphore(AT_ONCE)
+        self._places = asyncio.Semaphore(at_once)
 
     async def fetch(self, url: str, name: str) -> Fetched:
         """The file at ``url``, which the request's field ``name`` holds.

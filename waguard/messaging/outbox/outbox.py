@@ -24,7 +24,9 @@ from waguard.core.messages.outbox import State
 from waguard.errors import ConflictError, TooManyError, UnavailableError, WaguardError
 from waguard.messaging.journal import Journal
 from waguard.messaging.outbox.acceptance import Acceptance
+from waguard.messaging.outbox.accepted_sends import AcceptedSends
 from waguard.messaging.outbox.commands import Command
+from waguard.messaging.outbox.completion import Completion
 from waguard.messaging.outbox.dispatcher import Dispatcher
 from waguard.messaging.outbox.outcome_reports import OutcomeReports
 from waguard.messaging.outbox.pending_sends import (
@@ -37,10 +39,10 @@ from waguard.messaging.outbox.pending_sends import (
 from waguard.messaging.outbox.recovery import Recovery
 from waguard.messaging.outbox.send_context import NotSentWrites, SendContext, stopping
 from waguard.messaging.outbox.transmission import Transmission
-from waguard.messaging.timings import SEND, SendTimings
+from waguard.messaging.timings import BOUNDS, SEND, SendBounds, SendTimings
 from waguard.ports.clock import Ages, Clock, WallAges
 from waguard.ports.messages import OutboxStore, Outgoing, StateUpdate
-from waguard.ports.outcomes import Outcome, of_error, uncertain
+from waguard.ports.outcomes import NotSent, Outcome, Uncertain
 from waguard.ports.sessions import Sessions
 
 
@@ -59,6 +61,7 @@ class Outbox:
         require_room: Callable[[], None] = lambda: None,
         ages: Ages | None = None,
         timings: SendTimings = SEND,
+        bounds: SendBounds = BOUNDS,
     ) -> None:
         self._ctx = ctx = SendContext(
             sessions=sessions,
@@ -68,15 +71,20 @@ class Outbox:
             clock=clock,
             ages=ages or WallAges(clock.wall),
             timings=timings,
+            bounds=bounds,
             not_sent=NotSentWrites(journal),
+            accepted=AcceptedSends(bounds.waiting),
         )
         self._require_room = require_room
-        self._sends = PendingSends(clock.monotonic)
+        self._sends = PendingSends(clock.monotonic, kept_at_most=bounds.kept)
         self._reports = OutcomeReports(ctx)
         self._recovery = Recovery(ctx, self._reports)
         self._transmission = Transmission(ctx)
-        self._dispatcher = Dispatcher(ctx, self._transmission, self._recovery, self._reports)
-        self._acceptance = Acceptance(ctx, self._sends, self._dispatcher, self._transmission)
+        completion = Completion(ctx, self._recovery, self._reports)
+        self._dispatcher = Dispatcher(ctx, self._transmission, completion)
+        self._acceptance = Acceptance(
+            ctx, self._sends, self._dispatcher, completion, self._transmission
+        )
         self._begun = False
 
     # ---- the daemon's ----
@@ -136,7 +144,7 @@ class Outbox:
         pending = new_pending_send(session_id, workspace_id, command, options)
         if known := self._sends.same(pending):
             known.replies += 1
-            if known.replies == 1 and self._dispatcher.waits(known) and not known.queued:
+            if known.replies == 1 and known in self._ctx.accepted and not known.queued:
                 # an earlier run's had nobody
                 self._ctx.waiting.start(self._dispatcher.limit_wait(known))
             return known
@@ -157,7 +165,7 @@ class Outbox:
         """
         self._check_open()
         self._require_room()
-        self._dispatcher.require_places(len(messages))
+        self._ctx.accepted.require_places(len(messages))
         await self._acceptance.accept_all(session_id, workspace_id, messages)
 
     async def abandon(self, session_id: str, why: str) -> None:
@@ -181,7 +189,7 @@ class Outbox:
         try:
             await asyncio.shield(pending.stored)
         except WaguardError as error:
-            return of_error(error)
+            return NotSent(error)
         if pending.queued:
             return None
         settings, timings, done = self._ctx.config().send, self._ctx.timings, pending.done
@@ -192,7 +200,7 @@ class Outbox:
                 await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
                 return done.result() if done.done() else None
         except TimeoutError:  # it is not known that it has failed: then it is never "send again"
-            return uncertain(pending.message_id)
+            return Uncertain()
 
     def answered(self, pending: PendingSend) -> bool:
         """A reply was written; whether it was the first one for this message."""
@@ -230,7 +238,7 @@ class Outbox:
 
     def _require_place(self, pending: PendingSend) -> None:
         if pending.queued:
-            self._dispatcher.require_places(1)
+            self._ctx.accepted.require_places(1)
             return
         most = self._ctx.config().limits.sends_in_flight
         if self._sends.under_way(pending.session_id) >= most:
@@ -243,7 +251,7 @@ class Outbox:
             )
 
     def _check_open(self) -> None:
-        if self._dispatcher.closing:
+        if self._ctx.accepted.closing:
             raise stopping()
         self._check_begun()
 

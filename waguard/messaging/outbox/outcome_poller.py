@@ -11,7 +11,7 @@ from waguard.errors import NotFoundError, WaguardError
 from waguard.messaging.outbox.pending_sends import PendingSend
 from waguard.messaging.timings import SEND, SendTimings
 from waguard.ports.sessions import Sessions
-from waguard.wire.protocol import Acks, Value
+from waguard.wire.protocol import Acks
 
 AT_ONCE: Final = 4
 
@@ -66,9 +66,8 @@ class OutcomePoller:
                     lids = (await self._people(pending.session_id)).lids(pending.chat)
                     name = pending.message_id
                     call = Acks(ids=(name,), aliases={name: lids} if lids else {})
-                    answer = await self._sessions.call(pending.session_id, call, wait=0)
-                acks = answer.acks if isinstance(answer, Value) else None
-                return (acks or {}).get(pending.message_id)
+                    value = await self._sessions.call(pending.session_id, call, wait=0)
+                return (value.acks or {}).get(pending.message_id)
             except NotFoundError:
                 raise
             except WaguardError as error:

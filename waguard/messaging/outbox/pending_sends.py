@@ -14,14 +14,13 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from waguard.core.messages.outbox import AT_SERVER, REPEATED_FOR, State
-from waguard.errors import ConflictError, RefusedError, UncertainError, WaguardError
+from waguard.errors import ConflictError, RefusedError, WaguardError
 from waguard.messaging.outbox.commands import Command, body_of, kind_of
 from waguard.ports.messages import Outgoing, StateUpdate
 from waguard.ports.outcomes import UNCERTAIN, Acked, NotSent, Outcome, Refused, Uncertain
 from waguard.wire.protocol import SendMedia
 
 KEPT_FOR: Final = REPEATED_FOR
-KEPT_AT_MOST: Final = 1_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -168,10 +167,12 @@ class PendingSend:
 
 
 class PendingSends:
-    """Those that a request could be about; ``clock`` is monotonic."""
+    """Those that a request could be about; ``clock`` is monotonic. At most ``kept_at_most`` results are kept
+    for the same request."""
 
-    def __init__(self, clock: Callable[[], float]) -> None:
+    def __init__(self, clock: Callable[[], float], *, kept_at_most: int) -> None:
         self._clock = clock
+        self._kept_at_most = kept_at_most
         self._known: dict[tuple[str, ...], PendingSend] = {}
 
     def __len__(self) -> int:
@@ -225,7 +226,7 @@ class PendingSends:
             if pending.kept_since is not None and (pending.left or pending.done.done())
         )
         too_old = self._clock() - KEPT_FOR
-        too_many = len(kept) - KEPT_AT_MOST
+        too_many = len(kept) - self._kept_at_most
         for index, (since, ident) in enumerate(kept):
             if since < too_old or index < too_many:
                 del self._known[ident]
@@ -305,7 +306,7 @@ def result_of(row: Outgoing) -> Outcome:
         case State.REFUSED:
             return Refused(RefusedError(row.error or "WhatsApp refused the message"))
         case State.UNCERTAIN | State.SENDING:
-            return Uncertain(UncertainError(row.error or UNCERTAIN, value=row.message_id))
+            return Uncertain(row.error or UNCERTAIN)
         case _:
             error = ConflictError(f"it was {row.state}", remedy="send it as a new message")
             return NotSent(error)

@@ -17,7 +17,7 @@ from waguard.messaging.outbox.outcome_reports import OutcomeReports
 from waguard.messaging.outbox.pending_sends import KEPT_FOR, PendingSend
 from waguard.messaging.outbox.send_context import SendContext
 from waguard.ports.messages import Outgoing, StateUpdate
-from waguard.ports.outcomes import UNCERTAIN, Acked, Refused, uncertain
+from waguard.ports.outcomes import UNCERTAIN, Acked, Refused, Uncertain
 
 UNCERTAIN_FOR: Final = 86_400.0  # s; how old a message may be that a new daemon looks for
 WATCHED_AT_MOST: Final = 1_000
@@ -72,7 +72,7 @@ class Recovery:
             return True
         if not pending.done.done():
             self._ctx.journal.update(StateUpdate(id=pending.id, state=state, error=UNCERTAIN))
-            pending.resolve(uncertain(pending.message_id))
+            pending.resolve(Uncertain())
         return False
 
     def _on_ack(self, record: InboxRecord) -> None:

@@ -10,7 +10,8 @@ from loguru import logger
 from waguard.config import Config
 from waguard.errors import UnavailableError
 from waguard.messaging.journal import Journal
-from waguard.messaging.timings import SendTimings
+from waguard.messaging.outbox.accepted_sends import AcceptedSends
+from waguard.messaging.timings import SendBounds, SendTimings
 from waguard.ports.clock import Ages, Clock
 from waguard.ports.messages import OutboxStore, StateUpdate, Withdrawal
 from waguard.ports.sessions import Sessions
@@ -73,7 +74,9 @@ class SendContext:
     clock: Clock
     ages: Ages
     timings: SendTimings
+    bounds: SendBounds
     not_sent: NotSentWrites
+    accepted: AcceptedSends
     sending: Tasks = field(default_factory=Tasks)
     """What the end gives time."""
     waiting: Tasks = field(default_factory=Tasks)

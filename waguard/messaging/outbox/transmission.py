@@ -12,7 +12,7 @@ from waguard.core.messages.outbox import number_of
 from waguard.errors import WaguardError
 from waguard.messaging.outbox.pending_sends import PendingSend
 from waguard.messaging.outbox.send_context import SendContext
-from waguard.ports.outcomes import Outcome, of_answer, of_error, uncertain
+from waguard.ports.outcomes import Outcome, Uncertain
 
 
 class Transmission:
@@ -37,18 +37,15 @@ class Transmission:
         )
         try:
             async with asyncio.timeout(wait + settings.timeout + self._ctx.timings.margin):
-                answer = await self._ctx.sessions.call(
+                return await self._ctx.sessions.send(
                     pending.session_id, call, wait=wait, phone=pending.phone
                 )
-            return of_answer(answer, pending.message_id)
-        except WaguardError as error:
-            return of_error(error)
         except asyncio.CancelledError:  # waguard stops; the next run looks for it
-            pending.resolve(uncertain(pending.message_id))
+            pending.resolve(Uncertain())
             raise
         except Exception:  # noqa: BLE001 - whatever it was, the message may have left
             logger.bind(session=pending.session_id).exception("send ended in a bug", event="bug")
-            return uncertain(pending.message_id)
+            return Uncertain()
 
     async def number(self, session_id: str) -> str | None:
         """Digits of the number that the session is linked to; None: to none."""

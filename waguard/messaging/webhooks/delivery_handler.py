@@ -50,7 +50,7 @@ class DeliveryHandler:
                     self._circuit.works()
                 partition.busy = False
                 if item.event == delivery.READY:
-                    self._partitions.arm(partition, self._ctx.retry)
+                    self._partitions.pauses.begin(partition, self._ctx.retry)
                 else:
                     self._partitions.hold(partition, why)
             case Dead():
@@ -124,7 +124,7 @@ class DeliveryHandler:
             item, attempts=attempts, next_at=next_at, tried_since=partition.tried_since, body=None
         )
         partition.busy = False
-        self._partitions.arm(partition, delay)
+        self._partitions.pauses.begin(partition, delay)
 
     async def _finish(self, partition: Partition, result: DeliveryResult) -> None:
         self.unsaved += 1

@@ -165,7 +165,7 @@ class EndpointQueue:
         except WaguardError as error:  # the database, asked for the body
             logger.debug("webhook not read, trying again", why=error.line())
             partition.busy = False
-            self.partitions.arm(partition, self._ctx.retry)
+            self.partitions.pauses.begin(partition, self._ctx.retry)
             return
         finally:
             self._in_flight -= 1

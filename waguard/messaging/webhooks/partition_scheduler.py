@@ -1,6 +1,5 @@
 """Which partitions of an endpoint may be tried when: their pauses, and what waits for its session."""
 
-import asyncio
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 
@@ -8,6 +7,7 @@ from waguard.core.webhooks import delivery
 from waguard.core.webhooks.delivery import Cause, DeliveryPolicy
 from waguard.messaging.webhooks.delivery_context import LINKING, DeliveryContext, QueueTasks
 from waguard.messaging.webhooks.held_partitions import HeldPartitions
+from waguard.messaging.webhooks.partition_pauses import PartitionPauses
 from waguard.messaging.webhooks.partition_reader import PartitionReader
 from waguard.messaging.webhooks.partitions import Partition, Partitions
 from waguard.messaging.webhooks.ready_partitions import ReadyPartitions
@@ -21,11 +21,11 @@ class PartitionScheduler:
         self, endpoint: str, ctx: DeliveryContext, tasks: QueueTasks, pump: Callable[[], None]
     ) -> None:
         self._ctx = ctx
-        self._tasks = tasks
         self._pump = pump
         self._queue = Partitions(self._leave_out, ctx.window)
         self.ready = ReadyPartitions()
         self.held = HeldPartitions()
+        self.pauses = PartitionPauses(ctx, self.ready, tasks, pump)
         self.reader = PartitionReader(
             endpoint, ctx, self._queue, self.ready, tasks, go_on=self.go_on, pump=pump
         )
@@ -61,7 +61,7 @@ class PartitionScheduler:
     def close(self) -> None:
         """Nothing comes by its time any more."""
         for partition in self._queue:
-            self._disarm(partition)
+            self.pauses.cancel(partition)
 
     # ---- what waits for its session ----
 
@@ -88,14 +88,14 @@ class PartitionScheduler:
             if partition.marked:
                 partition.marked = False
                 self._ctx.journal.save_later(Hold(partition.waiting[0].id, None))
-            self.arm(partition)
+            self.pauses.begin(partition)
         self._pump()
 
     def forget(self, session_id: str, before: float) -> None:
         """The messages of a session that were queued before then are dead letters."""
         for partition in self._queue:
             if partition.key[0] == session_id and self._queue.drop(partition, before):
-                self._disarm(partition)
+                self.pauses.cancel(partition)
                 self.held.discard(partition)
                 self.go_on(partition)
 
@@ -121,7 +121,7 @@ class PartitionScheduler:
             if not self._queue.pop(partition):
                 return
         if partition.waiting:
-            self.arm(partition)
+            self.pauses.begin(partition)
         else:
             self.reader.read_on(partition)
 
@@ -142,39 +142,8 @@ class PartitionScheduler:
             if partition.busy or partition.held_since is not None or since is None or since > limit:
                 continue
             partition.expire_before = limit
-            self._disarm(partition)
+            self.pauses.cancel(partition)
             self.go_on(partition)
 
     def _leave_out(self, item: Pending) -> None:
         self._ctx.journal.save_later(DeliveryResult(id=item.id))
-
-    # ---- pauses ----
-
-    def arm(self, partition: Partition, delay: float | None = None) -> None:
-        """Its first may be tried after ``delay`` s; None: when the database says so."""
-        first, ctx = partition.waiting[0], self._ctx
-        self._disarm(partition)
-        if delay is None:
-            delay = delivery.pause(
-                ctx.policy(), attempts=first.attempts, next_at=first.next_at, now=ctx.wall()
-            )
-        if delay <= 0:
-            self._be_ready(partition)
-        elif not self._tasks.closed:
-            partition.timer = asyncio.get_running_loop().call_later(delay, self._due, partition)
-
-    def _disarm(self, partition: Partition) -> None:
-        partition.ready = False  # it may still stand among those that are: then it is passed over
-        if partition.timer:
-            partition.timer.cancel()
-            partition.timer = None
-
-    def _due(self, partition: Partition) -> None:
-        partition.timer = None
-        self._be_ready(partition)
-        self._pump()
-
-    def _be_ready(self, partition: Partition) -> None:
-        if partition.tried_since is None:
-            partition.tried_since = self._ctx.wall()
-        self.ready.add(partition)

@@ -8,14 +8,14 @@ import asyncio
 import contextlib
 import random
 import time
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from typing import Self
 
 from loguru import logger
 
 from waguard.config import Webhook
-from waguard.core.conditions import LATE_AFTER, HeldChats, Receiver
+from waguard.core.conditions import HeldChats
 from waguard.core.webhooks.delivery import Cause, DeliveryPolicy
 from waguard.errors import WaguardError
 from waguard.messaging.announcer import CommitListener
@@ -26,6 +26,7 @@ from waguard.messaging.webhooks.call_backs import CallBacks
 from waguard.messaging.webhooks.dead_letters import REMOVED, DeadLetterQueue
 from waguard.messaging.webhooks.delivery_context import DeliveryContext
 from waguard.messaging.webhooks.endpoint_queue import EndpointQueue
+from waguard.messaging.webhooks.endpoint_queues import EndpointQueues
 from waguard.messaging.webhooks.endpoints import Endpoints
 from waguard.messaging.webhooks.held_partitions import Held
 from waguard.messaging.webhooks.partitions import MemoryWindow
@@ -59,11 +60,12 @@ class Webhooks:
         self._settings = settings
         self._secrets = tuple(secrets)
         self.call_backs = CallBacks()
+        self.queues = EndpointQueues(self._make_queue)
         self.endpoints = Endpoints(journal.store, settings)
         self.dead_letters = DeadLetterQueue(
-            journal.store, self.endpoints, queued=self.poke, forget=self._forget
+            journal.store, self.endpoints, queued=self.poke, forget=self.queues.forget
         )
-        self._gate = SessionGate(journal.store, self.dead_letters, connection, self._release)
+        self._gate = SessionGate(journal.store, self.dead_letters, connection, self.queues.release)
         self._post = WebhookPost(
             self.endpoints, settings, instance_url=instance_url, wall=wall, timings=timings
         )
@@ -80,10 +82,9 @@ class Webhooks:
             retry=timings.retry,
             window=window or MemoryWindow(),
         )
-        self._queues: dict[str, EndpointQueue] = {}
         self._beginning: asyncio.Task[None] | None = None
         self._closing = asyncio.Event()
-        journal.subscribe(CommitListener(queued=self.poke, resumed=self._tick))
+        journal.subscribe(CommitListener(queued=self.poke, resumed=self.queues.tick))
 
     async def __aenter__(self) -> Self:
         await self._post.__aenter__()
@@ -96,8 +97,7 @@ class Webhooks:
         await self._gate.close()
         if self._beginning:
             await asyncio.wait({self._beginning})
-        grace = self._timings.last_answer
-        await asyncio.gather(*(queue.close(grace) for queue in self._queues.values()))
+        await self.queues.close(self._timings.last_answer)
         await self._post.__aexit__(None, None, None)
 
     def configure(self, secrets: Sequence[bytes]) -> None:
@@ -114,19 +114,17 @@ class Webhooks:
     def poke(self, endpoint: str) -> None:
         """The database has more for this endpoint."""
         if self.endpoints.is_loaded and endpoint in self.endpoints:
-            self._queue(endpoint).poke()
+            self.queues[endpoint].poke()
         # else all are poked when it is known which there are
 
-    def _queue(self, endpoint: str) -> EndpointQueue:
-        if endpoint not in self._queues:
-            self._queues[endpoint] = EndpointQueue(
-                endpoint,
-                self._ctx,
-                complete=partial(with_content, files=self._files, deadline=self._timings.file),
-                post=partial(self._post.post, endpoint),
-                holds=lambda: self.endpoints.holds(endpoint),
-            )
-        return self._queues[endpoint]
+    def _make_queue(self, endpoint: str) -> EndpointQueue:
+        return EndpointQueue(
+            endpoint,
+            self._ctx,
+            complete=partial(with_content, files=self._files, deadline=self._timings.file),
+            post=partial(self._post.post, endpoint),
+            holds=lambda: self.endpoints.holds(endpoint),
+        )
 
     async def drain(self, timeout: float) -> bool:
         """Wait at most ``timeout`` s until all is delivered; whether it is."""
@@ -134,48 +132,29 @@ class Webhooks:
             async with asyncio.timeout(timeout):
                 if self._beginning:
                     await asyncio.wait({self._beginning})
-                await asyncio.gather(*(queue.drain() for queue in self._queues.values()))
+                await self.queues.drain()
         except TimeoutError:
             return False
         return True
 
     async def drain_sessions(self, timeout: float) -> None:
         """At the end: what says how sessions stand has ``timeout`` s."""
-        await _within(timeout, (queue.wind_down() for queue in self._queues.values()))
+        await self.queues.wind_down(timeout)
 
     async def wind_down(self, *, begin: float, answer: float) -> None:
         """Before the sessions stop: what can be delivered may begin for ``begin`` s more, and what
         is in flight has ``answer`` s. Then only session events are delivered."""
-        await _within(begin, (queue.wind_down() for queue in self._queues.values()))
-        await _within(answer, (queue.answered() for queue in self._queues.values()))
+        await self.queues.wind_down(begin)
+        await self.queues.answered(answer)
 
     # ---- messages that wait for their session ----
-
-    def held(self) -> list[Held]:
-        """What waits for its session, of all receivers."""
-        return [held for queue in self._queues.values() for held in queue.partitions.held]
-
-    def receivers(self, waiting: Mapping[str, int]) -> list[Receiver]:
-        """How each stands; ``waiting``: webhooks by endpoint, as the database counts them."""
-        before = self._ctx.ages.ago(LATE_AFTER)
-        return [
-            Receiver(
-                session=None if queue.endpoint == GLOBAL else queue.endpoint,
-                waiting=max(waiting.get(queue.endpoint, 0), queue.partitions.count),
-                oldest=queue.partitions.oldest,
-                late=queue.partitions.late(before),
-                down_since=queue.failing.since if queue.failing and queue.down else None,
-                error=queue.failing.error if queue.failing else None,
-            )
-            for queue in self._queues.values()
-        ]
 
     def check(self, session_id: str | None = None) -> None:
         """A tick, or how a session stands has changed: what waits for a session that is connected
         now goes on."""
         if session_id is not None:
             self._gate.why_not(session_id)
-        for queue in self._queues.values():
+        for queue in self.queues:
             for waiting in queue.partitions.held.sessions():
                 if not self.endpoints.holds(queue.endpoint) or self._gate.why_not(waiting) is None:
                     queue.partitions.release(waiting)
@@ -185,24 +164,12 @@ class Webhooks:
         """Its session_ready is on its way to the database: no message goes before it."""
         for endpoint in (GLOBAL, session_id):
             if self.endpoints.gets_ready(endpoint):
-                self._queue(endpoint).partitions.expect_ready(session_id)
+                self.queues[endpoint].partitions.expect_ready(session_id)
 
     def not_ready(self, session_id: str) -> None:
         """It was not stored, and will not come."""
-        for queue in self._queues.values():
+        for queue in self.queues:
             queue.partitions.expect_ready(session_id, comes=False)
-
-    def _release(self, session_id: str) -> None:
-        for queue in self._queues.values():
-            queue.partitions.release(session_id)
-
-    def _forget(self, session_id: str, before: float) -> None:
-        for queue in self._queues.values():
-            queue.partitions.forget(session_id, before)
-
-    def _tick(self) -> None:
-        for queue in self._queues.values():
-            queue.partitions.tick()
 
     # ---- endpoints ----
 
@@ -210,8 +177,7 @@ class Webhooks:
         """Whether there was one. What it still should have got are dead letters."""
 
         async def clear() -> None:
-            if queue := self._queues.pop(session_id, None):
-                await queue.close(self._timings.last_answer)
+            await self.queues.remove(session_id, self._timings.last_answer)
             await self.dead_letters.add(REMOVED, Cause.REMOVED, endpoint=session_id)
 
         return await self.endpoints.remove(session_id, clear)
@@ -254,9 +220,3 @@ def overdue(held: Iterable[Held], limit: float) -> list[HeldChats]:
                 HeldChats(session=session, chats=len(chats), since=oldest.since, why=oldest.why)
             )
     return found
-
-
-async def _within(timeout: float, waits: Iterable[Awaitable[None]]) -> None:
-    with contextlib.suppress(TimeoutError):
-        async with asyncio.timeout(timeout):
-            await asyncio.gather(*waits)

@@ -6,8 +6,8 @@
     …
     await chromium.close()
 
-The pieces: ``browser_arguments`` (what is run), ``browser_process`` (the processes), ``devtools`` (what
-is said to it), ``browser_identity`` (who it says it is), ``browser_errors``.
+The pieces: ``arguments`` (what is run), ``process`` (the processes), ``devtools`` (what is said to it),
+``identity`` (who it says it is), ``errors``.
 """
 
 import asyncio
@@ -34,6 +34,7 @@ from waguard.worker.browser.errors import (
     ProfileUnusableError,
 )
 from waguard.worker.browser.identity import UserAgent, user_agent
+from waguard.worker.browser.pipe import MAX_MESSAGE
 from waguard.worker.browser.process import BrowserProcess, command_line
 from waguard.worker.browser.version import known_version
 
@@ -115,8 +116,10 @@ class Chromium:
         _wipe(self._spec.tmpdir)
 
 
-async def launch(spec: ChromiumSpec, *, timeout: float) -> Chromium:
-    """Start a browser that answers within ``timeout`` seconds.
+async def launch(
+    spec: ChromiumSpec, *, timeout: float, message_limit: int = MAX_MESSAGE
+) -> Chromium:
+    """Start a browser that answers within ``timeout`` seconds. ``message_limit``: as ``DevTools.connect`` has it.
 
     Raises ``BrowserArgumentError``, ``ProfileUnusableError`` before anything is started,
     ``ProfileLockedError`` when another Chromium holds the profile, ``BrowserStartError`` for any
@@ -136,7 +139,9 @@ async def launch(spec: ChromiumSpec, *, timeout: float) -> Chromium:
     )
     try:
         left = max(deadline - loop.time(), 0.0)
-        devtools = await DevTools.connect(read_fd, write_fd, identity, timeout=left)
+        devtools = await DevTools.connect(
+            read_fd, write_fd, identity, timeout=left, message_limit=message_limit
+        )
         try:
             _verify_profile(process.pid, spec)
         except BaseException:

@@ -20,7 +20,7 @@ from pyee import EventEmitter
 from pyppeteer.connection import CDPSession, Connection
 
 from waguard.worker.browser.errors import DevToolsClosedError, DevToolsError, TargetCrashedError
-from waguard.worker.browser.pipe import Pipe
+from waguard.worker.browser.pipe import MAX_MESSAGE, Pipe
 
 # What the browser process answers for a crashed page; everything else would wait forever.
 WITHOUT_RENDERER = ("Page.navigate", "Page.reload", "Page.close", "Target.", "Browser.")
@@ -76,7 +76,7 @@ class PipeConnection(_Emitter, Connection):  # type: ignore[misc]  # pyppeteer h
         self.closed = asyncio.Event()
 
     @classmethod
-    async def open(cls, read_fd: int, write_fd: int, *, limit: int | None = None) -> Self:
+    async def open(cls, read_fd: int, write_fd: int, *, limit: int = MAX_MESSAGE) -> Self:
         """Take over both descriptors. ``limit`` bounds one message in bytes, both ways (64 MiB)."""
         connection = cls(asyncio.get_running_loop())
         connection._pipe = await Pipe.open(

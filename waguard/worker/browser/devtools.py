@@ -1,7 +1,7 @@
 """The DevTools side of a running Chromium: the browser as a whole, and its first page.
 
-The connection below is pyppeteer's, repaired (``browser_connection``); what a worker does with a page
-stands in ``browser_page``. The error classes are re-exported: callers import them from here.
+The connection below is pyppeteer's, repaired (``connection``); what a worker does with a page
+stands in ``page``. The error classes are re-exported: callers import them from here.
 """
 
 import asyncio
@@ -22,7 +22,8 @@ from waguard.worker.browser.errors import (
     TargetCrashedError,
 )
 from waguard.worker.browser.identity import UserAgent
-from waguard.worker.browser.page import PageSession, deadline
+from waguard.worker.browser.page import CONSOLE_LIMIT, PageSession, deadline
+from waguard.worker.browser.pipe import MAX_MESSAGE
 
 __all__ = [
     "DevTools",
@@ -61,9 +62,11 @@ class DevTools:
         user_agent: UserAgent,
         *,
         timeout: float,
+        message_limit: int = MAX_MESSAGE,
     ) -> Self:
-        """Take over both descriptors and wait until the browser answers."""
-        connection = await PipeConnection.open(read_fd, write_fd)
+        """Take over both descriptors and wait until the browser answers. ``message_limit``: as
+        ``PipeConnection.open`` has it."""
+        connection = await PipeConnection.open(read_fd, write_fd, limit=message_limit)
         devtools = cls(connection, user_agent)
         try:
             await devtools.version(timeout)
@@ -97,12 +100,13 @@ class DevTools:
         async with deadline(method, timeout):
             return await self._connection.send(method, params)
 
-    async def open_page(self, timeout: float) -> PageSession:
-        """The browser's first page, with our identity; one is made if there is none."""
+    async def open_page(self, timeout: float, *, console_limit: int = CONSOLE_LIMIT) -> PageSession:
+        """The browser's first page, with our identity; one is made if there is none. ``console_limit``: as
+        ``PageSession`` has it."""
         async with deadline("opening the page", timeout):
             target = self._page_target() or await self._new_target(timeout)
             session = await target.createCDPSession()
-            page = PageSession(session, _id(target))
+            page = PageSession(session, _id(target), console_limit=console_limit)
             await page.prepare(self.user_agent, timeout=timeout)
             return page
 

@@ -97,9 +97,9 @@ class Pipe:
         deliver: Callable[[bytes], None],
         oversize: Callable[[bytes, int], None],
         lost: Callable[[], None],
-        limit: int | None = None,
+        limit: int = MAX_MESSAGE,
     ) -> Self:
-        pipe = cls(lost, MAX_MESSAGE if limit is None else limit)
+        pipe = cls(lost, limit)
         loop = asyncio.get_running_loop()
         read_file, write_file = os.fdopen(read_fd, "rb", 0), os.fdopen(write_fd, "wb", 0)
         # asyncio closes the end that it was asked for when it is cancelled; the other one is ours

@@ -13,7 +13,7 @@ from waguard.core.versions.facts import (
 )
 from waguard.errors import ConflictError, NotFoundError
 from waguard.ports.versions import BundleRow, Listing
-from waguard.supervision.version_decision import VersionDecision
+from waguard.supervision.versions.decision import VersionDecision
 
 
 class VersionOperators:

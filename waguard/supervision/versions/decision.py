@@ -141,12 +141,12 @@ class VersionDecision:
             self._known = config
             if (rules := version_rules(config)) != self.state.rules:
                 self.post(RulesChanged(rules))
-        if self.on and not self.stopping and versions.next_deadline(self.state) <= self._now():
+        if self.on and not self.stopping and versions.next_deadline(self.state) <= self.now():
             self.post(TimerDue())
         self._report()
         self._save()
 
-    def _now(self) -> float:
+    def now(self) -> float:
         """Unix time that does not follow a step of the clock."""
         return self._began + self.clock.monotonic()
 
@@ -175,7 +175,7 @@ class VersionDecision:
         try:
             while self._waiting:
                 it = self._waiting.popleft()
-                self.state, effects = versions.advance(self.state, it, self._now())
+                self.state, effects = versions.advance(self.state, it, self.now())
                 for effect in effects:
                     self._alone(effect)
         finally:

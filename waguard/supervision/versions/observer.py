@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Final, NamedTuple
 
 from waguard.core.replace import replace
+from waguard.core.versions import cure as version_cure
 from waguard.core.versions import policy as versions
 from waguard.core.versions import wave as version_wave
 from waguard.core.versions.facts import (
@@ -11,7 +12,7 @@ from waguard.core.versions.facts import (
 )
 from waguard.core.versions.page_signs import Page, Seen, Watched, read
 from waguard.host.documents import FOLDER, DocumentError
-from waguard.supervision.version_decision import VersionDecision
+from waguard.supervision.versions.decision import VersionDecision
 from waguard.wire.protocol import StoredDocument
 
 _AUDITS: Final = 32  # versions
@@ -102,6 +103,14 @@ class VersionObserver:
         if page != known or member is None:
             return False
         return version_wave.is_outdated(self.decision.state, member)
+
+    def cures(self, session: str) -> bool:
+        """Whether the decision loads it again because its page is ill: nobody else is to."""
+        return version_cure.cures(self.decision.state, session, self.decision.now())
+
+    def has_other_arm(self, session: str) -> bool:
+        """Whether it is to have another version or bundle than all."""
+        return version_cure.has_other_arm(self.decision.state, session)
 
     def given(self, session: str) -> int | None:
         """The stored revision that its worker was to serve; None: none."""

@@ -1,0 +1,17 @@
+"""The command line as tests run it: in this process, with no file of this machine's behind it."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Final
+
+from waguard.cli import main as program
+from waguard.cli.context import Context
+
+NOWHERE: Final = Path("/nowhere")
+CONTEXT: Final = Context(system_file=NOWHERE / "waguard.toml", root=NOWHERE, link_poll=0.0)
+
+
+def main(argv: Sequence[str], *, root: Path = NOWHERE) -> int:
+    """Its exit code. ``root``: where it finds systemd's folders."""
+    return program(argv, replace(CONTEXT, root=root))

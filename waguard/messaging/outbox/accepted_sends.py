@@ -1,0 +1,59 @@
+"""The messages that are accepted and not begun, and those that are on their way."""
+
+import contextlib
+from collections.abc import Iterator
+
+from waguard.errors import TooManyError
+from waguard.messaging.outbox.pending_sends import PendingSend
+
+
+class AcceptedSends:
+    """At most ``at_most`` wait."""
+
+    def __init__(self, at_most: int) -> None:
+        self._at_most = at_most
+        self._waiting: dict[int, PendingSend] = {}
+        """By id."""
+        self._going: set[PendingSend] = set()
+        """Being kept, or sent."""
+        self.closing = False
+        """Nothing more is begun."""
+
+    def __contains__(self, pending: PendingSend) -> bool:
+        """Whether it is accepted, and not begun."""
+        return pending.id in self._waiting
+
+    def require_places(self, count: int) -> None:
+        """For messages that wait. Raises ``TooManyError``."""
+        if len(self._waiting) + count > self._at_most:
+            raise TooManyError(
+                f"{len(self._waiting)} messages wait already",
+                remedy="see GET /api/messages?state=accepted",
+                retry_after=60,
+            )
+
+    def add(self, pending: PendingSend) -> None:
+        """It waits."""
+        self._waiting[pending.id] = pending
+
+    def pop(self, number: int) -> PendingSend | None:
+        """It waits no more: it begins, or has ended."""
+        return self._waiting.pop(number, None)
+
+    @contextlib.contextmanager
+    def on_its_way(self, pending: PendingSend) -> Iterator[None]:
+        """While the body keeps or sends it, ``abandon`` reaches it too."""
+        self._going.add(pending)
+        try:
+            yield
+        finally:
+            self._going.discard(pending)
+
+    def going(self, session_id: str) -> list[PendingSend]:
+        """Those of a session that are being kept, or sent."""
+        return [pending for pending in self._going if pending.session_id == session_id]
+
+    def waiting(self, session_id: str) -> list[PendingSend]:
+        """The others of a session."""
+        ours = (it for it in self._waiting.values() if it.session_id == session_id)
+        return [pending for pending in ours if pending not in self._going]

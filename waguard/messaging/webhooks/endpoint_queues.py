@@ -1,0 +1,93 @@
+"""The queues of all endpoints that have something to deliver."""
+
+import asyncio
+import contextlib
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
+
+from waguard.core.conditions import Receiver
+from waguard.messaging.webhooks.endpoint_queue import EndpointQueue
+from waguard.messaging.webhooks.held_partitions import Held
+from waguard.ports.messages import GLOBAL
+
+
+class EndpointQueues:
+    """``make`` begins the queue of an endpoint."""
+
+    def __init__(self, make: Callable[[str], EndpointQueue]) -> None:
+        self._make = make
+        self._queues: dict[str, EndpointQueue] = {}
+
+    def __iter__(self) -> Iterator[EndpointQueue]:
+        return iter(self._queues.values())
+
+    def __contains__(self, endpoint: str) -> bool:
+        return endpoint in self._queues
+
+    def __getitem__(self, endpoint: str) -> EndpointQueue:
+        """Made where there is none."""
+        if endpoint not in self._queues:
+            self._queues[endpoint] = self._make(endpoint)
+        return self._queues[endpoint]
+
+    async def remove(self, endpoint: str, grace: float) -> None:
+        """There is no such endpoint any more; what is in flight has ``grace`` s."""
+        if queue := self._queues.pop(endpoint, None):
+            await queue.close(grace)
+
+    # ---- of all ----
+
+    def held(self) -> list[Held]:
+        """What waits for its session."""
+        return [held for queue in self for held in queue.partitions.held]
+
+    def receivers(self, waiting: Mapping[str, int], *, before: float) -> list[Receiver]:
+        """How each stands; ``waiting``: webhooks by endpoint, as the database counts them. Late is what has
+        waited since ``before`` (unix time)."""
+        return [
+            Receiver(
+                session=None if queue.endpoint == GLOBAL else queue.endpoint,
+                waiting=max(waiting.get(queue.endpoint, 0), queue.partitions.count),
+                oldest=queue.partitions.oldest,
+                late=queue.partitions.late(before),
+                down_since=queue.failing.since if queue.failing and queue.down else None,
+                error=queue.failing.error if queue.failing else None,
+            )
+            for queue in self
+        ]
+
+    def release(self, session_id: str) -> None:
+        """The session may be connected, and the receivers know it: try what waited for that."""
+        for queue in self:
+            queue.partitions.release(session_id)
+
+    def forget(self, session_id: str, before: float) -> None:
+        """The messages of a session that were queued before then are dead letters."""
+        for queue in self:
+            queue.partitions.forget(session_id, before)
+
+    def tick(self) -> None:
+        """Nothing waits for its turn that nobody else has."""
+        for queue in self:
+            queue.partitions.tick()
+
+    async def drain(self) -> None:
+        """Wait until all is delivered."""
+        await asyncio.gather(*(queue.drain() for queue in self))
+
+    async def wind_down(self, timeout: float) -> None:
+        """Wait at most ``timeout`` s until all are quiet; then only session events are delivered."""
+        await _within(timeout, (queue.wind_down() for queue in self))
+
+    async def answered(self, timeout: float) -> None:
+        """Wait at most ``timeout`` s until nothing is in flight."""
+        await _within(timeout, (queue.answered() for queue in self))
+
+    async def close(self, grace: float) -> None:
+        """Begin nothing more; what is in flight has ``grace`` s to end."""
+        await asyncio.gather(*(queue.close(grace) for queue in self))
+
+
+async def _within(timeout: float, waits: Iterable[Awaitable[None]]) -> None:
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(timeout):
+            await asyncio.gather(*waits)

@@ -1,0 +1,76 @@
+"""A worker's answer to a call, as what came of a send, or as the error of another call. Pure."""
+
+from dataclasses import replace
+from typing import Final
+
+from waguard.core.messages.first_contacts import ChatHistory
+from waguard.errors import RefusedError, UnavailableError, WaguardError
+from waguard.ports.outcomes import Acked, NotSent, Outcome, Refused, Uncertain
+from waguard.wire.protocol import Failed, Sent
+
+RETRY_AFTER: Final = 5.0  # s
+
+
+def outcome_of(answer: Sent | Failed) -> Outcome:
+    """Of a send. A 5xx would have it sent again: what is not known for certain is uncertain."""
+    history = ChatHistory(answer.standing) if answer.standing in set(ChatHistory) else None
+    return replace(_outcome_of(answer), history=history, thrown=answer.thrown)
+
+
+def _outcome_of(answer: Sent | Failed) -> Outcome:
+    match answer:
+        case Sent(outcome="sent", message_id=message_id, timestamp=at):
+            return Acked(message_id, at)
+        case Sent(outcome="refused", error=why):
+            error = RefusedError(f"WhatsApp refused the message: {why}")
+            return Refused(error, why or "")
+        case Sent(ack=0, error=why):
+            return Uncertain(f"WhatsApp has not acknowledged it yet: {why}", at_page=True)
+        case Sent(error=why):
+            return Uncertain(f"WhatsApp did not answer: {why}")
+        case Failed(kind="held" | "paused" as hold):
+            return NotSent(_not_yet(answer), hold)
+        case Failed(kind="not_ready" | "too_often"):
+            return NotSent(_not_yet(answer))
+        case Failed(kind="refused"):
+            return Refused(_refused(answer))
+        case Failed(error=why):
+            return Uncertain(_may_have_left(why))
+
+
+def unanswered(why: str) -> Uncertain:
+    """Of a send to which no answer came."""
+    return Uncertain(_may_have_left(why))
+
+
+def error_of(failed: Failed) -> WaguardError:
+    """Of a call that is no send."""
+    match failed.kind:
+        case "not_ready" | "paused" | "held" | "too_often":
+            return _not_yet(failed)
+        case "refused":
+            return _refused(failed)
+        case "timeout":
+            return lost(failed.error)
+        case _:
+            return WaguardError(failed.error)
+
+
+def lost(why: str) -> UnavailableError:
+    """Of a call to which no answer came."""
+    return UnavailableError(why, retry_after=RETRY_AFTER)
+
+
+def _may_have_left(why: str) -> str:
+    return f"{why}; it may have been sent"
+
+
+def _not_yet(failed: Failed) -> UnavailableError:
+    if failed.kind == "not_ready":
+        return lost(f"Session not ready: {failed.error}")
+    return UnavailableError(failed.error, field=failed.field, retry_after=RETRY_AFTER)
+
+
+def _refused(failed: Failed) -> RefusedError:
+    error, field = failed.error, failed.field
+    return RefusedError(error if field else f"WhatsApp's page refused: {error}", field=field)

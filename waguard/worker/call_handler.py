@@ -1,0 +1,146 @@
+"""The daemon's calls, and the answers to them."""
+
+from collections.abc import Awaitable, Callable
+
+from waguard.core.link import Link
+from waguard.errors import WaguardError
+from waguard.wire.protocol import (
+    Acks,
+    Call,
+    CatchUp,
+    Exists,
+    Failed,
+    GoOn,
+    OfPage,
+    PairingCode,
+    RefreshQr,
+    Reload,
+    Reply,
+    Request,
+    Reread,
+    Screenshot,
+    SendMedia,
+    SendText,
+    Sent,
+    SetLog,
+    TakeOver,
+    Unlink,
+    Value,
+)
+from waguard.worker import rereading, sending
+from waguard.worker.browser.devtools import DevToolsTimeoutError
+from waguard.worker.link_reader import LinkReader
+from waguard.worker.page import WhatsAppPage
+from waguard.worker.page_errors import TooOftenError
+from waguard.worker.page_host import PageHost
+from waguard.worker.running_backfill import RunningBackfill
+from waguard.worker.status_reporter import StatusReporter
+from waguard.worker.worker_context import WorkerContext
+
+Answer = Sent | Value | Failed
+
+
+class CallHandler:
+    """Answers from the worker's begin to its end."""
+
+    def __init__(self, reporter: StatusReporter) -> None:
+        self._reporter = reporter
+        self._page_calls: Callable[[OfPage], Awaitable[Answer]] = self._refuse
+
+    def serve(self, calls: "PageCalls") -> None:
+        """There is a page: calls are answered by it, while it is ready."""
+        self._page_calls = calls.answer
+
+    async def answer(self, request: Request) -> Reply:
+        """What becomes of a call. A failure is an answer, too."""
+        try:
+            outcome = await self._outcome(request.call)
+        except DevToolsTimeoutError as error:
+            outcome = Failed(kind="timeout", error=str(error))
+        except WaguardError as error:
+            outcome = Failed(kind="error", error=str(error))
+        return Reply(id=request.id, outcome=outcome)
+
+    async def _outcome(self, call: Call) -> Answer:
+        if isinstance(call, SetLog):
+            self._reporter.set_log(call.log)
+            self._reporter.report()
+            return Value()
+        ready = self._reporter.phase == "ready"
+        return await (self._page_calls(call) if ready else self._refuse(call))
+
+    async def _refuse(self, call: OfPage) -> Failed:
+        del call
+        return Failed(kind="not_ready", error=f"the page is {self._reporter.phase}")
+
+
+class PageCalls:
+    """Answers what is asked of a page that is ready."""
+
+    def __init__(
+        self, ctx: WorkerContext, host: PageHost, reader: LinkReader, backfill: RunningBackfill
+    ) -> None:
+        self._ctx = ctx
+        self._host = host
+        self._reader = reader
+        self._backfill = backfill
+
+    async def answer(self, call: OfPage) -> Answer:
+        """Raises ``WaguardError`` where the page does not do it."""
+        ctx, page = self._ctx, self._host.page
+        match call:
+            case SendText() | SendMedia():
+                return await self._send(page, call)
+            case PairingCode(phone=phone):
+                ctx.watch.passkey_over()
+                return await _pairing_code(page, phone)
+            case RefreshQr():
+                ctx.watch.refreshed()
+                ctx.watch.passkey_over()
+                await page.refresh_qr()
+                await self._reader.read()
+                return Value()
+            case Unlink() | TakeOver():
+                await (page.unlink() if isinstance(call, Unlink) else page.takeover())
+                return Value()
+            case Screenshot():
+                session = self._host.session
+                return Value(content=await session.screenshot(timeout=ctx.timings.read))
+            case Exists(chat=chat):
+                return Value(flag=await page.exists(chat))
+            case Acks():
+                found = await sending.acks(page, call, ctx.people, timings=ctx.timings)
+                return Value(acks=found)
+            case GoOn() | Reload() | CatchUp() | Reread():
+                return await self._care_for_messages(page, call)
+
+    async def _send(self, page: WhatsAppPage, call: SendText | SendMedia) -> Answer:
+        ctx = self._ctx
+        if ctx.watch.link is not Link.CONNECTED:
+            return Failed(kind="not_ready", error=f"the session is {ctx.watch.link}")
+        ctx.inbound.sends(call.message_id)
+        return await sending.send(page, call, ctx.people, timings=ctx.timings)
+
+    async def _care_for_messages(
+        self, page: WhatsAppPage, call: GoOn | Reload | CatchUp | Reread
+    ) -> Answer:
+        ctx = self._ctx
+        match call:
+            case GoOn():
+                self._backfill.end()
+                ctx.inbound.go_on()
+            case Reload():
+                self._host.ask_to_reload()
+            case CatchUp():
+                return await self._backfill.run(page, call)
+            case Reread():
+                found = await rereading.reread(page, call, ctx.inbound, ctx.daemon.room)
+                return Value(found=found)
+        return Value()
+
+
+async def _pairing_code(page: WhatsAppPage, phone: str) -> Value | Failed:
+    try:
+        return Value(text=await page.pairing_code(phone))
+    except TooOftenError as error:
+        return Failed(kind="too_often", error=error.message)

@@ -1,0 +1,173 @@
+"""One worker: one session, one profile, one Chromium, one page.
+
+It starts Chromium, keeps WhatsApp's page ready, reports to the daemon what it sees and does what the
+daemon asks. It repairs nothing by itself: when Chromium or the page is lost it says so, closes
+what is left and exits with a code that says why (``core.exits.EXIT_MEANINGS``).
+"""
+
+import asyncio
+import contextlib
+import os
+import signal
+import sys
+import time
+from pathlib import Path
+
+from loguru import logger
+
+from waguard.core.exits import EXIT_MEANINGS, EXIT_ORPHANED, blame_disk
+from waguard.host.disk import is_full
+from waguard.host.patience import patience
+from waguard.wire.protocol import WorkerSpec
+from waguard.worker import browser_start, page_host
+from waguard.worker.browser.chromium import Chromium
+from waguard.worker.browser_end import end_with_a_stopped_browser, end_with_the_browser
+from waguard.worker.call_handler import CallHandler, PageCalls
+from waguard.worker.ending import WorkerEndError
+from waguard.worker.first_of import first_of
+from waguard.worker.link_reader import LinkReader
+from waguard.worker.listening import Listening
+from waguard.worker.page_events import PageEvents
+from waguard.worker.page_host import PageHost
+from waguard.worker.prober import Prober
+from waguard.worker.profile_care import ProfileCare
+from waguard.worker.running_backfill import RunningBackfill
+from waguard.worker.timings import TIMINGS, Timings
+from waguard.worker.unstored import UnstoredEvents
+from waguard.worker.worker_context import WorkerContext
+
+
+class SessionWorker:
+    """Runs until it is asked to stop, or cannot go on."""
+
+    def __init__(self, spec: WorkerSpec, timings: Timings = TIMINGS) -> None:
+        self._spec = spec
+        self._unstored = UnstoredEvents(Path(spec.record), spec.generation)
+        earlier = self._unstored.read()
+        self._earlier = len(earlier)
+        self._ctx = WorkerContext.of(spec, earlier, timings)
+        self._calls = CallHandler(self._ctx.reporter)
+        self._closing = contextlib.AsyncExitStack()
+        """Of what was started, the last one first."""
+        self.stop = asyncio.Event()
+
+    async def run(self) -> int:
+        """The exit code."""
+        daemon, reporter = self._ctx.daemon, self._ctx.reporter
+        listening = await Listening.begin(self._spec, daemon, self._calls.answer)
+        os.write(sys.stdout.fileno(), b"listening\n")
+        reporter.report()
+        why: str | None = None
+        try:
+            code, why = await self._until_the_end(listening)
+            reporter.ends(code, why)
+            return code
+        finally:
+            reporter.enter("closing")
+            reporter.report()
+            await self._closing.aclose()
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(self._ctx.timings.final_flush):
+                    if why:  # a start that failed at once has to be reported to a daemon
+                        await daemon.greeted.wait()
+                    await daemon.flushed()
+            await listening.end()
+            self._hand_over()
+            listening.remove()
+
+    async def _until_the_end(self, listening: Listening) -> tuple[int, str | None]:
+        """Live until the first reason to end: the exit code, and why where it was not asked to."""
+        try:
+            await first_of(
+                self._live(),
+                self.stop.wait(),
+                self._ctx.daemon.stop_asked.wait(),
+                self._orphaned(),
+                listening.stay_reachable(),
+                self._report_earlier(),
+            )
+        except WorkerEndError as end:
+            code = blame_disk(end.code) if is_full(Path(self._spec.profile).parent) else end.code
+            said, meaning = "worker ends", EXIT_MEANINGS[code]
+            level = self._ctx.reporter.level("ERROR")
+            logger.log(level, said, event="worker_ends", why=str(end), meaning=meaning)
+            return code, str(end)
+        return 0, None
+
+    async def _report_earlier(self) -> None:
+        """Return never; what the worker before left is kept until it is stored, for this one too may
+        be killed."""
+        if self._earlier:
+            logger.warning(
+                "events of an earlier worker are reported",
+                event="unstored_reported",
+                count=self._earlier,
+            )
+        await self._ctx.daemon.stored(self._earlier)
+        self._unstored.clear()
+        await asyncio.Event().wait()
+
+    def _hand_over(self) -> None:
+        """Keep what no daemon stored, for this session's next worker."""
+        if unstored := self._ctx.daemon.unstored:
+            self._unstored.write(unstored)
+        else:
+            self._unstored.clear()
+
+    async def _orphaned(self) -> None:
+        """Return never; raise when no daemon was there for ``orphan_grace`` seconds."""
+        # 0 would end it at its start
+        grace = max(self._spec.orphan_grace, self._ctx.timings.hello)
+        while True:
+            alone = self._ctx.daemon.alone_since
+            left = grace - (time.monotonic() - alone if alone else 0.0)
+            if left <= 0:
+                raise WorkerEndError(EXIT_ORPHANED, "no daemon")
+            with contextlib.suppress(TimeoutError):
+                async with patience(left):  # a daemon that was frozen too gets its time
+                    await asyncio.Event().wait()
+
+    async def _live(self) -> None:
+        ctx = self._ctx
+        lock = await browser_start.lock_profile(Path(self._spec.profile), ctx.timings)
+        care = ProfileCare(self._spec, lock, ctx.daemon.event)
+        chromium = await browser_start.start(self._spec, care)
+        self._closing.push_async_callback(_close, chromium, care)
+        asyncio.get_running_loop().add_signal_handler(signal.SIGCHLD, chromium.check_stopped)
+        chromium.check_stopped()
+        ctx.reporter.browser_started(chromium.pid)
+        ctx.reporter.enter("loading")
+        ctx.reporter.report()
+        await self._serve(chromium, care)
+
+    async def _serve(self, chromium: Chromium, care: ProfileCare) -> None:
+        ctx = self._ctx
+        backfill = RunningBackfill(ctx)
+        events = PageEvents(ctx, care, backfill)
+        first = await page_host.first_page(ctx, chromium.devtools, events)
+        host = PageHost(ctx, chromium.devtools, events, first)
+        self._closing.callback(host.close)
+        self._closing.callback(backfill.end)
+        reader = LinkReader(ctx, care, host, events.changed)
+        self._calls.serve(PageCalls(ctx, host, reader, backfill))
+        timeout = ctx.timings.browser_exit
+        await first_of(
+            end_with_the_browser(chromium, host, events.storage_closed, timeout=timeout),
+            end_with_a_stopped_browser(chromium),
+            Prober(ctx, chromium, host, events.to_reload).run(),
+            self._use(host, reader),
+            care.keep_copies(),
+        )
+
+    async def _use(self, host: PageHost, reader: LinkReader) -> None:
+        await host.open()
+        await first_of(
+            reader.follow(),
+            self._ctx.inbound.run(lambda: host.page),
+            host.reload_when_asked(),
+        )
+
+
+async def _close(chromium: Chromium, care: ProfileCare) -> None:
+    await chromium.close()
+    await care.ended(orderly=await chromium.exited == 0)

@@ -1,0 +1,82 @@
+"""The page is read, and what it shows of the link has consequences for the profile."""
+
+import asyncio
+import contextlib
+
+from loguru import logger
+
+from waguard.core.exits import EXIT_CREDENTIALS_LOST, EXIT_PAGE_NOT_READY
+from waguard.core.link import Link
+from waguard.core.profile.profile import CredentialsLost
+from waguard.worker.browser.devtools import DevToolsError, ElsewhereError, EvaluationError
+from waguard.worker.ending import WorkerEndError
+from waguard.worker.page_host import PageHost
+from waguard.worker.profile_care import ProfileCare
+from waguard.worker.worker_context import WorkerContext
+
+
+class LinkReader:
+    """``changed`` is set when there is something to read."""
+
+    def __init__(
+        self, ctx: WorkerContext, care: ProfileCare, host: PageHost, changed: asyncio.Event
+    ) -> None:
+        self._ctx = ctx
+        self._care = care
+        self._host = host
+        self._changed = changed
+
+    async def follow(self) -> None:
+        """Return never. Read the page at each change and at each heartbeat: events alone are not to be
+        trusted."""
+        while True:
+            self._changed.clear()
+            await self.read()
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(self._ctx.spec.heartbeat):
+                    await self._changed.wait()
+
+    async def read(self) -> None:
+        """Read the page once and report what it shows. Raises ``WorkerEndError``."""
+        try:
+            reading = await self._host.page.read(timeout=self._ctx.timings.read)
+        except ElsewhereError as error:
+            why = f"{error.line()}, which is not WhatsApp's"
+            raise WorkerEndError(EXIT_PAGE_NOT_READY, why) from None
+        except (DevToolsError, EvaluationError):
+            return  # unknown is not a change; the heartbeat says that the page does not answer
+        watch, care = self._ctx.watch, self._care
+        watch.apply(reading)
+        if watch.link is Link.CONNECTED and watch.paired_here:
+            await self._secure_credentials()
+        if watch.link is Link.QR_PENDING and care.paired:
+            self._on_unexpected_code()
+        connected = watch.link is Link.CONNECTED
+        if connected and not care.paired:
+            care.claim(after_pairing=False)
+        care.link_is(connected=connected)
+        self._ctx.reporter.report()
+
+    def _on_unexpected_code(self) -> None:
+        """A QR code although it was paired, and no logout was reported."""
+        if self._care.was_connected:
+            self._care.disown()  # it was unlinked before our eyes
+            return
+        why = "it shows a QR code although it was paired"
+        self._care.suspect(CredentialsLost(why))
+        raise WorkerEndError(EXIT_CREDENTIALS_LOST, why)
+
+    async def _secure_credentials(self) -> None:
+        """Have the new credentials on disk before "connected" is reported.
+
+        Chromium writes localStorage seconds later, or up to half a minute; a crash before that
+        loses the pairing. Closing the page writes it at once, so the page is opened again.
+        """
+        self._ctx.watch.credentials_saved()
+        self._ctx.reporter.report()
+        await self._host.flush()
+        self._care.claim(after_pairing=True)
+        self._care.link_is(connected=False)  # the page begins again
+        await self._host.replace()
+        self._changed.set()
+        logger.info("credentials are on disk", event="pairing_saved")

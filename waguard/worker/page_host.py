@@ -1,0 +1,171 @@
+"""The page of the moment: opened, loaded again, replaced after a pairing."""
+
+import asyncio
+import random
+import time
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+
+from loguru import logger
+
+from waguard.core.exits import EXIT_BROWSER_GONE, EXIT_BROWSER_NOT_STARTED
+from waguard.core.session.page_load import pause
+from waguard.errors import WaguardError
+from waguard.worker import wajs
+from waguard.worker.browser.devtools import DevTools, PageSession, flush_storage
+from waguard.worker.ending import WorkerEndError, not_ready
+from waguard.worker.first_of import first_of
+from waguard.worker.page import WhatsAppPage
+from waguard.worker.page_errors import PageUnreachableError
+from waguard.worker.page_events import PageEvents
+from waguard.worker.page_loader import PageLoader
+from waguard.worker.worker_context import WorkerContext
+
+
+@dataclass(frozen=True, slots=True)
+class OpenPage:
+    """A page (tab) of the browser, and what drives it."""
+
+    session: PageSession
+    page: WhatsAppPage
+    loader: PageLoader
+
+    async def open(self) -> None:
+        """Navigate for the first time; errors as ``PageLoader.open``."""
+        await self.page.listen()
+        await self.loader.open()
+
+
+async def first_page(ctx: WorkerContext, devtools: DevTools, events: PageEvents) -> OpenPage:
+    """The browser's first page, not navigated yet."""
+    try:
+        session = await devtools.open_page(ctx.timings.first_page)
+    except WaguardError as error:
+        raise WorkerEndError(EXIT_BROWSER_NOT_STARTED, error.line()) from None
+    try:
+        bundle = wajs.of_spec(ctx.spec)
+    except WaguardError as error:
+        raise not_ready(error) from None
+    loader = PageLoader(
+        session,
+        url=ctx.spec.url,
+        bundle=bundle,
+        report=events.handle,
+        document=ctx.document,
+        timings=ctx.timings.load,
+    )
+    return OpenPage(
+        session, WhatsAppPage(session, report=events.handle, timings=ctx.timings), loader
+    )
+
+
+class PageHost:
+    """``replaced`` is set when ``page`` and ``session`` are others than before."""
+
+    def __init__(
+        self, ctx: WorkerContext, devtools: DevTools, events: PageEvents, first: OpenPage
+    ) -> None:
+        self._ctx = ctx
+        self._devtools = devtools
+        self._events = events
+        self._open = first
+        self.replaced = asyncio.Event()
+
+    @property
+    def page(self) -> WhatsAppPage:
+        """It is another one after a pairing."""
+        return self._open.page
+
+    @property
+    def session(self) -> PageSession:
+        """With the page of the moment."""
+        return self._open.session
+
+    async def open(self) -> None:
+        """Have the page ready. Raises ``WorkerEndError``."""
+        await self._load(self._open.open)
+        self._ctx.reporter.enter("ready")
+
+    async def reload_when_asked(self) -> None:
+        """Return never. Load the page again, where the daemon wants it, or where its script was ended: what
+        it was about to do never ends now, and what waits for that, such as the ack of a send, would wait
+        forever."""
+        to_reload = self._events.to_reload
+        while True:
+            await to_reload.wait()
+            to_reload.clear()
+            logger.debug("the page is reloaded")
+            await self._load(self._open.loader.load)
+            self._events.changed.set()
+
+    def ask_to_reload(self) -> None:
+        """It is reloaded a moment later; what it shows until then counts no more."""
+        self._events.page_loads()
+        self._events.to_reload.set()
+
+    async def flush(self) -> None:
+        """Have its storage on disk, for which it is closed: ``replace`` it. Raises ``WorkerEndError``."""
+        self.close()
+        try:
+            await flush_storage(self._devtools, self.session)
+        except WaguardError as error:
+            raise WorkerEndError(EXIT_BROWSER_GONE, error.line()) from None
+
+    async def replace(self) -> None:
+        """Open another page, ready. Raises ``WorkerEndError``."""
+        self._open = await first_page(self._ctx, self._devtools, self._events)
+        self.replaced.set()
+        await self.open()
+
+    def close(self) -> None:
+        """Do nothing more with it."""
+        self._open.loader.close()
+
+    async def _load(self, load: Callable[[], Awaitable[None]]) -> None:
+        """Load the page; while there is no way to it, report "offline" and try again."""
+        loader = self._open.loader
+        self._events.page_loads()
+        attempt = 0
+        while True:
+            try:
+                await load()
+            except PageUnreachableError as error:
+                load, attempt = loader.load, attempt + 1
+                await self._wait_unreachable(error, attempt - 1)
+            except WaguardError as error:
+                raise not_ready(error) from None
+            else:
+                return
+
+    async def _wait_unreachable(self, error: PageUnreachableError, attempt: int) -> None:
+        """Until it is time to load it again, or that is asked for; ``attempt`` before this one."""
+        reporter, to_reload = self._ctx.reporter, self._events.to_reload
+        delay = self._delay(error, attempt)
+        said, why = "WhatsApp cannot be reached", error.message
+        logger.log(reporter.level("WARNING"), said, event="whatsapp_unreachable", why=why)
+        reporter.enter("ready")
+        self._ctx.watch.unreachable(error.message, error.refusal)
+        reporter.report()
+        to_reload.clear()  # whatever was asked meanwhile is answered
+        wait = self._alone_for(delay) if error.refusal else asyncio.sleep(delay)
+        await first_of(to_reload.wait(), wait)
+        to_reload.clear()
+
+    def _delay(self, error: PageUnreachableError, attempt: int) -> float:
+        """Seconds until the page is loaded again, after so many attempts before this one."""
+        if error.refusal is None:
+            retries = self._ctx.timings.unreachable_retry
+            return retries[min(attempt, len(retries) - 1)]
+        jitter = random.random()  # noqa: S311 - no secret
+        return pause(attempt, retry_after=error.refusal.retry_after, jitter=jitter)
+
+    async def _alone_for(self, seconds: float) -> None:
+        """Return when no daemon has been there for so long: it decides for all sessions when one asks
+        WhatsApp again."""
+        began = time.monotonic()
+        while True:
+            now = time.monotonic()
+            since = max(began, self._ctx.daemon.alone_since or now)
+            if (left := since + seconds - now) <= 0:
+                return
+            await asyncio.sleep(left)

@@ -1,0 +1,53 @@
+"""What the parts of a worker need of it."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Self
+
+from waguard.core.messages.identity import People
+from waguard.wire.protocol import PROTOCOL, Event, Hello, WorkerSpec
+from waguard.worker.daemon_link import DaemonLink
+from waguard.worker.inbound import Inbound
+from waguard.worker.link_watch import LinkWatch
+from waguard.worker.page_document import PageDocument
+from waguard.worker.status_reporter import StatusReporter
+from waguard.worker.timings import TIMINGS, Timings
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WorkerContext:
+    """All that is there before Chromium is, and as long as the worker."""
+
+    spec: WorkerSpec
+    timings: Timings
+    daemon: DaemonLink
+    watch: LinkWatch
+    document: PageDocument
+    people: People
+    inbound: Inbound
+    reporter: StatusReporter
+
+    @classmethod
+    def of(
+        cls, spec: WorkerSpec, earlier: Sequence[Event] = (), timings: Timings = TIMINGS
+    ) -> Self:
+        """Of a worker that begins; ``earlier``: events of the worker before."""
+        hello = Hello(
+            protocol=PROTOCOL,
+            instance=spec.instance,
+            session=spec.session,
+            generation=spec.generation,
+        )
+        daemon = DaemonLink(hello, earlier, timings=timings)
+        watch, people = LinkWatch(), People()
+        document = PageDocument(spec.url, serve=spec.document, folder=spec.documents)
+        return cls(
+            spec=spec,
+            timings=timings,
+            daemon=daemon,
+            watch=watch,
+            document=document,
+            people=people,
+            inbound=Inbound(daemon.event, spec.left_out, people),
+            reporter=StatusReporter(spec, daemon, watch, document),
+        )
