@@ -10,7 +10,7 @@ import pytest
 
 from tests.host.processes import worker_spec
 from tests.waiting import wait_until
-from waguard.wire.protocol import Heartbeat
+from waguard.wire.reports import Heartbeat
 from waguard.worker import prober as under_test
 from waguard.worker.browser.chromium import Chromium
 from waguard.worker.browser.devtools import DevToolsTimeoutError
