@@ -29,10 +29,11 @@ def test_the_newest_of_a_session_are_kept_for_this_user_alone(tmp_path: Path) ->
     assert stat.S_IMODE(folder.stat().st_mode) == 0o700
 
 
-def test_of_all_sessions_so_many_are_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(evidence, "MOST", 3)
+def test_of_all_sessions_so_many_are_kept(tmp_path: Path) -> None:
     folder = tmp_path / "evidence"
-    kept = [evidence.keep(folder, f"s{day}", b"png", now=day * 86_400.0) for day in (4, 1, 3, 2)]
+    kept = [
+        evidence.keep(folder, f"s{day}", b"png", now=day * 86_400.0, most=3) for day in (4, 1, 3, 2)
+    ]
     assert sorted(folder.iterdir()) == sorted([kept[0], *kept[2:]])
 
 

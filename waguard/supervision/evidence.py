@@ -13,13 +13,13 @@ MOST: Final = 500  # of all sessions
 LARGEST: Final = 8 << 20  # bytes; one of a page has some 100 KB
 
 
-def keep(folder: Path, session: str, content: bytes, *, now: float) -> Path:
-    """For this user alone; ``now``: unix time. Blocks. Raises ``OSError`` where the disk is full."""
+def keep(folder: Path, session: str, content: bytes, *, now: float, most: int = MOST) -> Path:
+    """For this user alone; ``now``: unix time; ``most``: of all sessions. Blocks. Raises ``OSError`` where the disk is full."""
     private_folders(folder)
     name = layout.key(session)
     path = folder / f"{name}-{_stamp(now)}.png"
     replace_private(path, content)
-    for old in (*_known(folder, name)[:-KEPT], *_known(folder)[:-MOST]):
+    for old in (*_known(folder, name)[:-KEPT], *_known(folder)[:-most]):
         old.unlink(missing_ok=True)
     return path
 
