@@ -11,17 +11,12 @@ from typing import Any, Final
 import msgspec
 import pytest
 
-from waguard.config import (
-    GENERATED_KEY_MARK,
-    KEY_LENGTH,
-    SECTIONS,
-    Config,
-    is_loopback,
-    load,
-    require_sandbox,
-    version_rules,
-    without_passwords,
-)
+from waguard.config.addresses import is_loopback
+from waguard.config.checks import require_sandbox
+from waguard.config.key_file import GENERATED_KEY_MARK, KEY_LENGTH
+from waguard.config.passwords import without_passwords
+from waguard.config.reading import load
+from waguard.config.sections import SECTIONS, Config, version_rules
 from waguard.core.versions.rules import VersionRules
 from waguard.core.webhooks.delivery import OLD_SERVICE
 from waguard.errors import ConfigError
@@ -298,7 +293,7 @@ def test_a_path_need_not_be_utf_8() -> None:
 
 
 def test_the_file_is_utf_8_whatever_the_locale() -> None:
-    code = "from waguard.config import load; from pathlib import Path\n"
+    code = "from waguard.config.reading import load; from pathlib import Path\n"
     code += "print(ascii(str(load(Path('given.toml'), {}).paths.state)))"
     Path("given.toml").write_text("[paths]\nstate = '/srv/café'", encoding="utf-8")
     done = subprocess.run(

@@ -1,4 +1,4 @@
-"""Files and classes of the core, of supervision and of messaging stay small enough to be read in one go."""
+"""Files and classes of these folders stay small enough to be read in one go."""
 
 import ast
 from collections.abc import Iterator
@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Final
 
 PACKAGE: Final = Path(__file__).parents[1] / "waguard"
-FOLDERS: Final = ("core", "supervision", "messaging")
+FOLDERS: Final = ("core", "supervision", "messaging", "worker")
 LINES: Final = 400
 METHODS: Final = 20
 # these are still to be split: the list only shrinks
@@ -30,7 +30,11 @@ def classes(text: str) -> Iterator[tuple[str, int]]:
 
 def test_no_file_is_long_beside_those_that_are_still_to_be_split() -> None:
     lengths = {name: len(text.splitlines()) for name, text in modules().items()}
-    assert {"core/reconcile.py", "supervision/registry.py"} <= lengths.keys()
+    assert {
+        "core/reconcile.py",
+        "supervision/registry.py",
+        "worker/browser/page.py",
+    } <= lengths.keys()
     assert {name for name, lines in lengths.items() if lines > LINES} == LONG_FILES
 
 

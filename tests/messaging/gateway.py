@@ -12,7 +12,7 @@ import msgspec
 
 from tests.messaging.receiver import INSTANCE, SECRET
 from tests.store import template
-from waguard.config import Webhook
+from waguard.config.sections import Webhook
 from waguard.core.messages.inbox import InboxRecord
 from waguard.core.webhooks.circuit import CircuitPolicy
 from waguard.core.webhooks.delivery import DeliveryPolicy

@@ -10,7 +10,7 @@ import pytest
 
 from tests.api.fake_sessions import SESSION, WORKSPACE, FakeSessions
 from tests.store import template
-from waguard.config import Config
+from waguard.config.sections import Config
 from waguard.core.webhooks.delivery import EVENTS
 from waguard.errors import DatabaseUnavailableError
 from waguard.host.media import MediaFolder

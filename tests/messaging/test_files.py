@@ -16,7 +16,7 @@ import pytest
 from tests.messaging.gateway import Gateway, gateway
 from tests.messaging.receiver import INSTANCE, Receiver
 from tests.waiting import wait_until
-from waguard.config import Media
+from waguard.config.sections import Media
 from waguard.core.messages.inbox import EventPayload, File, InboxRecord, Kind
 from waguard.core.messages.media import GONE
 from waguard.core.messages.outbox import State

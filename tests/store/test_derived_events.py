@@ -9,7 +9,7 @@ import pytest
 
 from tests.store.conftest import BACKENDS, Wall
 from tests.store.test_outbox import draft, find, keep, write
-from waguard.config import Retention
+from waguard.config.sections import Retention
 from waguard.core.messages import news
 from waguard.core.messages.inbox import (
     EventPayload,

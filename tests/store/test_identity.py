@@ -17,7 +17,7 @@ from waguard.ports.messages import GLOBAL, StateUpdate, UnidentifiedChat
 from waguard.ports.store import SessionRow
 from waguard.store.sql import SqlStore
 from waguard.supervision import translate
-from waguard.wire.protocol import Ack, Acquainted, Edit, InboundMessage, IncomingCall, Revoke
+from waguard.wire.events import Ack, Acquainted, Edit, InboundMessage, IncomingCall, Revoke
 
 every_database = pytest.mark.parametrize("database", BACKENDS, indirect=True)
 on_sqlite = pytest.mark.parametrize("database", ["sqlite"], indirect=True)

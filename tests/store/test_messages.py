@@ -14,7 +14,8 @@ from waguard.core.messages.inbox import EventPayload, InboxRecord, Kind, ack_key
 from waguard.core.messages.news import Notice
 from waguard.core.webhooks.delivery import Cause, DeadLetterState
 from waguard.ports.messages import GLOBAL, DeliveryResult, Endpoint, Entry, Hold, Pending, Queued
-from waguard.store.messages import READ_AT_ONCE, SqlMessages
+from waguard.store.deliveries import READ_AT_ONCE
+from waguard.store.messages import SqlMessages
 from waguard.store.sql import SqlStore
 
 every_database = pytest.mark.parametrize("database", BACKENDS, indirect=True)

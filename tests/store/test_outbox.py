@@ -10,7 +10,7 @@ from sqlalchemy.exc import IntegrityError
 from tests.clocks import Clock
 from tests.store.application import SqlApplication
 from tests.store.conftest import BACKENDS, Wall
-from waguard.config import Retention
+from waguard.config.sections import Retention
 from waguard.core.messages.inbox import EventPayload, InboxRecord, Kind, ack_key, higher_acks
 from waguard.core.messages.outbox import ENDED, FROM, State
 from waguard.host.lived import LivedTime

@@ -20,7 +20,7 @@ from tests.store.test_identity import (
     message,
 )
 from tests.store.test_outages import write_locked
-from waguard.config import Retention
+from waguard.config.sections import Retention
 from waguard.core.messages.inbox import InboxRecord
 from waguard.core.messages.undecryptable import KEPT_FOR, KNOWN_FOR, Waiting
 from waguard.core.webhooks.delivery import DeadLetterState
@@ -31,7 +31,7 @@ from waguard.store.housekeeping import tidy_messages
 from waguard.store.messages import SqlMessages
 from waguard.store.sql import SqlStore
 from waguard.supervision import translate
-from waguard.wire.protocol import Undecryptable
+from waguard.wire.events import Undecryptable
 
 every_database = pytest.mark.parametrize("database", BACKENDS, indirect=True)
 on_sqlite = pytest.mark.parametrize("database", ["sqlite"], indirect=True)

@@ -8,7 +8,7 @@ from typing import Any, Protocol
 from aiohttp import web
 
 from waguard.api.auth import Keys
-from waguard.config import Config
+from waguard.config.sections import Config
 from waguard.host.media import MediaFolder
 from waguard.messaging.health import MessageHealth
 from waguard.messaging.outbox.bulk import Bulks

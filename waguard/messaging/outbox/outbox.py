@@ -19,7 +19,7 @@ from typing import Any
 
 from loguru import logger
 
-from waguard.config import Config
+from waguard.config.sections import Config
 from waguard.core.messages.outbox import State
 from waguard.errors import ConflictError, TooManyError, UnavailableError, WaguardError
 from waguard.messaging.journal import Journal

@@ -7,7 +7,7 @@ from typing import Any
 
 from loguru import logger
 
-from waguard.config import Config
+from waguard.config.sections import Config
 from waguard.errors import UnavailableError
 from waguard.messaging.journal import Journal
 from waguard.messaging.outbox.accepted_sends import AcceptedSends

@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Awaitable, Callable, Collection
 
-from waguard.config import Webhook
+from waguard.config.sections import Webhook
 from waguard.core.webhooks.delivery import READY
 from waguard.ports.messages import GLOBAL, Endpoint, MessageStore
 

@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from contextlib import AsyncExitStack
 from typing import Self
 
-from waguard.config import Webhook
+from waguard.config.sections import Webhook
 from waguard.core.webhooks.delivery import Answer
 from waguard.messaging.timings import WebhookTimings
 from waguard.messaging.webhooks.dead_letters import REMOVED, UNSET

@@ -14,7 +14,7 @@ from typing import Self
 
 from loguru import logger
 
-from waguard.config import Webhook
+from waguard.config.sections import Webhook
 from waguard.core.conditions import HeldChats
 from waguard.core.webhooks.delivery import Cause, DeliveryPolicy
 from waguard.errors import WaguardError
