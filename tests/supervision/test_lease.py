@@ -248,6 +248,7 @@ async def test_a_release_that_the_database_does_not_take_is_no_trouble(
     row.down = True
     await host.keeper.release()
     await host.tick()
+    assert (host.lost, row.row and row.row.released) == ([], False)
 
 
 async def test_a_renewal_that_takes_long_holds_up_no_tick_and_is_not_cut_off(

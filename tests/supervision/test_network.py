@@ -146,11 +146,12 @@ async def test_a_restore_without_a_network_gives_nobody_up(bench: Bench, world: 
 
 
 async def test_it_can_be_switched_off(fleet: Bench, world: World) -> None:
+    """What sessions show remains; WhatsApp's address is not connected to."""
     world.change("fleet", network="off")
     world.network = AWAY
-    await lose(fleet, "a")
+    await lose(fleet, *FOUR)
     await ticks(fleet, world, 30)
-    assert not incidents(world)
+    assert fleet.it.mailbox.fleet.network_down == "4 of 4 sessions are without WhatsApp"
 
 
 async def test_acks_do_not_count_as_missing_while_the_network_is_away(

@@ -23,6 +23,7 @@ from waguard.core.page_care import COVERED_LIMIT, OFFLINE_LIMIT, UPDATE_APART, K
 from waguard.core.recycle import IDLE
 from waguard.ports.process import Usage
 from waguard.profile.owner_mark import PAIRING
+from waguard.supervision import evidence
 from waguard.wire.calls import (
     Call,
     CatchUp,
@@ -231,7 +232,14 @@ async def test_a_dialog_over_the_page_is_reported_when_it_stays(empty: Bench, wo
 
 
 @pytest.mark.parametrize(
-    "picture", [Value(content=b"png"), Value(), Failed(kind="error", error="x")]
+    "picture",
+    [
+        Value(content=b"png"),
+        Value(),
+        Value(content=bytes(evidence.LARGEST + 1)),
+        Failed(kind="error", error="x"),
+    ],
+    ids=["a picture", "none", "too big", "an error"],
 )
 async def test_a_picture_of_what_needs_a_person_is_kept_where_there_is_one(
     empty: Bench, world: World, picture: Value | Failed

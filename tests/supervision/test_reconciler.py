@@ -324,6 +324,7 @@ async def test_a_row_that_corrected_itself_meanwhile_is_no_lie(empty: Bench, wor
     await empty.until_written()
     gate.open.set()
     await comparing
+    await empty.until_written()
     assert world.audited("row_corrected") == []
 
 

@@ -9,6 +9,7 @@ from tests.supervision.fake_workers import FakeProcess, Script
 from tests.supervision.sessions import (
     connected,
     crash,
+    heard,
     heard_at,
     parked,
     until,
@@ -18,7 +19,6 @@ from tests.supervision.sessions import (
 )
 from tests.supervision.world import World
 from tests.waiting import DEADLINE, wait_until
-from waguard.core.blame import describe_exit
 from waguard.core.exits import EXIT_BROWSER_NOT_STARTED, EXIT_PROFILE_HELD, EXIT_PROFILE_LOCKED
 from waguard.core.lifecycle import State
 from waguard.core.session import views
@@ -131,9 +131,15 @@ async def test_a_long_quiet_time_pays_the_crashes_back(bench: Bench, world: Worl
 
 
 async def test_crashes_do_not_count_for_ever(bench: Bench, world: World) -> None:
-    world.change("restart", intensity=1, period=300.0)
+    world.change("restart", intensity=1, period=300.0, stable_after=86_000.0)
     session = await bench.add()
     await up(session)
+    for _ in range(3):
+        await crash(session)
+        await until(session, connected)
+        world.clock.advance(301)
+        heard(session)
+    assert session.state.restarts == 3
     await crash(session)
     await until(session, connected)
     await crash(session)
@@ -225,18 +231,3 @@ async def test_what_the_worker_said_last_is_why(bench: Bench, world: World) -> N
     await until(session, lambda s: s.state.restarts == 1)
     await written(session)
     assert world.audited("restart") == [(None, None, "Chromium is gone")]
-
-
-@pytest.mark.parametrize(
-    ("code", "words"),
-    [
-        (None, "its exit code is unknown (adopted)"),
-        (0, "stopped as requested"),
-        (-9, "the worker was ended by SIGKILL"),
-        (13, "Chromium died"),
-        (77, "the worker failed with exit code 77"),
-        (-77, "the worker was ended by signal 77"),
-    ],
-)
-def test_an_exit_in_words(code: int | None, words: str) -> None:
-    assert describe_exit(code) == words

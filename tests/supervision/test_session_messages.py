@@ -210,9 +210,10 @@ async def test_activity_is_noted_once_in_a_while(
     for number in range(10):
         process.event(message(number))
     await wait_until(lambda: len(process.stored) == 10, "all is acknowledged")
+    await wait_until(lambda: touched == ["s"], "it is noted once")
     world.clock.advance(TOUCH_INTERVAL)
     process.event(message(10))
-    await wait_until(lambda: len(touched) == 2, "it is noted again")
+    await wait_until(lambda: touched == ["s", "s"], "it is noted again")
 
 
 async def test_what_the_inbox_has_no_room_for_is_asked_for_again(

@@ -5,12 +5,14 @@ import asyncio
 import pytest
 
 from tests.supervision.bench import Bench
+from tests.supervision.fake_workers import Script
 from tests.supervision.sessions import connected, parked, until, up, written
 from tests.supervision.world import World
 from tests.waiting import DEADLINE, wait_until
 from waguard.core.lifecycle import HAS_PROCESS, State
-from waguard.core.session.facts import ParkRequested
+from waguard.core.session.facts import ParkRequested, StopRequested
 from waguard.core.status import ParkCause
+from waguard.supervision.actor import SessionActor
 
 
 async def test_a_stop_while_it_is_being_started_leaves_no_process(
@@ -99,6 +101,33 @@ async def test_what_was_stopped_or_parked_before_keeps_its_reason(
     assert world.row_status("parked") == ("failed", "error")
 
 
-def test_every_state_with_a_process_can_be_stopped() -> None:
-    assert State.PARKED not in HAS_PROCESS
-    assert State.BACKOFF not in HAS_PROCESS
+async def brought_to(state: State, session: SessionActor, world: World) -> None:
+    """Its worker hangs there."""
+    world.spawn.script = Script(obeys=False, listens=state is not State.STARTING)
+    session.start()
+    if state is not State.STARTING:
+        await until(session, connected)
+    match state:
+        case State.RECYCLING:
+            session.start(restart=True)
+        case State.PARKING:
+            session.post(ParkRequested(cause=ParkCause.BLOCKED, details="TOS_BLOCK"))
+        case State.STOPPING:
+            session.post(StopRequested())
+        case _:
+            pass
+    await until(session, lambda s: s.lifecycle is state)
+    await wait_until(lambda: world.spawn.alive, "it has a process")
+
+
+@pytest.mark.parametrize("state", sorted(HAS_PROCESS))
+async def test_every_state_with_a_process_can_be_stopped(
+    bench: Bench, world: World, state: State
+) -> None:
+    session = await bench.add()
+    await brought_to(state, session, world)
+    async with asyncio.timeout(DEADLINE):
+        await session.stop()
+    assert session.lifecycle in {State.STOPPED, State.PARKED}
+    assert len(world.spawn.started) == 1
+    assert world.spawn.alive == []

@@ -13,6 +13,7 @@ from loguru import logger
 
 from waguard.core.fleet.facts import AcksSeen, FleetFact
 from waguard.core.link import Link
+from waguard.core.messages.first_contacts import Cause
 from waguard.core.messages.identity import parse
 from waguard.core.messages.outbox import number_of
 from waguard.core.page_care import Kind
@@ -189,11 +190,13 @@ class Traffic:
 
     def tick(self) -> None:
         """Acks and messages that could not be decrypted have deadlines of their own."""
+        pause, unread = self.limits.pause, self.undecryptable
+        if pause is not None and pause.cause is Cause.LOCKED:
+            self.acks.explain_first_contacts()
         self.acks.tick(self._begin)
         self.undecryptable.tick(self._begin)
         self.deaf.tick(self._begin)
         self._post_acks()
-        pause, unread = self.limits.pause, self.undecryptable
         in_vain = self.acks.in_vain
         self._post_condition(Noticed(kind=Kind.ACKS_IN_VAIN, message=in_vain))
         words = unread.condition
@@ -243,11 +246,13 @@ class Traffic:
         self._begin(self._keep_screenshot(), "screenshot")
 
     async def _keep_screenshot(self) -> None:
-        folder = self._ctx.config().paths.state / "evidence"
+        folder = self._ctx.config().paths.state / evidence.FOLDER
         try:
             content = (await self._ask(calls.Screenshot())).content
             if not content:
                 raise UnavailableError("the worker sent no picture")
+            if len(content) > evidence.LARGEST:
+                raise UnavailableError(f"the picture has {len(content)} bytes")
             now = self._ctx.clock.wall()
             kept = await asyncio.to_thread(evidence.keep, folder, self._name, content, now=now)
         except (WaguardError, OSError) as error:

@@ -78,6 +78,7 @@ def _impatient(folder: Path, disk: Path | None) -> dict[str, str]:
         MARK: str(folder),
         "WAGUARD_LOG__LEVEL": "DEBUG",
         "WAGUARD_RECONCILE__INTERVAL": "3",
+        "WAGUARD_INBOX__UNDECRYPTABLE_INTERVAL": "5",
         "WAGUARD_RESTART__STABLE_AFTER": "1",
         "WAGUARD_SEND__TIMEOUT": "5",
         "WAGUARD_SEND__ACK_LIMIT": "3600",  # what was lost by intention is no trouble
