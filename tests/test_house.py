@@ -12,7 +12,6 @@ METHODS: Final = 20
 LONG_FILES: Final = {
     "lab/standin/phone.py",
     "lab/standin/whatsapp.py",
-    "profile/snapshots.py",
 }
 LARGE_CLASSES: Final = {
     "lab/application/application.py: Application",

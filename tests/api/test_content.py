@@ -80,7 +80,11 @@ async def test_what_may_be_quoted(api: Api, recipient: str, quoted: str) -> None
         ({"quoted_message_id": 5}, "quoted_message_id", "5"),
         ({"quoted_message_id": [QUOTED]}, "quoted_message_id", "not a message id"),
         ({"quoted_message_id": f"{QUOTED}\n"}, "quoted_message_id", "not a message id"),
-        ({"quoted_message_id": "false_status@broadcast_A"}, "quoted_message_id", "not a message id"),
+        (
+            {"quoted_message_id": "false_status@broadcast_A"},
+            "quoted_message_id",
+            "not a message id",
+        ),
         ({"quoted_message_id": "false_62811@c.us_A"}, "quoted_message_id", "another chat"),
         ({"quoted_message_id": f"false_{GROUP}_A"}, "quoted_message_id", "another chat"),
         ({"mentions": NUMBER}, "mentions", NUMBER),

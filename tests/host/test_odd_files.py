@@ -21,9 +21,9 @@ from waguard.host.children import ExecSpawn, quarantine_unreadable_records, read
 from waguard.host.lock import LOCK_FILE, PidFile, acquire, read_pid_file
 from waguard.host.media import MediaFolder
 from waguard.messaging.webhooks.signing import read_secrets
-from waguard.profile import owner_mark, snapshots
+from waguard.profile import owner_mark, snapshot_archive, snapshots
 from waguard.profile.owner_mark import PAIRING
-from waguard.profile.snapshots import SnapshotDamagedError
+from waguard.profile.snapshot_archive import SnapshotDamagedError
 from waguard.wire.worker import WorkerRecord
 from waguard.worker.browser import version as browser_version
 from waguard.worker.browser.version import known_version
@@ -172,17 +172,17 @@ MANIFEST = json.dumps(
 def test_a_snapshot_with_an_odd_manifest_is_damaged(tmp_path: Path, spoil: Spoil) -> None:
     folder = tmp_path / "20260101T000000Z"
     folder.mkdir()
-    spoil(folder / snapshots.MANIFEST, MANIFEST)
+    spoil(folder / snapshot_archive.MANIFEST, MANIFEST)
     with pytest.raises(SnapshotDamagedError):
-        snapshots.read_manifest(folder)
+        snapshot_archive.read_manifest(folder)
     assert not any(snapshot.intact for snapshot in snapshots.known(tmp_path))
 
 
 def test_no_mutation_of_a_manifest_is_more_than_damage(tmp_path: Path) -> None:
     for content in (*mutations(MANIFEST), MANIFEST.replace(b'"size": 1', b'"size": 1e999')):
-        (tmp_path / snapshots.MANIFEST).write_bytes(content)
+        (tmp_path / snapshot_archive.MANIFEST).write_bytes(content)
         with contextlib.suppress(SnapshotDamagedError):
-            assert snapshots.read_manifest(tmp_path).id == tmp_path.name
+            assert snapshot_archive.read_manifest(tmp_path).id == tmp_path.name
 
 
 # ---- the reader itself ----

@@ -7,7 +7,7 @@ from pathlib import Path
 from tests.profile.leveldb_files import database, profile
 from waguard.profile import leveldb, snapshots
 from waguard.profile.layout import Places
-from waguard.profile.snapshots import Taken
+from waguard.profile.snapshot_archive import Taken
 
 NOW = 1_700_000_000.0
 Break = Callable[[Path], object]

@@ -14,10 +14,10 @@ from waguard.cli import profile_commands
 from waguard.core.profile.profile import Healthy, Hold, NoRoom, Quarantine
 from waguard.errors import ConflictError, NotFoundError
 from waguard.profile import layout, owner_mark, quarantine, repair
+from waguard.profile.credentials import SnapshotRefusedError
 from waguard.profile.layout import Places
 from waguard.profile.lock import ProfileLock
 from waguard.profile.owner_mark import PAIRING
-from waguard.profile.snapshots import SnapshotRefusedError
 
 pytestmark = pytest.mark.usefixtures("used")
 

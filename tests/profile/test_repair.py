@@ -21,7 +21,14 @@ from waguard.core.profile.profile import (
     ShowQr,
     Use,
 )
-from waguard.profile import caches, inspection, owner_mark, repair, snapshots, start_marks
+from waguard.profile import (
+    caches,
+    inspection,
+    owner_mark,
+    repair,
+    snapshot_archive,
+    start_marks,
+)
 from waguard.profile.inspection import inspect
 from waguard.profile.layout import Places
 from waguard.profile.lock import LOCK_NAME, NotHeldError, ProfileInUseError, ProfileLock, prove_held
@@ -173,7 +180,7 @@ def test_a_damaged_snapshot_is_passed_over(at: Places, lock: int, paired: str) -
     snapshot_of(at, paired, now=NOW)
     rewrite(at, "newer")
     spoiled = snapshot_of(at, paired, now=NOW + 1)
-    archive = at.snapshots / spoiled.id / snapshots.ARCHIVE
+    archive = at.snapshots / spoiled.id / snapshot_archive.ARCHIVE
     archive.write_bytes(bytes(len(archive.read_bytes())))
     (at.profile / INDEXED / "CURRENT").unlink()
     assert isinstance(repair.prepare(at, lock).end, Use)

@@ -13,10 +13,11 @@ import pytest
 from tests.profile.copies import NOW, Break, files, just_made, snapshot_of
 from tests.profile.leveldb_files import BLOBS, INDEXED, LOCAL, database, word_of
 from waguard.core.profile.profile import Healthy
-from waguard.profile import leveldb, snapshots
+from waguard.profile import credentials, leveldb, snapshot_archive, snapshots
+from waguard.profile.credentials import SnapshotRefusedError
 from waguard.profile.inspection import inspect
 from waguard.profile.layout import Places
-from waguard.profile.snapshots import SnapshotDamagedError, SnapshotRefusedError
+from waguard.profile.snapshot_archive import SnapshotDamagedError
 
 pytestmark = pytest.mark.usefixtures("used")
 
@@ -156,7 +157,7 @@ def test_a_file_that_chromium_deletes_once_it_is_open_is_copied_whole(
     found = leveldb.contents(at.profile / LOCAL)
     monkeypatch.setattr(shutil, "copyfileobj", late)
     target = at.profile.with_name("out")
-    assert snapshots._copy_moment(at.profile / LOCAL, target)
+    assert credentials._copy_moment(at.profile / LOCAL, target)
     leveldb.check(target)
     assert leveldb.contents(target) == found
 
@@ -164,20 +165,29 @@ def test_a_file_that_chromium_deletes_once_it_is_open_is_copied_whole(
 def test_one_that_never_stands_still_is_refused(
     at: Places, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(snapshots, "_copy_moment", lambda source, target: False)
+    monkeypatch.setattr(credentials, "_copy_moment", lambda source, target: False)
     with pytest.raises(SnapshotRefusedError, match="never stopped changing"):
         snapshot_of(at, "me", running=True)
 
 
 DAMAGES: dict[str, tuple[Break, str]] = {
-    "no archive": (lambda s: (s / snapshots.ARCHIVE).unlink(), "cannot be read"),
+    "no archive": (lambda s: (s / snapshot_archive.ARCHIVE).unlink(), "cannot be read"),
     "archive cut off": (
-        lambda s: os.truncate(s / snapshots.ARCHIVE, 300),
+        lambda s: os.truncate(s / snapshot_archive.ARCHIVE, 300),
         "the archive's checksum is wrong",
     ),
-    "no manifest": (lambda s: (s / snapshots.MANIFEST).unlink(), "its manifest cannot be read"),
-    "manifest garbage": (lambda s: (s / snapshots.MANIFEST).write_text("{]"), "cannot be read"),
-    "manifest is a list": (lambda s: (s / snapshots.MANIFEST).write_text("[]"), "cannot be read"),
+    "no manifest": (
+        lambda s: (s / snapshot_archive.MANIFEST).unlink(),
+        "its manifest cannot be read",
+    ),
+    "manifest garbage": (
+        lambda s: (s / snapshot_archive.MANIFEST).write_text("{]"),
+        "cannot be read",
+    ),
+    "manifest is a list": (
+        lambda s: (s / snapshot_archive.MANIFEST).write_text("[]"),
+        "cannot be read",
+    ),
     "a later format": (lambda s: edit_manifest(s, format=2), "its format is 2"),
     "a file too many": (
         lambda s: edit_manifest(s, files={}),
@@ -191,18 +201,18 @@ DAMAGES: dict[str, tuple[Break, str]] = {
 
 
 def edit_manifest(snapshot: Path, **changes: object) -> None:
-    mark = json.loads((snapshot / snapshots.MANIFEST).read_text()) | changes
-    (snapshot / snapshots.MANIFEST).write_text(json.dumps(mark))
+    mark = json.loads((snapshot / snapshot_archive.MANIFEST).read_text()) | changes
+    (snapshot / snapshot_archive.MANIFEST).write_text(json.dumps(mark))
 
 
 def repack(snapshot: Path, name: str | None) -> None:
     """An archive with one file of this name, and a manifest that vouches for it."""
     (snapshot / "file").write_bytes(b"evil")
-    with tarfile.open(snapshot / snapshots.ARCHIVE, "w:gz") as tar:
+    with tarfile.open(snapshot / snapshot_archive.ARCHIVE, "w:gz") as tar:
         if name:
             tar.add(snapshot / "file", arcname=name)
-    archive = snapshot / snapshots.ARCHIVE
-    digest = snapshots._sha256
+    archive = snapshot / snapshot_archive.ARCHIVE
+    digest = snapshot_archive._sha256
     described = {"size": 4, "sha256": digest(snapshot / "file")}
     edit_manifest(
         snapshot,
@@ -226,7 +236,7 @@ def test_a_damaged_snapshot_is_recognised(at: Places, tmp_path: Path, name: str)
 
 def test_one_wrong_byte_is_seen(at: Places) -> None:
     taken = snapshot_of(at, "me")
-    archive = at.snapshots / taken.id / snapshots.ARCHIVE
+    archive = at.snapshots / taken.id / snapshot_archive.ARCHIVE
     content = bytearray(archive.read_bytes())
     content[len(content) // 2] ^= 1
     archive.write_bytes(content)

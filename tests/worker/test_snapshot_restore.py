@@ -35,7 +35,7 @@ from waguard.core.profile.profile import (
 )
 from waguard.host.executable import Flavour
 from waguard.lab.standin import Policy, StandIn
-from waguard.profile import caches, layout, leveldb, owner_mark, repair, snapshots
+from waguard.profile import caches, layout, leveldb, owner_mark, repair, snapshot_archive, snapshots
 from waguard.profile.inspection import inspect
 from waguard.profile.layout import Places
 from waguard.profile.lock import LOCK_NAME, ProfileLock
@@ -66,7 +66,7 @@ class Linked:
 
     standin: StandIn
     at: Places
-    taken: snapshots.Taken
+    taken: snapshot_archive.Taken
 
 
 @pytest.fixture(scope="module")

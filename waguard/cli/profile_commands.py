@@ -34,6 +34,7 @@ from waguard.profile import (
     old_profiles,
     owner_mark,
     repair,
+    snapshot_archive,
     snapshots,
 )
 from waguard.profile.layout import Places
@@ -109,12 +110,12 @@ def verify(at: Places) -> Verified:
     for snapshot in snapshots.known(at.snapshots):
         try:
             snapshots.verify(at.snapshots / snapshot.id)
-        except snapshots.SnapshotDamagedError as error:
+        except snapshot_archive.SnapshotDamagedError as error:
             damaged.append((snapshot.id, error.message))
     return Verified(line=_line(at), damaged=tuple(damaged))
 
 
-def snapshot(at: Places) -> snapshots.Taken:
+def snapshot(at: Places) -> snapshot_archive.Taken:
     """Take one now, running or not. Raises ``ConflictError``, ``SnapshotRefusedError``."""
     token, since = owner_mark.pairing(at.profile), owner_mark.paired_at(at.profile)
     now = time.time()

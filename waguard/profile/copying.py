@@ -21,9 +21,9 @@ from waguard.errors import WaguardError
 from waguard.host.private_files import private_folders, sync_folder
 from waguard.profile.caches import CACHES
 from waguard.profile.chromium_lock import SINGLETONS
+from waguard.profile.credentials import FOLDERS
 from waguard.profile.lock import LOCK_NAME
 from waguard.profile.quarantine import NOTE
-from waguard.profile.snapshots import FOLDERS
 from waguard.profile.start_marks import CLEAN_EXIT, SUSPECT, TRIED
 
 _LEFT_OUT: Final = frozenset(

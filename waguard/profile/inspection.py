@@ -18,6 +18,7 @@ from waguard.core.profile.profile import (
 )
 from waguard.profile import (
     chromium_lock,
+    credentials,
     layout,
     leveldb,
     mark_files,
@@ -25,9 +26,9 @@ from waguard.profile import (
     snapshots,
     start_marks,
 )
+from waguard.profile.credentials import FOLDERS
 from waguard.profile.layout import Places
 from waguard.profile.lock import NotHeldError, prove_held
-from waguard.profile.snapshots import FOLDERS
 from waguard.profile.start_marks import SUSPECT
 
 ROOM: Final = 32 << 20  # bytes; with less, Chromium's own writes fail soon
@@ -99,10 +100,10 @@ def _lost(folder: Path, torn: list[Path]) -> str | None:
         names = os.listdir(folder)  # noqa: PTH208 - raises at once where it cannot be read
     except FileNotFoundError:
         return "the folder is missing"
-    found = snapshots.databases(folder)
+    found = credentials.databases(folder)
     if not found:
         # a later Chromium may keep it in a database of another kind
-        return None if names and snapshots.other_database(folder) else "it holds no database"
+        return None if names and credentials.other_database(folder) else "it holds no database"
     empty = 0
     for database in found:
         try:

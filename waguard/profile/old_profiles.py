@@ -27,6 +27,7 @@ from waguard.host.small_file import UnreadableError
 from waguard.profile import (
     chromium_lock,
     copying,
+    credentials,
     inspection,
     layout,
     leveldb,
@@ -98,7 +99,7 @@ def _credentials(stored: Path) -> tuple[Credentials, str | None]:
     try:
         if why := inspection.lack(stored):
             return Credentials.UNPAIRED, why
-        databases = snapshots.databases(stored / "Local Storage")
+        databases = credentials.databases(stored / "Local Storage")
         if not databases:
             return Credentials.UNKNOWN, "Local Storage has an unknown format"
         if any(local_storage.account(database) for database in databases):
@@ -121,8 +122,8 @@ def _used_at(stored: Path) -> float:
     """When a database of its credentials was written last."""
     files = (
         file
-        for name in snapshots.FOLDERS
-        for database in snapshots.databases(stored / name)
+        for name in credentials.FOLDERS
+        for database in credentials.databases(stored / name)
         for file in database.iterdir()
     )
     return max((file.lstat().st_mtime for file in files), default=0.0)
@@ -136,7 +137,7 @@ def in_use(path: Path) -> str | None:
     stored = stored_in(path)
     if stored is None:
         return None
-    databases = (it for name in snapshots.FOLDERS for it in snapshots.databases(stored / name))
+    databases = (it for name in credentials.FOLDERS for it in credentials.databases(stored / name))
     for database in databases:
         if (pid := _locked_by(database / "LOCK")) is not None:
             # one of another container has no number here
@@ -208,7 +209,9 @@ def _is_profile(path: Path, whose: Identity) -> bool:
     stored = stored_in(path)
     if stored is None:
         return False
-    return whose.session is not None or any((stored / name).is_dir() for name in snapshots.FOLDERS)
+    return whose.session is not None or any(
+        (stored / name).is_dir() for name in credentials.FOLDERS
+    )
 
 
 def _below(path: Path, notes: list[str], *, nested: bool) -> Iterator[Path]:

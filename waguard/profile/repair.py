@@ -31,11 +31,13 @@ from waguard.host import moving
 from waguard.host.private_files import sync_folder
 from waguard.profile import (
     chromium_lock,
+    credentials,
     inspection,
     leveldb,
     mark_files,
     owner_mark,
     quarantine,
+    snapshot_archive,
     snapshots,
     staging,
     start_marks,
@@ -91,7 +93,7 @@ def carry_out(at: Places, lock: int, actions: tuple[Action, ...]) -> Path | None
             case Quarantine(reason):
                 why = reason
             case CarryOver():
-                fill = (CARRIED, partial(snapshots.copy_credentials, at.profile))
+                fill = (CARRIED, partial(credentials.copy_credentials, at.profile))
             case RestoreSnapshot(id_):
                 fill = (id_, partial(snapshots.unpack, at.snapshots / id_))
             case Use() | ShowQr() | Hold():
@@ -165,7 +167,7 @@ def _fill(at: Places, staging: Path, fill: tuple[str, Callable[[Path], object]] 
     id_, write = fill
     write(staging)
     if id_ != CARRIED:
-        taken = snapshots.read_manifest(at.snapshots / id_)
+        taken = snapshot_archive.read_manifest(at.snapshots / id_)
         # it is no new pairing: what came since then is still wanted
         since = taken.taken_at if taken.pairing != token or since is None else since
         token = taken.pairing

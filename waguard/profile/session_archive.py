@@ -20,7 +20,7 @@ from msgspec import Struct
 
 from waguard.host.private_files import private_folders, sync_folder
 from waguard.host.small_file import UnreadableError
-from waguard.profile.snapshots import FOLDERS
+from waguard.profile.credentials import FOLDERS
 
 _PIECE: Final = 1 << 20  # bytes
 _TAIL: Final = 1 << 17  # bytes; the end of an archive is found in them

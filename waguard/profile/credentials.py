@@ -1,0 +1,144 @@
+"""Copies of a profile's credentials: two folders, read as LevelDB would read them.
+
+A running Chromium may be copied. LevelDB only ever appends to the MANIFEST and to the newest log, and
+never changes a table; so the files that one state of the MANIFEST names, with the logs as one listing of
+the folder found them, are what a crash at that moment would have left, which LevelDB is made to open.
+If the MANIFEST has changed meanwhile, the copy is made again. What Chromium has not handed to LevelDB
+yet is not in it: localStorage waits for up to a minute (``docs/decisions/0002-snapshots.md``).
+"""
+
+import contextlib
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final
+
+from waguard.errors import WaguardError
+from waguard.host.private_files import open_private, write_private
+from waguard.profile import leveldb
+
+FOLDERS: Final = ("IndexedDB", "Local Storage")
+"""Below ``Default``. Either alone restores nothing."""
+
+ATTEMPTS: Final = 20  # to find a database that compacts itself standing still; milliseconds each
+SQLITE: Final = b"SQLite format 3\0"
+
+
+class SnapshotRefusedError(WaguardError):
+    """What is there is not worth a snapshot; the older ones are as good as they were."""
+
+    status = 409
+
+
+def copy_credentials(profile: Path, into: Path) -> None:
+    """The two folders of a profile that nobody uses, unless they are damaged or empty."""
+    for name in FOLDERS:
+        copy_whole(profile / "Default" / name, into / "Default" / name, running=False)
+
+
+def databases(folder: Path) -> list[Path]:
+    """The LevelDB folders below: an IndexedDB has one for each origin."""
+    return sorted(
+        path
+        for path in (folder, *folder.rglob("*/"))
+        if path.suffix == ".leveldb" or path.name == "leveldb" or (path / "CURRENT").exists()
+    )
+
+
+def copy_whole(source: Path, target: Path, *, running: bool) -> None:
+    """One of ``FOLDERS``; ``running``: a Chromium may write meanwhile. Raises ``SnapshotRefusedError``, ``OSError``."""
+    if not source.is_dir():
+        raise _refused(source, "it is missing")
+    found = databases(source)
+    if not found:
+        raise _refused(source, "it holds no database")
+    if running and (other := other_database(source)):
+        raise _refused(other, "a database of this kind cannot be copied while it is in use")
+    try:
+        holding = [
+            database
+            for database in found
+            if _copy_database(database, target / database.relative_to(source))
+        ]
+        if not holding:
+            raise _refused(source, "its database is empty")
+        # after the databases that refer to them; what is deleted meanwhile is not needed
+        for path in _plain_files(source, found):
+            try:
+                _copy(path, target / path.relative_to(source))
+            except FileNotFoundError:
+                if not running:
+                    raise
+    except leveldb.DamageError as error:
+        raise _refused(source, str(error)) from None
+
+
+def _copy_database(source: Path, target: Path) -> bool:
+    """One that is consistent, and that LevelDB will open; ``DamageError`` where there is none.
+
+    False: it is empty.
+    """
+    why: Exception = leveldb.DamageError("it never stopped changing")
+    for _ in range(ATTEMPTS):
+        shutil.rmtree(target, ignore_errors=True)
+        try:
+            if _copy_moment(source, target):
+                leveldb.repair(target, leveldb.check(target))
+                return True
+        except leveldb.EmptyError:
+            return False
+        except (leveldb.DamageError, FileNotFoundError) as error:
+            why = error
+    raise leveldb.DamageError(f"{source.name}: {why}")
+
+
+def _copy_moment(source: Path, target: Path) -> bool:
+    """Copy what the MANIFEST names; False: it has changed before all its files were open."""
+    name, manifest = leveldb.manifest_of(source)
+    moment = leveldb.parse(source, name, manifest)
+    with contextlib.ExitStack() as stack:
+        # an open file stays readable when Chromium deletes it, so only the opening must be quick
+        files = {
+            file: stack.enter_context((source / file).open("rb"))
+            for file in (*moment.logs, *moment.tables)
+        }
+        if leveldb.manifest_of(source) != (name, manifest):
+            return False
+        write_private(target / name, manifest)
+        write_private(target / "CURRENT", f"{name}\n".encode())
+        # all logs but the newest were finished before it began, so any prefix of that one fits them
+        for file, opened in files.items():
+            with open_private(target / file) as copy:
+                shutil.copyfileobj(opened, copy)
+    return True
+
+
+def _plain_files(source: Path, found: list[Path]) -> Iterator[Path]:
+    for path in sorted(source.rglob("*")):
+        if path.is_file() and not path.is_symlink() and path.parent not in found:
+            yield path
+
+
+def other_database(source: Path) -> Path | None:
+    """A file in ``source`` that begins as SQLite's do: no LevelDB."""
+    for path in source.rglob("*"):
+        try:
+            with path.open("rb") as file:
+                if file.read(len(SQLITE)) == SQLITE:
+                    return path
+        except OSError:
+            continue
+    return None
+
+
+def _copy(source: Path, target: Path) -> None:
+    with source.open("rb") as file, open_private(target) as copy:
+        shutil.copyfileobj(file, copy)
+
+
+def _refused(source: Path, why: str) -> SnapshotRefusedError:
+    return SnapshotRefusedError(
+        f"no snapshot: {source.name}: {why}",
+        value=str(source),
+        remedy="nothing was changed; older snapshots are as good as they were",
+    )

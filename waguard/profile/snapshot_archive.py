@@ -1,0 +1,151 @@
+"""A snapshot's two files: ``credentials.tar.gz``, and ``manifest.json`` with its SHA-256 and that of each file in it."""
+
+import hashlib
+import json
+import os
+import tarfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import Any, Final
+
+from waguard.errors import WaguardError
+from waguard.host import small_file
+from waguard.host.private_files import open_private, write_private
+from waguard.host.small_file import UnreadableError
+from waguard.profile.credentials import FOLDERS
+
+ARCHIVE: Final = "credentials.tar.gz"
+MANIFEST: Final = "manifest.json"
+MANIFEST_LIMIT: Final = 1 << 24  # bytes; it has 150 for each file
+FORMAT: Final = 1
+# what odd JSON makes of itself: no syntax, no end, keys that are missing or are other things
+_NO_MANIFEST: Final = (
+    *(ValueError, RecursionError, OverflowError),
+    *(KeyError, TypeError, AttributeError),
+)
+LEVEL: Final = 1  # gzip's; the tables are compressed already
+
+
+class SnapshotDamagedError(WaguardError):
+    """The snapshot is not what was written: it cannot be restored."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Taken:
+    """A snapshot as its manifest says. ``taken_at`` is unix time, sizes are bytes."""
+
+    id: str
+    pairing: str
+    taken_at: float
+    running: bool
+    """Taken while Chromium ran."""
+    archive_size: int
+    archive_sha256: str
+    files: dict[str, tuple[int, str]]
+    """Path below the profile → size and SHA-256."""
+
+    @property
+    def size(self) -> int:
+        """Of the files, unpacked."""
+        return sum(size for size, _ in self.files.values())
+
+
+def read_manifest(snapshot: Path) -> Taken:
+    """What was written when it was taken. Raises ``SnapshotDamagedError``."""
+    try:
+        manifest = json.loads(small_file.read(snapshot / MANIFEST, limit=MANIFEST_LIMIT))
+        if manifest["format"] != FORMAT:
+            raise _damaged(snapshot, f"its format is {manifest['format']!r}")
+        return Taken(
+            id=snapshot.name,
+            pairing=str(manifest["pairing"]),
+            taken_at=float(manifest["taken_at"]),
+            running=bool(manifest["running"]),
+            archive_size=int(manifest["archive"]["size"]),
+            archive_sha256=str(manifest["archive"]["sha256"]),
+            files={
+                str(name): (int(entry["size"]), str(entry["sha256"]))
+                for name, entry in manifest["files"].items()
+            },
+        )
+    except (*_NO_MANIFEST, OSError, UnreadableError) as error:
+        raise _damaged(snapshot, f"its manifest cannot be read: {error}") from None
+
+
+def pack(draft: Path, taken: Taken) -> Taken:
+    """Write archive and manifest of what was copied into ``draft``, synced. Raises ``OSError``."""
+    files: dict[str, tuple[int, str]] = {}
+    archive = draft / ARCHIVE
+    with open_private(archive) as raw:
+        with tarfile.open(fileobj=raw, mode="w:gz", compresslevel=LEVEL) as tar:
+            for path in sorted((draft / "Default").rglob("*")):
+                if path.is_file():
+                    name = str(path.relative_to(draft))
+                    entry = tarfile.TarInfo(name)
+                    entry.size, entry.mode = path.stat().st_size, 0o600
+                    with path.open("rb") as file:
+                        tar.addfile(entry, file)
+                    files[name] = (entry.size, _sha256(path))
+        raw.flush()
+        os.fsync(raw.fileno())
+    size, digest = archive.stat().st_size, _sha256(archive)
+    manifest: dict[str, Any] = {
+        "format": FORMAT,
+        "pairing": taken.pairing,
+        "taken_at": taken.taken_at,
+        "running": taken.running,
+        "archive": {"size": size, "sha256": digest},
+        "files": {name: {"size": s, "sha256": d} for name, (s, d) in files.items()},
+    }
+    write_private(draft / MANIFEST, json.dumps(manifest, indent=1).encode() + b"\n")
+    return Taken(
+        id=taken.id,
+        pairing=taken.pairing,
+        taken_at=taken.taken_at,
+        running=taken.running,
+        archive_size=size,
+        archive_sha256=digest,
+        files=files,
+    )
+
+
+def members(snapshot: Path, taken: Taken) -> Iterator[tuple[str, bytes]]:
+    """The files of the archive, each one as the manifest says, and all of them."""
+    archive = snapshot / ARCHIVE
+    try:
+        if _sha256(archive) != taken.archive_sha256:
+            raise _damaged(snapshot, "the archive's checksum is wrong")
+        missing = set(taken.files)
+        with tarfile.open(archive, "r:gz") as tar:
+            for entry in tar:
+                file = tar.extractfile(entry)
+                if file is None or entry.name not in missing or not _is_ours(entry.name):
+                    raise _damaged(snapshot, f"{entry.name!r} does not belong in it")
+                content = file.read()
+                if hashlib.sha256(content).hexdigest() != taken.files[entry.name][1]:
+                    raise _damaged(snapshot, f"{entry.name}: the checksum is wrong")
+                missing.discard(entry.name)
+                yield entry.name, content
+    except (OSError, EOFError, tarfile.TarError) as error:
+        raise _damaged(snapshot, f"its archive cannot be read: {error}") from None
+    if missing:
+        raise _damaged(snapshot, f"{min(missing)} is missing")
+
+
+def _is_ours(name: str) -> bool:
+    path = PurePosixPath(name)
+    return path.parts[:1] == ("Default",) and ".." not in path.parts and path.parts[1] in FOLDERS
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _damaged(snapshot: Path, why: str) -> SnapshotDamagedError:
+    return SnapshotDamagedError(
+        f"snapshot {snapshot.name}: {why}",
+        value=str(snapshot),
+        remedy="restore an older one, or pair the session by QR code",
+    )
