@@ -11,7 +11,6 @@ METHODS: Final = 20
 # these are still to be split: the list only shrinks
 LONG_FILES: Final = {
     "lab/standin/phone.py",
-    "lab/standin/whatsapp.py",
 }
 LARGE_CLASSES: Final = {
     "lab/application/application.py: Application",

@@ -14,7 +14,8 @@ from tests.supervision.sessions import heard, until
 from tests.supervision.world import World
 from tests.waiting import DEADLINE, wait_until
 from waguard.core import page_care
-from waguard.core.incidents.incidents import fold, sentences
+from waguard.core.incidents.incidents import fold
+from waguard.core.incidents.why import sentences
 from waguard.core.link import Link
 from waguard.core.messages.inbox import InboxRecord, Kind
 from waguard.core.messages.news import of_ack

@@ -13,7 +13,8 @@ from tests.supervision.world import World
 from tests.waiting import wait_until
 from waguard.config.sections import Send
 from waguard.core.fleet.ack_watch import ALONE, FAR
-from waguard.core.incidents.incidents import fold, sentences
+from waguard.core.incidents.incidents import fold
+from waguard.core.incidents.why import sentences
 from waguard.core.link import Link
 from waguard.core.messages.first_contacts import FIRST_GUESS, LOOKUPS_REST
 from waguard.core.page_care import Kind

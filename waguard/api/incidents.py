@@ -10,7 +10,9 @@ from aiohttp import web
 from waguard.api import fields
 from waguard.api.deps import DEPS
 from waguard.api.sessions import condition
-from waguard.core.incidents.incidents import Incident, fold, fold_fleet, sentences
+from waguard.core.incidents.entries import Incident
+from waguard.core.incidents.incidents import fold, fold_fleet
+from waguard.core.incidents.why import sentences
 from waguard.errors import DatabaseUnavailableError, NotFoundError
 from waguard.ports.store import AuditEntry
 

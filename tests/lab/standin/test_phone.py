@@ -17,10 +17,10 @@ import pytest
 import pytest_asyncio
 
 from waguard.lab.standin import Policy, StandIn
+from waguard.lab.standin.accounts import Device
 from waguard.lab.standin.phone_cli import phone_main
 from waguard.lab.standin.refusal import Refusal
 from waguard.lab.standin.versions import REVISION
-from waguard.lab.standin.whatsapp import Device
 
 PHONE = "6281180001"
 
@@ -52,7 +52,7 @@ async def phone(standin: StandIn) -> AsyncIterator[aiohttp.ClientSession]:
 
 def code_of(standin: StandIn) -> str:
     key = base64.b64encode(bytes(32)).decode()
-    return f"{standin.whatsapp.show_ref(SilentPage())},{key},{key},{key}"
+    return f"{standin.whatsapp.linking.show_ref(SilentPage())},{key},{key},{key}"
 
 
 def device_of(standin: StandIn, phone: str) -> Device:

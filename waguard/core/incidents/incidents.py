@@ -4,15 +4,15 @@ An incident begins when a session stops being connected (or is logged out, resta
 session is connected again, or was stopped on purpose.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any, Final, Protocol
+from collections.abc import Iterable, Mapping
+from typing import Any
 
 from waguard.core import remedies
 from waguard.core.blame import Blame, Condition
+from waguard.core.incidents import why
+from waguard.core.incidents.entries import Entry, Incident
 from waguard.core.incidents.kinds import (
     ADVICE,
-    BACK,
     DIED,
     FLEET_BLAMES,
     FLEET_DONE,
@@ -24,7 +24,6 @@ from waguard.core.incidents.kinds import (
     OF_PAGE,
     OF_VERSIONS,
     ON_THE_WAY,
-    OVER,
     OVER_AT_ONCE,
     RESTORED,
     STARTED,
@@ -34,47 +33,16 @@ from waguard.core.incidents.kinds import (
 from waguard.core.status import ParkCause
 
 
-def fleet_condition(kind: str, why: str, *, since: float) -> Condition:
+def fleet_condition(kind: str, message: str, *, since: float) -> Condition:
     """What concerns all sessions at once, as people see it. ``since``: unix time."""
     return Condition(
         type=kind,
         blame=FLEET_BLAMES.get(kind, Blame.HOST),
         reason=kind,
-        message=why,
+        message=message,
         since=since,
         remedy=remedies.text(remedies.FLEET[kind]),
     )
-
-
-class Entry(Protocol):
-    """One entry of the audit log, as far as incidents need it. ``at`` is unix time."""
-
-    @property
-    def at(self) -> float | None: ...
-    @property
-    def kind(self) -> str: ...
-    @property
-    def before(self) -> str | None: ...
-    @property
-    def after(self) -> str | None: ...
-    @property
-    def reason(self) -> str | None: ...
-    @property
-    def evidence(self) -> Mapping[str, Any]: ...
-
-
-@dataclass(slots=True)
-class Incident:
-    """``began`` and ``ended`` in unix time; ``ended`` None: it still goes on."""
-
-    began: float
-    cause: str
-    actions: list[str] = field(default_factory=list)
-    result: str | None = None
-    ended: float | None = None
-    advice: str | None = None
-    kind: str = ""
-    """The kind of the entry that it began with."""
 
 
 def needed_since(entries: Iterable[Entry], *, fleet: bool = False) -> float | None:
@@ -182,7 +150,7 @@ def _begun(entry: Entry, at: float, session: str | None) -> Incident | None:
     begun = Incident(at, entry.reason or entry.kind.replace("_", " "), kind=entry.kind)
     begun.advice = _advice(ADVICE, entry.kind, session)
     if result := OVER_AT_ONCE.get(entry.kind):
-        begun.actions.append(_done(entry) or "")
+        begun.actions.append(why.done(entry) or "")
         begun.result, begun.ended = result, at
     return begun
 
@@ -195,30 +163,17 @@ def _goes_on(incident: Incident, entry: Entry, at: float, session: str | None) -
     """Add the entry; whether the incident is still open after it."""
     if entry.kind == "status":
         return _still_unhealthy(incident, entry, at)
-    if result := _ending(incident, entry):
+    if result := why.ending(incident, entry):
         incident.result, incident.ended, incident.advice = result, at, None
         return False
     begins = entry.kind in OF_PAGE and entry.kind == incident.kind
-    if not begins and (done := _done(entry)):
+    if not begins and (done := why.done(entry)):
         incident.actions.append(done)
     if entry.kind == "parked" and entry.reason in set(ParkCause):
         incident.advice = remedies.text(remedies.PARKED[ParkCause(entry.reason)], session)
     elif entry.kind in ADVICE:
         incident.advice = remedies.text(ADVICE[entry.kind], session)
     return True
-
-
-def _ending(incident: Incident, entry: Entry) -> str | None:
-    """The result, where the entry ends the incident."""
-    match entry.kind:
-        case "adopted" if entry.before in HEALTHY:  # the earlier daemon's watch is lost
-            return "waguard was started again"
-        case "left":  # its worker's last reports were part of that
-            return "unlinked on purpose"
-        case kind if kind in OVER and OVER[kind] == incident.kind:
-            return "it is over"
-        case kind:
-            return BACK.get(kind)
 
 
 def _still_unhealthy(incident: Incident, entry: Entry, at: float) -> bool:
@@ -229,61 +184,3 @@ def _still_unhealthy(incident: Incident, entry: Entry, at: float) -> bool:
         incident.result, incident.ended, incident.advice = "stopped on purpose", at, None
         return False
     return True
-
-
-_DONE: Final = {
-    "restart": "its worker was started again",
-    "retried": "it was tried once more",
-    "recycled": "its worker was replaced, as planned",
-    "reloaded": "its page was loaded again",
-    "taken_over": "it was taken back from the other client",
-    "backfill_gap": "the other messages were reported; the phone has the missing ones",
-    "logged_out": "WhatsApp logged it out; a QR code is shown",
-    "undecryptable_given_up": "messages that could not be decrypted were given up: they are dead letters"
-    " (`waguard webhooks list --state undecryptable`), and the phone has them",
-    "supervision_failed": "the other sessions were supervised as always",
-}
-
-
-_DONE_WITH: Final = {
-    "page_version": "its page was loaded with {}",
-    "screenshot": "a picture of its page is kept: {}",
-    "webhooks_held": "its received messages wait: {}",
-}
-
-
-def _done(entry: Entry) -> str | None:
-    """What waguard did or observed, in a few words."""
-    match entry.kind:
-        case "parked":
-            return f"it was parked ({entry.reason})"
-        case "profile_mended" | "profile_tidied":
-            return entry.reason or "its profile was repaired"
-        case "stray_ended":
-            return f"an orphan was ended: {(entry.reason or '?')[:80]}"
-        case "row_corrected":
-            return f"its row was corrected from {entry.before} to {entry.after}"
-        case "reconciled":
-            return f"it was {entry.after}"
-        case kind if kind in _DONE_WITH:
-            return _DONE_WITH[kind].format(entry.reason)
-        case "webhooks_down":
-            return "its webhooks wait in the database, and one at a time is tried"
-        case kind if kind in OF_PAGE:
-            return f"a condition was reported: {entry.reason}"
-        case kind:
-            return _DONE.get(kind)
-
-
-def sentences(incident: Incident) -> Sequence[str]:
-    """The incident for an operator: cause, actions, result."""
-    lines = [f"Cause: {incident.cause}."]
-    counted = dict.fromkeys(incident.actions)
-    for action in counted:
-        times = incident.actions.count(action)
-        lines.append(f"Done: {action}{f' ({times} times)' if times > 1 else ''}.")
-    if incident.ended is None:
-        lines.append("It is still open." + (f" {incident.advice}" if incident.advice else ""))
-    else:
-        lines.append(f"Result: {incident.result} after {incident.ended - incident.began:.1f} s.")
-    return lines

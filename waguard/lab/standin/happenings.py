@@ -4,8 +4,9 @@ import secrets
 import time
 from typing import Any
 
+from waguard.lab.standin.accounts import Message
 from waguard.lab.standin.refusal import Refusal
-from waguard.lab.standin.whatsapp import Message, WhatsApp
+from waguard.lab.standin.whatsapp import WhatsApp
 
 
 class Happenings:

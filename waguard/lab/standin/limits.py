@@ -9,7 +9,8 @@ Assumed: the result's word of a refusal (wa-js shows an ack of -1 and one of its
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from waguard.lab.standin.whatsapp import ACK_SENT, Device, Stanza, WhatsApp
+from waguard.lab.standin.accounts import ACK_SENT, Device, Stanza
+from waguard.lab.standin.whatsapp import WhatsApp
 
 Way = Literal["refuse", "drop"]
 

@@ -6,7 +6,8 @@ Where a behaviour is assumed, and not read in a report, the page's part says so.
 from collections.abc import Callable
 from typing import Any
 
-from waguard.lab.standin.whatsapp import Device, Stanza, WhatsApp
+from waguard.lab.standin.accounts import Device, Stanza
+from waguard.lab.standin.whatsapp import WhatsApp
 
 Act = Callable[[Device], None]
 
@@ -25,7 +26,7 @@ class Notices:
 
     def passkey(self, phone: str) -> dict[str, Any]:
         """The owner confirms the linking with the account's passkey."""
-        return self._whatsapp.confirm_passkey(phone).to_json()
+        return self._whatsapp.linking.confirm_passkey(phone).to_json()
 
     def ghost(self, phone: str) -> dict[str, Any]:
         """The pages lose their connection and do not notice."""

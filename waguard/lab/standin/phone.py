@@ -11,12 +11,13 @@ from typing import Annotated, Any, Literal, TypeVar
 import msgspec
 from aiohttp import web
 
+from waguard.lab.standin.accounts import Device
 from waguard.lab.standin.happenings import Happenings
 from waguard.lab.standin.limits import Limits, Lock, Way
 from waguard.lab.standin.notices import Notices
 from waguard.lab.standin.refusal import Refusal, refusal_of
 from waguard.lab.standin.releases import Break, Named, Publish, Releases
-from waguard.lab.standin.whatsapp import Device, WhatsApp
+from waguard.lab.standin.whatsapp import WhatsApp
 
 PHONE = "6281180001"  # the number of the person who scans, when nothing else is said
 
@@ -176,10 +177,10 @@ class Phone:
         self.releases = Releases(whatsapp)
 
     def scan(self, code: str, phone: str = PHONE) -> dict[str, Any]:
-        return self.whatsapp.scan(code, phone).to_json()
+        return self.whatsapp.linking.scan(code, phone).to_json()
 
     def pair(self, phone: str, code: str) -> dict[str, Any]:
-        return self.whatsapp.pair(phone, code).to_json()
+        return self.whatsapp.linking.pair(phone, code).to_json()
 
     def incoming(self, phone: str = PHONE, **fields: Any) -> dict[str, str]:
         """A message to the account; `fields` as in `Incoming` (from_, body, …)."""
@@ -392,7 +393,7 @@ class Phone:
         }
         return {
             "accounts": accounts,
-            "codes": len(self.whatsapp.refs),
+            "codes": len(self.whatsapp.linking.refs),
             "lost": list(self.whatsapp.lost),
         }
 

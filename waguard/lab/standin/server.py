@@ -21,9 +21,9 @@ from aiohttp import web
 
 from waguard.lab.standin import documents
 from waguard.lab.standin.certificate import make_certificate
+from waguard.lab.standin.connection import MAX_STANZA, PageLink
 from waguard.lab.standin.documents import CDN, HOST, SCRIPTS
 from waguard.lab.standin.limits import Limits
-from waguard.lab.standin.link import MAX_STANZA, PageLink
 from waguard.lab.standin.phone import Phone, phone_app
 from waguard.lab.standin.policy import Policy
 from waguard.lab.standin.whatsapp import WhatsApp

@@ -4,266 +4,46 @@ In memory and without I/O: pages are what takes stanzas (`Page`). A device's que
 acknowledged; all of it is sent again on the device's next connection, under the same ids.
 """
 
-import base64
 import itertools
-import re
 import secrets
 import time
-from collections.abc import Collection, Iterator
-from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any
 
-from cryptography.exceptions import InvalidSignature
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
-
+from waguard.lab.standin.accounts import (
+    ACK_FAILED,
+    ACK_READ,
+    ACK_SENT,
+    Device,
+    Message,
+    Page,
+    Proof,
+    Stanza,
+)
 from waguard.lab.standin.lids import Lids
+from waguard.lab.standin.linking import Linking
 from waguard.lab.standin.policy import Policy
 from waguard.lab.standin.refusal import Refusal
 from waguard.lab.standin.versions import Versions
 
-Stanza = dict[str, Any]
-
-ACK_FAILED, ACK_SENT, ACK_READ = -1, 1, 3
-CODE_ALPHABET = "123456789ABCDEFGHJKLMNPQRSTVWXYZ"  # what WhatsApp draws pairing codes from
-CODE_LENGTH = 8
-
-
-# what a device sees of a message without being able to decrypt it
-_OF_A_PLACEHOLDER = frozenset({"t", "ack", "self", "from", "to", "author", "notifyName"})
-
-_SHOWN = re.compile(r"(?<=@)\d+\b", re.ASCII)  # as wa-js finds mentions in a text
-
-
-class Page(Protocol):
-    """One connection of one page."""
-
-    def send(self, stanza: Stanza) -> None: ...
-    def close(self) -> None: ...
-
-
-@dataclass
-class Message:
-    """A message as the server knows it, once per id, however often it was transmitted."""
-
-    id: str
-    chat: str
-    from_: str
-    to: str
-    direction: str  # "out" of a linked device, "in" to it
-    attributes: dict[str, Any]
-    name: str = ""
-    times_transmitted: int = 0
-    ack: int = 0
-    sender: "Device | None" = None
-    sealed: str = ""  # the linked devices cannot decrypt it: why, as ``phone.Placeholder`` has it
-
-    def to_json(self) -> dict[str, Any]:
-        shown = (
-            "body",
-            "type",
-            "t",
-            "caption",
-            "mimetype",
-            "filename",
-            "size",
-            "filehash",
-            "author",
-            "quotedStanzaID",
-            "quotedParticipant",
-            "mentionedJidList",
-        )
-        return {
-            "id": self.id,
-            "from": self.from_,
-            "to": self.to,
-            "direction": self.direction,
-            "times_transmitted": self.times_transmitted,
-            "ack": self.ack,
-        } | {name: self.attributes[name] for name in shown if name in self.attributes}
-
-    def mentions(self, participants: Collection[str] | None) -> dict[str, list[str]]:
-        """Whom it addresses, and notifies: who is mentioned under the id that the group has, and whom the
-        text shows under that one. Any other mention is delivered as plain text. Read: the list without
-        the text shows nothing (waha#2230), WhatsApp's own apps send both under the group's id. Assumed: that another
-        id of a participant addresses nobody. ``participants``: None: not known, and the text alone decides.
-        """
-        mentioned = self.attributes.get("mentionedJidList") or []
-        shown = set(
-            _SHOWN.findall(self.attributes.get("caption") or self.attributes.get("body") or "")
-        )
-        known = mentioned if participants is None else participants
-        found = [it for it in mentioned if it in known and it.partition("@")[0] in shown]
-        return {"addressed": found} if mentioned else {}
-
-    def to_stanza(self) -> Stanza:
-        attributes = self.attributes
-        if self.sealed:
-            kept = {k: v for k, v in attributes.items() if k in _OF_A_PLACEHOLDER}
-            why = {} if self.sealed == "e2e" else {"subtype": self.sealed}
-            attributes = kept | {"type": "ciphertext"} | why
-        fields = {"id": self.id, "chat": self.chat, "attributes": attributes}
-        return fields | ({"name": self.name} if self.name else {})
-
-
-@dataclass
-class Device:
-    """A browser that is linked to an account."""
-
-    id: str
-    phone: str
-    secret: str
-    public_key: bytes
-    page: Page | None = None
-    is_synced: bool = False
-    is_linked: bool = True
-    block: str = ""
-    conflict: bool = False
-    refused_until: float = 0.0  # time.monotonic
-    revision: int = 0  # of the page that logged in last
-    queue: dict[int, Stanza] = field(default_factory=dict)
-    numbers: Iterator[int] = field(default_factory=lambda: itertools.count(1))
-
-    @property
-    def link(self) -> str:
-        """connected, syncing, conflict, blocked, offline or unlinked."""
-        if not self.is_linked:
-            return "unlinked"
-        if self.block:
-            return "blocked"
-        if self.page is None:
-            return "conflict" if self.conflict else "offline"
-        return "connected" if self.is_synced else "syncing"
-
-    def enqueue(self, stanza: Stanza) -> None:
-        """Deliver now if it can be, and again until it is acknowledged."""
-        number = next(self.numbers)
-        self.queue[number] = stanza | {"number": number}
-        if self.page is not None and self.is_synced:
-            self.page.send(self.queue[number])
-
-    def to_json(self) -> dict[str, Any]:
-        return {
-            "device": self.id,
-            "phone": self.phone,
-            "link": self.link,
-            "queued": len(self.queue),
-            "block": self.block,
-        }
-
 
 class WhatsApp:
-    """The accounts and what happens to them. `scan`, `pair`, … raise Refusal with a remedy."""
+    """The accounts and what happens to them. What cannot be done raises Refusal with a remedy."""
 
     def __init__(self, policy: Policy) -> None:
         self.policy = policy
         self.versions = Versions()
         self.devices: dict[str, list[Device]] = {}  # by phone number
+        self.linking = Linking(policy, self.devices)
         self.messages: dict[str, dict[str, Message]] = {}  # by phone number, then id; oldest first
         self.lids: dict[str, Lids] = {}  # by phone number
         self.groups: dict[str, dict[str, tuple[str, ...]]] = {}  # the same; participants by group
         self.media: dict[str, bytes] = {}
         self.asked: list[str] = []  # numbers of which a page asked whether they exist
         self.lost: list[str] = []  # ids of transmissions that never arrived, by policy
-        self.refs: dict[str, Page] = {}  # live codes
-        self.expired_refs: set[str] = set()
-        self.pairing_codes: dict[str, tuple[str, Page]] = {}  # by phone number
-        self.passkeys: dict[str, tuple[Device, Page]] = {}  # by phone number: who waits for one
-        self._device_numbers = itertools.count(1)
-
-    # --- linking
-
-    def show_ref(self, page: Page) -> str:
-        """A new code for this page; its previous one is dead."""
-        self.forget_page(page)
-        ref = f"2@{secrets.token_urlsafe(24)}"
-        self.refs[ref] = page
-        return ref
-
-    def forget_page(self, page: Page) -> None:
-        for ref in [r for r, p in self.refs.items() if p is page]:
-            self.expired_refs.add(ref)
-            del self.refs[ref]
-        self.passkeys = {n: waits for n, waits in self.passkeys.items() if waits[1] is not page}
-
-    def make_pairing_code(self, phone: str, page: Page) -> str:
-        code = "".join(secrets.choice(CODE_ALPHABET) for _ in range(CODE_LENGTH))
-        self.pairing_codes[phone] = (code, page)
-        return code
-
-    def scan(self, code: str, phone: str) -> Device:
-        parts = code.strip().split(",")
-        if len(parts) != 4:  # noqa: PLR2004 - ref, noise key, identity key, secret
-            raise Refusal(
-                409,
-                "that is not a code of WhatsApp Web",
-                "pass the text of the QR code: four parts, separated by commas",
-                "code",
-                code,
-            )
-        page = self.refs.get(parts[0])
-        if page is None:
-            error = "that code has expired" if parts[0] in self.expired_refs else "unknown code"
-            raise Refusal(409, error, "scan the code that the page shows now", "code", code)
-        try:
-            noise_key = base64.b64decode(parts[1], validate=True)
-        except ValueError:
-            raise Refusal(
-                409, "that code is damaged", "pass the whole text", "code", code
-            ) from None
-        return self._link(page, phone, noise_key)
-
-    def pair(self, phone: str, code: str) -> Device:
-        expected, page = self.pairing_codes.get(phone, ("", None))
-        if page is None or page not in self.refs.values():
-            raise Refusal(
-                409,
-                f"no page waits for a pairing code of {phone}",
-                "ask the page for a code for that phone number first",
-                "phone",
-                phone,
-            )
-        if code.replace("-", "").upper() != expected:
-            raise Refusal(
-                409, "wrong pairing code", "enter the code that was last shown", "code", code
-            )
-        del self.pairing_codes[phone]
-        return self._link(page, phone, b"")
-
-    def _link(self, page: Page, phone: str, noise_key: bytes) -> Device:
-        device = Device(
-            id=f"{phone}:{next(self._device_numbers)}@c.us",
-            phone=phone,
-            secret=secrets.token_urlsafe(16),
-            public_key=noise_key,
-        )
-        self.forget_page(page)
-        if self.policy.passkey:
-            self.passkeys[phone] = (device, page)
-            page.send({"type": "passkey"})
-        else:
-            self._accept(device, page)
-        return device
-
-    def _accept(self, device: Device, page: Page) -> None:
-        self.devices.setdefault(device.phone, []).append(device)
-        linked = {"wid": f"{device.phone}@c.us", "device": device.id, "secret": device.secret}
-        page.send({"type": "paired", "linked": linked})
-
-    def awaits_passkey(self, page: Page) -> bool:
-        return any(waiting is page for _, waiting in self.passkeys.values())
-
-    def confirm_passkey(self, phone: str) -> Device:
-        if phone not in self.passkeys:
-            raise Refusal(
-                409, f"no page waits for a passkey of {phone}", "scan a code first", "phone", phone
-            )
-        device, page = self.passkeys.pop(phone)
-        self._accept(device, page)
-        return device
 
     # --- a page's connection
 
-    def log_in(self, device_id: str, secret: str, verify: "Proof") -> Device | None:
+    def log_in(self, device_id: str, secret: str, verify: Proof) -> Device | None:
         """The linked device that these credentials belong to, or None (it was unlinked, or never was)."""
         for device in self.devices.get(device_id.split(":", 1)[0], []):
             if device.id == device_id and device.is_linked and device.secret == secret:
@@ -280,7 +60,7 @@ class WhatsApp:
         device.page, device.conflict = page, False
 
     def detach(self, page: Page) -> None:
-        self.forget_page(page)
+        self.linking.forget_page(page)
         for device in itertools.chain(*self.devices.values()):
             if device.page is page:
                 device.page = None
@@ -477,21 +257,3 @@ class WhatsApp:
                 phone,
             )
         return devices
-
-
-@dataclass(frozen=True)
-class Proof:
-    """A page's answer to a challenge."""
-
-    challenge: str
-    signature: bytes
-    public_key: bytes
-
-    def is_by(self, public_key: bytes) -> bool:
-        try:
-            Ed25519PublicKey.from_public_bytes(public_key).verify(
-                self.signature, self.challenge.encode()
-            )
-        except (InvalidSignature, ValueError):
-            return False
-        return True

@@ -13,8 +13,9 @@ from typing import Any
 
 from aiohttp import WSMsgType, web
 
+from waguard.lab.standin.accounts import ACK_FAILED, ACK_SENT, Device, Proof, Stanza
 from waguard.lab.standin.limits import Limits
-from waguard.lab.standin.whatsapp import ACK_FAILED, ACK_SENT, Device, Proof, Stanza, WhatsApp
+from waguard.lab.standin.whatsapp import WhatsApp
 
 MAX_STANZA = 1 << 24  # bytes; files go by HTTP, not through here
 
@@ -93,11 +94,11 @@ class PageLink:
     async def _show_codes(self) -> None:
         policy = self._policy
         for number in range(policy.qr_count):
-            self.send({"type": "ref", "ref": self._whatsapp.show_ref(self)})
+            self.send({"type": "ref", "ref": self._whatsapp.linking.show_ref(self)})
             await asyncio.sleep(policy.qr_lifetime if number else policy.qr_first_lifetime)
-            if self._whatsapp.awaits_passkey(self):
+            if self._whatsapp.linking.awaits_passkey(self):
                 return
-        self._whatsapp.forget_page(self)
+        self._whatsapp.linking.forget_page(self)
         self.send({"type": "idle"})
         self.close()
 
@@ -109,7 +110,7 @@ class PageLink:
                 return
             self._policy.codes -= 1
         phone = "".join(c for c in str(stanza["phone"]) if c.isdigit())
-        code = self._whatsapp.make_pairing_code(phone, self)
+        code = self._whatsapp.linking.make_pairing_code(phone, self)
         self.send({"type": "result", "number": stanza["number"], "code": code})
 
     # --- a linked device

@@ -1,0 +1,36 @@
+"""An entry of the audit log, and an incident, which is made of entries. Pure."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+
+class Entry(Protocol):
+    """One entry of the audit log, as far as incidents need it. ``at`` is unix time."""
+
+    @property
+    def at(self) -> float | None: ...
+    @property
+    def kind(self) -> str: ...
+    @property
+    def before(self) -> str | None: ...
+    @property
+    def after(self) -> str | None: ...
+    @property
+    def reason(self) -> str | None: ...
+    @property
+    def evidence(self) -> Mapping[str, Any]: ...
+
+
+@dataclass(slots=True)
+class Incident:
+    """``began`` and ``ended`` in unix time; ``ended`` None: it still goes on."""
+
+    began: float
+    cause: str
+    actions: list[str] = field(default_factory=list)
+    result: str | None = None
+    ended: float | None = None
+    advice: str | None = None
+    kind: str = ""
+    """The kind of the entry that it began with."""

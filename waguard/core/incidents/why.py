@@ -1,0 +1,80 @@
+"""The text of ``waguard why``: what an incident was, what waguard did, how it ended. Pure.
+
+What helps is in ``core/remedies.py``; texts that belong to a kind of entry are in ``kinds.py``.
+"""
+
+from collections.abc import Sequence
+from typing import Final
+
+from waguard.core.incidents.entries import Entry, Incident
+from waguard.core.incidents.kinds import BACK, HEALTHY, OF_PAGE, OVER
+
+_DONE: Final = {
+    "restart": "its worker was started again",
+    "retried": "it was tried once more",
+    "recycled": "its worker was replaced, as planned",
+    "reloaded": "its page was loaded again",
+    "taken_over": "it was taken back from the other client",
+    "backfill_gap": "the other messages were reported; the phone has the missing ones",
+    "logged_out": "WhatsApp logged it out; a QR code is shown",
+    "undecryptable_given_up": "messages that could not be decrypted were given up: they are dead letters"
+    " (`waguard webhooks list --state undecryptable`), and the phone has them",
+    "supervision_failed": "the other sessions were supervised as always",
+}
+
+
+_DONE_WITH: Final = {
+    "page_version": "its page was loaded with {}",
+    "screenshot": "a picture of its page is kept: {}",
+    "webhooks_held": "its received messages wait: {}",
+}
+
+
+def done(entry: Entry) -> str | None:
+    """What waguard did or observed, in a few words."""
+    match entry.kind:
+        case "parked":
+            return f"it was parked ({entry.reason})"
+        case "profile_mended" | "profile_tidied":
+            return entry.reason or "its profile was repaired"
+        case "stray_ended":
+            return f"an orphan was ended: {(entry.reason or '?')[:80]}"
+        case "row_corrected":
+            return f"its row was corrected from {entry.before} to {entry.after}"
+        case "reconciled":
+            return f"it was {entry.after}"
+        case kind if kind in _DONE_WITH:
+            return _DONE_WITH[kind].format(entry.reason)
+        case "webhooks_down":
+            return "its webhooks wait in the database, and one at a time is tried"
+        case kind if kind in OF_PAGE:
+            return f"a condition was reported: {entry.reason}"
+        case kind:
+            return _DONE.get(kind)
+
+
+def ending(incident: Incident, entry: Entry) -> str | None:
+    """The result, where the entry ends the incident."""
+    match entry.kind:
+        case "adopted" if entry.before in HEALTHY:  # the earlier daemon's watch is lost
+            return "waguard was started again"
+        case "left":  # its worker's last reports were part of that
+            return "unlinked on purpose"
+        case kind if kind in OVER and OVER[kind] == incident.kind:
+            return "it is over"
+        case kind:
+            return BACK.get(kind)
+
+
+def sentences(incident: Incident) -> Sequence[str]:
+    """The incident for an operator: cause, actions, result."""
+    lines = [f"Cause: {incident.cause}."]
+    counted = dict.fromkeys(incident.actions)
+    for action in counted:
+        times = incident.actions.count(action)
+        lines.append(f"Done: {action}{f' ({times} times)' if times > 1 else ''}.")
+    if incident.ended is None:
+        lines.append("It is still open." + (f" {incident.advice}" if incident.advice else ""))
+    else:
+        lines.append(f"Result: {incident.result} after {incident.ended - incident.began:.1f} s.")
+    return lines
