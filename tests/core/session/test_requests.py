@@ -250,6 +250,15 @@ def test_one_that_waits_to_be_replaced_and_is_ended_asks_for_no_slot_any_more(
     assert "s" not in bench.fleet.waiting
 
 
+def test_one_that_is_parked_after_it_spent_its_restarts_keeps_that_reason(
+    bench: EngineBench,
+) -> None:
+    spend(bench)
+    bench.post("s", ParkRequested(cause=ParkCause.PROFILE_MISSING, details="there is none"))
+    bench.post("s", StopRequested(daemon_stopping=True))
+    assert parked_for(bench.state("s")) is ParkCause.PROFILE_MISSING
+
+
 @pytest.mark.parametrize("how", ["parked", "stopped"])
 def test_what_is_down_keeps_its_reason_when_the_daemon_stops(how: str, bench: EngineBench) -> None:
     parked = ParkRequested(cause=ParkCause.BLOCKED, details="it is blocked")
