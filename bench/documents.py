@@ -28,7 +28,7 @@ from bench.rig import cpu, environment, pss, tree
 from waguard.host.documents import Documents
 from waguard.lab import standin
 from waguard.lab.standin.versions import REVISION
-from waguard.wire.protocol import StoredDocument
+from waguard.wire.worker import StoredDocument
 from waguard.worker import wajs
 from waguard.worker.browser.chromium import Chromium, ChromiumSpec, find_executable, launch
 from waguard.worker.browser.devtools import PageSession

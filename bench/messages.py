@@ -23,7 +23,8 @@ import aiohttp
 from aiohttp import web
 from loguru import logger
 
-from waguard.config import Config, Webhook
+from waguard.config.sections import Config, Webhook
+from waguard.core.fleet.network import Reading
 from waguard.core.webhooks.delivery import OLD_SERVICE
 from waguard.host import resources
 from waguard.host.clock import SystemClock
@@ -37,14 +38,10 @@ from waguard.messaging.webhooks.webhooks import Webhooks
 from waguard.ports.clock import WallAges
 from waguard.ports.sessions import Connection
 from waguard.store.sql import SqlStore
-from waguard.supervision.actor import SessionActor
 from waguard.supervision.bus import Bus
-from waguard.supervision.fleet import Fleet
-from waguard.supervision.mailbox import Mailbox
-from waguard.supervision.session_context import SessionContext
-from waguard.supervision.versions.decision import VersionDecision
-from waguard.supervision.versions.observer import VersionObserver
-from waguard.wire.protocol import Event, InboundMessage
+from waguard.supervision.supervisor import Ports, Supervisor
+from waguard.supervision.timings import Timings
+from waguard.wire.events import Event, InboundMessage
 
 SESSIONS, CHATS = 4, 25
 SECRET = b"a secret of the measurement"
@@ -159,29 +156,27 @@ async def waguard(url: str, count: int, folder: Path) -> tuple[float, float]:
         instance_url="http://127.0.0.1:3001",
         connection=lambda _: Connection(),
     )
-    bus = Bus(clock)
-    fleet = Fleet(store=store, bus=bus, clock=clock, host=resources.read)
     none: Any = None
-    mailbox = Mailbox(lambda: config, clock, fleet)
-    documents = Documents(folder / "versions")
-    ctx = SessionContext(
-        config=lambda: config,
-        instance="bench",
-        store=store,
-        inbox=journal,
-        undecryptable=store.messages,
-        spawn=none,
-        fleet=fleet,
-        mailbox=mailbox,
-        versions=VersionObserver(
-            VersionDecision(
-                lambda: config, clock, fleet, mailbox, packed="0" * 64, documents=documents
-            )
+    supervisor = Supervisor(
+        lambda: config,
+        Ports(
+            store=store,
+            inbox=journal,
+            undecryptable=store.messages,
+            spawn=none,
+            documents=Documents(folder / "versions"),
+            clock=clock,
+            ages=WallAges(clock.wall),
+            meter=Meter(),
+            host=resources.read,
+            network=Reading,
+            cpu_is_saturated=lambda: False,
+            remembered=dict,
         ),
-        meter=Meter(),
-        bus=bus,
-        clock=clock,
-        ages=WallAges(clock.wall),
+        Bus(clock),
+        instance="bench",
+        packed="0" * 64,
+        timings=Timings(),
     )
     async with journal, webhooks:
         sessions = []
@@ -189,7 +184,7 @@ async def waguard(url: str, count: int, folder: Path) -> tuple[float, float]:
         workers: list[Any] = [Worker(count // SESSIONS) for _ in range(SESSIONS)]
         for number in range(SESSIONS):
             row = await store.create(f"s{number}", 1, account_id=None, priority=0)
-            sessions.append(SessionActor(row, ctx))
+            sessions.append(supervisor.registry.add(row))
         assert await webhooks.drain(10.0)
         began = time.perf_counter()
         for number in range(count):
@@ -200,8 +195,7 @@ async def waguard(url: str, count: int, folder: Path) -> tuple[float, float]:
         stored = time.perf_counter() - began
         assert await webhooks.drain(300.0)
         delivered = time.perf_counter() - began
-        for session in sessions:
-            await session.forget()
+        await supervisor.stop()
     await store.close()
     return stored, delivered
 

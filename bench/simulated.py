@@ -12,20 +12,12 @@ import sys
 import time
 from pathlib import Path
 
-from waguard import config
+from waguard.config.reading import load
 from waguard.core.link import Link
-from waguard.wire.protocol import (
-    PROTOCOL,
-    Heartbeat,
-    Hello,
-    Reply,
-    Report,
-    Request,
-    SendText,
-    Sent,
-    Value,
-    WorkerSpec,
-)
+from waguard.wire.calls import SendText, Sent, Value
+from waguard.wire.protocol import PROTOCOL, Hello, Reply, Request
+from waguard.wire.reports import Heartbeat, Report
+from waguard.wire.worker import WorkerSpec
 from waguard.worker import fork_server
 from waguard.worker.daemon_link import DaemonLink
 
@@ -80,7 +72,7 @@ async def _daemon() -> int:
     with garbage.importing():  # as the command line does it
         from waguard.daemon.root import Daemon  # noqa: PLC0415
 
-    settings = config.load(None, os.environ)
+    settings = load(None, os.environ)
     lock = acquire(settings.paths.runtime)
     listener = listen(settings.api.host, settings.api.port)
     lock.publish(base_url(listener))

@@ -19,7 +19,7 @@ from bench.rig import environment, pss
 from waguard.host import procfs
 from waguard.host.children import ExecSpawn, PidfdProcess
 from waguard.host.fork_server import ForkSpawn
-from waguard.wire.protocol import WorkerSpec
+from waguard.wire.worker import WorkerSpec
 
 # tells its version, and then stands for a browser that never answers
 CHROMIUM = """#!/bin/sh

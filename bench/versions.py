@@ -61,6 +61,11 @@ class Side:
         return 1000 / taken, 1000 * (cpu(pids) - before) / counted
 
 
+def _knows_sandbox(package: Path) -> bool:
+    files = (*package.glob("config.py"), *package.glob("config/*.py"))
+    return any(_SANDBOX in file.read_text() for file in files)
+
+
 async def compare(other: Path, rounds: int, count: int, folder: Path) -> None:
     """One table's line for so many sessions each."""
     python = str(other / ".venv/bin/python")
@@ -74,7 +79,7 @@ async def compare(other: Path, rounds: int, count: int, folder: Path) -> None:
         commands = ((*WAGUARD, "run"), (python, *WAGUARD[1:], "run"))
         for number, (name, command) in enumerate(zip(("now", "other"), commands, strict=True)):
             daemon = Daemon(folder / f"{name}-{count}", standin, http, command)
-            if command[0] == python and _SANDBOX not in (other / "waguard/config.py").read_text():
+            if command[0] == python and not _knows_sandbox(other / "waguard"):
                 del daemon.settings["WAGUARD_BROWSER__SANDBOX"]  # it has no such setting
             await stack.enter_async_context(daemon)
             sides.append(await Side.start(daemon, phones[3 + number]))

@@ -12,7 +12,7 @@ import msgspec
 from msgspec import inspect
 
 from waguard.cli.config_commands import default
-from waguard.config import RELOADABLE, SECTIONS
+from waguard.config.sections import RELOADABLE, SECTIONS
 from waguard.host.configuration import SYSTEM_FILE, VARIABLE
 
 ROOT: Final = Path(__file__).parents[1]

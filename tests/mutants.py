@@ -114,7 +114,8 @@ def pytest_killers(path: Path) -> list[list[str]]:
         for it in sorted(Path("tests/core").rglob("test_*.py"))
         if it != own and path in imported(it, known)
     ]
-    return [[str(own)] if own.exists() else [], others, ["tests/simulation/test_stories.py"]]
+    stories = sorted(map(str, Path("tests/simulation").glob("test_*stories.py")))
+    return [[str(own)] if own.exists() else [], others, stories]
 
 
 def simulate() -> bool:

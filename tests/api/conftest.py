@@ -21,7 +21,7 @@ from waguard.api import ApiDeps, create_app, serve
 from waguard.api.auth import Keys
 from waguard.api.content import MEDIA_LIMIT
 from waguard.api.timings import Limits, Timings
-from waguard.config import Config, Level, Log
+from waguard.config.sections import Config, Level, Log
 from waguard.core.webhooks.delivery import OLD_SERVICE
 from waguard.errors import WaguardError
 from waguard.host.clock import SystemClock

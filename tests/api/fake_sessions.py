@@ -21,7 +21,8 @@ from waguard.errors import (
 from waguard.ports.outcomes import Acked, NotSent, Outcome
 from waguard.ports.process import Usage
 from waguard.ports.sessions import Health, SessionView
-from waguard.wire.protocol import Acks, Call, Operation, QrCode, Send, SendMedia, SendText, Value
+from waguard.wire.calls import Acks, Call, Operation, Send, SendMedia, SendText, Value
+from waguard.wire.reports import QrCode
 
 SESSION = "webjs_1_1732240000_abcdefgh"
 WORKSPACE = 1

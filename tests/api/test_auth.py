@@ -12,7 +12,7 @@ from loguru import logger
 from tests.api.conftest import KEY, SECOND_KEY, Api
 from tests.api.fake_sessions import SESSION
 from waguard.api.auth import Keys, load_or_create_keys
-from waguard.config import GENERATED_KEY_MARK
+from waguard.config.key_file import GENERATED_KEY_MARK
 from waguard.errors import ConfigError
 
 STATUS = f"/api/sessions/{SESSION}/status"

@@ -10,7 +10,8 @@ from PIL import Image
 from tests.api.conftest import Api
 from tests.api.fake_sessions import RAW, SESSION
 from waguard.errors import ConflictError, NotYetError
-from waguard.wire.protocol import PairingCode, QrCode, Screenshot, Value
+from waguard.wire.calls import PairingCode, Screenshot, Value
+from waguard.wire.reports import QrCode
 
 ONE = f"/api/sessions/{SESSION}"
 

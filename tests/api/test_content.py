@@ -11,7 +11,7 @@ from tests.api.conftest import Api
 from tests.api.fake_sessions import SESSION
 from waguard.errors import RefusedError
 from waguard.ports.outcomes import Refused
-from waguard.wire.protocol import SendMedia
+from waguard.wire.calls import SendMedia
 
 TEXT, MEDIA = "/api/messages/send", "/api/messages/send-media"
 NUMBER, GROUP = "6281234567890", "120363041234567890@g.us"

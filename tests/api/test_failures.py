@@ -16,7 +16,7 @@ from tests.waiting import wait_until
 from waguard.api.timings import Timings
 from waguard.errors import UnavailableError
 from waguard.host import logs
-from waguard.wire.protocol import QrCode
+from waguard.wire.reports import QrCode
 
 ONE = f"/api/sessions/{SESSION}"
 

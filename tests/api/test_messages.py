@@ -16,7 +16,7 @@ from waguard.messaging.outbox.commands import Command
 from waguard.messaging.outbox.pending_sends import Options, PendingSend
 from waguard.ports.bus import BusEvent
 from waguard.ports.outcomes import NotSent, Outcome, Refused, Uncertain
-from waguard.wire.protocol import SendMedia, SendText
+from waguard.wire.calls import SendMedia, SendText
 
 SEND = "/api/messages/send"
 BODY: dict[str, Any] = {

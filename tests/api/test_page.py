@@ -28,7 +28,7 @@ from tests.worker.browser_fixtures import (  # noqa: F401 - fixtures
 from waguard.core import remedies
 from waguard.core.blame import Blame, Condition
 from waguard.core.page_care import Kind
-from waguard.wire.protocol import PageVersion
+from waguard.wire.reports import PageVersion
 from waguard.worker.browser.devtools import PageSession
 
 ADVICE = remedies.text(remedies.PAGE[Kind.ACKS_IN_VAIN], "shop_bandung")

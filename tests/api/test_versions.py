@@ -7,7 +7,7 @@ import pytest
 from tests.api.conftest import Api
 from tests.api.fake_sessions import SESSION, a_view
 from tests.api.fake_versions import ADDED, OFF, PACKED
-from waguard.wire.protocol import PageVersion
+from waguard.wire.reports import PageVersion
 
 VERSION = PageVersion(
     page=1023,

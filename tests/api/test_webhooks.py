@@ -11,10 +11,11 @@ from waguard.core.messages.inbox import EventPayload, InboxRecord, Kind
 from waguard.core.messages.news import Notice
 from waguard.core.webhooks.delivery import OLD_SERVICE, Cause
 from waguard.errors import DatabaseUnavailableError
-from waguard.ports.messages import GLOBAL, DeliveryResult, Entry
+from waguard.ports.messages import Entry
 from waguard.ports.store import SessionRow
+from waguard.ports.webhooks import GLOBAL, DeliveryResult
 from waguard.supervision import translate
-from waguard.wire.protocol import InboundMessage
+from waguard.wire.events import InboundMessage
 
 HOOK = f"/api/sessions/{SESSION}/webhook"
 DEAD = "/api/webhooks/dead"
@@ -262,8 +263,9 @@ async def test_chats_of_nobody_are_listed_replayed_and_discarded(
     await of_nobody(api, LID, "B")
     await of_nobody(api, OTHER, "X")
     assert (await api.call("GET", UNIDENTIFIED)).json() == {"success": True, "unidentified": []}
-    wall = api.database.messages._wall
-    monkeypatch.setattr(api.database.messages, "_wall", lambda: wall() + 901.0)
+    database = api.database._database
+    wall = database.wall
+    monkeypatch.setattr(database, "wall", lambda: wall() + 901.0)
     reported = (await api.call("GET", UNIDENTIFIED)).json()["unidentified"]
     assert [(one["session_id"], one["chat_id"], one["count"]) for one in reported] == [
         (SESSION, LID, 2),

@@ -13,7 +13,7 @@ from tests import configuration_docs
 from tests.cli.program import main
 from tests.host.processes import waguard
 from waguard.cli import config_commands
-from waguard.config import SECTIONS
+from waguard.config.sections import SECTIONS
 from waguard.errors import ConfigError
 from waguard.host import configuration
 from waguard.host.configuration import Found

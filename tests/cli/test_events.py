@@ -11,7 +11,7 @@ from tests.cli.fake_api import Answer, Api
 from tests.cli.program import main
 from waguard.cli import event_stream
 from waguard.cli.client import ApiCallError, ApiClient
-from waguard.config import Config, Paths
+from waguard.config.sections import Config, Paths
 
 PHONE: Final = "6281234567801"
 

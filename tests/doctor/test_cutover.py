@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from tests.doctor.host import HOOK, KEY, Host, require_runnable
-from waguard.doctor.checks.cutover import TITLES, Step
+from waguard.doctor.checks.cutover.plan import TITLES, Step
 from waguard.doctor.examination import Cutover, examine_cutover
 from waguard.doctor.probes.machine import Running
 from waguard.doctor.report import Check

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.doctor.host import Application, Host
-from waguard.config import load
+from waguard.config.reading import load
 from waguard.core.profile.ownership import Us
 from waguard.doctor.checks import database as checks_of
 from waguard.doctor.checks.instance import Instance

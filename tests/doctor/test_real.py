@@ -16,7 +16,7 @@ from tests.host.processes import (
 )
 from tests.store import servers
 from tests.store.application import SqlApplication
-from waguard.config import Browser, Config
+from waguard.config.sections import Browser, Config
 from waguard.core.lease import Holder, Terms
 from waguard.doctor.checks import database as checks_of
 from waguard.doctor.checks.host import browser

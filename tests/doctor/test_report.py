@@ -2,7 +2,7 @@
 
 import pytest
 
-from waguard.doctor.checks.cutover import Step
+from waguard.doctor.checks.cutover.plan import Step
 from waguard.doctor.report import (
     Check,
     Cli,

@@ -240,6 +240,7 @@ async def test_mentions_in_a_group_of_lids_are_numbers_to_the_application(world:
     assert code == 200, reported
     [sent] = [it for it in phone.messages(PHONE) if it["direction"] == "out"]
     assert (sent["body"], sent["mentionedJidList"]) == (f"hi @{LID}", [f"{LID}@lid"])
+    assert sent["addressed"] == [f"{LID}@lid"]
     assert await world.daemon.call("POST", SEND, request) == (code, reported)
     mentions = {"mentionedJidList": [f"{LID}@lid"]}
     phone.incoming(from_=GROUP, author=FRIEND, body=f"@{LID}: yes", attributes=mentions)

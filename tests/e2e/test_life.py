@@ -13,7 +13,8 @@ import pytest
 
 from tests.e2e.conftest import World
 from waguard.core.webhooks.delivery import SESSION_EVENTS
-from waguard.wire.protocol import PROTOCOL, WorkerRecord
+from waguard.wire.protocol import PROTOCOL
+from waguard.wire.worker import WorkerRecord
 
 pytestmark = [pytest.mark.e2e, pytest.mark.chromium, pytest.mark.timeout(240)]
 

@@ -1,17 +1,22 @@
 """What WhatsApp grants no more of: first contacts (463), pairing codes (429); and modules that come late."""
 
+import re
 import signal
 from typing import Any
 
 import pytest
 
 from tests.e2e.conftest import World
+from waguard.core.fleet.ack_watch import ALONE
 from waguard.core.messages.pairing_codes import AT_MOST
 
 pytestmark = [pytest.mark.e2e, pytest.mark.chromium, pytest.mark.timeout(240)]
 
 PHONE, KNOWN, FRIEND = "6281180001", "6281180002", "6281180003"
 LATE = 4.0  # s
+FIRST_WAITED = re.compile(
+    r"first contacts wait for WhatsApp's ack .* the first for (?P<seconds>\d+) s"
+)
 
 
 def new(number: int) -> str:
@@ -182,6 +187,48 @@ async def test_what_is_dropped_without_a_word_replaces_no_worker(world: World) -
     after = await daemon.status("s1")
     assert (after["worker_pid"], after["restarts"]) == (before["worker_pid"], 0)
     assert "does not acknowledge sends" not in daemon.log()
+
+
+@pytest.mark.long
+async def test_where_only_first_contacts_are_dropped_a_worker_is_replaced_late_and_once(
+    world: World,
+) -> None:
+    daemon, standin = world.daemon, world.standin
+    config = daemon.folder / "waguard.toml"
+    limit = 2.0
+    config.write_text(f"[send]\nack_limit = {limit}\ntimeout = 1.5\n")
+    daemon.arguments = ("--config", str(config))
+    await paired(world)
+    standin.phone.timelock(PHONE, way="drop")
+    for number in range(2):
+        code, reported, _ = await send(world, new(number))
+        assert (code, reported["outcome"]) == (202, "uncertain")
+
+    async def missing() -> list[float]:
+        """Seconds for which the first had waited, of each incident."""
+        _, reported = await daemon.call("GET", "/api/sessions/s1/incidents")
+        found = [FIRST_WAITED.search(it["cause"]) for it in reported["incidents"]]
+        return [float(it["seconds"]) for it in found if it]
+
+    (waited,) = await daemon.until(missing)
+    assert waited >= ALONE * limit  # in whole seconds
+
+    async def in_vain() -> bool:
+        """The page that is loaded next has sent them again, which were dropped again."""
+        found = await condition(world)
+        return found is not None and found["type"] == "acks_in_vain"
+
+    await daemon.until(in_vain, deadline=120)
+    assert daemon.log().count("worker started") == 2
+    after = await daemon.status("s1")
+    assert (after["status"], after["restarts"]) == ("connected", 0)
+    standin.phone.timelock(PHONE, over=True)
+    assert (await send(world, KNOWN))[0] == 200
+
+    async def over() -> bool:
+        return await condition(world) is None
+
+    await daemon.until(over)
 
 
 async def ask_for_code(world: World) -> tuple[int, dict[str, Any], int]:

@@ -242,5 +242,6 @@ async def test_a_dialog_that_stays_leaves_a_picture(world: World) -> None:
     await daemon.until(condition)
     await wait_incident(world, "a picture of its page is kept: ")
     (picture,) = (daemon.folder / "state/evidence").iterdir()
+    await wait_incident(world, f"a picture of its page is kept: {picture}")
     assert picture.read_bytes().startswith(b"\x89PNG")
     assert picture.stat().st_mode & 0o777 == 0o600

@@ -16,7 +16,7 @@ from tests.e2e.harness import suspended
 from waguard.host import procfs
 from waguard.host.executable import find_executable
 from waguard.host.procfs import group_members
-from waguard.wire.protocol import WorkerRecord
+from waguard.wire.worker import WorkerRecord
 
 pytestmark = [pytest.mark.e2e, pytest.mark.chromium, pytest.mark.timeout(240)]
 

@@ -1,5 +1,6 @@
 """Small programs of the tests' own, that always end with the test."""
 
+import asyncio
 import contextlib
 import json
 import os
@@ -11,7 +12,9 @@ from typing import Any, Final
 
 import msgspec
 
-from waguard.wire.protocol import WorkerSpec
+from tests.waiting import DEADLINE
+from waguard.host.children import PidfdProcess
+from waguard.wire.worker import WorkerSpec
 
 OWN: Final = "WAGUARD_"
 NOBODY: Final = 65534
@@ -97,3 +100,23 @@ def worker_spec(folder: Path, **changes: Any) -> WorkerSpec:
         heartbeat=1.0,
     )
     return msgspec.structs.replace(plain, **changes)
+
+
+async def ended(process: PidfdProcess) -> int | None:
+    async with asyncio.timeout(DEADLINE):
+        return await process.wait()
+
+
+async def listening(process: PidfdProcess) -> None:
+    async with asyncio.timeout(DEADLINE):
+        await process.listening()
+
+
+def has_ended(pid: int) -> None:
+    """Wait without the loop, which must not notice, and leave the zombie there."""
+    os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT)
+
+
+def descriptors() -> int:
+    """How many this process has open."""
+    return len(list(Path("/proc/self/fd").iterdir()))

@@ -1,10 +1,11 @@
+"""Worker processes that are started by exec: how they end, and how they begin."""
+
 import asyncio
 import contextlib
 import json
 import os
 import resource
 import signal
-import subprocess
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
@@ -14,17 +15,17 @@ import msgspec
 import psutil
 import pytest
 
-from tests.host.processes import worker_spec
-from tests.waiting import DEADLINE, wait_until
+from tests.host.processes import descriptors, ended, has_ended, listening, worker_spec
+from tests.waiting import wait_until
 from waguard.core.exits import EXIT_BROWSER_UNUSABLE
 from waguard.errors import WaguardError
-from waguard.host import procfs
-from waguard.host.children import ExecSpawn, PidfdProcess, read_records
-from waguard.wire.protocol import WorkerRecord, WorkerSpec
+from waguard.host.children import ExecSpawn, PidfdProcess
+from waguard.wire.worker import WorkerSpec
+
+pytestmark = pytest.mark.usefixtures("no_child_left")
 
 Start = Callable[[str], Awaitable[PidfdProcess]]
 
-pytestmark = pytest.mark.usefixtures("no_child_left")
 
 # one write: print makes two where Python is unbuffered, and the pipe is closed after the first
 SAYS_READY: Final = "import os, signal, sys, time\nos.write(1, b'ready')\n"
@@ -58,20 +59,6 @@ async def start(
         await ended(process)
 
 
-async def ended(process: PidfdProcess) -> int | None:
-    async with asyncio.timeout(DEADLINE):
-        return await process.wait()
-
-
-async def listening(process: PidfdProcess) -> None:
-    async with asyncio.timeout(DEADLINE):
-        await process.listening()
-
-
-def descriptors() -> int:
-    return len(list(Path("/proc/self/fd").iterdir()))
-
-
 def fill_the_gaps() -> list[int]:
     """The limit is for the number of a descriptor: what is free below the highest would not count."""
     highest = max(int(entry.name) for entry in Path("/proc/self/fd").iterdir())
@@ -79,11 +66,6 @@ def fill_the_gaps() -> list[int]:
     while filling[-1] < highest:
         filling.append(os.dup(filling[0]))
     return filling
-
-
-def has_ended(pid: int) -> None:
-    """Wait without the loop, which must not notice, and leave the zombie there."""
-    os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT)
 
 
 def alive(pid: int) -> bool:
@@ -355,96 +337,3 @@ async def test_with_too_few_descriptors_nothing_is_left_either(start: Start) -> 
 async def test_the_real_worker_says_why_it_ended(spec: WorkerSpec) -> None:
     process = await ExecSpawn().spawn(spec)
     assert await ended(process) == EXIT_BROWSER_UNUSABLE
-
-
-# ---- adoption ----
-
-
-@pytest.fixture
-async def adopted() -> AsyncIterator["subprocess.Popen[bytes]"]:
-    """A process that nobody here started by ``ExecSpawn``."""
-    with subprocess.Popen(["sleep", "600"], start_new_session=True) as process:
-        yield process
-        process.kill()
-
-
-def record(pid: int, /, **changes: Any) -> WorkerRecord:
-    plain = WorkerRecord(
-        pid=pid,
-        start_time=procfs.start_time(pid) or 0,
-        boot_id=procfs.boot_id(),
-        instance="f00d",
-        session="a",
-        generation=1,
-        profile="/p",
-        socket="/s",
-    )
-    return msgspec.structs.replace(plain, **changes)
-
-
-async def test_an_adopted_worker_is_asked_to_stop_and_its_code_is_unknown(
-    adopted: "subprocess.Popen[bytes]",
-) -> None:
-    process = ExecSpawn().adopt(record(adopted.pid))
-    assert process
-    assert process.pid == adopted.pid
-    await listening(process)  # it does already
-    process.terminate()
-    assert await ended(process) is None
-    assert adopted.wait() == -signal.SIGTERM
-
-
-async def test_an_adopted_worker_is_killed_with_its_group(
-    adopted: "subprocess.Popen[bytes]",
-) -> None:
-    process = ExecSpawn().adopt(record(adopted.pid))
-    assert process
-    process.kill()
-    assert await ended(process) is None
-    assert adopted.wait() == -signal.SIGKILL
-
-
-@pytest.mark.parametrize(
-    "changes",
-    [{"start_time": 1}, {"boot_id": "another"}, {"pid": 2**22 + 1}, {"pid": 2**40}, {"pid": -1}],
-    ids=str,
-)
-async def test_what_is_not_the_worker_is_not_adopted(
-    adopted: "subprocess.Popen[bytes]", changes: dict[str, Any]
-) -> None:
-    before = descriptors()
-    assert ExecSpawn().adopt(record(adopted.pid, **changes)) is None
-    assert descriptors() == before
-    assert adopted.poll() is None
-
-
-async def test_a_zombie_counts_as_gone(adopted: "subprocess.Popen[bytes]") -> None:
-    known = record(adopted.pid)
-    adopted.kill()
-    has_ended(adopted.pid)
-    assert ExecSpawn().adopt(known) is None
-
-
-async def test_a_stopped_worker_is_alive(adopted: "subprocess.Popen[bytes]") -> None:
-    adopted.send_signal(signal.SIGSTOP)
-    process = ExecSpawn().adopt(record(adopted.pid))
-    assert process
-    process.kill()
-    assert await ended(process) is None
-
-
-# ---- records ----
-
-
-def test_records_are_read_in_order_and_what_is_none_is_passed_over(tmp_path: Path) -> None:
-    assert read_records(tmp_path / "missing") == []
-    known = record(1)
-    for name in ("b.json", "a.json"):
-        (tmp_path / name).write_bytes(msgspec.json.encode(known))
-    (tmp_path / "half.json").write_bytes(msgspec.json.encode(known)[:-3])
-    (tmp_path / "other.json").write_text('{"pid": "1"}')
-    (tmp_path / "binary.json").write_bytes(b'{"pid": "\xff"}')
-    (tmp_path / "empty.json").touch()
-    (tmp_path / "folder.json").mkdir()
-    (tmp_path / "a.sock").touch()
-    assert read_records(tmp_path) == [(tmp_path / "a.json", known), (tmp_path / "b.json", known)]

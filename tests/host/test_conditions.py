@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from waguard.config import Browser, Config, Paths
+from waguard.config.sections import Browser, Config, Paths
 from waguard.core.host.admission import Reading
 from waguard.host.conditions import HostConditions, read
 

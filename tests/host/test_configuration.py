@@ -13,8 +13,8 @@ from tests.host.processes import (
     others_can_run_this_python,
     waguard,
 )
-from waguard import config
-from waguard.config import Reading
+from waguard.config.reading import Reading
+from waguard.config.reading import read as read_configuration
 from waguard.errors import ConfigError
 from waguard.host import configuration
 from waguard.host.configuration import VARIABLE, Found, hidden_lines
@@ -283,6 +283,6 @@ def test_a_hidden_key_is_named_with_both_values(here: Path, system: Path) -> Non
 def test_no_password_is_in_it(system: Path) -> None:
     system.write_text("[database]\nurl = 'mysql+asyncmy://me:sesame@db/wa?ssl_key=sesame'")
     url = "postgresql+asyncpg://me:sesame@db/wa?password=sesame&x=1"
-    (line,) = hidden_lines(config.read(system, {"WAGUARD_DATABASE__URL": url}))
+    (line,) = hidden_lines(read_configuration(system, {"WAGUARD_DATABASE__URL": url}))
     assert "sesame" not in line
     assert "postgresql+asyncpg://me:***@db/wa?password=***&x=1" in line

@@ -1,28 +1,26 @@
+"""The log: its formats, repetitions, and a reader that is gone or stands still."""
+
 import io
 import json
 import logging
 import os
 import re
 import socket
-import subprocess
-import sys
-from collections.abc import Iterator
 from datetime import datetime
 from pathlib import Path
 from typing import Any, Final
 
-import msgspec
 import pytest
 from loguru import logger
 
-from tests.host.processes import clean_environment
+from tests.host.log_lines import Clock, configured, lines, read
 from tests.host.test_journal import Journald, listen
-from waguard.core.text import logfmt
 from waguard.core.text.log_fold import WINDOW
-from waguard.core.text.redaction import HIDDEN
 from waguard.errors import printable
 from waguard.host import logs
 from waguard.wire import protocol
+
+pytestmark = pytest.mark.usefixtures("logging_restored")
 
 # each is text, whatever it means to the formatter, the terminal's colours or a template
 ODD: Final = [
@@ -40,47 +38,6 @@ ODD: Final = [
         "",
     ),
 ]
-
-
-class Clock:
-    """A monotonic clock that is moved by hand."""
-
-    def __init__(self) -> None:
-        self.now = 100.0
-
-    def __call__(self) -> float:
-        return self.now
-
-
-@pytest.fixture(autouse=True)
-def _restored() -> Iterator[None]:
-    """Everything that logs in this process is again as it was."""
-    root = logging.getLogger()
-    handlers, level = root.handlers[:], root.level
-    root.handlers[:] = []  # `configure` closes what it finds there
-    yield
-    root.handlers[:] = handlers
-    root.setLevel(level)
-    logger.remove()
-    logger.add(sys.stderr)
-    logs._output = None
-
-
-def configured(form: str, level: str = "DEBUG", clock: Clock | None = None) -> io.StringIO:
-    out = io.StringIO()
-    logs.configure(level, form, out, clock=clock or Clock())
-    return out
-
-
-def lines(out: io.StringIO) -> list[str]:
-    return out.getvalue().splitlines()
-
-
-def read(line: str) -> dict[str, Any]:
-    """A line of either format, as a program reads it; never None."""
-    fields: dict[str, Any] | None = json.loads(line) if line[0] == "{" else logfmt.parse(line)
-    assert fields is not None, line
-    return fields
 
 
 # ---- the formats ----
@@ -256,222 +213,6 @@ def test_nothing_is_lost_at_the_end_or_at_a_reload(again: Any) -> None:
     again()
     again()
     assert [read(line)["message"] for line in lines(out)] == ["slow", "slow (2 more in 5 s)"]
-
-
-# ---- what is never shown ----
-
-BODY: Final = "Dear Mr Smith, the parcel is at the door"
-SECRETS: Final = {
-    "phone": "6281234567801",
-    "spaced": "+62 812-3456-7801",
-    "body": BODY,
-    "key": "VtQx0tP7bZ2nA-key-of-the-api",
-    "password": "p4ss-w0rd",
-    "qr": "2@abcDEF0123456789abcdef,key+/=,identity,secret,1",
-}
-
-
-def shown(form: str, say: Any) -> str:
-    out = configured(form)
-    logs.hide(SECRETS["key"].encode(), SECRETS["password"])
-    say()
-    (line,) = lines(out)
-    assert read(line)["level"] == "error"
-    return out.getvalue()
-
-
-@pytest.mark.parametrize("form", ["text", "json"])
-@pytest.mark.parametrize("name", [name for name in SECRETS if name != "body"])
-def test_no_secret_is_shown_by_a_message_a_field_or_an_exception(form: str, name: str) -> None:
-    secret = SECRETS[name]
-    error = RuntimeError(f"with {secret} in it")
-    error.__cause__ = KeyError(secret)
-    ways = [
-        lambda: logger.error("it is {}", secret),
-        lambda: logger.error("x", why=f"because of {secret}"),
-        lambda: logger.error("x", many=[secret], path=Path(f"/x/{secret}")),
-        lambda: logger.opt(exception=error).error("x"),
-        lambda: logging.getLogger("lib").error("it is %s", secret),
-    ]
-    for say in ways:
-        found = shown(form, say)
-        assert secret not in found
-        assert HIDDEN in found or "628123…801".replace("3…", "…") in found.replace(r"\u2026", "…")
-
-
-@pytest.mark.parametrize("form", ["text", "json"])
-@pytest.mark.parametrize(
-    "error",
-    [
-        ValueError(f"invalid literal: {BODY!r}"),
-        KeyError(BODY),
-        ExceptionGroup(
-            "several", [ValueError(f"a row\nDETAIL:  Failing row contains (1, {BODY})")]
-        ),
-    ],
-)
-def test_what_an_error_quotes_is_not_shown(form: str, error: Exception) -> None:
-    def say() -> None:
-        try:
-            try:
-                raise error  # noqa: TRY301  # something to log
-            except Exception as cause:
-                raise RuntimeError("it failed") from cause
-        except RuntimeError:
-            logger.exception("x")
-
-    found = shown(form, say)
-    assert BODY not in found
-    assert "it failed" in found
-    assert "Traceback" in found
-
-
-PRIVATE: Final = {
-    protocol.SendText: {"chat": "c", "text": BODY, "message_id": "i", "timeout": 1.0},
-    protocol.QrCode: {"raw": SECRETS["qr"], "count": 1, "expires_at": 1.0},
-    protocol.PairingCode: {"phone": SECRETS["phone"]},
-    protocol.Edit: {
-        "id": "i",
-        "chat": "c",
-        "sender": "s",
-        "timestamp": 1,
-        "message_id": "i",
-        "body": BODY,
-    },
-    protocol.MessageError: {
-        "what": "message",
-        "id": "i",
-        "chat": "c",
-        "error": "e",
-        "raw": BODY,
-        "digest": "d",
-    },
-    protocol.InboundMessage: {
-        "id": "i",
-        "chat": "c",
-        "sender": "s",
-        "to": "t",
-        "body": BODY,
-        "timestamp": 1,
-        "from_me": False,
-        "kind": "chat",
-    },
-    protocol.Value: {"text": "ABCD1234"},
-}
-
-
-@pytest.mark.parametrize(
-    ("kind", "fields"), PRIVATE.items(), ids=lambda it: getattr(it, "__name__", "")
-)
-def test_what_is_said_on_the_wire_shows_nothing_of_it(kind: type, fields: dict[str, Any]) -> None:
-    assert repr(kind(**fields)) == f"{kind.__name__}(…)"
-    assert repr(protocol.Reply(id=1, outcome=protocol.Value(text="ABCD"))) == (
-        "Reply(id=1, outcome=Value(…))"
-    )
-
-
-def test_every_struct_of_the_wire_that_holds_a_text_is_private() -> None:
-    texts = {"text", "body", "caption", "raw", "content", "media", "phone"}
-    # the whole state of a session, or how it was started: texts of ours, and a number that is shortened
-    states = {protocol.Report}
-    for kind in vars(protocol).values():
-        if isinstance(kind, type) and issubclass(kind, msgspec.Struct) and kind not in states:
-            held = {field.name for field in msgspec.structs.fields(kind)} & texts
-            if held and kind is not protocol.Event:  # its body is one of the others
-                assert issubclass(kind, protocol._Private), kind
-
-
-# ---- the journal ----
-
-LINES: Final = """
-from loguru import logger
-from pathlib import Path
-from waguard.host import logs
-logs.configure("DEBUG", "{form}", journal_socket=Path("{socket}"))
-logger.bind(session="<red>{{}}").info("up", event="daemon_up")
-logger.warning("slow")
-logger.critical("down", condition="disk_low", why="two\\nlines")
-"""
-
-
-def said_to(
-    folder: Path, form: str, journal_stream: str | None, socket: Path | str = "/none"
-) -> list[str]:
-    """On standard error, which is a file; the variable may name it, as under systemd."""
-    with (folder / "err").open("w+") as err:
-        stat = os.fstat(err.fileno())
-        named = {"this": f"{stat.st_dev}:{stat.st_ino}", "another": f"{stat.st_dev}:1"}
-        environ = {"JOURNAL_STREAM": named[journal_stream]} if journal_stream else {}
-        subprocess.run(
-            [sys.executable, "-c", LINES.format(form=form, socket=socket)],
-            stderr=err,
-            env=clean_environment(environ),
-            check=True,
-        )
-        err.seek(0)
-        return err.read().splitlines()
-
-
-def test_the_journal_gets_entries_with_fields(tmp_path: Path, short_path: Path) -> None:
-    path = short_path / "j"
-    with listen(path) as listener:
-        assert said_to(tmp_path, "auto", "this", path) == []
-        journald = Journald(path, listener)
-        up, slow, down = journald.entry(), journald.entry(), journald.entry()
-    assert up.pop("WAGUARD_FIELDS").startswith('{"at":"')
-    assert up == {
-        "MESSAGE": "up session=<red>{}",
-        "PRIORITY": "6",
-        "SYSLOG_IDENTIFIER": "waguard",
-        "EVENT": "daemon_up",
-        "SESSION": "<red>{}",
-    }
-    assert (slow["PRIORITY"], slow["MESSAGE"]) == ("4", "slow")
-    assert down["MESSAGE"] == r'down condition=disk_low why="two\nlines"'
-    assert (down["CONDITION"], down["PRIORITY"]) == ("disk_low", "2")
-    assert json.loads(down["WAGUARD_FIELDS"])["why"] == "two\nlines"
-
-
-def test_a_traceback_is_a_part_of_its_entry(
-    short_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(logs, "is_journal", lambda _: True)
-    path = short_path / "j"
-    with listen(path) as listener:
-        logs.configure("INFO", "auto", journal_socket=path)
-        try:
-            raise ValueError("x" * 300_000)  # noqa: TRY301  # something to log
-        except ValueError:
-            logger.exception("a bug", event="bug")
-        entry = Journald(path, listener).entry()
-        logs.configure("INFO", "text")
-    assert entry["MESSAGE"].startswith("a bug exception=")
-    assert "\nTraceback (most recent call last):\n" in entry["MESSAGE"]
-    assert len(entry["MESSAGE"]) > 300_000
-
-
-def test_without_its_socket_the_journal_gets_priorities(tmp_path: Path) -> None:
-    assert said_to(tmp_path, "auto", "this") == [
-        *("<6>up session=<red>{}", "<4>slow", r'<2>down condition=disk_low why="two\nlines"'),
-    ]
-
-
-@pytest.mark.parametrize(
-    ("form", "journal_stream"), [("auto", None), ("auto", "another"), ("text", "this")]
-)
-def test_only_the_journal_gets_entries(
-    tmp_path: Path, form: str, journal_stream: str | None
-) -> None:
-    """The variable is inherited by everything that a service starts, with output elsewhere too."""
-    lines = [read(line) for line in said_to(tmp_path, form, journal_stream)]
-    assert [(line["level"], line["message"]) for line in lines] == [
-        *(("info", "up"), ("warning", "slow"), ("critical", "down")),
-    ]
-
-
-def test_json_goes_to_standard_error_under_systemd_too(tmp_path: Path) -> None:
-    lines: list[dict[str, Any]] = [json.loads(line) for line in said_to(tmp_path, "json", "this")]
-    assert [line["level"] for line in lines] == ["info", "warning", "critical"]
 
 
 # ---- a log that nobody reads ----

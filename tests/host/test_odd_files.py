@@ -13,8 +13,8 @@ import msgspec
 import pytest
 
 from tests.host.odd_files import Spoil, all_spoilt, mutations
-from waguard import config
 from waguard.api.auth import load_or_create_keys
+from waguard.config.reading import load
 from waguard.errors import ConfigError
 from waguard.host import procfs, small_file
 from waguard.host.children import ExecSpawn, quarantine_unreadable_records, read_records
@@ -24,7 +24,7 @@ from waguard.messaging.webhooks.signing import read_secrets
 from waguard.profile import owner_mark, snapshots
 from waguard.profile.owner_mark import PAIRING
 from waguard.profile.snapshots import SnapshotDamagedError
-from waguard.wire.protocol import WorkerRecord
+from waguard.wire.worker import WorkerRecord
 from waguard.worker.browser import version as browser_version
 from waguard.worker.browser.version import known_version
 
@@ -240,7 +240,7 @@ async def test_an_odd_note_of_a_version_is_asked_for_again(
 
 
 def _config(path: Path) -> object:
-    return config.load(path, {})
+    return load(path, {})
 
 
 READERS: dict[str, tuple[Callable[[Path], object], bytes]] = {

@@ -16,7 +16,7 @@ from waguard.host import procfs
 from waguard.host.children import ExecSpawn, PidfdProcess
 from waguard.host.fork_server import SERVER, Deadlines, ForkSpawn
 from waguard.host.standstill import Timings
-from waguard.wire.protocol import WorkerRecord
+from waguard.wire.worker import WorkerRecord
 
 pytestmark = pytest.mark.usefixtures("no_child_left")
 

@@ -52,7 +52,7 @@ def test_the_whole_tree_is_read() -> None:
         ("waguard/cli/program.py", "help"),
         ("waguard/cli/sessions.py", "output"),
         ("waguard/daemon/root.py", "log"),
-        ("waguard/config.py", "error"),
+        ("waguard/config/checks.py", "error"),
         ("waguard/api/static/page.js", "page"),
         ("systemd/waguard.service", "unit"),
         ("etc/waguard.toml", "unit"),

@@ -15,9 +15,11 @@ from tests.api.fake_sessions import SESSION
 from tests.messaging.outbox_world import outbox
 from tests.sends import not_sent
 from tests.supervision.bench import CONNECTED, LOADING, PHONE, QR_SHOWN, TEXT, Bench
-from tests.supervision.fakes import Script, World, heard_at, until
+from tests.supervision.fake_workers import Script
+from tests.supervision.sessions import heard_at, until
+from tests.supervision.world import World
 from tests.waiting import DEADLINE, wait_until
-from waguard.config import Browser
+from waguard.config.sections import Browser
 from waguard.core.lifecycle import State
 from waguard.core.link import Link
 from waguard.core.session.deadlines import NEVER, next_deadline
@@ -27,7 +29,7 @@ from waguard.ports.outcomes import Acked
 from waguard.ports.store import SessionRow
 from waguard.profile import layout
 from waguard.supervision import translate
-from waguard.wire.protocol import Ack
+from waguard.wire.events import Ack
 
 
 async def test_01_a_restore_that_failed_is_in_the_row(bench: Bench, world: World) -> None:

@@ -10,7 +10,7 @@ import pytest
 
 from tests.api.fake_sessions import SESSION, WORKSPACE, FakeSessions
 from tests.store import template
-from waguard.config import Config
+from waguard.config.sections import Config
 from waguard.core.webhooks.delivery import EVENTS
 from waguard.errors import DatabaseUnavailableError
 from waguard.host.media import MediaFolder
@@ -19,7 +19,7 @@ from waguard.messaging.outbox.commands import Command, text
 from waguard.messaging.outbox.outbox import Outbox
 from waguard.messaging.outbox.pending_sends import Options, PendingSend
 from waguard.messaging.timings import BOUNDS, SEND, SendBounds, SendTimings
-from waguard.ports.messages import Outgoing
+from waguard.ports.outbox import Outgoing
 from waguard.ports.outcomes import Acked, Uncertain
 from waguard.store.sql import BUSY_TIMEOUT, SqlStore
 

@@ -7,14 +7,14 @@ from typing import Any
 from tests.api.fake_sessions import SESSION
 from tests.messaging.outbox_world import CHAT, World
 from tests.waiting import DEADLINE
-from waguard.config import Send
+from waguard.config.sections import Send
 from waguard.core.messages.outbox import State
 from waguard.errors import RefusedError
 from waguard.messaging.outbox.pending_sends import PendingSend
 from waguard.ports.outcomes import Refused
 from waguard.ports.store import SessionRow
 from waguard.supervision import translate
-from waguard.wire.protocol import Ack
+from waguard.wire.events import Ack
 
 ROW = SessionRow(
     session_id=SESSION, workspace_id=1, status="connected", desired_up=True, generation=1

@@ -10,7 +10,7 @@ from tests.waiting import wait_until
 from waguard.core.messages.outbox import State
 from waguard.ports.outcomes import Uncertain
 from waguard.supervision import translate
-from waguard.wire.protocol import Ack, InboundMessage
+from waguard.wire.events import Ack, InboundMessage
 
 
 def on_phone(message_id: str) -> InboundMessage:

@@ -12,7 +12,7 @@ from aiohttp import web
 from aiohttp.resolver import ThreadedResolver
 
 from tests.waiting import wait_until
-from waguard.config import Send
+from waguard.config.sections import Send
 from waguard.errors import InvalidInputError, UnavailableError, WaguardError
 from waguard.messaging.outbox import fetch
 from waguard.messaging.outbox.fetch import Fetched, Fetcher, NotFetchedError

@@ -16,7 +16,7 @@ import pytest
 from tests.messaging.gateway import Gateway, gateway
 from tests.messaging.receiver import INSTANCE, Receiver
 from tests.waiting import wait_until
-from waguard.config import Media
+from waguard.config.sections import Media
 from waguard.core.messages.inbox import EventPayload, File, InboxRecord, Kind
 from waguard.core.messages.media import GONE
 from waguard.core.messages.outbox import State
@@ -26,7 +26,7 @@ from waguard.messaging.backlog import JournalLimits
 from waguard.messaging.received_files import NO_ANSWER
 from waguard.messaging.timings import WebhookTimings
 from waguard.ports.clock import WallAges
-from waguard.ports.messages import StateUpdate
+from waguard.ports.outbox import StateUpdate
 from waguard.store.housekeeping import tidy_media
 
 PICTURE = bytes(range(256)) * 8

@@ -17,7 +17,7 @@ from waguard.errors import (
 )
 from waguard.messaging.outbox.pending_sends import new_message_id
 from waguard.ports.outcomes import Acked, Uncertain
-from waguard.wire.protocol import SendText
+from waguard.wire.calls import SendText
 
 
 def test_the_id_is_one_as_whatsapp_web_makes_them() -> None:

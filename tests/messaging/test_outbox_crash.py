@@ -9,14 +9,14 @@ from tests.api.fake_sessions import SESSION
 from tests.messaging.outbox_world import CHAT, UncertainSendError, World, with_timings
 from tests.messaging.restarts import in_flight, restart, state
 from tests.waiting import DEADLINE, wait_until
-from waguard.config import Config, Send
+from waguard.config.sections import Config, Send
 from waguard.core.messages.inbox import EventPayload, InboxRecord, Kind, ack_key
 from waguard.core.messages.outbox import State
 from waguard.errors import DatabaseUnavailableError, UnavailableError
 from waguard.messaging.outbox.commands import Media, file
 from waguard.messaging.outbox.pending_sends import KEPT_FOR, PendingSend
 from waguard.ports.outcomes import Uncertain
-from waguard.wire.protocol import SendMedia
+from waguard.wire.calls import SendMedia
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,7 @@ from waguard.errors import (
 from waguard.messaging.outbox.commands import Command, Media, file, text
 from waguard.messaging.outbox.pending_sends import PendingSend
 from waguard.ports.outcomes import Acked
-from waguard.wire.protocol import SendMedia
+from waguard.wire.calls import SendMedia
 
 
 async def test_media_are_asked_for_whole(world: World) -> None:

@@ -7,7 +7,7 @@ import pytest
 
 from tests.messaging.outbox_world import World
 from tests.waiting import wait_until
-from waguard.config import Config, Send
+from waguard.config.sections import Config, Send
 from waguard.core.messages.outbox import State
 from waguard.errors import UnavailableError
 

@@ -8,7 +8,7 @@ import pytest
 from tests.messaging.outbox_ends import result
 from tests.messaging.outbox_world import CHAT, UncertainSendError, World, with_bounds, with_timings
 from tests.waiting import DEADLINE
-from waguard.config import Config, Send
+from waguard.config.sections import Config, Send
 from waguard.core.messages.outbox import State
 from waguard.errors import (
     ConflictError,

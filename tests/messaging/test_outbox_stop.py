@@ -8,10 +8,10 @@ import pytest
 from tests.messaging.outbox_world import UncertainSendError, World
 from tests.messaging.restarts import in_flight, state
 from tests.waiting import DEADLINE
-from waguard.config import Config, Send
+from waguard.config.sections import Config, Send
 from waguard.core.messages.outbox import State
 from waguard.errors import ConflictError, UnavailableError
-from waguard.ports.messages import StateUpdate
+from waguard.ports.outbox import StateUpdate
 from waguard.ports.outcomes import NotSent
 
 

@@ -9,7 +9,7 @@ from tests.api.fake_sessions import SESSION
 from tests.messaging.outbox_ends import ended, result
 from tests.messaging.outbox_world import CHAT, World, with_bounds, with_timings
 from tests.waiting import wait_until
-from waguard.config import Config, Send
+from waguard.config.sections import Config, Send
 from waguard.core.messages.outbox import State
 from waguard.errors import (
     ConflictError,
@@ -19,7 +19,7 @@ from waguard.errors import (
 )
 from waguard.messaging.outbox.commands import Media, file
 from waguard.ports.outcomes import Acked, NotSent
-from waguard.wire.protocol import SendMedia
+from waguard.wire.calls import SendMedia
 
 
 async def test_a_session_that_only_a_person_can_help_is_refused_at_once(world: World) -> None:

@@ -19,7 +19,8 @@ from waguard.messaging.outbox.commands import Context, Media, file, text
 from waguard.ports.outcomes import Acked, NotSent, Uncertain
 from waguard.ports.store import SessionRow
 from waguard.supervision import translate
-from waguard.wire.protocol import Acks, Acquainted
+from waguard.wire.calls import Acks
+from waguard.wire.events import Acquainted
 
 OTHER, LID, NEWER = "6281234567891@c.us", "7000001@lid", "7000002@lid"
 ROW = SessionRow(

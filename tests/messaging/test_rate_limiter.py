@@ -3,7 +3,7 @@
 import pytest
 
 from tests.messaging.outbox_world import Clock
-from waguard.config import Send
+from waguard.config.sections import Send
 from waguard.messaging.outbox.rate_limiter import RateLimiter
 
 

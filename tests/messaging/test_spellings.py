@@ -11,7 +11,7 @@ from urllib.parse import quote
 import aiohttp
 import pytest
 
-from waguard.config import Send
+from waguard.config.sections import Send
 from waguard.core.webhooks import address
 from waguard.errors import InvalidInputError, UnavailableError
 from waguard.messaging.outbox.fetch import Fetcher

@@ -110,7 +110,7 @@ def evaluate(receiver: Receiver, worker: Worker, kills: int) -> None:
 
 
 async def stored_once(folder: Path) -> None:
-    async with gateway(folder, None) as it, it.store._reading() as (connection, _):
+    async with gateway(folder, None) as it, it.store._database.reading() as (connection, _):
         rows = (await connection.exec_driver_sql("SELECT key FROM waguard_inbox")).all()
         assert sorted(row[0] for row in rows) == sorted(
             f"message_received:{n}" for n in range(EVENTS)

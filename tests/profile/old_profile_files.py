@@ -1,6 +1,7 @@
 """Profiles as whatsapp-web.js leaves them, made by hand: paired, not paired, damaged; folders and archives."""
 
 import os
+import shutil
 import zipfile
 from collections.abc import Iterable, Mapping
 from itertools import takewhile
@@ -8,6 +9,9 @@ from pathlib import Path
 
 from tests.profile.leveldb_files import BLOBS, COMPARATOR, INDEXED, LOCAL, edit, log, text, varint
 from waguard.profile.leveldb import MAGIC, masked_crc
+
+OLD, NEW = 1_700_000_000.0, 1_700_000_100.0
+"""Unix times at which a profile was used last."""
 
 ACCOUNT = "6281180001:1@c.us"
 ORIGIN = b"_https://web.whatsapp.com\0\1"
@@ -130,3 +134,9 @@ def content(folder: Path) -> dict[str, object]:
             own,
         )
     return found
+
+
+def sqlite(profile: Path) -> None:
+    """A later Chromium may keep localStorage so."""
+    shutil.rmtree(profile / LOCAL)
+    (profile / "Default/Local Storage/data").write_bytes(b"SQLite format 3\0" + bytes(100))

@@ -8,11 +8,12 @@ import pytest
 
 from tests.store.conftest import SHAPES, Bench
 from tests.store.test_outages import write_locked
-from waguard.config import Retention
+from waguard.config.sections import Retention
 from waguard.errors import DatabaseUnavailableError
 from waguard.ports.clock import WallAges
 from waguard.ports.store import AuditEntry
 from waguard.store import housekeeping
+from waguard.store.housekeeping import Compaction
 from waguard.store.sql import SqlStore
 
 DAY = 86_400.0
@@ -109,10 +110,9 @@ async def test_a_file_of_ours_shrinks(file: Path) -> None:
         await store.close()
 
 
-async def test_only_so_much_at_a_time(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(housekeeping, "PAGES", 100)
-    monkeypatch.setattr("waguard.store.sql.ROUNDS", 2)
-    store = SqlStore(f"sqlite+aiosqlite:///{file}")
+async def test_only_so_much_at_a_time(file: Path) -> None:
+    few = Compaction(pages=100, rounds=2)
+    store = SqlStore(f"sqlite+aiosqlite:///{file}", compaction=few)
     await store.open()
     try:
         await fill(store, 2)

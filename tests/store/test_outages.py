@@ -5,7 +5,7 @@ import socket
 import sqlite3
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from contextlib import AbstractAsyncContextManager, asynccontextmanager, closing, contextmanager
+from contextlib import asynccontextmanager, closing, contextmanager
 from itertools import count
 from pathlib import Path
 
@@ -19,10 +19,10 @@ from tests.store.servers import Server
 from waguard.core.status import DerivedStatus, Status
 from waguard.errors import ConfigError, DatabaseUnavailableError
 from waguard.ports.store import AuditEntry, Store
-from waguard.store.failures import answering
 from waguard.store.sql import SqlStore
 
 PATIENCE = 0.3  # s
+MODERATE = 60.0  # s
 QUICKLY = 4.5  # s; what a busy machine needs, and less than one with the store's own patience
 SERVERS = ("postgresql", "mariadb")
 
@@ -63,23 +63,19 @@ class ModerateStore(SqlStore):
     """A lock on a file is waited for as long as it says. What is answered has all the time that a
     busy machine takes, but while the store is ``impatient``."""
 
-    answers_within = 60.0
-
     def __init__(self, database: str) -> None:
         # of a server it is also the time for a connection
         super().__init__(database, busy_timeout=PATIENCE if "sqlite" in database else 30.0)
-
-    def _answering(self) -> AbstractAsyncContextManager[None]:
-        return answering(self._name, within=self.answers_within)
+        self._database.answers_within = MODERATE
 
     @contextmanager
     def impatient(self) -> Iterator[None]:
         """As with a ``busy_timeout`` of ``PATIENCE``."""
-        self.answers_within = 2 * PATIENCE
+        self._database.answers_within = 2 * PATIENCE
         try:
             yield
         finally:
-            del self.answers_within
+            self._database.answers_within = MODERATE
 
 
 @asynccontextmanager

@@ -10,12 +10,13 @@ from sqlalchemy.exc import IntegrityError
 from tests.clocks import Clock
 from tests.store.application import SqlApplication
 from tests.store.conftest import BACKENDS, Wall
-from waguard.config import Retention
+from waguard.config.sections import Retention
 from waguard.core.messages.inbox import EventPayload, InboxRecord, Kind, ack_key, higher_acks
 from waguard.core.messages.outbox import ENDED, FROM, State
 from waguard.host.lived import LivedTime
 from waguard.ports.clock import WallAges
-from waguard.ports.messages import Entry, NewMessage, Outgoing, StateUpdate, Withdrawal
+from waguard.ports.messages import Entry
+from waguard.ports.outbox import NewMessage, Outgoing, StateUpdate, Withdrawal
 from waguard.store import housekeeping
 from waguard.store.sql import SqlStore
 

@@ -67,7 +67,7 @@ async def test_a_row_that_came_after_the_lock_was_asked_for_is_not_used_unlocked
     await first.open()
     await second.open()
     try:
-        async with first._writing() as work:
+        async with first._database.writing() as work:
             late: Any = Late(
                 work.connection, lambda: second.create("s1", 1, account_id=None, priority=0)
             )

@@ -15,8 +15,9 @@ from sqlalchemy.exc import IntegrityError, OperationalError
 
 from tests.waiting import wait_until
 from waguard.core.messages.outbox import State
-from waguard.ports.messages import NewMessage
-from waguard.store import sql, sqlite
+from waguard.ports.outbox import NewMessage
+from waguard.store import database as databases
+from waguard.store import sqlite
 from waguard.store.engine import Engines, commit_with_next, connect
 from waguard.store.layout import Layout
 from waguard.store.sql import SqlStore
@@ -205,13 +206,13 @@ async def test_migrations_may_take_longer_than_an_answer(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Cut off, they are rolled back; a busy machine had begun them anew for ever."""
-    upgraded = sql._upgraded
+    upgraded = databases._upgraded
 
     def slow(connection: Connection) -> Layout:
         time.sleep(0.5)
         return upgraded(connection)
 
-    monkeypatch.setattr(sql, "_upgraded", slow)
+    monkeypatch.setattr(databases, "_upgraded", slow)
     store = SqlStore(f"sqlite+aiosqlite:///{tmp_path}/w.db", busy_timeout=0.1)
     await store.open()
     await store.ping()

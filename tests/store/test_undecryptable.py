@@ -20,18 +20,18 @@ from tests.store.test_identity import (
     message,
 )
 from tests.store.test_outages import write_locked
-from waguard.config import Retention
+from waguard.config.sections import Retention
 from waguard.core.messages.inbox import InboxRecord
 from waguard.core.messages.undecryptable import KEPT_FOR, KNOWN_FOR, Waiting
 from waguard.core.webhooks.delivery import DeadLetterState
 from waguard.errors import DatabaseUnavailableError
 from waguard.ports.clock import WallAges
-from waguard.ports.messages import GLOBAL, Endpoint
+from waguard.ports.webhooks import GLOBAL, Endpoint
 from waguard.store.housekeeping import tidy_messages
 from waguard.store.messages import SqlMessages
 from waguard.store.sql import SqlStore
 from waguard.supervision import translate
-from waguard.wire.protocol import Undecryptable
+from waguard.wire.events import Undecryptable
 
 every_database = pytest.mark.parametrize("database", BACKENDS, indirect=True)
 on_sqlite = pytest.mark.parametrize("database", ["sqlite"], indirect=True)

@@ -20,7 +20,7 @@ from tests.store.conftest import Wall
 from tests.store.past import FORMS, LEVELS, LONG, PEOPLE, SESSIONS, STEM, Past, group, me, person
 from tests.store.test_derived_events import entry
 from tests.waiting import wait_until
-from waguard.config import Config
+from waguard.config.sections import Config
 from waguard.core.messages.backfill import by_alias
 from waguard.core.messages.inbox import BACKFILL_LIMIT, InboxRecord
 from waguard.core.messages.outbox import State
@@ -28,20 +28,13 @@ from waguard.core.webhooks.delivery import EVENTS
 from waguard.host.media import MediaFolder
 from waguard.messaging.journal import Journal
 from waguard.messaging.outbox.outbox import Outbox
-from waguard.ports.messages import GLOBAL
 from waguard.ports.store import SessionRow
+from waguard.ports.webhooks import GLOBAL
 from waguard.store.migrate import upgrade
 from waguard.store.sql import SqlStore
 from waguard.supervision import translate
-from waguard.wire.protocol import (
-    Ack,
-    Acks,
-    Acquainted,
-    Edit,
-    InboundMessage,
-    Reaction,
-    Revoke,
-)
+from waguard.wire.calls import Acks
+from waguard.wire.events import Ack, Acquainted, Edit, InboundMessage, Reaction, Revoke
 
 PATIENCE = 0.5  # s
 BATCH = 200  # entries of a transaction, as the journal makes them

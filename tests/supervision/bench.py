@@ -5,15 +5,17 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from tests.supervision.fakes import FakeProcess, Script, World, qr, until
+from tests.supervision.fake_workers import FakeProcess, Script
+from tests.supervision.reports import qr
+from tests.supervision.sessions import until
+from tests.supervision.world import LeftBehind, World
 from tests.waiting import DEADLINE
 from waguard.core.link import Link
 from waguard.ports.process import Process
 from waguard.ports.sessions import SessionView
-from waguard.supervision import status_writer
 from waguard.supervision.actor import SessionActor
-from waguard.supervision.supervisor import Supervisor
-from waguard.wire.protocol import SendText, WorkerRecord
+from waguard.wire.calls import SendText
+from waguard.wire.worker import WorkerRecord
 
 PHONE = "4915112345678"
 TEXT = SendText(chat="c", text="t", message_id="true_c_1", timeout=5.0)
@@ -27,7 +29,33 @@ class Bench:
 
     def __init__(self, world: World) -> None:
         self.world = world
-        self.it = Supervisor(world.ctx)
+        self.it = world.supervisor()
+
+    async def restart(self) -> None:
+        """An orderly stop, and the next daemon, which has restored nothing yet."""
+        await self.it.stop()
+        self.it = self.world.supervisor()
+
+    async def die(self) -> list[LeftBehind]:
+        """The daemon is killed, and another one begins; its workers that still live."""
+        left = [
+            LeftBehind(
+                self.world.record(p.spec.session, generation=p.spec.generation, pid=p.pid), p
+            )
+            for p in self.world.spawn.alive
+        ]
+        for session in self.it.registry.sessions:
+            await session.forget()
+        self.it._trail.cancel()
+        self.it = self.world.supervisor()
+        return left
+
+    async def add(self, name: str = "s", *, profile: bool = True) -> SessionActor:
+        """One with a row and a profile, as the restore adds it; nobody has started it."""
+        row = await self.world.store.create(name, 7, account_id=None, priority=0)
+        if profile:
+            self.world.profile(name)
+        return self.it.registry.add(row)
 
     async def row(
         self,
@@ -75,9 +103,8 @@ class Bench:
 
 
 @pytest.fixture
-async def bench(world: World, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Bench]:
+async def bench(world: World) -> AsyncIterator[Bench]:
     """Nothing is restored yet."""
-    monkeypatch.setattr(status_writer, "RETRY", 0.01)
     made = Bench(world)
     yield made
     world.store.down = False

@@ -4,10 +4,11 @@ import asyncio
 from pathlib import Path
 
 from tests.supervision.bench import Bench
-from tests.supervision.fakes import FakeProcess, World
+from tests.supervision.fake_workers import FakeProcess
+from tests.supervision.world import World
 from tests.waiting import wait_until
 from waguard.ports.store import SessionRow
-from waguard.wire.protocol import Call
+from waguard.wire.calls import Call
 
 GONE = ("disconnected", "user_initiated")
 

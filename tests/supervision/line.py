@@ -6,11 +6,14 @@ from pathlib import Path
 
 import pytest
 
-from tests.supervision.fakes import FakeProcess, Script, World
+from tests.supervision.fake_workers import FakeProcess, Script
+from tests.supervision.world import World
 from tests.waiting import DEADLINE, wait_until
 from waguard.supervision.timings import Timings
 from waguard.supervision.worker_link import WorkerLink
-from waguard.wire.protocol import PROTOCOL, Event, Heartbeat, Hello, Report
+from waguard.wire.events import Event
+from waguard.wire.protocol import PROTOCOL, Hello
+from waguard.wire.reports import Heartbeat, Report
 
 HELLO = Hello(protocol=PROTOCOL, instance="test", session="s", generation=3)
 
@@ -31,19 +34,10 @@ class Line:
 
 
 @pytest.fixture
-def timings() -> Timings:
-    return Timings()
-
-
-def with_timings(timings: Timings) -> pytest.MarkDecorator:
-    return pytest.mark.parametrize("timings", [timings], ids=["quick"])
-
-
-@pytest.fixture
-async def line(world: World, timings: Timings) -> AsyncIterator[Line]:
+async def line(world: World) -> AsyncIterator[Line]:
     process = FakeProcess(4, world.record("s", generation=3), Script(reports=()))
     made = Line(process)
-    await made.open(timings)
+    await made.open(world.timings)
     yield made
     made.link.close()
     process.exit(0)

@@ -3,11 +3,12 @@
 from typing import Any
 
 from tests.supervision.bench import Bench
-from tests.supervision.fakes import FakeProcess, found, heard, until
+from tests.supervision.fake_workers import FakeProcess
+from tests.supervision.sessions import found, heard, until
 from tests.waiting import wait_until
 from waguard.core.link import Link
 from waguard.core.page_care import Kind
-from waguard.wire.protocol import Reload
+from waguard.wire.calls import Reload
 
 
 async def ticks(bench: Bench, seconds: float) -> None:

@@ -1,39 +1,23 @@
-"""One session without a supervisor, and what tests do with it."""
+"""One session: what tests wait for, see of it and tell it."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import Callable
 
-import pytest
-
-from tests.supervision.fakes import FakeProcess, World, until
+from tests.supervision.fake_workers import FakeProcess
 from tests.waiting import DEADLINE
+from waguard.core.blame import Condition
+from waguard.core.host.admission import Cause
 from waguard.core.lifecycle import State
 from waguard.core.link import Link
-from waguard.supervision import status_writer
+from waguard.core.session import views
+from waguard.core.session.facts import Beat, Unusable
 from waguard.supervision.actor import SessionActor
 
-Make = Callable[..., Awaitable[SessionActor]]
 
-
-@pytest.fixture
-async def make(world: World, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Make]:
-    """Sessions with a row and a profile; all are stopped at the end."""
-    monkeypatch.setattr(status_writer, "RETRY", 0.01)
-    made: list[SessionActor] = []
-
-    async def one(name: str = "s", *, profile: bool = True) -> SessionActor:
-        row = await world.store.create(name, 7, account_id=None, priority=0)
-        if profile:
-            world.profile(name)
-        made.append(SessionActor(row, world.ctx))
-        return made[-1]
-
-    yield one
-    for process in world.spawn.started:
-        process.script.obeys = True
-    for session in made:
-        await session.stop(daemon_stopping=True)
-        await session.forget()
+async def until(session: SessionActor, condition: Callable[[SessionActor], bool]) -> None:
+    """Wait for something of a session."""
+    reported = await session.wait_until(condition, timeout=DEADLINE)
+    assert reported, (session.lifecycle, views.details(session.state))
 
 
 def running(session: SessionActor) -> bool:
@@ -66,3 +50,37 @@ async def crash(session: SessionActor, code: int = -11) -> None:
     assert isinstance(process, FakeProcess)
     process.exit(code)
     await until(session, lambda s: s.runner.process is not process)
+
+
+def heard(session: SessionActor) -> None:
+    """Its worker and its page answer now."""
+    if worker := session.state.worker:
+        now = session._ctx.clock.monotonic()
+        session.post(Beat(worker=worker.number, at=now, page_at=now))
+
+
+def unusable(session: SessionActor, why: str) -> None:
+    """Nothing can be done with its worker."""
+    if worker := session.state.worker:
+        session.post(Unusable(worker=worker.number, why=why))
+
+
+def found(session: SessionActor) -> tuple[Condition, ...]:
+    """Its conditions beside those that its status says already."""
+    return tuple(
+        it
+        for it in views.conditions(session.state)
+        if it.type not in {"start", "link", "parked", "page"}
+    )
+
+
+def cause(session: SessionActor) -> Cause | None:
+    """What it waits for."""
+    wait = session.state.held_back
+    return wait.cause if wait else None
+
+
+def heard_at(session: SessionActor) -> float | None:
+    """Monotonic time at which its worker was heard last."""
+    worker = session.state.worker
+    return worker.heard_at if worker else None

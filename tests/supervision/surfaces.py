@@ -150,7 +150,7 @@ async def surfaces(bench: Bench, folder: Path) -> AsyncIterator[Surfaces]:
             webhooks=made.webhooks,
             message_health=messages,
             log=nothing,
-            versions=world.operators,
+            versions=bench.it.operators,
         )
         listener = listen("127.0.0.1", 0)
         base = base_url(listener)

@@ -2,7 +2,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from waguard.supervision.ack_order import AckOrder
-from waguard.wire.protocol import Ack
+from waguard.wire.events import Ack
 
 
 def ack(level: int, *ids: str) -> Ack:

@@ -8,7 +8,10 @@ import pytest
 
 from tests.sends import is_silent
 from tests.supervision.bench import CONNECTED, Bench
-from tests.supervision.fakes import START, FakeProcess, Script, World, heard, until
+from tests.supervision.fake_host import START
+from tests.supervision.fake_workers import FakeProcess, Script
+from tests.supervision.sessions import heard, until
+from tests.supervision.world import World
 from tests.waiting import DEADLINE, wait_until
 from waguard.core import page_care
 from waguard.core.incidents.incidents import fold, sentences
@@ -18,7 +21,8 @@ from waguard.core.messages.news import of_ack
 from waguard.core.recycle import APART
 from waguard.ports.outcomes import Outcome, Uncertain
 from waguard.supervision.ack_watch import ASKED_AT_ONCE
-from waguard.wire.protocol import Ack, Acks, Call, Failed, SendText, Sent, Value
+from waguard.wire.calls import Acks, Call, Failed, SendText, Sent, Value
+from waguard.wire.events import Ack
 
 
 class Page:

@@ -7,13 +7,15 @@ from collections.abc import Collection
 import pytest
 
 from tests.supervision.bench import CONNECTED, LOADING, PHONE, Bench
-from tests.supervision.fakes import LeftBehind, Script, World, qr, until
+from tests.supervision.fake_workers import Script
+from tests.supervision.reports import qr
+from tests.supervision.sessions import until
+from tests.supervision.world import LeftBehind, World
 from tests.waiting import DEADLINE, wait_until
 from waguard.core.lifecycle import State
 from waguard.core.link import Link
 from waguard.core.status import DerivedStatus, Status
 from waguard.ports.process import Swept
-from waguard.supervision.supervisor import Supervisor
 
 LATER = Script(reports=(LOADING,))
 
@@ -111,11 +113,11 @@ async def test_another_row_than_connected_keeps_its_word_too(
     assert writes == []
 
 
+@pytest.mark.timings(adopt=0.05)
 @pytest.mark.parametrize("ready", [False, True])
 async def test_a_worker_that_does_not_say_is_not_believed_for_ever(
-    bench: Bench, world: World, monkeypatch: pytest.MonkeyPatch, *, ready: bool
+    bench: Bench, world: World, *, ready: bool
 ) -> None:
-    world.timings(adopt=0.05)
     says = {"phase": "ready", "link": "unknown"} if ready else LOADING
     restoring, left = await begun(bench, world, Script(reports=(says,)))
     await until(bench.session(), lambda s: s.state.status.status is Status.DISCONNECTED)
@@ -195,6 +197,5 @@ async def test_a_daemon_that_leaves_ends_nobody_and_writes_nothing(
     assert (process.signals, process.alive) == ([], True)
     assert (writes, world.store.accounts["s"].status) == ([], "connected")
     assert world.names("session_disconnected") == []
-    world.next_daemon()
-    empty.it = Supervisor(world.ctx)  # the fixture stops it
+    empty.it = world.supervisor()  # the fixture stops it
     process.kill()

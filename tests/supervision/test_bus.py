@@ -5,9 +5,8 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from tests.supervision.fakes import START, FakeClock
+from tests.supervision.fake_host import START, FakeClock
 from waguard.ports.bus import BusEvent
-from waguard.supervision import bus as under_test
 from waguard.supervision.bus import QUEUE_LIMIT, REPLAYED, Bus
 
 pytestmark = pytest.mark.virtual_time
@@ -105,9 +104,9 @@ async def test_closing_ends_listeners_after_what_they_have_to_read(bus: Bus) -> 
 
 @pytest.mark.parametrize("waiting", [0, 1])
 async def test_closing_ends_one_with_a_full_queue(
-    bus: Bus, waiting: int, monkeypatch: pytest.MonkeyPatch
+    waiting: int,
 ) -> None:
-    monkeypatch.setattr(under_test, "QUEUE_LIMIT", 10)
+    bus = Bus(FakeClock(), queue_limit=10)
     async with bus.subscribe() as events:
         reported = publish(bus, 10 + waiting)
         bus.close()

@@ -6,8 +6,11 @@ from collections.abc import Awaitable, Callable
 import pytest
 
 from tests.supervision.bench import QR_SHOWN, TEXT, Bench
-from tests.supervision.fakes import LeftBehind, Script, World, qr, until
+from tests.supervision.fake_workers import Script
 from tests.supervision.leaving import GONE, deleted, quarantined_now, read, unlinking
+from tests.supervision.reports import qr
+from tests.supervision.sessions import until
+from tests.supervision.world import World
 from tests.waiting import DEADLINE
 from waguard.core.link import Link
 from waguard.errors import NotFoundError, WaguardError
@@ -16,23 +19,7 @@ from waguard.ports.sessions import SessionView
 from waguard.ports.store import SessionRow
 from waguard.profile import inspection, layout
 from waguard.profile.lock import ProfileLock
-from waguard.supervision.supervisor import Supervisor
-from waguard.wire.protocol import Unlink
-
-
-async def die(bench: Bench, world: World) -> list[LeftBehind]:
-    """The daemon is killed, and another one begins; its workers that still live."""
-    left = [
-        LeftBehind(world.record(p.spec.session, generation=p.spec.generation, pid=p.pid), p)
-        for p in world.spawn.alive
-    ]
-    for session in bench.it.registry.sessions:
-        await session.forget()
-    bench.it._trail.cancel()
-    world.next_daemon()
-    bench.it = Supervisor(world.ctx)
-    return left
-
+from waguard.wire.calls import Unlink
 
 # ---- and back ----
 
@@ -135,7 +122,7 @@ async def test_a_removed_session_is_left_alone_at_the_start(bench: Bench, world:
     await bench.restore()
     await deleted(bench, world)
     before, entries = await read(world), len(world.store.entries)
-    await die(bench, world)
+    await bench.die()
     assert await bench.restore() == "no session to restore"
     await bench.it.reconciler.reconcile()
     assert await read(world) == before
@@ -156,7 +143,7 @@ async def test_a_daemon_that_dies_in_the_middle_of_a_delete(
     await bench.until_written()
     task = await unlinking(bench)
     assert world.row_status("s") == GONE  # before anything is done that cannot be undone
-    left = await die(bench, world)
+    left = await bench.die()
     task.cancel()
     if worker == "is gone":
         process.exit(-9)
@@ -178,7 +165,7 @@ async def test_an_old_profile_that_could_not_be_quarantined_is_not_used(
     """Somebody still had it at the start; then what brings it back puts it aside, or says why not."""
     await bench.restore()
     await deleted(bench, world)
-    await die(bench, world)
+    await bench.die()
     world.profile("s")
     with ProfileLock(layout.path(world.config.paths.sessions, 7, "s")):
         await bench.restore()
@@ -210,7 +197,7 @@ async def test_a_daemon_that_dies_right_after_a_reconnect(bench: Bench, world: W
     await bench.restore()
     await deleted(bench, world)
     await world.store.set_desired("s", up=True)
-    await die(bench, world)
+    await bench.die()
     world.spawn.scripts["s"] = Script(reports=(QR_SHOWN,))
     assert await bench.restore() == "needs QR 1"
     await bench.until_written()
@@ -228,7 +215,7 @@ async def test_a_status_that_the_application_gives_a_removed_one_is_corrected_on
     await bench.restore()
     await deleted(bench, world)
     if when == "while it does not":
-        await die(bench, world)
+        await bench.die()
     world.store.accounts["s"].status = status
     if when == "while it does not":
         await bench.restore()

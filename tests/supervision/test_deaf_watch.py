@@ -6,13 +6,15 @@ from typing import Any, Final
 import pytest
 
 from tests.supervision.bench import Bench
-from tests.supervision.fakes import START, FakeProcess, message
+from tests.supervision.fake_host import START
+from tests.supervision.fake_workers import FakeProcess
+from tests.supervision.reports import message
 from tests.waiting import wait_until
 from waguard.core.incidents.incidents import fold, sentences
 from waguard.core.link import Link
 from waguard.supervision.deaf_watch import AGAIN, QUIET, SKEW, STORED
 from waguard.supervision.traffic import Traffic
-from waguard.wire.protocol import Failed
+from waguard.wire.calls import Failed
 
 LATE: Final = int(START) + 5_000
 

@@ -5,9 +5,12 @@ from pathlib import Path
 import pytest
 
 from tests.small_disk import small_disk
-from tests.supervision.fakes import World
+from tests.supervision.world import World
 from waguard.errors import NoRoomError
+from waguard.ports.store import AuditEntry
 from waguard.supervision.disk import DiskReserve
+from waguard.supervision.outages import Outages
+from waguard.supervision.status_writer import AuditLog
 
 MB = 1 << 20
 SESSIONS, STATE = Path("/sessions"), Path("/state")
@@ -32,9 +35,20 @@ def disks() -> Disks:
 
 
 @pytest.fixture
-def guard(world: World, disks: Disks) -> DiskReserve:
+def entries() -> list[AuditEntry]:
+    """What was put on the trail of the fleet."""
+    return []
+
+
+@pytest.fixture
+def outages(world: World, entries: list[AuditEntry]) -> Outages:
+    return Outages(AuditLog(None, world.store, world.clock, publish=entries.append, retry=1.0))
+
+
+@pytest.fixture
+def guard(world: World, disks: Disks, outages: Outages) -> DiskReserve:
     return DiskReserve(
-        world.fleet.outages,
+        outages,
         world.clock,
         reserve=lambda: world.config.limits.disk_reserve,
         folders=(SESSIONS, STATE),
@@ -42,12 +56,8 @@ def guard(world: World, disks: Disks) -> DiskReserve:
     )
 
 
-def kinds(world: World) -> list[str | None]:
-    return [entry.kind for entry in world.fleet.trail._waiting]
-
-
 async def test_below_the_reserve_nothing_new_begins(
-    world: World, disks: Disks, guard: DiskReserve
+    world: World, disks: Disks, guard: DiskReserve, outages: Outages, entries: list[AuditEntry]
 ) -> None:
     guard.require()
     for left in (150, 120):
@@ -56,8 +66,8 @@ async def test_below_the_reserve_nothing_new_begins(
         with pytest.raises(NoRoomError, match=f"{left} MB are free in /state") as refused:
             guard.require()
     assert (refused.value.status, refused.value.field) == (507, "limits.disk_reserve")
-    assert kinds(world) == ["disk_low"]
-    assert str(world.fleet.outages.why("disk_low")).startswith("120 MB are free in /state")
+    assert [entry.kind for entry in entries] == ["disk_low"]
+    assert str(outages.why("disk_low")).startswith("120 MB are free in /state")
     disks.left[STATE] = 210  # a little above the reserve is not enough
     world.clock.advance(1.0)
     with pytest.raises(NoRoomError):
@@ -65,7 +75,7 @@ async def test_below_the_reserve_nothing_new_begins(
     disks.left[STATE] = 221
     world.clock.advance(1.0)
     guard.require()
-    assert kinds(world) == ["disk_low", "disk_free"]
+    assert [entry.kind for entry in entries] == ["disk_low", "disk_free"]
 
 
 async def test_it_is_asked_once_a_second(world: World, disks: Disks, guard: DiskReserve) -> None:
@@ -92,11 +102,11 @@ async def test_a_disk_that_says_nothing_refuses_nothing(
         guard.require()
 
 
-async def test_on_a_real_disk(world: World, tmp_path: Path) -> None:
+async def test_on_a_real_disk(world: World, outages: Outages, tmp_path: Path) -> None:
     world.change("limits", disk_reserve=4)
     with small_disk(tmp_path / "disk", 8 * MB) as disk:
         guard = DiskReserve(
-            world.fleet.outages,
+            outages,
             world.clock,
             reserve=lambda: world.config.limits.disk_reserve,
             folders=(world.folder, disk),

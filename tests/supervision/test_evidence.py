@@ -2,9 +2,14 @@
 
 import stat
 from pathlib import Path
+from typing import Any, cast
 
 import pytest
 
+from tests.supervision.fake_host import FakeClock
+from waguard.config.sections import Config, Paths, Retention
+from waguard.daemon.housekeeping import Housekeeping
+from waguard.host.lived import LivedTime
 from waguard.profile import layout
 from waguard.supervision import evidence
 
@@ -21,6 +26,37 @@ def test_the_newest_of_a_session_are_kept_for_this_user_alone(tmp_path: Path) ->
     assert kept[0].name == f"{layout.key('s')}-20260921T141320Z.png"
     assert stat.S_IMODE(kept[-1].stat().st_mode) == 0o600
     assert stat.S_IMODE(folder.stat().st_mode) == 0o700
+
+
+def test_of_all_sessions_so_many_are_kept(tmp_path: Path) -> None:
+    folder = tmp_path / "evidence"
+    kept = [
+        evidence.keep(folder, f"s{day}", b"png", now=day * 86_400.0, most=3) for day in (4, 1, 3, 2)
+    ]
+    assert sorted(folder.iterdir()) == sorted([kept[0], *kept[2:]])
+
+
+def test_they_are_deleted_when_they_are_old(tmp_path: Path) -> None:
+    folder = tmp_path / "evidence"
+    assert evidence.purge(folder, before=1e9) == 0
+    old, new = (evidence.keep(folder, "s", b"png", now=now) for now in (100.0, 300.0))
+    (folder / "notes.txt").touch()
+    assert evidence.purge(folder, before=200.0) == 1
+    assert sorted(folder.iterdir()) == sorted([new, folder / "notes.txt"])
+    assert not old.exists()
+
+
+async def test_housekeeping_keeps_them_as_long_as_the_trail_that_names_them(tmp_path: Path) -> None:
+    clock, state, nobody = FakeClock(), tmp_path / "state", cast("Any", None)
+    config = Config(paths=Paths(state=state), retention=Retention(audit_days=2))
+    it = Housekeeping(lambda: config, nobody, nobody, LivedTime(state, clock))
+    await it.tidy_evidence()  # there is none yet
+    kept = [
+        evidence.keep(state / evidence.FOLDER, "s", b"png", now=clock.wall() - days * 86_400.0)
+        for days in (1, 3)
+    ]
+    await it.tidy_evidence()
+    assert [path.exists() for path in kept] == [True, False]
 
 
 def test_a_folder_that_cannot_be_made_is_said(tmp_path: Path) -> None:

@@ -7,7 +7,9 @@ from typing import Any
 import pytest
 
 from tests.supervision.bench import Bench
-from tests.supervision.fakes import FakeProcess, World, until
+from tests.supervision.fake_workers import FakeProcess
+from tests.supervision.sessions import until
+from tests.supervision.world import World
 from tests.waiting import wait_until
 from waguard.core.incidents.incidents import fold
 from waguard.core.lifecycle import State
@@ -15,7 +17,7 @@ from waguard.core.link import Link
 from waguard.errors import DatabaseUnavailableError, printable
 from waguard.ports.process import Usage
 from waguard.supervision.actor import SessionActor
-from waguard.wire.protocol import LoggedOut
+from waguard.wire.events import LoggedOut
 
 
 @contextlib.contextmanager

@@ -6,17 +6,25 @@ import pytest
 
 from tests.sends import is_silent
 from tests.supervision.bench import CONNECTED, PHONE, Bench
-from tests.supervision.fakes import START, Script, World, found, heard, until
+from tests.supervision.fake_host import START
+from tests.supervision.fake_workers import Script
+from tests.supervision.sessions import found, heard, until
+from tests.supervision.world import World
 from tests.waiting import wait_until
+from waguard.config.sections import Send
+from waguard.core.fleet.ack_watch import ALONE, FAR
 from waguard.core.incidents.incidents import fold, sentences
 from waguard.core.link import Link
 from waguard.core.messages.first_contacts import FIRST_GUESS, LOOKUPS_REST
 from waguard.core.page_care import Kind
 from waguard.errors import UnavailableError
 from waguard.ports.outcomes import Acked, NotSent, Outcome, Refused
+from waguard.supervision.ack_watch import ASKED_AT_ONCE
 from waguard.supervision.limits import TRIED_FOR
-from waguard.wire.protocol import Ack, Acks, Call, Failed, SendText, Sent, Value
+from waguard.wire.calls import Acks, Call, Failed, SendText, Sent, Value
+from waguard.wire.events import Ack
 
+ACK_LIMIT = Send().ack_limit
 KNOWN, GROUP = "known@c.us", "group@g.us"
 
 
@@ -26,6 +34,8 @@ class Page:
     def __init__(self) -> None:
         self.locked: str | None = "refused"
         self.often = False
+        self.silent = False
+        """Nothing at all is acknowledged."""
         self.held: list[str] = []
         self.sent: list[str] = []
         self.release: asyncio.Event | None = None
@@ -46,7 +56,8 @@ class Page:
             return Failed(kind="paused", error="too many", field="recipient_phone")
         if self.release:
             await self.release.wait()
-        outcome = (self.locked if history == "first" else None) or "sent"
+        silent = "uncertain" if self.silent else None
+        outcome = (self.locked if history == "first" else silent) or "sent"
         self.sent.append(call.chat)
         ack = 0 if outcome == "uncertain" else None
         return Sent(
@@ -66,8 +77,8 @@ async def up(bench: Bench) -> None:
     await until(bench.session(), lambda s: s.link is Link.CONNECTED)
 
 
-async def send(bench: Bench, chat: str) -> Outcome:
-    call = SendText(chat=chat, text="t", message_id=f"true_{chat}_1", timeout=5.0)
+async def send(bench: Bench, chat: str, stem: str = "1") -> Outcome:
+    call = SendText(chat=chat, text="t", message_id=f"true_{chat}_{stem}", timeout=5.0)
     return await bench.it.sessions.send("s", call, wait=0)
 
 
@@ -186,20 +197,94 @@ async def test_what_is_dropped_without_a_word_is_no_missing_ack(
 async def test_where_nothing_else_is_acknowledged_it_may_be_the_page(
     empty: Bench, world: World, page: Page
 ) -> None:
+    """But WhatsApp may drop them: a worker is replaced only after long, and once."""
     await up(empty)
-    worker, page.locked = empty.process(), "uncertain"
-    for number in range(2):
-        assert is_silent(await send(empty, f"{number}@c.us"))
-    page.shown = {f"true_{number}@c.us_1": 0 for number in range(2)}
-    for _ in range(62):
-        await tick(empty)
-        await asyncio.sleep(0)
+    worker = empty.process()
+    await dropped(empty, page, 2)
+    await pass_time(empty, ALONE * ACK_LIMIT)
+    assert (empty.session().traffic.acks.late, empty.process()) == (None, worker)
+    assert not asked(empty)
+    await pass_time(empty, 1)
     await wait_until(lambda: empty.session().traffic.acks.late, "the page confirms it")
     await tick(empty)
     await until(
         empty.session(), lambda s: s.runner.process is not worker and s.link is Link.CONNECTED
     )
-    assert world.audited("acks_missing")
+    (missing,) = world.audited("acks_missing")
+    assert "2 first contacts wait for WhatsApp's ack" in str(missing)
+    # no version of the page is to blame for that
+    assert empty.session().traffic.acks.confirmed_at is None
+    second = empty.process()
+    await pass_time(empty, 3 * ALONE * ACK_LIMIT)
+    assert empty.process() is second
+    (condition,) = (await empty.it.sessions.view("s")).conditions
+    assert condition.type == Kind.ACKS_IN_VAIN
+
+
+async def test_a_single_one_is_reported_and_replaces_no_worker(
+    empty: Bench, world: World, page: Page
+) -> None:
+    await up(empty)
+    worker = empty.process()
+    await dropped(empty, page, 1)
+    await pass_time(empty, ALONE * ACK_LIMIT + 1)
+    await wait_until(lambda: empty.session().traffic.acks.late, "the page confirms it")
+    await pass_time(empty, 3 * ALONE * ACK_LIMIT)
+    assert "1 first contact waits" in str((await empty.it.sessions.view("s")).degraded)
+    assert empty.process() is worker
+    page.locked = None
+    assert await is_sent(empty, KNOWN)
+    await tick(empty)
+    assert (await empty.it.sessions.view("s")).degraded is None
+
+
+async def test_beside_them_a_known_chat_counts_as_it_always_does(
+    empty: Bench, world: World, page: Page
+) -> None:
+    """Also where so many first contacts wait before it that not all are asked for."""
+    await up(empty)
+    worker = empty.process()
+    await dropped(empty, page, ASKED_AT_ONCE + 1)
+    page.silent = True
+    assert is_silent(await send(empty, KNOWN, stem="2"))
+    page.shown[f"true_{KNOWN}_2"] = 0
+    await pass_time(empty, ACK_LIMIT + 1)
+    await wait_until(lambda: empty.session().traffic.acks.late, "the page confirms it")
+    late = empty.session().traffic.acks.late
+    assert late
+    assert (late.count, late.first_contacts) == (1, False)
+    assert empty.session().traffic.acks.confirmed_at is not None
+    await pass_time(empty, FAR * ACK_LIMIT)
+    await until(empty.session(), lambda s: s.runner.process is not worker)
+
+
+async def test_while_whatsapp_refuses_first_contacts_those_without_an_ack_are_explained(
+    empty: Bench, world: World, page: Page
+) -> None:
+    await up(empty)
+    worker = empty.process()
+    await dropped(empty, page, 2)
+    await says(empty, world.clock.wall() + 86_400)
+    await pass_time(empty, 2 * ALONE * ACK_LIMIT)
+    assert (empty.process(), world.audited("acks_missing"), asked(empty)) == (worker, [], [])
+
+
+async def dropped(bench: Bench, page: Page, count: int) -> None:
+    """So many first contacts, of which the page goes on to show no ack."""
+    page.locked = "uncertain"
+    for number in range(count):
+        assert is_silent(await send(bench, f"{number}@c.us"))
+    page.shown = {f"true_{number}@c.us_1": 0 for number in range(count)}
+
+
+async def pass_time(bench: Bench, seconds: float) -> None:
+    for _ in range(int(seconds)):
+        await tick(bench)
+        await asyncio.sleep(0)
+
+
+def asked(bench: Bench) -> list[Call]:
+    return [call for call in bench.process().calls if isinstance(call, Acks)]
 
 
 async def test_one_that_ends_after_another_was_acknowledged_is_no_missing_ack(

@@ -5,7 +5,9 @@ from collections.abc import AsyncIterator
 import pytest
 
 from tests.supervision.bench import CONNECTED, Bench
-from tests.supervision.fakes import Script, World, cause, until
+from tests.supervision.fake_workers import Script
+from tests.supervision.sessions import cause, until
+from tests.supervision.world import World
 from tests.waiting import wait_until
 from waguard.core.exits import EXIT_BROWSER_NOT_STARTED
 from waguard.core.host.admission import Cause

@@ -1,16 +1,18 @@
 """A worker of an earlier daemon is not alone while the database is away, and keeps its events."""
 
 import os
+from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 
 import msgspec
-import pytest
 
 from tests.e2e.harness import short_folder
 from tests.waiting import wait_until
-from waguard.supervision import greeting
 from waguard.supervision.greeting import greeted
-from waguard.wire.protocol import PROTOCOL, Hello, LoggedOut, Reply, Request, Value, WorkerRecord
+from waguard.wire.calls import Value
+from waguard.wire.events import LoggedOut
+from waguard.wire.protocol import PROTOCOL, Hello, Reply, Request
+from waguard.wire.worker import WorkerRecord
 from waguard.worker.daemon_link import DaemonLink
 
 HELLO = Hello(protocol=PROTOCOL, instance="before", session="s", generation=3)
@@ -34,16 +36,14 @@ def record(socket: Path, *, protocol: int = PROTOCOL) -> WorkerRecord:
     )
 
 
-@pytest.fixture(autouse=True)
-def _at_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(greeting, "AFTER", 0.0)
-    monkeypatch.setattr(greeting, "AGAIN", 0.01)
+def at_once(it: WorkerRecord) -> AbstractAsyncContextManager[None]:
+    return greeted([it], instance="now", after=0.0, again=0.01)
 
 
 async def test_it_is_greeted_until_the_end_and_its_events_stay_with_it() -> None:
     with short_folder() as folder:
         socket = folder / "w.sock"
-        async with greeted([record(socket)], instance="now"):
+        async with at_once(record(socket)):
             link = DaemonLink(HELLO)  # it listens a moment later
             server = await link.listen(socket, answer)
             link.event(LoggedOut(reason="it was unlinked"))
@@ -60,7 +60,7 @@ async def test_one_of_another_version_is_greeted_in_its_own_protocol() -> None:
         other = msgspec.structs.replace(HELLO, protocol=PROTOCOL + 1)
         link = DaemonLink(other)
         server = await link.listen(folder / "w.sock", answer)
-        async with greeted([record(folder / "w.sock", protocol=PROTOCOL + 1)], instance="now"):
+        async with at_once(record(folder / "w.sock", protocol=PROTOCOL + 1)):
             await wait_until(lambda: link.alone_since is None, "it is greeted")
         server.close()
         await link.close()

@@ -1,7 +1,8 @@
 """What waguard says of itself."""
 
 from tests.supervision.bench import Bench
-from tests.supervision.fakes import World, until
+from tests.supervision.sessions import until
+from tests.supervision.world import World
 from waguard.core.link import Link
 
 

@@ -1,7 +1,9 @@
 """What webhooks are told of sessions, and what ops are told of webhooks that wait."""
 
 from tests.supervision.bench import PHONE, QR_SHOWN, Bench
-from tests.supervision.fakes import Script, World, until
+from tests.supervision.fake_workers import Script
+from tests.supervision.sessions import until
+from tests.supervision.world import World
 from waguard.core.conditions import HeldChats, of_held
 from waguard.core.incidents.incidents import fold
 from waguard.core.link import Link

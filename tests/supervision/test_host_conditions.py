@@ -7,7 +7,9 @@ from dataclasses import replace
 import pytest
 
 from tests.supervision.bench import CONNECTED, LOADING, QR_SHOWN, Bench
-from tests.supervision.fakes import Script, World, cause, until, unusable
+from tests.supervision.fake_workers import Script
+from tests.supervision.sessions import cause, until, unusable
+from tests.supervision.world import World
 from tests.waiting import wait_until
 from waguard.core.exits import EXIT_BROWSER_GONE, EXIT_BROWSER_KILLED, EXIT_BROWSER_UNUSABLE
 from waguard.core.host.admission import TRIAL, Cause, Reading
@@ -118,7 +120,7 @@ async def test_a_chromium_that_starts_for_nobody_is_tried_by_one_at_a_time(
         )
     assert all(bench.session(name).state.restarts == 1 for name in NAMES)
     assert not world.audited("parked")
-    assert world.mailbox.fleet.view.breaker is None, "the breaker has nothing to do with it"
+    assert bench.it.mailbox.fleet.view.breaker is None, "the breaker has nothing to do with it"
     world.spawn.script = Script(reports=(LOADING, CONNECTED))
     await watch(bench, world, TRIAL)
     for name in NAMES:
@@ -138,12 +140,12 @@ async def test_an_upgrade_that_ends_all_browsers_is_no_matter_of_the_breaker(
     for name in NAMES:
         await until(bench.session(name), waits_for_chromium)
     await watch(bench, world, 120)
-    assert world.mailbox.fleet.view.breaker is None
+    assert bench.it.mailbox.fleet.view.breaker is None
     world.host = WELL
     await bench.it.watchdog.watch()
     for name in NAMES:
         await until(bench.session(name), connected)
-    assert world.mailbox.fleet.view.breaker is None
+    assert bench.it.mailbox.fleet.view.breaker is None
 
 
 async def test_one_session_alone_keeps_the_incident_open_between_its_tries(
@@ -179,23 +181,16 @@ async def test_the_host_is_read_once_for_all_and_only_while_somebody_waits(
     bench: Bench, world: World
 ) -> None:
     await all_connected(bench, world)
-    reads = 0
-
-    def read() -> Reading:
-        nonlocal reads
-        reads += 1
-        return world.host
-
-    world.fleet._host = read
+    before = world.host_reads
     await watch(bench, world, 5)
-    assert reads == 0
+    assert world.host_reads == before
     world.host = MISSING
     for name in NAMES:
         bench.process(name).exit(EXIT_BROWSER_GONE)
         await until(bench.session(name), waits_for_chromium)
-    reads = 0
+    before = world.host_reads
     await watch(bench, world, 5)
-    assert reads == 5
+    assert world.host_reads == before + 5
 
 
 # ---- memory ----
@@ -261,10 +256,8 @@ async def test_an_empty_folder_of_profiles_is_unknown_and_all_wait_for_it(
     assert incidents(world) == ["sessions_folder_missing", "sessions_folder_back"]
 
 
-async def test_a_profile_on_a_disk_of_its_own_is_waited_for(
-    bench: Bench, world: World, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    world.timings(held_retry=0.01)
+@pytest.mark.timings(held_retry=0.01)
+async def test_a_profile_on_a_disk_of_its_own_is_waited_for(bench: Bench, world: World) -> None:
     await bench.row("a")
     await bench.row("s", profile=False)
     disk = world.folder / "disk"
@@ -294,7 +287,7 @@ async def test_one_whose_profile_has_not_come_back_is_parked_then(
     await until(bench.session("lost"), lambda s: s.lifecycle is State.PARKED)
     assert views.parked_for(bench.session("lost").state) is ParkCause.PROFILE_MISSING
     assert [process.spec.session for process in world.spawn.started] == ["a"]
-    await wait_until(lambda: not world.mailbox.fleet.starting, "its place is given back")
+    await wait_until(lambda: not bench.it.mailbox.fleet.starting, "its place is given back")
 
 
 async def test_a_running_session_whose_disk_goes_waits_until_it_is_back(

@@ -10,7 +10,7 @@ from waguard.core.reconcile import Host, Stored, Worker
 from waguard.host import procfs
 from waguard.profile import layout
 from waguard.supervision.inventory import places_on_disk, read_inventory
-from waguard.wire.protocol import WorkerRecord
+from waguard.wire.worker import WorkerRecord
 
 
 def stock(folder: Path) -> Host:

@@ -7,11 +7,14 @@ from dataclasses import replace
 import pytest
 
 from tests.store.memory import MemoryLease
-from tests.supervision.fakes import World
+from tests.supervision.world import World
 from tests.waiting import DEADLINE
 from waguard.core.lease import Holder, Terms
 from waguard.errors import DatabaseUnavailableError, InstanceHeldError
+from waguard.ports.store import AuditEntry
 from waguard.supervision.lease import LeaseKeeper
+from waguard.supervision.outages import Outages
+from waguard.supervision.status_writer import AuditLog
 
 ME = Holder(machine="m1", runtime="/run/a", host="alpha", pid=7, instance="i7")
 OTHER = Holder(machine="m2", runtime="/run/b", host="beta", pid=8, instance="i8")
@@ -25,13 +28,16 @@ class Host:
         self.world = world
         self.row = row
         self.terms = TERMS
+        self.entries: list[AuditEntry] = []
+        trail = AuditLog(None, world.store, world.clock, publish=self.entries.append, retry=1.0)
+        self.outages = Outages(trail)
         self.lost: list[InstanceHeldError] = []
         self.pauses: list[float] = []
         self.keeper = LeaseKeeper(
             row,
             mine,
             lambda: self.terms,
-            world.fleet.outages,
+            self.outages,
             lost=self.lost.append,
             clock=world.clock.monotonic,
             pause=self._pause,
@@ -96,11 +102,8 @@ async def test_another_place_waits_until_it_has_expired(host: Host, row: MemoryL
     assert sum(host.pauses) == pytest.approx(75.0)
     assert all("the waguard on beta in /run/b (pid 8)" in words for words in said)
     assert host.keeper.why_barred() is None
-    assert host.world.fleet.outages.why("lease_held") is None
-    assert [entry.kind for entry in host.world.fleet.trail._waiting] == [
-        "lease_held",
-        "lease_taken",
-    ]
+    assert host.outages.why("lease_held") is None
+    assert [entry.kind for entry in host.entries] == ["lease_held", "lease_taken"]
 
 
 async def test_who_waits_gives_up_when_it_is_renewed(host: Host, row: MemoryLease) -> None:
@@ -245,6 +248,7 @@ async def test_a_release_that_the_database_does_not_take_is_no_trouble(
     row.down = True
     await host.keeper.release()
     await host.tick()
+    assert (host.lost, row.row and row.row.released) == ([], False)
 
 
 async def test_a_renewal_that_takes_long_holds_up_no_tick_and_is_not_cut_off(

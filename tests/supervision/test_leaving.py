@@ -7,16 +7,19 @@ import pytest
 
 from tests.sends import not_sent
 from tests.supervision.bench import QR_SHOWN, TEXT, Bench
-from tests.supervision.fakes import Script, World, qr, until
+from tests.supervision.fake_workers import Script
 from tests.supervision.leaving import GONE, deleted, quarantined_now, read, unlinking
+from tests.supervision.reports import qr
+from tests.supervision.sessions import until
+from tests.supervision.world import World
 from tests.waiting import DEADLINE
 from waguard.core.incidents.incidents import fold
 from waguard.core.lifecycle import State
 from waguard.core.link import Link
 from waguard.errors import ConflictError, NotFoundError, UnavailableError
 from waguard.profile import layout
-from waguard.supervision import leaving, registry
-from waguard.wire.protocol import Call, LoggedOut, Unlink, Value
+from waguard.wire.calls import Call, Unlink, Value
+from waguard.wire.events import LoggedOut
 
 # ---- stop and start ----
 
@@ -69,9 +72,10 @@ async def test_logout_unlinks_stops_and_keeps_the_row(empty: Bench, world: World
     assert (view.status, new) == ("qr_scanning", False)
 
 
+@pytest.mark.timings(unlink=0.05)
 @pytest.mark.parametrize("trouble", ["is silent", "dies", "is parked"])
 async def test_logout_goes_on_where_whatsapp_cannot_be_reached(
-    empty: Bench, world: World, trouble: str, monkeypatch: pytest.MonkeyPatch
+    empty: Bench, world: World, trouble: str
 ) -> None:
     world.profile("s")
     process = await empty.connected()
@@ -84,8 +88,6 @@ async def test_logout_goes_on_where_whatsapp_cannot_be_reached(
         process.report("conflict")
         await until(empty.session(), lambda s: s.lifecycle is State.PARKED)
     process.script.answer = answer
-    if trouble == "is silent":
-        monkeypatch.setattr(leaving, "UNLINK_DEADLINE", 0.05)
     view = await empty.it.sessions.logout("s")
     assert view.disconnect_reason == "user_initiated"
     assert not layout.exists(empty.session().profile.at.profile)
@@ -216,10 +218,10 @@ async def test_delete_while_the_database_is_away_does_nothing(empty: Bench, worl
     assert (await empty.it.sessions.view("s")).status == "connected"
 
 
+@pytest.mark.timings(last_write=0.05)
 async def test_a_purge_while_the_database_goes_away_can_be_repeated(
-    empty: Bench, world: World, monkeypatch: pytest.MonkeyPatch
+    empty: Bench, world: World
 ) -> None:
-    monkeypatch.setattr(registry, "WRITE_DEADLINE", 0.05)
     process = await empty.connected()
 
     async def answer(call: Call) -> Value:

@@ -7,16 +7,18 @@ from typing import Any
 import pytest
 
 from tests.supervision.bench import PHONE, QR_SHOWN, Bench
-from tests.supervision.fakes import FakeClock, Script, World, until
+from tests.supervision.fake_host import FakeClock
+from tests.supervision.fake_workers import Script
+from tests.supervision.sessions import until
+from tests.supervision.world import World
 from tests.waiting import wait_until
 from waguard.core.link import Link
 from waguard.core.messages import pairing_codes
 from waguard.core.messages.first_contacts import FIRST_GUESS
 from waguard.errors import UnavailableError
-from waguard.supervision import limits as under_test
 from waguard.supervision.answers import outcome_of
 from waguard.supervision.limits import Limits
-from waguard.wire.protocol import Call, Failed, PairingCode, Sent, Value
+from waguard.wire.calls import Call, Failed, PairingCode, Sent, Value
 
 # ---- over a restart ----
 
@@ -42,7 +44,7 @@ def row() -> Row:
 
 
 def run(row: Row, clock: FakeClock) -> Limits:
-    return Limits("s", row.limits, clock, phone=lambda: row.phone, write=row.write)
+    return Limits("s", row.limits, clock, phone=lambda: row.phone, write=row.write, retry=0.0)
 
 
 async def kept(limits: Limits) -> None:
@@ -59,9 +61,8 @@ def refused(limits: Limits, times: int = 3) -> None:
 
 
 async def test_a_pause_goes_on_after_a_restart_and_also_without_a_database_for_a_while(
-    row: Row, monkeypatch: pytest.MonkeyPatch
+    row: Row,
 ) -> None:
-    monkeypatch.setattr(under_test, "RETRY", 0.0)
     clock = FakeClock()
     first = run(row, clock)
     refused(first)

@@ -7,14 +7,17 @@ import pytest
 from loguru import logger
 
 from tests.supervision.bench import Bench
-from tests.supervision.fakes import FakeProcess, LeftBehind, World, until
-from tests.supervision.sessions import Make, connected, up, written
+from tests.supervision.fake_workers import FakeProcess
+from tests.supervision.sessions import connected, until, up, written
 from tests.supervision.test_held_webhooks import HELD
+from tests.supervision.world import LeftBehind, World
 from tests.waiting import wait_until
-from waguard.config import Log
+from waguard.config.sections import Log
 from waguard.supervision.log_control import KIND, LogControl
 from waguard.supervision.status_writer import AuditLog
-from waguard.wire.protocol import Failed, LoggedOut, LogSettings, ProfileMended, SetLog, Value
+from waguard.wire.calls import Failed, SetLog, Value
+from waguard.wire.events import LoggedOut, ProfileMended
+from waguard.wire.worker import LogSettings
 
 
 @pytest.fixture
@@ -27,9 +30,9 @@ def said() -> Iterator[list[dict[str, Any]]]:
 
 
 async def test_a_worker_that_is_replaced_is_said_once_by_each_who_has_something_to_say(
-    world: World, make: Make, said: list[dict[str, Any]]
+    bench: Bench, world: World, said: list[dict[str, Any]]
 ) -> None:
-    session = await make()
+    session = await bench.add()
     process = await up(session)
     await written(session)
     said.clear()
@@ -44,9 +47,9 @@ async def test_a_worker_that_is_replaced_is_said_once_by_each_who_has_something_
 
 
 async def test_what_a_worker_reports_is_said_once(
-    world: World, make: Make, said: list[dict[str, Any]]
+    bench: Bench, world: World, said: list[dict[str, Any]]
 ) -> None:
-    session = await make()
+    session = await bench.add()
     process = await up(session)
     said.clear()
     process.event(ProfileMended(done=("a lock was removed",), grave=False))
@@ -57,28 +60,28 @@ async def test_what_a_worker_reports_is_said_once(
 
 
 async def test_unresponsiveness_is_a_change_of_a_condition(
-    world: World, make: Make, said: list[dict[str, Any]]
+    bench: Bench, world: World, said: list[dict[str, Any]]
 ) -> None:
-    session = await make()
+    session = await bench.add()
     process = await up(session)
     process.beat()
     await until(session, lambda s: bool(s.state.worker and s.state.worker.page_at))
     said.clear()
     world.clock.advance(3.0)
-    world.mailbox.tick()
+    bench.it.mailbox.tick()
     process.beat()
     await wait_until(lambda: len(said) == 2, "it is over")
     reported = [(line["event"], line["condition"]) for line in said]
     assert reported == [("page_silent", "page"), ("page_answers", "page")]
 
 
+@pytest.mark.timings(backfill_retry=0.01)
 async def test_a_failed_backfill_is_a_line(
-    world: World, make: Make, said: list[dict[str, Any]]
+    bench: Bench, world: World, said: list[dict[str, Any]]
 ) -> None:
     """At the first time the page may be on its way to another load."""
-    world.timings(backfill_retry=0.01)
     world.spawn.script.backfills = Failed(kind="not_ready", error="the page is loading")
-    session = await make()
+    session = await bench.add()
     process = await up(session)
     await wait_until(lambda: "backfill_failed" in [line["event"] for line in said], "it is logged")
     process.script.backfills, failed = Value(), len(process.caught_up)
@@ -112,9 +115,9 @@ async def follows(process: FakeProcess, *wanted: LogSettings) -> None:
     )
 
 
-async def test_a_worker_follows_the_level_while_it_runs(world: World, make: Make) -> None:
+async def test_a_worker_follows_the_level_while_it_runs(bench: Bench, world: World) -> None:
     world.spawn.script.reports = ({"link": "connected", "log": INFO},)
-    session = await make()
+    session = await bench.add()
     process = await up(session)
     world.change("log", level="DEBUG")
     session.runner.follow_log()
@@ -126,25 +129,25 @@ async def test_a_worker_follows_the_level_while_it_runs(world: World, make: Make
     await follows(process, DEBUG, DEBUG)
 
 
-async def test_the_next_worker_starts_with_it(world: World, make: Make) -> None:
+async def test_the_next_worker_starts_with_it(bench: Bench, world: World) -> None:
     world.change("log", level="ERROR", format="json")
-    session = await make()
+    session = await bench.add()
     process = await up(session)
     assert process.spec.log == LogSettings(level="ERROR", format="json")  # type: ignore[union-attr]
 
 
 async def test_an_adopted_worker_follows_and_one_of_another_version_is_left_alone(
-    world: World, make: Make
+    bench: Bench, world: World
 ) -> None:
     world.change("log", level="DEBUG")
     world.spawn.script.reports = ({"link": "connected", "log": INFO},)
-    adopted = await make("new")
+    adopted = await bench.add("new")
     left = await world.left_behind("new")
     adopted.adopt(left.process, left.record)
     await follows(left.process, DEBUG)
 
     world.spawn.script.reports = ({"link": "connected"},)
-    other = await make("old")
+    other = await bench.add("old")
     older: LeftBehind = await world.left_behind("old")
     other.adopt(older.process, older.record)
     await until(other, connected)
@@ -154,10 +157,10 @@ async def test_an_adopted_worker_follows_and_one_of_another_version_is_left_alon
 
 
 async def test_a_worker_that_cannot_says_so(
-    world: World, make: Make, said: list[dict[str, Any]]
+    bench: Bench, world: World, said: list[dict[str, Any]]
 ) -> None:
     world.change("log", level="DEBUG")
-    session = await make()
+    session = await bench.add()
 
     async def gone(_: object) -> Value | None:
         process = session.runner.process
@@ -181,7 +184,7 @@ async def test_a_level_is_asked_for_audited_and_ended(
 ) -> None:
     applied: list[Log] = []
     entries: list[Any] = []
-    trail = AuditLog(None, world.store, world.clock, publish=entries.append)
+    trail = AuditLog(None, world.store, world.clock, publish=entries.append, retry=1.0)
     log = LogControl(Log(), trail, applied.append)
     log.ask("DEBUG", by="user 0")
     log.ask("DEBUG", by="user 0")
@@ -198,7 +201,7 @@ async def test_a_level_is_asked_for_audited_and_ended(
 
 async def test_a_reload_of_another_section_leaves_it_and_one_of_this_ends_it(world: World) -> None:
     applied: list[Log] = []
-    trail = AuditLog(None, world.store, world.clock, publish=lambda _: None)
+    trail = AuditLog(None, world.store, world.clock, publish=lambda _: None, retry=1.0)
     log = LogControl(Log(), trail, applied.append)
     log.ask("DEBUG", by="user 0")
     log.configure(Log())

@@ -6,9 +6,9 @@ from collections.abc import Callable
 import msgspec
 import pytest
 
-from tests.supervision.fakes import FakeClock
+from tests.supervision.fake_host import FakeClock, NoChance
 from tests.waiting import wait_until
-from waguard.config import Config, Restore
+from waguard.config.sections import Config, Restore
 from waguard.core.fleet.facts import FleetEffect, HostRead
 from waguard.core.lifecycle import State
 from waguard.core.link import Link
@@ -18,7 +18,9 @@ from waguard.core.session.probe import STALL
 from waguard.core.session.state import SessionState
 from waguard.core.session.views import lifecycle
 from waguard.core.status import DerivedStatus, Status
-from waguard.supervision.mailbox import Handle, Mailbox
+from waguard.ports.clock import Clock
+from waguard.supervision.mailbox import Handle, Mailbox, Timers, loop_timer
+from waguard.supervision.timings import Timings
 
 
 class Fleet:
@@ -59,7 +61,7 @@ class Desk:
         self.config = Config()
         self.clock, self.fleet = FakeClock(), Fleet()
         self.timers: list[tuple[float, Callable[[], None]]] = []
-        self.it = Mailbox(lambda: self.config, self.clock, self.fleet, timers=self.timer)
+        self.it = mailbox(self, self.clock, self.timer)
 
     def timer(self, when: float, callback: Callable[[], None]) -> Handle:
         self.timers.append((when, callback))
@@ -80,6 +82,17 @@ class Desk:
         now = self.clock.monotonic()
         ready = Reported(worker=1, at=now, phase="ready", link=Link.CONNECTED)
         self.it.post(name, ready)
+
+
+def mailbox(desk: Desk, clock: Clock, timers: Timers) -> Mailbox:
+    return Mailbox(
+        lambda: desk.config,
+        clock,
+        desk.fleet,
+        timings=Timings(),
+        timers=timers,
+        chance=NoChance(),
+    )
 
 
 @pytest.fixture
@@ -190,7 +203,7 @@ async def test_a_session_that_is_forgotten_leaves_its_place_to_the_next(desk: De
 
 async def test_the_loops_own_timers(desk: Desk) -> None:
     """Without a test's hands: a deadline is kept."""
-    box = Mailbox(lambda: desk.config, _LoopClock(), desk.fleet)
+    box = mailbox(desk, _LoopClock(), loop_timer)
     actor = Actor()
     box.add(SessionState(session="a", status=DerivedStatus(Status.DISCONNECTED)), actor)
     box.post("a", StartRequested())

@@ -5,7 +5,9 @@ from collections.abc import AsyncIterator
 import pytest
 
 from tests.supervision.bench import CONNECTED, LOADING, Bench
-from tests.supervision.fakes import Script, World, heard, until
+from tests.supervision.fake_workers import Script
+from tests.supervision.sessions import heard, until
+from tests.supervision.world import World
 from tests.waiting import wait_until
 from waguard.core.fleet.network import Reading
 from waguard.core.incidents.incidents import fold_fleet, sentences
@@ -71,7 +73,7 @@ async def test_a_host_without_a_way_is_reported_once_and_when_it_is_back(
     assert fleet.it.health.read().problems == ()  # every socket is still there
     await lose(fleet, "a")
     await ticks(fleet, world, 1)
-    assert fleet.world.mailbox.fleet.network_down is None  # the others are connected
+    assert fleet.it.mailbox.fleet.network_down is None  # the others are connected
     await lose(fleet, "b", "c", "d")
     await ticks(fleet, world, 1)
     assert fleet.it.health.read().problems[0] == WHY
@@ -106,7 +108,7 @@ async def test_all_that_lose_their_socket_at_once(fleet: Bench, world: World) ->
     assert incidents(world)[0].data["reason"] == "4 of 4 sessions lost WhatsApp at once"
     await find(fleet, "a")
     await ticks(fleet, world, 1)
-    assert fleet.world.mailbox.fleet.network_down is None
+    assert fleet.it.mailbox.fleet.network_down is None
 
 
 async def test_a_start_needs_no_network_and_its_time_begins_when_it_is_back(
@@ -144,11 +146,12 @@ async def test_a_restore_without_a_network_gives_nobody_up(bench: Bench, world: 
 
 
 async def test_it_can_be_switched_off(fleet: Bench, world: World) -> None:
+    """What sessions show remains; WhatsApp's address is not connected to."""
     world.change("fleet", network="off")
     world.network = AWAY
-    await lose(fleet, "a")
+    await lose(fleet, *FOUR)
     await ticks(fleet, world, 30)
-    assert not incidents(world)
+    assert fleet.it.mailbox.fleet.network_down == "4 of 4 sessions are without WhatsApp"
 
 
 async def test_acks_do_not_count_as_missing_while_the_network_is_away(

@@ -7,7 +7,9 @@ import pytest
 
 from tests.profile.old_profile_files import archive, old_profile
 from tests.supervision.bench import QR_SHOWN, Bench
-from tests.supervision.fakes import Script, World, until
+from tests.supervision.fake_workers import Script
+from tests.supervision.sessions import until
+from tests.supervision.world import World
 from waguard.core.lifecycle import State
 from waguard.core.link import Link
 from waguard.core.session import views
@@ -69,11 +71,11 @@ async def test_a_profile_that_names_no_workspace_is_not_given_to_a_new_session(
     assert place(world, "session-s").exists()
 
 
+@pytest.mark.timings(held_retry=0.01)
 @pytest.mark.parametrize("end", ["it is let go", "it is moved away by hand"])
 async def test_one_that_is_in_use_is_waited_for_without_a_code(
     bench: Bench, world: World, end: str
 ) -> None:
-    world.timings(held_retry=0.01)
     await bench.row("s", profile=False)
     old = mark(old_profile(place(world, "7/s/session-s")))
     (old / "SingletonLock").write_text("nobody can say whose")

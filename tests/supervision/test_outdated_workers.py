@@ -8,12 +8,15 @@ import pytest
 
 from tests.sends import not_sent
 from tests.supervision.bench import TEXT, Bench
-from tests.supervision.fakes import LeftBehind, Script, World, until
+from tests.supervision.fake_workers import Script
+from tests.supervision.sessions import until
+from tests.supervision.world import LeftBehind, World
 from tests.waiting import DEADLINE, wait_until
 from waguard.core.lifecycle import State
 from waguard.core.link import Link
 from waguard.errors import UnavailableError
-from waguard.wire.protocol import PROTOCOL, Screenshot
+from waguard.wire.calls import Screenshot
+from waguard.wire.protocol import PROTOCOL
 
 
 async def old_workers(bench: Bench, world: World, *names: str) -> list[LeftBehind]:
@@ -28,11 +31,11 @@ async def old_workers(bench: Bench, world: World, *names: str) -> list[LeftBehin
     return left
 
 
+@pytest.mark.timings(stop_grace=DEADLINE)  # however slow the machine is
 async def test_workers_of_another_protocol_are_replaced_one_at_a_time(
     bench: Bench, world: World
 ) -> None:
     """As planned: it is no crash, and they are asked to close in order."""
-    world.timings(stop_grace=DEADLINE)  # however slow the machine is
     left = await old_workers(bench, world, "a", "b")
     held = asyncio.Event()
     world.spawn.script = Script(held=held)

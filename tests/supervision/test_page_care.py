@@ -8,8 +8,11 @@ from typing import Any
 import pytest
 
 from tests.supervision.bench import PHONE, Bench
-from tests.supervision.fakes import Script, World, heard, message, until
+from tests.supervision.fake_workers import Script
 from tests.supervision.page_care import kinds, reloaded, reloads, reports, ticks
+from tests.supervision.reports import message
+from tests.supervision.sessions import heard, until
+from tests.supervision.world import World
 from tests.waiting import wait_until
 from waguard.core import remedies
 from waguard.core.fleet.network import Reading
@@ -20,7 +23,8 @@ from waguard.core.page_care import COVERED_LIMIT, OFFLINE_LIMIT, UPDATE_APART, K
 from waguard.core.recycle import IDLE
 from waguard.ports.process import Usage
 from waguard.profile.owner_mark import PAIRING
-from waguard.wire.protocol import (
+from waguard.supervision import evidence
+from waguard.wire.calls import (
     Call,
     CatchUp,
     Failed,
@@ -228,7 +232,14 @@ async def test_a_dialog_over_the_page_is_reported_when_it_stays(empty: Bench, wo
 
 
 @pytest.mark.parametrize(
-    "picture", [Value(content=b"png"), Value(), Failed(kind="error", error="x")]
+    "picture",
+    [
+        Value(content=b"png"),
+        Value(),
+        Value(content=bytes(evidence.LARGEST + 1)),
+        Failed(kind="error", error="x"),
+    ],
+    ids=["a picture", "none", "too big", "an error"],
 )
 async def test_a_picture_of_what_needs_a_person_is_kept_where_there_is_one(
     empty: Bench, world: World, picture: Value | Failed
@@ -258,10 +269,8 @@ async def test_a_picture_of_what_needs_a_person_is_kept_where_there_is_one(
 # ---- a fresh pairing ----
 
 
-async def test_nothing_is_read_back_right_after_a_pairing(
-    empty: Bench, world: World, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    world.timings(backfill_retry=0.0)
+@pytest.mark.timings(backfill_retry=0.0)
+async def test_nothing_is_read_back_right_after_a_pairing(empty: Bench, world: World) -> None:
     paired_at = world.clock.wall()
     pairing = world.profile("s") / PAIRING
     pairing.write_text(json.dumps({"token": "t", "at": paired_at}))
@@ -284,10 +293,10 @@ async def test_nothing_is_read_back_right_after_a_pairing(
     assert empty.session().state.restarts == 0
 
 
+@pytest.mark.timings(backfill_retry=0.0)
 async def test_a_clock_that_is_a_year_ahead_hides_nothing_from_the_backfill(
-    empty: Bench, world: World, monkeypatch: pytest.MonkeyPatch
+    empty: Bench, world: World
 ) -> None:
-    world.timings(backfill_retry=0.0)
     paired_at = world.clock.wall()
     pairing = world.profile("s") / PAIRING
     pairing.write_text(json.dumps({"token": "t", "at": paired_at}))

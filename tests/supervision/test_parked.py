@@ -3,7 +3,9 @@
 import pytest
 
 from tests.supervision.bench import CONNECTED, LOADING, Bench
-from tests.supervision.fakes import Script, World, heard, until
+from tests.supervision.fake_workers import Script
+from tests.supervision.sessions import heard, until
+from tests.supervision.world import World
 from tests.waiting import wait_until
 from waguard.core.exits import EXIT_BROWSER_NOT_STARTED
 from waguard.core.incidents.incidents import fold, sentences
@@ -132,14 +134,11 @@ async def test_the_next_daemon_remembers_its_restarts(quick: Bench, world: World
     await spend(quick, world, "s")
     kept = quick.session("s").remember()
     assert (kept.restarts, len(kept.counted)) == (1, 1)
-    await quick.it.stop()
     world.remembered = {"s": kept}
-    world.next_daemon()
-    after = Bench(world)
+    await quick.restart()
     world.spawn.script = BROKEN
     started = len(world.spawn.started)
-    await after.restore()
-    await until(after.session("s"), given_up)
+    await quick.restore()
+    await until(quick.session("s"), given_up)
     assert len(world.spawn.started) == started + 1, "no restart was left"
-    assert after.session("s").state.restarts == 1
-    await after.it.stop()
+    assert quick.session("s").state.restarts == 1

@@ -6,8 +6,11 @@ from typing import Any
 import pytest
 
 from tests.supervision.bench import PHONE, QR_SHOWN, Bench
-from tests.supervision.fakes import FakeProcess, Script, World, qr, until
+from tests.supervision.fake_workers import FakeProcess, Script
 from tests.supervision.page_care import kinds, reloaded, reloads, reports, ticks
+from tests.supervision.reports import qr
+from tests.supervision.sessions import until
+from tests.supervision.world import World
 from tests.waiting import DEADLINE
 from waguard.core import remedies
 from waguard.core.lifecycle import State
@@ -16,7 +19,7 @@ from waguard.core.page_care import PASSKEY_GRACE, Kind
 from waguard.errors import ConflictError
 from waguard.ports.process import Usage
 from waguard.profile.owner_mark import PAIRING
-from waguard.wire.protocol import PairingCode, Unlink, Value
+from waguard.wire.calls import PairingCode, Unlink, Value
 
 
 def waiting(world: World, left: float = 600.0) -> dict[str, Any]:

@@ -8,7 +8,8 @@ import msgspec
 import pytest
 
 from tests.supervision.bench import Bench
-from tests.supervision.fakes import World, until
+from tests.supervision.sessions import until
+from tests.supervision.world import World
 from tests.waiting import wait_until
 from waguard.core.lifecycle import State
 from waguard.core.link import Link
@@ -323,6 +324,7 @@ async def test_a_row_that_corrected_itself_meanwhile_is_no_lie(empty: Bench, wor
     await empty.until_written()
     gate.open.set()
     await comparing
+    await empty.until_written()
     assert world.audited("row_corrected") == []
 
 

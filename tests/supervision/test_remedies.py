@@ -15,7 +15,8 @@ import pytest
 
 import waguard
 from tests.supervision.bench import CONNECTED, QR_SHOWN, Bench
-from tests.supervision.fakes import Script, World, until
+from tests.supervision.fake_workers import Script
+from tests.supervision.sessions import until
 from tests.supervision.surfaces import Surfaces, surfaces
 from tests.supervision.test_surfaces import (
     BUNDLE,
@@ -28,6 +29,7 @@ from tests.supervision.test_surfaces import (
     version_held,
     version_refused,
 )
+from tests.supervision.world import World
 from tests.waiting import DEADLINE, wait_until
 from waguard.cli import main
 from waguard.cli.program import COMMANDS, parser
@@ -45,7 +47,7 @@ from waguard.core.status import ParkCause
 from waguard.core.webhooks.delivery import Cause as LetterCause
 from waguard.errors import ConflictError
 from waguard.host.wajs_store import digest
-from waguard.ports.messages import GLOBAL
+from waguard.ports.webhooks import GLOBAL
 
 PACKAGE: Final = Path(waguard.__file__).parent
 ANY: Final = "1"

@@ -6,7 +6,9 @@ from typing import Any
 import pytest
 
 from tests.supervision.bench import LOADING, QR_SHOWN, Bench
-from tests.supervision.fakes import Script, World, until
+from tests.supervision.fake_workers import Script
+from tests.supervision.sessions import until
+from tests.supervision.world import World
 from tests.waiting import DEADLINE, wait_until
 from waguard.core.host.strays import Seen
 from waguard.core.lifecycle import State
@@ -170,10 +172,10 @@ async def test_one_that_crashes_at_its_start_failed(bench: Bench, world: World) 
     await until(bench.session(), lambda s: s.lifecycle is State.PARKED)
 
 
+@pytest.mark.timings(stop_grace=DEADLINE)  # however slow the machine is
 async def test_workers_that_fit_are_adopted_and_the_others_stopped(
     bench: Bench, world: World
 ) -> None:
-    world.timings(stop_grace=DEADLINE)  # however slow the machine is
     for name in ("fits", "older", "unwanted"):
         await bench.row(name, up=name != "unwanted")
     row = await world.store.session("older")

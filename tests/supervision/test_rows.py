@@ -4,7 +4,8 @@ import pytest
 
 from tests.store.memory import Account
 from tests.supervision.bench import PHONE, Bench
-from tests.supervision.fakes import World, until
+from tests.supervision.sessions import until
+from tests.supervision.world import World
 from tests.waiting import wait_until
 from waguard.core.lifecycle import State
 from waguard.core.link import Link

@@ -4,16 +4,17 @@ import asyncio
 
 import pytest
 
-from tests.supervision.bench import TEXT
-from tests.supervision.fakes import Script, World, until
-from tests.supervision.sessions import Make, connected, written
+from tests.supervision.bench import TEXT, Bench
+from tests.supervision.fake_workers import Script
+from tests.supervision.sessions import connected, until, written
+from tests.supervision.world import World
 from tests.waiting import DEADLINE
 from waguard.core.blame import Blame, Failure
 from waguard.core.exits import EXIT_DISK_FULL
 
 
-async def test_an_adopted_worker_goes_on(world: World, make: Make) -> None:
-    session = await make()
+async def test_an_adopted_worker_goes_on(bench: Bench, world: World) -> None:
+    session = await bench.add()
     left = await world.left_behind("s", generation=session.row.generation)
     session.adopt(left.process, left.record)
     await until(session, connected)
@@ -28,8 +29,8 @@ async def test_an_adopted_worker_goes_on(world: World, make: Make) -> None:
     assert left.process.calls == [TEXT]
 
 
-async def test_an_adopted_worker_ends_and_nobody_knows_how(world: World, make: Make) -> None:
-    session = await make()
+async def test_an_adopted_worker_ends_and_nobody_knows_how(bench: Bench, world: World) -> None:
+    session = await bench.add()
     left = await world.left_behind("s", generation=session.row.generation)
     session.adopt(left.process, left.record)
     await until(session, connected)
@@ -41,9 +42,9 @@ async def test_an_adopted_worker_ends_and_nobody_knows_how(world: World, make: M
 
 
 async def test_an_adopted_worker_says_itself_with_which_code_it_ends(
-    world: World, make: Make
+    bench: Bench, world: World
 ) -> None:
-    session = await make()
+    session = await bench.add()
     left = await world.left_behind("s", generation=session.row.generation)
     session.adopt(left.process, left.record)
     await until(session, connected)
@@ -56,12 +57,11 @@ async def test_an_adopted_worker_says_itself_with_which_code_it_ends(
     assert session.state.counted == ()
 
 
+@pytest.mark.timings(stop_grace=DEADLINE, final_flush=0.05)  # however slow the machine is
 async def test_an_adopted_worker_that_nobody_can_talk_to_is_replaced(
-    world: World, make: Make, monkeypatch: pytest.MonkeyPatch
+    bench: Bench, world: World
 ) -> None:
-    world.timings(stop_grace=DEADLINE)  # however slow the machine is
-    world.timings(final_flush=0.05)
-    session = await make()
+    session = await bench.add()
     world.spawn.scripts["s"] = Script(listens=False)
     left = await world.left_behind("s", generation=session.row.generation)
     del world.spawn.scripts["s"]
@@ -71,9 +71,9 @@ async def test_an_adopted_worker_that_nobody_can_talk_to_is_replaced(
     assert session.runner.process is not left.process
 
 
-async def test_an_adopted_worker_is_stopped_like_any_other(world: World, make: Make) -> None:
-    world.timings(stop_grace=DEADLINE)  # however slow the machine is
-    session = await make()
+@pytest.mark.timings(stop_grace=DEADLINE)  # however slow the machine is
+async def test_an_adopted_worker_is_stopped_like_any_other(bench: Bench, world: World) -> None:
+    session = await bench.add()
     left = await world.left_behind("s", generation=session.row.generation)
     session.adopt(left.process, left.record)
     await until(session, connected)

@@ -4,17 +4,19 @@ import json
 
 import pytest
 
-from tests.supervision.bench import TEXT
-from tests.supervision.fakes import START, World, message, until
-from tests.supervision.sessions import Make, up
+from tests.supervision.bench import TEXT, Bench
+from tests.supervision.fake_host import START
+from tests.supervision.reports import message
+from tests.supervision.sessions import until, up
+from tests.supervision.world import World
 from tests.waiting import wait_until
 from waguard.core.link import Link
 from waguard.profile.owner_mark import PAIRING
-from waguard.wire.protocol import Failed, Value
+from waguard.wire.calls import Failed, Value
 
 
-async def test_the_backfill_is_asked_for_once_after_each_load(world: World, make: Make) -> None:
-    session = await make()
+async def test_the_backfill_is_asked_for_once_after_each_load(bench: Bench, world: World) -> None:
+    session = await bench.add()
     process = await up(session)
     await wait_until(lambda: len(process.caught_up) == 1, "it was asked")
     process.report("offline")
@@ -29,13 +31,13 @@ async def test_the_backfill_is_asked_for_once_after_each_load(world: World, make
     assert len(process.caught_up) == 2
 
 
+@pytest.mark.timings(backfill_retry=0.0)
 async def test_the_backfill_is_asked_for_again_when_the_link_is_back(
-    world: World, make: Make, monkeypatch: pytest.MonkeyPatch
+    bench: Bench, world: World
 ) -> None:
     """And from the same time on: what came since then is newer than what is missed."""
-    world.timings(backfill_retry=0.0)
     world.spawn.script.backfills = Failed(kind="timeout", error="the page did not answer")
-    session = await make()
+    session = await bench.add()
     process = await up(session)
     await wait_until(lambda: process.caught_up, "it was asked")
     process.report("offline")
@@ -53,8 +55,8 @@ async def test_the_backfill_is_asked_for_again_when_the_link_is_back(
     assert len(process.caught_up) == count + 1
 
 
-async def test_chats_are_read_from_what_the_inbox_has(world: World, make: Make) -> None:
-    session, now = await make(), world.clock.wall()
+async def test_chats_are_read_from_what_the_inbox_has(bench: Bench, world: World) -> None:
+    session, now = await bench.add(), world.clock.wall()
     pairing = session.profile.at.profile / PAIRING
     pairing.write_text(json.dumps({"token": "t", "at": now - 7_200.0}))
     process = await up(session)
@@ -68,12 +70,10 @@ async def test_chats_are_read_from_what_the_inbox_has(world: World, make: Make) 
     assert list(second.since.values()) == [int(START) - 3_600]
 
 
-async def test_a_worker_that_cannot_read_them_is_asked_again(
-    world: World, make: Make, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    world.timings(backfill_retry=0.01)
+@pytest.mark.timings(backfill_retry=0.01)
+async def test_a_worker_that_cannot_read_them_is_asked_again(bench: Bench, world: World) -> None:
     world.spawn.script.backfills = Failed(kind="timeout", error="the page did not answer")
-    process = await up(await make())
+    process = await up(await bench.add())
     await wait_until(lambda: len(process.caught_up) > 1, "it was asked again")
     process.script.backfills = Value()
     count = len(process.caught_up)

@@ -4,22 +4,33 @@ import asyncio
 
 import pytest
 
-from tests.supervision.fakes import FakeProcess, Script, World, heard_at, until, unusable
-from tests.supervision.sessions import Make, connected, crash, parked, up, written
+from tests.supervision.bench import Bench
+from tests.supervision.fake_workers import FakeProcess, Script
+from tests.supervision.sessions import (
+    connected,
+    crash,
+    heard,
+    heard_at,
+    parked,
+    until,
+    unusable,
+    up,
+    written,
+)
+from tests.supervision.world import World
 from tests.waiting import DEADLINE, wait_until
-from waguard.core.blame import describe_exit
 from waguard.core.exits import EXIT_BROWSER_NOT_STARTED, EXIT_PROFILE_HELD, EXIT_PROFILE_LOCKED
 from waguard.core.lifecycle import State
 from waguard.core.session import views
 from waguard.core.status import ParkCause
-from waguard.wire.protocol import ProfileMended
+from waguard.wire.events import ProfileMended
 
 
 async def test_the_first_restart_is_at_once_the_next_after_a_while(
-    world: World, make: Make
+    bench: Bench, world: World
 ) -> None:
     world.change("restart", base_delay=600.0, max_delay=3600.0)
-    session = await make()
+    session = await bench.add()
     await up(session)
     await crash(session)
     await until(session, connected)
@@ -38,9 +49,9 @@ async def test_the_first_restart_is_at_once_the_next_after_a_while(
     assert len(world.spawn.started) == 2
 
 
-async def test_a_person_need_not_wait_for_the_backoff(world: World, make: Make) -> None:
+async def test_a_person_need_not_wait_for_the_backoff(bench: Bench, world: World) -> None:
     world.change("restart", base_delay=600.0, max_delay=3600.0)
-    session = await make()
+    session = await bench.add()
     await up(session)
     await crash(session)
     await until(session, connected)
@@ -50,10 +61,12 @@ async def test_a_person_need_not_wait_for_the_backoff(world: World, make: Make) 
     assert len(world.spawn.alive) == 1
 
 
-async def test_the_budget_is_used_up_and_a_person_is_called_once(world: World, make: Make) -> None:
+async def test_the_budget_is_used_up_and_a_person_is_called_once(
+    bench: Bench, world: World
+) -> None:
     world.change("restart", intensity=3, base_delay=0.0, max_delay=0.0)
     world.spawn.script = Script(exits=EXIT_BROWSER_NOT_STARTED)
-    session = await make()
+    session = await bench.add()
     session.start()
     await until(session, parked)
     await written(session)
@@ -72,14 +85,14 @@ async def test_the_budget_is_used_up_and_a_person_is_called_once(world: World, m
     assert views.parked_for(session.state) is None
 
 
+@pytest.mark.timings(held_retry=0.001)
 @pytest.mark.parametrize("code", [EXIT_PROFILE_HELD, EXIT_PROFILE_LOCKED])
 async def test_a_profile_that_cannot_be_used_is_waited_for_and_nobody_is_parked(
-    world: World, make: Make, code: int, monkeypatch: pytest.MonkeyPatch
+    bench: Bench, world: World, code: int
 ) -> None:
-    world.timings(held_retry=0.001)
     world.change("restart", intensity=3)
     world.spawn.script = Script(exits=code)
-    session = await make()
+    session = await bench.add()
     session.start()
     await until(session, lambda _: len(world.spawn.started) > 5)
     assert session.state.restarts == 0
@@ -88,8 +101,8 @@ async def test_a_profile_that_cannot_be_used_is_waited_for_and_nobody_is_parked(
     await until(session, connected)
 
 
-async def test_what_was_done_to_a_profile_is_in_the_trail(world: World, make: Make) -> None:
-    session = await make()
+async def test_what_was_done_to_a_profile_is_in_the_trail(bench: Bench, world: World) -> None:
+    session = await bench.add()
     await up(session)
     assert isinstance(session.runner.process, FakeProcess)
     done = ("the profile was quarantined (garbage)", "the snapshot s1 was restored")
@@ -101,9 +114,9 @@ async def test_what_was_done_to_a_profile_is_in_the_trail(world: World, make: Ma
     assert len(world.audited("profile_tidied")) == 1
 
 
-async def test_a_long_quiet_time_pays_the_crashes_back(world: World, make: Make) -> None:
+async def test_a_long_quiet_time_pays_the_crashes_back(bench: Bench, world: World) -> None:
     world.change("restart", intensity=1, period=86_000.0, stable_after=300.0)
-    session = await make()
+    session = await bench.add()
     await up(session)
     await crash(session)
     await until(session, connected)
@@ -111,25 +124,31 @@ async def test_a_long_quiet_time_pays_the_crashes_back(world: World, make: Make)
     assert isinstance(session.runner.process, FakeProcess)
     session.runner.process.beat()
     await wait_until(lambda: heard_at(session) == world.clock.monotonic(), "it was heard")
-    world.mailbox.tick()
+    bench.it.mailbox.tick()
     await crash(session)
     await until(session, connected)
     assert session.state.restarts == 2
 
 
-async def test_crashes_do_not_count_for_ever(world: World, make: Make) -> None:
-    world.change("restart", intensity=1, period=300.0)
-    session = await make()
+async def test_crashes_do_not_count_for_ever(bench: Bench, world: World) -> None:
+    world.change("restart", intensity=1, period=300.0, stable_after=86_000.0)
+    session = await bench.add()
     await up(session)
+    for _ in range(3):
+        await crash(session)
+        await until(session, connected)
+        world.clock.advance(301)
+        heard(session)
+    assert session.state.restarts == 3
     await crash(session)
     await until(session, connected)
     await crash(session)
     await until(session, parked)
 
 
-async def test_a_planned_restart_is_no_crash(world: World, make: Make) -> None:
+async def test_a_planned_restart_is_no_crash(bench: Bench, world: World) -> None:
     world.change("restart", intensity=1, base_delay=600.0, max_delay=600.0)
-    session = await make()
+    session = await bench.add()
     for _ in range(4):
         before = await up(session)
         session.start(restart=True)
@@ -141,9 +160,9 @@ async def test_a_planned_restart_is_no_crash(world: World, make: Make) -> None:
 
 
 async def test_a_start_during_a_planned_restart_does_not_make_it_a_crash(
-    world: World, make: Make
+    bench: Bench, world: World
 ) -> None:
-    session = await make()
+    session = await bench.add()
     before = await up(session)
     session.start(restart=True)
     session.start()
@@ -152,9 +171,9 @@ async def test_a_start_during_a_planned_restart_does_not_make_it_a_crash(
 
 
 async def test_a_restart_of_a_stopped_session_does_not_excuse_its_next_crash(
-    world: World, make: Make
+    bench: Bench, world: World
 ) -> None:
-    session = await make()
+    session = await bench.add()
     session.start(restart=True)
     await until(session, connected)
     await crash(session)
@@ -163,11 +182,9 @@ async def test_a_restart_of_a_stopped_session_does_not_excuse_its_next_crash(
     assert world.audited("restart") == [(None, None, "the worker was ended by SIGSEGV")]
 
 
-async def test_a_worker_that_hangs_is_replaced_and_that_counts(
-    world: World, make: Make, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    world.timings(stop_grace=0.05)
-    session = await make()
+@pytest.mark.timings(stop_grace=0.05)
+async def test_a_worker_that_hangs_is_replaced_and_that_counts(bench: Bench, world: World) -> None:
+    session = await bench.add()
     process = await up(session)
     process.script = Script(obeys=False)
     unusable(session, "the page has not answered for 31 s")
@@ -178,9 +195,9 @@ async def test_a_worker_that_hangs_is_replaced_and_that_counts(
     assert world.audited("restart") == [(None, None, "the page has not answered for 31 s")]
 
 
-async def test_a_worker_that_stands_still_is_killed_at_once(world: World, make: Make) -> None:
+async def test_a_worker_that_stands_still_is_killed_at_once(bench: Bench, world: World) -> None:
     """TERM does nothing to it."""
-    session = await make()
+    session = await bench.add()
     process = await up(session)
     process.script = Script(obeys=False)
     process.stands_still.set()
@@ -192,9 +209,9 @@ async def test_a_worker_that_stands_still_is_killed_at_once(world: World, make: 
 
 
 async def test_one_that_stands_still_while_it_is_stopped_in_order_is_killed_too(
-    make: Make,
+    bench: Bench,
 ) -> None:
-    session = await make()
+    session = await bench.add()
     process = await up(session)
     process.script = Script(obeys=False)
     stopping = asyncio.create_task(session.stop())
@@ -206,26 +223,11 @@ async def test_one_that_stands_still_while_it_is_stopped_in_order_is_killed_too(
     assert session.lifecycle is State.STOPPED
 
 
-async def test_what_the_worker_said_last_is_why(world: World, make: Make) -> None:
-    session = await make()
+async def test_what_the_worker_said_last_is_why(bench: Bench, world: World) -> None:
+    session = await bench.add()
     process = await up(session)
     process.report("unknown", phase="closing", details="Chromium is gone")
     process.exit(13)
     await until(session, lambda s: s.state.restarts == 1)
     await written(session)
     assert world.audited("restart") == [(None, None, "Chromium is gone")]
-
-
-@pytest.mark.parametrize(
-    ("code", "words"),
-    [
-        (None, "its exit code is unknown (adopted)"),
-        (0, "stopped as requested"),
-        (-9, "the worker was ended by SIGKILL"),
-        (13, "Chromium died"),
-        (77, "the worker failed with exit code 77"),
-        (-77, "the worker was ended by signal 77"),
-    ],
-)
-def test_an_exit_in_words(code: int | None, words: str) -> None:
-    assert describe_exit(code) == words

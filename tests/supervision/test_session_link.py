@@ -4,24 +4,27 @@ from typing import Any
 
 import pytest
 
-from tests.supervision.bench import PHONE
-from tests.supervision.fakes import FakeProcess, World, heard, qr, until
-from tests.supervision.sessions import Make, connected, crash, parked, running, up, written
+from tests.supervision.bench import PHONE, Bench
+from tests.supervision.fake_workers import FakeProcess
+from tests.supervision.reports import qr
+from tests.supervision.sessions import connected, crash, heard, parked, running, until, up, written
+from tests.supervision.world import World
 from tests.waiting import wait_until
 from waguard.core.lifecycle import State
 from waguard.core.link import Link
 from waguard.core.session import views
 from waguard.core.status import ParkCause, Status
 from waguard.supervision.actor import SessionActor
-from waguard.wire.protocol import Failed, LoggedOut, TakeOver
+from waguard.wire.calls import Failed, TakeOver
+from waguard.wire.events import LoggedOut
 
 
 @pytest.mark.parametrize("on_conflict", ["park", "takeover"])
 async def test_conflict_parks_unless_it_is_to_be_taken_back(
-    world: World, make: Make, on_conflict: str
+    bench: Bench, world: World, on_conflict: str
 ) -> None:
     world.change("whatsapp", on_conflict=on_conflict)
-    session = await make()
+    session = await bench.add()
     process = await up(session)
     process.report("conflict")
     if on_conflict == "park":
@@ -48,10 +51,10 @@ async def taken_back(process: FakeProcess, times: int) -> None:
 
 
 async def test_a_session_is_taken_back_three_times_and_then_parked(
-    world: World, make: Make
+    bench: Bench, world: World
 ) -> None:
     world.change("whatsapp", on_conflict="takeover")
-    session = await make()
+    session = await bench.add()
     process = await up(session)
     for number in range(1, 4):
         await conflicts(world, session, process)
@@ -71,11 +74,11 @@ async def test_a_session_is_taken_back_three_times_and_then_parked(
 
 
 async def test_the_bound_survives_the_worker_and_old_takeovers_do_not_count(
-    world: World, make: Make
+    bench: Bench, world: World
 ) -> None:
     world.change("whatsapp", on_conflict="takeover")
     world.change("restart", base_delay=0.0)
-    session = await make()
+    session = await bench.add()
     process = await up(session)
     for _ in range(3):
         await conflicts(world, session, process)
@@ -97,10 +100,10 @@ async def test_the_bound_survives_the_worker_and_old_takeovers_do_not_count(
 
 
 async def test_a_takeover_in_vain_is_repeated_by_the_tick_and_counts(
-    world: World, make: Make
+    bench: Bench, world: World
 ) -> None:
     world.change("whatsapp", on_conflict="takeover")
-    session = await make()
+    session = await bench.add()
     process = await up(session)
 
     async def refuse(_: Any) -> Any:
@@ -111,16 +114,16 @@ async def test_a_takeover_in_vain_is_repeated_by_the_tick_and_counts(
     await until(session, lambda s: s.link is Link.CONFLICT)
     for number in range(1, 4):
         await taken_back(process, number)
-        world.mailbox.tick()
+        bench.it.mailbox.tick()
         world.clock.advance(6.0)
         heard(session)
-        world.mailbox.tick()
+        bench.it.mailbox.tick()
     assert process.calls.count(TakeOver()) == 3
     await until(session, parked)
 
 
-async def test_blocked_parks_with_whatsapps_word_and_no_restart(world: World, make: Make) -> None:
-    session = await make()
+async def test_blocked_parks_with_whatsapps_word_and_no_restart(bench: Bench, world: World) -> None:
+    session = await bench.add()
     process = await up(session)
     process.report("blocked", details="TOS_BLOCK")
     await until(session, parked)
@@ -133,9 +136,9 @@ async def test_blocked_parks_with_whatsapps_word_and_no_restart(world: World, ma
     assert len(world.spawn.started) == 1
 
 
-async def test_nobody_scans(world: World, make: Make) -> None:
+async def test_nobody_scans(bench: Bench, world: World) -> None:
     world.spawn.script.reports = ({"phase": "ready", "link": "qr_pending", "qr": qr()},)
-    session = await make(profile=False)
+    session = await bench.add(profile=False)
     session.start()
     await until(session, running)
     await written(session)
@@ -152,8 +155,8 @@ async def test_nobody_scans(world: World, make: Make) -> None:
     assert world.row_status("s") == ("qr_scanning", None)
 
 
-async def test_unlinked_on_the_phone(world: World, make: Make) -> None:
-    session = await make()
+async def test_unlinked_on_the_phone(bench: Bench, world: World) -> None:
+    session = await bench.add()
     process = await up(session)
     seq = process.event(LoggedOut(reason="phone"))
     process.report("qr_pending", qr=qr())
@@ -175,9 +178,9 @@ async def test_unlinked_on_the_phone(world: World, make: Make) -> None:
     ],
 )
 async def test_a_link_becomes_a_status(
-    world: World, make: Make, link: str, status: str, reason: str | None
+    bench: Bench, world: World, link: str, status: str, reason: str | None
 ) -> None:
-    session = await make()
+    session = await bench.add()
     process = await up(session)
     process.report(link)
     await until(session, lambda s: s.link is Link(link))
@@ -185,18 +188,18 @@ async def test_a_link_becomes_a_status(
     assert world.row_status("s") == (status, reason)
 
 
-async def test_unknown_keeps_the_row_until_its_deadline(world: World, make: Make) -> None:
-    session = await make()
+async def test_unknown_keeps_the_row_until_its_deadline(bench: Bench, world: World) -> None:
+    session = await bench.add()
     process = await up(session)
     process.report("unknown")
     await until(session, lambda s: s.link is Link.UNKNOWN)
     for _ in range(29):
         world.clock.advance(1)
         heard(session)
-        world.mailbox.tick()
+        bench.it.mailbox.tick()
     assert session.state.status.status is Status.CONNECTED
     world.clock.advance(1)
-    world.mailbox.tick()
+    bench.it.mailbox.tick()
     await written(session)
     assert world.row_status("s") == ("disconnected", "unknown")
     process.report("connected", phone=PHONE)

@@ -6,16 +6,19 @@ import msgspec
 import pytest
 
 from tests.sends import not_sent
-from tests.supervision.bench import TEXT
-from tests.supervision.fakes import START, FakeProcess, World, message, until
-from tests.supervision.sessions import Make, connected, up
+from tests.supervision.bench import TEXT, Bench
+from tests.supervision.fake_host import START
+from tests.supervision.fake_workers import FakeProcess
+from tests.supervision.reports import message
+from tests.supervision.sessions import connected, until, up
+from tests.supervision.world import World
 from tests.waiting import wait_until
 from waguard.core.link import Link
 from waguard.core.messages.inbox import File, Kind
 from waguard.errors import UnavailableError
 from waguard.supervision import translate
 from waguard.supervision.intake import TOUCH_INTERVAL
-from waguard.wire.protocol import (
+from waguard.wire.events import (
     Ack,
     BackfillGap,
     Edit,
@@ -24,14 +27,14 @@ from waguard.wire.protocol import (
     MessageError,
     Reaction,
     Revoke,
-    WorkerSpec,
 )
+from waguard.wire.worker import WorkerSpec
 
 
 async def test_messages_and_acks_reach_the_world_once_and_are_acknowledged(
-    world: World, make: Make
+    bench: Bench, world: World
 ) -> None:
-    session = await make()
+    session = await bench.add()
     process = await up(session)
     process.event(message(1))
     process.event(message(2, media=b"\x00\x01", mimetype="image/png", caption="look"))
@@ -89,13 +92,13 @@ ABOUT = "false_1-2@g.us_1_49170@c.us"
     ids=["edit", "revoke", "reaction", "call"],
 )
 async def test_what_happens_beside_messages_is_reported_once(
+    bench: Bench,
     world: World,
-    make: Make,
     happening: Edit | Revoke | Reaction | IncomingCall,
     event: str,
     fields: dict[str, Any],
 ) -> None:
-    process = await up(await make())
+    process = await up(await bench.add())
     process.event(happening)
     process.event(happening)
     await wait_until(lambda: process.stored == [1, 2], "both are acknowledged")
@@ -112,8 +115,8 @@ async def test_what_happens_beside_messages_is_reported_once(
     assert (kept.chat, kept.at) == ("1-2@g.us", START)
 
 
-async def test_what_could_not_be_read_is_kept_and_reported_once(world: World, make: Make) -> None:
-    process = await up(await make())
+async def test_what_could_not_be_read_is_kept_and_reported_once(bench: Bench, world: World) -> None:
+    process = await up(await bench.add())
     error = MessageError(
         what="ack", id=None, chat="c@c.us", error="ids is no list", raw='{"ids": 1}', digest="d"
     )
@@ -133,8 +136,8 @@ async def test_what_could_not_be_read_is_kept_and_reported_once(world: World, ma
     assert [one.key for one in world.inbox.kept.values()] == ["error:ack:d", "error:ack:true_c_1"]
 
 
-async def test_a_gap_is_in_the_trail(world: World, make: Make) -> None:
-    session = await make()
+async def test_a_gap_is_in_the_trail(bench: Bench, world: World) -> None:
+    session = await bench.add()
     process = await up(session)
     process.event(BackfillGap(chat="c@c.us", why="its history cannot be read", since=7))
     await wait_until(lambda: process.stored == [1], "it is acknowledged")
@@ -145,26 +148,26 @@ async def test_a_gap_is_in_the_trail(world: World, make: Make) -> None:
 
 
 async def test_what_the_phone_wrote_is_not_taken_for_something_received(
-    world: World, make: Make
+    bench: Bench, world: World
 ) -> None:
-    process = await up(await make())
+    process = await up(await bench.add())
     process.event(message(1, id="true_49170@c.us_3A", from_me=True))
     process.event(message(2))
     await wait_until(lambda: process.stored == [1, 2], "both are acknowledged")
     assert [e.data["message"]["id"] for e in world.events("message_received")] == [message(2).id]
 
 
-async def test_a_worker_hears_what_to_leave_out(world: World, make: Make) -> None:
+async def test_a_worker_hears_what_to_leave_out(bench: Bench, world: World) -> None:
     world.change("inbox", groups=False)
-    process = await up(await make())
+    process = await up(await bench.add())
     assert isinstance(process.spec, WorkerSpec)
     assert process.spec.left_out == ("@broadcast", "@newsletter", "@g.us")
 
 
 async def test_nothing_is_acknowledged_or_reported_before_it_is_stored(
-    world: World, make: Make
+    bench: Bench, world: World
 ) -> None:
-    process = await up(await make())
+    process = await up(await bench.add())
     world.inbox.free.clear()
     process.event(message(1))
     process.event(Ack(ids=("true_c_1",), chat="c", ack=3))
@@ -181,9 +184,9 @@ async def test_nothing_is_acknowledged_or_reported_before_it_is_stored(
 
 
 async def test_what_is_reported_again_is_acknowledged_and_not_reported_again(
-    world: World, make: Make
+    bench: Bench, world: World
 ) -> None:
-    process = await up(await make())
+    process = await up(await bench.add())
     for _ in range(2):
         process.event(message(1))
         process.event(Ack(ids=("true_c_1",), chat="c", ack=1))
@@ -194,7 +197,7 @@ async def test_what_is_reported_again_is_acknowledged_and_not_reported_again(
 
 
 async def test_activity_is_noted_once_in_a_while(
-    world: World, make: Make, monkeypatch: pytest.MonkeyPatch
+    bench: Bench, world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A write for each of many messages would be more work than the messages."""
     touched: list[str] = []
@@ -203,18 +206,21 @@ async def test_activity_is_noted_once_in_a_while(
         touched.append(session_id)
 
     monkeypatch.setattr(world.store, "touch", touch)
-    process = await up(await make())
+    process = await up(await bench.add())
     for number in range(10):
         process.event(message(number))
     await wait_until(lambda: len(process.stored) == 10, "all is acknowledged")
+    await wait_until(lambda: touched == ["s"], "it is noted once")
     world.clock.advance(TOUCH_INTERVAL)
     process.event(message(10))
-    await wait_until(lambda: len(touched) == 2, "it is noted again")
+    await wait_until(lambda: touched == ["s", "s"], "it is noted again")
 
 
-async def test_what_the_inbox_has_no_room_for_is_asked_for_again(world: World, make: Make) -> None:
+async def test_what_the_inbox_has_no_room_for_is_asked_for_again(
+    bench: Bench, world: World
+) -> None:
     """What follows it is not taken either: its acknowledgement would have the worker forget both."""
-    session = await make()
+    session = await bench.add()
     process = await up(session)
     before = process.greeting
     world.inbox.full = True
@@ -240,10 +246,10 @@ async def test_what_the_inbox_has_no_room_for_is_asked_for_again(world: World, m
 
 
 async def test_a_late_commit_sends_nothing_to_a_worker_that_is_gone(
-    world: World, make: Make
+    bench: Bench, world: World
 ) -> None:
     """Its successor counts from one again: an old number would acknowledge what is not stored."""
-    session = await make()
+    session = await bench.add()
     process = await up(session)
     world.inbox.free.clear()
     process.event(message(1))
@@ -267,10 +273,10 @@ async def test_a_late_commit_sends_nothing_to_a_worker_that_is_gone(
     [(-1, 0, "failed"), (0, 1, "pending"), (1, 2, "sent"), (2, 3, "delivered"), (4, 4, "read")],
 )
 async def test_ack_levels_are_one_more_than_whatsapps(
-    world: World, make: Make, ack: int, level: int, status: str
+    bench: Bench, world: World, ack: int, level: int, status: str
 ) -> None:
     """Fault 12."""
-    process = await up(await make())
+    process = await up(await bench.add())
     process.event(Ack(ids=("true_c_1",), chat="c", ack=ack))
     await wait_until(lambda: process.stored, "it is acknowledged")
     (reported,) = world.events("message_status_updated")
@@ -279,8 +285,8 @@ async def test_ack_levels_are_one_more_than_whatsapps(
     assert played == ([5] if ack == 4 else [])
 
 
-async def test_what_was_written_on_the_phone_is_message_sent(world: World, make: Make) -> None:
-    process = await up(await make())
+async def test_what_was_written_on_the_phone_is_message_sent(bench: Bench, world: World) -> None:
+    process = await up(await bench.add())
     process.event(message(1, id="true_49170@c.us_1", from_me=True, media=b"", mimetype="a/b"))
     await wait_until(lambda: process.stored, "it is acknowledged")
     assert not world.events("message_received")
@@ -294,8 +300,8 @@ async def test_what_was_written_on_the_phone_is_message_sent(world: World, make:
     assert (kept.kind, kept.unless_own, kept.file) == (Kind.SENT, True, File(b"", "a/b"))
 
 
-async def test_what_a_dying_worker_received_is_not_lost(world: World, make: Make) -> None:
-    session = await make()
+async def test_what_a_dying_worker_received_is_not_lost(bench: Bench, world: World) -> None:
+    session = await bench.add()
     process = await up(session)
     for number in range(20):
         process.event(message(number))
@@ -305,9 +311,9 @@ async def test_what_a_dying_worker_received_is_not_lost(world: World, make: Make
 
 
 async def test_one_odd_message_does_not_cost_the_session(
-    world: World, make: Make, monkeypatch: pytest.MonkeyPatch
+    bench: Bench, world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    session = await make()
+    session = await bench.add()
     process = await up(session)
     real = translate.inbound
 
@@ -324,8 +330,8 @@ async def test_one_odd_message_does_not_cost_the_session(
     assert session.link is Link.CONNECTED
 
 
-async def test_calls_reach_the_worker_while_there_is_one(world: World, make: Make) -> None:
-    session = await make()
+async def test_calls_reach_the_worker_while_there_is_one(bench: Bench, world: World) -> None:
+    session = await bench.add()
     assert "stopped" in (await not_sent(session.traffic.send(TEXT), UnavailableError)).message
     process = await up(session)
     await session.traffic.send(TEXT)

@@ -5,9 +5,9 @@ from typing import Any
 
 import pytest
 
-from tests.supervision.bench import PHONE
-from tests.supervision.fakes import World, until
-from tests.supervision.sessions import Make, connected, up, written
+from tests.supervision.bench import PHONE, Bench
+from tests.supervision.sessions import connected, until, up, written
+from tests.supervision.world import World
 from tests.waiting import wait_until
 from waguard.core.lifecycle import State
 from waguard.core.link import Link
@@ -15,11 +15,12 @@ from waguard.core.session.facts import RowRead
 from waguard.core.status import Status
 from waguard.errors import WaguardError
 from waguard.ports.store import SessionRow
-from waguard.supervision.actor import SessionActor
 
 
-async def test_the_newest_status_wins_while_the_database_is_down(world: World, make: Make) -> None:
-    session = await make()
+async def test_the_newest_status_wins_while_the_database_is_down(
+    bench: Bench, world: World
+) -> None:
+    session = await bench.add()
     process = await up(session)
     await written(session)
     seen: list[str] = []
@@ -48,9 +49,9 @@ async def test_the_newest_status_wins_while_the_database_is_down(world: World, m
 
 
 async def test_a_row_that_changes_while_it_is_written_is_written_again(
-    world: World, make: Make
+    bench: Bench, world: World
 ) -> None:
-    session = await make()
+    session = await bench.add()
     process = await up(session)
     await written(session)
     gate, entered = asyncio.Event(), asyncio.Event()
@@ -74,8 +75,8 @@ async def test_a_row_that_changes_while_it_is_written_is_written_again(
     assert world.row_status("s") == ("connected", None)
 
 
-async def test_a_bug_in_the_store_does_not_end_the_writing(world: World, make: Make) -> None:
-    session = await make()
+async def test_a_bug_in_the_store_does_not_end_the_writing(bench: Bench, world: World) -> None:
+    session = await bench.add()
     process = await up(session)
     await written(session)
     real, failures = world.store.write_status, iter([TypeError("a bug"), WaguardError("refused")])
@@ -92,8 +93,8 @@ async def test_a_bug_in_the_store_does_not_end_the_writing(world: World, make: M
     assert world.row_status("s") == ("disconnected", "timeout")
 
 
-async def test_an_older_generation_may_not_write(world: World, make: Make) -> None:
-    session = await make()
+async def test_an_older_generation_may_not_write(bench: Bench, world: World) -> None:
+    session = await bench.add()
     process = await up(session)
     await written(session)
     newer = await world.store.create("s", 7, account_id=None, priority=0)  # another daemon's
@@ -104,8 +105,8 @@ async def test_an_older_generation_may_not_write(world: World, make: Make) -> No
     assert world.row_status("s") == ("connected", None)
 
 
-async def test_a_deleted_row_ends_the_attempts_to_write_it(world: World, make: Make) -> None:
-    session = await make()
+async def test_a_deleted_row_ends_the_attempts_to_write_it(bench: Bench, world: World) -> None:
+    session = await bench.add()
     process = await up(session)
     await written(session)
     await world.store.soft_delete("s")
@@ -115,13 +116,13 @@ async def test_a_deleted_row_ends_the_attempts_to_write_it(world: World, make: M
     assert world.row_status("s") == ("connected", None)
 
 
-async def test_connected_in_the_row_and_nothing_in_memory(world: World, make: Make) -> None:
+async def test_connected_in_the_row_and_nothing_in_memory(bench: Bench, world: World) -> None:
     """The incident."""
     await world.store.create("s", 7, account_id=None, priority=0)
     world.store.accounts["s"].status = "connected"
     stale = await world.store.set_desired("s", up=False)
     assert stale
-    again = SessionActor(stale, world.ctx)
+    again = bench.it.registry.add(stale)
     assert again.state.status.status is Status.CONNECTED
     again.post(RowRead(said=stale.status))
     await written(again)
@@ -133,9 +134,9 @@ async def test_connected_in_the_row_and_nothing_in_memory(world: World, make: Ma
 
 
 async def test_a_row_that_says_less_than_is_so_is_corrected_and_ready_reported_again(
-    world: World, make: Make
+    bench: Bench, world: World
 ) -> None:
-    session = await make()
+    session = await bench.add()
     await up(session)
     await written(session)
     world.store.accounts["s"].status = "disconnected"
@@ -150,7 +151,7 @@ async def test_a_row_that_says_less_than_is_so_is_corrected_and_ready_reported_a
 
 
 @pytest.mark.parametrize("status", ["error", "", "CONNECTED"])
-async def test_a_status_that_no_one_knows_is_no_obstacle(world: World, status: str) -> None:
+async def test_a_status_that_no_one_knows_is_no_obstacle(bench: Bench, status: str) -> None:
     """Fault 9."""
     row = SessionRow(
         session_id="s",
@@ -160,6 +161,6 @@ async def test_a_status_that_no_one_knows_is_no_obstacle(world: World, status: s
         generation=1,
         disconnect_reason="because",
     )
-    session = SessionActor(row, world.ctx)
+    session = bench.it.registry.add(row)
     assert session.state.status.status is Status.DISCONNECTED
     await session.forget()

@@ -8,7 +8,10 @@ import pytest
 from tests.sends import not_sent
 from tests.store.memory import Account
 from tests.supervision.bench import LOADING, PHONE, QR_SHOWN, TEXT, Bench
-from tests.supervision.fakes import Script, World, qr, until
+from tests.supervision.fake_workers import Script
+from tests.supervision.reports import qr
+from tests.supervision.sessions import until
+from tests.supervision.world import World
 from tests.waiting import DEADLINE, wait_until
 from waguard.core.lifecycle import State
 from waguard.core.link import Link
@@ -21,15 +24,7 @@ from waguard.errors import (
     UnavailableError,
 )
 from waguard.ports.outcomes import Acked, Uncertain
-from waguard.wire.protocol import (
-    Call,
-    Exists,
-    PairingCode,
-    RefreshQr,
-    Screenshot,
-    SendText,
-    Value,
-)
+from waguard.wire.calls import Call, Exists, PairingCode, RefreshQr, Screenshot, SendText, Value
 
 # ---- create, start, views ----
 

@@ -5,9 +5,11 @@ import shutil
 
 import pytest
 
-from tests.supervision.bench import PHONE
-from tests.supervision.fakes import FakeProcess, Script, World, qr, until
-from tests.supervision.sessions import Make, connected, running, up, written
+from tests.supervision.bench import PHONE, Bench
+from tests.supervision.fake_workers import FakeProcess, Script
+from tests.supervision.reports import qr
+from tests.supervision.sessions import connected, running, until, up, written
+from tests.supervision.world import World
 from tests.waiting import DEADLINE, wait_until
 from waguard.core.blame import Blame
 from waguard.core.exits import EXIT_BROWSER_NOT_STARTED
@@ -15,10 +17,10 @@ from waguard.core.host.strays import Foreign, Seen
 from waguard.core.lifecycle import State
 from waguard.core.session import views
 from waguard.ports.process import Swept
-from waguard.wire.protocol import WorkerSpec
+from waguard.wire.worker import WorkerSpec
 
 
-async def test_from_start_to_connected_and_down_again(world: World, make: Make) -> None:
+async def test_from_start_to_connected_and_down_again(bench: Bench, world: World) -> None:
     """The whole story, in order, as everybody outside sees it."""
     world.spawn.script.reports = (
         {"phase": "launching", "link": "unknown"},
@@ -28,7 +30,7 @@ async def test_from_start_to_connected_and_down_again(world: World, make: Make) 
         {"phase": "ready", "link": "syncing", "phone": PHONE},
         {"phase": "ready", "link": "connected", "phone": PHONE},
     )
-    session = await make(profile=False)
+    session = await bench.add(profile=False)
     await up(session)
     await written(session)
     assert world.row_status("s") == ("connected", None)
@@ -74,9 +76,9 @@ async def test_from_start_to_connected_and_down_again(world: World, make: Make) 
     assert world.spawn.alive == []
 
 
-async def test_what_the_worker_gets_at_its_start(world: World, make: Make) -> None:
+async def test_what_the_worker_gets_at_its_start(bench: Bench, world: World) -> None:
     world.change("whatsapp", on_conflict="takeover")
-    session = await make()
+    session = await bench.add()
     process = await up(session)
     assert process.greeting
     assert process.greeting.generation == session.row.generation == process.spec.generation
@@ -84,10 +86,10 @@ async def test_what_the_worker_gets_at_its_start(world: World, make: Make) -> No
     assert process.spec.instance == "test"
 
 
-async def test_ready_is_not_connected(world: World, make: Make) -> None:
+async def test_ready_is_not_connected(bench: Bench, world: World) -> None:
     """Fault 4: initialised, possibly showing a QR."""
     world.spawn.script.reports = ({"phase": "ready", "link": "offline"},)
-    session = await make()
+    session = await bench.add()
     session.start()
     await until(session, running)
     await written(session)
@@ -95,9 +97,9 @@ async def test_ready_is_not_connected(world: World, make: Make) -> None:
     assert world.events("session_ready") == []
 
 
-async def test_a_phone_number_that_comes_late_reaches_the_row(world: World, make: Make) -> None:
+async def test_a_phone_number_that_comes_late_reaches_the_row(bench: Bench, world: World) -> None:
     world.spawn.script.reports = ({"phase": "ready", "link": "connected"},)
-    session = await make()
+    session = await bench.add()
     process = await up(session)
     await written(session)
     assert world.store.accounts["s"].phone_number is None
@@ -107,10 +109,10 @@ async def test_a_phone_number_that_comes_late_reaches_the_row(world: World, make
 
 
 async def test_only_new_codes_are_announced_and_only_while_they_count(
-    world: World, make: Make
+    bench: Bench, world: World
 ) -> None:
     world.spawn.script.reports = ({"phase": "ready", "link": "qr_pending", "qr": qr("1")},)
-    session = await make(profile=False)
+    session = await bench.add(profile=False)
     session.start()
     await until(session, running)
     assert isinstance(session.runner.process, FakeProcess)
@@ -139,9 +141,9 @@ LEFT = Seen(
 )
 
 
-async def test_before_a_start_what_a_dead_worker_left_is_ended(world: World, make: Make) -> None:
+async def test_before_a_start_what_a_dead_worker_left_is_ended(bench: Bench, world: World) -> None:
     world.spawn.swept = Swept(ended=(LEFT,))
-    session = await make()
+    session = await bench.add()
     process = await up(session)
     assert isinstance(process.spec, WorkerSpec)
     assert world.spawn.sweeps == [(process.spec.record, process.spec.profile, set())]
@@ -149,12 +151,12 @@ async def test_before_a_start_what_a_dead_worker_left_is_ended(world: World, mak
     assert world.audited("stray_ended") == [(None, None, "chromium --headless")]
 
 
+@pytest.mark.timings(held_retry=0.01)
 async def test_a_profile_that_a_foreign_process_uses_is_waited_for(
-    world: World, make: Make, monkeypatch: pytest.MonkeyPatch
+    bench: Bench, world: World
 ) -> None:
-    world.timings(held_retry=0.01)
     world.spawn.swept = Swept(foreign=(Foreign(LEFT),))
-    session = await make()
+    session = await bench.add()
     session.start()
     await until(session, lambda s: s.lifecycle is State.BACKOFF)
     assert views.details(session.state) == "op's Chromium 12 uses /p: chromium --headless"
@@ -164,14 +166,14 @@ async def test_a_profile_that_a_foreign_process_uses_is_waited_for(
     assert session.state.restarts == 0, "it is not the session's fault"
 
 
+@pytest.mark.timings(held_retry=0.01)
 async def test_a_runtime_folder_that_cannot_be_made_again_is_waited_for(
-    world: World, make: Make, monkeypatch: pytest.MonkeyPatch
+    bench: Bench, world: World
 ) -> None:
-    world.timings(held_retry=0.01)
     runtime = world.config.paths.runtime
     shutil.rmtree(runtime)
     runtime.touch()
-    session = await make()
+    session = await bench.add()
     session.start()
     await until(session, lambda s: s.lifecycle is State.BACKOFF)
     assert str(views.details(session.state)).startswith("paths.runtime cannot be used: ")
@@ -181,11 +183,11 @@ async def test_a_runtime_folder_that_cannot_be_made_again_is_waited_for(
     assert (runtime / "workers").is_dir()
 
 
-async def test_an_early_death_is_reported_by_its_exit_code(world: World, make: Make) -> None:
+async def test_an_early_death_is_reported_by_its_exit_code(bench: Bench, world: World) -> None:
     """Not by the socket that nobody could connect to."""
     world.change("restart", base_delay=600.0, max_delay=600.0)
     world.spawn.script = Script(listens=False, exits=EXIT_BROWSER_NOT_STARTED)
-    session = await make()
+    session = await bench.add()
     session.start()
     await until(session, lambda s: s.state.restarts == 2)
     await written(session)
@@ -193,11 +195,11 @@ async def test_an_early_death_is_reported_by_its_exit_code(world: World, make: M
     assert reasons == {"Chromium did not start"}
 
 
-async def test_the_system_that_starts_nothing(world: World, make: Make) -> None:
+@pytest.mark.timings(held_retry=0.01)
+async def test_the_system_that_starts_nothing(bench: Bench, world: World) -> None:
     """The host's fault: it waits, spends no restart, and starts by itself."""
-    world.timings(held_retry=0.01)
     world.spawn.script = Script(refuses="no worker could be started: out of pids")
-    session = await make()
+    session = await bench.add()
     session.start()
     await until(session, lambda s: s.lifecycle is State.BACKOFF)
     assert "out of pids" in str(views.details(session.state))
@@ -209,13 +211,13 @@ async def test_the_system_that_starts_nothing(world: World, make: Make) -> None:
 
 
 async def test_a_bug_in_the_spawn_does_not_leave_it_starting_for_ever(
-    world: World, make: Make, monkeypatch: pytest.MonkeyPatch
+    bench: Bench, world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async def broken(spec: object) -> FakeProcess:
         raise KeyError("what nobody foresaw")
 
     monkeypatch.setattr(world.spawn, "spawn", broken)
-    session = await make()
+    session = await bench.add()
     session.start()
     await until(session, lambda s: s.lifecycle is State.BACKOFF)
     assert views.details(session.state) == "'what nobody foresaw'"

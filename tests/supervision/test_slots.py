@@ -6,7 +6,9 @@ from typing import Any
 import pytest
 
 from tests.supervision.bench import CONNECTED, LOADING, TEXT, Bench
-from tests.supervision.fakes import Script, World, heard, until
+from tests.supervision.fake_workers import Script
+from tests.supervision.sessions import heard, until
+from tests.supervision.world import World
 from tests.waiting import DEADLINE, wait_until
 from waguard.core.host.admission import Reading
 from waguard.core.lifecycle import State
@@ -97,7 +99,7 @@ async def test_one_that_is_stopped_while_it_waits_is_never_spawned(
                 await until(session, lambda s: s.lifecycle is State.PARKED)
             case _:
                 await empty.it.stop()
-    assert "c" not in world.mailbox.fleet.waiting
+    assert "c" not in empty.it.mailbox.fleet.waiting
     if how != "daemon":
         for name in ("a", "b"):
             empty.process(name).report("connected")
@@ -132,7 +134,7 @@ async def test_other_numbers_are_no_news_to_the_row(empty: Bench, world: World) 
     world.host = Reading(memory=280 * MB)
     world.clock.advance(1.0)
     await empty.it.watchdog.watch()
-    assert world.mailbox.fleet.host.left == world.host
+    assert empty.it.mailbox.fleet.host.left == world.host
     assert not empty.session().publisher.writer.row_pending
     assert world.store.accounts["s"].disconnect_details == reported
 

@@ -6,21 +6,18 @@ from typing import Any
 import pytest
 
 from tests.supervision.bench import Bench
-from tests.supervision.fakes import World
+from tests.supervision.world import World
 from tests.waiting import DEADLINE, wait_until
 from waguard.errors import UnavailableError
-from waguard.supervision import registry as under_test
 
 
-async def test_all_stop_in_parallel_and_the_rows_say_why(
-    empty: Bench, world: World, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.mark.timings(stop_grace=DEADLINE)  # no one's is over before the last is asked
+async def test_all_stop_in_parallel_and_the_rows_say_why(empty: Bench, world: World) -> None:
     """Fault 11."""
     names = [f"s{n}" for n in range(6)]
     processes = [await empty.connected(name) for name in names]
     for process in processes:
         process.script.obeys = False
-    world.timings(stop_grace=DEADLINE)  # no one's is over before the last is asked
     stopping = asyncio.create_task(empty.it.stop())
     await wait_until(lambda: all(p.signals == ["TERM"] for p in processes), "all are asked at once")
     for process in processes:
@@ -33,10 +30,8 @@ async def test_all_stop_in_parallel_and_the_rows_say_why(
     assert not empty.it.health.read().supervising
 
 
-async def test_a_dead_database_does_not_hold_up_the_stop(
-    empty: Bench, world: World, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(under_test, "WRITE_DEADLINE", 0.05)
+@pytest.mark.timings(last_write=0.05)
+async def test_a_dead_database_does_not_hold_up_the_stop(empty: Bench, world: World) -> None:
     await empty.connected()
     await empty.until_written()
     world.store.down = True

@@ -10,8 +10,11 @@ import pytest
 
 from tests.messaging.receiver import event
 from tests.supervision.bench import CONNECTED, QR_SHOWN, Bench
-from tests.supervision.fakes import Script, World, heard, message, until
+from tests.supervision.fake_workers import Script
+from tests.supervision.reports import message
+from tests.supervision.sessions import heard, until
 from tests.supervision.surfaces import AWAY, Found, Surfaces, surfaces
+from tests.supervision.world import World
 from tests.waiting import wait_until
 from waguard.core.conditions import LATE_AFTER
 from waguard.core.exits import EXIT_BROWSER_GONE, EXIT_BROWSER_NOT_STARTED
@@ -28,7 +31,7 @@ from waguard.core.versions.state import Hold
 from waguard.core.webhooks.delivery import UNIDENTIFIED_AFTER, Cause
 from waguard.host.wajs_store import WajsStore, digest
 from waguard.messaging.backlog import JournalLimits
-from waguard.ports.messages import Endpoint
+from waguard.ports.webhooks import Endpoint
 from waguard.supervision import translate
 from waguard.supervision.actor import SessionActor
 from waguard.supervision.disk import DiskReserve
@@ -141,7 +144,7 @@ async def database_behind(it: Surfaces) -> Found:
 async def disk_low(it: Surfaces) -> Found:
     world = it.bench.world
     DiskReserve(
-        world.fleet.outages,
+        it.bench.it.fleet.outages,
         world.clock,
         reserve=lambda: 200,
         folders=(world.folder,),
@@ -164,7 +167,7 @@ async def breaker_open(it: Surfaces) -> Found:
         it.bench.process(name).exit(EXIT_BROWSER_NOT_STARTED)
     for name in NAMES:
         await until(it.bench.session(name), lambda s: s.lifecycle is State.BACKOFF)
-    await wait_until(lambda: it.bench.world.mailbox.fleet.breaker.opening, "it is open")
+    await wait_until(lambda: it.bench.it.mailbox.fleet.breaker.opening, "it is open")
     return {("fleet_breaker_opened", None), *(("start", name) for name in NAMES)}
 
 
@@ -221,8 +224,8 @@ async def whatsapp_refuses(it: Surfaces) -> Found:
 
 
 async def version_held(it: Surfaces) -> Found:
-    it.bench.world.versions.state = replace(
-        it.bench.world.versions.state,
+    it.bench.it.versions.state = replace(
+        it.bench.it.versions.state,
         hold=Hold(
             boundary=1023,
             since=it.wall[0],
@@ -237,8 +240,8 @@ async def version_held(it: Surfaces) -> Found:
 
 
 async def version_refused(it: Surfaces) -> Found:
-    it.bench.world.versions.state = replace(
-        it.bench.world.versions.state, newest=1023, refused=1023, refused_at=it.wall[0]
+    it.bench.it.versions.state = replace(
+        it.bench.it.versions.state, newest=1023, refused=1023, refused_at=it.wall[0]
     )
     await tick(it)
     return {("version_refused", None)}
@@ -247,9 +250,10 @@ async def version_refused(it: Surfaces) -> Found:
 async def bundle_rolled_back(it: Surfaces) -> Found:
     world = it.bench.world
     WajsStore(world.config.paths.state).add(BUNDLE, digest(BUNDLE))
-    await world.operators.refresh_bundles()
+    await it.bench.it.operators.refresh_bundles()
     rejected = {digest(BUNDLE): it.wall[0]}
-    world.versions.state = replace(world.versions.state, rejected=rejected)
+    versions = it.bench.it.versions
+    versions.state = replace(versions.state, rejected=rejected)
     await tick(it)
     return {("bundle_rolled_back", None)}
 

@@ -6,14 +6,18 @@ import pytest
 
 from tests.sends import is_silent
 from tests.supervision.bench import CONNECTED, QR_SHOWN, Bench
-from tests.supervision.fakes import START, FakeProcess, Script, World, until
+from tests.supervision.fake_host import START
+from tests.supervision.fake_workers import FakeProcess, Script
+from tests.supervision.sessions import until
 from tests.supervision.test_ack_watch import entries, pass_time, send, up
+from tests.supervision.world import World
 from tests.waiting import wait_until
 from waguard.core.blame import Blame
 from waguard.core.incidents.incidents import fold, sentences
 from waguard.core.link import Link
 from waguard.ports.outcomes import Refused
-from waguard.wire.protocol import Ack, Acks, Call, Failed, SendText, Sent, Value
+from waguard.wire.calls import Acks, Call, Failed, SendText, Sent, Value
+from waguard.wire.events import Ack
 
 THROWN = "TypeError: e.sendMsg is not a function"
 BROKEN = Failed(kind="refused", error=f"the page threw {THROWN}", thrown=THROWN)

@@ -5,8 +5,12 @@ from typing import Any
 import pytest
 
 from tests.supervision.bench import PHONE, Bench
-from tests.supervision.fakes import START, FakeProcess, World, heard, message, until
+from tests.supervision.fake_host import START
+from tests.supervision.fake_workers import FakeProcess
 from tests.supervision.page_care import another, kinds
+from tests.supervision.reports import message
+from tests.supervision.sessions import heard, until
+from tests.supervision.world import World
 from tests.waiting import wait_until
 from waguard.core.incidents.incidents import fold, sentences
 from waguard.core.link import Link
@@ -21,7 +25,8 @@ from waguard.core.messages.undecryptable import (
 from waguard.core.page_care import Kind
 from waguard.errors import DatabaseUnavailableError
 from waguard.profile import owner_mark
-from waguard.wire.protocol import Failed, Reread, Undecryptable, Value
+from waguard.wire.calls import Failed, Reread, Value
+from waguard.wire.events import Undecryptable
 
 CHAT = "49170@c.us"
 HOUR = 3_600.0

@@ -8,8 +8,10 @@ import msgspec
 import pytest
 
 from tests.supervision.bench import CONNECTED, Bench
-from tests.supervision.fakes import PACKED, FakeProcess, Script, World, until
+from tests.supervision.fake_workers import FakeProcess, Script
+from tests.supervision.sessions import until
 from tests.supervision.version_drill import BROKEN, ME, NAMES, NEW, OLD, Drill
+from tests.supervision.world import PACKED, World
 from tests.waiting import wait_until
 from waguard.core.exits import EXIT_EXPORTS_MISSING, EXIT_PAGE_NOT_READY
 from waguard.core.incidents.incidents import fold, fold_fleet, sentences
@@ -23,7 +25,7 @@ from waguard.host.small_file import SUFFIX
 from waguard.host.version_memory import FILE
 from waguard.host.wajs_store import WajsStore, digest
 from waguard.supervision.actor import SessionActor
-from waguard.wire.protocol import WorkerSpec
+from waguard.wire.worker import WorkerSpec
 
 BUNDLE: Final = b"/*! wppconnect-team/wa-js v4.7.0 */ WPP"
 
@@ -49,7 +51,7 @@ async def test_a_version_that_breaks_sends_is_left_by_all_without_a_person(drill
     assert "waguard versions list" in held.remedy
     assert all(it.link is Link.CONNECTED for it in drill.sessions)
     # the next start gets it as well
-    assert drill.world.observer.for_worker("new").document is not None
+    assert drill.bench.it.observer.for_worker("new").document is not None
     # what an operator reads afterwards
     [incident] = [
         it for it in fold_fleet(drill.world.store.entries) if f"WhatsApp Web {NEW}" in it.cause
@@ -99,8 +101,8 @@ async def test_a_page_that_never_becomes_ready_is_evidence(drill: Drill) -> None
 async def test_a_pinned_version_that_is_refused_is_left(drill: Drill) -> None:
     await drill.up()
     await drill.load_new("a")
-    await drill.until(lambda: drill.world.versions.state.newest == NEW)
-    drill.world.operators.pin(OLD, by=ME)
+    await drill.until(lambda: drill.bench.it.versions.state.newest == NEW)
+    drill.bench.it.operators.pin(OLD, by=ME)
     await wait_until(lambda: drill.world.audited("version_pinned"), "it is on the trail")
     assert drill.world.audited("version_pinned") == [
         (None, None, f"{ME} pinned WhatsApp Web {OLD}")
@@ -112,7 +114,7 @@ async def test_a_pinned_version_that_is_refused_is_left(drill: Drill) -> None:
     await drill.until(lambda: drill.page("a") == NEW)
     assert drill.bench.session("a").lifecycle is State.RUNNING
     assert not drill.world.audited("parked")
-    assert drill.world.versions.state.pin is None
+    assert drill.bench.it.versions.state.pin is None
     assert drill.world.audited("version_too_old")
 
 
@@ -138,7 +140,7 @@ async def test_off_nothing_of_it_runs(drill: Drill) -> None:
     drill.ill = throws
     await drill.load_new(*NAMES)
     await drill.run(30)
-    state, spec = drill.world.versions.state, drill.bench.process("a").spec
+    state, spec = drill.bench.it.versions.state, drill.bench.process("a").spec
     assert isinstance(spec, WorkerSpec)
     assert (spec.document, spec.documents, spec.wajs, spec.wajs_sha256) == (
         None,
@@ -147,7 +149,7 @@ async def test_off_nothing_of_it_runs(drill: Drill) -> None:
         PACKED,
     )
     assert (dict(state.members), state.stored, state.newest) == ({}, frozenset(), None)
-    versions = drill.world.operators
+    versions = drill.bench.it.operators
     with pytest.raises(ConflictError, match=r"versions\.mode is off"):
         versions.pin(OLD, by=ME)
     with pytest.raises(ConflictError, match=r"versions\.mode is off"):
@@ -169,49 +171,51 @@ async def test_a_worker_knows_where_documents_are_kept(drill: Drill) -> None:
 async def test_an_error_names_what_is_known(drill: Drill) -> None:
     await drill.up()
     with pytest.raises(NotFoundError) as unknown:
-        drill.world.operators.pin(77, by=ME)
+        drill.bench.it.operators.pin(77, by=ME)
     assert unknown.value.remedy == f"stored are {OLD}"
     with pytest.raises(NotFoundError):
-        await drill.world.operators.use_bundle("ab" * 32, by=ME)
+        await drill.bench.it.operators.use_bundle("ab" * 32, by=ME)
     with pytest.raises(ConflictError):
-        drill.world.operators.unpin(by=ME)
-    drill.world.operators.pin(OLD, by=ME)
-    assert drill.world.operators.listing().pin == OLD
-    drill.world.operators.unpin(by=ME)
-    assert drill.world.operators.listing().pin is None
+        drill.bench.it.operators.unpin(by=ME)
+    drill.bench.it.operators.pin(OLD, by=ME)
+    assert drill.bench.it.operators.listing().pin == OLD
+    drill.bench.it.operators.unpin(by=ME)
+    assert drill.bench.it.operators.listing().pin is None
     await wait_until(lambda: drill.world.audited("version_unpinned"), "it is on the trail")
 
 
 async def test_what_is_known_outlives_the_daemon(drill: Drill) -> None:
     await drill.up()
-    drill.world.operators.pin(OLD, by=ME)
+    drill.bench.it.operators.pin(OLD, by=ME)
     await drill.run(1)
-    await drill.world.versions.close()
-    drill.world.next_daemon()
-    assert drill.world.versions.state.pin == OLD
-    assert OLD in drill.world.versions.state.good
+    await drill.bench.restart()
+    assert drill.bench.it.versions.state.pin == OLD
+    assert OLD in drill.bench.it.versions.state.good
 
 
-async def test_a_file_that_is_none_is_quarantined(world: World) -> None:
+async def test_a_file_that_is_none_is_quarantined(bench: Bench, world: World) -> None:
+    await bench.it.stop()
     path = world.config.paths.state / FILE
-    path.parent.mkdir(parents=True)
+    path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text('{"format": 7}')
-    world.next_daemon()
-    assert world.versions.memory.unreadable
+    bench.it = world.supervisor()
+    assert bench.it.versions.memory.unreadable
     assert path.with_name(FILE + SUFFIX).exists()
-    assert world.versions.state.newest is None
+    assert bench.it.versions.state.newest is None
 
 
-async def test_a_bundle_that_is_not_there_any_more_is_used_no_more(world: World) -> None:
-    await world.versions.close()
+async def test_a_bundle_that_is_not_there_any_more_is_used_no_more(
+    bench: Bench, world: World
+) -> None:
+    await bench.it.stop()
     path = world.config.paths.state / FILE
-    state = msgspec.structs.replace(world.versions.state, wajs="f" * 64, bundles={"f" * 64})
+    state = msgspec.structs.replace(bench.it.versions.state, wajs="f" * 64, bundles={"f" * 64})
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(encode(state))
-    world.next_daemon()
-    world.versions.begin()
-    assert world.observer.for_worker("s").sha256 == PACKED
-    assert world.versions.state.bundles == {PACKED}
+    bench.it = world.supervisor()
+    bench.it.versions.begin()
+    assert bench.it.observer.for_worker("s").sha256 == PACKED
+    assert bench.it.versions.state.bundles == {PACKED}
 
 
 # ---- wa-js ----
@@ -222,11 +226,11 @@ async def test_a_bundle_is_used_by_all_after_canaries(drill: Drill) -> None:
     drill.world.change("versions", good_after=10.0, canary_for=3.0, canary_after=5.0)
     sha256 = digest(BUNDLE)
     WajsStore(drill.world.config.paths.state).add(BUNDLE, sha256)
-    await drill.world.operators.use_bundle(sha256[:8], by=ME)
-    row = next(it for it in drill.world.operators.listing().bundles if it.sha256 == sha256)
+    await drill.bench.it.operators.use_bundle(sha256[:8], by=ME)
+    row = next(it for it in drill.bench.it.operators.listing().bundles if it.sha256 == sha256)
     assert (row.candidate, row.in_use, row.version) == (True, False, "4.7.0")
-    await drill.until(lambda: drill.world.versions.state.wajs == sha256)
-    given = drill.world.observer.for_worker("new")
+    await drill.until(lambda: drill.bench.it.versions.state.wajs == sha256)
+    given = drill.bench.it.observer.for_worker("new")
     assert (given.sha256, given.wajs) == (
         sha256,
         drill.world.config.paths.state / f"wajs/{sha256}.js",
@@ -244,13 +248,13 @@ async def test_the_file_of_the_configuration_wins(drill: Drill) -> None:
     spec = drill.bench.process("a").spec
     assert isinstance(spec, WorkerSpec)
     assert (spec.wajs, spec.wajs_sha256) == (str(path), None)
-    assert drill.world.operators.listing().configured == str(path)
-    arms = {it.arm.wajs for it in drill.world.versions.state.members.values()}
+    assert drill.bench.it.operators.listing().configured == str(path)
+    arms = {it.arm.wajs for it in drill.bench.it.versions.state.members.values()}
     assert arms == {PACKED}, "for the decision all have the same"
     with pytest.raises(ConflictError, match="which the configuration names"):
-        await drill.world.operators.use_bundle(PACKED, by=ME)
+        await drill.bench.it.operators.use_bundle(PACKED, by=ME)
     with pytest.raises(ConflictError, match="which the configuration names"):
-        await drill.world.operators.try_bundle(PACKED, session=None, by=ME)
+        await drill.bench.it.operators.try_bundle(PACKED, session=None, by=ME)
 
 
 # ---- what is stopped stays so ----
@@ -259,8 +263,8 @@ async def test_the_file_of_the_configuration_wins(drill: Drill) -> None:
 async def test_a_session_that_was_stopped_is_not_loaded_for_a_version(drill: Drill) -> None:
     await drill.up()
     await drill.bench.it.sessions.stop("a")
-    drill.world.versions._perform(Reload("a", Arm(OLD, PACKED), "so it is"))
-    drill.world.versions._perform(Reload("nobody", Arm(OLD, PACKED), "so it is"))
+    drill.bench.it.versions._perform(Reload("a", Arm(OLD, PACKED), "so it is"))
+    drill.bench.it.versions._perform(Reload("nobody", Arm(OLD, PACKED), "so it is"))
     await drill.run(2)
     assert drill.bench.session("a").lifecycle is State.STOPPED
 
@@ -274,8 +278,8 @@ async def test_a_document_that_cannot_be_deleted_is_known_all_the_same(
         raise PermissionError(13, "Permission denied")
 
     monkeypatch.setattr(drill.world.documents, "discard", refuse, raising=False)
-    drill.world.versions._perform(Discard(OLD))
-    assert OLD in drill.world.versions.state.stored
+    drill.bench.it.versions._perform(Discard(OLD))
+    assert OLD in drill.bench.it.versions.state.stored
 
 
 async def test_what_a_good_version_lacks_as_well_is_no_evidence(drill: Drill) -> None:
@@ -286,11 +290,11 @@ async def test_what_a_good_version_lacks_as_well_is_no_evidence(drill: Drill) ->
     await drill.run(3)
     await drill.load_new("a")
     await drill.run(2)
-    assert drill.world.versions.state.members["a"].ill is None
+    assert drill.bench.it.versions.state.members["a"].ill is None
     drill.lacks = {NEW: ("WPP.old", "WPP.new")}
     await drill.bench.it.sessions.start("b", restart=True)
-    await drill.until(lambda: drill.world.versions.state.suspected == NEW)
-    assert drill.world.versions.state.suspected == NEW
+    await drill.until(lambda: drill.bench.it.versions.state.suspected == NEW)
+    assert drill.bench.it.versions.state.suspected == NEW
 
 
 async def test_missing_exports_that_end_the_worker_are_evidence(drill: Drill) -> None:
@@ -320,4 +324,4 @@ async def test_missing_exports_that_end_the_worker_are_evidence(drill: Drill) ->
         await drill.run(1)
         if drill.page("a") == OLD and drill.page("b") == OLD:
             return
-    raise AssertionError(drill.world.versions.state)
+    raise AssertionError(drill.bench.it.versions.state)

@@ -51,16 +51,16 @@ async def test_one_rollback_is_one_decision_and_one_condition(drill: Drill) -> N
     await drill.until(lambda: "sends_throw_everywhere" in outages(drill))
     while not all(drill.page(name) == OLD for name in NAMES):
         on = {it.type for it in drill.bench.it.health.read().conditions}
-        held = drill.world.versions.state.hold is not None
+        held = drill.bench.it.versions.state.hold is not None
         assert held or "sends_throw_everywhere" in on, "it stands until what all have sends again"
         await drill.run(1)
     await drill.run(int(PAUSE))
-    assert drill.world.versions.state.hold
+    assert drill.bench.it.versions.state.hold
     assert replaced(drill) == []
     assert outages(drill) == ["sends_throw_everywhere", "sends_back_everywhere"]
 
 
-async def test_what_no_other_version_settles_is_left_to_one_replacement_at_a_time(
+async def test_what_no_other_version_cures_is_left_to_one_replacement_at_a_time(
     drill: Drill,
 ) -> None:
     """Before a version is proven there is nothing to compare with."""
@@ -68,13 +68,13 @@ async def test_what_no_other_version_settles_is_left_to_one_replacement_at_a_tim
     drill.ill = throws_at_two
     await drill.come_up()
     await drill.until(lambda: len(replaced(drill)) == 1, within=PATIENCE)
-    assert drill.world.versions.state.suspected is None
+    assert drill.bench.it.versions.state.suspected is None
     await drill.until(lambda: outages(drill) == ["sends_throw_everywhere"], within=PATIENCE)
 
 
 async def test_after_an_acquittal_a_worker_is_replaced_again(drill: Drill) -> None:
     await up(drill)
-    versions = drill.world.versions
+    versions = drill.bench.it.versions
     versions.state = replace(
         versions.state, acquittal=Acquittal(NEW, 9, versions.now() + 14_400.0, len(NAMES))
     )

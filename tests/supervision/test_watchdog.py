@@ -6,7 +6,9 @@ from collections.abc import Callable
 import pytest
 
 from tests.supervision.bench import LOADING, Bench
-from tests.supervision.fakes import FakeProcess, Script, World, heard_at, until
+from tests.supervision.fake_workers import FakeProcess, Script
+from tests.supervision.sessions import heard_at, until
+from tests.supervision.world import World
 from tests.waiting import DEADLINE, wait_until
 from waguard.core.lifecycle import State
 from waguard.core.link import Link

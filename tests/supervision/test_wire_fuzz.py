@@ -15,13 +15,15 @@ import msgspec
 import pytest
 
 from tests.supervision.bench import Bench
-from tests.supervision.fakes import FakeProcess, World, until
+from tests.supervision.fake_workers import FakeProcess
+from tests.supervision.sessions import until
+from tests.supervision.world import World
 from tests.waiting import wait_until
-from tests.wire.test_channel import TO_DAEMON
+from tests.wire.messages import TO_DAEMON
 from waguard.core.lifecycle import State
 from waguard.core.link import Link
 from waguard.wire.channel import FRAME_LIMIT
-from waguard.wire.protocol import Heartbeat
+from waguard.wire.reports import Heartbeat
 
 SEED: Final = 20_261_126
 SHORT: Final = 400  # frames

@@ -10,23 +10,21 @@ import msgspec
 import pytest
 
 from tests.sends import not_sent
-from tests.supervision.fakes import START, World, message
-from tests.supervision.line import HELLO, Line, with_timings
+from tests.supervision.fake_host import START
+from tests.supervision.line import HELLO, Line
+from tests.supervision.reports import message
+from tests.supervision.world import World
 from tests.waiting import wait_until
 from waguard.core.messages.first_contacts import ChatHistory
 from waguard.errors import RefusedError, UnavailableError, WaguardError
 from waguard.ports.outcomes import Acked, NotSent, Outcome, Refused, Uncertain
 from waguard.supervision.timings import Timings
 from waguard.supervision.worker_link import WorkerLink
-from waguard.wire.channel import FRAME_LIMIT, ChannelError
-from waguard.wire.protocol import (
+from waguard.wire.calls import (
     Call,
-    Event,
     Exists,
     Failed,
-    Heartbeat,
     Operation,
-    Report,
     Screenshot,
     Send,
     SendMedia,
@@ -35,6 +33,9 @@ from waguard.wire.protocol import (
     Unlink,
     Value,
 )
+from waguard.wire.channel import FRAME_LIMIT, ChannelError
+from waguard.wire.events import Event
+from waguard.wire.reports import Heartbeat, Report
 
 ID = "true_49170@c.us_3EB0"
 
@@ -53,9 +54,6 @@ MEDIA = SendMedia(
 
 
 SENDS: list[Send] = [TEXT, MEDIA]
-QUICK = Timings(call=0.05, reply_margin=0.05)
-
-
 OTHERS: list[Operation] = [Exists(chat="49170@c.us"), Unlink(), Screenshot()]
 
 
@@ -237,7 +235,7 @@ async def test_all_open_calls_end_with_the_line(line: Line) -> None:
     assert [type(end) for end in ends] == [UnavailableError] * len(OTHERS)
 
 
-@with_timings(QUICK)
+@pytest.mark.timings(call=0.05, reply_margin=0.05)
 async def test_no_answer_by_the_deadline(line: Line) -> None:
     line.process.script.answer = never
     outcome = await line.link.send(SendText(chat="c", text="t", message_id=ID, timeout=0.05))
@@ -263,7 +261,7 @@ async def test_the_deadline_is_the_calls_own_and_a_margin(
     assert asked == [TEXT.timeout + Timings().reply_margin]
 
 
-@with_timings(Timings(reply_margin=0.0))
+@pytest.mark.timings(reply_margin=0.0)
 async def test_a_late_reply_is_harmless(line: Line) -> None:
     release = asyncio.Event()
 

@@ -5,10 +5,11 @@ from typing import Any
 import msgspec
 import pytest
 
-from tests.supervision.fakes import message, qr
 from tests.supervision.line import Line
+from tests.supervision.reports import message, qr
 from tests.waiting import wait_until
-from waguard.wire.protocol import Event, MessageError, QrCode
+from waguard.wire.events import Event, MessageError
+from waguard.wire.reports import QrCode
 
 
 @pytest.mark.parametrize(

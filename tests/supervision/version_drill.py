@@ -5,10 +5,12 @@ from collections.abc import Callable
 from typing import Final
 
 from tests.supervision.bench import CONNECTED, TEXT, Bench
-from tests.supervision.fakes import Script, heard
+from tests.supervision.fake_workers import Script
+from tests.supervision.sessions import heard
 from waguard.core.link import Link
 from waguard.supervision.actor import SessionActor
-from waguard.wire.protocol import PageVersion, WorkerRecord, WorkerSpec
+from waguard.wire.reports import PageVersion
+from waguard.wire.worker import WorkerRecord, WorkerSpec
 
 NAMES: Final = ("a", "b", "c", "d")
 
@@ -61,7 +63,7 @@ class Drill:
         """All are connected, and OLD is proven."""
         await self.come_up()
         await self.run(15)
-        assert OLD in self.world.versions.state.good
+        assert OLD in self.bench.it.versions.state.good
 
     async def come_up(self) -> None:
         """All are started."""
@@ -96,7 +98,7 @@ class Drill:
             if condition():
                 return
             await self.run(1)
-        raise AssertionError(self.world.versions.state)
+        raise AssertionError(self.bench.it.versions.state)
 
     async def load_new(self, *names: str) -> None:
         self.network = NEW

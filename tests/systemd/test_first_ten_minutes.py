@@ -13,8 +13,8 @@ import pytest
 
 from tests.ports import reserved_port
 from tests.systemd.namespace import SystemdNamespace, systemd_namespace
-from tests.systemd.test_unit import CHECKOUT, UNIT, why_not
 from tests.systemd.test_upgrade import WHEELS, wheels
+from tests.systemd.unit import CHECKOUT, UNIT, why_not
 
 __all__ = ["wheels"]
 

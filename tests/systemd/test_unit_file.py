@@ -12,7 +12,6 @@ from waguard.api import app
 from waguard.daemon import stop_sequence
 from waguard.host import strays
 from waguard.host.fork_server import Deadlines
-from waguard.supervision import registry
 from waguard.supervision.timings import Timings
 
 FOLDER = Path(__file__).parents[2] / "systemd"
@@ -28,7 +27,7 @@ def service(name: str) -> dict[str, str]:
 
 def test_an_orderly_stop_fits_into_its_time() -> None:
     webhooks = max(stop_sequence.DRAIN + stop_sequence.LAST_ANSWER, stop_sequence.SEND_GRACE)
-    sessions = Timings().stop_grace + registry.WRITE_DEADLINE
+    sessions = Timings().stop_grace + Timings().last_write
     session_events = stop_sequence.DRAIN * 2
     rest = app.SHUTDOWN_TIMEOUT + Deadlines().closing
     allowed = float(service("waguard.service")["TimeoutStopSec"])

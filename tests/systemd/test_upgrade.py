@@ -16,16 +16,7 @@ import pytest
 from systemd import install
 from systemd.install import PLACES
 from tests.systemd.namespace import SystemdNamespace, systemd_namespace
-from tests.systemd.test_unit import (
-    CHECKOUT,
-    CONFIG,
-    UNIT,
-    api,
-    processes,
-    status,
-    until,
-    why_not,
-)
+from tests.systemd.unit import CHECKOUT, CONFIG, UNIT, api, processes, status, until, why_not
 from waguard import __version__
 from waguard.lab.standin import Policy, StandIn
 from waguard.store.revision import HEAD
@@ -99,7 +90,7 @@ def wheels(tmp_path_factory: pytest.TempPathFactory) -> Path:
     variant(wheel, "9.0", 1, {})
     variant(wheel, "9.1", 2, {restorer: (restoring, f"{restoring}        {NEVER_READY}\n")})
     variant(wheel, "9.2", 2, {daemon: (running, f"        {NEVER_READY}\n")})
-    config = "waguard/config.py"
+    config = "waguard/config/sections.py"
     variant(wheel, "9.3", 0, {config: ("    rate: ", "    pace: ")})
     return folder
 

@@ -1,3 +1,5 @@
+"""The channel between daemon and worker: every message, limits, nonsense, and a peer that is gone."""
+
 import asyncio
 import contextlib
 import socket
@@ -11,149 +13,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.waiting import DEADLINE
+from tests.wire.messages import CALLS, MEDIA, MESSAGE, TO_DAEMON, TO_WORKER
 from waguard.core import exits
 from waguard.core.link import Link
+from waguard.wire.calls import Value
 from waguard.wire.channel import FRAME_LIMIT, Channel, ChannelError
-from waguard.wire.protocol import (
-    Ack,
-    Acks,
-    Acquainted,
-    BackfillGap,
-    Call,
-    CatchUp,
-    Edit,
+from waguard.wire.events import (
     Event,
-    Exists,
-    Failed,
-    FromDaemon,
-    FromWorker,
-    GoOn,
-    Heartbeat,
-    Hello,
-    InboundMessage,
-    IncomingCall,
-    LoggedOut,
-    LogSettings,
-    MessageError,
-    PageVersion,
-    PairingCode,
-    ProfileMended,
-    QrCode,
-    Reaction,
-    RefreshQr,
-    Reload,
-    Reply,
-    Report,
-    Request,
-    Reread,
-    Revoke,
-    Screenshot,
-    SendMedia,
-    SendText,
-    Sent,
-    SetLog,
-    Stop,
-    Stored,
-    StoredDocument,
-    TakeOver,
-    Undecryptable,
-    Unlink,
-    Value,
-    WorkerRecord,
-    WorkerSpec,
 )
-
-TEXT: Final = SendText(
-    chat="6281@c.us", text="hé\0llo 👋", message_id="true_6281@c.us_3EB0", timeout=30
-)
-MEDIA: Final = SendMedia(
-    chat="6281@c.us",
-    content=bytes(range(256)) * 300,
-    mimetype="image/png",
-    kind="image",
-    message_id="true_6281@c.us_3EB1",
-    timeout=30,
-    caption="see",
-)
-MESSAGE: Final = InboundMessage(
-    id="false_6281@c.us_3A",
-    chat="1@g.us",
-    sender="6281@c.us",
-    to="6282@c.us",
-    body="",
-    timestamp=1_732_233_600,
-    from_me=False,
-    kind="image",
-    media=b"\x89PNG",
-    size=4,
-)
-CALLS: Final[tuple[Call, ...]] = (
-    *(TEXT, MEDIA, PairingCode(phone="6281"), RefreshQr(), Unlink(), Screenshot()),
-    Exists(chat="6281@c.us"),
-    CatchUp(since={"6281@c.us": 1_732_233_600}, floor=0),
-    Acks(ids=("true_6281@c.us_3EB0",)),
-    Reread(ids=("false_6281@c.us_3EB0",), aliases={"false_6281@c.us_3EB0": ("7@lid",)}),
-    *(GoOn(), Reload(), TakeOver(), SetLog(log=LogSettings(level="DEBUG"))),
-)
-WHO: Final[dict[str, Any]] = {"chat": "1@g.us", "sender": "6281@c.us", "timestamp": 1_732_233_600}
-TO_WORKER: Final = (
-    Hello(protocol=1, instance="f00d", session="a", generation=3),
-    *(Request(id=number, call=call) for number, call in enumerate(CALLS)),
-    Stored(seq=2**40),
-    Stop(),
-)
-TO_DAEMON: Final = (
-    Report(session="a", generation=3, phase="loading", link=Link.UNKNOWN),
-    Report(
-        session="a",
-        generation=3,
-        phase="ready",
-        link=Link.QR_PENDING,
-        browser_pid=42,
-        qr=QrCode(raw="2@abc", count=2, expires_at=1_732_233_600.5),
-        qr_idle=True,
-        details="more",
-    ),
-    Report(
-        session="a",
-        generation=3,
-        phase="closing",
-        link=Link.CONNECTED,
-        version=PageVersion(
-            page=1_045_220_589,
-            document=1_045_220_589,
-            wajs="0f" * 32,
-            wajs_version="4.6.0",
-            served_by="store",
-            missing=("ChatStore",),
-            spent="HTTP 404",
-        ),
-    ),
-    Heartbeat(devtools=0.001, page=None),
-    Event(seq=1, at=1_732_233_600.5, body=MESSAGE),
-    Event(seq=2, at=0.0, body=Ack(ids=("true_6281@c.us_3EB0",), chat="6281@c.us", ack=-1)),
-    Event(seq=3, at=0.0, body=LoggedOut(reason=None)),
-    Event(seq=4, at=0.0, body=ProfileMended(done=("a",), grave=True)),
-    Event(seq=5, at=0.0, body=Edit(id="e", message_id="m", body="hé 👋", **WHO)),
-    Event(seq=6, at=0.0, body=Revoke(id="r", message_id="m", **WHO)),
-    Event(seq=7, at=0.0, body=Reaction(id="x", message_id="m", text="", **WHO)),
-    Event(seq=8, at=0.0, body=IncomingCall(id="c", video=True, group=False, **WHO)),
-    Event(
-        seq=9,
-        at=0.0,
-        body=MessageError(what="ack", id=None, chat="", error="e", raw='{"a": 1}', digest="d"),
-    ),
-    Event(seq=10, at=0.0, body=BackfillGap(chat="1@g.us", why="w", since=None)),
-    Event(
-        seq=11,
-        at=0.0,
-        body=Acquainted(pairs=(("7@lid", "6281@c.us"),), asked=(("6281@c.us", True),)),
-    ),
-    Event(seq=12, at=0.0, body=Undecryptable(id="false_1@g.us_1", **WHO)),
-    Reply(id=1, outcome=Sent(outcome="sent", message_id="m", timestamp=1)),
-    Reply(id=2, outcome=Value(content=b"\x89PNG", flag=False)),
-    Reply(id=3, outcome=Failed(kind="not_ready", error="QR")),
-)
+from waguard.wire.protocol import FromDaemon, FromWorker, Reply, Request
+from waguard.wire.reports import Heartbeat, PageVersion, Report
+from waguard.wire.worker import StoredDocument, WorkerRecord, WorkerSpec
 
 
 @dataclass(frozen=True)

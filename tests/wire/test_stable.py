@@ -6,7 +6,8 @@ import msgspec
 import pytest
 
 from waguard.core.link import Link
-from waguard.wire.protocol import Event, Heartbeat, LoggedOut, Report
+from waguard.wire.events import Event, LoggedOut
+from waguard.wire.reports import Heartbeat, Report
 from waguard.wire.stable import StableHeartbeat, StableReport, understood
 
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from tests.waiting import wait_until
 from waguard.core.link import Link, link_of
 from waguard.lab.standin import StandIn
 from waguard.worker import wajs
@@ -79,6 +80,9 @@ class BrowserSession:
         self.loader.close()
         await self.chromium.devtools.open_blank(timeout=LONG)
         await self.chromium.devtools.close_page(self.session)
+        pages, page = self.chromium.devtools.browser._targets, self.session.target_id
+        # one that was never navigated is as blank as the one that comes
+        await wait_until(lambda: page not in pages, "pyppeteer knows that it is closed")
         self.document = document or self.document
         self.timings = timings or self.timings
         await self.load()

@@ -14,17 +14,10 @@ from tests.waiting import DEADLINE, wait_until
 from waguard.core.link import Link
 from waguard.core.session.page_load import MOST, Refusal
 from waguard.profile.lock import ProfileLock
+from waguard.wire.calls import Reload
 from waguard.wire.channel import Channel
-from waguard.wire.protocol import (
-    PROTOCOL,
-    FromWorker,
-    Hello,
-    PageVersion,
-    Reload,
-    Reply,
-    Report,
-    Request,
-)
+from waguard.wire.protocol import PROTOCOL, FromWorker, Hello, Reply, Request
+from waguard.wire.reports import PageVersion, Report
 from waguard.worker import page_host as under_test
 from waguard.worker.browser.devtools import DevTools, PageSession
 from waguard.worker.call_handler import CallHandler, PageCalls

@@ -6,7 +6,8 @@ from typing import Any, cast
 
 import pytest
 
-from waguard.wire.protocol import BackfillGap, CatchUp, InboundMessage, Incoming
+from waguard.wire.calls import CatchUp
+from waguard.wire.events import BackfillGap, InboundMessage, Incoming
 from waguard.worker import holding
 from waguard.worker.backfill import CHAT_LIMIT, Backfill
 from waguard.worker.browser.devtools import (

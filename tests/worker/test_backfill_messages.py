@@ -11,13 +11,8 @@ import pytest
 from tests.waiting import wait_until
 from tests.worker.browser_session import LONG, BrowserSession
 from waguard.lab.standin import Policy, StandIn
-from waguard.wire.protocol import (
-    BackfillGap,
-    CatchUp,
-    InboundMessage,
-    Incoming,
-    MessageError,
-)
+from waguard.wire.calls import CatchUp
+from waguard.wire.events import BackfillGap, InboundMessage, Incoming, MessageError
 from waguard.worker.backfill import Backfill
 from waguard.worker.inbound import Inbound
 from waguard.worker.timings import TIMINGS

@@ -8,7 +8,7 @@ import pytest
 
 from tests.host.processes import worker_spec
 from waguard.profile.lock import ProfileLock
-from waguard.wire.protocol import CatchUp, Failed, Value
+from waguard.wire.calls import CatchUp, Failed, Value
 from waguard.worker.browser.devtools import EvaluationError
 from waguard.worker.page import WhatsAppPage
 from waguard.worker.page_events import PageEvents

@@ -18,25 +18,11 @@ from tests.waiting import DEADLINE, wait_until
 from waguard.core.link import Link
 from waguard.errors import WaguardError
 from waguard.wire import channel
+from waguard.wire.calls import Exists, Failed, Value
 from waguard.wire.channel import Channel
-from waguard.wire.protocol import (
-    PROTOCOL,
-    Ack,
-    Event,
-    Exists,
-    Failed,
-    FromWorker,
-    Heartbeat,
-    Hello,
-    InboundMessage,
-    LoggedOut,
-    Reply,
-    Report,
-    Request,
-    Stop,
-    Stored,
-    Value,
-)
+from waguard.wire.events import Ack, Event, InboundMessage, LoggedOut
+from waguard.wire.protocol import PROTOCOL, FromWorker, Hello, Reply, Request, Stop, Stored
+from waguard.wire.reports import Heartbeat, Report
 from waguard.worker import daemon_link
 from waguard.worker.daemon_link import LIMITS, BufferLimits, DaemonLink
 from waguard.worker.timings import TIMINGS, Timings

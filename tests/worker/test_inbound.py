@@ -11,7 +11,7 @@ import pytest
 
 from tests.waiting import wait_until
 from waguard.core.messages.identity import People
-from waguard.wire.protocol import (
+from waguard.wire.events import (
     Ack,
     BackfillGap,
     Edit,

@@ -13,7 +13,7 @@ import pytest_asyncio
 from tests.worker.browser_session import LONG, BrowserSession
 from waguard.core.messages.identity import People
 from waguard.lab.standin import Policy, StandIn
-from waguard.wire.protocol import Acks, Failed, SendMedia, SendText, Sent
+from waguard.wire.calls import Acks, Failed, SendMedia, SendText, Sent
 from waguard.worker import sending
 from waguard.worker.browser.devtools import EvaluationError
 from waguard.worker.page_reports import people

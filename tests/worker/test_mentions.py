@@ -12,7 +12,7 @@ import pytest_asyncio
 
 from tests.worker.browser_session import LONG, BrowserSession
 from waguard.lab.standin import Policy, StandIn
-from waguard.wire.protocol import SendMedia, SendText, Sent
+from waguard.wire.calls import SendMedia, SendText, Sent
 from waguard.worker import sending
 
 pytestmark = [
@@ -96,6 +96,12 @@ async def received(browser: BrowserSession, call: SendText | SendMedia) -> tuple
     return shown, sent.get("mentionedJidList", [])
 
 
+def addressed(browser: BrowserSession) -> list[str]:
+    """Whom the last message notifies, and links to."""
+    sent = [m for m in browser.standin.phone.messages(PHONE) if m["direction"] == "out"]
+    return list(sent[-1]["addressed"])
+
+
 @pytest.mark.parametrize("make", [text, media])
 async def test_a_number_is_mentioned_under_the_lid_that_the_group_knows(
     browser: BrowserSession, make: Any
@@ -107,6 +113,7 @@ async def test_a_number_is_mentioned_under_the_lid_that_the_group_knows(
         f"@{ann_lid}, @{bob_lid}: ask @{ann}9",
         [f"{ann_lid}@lid", f"{bob_lid}@lid"],
     )
+    assert addressed(browser) == [f"{ann_lid}@lid", f"{bob_lid}@lid"]
 
 
 @pytest.mark.parametrize("make", [text, media])
@@ -128,6 +135,7 @@ async def test_a_group_of_numbers_gets_numbers(browser: BrowserSession) -> None:
     # shown under the other id than it is given under
     call = text(chat, f"@{ann_lid}", f"{ann}@c.us")
     assert await received(browser, call) == (f"@{ann}", [f"{ann}@c.us"])
+    assert addressed(browser) == [f"{ann}@c.us"]
 
 
 async def test_we_and_whoever_the_page_knows_one_way_only(browser: BrowserSession) -> None:
@@ -151,6 +159,7 @@ async def test_who_is_not_of_the_group_is_mentioned_as_given(
         f"@{ann_lid} @{bob} @{bob_lid}",
         [f"{bob}@c.us", f"{ann_lid}@lid"],
     )
+    assert addressed(browser) == [f"{ann_lid}@lid"]
 
 
 @pytest.mark.parametrize("make", [text, media])

@@ -16,7 +16,8 @@ from waguard.core.link import Link
 from waguard.host.documents import Document, Documents
 from waguard.lab.standin import Policy, StandIn
 from waguard.lab.standin.versions import REVISION
-from waguard.wire.protocol import PageVersion, StoredDocument
+from waguard.wire.reports import PageVersion
+from waguard.wire.worker import StoredDocument
 from waguard.worker import wajs
 from waguard.worker.page_document import PageDocument
 from waguard.worker.page_errors import PageNotReadyError, PageUnreachableError

@@ -13,7 +13,7 @@ from tests.waiting import wait_until
 from tests.worker.browser_session import LONG, BrowserSession
 from waguard.core.link import Link, link_of
 from waguard.lab.standin import Policy, StandIn
-from waguard.wire.protocol import Failed, SendMedia, SendText
+from waguard.wire.calls import Failed, SendMedia, SendText
 from waguard.worker import sending
 from waguard.worker.page_answers import Reading
 from waguard.worker.page_errors import PageLoadingError

@@ -17,7 +17,7 @@ from waguard.core.exits import EXIT_PAGE_NOT_READY
 from waguard.core.link import Link
 from waguard.lab.standin import Policy, StandIn
 from waguard.profile.lock import ProfileLock
-from waguard.wire.protocol import Failed, SendMedia, SendText
+from waguard.wire.calls import Failed, SendMedia, SendText
 from waguard.worker import sending
 from waguard.worker.browser.connection import PipeSession
 from waguard.worker.browser.devtools import ElsewhereError, EvaluationError, PageSession

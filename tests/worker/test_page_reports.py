@@ -15,19 +15,19 @@ from hypothesis import strategies as st
 from tests.host.processes import worker_spec
 from waguard.core.link import link_of
 from waguard.wire import qr
-from waguard.wire.protocol import (
+from waguard.wire.calls import CatchUp
+from waguard.wire.events import (
     Ack,
     BackfillGap,
-    CatchUp,
     Edit,
     Event,
-    FromWorker,
     InboundMessage,
     Incoming,
     Lasting,
     MessageError,
     Undecryptable,
 )
+from waguard.wire.protocol import FromWorker
 from waguard.worker import page_reports as under_test
 from waguard.worker.backfill import Backfill
 from waguard.worker.browser.devtools import EvaluationError, PageSession

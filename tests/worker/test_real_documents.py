@@ -12,7 +12,7 @@ from tests.documents import HTML, URL
 from tests.worker.browser_session import LONG
 from waguard.core.versions.documents import FINISHED, Refused, check_body
 from waguard.host.documents import Document, Documents
-from waguard.wire.protocol import StoredDocument
+from waguard.wire.worker import StoredDocument
 from waguard.worker import wajs
 from waguard.worker.browser.chromium import Chromium, ChromiumSpec, find_executable, launch
 from waguard.worker.page_document import PageDocument

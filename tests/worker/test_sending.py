@@ -7,7 +7,7 @@ import msgspec
 import pytest
 
 from waguard.core.messages.identity import People
-from waguard.wire.protocol import Acks, Failed, SendMedia, SendText, Sent
+from waguard.wire.calls import Acks, Failed, SendMedia, SendText, Sent
 from waguard.worker.browser.devtools import (
     DevToolsClosedError,
     DevToolsError,

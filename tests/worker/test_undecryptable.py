@@ -9,7 +9,8 @@ import pytest
 from tests.waiting import wait_until
 from tests.worker.browser_session import LONG
 from tests.worker.test_backfill_messages import ANN, BOB, PHONE, Bench, connected
-from waguard.wire.protocol import InboundMessage, MessageError, Reread, Undecryptable
+from waguard.wire.calls import Reread
+from waguard.wire.events import InboundMessage, MessageError, Undecryptable
 from waguard.worker.inbound import Inbound
 from waguard.worker.rereading import reread
 

@@ -9,7 +9,7 @@ import pytest
 from loguru import logger
 
 from tests.small_disk import small_disk
-from waguard.wire.protocol import Event, InboundMessage, LoggedOut
+from waguard.wire.events import Event, InboundMessage, LoggedOut
 from waguard.worker.unstored import UnstoredEvents
 
 MESSAGE = InboundMessage(

@@ -36,7 +36,7 @@ from waguard.api.limits import LOAD, Load, bounded, counted
 from waguard.api.local import is_trusted
 from waguard.api.problems import Handler, of_waguard, problems
 from waguard.api.timings import DEFAULT_LIMITS, DEFAULT_TIMINGS, LIMITS, TIMINGS, Limits, Timings
-from waguard.config import is_loopback
+from waguard.config.addresses import is_loopback
 from waguard.core.text import json_text
 from waguard.errors import WaguardError
 

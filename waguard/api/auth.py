@@ -11,7 +11,8 @@ from typing import Final, Self
 
 from aiohttp import web
 
-from waguard.config import GENERATED_KEY_MARK, KEY_LENGTH, is_loopback
+from waguard.config.addresses import is_loopback
+from waguard.config.key_file import GENERATED_KEY_MARK, KEY_LENGTH
 from waguard.errors import ConfigError, UnauthorizedError
 from waguard.host import small_file
 from waguard.host.listen import peer_uid

@@ -12,7 +12,7 @@ from waguard.core.messages.outbox import State
 from waguard.errors import InvalidInputError
 from waguard.messaging.outbox.bulk import LIMIT
 from waguard.messaging.outbox.commands import text
-from waguard.wire.protocol import SendText
+from waguard.wire.calls import SendText
 
 NAMED: Final = 20  # wrong recipients that an answer names
 _OPEN: Final = frozenset({State.ACCEPTED, State.SENDING})

@@ -7,7 +7,7 @@ from aiohttp import web
 from waguard.api import fields
 from waguard.api.auth import caller
 from waguard.api.deps import BODY, DEPS
-from waguard.config import Level
+from waguard.config.sections import Level
 from waguard.ports.logs import LogLevels
 
 _LEVELS: Final[tuple[Level, ...]] = get_args(Level)

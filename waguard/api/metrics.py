@@ -14,7 +14,7 @@ from waguard.core.conditions import Receiver
 from waguard.core.status import Status
 from waguard.errors import WaguardError
 from waguard.ports.sessions import Health, SessionView
-from waguard.wire.protocol import PageVersion
+from waguard.wire.reports import PageVersion
 
 if TYPE_CHECKING:
     from prometheus_client import Metric

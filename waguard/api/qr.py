@@ -9,7 +9,7 @@ from waguard.api import fields
 from waguard.api.deps import DEPS
 from waguard.errors import NotYetError, UnavailableError
 from waguard.wire import qr
-from waguard.wire.protocol import QrCode
+from waguard.wire.reports import QrCode
 
 LONGEST_WAIT: Final = 50.0  # s; below the deadline of a request
 REGENERATE_WAIT: Final = 20.0  # s; the application waits 30

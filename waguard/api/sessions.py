@@ -11,7 +11,8 @@ from waguard.api.deps import BODY, DEPS
 from waguard.core.blame import Condition
 from waguard.errors import NotFoundError, UnavailableError
 from waguard.ports.sessions import SessionView
-from waguard.wire.protocol import PageVersion, PairingCode, Screenshot
+from waguard.wire.calls import PairingCode, Screenshot
+from waguard.wire.reports import PageVersion
 
 ID_LIMIT: Final = 2**63 - 1
 MB: Final = 1 << 20

@@ -18,7 +18,7 @@ from typing import Any, Self
 from urllib.parse import quote, urlsplit
 
 from waguard.cli import context
-from waguard.config import Config
+from waguard.config.sections import Config
 from waguard.errors import WaguardError
 from waguard.host import configuration
 from waguard.host.listen import LOCAL_SOCKET

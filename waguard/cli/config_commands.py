@@ -7,7 +7,8 @@ from typing import Any, Final
 
 import msgspec
 
-from waguard.config import SECTIONS, Config, Reading, holds_password
+from waguard.config.reading import Reading, holds_password
+from waguard.config.sections import SECTIONS, Config
 from waguard.core.host import unit as units
 from waguard.core.profile.ownership import Us
 from waguard.errors import ConfigError

@@ -5,7 +5,8 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
-from waguard.config import Config, Reading
+from waguard.config.reading import Reading
+from waguard.config.sections import Config
 from waguard.host import configuration
 from waguard.host.configuration import Found
 

@@ -11,7 +11,7 @@ from waguard.cli import context
 from waguard.cli.client import ApiCallError, ApiClient
 from waguard.cli.parsing import with_config, with_json
 from waguard.cli.render import print_json, print_table
-from waguard.config import Config
+from waguard.config.sections import Config
 from waguard.core.profile.old_profiles import Outcome
 from waguard.errors import ConfigError, printable
 from waguard.profile import importing, layout

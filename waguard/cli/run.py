@@ -7,7 +7,9 @@ import sys
 
 from waguard.cli.context import located
 from waguard.cli.parsing import with_config
-from waguard.config import Config, Reading, holds_password, require_sandbox
+from waguard.config.checks import require_sandbox
+from waguard.config.reading import Reading, holds_password
+from waguard.config.sections import Config
 from waguard.host import configuration
 from waguard.host.configuration import Found
 from waguard.host.listen import base_url, listen

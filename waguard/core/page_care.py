@@ -95,6 +95,6 @@ STUCK: Final = {
 
 
 def on_stuck(tried: Sequence[Step]) -> Step:
-    """The step for a page whose link has not moved in its time, after the steps ``tried`` in vain. ``deadlines`` has
+    """The step for a page whose link has not moved in its time, where the steps ``tried`` had no effect. ``deadlines`` has
     the time, and asks for nothing but a reload where the network may be away: a reload does no harm."""
     return next((s for s in (Step.RELOAD, Step.REPLACE) if s not in tried), Step.ADVISE)

@@ -112,8 +112,9 @@ PAGE: Final = {
     f" {_SCREENSHOT}.",
     Kind.LINK_STUCK: "Check the phone: is it online, and is this device still among its linked devices?"
     f" Then {_RESTART}. Do not log it out: a new pairing may need the account's passkey.",
-    Kind.ACKS_IN_VAIN: "Check the phone: does it send messages? Only where nothing else helps, decide to"
-    f" log the session out, {_LOGOUT}, and to scan a new code, {_NEW_QR}; waguard never does.",
+    Kind.ACKS_IN_VAIN: "Check the phone: does it send messages? Write to a chat in which somebody has answered:"
+    " where that is acknowledged, WhatsApp drops first contacts, and no new code helps. Only where nothing"
+    f" else helps, decide to log the session out, {_LOGOUT}, and to scan a new code, {_NEW_QR}; waguard never does.",
     Kind.MEMORY_IN_VAIN: "Raise `worker.memory_limit`, or give the host more memory: the account needs it."
     " `waguard config show` shows the limit.",
     Kind.ACTION_REQUIRED: f"See its page, {_SCREENSHOT}, and confirm it on the phone where WhatsApp"

@@ -6,7 +6,7 @@ from typing import Final
 
 from loguru import logger
 
-from waguard.config import Config
+from waguard.config.sections import Config
 from waguard.errors import WaguardError
 from waguard.host.lived import LivedTime
 from waguard.host.media import MediaFolder
@@ -14,13 +14,14 @@ from waguard.host.ticker import Ticker
 from waguard.profile import quarantine
 from waguard.store import housekeeping
 from waguard.store.sql import SqlStore
+from waguard.supervision import evidence
 
 INTERVAL: Final = 3600.0  # s
 DAY: Final = 86400.0  # s
 
 
 class Housekeeping:
-    """Quarantined profiles, rows and received files, each by its own retention."""
+    """Quarantined profiles, rows, received files and pictures, each by its own retention."""
 
     def __init__(
         self, config: Callable[[], Config], store: SqlStore, media: MediaFolder, ages: LivedTime
@@ -35,6 +36,7 @@ class Housekeeping:
         ticker.every(INTERVAL, "tidy profiles", self.tidy_profiles)
         ticker.every(INTERVAL, "tidy database", self.tidy_database)
         ticker.every(INTERVAL, "tidy media", self.tidy_media)
+        ticker.every(INTERVAL, "tidy evidence", self.tidy_evidence)
 
     async def tidy_profiles(self) -> None:
         """Delete quarantined profiles beyond ``profiles.quarantine_days`` or ``quarantine_limit``."""
@@ -88,3 +90,20 @@ class Housekeeping:
             return
         if count:
             logger.info("received files deleted", event="media_purged", count=count)
+
+    async def tidy_evidence(self) -> None:
+        """Delete pictures of pages that no entry of the trail names any more: ``retention.audit_days``."""
+        config = self._config()
+        before = self._ages.ago(config.retention.audit_days * DAY)
+        folder = config.paths.state / evidence.FOLDER
+        try:
+            count = await asyncio.to_thread(evidence.purge, folder, before=before)
+        except OSError as error:
+            logger.warning(
+                "pictures are not tidied, trying again later",
+                event="evidence_not_tidied",
+                why=str(error),
+            )
+            return
+        if count:
+            logger.info("old pictures of pages deleted", event="evidence_purged", count=count)

@@ -10,7 +10,7 @@ from waguard.daemon.runtime_folder import RuntimeFolder
 from waguard.host.children import quarantine_unreadable_records
 from waguard.ports.process import Process
 from waguard.supervision.status_writer import AuditLog
-from waguard.wire.protocol import WorkerRecord
+from waguard.wire.worker import WorkerRecord
 
 
 class Memory(Protocol):

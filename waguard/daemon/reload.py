@@ -8,8 +8,9 @@ from typing import Any
 import msgspec
 from loguru import logger
 
-from waguard import config as configuration
-from waguard.config import RELOADABLE, Config
+from waguard.config.checks import require_sandbox
+from waguard.config.reading import read
+from waguard.config.sections import RELOADABLE, SECTIONS, Config
 from waguard.errors import WaguardError
 from waguard.host.configuration import hidden_lines
 from waguard.supervision.log_control import LogControl
@@ -50,8 +51,8 @@ class Reload:
     def run(self) -> str:
         """What came of it, for the service manager. A wrong configuration changes nothing."""
         try:
-            reading = configuration.read(self._path, os.environ)
-            configuration.require_sandbox(reading.config.browser, root=os.geteuid() == 0)
+            reading = read(self._path, os.environ)
+            require_sandbox(reading.config.browser, root=os.geteuid() == 0)
         except WaguardError as error:
             kept = f"the configuration is unchanged: {error.line()}"
             logger.error("{}", kept, event="config_rejected", every=True)
@@ -63,11 +64,7 @@ class Reload:
 
     def _apply(self, fresh: Config) -> None:
         configured = msgspec.structs.replace(self._config(), log=self._log.configured)
-        changed = {
-            name
-            for name in configuration.SECTIONS
-            if getattr(fresh, name) != getattr(configured, name)
-        }
+        changed = {name for name in SECTIONS if getattr(fresh, name) != getattr(configured, name)}
         applied = {name: getattr(fresh, name) for name in changed & RELOADABLE}
         self._config.replace(**applied | {"log": self._log.effective})
         self._log.configure(fresh.log)

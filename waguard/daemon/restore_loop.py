@@ -17,7 +17,8 @@ from waguard.supervision.greeting import greeted
 from waguard.supervision.lease import LeaseKeeper
 from waguard.supervision.outages import Outages
 from waguard.supervision.supervisor import Supervisor
-from waguard.wire.protocol import WorkerRecord
+from waguard.supervision.timings import Timings
+from waguard.wire.worker import WorkerRecord
 
 DATABASE_RETRY: Final = (0.5, 1.0, 2.0, 5.0)  # s; the last one repeats
 
@@ -37,6 +38,7 @@ class RestoreLoop:
         outages: Outages,
         stop: StopRequest,
         instance: str,
+        timings: Timings,
     ) -> None:
         self._store = store
         self._lease = lease
@@ -47,6 +49,7 @@ class RestoreLoop:
         self._outages = outages
         self._stop = stop
         self._instance = instance
+        self._timings = timings
         self.why_not: str | None = None
         """What keeps the daemon from beginning, in words."""
 
@@ -89,7 +92,12 @@ class RestoreLoop:
     def _greeted(
         self, left_behind: list[tuple[WorkerRecord, Process]]
     ) -> contextlib.AbstractAsyncContextManager[None]:
-        return greeted([record for record, _ in left_behind], instance=self._instance)
+        return greeted(
+            [record for record, _ in left_behind],
+            instance=self._instance,
+            after=self._timings.greet_after,
+            again=self._timings.greet_again,
+        )
 
     async def _abandon_removed(self) -> None:
         """A daemon that died in the middle of a DELETE left what was still to be sent."""

@@ -13,13 +13,14 @@ from pathlib import Path
 
 from loguru import logger
 
-from waguard import config as configuration
 from waguard.api import ApiDeps, LocalApi, create_app, serve
 from waguard.api.content import MEDIA_LIMIT
 from waguard.api.door import CONNECTIONS
-from waguard.config import Config, Log
+from waguard.config.passwords import passwords
+from waguard.config.sections import Config, Log
 from waguard.core.host import last_run
 from waguard.daemon import stop_sequence, watch
+from waguard.daemon.database_lease import DatabaseLease
 from waguard.daemon.feed import feed
 from waguard.daemon.foundation import Foundation
 from waguard.daemon.housekeeping import Housekeeping
@@ -52,12 +53,8 @@ from waguard.messaging.webhooks.webhooks import Webhooks
 from waguard.store.engine import sqlite_file
 from waguard.supervision.disk import DiskReserve
 from waguard.supervision.log_control import LogControl
-from waguard.supervision.mailbox import Mailbox
-from waguard.supervision.session_context import SessionContext
-from waguard.supervision.supervisor import Supervisor
-from waguard.supervision.versions.decision import VersionDecision
-from waguard.supervision.versions.observer import VersionObserver
-from waguard.supervision.versions.operators import VersionOperators
+from waguard.supervision.supervisor import Ports, Supervisor
+from waguard.supervision.timings import Timings
 from waguard.worker import wajs
 
 
@@ -80,36 +77,36 @@ class Daemon:
         self._notifier = SystemdNotifier()
         self._ticker = Ticker()
         self._stop = StopRequest()
-        self._base = base = Foundation(current, lock, self._stop, public_url=self._public_url)
+        self._base = base = Foundation(current, public_url=self._public_url)
         self._runtime = RuntimeFolder(config.paths.runtime, lock)
-        state, clock, fleet = config.paths.state, base.clock, base.fleet
+        state, clock = config.paths.state, base.clock
 
+        timings = Timings()
         restarts = RestartMemory(state, clock)
         remembered = restarts.load()
-        mailbox = Mailbox(current, clock, fleet)
-        documents = Documents(state / FOLDER)
-        self._versions = VersionDecision(
-            current, clock, fleet, mailbox, packed=wajs.SHA256, documents=documents
-        )
         self._supervisor = Supervisor(
-            SessionContext(
-                config=current,
-                instance=lock.instance,
+            current,
+            Ports(
                 store=base.store,
                 inbox=base.journal,
                 undecryptable=base.store.messages,
                 spawn=spawn,
-                bus=base.bus,
+                documents=Documents(state / FOLDER),
                 clock=clock,
                 ages=base.ages,
-                fleet=fleet,
-                mailbox=mailbox,
-                versions=VersionObserver(self._versions),
                 meter=Meter(),
-                remembered=lambda: remembered,
+                host=lambda: base.host.read(current()),
+                network=base.network.read,
                 cpu_is_saturated=cpu_is_saturated,
-            )
+                remembered=lambda: remembered,
+            ),
+            base.bus,
+            instance=lock.instance,
+            packed=wajs.SHA256,
+            timings=timings,
         )
+        fleet = self._supervisor.fleet
+        self._lease = DatabaseLease(current, base.store, lock, fleet.outages, self._stop)
         self._outbox = Outbox(
             self._supervisor.sessions,
             base.store.outbox,
@@ -128,10 +125,10 @@ class Daemon:
 
         self._run_file = RunFile(state, clock)
         self._history = RunHistory(self._run_file, restarts, fleet.trail, self._supervisor)
-        memories = (restarts, self._run_file, self._versions.memory)
+        memories = (restarts, self._run_file, self._supervisor.versions.memory)
         self._restore = RestoreLoop(
             base.store,
-            base.lease,
+            self._lease.keeper,
             self._outbox,
             self._supervisor,
             leftovers=Leftovers(self._runtime, memories, spawn.adopt, fleet.trail),
@@ -139,6 +136,7 @@ class Daemon:
             outages=fleet.outages,
             stop=self._stop,
             instance=lock.instance,
+            timings=timings,
         )
         self._housekeeping = Housekeeping(current, base.store, base.media, base.ages)
         self._log = LogControl(config.log, fleet.trail, self._apply_log)
@@ -154,7 +152,7 @@ class Daemon:
         make_private("paths.sessions", paths.sessions)
         make_private("paths.state", paths.state)
         secrets = SecretFiles(self._config)
-        logs.hide(*configuration.passwords(self._config().database.url))
+        logs.hide(*passwords(self._config().database.url))
         webhooks = Webhooks(
             self._base.journal,
             lambda: self._config().webhook,
@@ -180,7 +178,7 @@ class Daemon:
         self._run_file.begin()
         with self._run_file.ending():
             try:
-                async with self._base.leased(), self._base.journal, webhooks, self._fed(webhooks):
+                async with self._lease.renewed(), self._base.journal, webhooks, self._fed(webhooks):
                     self._schedule(webhooks, messages, local)
                     await self._work(webhooks)
             finally:
@@ -212,7 +210,7 @@ class Daemon:
             webhooks=webhooks,
             message_health=messages,
             log=self._log,
-            versions=VersionOperators(self._versions),
+            versions=supervisor.operators,
             require_room=self._require_room,
         )
 
@@ -235,7 +233,7 @@ class Daemon:
     def _schedule(self, webhooks: Webhooks, messages: MessageHealth, local: LocalApi) -> None:
         watching = Watch(
             self._supervisor,
-            self._base.fleet.outages,
+            self._supervisor.fleet.outages,
             self._notifier,
             runtime=self._runtime,
             local=local,
@@ -257,7 +255,7 @@ class Daemon:
         """Restore, then tick until a stop is requested; then stop every session."""
         self._ticker.start()
         self._history.report_last_run()
-        self._versions.begin()
+        self._supervisor.versions.begin()
         renewing = asyncio.create_task(self._history.renew(), name="alive")
         reporting = asyncio.create_task(self._history.renew_when_reported(), name="reporting")
         beginning = asyncio.create_task(self._restore.run(), name="beginning")

@@ -12,7 +12,7 @@ from waguard.host.restart_memory import RestartMemory
 from waguard.host.run_file import RunFile
 from waguard.supervision.status_writer import AuditLog
 from waguard.supervision.supervisor import Supervisor
-from waguard.wire.protocol import WorkerRecord
+from waguard.wire.worker import WorkerRecord
 
 
 class RunHistory:

@@ -8,7 +8,7 @@ from waguard.host.children import read_records
 from waguard.host.lock import PID_FILE, InstanceLock, private_folder, unusable
 from waguard.host.ownership import require_private
 from waguard.ports.process import Process
-from waguard.wire.protocol import WorkerRecord
+from waguard.wire.worker import WorkerRecord
 
 
 def make_private(key: str, *folders: Path) -> None:

@@ -8,13 +8,16 @@ from pathlib import Path
 from typing import Any, Final
 from urllib.parse import urlsplit
 
-from waguard.config import ENV_PREFIX, KEY_LENGTH, Config, Reading
+from waguard.config.key_file import KEY_LENGTH
+from waguard.config.reading import ENV_PREFIX, Reading
+from waguard.config.sections import Config
 from waguard.core.profile.ownership import Us
 from waguard.core.profile.profile import Missing
-from waguard.doctor.checks import cutover as moving
 from waguard.doctor.checks import daemon as answers
 from waguard.doctor.checks import database as databases
 from waguard.doctor.checks import files, host, instance, profiles, receiver, unit, versions
+from waguard.doctor.checks.cutover.plan import TITLES, Plan, plan, way_back
+from waguard.doctor.checks.cutover.seen import Seen
 from waguard.doctor.checks.instance import Instance, Socket
 from waguard.doctor.probes import cutover as cutover_probes
 from waguard.doctor.probes import database as database_probes
@@ -321,13 +324,13 @@ def _who(config: Config, found: Found, daemon: Instance) -> Us:
 class Cutover:
     """The plan, and the way back as sentences with their commands."""
 
-    plan: moving.Plan
+    plan: Plan
     back: Sequence[tuple[str, str]]
 
     @property
     def steps(self) -> Sequence[tuple[str, Sequence[Check]]]:
         """Their titles, and what each has to do."""
-        return [(moving.TITLES[step], checks) for step, checks in self.plan.items()]
+        return [(TITLES[step], checks) for step, checks in self.plan.items()]
 
 
 async def examine_cutover(
@@ -346,7 +349,7 @@ async def examine_cutover(
     called = await receiver_probes.call_back(config, daemon, None)
     folder = await asyncio.to_thread(profile_probes.folder, machine, config.paths.sessions)
     with_profile = {one.session for one in folder.profiles if not isinstance(one.finding, Missing)}
-    seen = moving.Seen(
+    seen = Seen(
         settings=cutover_probes.settings(config, found.path, called.url, _port(config, daemon)),
         env=cutover_probes.env(env, config) if env else None,
         pm2=cutover_probes.pm2(machine, running),
@@ -359,7 +362,7 @@ async def examine_cutover(
         rows=database.rows,
         up=daemon.up,
     )
-    return Cutover(plan=moving.plan(seen, cli), back=moving.way_back(seen))
+    return Cutover(plan=plan(seen, cli), back=way_back(seen))
 
 
 def _port(config: Config, daemon: Instance) -> int:

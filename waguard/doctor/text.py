@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 
-from waguard.doctor.checks.cutover import TITLES, Plan
+from waguard.doctor.checks.cutover.plan import TITLES, Plan
 from waguard.doctor.report import Check, Result, worst
 from waguard.errors import printable
 

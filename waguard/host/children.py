@@ -15,12 +15,12 @@ from pathlib import Path
 
 import msgspec
 
-from waguard.config import ENV_PREFIX
+from waguard.config.reading import ENV_PREFIX
 from waguard.errors import WaguardError
 from waguard.host import procfs, small_file
 from waguard.host.small_file import UnreadableError
 from waguard.host.standstill import TIMINGS, Standstill, Timings
-from waguard.wire.protocol import WorkerRecord, WorkerSpec
+from waguard.wire.worker import WorkerRecord, WorkerSpec
 
 
 class PidfdProcess:

@@ -6,7 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
 
-from waguard.config import Config
+from waguard.config.sections import Config
 from waguard.core.host.admission import Reading
 from waguard.errors import printable
 from waguard.host import resources

@@ -13,8 +13,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from waguard import config as keys
-from waguard.config import Config, Reading
+from waguard.config.passwords import without_passwords
+from waguard.config.placing import placed, sqlite_path
+from waguard.config.reading import ENV_PREFIX, Reading
+from waguard.config.reading import read as read_configuration
+from waguard.config.sections import Config
 from waguard.errors import ConfigError
 from waguard.host.ownership import us
 
@@ -69,7 +72,7 @@ def read(
 ) -> tuple[Found, Reading]:
     """Find it and read it. Raises ``ConfigError``."""
     found = find(option, environ, system_file=system_file)
-    return found, keys.read(found.path, environ, field=found.by)
+    return found, read_configuration(found.path, environ, field=found.by)
 
 
 def _is_there(path: Path) -> bool:
@@ -124,7 +127,7 @@ def require_nothing_left_behind(found: Found, reading: Reading) -> None:
     except OSError:
         return  # nothing lies in a folder that is gone
     file: Mapping[str, Mapping[str, Any]] = reading.file if found.by == OPTION else {}
-    before = keys.placed((file, reading.environment), here)
+    before = placed((file, reading.environment), here)
     left = [
         (old, new)
         for old, new in zip(_kept(before), _kept(reading.config), strict=True)
@@ -157,7 +160,7 @@ class _Kept:
 
 def _kept(config: Config) -> list[_Kept]:
     sessions, key_file, url = config.paths.sessions, config.api.key_file, config.database.url
-    database = keys.sqlite_path(url)
+    database = sqlite_path(url)
     return [
         _Kept(
             key="paths.sessions",
@@ -223,7 +226,7 @@ def hidden(reading: Reading) -> list[Hidden]:
 
 def variable(section: str, key: str) -> str:
     """The environment's name of a key."""
-    return f"{keys.ENV_PREFIX}{section.upper()}__{key.upper()}"
+    return f"{ENV_PREFIX}{section.upper()}__{key.upper()}"
 
 
 def hidden_lines(reading: Reading) -> list[str]:
@@ -243,4 +246,4 @@ def shown(value: Any) -> str:
         return "true" if value else "false"
     if isinstance(value, tuple | list):
         return f"[{', '.join(map(shown, value))}]"
-    return keys.without_passwords(str(value))
+    return without_passwords(str(value))

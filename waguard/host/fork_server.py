@@ -24,7 +24,7 @@ from waguard.host.subreaper import Subreaper
 from waguard.host.title import with_room
 from waguard.ports.process import Swept
 from waguard.wire.forking import LIMIT, Fork, Forked
-from waguard.wire.protocol import WorkerRecord, WorkerSpec
+from waguard.wire.worker import WorkerRecord, WorkerSpec
 
 SERVER: Final = ("-P", "-m", "waguard.worker.fork_server")
 ATTEMPTS: Final = 2  # one that was killed is replaced at once, one that always ends is not

@@ -5,7 +5,8 @@ import pwd
 from pathlib import Path, PurePosixPath
 from typing import Final
 
-from waguard.config import Config, sqlite_path
+from waguard.config.placing import sqlite_path
+from waguard.config.sections import Config
 from waguard.core.profile.ownership import Us
 from waguard.host import ownership
 

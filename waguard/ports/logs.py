@@ -2,7 +2,7 @@
 
 from typing import Protocol
 
-from waguard.config import Level, Log
+from waguard.config.sections import Level, Log
 
 
 class LogLevels(Protocol):

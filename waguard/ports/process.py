@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from waguard.core.host.strays import Foreign, Seen
-from waguard.wire.protocol import WorkerRecord, WorkerSpec
+from waguard.wire.worker import WorkerRecord, WorkerSpec
 
 
 class Process(Protocol):

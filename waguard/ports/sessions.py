@@ -9,7 +9,8 @@ from waguard.core.conditions import degraded
 from waguard.core.reconcile import Correction, Finding
 from waguard.ports.outcomes import Outcome
 from waguard.ports.process import Usage
-from waguard.wire.protocol import Operation, PageVersion, QrCode, Send, Value
+from waguard.wire.calls import Operation, Send, Value
+from waguard.wire.reports import PageVersion, QrCode
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

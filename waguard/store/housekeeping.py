@@ -5,23 +5,35 @@ import sqlite3
 from collections.abc import Collection, Sequence
 from typing import Any, Final
 
+from msgspec import Struct
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
-from waguard.config import Media as MediaKeeping
-from waguard.config import Retention
+from waguard.config.sections import Media as MediaKeeping
+from waguard.config.sections import Retention
 from waguard.core.incidents.incidents import needed_since
 from waguard.core.messages.undecryptable import KNOWN_FOR
 from waguard.host.media import MediaFolder
 from waguard.ports.clock import Ages
-from waguard.ports.messages import MessageStore, OutboxStore
+from waguard.ports.messages import MessageStore
+from waguard.ports.outbox import OutboxStore
 from waguard.ports.store import Store
 
 AT_ONCE: Final = 500  # rows a transaction
-PAGES: Final = 1_000  # given back a transaction, 4 MB as a rule …
-ROUNDS: Final = 50  # … and so often at most
 CHECKPOINT_WAIT: Final = 200  # ms for readers to end; every writer waits meanwhile
 _INCREMENTAL: Final = 2
 _DAY: Final = 86_400.0  # s
+
+
+class Compaction(Struct, frozen=True, kw_only=True):
+    """How an SQLite file gives back its free pages."""
+
+    pages: int = 1_000
+    """Of a transaction; 4 MB as a rule."""
+    rounds: int = 50
+    """So many transactions at most."""
+
+
+COMPACTION: Final = Compaction()
 
 
 async def tidy_messages(messages: MessageStore, keep: Retention, ages: Ages) -> int:
@@ -85,15 +97,15 @@ async def empty_wal(engine: AsyncEngine) -> None:
             await _pragma(connection, f"busy_timeout={before}")
 
 
-async def release_pages(engine: AsyncEngine) -> bool:
-    """Some free pages of an SQLite file; whether there were any. One that another program made may
-    keep them forever."""
+async def release_pages(engine: AsyncEngine, pages: int) -> bool:
+    """Some free pages of an SQLite file, so many at most; whether there were any. One that another program
+    made may keep them forever."""
     async with engine.connect() as connection:
         (mode,) = (await _pragma(connection, "auto_vacuum"))[0]
         (free,) = (await _pragma(connection, "freelist_count"))[0]
         if mode != _INCREMENTAL or not free:
             return False
-        await _pragma(connection, f"incremental_vacuum({PAGES})")
+        await _pragma(connection, f"incremental_vacuum({pages})")
         return True
 
 

@@ -43,7 +43,7 @@ SESSION_ID = String(255).with_variant(
 # the keys of the inbox are compared byte by byte too
 KEY = SESSION_ID
 
-# WhatsApp's id of a message has at most so many characters (``wire.protocol.Id``)
+# WhatsApp's id of a message has at most so many characters (``wire.bounds.Id``)
 MESSAGE_ID = String(256).with_variant(
     mysql.VARCHAR(256, charset="utf8mb4", collation="utf8mb4_bin"), "mysql", "mariadb"
 )

@@ -1,8 +1,7 @@
 """The outbox over SQLAlchemy: what is sent, from its acceptance to the last ack."""
 
 import itertools
-from collections.abc import Callable, Iterable, Sequence
-from contextlib import AbstractAsyncContextManager
+from collections.abc import Iterable, Sequence
 from typing import Any, Final
 
 from sqlalchemy import (
@@ -34,13 +33,12 @@ from waguard.core.messages.outbox import (
     by_ack,
     number_of,
 )
-from waguard.ports.messages import NewMessage, Outgoing, Reader, StateUpdate, Withdrawal
+from waguard.ports.outbox import NewMessage, Outgoing, Reader, StateUpdate, Withdrawal
 from waguard.store import readers
+from waguard.store.database import Database
 from waguard.store.engine import commit_with_next
-from waguard.store.layout import Layout
 from waguard.store.models import INBOX, OUTBOX
 from waguard.store.types import storable
-from waguard.store.work import Work
 
 ERROR_LIMIT: Final = 1_000  # characters
 _ROOM: Final = 1 << 20  # bytes of a packet that are no file
@@ -70,16 +68,12 @@ _SAME: Final = update(OUTBOX).where(_OWN.id == bindparam("number"))
 _STEPS: Final = {state: _SAME.where(_in(before)) for state, before in FROM.items()}
 _STEPS[State.SENDING] = _STEPS[State.SENDING].values(attempts=_OWN.attempts + 1)
 
-Reading = Callable[[], AbstractAsyncContextManager[tuple[AsyncConnection, Layout]]]
-Writing = Callable[[], AbstractAsyncContextManager[Work]]
-
 
 class SqlOutbox:
-    """``ports.messages.OutboxStore``; a part of ``SqlStore``."""
+    """``ports.outbox.OutboxStore``; a part of ``SqlStore``."""
 
-    def __init__(self, reading: Reading, writing: Writing) -> None:
-        self._reading = reading
-        self._writing = writing
+    def __init__(self, database: Database) -> None:
+        self._database = database
 
     async def unfinished(self, *, uncertain_since: float, answered_since: float) -> list[Outgoing]:
         uncertain = and_(_OWN.state == State.UNCERTAIN, _OWN.created_at >= uncertain_since)
@@ -106,11 +100,11 @@ class SqlOutbox:
         return await self._one(and_(_OWN.session_id == session_id, _OWN.idempotency_key == key))
 
     async def readers(self, session_id: str, message_id: str) -> list[Reader]:
-        async with self._reading() as (connection, _):
+        async with self._database.reading() as (connection, _):
             return await readers.of(connection, session_id, message_id)
 
     async def load(self, number: int) -> tuple[bytes, bytes | None] | None:
-        async with self._reading() as (connection, _):
+        async with self._database.reading() as (connection, _):
             query = select(_OWN.body, _OWN.content).where(_OWN.id == number)
             row = (await connection.execute(query)).first()
             return None if row is None else (row.body, row.content)
@@ -137,23 +131,23 @@ class SqlOutbox:
 
     async def counts(self, bulk_id: str) -> dict[State, int]:
         query = select(_OWN.state, func.count()).where(_OWN.bulk_id == bulk_id)
-        async with self._reading() as (connection, _):
+        async with self._database.reading() as (connection, _):
             found = await connection.execute(query.group_by(_OWN.state))
             return {State(state): count for state, count in found}
 
     async def tidy(self, *, before: float, limit: int) -> int:
         old = and_(_OWN.state.in_(ENDED), _OWN.created_at < before)
-        async with self._reading() as (connection, _):
+        async with self._database.reading() as (connection, _):
             found = (await connection.scalars(select(_OWN.id).where(old).limit(limit))).all()
         if not found:
             return 0
-        async with self._writing() as work:
+        async with self._database.writing() as work:
             gone = await work.connection.execute(delete(OUTBOX).where(_OWN.id.in_(found), old))
             return gone.rowcount
 
     async def largest_body(self) -> int | None:
         """MySQL refuses a packet over max_allowed_packet, and a statement is one."""
-        async with self._reading() as (connection, layout):
+        async with self._database.reading() as (connection, layout):
             if not layout.bytewise:
                 return None
             packet = await connection.scalar(text("SELECT @@max_allowed_packet"))
@@ -164,7 +158,7 @@ class SqlOutbox:
         return found[0] if found else None
 
     async def _found(self, query: Select[Any]) -> list[Outgoing]:
-        async with self._reading() as (connection, _):
+        async with self._database.reading() as (connection, _):
             return [_outgoing(row._asdict()) for row in await connection.execute(query)]
 
 

@@ -5,10 +5,11 @@ and as long as it is there the inbox keeps its message, so that the page may rep
 One that turned out to be no message is *over*. One that was never readable is *given up*: a dead letter.
 """
 
+import asyncio
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any, Final
 
-from sqlalchemy import ColumnElement, exists, func, insert, select, update
+from sqlalchemy import ColumnElement, exists, func, insert, select, true, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from waguard.core.messages import naming, news
@@ -16,7 +17,8 @@ from waguard.core.messages.identity import People, message_aliases
 from waguard.core.messages.inbox import EventPayload, InboxRecord, Kind, fitting, sent_key
 from waguard.core.messages.undecryptable import Waiting
 from waguard.core.webhooks.delivery import Cause
-from waguard.ports.messages import GLOBAL
+from waguard.ports.webhooks import GLOBAL
+from waguard.store.database import Database
 from waguard.store.models import DELIVERIES, ENDPOINTS, INBOX, UNDECRYPTABLE
 from waguard.store.people import Acquaintances
 from waguard.store.types import length_of, storable
@@ -225,3 +227,77 @@ def _letter(
         "died_at": now,
         "cause": Cause.UNDECRYPTABLE,
     }
+
+
+class SqlUndecryptables:
+    """Fills ``ports.messages.Undecryptables``; ``turn`` is everybody's who writes messages."""
+
+    def __init__(self, database: Database, turn: asyncio.Lock) -> None:
+        self._database = database
+        self._turn = turn
+        self._people = Acquaintances()
+        self._undecryptable = Remembered()
+
+    async def people(self, session_id: str) -> People:
+        if (known := self._people.read(session_id)) is not None:
+            return known
+        async with self._turn, self._database.reading() as (connection, _):
+            return await self._people.of(connection, session_id)
+
+    async def undecryptable(self, session_id: str, *, limit: int) -> tuple[list[Waiting], int]:
+        async with self._database.reading() as (connection, _):
+            oldest = await waiting(connection, session_id, limit)
+            if len(oldest) < limit:
+                return oldest, len(oldest)
+            return oldest, await count(connection, session_id)
+
+    async def no_messages(self, session_id: str, message_ids: Collection[str]) -> None:
+        try:
+            async with self._turn, self._database.writing() as work:
+                await self._undecryptable.end(work.connection, session_id, message_ids)
+        except BaseException:
+            self._undecryptable.forget([session_id])
+            raise
+
+    async def give_up(
+        self,
+        why: str,
+        *,
+        session_id: str | None = None,
+        before: float | None = None,
+        message_ids: Collection[str] | None = None,
+        limit: int,
+    ) -> list[tuple[str, str]]:
+        own = UNDECRYPTABLE.c
+        chosen: ColumnElement[bool] = true()
+        if session_id is not None:
+            chosen &= own.session_id == session_id
+        if before is not None:
+            chosen &= own.since <= before
+        if message_ids is not None:
+            chosen &= own.message_id.in_([storable(one) for one in message_ids])
+        return await self._give_up(chosen, why, limit)
+
+    async def _give_up(
+        self, chosen: ColumnElement[bool], why: str, limit: int
+    ) -> list[tuple[str, str]]:
+        """Found before the writer is held, as most often there is none."""
+        async with self._database.reading() as (connection, _):
+            query = select(UNDECRYPTABLE.c.session_id).where(WAITS, chosen).limit(1)
+            if await connection.scalar(query) is None:
+                return []
+        given_up: list[tuple[str, str]] = []
+        try:
+            async with self._turn, self._database.writing() as work:
+                given_up = await self._undecryptable.give_up(
+                    work.connection,
+                    chosen,
+                    why,
+                    people=self._people,
+                    now=self._database.wall(),
+                    limit=limit,
+                )
+        except BaseException:
+            self._undecryptable.forget_all()
+            raise
+        return given_up

@@ -3,7 +3,7 @@
 from collections import OrderedDict
 from typing import Final
 
-from waguard.wire.protocol import Ack
+from waguard.wire.events import Ack
 
 REMEMBERED: Final = 5_000  # messages a session
 _ERROR: Final = -1

@@ -12,7 +12,7 @@ from loguru import logger
 from waguard.core.fleet.ack_watch import Late, late
 from waguard.errors import WaguardError
 from waguard.ports.clock import Clock
-from waguard.wire.protocol import Acks
+from waguard.wire.calls import Acks
 
 REMEMBERED: Final = 1_000  # sends a session
 ASKED_AT_ONCE: Final = 20  # of them, the oldest; nothing is said of those that were not asked for
@@ -72,6 +72,12 @@ class AckWatch:
         while len(self._sent_at) > REMEMBERED:
             self._excusable.discard(self._sent_at.popitem(last=False)[0])
 
+    def explain_first_contacts(self) -> None:
+        """WhatsApp refuses them: an ack that does not come proves nothing about the page."""
+        for message_id in self._excusable:
+            self._sent_at.pop(message_id, None)
+        self._excusable.clear()
+
     def began(self, ids: Iterable[str]) -> float:
         """When the newest of those that wait was sent; minus infinity: none of them waits."""
         return max((self._sent_at.get(it, float("-inf")) for it in ids), default=float("-inf"))
@@ -84,8 +90,7 @@ class AckWatch:
             self._unhelped = self._in_vain_proved = False
             self.proved_at = self._clock.monotonic()
             self.proved_from = max(self.proved_from, began, self.began(ids))
-            ids = (*ids, *self._excusable)
-            self._excusable.clear()
+            self.explain_first_contacts()
         for message_id in ids:
             self._sent_at.pop(message_id, None)
 
@@ -115,8 +120,9 @@ class AckWatch:
 
     @property
     def confirmed_at(self) -> float | None:
-        """Monotonic time at which the page last confirmed that sends are late; None: none is."""
-        return self._confirmed_at if self.late else None
+        """Monotonic time at which the page last confirmed that sends are late; None: none is, or first contacts
+        alone: a version of the page is not suspected for them."""
+        return self._confirmed_at if self.late and not self.late.first_contacts else None
 
     @property
     def overdue(self) -> bool:
@@ -151,11 +157,18 @@ class AckWatch:
 
     def _overdue(self, since: float, ids: Iterable[str]) -> Late | None:
         now = self._clock.monotonic()
-        waited = (now - max(self._sent_at[message_id], since) for message_id in ids)
-        return late(waited, limit=self._limit())
+        waited = {it: now - max(self._sent_at[it], since) for it in ids}
+        return late(
+            (seconds for it, seconds in waited.items() if it not in self._excusable),
+            first_contacts=(seconds for it, seconds in waited.items() if it in self._excusable),
+            limit=self._limit(),
+        )
 
     async def _confirm(self) -> None:
-        asked = sorted(self._sent_at, key=self._in_vain.__contains__)[:ASKED_AT_ONCE]
+        def proves_less(it: str) -> tuple[bool, bool]:
+            return it in self._in_vain, it in self._excusable
+
+        asked = sorted(self._sent_at, key=proves_less)[:ASKED_AT_ONCE]
         try:
             known = await self._ask(Acks(ids=tuple(asked)))
         except WaguardError as error:
@@ -164,6 +177,7 @@ class AckWatch:
         for message_id in asked:
             if known.get(message_id) != 0:
                 self._sent_at.pop(message_id, None)
+                self._excusable.discard(message_id)
         waiting = [message_id for message_id in asked if message_id in self._sent_at]
         since = self._since()
         found = None if since is None else self._overdue(since, waiting)

@@ -59,8 +59,8 @@ from waguard.supervision.tasks import Tasks
 from waguard.supervision.traffic import Traffic
 from waguard.supervision.versions.page_watch import PageWatch
 from waguard.supervision.worker_runner import WorkerRunner
-from waguard.wire import protocol
-from waguard.wire.protocol import WorkerRecord
+from waguard.wire import calls, protocol
+from waguard.wire.worker import WorkerRecord
 
 
 class SessionActor:
@@ -267,9 +267,9 @@ class SessionActor:
             case Kill():
                 runner.kill()
             case Reload():
-                runner.send(protocol.Reload(), "page not reloaded")
+                runner.send(calls.Reload(), "page not reloaded")
             case TakeOver():
-                runner.send(protocol.TakeOver(), "not taken back")
+                runner.send(calls.TakeOver(), "not taken back")
             case TakeScreenshot():
                 self.traffic.keep_screenshot()
             case Backfill(worker, loads):

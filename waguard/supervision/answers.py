@@ -6,7 +6,7 @@ from typing import Final
 from waguard.core.messages.first_contacts import ChatHistory
 from waguard.errors import RefusedError, UnavailableError, WaguardError
 from waguard.ports.outcomes import Acked, NotSent, Outcome, Refused, Uncertain
-from waguard.wire.protocol import Failed, Sent
+from waguard.wire.calls import Failed, Sent
 
 RETRY_AFTER: Final = 5.0  # s
 

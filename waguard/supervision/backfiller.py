@@ -14,7 +14,7 @@ from waguard.supervision.session_context import SessionContext
 from waguard.supervision.session_profile import SessionProfile
 from waguard.supervision.tasks import Begin
 from waguard.supervision.worker_link import WorkerLink
-from waguard.wire import protocol
+from waguard.wire import calls
 
 
 class Backfiller:
@@ -63,7 +63,7 @@ class Backfiller:
             try:
                 if (left := self._intake.deferred(self._profile.at.profile)) > 0:
                     if not resumed:
-                        await link.call(protocol.GoOn())
+                        await link.call(calls.GoOn())
                         resumed = True
                     await asyncio.sleep(min(left, pause))
                     continue

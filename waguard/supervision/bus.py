@@ -17,8 +17,9 @@ _IDS_PER_MS: Final = 1_000
 class Bus:
     """Ids are integers that grow, also over a restart: they begin at the time of the start."""
 
-    def __init__(self, clock: Clock) -> None:
+    def __init__(self, clock: Clock, *, queue_limit: int = QUEUE_LIMIT) -> None:
         self._clock = clock
+        self._queue_limit = queue_limit
         # microseconds of unix time stay below 2**53, so that JavaScript can read them
         self._next = int(clock.wall() * 1000) * _IDS_PER_MS
         self._past: deque[BusEvent] = deque(maxlen=REPLAYED)
@@ -48,7 +49,7 @@ class Bus:
         )
         self._past.append(happened)
         for queue in list(self._listeners):
-            if queue.qsize() < QUEUE_LIMIT:
+            if queue.qsize() < self._queue_limit:
                 queue.put_nowait(happened)
             else:
                 self._end(queue)

@@ -12,7 +12,7 @@ from loguru import logger
 
 from waguard.errors import WaguardError
 from waguard.ports.clock import Clock
-from waguard.wire.protocol import CatchUp
+from waguard.wire.calls import CatchUp
 
 QUIET: Final = 600.0  # s without an event after which the chats are asked
 AGAIN: Final = 60.0  # s until they are asked once more, where they had something

@@ -23,7 +23,8 @@ from waguard.supervision.status_writer import AuditLog
 
 
 class Fleet:
-    """``trail.trail`` is run as a task by the owner. ``host`` and ``network`` are read now."""
+    """``trail.trail`` is run as a task by the owner. ``host`` and ``network`` are read now; ``paired``: whether
+    some session that should run was once paired; ``write_retry``: see ``Timings``."""
 
     def __init__(
         self,
@@ -31,26 +32,27 @@ class Fleet:
         store: Store,
         bus: Bus,
         clock: Clock,
-        host: Callable[[], Reading] = Reading,
-        network: Callable[[], NetworkReading] = NetworkReading,
+        host: Callable[[], Reading],
+        network: Callable[[], NetworkReading],
+        paired: Callable[[], bool],
+        write_retry: float,
     ) -> None:
         self._bus = bus
         self._host = host
         self._network = network
-        self.paired: Callable[[], bool] = lambda: False
-        """Whether some session that should run was once paired."""
-        self.trail = AuditLog(None, store, clock, publish=self._publish)
+        self._paired = paired
+        self.trail = AuditLog(None, store, clock, publish=self._publish, retry=write_retry)
         self.outages = Outages(self.trail)
 
     def read_host(self, *, network: bool) -> HostRead:
         """See ``mailbox.FleetActor``."""
         reached = self._network() if network else NetworkReading()
-        return HostRead(left=self._host(), network=reached, paired=self.paired())
+        return HostRead(left=self._host(), network=reached, paired=self._paired())
 
     @property
     def profiles_unknown(self) -> str | None:
         """Why it is unknown which profiles there are, read now; None: it is known."""
-        return sessions_folder(self._host(), paired=self.paired())
+        return sessions_folder(self._host(), paired=self._paired())
 
     def perform(self, effect: FleetEffect) -> None:
         """See ``mailbox.FleetActor``."""

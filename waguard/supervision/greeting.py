@@ -10,20 +10,18 @@ import asyncio
 from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 from loguru import logger
 
 from waguard.errors import WaguardError
 from waguard.supervision.worker_link import connected
 from waguard.wire.channel import Channel
-from waguard.wire.protocol import Hello, WorkerRecord
+from waguard.wire.protocol import Hello
 from waguard.wire.stable import StableHeartbeat, StableReport, understood
+from waguard.wire.worker import WorkerRecord
 
 Heard = Callable[[StableReport | StableHeartbeat], None]
-
-AFTER: Final = 0.5  # s; a database that answers has said by then whose they are
-AGAIN: Final = 1.0  # s
 
 
 @asynccontextmanager
@@ -31,13 +29,17 @@ async def greeted(
     records: Iterable[WorkerRecord],
     *,
     instance: str,
-    after: float | None = None,
+    after: float,
+    again: float,
     heard: Heard = lambda _: None,
 ) -> AsyncIterator[None]:
-    """Be their daemon inside; ``heard`` gets what is understood of any protocol. ``after``: seconds."""
-    wait = AFTER if after is None else after
+    """Be their daemon inside; ``heard`` gets what is understood of any protocol. ``after``,
+    ``again``: see ``Timings.greet_after``."""
     tasks = [
-        asyncio.create_task(_greet(record, instance, wait, heard), name=f"greet {record.session}")
+        asyncio.create_task(
+            _greet(record, instance, heard, after=after, again=again),
+            name=f"greet {record.session}",
+        )
         for record in records
     ]
     try:
@@ -48,7 +50,9 @@ async def greeted(
         await asyncio.gather(*tasks, return_exceptions=True)
 
 
-async def _greet(record: WorkerRecord, instance: str, after: float, heard: Heard) -> None:
+async def _greet(
+    record: WorkerRecord, instance: str, heard: Heard, *, after: float, again: float
+) -> None:
     hello = Hello(
         protocol=record.protocol,
         instance=instance,
@@ -68,4 +72,4 @@ async def _greet(record: WorkerRecord, instance: str, after: float, heard: Heard
                         heard(message)
             finally:
                 channel.close()
-        await asyncio.sleep(AGAIN)
+        await asyncio.sleep(again)

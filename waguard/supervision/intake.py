@@ -17,11 +17,11 @@ from waguard.supervision.deaf_watch import DeafWatch
 from waguard.supervision.session_context import SessionContext
 from waguard.supervision.status_writer import StatusWriter
 from waguard.supervision.worker_link import WorkerLink
-from waguard.wire.protocol import (
+from waguard.wire.calls import CatchUp
+from waguard.wire.events import (
     Ack,
     Acquainted,
     BackfillGap,
-    CatchUp,
     Edit,
     Event,
     InboundMessage,

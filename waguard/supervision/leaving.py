@@ -19,21 +19,20 @@ from waguard.profile.layout import Places
 from waguard.profile.lock import ProfileLock
 from waguard.profile.old_profiles import OldProfileInUseError
 from waguard.supervision.actor import SessionActor
-from waguard.wire.protocol import Unlink
+from waguard.wire.calls import Unlink
 
-UNLINK_DEADLINE: Final = 15.0  # s
 DELETED: Final = "deleted by the API"
 LOGGED_OUT: Final = "logged out by the API"
 
 
-async def leave(session: SessionActor, *, why: str) -> None:
+async def leave(session: SessionActor, *, why: str, deadline: float) -> None:
     """Log out at WhatsApp where that can be done; the profile never comes back by itself.
 
-    Raises ``WaguardError`` where the profile is in use.
+    ``deadline``: see ``Timings.unlink``. Raises ``WaguardError`` where the profile is in use.
     """
     token = owner_mark.pairing(session.profile.at.profile)
     session.post(Left())
-    await _unlink(session)
+    await _unlink(session, deadline)
     await session.stop()
     await _quarantine(session, token, why)
 
@@ -50,15 +49,15 @@ async def finish(session: SessionActor) -> None:
         await _quarantine(session, owner_mark.pairing(session.profile.at.profile), DELETED)
 
 
-async def _unlink(session: SessionActor) -> None:
+async def _unlink(session: SessionActor, deadline: float) -> None:
     if session.link is not Link.CONNECTED:
         _warn(session, "it is not connected")
         return
     try:
-        async with asyncio.timeout(UNLINK_DEADLINE):
+        async with asyncio.timeout(deadline):
             await session.traffic.call(Unlink())
     except (WaguardError, TimeoutError) as error:
-        _warn(session, str(error) or f"no answer within {UNLINK_DEADLINE:g} s")
+        _warn(session, str(error) or f"no answer within {deadline:g} s")
 
 
 def _warn(session: SessionActor, why: str) -> None:

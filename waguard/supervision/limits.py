@@ -40,9 +40,8 @@ from waguard.ports.clock import Clock
 from waguard.ports.outcomes import Acked, NotSent, Outcome, Refused, Uncertain
 from waguard.supervision.answers import error_of
 from waguard.supervision.worker_link import WorkerLink
-from waguard.wire.protocol import Failed, PairingCode, Send, Value
+from waguard.wire.calls import Failed, PairingCode, Send, Value
 
-RETRY: Final = 1.0  # s between attempts to write while the database is down
 TRIED_FOR: Final = 10.0  # s that a first contact waits for the one that is being tried
 SILENT_AT_MOST: Final = 1_000
 # of these results the message itself is the cause
@@ -76,7 +75,7 @@ def _read(kept: str | None) -> _Kept:
 
 class Limits:
     """Of one session. ``phone``: the digits of the linked number; ``write`` has the row keep a text, and
-    raises ``WaguardError``. ``keep`` is run as a task by the owner."""
+    raises ``WaguardError``; ``retry``: see ``Timings.write_retry``. ``keep`` is run as a task by the owner."""
 
     def __init__(
         self,
@@ -86,6 +85,7 @@ class Limits:
         *,
         phone: Callable[[], str | None],
         write: Callable[[str | None], Awaitable[None]],
+        retry: float,
         moved: Callable[[], None] = lambda: None,
     ) -> None:
         self._session = session
@@ -93,6 +93,7 @@ class Limits:
         self._clock = clock
         self._phone = phone
         self._write = write
+        self._retry = retry
         self._moved = moved
         self._kept = _read(kept)
         self._unwritten = asyncio.Event()
@@ -260,7 +261,7 @@ class Limits:
                 await self._write(None if meant == _Kept() else text)
             except WaguardError as error:
                 self._log.debug("the limits are not written; trying again", why=error.line())
-                await asyncio.sleep(RETRY)
+                await asyncio.sleep(self._retry)
                 continue
             if meant is self._kept:
                 self._unwritten.clear()

@@ -5,7 +5,7 @@ from collections.abc import Callable
 import msgspec
 from loguru import logger
 
-from waguard.config import Level, Log
+from waguard.config.sections import Level, Log
 from waguard.supervision.status_writer import AuditLog
 
 KIND = "log_level"

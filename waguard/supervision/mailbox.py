@@ -14,7 +14,7 @@ from typing import Any, Final, Protocol
 
 from loguru import logger
 
-from waguard.config import Config
+from waguard.config.sections import Config
 from waguard.core.engine import Engine, Outcome
 from waguard.core.fleet.facts import FleetEffect, FleetFact, FleetRulesChanged, HostRead
 from waguard.core.fleet.state import FleetState, offline_for
@@ -65,18 +65,18 @@ class Mailbox:
         clock: Clock,
         fleet: FleetActor,
         *,
-        timings: Timings | None = None,
-        timers: Timers | None = None,
-        chance: random.Random | None = None,
+        timings: Timings,
+        timers: Timers,
+        chance: random.Random,
     ) -> None:
-        """``config`` is compared at each fact: a reload reaches all. ``timers`` None: the loop's."""
-        self.timings = timings or Timings()
+        """``config`` is compared at each fact: a reload reaches all."""
         self.actors: dict[str, Actor] = {}
         self._config = config
         self._clock = clock
         self._fleet = fleet
-        self._timers = timers or _loop_timer
-        self._chance = chance or random.Random()  # noqa: S311 - jitter
+        self._timings = timings
+        self._timers = timers
+        self._chance = chance
         self._known = config()
         self._engine = Engine(
             FleetState(rules=fleet_rules(self._known), network_at=clock.monotonic())
@@ -97,7 +97,7 @@ class Mailbox:
 
     def add(self, state: SessionState, actor: Actor) -> None:
         """From now on it is one of the fleet."""
-        rules = session_rules(self._known, self.timings)
+        rules = session_rules(self._known, self._timings)
         self.actors[state.session] = actor
         self._engine.add(replace(state, rules=rules))
 
@@ -183,7 +183,7 @@ class Mailbox:
         if (config := self._config()) is self._known:
             return
         self._known = config
-        rules = RulesChanged(session_rules(config, self.timings))
+        rules = RulesChanged(session_rules(config, self._timings))
         self._waiting.appendleft((_FLEET, FleetRulesChanged(fleet_rules(config))))
         self._waiting.extendleft((name, rules) for name in self._engine.sessions)
 
@@ -231,5 +231,6 @@ class Mailbox:
             self._at = 0.0
 
 
-def _loop_timer(when: float, callback: Callable[[], None]) -> asyncio.TimerHandle:
+def loop_timer(when: float, callback: Callable[[], None]) -> asyncio.TimerHandle:
+    """``Timers`` of the running loop."""
     return asyncio.get_running_loop().call_at(when, callback)

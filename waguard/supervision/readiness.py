@@ -17,7 +17,8 @@ from waguard.errors import ConflictError, OtherNumberError, UnavailableError, Wa
 from waguard.ports.sessions import Health
 from waguard.ports.store import SessionRow
 from waguard.supervision.actor import SessionActor
-from waguard.wire.protocol import Acks, Exists, Operation, PairingCode, QrCode, RefreshQr
+from waguard.wire.calls import Acks, Exists, Operation, PairingCode, RefreshQr
+from waguard.wire.reports import QrCode
 
 # a conflict is none of them: where nobody takes over, the session is parked
 FOR_A_PERSON: Final = frozenset(

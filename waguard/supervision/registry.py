@@ -3,15 +3,12 @@
 import asyncio
 import contextlib
 from collections.abc import Iterator
-from typing import Final
 
 from waguard.errors import UnavailableError, WaguardError
 from waguard.ports.store import SessionRow
 from waguard.supervision import leaving
 from waguard.supervision.actor import SessionActor
 from waguard.supervision.session_context import SessionContext
-
-WRITE_DEADLINE: Final = 5.0  # s for what is still to be written of a session that ends
 
 
 class Registry:
@@ -61,9 +58,9 @@ class Registry:
             await session.forget()
 
     async def flush(self, *sessions: SessionActor) -> None:
-        """Wait until the database has all of them, for ``WRITE_DEADLINE`` at most."""
+        """Wait until the database has all of them, for ``Timings.last_write`` at most."""
         with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(WRITE_DEADLINE):
+            async with asyncio.timeout(self._ctx.timings.last_write):
                 await asyncio.gather(*(session.written() for session in sessions))
 
     async def row_is_gone(self, session_id: str) -> bool:

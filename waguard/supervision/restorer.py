@@ -21,7 +21,7 @@ from waguard.supervision.registry import Registry
 from waguard.supervision.run_state import RunState
 from waguard.supervision.session_context import SessionContext
 from waguard.supervision.starting import start_or_park
-from waguard.wire.protocol import WorkerRecord
+from waguard.wire.worker import WorkerRecord
 
 
 class Restorer:

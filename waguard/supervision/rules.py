@@ -1,6 +1,6 @@
 """The configuration, as far as decisions read it."""
 
-from waguard.config import Config
+from waguard.config.sections import Config
 from waguard.core.fleet.breaker import FleetPolicy
 from waguard.core.fleet.facts import FleetRules
 from waguard.core.host.admission import Limits

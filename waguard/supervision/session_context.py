@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from waguard.config import Config
+from waguard.config.sections import Config
 from waguard.core.session.restart import Remembered
 from waguard.ports.clock import Ages, Clock
 from waguard.ports.inbox import Inbox
@@ -34,12 +34,8 @@ class SessionContext:
     mailbox: Mailbox
     versions: VersionObserver
     meter: Meter
-    remembered: Callable[[], Mapping[str, Remembered]] = dict
+    timings: Timings
+    remembered: Callable[[], Mapping[str, Remembered]]
     """Of sessions' restarts, from the daemon before this one."""
-    cpu_is_saturated: Callable[[], bool] = lambda: False
+    cpu_is_saturated: Callable[[], bool]
     """Whether the machine has more to do than it can."""
-
-    @property
-    def timings(self) -> Timings:
-        """What everything here waits for."""
-        return self.mailbox.timings

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from loguru import logger
 
-from waguard.config import Config
+from waguard.config.sections import Config
 from waguard.core.blame import Blame, Failure
 from waguard.core.status import Status
 from waguard.errors import WaguardError

@@ -41,7 +41,8 @@ from waguard.supervision.registry import Registry
 from waguard.supervision.run_state import RunState
 from waguard.supervision.session_context import SessionContext
 from waguard.supervision.starting import start_or_park
-from waguard.wire.protocol import Operation, PairingCode, QrCode, RefreshQr, Send, Value
+from waguard.wire.calls import Operation, PairingCode, RefreshQr, Send, Value
+from waguard.wire.reports import QrCode
 
 QR_RETRY_AFTER: Final = 2.0  # s
 
@@ -249,7 +250,7 @@ class SessionService:
         name, why = session.row.session_id, leaving.DELETED if removed else leaving.LOGGED_OUT
         # without a row, which the application has deleted already, the reconciler forgets it
         session.update_row(await self._ctx.store.leave(name, removed=removed) or session.row)
-        await leaving.leave(session, why=why)
+        await leaving.leave(session, why=why, deadline=self._ctx.timings.unlink)
 
     def _require_changeable(self, session_id: str) -> None:
         """Raises ``UnavailableError`` while nobody may change it."""

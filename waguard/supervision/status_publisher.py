@@ -15,7 +15,7 @@ from waguard.ports.store import AuditEntry, SessionRow
 from waguard.supervision import translate
 from waguard.supervision.session_context import SessionContext
 from waguard.supervision.status_writer import StatusWriter
-from waguard.wire.protocol import PageVersion, QrCode
+from waguard.wire.reports import PageVersion, QrCode
 
 _OVER: Final = {f"{kind}_over": str(kind) for kind in Kind}
 LEVELS: Final = {"status": "INFO", "parked": "ERROR", **dict.fromkeys(_OVER, "INFO")}
@@ -42,7 +42,12 @@ class StatusPublisher:
         self._ctx = ctx
         self._log = logger.bind(session=row.session_id)
         self.writer = StatusWriter(
-            row, ctx.store, ctx.clock, moved=changed, publish=self._publish_incident
+            row,
+            ctx.store,
+            ctx.clock,
+            moved=changed,
+            publish=self._publish_incident,
+            retry=ctx.timings.write_retry,
         )
 
     def publish(self, event: str, data: Any) -> None:

@@ -16,15 +16,13 @@ from waguard.errors import DatabaseUnavailableError, WaguardError, printable
 from waguard.ports.clock import Clock
 from waguard.ports.store import AuditEntry, SessionRow, Store
 
-RETRY: Final = (
-    1.0  # s between attempts to write while the database is down: no row is wrong for 2 s
-)
 TRAIL_LIMIT: Final = 1_000  # entries that wait for the database, per session
 
 
 class AuditLog:
     """The audit log of a session, or of the fleet (None). ``moved`` is called when all of it is
-    written, ``publish`` with each entry at once; ``trail`` is run as a task by the owner."""
+    written, ``publish`` with each entry at once; ``trail`` is run as a task by the owner. ``retry``: see
+    ``Timings.write_retry``."""
 
     def __init__(
         self,
@@ -33,12 +31,14 @@ class AuditLog:
         clock: Clock,
         *,
         publish: Callable[[AuditEntry], None],
+        retry: float,
         moved: Callable[[], None] = lambda: None,
     ) -> None:
         self._session = session
         self._store = store
         self.clock = clock
         self._publish = publish
+        self._retry = retry
         self._moved = moved
         self._log = logger.bind(session=session) if session else logger
         self._waiting: deque[AuditEntry] = deque()
@@ -90,7 +90,7 @@ class AuditLog:
                 await self._store.record(self._waiting[0])
             except DatabaseUnavailableError as error:
                 self._log.debug("an audit entry is not written; trying again", why=error.line())
-                await asyncio.sleep(RETRY)
+                await asyncio.sleep(self._retry)
                 continue
             except Exception as error:  # noqa: BLE001 - this entry is lost, not those after it
                 self._log.opt(exception=error).critical(
@@ -114,8 +114,9 @@ class StatusWriter(AuditLog):
         *,
         moved: Callable[[], None],
         publish: Callable[[AuditEntry], None],
+        retry: float,
     ) -> None:
-        super().__init__(row.session_id, store, clock, publish=publish, moved=moved)
+        super().__init__(row.session_id, store, clock, publish=publish, retry=retry, moved=moved)
         self.row = row
         self._newest: tuple[DerivedStatus, str | None] | None = None
         self._unwritten = asyncio.Event()
@@ -136,7 +137,7 @@ class StatusWriter(AuditLog):
             await self._unwritten.wait()
             meant = self._newest
             if meant and not await self._write(*meant):
-                await asyncio.sleep(RETRY)
+                await asyncio.sleep(self._retry)
                 continue
             if meant is self._newest:
                 self._unwritten.clear()

@@ -1,33 +1,122 @@
 """All of supervision: the parts put together, and their common end."""
 
 import asyncio
+import random
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 
+from waguard.config.sections import Config
 from waguard.core.fleet.facts import Closing
+from waguard.core.fleet.network import Reading as NetworkReading
+from waguard.core.host.admission import Reading
+from waguard.core.session.restart import Remembered
+from waguard.ports.clock import Ages, Clock
+from waguard.ports.inbox import Inbox
+from waguard.ports.messages import Undecryptables
+from waguard.ports.process import Meter, Spawn
+from waguard.ports.store import Store
 from waguard.supervision.actor import SessionActor
+from waguard.supervision.bus import Bus
+from waguard.supervision.fleet import Fleet
 from waguard.supervision.health import HealthReport
+from waguard.supervision.mailbox import Mailbox, Timers, loop_timer
 from waguard.supervision.reconciler import Reconciler
 from waguard.supervision.registry import Registry
 from waguard.supervision.restorer import Restorer
 from waguard.supervision.run_state import RunState
 from waguard.supervision.session_context import SessionContext
 from waguard.supervision.session_service import SessionService
+from waguard.supervision.timings import Timings
+from waguard.supervision.versions.decision import Documents, VersionDecision
+from waguard.supervision.versions.observer import VersionObserver
+from waguard.supervision.versions.operators import VersionOperators
 from waguard.supervision.watchdog import Watchdog
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ports:
+    """What supervision reaches of the world; ``host`` and ``network`` are read now."""
+
+    store: Store
+    inbox: Inbox
+    undecryptable: Undecryptables
+    spawn: Spawn
+    documents: Documents
+    clock: Clock
+    ages: Ages
+    meter: Meter
+    host: Callable[[], Reading]
+    network: Callable[[], NetworkReading]
+    cpu_is_saturated: Callable[[], bool]
+    remembered: Callable[[], Mapping[str, Remembered]]
+    """Of sessions' restarts, from the daemon before this one."""
+    timers: Timers = loop_timer
+    chance: random.Random = field(default_factory=random.Random)
+    """Of the jitter."""
 
 
 class Supervisor:
     """Callers use the parts."""
 
-    def __init__(self, ctx: SessionContext) -> None:
-        self._ctx = ctx
-        self.state = RunState(ctx.fleet.outages)
+    def __init__(
+        self,
+        config: Callable[[], Config],
+        ports: Ports,
+        bus: Bus,
+        *,
+        instance: str,
+        packed: str,
+        timings: Timings,
+    ) -> None:
+        """``packed``: see ``VersionDecision``."""
+        self.fleet = Fleet(
+            store=ports.store,
+            bus=bus,
+            clock=ports.clock,
+            host=ports.host,
+            network=ports.network,
+            paired=lambda: self.registry.any_paired,
+            write_retry=timings.write_retry,
+        )
+        self.mailbox = Mailbox(
+            config,
+            ports.clock,
+            self.fleet,
+            timings=timings,
+            timers=ports.timers,
+            chance=ports.chance,
+        )
+        self.versions = VersionDecision(
+            config, ports.clock, self.fleet, self.mailbox, packed=packed, documents=ports.documents
+        )
+        self.operators = VersionOperators(self.versions)
+        self.observer = VersionObserver(self.versions)
+        ctx = SessionContext(
+            config=config,
+            instance=instance,
+            store=ports.store,
+            inbox=ports.inbox,
+            undecryptable=ports.undecryptable,
+            spawn=ports.spawn,
+            bus=bus,
+            clock=ports.clock,
+            ages=ports.ages,
+            fleet=self.fleet,
+            mailbox=self.mailbox,
+            versions=self.observer,
+            meter=ports.meter,
+            timings=timings,
+            remembered=ports.remembered,
+            cpu_is_saturated=ports.cpu_is_saturated,
+        )
+        self.state = RunState(self.fleet.outages)
         self.registry = Registry(ctx)
         self.restorer = Restorer(ctx, self.registry, self.state)
         self.watchdog = Watchdog(ctx, self.registry)
         self.reconciler = Reconciler(ctx, self.registry, self.state)
         self.health = HealthReport(ctx, self.registry, self.state, self.reconciler)
         self.sessions = SessionService(ctx, self.registry, self.state, self.health)
-        self._trail = asyncio.create_task(ctx.fleet.trail.trail(), name="trail of the fleet")
-        ctx.fleet.paired = lambda: self.registry.any_paired
+        self._trail = asyncio.create_task(self.fleet.trail.trail(), name="trail of the fleet")
 
     async def stop(self, *, write: bool = True) -> None:
         """Stop every session, all in parallel, and have their rows written where that is to be."""
@@ -42,8 +131,8 @@ class Supervisor:
 
     def _begin_stop(self) -> None:
         self.state.begin_stop()
-        self._ctx.versions.decision.begin_stop()
-        self._ctx.mailbox.post_to_fleet(Closing())
+        self.versions.begin_stop()
+        self.mailbox.post_to_fleet(Closing())
 
     async def _end(self, *, write: bool) -> None:
         sessions = self.registry.sessions
@@ -52,7 +141,7 @@ class Supervisor:
         self._trail.cancel()
         await asyncio.gather(self._trail, return_exceptions=True)
         await asyncio.gather(*(session.forget() for session in sessions))
-        await self._ctx.versions.decision.close()
+        await self.versions.close()
 
     def kill(self) -> None:
         """A second Ctrl-C: end every worker now."""

@@ -18,6 +18,16 @@ class Timings(Struct, frozen=True, kw_only=True):
     """What a dead worker reported last is still in the socket."""
     backfill_retry: float = 5.0
     """Between two tries to read back what came in while nobody listened."""
+    write_retry: float = 1.0
+    """Between two tries to write while the database is down: no row is wrong for 2 s."""
+    last_write: float = 5.0
+    """What is still to be written of a session that ends."""
+    unlink: float = 15.0
+    """WhatsApp has so long to unlink a session that leaves."""
+    greet_after: float = 0.5
+    """Until a worker of an earlier daemon is greeted; a database that answers has said by then whose it is."""
+    greet_again: float = 1.0
+    """Between two tries to greet it."""
     call: float = 30.0
     """A worker has so long for a call that is no send."""
     backfill: float = 600.0

@@ -13,6 +13,7 @@ from loguru import logger
 
 from waguard.core.fleet.facts import AcksSeen, FleetFact
 from waguard.core.link import Link
+from waguard.core.messages.first_contacts import Cause
 from waguard.core.messages.identity import parse
 from waguard.core.messages.outbox import number_of
 from waguard.core.page_care import Kind
@@ -35,7 +36,7 @@ from waguard.supervision.tasks import Begin
 from waguard.supervision.throw_watch import ThrowWatch
 from waguard.supervision.undecryptable import Undecryptable
 from waguard.supervision.worker_link import WorkerLink
-from waguard.wire import protocol
+from waguard.wire import calls, reports
 
 
 class Traffic:
@@ -90,6 +91,7 @@ class Traffic:
             ctx.clock,
             phone=lambda: number_of(state().phone),
             write=functools.partial(ctx.store.keep_limits, row.session_id),
+            retry=ctx.timings.write_retry,
             moved=changed,
         )
         self.undecryptable = Undecryptable(
@@ -123,7 +125,7 @@ class Traffic:
         """Seconds since the last message or call; None: a call is under way."""
         return None if self._calls else self._ctx.clock.monotonic() - self._busy_at
 
-    async def send(self, call: protocol.Send) -> Outcome:
+    async def send(self, call: calls.Send) -> Outcome:
         """Have the worker send it now."""
         try:
             link = self._ready_link()
@@ -145,12 +147,12 @@ class Traffic:
                     pass
         return outcome
 
-    async def call(self, call: protocol.Operation) -> protocol.Value:
+    async def call(self, call: calls.Operation) -> calls.Value:
         """Have the worker do it now. Raises ``UnavailableError`` when there is none, or WhatsApp grants
         no more of it for now."""
         link = self._ready_link()
         with self._under_way():
-            if isinstance(call, protocol.PairingCode):
+            if isinstance(call, calls.PairingCode):
                 return await self.limits.code(link, call)
             return await link.call(call)
 
@@ -181,18 +183,20 @@ class Traffic:
         self.acks.replaced()
         self.throws.replaced()
 
-    def reported(self, report: protocol.Report) -> None:
+    def reported(self, report: reports.Report) -> None:
         """What its page says of WhatsApp's limits."""
         if views.link(self._state()) is Link.CONNECTED:
             self.limits.said(report.locked_until)
 
     def tick(self) -> None:
         """Acks and messages that could not be decrypted have deadlines of their own."""
+        pause, unread = self.limits.pause, self.undecryptable
+        if pause is not None and pause.cause is Cause.LOCKED:
+            self.acks.explain_first_contacts()
         self.acks.tick(self._begin)
         self.undecryptable.tick(self._begin)
         self.deaf.tick(self._begin)
         self._post_acks()
-        pause, unread = self.limits.pause, self.undecryptable
         in_vain = self.acks.in_vain
         self._post_condition(Noticed(kind=Kind.ACKS_IN_VAIN, message=in_vain))
         words = unread.condition
@@ -242,11 +246,13 @@ class Traffic:
         self._begin(self._keep_screenshot(), "screenshot")
 
     async def _keep_screenshot(self) -> None:
-        folder = self._ctx.config().paths.state / "evidence"
+        folder = self._ctx.config().paths.state / evidence.FOLDER
         try:
-            content = (await self._ask(protocol.Screenshot())).content
+            content = (await self._ask(calls.Screenshot())).content
             if not content:
                 raise UnavailableError("the worker sent no picture")
+            if len(content) > evidence.LARGEST:
+                raise UnavailableError(f"the picture has {len(content)} bytes")
             now = self._ctx.clock.wall()
             kept = await asyncio.to_thread(evidence.keep, folder, self._name, content, now=now)
         except (WaguardError, OSError) as error:
@@ -283,10 +289,10 @@ class Traffic:
         ended = self.backfiller.ended_at(worker.number, worker.loads)
         return None if ended is None else max(since, ended)
 
-    async def _ask_for_acks(self, call: protocol.Acks) -> dict[str, int]:
+    async def _ask_for_acks(self, call: calls.Acks) -> dict[str, int]:
         return (await self._ask(call)).acks or {}
 
-    async def _ask(self, call: protocol.Operation) -> protocol.Value:
+    async def _ask(self, call: calls.Operation) -> calls.Value:
         """By itself, so the session is no less idle."""
         if (link := self._link()) is None:
             raise UnavailableError("its worker is not there")

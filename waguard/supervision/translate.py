@@ -21,18 +21,18 @@ from waguard.core.messages.news import PLAYED, of_ack, whence
 from waguard.core.messages.outbox import ACK_DEVICE, ACK_READ
 from waguard.ports.store import SessionRow
 from waguard.wire import qr
-from waguard.wire.protocol import (
+from waguard.wire.events import (
     Ack,
     Acquainted,
     Edit,
     InboundMessage,
     IncomingCall,
     MessageError,
-    QrCode,
     Reaction,
     Revoke,
     Undecryptable,
 )
+from waguard.wire.reports import QrCode
 
 
 def _whence(chat: str, sender: str) -> dict[str, Any]:

@@ -30,7 +30,7 @@ from waguard.core.messages.undecryptable import (
 )
 from waguard.errors import WaguardError
 from waguard.supervision.session_context import SessionContext
-from waguard.wire.protocol import Reread, Value
+from waguard.wire.calls import Reread, Value
 
 NAMED: Final = 20  # ids in an entry of the trail
 GIVEN_UP_AT_ONCE: Final = 500  # rows a transaction

@@ -14,28 +14,12 @@ from waguard.errors import WaguardError
 from waguard.ports.outcomes import NotSent, Outcome
 from waguard.supervision import answers
 from waguard.supervision.timings import Timings
+from waguard.wire.bounds import At, Count
+from waguard.wire.calls import Call, CatchUp, Failed, Operation, Reread, Send, Sent, Value
 from waguard.wire.channel import Channel, ChannelError, peer_uid
-from waguard.wire.protocol import (
-    At,
-    Call,
-    CatchUp,
-    Count,
-    Event,
-    Failed,
-    FromWorker,
-    Heartbeat,
-    Hello,
-    MessageError,
-    Operation,
-    Reply,
-    Report,
-    Request,
-    Reread,
-    Send,
-    Sent,
-    Stored,
-    Value,
-)
+from waguard.wire.events import Event, MessageError
+from waguard.wire.protocol import FromWorker, Hello, Reply, Request, Stored
+from waguard.wire.reports import Heartbeat, Report
 
 Take = Callable[[Report | Heartbeat | Event], None]
 GONE: Final = "the worker is gone"

@@ -32,16 +32,12 @@ from waguard.supervision.session_profile import SessionProfile
 from waguard.supervision.versions.page_watch import page_of
 from waguard.supervision.worker_link import WorkerLink
 from waguard.supervision.worker_spec import log_settings, worker_spec
-from waguard.wire import protocol
-from waguard.wire.protocol import (
-    PROTOCOL,
-    Heartbeat,
-    Hello,
-    Report,
-    WorkerRecord,
-    WorkerSpec,
-)
+from waguard.wire import calls
+from waguard.wire.events import Event
+from waguard.wire.protocol import PROTOCOL, Hello
+from waguard.wire.reports import Heartbeat, Report
 from waguard.wire.stable import StableHeartbeat, StableReport
+from waguard.wire.worker import WorkerRecord, WorkerSpec
 
 _NOT_STARTED = "no worker could be started"
 
@@ -58,7 +54,7 @@ class WorkerRunner:
         *,
         row: Callable[[], SessionRow],
         post: Callable[[Fact], None],
-        events: Callable[[protocol.Event, WorkerLink | None], None],
+        events: Callable[[Event, WorkerLink | None], None],
         left_with: Callable[[WorkerLink], bool],
         reporting: Callable[[], None],
         reported: Callable[[Report], None],
@@ -122,8 +118,8 @@ class WorkerRunner:
             if self.process is process:
                 self._post(_stable_fact(worker, message, self._ctx.clock.monotonic()))
 
-        instance = self._ctx.instance
-        async with greeted([record], instance=instance, after=0.0, heard=heard):
+        instance, again = self._ctx.instance, self._ctx.timings.greet_again
+        async with greeted([record], instance=instance, after=0.0, again=again, heard=heard):
             await process.wait()
 
     def terminate(self) -> None:
@@ -140,13 +136,13 @@ class WorkerRunner:
         """Have it log as the configuration says, where it does not."""
         wanted, report = log_settings(self._ctx.config()), self.report
         if report and report.log and report.log != wanted:
-            self.send(protocol.SetLog(log=wanted), "the worker's log is not set")
+            self.send(calls.SetLog(log=wanted), "the worker's log is not set")
 
-    def send(self, call: protocol.Operation, failed: str) -> None:
+    def send(self, call: calls.Operation, failed: str) -> None:
         """Have it do something that nobody waits for; ``failed``: what is logged where it cannot."""
         self._begin(self._send(call, failed), "call")
 
-    async def _send(self, call: protocol.Operation, failed: str) -> None:
+    async def _send(self, call: calls.Operation, failed: str) -> None:
         try:
             if self.link:
                 await self.link.call(call)
@@ -276,15 +272,15 @@ class WorkerRunner:
 
     # ---- what the worker says ----
 
-    def _handle_safely(self, worker: int, message: Report | Heartbeat | protocol.Event) -> None:
+    def _handle_safely(self, worker: int, message: Report | Heartbeat | Event) -> None:
         try:
             self._handle(worker, message)
         except Exception as error:  # noqa: BLE001 - one odd message must not cost the session
             said = type(message).__name__
             self._log.opt(exception=error).critical("a bug in waguard", event="bug", received=said)
 
-    def _handle(self, worker: int, message: Report | Heartbeat | protocol.Event) -> None:
-        if isinstance(message, protocol.Event):
+    def _handle(self, worker: int, message: Report | Heartbeat | Event) -> None:
+        if isinstance(message, Event):
             self._events(message, self.link)
             return
         if self._number != worker or self.process is None:  # of one that is gone

@@ -1,12 +1,12 @@
 """What a worker gets at its start."""
 
-from waguard.config import Config
+from waguard.config.sections import Config
 from waguard.core.messages.inbox import left_out
 from waguard.ports.store import SessionRow
 from waguard.profile import layout
 from waguard.profile.layout import Places
 from waguard.supervision.versions.observer import Given
-from waguard.wire.protocol import LogSettings, WorkerSpec
+from waguard.wire.worker import LogSettings, WorkerSpec
 
 
 def worker_spec(

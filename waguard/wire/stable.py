@@ -10,7 +10,7 @@ import msgspec
 from msgspec import Struct
 
 from waguard.core.link import Link
-from waguard.wire.protocol import Digits, Word
+from waguard.wire.bounds import Digits, Word
 
 
 class StableReport(Struct, frozen=True, kw_only=True):

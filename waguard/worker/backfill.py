@@ -17,7 +17,8 @@ from loguru import logger
 from waguard.core.messages.backfill import Read, anchor, by_alias, due, to_backfill
 from waguard.core.messages.identity import People
 from waguard.errors import WaguardError
-from waguard.wire.protocol import BackfillGap, CatchUp
+from waguard.wire.calls import CatchUp
+from waguard.wire.events import BackfillGap
 from waguard.worker.browser.devtools import DevToolsClosedError, TargetCrashedError
 from waguard.worker.inbound import Inbound
 from waguard.worker.page import WhatsAppPage

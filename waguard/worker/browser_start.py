@@ -17,7 +17,7 @@ from waguard.core.profile.profile import Damaged
 from waguard.errors import WaguardError
 from waguard.host.disk import is_full
 from waguard.profile.lock import ProfileInUseError, ProfileLock
-from waguard.wire.protocol import WorkerSpec
+from waguard.wire.worker import WorkerSpec
 from waguard.worker.browser.chromium import (
     BrowserNotFoundError,
     BrowserStartError,

@@ -4,7 +4,7 @@ from collections.abc import Awaitable, Callable
 
 from waguard.core.link import Link
 from waguard.errors import WaguardError
-from waguard.wire.protocol import (
+from waguard.wire.calls import (
     Acks,
     Call,
     CatchUp,
@@ -15,8 +15,6 @@ from waguard.wire.protocol import (
     PairingCode,
     RefreshQr,
     Reload,
-    Reply,
-    Request,
     Reread,
     Screenshot,
     SendMedia,
@@ -27,6 +25,7 @@ from waguard.wire.protocol import (
     Unlink,
     Value,
 )
+from waguard.wire.protocol import Reply, Request
 from waguard.worker import rereading, sending
 from waguard.worker.browser.devtools import DevToolsTimeoutError
 from waguard.worker.link_reader import LinkReader

@@ -19,22 +19,11 @@ import msgspec
 from loguru import logger
 
 from waguard.errors import WaguardError
+from waguard.wire.calls import Failed
 from waguard.wire.channel import Channel, peer_uid
-from waguard.wire.protocol import (
-    Ack,
-    Event,
-    Failed,
-    FromDaemon,
-    Heartbeat,
-    Hello,
-    InboundMessage,
-    Lasting,
-    Reply,
-    Report,
-    Request,
-    Stop,
-    Stored,
-)
+from waguard.wire.events import Ack, Event, InboundMessage, Lasting
+from waguard.wire.protocol import FromDaemon, Hello, Reply, Request, Stop, Stored
+from waguard.wire.reports import Heartbeat, Report
 from waguard.worker.timings import TIMINGS, Timings
 
 Answer = Callable[[Request], Awaitable[Reply]]

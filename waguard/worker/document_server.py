@@ -11,18 +11,16 @@ import base64
 import contextlib
 from functools import partial
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 from loguru import logger
 
 from waguard.core.versions.documents import OK
 from waguard.host import documents
 from waguard.host.documents import Document, DocumentError
-from waguard.wire.protocol import StoredDocument
+from waguard.wire.worker import StoredDocument
 from waguard.worker.browser.devtools import DevToolsError, PageSession
-from waguard.worker.page_document import PageDocument
-
-DEADLINE: Final = 15.0  # s; each takes some ms, on a busy machine longer
+from waguard.worker.page_document import DEADLINE, PageDocument
 
 
 class DocumentServer:

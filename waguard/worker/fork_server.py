@@ -23,7 +23,7 @@ import msgspec
 from waguard.core.exits import EXIT_BAD_SPEC
 from waguard.host.title import Title
 from waguard.wire.forking import DESCRIPTORS, LIMIT, Fork, Forked
-from waguard.wire.protocol import WorkerSpec
+from waguard.wire.worker import WorkerSpec
 from waguard.worker.main import work
 
 

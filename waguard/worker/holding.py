@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Callable, Iterable
 from typing import Final
 
-from waguard.wire.protocol import Incoming
+from waguard.wire.events import Incoming
 
 LIMIT: Final = 60.0  # s that the first one of a chat waits
 

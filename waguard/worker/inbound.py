@@ -12,7 +12,7 @@ from loguru import logger
 from waguard.core.messages.identity import People, parse
 from waguard.core.messages.undecryptable import Outcome
 from waguard.errors import WaguardError
-from waguard.wire.protocol import (
+from waguard.wire.events import (
     Ack,
     BackfillGap,
     InboundMessage,

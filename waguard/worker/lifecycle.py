@@ -18,7 +18,7 @@ from loguru import logger
 from waguard.core.exits import EXIT_MEANINGS, EXIT_ORPHANED, blame_disk
 from waguard.host.disk import is_full
 from waguard.host.patience import patience
-from waguard.wire.protocol import WorkerSpec
+from waguard.wire.worker import WorkerSpec
 from waguard.worker import browser_start, page_host
 from waguard.worker.browser.chromium import Chromium
 from waguard.worker.browser_end import end_with_a_stopped_browser, end_with_the_browser

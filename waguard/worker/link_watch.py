@@ -15,7 +15,7 @@ from waguard.core.link import (
     link_of,
 )
 from waguard.core.session.page_load import MOST, Refusal
-from waguard.wire.protocol import QrCode
+from waguard.wire.reports import QrCode
 from waguard.worker.page_answers import Reading
 
 PHONE: Final = re.compile(r"([0-9]{1,20})(?::[0-9]+)?@c\.us$")

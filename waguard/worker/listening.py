@@ -9,7 +9,8 @@ import msgspec
 from loguru import logger
 
 from waguard.host import logs, procfs
-from waguard.wire.protocol import PROTOCOL, WorkerRecord, WorkerSpec
+from waguard.wire.protocol import PROTOCOL
+from waguard.wire.worker import WorkerRecord, WorkerSpec
 from waguard.worker.daemon_link import Answer, DaemonLink
 
 

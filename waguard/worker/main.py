@@ -10,7 +10,7 @@ from loguru import logger
 
 from waguard.core.exits import EXIT_BAD_SPEC
 from waguard.host import logs
-from waguard.wire.protocol import WorkerSpec
+from waguard.wire.worker import WorkerSpec
 from waguard.worker.lifecycle import SessionWorker
 
 

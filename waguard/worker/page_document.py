@@ -20,7 +20,8 @@ from waguard.core.versions.documents import (
     revision_of_version,
 )
 from waguard.host.documents import Document, DocumentError, Documents
-from waguard.wire.protocol import PageVersion, StoredDocument
+from waguard.wire.reports import PageVersion
+from waguard.wire.worker import StoredDocument
 from waguard.worker.browser.devtools import DevToolsError, PageSession
 from waguard.worker.load_watch import DocumentAnswer
 from waguard.worker.page_reports import word

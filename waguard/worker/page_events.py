@@ -6,7 +6,7 @@ from typing import Any, Final
 from loguru import logger
 
 from waguard.core.link import Link
-from waguard.wire.protocol import Acquainted, LoggedOut
+from waguard.wire.events import Acquainted, LoggedOut
 from waguard.worker.page_reports import KINDS, asked, people, word
 from waguard.worker.profile_care import ProfileCare
 from waguard.worker.running_backfill import RunningBackfill

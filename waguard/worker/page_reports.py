@@ -14,7 +14,7 @@ from typing import Any, Final
 
 from waguard.core.messages.identity import LID, NUMBER
 from waguard.core.messages.undecryptable import CIPHERTEXT, ONLY_ON_PHONE
-from waguard.wire.protocol import (
+from waguard.wire.events import (
     Ack,
     Edit,
     InboundMessage,

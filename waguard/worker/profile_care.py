@@ -19,7 +19,8 @@ from waguard.profile import caches, owner_mark, repair, snapshots, start_marks
 from waguard.profile.layout import Places
 from waguard.profile.lock import ProfileLock
 from waguard.profile.repair import Prepared
-from waguard.wire.protocol import ProfileMended, WorkerSpec
+from waguard.wire.events import ProfileMended
+from waguard.wire.worker import WorkerSpec
 
 
 class ProfileHeldError(WaguardError):

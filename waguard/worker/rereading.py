@@ -7,7 +7,7 @@ from loguru import logger
 
 from waguard.core.messages.undecryptable import Outcome
 from waguard.errors import WaguardError
-from waguard.wire.protocol import Reread
+from waguard.wire.calls import Reread
 from waguard.worker.browser.devtools import DevToolsClosedError, TargetCrashedError
 from waguard.worker.inbound import Inbound
 from waguard.worker.page import WhatsAppPage

@@ -2,7 +2,7 @@
 
 import asyncio
 
-from waguard.wire.protocol import CatchUp, Failed, Value
+from waguard.wire.calls import CatchUp, Failed, Value
 from waguard.worker.backfill import Backfill
 from waguard.worker.page import WhatsAppPage
 from waguard.worker.worker_context import WorkerContext

@@ -10,7 +10,7 @@ from loguru import logger
 from waguard.core.messages.identity import People, parse
 from waguard.core.session.page_errors import own_fault
 from waguard.errors import WaguardError
-from waguard.wire.protocol import Acks, Failed, SendMedia, SendText, Sent
+from waguard.wire.calls import Acks, Failed, SendMedia, SendText, Sent
 from waguard.worker.browser.devtools import DevToolsError, ElsewhereError, EvaluationError
 from waguard.worker.page import WhatsAppPage
 from waguard.worker.page_answers import SendOutcome

@@ -4,7 +4,8 @@ from typing import Literal
 
 from waguard.core.link import Link
 from waguard.host import logs
-from waguard.wire.protocol import LogSettings, Report, WorkerSpec
+from waguard.wire.reports import Report
+from waguard.wire.worker import LogSettings, WorkerSpec
 from waguard.worker.daemon_link import DaemonLink
 from waguard.worker.link_watch import LinkWatch
 from waguard.worker.page_document import PageDocument

@@ -13,7 +13,7 @@ from loguru import logger
 
 from waguard.host import small_file
 from waguard.host.small_file import UnreadableError
-from waguard.wire.protocol import Event, InboundMessage
+from waguard.wire.events import Event, InboundMessage
 
 LIMIT: Final = 256 << 20  # bytes; files of 64 MB and 10,000 events of some KB are kept at most
 

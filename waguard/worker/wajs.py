@@ -7,7 +7,7 @@ from typing import Final
 from loguru import logger
 
 from waguard.errors import ConfigError
-from waguard.wire.protocol import WorkerSpec
+from waguard.wire.worker import WorkerSpec
 
 PACKED: Final = (
     Path(__file__).parent.parent / "wajs/node_modules/@wppconnect/wa-js/dist/wppconnect-wa.js"

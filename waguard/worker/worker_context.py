@@ -5,7 +5,9 @@ from dataclasses import dataclass
 from typing import Self
 
 from waguard.core.messages.identity import People
-from waguard.wire.protocol import PROTOCOL, Event, Hello, WorkerSpec
+from waguard.wire.events import Event
+from waguard.wire.protocol import PROTOCOL, Hello
+from waguard.wire.worker import WorkerSpec
 from waguard.worker.daemon_link import DaemonLink
 from waguard.worker.inbound import Inbound
 from waguard.worker.link_watch import LinkWatch

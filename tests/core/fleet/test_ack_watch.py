@@ -5,6 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from waguard.core.fleet.ack_watch import (
+    ALONE,
     FAR,
     PAUSE,
     Late,
@@ -29,9 +30,22 @@ def test_what_is_late() -> None:
     assert late([1.0, 61.0, 75.0], limit=LIMIT) == Late(2, 75.0)
 
 
+def test_first_contacts_alone_are_late_much_later() -> None:
+    """WhatsApp drops some of them, so they prove less about the page."""
+    patience = ALONE * LIMIT
+    assert late([], first_contacts=[LIMIT + 1, patience], limit=LIMIT) is None
+    found = late([LIMIT], first_contacts=[1.0, patience + 1, patience + 2], limit=LIMIT)
+    assert found == Late(2, patience + 2, first_contacts=True)
+    # what waits in a known chat counts alone
+    assert late([LIMIT + 1], first_contacts=[1e6] * 9, limit=LIMIT) == Late(1, LIMIT + 1)
+    assert patience > FAR * LIMIT
+
+
 @pytest.mark.parametrize(
     ("it", "busy", "expected"),
     [
+        (Late(1, 1e6, first_contacts=True), False, False),  # it may be dropped; a person may see it
+        (Late(2, ALONE * LIMIT + 1, first_contacts=True), True, True),
         (Late(1, 61.0), False, False),  # its recipient may be the cause
         (Late(2, 61.0), False, True),
         (Late(2, 61.0), True, False),  # what is under way may still be answered
@@ -62,6 +76,11 @@ def test_it_is_described_in_a_sentence() -> None:
     one, two = str(Late(1, 61.4)), str(Late(2, 75.0))
     assert one == "it is connected, but 1 message waits for WhatsApp's ack, the first for 61 s"
     assert "2 messages wait" in two
+    assert str(Late(1, 601.0, first_contacts=True)) == (
+        "it is connected, but 1 first contact waits for WhatsApp's ack and nothing else is"
+        " acknowledged, the first for 601 s"
+    )
+    assert "2 first contacts wait" in str(Late(2, 601.0, first_contacts=True))
 
 
 @given(WAITED, st.floats(0.1, 1e5))

@@ -37,7 +37,7 @@ def test_all_that_are_ill_are_tried_or_wait_for_the_trial() -> None:
     assert not cures(bench.state, "nobody", bench.now)
 
 
-def test_a_rollback_settles_it_from_the_first_evidence_to_the_last_load() -> None:
+def test_a_rollback_cures_from_the_first_evidence_to_the_last_load() -> None:
     bench = broken("a", "b", "c", "d")
     confirm(bench)
     trial = bench.state.trial
@@ -132,3 +132,9 @@ def test_a_canary_of_a_bundle_has_an_arm_of_its_own() -> None:
     bench.load("a")
     bench.ill("a", evidence=Evidence.SEND_THROWS)
     assert cured(bench) == "a", "it is crossed over"
+
+
+def test_one_whose_page_is_gone_is_left_to_its_own_restart() -> None:
+    bench = broken("a", "b", "c")
+    bench.leave("c")
+    assert cured(bench) == "ab"

@@ -16,7 +16,7 @@ from waguard.cli import main
 from waguard.lab.chaos.campaign import chosen, known
 from waguard.lab.chaos.drawing import draw
 from waguard.lab.chaos.faults import FAULTS
-from waguard.lab.chaos.message_faults import MESSAGE_FAULTS
+from waguard.lab.chaos.message_faults import MESSAGE_FAULTS, WAYS
 from waguard.lab.chaos.processes import MARK, scan
 
 SEED, SESSIONS = 3, 2
@@ -37,8 +37,9 @@ SHORT = (
     "fill disk",
     "unlink",
 )
-# its faults: the daemon is killed and restarted in order, a browser killed, an answer lost, a scan
-MESSAGES_SEED, MESSAGE_FAULTS_DRAWN, MESSAGES = 77767, 5, 60
+# its faults: the daemon is killed and restarted in order, a browser killed, an answer lost, a scan, and what
+# cannot be decrypted at first
+MESSAGES_SEED, MESSAGE_FAULTS_DRAWN, MESSAGES = 122_289, 6, 60
 
 LONG_FAULTS, LONG_MESSAGES, LONG_SESSIONS = 60, 2_000, 4
 LONG_TIMEOUT = 5_400  # s; the application's limiter shuts for a minute, again and again
@@ -193,6 +194,8 @@ async def all_accounted_for(folder: Path, world: Path, *arguments: str) -> None:
     assert outcome["broken"] == []
     messages = int(arguments[arguments.index("--messages") + 1])
     assert outcome["messages"]["incoming"] >= messages  # those of the faults themselves too
+    sealed = outcome["by_kind"].get("undecryptable messages", {"count": 0})["count"]
+    assert outcome["messages"]["undecryptable"] == len(WAYS) * sealed
     assert sum(outcome["messages"]["outgoing"].values()) == messages // 4
     assert outcome["messages"]["outgoing"].keys() & {"sent", "delivered", "read"}
     assert left_behind(world) == []

@@ -22,8 +22,10 @@ from waguard.lab.chaos.message_check import (
 )
 
 A, B = Incoming("s1", "friend", "a", "id-a"), Incoming("s1", "friend", "b", "id-b")
+C = Incoming("s1", "friend", "c", "id-c")
 STORED_A = Stored("s1", "friend", "a", "e1", 10.0)
 STORED_B = Stored("s1", "friend", "b", "e2", 20.0)
+STORED_C = Stored("s1", "friend", "c", "e4", 30.0)
 SENT, UNSURE = Outgoing("s1", "x", "sent"), Outgoing("s1", "y", "uncertain")
 DROPPED_B = Dropped("s1", "id-b", "e2", "no session is connected")
 WRONG = Span(
@@ -104,6 +106,22 @@ def test_ledgers_that_agree() -> None:
 )
 def test_ledgers_that_do_not_agree(changes: dict[str, Any], reported: list[str]) -> None:
     assert broken(replace(CHECK, **changes)) == reported
+
+
+def test_what_could_not_be_decrypted_at_first_may_be_overtaken_and_nothing_else() -> None:
+    sealed = replace(CHECK, incoming=(replace(A, sealed=True), B), stored=(STORED_B, STORED_A))
+    assert broken(sealed) == []
+    assert broken(replace(sealed, stored=(STORED_B,))) == ["1 of 2 messages are lost: s1 “a”"]
+    doubled = replace(sealed, stored=(STORED_B, STORED_A, replace(STORED_A, event_id="e3")))
+    assert broken(doubled)[0] == "s1: “a” came in as 2 events"
+    assert broken(replace(sealed, inbox={("s1", "b"): 1})) == [
+        "1 messages have no row, or more than one: s1 “a”"
+    ]
+    others = replace(sealed, incoming=(A, replace(B, sealed=True), C))
+    others = replace(others, inbox={**CHECK.inbox, ("s1", "c"): 1})
+    assert broken(replace(others, stored=(STORED_C, STORED_A, STORED_B))) == [
+        "s1: “c” overtook “a” in the chat with friend"
+    ]
 
 
 def test_what_waguard_lists_as_uncertain_is_not_lost() -> None:

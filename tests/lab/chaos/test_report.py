@@ -28,7 +28,9 @@ def test_a_machine_reads_it() -> None:
         healed=HEALED,
         broken=("a stray",),
         left_out=("fill disk",),
-        messages=Messages(incoming=8, uncertain=1, repeated=1, outgoing={"sent": 2}),
+        messages=Messages(
+            incoming=8, undecryptable=3, uncertain=1, repeated=1, outgoing={"sent": 2}
+        ),
         seconds=9.99,
     )
     assert as_json(outcome) == {
@@ -42,6 +44,12 @@ def test_a_machine_reads_it() -> None:
         "broken": ["a stray"],
         "manual_steps": 0,
         "left_out": ["fill disk"],
-        "messages": {"incoming": 8, "uncertain": 1, "repeated": 1, "outgoing": {"sent": 2}},
+        "messages": {
+            "incoming": 8,
+            "undecryptable": 3,
+            "uncertain": 1,
+            "repeated": 1,
+            "outgoing": {"sent": 2},
+        },
         "seconds": 10.0,
     }

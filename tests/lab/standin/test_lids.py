@@ -36,6 +36,7 @@ async def test_wa_js_finds_mentions_among_the_participants_ids_alone(
     await shared.js(send(group, f"hi {digits}", chosen))
     [sent] = [m for m in standin.phone.messages() if m["id"] == chosen]
     assert sent["mentionedJidList"] == [number, lid]
+    assert sent["addressed"] == [number, lid]
 
 
 async def renamed(shared: Chrome, before: str, after: str) -> None:

@@ -346,3 +346,29 @@ async def test_serve_says_how_to_use_it_and_ends_on_sigterm() -> None:
         "--host-resolver-rules=MAP web.whatsapp.com"
     )
     assert lines[2].startswith("# phone: http://127.0.0.1:")
+
+
+async def test_a_mention_under_an_id_that_the_group_does_not_have_addresses_nobody(
+    standin: StandIn,
+) -> None:
+    """Nor does one that the text does not show. They are delivered all the same."""
+    phone = standin.phone
+    group, lid, number = "120363000000000003@g.us", "700000000000007@lid", "628220007@c.us"
+    phone.scan(code_of(standin))
+    phone.group(group, [lid])
+
+    def addressed(body: str, *mentioned: str, chat: str = group) -> list[str]:
+        more = {"mentionedJidList": list(mentioned)}
+        asked = phone.incoming(from_=chat, author="628220007", body=body, attributes=more)
+        [found] = [m for m in phone.messages() if m["id"] == asked["id"]]
+        assert (found["body"], found["mentionedJidList"]) == (body, list(mentioned))
+        shown: list[str] = found["addressed"]
+        return shown
+
+    assert addressed("hi @700000000000007!", lid) == [lid]
+    assert addressed("hi @628220007", number) == []
+    assert addressed("hi @628220007", lid) == []
+    assert addressed("hi @700000000000007", number) == []
+    assert addressed("hi @7000000000000070", lid) == []
+    # of whom is not known to be of the chat, the text alone decides
+    assert addressed("hi @628220007", number, chat="120363000000000004@g.us") == [number]

@@ -13,29 +13,45 @@ from waguard.core.recycle import APART
 PAUSE: Final = 60.0  # s from one replacement to that of another session
 SEVERAL: Final = 2  # late sends; of a single one the recipient may be the cause
 FAR: Final = 3.0  # times the limit: now a single one is enough, and a send under way no obstacle
+ALONE: Final = 10.0  # times the limit, where only first contacts wait: WhatsApp drops some of them
 
 
 @dataclass(frozen=True, slots=True)
 class Late:
     """Sends that wait for the server's ack for too long, or at which the page threw ``error``: then
-    ``count`` is that of their chats. ``longest`` in seconds."""
+    ``count`` is that of their chats. ``longest`` in seconds. ``first_contacts``: all of them are."""
 
     count: int
     longest: float
     error: str | None = None
+    first_contacts: bool = False
 
     def __str__(self) -> str:
         if self.error is not None:
             chats = "1 chat" if self.count == 1 else f"{self.count} chats"
             return f"it is connected, but its page fails (JavaScript error) at sends to {chats}: {self.error}"
+        if self.first_contacts:
+            some = (
+                "1 first contact waits" if self.count == 1 else f"{self.count} first contacts wait"
+            )
+            return (
+                f"it is connected, but {some} for WhatsApp's ack and nothing else is acknowledged,"
+                f" the first for {self.longest:.0f} s"
+            )
         messages = "1 message waits" if self.count == 1 else f"{self.count} messages wait"
         return f"it is connected, but {messages} for WhatsApp's ack, the first for {self.longest:.0f} s"
 
 
-def late(waited: Iterable[float], *, limit: float) -> Late | None:
-    """``waited``: seconds of each send, counted only while it could have been acknowledged."""
-    over = [seconds for seconds in waited if seconds > limit]
-    return Late(len(over), max(over)) if over else None
+def late(
+    waited: Iterable[float], *, limit: float, first_contacts: Iterable[float] = ()
+) -> Late | None:
+    """``waited``: seconds of each send, counted only while it could have been acknowledged; of first contacts
+    separately. These prove less: WhatsApp drops some of them silently. Nothing that the page shows separates
+    that from a page whose sends go nowhere, so they count alone only, and after longer."""
+    if over := [seconds for seconds in waited if seconds > limit]:
+        return Late(len(over), max(over))
+    over = [seconds for seconds in first_contacts if seconds > ALONE * limit]
+    return Late(len(over), max(over), first_contacts=True) if over else None
 
 
 def should_replace(it: Late, *, limit: float, busy: bool, recycled: float | None) -> bool:
@@ -43,6 +59,8 @@ def should_replace(it: Late, *, limit: float, busy: bool, recycled: float | None
     seconds since its last replacement, None: there was none."""
     if recycled is not None and recycled < APART:
         return False
+    if it.first_contacts:
+        return it.count >= SEVERAL
     return it.longest > FAR * limit or (it.count >= SEVERAL and not busy)
 
 

@@ -62,7 +62,7 @@ def replaceable(fleet: FleetState) -> Iterator[tuple[str, AcksSeen]]:
 
 
 def _update_outage(fleet: FleetState, now: Moment, report: Report) -> FleetState:
-    """It begins when a replacement was in vain and nobody gets an ack. It stands until one comes: that workers
+    """It begins when a replacement did not help and nobody gets an ack. It stands until one comes: that workers
     are replaced and connections are lost meanwhile says nothing."""
     ill = {name: seen for name, seen in _known(fleet) if seen.late or seen.overdue}
     outage = fleet.ack_outage
@@ -109,7 +109,7 @@ def _proves_the_end(fleet: FleetState, outage: AckOutage, name: str, seen: AcksS
 
 
 def _may_be_acked(fleet: FleetState, name: str) -> bool:
-    """Not where it was stopped, removed, or is paired anew: what waited there is forgotten."""
+    """Not where it was stopped, removed, or is paired again: what waited there is forgotten."""
     member = fleet.members.get(name)
     return member is not None and member.state not in _DOWN and member.link not in _UNPAIRED
 

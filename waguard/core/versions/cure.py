@@ -20,7 +20,8 @@ def cures(state: VersionState, session: str, now: float) -> bool:
         return True
     if is_to_move(state, session, it):
         return True
-    if it.ill is None or pin(state) is not None or (trial and trial.stage in CANARIES):
+    tried = it.ill is not None and it.left_at is None and pin(state) is None
+    if not tried or (trial and trial.stage in CANARIES):
         return False
     begins = max(now, state.next_trial_at)
     soon = begins <= now + state.rules.trial_limit

@@ -10,8 +10,10 @@ from typing import Final
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError
 
-from waguard.config import KEY_LENGTH, Config, without_passwords
-from waguard.doctor.checks.cutover import CronLine, Env, Listener, Pm2, Secret, Settings
+from waguard.config.key_file import KEY_LENGTH
+from waguard.config.passwords import without_passwords
+from waguard.config.sections import Config
+from waguard.doctor.checks.cutover.seen import CronLine, Env, Listener, Pm2, Secret, Settings
 from waguard.doctor.probes import files
 from waguard.doctor.probes.machine import Machine, Running
 from waguard.errors import ConfigError

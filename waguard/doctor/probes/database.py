@@ -10,7 +10,7 @@ from urllib.parse import quote
 from sqlalchemy import URL, Connection, String, create_engine, inspect, literal_column, select, text
 from sqlalchemy.exc import SQLAlchemyError
 
-from waguard.config import is_loopback
+from waguard.config.addresses import is_loopback
 from waguard.core.lease import Lease
 from waguard.doctor.checks.database import Database, Row
 from waguard.errors import ConfigError, WaguardError

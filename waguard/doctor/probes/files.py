@@ -4,7 +4,8 @@ import os
 import pwd
 from pathlib import Path
 
-from waguard.config import Config, Reading, holds_password
+from waguard.config.reading import Reading, holds_password
+from waguard.config.sections import Config
 from waguard.core.profile.ownership import Found, Us
 from waguard.doctor.checks.files import KeyFile, Owned, Secrets
 from waguard.errors import ConfigError

@@ -13,7 +13,8 @@ from urllib.parse import urlsplit
 import msgspec
 
 import waguard
-from waguard.config import Config, sqlite_path
+from waguard.config.placing import sqlite_path
+from waguard.config.sections import Config
 from waguard.doctor.checks.host import Browser, Clock, Limits, Needs, Script
 from waguard.doctor.checks.instance import Instance
 from waguard.doctor.probes.chromium_try import Tried, Wanted

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
 
-from waguard.config import Config
+from waguard.config.sections import Config
 from waguard.doctor.checks.instance import Instance, PidFile, Port, Socket
 from waguard.doctor.probes.machine import Machine
 from waguard.host import lock, procfs, small_file

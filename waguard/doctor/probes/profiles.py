@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from waguard.config import Config
+from waguard.config.sections import Config
 from waguard.core.host import strays as policy
 from waguard.core.host.strays import Foreign, Stray
 from waguard.core.profile.old_profiles import ARCHIVE

@@ -10,7 +10,9 @@ from urllib.parse import urlsplit
 
 import aiohttp
 
-from waguard.config import Config, is_loopback, without_passwords
+from waguard.config.addresses import is_loopback
+from waguard.config.passwords import without_passwords
+from waguard.config.sections import Config
 from waguard.doctor.checks.instance import Instance
 from waguard.doctor.checks.receiver import CallBack, Receiver
 

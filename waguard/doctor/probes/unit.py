@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Final
 
 import waguard
-from waguard.config import Config
+from waguard.config.sections import Config
 from waguard.core.host import unit as units
 from waguard.doctor.checks.unit import Unit
 from waguard.doctor.probes.machine import Machine

@@ -331,6 +331,7 @@ async def _balance(console: Console, traffic: Traffic, watch: Watch) -> Messages
         raise BrokenError(broken)
     return Messages(
         incoming=len(kept.incoming),
+        undecryptable=sum(one.sealed for one in kept.incoming),
         uncertain=len(kept.uncertain),
         repeated=message_check.repeated(kept),
         outgoing=dict(message_check.answers(kept)),
@@ -358,8 +359,8 @@ def _show(console: Console, outcome: Outcome) -> None:
     if it := outcome.messages:
         sends = ", ".join(f"{count} {name}" for name, count in sorted(it.outgoing.items()))
         console.print(
-            f"{it.incoming} messages came in, {it.uncertain} uncertain, {it.repeated} repeated"
-            f" · sends: {sends}",
+            f"{it.incoming} messages came in, {it.undecryptable} of them undecryptable at first,"
+            f" {it.uncertain} uncertain, {it.repeated} repeated · sends: {sends}",
             highlight=False,
         )
     console.print(

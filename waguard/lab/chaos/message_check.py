@@ -30,6 +30,8 @@ class Incoming:
     chat: str
     text: str
     id: str
+    sealed: bool = False
+    """The browsers could not decrypt it at first: it comes in when they can, and later ones do not wait."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,8 +157,9 @@ def _reasons(check: MessageCheck, lost: set[str]) -> Iterator[str]:
 
 
 def _order(check: MessageCheck) -> Iterator[str]:
-    """Of what came for the first time."""
-    written = {(one.session, one.text): number for number, one in enumerate(check.incoming)}
+    """Of what came for the first time, and could be decrypted at once."""
+    readable = [one for one in check.incoming if not one.sealed]
+    written = {(one.session, one.text): number for number, one in enumerate(readable)}
     chats: defaultdict[tuple[str, str], dict[str, None]] = defaultdict(dict)
     for one in check.stored:
         chats[one.session, one.chat].setdefault(one.text)

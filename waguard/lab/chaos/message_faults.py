@@ -6,18 +6,32 @@ What destroys a profile is not among them: WhatsApp's own store of messages goes
 import asyncio
 import random
 import time
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from waguard.lab.application.hooks import Mood
 from waguard.lab.chaos.faults import FAULTS
-from waguard.lab.chaos.harming import OUTAGE, Fault, living
+from waguard.lab.chaos.harming import OUTAGE, Fault, living, unique
 from waguard.lab.chaos.invariants import Harm
 from waguard.lab.chaos.world import FRIEND, FRIENDS, NotInTimeError, World, until
 
 LATE: Final = 7.0  # s for the server's ack; more than a send waits for it
 REPORTED_WITHIN: Final = 60.0  # s for what was written before an unlink to be in the inbox
+READ_WITHIN: Final = (
+    120.0  # s for what became readable to be in the inbox; a new worker may have to start
+)
+WAYS: Final = ("event", "silent", "stored", "again")  # as the stand-in has them
+SHOWN: Final = ("event", "silent")  # of them, those that a page shows without being loaded again
+_NEW_PAGE: Final = (FAULTS["kill worker"], FAULTS["kill browser"])
+
+
+class Sealed(NamedTuple):
+    """A message that cannot be decrypted yet, and the way in which it will be."""
+
+    id: str
+    text: str
+    way: str
 
 
 async def orderly_restart(world: World, session: str, _: random.Random) -> Harm:
@@ -124,6 +138,65 @@ async def migrate_chats(world: World, session: str, chance: random.Random) -> Ha
     return Harm(began=began, kept=kept)
 
 
+async def undecryptable_messages(world: World, session: str, chance: random.Random) -> Harm:
+    """ "Waiting for this message": one becomes readable in each way. Half the time waguard remembers
+    them before, and finds what its page comes to show; then the page is loaded again, or something dies.
+    """
+    sealed = list[Sealed]()
+    for way in chance.sample(WAYS, len(WAYS)):
+        friend, text = str(int(FRIEND) + chance.randrange(FRIENDS)), unique(f"sealed, {way}")
+        sealed.append(Sealed(world.seal(session, text, friend=friend), text, way))
+
+    async def remembered() -> bool:
+        view = await world.call("GET", f"/api/sessions/{session}/status")
+        return bool(view["undecryptable"]["count"] >= len(sealed))
+
+    if chance.random() < 0.5:  # noqa: PLR2004 - half
+        await until(remembered, f"{session} remembers them", within=REPORTED_WITHIN)
+        shown = [one for one in sealed if one.way in SHOWN]
+        await _decrypt(world, session, shown)
+        await _are_reported(world, session, shown)
+        await _decrypt(world, session, [one for one in sealed if one.way not in SHOWN])
+    else:
+        await _decrypt(world, session, sealed)
+    harm = await chance.choice((_reload, orderly_restart, *_NEW_PAGE))(world, session, chance)
+    world.meanwhile.append(asyncio.create_task(_are_reported(world, session, sealed)))
+    return harm
+
+
+async def _decrypt(world: World, session: str, sealed: Sequence[Sealed]) -> None:
+    phone = world.phones[session]
+    for one in sealed:
+        world.standin.phone.decrypt(one.id, one.way, phone=phone)
+
+    async def decrypted() -> bool:
+        """But for what is left to the page that is loaded next."""
+        waiting = [s for it in world.standin.whatsapp.linked(phone) for s in it.queue.values()]
+        return not any(s["type"] == "decrypted" and s["way"] != "again" for s in waiting)
+
+    await until(decrypted, "its page has decrypted them", within=REPORTED_WITHIN)
+
+
+async def _reload(world: World, session: str, _: random.Random) -> Harm:
+    began, kept = time.time(), await living(world)
+    world.standin.phone.reload(world.phones[session])
+    return Harm(began=began, kept=kept)
+
+
+async def _are_reported(world: World, session: str, sealed: Sequence[Sealed]) -> None:
+    missing = [one.text for one in sealed]
+
+    async def all_in() -> bool:
+        known = {message["body"] for of, message in await world.inbox() if of == session}
+        missing[:] = [text for text in missing if text not in known]
+        return not missing
+
+    try:
+        await until(all_in, "what became readable is in the inbox", within=READ_WITHIN)
+    except NotInTimeError as error:
+        raise NotInTimeError(f"{error.line()}: missing {missing}") from None
+
+
 async def _while(world: World, outage: AbstractAsyncContextManager[None]) -> Harm:
     began, kept = time.time(), await living(world)
     async with outage:
@@ -176,6 +249,7 @@ MESSAGE_FAULTS: Final[Mapping[str, Fault]] = {name: FAULTS[name] for name in _OF
         no_acks,
         drop_in_mid_send,
         migrate_chats,
+        undecryptable_messages,
     )
 }
 """By name, in words."""

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from waguard import config as configuration
+from waguard.config.reading import load
 from waguard.host.executable import find_executable
 from waguard.lab.application import Application, Manners
 from waguard.lab.chaos.mounts import mounted
@@ -78,6 +78,7 @@ def _impatient(folder: Path, disk: Path | None) -> dict[str, str]:
         MARK: str(folder),
         "WAGUARD_LOG__LEVEL": "DEBUG",
         "WAGUARD_RECONCILE__INTERVAL": "3",
+        "WAGUARD_INBOX__UNDECRYPTABLE_INTERVAL": "5",
         "WAGUARD_RESTART__STABLE_AFTER": "1",
         "WAGUARD_SEND__TIMEOUT": "5",
         "WAGUARD_SEND__ACK_LIMIT": "3600",  # what was lost by intention is no trouble
@@ -89,7 +90,7 @@ def _impatient(folder: Path, disk: Path | None) -> dict[str, str]:
 
 def _browser() -> Path:
     """The Chromium that is used here. Raises ``WaguardError``."""
-    browser = configuration.load(None, os.environ).browser
+    browser = load(None, os.environ).browser
     return find_executable(browser.executable, browser.flavour)
 
 

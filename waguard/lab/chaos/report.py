@@ -32,6 +32,8 @@ class Messages:
     """What came in and went out meanwhile."""
 
     incoming: int
+    undecryptable: int
+    """Of them: the browsers could not decrypt them at first."""
     uncertain: int
     """Of them: the application may have dropped them, and waguard lists them."""
     repeated: int

@@ -123,7 +123,13 @@ class Traffic:
 
     def _incoming(self) -> list[Incoming]:
         return [
-            Incoming(session, one["from"], one["body"], one["id"])
+            Incoming(
+                session,
+                one["from"],
+                one["body"],
+                one["id"],
+                sealed=one["body"] in self.world.sealed,
+            )
             for session in self.world.sessions
             for one in self.world.written(session)
         ]

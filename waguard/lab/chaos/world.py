@@ -83,6 +83,8 @@ class World:
         """Unix times."""
         self.quiet: set[str] = set()
         """Sessions that nobody writes to for the moment."""
+        self.sealed: set[str] = set()
+        """Texts that the browsers could not decrypt at first."""
         self.meanwhile: list[asyncio.Task[None]] = []
         """What goes on while a fault heals, and must have gone well in the end."""
         self._groups: set[int] = set()
@@ -244,6 +246,12 @@ class World:
         """A message from a friend; session and text, as ``Harm.arrived`` has them."""
         self.standin.phone.incoming(phone=self.phones[session], from_=friend, body=text)
         return session, text
+
+    def seal(self, session: str, text: str, *, friend: str) -> str:
+        """A message that its browser cannot decrypt: "Waiting for this message". Its id."""
+        self.sealed.add(text)
+        request = {"phone": self.phones[session], "from_": friend, "body": text, "sealed": "e2e"}
+        return self.standin.phone.incoming(**request)["id"]
 
     def delivered(self, session: str, text: str) -> int:
         """How often the application stored it, or got it where there is no double."""

@@ -397,7 +397,11 @@ class Phone:
         }
 
     def messages(self, phone: str = PHONE) -> list[dict[str, Any]]:
-        return [m.to_json() for m in self.whatsapp.messages.get(phone, {}).values()]
+        groups = self.whatsapp.groups.get(phone, {})
+        return [
+            m.to_json() | m.mentions(groups.get(m.chat))
+            for m in self.whatsapp.messages.get(phone, {}).values()
+        ]
 
 
 _POSTS: dict[str, tuple[type[msgspec.Struct], Callable[[Phone, Any], dict[str, Any]]]] = {

@@ -6,9 +6,10 @@ acknowledged; all of it is sent again on the device's next connection, under the
 
 import base64
 import itertools
+import re
 import secrets
 import time
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -29,6 +30,8 @@ CODE_LENGTH = 8
 
 # what a device sees of a message without being able to decrypt it
 _OF_A_PLACEHOLDER = frozenset({"t", "ack", "self", "from", "to", "author", "notifyName"})
+
+_SHOWN = re.compile(r"(?<=@)\d+\b", re.ASCII)  # as wa-js finds mentions in a text
 
 
 class Page(Protocol):
@@ -77,6 +80,20 @@ class Message:
             "times_transmitted": self.times_transmitted,
             "ack": self.ack,
         } | {name: self.attributes[name] for name in shown if name in self.attributes}
+
+    def mentions(self, participants: Collection[str] | None) -> dict[str, list[str]]:
+        """Whom it addresses, and notifies: who is mentioned under the id that the group has, and whom the
+        text shows under that one. Any other mention is delivered as plain text. Read: the list without
+        the text shows nothing (waha#2230), WhatsApp's own apps send both under the group's id. Assumed: that another
+        id of a participant addresses nobody. ``participants``: None: not known, and the text alone decides.
+        """
+        mentioned = self.attributes.get("mentionedJidList") or []
+        shown = set(
+            _SHOWN.findall(self.attributes.get("caption") or self.attributes.get("body") or "")
+        )
+        known = mentioned if participants is None else participants
+        found = [it for it in mentioned if it in known and it.partition("@")[0] in shown]
+        return {"addressed": found} if mentioned else {}
 
     def to_stanza(self) -> Stanza:
         attributes = self.attributes

@@ -30,9 +30,9 @@ from waguard.messaging.outbox.pending_sends import (
 )
 from waguard.messaging.outbox.send_context import SendContext, stopping
 from waguard.messaging.outbox.transmission import Transmission
-from waguard.ports.messages import NewMessage, Outgoing, Withdrawal
+from waguard.ports.outbox import NewMessage, Outgoing, Withdrawal
 from waguard.ports.outcomes import NotSent, Uncertain
-from waguard.wire.protocol import SendMedia
+from waguard.wire.calls import SendMedia
 
 HOUR: Final = 3_600.0  # s
 

@@ -13,15 +13,15 @@ import uuid
 from collections.abc import Callable, Sequence
 from typing import Final
 
-from waguard.config import Send
+from waguard.config.sections import Send
 from waguard.core.messages.outbox import State
 from waguard.errors import ConflictError, NotFoundError
 from waguard.messaging.outbox.acceptance import HOUR
 from waguard.messaging.outbox.outbox import Outbox
 from waguard.messaging.outbox.pending_sends import KEPT_FOR, KeyReusedError, Options, fingerprint
 from waguard.ports.clock import Ages, WallAges
-from waguard.ports.messages import OutboxStore, Outgoing
-from waguard.wire.protocol import SendText
+from waguard.ports.outbox import OutboxStore, Outgoing
+from waguard.wire.calls import SendText
 
 LIMIT: Final = 1_000  # messages
 # of a request that named no key; the rest is what it is about. A client's key is printable

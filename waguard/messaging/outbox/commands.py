@@ -5,7 +5,7 @@ from typing import Final
 
 import msgspec
 
-from waguard.wire.protocol import SendMedia, SendText
+from waguard.wire.calls import SendMedia, SendText
 
 Command = SendText | SendMedia
 

@@ -8,7 +8,7 @@ from urllib.parse import unquote, urljoin, urlsplit
 
 import aiohttp
 
-from waguard.config import Send
+from waguard.config.sections import Send
 from waguard.core.webhooks import address
 from waguard.errors import InvalidInputError, UnavailableError, WaguardError
 from waguard.messaging.timings import WEBHOOK

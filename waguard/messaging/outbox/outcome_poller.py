@@ -11,7 +11,7 @@ from waguard.errors import NotFoundError, WaguardError
 from waguard.messaging.outbox.pending_sends import PendingSend
 from waguard.messaging.timings import SEND, SendTimings
 from waguard.ports.sessions import Sessions
-from waguard.wire.protocol import Acks
+from waguard.wire.calls import Acks
 
 AT_ONCE: Final = 4
 

@@ -4,7 +4,7 @@ import random
 import time
 from collections.abc import Callable
 
-from waguard.config import Send
+from waguard.config.sections import Send
 from waguard.core.messages.pacing import FRESH, Pace, Paced, after, changed, next_at
 
 

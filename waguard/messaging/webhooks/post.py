@@ -4,14 +4,14 @@ from collections.abc import Callable, Sequence
 from contextlib import AsyncExitStack
 from typing import Self
 
-from waguard.config import Webhook
+from waguard.config.sections import Webhook
 from waguard.core.webhooks.delivery import Answer
 from waguard.messaging.timings import WebhookTimings
 from waguard.messaging.webhooks.dead_letters import REMOVED, UNSET
 from waguard.messaging.webhooks.endpoints import Endpoints
 from waguard.messaging.webhooks.sender import WebhookSender
 from waguard.messaging.webhooks.signing import headers
-from waguard.ports.messages import GLOBAL, Pending
+from waguard.ports.webhooks import GLOBAL, Pending
 
 
 class WebhookPost:

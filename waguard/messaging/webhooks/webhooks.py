@@ -14,7 +14,7 @@ from typing import Self
 
 from loguru import logger
 
-from waguard.config import Webhook
+from waguard.config.sections import Webhook
 from waguard.core.conditions import HeldChats
 from waguard.core.webhooks.delivery import Cause, DeliveryPolicy
 from waguard.errors import WaguardError
@@ -33,8 +33,8 @@ from waguard.messaging.webhooks.partitions import MemoryWindow
 from waguard.messaging.webhooks.post import WebhookPost
 from waguard.messaging.webhooks.session_gate import SessionGate
 from waguard.ports.clock import Ages, WallAges
-from waguard.ports.messages import GLOBAL
 from waguard.ports.sessions import Connection
+from waguard.ports.webhooks import GLOBAL
 
 
 class Webhooks:

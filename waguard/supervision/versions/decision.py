@@ -11,7 +11,7 @@ from typing import Literal, Protocol, assert_never
 
 from loguru import logger
 
-from waguard.config import Config, version_rules
+from waguard.config.sections import Config, version_rules
 from waguard.core.blame import Condition
 from waguard.core.replace import replace
 from waguard.core.session.facts import RestartRequested

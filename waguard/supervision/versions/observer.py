@@ -13,7 +13,7 @@ from waguard.core.versions.facts import (
 from waguard.core.versions.page_signs import Page, Seen, Watched, read
 from waguard.host.documents import FOLDER, DocumentError
 from waguard.supervision.versions.decision import VersionDecision
-from waguard.wire.protocol import StoredDocument
+from waguard.wire.worker import StoredDocument
 
 _AUDITS: Final = 32  # versions
 

@@ -10,7 +10,7 @@ from waguard.supervision.ack_watch import AckWatch
 from waguard.supervision.deaf_watch import DeafWatch
 from waguard.supervision.throw_watch import ThrowWatch
 from waguard.supervision.versions.observer import VersionObserver
-from waguard.wire.protocol import PageVersion, Report
+from waguard.wire.reports import PageVersion, Report
 
 _LIVING: Final = frozenset({Stage.ADOPTING, Stage.STARTING, Stage.READY})
 

@@ -44,6 +44,28 @@ async def deadline(what: str, seconds: float) -> AsyncIterator[None]:
         ) from None
 
 
+class _Contexts:
+    """The origin of each context of JavaScript, by its id: frames have their own."""
+
+    def __init__(self) -> None:
+        self._origins: dict[int, str] = {}
+
+    def follow(self, session: PipeSession) -> None:
+        session.on("Runtime.executionContextCreated", self._on_created)
+        session.on("Runtime.executionContextDestroyed", self._on_destroyed)
+        session.on("Runtime.executionContextsCleared", lambda _: self._origins.clear())
+
+    def origin(self, context: int) -> str | None:
+        """None: there is no such context."""
+        return self._origins.get(context)
+
+    def _on_created(self, params: dict[str, Any]) -> None:
+        self._origins[params["context"]["id"]] = params["context"]["origin"]
+
+    def _on_destroyed(self, params: dict[str, Any]) -> None:
+        self._origins.pop(params["executionContextId"], None)
+
+
 class PageSession:
     """A page (tab) and our session with it.
 
@@ -62,16 +84,13 @@ class PageSession:
         self.ended = session.ended
         self._bindings: dict[str, Callable[[str], object]] = {}
         self._origin: str | None = None
-        self._contexts: dict[int, str] = {}
-        """The origin of each context of JavaScript, by its id: frames have their own."""
+        self._contexts = _Contexts()
         self._console = self._dialogs = 0
 
     async def prepare(self, user_agent: UserAgent, *, timeout: float) -> None:
         """Before the first navigation: events on, identity set."""
         self.on("Runtime.bindingCalled", self._on_binding)
-        self.on("Runtime.executionContextCreated", self._on_context)
-        self.on("Runtime.executionContextDestroyed", self._on_context_gone)
-        self.on("Runtime.executionContextsCleared", lambda _: self._contexts.clear())
+        self._contexts.follow(self._session)
         self.on("Runtime.consoleAPICalled", self._on_console)
         self.on("Page.javascriptDialogOpening", self._on_dialog)
         async with deadline("preparing the page", timeout):
@@ -206,16 +225,10 @@ class PageSession:
             )
 
     def _on_binding(self, params: dict[str, Any]) -> None:
-        if self._origin not in {None, self._contexts.get(params.get("executionContextId", 0))}:
+        if self._origin not in {None, self._contexts.origin(params.get("executionContextId", 0))}:
             return  # it, or a frame in it, is somebody else's
         if callback := self._bindings.get(params.get("name", "")):
             callback(params.get("payload", ""))
-
-    def _on_context(self, params: dict[str, Any]) -> None:
-        self._contexts[params["context"]["id"]] = params["context"]["origin"]
-
-    def _on_context_gone(self, params: dict[str, Any]) -> None:
-        self._contexts.pop(params["executionContextId"], None)
 
     def _on_dialog(self, params: dict[str, Any]) -> None:
         """Nobody will answer it, and the page stands still until somebody does."""

@@ -1,0 +1,16 @@
+"""An import of the old service's profiles."""
+
+from pathlib import Path
+from typing import Any
+
+from waguard.profile import importing
+from waguard.profile.importing import ImportedProfile, Report, Request
+
+
+def run(folder: Path, sessions: Path, **more: Any) -> Report:
+    return importing.run(Request(folder=folder, sessions=sessions, **({"workspaces": {}} | more)))
+
+
+def one(report: Report) -> ImportedProfile:
+    [line] = report.lines
+    return line

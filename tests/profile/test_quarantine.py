@@ -1,0 +1,130 @@
+"""What is quarantined, how long it stays, and the commands that show it and bring it back."""
+
+import json
+import shutil
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from tests.profile.copies import NOW, files, snapshot_of
+from tests.profile.leveldb_files import INDEXED, profile, word_of
+from waguard.cli import profile_commands
+from waguard.core.profile.profile import Healthy, Hold, NoRoom, Quarantine
+from waguard.errors import ConflictError, NotFoundError
+from waguard.profile import layout, owner_mark, quarantine, repair
+from waguard.profile.layout import Places
+from waguard.profile.lock import ProfileLock
+from waguard.profile.owner_mark import PAIRING
+from waguard.profile.snapshots import SnapshotRefusedError
+
+pytestmark = pytest.mark.usefixtures("used")
+
+# ---- quarantine and the commands ----
+
+
+def test_retention_spares_the_last_copy(at: Places, sessions: Path) -> None:
+    for word in ("one", "two"):
+        held = ProfileLock(at.profile)
+        repair.replace_profile(at, held.descriptor, why=word)
+        profile(at.profile.with_name("draft"))
+        (at.profile.with_name("draft") / "Default").rename(at.profile / "Default")
+        shutil.rmtree(at.profile.with_name("draft"))
+        held.release()
+    (at.quarantine / "of somebody else").mkdir()
+    kept = quarantine.quarantined(sessions)
+    assert [copy.only for copy in kept] == [True, True]
+    assert all(copy.size > 50_000 for copy in kept)
+    gone = quarantine.purge(sessions, now=time.time(), keep_for=0.0, size_limit=0)
+    assert [copy.name for copy in gone] == [kept[0].name]
+    held = ProfileLock(at.profile)
+    owner_mark.claim(at.profile, held.descriptor, after_pairing=True)
+    held.release()
+    assert [
+        copy.name
+        for copy in quarantine.purge(sessions, now=time.time(), keep_for=0.0, size_limit=0)
+    ] == [kept[1].name]
+    assert [path.name for path in at.quarantine.iterdir()] == ["of somebody else"]
+
+
+def test_the_commands(at: Places, sessions: Path) -> None:
+    held = ProfileLock(at.profile)
+    token = owner_mark.claim(at.profile, held.descriptor, after_pairing=True)
+    [line] = profile_commands.listing(sessions)
+    assert (line.session, line.workspace, line.state, line.paired) == ("abc", 7, "in use", True)
+    with pytest.raises(ConflictError, match="paired just now"):
+        profile_commands.snapshot(at)
+    mark = json.loads((at.profile / PAIRING).read_text())
+    (at.profile / PAIRING).write_text(json.dumps(mark | {"at": NOW}))
+    assert profile_commands.snapshot(at).running
+    for command in (profile_commands.restore, profile_commands.quarantine):
+        with pytest.raises(ConflictError, match="in use"):
+            command(at)
+    held.release()
+
+    assert not profile_commands.snapshot(at).running
+    assert profile_commands.verify(at).good
+    (at.profile / INDEXED / "CURRENT").unlink()
+    [line] = profile_commands.listing(sessions)
+    assert line.state == "damaged"
+    assert line.why
+    assert len(line.snapshots) == 2
+    assert not profile_commands.verify(at).good
+    with pytest.raises(SnapshotRefusedError):
+        profile_commands.snapshot(at)
+
+    done = profile_commands.restore(at, line.snapshots[0].id)
+    assert done.snapshot == line.snapshots[0].id
+    assert done.aside
+    [line] = profile_commands.listing(sessions)
+    assert line.state == "healthy"
+    assert owner_mark.pairing(at.profile) == token
+    with pytest.raises(NotFoundError):
+        profile_commands.restore(at, "no such")
+
+    moved = profile_commands.quarantine(at)
+    assert (moved / "waguard-snapshots").is_dir()
+    assert len(profile_commands.quarantined(sessions)) == 2
+    assert profile_commands.listing(sessions) == []
+    with pytest.raises(NotFoundError):
+        profile_commands.quarantine(at)
+    with pytest.raises(ConflictError, match="not paired"):
+        profile_commands.snapshot(at)
+
+
+def test_a_session_of_which_only_snapshots_are_left_is_found_and_restored(
+    at: Places, sessions: Path
+) -> None:
+    taken = snapshot_of(at, "me")
+    shutil.rmtree(at.profile)
+    [line] = profile_commands.listing(sessions)
+    assert (line.session, line.state, len(line.snapshots)) == ("abc", "missing", 1)
+    assert profile_commands.find(sessions, "abc") == at
+    with pytest.raises(NotFoundError):
+        profile_commands.find(sessions, "ab")
+    done = profile_commands.restore(at)
+    assert (done.snapshot, done.aside) == (taken.id, None)
+    assert word_of(at.profile) == "credentials"
+    assert owner_mark.pairing(at.profile) == "me"
+
+
+def test_of_two_profiles_with_one_name_the_workspace_says_which(at: Places, sessions: Path) -> None:
+    other = layout.places(sessions, at.workspace + 1, at.session)
+    for place in (at, other):
+        place.profile.mkdir(parents=True, exist_ok=True)
+    with pytest.raises(ConflictError, match=f"{at.workspace}, {other.workspace}"):
+        profile_commands.find(sessions, at.session)
+    assert profile_commands.find(sessions, at.session, workspace=other.workspace) == other
+    with pytest.raises(NotFoundError):
+        profile_commands.find(sessions, at.session, workspace=99)
+
+
+def test_a_hold_changes_nothing(at: Places, lock: int, paired: str) -> None:
+    before = files(at.profile)
+    prepared = repair.prepare(at, lock, finding=NoRoom("full"))
+    assert prepared.end == Hold("full")
+    assert files(at.profile) == before
+    found = replace(prepared.found, finding=Healthy())
+    assert found.locked
+    assert Quarantine not in map(type, prepared.actions)

@@ -1,0 +1,234 @@
+"""Snapshots: what is in one, what is none, and damage made on purpose."""
+
+import errno
+import json
+import os
+import shutil
+import stat
+import tarfile
+from pathlib import Path
+
+import pytest
+
+from tests.profile.copies import NOW, Break, files, just_made, snapshot_of
+from tests.profile.leveldb_files import BLOBS, INDEXED, LOCAL, database, word_of
+from waguard.core.profile.profile import Healthy
+from waguard.profile import leveldb, snapshots
+from waguard.profile.inspection import inspect
+from waguard.profile.layout import Places
+from waguard.profile.snapshots import SnapshotDamagedError, SnapshotRefusedError
+
+pytestmark = pytest.mark.usefixtures("used")
+
+
+def test_a_snapshot_holds_the_two_folders_and_nothing_else(at: Places) -> None:
+    taken = snapshot_of(at, "me")
+    assert taken.pairing == "me"
+    assert taken.taken_at == NOW
+    assert not taken.running
+    wanted = {"CURRENT", "MANIFEST-000001", "000005.ldb", "000006.log"}
+    assert set(taken.files) == {
+        *(f"{INDEXED}/{name}" for name in wanted),
+        *(f"{LOCAL}/{name}" for name in wanted),
+        f"{BLOBS}/1/00/7",
+    }
+    assert taken.size == sum((at.profile / name).stat().st_size for name in taken.files)
+    assert snapshots.verify(at.snapshots / taken.id) == taken
+    assert taken.archive_size < taken.size
+
+
+@pytest.mark.parametrize("running", [False, True])
+def test_what_comes_out_is_what_went_in(at: Places, tmp_path: Path, running: bool) -> None:  # noqa: FBT001 - both ways
+    taken = snapshot_of(at, "me", running=running)
+    snapshots.unpack(at.snapshots / taken.id, tmp_path / "out")
+    out = files(tmp_path / "out")
+    assert out == {name: (at.profile / name).read_bytes() for name in taken.files}
+    assert inspect(tmp_path / "out") == Healthy()
+
+
+def test_nobody_else_may_read_it(at: Places, tmp_path: Path) -> None:
+    before = os.umask(0o022)
+    try:
+        taken = snapshot_of(at, "me")
+        snapshots.unpack(at.snapshots / taken.id, tmp_path / "out")
+    finally:
+        os.umask(before)
+    for folder in (at.snapshots.parents[1], tmp_path / "out"):
+        for path in (folder, *folder.rglob("*")):
+            mode = stat.S_IMODE(path.stat().st_mode)
+            assert mode == (0o700 if path.is_dir() else 0o600), path
+
+
+def test_two_generations_are_kept_and_those_of_a_former_pairing_go(at: Places) -> None:
+    first = [snapshot_of(at, "before", now=NOW + n).id for n in range(3)]
+    assert [s.id for s in snapshots.known(at.snapshots)] == first[1:]
+    now = [snapshot_of(at, "me", now=NOW + 10 + n).id for n in range(3)]
+    assert [s.id for s in snapshots.known(at.snapshots)] == now[1:]
+    assert sorted(path.name for path in at.snapshots.iterdir()) == sorted(now[1:])
+
+
+REFUSALS: dict[str, tuple[Break, str]] = {
+    "IndexedDB missing": (lambda p: shutil.rmtree(p / "Default/IndexedDB"), "it is missing"),
+    "Local Storage missing": (lambda p: shutil.rmtree(p / "Default/Local Storage"), "is missing"),
+    "no database": (lambda p: shutil.rmtree(p / LOCAL), "it holds no database"),
+    "empty": (
+        lambda p: just_made(p / LOCAL),
+        "its database is empty",
+    ),
+    "damaged": (lambda p: (p / INDEXED / "MANIFEST-000001").unlink(), "MANIFEST-000001 is missing"),
+    "log spoiled": (lambda p: (p / LOCAL / "000006.log").write_bytes(b"x" * 40_000), "000006.log"),
+}
+
+
+@pytest.mark.parametrize("name", REFUSALS)
+@pytest.mark.parametrize("running", [False, True])
+def test_what_is_damaged_or_empty_is_no_snapshot(at: Places, name: str, running: bool) -> None:  # noqa: FBT001 - both ways
+    good = snapshot_of(at, "me")
+    spoil, why = REFUSALS[name]
+    spoil(at.profile)
+    with pytest.raises(SnapshotRefusedError) as raised:
+        snapshot_of(at, "me", now=NOW + 1, running=running)
+    assert why in raised.value.message
+    assert [path.name for path in at.snapshots.iterdir()] == [good.id]
+
+
+def test_a_database_of_another_kind_is_copied_only_when_nobody_writes(at: Places) -> None:
+    (at.profile / "Default/IndexedDB/new.db").write_bytes(b"SQLite format 3\0 and more")
+    with pytest.raises(SnapshotRefusedError, match="of this kind"):
+        snapshot_of(at, "me", running=True)
+    assert "Default/IndexedDB/new.db" in snapshot_of(at, "me").files
+
+
+def test_a_full_disk_leaves_nothing_behind(at: Places, monkeypatch: pytest.MonkeyPatch) -> None:
+    good = snapshot_of(at, "me")
+
+    def full(descriptor: int) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(OSError, match="No space"):
+        snapshot_of(at, "me", now=NOW + 1)
+    assert [path.name for path in at.snapshots.iterdir()] == [good.id]
+
+
+def test_what_a_crash_left_is_no_snapshot_and_goes(at: Places) -> None:
+    left = at.snapshots / ".new-20240101T000000Z-abcdef"
+    (left / "Default").mkdir(parents=True)
+    assert snapshots.known(at.snapshots) == []
+    taken = snapshot_of(at, "me")
+    assert [path.name for path in at.snapshots.iterdir()] == [taken.id]
+
+
+def test_a_database_that_changes_under_the_copy_is_copied_again(
+    at: Places, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Chromium compacts it just when its MANIFEST has been read, once for each database."""
+    parse = leveldb.parse
+    compacted: list[Path] = []
+
+    def slow(folder: Path, name: str, content: bytes) -> leveldb.Contents:
+        found = parse(folder, name, content)
+        if at.profile in folder.parents and folder not in compacted:
+            compacted.append(folder)
+            shutil.rmtree(folder)
+            database(folder, "compacted credentials")
+            (folder / name).write_bytes((folder / name).read_bytes() + b"torn")
+        return found
+
+    monkeypatch.setattr(leveldb, "parse", slow)
+    taken = snapshot_of(at, "me", running=True)
+    assert len(compacted) == 2
+    out = at.profile.with_name("out")
+    snapshots.unpack(at.snapshots / taken.id, out)
+    assert word_of(out) == "compacted credentials"
+    assert inspect(out) == Healthy(), "and half an edit, which it was just writing, is not in it"
+
+
+def test_a_file_that_chromium_deletes_once_it_is_open_is_copied_whole(
+    at: Places, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    copy = shutil.copyfileobj
+
+    def late(source: object, target: object) -> None:
+        shutil.rmtree(at.profile / LOCAL, ignore_errors=True)
+        copy(source, target)  # type: ignore[arg-type]  # as it came
+
+    found = leveldb.contents(at.profile / LOCAL)
+    monkeypatch.setattr(shutil, "copyfileobj", late)
+    target = at.profile.with_name("out")
+    assert snapshots._copy_moment(at.profile / LOCAL, target)
+    leveldb.check(target)
+    assert leveldb.contents(target) == found
+
+
+def test_one_that_never_stands_still_is_refused(
+    at: Places, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(snapshots, "_copy_moment", lambda source, target: False)
+    with pytest.raises(SnapshotRefusedError, match="never stopped changing"):
+        snapshot_of(at, "me", running=True)
+
+
+DAMAGES: dict[str, tuple[Break, str]] = {
+    "no archive": (lambda s: (s / snapshots.ARCHIVE).unlink(), "cannot be read"),
+    "archive cut off": (
+        lambda s: os.truncate(s / snapshots.ARCHIVE, 300),
+        "the archive's checksum is wrong",
+    ),
+    "no manifest": (lambda s: (s / snapshots.MANIFEST).unlink(), "its manifest cannot be read"),
+    "manifest garbage": (lambda s: (s / snapshots.MANIFEST).write_text("{]"), "cannot be read"),
+    "manifest is a list": (lambda s: (s / snapshots.MANIFEST).write_text("[]"), "cannot be read"),
+    "a later format": (lambda s: edit_manifest(s, format=2), "its format is 2"),
+    "a file too many": (
+        lambda s: edit_manifest(s, files={}),
+        "does not belong in it",
+    ),
+    "a leading path": (lambda s: repack(s, "../../evil"), "does not belong in it"),
+    "an absolute path": (lambda s: repack(s, "/tmp/evil"), "does not belong in it"),
+    "another folder": (lambda s: repack(s, "Default/Extensions/evil"), "does not belong in it"),
+    "a file too few": (lambda s: repack(s, None), "is missing"),
+}
+
+
+def edit_manifest(snapshot: Path, **changes: object) -> None:
+    mark = json.loads((snapshot / snapshots.MANIFEST).read_text()) | changes
+    (snapshot / snapshots.MANIFEST).write_text(json.dumps(mark))
+
+
+def repack(snapshot: Path, name: str | None) -> None:
+    """An archive with one file of this name, and a manifest that vouches for it."""
+    (snapshot / "file").write_bytes(b"evil")
+    with tarfile.open(snapshot / snapshots.ARCHIVE, "w:gz") as tar:
+        if name:
+            tar.add(snapshot / "file", arcname=name)
+    archive = snapshot / snapshots.ARCHIVE
+    digest = snapshots._sha256
+    described = {"size": 4, "sha256": digest(snapshot / "file")}
+    edit_manifest(
+        snapshot,
+        archive={"size": archive.stat().st_size, "sha256": digest(archive)},
+        files={name or f"{LOCAL}/CURRENT": described},
+    )
+
+
+@pytest.mark.parametrize("name", DAMAGES)
+def test_a_damaged_snapshot_is_recognised(at: Places, tmp_path: Path, name: str) -> None:
+    taken = snapshot_of(at, "me")
+    spoil, why = DAMAGES[name]
+    spoil(at.snapshots / taken.id)
+    with pytest.raises(SnapshotDamagedError) as raised:
+        snapshots.verify(at.snapshots / taken.id)
+    assert why in raised.value.message
+    assert [s.intact for s in snapshots.verified(at.snapshots)] == [False]
+    with pytest.raises(SnapshotDamagedError):
+        snapshots.unpack(at.snapshots / taken.id, tmp_path / "out")
+
+
+def test_one_wrong_byte_is_seen(at: Places) -> None:
+    taken = snapshot_of(at, "me")
+    archive = at.snapshots / taken.id / snapshots.ARCHIVE
+    content = bytearray(archive.read_bytes())
+    content[len(content) // 2] ^= 1
+    archive.write_bytes(content)
+    assert snapshots.known(at.snapshots)[0].intact, "its size alone does not tell"
+    assert not snapshots.verified(at.snapshots)[0].intact

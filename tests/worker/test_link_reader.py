@@ -1,0 +1,116 @@
+"""What follows for the profile from what the page shows."""
+
+import asyncio
+from pathlib import Path
+from typing import cast
+
+import pytest
+
+from tests.host.processes import worker_spec
+from waguard.core.exits import EXIT_CREDENTIALS_LOST
+from waguard.core.link import Link, PageFacts
+from waguard.core.profile.profile import CredentialsLost
+from waguard.worker.browser.devtools import DevToolsError
+from waguard.worker.ending import WorkerEndError
+from waguard.worker.link_reader import LinkReader
+from waguard.worker.page_answers import Reading
+from waguard.worker.page_host import PageHost
+from waguard.worker.profile_care import ProfileCare
+from waguard.worker.worker_context import WorkerContext
+
+LINKED = Reading(
+    facts=PageFacts(authenticated=True, mode="MAIN", info="NORMAL", socket="CONNECTED"),
+    code=None,
+    me="4915112345678@c.us",
+)
+CODE = Reading(
+    facts=PageFacts(authenticated=False, mode="QR", socket="UNPAIRED", has_code=True),
+    code="2@a,b",
+    me=None,
+)
+
+
+class Bench:
+    """The page, its host and its profile, and what is done to them, in order."""
+
+    def __init__(self, folder: Path) -> None:
+        self.ctx = WorkerContext.of(worker_spec(folder))
+        self.done: list[str] = []
+        self.shows: Reading | Exception = LINKED
+        self.paired = self.was_connected = False
+        self.changed = asyncio.Event()
+        self.page = self
+        it = cast("ProfileCare", self), cast("PageHost", self)
+        self.reader = LinkReader(self.ctx, *it, self.changed)
+
+    async def read(self, *, timeout: float) -> Reading:
+        if isinstance(self.shows, Exception):
+            raise self.shows
+        return self.shows
+
+    async def flush(self) -> None:
+        self.done.append(f"flush while {self.ctx.watch.link}")
+
+    async def replace(self) -> None:
+        self.done.append("replace")
+
+    def claim(self, *, after_pairing: bool) -> None:
+        self.paired = True
+        self.done.append("claim after a pairing" if after_pairing else "claim")
+
+    def disown(self) -> None:
+        self.paired = False
+        self.done.append("disown")
+
+    def suspect(self, finding: CredentialsLost) -> None:
+        self.done.append(f"suspect: {finding.why}")
+
+    def link_is(self, *, connected: bool) -> None:
+        self.was_connected |= connected
+
+
+@pytest.fixture
+async def bench(tmp_path: Path) -> Bench:
+    return Bench(tmp_path)
+
+
+async def test_new_credentials_are_on_disk_before_it_is_connected(bench: Bench) -> None:
+    bench.shows = CODE
+    await bench.reader.read()
+    bench.shows = LINKED
+    await bench.reader.read()
+    assert bench.done == [f"flush while {Link.SYNCING}", "claim after a pairing", "replace"]
+    assert (bench.ctx.watch.link, bench.was_connected) == (Link.SYNCING, False)
+    assert bench.changed.is_set()
+    await bench.reader.read()
+    assert (bench.ctx.watch.link, bench.was_connected) == (Link.CONNECTED, True)
+    assert len(bench.done) == 3
+
+
+async def test_a_pairing_that_was_there_before_is_claimed_once(bench: Bench) -> None:
+    await bench.reader.read()
+    await bench.reader.read()
+    assert bench.done == ["claim"]
+
+
+async def test_a_code_instead_of_a_pairing_ends_the_worker(bench: Bench) -> None:
+    bench.shows, bench.paired = CODE, True
+    with pytest.raises(WorkerEndError, match="although it was paired") as raised:
+        await bench.reader.read()
+    assert raised.value.code == EXIT_CREDENTIALS_LOST
+    assert bench.done == ["suspect: it shows a QR code although it was paired"]
+
+
+async def test_a_code_after_it_was_connected_is_a_logout(bench: Bench) -> None:
+    await bench.reader.read()
+    bench.shows = CODE
+    await bench.reader.read()
+    assert bench.done == ["claim", "disown"]
+    assert bench.ctx.watch.link is Link.QR_PENDING
+
+
+async def test_a_page_that_does_not_answer_is_no_change(bench: Bench) -> None:
+    await bench.reader.read()
+    bench.shows = DevToolsError("it had no answer", method="Runtime.evaluate")
+    await bench.reader.read()
+    assert bench.ctx.watch.link is Link.CONNECTED

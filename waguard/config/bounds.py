@@ -1,0 +1,16 @@
+"""What a number of the configuration may be: the type says what is allowed."""
+
+from typing import Annotated
+
+import msgspec
+
+Port = Annotated[int, msgspec.Meta(ge=0, le=65535)]
+Seconds = Annotated[float, msgspec.Meta(gt=0, le=86400)]
+Delay = Annotated[float, msgspec.Meta(ge=0, le=86400)]
+LongSeconds = Annotated[float, msgspec.Meta(gt=0, le=30 * 86400)]
+LeaseMargin = Annotated[float, msgspec.Meta(ge=1, le=3600)]
+Count = Annotated[int, msgspec.Meta(ge=1, le=1000)]
+Percent = Annotated[float, msgspec.Meta(gt=0, le=100)]
+Rate = Annotated[float, msgspec.Meta(ge=0, le=60_000)]
+Share = Annotated[float, msgspec.Meta(ge=0, lt=1)]
+Size = Annotated[int, msgspec.Meta(ge=0, le=1_000_000)]

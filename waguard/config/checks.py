@@ -1,0 +1,121 @@
+"""What one key alone cannot say: checks of the whole configuration."""
+
+import os
+from collections.abc import Collection
+
+from waguard.config.addresses import is_address, is_loopback, public_refusal
+from waguard.config.errors import refused
+from waguard.config.key_file import KEY_LENGTH, has_own_key
+from waguard.config.sections import Browser, Config, Versions
+from waguard.core.host import switches
+from waguard.core.webhooks import address
+from waguard.core.webhooks.delivery import EVENTS
+from waguard.errors import ConfigError
+
+# sun_path holds 108 bytes with its NUL; below the runtime folder lie /workers/<12 hex>.sock
+_SOCKET_PATH_LIMIT = 107
+_SOCKET_NAME = len("/workers/0123456789ab.sock")
+DATABASE_SCHEMES = (
+    "sqlite+aiosqlite://",
+    "mysql+asyncmy://",
+    "mariadb+asyncmy://",
+    "postgresql+asyncpg://",
+)
+
+
+def cross_check(config: Config) -> None:
+    """Raises ``ConfigError`` for the first key that does not fit the others or this machine."""
+    runtime = os.fsencode(config.paths.runtime)
+    if len(runtime) + _SOCKET_NAME > _SOCKET_PATH_LIMIT:
+        raise ConfigError(
+            f"{config.paths.runtime} is too long for Unix sockets ({len(runtime)} bytes)",
+            field="paths.runtime",
+            value=str(config.paths.runtime),
+            remedy=f"use a folder of at most {_SOCKET_PATH_LIMIT - _SOCKET_NAME} bytes, e.g. /run/waguard",
+        )
+    if not config.database.url.startswith(DATABASE_SCHEMES):
+        raise ConfigError(
+            "this kind of database is not supported (value not shown)",
+            field="database.url",
+            remedy=f"begin with {', '.join(DATABASE_SCHEMES)}",
+        )
+    _check_addresses(config)
+    _check_switches(config.browser)
+    _check_events(config.webhook.events)
+    if config.restart.max_delay < config.restart.base_delay:
+        raise ConfigError(
+            f"{config.restart.max_delay} is less than restart.base_delay ({config.restart.base_delay})",
+            field="restart.max_delay",
+            value=config.restart.max_delay,
+            remedy="use at least restart.base_delay",
+        )
+    _check_versions(config.versions)
+    if config.send.gap[0] > config.send.gap[1]:
+        raise refused(
+            "send.gap", list(config.send.gap), "the minimum is above the maximum", "[2, 6]"
+        )
+    if not config.api.host.strip():
+        raise refused("api.host", config.api.host, "it is empty", "use 127.0.0.1 or ::1")
+    if not is_loopback(config.api.host) and not has_own_key(config.api.key_file):
+        raise refused(
+            "api.host",
+            config.api.host,
+            "other machines can reach it, and there is no safe key of your own",
+            f"write keys of at least {KEY_LENGTH} characters into {config.api.key_file}, or use 127.0.0.1",
+        )
+
+
+def _check_switches(browser: Browser) -> None:
+    for argument in browser.extra_args:
+        if refusal := switches.refusal(argument, sandbox=browser.sandbox):
+            raise refused("browser.extra_args", argument, refusal.why, refusal.remedy)
+
+
+def _check_versions(versions: Versions) -> None:
+    """A limit is no less than what it limits."""
+    for least, most in (
+        ("pause", "pause_limit"),
+        ("canary_after", "canary_limit"),
+        ("well_for", "trial_limit"),
+    ):
+        low, high = getattr(versions, least), getattr(versions, most)
+        if high < low:
+            why = f"it is less than versions.{least} ({low})"
+            raise refused(f"versions.{most}", high, why, f"use at least versions.{least}")
+
+
+def require_sandbox(browser: Browser, *, root: bool) -> None:
+    """Raises ``ConfigError`` where Chromium would run as root, which it does without its sandbox
+    only, and nobody has said that this is wanted."""
+    if root and browser.sandbox:
+        raise ConfigError(
+            "as root Chromium cannot have its sandbox",
+            field="browser.sandbox",
+            value=True,
+            remedy="run waguard as another user, see README.md, or accept the risk: "
+            "browser.sandbox = false, or WAGUARD_BROWSER__SANDBOX=false before the command",
+        )
+
+
+def _check_events(events: Collection[str]) -> None:
+    if unknown := sorted(set(events) - EVENTS):
+        known = ", ".join(sorted(EVENTS))
+        raise refused("webhook.events", unknown[0], "there is no such event", f"known: {known}")
+
+
+def _check_addresses(config: Config) -> None:
+    for name, url in (
+        ("api.public_url", config.api.public_url),
+        ("whatsapp.url", config.whatsapp.url),
+        ("webhook.url", config.webhook.url),
+    ):
+        if url is not None and not is_address(url):
+            raise refused(name, url, "it is not an address", "use http://host/… or https://host/…")
+    hook = config.webhook.url
+    if hook and (why := address.url_refusal(hook, allow_private=True)):
+        raise refused("webhook.url", hook, why, "name the application's own address")
+    public = config.api.public_url
+    if public and (why := public_refusal(public)):
+        raise refused(
+            "api.public_url", public, why, "name the address that others use: https://host/…"
+        )

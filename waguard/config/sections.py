@@ -1,0 +1,280 @@
+"""The sections of the configuration: each key with its type and its default, in one place."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Final, Literal
+
+import msgspec
+
+from waguard.config.bounds import (
+    Count,
+    Delay,
+    LeaseMargin,
+    LongSeconds,
+    Percent,
+    Port,
+    Rate,
+    Seconds,
+    Share,
+    Size,
+)
+from waguard.core.versions.rules import VersionRules
+from waguard.core.webhooks.delivery import OLD_SERVICE
+
+
+class Reloadable(msgspec.Struct, frozen=True, kw_only=True):
+    """A section that a running daemon takes over from a configuration that is read again."""
+
+
+class Api(msgspec.Struct, frozen=True, kw_only=True):
+    """Where the HTTP API listens, which keys it takes, and what others call it by."""
+
+    host: str = "127.0.0.1"
+    port: Port = 3001
+    public_url: str | None = None
+    key_file: Path = Path("state/api-key")
+    keyless_loopback: bool = False
+
+
+class Paths(msgspec.Struct, frozen=True, kw_only=True):
+    """Folders; all are created 0700."""
+
+    sessions: Path = Path("sessions")
+    runtime: Path = Path("run")
+    state: Path = Path("state")
+
+
+class Database(msgspec.Struct, frozen=True, kw_only=True):
+    """SQLAlchemy URL with an async driver."""
+
+    url: str = ""
+
+
+class Lease(Reloadable, frozen=True, kw_only=True):
+    """For how much longer than ``worker.orphan_grace`` no other daemon takes the database over."""
+
+    margin: LeaseMargin = 15.0
+
+
+class Browser(Reloadable, frozen=True, kw_only=True):
+    """Which Chromium, and what more it is given."""
+
+    executable: str | None = None
+    flavour: Literal["chromium", "headless-shell"] = "chromium"
+    extra_args: tuple[str, ...] = ()
+    launch_timeout: Seconds = 30.0
+    sandbox: bool = True
+
+
+class WhatsApp(Reloadable, frozen=True, kw_only=True):
+    """The page, the script injected into it, and what to do when another client takes over."""
+
+    url: str = "https://web.whatsapp.com/"
+    wajs: Path | None = None
+    on_conflict: Literal["park", "takeover"] = "park"
+
+
+class Versions(Reloadable, frozen=True, kw_only=True):
+    """Which version of WhatsApp Web sessions get. ``core/versions/policy.py`` decides.
+
+    - ``well_for``: a page that throws at sends does so at the first; acks are late after 60 s.
+    - ``trial_limit``: a loaded machine takes minutes to load a page, and the next send may be far away.
+    - ``remember``: accounts of a part send once a day at least; longer, and two unrelated faults add up.
+    - ``pause``: an outage of WhatsApp lasts minutes to hours; each trial in it loads one or two pages.
+    - ``canary_after``: a build comes every 2.8 h (median); each canary of a bad one is ill for minutes.
+    - ``good_after``, ``canary_for``: what breaks after minutes (acks, deafness) shows within half an hour.
+    - ``keep``: builds of two days and a half; 80 KB each.
+    """
+
+    mode: Literal["off", "react", "guard"] = "react"
+    keep: Annotated[int, msgspec.Meta(ge=2, le=64)] = 8
+    good_after: Seconds = 1800.0
+    good_sessions: Count = 2
+    well_for: Seconds = 60.0
+    trial_limit: Seconds = 600.0
+    confirmations: Annotated[int, msgspec.Meta(ge=2, le=20)] = 2
+    remember: LongSeconds = 86_400.0
+    pause: Seconds = 900.0
+    pause_limit: LongSeconds = 14_400.0
+    canary_after: Seconds = 3600.0
+    canary_limit: LongSeconds = 43_200.0
+    canary_for: Seconds = 1800.0
+    canaries: Count = 2
+    report_held_after: LongSeconds = 1_209_600.0
+
+
+class Restore(Reloadable, frozen=True, kw_only=True):
+    """Bringing sessions up when the daemon starts."""
+
+    timeout: Seconds = 25.0
+    concurrency: Count = 2
+
+
+class Admission(Reloadable, frozen=True, kw_only=True):
+    """What the host must have left before a session starts; memory in MB, pressure in percent."""
+
+    session_memory: Size = 200
+    memory_reserve: Size = 300
+    memory_pressure: Percent = 20.0
+
+
+class Fleet(Reloadable, frozen=True, kw_only=True):
+    """When more than ``threshold`` of the sessions fail alike, restarts wait for a canary."""
+
+    threshold: Share = 0.5
+    minimum: Count = 3
+    period: Seconds = 120.0
+    canary_interval: Seconds = 60.0
+    network: Literal["auto", "off"] = "auto"
+
+
+class Worker(Reloadable, frozen=True, kw_only=True):
+    """The worker processes; ``memory_limit`` in MB with their browsers, 0: none."""
+
+    orphan_grace: Delay = 60.0
+    heartbeat: Seconds = 1.0
+    measure_interval: Seconds = 15.0
+    memory_limit: Size = 0
+
+
+class Profiles(Reloadable, frozen=True, kw_only=True):
+    """Copies of the credentials, and what is kept of damaged profiles; sizes in MB."""
+
+    snapshot_interval: Seconds = 3600.0
+    cache_limit: Size = 300
+    quarantine_days: Count = 30
+    quarantine_limit: Size = 2000
+
+
+class Reconcile(msgspec.Struct, frozen=True, kw_only=True):
+    """Comparing database, memory and processes."""
+
+    interval: Seconds = 30.0
+
+
+class Restart(Reloadable, frozen=True, kw_only=True):
+    """At most ``intensity`` restarts in ``period`` seconds, then the session is parked and tried again
+    after ``retry_parked`` seconds, doubled each time up to an hour."""
+
+    intensity: Count = 5
+    period: Seconds = 300.0
+    base_delay: Delay = 1.0
+    max_delay: Delay = 60.0
+    stable_after: Seconds = 300.0
+    retry_parked: Seconds = 300.0
+
+
+class Send(Reloadable, frozen=True, kw_only=True):
+    """How long a send waits for its session, for WhatsApp's answer, and for its server's ack; for
+    how long a key is the same message, and a reply that was not written may be asked for again."""
+
+    wait: Delay = 20.0
+    timeout: Seconds = 30.0
+    ack_limit: Seconds = 60.0
+    idempotency_hours: Count = 24
+    reply_grace: Seconds = 120.0
+    check_first_contact: bool = True
+    fetch_timeout: Seconds = 15.0
+    allow_private: bool = False
+    rate: Rate = 0.0
+    burst: Count = 5
+    gap: tuple[Delay, Delay] = (0.0, 0.0)
+    bulk_gap: Delay = 1.0
+
+
+class Limits(Reloadable, frozen=True, kw_only=True):
+    """How much is begun at a time, and what must stay free on the disks (MB, 0: nothing)."""
+
+    disk_reserve: Size = 200
+    sends_in_flight: Count = 50
+    requests: Count = 200
+
+
+class Webhook(Reloadable, frozen=True, kw_only=True):
+    """Where events are delivered, and the secret that signs them."""
+
+    url: str | None = None
+    secret_file: Path | None = None
+    give_up_after: LongSeconds = 86_400.0
+    allow_private: bool = False
+    hold: bool = True
+    hold_limit: LongSeconds = 900.0
+    events: tuple[str, ...] = OLD_SERVICE
+
+
+class Inbox(Reloadable, frozen=True, kw_only=True):
+    """Which chats are received beside those with one person, when what was missed is read, and how
+    often what could not be decrypted is looked up."""
+
+    broadcasts: bool = False
+    channels: bool = False
+    groups: bool = True
+    backfill_after_pairing: Delay = 600.0
+    undecryptable_interval: Seconds = 3600.0
+
+
+class Media(Reloadable, frozen=True, kw_only=True):
+    """How long received files are kept, and how many MB of them."""
+
+    keep_days: Count = 30
+    limit: Size = 1024
+
+
+class Retention(Reloadable, frozen=True, kw_only=True):
+    """Days that the database keeps what was received and sent, webhooks that nobody took, and the
+    trail."""
+
+    inbox_days: Count = 30
+    outbox_days: Count = 30
+    dead_days: Count = 30
+    audit_days: Count = 90
+
+
+Level = Literal["DEBUG", "INFO", "WARNING", "ERROR"]
+
+
+class Log(Reloadable, frozen=True, kw_only=True):
+    """What is logged, and how it looks."""
+
+    level: Level = "INFO"
+    format: Literal["auto", "text", "json"] = "auto"
+
+
+class Config(msgspec.Struct, frozen=True, kw_only=True):
+    """Everything that can be configured."""
+
+    api: Api = Api()
+    paths: Paths = Paths()
+    database: Database = Database()
+    lease: Lease = Lease()
+    browser: Browser = Browser()
+    whatsapp: WhatsApp = WhatsApp()
+    versions: Versions = Versions()
+    restore: Restore = Restore()
+    admission: Admission = Admission()
+    fleet: Fleet = Fleet()
+    worker: Worker = Worker()
+    profiles: Profiles = Profiles()
+    reconcile: Reconcile = Reconcile()
+    restart: Restart = Restart()
+    send: Send = Send()
+    limits: Limits = Limits()
+    webhook: Webhook = Webhook()
+    inbox: Inbox = Inbox()
+    media: Media = Media()
+    retention: Retention = Retention()
+    log: Log = Log()
+
+
+SECTIONS: Mapping[str, type[msgspec.Struct]] = {
+    field.name: field.type for field in msgspec.structs.fields(Config)
+}
+RELOADABLE: Final = frozenset(
+    name for name, section in SECTIONS.items() if issubclass(section, Reloadable)
+)
+
+
+def version_rules(config: Config) -> VersionRules:
+    """For the core: as many pages are loaded at a time as sessions start."""
+    sections = msgspec.structs.asdict(config.versions)
+    return VersionRules(**sections, places=config.restore.concurrency)

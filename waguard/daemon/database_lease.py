@@ -1,0 +1,54 @@
+"""The daemon's hold on its database: no other daemon may use it meanwhile."""
+
+import contextlib
+from collections.abc import AsyncIterator, Callable
+
+from waguard.config.sections import Config
+from waguard.core.lease import Terms, terms
+from waguard.daemon.stop_request import StopRequest
+from waguard.host.lock import InstanceLock
+from waguard.host.machine import holder
+from waguard.host.ticker import Ticker
+from waguard.store.sql import SqlStore
+from waguard.supervision.lease import TICK, LeaseKeeper
+from waguard.supervision.outages import Outages
+
+
+class DatabaseLease:
+    """From now on ``store`` is barred while the lease is not held. Where another daemon takes it, ``stop`` is
+    requested."""
+
+    def __init__(
+        self,
+        config: Callable[[], Config],
+        store: SqlStore,
+        lock: InstanceLock,
+        outages: Outages,
+        stop: StopRequest,
+    ) -> None:
+        self._config = config
+        runtime = config().paths.runtime
+        self.keeper = LeaseKeeper(
+            store.lease,
+            holder(runtime, lock.instance),
+            self._terms,
+            outages,
+            lost=stop.lose_database,
+        )
+        store.guard(why_barred=self.keeper.why_barred, before_migration=self.keeper.acquire)
+
+    @contextlib.asynccontextmanager
+    async def renewed(self) -> AsyncIterator[None]:
+        """Renew it while the body runs, which stops the sessions; then release it."""
+        ticker = Ticker()  # the daemon's own ends before the sessions do
+        ticker.every(TICK, "lease", self.keeper.tick)
+        ticker.start()
+        try:
+            yield
+        finally:
+            ticker.stop()
+            await self.keeper.release()
+
+    def _terms(self) -> Terms:
+        grace, margin = self._config().worker.orphan_grace, self._config().lease.margin
+        return terms(orphan_grace=grace, margin=margin)

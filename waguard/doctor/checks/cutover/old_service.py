@@ -1,0 +1,83 @@
+"""What of the old service is still there: its processes, ports, cron lines, and the way back."""
+
+import shlex
+from collections.abc import Sequence
+
+from waguard.doctor.checks.cutover.seen import CronLine, Pm2, Seen
+from waguard.doctor.checks.database import some
+from waguard.doctor.report import Check, failed, ok, warning
+
+
+def keep(seen: Seen) -> list[Check]:
+    """What the way back needs is copied first."""
+    if seen.up:
+        return [ok("way back", "waguard runs already")]
+    env = seen.env.path if seen.env and not seen.env.error else ".env"
+    copy = f"cp -a {shlex.quote(env)} {shlex.quote(env + '.before-waguard')}"
+    saved = "pm2 save && " if seen.pm2 else ""
+    return [
+        warning(
+            "way back",
+            "the old service's list of processes and the application's .env are what the way back needs",
+            "Keep both, and a copy of the old service's sessions folder",
+            saved + copy,
+        )
+    ]
+
+
+def cron(lines: Sequence[CronLine]) -> list[Check]:
+    """No cron line starts it again."""
+    checks = []
+    for line in lines:
+        path = shlex.quote(line.path)
+        command = f"sed -i '{line.number}s/^/# /' {path}"
+        if line.user is not None:
+            user = shlex.quote(line.user)
+            command = f"crontab -u {user} -l | sed '{line.number}s/^/# /' | crontab -u {user} -"
+        checks.append(
+            failed(
+                "cron",
+                f"{line.path}:{line.number} restarts the old service: {line.text}",
+                "Comment it out, before the old service is stopped",
+                command,
+            )
+        )
+    return checks or [ok("cron", "no cron line restarts the old service")]
+
+
+def stop(seen: Seen) -> list[Check]:
+    """Neither its processes nor its ports are there."""
+    checks = [check for one in seen.pm2 for check in _pm2(one)]
+    checks += [
+        failed(
+            "port",
+            f"port {one.port} is taken by pid {one.pid} ({one.command[:120]})",
+            "Stop the old service",
+            "pm2 delete all" if seen.pm2 else f"kill {one.pid}",
+        )
+        for one in seen.listeners
+    ]
+    return checks or [ok("old service", "neither PM2 nor the old service runs")]
+
+
+def _pm2(one: Pm2) -> list[Check]:
+    sudo = f"sudo -iu {shlex.quote(one.user)} "
+    checks = [
+        failed(
+            "pm2",
+            f"PM2 of {one.user} runs, pid {one.pid}, with {len(one.apps)} processes:"
+            f" {some(one.apps) or 'none'}",
+            "Stop all of its instances, and PM2",
+            f"{sudo}pm2 delete all; {sudo}pm2 kill",
+        )
+    ]
+    if one.starts_at_boot:
+        checks.append(
+            failed(
+                "pm2",
+                f"{one.starts_at_boot} starts the old service at boot",
+                "Disable it",
+                f"systemctl disable --now {one.starts_at_boot}",
+            )
+        )
+    return checks

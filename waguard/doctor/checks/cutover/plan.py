@@ -1,0 +1,81 @@
+"""The steps from the old service to waguard, what each has to do here, and the way back."""
+
+import shlex
+from collections.abc import Mapping, Sequence
+from enum import IntEnum
+from typing import Final
+
+from waguard.doctor.checks.cutover.application import REREAD, application, profiles, rows
+from waguard.doctor.checks.cutover.configuration import configure
+from waguard.doctor.checks.cutover.old_service import cron, keep, stop
+from waguard.doctor.checks.cutover.seen import Seen
+from waguard.doctor.report import Check, Cli, ok, warning
+
+
+class Step(IntEnum):
+    """Each one needs those before it."""
+
+    KEEP = 1
+    CONFIGURE = 2
+    CRON = 3
+    STOP = 4
+    PROFILES = 5
+    APPLICATION = 6
+    ROWS = 7
+    START = 8
+
+
+TITLES: Final[Mapping[Step, str]] = {
+    Step.KEEP: "Keep the way back",
+    Step.CONFIGURE: "Configure waguard",
+    Step.CRON: "Remove the cron line that restarts the old service",
+    Step.STOP: "Stop the old service",
+    Step.PROFILES: "Bring the profiles",
+    Step.APPLICATION: "Point the application at waguard",
+    Step.ROWS: "Correct the rows",
+    Step.START: "Start waguard",
+}
+Plan = Mapping[Step, Sequence[Check]]
+
+
+def plan(seen: Seen, cli: Cli) -> Plan:
+    """What each step has to do here, in their order."""
+    return {
+        Step.KEEP: keep(seen),
+        Step.CONFIGURE: configure(seen, cli),
+        Step.CRON: cron(seen.cron),
+        Step.STOP: stop(seen),
+        Step.PROFILES: profiles(seen, cli),
+        Step.APPLICATION: application(seen),
+        Step.ROWS: rows(seen, cli),
+        Step.START: _start(seen, cli),
+    }
+
+
+def _start(seen: Seen, cli: Cli) -> list[Check]:
+    if seen.up:
+        return [ok("start", "waguard runs")]
+    return [
+        warning(
+            "start",
+            "waguard does not run yet",
+            "Start it, see the sessions connect, then run the doctor again",
+            f"systemctl enable --now waguard && {cli('status')} && {cli('doctor')}",
+        )
+    ]
+
+
+def way_back(seen: Seen) -> list[tuple[str, str]]:
+    """What each step is for, and its command; the other way round."""
+    env = seen.env.path if seen.env and not seen.env.error else ".env"
+    path, kept = shlex.quote(env), shlex.quote(f"{env}.before-waguard")
+    return [
+        ("Stop waguard; the pairings stay", "systemctl disable --now waguard"),
+        (
+            "Copy each profile back: the old service's own are as old as the cut-over",
+            f"cp -a {shlex.quote(seen.settings.sessions)}/workspace_*/session-* SESSIONS_FOLDER/",
+        ),
+        ("Put the application's .env back", f"cp -a {kept} {path} && {REREAD}"),
+        ("Start the old service", "pm2 resurrect"),
+        ("Put the cron line back", "crontab -e"),
+    ]

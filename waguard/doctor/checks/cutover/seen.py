@@ -1,0 +1,105 @@
+"""What is known of the old service, the application and the configuration before the cut-over."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from waguard.doctor.checks.database import Row
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pm2:
+    """A PM2 that runs. ``apps``: the command of each process that it keeps; ``starts_at_boot``: the
+    unit that brings it back."""
+
+    pid: int
+    user: str
+    apps: tuple[str, ...]
+    starts_at_boot: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CronLine:
+    """One that restarts the old service. ``user``: of a crontab; None: a file of the system."""
+
+    path: str
+    number: int
+    text: str
+    user: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Listener:
+    """Who has a port of the old service."""
+
+    port: int
+    pid: int | None
+    command: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Secret:
+    """A key or a secret of the application's, without its value. ``known``: waguard has it, too; None:
+    what waguard has cannot be read."""
+
+    name: str
+    length: int
+    known: bool | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Env:
+    """The application's ``.env``, and the old service's beside it."""
+
+    path: str
+    error: str | None = None
+    keys: tuple[Secret, ...] = ()
+    secret: Secret | None = None
+    instances: int = 1
+    addresses: Mapping[str, str] = field(default_factory=dict)
+    """Where it calls the old service, by the name of the variable."""
+    url: str | None = None
+    """APP_URL: where its webhooks arrive, and its files lie."""
+    database: str | None = None
+    """driver://host:port/name, without user and password."""
+    remote_auth: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """What waguard's configuration says of it."""
+
+    path: str
+    key_file: str
+    least: int
+    port: int
+    public: str
+    keyless: bool
+    allow_private: bool
+    hook: str | None
+    secret_file: str | None
+    database: str
+    """driver://host:port/name, without user and password."""
+    sessions: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Seen:
+    """All that is known of the old service and the application."""
+
+    settings: Settings
+    env: Env | None
+    pm2: tuple[Pm2, ...] = ()
+    cron: tuple[CronLine, ...] = ()
+    listeners: tuple[Listener, ...] = ()
+    archives: tuple[str, ...] = ()
+    """RemoteAuth's, below ``paths.sessions``."""
+    with_profile: frozenset[str] = frozenset()
+    rows: tuple[Row, ...] | None = None
+    up: bool = False
+
+    @property
+    def accounts(self) -> tuple[Row, ...] | None:
+        """The application's rows; None: unknown, or ``database.url`` names another database yet."""
+        env = self.env
+        other = env and env.database and env.database != self.settings.database
+        return None if other else self.rows

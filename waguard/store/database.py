@@ -1,0 +1,186 @@
+"""The connection: engines, upgrades, and the transactions that every part of the store works in."""
+
+import sqlite3
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from datetime import UTC, datetime
+from typing import TypeVar
+
+from loguru import logger
+from sqlalchemy import Connection, Engine, inspect
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+from sqlalchemy.util import greenlet_spawn
+
+from waguard.errors import DatabaseUnavailableError
+from waguard.store.engine import Engines, connect, name_of, parse
+from waguard.store.failures import RETRY_AFTER, answering, unavailable
+from waguard.store.layout import Layout, reflect
+from waguard.store.models import LEASE
+from waguard.store.revision import HEAD, is_current, is_newer, noted
+from waguard.store.work import Work
+
+T = TypeVar("T")
+
+# s for an upgrade: it rewrites no row, but cut off on a slow disk it would begin again each time
+UPGRADE_LIMIT = 600.0
+
+
+class Database:
+    """Times as ``SqlStore`` has them; ``wall`` is unix time. Raises ``ConfigError`` for a URL that is
+    not supported."""
+
+    def __init__(
+        self,
+        url: str,
+        *,
+        busy_timeout: float,
+        wall: Callable[[], float],
+    ) -> None:
+        self._url = parse(url)
+        self._name = name_of(self._url)
+        self._busy_timeout = busy_timeout
+        self.wall = wall
+        self.answers_within = 2 * busy_timeout
+        """Seconds; after that it is unavailable."""
+        self._engines: Engines | None = None
+        self._layout: Layout | None = None
+        self._why_barred: Callable[[], str | None] = lambda: None
+        self._before_migration: Callable[[], Awaitable[None]] = _nothing_to_wait_for
+
+    @property
+    def backend(self) -> str:
+        """SQLAlchemy's name of the kind of database."""
+        return self._url.get_backend_name()
+
+    def guard(
+        self,
+        *,
+        why_barred: Callable[[], str | None] = lambda: None,
+        before_migration: Callable[[], Awaitable[None]],
+    ) -> None:
+        """``why_barred``: why nobody may use the database now, but for the lease; None: they may.
+        ``before_migration`` is awaited before tables are changed that a daemon of an older version may
+        be using."""
+        self._why_barred, self._before_migration = why_barred, before_migration
+
+    @property
+    def barred(self) -> bool:
+        """Whether nobody may use the database now."""
+        return self._why_barred() is not None
+
+    async def open(self) -> None:
+        """Connect, migrate, and read what columns the application's table has.
+
+        Raises ``WaguardError`` for a table that cannot serve; nothing to do when open.
+        """
+        if self._layout is not None:
+            return
+        try:
+            async with self._answering():
+                self._engines = engines = connect(self._url, busy_timeout=self._busy_timeout)
+                async with engines.writer.begin() as connection:
+                    layout = await connection.run_sync(_layout_if_current)
+                    is_leased = layout is None and await connection.run_sync(_knows_leases)
+            if is_leased:
+                await self._before_migration()
+            if layout is None:
+                async with (
+                    answering(self._name, within=UPGRADE_LIMIT),
+                    engines.writer.begin() as connection,
+                ):
+                    layout = await connection.run_sync(_upgraded)
+            self._layout = layout
+        except BaseException:
+            await self.close()
+            raise
+
+    async def close(self) -> None:
+        """It may be opened again."""
+        engines, self._engines, self._layout = self._engines, None, None
+        if engines is not None:
+            await engines.dispose()
+
+    async def alone(self, do: Callable[[AsyncEngine], Awaitable[T]]) -> T:
+        """What is no transaction of SQLAlchemy's, with the engine that writes."""
+        engines, _ = self._opened()
+        async with self._answering():
+            try:
+                return await do(engines.writer)
+            except sqlite3.OperationalError as error:
+                raise unavailable(self._name, error) from error
+
+    @asynccontextmanager
+    async def reading(self) -> AsyncIterator[tuple[AsyncConnection, Layout]]:
+        """One of many connections."""
+        engines, layout = self._opened()
+        async with self._answering(), engines.reader.connect() as connection:
+            yield connection, layout
+
+    @asynccontextmanager
+    async def writing(self) -> AsyncIterator[Work]:
+        """A transaction that is committed at its end; others wait for it."""
+        engines, layout = self._opened()
+        now = datetime.fromtimestamp(int(self.wall()), UTC)
+        # not begin(): the first statement begins, which is two switches of SQLAlchemy's less
+        async with self._answering(), engines.writer.connect() as connection:
+            yield Work(connection, layout, now)
+            await connection.commit()
+
+    @asynccontextmanager
+    async def writing_the_lease(self) -> AsyncIterator[AsyncConnection]:
+        """The same while nobody may write but the lease."""
+        if self._engines is None:
+            raise unavailable(self._name, "it was never reached")
+        async with self._answering(), self._engines.writer.connect() as connection:
+            yield connection
+            await connection.commit()
+
+    async def write_at_once(self, do: Callable[[Connection], T]) -> T:
+        """One write transaction, without SQLAlchemy's switches between what it awaits and what not:
+        they take as long as SQLite's commit."""
+        engines, _ = self._opened()
+        async with self._answering():
+            return await greenlet_spawn(_begun, engines.writer.sync_engine, do)
+
+    def _answering(self) -> AbstractAsyncContextManager[None]:
+        return answering(self._name, within=self.answers_within)
+
+    def _opened(self) -> tuple[Engines, Layout]:
+        if self._engines is not None and (why := self._why_barred()):
+            raise DatabaseUnavailableError(why, field="database.url", retry_after=RETRY_AFTER)
+        if self._engines is None or self._layout is None:
+            raise unavailable(self._name, "it was never reached")
+        return self._engines, self._layout
+
+
+def _begun(engine: Engine, do: Callable[[Connection], T]) -> T:
+    with engine.begin() as connection:
+        return do(connection)
+
+
+async def _nothing_to_wait_for() -> None:
+    """Who does not supervise has no lease."""
+
+
+def _layout_if_current(connection: Connection) -> Layout | None:
+    revisions = noted(connection)
+    if is_newer(revisions):
+        logger.warning(
+            "the database was migrated by a newer waguard, and is used as it is",
+            event="database_newer",
+            revision=revisions[0],
+            ours=HEAD,
+        )
+    return reflect(connection) if is_current(revisions) else None
+
+
+def _knows_leases(connection: Connection) -> bool:
+    """Whether a daemon that uses these tables holds one."""
+    return inspect(connection).has_table(LEASE.name)
+
+
+def _upgraded(connection: Connection) -> Layout:
+    from waguard.store.migrate import upgrade  # noqa: PLC0415 - Alembic is heavy
+
+    upgrade(connection)
+    return reflect(connection)

@@ -1,0 +1,174 @@
+"""Dead letters: rows of ``waguard_deliveries`` that nobody delivers any more, until a person replays them.
+
+What waits for the number of a LID is one of them, and is replayed when its number is known.
+"""
+
+import asyncio
+from collections.abc import Collection
+from dataclasses import replace
+from typing import Any, Final
+
+from sqlalchemy import ColumnElement, Select, delete, func, insert, select, true
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from waguard.core.conditions import DeadLetters
+from waguard.core.webhooks.delivery import SESSION_EVENTS, Cause, DeadLetterState
+from waguard.ports.webhooks import GLOBAL, DeadLetter, Queued, UnidentifiedChat
+from waguard.store import unidentified
+from waguard.store.database import Database
+from waguard.store.deliveries import PENDING, REPLAYED, column
+from waguard.store.models import DELIVERIES
+
+COUNTED_EVERY: Final = 60.0  # s; dead letters, where nothing says that there are others
+REPLAYED_AT_ONCE: Final = 200
+DEAD: Final = DELIVERIES.c.state == "dead"
+_CAUSE: Final = func.coalesce(DELIVERIES.c.cause, "")
+_OF_STATE: Final = {
+    DeadLetterState.UNCERTAIN: _CAUSE == Cause.UNCERTAIN,
+    DeadLetterState.UNIDENTIFIED: unidentified.WAITS,
+    DeadLetterState.UNDECRYPTABLE: _CAUSE == Cause.UNDECRYPTABLE,
+    DeadLetterState.DEAD: _CAUSE.not_in([Cause.UNCERTAIN, Cause.UNIDENTIFIED, Cause.UNDECRYPTABLE]),
+}
+
+
+class SqlDeadLetters:
+    """A part of ``ports.messages.MessageStore``; ``turn`` is everybody's who writes messages."""
+
+    def __init__(self, database: Database, turn: asyncio.Lock) -> None:
+        self._database = database
+        self._turn = turn
+        self._counted: tuple[tuple[int, int | None], float, Queued] | None = None
+
+    async def dead(
+        self,
+        *,
+        session_id: str | None = None,
+        state: DeadLetterState | None = None,
+        before: int | None = None,
+        limit: int = 100,
+    ) -> list[DeadLetter]:
+        listed = unidentified.is_listed(self._database.wall())
+        query = _letters().where(listed).order_by(DELIVERIES.c.id.desc()).limit(limit)
+        if session_id is not None:
+            query = query.where(DELIVERIES.c.session_id == session_id)
+        if state is not None:
+            query = query.where(_OF_STATE[state])
+        if before is not None:
+            query = query.where(DELIVERIES.c.id < before)
+        return await self._letters(query)
+
+    async def queued(self) -> Queued:
+        """Dead letters have to be read to be counted: that is done where their number or the newest of
+        them has changed, and every ``COUNTED_EVERY`` s."""
+        own, now = DELIVERIES.c, self._database.wall()
+        async with self._database.reading() as (connection, _):
+            waiting = select(own.endpoint, func.count()).where(PENDING).group_by(own.endpoint)
+            pending = dict(tuple(row) for row in await connection.execute(waiting))
+            newest = await connection.execute(select(func.count(), func.max(own.id)).where(DEAD))
+            mark = tuple(newest.one())
+            if self._counted and self._counted[0] == mark and now < self._counted[1]:
+                return replace(self._counted[2], pending=pending)
+            found = Queued(
+                pending=pending,
+                dead=await _count_dead(connection) if mark[0] else (),
+                unidentified=await unidentified.chats(connection, now) if mark[0] else (),
+            )
+        self._counted = mark, now + COUNTED_EVERY, found
+        return found
+
+    async def dead_letter(self, number: int) -> DeadLetter | None:
+        query = _letters().where(DELIVERIES.c.id == number)
+        return next(iter(await self._letters(query)), None)
+
+    async def _letters(self, query: Select[Any]) -> list[DeadLetter]:
+        async with self._database.reading() as (connection, _):
+            found = await connection.execute(query)
+            return [DeadLetter(**row._asdict()) for row in found]
+
+    async def replay(self, first: int, last: int, receivers: Collection[str]) -> list[str]:
+        """It gets a new id, at the end of the queue: what was behind it has long overtaken it."""
+        # those a person chooses one by one
+        some = true() if first == last else _OF_STATE[DeadLetterState.DEAD]
+        return await self._replay(DEAD & DELIVERIES.c.id.between(first, last) & some, receivers)
+
+    async def _replay(self, chosen: ColumnElement[bool], receivers: Collection[str]) -> list[str]:
+        own = DELIVERIES.c
+        kept = ("endpoint", "event_id", "event", "session_id", "lane", "body")
+        async with self._turn, self._database.writing() as work:
+            query = (
+                select(own.id, own.endpoint)
+                .where(chosen, own.endpoint.in_(sorted(receivers)))
+                .order_by(own.id)
+            )
+            found = (await work.connection.execute(query.limit(REPLAYED_AT_ONCE))).all()
+            now = self._database.wall()
+            again = {"state": "pending", "attempts": 0, "next_at": now, "created_at": now}
+            for row in found:  # one by one: the bodies of all together may be too large
+                letter = select(*(own[name] for name in kept)).where(own.id == row.id)
+                values = (await work.connection.execute(letter)).one()._asdict()
+                await work.connection.execute(delete(DELIVERIES).where(own.id == row.id))
+                if values["event"] in SESSION_EVENTS:
+                    values["lane"] = REPLAYED
+                await work.connection.execute(insert(DELIVERIES).values(values | again))
+            return [row.endpoint for row in found]
+
+    async def discard(self, number: int) -> bool:
+        async with self._turn, self._database.writing() as work:
+            gone = await work.connection.execute(
+                delete(DELIVERIES).where(DEAD, DELIVERIES.c.id == number)
+            )
+            return bool(gone.rowcount)
+
+    async def unidentified(self) -> list[UnidentifiedChat]:
+        async with self._database.reading() as (connection, _):
+            return await unidentified.chats(connection, self._database.wall())
+
+    async def replay_unidentified(
+        self, session_id: str, chat: str, receivers: Collection[str]
+    ) -> list[str]:
+        return await self._replay(unidentified.of_chat(session_id, chat), receivers)
+
+    async def discard_unidentified(self, session_id: str, chat: str) -> int:
+        waits = delete(DELIVERIES).where(unidentified.of_chat(session_id, chat))
+        async with self._turn, self._database.writing() as work:
+            return (await work.connection.execute(waits)).rowcount
+
+
+async def _count_dead(connection: AsyncConnection) -> list[DeadLetters]:
+    own = DELIVERIES.c
+    cause = own.cause
+    query = select(
+        own.endpoint,
+        cause,
+        func.count(),
+        func.count(own.session_id.distinct()),
+        func.min(func.coalesce(own.died_at, own.created_at)),
+        func.max(own.id),
+    )
+    found = []
+    for row in (await connection.execute(query.where(DEAD).group_by(own.endpoint, cause))).all():
+        endpoint, cause_, count, sessions, since, newest = row
+        error = await connection.scalar(select(own.last_error).where(own.id == newest))
+        found.append(
+            DeadLetters(
+                session=None if endpoint == GLOBAL else endpoint,
+                cause=cause_,
+                count=count,
+                sessions=sessions,
+                since=since,
+                newest=newest,
+                error=error or "",
+            )
+        )
+    return found
+
+
+def _letters() -> Select[Any]:
+    own = DELIVERIES.c
+    names = ("id", "endpoint", "event", "event_id", "session_id", "lane", "attempts", "cause")
+    return select(
+        *map(column, (*names, "created_at")),
+        func.coalesce(own.last_error, "").label("error"),
+        func.coalesce(own.died_at, own.created_at).label("died_at"),
+        func.length(own.body).label("size"),
+    ).where(DEAD)

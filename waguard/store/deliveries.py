@@ -1,0 +1,265 @@
+"""The webhook queue: rows of ``waguard_deliveries`` that are pending.
+
+A webhook that is delivered is a row that is gone; one that is in flight is pending, so that after
+a crash it is delivered again.
+"""
+
+import asyncio
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from typing import Any, Final
+
+from sqlalchemy import (
+    ColumnElement,
+    case,
+    delete,
+    func,
+    insert,
+    null,
+    select,
+    update,
+)
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from waguard.core.messages.media import names_in
+from waguard.core.webhooks.delivery import HELD, SESSION_EVENTS, Cause
+from waguard.ports.messages import Entry
+from waguard.ports.webhooks import GLOBAL, DeliveryResult, Hold, Pending
+from waguard.store import endpoints, unidentified
+from waguard.store.database import Database
+from waguard.store.models import DELIVERIES, SESSIONS
+from waguard.store.types import length_of, storable
+
+READ_AT_ONCE: Final = 4_096  # bytes; a larger body is read when its turn comes
+REPLAYED: Final = "replayed"
+"""The partition of a session's event that was a dead letter: it neither outdates a newer one nor is
+outdated."""
+PENDING: Final = DELIVERIES.c.state == "pending"
+_IDS_AT_ONCE: Final = 1_000
+_BODIES_AT_ONCE: Final = 500
+_WITH_FILES: Final = ("message_received", "message_sent")
+_READ: Final = (
+    "id",
+    "event",
+    "event_id",
+    "session_id",
+    "lane",
+    "attempts",
+    "next_at",
+    "created_at",
+    "tried_since",
+    "held_since",
+)
+
+
+class SqlDeliveries:
+    """A part of ``ports.messages.MessageStore``; ``turn`` is everybody's who writes messages."""
+
+    def __init__(self, database: Database, turn: asyncio.Lock) -> None:
+        self._database = database
+        self._turn = turn
+
+    async def pending(
+        self,
+        endpoint: str,
+        *,
+        after: int,
+        limit: int,
+        partition: tuple[str, str] | None = None,
+        until: int | None = None,
+    ) -> list[Pending]:
+        own = DELIVERIES.c
+        small = case((func.length(own.body) <= READ_AT_ONCE, own.body), else_=null())
+        query = (
+            select(*map(column, _READ), small.label("body"))
+            .where(PENDING, own.endpoint == endpoint, own.id > after)
+            .order_by(own.id)
+            .limit(limit)
+        )
+        if partition is not None:
+            query = query.where(own.session_id == partition[0], own.lane == partition[1])
+        if until is not None:
+            query = query.where(own.id <= until)
+        async with self._database.reading() as (connection, _):
+            found = await connection.execute(query)
+            return [Pending(**row._asdict()) for row in found]
+
+    async def body(self, number: int) -> bytes | None:
+        async with self._database.reading() as (connection, _):
+            query = select(DELIVERIES.c.body).where(DELIVERIES.c.id == number)
+            found: bytes | None = await connection.scalar(query)
+            return found
+
+    async def files_awaited(self) -> set[str]:
+        names, last, own = set[str](), 0, DELIVERIES.c
+        waiting = PENDING & own.event.in_(_WITH_FILES)
+        query = select(own.id, own.body).where(waiting).order_by(own.id).limit(_BODIES_AT_ONCE)
+        while True:
+            async with self._database.reading() as (connection, _):
+                found = (await connection.execute(query.where(own.id > last))).all()
+            if not found:
+                return names
+            for row in found:
+                names |= names_in(row.body)
+            last = found[-1].id
+
+    async def dead_letter_pending(
+        self,
+        why: str,
+        cause: Cause,
+        *,
+        endpoint: str | None = None,
+        session_id: str | None = None,
+        before: float | None = None,
+        limit: int,
+    ) -> int:
+        own = DELIVERIES.c
+        chosen = PENDING
+        if session_id is not None:
+            # what waits for somebody's number is of its old number too
+            chosen = (PENDING & (own.event == HELD)) | unidentified.WAITS
+            chosen &= own.session_id == session_id
+        if endpoint is not None:
+            chosen &= own.endpoint == endpoint
+        if before is not None:
+            chosen &= own.created_at < before
+        return await self.give_up_pending(chosen, why, cause, limit)
+
+    async def give_up_pending(
+        self, chosen: ColumnElement[bool], why: str, cause: Cause, limit: int
+    ) -> int:
+        """Found before the writer is held: a few of many are found slowly."""
+        own = DELIVERIES.c
+        async with self._database.reading() as (connection, _):
+            query = select(own.id).where(chosen).order_by(own.id).limit(limit)
+            found = (await connection.scalars(query)).all()
+        if found:
+            values = {
+                "state": "dead",
+                "cause": cause,
+                "last_error": why,
+                "died_at": self._database.wall(),
+            }
+            async with self._turn, self._database.writing() as work:
+                same = update(DELIVERIES).where(own.id.in_(found), chosen)
+                await work.connection.execute(same.values(values))
+        return len(found)
+
+    async def linked_phone(self, session_id: str) -> str | None:
+        query = select(SESSIONS.c.linked_phone).where(SESSIONS.c.session_id == session_id)
+        async with self._database.reading() as (connection, _):
+            return await connection.scalar(query)
+
+    async def link_phone(self, session_id: str, phone: str) -> None:
+        same = update(SESSIONS).where(SESSIONS.c.session_id == session_id)
+        async with self._database.writing() as work:
+            await work.connection.execute(same.values(linked_phone=phone))
+
+
+async def record_results(
+    connection: AsyncConnection, results: Sequence[DeliveryResult | Hold], now: float
+) -> None:
+    """Only what is pending: an endpoint may be removed while its webhook is in flight, or a person
+    reads it."""
+    own = DELIVERIES.c
+    delivered = [s.id for s in results if isinstance(s, DeliveryResult) and s.error is None]
+    for start in range(0, len(delivered), _IDS_AT_ONCE):
+        some = delivered[start : start + _IDS_AT_ONCE]
+        await connection.execute(delete(DELIVERIES).where(own.id.in_(some), PENDING))
+    for result in results:
+        if values := _changed(result, now):
+            same = update(DELIVERIES).where(own.id == result.id, PENDING)
+            await connection.execute(same.values(values))
+
+
+def _changed(result: DeliveryResult | Hold, now: float) -> dict[str, Any]:
+    """What its row says then; {}: it was delivered."""
+    match result:
+        case Hold(since=since):
+            return {"held_since": since, "tried_since": None}
+        case DeliveryResult(error=None):
+            return {}
+        case DeliveryResult(next_at=None):
+            more = {"state": "dead", "cause": result.cause, "died_at": now}
+        case _:
+            more = {"next_at": result.next_at, "tried_since": result.tried_since}
+    error = storable(result.error or "", 1_000)
+    return {"attempts": result.attempts, "last_error": error, "held_since": None, **more}
+
+
+async def queue(
+    connection: AsyncConnection,
+    entries: Sequence[Entry],
+    for_global: Collection[str],
+    waiting: Collection[str],
+    now: float,
+) -> frozenset[str]:
+    """The endpoints that have more to deliver; ``waiting`` are the keys of what is of nobody yet."""
+    if not entries:
+        return frozenset()
+    own = await endpoints.wanted_events(connection, {e.received.session_id for e in entries})
+    newest = _newest_session_events(entries)
+    for session_id in sorted(newest):
+        await _leave_out_outdated(connection, session_id)
+    queued = [
+        row
+        for number, entry in enumerate(entries)
+        if number >= newest.get(entry.received.session_id, 0) or not _outdates(entry)
+        for row in _queued(entry, own, for_global, waiting, now)
+    ]
+    if queued:
+        await connection.execute(insert(DELIVERIES), queued)
+    return frozenset(row["endpoint"] for row in queued if row["state"] == "pending")
+
+
+def _queued(
+    entry: Entry,
+    own: Mapping[str, Collection[str]],
+    for_global: Collection[str],
+    waiting: Collection[str],
+    now: float,
+) -> Iterable[dict[str, Any]]:
+    session_id = entry.received.session_id
+    pending = {"state": "pending", "cause": None, "last_error": None, "died_at": None}
+    state = unidentified.parked(now) if entry.received.key in waiting else pending
+    receivers = ((GLOBAL, for_global), (session_id, own.get(session_id, ())))
+    for endpoint, wanted in receivers:
+        for notice in entry.notices:
+            if notice.event not in wanted:
+                continue
+            yield {
+                "endpoint": endpoint,
+                "event_id": notice.event_id,
+                "event": notice.event,
+                "session_id": session_id,
+                "lane": storable(notice.partition, length_of(DELIVERIES.c.lane.type)),
+                "body": notice.body,
+                "attempts": 0,
+                "next_at": now,
+                "created_at": now,
+            } | state
+
+
+def _outdates(entry: Entry) -> bool:
+    return any(notice.event in SESSION_EVENTS for notice in entry.notices)
+
+
+def _newest_session_events(entries: Sequence[Entry]) -> dict[str, int]:
+    """The place in ``entries`` of each session's newest session event."""
+    return {e.received.session_id: place for place, e in enumerate(entries) if _outdates(e)}
+
+
+async def _leave_out_outdated(connection: AsyncConnection, session_id: str) -> None:
+    await connection.execute(
+        delete(DELIVERIES).where(
+            DELIVERIES.c.session_id == session_id,
+            DELIVERIES.c.event.in_(SESSION_EVENTS),
+            DELIVERIES.c.lane != REPLAYED,
+            PENDING,
+        )
+    )
+
+
+def column(name: str) -> ColumnElement[Any]:
+    """Of a webhook; the column of its partition keeps its older name."""
+    found = DELIVERIES.c[name]
+    return found.label("partition") if name == "lane" else found

@@ -1,0 +1,180 @@
+"""What the daemon asks of a worker, and what may come of it."""
+
+from msgspec import Struct, field
+
+from waguard.wire.bounds import AckLevel, AtSecond, Id, Private, Word, Words
+from waguard.wire.worker import LogSettings
+
+
+class SendText(Private, tag="text", frozen=True, kw_only=True):
+    """Send ``text``; ``message_id`` (``true_<wid>_<ID>``) was chosen before."""
+
+    chat: str
+    text: str
+    message_id: str
+    timeout: float
+    quoted: str | None = None
+    """The id of the message that this one answers."""
+    mentions: tuple[str, ...] = ()
+    """Ids of people."""
+    aliases: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    """Of those: other ids that they are known by, where the page does not say."""
+    first_contact_check: bool = False
+    """Refuse a number that has no chat here and no WhatsApp."""
+    absent: bool = False
+    """It was asked of late: it has none."""
+    hold: bool = False
+    """Send it only where it is no first contact."""
+
+
+class SendMedia(Private, tag="media", frozen=True, kw_only=True):
+    """Send a file, as ``SendText``; ``kind`` is image, video, audio or document."""
+
+    chat: str
+    content: bytes
+    mimetype: str
+    kind: str
+    message_id: str
+    timeout: float
+    filename: str | None = None
+    caption: str | None = None
+    quoted: str | None = None
+    mentions: tuple[str, ...] = ()
+    aliases: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    first_contact_check: bool = False
+    absent: bool = False
+    hold: bool = False
+
+
+class PairingCode(Private, tag="pairing_code", frozen=True, kw_only=True):
+    """Ask WhatsApp for a code that is typed on the phone with this number (digits)."""
+
+    phone: str
+
+
+class RefreshQr(Struct, tag="refresh_qr", frozen=True, kw_only=True):
+    """Show a new QR code."""
+
+
+class Unlink(Struct, tag="unlink", frozen=True, kw_only=True):
+    """Log out at WhatsApp: the phone forgets this device."""
+
+
+class Screenshot(Struct, tag="screenshot", frozen=True, kw_only=True):
+    """A picture of the page."""
+
+
+class Exists(Struct, tag="exists", frozen=True, kw_only=True):
+    """Whether a number has WhatsApp."""
+
+    chat: str
+
+
+class CatchUp(Struct, tag="catch_up", frozen=True, kw_only=True):
+    """Report what the chats have and no event brought; in each chat live messages wait behind it.
+
+    The same asked again while it is being done is one; another takes its place.
+
+    Unix times from which on: ``since`` by chat, ``floor`` for chats that are not in it.
+    """
+
+    since: dict[str, int]
+    floor: int
+
+
+class GoOn(Struct, tag="go_on", frozen=True, kw_only=True):
+    """Report what comes, and read nothing back: the pairing is too fresh. ``CatchUp`` follows."""
+
+
+class TakeOver(Struct, tag="take_over", frozen=True, kw_only=True):
+    """Use WhatsApp here although another client of this device took the stream."""
+
+
+class Reload(Struct, tag="reload", frozen=True, kw_only=True):
+    """Reload the page; answered when that begins."""
+
+
+class Acks(Struct, tag="acks", frozen=True, kw_only=True):
+    """What the page shows as the acks of these sends; ``aliases``: by id, what else its chat was
+    ever called."""
+
+    ids: tuple[str, ...]
+    aliases: dict[str, tuple[str, ...]] = {}
+
+
+class Reread(Struct, tag="reread", frozen=True, kw_only=True):
+    """Look up messages that could not be decrypted, and report those that can be read now.
+
+    The ``Value`` says of each id what was found. ``aliases``: by id, what else its chat was ever
+    called.
+    """
+
+    ids: tuple[str, ...]
+    aliases: dict[str, tuple[str, ...]] = {}
+
+
+class SetLog(Struct, tag="set_log", frozen=True, kw_only=True):
+    """Log like this from now on. Only for a worker whose ``Report`` says how it logs."""
+
+    log: LogSettings
+
+
+Send = SendText | SendMedia
+_OfPage = (
+    PairingCode
+    | RefreshQr
+    | Unlink
+    | Screenshot
+    | Exists
+    | CatchUp
+    | GoOn
+    | Reload
+    | TakeOver
+    | Acks
+    | Reread
+)
+OfPage = Send | _OfPage
+"""What the page has to be there for."""
+Operation = _OfPage | SetLog
+"""A call that sends nothing: its answer is a ``Value``, or it failed."""
+Call = Send | Operation
+
+
+class Sent(Struct, tag="sent", frozen=True, kw_only=True):
+    """Outcome of a send. ``outcome``: sent (server ack), refused, uncertain (no answer)."""
+
+    outcome: Word
+    message_id: Id
+    timestamp: AtSecond
+    error: Words | None = None
+    ack: AckLevel | None = None
+    """As the page showed it, where that is uncertain; 0: it waits for the server."""
+    standing: Word | None = None
+    """What its chat was before (``core.first_contacts.ChatHistory``), where the page said it."""
+    thrown: Words | None = None
+    """Broken code of the page: what it threw at the send."""
+
+
+class Value(Private, tag="value", frozen=True, kw_only=True):
+    """Outcome of the other calls: the pairing code, whether a number exists, a PNG, acks by id, what
+    a ``Reread`` found by id (words of ``core.undecryptable.Outcome``)."""
+
+    text: Word | None = None
+    flag: bool | None = None
+    content: bytes | None = None
+    acks: dict[Id, AckLevel] | None = None
+    found: dict[Id, Word] | None = None
+
+
+class Failed(Struct, tag="failed", frozen=True, kw_only=True):
+    """The call was not done; ``kind`` is not_ready, refused, timeout, error, too_often (WhatsApp's
+    429); paused (it is a first contact, and WhatsApp was asked for too many numbers) or held."""
+
+    kind: Word
+    error: Words
+    field: Word | None = None
+    """Of the request; None: no single one is to blame."""
+    standing: Word | None = None
+    """As ``Sent`` has it."""
+    thrown: Words | None = None
+    """The same."""
