@@ -247,10 +247,11 @@ def test_each_cause_of_parking_has_its_own_remedy() -> None:
 
 def test_a_pairing_that_goes_on_or_was_given_up_is_no_trouble_and_all_else_is() -> None:
     parked = [session(intent=Intent.PARKED, parked=cause) for cause in ParkCause]
+    waits = [Wait(it, "so it is") for it in Cause]
     starts = [
-        session(expects_qr=new, **its, since=7.0)
+        session(expects_qr=new, failure=failure, held_back=wait)
         for new in (True, False)
-        for its in ({}, {"failure": FAILED}, *({"held_back": Wait(it, "so")} for it in Cause))
+        for failure, wait in ((None, None), (FAILED, None), *((None, it) for it in waits))
     ]
     links = [session(worker=worker(link=it)) for it in Link if it is not Link.CONNECTED]
     states = (*parked, *starts, *links)
