@@ -50,6 +50,7 @@ PLANS: Final = (  # seed, sessions, days, own faults a session-day, faults of al
 ARGUMENTS: Final = (
     "-x",
     "-q",
+    "-mnot long",
     "-p",
     "no:cacheprovider",
     "-Wignore::pytest.PytestAssertRewriteWarning",
