@@ -231,7 +231,7 @@ class TestKeyFile:
             (b"", 0o600, "holds no key"),
             (b"# only this\n", 0o600, "holds no key"),
             (b"short\n", 0o600, "holds no key"),
-            ("schlüssel-schlüssel\n".encode(), 0o600, "no ASCII text"),
+            ("schlüssel-schlüssel\n".encode(), 0o600, "not ASCII text"),
             (f"{KEY}\n".encode(), 0o640, "open to other users"),
             (f"{KEY}\n".encode(), 0o604, "open to other users"),
             (f"{KEY}\n".encode(), 0o620, "open to other users"),

@@ -21,7 +21,7 @@ LISTED: Final[dict[str, Any]] = {
             "revision": 1023,
             "status": "held",
             "since": "2026-11-26T03:00:00Z",
-            "why": "2 sessions were ill with it",
+            "why": "2 sessions were unhealthy with it",
             "sessions": ["a", "b"],
             "wajs": [],
             "stored": True,
@@ -39,7 +39,7 @@ def test_the_list_says_what_sessions_get(api: Api, capsys: pytest.CaptureFixture
         "mode react; sessions get an older version: those from 1023 on are held back",
         "  session b tries a version now",
         "REVISION  STATUS  SINCE                 SESSIONS  STORED  SERVED  WHY",
-        "1023      held    2026-11-26T03:00:00Z  2         yes     no      2 sessions were ill with it",
+        "1023      held    2026-11-26T03:00:00Z  2         yes     no      2 sessions were unhealthy with it",
     ]
     assert main(["versions", "list", "--json"]) == 0
     assert json.loads(capsys.readouterr().out) == LISTED

@@ -56,7 +56,7 @@ def test_a_file_is_kept_for_the_daemon_alone(
     ("content", "named", "expected"),
     [
         (BUNDLE, OTHER, f"its SHA-256 is {SHA256}, and {OTHER} was named"),
-        (BUNDLE, "abc", "it is no SHA-256"),
+        (BUNDLE, "abc", "it is not a SHA-256 digest"),
         (b"alert(1)", digest(b"alert(1)"), "it does not look like wa-js"),
         (b"x" * (LARGEST + 1), OTHER, f"it has {LARGEST + 1} bytes, {LARGEST} at most"),
     ],
@@ -165,7 +165,7 @@ def test_only_an_exact_version_is_fetched(
 ) -> None:
     npm(folder, monkeypatch, f"touch {folder.parents[1]}/called")
     assert main(["wajs", "add", f"npm:{version}", "--sha256", SHA256]) == 2
-    assert "no exact version" in said(capsys)[1][0]
+    assert "not an exact version" in said(capsys)[1][0]
     assert not (folder.parents[1] / "called").exists()
 
 

@@ -14,10 +14,10 @@ from waguard.core.versions.facts import (
     Captured,
     Evidence,
     Heard,
-    Ill,
     Left,
     Loaded,
     TimerDue,
+    Unhealthy,
     VersionFact,
     Well,
 )
@@ -75,9 +75,9 @@ class VersionBench:
         for fact in (Well(name), Acked(name), Heard(name)):
             self.post(fact)
 
-    def ill(self, *names: str, evidence: Evidence = Evidence.UNACKED) -> None:
+    def unhealthy(self, *names: str, evidence: Evidence = Evidence.UNACKED) -> None:
         for name in names:
-            self.post(Ill(name, evidence))
+            self.post(Unhealthy(name, evidence))
 
     def leave(self, name: str) -> None:
         self.post(Left(name))
@@ -92,11 +92,11 @@ class VersionBench:
         for name in names:
             self.load(name)
 
-    def ill_with_new(self, *names: str, evidence: Evidence = Evidence.UNACKED) -> None:
-        """They were well with the proven OLD, and are ill with NEW."""
+    def unhealthy_with_new(self, *names: str, evidence: Evidence = Evidence.UNACKED) -> None:
+        """They were well with the proven OLD, and are unhealthy with NEW."""
         self.prove()
         self.release(NEW, *names)
-        self.ill(*names, evidence=evidence)
+        self.unhealthy(*names, evidence=evidence)
 
     # ---- what came out ----
 
@@ -138,9 +138,9 @@ class VersionBench:
 
 
 def broken(*names: str, evidence: Evidence = Evidence.UNACKED) -> VersionBench:
-    """All were well with OLD; ``names`` are ill with NEW."""
+    """All were well with OLD; ``names`` are unhealthy with NEW."""
     bench = VersionBench("a", "b", "c", "d")
-    bench.ill_with_new(*names, evidence=evidence)
+    bench.unhealthy_with_new(*names, evidence=evidence)
     return bench
 
 
@@ -155,20 +155,20 @@ def crossed(bench: VersionBench) -> str:
 
 
 def confirm(bench: VersionBench) -> str:
-    """As ``crossed``, and it is ill again where it has to go back."""
+    """As ``crossed``, and it is unhealthy again where it has to go back."""
     name = crossed(bench)
     trial = bench.state.trial
     if trial and (trial.session, trial.stage) == (name, TrialStage.BACK):
         evidence = trial.evidence
         assert evidence
         bench.load(name)
-        bench.ill(name, evidence=evidence)
+        bench.unhealthy(name, evidence=evidence)
     assert bench.results[-1] is TrialResult.CONFIRMED
     return name
 
 
 def rolled_back() -> VersionBench:
-    """All four were ill with NEW."""
+    """All four were unhealthy with NEW."""
     bench = broken("a", "b", "c", "d")
     confirm(bench)
     confirm(bench)

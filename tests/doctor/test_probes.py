@@ -177,7 +177,7 @@ def test_values_are_read_as_php_reads_them(tmp_path: Path, line: str, value: str
         ("mariadb+asyncmy://db:3307/wa", "mysql+asyncmy://db:3307/wa"),
         ("postgresql+asyncpg://me@db/wa", "postgresql+asyncpg://db:5432/wa"),
         ("sqlite+aiosqlite:////var/wa.db", "sqlite+aiosqlite:///var/wa.db"),
-        ("no address", "unknown"),
+        ("not an address", "unknown"),
     ],
 )
 def test_databases_are_compared_by_their_place(url: str, place: str) -> None:

@@ -154,7 +154,7 @@ async def test_a_new_version_breaks_the_sends_of_all_and_nobody_is_there(world: 
         better = phone.releases.publish()["revision"]  # before a canary tries the bad one again
         await well(traffic, REVISION, better)
         reported = await why(world)
-        assert f"Cause: WhatsApp Web {bad} makes sessions ill: its page throws at sends" in reported
+        assert f"Cause: WhatsApp Web {bad} breaks sessions: its page throws at sends" in reported
         assert f"all sessions get version {REVISION}" in reported
         assert f"Done: WhatsApp Web {bad} is suspected" in reported
 

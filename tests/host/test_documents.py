@@ -185,7 +185,7 @@ def test_whatever_lies_there_is_not_served(store: Documents, name: str, spoil: S
     content = path.read_bytes()
     path.unlink()
     spoil(path, content)
-    with pytest.raises(DocumentError, match=r"is no stored document|is not stored"):
+    with pytest.raises(DocumentError, match=r"is not a stored document|is not stored"):
         store.load(REVISION)
     assert (REVISION in store.known()) is (name in NOT_QUARANTINED)
 

@@ -56,7 +56,7 @@ class Checks:
         planned = state.replacement
         if planned and planned.stuck is None and (page.deaf_since is not None or page.big):
             page.excused = (
-                True  # it was ill when that was decided, and a slot may be long in coming
+                True  # it was unhealthy when that was decided, and a slot may be long in coming
             )
         up = state.status.status is Status.CONNECTED
         if not up and not is_adopting(state) and not conditions(state):
@@ -180,7 +180,7 @@ class Checks:
         self._blame_network(page)
 
     def _blame_network(self, page: Page) -> None:
-        """Many that lose WhatsApp at once are not ill, each for itself."""
+        """Many that lose WhatsApp at once are not unhealthy, each for itself."""
         world = self._world
         lost = world.network_lost
         if not world.active["network_unsure"] or not 120.0 < world.t - lost < UNSURE_LIMIT:
@@ -191,7 +191,9 @@ class Checks:
         offline = [it for it in pages if world.workers.link(it) is Link.OFFLINE]
         together = sum(0.0 <= it.down_since - lost <= 8.0 for it in offline)
         if len(offline) == len(pages) and together > 2 and together > 0.75 * len(offline):
-            world.fail(f"{page.name} is taken for ill, and {together} lost the network at once")
+            world.fail(
+                f"{page.name} is taken for unhealthy, and {together} lost the network at once"
+            )
 
     def _spawn(self, page: Page) -> None:
         state = self._world.state(page)
@@ -205,8 +207,8 @@ class Checks:
         if state is None:
             return
         page.planned = state.worker is not None and state.worker.planned
-        ill = page.hung or page.stopped or page.mute or page.old or page.big
-        excused = page.excused or ill or page.deaf_since is not None or not page.exists
+        unhealthy = page.hung or page.stopped or page.mute or page.old or page.big
+        excused = page.excused or unhealthy or page.deaf_since is not None or not page.exists
         if excused or state.intent is not Intent.UP or state.left:
             return
         if page.up_since is not None and world.t - page.up_since > WELL:

@@ -133,7 +133,7 @@ def http_500_spends_the_budget() -> Iterator[None]:
 
 @contextlib.contextmanager
 def the_canary_never_rotates() -> Iterator[None]:
-    """One that is ill for a reason of its own keeps all others down."""
+    """One that is unhealthy for a reason of its own keeps all others down."""
     right = breaker.tried
 
     def tried(policy: object, before: breaker.Breaker, *args: object, **given: object) -> object:

@@ -140,7 +140,7 @@ def test_a_fleet_that_whatsapp_does_not_serve_does_not_ask_each_minute() -> None
     assert story.recorded("parked") == []
 
 
-def test_a_sick_canary_does_not_keep_the_others_down() -> None:
+def test_an_unhealthy_canary_does_not_keep_the_others_down() -> None:
     story = Chronicle(
         own("refused_one", "s0", 9_000.0),
         of_all("whatsapp_500", 400.0),
@@ -280,7 +280,7 @@ def test_a_timer_under_an_unsure_network_does_not_spin() -> None:
 # ---- the breaker ----
 
 
-def test_a_session_that_is_ill_for_its_own_reasons_keeps_nobody_else_down() -> None:
+def test_a_session_that_is_unhealthy_for_its_own_reasons_keeps_nobody_else_down() -> None:
     story = Chronicle(
         of_all("fleet_crash", 300.0), own("crash_loop", "s0", 3_000.0), sessions=6, seed=2
     ).until(480.0)

@@ -135,7 +135,7 @@ class Workers:
         if world.active["whatsapp_500"] or world.suffers("refused_one", page.name):
             return "WhatsApp answers with HTTP status 500", 0.0
         if world.active["whatsapp_hang"]:
-            return "WhatsApp does not answer: no page comes", 0.0
+            return "WhatsApp does not answer: no page arrives", 0.0
         return None
 
     def _ask_whatsapp(self, page: Page, worker: int) -> None:

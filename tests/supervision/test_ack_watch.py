@@ -330,7 +330,7 @@ async def test_a_canary_that_stays_late_makes_it_whatsapps(
     await wait_until(lambda: entries(world, "acks_missing_everywhere"), "it is on the trail")
     await pass_time(empty, world, int(APART) - 80)
     assert empty.process(other) is before[other]
-    # the canary may be ill for a reason of its own: the other one gets its turn
+    # the canary may be unhealthy for a reason of its own: the other one gets its turn
     await pass_time(empty, world, 30)
     await until(empty.session(other), lambda s: s.runner.process is not before[other])
     assert len(entries(world, "recycled")) == 2
@@ -343,7 +343,7 @@ async def test_a_canary_that_stays_late_makes_it_whatsapps(
     await wait_until(lambda: entries(world, "acks_back_everywhere"), "its end is on the trail")
 
 
-async def test_two_ill_sessions_do_not_block_each_other(
+async def test_two_unhealthy_sessions_do_not_block_each_other(
     empty: Bench, world: World, page: Page
 ) -> None:
     """Nobody else sends; a replacement helps each of them."""

@@ -118,7 +118,7 @@ async def test_what_happens_beside_messages_is_reported_once(
 async def test_what_could_not_be_read_is_kept_and_reported_once(bench: Bench, world: World) -> None:
     process = await up(await bench.add())
     error = MessageError(
-        what="ack", id=None, chat="c@c.us", error="ids is no list", raw='{"ids": 1}', digest="d"
+        what="ack", id=None, chat="c@c.us", error="ids is not a list", raw='{"ids": 1}', digest="d"
     )
     process.event(error)
     process.event(error)
@@ -128,7 +128,7 @@ async def test_what_could_not_be_read_is_kept_and_reported_once(bench: Bench, wo
     assert first.data == {
         "message_id": None,
         "chat_id": "c@c.us",
-        "error": "ack: ids is no list",
+        "error": "ack: ids is not a list",
         "raw": '{"ids": 1}',
         "timestamp": int(START),
     }

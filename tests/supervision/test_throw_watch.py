@@ -92,7 +92,7 @@ async def test_one_throw_degrades_at_once_and_the_next_ack_ends_it(
     assert empty.process() is process
 
 
-async def test_what_whatsapp_or_wajs_refuses_is_no_sign_of_illness(
+async def test_what_whatsapp_or_wajs_refuses_is_no_sign_of_a_failure(
     empty: Bench, world: World, page: Page
 ) -> None:
     await up(empty)

@@ -41,7 +41,7 @@ def throws(session: SessionActor) -> None:
 
 async def test_a_version_that_breaks_sends_is_left_by_all_without_a_person(drill: Drill) -> None:
     await drill.up()
-    drill.ill = throws
+    drill.unhealthy = throws
     await drill.load_new(*NAMES)
     await drill.until(lambda: all(drill.page(name) == OLD for name in NAMES))
     await drill.run(5)
@@ -137,7 +137,7 @@ async def test_off_nothing_of_it_runs(drill: Drill) -> None:
     for name in NAMES:
         await drill.bench.row(name)
     await drill.bench.restore()
-    drill.ill = throws
+    drill.unhealthy = throws
     await drill.load_new(*NAMES)
     await drill.run(30)
     state, spec = drill.bench.it.versions.state, drill.bench.process("a").spec
@@ -290,7 +290,7 @@ async def test_what_a_good_version_lacks_as_well_is_no_evidence(drill: Drill) ->
     await drill.run(3)
     await drill.load_new("a")
     await drill.run(2)
-    assert drill.bench.it.versions.state.members["a"].ill is None
+    assert drill.bench.it.versions.state.members["a"].unhealthy is None
     drill.lacks = {NEW: ("WPP.old", "WPP.new")}
     await drill.bench.it.sessions.start("b", restart=True)
     await drill.until(lambda: drill.bench.it.versions.state.suspected == NEW)

@@ -28,7 +28,7 @@ async def up(drill: Drill) -> None:
     """The constants of a trial are so long that a worker could be replaced meanwhile."""
     await drill.up()
     drill.world.change("versions", good_after=10.0, well_for=PAUSE, pause=20.0)
-    drill.ill = throws_at_two
+    drill.unhealthy = throws_at_two
 
 
 def replaced(drill: Drill) -> list[str]:
@@ -65,7 +65,7 @@ async def test_what_no_other_version_cures_is_left_to_one_replacement_at_a_time(
 ) -> None:
     """Before a version is proven there is nothing to compare with."""
     drill.network = NEW
-    drill.ill = throws_at_two
+    drill.unhealthy = throws_at_two
     await drill.come_up()
     await drill.until(lambda: len(replaced(drill)) == 1, within=PATIENCE)
     assert drill.bench.it.versions.state.suspected is None

@@ -27,7 +27,7 @@ from waguard.wire.reports import QrCode
         pytest.param({"qr": qr("x" * 1_001)}, "raw", id="a long code"),
         pytest.param({"qr": qr("\x1b[2J")}, "raw", id="an odd code"),
         pytest.param(
-            {"qr": QrCode(raw="a", count=1, expires_at=float("nan"))}, "expires_at", id="no time"
+            {"qr": QrCode(raw="a", count=1, expires_at=float("nan"))}, "expires_at", id="not a time"
         ),
     ],
     ids=str,

@@ -35,7 +35,7 @@ class Drill:
         self.world.spawn.script = Script(reports=(CONNECTED,), loads=self.loads)
         self.lacks: dict[int, tuple[str, ...]] = {}
         """What pages of a version lack."""
-        self.ill: Callable[[SessionActor], None] = lambda _: None
+        self.unhealthy: Callable[[SessionActor], None] = lambda _: None
         """What pages of the new version do."""
 
     def loads(self, spec: WorkerSpec | WorkerRecord) -> PageVersion:
@@ -87,7 +87,7 @@ class Drill:
             for session in self.sessions:
                 heard(session)
                 if (self.page(session.name) or 0) == NEW:
-                    self.ill(session)
+                    self.unhealthy(session)
                 else:
                     await self.send(session)
             await self.bench.it.watchdog.watch()

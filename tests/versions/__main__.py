@@ -10,7 +10,7 @@ from tests.versions.scenarios import BREAKAGES, LARGE, NO_BREAKAGES, PINNED, SMA
 from waguard.core.versions.rules import Mode
 
 HEAD: Final = """\
-| what happens | rollbacks | rolled back after | nobody ill after | released after the repair | ill session-hours | with `off` |
+| what happens | rollbacks | rolled back after | nobody unhealthy after | released after the repair | unhealthy session-hours | with `off` |
 |---|---|---|---|---|---|---|"""
 
 
@@ -18,7 +18,7 @@ class Figures:
     """Of one kind, over all seeds."""
 
     def __init__(self, runs: Iterable[tuple[float | None, ...]]) -> None:
-        self.rollbacks, self.rolled, self.healed, self.released, self.ill, self.off = (
+        self.rollbacks, self.rolled, self.healed, self.released, self.unhealthy, self.off = (
             [it for it in column if it is not None] for column in zip(*runs, strict=True)
         )
 
@@ -30,7 +30,7 @@ class Figures:
             _minutes(self.rolled),
             _minutes(self.healed),
             f"{median(self.released) / 3600:.0f} h" if self.released else "",
-            f"{median(self.ill):,.1f}",
+            f"{median(self.unhealthy):,.1f}",
             f"{median(self.off):,.0f}",
         ]
         return f"| {name} | {' | '.join(cells)} |"
@@ -53,8 +53,8 @@ def run(job: tuple[str, int, str]) -> tuple[float | None, ...]:
         with_it.rolled_back,
         with_it.healed,
         with_it.released,
-        with_it.ill_hours,
-        off.ill_hours,
+        with_it.unhealthy_hours,
+        off.unhealthy_hours,
     )
 
 

@@ -26,13 +26,13 @@ from waguard.core.versions.facts import (
     Discarded,
     Evidence,
     Heard,
-    Ill,
     Left,
     Loaded,
     Refused,
     RulesChanged,
     TimerDue,
     Try,
+    Unhealthy,
     Unpin,
     Unreachable,
     UseBundle,
@@ -82,7 +82,7 @@ class Fuzz:
         self.state: VersionState = initial(BUNDLES[0], self.rules)
         self.newest = 10
         self.broken: dict[int, set[str]] = {}
-        """Sessions that are ill with a version."""
+        """Sessions that are unhealthy with a version."""
         self.bad_bundles: set[str] = set()
         self.pages: dict[str, Loaded] = {}
         self.wanted: set[str] = set()
@@ -137,7 +137,7 @@ class Fuzz:
         if session not in self.pages:
             self._load(session)
         elif evidence := self._ails(session):
-            self.post(Ill(session, evidence))
+            self.post(Unhealthy(session, evidence))
         else:
             self.post(Well(session))
             if self.random.random() < 0.7:
@@ -178,13 +178,13 @@ class Fuzz:
             case 0 | 1:
                 self.newest += self.random.randint(1, 3)
                 share = self.random.choice((0.0, 0.0, 0.4, 1.0))
-                ill = {it for it in self.sessions if self.random.random() < share}
-                self.broken[self.newest] = ill
+                unhealthy = {it for it in self.sessions if self.random.random() < share}
+                self.broken[self.newest] = unhealthy
             case 2:
                 self.broken = {it: set() for it in self.broken}
             case 3:  # an outage, or its end
-                ill = set() if self.random.random() < 0.7 else set(self.sessions)
-                self.broken = dict.fromkeys(range(self.newest + 1), ill)
+                unhealthy = set() if self.random.random() < 0.7 else set(self.sessions)
+                self.broken = dict.fromkeys(range(self.newest + 1), unhealthy)
             case 4:
                 self.bad_bundles = {self.random.choice((*BUNDLES[1:], self.state.wajs))}
             case 5:

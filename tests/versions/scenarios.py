@@ -13,7 +13,7 @@ from waguard.core.versions.facts import Evidence, Pin
 from waguard.core.versions.rules import Mode, VersionRules
 
 BEFORE: Final = 12 * HOUR  # so long all is well
-OWN: Final = 5 * 24 * HOUR  # mean between two illnesses of a session's own
+OWN: Final = 5 * 24 * HOUR  # mean between two failures of a session's own
 RELEASES: Final = releases()
 
 
@@ -32,15 +32,15 @@ SMALL: Final = Size(30, 6 * HOUR, 8 * HOUR)
 
 
 class Result(NamedTuple):
-    """What a run showed. Seconds since the first session was ill."""
+    """What a run showed. Seconds since the first session was unhealthy."""
 
     rollbacks: int
     rolled_back: float | None
     healed: float | None
-    """Until nobody was ill."""
+    """Until nobody was unhealthy."""
     released: float | None
     """From WhatsApp's repair until all may have what it serves."""
-    ill_hours: float
+    unhealthy_hours: float
     world: World
 
 
@@ -83,8 +83,8 @@ def breakage(
             if not it.bad.revision <= page.revision < it.repaired.revision:
                 return None
             at = begins.get(account.name)
-            ill = at is not None and world.now >= max(at, page.at + after)
-            return evidence if ill else None
+            unhealthy = at is not None and world.now >= max(at, page.at + after)
+            return evidence if unhealthy else None
 
         world.truths.append(truth)
         world.evaluated_after = after
@@ -238,7 +238,7 @@ def simulate(name: str, seed: int, size: Size, mode: Mode = "react") -> Result:
 
 
 def _result(world: World, it: Plan) -> Result:
-    first = it.bad.at if world.first_ill_at is None else world.first_ill_at
+    first = it.bad.at if world.first_unhealthy_at is None else world.first_unhealthy_at
     rolled = world.announced_at(Kind.ROLLED_BACK)
     released = [at for at in world.announced_at(Kind.RELEASED) if at > it.repaired.at]
     return Result(
@@ -246,13 +246,13 @@ def _result(world: World, it: Plan) -> Result:
         rolled_back=rolled[0] - first if rolled else None,
         healed=None if world.healed_at is None else world.healed_at - first,
         released=released[0] - it.repaired.at if released else None,
-        ill_hours=world.ill_seconds / HOUR,
+        unhealthy_hours=world.unhealthy_seconds / HOUR,
         world=world,
     )
 
 
 def _own(world: World, it: Plan) -> None:
-    """Each session is ill now and then for a reason of its own."""
+    """Each session is unhealthy now and then for a reason of its own."""
 
     def truth(world: World, account: Account, page: Page) -> Evidence | None:
         return Evidence.UNACKED if account.own else None

@@ -36,8 +36,8 @@ def check_broken(name: str, seed: int, it: Result, off: Result) -> None:
     assert it.rolled_back is not None
     assert it.rolled_back < IN_TIME, f"{name}, seed {seed}: only after {it.rolled_back:.0f} s"
     # what was loaded anew, and canaries
-    assert it.ill_hours < off.ill_hours / 4, (
-        f"{name}, seed {seed}: {it.ill_hours} of {off.ill_hours}"
+    assert it.unhealthy_hours < off.unhealthy_hours / 4, (
+        f"{name}, seed {seed}: {it.unhealthy_hours} of {off.unhealthy_hours}"
     )
 
 
@@ -60,7 +60,7 @@ def test_a_pinned_version_that_is_refused_is_left(name: str) -> None:
     it = simulate(name, 0, SMALL)
     assert it.world.state.pin is None
     assert it.world.announced
-    assert it.ill_hours < 1.0
+    assert it.unhealthy_hours < 1.0
 
 
 @pytest.mark.long
@@ -70,7 +70,7 @@ def test_200_sessions_are_helped(name: str) -> None:
     for seed in range(SEEDS):
         it, off = simulate(name, seed, LARGE), simulate(name, seed, LARGE, "off")
         check_broken(name, seed, it, off)
-        assert it.ill_hours < off.ill_hours / 20
+        assert it.unhealthy_hours < off.unhealthy_hours / 20
 
 
 @pytest.mark.long

@@ -29,11 +29,11 @@ from waguard.core.versions.facts import (
     Discarded,
     Evidence,
     Heard,
-    Ill,
     Left,
     Loaded,
     Refused,
     TimerDue,
+    Unhealthy,
     Unreachable,
     VersionFact,
     Well,
@@ -86,8 +86,8 @@ class Account:
         self.unhelped = False
         """It was loaded anew while its sends failed, and none was acknowledged since."""
         self.own = False
-        """Ill for a reason of its own, which a load cures."""
-        self.ill_since: float | None = None
+        """Unhealthy for a reason of its own, which a load cures."""
+        self.unhealthy_since: float | None = None
 
 
 Truth = Callable[["World", Account, Page], Evidence | None]
@@ -109,19 +109,19 @@ class World:
         self.truths: list[Truth] = []
         self.load_time: Callable[[Account], float] = lambda it: it.random.uniform(5.0, 12.0)
         self.evaluated_after = 0.0
-        """Seconds after a load in which a page may become ill, or well."""
+        """Seconds after a load in which a page may become unhealthy, or well."""
         self.seen: Counter[str] = Counter()
         self.announced: list[tuple[float, Announce]] = []
-        self.ill_seconds = 0.0
+        self.unhealthy_seconds = 0.0
         self._queue: list[tuple[float, int, Callable[[], None]]] = []
         self._number = 0
         self._replaced_at = float("-inf")
         self._loads: list[str] = []
         self._loading = 0
         self._checked = 0
-        self._ill: set[str] = set()
+        self._unhealthy: set[str] = set()
         """For no reason of their own."""
-        self.first_ill_at: float | None = None
+        self.first_unhealthy_at: float | None = None
         self.healed_at: float | None = None
         for it in builds[1:]:
             self.at(it.at, partial(self._release, it))
@@ -173,7 +173,11 @@ class World:
             case Announce():
                 self.seen[effect.kind] += 1
                 self.announced.append((self.now, effect))
-                if effect.kind is Kind.ROLLED_BACK and not self._ill and self.healed_at is None:
+                if (
+                    effect.kind is Kind.ROLLED_BACK
+                    and not self._unhealthy
+                    and self.healed_at is None
+                ):
                     self.healed_at = self.now
             case Concluded(result=result, why=why):
                 self.seen[f"{result}: {why}"] += 1
@@ -262,18 +266,22 @@ class World:
             self.evaluate(it)
 
     def _count(self, it: Account) -> None:
-        """Seconds in which it was ill, whoever knows; not of a dead account, and not for its own reasons."""
-        was = it.ill_since is not None
-        if it.ill_since is not None:
-            self.ill_seconds += self.now - it.ill_since
-        ill = not it.dead and not it.own and it.page is not None and self.truth(it) is not None
-        it.ill_since = self.now if ill else None
-        if ill:
-            self._ill.add(it.name)
-            self.first_ill_at = self.now if self.first_ill_at is None else self.first_ill_at
+        """Seconds in which it was unhealthy, whoever knows; not of a dead account, and not for its own reasons."""
+        was = it.unhealthy_since is not None
+        if it.unhealthy_since is not None:
+            self.unhealthy_seconds += self.now - it.unhealthy_since
+        unhealthy = (
+            not it.dead and not it.own and it.page is not None and self.truth(it) is not None
+        )
+        it.unhealthy_since = self.now if unhealthy else None
+        if unhealthy:
+            self._unhealthy.add(it.name)
+            self.first_unhealthy_at = (
+                self.now if self.first_unhealthy_at is None else self.first_unhealthy_at
+            )
         else:
-            self._ill.discard(it.name)
-        if was and not self._ill and self.healed_at is None and self.seen[Kind.ROLLED_BACK]:
+            self._unhealthy.discard(it.name)
+        if was and not self._unhealthy and self.healed_at is None and self.seen[Kind.ROLLED_BACK]:
             self.healed_at = self.now
 
     # ---- messages ----
@@ -328,7 +336,7 @@ class World:
         if it.page is not page or it.loading or self.truth(it) is not evidence:
             return
         page.reported, page.acked, page.heard = evidence, False, False
-        self.post(Ill(it.name, evidence))
+        self.post(Unhealthy(it.name, evidence))
         if evidence is Evidence.DEAF or it.page is not page:
             return
         if evidence in SHOWN_BY_ACKS:

@@ -240,12 +240,16 @@ async def test_files_come_from_the_page_of_the_moment(bench: Bench) -> None:
 @pytest.mark.parametrize(
     ("odd", "chat", "error"),
     [
-        ({}, "", "chat is no text of 1 to 128 characters"),
-        (None, "", "it is no object but NoneType"),
-        ([raw_message(1)], "", "it is no object but list"),
-        (raw_message(1) | {"id": None}, "49170@c.us", "id is no text of 1 to 256 characters"),
-        (raw_message(1) | {"id": "x" * 257}, "49170@c.us", "id is no text of 1 to 256 characters"),
-        (raw_message(1) | {"body": ["text"]}, "49170@c.us", "body is no text"),
+        ({}, "", "chat is not a text of 1 to 128 characters"),
+        (None, "", "it is not an object but NoneType"),
+        ([raw_message(1)], "", "it is not an object but list"),
+        (raw_message(1) | {"id": None}, "49170@c.us", "id is not a text of 1 to 256 characters"),
+        (
+            raw_message(1) | {"id": "x" * 257},
+            "49170@c.us",
+            "id is not a text of 1 to 256 characters",
+        ),
+        (raw_message(1) | {"body": ["text"]}, "49170@c.us", "body is not text"),
         ({"error": "TypeError", "id": "a", "chat": "c", "raw": "{}"}, "c", "TypeError"),
     ],
 )

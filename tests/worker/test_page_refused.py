@@ -37,7 +37,7 @@ async def browser() -> AsyncIterator[BrowserSession]:
     [
         ("error", "WhatsApp answers with HTTP status 500", None),
         ("too_often", "WhatsApp answers with HTTP status 429", 120.0),
-        ("hang", "WhatsApp does not answer: no page comes", None),
+        ("hang", "WhatsApp does not answer: no page arrives", None),
         ("broken", f"{SCRIPTS} cannot be loaded (static.whatsapp.net: ", None),
         ("silent", f"{SCRIPTS} are not served (", None),
     ],

@@ -55,7 +55,7 @@ def load_or_create_keys(path: Path) -> Keys:
         require_private("api.key_file", path)
         text = small_file.read(path, named=True).decode("ascii")
     except UnicodeDecodeError:
-        raise _unusable(path, "it is no ASCII text") from None
+        raise _unusable(path, "it is not ASCII text") from None
     except UnreadableError as error:
         raise _unusable(path, str(error)) from None
     except OSError as error:

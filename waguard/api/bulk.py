@@ -71,7 +71,7 @@ def _commands(body: dict[str, Any]) -> tuple[list[SendText], list[tuple[int, Inv
     if not isinstance(recipients, list) or not 1 <= len(recipients) <= LIMIT:
         count = len(recipients) if isinstance(recipients, list) else recipients
         raise fields.bad(
-            "recipients", count, "no list of recipients", f"a list of 1 to {LIMIT} recipients"
+            "recipients", count, "not a list of recipients", f"a list of 1 to {LIMIT} recipients"
         )
     is_shared = any(_own_message(one) is None for one in recipients)
     shared = fields.text(body, "message") if is_shared else ""

@@ -38,12 +38,15 @@ def _quoted(body: dict[str, Any], chat: str) -> str | None:
     found = _MESSAGE_ID.fullmatch(value) if isinstance(value, str) else None
     if not found:
         raise fields.bad(
-            name, value, "no id of a message", "as message_received has it: false_<chat>_<ID>"
+            name, value, "not a message id", "as message_received has it: false_<chat>_<ID>"
         )
     # one person has two ids; which belong together, only the page knows
     if found[1] != chat and {_server(found[1]), _server(chat)} != {"c.us", "lid"}:
         raise fields.bad(
-            name, value, f"it is of another chat than {chat}", "quote a message of the same chat"
+            name,
+            value,
+            f"it belongs to another chat than {chat}",
+            "quote a message of the same chat",
         )
     return found[0]
 
@@ -58,7 +61,7 @@ def _mentions(body: dict[str, Any]) -> tuple[str, ...]:
         return ()
     if not isinstance(value, list) or len(value) > MENTIONS_LIMIT:
         raise fields.bad(
-            "mentions", value, "no list of people", f"a list of at most {MENTIONS_LIMIT} numbers"
+            "mentions", value, "not a list of people", f"a list of at most {MENTIONS_LIMIT} numbers"
         )
     people = [fields.chat_id(one, f"mentions[{index}]") for index, one in enumerate(value)]
     for index, person in enumerate(people):
@@ -144,7 +147,10 @@ def _decoded(given: str, name: str) -> tuple[bytes, str | None]:
     header = _DATA_URL.match(given)
     if name == "media_url" and not header:
         raise fields.bad(
-            name, given, "no address and no data: URL", "https://… or data:<type>;base64,<content>"
+            name,
+            given,
+            "neither an address nor a data: URL",
+            "https://… or data:<type>;base64,<content>",
         )
     try:
         content = base64.b64decode(given[header.end() :] if header else given, validate=True)

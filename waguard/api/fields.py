@@ -132,7 +132,7 @@ def mapping(value: Any, field: str) -> dict[str, Any]:
     if value == []:
         return {}
     if not isinstance(value, dict):
-        raise bad(field, value, f"{field} is no object", "send a JSON object")
+        raise bad(field, value, f"{field} is not an object", "send a JSON object")
     return value
 
 

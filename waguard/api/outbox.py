@@ -135,10 +135,10 @@ def _send_at(body: dict[str, Any]) -> float | None:
     moment = _moment(value)
     if moment is None or moment < 0:
         raise fields.bad(
-            "send_at", value, "no time", "2026-11-25T18:00:00+07:00, or unix time in seconds"
+            "send_at", value, "not a time", "2026-11-25T18:00:00+07:00, or unix time in seconds"
         )
     if moment > time.time() + FARTHEST:
-        raise fields.bad("send_at", value, "it is too far away", "a time within a year")
+        raise fields.bad("send_at", value, "it is too far from now", "a time within a year")
     return moment
 
 
@@ -165,7 +165,7 @@ def _state(text: str) -> State:
 def _bulk_id(text: str) -> str:
     if _BULK_ID.fullmatch(text):
         return text
-    raise fields.bad("bulk_id", text, "no id of a bulk", "as bulk-send answered it")
+    raise fields.bad("bulk_id", text, "not the id of a bulk", "as bulk-send answered it")
 
 
 def _limit(text: str | None) -> int:
@@ -180,4 +180,4 @@ def _limit(text: str | None) -> int:
 def _number(text: str, field: str) -> int:
     if _NUMBER.fullmatch(text):
         return int(text)
-    raise InvalidInputError("no number", field=field, value=text, remedy="an integer")
+    raise InvalidInputError("not a number", field=field, value=text, remedy="an integer")

@@ -194,7 +194,7 @@ async def set_metadata(request: web.Request) -> web.Response:
 
 def _updates(body: dict[str, Any]) -> dict[str, Any]:
     if "metadata" in body:
-        raise fields.bad("updates", None, "metadata is there too", "send one of the two")
+        raise fields.bad("updates", None, "metadata is given, too", "send one of the two")
     return fields.mapping(body["updates"], "updates")
 
 

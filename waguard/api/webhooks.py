@@ -37,7 +37,7 @@ async def put(request: web.Request) -> web.Response:
     url, secret = body.get("url"), fields.optional_text(body, "secret", most=SECRET_LIMIT)
     allow = request.app[DEPS].config().webhook.allow_private
     if not isinstance(url, str):
-        raise fields.bad("url", url, "no address", "http://host/… or https://host/…")
+        raise fields.bad("url", url, "not an address", "http://host/… or https://host/…")
     if why := address.url_refusal(url, allow_private=allow):
         raise fields.bad("url", None, f"the address is refused: {why}", "use another address")
     if address.has_user(url):
@@ -213,7 +213,7 @@ def _events(body: dict[str, Any]) -> tuple[str, ...]:
     if given is None:
         return OLD_SERVICE
     if not isinstance(given, list) or not all(isinstance(name, str) for name in given):
-        raise fields.bad("events", given, "no list of events", f"names of {sorted(EVENTS)}")
+        raise fields.bad("events", given, "not a list of events", f"names of {sorted(EVENTS)}")
     if unknown := sorted(set(given) - EVENTS):
         known = ", ".join(sorted(EVENTS))
         raise fields.bad("events", unknown[0], "there is no such event", f"known: {known}")
@@ -227,7 +227,7 @@ def _path_number(request: web.Request) -> int:
 def _number(text: str, field: str) -> int:
     if _NUMBER.fullmatch(text):
         return int(text)
-    raise fields.bad(field, text, "no number of a dead letter", "see GET /api/webhooks/dead")
+    raise fields.bad(field, text, "not the number of a dead letter", "see GET /api/webhooks/dead")
 
 
 def _no_such(number: int) -> NotFoundError:

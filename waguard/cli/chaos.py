@@ -29,7 +29,7 @@ def add(parser: argparse.ArgumentParser) -> None:
         "--messages",
         type=int,
         default=0,
-        help="so many come in meanwhile, a quarter as many go out, and all are accounted for by"
+        help="so many messages arrive meanwhile, a quarter as many are sent, and all are accounted for by"
         " a double of the application",
     )
     parser.add_argument(

@@ -40,7 +40,7 @@ def since(text: str) -> float:
         at = datetime.fromisoformat(text)
     except ValueError:
         raise argparse.ArgumentTypeError(
-            f"{text!r} is no time: 30m, 24h, 7d or 2026-11-25T09:00"
+            f"{text!r} is not a time: 30m, 24h, 7d or 2026-11-25T09:00"
         ) from None
     return (at if at.tzinfo else at.replace(tzinfo=UTC)).timestamp()
 

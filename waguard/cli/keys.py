@@ -127,7 +127,7 @@ def _read(path: Path) -> list[str]:
     except FileNotFoundError:
         return []
     except UnicodeDecodeError:
-        raise _unusable(path, "it is no ASCII text") from None
+        raise _unusable(path, "it is not ASCII text") from None
     except UnreadableError as error:
         raise _unusable(path, str(error)) from None
 

@@ -35,7 +35,7 @@ def add(parser: argparse.ArgumentParser) -> None:
 
 def _count(text: str) -> int:
     if not text.isdecimal() or not 1 <= (count := int(text)) <= MOST:
-        raise argparse.ArgumentTypeError(f"{text!r} is no number from 1 to {MOST}")
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number from 1 to {MOST}")
     return count
 
 

@@ -21,7 +21,7 @@ from waguard.host.systemd import is_journal
 COMMANDS: Final = {
     "run": "run the daemon in the foreground",
     "sweep": "end workers and Chromiums that a dead daemon left",
-    "demo": "see a session live, on a stand-in of WhatsApp Web",
+    "demo": "watch a session live, on a stand-in of WhatsApp Web",
     "chaos": "break a waguard of its own in every known way, see it heal",
     "standin": "run the stand-in of WhatsApp Web alone",
     "phone": "play the phone of the stand-in",

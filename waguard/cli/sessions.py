@@ -67,10 +67,10 @@ _CHANGES: Final = (
     ),
     _Change(
         name="delete",
-        about="unlink sessions and list them no more; profiles are quarantined, the history stays",
+        about="unlink sessions and remove them from the list; profiles are quarantined, the history stays",
         method="DELETE",
         done="deleted; its profile lies in the quarantine folder",
-        asks="unlinked from WhatsApp and listed no more; what is still to be sent fails",
+        asks="unlinked from WhatsApp and removed from the list; what is still to be sent fails",
     ),
 )
 

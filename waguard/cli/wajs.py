@@ -37,7 +37,7 @@ def add(parser: argparse.ArgumentParser) -> None:
     )
     with_json(new)
     with_config(new)
-    trying = verb(verbs, "try", _try, "load one session with a bundle and see how it is")
+    trying = verb(verbs, "try", _try, "load one session with a bundle and check it")
     trying.add_argument("sha256", metavar="SHA256", help="its first 6 digits are enough")
     trying.add_argument("--session", metavar="S", help="(one that waguard chooses)")
     use = verb(verbs, "use", _use, "use a bundle for all sessions, after two canaries")
@@ -75,7 +75,10 @@ def _add(arguments: argparse.Namespace) -> int:
     sha256 = arguments.sha256.lower()
     if not _DIGEST.fullmatch(sha256):
         raise ConfigError(
-            "it is no SHA-256", field="--sha256", value=sha256, remedy="64 digits, 0-9 and a-f"
+            "it is not a SHA-256 digest",
+            field="--sha256",
+            value=sha256,
+            remedy="64 digits, 0-9 and a-f",
         )
     store = WajsStore(config_of(arguments).paths.state)
     kept = store.add(_content(arguments.source), sha256)

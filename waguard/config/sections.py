@@ -81,7 +81,7 @@ class Versions(Reloadable, frozen=True, kw_only=True):
     - ``trial_limit``: a loaded machine takes minutes to load a page, and the next send may be far away.
     - ``remember``: accounts of a part send once a day at least; longer, and two unrelated faults add up.
     - ``pause``: an outage of WhatsApp lasts minutes to hours; each trial in it loads one or two pages.
-    - ``canary_after``: a build comes every 2.8 h (median); each canary of a bad one is ill for minutes.
+    - ``canary_after``: a build comes every 2.8 h (median); each canary of a bad one is unhealthy for minutes.
     - ``good_after``, ``canary_for``: what breaks after minutes (acks, deafness) shows within half an hour.
     - ``keep``: builds of two days and a half; 80 KB each.
     """

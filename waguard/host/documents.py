@@ -161,7 +161,7 @@ def load(path: Path, revision: int, *, limit: int = FILE_LIMIT) -> Document:
     except UnreadableError as error:
         if not error.by_system:
             _quarantine(path)
-        raise DocumentError(f"{path} is no stored document: {error}") from None
+        raise DocumentError(f"{path} is not a stored document: {error}") from None
 
 
 def _quarantine(path: Path) -> None:

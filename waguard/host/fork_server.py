@@ -119,7 +119,7 @@ class _Server:
         except ConnectionError:
             raise _GoneError from None
         except OSError as error:  # many questions wait for an answer
-            raise _UselessError(f"takes no more questions: {error.strerror}") from None
+            raise _UselessError(f"accepts no more requests: {error.strerror}") from None
 
     def _on_answers(self) -> None:
         try:

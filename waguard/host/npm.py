@@ -26,7 +26,7 @@ def wajs(version: str, *, limit: int) -> bytes:
     """The bundle of this version, at most ``limit`` bytes. Raises ``ConfigError``, ``FetchError``."""
     if not _VERSION.fullmatch(version):
         raise ConfigError(
-            f"{version!r} is no exact version", field="npm", remedy="name one such as npm:4.6.0"
+            f"{version!r} is not an exact version", field="npm", remedy="name one such as npm:4.6.0"
         )
     npm = shutil.which("npm")
     if npm is None:
@@ -67,5 +67,5 @@ def _member(folder: Path, version: str, limit: int) -> bytes:
     except (OSError, EOFError, KeyError, tarfile.TarError) as error:
         raise FetchError(f"{MEMBER} cannot be read from the archive: {error}") from None
     if not content:
-        raise FetchError(f"{MEMBER} is no file in the archive")
+        raise FetchError(f"{MEMBER} is not a file in the archive")
     return content

@@ -83,7 +83,7 @@ class WajsStore:
             )
         if len(content) > LARGEST:
             raise ConfigError(
-                f"it has {len(content):,} bytes, {LARGEST:,} at most are taken", field="FILE"
+                f"it has {len(content):,} bytes, {LARGEST:,} at most are accepted", field="FILE"
             )
         if version_of(content) is None:
             raise ConfigError(

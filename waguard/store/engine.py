@@ -49,7 +49,7 @@ def parse(text: str) -> URL:
     try:
         url = make_url(text)
     except (ArgumentError, ValueError):
-        raise _refused("this is no database URL") from None
+        raise _refused("this is not a database URL") from None
     if url.drivername not in DRIVERS:
         raise _refused(f"the driver {url.drivername} is not supported")
     if url.drivername == "sqlite+aiosqlite" and url.database in {None, "", ":memory:"}:

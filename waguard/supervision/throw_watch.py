@@ -1,4 +1,4 @@
-"""The sends of a session at which the page's own code threw: the page is ill, whatever its socket says.
+"""The sends of a session at which the page's own code threw: the page is unhealthy, whatever its socket says.
 
 What WhatsApp or wa-js refuses is not counted here.
 """

@@ -87,7 +87,7 @@ def read(kind: str, reported: Any, *, now: float) -> tuple[Incoming, ...]:
     """What the page's hook reported as this kind; what has no time is of ``now`` (unix time)."""
     try:
         if not isinstance(reported, dict):
-            raise _OddError(f"it is no object but {type(reported).__name__}")  # noqa: TRY301 - one way out
+            raise _OddError(f"it is not an object but {type(reported).__name__}")  # noqa: TRY301 - one way out
         if (error := word(reported.get("error"), ERROR_LIMIT)) is not None:
             raise _OddError(error)  # noqa: TRY301 - the page could not read it
         return _READERS[kind](reported, now)
@@ -146,7 +146,7 @@ def _optional_identity(value: object, limit: int) -> str | None:
 def _identity(reported: dict[str, Any], name: str, limit: int = ID_LIMIT) -> str:
     found = _optional_identity(reported.get(name), limit)
     if found is None:
-        raise _OddError(f"{name} is no text of 1 to {limit} characters")
+        raise _OddError(f"{name} is not a text of 1 to {limit} characters")
     return found
 
 
@@ -159,7 +159,7 @@ def _mentioned(reported: dict[str, Any]) -> tuple[str, ...]:
 def _text(reported: dict[str, Any], name: str) -> str:
     value = reported.get(name)
     if not isinstance(value, str):
-        raise _OddError(f"{name} is no text")
+        raise _OddError(f"{name} is not text")
     return _cut(value)
 
 
@@ -210,9 +210,9 @@ def _acks(reported: dict[str, Any], now: float) -> tuple[Incoming, ...]:
     del now
     level, ids = ack(reported.get("ack")), reported.get("ids")
     if level is None:
-        raise _OddError("ack is no number from -1 to 4")
+        raise _OddError("ack is not a number from -1 to 4")
     if not isinstance(ids, list):
-        raise _OddError("ids is no list")
+        raise _OddError("ids is not a list")
     found = [one for given in ids if (one := _optional_identity(given, ID_LIMIT))]
     if not found:
         raise _OddError("ids has no text of 1 to 256 characters")
@@ -246,7 +246,7 @@ def _revoke(reported: dict[str, Any], now: float) -> tuple[Incoming, ...]:
 def _reaction(reported: dict[str, Any], now: float) -> tuple[Incoming, ...]:
     text = word(reported.get("text"), REACTION_LIMIT)
     if text is None:  # an empty one takes a reaction back
-        raise _OddError("text is no text")
+        raise _OddError("text is not text")
     message_id = _identity(reported, "message_id")
     return (Reaction(message_id=message_id, text=text, **_common(reported, now)),)
 

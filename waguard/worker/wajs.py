@@ -45,7 +45,7 @@ def bundle(override: Path | None, sha256: str | None = None, *, packed: Path = P
         return content.decode()  # encoded again it is the same
     except UnicodeDecodeError:
         raise ConfigError(
-            f"{path} is no JavaScript: it is not UTF-8",
+            f"{path} is not JavaScript: it is not UTF-8",
             field="whatsapp.wajs",
             value=str(path),
             remedy="name a readable wa-js bundle",

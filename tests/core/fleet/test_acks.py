@@ -131,7 +131,7 @@ def test_a_canary_that_stays_late_makes_it_whatsapps() -> None:
     in_vain(bench, "a")
     (why,) = bench.outages(EVERYWHERE)
     assert str(why).startswith("2 sessions are connected, but WhatsApp acknowledges nothing")
-    # the canary may be ill for a reason of its own: the other one gets its turn
+    # the canary may be unhealthy for a reason of its own: the other one gets its turn
     bench.pass_time(APART - PAUSE - 1)
     assert replaced(bench) == ["a"]
     bench.pass_time(1)
@@ -154,7 +154,7 @@ def test_an_ack_of_late_anywhere_speaks_against_an_outage() -> None:
     assert len(bench.outages(EVERYWHERE)) == 1
 
 
-def test_of_an_ill_session_an_older_ack_proves_nothing() -> None:
+def test_of_an_unhealthy_session_an_older_ack_proves_nothing() -> None:
     bench = up("a", "b")
     in_vain(bench, "a")
     late(bench, "b", curable=None, acked_at=bench.at)
@@ -171,7 +171,7 @@ def test_one_that_only_the_clock_says_to_be_late_counts_with_those_that_the_page
     assert len(bench.outages(EVERYWHERE)) == 1
 
 
-def test_two_ill_sessions_do_not_block_each_other() -> None:
+def test_two_unhealthy_sessions_do_not_block_each_other() -> None:
     """Nobody else sends; a replacement helps each of them."""
     bench = up("a", "b")
     late(bench, "a")
@@ -330,7 +330,7 @@ def test_pages_that_throw_are_replaced_one_at_a_time_and_named_when_that_is_in_v
     assert bench.records("a", "recycled") == [str(throws)]
     in_vain(bench, "a", throws)
     why = (
-        "the pages of 2 sessions throw at sends (TypeError: x is not a function); replacing a worker"
+        "the pages of 2 sessions throw errors at sends (TypeError: x is not a function); replacing a worker"
         " did not help"
     )
     assert bench.outages(THROW) == [why]

@@ -80,7 +80,7 @@ def test_one_canary_after_the_other() -> None:
 
 
 def test_the_canary_rotates() -> None:
-    """The most important one may be ill for a reason of its own."""
+    """The most important one may be unhealthy for a reason of its own."""
     breaker, canaries = opened(), []
     waiting = [*held("a", "b"), *held("c", priority=10)]
     for minute in range(7):

@@ -145,7 +145,7 @@ def test_retry_after_is_bounded() -> None:
     assert [at for at, _ in bench.asked] == pytest.approx([MOST], abs=2.0)
 
 
-def test_a_sick_canary_does_not_keep_the_others_down() -> None:
+def test_an_unhealthy_canary_does_not_keep_the_others_down() -> None:
     bench = refused(*NAMES)
     bench.served = set(NAMES) - {"a"}
     bench.live(230.0)

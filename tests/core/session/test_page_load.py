@@ -25,7 +25,7 @@ SERVED = Answers(asked=True, status=200, scripts=9)
 @pytest.mark.parametrize(
     ("answers", "expected"),
     [
-        (Answers(), None),  # nothing was asked: Chromium itself is ill
+        (Answers(), None),  # nothing was asked: Chromium itself is unhealthy
         (SERVED, None),
         (
             Answers(asked=True, status=500),
@@ -35,7 +35,7 @@ SERVED = Answers(asked=True, status=200, scripts=9)
             Answers(asked=True, status=429, retry_after=120.0),
             Refusal("WhatsApp answers with HTTP status 429", 120.0),
         ),
-        (Answers(asked=True), Refusal("WhatsApp does not answer: no page comes")),
+        (Answers(asked=True), Refusal("WhatsApp does not answer: no page arrives")),
         (
             Answers(
                 asked=True,

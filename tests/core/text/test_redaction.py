@@ -29,8 +29,8 @@ def test_what_is_shortened_or_hidden(text: str, shown: str) -> None:
         *("1234567", "pid 4194303", "0.123456789", "3EB0ABCDEF12345678"),
         *("550e8400-e29b-41d4-a716-446655440000", "12345678-e29b-41d4-a716-446655440000"),
         *("20261126T101500Z", "12036304123456789012@g.us", "2@short", "HTTP 500", "2026-11-26"),
-        "WhatsApp Web 1045220589 makes sessions ill; all sessions get version 1045219000",
-        "ill with versions from 1045220589 on",
+        "WhatsApp Web 1045220589 breaks sessions; all sessions get version 1045219000",
+        "unhealthy with versions from 1045220589 on",
     ],
 )
 def test_what_stays(text: str) -> None:

@@ -58,10 +58,10 @@ def passes(bench: VersionBench) -> str:
 
 
 def fails(bench: VersionBench, evidence: Evidence = MISSING) -> str:
-    """Ill with the new one, well with that of all."""
+    """Unhealthy with the new one, well with that of all."""
     name = subject(bench)
     bench.load(name)
-    bench.ill(name, evidence=evidence)
+    bench.unhealthy(name, evidence=evidence)
     bench.load(name, well=True)
     bench.pass_time(WELL_FOR)
     return name
@@ -98,7 +98,7 @@ def test_after_two_canaries_all_get_it_and_nobody_is_loaded_again() -> None:
     assert bench.announced(Kind.BUNDLE_RELEASED).wajs == OTHER
 
 
-def test_a_bundle_that_makes_two_sessions_ill_is_rolled_back() -> None:
+def test_a_bundle_that_makes_two_sessions_unhealthy_is_rolled_back() -> None:
     bench = candidate("a", "b", "c")
     first = fails(bench)
     assert (bench.results, bench.state.candidate) == ([TrialResult.CONFIRMED], OTHER)
@@ -110,13 +110,13 @@ def test_a_bundle_that_makes_two_sessions_ill_is_rolled_back() -> None:
     assert bench.state.hold is None  # WhatsApp's version is not to blame
 
 
-def test_a_canary_that_is_ill_with_both_bundles_acquits() -> None:
+def test_a_canary_that_is_unhealthy_with_both_bundles_acquits() -> None:
     bench = candidate("a", "b", "c")
     name = subject(bench)
     bench.load(name)
-    bench.ill(name)
+    bench.unhealthy(name)
     bench.load(name)
-    bench.ill(name)
+    bench.unhealthy(name)
     assert (bench.results, bench.state.candidate) == ([TrialResult.ACQUITTED], OTHER)
     assert bench.announced(Kind.ACQUITTED).wajs == OTHER
     bench.pass_time(PAUSE)
@@ -138,7 +138,7 @@ def test_a_silent_crossover_of_a_bundle_proves_nothing() -> None:
     bench = candidate("a", "b", "c")
     name = subject(bench)
     bench.load(name)
-    bench.ill(name)
+    bench.unhealthy(name)
     bench.load(name)
     bench.pass_time(LIMIT)
     assert (bench.results, bench.state.trial) == ([TrialResult.VOID], None)
@@ -161,7 +161,7 @@ def test_a_new_version_meanwhile_proves_nothing_about_a_bundle() -> None:
     bench = candidate("a", "b", "c")
     name = subject(bench)
     bench.load(name)
-    bench.ill(name)
+    bench.unhealthy(name)
     bench.newest = NEW
     bench.load(name, well=True)
     assert (bench.results, bench.why) == (
@@ -178,7 +178,7 @@ def test_another_version_for_all_meanwhile_proves_nothing_about_a_bundle() -> No
     good = {**bench.state.good, 50: bench.state.good[OLD]}
     hold = rolled_back().state.hold
     bench.state = replace(bench.state, hold=hold, good=good)
-    bench.ill(name)
+    bench.unhealthy(name)
     assert (bench.results, bench.why) == ([TrialResult.VOID], "all get another version meanwhile")
 
 
@@ -196,12 +196,12 @@ def test_a_released_bundle_is_what_the_next_canary_of_the_held_version_gets() ->
     assert (trial.stage, trial.arm) == (TrialStage.CANARY, Arm(None, OTHER))
 
 
-def test_a_released_bundle_that_makes_sessions_ill_is_rolled_back() -> None:
+def test_a_released_bundle_that_makes_sessions_unhealthy_is_rolled_back() -> None:
     bench = released("a", "b", "c", "d", "e")
     for name in "cde":
         bench.load(name)
     bench.well("e")
-    bench.ill("c", "d", evidence=MISSING)
+    bench.unhealthy("c", "d", evidence=MISSING)
     for _ in range(2):
         name = subject(bench)
         assert wajs(bench, name) == WAJS
@@ -209,16 +209,16 @@ def test_a_released_bundle_that_makes_sessions_ill_is_rolled_back() -> None:
         bench.pass_time(WELL_FOR)
     assert (bench.kinds[-1], wajs(bench)) == (Kind.BUNDLE_ROLLED_BACK, WAJS)
     assert bench.state.hold is None
-    bench.ill("e")
+    bench.unhealthy("e")
     assert bench.reloads[-1] == ("e", None)
 
 
-def test_who_is_ill_with_the_bundle_before_too_acquits_it() -> None:
+def test_who_is_unhealthy_with_the_bundle_before_too_acquits_it() -> None:
     bench = released("a", "b", "c")
     bench.load("c")
-    bench.ill("c")
+    bench.unhealthy("c")
     bench.load("c")
-    bench.ill("c")
+    bench.unhealthy("c")
     assert (bench.results[-1], wajs(bench)) == (TrialResult.ACQUITTED, OTHER)
     assert bench.announced(Kind.ACQUITTED).wajs == OTHER
 
@@ -226,7 +226,7 @@ def test_who_is_ill_with_the_bundle_before_too_acquits_it() -> None:
 def test_a_new_version_while_it_goes_back_proves_nothing_about_a_bundle() -> None:
     bench = released("a", "b", "c")
     bench.load("c")
-    bench.ill("c")
+    bench.unhealthy("c")
     bench.load("c", well=True)
     bench.pass_time(WELL_FOR)
     bench.newest = NEW
@@ -240,7 +240,7 @@ def test_a_new_version_while_it_goes_back_proves_nothing_about_a_bundle() -> Non
 def test_a_crossover_ends_when_the_bundle_of_all_is_removed() -> None:
     bench = released("a", "b", "c")
     bench.load("c")
-    bench.ill("c")
+    bench.unhealthy("c")
     bench.post(BundleRemoved(WAJS))
     assert (bench.results[-1], bench.state.trial) == (TrialResult.VOID, None)
 
@@ -303,7 +303,7 @@ def test_an_operator_tries_a_bundle_in_one_session() -> None:
     bench.post(BundleAdded(OTHER))
     bench.post(Try(wajs=OTHER, session="b"))
     bench.load("b")
-    bench.ill("b")
+    bench.unhealthy("b")
     assert wajs(bench, "b") == WAJS
     bench.load("b", well=True)
     bench.pass_time(WELL_FOR)
@@ -314,7 +314,7 @@ def test_a_session_that_leaves_takes_its_trial_along() -> None:
     bench = candidate("a", "b")
     name = subject(bench)
     bench.load(name)
-    bench.ill(name)
+    bench.unhealthy(name)
     bench.post(Left(name))
     bench.pass_time(LIMIT)
     assert bench.results == [TrialResult.VOID]
@@ -326,5 +326,5 @@ def test_a_new_version_is_blamed_before_the_bundle_that_others_have_for_long() -
         bench.load(name, well=True)
     bench.pass_time(RULES.good_after)
     bench.release(NEW, "a")
-    bench.ill("a")
+    bench.unhealthy("a")
     assert bench.reloads[-1] == ("a", OLD)

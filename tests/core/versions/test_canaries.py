@@ -23,7 +23,7 @@ GUARD = replace(RULES, mode="guard")
 
 
 def held() -> VersionBench:
-    """All four were ill with NEW, and have OLD now."""
+    """All four were unhealthy with NEW, and have OLD now."""
     bench = rolled_back()
     for name in "abcd":
         bench.load(name, well=True)
@@ -54,7 +54,7 @@ def due(bench: VersionBench) -> float:
 # ---- held back ----
 
 
-def test_after_an_hour_one_session_that_was_ill_tries_the_newest() -> None:
+def test_after_an_hour_one_session_that_was_unhealthy_tries_the_newest() -> None:
     bench = held()
     bench.pass_time(AFTER - 60)
     assert bench.state.trial is None
@@ -64,14 +64,14 @@ def test_after_an_hour_one_session_that_was_ill_tries_the_newest() -> None:
     assert (bench.gets(name), bench.gets()) == (None, OLD)
 
 
-def test_an_ill_canary_gets_back_what_all_have_and_the_next_one_waits_twice_as_long() -> None:
+def test_an_unhealthy_canary_gets_back_what_all_have_and_the_next_one_waits_twice_as_long() -> None:
     bench = held()
     waits = []
     for _ in range(6):
         bench.pass_time(due(bench))
         name = canary(bench)
         bench.load(name)
-        bench.ill(name)
+        bench.unhealthy(name)
         assert bench.results[-1] is TrialResult.FAILED
         assert bench.reloads[-1] == (name, OLD)
         bench.load(name, well=True)
@@ -107,18 +107,18 @@ def test_a_silent_canary_proves_nothing() -> None:
     assert canary(bench) != name
 
 
-def test_a_canary_that_is_ill_after_it_passed_does_not_count() -> None:
+def test_a_canary_that_is_unhealthy_after_it_passed_does_not_count() -> None:
     bench = held()
     bench.pass_time(due(bench))
     first = passes(bench)
-    bench.ill(first)
+    bench.unhealthy(first)
     second = passes(bench)
     assert (bench.state.hold is None, bench.state.canary.passed) == (False, (second,))
 
 
-def test_only_who_was_ill_can_show_that_it_is_over() -> None:
+def test_only_who_was_unhealthy_can_show_that_it_is_over() -> None:
     bench = VersionBench("a", "b", "c", "d")
-    bench.ill_with_new("c", "d", evidence=MISSING)
+    bench.unhealthy_with_new("c", "d", evidence=MISSING)
     for _ in range(2):
         crossed(bench)
     for name in "cd":
@@ -133,10 +133,10 @@ def test_only_who_was_ill_can_show_that_it_is_over() -> None:
 
 def test_a_fleet_of_one_is_its_own_second_canary() -> None:
     bench = VersionBench("a")
-    bench.ill_with_new("a", evidence=MISSING)
+    bench.unhealthy_with_new("a", evidence=MISSING)
     crossed(bench)
     bench.load("a")
-    bench.ill("a", evidence=MISSING)
+    bench.unhealthy("a", evidence=MISSING)
     bench.load("a", well=True)
     bench.release(NEWER)
     bench.pass_time(due(bench))
@@ -147,7 +147,7 @@ def test_a_fleet_of_one_is_its_own_second_canary() -> None:
 
 def test_where_nobody_is_well_there_is_no_canary() -> None:
     bench = held()
-    bench.ill(*"abcd", evidence=Evidence.UNACKED)
+    bench.unhealthy(*"abcd", evidence=Evidence.UNACKED)
     bench.pass_time(due(bench))
     assert (bench.state.trial, due(bench)) == (None, RULES.pause)
 
@@ -189,13 +189,13 @@ def test_guard_gives_a_new_version_to_all_after_two_canaries() -> None:
     assert (bench.kinds, bench.gets()) == ([Kind.RELEASED], NEW)
 
 
-def test_guard_keeps_all_from_a_version_that_makes_its_canary_ill() -> None:
+def test_guard_keeps_all_from_a_version_that_makes_its_canary_unhealthy() -> None:
     bench = guarded()
     bench.release(NEW)
     bench.pass_time(max(0, due(bench)))
     name = canary(bench)
     bench.load(name)
-    bench.ill(name)
+    bench.unhealthy(name)
     assert (bench.reloads[-1], bench.gets()) == ((name, OLD), OLD)
     assert due(bench) == 2 * AFTER
 
@@ -215,13 +215,13 @@ def test_guard_serves_the_newest_as_long_as_nothing_is_proven() -> None:
 # ---- operators ----
 
 
-def test_a_pinned_version_is_what_all_get_and_the_ill_are_loaded_with_it() -> None:
+def test_a_pinned_version_is_what_all_get_and_the_unhealthy_are_loaded_with_it() -> None:
     bench = VersionBench("a", "b")
     bench.prove()
     bench.release(NEW, "a")
     bench.post(Pin(OLD))
     assert (bench.gets(), bench.reloads) == (OLD, [])
-    bench.ill("a")
+    bench.unhealthy("a")
     assert (bench.reloads, bench.state.trial) == ([("a", OLD)], None)
     bench.post(Unpin())
     assert bench.gets() is None
@@ -236,7 +236,7 @@ def test_what_is_not_stored_cannot_be_pinned() -> None:
 
 def test_while_an_operator_pins_a_version_there_are_no_trials() -> None:
     bench = VersionBench("a", "b")
-    bench.ill_with_new("a")
+    bench.unhealthy_with_new("a")
     bench.post(Pin(NEW))
     assert (bench.state.trial, bench.gets("a")) == (None, NEW)
     bench.pass_time(10 * AFTER)
@@ -248,14 +248,14 @@ def test_an_operator_can_have_one_session_try_a_version() -> None:
     bench.post(Try(session="c"))
     assert bench.gets("c") is None
     bench.load("c")
-    bench.ill("c")
+    bench.unhealthy("c")
     assert bench.results[-1] is TrialResult.FAILED
     assert bench.reloads[-1] == ("c", OLD)
 
 
 def test_what_is_asked_for_waits_for_the_trial_that_runs() -> None:
     bench = VersionBench("a", "b", "c")
-    bench.ill_with_new("a")
+    bench.unhealthy_with_new("a")
     bench.post(Try(revision=OLD, session="c"))
     assert bench.reloads == [("a", OLD)]
     bench.pass_time(LIMIT)
@@ -264,7 +264,7 @@ def test_what_is_asked_for_waits_for_the_trial_that_runs() -> None:
 
 def test_a_try_without_a_session_takes_one_that_is_well() -> None:
     bench = VersionBench("a", "b", "c")
-    bench.ill("a")
+    bench.unhealthy("a")
     bench.post(Try(revision=OLD))
     assert bench.reloads == [("b", OLD)]
 
@@ -276,7 +276,7 @@ def test_a_failed_try_of_an_old_version_blames_nothing() -> None:
     bench.well("a")
     bench.post(Try(revision=OLD, session="a"))
     bench.load("a")
-    bench.ill("a")
+    bench.unhealthy("a")
     assert (bench.results, bench.reloads[-1]) == ([TrialResult.FAILED], ("a", None))
     assert bench.state.trial is None
 

@@ -1,4 +1,4 @@
-"""Only a crossover blames a version: ill with it, well with an older one, and a load alone is no cure."""
+"""Only a crossover blames a version: unhealthy with it, well with an older one, and a load alone is no cure."""
 
 import pytest
 
@@ -32,7 +32,7 @@ PAUSE, WELL_FOR, LIMIT = RULES.pause, RULES.well_for, RULES.trial_limit
 # ---- the proof ----
 
 
-def test_an_ill_session_is_loaded_with_the_last_good_version() -> None:
+def test_an_unhealthy_session_is_loaded_with_the_last_good_version() -> None:
     bench = broken("a")
     assert bench.reloads == [("a", OLD)]
     assert (bench.gets("a"), bench.gets("b")) == (OLD, None)
@@ -75,10 +75,10 @@ def test_it_has_to_be_well_for_a_minute() -> None:
     assert bench.results == [TrialResult.CONFIRMED]
 
 
-def test_ill_with_the_older_version_too_acquits() -> None:
+def test_unhealthy_with_the_older_version_too_acquits() -> None:
     bench = broken("a")
     bench.load("a")
-    bench.ill("a")
+    bench.unhealthy("a")
     assert bench.results == [TrialResult.ACQUITTED]
     assert bench.announced(Kind.ACQUITTED).revision == NEW
     assert (bench.gets(), bench.gets("a"), bench.state.hold) == (None, None, None)
@@ -94,9 +94,9 @@ def test_after_an_acquittal_the_pause_doubles_up_to_its_limit() -> None:
     for _ in range(6):
         assert bench.state.trial
         bench.load("a")
-        bench.ill("a")
+        bench.unhealthy("a")
         bench.load("a")
-        bench.ill("a")
+        bench.unhealthy("a")
         pause = bench.state.acquittal
         assert pause
         lengths.append(pause.until - bench.now)
@@ -106,7 +106,7 @@ def test_after_an_acquittal_the_pause_doubles_up_to_its_limit() -> None:
 
 
 def two_good_ones(*names: str) -> VersionBench:
-    """OLD and 150 are proven, 150 although it makes ``names`` ill by now; they have NEW."""
+    """OLD and 150 are proven, 150 although it makes ``names`` unhealthy by now; they have NEW."""
     bench = VersionBench("a", "b", "c", "d")
     bench.prove()
     bench.release(150, "a", "b", "c", "d")
@@ -119,21 +119,21 @@ def two_good_ones(*names: str) -> VersionBench:
 
 def test_after_an_acquittal_others_are_compared_with_an_older_version() -> None:
     bench = two_good_ones("a", "b", "c")
-    bench.ill("a")
+    bench.unhealthy("a")
     assert bench.reloads == [("a", 150)]
     bench.load("a")
-    bench.ill("a")
-    bench.ill("b", "c")
+    bench.unhealthy("a")
+    bench.unhealthy("b", "c")
     bench.pass_time(PAUSE)
     assert ("c", OLD) in bench.reloads
 
 
 def test_what_was_doubted_is_held_back_too() -> None:
     bench = two_good_ones("a", "b", "c")
-    bench.ill("a")
+    bench.unhealthy("a")
     bench.load("a")
-    bench.ill("a")
-    bench.ill("b", "c")
+    bench.unhealthy("a")
+    bench.unhealthy("b", "c")
     bench.pass_time(PAUSE)
     confirm(bench)
     confirm(bench)
@@ -144,35 +144,35 @@ def test_what_was_doubted_is_held_back_too() -> None:
 def test_where_all_are_doubted_the_newest_is_compared_with_all_the_same() -> None:
     bench = broken("a")
     bench.load("a")
-    bench.ill("a")
+    bench.unhealthy("a")
     bench.release(NEWER, "b")
-    bench.ill("b")
+    bench.unhealthy("b")
     assert bench.reloads[-1] == ("b", OLD)
 
 
 def test_a_newer_version_does_not_wait_for_the_pause_of_an_older_one() -> None:
     bench = broken("a")
     bench.load("a")
-    bench.ill("a")
+    bench.unhealthy("a")
     bench.release(NEWER, "b")
-    bench.ill("b")
+    bench.unhealthy("b")
     assert bench.reloads[-1] == ("b", OLD)
 
 
-def test_many_more_ill_sessions_end_the_pause() -> None:
+def test_many_more_unhealthy_sessions_end_the_pause() -> None:
     names = [f"s{number}" for number in range(9)]
     bench = VersionBench(*names)
-    bench.ill_with_new("s0")
+    bench.unhealthy_with_new("s0")
     bench.load("s0")
-    bench.ill("s0")
+    bench.unhealthy("s0")
     bench.load("s0", NEW)
-    bench.ill("s0")
+    bench.unhealthy("s0")
     for name in names[1:3]:
         bench.load(name)
-        bench.ill(name)
+        bench.unhealthy(name)
         assert bench.state.trial is None
     bench.load("s3")
-    bench.ill("s3")
+    bench.unhealthy("s3")
     assert bench.state.trial
 
 
@@ -183,7 +183,7 @@ def test_no_evidence_is_no_acquittal() -> None:
     bench.pass_time(LIMIT)
     assert (bench.results, bench.why) == (
         [TrialResult.VOID],
-        "nothing shows that it is healthy or ill",
+        "nothing shows that it is healthy or unhealthy",
     )
     assert bench.state.acquittal is None
 
@@ -232,20 +232,20 @@ def test_after_a_trial_without_a_result_another_session_is_tried_ever_later() ->
 
 def test_someone_who_recovers_without_a_load_takes_a_confirmation_back() -> None:
     bench = VersionBench("a", "b", "c")
-    bench.ill_with_new("a")
+    bench.unhealthy_with_new("a")
     confirm(bench)
     bench.release(NEW, "b")
-    bench.ill("b")
+    bench.unhealthy("b")
     bench.post(Acked("b"))
     assert (bench.state.confirmations, bench.state.hold) == ((), None)
 
 
-def test_someone_who_recovers_from_another_illness_takes_nothing_back() -> None:
+def test_someone_who_recovers_from_another_failure_takes_nothing_back() -> None:
     bench = VersionBench("a", "b", "c")
-    bench.ill_with_new("a")
+    bench.unhealthy_with_new("a")
     confirm(bench)
     bench.release(NEW, "b")
-    bench.ill("b", evidence=Evidence.NEVER_READY)
+    bench.unhealthy("b", evidence=Evidence.NEVER_READY)
     bench.post(Well("b"))
     assert len(bench.state.confirmations) == 1
 
@@ -262,34 +262,34 @@ def test_someone_who_recovers_with_the_suspected_version_clears_it() -> None:
     )
 
 
-def test_another_ill_session_is_loaded_with_what_it_had_and_comes_next() -> None:
-    """Ill with two loads, it need not go back."""
+def test_another_unhealthy_session_is_loaded_with_what_it_had_and_comes_next() -> None:
+    """Unhealthy with two loads, it need not go back."""
     bench = broken("a", "b")
     assert bench.reloads == [("a", OLD), ("b", None)]
     bench.load("b")
-    bench.ill("b")
+    bench.unhealthy("b")
     confirm(bench)
     assert crossed(bench) == "b"
     assert bench.results == [TrialResult.CONFIRMED] * 2
 
 
-def test_another_ill_session_cannot_show_that_a_load_is_not_the_cure() -> None:
-    """It may be ill for a reason of its own."""
+def test_another_unhealthy_session_cannot_show_that_a_load_is_not_the_cure() -> None:
+    """It may be unhealthy for a reason of its own."""
     bench = broken("a", "b")
     bench.load("b")
-    bench.ill("b")
+    bench.unhealthy("b")
     crossed(bench)
     trial = bench.state.trial
     assert trial
     assert (bench.results, trial.stage) == ([], TrialStage.BACK)
 
 
-def test_who_was_well_goes_back_and_has_to_be_ill_again() -> None:
+def test_who_was_well_goes_back_and_has_to_be_unhealthy_again() -> None:
     bench = broken("a")
     crossed(bench)
     assert (bench.reloads, bench.results) == ([("a", OLD), ("a", None)], [])
     bench.load("a")
-    bench.ill("a")
+    bench.unhealthy("a")
     assert bench.results == [TrialResult.CONFIRMED]
     assert bench.reloads[-1] == ("a", OLD)
 
@@ -304,13 +304,13 @@ def test_who_is_well_with_the_suspected_version_after_a_load_needed_the_load() -
 
 
 @pytest.mark.parametrize("stage", [TrialStage.CROSSED, TrialStage.BACK])
-def test_another_illness_proves_nothing(stage: TrialStage) -> None:
+def test_another_failure_proves_nothing(stage: TrialStage) -> None:
     """A slow machine makes pages late while sends are what is looked into."""
     bench = broken("a")
     if stage is TrialStage.BACK:
         crossed(bench)
     bench.load("a")
-    bench.ill("a", evidence=Evidence.NEVER_READY)
+    bench.unhealthy("a", evidence=Evidence.NEVER_READY)
     bench.pass_time(LIMIT)
     assert bench.results == [TrialResult.VOID]
 
@@ -323,7 +323,7 @@ def test_no_evidence_after_going_back_proves_nothing() -> None:
     bench.pass_time(LIMIT)
     assert (bench.results, bench.why) == (
         [TrialResult.VOID],
-        "nothing shows that it is ill again",
+        "nothing shows that it is unhealthy again",
     )
 
 
@@ -331,19 +331,19 @@ def test_going_back_to_a_network_that_withdrew_the_version_proves_nothing() -> N
     bench = broken("a")
     crossed(bench)
     bench.load("a", OLD)
-    bench.ill("a")
+    bench.unhealthy("a")
     assert (bench.results, bench.why) == (
         [TrialResult.VOID],
         "the network serves an older version again",
     )
 
 
-def test_a_session_that_was_ill_with_two_loads_needs_no_control() -> None:
+def test_a_session_that_was_unhealthy_with_two_loads_needs_no_control() -> None:
     bench = broken("a")
     bench.post(Loaded("a", NEW, WAJS, "network"))
     bench.pass_time(1)
     bench.post(Loaded("a", NEW, WAJS, "network"))
-    bench.ill("a")
+    bench.unhealthy("a")
     bench.pass_time(LIMIT + WELL_FOR)  # the first trial ended without a result
     crossed(bench)
     assert bench.results[-1] is TrialResult.CONFIRMED

@@ -1,4 +1,4 @@
-"""Which ill sessions the decision about versions loads again, so that nobody else does."""
+"""Which unhealthy sessions the decision about versions loads again, so that nobody else does."""
 
 import pytest
 
@@ -29,7 +29,7 @@ def apart(bench: VersionBench) -> str:
     return "".join(sorted(it for it in bench.state.members if has_other_arm(bench.state, it)))
 
 
-def test_all_that_are_ill_are_tried_or_wait_for_the_trial() -> None:
+def test_all_that_are_unhealthy_are_tried_or_wait_for_the_trial() -> None:
     bench = broken("a", "b", "c")
     assert (cured(bench), apart(bench)) == ("abc", "a")
     bench.leave("a")
@@ -54,17 +54,17 @@ def test_a_rollback_cures_from_the_first_evidence_to_the_last_load() -> None:
 
 def test_where_there_is_nothing_to_compare_with_it_is_left_to_others() -> None:
     bench = VersionBench("a", "b")
-    bench.ill("a")
+    bench.unhealthy("a")
     assert cured(bench) == ""
 
 
 def test_after_an_acquittal_it_is_left_to_others() -> None:
     bench = broken("a", "b")
     bench.load("a")
-    bench.ill("a")
+    bench.unhealthy("a")
     assert cured(bench) == "a", "it is to have what all have"
     bench.load("a")
-    bench.ill("a")
+    bench.unhealthy("a")
     assert cured(bench) == ""
     bench.pass_time(RULES.pause)
     assert cured(bench) == "ab"
@@ -83,7 +83,7 @@ def test_under_a_pin_it_is_left_to_others() -> None:
     bench.post(Pin(OLD))
     assert cured(bench) == "a", "it is loaded with what is pinned"
     bench.load("a")
-    bench.ill("a")
+    bench.unhealthy("a")
     assert cured(bench) == ""
 
 
@@ -92,14 +92,14 @@ def test_while_a_canary_runs_others_are_left_to_others() -> None:
     bench.prove()
     bench.post(Try(revision=OLD, session="b"))
     bench.release(NEW, "a")
-    bench.ill("a")
+    bench.unhealthy("a")
     assert (cured(bench), apart(bench)) == ("b", "b")
 
 
 @pytest.mark.parametrize("mode", ["off", "guard"])
 def test_without_another_version_to_give_it_decides_nothing(mode: Mode) -> None:
     bench = VersionBench("a", "b", rules=replace(RULES, mode=mode))
-    bench.ill("a")
+    bench.unhealthy("a")
     assert (cured(bench), apart(bench)) == ("", "")
 
 
@@ -117,7 +117,7 @@ def test_what_is_well_is_not_cured() -> None:
     assert (cured(bench), apart(bench)) == ("", "")
 
 
-def test_a_session_that_is_alone_in_being_ill_has_a_version_of_its_own() -> None:
+def test_a_session_that_is_alone_in_being_unhealthy_has_a_version_of_its_own() -> None:
     bench = broken("a", evidence=MISSING)
     crossed(bench)
     assert (cured(bench), apart(bench)) == ("", "a")
@@ -130,7 +130,7 @@ def test_a_canary_of_a_bundle_has_an_arm_of_its_own() -> None:
     bench.post(UseBundle(OTHER))
     assert (cured(bench), apart(bench)) == ("a", "a")
     bench.load("a")
-    bench.ill("a", evidence=Evidence.SEND_THROWS)
+    bench.unhealthy("a", evidence=Evidence.SEND_THROWS)
     assert cured(bench) == "a", "it is crossed over"
 
 

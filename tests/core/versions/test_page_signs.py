@@ -10,11 +10,11 @@ from waguard.core.versions.facts import (
     Acked,
     Evidence,
     Heard,
-    Ill,
     Left,
     Loaded,
     Refused,
     Spent,
+    Unhealthy,
     Unreachable,
     VersionFact,
     Well,
@@ -76,11 +76,11 @@ def test_what_is_seen_while_the_next_page_loads_is_not_the_last_ones(it: Reader)
     assert it.reads(page=None, link=Link.NEEDS_UPDATE) == []
     bad = replace(PAGE, loads=2, revision=1024)
     assert it.reads(page=bad, threw_at=102.5)[0] == Loaded("s", 1024, WAJS, "network")
-    assert it.reads(page=bad, threw_at=106.5) == [Ill("s", Evidence.SEND_THROWS)]
+    assert it.reads(page=bad, threw_at=106.5) == [Unhealthy("s", Evidence.SEND_THROWS)]
 
 
 def test_a_throw_is_evidence_until_a_later_send_is_acknowledged(it: Reader) -> None:
-    assert it.reads(threw_at=101.5) == [Ill("s", Evidence.SEND_THROWS)]
+    assert it.reads(threw_at=101.5) == [Unhealthy("s", Evidence.SEND_THROWS)]
     assert it.reads(threw_at=101.5) == []
     acked = {"acked_at": 103.9, "acked_from": 103.5}
     assert it.reads(**acked) == [Acked("s"), WELL]
@@ -106,7 +106,7 @@ def test_what_happens_while_a_page_loads_is_not_the_page_befores(it: Reader) -> 
     assert it.reads(page=new, threw_at=101.5, link=Link.UNKNOWN) == [loaded]
     ended: dict[str, Any] = {"lives": False, "page": None, "failed": "exports_missing"}
     assert it.reads(page=None, closing=True) == []
-    assert it.reads(**ended) == [Ill("s", Evidence.EXPORTS_MISSING)]
+    assert it.reads(**ended) == [Unhealthy("s", Evidence.EXPORTS_MISSING)]
 
 
 def test_a_load_whose_version_nobody_knows_blames_none(it: Reader) -> None:
@@ -116,22 +116,22 @@ def test_a_load_whose_version_nobody_knows_blames_none(it: Reader) -> None:
 
 
 def test_late_acks_are_evidence(it: Reader) -> None:
-    assert it.reads(unacked_at=101.5) == [Ill("s", Evidence.UNACKED)]
+    assert it.reads(unacked_at=101.5) == [Unhealthy("s", Evidence.UNACKED)]
     assert it.reads(unacked_at=101.5, acked_at=101.9, acked_from=101.2) == [], "it was before that"
     assert it.reads(acked_at=103.9, acked_from=101.2) == [Acked("s"), WELL]
 
 
-def test_a_page_that_raises_no_events_is_ill_until_one_comes(it: Reader) -> None:
+def test_a_page_that_raises_no_events_is_unhealthy_until_one_comes(it: Reader) -> None:
     assert it.reads(heard_at=100.5) == [], "of the page before"
     assert it.reads(heard_at=102.5) == [Heard("s")]
     assert it.reads(heard_at=102.6) == []
-    assert it.reads(deaf_at=104.0, heard_at=102.6) == [Ill("s", Evidence.DEAF)]
+    assert it.reads(deaf_at=104.0, heard_at=102.6) == [Unhealthy("s", Evidence.DEAF)]
     assert it.reads(deaf_at=104.0, heard_at=102.6) == []
     assert it.reads(heard_at=106.5) == [Heard("s"), WELL]
 
 
 def test_a_version_that_is_too_old_is_refused_once(it: Reader) -> None:
-    assert it.reads(link=Link.NEEDS_UPDATE) == [Refused(1023), Ill("s", Evidence.TOO_OLD)]
+    assert it.reads(link=Link.NEEDS_UPDATE) == [Refused(1023), Unhealthy("s", Evidence.TOO_OLD)]
     assert it.reads(link=Link.NEEDS_UPDATE) == []
 
 
@@ -143,8 +143,8 @@ def test_what_cannot_be_reached_blames_no_version(it: Reader, away: dict[str, An
 
 
 def test_missing_functions_are_evidence() -> None:
-    ill = Ill("s", Evidence.EXPORTS_MISSING)
-    assert Reader().reads(missing=("WPP.chat.send",)) == [LOADED, ill]
+    unhealthy = Unhealthy("s", Evidence.EXPORTS_MISSING)
+    assert Reader().reads(missing=("WPP.chat.send",)) == [LOADED, unhealthy]
 
 
 @pytest.mark.parametrize(
@@ -156,13 +156,13 @@ def test_missing_functions_are_evidence() -> None:
         ("exports_missing", Evidence.EXPORTS_MISSING),
     ],
 )
-def test_a_worker_that_ends_for_its_page_leaves_an_ill_session(
+def test_a_worker_that_ends_for_its_page_leaves_an_unhealthy_session(
     failed: str, evidence: Evidence
 ) -> None:
     it = Reader()
     assert it.reads(link=Link.UNKNOWN) == [LOADED]
     gone: dict[str, Any] = {"lives": False, "page": None, "failed": failed}
-    assert it.reads(**gone) == [Ill("s", evidence)]
+    assert it.reads(**gone) == [Unhealthy("s", evidence)]
     assert it.reads(**gone) == []
     assert it.reads(**gone | {"worker": 2, "lives": True}) == [], "the next one has no page yet"
     assert it.reads(wanted=False, lives=False, page=None) == [Left("s")]

@@ -22,11 +22,11 @@ from waguard.core.versions.facts import (
     Discarded,
     Evidence,
     Heard,
-    Ill,
     Left,
     Loaded,
     RulesChanged,
     TimerDue,
+    Unhealthy,
     Unreachable,
     UseBundle,
     Well,
@@ -39,7 +39,7 @@ from waguard.core.versions.policy import advance
 @pytest.mark.parametrize(
     "fact",
     [
-        Ill("x", Evidence.DEAF),
+        Unhealthy("x", Evidence.DEAF),
         Well("x"),
         Acked("x"),
         Heard("x"),
@@ -63,7 +63,7 @@ def test_the_same_fact_twice_is_one() -> None:
     once = bench.state
     for fact in (
         Loaded("b", NEW, WAJS, "network"),
-        Ill("b", Evidence.UNACKED),
+        Unhealthy("b", Evidence.UNACKED),
         Captured(NEW),
         BundleAdded(WAJS),
         TimerDue(),
@@ -88,7 +88,7 @@ def test_off_serves_what_the_network_serves_and_tries_nothing() -> None:
     assert (bench.gets(), bench.gets("a"), bench.rests) == (None, None, True)
     before = len(bench.reloads)
     bench.load("c", NEWER)
-    bench.ill("c")
+    bench.unhealthy("c")
     assert len(bench.reloads) == before
     bench.post(RulesChanged(RULES))
     assert bench.gets() == OLD

@@ -31,19 +31,19 @@ def test_the_blame_is_a_boundary() -> None:
     assert bench.state.good.keys() == {OLD}
 
 
-def test_the_lowest_version_that_both_were_ill_with_is_the_boundary() -> None:
+def test_the_lowest_version_that_both_were_unhealthy_with_is_the_boundary() -> None:
     bench = VersionBench("a", "b", "c")
-    bench.ill_with_new("a", evidence=MISSING)
+    bench.unhealthy_with_new("a", evidence=MISSING)
     bench.release(NEWER, "b")
     crossed(bench)
-    bench.ill("b", evidence=MISSING)
+    bench.unhealthy("b", evidence=MISSING)
     crossed(bench)
     assert bench.announced(Kind.ROLLED_BACK).revision == NEW
 
 
 def test_confirmations_of_different_breaks_do_not_add_up() -> None:
     bench = VersionBench("a", "b", "c", "d")
-    bench.ill_with_new("a", evidence=MISSING)
+    bench.unhealthy_with_new("a", evidence=MISSING)
     crossed(bench)
     bench.release(NEW, "c", "d")
     for name in ("c", "d"):
@@ -51,12 +51,12 @@ def test_confirmations_of_different_breaks_do_not_add_up() -> None:
     bench.prove()  # NEW works for the others
     assert NEW in bench.state.good
     bench.release(NEWER, "b")
-    bench.ill("b", evidence=MISSING)
+    bench.unhealthy("b", evidence=MISSING)
     crossed(bench)
     assert (bench.results, bench.state.hold) == ([TrialResult.CONFIRMED] * 2, None)
 
 
-def test_who_is_ill_with_what_all_were_given_lowers_the_boundary() -> None:
+def test_who_is_unhealthy_with_what_all_were_given_lowers_the_boundary() -> None:
     bench = VersionBench("a", "b", "c")
     bench.prove()
     bench.release(150, "a", "b", "c")
@@ -64,12 +64,12 @@ def test_who_is_ill_with_what_all_were_given_lowers_the_boundary() -> None:
         bench.well(name)
     bench.prove()
     bench.release(NEW, "a", "b")
-    bench.ill("a", "b", evidence=MISSING)
+    bench.unhealthy("a", "b", evidence=MISSING)
     for _ in range(2):
         crossed(bench)
     assert (bench.gets(), bench.announced(Kind.ROLLED_BACK).revision) == (150, NEW)
     bench.load("c", 150, well=True)
-    bench.ill("a", "c", evidence=MISSING)
+    bench.unhealthy("a", "c", evidence=MISSING)
     for _ in range(2):
         crossed(bench)
     assert (bench.gets(), bench.announced(Kind.ROLLED_BACK).revision) == (OLD, 150)
@@ -81,7 +81,7 @@ def test_who_is_ill_with_what_all_were_given_lowers_the_boundary() -> None:
 def test_after_a_rollback_so_many_are_loaded_at_a_time_as_start_at_a_time() -> None:
     names = [f"s{number}" for number in range(9)]
     bench = VersionBench(*names, rules=replace(RULES, places=2))
-    bench.ill_with_new(*names, evidence=MISSING)
+    bench.unhealthy_with_new(*names, evidence=MISSING)
     crossed(bench)
     begun = len(bench.reloads)
     crossed(bench)
@@ -95,13 +95,13 @@ def test_after_a_rollback_so_many_are_loaded_at_a_time_as_start_at_a_time() -> N
     assert {name for name, it in bench.state.members.items() if it.arm.revision == OLD} == {*names}
 
 
-def test_the_ill_go_first_then_those_of_whom_nothing_is_known() -> None:
+def test_the_unhealthy_go_first_then_those_of_whom_nothing_is_known() -> None:
     bench = VersionBench("a", "b", "c", "d", "e", "f", rules=replace(RULES, places=1))
-    bench.ill_with_new("a", "b", evidence=MISSING)
+    bench.unhealthy_with_new("a", "b", evidence=MISSING)
     bench.release(NEW, "c", "d", "e", "f")
     bench.post(Well("c"))  # silent
     bench.well("d")  # an ack: it works
-    bench.ill("e", evidence=MISSING)
+    bench.unhealthy("e", evidence=MISSING)
     for _ in range(2):
         crossed(bench)
     moved = []
@@ -137,7 +137,7 @@ def test_who_does_not_get_what_it_should_is_loaded_again_ever_later() -> None:
     bench = rolled_back()
     before = len(bench.reloads)
     bench.load("d", NEW)  # something lies between waguard and the page
-    bench.ill("d")
+    bench.unhealthy("d")
     at = []
     for _ in range(4):
         bench.pass_time(RULES.pause_limit)
@@ -146,13 +146,13 @@ def test_who_does_not_get_what_it_should_is_loaded_again_ever_later() -> None:
     assert 3 <= len(at) <= 8
 
 
-def test_who_becomes_ill_later_is_loaded_again_then() -> None:
+def test_who_becomes_unhealthy_later_is_loaded_again_then() -> None:
     bench = VersionBench("a", "b", "c")
-    bench.ill_with_new("a", "b", evidence=MISSING)
+    bench.unhealthy_with_new("a", "b", evidence=MISSING)
     bench.release(NEW, "c")
     bench.well("c")
     for _ in range(2):
         crossed(bench)
     assert ("c", OLD) not in bench.reloads
-    bench.ill("c")
+    bench.unhealthy("c")
     assert bench.reloads[-1] == ("c", OLD)

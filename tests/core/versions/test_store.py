@@ -72,19 +72,19 @@ def test_in_a_fleet_of_one_one_session_is_enough() -> None:
 
 def test_a_suspected_version_is_not_proven() -> None:
     bench = VersionBench("a", "b", "c")
-    bench.ill_with_new("a")
+    bench.unhealthy_with_new("a")
     bench.release(NEW, "b", "c")
     for name in "bc":
         bench.well(name)
     for _ in range(3):
         bench.pass_time(GOOD_AFTER / 2)
-        bench.ill("a")
+        bench.unhealthy("a")
     assert good(bench) == {OLD}
 
 
-def test_a_session_that_is_ill_for_its_own_reasons_keeps_nothing_from_being_proven() -> None:
+def test_a_session_that_is_unhealthy_for_its_own_reasons_keeps_nothing_from_being_proven() -> None:
     bench = VersionBench("a", "b", "c")
-    bench.ill("a")
+    bench.unhealthy("a")
     bench.prove()
     assert good(bench) == {OLD}
 
@@ -102,7 +102,7 @@ def test_what_is_not_stored_is_not_proven() -> None:
 
 def test_what_is_held_back_is_not_proven() -> None:
     bench = VersionBench("a", "b", "c", "d")
-    bench.ill_with_new("a", "b", evidence=MISSING)
+    bench.unhealthy_with_new("a", "b", evidence=MISSING)
     bench.release(NEW, "c", "d")
     for name in "cd":
         bench.well(name)
@@ -165,7 +165,7 @@ def test_what_could_not_be_deleted_is_discarded_again_with_the_next() -> None:
     bench = VersionBench("a", "b")
     for revision in range(1, 6):
         bench.post(Captured(revision))
-    bench.ill("a")
+    bench.unhealthy("a")
     assert bench.discarded == [1, 1, 2]
 
 
@@ -197,7 +197,7 @@ def test_a_refused_pin_is_left_for_the_newest_that_is_allowed() -> None:
     bench.release(NEW, "b")
     bench.post(Pin(OLD))
     bench.load("a", well=True)
-    bench.ill("a", evidence=Evidence.TOO_OLD)
+    bench.unhealthy("a", evidence=Evidence.TOO_OLD)
     bench.post(Refused(OLD))
     assert (bench.state.pin, bench.gets(), bench.reloads) == (None, None, [("a", None)])
     assert not bench.announced(Kind.REFUSED).person
@@ -218,7 +218,7 @@ def test_a_page_that_was_loaded_before_its_version_was_refused_asks_for_a_newer_
     bench.pass_time(60)
     for name in "ab":
         bench.post(Refused(OLD))
-        bench.ill(name, evidence=Evidence.TOO_OLD)
+        bench.unhealthy(name, evidence=Evidence.TOO_OLD)
     assert bench.reloads == [("a", None), ("b", None)]
     bench.newest = NEW
     bench.load("a", well=True)
@@ -226,7 +226,7 @@ def test_a_page_that_was_loaded_before_its_version_was_refused_asks_for_a_newer_
     for _ in range(2):
         bench.load("b")
         bench.post(Refused(OLD))
-        bench.ill("b", evidence=Evidence.TOO_OLD)
+        bench.unhealthy("b", evidence=Evidence.TOO_OLD)
     assert bench.state.floor == OLD
     assert bench.reloads[2:] == [("b", None)]
     bench.pass_time(RULES.pause - 2)
@@ -239,10 +239,10 @@ def test_where_the_network_has_no_newer_one_it_is_asked_no_more() -> None:
     bench = VersionBench("a", "b")
     bench.pass_time(60)
     bench.post(Refused(OLD))
-    bench.ill("a", evidence=Evidence.TOO_OLD)
+    bench.unhealthy("a", evidence=Evidence.TOO_OLD)
     bench.load("a")
     bench.post(Refused(OLD))
-    bench.ill("a", evidence=Evidence.TOO_OLD)
+    bench.unhealthy("a", evidence=Evidence.TOO_OLD)
     bench.pass_time(RULES.pause_limit)
     assert bench.reloads == [("a", None)]
 
@@ -296,11 +296,11 @@ def test_what_was_decided_survives_a_restart() -> None:
 
 def test_a_trial_does_not_survive_it() -> None:
     bench = VersionBench("a", "b")
-    bench.ill_with_new("a")
+    bench.unhealthy_with_new("a")
     bench.state = decode(encode(bench.state), RULES, now=bench.now)
     assert (bench.state.trial, bench.gets("a")) == (None, None)
     bench.load("a")
-    bench.ill("a")
+    bench.unhealthy("a")
     assert bench.reloads[-1] == ("a", OLD)  # the evidence is there again
 
 
@@ -319,7 +319,7 @@ def test_a_clock_that_was_set_back_holds_nothing_up_for_ever() -> None:
     [b"", b"[]", b"{}", b'{"format": 2}', b"\xff", b"[" * 5000, encode(initial("x"))[:-5]],
 )
 def test_a_file_that_is_no_state_is_one_clear_error(data: bytes) -> None:
-    with pytest.raises(StateError, match="it is no state of versions"):
+    with pytest.raises(StateError, match="it is not a state of versions"):
         decode(data, RULES, now=0.0)
 
 
@@ -331,7 +331,7 @@ def test_a_state_without_its_bundle_is_none() -> None:
 
 def test_a_wish_for_a_version_does_not_survive_it() -> None:
     bench = VersionBench("a", "b")
-    bench.ill_with_new("a")
+    bench.unhealthy_with_new("a")
     bench.post(Try(revision=OLD, session="b"))
     assert bench.state.requested
     assert decode(encode(bench.state), RULES, now=bench.now).requested is None

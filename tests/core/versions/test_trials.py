@@ -1,4 +1,4 @@
-"""Which ill session is tried with which version, and when."""
+"""Which unhealthy session is tried with which version, and when."""
 
 import pytest
 
@@ -33,22 +33,22 @@ def test_who_seldom_sends_is_waited_for() -> None:
     bench.prove()
     bench.release(NEW, "a")
     bench.pass_time(500)
-    bench.ill("a")
+    bench.unhealthy("a")
     bench.pass_time(1499)
     assert bench.results == []
     bench.pass_time(1)
     assert bench.results == [TrialResult.VOID]
 
 
-def test_a_long_trial_is_left_for_another_ill_session() -> None:
+def test_a_long_trial_is_left_for_another_unhealthy_session() -> None:
     bench = VersionBench("a", "b", "c")
     bench.prove()
     bench.release(NEW, "a")
     bench.pass_time(500)
-    bench.ill("a")
+    bench.unhealthy("a")
     for _ in range(2):
         bench.release(NEW, "b")
-        bench.ill("b")
+        bench.unhealthy("b")
     bench.pass_time(LIMIT)
     assert (bench.results, bench.why) == (
         [TrialResult.VOID],
@@ -61,23 +61,23 @@ def test_a_long_trial_is_left_for_another_ill_session() -> None:
 def test_what_is_the_same_at_each_load_is_shown_first() -> None:
     bench = broken("a")
     bench.release(NEW, "b")
-    bench.ill("b", evidence=MISSING)
+    bench.unhealthy("b", evidence=MISSING)
     assert bench.state.trial
     assert bench.state.trial.session == "b"
     bench.release(NEW, "c")
-    bench.ill("c", evidence=MISSING)
+    bench.unhealthy("c", evidence=MISSING)
     assert bench.state.trial.session == "b"
 
 
-def test_two_sessions_that_are_ill_with_a_newer_version_come_first() -> None:
+def test_two_sessions_that_are_unhealthy_with_a_newer_version_come_first() -> None:
     bench = broken("a")
     bench.release(NEWER, "b", "c")
     for _ in range(2):
-        bench.ill("b")
+        bench.unhealthy("b")
         assert bench.state.trial
         assert bench.state.trial.session == "a"
         bench.load("b")
-    bench.ill("b", "c")
+    bench.unhealthy("b", "c")
     assert bench.state.trial
     assert bench.state.trial.bad == Arm(NEWER, WAJS)
 
@@ -87,19 +87,19 @@ def test_two_sessions_that_are_ill_with_a_newer_version_come_first() -> None:
 
 def test_two_sessions_confirm_each_other() -> None:
     bench = VersionBench("a", "b")
-    bench.ill_with_new("a", "b")
+    bench.unhealthy_with_new("a", "b")
     confirm(bench)
     confirm(bench)
     assert bench.gets() == OLD
 
 
-def test_a_fleet_of_one_needs_ill_well_ill() -> None:
+def test_a_fleet_of_one_needs_unhealthy_well_unhealthy() -> None:
     bench = VersionBench("a")
-    bench.ill_with_new("a", evidence=MISSING)
+    bench.unhealthy_with_new("a", evidence=MISSING)
     crossed(bench)
     assert bench.results == []
     bench.load("a")
-    bench.ill("a", evidence=MISSING)
+    bench.unhealthy("a", evidence=MISSING)
     assert (bench.kinds[-1], bench.gets("a")) == (Kind.ROLLED_BACK, OLD)
     assert bench.reloads == [("a", OLD), ("a", None), ("a", OLD)]
 
@@ -126,16 +126,16 @@ def test_there_is_never_more_than_one_trial() -> None:
 
 def test_without_a_proven_version_there_is_nothing_to_compare_with() -> None:
     bench = VersionBench("a", "b")
-    bench.ill("a", "b")
+    bench.unhealthy("a", "b")
     assert (bench.reloads, bench.state.trial) == ([], None)
 
 
-def test_who_was_ill_before_the_version_is_not_tried_with_it() -> None:
+def test_who_was_unhealthy_before_the_version_is_not_tried_with_it() -> None:
     bench = VersionBench("a", "b")
     bench.prove()
-    bench.ill("a")
+    bench.unhealthy("a")
     bench.release(NEW, "a")
-    bench.ill("a")
+    bench.unhealthy("a")
     assert bench.reloads == []
 
 
@@ -167,5 +167,5 @@ def test_a_trial_ends_when_its_version_cannot_be_served_any_more() -> None:
 def test_an_older_version_that_whatsapp_refuses_acquits_nobody() -> None:
     bench = broken("a")
     bench.load("a")
-    bench.ill("a", evidence=Evidence.TOO_OLD)
+    bench.unhealthy("a", evidence=Evidence.TOO_OLD)
     assert (bench.results, bench.why) == ([TrialResult.VOID], "WhatsApp refuses the older version")

@@ -65,14 +65,14 @@ def test_a_version_that_is_held_back_says_why() -> None:
     it = row(bench, NEW)
     assert (it.status, it.latest, it.served) == (VersionStatus.HELD, True, False)
     assert it.why == (
-        "4 sessions were ill with versions from 200 on: WhatsApp acknowledges nothing that it sends"
+        "4 sessions were unhealthy with versions from 200 on: WhatsApp acknowledges nothing that it sends"
     )
     assert row(bench, OLD).served
 
 
 def test_while_it_is_tried_it_is_suspected_and_so_it_is_once_confirmed() -> None:
     bench = VersionBench("a", "b", "c")
-    bench.ill_with_new("a", evidence=MISSING)
+    bench.unhealthy_with_new("a", evidence=MISSING)
     words = "session a: wa-js lacks functions that waguard calls"
     assert (status(bench, NEW), row(bench, NEW).why) == (VersionStatus.SUSPECTED, words)
     crossed(bench)
@@ -158,7 +158,7 @@ def test_a_bundle_that_was_rolled_back_is_a_condition() -> None:
     bench = candidate("a")
     fails(bench)
     [it] = conditions(bench.state)
-    assert it.message == f"wa-js {OTHER[:12]} made sessions ill; all get {WAJS[:12]}"
+    assert it.message == f"wa-js {OTHER[:12]} broke sessions; all get {WAJS[:12]}"
 
 
 @pytest.mark.parametrize("type_", CONDITIONS)

@@ -1,6 +1,6 @@
 """Sessions that are connected and get no ack: what the cause is, and which worker is replaced. Pure.
 
-Whom the decision about versions loads again is left to it: two cures of one illness would prove nothing.
+Whom the decision about versions loads again is left to it: two cures of one failure would prove nothing.
 """
 
 from collections.abc import Iterator
@@ -39,8 +39,8 @@ def replace_for_acks(fleet: FleetState, now: Moment, post: Post, report: Report)
         on_trial = seen is not None and seen.on_trial
         if now.at - at < pause(limit=limit, on_trial=on_trial, everywhere=everywhere):
             return fleet
-    ill = [(it.curable, name, it.busy) for name, it in replaceable(fleet) if it.curable]
-    for late, name, busy in sorted(ill, key=lambda it: (-it[0].longest, it[1])):
+    unhealthy = [(it.curable, name, it.busy) for name, it in replaceable(fleet) if it.curable]
+    for late, name, busy in sorted(unhealthy, key=lambda it: (-it[0].longest, it[1])):
         at_last = fleet.recycled_at.get(name)
         recycled = None if at_last is None else now.at - at_last
         if should_replace(late, limit=limit, busy=busy, recycled=recycled):
@@ -64,18 +64,20 @@ def replaceable(fleet: FleetState) -> Iterator[tuple[str, AcksSeen]]:
 def _update_outage(fleet: FleetState, now: Moment, report: Report) -> FleetState:
     """It begins when a replacement did not help and nobody gets an ack. It stands until one comes: that workers
     are replaced and connections are lost meanwhile says nothing."""
-    ill = {name: seen for name, seen in _known(fleet) if seen.late or seen.overdue}
+    unhealthy = {name: seen for name, seen in _known(fleet) if seen.late or seen.overdue}
     outage = fleet.ack_outage
     if outage is None:
-        if not _is_everywhere(fleet, ill, now):
+        if not _is_everywhere(fleet, unhealthy, now):
             return fleet
-        kind, why = _words(ill)
+        kind, why = _words(unhealthy)
         fleet = report_outage(fleet, kind, why, report)
-        return replace(fleet, ack_outage=AckOutage(kind, now.at, frozenset(ill)))
+        return replace(fleet, ack_outage=AckOutage(kind, now.at, frozenset(unhealthy)))
     acked = any(_proves_the_end(fleet, outage, name, seen) for name, seen in _known(fleet))
-    left = frozenset(name for name in outage.ill | ill.keys() if _may_be_acked(fleet, name))
+    left = frozenset(
+        name for name in outage.unhealthy | unhealthy.keys() if _may_be_acked(fleet, name)
+    )
     if left and not acked:
-        return replace(fleet, ack_outage=replace(outage, ill=left))
+        return replace(fleet, ack_outage=replace(outage, unhealthy=left))
     fleet = report_outage(fleet, outage.kind, None, report)
     # the other sessions get theirs soon
     replaced = (fleet.replaced[0] if fleet.replaced else "", now.at)
@@ -86,19 +88,19 @@ def _known(fleet: FleetState) -> Iterator[tuple[str, AcksSeen]]:
     return ((name, fleet.acks[name]) for name in connected(fleet) if name in fleet.acks)
 
 
-def _is_everywhere(fleet: FleetState, ill: dict[str, AcksSeen], now: Moment) -> bool:
-    if not any(seen.late for seen in ill.values()):
+def _is_everywhere(fleet: FleetState, unhealthy: dict[str, AcksSeen], now: Moment) -> bool:
+    if not any(seen.late for seen in unhealthy.values()):
         return False
     recent = FAR * fleet.rules.ack_limit
     well = sum(
-        name not in ill
+        name not in unhealthy
         and not seen.other_arm
         and seen.acked_at is not None
         and now.at - seen.acked_at <= recent
         for name, seen in _known(fleet)
     )
-    in_vain = sum(seen.in_vain for seen in ill.values())
-    return is_everywhere(late=len(ill), well=well, in_vain=in_vain)
+    in_vain = sum(seen.in_vain for seen in unhealthy.values())
+    return is_everywhere(late=len(unhealthy), well=well, in_vain=in_vain)
 
 
 def _proves_the_end(fleet: FleetState, outage: AckOutage, name: str, seen: AcksSeen) -> bool:
@@ -114,14 +116,14 @@ def _may_be_acked(fleet: FleetState, name: str) -> bool:
     return member is not None and member.state not in _DOWN and member.link not in _UNPAIRED
 
 
-def _words(ill: dict[str, AcksSeen]) -> tuple[str, str]:
+def _words(unhealthy: dict[str, AcksSeen]) -> tuple[str, str]:
     """The kind of outage, and why WhatsApp is the cause."""
-    errors = [seen.late.error for seen in ill.values() if seen.late and seen.late.error]
+    errors = [seen.late.error for seen in unhealthy.values() if seen.late and seen.late.error]
     if errors:
         return _THROWN, (
-            f"the pages of {len(ill)} sessions throw at sends ({errors[0]}); replacing a worker did not help"
+            f"the pages of {len(unhealthy)} sessions throw errors at sends ({errors[0]}); replacing a worker did not help"
         )
     return _NOT_ACKED, (
-        f"{len(ill)} sessions are connected, but WhatsApp acknowledges nothing that they send; "
+        f"{len(unhealthy)} sessions are connected, but WhatsApp acknowledges nothing that they send; "
         "replacing a worker did not help"
     )

@@ -89,7 +89,7 @@ class AckOutage(Struct, frozen=True):
 
     kind: str
     began: float
-    ill: frozenset[str]
+    unhealthy: frozenset[str]
     """Whose sends were late, and may still be acknowledged."""
 
 

@@ -194,7 +194,7 @@ def _advice(known: Mapping[str, str], kind: str, session: str | None) -> str | N
 def _goes_on(incident: Incident, entry: Entry, at: float, session: str | None) -> bool:
     """Add the entry; whether the incident is still open after it."""
     if entry.kind == "status":
-        return _still_ill(incident, entry, at)
+        return _still_unhealthy(incident, entry, at)
     if result := _ending(incident, entry):
         incident.result, incident.ended, incident.advice = result, at, None
         return False
@@ -221,7 +221,7 @@ def _ending(incident: Incident, entry: Entry) -> str | None:
             return BACK.get(kind)
 
 
-def _still_ill(incident: Incident, entry: Entry, at: float) -> bool:
+def _still_unhealthy(incident: Incident, entry: Entry, at: float) -> bool:
     if entry.after in HEALTHY:
         incident.result, incident.ended, incident.advice = "connected again", at, None
         return False

@@ -105,7 +105,7 @@ FLEET_DONE: Final = {
     "sessions_folder_missing": "sessions that were to start waited; no new profile was created",
     "lease_held": "nothing was supervised, sent or delivered from here",
     "whatsapp_refuses": "one session at a time tried for all, at growing intervals; no restart was spent",
-    "version_held": "sessions that were ill, or had not sent anything, were loaded with an older version",
+    "version_held": "sessions that failed, or had not sent anything, were loaded with an older version",
     "version_refused": "the sessions keep what they have",
     "bundle_rolled_back": "sessions got the wa-js that they had before",
     DIED: "the next daemon searched for the workers that were still running",

@@ -51,7 +51,7 @@ def refusal(answers: Answers) -> Refusal | None:
     if answers.status is not None and answers.status >= REFUSED:
         return Refusal(f"WhatsApp answers with HTTP status {answers.status}", answers.retry_after)
     if answers.asked and answers.status is None:
-        return Refusal("WhatsApp does not answer: no page comes")
+        return Refusal("WhatsApp does not answer: no page arrives")
     if answers.waiting:
         of = f"{answers.waiting} of {answers.scripts}"
         return Refusal(f"WhatsApp's scripts are not served ({of} without an answer)")

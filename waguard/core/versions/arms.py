@@ -85,7 +85,7 @@ def may_load(state: VersionState, trial: Trial) -> bool:
 
 
 def _stays(state: VersionState, arm: Arm, it: Confirmation) -> Arm:
-    """It was ill with what all have: it stays with what it was well with."""
+    """It was unhealthy with what all have: it stays with what it was well with."""
     if it.of_bundle:
         return Arm(arm.revision, it.good.wajs) if it.good.wajs in state.bundles else arm
     revision = it.good.revision
@@ -96,9 +96,9 @@ def _stays(state: VersionState, arm: Arm, it: Confirmation) -> Arm:
     return Arm(revision, arm.wajs)
 
 
-def ill(state: VersionState) -> Iterator[tuple[str, Member]]:
-    """Sessions whose page is ill."""
-    return ((name, it) for name, it in state.members.items() if it.ill and it.left_at is None)
+def unhealthy(state: VersionState) -> Iterator[tuple[str, Member]]:
+    """Sessions whose page is unhealthy."""
+    return ((name, it) for name, it in state.members.items() if it.unhealthy and it.left_at is None)
 
 
 def alone(state: VersionState) -> bool:

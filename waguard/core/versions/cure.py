@@ -1,4 +1,4 @@
-"""Which ill sessions are cured by the decision about versions, so that nobody else loads them again. Pure."""
+"""Which unhealthy sessions are cured by the decision about versions, so that nobody else loads them again. Pure."""
 
 from waguard.core.versions.arms import intended, of_all, pin
 from waguard.core.versions.results import CANARIES
@@ -10,7 +10,7 @@ from waguard.core.versions.wave import is_to_move
 def cures(state: VersionState, session: str, now: float) -> bool:
     """Whether a trial or the wave loads it again: now, or as soon as the trial that runs is over.
 
-    False where nothing follows from its illness for longer than a trial takes: there is no other version, an
+    False where nothing follows from its failure for longer than a trial takes: there is no other version, an
     acquittal or trials without a result make it wait, a canary runs, an operator has pinned a version.
     """
     it, trial = state.members.get(session), state.trial
@@ -20,7 +20,7 @@ def cures(state: VersionState, session: str, now: float) -> bool:
         return True
     if is_to_move(state, session, it):
         return True
-    tried = it.ill is not None and it.left_at is None and pin(state) is None
+    tried = it.unhealthy is not None and it.left_at is None and pin(state) is None
     if not tried or (trial and trial.stage in CANARIES):
         return False
     begins = max(now, state.next_trial_at)

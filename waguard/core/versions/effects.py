@@ -11,9 +11,9 @@ class Kind(StrEnum):
     """What is announced."""
 
     SUSPECTED = auto()
-    """A session is ill; it is loaded with an older version to see whether it is healthy there."""
+    """A session is unhealthy; it is loaded with an older version to see whether it is healthy there."""
     ACQUITTED = auto()
-    """It is ill with the older version, too."""
+    """It is unhealthy with the older version, too."""
     ROLLED_BACK = auto()
     """All sessions get an older version."""
     RELEASED = auto()
@@ -57,13 +57,13 @@ class TrialResult(StrEnum):
     """How a trial ended."""
 
     CONFIRMED = auto()
-    """Ill with the one, well with the other."""
+    """Unhealthy with the one, well with the other."""
     ACQUITTED = auto()
-    """Ill with both."""
+    """Unhealthy with both."""
     PASSED = auto()
     """The canary was healthy."""
     FAILED = auto()
-    """The canary was ill."""
+    """The canary was unhealthy."""
     VOID = auto()
     """Nothing is proven."""
 

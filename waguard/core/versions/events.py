@@ -27,7 +27,9 @@ def refusal(state: VersionState, fact: Pin | Try | UseBundle) -> str | None:
             if wajs is not None and wajs not in state.bundles:
                 return "there is no such bundle"
             if wajs is not None and revision is not None:
-                return "name a version or a bundle: of both at once nobody could say which is ill"
+                return (
+                    "name a version or a bundle: with both at once nobody could say which one fails"
+                )
             return None if revision is None else unservable(state, revision)
 
 

@@ -69,7 +69,7 @@ class Loaded(Struct, frozen=True):
     """Functions that waguard calls, the last good version had, and this one lacks."""
 
 
-class Ill(Struct, frozen=True):
+class Unhealthy(Struct, frozen=True):
     """The loaded page does not do its work. Not for what never blames a version: ``Unreachable``."""
 
     session: str
@@ -174,7 +174,7 @@ VersionFact = (
     Captured
     | Discarded
     | Loaded
-    | Ill
+    | Unhealthy
     | Unreachable
     | Well
     | Acked

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 
 from waguard.core.replace import replace
-from waguard.core.versions.arms import ill, proven
+from waguard.core.versions.arms import proven, unhealthy
 from waguard.core.versions.state import NEVER, Good, Member, VersionState
 from waguard.core.versions.trials import is_paused
 
@@ -37,16 +37,16 @@ def _well(state: VersionState) -> Iterator[tuple[int, Member]]:
 
 
 def _is_suspected(state: VersionState, revision: int, now: float) -> bool:
-    """A session is ill with it, and there is an older version to compare with."""
+    """A session is unhealthy with it, and there is an older version to compare with."""
     trial = state.trial
     if trial and trial.bad and trial.bad.revision is not None and trial.bad.revision <= revision:
         return True
     return any(
-        it.ill_from is not None
-        and it.ill_from <= revision <= (it.arm.revision or 0)
-        and proven(state, below=it.ill_from) is not None
-        and not is_paused(state, state.acquittal, it.ill_from, now)
-        for _, it in ill(state)
+        it.unhealthy_from is not None
+        and it.unhealthy_from <= revision <= (it.arm.revision or 0)
+        and proven(state, below=it.unhealthy_from) is not None
+        and not is_paused(state, state.acquittal, it.unhealthy_from, now)
+        for _, it in unhealthy(state)
     )
 
 

@@ -13,11 +13,11 @@ from waguard.core.versions.facts import (
     Acked,
     Evidence,
     Heard,
-    Ill,
     Left,
     Loaded,
     Refused,
     Spent,
+    Unhealthy,
     Unreachable,
     VersionFact,
     Well,
@@ -159,7 +159,7 @@ def _of_page(
     if isinstance(sign, Evidence):
         if sign is Evidence.TOO_OLD:
             facts.append(Refused(page.revision))
-        facts.append(Ill(session, sign))
+        facts.append(Unhealthy(session, sign))
         return replace(watched, sign=sign, sign_at=now, acked=False, heard=False)
     facts.append(Well(session) if sign == WELL else Unreachable(session))
     return replace(watched, sign=sign, sign_at=now)
@@ -213,12 +213,12 @@ def _sign(watched: Watched, seen: Seen) -> Evidence | str | None:
 def _without_page(
     session: str, watched: Watched, seen: Seen, now: float, facts: list[VersionFact]
 ) -> Watched:
-    """Its worker ended. A page that never became ready stays ill until the next page is loaded."""
+    """Its worker ended. A page that never became ready stays unhealthy until the next page is loaded."""
     if watched.gone or watched.sign in _OF_ENDS:
         return watched
-    ill = None if watched.loading else _ENDS.get(seen.failed or "")
-    if ill:
-        facts.append(Ill(session, ill))
-        return replace(watched, sign=ill, sign_at=now, acked=False)
+    unhealthy = None if watched.loading else _ENDS.get(seen.failed or "")
+    if unhealthy:
+        facts.append(Unhealthy(session, unhealthy))
+        return replace(watched, sign=unhealthy, sign_at=now, acked=False)
     facts.append(Left(session))
     return replace(watched, gone=True)

@@ -4,7 +4,7 @@ from typing import Final
 
 from waguard.core.replace import replace
 from waguard.core.versions.arms import has_shown, intended, of_all
-from waguard.core.versions.facts import SHOWN_BY_ACKS, Arm, Evidence, Ill, Loaded
+from waguard.core.versions.facts import SHOWN_BY_ACKS, Arm, Evidence, Loaded, Unhealthy
 from waguard.core.versions.state import Member, VersionState
 
 REMEMBERED: Final = 32  # revisions whose first sight is known; the documents kept are fewer
@@ -30,7 +30,7 @@ def on_loaded(state: VersionState, fact: Loaded, now: float) -> VersionState:
         well_at=None,
         acked=False,
         heard=False,
-        ill=None,
+        unhealthy=None,
         left_at=None,
         moves=0 if arrived else it.moves,
         moved_at=0.0 if arrived else it.moved_at,
@@ -38,7 +38,7 @@ def on_loaded(state: VersionState, fact: Loaded, now: float) -> VersionState:
     state = _with(_seen(state, fact, now), fact.session, it)
     state = _trial_loaded(state, fact, now)
     if fact.missing:
-        return on_ill(state, Ill(fact.session, Evidence.EXPORTS_MISSING), now)
+        return on_unhealthy(state, Unhealthy(fact.session, Evidence.EXPORTS_MISSING), now)
     return state
 
 
@@ -71,22 +71,22 @@ def _trial_loaded(state: VersionState, fact: Loaded, now: float) -> VersionState
     return replace(state, trial=replace(trial, loaded_at=loaded_at))
 
 
-def on_ill(state: VersionState, fact: Ill, now: float) -> VersionState:
+def on_unhealthy(state: VersionState, fact: Unhealthy, now: float) -> VersionState:
     """Its page does not do its work."""
     it = state.members.get(fact.session)
-    if it is None or it.ill is fact.evidence or it.arm.revision is None:
+    if it is None or it.unhealthy is fact.evidence or it.arm.revision is None:
         return state
     revision = it.arm.revision
     after = replace(
         it,
-        ill=fact.evidence,
-        last_ill=fact.evidence,
+        unhealthy=fact.evidence,
+        last_unhealthy=fact.evidence,
         well_at=None,
         acked=False,
         heard=False,
-        ill_loads=it.ill_loads + (it.ill is None),
-        ill_after=now - it.loaded_at if it.ill is None else it.ill_after,
-        ill_from=min(it.ill_from or revision, revision),
+        unhealthy_loads=it.unhealthy_loads + (it.unhealthy is None),
+        unhealthy_after=now - it.loaded_at if it.unhealthy is None else it.unhealthy_after,
+        unhealthy_from=min(it.unhealthy_from or revision, revision),
     )
     return _passed_no_more(_affected(_with(state, fact.session, after), fact.session), fact.session)
 
@@ -99,7 +99,7 @@ def _affected(state: VersionState, session: str) -> VersionState:
 
 
 def _passed_no_more(state: VersionState, session: str) -> VersionState:
-    """A canary that was healthy is ill after all."""
+    """A canary that was healthy is unhealthy after all."""
     if session in state.canary.passed:
         state = replace(state, canary=replace(state.canary, passed=()))
     if session in state.bundle_canary.passed:
@@ -110,18 +110,18 @@ def _passed_no_more(state: VersionState, session: str) -> VersionState:
 def on_well(state: VersionState, session: str, now: float) -> VersionState:
     """Connected, and nothing is wrong: where sends or events were missing only these say so."""
     it = state.members.get(session)
-    if it is None or it.well_at is not None or not has_shown(it, it.last_ill):
+    if it is None or it.well_at is not None or not has_shown(it, it.last_unhealthy):
         return state
     return _becomes_well(state, session, it, now)
 
 
 def on_acked(state: VersionState, session: str, now: float) -> VersionState:
-    """Only the first ack of a page, or since it was ill, is news."""
+    """Only the first ack of a page, or since it was unhealthy, is news."""
     it = state.members.get(session)
     if it is None or it.acked:
         return state
     it = replace(it, acked=True)
-    if it.well_at is None and (it.last_ill is None or it.last_ill in _ACK_ENDS):
+    if it.well_at is None and (it.last_unhealthy is None or it.last_unhealthy in _ACK_ENDS):
         return _becomes_well(state, session, it, now)
     return _with(state, session, it)
 
@@ -132,16 +132,22 @@ def on_heard(state: VersionState, session: str, now: float) -> VersionState:
     if it is None or it.heard:
         return state
     it = replace(it, heard=True)
-    if it.well_at is None and it.last_ill is Evidence.DEAF:
+    if it.well_at is None and it.last_unhealthy is Evidence.DEAF:
         return _becomes_well(state, session, it, now)
     return _with(state, session, it)
 
 
 def _becomes_well(state: VersionState, session: str, it: Member, now: float) -> VersionState:
-    if it.ill_from is not None:
+    if it.unhealthy_from is not None:
         state = _clears(state, it)
     after = replace(
-        it, well_at=now, ill=None, last_ill=None, ill_from=None, ill_loads=0, well_with=it.arm
+        it,
+        well_at=now,
+        unhealthy=None,
+        last_unhealthy=None,
+        unhealthy_from=None,
+        unhealthy_loads=0,
+        well_with=it.arm,
     )
     return _with(state, session, after)
 
@@ -152,10 +158,12 @@ def _clears(state: VersionState, it: Member) -> VersionState:
     trial = state.trial
     if trial and trial.bad and _is_on(it, trial.bad):
         state = replace(state, trial=replace(trial, recovered=True))
-    if it.ill is None:
+    if it.unhealthy is None:
         return state
     kept = tuple(
-        one for one in state.confirmations if one.evidence is not it.ill or not _is_on(it, one.bad)
+        one
+        for one in state.confirmations
+        if one.evidence is not it.unhealthy or not _is_on(it, one.bad)
     )
     return state if len(kept) == len(state.confirmations) else replace(state, confirmations=kept)
 

@@ -29,7 +29,6 @@ from waguard.core.versions.facts import (
     Captured,
     Discarded,
     Heard,
-    Ill,
     Left,
     Loaded,
     Pin,
@@ -38,6 +37,7 @@ from waguard.core.versions.facts import (
     Spent,
     TimerDue,
     Try,
+    Unhealthy,
     Unpin,
     Unreachable,
     UseBundle,
@@ -99,16 +99,16 @@ def advance(state: VersionState, fact: VersionFact, now: float) -> Step:
 def _is_usual(
     before: VersionState, after: VersionState, fact: Loaded | Well | Acked | Heard, now: float
 ) -> bool:
-    """A page that is not ill says what nothing is decided by: most facts are so. What is due meanwhile stays
+    """A page that is not unhealthy says what nothing is decided by: most facts are so. What is due meanwhile stays
     due, for ``at`` stays as it is."""
     busy = after.trial or after.hold or after.candidate or after.requested or after.rejected
     was, it = before.members.get(fact.session), after.members.get(fact.session)
     if (
         busy
         or it is None
-        or it.ill
+        or it.unhealthy
         or it.moves
-        or (was and (was.moves or was.ill_from is not None))
+        or (was and (was.moves or was.unhealthy_from is not None))
     ):
         return False
     return now < it.loaded_at + after.rules.good_after
@@ -124,8 +124,8 @@ def _handle(  # noqa: C901, PLR0912 - a table of facts
             return pages.on_heard(state, session, now)
         case Loaded():
             return pages.on_loaded(state, fact, now)
-        case Ill():
-            return pages.on_ill(state, fact, now)
+        case Unhealthy():
+            return pages.on_unhealthy(state, fact, now)
         case Well(session):
             return pages.on_well(state, session, now)
         case Unreachable(session):

@@ -1,4 +1,4 @@
-"""What a trial has shown. Only a crossover blames: the same session is ill with one arm and well with the
+"""What a trial has shown. Only a crossover blames: the same session is unhealthy with one arm and well with the
 other, a load alone is not the cure, and nobody else recovers meanwhile. No evidence is no acquittal. Pure.
 """
 
@@ -18,11 +18,11 @@ class Conclusion(NamedTuple):
 
 
 class GoBack(NamedTuple):
-    """It is healthy with what was good: is it ill again with what all have?"""
+    """It is healthy with what was good: is it unhealthy again with what all have?"""
 
 
 class CrossOver(NamedTuple):
-    """The canary is ill: is it well with what it had?"""
+    """The canary is unhealthy: is it well with what it had?"""
 
     evidence: Evidence
 
@@ -86,26 +86,24 @@ def _varies_both(trial: Trial, it: Member) -> bool:
 def _crossed(state: VersionState, trial: Trial, it: Member, now: float) -> Finding:
     if _varies_both(trial, it):
         return _void("WhatsApp serves another version meanwhile")
-    if it.ill is Evidence.TOO_OLD and trial.evidence is not Evidence.TOO_OLD:
+    if it.unhealthy is Evidence.TOO_OLD and trial.evidence is not Evidence.TOO_OLD:
         return _void("WhatsApp refuses the older version")
-    if it.ill is trial.evidence:
-        return Conclusion(TrialResult.ACQUITTED, "it is ill with the older version, too")
+    if it.unhealthy is trial.evidence:
+        return Conclusion(TrialResult.ACQUITTED, "it is unhealthy with the older version, too")
     if trial.recovered:
         return _void("another session recovered with the suspected version")
     if not is_shown_well(it, trial.evidence) or now < _proven_at(state, trial, it):
-        return _late(trial, now, "nothing shows that it is healthy or ill")
+        return _late(trial, now, "nothing shows that it is healthy or unhealthy")
     if _is_load_excluded(state, trial):
         return Conclusion(TrialResult.CONFIRMED, "it is healthy with the older version")
     return GoBack()
 
 
 def _is_load_excluded(state: VersionState, trial: Trial) -> bool:
-    """A load with the same arm would not have been the cure. Another ill session cannot show that: it may
-    be ill for a reason of its own."""
+    """A load with the same arm would not have been the cure. Another unhealthy session cannot show that: it may
+    be unhealthy for a reason of its own."""
     if trial.bad and trial.bad.wajs != state.wajs:
-        return (
-            True  # a canary: it was well with what all have, ill with another, and is healthy again
-        )
+        return True  # a canary: it was well with what all have, unhealthy with another, and is healthy again
     return trial.repeated and not alone(state)
 
 
@@ -115,22 +113,22 @@ def _back(state: VersionState, trial: Trial, it: Member, now: float) -> Finding:
         return _void("WhatsApp serves another version meanwhile")
     if bad and revision < (bad.revision or 0):
         return _void("the network serves an older version again")
-    if it.ill is trial.evidence:  # of another illness the cause is another, too
-        return Conclusion(TrialResult.CONFIRMED, "it is ill again with what all have")
+    if it.unhealthy is trial.evidence:  # of another failure the cause is another, too
+        return Conclusion(TrialResult.CONFIRMED, "it is unhealthy again with what all have")
     if is_shown_well(it, trial.evidence) and now >= _proven_at(state, trial, it):
         return _void("a load alone was the cure")
-    return _late(trial, now, "nothing shows that it is ill again")
+    return _late(trial, now, "nothing shows that it is unhealthy again")
 
 
 def _canary(state: VersionState, trial: Trial, it: Member, now: float) -> Finding:
-    if it.ill:
+    if it.unhealthy:
         if trial.arm.wajs != of_all(state).wajs:
             if of_all(state).revision not in {None, it.arm.revision}:
                 return _void("all get another version meanwhile")
-            return CrossOver(it.ill)
-        return Conclusion(TrialResult.FAILED, f"it is ill: {it.ill}")
+            return CrossOver(it.unhealthy)
+        return Conclusion(TrialResult.FAILED, f"it is unhealthy: {it.unhealthy}")
     hold = state.hold
     shown = it.acked and has_shown(it, hold.evidence if hold else None)
     if shown and now >= _proven_at(state, trial, it):
         return Conclusion(TrialResult.PASSED, "it is healthy")
-    return _late(trial, now, "nothing shows that it is healthy or ill")
+    return _late(trial, now, "nothing shows that it is healthy or unhealthy")

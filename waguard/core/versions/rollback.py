@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterable
 
 from waguard.core.replace import replace
-from waguard.core.versions.arms import alone, ill, proven
+from waguard.core.versions.arms import alone, proven, unhealthy
 from waguard.core.versions.effects import Announce, Kind, VersionEffect
 from waguard.core.versions.state import Confirmation, Hold, Schedule, VersionState
 
@@ -41,7 +41,7 @@ def _boundary(state: VersionState, now: float) -> tuple[int | None, list[Confirm
         ]
         if _are_enough(state, agreeing):
             well = max(it.good.revision or 0 for it in agreeing)
-            # good ones between with which others were ill of late
+            # good ones between with which others were unhealthy of late
             doubted = [it for it, until in state.doubted.items() if now < until]
             return min([revision, *(it for it in doubted if it > well)]), agreeing
     return None, []
@@ -52,9 +52,9 @@ def _roll_back(
 ) -> VersionState:
     if state.hold:
         boundary = min(boundary, state.hold.boundary)
-    sick = [name for name, it in ill(state) if (it.arm.revision or 0) >= boundary]
+    unhealthy_ones = [name for name, it in unhealthy(state) if (it.arm.revision or 0) >= boundary]
     confirmed = [it.session for it in agreeing]
-    affected = tuple(dict.fromkeys([*confirmed, *sick]))
+    affected = tuple(dict.fromkeys([*confirmed, *unhealthy_ones]))
     evidence = agreeing[-1].evidence
     state = replace(
         state,

@@ -103,7 +103,7 @@ def _begin(
 def on_canary(
     state: VersionState, trial: Trial, result: TrialResult, now: float, post: Post
 ) -> VersionState:
-    """Count it. An ill one is loaded again as all are that have what they should not."""
+    """Count it. An unhealthy one is loaded again as all are that have what they should not."""
     if trial.arm.wajs != state.wajs:
         if trial.arm.wajs != state.candidate:
             return state

@@ -21,7 +21,7 @@ class StateError(ValueError):
 class Member(Struct, frozen=True, kw_only=True):
     """A session that has a page, or had one a moment ago.
 
-    An *episode* is the time in which it is not healthy, over all loads: from the first sign of illness until it
+    An *episode* is the time in which it is not healthy, over all loads: from the first sign of a failure until it
     is healthy again.
     """
 
@@ -30,21 +30,21 @@ class Member(Struct, frozen=True, kw_only=True):
     served_by: Literal["network", "store"]
     loaded_at: float
     well_at: float | None = None
-    """Since when it is healthy; None: it is ill, or nothing is known."""
+    """Since when it is healthy; None: it is unhealthy, or nothing is known."""
     acked: bool = False
-    """An ack came for what this page sent, and it was not ill since."""
+    """An ack came for what this page sent, and it was not unhealthy since."""
     heard: bool = False
     """As ``acked``, for an event of a received message."""
-    ill: Evidence | None = None
+    unhealthy: Evidence | None = None
     """Of this page."""
-    last_ill: Evidence | None = None
+    last_unhealthy: Evidence | None = None
     """The newest of the episode, which says what shows that it is over."""
-    ill_from: int | None = None
-    """The lowest revision with which it was ill in the episode; None: there is none."""
-    ill_loads: int = 0
-    """Pages of the episode that were ill."""
-    ill_after: float = 0.0
-    """Seconds from the load of this page until it was ill: who sends much shows it soon."""
+    unhealthy_from: int | None = None
+    """The lowest revision with which it was unhealthy in the episode; None: there is none."""
+    unhealthy_loads: int = 0
+    """Pages of the episode that were unhealthy."""
+    unhealthy_after: float = 0.0
+    """Seconds from the load of this page until it was unhealthy: who sends much shows it soon."""
     well_with: Arm | None = None
     """What it was well with last."""
     left_at: float | None = None
@@ -67,7 +67,7 @@ class Good(Struct, frozen=True):
 
 
 class Confirmation(Struct, frozen=True):
-    """A session is ill with ``bad`` and well with ``good``, which differ in one of both alone."""
+    """A session is unhealthy with ``bad`` and well with ``good``, which differ in one of both alone."""
 
     session: str
     bad: Arm
@@ -88,9 +88,9 @@ class Hold(Struct, frozen=True, kw_only=True):
     since: float
     evidence: Evidence
     confirmed: tuple[str, ...]
-    """Sessions of which it is proven that it makes them ill: they are the canaries."""
+    """Sessions of which it is proven that it makes them unhealthy: they are the canaries."""
     affected: tuple[str, ...]
-    """These, and others that were ill with it."""
+    """These, and others that were unhealthy with it."""
     reported_at: float
     """When it was announced last."""
 
@@ -110,7 +110,7 @@ class TrialStage(StrEnum):
     """Where a trial stands."""
 
     CROSSED = auto()
-    """An ill session is loaded with what was good."""
+    """An unhealthy session is loaded with what was good."""
     BACK = auto()
     """It was well there, and is loaded again with what all have: a load alone may have been the cure."""
     CANARY = auto()
@@ -127,7 +127,7 @@ class Trial(Struct, frozen=True, kw_only=True):
     arm: Arm
     """What it is to be loaded with."""
     bad: Arm | None
-    """What is suspected: ill with it, well without it. None: a canary, which is not ill yet."""
+    """What is suspected: unhealthy with it, well without it. None: a canary, which is not unhealthy yet."""
     good: Arm
     """What it is compared with."""
     began: float
@@ -136,11 +136,11 @@ class Trial(Struct, frozen=True, kw_only=True):
     """Seconds until this stage is over without evidence."""
     evidence: Evidence | None = None
     repeated: bool = False
-    """It was ill with two loads, or is ill with each: no load of the same is the cure."""
+    """It was unhealthy with two loads, or is unhealthy with each: no load of the same is the cure."""
     loaded_at: float | None = None
     """When the page of this stage became loaded."""
     control: str | None = None
-    """Another ill session, which was loaded again with what it had: is a load the cure? If not, it comes next."""
+    """Another unhealthy session, which was loaded again with what it had: is a load the cure? If not, it comes next."""
     control_at: float = 0.0
     """When it was to be loaded."""
     recovered: bool = False
@@ -148,14 +148,14 @@ class Trial(Struct, frozen=True, kw_only=True):
 
 
 class Acquittal(Struct, frozen=True):
-    """A session was ill with the older version, too: no trial of this one before ``until``."""
+    """A session was unhealthy with the older version, too: no trial of this one before ``until``."""
 
     revision: int
     """Of this one and older ones."""
     count: int
     until: float
-    ill: int
-    """Sessions that were ill then; where they become twice as many the pause ends."""
+    unhealthy: int = field(name="ill")  # so it is stored
+    """Sessions that were unhealthy then; where they become twice as many the pause ends."""
 
 
 class VersionState(Struct, frozen=True, kw_only=True):
@@ -189,7 +189,7 @@ class VersionState(Struct, frozen=True, kw_only=True):
     confirmations: tuple[Confirmation, ...] = ()
     acquittal: Acquittal | None = None
     doubted: Mapping[int, float] = field(default_factory=dict)
-    """Good ones with which an ill session was ill, too, and until when others are preferred."""
+    """Good ones with which an unhealthy session was unhealthy, too, and until when others are preferred."""
     suspected: int | None = None
     """The newest revision of a crossover."""
     voids: int = 0
@@ -261,11 +261,11 @@ def decode(data: bytes, rules: VersionRules, *, now: float) -> VersionState:
     try:
         kept = _DECODER.decode(data)
     except (ValueError, RecursionError) as error:  # msgspec's own errors are ValueErrors
-        raise StateError(f"it is no state of versions: {error}") from None
+        raise StateError(f"it is not a state of versions: {error}") from None
     fields = {name: getattr(kept, name) for name in _FIELDS}
     state = VersionState(rules=rules, at=now, **fields)
     if state.wajs not in state.bundles:
-        raise StateError("it is no state of versions: the bundle in use is none of the bundles")
+        raise StateError("it is not a state of versions: the bundle in use is none of the bundles")
     return _not_of_the_future(state, now)
 
 

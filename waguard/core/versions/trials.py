@@ -4,7 +4,7 @@ from collections.abc import Callable
 from typing import Final
 
 from waguard.core.replace import replace
-from waguard.core.versions.arms import ill, intended, of_all, pin, proven
+from waguard.core.versions.arms import intended, of_all, pin, proven, unhealthy
 from waguard.core.versions.effects import (
     Announce,
     Concluded,
@@ -36,9 +36,9 @@ from waguard.core.versions.state import (
 from waguard.core.versions.wave import is_to_move
 
 PATIENCE: Final = (
-    3.0  # times as long as it took until it was ill: waits are of this length and less
+    3.0  # times as long as it took until it was unhealthy: waits are of this length and less
 )
-MANY: Final = 2  # sessions that are ill with a newer version
+MANY: Final = 2  # sessions that are unhealthy with a newer version
 _Suspect = tuple[tuple[bool, float, bool, int, float, str], str, Member, Arm]
 Post = Callable[[VersionEffect], None]
 
@@ -65,7 +65,7 @@ def go_on(state: VersionState, now: float, post: Post) -> VersionState:
                 loaded_at=None,
                 control=None,
             )
-            why = "it is healthy with the older version: is it ill again without it?"
+            why = "it is healthy with the older version: is it unhealthy again without it?"
             return _begin(state, stage, now, post, why)
         case CrossOver(evidence):
             stage = Trial(
@@ -78,7 +78,7 @@ def go_on(state: VersionState, now: float, post: Post) -> VersionState:
                 limit=state.rules.trial_limit,
                 evidence=evidence,
             )
-            return _begin(state, stage, now, post, "it is ill with the new wa-js")
+            return _begin(state, stage, now, post, "it is unhealthy with the new wa-js")
 
 
 def _begin(state: VersionState, trial: Trial, now: float, post: Post, why: str) -> VersionState:
@@ -115,7 +115,7 @@ def _acquitted(state: VersionState, trial: Trial, bad: Arm, now: float, post: Po
             count = before.count + 1
         revision = max(before.revision, revision)
     until = now + min(rules.pause * 2.0 ** min(count - 1, 32), rules.pause_limit)
-    pause = Acquittal(revision, count, until, sum(1 for _ in ill(state)))
+    pause = Acquittal(revision, count, until, sum(1 for _ in unhealthy(state)))
     if count == 1:
         wajs = bad.wajs if of_bundle else None
         post(
@@ -150,12 +150,12 @@ def _void(state: VersionState, trial: Trial, now: float) -> VersionState:
 
 
 def cross_over(state: VersionState, now: float, post: Post) -> VersionState:
-    """Load an ill session with what was good, where one is ill and it is time."""
+    """Load an unhealthy session with what was good, where one is unhealthy and it is time."""
     if pin(state) is not None or (state.trial and state.trial.stage in CANARIES):
         return state
     found = [
         (_rank(name, it), name, it, good)
-        for name, it in ill(state)
+        for name, it in unhealthy(state)
         if (good := suspect(state, name, it, now))
     ]
     if state.trial:
@@ -166,8 +166,8 @@ def cross_over(state: VersionState, now: float, post: Post) -> VersionState:
         why = "other sessions give better evidence, and sooner"
         post(Concluded(state.trial.session, state.trial.arm, TrialResult.VOID, why))
     _, name, it, good = min(found, key=lambda one: one[0])
-    bad = Arm(it.ill_from if good.wajs == it.arm.wajs else it.arm.revision, it.arm.wajs)
-    repeated = it.ill_loads > 1 or it.ill in REPEATABLE
+    bad = Arm(it.unhealthy_from if good.wajs == it.arm.wajs else it.arm.revision, it.arm.wajs)
+    repeated = it.unhealthy_loads > 1 or it.unhealthy in REPEATABLE
     trial = Trial(
         session=name,
         stage=TrialStage.CROSSED,
@@ -176,7 +176,7 @@ def cross_over(state: VersionState, now: float, post: Post) -> VersionState:
         good=good,
         began=now,
         limit=_limit(state, it),
-        evidence=it.ill,
+        evidence=it.unhealthy,
         repeated=repeated,
     )
     newer = state.suspected is None or (bad.revision or 0) > state.suspected
@@ -189,15 +189,15 @@ def cross_over(state: VersionState, now: float, post: Post) -> VersionState:
                 revision=bad.revision,
                 instead=good.revision,
                 wajs=None if good.wajs == bad.wajs else bad.wajs,
-                evidence=it.ill,
+                evidence=it.unhealthy,
                 sessions=(name,),
             )
         )
-    return _begin(state, trial, now, post, f"it is ill: is it well with {_name(good, bad)}?")
+    return _begin(state, trial, now, post, f"it is unhealthy: is it well with {_name(good, bad)}?")
 
 
 def load_control(state: VersionState, now: float, post: Post) -> VersionState:
-    """As soon as another session is ill, and unless no load of the same is the cure."""
+    """As soon as another session is unhealthy, and unless no load of the same is the cure."""
     trial = state.trial
     if (
         trial is None
@@ -212,8 +212,10 @@ def load_control(state: VersionState, now: float, post: Post) -> VersionState:
     control = _control(state, trial.session, trial.bad)
     if control is None:
         return state
-    if state.members[control].ill_loads == 1:  # of one that was ill with two it is known
-        post(Reload(control, intended(state, control), "it is ill: is a load the cure?"))
+    if (
+        state.members[control].unhealthy_loads == 1
+    ):  # of one that was unhealthy with two it is known
+        post(Reload(control, intended(state, control), "it is unhealthy: is a load the cure?"))
     return replace(state, trial=replace(trial, control=control, control_at=now))
 
 
@@ -234,23 +236,25 @@ def _more_urgent(
     if (
         trial.control
         and control
-        and control.ill_loads == 1
+        and control.unhealthy_loads == 1
         and control.loaded_at <= trial.control_at
     ):
         busy.add(trial.control)  # it is being loaded
     others = [it for it in found if it[1] not in busy]
     if now >= trial.began + state.rules.trial_limit:
         return others
-    if trial.evidence not in REPEATABLE and any(it.ill in REPEATABLE for _, _, it, _ in others):
+    if trial.evidence not in REPEATABLE and any(
+        it.unhealthy in REPEATABLE for _, _, it, _ in others
+    ):
         return others  # these have the best rank
-    newer = [one for one in others if (one[2].ill_from or 0) > (bad.revision or 0)]
+    newer = [one for one in others if (one[2].unhealthy_from or 0) > (bad.revision or 0)]
     return newer if len(newer) >= MANY else []
 
 
 def _limit(state: VersionState, it: Member) -> float:
-    """Who seldom sends is waited for: it took as long until it was ill."""
+    """Who seldom sends is waited for: it took as long until it was unhealthy."""
     rules = state.rules
-    return max(rules.trial_limit, min(PATIENCE * it.ill_after, rules.canary_for))
+    return max(rules.trial_limit, min(PATIENCE * it.unhealthy_after, rules.canary_for))
 
 
 def _name(good: Arm, bad: Arm) -> str:
@@ -258,23 +262,23 @@ def _name(good: Arm, bad: Arm) -> str:
 
 
 def suspect(state: VersionState, name: str, it: Member, now: float) -> Arm | None:
-    """What an ill session is to be tried with; None: with nothing, or not yet."""
-    if it.ill_from is None or is_to_move(state, name, it):
+    """What an unhealthy session is to be tried with; None: with nothing, or not yet."""
+    if it.unhealthy_from is None or is_to_move(state, name, it):
         return None  # it gets another arm anyway
-    newer = state.suspected is None or it.ill_from > state.suspected
+    newer = state.suspected is None or it.unhealthy_from > state.suspected
     if now < state.next_trial_at and not newer:
         return None
     if _blames_bundle(state, it):
         return None if is_paused(state, state.bundle_pause, None, now) else _previous(state, it)
-    good = _compared_with(state, it.ill_from, now)
+    good = _compared_with(state, it.unhealthy_from, now)
     if good is not None and it.arm.wajs in state.bundles:
-        paused = is_paused(state, state.acquittal, it.ill_from, now)
+        paused = is_paused(state, state.acquittal, it.unhealthy_from, now)
         return None if paused else Arm(good, it.arm.wajs)
     return None
 
 
 def _compared_with(state: VersionState, bad: int, now: float) -> int | None:
-    """The newest good one; rather one with which nobody was ill of late."""
+    """The newest good one; rather one with which nobody was unhealthy of late."""
     doubted = frozenset(it for it, until in state.doubted.items() if now < until)
     found = proven(state, below=bad, but=doubted)
     return proven(state, below=bad) if found is None else found
@@ -297,26 +301,33 @@ def _previous(state: VersionState, it: Member) -> Arm | None:
 def is_paused(
     state: VersionState, pause: Acquittal | None, revision: int | None, now: float
 ) -> bool:
-    """Whether an acquittal still keeps trials away: not from a newer revision, nor when far more are ill."""
+    """Whether an acquittal still keeps trials away: not from a newer revision, nor when far more are unhealthy."""
     if pause is None or now >= pause.until:
         return False
     if revision is not None and revision > pause.revision:
         return False
-    return sum(1 for _ in ill(state)) < 2 * pause.ill + 2
+    return sum(1 for _ in unhealthy(state)) < 2 * pause.unhealthy + 2
 
 
 def _rank(name: str, it: Member) -> tuple[bool, float, bool, int, float, str]:
     """What is the same at each load is quickest. Then who was tried longest ago comes first, who needs not
-    go back, who is ill with the newest, and who shows it soonest."""
-    from_ = -(it.ill_from or 0)
-    return (it.ill not in REPEATABLE, it.tried_at, it.ill_loads < 2, from_, it.ill_after, name)  # noqa: PLR2004
+    go back, who is unhealthy with the newest, and who shows it soonest."""
+    from_ = -(it.unhealthy_from or 0)
+    return (
+        it.unhealthy not in REPEATABLE,
+        it.tried_at,
+        it.unhealthy_loads < 2,  # noqa: PLR2004
+        from_,
+        it.unhealthy_after,
+        name,
+    )
 
 
 def _control(state: VersionState, subject: str, bad: Arm) -> str | None:
-    """An ill session that would be loaded with what is suspected."""
+    """An unhealthy session that would be loaded with what is suspected."""
     found = [
-        (it.ill_loads == 1, it.ill_after, name)
-        for name, it in ill(state)
+        (it.unhealthy_loads == 1, it.unhealthy_after, name)
+        for name, it in unhealthy(state)
         if name != subject
         and not is_to_move(state, name, it)
         and it.arm.wajs == bad.wajs
@@ -334,7 +345,7 @@ def deadlines(state: VersionState) -> list[float]:
         found += [*due(state, state.trial), state.trial.began + state.rules.trial_limit]
         if state.trial.control:
             found.append(_loaded_by(state, state.trial))
-    if any(True for _ in ill(state)):
+    if any(True for _ in unhealthy(state)):
         pauses = [it.until for it in (state.acquittal, state.bundle_pause) if it]
         found += [state.next_trial_at, *pauses]
     return found or [NEVER]

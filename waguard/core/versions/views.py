@@ -15,7 +15,7 @@ EVIDENCE: Final = {
     Evidence.SEND_THROWS: "its page throws at sends",
     Evidence.NEVER_READY: "its page never becomes ready",
     Evidence.UNACKED: "WhatsApp acknowledges nothing that it sends",
-    Evidence.DEAF: "no event comes for messages that its chats have",
+    Evidence.DEAF: "no event arrives for messages that its chats have",
     Evidence.TOO_OLD: "WhatsApp refuses it as too old",
 }
 """What is wrong with a session, for people."""
@@ -146,14 +146,14 @@ def _has(it: Member, revision: int) -> bool:
 
 
 def _suspected(session: str, evidence: Evidence | None) -> str:
-    words = EVIDENCE[evidence] if evidence else "it is ill"
+    words = EVIDENCE[evidence] if evidence else "it is unhealthy"
     return f"session {session}: {words}"
 
 
 def _held_words(boundary: int, evidence: Evidence, affected: tuple[str, ...]) -> str:
     count = len(affected)
     sessions = "1 session was" if count == 1 else f"{count} sessions were"
-    return f"{sessions} ill with versions from {boundary} on: {EVIDENCE[evidence]}"
+    return f"{sessions} unhealthy with versions from {boundary} on: {EVIDENCE[evidence]}"
 
 
 def conditions(state: VersionState) -> list[VersionCondition]:
@@ -180,7 +180,7 @@ def conditions(state: VersionState) -> list[VersionCondition]:
                 type="bundle_rolled_back",
                 blame=Blame.OPERATOR,
                 reason="bundle_rolled_back",
-                message=f"wa-js {wajs[:12]} made sessions ill; all get {state.wajs[:12]}",
+                message=f"wa-js {wajs[:12]} broke sessions; all get {state.wajs[:12]}",
                 since=at,
             )
         )

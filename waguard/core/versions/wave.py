@@ -1,4 +1,4 @@
-"""Who is loaded again because all get another arm: the ill first, then those of whom nothing is known. Pure."""
+"""Who is loaded again because all get another arm: the unhealthy first, then those of whom nothing is known. Pure."""
 
 from collections.abc import Callable
 
@@ -15,14 +15,14 @@ def is_to_move(state: VersionState, name: str, it: Member) -> bool:
     hold = state.hold
     held = hold is not None and (it.arm.revision or 0) >= hold.boundary
     rejected = it.arm.wajs in state.rejected
-    if not (it.ill or held or rejected):
+    if not (it.unhealthy or held or rejected):
         return False
     arm = intended(state, name)
     if rejected and arm.wajs != it.arm.wajs:
-        return it.ill is not None or not it.acked
+        return it.unhealthy is not None or not it.acked
     if arm.revision == it.arm.revision:
         return False
-    if it.ill:  # also with an older one that only a trial wanted
+    if it.unhealthy:  # also with an older one that only a trial wanted
         return arm.revision is not None or it.served_by == "store" or is_outdated(state, it)
     if hold is None or not held or arm.revision is None:
         return False
@@ -41,7 +41,7 @@ def is_outdated(state: VersionState, it: Member) -> bool:
 def move(state: VersionState, now: float, post: Callable[[VersionEffect], None]) -> VersionState:
     """Load some of them again, as many at a time as start at a time."""
     waiting = sorted(
-        (it.ill is None, it.acked, it.moves, name)
+        (it.unhealthy is None, it.acked, it.moves, name)
         for name, it in state.members.items()
         if is_to_move(state, name, it) and now >= may_move_at(state, it)
     )

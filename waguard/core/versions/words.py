@@ -38,7 +38,7 @@ def announced(it: Announce) -> str:
         case Kind.ACQUITTED:
             return f"{about} is not to blame: {_seen(it)}, and so it is with another version"
         case Kind.ROLLED_BACK:
-            return f"{about} makes sessions ill: {_seen(it)}; {_gets(it)}"
+            return f"{about} breaks sessions: {_seen(it)}; {_gets(it)}"
         case Kind.RELEASED:
             return (
                 f"{about} works, as canaries showed{_whose(it)}; sessions get it at their next load"
@@ -50,7 +50,7 @@ def announced(it: Announce) -> str:
         case Kind.SPENT:
             return f"the scripts of {about} are not on WhatsApp's CDN any more; {_gets(it)}"
         case Kind.BUNDLE_ROLLED_BACK:
-            return f"{about} makes sessions ill: {_seen(it)}; all sessions get the one before"
+            return f"{about} breaks sessions: {_seen(it)}; all sessions get the one before"
         case Kind.BUNDLE_RELEASED:
             return f"{about} works, as canaries showed{_whose(it)}; all sessions get it"
 
@@ -97,7 +97,7 @@ def _about(it: Announce) -> str:
 
 
 def _seen(it: Announce) -> str:
-    return (EVIDENCE[it.evidence] if it.evidence else "its sessions are ill") + _whose(it)
+    return (EVIDENCE[it.evidence] if it.evidence else "its sessions fail") + _whose(it)
 
 
 def _whose(it: Announce) -> str:

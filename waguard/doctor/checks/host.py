@@ -285,7 +285,7 @@ def clock(seen: Clock) -> list[Check]:
         failed(
             "clock",
             f"{name} is {abs(by):.0f} s {'ahead of' if by > 0 else 'behind'} this machine: a webhook's"
-            " signature is taken within 300 s only",
+            " signature is accepted within 300 s only",
             "Synchronize both clocks",
             sync,
         )

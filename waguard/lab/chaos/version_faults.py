@@ -72,7 +72,7 @@ async def _broken(world: World, way: Way, spent: dict[str, int] | None) -> Harm:
     world.meanwhile.append(asyncio.create_task(_write_until_released(world)))
     return Harm(
         began=began,
-        fleet=f"WhatsApp Web {bad} makes sessions ill: ",
+        fleet=f"WhatsApp Web {bad} breaks sessions: ",
         restarts=spent,
         within=TAKEN_WITHIN,
     )

@@ -105,7 +105,7 @@ class VersionObserver:
         return version_wave.is_outdated(self.decision.state, member)
 
     def cures(self, session: str) -> bool:
-        """Whether the decision loads it again because its page is ill: nobody else is to."""
+        """Whether the decision loads it again because its page is unhealthy: nobody else is to."""
         return version_cure.cures(self.decision.state, session, self.decision.now())
 
     def has_other_arm(self, session: str) -> bool:
