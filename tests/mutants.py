@@ -50,6 +50,7 @@ PLANS: Final = (  # seed, sessions, days, own faults a session-day, faults of al
 ARGUMENTS: Final = (
     "-x",
     "-q",
+    "-mnot long",
     "-p",
     "no:cacheprovider",
     "-Wignore::pytest.PytestAssertRewriteWarning",
@@ -114,8 +115,12 @@ def pytest_killers(path: Path) -> list[list[str]]:
         for it in sorted(Path("tests/core").rglob("test_*.py"))
         if it != own and path in imported(it, known)
     ]
-    stories = sorted(map(str, Path("tests/simulation").glob("test_*stories.py")))
-    return [[str(own)] if own.exists() else [], others, stories]
+    stories = [
+        *sorted(Path("tests/simulation").glob("test_*stories.py")),
+        *sorted(Path("tests/versions").glob("test_*.py")),
+    ]
+    told = [str(it) for it in stories if path in imported(it, known)]
+    return [[str(own)] if own.exists() else [], others, told]
 
 
 def simulate() -> bool:

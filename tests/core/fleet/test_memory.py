@@ -116,6 +116,9 @@ def test_what_doubles_after_a_replacement_in_vain_gets_another_one() -> None:
         uses(bench, used)
         times += helps
         assert (replaced(bench), bench.link("s")) == (times, Link.CONNECTED)
+    bench.pass_time(APART + 100, step=5.0)
+    uses(bench, 1_801)
+    assert replaced(bench) == times, "it has not doubled since"
     assert conditions(bench) == [Kind.MEMORY_IN_VAIN]
 
 

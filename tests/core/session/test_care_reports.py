@@ -1,7 +1,7 @@
 """A dialog over the page, what is noticed, and what else a report says of the page."""
 
 from tests.core.engine_bench import CONNECTED, WALL, EngineBench, Script
-from tests.core.session.one_session import AWAY, GHOST, kinds, said, workers
+from tests.core.session.one_session import AWAY, GHOST, ending, kinds, said, workers
 from waguard.core.fleet.network import Reading
 from waguard.core.link import Link
 from waguard.core.page_care import (
@@ -15,7 +15,13 @@ from waguard.core.page_care import (
 from waguard.core.recycle import IDLE
 from waguard.core.session.deadlines import NEVER, next_deadline
 from waguard.core.session.effects import ReadIdle, RefusalChanged, TakeScreenshot
-from waguard.core.session.facts import IdleRead, Noticed, RestartRequested, StopRequested
+from waguard.core.session.facts import (
+    IdleRead,
+    Noticed,
+    ReloadRequested,
+    RestartRequested,
+    StopRequested,
+)
 from waguard.core.session.probe import Limits
 from waguard.core.session.state import Replacement, Rules
 
@@ -86,6 +92,27 @@ def test_a_refusal_is_said_when_it_begins_and_when_it_is_over(bench: EngineBench
     assert kinds(bench) == [Kind.WHATSAPP_REFUSES], "until the page reports its link"
     said(bench, Link.OFFLINE)
     assert kinds(bench) == []
+
+
+def test_a_refusal_without_words_is_one(bench: EngineBench) -> None:
+    said(bench, Link.UNKNOWN, refused=True)
+    assert kinds(bench) == [Kind.WHATSAPP_REFUSES]
+
+
+def test_one_that_is_on_its_way_out_says_nothing_of_whatsapp_any_more(bench: EngineBench) -> None:
+    ending(bench)
+    said(bench, Link.UNKNOWN, refused=True, details="HTTP status 503")
+    assert refusals(bench) == []
+
+
+def test_only_a_page_that_was_refused_is_loaded_when_it_is_its_turn(bench: EngineBench) -> None:
+    turn = ReloadRequested(why="it is its turn")
+    bench.post("s", turn)
+    assert bench.reloads("s") == 0
+    said(bench, Link.UNKNOWN, refused=True, details="HTTP status 503")
+    ending(bench)
+    bench.post("s", turn)
+    assert bench.reloads("s") == 0
 
 
 def test_a_page_that_still_loads_begins_and_ends_no_condition(bench: EngineBench) -> None:

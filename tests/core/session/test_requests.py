@@ -42,6 +42,20 @@ def test_who_starts_it_renews_its_restarts(bench: EngineBench) -> None:
     assert [(it.reason, it.since) for it in conditions(state)] == [("starting", bench.at)]
 
 
+@pytest.mark.parametrize(("asked", "pause"), [(True, 300.0), (False, 600.0)])
+def test_who_starts_one_that_was_tried_in_vain_renews_its_pauses_and_a_restore_does_not(
+    *, asked: bool, pause: float, bench: EngineBench
+) -> None:
+    bench.chance = 0.0
+    spend(bench)
+    bench.at = next_deadline(bench.state("s"))
+    bench.tick()
+    bench.start("s", asked=asked)
+    while parked_for(bench.state("s")) is None:
+        bench.pass_time(1)
+    assert round(bench.state("s").not_before - bench.at) == pause
+
+
 def test_until_its_start_is_answered_it_starts_since_it_was_asked_for(bench: EngineBench) -> None:
     bench.post("s", StopRequested())
     asked = advance(bench.state("s"), StartRequested(), Moment(at=5_000.0)).state
@@ -250,6 +264,15 @@ def test_one_that_waits_to_be_replaced_and_is_ended_asks_for_no_slot_any_more(
     assert "s" not in bench.fleet.waiting
 
 
+def test_one_that_is_parked_after_it_spent_its_restarts_keeps_that_reason(
+    bench: EngineBench,
+) -> None:
+    spend(bench)
+    bench.post("s", ParkRequested(cause=ParkCause.PROFILE_MISSING, details="there is none"))
+    bench.post("s", StopRequested(daemon_stopping=True))
+    assert parked_for(bench.state("s")) is ParkCause.PROFILE_MISSING
+
+
 @pytest.mark.parametrize("how", ["parked", "stopped"])
 def test_what_is_down_keeps_its_reason_when_the_daemon_stops(how: str, bench: EngineBench) -> None:
     parked = ParkRequested(cause=ParkCause.BLOCKED, details="it is blocked")
@@ -319,6 +342,19 @@ def test_what_failed_while_the_breaker_was_open_counts_once_when_it_restarts() -
     bench.post("s", StartRequested(restart=True))
     assert workers(bench) == 3
     assert bench.state("s").restarts == before + 1, "a planned one is none"
+
+
+def test_a_start_that_somebody_asks_for_while_the_breaker_is_open_is_no_restart() -> None:
+    names = ("a", "b", "c", "s")
+    bench = EngineBench(*names)
+    bench.start(*names)
+    bench.script = Script(exits=EXIT_BROWSER_NOT_STARTED)
+    for name in names:
+        bench.exit(name, EXIT_BROWSER_NOT_STARTED)
+    bench.script = Script()
+    bench.start("s")
+    assert bench.lifecycle("s") is State.RUNNING
+    assert (bench.state("s").restarts, bench.records("s", "restart")) == (0, [])
 
 
 # ---- what a link means ----

@@ -245,6 +245,21 @@ def test_each_cause_of_parking_has_its_own_remedy() -> None:
     assert len({only(state).remedy for state in parked}) == len(ParkCause)
 
 
+def test_a_pairing_that_goes_on_or_was_given_up_is_no_trouble_and_all_else_is() -> None:
+    parked = [session(intent=Intent.PARKED, parked=cause) for cause in ParkCause]
+    waits = [Wait(it, "so it is") for it in Cause]
+    starts = [
+        session(expects_qr=new, failure=failure, held_back=wait)
+        for new in (True, False)
+        for failure, wait in ((None, None), (FAILED, None), *((None, it) for it in waits))
+    ]
+    links = [session(worker=worker(link=it)) for it in Link if it is not Link.CONNECTED]
+    states = (*parked, *starts, *links)
+    fine = {(it.reason, s.expects_qr) for s in states if not (it := only(s)).degrades}
+    pairing = {(reason, False) for reason in ("qr_expired", "qr_pending", "logged_out", "pairing")}
+    assert fine == pairing | {("starting", True), ("place", True)}
+
+
 @pytest.mark.parametrize(
     ("cause", "blame", "helps"),
     [

@@ -265,9 +265,10 @@ def test_one_that_spent_its_restarts_says_when_it_is_tried_again(bench: EngineBe
     assert failure.message.startswith("another try did not help: Chromium did not start; it is")
 
 
-def test_a_try_that_whatsapp_spoils_is_none_in_vain(bench: EngineBench) -> None:
+@pytest.mark.parametrize("code", [EXIT_EXPORTS_MISSING, EXIT_PROFILE_HELD])
+def test_a_try_that_others_spoil_is_none_in_vain(code: int, bench: EngineBench) -> None:
     spend(bench)
-    bench.script = Script(exits=EXIT_EXPORTS_MISSING)
+    bench.script = Script(exits=code)
     bench.at = bench.state("s").not_before
     bench.tick()
     assert parked_for(bench.state("s")) is None

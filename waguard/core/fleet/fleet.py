@@ -127,7 +127,7 @@ def _handle(  # noqa: C901, PLR0912 - a table of facts
             return replace(fleet, breaker=opened)
         case BrowserStarted():
             tried = fleet.broken is not None and fleet.broken.trial == session
-            return replace(fleet, broken=None) if tried and session in fleet.starting else fleet
+            return replace(fleet, broken=None) if tried else fleet
         case Recycled():
             kept = {name: n for name, n in fleet.memory_in_vain.items() if name != session}
             recycled = {**fleet.recycled_at, session: now.at}

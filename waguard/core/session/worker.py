@@ -271,7 +271,7 @@ def on_end(
     if state.intent is not Intent.UP:
         return down
     if worker.planned:  # its slot is kept for the next worker
-        return replace(down, not_before=now.at)
+        return down
     if worker.stage is Stage.ENDING and state.failure:
         failure = state.failure  # why it was ended, not its exit code
     if down.slot is not Slot.FREE:
@@ -311,7 +311,7 @@ def _after_its_own(state: SessionState, failure: Failure, now: Moment, out: Out)
     if state.fleet.breaker:
         # many sessions fail alike: the failure is not counted, and the session waits for a slot
         retries = Retries(state.retries.tries)
-        return replace(state, not_before=now.at, retries=retries, uncounted=True)
+        return replace(state, retries=retries, uncounted=True)
     policy = state.rules.restart
     if state.retries.running:
         return _give_up(state, "another try did not help", failure, now, out)
