@@ -119,8 +119,8 @@ def pytest_killers(path: Path) -> list[list[str]]:
         *sorted(Path("tests/simulation").glob("test_*stories.py")),
         *sorted(Path("tests/versions").glob("test_*.py")),
     ]
-    importing = [str(it) for it in stories if path in imported(it, known)]
-    return [[str(own)] if own.exists() else [], others, importing]
+    plays = [str(it) for it in stories if path in imported(it, known)]
+    return [[str(own)] if own.exists() else [], others, plays]
 
 
 def simulate() -> bool:
