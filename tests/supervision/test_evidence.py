@@ -7,8 +7,7 @@ from typing import Any, cast
 import pytest
 
 from tests.supervision.fake_host import FakeClock
-from waguard.config import Config
-from waguard.config.sections import Paths, Retention
+from waguard.config.sections import Config, Paths, Retention
 from waguard.daemon.housekeeping import Housekeeping
 from waguard.host.lived import LivedTime
 from waguard.profile import layout
