@@ -10,7 +10,7 @@ from pathlib import Path
 from waguard.core.messages.outbox import State
 from waguard.host.media import MediaFolder
 from waguard.messaging.journal import Journal
-from waguard.ports.messages import NewMessage
+from waguard.ports.outbox import NewMessage
 from waguard.store.outbox import _values as values
 from waguard.store.sql import SqlStore
 

@@ -7,7 +7,7 @@ from tests.api.fake_sessions import SESSION, WORKSPACE
 from tests.waiting import wait_until
 from waguard.core.messages.inbox import EventPayload, InboxRecord, Kind
 from waguard.errors import UnavailableError
-from waguard.ports.messages import GLOBAL
+from waguard.ports.webhooks import GLOBAL
 
 SEND = {"session_id": SESSION, "recipient_phone": "6281234567890", "message": "hello"}
 

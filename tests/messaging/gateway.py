@@ -27,8 +27,9 @@ from waguard.messaging.webhooks.webhooks import Webhooks
 from waguard.ports.bus import BusEvent
 from waguard.ports.clock import Ages
 from waguard.ports.inbox import MediaStore
-from waguard.ports.messages import GLOBAL, DeadLetter, MessageStore, Pending
+from waguard.ports.messages import MessageStore
 from waguard.ports.sessions import Connection
+from waguard.ports.webhooks import GLOBAL, DeadLetter, Pending
 from waguard.store.sql import SqlStore
 
 QUICK_CIRCUIT: Final = CircuitPolicy(base_pause=0.001, max_pause=0.001)

@@ -7,8 +7,8 @@ from tests.messaging.gateway import QUICK, Gateway
 from tests.messaging.receiver import event
 from tests.waiting import wait_until
 from waguard.ports.bus import BusEvent
-from waguard.ports.messages import GLOBAL
 from waguard.ports.sessions import Connection
+from waguard.ports.webhooks import GLOBAL
 
 AWAY = Connection(why_not="it is disconnected")
 

@@ -19,7 +19,7 @@ from waguard.messaging.outbox.commands import Command, text
 from waguard.messaging.outbox.outbox import Outbox
 from waguard.messaging.outbox.pending_sends import Options, PendingSend
 from waguard.messaging.timings import BOUNDS, SEND, SendBounds, SendTimings
-from waguard.ports.messages import Outgoing
+from waguard.ports.outbox import Outgoing
 from waguard.ports.outcomes import Acked, Uncertain
 from waguard.store.sql import BUSY_TIMEOUT, SqlStore
 

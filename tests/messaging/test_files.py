@@ -26,7 +26,7 @@ from waguard.messaging.backlog import JournalLimits
 from waguard.messaging.received_files import NO_ANSWER
 from waguard.messaging.timings import WebhookTimings
 from waguard.ports.clock import WallAges
-from waguard.ports.messages import StateUpdate
+from waguard.ports.outbox import StateUpdate
 from waguard.store.housekeeping import tidy_media
 
 PICTURE = bytes(range(256)) * 8

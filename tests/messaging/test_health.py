@@ -12,8 +12,8 @@ from waguard.errors import DatabaseUnavailableError
 from waguard.messaging.backlog import Backlog, JournalLimits
 from waguard.messaging.health import FAILING_FOR, MessageHealth
 from waguard.ports.clock import WallAges
-from waguard.ports.messages import GLOBAL, Queued
 from waguard.ports.sessions import Connection
+from waguard.ports.webhooks import GLOBAL, Queued
 
 AWAY = Connection(why_not="it is disconnected")
 

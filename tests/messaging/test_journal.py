@@ -16,7 +16,9 @@ from waguard.errors import DatabaseUnavailableError, UnavailableError
 from waguard.messaging import group_commit
 from waguard.messaging.backlog import JournalLimits
 from waguard.messaging.entries import of_event
-from waguard.ports.messages import DeliveryResult, Entry, MessageStore, Withdrawal, Written
+from waguard.ports.messages import Entry, MessageStore, Written
+from waguard.ports.outbox import Withdrawal
+from waguard.ports.webhooks import DeliveryResult
 
 
 class Wrapped:

@@ -11,7 +11,7 @@ from tests.waiting import DEADLINE
 from waguard.config.sections import Config, Send
 from waguard.core.messages.outbox import State
 from waguard.errors import ConflictError, UnavailableError
-from waguard.ports.messages import StateUpdate
+from waguard.ports.outbox import StateUpdate
 from waguard.ports.outcomes import NotSent
 
 

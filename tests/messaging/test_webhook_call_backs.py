@@ -11,7 +11,7 @@ from tests.messaging.receiver import Receiver, event, receiving
 from tests.messaging.test_webhook_queue import message, numbers
 from tests.waiting import wait_until
 from waguard.core.webhooks.delivery import Cause
-from waguard.ports.messages import Endpoint
+from waguard.ports.webhooks import Endpoint
 
 
 async def test_one_message_of_a_session_at_a_time(receiver: Receiver, tmp_path: Path) -> None:

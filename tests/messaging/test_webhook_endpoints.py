@@ -14,7 +14,7 @@ from tests.messaging.receiver import (
 )
 from waguard.messaging.webhooks import dead_letters
 from waguard.messaging.webhooks.signing import sign
-from waguard.ports.messages import Endpoint
+from waguard.ports.webhooks import Endpoint
 
 
 async def test_a_session_has_a_receiver_of_its_own(receiver: Receiver, tmp_path: Path) -> None:

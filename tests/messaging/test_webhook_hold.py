@@ -16,8 +16,9 @@ from waguard.core.webhooks.delivery import Cause
 from waguard.errors import DatabaseUnavailableError
 from waguard.messaging.timings import WebhookTimings
 from waguard.messaging.webhooks.webhooks import overdue
-from waguard.ports.messages import GLOBAL, MessageStore
+from waguard.ports.messages import MessageStore
 from waguard.ports.sessions import Connection
+from waguard.ports.webhooks import GLOBAL
 
 
 async def test_messages_wait_for_their_session_and_nothing_else_does(

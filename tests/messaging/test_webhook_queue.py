@@ -15,7 +15,8 @@ from waguard.messaging.timings import WebhookTimings
 from waguard.messaging.webhooks import endpoint_queue
 from waguard.messaging.webhooks.partitions import MemoryWindow
 from waguard.ports.bus import BusEvent
-from waguard.ports.messages import Endpoint, MessageStore
+from waguard.ports.messages import MessageStore
+from waguard.ports.webhooks import Endpoint
 
 PATIENT = replace(QUICK, base_delay=60.0, max_delay=60.0)
 

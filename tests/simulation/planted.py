@@ -2,7 +2,7 @@
 
 import contextlib
 import dataclasses
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Final, NamedTuple
 from unittest.mock import patch
 
@@ -252,8 +252,8 @@ def a_stuck_page_is_replaced_at_once() -> Iterator[None]:
     """It is not reloaded first."""
     right = page_care.on_stuck
 
-    def on_stuck(link: Link, **given: object) -> Step:
-        step = right(link, **given)  # type: ignore[arg-type]
+    def on_stuck(tried: Sequence[Step]) -> Step:
+        step = right(tried)
         return Step.REPLACE if step is Step.RELOAD else step
 
     with patch.object(care, "on_stuck", on_stuck):

@@ -22,7 +22,9 @@ from waguard.core.messages.inbox import (
 from waguard.core.messages.outbox import REPEATED_FOR, State
 from waguard.core.webhooks.delivery import EVENTS
 from waguard.ports.clock import WallAges
-from waguard.ports.messages import GLOBAL, Entry, StateUpdate
+from waguard.ports.messages import Entry
+from waguard.ports.outbox import StateUpdate
+from waguard.ports.webhooks import GLOBAL
 from waguard.store import housekeeping
 from waguard.store.sql import SqlStore
 

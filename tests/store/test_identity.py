@@ -13,8 +13,9 @@ from waguard.core.messages.inbox import InboxRecord
 from waguard.core.messages.outbox import State
 from waguard.core.webhooks.delivery import EVENTS, UNIDENTIFIED_AFTER, Cause, DeadLetterState
 from waguard.errors import DatabaseUnavailableError
-from waguard.ports.messages import GLOBAL, StateUpdate, UnidentifiedChat
+from waguard.ports.outbox import StateUpdate
 from waguard.ports.store import SessionRow
+from waguard.ports.webhooks import GLOBAL, UnidentifiedChat
 from waguard.store.sql import SqlStore
 from waguard.supervision import translate
 from waguard.wire.events import Ack, Acquainted, Edit, InboundMessage, IncomingCall, Revoke

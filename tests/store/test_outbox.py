@@ -15,7 +15,8 @@ from waguard.core.messages.inbox import EventPayload, InboxRecord, Kind, ack_key
 from waguard.core.messages.outbox import ENDED, FROM, State
 from waguard.host.lived import LivedTime
 from waguard.ports.clock import WallAges
-from waguard.ports.messages import Entry, NewMessage, Outgoing, StateUpdate, Withdrawal
+from waguard.ports.messages import Entry
+from waguard.ports.outbox import NewMessage, Outgoing, StateUpdate, Withdrawal
 from waguard.store import housekeeping
 from waguard.store.sql import SqlStore
 

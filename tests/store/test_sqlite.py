@@ -15,7 +15,7 @@ from sqlalchemy.exc import IntegrityError, OperationalError
 
 from tests.waiting import wait_until
 from waguard.core.messages.outbox import State
-from waguard.ports.messages import NewMessage
+from waguard.ports.outbox import NewMessage
 from waguard.store import database as databases
 from waguard.store import sqlite
 from waguard.store.engine import Engines, commit_with_next, connect

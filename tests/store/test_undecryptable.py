@@ -26,7 +26,7 @@ from waguard.core.messages.undecryptable import KEPT_FOR, KNOWN_FOR, Waiting
 from waguard.core.webhooks.delivery import DeadLetterState
 from waguard.errors import DatabaseUnavailableError
 from waguard.ports.clock import WallAges
-from waguard.ports.messages import GLOBAL, Endpoint
+from waguard.ports.webhooks import GLOBAL, Endpoint
 from waguard.store.housekeeping import tidy_messages
 from waguard.store.messages import SqlMessages
 from waguard.store.sql import SqlStore

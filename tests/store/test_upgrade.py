@@ -28,8 +28,8 @@ from waguard.core.webhooks.delivery import EVENTS
 from waguard.host.media import MediaFolder
 from waguard.messaging.journal import Journal
 from waguard.messaging.outbox.outbox import Outbox
-from waguard.ports.messages import GLOBAL
 from waguard.ports.store import SessionRow
+from waguard.ports.webhooks import GLOBAL
 from waguard.store.migrate import upgrade
 from waguard.store.sql import SqlStore
 from waguard.supervision import translate

@@ -47,7 +47,7 @@ from waguard.core.status import ParkCause
 from waguard.core.webhooks.delivery import Cause as LetterCause
 from waguard.errors import ConflictError
 from waguard.host.wajs_store import digest
-from waguard.ports.messages import GLOBAL
+from waguard.ports.webhooks import GLOBAL
 
 PACKAGE: Final = Path(waguard.__file__).parent
 ANY: Final = "1"

@@ -31,7 +31,7 @@ from waguard.core.versions.state import Hold
 from waguard.core.webhooks.delivery import UNIDENTIFIED_AFTER, Cause
 from waguard.host.wajs_store import WajsStore, digest
 from waguard.messaging.backlog import JournalLimits
-from waguard.ports.messages import Endpoint
+from waguard.ports.webhooks import Endpoint
 from waguard.supervision import translate
 from waguard.supervision.actor import SessionActor
 from waguard.supervision.disk import DiskReserve

@@ -17,7 +17,8 @@ from waguard.messaging.outbox.outbox import Outbox
 from waguard.messaging.webhooks.webhooks import Webhooks
 from waguard.ports.bus import BusEvent
 from waguard.ports.logs import LogLevels
-from waguard.ports.messages import MessageStore, OutboxStore
+from waguard.ports.messages import MessageStore
+from waguard.ports.outbox import OutboxStore
 from waguard.ports.sessions import Health, Reconciliation, Sessions
 from waguard.ports.store import Store
 from waguard.ports.versions import VersionControl

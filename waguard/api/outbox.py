@@ -12,7 +12,7 @@ from waguard.api.deps import DEPS
 from waguard.core.messages.outbox import State
 from waguard.errors import InvalidInputError, NotFoundError
 from waguard.messaging.outbox.pending_sends import Options
-from waguard.ports.messages import Outgoing
+from waguard.ports.outbox import Outgoing
 
 KEY_LIMIT: Final = 200  # characters
 LISTED: Final = 100

@@ -12,7 +12,7 @@ from waguard.api.deps import BODY, DEPS
 from waguard.core.webhooks import address
 from waguard.core.webhooks.delivery import EVENTS, OLD_SERVICE, DeadLetterState, dead_letter_state
 from waguard.errors import NotFoundError
-from waguard.ports.messages import GLOBAL, DeadLetter, Endpoint
+from waguard.ports.webhooks import GLOBAL, DeadLetter, Endpoint
 
 SECRET_LIMIT: Final = 1_000  # characters
 SECRET_LENGTH: Final = 16  # characters; a shorter one could be guessed

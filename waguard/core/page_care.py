@@ -94,12 +94,7 @@ STUCK: Final = {
 """Links that normally end by themselves: within how many seconds, and what is wrong where they do not."""
 
 
-def on_stuck(link: Link, *, stuck: float, tried: Sequence[Step], unsure: bool = False) -> Step:
-    """The step for a page whose ``link`` is one of ``STUCK``. ``stuck``: seconds in this link while the network
-    was there, since the last of the ``tried`` steps. ``unsure``: the network may be away; a reload does no harm."""
-    limit, _ = STUCK[link]
-    if unsure:
-        return Step.RELOAD if stuck > max(UNSURE_LIMIT, limit) and not tried else Step.WAIT
-    if stuck <= limit:
-        return Step.WAIT
+def on_stuck(tried: Sequence[Step]) -> Step:
+    """The step for a page whose link has not moved in its time, after the steps ``tried`` in vain. ``deadlines`` has
+    the time, and asks for nothing but a reload where the network may be away: a reload does no harm."""
     return next((s for s in (Step.RELOAD, Step.REPLACE) if s not in tried), Step.ADVISE)

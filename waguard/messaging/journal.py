@@ -20,15 +20,9 @@ from waguard.messaging.group_commit import GroupCommit
 from waguard.messaging.received_files import FileStage, MediaWriter
 from waguard.messaging.write_queue import Keep, Put, Save, WriteQueue
 from waguard.ports.inbox import MediaStore, Stored
-from waguard.ports.messages import (
-    DeliveryResult,
-    Entry,
-    Hold,
-    MessageStore,
-    NewMessage,
-    StateUpdate,
-    Withdrawal,
-)
+from waguard.ports.messages import Entry, MessageStore
+from waguard.ports.outbox import NewMessage, StateUpdate, Withdrawal
+from waguard.ports.webhooks import DeliveryResult, Hold
 
 
 class Journal:

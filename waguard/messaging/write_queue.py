@@ -14,15 +14,9 @@ from typing import Any, Final
 
 from waguard.errors import DatabaseUnavailableError
 from waguard.ports.inbox import Stored
-from waguard.ports.messages import (
-    DeliveryResult,
-    Entry,
-    Hold,
-    NewMessage,
-    StateUpdate,
-    Withdrawal,
-    Written,
-)
+from waguard.ports.messages import Entry, Written
+from waguard.ports.outbox import NewMessage, StateUpdate, Withdrawal
+from waguard.ports.webhooks import DeliveryResult, Hold
 
 BATCH: Final = 500  # rows a transaction, and no more than …
 BATCH_BYTES: Final = 32 << 20  # … of bodies and files, but for a single one

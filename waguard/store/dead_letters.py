@@ -13,7 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from waguard.core.conditions import DeadLetters
 from waguard.core.webhooks.delivery import SESSION_EVENTS, Cause, DeadLetterState
-from waguard.ports.messages import GLOBAL, DeadLetter, Queued, UnidentifiedChat
+from waguard.ports.webhooks import GLOBAL, DeadLetter, Queued, UnidentifiedChat
 from waguard.store import unidentified
 from waguard.store.database import Database
 from waguard.store.deliveries import PENDING, REPLAYED, column

@@ -22,7 +22,8 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from waguard.core.messages.media import names_in
 from waguard.core.webhooks.delivery import HELD, SESSION_EVENTS, Cause
-from waguard.ports.messages import GLOBAL, DeliveryResult, Entry, Hold, Pending
+from waguard.ports.messages import Entry
+from waguard.ports.webhooks import GLOBAL, DeliveryResult, Hold, Pending
 from waguard.store import endpoints, unidentified
 from waguard.store.database import Database
 from waguard.store.models import DELIVERIES, SESSIONS

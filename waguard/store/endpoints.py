@@ -8,7 +8,7 @@ from sqlalchemy import delete, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from waguard.core.webhooks.delivery import OLD_SERVICE
-from waguard.ports.messages import Endpoint
+from waguard.ports.webhooks import Endpoint
 from waguard.store.database import Database
 from waguard.store.models import ENDPOINTS
 

@@ -14,7 +14,8 @@ from waguard.core.incidents.incidents import needed_since
 from waguard.core.messages.undecryptable import KNOWN_FOR
 from waguard.host.media import MediaFolder
 from waguard.ports.clock import Ages
-from waguard.ports.messages import MessageStore, OutboxStore
+from waguard.ports.messages import MessageStore
+from waguard.ports.outbox import OutboxStore
 from waguard.ports.store import Store
 
 AT_ONCE: Final = 500  # rows a transaction

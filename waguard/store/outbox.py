@@ -33,7 +33,7 @@ from waguard.core.messages.outbox import (
     by_ack,
     number_of,
 )
-from waguard.ports.messages import NewMessage, Outgoing, Reader, StateUpdate, Withdrawal
+from waguard.ports.outbox import NewMessage, Outgoing, Reader, StateUpdate, Withdrawal
 from waguard.store import readers
 from waguard.store.database import Database
 from waguard.store.engine import commit_with_next
@@ -70,7 +70,7 @@ _STEPS[State.SENDING] = _STEPS[State.SENDING].values(attempts=_OWN.attempts + 1)
 
 
 class SqlOutbox:
-    """``ports.messages.OutboxStore``; a part of ``SqlStore``."""
+    """``ports.outbox.OutboxStore``; a part of ``SqlStore``."""
 
     def __init__(self, database: Database) -> None:
         self._database = database

@@ -8,7 +8,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from waguard.core.messages.inbox import InboxRecord
 from waguard.core.messages.news import ack_of
-from waguard.ports.messages import Reader
+from waguard.ports.outbox import Reader
 from waguard.store.models import READERS
 from waguard.store.types import length_of, storable
 
@@ -38,7 +38,7 @@ async def record(connection: AsyncConnection, received: Sequence[InboxRecord]) -
 
 
 async def of(connection: AsyncConnection, session_id: str, message_id: str) -> list[Reader]:
-    """As ``ports.messages.OutboxStore`` has it."""
+    """As ``ports.outbox.OutboxStore`` has it."""
     same = (_OWN.session_id == session_id) & (_OWN.message_id == storable(message_id))
     query = select(_OWN.reader, _OWN.ack, _OWN.at).where(same).order_by(_OWN.id)
     return [Reader(**row._asdict()) for row in await connection.execute(query)]

@@ -17,7 +17,7 @@ from waguard.core.messages.identity import People, message_aliases
 from waguard.core.messages.inbox import EventPayload, InboxRecord, Kind, fitting, sent_key
 from waguard.core.messages.undecryptable import Waiting
 from waguard.core.webhooks.delivery import Cause
-from waguard.ports.messages import GLOBAL
+from waguard.ports.webhooks import GLOBAL
 from waguard.store.database import Database
 from waguard.store.models import DELIVERIES, ENDPOINTS, INBOX, UNDECRYPTABLE
 from waguard.store.people import Acquaintances

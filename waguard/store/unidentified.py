@@ -16,7 +16,7 @@ from waguard.core.messages import naming
 from waguard.core.messages.identity import People, message_aliases
 from waguard.core.messages.inbox import fitting, sent_key
 from waguard.core.webhooks.delivery import UNIDENTIFIED_AFTER, Cause
-from waguard.ports.messages import UnidentifiedChat
+from waguard.ports.webhooks import UnidentifiedChat
 from waguard.store.models import DELIVERIES, INBOX
 from waguard.store.people import Pair
 from waguard.store.types import length_of, storable

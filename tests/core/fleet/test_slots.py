@@ -91,6 +91,13 @@ def test_a_slot_is_given_back(end: str) -> None:
     assert bench.spawned == ["a", "b", "c"]
 
 
+def test_one_that_comes_later_is_told_at_once_that_it_waits_for_a_slot() -> None:
+    bench = two_are_starting("c", rules=PATIENT)
+    bench.pass_time(60)  # nobody has read the host meanwhile
+    bench.start("c")
+    assert bench.waits("c") is Cause.PLACE
+
+
 def test_a_restart_waits_for_a_slot_too_and_the_important_one_goes_first() -> None:
     bench = EngineBench("a", "b", "low")
     bench.add("high", priority=5)

@@ -11,6 +11,7 @@ from waguard.core.page_care import (
     OFFLINE_LIMIT,
     PAIRING_LIMIT,
     PASSKEY_GRACE,
+    STUCK_AGAIN,
     SYNCING_LIMIT,
     UNSURE_LIMIT,
     UPDATE_APART,
@@ -74,6 +75,15 @@ def test_a_notice_that_persists_is_reported_after_two_loads_and_is_no_loop(
     said(bench, Link.CONNECTED, loads=3)
     assert kinds(bench) == []
     assert len(bench.records("s", "update_persists_over")) == 1
+
+
+def test_a_notice_that_persists_is_no_loop_on_a_host_that_runs_for_days() -> None:
+    bench = EngineBench("s")
+    bench.at = 5 * 86_400.0
+    bench.start("s")
+    said(bench, Link.CONNECTED, update_offered=True)
+    bench.pass_time(3 * UPDATE_APART, step=5.0)
+    assert (bench.reloads("s"), kinds(bench)) == (2, [Kind.UPDATE_PERSISTS])
 
 
 def test_it_is_loaded_only_while_it_is_connected(bench: EngineBench) -> None:
@@ -140,6 +150,17 @@ def test_another_passkey_is_said_with_its_own_time(bench: EngineBench) -> None:
     assert len(bench.records("s", "passkey_required")) == 1
 
 
+@pytest.mark.parametrize(
+    ("link", "until"), [(Link.PASSKEY_REQUIRED, None), (Link.PAIRING, WALL + 1_600.0)]
+)
+def test_a_passkey_is_asked_for_only_where_its_link_and_its_end_are_known(
+    link: Link, until: float | None, bench: EngineBench
+) -> None:
+    passkey(bench)
+    said(bench, link, passkey_until=until)
+    assert kinds(bench) == []
+
+
 # ---- a link that does not move ----
 
 
@@ -178,6 +199,21 @@ def test_a_link_that_moves_on_is_stuck_no_more(bench: EngineBench, link: Link) -
     assert kinds(bench) == [Kind.LINK_STUCK]
     said(bench, link)
     assert kinds(bench) == []
+
+
+def test_a_link_that_moved_after_the_advice_is_reloaded_first_when_it_is_stuck_again(
+    bench: EngineBench,
+) -> None:
+    bench.script = Script(reports=({"link": Link.OFFLINE},))
+    said(bench, Link.OFFLINE)
+    bench.pass_time(3 * OFFLINE_LIMIT + 3)
+    assert (done(bench), kinds(bench)) == ((1, 1), [Kind.LINK_STUCK])
+    bench.pass_time(STUCK_AGAIN, step=5.0)
+    assert done(bench) == (2, 1)
+    said(bench, Link.CONNECTED)
+    said(bench, Link.OFFLINE)
+    bench.pass_time(OFFLINE_LIMIT)
+    assert done(bench) == (3, 1)
 
 
 @pytest.mark.parametrize(
@@ -257,7 +293,8 @@ def test_the_time_in_which_the_network_was_away_does_not_count(bench: EngineBenc
     bench.pass_time(OFFLINE_LIMIT - 1)
     assert done(bench) == (0, 0)
     bench.pass_time(1)
-    assert done(bench) == (1, 0)
+    (why,) = bench.records("s", "reloaded")
+    assert why == "no connection to WhatsApp for 180 s while the network is there: None"
 
 
 def test_where_only_the_sessions_say_so_each_page_is_reloaded_once(bench: EngineBench) -> None:

@@ -14,7 +14,7 @@ from waguard.core.page_care import (
 )
 from waguard.core.recycle import IDLE
 from waguard.core.session.deadlines import NEVER, next_deadline
-from waguard.core.session.effects import ReadIdle, RefusalChanged
+from waguard.core.session.effects import ReadIdle, RefusalChanged, TakeScreenshot
 from waguard.core.session.facts import IdleRead, Noticed, RestartRequested, StopRequested
 from waguard.core.session.probe import Limits
 from waguard.core.session.state import Replacement, Rules
@@ -26,8 +26,10 @@ def test_a_dialog_over_the_page_is_reported_when_it_stays(bench: EngineBench) ->
     said(bench, Link.CONNECTED, covered=True)
     bench.pass_time(COVERED_LIMIT - 1)
     assert kinds(bench) == []
+    assert bench.effects("s", TakeScreenshot) == []
     bench.pass_time(1)
     assert kinds(bench) == [Kind.ACTION_REQUIRED]
+    assert bench.effects("s", TakeScreenshot) == [TakeScreenshot(1)], "people see which dialog"
     said(bench, Link.CONNECTED)
     assert kinds(bench) == []
 

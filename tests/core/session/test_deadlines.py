@@ -160,7 +160,6 @@ def test_a_newer_version_is_loaded_when_the_last_load_is_long_ago_and_it_may_be_
     assert of_link(Link.CONNECTED, busy, update_since=200.0) == {Due.UPDATE: 250.0}
     advised = Care(reloads=(50.0, 300.0), found=found(Kind.UPDATE_PERSISTS))
     assert of_link(Link.CONNECTED, advised, update_since=200.0) == {}
-    assert of_link(Link.CONNECTED, advised) == {Due.UPDATE_OVER: 300.0 + UPDATE_APART}
 
 
 def test_a_dialog_is_said_once_when_it_stays() -> None:

@@ -11,6 +11,7 @@ from waguard.core.session.deadlines import NEVER, next_deadline
 from waguard.core.session.effects import RequestSlot, TakeOver, Terminate
 from waguard.core.session.facts import (
     Fact,
+    Moment,
     ParkRequested,
     RestartRequested,
     RulesChanged,
@@ -19,6 +20,7 @@ from waguard.core.session.facts import (
     Unusable,
 )
 from waguard.core.session.restart import Retries
+from waguard.core.session.session import advance
 from waguard.core.session.state import Rules
 from waguard.core.session.views import conditions, details, parked_for
 from waguard.core.status import DerivedStatus, ParkCause, Reason, Status
@@ -31,13 +33,19 @@ def test_who_starts_it_renews_its_restarts(bench: EngineBench) -> None:
     bench.script = Script(reports=(LOADING,))
     bench.start("s")
     state = bench.state("s")
-    assert (state.counted, state.retries, state.parked, state.failure) == (
+    assert (state.counted, state.retries, parked_for(state), state.failure) == (
         (),
         Retries(),
         None,
         None,
     )
     assert [(it.reason, it.since) for it in conditions(state)] == [("starting", bench.at)]
+
+
+def test_until_its_start_is_answered_it_starts_since_it_was_asked_for(bench: EngineBench) -> None:
+    bench.post("s", StopRequested())
+    asked = advance(bench.state("s"), StartRequested(), Moment(at=5_000.0)).state
+    assert [(it.reason, it.since) for it in conditions(asked)] == [("starting", 5_000.0)]
 
 
 def test_a_restore_renews_nothing(bench: EngineBench) -> None:
@@ -211,6 +219,35 @@ def test_one_that_spent_its_restarts_stays_parked_when_the_daemon_stops(bench: E
     assert (bench.lifecycle("s"), parked_for(state)) == (State.PARKED, ParkCause.RESTART_BUDGET)
     assert state.status == before.status
     assert next_deadline(state) == NEVER
+
+
+def test_a_stop_renews_the_pauses_of_one_that_spent_its_restarts(bench: EngineBench) -> None:
+    bench.chance = 0.0
+    spend(bench)
+    bench.at = next_deadline(bench.state("s"))
+    bench.tick()
+    assert next_deadline(bench.state("s")) - bench.at == 600.0
+    bench.post("s", StopRequested())
+    bench.script = Script()
+    bench.start("s", asked=False)
+    spend(bench)
+    assert next_deadline(bench.state("s")) - bench.at == 300.0
+
+
+@pytest.mark.parametrize(
+    "fact", [StopRequested(), ParkRequested(cause=ParkCause.CONFLICT, details="a test")]
+)
+def test_one_that_waits_to_be_replaced_and_is_ended_asks_for_no_slot_any_more(
+    fact: Fact, bench: EngineBench
+) -> None:
+    for name in ("a", "b"):
+        bench.add(name)
+    bench.script = Script(reports=(LOADING,))
+    bench.start("a", "b")
+    bench.post("s", RestartRequested(why="the memory it uses"))
+    assert "s" in bench.fleet.waiting
+    ending(bench, fact)
+    assert "s" not in bench.fleet.waiting
 
 
 @pytest.mark.parametrize("how", ["parked", "stopped"])

@@ -8,12 +8,17 @@ import pytest
 from tests.core.engine_bench import LOADING, EngineBench, Script, at_its_start
 from tests.core.session.one_session import adopting, ended_for
 from waguard.core.blame import Blame, Failure
-from waguard.core.exits import EXIT_BROWSER_GONE, EXIT_BROWSER_NOT_STARTED
+from waguard.core.exits import (
+    EXIT_BROWSER_GONE,
+    EXIT_BROWSER_NOT_STARTED,
+    EXIT_EXPORTS_MISSING,
+)
 from waguard.core.lifecycle import State
 from waguard.core.link import Link
 from waguard.core.session.deadlines import next_deadline
 from waguard.core.session.effects import Backfill, BrowserStarted, ResponsivenessChanged, Terminate
-from waguard.core.session.facts import Beat, StopRequested
+from waguard.core.session.facts import Beat, RulesChanged, StopRequested
+from waguard.core.session.page_load import FIRST_PAUSE
 from waguard.core.session.restart import RestartPolicy
 from waguard.core.session.state import Rules, Stage
 from waguard.core.session.views import conditions, parked_for
@@ -41,6 +46,16 @@ def test_one_that_is_not_ready_in_its_time_is_replaced(made: Callable[[], Engine
     why = own("not_ready", NOT_READY, "not ready 60 s after its start")
     assert ended_for(bench) == why
     assert len(bench.state("s").counted) == 1
+
+
+def test_one_that_says_that_it_still_loads_has_no_more_time_for_that() -> None:
+    bench = at_its_start()
+    for _ in range(6):
+        assert ended_for(bench) == []
+        bench.at += LIMITS.start / 6
+        bench.report("s", Link.UNKNOWN, phase="loading")
+        bench.tick()
+    assert ended_for(bench) == own("not_ready", NOT_READY, "not ready 60 s after its start")
 
 
 def test_a_worker_that_is_silent_is_replaced(bench: EngineBench) -> None:
@@ -129,6 +144,32 @@ def test_time_in_which_it_was_well_lets_restarts_go(bench: EngineBench) -> None:
     bench.pass_time(RestartPolicy().period)
     bench.exit("s", EXIT_BROWSER_GONE)
     assert len(bench.state("s").counted) == 1
+
+
+def test_time_in_which_it_hung_ends_some_time(bench: EngineBench) -> None:
+    bench.post("s", RulesChanged(Rules(stable_after=1e6)))
+    bench.exit("s", EXIT_BROWSER_GONE)
+    bench.pass_time(1)
+    bench.at += LIMITS.worker
+    bench.tick()
+    assert len(bench.state("s").counted) == 2
+    bench.pass_time(RestartPolicy().period + LIMITS.worker, step=5.0)
+    bench.exit("s", EXIT_BROWSER_GONE)
+    assert len(bench.state("s").counted) == 1, "those are long ago"
+
+
+def test_a_worker_that_takes_long_to_die_at_its_start_spends_the_restarts() -> None:
+    """As one whose start has no end."""
+    bench = EngineBench("s")
+    bench.chance = 1.0
+    bench.script = Script(reports=(LOADING,))
+    bench.start("s")
+    for _ in range(RestartPolicy().intensity + 1):
+        while not bench.state("s").worker:
+            bench.pass_time(1)
+        bench.pass_time(LIMITS.start - 1)
+        bench.exit("s", EXIT_BROWSER_NOT_STARTED)
+    assert parked_for(bench.state("s")) is ParkCause.RESTART_BUDGET
 
 
 def test_a_page_that_shows_no_new_code_is_replaced(bench: EngineBench) -> None:
@@ -264,6 +305,17 @@ def test_a_try_has_helped_when_the_page_says_how_it_stands(link: Link) -> None:
     bench.report("s", link)
     retries = bench.state("s").retries
     assert (retries.tries, retries.running) == (1, False), "the next pause is longer all the same"
+
+
+def test_a_link_that_is_known_ends_the_long_pauses_after_whatsapps_failures(
+    bench: EngineBench,
+) -> None:
+    bench.chance = 0.0
+    for _ in range(3):
+        bench.exit("s", EXIT_EXPORTS_MISSING)
+        assert bench.state("s").not_before - bench.at == FIRST_PAUSE
+        bench.pass_time(FIRST_PAUSE)
+        assert bench.link("s") is Link.CONNECTED
 
 
 @pytest.mark.parametrize(

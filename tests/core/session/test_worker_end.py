@@ -5,7 +5,7 @@ import datetime as dt
 import pytest
 
 from tests.core.engine_bench import LOADING, WALL, EngineBench, Script, at_its_start
-from tests.core.session.one_session import adopting, ended_for
+from tests.core.session.one_session import adopting, ended_for, spend
 from waguard.core.blame import Blame, Failure
 from waguard.core.exits import (
     EXIT_BROWSER_GONE,
@@ -265,6 +265,18 @@ def test_one_that_spent_its_restarts_says_when_it_is_tried_again(bench: EngineBe
     assert failure.message.startswith("another try did not help: Chromium did not start; it is")
 
 
+def test_a_try_that_whatsapp_spoils_is_none_in_vain(bench: EngineBench) -> None:
+    spend(bench)
+    bench.script = Script(exits=EXIT_EXPORTS_MISSING)
+    bench.at = bench.state("s").not_before
+    bench.tick()
+    assert parked_for(bench.state("s")) is None
+    bench.script = Script(exits=EXIT_BROWSER_NOT_STARTED)
+    bench.pass_time(bench.state("s").not_before - bench.at)
+    assert parked_for(bench.state("s")) is None, "it has its restarts"
+    assert bench.records("s", "parked") == ["restart_budget"]
+
+
 def test_one_that_is_stopped_while_it_is_tried_is_only_stopped() -> None:
     bench = at_its_start()
     bench.script = Script(obeys=False)
@@ -295,6 +307,12 @@ def test_one_that_dies_while_it_waits_to_be_replaced_waits_for_nothing_of_that(
     assert bench.waits("s") is None
     assert [it.reason for it in conditions(bench.state("s"))] == ["profile_held"]
     assert "s" not in bench.fleet.waiting
+    bench.scripts["s"] = Script()
+    for name in ("a", "b"):
+        bench.report(name)
+    bench.pass_time(10)
+    assert bench.lifecycle("s") is State.RUNNING
+    assert bench.records("s", "recycled") == [], "the next one is a new one already"
 
 
 def test_a_page_that_loads_need_not_answer_yet() -> None:

@@ -43,11 +43,10 @@ def admit_next(fleet: FleetState, now: Moment, post: Post) -> FleetState:
         fleet = _try_canary(fleet, held, now)
     opening = fleet.breaker.opening
     why = breakers.words(fleet.rules.breaker, opening) if opening else None
-    if opening and opening.canary in candidates and fleet.breaker is not before:  # chosen just now
-        candidates[opening.canary] = _as_asked(candidates[opening.canary])
-    canary = fleet.whatsapp.canary
-    if canary in candidates:
-        candidates[canary] = _as_asked(candidates[canary])
+    chosen = opening.canary if opening and fleet.breaker is not before else None
+    for canary in (chosen, fleet.whatsapp.canary):
+        if canary in candidates:
+            candidates[canary] = _as_asked(candidates[canary])
     slow = _slow_waits(fleet) | starts_held(fleet) | _planned_waits(fleet, why)
     decision = admit(
         fleet.rules.limits,
@@ -91,11 +90,7 @@ def _try_canary(fleet: FleetState, held: list[Candidate], now: Moment) -> FleetS
 
 def _slow_waits(fleet: FleetState) -> dict[str, Wait]:
     """Why sessions that spent their restarts wait; all but the one that is next."""
-    slow = {
-        name: it
-        for name, it in fleet.waiting.items()
-        if it.asked_for.slow and not it.asked_for.asked
-    }
+    slow = {name: it for name, it in fleet.waiting.items() if it.asked_for.slow}
     if not slow:
         return {}
     why = "other sessions that spent their restarts are tried first, one at a time"

@@ -7,8 +7,6 @@ recorded. While the worker is replaced its conditions stay: nothing is known of 
 from waguard.core.link import Link
 from waguard.core.page_care import (
     STUCK,
-    UNSURE_LIMIT,
-    UPDATE_APART,
     UPDATE_RELOADS,
     Kind,
     Step,
@@ -87,8 +85,7 @@ def report_care(state: SessionState, said: Reported, now: Moment, out: Out) -> S
     state = replace(state, worker=worker)
     if worker.stage is not Stage.READY:
         return state
-    last = max(state.care.reloads, default=float("-inf"))
-    if not said.update_offered and now.at - last >= UPDATE_APART:
+    if not said.update_offered:
         state = find(state, Kind.UPDATE_PERSISTS, None, now, out)
     if not said.covered:
         state = find(state, Kind.ACTION_REQUIRED, None, now, out)
@@ -100,7 +97,7 @@ def report_care(state: SessionState, said: Reported, now: Moment, out: Out) -> S
     if said.link not in {Link.UNKNOWN, state.care.stuck_in} and Kind.LINK_STUCK in state.care.found:
         state = find(state, Kind.LINK_STUCK, None, now, out)
         # the link moved after all: if it gets stuck again, that is another condition
-        state = replace(state, care=replace(state.care, tried=(), stuck_in=None))
+        state = replace(state, care=replace(state.care, tried=()))
     return _passkey(state, said, now, out)
 
 
@@ -126,8 +123,6 @@ def on_due_care(
         case Due.UPDATE:
             out(ReadIdle())
             return replace(state, care=replace(care, idle_at=now.at + ASK_AGAIN))
-        case Due.UPDATE_OVER:
-            return find(state, Kind.UPDATE_PERSISTS, None, now, out)
         case Due.PASSKEY_OVER:
             reload_page(worker, "nobody showed the passkey in time", out)
             return replace(state, care=replace(care, passkey_reloaded=worker.passkey_until))
@@ -136,7 +131,7 @@ def on_due_care(
             out(TakeScreenshot(worker.number))
             return find(state, Kind.ACTION_REQUIRED, why, now, out)
         case Due.LINK_STABLE:
-            return replace(state, care=replace(care, tried=(), stuck_in=None))
+            return replace(state, care=replace(care, tried=()))
         case _:
             return state
 
@@ -163,24 +158,14 @@ def on_idle(state: SessionState, idle: float | None, now: Moment, out: Out) -> S
 def _unstick(state: SessionState, worker: Worker, now: Moment, out: Out) -> SessionState:
     """A link that does not move: reload the page, then replace the worker, then only advise."""
     care, unsure = state.care, state.fleet.network_unsure
-    network = 0.0 if unsure else state.fleet.network_since
-    since = max(worker.link_since, network)
-    stuck = now.at - max(since, care.stepped_at)
-    limit, what = STUCK[worker.link]
-    limit = max(UNSURE_LIMIT, limit) if unsure else limit
-    step = on_stuck(
-        worker.link,
-        stuck=stuck + 1e-3 if stuck <= limit else stuck,  # a timer fires at its limit, not after it
-        tried=[step for link, step in care.tried if link is worker.link],
-        unsure=unsure,
-    )
-    if step is Step.WAIT:
-        return state
+    _, what = STUCK[worker.link]
+    step = on_stuck([step for link, step in care.tried if link is worker.link])
     if step is Step.ADVISE:
         others = tuple((link, step) for link, step in care.tried if link is not worker.link)
         care = replace(care, stuck_in=worker.link, tried=others, stepped_at=now.at)
         why = f"{what}, and neither a reload nor a replacement helped: {worker.socket}"
         return find(replace(state, care=care), Kind.LINK_STUCK, why, now, out)
+    since = worker.link_since if unsure else max(worker.link_since, state.fleet.network_since)
     sure = "may be" if unsure else "is"
     why = f"{what} for {now.at - since:.0f} s while the network {sure} there: {worker.socket}"
     tried = (*care.tried, (worker.link, step))

@@ -38,7 +38,6 @@ class Due(StrEnum):
     CONFLICT = auto()
     LINK_STUCK = auto()
     UPDATE = auto()
-    UPDATE_OVER = auto()
     PASSKEY_OVER = auto()
     COVERED = auto()
     LINK_STABLE = auto()
@@ -123,8 +122,6 @@ def _of_connected(state: SessionState, worker: Worker) -> list[tuple[float, Due]
     if worker.update_since is not None and Kind.UPDATE_PERSISTS not in care.found:
         last = max(care.reloads, default=float("-inf"))
         found.append((max(worker.update_since, last + UPDATE_APART, care.idle_at), Due.UPDATE))
-    if worker.update_since is None and Kind.UPDATE_PERSISTS in care.found:
-        found.append((max(care.reloads, default=0.0) + UPDATE_APART, Due.UPDATE_OVER))
     if worker.covered_since is not None and Kind.ACTION_REQUIRED not in care.found:
         found.append((worker.covered_since + COVERED_LIMIT, Due.COVERED))
     return found

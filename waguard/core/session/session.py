@@ -73,11 +73,12 @@ class Step(NamedTuple):
 def advance(state: SessionState, fact: Fact, now: Moment) -> Step:
     """Handle one fact. Never raises; a fact that has no meaning in this state changes nothing."""
     worker = state.worker
-    if isinstance(fact, WorkerFact) and (worker is None or worker.number != fact.worker):
-        return Step(state)  # about an earlier worker
-    if isinstance(fact, Beat) and worker and not worker.unresponsive:
-        # the most frequent fact, and the state needs no decision
-        return Step(workers.heard(state, worker, fact))
+    if isinstance(fact, WorkerFact):
+        if worker is None or worker.number != fact.worker:
+            return Step(state)  # about an earlier worker
+        if isinstance(fact, Beat) and not worker.unresponsive:
+            # the most frequent fact, and the state needs no decision
+            return Step(workers.heard(state, worker, fact))
     effects: list[Effect] = []
     after = _handle(state, fact, now, effects.append)
     after = _decide(after, now, effects.append)
@@ -151,8 +152,7 @@ def _handle_worker(state: SessionState, fact: WorkerFact, now: Moment, out: Out)
         case SpawnFailed(failure=failure):
             return workers.on_end(state, worker, failure, now, out)
         case Spawned() if worker.stage is Stage.SPAWNING:
-            started = replace(worker, stage=Stage.STARTING, since=now.at)
-            return replace(state, worker=replace(started, heard_at=now.at, page_at=now.at))
+            return replace(state, worker=replace(worker, stage=Stage.STARTING, since=now.at))
         case Stopped() if worker.stage in _LIVING:
             why = Failure(
                 Blame.SESSION, "stopped", workers.HUNG, "the worker was stopped (SIGSTOP)"
@@ -188,7 +188,6 @@ def _on_start(state: SessionState, fact: StartRequested, now: Moment) -> Session
         state,
         begun=True,
         intent=Intent.UP,
-        parked=None,
         daemon_stopping=False,
         left=False,
         asked=fact.asked,
@@ -211,8 +210,7 @@ def _on_start(state: SessionState, fact: StartRequested, now: Moment) -> Session
     worker = state.worker
     if worker is None:
         # its request is renewed: the breaker does not delay a person's start
-        waiting = state.slot is Slot.REQUESTED and state.asked is not fact.asked
-        return replace(up, slot=Slot.FREE, held_back=None) if waiting else up
+        return up if state.asked is fact.asked else replace(up, slot=Slot.FREE)
     if worker.stage is Stage.ENDING and (fresh or fact.restart):
         return replace(up, worker=replace(worker, planned=True))
     if fact.restart and worker.stage in _LIVING:
@@ -223,12 +221,7 @@ def _on_start(state: SessionState, fact: StartRequested, now: Moment) -> Session
 def _on_stop(state: SessionState, *, daemon_stopping: bool) -> SessionState:
     spent = state.retries.at is not None and state.worker is None
     if daemon_stopping and spent:  # it stays parked, and keeps its reason
-        return replace(
-            state,
-            intent=Intent.PARKED,
-            parked=ParkCause.RESTART_BUDGET,
-            retries=Retries(state.retries.tries),
-        )
+        return replace(state, intent=Intent.PARKED, parked=ParkCause.RESTART_BUDGET)
     if daemon_stopping and state.worker is None and state.intent is not Intent.UP:
         return state
     down = replace(
@@ -239,12 +232,12 @@ def _on_stop(state: SessionState, *, daemon_stopping: bool) -> SessionState:
         replacement=None,
         retries=Retries(state.retries.tries if daemon_stopping else 0),
     )
-    return down if daemon_stopping else replace(down, parked=None, failure=None)
+    return down if daemon_stopping else replace(down, failure=None)
 
 
 def _on_restart(state: SessionState, why: str, now: Moment) -> SessionState:
     if state.worker and state.worker.stage in _LIVING:
-        return replace(state, intent=Intent.UP, replacement=Replacement(why))
+        return replace(state, replacement=Replacement(why))
     return _on_start(state, StartRequested(), now)
 
 
@@ -256,7 +249,7 @@ def _on_slot(state: SessionState, out: Out) -> SessionState:
     if state.retries.at is not None:
         out(Record("retried", reason=details(state)))
         again = Retries(state.retries.tries + 1, running=True)
-        return replace(granted, parked=None, retries=again)
+        return replace(granted, retries=again)
     if state.uncounted:
         out(Record("restart", reason=str(state.failure)))
         return replace(granted, restarts=state.restarts + 1, uncounted=False)
@@ -268,7 +261,7 @@ def _after_report(
 ) -> SessionState:
     """Park a session, or take it back, where its link needs a person."""
     worker = state.worker
-    if worker is None or worker.stage is not Stage.READY or state.intent is not Intent.UP:
+    if worker is None or worker.stage is not Stage.READY:
         return state
     match worker.link:
         case Link.CONFLICT:
@@ -324,14 +317,7 @@ def _on_due(  # noqa: C901 - a table of deadlines
             return workers.on_silent(state, worker, passed, now, out)
         case Due.KILL | Due.START:
             return state
-        case (
-            Due.LINK_STUCK
-            | Due.UPDATE
-            | Due.UPDATE_OVER
-            | Due.PASSKEY_OVER
-            | Due.COVERED
-            | Due.LINK_STABLE
-        ):
+        case Due.LINK_STUCK | Due.UPDATE | Due.PASSKEY_OVER | Due.COVERED | Due.LINK_STABLE:
             return on_due_care(state, worker, passed, now, out)
     assert_never(passed)
 
@@ -365,7 +351,7 @@ def _replace_worker(
     if state.slot is Slot.FREE:
         wanted = planned.why is not None
         out(request_slot(replace(state, asked=True), ended_at=now.at, planned=wanted))
-        return replace(state, slot=Slot.REQUESTED, asked=True)
+        return replace(state, slot=Slot.REQUESTED)
     if state.slot is Slot.REQUESTED:
         return state
     state = replace(state, upgrading=worker.outdated)

@@ -180,6 +180,7 @@ class SessionState(Struct, frozen=True, kw_only=True):
     left: bool = False
     """It was logged out or deleted; its worker, if it still lives, is ending."""
     parked: ParkCause | None = None
+    """Why only a person can help; it counts with ``Intent.PARKED`` only."""
     worker: Worker | None = None
     workers: int = 0
     """The number of the newest worker."""

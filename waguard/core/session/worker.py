@@ -168,7 +168,7 @@ def _on_link(state: SessionState, link: Link) -> SessionState:
         return state
     state = replace(state, retries=Retries(state.retries.tries), spared=0)
     if link is Link.CONNECTED:
-        return replace(state, failure=None, expects_qr=False, asked=False)
+        return replace(state, failure=None, expects_qr=False)
     if link is Link.QR_PENDING:
         return replace(state, failure=None, expects_qr=True)
     return state
@@ -233,9 +233,8 @@ def end(
         since=now.at,
         planned=why is None,
         unresponsive=None,
-        phase="closing",
     )
-    ended = replace(state, worker=ending, replacement=None)
+    ended = replace(state, worker=ending)
     return ended if why is None else replace(ended, failure=why, since=now.at)
 
 
@@ -258,8 +257,7 @@ def on_exit(
     state: SessionState, worker: Worker, code: int | None, said: str | None, now: Moment, out: Out
 ) -> SessionState:
     """Worker and browser are gone."""
-    planned = worker.planned or worker.stage is Stage.ENDING
-    killed = code in MAY_BE_OUT_OF_MEMORY and not planned
+    killed = code in MAY_BE_OUT_OF_MEMORY and worker.stage is not Stage.ENDING
     state = replace(state, ended_at=None if killed else now.at)
     return on_end(state, worker, of_exit(code, said or worker.details), now, out)
 
@@ -350,5 +348,4 @@ def _give_up(
         failure=replace(failure, message=words),
         retries=Retries(tries, now.at + delay),
         not_before=now.at + delay,
-        parked=cause,
     )

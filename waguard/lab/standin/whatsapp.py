@@ -88,7 +88,9 @@ class Message:
         id of a participant addresses nobody. ``participants``: None: not known, and the text alone decides.
         """
         mentioned = self.attributes.get("mentionedJidList") or []
-        shown = set(_SHOWN.findall(self.attributes.get("caption") or self.attributes["body"]))
+        shown = set(
+            _SHOWN.findall(self.attributes.get("caption") or self.attributes.get("body") or "")
+        )
         known = mentioned if participants is None else participants
         found = [it for it in mentioned if it in known and it.partition("@")[0] in shown]
         return {"addressed": found} if mentioned else {}

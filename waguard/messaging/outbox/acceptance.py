@@ -30,7 +30,7 @@ from waguard.messaging.outbox.pending_sends import (
 )
 from waguard.messaging.outbox.send_context import SendContext, stopping
 from waguard.messaging.outbox.transmission import Transmission
-from waguard.ports.messages import NewMessage, Outgoing, Withdrawal
+from waguard.ports.outbox import NewMessage, Outgoing, Withdrawal
 from waguard.ports.outcomes import NotSent, Uncertain
 from waguard.wire.calls import SendMedia
 

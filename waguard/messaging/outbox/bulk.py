@@ -20,7 +20,7 @@ from waguard.messaging.outbox.acceptance import HOUR
 from waguard.messaging.outbox.outbox import Outbox
 from waguard.messaging.outbox.pending_sends import KEPT_FOR, KeyReusedError, Options, fingerprint
 from waguard.ports.clock import Ages, WallAges
-from waguard.ports.messages import OutboxStore, Outgoing
+from waguard.ports.outbox import OutboxStore, Outgoing
 from waguard.wire.calls import SendText
 
 LIMIT: Final = 1_000  # messages

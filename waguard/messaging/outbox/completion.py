@@ -10,7 +10,7 @@ from waguard.messaging.outbox.outcome_reports import OutcomeReports
 from waguard.messaging.outbox.pending_sends import PendingSend
 from waguard.messaging.outbox.recovery import Recovery
 from waguard.messaging.outbox.send_context import SendContext
-from waguard.ports.messages import StateUpdate
+from waguard.ports.outbox import StateUpdate
 from waguard.ports.outcomes import Acked, NotSent, Outcome, Uncertain, state_after
 
 

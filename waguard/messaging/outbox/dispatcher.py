@@ -23,7 +23,7 @@ from waguard.messaging.outbox.rate_limiter import RateLimiter
 from waguard.messaging.outbox.send_context import SendContext, stopping
 from waguard.messaging.outbox.transmission import Transmission
 from waguard.messaging.timers import Timers
-from waguard.ports.messages import StateUpdate
+from waguard.ports.outbox import StateUpdate
 from waguard.ports.outcomes import NotSent
 
 AT_ONCE: Final = 500  # messages that fail in one transaction

@@ -41,7 +41,7 @@ from waguard.messaging.outbox.send_context import NotSentWrites, SendContext, st
 from waguard.messaging.outbox.transmission import Transmission
 from waguard.messaging.timings import BOUNDS, SEND, SendBounds, SendTimings
 from waguard.ports.clock import Ages, Clock, WallAges
-from waguard.ports.messages import OutboxStore, Outgoing, StateUpdate
+from waguard.ports.outbox import OutboxStore, Outgoing, StateUpdate
 from waguard.ports.outcomes import NotSent, Outcome, Uncertain
 from waguard.ports.sessions import Sessions
 

@@ -7,7 +7,7 @@ ask for it any more.
 from waguard.messaging.outbox.pending_sends import PendingSend
 from waguard.messaging.outbox.send_context import SendContext
 from waguard.messaging.timers import Timers
-from waguard.ports.messages import StateUpdate
+from waguard.ports.outbox import StateUpdate
 
 
 class OutcomeReports:

@@ -16,7 +16,7 @@ from typing import Any, Final
 from waguard.core.messages.outbox import AT_SERVER, REPEATED_FOR, State
 from waguard.errors import ConflictError, RefusedError, WaguardError
 from waguard.messaging.outbox.commands import Command, body_of, kind_of
-from waguard.ports.messages import Outgoing, StateUpdate
+from waguard.ports.outbox import Outgoing, StateUpdate
 from waguard.ports.outcomes import UNCERTAIN, Acked, NotSent, Outcome, Refused, Uncertain
 from waguard.wire.calls import SendMedia
 

@@ -16,7 +16,7 @@ from waguard.messaging.outbox.outcome_poller import OutcomePoller
 from waguard.messaging.outbox.outcome_reports import OutcomeReports
 from waguard.messaging.outbox.pending_sends import KEPT_FOR, PendingSend
 from waguard.messaging.outbox.send_context import SendContext
-from waguard.ports.messages import Outgoing, StateUpdate
+from waguard.ports.outbox import Outgoing, StateUpdate
 from waguard.ports.outcomes import UNCERTAIN, Acked, Refused, Uncertain
 
 UNCERTAIN_FOR: Final = 86_400.0  # s; how old a message may be that a new daemon looks for

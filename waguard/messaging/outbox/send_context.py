@@ -13,7 +13,7 @@ from waguard.messaging.journal import Journal
 from waguard.messaging.outbox.accepted_sends import AcceptedSends
 from waguard.messaging.timings import SendBounds, SendTimings
 from waguard.ports.clock import Ages, Clock
-from waguard.ports.messages import OutboxStore, StateUpdate, Withdrawal
+from waguard.ports.outbox import OutboxStore, StateUpdate, Withdrawal
 from waguard.ports.sessions import Sessions
 
 

@@ -11,7 +11,7 @@ from waguard.core.webhooks.call_backs import Fate
 from waguard.core.webhooks.delivery import Answer, Cause, Dead
 from waguard.messaging.webhooks.delivery_context import NOT_ANNOUNCED, DeliveryContext
 from waguard.messaging.webhooks.partitions import Key
-from waguard.ports.messages import Pending
+from waguard.ports.webhooks import Pending
 
 UNSURE: Final = (
     "the receiver answered 2xx and may have dropped the message: meanwhile the API answered both that "

@@ -8,7 +8,8 @@ from loguru import logger
 from waguard.core.webhooks.delivery import Cause
 from waguard.errors import ConflictError
 from waguard.messaging.webhooks.endpoints import Endpoints
-from waguard.ports.messages import GLOBAL, MessageStore
+from waguard.ports.messages import MessageStore
+from waguard.ports.webhooks import GLOBAL
 
 AT_ONCE: Final = 500  # webhooks a transaction
 

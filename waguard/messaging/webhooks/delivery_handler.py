@@ -13,7 +13,7 @@ from waguard.messaging.webhooks.delivery_context import DeliveryContext
 from waguard.messaging.webhooks.partition_scheduler import PartitionScheduler
 from waguard.messaging.webhooks.partitions import Partition
 from waguard.messaging.webhooks.receiver_circuit import ReceiverCircuit
-from waguard.ports.messages import DeliveryResult, Pending
+from waguard.ports.webhooks import DeliveryResult, Pending
 
 LOGGED_AT: Final = frozenset({1, 2, 5, 10, 30, 60, 120})  # failed attempts that are worth a line
 

@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
 from waguard.core.conditions import Receiver
 from waguard.messaging.webhooks.endpoint_queue import EndpointQueue
 from waguard.messaging.webhooks.held_partitions import Held
-from waguard.ports.messages import GLOBAL
+from waguard.ports.webhooks import GLOBAL
 
 
 class EndpointQueues:

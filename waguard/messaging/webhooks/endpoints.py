@@ -5,7 +5,8 @@ from collections.abc import Awaitable, Callable, Collection
 
 from waguard.config.sections import Webhook
 from waguard.core.webhooks.delivery import READY
-from waguard.ports.messages import GLOBAL, Endpoint, MessageStore
+from waguard.ports.messages import MessageStore
+from waguard.ports.webhooks import GLOBAL, Endpoint
 
 
 class Endpoints:

@@ -11,7 +11,7 @@ from waguard.errors import WaguardError
 from waguard.messaging.webhooks.delivery_context import DeliveryContext, QueueTasks
 from waguard.messaging.webhooks.partitions import Partition, Partitions
 from waguard.messaging.webhooks.ready_partitions import ReadyPartitions
-from waguard.ports.messages import Pending
+from waguard.ports.webhooks import Pending
 
 AT_ONCE: Final = 4  # partitions of which more is read at the same time
 

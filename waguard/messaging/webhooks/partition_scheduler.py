@@ -11,7 +11,7 @@ from waguard.messaging.webhooks.partition_pauses import PartitionPauses
 from waguard.messaging.webhooks.partition_reader import PartitionReader
 from waguard.messaging.webhooks.partitions import Partition, Partitions
 from waguard.messaging.webhooks.ready_partitions import ReadyPartitions
-from waguard.ports.messages import DeliveryResult, Hold, Pending
+from waguard.ports.webhooks import DeliveryResult, Hold, Pending
 
 
 class PartitionScheduler:

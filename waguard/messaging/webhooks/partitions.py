@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, replace
 from typing import Final
 
 from waguard.core.webhooks.delivery import HELD, READY, SESSION_EVENTS
-from waguard.ports.messages import Pending
+from waguard.ports.webhooks import Pending
 
 _EXPECTED: Final = 0  # no id of the database's
 

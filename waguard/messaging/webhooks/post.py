@@ -11,7 +11,7 @@ from waguard.messaging.webhooks.dead_letters import REMOVED, UNSET
 from waguard.messaging.webhooks.endpoints import Endpoints
 from waguard.messaging.webhooks.sender import WebhookSender
 from waguard.messaging.webhooks.signing import headers
-from waguard.ports.messages import GLOBAL, Pending
+from waguard.ports.webhooks import GLOBAL, Pending
 
 
 class WebhookPost:

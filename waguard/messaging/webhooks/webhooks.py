@@ -33,8 +33,8 @@ from waguard.messaging.webhooks.partitions import MemoryWindow
 from waguard.messaging.webhooks.post import WebhookPost
 from waguard.messaging.webhooks.session_gate import SessionGate
 from waguard.ports.clock import Ages, WallAges
-from waguard.ports.messages import GLOBAL
 from waguard.ports.sessions import Connection
+from waguard.ports.webhooks import GLOBAL
 
 
 class Webhooks:

@@ -15,9 +15,9 @@ from typing import Any
 
 import pytest
 
+from tests.daemon.test_running_daemon import ALONE
 from tests.e2e.harness import Daemon, short_folder
 from tests.host.processes import waguard
-from tests.test_running_daemon import ALONE
 from waguard.core.host.last_run import SEEN_EVERY
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(240)]

@@ -1,0 +1,106 @@
+"""The queue of webhooks: what is pending, what came of it, who gets it, what was given up."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Final
+
+from waguard.core.conditions import DeadLetters
+from waguard.core.webhooks.delivery import OLD_SERVICE, Cause
+
+GLOBAL: Final = "*"  # the endpoint of webhook.url; every other one has its session's id
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pending:
+    """A queued webhook. Times are unix time; ``body`` None: large, to be asked for."""
+
+    id: int
+    event: str
+    event_id: str
+    session_id: str
+    partition: str
+    attempts: int
+    next_at: float
+    created_at: float
+    tried_since: float | None = None
+    """When the attempts began that were not followed by a hold."""
+    held_since: float | None = None
+    body: bytes | None = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DeliveryResult:
+    """What became of a queued webhook: delivered (all None), to be tried again, or dead."""
+
+    id: int
+    attempts: int = 0
+    next_at: float | None = None
+    error: str | None = None
+    """With ``next_at``: why it failed; without: why it is a dead letter."""
+    tried_since: float | None = None
+    """As ``Pending`` has it; for one that is to be tried again."""
+    cause: Cause | None = None
+    """Of a dead letter."""
+
+
+@dataclass(frozen=True, slots=True)
+class Hold:
+    """A queued webhook waits for its session since then (unix time), or no longer (None): either
+    way its attempts count from 0 again."""
+
+    id: int
+    since: float | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Endpoint:
+    """A session's own receiver."""
+
+    session_id: str
+    url: str
+    secret: str | None = field(repr=False)
+    hold: bool = True
+    """It calls back while it handles ``message_received``, and drops what its session is not
+    connected for: such events wait."""
+    events: tuple[str, ...] = OLD_SERVICE
+    """The events that it gets."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DeadLetter:
+    """A webhook that was given up. Times are unix time, ``size`` is of the body in bytes."""
+
+    id: int
+    endpoint: str
+    event: str
+    event_id: str
+    session_id: str
+    partition: str
+    """The id of its chat; for a session's own events "" or a word."""
+    attempts: int
+    error: str
+    cause: str | None
+    """A ``core.delivery.Cause``; None: it died before causes were kept."""
+    created_at: float
+    died_at: float
+    size: int
+
+
+@dataclass(frozen=True, slots=True)
+class UnidentifiedChat:
+    """A chat of a LID without a known number: ``count`` webhooks wait, the first one since then
+    (unix time)."""
+
+    session_id: str
+    chat: str
+    since: float
+    count: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Queued:
+    """What the webhook queue holds: webhooks that are pending by endpoint, and dead letters."""
+
+    pending: Mapping[str, int] = field(default_factory=dict)
+    dead: Sequence[DeadLetters] = ()
+    unidentified: Sequence[UnidentifiedChat] = ()
