@@ -19,14 +19,14 @@ demo: setup ## watch a session live on a stand-in of WhatsApp Web (ARGS=--once e
 	$(BIN)/waguard demo $(ARGS)
 
 test: setup servers lint ## everything that CI runs; says what was skipped and what took longest
-	$(BIN)/pytest -n 3 --dist loadfile --no-loadscope-reorder -m "not long" --durations=30 $(ARGS)
+	$(BIN)/pytest -n 4 --dist loadfile --no-loadscope-reorder -m "not long" --durations=30 $(ARGS)
 
 test-long: setup servers $(REAL) ## what takes longer than that; what passed on this commit is not run again
 	$(BIN)/python .ci/long.py $(ARGS)
 
 coverage: setup servers ## which lines and branches no test of `make test` runs; ARGS=tests/core for a part. Shown, not enforced
 	@mkdir -p .coverage
-	$(BIN)/pytest -n 3 --dist loadfile --no-loadscope-reorder -m "not long" --cov --cov-report=term --cov-report=html:.coverage/html $(ARGS)
+	$(BIN)/pytest -n 4 --dist loadfile --no-loadscope-reorder -m "not long" --cov --cov-report=term --cov-report=html:.coverage/html $(ARGS)
 
 hooks: setup ## `make lint` before each commit of yours
 	$(BIN)/pre-commit install
