@@ -268,7 +268,7 @@ async def test_one_that_is_started_while_the_database_is_away_adopts_when_it_is_
     async with engine.connect() as connection:
         await connection.execute(text("BEGIN EXCLUSIVE"))
         await first.start(ready=False)
-        await first.until(lambda: logs(first, "database not open, trying again"))
+        await first.until(lambda: logs(first, "the database is not open; trying again"))
         await connection.execute(text("ROLLBACK"))
     await first.until(lambda: first.answers("/health/ready"))
     again = await first.wait_status("s1", "connected", lifecycle="running")

@@ -327,7 +327,7 @@ async def test_a_database_that_is_locked_at_the_start_is_waited_for(world: World
     with closing(sqlite3.connect(daemon.folder / "state/waguard.db")) as database:
         database.execute("BEGIN EXCLUSIVE")
         await daemon.start(ready=False)
-        await daemon.until(lambda: _logged(daemon, "database not open, trying again"))
+        await daemon.until(lambda: _logged(daemon, "the database is not open; trying again"))
         assert (await daemon.call("GET", "/health"))[0] == 200
         code, reported = await daemon.call("GET", "/health/ready")
         assert (code, reported["checks"]["database"]) == (503, False)
@@ -353,8 +353,10 @@ async def test_workers_outlive_a_daemon_that_has_no_database_at_its_start(world:
         await daemon.start(ready=False)
         await daemon.until(lambda: _logged(daemon, "worker greeted"))
         # a try takes longer than a worker lives alone
-        seen = daemon.log().count("database not open, trying again")
-        await daemon.until(lambda: _more(daemon, "database not open, trying again", seen + 1))
+        seen = daemon.log().count("the database is not open; trying again")
+        await daemon.until(
+            lambda: _more(daemon, "the database is not open; trying again", seen + 1)
+        )
         world.standin.phone.incoming(phone="6281180001", from_="6281180002", body="meanwhile")
         database.rollback()
     await daemon.until(lambda: daemon.answers("/health/ready"))
