@@ -95,7 +95,7 @@ async def test_a_suspend_restarts_nobody(world: World) -> None:
     signalled(reversed(tree), signal.SIGCONT)
 
     async def beats() -> bool:
-        return "waguard itself stood still" in daemon.log()[log:]
+        return "waguard itself was stopped" in daemon.log()[log:]
 
     await daemon.until(beats)
     for name, phone in PHONES.items():  # they are more than alive
