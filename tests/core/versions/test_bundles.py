@@ -213,6 +213,21 @@ def test_a_released_bundle_that_makes_sessions_unhealthy_is_rolled_back() -> Non
     assert bench.reloads[-1] == ("e", None)
 
 
+def test_the_bundle_that_all_get_again_is_no_candidate_any_more() -> None:
+    """An operator asks for it while the other one is on trial: its canaries would follow each other for ever."""
+    bench = released("a", "b", "c", "d", "e")
+    for name in "cde":
+        bench.load(name)
+    bench.unhealthy("c", "d", evidence=MISSING)
+    bench.post(UseBundle(WAJS))
+    for _ in range(2):
+        bench.load(subject(bench), well=True)
+        bench.pass_time(WELL_FOR)
+    assert (bench.kinds[-1], wajs(bench)) == (Kind.BUNDLE_ROLLED_BACK, WAJS)
+    assert bench.state.candidate is None
+    assert bench.state.trial is None
+
+
 def test_who_is_unhealthy_with_the_bundle_before_too_acquits_it() -> None:
     bench = released("a", "b", "c")
     bench.load("c")

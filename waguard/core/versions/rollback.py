@@ -88,11 +88,13 @@ def _roll_bundle_back(
     state: VersionState, found: list[Confirmation], now: float, post: Post
 ) -> VersionState:
     bad, good = found[-1].bad.wajs, found[-1].good.wajs
+    wajs = good if bad == state.wajs else state.wajs
     state = replace(
         state,
-        wajs=good if bad == state.wajs else state.wajs,
+        wajs=wajs,
         previous=None if bad == state.wajs else state.previous,
-        candidate=None if bad == state.candidate else state.candidate,
+        # the one that all get again needs no canary: it would never count, and another would follow for ever
+        candidate=None if state.candidate in {bad, wajs} else state.candidate,
         bundle_canary=Schedule(),
         bundle_pause=None,
         rejected={**state.rejected, bad: now},
