@@ -93,7 +93,7 @@ def _roll_bundle_back(
         state,
         wajs=wajs,
         previous=None if bad == state.wajs else state.previous,
-        # the one that all get again needs no canary: it would never count, and another would follow for ever
+        # the one that all get again needs no canary: it would never count, and others would follow without end
         candidate=None if state.candidate in {bad, wajs} else state.candidate,
         bundle_canary=Schedule(),
         bundle_pause=None,
