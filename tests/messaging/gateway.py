@@ -14,26 +14,36 @@ from tests.messaging.receiver import INSTANCE, SECRET
 from tests.store import template
 from waguard.config.sections import Webhook
 from waguard.core.messages.inbox import InboxRecord
+from waguard.core.replace import replace
 from waguard.core.webhooks.circuit import CircuitPolicy
 from waguard.core.webhooks.delivery import DeliveryPolicy
+from waguard.core.webhooks.partition import MemoryWindow
+from waguard.core.webhooks.pending import Pending
 from waguard.host.media import MediaFolder
 from waguard.messaging.backlog import JournalLimits
 from waguard.messaging.entries import of_event
 from waguard.messaging.journal import Journal
 from waguard.messaging.timings import WEBHOOK, WebhookTimings
 from waguard.messaging.webhooks import endpoint_queue
-from waguard.messaging.webhooks.partitions import MemoryWindow
 from waguard.messaging.webhooks.webhooks import Webhooks
 from waguard.ports.bus import BusEvent
 from waguard.ports.clock import Ages
 from waguard.ports.inbox import MediaStore
 from waguard.ports.messages import MessageStore
 from waguard.ports.sessions import Connection
-from waguard.ports.webhooks import GLOBAL, DeadLetter, Pending
+from waguard.ports.webhooks import GLOBAL, DeadLetter
 from waguard.store.sql import SqlStore
 
 QUICK_CIRCUIT: Final = CircuitPolicy(base_pause=0.001, max_pause=0.001)
-QUICK: Final = DeliveryPolicy(base_delay=0.001, max_delay=0.001, circuit=QUICK_CIRCUIT)
+QUICK: Final = DeliveryPolicy(
+    base_delay=0.001,
+    max_delay=0.001,
+    refusals=1_000,  # what fails at random is nobody's own fault
+    refused_pauses=(0.001,),
+    unstored_pauses=(0.001,) * 4,
+    looks=(0.001,) * 7,
+    circuit=QUICK_CIRCUIT,
+)
 
 
 @dataclass
@@ -132,7 +142,7 @@ async def gateway(
 async def kill(made: Gateway) -> None:
     """As SIGKILL does: nothing more is said, nothing is written, no answer is heard."""
     for one in made.webhooks.queues:
-        one._tasks.closed = True
+        one.state = replace(one.state, closed=True)
     mine = [t for t in asyncio.all_tasks() if t.get_name().startswith(("webhook", "journal"))]
     for task in mine:
         task.cancel()

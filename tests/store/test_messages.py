@@ -13,8 +13,9 @@ from tests.store.test_outages import PATIENCE, assert_unavailable, write_locked
 from waguard.core.messages.inbox import EventPayload, InboxRecord, Kind, ack_key, higher_acks
 from waguard.core.messages.news import Notice
 from waguard.core.webhooks.delivery import Cause, DeadLetterState
+from waguard.core.webhooks.pending import DeliveryResult, Hold, Pending
 from waguard.ports.messages import Entry
-from waguard.ports.webhooks import GLOBAL, DeliveryResult, Endpoint, Hold, Pending, Queued
+from waguard.ports.webhooks import GLOBAL, Endpoint, Queued
 from waguard.store.deliveries import READ_AT_ONCE
 from waguard.store.messages import SqlMessages
 from waguard.store.sql import SqlStore

@@ -79,7 +79,7 @@ async def receiver_down(it: Surfaces) -> Found:
     it.receiver.troubles.extend([500] * 100_000)
     await it.gateway.stored(*(event(number, session=str(number)) for number in range(3)))
     await wait_until(
-        lambda: "*" in it.gateway.webhooks.queues and it.gateway.queue().down,
+        lambda: "*" in it.gateway.webhooks.queues and it.gateway.queue().state.down,
         "the circuit is open",
     )
     return {("webhooks_down", None)}
@@ -93,7 +93,7 @@ async def own_receiver_down(it: Surfaces) -> Found:
     )
     await it.gateway.stored(event(1))
     await wait_until(
-        lambda: "a" in it.gateway.webhooks.queues and it.gateway.queue("a").down, "it is open"
+        lambda: "a" in it.gateway.webhooks.queues and it.gateway.queue("a").state.down, "it is open"
     )
     return {("webhooks_down", "a")}
 

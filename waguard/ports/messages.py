@@ -9,16 +9,9 @@ from waguard.core.messages.inbox import InboxRecord
 from waguard.core.messages.news import Notice
 from waguard.core.messages.undecryptable import Waiting
 from waguard.core.webhooks.delivery import OLD_SERVICE, Cause, DeadLetterState
+from waguard.core.webhooks.pending import DeliveryResult, Hold, Pending
 from waguard.ports.outbox import NewMessage, StateUpdate, Withdrawal
-from waguard.ports.webhooks import (
-    DeadLetter,
-    DeliveryResult,
-    Endpoint,
-    Hold,
-    Pending,
-    Queued,
-    UnidentifiedChat,
-)
+from waguard.ports.webhooks import DeadLetter, Endpoint, Queued, UnidentifiedChat
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

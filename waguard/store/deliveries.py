@@ -22,8 +22,9 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from waguard.core.messages.media import names_in
 from waguard.core.webhooks.delivery import HELD, SESSION_EVENTS, Cause
+from waguard.core.webhooks.pending import DeliveryResult, Hold, Pending
 from waguard.ports.messages import Entry
-from waguard.ports.webhooks import GLOBAL, DeliveryResult, Hold, Pending
+from waguard.ports.webhooks import GLOBAL
 from waguard.store import endpoints, unidentified
 from waguard.store.database import Database
 from waguard.store.models import DELIVERIES, SESSIONS

@@ -15,9 +15,9 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from waguard.core.messages.inbox import Kind
 from waguard.core.messages.undecryptable import EXPIRED
 from waguard.core.webhooks.delivery import OLD_SERVICE, Cause
+from waguard.core.webhooks.pending import DeliveryResult, Hold
 from waguard.ports.messages import Entry, Written
 from waguard.ports.outbox import NewMessage, StateUpdate, Withdrawal
-from waguard.ports.webhooks import DeliveryResult, Hold
 from waguard.store import (
     deliveries,
     derived_events,

@@ -17,19 +17,20 @@ from loguru import logger
 from waguard.config.sections import Webhook
 from waguard.core.conditions import HeldChats
 from waguard.core.webhooks.delivery import Cause, DeliveryPolicy
+from waguard.core.webhooks.facts import ReadyExpected, Released
+from waguard.core.webhooks.partition import MemoryWindow
 from waguard.errors import WaguardError
 from waguard.messaging.announcer import CommitListener
 from waguard.messaging.journal import Journal
 from waguard.messaging.received_files import with_content
 from waguard.messaging.timings import WEBHOOK, WebhookTimings
+from waguard.messaging.webhooks.attempt import Attempts
 from waguard.messaging.webhooks.call_backs import CallBacks
 from waguard.messaging.webhooks.dead_letters import REMOVED, DeadLetterQueue
 from waguard.messaging.webhooks.delivery_context import DeliveryContext
-from waguard.messaging.webhooks.endpoint_queue import EndpointQueue
-from waguard.messaging.webhooks.endpoint_queues import EndpointQueues
+from waguard.messaging.webhooks.endpoint_queue import EndpointQueue, Settings
+from waguard.messaging.webhooks.endpoint_queues import EndpointQueues, Held
 from waguard.messaging.webhooks.endpoints import Endpoints
-from waguard.messaging.webhooks.held_partitions import Held
-from waguard.messaging.webhooks.partitions import MemoryWindow
 from waguard.messaging.webhooks.post import WebhookPost
 from waguard.messaging.webhooks.session_gate import SessionGate
 from waguard.ports.clock import Ages, WallAges
@@ -72,7 +73,6 @@ class Webhooks:
         self._ctx = DeliveryContext(
             store=journal.store,
             journal=journal,
-            policy=policy or (lambda: DeliveryPolicy(give_up_after=settings().give_up_after)),
             gate=self._gate.why_not,
             connection=connection,
             call_backs=self.call_backs,
@@ -80,11 +80,12 @@ class Webhooks:
             wall=wall,
             ages=ages or WallAges(wall),
             retry=timings.retry,
-            window=window or MemoryWindow(),
         )
+        self._policy = policy or (lambda: DeliveryPolicy(give_up_after=settings().give_up_after))
+        self._window = window or MemoryWindow()
         self._beginning: asyncio.Task[None] | None = None
         self._closing = asyncio.Event()
-        journal.subscribe(CommitListener(queued=self.poke, resumed=self.queues.tick))
+        journal.subscribe(CommitListener(queued=self.poke, resumed=self.queues.resumed))
 
     async def __aenter__(self) -> Self:
         await self._post.__aenter__()
@@ -118,13 +119,15 @@ class Webhooks:
         # else all are poked when it is known which there are
 
     def _make_queue(self, endpoint: str) -> EndpointQueue:
-        return EndpointQueue(
-            endpoint,
+        attempts = Attempts(
             self._ctx,
             complete=partial(with_content, files=self._files, deadline=self._timings.file),
             post=partial(self._post.post, endpoint),
-            holds=lambda: self.endpoints.holds(endpoint),
         )
+        settings = Settings(
+            policy=self._policy, holds=lambda: self.endpoints.holds(endpoint), looks=lambda: False
+        )
+        return EndpointQueue(endpoint, self._ctx, attempts, settings, self._window)
 
     async def drain(self, timeout: float) -> bool:
         """Wait at most ``timeout`` s until all is delivered; whether it is."""
@@ -155,21 +158,20 @@ class Webhooks:
         if session_id is not None:
             self._gate.why_not(session_id)
         for queue in self.queues:
-            for waiting in queue.partitions.held.sessions():
+            for waiting in list(queue.state.held):
                 if not self.endpoints.holds(queue.endpoint) or self._gate.why_not(waiting) is None:
-                    queue.partitions.release(waiting)
-            queue.partitions.tick()
+                    queue.post(Released(session=waiting))
 
     def expect_ready(self, session_id: str) -> None:
         """Its session_ready is on its way to the database: no message goes before it."""
         for endpoint in (GLOBAL, session_id):
             if self.endpoints.gets_ready(endpoint):
-                self.queues[endpoint].partitions.expect_ready(session_id)
+                self.queues[endpoint].post(ReadyExpected(session=session_id))
 
     def not_ready(self, session_id: str) -> None:
         """It was not stored, and will not come."""
         for queue in self.queues:
-            queue.partitions.expect_ready(session_id, comes=False)
+            queue.post(ReadyExpected(session=session_id, comes=False))
 
     # ---- endpoints ----
 
