@@ -1,13 +1,14 @@
 """The next value of a delivery queue, while a fact is being handled. Pure: the value it comes from stays as it is."""
 
 import dataclasses
+from collections.abc import Mapping
 
 from waguard.core.replace import replace
 from waguard.core.webhooks import delivery
 from waguard.core.webhooks.facts import Effect, LoadPartition, Now, SaveLater
 from waguard.core.webhooks.partition import Partition, Stage
 from waguard.core.webhooks.pending import DeliveryResult, Hold, Key, Pending
-from waguard.core.webhooks.state import Queue, Reading, Turns
+from waguard.core.webhooks.state import Queue, Reading
 
 
 class Draft:
@@ -16,6 +17,7 @@ class Draft:
     def __init__(self, queue: Queue, now: Now) -> None:
         self._from = queue
         self.now = now
+        self._own: dict[tuple[int, str], dict[Key, None]] = {}
         self.effects: list[Effect] = []
         self.policy, self.window = queue.policy, queue.window
         self.holds, self.looks = queue.holds, queue.looks
@@ -27,6 +29,7 @@ class Draft:
         self.held = dict(queue.held)
         self.announced = dict(queue.announced)
         self.handled, self.turns = dict(queue.handled), dict(queue.turns)
+        self.following = dict(queue.following)
         self.reading: Reading = queue.reading
         self.receiver = queue.receiver
         self.in_flight, self.unsaved = queue.in_flight, queue.unsaved
@@ -50,6 +53,7 @@ class Draft:
             announced=self.announced,
             handled=self.handled,
             turns=self.turns,
+            following=self.following,
             reading=self.reading,
             receiver=self.receiver,
             in_flight=self.in_flight,
@@ -83,11 +87,10 @@ class Draft:
         return after
 
     def _leave_held(self, key: Key) -> None:
-        left = tuple(it for it in self.held.get(key[0], ()) if it != key)
-        if left:
-            self.held[key[0]] = left
-        else:
-            self.held.pop(key[0], None)
+        left = self._of(self.held, key[0])
+        left.pop(key, None)
+        if not left:
+            del self.held[key[0]]
 
     def put(self, partition: Partition) -> Partition:
         """It waits for the same as before."""
@@ -157,10 +160,7 @@ class Draft:
         kept = replace_pending(first, body=None, tried_since=first.tried_since if brief else None)
         partition = replace(partition, waiting=(kept,), loaded=first.id, held_since=since, why=why)
         self.to(replace(partition, tried_since=tried, marked=partition.marked or note), Stage.HELD)
-        self.held[session] = (
-            *(it for it in self.held.get(session, ()) if it != partition.key),
-            partition.key,
-        )
+        self._of(self.held, session)[partition.key] = None
         if note:
             self.do(SaveLater(result=Hold(first.id, since)))
 
@@ -172,34 +172,44 @@ class Draft:
 
     def release(self, session: str) -> None:
         """It may be connected, and the receiver know it: try what waited for that."""
-        for key in self.held.get(session, ()):
+        for key in list(self.held.get(session, ())):
             self.resume(self.unhold(self.partitions[key]))
 
     # ---- one message of a session at a time ----
 
     def await_turn(self, partition: Partition) -> None:
         """Another message of its session is at the receiver."""
-        session = partition.key[0]
-        turns = self.turns.get(session, Turns())
         self.to(partition, Stage.TURN)
-        self.turns[session] = replace(turns, waiters=(*turns.waiters, partition.key))
+        self._of(self.turns, partition.key[0])[partition.key] = None
 
     def next_turns(self) -> None:
         """Where no message of a session is at the receiver, one that waits for that may go."""
-        for session, turns in list(self.turns.items()):
-            following = self.partitions.get(turns.next) if turns.next else None
-            if session in self.handled or (following and following.stage is Stage.READY):
-                continue
-            waiters = [it for it in turns.waiters if self._waits_for_turn(it)]
-            if not waiters:
-                del self.turns[session]
-                continue
-            self.turns[session] = Turns(waiters[0], tuple(waiters[1:]))
-            self.ready(self.partitions[waiters[0]])
+        for session in [it for it in self.turns if it not in self.handled]:
+            following = (
+                self.partitions.get(self.following[session]) if session in self.following else None
+            )
+            if following is None or following.stage is not Stage.READY:
+                self._next_turn(session)
 
-    def _waits_for_turn(self, key: Key) -> bool:
-        found = self.partitions.get(key)
-        return found is not None and found.stage is Stage.TURN
+    def _next_turn(self, session: str) -> None:
+        waiters = self._of(self.turns, session)
+        while waiters:
+            key = next(iter(waiters))
+            del waiters[key]
+            partition = self.partitions.get(key)
+            if partition and partition.stage is Stage.TURN:
+                self.following[session] = key
+                self.ready(partition)
+                return
+        del self.turns[session]
+        self.following.pop(session, None)
+
+    def _of(self, mapping: dict[str, Mapping[Key, None]], session: str) -> dict[Key, None]:
+        """Its partitions there, which this draft may change: copied once."""
+        key = (id(mapping), session)
+        if key not in self._own or session not in mapping:
+            self._own[key] = mapping[session] = dict(mapping.get(session, {}))
+        return self._own[key]
 
 
 def replace_pending(item: Pending, **changes: object) -> Pending:

@@ -199,4 +199,4 @@ def _why_not(draft: Draft, key: Key) -> str | None:
     if not is_announced(draft.announced, key):
         return NOT_ANNOUNCED
     waits = draft.held.get(key[0])
-    return draft.partitions[waits[0]].why if waits else None
+    return draft.partitions[next(iter(waits))].why if waits else None

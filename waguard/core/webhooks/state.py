@@ -36,13 +36,6 @@ class Reading(Struct, frozen=True, kw_only=True):
     """Partitions of which more is being read."""
 
 
-class Turns(Struct, frozen=True):
-    """Of one session: who may go next, and who waits after it."""
-
-    next: Key | None = None
-    waiters: tuple[Key, ...] = ()
-
-
 class Queue(Struct, frozen=True, kw_only=True):
     """A value: nothing in it ever changes. ``fresh`` and ``failed`` are in order of their coming."""
 
@@ -60,14 +53,17 @@ class Queue(Struct, frozen=True, kw_only=True):
     picks: int = 0
     due: Mapping[Key, float] = {}
     """When something is to be done for a partition; monotonic."""
-    held: Mapping[str, tuple[Key, ...]] = {}
+    held: Mapping[str, Mapping[Key, None]] = {}
     """Partitions that wait for their session."""
     announced: Mapping[str, int] = {}
     """The pending ``session_ready`` of each session."""
     handled: Mapping[str, Key] = {}
     """Whose message is at a receiver that calls back: one of a session at a time, so that it is known
     about which one it asks."""
-    turns: Mapping[str, Turns] = {}
+    turns: Mapping[str, Mapping[Key, None]] = {}
+    """Who waits for that, by session."""
+    following: Mapping[str, Key] = {}
+    """Who of them may go now."""
     reading: Reading = Reading()
     receiver: Receiver = Receiver()
     in_flight: int = 0
