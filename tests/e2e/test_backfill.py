@@ -74,7 +74,7 @@ async def test_a_chat_whose_history_throws_is_in_the_trail_and_the_others_go_on(
     await received(world, "live")
 
 
-async def test_what_a_crash_right_after_a_pairing_missed_comes_at_once_and_in_order(
+async def test_after_a_crash_right_after_a_pairing_the_backfill_comes_at_once_and_in_order(
     world: World,
 ) -> None:
     """It came ten minutes later, behind newer messages."""

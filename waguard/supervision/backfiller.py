@@ -16,6 +16,7 @@ from waguard.supervision.session_context import SessionContext
 from waguard.supervision.session_profile import SessionProfile
 from waguard.supervision.tasks import Begin
 from waguard.supervision.worker_link import WorkerLink
+from waguard.wire.calls import CatchUp
 
 
 class Backfiller:
@@ -48,9 +49,11 @@ class Backfiller:
         self._running = worker, loads
         self._begin(self._run(worker, loads), "backfill")
 
-    @property
-    def fresh_for(self) -> float:
-        """Seconds for which chats are read as after a pairing, which was a moment ago."""
+    def paced(self, call: CatchUp) -> CatchUp:
+        """The same, as it may be read now."""
+        return replace(call, fresh=self._fresh_for() > 0)
+
+    def _fresh_for(self) -> float:
         quiet = self._ctx.config().inbox.backfill_after_pairing
         return deferral(self._profile.paired_at, quiet=quiet, now=self._ctx.clock.wall())
 
@@ -70,7 +73,7 @@ class Backfiller:
             try:
                 # once: what comes meanwhile is newer than what is still to be backfilled
                 asked = asked or await self._intake.backfill_request(self._profile.at.profile)
-                fresh_for = self.fresh_for
+                fresh_for = self._fresh_for()
                 if fresh_for <= 0 or not has_read:  # by itself, so the session is no less idle
                     await link.call(replace(asked, fresh=fresh_for > 0))
                     self._ended = self._ended if has_read else (worker, loads, now())

@@ -82,7 +82,7 @@ class Traffic:
             row.session_id,
             ctx.clock,
             since=self._events_since,
-            ask=self._ask_for_missed,
+            ask=lambda call: self._ask(self.backfiller.paced(call)),
             record=writer.record,
         )
         self.limits = Limits(
@@ -291,9 +291,6 @@ class Traffic:
 
     async def _ask_for_acks(self, call: calls.Acks) -> dict[str, int]:
         return (await self._ask(call)).acks or {}
-
-    async def _ask_for_missed(self, call: calls.CatchUp) -> calls.Value:
-        return await self._ask(replace(call, fresh=self.backfiller.fresh_for > 0))
 
     async def _ask(self, call: calls.Operation) -> calls.Value:
         """By itself, so the session is no less idle."""

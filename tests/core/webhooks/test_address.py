@@ -120,7 +120,7 @@ def test_this_machine(url: str) -> None:
 
 
 @pytest.mark.parametrize("host", ["a" * 63, "a.b.", "a_b", "a-.\u00e9", "[2606:2800:220:1::1]"])
-def test_a_name_that_can_be_looked_up(host: str) -> None:
+def test_a_name_that_can_be_resolved(host: str) -> None:
     assert url_refusal(f"http://{host}/", allow_private=False) is None
 
 
