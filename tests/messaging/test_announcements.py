@@ -52,7 +52,7 @@ async def test_it_has_the_shape_that_fills_a_chat(world: World) -> None:
         "chat_id": CHAT,
         "chat_type": "private",
         "group_id": None,
-        "from": "6281180001@c.us",
+        "from": CHAT,
         "to": CHAT,
         "body": "hellö",
         "timestamp": sent.timestamp,

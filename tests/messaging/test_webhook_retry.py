@@ -72,6 +72,30 @@ async def test_a_status_is_an_answer_also_when_its_body_is_torn(
     assert [attempt.answer for attempt in receiver.attempts] == [TORN, 200]
 
 
+NO_CLOCK = "Fri, 31 Dec 2024 23:59:59 +99999999999999999"
+
+
+@pytest.mark.parametrize("status", [200, 500])
+async def test_a_retry_after_that_no_clock_can_hold(
+    receiver: Receiver, tmp_path: Path, logged: list[str], status: int
+) -> None:
+    receiver.troubles.append((status, {"Retry-After": NO_CLOCK}))
+    async with gateway(tmp_path, receiver.url) as it:
+        it.put(event(1))
+        await wait_until(lambda: len(receiver.attempts) == (1 if status == 200 else 2), "answered")
+        assert await it.drained()
+    assert [attempt.answer for attempt in receiver.attempts][1:] == ([] if status == 200 else [200])
+    assert not any("bug" in line for line in logged)
+
+
+async def test_a_name_that_idna_refuses(tmp_path: Path, logged: list[str]) -> None:
+    async with gateway(tmp_path, "http://a..b/hook") as it:
+        it.put(event(1))
+        assert await it.drained()
+        assert [letter.cause for letter in await it.dead()] == [Cause.REFUSED]
+    assert not any("bug" in line for line in logged)
+
+
 class Picky(Receiver):
     """Answers whatever names poison with ``status``."""
 

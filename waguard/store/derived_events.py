@@ -185,7 +185,7 @@ class DerivedEvents:
 _COLUMNS: Final = tuple(
     OUTBOX.c[name]
     for name in (
-        *("session_id", "workspace_id", "message_id", "chat", "kind", "body", "phone", "state"),
+        *("session_id", "workspace_id", "message_id", "chat", "kind", "body", "state"),
         *("error", "idempotency_key", "answered", "bulk_id", "sent_at", "created_at"),
     )
 )

@@ -7,7 +7,7 @@ from typing import Any, Final
 import msgspec
 from loguru import logger
 
-from waguard.core.messages.backfill import by_alias, deferral
+from waguard.core.messages.backfill import by_alias
 from waguard.core.messages.inbox import BACKFILL_LIMIT, InboxRecord, Kind, backfill_since
 from waguard.core.messages.news import ack_of
 from waguard.profile import owner_mark
@@ -180,14 +180,6 @@ class Intake:
         if self._touched_at is None or now - self._touched_at >= TOUCH_INTERVAL:
             self._touched_at = now
             self._begin(self._writer.touch(), "touch")
-
-    def deferred(self, profile: Path) -> float:
-        """Seconds for which nothing is read back: it was paired a moment ago."""
-        return deferral(
-            owner_mark.paired_at(profile),
-            quiet=self._ctx.config().inbox.backfill_after_pairing,
-            now=self._ctx.clock.wall(),
-        )
 
     async def backfill_request(self, profile: Path) -> CatchUp:
         """From when on nobody may have listened. Raises ``WaguardError``."""

@@ -71,7 +71,8 @@ def inbound(message: InboundMessage) -> Mapping[str, Any]:
 
 
 def on_phone(message: InboundMessage) -> Mapping[str, Any]:
-    """Data of ``message_sent`` for what was written on the phone."""
+    """Data of ``message_sent`` for what was written on the phone. It is from its chat: the application
+    files it there."""
     return {
         "message_id": message.id,
         "to": message.chat,
@@ -79,7 +80,7 @@ def on_phone(message: InboundMessage) -> Mapping[str, Any]:
         "status": "sent",
         "timestamp": message.timestamp,
         "source": "message_create_event",
-        **inbound(message),
+        "message": inbound(message)["message"] | {"from": message.chat},
     }
 
 

@@ -51,7 +51,6 @@ class Message:
     kind: str
     text: str = field(repr=False)
     """Or the caption."""
-    phone: str | None
     state: State
     error: str | None
     key: str | None
@@ -157,7 +156,7 @@ def _sent(message: Message, now: int) -> Mapping[str, Any]:
         "message": {
             "id": message.message_id,
             **whence(message.chat),
-            "from": f"{message.phone}@c.us" if message.phone else None,
+            "from": message.chat,  # under which the application files it, whoever wrote it
             "to": message.chat,
             "body": message.text,
             "timestamp": at,

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 
 URL_LIMIT: Final = 2_000  # characters
+LABEL_LIMIT: Final = 63  # characters between two dots of a name (RFC 1035, 2.3.4)
 
 # where clouds hand out credentials to whoever asks from the machine itself; most of them are
 # link-local, these are not: Azure, Oracle, Alibaba, AWS by IPv6
@@ -39,6 +40,9 @@ def url_refusal(url: str, *, allow_private: bool) -> str | None:
     if parts.scheme not in {"http", "https"} or not host or escaped or parts.port == 0:
         return "it is not an http or https address"
     name = host.rstrip(".")
+    if ":" not in name and any(not 0 < len(part) <= LABEL_LIMIT for part in name.split(".")):
+        # IDNA refuses it: instead of looking it up a resolver raises an error of the encoding
+        return f"a part of its host name is empty or longer than {LABEL_LIMIT} characters"
     if name == "localhost" or name.endswith(".localhost"):
         return refusal("127.0.0.1", allow_private=allow_private)
     if ":" in name or name.rpartition(".")[2].isdigit():  # no top-level domain is a number
