@@ -9,7 +9,7 @@ from sqlalchemy.exc import DBAPIError, IntegrityError, InterfaceError, InternalE
 from sqlalchemy.exc import OperationalError as DatabaseOperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
-from waguard.errors import DatabaseUnavailableError
+from waguard.errors import DatabaseUnavailableError, WaguardError
 
 RETRY_AFTER = 5.0  # s
 
@@ -83,3 +83,10 @@ def _is_sqlite_outage(cause: sqlite3.Error) -> bool:
 
 def _mysql_code(cause: BaseException | None) -> object:
     return cause.args[0] if cause is not None and cause.args else None
+
+
+def in_words(error: Exception) -> str:
+    """What went wrong, in one line, without the statement."""
+    if isinstance(error, DBAPIError):
+        return (str(error.orig or error).splitlines() or [type(error).__name__])[0]
+    return error.message if isinstance(error, WaguardError) else str(error)
