@@ -75,7 +75,7 @@ async def test_without_the_key_nothing_is_asked(world: World) -> None:
     assert (world.table.checks, world.table.finds, world.it.conditions()) == ([], 0, [])
 
 
-async def test_the_first_look_up_waits_for_the_first_check(world: World) -> None:
+async def test_the_first_question_waits_for_the_first_check(world: World) -> None:
     world.table.why = DENIED
     found = await asyncio.gather(*(world.it.received([X]) for _ in range(5)))
     assert found == [DENIED] * 5

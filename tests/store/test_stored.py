@@ -11,6 +11,7 @@ from tests.store import tables
 from tests.store.application import SqlApplication
 from tests.store.conftest import BACKENDS
 from waguard.core.webhooks.stored import DROP_IN, Presence, StoredKey, Unknown
+from waguard.doctor.probes import stored as doctor
 from waguard.store.sql import SqlStore
 
 STORED, MISSING, UNKNOWN = Presence.STORED, Presence.MISSING, Presence.UNKNOWN
@@ -163,7 +164,7 @@ async def test_an_id_that_was_cut_is_found(receiver: Receiver) -> None:
 
 
 @every_database
-async def test_any_number_is_looked_up(receiver: Receiver) -> None:
+async def test_any_number_of_messages(receiver: Receiver) -> None:
     messages = [("a", f"false_1@c.us_{n}") for n in range(250)]
     await receiver.app.run(*(receiver.row("a", it) for _, it in messages[::3]))
     for count in (0, 1, 2, 10, 11, 100, 101, 250):
@@ -264,7 +265,7 @@ async def test_a_locked_table_is_unknown_and_delays_nothing_of_ours(receiver: Re
 
 
 @every_server
-async def test_once_the_lock_is_gone_it_is_looked_up_again(receiver: Receiver) -> None:
+async def test_an_answer_comes_when_the_lock_is_gone(receiver: Receiver) -> None:
     assert await receiver.store.stored.check(DROP_IN) is None
     async with receiver.app.holding(LOCK[receiver.backend]):
         waiting = asyncio.create_task(receiver.received(("a", "x")))
@@ -273,41 +274,56 @@ async def test_once_the_lock_is_gone_it_is_looked_up_again(receiver: Receiver) -
     assert await waiting == {("a", "x"): MISSING}
 
 
-async def limited(receiver: Receiver) -> SqlStore:
+async def limited(receiver: Receiver) -> tuple[SqlStore, str]:
     """waguard as a database user who may read all but the receiver's messages."""
     url = make_url(receiver.url)
-    user = "CREATE USER IF NOT EXISTS reader@localhost"
-    if receiver.backend == "postgresql":
-        user = (
-            "DO $$ BEGIN IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = 'reader')"
-            " THEN CREATE ROLE reader LOGIN; END IF; END $$"
-        )
-    await receiver.app.run(user)
     names = "SELECT table_name AS name FROM information_schema.tables WHERE table_schema = "
-    names += "'public'" if receiver.backend == "postgresql" else "DATABASE()"
-    whom = "reader" if receiver.backend == "postgresql" else "reader@localhost"
+    if receiver.backend == "postgresql":
+        whom, names = "reader", names + "'public'"
+        await receiver.app.run("DROP ROLE IF EXISTS reader", "CREATE ROLE reader LOGIN")
+    else:
+        whom, names = "reader@localhost", names + "DATABASE()"
+        await receiver.app.run(f"CREATE OR REPLACE USER {whom}")
     for table in await receiver.app.rows(names):
         if table["name"] != "chats":
             await receiver.app.run(f"GRANT SELECT ON {table['name']} TO {whom}")
     shown = url.set(username="reader").render_as_string(hide_password=False)
     store = SqlStore(shown, deadline=PATIENT)
     await store.open()
-    return store
+    return store, shown
 
 
 @every_server
-async def test_without_the_right_it_is_unknown_until_it_is_granted(receiver: Receiver) -> None:
+async def test_without_the_right_it_is_unknown_until_what_the_doctor_prints_is_run(
+    receiver: Receiver,
+) -> None:
     await receiver.keep("a", "x")
-    store = await limited(receiver)
+    store, url = await limited(receiver)
     try:
         why = await store.stored.check(DROP_IN)
         assert isinstance(why, Unknown)
+        assert "denied" in why.reason
         assert "chats" in why.reason
         found = await store.stored.received(DROP_IN, [("a", "x")])
         assert isinstance(found, Unknown)
-        whom = "reader" if receiver.backend == "postgresql" else "reader@localhost"
-        await receiver.app.run(f"GRANT SELECT ON chats TO {whom}")
+        seen = await doctor.stored(url, None)
+        assert seen
+        assert seen.denied
+        assert seen.login
+        await receiver.app.run(*seen.login.grant("chats").split("; "))
         assert await store.stored.check(DROP_IN) is None
         assert await store.stored.received(DROP_IN, [("a", "x")]) == {("a", "x"): STORED}
+        again = await doctor.stored(url, str(DROP_IN))
+        assert again
+        assert (again.problem, again.denied) == (None, False)
     finally:
         await store.close()
+
+
+@every_database
+async def test_the_doctor_says_what_is_missing(receiver: Receiver) -> None:
+    for key, why in USELESS.items():
+        seen = await doctor.stored(receiver.url, str(key))
+        assert seen
+        assert why in str(seen.problem)
+        assert not seen.denied

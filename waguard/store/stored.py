@@ -32,7 +32,7 @@ _TRIED: Final = ("waguard", "waguard 2")
 """Ids that no message has."""
 
 
-class _Target:
+class Target:
     """A table that can be looked up."""
 
     def __init__(self, key: StoredKey, table: Table, layout: Layout) -> None:
@@ -67,14 +67,14 @@ class SqlStored:
     def __init__(self, database: Database) -> None:
         self._database = database
         self._turn = asyncio.Lock()  # it has one of the two connections
-        self._target: _Target | None = None
+        self._target: Target | None = None
 
     async def check(self, key: StoredKey) -> Unknown | None:
         """As the port says: reads the table's columns, the plan of its query, and two rows."""
         self._target = None
         try:
             async with self._database.reading_limited(self._turn) as (connection, layout):
-                found = await connection.run_sync(_checked, key, layout)
+                found = await connection.run_sync(checked, key, layout)
         except (WaguardError, DBAPIError) as error:
             return Unknown(f"{key}: {in_words(error)}")
         if isinstance(found, Unknown):
@@ -120,7 +120,8 @@ class SqlStored:
         return rows, target.columns
 
 
-def _checked(connection: Connection, key: StoredKey, layout: Layout) -> _Target | Unknown:
+def checked(connection: Connection, key: StoredKey, layout: Layout) -> Target | Unknown:
+    """The table as it is, or why it does not serve. Raises ``DBAPIError``."""
     try:
         table = Table(key.table, MetaData(), autoload_with=connection, resolve_fks=False)
     except NoSuchTableError:
@@ -129,7 +130,7 @@ def _checked(connection: Connection, key: StoredKey, layout: Layout) -> _Target 
         return Unknown(f"{key}: the table has no such column")
     if not isinstance(table.c[key.column].type, String):
         return Unknown(f"{key}: the column is no text")
-    target = _Target(key, table, layout)
+    target = Target(key, table, layout)
     if why := why_scanned(connection, target.ids, target.query(_TRIED)):
         return Unknown(f"{key}: {why}")
     connection.execute(target.query(_TRIED[:1])).all()

@@ -99,7 +99,7 @@ def test_of_what_was_sent_each_row_counts() -> None:
 
 
 @given(st.text(), st.integers(1, 300) | st.none())
-def test_what_is_looked_up_is_the_id_or_its_beginning(text: str, length: int | None) -> None:
+def test_the_value_asked_for_is_the_id_or_its_beginning(text: str, length: int | None) -> None:
     value = kept_as(text, Columns(length=length))
     if value is None:
         assert not text or not all(" " <= character <= "~" for character in text)
@@ -161,7 +161,7 @@ def test_when_it_works_it_is_on_and_checked_as_always() -> None:
     assert switch == Switch(off=None, next_check=560.0)
 
 
-def test_look_ups_that_fail_at_once_are_one_failure() -> None:
+def test_failures_at_the_same_time_are_one() -> None:
     first = checked(PACE, Switch(), WHY, now=10.0)
     assert checked(PACE, first, Unknown("time-out"), now=10.5) == first
 
