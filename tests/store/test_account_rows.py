@@ -15,7 +15,7 @@ from waguard.store.sql import SqlStore
 CONNECTED = DerivedStatus(Status.CONNECTED)
 DELETED_AT = "2026-11-28 00:00:00"
 SHAPES = ("sqlite", "postgresql-enums", "mariadb-enums")
-OLDER = ("sqlite-older", "postgresql-older", "mariadb-older")
+OLDER = ("sqlite-older", "mariadb-older")
 
 
 def shapes(*names: str) -> pytest.MarkDecorator:

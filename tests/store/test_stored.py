@@ -2,14 +2,18 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
+from uuid import uuid4
 
 import pytest
 from sqlalchemy import make_url
+from sqlalchemy.exc import DBAPIError
 
 from tests.store import tables
 from tests.store.application import SqlApplication
-from tests.store.conftest import BACKENDS
+from tests.store.conftest import BACKENDS, new_database
 from waguard.core.webhooks.stored import DROP_IN, Presence, StoredKey, Unknown
 from waguard.doctor.probes import stored as doctor
 from waguard.store.sql import SqlStore
@@ -24,6 +28,7 @@ GROUP = "false_120363042@g.us_3EB0AA_628@c.us"
 PATIENT, SHORT = 60.0, 1.0  # s for a statement, on a busy machine and where it is to be over
 SERVERS = ("postgresql", "mariadb")
 every_database = pytest.mark.parametrize("database", BACKENDS, indirect=True)
+each_shared = pytest.mark.parametrize("shared", BACKENDS, indirect=True)
 every_server = pytest.mark.parametrize("database", SERVERS, indirect=True)
 
 
@@ -41,8 +46,15 @@ class Receiver:
         name = make_url(self.url).get_backend_name()
         return "mariadb" if name == "mysql" else name
 
+    async def has_tables(self) -> bool:
+        try:
+            await self.app.rows("SELECT id FROM chats WHERE 0 = 1")
+        except DBAPIError:
+            return False
+        return True
+
     async def connect(self, session: str) -> None:
-        await self.app.insert(session, 1, uuid=f"uuid-of-{session}", status="connected")
+        await self.app.insert(session, 1, uuid=str(uuid4()), status="connected")
         self.ids[session] = (await self.app.read(session))["id"]
 
     def row(self, session: str | None, message_id: str, type_: str = "inbound") -> str:
@@ -72,114 +84,135 @@ class Receiver:
 
 @pytest.fixture
 async def receiver(database: str) -> AsyncIterator[Receiver]:
-    app = SqlApplication(database)
-    store = SqlStore(database, deadline=PATIENT)
-    made = Receiver(database, app, store)
-    await app.run(*ACCOUNTS[made.backend], *tables.CHATS[made.backend])
+    """On a database of its own."""
+    async with opened(database) as made:
+        yield made
+
+
+READY: dict[str, str] = {}
+"""Databases that tests share which change no table, by backend: to make one takes longer than most tests."""
+
+
+@pytest.fixture
+async def shared(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Receiver]:
+    """On a database that had other rows before; parametrized indirectly with one of ``BACKENDS``."""
+    backend = request.param
+    if backend == "sqlite" or backend not in READY:
+        READY[backend] = await new_database(backend, request, tmp_path)
+    else:
+        await SqlApplication(READY[backend]).run(
+            "DELETE FROM chats", "DELETE FROM whatsapp_accounts", "DELETE FROM waguard_sessions"
+        )
+    async with opened(READY[backend]) as made:
+        yield made
+
+
+@asynccontextmanager
+async def opened(url: str) -> AsyncIterator[Receiver]:
+    app, store = SqlApplication(url), SqlStore(url, deadline=PATIENT)
+    made = Receiver(url, app, store)
+    if not await made.has_tables():
+        await app.run(*ACCOUNTS[made.backend], *tables.CHATS[made.backend])
     await store.open()
-    if made.backend == "postgresql":  # its column is a UUID
-        await app.run("ALTER TABLE whatsapp_accounts ALTER COLUMN uuid TYPE VARCHAR(36)")
     for session in ("a", "b"):
         await made.connect(session)
     yield made
     await store.close()
 
 
-@every_database
-async def test_a_row_says_that_it_is_stored(receiver: Receiver) -> None:
-    assert await receiver.store.stored.check(DROP_IN) is None
-    await receiver.keep("a", "false_1@c.us_A")
-    assert await receiver.received(("a", "false_1@c.us_A"), ("a", "false_1@c.us_B")) == {
+@each_shared
+async def test_a_row_says_that_it_is_stored(shared: Receiver) -> None:
+    assert await shared.store.stored.check(DROP_IN) is None
+    await shared.keep("a", "false_1@c.us_A")
+    assert await shared.received(("a", "false_1@c.us_A"), ("a", "false_1@c.us_B")) == {
         ("a", "false_1@c.us_A"): STORED,
         ("a", "false_1@c.us_B"): MISSING,
     }
 
 
-@every_database
-async def test_a_group_message_of_two_numbers_is_stored_for_each(receiver: Receiver) -> None:
-    await receiver.keep("a", GROUP)
+@each_shared
+async def test_a_group_message_of_two_numbers_is_stored_for_each(shared: Receiver) -> None:
+    await shared.keep("a", GROUP)
     both = (("a", GROUP), ("b", GROUP))
-    assert await receiver.received(*both) == {both[0]: STORED, both[1]: MISSING}
-    await receiver.keep("b", GROUP)
-    assert set((await receiver.received(*both)).values()) == {STORED}
+    assert await shared.received(*both) == {both[0]: STORED, both[1]: MISSING}
+    await shared.keep("b", GROUP)
+    assert set((await shared.received(*both)).values()) == {STORED}
 
 
-@every_database
-async def test_what_was_sent_is_nothing_received(receiver: Receiver) -> None:
-    await receiver.keep("a", "x", "outbound")
-    assert await receiver.received(("a", "x")) == {("a", "x"): MISSING}
-    assert await receiver.store.stored.sent(DROP_IN, ["x", "y"]) == {"x": STORED, "y": MISSING}
+@each_shared
+async def test_what_was_sent_is_nothing_received(shared: Receiver) -> None:
+    await shared.keep("a", "x", "outbound")
+    assert await shared.received(("a", "x")) == {("a", "x"): MISSING}
+    assert await shared.store.stored.sent(DROP_IN, ["x", "y"]) == {"x": STORED, "y": MISSING}
 
 
-@every_database
-async def test_what_was_sent_counts_under_any_account(receiver: Receiver) -> None:
-    await receiver.keep(None, "x", "outbound")
-    assert await receiver.store.stored.sent(DROP_IN, ["x"]) == {"x": STORED}
+@each_shared
+async def test_what_was_sent_counts_under_any_account(shared: Receiver) -> None:
+    await shared.keep(None, "x", "outbound")
+    assert await shared.store.stored.sent(DROP_IN, ["x"]) == {"x": STORED}
 
 
-@every_database
-async def test_deleted_rows_and_accounts_count(receiver: Receiver) -> None:
-    await receiver.keep("a", "x")
-    await receiver.app.run("UPDATE chats SET deleted_at = '2026-11-28 00:00:00'")
-    await receiver.app.run("UPDATE whatsapp_accounts SET deleted_at = '2026-11-28 00:00:00'")
-    assert await receiver.received(("a", "x")) == {("a", "x"): STORED}
+@each_shared
+async def test_deleted_rows_and_accounts_count(shared: Receiver) -> None:
+    await shared.keep("a", "x")
+    await shared.app.run("UPDATE chats SET deleted_at = '2026-11-28 00:00:00'")
+    await shared.app.run("UPDATE whatsapp_accounts SET deleted_at = '2026-11-28 00:00:00'")
+    assert await shared.received(("a", "x")) == {("a", "x"): STORED}
 
 
-@every_database
-async def test_of_an_account_that_is_gone_nothing_is_stored(receiver: Receiver) -> None:
-    await receiver.keep("a", "x")
-    await receiver.app.run("DELETE FROM whatsapp_accounts")
-    assert await receiver.received(("a", "x")) == {("a", "x"): MISSING}
+@each_shared
+async def test_of_an_account_that_is_gone_nothing_is_stored(shared: Receiver) -> None:
+    await shared.keep("a", "x")
+    await shared.app.run("DELETE FROM whatsapp_accounts")
+    assert await shared.received(("a", "x")) == {("a", "x"): MISSING}
 
 
-@every_database
-async def test_ids_are_compared_exactly(receiver: Receiver) -> None:
-    await receiver.keep("a", "false_1@c.us_3eb0aa")
-    await receiver.keep("a", "false_1@c.us_3EB0BB ")
+@each_shared
+async def test_ids_are_compared_exactly(shared: Receiver) -> None:
+    await shared.keep("a", "false_1@c.us_3eb0aa")
+    await shared.keep("a", "false_1@c.us_3EB0BB ")
     messages = (("a", "false_1@c.us_3EB0AA"), ("a", "false_1@c.us_3EB0BB"))
-    assert set((await receiver.received(*messages)).values()) == {MISSING}
+    assert set((await shared.received(*messages)).values()) == {MISSING}
 
 
-@every_database
-async def test_what_no_column_holds_is_unknown_and_harms_no_other(receiver: Receiver) -> None:
-    await receiver.keep("a", "x")
+@each_shared
+async def test_what_no_column_holds_is_unknown_and_harms_no_other(shared: Receiver) -> None:
+    await shared.keep("a", "x")
     odd = ("", "\0", "\ud800", "é", "💣", "a\nb")
-    found = await receiver.received(("a", "x"), *(("a", it) for it in odd))
+    found = await shared.received(("a", "x"), *(("a", it) for it in odd))
     assert found == {("a", "x"): STORED, **{("a", it): UNKNOWN for it in odd}}
 
 
-@every_database
-async def test_quotes_and_wildcards_are_text(receiver: Receiver) -> None:
-    assert set((await receiver.received(("a", "'--"), ("a", "%"), ("a", ":b"))).values()) == {
-        MISSING
-    }
+@each_shared
+async def test_quotes_and_wildcards_are_text(shared: Receiver) -> None:
+    assert set((await shared.received(("a", "'--"), ("a", "%"), ("a", ":b"))).values()) == {MISSING}
 
 
-@every_database
-async def test_an_id_that_was_cut_is_found(receiver: Receiver) -> None:
+@each_shared
+async def test_an_id_that_was_cut_is_found(shared: Receiver) -> None:
     long = "false_1@c.us_" + "A" * 200
-    await receiver.keep("a", long[:128])
-    found = await receiver.received(("a", long), ("a", "B" * 200))
+    await shared.keep("a", long[:128])
+    found = await shared.received(("a", long), ("a", "B" * 200))
     assert found == {("a", long): STORED, ("a", "B" * 200): MISSING}
 
 
-@every_database
-async def test_any_number_of_messages(receiver: Receiver) -> None:
+@each_shared
+async def test_any_number_of_messages(shared: Receiver) -> None:
     messages = [("a", f"false_1@c.us_{n}") for n in range(250)]
-    await receiver.app.run(*(receiver.row("a", it) for _, it in messages[::3]))
+    await shared.app.run(*(shared.row("a", it) for _, it in messages[::3]))
     for count in (0, 1, 2, 10, 11, 100, 101, 250):
         some = messages[:count]
-        found = await receiver.received(*some)
+        found = await shared.received(*some)
         assert [it for it in some if found[it] is STORED] == some[::3]
         assert len(found) == count
 
 
-@every_database
-async def test_a_commit_that_is_slow_is_seen_when_it_comes(receiver: Receiver) -> None:
+@each_shared
+async def test_a_commit_that_is_slow_is_seen_when_it_comes(shared: Receiver) -> None:
     about = ("a", "slow")
-    async with receiver.app.holding(receiver.row("a", "slow")):
-        assert await receiver.received(about) == {about: MISSING}
-    assert await receiver.received(about) == {about: STORED}
+    async with shared.app.holding(shared.row("a", "slow")):
+        assert await shared.received(about) == {about: MISSING}
+    assert await shared.received(about) == {about: STORED}
 
 
 @every_database
@@ -320,10 +353,10 @@ async def test_without_the_right_it_is_unknown_until_what_the_doctor_prints_is_r
         await store.close()
 
 
-@every_database
-async def test_the_doctor_says_what_is_missing(receiver: Receiver) -> None:
+@each_shared
+async def test_the_doctor_says_what_is_missing(shared: Receiver) -> None:
     for key, why in USELESS.items():
-        seen = await doctor.stored(receiver.url, str(key))
+        seen = await doctor.stored(shared.url, str(key))
         assert seen
         assert why in str(seen.problem)
         assert not seen.denied

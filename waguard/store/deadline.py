@@ -1,11 +1,18 @@
 """A deadline for each statement on the application's tables, which the server itself keeps."""
 
 from math import ceil
+from typing import Final
 
 from sqlalchemy import event
 from sqlalchemy.engine.interfaces import DBAPIConnection, DBAPICursor
 from sqlalchemy.ext.asyncio import AsyncEngine
 from sqlalchemy.pool import ConnectionPoolEntry
+
+# with old statistics PostgreSQL may scan a table that has an index; where nothing but a scan is possible
+# its price would have each statement compiled first
+_NO_SCANS: Final = (
+    "SELECT set_config(name, 'off', false) FROM pg_settings WHERE name IN ('enable_seqscan', 'jit')"
+)
 
 
 def limit_statements(engine: AsyncEngine, seconds: float) -> None:
@@ -27,8 +34,7 @@ def limit_statements(engine: AsyncEngine, seconds: float) -> None:
 def _settings(backend: str, cursor: DBAPICursor, seconds: float) -> list[str]:
     milliseconds = ceil(seconds * 1000)
     if backend == "postgresql":
-        # with old statistics it may scan a table that has an index
-        return [f"SET statement_timeout = {milliseconds}", "SET enable_seqscan = off"]
+        return [f"SET statement_timeout = {milliseconds}", _NO_SCANS]
     cursor.execute("SELECT VERSION()")
     limit = (
         f"max_statement_time = {seconds}"
