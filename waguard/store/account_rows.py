@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Collection, Mapping
 from typing import Any
 
-from sqlalchemy import Row
+from sqlalchemy import Row, Select, bindparam
 from sqlalchemy.exc import DBAPIError
 
 from waguard.core.status import DerivedStatus, Reason, Status
@@ -13,6 +13,7 @@ from waguard.core.webhooks.stored import Unknown
 from waguard.errors import WaguardError
 from waguard.store.database import Database
 from waguard.store.failures import in_words
+from waguard.store.layout import Layout
 from waguard.store.rows import Held, held, rows
 from waguard.store.types import storable
 
@@ -25,6 +26,7 @@ class SqlAccountRows:
     def __init__(self, database: Database) -> None:
         self._database = database
         self._turn = asyncio.Lock()  # it has one of the two connections
+        self._kept: tuple[Layout, Select[Any]] | None = None
 
     async def rows_of(self, session_ids: Collection[str]) -> Mapping[str, AccountRow] | Unknown:
         """As the port says; a session of another provider has no row."""
@@ -33,14 +35,21 @@ class SqlAccountRows:
             return {}
         try:
             async with self._database.reading_limited(self._turn) as (connection, layout):
-                query = rows(layout).where(layout.accounts.c.session_id.in_(sorted(wanted)))
-                found = (await connection.execute(query)).all()
+                query = self._query(layout)
+                found = (await connection.execute(query, {"ids": sorted(wanted)})).all()
         except (WaguardError, DBAPIError) as error:
             return Unknown(in_words(error))
         # the database compares by collation, we do not
         return {
             row.session_id: _read(row) for row in found if row.ours and row.session_id in wanted
         }
+
+    def _query(self, layout: Layout) -> Select[Any]:
+        """Kept: to put it together takes longer than the question."""
+        if self._kept is None or self._kept[0] is not layout:
+            some = layout.accounts.c.session_id.in_(bindparam("ids", expanding=True))
+            self._kept = layout, rows(layout).where(some)
+        return self._kept[1]
 
     async def correct(self, session_id: str, *, said: str, generation: int) -> bool:
         """As the port says."""

@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any, Final
 
-from sqlalchemy import Connection, Select, String, Table, Text, cast, null, select
+from sqlalchemy import ColumnElement, Connection, String, Table, Text, bindparam, cast, null, select
 from sqlalchemy.exc import DBAPIError, NoSuchTableError
 from sqlalchemy.schema import MetaData
 
@@ -28,7 +28,7 @@ from waguard.store.types import length_of
 
 SIZES: Final = (1, 10, 100)
 """How many ids a statement has, so that the server prepares three; the last one is its bound."""
-_TRIED: Final = ("waguard", "waguard 2")
+_TRIED: Final = ["waguard", "waguard 2"]
 """Ids that no message has."""
 
 
@@ -46,19 +46,18 @@ class Target:
             has_account=account is not None,
         )
         type_ = cast(table.c[TYPE], Text) if TYPE in table.c else null()
-        columns = (self.ids.label("id"), type_.label("type"))
-        if account is None:
-            self._all = select(*columns, null().label("session"))
-        else:
+        session: ColumnElement[Any] = null() if account is None else accounts.c.session_id
+        found = select(self.ids.label("id"), type_.label("type"), session.label("session"))
+        if account is not None:
             # outer: the receiver's table comes first in every plan, and few rows of it
-            both = table.outerjoin(accounts, accounts.c.id == account)
-            self._all = select(*columns, accounts.c.session_id.label("session")).select_from(both)
+            found = found.select_from(table.outerjoin(accounts, accounts.c.id == account))
+        self.query = found.where(self.ids.in_(bindparam("ids", expanding=True)))
 
-    def query(self, values: Sequence[str]) -> Select[Any]:
-        """At most ``SIZES[-1]`` values; the last one is repeated where a statement has room."""
-        size = next(size for size in SIZES if size >= len(values))
-        padded = [*values, *(values[-1] for _ in range(size - len(values)))]
-        return self._all.where(self.ids.in_(padded))
+
+def _padded(values: Sequence[str]) -> dict[str, list[str]]:
+    """Parameters for the query: the last value is repeated up to one of ``SIZES``."""
+    size = next(size for size in SIZES if size >= len(values))
+    return {"ids": [*values, *(values[-1] for _ in range(size - len(values)))]}
 
 
 class SqlStored:
@@ -113,7 +112,7 @@ class SqlStored:
             for first in range(0, len(values), SIZES[-1]):
                 some = values[first : first + SIZES[-1]]
                 async with self._database.reading_limited(self._turn) as (connection, _):
-                    found = (await connection.execute(target.query(some))).all()
+                    found = (await connection.execute(target.query, _padded(some))).all()
                 rows += (stored.Row(row.id, row.type, row.session) for row in found)
         except (WaguardError, DBAPIError) as error:
             return Unknown(f"{key}: {in_words(error)}")
@@ -131,7 +130,7 @@ def checked(connection: Connection, key: StoredKey, layout: Layout) -> Target | 
     if not isinstance(table.c[key.column].type, String):
         return Unknown(f"{key}: the column is no text")
     target = Target(key, table, layout)
-    if why := why_scanned(connection, target.ids, target.query(_TRIED)):
+    if why := why_scanned(connection, target.ids, target.query.params(ids=_TRIED)):
         return Unknown(f"{key}: {why}")
-    connection.execute(target.query(_TRIED[:1])).all()
+    connection.execute(target.query, _padded(_TRIED[:1])).all()
     return target
