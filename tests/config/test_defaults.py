@@ -103,6 +103,8 @@ def test_nothing_given_is_the_contract(folder: Path) -> None:
         "webhook.hold": True,
         "webhook.hold_limit": 900.0,
         "webhook.events": OLD_SERVICE,
+        "webhook.stored": None,
+        "webhook.body_limit": 8_388_608,
         "inbox.broadcasts": False,
         "inbox.channels": False,
         "inbox.groups": True,

@@ -16,6 +16,7 @@ from waguard.core.webhooks.delivery import DECIDED, DeadLetterState, dead_letter
 
 LATE_AFTER: Final = 300.0  # s that a webhook may wait for a receiver that works
 HELD: Final = "webhooks_held"
+DISPUTED: Final = "row_disputed"
 _BLAMES: Final = {
     Kind.PROFILE_WITHOUT_ROW: Blame.OPERATOR,
     Kind.SAME_PHONE: Blame.OPERATOR,
@@ -152,6 +153,21 @@ def of_held(found: Iterable[HeldChats]) -> list[Condition]:
         )
         for it in found
     ]
+
+
+def stored_unknown(why: str, *, since: float) -> Condition:
+    """Whether the receiver has stored its messages cannot be looked up."""
+    words = f"webhook.stored cannot be looked up ({why}): what gets a 2xx counts as delivered"
+    return _of_messages("stored_unknown", None, words, since)
+
+
+def row_disputed(session: str, *, since: float) -> Condition:
+    """Somebody else keeps writing the row of a session that is connected."""
+    words = (
+        "somebody else writes its row, again and again: it says that the session is not connected, and"
+        " it is. Received messages wait, because the application would drop them"
+    )
+    return _of_messages(DISPUTED, session, words, since)
 
 
 def database_behind(count: int, *, since: float, age: float) -> Condition:

@@ -7,6 +7,7 @@ from urllib.parse import urlsplit
 from waguard.core.webhooks import address
 from waguard.doctor.checks.cutover.addresses import is_local
 from waguard.doctor.checks.cutover.seen import Env, Secret, Seen, Settings
+from waguard.doctor.checks.stored import proposed
 from waguard.doctor.report import Check, Cli, failed, ok, skipped
 
 HOOK: Final = "/api/whatsapp/webhooks/webjs"
@@ -39,6 +40,7 @@ def configure(seen: Seen, cli: Cli) -> list[Check]:
         _keyless(here, cli),
         _private(env, here, cli),
         _public(env, here, cli),
+        proposed(seen.messages, here.stored, here.path, cli),
     ]
 
 
