@@ -98,7 +98,7 @@ def test_nothing_given_is_the_contract(folder: Path) -> None:
         "limits.requests": 200,
         "webhook.url": None,
         "webhook.secret_file": None,
-        "webhook.give_up_after": 86_400.0,
+        "webhook.give_up_after": 2_592_000.0,
         "webhook.allow_private": False,
         "webhook.hold": True,
         "webhook.hold_limit": 900.0,

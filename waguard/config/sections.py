@@ -199,7 +199,7 @@ class Webhook(Reloadable, frozen=True, kw_only=True):
 
     url: str | None = None
     secret_file: Path | None = None
-    give_up_after: LongSeconds = 86_400.0
+    give_up_after: LongSeconds = 2_592_000.0
     allow_private: bool = False
     hold: bool = True
     hold_limit: LongSeconds = 900.0

@@ -39,6 +39,8 @@ class Receiver(Struct, frozen=True, kw_only=True):
     """Since when it accepts nothing; None: it accepts webhooks, or nothing is known."""
     error: str | None = None
     """Of the last failed attempt; None: the last attempt worked."""
+    advice: str = ""
+    """What that means, in words."""
 
 
 class DeadLetters(Struct, frozen=True, kw_only=True):
@@ -85,7 +87,8 @@ def of_receivers(receivers: Iterable[Receiver]) -> list[Condition]:
         queue = f"{_count(it.waiting, 'webhook')} {'waits' if it.waiting == 1 else 'wait'}"
         since = f", the first since {_time(it.oldest)}" if it.oldest is not None else ""
         if it.down_since is not None:
-            why = f"the receiver accepts no webhooks ({it.error}): {queue}{since}"
+            advice = f"; {it.advice}" if it.advice else ""
+            why = f"the receiver accepts no webhooks ({it.error}{advice}): {queue}{since}"
             found.append(_of_messages("webhooks_down", it.session, why, it.down_since))
         elif it.late:
             chats, error = _count(it.late, "chat"), f" ({it.error})" if it.error else ""
@@ -119,6 +122,10 @@ _GRAVES: Final = {
     DeadLetterState.UNCERTAIN: (
         "letters_uncertain",
         "dead letters: {webhooks} that the receiver accepted and may have dropped",
+    ),
+    DeadLetterState.STORED: (
+        "letters_stored",
+        "dead letters: {webhooks} that the receiver stored and answered with an error, the newest: {error}",
     ),
     DeadLetterState.UNDECRYPTABLE: (
         "letters_undecryptable",

@@ -172,6 +172,9 @@ FLEET: Final = {
     " /api/webhooks/dead?state=uncertain). See whether the application has it, then `waguard webhooks"
     " replay {n}` (POST /api/webhooks/dead/{n}/replay) or `waguard webhooks discard {n}` (DELETE"
     " /api/webhooks/dead/{n}).",
+    "letters_stored": "`waguard webhooks list --state stored` shows them (GET"
+    " /api/webhooks/dead?state=stored). See whether the message has its file in the application, then `waguard"
+    " webhooks discard {n}` (DELETE /api/webhooks/dead/{n}); a replay would store a second row.",
     "letters_undecryptable": "`waguard webhooks list --state undecryptable` shows them (GET"
     " /api/webhooks/dead?state=undecryptable). Read the message on the phone, then `waguard webhooks"
     " discard {n}` (DELETE /api/webhooks/dead/{n}).",

@@ -49,6 +49,8 @@ from waguard.messaging.health import COUNTED_EVERY, MessageHealth
 from waguard.messaging.outbox.bulk import Bulks
 from waguard.messaging.outbox.fetch import Fetcher
 from waguard.messaging.outbox.outbox import Outbox
+from waguard.messaging.stored import StoredMessages
+from waguard.messaging.webhooks.receiver_table import ReceiverTable
 from waguard.messaging.webhooks.webhooks import Webhooks
 from waguard.store.engine import sqlite_file
 from waguard.supervision.disk import DiskReserve
@@ -153,6 +155,15 @@ class Daemon:
         make_private("paths.state", paths.state)
         secrets = SecretFiles(self._config)
         logs.hide(*passwords(self._config().database.url))
+        table = ReceiverTable(
+            StoredMessages(
+                self._base.store.stored, lambda: self._config().webhook.stored, self._base.clock
+            ),
+            self._base.store.accounts,
+            self._supervisor.account_rows,
+            self._base.clock,
+            expect_ready=lambda session_id: webhooks.expect_ready(session_id),  # noqa: PLW0108 - it is made below
+        )
         webhooks = Webhooks(
             self._base.journal,
             lambda: self._config().webhook,
@@ -160,6 +171,7 @@ class Daemon:
             instance_url=self._public_url,
             connection=self._supervisor.health.connection,
             ages=self._base.ages,
+            table=table,
         )
         self._reload.subscribe(lambda _: secrets.read_again(webhooks.configure))
         messages = MessageHealth(
@@ -247,6 +259,7 @@ class Daemon:
         interval = self._config().reconcile.interval
         self._ticker.every(interval, "reconcile", self._supervisor.reconciler.reconcile)
         self._ticker.every(COUNTED_EVERY, "webhooks", messages.count)
+        self._ticker.every(watch.INTERVAL, "receiver", webhooks.check_receiver)
         self._ticker.every(SAVED_EVERY, "clock", self._save_clock)
         self._ticker.every(last_run.SEEN_EVERY, "alive", self._history.renew)
         self._housekeeping.schedule(self._ticker)

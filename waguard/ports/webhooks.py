@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Final, NamedTuple
 
 from waguard.core.conditions import DeadLetters
 from waguard.core.webhooks.delivery import OLD_SERVICE
@@ -42,6 +42,15 @@ class DeadLetter:
     created_at: float
     died_at: float
     size: int
+
+
+class Replayed(NamedTuple):
+    """A dead letter that is pending again."""
+
+    endpoint: str
+    session_id: str
+    partition: str
+    id: int
 
 
 @dataclass(frozen=True, slots=True)

@@ -100,7 +100,8 @@ class SqlMessages(SqlDeliveries, SqlDeadLetters, SqlEndpoints, SqlUndecryptables
         given, waiting = await naming.named(connection, entries, people)
         reported = derived_events.reported_by(outgoing)
         known = await inbox.known_keys(connection, derived_events.keys(given, reported))
-        also = DerivedEvents(connection, known, now)
+        direct = derived_events.direct_in(outgoing)
+        also = DerivedEvents(connection, known, direct, now)
         await also.read(given, reported)
         everything = [entry.received for entry in given]
         remembered = await self._undecryptable.remember(connection, everything, people, now)

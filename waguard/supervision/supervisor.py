@@ -15,6 +15,7 @@ from waguard.ports.inbox import Inbox
 from waguard.ports.messages import Undecryptables
 from waguard.ports.process import Meter, Spawn
 from waguard.ports.store import Store
+from waguard.supervision.account_rows import AccountRowOwner
 from waguard.supervision.actor import SessionActor
 from waguard.supervision.bus import Bus
 from waguard.supervision.fleet import Fleet
@@ -115,6 +116,7 @@ class Supervisor:
         self.watchdog = Watchdog(ctx, self.registry)
         self.reconciler = Reconciler(ctx, self.registry, self.state)
         self.health = HealthReport(ctx, self.registry, self.state, self.reconciler)
+        self.account_rows = AccountRowOwner(self.registry, self.health)
         self.sessions = SessionService(ctx, self.registry, self.state, self.health)
         self._trail = asyncio.create_task(self.fleet.trail.trail(), name="trail of the fleet")
 

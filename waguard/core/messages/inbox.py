@@ -91,6 +91,8 @@ class InboxRecord:
     """LIDs and their numbers."""
     asked: tuple[tuple[str, bool], ...] = ()
     """Numbers, and whether WhatsApp knows them."""
+    direct: bool = False
+    """It is about a message whose sender got the reply a moment ago."""
 
     def payload(self) -> Mapping[str, Any]:
         """The data to store: without a code that could be scanned."""

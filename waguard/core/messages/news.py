@@ -38,6 +38,8 @@ class Notice:
     event_id: str
     partition: str
     body: bytes = field(repr=False)
+    direct: bool = False
+    """As ``InboxRecord`` has it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,6 +70,7 @@ def notices(received: InboxRecord) -> tuple[Notice, ...]:
             event_id=event_id(received.session_id, received.key, payload.event),
             partition=delivery.partition_of(payload.event, payload.data),
             body=_json(_body(received, payload)),
+            direct=received.direct,
         )
         for payload in received.events
     )
@@ -123,9 +126,11 @@ def may_be_reported(message: Message, now: float) -> bool:
     )
 
 
-def of_outcome(message: Message, now: float, *, due: bool = False) -> InboxRecord | None:
+def of_outcome(
+    message: Message, now: float, *, due: bool = False, direct: bool = False
+) -> InboxRecord | None:
     """The record for the application about the message's outcome; None: there is none, or not yet. ``due``: do not
-    wait for its reply any more."""
+    wait for its reply any more; ``direct``: that was written a moment ago."""
     if not due and not may_be_reported(message, now):
         return None
     if message.state in AT_SERVER:
@@ -144,6 +149,7 @@ def of_outcome(message: Message, now: float, *, due: bool = False) -> InboxRecor
         at=now,
         chat=message.chat,
         events=(payload,),
+        direct=direct,
     )
 
 

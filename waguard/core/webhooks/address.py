@@ -2,8 +2,10 @@
 resolved."""
 
 import ipaddress
+import re
 from functools import lru_cache
 from typing import TYPE_CHECKING, Final
+from urllib.parse import urlsplit
 
 if TYPE_CHECKING:
     from yarl import URL
@@ -11,6 +13,7 @@ if TYPE_CHECKING:
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 
 URL_LIMIT: Final = 2_000  # characters
+PATH_LIMIT: Final = 64  # characters, of a redirect's path in a log
 LABEL_LIMIT: Final = 63  # characters between two dots of a name (RFC 1035, 2.3.4)
 
 # where clouds hand out credentials to whoever asks from the machine itself; most of them are
@@ -108,3 +111,12 @@ def _inside(address: Address) -> tuple[Address, ...]:
     if in_last or (number >> 32) & 0xFFFF_FFFF in {_ISATAP, _ISATAP_UNIQUE}:
         return (ipaddress.IPv4Address(number & 0xFFFF_FFFF),)
     return ()
+
+
+def path_of(location: str) -> str:
+    """Where a redirect leads on its host, for a person to read: no query, nothing but plain characters."""
+    try:
+        path = urlsplit(location).path
+    except ValueError:
+        return ""
+    return path[:PATH_LIMIT] if re.fullmatch(r"[A-Za-z0-9_/.~-]*", path) else ""

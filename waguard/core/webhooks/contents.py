@@ -17,6 +17,8 @@ def admit(draft: Draft, item: Pending) -> None:
     """Add what the database has; a partition that has something to begin with now goes on."""
     _record_announcement(draft, item)
     partition = draft.partitions.get(item.key)
+    if partition and item.id <= partition.loaded:
+        return  # it was read with its partition
     if partition is None:
         partition = _known(draft, item)
     elif item.event in SESSION_EVENTS:

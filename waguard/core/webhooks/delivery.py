@@ -26,6 +26,12 @@ UNIDENTIFIED_AFTER: Final = 900.0
 READY: Final = "session_ready"
 # the application calls back while it handles this one, and drops it unless all is connected
 HELD: Final = "message_received"
+SENT: Final = "message_sent"
+# s after the reply to a request that waited for it: the application commits its own row only then, and makes
+# a second one of a message_sent that comes before
+OWN_SEND: Final = 3.0
+# s at most that its row is waited for, where it can be looked up
+OWN_SEND_LOOKED_UP: Final = 10.0
 # the names that the old service used: a receiver that names no events gets these
 OLD_SERVICE: Final = (
     "qr_code_generated",
@@ -34,7 +40,7 @@ OLD_SERVICE: Final = (
     "session_disconnected",
     "session_error",
     HELD,
-    "message_sent",
+    SENT,
     "message_status_updated",
     "message_delivered",
     "message_read",
@@ -181,7 +187,7 @@ def pause(policy: DeliveryPolicy, *, attempts: int, next_at: float, now: float) 
     """Seconds until a queued webhook may be tried. Times are unix time; where the clock was set back the
     longest possible pause is the limit."""
     if attempts == 0:
-        return 0.0
+        return min(max(0.0, next_at - now), OWN_SEND)
     return min(max(0.0, next_at - now), max(policy.max_delay, policy.longest_retry_after))
 
 

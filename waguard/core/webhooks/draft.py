@@ -122,6 +122,9 @@ class Draft:
     def resume(self, partition: Partition) -> None:
         """Its first may be tried when the database says so."""
         first = partition.first
+        if self.looks and first.event == delivery.SENT and first.attempts == 0:
+            self.ready(partition)  # its row is looked for, which may be sooner
+            return
         delay = delivery.pause(
             self.policy, attempts=first.attempts, next_at=first.next_at, now=self.now.wall
         )

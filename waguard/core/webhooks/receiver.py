@@ -28,6 +28,8 @@ class Receiver(Struct, frozen=True, kw_only=True):
     failing_since: float | None = None
     error: str = ""
     """Of the last failure."""
+    advice: str = ""
+    """What that means, where everything is refused so."""
     refused: tuple[Key, ...] = ()
     """Partitions, two at most, that were refused since the last success."""
     unstored: bool = False
@@ -79,6 +81,7 @@ def failed(
         circuit=circuit,
         failing_since=wall if receiver.failing_since is None else receiver.failing_since,
         error=answer.summary(),
+        advice=advice_on(answer),
         refused=refused,
         unstored=answer.accepted,
     )
@@ -92,6 +95,25 @@ def quiet(receiver: Receiver, *, until: float) -> Receiver:
 def other(successes: tuple[Success, ...], key: Key) -> float | None:
     """When another partition worked last (monotonic); None: none has."""
     return max((it.at for it in successes if it.key != key), default=None)
+
+
+def advice_on(answer: Answer) -> str:
+    """What a receiver that answers everybody so is in need of; "": it may just be away."""
+    match answer.status:
+        case None:
+            return ""
+        case 401 | 403:
+            return (
+                "its secret is not that of webhook.secret_file, or one of the two clocks is wrong"
+            )
+        case 404 | 405:
+            return "webhook.url is not its route"
+        case int(status) if 300 <= status < 400:  # noqa: PLR2004 - HTTP
+            return "is it installed? webhook.url has to name where it leads, or its installation has to be ended"
+        case _ if answer.accepted:
+            return "it answers 2xx and stores nothing: can it write its database?"
+        case _:
+            return "its own log says why"
 
 
 def _newest(known: tuple[Success, ...], success: Success) -> tuple[Success, ...]:

@@ -2,14 +2,14 @@
 
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import replace
-from typing import Final
+from typing import Final, Protocol
 
 import msgspec
 from loguru import logger
 
 from waguard.core.webhooks import delivery
 from waguard.core.webhooks.call_backs import Fate
-from waguard.core.webhooks.delivery import Answer, Cause
+from waguard.core.webhooks.delivery import OWN_SEND, OWN_SEND_LOOKED_UP, Answer, Cause
 from waguard.core.webhooks.facts import Gone, Later, NotYet, Outcome, Outdated
 from waguard.core.webhooks.partition import is_looked_up
 from waguard.core.webhooks.pending import Pending
@@ -23,9 +23,26 @@ UNSURE: Final = (
     "the session is connected and that it is not"
 )
 SESSION_PARTITION: Final = ""
+TOO_LARGE: Final = 413
+
+LOOKED_AGAIN: Final = 0.5  # s; for the row of a message that the application has just sent
 
 Post = Callable[[Pending, bytes], Awaitable[Answer]]
-Look = Callable[[str, str], Awaitable[bool | None]]
+Complete = Callable[[bytes], Awaitable[bytes]]
+
+
+class Table(Protocol):
+    """What is known of the receiver's own database: see ``Receiver``."""
+
+    async def received(self, session_id: str, message_id: str) -> bool | None:
+        """Whether it has stored this message; None: that cannot be known now."""
+
+    async def sent(self, message_id: str) -> bool | None:
+        """Whether it has a row of this message, which was sent; None: that cannot be known now."""
+
+    async def why_not(self, session_id: str) -> str | None:
+        """Why it would drop a message of this session now, by its own row; None: it would not."""
+
 
 _FATES: Final[Mapping[Fate, NotYet | Dead]] = {
     Fate.DROPPED: NotYet(
@@ -36,21 +53,26 @@ _FATES: Final[Mapping[Fate, NotYet | Dead]] = {
 
 
 class Attempts:
-    """To one endpoint. ``complete`` makes a body as it is sent, ``post`` one request; ``look`` says whether
-    the receiver's table has a message of a session (by its id), None: that cannot be known."""
+    """To one endpoint. ``complete`` makes a body as it is sent, ``post`` one request; ``table``: what is known of
+    the receiver's database, None: nothing is; ``smaller`` makes a body without the bytes of its file,
+    which is sent where the whole one has more than ``limit`` bytes (0: no limit), or is answered 413."""
 
     def __init__(
         self,
         ctx: DeliveryContext,
         *,
-        complete: Callable[[bytes], Awaitable[bytes]],
+        complete: Complete,
         post: Post,
-        look: Look | None = None,
+        table: Table | None = None,
+        smaller: Callable[[bytes], bytes] = lambda body: body,
+        limit: Callable[[], int] = lambda: 0,
     ) -> None:
         self._ctx = ctx
         self._complete = complete
         self._post = post
-        self._look = look
+        self._table = table
+        self._smaller = smaller
+        self._limit = limit
 
     async def deliver(
         self,
@@ -73,11 +95,15 @@ class Attempts:
             return Gone()
         if look_first and await self._is_stored(item, body):
             return Answer(stored=True)
-        full = await self._complete(body)
+        if item.event == delivery.SENT and await self._is_expected(item, body):
+            return Later(LOOKED_AGAIN)
+        full = await self._completed(body)
         # at the last moment: its file may have been read slowly
-        if calls_back and (why := self._why_not(item, is_announced)):
-            return NotYet(why, brief=why is LINKING)
+        if calls_back and (why := await self._why_not(item, is_announced)):
+            return why
         answer, fate = await self._send(item, full, watched=calls_back)
+        if answer.status == TOO_LARGE and full != (less := self._smaller(body)):
+            answer, fate = await self._send(item, less, watched=calls_back)
         if is_looked_up(item) and not answer.refused and answer.reached:
             answer = await self._seen(item, body, answer)
         if answer.stored is None and answer.accepted and fate is not Fate.TAKEN:
@@ -97,18 +123,40 @@ class Attempts:
 
     async def _is_stored(self, item: Pending, body: bytes) -> bool | None:
         found = message_id(body)
-        if self._look is None or found is None:
+        if self._table is None or found is None:
             return None
-        return await self._look(item.session_id, found)
+        return await self._table.received(item.session_id, found)
+
+    async def _is_expected(self, item: Pending, body: bytes) -> bool:
+        """Whether the application is about to store the row of this message, which it has just sent."""
+        direct = item.attempts == 0 and item.next_at > item.created_at
+        age = self._ctx.wall() - item.created_at
+        found = message_id(body)
+        if self._table is None or not direct or not 0 <= age < OWN_SEND_LOOKED_UP or not found:
+            return False
+        stored = await self._table.sent(found)
+        return age < OWN_SEND if stored is None else not stored
+
+    async def _completed(self, body: bytes) -> bytes:
+        full, limit = await self._complete(body), self._limit()
+        return self._smaller(body) if limit and len(full) > limit else full
 
     async def _seen(self, item: Pending, body: bytes, answer: Answer) -> Answer:
         stored = await self._is_stored(item, body)
         content = content_of(body) if stored is False else ""
         return replace(answer, stored=stored, content=content)
 
-    def _why_not(self, item: Pending, is_announced: Callable[[], bool]) -> str | None:
+    async def _why_not(self, item: Pending, is_announced: Callable[[], bool]) -> NotYet | None:
         """Why the application would drop a message of this partition now."""
-        return self._ctx.gate(item.session_id) if is_announced() else NOT_ANNOUNCED
+        if why := self._ctx.gate(
+            item.session_id
+        ):  # it asks nobody: before a question to the database
+            return NotYet(why, brief=why is LINKING)
+        row = await self._table.why_not(item.session_id) if self._table else None
+        why = row or self._ctx.gate(item.session_id)
+        if why is None and not is_announced():
+            return NotYet(NOT_ANNOUNCED)
+        return NotYet(why, brief=why in {row, LINKING}) if why else None
 
     def _still_ready(self, item: Pending) -> Later | Outdated | None:
         """None: its session is connected. The application believes a ``session_ready`` at once, and

@@ -67,6 +67,7 @@ class EndpointQueues:
                 late=queue.state.late(before),
                 down_since=queue.state.receiver.failing_since if queue.state.down else None,
                 error=queue.state.receiver.error or None,
+                advice=queue.state.receiver.advice,
             )
             for queue in self
         ]

@@ -126,14 +126,16 @@ class WebhookSender:
                 allow_redirects=False,
             ) as response:
                 retry_after = seconds(response.headers.get("Retry-After"), now=self._wall())
-                return Answer(status=response.status, retry_after=retry_after)
+                location = address.path_of(response.headers.get("Location", ""))
+                return Answer(status=response.status, retry_after=retry_after, location=location)
         except TimeoutError:
             return Answer(error="no answer in time")
         except aiohttp.ClientConnectorError as error:
             if isinstance(error.os_error, AddressRefusedError):
                 why = f"the address is refused: {error.os_error}"
                 return Answer(error=why, refused=True)
-            return Answer(error=f"no connection: {error.os_error.strerror or 'unknown name'}")
+            why = error.os_error.strerror or "unknown name"
+            return Answer(error=f"no connection: {why}", reached=False)
         except ValueError:  # InvalidURL, or of the encoding of a name
             return Answer(error="the address is refused: it is not an address", refused=True)
         except (aiohttp.ClientError, OSError, asyncio.IncompleteReadError):
