@@ -123,7 +123,7 @@ def _weigh(draft: Draft, partition: Partition, answer: Answer) -> Partition:
             wall=now.wall,
             jitter=now.chance,
         )
-        head = counted(partition.head, draft.receiver, answer, at=now.at)
+        head = counted(partition.head, partition.key, draft.receiver, answer, at=now.at)
         return draft.put(replace(partition, head=head))
     return partition
 
@@ -157,6 +157,7 @@ def _tried(draft: Draft, partition: Partition, attempt: int) -> Tried:
         key=partition.key,
         head=partition.head,
         attempt=attempt,
+        at=now.at,
         since=now.at - max(0.0, now.wall - since),
         expired=since <= now.expired,
         long=since <= now.long,

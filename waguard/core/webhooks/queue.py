@@ -160,6 +160,8 @@ def _places(draft: Draft) -> int:
 
 def _pick(draft: Draft) -> Partition | None:
     """The newest, the oldest, one that has failed before, in turn."""
+    if not (draft.fresh or draft.failed):
+        return None
     for _ in range(3):
         turn = draft.picks % 3
         draft.picks += 1

@@ -16,6 +16,7 @@ from waguard.core.webhooks.delivery import (
 from waguard.core.webhooks.pending import Key
 from waguard.core.webhooks.receiver import Receiver, other
 
+RIGHT_AFTER = 5.0  # s; a receiver that served another partition then works, as far as can be known
 # refusals that concern the request as it is: they do not pass by themselves, and harm nobody soon
 _OF_THE_REQUEST = range(400, SERVER_ERROR)
 _MAY_PASS = frozenset({401, 403, 404, 405, 408, 425, TOO_MANY})
@@ -30,6 +31,10 @@ class Head(Struct, frozen=True, kw_only=True):
     """``Receiver.spells`` when it was refused last."""
     refused_since: float = 0.0
     """Monotonic: the first of these refusals."""
+    relapses: int = 0
+    """How often it was refused right after another partition had been served."""
+    served: float | None = None
+    """Monotonic: the last of these successes."""
     looked: int = 0
     """How often it was looked for since its request got no complete reply."""
     unstored: bool = False
@@ -76,12 +81,14 @@ Verdict = Delivered | Retry | LookAgain | Dead
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Tried:
     """The attempt that was answered. ``head`` counts the refusal, ``attempt`` (from 1) the attempt;
-    ``since``: monotonic, since when it is tried; ``expired``: that is longer ago than ``give_up_after``,
+    ``at``: now,
+    ``since``: since when it is tried, both monotonic; ``expired``: that is longer ago than ``give_up_after``,
     ``long``: than ``only_chat``, of time in which a daemon lived."""
 
     key: Key
     head: Head
     attempt: int
+    at: float
     since: float
     expired: bool
     long: bool
@@ -111,11 +118,14 @@ def judge(
     return Retry(_delay(policy, tried, answer, jitter))
 
 
-def counted(head: Head, receiver: Receiver, answer: Answer, *, at: float) -> Head:
+def counted(head: Head, key: Key, receiver: Receiver, answer: Answer, *, at: float) -> Head:
     """After one more refusal (monotonic time)."""
     unstored = answer.accepted
+    served = other(receiver.stored if unstored else receiver.worked, key)
+    if served is not None and served != head.served and at - served <= RIGHT_AFTER:
+        head = replace(head, relapses=head.relapses + 1, served=served)
     if head.spell != receiver.spells:
-        return Head(refusals=1, spell=receiver.spells, refused_since=at, unstored=unstored)
+        head = replace(head, refusals=0, spell=receiver.spells, refused_since=at)
     return replace(head, refusals=head.refusals + 1, unstored=unstored)
 
 
@@ -125,7 +135,9 @@ def _own_fault(
     unstored, head, alike = answer.accepted, tried.head, receiver.refuses_alike
     served = other(receiver.stored if unstored else receiver.worked, tried.key)
     enough = len(policy.unstored_pauses) + 1 if unstored else policy.refusals
-    if _since(served, head.refused_since) and not alike and head.refusals >= enough:
+    alone = _since(served, head.refused_since) and not alike and head.refusals >= enough
+    long_enough = not unstored or tried.at - tried.since >= sum(policy.unstored_pauses)
+    if alone or (head.relapses >= enough and long_enough):
         cause = Cause.UNSTORED if unstored else Cause.REFUSED
         return Dead(f"{answer.summary()}; other chats were served meanwhile", cause)
     # without any answer it is the receiver's, whoever else is there
