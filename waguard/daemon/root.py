@@ -240,6 +240,7 @@ class Daemon:
             disk=self._disk,
             webhooks=webhooks,
             messages=messages,
+            stored=self._base.stored,
             restore=self._restore,
         )
         self._ticker.every(watch.INTERVAL, "watch", watching.tick)
@@ -247,6 +248,7 @@ class Daemon:
         interval = self._config().reconcile.interval
         self._ticker.every(interval, "reconcile", self._supervisor.reconciler.reconcile)
         self._ticker.every(COUNTED_EVERY, "webhooks", messages.count)
+        self._ticker.every(watch.INTERVAL, "stored", self._base.stored.check)
         self._ticker.every(SAVED_EVERY, "clock", self._save_clock)
         self._ticker.every(last_run.SEEN_EVERY, "alive", self._history.renew)
         self._housekeeping.schedule(self._ticker)
