@@ -20,6 +20,7 @@ class Table:
     """Fails with ``why`` while that is set; counts what it is asked."""
 
     why: Unknown | None = None
+    usable: bool = True
     checks: list[StoredKey] = field(default_factory=list)
     finds: int = 0
 
@@ -112,6 +113,15 @@ async def test_it_is_checked_at_a_bounded_pace(world: World) -> None:
         await world.it.check()
         world.clock.live(1.0)
     assert 59 <= len(world.table.checks) <= 61
+
+
+async def test_before_the_database_is_used_nothing_is_learnt(world: World) -> None:
+    world.table.usable = False
+    await world.it.check()
+    assert isinstance(await world.it.received([X]), Unknown)
+    assert (world.table.checks, world.it.conditions()) == ([], [])
+    world.table.usable = True
+    assert await world.it.received([X]) == {X: Presence.STORED}
 
 
 async def test_another_key_begins_again(world: World) -> None:

@@ -1,14 +1,16 @@
 """Whether the receiver has stored a message: by its own table, on each database, and where that fails."""
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 from uuid import uuid4
 
 import pytest
-from sqlalchemy import make_url
+from sqlalchemy import make_url, text
 from sqlalchemy.exc import DBAPIError
 
 from tests.store import tables
@@ -16,6 +18,8 @@ from tests.store.application import SqlApplication
 from tests.store.conftest import BACKENDS, new_database
 from waguard.core.webhooks.stored import DROP_IN, Presence, StoredKey, Unknown
 from waguard.doctor.probes import stored as doctor
+from waguard.store.database import Database
+from waguard.store.deadline import settings
 from waguard.store.sql import SqlStore
 
 STORED, MISSING, UNKNOWN = Presence.STORED, Presence.MISSING, Presence.UNKNOWN
@@ -269,6 +273,41 @@ async def test_a_table_that_goes_is_unknown_until_it_is_back(receiver: Receiver)
     await receiver.app.run("ALTER TABLE elsewhere RENAME TO chats")
     assert await receiver.store.stored.check(DROP_IN) is None
     assert await receiver.received(("a", "x")) == {("a", "x"): STORED}
+
+
+IN_FORCE = {
+    "postgresql": (
+        (
+            "SELECT current_setting('statement_timeout') AS a, current_setting('enable_seqscan') AS b,"
+            " current_setting('jit') AS c"
+        ),
+        ("1min", "off", "off"),
+    ),
+    "mariadb": ("SELECT @@max_statement_time AS a, @@lock_wait_timeout AS b", (PATIENT, PATIENT)),
+}
+
+
+@pytest.mark.parametrize("shared", SERVERS, indirect=True)
+async def test_the_server_itself_keeps_the_deadline(shared: Receiver) -> None:
+    query, expected = IN_FORCE[shared.backend]
+    database = Database(shared.url, busy_timeout=PATIENT, wall=time.time, deadline=PATIENT)
+    await database.open()
+    async with database.reading_limited(asyncio.Lock()) as (connection, _):
+        assert tuple((await connection.execute(text(query))).one()) == expected
+    await database.close()
+
+
+def test_mysql_has_another_name_for_the_deadline() -> None:
+    class Cursor:
+        def execute(self, statement: str) -> None: ...
+        def fetchone(self) -> tuple[str]:
+            return ("8.4.6",)
+
+    cursor: Any = Cursor()
+    assert settings("mysql", cursor, 2.5) == [
+        "SET SESSION max_execution_time = 2500",
+        "SET SESSION lock_wait_timeout = 3",
+    ]
 
 
 LOCK = {

@@ -16,6 +16,7 @@ from tests.supervision.sessions import heard, until
 from tests.supervision.surfaces import AWAY, Found, Surfaces, surfaces
 from tests.supervision.world import World
 from tests.waiting import wait_until
+from waguard.core import conditions
 from waguard.core.conditions import LATE_AFTER
 from waguard.core.exits import EXIT_BROWSER_GONE, EXIT_BROWSER_NOT_STARTED
 from waguard.core.fleet.ack_watch import Late
@@ -264,6 +265,17 @@ async def profile_without_row(it: Surfaces) -> Found:
     return {("profile_without_row", "old")}
 
 
+async def stored_unknown(it: Surfaces) -> Found:
+    it.gateway.settings = replace(it.gateway.settings, stored="chats.whatsapp_message_id")
+    return {("stored_unknown", None)}
+
+
+async def row_disputed(it: Surfaces) -> Found:
+    since = it.bench.world.clock.wall()
+    it.bench.it.health.report("rows", [conditions.row_disputed("a", since=since)])
+    return {("row_disputed", "a")}
+
+
 async def bug(it: Surfaces) -> Found:
     def broken(_: SessionActor) -> None:
         raise LookupError
@@ -280,7 +292,7 @@ TROUBLES: Final[tuple[Trouble, ...]] = (
     *(database_away, database_behind, disk_low, network_down, breaker_open),
     *(chromium_missing, sessions_folder_missing, memory_short, parked, acks_late),
     *(sends_throw, deaf, whatsapp_refuses, profile_without_row, bug),
-    *(version_held, version_refused, bundle_rolled_back),
+    *(version_held, version_refused, bundle_rolled_back, stored_unknown, row_disputed),
 )
 
 

@@ -49,7 +49,6 @@ from waguard.messaging.health import COUNTED_EVERY, MessageHealth
 from waguard.messaging.outbox.bulk import Bulks
 from waguard.messaging.outbox.fetch import Fetcher
 from waguard.messaging.outbox.outbox import Outbox
-from waguard.messaging.stored import StoredMessages
 from waguard.messaging.webhooks.receiver_table import ReceiverTable
 from waguard.messaging.webhooks.webhooks import Webhooks
 from waguard.store.engine import sqlite_file
@@ -156,9 +155,7 @@ class Daemon:
         secrets = SecretFiles(self._config)
         logs.hide(*passwords(self._config().database.url))
         table = ReceiverTable(
-            StoredMessages(
-                self._base.store.stored, lambda: self._config().webhook.stored, self._base.clock
-            ),
+            self._base.stored,
             self._base.store.accounts,
             self._supervisor.account_rows,
             self._base.clock,
@@ -252,6 +249,7 @@ class Daemon:
             disk=self._disk,
             webhooks=webhooks,
             messages=messages,
+            stored=self._base.stored,
             restore=self._restore,
         )
         self._ticker.every(watch.INTERVAL, "watch", watching.tick)
@@ -260,6 +258,7 @@ class Daemon:
         self._ticker.every(interval, "reconcile", self._supervisor.reconciler.reconcile)
         self._ticker.every(COUNTED_EVERY, "webhooks", messages.count)
         self._ticker.every(watch.INTERVAL, "receiver", webhooks.check_receiver)
+        self._ticker.every(watch.INTERVAL, "stored", self._base.stored.check)
         self._ticker.every(SAVED_EVERY, "clock", self._save_clock)
         self._ticker.every(last_run.SEEN_EVERY, "alive", self._history.renew)
         self._housekeeping.schedule(self._ticker)

@@ -22,6 +22,7 @@ from waguard.ports.stored import StoredTable
 T = TypeVar("T")
 PACE: Final = Pace()
 _UNSET: Final = Unknown("webhook.stored is not set")
+_UNUSABLE: Final = Unknown("the database is not in use yet, or not any more")
 
 
 class StoredMessages:
@@ -49,6 +50,8 @@ class StoredMessages:
         """Why nothing is looked up now; None: it is, or nothing is known yet."""
         if self._renewed() is None:
             return _UNSET
+        if not self._table.usable:
+            return _UNUSABLE
         return self._switch.off if self._switch.since is not None else None
 
     async def received(self, messages: Collection[Message]) -> Mapping[Message, Presence] | Unknown:
@@ -63,23 +66,23 @@ class StoredMessages:
         """See whether it works, where that is due."""
         async with self._checking:
             key, now = self._renewed(), self._clock.monotonic()
-            if key is not None and now >= self._switch.next_check:
+            if key is not None and self._table.usable and now >= self._switch.next_check:
                 self._learn(key, await self._table.check(key))
 
     def conditions(self) -> list[Condition]:
         """As it is now; without I/O."""
-        why = self.why_not
-        if why is None or self._switch.since is None:
+        key, switch = self._renewed(), self._switch
+        if key is None or switch.off is None or switch.since is None:
             return []
-        age = self._clock.monotonic() - self._switch.since
-        return [conditions.stored_unknown(why.reason, since=self._clock.wall() - age)]
+        since = self._clock.wall() - (self._clock.monotonic() - switch.since)
+        return [conditions.stored_unknown(switch.off.reason, since=since)]
 
     async def _find(self, ask: Callable[[StoredKey], Awaitable[T | Unknown]]) -> T | Unknown:
-        key = self._renewed()
-        if key is not None and self._switch.off is not None and self._switch.since is None:
+        if self.why_not is None and self._switch.off is not None:
             await self.check()  # the first one: nothing is known yet
-        if key is None or self._switch.off is not None:
-            return self._switch.off or _UNSET
+        key, why = self._renewed(), self.why_not
+        if key is None or why is not None:
+            return why or _UNSET
         found = await ask(key)
         if isinstance(found, Unknown):
             self._learn(key, found)

@@ -14,6 +14,10 @@ class StoredTable(Protocol):
     Each call has a connection beside those of all other reads and writes, and ends within a few seconds.
     """
 
+    @property
+    def usable(self) -> bool:
+        """Whether the database was opened, and may be used now; else nothing is learnt about the table."""
+
     async def check(self, key: StoredKey) -> Unknown | None:
         """Whether it can be looked up there: table and column are there, may be read, and are searched
         by an index; None: it can."""

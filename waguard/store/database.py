@@ -72,6 +72,11 @@ class Database:
         """Whether nobody may use the database now."""
         return self._why_barred() is not None
 
+    @property
+    def usable(self) -> bool:
+        """Whether it was opened, and somebody may use it now."""
+        return self._layout is not None and not self.barred
+
     async def open(self) -> None:
         """Connect, migrate, and read what columns the application's table has.
 

@@ -22,7 +22,7 @@ def limit_statements(engine: AsyncEngine, seconds: float) -> None:
     def prepare(connection: DBAPIConnection, _: ConnectionPoolEntry) -> None:
         cursor = connection.cursor()
         try:
-            for statement in _settings(backend, cursor, seconds):
+            for statement in settings(backend, cursor, seconds):
                 cursor.execute(statement)
         finally:
             cursor.close()
@@ -31,7 +31,8 @@ def limit_statements(engine: AsyncEngine, seconds: float) -> None:
     event.listen(engine.sync_engine, "connect", prepare)
 
 
-def _settings(backend: str, cursor: DBAPICursor, seconds: float) -> list[str]:
+def settings(backend: str, cursor: DBAPICursor, seconds: float) -> list[str]:
+    """What a new connection executes; ``cursor`` is its own."""
     milliseconds = ceil(seconds * 1000)
     if backend == "postgresql":
         return [f"SET statement_timeout = {milliseconds}", _NO_SCANS]

@@ -68,6 +68,11 @@ class SqlStored:
         self._turn = asyncio.Lock()  # it has one of the two connections
         self._target: Target | None = None
 
+    @property
+    def usable(self) -> bool:
+        """Whether the database was opened, and may be used now."""
+        return self._database.usable
+
     async def check(self, key: StoredKey) -> Unknown | None:
         """As the port says: reads the table's columns, the plan of its query, and two rows."""
         self._target = None

@@ -118,6 +118,12 @@ def test_in_a_dispute_it_is_corrected_once_a_minute() -> None:
     assert disputed_since(history, now=600.0) == 5.0
 
 
+def test_a_correction_counts_for_a_minute() -> None:
+    flips = [(float(n), WRONG) for n in range(5)]
+    assert run([*flips, (59.9, WRONG)])[0][-1] == Hold(DISPUTED, until=64.0)
+    assert run([*flips, (60.0, WRONG)])[0][-1] == CORRECT
+
+
 def test_five_corrections_in_a_longer_time_are_none() -> None:
     decided, history = run([(15.0 * n, WRONG) for n in range(40)])
     assert decided == [CORRECT] * 40
@@ -127,6 +133,7 @@ def test_five_corrections_in_a_longer_time_are_none() -> None:
 def test_ready_is_repeated_after_a_correction_where_the_number_is_missing() -> None:
     assert run([(0.0, WRONG), (1.0, BARE), (1.1, BARE)])[0] == [CORRECT, RepeatReady(), Send()]
     assert run([(0.0, WRONG), (1.0, RIGHT), (1.1, BARE)])[0] == [CORRECT, Send(), Send()]
+    assert run([(0.0, WRONG), (1.0, BARE), (61.1, BARE)])[0] == [CORRECT, RepeatReady(), Send()]
     displaced = replace(BARE, displaced=True)
     assert run([(0.0, WRONG), (1.0, displaced)])[0] == [CORRECT, Send()]
 
@@ -148,6 +155,7 @@ def test_an_attempt_that_changed_nothing_is_no_correction() -> None:
 reads = st.builds(
     AccountRow,
     status=st.sampled_from(["connected", "authenticated", "disconnected"]),
+    generation=st.just(3),
     active=st.sampled_from([True, True, True, False]),
     deleted=st.sampled_from([False, False, False, True]),
     wanted=st.sampled_from([True, True, True, False]),

@@ -105,6 +105,7 @@ def test_the_value_asked_for_is_the_id_or_its_beginning(text: str, length: int |
         assert not text or not all(" " <= character <= "~" for character in text)
     else:
         assert value
+        assert all(" " <= character <= "~" for character in text)
         assert text.startswith(value)
         assert value == text or len(value) == length
 
@@ -159,6 +160,13 @@ def test_it_is_tried_again_at_growing_intervals_and_keeps_its_begin() -> None:
 def test_when_it_works_it_is_on_and_checked_as_always() -> None:
     switch = checked(PACE, failing(Switch(), 5, 0.0)[0], None, now=500.0)
     assert switch == Switch(off=None, next_check=560.0)
+
+
+def test_one_that_worked_until_now_is_switched_off_at_once() -> None:
+    worked = checked(PACE, Switch(), None, now=10.0)
+    assert checked(PACE, worked, WHY, now=11.0) == Switch(
+        off=WHY, since=11.0, failures=1, next_check=16.0
+    )
 
 
 def test_failures_at_the_same_time_are_one() -> None:

@@ -183,12 +183,14 @@ class World:
                 self._later(0.01, lambda: self.tell(Loaded(found=tuple(found), whole=whole)))
             case LoadPartition(key=key):
                 self._later(0.01, lambda: self._load_partition(effect))
-            case Save(key=key, result=result):
-                self._later(0.02, lambda: self._save(key, result))
+            case Save():
+                self._later(0.02, lambda: self._save(effect.key, effect.result))
             case SaveLater(result=result):
                 self._later(0.05, lambda: self._write(result))
-            case Failed() | Buried():
-                self.seen.add(type(effect).__name__)
+            case Failed() | Buried() as it:
+                self.seen.add(type(it).__name__)
+            case _:
+                raise AssertionError(effect)
 
     def _read(self, after: int) -> list[Pending]:
         return [self.rows[n].row for n in sorted(self.rows) if n > after]

@@ -20,6 +20,7 @@ class AccountRow(Struct, frozen=True, kw_only=True):
     """The application's row of a session, as it was read."""
 
     status: str
+    generation: int
     active: bool = True
     """The application has not switched the account off."""
     deleted: bool = False
@@ -30,7 +31,6 @@ class AccountRow(Struct, frozen=True, kw_only=True):
     phone: str | None = None
     displaced: bool = False
     """Another row has its number, and a unique index leaves no room for it in this one."""
-    generation: int = 0
 
     @property
     def lacks_number(self) -> bool:
@@ -178,5 +178,5 @@ def _renewed(history: RowHistory, now: float, limits: GateLimits) -> RowHistory:
     recent = tuple(at for at in history.corrected if now < at + limits.period)
     history = replace(history, corrected=recent)
     if history.wrong_at is not None and now >= history.wrong_at + limits.period:
-        return replace(history, disputed_since=None, wrong_at=None)
+        return replace(history, disputed_since=None)
     return history

@@ -110,16 +110,13 @@ class ReceiverTable:
             for session, history in sorted(self._histories.items())
             if (since := row_gate.disputed_since(history, now=now)) is not None
         }
-        rows = [
+        return [
             conditions.row_disputed(session, since=wall - (now - since))
             for session, since in disputed.items()
         ]
-        return [*self._stored.conditions(), *rows]
 
     async def check(self, waiting: Collection[str]) -> list[str]:
-        """Read again the rows of those of these sessions that wait for them, and see whether look-ups work;
-        the sessions whose messages may go."""
-        await self._stored.check()
+        """Read again the rows of those of these sessions that wait for them; the sessions whose messages may go."""
         for session in [it for it in self._wrong if it not in waiting or self._is_down(it)]:
             del self._wrong[session]
         return [it for it in list(self._wrong) if await self.why_not(it) is None]
