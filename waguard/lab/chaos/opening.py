@@ -17,7 +17,7 @@ from waguard.lab.application import Application, Manners
 from waguard.lab.chaos.mounts import mounted
 from waguard.lab.chaos.processes import MARK
 from waguard.lab.chaos.version_faults import RULES
-from waguard.lab.chaos.world import BROWSER, DATABASE, WORKSPACE, NotInTimeError, World, until
+from waguard.lab.chaos.world import BROWSER, DATABASE, NotInTimeError, World, until, workspace_of
 from waguard.lab.harness import SECRET, DaemonProcess, Receiver, settings
 from waguard.lab.standin import Policy, StandIn
 
@@ -100,7 +100,6 @@ def _application(served: Served, state: Path, port: int) -> Application:
         f"http://127.0.0.1:{port}",
         secret=SECRET.encode(),
         manners=served.manners,
-        workspace=WORKSPACE,
         seed=served.seed,
     )
 
@@ -133,12 +132,13 @@ async def _populate(world: World, say: Callable[[str], None]) -> None:
 
 
 async def _create(world: World, session: str) -> None:
+    workspace = workspace_of(session)
     if isinstance(world.receiver, Application):
-        _, reply = await world.receiver.connect(session)
+        _, reply = await world.receiver.connect(session, workspace=workspace)
         if not reply.good:
             raise NotInTimeError(f"{session} was not created: {json.dumps(dict(reply.answer))}")
         return
-    body = {"session_id": session, "workspace_id": WORKSPACE}
+    body = {"session_id": session, "workspace_id": workspace}
     await world.call("POST", "/api/sessions", body)
 
 
