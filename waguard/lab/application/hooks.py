@@ -41,6 +41,7 @@ class Hooks:
     """What lies under ``/storage/``, by name."""
     refused: int = 0
     """429s."""
+    redirected: int = 0
     port: int = 0
     window: Window = field(init=False)
     _news: asyncio.Event = field(default_factory=asyncio.Event)
@@ -129,6 +130,7 @@ class Hooks:
             return web.Response(status=413)
         mood = self.controller.mood
         if mood == "installing":
+            self.redirected += 1
             return web.Response(status=302, headers={"Location": INSTALLER})
         if not self.window.admit(time.monotonic()):
             self.refused += 1
