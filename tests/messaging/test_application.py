@@ -24,7 +24,7 @@ from waguard.ports.bus import BusEvent
 from waguard.supervision.translate import on_phone
 from waguard.wire.events import InboundMessage
 
-LOOKED_UP: Final[dict[str, Any]] = (
+STORED_KEY: Final[dict[str, Any]] = (
     {"stored": "chats.whatsapp_message_id"} if "stored" in Webhook.__struct_fields__ else {}
 )
 FRIEND: Final = "62"
@@ -73,7 +73,7 @@ async def paired(folder: Path) -> AsyncIterator[Pair]:
         await app.accounts.migrate()
         await app.connect("a")
         await app.accounts.connected("a", "61")
-        async with gateway(folder, app.url, **LOOKED_UP) as it:
+        async with gateway(folder, app.url, **STORED_KEY) as it:
             yield Pair(it, app, instance)
 
 
