@@ -33,6 +33,9 @@ class Workers:
     _news: asyncio.Event = field(default_factory=asyncio.Event)
     _idle: asyncio.Event = field(default_factory=asyncio.Event)
     _tasks: list[asyncio.Task[None]] = field(default_factory=list)
+    _busy: set[asyncio.Task[None] | None] = field(default_factory=set)
+    """Tasks that run a job: a connection of theirs is not to be left open."""
+    _stopping: bool = False
     _left: int = 0
     """Jobs that wait, run, or are tried again later."""
 
@@ -48,9 +51,11 @@ class Workers:
         ]
 
     async def stop(self) -> None:
-        """What waits is not done."""
+        """What runs is finished, what waits is not done."""
+        self._stopping = True
         for task in self._tasks:
-            task.cancel()
+            if task not in self._busy:
+                task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
     async def is_idle(self) -> None:
@@ -73,7 +78,7 @@ class Workers:
         self._news.set()
 
     async def _work(self) -> None:
-        while True:
+        while not self._stopping:
             queue = next((queue for queue, jobs in self._waiting.items() if jobs), None)
             if queue is None:
                 await self._news.wait()
@@ -83,7 +88,12 @@ class Workers:
                 continue
             name, job, tries = self._waiting[queue].popleft()
             await asyncio.sleep(self.manners().job * self.chance.uniform(1 - SPREAD, 1 + SPREAD))
-            await self._run(queue, name, job, tries - 1)
+            task = asyncio.current_task()
+            self._busy.add(task)
+            try:
+                await self._run(queue, name, job, tries - 1)
+            finally:
+                self._busy.discard(task)
 
     async def _run(self, queue: Queue, name: str, job: Job, left: int) -> None:
         try:
