@@ -5,7 +5,10 @@ from pathlib import Path
 import pytest
 
 from tests.lab.application.instance import SECRET, Instance, serving
+from tests.store.conftest import mariadb, postgresql
 from waguard.lab.application import Application, Manners
+
+__all__ = ["mariadb", "pair", "postgresql"]
 
 QUICK = Manners(
     boot=0.0,

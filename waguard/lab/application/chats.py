@@ -17,7 +17,7 @@ class Seen(NamedTuple):
     id: int
     session: str
     phone: str
-    message_id: str
+    message_id: str | None
     type: Type
     metadata: str
 

@@ -186,7 +186,7 @@ class Traffic:
                     body_of(row.metadata),
                     made[row.id].event_id,
                     made[row.id].at,
-                    row.message_id,
+                    row.message_id or "",
                 ),
             )
             for row in await self.world.app.chats.seen()
