@@ -6,7 +6,7 @@ On the double of the application, which answers 200 to most of what it does not 
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -20,6 +20,7 @@ from tests.waiting import DEADLINE, wait_until
 from waguard.config.sections import Webhook
 from waguard.lab.application import Application
 from waguard.lab.application.manners import body_of, chat_of_sent, contact_of
+from waguard.messaging.timings import WEBHOOK
 from waguard.ports.bus import BusEvent
 from waguard.supervision.translate import on_phone
 from waguard.wire.events import InboundMessage
@@ -63,7 +64,7 @@ class Pair:
 
 
 @asynccontextmanager
-async def paired(folder: Path) -> AsyncIterator[Pair]:
+async def paired(folder: Path, **more: Any) -> AsyncIterator[Pair]:
     """With one connected session, ``a``."""
     url = f"sqlite+aiosqlite:///{folder / 'w.db'}"
     async with (
@@ -73,7 +74,7 @@ async def paired(folder: Path) -> AsyncIterator[Pair]:
         await app.accounts.migrate()
         await app.connect("a")
         await app.accounts.connected("a", "61")
-        async with gateway(folder, app.url, **STORED_KEY) as it:
+        async with gateway(folder, app.url, **STORED_KEY, **more) as it:
             yield Pair(it, app, instance)
 
 
@@ -102,6 +103,38 @@ async def test_a_read_only_database(pair: Pair) -> None:
         await pair.handled(1)
     pair.it.put(received(2))
     assert await pair.end("1", "2") == ["1", "2"]
+
+
+@not_yet
+async def test_an_answer_that_never_arrives(pair: Pair) -> None:
+    with pair.app.hooks.in_mood("lost"):
+        await pair.it.stored(received(1))
+        await pair.handled(1)
+    pair.it.put(received(2))
+    assert await pair.end("1", "2") == ["1", "2"]
+
+
+@not_yet
+async def test_an_answer_that_is_too_late(tmp_path: Path) -> None:
+    async with paired(tmp_path, timings=replace(WEBHOOK, attempt=0.5)) as pair:
+        pair.app.hooks.misbehave(slow=2.0)
+        with pair.app.hooks.in_mood("slow"):
+            await pair.it.stored(received(1))
+            await wait_until(lambda: pair.app.hooks.window.count, "PHP runs")
+        await wait_until(lambda: pair.app.records.unheard, "PHP has done it, for nobody")
+        assert await pair.end("1") == ["1"]
+
+
+async def test_one_group_message_to_two_of_our_numbers(pair: Pair) -> None:
+    await pair.app.connect("b")
+    await pair.app.accounts.connected("b", "63")
+    group = "120363000000000001@g.us"
+    message = {"id": f"false_{group}_1_{FRIEND}@c.us", "from": group, "chat_type": "group"}
+    pair.it.put(
+        *(event(n, session=n_, message=message | {"body": n_}) for n, n_ in enumerate("ab"))
+    )
+    assert sorted(await pair.end("a", "b")) == ["a", "b"]
+    assert {row.session for row in await pair.app.chats.seen()} == {"a", "b"}
 
 
 @not_yet

@@ -25,7 +25,7 @@ from waguard.lab.chaos.message_check import (
     Stored,
 )
 from waguard.lab.chaos.rows import Watch
-from waguard.lab.chaos.world import FRIEND, FRIENDS, World, until
+from waguard.lab.chaos.world import FRIEND, FRIENDS, NotInTimeError, World, until
 from waguard.lab.standin.refusal import Refusal
 
 GAP: Final = 0.4  # s between two messages of a session, at most
@@ -159,20 +159,25 @@ class Traffic:
         ]
 
     async def _last_delivery(self) -> None:
-        """A webhook that is not handled yet is awaited as long as any is."""
-        app, before = self.world.app, -1
-        while before != len(app.records.rows):
-            before = len(app.records.rows)
-            unsure = set((await self._listed("uncertain")).values())
-            wanted = {(one.session, one.text) for one in self._incoming() if one.id not in unsure}
+        """Until waguard has delivered all that was written, or nothing has come for a while."""
+        rows, before = self.world.app.records.rows, -1
+        while before != len(rows):
+            before = len(rows)
+            with contextlib.suppress(NotInTimeError):
+                await until(self._is_delivered, "all is delivered", within=LAST_DELIVERY)
+                return
 
-            def all_in(_: object, wanted: set[tuple[str, str]] = wanted) -> bool | None:
-                stored = {(row.session, row.body) for row in app.records.rows}
-                return wanted <= stored or None
-
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(LAST_DELIVERY):
-                    await app.until(all_in)
+    async def _is_delivered(self) -> bool:
+        """What is lost or a dead letter by now will not come."""
+        try:
+            ((waiting,),) = await self.world.select(
+                "SELECT COUNT(*) FROM waguard_deliveries WHERE state = 'pending'"
+            )
+            known = () if waiting else await self.world.inbox()
+        except SQLAlchemyError:
+            return False
+        reported = {(session, one["body"]) for session, one in known}
+        return not waiting and {(one.session, one.text) for one in self._incoming()} <= reported
 
     async def _rows(self) -> list[tuple[Type, Stored]]:
         """The application's table; which webhook made a row, and when, it does not say itself."""
