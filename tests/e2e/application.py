@@ -11,7 +11,8 @@ from tests.e2e.harness import Daemon, settings_for, short_folder
 from tests.ports import reserved_port
 from tests.store.conftest import new_database
 from tests.waiting import wait_until
-from waguard.lab.application import Application, Manners
+from waguard.config.sections import Webhook
+from waguard.lab.application import STORED, Application, Manners
 from waguard.lab.standin import Policy, StandIn
 from waguard.lab.standin.refusal import Refusal
 
@@ -124,6 +125,8 @@ async def serving(setting: Setting, request: pytest.FixtureRequest) -> AsyncIter
         )
         environment = settings_for(standin, app.url, folder, WAGUARD_API__PORT=str(port))
         environment |= app.environment(state) | {"WAGUARD_DATABASE__URL": url}
+        if "stored" in Webhook.__struct_fields__:
+            environment["WAGUARD_WEBHOOK__STORED"] = STORED
         await app.accounts.migrate()
         daemon = await stack.enter_async_context(Daemon(folder, environment))
         await daemon.start()

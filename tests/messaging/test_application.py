@@ -18,7 +18,7 @@ from tests.messaging.gateway import Gateway, gateway
 from tests.messaging.receiver import SECRET, event
 from tests.waiting import DEADLINE, wait_until
 from waguard.config.sections import Webhook
-from waguard.lab.application import Application
+from waguard.lab.application import STORED, Application
 from waguard.lab.application.manners import body_of, chat_of_sent, contact_of
 from waguard.messaging.timings import WEBHOOK
 from waguard.ports.bus import BusEvent
@@ -26,7 +26,7 @@ from waguard.supervision.translate import on_phone
 from waguard.wire.events import InboundMessage
 
 STORED_KEY: Final[dict[str, Any]] = (
-    {"stored": "chats.whatsapp_message_id"} if "stored" in Webhook.__struct_fields__ else {}
+    {"stored": STORED} if "stored" in Webhook.__struct_fields__ else {}
 )
 FRIEND: Final = "62"
 POLL: Final = 0.02  # s

@@ -8,6 +8,9 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from waguard.lab.application.tables import ACCOUNTS, CHATS, CONTACTS, engine_of
 
+STORED: Final = f"{CHATS.name}.{CHATS.c.whatsapp_message_id.name}"
+"""Where it keeps WhatsApp's id of a message, as ``webhook.stored`` names it."""
+
 Type = Literal["inbound", "outbound"]
 
 

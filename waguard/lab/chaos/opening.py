@@ -12,8 +12,9 @@ from pathlib import Path
 from typing import Final
 
 from waguard.config.reading import load
+from waguard.config.sections import Webhook
 from waguard.host.executable import find_executable
-from waguard.lab.application import Application, Manners
+from waguard.lab.application import STORED, Application, Manners
 from waguard.lab.chaos.mounts import mounted
 from waguard.lab.chaos.processes import MARK
 from waguard.lab.chaos.version_faults import RULES
@@ -109,6 +110,8 @@ def _serving(app: Application, state: Path, served: Served) -> dict[str, str]:
     more = {"WAGUARD_DATABASE__URL": served.database} if served.database else {}
     if served.hold_limit is not None:
         more["WAGUARD_WEBHOOK__HOLD_LIMIT"] = str(served.hold_limit)
+    if "stored" in Webhook.__struct_fields__:
+        more["WAGUARD_WEBHOOK__STORED"] = STORED
     return app.environment(state) | more
 
 
