@@ -32,7 +32,7 @@ class Manners:
     """PHP starts for each webhook."""
     call_back: float = 2.0
     """At most so long after GET /health it asks for the session's status."""
-    commit: float = 0.06
+    commit: float = 0.1
     """At most so long after the reply to a send its row is committed."""
     nap: float = 3.0
     """At most so long a worker of its queue sleeps after it found no job."""
