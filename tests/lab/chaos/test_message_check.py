@@ -168,6 +168,7 @@ def test_a_killed_daemon_may_repeat_the_same_event() -> None:
     check = replace(CHECK, stored=(STORED_A, again, STORED_B))
     assert broken(check) == []
     assert repeated(check) == 1
+    assert broken(replace(check, finds_stored=True)) != []  # it could have known
 
 
 def test_an_answer_that_never_arrived_may_be_repeated_once() -> None:

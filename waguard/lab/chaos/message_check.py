@@ -2,7 +2,8 @@
 
 The application's table is compared with what WhatsApp's server holds, as its users see it: it does not
 dedupe, and what has no row is lost. Excused is what nobody can know: a message that waguard itself lists
-as uncertain, a repetition after a kill of the daemon or after an answer that never arrived.
+as uncertain, and, where it looks nothing up, a repetition after a kill of the daemon or after an answer
+that never arrived.
 """
 
 from collections import Counter, defaultdict
@@ -102,6 +103,8 @@ class MessageCheck:
     """How many rows of the inbox there are, by session and text."""
     daemon_kills: Sequence[float] = ()
     """Unix times: a webhook that was answered a moment before is delivered again."""
+    finds_stored: bool = False
+    """waguard looks up what is stored: nothing excuses a second row."""
     outgoing: Sequence[Outgoing]
     server: Mapping[tuple[str, str], int]
     """How many messages WhatsApp's server has, by session and text."""
@@ -229,6 +232,8 @@ def _again(check: MessageCheck) -> Iterator[str]:
 
 def _excused(check: MessageCheck, before: Stored, after: Stored) -> bool:
     """Whether the daemon was killed, or the answer got lost, between the two."""
+    if check.finds_stored:
+        return False
     unheard = (at for event_id, at in check.unheard if event_id == before.event_id)
     return any(before.at <= at <= after.at for at in (*check.daemon_kills, *unheard))
 

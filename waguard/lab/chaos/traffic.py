@@ -13,6 +13,7 @@ from typing import Final
 from sqlalchemy.exc import SQLAlchemyError
 
 from waguard.cli.client import ApiCallError
+from waguard.config.sections import Webhook
 from waguard.lab.application import Row
 from waguard.lab.application.chats import Type
 from waguard.lab.application.manners import body_of, contact_of
@@ -133,6 +134,7 @@ class Traffic:
             unheard=tuple((one.event_id, one.at) for one in records.unheard),
             inbox=Counter((session, one["body"]) for session, one in await world.inbox()),
             daemon_kills=tuple(world.daemon_kills),
+            finds_stored="stored" in Webhook.__struct_fields__,
             outgoing=tuple(
                 Outgoing(session, row.body, _answer(row)) for session, row in self._sent
             ),
