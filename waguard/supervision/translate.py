@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
+from waguard.core.messages import phone_use
 from waguard.core.messages.identity import GROUP, parse
 from waguard.core.messages.inbox import (
     EventPayload,
@@ -87,15 +88,15 @@ def on_phone(message: InboundMessage) -> Mapping[str, Any]:
 def received(row: SessionRow, message: InboundMessage, at: float) -> tuple[InboxRecord, ...]:
     """What is stored of a message, one of our number's own too; ``at``, in unix time, is when the
     worker heard of it."""
+    events: tuple[EventPayload, ...]
     if message.from_me:
-        kind, key, payload = (
-            Kind.SENT,
-            sent_key(message.id),
-            EventPayload("message_sent", on_phone(message)),
-        )
+        kind, key = Kind.SENT, sent_key(message.id)
+        use = phone_use.activity(message.id, message.timestamp, at)
+        use_events = (EventPayload(phone_use.EVENT, use),) if use else ()
+        events = (EventPayload("message_sent", on_phone(message)), *use_events)
     else:
         kind, key = Kind.MESSAGE, fitting(message.id)
-        payload = EventPayload("message_received", inbound(message))
+        events = (EventPayload("message_received", inbound(message)),)
     content = message.media
     return (
         InboxRecord(
@@ -110,7 +111,7 @@ def received(row: SessionRow, message: InboundMessage, at: float) -> tuple[Inbox
             ref=("sent:" if message.from_me else "", message.id),
             sender=message.sender,
             mentioned=message.mentioned,
-            events=(payload,),
+            events=events,
             file=None if content is None else File(content, message.mimetype or UNKNOWN),
         ),
     )
