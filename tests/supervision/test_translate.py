@@ -37,6 +37,27 @@ def test_what_was_written_on_the_phone_is_from_its_chat(chat: str, *, backfilled
     assert (event.data["message"]["from"], event.data["to"]) == (chat, chat)
 
 
+def in_group(**fields: Any) -> InboxRecord:
+    [record] = translate.received(ROW, message(**({"chat": GROUP} | fields)), 1.0)
+    return record
+
+
+def test_a_message_of_a_group_names_it_and_its_participants() -> None:
+    record = in_group(group_name="Friends", participants=(ANNA, LID), sender=LID)
+    shown = record.events[0].data["message"]
+    assert (shown["group_name"], shown["participants"]) == ("Friends", [ANNA, LID])
+    known = named(record, People([(LID, OWN)]), "false_1", None)
+    assert known.events[0].data["message"]["participants"] == [ANNA, OWN]
+    kept = known.payload()["message"]
+    assert "participants" not in kept  # of each message of a large group
+    assert kept["group_name"] == "Friends"
+
+
+@pytest.mark.parametrize("record", [in_group(), translate.received(ROW, message(), 1.0)[0]])
+def test_what_is_unknown_of_a_group_is_no_null(record: InboxRecord) -> None:
+    assert not {"group_name", "participants"} & set(record.events[0].data["message"])
+
+
 @pytest.mark.parametrize(
     ("stem", "age", "backfilled", "phone"),
     [

@@ -62,13 +62,19 @@ def inbound(message: InboundMessage) -> Mapping[str, Any]:
             "from_me": message.from_me,
             "type": message.kind,
             "has_media": bool(message.mimetype),
-            "group_name": message.group_name,
+            **_group(message),
             "sender_name": message.sender_name,
             "quoted_id": message.quoted_id,
             "backfilled": message.backfilled,
             "media": media or None,
         }
     }
+
+
+def _group(message: InboundMessage) -> dict[str, Any]:
+    """What is unknown is left out: a null would be taken for it."""
+    known = {"group_name": message.group_name, "participants": list(message.participants)}
+    return {name: value for name, value in known.items() if value}
 
 
 def on_phone(message: InboundMessage) -> Mapping[str, Any]:
