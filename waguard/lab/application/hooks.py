@@ -213,6 +213,8 @@ class Hooks:
                 self._message_sent(session, data, event_id)
             case _ if event in manners.STATUS_EVENTS:
                 self._status(event, data, event_id)
+            case "mobile_activity_detected":
+                pass  # a job pauses campaigns, which this double has not
             case _:
                 self._drop(event, data, event_id, "an event that it does not know")
 
