@@ -96,7 +96,7 @@ class Daemon:
                 clock=clock,
                 ages=base.ages,
                 meter=Meter(),
-                host=lambda: base.host.read(current()),
+                host=lambda unpaired: base.host.read(current(), unpaired),
                 network=base.network.read,
                 cpu_is_saturated=cpu_is_saturated,
                 remembered=lambda: remembered,

@@ -2,8 +2,9 @@
 
 import asyncio
 import random
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from waguard.config.sections import Config
 from waguard.core.fleet.facts import Closing
@@ -46,7 +47,7 @@ class Ports:
     clock: Clock
     ages: Ages
     meter: Meter
-    host: Callable[[], Reading]
+    host: Callable[[Callable[[], Collection[Path]]], Reading]
     network: Callable[[], NetworkReading]
     cpu_is_saturated: Callable[[], bool]
     remembered: Callable[[], Mapping[str, Remembered]]
@@ -74,7 +75,7 @@ class Supervisor:
             store=ports.store,
             bus=bus,
             clock=ports.clock,
-            host=ports.host,
+            host=lambda: ports.host(self.registry.unpaired_profiles),
             network=ports.network,
             paired=lambda: self.registry.any_paired,
             write_retry=timings.write_retry,

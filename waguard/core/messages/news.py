@@ -12,6 +12,7 @@ from typing import Any, Final
 
 import msgspec
 
+from waguard.core.messages import phone_use
 from waguard.core.messages.inbox import (
     EventPayload,
     InboxRecord,
@@ -80,10 +81,12 @@ def _body(received: InboxRecord, payload: EventPayload) -> dict[str, Any]:
     """The body of a webhook, in the application's format."""
     identity = {"workspace_id": received.workspace_id, "session_id": received.session_id}
     data = identity | dict(payload.data)
-    return {
+    body = {
         "event": payload.event,
         "data": data | ({"backfilled": True} if received.backfilled else {}),
     }
+    # there the application reads it beside the data
+    return body | ({"session_id": received.session_id} if payload.event == phone_use.EVENT else {})
 
 
 def _json(body: dict[str, Any]) -> bytes:

@@ -44,6 +44,7 @@ OLD_SERVICE: Final = (
     "message_status_updated",
     "message_delivered",
     "message_read",
+    "mobile_activity_detected",
 )
 EVENTS: Final = frozenset(
     {

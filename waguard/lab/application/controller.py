@@ -78,6 +78,8 @@ class Controller:
                 self.workers.put("whatsapp-urgent", event, lambda: self._job(event, data))
             case "message_received":
                 return await self._message_received(session, data, event_id)
+            case "mobile_activity_detected":
+                pass  # a job pauses campaigns, which this double has not
             case "message_sent":
                 await self._message_sent(session, data, event_id)
             case _ if event in manners.STATUS_EVENTS:

@@ -139,10 +139,10 @@ def _database(env: Env, here: Settings, cli: Cli) -> Check:
 
 def _keyless(here: Settings, cli: Cli) -> Check:
     if here.keyless:
-        return ok("api.keyless_loopback", "the application's two calls without a key are answered")
+        return ok("api.keyless_loopback", "the application's calls without a key are answered")
     return failed(
         "api.keyless_loopback",
-        "the application asks for a session's status and logs it out without a key, and gets 401",
+        "the application asks for a session's status and last activity, and logs it out, without a key, and gets 401",
         f"Set api.keyless_loopback = true in {here.path}; it holds for callers on this machine",
         cli("config check"),
     )
