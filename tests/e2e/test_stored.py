@@ -54,7 +54,6 @@ def _more(than: int, received: Sequence[object]) -> bool | None:
     return len(received) > than or None
 
 
-@pytest.mark.xfail(strict=True, raises=AssertionError, reason="a 2xx counts as stored (issue 19)")
 @pytest.mark.parametrize(("jobs", "seconds"), [(1, 5.0), (98, LATE.job)])
 @pytest.mark.parametrize("served", [Setting(manners=LATE)], indirect=True)
 async def test_a_late_worker_loses_nothing(served: Served, jobs: int, seconds: float) -> None:
@@ -70,7 +69,6 @@ async def test_a_late_worker_loses_nothing(served: Served, jobs: int, seconds: f
     assert stored == [f"late {number}" for number in range(MESSAGES)], len(stored)
 
 
-@pytest.mark.xfail(strict=True, raises=AssertionError, reason="no row is awaited (issue 19)")
 @pytest.mark.parametrize("served", [Setting(manners=SLOW_COMMIT)], indirect=True)
 async def test_its_own_sends_are_one_row_each(served: Served) -> None:
     session = await served.connected()
@@ -82,7 +80,6 @@ async def test_its_own_sends_are_one_row_each(served: Served) -> None:
     assert {row.phone for row in seen} == {FRIEND}
 
 
-@pytest.mark.xfail(strict=True, raises=AssertionError, reason="`from` is our number (issue 19)")
 @pytest.mark.parametrize("served", [Setting()], indirect=True)
 async def test_what_is_written_on_the_phone_is_in_its_chat(served: Served) -> None:
     await served.connected()

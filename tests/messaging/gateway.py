@@ -19,12 +19,16 @@ from waguard.core.webhooks.circuit import CircuitPolicy
 from waguard.core.webhooks.delivery import DeliveryPolicy
 from waguard.core.webhooks.partition import MemoryWindow
 from waguard.core.webhooks.pending import Pending
+from waguard.core.webhooks.row_gate import Known
+from waguard.host.clock import SystemClock
 from waguard.host.media import MediaFolder
 from waguard.messaging.backlog import JournalLimits
 from waguard.messaging.entries import of_event
 from waguard.messaging.journal import Journal
+from waguard.messaging.stored import StoredMessages
 from waguard.messaging.timings import WEBHOOK, WebhookTimings
 from waguard.messaging.webhooks import endpoint_queue
+from waguard.messaging.webhooks.receiver_table import ReceiverTable
 from waguard.messaging.webhooks.webhooks import Webhooks
 from waguard.ports.bus import BusEvent
 from waguard.ports.clock import Ages
@@ -131,12 +135,73 @@ async def gateway(
         ages=ages,
         timings=timings,
         window=window,
+        table=_table(made) if made.settings.stored else None,
     )
     try:
-        async with made.journal, made.webhooks:
+        async with made.journal, made.webhooks, _ticking(made):
             yield made
     finally:
         await store.close()
+
+
+@dataclass
+class Owner:
+    """Of the rows: the session is as the test says it is."""
+
+    made: Gateway
+    corrected: list[str] = field(default_factory=list)
+
+    def known(self, session_id: str) -> Known:
+        now = self.made.connections.get(session_id, Connection())
+        return Known(why_not=now.why_not)
+
+    def record_correction(self, session_id: str, before: str) -> None:
+        self.corrected.append(before)
+
+    def repeat_ready(self, session_id: str) -> None:
+        self.made.put(event_of_ready(session_id))
+
+
+def event_of_ready(session_id: str) -> BusEvent:
+    data = {"phone_number": "4917", "status": "connected"}
+    return BusEvent(
+        id=1,
+        event="session_ready",
+        session_id=session_id,
+        workspace_id=1,
+        at=time.time(),
+        data=data,
+    )
+
+
+def _table(made: Gateway) -> ReceiverTable:
+    clock = SystemClock()
+    return ReceiverTable(
+        StoredMessages(made.store.stored, lambda: made.settings.stored, clock),
+        made.store.accounts,
+        Owner(made),
+        clock,
+        expect_ready=lambda session_id: made.webhooks.expect_ready(session_id),  # noqa: PLW0108 - made later
+    )
+
+
+@contextlib.asynccontextmanager
+async def _ticking(made: Gateway) -> AsyncIterator[None]:
+    """As the daemon does each second."""
+
+    async def tick() -> None:
+        while True:
+            made.webhooks.check()
+            await made.webhooks.check_receiver()
+            await asyncio.sleep(0.05)
+
+    task = asyncio.create_task(tick(), name="tick") if made.settings.stored else None
+    try:
+        yield
+    finally:
+        if task:
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
 
 
 async def kill(made: Gateway) -> None:

@@ -34,10 +34,6 @@ STORED_KEY: Final[dict[str, Any]] = (
 FRIEND: Final = "62"
 POLL: Final = 0.02  # s
 
-not_yet: Final = pytest.mark.xfail(
-    strict=True, raises=AssertionError, reason="a 2xx counts as stored (issue 19)"
-)
-
 
 @dataclass
 class Pair:
@@ -119,7 +115,6 @@ async def test_what_is_stored_is_stored_once_and_in_order(pair: Pair) -> None:
     assert await pair.end(*"01234") == [*"01234"]
 
 
-@not_yet
 async def test_a_read_only_database(pair: Pair) -> None:
     with pair.app.hooks.in_mood("read-only"):
         pair.it.put(received(1))
@@ -128,7 +123,6 @@ async def test_a_read_only_database(pair: Pair) -> None:
     assert await pair.end("1", "2") == ["1", "2"]
 
 
-@not_yet
 async def test_an_answer_that_never_arrives(pair: Pair) -> None:
     with pair.app.hooks.in_mood("lost"):
         await pair.it.stored(received(1))
@@ -137,7 +131,6 @@ async def test_an_answer_that_never_arrives(pair: Pair) -> None:
     assert await pair.end("1", "2") == ["1", "2"]
 
 
-@not_yet
 async def test_an_answer_that_is_too_late(tmp_path: Path) -> None:
     patient: dict[str, Any] = {"looks": (0.5,) * 20} if hasattr(QUICKLY, "looks") else {}
     policy = replace(QUICKLY, **patient)
@@ -162,7 +155,6 @@ async def test_one_group_message_to_two_of_our_numbers(pair: Pair) -> None:
     assert {row.session for row in await pair.app.chats.seen()} == {"a", "b"}
 
 
-@not_yet
 async def test_a_row_that_a_late_job_flipped(pair: Pair) -> None:
     await pair.app.accounts.update("a", status="authenticated")
     pair.it.put(received(1))
@@ -176,7 +168,6 @@ async def test_a_row_that_a_late_job_flipped(pair: Pair) -> None:
     assert await pair.end("1", "2") == ["1", "2"]
 
 
-@not_yet
 async def test_its_installer(pair: Pair) -> None:
     with pair.app.hooks.in_mood("installing"):
         pair.it.put(*map(received, range(3)))
@@ -185,7 +176,6 @@ async def test_its_installer(pair: Pair) -> None:
     assert await pair.it.dead() == []
 
 
-@not_yet
 async def test_a_file_that_fails_after_its_row(pair: Pair) -> None:
     with pair.app.hooks.in_mood("no files"):
         put(pair.it, picture(1))
@@ -196,7 +186,6 @@ async def test_a_file_that_fails_after_its_row(pair: Pair) -> None:
     assert await pair.end("1") == ["1"]
 
 
-@not_yet
 async def test_more_than_php_takes(pair: Pair) -> None:
     pair.app.hooks.misbehave(body_limit=2_000)
     put(pair.it, picture(1))
@@ -204,7 +193,6 @@ async def test_more_than_php_takes(pair: Pair) -> None:
     assert await pair.end("1", "2") == ["1", "2"]
 
 
-@not_yet
 async def test_more_than_its_column_holds_is_listed(pair: Pair) -> None:
     """Another chat's message shows that the receiver stores what it can."""
     pair.it.put(received(1, body="\u0639" * 9_500), received(2), received(3, friend="63"))
@@ -212,7 +200,6 @@ async def test_more_than_its_column_holds_is_listed(pair: Pair) -> None:
     assert [letter.event for letter in await pair.it.dead()] == ["message_received"]
 
 
-@pytest.mark.xfail(strict=True, reason="`from` is our own number (issue 19)")
 def test_what_was_written_on_the_phone_is_filed_under_its_chat() -> None:
     message = InboundMessage(
         id=f"true_{FRIEND}@c.us_1",

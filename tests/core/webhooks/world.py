@@ -181,7 +181,7 @@ class World:
                 found = self._read(effect.after)[: effect.limit]
                 whole = len(found) < effect.limit
                 self._later(0.01, lambda: self.tell(Loaded(found=tuple(found), whole=whole)))
-            case LoadPartition(key=key):
+            case LoadPartition():
                 self._later(0.01, lambda: self._load_partition(effect))
             case Save():
                 self._later(0.02, lambda: self._save(effect.key, effect.result))

@@ -41,10 +41,6 @@ SHORT = (
 # decrypted at first
 MESSAGES_SEED, MESSAGE_FAULTS_DRAWN, MESSAGES = 421, 6, 60
 APPLICATION = ("receiver is read only", "receiver installs")
-not_yet = pytest.mark.xfail(
-    strict=True, raises=AssertionError, reason="a 2xx counts as stored (issue 19)"
-)
-
 LONG_FAULTS, LONG_MESSAGES, LONG_SESSIONS = 60, 2_000, 4
 LONG_TIMEOUT = 5_400  # s; the application's limiter shuts for a minute, again and again
 
@@ -142,7 +138,6 @@ async def each_heals(folder: Path, world: Path, names: Sequence[str]) -> None:
 @pytest.mark.e2e
 @pytest.mark.chromium
 @pytest.mark.timeout(300)
-@not_yet
 async def test_a_few_messages_are_accounted_for(tmp_path: Path, short_path: Path) -> None:
     await all_accounted_for(
         tmp_path,
@@ -152,7 +147,6 @@ async def test_a_few_messages_are_accounted_for(tmp_path: Path, short_path: Path
     )
 
 
-@not_yet
 @pytest.mark.e2e
 @pytest.mark.chromium
 @pytest.mark.timeout(600)
@@ -171,7 +165,6 @@ async def test_meanwhile_no_message_is_lost_and_none_is_doubled(
 LONG = ("--faults", str(LONG_FAULTS), "--messages", str(LONG_MESSAGES))
 
 
-@not_yet
 @pytest.mark.e2e
 @pytest.mark.chromium
 @pytest.mark.long
@@ -190,7 +183,6 @@ async def elsewhere(request: pytest.FixtureRequest) -> AsyncIterator[str]:
         yield server.url("chaos")
 
 
-@not_yet
 @pytest.mark.e2e
 @pytest.mark.chromium
 @pytest.mark.long
