@@ -45,7 +45,7 @@ QUICK: Final = DeliveryPolicy(
     refusals=1_000,  # what fails at random is nobody's own fault
     refused_pauses=(0.001,),
     unstored_pauses=(0.001,) * 4,
-    looks=(0.001,) * 7,
+    lookup_pauses=(0.001,) * 7,
     circuit=QUICK_CIRCUIT,
 )
 
@@ -56,6 +56,8 @@ class Gateway:
 
     store: SqlStore
     settings: Webhook
+    policy: DeliveryPolicy | None
+    """Can be changed, too; None: what the settings say."""
     journal: Journal = field(init=False)
     webhooks: Webhooks = field(init=False)
     news: list[InboxRecord] = field(default_factory=list)
@@ -114,7 +116,7 @@ async def gateway(
         if not path.exists():
             await template.copy_to(path)
         await store.open()
-    made = Gateway(store, Webhook(url=url, **settings))
+    made = Gateway(store, Webhook(url=url, **settings), policy)
     messages = wrap(store.messages)
     files = files or MediaFolder(folder / "media")
     made.journal = Journal(
@@ -130,7 +132,7 @@ async def gateway(
         secrets,
         instance_url=INSTANCE,
         connection=lambda session_id: made.connections.get(session_id, Connection()),
-        policy=(lambda: policy) if policy else None,
+        policy=(lambda: made.policy or QUICK) if policy else None,
         wall=wall,
         ages=ages,
         timings=timings,

@@ -132,7 +132,9 @@ async def test_an_answer_that_never_arrives(pair: Pair) -> None:
 
 
 async def test_an_answer_that_is_too_late(tmp_path: Path) -> None:
-    patient: dict[str, Any] = {"looks": (0.5,) * 20} if hasattr(QUICKLY, "looks") else {}
+    patient: dict[str, Any] = (
+        {"lookup_pauses": (0.5,) * 20} if hasattr(QUICKLY, "lookup_pauses") else {}
+    )
     policy = replace(QUICKLY, **patient)
     async with paired(tmp_path, timings=replace(WEBHOOK, attempt=0.5), policy=policy) as pair:
         pair.app.hooks.misbehave(slow=2.0)

@@ -8,6 +8,7 @@ from typing import Any, Final
 
 import pytest
 
+from tests.messaging.gateway import QUICK
 from tests.messaging.receiver import event
 from tests.supervision.bench import CONNECTED, QR_SHOWN, Bench
 from tests.supervision.fake_workers import Script
@@ -109,8 +110,10 @@ async def receiver_slow(it: Surfaces) -> Found:
 
 async def dead_letters(it: Surfaces) -> Found:
     it.receiver.troubles.append(404)
+    it.gateway.policy = replace(QUICK, only_chat=0.0)  # it is refused, and nothing else is there
     await it.gateway.stored(event(1))
     assert await it.gateway.drained()
+    it.gateway.policy = QUICK
     return {("dead_letters", None)}
 
 
@@ -351,5 +354,8 @@ async def test_what_is_over_is_shown_nowhere_and_is_an_incident(shown: Surfaces)
     await wait_until(lambda: shown.bench.world.audited("webhooks_up"), "both are on the trail")
     _, why = await shown.command("why")
     [incident] = why["incidents"]
-    assert "the receiver accepts no webhooks (the receiver answered 500)" in incident["cause"]
+    assert (
+        "the receiver accepts no webhooks (the receiver answered 500; its own log says why)"
+        in incident["cause"]
+    )
     assert incident["result"].startswith("the receiver accepted webhooks again")

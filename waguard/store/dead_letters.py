@@ -105,7 +105,9 @@ class SqlDeadLetters:
                 .order_by(own.id)
             )
             found = (await work.connection.execute(query.limit(REPLAYED_AT_ONCE))).all()
-            replayed = [Replayed(row.endpoint, row.session_id, _lane(row), row.id) for row in found]
+            replayed = [
+                Replayed(row.endpoint, row.session_id, _partition(row), row.id) for row in found
+            ]
             for it in replayed:
                 same = update(DELIVERIES).where(own.id == it.id)
                 await work.connection.execute(same.values(self._again() | {"lane": it.partition}))
@@ -142,7 +144,7 @@ class SqlDeadLetters:
             return (await work.connection.execute(waits)).rowcount
 
 
-def _lane(row: Any) -> str:
+def _partition(row: Any) -> str:
     """A session's event outdates nothing, and is not outdated, once it was a dead letter."""
     return REPLAYED if row.event in SESSION_EVENTS else str(row.lane)
 

@@ -59,7 +59,7 @@ class Driven:
         self.begun: list[Attempt] = []
         self.effects: list[Effect] = []
 
-    def tell(self, fact: Fact) -> tuple[Effect, ...]:
+    def post(self, fact: Fact) -> tuple[Effect, ...]:
         """What it wants done, without the loads, which were answered."""
         now = Now(at=self.at, wall=self.at, chance=self.chance, can_write=self.can_write)
         self.queue, effects = advance(self.queue, fact, now)
@@ -68,24 +68,24 @@ class Driven:
         for effect in effects:
             if isinstance(effect, Load):
                 found = [it for it in self.rows if it.id > effect.after][: effect.limit]
-                self.tell(Loaded(found=tuple(found), whole=len(found) < effect.limit))
+                self.post(Loaded(found=tuple(found), whole=len(found) < effect.limit))
         return effects
 
     def poke(self, *rows: Pending) -> None:
         self.rows.extend(rows)
-        self.tell(Poked())
+        self.post(Poked())
 
     def answer(self, number: int, outcome: Outcome = OK) -> None:
         """To the attempt that is in flight."""
         [effect] = [it for it in self.begun if it.item.id == number]
         self.begun.remove(effect)
-        self.tell(Answered(key=effect.item.key, id=number, outcome=outcome))
+        self.post(Answered(key=effect.item.key, id=number, outcome=outcome))
 
     def save(self) -> None:
         """Everything that is to be saved."""
         for effect in [it for it in self.effects if isinstance(it, Save)]:
             self.effects.remove(effect)
-            self.tell(Saved(key=effect.key, id=effect.result.id))
+            self.post(Saved(key=effect.key, id=effect.result.id))
 
     def deliver(self, number: int, outcome: Outcome = OK) -> None:
         self.answer(number, outcome)
@@ -93,7 +93,7 @@ class Driven:
 
     def pass_time(self, seconds: float) -> None:
         self.at += seconds
-        self.tell(TimerDue())
+        self.post(TimerDue())
 
     @property
     def in_flight(self) -> list[int]:

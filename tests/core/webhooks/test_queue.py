@@ -6,13 +6,13 @@ from tests.core.webhooks.queues import Driven, chats, item, with_policy
 from waguard.core.webhooks.delivery import Answer, Cause
 from waguard.core.webhooks.facts import (
     Answered,
-    Buried,
     Closed,
+    DeadLettered,
     Dropped,
     Ending,
     LoadPartition,
-    Look,
-    Looked,
+    Lookup,
+    LookupDone,
     NotYet,
     PartitionLoaded,
     Poked,
@@ -87,7 +87,7 @@ def test_nothing_is_begun_while_results_cannot_be_written() -> None:
     driven.poke()
     assert driven.in_flight == []
     driven.can_write = True
-    driven.tell(Poked())
+    driven.post(Poked())
     assert len(driven.in_flight) == 5
 
 
@@ -102,7 +102,7 @@ def test_nothing_waits_for_a_turn_that_nobody_else_has() -> None:
     others = [key for key, it in driven.queue.partitions.items() if it.stage is Stage.TURN]
     assert len(others) == 3
     # the one whose turn would be next vanishes, and then the one in flight ends
-    driven.tell(Dropped(session="a", before=2.5))
+    driven.post(Dropped(session="a", before=2.5))
     driven.deliver(first)
     while driven.begun:
         driven.deliver(driven.in_flight[0])
@@ -117,8 +117,8 @@ def test_sessions_do_not_wait_for_each_other() -> None:
     assert len(driven.begun) == 2
 
 
-def test_where_what_is_stored_is_looked_up_a_session_has_all_places() -> None:
-    driven = Driven(*(item(n, f"{n}@c.us") for n in range(1, 20)), looks=True)
+def test_with_lookups_a_session_has_all_places() -> None:
+    driven = Driven(*(item(n, f"{n}@c.us") for n in range(1, 20)), uses_lookup=True)
     driven.poke()
     assert len(driven.in_flight) == CONCURRENT
 
@@ -137,7 +137,7 @@ def test_the_first_of_a_session_is_noted_and_the_others_are_not() -> None:
     held = {it.key[1]: it.why for it in driven.queue.all_held()}
     assert held == {"1@c.us": "it is away", "2@c.us": "it is away"}
     driven.effects.clear()
-    driven.tell(Released(session="a"))
+    driven.post(Released(session="a"))
     assert saved(driven) == [Hold(note.id, None)]
     assert len(driven.in_flight) == 1
 
@@ -147,14 +147,14 @@ def test_a_moment_is_not_noted() -> None:
     driven.poke()
     driven.answer(1, NotYet("a moment", brief=True))
     assert saved(driven) == []
-    driven.tell(Released(session="a"))
+    driven.post(Released(session="a"))
     assert driven.in_flight == [1]
 
 
 def test_messages_wait_for_a_session_ready_that_is_to_come() -> None:
     driven = Driven()
     driven.poke()
-    driven.tell(ReadyExpected(session="a"))
+    driven.post(ReadyExpected(session="a"))
     driven.poke(item(1))
     assert driven.in_flight == []
     ready = item(2, "", event="session_ready")
@@ -185,7 +185,7 @@ def test_what_follows_is_read_by_its_partition() -> None:
     [read] = [it for it in driven.effects if isinstance(it, LoadPartition)]
     assert (read.after, read.until) == (5, 30)
     found = tuple(rows[5:10])
-    driven.tell(PartitionLoaded(key=read.key, found=found, until=30, whole=False))
+    driven.post(PartitionLoaded(key=read.key, found=found, until=30, whole=False))
     assert driven.in_flight == [6]
 
 
@@ -193,12 +193,12 @@ def test_what_was_dead_is_before_what_waits() -> None:
     driven = Driven(item(5), item(6))
     driven.poke()
     assert driven.in_flight == [5]
-    driven.tell(Requeued(key=("a", "1@c.us"), newest=2))
+    driven.post(Requeued(key=("a", "1@c.us"), newest=2))
     driven.deliver(5)
     [read] = [it for it in driven.effects if isinstance(it, LoadPartition)]
     assert (read.after, read.until) == (0, 6)
     rows = (item(2), item(6))
-    driven.tell(PartitionLoaded(key=read.key, found=rows, until=6, whole=True))
+    driven.post(PartitionLoaded(key=read.key, found=rows, until=6, whole=True))
     assert driven.in_flight == [2]
     driven.deliver(2)
     assert driven.in_flight == [6]
@@ -207,7 +207,7 @@ def test_what_was_dead_is_before_what_waits() -> None:
 def test_a_partition_that_is_not_known_is_read_when_it_is_queued_again() -> None:
     driven = Driven(item(9, "9@c.us"))
     driven.poke()
-    driven.tell(Requeued(key=("b", "2@c.us"), newest=3))
+    driven.post(Requeued(key=("b", "2@c.us"), newest=3))
     [read] = [it for it in driven.effects if isinstance(it, LoadPartition)]
     assert (read.key, read.after, read.until) == (("b", "2@c.us"), 0, 3)
 
@@ -259,7 +259,7 @@ def test_the_only_chat_is_given_up_after_its_time() -> None:
 
 
 def test_accepted_and_not_stored_is_tried_five_times_over_ten_minutes() -> None:
-    driven = Driven(item(1), item(2, "2@c.us", session="b"), looks=True)
+    driven = Driven(item(1), item(2, "2@c.us", session="b"), uses_lookup=True)
     driven.poke()
     began = driven.at
     driven.deliver(2, Answer(status=200, stored=True))
@@ -277,7 +277,7 @@ def test_accepted_and_not_stored_is_tried_five_times_over_ten_minutes() -> None:
 
 
 def test_where_nothing_is_stored_nothing_is_given_up() -> None:
-    driven = Driven(*chats(10), looks=True)
+    driven = Driven(*chats(10), uses_lookup=True)
     driven.poke()
     for _ in range(2_000):
         while driven.begun:
@@ -289,7 +289,7 @@ def test_where_nothing_is_stored_nothing_is_given_up() -> None:
 
 def test_a_2xx_to_something_else_does_not_end_a_spell_in_which_nothing_is_stored() -> None:
     ack = item(99, "99@c.us", session="z", event="message_read")
-    driven = Driven(*chats(6), ack, looks=True)
+    driven = Driven(*chats(6), ack, uses_lookup=True)
     driven.poke()
     for number in range(1, 7):
         driven.answer(number, UNSTORED)
@@ -298,44 +298,44 @@ def test_a_2xx_to_something_else_does_not_end_a_spell_in_which_nothing_is_stored
 
 
 def test_stored_and_answered_with_an_error_is_listed_and_not_sent_again() -> None:
-    driven = Driven(item(1), item(2), looks=True)
+    driven = Driven(item(1), item(2), uses_lookup=True)
     driven.poke()
     driven.deliver(1, Answer(status=500, stored=True))
-    [buried] = [it for it in driven.effects if isinstance(it, Buried)]
-    assert (buried.item.id, buried.stored) == (1, True)
+    [listed] = [it for it in driven.effects if isinstance(it, DeadLettered)]
+    assert (listed.item.id, listed.stored) == (1, True)
     assert driven.in_flight == [2]
 
 
-def test_no_reply_is_looked_for_before_it_is_sent_again() -> None:
-    driven = Driven(item(1), looks=True)
+def test_no_reply_is_searched_before_it_is_sent_again() -> None:
+    driven = Driven(item(1), uses_lookup=True)
     driven.poke()
     driven.answer(1, SILENT)
-    looks, began = 0, driven.at
+    lookups, began = 0, driven.at
     while not driven.in_flight:
         driven.pass_time(1.0)
-        for look in [it for it in driven.effects if isinstance(it, Look)]:
-            driven.effects.remove(look)
-            looks += 1
-            driven.tell(Looked(key=look.item.key, id=1, found=False))
-    assert (looks, driven.at - began) == (7, 60.0)
+        for it in [it for it in driven.effects if isinstance(it, Lookup)]:
+            driven.effects.remove(it)
+            lookups += 1
+            driven.post(LookupDone(key=it.item.key, id=1, found=False))
+    assert (lookups, driven.at - began) == (7, 60.0)
 
 
 def test_found_after_no_reply_is_delivered() -> None:
-    driven = Driven(item(1), item(2), looks=True)
+    driven = Driven(item(1), item(2), uses_lookup=True)
     driven.poke()
     driven.answer(1, SILENT)
     driven.pass_time(1.0)
-    driven.tell(Looked(key=("a", "1@c.us"), id=1, found=True))
+    driven.post(LookupDone(key=("a", "1@c.us"), id=1, found=True))
     driven.save()
     assert driven.in_flight == [2]
 
 
-def test_what_an_earlier_daemon_may_have_delivered_is_looked_for_first() -> None:
-    driven = Driven(item(1), item(2), item(3, "status@broadcast"), looks=True)
+def test_what_an_earlier_daemon_may_have_delivered_is_searched_first() -> None:
+    driven = Driven(item(1), item(2), item(3, "status@broadcast"), uses_lookup=True)
     driven.poke()
-    assert {it.item.id: it.look_first for it in driven.begun} == {1: True, 3: False}
+    assert {it.item.id: it.lookup_first for it in driven.begun} == {1: True, 3: False}
     driven.deliver(1)
-    assert [it.look_first for it in driven.begun if it.item.id == 2] == [False]
+    assert [it.lookup_first for it in driven.begun if it.item.id == 2] == [False]
 
 
 # ---- facts that come twice, late or out of turn ----
@@ -346,7 +346,7 @@ def test_what_an_earlier_daemon_may_have_delivered_is_looked_for_first() -> None
     [
         Answered(key=("a", "1@c.us"), id=2, outcome=BAD),
         Answered(key=("x", "1@c.us"), id=1, outcome=BAD),
-        Looked(key=("a", "1@c.us"), id=1, found=True),
+        LookupDone(key=("a", "1@c.us"), id=1, found=True),
         Saved(key=("a", "1@c.us"), id=1),
         PartitionLoaded(key=("a", "1@c.us"), found=(), until=9, whole=True),
         Released(session="a"),
@@ -359,7 +359,7 @@ def test_a_fact_out_of_turn_does_no_harm(fact: object) -> None:
     driven = Driven(item(1))
     driven.poke()
     before = driven.queue
-    driven.tell(fact)  # type: ignore[arg-type]
+    driven.post(fact)  # type: ignore[arg-type]
     assert driven.queue == before
 
 
@@ -368,7 +368,7 @@ def test_the_value_before_stays_as_it_was() -> None:
     driven.poke()
     before, shown = driven.queue, repr(driven.queue)
     driven.answer(driven.in_flight[0], NotYet("away"))
-    driven.tell(Released(session="a"))
+    driven.post(Released(session="a"))
     driven.deliver(driven.in_flight[0])
     assert repr(before) == shown
 
@@ -376,9 +376,9 @@ def test_the_value_before_stays_as_it_was() -> None:
 def test_at_the_end_only_what_says_how_sessions_stand_is_begun() -> None:
     driven = Driven()
     driven.poke()
-    driven.tell(Ending())
+    driven.post(Ending())
     driven.poke(item(1), item(2, "", event="session_disconnected"))
     assert driven.in_flight == [2]
-    driven.tell(Closed())
+    driven.post(Closed())
     driven.poke(item(3, "", session="b", event="session_disconnected"))
     assert driven.in_flight == [2]

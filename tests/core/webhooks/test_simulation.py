@@ -48,8 +48,8 @@ def test_delivered_means_stored(seed: int) -> None:
 
 
 @pytest.mark.parametrize("seed", range(8))
-def test_without_look_ups_nothing_is_lost_either(seed: int) -> None:
-    world, chats = lived(seed, looks=False, crashes=0)
+def test_without_lookups_nothing_is_lost_either(seed: int) -> None:
+    world, chats = lived(seed, uses_lookup=False, crashes=0)
     assert world.queue.idle
     assert world.lost() == []
     assert world.given_up() == []
@@ -61,7 +61,16 @@ def test_what_must_happen_did() -> None:
     seen: set[str] = set()
     for seed in range(8):
         seen |= lived(seed)[0].seen
-    assert {"alike", "read_only", "silent", "held", "looked", "crash", "Failed", "Buried"} <= seen
+    assert {
+        "alike",
+        "read_only",
+        "silent",
+        "held",
+        "looked",
+        "crash",
+        "Failed",
+        "DeadLettered",
+    } <= seen
 
 
 @pytest.mark.long
@@ -69,4 +78,4 @@ def test_what_must_happen_did() -> None:
 def test_more_seeds(start: int) -> None:
     for seed in range(start, start + 100):
         test_delivered_means_stored(seed)
-        test_without_look_ups_nothing_is_lost_either(seed)
+        test_without_lookups_nothing_is_lost_either(seed)

@@ -16,15 +16,15 @@ from waguard.core.webhooks.delivery import Answer, Cause, DeliveryPolicy
 from waguard.core.webhooks.facts import (
     Answered,
     Attempt,
-    Buried,
+    DeadLettered,
     Effect,
     Fact,
     Failed,
     Load,
     Loaded,
     LoadPartition,
-    Look,
-    Looked,
+    Lookup,
+    LookupDone,
     NotYet,
     Now,
     Outcome,
@@ -37,7 +37,7 @@ from waguard.core.webhooks.facts import (
     SaveLater,
     TimerDue,
 )
-from waguard.core.webhooks.partition import MemoryWindow, Stage, is_looked_up
+from waguard.core.webhooks.partition import MemoryWindow, Stage, has_lookup
 from waguard.core.webhooks.pending import DeliveryResult, Hold, Pending
 from waguard.core.webhooks.queue import advance
 from waguard.core.webhooks.state import CONCURRENT, Queue
@@ -69,10 +69,10 @@ class Trouble:
 
 @dataclass
 class World:
-    """``looks``: what is stored is looked up. After ``quiet`` there is no trouble any more."""
+    """``uses_lookup``: what is stored is looked up. After ``quiet`` there is no trouble any more."""
 
     seed: int
-    looks: bool = True
+    uses_lookup: bool = True
     messages: int = 150
     chats: int = 8
     sessions: int = 3
@@ -131,7 +131,7 @@ class World:
                 if wake > end:
                     return
                 self.now = max(self.now, wake)
-                self.tell(TimerDue())
+                self.post(TimerDue())
                 continue
             if at is None or at > end:
                 return
@@ -143,9 +143,9 @@ class World:
 
     def _new_queue(self) -> Queue:
         window = MemoryWindow(memory=60, partition=6, read=25)
-        return Queue(policy=DeliveryPolicy(), window=window, looks=self.looks)
+        return Queue(policy=DeliveryPolicy(), window=window, uses_lookup=self.uses_lookup)
 
-    def tell(self, fact: Fact) -> None:
+    def post(self, fact: Fact) -> None:
         """The queue handles it, and the world does what it wants done."""
         policy, wall = self.queue.policy, self.now
         now = Now(
@@ -175,19 +175,19 @@ class World:
         match effect:
             case Attempt():
                 self._attempt(effect)
-            case Look(item=item):
-                self._later(0.01, lambda: self.tell(self._looked(item)))
+            case Lookup(item=item):
+                self._later(0.01, lambda: self.post(self._lookup_done(item)))
             case Load():
                 found = self._read(effect.after)[: effect.limit]
                 whole = len(found) < effect.limit
-                self._later(0.01, lambda: self.tell(Loaded(found=tuple(found), whole=whole)))
+                self._later(0.01, lambda: self.post(Loaded(found=tuple(found), whole=whole)))
             case LoadPartition():
                 self._later(0.01, lambda: self._load_partition(effect))
             case Save():
                 self._later(0.02, lambda: self._save(effect.key, effect.result))
             case SaveLater(result=result):
                 self._later(0.05, lambda: self._write(result))
-            case Failed() | Buried() as it:
+            case Failed() | DeadLettered() as it:
                 self.seen.add(type(it).__name__)
             case _:
                 raise AssertionError(effect)
@@ -201,11 +201,11 @@ class World:
         ][: effect.limit]
         whole = len(found) < effect.limit
         fact = PartitionLoaded(key=effect.key, found=tuple(found), until=effect.until, whole=whole)
-        self.tell(fact)
+        self.post(fact)
 
     def _save(self, key: tuple[str, str], result: DeliveryResult) -> None:
         self._write(result)
-        self.tell(Saved(key=key, id=result.id))
+        self.post(Saved(key=key, id=result.id))
 
     def _write(self, result: DeliveryResult | Hold) -> None:
         known = self.rows.get(result.id)
@@ -233,14 +233,14 @@ class World:
         self._run += 1
         self._flying.clear()
         self.queue = self._new_queue()
-        self.tell(Poked())
+        self.post(Poked())
 
     # ---- the world ----
 
     def _spell(self) -> Trouble:
         begins = self.began + self.chance.uniform(0, self.length)
         kind = self.chance.choice(("alike", "read_only", "silent", "away"))
-        if not self.looks and kind == "read_only":
+        if not self.uses_lookup and kind == "read_only":
             kind = "alike"
         return Trouble(
             kind=kind,
@@ -271,11 +271,11 @@ class World:
         draw = self.chance.random()
         kind = "good"
         if self.bad and draw < 0.06 and not quiet:
-            kinds = ("poison", "oversize", "mute") if self.looks else ("poison",)
+            kinds = ("poison", "oversize", "mute") if self.uses_lookup else ("poison",)
             kind = self.chance.choice(kinds)
         self.rows[number] = Message(row, kind)
         self.kinds[number] = kind
-        self.tell(Poked())
+        self.post(Poked())
 
     def _is_away(self, session: str) -> bool:
         return any(it.kind == "away" and it.session == session for it in self._troubles())
@@ -283,14 +283,14 @@ class World:
     def _attempt(self, effect: Attempt) -> None:
         item = effect.item
         assert item.key not in self._flying, "two of a partition are in flight"
-        if effect.look_first and item.id in self.stored:
+        if effect.lookup_first and item.id in self.stored:
             self._answer(effect, 0.01, lambda: Answer(stored=True))
         elif self._is_away(item.session_id):
             self.seen.add("held")
             ends = max(it.ends for it in self._troubles() if it.session == item.session_id)
             self._answer(effect, 0.0, lambda: NotYet("away"))
             session = item.session_id
-            self.after(ends - self.now + 0.5, lambda: self.tell(Released(session=session)))
+            self.after(ends - self.now + 0.5, lambda: self.post(Released(session=session)))
         else:
             self._send(effect)
 
@@ -320,7 +320,7 @@ class World:
                 return status, False, work
             case Trouble(kind="read_only"):
                 return 200, False, work
-            case Trouble(kind="silent") if self.looks:
+            case Trouble(kind="silent") if self.uses_lookup:
                 return -1, self.chance.random() < 0.5, self.chance.uniform(1.0, 80.0)
         match message.kind:
             case "poison":
@@ -333,7 +333,7 @@ class World:
                 return 200, True, work
 
     def _seen(self, item: Pending, answer: Answer) -> Answer:
-        if not self.looks or not is_looked_up(item):
+        if not self.uses_lookup or not has_lookup(item):
             return answer
         return replace(answer, stored=item.id in self.stored, content="a chat of 9 characters")
 
@@ -342,13 +342,13 @@ class World:
 
         def heard() -> None:
             self._flying.pop(item.key, None)
-            self.tell(Answered(key=item.key, id=item.id, outcome=outcome()))
+            self.post(Answered(key=item.key, id=item.id, outcome=outcome()))
 
         self._later(delay, heard)
 
-    def _looked(self, item: Pending) -> Looked:
+    def _lookup_done(self, item: Pending) -> LookupDone:
         self.seen.add("looked")
-        return Looked(key=item.key, id=item.id, found=item.id in self.stored)
+        return LookupDone(key=item.key, id=item.id, found=item.id in self.stored)
 
     def replay(self) -> None:
         """A person replays what is dead and can be."""

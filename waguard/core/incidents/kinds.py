@@ -78,7 +78,7 @@ FLEET_ENDS: Final = {
     "webhooks_late": "webhooks_in_time",
     "dead_letters": "dead_letters_gone",
     "letters_uncertain": "letters_certain",
-    "letters_stored": "letters_looked_at",
+    "letters_stored": "letters_checked",
     "letters_undecryptable": "letters_read",
     "stored_unknown": "stored_known",
     "database_behind": "database_caught_up",

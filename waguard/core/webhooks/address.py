@@ -44,7 +44,7 @@ def url_refusal(url: str, *, allow_private: bool) -> str | None:
         return "it is not an http or https address"
     name = host.rstrip(".")
     if ":" not in name and any(not 0 < len(part) <= LABEL_LIMIT for part in name.split(".")):
-        # IDNA refuses it: instead of looking it up a resolver raises an error of the encoding
+        # IDNA refuses it: instead of searching it up a resolver raises an error of the encoding
         return f"a part of its host name is empty or longer than {LABEL_LIMIT} characters"
     if name == "localhost" or name.endswith(".localhost"):
         return refusal("127.0.0.1", allow_private=allow_private)

@@ -31,7 +31,7 @@ SENT: Final = "message_sent"
 # a second one of a message_sent that comes before
 OWN_SEND: Final = 3.0
 # s at most that its row is waited for, where it can be looked up
-OWN_SEND_LOOKED_UP: Final = 10.0
+OWN_SEND_LONGEST: Final = 10.0
 # the names that the old service used: a receiver that names no events gets these
 OLD_SERVICE: Final = (
     "qr_code_generated",
@@ -98,7 +98,7 @@ class DeadLetterState(StrEnum):
     UNDECRYPTABLE = Cause.UNDECRYPTABLE.value
     """A person reads the message on the phone, then discards it, or replays it alone."""
     STORED = Cause.STORED.value
-    """A person looks whether its file is there, then discards it. A replay would store a second row."""
+    """A person uses_lookup whether its file is there, then discards it. A replay would store a second row."""
 
 
 def dead_letter_state(cause: str | None) -> DeadLetterState:
@@ -128,8 +128,8 @@ class DeliveryPolicy:
     """The least before the next try after a refusal that may pass: a time-out, a server error."""
     unstored_pauses: tuple[float, ...] = (15.0, 60.0, 180.0, 360.0)
     """Before the next try of what was accepted and not stored: the fifth is the last."""
-    looks: tuple[float, ...] = (1.0, 2.0, 4.0, 8.0, 15.0, 15.0, 15.0)
-    """Between two looks for a message whose request got no complete reply: it may still be at work."""
+    lookup_pauses: tuple[float, ...] = (1.0, 2.0, 4.0, 8.0, 15.0, 15.0, 15.0)
+    """Between two uses_lookup for a message whose request got no complete reply: it may still be at work."""
     too_many_pause: float = 65.0
     """After a 429: the application's limiter says no Retry-After, and every request renews its minute."""
     circuit: CircuitPolicy = field(default_factory=CircuitPolicy)

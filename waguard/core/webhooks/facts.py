@@ -1,4 +1,4 @@
-"""What a delivery queue is told, and what it wants done. Pure.
+"""What a delivery queue hears, and what it wants done. Pure.
 
 Facts are in the past tense. One about a webhook has its id: a late one about an earlier webhook is dropped.
 """
@@ -7,9 +7,9 @@ from dataclasses import dataclass
 
 from msgspec import Struct
 
+from waguard.core.webhooks.decision import Dead
 from waguard.core.webhooks.delivery import Answer, DeliveryPolicy
 from waguard.core.webhooks.pending import DeliveryResult, Hold, Key, Pending
-from waguard.core.webhooks.verdict import Dead
 
 
 class Now(Struct, frozen=True, kw_only=True):
@@ -69,11 +69,11 @@ class Fact(Struct, frozen=True, kw_only=True):
 
 class Configured(Fact, frozen=True, kw_only=True):
     """The settings are these. ``holds``: the receiver calls back while it handles a received message;
-    ``looks``: what it stored is looked up."""
+    ``uses_lookup``: what it stored is looked up."""
 
     policy: DeliveryPolicy
     holds: bool
-    looks: bool
+    uses_lookup: bool
 
 
 class Poked(Fact, frozen=True):
@@ -104,7 +104,7 @@ class Answered(Fact, frozen=True, kw_only=True):
     outcome: Outcome
 
 
-class Looked(Fact, frozen=True, kw_only=True):
+class LookupDone(Fact, frozen=True, kw_only=True):
     """The receiver's table was searched for a message. ``found`` None: it could not be."""
 
     key: Key
@@ -182,15 +182,15 @@ class LoadPartition(Effect, frozen=True, kw_only=True):
 
 
 class Attempt(Effect, frozen=True, kw_only=True):
-    """Deliver it: ``Answered``. ``look_first``: unless the receiver's table has it already."""
+    """Deliver it: ``Answered``. ``lookup_first``: unless the receiver's table has it already."""
 
     item: Pending
     calls_back: bool
-    look_first: bool
+    lookup_first: bool
 
 
-class Look(Effect, frozen=True, kw_only=True):
-    """Search the receiver's table for it: ``Looked``."""
+class Lookup(Effect, frozen=True, kw_only=True):
+    """Search the receiver's table for it: ``LookupDone``."""
 
     item: Pending
 
@@ -216,8 +216,8 @@ class Failed(Effect, frozen=True, kw_only=True):
     attempt: int
 
 
-class Buried(Effect, frozen=True, kw_only=True):
-    """Log that it is a dead letter; ``stored``: the receiver has it, and a person should look at it."""
+class DeadLettered(Effect, frozen=True, kw_only=True):
+    """Log that it is a dead letter; ``stored``: the receiver has it, and a person should check it."""
 
     item: Pending
     why: str

@@ -9,9 +9,9 @@ from enum import Enum, auto
 
 from msgspec import Struct
 
+from waguard.core.webhooks.decision import Head
 from waguard.core.webhooks.delivery import HELD, SESSION_EVENTS
 from waguard.core.webhooks.pending import Key, Pending
-from waguard.core.webhooks.verdict import Head
 
 
 class Stage(Enum):
@@ -29,7 +29,7 @@ class Stage(Enum):
     """Until all is read once: a ``session_ready`` may be among it."""
     IN_FLIGHT = auto()
     """For an answer."""
-    LOOKING = auto()
+    LOOKUP = auto()
     """For the receiver, which may still store its first; it has a time, or the look is on its way."""
     SAVING = auto()
     """Until the database knows what became of its first."""
@@ -38,7 +38,7 @@ class Stage(Enum):
 
 
 # the first is not to be taken away, or there is none
-BUSY = frozenset({Stage.IN_FLIGHT, Stage.LOOKING, Stage.SAVING, Stage.READING})
+BUSY = frozenset({Stage.IN_FLIGHT, Stage.LOOKUP, Stage.SAVING, Stage.READING})
 
 
 class MemoryWindow(Struct, frozen=True, kw_only=True):
@@ -97,6 +97,6 @@ class Partition(Struct, frozen=True, kw_only=True):
         return self.waiting[0]
 
 
-def is_looked_up(item: Pending) -> bool:
+def has_lookup(item: Pending) -> bool:
     """Whether the application stores this one as a message of its own: it stores no status updates."""
     return item.event == HELD and not item.partition.startswith("status@")

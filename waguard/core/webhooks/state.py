@@ -42,7 +42,7 @@ class Queue(Struct, frozen=True, kw_only=True):
     policy: DeliveryPolicy
     window: MemoryWindow = MemoryWindow()
     holds: bool = True
-    looks: bool = False
+    uses_lookup: bool = False
     partitions: Mapping[Key, Partition] = {}
     count: int = 0
     """Webhooks in memory."""

@@ -9,12 +9,12 @@ from loguru import logger
 
 from waguard.core.webhooks import delivery
 from waguard.core.webhooks.call_backs import Fate
-from waguard.core.webhooks.delivery import OWN_SEND, OWN_SEND_LOOKED_UP, Answer, Cause
+from waguard.core.webhooks.decision import Dead
+from waguard.core.webhooks.delivery import OWN_SEND, OWN_SEND_LONGEST, Answer, Cause
 from waguard.core.webhooks.facts import Gone, Later, NotYet, Outcome, Outdated
-from waguard.core.webhooks.partition import is_looked_up
+from waguard.core.webhooks.partition import has_lookup
 from waguard.core.webhooks.pending import Pending
 from waguard.core.webhooks.state import NOT_ANNOUNCED
-from waguard.core.webhooks.verdict import Dead
 from waguard.errors import WaguardError
 from waguard.messaging.webhooks.delivery_context import LINKING, DeliveryContext
 
@@ -25,7 +25,7 @@ UNSURE: Final = (
 SESSION_PARTITION: Final = ""
 TOO_LARGE: Final = 413
 
-LOOKED_AGAIN: Final = 0.5  # s; for the row of a message that the application has just sent
+OWN_SEND_RETRY: Final = 0.5  # s; for the row of a message that the application has just sent
 
 Post = Callable[[Pending, bytes], Awaitable[Answer]]
 Complete = Callable[[bytes], Awaitable[bytes]]
@@ -79,10 +79,10 @@ class Attempts:
         item: Pending,
         *,
         calls_back: bool,
-        look_first: bool,
+        lookup_first: bool,
         is_announced: Callable[[], bool],
     ) -> Outcome:
-        """``calls_back``: the receiver asks how the session stands while it handles it; ``look_first``:
+        """``calls_back``: the receiver asks how the session stands while it handles it; ``lookup_first``:
         unless its table has it; ``is_announced``: whether it has the ``session_ready`` of the session."""
         if item.event == delivery.READY and (changed := self._still_ready(item)):
             return changed
@@ -93,10 +93,10 @@ class Attempts:
             return Later(self._ctx.retry)
         if body is None:
             return Gone()
-        if look_first and await self._is_stored(item, body):
+        if lookup_first and await self._is_stored(item, body):
             return Answer(stored=True)
         if item.event == delivery.SENT and await self._is_expected(item, body):
-            return Later(LOOKED_AGAIN)
+            return Later(OWN_SEND_RETRY)
         full = await self._completed(body)
         # at the last moment: its file may have been read slowly
         if calls_back and (why := await self._why_not(item, is_announced)):
@@ -104,7 +104,7 @@ class Attempts:
         answer, fate = await self._send(item, full, watched=calls_back)
         if answer.status == TOO_LARGE and full != (less := self._smaller(body)):
             answer, fate = await self._send(item, less, watched=calls_back)
-        if is_looked_up(item) and not answer.refused and answer.reached:
+        if has_lookup(item) and not answer.refused and answer.reached:
             answer = await self._seen(item, body, answer)
         if answer.stored is None and answer.accepted and fate is not Fate.TAKEN:
             return _FATES[fate]
@@ -132,7 +132,7 @@ class Attempts:
         direct = item.attempts == 0 and item.next_at > item.created_at
         age = self._ctx.wall() - item.created_at
         found = message_id(body)
-        if self._table is None or not direct or not 0 <= age < OWN_SEND_LOOKED_UP or not found:
+        if self._table is None or not direct or not 0 <= age < OWN_SEND_LONGEST or not found:
             return False
         stored = await self._table.sent(found)
         return age < OWN_SEND if stored is None else not stored

@@ -13,9 +13,9 @@ from waguard.core.webhooks.delivery import DeliveryPolicy
 from waguard.core.webhooks.facts import (
     Answered,
     Attempt,
-    Buried,
     Closed,
     Configured,
+    DeadLettered,
     Effect,
     Ending,
     Fact,
@@ -23,8 +23,8 @@ from waguard.core.webhooks.facts import (
     Load,
     Loaded,
     LoadPartition,
-    Look,
-    Looked,
+    Lookup,
+    LookupDone,
     Now,
     PartitionLoaded,
     Poked,
@@ -49,15 +49,15 @@ READS: Final = 4  # partitions of which more is read at the same time
 
 @dataclass(frozen=True, kw_only=True)
 class Settings:
-    """Read at each fact: a reload reaches them. ``holds`` and ``looks`` as ``Configured`` has them."""
+    """Read at each fact: a reload reaches them. ``holds`` and ``uses_lookup`` as ``Configured`` has them."""
 
     policy: Callable[[], DeliveryPolicy]
     holds: Callable[[], bool]
-    looks: Callable[[], bool]
+    uses_lookup: Callable[[], bool]
 
     def now(self) -> Configured:
         """As they are."""
-        return Configured(policy=self.policy(), holds=self.holds(), looks=self.looks())
+        return Configured(policy=self.policy(), holds=self.holds(), uses_lookup=self.uses_lookup())
 
 
 class EndpointQueue:
@@ -79,11 +79,11 @@ class EndpointQueue:
         self.state = Queue(
             policy=self._configured.policy,
             holds=self._configured.holds,
-            looks=self._configured.looks,
+            uses_lookup=self._configured.uses_lookup,
             window=window,
         )
         self._tasks: set[asyncio.Task[None]] = set()
-        self._reads = asyncio.Semaphore(READS)
+        self._reader = _Reader(endpoint, ctx, lambda: self.state.closed)
         self._timer: asyncio.TimerHandle | None = None
         self._moved = asyncio.Event()
 
@@ -194,20 +194,20 @@ class EndpointQueue:
             case Load() | LoadPartition() if self.state.closed:
                 pass  # nothing more is begun
             case Load():
-                self._start(self._load(effect))
+                self._start(self._reader.load(effect))
             case LoadPartition():
-                self._start(self._load_partition(effect))
-            case Look(item=item):
-                self._start(self._look(item))
+                self._start(self._reader.load_partition(effect))
+            case Lookup(item=item):
+                self._start(self._lookup(item))
             case Failed(item=item, why=why, attempt=attempt):
                 _log(item).warning(
                     "webhook delivery failed", event="webhook_failed", why=why, attempt=attempt
                 )
-            case Buried(item=item, why=why, stored=True):
+            case DeadLettered(item=item, why=why, stored=True):
                 _log(item).warning(
                     "webhook stored, and answered with an error", event="webhook_stored", why=why
                 )
-            case Buried(item=item, why=why):
+            case DeadLettered(item=item, why=why):
                 _log(item).error("webhook is a dead letter now", event="webhook_dead", why=why)
             case _:
                 raise AssertionError(effect)
@@ -231,25 +231,37 @@ class EndpointQueue:
         outcome = await self._attempts.deliver(
             item,
             calls_back=effect.calls_back,
-            look_first=effect.look_first,
+            lookup_first=effect.lookup_first,
             is_announced=lambda: self.state.is_announced(item.key),
         )
         return Answered(key=item.key, id=item.id, outcome=outcome)
 
-    async def _look(self, item: Pending) -> Fact:
-        return Looked(key=item.key, id=item.id, found=await self._attempts.is_stored(item))
+    async def _lookup(self, item: Pending) -> Fact:
+        return LookupDone(key=item.key, id=item.id, found=await self._attempts.is_stored(item))
 
     async def _save(self, effect: Save) -> Fact:
         await self._ctx.journal.save(effect.result)
         return Saved(key=effect.key, id=effect.result.id)
 
-    async def _load(self, effect: Load) -> Fact | None:
+
+class _Reader:
+    """Reads what is pending for one endpoint until it can be read; None: the queue was closed meanwhile."""
+
+    def __init__(self, endpoint: str, ctx: DeliveryContext, is_closed: Callable[[], bool]) -> None:
+        self._endpoint = endpoint
+        self._ctx = ctx
+        self._is_closed = is_closed
+        self._reads = asyncio.Semaphore(READS)
+
+    async def load(self, effect: Load) -> Fact | None:
+        """The next of all partitions."""
         found = await self._read(after=effect.after, limit=effect.limit)
         if found is None:
             return None
         return Loaded(found=tuple(found), whole=len(found) < effect.limit)
 
-    async def _load_partition(self, effect: LoadPartition) -> Fact | None:
+    async def load_partition(self, effect: LoadPartition) -> Fact | None:
+        """The next of one."""
         async with self._reads:
             found = await self._read(
                 after=effect.after, limit=effect.limit, partition=effect.key, until=effect.until
@@ -260,13 +272,12 @@ class EndpointQueue:
         return PartitionLoaded(key=effect.key, found=tuple(found), until=effect.until, whole=whole)
 
     async def _read(self, **which: object) -> list[Pending] | None:
-        """Until it can be read; None: the queue was closed meanwhile."""
-        while not self.state.closed:
+        while not self._is_closed():
             try:
-                return await self._ctx.store.pending(self.endpoint, **which)  # type: ignore[arg-type]  # those of ``pending``
+                return await self._ctx.store.pending(self._endpoint, **which)  # type: ignore[arg-type]  # those of ``pending``
             except Exception as error:  # noqa: BLE001 - a queue that reads no more delivers no more
                 if not isinstance(error, WaguardError):
-                    logger.exception("a bug in waguard", event="bug", endpoint=self.endpoint)
+                    logger.exception("a bug in waguard", event="bug", endpoint=self._endpoint)
                 await asyncio.sleep(self._ctx.retry)
         return None
 

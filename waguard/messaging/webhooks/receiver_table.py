@@ -41,7 +41,7 @@ class RowOwner(Protocol):
 
 
 class ReceiverTable:
-    """Fills ``attempt.Table``. ``expect_ready`` is told that a ``session_ready`` comes."""
+    """Fills ``attempt.Table``. ``expect_ready`` hears that a ``session_ready`` comes."""
 
     def __init__(
         self,
@@ -68,7 +68,7 @@ class ReceiverTable:
     # ---- messages ----
 
     @property
-    def looks(self) -> bool:
+    def uses_lookup(self) -> bool:
         """Whether what was stored can be looked up."""
         return self._stored.why_not is None
 

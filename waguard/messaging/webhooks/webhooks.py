@@ -142,7 +142,7 @@ class Webhooks:
         settings = Settings(
             policy=self._policy,
             holds=lambda: self.endpoints.holds(endpoint),
-            looks=lambda: table is not None and table.looks,
+            uses_lookup=lambda: table is not None and table.uses_lookup,
         )
         return EndpointQueue(endpoint, self._ctx, attempts, settings, self._window)
 

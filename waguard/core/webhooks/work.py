@@ -11,7 +11,7 @@ from waguard.core.webhooks.pending import DeliveryResult, Hold, Key, Pending
 from waguard.core.webhooks.state import Queue, Reading
 
 
-class Draft:
+class Work:
     """Its attributes are those of ``Queue``; whoever changes a partition does so by ``to``."""
 
     def __init__(self, queue: Queue, now: Now) -> None:
@@ -20,7 +20,7 @@ class Draft:
         self._own: dict[tuple[int, str], dict[Key, None]] = {}
         self.effects: list[Effect] = []
         self.policy, self.window = queue.policy, queue.window
-        self.holds, self.looks = queue.holds, queue.looks
+        self.holds, self.uses_lookup = queue.holds, queue.uses_lookup
         self.partitions = dict(queue.partitions)
         self.count = queue.count
         self.fresh, self.failed = dict(queue.fresh), dict(queue.failed)
@@ -42,7 +42,7 @@ class Draft:
             policy=self.policy,
             window=self.window,
             holds=self.holds,
-            looks=self.looks,
+            uses_lookup=self.uses_lookup,
             partitions=self.partitions,
             count=self.count,
             fresh=self.fresh,
@@ -122,7 +122,7 @@ class Draft:
     def resume(self, partition: Partition) -> None:
         """Its first may be tried when the database says so."""
         first = partition.first
-        if self.looks and first.event == delivery.SENT and first.attempts == 0:
+        if self.uses_lookup and first.event == delivery.SENT and first.attempts == 0:
             self.ready(partition)  # its row is looked for, which may be sooner
             return
         delay = delivery.pause(
@@ -131,7 +131,7 @@ class Draft:
         self.pause(partition, delay)
 
     def read_on(self, partition: Partition) -> None:
-        """Read what follows, or everything of it anew; there is none: it is gone."""
+        """Read what follows, or everything of it again; there is none: it is gone."""
         if partition.requeued:
             self.count -= len(partition.waiting)
             partition = replace(partition, waiting=(), loaded=0, requeued=False)
@@ -208,7 +208,7 @@ class Draft:
         self.following.pop(session, None)
 
     def _of(self, mapping: dict[str, Mapping[Key, None]], session: str) -> dict[Key, None]:
-        """Its partitions there, which this draft may change: copied once."""
+        """Its partitions there, which this work may change: copied once."""
         key = (id(mapping), session)
         if key not in self._own or session not in mapping:
             self._own[key] = mapping[session] = dict(mapping.get(session, {}))

@@ -6,19 +6,19 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from waguard.core.webhooks.delivery import Answer, Cause, DeliveryPolicy
-from waguard.core.webhooks.receiver import Receiver, Success, advice_on
-from waguard.core.webhooks.verdict import (
+from waguard.core.webhooks.decision import (
     Dead,
+    Decision,
     Delivered,
     Head,
-    LookAgain,
+    LookupAgain,
     Retry,
     Tried,
-    Verdict,
     counted,
-    judge,
+    decide,
 )
+from waguard.core.webhooks.delivery import Answer, Cause, DeliveryPolicy
+from waguard.core.webhooks.receiver import Receiver, Success, advice_on
 
 KEY, OTHER = ("a", "1@c.us"), ("b", "2@c.us")
 POLICY = DeliveryPolicy(
@@ -35,8 +35,10 @@ def tried(refusals: int = 1, attempt: int = 1, **more: Any) -> Tried:
     return Tried(key=KEY, head=head, attempt=attempt, **(known | more))
 
 
-def judged(answer: Answer, receiver: Receiver = ALONE, jitter: float = 0.5, **how: Any) -> Verdict:
-    return judge(POLICY, receiver, tried(**how), answer, jitter=jitter)
+def decided(
+    answer: Answer, receiver: Receiver = ALONE, jitter: float = 0.5, **how: Any
+) -> Decision:
+    return decide(POLICY, receiver, tried(**how), answer, jitter=jitter)
 
 
 def status(code: int | None, **more: Any) -> Answer:
@@ -44,7 +46,7 @@ def status(code: int | None, **more: Any) -> Answer:
 
 
 UNSTORED = status(200, stored=False, content="a chat of 9 characters, 90 bytes in all")
-STORY: list[tuple[str, Answer, dict[str, Any], Verdict]] = [
+STORY: list[tuple[str, Answer, dict[str, Any], Decision]] = [
     ("taken", status(200), {}, Delivered()),
     ("taken without a body", status(204), {}, Delivered()),
     ("taken and seen", status(200, stored=True), {}, Delivered()),
@@ -56,7 +58,7 @@ STORY: list[tuple[str, Answer, dict[str, Any], Verdict]] = [
         {},
         Delivered("stored, the receiver answered 500: check its file"),
     ),
-    ("no reply: it may still work", Answer(stored=False), {}, LookAgain()),
+    ("no reply: it may still work", Answer(stored=False), {}, LookupAgain()),
     ("no connection: it does not", Answer(stored=False, reached=False), {}, Retry(0.5)),
     ("no reply, nothing is looked up", Answer(), {}, Retry(0.5)),
     ("the second pause is longer", Answer(), {"attempt": 2, "refusals": 2}, Retry(30.0)),
@@ -127,20 +129,20 @@ STORY: list[tuple[str, Answer, dict[str, Any], Verdict]] = [
 @pytest.mark.parametrize(
     ("answer", "how", "wanted"), [case[1:] for case in STORY], ids=[case[0] for case in STORY]
 )
-def test_story(answer: Answer, how: dict[str, Any], wanted: Verdict) -> None:
-    assert judged(answer, **how) == wanted
+def test_story(answer: Answer, how: dict[str, Any], wanted: Decision) -> None:
+    assert decided(answer, **how) == wanted
 
 
 def test_a_success_before_it_was_refused_says_nothing() -> None:
     early = Receiver(refused=(KEY,), worked=(Success(OTHER, 1.0),))
-    assert isinstance(judged(status(422), early, refusals=9), Retry)
+    assert isinstance(decided(status(422), early, refusals=9), Retry)
     own = Receiver(refused=(KEY,), worked=(Success(KEY, 5.0),))
-    assert isinstance(judged(status(422), own, refusals=9), Retry)
+    assert isinstance(decided(status(422), own, refusals=9), Retry)
 
 
 def test_stored_is_what_counts_where_it_was_accepted() -> None:
     worked = Receiver(refused=(KEY,), worked=(Success(OTHER, 5.0),))
-    assert isinstance(judged(UNSTORED, worked, refusals=9), Retry)
+    assert isinstance(decided(UNSTORED, worked, refusals=9), Retry)
 
 
 def test_refusals_are_counted_from_the_receivers_last_spell() -> None:
@@ -173,7 +175,7 @@ def test_it_always_ends_and_never_waits_too_long(
     policy = DeliveryPolicy()
     answer = Answer(status=code, retry_after=retry_after, stored=stored)
     this = tried(attempt=attempt, expired=expired)
-    decision = judge(policy, ALONE, this, answer, jitter=jitter)
+    decision = decide(policy, ALONE, this, answer, jitter=jitter)
     if isinstance(decision, Retry):
         assert not expired
         assert 0 <= decision.delay <= max(policy.longest_retry_after, policy.max_delay)

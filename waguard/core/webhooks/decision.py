@@ -35,17 +35,17 @@ class Head(Struct, frozen=True, kw_only=True):
     """How often it was refused right after another partition had been served."""
     served: float | None = None
     """Monotonic: the last of these successes."""
-    looked: int = 0
+    lookups: int = 0
     """How often it was looked for since its request got no complete reply."""
     unstored: bool = False
     """It was accepted, and not stored."""
-    look_first: bool = False
+    lookup_first: bool = False
     """An earlier daemon may have delivered it."""
 
 
 @dataclass(frozen=True, slots=True)
 class Delivered:
-    """The receiver has it. ``listed``: why a person should look at it all the same."""
+    """The receiver has it. ``listed``: why a person should check it all the same."""
 
     listed: str | None = None
 
@@ -63,7 +63,7 @@ class Retry:
 
 
 @dataclass(frozen=True, slots=True)
-class LookAgain:
+class LookupAgain:
     """The receiver may still store it: look for it, and send it again only when it is not there by then."""
 
 
@@ -75,7 +75,7 @@ class Dead:
     cause: Cause = Cause.REFUSED
 
 
-Verdict = Delivered | Retry | LookAgain | Dead
+Decision = Delivered | Retry | LookupAgain | Dead
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -94,9 +94,9 @@ class Tried:
     long: bool
 
 
-def judge(
+def decide(
     policy: DeliveryPolicy, receiver: Receiver, tried: Tried, answer: Answer, *, jitter: float
-) -> Verdict:
+) -> Decision:
     """``receiver`` knows of this answer. ``jitter`` is uniform in [0, 1)."""
     if answer.delivered:
         wrong = answer.status is not None and not answer.accepted
@@ -106,7 +106,7 @@ def judge(
     if tried.expired:
         return Dead(given_up(policy, tried.attempt, answer.summary()), Cause.EXPIRED)
     if answer.may_still_work:
-        return LookAgain()
+        return LookupAgain()
     if answer.status == TOO_MANY:
         asked = answer.retry_after
         quiet = policy.too_many_pause if asked is None else _bounded(policy, asked)
