@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import dataclasses
 import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass, field
@@ -48,6 +49,10 @@ QUICK: Final = DeliveryPolicy(
     lookup_pauses=(0.001,) * 7,
     circuit=QUICK_CIRCUIT,
 )
+
+
+IMPATIENT: Final = dataclasses.replace(QUICK, only_chat=0.0)
+"""What is refused while nothing else is there is a dead letter at once."""
 
 
 @dataclass

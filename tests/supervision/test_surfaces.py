@@ -8,7 +8,7 @@ from typing import Any, Final
 
 import pytest
 
-from tests.messaging.gateway import QUICK
+from tests.messaging.gateway import IMPATIENT, QUICK
 from tests.messaging.receiver import event
 from tests.supervision.bench import CONNECTED, QR_SHOWN, Bench
 from tests.supervision.fake_workers import Script
@@ -110,7 +110,7 @@ async def receiver_slow(it: Surfaces) -> Found:
 
 async def dead_letters(it: Surfaces) -> Found:
     it.receiver.troubles.append(404)
-    it.gateway.policy = replace(QUICK, only_chat=0.0)  # it is refused, and nothing else is there
+    it.gateway.policy = IMPATIENT
     await it.gateway.stored(event(1))
     assert await it.gateway.drained()
     it.gateway.policy = QUICK
