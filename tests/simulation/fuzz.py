@@ -194,7 +194,9 @@ def _facts(
         facts.Left: lambda _: facts.Left(),
         facts.IdleRead: lambda _: facts.IdleRead(pick((None, 0.0, 500.0))),
         facts.Noticed: lambda _: facts.Noticed(kind=pick(list(Kind)), message=pick((None, "m"))),
-        facts.RowRead: lambda _: facts.RowRead(said="connected", number_only=flip() < 0.5),
+        facts.RowRead: lambda _: facts.RowRead(
+            said="connected", number_only=flip() < 0.5, knows_number=flip() < 0.5
+        ),
         facts.RulesChanged: lambda _: facts.RulesChanged(Rules(takeover=flip() < 0.5)),
         facts.Moved: lambda _: facts.Moved(priority=pick((0, 5)), active=flip()),
         facts.TimerDue: lambda _: facts.TimerDue(late=pick((0.0, 0.0, 7.0, 90.0))),

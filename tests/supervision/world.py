@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import shutil
 import tempfile
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -65,6 +65,8 @@ class World:
         self.published_events: list[BusEvent] = []
         self.host_reads = 0
         self._host = Reading()
+        self.unpaired: Collection[Path] = ()
+        """Profiles whose sessions have nothing to miss, as they were when the host was read."""
 
     def supervisor(self) -> Supervisor:
         """As a daemon makes it at its start; it needs the loop that runs."""
@@ -103,8 +105,9 @@ class World:
         self._host = left
         self.clock.advance(READ_AGAIN)
 
-    def _read_host(self) -> Reading:
+    def _read_host(self, unpaired: Callable[[], Collection[Path]]) -> Reading:
         self.host_reads += 1
+        self.unpaired = unpaired()
         return self._host
 
     def _soon(self, when: float, callback: Callable[[], None]) -> asyncio.TimerHandle | None:

@@ -1,4 +1,4 @@
-"""Who may call: a set of keys, and from loopback two calls without one where configured."""
+"""Who may call: a set of keys, and from loopback three calls without one where configured."""
 
 import hmac
 import secrets

@@ -172,12 +172,22 @@ FLEET: Final = {
     " /api/webhooks/dead?state=uncertain). See whether the application has it, then `waguard webhooks"
     " replay {n}` (POST /api/webhooks/dead/{n}/replay) or `waguard webhooks discard {n}` (DELETE"
     " /api/webhooks/dead/{n}).",
+    "letters_stored": "`waguard webhooks list --state stored` shows them (GET"
+    " /api/webhooks/dead?state=stored). See whether the message has its file in the application, then `waguard"
+    " webhooks discard {n}` (DELETE /api/webhooks/dead/{n}); a replay would store a second row.",
     "letters_undecryptable": "`waguard webhooks list --state undecryptable` shows them (GET"
     " /api/webhooks/dead?state=undecryptable). Read the message on the phone, then `waguard webhooks"
     " discard {n}` (DELETE /api/webhooks/dead/{n}).",
     "webhooks_held": "Connect the session: its own condition says how. `waguard webhooks held` shows what"
     " waits (GET /api/webhooks/held); `waguard webhooks drop {s}` makes dead letters of it (POST"
     " /api/webhooks/held/discard).",
+    "stored_unknown": f"{_DOCTOR} says what is missing: the table, the column, an index that begins with it,"
+    " or the right to read it, and prints the GRANT. waguard tries it again at least once a minute. Without"
+    " `webhook.stored` nothing is looked up.",
+    "row_disputed": "Find out who writes it: `waguard why {s}` shows what its row said, and when. Mostly it is"
+    " the application's queue, which works off old jobs: see that its workers run and keep up, and that no old"
+    " service runs beside waguard (`waguard doctor --cutover`). The messages go on when the row was right for a"
+    " minute.",
     "numbers_unknown": "`waguard webhooks unidentified` shows them (GET /api/webhooks/unidentified)."
     " `waguard webhooks replay --chat {s} {chat}` delivers what waits under the LID (POST"
     " /api/webhooks/unidentified/replay), `waguard webhooks discard --chat {s} {chat}` deletes it.",

@@ -49,6 +49,7 @@ from waguard.messaging.health import COUNTED_EVERY, MessageHealth
 from waguard.messaging.outbox.bulk import Bulks
 from waguard.messaging.outbox.fetch import Fetcher
 from waguard.messaging.outbox.outbox import Outbox
+from waguard.messaging.webhooks.receiver_table import ReceiverTable
 from waguard.messaging.webhooks.webhooks import Webhooks
 from waguard.store.engine import sqlite_file
 from waguard.supervision.disk import DiskReserve
@@ -95,7 +96,7 @@ class Daemon:
                 clock=clock,
                 ages=base.ages,
                 meter=Meter(),
-                host=lambda: base.host.read(current()),
+                host=lambda unpaired: base.host.read(current(), unpaired),
                 network=base.network.read,
                 cpu_is_saturated=cpu_is_saturated,
                 remembered=lambda: remembered,
@@ -153,6 +154,13 @@ class Daemon:
         make_private("paths.state", paths.state)
         secrets = SecretFiles(self._config)
         logs.hide(*passwords(self._config().database.url))
+        table = ReceiverTable(
+            self._base.stored,
+            self._base.store.accounts,
+            self._supervisor.account_rows,
+            self._base.clock,
+            expect_ready=lambda session_id: webhooks.expect_ready(session_id),  # noqa: PLW0108 - it is made below
+        )
         webhooks = Webhooks(
             self._base.journal,
             lambda: self._config().webhook,
@@ -160,6 +168,7 @@ class Daemon:
             instance_url=self._public_url,
             connection=self._supervisor.health.connection,
             ages=self._base.ages,
+            table=table,
         )
         self._reload.subscribe(lambda _: secrets.read_again(webhooks.configure))
         messages = MessageHealth(
@@ -240,6 +249,7 @@ class Daemon:
             disk=self._disk,
             webhooks=webhooks,
             messages=messages,
+            stored=self._base.stored,
             restore=self._restore,
         )
         self._ticker.every(watch.INTERVAL, "watch", watching.tick)
@@ -247,6 +257,8 @@ class Daemon:
         interval = self._config().reconcile.interval
         self._ticker.every(interval, "reconcile", self._supervisor.reconciler.reconcile)
         self._ticker.every(COUNTED_EVERY, "webhooks", messages.count)
+        self._ticker.every(watch.INTERVAL, "receiver", webhooks.check_receiver)
+        self._ticker.every(watch.INTERVAL, "stored", self._base.stored.check)
         self._ticker.every(SAVED_EVERY, "clock", self._save_clock)
         self._ticker.every(last_run.SEEN_EVERY, "alive", self._history.renew)
         self._housekeeping.schedule(self._ticker)

@@ -276,7 +276,7 @@ class Reconciler:
             and not session.publisher.writer.row_pending
             and (lies or promises_too_much(session))
         ):
-            session.post(RowRead(said=row.status))
+            session.post(RowRead(said=row.status, knows_number=bool(row.phone_number)))
             return True
         return False
 

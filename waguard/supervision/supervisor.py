@@ -2,8 +2,9 @@
 
 import asyncio
 import random
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from waguard.config.sections import Config
 from waguard.core.fleet.facts import Closing
@@ -15,6 +16,7 @@ from waguard.ports.inbox import Inbox
 from waguard.ports.messages import Undecryptables
 from waguard.ports.process import Meter, Spawn
 from waguard.ports.store import Store
+from waguard.supervision.account_rows import AccountRowOwner
 from waguard.supervision.actor import SessionActor
 from waguard.supervision.bus import Bus
 from waguard.supervision.fleet import Fleet
@@ -45,7 +47,7 @@ class Ports:
     clock: Clock
     ages: Ages
     meter: Meter
-    host: Callable[[], Reading]
+    host: Callable[[Callable[[], Collection[Path]]], Reading]
     network: Callable[[], NetworkReading]
     cpu_is_saturated: Callable[[], bool]
     remembered: Callable[[], Mapping[str, Remembered]]
@@ -73,7 +75,7 @@ class Supervisor:
             store=ports.store,
             bus=bus,
             clock=ports.clock,
-            host=ports.host,
+            host=lambda: ports.host(self.registry.unpaired_profiles),
             network=ports.network,
             paired=lambda: self.registry.any_paired,
             write_retry=timings.write_retry,
@@ -115,6 +117,7 @@ class Supervisor:
         self.watchdog = Watchdog(ctx, self.registry)
         self.reconciler = Reconciler(ctx, self.registry, self.state)
         self.health = HealthReport(ctx, self.registry, self.state, self.reconciler)
+        self.account_rows = AccountRowOwner(self.registry, self.health)
         self.sessions = SessionService(ctx, self.registry, self.state, self.health)
         self._trail = asyncio.create_task(self.fleet.trail.trail(), name="trail of the fleet")
 

@@ -128,6 +128,24 @@ def test_what_nobody_can_start_without_is_waited_for_by_all(
     assert len(decision.waiting) in {0, 2}
 
 
+@pytest.mark.parametrize(
+    ("host", "starts"),
+    [
+        (Reading(empty="no profile"), True),
+        (Reading(empty="no profile", executable="no Chromium"), False),
+        (Reading(empty="no folder", missing=True), False),
+        (Reading(unreadable="no disk"), False),
+    ],
+)
+def test_a_new_session_that_somebody_asks_for_starts_in_an_empty_folder(
+    *, host: Reading, starts: bool
+) -> None:
+    new, held = replace(A, new=True), replace(B, new=True, asked=False)
+    decision = admit(LIMITS, host, [new, held, C], starting=0, paired=True)
+    assert decision.admitted == (("a",) if starts else ())
+    assert {"b", "c"} <= set(decision.waiting)
+
+
 def test_a_chromium_that_starts_for_nobody_is_tried_by_one() -> None:
     due = admit(LIMITS, AMPLE, [A, B, C], starting=0, trial=Trial("it ends at once", due=True))
     assert due.admitted == ("a",)

@@ -68,13 +68,19 @@ def _candidate(fleet: FleetState, name: str, now: Moment) -> Candidate:
         active=it.active,
         asked=it.asked,
         ended=None if it.ended_at is None else now.at - it.ended_at,
+        new=it.new,
     )
 
 
 def _as_asked(it: Candidate) -> Candidate:
     """A canary starts as if a person had asked for it."""
     return Candidate(
-        session=it.session, priority=it.priority, active=it.active, asked=True, ended=it.ended
+        session=it.session,
+        priority=it.priority,
+        active=it.active,
+        asked=True,
+        ended=it.ended,
+        new=it.new,
     )
 
 

@@ -46,6 +46,8 @@ class Reading:
     """Why the folder of all profiles cannot be read; None: it can, or it does not exist."""
     empty: str | None = None
     """In words, that the folder of all profiles is missing or has none in it; None: it has some."""
+    missing: bool = False
+    """It does not exist."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +86,8 @@ class Candidate:
     ended: float | None = None
     """Seconds since its last browser ended, whose memory is still free. None also where the kernel may
     have killed that browser because of its memory."""
+    new: bool = False
+    """It waits for its first scan, or for one after an unlink: it has no profile to miss."""
 
 
 class Cause(StrEnum):
@@ -127,7 +131,8 @@ def sessions_folder(host: Reading, *, paired: bool) -> str | None:
     """Why it is unknown which profiles there are; None: it is known.
 
     ``paired``: whether any session was ever paired. A folder without any profile is then probably not
-    mounted, and a later mount would hide a profile that is created in it.
+    mounted, and a later mount would hide a profile that is created in it. Only a new session that somebody
+    asks for starts all the same: its code may be what the person waits for.
     """
     return host.unreadable or (host.empty if paired else None)
 
@@ -150,8 +155,8 @@ def admit(
     """
     admitted: list[str] = []
     waits: dict[str, Wait] = {}
-    lost = _lost(host, paired=paired)
     for candidate in sorted(waiting, key=order):
+        lost = _lost(host, candidate, paired=paired)
         wait = _held_back(limits, host, candidate, starting + len(admitted), fleet, lost)
         if wait is None and trial and (admitted or not trial.due):
             wait = Wait(Cause.EXECUTABLE, trial.why)
@@ -162,9 +167,10 @@ def admit(
     return Decision(tuple(admitted), waits)
 
 
-def _lost(host: Reading, *, paired: bool) -> Wait | None:
-    """Why nobody can start; None: they can."""
-    if why := sessions_folder(host, paired=paired):
+def _lost(host: Reading, candidate: Candidate, *, paired: bool) -> Wait | None:
+    """Why it cannot start, whatever is left; None: it can."""
+    begins = candidate.new and candidate.asked and not (host.missing or host.unreadable)
+    if (why := sessions_folder(host, paired=paired)) and not begins:
         return Wait(Cause.SESSIONS_FOLDER, why)
     return Wait(Cause.EXECUTABLE, host.executable) if host.executable else None
 

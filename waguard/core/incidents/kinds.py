@@ -21,6 +21,7 @@ TROUBLE: Final = frozenset(
             "page_deaf",
             "webhooks_held",
             "webhooks_down",
+            "row_disputed",
             "backfill_gap",
             "supervision_failed",
         ),
@@ -35,6 +36,7 @@ BACK: Final = {
     "page_hears": "its page raises events again",
     "webhooks_released": "its webhooks are delivered again",
     "webhooks_up": "its receiver accepts webhooks again",
+    "row_undisputed": "its row stays as it is, or a person decided otherwise",
     "supervision_goes_on": "waguard watches it again",
 }
 # what ends only the incident that it began
@@ -42,7 +44,7 @@ OVER: Final = {f"{kind}_over": str(kind) for kind in Kind}
 OF_PAGE: Final = frozenset(map(str, Kind))
 ADVICE: Final[Mapping[str, str]] = {
     **{str(kind): advice for kind, advice in remedies.PAGE.items()},
-    **{kind: remedies.FLEET[kind] for kind in ("webhooks_held", "webhooks_down")},
+    **{kind: remedies.FLEET[kind] for kind in ("webhooks_held", "webhooks_down", "row_disputed")},
     "logged_out": remedies.LINKS[Link.LOGGED_OUT],
     "supervision_failed": remedies.FAULT,
     "acks_missing": remedies.ACKS_LATE,
@@ -55,7 +57,11 @@ OVER_AT_ONCE: Final = {
     "backfill_gap": "the session goes on",
     "undecryptable_given_up": "the session goes on",
 }
-SESSION_ENDS: Final = {"webhooks_held": "webhooks_released", "webhooks_down": "webhooks_up"}
+SESSION_ENDS: Final = {
+    "webhooks_held": "webhooks_released",
+    "webhooks_down": "webhooks_up",
+    "row_disputed": "row_undisputed",
+}
 """What other parts of waguard report of a session, and what ends it."""
 STARTED: Final = "waguard_started"
 DIED: Final = "daemon_died"
@@ -72,7 +78,9 @@ FLEET_ENDS: Final = {
     "webhooks_late": "webhooks_in_time",
     "dead_letters": "dead_letters_gone",
     "letters_uncertain": "letters_certain",
+    "letters_stored": "letters_checked",
     "letters_undecryptable": "letters_read",
+    "stored_unknown": "stored_known",
     "database_behind": "database_caught_up",
     "runtime_removed": "runtime_back",
     "browser_missing": "browser_back",
@@ -98,7 +106,9 @@ FLEET_DONE: Final = {
     "webhooks_late": "the others were delivered",
     "dead_letters": "these were not sent to the receiver again",
     "letters_uncertain": "they were not delivered again: the application may have them",
+    "letters_stored": "they were not delivered again: the application has them",
     "letters_undecryptable": "the phone has the messages",
+    "stored_unknown": "a 2xx counted as delivered, as without webhook.stored",
     "database_behind": "new work was refused; received messages waited",
     "runtime_removed": "sessions went on; the folder was created again where possible",
     "browser_missing": "sessions that were to start waited; no restart was spent",
@@ -122,6 +132,7 @@ FLEET_RESULTS: Final = {
     "dead_letters_gone": "a person replayed or discarded them",
     "letters_certain": "a person replayed or discarded them",
     "letters_read": "a person discarded them",
+    "stored_known": "it was looked up again, or webhook.stored was removed",
     "database_caught_up": "everything that waited was stored",
     "runtime_back": "lock, pid file and sockets were there again",
     "browser_back": "Chromium started again, or no session waited for it any more",
@@ -166,7 +177,10 @@ FLEET_BLAMES: Final = {
     "webhooks_late": Blame.OPERATOR,
     "dead_letters": Blame.OPERATOR,
     "letters_uncertain": Blame.OPERATOR,
+    "letters_stored": Blame.OPERATOR,
     "letters_undecryptable": Blame.WHATSAPP,
+    "stored_unknown": Blame.OPERATOR,
+    "row_disputed": Blame.OPERATOR,
     "lease_held": Blame.OPERATOR,
 }
 """The blame of each kind; all others are the host's."""

@@ -123,6 +123,8 @@ class RequestSlot(Struct, frozen=True, kw_only=True):
     """Unix time of its last activity."""
     ended_at: float | None = None
     """When its last browser ended; None also where the kernel may have killed it because of its memory."""
+    new: bool = False
+    """It has no profile to miss."""
 
 
 class ReleaseSlot(Struct, frozen=True):

@@ -192,6 +192,9 @@ class RowRead(Struct, frozen=True, kw_only=True):
 
     said: str
     number_only: bool = False
+    knows_number: bool = False
+    """The application had ``session_ready`` before, and its row has the number: it is not repeated, because
+    the application deletes rows of the same number while it handles it."""
 
 
 class TimerDue(Struct, frozen=True, kw_only=True):

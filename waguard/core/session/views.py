@@ -119,6 +119,7 @@ def candidate(state: SessionState, now: float) -> Candidate:
         active=state.active,
         asked=state.asked,
         ended=None if state.ended_at is None else now - state.ended_at,
+        new=state.expects_qr,
     )
 
 

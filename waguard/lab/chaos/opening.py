@@ -12,12 +12,13 @@ from pathlib import Path
 from typing import Final
 
 from waguard.config.reading import load
+from waguard.config.sections import Webhook
 from waguard.host.executable import find_executable
-from waguard.lab.application import Application, Manners
+from waguard.lab.application import STORED, Application, Manners
 from waguard.lab.chaos.mounts import mounted
 from waguard.lab.chaos.processes import MARK
 from waguard.lab.chaos.version_faults import RULES
-from waguard.lab.chaos.world import BROWSER, DATABASE, WORKSPACE, NotInTimeError, World, until
+from waguard.lab.chaos.world import BROWSER, DATABASE, NotInTimeError, World, until, workspace_of
 from waguard.lab.harness import SECRET, DaemonProcess, Receiver, settings
 from waguard.lab.standin import Policy, StandIn
 
@@ -100,7 +101,6 @@ def _application(served: Served, state: Path, port: int) -> Application:
         f"http://127.0.0.1:{port}",
         secret=SECRET.encode(),
         manners=served.manners,
-        workspace=WORKSPACE,
         seed=served.seed,
     )
 
@@ -110,6 +110,8 @@ def _serving(app: Application, state: Path, served: Served) -> dict[str, str]:
     more = {"WAGUARD_DATABASE__URL": served.database} if served.database else {}
     if served.hold_limit is not None:
         more["WAGUARD_WEBHOOK__HOLD_LIMIT"] = str(served.hold_limit)
+    if "stored" in Webhook.__struct_fields__:
+        more["WAGUARD_WEBHOOK__STORED"] = STORED
     return app.environment(state) | more
 
 
@@ -133,12 +135,13 @@ async def _populate(world: World, say: Callable[[str], None]) -> None:
 
 
 async def _create(world: World, session: str) -> None:
+    workspace = workspace_of(session)
     if isinstance(world.receiver, Application):
-        _, reply = await world.receiver.connect(session)
+        _, reply = await world.receiver.connect(session, workspace=workspace)
         if not reply.good:
             raise NotInTimeError(f"{session} was not created: {json.dumps(dict(reply.answer))}")
         return
-    body = {"session_id": session, "workspace_id": WORKSPACE}
+    body = {"session_id": session, "workspace_id": workspace}
     await world.call("POST", "/api/sessions", body)
 
 
