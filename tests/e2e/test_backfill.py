@@ -112,6 +112,14 @@ async def test_what_the_phone_writes_is_no_message_received(world: World) -> Non
     world.standin.phone.write(ANN, body="own")
     world.standin.phone.incoming(from_=ANN, body="answer")
     await received(world, "answer")
+    sent = await world.receiver.wait_for("message_sent")
+    assert sent["message"]["from"] == f"{ANN}@c.us"
+    used = await world.receiver.wait_for("mobile_activity_detected")
+    assert (used["message_id"], used["device_type"]) == (sent["message_id"], "ios")
+    path = "/api/internal/sessions/s1/last-activity"
+    code, reported = await world.daemon.call("GET", path)
+    assert code == 200, reported
+    assert reported["data"]["last_activity"]
     bodies = [
         one["data"]["message"]["body"]
         for one in world.receiver.received
