@@ -91,7 +91,7 @@ async def there(app: SqlApplication, rows: int) -> list[str]:
     return [row["it"] for row in await app.rows(query)]
 
 
-async def lookup(stored: SqlStored, messages: list[Message]) -> None:
+async def asked(stored: SqlStored, messages: list[Message]) -> None:
     found = await stored.received(DROP_IN, messages)
     assert not isinstance(found, Unknown), found.reason
     assert sum(it is Presence.STORED for it in found.values()) >= 1
@@ -121,7 +121,7 @@ async def run(backend: str, url: str, app: SqlApplication, rows: int, rounds: in
     await bare(database)
     print(f"  SELECT 1        {await measured(partial(bare, database), rounds)}")
     for size in BATCHES:
-        took = await measured(lambda: lookup(stored, ids.some(size)), rounds)  # noqa: B023 - awaited here
+        took = await measured(lambda: asked(stored, ids.some(size)), rounds)  # noqa: B023 - awaited here
         each = float(took.split()[0]) / size
         print(f"  {size:>3} messages    {took}  {each:8.3f}")
     names = ["s0", *(f"s{n}" for n in range(1, 100))]
