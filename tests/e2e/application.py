@@ -84,9 +84,13 @@ class Served:
         assert reply.good, reply
         await self.scan(session, phone)
         await self.row(session, "connected")
-        await self.app.workers.is_idle()  # late jobs are another test's (test_stored.py)
-        await self.row(session, "connected")
+        await self.late_jobs_are_over(session)
         return session
+
+    async def late_jobs_are_over(self, session: str) -> None:
+        """What they flip is another test's (test_stored.py); nobody can send meanwhile."""
+        await self.app.workers.is_idle()
+        await self.row(session, "connected")
 
     async def comes_in(self, session: str, text: str, **more: Any) -> None:
         """A friend writes, and the application stores it: once."""

@@ -84,6 +84,7 @@ async def test_reconnect(served: Served) -> None:
     await served.middle()
     await served.scan(session, after=after)
     await served.row(session, "connected")
+    await served.late_jobs_are_over(session)
     await served.comes_in(session, "hello again")
     assert (await served.app.send(session, FRIEND, "and out")).status == "sent"
     assert len(served.sent("and out")) == 1
@@ -113,6 +114,7 @@ async def test_two_ways_with_media(served: Served) -> None:
     assert row.media
     assert base64.b64decode(row.media["data"]) == content
     await served.middle()
+    await served.late_jobs_are_over(session)
     url = served.app.hooks.file_url("answer.png", content)
     out = await served.app.send_media(session, FRIEND, "nice", media_url=url, filename="a.png")
     assert (out.status, out.error) == ("sent", None)
@@ -129,6 +131,7 @@ async def test_two_ways_with_media(served: Served) -> None:
 async def test_a_group_by_its_bare_id(served: Served) -> None:
     session, group = await served.connected(), f"{GROUP}@g.us"
     await served.middle()
+    await served.late_jobs_are_over(session)
     served.standin.phone.incoming(phone=PHONE, from_=group, author=FRIEND, body="all of you")
     await served.stored(session, "all of you")
     out = await served.app.send(session, GROUP, "to all")
