@@ -71,5 +71,8 @@ class Spawn(Protocol):
         ``kept``: pids of workers that are not to be touched, nor their browsers.
         """
 
+    def end_remains(self, browser: int) -> bool:
+        """End what is left of the process group of a dead Chromium; whether there was anything."""
+
     def adopt(self, record: WorkerRecord) -> Process | None:
         """The living process of ``record``, or None: gone, or the pid is another's now."""

@@ -255,6 +255,8 @@ class WorkerRunner:
         if self.process is not process:
             return
         last = self.report
+        if last and last.browser_pid:
+            self._begin(self._end_remains(last.browser_pid), "remains")
         said = last.details if last else None
         if code is None and last:
             code = last.exit_code
@@ -264,6 +266,12 @@ class WorkerRunner:
             "worker exited", event="worker_exited", worker=process.pid, code=code, meaning=meaning
         )
         self._post(Exited(worker=worker, code=code, details=said and printable(said)))
+
+    async def _end_remains(self, browser: int) -> None:
+        """What was stopped does not notice that its Chromium is gone."""
+        await asyncio.sleep(self._ctx.timings.remains)
+        if self._ctx.spawn.end_remains(browser):
+            self._record("stray_ended", reason="its Chromium was gone", evidence={"pid": browser})
 
     async def _await_standstill(self, worker: int, process: Process) -> None:
         await process.stopped()
