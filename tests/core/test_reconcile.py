@@ -173,7 +173,9 @@ def test_every_action_is_explained(rows: Rows, sessions: Sessions, host: Host) -
 @given(rows_like, sessions_like, hosts)
 def test_no_session_is_acted_on_twice(rows: Rows, sessions: Sessions, host: Host) -> None:
     actions = plan(rows, sessions, host)
-    on_sessions = Counter(a.session for a in actions if not isinstance(a, CorrectRow | EndWorker | EndRemains))
+    on_sessions = Counter(
+        a.session for a in actions if not isinstance(a, CorrectRow | EndWorker | EndRemains)
+    )
     on_rows = Counter(a.session for a in actions if isinstance(a, CorrectRow))
     assert all(count == 1 for count in (on_sessions | on_rows).values())
 

@@ -25,7 +25,14 @@ ALONE: Final = {
 LONGEST: Final = 20.0  # s for a start to end one way or the other
 STAYS: Final = 1.0  # s that a daemon stays up with what it lacks
 _WRITING: Final = os.O_WRONLY | os.O_RDWR | os.O_CREAT
-_PATHS: Final = {"open": 0, "os.mkdir": 0, "os.rename": 0, "os.link": 1, "socket.bind": 1, "sqlite3.connect": 0}
+_PATHS: Final = {
+    "open": 0,
+    "os.mkdir": 0,
+    "os.rename": 0,
+    "os.link": 1,
+    "socket.bind": 1,
+    "sqlite3.connect": 0,
+}
 """Audit events of calls that write, and which of the arguments is the path."""
 
 
@@ -125,7 +132,7 @@ def _become_daemon(folder: Path, log: Path, fault: Fault | None) -> None:
 
         code = waguard()
     except BaseException:  # noqa: BLE001 - as the interpreter does
-        sys.excepthook(*sys.exc_info())  # type: ignore[arg-type]
+        sys.excepthook(*sys.exc_info())
     finally:
         with contextlib.suppress(Exception):
             sys.stderr.flush()
@@ -142,7 +149,7 @@ def _failing(fault: Fault, hit: Path) -> Any:
         if event == "open" and not (arguments[2] or 0) & _WRITING:
             return
         with contextlib.suppress(FileExistsError):
-            os.mkdir(hit.name, dir_fd=made)  # noqa: PTH102 - no event of its own is failed here
+            os.mkdir(hit.name, dir_fd=made)
         raise OSError(number, os.strerror(number), str(arguments[_PATHS[event]]))
 
     return hook

@@ -1,6 +1,5 @@
 """One write of a start fails: it says so in a line, or goes on without; the next start finds what this one left."""
 
-import json
 import asyncio
 import subprocess
 import sys
@@ -74,7 +73,12 @@ def check(it: Outcome, *, needed: bool) -> None:
 
 
 def test_a_start_that_cannot_write_says_so_and_leaves_nothing_in_the_way(folder: Path) -> None:
-    table = [(NEEDED[2], "ENOSPC"), (NEEDED[3], "EROFS"), (NEEDED[9], "ENOSPC"), (SPARED[3], "EROFS")]
+    table = [
+        (NEEDED[2], "ENOSPC"),
+        (NEEDED[3], "EROFS"),
+        (NEEDED[9], "ENOSPC"),
+        (SPARED[3], "EROFS"),
+    ]
     found = outcomes(folder, [Fault(*where, error) for where, error in table])
     assert len(found) == len(table)
     for it, (where, _) in zip(found, table, strict=True):

@@ -10,7 +10,7 @@ from waguard.core.link import Link
 from waguard.core.page_care import Kind
 from waguard.core.status import ParkCause
 
-_UNKNOWN: Final = {"s": "NAME", "n": "NUMBER", "chat": "LID", "wajs": "SHA256"}
+_UNKNOWN: Final = {"s": "NAME", "n": "NUMBER", "chat": "LID", "wajs": "SHA256", "at": "`paths.sessions`"}
 """Placeholders for values that are not known."""
 
 _WHY: Final = "`waguard why {s}` shows what waguard did"
@@ -73,6 +73,12 @@ STARTS: Final = {
     f" {_DOCTOR} starts it once and says what is wrong.",
     Cause.SESSIONS_FOLDER: "Mount the disk of `paths.sessions`; the session starts by itself."
     f" {_DOCTOR} checks the folder.",
+    Cause.DISK: "Make the disk writable, with room on it; the session starts by itself."
+    f" {_DOCTOR} checks the disks.",
+    Cause.BROWSER_HANGS: "See what Chromium waits for (a disk that does not answer, a script around it), or set"
+    f" `browser.executable`; the session starts by itself. {_DOCTOR} starts it once.",
+    Cause.SANDBOX: "Allow user namespaces to waguard's user; the session starts by itself."
+    f" {_DOCTOR} names the setting of the kernel.",
     Cause.MEMORY: _MORE_MEMORY,
     Cause.PRESSURE: _MORE_MEMORY,
     Cause.PIDS: "Raise the limit of processes (`TasksMax=` of the unit); the session starts by itself."
@@ -83,8 +89,21 @@ STARTS: Final = {
 """By what a session waits for."""
 
 FAILED: Final = {
-    "disk_full": "Free space on the disk of `paths.sessions`; the session starts by itself."
+    "disk_full": "Free space on the disk of {at}; the session starts by itself."
     f" {_DOCTOR} shows what is left.",
+    "inodes_full": "Delete files that are not needed on the disk of {at}; the session starts by itself."
+    f" {_DOCTOR} shows how many inodes are left.",
+    "disk_read_only": "See in the kernel's log why the disk of {at} is read-only, repair it, and mount it to be"
+    f" written; the session starts by itself. {_DOCTOR} checks the disks.",
+    "disk_unwritable": "Let waguard's user write {at}: see its owner, quota and disk; the session starts by itself."
+    f" {_DOCTOR} checks the folder.",
+    "disk_silent": "See why the disk of {at} does not answer (a network disk whose server is away?); the session"
+    f" starts by itself. {_DOCTOR} checks the disks.",
+    "pids_short": STARTS[Cause.PIDS],
+    "descriptors_short": "Raise the limit of open files (`LimitNOFILE=` of the unit, `fs.file-max` of the kernel);"
+    f" the session starts by itself. {_DOCTOR} shows the limits.",
+    "sandbox_missing": STARTS[Cause.SANDBOX],
+    "browser_hangs": STARTS[Cause.BROWSER_HANGS],
     "browser_unusable": STARTS[Cause.EXECUTABLE],
     "profile_locked": f"End the process that uses the profile; the session starts by itself. {_WHY}.",
 }
@@ -148,6 +167,12 @@ FLEET: Final = {
     "disk_low": f"Free some space there, or lower `limits.disk_reserve`. {_DOCTOR} checks the disks.",
     "browser_missing": "Install Chromium, or set `browser.executable`; the sessions start by themselves."
     f" {_DOCTOR} starts it once and says what is wrong.",
+    "browser_hangs": "See what Chromium waits for (a disk that does not answer, a script around it), or set"
+    f" `browser.executable`; the sessions start by themselves. {_DOCTOR} starts it once.",
+    "sandbox_missing": "Allow user namespaces to waguard's user; the sessions start by themselves."
+    f" {_DOCTOR} names the setting of the kernel.",
+    "disk_unusable": f"Make the disk writable, with room on it; the sessions start by themselves. {_DOCTOR} checks the"
+    " disks.",
     "sessions_folder_missing": "Mount the disk of `paths.sessions`; the sessions start by themselves."
     f" {_DOCTOR} checks the folder.",
     "runtime_removed": "Find out who removes it: possibly a second unit with the same `RuntimeDirectory=`."

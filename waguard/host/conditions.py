@@ -8,8 +8,10 @@ from typing import Any, Final
 
 from waguard.config.sections import Config
 from waguard.core.host.admission import Reading
+from waguard.core.host.evidence import disk_failure
 from waguard.errors import printable
 from waguard.host import resources
+from waguard.host.evidence import usage, written
 from waguard.host.executable import BrowserNotFoundError, find_executable
 
 LOST_AND_FOUND: Final = "lost+found"  # of a disk that holds nothing else
@@ -59,6 +61,7 @@ def read(config: Config) -> Reading:
             unreadable = f"paths.sessions ({sessions}) cannot be read: {error.strerror}"
     return replace(
         resources.read(),
+        disk=disk_failure(usage(*it) for it in written(config)),
         executable=_executable(config),
         empty=_mounted(empty, sessions) if empty else None,
         unreadable=printable(f"{unreadable}: mount its disk, or repair it") if unreadable else None,

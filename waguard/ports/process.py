@@ -4,6 +4,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
+from waguard.core.host.evidence import Evidence
 from waguard.core.host.strays import Foreign, Seen
 from waguard.wire.worker import WorkerRecord, WorkerSpec
 
@@ -46,6 +47,14 @@ class Meter(Protocol):
 
     def sample(self, groups: Mapping[str, Collection[int]], now: float) -> Mapping[str, Usage]:
         """By session, of its process groups; ``now`` in monotonic seconds. It blocks."""
+
+
+class Witness(Protocol):
+    """Reads what this host lacks at the moment of a failure."""
+
+    async def read(self, *, browser: bool) -> Evidence:
+        """``browser``: Chromium ran, so its executable is not tried. It takes milliseconds where nothing hangs, and
+        some seconds at most."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

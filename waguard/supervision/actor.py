@@ -263,7 +263,7 @@ class SessionActor:
                 runner.spawn(worker, check_profile=check_profile)
             case Terminate(why=why):
                 self.publisher.log_unhealthy(why)
-                runner.terminate()
+                runner.terminate(failed=why is not None)
             case Kill():
                 runner.kill()
             case Reload():

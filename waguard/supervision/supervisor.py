@@ -13,7 +13,7 @@ from waguard.core.session.restart import Remembered
 from waguard.ports.clock import Ages, Clock
 from waguard.ports.inbox import Inbox
 from waguard.ports.messages import Undecryptables
-from waguard.ports.process import Meter, Spawn
+from waguard.ports.process import Meter, Spawn, Witness
 from waguard.ports.store import Store
 from waguard.supervision.actor import SessionActor
 from waguard.supervision.bus import Bus
@@ -45,6 +45,7 @@ class Ports:
     clock: Clock
     ages: Ages
     meter: Meter
+    witness: Witness
     host: Callable[[], Reading]
     network: Callable[[], NetworkReading]
     cpu_is_saturated: Callable[[], bool]
@@ -105,6 +106,7 @@ class Supervisor:
             mailbox=self.mailbox,
             versions=self.observer,
             meter=ports.meter,
+            witness=ports.witness,
             timings=timings,
             remembered=ports.remembered,
             cpu_is_saturated=ports.cpu_is_saturated,

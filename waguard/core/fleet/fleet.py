@@ -47,6 +47,7 @@ from waguard.core.fleet.whatsapp import (
     on_refusal,
 )
 from waguard.core.host.admission import Broken
+from waguard.core.host.evidence import NO_BROWSER
 from waguard.core.lifecycle import State
 from waguard.core.link import Link
 from waguard.core.replace import replace
@@ -116,9 +117,9 @@ def _handle(  # noqa: C901, PLR0912 - a table of facts
             # ``MemberChanged`` follows
             members = {**fleet.members, session: Member(State.BACKOFF, Link.UNKNOWN, now.at)}
             fleet = on_failure(replace(fleet, members=members), session, failure, now)
-            if failure.reason == "browser_unusable":
+            if failure.reason in NO_BROWSER:
                 trial = fleet.broken.trial if fleet.broken else None
-                return replace(fleet, broken=Broken(str(failure), now.at, trial))
+                return replace(fleet, broken=Broken(failure, now.at, trial))
             if failure.blame is not Blame.SESSION:
                 return fleet
             alike = breakers.Failure(session, failure.cause, now.at)

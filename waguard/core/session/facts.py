@@ -90,6 +90,8 @@ class Exited(WorkerFact, frozen=True, kw_only=True):
 
     code: int | None
     details: str | None = None
+    host: Failure | None = None
+    """What the host lacked at that moment: it explains the end better than the code does."""
 
 
 class Stopped(WorkerFact, frozen=True, kw_only=True):

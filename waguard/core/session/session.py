@@ -147,8 +147,8 @@ def _handle_worker(state: SessionState, fact: WorkerFact, now: Moment, out: Out)
         case Reported():
             after = workers.on_report(state, worker, fact, now, out)
             return _after_report(after, now, out, other_version=fact.other_version)
-        case Exited(code=code, details=said):
-            return workers.on_exit(state, worker, code, said, now, out)
+        case Exited():
+            return workers.on_exit(state, worker, fact, now, out)
         case SpawnFailed(failure=failure):
             return workers.on_end(state, worker, failure, now, out)
         case Spawned() if worker.stage is Stage.SPAWNING:

@@ -19,7 +19,15 @@ _ENDING: Final = {
     Intent.PARKED: State.PARKING,
 }
 # while the host lacks these, no QR code can be expected
-_LACKING: Final = frozenset({Cause.EXECUTABLE, Cause.SESSIONS_FOLDER})
+_LACKING: Final = frozenset(
+    {
+        Cause.EXECUTABLE,
+        Cause.BROWSER_HANGS,
+        Cause.SANDBOX,
+        Cause.SESSIONS_FOLDER,
+        Cause.DISK,
+    }
+)
 _PHASES_WITHOUT_CORE: Final = frozenset({"settling", "ready"})
 _WAIT_BLAMES: Final = {
     Cause.FLEET: Blame.SESSION,
@@ -238,13 +246,20 @@ def _of_page(state: SessionState, kind: Kind, found: Found) -> Condition:
 
 def _of_start(state: SessionState) -> Condition:
     wait, why, worker = state.held_back, state.failure, state.worker
+    place = ""
     since, degrades = state.since, True
     if wait is not None:
         blame, reason = _WAIT_BLAMES.get(wait.cause, Blame.HOST), str(wait.cause)
         message, remedy = wait.words, remedies.STARTS[wait.cause]
+        if wait.why:
+            reason, remedy, place = (
+                wait.why.reason,
+                remedies.FAILED[wait.why.reason],
+                wait.why.place,
+            )
         degrades = not (state.expects_qr and wait.cause is Cause.PLACE)
     elif why is not None:
-        blame, reason, message = why.blame, why.reason, str(why)
+        blame, reason, message, place = why.blame, why.reason, str(why), why.place
         remedy = remedies.FAILED.get(reason, remedies.RETRIED)
     else:
         blame, reason, remedy = Blame.OPERATOR, "starting", remedies.STARTING
@@ -257,7 +272,7 @@ def _of_start(state: SessionState) -> Condition:
         reason=reason,
         message=message,
         since=since,
-        remedy=remedies.text(remedy, state.session),
+        remedy=remedies.text(remedy, state.session, **({"at": place} if place else {})),
         degrades=degrades,
     )
 

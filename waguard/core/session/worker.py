@@ -4,6 +4,7 @@ import datetime as dt
 from typing import Final
 
 from waguard.core.blame import MAY_BE_OUT_OF_MEMORY, Blame, Failure, of_exit
+from waguard.core.host.evidence import NO_BROWSER
 from waguard.core.link import Link
 from waguard.core.replace import replace
 from waguard.core.session import takeover
@@ -20,7 +21,7 @@ from waguard.core.session.effects import (
     Terminate,
     WorkerFailed,
 )
-from waguard.core.session.facts import Beat, Moment, Reported
+from waguard.core.session.facts import Beat, Exited, Moment, Reported
 from waguard.core.session.out import Out
 from waguard.core.session.page_load import pause
 from waguard.core.session.restart import GiveUp, Retries, decide, recent, retry_delay
@@ -253,13 +254,15 @@ def kill(state: SessionState, out: Out) -> SessionState:
     return state
 
 
-def on_exit(
-    state: SessionState, worker: Worker, code: int | None, said: str | None, now: Moment, out: Out
-) -> SessionState:
+def on_exit(state: SessionState, worker: Worker, it: Exited, now: Moment, out: Out) -> SessionState:
     """Worker and browser are gone."""
-    killed = code in MAY_BE_OUT_OF_MEMORY and worker.stage is not Stage.ENDING
+    ending = worker.stage is Stage.ENDING
+    killed = it.code in MAY_BE_OUT_OF_MEMORY and not ending
     state = replace(state, ended_at=None if killed else now.at)
-    return on_end(state, worker, of_exit(code, said or worker.details), now, out)
+    failure = of_exit(it.code, it.details or worker.details)
+    if ending and state.failure:
+        failure = state.failure  # why it was ended, not its exit code
+    return on_end(state, worker, it.host or failure, now, out)
 
 
 def on_end(
@@ -272,8 +275,6 @@ def on_end(
         return down
     if worker.planned:  # its slot is kept for the next worker
         return down
-    if worker.stage is Stage.ENDING and state.failure:
-        failure = state.failure  # why it was ended, not its exit code
     if down.slot is not Slot.FREE:
         out(ReleaseSlot())
         down = replace(down, slot=Slot.FREE, held_back=None)
@@ -282,7 +283,7 @@ def on_end(
     match failure.blame:
         case Blame.HOST:
             # others may start meanwhile; ``slots`` delays starts while Chromium does not start
-            wait = 0.0 if failure.reason == "browser_unusable" else state.rules.held_retry
+            wait = 0.0 if failure.reason in NO_BROWSER else state.rules.held_retry
             return replace(down, retries=Retries(state.retries.tries), not_before=now.at + wait)
         case Blame.SESSION:
             if worker.stage is Stage.STARTING:
