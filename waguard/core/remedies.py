@@ -10,7 +10,13 @@ from waguard.core.link import Link
 from waguard.core.page_care import Kind
 from waguard.core.status import ParkCause
 
-_UNKNOWN: Final = {"s": "NAME", "n": "NUMBER", "chat": "LID", "wajs": "SHA256", "at": "`paths.sessions`"}
+_UNKNOWN: Final = {
+    "s": "NAME",
+    "n": "NUMBER",
+    "chat": "LID",
+    "wajs": "SHA256",
+    "at": "`paths.sessions`",
+}
 """Placeholders for values that are not known."""
 
 _WHY: Final = "`waguard why {s}` shows what waguard did"
