@@ -149,6 +149,8 @@ PAGE: Final = {
     Kind.UNDECRYPTABLE: "Open WhatsApp on the account's phone and keep it online: the phone sends such a"
     " message again. After 14 days it is a dead letter: `waguard webhooks list --state undecryptable`"
     " (GET /api/webhooks/dead?state=undecryptable).",
+    Kind.PAGE_RESTARTS: "waguard replaces its worker once, then tries it again at growing intervals. See what its page"
+    f" shows: {_SCREENSHOT}. {_RESTART} begins a new count.",
     Kind.FIRST_CONTACTS_PAUSED: "Chats in which somebody has answered go on. Write to nobody new until"
     " then, and to fewer people after it; whoever writes to you first can be answered at once. `waguard"
     " messages list --session {s}` shows what was not sent.",
@@ -166,6 +168,8 @@ FLEET: Final = {
     " nothing twice. `waguard messages list --state uncertain` shows what is not acknowledged.",
     "sends_throw_everywhere": "WhatsApp Web has changed: name a newer wa-js in `whatsapp.wajs`, then `waguard"
     " sessions restart --all`. What was refused is not sent again: `waguard messages list` shows it.",
+    "pages_restart_everywhere": "WhatsApp Web has changed, and no restart helps: nobody is replaced for it. waguard goes"
+    " back to an older version where one is known to work; `waguard versions list` shows them (GET /api/versions).",
     "database_down": "See that the database of `database.url` runs and can be reached; waguard connects by"
     f" itself. {_DOCTOR} asks it.",
     "database_behind": "Check why the database of `database.url` is slow or unreachable; what waits is stored by"

@@ -337,6 +337,7 @@ class WorkerRunner:
             code=it.qr.raw if it.qr else None,
             codes_ended=it.qr_idle,
             loads=it.loads,
+            scripts_ended=it.scripts_ended,
             details=it.details and printable(it.details),
             socket=it.socket and printable(it.socket),
             update_offered=it.update_offered,

@@ -75,8 +75,8 @@ def test_what_a_dead_browser_left_is_a_stray_without_any_mark() -> None:
 def test_the_parts_of_a_living_browser_are_left_alone_whosever_it_is() -> None:
     by_hand = seen(12, profile=PROFILE, record=None, group=7)
     part = seen(13, profile=PROFILE, record=None, part=True, group=7, led=False, parent=12)
-    aside = seen(14, profile=PROFILE, record=None, part=True, group=14, parent=12)
-    assert classified(by_hand, part, aside) == [Foreign(by_hand)]
+    other = seen(14, profile=PROFILE, record=None, part=True, group=14, parent=12)
+    assert classified(by_hand, part, other) == [Foreign(by_hand)]
 
 
 def test_what_is_left_of_a_browser_elsewhere_is_nobodys_business() -> None:

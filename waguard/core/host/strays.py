@@ -76,7 +76,7 @@ def classify(
 
 
 def _remains(part: Seen, seen: Iterable[Seen]) -> bool:
-    """Whether its browser is gone: it is of no use to anybody, whoever started it. A stopped renderer never learns of
+    """Whether its browser is gone: it serves nobody, whoever started it. A stopped renderer never learns of
     that. A browser leads its group, unless a person started it from a script."""
     browsers = (it for it in seen if it.profile is not None and not it.part)
     if part.profile is None:

@@ -54,6 +54,8 @@ class Reported(WorkerFact, frozen=True, kw_only=True):
     """WhatsApp shows no more codes: nobody scanned."""
     loads: int = 0
     """How often the page was loaded; messages that arrive during a load raise no event."""
+    scripts_ended: int = 0
+    """How often the page's script was ended because the page did not answer."""
     details: str | None = None
     socket: str | None = None
     """The state of WhatsApp's socket and stream, in WhatsApp's words."""

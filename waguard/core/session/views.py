@@ -232,10 +232,11 @@ def _of_unresponsive(state: SessionState, worker: Worker) -> Condition:
 
 
 def _of_page(state: SessionState, kind: Kind, found: Found) -> Condition:
+    everywhere = kind is Kind.PAGE_RESTARTS and state.fleet.pages_restart is not None
     return Condition(
         session=state.session,
         type=str(kind),
-        blame=BLAMES[kind],
+        blame=Blame.WHATSAPP if everywhere else BLAMES[kind],
         reason=str(kind),
         message=found.message,
         since=found.at,

@@ -7,7 +7,7 @@ from waguard.core.blame import MAY_BE_OUT_OF_MEMORY, Blame, Failure, of_exit
 from waguard.core.host.evidence import NO_BROWSER
 from waguard.core.link import Link
 from waguard.core.replace import replace
-from waguard.core.session import takeover
+from waguard.core.session import page_restarts, takeover
 from waguard.core.session.care import report_care
 from waguard.core.session.deadlines import Due
 from waguard.core.session.effects import (
@@ -144,6 +144,8 @@ def on_report(
         codes_ended=said.codes_ended,
         code_at=now.at if new_code or changed else worker.code_at,
         loads=said.loads,
+        in_use=page_restarts.in_use(worker, said),
+        scripts_ended=said.scripts_ended,
         details=said.details,
         socket=said.socket,
         evidence=said.evidence,
@@ -160,6 +162,10 @@ def on_report(
     if after.stage is Stage.READY:
         state = _on_link(state, said.link)
     state = report_care(state, said, now, out)
+    state = page_restarts.count(state, worker, said, now, out)
+    if why := page_restarts.failure(state, now):
+        state = _without(state, now.at - state.care.loads[0])
+        return end(page_restarts.ended(state), after, why, now, out)
     return _backfill(state, out)
 
 
@@ -320,12 +326,17 @@ def _after_its_own(state: SessionState, failure: Failure, now: Moment, out: Out)
     if isinstance(answer, GiveUp):
         why = f"{answer.restarts} restarts did not help"
         return _give_up(state, why, failure, now, out)
-    out(_restart(failure, answer.delay))
+    delay = answer.delay
+    if failure.reason == page_restarts.REASON:
+        if state.care.page_ends > 1:
+            return _give_up(state, "another worker did not help", failure, now, out)
+        delay = page_restarts.backoff(policy, jitter=now.chance)
+    out(_restart(failure, delay))
     return replace(
         state,
         counted=(*recent(state.counted, now=now.at, period=policy.period), now.at),
         restarts=state.restarts + 1,
-        not_before=now.at + answer.delay,
+        not_before=now.at + delay,
     )
 
 
