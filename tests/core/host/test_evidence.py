@@ -22,7 +22,7 @@ def disk(**changes: Any) -> Evidence:
 LACKS = [
     (disk(free=1 << 20), e.DISK_FULL, "the disk of paths.sessions (/s) is full: 1 MB are free"),
     (disk(free=0, error="No space left on device"), e.DISK_FULL, "is full: 0 MB are free"),
-    (disk(files=0, error="No space left on device"), e.INODES_FULL, "has no inodes left"),
+    (disk(files=0, error="No space left on device"), e.INODES_FULL, "has no inodes left: files"),
     (disk(read_only=True, error="Read-only file system"), e.READ_ONLY, "is mounted read-only"),
     (disk(error="Input/output error"), e.UNWRITABLE, "(/s) cannot be written: Input/output error"),
     (disk(silent=True), e.SILENT, "does not answer"),

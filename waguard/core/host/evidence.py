@@ -14,6 +14,7 @@ from waguard.core.host.disk import is_full
 
 PIDS: Final = 16  # left; below, neither a worker nor a Chromium can be started
 DESCRIPTORS: Final = 64  # left to this host or to this daemon
+INODES: Final = 64  # left on a disk; a start creates more files
 _MB: Final = 1 << 20
 
 DISK_FULL: Final = "disk_full"
@@ -76,8 +77,9 @@ def _of_disk(it: Disk) -> Failure | None:
         return _host(SILENT, f"{of} does not answer", it.folder)
     if it.read_only:
         return _host(READ_ONLY, f"{of} is mounted read-only", it.folder)
-    if it.files == 0:
-        return _host(INODES_FULL, f"{of} has no inodes left: no file can be created", it.folder)
+    if it.files is not None and it.files < INODES:
+        left = f"{it.files or 'no'} inodes left"
+        return _host(INODES_FULL, f"{of} has {left}: files cannot be created", it.folder)
     if is_full(free=it.free, files=None):
         return _host(DISK_FULL, f"{of} is full: {(it.free or 0) // _MB} MB are free", it.folder)
     if it.error is not None:
