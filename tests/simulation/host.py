@@ -5,7 +5,7 @@ from collections import Counter
 from waguard.core.fleet.facts import HostRead
 from waguard.core.fleet.network import Reading as NetworkReading
 from waguard.core.host.admission import Reading
-from waguard.core.host.evidence import Disk, Evidence, disk_failure
+from waguard.core.host.evidence import TO_START, Disk, Evidence, disk_failure
 
 _GB = 1 << 30
 
@@ -20,7 +20,7 @@ def _left(active: Counter[str]) -> Reading:
         memory=_GB // 8 if active["memory_short"] else 64 * _GB,
         pressure=50.0 if active["memory_short"] else 0.0,
         pids=100 if active["pids_short"] else 30_000,
-        disk=disk_failure(_disks(active)),
+        disk=disk_failure(_disks(active), margin=TO_START),
         executable="Chromium is missing" if active["executable"] else None,
         empty="the folder is not mounted" if active["folder"] else None,
     )

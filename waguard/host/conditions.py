@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from waguard.config.sections import Config
 from waguard.core.host.admission import Reading
-from waguard.core.host.evidence import disk_failure
+from waguard.core.host.evidence import TO_START, disk_failure
 from waguard.errors import printable
 from waguard.host import resources
 from waguard.host.evidence import usage, written
@@ -61,7 +61,7 @@ def read(config: Config) -> Reading:
             unreadable = f"paths.sessions ({sessions}) cannot be read: {error.strerror}"
     return replace(
         resources.read(),
-        disk=disk_failure(usage(*it) for it in written(config)),
+        disk=disk_failure((usage(*it) for it in written(config)), margin=TO_START),
         executable=_executable(config),
         empty=_mounted(empty, sessions) if empty else None,
         unreadable=printable(f"{unreadable}: mount its disk, or repair it") if unreadable else None,

@@ -10,7 +10,7 @@ from typing import Final
 from msgspec import Struct
 
 from waguard.core.blame import Blame, Failure
-from waguard.core.host.disk import is_full
+from waguard.core.host.disk import FULL
 
 PIDS: Final = 16  # left; below, neither a worker nor a Chromium can be started
 DESCRIPTORS: Final = 64  # left to this host or to this daemon
@@ -29,6 +29,12 @@ BROWSER_HANGS: Final = "browser_hangs"
 BROWSER_UNUSABLE: Final = "browser_unusable"
 NO_BROWSER: Final = frozenset({NO_SANDBOX, BROWSER_HANGS, BROWSER_UNUSABLE})
 """Reasons for which Chromium starts on no profile: one session tries it for all."""
+
+
+WAITED_FOR: Final = NO_BROWSER | {DISK_FULL, INODES_FULL, READ_ONLY}
+"""Reasons that are read again before a start: the session may request one at once."""
+TO_START: Final = 4
+"""The margin for a start: a session that starts on the last bytes would fail again."""
 
 
 class Disk(Struct, frozen=True, kw_only=True):
@@ -66,22 +72,22 @@ class Evidence(Struct, frozen=True, kw_only=True):
     """How that failed."""
 
 
-def disk_failure(disks: Iterable[Disk]) -> Failure | None:
-    """What is wrong with the first disk on which nothing can be stored."""
-    return next((it for disk in disks if (it := _of_disk(disk))), None)
+def disk_failure(disks: Iterable[Disk], *, margin: int = 1) -> Failure | None:
+    """What is wrong with the first disk on which nothing can be stored. ``margin``: times of what must be left."""
+    return next((it for disk in disks if (it := _of_disk(disk, margin))), None)
 
 
-def _of_disk(it: Disk) -> Failure | None:
+def _of_disk(it: Disk, margin: int) -> Failure | None:
     of = f"the disk of {it.key} ({it.folder})"
     if it.silent:
         return _host(SILENT, f"{of} does not answer", it.folder)
     if it.read_only:
         return _host(READ_ONLY, f"{of} is mounted read-only", it.folder)
-    if it.files is not None and it.files < INODES:
+    if it.files is not None and it.files < margin * INODES:
         left = f"{it.files or 'no'} inodes left"
         return _host(INODES_FULL, f"{of} has {left}: files cannot be created", it.folder)
-    if is_full(free=it.free, files=None):
-        return _host(DISK_FULL, f"{of} is full: {(it.free or 0) // _MB} MB are free", it.folder)
+    if it.free is not None and it.free < margin * FULL:
+        return _host(DISK_FULL, f"{of} is full: {it.free // _MB} MB are free", it.folder)
     if it.error is not None:
         return _host(UNWRITABLE, f"{it.key} ({it.folder}) cannot be written: {it.error}", it.folder)
     return None

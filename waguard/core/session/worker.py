@@ -4,7 +4,7 @@ import datetime as dt
 from typing import Final
 
 from waguard.core.blame import MAY_BE_OUT_OF_MEMORY, Blame, Failure, of_exit
-from waguard.core.host.evidence import NO_BROWSER
+from waguard.core.host.evidence import WAITED_FOR
 from waguard.core.link import Link
 from waguard.core.replace import replace
 from waguard.core.session import page_restarts, takeover
@@ -289,7 +289,7 @@ def on_end(
     match failure.blame:
         case Blame.HOST:
             # others may start meanwhile; ``slots`` delays starts while Chromium does not start
-            wait = 0.0 if failure.reason in NO_BROWSER else state.rules.held_retry
+            wait = 0.0 if failure.reason in WAITED_FOR else state.rules.held_retry
             return replace(down, retries=Retries(state.retries.tries), not_before=now.at + wait)
         case Blame.SESSION:
             if worker.stage is Stage.STARTING:
