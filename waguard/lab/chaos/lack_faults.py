@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
-from waguard.lab.chaos.harming import OUTAGE, Fault, before_a_kill, endure, hurt
+from waguard.lab.chaos.harming import OUTAGE, PACE, Fault, Pace, before_a_kill, endure, hurt
 from waguard.lab.chaos.invariants import Facts, Harm
 from waguard.lab.chaos.mounts import filled, remounted
 from waguard.lab.chaos.mounts import read_only as read_only_over
@@ -15,6 +15,8 @@ from waguard.lab.chaos.world import NotInTimeError, World
 
 SHOWN_WITHIN: Final = 90.0  # s; an executable that hangs is waited for by its worker first
 STARTS_WITHIN: Final = 90.0  # s from the end of the cause
+_NO_ROWS: Final = Pace(row_limit=float("inf"))
+"""The database lies on that disk: nobody can correct a row."""
 HANGS: Final = "#!/bin/sh\nsleep 600 & wait\n"
 
 
@@ -37,7 +39,7 @@ async def read_only(world: World, session: str, _: random.Random) -> Harm:
 async def one_disk_for_all(world: World, session: str, _: random.Random) -> Harm:
     """Profiles, database and runtime folder are full at once, and a worker is killed."""
     with filled(_disk(world)), filled(world.folder / "run"):
-        return await _lacking(world, session, "is full")
+        return await _lacking(world, session, "is full", pace=_NO_ROWS)
 
 
 async def executable_hangs(world: World, session: str, _: random.Random) -> Harm:
@@ -52,7 +54,7 @@ async def executable_hangs(world: World, session: str, _: random.Random) -> Harm
         elsewhere.replace(place)
 
 
-async def _lacking(world: World, session: str, words: str) -> Harm:
+async def _lacking(world: World, session: str, words: str, *, pace: Pace = PACE) -> Harm:
     spent, others = await before_a_kill(world, session)
     harm = await hurt(world, session, signal.SIGKILL, worker=True)
     # browsers that cannot write end as well: theirs is no session's fault either
@@ -66,6 +68,7 @@ async def _lacking(world: World, session: str, words: str) -> Harm:
         what=f"{session} says: {words}",
         within=SHOWN_WITHIN,
         stays=OUTAGE,
+        pace=pace,
     )
     return harm
 
