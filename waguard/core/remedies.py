@@ -115,6 +115,11 @@ FAILED: Final = {
 }
 """By the reason why its last worker ended; all others: ``RETRIED``."""
 
+PORTAL: Final = (
+    "Log in to this host's network, where it has a captive portal, or have the proxy let WhatsApp Web through; the"
+    f" session connects by itself. {_DOCTOR} tries the network."
+)
+
 LINKS: Final = {
     Link.QR_PENDING: f"{_QR} shows the code to scan.",
     Link.LOGGED_OUT: f"{_QR} shows the code to scan, as soon as the page has one.",

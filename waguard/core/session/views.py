@@ -10,6 +10,7 @@ from waguard.core.lifecycle import State
 from waguard.core.link import Link
 from waguard.core.page_care import BLAMES, Kind, passkey_words
 from waguard.core.replace import replace
+from waguard.core.session.page_load import PORTAL
 from waguard.core.session.state import Found, Intent, SessionState, Slot, Stage, Worker
 from waguard.core.status import DerivedStatus, ParkCause, StatusInputs, derive
 
@@ -281,6 +282,8 @@ def _of_start(state: SessionState) -> Condition:
 def _of_link(state: SessionState, worker: Worker) -> Condition:
     blame, message = _LINKS[worker.link]
     offline = worker.link is Link.OFFLINE
+    portal = offline and (worker.details or "").startswith(PORTAL)
+    remedy = remedies.PORTAL if portal else remedies.LINKS[worker.link]
     return Condition(
         session=state.session,
         type="link",
@@ -288,7 +291,7 @@ def _of_link(state: SessionState, worker: Worker) -> Condition:
         reason=str(worker.link),
         message=(offline and state.fleet.network_down) or worker.details or message,
         since=worker.link_since,
-        remedy=remedies.text(remedies.LINKS[worker.link], state.session),
+        remedy=remedies.text(remedy, state.session),
         degrades=worker.link not in _ON_THE_WAY,
     )
 
