@@ -1,13 +1,15 @@
 """A page that is loaded again and again: counted against its session, and never with the fleet's other pages."""
 
+from typing import Any
+
 from tests.core.engine_bench import EngineBench, connected
 from waguard.core.blame import Blame
 from waguard.core.lifecycle import State
 from waguard.core.link import Link
 from waguard.core.page_care import Kind
 from waguard.core.session.effects import Reload, Spawn, Terminate
-from waguard.core.session.facts import StartRequested
-from waguard.core.session.page_restarts import SIGN
+from waguard.core.session.facts import Reported, StartRequested
+from waguard.core.session.page_restarts import APART, SIGN
 from waguard.core.session.state import Rules, Stage
 from waguard.core.session.views import conditions, parked_for
 from waguard.core.status import ParkCause
@@ -18,11 +20,21 @@ POLICY = Rules().restart
 def load(bench: EngineBench, name: str = "s", *, scripts: int = 0) -> None:
     """Its page is loaded, and is as before a second later. ``scripts``: how many were ended so far."""
     worker = bench.worker(name)
-    loads = worker.loads + 1
-    bench.report(name, Link.UNKNOWN, loads=loads, scripts_ended=scripts)
+    number, loads = worker.number, worker.loads + 1
+
+    def report(link: Link, loads: int) -> None:
+        """Harmless where that worker is gone."""
+        said: dict[str, Any] = {"phase": "ready", "scripts_ended": scripts, "loads": loads}
+        bench.post(name, Reported(worker=number, at=bench.at, link=link, **said))
+
+    if scripts:  # that is reported first
+        report(Link.CONNECTED, loads - 1)
+    report(Link.UNKNOWN, loads)
+    if scripts:  # the page that is about to be loaded again is read once more
+        report(Link.CONNECTED, loads)
+        report(Link.UNKNOWN, loads := loads + 1)
     bench.pass_time(1)
-    if (now := bench.state(name).worker) and now.number == worker.number:
-        bench.report(name, Link.CONNECTED, loads=loads, scripts_ended=scripts)
+    report(Link.CONNECTED, loads)
 
 
 def loops(
@@ -54,6 +66,7 @@ def test_one_that_does_it_all_the_time_is_named_replaced_and_parked() -> None:
     loops(bench, 1)
     bench.pass_time(1)
     for _ in range(SIGN - 1):
+        bench.pass_time(APART)
         load(bench)
     (condition,) = conditions(bench.state("s"))
     assert (condition.type, condition.blame) == ("page_restarts", Blame.SESSION)

@@ -20,6 +20,9 @@ from waguard.core.session.restart import RestartPolicy, recent
 from waguard.core.session.state import SessionState, Stage, Worker
 
 SIGN: Final = 3  # loads; WhatsApp Web reloads itself now and then
+APART: Final = (
+    3.0  # s; a load that waguard requests is reported when it is requested, and when it has ended
+)
 REASON: Final = "page_restarts"
 _CAUSE: Final = "its page is loaded again and again"
 _NO_USE: Final = frozenset({Link.UNKNOWN, Link.OFFLINE})
@@ -44,13 +47,16 @@ def count(
     state: SessionState, before: Worker, said: Reported, now: Moment, out: Out
 ) -> SessionState:
     """Count the load that this report shows, if nobody asked for it. ``before``: the worker as it was."""
+    if said.scripts_ended > before.scripts_ended:  # the load follows
+        state = replace(state, care=replace(state.care, scripts=state.care.scripts + 1))
     ready = state.worker is not None and state.worker.stage is Stage.READY
     if not (ready and before.in_use and said.loads > before.loads):
         return state
     care, period = state.care, state.rules.restart.period
+    if care.loads and now.at - care.loads[-1] < APART:
+        return state
     loads = (*recent(care.loads, now=now.at, period=period), now.at)
-    ended = care.scripts + (1 if said.scripts_ended > before.scripts_ended else 0)
-    state = replace(state, care=replace(care, loads=loads, scripts=ended))
+    state = replace(state, care=replace(care, loads=loads))
     if len(loads) < SIGN:
         return state
     out(PageRestarts(len(loads)))
