@@ -173,8 +173,9 @@ FLEET: Final = {
     " nothing twice. `waguard messages list --state uncertain` shows what is not acknowledged.",
     "sends_throw_everywhere": "WhatsApp Web has changed: name a newer wa-js in `whatsapp.wajs`, then `waguard"
     " sessions restart --all`. What was refused is not sent again: `waguard messages list` shows it.",
-    "pages_restart_everywhere": "WhatsApp Web has changed, and no restart helps: nobody is replaced for it. waguard goes"
-    " back to an older version where one is known to work; `waguard versions list` shows them (GET /api/versions).",
+    "pages_restart_everywhere": "WhatsApp Web has changed, and no restart helps: nobody is replaced for it. `waguard"
+    " versions list` shows older versions that worked (GET /api/versions), `waguard versions pin {n}` serves one to all"
+    " (POST /api/versions/pin).",
     "database_down": "See that the database of `database.url` runs and can be reached; waguard connects by"
     f" itself. {_DOCTOR} asks it.",
     "database_behind": "Check why the database of `database.url` is slow or unreachable; what waits is stored by"

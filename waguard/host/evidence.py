@@ -9,7 +9,7 @@ import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any, Final
 
@@ -70,11 +70,9 @@ class HostEvidence:
 
     async def _of_disks(self, config: Config) -> tuple[Disk, ...]:
         """A disk that hangs holds one thread, however often it is asked."""
-        folders = (*written(config), (SHARED_MEMORY, Path(SHARED_MEMORY)))
+        folders = written(config)
         if self._disks is None or self._disks.done():
-            self._disks = asyncio.create_task(
-                asyncio.to_thread(lambda: tuple(probed(*it) for it in folders)), name="disks"
-            )
+            self._disks = asyncio.create_task(asyncio.to_thread(_probed, folders), name="disks")
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(self._timings.disks):
                 return await asyncio.shield(self._disks)
@@ -84,6 +82,12 @@ class HostEvidence:
 def written(config: Config) -> tuple[tuple[str, Path], ...]:
     """What a worker and its Chromium write, by the setting that names it."""
     return (("paths.sessions", config.paths.sessions), ("paths.runtime", config.paths.runtime))
+
+
+def _probed(folders: Iterable[tuple[str, Path]]) -> tuple[Disk, ...]:
+    """Chromium goes on without shared memory that it may not write, and not with memory that is full."""
+    shared = usage(SHARED_MEMORY, Path(SHARED_MEMORY))
+    return (*(probed(*it) for it in folders), replace(shared, read_only=False))
 
 
 def usage(key: str, folder: Path) -> Disk:
