@@ -168,6 +168,7 @@ async def waguard(url: str, count: int, folder: Path) -> tuple[float, float]:
             clock=clock,
             ages=WallAges(clock.wall),
             meter=Meter(),
+            witness=none,
             host=lambda _: resources.read(),
             network=Reading,
             cpu_is_saturated=lambda: False,

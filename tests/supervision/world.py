@@ -12,7 +12,7 @@ from typing import Any, Final
 import msgspec
 
 from tests.store.memory import MemoryStore
-from tests.supervision.fake_host import FakeClock, FakeDocuments, FakeMeter, NoChance
+from tests.supervision.fake_host import FakeClock, FakeDocuments, FakeMeter, FakeWitness, NoChance
 from tests.supervision.fake_inbox import FakeInbox
 from tests.supervision.fake_workers import KILLED, FakeProcess, FakeSpawn
 from tests.waiting import wait_until
@@ -56,6 +56,7 @@ class World:
         self.spawn = FakeSpawn()
         self.clock = FakeClock()
         self.meter = FakeMeter()
+        self.witness = FakeWitness()
         self.documents = FakeDocuments()
         self.network = NetworkReading()
         self.cpu_is_saturated = False
@@ -81,6 +82,7 @@ class World:
                 clock=self.clock,
                 ages=LivedTime(self.config.paths.state, self.clock),
                 meter=self.meter,
+                witness=self.witness,
                 host=self._read_host,
                 network=lambda: self.network,
                 cpu_is_saturated=lambda: self.cpu_is_saturated,

@@ -35,6 +35,7 @@ from waguard.daemon.stop_request import StopRequest
 from waguard.daemon.watch import Watch
 from waguard.host import files, logs
 from waguard.host.documents import FOLDER, Documents
+from waguard.host.evidence import HostEvidence
 from waguard.host.fork_server import ForkSpawn
 from waguard.host.listen import base_url, public_url
 from waguard.host.lived import SAVED_EVERY
@@ -96,6 +97,7 @@ class Daemon:
                 clock=clock,
                 ages=base.ages,
                 meter=Meter(),
+                witness=HostEvidence(current),
                 host=lambda unpaired: base.host.read(current(), unpaired),
                 network=base.network.read,
                 cpu_is_saturated=cpu_is_saturated,

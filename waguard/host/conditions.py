@@ -9,8 +9,10 @@ from typing import Any, Final
 
 from waguard.config.sections import Config
 from waguard.core.host.admission import Reading
+from waguard.core.host.evidence import TO_START, disk_failure
 from waguard.errors import printable
 from waguard.host import resources
+from waguard.host.evidence import usage, written
 from waguard.host.executable import BrowserNotFoundError, find_executable
 
 LOST_AND_FOUND: Final = "lost+found"  # of a disk that holds nothing else
@@ -63,6 +65,7 @@ def read(config: Config, unpaired: Collection[Path] = ()) -> Reading:
             unreadable = f"paths.sessions ({sessions}) cannot be read: {error.strerror}"
     return replace(
         resources.read(),
+        disk=disk_failure((usage(*it) for it in written(config)), margin=TO_START),
         executable=_executable(config),
         empty=_mounted(empty, sessions) if empty else None,
         missing=missing,

@@ -14,7 +14,7 @@ from waguard.core.session.restart import Remembered
 from waguard.ports.clock import Ages, Clock
 from waguard.ports.inbox import Inbox
 from waguard.ports.messages import Undecryptables
-from waguard.ports.process import Meter, Spawn
+from waguard.ports.process import Meter, Spawn, Witness
 from waguard.ports.store import Store
 from waguard.supervision.account_rows import AccountRowOwner
 from waguard.supervision.actor import SessionActor
@@ -47,6 +47,7 @@ class Ports:
     clock: Clock
     ages: Ages
     meter: Meter
+    witness: Witness
     host: Callable[[Callable[[], Collection[Path]]], Reading]
     network: Callable[[], NetworkReading]
     cpu_is_saturated: Callable[[], bool]
@@ -107,6 +108,7 @@ class Supervisor:
             mailbox=self.mailbox,
             versions=self.observer,
             meter=ports.meter,
+            witness=ports.witness,
             timings=timings,
             remembered=ports.remembered,
             cpu_is_saturated=ports.cpu_is_saturated,

@@ -13,6 +13,9 @@ from dataclasses import dataclass, field
 from enum import StrEnum, auto
 from typing import Final
 
+from waguard.core.blame import Failure
+from waguard.core.host.evidence import BROWSER_HANGS, NO_SANDBOX
+
 # s in which the memory of a session's last browser is still free for its next one
 JUST_ENDED: Final = 30.0
 TRIAL: Final = 10.0  # s between two tries of a Chromium that starts on no profile
@@ -40,6 +43,8 @@ class Reading:
     pressure: float | None = None
     """Percent of the last 10 s in which something waited for memory."""
     pids: int | None = None
+    disk: Failure | None = None
+    """Why nothing can be stored where a session writes."""
     executable: str | None = None
     """Why Chromium cannot be executed, and the remedy; None: it probably can."""
     unreadable: str | None = None
@@ -54,7 +59,7 @@ class Reading:
 class Broken:
     """Chromium does not start, not even on a new profile."""
 
-    why: str
+    why: Failure
     tried_at: float
     """Monotonic time of the last try, or of its failure."""
     trial: str | None = None
@@ -69,7 +74,7 @@ class Broken:
 class Trial:
     """Chromium does not start; ``due``: one session may try it again now."""
 
-    why: str
+    why: Failure
     due: bool
 
 
@@ -98,12 +103,18 @@ class Cause(StrEnum):
     PRESSURE = auto()
     PIDS = auto()
     FLEET = auto()
+    DISK = auto()
     EXECUTABLE = auto()
+    BROWSER_HANGS = auto()
+    SANDBOX = auto()
     SESSIONS_FOLDER = auto()
     TURN = auto()
     """Of the sessions that spent their restarts one is tried at a time."""
     WHATSAPP = auto()
     """WhatsApp serves no page: one session tries for all."""
+
+
+_OF_BROWSER: Final = {NO_SANDBOX: Cause.SANDBOX, BROWSER_HANGS: Cause.BROWSER_HANGS}
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,6 +123,8 @@ class Wait:
 
     cause: Cause
     words: str
+    why: Failure | None = None
+    """What the host lacks, where that is more than the cause."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,7 +172,7 @@ def admit(
         lost = _lost(host, candidate, paired=paired)
         wait = _held_back(limits, host, candidate, starting + len(admitted), fleet, lost)
         if wait is None and trial and (admitted or not trial.due):
-            wait = Wait(Cause.EXECUTABLE, trial.why)
+            wait = Wait(_OF_BROWSER.get(trial.why.reason, Cause.EXECUTABLE), str(trial.why))
         if wait is None:
             admitted.append(candidate.session)
         else:
@@ -172,6 +185,8 @@ def _lost(host: Reading, candidate: Candidate, *, paired: bool) -> Wait | None:
     begins = candidate.new and candidate.asked and not (host.missing or host.unreadable)
     if (why := sessions_folder(host, paired=paired)) and not begins:
         return Wait(Cause.SESSIONS_FOLDER, why)
+    if host.disk:
+        return Wait(Cause.DISK, str(host.disk), host.disk)
     return Wait(Cause.EXECUTABLE, host.executable) if host.executable else None
 
 

@@ -158,6 +158,12 @@ class RefusalChanged(Struct, frozen=True):
     """Seconds that WhatsApp asks to wait."""
 
 
+class PageRestarts(Struct, frozen=True):
+    """The session's page was loaded so often lately although nobody asked for that; 0: not any more."""
+
+    count: int
+
+
 class Recycled(Struct, frozen=True):
     """The session's worker is replaced as planned."""
 
@@ -169,6 +175,7 @@ ToFleet = (
     | WorkerFailed
     | BrowserStarted
     | RefusalChanged
+    | PageRestarts
     | Recycled
 )
 Effect = (

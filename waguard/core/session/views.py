@@ -10,6 +10,7 @@ from waguard.core.lifecycle import State
 from waguard.core.link import Link
 from waguard.core.page_care import BLAMES, Kind, passkey_words
 from waguard.core.replace import replace
+from waguard.core.session.page_load import PORTAL
 from waguard.core.session.state import Found, Intent, SessionState, Slot, Stage, Worker
 from waguard.core.status import DerivedStatus, ParkCause, StatusInputs, derive
 
@@ -19,7 +20,15 @@ _ENDING: Final = {
     Intent.PARKED: State.PARKING,
 }
 # while the host lacks these, no QR code can be expected
-_LACKING: Final = frozenset({Cause.EXECUTABLE, Cause.SESSIONS_FOLDER})
+_LACKING: Final = frozenset(
+    {
+        Cause.EXECUTABLE,
+        Cause.BROWSER_HANGS,
+        Cause.SANDBOX,
+        Cause.SESSIONS_FOLDER,
+        Cause.DISK,
+    }
+)
 _PHASES_WITHOUT_CORE: Final = frozenset({"settling", "ready"})
 _WAIT_BLAMES: Final = {
     Cause.FLEET: Blame.SESSION,
@@ -225,10 +234,11 @@ def _of_unresponsive(state: SessionState, worker: Worker) -> Condition:
 
 
 def _of_page(state: SessionState, kind: Kind, found: Found) -> Condition:
+    everywhere = kind is Kind.PAGE_RESTARTS and state.fleet.pages_restart is not None
     return Condition(
         session=state.session,
         type=str(kind),
-        blame=BLAMES[kind],
+        blame=Blame.WHATSAPP if everywhere else BLAMES[kind],
         reason=str(kind),
         message=found.message,
         since=found.at,
@@ -239,13 +249,20 @@ def _of_page(state: SessionState, kind: Kind, found: Found) -> Condition:
 
 def _of_start(state: SessionState) -> Condition:
     wait, why, worker = state.held_back, state.failure, state.worker
+    place = ""
     since, degrades = state.since, True
     if wait is not None:
         blame, reason = _WAIT_BLAMES.get(wait.cause, Blame.HOST), str(wait.cause)
         message, remedy = wait.words, remedies.STARTS[wait.cause]
+        if wait.why:
+            reason, remedy, place = (
+                wait.why.reason,
+                remedies.FAILED[wait.why.reason],
+                wait.why.place,
+            )
         degrades = not (state.expects_qr and wait.cause is Cause.PLACE)
     elif why is not None:
-        blame, reason, message = why.blame, why.reason, str(why)
+        blame, reason, message, place = why.blame, why.reason, str(why), why.place
         remedy = remedies.FAILED.get(reason, remedies.RETRIED)
     else:
         blame, reason, remedy = Blame.OPERATOR, "starting", remedies.STARTING
@@ -258,7 +275,7 @@ def _of_start(state: SessionState) -> Condition:
         reason=reason,
         message=message,
         since=since,
-        remedy=remedies.text(remedy, state.session),
+        remedy=remedies.text(remedy, state.session, **({"at": place} if place else {})),
         degrades=degrades,
     )
 
@@ -266,6 +283,8 @@ def _of_start(state: SessionState) -> Condition:
 def _of_link(state: SessionState, worker: Worker) -> Condition:
     blame, message = _LINKS[worker.link]
     offline = worker.link is Link.OFFLINE
+    portal = offline and (worker.details or "").startswith(PORTAL)
+    remedy = remedies.PORTAL if portal else remedies.LINKS[worker.link]
     return Condition(
         session=state.session,
         type="link",
@@ -273,7 +292,7 @@ def _of_link(state: SessionState, worker: Worker) -> Condition:
         reason=str(worker.link),
         message=(offline and state.fleet.network_down) or worker.details or message,
         since=worker.link_since,
-        remedy=remedies.text(remedies.LINKS[worker.link], state.session),
+        remedy=remedies.text(remedy, state.session),
         degrades=worker.link not in _ON_THE_WAY,
     )
 

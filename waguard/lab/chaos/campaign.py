@@ -290,7 +290,7 @@ def _served(plan: Plan) -> Served | None:
 def _impossible(world: World) -> set[str]:
     """Faults that need a file system, a database or a library which is not there."""
     return {
-        *([NEEDS_DISK] if world.disk is None else []),
+        *(NEEDS_DISK if world.disk is None else []),
         *([] if world.on_sqlite else NEEDS_SQLITE),
         *([NEEDS_CLOCK] if FAKETIME is None else []),
     }

@@ -16,6 +16,7 @@ from waguard.config.sections import Webhook
 from waguard.host.executable import find_executable
 from waguard.lab.application import STORED, Application, Manners
 from waguard.lab.chaos.mounts import mounted
+from waguard.lab.chaos.page_faults import PERIOD
 from waguard.lab.chaos.processes import MARK
 from waguard.lab.chaos.version_faults import RULES
 from waguard.lab.chaos.world import BROWSER, DATABASE, NotInTimeError, World, until, workspace_of
@@ -49,7 +50,11 @@ async def opened(
     browser = _browser()
     phones = {f"s{number}": f"62811800{number:02}" for number in range(1, sessions + 1)}
     try:
-        with _disk(folder / "disk") as disk, _reserved_port() as port:
+        with (
+            _disk(folder / "disk") as disk,
+            _disk(folder / "run") as _,
+            _reserved_port() as port,
+        ):
             state = (disk or folder) / "state"
             async with (
                 StandIn(policy=Policy(sync=0.1)) as standin,
@@ -81,6 +86,7 @@ def _impatient(folder: Path, disk: Path | None) -> dict[str, str]:
         "WAGUARD_RECONCILE__INTERVAL": "3",
         "WAGUARD_INBOX__UNDECRYPTABLE_INTERVAL": "5",
         "WAGUARD_RESTART__STABLE_AFTER": "1",
+        "WAGUARD_RESTART__PERIOD": str(PERIOD),
         "WAGUARD_SEND__TIMEOUT": "5",
         "WAGUARD_SEND__ACK_LIMIT": "3600",  # what was lost by intention is no trouble
         "WAGUARD_PATHS__SESSIONS": str((disk or folder) / "sessions"),
@@ -148,7 +154,7 @@ async def _create(world: World, session: str) -> None:
 @contextlib.contextmanager
 def _disk(mountpoint: Path) -> Iterator[Path | None]:
     """A small file system in memory while the body runs; None where that is not allowed."""
-    mountpoint.mkdir()
+    mountpoint.mkdir(mode=0o700)
     with mounted(mountpoint, f"size={DISK_SIZE},mode=700") as is_mounted:
         yield mountpoint if is_mounted else None
 

@@ -219,6 +219,7 @@ class World:
             restarts=view["restarts"],
             waits=view["waiting"] or "",
             conditions=frozenset(one["type"] for one in view["conditions"]),
+            messages=tuple(one["message"] for one in view["conditions"]),
         )
 
     # ---- the application ----
