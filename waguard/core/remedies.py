@@ -143,6 +143,9 @@ FLEET: Final = {
     " sessions restart --all`. What was refused is not sent again: `waguard messages list` shows it.",
     "database_down": "See that the database of `database.url` runs and can be reached; waguard connects by"
     f" itself. {_DOCTOR} asks it.",
+    "database_unknown": "Put the database back where `database.url` names it, mount its disk, or correct `database.url` and"
+    " restart waguard; the sessions go on by themselves. Where this database is meant: `waguard database accept`"
+    " (POST /api/database/accept).",
     "database_behind": "Check why the database of `database.url` is slow or unreachable; what waits is stored by"
     f" itself. {_DOCTOR} asks it.",
     "disk_low": f"Free some space there, or lower `limits.disk_reserve`. {_DOCTOR} checks the disks.",

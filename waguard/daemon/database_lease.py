@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator, Callable
 
 from waguard.config.sections import Config
 from waguard.core.lease import Terms, terms
+from waguard.daemon.installation import Installation
 from waguard.daemon.stop_request import StopRequest
 from waguard.host.lock import InstanceLock
 from waguard.host.machine import holder
@@ -25,6 +26,7 @@ class DatabaseLease:
         lock: InstanceLock,
         outages: Outages,
         stop: StopRequest,
+        installation: Installation,
     ) -> None:
         self._config = config
         runtime = config().paths.runtime
@@ -34,8 +36,13 @@ class DatabaseLease:
             self._terms,
             outages,
             lost=stop.lose_database,
+            recognized=installation.mark,
         )
-        store.guard(why_barred=self.keeper.why_barred, before_migration=self.keeper.acquire)
+        store.guard(
+            why_barred=lambda: installation.why_barred() or self.keeper.why_barred(),
+            before_migration=self.keeper.acquire,
+            recognize=installation.recognize,
+        )
 
     @contextlib.asynccontextmanager
     async def renewed(self) -> AsyncIterator[None]:

@@ -6,10 +6,16 @@ from typing import Final
 
 from loguru import logger
 
+from waguard.daemon.installation import Installation
 from waguard.daemon.leftovers import Leftovers
 from waguard.daemon.run_history import RunHistory
 from waguard.daemon.stop_request import StopRequest
-from waguard.errors import DatabaseUnavailableError, InstanceHeldError, WaguardError
+from waguard.errors import (
+    DatabaseUnavailableError,
+    DatabaseUnknownError,
+    InstanceHeldError,
+    WaguardError,
+)
 from waguard.messaging.outbox.outbox import Outbox
 from waguard.ports.process import Process
 from waguard.store.sql import SqlStore
@@ -30,6 +36,7 @@ class RestoreLoop:
         self,
         store: SqlStore,
         lease: LeaseKeeper,
+        installation: Installation,
         outbox: Outbox,
         supervisor: Supervisor,
         *,
@@ -42,6 +49,7 @@ class RestoreLoop:
     ) -> None:
         self._store = store
         self._lease = lease
+        self._installation = installation
         self._outbox = outbox
         self._supervisor = supervisor
         self._leftovers = leftovers
@@ -62,9 +70,11 @@ class RestoreLoop:
                 try:
                     if left_behind is None:
                         left_behind = self._leftovers.workers()
+                        self._installation.workers = len(left_behind)
                         await company.enter_async_context(self._greeted(left_behind))
                     await self._store.open()
                     await self._lease.acquire()
+                    await self._installation.mark()
                     await self._outbox.begin()
                     await company.aclose()  # from here on they are their sessions'
                     await self._restore(left_behind)
@@ -75,6 +85,8 @@ class RestoreLoop:
                     delay = DATABASE_RETRY[min(attempt, len(DATABASE_RETRY) - 1)]
                     attempt += 1
                     self._report(error, delay)
+                    if isinstance(error, DatabaseUnknownError):
+                        await self._store.close()  # nothing of it is kept open: it may be put back
                     if left_behind and not self._supervisor.state.loaded:
                         await company.aclose()
                         await company.enter_async_context(self._greeted(left_behind))
@@ -107,7 +119,9 @@ class RestoreLoop:
 
     def _report(self, error: Exception, delay: float) -> None:
         why = error.line() if isinstance(error, WaguardError) else repr(error)
-        if isinstance(error, DatabaseUnavailableError):
+        if isinstance(error, DatabaseUnknownError):
+            self._outages.update("database_down", None)  # it answers
+        elif isinstance(error, DatabaseUnavailableError):
             logger.debug("the database is not open; trying again", why=why, delay=delay)
             self._outages.update("database_down", error.message)
         else:

@@ -24,6 +24,7 @@ from waguard.daemon.database_lease import DatabaseLease
 from waguard.daemon.feed import feed
 from waguard.daemon.foundation import Foundation
 from waguard.daemon.housekeeping import Housekeeping
+from waguard.daemon.installation import Installation
 from waguard.daemon.leftovers import Leftovers
 from waguard.daemon.reload import CurrentConfig, Reload
 from waguard.daemon.restore_loop import RestoreLoop
@@ -106,7 +107,10 @@ class Daemon:
             timings=timings,
         )
         fleet = self._supervisor.fleet
-        self._lease = DatabaseLease(current, base.store, lock, fleet.outages, self._stop)
+        self._installation = Installation(current, base.store.installation, fleet.outages)
+        self._lease = DatabaseLease(
+            current, base.store, lock, fleet.outages, self._stop, self._installation
+        )
         self._outbox = Outbox(
             self._supervisor.sessions,
             base.store.outbox,
@@ -129,6 +133,7 @@ class Daemon:
         self._restore = RestoreLoop(
             base.store,
             self._lease.keeper,
+            self._installation,
             self._outbox,
             self._supervisor,
             leftovers=Leftovers(self._runtime, memories, spawn.adopt, fleet.trail),
@@ -200,6 +205,7 @@ class Daemon:
             reconciler=supervisor.reconciler,
             health=supervisor.health.read,
             store=base.store,
+            database=self._installation,
             events=base.bus,
             outbox=self._outbox,
             bulks=bulks,

@@ -11,8 +11,10 @@ from sqlalchemy import Connection, Engine, inspect
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 from sqlalchemy.util import greenlet_spawn
 
+from waguard.core.installation import Found
 from waguard.errors import DatabaseUnavailableError
-from waguard.store.engine import Engines, connect, name_of, parse
+from waguard.store import installation
+from waguard.store.engine import Engines, connect, is_missing, name_of, parse
 from waguard.store.failures import RETRY_AFTER, answering, unavailable
 from waguard.store.layout import Layout, reflect
 from waguard.store.models import LEASE
@@ -46,6 +48,8 @@ class Database:
         self._layout: Layout | None = None
         self._why_barred: Callable[[], str | None] = lambda: None
         self._before_migration: Callable[[], Awaitable[None]] = _nothing_to_wait_for
+        self.recognize: Callable[[Found], None] = lambda _: None
+        """Raises ``DatabaseUnknownError`` where what was found is not known to be ours."""
 
     @property
     def backend(self) -> str:
@@ -57,11 +61,13 @@ class Database:
         *,
         why_barred: Callable[[], str | None] = lambda: None,
         before_migration: Callable[[], Awaitable[None]],
+        recognize: Callable[[Found], None] = lambda _: None,
     ) -> None:
         """``why_barred``: why nobody may use the database now, but for the lease; None: they may.
         ``before_migration`` is awaited before tables are changed that a daemon of an older version may
-        be using."""
+        be using. ``recognize`` is called before anything is created, and with all rows."""
         self._why_barred, self._before_migration = why_barred, before_migration
+        self.recognize = recognize
 
     @property
     def barred(self) -> bool:
@@ -71,14 +77,18 @@ class Database:
     async def open(self) -> None:
         """Connect, migrate, and read what columns the application's table has.
 
-        Raises ``WaguardError`` for a table that cannot serve; nothing to do when open.
+        Raises ``WaguardError`` for a table that cannot serve, ``DatabaseUnknownError``; nothing to do when
+        open.
         """
         if self._layout is not None:
             return
         try:
             async with self._answering():
+                if is_missing(self._url):
+                    self.recognize(self.found(None, rows=0))
                 self._engines = engines = connect(self._url, busy_timeout=self._busy_timeout)
                 async with engines.writer.begin() as connection:
+                    self.recognize(await connection.run_sync(self._found_at_first))
                     layout = await connection.run_sync(_layout_if_current)
                     is_leased = layout is None and await connection.run_sync(_knows_leases)
             if is_leased:
@@ -141,6 +151,21 @@ class Database:
         engines, _ = self._opened()
         async with self._answering():
             return await greenlet_spawn(_begun, engines.writer.sync_engine, do)
+
+    def found(self, marker: str | None, *, rows: int | None) -> Found:
+        """What is known of this database."""
+        return Found(name=self._name, installation=marker, rows=rows)
+
+    @property
+    def layout(self) -> Layout:
+        """As the database was opened. Raises ``DatabaseUnavailableError``."""
+        if self._layout is None:
+            raise unavailable(self._name, "it was never reached")
+        return self._layout
+
+    def _found_at_first(self, connection: Connection) -> Found:
+        new = not noted(connection)
+        return self.found(installation.read(connection), rows=0 if new else None)
 
     def _answering(self) -> AbstractAsyncContextManager[None]:
         return answering(self._name, within=self.answers_within)

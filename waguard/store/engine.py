@@ -64,6 +64,13 @@ def sqlite_file(text: str) -> Path | None:
     return Path(url.database) if named and url.database else None
 
 
+def is_missing(url: URL) -> bool:
+    """Whether connecting makes a new SQLite file."""
+    if url.get_backend_name() != "sqlite" or not url.database or url.database.startswith("file:"):
+        return False
+    return not Path(url.database).exists()
+
+
 def name_of(url: URL) -> str:
     """The database for messages: no user, no password, no options."""
     place = f"{url.host or 'local'}:{url.port}" if url.port else url.host or ""

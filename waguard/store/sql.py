@@ -6,9 +6,11 @@ from functools import partial
 
 from sqlalchemy import text
 
+from waguard.core.installation import Found
 from waguard.store.audit import SqlAudit
 from waguard.store.database import Database
 from waguard.store.housekeeping import COMPACTION, Compaction, empty_wal, release_pages
+from waguard.store.installation import SqlInstallation
 from waguard.store.lease import SqlLease
 from waguard.store.messages import SqlMessages
 from waguard.store.outbox import SqlOutbox
@@ -38,6 +40,7 @@ class SqlStore(SqlSessions, SqlAudit):
         self._compaction = compaction
         self.messages = SqlMessages(database)
         self.outbox = SqlOutbox(database)
+        self.installation = SqlInstallation(database)
         self.lease = SqlLease(database.backend, database.writing_the_lease)
 
     def guard(
@@ -45,9 +48,12 @@ class SqlStore(SqlSessions, SqlAudit):
         *,
         why_barred: Callable[[], str | None] = lambda: None,
         before_migration: Callable[[], Awaitable[None]],
+        recognize: Callable[[Found], None] = lambda _: None,
     ) -> None:
         """See ``Database.guard``."""
-        self._database.guard(why_barred=why_barred, before_migration=before_migration)
+        self._database.guard(
+            why_barred=why_barred, before_migration=before_migration, recognize=recognize
+        )
 
     @property
     def barred(self) -> bool:

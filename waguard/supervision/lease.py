@@ -24,11 +24,16 @@ RENEWAL_DEADLINE: Final = 15.0  # s; a call of the store ends within that
 RELEASE_DEADLINE: Final = 2.0  # s; without an answer the next host waits until it has expired
 
 
+async def _known() -> None:
+    """Every database is ours."""
+
+
 class LeaseKeeper:
     """``terms`` are read at each use; ``clock`` counts seconds, also those of a suspend; ``lost`` is
-    called once, with what to say at the end."""
+    called once, with what to say at the end. ``recognized`` raises where another database has taken the place of
+    ours: in that one the lease is not ours to renew, take or lose."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - what a lease depends on
         self,
         store: LeaseStore,
         mine: Holder,
@@ -36,6 +41,7 @@ class LeaseKeeper:
         outages: Outages,
         *,
         lost: Callable[[InstanceHeldError], None],
+        recognized: Callable[[], Awaitable[None]] = _known,
         clock: Callable[[], float] = since_boot,
         pause: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
@@ -44,6 +50,7 @@ class LeaseKeeper:
         self._terms = terms
         self._outages = outages
         self._on_lost = lost
+        self._recognized = recognized
         self._clock = clock
         self._pause = pause
         self._epoch: int | None = None
@@ -144,6 +151,7 @@ class LeaseKeeper:
     async def _renew(self, epoch: int) -> None:
         terms, began = self._terms(), self._clock()
         try:
+            await self._recognized()
             if await self._store.renew(epoch, terms):
                 self._hold(epoch, terms, began)
             else:

@@ -65,6 +65,7 @@ FLEET_ENDS: Final = {
     "fleet_breaker_opened": "fleet_breaker_closed",
     "network_down": "network_up",
     "database_down": "database_up",
+    "database_unknown": "database_known",
     "disk_low": "disk_free",
     "acks_missing_everywhere": "acks_back_everywhere",
     "sends_throw_everywhere": "sends_back_everywhere",
@@ -91,6 +92,7 @@ FLEET_DONE: Final = {
     "fleet_breaker_opened": "restarts waited, one session was tried at a time",
     "network_down": "no session was restarted for it",
     "database_down": "sessions went on; workers kept what they received until it was stored",
+    "database_unknown": "sessions went on; none was created or ended, and nothing was read from it",
     "disk_low": "new work was refused; received messages were stored",
     "acks_missing_everywhere": "no worker was replaced for it",
     "sends_throw_everywhere": "one worker at a time was replaced, at growing intervals",
@@ -114,6 +116,7 @@ FLEET_RESULTS: Final = {
     "fleet_breaker_closed": "one session was up again, and the others followed",
     "network_up": "the network was back, and the sessions reconnected by themselves",
     "database_up": "the database answered again",
+    "database_known": "the database was put right, or a person accepted it",
     "disk_free": "there was room again",
     "acks_back_everywhere": "WhatsApp acknowledged again",
     "sends_back_everywhere": "sends were acknowledged again",
@@ -168,5 +171,6 @@ FLEET_BLAMES: Final = {
     "letters_uncertain": Blame.OPERATOR,
     "letters_undecryptable": Blame.WHATSAPP,
     "lease_held": Blame.OPERATOR,
+    "database_unknown": Blame.OPERATOR,
 }
 """The blame of each kind; all others are the host's."""
