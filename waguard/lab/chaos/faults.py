@@ -20,7 +20,13 @@ from pathlib import Path
 from typing import Final
 
 from waguard.cli.client import ApiCallError
-from waguard.lab.chaos import daemon_faults, host_faults, version_faults, whatsapp_faults
+from waguard.lab.chaos import (
+    daemon_faults,
+    database_faults,
+    host_faults,
+    version_faults,
+    whatsapp_faults,
+)
 from waguard.lab.chaos.harming import (
     OUTAGE,
     REFUSED_WITHIN,
@@ -278,6 +284,7 @@ FAULTS: Final[Mapping[str, Fault]] = {
         lose_database,
         row_lies,
         row_outside_the_enum,
+        *database_faults.ALL,
         *host_faults.ALL,
         *whatsapp_faults.ALL,
         *version_faults.ALL,
@@ -288,6 +295,6 @@ FAULTS: Final[Mapping[str, Fault]] = {
 
 NEEDS_CLOCK: Final = "clock steps"
 NEEDS_DISK: Final = "fill disk"
-NEEDS_SQLITE: Final = frozenset({"lock database", "lose database"})
+NEEDS_SQLITE: Final = frozenset({"lock database", "lose database"}) | database_faults.NEEDS_SQLITE
 UNWRITABLE: Final = frozenset({NEEDS_DISK}) | NEEDS_SQLITE
 """While they last nobody can write to the database."""
