@@ -4,7 +4,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING
 
-from tests.simulation.faults import DAEMON, KINDS
+from tests.simulation.faults import ANOTHER, DAEMON, KINDS
 from tests.simulation.page import Page
 from waguard.core.exits import EXIT_DISK_FULL
 from waguard.core.fleet.facts import FleetRules, FleetRulesChanged
@@ -38,7 +38,7 @@ class Calamities:
         self._ends: dict[str, Callable[[], object]] = {
             "network": self._find_network,
             "network_unsure": self._find_network,
-            "database": self._find_database,
+            **dict.fromkeys(("database", *ANOTHER), self._find_database),
             "standstill": world.thaw,
             "acks_everywhere": world.plane.acks_come,
             **dict.fromkeys(DAEMON, world.begin_daemon),

@@ -78,6 +78,9 @@ HOST: Final = {
     "memory_short": Kind(600, _SOON),
     "pids_short": Kind(600, _SOON),
     "database": Kind(300, _SOON, afflicts=False),
+    "database_emptied": Kind(300, _SOON, afflicts=False),
+    "database_other": Kind(300, _SOON, afflicts=False),
+    "volume_away": Kind(300, _SOON, afflicts=False),
     "daemon": Kind(45, _SOON),
     "daemon_long": Kind(400, _SOON),
     "upgrade": Kind(20, _SOON),
@@ -100,4 +103,6 @@ HEALED_LINKS: Final = (
 EXIT_CODES: Final = (13, 18, 21, 11, 19, 12, 17)
 REFUSALS: Final = ("refused_one", "whatsapp_500", "whatsapp_429", "whatsapp_hang")
 DAEMON: Final = ("daemon", "daemon_long", "upgrade", "orderly")
+ANOTHER: Final = ("database_emptied", "database_other", "volume_away")
+"""While they last the daemon finds another database than its own."""
 EVERYWHERE: Final = "*"

@@ -10,7 +10,7 @@ from tests.store.memory import MemoryLease
 from tests.supervision.world import World
 from tests.waiting import DEADLINE
 from waguard.core.lease import Holder, Terms
-from waguard.errors import DatabaseUnavailableError, InstanceHeldError
+from waguard.errors import DatabaseUnavailableError, DatabaseUnknownError, InstanceHeldError
 from waguard.ports.store import AuditEntry
 from waguard.supervision.lease import LeaseKeeper
 from waguard.supervision.outages import Outages
@@ -39,10 +39,16 @@ class Host:
             lambda: self.terms,
             self.outages,
             lost=self.lost.append,
+            recognized=self._recognized,
             clock=world.clock.monotonic,
             pause=self._pause,
         )
         self.meanwhile: Callable[[], object] = lambda: None
+        self.unknown = False
+
+    async def _recognized(self) -> None:
+        if self.unknown:
+            raise DatabaseUnknownError("it is not ours")
 
     async def _pause(self, seconds: float) -> None:
         self.pauses.append(seconds)
@@ -200,6 +206,25 @@ async def test_a_newer_epoch_is_the_end(host: Host, row: MemoryLease) -> None:
     await host.keeper.release()
     assert row.row == after  # it is another one's
     assert len(host.lost) == 1
+
+
+async def test_in_another_database_the_lease_is_not_taken_nor_lost(
+    host: Host, row: MemoryLease
+) -> None:
+    """Its holder lives, and has a newer epoch: that is no reason to end."""
+    await host.keeper.acquire()
+    ours = row.row
+    host.unknown, row.row = True, None
+    await row.acquire(OTHER, TERMS, lambda _: True, above=5)
+    theirs = row.row
+    await host.live(20)
+    assert (host.lost, row.row) == ([], theirs)
+    host.unknown, row.row = False, ours
+    back = row.now()
+    await host.live(1)
+    assert host.keeper.why_barred() is None
+    assert row.row
+    assert row.row.renewed_at > back
 
 
 async def test_of_two_clones_the_later_one_stays(host: Host, row: MemoryLease) -> None:

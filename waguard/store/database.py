@@ -13,7 +13,7 @@ from sqlalchemy.util import greenlet_spawn
 
 from waguard.core.installation import Found
 from waguard.errors import DatabaseUnavailableError
-from waguard.store import installation
+from waguard.store import marker
 from waguard.store.engine import Engines, connect, is_missing, name_of, parse
 from waguard.store.failures import RETRY_AFTER, answering, unavailable
 from waguard.store.layout import Layout, reflect
@@ -152,9 +152,9 @@ class Database:
         async with self._answering():
             return await greenlet_spawn(_begun, engines.writer.sync_engine, do)
 
-    def found(self, marker: str | None, *, rows: int | None) -> Found:
+    def found(self, marked: str | None, *, rows: int | None) -> Found:
         """What is known of this database."""
-        return Found(name=self._name, installation=marker, rows=rows)
+        return Found(name=self._name, installation=marked, rows=rows)
 
     @property
     def layout(self) -> Layout:
@@ -165,7 +165,7 @@ class Database:
 
     def _found_at_first(self, connection: Connection) -> Found:
         new = not noted(connection)
-        return self.found(installation.read(connection), rows=0 if new else None)
+        return self.found(marker.read_at_first(connection), rows=0 if new else None)
 
     def _answering(self) -> AbstractAsyncContextManager[None]:
         return answering(self._name, within=self.answers_within)

@@ -9,9 +9,9 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from waguard.core.status import LEFT, DerivedStatus, Status
 from waguard.errors import InvalidInputError, SessionIdTakenError, WaguardError
 from waguard.ports.store import SessionRow
+from waguard.store import marker
 from waguard.store.database import Database
 from waguard.store.failures import is_refusal
-from waguard.store.installation import marker
 from waguard.store.layout import Layout
 from waguard.store.models import ACCOUNTS, EVENTS
 from waguard.store.rows import listed, session_row
@@ -33,7 +33,7 @@ class SqlSessions:
         async with self._database.reading() as (connection, layout):
             query = listed(layout).order_by(layout.accounts.c.session_id)
             found = [session_row(row) for row in await connection.execute(query)]
-            marked = await marker(connection)
+            marked = await marker.read(connection)
         self._database.recognize(self._database.found(marked, rows=len(found)))
         return found
 
