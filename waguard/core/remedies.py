@@ -73,6 +73,8 @@ STARTS: Final = {
     f" {_DOCTOR} starts it once and says what is wrong.",
     Cause.SESSIONS_FOLDER: "Mount the disk of `paths.sessions`; the session starts by itself."
     f" {_DOCTOR} checks the folder.",
+    Cause.LEASE: "See that the database of `database.url` runs and can be reached; the session starts when the"
+    f" lease is renewed. {_DOCTOR} asks it.",
     Cause.MEMORY: _MORE_MEMORY,
     Cause.PRESSURE: _MORE_MEMORY,
     Cause.PIDS: "Raise the limit of processes (`TasksMax=` of the unit); the session starts by itself."
@@ -165,6 +167,12 @@ FLEET: Final = {
     " use {wajs}` (POST /api/wajs/use); else remove its file from `wajs` below `paths.state`.",
     "lease_held": "Let one waguard use a database: stop the other one, or give this one its own with"
     f" `database.url`. {_DOCTOR} names the other one.",
+    "standby": "Nothing to do: this waguard takes over by itself. `waguard doctor` names the other one.",
+    "events_left_behind": "Read these chats of that time on the phones. What lies in that host's runtime folder is delivered"
+    " when a waguard supervises from there again: copy `workers/*.unstored` of it into `workers` of `paths.runtime` here,"
+    " then `waguard sessions restart --all`.",
+    "workers_unprotected": "`waguard sessions restart NAME` (POST /api/sessions/NAME/reconnect) replaces the worker of each; waguard"
+    " itself does so at their next restart.",
     "webhooks_down": "Repair the receiver; waguard tries it at least once a minute and loses nothing"
     f" within `webhook.give_up_after`. {_DOCTOR} asks it.",
     "webhooks_late": "See why the receiver takes so long or refuses these; waguard goes on by itself."

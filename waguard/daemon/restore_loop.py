@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+from functools import partial
 from typing import Final
 
 from loguru import logger
@@ -19,6 +20,7 @@ from waguard.errors import (
 from waguard.messaging.outbox.outbox import Outbox
 from waguard.ports.process import Process
 from waguard.store.sql import SqlStore
+from waguard.supervision import shutdown
 from waguard.supervision.greeting import greeted
 from waguard.supervision.lease import LeaseKeeper
 from waguard.supervision.outages import Outages
@@ -73,7 +75,9 @@ class RestoreLoop:
                         self._installation.workers = len(left_behind)
                         await company.enter_async_context(self._greeted(left_behind))
                     await self._store.open()
-                    await self._lease.acquire()
+                    await self._lease.acquire(
+                        before_waiting=partial(self._end, company, left_behind)
+                    )
                     await self._installation.mark()
                     await self._outbox.begin()
                     await company.aclose()  # from here on they are their sessions'
@@ -109,7 +113,18 @@ class RestoreLoop:
             instance=self._instance,
             after=self._timings.greet_after,
             again=self._timings.greet_again,
+            lends=self._lease.standby,
         )
+
+    async def _end(
+        self, company: contextlib.AsyncExitStack, left_behind: list[tuple[WorkerRecord, Process]]
+    ) -> None:
+        """Another daemon has the lease, and runs their sessions: what was lent to them is over."""
+        await company.aclose()
+        ending = [process for _, process in left_behind]
+        left_behind.clear()
+        grace = self._timings.stop_grace
+        await asyncio.gather(*(shutdown.stop(process, grace=grace) for process in ending))
 
     async def _abandon_removed(self) -> None:
         """A daemon that died in the middle of a DELETE left what was still to be sent."""

@@ -9,6 +9,7 @@ import contextlib
 import os
 import socket
 from collections.abc import AsyncIterator, Collection
+from dataclasses import replace
 from pathlib import Path
 
 from loguru import logger
@@ -19,6 +20,7 @@ from waguard.api.door import CONNECTIONS
 from waguard.config.passwords import passwords
 from waguard.config.sections import Config, Log
 from waguard.core.host import last_run
+from waguard.core.host.admission import Reading
 from waguard.daemon import stop_sequence, watch
 from waguard.daemon.database_lease import DatabaseLease
 from waguard.daemon.feed import feed
@@ -96,10 +98,11 @@ class Daemon:
                 clock=clock,
                 ages=base.ages,
                 meter=Meter(),
-                host=lambda: base.host.read(current()),
+                host=self._read_host,
                 network=base.network.read,
                 cpu_is_saturated=cpu_is_saturated,
                 remembered=lambda: remembered,
+                lent_until=lambda: self._lease.keeper.lent_until,
             ),
             base.bus,
             instance=lock.instance,
@@ -109,7 +112,13 @@ class Daemon:
         fleet = self._supervisor.fleet
         self._installation = Installation(current, base.store.installation, fleet.outages)
         self._lease = DatabaseLease(
-            current, base.store, lock, fleet.outages, self._stop, self._installation
+            current,
+            base.store,
+            lock,
+            fleet.outages,
+            self._stop,
+            self._installation,
+            lend=self._lend,
         )
         self._outbox = Outbox(
             self._supervisor.sessions,
@@ -294,6 +303,14 @@ class Daemon:
         """Raises ``WaguardError`` while new work would end badly."""
         self._disk.require()
         self._base.journal.backlog.require_room()
+
+    def _read_host(self) -> Reading:
+        found = self._base.host.read(self._config())
+        return replace(found, lease=self._lease.keeper.why_none_starts())
+
+    def _lend(self) -> None:
+        for session in self._supervisor.registry.sessions:
+            session.runner.lend()
 
     def _measure(self) -> None:
         interval = self._config().worker.measure_interval

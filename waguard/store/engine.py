@@ -17,6 +17,8 @@ from waguard.errors import ConfigError
 from waguard.store.sqlite import connected
 
 DRIVERS = ("sqlite+aiosqlite", "postgresql+asyncpg", "mysql+asyncmy", "mariadb+asyncmy")
+IDLE_LIMIT = 4  # s
+_UNKNOWN_VARIABLE = 1193  # of MySQL and MariaDB
 _EXTRAS = {"asyncpg": "postgresql", "asyncmy": "mysql"}
 
 
@@ -77,8 +79,9 @@ def name_of(url: URL) -> str:
     return f"{url.get_backend_name()} {place}/{url.database or ''}".replace(" //", " /")
 
 
-def connect(url: URL, *, busy_timeout: float) -> Engines:
-    """Engines for ``url``, nothing connected yet; a new SQLite file is made private.
+def connect(url: URL, *, busy_timeout: float, standby: bool = False) -> Engines:
+    """Engines for ``url``, nothing connected yet; a new SQLite file is made private. ``standby``: the server ends a
+    transaction in which its client says nothing for ``IDLE_LIMIT``.
 
     Raises ``OSError`` where the file cannot be, ``ConfigError`` where the driver is missing.
     """
@@ -86,7 +89,7 @@ def connect(url: URL, *, busy_timeout: float) -> Engines:
         if url.get_backend_name() == "sqlite":
             _make_file(url)
             return _sqlite(url, busy_timeout)
-        engine = _server(url, busy_timeout)
+        engine = _server(url, busy_timeout, limited=standby)
     except ModuleNotFoundError as error:
         extra = _EXTRAS.get(str(error.name), "")
         raise _refused(
@@ -95,16 +98,36 @@ def connect(url: URL, *, busy_timeout: float) -> Engines:
     return Engines(engine, engine)
 
 
-def _server(url: URL, busy_timeout: float) -> AsyncEngine:
+def _server(url: URL, busy_timeout: float, *, limited: bool) -> AsyncEngine:
     options: dict[str, Any] = {"hide_parameters": True}  # messages are no business of a log
     if url.get_backend_name() == "postgresql":
-        options["connect_args"] = {"timeout": busy_timeout}
+        limit = {"idle_in_transaction_session_timeout": f"{IDLE_LIMIT}s"}
+        settings = {"server_settings": limit} if limited else {}
+        options["connect_args"] = {"timeout": busy_timeout, **settings}
     else:
         options["connect_args"] = {"connect_timeout": busy_timeout}
         # REPEATABLE READ locks gaps: two new sessions at once would deadlock
         options["isolation_level"] = "READ COMMITTED"
     # pre-ping: connections that a restarted server closed are replaced unseen
-    return create_async_engine(url, pool_pre_ping=True, pool_timeout=busy_timeout, **options)
+    engine = create_async_engine(url, pool_pre_ping=True, pool_timeout=busy_timeout, **options)
+    if limited and url.get_backend_name() != "postgresql":
+        event.listen(engine.sync_engine, "connect", _limit_idle_transactions)
+    return engine
+
+
+def _limit_idle_transactions(connection: DBAPIConnection, record: object) -> None:
+    """Of this connection alone: the application's transactions take longer."""
+    del record
+    cursor = connection.cursor()
+    try:
+        cursor.execute(f"SET SESSION idle_transaction_timeout = {IDLE_LIMIT}")
+    except Exception as error:  # the driver's own class
+        if error.args[:1] != (_UNKNOWN_VARIABLE,):
+            raise
+        # MySQL has no such limit; this one ends a connection that is idle, and its transaction
+        cursor.execute(f"SET SESSION wait_timeout = {IDLE_LIMIT}")
+    finally:
+        cursor.close()
 
 
 def _sqlite(url: URL, busy_timeout: float) -> Engines:

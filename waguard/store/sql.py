@@ -34,14 +34,18 @@ class SqlStore(SqlSessions, SqlAudit):
         busy_timeout: float = BUSY_TIMEOUT,
         wall: Callable[[], float] = time.time,
         compaction: Compaction = COMPACTION,
+        standby: bool = False,
     ) -> None:
-        database = Database(url, busy_timeout=busy_timeout, wall=wall)
+        """``standby``: another daemon may take over, so the server ends a transaction of a daemon that stands still."""
+        database = Database(url, busy_timeout=busy_timeout, wall=wall, standby=standby)
         super().__init__(database)
         self._compaction = compaction
         self.messages = SqlMessages(database)
         self.outbox = SqlOutbox(database)
         self.installation = SqlInstallation(database)
-        self.lease = SqlLease(database.backend, database.writing_the_lease)
+        self.lease = SqlLease(
+            database.backend, database.writing_the_lease, database.reading_the_lease
+        )
 
     def guard(
         self,
@@ -49,10 +53,14 @@ class SqlStore(SqlSessions, SqlAudit):
         why_barred: Callable[[], str | None] = lambda: None,
         before_migration: Callable[[], Awaitable[None]],
         recognize: Callable[[Found], None] = lambda _: None,
+        fence: Callable[[], int | None] = lambda: None,
     ) -> None:
         """See ``Database.guard``."""
         self._database.guard(
-            why_barred=why_barred, before_migration=before_migration, recognize=recognize
+            why_barred=why_barred,
+            before_migration=before_migration,
+            recognize=recognize,
+            fence=fence,
         )
 
     @property

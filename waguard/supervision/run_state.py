@@ -34,7 +34,7 @@ class RunState:
     @property
     def waits_for_lease(self) -> str | None:
         """Why the database belongs to another daemon; None: it does not."""
-        return self._outages.why("lease_held")
+        return self._outages.why("lease_held") or self._outages.why("standby")
 
     @property
     def database_unknown(self) -> str | None:

@@ -6,6 +6,7 @@ after everything that the worker reported has been posted.
 
 import asyncio
 import contextlib
+import signal
 from collections.abc import Callable, Coroutine
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from typing import Any
 from loguru import logger
 
 from waguard.core.blame import Blame, Failure, describe_exit
+from waguard.core.exits import EXIT_LEASE_EXPIRED
 from waguard.core.session.facts import (
     Beat,
     Exited,
@@ -24,6 +26,7 @@ from waguard.core.session.facts import (
     Unusable,
 )
 from waguard.errors import WaguardError, printable
+from waguard.host.clock import since_boot
 from waguard.ports.process import Process, Usage
 from waguard.ports.store import SessionRow
 from waguard.supervision.greeting import greeted
@@ -138,6 +141,11 @@ class WorkerRunner:
         if report and report.log and report.log != wanted:
             self.send(calls.SetLog(log=wanted), "the worker's log is not set")
 
+    def lend(self) -> None:
+        """Say until when it may live, where it obeys."""
+        if self.link and self.report and self.report.obeys:
+            self.link.lend(self._ctx.lent_until())
+
     def send(self, call: calls.Operation, failed: str) -> None:
         """Have it do something that nobody waits for; ``failed``: what is logged where it cannot."""
         self._begin(self._send(call, failed), "call")
@@ -158,8 +166,14 @@ class WorkerRunner:
             config = self._ctx.config()
             row = self._row()
             given = self._ctx.versions.for_worker(row.session_id)
-            instance = self._ctx.instance
-            spec = worker_spec(row, self._profile.at, config, given, instance=instance)
+            spec = worker_spec(
+                row,
+                self._profile.at,
+                config,
+                given,
+                instance=self._ctx.instance,
+                lent_until=self._ctx.lent_until(),
+            )
             held_up = self._profile.held_up(spec.record)
             if held_up is None and check_profile and self._profile.is_missing():
                 self._missing()
@@ -202,6 +216,7 @@ class WorkerRunner:
             instance=self._ctx.instance,
             session=spec.session,
             generation=spec.generation,
+            lends=self._ctx.lent_until() is not None,
         )
         try:
             link = await WorkerLink.connect(
@@ -259,11 +274,18 @@ class WorkerRunner:
         if code is None and last:
             code = last.exit_code
         self.process = self.link = self.report = self.usage = None
+        code = self._of_lease(code)
         meaning = describe_exit(code)
         self._log.info(
             "worker exited", event="worker_exited", worker=process.pid, code=code, meaning=meaning
         )
         self._post(Exited(worker=worker, code=code, details=said and printable(said)))
+
+    def _of_lease(self, code: int | None) -> int | None:
+        """The kernel ends a worker whose time is over by the signal of any kill."""
+        until = self._ctx.lent_until()
+        over = until is not None and until <= since_boot()
+        return EXIT_LEASE_EXPIRED if over and code == -signal.SIGKILL else code
 
     async def _await_standstill(self, worker: int, process: Process) -> None:
         await process.stopped()
@@ -298,6 +320,8 @@ class WorkerRunner:
                 self._post(self._fact(worker, message, now))
                 self._reported(message)
                 self.follow_log()
+                if self._ctx.lent_until() is not None:
+                    self.lend()
 
     def _fact(self, worker: int, it: Report, now: float) -> Reported:
         until, versions = it.passkey_until, self._ctx.versions

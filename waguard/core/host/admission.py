@@ -44,6 +44,8 @@ class Reading:
     """Why Chromium cannot be executed, and the remedy; None: it probably can."""
     unreadable: str | None = None
     """Why the folder of all profiles cannot be read; None: it can, or it does not exist."""
+    lease: str | None = None
+    """Why no worker may start although the host has what it needs: the database's lease is running out."""
     empty: str | None = None
     """In words, that the folder of all profiles is missing or has none in it; None: it has some."""
 
@@ -96,6 +98,8 @@ class Cause(StrEnum):
     FLEET = auto()
     EXECUTABLE = auto()
     SESSIONS_FOLDER = auto()
+    LEASE = auto()
+    """With a standby, workers end with the lease."""
     TURN = auto()
     """Of the sessions that spent their restarts one is tried at a time."""
     WHATSAPP = auto()
@@ -164,6 +168,8 @@ def admit(
 
 def _lost(host: Reading, *, paired: bool) -> Wait | None:
     """Why nobody can start; None: they can."""
+    if host.lease:
+        return Wait(Cause.LEASE, host.lease)
     if why := sessions_folder(host, paired=paired):
         return Wait(Cause.SESSIONS_FOLDER, why)
     return Wait(Cause.EXECUTABLE, host.executable) if host.executable else None
