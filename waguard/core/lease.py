@@ -6,6 +6,7 @@ the one before is dead. Any other daemon waits until the lease has expired, and 
 meanwhile. Each new holder increments the epoch; a daemon that finds a higher epoch than its own has lost the lease.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Final
@@ -152,6 +153,13 @@ def standby_words(lease: Lease) -> str:
         f"standby: {who(lease)} holds the database's lease; this one takes over when that is released or not"
         " renewed any more"
     )
+
+
+def unprotected_words(sessions: Sequence[str]) -> str | None:
+    """Whose workers do not end with the lease; None: all do."""
+    if not sessions:
+        return None
+    return f"workers of an earlier version do not end with the lease, until they are replaced: {', '.join(sessions)}"
 
 
 def left_behind_words(lost: Lease) -> str:

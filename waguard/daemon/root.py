@@ -21,6 +21,7 @@ from waguard.config.passwords import passwords
 from waguard.config.sections import Config, Log
 from waguard.core.host import last_run
 from waguard.core.host.admission import Reading
+from waguard.core.lease import unprotected_words
 from waguard.daemon import stop_sequence, watch
 from waguard.daemon.database_lease import DatabaseLease
 from waguard.daemon.feed import feed
@@ -309,8 +310,13 @@ class Daemon:
         return replace(found, lease=self._lease.keeper.why_none_starts())
 
     def _lend(self) -> None:
-        for session in self._supervisor.registry.sessions:
+        sessions = self._supervisor.registry.by_id
+        for session in sessions:
             session.runner.lend()
+        lends = self._lease.keeper.standby
+        names = [it.name for it in sessions if lends and it.runner.is_unprotected]
+        outages = self._supervisor.fleet.outages
+        outages.update("workers_unprotected", unprotected_words(names))
 
     def _measure(self) -> None:
         interval = self._config().worker.measure_interval

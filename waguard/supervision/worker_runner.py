@@ -80,6 +80,7 @@ class WorkerRunner:
         self._changed = changed
         self._log = logger.bind(session=row().session_id)
         self._number = 0
+        self._outdated = False
         self.process: Process | None = None
         self.report: Report | None = None
         """The newest of the living worker."""
@@ -93,17 +94,24 @@ class WorkerRunner:
         browser = self.report.browser_pid if self.report else None
         return tuple(pid for pid in (self.process.pid if self.process else None, browser) if pid)
 
+    @property
+    def is_unprotected(self) -> bool:
+        """Whether its worker does not end with the lease: it is of an earlier version."""
+        obeys = self.report is None or self.report.obeys
+        return self.process is not None and (self._outdated or not obeys)
+
     # ---- what decisions ask for ----
 
     def spawn(self, worker: int, *, check_profile: bool) -> None:
         """Start worker number ``worker``; ends in ``Spawned`` or ``SpawnFailed``."""
-        self._number, self.report = worker, None
+        self._number, self.report, self._outdated = worker, None, False
         self._begin(self._spawn(worker, check_profile=check_profile), "spawn")
 
     def adopt(self, worker: int, process: Process, record: WorkerRecord, *, outdated: bool) -> None:
         """Take over one that an earlier daemon started. ``outdated``: it speaks another protocol, so it
         is only greeted, and does not end by itself while it waits to be replaced."""
         self._number, self.process, self.report = worker, process, None
+        self._outdated = outdated
         self._profile.adopted_at(record.profile)
         self._log.info(
             "worker adopted", event="worker_adopted", worker=process.pid, outdated=outdated
