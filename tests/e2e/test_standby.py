@@ -77,9 +77,10 @@ class Hosts:
         for path in Path("/proc").glob("[0-9]*"):
             try:
                 known = (path / "environ").read_bytes() + (path / "cmdline").read_bytes()
+                other = (path / "cwd").readlink() == self.second.folder
             except OSError:
                 continue
-            if mine in known and int(path.name) not in {os.getpid(), *pids}:
+            if mine in known and not other and int(path.name) not in {os.getpid(), *pids}:
                 pids.append(int(path.name))
         return pids
 

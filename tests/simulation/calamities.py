@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from tests.simulation.faults import ANOTHER, DAEMON, KINDS
 from tests.simulation.page import Page
-from waguard.core.exits import EXIT_DISK_FULL
+from waguard.core.exits import EXIT_DISK_FULL, EXIT_LEASE_EXPIRED
 from waguard.core.fleet.facts import FleetRules, FleetRulesChanged
 from waguard.core.replace import replace
 from waguard.core.session.facts import Moved, RulesChanged
@@ -31,6 +31,7 @@ class Calamities:
             "fleet_crash": self._kill_most,
             "fleet_kill": self._kill_most,
             "disk_full": self._fill_disk,
+            "lease": self._expire_lease,
             "acks_everywhere": self._lose_acks,
             "wall_step": self._step_wall,
             "settings": self._change_settings,
@@ -101,6 +102,13 @@ class Calamities:
         writes = self._world.draw("writes", page.name, int(self._world.t)) < 0.7
         if writes and self._world.suffers("disk_full", page.name):
             self._world.workers.die(page, page.number, EXIT_DISK_FULL)
+
+    def _expire_lease(self) -> None:
+        """With a standby: whoever still runs ends, in order or by the kernel."""
+        self._each(self._end_with_lease, "lease", 2.0, 0.0)
+
+    def _end_with_lease(self, page: Page) -> None:
+        self._world.workers.die(page, page.number, EXIT_LEASE_EXPIRED)
 
     def _lose_acks(self) -> None:
         for page in self._world.pages.values():

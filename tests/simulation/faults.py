@@ -81,6 +81,7 @@ HOST: Final = {
     "database_emptied": Kind(300, _SOON, afflicts=False),
     "database_other": Kind(300, _SOON, afflicts=False),
     "volume_away": Kind(300, _SOON, afflicts=False),
+    "lease": Kind(300, _SOON),
     "daemon": Kind(45, _SOON),
     "daemon_long": Kind(400, _SOON),
     "upgrade": Kind(20, _SOON),

@@ -20,6 +20,7 @@ def _left(active: Counter[str]) -> Reading:
         pressure=50.0 if active["memory_short"] else 0.0,
         pids=100 if active["pids_short"] else 30_000,
         executable="Chromium is missing" if active["executable"] else None,
+        lease="the lease was not renewed" if active["lease"] else None,
         empty="the folder is not mounted" if active["folder"] else None,
     )
 

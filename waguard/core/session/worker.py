@@ -33,6 +33,9 @@ _HAS_BROWSER: Final = frozenset({"loading", "settling", "ready"})
 _ELSEWHERE: Final = "WhatsApp Web is open elsewhere with this device"
 
 
+_DELAYED_BY_SLOTS: Final = frozenset({"browser_unusable", "lease_expired"})
+
+
 def new_worker(state: SessionState, stage: Stage, now: Moment) -> Worker:
     """The session's next worker."""
     return Worker(
@@ -281,8 +284,8 @@ def on_end(
     down = replace(down, failure=failure, since=now.at, asked=False)
     match failure.blame:
         case Blame.HOST:
-            # others may start meanwhile; ``slots`` delays starts while Chromium does not start
-            wait = 0.0 if failure.reason == "browser_unusable" else state.rules.held_retry
+            # others may start meanwhile; ``slots`` delays starts while none can
+            wait = 0.0 if failure.reason in _DELAYED_BY_SLOTS else state.rules.held_retry
             return replace(down, retries=Retries(state.retries.tries), not_before=now.at + wait)
         case Blame.SESSION:
             if worker.stage is Stage.STARTING:
