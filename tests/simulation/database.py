@@ -33,21 +33,20 @@ class Database:
         world = self._world
         if world.active["database"]:
             return False
+        if self.ours:  # nothing else is to be decided, and this is asked after each step
+            return True
         alive = sum(page.alive for page in world.pages.values())
         begins, away = world.engine is None, world.active["volume_away"]
         if begins and away and not alive:
             return False  # the unit waits for the mount
         folder = None if begins and away else OURS  # a daemon that runs remembers it
-        found = Found(name="the database", installation=self._marker(), rows=None)
-        if begins and not self.ours:
-            found = Found(name=found.name, installation=found.installation, rows=0)
+        rows = 0 if begins else None
+        found = Found(name="the database", installation=self._marker(), rows=rows)
         it = installation.identify(folder, found, workers=alive if begins else 0)
         return not isinstance(it, Unknown)
 
     def _marker(self) -> str | None:
-        if self._world.active["database_other"]:
-            return "another"
-        return OURS.installation if self.ours else None
+        return "another" if self._world.active["database_other"] else None
 
     def write(self, page: Page, status: DerivedStatus, phone: str | None, epoch: int) -> None:
         """The newest row wins; without a database it waits. ``epoch``: of the daemon that writes."""

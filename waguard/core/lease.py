@@ -169,7 +169,7 @@ def left_behind_words(lost: Lease) -> str:
     return (
         f"the waguard on {holder.host} in {holder.runtime} lost the database's lease, which it renewed last at {at}:"
         " messages that its sessions received from shortly before then until they ended were acknowledged to"
-        f" WhatsApp and are not delivered, until a waguard supervises from that folder again"
+        " WhatsApp, and may not be delivered"
     )
 
 
