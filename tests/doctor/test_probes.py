@@ -96,7 +96,7 @@ async def test_a_lease_that_is_over(host: Host, change: str, said: str) -> None:
     assert (checks["lease"].result, said in checks["lease"].seen) == ("ok", True)
 
 
-async def test_a_standby_is_not_told_to_stop_the_holder(host: Host) -> None:
+async def test_no_advice_of_a_standby_stops_the_holder(host: Host) -> None:
     await host.sql("UPDATE waguard_lease SET released = 0, lasts = 1e12, host = 'other'")
     seen = await database.database(f"sqlite+aiosqlite:///{host.database}")
     by_standby = {

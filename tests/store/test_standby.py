@@ -36,7 +36,7 @@ class Pair:
     first: SqlStore
     second: SqlStore
 
-    async def take_over(self) -> None:
+    async def acquire_next(self) -> None:
         assert await self.second.lease.acquire(B, TERMS, always) == 2
 
 
@@ -59,7 +59,7 @@ async def test_a_write_after_the_takeover_is_refused(pair: Pair) -> None:
     row = await pair.first.session("s1")
     assert row
     assert await pair.first.write_status("s1", row.generation, WRITTEN)
-    await pair.take_over()
+    await pair.acquire_next()
     with pytest.raises(DatabaseUnavailableError, match="another daemon"):
         await pair.first.set_desired("s1", up=False)
     with pytest.raises(DatabaseUnavailableError, match="another daemon"):
@@ -86,7 +86,7 @@ async def test_a_transaction_that_stood_still_is_not_committed_after_the_takeove
     writing = asyncio.create_task(first())
     await stands_still.wait()
     try:
-        await pair.take_over()  # it waits for the transaction, which the server ends
+        await pair.acquire_next()  # it waits for the transaction, which the server ends
         assert await pair.second.set_desired("s1", up=True), "nothing blocks the new holder"
     finally:
         taken.set()

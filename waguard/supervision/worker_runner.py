@@ -282,18 +282,12 @@ class WorkerRunner:
         if code is None and last:
             code = last.exit_code
         self.process = self.link = self.report = self.usage = None
-        code = self._of_lease(code)
+        code = _of_lease(code, self._ctx.lent_until())
         meaning = describe_exit(code)
         self._log.info(
             "worker exited", event="worker_exited", worker=process.pid, code=code, meaning=meaning
         )
         self._post(Exited(worker=worker, code=code, details=said and printable(said)))
-
-    def _of_lease(self, code: int | None) -> int | None:
-        """The kernel ends a worker whose time is over by the signal of any kill."""
-        until = self._ctx.lent_until()
-        over = until is not None and until <= since_boot()
-        return EXIT_LEASE_EXPIRED if over and code == -signal.SIGKILL else code
 
     async def _await_standstill(self, worker: int, process: Process) -> None:
         await process.stopped()
@@ -355,6 +349,12 @@ class WorkerRunner:
             evidence=it.silence and printable(it.silence),
             other_version=versions.has_other(it.session, page_of(worker, it, meant=meant)),
         )
+
+
+def _of_lease(code: int | None, until: float | None) -> int | None:
+    """The kernel ends a worker whose time is over by the signal of any kill."""
+    over = until is not None and until <= since_boot()
+    return EXIT_LEASE_EXPIRED if over and code == -signal.SIGKILL else code
 
 
 def _stable_fact(worker: int, message: StableReport | StableHeartbeat, now: float) -> Fact:
