@@ -12,6 +12,7 @@ from loguru import logger
 from waguard.api import (
     auth,
     bulk,
+    database,
     events,
     health,
     incidents,
@@ -179,6 +180,7 @@ def create_app(
             web.get("/api/incidents/all", incidents.every),
             web.get("/api/log-level", log_level.show),
             web.put("/api/log-level", log_level.put),
+            web.post("/api/database/accept", database.accept),
             web.get("/api/reconcile", reconcile.difference),
             web.post("/api/reconcile", reconcile.now),
             web.get("/api/versions", versions.listing),

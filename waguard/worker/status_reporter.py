@@ -17,12 +17,19 @@ class StatusReporter:
     """Each part of the worker records here what it knows; ``report`` sends the whole, where it changed."""
 
     def __init__(
-        self, spec: WorkerSpec, daemon: DaemonLink, watch: LinkWatch, document: PageDocument
+        self,
+        spec: WorkerSpec,
+        daemon: DaemonLink,
+        watch: LinkWatch,
+        document: PageDocument,
+        *,
+        obeys: bool,
     ) -> None:
         self._spec = spec
         self._daemon = daemon
         self._watch = watch
         self._document = document
+        self._obeys = obeys
         self._log = spec.log
         self._browser_pid: int | None = None
         self._stopped_member: str | None = None
@@ -74,6 +81,7 @@ class StatusReporter:
             Report(
                 session=self._spec.session,
                 generation=self._spec.generation,
+                obeys=self._obeys,
                 phase=self.phase,
                 link=watch.link if ready else Link.UNKNOWN,
                 browser_pid=self._browser_pid,
