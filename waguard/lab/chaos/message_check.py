@@ -19,6 +19,7 @@ Answer = Literal["sent", "refused", "uncertain", "accepted", "none"]
 KNOWN_OPEN: Final = frozenset({"accepted", "sending", "uncertain"})
 NEVER_LEFT: Final = frozenset({"refused", "failed", "cancelled"})
 NAMED_AT_MOST: Final = 5
+NAME_LENGTH: Final = 40  # characters: the end, which is unique
 WRONG_LIMIT: Final = 2.0  # s that a row may be wrong where an event reveals it
 RECONCILED: Final = 6.0  # s that it may be where the reconciler has to find it; it looks every 3 s
 
@@ -294,6 +295,6 @@ def answers(check: MessageCheck) -> Counter[str]:
 
 
 def _names(some: Iterable[Incoming | Stored]) -> str:
-    named = [f"{one.session} “{one.text}”" for one in some]
+    named = [f"{one.session} “{one.text[-NAME_LENGTH:]}”" for one in some]
     more = len(named) - NAMED_AT_MOST
     return ", ".join(named[:NAMED_AT_MOST]) + (f" and {more} more" if more > 0 else "")

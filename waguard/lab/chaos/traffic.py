@@ -30,7 +30,8 @@ from waguard.lab.chaos.world import FRIEND, FRIENDS, NotInTimeError, World, unti
 from waguard.lab.standin.refusal import Refusal
 
 GAP: Final = 0.4  # s between two messages of a session, at most
-LAST_DELIVERY: Final = 120.0  # s without any progress; a circuit that opened is tried in a minute
+# s without any progress: what no column holds is tried for ten minutes, with pauses of up to six
+LAST_DELIVERY: Final = 400.0
 LINKED_WITHIN: Final = 300.0  # s in which an unlinked session is scanned
 DEAD_LETTERS: Final = "/api/webhooks/dead"
 
