@@ -22,7 +22,12 @@ LEVELS: Final = {"status": "INFO", "parked": "ERROR", **dict.fromkeys(_OVER, "IN
 """Of the log, by kinds of entries; all others are warnings."""
 UNLOGGED: Final = frozenset({"adopted"})
 """Kinds of entries whose line is another one's: ``worker_adopted``."""
-_CONDITIONS: Final = {"parked": "parked", **{str(kind): str(kind) for kind in Kind}, **_OVER}
+_CONDITIONS: Final = {
+    "parked": "parked",
+    "unlinked": "unlinked",
+    **{str(kind): str(kind) for kind in Kind},
+    **_OVER,
+}
 """By kinds of entries: which condition begins or ends, as it is called in a status."""
 _LINES: Final = {
     "restart": "restarting",

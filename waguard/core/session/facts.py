@@ -172,6 +172,12 @@ class RulesChanged(Struct, frozen=True):
     rules: Rules
 
 
+class LoggedOut(Struct, frozen=True):
+    """WhatsApp unlinked the session; ``reason``: in its word, where it named one. What the page shows decides."""
+
+    reason: str | None = None
+
+
 class IdleRead(Struct, frozen=True):
     """Answer to ``ReadIdle``: seconds since the last message or call; None: a call is under way."""
 
@@ -227,6 +233,7 @@ Fact = (
     | ReloadRequested
     | ParkRequested
     | Left
+    | LoggedOut
     | IdleRead
     | Noticed
     | RowRead

@@ -31,6 +31,7 @@ from waguard.core.session.facts import (
     HeldBack,
     IdleRead,
     Left,
+    LoggedOut,
     Moment,
     Moved,
     Noticed,
@@ -54,9 +55,18 @@ from waguard.core.session.out import Out
 from waguard.core.session.restart import Retries
 from waguard.core.session.show import on_row, show
 from waguard.core.session.slot_request import leave_slot, request_slot
-from waguard.core.session.state import Intent, Replacement, SessionState, Slot, Stage, Worker
+from waguard.core.session.state import (
+    Intent,
+    Pairing,
+    Replacement,
+    SessionState,
+    Slot,
+    Stage,
+    Worker,
+)
 from waguard.core.session.views import details, lifecycle, link, needs_core
 from waguard.core.status import ParkCause
+from waguard.core.whatsapp_words import in_words
 
 _ON_ITS_WAY: Final = frozenset({State.STARTING, State.RUNNING, State.RECYCLING})
 _LIVING: Final = frozenset({Stage.ADOPTING, Stage.STARTING, Stage.READY})
@@ -127,7 +137,10 @@ def _handle(  # noqa: C901, PLR0912 - a table of facts
         case ParkRequested(cause=cause, details=why):
             return workers.park(state, cause, why, now, out)
         case Left():
-            return replace(state, begun=True, left=True)
+            return replace(state, begun=True, left=True, pairing=Pairing())
+        case LoggedOut(reason):
+            out(Record("logged_out", reason=in_words(reason) if reason else None))
+            return replace(state, pairing=replace(state.pairing, said=reason))
         case IdleRead(idle):
             return on_idle(state, idle, now, out)
         case Noticed(kind=kind, message=message, since=since, until=until):

@@ -12,6 +12,7 @@ from waguard.core.page_care import BLAMES, Kind, passkey_words
 from waguard.core.replace import replace
 from waguard.core.session.state import Found, Intent, SessionState, Slot, Stage, Worker
 from waguard.core.status import DerivedStatus, ParkCause, StatusInputs, derive
+from waguard.core.whatsapp_words import in_words
 
 _ENDING: Final = {
     Intent.UP: State.RECYCLING,
@@ -46,6 +47,8 @@ _LINKS: Final = {
     Link.NEEDS_UPDATE: (Blame.WHATSAPP, "WhatsApp needs a newer version of its page"),
     Link.PASSKEY_REQUIRED: (Blame.OPERATOR, "WhatsApp asks for the account's passkey"),
 }
+UNPAIRED: Final = frozenset({Link.QR_PENDING, Link.LOGGED_OUT})
+"""The page waits for a scan."""
 # steps of a pairing: nothing is wrong
 _ON_THE_WAY: Final = frozenset({Link.QR_PENDING, Link.LOGGED_OUT, Link.PAIRING})
 
@@ -185,6 +188,8 @@ def conditions(state: SessionState) -> tuple[Condition, ...]:
             found.append(_of_start(state))
     elif _link_needs_words(state, worker):
         found.append(_of_link(state, worker))
+    if state.pairing.lost_at is not None:
+        found.append(_of_unlinked(state, state.pairing.lost_at))
     if worker and worker.unresponsive:
         found.append(_of_unresponsive(state, worker))
     found += [_of_page(state, kind, it) for kind, it in state.care.found.items()]
@@ -192,8 +197,10 @@ def conditions(state: SessionState) -> tuple[Condition, ...]:
 
 
 def _link_needs_words(state: SessionState, worker: Worker) -> bool:
-    """Whether the link is a condition: it is not connected, and no condition of the page explains that."""
+    """Whether the link is a condition: it is not connected, and no other condition explains that."""
     if worker.link is Link.CONNECTED or is_adopting(state):
+        return False
+    if worker.link in UNPAIRED and state.pairing.lost_at is not None:
         return False
     return state.care.found.keys().isdisjoint(_SAY_MORE)
 
@@ -208,6 +215,27 @@ def _of_parked(state: SessionState, cause: ParkCause) -> Condition:
         since=state.since,
         remedy=remedies.text(remedies.PARKED[cause], state.session),
         degrades=cause is not ParkCause.QR_EXPIRED,
+    )
+
+
+def unlinked(state: SessionState) -> str:
+    """In words, that the session is not linked any more."""
+    number = f"+{state.phone}" if state.phone else "its number"
+    said = state.pairing.said
+    why = f"WhatsApp says: {in_words(said)}" if said else "WhatsApp gave no reason"
+    return f"{number} is not linked to this device any more, and waits for a scan; {why}"
+
+
+def _of_unlinked(state: SessionState, since: float) -> Condition:
+    remedy = remedies.NEW_CODE if state.intent is Intent.PARKED else remedies.LINKS[Link.QR_PENDING]
+    return Condition(
+        session=state.session,
+        type="unlinked",
+        blame=Blame.OPERATOR,
+        reason="unlinked",
+        message=unlinked(state),
+        since=since,
+        remedy=remedies.text(remedy, state.session),
     )
 
 
