@@ -292,15 +292,16 @@ def _of_start(state: SessionState) -> Condition:
 
 def _of_link(state: SessionState, worker: Worker) -> Condition:
     blame, message = _LINKS[worker.link]
-    offline = worker.link is Link.OFFLINE
+    away = state.fleet.network_down if worker.link is Link.OFFLINE else None
+    remedy = remedies.FLEET["network_down"] if away else remedies.LINKS[worker.link]
     return Condition(
         session=state.session,
         type="link",
         blame=Blame.WHATSAPP if worker.refused else blame,
         reason=str(worker.link),
-        message=(offline and state.fleet.network_down) or worker.details or message,
+        message=away or worker.details or message,
         since=worker.link_since,
-        remedy=remedies.text(remedies.LINKS[worker.link], state.session),
+        remedy=remedies.text(remedy, state.session),
         degrades=worker.link not in _ON_THE_WAY,
     )
 
