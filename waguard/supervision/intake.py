@@ -45,7 +45,7 @@ class Intake:
     event reported; ``begin`` runs what takes time as a task. ``undecryptable`` are the messages that are
     remembered."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - what is handed on, and to whom
         self,
         ctx: SessionContext,
         writer: StatusWriter,
