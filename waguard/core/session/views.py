@@ -11,7 +11,14 @@ from waguard.core.link import Link
 from waguard.core.page_care import BLAMES, Kind, passkey_words
 from waguard.core.replace import replace
 from waguard.core.session.state import Found, Intent, SessionState, Slot, Stage, Worker
-from waguard.core.status import DerivedStatus, ParkCause, StatusInputs, derive
+from waguard.core.status import (
+    REQUESTED,
+    RESTORED,
+    DerivedStatus,
+    ParkCause,
+    StatusInputs,
+    derive,
+)
 from waguard.core.whatsapp_words import in_words
 
 _ENDING: Final = {
@@ -164,6 +171,7 @@ def derive_status(state: SessionState) -> DerivedStatus:
         details=_shown_details(state),
         adopting=is_adopting(state),
         retrying=state.retries.running,
+        requested=state.asked,
         link_overdue=state.worker is not None and state.worker.overdue,
     )
     return derive(inputs) or state.status
@@ -276,7 +284,7 @@ def _of_start(state: SessionState) -> Condition:
         remedy = remedies.FAILED.get(reason, remedies.RETRIED)
     else:
         blame, reason, remedy = Blame.OPERATOR, "starting", remedies.STARTING
-        message = f"the worker is {lifecycle(state)}"
+        message = f"the worker is {lifecycle(state)}: {REQUESTED if state.asked else RESTORED}"
         since, degrades = worker.since if worker else since, not state.expects_qr
     return Condition(
         session=state.session,
