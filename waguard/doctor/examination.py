@@ -13,6 +13,7 @@ from waguard.config.reading import ENV_PREFIX, Reading
 from waguard.config.sections import Config
 from waguard.core.profile.ownership import Us
 from waguard.core.profile.profile import Missing
+from waguard.doctor.advice import Here, advised
 from waguard.doctor.checks import daemon as answers
 from waguard.doctor.checks import database as databases
 from waguard.doctor.checks import files, host, instance, profiles, receiver, unit, versions
@@ -69,6 +70,8 @@ NAMES: Final = (
 )
 """Every check, in the order of the report."""
 
+_TRIES: Final = 3
+_POLL: Final = 0.2  # s
 Section = Callable[[], Awaitable[Sequence[Check]]]
 
 
@@ -79,17 +82,41 @@ async def examine(
     timings: Timings = TIMINGS,
 ) -> list[Check]:
     """Every check. Changes nothing, and starts Chromium only on an empty profile of its own."""
-    cli = Cli(str(option) if option else None)
+    cli = _cli(option, machine)
     located = _configuration(option, environ, machine, cli)
     if isinstance(located, Check):
         checks = [located, *_unit_only(await _unit(machine, None, cli))]
         rest = skipped("configuration", "nothing else is checked without a valid one")
-        return [*checks, rest]
+        return _advised([*checks, rest], machine, cli)
     found, reading = located
-    daemon = await _instance(machine, reading.config, timings)
-    if daemon.socket is Socket.DENIED:  # what this user does not see would be misjudged
-        return instance.instance(daemon)
-    return await _Examination(machine, cli, found, reading, environ, daemon, timings).run()
+    tries = _TRIES
+    while True:
+        daemon = await _begun(machine, reading.config, timings)
+        if daemon.socket is Socket.DENIED:  # what this user does not see would be misjudged
+            return instance.instance(daemon)
+        checks = await _Examination(machine, cli, found, reading, environ, daemon, timings).run()
+        tries -= 1
+        if not tries or await _instance(machine, reading.config, timings) == daemon:
+            return _advised(checks, machine, cli)
+        # it started or ended meanwhile, and half of this is about another one
+
+
+def _cli(option: Path | None, machine: Machine) -> Cli:
+    return Cli(str(option) if option else None, machine.command)
+
+
+def _advised(checks: Sequence[Check], machine: Machine, cli: Cli) -> list[Check]:
+    unit = bool(service_unit.files(machine.root))
+    return advised(checks, Here(spared=machine.spared, has=machine.has, unit=unit), cli)
+
+
+async def _begun(machine: Machine, config: Config, timings: Timings) -> Instance:
+    """The daemon, when it neither starts nor ends any more; as it is, where that takes too long."""
+    seen, left = await _instance(machine, config, timings), timings.begins
+    while left > 0 and seen.lives and seen.socket in {Socket.ABSENT, Socket.REFUSED}:
+        await asyncio.sleep(_POLL)
+        seen, left = await _instance(machine, config, timings), left - _POLL
+    return seen
 
 
 def _unit_only(checks: Sequence[Check]) -> list[Check]:
@@ -180,7 +207,7 @@ class _Examination:
 
     async def _files(self) -> list[Check]:
         config, who, cli = self._config, self._who, self._cli
-        keys, up = file_probes.keys(config.api.key_file), self._daemon.lives
+        keys, up = file_probes.keys(config.api.key_file), self._daemon.up
         return [
             *files.owners(file_probes.owned(self._reading), who, cli),
             files.keys(keys, who, cli, least=KEY_LENGTH, up=up),
@@ -245,8 +272,13 @@ class _Examination:
         ]
 
     async def _strays(self) -> list[Check]:
-        found = await asyncio.to_thread(profile_probes.strays, self._machine, self._config)
-        return profiles.strays(found, self._daemon, self._cli)
+        """Those that are there at two moments: a worker that begins or ends has no record for one."""
+        first = await asyncio.to_thread(profile_probes.strays, self._machine, self._config)
+        if first and self._daemon.lives:
+            await asyncio.sleep(self._timings.again)
+            again = await asyncio.to_thread(profile_probes.strays, self._machine, self._config)
+            first = [one for one in first if one in again]
+        return profiles.strays(first, self._daemon, self._cli)
 
     async def _receiver(self) -> list[Check]:
         health = await self._ask("/health")
@@ -340,7 +372,7 @@ async def examine_cutover(
     machine: Machine,
 ) -> Cutover:
     """Read only. Raises ``ConfigError`` where waguard's own configuration is not valid."""
-    cli = Cli(str(option) if option else None)
+    cli = _cli(option, machine)
     found, reading = configuration.read(option, environ, system_file=machine.system_file)
     config = reading.config
     daemon = await _instance(machine, config, TIMINGS)

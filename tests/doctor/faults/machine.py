@@ -169,7 +169,7 @@ def a_database_that_was_removed(host: Host, _: pytest.MonkeyPatch) -> None:
     host.database.unlink()
 
 
-@fault("migrations", FAILED, "is at revision 0001, and a daemon runs", "systemctl restart waguard")
+@fault("migrations", FAILED, "is at revision 0001, and a daemon runs", "waguard logs")
 async def a_database_of_an_older_version(host: Host, _: pytest.MonkeyPatch) -> None:
     await host.sql("UPDATE waguard_alembic_version SET version_num = '0001'")
 
