@@ -13,7 +13,7 @@ from waguard.config.reading import ENV_PREFIX, Reading
 from waguard.config.sections import Config
 from waguard.core.profile.ownership import Us
 from waguard.core.profile.profile import Missing
-from waguard.doctor.advice import Here, advised
+from waguard.doctor import phase
 from waguard.doctor.checks import daemon as answers
 from waguard.doctor.checks import database as databases
 from waguard.doctor.checks import files, host, instance, profiles, receiver, unit, versions
@@ -71,7 +71,6 @@ NAMES: Final = (
 """Every check, in the order of the report."""
 
 _TRIES: Final = 3
-_POLL: Final = 0.2  # s
 Section = Callable[[], Awaitable[Sequence[Check]]]
 
 
@@ -82,41 +81,23 @@ async def examine(
     timings: Timings = TIMINGS,
 ) -> list[Check]:
     """Every check. Changes nothing, and starts Chromium only on an empty profile of its own."""
-    cli = _cli(option, machine)
+    cli = phase.cli(option, machine)
     located = _configuration(option, environ, machine, cli)
     if isinstance(located, Check):
         checks = [located, *_unit_only(await _unit(machine, None, cli))]
         rest = skipped("configuration", "nothing else is checked without a valid one")
-        return _advised([*checks, rest], machine, cli)
+        return phase.advised_on([*checks, rest], machine, cli)
     found, reading = located
     tries = _TRIES
     while True:
-        daemon = await _begun(machine, reading.config, timings)
+        daemon = await phase.begun(machine, reading.config, timings)
         if daemon.socket is Socket.DENIED:  # what this user does not see would be misjudged
             return instance.instance(daemon)
         checks = await _Examination(machine, cli, found, reading, environ, daemon, timings).run()
         tries -= 1
-        if not tries or await _instance(machine, reading.config, timings) == daemon:
-            return _advised(checks, machine, cli)
+        if not tries or await phase.instance(machine, reading.config, timings) == daemon:
+            return phase.advised_on(checks, machine, cli)
         # it started or ended meanwhile, and half of this is about another one
-
-
-def _cli(option: Path | None, machine: Machine) -> Cli:
-    return Cli(str(option) if option else None, machine.command)
-
-
-def _advised(checks: Sequence[Check], machine: Machine, cli: Cli) -> list[Check]:
-    unit = bool(service_unit.files(machine.root))
-    return advised(checks, Here(spared=machine.spared, has=machine.has, unit=unit), cli)
-
-
-async def _begun(machine: Machine, config: Config, timings: Timings) -> Instance:
-    """The daemon, when it neither starts nor ends any more; as it is, where that takes too long."""
-    seen, left = await _instance(machine, config, timings), timings.begins
-    while left > 0 and seen.lives and seen.socket in {Socket.ABSENT, Socket.REFUSED}:
-        await asyncio.sleep(_POLL)
-        seen, left = await _instance(machine, config, timings), left - _POLL
-    return seen
 
 
 def _unit_only(checks: Sequence[Check]) -> list[Check]:
@@ -134,12 +115,6 @@ def _configuration(
         remedy = error.remedy or "Correct it"
         return failed("configuration", f"{where}{error.message}", remedy, cli("config check"))
     return found, reading
-
-
-async def _instance(machine: Machine, config: Config, timings: Timings) -> Instance:
-    return await asyncio.to_thread(
-        instance_probes.instance, machine, config.paths.runtime, within=timings.daemon
-    )
 
 
 async def _unit(machine: Machine, config: Config | None, cli: Cli) -> list[Check]:
@@ -372,10 +347,10 @@ async def examine_cutover(
     machine: Machine,
 ) -> Cutover:
     """Read only. Raises ``ConfigError`` where waguard's own configuration is not valid."""
-    cli = _cli(option, machine)
+    cli = phase.cli(option, machine)
     found, reading = configuration.read(option, environ, system_file=machine.system_file)
     config = reading.config
-    daemon = await _instance(machine, config, TIMINGS)
+    daemon = await phase.instance(machine, config, TIMINGS)
     running = machine.processes()
     database = await database_probes.database(config.database.url)
     called = await receiver_probes.call_back(config, daemon, None)

@@ -173,7 +173,7 @@ class RulesChanged(Struct, frozen=True):
 
 
 class LoggedOut(Struct, frozen=True):
-    """WhatsApp unlinked the session; ``reason``: in its word, where it named one. What the page shows decides."""
+    """WhatsApp unlinked the session; ``reason``: as WhatsApp names it. What the page shows decides."""
 
     reason: str | None = None
 

@@ -74,9 +74,7 @@ def instance(machine: Machine, runtime: Path, *, within: float) -> Instance:
 
 def _age(pid: int | None) -> float | None:
     ticks = procfs.start_time(pid) if pid else None
-    if ticks is None:
-        return None
-    return time.clock_gettime(time.CLOCK_BOOTTIME) - ticks / os.sysconf("SC_CLK_TCK")
+    return None if ticks is None else time.time() - procfs.started_at(ticks)
 
 
 def _pid_file(runtime: Path) -> tuple[PidFile, lock.PidFile | None]:
