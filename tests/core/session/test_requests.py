@@ -236,6 +236,20 @@ def test_one_that_spent_its_restarts_stays_parked_when_the_daemon_stops(bench: E
     assert next_deadline(state) == NEVER
 
 
+def test_a_stop_of_the_daemon_keeps_how_often_it_was_tried(bench: EngineBench) -> None:
+    spend(bench)
+    bench.script = Script()
+    bench.at = next_deadline(bench.state("s"))
+    bench.tick()
+    assert bench.lifecycle("s") is State.RUNNING
+    assert bench.state("s").retries.tries == 1
+    bench.post("s", StopRequested(daemon_stopping=True))
+    assert bench.state("s").retries.tries == 1, "the next daemon goes on from there"
+    bench.start("s", asked=False)
+    bench.post("s", StopRequested())
+    assert bench.state("s").retries.tries == 0, "who stops it by hand renews them"
+
+
 def test_a_stop_renews_the_pauses_of_one_that_spent_its_restarts(bench: EngineBench) -> None:
     bench.chance = 0.0
     spend(bench)
