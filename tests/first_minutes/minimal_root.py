@@ -78,10 +78,13 @@ def within(
 def entered(root: Path, *argv: str, user: str, folder: str) -> Sequence[str]:
     """The command line: processes and mounts of its own, which end with it."""
     inside = f'cd {folder} && exec "$@"'
+    # not chroot: in one the kernel makes no user namespace, and Chromium has no sandbox
     prepare = (
-        f"mount -t proc proc {root}/proc && mount --rbind /dev {root}/dev"
-        f" && mount -t tmpfs tmpfs {root}/tmp && mount -t tmpfs tmpfs {root}/run"
+        f"mount --bind {root} {root} && cd {root} && mount -t proc proc proc"
+        " && mount --rbind /dev dev && mount -t tmpfs tmpfs tmp && mount -t tmpfs tmpfs run"
+        " && mkdir -p .old && pivot_root . .old"
     )
+    leave = 'umount -l /.old && exec "$@"'
     home = "/root" if user == "root" else f"/home/{user}"
     environment = (
         f"HOME={home}",
@@ -94,7 +97,7 @@ def entered(root: Path, *argv: str, user: str, folder: str) -> Sequence[str]:
     )
     return (
         *("unshare", "--mount", "--pid", "--fork", "--kill-child"),
-        *("sh", "-c", f'{prepare} && exec chroot {root} "$@"', "sh"),
+        *("sh", "-c", f'{prepare} && exec chroot . "$@"', "sh", "sh", "-c", leave, "sh"),
         *("env", "-i", *environment, *who, "sh", "-c", inside, "sh", *argv),
     )
 

@@ -20,7 +20,7 @@ from typing import Any, Final, Self
 from urllib.parse import quote, urlsplit
 
 from waguard.cli import context
-from waguard.cli.waiting import SAYS_AFTER, Waiting
+from waguard.cli.waiting import Waiting
 from waguard.config.sections import Config
 from waguard.errors import WaguardError
 from waguard.host import configuration
@@ -53,7 +53,8 @@ class ApiClient:
     """Seconds for all that the command asks; None: each answer has its own deadline."""
     until: float = math.inf
     """When that is over, in monotonic seconds."""
-    says_after: float = SAYS_AFTER
+    says_after: float | None = None
+    """Seconds after which a person hears what is waited for; None: nobody listens."""
 
     @classmethod
     def of(cls, config: Config) -> Self:

@@ -16,19 +16,20 @@ _speaking = threading.Lock()
 
 
 class Waiting:
-    """While its body runs. ``why`` may ask the daemon: it is called in a thread of its own, at most once a line."""
+    """``after``: seconds; None: never. While its body runs. ``why`` may ask the daemon: it is called in a thread of its own, at most once a line."""
 
-    def __init__(self, what: str, why: Reason, *, after: float = SAYS_AFTER) -> None:
+    def __init__(self, what: str, why: Reason, *, after: float | None = SAYS_AFTER) -> None:
         self._what = what
         self._why = why
-        self._timer = threading.Timer(after, self.say)
+        self._timer = threading.Timer(after or 0.0, self.say)
         self._timer.daemon = True
+        self._silent = after is None
         self._speaks = False
         self._said = False
         self._reason = ""
 
     def __enter__(self) -> Self:
-        self._speaks = _speaking.acquire(blocking=False)
+        self._speaks = not self._silent and _speaking.acquire(blocking=False)
         if self._speaks:
             self._timer.start()
         return self
