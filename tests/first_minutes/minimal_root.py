@@ -3,10 +3,13 @@
 import contextlib
 import os
 import shutil
+import signal
 import subprocess
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Final
+
+from waguard.host import procfs
 
 SUITE: Final = "trixie"
 NAMED: Final = ("python3", "npm", "make")
@@ -115,5 +118,14 @@ def running(root: Path, *argv: str, user: str, folder: str) -> Iterator["subproc
     try:
         yield process
     finally:
-        process.kill()
+        for pid in [*descendants(process.pid), process.pid]:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
         process.wait()
+
+
+def descendants(pid: int) -> list[int]:
+    """What it started, and what that did."""
+    parents = {one: procfs.parent(one) for one in procfs.pids()}
+    children = [one for one, parent in parents.items() if parent == pid]
+    return [*children, *(it for one in children for it in descendants(one))]
