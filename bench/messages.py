@@ -26,13 +26,13 @@ from loguru import logger
 from waguard.config.sections import Config, Webhook
 from waguard.core.fleet.network import Reading
 from waguard.core.webhooks.delivery import OLD_SERVICE
+from waguard.core.webhooks.state import CONCURRENT
 from waguard.host import resources
 from waguard.host.clock import SystemClock
 from waguard.host.documents import Documents
 from waguard.host.media import MediaFolder
 from waguard.host.usage import Meter
 from waguard.messaging.journal import Journal
-from waguard.messaging.webhooks.endpoint_queue import CONCURRENT
 from waguard.messaging.webhooks.signing import headers
 from waguard.messaging.webhooks.webhooks import Webhooks
 from waguard.ports.clock import WallAges
@@ -168,7 +168,8 @@ async def waguard(url: str, count: int, folder: Path) -> tuple[float, float]:
             clock=clock,
             ages=WallAges(clock.wall),
             meter=Meter(),
-            host=resources.read,
+            witness=none,
+            host=lambda _: resources.read(),
             network=Reading,
             cpu_is_saturated=lambda: False,
             remembered=dict,

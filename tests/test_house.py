@@ -14,7 +14,6 @@ LONG_FILES: Final = {
 }
 LARGE_CLASSES: Final = {
     "lab/application/application.py: Application",
-    "lab/application/hooks.py: Hooks",
     "lab/chaos/world.py: World",
     "lab/standin/phone.py: Phone",
     "lab/standin/whatsapp.py: WhatsApp",

@@ -19,6 +19,7 @@ from waguard.errors import ConfigError
 
 STATUS = f"/api/sessions/{SESSION}/status"
 LOGOUT = f"/sessions/{SESSION}/logout"
+ACTIVITY = f"/api/internal/sessions/{SESSION}/last-activity"
 
 
 @pytest.mark.parametrize("key", [KEY, SECOND_KEY])
@@ -73,6 +74,7 @@ PROTECTED = [
     ("POST", "/api/sessions"),
     ("GET", "/api/sessions"),
     ("GET", STATUS),
+    ("GET", ACTIVITY),
     ("GET", f"/api/sessions/{SESSION}/qr"),
     ("POST", f"/api/sessions/{SESSION}/qr"),
     ("POST", f"/api/sessions/{SESSION}/regenerate-qr"),
@@ -144,13 +146,15 @@ class TestKeyless:
     def _on(self, api: Api) -> None:
         api.configure("api", keyless_loopback=True)
 
-    async def test_the_two_calls_of_the_application(self, api: Api) -> None:
+    async def test_the_calls_of_the_application(self, api: Api) -> None:
+        assert (await api.call("GET", ACTIVITY, key=None)).status == 200
         assert (await api.call("GET", f"/sessions/{SESSION}/status", key=None)).status == 200
         assert (await api.call("POST", LOGOUT, key=None)).status == 200
         assert api.sessions.done == ["logout"]
 
     @pytest.mark.parametrize(
-        ("method", "path"), [case for case in PROTECTED if case[1].startswith("/api")]
+        ("method", "path"),
+        [case for case in PROTECTED if case[1].startswith("/api") and case[1] != ACTIVITY],
     )
     async def test_nothing_else(self, api: Api, method: str, path: str) -> None:
         assert (await api.call(method, path, key=None)).status == 401

@@ -89,6 +89,19 @@ async def test_list_and_status(api: Api) -> None:
         assert "Access-Control-Allow-Origin" not in answer.headers
 
 
+async def test_when_its_phone_was_used(api: Api) -> None:
+    """In the shape of the old service, which the application reads."""
+    path = f"/api/internal/sessions/{SESSION}/last-activity"
+    for used_at, shown in ((None, None), (1_732_240_000.0, "2024-11-22T01:46:40Z")):
+        api.sessions.known[SESSION] = a_view(phone_used_at=used_at)
+        answer = await api.call("GET", path)
+        assert answer.json() == {
+            "success": True,
+            "data": {"session_id": SESSION, "last_activity": shown},
+        }
+    assert (await api.call("GET", path.replace(SESSION, "nobody"))).status == 404
+
+
 @pytest.mark.parametrize(
     ("method", "path", "done"),
     [

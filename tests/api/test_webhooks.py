@@ -10,10 +10,11 @@ from waguard.core.messages import news
 from waguard.core.messages.inbox import EventPayload, InboxRecord, Kind
 from waguard.core.messages.news import Notice
 from waguard.core.webhooks.delivery import OLD_SERVICE, Cause
+from waguard.core.webhooks.pending import DeliveryResult
 from waguard.errors import DatabaseUnavailableError
 from waguard.ports.messages import Entry
 from waguard.ports.store import SessionRow
-from waguard.ports.webhooks import GLOBAL, DeliveryResult
+from waguard.ports.webhooks import GLOBAL
 from waguard.supervision import translate
 from waguard.wire.events import InboundMessage
 

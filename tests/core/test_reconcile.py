@@ -11,6 +11,7 @@ from waguard.core.reconcile import (
     Action,
     Add,
     CorrectRow,
+    EndRemains,
     EndWorker,
     Finding,
     Host,
@@ -64,6 +65,7 @@ hosts = st.builds(
     | st.dictionaries(
         st.integers(1, 6), st.builds(Worker, session=st.sampled_from("abcdef"), ours=st.booleans())
     ),
+    remains=st.dictionaries(st.integers(7, 9), st.sampled_from("abcdef")),
 )
 UNKNOWN: Final = Host()
 
@@ -84,7 +86,7 @@ def converge(
     actions: list[Action], rows: Rows, sessions: Sessions, host: Host
 ) -> tuple[Rows, Sessions, Host]:
     """All sides once everything has been done, and every worker has come to rest."""
-    sessions, rows = dict(sessions), dict(rows)
+    sessions, rows, remains = dict(sessions), dict(rows), dict(host.remains)
     stored, workers = dict(host.profiles or {}), dict(host.workers or {})
     for action in actions:
         match action:
@@ -101,10 +103,12 @@ def converge(
                 sessions[name] = session(State.STOPPED, "disconnected")
             case EndWorker(_, pid):
                 del workers[pid]
+            case EndRemains(_, pid):
+                del remains[pid]
             case CorrectRow(name):
                 pass
     _come_to_rest(rows, sessions)
-    return rows, sessions, _with(host, stored, workers)
+    return rows, sessions, _with(host, stored, workers, remains)
 
 
 def _come_to_rest(rows: Rows, sessions: Sessions) -> None:
@@ -117,11 +121,17 @@ def _come_to_rest(rows: Rows, sessions: Sessions) -> None:
         rows[name] = replace(rows[name], status=sessions[name].status)
 
 
-def _with(host: Host, stored: dict[tuple[int, str], Stored], workers: dict[int, Worker]) -> Host:
+def _with(
+    host: Host,
+    stored: dict[tuple[int, str], Stored],
+    workers: dict[int, Worker],
+    remains: dict[int, str],
+) -> Host:
     """What could not be read before cannot be read now."""
     return Host(
         profiles=None if host.profiles is None else stored,
         workers=None if host.workers is None else workers,
+        remains=remains,
     )
 
 
@@ -134,11 +144,17 @@ def test_a_plan_that_was_carried_out_leaves_little_and_then_nothing(
     assert plan(rows, sessions, host) == []
 
 
+def test_what_a_dead_chromium_left_is_ended_whatever_the_session_does() -> None:
+    host = Host(remains={7: "a", 8: "gone"})
+    rows, sessions = {"a": row()}, {"a": session(State.RUNNING)}
+    assert plan(rows, sessions, host) == [EndRemains("a", 7), EndRemains("gone", 8)]
+
+
 @given(rows_like, sessions_like, hosts)
 def test_what_could_not_be_read_freezes_what_depends_on_it(
     rows: Rows, sessions: Sessions, host: Host
 ) -> None:
-    on_host = Renew | EndWorker
+    on_host = Renew | EndWorker | EndRemains
     assert not any(isinstance(action, on_host) for action in plan(rows, sessions, UNKNOWN))
     blind = plan(rows, sessions, UNKNOWN)
     assert blind == [a for a in plan(rows, sessions, host) if not isinstance(a, on_host)]
@@ -157,7 +173,9 @@ def test_every_action_is_explained(rows: Rows, sessions: Sessions, host: Host) -
 @given(rows_like, sessions_like, hosts)
 def test_no_session_is_acted_on_twice(rows: Rows, sessions: Sessions, host: Host) -> None:
     actions = plan(rows, sessions, host)
-    on_sessions = Counter(a.session for a in actions if not isinstance(a, CorrectRow | EndWorker))
+    on_sessions = Counter(
+        a.session for a in actions if not isinstance(a, CorrectRow | EndWorker | EndRemains)
+    )
     on_rows = Counter(a.session for a in actions if isinstance(a, CorrectRow))
     assert all(count == 1 for count in (on_sessions | on_rows).values())
 
@@ -165,7 +183,7 @@ def test_no_session_is_acted_on_twice(rows: Rows, sessions: Sessions, host: Host
 @given(rows_like, sessions_like, hosts)
 def test_stops_come_first_and_rows_last(rows: Rows, sessions: Sessions, host: Host) -> None:
     """A stop frees what a start needs, and a row is corrected after what may change it."""
-    order = [EndWorker, Remove, Stop, Add, Start, Renew, CorrectRow]
+    order = [EndWorker, EndRemains, Remove, Stop, Add, Start, Renew, CorrectRow]
     kinds = [order.index(type(action)) for action in plan(rows, sessions, host)]
     assert kinds == sorted(kinds)
 

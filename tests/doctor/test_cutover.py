@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from tests.doctor.host import HOOK, KEY, Host, require_runnable
+from tests.store import tables
 from waguard.doctor.checks.cutover.plan import TITLES, Step
 from waguard.doctor.examination import Cutover, examine_cutover
 from waguard.doctor.probes.machine import Running
@@ -168,6 +169,15 @@ def elsewhere(old: Old) -> None:
     old.host.configure("webhook", url=f"http://10.0.0.9{HOOK}")
 
 
+async def chats(old: Old) -> None:
+    await old.host.sql(*(" ".join(it.split()) for it in tables.CHATS["sqlite"]))
+
+
+async def wrong_stored(old: Old) -> None:
+    await chats(old)
+    old.host.configure("webhook", stored="chats.wam_id")
+
+
 CASES: dict[str, tuple[Step, str, str, str | None, Plant]] = {
     "short key": (
         Step.CONFIGURE,
@@ -234,6 +244,20 @@ CASES: dict[str, tuple[Step, str, str, str | None, Plant]] = {
         "config check",
         elsewhere,
     ),
+    "chats": (
+        Step.CONFIGURE,
+        "webhook.stored",
+        "is not set, and the application keeps WhatsApp's ids in chats.whatsapp_message_id",
+        "config check",
+        chats,
+    ),
+    "other column": (
+        Step.CONFIGURE,
+        "webhook.stored",
+        "no index begins with the column",
+        "config check",
+        wrong_stored,
+    ),
     "crontab": (Step.CRON, "cron", "crontabs/www:3 restarts", "crontab -u www -l", crontab),
     "cron.d": (Step.CRON, "cron", "cron.d/whatsapp:1 restarts", "sed -i '1s/^/# /'", system_cron),
     "pm2": (Step.STOP, "pm2", "with 4 processes", "sudo -iu www pm2 delete all", pm2),
@@ -297,6 +321,12 @@ async def test_what_is_left_to_do_is_found(old: Old, name: str) -> None:
     assert command is None or command in str(answer[0].command)
     for _, one in await old.wrong():
         require_runnable(one.command)
+
+
+async def test_what_is_set_and_found_is_ok(old: Old) -> None:
+    await chats(old)
+    old.host.configure("webhook", stored="chats.whatsapp_message_id")
+    assert await old.wrong() == []
 
 
 async def test_rows_of_another_database_say_nothing(old: Old) -> None:

@@ -339,7 +339,6 @@ def settings_for(standin: StandIn, hook: str, folder: Path, **more: str) -> dict
         "WAGUARD_BROWSER__EXTRA_ARGS": json.dumps(list(standin.browser_args)),
         "WAGUARD_BROWSER__SANDBOX": json.dumps(os.geteuid() != 0),
         "WAGUARD_FLEET__NETWORK": "off",  # the stand-in is on this host
-        "WAGUARD_INBOX__BACKFILL_AFTER_PAIRING": "0",  # nobody there minds
         "WAGUARD_WEBHOOK__URL": hook,
         "WAGUARD_WEBHOOK__SECRET_FILE": str(secret),
         "WAGUARD_WEBHOOK__EVENTS": json.dumps(sorted(EVENTS)),

@@ -2,39 +2,20 @@
 orderly restart of the daemon in the middle."""
 
 import base64
-import contextlib
 import os
 from collections.abc import AsyncIterator
-from dataclasses import dataclass, field, replace
-from typing import Any
+from dataclasses import replace
 
 import pytest
 
-from tests.e2e.harness import Daemon, settings_for, short_folder
-from tests.ports import reserved_port
-from tests.store.conftest import BACKENDS, new_database
+from tests.e2e.application import DEADLINE, FRIEND, PHONE, QUICK, Served, Setting, serving
+from tests.store.conftest import BACKENDS
 from tests.waiting import wait_until
-from waguard.lab.application import Application, Manners
-from waguard.lab.standin import Policy, StandIn
 from waguard.lab.standin.refusal import Refusal
 
 pytestmark = [pytest.mark.e2e, pytest.mark.chromium, pytest.mark.timeout(240)]
 
-PHONE, FRIEND = "6281180001", "6281180002"
 GROUP = "120363000000000001"
-SECRET = b"a secret of the tests"
-QUICK = Manners(call_back=0.2, queue=0.3)
-DEADLINE = 45.0  # s
-
-
-@dataclass(frozen=True)
-class Setting:
-    """How a sequence is played."""
-
-    restarted: bool = False
-    backend: str = "sqlite"
-    manners: Manners = QUICK
-
 
 # each sequence as it is, and with a restart in the middle on every database
 PLAYED = pytest.mark.parametrize(
@@ -54,101 +35,11 @@ PLAYED = pytest.mark.parametrize(
 )
 
 
-@dataclass
-class Served:
-    """A stand-in, the application, and the daemon between them."""
-
-    standin: StandIn
-    app: Application
-    daemon: Daemon
-    restarted: bool
-    scanned: set[str] = field(default_factory=set)
-
-    async def middle(self) -> None:
-        """Here the daemon is restarted, where the test is about that, as a service manager does."""
-        if self.restarted:
-            assert await self.daemon.stop() == 0, self.daemon.log()[-2000:]
-            await self.daemon.start()
-
-    async def scan(self, session: str, phone: str = PHONE, *, after: int = 0) -> None:
-        """The person scans the newest code that the application shows."""
-
-        async def done() -> bool:
-            codes = [
-                one["data"]["raw"]
-                for one in self.app.received[after:]
-                if one["event"] == "qr_code_generated" and one["data"]["session_id"] == session
-            ]
-            if not codes or codes[-1] in self.scanned:
-                return False
-            self.scanned.add(codes[-1])
-            with contextlib.suppress(Refusal):  # it has just expired: the next one is on its way
-                self.standin.phone.scan(codes[-1], phone=phone)
-                return True
-            return False
-
-        await self.daemon.until(done)
-
-    async def row(self, session: str, status: str) -> dict[str, Any]:
-        """Wait until the row says so; the row."""
-
-        async def there() -> dict[str, Any] | None:
-            row = await self.app.row(session)
-            return row if row["status"] == status else None
-
-        result: dict[str, Any] = await self.daemon.until(there)
-        return result
-
-    async def connected(self, phone: str = PHONE) -> str:
-        """A session that is connected, by the row and by its webhook."""
-        session, reply = await self.app.connect()
-        assert reply.good, reply
-        await self.scan(session, phone)
-        await self.row(session, "connected")
-        return session
-
-    async def comes_in(self, session: str, text: str, **more: Any) -> None:
-        """A friend writes, and the application stores it: once."""
-        self.standin.phone.incoming(phone=PHONE, from_=FRIEND, body=text, **more)
-        await self.stored(session, text)
-
-    async def stored(self, session: str, text: str, *, within: float = DEADLINE) -> None:
-        """Wait until the application has it; how it lost it is told otherwise."""
-        app = self.app
-
-        def found() -> bool:
-            lost = [one for one in app.records.dropped if one.event == "message_received"]
-            assert not lost, lost
-            return text in app.records.bodies(session)
-
-        await wait_until(found, f"“{text}” is stored", deadline=within)
-        assert app.records.bodies(session).count(text) == 1
-
-    def sent(self, text: str, phone: str = PHONE) -> list[dict[str, Any]]:
-        """The messages with this text, or caption, that reached WhatsApp."""
-        known = self.standin.phone.messages(phone)
-        return [m for m in known if text in (m.get("body"), m.get("caption"))]
-
-
 @pytest.fixture
 async def served(request: pytest.FixtureRequest) -> AsyncIterator[Served]:
     """All of it; parametrized indirectly with a ``Setting``."""
-    setting = request.param
-    async with contextlib.AsyncExitStack() as stack:
-        port = stack.enter_context(reserved_port())
-        folder = stack.enter_context(short_folder())
-        state = folder / "state"
-        url = await new_database(setting.backend, request, state)
-        standin = await stack.enter_async_context(StandIn(policy=Policy(sync=0.1, auto_receipt=2)))
-        app = await stack.enter_async_context(
-            Application(url, f"http://127.0.0.1:{port}", secret=SECRET, manners=setting.manners)
-        )
-        environment = settings_for(standin, app.url, folder, WAGUARD_API__PORT=str(port))
-        environment |= app.environment(state) | {"WAGUARD_DATABASE__URL": url}
-        await app.accounts.migrate()
-        daemon = await stack.enter_async_context(Daemon(folder, environment))
-        await daemon.start()
-        yield Served(standin, app, daemon, setting.restarted)
+    async with serving(request.param, request) as made:
+        yield made
 
 
 @PLAYED
@@ -162,7 +53,7 @@ async def test_connect(served: Served) -> None:
     assert row["phone_number"] == PHONE
     assert (await served.app.status(session)).answer["status"] == "connected"
     assert (await served.app.status(session, with_key=False)).answer["status"] == "connected"
-    await served.app.hooks.queue_is_empty()  # what overtook is repaired, or never was
+    await served.app.workers.is_idle()  # what overtook is repaired, or never was
     await served.row(session, "connected")
     await served.comes_in(session, "hello")
 
@@ -175,7 +66,7 @@ async def test_disconnect(served: Served) -> None:
     await served.middle()
     reply = await served.app.status(session)
     assert (reply.status, reply.answer.get("status")) == (200, "disconnected")
-    await served.app.hooks.queue_is_empty()
+    await served.app.workers.is_idle()
     await served.row(session, "disconnected")
     shown = [one["event"] for one in served.app.received[after:]]
     assert "qr_code_generated" not in shown, "nobody asked for a new code"
@@ -193,6 +84,7 @@ async def test_reconnect(served: Served) -> None:
     await served.middle()
     await served.scan(session, after=after)
     await served.row(session, "connected")
+    await served.late_jobs_are_over(session)
     await served.comes_in(session, "hello again")
     assert (await served.app.send(session, FRIEND, "and out")).status == "sent"
     assert len(served.sent("and out")) == 1
@@ -222,6 +114,7 @@ async def test_two_ways_with_media(served: Served) -> None:
     assert row.media
     assert base64.b64decode(row.media["data"]) == content
     await served.middle()
+    await served.late_jobs_are_over(session)
     url = served.app.hooks.file_url("answer.png", content)
     out = await served.app.send_media(session, FRIEND, "nice", media_url=url, filename="a.png")
     assert (out.status, out.error) == ("sent", None)
@@ -238,6 +131,7 @@ async def test_two_ways_with_media(served: Served) -> None:
 async def test_a_group_by_its_bare_id(served: Served) -> None:
     session, group = await served.connected(), f"{GROUP}@g.us"
     await served.middle()
+    await served.late_jobs_are_over(session)
     served.standin.phone.incoming(phone=PHONE, from_=group, author=FRIEND, body="all of you")
     await served.stored(session, "all of you")
     out = await served.app.send(session, GROUP, "to all")

@@ -74,6 +74,30 @@ async def test_a_chat_whose_history_throws_is_in_the_trail_and_the_others_go_on(
     await received(world, "live")
 
 
+async def test_after_a_crash_right_after_a_pairing_the_backfill_comes_at_once_and_in_order(
+    world: World,
+) -> None:
+    """It came ten minutes later, behind newer messages."""
+    chats = [ANN, BOB, "62814", "62815"]
+    await world.daemon.start()
+    before = await world.daemon.pair(world.standin, "s1", PHONE)
+    os.kill(before["browser_pid"], signal.SIGKILL)
+    for chat in chats:
+        world.standin.phone.incoming(from_=chat, body=f"{chat} missed")
+    await restarted(world, before["browser_pid"])
+    for chat in chats:
+        world.standin.phone.incoming(from_=chat, body=f"{chat} live")
+        await received(world, f"{chat} live")
+    bodies = [
+        one["data"]["message"]["body"]
+        for one in world.receiver.received
+        if one["event"] == "message_received"
+    ]
+    for chat in chats:
+        mine = [body for body in bodies if body.startswith(chat)]
+        assert mine == [f"{chat} missed", f"{chat} live"]
+
+
 async def incidents(world: World) -> list[str]:
     code, reported = await world.daemon.call("GET", "/api/sessions/s1/incidents")
     assert code == 200, reported
@@ -88,6 +112,14 @@ async def test_what_the_phone_writes_is_no_message_received(world: World) -> Non
     world.standin.phone.write(ANN, body="own")
     world.standin.phone.incoming(from_=ANN, body="answer")
     await received(world, "answer")
+    sent = await world.receiver.wait_for("message_sent")
+    assert sent["message"]["from"] == f"{ANN}@c.us"
+    used = await world.receiver.wait_for("mobile_activity_detected")
+    assert (used["message_id"], used["device_type"]) == (sent["message_id"], "ios")
+    path = "/api/internal/sessions/s1/last-activity"
+    code, reported = await world.daemon.call("GET", path)
+    assert code == 200, reported
+    assert reported["data"]["last_activity"]
     bodies = [
         one["data"]["message"]["body"]
         for one in world.receiver.received

@@ -233,7 +233,9 @@ async def test_mentions_in_a_group_of_lids_are_numbers_to_the_application(world:
     phone.migrate(FRIEND, LID)
     phone.group(GROUP, [f"{LID}@lid"])
     phone.incoming(from_=GROUP, author=FRIEND, body="the page knows the group")
-    await hears(world, "the page knows the group")
+    heard = await hears(world, "the page knows the group")
+    assert heard["participants"] == [f"{FRIEND}@c.us"]
+    assert "group_name" not in heard
     body = {"session_id": "s1", "recipient_phone": GROUP, "message": f"hi @{FRIEND}"}
     request = body | {"mentions": [FRIEND], "idempotency_key": "once"}
     code, reported = await world.daemon.call("POST", SEND, request)

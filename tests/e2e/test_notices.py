@@ -117,35 +117,38 @@ async def test_a_page_that_loads_itself_again_is_no_fault_and_loses_nothing(worl
 
 
 @pytest.mark.long
-async def test_after_a_pairing_live_messages_flow_and_the_backfill_comes_later(
-    world: World,
-) -> None:
+async def test_after_a_pairing_only_statuses_are_read_back_later(world: World) -> None:
     daemon, standin = world.daemon, world.standin
     config = daemon.folder / "waguard.toml"
-    config.write_text("[inbox]\nbackfill_after_pairing = 3600.0\n")
+    config.write_text("[inbox]\nbroadcasts = true\nbackfill_after_pairing = 3600.0\n")
     daemon.arguments = ("--config", str(config))
-    daemon.settings = {
-        name: value
-        for name, value in daemon.settings.items()
-        if name != "WAGUARD_INBOX__BACKFILL_AFTER_PAIRING"
-    }
     await daemon.start()
     await daemon.pair(standin, "s1", PHONE)
     await reload(world)
+    standin.phone.incoming(phone=PHONE, from_="status@broadcast", author=FRIEND, body="status")
     standin.phone.incoming(phone=PHONE, from_=FRIEND, body="missed")
 
     await daemon.logs("before=unknown after=connected")
     standin.phone.incoming(phone=PHONE, from_=FRIEND, body="live")
-    first = (await world.receiver.wait_for("message_received"))["message"]
-    assert first["body"] == "live"
-    config.write_text("[inbox]\nbackfill_after_pairing = 0.0\n")  # the hour is over
+    await world.receiver.wait_for(
+        "message_received", where=lambda reported: reported["message"]["body"] == "live"
+    )
+    config.write_text("[inbox]\nbroadcasts = true\nbackfill_after_pairing = 0.0\n")  # it is over
     assert daemon.process
     daemon.process.send_signal(signal.SIGHUP)
-    second = await world.receiver.wait_for(
-        "message_received", where=lambda reported: reported["message"]["body"] == "missed"
+    await world.receiver.wait_for(
+        "message_received", where=lambda reported: reported["message"]["body"] == "status"
     )
-    assert second["message"]["backfilled"] is True
-    assert world.receiver.count("message_received") == 2
+    messages = [
+        one["data"]["message"]
+        for one in world.receiver.received
+        if one["event"] == "message_received"
+    ]
+    assert [(one["body"], one["backfilled"]) for one in messages] == [
+        ("missed", True),
+        ("live", False),
+        ("status", True),
+    ]
 
 
 async def test_the_hard_variant_of_an_update_is_a_block(world: World) -> None:

@@ -88,6 +88,32 @@ def test_a_chromium_that_is_missing_or_not_executable(tmp_path: Path) -> None:
     assert "install" in str(condition)
 
 
+def test_where_it_was_empty_a_new_profile_does_not_show_that_it_is_the_right_one(
+    tmp_path: Path,
+) -> None:
+    host, known = HostConditions(), config(tmp_path)
+    (tmp_path / "sessions").mkdir()
+    new = {tmp_path / "sessions/workspace_1/session-a"}
+    assert host.read(known, lambda: new).empty is not None
+    profiles(tmp_path)
+    assert host.read(known, lambda: new).empty is not None
+    assert host.read(known, set).empty is None, "it is paired"
+    (tmp_path / "sessions/workspace_1/session-b").mkdir()  # its disk, or a copy, has come
+    assert host.read(known, lambda: new).empty is None
+    assert HostConditions().read(known, lambda: new).empty is None, "it never was empty"
+
+
+def test_the_folder_that_a_person_creates_shows_it(tmp_path: Path) -> None:
+    host, known = HostConditions(), config(tmp_path)
+    profiles(tmp_path)
+    new = {tmp_path / "sessions/workspace_1/session-a"}
+    host._was_empty = True
+    why = host.read(known, lambda: new).empty
+    assert f"mkdir {tmp_path}/sessions/lost" in str(why)
+    (tmp_path / "sessions/lost").mkdir()
+    assert host.read(known, lambda: new).empty is None
+
+
 def test_another_folder_in_the_place_of_the_profiles_is_not_it(tmp_path: Path) -> None:
     """Its disk went, and a browser that lives has written anew where it was mounted."""
     host, known = HostConditions(), config(tmp_path)

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import dataclasses
 import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass, field
@@ -14,26 +15,44 @@ from tests.messaging.receiver import INSTANCE, SECRET
 from tests.store import template
 from waguard.config.sections import Webhook
 from waguard.core.messages.inbox import InboxRecord
+from waguard.core.replace import replace
 from waguard.core.webhooks.circuit import CircuitPolicy
 from waguard.core.webhooks.delivery import DeliveryPolicy
+from waguard.core.webhooks.partition import MemoryWindow
+from waguard.core.webhooks.pending import Pending
+from waguard.core.webhooks.row_gate import Known
+from waguard.host.clock import SystemClock
 from waguard.host.media import MediaFolder
 from waguard.messaging.backlog import JournalLimits
 from waguard.messaging.entries import of_event
 from waguard.messaging.journal import Journal
+from waguard.messaging.stored import StoredMessages
 from waguard.messaging.timings import WEBHOOK, WebhookTimings
 from waguard.messaging.webhooks import endpoint_queue
-from waguard.messaging.webhooks.partitions import MemoryWindow
+from waguard.messaging.webhooks.receiver_table import ReceiverTable
 from waguard.messaging.webhooks.webhooks import Webhooks
 from waguard.ports.bus import BusEvent
 from waguard.ports.clock import Ages
 from waguard.ports.inbox import MediaStore
 from waguard.ports.messages import MessageStore
 from waguard.ports.sessions import Connection
-from waguard.ports.webhooks import GLOBAL, DeadLetter, Pending
+from waguard.ports.webhooks import GLOBAL, DeadLetter
 from waguard.store.sql import SqlStore
 
 QUICK_CIRCUIT: Final = CircuitPolicy(base_pause=0.001, max_pause=0.001)
-QUICK: Final = DeliveryPolicy(base_delay=0.001, max_delay=0.001, circuit=QUICK_CIRCUIT)
+QUICK: Final = DeliveryPolicy(
+    base_delay=0.001,
+    max_delay=0.001,
+    refusals=1_000,  # what fails at random is nobody's own fault
+    refused_pauses=(0.001,),
+    unstored_pauses=(0.001,) * 4,
+    lookup_pauses=(0.001,) * 7,
+    circuit=QUICK_CIRCUIT,
+)
+
+
+IMPATIENT: Final = dataclasses.replace(QUICK, only_chat=0.0)
+"""What is refused while nothing else is there is a dead letter at once."""
 
 
 @dataclass
@@ -42,6 +61,8 @@ class Gateway:
 
     store: SqlStore
     settings: Webhook
+    policy: DeliveryPolicy | None
+    """Can be changed, too; None: what the settings say."""
     journal: Journal = field(init=False)
     webhooks: Webhooks = field(init=False)
     news: list[InboxRecord] = field(default_factory=list)
@@ -100,7 +121,7 @@ async def gateway(
         if not path.exists():
             await template.copy_to(path)
         await store.open()
-    made = Gateway(store, Webhook(url=url, **settings))
+    made = Gateway(store, Webhook(url=url, **settings), policy)
     messages = wrap(store.messages)
     files = files or MediaFolder(folder / "media")
     made.journal = Journal(
@@ -116,23 +137,84 @@ async def gateway(
         secrets,
         instance_url=INSTANCE,
         connection=lambda session_id: made.connections.get(session_id, Connection()),
-        policy=(lambda: policy) if policy else None,
+        policy=(lambda: made.policy or QUICK) if policy else None,
         wall=wall,
         ages=ages,
         timings=timings,
         window=window,
+        table=_table(made) if made.settings.stored else None,
     )
     try:
-        async with made.journal, made.webhooks:
+        async with made.journal, made.webhooks, _ticking(made):
             yield made
     finally:
         await store.close()
 
 
+@dataclass
+class Owner:
+    """Of the rows: the session is as the test says it is."""
+
+    made: Gateway
+    corrected: list[str] = field(default_factory=list)
+
+    def known(self, session_id: str) -> Known:
+        now = self.made.connections.get(session_id, Connection())
+        return Known(why_not=now.why_not)
+
+    def record_correction(self, session_id: str, before: str) -> None:
+        self.corrected.append(before)
+
+    def repeat_ready(self, session_id: str) -> None:
+        self.made.put(event_of_ready(session_id))
+
+
+def event_of_ready(session_id: str) -> BusEvent:
+    data = {"phone_number": "4917", "status": "connected"}
+    return BusEvent(
+        id=1,
+        event="session_ready",
+        session_id=session_id,
+        workspace_id=1,
+        at=time.time(),
+        data=data,
+    )
+
+
+def _table(made: Gateway) -> ReceiverTable:
+    clock = SystemClock()
+    return ReceiverTable(
+        StoredMessages(made.store.stored, lambda: made.settings.stored, clock),
+        made.store.accounts,
+        Owner(made),
+        clock,
+        expect_ready=lambda session_id: made.webhooks.expect_ready(session_id),  # noqa: PLW0108 - made later
+    )
+
+
+@contextlib.asynccontextmanager
+async def _ticking(made: Gateway) -> AsyncIterator[None]:
+    """As the daemon does each second."""
+
+    async def tick() -> None:
+        while True:
+            made.webhooks.check()
+            await made.webhooks.check_receiver()
+            await asyncio.sleep(0.05)
+
+    task = asyncio.create_task(tick(), name="tick") if made.settings.stored else None
+    try:
+        yield
+    finally:
+        if task:
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+
+
 async def kill(made: Gateway) -> None:
     """As SIGKILL does: nothing more is said, nothing is written, no answer is heard."""
     for one in made.webhooks.queues:
-        one._tasks.closed = True
+        one.state = replace(one.state, closed=True)
     mine = [t for t in asyncio.all_tasks() if t.get_name().startswith(("webhook", "journal"))]
     for task in mine:
         task.cancel()

@@ -24,7 +24,7 @@ async def until_held(it: Gateway, count: int, endpoint: str = GLOBAL) -> None:
     await wait_until(
         lambda: (
             endpoint in it.webhooks.queues
-            and len(list(it.queue(endpoint).partitions.held)) == count
+            and len(list(it.queue(endpoint).state.all_held())) == count
         ),
         f"{count} chats wait",
     )

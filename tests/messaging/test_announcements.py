@@ -52,7 +52,7 @@ async def test_it_has_the_shape_that_fills_a_chat(world: World) -> None:
         "chat_id": CHAT,
         "chat_type": "private",
         "group_id": None,
-        "from": "6281180001@c.us",
+        "from": CHAT,
         "to": CHAT,
         "body": "hellö",
         "timestamp": sent.timestamp,
@@ -218,6 +218,7 @@ async def test_what_was_written_on_the_phone_is_published_and_its_status_after_i
     events = await webhooks(world)
     assert [event for event, _ in events] == [
         "message_sent",
+        "mobile_activity_detected",
         "message_status_updated",
         "message_delivered",
         "message_status_updated",
@@ -233,7 +234,12 @@ async def test_in_one_transaction_its_status_goes_behind_it_too(world: World) ->
     message_id = f"true_{CHAT}_ABC"
     one = translate.acks(ROW, Ack(ids=(message_id,), chat=CHAT, ack=2), 5.0)
     world.journal.put((*one, *translate.received(ROW, on_phone(message_id), 9.0)), lambda _: None)
-    assert await names(world) == ["message_sent", "message_status_updated", "message_delivered"]
+    assert await names(world) == [
+        "message_sent",
+        "mobile_activity_detected",
+        "message_status_updated",
+        "message_delivered",
+    ]
 
 
 async def test_what_the_outbox_sent_was_not_written_on_the_phone(world: World) -> None:

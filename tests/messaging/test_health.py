@@ -1,10 +1,11 @@
 """What is wrong with messages on their way, as far as the database and the journal say."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from tests.messaging.gateway import Gateway, gateway
+from tests.messaging.gateway import QUICK, Gateway, gateway
 from tests.messaging.receiver import Receiver, event
 from tests.waiting import wait_until
 from waguard.core.webhooks.delivery import Cause
@@ -32,7 +33,8 @@ async def test_what_the_database_counted_stays_while_it_is_away(
     receiver: Receiver, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     receiver.troubles.append(404)
-    async with gateway(tmp_path, receiver.url) as it:
+    policy = replace(QUICK, only_chat=0.0)
+    async with gateway(tmp_path, receiver.url, policy=policy) as it:
         await it.stored(event(1))
         assert await it.drained()
         report = health(it)

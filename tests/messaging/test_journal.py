@@ -12,13 +12,13 @@ from tests.messaging.receiver import Receiver, event
 from tests.store.test_outages import write_locked
 from tests.waiting import wait_until
 from waguard.core.messages.inbox import InboxRecord
+from waguard.core.webhooks.pending import DeliveryResult
 from waguard.errors import DatabaseUnavailableError, UnavailableError
 from waguard.messaging import group_commit
 from waguard.messaging.backlog import JournalLimits
 from waguard.messaging.entries import of_event
 from waguard.ports.messages import Entry, MessageStore, Written
 from waguard.ports.outbox import Withdrawal
-from waguard.ports.webhooks import DeliveryResult
 
 
 class Wrapped:

@@ -21,7 +21,6 @@ from waguard.core.messages.inbox import event_id
 from waguard.messaging.timings import WebhookTimings
 from waguard.messaging.webhooks import post as webhook_post
 from waguard.messaging.webhooks import signing
-from waguard.messaging.webhooks.sender import seconds
 from waguard.messaging.webhooks.signing import sign
 
 
@@ -162,21 +161,3 @@ async def test_the_end_does_not_wait_for_ever(receiver: Receiver, tmp_path: Path
             one.event_id for one in await it.dead()
         }  # it may become a dead letter between the two
         assert len(pending | dead) == 1
-
-
-@pytest.mark.parametrize(
-    ("header", "wanted"),
-    [
-        (None, None),
-        ("0", 0.0),
-        ("120", 120.0),
-        ("Fri, 22 Nov 2024 01:47:10 GMT", 30.0),
-        ("Fri, 22 Nov 2024 01:47:10 -0000", 30.0),
-        ("Fri, 22 Nov 2024 01:00:00 GMT", 0.0),
-        ("soon", None),
-        ("-5", None),
-        ("9" * 400, 999_999_999.0),
-    ],
-)
-def test_retry_after_is_seconds_or_a_date(header: str | None, wanted: float | None) -> None:
-    assert seconds(header, now=1_732_240_000.0) == wanted  # 01:46:40

@@ -198,7 +198,7 @@ async def test_what_failed_waits_for_its_time_also_after_a_restart(
         assert await it.journal.flushed(10.0)
     async with gateway(tmp_path, receiver.url, wall=lambda: now[0]) as it:
         await wait_until(
-            lambda: "*" in it.webhooks.queues and it.queue().partitions.count, "it is known"
+            lambda: "*" in it.webhooks.queues and it.queue().state.count, "it is known"
         )
         assert len(receiver.attempts) == 1
         [waiting] = await it.pending()

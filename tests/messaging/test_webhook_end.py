@@ -38,7 +38,7 @@ async def test_nothing_begins_while_the_database_cannot_be_written(
         receiver.free.set()
         await wait_until(lambda: it.journal.failing, "it was seen")
         await wait_until(
-            lambda: "*" in it.webhooks.queues and not it.queue()._in_flight,
+            lambda: "*" in it.webhooks.queues and not it.queue().state.in_flight,
             "what was begun is taken",
         )
         assert receiver.arrived <= 16

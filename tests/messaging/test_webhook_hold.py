@@ -35,7 +35,9 @@ async def test_messages_wait_for_their_session_and_nothing_else_does(
             "message_status_updated",
         }
         await until_held(it, 2)
-        await wait_until(it.queue().is_saved, "what was taken is on its way to the database")
+        await wait_until(
+            lambda: it.queue().state.is_saved, "what was taken is on its way to the database"
+        )
         assert await it.journal.flushed(10.0)
         assert [(item.attempts, item.event) for item in await it.pending()] == [
             (0, "message_received")
@@ -54,7 +56,7 @@ async def test_a_held_partition_is_read_again_from_the_database(
         it.connections["a"] = AWAY
         await it.stored(*(message(n, f"{n % 3}@c.us") for n in range(300)))
         await until_held(it, 3)
-        assert it.queue().partitions.count == 3
+        assert it.queue().state.count == 3
         connect(it)
         taken = await receiver.wait_taken(300)
     for chat in range(3):
@@ -105,7 +107,8 @@ async def test_a_session_ready_that_is_not_to_be_delivered_holds_nothing(
 ) -> None:
     wanted = ("message_received", *(["session_ready"] if trouble else []))
     receiver.troubles.extend([trouble] if trouble else [])
-    async with gateway(tmp_path, receiver.url, events=wanted) as it:
+    policy = replace(QUICK, only_chat=0.0)
+    async with gateway(tmp_path, receiver.url, policy=policy, events=wanted) as it:
         it.webhooks.expect_ready("a")
         await it.stored(ready(1))
         it.put(message(2))

@@ -10,10 +10,10 @@ from tests.messaging.receiver import CLOSE, Receiver, event, receiving
 from tests.waiting import wait_until
 from waguard.core.webhooks.circuit import CircuitPolicy
 from waguard.core.webhooks.delivery import EVENTS
+from waguard.core.webhooks.partition import MemoryWindow
+from waguard.core.webhooks.state import CONCURRENT
 from waguard.errors import DatabaseUnavailableError
 from waguard.messaging.timings import WebhookTimings
-from waguard.messaging.webhooks import endpoint_queue
-from waguard.messaging.webhooks.partitions import MemoryWindow
 from waguard.ports.bus import BusEvent
 from waguard.ports.messages import MessageStore
 from waguard.ports.webhooks import Endpoint
@@ -61,7 +61,7 @@ async def test_one_chat_does_not_hold_up_another(receiver: Receiver, tmp_path: P
         taken = await receiver.wait_taken(2)
         assert numbers(taken) == [3, 4]
         await wait_until(
-            lambda: "*" in it.webhooks.queues and it.queue().partitions.count == 2,
+            lambda: "*" in it.webhooks.queues and it.queue().state.count == 2,
             "both are done with",
         )
         waiting = await it.pending()
@@ -73,9 +73,7 @@ async def test_only_so_many_run_at_a_time(receiver: Receiver, tmp_path: Path) ->
     receiver.free.clear()
     async with gateway(tmp_path, receiver.url) as it:
         await it.stored(*(event(number, session=str(number)) for number in range(30)))
-        await wait_until(
-            lambda: receiver.arrived == endpoint_queue.CONCURRENT, "the places are full"
-        )
+        await wait_until(lambda: receiver.arrived == CONCURRENT, "the places are full")
         assert len(await it.pending()) == 30
         receiver.free.set()
         await receiver.wait_taken(30)
@@ -142,7 +140,7 @@ async def test_what_becomes_outdated_between_two_attempts_is_left_out(
         await wait_until(lambda: receiver.arrived, "it is on its way")
         await it.stored(event(2, "session_ready"))
         await wait_until(
-            lambda: "*" in it.webhooks.queues and it.queue().partitions.count == 2,
+            lambda: "*" in it.webhooks.queues and it.queue().state.count == 2,
             "the newer one is behind it",
         )
         receiver.free.set()
@@ -177,12 +175,14 @@ async def test_a_dead_receiver_is_probed_by_one_and_delays_only_itself(
         await it.webhooks.endpoints.put(Endpoint(session_id="a", url=dead, secret=None))
         it.put(*(message(number, f"{number}@c.us") for number in range(50)))
         await receiver.wait_taken(50)
-        await wait_until(lambda: it.queue("a")._circuit.state.trips == 1, "its circuit is open")
-        await wait_until(lambda: it.queue("a")._in_flight == 0, "nothing is in flight")
+        await wait_until(
+            lambda: it.queue("a").state.receiver.circuit.trips == 1, "its circuit is open"
+        )
+        await wait_until(lambda: it.queue("a").state.in_flight == 0, "nothing is in flight")
         assert await it.journal.flushed(10.0)
         tried = sum(item.attempts for item in await it.pending("a"))
-        assert 3 <= tried <= 3 + endpoint_queue.CONCURRENT
-        assert it.queue("a")._circuit.probe is not None
+        assert 3 <= tried <= 3 + CONCURRENT
+        assert it.queue("a").state.wake is not None
         assert sum("one delivery is tried at a time" in said for said in logged) == 1
         assert len(await it.pending("a")) == 50
 
@@ -192,7 +192,8 @@ async def test_a_circuit_closes_with_the_first_one_taken(tmp_path: Path, dead_po
     async with gateway(tmp_path, f"http://127.0.0.1:{dead_port}/hook", policy=policy) as it:
         it.put(*(message(number, f"{number}@c.us") for number in range(100)))
         await wait_until(
-            lambda: "*" in it.webhooks.queues and it.queue()._circuit.state.trips > 2, "open"
+            lambda: "*" in it.webhooks.queues and it.queue().state.receiver.circuit.trips > 2,
+            "open",
         )
         async with receiving(port=dead_port) as receiver:
             receiver.free.clear()
@@ -236,10 +237,10 @@ async def test_memory_holds_the_beginning_of_the_queue_only(
             await it.stored(*(message(n, f"{n % 4}@c.us") for n in range(start, start + 10)))
         await wait_until(lambda: receiver.arrived == 1, "one of a session is on its way")
         await wait_until(
-            lambda: "*" in it.webhooks.queues and not it.queue().partitions.reader._loading,
+            lambda: "*" in it.webhooks.queues and not it.queue().state.reading.loading,
             "all is read",
         )
-        assert it.queue().partitions.count <= 20 + 4
+        assert it.queue().state.count <= 20 + 4
         receiver.free.set()
         taken = await receiver.wait_taken(200)
         assert await it.drained()

@@ -3,6 +3,7 @@
 import itertools
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -71,26 +72,86 @@ async def test_a_status_is_an_answer_also_when_its_body_is_torn(
     assert [attempt.answer for attempt in receiver.attempts] == [TORN, 200]
 
 
-@pytest.mark.parametrize("status", [301, 302, 400, 401, 403, 404, 410, 413, 422])
-async def test_what_is_refused_for_ever_is_a_dead_letter_at_once(
+NO_CLOCK = "Fri, 31 Dec 2024 23:59:59 +99999999999999999"
+
+
+@pytest.mark.parametrize("status", [200, 500])
+async def test_a_retry_after_that_no_clock_can_hold(
     receiver: Receiver, tmp_path: Path, logged: list[str], status: int
 ) -> None:
-    receiver.troubles.append((status, {"Location": "/hook", "Set-Cookie": "a=b"}))
+    receiver.troubles.append((status, {"Retry-After": NO_CLOCK}))
     async with gateway(tmp_path, receiver.url) as it:
         it.put(event(1))
-        it.put(event(2))
-        await receiver.wait_taken(1)
+        await wait_until(lambda: len(receiver.attempts) == (1 if status == 200 else 2), "answered")
+        assert await it.drained()
+    assert [attempt.answer for attempt in receiver.attempts][1:] == ([] if status == 200 else [200])
+    assert not any("bug" in line for line in logged)
+
+
+async def test_a_name_that_idna_refuses(tmp_path: Path, logged: list[str]) -> None:
+    async with gateway(tmp_path, "http://a..b/hook") as it:
+        it.put(event(1))
+        assert await it.drained()
+        assert [letter.cause for letter in await it.dead()] == [Cause.REFUSED]
+    assert not any("bug" in line for line in logged)
+
+
+class Picky(Receiver):
+    """Answers whatever names poison with ``status``."""
+
+    status = 500
+
+    async def handle(self, request: Any) -> Any:
+        bad = b"poison" in await request.read()
+        answer = (self.status, {"Location": "/hook?a=b", "Set-Cookie": "a=b"})
+        self.troubles.extend([answer] if bad else [])
+        return await super().handle(request)
+
+
+@pytest.mark.parametrize("status", [301, 302, 400, 401, 403, 404, 410, 413, 422, 500])
+async def test_one_message_that_is_refused_while_others_pass_is_a_dead_letter(
+    tmp_path: Path, logged: list[str], status: int
+) -> None:
+    picky, policy = Picky(), replace(QUICK, refusals=3)
+    picky.status = status
+    async with receiving(picky), gateway(tmp_path, picky.url, policy=policy) as it:
+        it.put(event(1, message={"id": "false_1@c.us_1", "body": "poison"}))
+        it.put(event(2, message={"id": "false_1@c.us_2", "body": "behind it"}))
+        await wait_until(lambda: picky.attempts, "it was refused")
+        for number in range(10):
+            it.put(event(3 + number, message={"id": f"false_2@c.us_{number}", "body": "good"}))
+            await picky.wait_taken(number + 1)
+        await picky.wait_taken(11)
         assert await it.drained()
         [letter] = await it.dead()
-    assert (letter.attempts, letter.error) == (1, f"the receiver answered {status}")
-    assert [attempt.payload["data"]["message"]["body"] for attempt in receiver.attempts] == [
-        "body 1",
-        "body 2",
-    ]
-    assert "Cookie" not in receiver.attempts[1].headers
+    assert letter.cause == Cause.REFUSED
+    assert letter.attempts >= 3
+    assert f"the receiver answered {status}" in letter.error
+    assert "Cookie" not in picky.attempts[-1].headers
     [line] = [line for line in logged if "is a dead letter now" in line]
     assert str(status) in line
-    assert "body 1" not in "".join(logged)
+    assert "poison" not in "".join(logged)
+
+
+@pytest.mark.parametrize("status", [302, 401, 403, 404, 405, 500])
+async def test_a_receiver_that_refuses_everything_for_a_while_costs_nothing(
+    receiver: Receiver, tmp_path: Path, status: int
+) -> None:
+    receiver.troubles.extend([status] * 60)
+    policy = replace(QUICK, refusals=3)
+    async with gateway(tmp_path, receiver.url, policy=policy) as it:
+        it.put(
+            *(
+                event(n, message={"id": f"false_{n % 10}@c.us_{n}", "body": f"body {n}"})
+                for n in range(50)
+            )
+        )
+        taken = await receiver.wait_taken(50)
+        assert await it.drained()
+        assert await it.dead() == []
+    for chat in range(10):
+        bodies = [p["data"]["message"]["body"] for p in taken if f"_{chat}@" in str(p)]
+        assert bodies == [f"body {n}" for n in range(50) if n % 10 == chat]
 
 
 async def test_what_nobody_takes_in_time_is_a_dead_letter_and_the_next_goes_on(
@@ -182,7 +243,7 @@ async def test_after_a_429_everybody_is_quiet(receiver: Receiver, tmp_path: Path
         it.put(event(1, session="a"))
         await wait_until(lambda: receiver.attempts, "it was answered")
         await wait_until(
-            lambda: "*" in it.webhooks.queues and it.queue()._circuit.state.opened_until,
+            lambda: "*" in it.webhooks.queues and it.queue().state.receiver.circuit.opened_until,
             "it is quiet",
         )
         for number in range(2, 12):

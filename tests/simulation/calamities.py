@@ -4,9 +4,8 @@ from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING
 
-from tests.simulation.faults import DAEMON, KINDS
+from tests.simulation.faults import DAEMON, KINDS, LACKS
 from tests.simulation.page import Page
-from waguard.core.exits import EXIT_DISK_FULL
 from waguard.core.fleet.facts import FleetRules, FleetRulesChanged
 from waguard.core.replace import replace
 from waguard.core.session.facts import Moved, RulesChanged
@@ -31,6 +30,10 @@ class Calamities:
             "fleet_crash": self._kill_most,
             "fleet_kill": self._kill_most,
             "disk_full": self._fill_disk,
+            "runtime_full": self._fill_disk,
+            "inodes": self._fill_disk,
+            "read_only": self._fill_disk,
+            "build_reloads": self._reload_all,
             "acks_everywhere": self._lose_acks,
             "wall_step": self._step_wall,
             "settings": self._change_settings,
@@ -99,8 +102,12 @@ class Calamities:
     def _close_storage(self, page: Page) -> None:
         """Of those that write."""
         writes = self._world.draw("writes", page.name, int(self._world.t)) < 0.7
-        if writes and self._world.suffers("disk_full", page.name):
-            self._world.workers.die(page, page.number, EXIT_DISK_FULL)
+        if writes and any(self._world.active[kind] for kind in LACKS):
+            workers = self._world.workers
+            workers.die(page, page.number, workers.code_of_a_lack(page))
+
+    def _reload_all(self) -> None:
+        self._each(partial(self._world.workers.reload_itself, "build_reloads"), "build", 5.0, 0.1)
 
     def _lose_acks(self) -> None:
         for page in self._world.pages.values():

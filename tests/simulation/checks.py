@@ -11,6 +11,7 @@ from waguard.core.fleet.state import FleetState, connected
 from waguard.core.link import Link
 from waguard.core.page_care import UNSURE_LIMIT, Kind
 from waguard.core.session import effects as do
+from waguard.core.session import page_restarts
 from waguard.core.session.effects import Effect
 from waguard.core.session.page_load import FIRST_PAUSE
 from waguard.core.session.restart import LONGEST_PAUSE, Retries
@@ -128,6 +129,8 @@ class Checks:
         if (state := self._world.state(page)) is None:
             return
         policy, before = state.rules.restart, len(state.counted) - 1
+        if state.failure and state.failure.reason == page_restarts.REASON:
+            before = policy.intensity  # each load of its page counts
         most = min(policy.max_delay, policy.base_delay * 2.0 ** (before - 1)) if before else 0.0
         if not 0.0 <= delay <= most:
             self._world.fail(

@@ -35,6 +35,7 @@ class Database:
         if world.active["database"]:
             world.after(30.0, partial(self.reconcile, page))
         elif page.row.status is not state.status.status:
-            world.post(page.name, RowRead(said=str(page.row.status)))
+            known = page.phone is not None
+            world.post(page.name, RowRead(said=str(page.row.status), knows_number=known))
         elif state.phone and page.phone is None:
             world.post(page.name, RowRead(said=str(page.row.status), number_only=True))

@@ -43,6 +43,8 @@ OWN: Final = {
     "memory": Kind(1_200, 1_800),
     "crash_loop": Kind(900, _SOON),
     "never_ready": Kind(300, _SOON),
+    "page_reloads": Kind(900, _SOON),
+    "page_spins": Kind(900, _SOON),
     "profile_held": Kind(300, _SOON),
     "spawn_refused": Kind(300, _SOON),
     "refused_one": Kind(1_800, _REFUSED),
@@ -74,7 +76,12 @@ HOST: Final = {
     "executable": Kind(900, _SOON),
     "unusable": Kind(600, _SOON),
     "folder": Kind(900, _SOON),
+    "hanging": Kind(600, _SOON),
     "disk_full": Kind(600, _SOON),
+    "runtime_full": Kind(600, _SOON),
+    "inodes": Kind(600, _SOON),
+    "read_only": Kind(600, _SOON),
+    "build_reloads": Kind(900, _SOON),
     "memory_short": Kind(600, _SOON),
     "pids_short": Kind(600, _SOON),
     "database": Kind(300, _SOON, afflicts=False),
@@ -97,7 +104,10 @@ TURN: Final = 90.0  # s of such a try; others have to wait for it
 HEALED_LINKS: Final = (
     300.0  # s connected, after which earlier steps against a stuck link are forgotten
 )
-EXIT_CODES: Final = (13, 18, 21, 11, 19, 12, 17)
+EXIT_CODES: Final = (13, 18, 21, 11, 19, 12, 17, 1, 10)
+LACKS: Final = ("disk_full", "runtime_full", "inodes", "read_only", "hanging")
+"""What the host lacks for Chromium; a worker fails with any exit code then."""
+CODES_OF_A_LACK: Final = (1, 10, 12, 13, 16, 18, 20, 22)
 REFUSALS: Final = ("refused_one", "whatsapp_500", "whatsapp_429", "whatsapp_hang")
 DAEMON: Final = ("daemon", "daemon_long", "upgrade", "orderly")
 EVERYWHERE: Final = "*"

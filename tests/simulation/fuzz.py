@@ -155,7 +155,8 @@ def _facts(
             phone="49" if flip() < 0.5 else None,
             code=f"{flip()}" if link is Link.QR_PENDING else None,
             codes_ended=flip() < 0.1,
-            loads=pick((0, 1, 2)),
+            loads=pick((0, 1, 2, 3, 4)),
+            scripts_ended=pick((0, 1)),
             details=pick((None, "why", "DEPRECATED_VERSION")),
             update_offered=flip() < 0.2,
             covered=flip() < 0.2,
@@ -179,7 +180,9 @@ def _facts(
             page_at=pick((None, 1e5)),
             unrecoverable=flip() < 0.2,
         ),
-        facts.Exited: lambda name: facts.Exited(worker=number(name), code=pick(_EXITS)),
+        facts.Exited: lambda name: facts.Exited(
+            worker=number(name), code=pick(_EXITS), host=failure() if flip() < 0.2 else None
+        ),
         facts.Stopped: lambda name: facts.Stopped(worker=number(name)),
         facts.Unusable: lambda name: facts.Unusable(worker=number(name), why="nonsense"),
         facts.Adopted: lambda _: facts.Adopted(outdated=flip() < 0.3),
@@ -195,7 +198,9 @@ def _facts(
         facts.LoggedOut: lambda _: facts.LoggedOut(pick((None, "unknown_companion"))),
         facts.IdleRead: lambda _: facts.IdleRead(pick((None, 0.0, 500.0))),
         facts.Noticed: lambda _: facts.Noticed(kind=pick(list(Kind)), message=pick((None, "m"))),
-        facts.RowRead: lambda _: facts.RowRead(said="connected", number_only=flip() < 0.5),
+        facts.RowRead: lambda _: facts.RowRead(
+            said="connected", number_only=flip() < 0.5, knows_number=flip() < 0.5
+        ),
         facts.RulesChanged: lambda _: facts.RulesChanged(Rules(takeover=flip() < 0.5)),
         facts.Moved: lambda _: facts.Moved(priority=pick((0, 5)), active=flip()),
         facts.TimerDue: lambda _: facts.TimerDue(late=pick((0.0, 0.0, 7.0, 90.0))),

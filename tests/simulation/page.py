@@ -36,6 +36,7 @@ class Page:
     # the page
     reported: tuple[object, ...] = ()
     loads: int = 0
+    scripts_ended: int = 0
     warm: Link | None = None
     """What it says for some seconds after it was loaded."""
     stuck: Link | None = None

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Final, NamedTuple
 from unittest.mock import patch
 
-from tests.simulation import host, world
+from tests.simulation import host, workers, world
 from waguard.core import page_care
 from waguard.core.blame import Blame, Failure
 from waguard.core.fleet import acks as fleet_acks
@@ -88,6 +88,17 @@ def _blind() -> Iterator[None]:
         return replace(right(active), left=Reading())  # type: ignore[arg-type]
 
     with patch.object(world, "read_host", read_host):
+        yield
+
+
+@contextlib.contextmanager
+def the_exit_code_decides() -> Iterator[None]:
+    """What the host lacks counts against each session's budget, and a spent budget is final."""
+    with (
+        _blind(),
+        _final(),
+        patch.object(workers, "host_failure", lambda _: None),
+    ):
         yield
 
 
@@ -284,6 +295,7 @@ def all_parked_are_tried_at_once() -> Iterator[None]:
 PLANTED: Final = (
     Planted(adoption_is_reported_as_an_outage, 2, "adopted as it was"),
     Planted(a_missing_executable_parks, 3, "not tried again", kinds=("executable", "kill_worker")),
+    Planted(the_exit_code_decides, 3, "not tried again", kinds=("read_only", "kill_worker")),
     Planted(a_missing_folder_parks, 3, "parked"),
     Planted(http_500_spends_the_budget, 2, ""),
     Planted(

@@ -44,6 +44,8 @@ class Strikes:
             "no_acks": world.plane.go_deaf,
             "memory": world.plane.grow,
             "crash_loop": self._crash,
+            "page_reloads": partial(world.workers.reload_itself, "page_reloads"),
+            "page_spins": partial(world.workers.reload_itself, "page_spins"),
             "unlink": self._unlink,
             "qr_stale": self._unlink,
             "logout": self._log_out,

@@ -3,9 +3,11 @@
 from functools import partial
 from typing import TYPE_CHECKING, Final, Literal, cast
 
+from tests.simulation.faults import CODES_OF_A_LACK, LACKS
+from tests.simulation.host import read_evidence
 from tests.simulation.page import Page
 from waguard.core.blame import Blame, Failure
-from waguard.core.exits import EXIT_DISK_FULL
+from waguard.core.host.evidence import host_failure
 from waguard.core.link import Link
 from waguard.core.session.facts import Beat, Exited, Reported, Spawned, SpawnFailed, Stopped
 from waguard.core.session.state import Stage
@@ -54,7 +56,7 @@ class Workers:
         page.mute = page.refused = page.offered = page.covered = page.stale_codes = False
         page.excused = page.adopted = page.unrecoverable = False
         page.stuck, page.warm, page.reported = None, None, ()
-        page.phase, page.loads, page.refusals = "launching", 0, 0
+        page.phase, page.loads, page.refusals, page.scripts_ended = "launching", 0, 0, 0
         page.big = page.big and world.suffers("memory", page.name)
         world.post(page.name, Spawned(worker=worker))
         if world.draw("early", page.name, worker) < 0.3:
@@ -77,13 +79,16 @@ class Workers:
             ("profile_held", 16),
             ("executable", 20),
             ("unusable", 20),
-            ("disk_full", EXIT_DISK_FULL),
             ("crash_loop", 13),
             ("fleet_crash", 10),
         ):
             if world.suffers(kind, name):
                 self.die(page, worker, code)
                 return
+        if any(world.active[kind] for kind in LACKS):
+            hangs = 30.0 if world.active["hanging"] else 0.0
+            world.after(hangs, partial(self.die, page, worker, self.code_of_a_lack(page)))
+            return
         page.phase = "loading"
         self.report(page, worker)
         if world.suffers("never_ready", name):
@@ -215,6 +220,7 @@ class Workers:
                 code=code,
                 codes_ended=link is Link.QR_PENDING and page.codes_left <= 0,
                 loads=page.loads,
+                scripts_ended=page.scripts_ended,
                 details=page.details
                 if link in {Link.OFFLINE, Link.BLOCKED, Link.NEEDS_UPDATE}
                 else None,
@@ -344,6 +350,26 @@ class Workers:
         self.show_codes(page)
         self.refresh(page)
 
+    def reload_itself(self, kind: str, page: Page) -> None:
+        """As long as ``kind`` goes on: by itself, or because its script spins and is ended."""
+        world = self._world
+        if not world.suffers(kind, page.name):
+            return
+        used = page.alive and page.ready and self.link(page) is Link.CONNECTED
+        if used and not (page.hung or page.stopped or page.ending or world.active["network"]):
+            page.loads += 1
+            page.scripts_ended += kind == "page_spins"
+            page.warm = Link.UNKNOWN
+            self.refresh(page)
+            world.after(1.5, partial(self._cool, page, page.number, page.loads))
+        again = 16.0 if kind == "page_spins" else 5.0
+        world.after(again, partial(self.reload_itself, kind, page))
+
+    def code_of_a_lack(self, page: Page) -> int:
+        """Whoever gives up first says how; the host says why."""
+        chance = self._world.draw("lack", page.name, int(self._world.t))
+        return CODES_OF_A_LACK[int(chance * len(CODES_OF_A_LACK))]
+
     def terminate(self, page: Page, worker: int) -> None:
         """It closes its browser, if it can."""
         world = self._world
@@ -362,11 +388,15 @@ class Workers:
         world = self._world
         if not self.lives(page, worker):
             return
+        failed = code != 0 or not page.planned
+        ran = page.phase not in {"launching", "closing"}
         page.alive = page.ready = False
         page.leftover = code < 0 and world.draw("left", page.name, worker) < 0.3
         self.refresh(page)
         if world.engine is None or not world.state(page):
             return
         known = None if page.adopted else code
-        world.post(page.name, Exited(worker=worker, code=known))
+        seen = read_evidence(world.active, browser=ran)
+        lacking = host_failure(seen) if failed else None
+        world.post(page.name, Exited(worker=worker, code=known, host=lacking))
         world.checks.reported(page, Link.OFFLINE)

@@ -11,6 +11,7 @@ from tests.store import servers, tables
 from tests.store.application import Application, MemoryApplication, SqlApplication
 from tests.store.memory import MemoryStore
 from waguard.ports.store import Store
+from waguard.ports.webhooks import Replayed
 from waguard.store.messages import SqlMessages
 from waguard.store.models import METADATA
 from waguard.store.revision import VERSION_TABLE
@@ -156,3 +157,8 @@ async def new_database(backend: str, request: pytest.FixtureRequest, folder: Pat
     name = f"test_{next(_NUMBERS)}"
     await SqlApplication(server.url(server.maintenance)).run_alone(f"CREATE DATABASE {name}")
     return server.url(name)
+
+
+def endpoints_of(replayed: Sequence[Replayed]) -> list[str]:
+    """Where they go again."""
+    return [it.endpoint for it in replayed]

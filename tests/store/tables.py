@@ -69,3 +69,36 @@ CREATE TABLE whatsapp_accounts (
 )
 """,
 )
+
+_CHATS = """
+CREATE TABLE chats (
+  id {serial} PRIMARY KEY,
+  workspace_id INT NOT NULL,
+  whatsapp_account_id INT NULL,
+  wam_id VARCHAR(128) NULL,
+  whatsapp_message_id VARCHAR(128) NULL,
+  contact_id INT NOT NULL,
+  type {type} NULL,
+  metadata TEXT NOT NULL,
+  deleted_at TIMESTAMP NULL
+){engine}
+"""
+_CHATS_INDEX = "CREATE INDEX chats_whatsapp_message_id_index ON chats (whatsapp_message_id)"
+_TYPE = "'inbound', 'outbound'"
+
+# the application's messages, with as many columns as concern anybody here
+CHATS: dict[str, tuple[str, ...]] = {
+    "sqlite": (_CHATS.format(serial="INTEGER", type="VARCHAR(8)", engine=""), _CHATS_INDEX),
+    "postgresql": (
+        _CHATS.format(serial="BIGSERIAL", type="VARCHAR(255)", engine=""),
+        _CHATS_INDEX,
+    ),
+    "mariadb": (
+        _CHATS.format(
+            serial="BIGINT UNSIGNED NOT NULL AUTO_INCREMENT",
+            type=f"ENUM({_TYPE})",
+            engine=" ENGINE=InnoDB DEFAULT CHARACTER SET utf8mb4 COLLATE utf8mb4_unicode_ci",
+        ),
+        _CHATS_INDEX,
+    ),
+}

@@ -120,7 +120,7 @@ async def test_long_after_its_request_message_sent_waits_for_nothing(
     wall.time += REPEATED_FOR
     [reported] = (await store.messages.write([], outgoing=[queues(number)])).reported
     data = reported.events[0].data
-    assert (data["message"]["body"], data["message"]["from"]) == ("ä", None)
+    assert (data["message"]["body"], data["message"]["from"]) == ("ä", draft("m").chat)
     assert data["timestamp"] == int(wall.time)
 
 
@@ -131,7 +131,7 @@ async def test_a_late_ack_reports_by_itself(store: SqlStore) -> None:
     written = await store.messages.write([ack(1), ack(2)])
     [reported] = written.reported
     message = reported.events[0].data["message"]
-    assert (message["from"], message["type"]) == ("6281@c.us", "image")
+    assert (message["from"], message["type"]) == (draft("m").chat, "image")
     assert [event for event, _ in await queued(store)] == [
         "message_sent",
         "message_status_updated",

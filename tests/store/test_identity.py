@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from tests.store.application import SqlApplication
-from tests.store.conftest import BACKENDS, Wall
+from tests.store.conftest import BACKENDS, Wall, endpoints_of
 from tests.store.test_derived_events import entry
 from tests.store.test_outbox import draft, find
 from waguard.core.messages.inbox import InboxRecord
@@ -340,7 +340,7 @@ async def test_after_a_while_it_is_listed_and_a_person_decides(store: SqlStore, 
     assert await store.messages.dead(state=DeadLetterState.DEAD) == []
     assert {first.cause, second.cause} == {Cause.UNIDENTIFIED}
     assert await store.messages.replay(0, second.id, {GLOBAL}) == []  # not all at once
-    assert await store.messages.replay(first.id, first.id, {GLOBAL}) == [GLOBAL]
+    assert endpoints_of(await store.messages.replay(first.id, first.id, {GLOBAL})) == [GLOBAL]
     assert [name for name, _, _ in await received(store)] == [f"false_{LID}_A"]
     assert await store.messages.discard(second.id)
     await accept(store, knows(LID))
@@ -362,7 +362,7 @@ async def test_a_chat_of_nobody_is_listed_replayed_and_discarded_as_a_whole(
     chat = store.messages
     assert await chat.replay_unidentified("a", LID, set()) == []
     assert await chat.replay_unidentified("b", LID, {GLOBAL}) == []
-    assert await chat.replay_unidentified("a", LID, {GLOBAL}) == [GLOBAL] * 4
+    assert endpoints_of(await chat.replay_unidentified("a", LID, {GLOBAL})) == [GLOBAL] * 4
     assert [name for name, _, _ in await received(store)] == [f"false_{LID}_{n}" for n in "ABCD"]
     assert await chat.discard_unidentified("a", LID) == 0
     assert await chat.discard_unidentified("a", OTHER) == 1

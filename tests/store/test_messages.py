@@ -8,13 +8,14 @@ from typing import Any
 import pytest
 
 from tests.store.application import SqlApplication
-from tests.store.conftest import BACKENDS, Wall
+from tests.store.conftest import BACKENDS, Wall, endpoints_of
 from tests.store.test_outages import PATIENCE, assert_unavailable, write_locked
 from waguard.core.messages.inbox import EventPayload, InboxRecord, Kind, ack_key, higher_acks
 from waguard.core.messages.news import Notice
 from waguard.core.webhooks.delivery import Cause, DeadLetterState
+from waguard.core.webhooks.pending import DeliveryResult, Hold, Pending
 from waguard.ports.messages import Entry
-from waguard.ports.webhooks import GLOBAL, DeliveryResult, Endpoint, Hold, Pending, Queued
+from waguard.ports.webhooks import GLOBAL, Endpoint, Queued
 from waguard.store.deliveries import READ_AT_ONCE
 from waguard.store.messages import SqlMessages
 from waguard.store.sql import SqlStore
@@ -291,10 +292,10 @@ async def test_what_is_uncertain_is_listed_apart_and_replayed_by_name_only(
     await messages.write([], [unsure, dead])
     assert [one.id for one in await messages.dead(state=DeadLetterState.UNCERTAIN)] == [first.id]
     assert [one.id for one in await messages.dead(state=DeadLetterState.DEAD)] == [second.id]
-    assert await messages.replay(0, second.id, [GLOBAL]) == [GLOBAL]
+    assert endpoints_of(await messages.replay(0, second.id, [GLOBAL])) == [GLOBAL]
     assert [one.id for one in await messages.dead()] == [first.id]
     assert await messages.replay(first.id, first.id, ["a"]) == []  # no such receiver any more
-    assert await messages.replay(first.id, first.id, [GLOBAL]) == [GLOBAL]
+    assert endpoints_of(await messages.replay(first.id, first.id, [GLOBAL])) == [GLOBAL]
 
 
 @every_database
@@ -367,20 +368,18 @@ async def test_dead_letters_are_listed_replayed_and_discarded(
 
     one = letters[2].id
     wall.time += 60
-    assert await messages.replay(one, one, [GLOBAL, "a", "b"]) == [GLOBAL]
+    assert endpoints_of(await messages.replay(one, one, [GLOBAL, "a", "b"])) == [GLOBAL]
     assert await messages.replay(one, one, [GLOBAL, "a", "b"]) == []
     [item] = await waiting(messages)
-    assert item.id > letters[0].id
+    assert item.id == one, "it has its place before what waits behind it"
     assert (item.event_id, item.body, item.attempts) == ("id-k3", b"3", 0)
     assert item.created_at == item.next_at == wall.time
     assert not await messages.discard(item.id), "it is not dead"
 
     assert await messages.discard(letters[0].id)
     assert not await messages.discard(letters[0].id)
-    assert await messages.replay(0, letters[0].id, [GLOBAL, "a", "b"]) == [GLOBAL] * 4
-    assert [later.event_id for later in await waiting(messages)] == [
-        f"id-k{n}" for n in (3, 0, 1, 2, 4)
-    ]
+    assert endpoints_of(await messages.replay(0, letters[0].id, [GLOBAL, "a", "b"])) == [GLOBAL] * 4
+    assert [later.event_id for later in await waiting(messages)] == [f"id-k{n}" for n in range(5)]
     assert await messages.dead() == []
 
 
@@ -391,7 +390,7 @@ async def test_a_replayed_session_event_does_not_take_the_place_of_the_newest(
     await messages.write([entry("old", "session_disconnected", partition="")])
     await messages.dead_letter_pending("dead", Cause.REMOVED, endpoint=GLOBAL, limit=100)
     await messages.write([entry("new", "session_ready", partition="")])
-    assert await messages.replay(0, 1 << 40, [GLOBAL, "a", "b"]) == [GLOBAL]
+    assert endpoints_of(await messages.replay(0, 1 << 40, [GLOBAL, "a", "b"])) == [GLOBAL]
     partitions = [(item.event_id, item.partition) for item in await waiting(messages)]
     assert partitions == [("id-new", ""), ("id-old", "replayed")]
 

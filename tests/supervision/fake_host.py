@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
+from waguard.core.host.evidence import Evidence
 from waguard.host.documents import Document, DocumentError
 from waguard.ports.process import Usage
 
@@ -40,6 +41,18 @@ class FakeMeter:
     def sample(self, groups: Mapping[str, Collection[int]], now: float) -> dict[str, Usage]:
         self.measured_at = groups
         return self.usage
+
+
+@dataclass
+class FakeWitness:
+    """Saw what it is told to."""
+
+    seen: Evidence = field(default_factory=Evidence)
+    asked: list[bool] = field(default_factory=list)
+
+    async def read(self, *, browser: bool) -> Evidence:
+        self.asked.append(browser)
+        return self.seen
 
 
 class NoChance(random.Random):

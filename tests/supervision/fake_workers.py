@@ -230,6 +230,8 @@ class FakeSpawn:
         self.swept = Swept()
         """What the next sweeps find."""
         self.sweeps: list[tuple[str, str, set[int]]] = []
+        self.cleared: list[int] = []
+        """Browsers whose process groups were ended."""
         self._pids = 4_000
 
     async def spawn(self, spec: WorkerSpec) -> Process:
@@ -245,6 +247,10 @@ class FakeSpawn:
     async def sweep(self, *, records: str, profiles: str, kept: Collection[int] = ()) -> Swept:
         self.sweeps.append((records, profiles, set(kept)))
         return self.swept
+
+    def end_remains(self, browser: int) -> bool:
+        self.cleared.append(browser)
+        return False
 
     def adopt(self, record: WorkerRecord) -> Process | None:
         return next((p for p in self.started if p.pid == record.pid and p.alive), None)

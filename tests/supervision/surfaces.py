@@ -21,6 +21,7 @@ from waguard.api.auth import Keys
 from waguard.cli import main
 from waguard.host.listen import base_url, listen
 from waguard.messaging.health import MessageHealth
+from waguard.messaging.stored import StoredMessages
 from waguard.ports.clock import WallAges
 from waguard.ports.sessions import Connection
 
@@ -40,6 +41,7 @@ class Surfaces:
     receiver: Receiver
     wall: list[float]
     messages: MessageHealth
+    stored: StoredMessages
     http: aiohttp.ClientSession
     base: str = ""
     file: Path = field(default_factory=Path)
@@ -48,6 +50,8 @@ class Surfaces:
         """As the daemon's ticks do."""
         await self.messages.count()
         self.bench.it.health.report("messages", self.messages.conditions())
+        await self.stored.check()
+        self.bench.it.health.report("stored", self.stored.conditions())
 
     async def get(self, path: str) -> Any:
         async with self.http.get(self.base + path, headers={"X-Api-Key": KEY}) as response:
@@ -133,6 +137,7 @@ async def surfaces(bench: Bench, folder: Path) -> AsyncIterator[Surfaces]:
         messages = MessageHealth(
             made.webhooks, made.journal, hold_limit=lambda: made.settings.hold_limit, ages=ages
         )
+        stored = StoredMessages(made.store.stored, lambda: made.settings.stored, world.clock)
         deps = ApiDeps(
             config=lambda: world.config,
             keys=Keys(frozenset({KEY.encode()})),
@@ -157,7 +162,7 @@ async def surfaces(bench: Bench, folder: Path) -> AsyncIterator[Surfaces]:
         runner = await serve(create_app(deps), listener)
         await LocalApi(runner, paths.runtime).listen()
         try:
-            yield Surfaces(bench, made, receiver, wall, messages, http, base, file)
+            yield Surfaces(bench, made, receiver, wall, messages, stored, http, base, file)
         finally:
             await runner.cleanup()
 

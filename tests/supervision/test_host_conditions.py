@@ -305,7 +305,7 @@ async def test_a_running_session_whose_disk_goes_waits_until_it_is_back(
 async def test_nobody_makes_a_profile_under_the_place_of_a_mount(
     bench: Bench, world: World
 ) -> None:
-    world.host = EMPTY
+    world.host = replace(EMPTY, missing=True)
     await bench.row("paired", profile=False)
     assert await bench.restore() == "waiting 1"
     view, _ = await bench.create("new")
@@ -319,6 +319,26 @@ async def test_nobody_makes_a_profile_under_the_place_of_a_mount(
         with pytest.raises(UnavailableError, match="mount its disk"):
             await leave
     assert (await bench.it.sessions.view("paired")).status == "disconnected"
+
+
+async def test_a_new_session_shows_its_code_in_an_empty_folder_and_the_paired_ones_wait(
+    bench: Bench, world: World
+) -> None:
+    """The application's rows came without their profiles: it waited for a disk that there never was."""
+    world.host = EMPTY
+    await bench.row("paired", profile=False)
+    await bench.row("old", profile=False, status="qr_scanning")
+    assert await bench.restore() == "waiting 2"
+    world.spawn.script = Script(reports=(QR_SHOWN,))
+    await bench.create("new")
+    await until(bench.session("new"), lambda s: s.link is Link.QR_PENDING)
+    await watch(bench, world, 300)
+    assert [process.spec.session for process in world.spawn.started] == ["new"]
+    for name in ("paired", "old"):  # nobody asked for the second one now
+        assert cause(bench.session(name)) is Cause.SESSIONS_FOLDER
+    assert world.unpaired == {
+        layout.places(world.config.paths.sessions, 7, name).profile for name in ("old", "new")
+    }
 
 
 async def test_a_folder_in_which_nobody_was_paired_is_only_empty(

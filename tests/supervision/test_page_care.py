@@ -29,7 +29,6 @@ from waguard.wire.calls import (
     Call,
     CatchUp,
     Failed,
-    GoOn,
     Screenshot,
     SendText,
     Sent,
@@ -271,26 +270,29 @@ async def test_a_picture_of_what_needs_a_person_is_kept_where_there_is_one(
 
 
 @pytest.mark.timings(backfill_retry=0.0)
-async def test_nothing_is_read_back_right_after_a_pairing(empty: Bench, world: World) -> None:
+async def test_what_came_since_a_pairing_is_read_at_once_and_statuses_later(
+    empty: Bench, world: World
+) -> None:
     paired_at = world.clock.wall()
     pairing = world.profile("s") / PAIRING
     pairing.write_text(json.dumps({"token": "t", "at": paired_at}))
     process = await empty.connected()
-    await wait_until(lambda: process.calls, "it is told to go on")
-    assert process.calls == [GoOn()]
+    await wait_until(lambda: process.caught_up, "what was missed is read")
+    floor = int(paired_at)
+    first = CatchUp(since={}, floor=floor, fresh=True)
+    assert process.caught_up == [first]
     process.event(message(1))
     await wait_until(lambda: world.inbox.kept, "what is live flows")
     world.clock.advance(599.0)
     heard(empty.session())
     await reports(empty, phone=PHONE, loads=2)  # its own reload, after five minutes
-    await wait_until(lambda: len(process.calls) == 2, "it is told so again")
-    assert process.caught_up == []
+    await wait_until(lambda: len(process.caught_up) == 2, "what that one missed is read")
+    second = CatchUp(since={"49170@c.us": floor}, floor=floor, fresh=True)
+    assert process.caught_up == [first, second]
     world.clock.advance(1.0)
     heard(empty.session())
-    await wait_until(lambda: process.caught_up, "what was missed is read")
-    assert process.caught_up == [
-        CatchUp(since={"49170@c.us": int(paired_at)}, floor=int(paired_at))
-    ]
+    await wait_until(lambda: len(process.caught_up) == 3, "the rest is read")
+    assert process.caught_up[-1] == CatchUp(since=second.since, floor=floor)
     assert empty.session().state.restarts == 0
 
 
@@ -302,8 +304,8 @@ async def test_a_clock_that_is_a_year_ahead_hides_nothing_from_the_backfill(
     pairing = world.profile("s") / PAIRING
     pairing.write_text(json.dumps({"token": "t", "at": paired_at}))
     process = await empty.connected()
-    await wait_until(lambda: process.calls, "it is told to go on")
+    await wait_until(lambda: process.caught_up, "what was missed is read")
     world.clock.ahead = 365 * 86_400.0
     await reports(empty, phone=PHONE, loads=2)
-    await wait_until(lambda: process.caught_up, "what was missed is read")
+    await wait_until(lambda: not process.caught_up[-1].fresh, "all is read")
     assert {it.floor for it in process.caught_up} == {int(paired_at)}

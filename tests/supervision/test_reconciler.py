@@ -30,9 +30,22 @@ async def test_what_somebody_else_wrote_into_the_row_is_corrected(
     assert world.row_status("s") == ("connected", None)
     ((before, after, _),) = world.audited("row_corrected")
     assert (before, after) == (status, "connected")
-    await wait_until(lambda: len(world.events("session_ready")) == 2, "ready was told again")
     await empty.it.reconciler.reconcile()
     assert len(world.audited("row_corrected")) == 1
+    assert len(world.events("session_ready")) == 1, "the row has the number: it is not repeated"
+
+
+async def test_a_row_that_is_wrong_and_lacks_the_number_has_ready_repeated(
+    empty: Bench, world: World
+) -> None:
+    await empty.connected()
+    await empty.until_written()
+    world.store.accounts["s"].status = "qr_scanning"
+    world.store.accounts["s"].phone_number = None
+    await empty.it.reconciler.reconcile()
+    await wait_until(lambda: len(world.events("session_ready")) == 2, "it is repeated")
+    await empty.until_written()
+    assert world.row_status("s") == ("connected", None)
 
 
 @pytest.mark.parametrize("status", ["connected", "authenticated", "qr_scanning"])

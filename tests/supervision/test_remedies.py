@@ -115,7 +115,8 @@ TABLES: Final[tuple[tuple[Mapping[Any, str], Iterable[str]], ...]] = (
     (remedies.FINDINGS, FindingKind),
     (
         remedies.FLEET,
-        {*FLEET_ENDS, "restoring", "webhooks_held", "numbers_unknown"} - {"daemon_died"},
+        {*FLEET_ENDS, "restoring", "webhooks_held", "numbers_unknown", "row_disputed"}
+        - {"daemon_died"},
     ),
 )
 

@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from tests.supervision.bench import Bench
+from tests.supervision.bench import LOADING, Bench
 from tests.supervision.fake_workers import FakeProcess, Script
 from tests.supervision.sessions import (
     connected,
@@ -19,7 +19,9 @@ from tests.supervision.sessions import (
 )
 from tests.supervision.world import World
 from tests.waiting import DEADLINE, wait_until
+from waguard.core.blame import Blame
 from waguard.core.exits import EXIT_BROWSER_NOT_STARTED, EXIT_PROFILE_HELD, EXIT_PROFILE_LOCKED
+from waguard.core.host.evidence import Disk, Evidence
 from waguard.core.lifecycle import State
 from waguard.core.session import views
 from waguard.core.status import ParkCause
@@ -99,6 +101,49 @@ async def test_a_profile_that_cannot_be_used_is_waited_for_and_nobody_is_parked(
     assert world.audited("restart") == []
     world.spawn.script = Script()
     await until(session, connected)
+
+
+@pytest.mark.timings(held_retry=0.001)
+@pytest.mark.parametrize(
+    ("code", "ran"), [(1, False), (EXIT_BROWSER_NOT_STARTED, False), (1, True)]
+)
+async def test_a_full_disk_is_waited_for_whatever_the_exit_code_says(
+    bench: Bench, world: World, *, code: int, ran: bool
+) -> None:
+    world.change("restart", intensity=3, base_delay=0.0, max_delay=0.0)
+    full = Disk(key="paths.sessions", folder="/s", free=0)
+    world.witness.seen = Evidence(disks=(full,))
+    reports = (LOADING,) if ran else ()
+    world.spawn.script = Script(exits=code, reports=reports)
+    session = await bench.add()
+    session.start()
+    await until(session, lambda _: len(world.spawn.started) > 5)
+    (condition,) = views.conditions(session.state)
+    assert (condition.blame, condition.reason) == (Blame.HOST, "disk_full")
+    assert session.state.restarts == 0
+    assert world.witness.asked
+    world.witness.seen = Evidence()
+    world.spawn.script = Script()
+    await until(session, connected)
+
+
+@pytest.mark.timings(held_retry=0.001)
+async def test_a_refused_start_is_explained_too(bench: Bench, world: World) -> None:
+    world.witness.seen = Evidence(pids=3)
+    world.spawn.script = Script(refuses="no worker could be started")
+    session = await bench.add()
+    session.start()
+    await until(session, lambda it: it.state.failure is not None)
+    (condition,) = views.conditions(session.state)
+    assert condition.reason == "pids_short"
+    assert "TasksMax" in condition.remedy
+
+
+async def test_an_orderly_end_asks_nobody(bench: Bench, world: World) -> None:
+    session = await bench.add()
+    await up(session)
+    await session.stop()
+    assert world.witness.asked == []
 
 
 async def test_what_was_done_to_a_profile_is_in_the_trail(bench: Bench, world: World) -> None:

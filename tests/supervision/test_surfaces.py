@@ -8,6 +8,7 @@ from typing import Any, Final
 
 import pytest
 
+from tests.messaging.gateway import IMPATIENT, QUICK
 from tests.messaging.receiver import event
 from tests.supervision.bench import CONNECTED, QR_SHOWN, Bench
 from tests.supervision.fake_workers import Script
@@ -16,6 +17,7 @@ from tests.supervision.sessions import heard, until
 from tests.supervision.surfaces import AWAY, Found, Surfaces, surfaces
 from tests.supervision.world import World
 from tests.waiting import wait_until
+from waguard.core import conditions
 from waguard.core.conditions import LATE_AFTER
 from waguard.core.exits import EXIT_BROWSER_GONE, EXIT_BROWSER_NOT_STARTED
 from waguard.core.fleet.ack_watch import Late
@@ -80,7 +82,7 @@ async def receiver_down(it: Surfaces) -> Found:
     it.receiver.troubles.extend([500] * 100_000)
     await it.gateway.stored(*(event(number, session=str(number)) for number in range(3)))
     await wait_until(
-        lambda: "*" in it.gateway.webhooks.queues and it.gateway.queue().down,
+        lambda: "*" in it.gateway.webhooks.queues and it.gateway.queue().state.down,
         "the circuit is open",
     )
     return {("webhooks_down", None)}
@@ -94,7 +96,7 @@ async def own_receiver_down(it: Surfaces) -> Found:
     )
     await it.gateway.stored(event(1))
     await wait_until(
-        lambda: "a" in it.gateway.webhooks.queues and it.gateway.queue("a").down, "it is open"
+        lambda: "a" in it.gateway.webhooks.queues and it.gateway.queue("a").state.down, "it is open"
     )
     return {("webhooks_down", "a")}
 
@@ -109,8 +111,10 @@ async def receiver_slow(it: Surfaces) -> Found:
 
 async def dead_letters(it: Surfaces) -> Found:
     it.receiver.troubles.append(404)
+    it.gateway.policy = IMPATIENT
     await it.gateway.stored(event(1))
     assert await it.gateway.drained()
+    it.gateway.policy = QUICK
     return {("dead_letters", None)}
 
 
@@ -272,6 +276,17 @@ async def profile_without_row(it: Surfaces) -> Found:
     return {("profile_without_row", "old")}
 
 
+async def stored_unknown(it: Surfaces) -> Found:
+    it.gateway.settings = replace(it.gateway.settings, stored="chats.whatsapp_message_id")
+    return {("stored_unknown", None)}
+
+
+async def row_disputed(it: Surfaces) -> Found:
+    since = it.bench.world.clock.wall()
+    it.bench.it.health.report("rows", [conditions.row_disputed("a", since=since)])
+    return {("row_disputed", "a")}
+
+
 async def bug(it: Surfaces) -> Found:
     def broken(_: SessionActor) -> None:
         raise LookupError
@@ -288,7 +303,7 @@ TROUBLES: Final[tuple[Trouble, ...]] = (
     *(database_away, database_behind, disk_low, network_down, breaker_open),
     *(chromium_missing, sessions_folder_missing, memory_short, parked, unlinked, acks_late),
     *(sends_throw, deaf, whatsapp_refuses, profile_without_row, bug),
-    *(version_held, version_refused, bundle_rolled_back),
+    *(version_held, version_refused, bundle_rolled_back, stored_unknown, row_disputed),
 )
 
 
@@ -347,5 +362,8 @@ async def test_what_is_over_is_shown_nowhere_and_is_an_incident(shown: Surfaces)
     await wait_until(lambda: shown.bench.world.audited("webhooks_up"), "both are on the trail")
     _, why = await shown.command("why")
     [incident] = why["incidents"]
-    assert "the receiver accepts no webhooks (the receiver answered 500)" in incident["cause"]
+    assert (
+        "the receiver accepts no webhooks (the receiver answered 500; its own log says why)"
+        in incident["cause"]
+    )
     assert incident["result"].startswith("the receiver accepted webhooks again")

@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import shutil
 import tempfile
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -12,7 +12,7 @@ from typing import Any, Final
 import msgspec
 
 from tests.store.memory import MemoryStore
-from tests.supervision.fake_host import FakeClock, FakeDocuments, FakeMeter, NoChance
+from tests.supervision.fake_host import FakeClock, FakeDocuments, FakeMeter, FakeWitness, NoChance
 from tests.supervision.fake_inbox import FakeInbox
 from tests.supervision.fake_workers import KILLED, FakeProcess, FakeSpawn
 from tests.waiting import wait_until
@@ -56,6 +56,7 @@ class World:
         self.spawn = FakeSpawn()
         self.clock = FakeClock()
         self.meter = FakeMeter()
+        self.witness = FakeWitness()
         self.documents = FakeDocuments()
         self.network = NetworkReading()
         self.cpu_is_saturated = False
@@ -65,6 +66,8 @@ class World:
         self.published_events: list[BusEvent] = []
         self.host_reads = 0
         self._host = Reading()
+        self.unpaired: Collection[Path] = ()
+        """Profiles whose sessions have nothing to miss, as they were when the host was read."""
 
     def supervisor(self) -> Supervisor:
         """As a daemon makes it at its start; it needs the loop that runs."""
@@ -79,6 +82,7 @@ class World:
                 clock=self.clock,
                 ages=LivedTime(self.config.paths.state, self.clock),
                 meter=self.meter,
+                witness=self.witness,
                 host=self._read_host,
                 network=lambda: self.network,
                 cpu_is_saturated=lambda: self.cpu_is_saturated,
@@ -103,8 +107,9 @@ class World:
         self._host = left
         self.clock.advance(READ_AGAIN)
 
-    def _read_host(self) -> Reading:
+    def _read_host(self, unpaired: Callable[[], Collection[Path]]) -> Reading:
         self.host_reads += 1
+        self.unpaired = unpaired()
         return self._host
 
     def _soon(self, when: float, callback: Callable[[], None]) -> asyncio.TimerHandle | None:

@@ -9,7 +9,6 @@ from waguard.wire.calls import (
     CatchUp,
     Exists,
     Failed,
-    GoOn,
     PairingCode,
     RefreshQr,
     Reload,
@@ -69,10 +68,10 @@ MESSAGE: Final = InboundMessage(
 CALLS: Final[tuple[Call, ...]] = (
     *(TEXT, MEDIA, PairingCode(phone="6281"), RefreshQr(), Unlink(), Screenshot()),
     Exists(chat="6281@c.us"),
-    CatchUp(since={"6281@c.us": 1_732_233_600}, floor=0),
+    CatchUp(since={"6281@c.us": 1_732_233_600}, floor=0, fresh=True),
     Acks(ids=("true_6281@c.us_3EB0",)),
     Reread(ids=("false_6281@c.us_3EB0",), aliases={"false_6281@c.us_3EB0": ("7@lid",)}),
-    *(GoOn(), Reload(), TakeOver(), SetLog(log=LogSettings(level="DEBUG"))),
+    *(Reload(), TakeOver(), SetLog(log=LogSettings(level="DEBUG"))),
 )
 WHO: Final[dict[str, Any]] = {"chat": "1@g.us", "sender": "6281@c.us", "timestamp": 1_732_233_600}
 TO_WORKER: Final = (

@@ -72,8 +72,10 @@ class Bench:
         if self.full:
             await self.full.wait()
 
-    async def run(self, since: dict[str, int] | None = None, floor: int = 0) -> None:
-        asked = CatchUp(since=since or {}, floor=floor)
+    async def run(
+        self, since: dict[str, int] | None = None, floor: int = 0, *, fresh: bool = False
+    ) -> None:
+        asked = CatchUp(since=since or {}, floor=floor, fresh=fresh)
         async with asyncio.timeout(100_000):
             await self.it.run(cast("WhatsAppPage", self.page), asked, ())
 
@@ -139,6 +141,32 @@ async def test_each_chat_is_read_from_its_own_time_on() -> None:
     assert bench.reported("b") == []
     assert bench.reported("c") == list(range(100, 200))
     assert ("b", None) not in bench.page.read
+
+
+async def test_after_a_pairing_chats_are_read_as_a_person_would_and_no_statuses() -> None:
+    """In order all the same: what is live waits behind what was missed of its chat."""
+    bench = Bench(Page(**{"status@broadcast": 3}, **{f"c{n}": 3 for n in range(9)}))
+    at_once: list[str] = []
+    for chat in bench.page.rows:
+
+        async def read(chat: str = chat) -> None:
+            at_once.append(chat)
+            assert len(at_once) <= 2
+            await asyncio.sleep(1.0)
+            at_once.remove(chat)
+
+        bench.page.cost[chat] = read
+    bench.inbound.hold()
+    bench.live("c8", 7)
+    began = asyncio.get_running_loop().time()
+    await bench.run(fresh=True)
+    assert asyncio.get_running_loop().time() - began == 5 * 2.5  # two readings and a pause each
+    assert bench.reported("c8") == [0, 1, 2, 7]
+    assert all(bench.reported(f"c{n}") == [0, 1, 2] for n in range(8))
+    assert bench.reported("status@broadcast") == []
+    bench.page.cost.clear()
+    await bench.run()
+    assert bench.reported("status@broadcast") == [0, 1, 2]
 
 
 async def test_a_chat_whose_history_throws_is_reported_and_the_others_go_on() -> None:

@@ -5,7 +5,9 @@ from pathlib import Path
 
 import pytest
 
+from waguard.host import procfs
 from waguard.worker.browser import version as under_test
+from waguard.worker.browser.process import version_of
 from waguard.worker.browser.version import known_version
 
 VERSION = "156.0.8078.108"
@@ -73,3 +75,12 @@ async def test_a_folder_that_takes_no_note_costs_nothing_but_time(
     for _ in range(2):
         assert await known_version(binary, tmp_path / "none", 1.0) == VERSION
     assert asked == [binary] * 2
+
+
+async def test_nothing_of_a_script_that_hangs_is_left(tmp_path: Path) -> None:
+    script = tmp_path / "chromium"
+    script.write_text(f"#!/bin/sh\necho $$ > {tmp_path}/group; sleep 300 & wait\n")
+    script.chmod(0o755)
+    with pytest.raises(TimeoutError):
+        await version_of(script, 0.5)
+    assert procfs.group_members(int((tmp_path / "group").read_text())) == []

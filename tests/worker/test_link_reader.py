@@ -1,6 +1,7 @@
 """What follows for the profile from what the page shows."""
 
 import asyncio
+import time
 from pathlib import Path
 from typing import cast
 
@@ -39,6 +40,8 @@ class Bench:
         self.shows: Reading | Exception = LINKED
         self.paired = self.was_connected = False
         self.changed = asyncio.Event()
+        self.paired_at: float | None = None
+        self.flushed_at = 0.0
         self.page = self
         it = cast("ProfileCare", self), cast("PageHost", self)
         self.reader = LinkReader(self.ctx, *it, self.changed)
@@ -50,12 +53,13 @@ class Bench:
 
     async def flush(self) -> None:
         self.done.append(f"flush while {self.ctx.watch.link}")
+        self.flushed_at = time.time()
 
     async def replace(self) -> None:
         self.done.append("replace")
 
-    def claim(self, *, after_pairing: bool) -> None:
-        self.paired = True
+    def claim(self, *, after_pairing: bool, at: float | None = None) -> None:
+        self.paired, self.paired_at = True, at
         self.done.append("claim after a pairing" if after_pairing else "claim")
 
     def disown(self) -> None:
@@ -78,7 +82,11 @@ async def test_new_credentials_are_on_disk_before_it_is_connected(bench: Bench) 
     bench.shows = CODE
     await bench.reader.read()
     bench.shows = LINKED
+    began = time.time()
     await bench.reader.read()
+    # what came while there was no page is read back as well
+    assert bench.paired_at is not None
+    assert began <= bench.paired_at <= bench.flushed_at
     assert bench.done == [f"flush while {Link.SYNCING}", "claim after a pairing", "replace"]
     assert (bench.ctx.watch.link, bench.was_connected) == (Link.SYNCING, False)
     assert bench.changed.is_set()

@@ -9,6 +9,7 @@ import pytest
 
 from tests.waiting import wait_until
 from tests.worker.browser_session import BrowserSession
+from waguard.core.session.page_load import PORTAL
 from waguard.lab.standin import Policy, StandIn
 from waguard.worker.page_errors import PageNotReadyError, PageUnreachableError
 from waguard.worker.timings import TIMINGS, LoadTimings
@@ -80,6 +81,19 @@ async def test_without_any_of_its_scripts_it_is_said_at_once(
     await browser.loader.load()
     assert await browser.link()
     assert "unusable" not in {kind for kind, _ in browser.reports}
+
+
+async def test_a_captive_portal_is_not_a_newer_version_of_whatsapps_page(
+    browser: BrowserSession,
+) -> None:
+    browser.standin.policy.update({"page": "portal"})
+    with pytest.raises(PageUnreachableError) as raised:
+        await browser.load_again(timings=LoadTimings(modules=1.0, ready=1.0, resolve=1.0))
+    assert raised.value.message == f"{PORTAL}: Hotel login"
+    assert raised.value.refusal is None, "WhatsApp was not asked"
+    browser.standin.policy.page = "ok"
+    await browser.loader.load()
+    assert await browser.link()
 
 
 @pytest.mark.parametrize("page", ["error", "too_often"])

@@ -58,7 +58,7 @@ MESSAGE = {
 FIELDS = [
     *MESSAGE,
     *("sender_name", "group_name", "caption", "filename", "quoted_id", "message_id", "text"),
-    *("video", "group", "ack", "ids", "error", "raw", "subtype", "mentioned"),
+    *("video", "group", "ack", "ids", "error", "raw", "subtype", "mentioned", "participants"),
 ]
 
 texts = st.text(st.characters(), max_size=20) | st.sampled_from(
@@ -349,6 +349,13 @@ def test_whom_a_text_mentions(kind: str, value: object, kept: tuple[str, ...]) -
     [found] = read(kind, MESSAGE | {"message_id": "m", "mentioned": value}, now=NOW)
     assert isinstance(found, InboundMessage | Edit)
     assert found.mentioned == kept
+
+
+def test_who_is_in_a_group() -> None:
+    found = message(participants=["7000001@lid", None, "x" * 129, "49170@c.us"])
+    assert found.participants == ("7000001@lid", "49170@c.us")
+    assert len(message(participants=["49170@c.us"] * 2_000).participants) == 1_024
+    assert message(participants={"49170@c.us": 1}).participants == ()
 
 
 @pytest.mark.parametrize("subtype", [None, "fanout", "bot_orphan", [], {"a": 1}, 7])

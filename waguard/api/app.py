@@ -51,7 +51,11 @@ _MEDIA_PATH: Final = "/api/messages/send-media"
 _OWN_END: Final = frozenset({"/api/events", "/api/messages/send", _MEDIA_PATH})
 _OPEN: Final = frozenset({"/", "/page.js", "/page.css", "/health", "/health/live", "/health/ready"})
 _KEYLESS: Final = frozenset(
-    {("GET", "/sessions/{session_id}/status"), ("POST", "/sessions/{session_id}/logout")}
+    {
+        ("GET", "/sessions/{session_id}/status"),
+        ("POST", "/sessions/{session_id}/logout"),
+        ("GET", "/api/internal/sessions/{session_id}/last-activity"),
+    }
 )
 
 
@@ -206,6 +210,7 @@ def create_app(
             web.delete(one, sessions.delete),
             web.get("/sessions/{session_id}/status", sessions.status),
             web.post("/sessions/{session_id}/logout", sessions.logout),
+            web.get("/api/internal/sessions/{session_id}/last-activity", sessions.phone_activity),
             web.post("/api/messages/send", messages.send),
             web.post(_MEDIA_PATH, messages.send_media),
             web.get("/api/messages/{session_id}/validate", messages.validate),

@@ -1,4 +1,4 @@
-"""Who may call: a set of keys, and from loopback two calls without one where configured."""
+"""Who may call: a set of keys, and from loopback three calls without one where configured."""
 
 import hmac
 import secrets
@@ -16,6 +16,7 @@ from waguard.config.key_file import GENERATED_KEY_MARK, KEY_LENGTH
 from waguard.errors import ConfigError, UnauthorizedError
 from waguard.host import small_file
 from waguard.host.listen import peer_uid
+from waguard.host.lock import remedy_of
 from waguard.host.ownership import require_private
 from waguard.host.private_files import write_private
 from waguard.host.small_file import UnreadableError
@@ -62,7 +63,7 @@ def load_or_create_keys(path: Path) -> Keys:
     except UnreadableError as error:
         raise _unusable(path, str(error)) from None
     except OSError as error:
-        raise _unusable(path, error.strerror or str(error)) from None
+        raise _unusable(path, error.strerror or str(error), remedy_of(error, path.parent)) from None
     lines = [line.strip() for line in text.splitlines()]
     keys = [line for line in lines if line and not line.startswith("#")]
     if not keys or any(len(key) < KEY_LENGTH for key in keys):
@@ -74,9 +75,9 @@ def load_or_create_keys(path: Path) -> Keys:
     return Keys(frozenset(key.encode() for key in keys))
 
 
-def _unusable(path: Path, why: str) -> ConfigError:
-    remedy = "name a text file that this user can read, or a folder that it can write"
-    return _bad_file(path, f"cannot be used: {why}", remedy)
+def _unusable(path: Path, why: str, remedy: str | None = None) -> ConfigError:
+    named = "name a text file that this user can read, or a folder that it can write"
+    return _bad_file(path, f"cannot be used: {why}", remedy or named)
 
 
 def _bad_file(path: Path, why: str, remedy: str) -> ConfigError:

@@ -18,6 +18,7 @@ from waguard.api.auth import is_for_another
 from waguard.api.door import Door
 from waguard.errors import ConfigError
 from waguard.host.listen import LOCAL_SOCKET, listen_local, peer_uid
+from waguard.host.lock import remedy_of
 
 CONNECTIONS: Final = 64  # of their own: a full TCP side keeps no operator out
 
@@ -48,7 +49,8 @@ class LocalApi:
                 f"{self._path} cannot be made: {error.strerror or error}",
                 field="paths.runtime",
                 value=str(self._path.parent),
-                remedy="name a folder on a local disk that this user can write",
+                remedy=remedy_of(error, self._path.parent)
+                or "name a folder on a local disk that this user can write",
             ) from None
         self._door = _LocalDoor(self._runner, listener, self._path)
         await self._door.start()

@@ -7,6 +7,7 @@ from aiohttp import web
 
 from waguard.api import content, fields, problems
 from waguard.api.deps import BODY, DEPS
+from waguard.api.local import is_trusted
 from waguard.api.outbox import options
 from waguard.errors import NotFoundError, WaguardError
 from waguard.messaging.outbox import commands
@@ -99,7 +100,7 @@ async def _reply(
         if not written:
             outbox.unanswered(pending)
     # after the reply: for a message_sent before it the application would store a second row
-    outbox.answered(pending)
+    outbox.answered(pending, direct=not is_trusted(request))
     return response
 
 

@@ -114,6 +114,18 @@ async def create(request: web.Request) -> web.Response:
     return web.json_response(answer, status=201 if is_new else 200)
 
 
+async def phone_activity(request: web.Request) -> web.Response:
+    """GET /api/internal/sessions/{session_id}/last-activity: the application asks it whether a campaign
+    may go on."""
+    view = await request.app[DEPS].sessions.view(fields.path_session(request))
+    used = view.phone_used_at
+    data = {
+        "session_id": view.session_id,
+        "last_activity": None if used is None else fields.iso(used),
+    }
+    return web.json_response({"success": True, "data": data})
+
+
 async def listing(request: web.Request) -> web.Response:
     """GET /api/sessions; ``?removed=1``: also those that were deleted."""
     removed = fields.flag(request, "removed")

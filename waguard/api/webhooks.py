@@ -62,7 +62,7 @@ async def delete(request: web.Request) -> web.Response:
 
 
 async def listing(request: web.Request) -> web.Response:
-    """GET /api/webhooks/dead?session_id=&state=dead|uncertain|unidentified|undecryptable&before=: the newest,
+    """GET /api/webhooks/dead?session_id=&state=dead|uncertain|unidentified|undecryptable|stored&before=: the newest,
     without their bodies."""
     query = request.query
     given, state = query.get("session_id"), query.get("state")

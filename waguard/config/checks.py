@@ -8,7 +8,7 @@ from waguard.config.errors import refused
 from waguard.config.key_file import KEY_LENGTH, has_own_key
 from waguard.config.sections import Browser, Config, Versions
 from waguard.core.host import switches
-from waguard.core.webhooks import address
+from waguard.core.webhooks import address, stored
 from waguard.core.webhooks.delivery import EVENTS
 from waguard.errors import ConfigError
 
@@ -42,6 +42,7 @@ def cross_check(config: Config) -> None:
     _check_addresses(config)
     _check_switches(config.browser)
     _check_events(config.webhook.events)
+    _check_stored(config.webhook.stored)
     if config.restart.max_delay < config.restart.base_delay:
         raise ConfigError(
             f"{config.restart.max_delay} is less than restart.base_delay ({config.restart.base_delay})",
@@ -101,6 +102,16 @@ def _check_events(events: Collection[str]) -> None:
     if unknown := sorted(set(events) - EVENTS):
         known = ", ".join(sorted(EVENTS))
         raise refused("webhook.events", unknown[0], "there is no such event", f"known: {known}")
+
+
+def _check_stored(key: str | None) -> None:
+    if key is None:
+        return
+    try:
+        stored.parse(key)
+    except ValueError as error:
+        remedy = f"name a table and a column of database.url: {stored.DROP_IN}"
+        raise refused("webhook.stored", key, str(error), remedy) from None
 
 
 def _check_addresses(config: Config) -> None:

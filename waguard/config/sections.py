@@ -7,6 +7,7 @@ from typing import Annotated, Final, Literal
 import msgspec
 
 from waguard.config.bounds import (
+    Bytes,
     Count,
     Delay,
     LeaseMargin,
@@ -20,6 +21,9 @@ from waguard.config.bounds import (
 )
 from waguard.core.versions.rules import VersionRules
 from waguard.core.webhooks.delivery import OLD_SERVICE
+
+BODY_LIMIT: Final = 8 << 20
+"""Bytes: PHP's post_max_size, by default."""
 
 
 class Reloadable(msgspec.Struct, frozen=True, kw_only=True):
@@ -191,15 +195,17 @@ class Limits(Reloadable, frozen=True, kw_only=True):
 
 
 class Webhook(Reloadable, frozen=True, kw_only=True):
-    """Where events are delivered, and the secret that signs them."""
+    """Where events are delivered, the secret that signs them, and where the receiver keeps messages."""
 
     url: str | None = None
     secret_file: Path | None = None
-    give_up_after: LongSeconds = 86_400.0
+    give_up_after: LongSeconds = 2_592_000.0
     allow_private: bool = False
     hold: bool = True
     hold_limit: LongSeconds = 900.0
     events: tuple[str, ...] = OLD_SERVICE
+    stored: str | None = None
+    body_limit: Bytes = BODY_LIMIT
 
 
 class Inbox(Reloadable, frozen=True, kw_only=True):

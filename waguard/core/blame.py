@@ -48,6 +48,8 @@ class Failure(Struct, frozen=True):
     """In words, and without anything specific to one session: failures of two sessions are compared by it."""
     message: str = ""
     """What happened to this session, in words; empty: ``cause`` says it."""
+    place: str = ""
+    """The folder or the file that it is about."""
 
     def __str__(self) -> str:
         return self.message or self.cause

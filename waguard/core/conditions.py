@@ -16,6 +16,7 @@ from waguard.core.webhooks.delivery import DECIDED, DeadLetterState, dead_letter
 
 LATE_AFTER: Final = 300.0  # s that a webhook may wait for a receiver that works
 HELD: Final = "webhooks_held"
+DISPUTED: Final = "row_disputed"
 _BLAMES: Final = {
     Kind.PROFILE_WITHOUT_ROW: Blame.OPERATOR,
     Kind.SAME_PHONE: Blame.OPERATOR,
@@ -38,6 +39,8 @@ class Receiver(Struct, frozen=True, kw_only=True):
     """Since when it accepts nothing; None: it accepts webhooks, or nothing is known."""
     error: str | None = None
     """Of the last failed attempt; None: the last attempt worked."""
+    advice: str = ""
+    """What that means, in words."""
 
 
 class DeadLetters(Struct, frozen=True, kw_only=True):
@@ -84,7 +87,8 @@ def of_receivers(receivers: Iterable[Receiver]) -> list[Condition]:
         queue = f"{_count(it.waiting, 'webhook')} {'waits' if it.waiting == 1 else 'wait'}"
         since = f", the first since {_time(it.oldest)}" if it.oldest is not None else ""
         if it.down_since is not None:
-            why = f"the receiver accepts no webhooks ({it.error}): {queue}{since}"
+            advice = f"; {it.advice}" if it.advice else ""
+            why = f"the receiver accepts no webhooks ({it.error}{advice}): {queue}{since}"
             found.append(_of_messages("webhooks_down", it.session, why, it.down_since))
         elif it.late:
             chats, error = _count(it.late, "chat"), f" ({it.error})" if it.error else ""
@@ -119,6 +123,10 @@ _GRAVES: Final = {
         "letters_uncertain",
         "dead letters: {webhooks} that the receiver accepted and may have dropped",
     ),
+    DeadLetterState.STORED: (
+        "letters_stored",
+        "dead letters: {webhooks} that the receiver stored and answered with an error, the newest: {error}",
+    ),
     DeadLetterState.UNDECRYPTABLE: (
         "letters_undecryptable",
         "dead letters: {webhooks} of messages that WhatsApp Web could not decrypt",
@@ -152,6 +160,21 @@ def of_held(found: Iterable[HeldChats]) -> list[Condition]:
         )
         for it in found
     ]
+
+
+def stored_unknown(why: str, *, since: float) -> Condition:
+    """Whether the receiver has stored its messages cannot be looked up."""
+    words = f"webhook.stored cannot be looked up ({why}): what gets a 2xx counts as delivered"
+    return _of_messages("stored_unknown", None, words, since)
+
+
+def row_disputed(session: str, *, since: float) -> Condition:
+    """Somebody else keeps writing the row of a session that is connected."""
+    words = (
+        "somebody else writes its row, again and again: it says that the session is not connected, and"
+        " it is. Received messages wait, because the application would drop them"
+    )
+    return _of_messages(DISPUTED, session, words, since)
 
 
 def database_behind(count: int, *, since: float, age: float) -> Condition:

@@ -52,6 +52,7 @@ class Kind(StrEnum):
     WHATSAPP_REFUSES = auto()
     UNDECRYPTABLE = auto()
     FIRST_CONTACTS_PAUSED = auto()
+    PAGE_RESTARTS = auto()
 
 
 BLAMES: Final = {
@@ -64,6 +65,7 @@ BLAMES: Final = {
     Kind.WHATSAPP_REFUSES: Blame.WHATSAPP,
     Kind.UNDECRYPTABLE: Blame.WHATSAPP,
     Kind.FIRST_CONTACTS_PAUSED: Blame.WHATSAPP,
+    Kind.PAGE_RESTARTS: Blame.SESSION,
 }
 
 

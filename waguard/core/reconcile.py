@@ -5,7 +5,7 @@ What only a person can decide is not an action but a finding: it is reported, an
 
 from collections import defaultdict
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import assert_never
 
@@ -71,6 +71,8 @@ class Host:
     """By workspace and session."""
     workers: Mapping[int, Worker] | None = None
     """By pid."""
+    remains: Mapping[int, str] = field(default_factory=dict)
+    """What a dead Chromium left running: session by pid."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,6 +112,14 @@ class EndWorker:
 
 
 @dataclass(frozen=True, slots=True)
+class EndRemains:
+    """A process whose Chromium is gone: a stopped renderer does not notice that."""
+
+    session: str
+    pid: int
+
+
+@dataclass(frozen=True, slots=True)
 class Renew:
     """It runs, and its profile was removed: a planned restart restores it."""
 
@@ -123,7 +133,7 @@ class CorrectRow:
     session: str
 
 
-Action = Add | Remove | Start | Stop | EndWorker | Renew | CorrectRow
+Action = Add | Remove | Start | Stop | EndWorker | EndRemains | Renew | CorrectRow
 
 
 class Kind(StrEnum):
@@ -155,6 +165,7 @@ def plan(
     both = sorted(wanted.keys() & observed.keys())
     return [
         *_unserved(observed, host),
+        *(EndRemains(s, pid) for pid, s in sorted(host.remains.items())),
         *(Remove(s) for s in sorted(observed.keys() - wanted.keys())),
         *(Stop(s) for s in both if not wanted[s].up and observed[s].state in _STOPPABLE),
         *(Add(s) for s in sorted(wanted.keys() - observed.keys())),
@@ -318,6 +329,9 @@ def explain(
         case EndWorker(pid=pid):
             state, after = f"worker {pid} runs", "ended"
             reason = "this worker serves no session of this daemon"
+        case EndRemains(pid=pid):
+            state, after = f"process {pid} runs", "ended"
+            reason = "its Chromium is gone"
         case Renew():
             after, reason = "restarted as planned", "its profile folder was removed while it runs"
         case CorrectRow():
@@ -339,6 +353,7 @@ WORDS: dict[type[Action], str] = {
     Start: "start",
     Stop: "stop",
     EndWorker: "end worker",
+    EndRemains: "end what a Chromium left",
     Renew: "renew",
     CorrectRow: "correct row",
 }

@@ -10,7 +10,13 @@ from waguard.core.link import Link
 from waguard.core.page_care import Kind
 from waguard.core.status import ParkCause
 
-_UNKNOWN: Final = {"s": "NAME", "n": "NUMBER", "chat": "LID", "wajs": "SHA256"}
+_UNKNOWN: Final = {
+    "s": "NAME",
+    "n": "NUMBER",
+    "chat": "LID",
+    "wajs": "SHA256",
+    "at": "`paths.sessions`",
+}
 """Placeholders for values that are not known."""
 
 _WHY: Final = "`waguard why {s}` shows what waguard did"
@@ -73,6 +79,12 @@ STARTS: Final = {
     f" {_DOCTOR} starts it once and says what is wrong.",
     Cause.SESSIONS_FOLDER: "Mount the disk of `paths.sessions`; the session starts by itself."
     f" {_DOCTOR} checks the folder.",
+    Cause.DISK: "Make the disk writable, with room on it; the session starts by itself."
+    f" {_DOCTOR} checks the disks.",
+    Cause.BROWSER_HANGS: "See what Chromium waits for (a disk that does not answer, a script around it), or set"
+    f" `browser.executable`; the session starts by itself. {_DOCTOR} starts it once.",
+    Cause.SANDBOX: "Allow user namespaces to waguard's user; the session starts by itself."
+    f" {_DOCTOR} names the setting of the kernel.",
     Cause.MEMORY: _MORE_MEMORY,
     Cause.PRESSURE: _MORE_MEMORY,
     Cause.PIDS: "Raise the limit of processes (`TasksMax=` of the unit); the session starts by itself."
@@ -83,12 +95,30 @@ STARTS: Final = {
 """By what a session waits for."""
 
 FAILED: Final = {
-    "disk_full": "Free space on the disk of `paths.sessions`; the session starts by itself."
+    "disk_full": "Free space on the disk of {at}; the session starts by itself."
     f" {_DOCTOR} shows what is left.",
+    "inodes_full": "Delete files that are not needed on the disk of {at}; the session starts by itself."
+    f" {_DOCTOR} shows how many inodes are left.",
+    "disk_read_only": "See in the kernel's log why the disk of {at} is read-only, repair it, and mount it to be"
+    f" written; the session starts by itself. {_DOCTOR} checks the disks.",
+    "disk_unwritable": "Let waguard's user write {at}: see its owner, quota and disk; the session starts by itself."
+    f" {_DOCTOR} checks the folder.",
+    "disk_silent": "See why the disk of {at} does not answer (a network disk whose server is away?); the session"
+    f" starts by itself. {_DOCTOR} checks the disks.",
+    "pids_short": STARTS[Cause.PIDS],
+    "descriptors_short": "Raise the limit of open files (`LimitNOFILE=` of the unit, `fs.file-max` of the kernel);"
+    f" the session starts by itself. {_DOCTOR} shows the limits.",
+    "sandbox_missing": STARTS[Cause.SANDBOX],
+    "browser_hangs": STARTS[Cause.BROWSER_HANGS],
     "browser_unusable": STARTS[Cause.EXECUTABLE],
     "profile_locked": f"End the process that uses the profile; the session starts by itself. {_WHY}.",
 }
 """By the reason why its last worker ended; all others: ``RETRIED``."""
+
+PORTAL: Final = (
+    "Log in to this host's network, where it has a captive portal, or have the proxy let WhatsApp Web through; the"
+    f" session connects by itself. {_DOCTOR} tries the network."
+)
 
 LINKS: Final = {
     Link.QR_PENDING: f"{_QR} shows the code to scan.",
@@ -124,6 +154,8 @@ PAGE: Final = {
     Kind.UNDECRYPTABLE: "Open WhatsApp on the account's phone and keep it online: the phone sends such a"
     " message again. After 14 days it is a dead letter: `waguard webhooks list --state undecryptable`"
     " (GET /api/webhooks/dead?state=undecryptable).",
+    Kind.PAGE_RESTARTS: "waguard replaces its worker once, then tries it again at growing intervals. See what its page"
+    f" shows: {_SCREENSHOT}. {_RESTART} begins a new count.",
     Kind.FIRST_CONTACTS_PAUSED: "Chats in which somebody has answered go on. Write to nobody new until"
     " then, and to fewer people after it; whoever writes to you first can be answered at once. `waguard"
     " messages list --session {s}` shows what was not sent.",
@@ -141,6 +173,9 @@ FLEET: Final = {
     " nothing twice. `waguard messages list --state uncertain` shows what is not acknowledged.",
     "sends_throw_everywhere": "WhatsApp Web has changed: name a newer wa-js in `whatsapp.wajs`, then `waguard"
     " sessions restart --all`. What was refused is not sent again: `waguard messages list` shows it.",
+    "pages_restart_everywhere": "WhatsApp Web has changed, and no restart helps: nobody is replaced for it. `waguard"
+    " versions list` shows older versions that worked (GET /api/versions), `waguard versions pin {n}` serves one to all"
+    " (POST /api/versions/pin).",
     "database_down": "See that the database of `database.url` runs and can be reached; waguard connects by"
     f" itself. {_DOCTOR} asks it.",
     "database_behind": "Check why the database of `database.url` is slow or unreachable; what waits is stored by"
@@ -148,6 +183,12 @@ FLEET: Final = {
     "disk_low": f"Free some space there, or lower `limits.disk_reserve`. {_DOCTOR} checks the disks.",
     "browser_missing": "Install Chromium, or set `browser.executable`; the sessions start by themselves."
     f" {_DOCTOR} starts it once and says what is wrong.",
+    "browser_hangs": "See what Chromium waits for (a disk that does not answer, a script around it), or set"
+    f" `browser.executable`; the sessions start by themselves. {_DOCTOR} starts it once.",
+    "sandbox_missing": "Allow user namespaces to waguard's user; the sessions start by themselves."
+    f" {_DOCTOR} names the setting of the kernel.",
+    "disk_unusable": f"Make the disk writable, with room on it; the sessions start by themselves. {_DOCTOR} checks the"
+    " disks.",
     "sessions_folder_missing": "Mount the disk of `paths.sessions`; the sessions start by themselves."
     f" {_DOCTOR} checks the folder.",
     "runtime_removed": "Find out who removes it: possibly a second unit with the same `RuntimeDirectory=`."
@@ -172,12 +213,22 @@ FLEET: Final = {
     " /api/webhooks/dead?state=uncertain). See whether the application has it, then `waguard webhooks"
     " replay {n}` (POST /api/webhooks/dead/{n}/replay) or `waguard webhooks discard {n}` (DELETE"
     " /api/webhooks/dead/{n}).",
+    "letters_stored": "`waguard webhooks list --state stored` shows them (GET"
+    " /api/webhooks/dead?state=stored). See whether the message has its file in the application, then `waguard"
+    " webhooks discard {n}` (DELETE /api/webhooks/dead/{n}); a replay would store a second row.",
     "letters_undecryptable": "`waguard webhooks list --state undecryptable` shows them (GET"
     " /api/webhooks/dead?state=undecryptable). Read the message on the phone, then `waguard webhooks"
     " discard {n}` (DELETE /api/webhooks/dead/{n}).",
     "webhooks_held": "Connect the session: its own condition says how. `waguard webhooks held` shows what"
     " waits (GET /api/webhooks/held); `waguard webhooks drop {s}` makes dead letters of it (POST"
     " /api/webhooks/held/discard).",
+    "stored_unknown": f"{_DOCTOR} says what is missing: the table, the column, an index that begins with it,"
+    " or the right to read it, and prints the GRANT. waguard tries it again at least once a minute. Without"
+    " `webhook.stored` nothing is looked up.",
+    "row_disputed": "Find out who writes it: `waguard why {s}` shows what its row said, and when. Mostly it is"
+    " the application's queue, which works off old jobs: see that its workers run and keep up, and that no old"
+    " service runs beside waguard (`waguard doctor --cutover`). The messages go on when the row was right for a"
+    " minute.",
     "numbers_unknown": "`waguard webhooks unidentified` shows them (GET /api/webhooks/unidentified)."
     " `waguard webhooks replay --chat {s} {chat}` delivers what waits under the LID (POST"
     " /api/webhooks/unidentified/replay), `waguard webhooks discard --chat {s} {chat}` deletes it.",

@@ -9,6 +9,7 @@ from waguard.host.lived import LivedTime
 from waguard.host.media import MediaFolder
 from waguard.host.network import Network, uses_proxy
 from waguard.messaging.journal import Journal
+from waguard.messaging.stored import StoredMessages
 from waguard.store.sql import SqlStore
 from waguard.supervision.bus import Bus
 
@@ -34,6 +35,10 @@ class Foundation:
             for_global=self._for_global,
             publish=self.bus.publish,
             barred=lambda: self.store.barred,
+        )
+
+        self.stored = StoredMessages(
+            self.store.stored, lambda: self.config().webhook.stored, self.clock
         )
 
     async def end_calls(self) -> None:

@@ -35,6 +35,7 @@ from waguard.daemon.stop_request import StopRequest
 from waguard.daemon.watch import Watch
 from waguard.host import files, logs
 from waguard.host.documents import FOLDER, Documents
+from waguard.host.evidence import HostEvidence
 from waguard.host.fork_server import ForkSpawn
 from waguard.host.listen import base_url, public_url
 from waguard.host.lived import SAVED_EVERY
@@ -49,6 +50,7 @@ from waguard.messaging.health import COUNTED_EVERY, MessageHealth
 from waguard.messaging.outbox.bulk import Bulks
 from waguard.messaging.outbox.fetch import Fetcher
 from waguard.messaging.outbox.outbox import Outbox
+from waguard.messaging.webhooks.receiver_table import ReceiverTable
 from waguard.messaging.webhooks.webhooks import Webhooks
 from waguard.store.engine import sqlite_file
 from waguard.supervision.database_watch import ASKED_EVERY, DatabaseWatch
@@ -96,7 +98,8 @@ class Daemon:
                 clock=clock,
                 ages=base.ages,
                 meter=Meter(),
-                host=lambda: base.host.read(current()),
+                witness=HostEvidence(current),
+                host=lambda unpaired: base.host.read(current(), unpaired),
                 network=base.network.read,
                 cpu_is_saturated=cpu_is_saturated,
                 remembered=lambda: remembered,
@@ -155,6 +158,13 @@ class Daemon:
         make_private("paths.state", paths.state)
         secrets = SecretFiles(self._config)
         logs.hide(*passwords(self._config().database.url))
+        table = ReceiverTable(
+            self._base.stored,
+            self._base.store.accounts,
+            self._supervisor.account_rows,
+            self._base.clock,
+            expect_ready=lambda session_id: webhooks.expect_ready(session_id),  # noqa: PLW0108 - it is made below
+        )
         webhooks = Webhooks(
             self._base.journal,
             lambda: self._config().webhook,
@@ -162,6 +172,7 @@ class Daemon:
             instance_url=self._public_url,
             connection=self._supervisor.health.connection,
             ages=self._base.ages,
+            table=table,
         )
         self._reload.subscribe(lambda _: secrets.read_again(webhooks.configure))
         messages = MessageHealth(
@@ -242,6 +253,7 @@ class Daemon:
             disk=self._disk,
             webhooks=webhooks,
             messages=messages,
+            stored=self._base.stored,
             restore=self._restore,
         )
         self._ticker.every(watch.INTERVAL, "watch", watching.tick)
@@ -250,6 +262,8 @@ class Daemon:
         self._ticker.every(interval, "reconcile", self._supervisor.reconciler.reconcile)
         self._ticker.every(ASKED_EVERY, "database", self._database.tick)
         self._ticker.every(COUNTED_EVERY, "webhooks", messages.count)
+        self._ticker.every(watch.INTERVAL, "receiver", webhooks.check_receiver)
+        self._ticker.every(watch.INTERVAL, "stored", self._base.stored.check)
         self._ticker.every(SAVED_EVERY, "clock", self._save_clock)
         self._ticker.every(last_run.SEEN_EVERY, "alive", self._history.renew)
         self._housekeeping.schedule(self._ticker)

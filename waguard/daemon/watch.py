@@ -8,6 +8,7 @@ from waguard.daemon.runtime_folder import RuntimeFolder
 from waguard.host import logs
 from waguard.host.systemd import SystemdNotifier
 from waguard.messaging.health import MessageHealth
+from waguard.messaging.stored import StoredMessages
 from waguard.messaging.webhooks.webhooks import Webhooks
 from waguard.supervision.disk import DiskReserve
 from waguard.supervision.outages import Outages
@@ -31,6 +32,7 @@ class Watch:
         disk: DiskReserve,
         webhooks: Webhooks,
         messages: MessageHealth,
+        stored: StoredMessages,
         restore: RestoreLoop,
     ) -> None:
         self._supervisor = supervisor
@@ -41,6 +43,7 @@ class Watch:
         self._disk = disk
         self._webhooks = webhooks
         self._messages = messages
+        self._stored = stored
         self._restore = restore
 
     async def tick(self) -> None:
@@ -52,6 +55,7 @@ class Watch:
         self._webhooks.check()
         health = self._supervisor.health
         health.report("messages", self._messages.conditions())
+        health.report("stored", self._stored.conditions())
         await self._supervisor.watchdog.watch()
         self._notifier.status(self._restore.why_not or status_line(health.read()))
         # only here: the watchdog learns that supervision moves, not that a timer fires

@@ -16,7 +16,7 @@ from waguard.core.profile.profile import Missing
 from waguard.doctor import phase
 from waguard.doctor.checks import daemon as answers
 from waguard.doctor.checks import database as databases
-from waguard.doctor.checks import files, host, instance, profiles, receiver, unit, versions
+from waguard.doctor.checks import files, host, instance, profiles, receiver, stored, unit, versions
 from waguard.doctor.checks.cutover.plan import TITLES, Plan, plan, way_back
 from waguard.doctor.checks.cutover.seen import Seen
 from waguard.doctor.checks.instance import Instance, Socket
@@ -27,6 +27,7 @@ from waguard.doctor.probes import host as host_probes
 from waguard.doctor.probes import instance as instance_probes
 from waguard.doctor.probes import profiles as profile_probes
 from waguard.doctor.probes import receiver as receiver_probes
+from waguard.doctor.probes import stored as stored_probes
 from waguard.doctor.probes import unit as unit_probes
 from waguard.doctor.probes import versions as version_probes
 from waguard.doctor.probes.instance import Daemon
@@ -60,6 +61,7 @@ NAMES: Final = (
     "migrations",
     "lease",
     "rows",
+    "stored",
     "agreement",
     "profiles",
     "strays",
@@ -232,6 +234,8 @@ class _Examination:
         """And what depends on its rows, and on its clock."""
         config, machine, cli = self._config, self._machine, self._cli
         seen = await database_probes.database(config.database.url)
+        key = config.webhook.stored
+        table = await stored_probes.stored(config.database.url, key) if key else None
         ahead = {} if seen.now is None else {"the database's clock": seen.now - machine.now()}
         found, date = await receiver_probes.receiver(config.webhook.url)
         if (by := receiver_probes.ahead(date, machine.now())) is not None:
@@ -241,6 +245,7 @@ class _Examination:
         return [
             *databases.database(seen, self._daemon, runtime, cli),
             databases.rows(seen, self._daemon),
+            stored.stored(table, key, cli),
             *profiles.profiles(folder, seen.rows, cli),
             *host.clock(host_probes.clock(machine, config, ahead)),
             receiver.receiver(found, cli),
@@ -367,6 +372,7 @@ async def examine_cutover(
         archives=folder.archives,
         with_profile=frozenset({*with_profile, *folder.old}),
         rows=database.rows,
+        stored=await stored_probes.stored(config.database.url, config.webhook.stored),
         up=daemon.up,
     )
     return Cutover(plan=plan(seen, cli), back=way_back(seen))

@@ -126,6 +126,16 @@ class ExecSpawn:
         except OSError as error:
             raise not_started(error) from None
 
+    def end_remains(self, browser: int) -> bool:
+        """See ``ports.process.Spawn``. While anything of the group lives, no process gets its number."""
+        if procfs.start_time(browser) is not None:
+            return False  # it lives, or the number is another's
+        try:
+            os.killpg(browser, signal.SIGKILL)
+        except (ProcessLookupError, PermissionError):
+            return False
+        return True
+
     def adopt(self, record: WorkerRecord) -> PidfdProcess | None:
         """The pidfd first, then the identity: in between the pid cannot change hands."""
         try:

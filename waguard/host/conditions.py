@@ -2,14 +2,17 @@
 
 import errno
 import os
+from collections.abc import Callable, Collection
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
 
 from waguard.config.sections import Config
 from waguard.core.host.admission import Reading
+from waguard.core.host.evidence import TO_START, disk_failure
 from waguard.errors import printable
 from waguard.host import resources
+from waguard.host.evidence import usage, written
 from waguard.host.executable import BrowserNotFoundError, find_executable
 
 LOST_AND_FOUND: Final = "lost+found"  # of a disk that holds nothing else
@@ -23,10 +26,13 @@ class HostConditions:
     def __init__(self) -> None:
         self._folder: tuple[int, int] | None = None
         """Device and inode, since it was first seen with a profile."""
+        self._was_empty = False
 
-    def read(self, config: Config) -> Reading:
-        """Takes about 0.3 ms and waits for nothing but the disk of the profiles."""
-        found = read(config)
+    def read(self, config: Config, unpaired: Callable[[], Collection[Path]] = tuple) -> Reading:
+        """Takes about 0.3 ms and waits for nothing but the disk of the profiles. ``unpaired``: profiles that
+        do not show that the folder is what it should be, where it was empty before they were made."""
+        found = read(config, unpaired() if self._was_empty else ())
+        self._was_empty = self._was_empty or found.empty is not None
         if found.unreadable or found.empty:
             return found
         sessions = config.paths.sessions
@@ -45,35 +51,46 @@ class HostConditions:
         return replace(found, unreadable=printable(why))
 
 
-def read(config: Config) -> Reading:
+def read(config: Config, unpaired: Collection[Path] = ()) -> Reading:
     """Without a memory. Takes as long."""
     sessions = config.paths.sessions
-    empty, unreadable = None, None
+    empty, unreadable, missing = None, None, False
     try:
-        if not _holds_folders(sessions):
+        if not _holds_folders(sessions, unpaired):
             empty = f"paths.sessions ({sessions}) has no profile in it"
     except OSError as error:
         if error.errno in _ABSENT:
-            empty = f"paths.sessions ({sessions}) does not exist"
+            empty, missing = f"paths.sessions ({sessions}) does not exist", True
         else:
             unreadable = f"paths.sessions ({sessions}) cannot be read: {error.strerror}"
     return replace(
         resources.read(),
+        disk=disk_failure((usage(*it) for it in written(config)), margin=TO_START),
         executable=_executable(config),
         empty=_mounted(empty, sessions) if empty else None,
+        missing=missing,
         unreadable=printable(f"{unreadable}: mount its disk, or repair it") if unreadable else None,
     )
 
 
-def _holds_folders(folder: Path) -> bool:
+def _holds_folders(folder: Path, unpaired: Collection[Path]) -> bool:
     with os.scandir(folder) as entries:
-        return any(entry.is_dir() and entry.name != LOST_AND_FOUND for entry in entries)
+        found = [Path(it.path) for it in entries if it.is_dir() and it.name != LOST_AND_FOUND]
+    return any(not _is_of(it, unpaired) for it in found)
+
+
+def _is_of(folder: Path, unpaired: Collection[Path]) -> bool:
+    """Whether it has nothing but these."""
+    if not any(it.parent == folder for it in unpaired):
+        return False
+    with os.scandir(folder) as entries:
+        return all(Path(it.path) in unpaired for it in entries)
 
 
 def _mounted(why: str, sessions: Path) -> str:
     return printable(
         f"{why}, although sessions were paired: mount its disk; where all profiles are lost for good, "
-        f"create a folder in it (mkdir {sessions}/workspace_1)"
+        f"create another folder in it (mkdir {sessions}/lost)"
     )
 
 

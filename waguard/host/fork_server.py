@@ -203,6 +203,10 @@ class ForkSpawn:
         """How a worker was started makes no difference."""
         return self._exec.adopt(record)
 
+    def end_remains(self, browser: int) -> bool:
+        """See ``ports.process.Spawn``."""
+        return self._exec.end_remains(browser)
+
     async def sweep(self, *, records: str, profiles: str, kept: Collection[int] = ()) -> Swept:
         """See ``ports.process.Spawn``."""
         return await strays.sweep(records=records, profiles=profiles, kept=kept)

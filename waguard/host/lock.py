@@ -5,11 +5,11 @@ excludes nobody, until its holder notices and locks a new one: then a pid file o
 Stdlib and msgspec only: a refused second instance must cost a tenth of a second.
 """
 
+import contextlib
 import errno
 import fcntl
 import os
 import secrets
-import tempfile
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
@@ -64,7 +64,8 @@ class InstanceLock:
         self._api = ""
 
     def publish(self, api: str) -> None:
-        """Write the pid file, whole or not at all; one that cannot be read is quarantined first."""
+        """Write the pid file, whole or not at all; one that cannot be read is quarantined first. Raises
+        ``ConfigError`` where the folder cannot be written."""
         self._api = api
         self._quarantine_unreadable()
         pid = os.getpid()
@@ -75,11 +76,10 @@ class InstanceLock:
             api=api,
             instance=self.instance,
         )
-        # a name that nobody has prepared
-        descriptor, draft = tempfile.mkstemp(prefix=f"{PID_FILE}.", dir=self._runtime)
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(msgspec.json.encode(content) + b"\n")
-        Path(draft).replace(self._runtime / PID_FILE)
+        try:
+            _replace(self._runtime / PID_FILE, msgspec.json.encode(content) + b"\n")
+        except OSError as error:
+            raise unusable("paths.runtime", self._runtime, error) from None
 
     def _quarantine_unreadable(self) -> None:
         path = self._runtime / PID_FILE
@@ -89,7 +89,8 @@ class InstanceLock:
             return
         except UnreadableError as error:
             self.found_unreadable = str(error)
-            small_file.quarantine(path)
+            with contextlib.suppress(OSError):  # it is replaced, or that fails with its own message
+                small_file.quarantine(path)
 
     @property
     def in_place(self) -> bool:
@@ -166,12 +167,39 @@ def _flocked(runtime: Path, path: Path) -> int:
 
 def unusable(key: str, folder: Path, error: OSError) -> ConfigError:
     """A folder that cannot be made or written, with the remedy."""
-    remedy = "name a folder that this user can create and write"
-    if error.errno == errno.EROFS:
-        remedy = "if the unit may not write there, `waguard config check` says what to add"
     return ConfigError(
-        f"{folder} cannot be used: {error.strerror}", field=key, value=str(folder), remedy=remedy
+        f"{folder} cannot be used: {error.strerror}",
+        field=key,
+        value=str(folder),
+        remedy=remedy_of(error, folder) or "name a folder that this user can create and write",
     )
+
+
+def remedy_of(error: OSError, folder: Path) -> str | None:
+    """What ends this error of a write in ``folder``; None: it is of the folder itself."""
+    if error.errno in {errno.ENOSPC, errno.EDQUOT}:
+        return f"free space or inodes on its disk: `df -h {folder}`, `df -i {folder}`"
+    if error.errno == errno.EROFS:
+        return (
+            f"mount its disk to be written (`mount -o remount,rw`, see `findmnt -T {folder}`); if the unit may"
+            " not write there, `waguard config check` says what to add"
+        )
+    return None
+
+
+def _replace(path: Path, content: bytes) -> None:
+    """Write it whole or not at all. Only the holder of the lock writes here."""
+    draft = path.with_name(f"{path.name}.new")
+    draft.unlink(missing_ok=True)
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+    try:
+        with os.fdopen(os.open(draft, flags, 0o600), "wb") as file:
+            file.write(content)
+        draft.replace(path)
+    except OSError:
+        with contextlib.suppress(OSError):
+            draft.unlink()
+        raise
 
 
 def private_folder(path: Path) -> None:

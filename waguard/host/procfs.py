@@ -52,6 +52,12 @@ def parent(pid: int) -> int | None:
     return None if fields is None else int(fields[_PARENT])
 
 
+def group(pid: int) -> int | None:
+    """Its process group; None: no such process."""
+    fields = _fields(pid)
+    return None if fields is None else int(fields[_GROUP])
+
+
 def group_members(group: int) -> list[int]:
     """The living processes of a process group; a zombie is gone already."""
     return [

@@ -8,8 +8,9 @@ import asyncio
 import contextlib
 import os
 import pwd
+import re
 import signal
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -23,7 +24,9 @@ from waguard.host.patience import patience
 from waguard.ports.process import Swept
 
 POLL: Final = 0.02  # s; the end of another process's child has no event
-_PROFILE: Final = "--user-data-dir="
+# Chromium rewrites the arguments of its children into one, with spaces between them
+_PROFILE: Final = re.compile(r"(?:^|[\0 ])--user-data-dir=([^\0]*?)(?=[\0]| --|$)")
+_CRASH_HANDLER: Final = "/chrome_crashpad_handler"
 
 
 class Timings(Struct, frozen=True, kw_only=True):
@@ -39,6 +42,16 @@ class Timings(Struct, frozen=True, kw_only=True):
 TIMINGS: Final = Timings()
 
 
+def remains(pids: Iterable[int]) -> list[Seen]:
+    """Those of these processes that a dead Chromium left. No other process is read."""
+    return [it for pid in pids if (it := read(pid)) and it.part and not it.led]
+
+
+async def end(left: Seen, *, timings: Timings = TIMINGS) -> bool:
+    """End it, if it does not go by itself: whether it had to be ended."""
+    return await _Left.of(left).end(timings.follows, timings.browser_grace)
+
+
 async def sweep(
     *, records: str, profiles: str, kept: Collection[int] = (), timings: Timings = TIMINGS
 ) -> Swept:
@@ -47,8 +60,8 @@ async def sweep(
     places = {"records": os.path.realpath(records), "profiles": os.path.realpath(profiles)}
     found = classify(seen, kept=kept, **places)
     left = [_Left.of(one.process) for one in found if isinstance(one, Stray)]
-    workers = [one for one in left if one.seen.profile is None]
-    browsers = [one for one in left if one.seen.profile is not None]
+    workers = [one for one in left if one.seen.profile is None and not one.seen.part]
+    browsers = [one for one in left if one not in workers]
     ended = await asyncio.gather(*(one.end(0.0, timings.worker_grace) for one in workers))
     ended += await asyncio.gather(
         *(one.end(timings.follows, timings.browser_grace) for one in browsers)
@@ -62,14 +75,15 @@ async def sweep(
 
 
 def scan() -> list[Seen]:
-    """Every worker and browser process of this machine, whosever it is."""
-    return [seen for pid in procfs.pids() if (seen := _seen(pid))]
+    """Every worker and every process of a Chromium on this machine, whosever it is."""
+    return [seen for pid in procfs.pids() if (seen := read(pid))]
 
 
-def _seen(pid: int) -> Seen | None:
+def read(pid: int) -> Seen | None:
+    """What this process is; None: neither a worker nor of a Chromium that can be known, or gone."""
     arguments = procfs.command_line(pid)
-    profile = _profile(pid, arguments)
-    if profile is None and "waguard.worker" not in arguments:
+    profile, part = _profile(pid, arguments), _is_part(arguments)
+    if profile is None and not part and "waguard.worker" not in arguments:
         return None
     started, parent = procfs.start_time(pid), procfs.parent(pid)
     marks = procfs.environment(pid)
@@ -85,14 +99,21 @@ def _seen(pid: int) -> Seen | None:
         profile=profile,
         record=os.path.realpath(record) if record else None,
         session=marks.get("WAGUARD_SESSION"),
+        group=(group := procfs.group(pid) or 0),
+        led=procfs.start_time(group) is not None,
+        part=part,
+    )
+
+
+def _is_part(arguments: list[str]) -> bool:
+    return any("--type=" in argument for argument in arguments) or (
+        bool(arguments) and arguments[0].endswith(_CRASH_HANDLER)
     )
 
 
 def _profile(pid: int, arguments: list[str]) -> str | None:
-    """Of a browser process; its renderers say ``--type`` and are nobody's own."""
-    if any("--type=" in argument for argument in arguments):
-        return None
-    profiles = [a.removeprefix(_PROFILE) for a in arguments if a.startswith(_PROFILE)]
+    """Of a process of a Chromium."""
+    profiles: list[str] = _PROFILE.findall("\0".join(arguments))
     if not profiles:
         return None
     with contextlib.suppress(OSError):

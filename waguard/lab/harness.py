@@ -108,7 +108,6 @@ def settings(standin: StandIn, hook: str, folder: Path, *, port: int) -> dict[st
         "WAGUARD_BROWSER__EXTRA_ARGS": json.dumps(list(standin.browser_args)),
         "WAGUARD_BROWSER__SANDBOX": json.dumps(os.geteuid() != 0),
         "WAGUARD_FLEET__NETWORK": "off",  # the stand-in is on this host
-        "WAGUARD_INBOX__BACKFILL_AFTER_PAIRING": "0",  # nobody there minds
         "WAGUARD_WEBHOOK__URL": hook,
         "WAGUARD_WEBHOOK__SECRET_FILE": str(secret),
     }

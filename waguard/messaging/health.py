@@ -57,6 +57,7 @@ class MessageHealth:
             *conditions.of_dead_letters(self._queued.dead),
             *conditions.of_unidentified(self._unidentified()),
             *conditions.of_held(overdue(self._webhooks.queues.held(), limit)),
+            *self._webhooks.conditions(),
         ]
 
     def _database(self) -> list[Condition]:

@@ -13,6 +13,7 @@ from loguru import logger
 
 from waguard.core.messages.identity import People
 from waguard.core.messages.inbox import InboxRecord
+from waguard.core.webhooks.pending import DeliveryResult, Hold
 from waguard.messaging.announcer import Announcer, CommitListener, Publish
 from waguard.messaging.backlog import Backlog, JournalLimits
 from waguard.messaging.entries import entry_of, size_of, without_file
@@ -22,7 +23,6 @@ from waguard.messaging.write_queue import Keep, Put, Save, WriteQueue
 from waguard.ports.inbox import MediaStore, Stored
 from waguard.ports.messages import Entry, MessageStore
 from waguard.ports.outbox import NewMessage, StateUpdate, Withdrawal
-from waguard.ports.webhooks import DeliveryResult, Hold
 
 
 class Journal:

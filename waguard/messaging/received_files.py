@@ -20,6 +20,7 @@ from waguard.ports.messages import Entry
 
 DEADLINE: Final = 10.0  # s for the disk to write or read a file
 NO_ANSWER: Final = "the disk does not answer"
+TOO_LARGE: Final = "larger than the receiver takes; the file is at its url"
 
 _MARK: Final = b'"sha256":'  # in a text the quotes would have backslashes, or no colon after them
 
@@ -114,6 +115,14 @@ class FileStage:
             return entry_of(without_file(record, error.strerror or str(error)))
         url = f"{self._base}/api/media/{name}"
         return entry_of(with_file(record, sha256=name, url=url))
+
+
+def without_content(body: bytes) -> bytes:
+    """The body with its file's address alone: the file is too large for its receiver."""
+    if _MARK not in body:
+        return body
+    event = msgspec.json.decode(body)
+    return msgspec.json.encode(event | {"data": with_media(event["data"], error=TOO_LARGE)})
 
 
 async def with_content(body: bytes, files: MediaStore, *, deadline: float = DEADLINE) -> bytes:

@@ -12,11 +12,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
+from waguard.core.webhooks.pending import DeliveryResult, Hold
 from waguard.errors import DatabaseUnavailableError
 from waguard.ports.inbox import Stored
 from waguard.ports.messages import Entry, Written
 from waguard.ports.outbox import NewMessage, StateUpdate, Withdrawal
-from waguard.ports.webhooks import DeliveryResult, Hold
 
 BATCH: Final = 500  # rows a transaction, and no more than …
 BATCH_BYTES: Final = 32 << 20  # … of bodies and files, but for a single one

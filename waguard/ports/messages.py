@@ -9,16 +9,9 @@ from waguard.core.messages.inbox import InboxRecord
 from waguard.core.messages.news import Notice
 from waguard.core.messages.undecryptable import Waiting
 from waguard.core.webhooks.delivery import OLD_SERVICE, Cause, DeadLetterState
+from waguard.core.webhooks.pending import DeliveryResult, Hold, Pending
 from waguard.ports.outbox import NewMessage, StateUpdate, Withdrawal
-from waguard.ports.webhooks import (
-    DeadLetter,
-    DeliveryResult,
-    Endpoint,
-    Hold,
-    Pending,
-    Queued,
-    UnidentifiedChat,
-)
+from waguard.ports.webhooks import DeadLetter, Endpoint, Queued, Replayed, UnidentifiedChat
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -155,10 +148,10 @@ class MessageStore(Undecryptables, Protocol):
     async def dead_letter(self, number: int) -> DeadLetter | None:
         """One of them."""
 
-    async def replay(self, first: int, last: int, receivers: Collection[str]) -> list[str]:
+    async def replay(self, first: int, last: int, receivers: Collection[str]) -> list[Replayed]:
         """Queue dead letters with these ids again, some of the oldest, where they are for one of
-        the ``receivers``; the endpoint of each. One that is uncertain or unidentified only where it
-        is named alone.
+        the ``receivers``: before what waits behind them, by id. One that is uncertain, stored or
+        unidentified only where it is named alone.
 
         []: none is left.
         """
@@ -171,9 +164,8 @@ class MessageStore(Undecryptables, Protocol):
 
     async def replay_unidentified(
         self, session_id: str, chat: str, receivers: Collection[str]
-    ) -> list[str]:
-        """Queue, in its order, some of what waits in such a chat for one of the ``receivers``; the
-        endpoint of each.
+    ) -> list[Replayed]:
+        """Queue, in its order, some of what waits in such a chat for one of the ``receivers``.
 
         []: none is left.
         """

@@ -46,6 +46,8 @@ class StateUpdate:
     sent_at: int | None = None
     answered: bool = False
     """Its reply was written."""
+    direct: bool = False
+    """The request waited for that reply: who sent it stores the message only now."""
     phone: str | None = None
     """Step only where it belongs to this number, or to none yet; then it does."""
     reports: tuple[str, str] | None = None

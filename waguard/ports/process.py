@@ -4,6 +4,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
+from waguard.core.host.evidence import Evidence
 from waguard.core.host.strays import Foreign, Seen
 from waguard.wire.worker import WorkerRecord, WorkerSpec
 
@@ -48,6 +49,14 @@ class Meter(Protocol):
         """By session, of its process groups; ``now`` in monotonic seconds. It blocks."""
 
 
+class Witness(Protocol):
+    """Reads what this host lacks at the moment of a failure."""
+
+    async def read(self, *, browser: bool) -> Evidence:
+        """``browser``: Chromium ran, so its executable is not tried. It takes milliseconds where nothing hangs, and
+        some seconds at most."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Swept:
     """What ``Spawn.sweep`` found."""
@@ -70,6 +79,9 @@ class Spawn(Protocol):
         ``records`` and ``profiles``: the folders, or the one record and profile that it is about.
         ``kept``: pids of workers that are not to be touched, nor their browsers.
         """
+
+    def end_remains(self, browser: int) -> bool:
+        """End what is left of the process group of a dead Chromium; whether there was anything."""
 
     def adopt(self, record: WorkerRecord) -> Process | None:
         """The living process of ``record``, or None: gone, or the pid is another's now."""

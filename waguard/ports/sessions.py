@@ -44,6 +44,8 @@ class SessionView:
     """Unix time at which the oldest of them was remembered."""
     version: PageVersion | None = None
     """What its page is loaded with; None: it has none, or its worker does not say."""
+    phone_used_at: float | None = None
+    """Unix time of the newest message that was written on the phone; None: none since the daemon's start."""
     usage: Usage | None = None
     """None: not measured yet, or nothing runs."""
     removed_at: datetime | None = None

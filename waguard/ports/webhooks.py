@@ -2,54 +2,12 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Final, NamedTuple
 
 from waguard.core.conditions import DeadLetters
-from waguard.core.webhooks.delivery import OLD_SERVICE, Cause
+from waguard.core.webhooks.delivery import OLD_SERVICE
 
 GLOBAL: Final = "*"  # the endpoint of webhook.url; every other one has its session's id
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Pending:
-    """A queued webhook. Times are unix time; ``body`` None: large, to be asked for."""
-
-    id: int
-    event: str
-    event_id: str
-    session_id: str
-    partition: str
-    attempts: int
-    next_at: float
-    created_at: float
-    tried_since: float | None = None
-    """When the attempts began that were not followed by a hold."""
-    held_since: float | None = None
-    body: bytes | None = field(repr=False)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class DeliveryResult:
-    """What became of a queued webhook: delivered (all None), to be tried again, or dead."""
-
-    id: int
-    attempts: int = 0
-    next_at: float | None = None
-    error: str | None = None
-    """With ``next_at``: why it failed; without: why it is a dead letter."""
-    tried_since: float | None = None
-    """As ``Pending`` has it; for one that is to be tried again."""
-    cause: Cause | None = None
-    """Of a dead letter."""
-
-
-@dataclass(frozen=True, slots=True)
-class Hold:
-    """A queued webhook waits for its session since then (unix time), or no longer (None): either
-    way its attempts count from 0 again."""
-
-    id: int
-    since: float | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,6 +42,15 @@ class DeadLetter:
     created_at: float
     died_at: float
     size: int
+
+
+class Replayed(NamedTuple):
+    """A dead letter that is pending again."""
+
+    endpoint: str
+    session_id: str
+    partition: str
+    id: int
 
 
 @dataclass(frozen=True, slots=True)

@@ -34,8 +34,9 @@ def paired_at(profile: Path) -> float | None:
         return None
 
 
-def claim(profile: Path, lock: int, *, after_pairing: bool) -> str:
-    """Write a token when the session has become connected; ``after_pairing``: by a new pairing.
+def claim(profile: Path, lock: int, *, after_pairing: bool, at: float | None = None) -> str:
+    """Write a token when the session has become connected; ``after_pairing``: by a new pairing, of this unix
+    time (None: now).
 
     To be called after the credentials are on disk. Without a pairing a token that is there stays.
     """
@@ -43,7 +44,7 @@ def claim(profile: Path, lock: int, *, after_pairing: bool) -> str:
     if not after_pairing and (token := pairing(profile)):
         return token
     token = secrets.token_hex(16)
-    mark_files.write(profile / PAIRING, {"token": token, "at": time.time()})
+    mark_files.write(profile / PAIRING, {"token": token, "at": time.time() if at is None else at})
     return token
 
 

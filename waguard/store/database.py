@@ -1,5 +1,6 @@
 """The connection: engines, upgrades, and the transactions that every part of the store works in."""
 
+import asyncio
 import sqlite3
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
@@ -12,7 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 from sqlalchemy.util import greenlet_spawn
 
 from waguard.errors import DatabaseUnavailableError
-from waguard.store.engine import Engines, connect, name_of, parse
+from waguard.store.engine import DEADLINE, Engines, connect, name_of, parse
 from waguard.store.failures import RETRY_AFTER, answering, unavailable
 from waguard.store.layout import Layout, reflect
 from waguard.store.models import LEASE
@@ -23,6 +24,7 @@ T = TypeVar("T")
 
 # s for an upgrade: it rewrites no row, but cut off on a slow disk it would begin again each time
 UPGRADE_LIMIT = 600.0
+GRACE = 1.0  # s for a server to say that a statement took too long
 
 
 class Database:
@@ -35,6 +37,7 @@ class Database:
         *,
         busy_timeout: float,
         wall: Callable[[], float],
+        deadline: float = DEADLINE,
     ) -> None:
         self._url = parse(url)
         self._name = name_of(self._url)
@@ -42,6 +45,7 @@ class Database:
         self.wall = wall
         self.answers_within = 2 * busy_timeout
         """Seconds; after that it is unavailable."""
+        self._deadline = deadline
         self._engines: Engines | None = None
         self._layout: Layout | None = None
         self._why_barred: Callable[[], str | None] = lambda: None
@@ -68,6 +72,11 @@ class Database:
         """Whether nobody may use the database now."""
         return self._why_barred() is not None
 
+    @property
+    def usable(self) -> bool:
+        """Whether it was opened, and somebody may use it now."""
+        return self._layout is not None and not self.barred
+
     async def open(self) -> None:
         """Connect, migrate, and read what columns the application's table has.
 
@@ -77,7 +86,7 @@ class Database:
             return
         try:
             async with self._answering():
-                self._engines = engines = connect(self._url, busy_timeout=self._busy_timeout)
+                self._engines = engines = self._connected()
                 async with engines.writer.begin() as connection:
                     layout = await connection.run_sync(_layout_if_current)
                     is_leased = layout is None and await connection.run_sync(_knows_leases)
@@ -117,6 +126,22 @@ class Database:
             yield connection, layout
 
     @asynccontextmanager
+    async def reading_limited(
+        self, turn: asyncio.Lock
+    ) -> AsyncIterator[tuple[AsyncConnection, Layout]]:
+        """One of two connections for the application's tables, held with ``turn``: each statement has
+        the deadline of ``connect``, and sees the last commit."""
+        engines, layout = self._opened()
+        # the server gives up first: then the connection is still good
+        within = self._deadline + GRACE
+        async with (
+            answering(self._name, within=within),
+            turn,
+            engines.limited.connect() as connection,
+        ):
+            yield connection, layout
+
+    @asynccontextmanager
     async def writing(self) -> AsyncIterator[Work]:
         """A transaction that is committed at its end; others wait for it."""
         engines, layout = self._opened()
@@ -141,6 +166,9 @@ class Database:
         engines, _ = self._opened()
         async with self._answering():
             return await greenlet_spawn(_begun, engines.writer.sync_engine, do)
+
+    def _connected(self) -> Engines:
+        return connect(self._url, busy_timeout=self._busy_timeout, deadline=self._deadline)
 
     def _answering(self) -> AbstractAsyncContextManager[None]:
         return answering(self._name, within=self.answers_within)

@@ -8,12 +8,12 @@ from collections.abc import Collection
 from dataclasses import replace
 from typing import Any, Final
 
-from sqlalchemy import ColumnElement, Select, delete, func, insert, select, true
+from sqlalchemy import ColumnElement, Select, delete, func, select, true, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from waguard.core.conditions import DeadLetters
 from waguard.core.webhooks.delivery import SESSION_EVENTS, Cause, DeadLetterState
-from waguard.ports.webhooks import GLOBAL, DeadLetter, Queued, UnidentifiedChat
+from waguard.ports.webhooks import GLOBAL, DeadLetter, Queued, Replayed, UnidentifiedChat
 from waguard.store import unidentified
 from waguard.store.database import Database
 from waguard.store.deliveries import PENDING, REPLAYED, column
@@ -27,7 +27,10 @@ _OF_STATE: Final = {
     DeadLetterState.UNCERTAIN: _CAUSE == Cause.UNCERTAIN,
     DeadLetterState.UNIDENTIFIED: unidentified.WAITS,
     DeadLetterState.UNDECRYPTABLE: _CAUSE == Cause.UNDECRYPTABLE,
-    DeadLetterState.DEAD: _CAUSE.not_in([Cause.UNCERTAIN, Cause.UNIDENTIFIED, Cause.UNDECRYPTABLE]),
+    DeadLetterState.STORED: _CAUSE == Cause.STORED,
+    DeadLetterState.DEAD: _CAUSE.not_in(
+        [Cause.UNCERTAIN, Cause.UNIDENTIFIED, Cause.UNDECRYPTABLE, Cause.STORED]
+    ),
 }
 
 
@@ -85,32 +88,39 @@ class SqlDeadLetters:
             found = await connection.execute(query)
             return [DeadLetter(**row._asdict()) for row in found]
 
-    async def replay(self, first: int, last: int, receivers: Collection[str]) -> list[str]:
-        """It gets a new id, at the end of the queue: what was behind it has long overtaken it."""
+    async def replay(self, first: int, last: int, receivers: Collection[str]) -> list[Replayed]:
+        """It keeps its id, and so its place before what waits behind it in its partition."""
         # those a person chooses one by one
         some = true() if first == last else _OF_STATE[DeadLetterState.DEAD]
         return await self._replay(DEAD & DELIVERIES.c.id.between(first, last) & some, receivers)
 
-    async def _replay(self, chosen: ColumnElement[bool], receivers: Collection[str]) -> list[str]:
+    async def _replay(
+        self, chosen: ColumnElement[bool], receivers: Collection[str]
+    ) -> list[Replayed]:
         own = DELIVERIES.c
-        kept = ("endpoint", "event_id", "event", "session_id", "lane", "body")
         async with self._turn, self._database.writing() as work:
             query = (
-                select(own.id, own.endpoint)
+                select(own.id, own.endpoint, own.session_id, own.lane, own.event)
                 .where(chosen, own.endpoint.in_(sorted(receivers)))
                 .order_by(own.id)
             )
             found = (await work.connection.execute(query.limit(REPLAYED_AT_ONCE))).all()
-            now = self._database.wall()
-            again = {"state": "pending", "attempts": 0, "next_at": now, "created_at": now}
-            for row in found:  # one by one: the bodies of all together may be too large
-                letter = select(*(own[name] for name in kept)).where(own.id == row.id)
-                values = (await work.connection.execute(letter)).one()._asdict()
-                await work.connection.execute(delete(DELIVERIES).where(own.id == row.id))
-                if values["event"] in SESSION_EVENTS:
-                    values["lane"] = REPLAYED
-                await work.connection.execute(insert(DELIVERIES).values(values | again))
-            return [row.endpoint for row in found]
+            replayed = [
+                Replayed(row.endpoint, row.session_id, _partition(row), row.id) for row in found
+            ]
+            for it in replayed:
+                same = update(DELIVERIES).where(own.id == it.id)
+                await work.connection.execute(same.values(self._again() | {"lane": it.partition}))
+            return replayed
+
+    def _again(self) -> dict[str, Any]:
+        """What its row says then."""
+        now, gone = (
+            self._database.wall(),
+            ("cause", "last_error", "died_at", "tried_since", "held_since"),
+        )
+        fresh = {"state": "pending", "attempts": 0, "next_at": now, "created_at": now}
+        return fresh | dict.fromkeys(gone)
 
     async def discard(self, number: int) -> bool:
         async with self._turn, self._database.writing() as work:
@@ -125,13 +135,18 @@ class SqlDeadLetters:
 
     async def replay_unidentified(
         self, session_id: str, chat: str, receivers: Collection[str]
-    ) -> list[str]:
+    ) -> list[Replayed]:
         return await self._replay(unidentified.of_chat(session_id, chat), receivers)
 
     async def discard_unidentified(self, session_id: str, chat: str) -> int:
         waits = delete(DELIVERIES).where(unidentified.of_chat(session_id, chat))
         async with self._turn, self._database.writing() as work:
             return (await work.connection.execute(waits)).rowcount
+
+
+def _partition(row: Any) -> str:
+    """A session's event outdates nothing, and is not outdated, once it was a dead letter."""
+    return REPLAYED if row.event in SESSION_EVENTS else str(row.lane)
 
 
 async def _count_dead(connection: AsyncConnection) -> list[DeadLetters]:

@@ -21,9 +21,10 @@ from sqlalchemy import (
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from waguard.core.messages.media import names_in
-from waguard.core.webhooks.delivery import HELD, SESSION_EVENTS, Cause
+from waguard.core.webhooks.delivery import HELD, OWN_SEND, SESSION_EVENTS, Cause
+from waguard.core.webhooks.pending import DeliveryResult, Hold, Pending
 from waguard.ports.messages import Entry
-from waguard.ports.webhooks import GLOBAL, DeliveryResult, Hold, Pending
+from waguard.ports.webhooks import GLOBAL
 from waguard.store import endpoints, unidentified
 from waguard.store.database import Database
 from waguard.store.models import DELIVERIES, SESSIONS
@@ -234,7 +235,7 @@ def _queued(
                 "lane": storable(notice.partition, length_of(DELIVERIES.c.lane.type)),
                 "body": notice.body,
                 "attempts": 0,
-                "next_at": now,
+                "next_at": now + (OWN_SEND if notice.direct else 0.0),
                 "created_at": now,
             } | state
 

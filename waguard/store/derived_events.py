@@ -4,7 +4,7 @@ It is decided in the transaction that changes the state, from what is in the dat
 crashes in between, each is reported once, and nothing of a message before its ``message_sent``.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Final
 
@@ -36,6 +36,12 @@ def reported_by(outgoing: Sequence[NewMessage | StateUpdate | Withdrawal]) -> di
         if isinstance(item, StateUpdate) and item.reports:
             reported[item.reports] = item.due or reported.get(item.reports, False)
     return reported
+
+
+def direct_in(outgoing: Sequence[NewMessage | StateUpdate | Withdrawal]) -> frozenset[Name]:
+    """The messages whose senders have just got the replies that they waited for."""
+    updates = (it for it in outgoing if isinstance(it, StateUpdate))
+    return frozenset(it.reports for it in updates if it.direct and it.reports)
 
 
 def keys(entries: Sequence[Entry], reported: Iterable[Name]) -> Iterable[Name]:
@@ -70,11 +76,15 @@ def _is_known(name: Name, known: Keys) -> bool:
 
 
 class DerivedEvents:
-    """Of one transaction. ``known`` are the keys that are in the inbox, or that are now stored."""
+    """Of one transaction. ``known`` are the keys that are in the inbox, or that are now stored; ``direct``
+    the messages whose senders have just got their replies."""
 
-    def __init__(self, connection: AsyncConnection, known: Keys, now: float) -> None:
+    def __init__(
+        self, connection: AsyncConnection, known: Keys, direct: Collection[Name], now: float
+    ) -> None:
         self._connection = connection
         self._known = known
+        self._direct = direct
         self._now = now
         self._announced: set[Name] = set()
         """Those that the application knows."""
@@ -109,7 +119,9 @@ class DerivedEvents:
         for name in dict.fromkeys((*reported, *moved)):
             message = self._own.get(name)
             due = reported.get(name, False)
-            outcome = message and news.of_outcome(message, self._now, due=due)
+            outcome = message and news.of_outcome(
+                message, self._now, due=due, direct=name in self._direct
+            )
             if outcome and (name[0], storable(outcome.key)) not in self._known:
                 self._made.append(outcome)
                 self._known.add((name[0], storable(outcome.key)))
@@ -185,7 +197,7 @@ class DerivedEvents:
 _COLUMNS: Final = tuple(
     OUTBOX.c[name]
     for name in (
-        *("session_id", "workspace_id", "message_id", "chat", "kind", "body", "phone", "state"),
+        *("session_id", "workspace_id", "message_id", "chat", "kind", "body", "state"),
         *("error", "idempotency_key", "answered", "bulk_id", "sent_at", "created_at"),
     )
 )

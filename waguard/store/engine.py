@@ -14,10 +14,13 @@ from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 from sqlalchemy.pool import ConnectionPoolEntry
 
 from waguard.errors import ConfigError
+from waguard.store.deadline import limit_statements
 from waguard.store.sqlite import connected
 
 DRIVERS = ("sqlite+aiosqlite", "postgresql+asyncpg", "mysql+asyncmy", "mariadb+asyncmy")
+DEADLINE = 3.0  # s for a statement on the application's tables
 _EXTRAS = {"asyncpg": "postgresql", "asyncmy": "mysql"}
+_LIMITED = {"pool_size": 2, "max_overflow": 0}  # messages, and rows of sessions
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,16 +28,19 @@ class Engines:
     """Where to read and where to write; the same engine but for SQLite.
 
     SQLite has one writer at a time: ours queue for one connection, in turn, instead of racing
-    for the file's lock. Readers see the last commit meanwhile (WAL).
+    for the file's lock. Readers see the last commit meanwhile (WAL). What reads the application's
+    tables has connections of its own, each statement with a deadline: none of ours waits for it.
     """
 
     reader: AsyncEngine
     writer: AsyncEngine
+    limited: AsyncEngine
 
     async def dispose(self) -> None:
         """Close every connection."""
         await self.reader.dispose()
         await self.writer.dispose()
+        await self.limited.dispose()
 
 
 def commit_with_next(connection: Connection) -> None:
@@ -70,25 +76,28 @@ def name_of(url: URL) -> str:
     return f"{url.get_backend_name()} {place}/{url.database or ''}".replace(" //", " /")
 
 
-def connect(url: URL, *, busy_timeout: float) -> Engines:
-    """Engines for ``url``, nothing connected yet; a new SQLite file is made private.
+def connect(url: URL, *, busy_timeout: float, deadline: float = DEADLINE) -> Engines:
+    """Engines for ``url``, nothing connected yet; a new SQLite file is made private. ``deadline``:
+    seconds for a statement of ``limited``.
 
     Raises ``OSError`` where the file cannot be, ``ConfigError`` where the driver is missing.
     """
     try:
         if url.get_backend_name() == "sqlite":
             _make_file(url)
-            return _sqlite(url, busy_timeout)
+            return _sqlite(url, busy_timeout, deadline)
         engine = _server(url, busy_timeout)
+        limited = _server(url, deadline, isolation_level="AUTOCOMMIT", **_LIMITED)
     except ModuleNotFoundError as error:
         extra = _EXTRAS.get(str(error.name), "")
         raise _refused(
             f"the driver {error.name} is not installed", f"pip install 'waguard[{extra}]'"
         ) from None
-    return Engines(engine, engine)
+    limit_statements(limited, deadline)
+    return Engines(engine, engine, limited)
 
 
-def _server(url: URL, busy_timeout: float) -> AsyncEngine:
+def _server(url: URL, busy_timeout: float, **more: Any) -> AsyncEngine:
     options: dict[str, Any] = {"hide_parameters": True}  # messages are no business of a log
     if url.get_backend_name() == "postgresql":
         options["connect_args"] = {"timeout": busy_timeout}
@@ -97,24 +106,31 @@ def _server(url: URL, busy_timeout: float) -> AsyncEngine:
         # REPEATABLE READ locks gaps: two new sessions at once would deadlock
         options["isolation_level"] = "READ COMMITTED"
     # pre-ping: connections that a restarted server closed are replaced unseen
-    return create_async_engine(url, pool_pre_ping=True, pool_timeout=busy_timeout, **options)
+    options = {"pool_pre_ping": True, "pool_timeout": busy_timeout, **options, **more}
+    return create_async_engine(url, **options)
 
 
-def _sqlite(url: URL, busy_timeout: float) -> Engines:
-    common: dict[str, Any] = {
-        "hide_parameters": True,
-        "pool_timeout": busy_timeout,
-        "connect_args": {"timeout": busy_timeout, "async_creator_fn": connected},
-    }
+def _sqlite(url: URL, busy_timeout: float, deadline: float) -> Engines:
     existing = _existing(url)
-    reader = create_async_engine(existing, **common)
-    writer = create_async_engine(existing, pool_size=1, max_overflow=0, **common)
-    for engine, begin in ((reader, "BEGIN"), (writer, "BEGIN IMMEDIATE")):
+
+    def engine_of(patience: float, **more: Any) -> AsyncEngine:
+        return create_async_engine(
+            existing,
+            hide_parameters=True,
+            pool_timeout=patience,
+            connect_args={"timeout": patience, "async_creator_fn": connected},
+            **more,
+        )
+
+    reader = engine_of(busy_timeout)
+    writer = engine_of(busy_timeout, pool_size=1, max_overflow=0)
+    limited = engine_of(deadline, **_LIMITED)
+    for engine, begin in ((reader, "BEGIN"), (writer, "BEGIN IMMEDIATE"), (limited, "BEGIN")):
         event.listen(engine.sync_engine, "connect", _prepare_sqlite)
         event.listen(engine.sync_engine, "begin", _beginner(begin))
         if existing is not url:
             _InPlace(Path(url.database or "")).watch(engine)
-    return Engines(reader, writer)
+    return Engines(reader, writer, limited)
 
 
 def _existing(url: URL) -> URL:

@@ -9,7 +9,7 @@ from sqlalchemy.exc import DBAPIError, IntegrityError, InterfaceError, InternalE
 from sqlalchemy.exc import OperationalError as DatabaseOperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
-from waguard.errors import DatabaseUnavailableError
+from waguard.errors import DatabaseUnavailableError, WaguardError
 
 RETRY_AFTER = 5.0  # s
 
@@ -21,6 +21,7 @@ _POSTGRESQL_READ_ONLY = "25006"  # a primary that became a standby
 # MySQL reports these among its operational errors: no default for a column, a CHECK (MySQL's,
 # MariaDB's); unknown column, duplicate key name, wrong number of values
 _MYSQL_REFUSALS = {1364, 3819, 4025}
+_MYSQL_DENIALS = {1142, 1143}
 _MYSQL_MISTAKES = {1054, 1061, 1136} | _MYSQL_REFUSALS
 
 
@@ -83,3 +84,16 @@ def _is_sqlite_outage(cause: sqlite3.Error) -> bool:
 
 def _mysql_code(cause: BaseException | None) -> object:
     return cause.args[0] if cause is not None and cause.args else None
+
+
+def is_denial(error: DBAPIError) -> bool:
+    """Whether the database's user lacks a right: on the schema, the table or the column."""
+    state = getattr(error.orig, "pgcode", None)
+    return state == "42501" or _mysql_code(error.orig) in _MYSQL_DENIALS
+
+
+def in_words(error: Exception) -> str:
+    """What went wrong, in one line, without the statement."""
+    if isinstance(error, DBAPIError):
+        return (str(error.orig or error).splitlines() or [type(error).__name__])[0]
+    return error.message if isinstance(error, WaguardError) else str(error)

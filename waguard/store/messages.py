@@ -15,9 +15,9 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from waguard.core.messages.inbox import Kind
 from waguard.core.messages.undecryptable import EXPIRED
 from waguard.core.webhooks.delivery import OLD_SERVICE, Cause
+from waguard.core.webhooks.pending import DeliveryResult, Hold
 from waguard.ports.messages import Entry, Written
 from waguard.ports.outbox import NewMessage, StateUpdate, Withdrawal
-from waguard.ports.webhooks import DeliveryResult, Hold
 from waguard.store import (
     deliveries,
     derived_events,
@@ -100,7 +100,8 @@ class SqlMessages(SqlDeliveries, SqlDeadLetters, SqlEndpoints, SqlUndecryptables
         given, waiting = await naming.named(connection, entries, people)
         reported = derived_events.reported_by(outgoing)
         known = await inbox.known_keys(connection, derived_events.keys(given, reported))
-        also = DerivedEvents(connection, known, now)
+        direct = derived_events.direct_in(outgoing)
+        also = DerivedEvents(connection, known, direct, now)
         await also.read(given, reported)
         everything = [entry.received for entry in given]
         remembered = await self._undecryptable.remember(connection, everything, people, now)

@@ -6,13 +6,16 @@ from functools import partial
 
 from sqlalchemy import text
 
+from waguard.store.account_rows import SqlAccountRows
 from waguard.store.audit import SqlAudit
 from waguard.store.database import Database
+from waguard.store.engine import DEADLINE
 from waguard.store.housekeeping import COMPACTION, Compaction, empty_wal, release_pages
 from waguard.store.lease import SqlLease
 from waguard.store.messages import SqlMessages
 from waguard.store.outbox import SqlOutbox
 from waguard.store.sessions import SqlSessions
+from waguard.store.stored import SqlStored
 
 BUSY_TIMEOUT = 5.0  # s to wait for a lock, a free connection, a handshake
 
@@ -22,7 +25,8 @@ class SqlStore(SqlSessions, SqlAudit):
 
     Every call ends within twice ``busy_timeout`` (a turn, then the lock) and about 2 s to give up
     a silent connection, with an answer or with ``DatabaseUnavailableError``; ``open`` takes up to
-    ``UPGRADE_LIMIT`` where it upgrades an older database. Raises ``ConfigError`` for a URL that is not supported.
+    ``UPGRADE_LIMIT`` where it upgrades an older database. ``deadline``: seconds for a statement on the
+    application's tables. Raises ``ConfigError`` for a URL that is not supported.
     """
 
     def __init__(
@@ -32,12 +36,15 @@ class SqlStore(SqlSessions, SqlAudit):
         busy_timeout: float = BUSY_TIMEOUT,
         wall: Callable[[], float] = time.time,
         compaction: Compaction = COMPACTION,
+        deadline: float = DEADLINE,
     ) -> None:
-        database = Database(url, busy_timeout=busy_timeout, wall=wall)
+        database = Database(url, busy_timeout=busy_timeout, wall=wall, deadline=deadline)
         super().__init__(database)
         self._compaction = compaction
         self.messages = SqlMessages(database)
         self.outbox = SqlOutbox(database)
+        self.stored = SqlStored(database)
+        self.accounts = SqlAccountRows(database)
         self.lease = SqlLease(database.backend, database.writing_the_lease)
 
     def guard(

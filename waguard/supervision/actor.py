@@ -19,6 +19,7 @@ from waguard.core.session.effects import (
     Held,
     Kill,
     MemberChanged,
+    PageRestarts,
     Publish,
     ReadIdle,
     Record,
@@ -264,7 +265,7 @@ class SessionActor:
                 runner.spawn(worker, check_profile=check_profile)
             case Terminate(why=why):
                 self.publisher.log_unhealthy(why)
-                runner.terminate()
+                runner.terminate(failed=why is not None)
             case Kill():
                 runner.kill()
             case Reload():
@@ -296,7 +297,13 @@ class SessionActor:
                 self.publisher.log(effect)
             case ReleaseSlot():
                 self._log.debug("place given back")
-            case RequestSlot() | WorkerFailed() | BrowserStarted() | RefusalChanged():
+            case (
+                RequestSlot()
+                | WorkerFailed()
+                | BrowserStarted()
+                | RefusalChanged()
+                | PageRestarts()
+            ):
                 pass  # the fleet's: the engine has carried it there
 
     def _profile_missing(self) -> None:

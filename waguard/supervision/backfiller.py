@@ -6,6 +6,8 @@ from collections.abc import Awaitable, Callable
 from loguru import logger
 
 from waguard.core.link import Link
+from waguard.core.messages.backfill import deferral
+from waguard.core.replace import replace
 from waguard.core.session import views
 from waguard.core.session.state import SessionState
 from waguard.errors import WaguardError
@@ -14,7 +16,7 @@ from waguard.supervision.session_context import SessionContext
 from waguard.supervision.session_profile import SessionProfile
 from waguard.supervision.tasks import Begin
 from waguard.supervision.worker_link import WorkerLink
-from waguard.wire import calls
+from waguard.wire.calls import CatchUp
 
 
 class Backfiller:
@@ -40,12 +42,20 @@ class Backfiller:
         self._moved = moved
         self._running: tuple[int, int] | None = None
         self._ended: tuple[int, int, float] | None = None
-        """The worker and the load whose backfill has ended, and when."""
+        """The worker and the load of which what it missed was read, and when; of statuses later."""
 
     def start(self, worker: int, loads: int) -> None:
         """Have this worker report it, after this load."""
         self._running = worker, loads
         self._begin(self._run(worker, loads), "backfill")
+
+    def paced(self, call: CatchUp) -> CatchUp:
+        """The same, as it may be read now."""
+        return replace(call, fresh=self._fresh_for() > 0)
+
+    def _fresh_for(self) -> float:
+        quiet = self._ctx.config().inbox.backfill_after_pairing
+        return deferral(self._profile.paired_at, quiet=quiet, now=self._ctx.clock.wall())
 
     def ended_at(self, worker: int, loads: int) -> float | None:
         """Monotonic time at which that one had ended; None: it has not."""
@@ -54,22 +64,23 @@ class Backfiller:
         return self._ended[2]
 
     async def _run(self, worker: int, loads: int) -> None:
-        asked, resumed, tried = None, False, False
-        pause = self._ctx.timings.backfill_retry
+        asked, has_read, tried = None, False, False
+        pause, now = self._ctx.timings.backfill_retry, self._ctx.clock.monotonic
         while self._running == (worker, loads) and self._is_number(worker):
             if (link := self._link()) is None or views.link(self._state()) is not Link.CONNECTED:
                 await self._moved()
                 continue
             try:
-                if (left := self._intake.deferred(self._profile.at.profile)) > 0:
-                    if not resumed:
-                        await link.call(calls.GoOn())
-                        resumed = True
-                    await asyncio.sleep(min(left, pause))
-                    continue
                 # once: what comes meanwhile is newer than what is still to be backfilled
                 asked = asked or await self._intake.backfill_request(self._profile.at.profile)
-                await link.call(asked)  # by itself, so the session is no less idle
+                fresh_for = self._fresh_for()
+                if fresh_for <= 0 or not has_read:  # by itself, so the session is no less idle
+                    await link.call(replace(asked, fresh=fresh_for > 0))
+                    self._ended = self._ended if has_read else (worker, loads, now())
+                    has_read = True
+                if fresh_for <= 0:
+                    return
+                await asyncio.sleep(min(fresh_for, pause))
             except WaguardError as error:
                 # a page that was reloaded meanwhile, or a worker that ended, is logged elsewhere
                 level, tried = "WARNING" if tried else "DEBUG", True
@@ -77,9 +88,6 @@ class Backfiller:
                 log = logger.bind(session=self._state().session)
                 log.log(level, said, event="backfill_failed", why=error.line())
                 await asyncio.sleep(pause)
-            else:
-                self._ended = worker, loads, self._ctx.clock.monotonic()
-                return
 
     def _is_number(self, worker: int) -> bool:
         it = self._state().worker

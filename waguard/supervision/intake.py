@@ -7,9 +7,10 @@ from typing import Any, Final
 import msgspec
 from loguru import logger
 
-from waguard.core.messages.backfill import by_alias, deferral
+from waguard.core.messages.backfill import by_alias
 from waguard.core.messages.inbox import BACKFILL_LIMIT, InboxRecord, Kind, backfill_since
 from waguard.core.messages.news import ack_of
+from waguard.core.messages.phone_use import phone_of
 from waguard.profile import owner_mark
 from waguard.supervision import translate, undecryptable
 from waguard.supervision.ack_order import AckOrder
@@ -68,6 +69,8 @@ class Intake:
         self._order = AckOrder()
         self._touched_at: float | None = None
         self._left_with: WorkerLink | None = None
+        self.phone_used_at: float | None = None
+        """Unix time of the newest message that was written on the phone, as far as this daemon knows."""
 
     def handle(self, event: Event, link: WorkerLink | None) -> None:
         """Have it stored, then acknowledged on ``link``, then published.
@@ -169,24 +172,25 @@ class Intake:
         # by the ids that we sent them under, which are not always the page's
         if acked := [ack_of(one)[0] for one in news if one.kind is Kind.ACK and ack_of(one)[1]]:
             self._acked(acked, None)
+        self._record_phone_use(news)
         messages = [one for one in news if one.kind is Kind.MESSAGE]
         self._deaf.backfilled(sum(one.backfilled for one in messages))
         if messages:
             self._touch()
+
+    def _record_phone_use(self, news: Iterable[InboxRecord]) -> None:
+        """What the outbox has sent is no news."""
+        written = [
+            one.at for one in news if one.kind is Kind.SENT and one.ref and phone_of(one.ref[1])
+        ]
+        if written:
+            self.phone_used_at = max(*written, self.phone_used_at or 0.0)
 
     def _touch(self) -> None:
         now = self._ctx.clock.monotonic()
         if self._touched_at is None or now - self._touched_at >= TOUCH_INTERVAL:
             self._touched_at = now
             self._begin(self._writer.touch(), "touch")
-
-    def deferred(self, profile: Path) -> float:
-        """Seconds for which nothing is read back: it was paired a moment ago."""
-        return deferral(
-            owner_mark.paired_at(profile),
-            quiet=self._ctx.config().inbox.backfill_after_pairing,
-            now=self._ctx.clock.wall(),
-        )
 
     async def backfill_request(self, profile: Path) -> CatchUp:
         """From when on nobody may have listened. Raises ``WaguardError``."""

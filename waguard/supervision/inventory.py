@@ -1,9 +1,10 @@
 """What lies and runs on this host: profiles, snapshots, workers. The reconciler's third source."""
 
+import os
 from pathlib import Path
 
 from waguard.core.reconcile import Host, Stored, Worker
-from waguard.host import procfs
+from waguard.host import procfs, strays
 from waguard.host.children import read_records
 from waguard.profile import inspection, layout, snapshots
 
@@ -31,7 +32,21 @@ def places_on_disk(sessions: Path) -> list[tuple[int, str]]:
 
 def read_inventory(sessions: Path, workers: Path, *, instance: str) -> Host:
     """Look once. Blocks: call it in a thread."""
-    return Host(profiles=_profiles(sessions), workers=_workers(workers, instance))
+    return Host(
+        profiles=_profiles(sessions),
+        workers=_workers(workers, instance),
+        remains=_remains(sessions),
+    )
+
+
+def _remains(sessions: Path) -> dict[int, str]:
+    """The kernel gives what a dead Chromium leaves to the daemon, which is the subreaper: no other process is read."""
+    root = f"{os.path.realpath(sessions)}/"
+    return {
+        it.pid: it.session or Path(it.profile).name.removeprefix("session-")
+        for it in strays.remains(procfs.children(os.getpid()))
+        if it.profile and it.profile.startswith(root)
+    }
 
 
 def _profiles(sessions: Path) -> dict[tuple[int, str], Stored] | None:

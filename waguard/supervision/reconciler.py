@@ -14,6 +14,7 @@ from waguard.core.reconcile import (
     Add,
     Correction,
     CorrectRow,
+    EndRemains,
     EndWorker,
     Finding,
     Host,
@@ -29,6 +30,7 @@ from waguard.core.reconcile import (
 )
 from waguard.core.session.facts import RowRead
 from waguard.errors import DatabaseUnavailableError, UnavailableError, WaguardError
+from waguard.host import strays
 from waguard.host.children import read_records
 from waguard.ports.store import SessionRow
 from waguard.supervision import shutdown
@@ -170,6 +172,8 @@ class Reconciler:
     def _still_meant(self, action: Action, before: Mapping[str, Observed]) -> bool:
         """Whether nobody else has moved the session since the plan was made."""
         name = action.session
+        if isinstance(action, EndRemains):
+            return True  # whatever became of the session
         if self._state.stopping or self._registry.is_leaving(name):
             return False
         was, now = before.get(name), self._observed().get(name)
@@ -223,6 +227,8 @@ class Reconciler:
                 await registry[name].stop()
             case EndWorker(pid=pid):
                 return await self._end_worker(name, pid, correction)
+            case EndRemains(pid=pid):
+                return await self._end_remains(name, pid, correction)
             case Renew():
                 _record(registry[name], correction)
                 registry[name].start(restart=True)
@@ -254,6 +260,15 @@ class Reconciler:
                 return True
         return False
 
+    async def _end_remains(self, name: str, pid: int, correction: Correction) -> bool:
+        """What ends by itself meanwhile needs no correction."""
+        ended = [await strays.end(one) for one in strays.remains([pid])]
+        if not any(ended):
+            return False
+        if session := self._registry.get(name):
+            _record(session, correction)
+        return True
+
     async def _correct_row(self, session: SessionActor) -> bool:
         """The plan may be older than the newest write: read again before saying that it lies."""
         try:
@@ -276,7 +291,7 @@ class Reconciler:
             and not session.publisher.writer.row_pending
             and (lies or promises_too_much(session))
         ):
-            session.post(RowRead(said=row.status))
+            session.post(RowRead(said=row.status, knows_number=bool(row.phone_number)))
             return True
         return False
 

@@ -2,7 +2,8 @@
 
 import asyncio
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
+from pathlib import Path
 
 from waguard.errors import UnavailableError, WaguardError
 from waguard.ports.store import SessionRow
@@ -45,6 +46,10 @@ class Registry:
         return any(
             session.profile.paired and session.row.desired_up for session in self._sessions.values()
         )
+
+    def unpaired_profiles(self) -> Collection[Path]:
+        """Profiles, made or not, of those that have nothing to miss."""
+        return {it.profile.at.profile for it in self._sessions.values() if not it.profile.paired}
 
     def add(self, row: SessionRow) -> SessionActor:
         """The session of a row, which may have come to memory a moment ago."""

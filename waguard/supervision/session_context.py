@@ -8,7 +8,7 @@ from waguard.core.session.restart import Remembered
 from waguard.ports.clock import Ages, Clock
 from waguard.ports.inbox import Inbox
 from waguard.ports.messages import Undecryptables
-from waguard.ports.process import Meter, Spawn
+from waguard.ports.process import Meter, Spawn, Witness
 from waguard.ports.store import Store
 from waguard.supervision.bus import Bus
 from waguard.supervision.fleet import Fleet
@@ -34,6 +34,7 @@ class SessionContext:
     mailbox: Mailbox
     versions: VersionObserver
     meter: Meter
+    witness: Witness
     timings: Timings
     remembered: Callable[[], Mapping[str, Remembered]]
     """Of sessions' restarts, from the daemon before this one."""

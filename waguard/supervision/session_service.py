@@ -286,6 +286,7 @@ class SessionService:
             phone_number=session.state.phone,
             connected_at=row.connected_at,
             last_activity=row.last_activity,
+            phone_used_at=session.traffic.intake.phone_used_at,
             disconnect_reason=str(derived.reason) if derived.reason else None,
             disconnect_details=derived.details or (worker.unresponsive if worker else None),
             account_id=row.account_id,

@@ -2,8 +2,9 @@
 
 import asyncio
 import random
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from waguard.config.sections import Config
 from waguard.core.fleet.facts import Closing
@@ -13,8 +14,9 @@ from waguard.core.session.restart import Remembered
 from waguard.ports.clock import Ages, Clock
 from waguard.ports.inbox import Inbox
 from waguard.ports.messages import Undecryptables
-from waguard.ports.process import Meter, Spawn
+from waguard.ports.process import Meter, Spawn, Witness
 from waguard.ports.store import Store
+from waguard.supervision.account_rows import AccountRowOwner
 from waguard.supervision.actor import SessionActor
 from waguard.supervision.bus import Bus
 from waguard.supervision.fleet import Fleet
@@ -45,7 +47,8 @@ class Ports:
     clock: Clock
     ages: Ages
     meter: Meter
-    host: Callable[[], Reading]
+    witness: Witness
+    host: Callable[[Callable[[], Collection[Path]]], Reading]
     network: Callable[[], NetworkReading]
     cpu_is_saturated: Callable[[], bool]
     remembered: Callable[[], Mapping[str, Remembered]]
@@ -73,7 +76,7 @@ class Supervisor:
             store=ports.store,
             bus=bus,
             clock=ports.clock,
-            host=ports.host,
+            host=lambda: ports.host(self.registry.unpaired_profiles),
             network=ports.network,
             paired=lambda: self.registry.any_paired,
             write_retry=timings.write_retry,
@@ -105,6 +108,7 @@ class Supervisor:
             mailbox=self.mailbox,
             versions=self.observer,
             meter=ports.meter,
+            witness=ports.witness,
             timings=timings,
             remembered=ports.remembered,
             cpu_is_saturated=ports.cpu_is_saturated,
@@ -115,6 +119,7 @@ class Supervisor:
         self.watchdog = Watchdog(ctx, self.registry)
         self.reconciler = Reconciler(ctx, self.registry, self.state)
         self.health = HealthReport(ctx, self.registry, self.state, self.reconciler)
+        self.account_rows = AccountRowOwner(self.registry, self.health)
         self.sessions = SessionService(ctx, self.registry, self.state, self.health)
         self._trail = asyncio.create_task(self.fleet.trail.trail(), name="trail of the fleet")
 

@@ -82,7 +82,7 @@ class Traffic:
             row.session_id,
             ctx.clock,
             since=self._events_since,
-            ask=self._ask,
+            ask=lambda call: self._ask(self.backfiller.paced(call)),
             record=writer.record,
         )
         self.limits = Limits(

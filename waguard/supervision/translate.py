@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
+from waguard.core.messages import phone_use
 from waguard.core.messages.identity import GROUP, parse
 from waguard.core.messages.inbox import (
     EventPayload,
@@ -61,7 +62,7 @@ def inbound(message: InboundMessage) -> Mapping[str, Any]:
             "from_me": message.from_me,
             "type": message.kind,
             "has_media": bool(message.mimetype),
-            "group_name": message.group_name,
+            **_group(message),
             "sender_name": message.sender_name,
             "quoted_id": message.quoted_id,
             "backfilled": message.backfilled,
@@ -70,8 +71,15 @@ def inbound(message: InboundMessage) -> Mapping[str, Any]:
     }
 
 
+def _group(message: InboundMessage) -> dict[str, Any]:
+    """What is unknown is left out: a null would be taken for it."""
+    known = {"group_name": message.group_name, "participants": list(message.participants)}
+    return {name: value for name, value in known.items() if value}
+
+
 def on_phone(message: InboundMessage) -> Mapping[str, Any]:
-    """Data of ``message_sent`` for what was written on the phone."""
+    """Data of ``message_sent`` for what was written on the phone. It is from its chat: the application
+    files it there."""
     return {
         "message_id": message.id,
         "to": message.chat,
@@ -79,22 +87,22 @@ def on_phone(message: InboundMessage) -> Mapping[str, Any]:
         "status": "sent",
         "timestamp": message.timestamp,
         "source": "message_create_event",
-        **inbound(message),
+        "message": inbound(message)["message"] | {"from": message.chat},
     }
 
 
 def received(row: SessionRow, message: InboundMessage, at: float) -> tuple[InboxRecord, ...]:
     """What is stored of a message, one of our number's own too; ``at``, in unix time, is when the
     worker heard of it."""
+    events: tuple[EventPayload, ...]
     if message.from_me:
-        kind, key, payload = (
-            Kind.SENT,
-            sent_key(message.id),
-            EventPayload("message_sent", on_phone(message)),
-        )
+        kind, key = Kind.SENT, sent_key(message.id)
+        use = phone_use.activity(message.id, message.timestamp, at)
+        use_events = (EventPayload(phone_use.EVENT, use),) if use else ()
+        events = (EventPayload("message_sent", on_phone(message)), *use_events)
     else:
         kind, key = Kind.MESSAGE, fitting(message.id)
-        payload = EventPayload("message_received", inbound(message))
+        events = (EventPayload("message_received", inbound(message)),)
     content = message.media
     return (
         InboxRecord(
@@ -109,7 +117,7 @@ def received(row: SessionRow, message: InboundMessage, at: float) -> tuple[Inbox
             ref=("sent:" if message.from_me else "", message.id),
             sender=message.sender,
             mentioned=message.mentioned,
-            events=(payload,),
+            events=events,
             file=None if content is None else File(content, message.mimetype or UNKNOWN),
         ),
     )

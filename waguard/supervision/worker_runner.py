@@ -13,6 +13,7 @@ from typing import Any
 from loguru import logger
 
 from waguard.core.blame import Blame, Failure, describe_exit
+from waguard.core.host.evidence import host_failure
 from waguard.core.session.facts import (
     Beat,
     Exited,
@@ -77,6 +78,8 @@ class WorkerRunner:
         self._changed = changed
         self._log = logger.bind(session=row().session_id)
         self._number = 0
+        self._failed = False
+        """Its end was requested because it failed."""
         self.process: Process | None = None
         self.report: Report | None = None
         """The newest of the living worker."""
@@ -94,13 +97,14 @@ class WorkerRunner:
 
     def spawn(self, worker: int, *, check_profile: bool) -> None:
         """Start worker number ``worker``; ends in ``Spawned`` or ``SpawnFailed``."""
-        self._number, self.report = worker, None
+        self._number, self.report, self._failed = worker, None, False
         self._begin(self._spawn(worker, check_profile=check_profile), "spawn")
 
     def adopt(self, worker: int, process: Process, record: WorkerRecord, *, outdated: bool) -> None:
         """Take over one that an earlier daemon started. ``outdated``: it speaks another protocol, so it
         is only greeted, and does not end by itself while it waits to be replaced."""
         self._number, self.process, self.report = worker, process, None
+        self._failed = False
         self._profile.adopted_at(record.profile)
         self._log.info(
             "worker adopted", event="worker_adopted", worker=process.pid, outdated=outdated
@@ -122,8 +126,9 @@ class WorkerRunner:
         async with greeted([record], instance=instance, after=0.0, again=again, heard=heard):
             await process.wait()
 
-    def terminate(self) -> None:
-        """Ask it to close its browser and to exit."""
+    def terminate(self, *, failed: bool = False) -> None:
+        """Ask it to close its browser and to exit; ``failed``: it does not do its work."""
+        self._failed = failed
         if self.process:
             self.process.terminate()
 
@@ -175,7 +180,8 @@ class WorkerRunner:
                 "the worker is not started", event="worker_not_started", why=why
             )
             failure = Failure(Blame.HOST, "spawn_failed", _NOT_STARTED, why)
-            self._post(SpawnFailed(worker=worker, failure=failure))
+            lacking = await self._lacking(browser=True)
+            self._post(SpawnFailed(worker=worker, failure=lacking or failure))
             return
         self.process = process
         self._log.info("worker started", event="worker_started", worker=process.pid)
@@ -255,6 +261,8 @@ class WorkerRunner:
         if self.process is not process:
             return
         last = self.report
+        if last and last.browser_pid:
+            self._begin(self._end_remains(last.browser_pid), "remains")
         said = last.details if last else None
         if code is None and last:
             code = last.exit_code
@@ -263,7 +271,25 @@ class WorkerRunner:
         self._log.info(
             "worker exited", event="worker_exited", worker=process.pid, code=code, meaning=meaning
         )
-        self._post(Exited(worker=worker, code=code, details=said and printable(said)))
+        lacking = None
+        if self._failed or code:
+            lacking = await self._lacking(browser=last is not None and last.browser_pid is not None)
+        said = said and printable(said)
+        self._post(Exited(worker=worker, code=code, details=said, host=lacking))
+
+    async def _lacking(self, *, browser: bool) -> Failure | None:
+        """What the host lacks now; ``browser``: Chromium ran. None also where that cannot be read."""
+        try:
+            return host_failure(await self._ctx.witness.read(browser=browser))
+        except Exception as error:  # noqa: BLE001 - without it the exit is never reported
+            self._log.opt(exception=error).critical("a bug in waguard", event="bug")
+            return None
+
+    async def _end_remains(self, browser: int) -> None:
+        """What was stopped does not notice that its Chromium is gone."""
+        await asyncio.sleep(self._ctx.timings.remains)
+        if self._ctx.spawn.end_remains(browser):
+            self._record("stray_ended", reason="its Chromium was gone", evidence={"pid": browser})
 
     async def _await_standstill(self, worker: int, process: Process) -> None:
         await process.stopped()
@@ -311,6 +337,7 @@ class WorkerRunner:
             code=it.qr.raw if it.qr else None,
             codes_ended=it.qr_idle,
             loads=it.loads,
+            scripts_ended=it.scripts_ended,
             details=it.details and printable(it.details),
             socket=it.socket and printable(it.socket),
             update_offered=it.update_offered,

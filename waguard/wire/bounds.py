@@ -16,6 +16,8 @@ Raw = Annotated[str, Meta(max_length=8_192)]
 File = Annotated[bytes, Meta(max_length=16 << 20)]
 # LIDs that a text shows; a group has at most so many participants
 Mentioned = Annotated[tuple[Chat, ...], Meta(max_length=1_024)]
+# of a group; of a larger one, as a community's, so many
+Participants = Annotated[tuple[Chat, ...], Meta(max_length=1_024)]
 Digits = Annotated[str, Meta(pattern=r"\A[0-9]{1,20}\Z")]
 Code = Annotated[str, Meta(pattern=r"\A[ -~]{1,1000}\Z")]
 Count = Annotated[int, Meta(ge=0, le=(1 << 53) - 1)]

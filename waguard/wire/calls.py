@@ -80,10 +80,8 @@ class CatchUp(Struct, tag="catch_up", frozen=True, kw_only=True):
 
     since: dict[str, int]
     floor: int
-
-
-class GoOn(Struct, tag="go_on", frozen=True, kw_only=True):
-    """Report what comes, and read nothing back: the pairing is too fresh. ``CatchUp`` follows."""
+    fresh: bool = False
+    """It was paired a moment ago: read as a person would, and no statuses. The same without it follows."""
 
 
 class TakeOver(Struct, tag="take_over", frozen=True, kw_only=True):
@@ -127,7 +125,6 @@ _OfPage = (
     | Screenshot
     | Exists
     | CatchUp
-    | GoOn
     | Reload
     | TakeOver
     | Acks

@@ -15,6 +15,7 @@ from waguard.wire.bounds import (
     Id,
     Mentioned,
     Name,
+    Participants,
     Private,
     Raw,
     Text,
@@ -37,6 +38,8 @@ class InboundMessage(Private, tag="message", frozen=True, kw_only=True):
     """WhatsApp's word: chat, image, ptt, document, …"""
     sender_name: Name | None = None
     group_name: Name | None = None
+    participants: Participants = ()
+    """Of its group, as far as the page knows them."""
     caption: Text | None = None
     mimetype: Word | None = None
     filename: Filename | None = None

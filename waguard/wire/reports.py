@@ -69,6 +69,8 @@ class Report(Struct, tag="report", frozen=True, kw_only=True):
     """WhatsApp has stopped showing codes: nobody scanned."""
     loads: Count = 0
     """How often the page was loaded: what came in while it was, raised no event."""
+    scripts_ended: Count = 0
+    """How often the page's script was ended because the page did not answer; each time it is loaded again."""
     socket: Words | None = None
     """WhatsApp's words for its socket and its stream."""
     update_offered: bool = False

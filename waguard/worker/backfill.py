@@ -20,13 +20,14 @@ from waguard.errors import WaguardError
 from waguard.wire.calls import CatchUp
 from waguard.wire.events import BackfillGap
 from waguard.worker.browser.devtools import DevToolsClosedError, TargetCrashedError
-from waguard.worker.inbound import Inbound
+from waguard.worker.inbound import STATUSES, Inbound
 from waguard.worker.page import WhatsAppPage
 from waguard.worker.page_errors import PageLoadingError
 from waguard.worker.page_reports import ID_LIMIT, moment, word
 from waguard.worker.timings import TIMINGS
 
 AT_ONCE: Final = 4  # chats
+FRESH_AT_ONCE: Final = 2  # the same, after a pairing
 COUNT: Final = 50  # messages of a page
 CHAT_LIMIT: Final = 20_000  # messages of a chat
 
@@ -39,7 +40,8 @@ Place = str | None
 
 class Backfill:
     """``gap`` is called with what cannot be read; ``room`` waits until more can be reported. ``pauses``: s, before
-    what failed is tried again, of one chat in all; ``chat_limit``: messages of a chat."""
+    what failed is tried again, of one chat in all; ``fresh_pause``: s, behind each chat after a pairing;
+    ``chat_limit``: messages of a chat."""
 
     def __init__(
         self,
@@ -49,38 +51,50 @@ class Backfill:
         room: Callable[[], Awaitable[None]],
         people: People | None = None,
         pauses: Sequence[float] = TIMINGS.backfill_pauses,
+        fresh_pause: float = TIMINGS.fresh_pause,
         chat_limit: int = CHAT_LIMIT,
     ) -> None:
         self._people = people or People()
         self._pauses = pauses
+        self._fresh_pause = fresh_pause
         self._chat_limit = chat_limit
         self._inbound = inbound
         self._gap = gap
         self._room = room
-        self._places = asyncio.Semaphore(AT_ONCE)
         self._lost: WaguardError | None = None
         """The page is gone; another page, or worker, reads what is left."""
 
     async def run(self, page: WhatsAppPage, asked: CatchUp, left_out: tuple[str, ...]) -> None:
-        """Report all messages that arrived since, and then release what waits in each chat.
+        """Report all messages that arrived since, and then release what waits in each chat. ``asked.fresh``: but
+        those of statuses.
 
         Raises ``WaguardError`` where not even the chats can be listed, or the page is lost.
         """
+        unread = STATUSES if asked.fresh else None
         try:
             chats = await page.chats()
         except LOST:
             raise
         except WaguardError as error:
             self._report("", asked.floor, f"the chats cannot be listed: {error.line()}")
-            self._inbound.hold_only({})
+            self._inbound.hold_only({}, unread=unread)
             raise
+        left_out = (*left_out, unread) if unread else left_out
         wanted = due(chats, by_alias(asked.since, self._people), asked.floor, left_out)
-        self._inbound.hold_only(wanted)
+        self._inbound.hold_only(wanted, unread=unread)
         if unnamed := sum(chat is None for chat, _ in chats):
             self._report("", asked.floor, f"{unnamed} chats have no id")
+        places = asyncio.Semaphore(FRESH_AT_ONCE if asked.fresh else AT_ONCE)
+        pause = self._fresh_pause if asked.fresh else 0.0
+
+        async def read(chat: str, since: int) -> None:
+            async with places:
+                await self._backfill_chat(page, chat, since)
+                await asyncio.sleep(pause)
+
         async with asyncio.TaskGroup() as readers:
             for chat, since in wanted.items():
-                readers.create_task(self._backfill_chat(page, chat, since), name="read a chat")
+                readers.create_task(read(chat, since), name="read a chat")
         if self._lost:
             raise self._lost
 
@@ -93,7 +107,7 @@ class Backfill:
             pauses=self._pauses,
             limit=self._chat_limit,
         )
-        async with self._places, contextlib.aclosing(reader.messages()) as messages:
+        async with contextlib.aclosing(reader.messages()) as messages:
             try:
                 async for reported in messages:
                     await self._room()

@@ -10,7 +10,6 @@ from waguard.wire.calls import (
     CatchUp,
     Exists,
     Failed,
-    GoOn,
     OfPage,
     PairingCode,
     RefreshQr,
@@ -110,7 +109,7 @@ class PageCalls:
             case Acks():
                 found = await sending.acks(page, call, ctx.people, timings=ctx.timings)
                 return Value(acks=found)
-            case GoOn() | Reload() | CatchUp() | Reread():
+            case Reload() | CatchUp() | Reread():
                 return await self._care_for_messages(page, call)
 
     async def _send(self, page: WhatsAppPage, call: SendText | SendMedia) -> Answer:
@@ -121,13 +120,10 @@ class PageCalls:
         return await sending.send(page, call, ctx.people, timings=ctx.timings)
 
     async def _care_for_messages(
-        self, page: WhatsAppPage, call: GoOn | Reload | CatchUp | Reread
+        self, page: WhatsAppPage, call: Reload | CatchUp | Reread
     ) -> Answer:
         ctx = self._ctx
         match call:
-            case GoOn():
-                self._backfill.end()
-                ctx.inbound.go_on()
             case Reload():
                 self._host.ask_to_reload()
             case CatchUp():

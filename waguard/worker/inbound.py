@@ -73,15 +73,10 @@ class Inbound:
         """Keep back what is live: older messages of its chat may have to be reported before."""
         self._holding.hold()
 
-    def go_on(self) -> None:
-        """Hold nothing back: the backfill comes later. Statuses are not read, and neither is a
-        file of one."""
-        self.hold_only({})
-        self._unread = STATUSES
-
-    def hold_only(self, since: Mapping[str, int]) -> None:
-        """Go on, but for chats that are read back, from these unix times on."""
-        self._backfilled_since, self._unread = since, None
+    def hold_only(self, since: Mapping[str, int], *, unread: str | None = None) -> None:
+        """Go on, but for chats that are read back, from these unix times on; of the chat that stays ``unread``
+        no file is fetched, either."""
+        self._backfilled_since, self._unread = since, unread
         self._holding.hold_only(since)
 
     def release(self, chat: str) -> None:

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import time
 
 from loguru import logger
 
@@ -72,10 +73,11 @@ class LinkReader:
         Chromium writes localStorage seconds later, or up to half a minute; a crash before that
         loses the pairing. Closing the page writes it at once, so the page is opened again.
         """
+        paired_at = time.time()  # from now on there is no page: what comes is read back
         self._ctx.watch.credentials_saved()
         self._ctx.reporter.report()
         await self._host.flush()
-        self._care.claim(after_pairing=True)
+        self._care.claim(after_pairing=True, at=paired_at)
         self._care.link_is(connected=False)  # the page begins again
         await self._host.replace()
         self._changed.set()

@@ -51,6 +51,7 @@
 
   // Whose LID it is may be known later than the LID, and change: what is new is reported, each once.
   const MOST_UNKNOWN = 1_000;
+  const MOST_PARTICIPANTS = 1_024;
   const numbers = new Map();
   const unknown = new Set();
   const isNumber = (lid, number) => {
@@ -90,6 +91,15 @@
     return mentioned.filter((id) => id?.endsWith('@lid') && shown.has(digitsOf(id)));
   };
 
+  // A group's name and participants, as far as the page has them: the server is not asked.
+  const groupOf = (id) => {
+    const read = (path) => attempt(() => text(path(W.whatsapp.ChatStore.get(id))));
+    const name = [(chat) => chat.formattedTitle, (chat) => chat.name, (chat) => chat.groupMetadata.subject];
+    const known = attempt(() => W.whatsapp.ChatStore.get(id).groupMetadata.participants.getModelsArray()) ?? [];
+    const ids = known.slice(0, MOST_PARTICIPANTS).map((one) => attempt(() => wid(one.id))).filter(Boolean);
+    return { group_name: name.map(read).find(Boolean) ?? null, participants: ids.map((one) => knownNumber(one) ?? one) };
+  };
+
   const project = (message) => {
     const get = (key) => attempt(() => message[key]);
     const { id } = message;
@@ -110,7 +120,7 @@
       kind: text(get('type')) || 'unknown',
       subtype: text(get('subtype')),
       sender_name: text(get('notifyName')),
-      group_name: chat.endsWith('@g.us') ? attempt(() => text(W.whatsapp.ChatStore.get(id.remote).formattedTitle)) : null,
+      ...(chat.endsWith('@g.us') ? groupOf(id.remote) : {}),
       caption,
       mimetype: text(get('mimetype')),
       filename: text(get('filename')),

@@ -13,7 +13,8 @@ from typing import Any, Final
 
 from loguru import logger
 
-from waguard.core.session.page_load import REFUSED, refusal, spent
+from waguard.core.session.page_load import PORTAL, REFUSED, refusal, spent
+from waguard.errors import printable
 from waguard.host.patience import patience
 from waguard.worker.browser.devtools import (
     DevToolsError,
@@ -29,6 +30,10 @@ from waguard.worker.page_document import NewDocument, PageDocument
 from waguard.worker.page_errors import PageNotReadyError, PageUnreachableError
 from waguard.worker.timings import LoadTimings
 
+_TITLE: Final = 80  # characters
+# the title; null: the page has WhatsApp's loader or names it
+_FOREIGN: Final = """(() => document.readyState !== 'complete' || typeof window.__d === 'function'
+  || document.documentElement.outerHTML.includes('WhatsApp') ? null : document.title)()"""
 EARLY: Final = (Path(__file__).parent / "early.js").read_text()
 
 
@@ -121,6 +126,8 @@ class PageLoader:
                     await self._server.serve_again()
                     self._session.post("Page.stopLoading")  # what hangs keeps its connections
                     raise PageUnreachableError(refused.message, refused) from None
+                if foreign := await self._foreign():
+                    raise PageUnreachableError(foreign) from None
                 why = str(error) or f"{self._url} did not finish loading"
                 if load == loads:
                     known = isinstance(error, PageNotReadyError)
@@ -128,6 +135,14 @@ class PageLoader:
                 logger.warning("the page is not ready; reloading it", event="page_retried", why=why)
             else:
                 return
+
+    async def _foreign(self) -> str | None:
+        """In words, that nothing of the page that is there is WhatsApp's; None: something is, or that is unknown."""
+        with contextlib.suppress(DevToolsError, EvaluationError):
+            title = await self._session.evaluate(_FOREIGN, timeout=self._timings.script)
+            if isinstance(title, str):
+                return f"{PORTAL}: {printable(title)[:_TITLE] or 'it has no title'}"
+        return None
 
     async def _navigate(self, watch: LoadWatch) -> None:
         timings = self._timings

@@ -38,6 +38,7 @@ RAW_LIMIT: Final = 8_192
 ERROR_LIMIT: Final = 500
 IDS_AT_ONCE: Final = 500  # in one ack
 MENTIONED_LIMIT: Final = 1_024
+PARTICIPANTS_LIMIT: Final = 1_024
 
 LARGEST: Final = (1 << 53) - 1  # what every reader of JSON holds
 MILLISECONDS_FROM: Final = 100_000_000_000  # no time in seconds is as large: the year 5138
@@ -150,10 +151,10 @@ def _identity(reported: dict[str, Any], name: str, limit: int = ID_LIMIT) -> str
     return found
 
 
-def _mentioned(reported: dict[str, Any]) -> tuple[str, ...]:
-    given = reported.get("mentioned")
-    some = given[:MENTIONED_LIMIT] if isinstance(given, list) else []
-    return tuple(lid for one in some if (lid := _optional_identity(one, CHAT_LIMIT)))
+def _identities(reported: dict[str, Any], name: str, limit: int) -> tuple[str, ...]:
+    given = reported.get(name)
+    some = given[:limit] if isinstance(given, list) else []
+    return tuple(found for one in some if (found := _optional_identity(one, CHAT_LIMIT)))
 
 
 def _text(reported: dict[str, Any], name: str) -> str:
@@ -190,12 +191,13 @@ def _message(reported: dict[str, Any], now: float) -> tuple[Incoming, ...]:
             kind=word(reported.get("kind")) or "unknown",
             sender_name=word(reported.get("sender_name"), NAME_LIMIT),
             group_name=word(reported.get("group_name"), NAME_LIMIT),
+            participants=_identities(reported, "participants", PARTICIPANTS_LIMIT),
             caption=_cut(caption) if isinstance(caption, str) else None,
             mimetype=word(reported.get("mimetype")),
             filename=word(reported.get("filename"), FILENAME_LIMIT),
             size=_size(reported.get("size")),
             quoted_id=_optional_identity(reported.get("quoted_id"), ID_LIMIT),
-            mentioned=_mentioned(reported),
+            mentioned=_identities(reported, "mentioned", MENTIONED_LIMIT),
         ),
     )
 
@@ -235,7 +237,7 @@ def _common(reported: dict[str, Any], now: float) -> dict[str, Any]:
 
 def _edit(reported: dict[str, Any], now: float) -> tuple[Incoming, ...]:
     message_id, body = _identity(reported, "message_id"), _text(reported, "body")
-    mentioned = _mentioned(reported)
+    mentioned = _identities(reported, "mentioned", MENTIONED_LIMIT)
     return (Edit(message_id=message_id, body=body, mentioned=mentioned, **_common(reported, now)),)
 
 

@@ -96,6 +96,7 @@ class Prober:
             event="script_ended",
             silent=seconds,
         )
+        self._ctx.reporter.script_ended()
         end = self._host.session.terminate_execution
         await _round_trip(end, self._ctx.timings.end_script)
 

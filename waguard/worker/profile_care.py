@@ -122,11 +122,14 @@ class ProfileCare:
             with self._noted():
                 start_marks.proved(self._at.profile, self._lock.descriptor)
 
-    def claim(self, *, after_pairing: bool) -> None:
-        """Record whose pairing it holds; ``after_pairing``: by a pairing, whose credentials are on disk."""
+    def claim(self, *, after_pairing: bool, at: float | None = None) -> None:
+        """Record whose pairing it holds; ``after_pairing``: by a pairing, whose credentials are on disk. ``at``:
+        its unix time; None: now."""
         self.paired = True
         with self._noted():
-            owner_mark.claim(self._at.profile, self._lock.descriptor, after_pairing=after_pairing)
+            owner_mark.claim(
+                self._at.profile, self._lock.descriptor, after_pairing=after_pairing, at=at
+            )
 
     def disown(self) -> None:
         """It was logged out: what was copied before is unusable now."""

@@ -39,6 +39,7 @@ class RunningBackfill:
             room=ctx.daemon.room,
             people=ctx.people,
             pauses=ctx.timings.backfill_pauses,
+            fresh_pause=ctx.timings.fresh_pause,
         )
         await backfill.run(page, call, ctx.spec.left_out)
 

@@ -28,6 +28,7 @@ class StatusReporter:
         self._stopped_member: str | None = None
         self._details: str | None = None
         self._exit_code: int | None = None
+        self._scripts_ended = 0
         self.phase: Phase = "launching"
         self.loads = 0
         """How often the page was loaded, by itself too."""
@@ -43,6 +44,10 @@ class StatusReporter:
     def page_loads(self) -> None:
         """Once more."""
         self.loads += 1
+
+    def script_ended(self) -> None:
+        """The page did not answer, so its script was ended."""
+        self._scripts_ended += 1
 
     def browser_stopped(self, member: str | None) -> None:
         """Which of Chromium's processes stands still, in words; None: none is known to."""
@@ -76,6 +81,7 @@ class StatusReporter:
                 qr=watch.qr if ready else None,
                 qr_idle=watch.qr_idle,
                 loads=self.loads,
+                scripts_ended=self._scripts_ended,
                 socket=watch.socket,
                 update_offered=watch.update_offered,
                 passkey_until=watch.passkey_until,

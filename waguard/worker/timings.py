@@ -55,6 +55,8 @@ class Timings:
     first_contact_check: float = 5.0
     """For whether a number has WhatsApp; without an answer it is sent."""
     backfill_pauses: tuple[float, ...] = (1.0, 3.0)
+    fresh_pause: float = 0.5
+    """After a pairing, behind each chat that is read back: a person does not open all at once."""
     """Before what failed is tried again; of one chat in all."""
     hello: float = 5.0
     """A local daemon greets at once."""

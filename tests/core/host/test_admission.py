@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from waguard.core.blame import Blame, Failure
 from waguard.core.host.admission import (
     JUST_ENDED,
     PIDS,
@@ -112,6 +113,7 @@ def test_an_open_breaker_lets_only_start_what_was_asked_for() -> None:
     ("host", "paired", "cause"),
     [
         (Reading(executable="no Chromium"), False, Cause.EXECUTABLE),
+        (Reading(disk=Failure(Blame.HOST, "disk_full", "full", place="/x")), False, Cause.DISK),
         (Reading(unreadable="no disk"), False, Cause.SESSIONS_FOLDER),
         (Reading(empty="no profile"), True, Cause.SESSIONS_FOLDER),
         (Reading(empty="no profile", executable="no Chromium"), True, Cause.SESSIONS_FOLDER),
@@ -128,10 +130,29 @@ def test_what_nobody_can_start_without_is_waited_for_by_all(
     assert len(decision.waiting) in {0, 2}
 
 
+@pytest.mark.parametrize(
+    ("host", "starts"),
+    [
+        (Reading(empty="no profile"), True),
+        (Reading(empty="no profile", executable="no Chromium"), False),
+        (Reading(empty="no folder", missing=True), False),
+        (Reading(unreadable="no disk"), False),
+    ],
+)
+def test_a_new_session_that_somebody_asks_for_starts_in_an_empty_folder(
+    *, host: Reading, starts: bool
+) -> None:
+    new, held = replace(A, new=True), replace(B, new=True, asked=False)
+    decision = admit(LIMITS, host, [new, held, C], starting=0, paired=True)
+    assert decision.admitted == (("a",) if starts else ())
+    assert {"b", "c"} <= set(decision.waiting)
+
+
 def test_a_chromium_that_starts_for_nobody_is_tried_by_one() -> None:
-    due = admit(LIMITS, AMPLE, [A, B, C], starting=0, trial=Trial("it ends at once", due=True))
+    why = Failure(Blame.HOST, "browser_unusable", "it ends at once")
+    due = admit(LIMITS, AMPLE, [A, B, C], starting=0, trial=Trial(why, due=True))
     assert due.admitted == ("a",)
-    later = admit(LIMITS, AMPLE, [A, B, C], starting=0, trial=Trial("it ends at once", due=False))
+    later = admit(LIMITS, AMPLE, [A, B, C], starting=0, trial=Trial(why, due=False))
     assert later.admitted == ()
     assert later.waiting["b"].words == "it ends at once"
 

@@ -61,3 +61,31 @@ def test_one_session_alone_can_be_asked_for() -> None:
     browser = seen(12, profile=f"{PROFILE}-2", record=None)
     found = classify([mine, next_door, browser], records=MINE, profiles=PROFILE, kept=())
     assert found == [Stray(mine)]
+
+
+def test_what_a_dead_browser_left_is_a_stray_without_any_mark() -> None:
+    renderer = seen(20, profile=PROFILE, record=None, part=True, group=11, led=False)
+    next_one = seen(30, profile=PROFILE, parent=10, group=30)
+    its_own = seen(31, profile=PROFILE, record=None, part=True, group=30)
+    kept = frozenset({10})
+    assert classified(renderer) == [Stray(renderer)]
+    assert classified(seen(10), next_one, its_own, renderer, kept=kept) == [Stray(renderer)]
+
+
+def test_the_parts_of_a_living_browser_are_left_alone_whosever_it_is() -> None:
+    by_hand = seen(12, profile=PROFILE, record=None, group=7)
+    part = seen(13, profile=PROFILE, record=None, part=True, group=7, led=False, parent=12)
+    other = seen(14, profile=PROFILE, record=None, part=True, group=14, parent=12)
+    assert classified(by_hand, part, other) == [Foreign(by_hand)]
+
+
+def test_what_is_left_of_a_browser_elsewhere_is_nobodys_business() -> None:
+    assert classified(seen(20, profile="/other/a", record=None, part=True, group=11)) == []
+    assert classified(seen(21, record="/other/a.json", part=True)) == []
+
+
+def test_a_crash_handler_shows_its_record_and_no_profile() -> None:
+    handler = seen(21, part=True, group=21)
+    browser = seen(11, profile=PROFILE, parent=10, group=11)
+    assert classified(handler) == [Stray(handler)]
+    assert classified(seen(10), browser, handler, kept=frozenset({10})) == []

@@ -26,7 +26,6 @@ def message(**changes: Any) -> Message:
         "chat": "49170@c.us",
         "kind": "text",
         "text": "hi",
-        "phone": "6281",
         "state": State.SENT,
         "error": None,
         "key": None,
@@ -68,6 +67,14 @@ def test_nothing_is_reported_before_the_reply(
     assert may_be_reported(given, given.created_at + age) is expected
     assert (of_outcome(given, given.created_at + age) is not None) is expected
     assert of_outcome(given, given.created_at + age, due=True)
+
+
+@pytest.mark.parametrize("chat", ["49170@c.us", "120363000000000001@g.us"])
+@pytest.mark.parametrize("bulk", [None, "b"])
+def test_the_application_files_what_was_sent_under_from(chat: str, bulk: str | None) -> None:
+    reported = of_outcome(message(chat=chat, bulk_id=bulk), 200.0)
+    assert reported
+    assert reported.events[0].data["message"]["from"] == chat
 
 
 @pytest.mark.parametrize("state", State)

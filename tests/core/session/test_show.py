@@ -188,6 +188,12 @@ def test_a_row_that_somebody_changed_is_written_again_and_the_application_hears_
     ]
 
 
+def test_an_application_that_knows_the_number_hears_nothing_again() -> None:
+    """It would delete other rows of that number."""
+    _, out = corrected(ready(status=CONNECTED, phone="49"), knows_number=True)
+    assert [type(it) for it in out] == [Record, WriteStatus]
+
+
 def test_only_connected_is_said_again() -> None:
     down = DerivedStatus(Status.DISCONNECTED, Reason.ERROR, "Chromium died")
     _, out = corrected(session(status=down, failure=FAILED))

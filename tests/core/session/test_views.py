@@ -11,6 +11,7 @@ from waguard.core.host.admission import Cause, Wait
 from waguard.core.lifecycle import State
 from waguard.core.link import Link
 from waguard.core.page_care import Kind
+from waguard.core.session.page_load import PORTAL
 from waguard.core.session.restart import Retries
 from waguard.core.session.state import (
     Care,
@@ -316,6 +317,14 @@ def test_who_is_to_blame_for_a_link_and_what_helps(its: Link, blame: Blame, help
     assert refused.blame is Blame.WHATSAPP
     explained = worker(link=its, details="its own words")
     assert only(session(worker=explained)).message == "its own words"
+
+
+def test_a_captive_portal_has_a_remedy_of_its_own() -> None:
+    at_login = worker(link=Link.OFFLINE, details=f"{PORTAL}: Hotel login")
+    it = only(session(worker=at_login))
+    assert (it.blame, it.message) == (Blame.NETWORK, f"{PORTAL}: Hotel login")
+    assert "captive portal" in it.remedy
+    assert "wa-js" not in it.remedy
 
 
 def test_the_network_explains_an_offline_link_alone() -> None:

@@ -14,7 +14,7 @@ from waguard.core.exits import (
     EXIT_EXPORTS_MISSING,
     EXIT_PROFILE_HELD,
 )
-from waguard.core.host.admission import Cause
+from waguard.core.host.admission import Cause, Reading
 from waguard.core.lifecycle import State
 from waguard.core.link import Link
 from waguard.core.session.deadlines import next_deadline
@@ -108,6 +108,83 @@ def test_one_that_was_not_wanted_yet_can_be_parked() -> None:
 
 
 # ---- its end ----
+
+
+FULL = Failure(Blame.HOST, "disk_full", "the disk of paths.sessions (/s) is full", place="/s")
+QUOTA = Failure(Blame.HOST, "disk_unwritable", "paths.sessions (/s) cannot be written", place="/s")
+
+
+@pytest.mark.parametrize("code", [None, 1, 10, 12, 13, 16, 18, 20, 21, 22, -7, -9])
+def test_what_the_host_lacks_decides_before_the_exit_code_does(
+    code: int | None, bench: EngineBench
+) -> None:
+    """However often it fails: no budget is spent, and the remedy is the one that helps."""
+    for _ in range(20):
+        bench.post("s", Exited(worker=bench.worker("s").number, code=code, host=QUOTA))
+        state = bench.state("s")
+        (condition,) = conditions(state)
+        assert (condition.blame, condition.reason) == (Blame.HOST, "disk_unwritable")
+        assert "write /s:" in condition.remedy
+        bench.pass_time(state.rules.held_retry)
+    assert (bench.state("s").counted, bench.state("s").restarts) == ((), 0)
+    assert parked_for(bench.state("s")) is None
+    assert bench.state("s").status.status is Status.CONNECTED
+
+
+def test_a_disk_that_is_full_is_waited_for_and_the_start_follows_within_a_second(
+    bench: EngineBench,
+) -> None:
+    bench.pass_time(10)
+    bench.host = Reading(disk=FULL)
+    bench.post("s", Exited(worker=1, code=1, host=FULL))
+    bench.pass_time(600)
+    assert bench.waits("s") is Cause.DISK
+    (condition,) = conditions(bench.state("s"))
+    assert (condition.blame, condition.reason) == (Blame.HOST, "disk_full")
+    assert "the disk of /s" in condition.remedy
+    assert bench.outages("disk_unusable") == [str(FULL)]
+    assert bench.effects("s", Spawn) == [Spawn(1)]
+    bench.host = Reading()
+    bench.pass_time(1)
+    assert bench.link("s") is Link.CONNECTED
+    assert bench.outages("disk_unusable") == [str(FULL), None]
+
+
+def test_it_also_decides_why_a_worker_was_ended(bench: EngineBench) -> None:
+    bench.script = Script(obeys=False)
+    bench.at += LIMITS.worker
+    bench.tick()
+    assert bench.state("s").failure
+    bench.post("s", Exited(worker=1, code=0, host=QUOTA))
+    assert (bench.state("s").failure, bench.state("s").counted) == (QUOTA, ())
+
+
+def test_a_planned_end_is_nobodys_fault_whatever_the_host_lacks(bench: EngineBench) -> None:
+    bench.scripts["s"] = Script(obeys=False)
+    bench.post("s", RestartRequested(why="the memory it uses"))
+    bench.scripts["s"] = Script()
+    bench.post("s", Exited(worker=1, code=-9, host=FULL))
+    assert bench.lifecycle("s") is State.RUNNING
+    assert bench.effects("s", WorkerFailed) == []
+
+
+@pytest.mark.parametrize("reason", ["browser_hangs", "sandbox_missing", "browser_unusable"])
+def test_a_chromium_that_starts_for_nobody_is_tried_by_one_session(reason: str) -> None:
+    bench = EngineBench("a", "b", "c")
+    bench.script = Script(held=True, reports=())
+    bench.start("a", "b", "c")
+    why = Failure(Blame.HOST, reason, "it does not start", place="/c")
+    for _ in range(30):
+        for name in "abc":
+            worker = bench.state(name).worker
+            if worker:
+                bench.runs(name)
+                bench.post(name, Exited(worker=worker.number, code=10, host=why))
+        bench.pass_time(1)
+    assert bench.state("a").counted == bench.state("b").counted == ()
+    assert len([it for name in "abc" for it in bench.effects(name, Spawn)]) <= 2 + 4, "each 10 s"
+    kind = "browser_missing" if reason == "browser_unusable" else reason
+    assert kind in bench.fleet.outages
 
 
 def test_whoever_is_ended_is_silent_no_more(bench: EngineBench) -> None:

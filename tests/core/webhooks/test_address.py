@@ -93,6 +93,12 @@ def test_whoever_may_be_called_without_leave_may_be_with_it(address: object) -> 
         "http://[fe80::1]/",
         "http://0.0.0.0/",
         "http://h/" + "x" * 2_000,
+        "http://a..b/",
+        "http://.a/",
+        "http://./",
+        "http://..localhost/",
+        f"http://{'a' * 64}.example/",
+        "http://a." + "\u00e9" * 63 + "/",
     ],
 )
 def test_what_is_no_address_for_a_webhook(url: str) -> None:
@@ -111,6 +117,11 @@ def test_what_is_no_address_for_a_webhook(url: str) -> None:
 def test_this_machine(url: str) -> None:
     assert url_refusal(url, allow_private=True) is None
     assert url_refusal(url, allow_private=False)
+
+
+@pytest.mark.parametrize("host", ["a" * 63, "a.b.", "a_b", "a-.\u00e9", "[2606:2800:220:1::1]"])
+def test_a_name_that_can_be_resolved(host: str) -> None:
+    assert url_refusal(f"http://{host}/", allow_private=False) is None
 
 
 def test_a_name_is_checked_when_it_is_resolved() -> None:

@@ -5,9 +5,22 @@ from pathlib import Path
 import pytest
 
 from tests.lab.application.instance import SECRET, Instance, serving
+from tests.store.conftest import mariadb, postgresql
 from waguard.lab.application import Application, Manners
 
-QUICK = Manners(boot=0.0, call_back=0.0, queue=0.0, slow=0.1, again=0.01, send_timeout=30.0)
+__all__ = ["mariadb", "pair", "postgresql"]
+
+QUICK = Manners(
+    boot=0.0,
+    call_back=0.0,
+    commit=0.0,
+    nap=0.0,
+    job=0.0,
+    job_again=0.0,
+    slow=0.1,
+    again=0.01,
+    send_timeout=30.0,
+)
 
 
 @dataclass
@@ -20,7 +33,7 @@ class Pair:
 
 @pytest.fixture
 async def pair(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Pair]:
-    """With a row of the session s1; parametrized indirectly with ``Manners``."""
+    """With a connected row of the session s1; parametrized indirectly with ``Manners``."""
     database = f"sqlite+aiosqlite:///{tmp_path / 'waguard.db'}"
     manners = getattr(request, "param", QUICK)
     async with (
@@ -29,5 +42,6 @@ async def pair(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[
     ):
         await app.accounts.migrate()
         await app.connect("s1")
+        await app.accounts.connected("s1", "62")
         instance.asked.clear()
         yield Pair(app, instance)

@@ -3,6 +3,7 @@
 import asyncio
 import hashlib
 import hmac
+import io
 import json
 import time
 from collections.abc import AsyncIterator
@@ -88,7 +89,9 @@ async def post(
     try:
         async with (
             aiohttp.ClientSession() as http,
-            http.post(url, data=body, headers=headers) as response,
+            http.post(
+                url, data=io.BytesIO(body.encode()), headers=headers, allow_redirects=False
+            ) as response,
         ):
             return response.status
     except (aiohttp.ClientError, asyncio.IncompleteReadError):

@@ -6,6 +6,8 @@ import re
 from tests.lab.application.conftest import Pair
 from tests.lab.application.instance import post
 
+SENT = {"id": "true_62@c.us_B", "from": "62@c.us", "chat_type": "private", "body": "hi"}
+
 
 def bodies(pair: Pair) -> list[bytes]:
     return [body for _, _, body in pair.instance.asked]
@@ -53,8 +55,7 @@ async def test_an_empty_reply_is_none(pair: Pair) -> None:
 
 
 async def test_a_reply_that_was_overtaken_leaves_two_rows(pair: Pair) -> None:
-    sent = {"id": "true_62@c.us_B", "to": "62", "chat_type": "private", "body": "hi"}
-    await post(pair.app.url, "message_sent", message=sent)
+    await post(pair.app.url, "message_sent", message=SENT)
     pair.instance.answers = [(200, {"message_id": "true_62@c.us_B"})]
     await pair.app.send("s1", "62", "hi")
     assert [row.source for row in pair.app.records.of("s1", "out")] == ["webhook", "send"]
@@ -63,13 +64,11 @@ async def test_a_reply_that_was_overtaken_leaves_two_rows(pair: Pair) -> None:
 async def test_one_that_comes_after_it_makes_none(pair: Pair) -> None:
     pair.instance.answers = [(200, {"message_id": "true_62@c.us_B"})]
     await pair.app.send("s1", "62", "hi")
-    sent = {"id": "true_62@c.us_B", "to": "62", "chat_type": "private", "body": "hi"}
-    await post(pair.app.url, "message_sent", message=sent)
+    await post(pair.app.url, "message_sent", message=SENT)
     assert len(list(pair.app.records.of("s1", "out"))) == 1
 
 
 async def test_any_other_status_writes_disconnected(pair: Pair) -> None:
-    await pair.app.accounts.connected("s1", "62")
     assert (await pair.app.status("s1")).good
     assert (await pair.app.row("s1"))["status"] == "connected"
     pair.instance.status_code = 503
@@ -84,7 +83,6 @@ async def test_logout_is_an_empty_array_without_a_key(pair: Pair) -> None:
 
 
 async def test_disconnect_and_reconnect(pair: Pair) -> None:
-    await pair.app.accounts.connected("s1", "62")
     await pair.app.reconnect("s1")
     assert pair.instance.paths() == [
         "DELETE /api/sessions/s1",
@@ -110,7 +108,7 @@ async def test_metadata_is_updated_in_part(pair: Pair) -> None:
 
 
 async def test_it_calls_the_instance_that_called_it(pair: Pair) -> None:
-    pair.app.hooks.urls["s1"] = f"{pair.instance.base}/other"
+    pair.app.controller.urls["s1"] = f"{pair.instance.base}/other"
     await pair.app.send("s1", "62", "hi")
     await pair.app.connect("s2")
     assert pair.instance.paths() == ["POST /other/api/messages/send", "POST /api/sessions"]

@@ -4,13 +4,41 @@ from typing import Any
 
 import pytest
 
-from waguard.lab.application.manners import Window, is_usable_sent, json_encode, why_not
+from waguard.lab.application.manners import (
+    Window,
+    body_of,
+    contact_of,
+    is_usable_sent,
+    json_encode,
+    metadata,
+    why_not,
+)
 
 
 def test_php_writes_json_in_its_own_way() -> None:
     assert json_encode({}) == b"[]"
     assert json_encode({"options": {}, "api_key": "k"}) == b'{"options":[],"api_key":"k"}'
     assert json_encode({"url": "http://a/é"}) == b'{"url":"http:\\/\\/a\\/\\u00e9"}'
+
+
+def test_a_body_is_escaped_twice() -> None:
+    assert metadata({"body": "\u0639"}).count("\\\\u0639") == 1
+    assert body_of(metadata({"body": "a/\u0639"})) == "a/\u0639"
+    assert body_of('{"body":"its own"}') == "its own"
+
+
+@pytest.mark.parametrize(
+    ("chat", "phone"),
+    [
+        ("62@c.us", "62"),
+        ("62", "62"),
+        ("120363-1@g.us", "120363-1"),
+        ("777@lid", None),
+        ("status@broadcast", None),
+    ],
+)
+def test_a_contact_is_a_phone_or_a_group(chat: str, phone: str | None) -> None:
+    assert contact_of(chat) == phone
 
 
 def test_every_request_renews_the_limiters_window() -> None:
@@ -30,11 +58,11 @@ def test_every_request_renews_the_limiters_window() -> None:
         ((503, 1, "connected"), "GET /health answered 503"),
         ((200, 0, "connected"), "no session is connected"),
         ((200, None, "connected"), "no session is connected"),
-        ((200, 1, None), "GET status failed"),
+        ((200, 1, None), None),  # it believes the count
         ((200, 1, "qr_scanning"), "the session is qr_scanning"),
     ],
 )
-def test_a_message_is_dropped_unless_all_is_connected(
+def test_an_account_is_available_where_all_is_connected(
     answers: tuple[int | None, int | None, str | None], why: str | None
 ) -> None:
     assert why_not(*answers) == why

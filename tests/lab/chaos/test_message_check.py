@@ -16,8 +16,13 @@ from waguard.lab.chaos.message_check import (
     Stored,
     answers,
     broken,
+    lost,
+    misfiled,
+    overtaken,
     repeated,
+    sent_twice,
     uncertain,
+    unseen,
     unsure,
 )
 
@@ -27,6 +32,8 @@ STORED_A = Stored("s1", "friend", "a", "e1", 10.0)
 STORED_B = Stored("s1", "friend", "b", "e2", 20.0)
 STORED_C = Stored("s1", "friend", "c", "e4", 30.0)
 SENT, UNSURE = Outgoing("s1", "x", "sent"), Outgoing("s1", "y", "uncertain")
+SENT_X = Stored("s1", "friend", "x", "", 40.0, "id-x")
+SENT_P = Stored("s1", "friend", "p", "e5", 50.0, "id-p")
 DROPPED_B = Dropped("s1", "id-b", "e2", "no session is connected")
 WRONG = Span(
     session="s1", row="disconnected", reported="connected", began=61.0, seconds=2.5, own=False
@@ -38,13 +45,17 @@ CHECK = MessageCheck(
     daemon_kills=(15.0,),
     outgoing=(SENT, UNSURE),
     server={("s1", "x"): 1},
-    sent_rows={("s1", "id-x"): 1},
+    sent=(SENT_X, SENT_P),
+    chats={("s1", "x"): "friend", ("s1", "p"): "friend"},
+    on_phone=(("s1", "p"),),
     faults=1,
 )
 
 
 def test_ledgers_that_agree() -> None:
     assert broken(CHECK) == []
+    assert (lost(CHECK), misfiled(CHECK), overtaken(CHECK), unseen(CHECK)) == ([], [], [], [])
+    assert sent_twice(CHECK) == {}
     assert repeated(CHECK) == 0
     assert uncertain(CHECK) == [UNSURE]
     assert answers(CHECK) == {"sent": 1, "uncertain": 1}
@@ -93,8 +104,16 @@ def test_ledgers_that_agree() -> None:
             ["s1: “x” is delivered, and the server never had it"],
         ),
         (
-            {"sent_rows": {("s1", "id-x"): 2}},
+            {"sent": (SENT_X, SENT_P, SENT_X)},
             ["s1: the application has 2 rows of the sent message id-x"],
+        ),
+        (
+            {"sent": (SENT_X, replace(SENT_P, chat="me"))},
+            ["1 of 4 rows are of another contact: s1 “p”"],
+        ),
+        (
+            {"stored": (replace(STORED_A, chat="me"), STORED_B)},
+            ["1 of 4 rows are of another contact: s1 “a”"],
         ),
         (
             {"wrong_rows": (WRONG,)},
@@ -131,11 +150,25 @@ def test_what_waguard_lists_as_uncertain_is_not_lost() -> None:
     assert unsure(replace(check, stored=(STORED_A, STORED_B))) == []  # it was taken after all
 
 
+def test_what_no_column_holds_is_listed_as_a_dead_letter() -> None:
+    check = replace(CHECK, incoming=(A, replace(B, unstorable=True)), stored=(STORED_A,))
+    assert broken(check) == ["1 of 2 messages are lost: s1 “b”"]
+    assert broken(replace(check, dead=frozenset({"id-b"}))) == []
+    # another one that is a dead letter is lost: its users do not have it
+    other = replace(CHECK, stored=(STORED_A,), dead=frozenset({"id-b"}))
+    assert broken(other) == ["1 of 2 messages are lost: s1 “b”"]
+
+
+def test_what_was_sent_and_has_no_row_is_counted() -> None:
+    assert unseen(replace(CHECK, sent=(SENT_X,))) == [("s1", "p")]
+
+
 def test_a_killed_daemon_may_repeat_the_same_event() -> None:
     again = replace(STORED_A, at=16.0)
     check = replace(CHECK, stored=(STORED_A, again, STORED_B))
     assert broken(check) == []
     assert repeated(check) == 1
+    assert broken(replace(check, finds_stored=True)) != []  # it could have known
 
 
 def test_an_answer_that_never_arrived_may_be_repeated_once() -> None:

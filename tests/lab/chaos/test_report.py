@@ -29,7 +29,17 @@ def test_a_machine_reads_it() -> None:
         broken=("a stray",),
         left_out=("fill disk",),
         messages=Messages(
-            incoming=8, undecryptable=3, uncertain=1, repeated=1, outgoing={"sent": 2}
+            incoming=8,
+            undecryptable=3,
+            uncertain=1,
+            lost=4,
+            repeated=1,
+            overtaken=2,
+            misfiled=5,
+            outgoing={"sent": 2},
+            sent_twice=6,
+            on_phone=7,
+            unseen=9,
         ),
         seconds=9.99,
     )
@@ -48,8 +58,14 @@ def test_a_machine_reads_it() -> None:
             "incoming": 8,
             "undecryptable": 3,
             "uncertain": 1,
+            "lost": 4,
             "repeated": 1,
+            "overtaken": 2,
+            "misfiled": 5,
             "outgoing": {"sent": 2},
+            "sent_twice": 6,
+            "on_phone": 7,
+            "unseen": 9,
         },
         "seconds": 10.0,
     }

@@ -1,6 +1,6 @@
 """For how long a row was wrong, told from what was seen of it."""
 
-from waguard.lab.application.hooks import Written
+from waguard.lab.application.records import Written
 from waguard.lab.chaos.message_check import Span
 from waguard.lab.chaos.rows import BLIND, Observation, wrong
 

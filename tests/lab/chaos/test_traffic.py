@@ -15,6 +15,7 @@ from waguard.lab.chaos.traffic import _answer, _share
         ([422], "failed", "refused"),
         ([503, 503, 503], "failed", "none"),
         ([None, None, None], "failed", "none"),
+        ([], "failed", "refused"),  # by the application itself: no account was connected
     ],
 )
 def test_what_a_send_came_to(answers: list[int | None], status: str, expected: str) -> None:

@@ -25,6 +25,7 @@ from waguard.core.fleet.facts import (
 )
 from waguard.core.fleet.memory import on_measured
 from waguard.core.fleet.network import Reading, is_away, outage
+from waguard.core.fleet.page_restarts import EVERYWHERE, on_restarts, report_restarts
 from waguard.core.fleet.slots import HOST_KINDS, READ_AGAIN, admit_next, report_host
 from waguard.core.fleet.state import (
     NEVER,
@@ -47,12 +48,14 @@ from waguard.core.fleet.whatsapp import (
     on_refusal,
 )
 from waguard.core.host.admission import Broken
+from waguard.core.host.evidence import NO_BROWSER
 from waguard.core.lifecycle import State
 from waguard.core.link import Link
 from waguard.core.replace import replace
 from waguard.core.session.effects import (
     BrowserStarted,
     MemberChanged,
+    PageRestarts,
     Recycled,
     RefusalChanged,
     ReleaseSlot,
@@ -86,6 +89,7 @@ def advance(fleet: FleetState, session: str, fact: FleetFact, now: Moment) -> Fl
         after = ask_whatsapp(after, now, post, report)
         after = admit_next(after, now, post)
         after = replace_for_acks(after, now, post, report)
+        after = report_restarts(after, report)
     if not after.closed and (isinstance(fact, HostRead) or not after.waiting):
         after = report_host(after, now, report)
     _report_breaker(fleet, after, report)
@@ -116,9 +120,9 @@ def _handle(  # noqa: C901, PLR0912 - a table of facts
             # ``MemberChanged`` follows
             members = {**fleet.members, session: Member(State.BACKOFF, Link.UNKNOWN, now.at)}
             fleet = on_failure(replace(fleet, members=members), session, failure, now)
-            if failure.reason == "browser_unusable":
+            if failure.reason in NO_BROWSER:
                 trial = fleet.broken.trial if fleet.broken else None
-                return replace(fleet, broken=Broken(str(failure), now.at, trial))
+                return replace(fleet, broken=Broken(failure, now.at, trial))
             if failure.blame is not Blame.SESSION:
                 return fleet
             alike = breakers.Failure(session, failure.cause, now.at)
@@ -144,6 +148,8 @@ def _handle(  # noqa: C901, PLR0912 - a table of facts
             return replace(fleet, closed=True, waiting={})
         case FleetRulesChanged(rules):
             return replace(fleet, rules=rules)
+        case PageRestarts():
+            return on_restarts(fleet, session, fact)
         case RefusalChanged():
             return on_refusal(fleet, session, fact, now)
 
@@ -168,6 +174,7 @@ def _forget(fleet: FleetState, session: str) -> FleetState:
         acks={name: it for name, it in fleet.acks.items() if name != session},
         recycled_at={name: it for name, it in fleet.recycled_at.items() if name != session},
         memory_in_vain={name: it for name, it in fleet.memory_in_vain.items() if name != session},
+        restarting=fleet.restarting - {session},
         slow=None if fleet.slow == session else fleet.slow,
         recycling=None if fleet.recycling == session else fleet.recycling,
     )
@@ -241,6 +248,7 @@ def _view(fleet: FleetState, post: Post) -> FleetState:
         network_down=fleet.network_down,
         network_unsure=fleet.network_unsure,
         network_since=fleet.network_at,
+        pages_restart=fleet.outages.get(EVERYWHERE),
         breaker=breakers.words(fleet.rules.breaker, opening) if opening else None,
     )
     if view == fleet.view:

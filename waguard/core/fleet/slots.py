@@ -19,12 +19,20 @@ from waguard.core.host.admission import (
     admit,
     sessions_folder,
 )
+from waguard.core.host.evidence import BROWSER_HANGS, NO_SANDBOX
 from waguard.core.lifecycle import State
 from waguard.core.replace import replace
 from waguard.core.session.facts import HeldBack, Moment, SlotGranted
 
 READ_AGAIN: Final = 1.0  # s between two readings of the host
-HOST_KINDS: Final = ("browser_missing", "sessions_folder_missing")
+_OF_BROWSER: Final = {BROWSER_HANGS: "browser_hangs", NO_SANDBOX: "sandbox_missing"}
+HOST_KINDS: Final = (
+    "browser_missing",
+    "browser_hangs",
+    "sandbox_missing",
+    "sessions_folder_missing",
+    "disk_unusable",
+)
 
 
 def admit_next(fleet: FleetState, now: Moment, post: Post) -> FleetState:
@@ -68,13 +76,19 @@ def _candidate(fleet: FleetState, name: str, now: Moment) -> Candidate:
         active=it.active,
         asked=it.asked,
         ended=None if it.ended_at is None else now.at - it.ended_at,
+        new=it.new,
     )
 
 
 def _as_asked(it: Candidate) -> Candidate:
     """A canary starts as if a person had asked for it."""
     return Candidate(
-        session=it.session, priority=it.priority, active=it.active, asked=True, ended=it.ended
+        session=it.session,
+        priority=it.priority,
+        active=it.active,
+        asked=True,
+        ended=it.ended,
+        new=it.new,
     )
 
 
@@ -135,14 +149,25 @@ def report_host(fleet: FleetState, now: Moment, report: Report) -> FleetState:
     host, broken = fleet.host.left, fleet.broken
     if not fleet.waiting:
         fleet = report_outage(fleet, "sessions_folder_missing", None, report)
+        fleet = report_outage(fleet, "disk_unusable", None, report)
         # between a failure and its next try a session does not wait for a slot
         if broken and (fleet.starting or now.at - broken.tried_at < 2 * TRIAL):
             return fleet
-        return report_outage(replace(fleet, broken=None), "browser_missing", None, report)
+        return _report_browser(replace(fleet, broken=None), None, report)
     if host.executable:
-        broken = None  # the executable is gone: its failures do not count for the next one
+        # the executable is gone: its failures do not count for the next one
         fleet = replace(fleet, broken=None)
-    why = host.executable or (broken.why if broken else None)
-    fleet = report_outage(fleet, "browser_missing", why, report)
+    fleet = _report_browser(fleet, host.executable, report)
     folder = sessions_folder(host, paired=fleet.host.paired)
-    return report_outage(fleet, "sessions_folder_missing", folder, report)
+    fleet = report_outage(fleet, "sessions_folder_missing", folder, report)
+    return report_outage(fleet, "disk_unusable", str(host.disk) if host.disk else None, report)
+
+
+def _report_browser(fleet: FleetState, missing: str | None, report: Report) -> FleetState:
+    """``missing``: why there is none."""
+    why = {"browser_missing": missing}
+    if broken := fleet.broken:
+        why = {_OF_BROWSER.get(broken.why.reason, "browser_missing"): str(broken.why)}
+    for kind in ("browser_missing", *_OF_BROWSER.values()):
+        fleet = report_outage(fleet, kind, why.get(kind), report)
+    return fleet

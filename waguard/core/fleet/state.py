@@ -125,6 +125,8 @@ class FleetState(Struct, frozen=True, kw_only=True):
     """The session whose worker is being replaced because of its memory: one at a time."""
     memory_in_vain: Mapping[str, int] = field(default_factory=dict)
     """Bytes that a session used again soon after a replacement."""
+    restarting: frozenset[str] = frozenset()
+    """Sessions whose pages are loaded again and again."""
     outages: Mapping[str, str] = field(default_factory=dict)
     """Outages that go on: kind and words, as they were reported."""
     view: FleetView = field(default_factory=FleetView)

@@ -13,6 +13,9 @@ from dataclasses import dataclass, field
 from enum import StrEnum, auto
 from typing import Final
 
+from waguard.core.blame import Failure
+from waguard.core.host.evidence import BROWSER_HANGS, NO_SANDBOX
+
 # s in which the memory of a session's last browser is still free for its next one
 JUST_ENDED: Final = 30.0
 TRIAL: Final = 10.0  # s between two tries of a Chromium that starts on no profile
@@ -40,19 +43,23 @@ class Reading:
     pressure: float | None = None
     """Percent of the last 10 s in which something waited for memory."""
     pids: int | None = None
+    disk: Failure | None = None
+    """Why nothing can be stored where a session writes."""
     executable: str | None = None
     """Why Chromium cannot be executed, and the remedy; None: it probably can."""
     unreadable: str | None = None
     """Why the folder of all profiles cannot be read; None: it can, or it does not exist."""
     empty: str | None = None
     """In words, that the folder of all profiles is missing or has none in it; None: it has some."""
+    missing: bool = False
+    """It does not exist."""
 
 
 @dataclass(frozen=True, slots=True)
 class Broken:
     """Chromium does not start, not even on a new profile."""
 
-    why: str
+    why: Failure
     tried_at: float
     """Monotonic time of the last try, or of its failure."""
     trial: str | None = None
@@ -67,7 +74,7 @@ class Broken:
 class Trial:
     """Chromium does not start; ``due``: one session may try it again now."""
 
-    why: str
+    why: Failure
     due: bool
 
 
@@ -84,6 +91,8 @@ class Candidate:
     ended: float | None = None
     """Seconds since its last browser ended, whose memory is still free. None also where the kernel may
     have killed that browser because of its memory."""
+    new: bool = False
+    """It waits for its first scan, or for one after an unlink: it has no profile to miss."""
 
 
 class Cause(StrEnum):
@@ -94,12 +103,18 @@ class Cause(StrEnum):
     PRESSURE = auto()
     PIDS = auto()
     FLEET = auto()
+    DISK = auto()
     EXECUTABLE = auto()
+    BROWSER_HANGS = auto()
+    SANDBOX = auto()
     SESSIONS_FOLDER = auto()
     TURN = auto()
     """Of the sessions that spent their restarts one is tried at a time."""
     WHATSAPP = auto()
     """WhatsApp serves no page: one session tries for all."""
+
+
+_OF_BROWSER: Final = {NO_SANDBOX: Cause.SANDBOX, BROWSER_HANGS: Cause.BROWSER_HANGS}
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,6 +123,8 @@ class Wait:
 
     cause: Cause
     words: str
+    why: Failure | None = None
+    """What the host lacks, where that is more than the cause."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,7 +144,8 @@ def sessions_folder(host: Reading, *, paired: bool) -> str | None:
     """Why it is unknown which profiles there are; None: it is known.
 
     ``paired``: whether any session was ever paired. A folder without any profile is then probably not
-    mounted, and a later mount would hide a profile that is created in it.
+    mounted, and a later mount would hide a profile that is created in it. Only a new session that somebody
+    asks for starts all the same: its code may be what the person waits for.
     """
     return host.unreadable or (host.empty if paired else None)
 
@@ -150,11 +168,11 @@ def admit(
     """
     admitted: list[str] = []
     waits: dict[str, Wait] = {}
-    lost = _lost(host, paired=paired)
     for candidate in sorted(waiting, key=order):
+        lost = _lost(host, candidate, paired=paired)
         wait = _held_back(limits, host, candidate, starting + len(admitted), fleet, lost)
         if wait is None and trial and (admitted or not trial.due):
-            wait = Wait(Cause.EXECUTABLE, trial.why)
+            wait = Wait(_OF_BROWSER.get(trial.why.reason, Cause.EXECUTABLE), str(trial.why))
         if wait is None:
             admitted.append(candidate.session)
         else:
@@ -162,10 +180,13 @@ def admit(
     return Decision(tuple(admitted), waits)
 
 
-def _lost(host: Reading, *, paired: bool) -> Wait | None:
-    """Why nobody can start; None: they can."""
-    if why := sessions_folder(host, paired=paired):
+def _lost(host: Reading, candidate: Candidate, *, paired: bool) -> Wait | None:
+    """Why it cannot start, whatever is left; None: it can."""
+    begins = candidate.new and candidate.asked and not (host.missing or host.unreadable)
+    if (why := sessions_folder(host, paired=paired)) and not begins:
         return Wait(Cause.SESSIONS_FOLDER, why)
+    if host.disk:
+        return Wait(Cause.DISK, str(host.disk), host.disk)
     return Wait(Cause.EXECUTABLE, host.executable) if host.executable else None
 
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Seen:
-    """A worker, or a Chromium's browser process."""
+    """A worker, a Chromium's browser process, or another process of a Chromium."""
 
     pid: int
     start_time: int
@@ -25,6 +25,12 @@ class Seen:
     """The worker's record, by its mark; None: it has no mark, or that cannot be read."""
     session: str | None = None
     """By its mark."""
+    group: int = 0
+    led: bool = True
+    """The leader of its process group lives."""
+    part: bool = False
+    """It is no browser process: a renderer, a crash handler, … Chromium overwrites the environment of most of
+    them, and with it the mark."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,15 +60,36 @@ def classify(
     ``records`` and ``profiles``: a folder, or a single record or profile. ``kept``: pids of our living workers,
     whose browsers are kept too.
     """
+    seen = list(seen)
     found: list[Stray | Foreign] = []
     for one in seen:
         if one.pid in kept or one.parent in kept:
             continue
-        if one.record is not None and _within(one.record, records):
+        if one.part:
+            if _remains(one, seen) and _is_of(one, records, profiles):
+                found.append(Stray(one))
+        elif one.record is not None and _within(one.record, records):
             found.append(Stray(one))
         elif one.profile is not None and _within(one.profile, profiles):
             found.append(Foreign(one))
     return found
+
+
+def _remains(part: Seen, seen: Iterable[Seen]) -> bool:
+    """Whether its browser is gone: it serves nobody, whoever started it. A stopped renderer never learns of
+    that. A browser leads its group, unless a person started it from a script."""
+    browsers = (it for it in seen if it.profile is not None and not it.part)
+    if part.profile is None:
+        return not any(it.record == part.record for it in browsers)
+    return not any(
+        it.profile == part.profile and (part.led or it.group == part.group) for it in browsers
+    )
+
+
+def _is_of(part: Seen, records: str, profiles: str) -> bool:
+    if part.record is not None and _within(part.record, records):
+        return True
+    return part.profile is not None and _within(part.profile, profiles)
 
 
 def _within(path: str, place: str) -> bool:

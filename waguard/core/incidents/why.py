@@ -31,6 +31,7 @@ _DONE_WITH: Final = {
     "start_waited": "its start waited: {}",
     "screenshot": "a picture of its page is kept: {}",
     "webhooks_held": "its received messages wait: {}",
+    "row_disputed": "its received messages wait, and its row is corrected once a minute",
 }
 
 

@@ -43,10 +43,10 @@ def due(
 
 
 def deferral(paired_at: float | None, *, quiet: float, now: float) -> float:
-    """Seconds until chats are read back, ``quiet`` after the pairing at the latest; unix times.
+    """Seconds until all is read back, ``quiet`` after the pairing at the latest; unix times.
 
-    A client that reads much at once after its pairing was unlinked at its first reload, five minutes
-    later (OpenWA#1040).
+    A client that read its statuses at once after its pairing was unlinked at its first reload, five
+    minutes later (OpenWA#1040).
     """
     return 0.0 if paired_at is None else min(quiet, paired_at + quiet - now)
 

@@ -16,6 +16,7 @@ _ACKS: Final = range(-1, 5)  # WhatsApp's: error, pending, server, device, read,
 
 # a QR code is useless after a minute, and must not be stored for a month
 _NOT_KEPT: Final = frozenset({"qr_code", "raw"})
+_LARGE: Final = "participants"  # 20 kB for each message of a large group
 
 
 def left_out(*, broadcasts: bool, channels: bool, groups: bool) -> tuple[str, ...]:
@@ -91,11 +92,15 @@ class InboxRecord:
     """LIDs and their numbers."""
     asked: tuple[tuple[str, bool], ...] = ()
     """Numbers, and whether WhatsApp knows them."""
+    direct: bool = False
+    """It is about a message whose sender got the reply a moment ago."""
 
     def payload(self) -> Mapping[str, Any]:
         """The data to store: without a code that could be scanned."""
         data = self.events[0].data
         kept = {name: value for name, value in data.items() if name not in _NOT_KEPT}
+        if isinstance(message := data.get("message"), Mapping):
+            kept["message"] = {name: value for name, value in message.items() if name != _LARGE}
         if self.ref and fitting("".join(self.ref)) != self.key:
             kept["raw_id"] = self.ref[1]
         return kept

@@ -109,6 +109,8 @@ def numbered(data: Mapping[str, Any], people: People, sender: str | None) -> dic
     for name in _WHO:
         if isinstance(who := data.get(name), str):
             changed[name] = people.number(who)
+    if "participants" in data:
+        changed["participants"] = [people.number(who) for who in data["participants"]]
     if "sender_phone" in data and sender:
         changed["sender_phone"] = phone_of(people.number(sender))
     return changed

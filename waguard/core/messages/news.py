@@ -12,6 +12,7 @@ from typing import Any, Final
 
 import msgspec
 
+from waguard.core.messages import phone_use
 from waguard.core.messages.inbox import (
     EventPayload,
     InboxRecord,
@@ -38,6 +39,8 @@ class Notice:
     event_id: str
     partition: str
     body: bytes = field(repr=False)
+    direct: bool = False
+    """As ``InboxRecord`` has it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,7 +54,6 @@ class Message:
     kind: str
     text: str = field(repr=False)
     """Or the caption."""
-    phone: str | None
     state: State
     error: str | None
     key: str | None
@@ -69,6 +71,7 @@ def notices(received: InboxRecord) -> tuple[Notice, ...]:
             event_id=event_id(received.session_id, received.key, payload.event),
             partition=delivery.partition_of(payload.event, payload.data),
             body=_json(_body(received, payload)),
+            direct=received.direct,
         )
         for payload in received.events
     )
@@ -78,10 +81,12 @@ def _body(received: InboxRecord, payload: EventPayload) -> dict[str, Any]:
     """The body of a webhook, in the application's format."""
     identity = {"workspace_id": received.workspace_id, "session_id": received.session_id}
     data = identity | dict(payload.data)
-    return {
+    body = {
         "event": payload.event,
         "data": data | ({"backfilled": True} if received.backfilled else {}),
     }
+    # there the application reads it beside the data
+    return body | ({"session_id": received.session_id} if payload.event == phone_use.EVENT else {})
 
 
 def _json(body: dict[str, Any]) -> bytes:
@@ -124,9 +129,11 @@ def may_be_reported(message: Message, now: float) -> bool:
     )
 
 
-def of_outcome(message: Message, now: float, *, due: bool = False) -> InboxRecord | None:
+def of_outcome(
+    message: Message, now: float, *, due: bool = False, direct: bool = False
+) -> InboxRecord | None:
     """The record for the application about the message's outcome; None: there is none, or not yet. ``due``: do not
-    wait for its reply any more."""
+    wait for its reply any more; ``direct``: that was written a moment ago."""
     if not due and not may_be_reported(message, now):
         return None
     if message.state in AT_SERVER:
@@ -145,6 +152,7 @@ def of_outcome(message: Message, now: float, *, due: bool = False) -> InboxRecor
         at=now,
         chat=message.chat,
         events=(payload,),
+        direct=direct,
     )
 
 
@@ -157,7 +165,7 @@ def _sent(message: Message, now: int) -> Mapping[str, Any]:
         "message": {
             "id": message.message_id,
             **whence(message.chat),
-            "from": f"{message.phone}@c.us" if message.phone else None,
+            "from": message.chat,  # under which the application files it, whoever wrote it
             "to": message.chat,
             "body": message.text,
             "timestamp": at,

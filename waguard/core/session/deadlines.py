@@ -41,6 +41,7 @@ class Due(StrEnum):
     PASSKEY_OVER = auto()
     COVERED = auto()
     LINK_STABLE = auto()
+    PAGE_CALM = auto()
     STABLE = auto()
     START = auto()
 
@@ -103,6 +104,8 @@ def _of_link(state: SessionState, worker: Worker) -> list[tuple[float, Due]]:
         found += _of_connected(state, worker)
     if link in STUCK and (at := _stuck_at(state, worker)) is not None:
         found.append((at, Due.LINK_STUCK))
+    if (calm := _calm_at(state, worker)) is not None:
+        found.append((calm, Due.PAGE_CALM))
     if worker.passkey_until is not None and state.care.passkey_reloaded != worker.passkey_until:
         found.append((worker.passkey_ends + PASSKEY_GRACE, Due.PASSKEY_OVER))
     return found
@@ -125,6 +128,14 @@ def _of_connected(state: SessionState, worker: Worker) -> list[tuple[float, Due]
     if worker.covered_since is not None and Kind.ACTION_REQUIRED not in care.found:
         found.append((worker.covered_since + COVERED_LIMIT, Due.COVERED))
     return found
+
+
+def _calm_at(state: SessionState, worker: Worker) -> float | None:
+    """When loads that nobody asked for are forgotten; None: there are none."""
+    care = state.care
+    if not care.loads and not care.page_ends and Kind.PAGE_RESTARTS not in care.found:
+        return None
+    return max((worker.since, *care.loads[-1:])) + state.rules.restart.period
 
 
 def _stuck_at(state: SessionState, worker: Worker) -> float | None:

@@ -123,6 +123,8 @@ class RequestSlot(Struct, frozen=True, kw_only=True):
     """Unix time of its last activity."""
     ended_at: float | None = None
     """When its last browser ended; None also where the kernel may have killed it because of its memory."""
+    new: bool = False
+    """It has no profile to miss."""
 
 
 class ReleaseSlot(Struct, frozen=True):
@@ -156,6 +158,12 @@ class RefusalChanged(Struct, frozen=True):
     """Seconds that WhatsApp asks to wait."""
 
 
+class PageRestarts(Struct, frozen=True):
+    """The session's page was loaded so often lately although nobody asked for that; 0: not any more."""
+
+    count: int
+
+
 class Recycled(Struct, frozen=True):
     """The session's worker is replaced as planned."""
 
@@ -167,6 +175,7 @@ ToFleet = (
     | WorkerFailed
     | BrowserStarted
     | RefusalChanged
+    | PageRestarts
     | Recycled
 )
 Effect = (

@@ -54,6 +54,8 @@ class Reported(WorkerFact, frozen=True, kw_only=True):
     """WhatsApp shows no more codes: nobody scanned."""
     loads: int = 0
     """How often the page was loaded; messages that arrive during a load raise no event."""
+    scripts_ended: int = 0
+    """How often the page's script was ended because the page did not answer."""
     details: str | None = None
     socket: str | None = None
     """The state of WhatsApp's socket and stream, in WhatsApp's words."""
@@ -90,6 +92,8 @@ class Exited(WorkerFact, frozen=True, kw_only=True):
 
     code: int | None
     details: str | None = None
+    host: Failure | None = None
+    """What the host lacked at that moment: it explains the end better than the code does."""
 
 
 class Stopped(WorkerFact, frozen=True, kw_only=True):
@@ -198,6 +202,9 @@ class RowRead(Struct, frozen=True, kw_only=True):
 
     said: str
     number_only: bool = False
+    knows_number: bool = False
+    """The application had ``session_ready`` before, and its row has the number: it is not repeated, because
+    the application deletes rows of the same number while it handles it."""
 
 
 class TimerDue(Struct, frozen=True, kw_only=True):

@@ -6,6 +6,8 @@ Where all answers are good and the page is still not ready, the session is to bl
 from dataclasses import dataclass
 from typing import Final
 
+PORTAL: Final = "another page answers in WhatsApp's place"
+"""A captive portal, or a proxy: nothing of WhatsApp's is in it, so no wa-js can know it."""
 FIRST_PAUSE: Final = 60.0  # s
 LONGEST_PAUSE: Final = 900.0  # s
 MOST: Final = 3_600.0  # s, also where a server asks for more

@@ -12,6 +12,7 @@ from waguard.core.host.admission import Cause
 from waguard.core.lifecycle import State
 from waguard.core.link import Link
 from waguard.core.replace import replace
+from waguard.core.session import page_restarts
 from waguard.core.session import worker as workers
 from waguard.core.session.care import find, forget_page, on_due_care, on_idle, on_turn
 from waguard.core.session.deadlines import Due, due, forgive
@@ -20,6 +21,7 @@ from waguard.core.session.effects import (
     Held,
     Record,
     ReleaseSlot,
+    Reload,
     Spawn,
 )
 from waguard.core.session.facts import (
@@ -92,6 +94,8 @@ def advance(state: SessionState, fact: Fact, now: Moment) -> Step:
     effects: list[Effect] = []
     after = _handle(state, fact, now, effects.append)
     after = _decide(after, now, effects.append)
+    if any(isinstance(it, Reload) for it in effects):
+        after = page_restarts.load_asked(after)
     if after is not state:
         after = show(state, after, type(fact).__name__, effects.append)
     return Step(after, tuple(effects))
@@ -160,8 +164,8 @@ def _handle_worker(state: SessionState, fact: WorkerFact, now: Moment, out: Out)
         case Reported():
             after = workers.on_report(state, worker, fact, now, out)
             return _after_report(after, now, out, other_version=fact.other_version)
-        case Exited(code=code, details=said):
-            return workers.on_exit(state, worker, code, said, now, out)
+        case Exited():
+            return workers.on_exit(state, worker, fact, now, out)
         case SpawnFailed(failure=failure):
             return workers.on_end(state, worker, failure, now, out)
         case Spawned() if worker.stage is Stage.SPAWNING:
@@ -222,6 +226,8 @@ def _on_start(state: SessionState, fact: StartRequested, now: Moment, out: Out) 
             check_profile=fact.profile_unknown,
             expects_qr=fact.expects_qr or state.expects_qr,
         )
+    if fact.asked:
+        up = page_restarts.forget(up)
     worker = state.worker
     if worker is None:
         # its request is renewed: the breaker does not delay a person's start
@@ -320,6 +326,8 @@ def _on_due(  # noqa: C901 - a table of deadlines
             return workers.on_unresponsive(state, worker, now)
         case Due.LINK_OVERDUE:
             return replace(state, worker=replace(worker, overdue=True))
+        case Due.PAGE_CALM:
+            return page_restarts.on_calm(state, now, out)
         case Due.STABLE:
             return replace(state, counted=(), spared=0, retries=Retries())
         case Due.CONFLICT:

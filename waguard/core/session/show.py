@@ -98,7 +98,7 @@ def on_row(state: SessionState, fact: RowRead, out: Out) -> SessionState:
             evidence={"lifecycle": str(lifecycle(state)), "link": str(link(state))},
         )
     )
-    if shown.status is Status.CONNECTED:
+    if shown.status is Status.CONNECTED and not fact.knows_number:
         for event, data in announce(None, shown, phone=state.phone):
             out(Publish(event, data))
     out(WriteStatus(shown, state.phone))

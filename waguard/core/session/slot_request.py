@@ -17,6 +17,7 @@ def request_slot(
         priority=state.priority,
         active=state.active,
         ended_at=ended_at,
+        new=state.expects_qr,
     )
 
 

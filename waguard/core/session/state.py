@@ -76,6 +76,8 @@ class FleetView(Struct, frozen=True, kw_only=True):
     """The sessions show that the network is away, and the host does not confirm it."""
     network_since: float = 0.0
     """Since when the network is there."""
+    pages_restart: str | None = None
+    """Why pages that are loaded again and again are WhatsApp's fault; None: they are their sessions'."""
     breaker: str | None = None
     """Why starts wait for a canary; None: the breaker is closed."""
 
@@ -99,6 +101,10 @@ class Worker(Struct, frozen=True, kw_only=True):
     phase: str = ""
     link: Link = Link.UNKNOWN
     loads: int = -1
+    in_use: bool = False
+    """Its page has shown a link since it was loaded: a load that follows is the page's own, unless it is asked for."""
+    scripts_ended: int = 0
+    """How often its page's script was ended."""
     code: str | None = None
     codes_ended: bool = False
     unrecoverable: bool = False
@@ -139,6 +145,12 @@ class Care(Struct, frozen=True, kw_only=True):
     """When the last of them was taken, or the condition began."""
     stuck_in: Link | None = None
     """The link that ``Kind.LINK_STUCK`` is about."""
+    loads: tuple[float, ...] = ()
+    """When its page was loaded although nobody asked for that, since its worker was ended for it."""
+    scripts: int = 0
+    """How many of them followed on the end of its script."""
+    page_ends: int = 0
+    """How many workers in a row were ended for such loads."""
     passkey_reloaded: float | None = None
     """The end of the passkey's time after which the page was reloaded."""
     found: Mapping[Kind, "Found"] = field(default_factory=dict)

@@ -10,6 +10,7 @@ from waguard.core.lifecycle import State
 from waguard.core.link import Link
 from waguard.core.page_care import BLAMES, Kind, passkey_words
 from waguard.core.replace import replace
+from waguard.core.session.page_load import PORTAL
 from waguard.core.session.state import Found, Intent, SessionState, Slot, Stage, Worker
 from waguard.core.status import (
     REQUESTED,
@@ -27,7 +28,15 @@ _ENDING: Final = {
     Intent.PARKED: State.PARKING,
 }
 # while the host lacks these, no QR code can be expected
-_LACKING: Final = frozenset({Cause.EXECUTABLE, Cause.SESSIONS_FOLDER})
+_LACKING: Final = frozenset(
+    {
+        Cause.EXECUTABLE,
+        Cause.BROWSER_HANGS,
+        Cause.SANDBOX,
+        Cause.SESSIONS_FOLDER,
+        Cause.DISK,
+    }
+)
 _PHASES_WITHOUT_CORE: Final = frozenset({"settling", "ready"})
 _WAIT_BLAMES: Final = {
     Cause.FLEET: Blame.SESSION,
@@ -129,6 +138,7 @@ def candidate(state: SessionState, now: float) -> Candidate:
         active=state.active,
         asked=state.asked,
         ended=None if state.ended_at is None else now - state.ended_at,
+        new=state.expects_qr,
     )
 
 
@@ -260,10 +270,11 @@ def _of_unresponsive(state: SessionState, worker: Worker) -> Condition:
 
 
 def _of_page(state: SessionState, kind: Kind, found: Found) -> Condition:
+    everywhere = kind is Kind.PAGE_RESTARTS and state.fleet.pages_restart is not None
     return Condition(
         session=state.session,
         type=str(kind),
-        blame=BLAMES[kind],
+        blame=Blame.WHATSAPP if everywhere else BLAMES[kind],
         reason=str(kind),
         message=found.message,
         since=found.at,
@@ -274,13 +285,20 @@ def _of_page(state: SessionState, kind: Kind, found: Found) -> Condition:
 
 def _of_start(state: SessionState) -> Condition:
     wait, why, worker = state.held_back, state.failure, state.worker
+    place = ""
     since, degrades = state.since, True
     if wait is not None:
         blame, reason = _WAIT_BLAMES.get(wait.cause, Blame.HOST), str(wait.cause)
         message, remedy = wait.words, remedies.STARTS[wait.cause]
+        if wait.why:
+            reason, remedy, place = (
+                wait.why.reason,
+                remedies.FAILED[wait.why.reason],
+                wait.why.place,
+            )
         degrades = not (state.expects_qr and wait.cause is Cause.PLACE)
     elif why is not None:
-        blame, reason, message = why.blame, why.reason, str(why)
+        blame, reason, message, place = why.blame, why.reason, str(why), why.place
         remedy = remedies.FAILED.get(reason, remedies.RETRIED)
     else:
         blame, reason, remedy = Blame.OPERATOR, "starting", remedies.STARTING
@@ -293,15 +311,18 @@ def _of_start(state: SessionState) -> Condition:
         reason=reason,
         message=message,
         since=since,
-        remedy=remedies.text(remedy, state.session),
+        remedy=remedies.text(remedy, state.session, **({"at": place} if place else {})),
         degrades=degrades,
     )
 
 
 def _of_link(state: SessionState, worker: Worker) -> Condition:
     blame, message = _LINKS[worker.link]
-    away = state.fleet.network_down if worker.link is Link.OFFLINE else None
-    remedy = remedies.FLEET["network_down"] if away else remedies.LINKS[worker.link]
+    offline = worker.link is Link.OFFLINE
+    away = state.fleet.network_down if offline else None
+    portal = offline and (worker.details or "").startswith(PORTAL)
+    remedy = remedies.PORTAL if portal else remedies.LINKS[worker.link]
+    remedy = remedies.FLEET["network_down"] if away else remedy
     return Condition(
         session=state.session,
         type="link",

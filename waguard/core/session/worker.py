@@ -4,9 +4,10 @@ import datetime as dt
 from typing import Final
 
 from waguard.core.blame import MAY_BE_OUT_OF_MEMORY, Blame, Failure, of_exit
+from waguard.core.host.evidence import WAITED_FOR
 from waguard.core.link import Link
 from waguard.core.replace import replace
-from waguard.core.session import takeover
+from waguard.core.session import page_restarts, takeover
 from waguard.core.session.care import report_care
 from waguard.core.session.deadlines import Due
 from waguard.core.session.effects import (
@@ -20,7 +21,7 @@ from waguard.core.session.effects import (
     Terminate,
     WorkerFailed,
 )
-from waguard.core.session.facts import Beat, Moment, Reported
+from waguard.core.session.facts import Beat, Exited, Moment, Reported
 from waguard.core.session.out import Out
 from waguard.core.session.page_load import pause
 from waguard.core.session.restart import GiveUp, Retries, decide, recent, retry_delay
@@ -144,6 +145,8 @@ def on_report(
         codes_ended=said.codes_ended,
         code_at=now.at if new_code or changed else worker.code_at,
         loads=said.loads,
+        in_use=page_restarts.in_use(worker, said),
+        scripts_ended=said.scripts_ended,
         details=said.details,
         socket=said.socket,
         evidence=said.evidence,
@@ -160,6 +163,10 @@ def on_report(
     if after.stage is Stage.READY:
         state = _pairing(_on_link(state, said.link), said.link, now, out)
     state = report_care(state, said, now, out)
+    state = page_restarts.count(state, worker, said, now, out)
+    if why := page_restarts.failure(state, now):
+        state = _without(state, now.at - state.care.loads[0])
+        return end(page_restarts.ended(state), after, why, now, out)
     return _backfill(state, out)
 
 
@@ -268,13 +275,15 @@ def kill(state: SessionState, out: Out) -> SessionState:
     return state
 
 
-def on_exit(
-    state: SessionState, worker: Worker, code: int | None, said: str | None, now: Moment, out: Out
-) -> SessionState:
+def on_exit(state: SessionState, worker: Worker, it: Exited, now: Moment, out: Out) -> SessionState:
     """Worker and browser are gone."""
-    killed = code in MAY_BE_OUT_OF_MEMORY and worker.stage is not Stage.ENDING
+    ending = worker.stage is Stage.ENDING
+    killed = it.code in MAY_BE_OUT_OF_MEMORY and not ending
     state = replace(state, ended_at=None if killed else now.at)
-    return on_end(state, worker, of_exit(code, said or worker.details), now, out)
+    failure = of_exit(it.code, it.details or worker.details)
+    if ending and state.failure:
+        failure = state.failure  # why it was ended, not its exit code
+    return on_end(state, worker, it.host or failure, now, out)
 
 
 def on_end(
@@ -287,8 +296,6 @@ def on_end(
         return down
     if worker.planned:  # its slot is kept for the next worker
         return down
-    if worker.stage is Stage.ENDING and state.failure:
-        failure = state.failure  # why it was ended, not its exit code
     if down.slot is not Slot.FREE:
         out(ReleaseSlot())
         down = replace(down, slot=Slot.FREE, held_back=None)
@@ -297,7 +304,7 @@ def on_end(
     match failure.blame:
         case Blame.HOST:
             # others may start meanwhile; ``slots`` delays starts while Chromium does not start
-            wait = 0.0 if failure.reason == "browser_unusable" else state.rules.held_retry
+            wait = 0.0 if failure.reason in WAITED_FOR else state.rules.held_retry
             return replace(down, retries=Retries(state.retries.tries), not_before=now.at + wait)
         case Blame.SESSION:
             if worker.stage is Stage.STARTING:
@@ -334,12 +341,17 @@ def _after_its_own(state: SessionState, failure: Failure, now: Moment, out: Out)
     if isinstance(answer, GiveUp):
         why = f"{answer.restarts} restarts did not help"
         return _give_up(state, why, failure, now, out)
-    out(_restart(failure, answer.delay))
+    delay = answer.delay
+    if failure.reason == page_restarts.REASON:
+        if state.care.page_ends > 1:
+            return _give_up(state, "another worker did not help", failure, now, out)
+        delay = page_restarts.backoff(policy, jitter=now.chance)
+    out(_restart(failure, delay))
     return replace(
         state,
         counted=(*recent(state.counted, now=now.at, period=policy.period), now.at),
         restarts=state.restarts + 1,
-        not_before=now.at + answer.delay,
+        not_before=now.at + delay,
     )
 
 

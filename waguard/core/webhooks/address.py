@@ -2,8 +2,10 @@
 resolved."""
 
 import ipaddress
+import re
 from functools import lru_cache
 from typing import TYPE_CHECKING, Final
+from urllib.parse import urlsplit
 
 if TYPE_CHECKING:
     from yarl import URL
@@ -11,6 +13,8 @@ if TYPE_CHECKING:
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 
 URL_LIMIT: Final = 2_000  # characters
+PATH_LIMIT: Final = 64  # characters, of a redirect's path in a log
+LABEL_LIMIT: Final = 63  # characters between two dots of a name (RFC 1035, 2.3.4)
 
 # where clouds hand out credentials to whoever asks from the machine itself; most of them are
 # link-local, these are not: Azure, Oracle, Alibaba, AWS by IPv6
@@ -39,6 +43,9 @@ def url_refusal(url: str, *, allow_private: bool) -> str | None:
     if parts.scheme not in {"http", "https"} or not host or escaped or parts.port == 0:
         return "it is not an http or https address"
     name = host.rstrip(".")
+    if ":" not in name and any(not 0 < len(part) <= LABEL_LIMIT for part in name.split(".")):
+        # IDNA refuses it: instead of searching it up a resolver raises an error of the encoding
+        return f"a part of its host name is empty or longer than {LABEL_LIMIT} characters"
     if name == "localhost" or name.endswith(".localhost"):
         return refusal("127.0.0.1", allow_private=allow_private)
     if ":" in name or name.rpartition(".")[2].isdigit():  # no top-level domain is a number
@@ -104,3 +111,12 @@ def _inside(address: Address) -> tuple[Address, ...]:
     if in_last or (number >> 32) & 0xFFFF_FFFF in {_ISATAP, _ISATAP_UNIQUE}:
         return (ipaddress.IPv4Address(number & 0xFFFF_FFFF),)
     return ()
+
+
+def path_of(location: str) -> str:
+    """Where a redirect leads on its host, for a person to read: no query, nothing but plain characters."""
+    try:
+        path = urlsplit(location).path
+    except ValueError:
+        return ""
+    return path[:PATH_LIMIT] if re.fullmatch(r"[A-Za-z0-9_/.~-]*", path) else ""

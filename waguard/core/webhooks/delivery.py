@@ -1,4 +1,4 @@
-"""What to do after an attempt to deliver a webhook. Pure."""
+"""Webhooks: the names of events, the causes of dead letters, what an attempt came to. Pure."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -8,8 +8,6 @@ from typing import Any, Final
 from waguard.core.webhooks.circuit import CircuitPolicy
 
 TOO_MANY: Final = 429
-# answers after which the same request may succeed
-RETRIED: Final = frozenset({408, 425, TOO_MANY})
 SERVER_ERROR: Final = 500
 SUCCESS: Final = range(200, 300)
 
@@ -28,6 +26,12 @@ UNIDENTIFIED_AFTER: Final = 900.0
 READY: Final = "session_ready"
 # the application calls back while it handles this one, and drops it unless all is connected
 HELD: Final = "message_received"
+SENT: Final = "message_sent"
+# s after the reply to a request that waited for it: the application commits its own row only then, and makes
+# a second one of a message_sent that comes before
+OWN_SEND: Final = 3.0
+# s at most that its row is waited for, where it can be looked up
+OWN_SEND_LONGEST: Final = 10.0
 # the names that the old service used: a receiver that names no events gets these
 OLD_SERVICE: Final = (
     "qr_code_generated",
@@ -36,10 +40,11 @@ OLD_SERVICE: Final = (
     "session_disconnected",
     "session_error",
     HELD,
-    "message_sent",
+    SENT,
     "message_status_updated",
     "message_delivered",
     "message_read",
+    "mobile_activity_detected",
 )
 EVENTS: Final = frozenset(
     {
@@ -72,6 +77,10 @@ class Cause(StrEnum):
     """It is about a LID whose number is unknown: the receiver would lose it."""
     UNDECRYPTABLE = "undecryptable"
     """It is about a message that WhatsApp Web could not decrypt."""
+    UNSTORED = "unstored"
+    """The receiver answers 2xx each time, and its table has no such row."""
+    STORED = "stored"
+    """The receiver's table has the row, and its answer was an error: the message's file may be missing."""
 
 
 DECIDED: Final = frozenset({Cause.REMOVED, Cause.OTHER_NUMBER})
@@ -88,6 +97,8 @@ class DeadLetterState(StrEnum):
     """The same; it is queued by itself when the number is known."""
     UNDECRYPTABLE = Cause.UNDECRYPTABLE.value
     """A person reads the message on the phone, then discards it, or replays it alone."""
+    STORED = Cause.STORED.value
+    """A person uses_lookup whether its file is there, then discards it. A replay would store a second row."""
 
 
 def dead_letter_state(cause: str | None) -> DeadLetterState:
@@ -101,13 +112,24 @@ def dead_letter_state(cause: str | None) -> DeadLetterState:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DeliveryPolicy:
-    """Retries: uniformly within [0, min(max_delay, base_delay · 2ⁿ)] s, for ``give_up_after`` s."""
+    """Retries: uniformly within [0, min(max_delay, base_delay · 2ⁿ)] s. Times in seconds."""
 
     base_delay: float = 1.0
     max_delay: float = 3600.0
     longest_retry_after: float = 3600.0
     """A Retry-After of the receiver is followed up to this many seconds."""
-    give_up_after: float = 86_400.0
+    give_up_after: float = 2_592_000.0
+    """After which a receiver that accepts nothing is not waited for any longer."""
+    only_chat: float = 3600.0
+    """For which a message is refused while no other chat shows whose fault it is."""
+    refusals: int = 3
+    """Of one message, while other chats are served: it is the message's fault."""
+    refused_pauses: tuple[float, ...] = (30.0, 60.0)
+    """The least before the next try after a refusal that may pass: a time-out, a server error."""
+    unstored_pauses: tuple[float, ...] = (15.0, 60.0, 180.0, 360.0)
+    """Before the next try of what was accepted and not stored: the fifth is the last."""
+    lookup_pauses: tuple[float, ...] = (1.0, 2.0, 4.0, 8.0, 15.0, 15.0, 15.0)
+    """Between two uses_lookup for a message whose request got no complete reply: it may still be at work."""
     too_many_pause: float = 65.0
     """After a 429: the application's limiter says no Retry-After, and every request renews its minute."""
     circuit: CircuitPolicy = field(default_factory=CircuitPolicy)
@@ -122,66 +144,38 @@ class Answer:
     error: str = "no answer"
     refused: bool = False
     """The address may not be called at all."""
+    reached: bool = True
+    """The request may have arrived; False: there was no connection."""
+    stored: bool | None = None
+    """Whether the receiver's table has the message; None: it was not looked up, or cannot be."""
+    content: str = ""
+    """Kind and length of the message, where it was looked up."""
+    location: str = ""
+    """The path to which a 3xx leads."""
 
     @property
-    def works(self) -> bool:
-        """Whether the receiver works: it understood the request."""
-        return self.status is not None and self.status < SERVER_ERROR
+    def accepted(self) -> bool:
+        """Whether the receiver answered that it took the webhook."""
+        return self.status is not None and self.status in SUCCESS
+
+    @property
+    def delivered(self) -> bool:
+        """Whether the receiver has it, as far as can be known."""
+        return self.stored is True or (self.accepted and self.stored is None)
+
+    @property
+    def may_still_work(self) -> bool:
+        """Whether the receiver may store it yet: it got the request, and its reply did not come."""
+        return self.stored is False and self.status is None and self.reached and not self.refused
 
     def summary(self) -> str:
-        """For a log and a dead letter; without any text of the receiver's."""
-        return self.error if self.status is None else f"the receiver answered {self.status}"
-
-
-@dataclass(frozen=True, slots=True)
-class Delivered:
-    """The receiver accepted it."""
-
-
-@dataclass(frozen=True, slots=True)
-class Retry:
-    """Try again after ``delay`` seconds; ``everyone``: no other delivery either until then.
-
-    ``asked``: the receiver named the time itself.
-    """
-
-    delay: float
-    everyone: bool = False
-    asked: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class Dead:
-    """It is a dead letter: not tried again until a person says so."""
-
-    why: str
-    cause: Cause = Cause.REFUSED
-
-
-def decide(
-    policy: DeliveryPolicy, *, attempt: int, age: float, answer: Answer, jitter: float
-) -> Delivered | Retry | Dead:
-    """What follows from the ``attempt``-th answer (from 1) for a delivery that has been tried for ``age`` s.
-
-    ``jitter`` is uniform in [0, 1).
-    """
-    status = answer.status
-    if status is not None and status in SUCCESS:
-        return Delivered()
-    passing = status is None or status in RETRIED or status >= SERVER_ERROR
-    if answer.refused or not passing:
-        return Dead(answer.summary())
-    if age >= policy.give_up_after:
-        return Dead(given_up(policy, attempt, answer.summary()), Cause.EXPIRED)
-    too_many = status == TOO_MANY
-    if answer.retry_after is not None:
-        delay = min(max(answer.retry_after, 0.0), policy.longest_retry_after)
-        return Retry(delay, everyone=too_many, asked=True)
-    if too_many:
-        return Retry(policy.too_many_pause, everyone=True, asked=True)
-    # the exponent is bounded before the power is: 2.0 ** 1024 would raise
-    ceiling = min(policy.max_delay, policy.base_delay * 2.0 ** min(attempt - 1, 64))
-    return Retry(ceiling * jitter)
+        """For a log and a dead letter; of the receiver's text only the path of a redirect."""
+        if self.status is None:
+            return self.error
+        if self.accepted and self.stored is False:
+            return f"accepted, not stored: {self.content}"
+        to = f", a redirect to {self.location}" if self.location else ""
+        return f"the receiver answered {self.status}{to}"
 
 
 def given_up(policy: DeliveryPolicy, attempts: int, last: str) -> str:
@@ -194,7 +188,7 @@ def pause(policy: DeliveryPolicy, *, attempts: int, next_at: float, now: float) 
     """Seconds until a queued webhook may be tried. Times are unix time; where the clock was set back the
     longest possible pause is the limit."""
     if attempts == 0:
-        return 0.0
+        return min(max(0.0, next_at - now), OWN_SEND)
     return min(max(0.0, next_at - now), max(policy.max_delay, policy.longest_retry_after))
 
 

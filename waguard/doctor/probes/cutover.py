@@ -232,6 +232,7 @@ def settings(config: Config, path: Path | None, public: str, port: int) -> Setti
         secret_file=str(config.webhook.secret_file) if config.webhook.secret_file else None,
         database=_place(config.database.url),
         sessions=str(config.paths.sessions),
+        stored=config.webhook.stored,
     )
 
 

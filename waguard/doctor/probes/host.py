@@ -111,6 +111,7 @@ def folders(config: Config) -> Mapping[str, Path]:
     return {
         "paths.sessions": config.paths.sessions,
         "paths.state": config.paths.state,
+        "paths.runtime": config.paths.runtime,
         **({"database.url": database.parent} if database else {}),
     }
 

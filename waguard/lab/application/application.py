@@ -1,6 +1,7 @@
 """The application as a whole: what its people do in its pages, and what it does by itself."""
 
 import asyncio
+import contextlib
 import random
 import secrets
 import time
@@ -10,11 +11,16 @@ from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any, Final, Self, TypeVar
 
+from sqlalchemy.exc import SQLAlchemyError
+
 from waguard.lab.application.accounts import Accounts
 from waguard.lab.application.calls import Calls, Keys, Reply
+from waguard.lab.application.chats import Chats
+from waguard.lab.application.controller import Controller, NotStoredError
 from waguard.lab.application.hooks import Hooks
-from waguard.lab.application.manners import Manners
+from waguard.lab.application.manners import CONNECTED, Manners, contact_of
 from waguard.lab.application.records import Records, Row
+from waguard.lab.application.worker import Workers
 
 ID_CHARACTERS: Final = "abcdefghijklmnopqrstuvwxyz0123456789"
 ID_RANDOM: Final = 8
@@ -44,26 +50,34 @@ class Application:
         self.database = database
         self.base = base
         self.keys = keys or Keys()
-        self.manners = manners or Manners()
         self.workspace = workspace
         self.accounts = Accounts(database)
+        self.chats = Chats(database)
         self.records = Records()
         self._chance = random.Random(seed)  # noqa: S311 - to be repeated, not to be secret
         self._calls = Calls()
-        self.hooks = Hooks(
+        self.hooks = Hooks(secret=secret, manners=manners or Manners(), records=self.records)
+        self.workers = Workers(lambda: self.manners, self._chance, self._job_failed)
+        self.hooks.controller = self.controller = Controller(
             records=self.records,
             accounts=self.accounts,
+            chats=self.chats,
             calls=self._calls,
             keys=self.keys,
-            secret=secret,
-            manners=self.manners,
+            workers=self.workers,
             chance=self._chance,
+            manners=lambda: self.manners,
             instance=self.instance,
         )
         self._stack = AsyncExitStack()
 
+    def _job_failed(self, name: str, error: Exception) -> None:
+        self.records.failures.append(f"{name}: {type(error).__name__}")
+
     async def __aenter__(self) -> Self:
         await self._stack.enter_async_context(self._calls)
+        self.workers.start()
+        self._stack.push_async_callback(self.workers.stop)
         await self._stack.enter_async_context(self.hooks)
         return self
 
@@ -71,6 +85,11 @@ class Application:
         await self._stack.aclose()
 
     # ---- what it sees ----
+
+    @property
+    def manners(self) -> Manners:
+        """Those of the moment."""
+        return self.hooks.manners
 
     @property
     def url(self) -> str:
@@ -104,7 +123,7 @@ class Application:
 
     def instance(self, session: str) -> str:
         """Where a session is called: as the instance said of itself, else as it is configured."""
-        return self.hooks.urls.get(session, self.base)
+        return self.controller.urls.get(session, self.base)
 
     def environment(self, state: Path) -> dict[str, str]:
         """Settings of a daemon that serves it; its keys and its secret are written to ``state``."""
@@ -126,15 +145,18 @@ class Application:
 
     # ---- its pages ----
 
-    async def connect(self, session: str | None = None) -> tuple[str, Reply]:
-        """Make a row, ask for the session; its id and the answer."""
+    async def connect(
+        self, session: str | None = None, *, workspace: int | None = None
+    ) -> tuple[str, Reply]:
+        """Make a row, ask for the session; its id and the answer. ``workspace``: another one."""
+        workspace = self.workspace if workspace is None else workspace
         if session is None:
             drawn = "".join(self._chance.choices(ID_CHARACTERS, k=ID_RANDOM))
-            session = f"webjs_{self.workspace}_{int(time.time())}_{drawn}"
+            session = f"webjs_{workspace}_{int(time.time())}_{drawn}"
         await self.accounts.insert(
             session,
             uuid=str(uuid.UUID(bytes=secrets.token_bytes(16), version=4)),
-            workspace_id=self.workspace,
+            workspace_id=workspace,
             provider_type="webjs",
             status="qr_scanning",
             created_by=1,
@@ -142,7 +164,7 @@ class Application:
         row = await self.row(session)
         fields = {
             "session_id": session,
-            "workspace_id": self.workspace,
+            "workspace_id": workspace,
             "account_id": row["id"],
             "priority": "normal",
         }
@@ -214,10 +236,19 @@ class Application:
         self, path: str, session: str, to: str, text: str, fields: Mapping[str, Any]
     ) -> Row:
         row = Row(
-            session=session, direction="out", chat=to, body=text, at=time.time(), source="send"
+            session=session,
+            direction="out",
+            chat=contact_of(to) or to,
+            body=text,
+            at=time.time(),
+            status="failed",
+            source="send",
         )
-        self.records.rows.append(row)
-        request = {"session_id": session, "workspace_id": self.workspace, **fields}
+        account = await self._primary(session)
+        if account is None:
+            row.error = "no account is connected"
+            return row
+        request = {"session_id": session, "workspace_id": account["workspace_id"], **fields}
         for left in reversed(range(self.manners.tries)):
             reply = await self._calls.change(
                 "POST",
@@ -227,12 +258,31 @@ class Application:
                 timeout=self.manners.send_timeout,
             )
             row.answers.append(reply.status)
-            if _is_final(row, reply):
+            row.error = reply.answer.get("error")
+            if reply.good:
+                row.message_id = reply.answer.get("message_id")
+                await self._commit(row)
+            if reply.good or _is_final(reply):
                 return row
             if left:
                 await asyncio.sleep(self.manners.again)
-        row.status = "failed"
         return row
+
+    async def _primary(self, session: str) -> dict[str, Any] | None:
+        with contextlib.suppress(SQLAlchemyError):
+            account = await self.accounts.read(session)
+            if account and account["status"] == CONNECTED:
+                return account
+        return None
+
+    async def _commit(self, row: Row) -> None:
+        """The transaction that it has sent in; where it fails the message has left all the same."""
+        await asyncio.sleep(self._chance.uniform(0.0, self.manners.commit))
+        row.status = "sent"
+        try:
+            await self.controller.store_own(row)
+        except (SQLAlchemyError, NotStoredError) as error:
+            row.status, row.error = "failed", type(error).__name__
 
     # ---- calls ----
 
@@ -244,13 +294,6 @@ class Application:
         return await self._calls.change(method, url, fields, self.keys.sessions, timeout=timeout)
 
 
-def _is_final(row: Row, reply: Reply) -> bool:
-    """Note what an answer means; whether it is not tried again."""
-    row.error = reply.answer.get("error")
-    if reply.good:
-        row.status, row.message_id = "sent", reply.answer.get("message_id")
-        return True
-    if reply.status is not None and reply.status < 500:  # noqa: PLR2004 - the client's own fault
-        row.status = "failed"
-        return True
-    return False
+def _is_final(reply: Reply) -> bool:
+    """Whether an answer that is no 2xx is not tried again."""
+    return reply.status is not None and reply.status < 500  # noqa: PLR2004 - the client's own fault

@@ -1,4 +1,4 @@
-"""How the application behaves: its times, its limiter, its JSON, what it takes and drops. Pure."""
+"""How the application behaves: its times, its limits, its JSON, what it takes and drops. Pure."""
 
 import json
 from collections.abc import Mapping
@@ -16,11 +16,14 @@ QUEUED: Final[Mapping[str, str]] = {
 """Events that it handles later, in any order, and the status that each writes."""
 STATUS_EVENTS: Final = frozenset({"message_status_updated", "message_delivered", "message_read"})
 ALIVE: Final = range(200, 300)
+STATUS_BROADCAST: Final = "status@broadcast"
+PRIVATE: Final = "@c.us"
+GROUP: Final = "@g.us"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Manners:
-    """Times in seconds."""
+    """Times in seconds, sizes in bytes."""
 
     limit: int = 1_000
     """Webhooks in a window; every request makes the window begin again."""
@@ -29,9 +32,25 @@ class Manners:
     """PHP starts for each webhook."""
     call_back: float = 2.0
     """At most so long after GET /health it asks for the session's status."""
-    queue: float = 2.0
-    """At most so long a queued event waits."""
+    commit: float = 0.1
+    """At most so long after the reply to a send its row is committed."""
+    nap: float = 3.0
+    """At most so long a worker of its queue sleeps after it found no job."""
+    job: float = 0.05
+    """A job takes so long, half as long, or half as much again."""
+    workers: int = 2
+    """Of its queue: two jobs of one session may change places."""
+    backlog: int = 0
+    """So many other jobs wait before each job of a session."""
+    job_again: float = 5.0
+    """After a job that failed; it has two tries."""
     slow: float = 2.0
+    body_limit: int = 8 << 20
+    """PHP's ``post_max_size``; what is larger is answered 413."""
+    text_limit: int = 65_535
+    """Of ``chats.metadata``."""
+    id_limit: int = 128
+    """Characters of a message's id."""
     call_timeout: float = 10.0
     send_timeout: float = 30.0
     tries: int = 3
@@ -73,11 +92,30 @@ def _array(value: Any) -> Any:
             return value
 
 
-def why_not(health: int | None, connected: int | None, status: str | None) -> str | None:
-    """Why a message is dropped, given the answers to its two call-backs; None: it is taken.
+def metadata(message: Mapping[str, Any]) -> str:
+    """What it keeps of a webhook's message: the controller writes JSON, its model writes that as JSON."""
+    kept = {name: message.get(name) for name in ("body", "type", "has_media", "from", "to")}
+    return json_encode(json_encode(kept).decode()).decode()
 
-    ``health``: the HTTP status of GET /health, ``connected`` what it counts, ``status`` the
-    session's. None: the call failed.
+
+def body_of(kept: str) -> str:
+    """The text in a row's ``metadata``, of a webhook's or of its own."""
+    read = json.loads(kept)
+    return str((json.loads(read) if isinstance(read, str) else read).get("body") or "")
+
+
+def too_long(manners: Manners, message_id: str, kept: str) -> str | None:
+    """Why its table cannot hold a message; None: it can."""
+    if len(message_id) > manners.id_limit:
+        return "data too long for wam_id"
+    return "data too long for metadata" if len(kept.encode()) > manners.text_limit else None
+
+
+def why_not(health: int | None, connected: int | None, status: str | None) -> str | None:
+    """Why no account is available to it, given the answers to its two call-backs; None: one is.
+
+    ``health``: the HTTP status of GET /health, ``connected`` what it counts, None: the call failed.
+    ``status``: the session's; None: the call failed, and it believes the count.
     """
     if health is None:
         return "GET /health failed"
@@ -85,16 +123,22 @@ def why_not(health: int | None, connected: int | None, status: str | None) -> st
         return f"GET /health answered {health}"
     if not connected:
         return "no session is connected"
-    if status is None:
-        return "GET status failed"
-    if status != CONNECTED:
+    if status not in {None, CONNECTED}:
         return f"the session is {status}"
     return None
 
 
-def lost_sender(message: Mapping[str, Any]) -> bool:
-    """Whether it cannot know who wrote a message."""
-    return str(message.get("from", "")).endswith("@lid")
+def contact_of(chat: str) -> str | None:
+    """The phone of the contact that a chat is filed under; None: there is no such phone."""
+    if chat.endswith(GROUP):
+        return chat.removesuffix(GROUP)
+    phone = chat.removesuffix(PRIVATE)
+    return phone if phone.isdigit() else None
+
+
+def chat_of_sent(message: Mapping[str, Any]) -> str:
+    """The chat under which it files what was sent: ``from``, as the old service had it."""
+    return str(message.get("from") or message["to"])
 
 
 def is_usable_sent(data: Mapping[str, Any]) -> bool:

@@ -1,4 +1,4 @@
-"""The application's own tables, and what it lost: in memory, they live as long as a test does."""
+"""What the double knows of its rows beside the table, and what it lost: it lives as long as a test does."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -7,13 +7,15 @@ from typing import Any, Literal
 
 @dataclass(slots=True, kw_only=True)
 class Row:
-    """One message. ``at`` is unix time."""
+    """One message. ``at`` is unix time, ``chat`` the phone of its contact."""
 
     session: str
     direction: Literal["in", "out"]
     chat: str
     body: str
     at: float
+    id: int | None = None
+    """In ``chats``; None: there is no such row (yet)."""
     status: str = "pending"
     message_id: str | None = None
     source: Literal["webhook", "send"] = "webhook"
@@ -39,6 +41,15 @@ class Dropped:
 
 
 @dataclass(frozen=True, slots=True)
+class Written:
+    """A status in a row. ``at`` is unix time."""
+
+    session: str
+    status: str
+    at: float
+
+
+@dataclass(frozen=True, slots=True)
 class Unheard:
     """A webhook that was handled, but whose answer never arrived: a repetition is excused."""
 
@@ -52,21 +63,19 @@ class Records:
     """All of it, oldest first."""
 
     rows: list[Row] = field(default_factory=list)
+    """As they were committed."""
     dropped: list[Dropped] = field(default_factory=list)
     unheard: list[Unheard] = field(default_factory=list)
+    written: list[Written] = field(default_factory=list)
+    """What its queue wrote into rows of accounts, whatever was true by then."""
     failures: list[str] = field(default_factory=list)
-    """Webhooks that made it fail, as event and reason; each was answered with a 500."""
+    """What made it fail, as event and reason."""
 
     def of(self, session: str, direction: str, chat: str | None = None) -> Iterator[Row]:
         """A session's messages, or those of one of its chats."""
         for row in self.rows:
             if (row.session, row.direction) == (session, direction) and chat in {None, row.chat}:
                 yield row
-
-    def known(self, session: str, message_id: str) -> Row | None:
-        """A session's first row with this id."""
-        same = (session, message_id)
-        return next((row for row in self.rows if (row.session, row.message_id) == same), None)
 
     def bodies(self, session: str) -> list[str]:
         """What came in."""

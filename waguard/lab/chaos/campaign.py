@@ -33,8 +33,8 @@ from waguard.lab.chaos.traffic import Traffic
 from waguard.lab.chaos.world import POLL, NotInTimeError, World
 
 DELIVERY_DEADLINE: Final = 40.0  # s for a message to come to an application that was away
-LIMITER_DELAYS: Final = 2  # times that its limiter may shut meanwhile
 IN_FOR_EACH_OUT: Final = 4
+IN_FOR_EACH_ON_PHONE: Final = 10
 LOG_LINES: Final = 25
 
 
@@ -166,25 +166,20 @@ class Campaign:
         text = f"out {time.monotonic_ns()}"
         if (seen := len(await self.world.send(session, text))) != 1:
             raise BrokenError([f"{session}: the phone saw a message {seen} times"])
-        await self._came_in(self.world.incoming(session, f"in {time.monotonic_ns()}"))
+        arrived = self.world.incoming(session, f"in {time.monotonic_ns()}")
+        if self.traffic is None:  # else the message check decides at the end
+            await self._came_in(arrived)
 
     async def _came_in(self, arrived: tuple[str, str]) -> None:
         self._arrived.append(arrived)
         try:
-            async with asyncio.timeout(self._patience):
+            async with asyncio.timeout(DELIVERY_DEADLINE):
                 await self.world.receiver.until(
                     lambda _: self.world.delivered(*arrived) or None,
                 )
         except TimeoutError:
             session, text = arrived
             raise BrokenError([f"{session}: the message “{text}” never came in"]) from None
-
-    @property
-    def _patience(self) -> float:
-        """Seconds; the application's limiter may be shut just now."""
-        if self.traffic is None:
-            return DELIVERY_DEADLINE
-        return DELIVERY_DEADLINE + LIMITER_DELAYS * self.world.app.manners.window
 
     def none_twice(self) -> None:
         """Of all messages so far. Raises ``BrokenError``."""
@@ -259,7 +254,9 @@ async def _campaign(plan: Plan, console: Console) -> Outcome:
             draws = draw(plan.seed, names, world.sessions, plan.faults)
             campaign = Campaign(world, console, faults, healed=healed)
             if plan.messages:
-                messages = await _with_messages(plan, campaign, draws)
+                messages, broken = await _with_messages(plan, campaign, draws)
+                if broken:
+                    _show_log(console, world)
             else:
                 await campaign.run(draws)
                 campaign.none_twice()
@@ -293,13 +290,15 @@ def _served(plan: Plan) -> Served | None:
 def _impossible(world: World) -> set[str]:
     """Faults that need a file system, a database or a library which is not there."""
     return {
-        *([NEEDS_DISK] if world.disk is None else []),
+        *(NEEDS_DISK if world.disk is None else []),
         *([] if world.on_sqlite else NEEDS_SQLITE),
         *([NEEDS_CLOCK] if FAKETIME is None else []),
     }
 
 
-async def _with_messages(plan: Plan, campaign: Campaign, draws: Sequence[Draw]) -> Messages:
+async def _with_messages(
+    plan: Plan, campaign: Campaign, draws: Sequence[Draw]
+) -> tuple[Messages, list[str]]:
     """All faults, while messages come and go and the rows are watched."""
     world = campaign.world
     traffic = campaign.traffic = Traffic(
@@ -307,6 +306,7 @@ async def _with_messages(plan: Plan, campaign: Campaign, draws: Sequence[Draw]) 
         seed=plan.seed,
         incoming=plan.messages,
         outgoing=math.ceil(plan.messages / IN_FOR_EACH_OUT),
+        written_on_phone=math.ceil(plan.messages / IN_FOR_EACH_ON_PHONE),
         rounds=plan.faults,
     )
     watch = campaign.watch = Watch(world)
@@ -319,23 +319,28 @@ async def _with_messages(plan: Plan, campaign: Campaign, draws: Sequence[Draw]) 
         await asyncio.gather(watching, return_exceptions=True)
 
 
-async def _balance(console: Console, traffic: Traffic, watch: Watch) -> Messages:
-    """Raises ``BrokenError`` where the message check fails."""
+async def _balance(console: Console, traffic: Traffic, watch: Watch) -> tuple[Messages, list[str]]:
+    """What the message check counted, and what it found broken."""
     with console.status("the last messages come in"):
         kept = await traffic.message_check(watch)
     for out in message_check.uncertain(kept):
         console.print(f"uncertain: {out.session} “{out.text}”", highlight=False)
     for one in message_check.unsure(kept):
         console.print(f"uncertain, and dropped: {one.session} “{one.text}”", highlight=False)
-    if broken := message_check.broken(kept):
-        raise BrokenError(broken)
-    return Messages(
+    messages = Messages(
         incoming=len(kept.incoming),
         undecryptable=sum(one.sealed for one in kept.incoming),
         uncertain=len(kept.uncertain),
+        lost=len(message_check.lost(kept)),
         repeated=message_check.repeated(kept),
+        overtaken=len(message_check.overtaken(kept)),
+        misfiled=len(message_check.misfiled(kept)),
         outgoing=dict(message_check.answers(kept)),
+        sent_twice=sum(message_check.sent_twice(kept).values()),
+        on_phone=len(kept.on_phone),
+        unseen=len(message_check.unseen(kept)),
     )
+    return messages, message_check.broken(kept)
 
 
 def _show_log(console: Console, world: World) -> None:
@@ -359,8 +364,10 @@ def _show(console: Console, outcome: Outcome) -> None:
     if it := outcome.messages:
         sends = ", ".join(f"{count} {name}" for name, count in sorted(it.outgoing.items()))
         console.print(
-            f"{it.incoming} messages came in, {it.undecryptable} of them undecryptable at first,"
-            f" {it.uncertain} uncertain, {it.repeated} repeated · sends: {sends}",
+            f"{it.incoming} messages came in, {it.undecryptable} of them undecryptable at first:"
+            f" {it.lost} lost, {it.uncertain} uncertain, {it.repeated} repeated,"
+            f" {it.overtaken} overtaken · sends: {sends}, {it.sent_twice} twice ·"
+            f" {it.on_phone} written on the phone · {it.misfiled} misfiled, {it.unseen} unseen",
             highlight=False,
         )
     console.print(

@@ -16,11 +16,19 @@ import shutil
 import signal
 import time
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
 from waguard.cli.client import ApiCallError
-from waguard.lab.chaos import daemon_faults, host_faults, version_faults, whatsapp_faults
+from waguard.lab.chaos import (
+    daemon_faults,
+    host_faults,
+    lack_faults,
+    page_faults,
+    version_faults,
+    whatsapp_faults,
+)
 from waguard.lab.chaos.harming import (
     OUTAGE,
     REFUSED_WITHIN,
@@ -101,6 +109,13 @@ async def kill_renderer(world: World, session: str, _: random.Random) -> Harm:
 async def hang_renderer(world: World, session: str, _: random.Random) -> Harm:
     """The page is silent, the browser answers."""
     return await hurt(world, session, signal.SIGSTOP, renderers=True)
+
+
+async def kill_worker_of_stopped_renderer(world: World, session: str, _: random.Random) -> Harm:
+    """The page is stopped, and does not notice that worker and browser are gone."""
+    stopped = await hurt(world, session, signal.SIGSTOP, renderers=True)
+    killed = await hurt(world, session, signal.SIGKILL, worker=True)
+    return replace(killed, gone=stopped.gone | killed.gone)
 
 
 async def kill_fork_server(world: World, session: str, _: random.Random) -> Harm:
@@ -267,6 +282,7 @@ FAULTS: Final[Mapping[str, Fault]] = {
         hang_browser,
         kill_renderer,
         hang_renderer,
+        kill_worker_of_stopped_renderer,
         kill_fork_server,
         suspend,
         damage_running,
@@ -279,6 +295,8 @@ FAULTS: Final[Mapping[str, Fault]] = {
         row_lies,
         row_outside_the_enum,
         *host_faults.ALL,
+        *lack_faults.ALL,
+        *page_faults.ALL,
         *whatsapp_faults.ALL,
         *version_faults.ALL,
         *daemon_faults.ALL,
@@ -287,7 +305,7 @@ FAULTS: Final[Mapping[str, Fault]] = {
 """By name, in words."""
 
 NEEDS_CLOCK: Final = "clock steps"
-NEEDS_DISK: Final = "fill disk"
+NEEDS_DISK: Final = frozenset({"fill disk", "no inodes", "one disk for all", "read only"})
 NEEDS_SQLITE: Final = frozenset({"lock database", "lose database"})
-UNWRITABLE: Final = frozenset({NEEDS_DISK}) | NEEDS_SQLITE
+UNWRITABLE: Final = frozenset({"fill disk", "no inodes", "one disk for all"}) | NEEDS_SQLITE
 """While they last nobody can write to the database."""

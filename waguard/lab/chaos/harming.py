@@ -104,6 +104,15 @@ async def restarts(world: World) -> Mapping[str, int]:
     return {session: (await world.reported(session)).restarts for session in world.sessions}
 
 
+async def before_a_kill(world: World, session: str) -> tuple[dict[str, int], frozenset[int]]:
+    """How many restarts each may have had when its worker is killed once, and what else lives."""
+    seen, _ = await running(world, session)
+    spent = {**await restarts(world)}
+    spent[session] += 1  # the kill itself
+    own = {*seen.workers[session], *seen.browsers[session]}
+    return spent, await living(world) - own
+
+
 async def endure(
     world: World,
     harm: Harm,

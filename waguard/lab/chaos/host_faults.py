@@ -2,7 +2,6 @@
 
 import asyncio
 import contextlib
-import os
 import random
 import signal
 import socket
@@ -18,6 +17,7 @@ from waguard.lab.chaos.harming import (
     OUTAGE,
     REFUSED_WITHIN,
     Fault,
+    before_a_kill,
     endure,
     hurt,
     living,
@@ -27,7 +27,7 @@ from waguard.lab.chaos.harming import (
     write_row,
 )
 from waguard.lab.chaos.invariants import Facts, Harm, unhealed
-from waguard.lab.chaos.mounts import mounted
+from waguard.lab.chaos.mounts import filled, mounted
 from waguard.lab.chaos.world import NotInTimeError, World, until
 
 A_LOT: Final = 20_000  # characters; a file that is open has room in its last page
@@ -48,27 +48,13 @@ async def fill_disk(world: World, session: str, _: random.Random) -> Harm:
     """No byte is free for profiles and database; a browser dies, and messages come to the others."""
     if world.disk is None:
         raise NotInTimeError("there is no disk of its own to fill")
-    filler = world.disk / "filler"
     # on a full disk nothing starts
     await running(world, session)
-    try:
-        _fill(filler)
+    with filled(world.disk):
         harm = await hurt(world, session, signal.SIGKILL, browser=True)
         arrived = tuple(world.incoming(each, unique("x" * A_LOT)) for each in world.sessions)
         await asyncio.sleep(OUTAGE)
-    finally:
-        filler.unlink(missing_ok=True)
     return replace(harm, arrived=arrived)
-
-
-def _fill(path: Path) -> None:
-    free = os.statvfs(path.parent)
-    with path.open("wb") as file:
-        with contextlib.suppress(OSError):
-            os.posix_fallocate(file.fileno(), 0, free.f_bavail * free.f_frsize)
-        with contextlib.suppress(OSError):
-            while True:
-                os.write(file.fileno(), bytes(4096))
 
 
 async def occupy_port(world: World, session: str, _: random.Random) -> Harm:
@@ -97,7 +83,7 @@ async def second_instance(world: World, session: str, _: random.Random) -> Harm:
 
 async def executable_missing(world: World, session: str, chance: random.Random) -> Harm:
     """An upgrade of Chromium: its file is away, or not complete yet, and a worker is killed."""
-    spent, others = await _before(world, session)
+    spent, others = await before_a_kill(world, session)
     with _away(world.executable) as place:
         if chance.randrange(2):
             place.touch(0o600)
@@ -120,7 +106,7 @@ async def sessions_folder_gone(world: World, session: str, chance: random.Random
 
     Nothing can be written there: a browser that lives creates the folders of its profile again.
     """
-    spent, others = await _before(world, session)
+    spent, others = await before_a_kill(world, session)
     empty = chance.randrange(2) and world.disk is not None
     with _covered(world.profiles) if empty else _led_nowhere(world.profiles) as place:
         harm = await hurt(world, session, signal.SIGKILL, worker=True)
@@ -134,15 +120,6 @@ async def sessions_folder_gone(world: World, session: str, chance: random.Random
             stays=OUTAGE,
         )
     return harm
-
-
-async def _before(world: World, session: str) -> tuple[dict[str, int], frozenset[int]]:
-    """How many restarts each may have had when its worker is killed once, and what else lives."""
-    seen, _ = await running(world, session)
-    spent = {**await restarts(world)}
-    spent[session] += 1  # the kill itself
-    own = {*seen.workers[session], *seen.browsers[session]}
-    return spent, await living(world) - own
 
 
 @contextlib.contextmanager

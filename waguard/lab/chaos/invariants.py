@@ -68,6 +68,8 @@ class ReportedSession:
     """For what its start waits, in words."""
     conditions: frozenset[str] = frozenset()
     """Their types."""
+    messages: tuple[str, ...] = ()
+    """What they say."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,12 +1,13 @@
 """What went in and out during a campaign, and whether all parties have the same. Pure.
 
-The application's own tables are compared with what WhatsApp's server holds: it does not dedupe, and
-what it dropped is lost. Excused is what nobody can know: a message that waguard itself lists as
-uncertain, a repetition after a kill of the daemon or after an answer that never arrived.
+The application's table is compared with what WhatsApp's server holds, as its users see it: it does not
+dedupe, and what has no row is lost. Excused is what nobody can know: a message that waguard itself lists
+as uncertain, and, where it looks nothing up, a repetition after a kill of the daemon or after an answer
+that never arrived.
 """
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from itertools import groupby, pairwise
@@ -32,17 +33,21 @@ class Incoming:
     id: str
     sealed: bool = False
     """The browsers could not decrypt it at first: it comes in when they can, and later ones do not wait."""
+    unstorable: bool = False
+    """No column of the application holds it: waguard lists it as a dead letter."""
 
 
 @dataclass(frozen=True, slots=True)
 class Stored:
-    """A row of the application's. ``at`` is unix time."""
+    """A row of the application's. ``chat``: the phone of its contact; ``at`` is unix time."""
 
     session: str
     chat: str
     text: str
     event_id: str
     at: float
+    id: str = ""
+    """Of the message."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,8 +89,12 @@ class MessageCheck:
     incoming: Sequence[Incoming]
     """In the order in which they were written."""
     stored: Sequence[Stored]
-    """In the order in which the application stored them."""
+    """What came in, in the order of the application's rows."""
+    sent: Sequence[Stored] = ()
+    """What went out, as it has rows of it."""
     dropped: Sequence[Dropped] = ()
+    dead: Collection[str] = frozenset()
+    """Ids of the messages that waguard lists as dead letters."""
     uncertain: Mapping[str, str] = field(default_factory=dict)
     """What waguard lists as such: the message's id by event id."""
     unheard: Sequence[tuple[str, float]] = ()
@@ -94,13 +103,17 @@ class MessageCheck:
     """How many rows of the inbox there are, by session and text."""
     daemon_kills: Sequence[float] = ()
     """Unix times: a webhook that was answered a moment before is delivered again."""
+    finds_stored: bool = False
+    """waguard looks up what is stored: nothing excuses a second row."""
     outgoing: Sequence[Outgoing]
     server: Mapping[tuple[str, str], int]
     """How many messages WhatsApp's server has, by session and text."""
     outbox: Mapping[tuple[str, str], str] = field(default_factory=dict)
     """What the outbox says, by session and text."""
-    sent_rows: Mapping[tuple[str, str], int] = field(default_factory=dict)
-    """How many rows of the application's there are, by session and id of what was sent."""
+    chats: Mapping[tuple[str, str], str] = field(default_factory=dict)
+    """The chat of each message that WhatsApp's server has of the sessions, by session and text."""
+    on_phone: Sequence[tuple[str, str]] = ()
+    """Session and text of what was written on the phone."""
     faults: int = 0
     wrong_rows: Sequence[Span] = ()
 
@@ -109,6 +122,7 @@ def broken(check: MessageCheck) -> list[str]:
     """What does not agree, in sentences."""
     return [
         *_in(check),
+        *_misfiled(check),
         *_order(check),
         *_again(check),
         *_out(check),
@@ -131,22 +145,44 @@ def uncertain(check: MessageCheck) -> list[Outgoing]:
     return [out for out in check.outgoing if _said(check, out) in KNOWN_OPEN]
 
 
-def _in(check: MessageCheck) -> Iterator[str]:
+def lost(check: MessageCheck) -> list[Incoming]:
+    """What came in and has no row."""
     stored = {(one.session, one.text) for one in check.stored}
     excused = set(check.uncertain.values())
-    lost = [
+    return [
         one
         for one in check.incoming
-        if (one.session, one.text) not in stored and one.id not in excused
+        if (one.session, one.text) not in stored
+        and one.id not in excused
+        and not (one.unstorable and one.id in check.dead)
     ]
-    if lost:
-        yield f"{len(lost)} of {len(check.incoming)} messages are lost: {_names(lost)}"
-        yield from _reasons(check, {one.id for one in lost})
+
+
+def _in(check: MessageCheck) -> Iterator[str]:
+    if missing := lost(check):
+        yield f"{len(missing)} of {len(check.incoming)} messages are lost: {_names(missing)}"
+        yield from _reasons(check, {one.id for one in missing})
     if len(check.uncertain) > check.faults:
         yield f"{len(check.uncertain)} messages are uncertain after {check.faults} faults"
     counts = [check.inbox.get((one.session, one.text), 0) for one in check.incoming]
     if odd := [one for one, count in zip(check.incoming, counts, strict=True) if count != 1]:
         yield f"{len(odd)} messages have no row, or more than one: {_names(odd)}"
+
+
+def misfiled(check: MessageCheck) -> list[Stored]:
+    """Rows under another contact than the one of their chat, of what came in and of what went out."""
+    chats = {(one.session, one.text): one.chat for one in check.incoming} | {**check.chats}
+    return [
+        one
+        for one in (*check.stored, *check.sent)
+        if chats.get((one.session, one.text), one.chat) != one.chat
+    ]
+
+
+def _misfiled(check: MessageCheck) -> Iterator[str]:
+    if wrong := misfiled(check):
+        rows = len(check.stored) + len(check.sent)
+        yield f"{len(wrong)} of {rows} rows are of another contact: {_names(wrong)}"
 
 
 def _reasons(check: MessageCheck, lost: set[str]) -> Iterator[str]:
@@ -156,18 +192,27 @@ def _reasons(check: MessageCheck, lost: set[str]) -> Iterator[str]:
         yield f"{count} times the application dropped one: {why}"
 
 
-def _order(check: MessageCheck) -> Iterator[str]:
-    """Of what came for the first time, and could be decrypted at once."""
+def overtaken(check: MessageCheck) -> list[tuple[Stored, Stored]]:
+    """Two rows of a chat in the wrong order: of what came for the first time, and could be decrypted at once."""
     readable = [one for one in check.incoming if not one.sealed]
     written = {(one.session, one.text): number for number, one in enumerate(readable)}
-    chats: defaultdict[tuple[str, str], dict[str, None]] = defaultdict(dict)
+    chats: defaultdict[tuple[str, str], dict[str, Stored]] = defaultdict(dict)
     for one in check.stored:
-        chats[one.session, one.chat].setdefault(one.text)
-    for (session, chat), texts in sorted(chats.items()):
-        known = [text for text in texts if (session, text) in written]
-        for before, after in pairwise(known):
-            if written[session, before] > written[session, after]:
-                yield f"{session}: “{before}” overtook “{after}” in the chat with {chat}"
+        if (one.session, one.text) in written:
+            chats[one.session, one.chat].setdefault(one.text, one)
+    return [
+        (before, after)
+        for _, texts in sorted(chats.items())
+        for before, after in pairwise(texts.values())
+        if written[before.session, before.text] > written[after.session, after.text]
+    ]
+
+
+def _order(check: MessageCheck) -> Iterator[str]:
+    for before, after in overtaken(check):
+        yield (
+            f"{before.session}: “{before.text}” overtook “{after.text}” in the chat with {before.chat}"
+        )
 
 
 def _again(check: MessageCheck) -> Iterator[str]:
@@ -187,6 +232,8 @@ def _again(check: MessageCheck) -> Iterator[str]:
 
 def _excused(check: MessageCheck, before: Stored, after: Stored) -> bool:
     """Whether the daemon was killed, or the answer got lost, between the two."""
+    if check.finds_stored:
+        return False
     unheard = (at for event_id, at in check.unheard if event_id == before.event_id)
     return any(before.at <= at <= after.at for at in (*check.daemon_kills, *unheard))
 
@@ -209,11 +256,22 @@ def _out(check: MessageCheck) -> Iterator[str]:
             yield f"{out.session}: “{out.text}” was sent, and nobody got an answer"
 
 
+def sent_twice(check: MessageCheck) -> dict[tuple[str, str], int]:
+    """How many rows there are too many, by session and id of what was sent."""
+    counts = Counter((one.session, one.id) for one in check.sent)
+    return {same: count - 1 for same, count in sorted(counts.items()) if count > 1}
+
+
 def _sent_twice(check: MessageCheck) -> Iterator[str]:
-    """``message_sent`` overtook the reply to the send."""
-    for (session, message_id), count in sorted(check.sent_rows.items()):
-        if count > 1:
-            yield f"{session}: the application has {count} rows of the sent message {message_id}"
+    """``message_sent`` overtook the reply to the send, or the commit that follows it."""
+    for (session, message_id), more in sent_twice(check).items():
+        yield f"{session}: the application has {more + 1} rows of the sent message {message_id}"
+
+
+def unseen(check: MessageCheck) -> list[tuple[str, str]]:
+    """Session and text of what WhatsApp's server has of the sessions, and the application no row of."""
+    seen = {(one.session, one.text) for one in check.sent}
+    return [one for one in check.chats if one not in seen]
 
 
 def _wrong_rows(check: MessageCheck) -> Iterator[str]:
@@ -235,7 +293,7 @@ def answers(check: MessageCheck) -> Counter[str]:
     return Counter(_said(check, out) for out in check.outgoing)
 
 
-def _names(some: Iterable[Incoming]) -> str:
+def _names(some: Iterable[Incoming | Stored]) -> str:
     named = [f"{one.session} “{one.text}”" for one in some]
     more = len(named) - NAMED_AT_MOST
     return ", ".join(named[:NAMED_AT_MOST]) + (f" and {more} more" if more > 0 else "")

@@ -4,18 +4,24 @@ What destroys a profile is not among them: WhatsApp's own store of messages goes
 """
 
 import asyncio
+import contextlib
 import random
 import time
 from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from contextlib import asynccontextmanager
 from typing import Any, Final, NamedTuple
 
-from waguard.lab.application.hooks import Mood
+from waguard.lab.chaos.application_faults import APPLICATION_FAULTS, during
 from waguard.lab.chaos.faults import FAULTS
 from waguard.lab.chaos.harming import OUTAGE, Fault, living, unique
 from waguard.lab.chaos.invariants import Harm
 from waguard.lab.chaos.world import FRIEND, FRIENDS, NotInTimeError, World, until
+from waguard.lab.standin.refusal import Refusal
 
+BACKLOGS: Final = (1, 98)  # jobs; with both the application's own code was measured
+LATE_MESSAGES: Final = 20
+LATE_GAP: Final = 0.5  # s between two of them
+LINKED_WITHIN: Final = 120.0  # s
 LATE: Final = 7.0  # s for the server's ack; more than a send waits for it
 REPORTED_WITHIN: Final = 60.0  # s for what was written before an unlink to be in the inbox
 READ_WITHIN: Final = (
@@ -72,46 +78,38 @@ def _stem(message: Mapping[str, Any]) -> str:
     return str(message["id"]).split("_")[2]
 
 
-async def receiver_away(world: World, session: str, _: random.Random) -> Harm:
-    """The application does not listen."""
-    del session
-    return await _while(world, world.app.hooks.away())
+async def late_jobs(world: World, session: str, chance: random.Random) -> Harm:
+    """What its queue writes into a row comes after ``session_ready``, behind other jobs; people write as
+    soon as somebody is linked again."""
+    world.app.hooks.misbehave(backlog=chance.choice(BACKLOGS))
+    harm = await chance.choice((unlink_and_scan, FAULTS["kill browser"]))(world, session, chance)
+    world.meanwhile.append(asyncio.create_task(_write_on(world, session, chance)))
+    return harm
 
 
-async def receiver_fails(world: World, session: str, _: random.Random) -> Harm:
-    """It answers 500."""
-    del session
-    return await _while(world, _mood(world, "failing"))
+async def _write_on(world: World, session: str, chance: random.Random) -> None:
+    for _ in range(LATE_MESSAGES):
+        text, friend = unique("while jobs are late"), str(int(FRIEND) + chance.randrange(FRIENDS))
 
+        async def wrote(text: str = text, friend: str = friend) -> bool:
+            with contextlib.suppress(Refusal):
+                return bool(world.incoming(session, text, friend=friend))
+            return False
 
-async def receiver_is_slow(world: World, session: str, _: random.Random) -> Harm:
-    """It takes seconds for each."""
-    del session
-    return await _while(world, _mood(world, "slow"))
-
-
-async def receiver_hangs_up(world: World, session: str, _: random.Random) -> Harm:
-    """In the middle of its answer."""
-    del session
-    return await _while(world, _mood(world, "torn"))
-
-
-async def receiver_loses_its_answer(world: World, session: str, _: random.Random) -> Harm:
-    """It has done its work, and the answer never arrives."""
-    del session
-    return await _while(world, _mood(world, "lost"))
+        await until(wrote, f"somebody may write to {session}", within=LINKED_WITHIN)
+        await asyncio.sleep(LATE_GAP)
 
 
 async def late_acks(world: World, session: str, _: random.Random) -> Harm:
     """WhatsApp's server answers, when nobody waits any more."""
     del session
-    return await _while(world, _policy(world, ack_delay=LATE))
+    return await during(world, _policy(world, ack_delay=LATE))
 
 
 async def no_acks(world: World, session: str, chance: random.Random) -> Harm:
     """It never answers; what was sent it has, or has not."""
     del session
-    return await _while(world, _policy(world, never_answer=chance.choice(["recorded", "lost"])))
+    return await during(world, _policy(world, never_answer=chance.choice(["recorded", "lost"])))
 
 
 async def drop_in_mid_send(world: World, session: str, _: random.Random) -> Harm:
@@ -197,19 +195,6 @@ async def _are_reported(world: World, session: str, sealed: Sequence[Sealed]) ->
         raise NotInTimeError(f"{error.line()}: missing {missing}") from None
 
 
-async def _while(world: World, outage: AbstractAsyncContextManager[None]) -> Harm:
-    began, kept = time.time(), await living(world)
-    async with outage:
-        await asyncio.sleep(OUTAGE)
-    return Harm(began=began, kept=kept)
-
-
-@asynccontextmanager
-async def _mood(world: World, mood: Mood) -> AsyncIterator[None]:
-    with world.app.hooks.in_mood(mood):
-        yield
-
-
 @asynccontextmanager
 async def _policy(world: World, **changes: object) -> AsyncIterator[None]:
     world.standin.policy.update(changes)
@@ -240,16 +225,13 @@ MESSAGE_FAULTS: Final[Mapping[str, Fault]] = {name: FAULTS[name] for name in _OF
     for fault in (
         orderly_restart,
         unlink_and_scan,
-        receiver_away,
-        receiver_fails,
-        receiver_is_slow,
-        receiver_hangs_up,
-        receiver_loses_its_answer,
+        late_jobs,
         late_acks,
         no_acks,
         drop_in_mid_send,
         migrate_chats,
         undecryptable_messages,
+        *APPLICATION_FAULTS,
     )
 }
 """By name, in words."""

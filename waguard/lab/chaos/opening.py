@@ -12,12 +12,14 @@ from pathlib import Path
 from typing import Final
 
 from waguard.config.reading import load
+from waguard.config.sections import Webhook
 from waguard.host.executable import find_executable
-from waguard.lab.application import Application, Manners
+from waguard.lab.application import STORED, Application, Manners
 from waguard.lab.chaos.mounts import mounted
+from waguard.lab.chaos.page_faults import PERIOD
 from waguard.lab.chaos.processes import MARK
 from waguard.lab.chaos.version_faults import RULES
-from waguard.lab.chaos.world import BROWSER, DATABASE, WORKSPACE, NotInTimeError, World, until
+from waguard.lab.chaos.world import BROWSER, DATABASE, NotInTimeError, World, until, workspace_of
 from waguard.lab.harness import SECRET, DaemonProcess, Receiver, settings
 from waguard.lab.standin import Policy, StandIn
 
@@ -48,7 +50,11 @@ async def opened(
     browser = _browser()
     phones = {f"s{number}": f"62811800{number:02}" for number in range(1, sessions + 1)}
     try:
-        with _disk(folder / "disk") as disk, _reserved_port() as port:
+        with (
+            _disk(folder / "disk") as disk,
+            _disk(folder / "run") as _,
+            _reserved_port() as port,
+        ):
             state = (disk or folder) / "state"
             async with (
                 StandIn(policy=Policy(sync=0.1)) as standin,
@@ -80,6 +86,7 @@ def _impatient(folder: Path, disk: Path | None) -> dict[str, str]:
         "WAGUARD_RECONCILE__INTERVAL": "3",
         "WAGUARD_INBOX__UNDECRYPTABLE_INTERVAL": "5",
         "WAGUARD_RESTART__STABLE_AFTER": "1",
+        "WAGUARD_RESTART__PERIOD": str(PERIOD),
         "WAGUARD_SEND__TIMEOUT": "5",
         "WAGUARD_SEND__ACK_LIMIT": "3600",  # what was lost by intention is no trouble
         "WAGUARD_PATHS__SESSIONS": str((disk or folder) / "sessions"),
@@ -100,7 +107,6 @@ def _application(served: Served, state: Path, port: int) -> Application:
         f"http://127.0.0.1:{port}",
         secret=SECRET.encode(),
         manners=served.manners,
-        workspace=WORKSPACE,
         seed=served.seed,
     )
 
@@ -110,6 +116,8 @@ def _serving(app: Application, state: Path, served: Served) -> dict[str, str]:
     more = {"WAGUARD_DATABASE__URL": served.database} if served.database else {}
     if served.hold_limit is not None:
         more["WAGUARD_WEBHOOK__HOLD_LIMIT"] = str(served.hold_limit)
+    if "stored" in Webhook.__struct_fields__:
+        more["WAGUARD_WEBHOOK__STORED"] = STORED
     return app.environment(state) | more
 
 
@@ -133,19 +141,20 @@ async def _populate(world: World, say: Callable[[str], None]) -> None:
 
 
 async def _create(world: World, session: str) -> None:
+    workspace = workspace_of(session)
     if isinstance(world.receiver, Application):
-        _, reply = await world.receiver.connect(session)
+        _, reply = await world.receiver.connect(session, workspace=workspace)
         if not reply.good:
             raise NotInTimeError(f"{session} was not created: {json.dumps(dict(reply.answer))}")
         return
-    body = {"session_id": session, "workspace_id": WORKSPACE}
+    body = {"session_id": session, "workspace_id": workspace}
     await world.call("POST", "/api/sessions", body)
 
 
 @contextlib.contextmanager
 def _disk(mountpoint: Path) -> Iterator[Path | None]:
     """A small file system in memory while the body runs; None where that is not allowed."""
-    mountpoint.mkdir()
+    mountpoint.mkdir(mode=0o700)
     with mounted(mountpoint, f"size={DISK_SIZE},mode=700") as is_mounted:
         yield mountpoint if is_mounted else None
 

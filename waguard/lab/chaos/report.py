@@ -36,10 +36,22 @@ class Messages:
     """Of them: the browsers could not decrypt them at first."""
     uncertain: int
     """Of them: the application may have dropped them, and waguard lists them."""
+    lost: int
+    """Of them: the application has no row, and waguard does not list them."""
     repeated: int
-    """Rows that the application has twice: a killed daemon could not know, or its answer was lost."""
+    """Rows too many of what came in, excused or not."""
+    overtaken: int
+    """Rows that have a later message of their chat before them."""
+    misfiled: int
+    """Rows under another contact, of what came in or went out."""
     outgoing: Mapping[str, int]
     """How many sends ended how."""
+    sent_twice: int
+    """Rows too many of what went out."""
+    on_phone: int
+    """Messages that were written on the phone."""
+    unseen: int
+    """Of these and of what was sent: the application has no row."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from waguard.errors import WaguardError
-from waguard.lab.application.hooks import Written
+from waguard.lab.application.records import Written
 from waguard.lab.chaos.message_check import Span
 from waguard.lab.chaos.world import World
 
@@ -112,4 +112,4 @@ class Watch:
 
     def spans(self) -> list[Span]:
         """What was wrong so far."""
-        return wrong(self._observations, self.world.app.hooks.written)
+        return wrong(self._observations, self.world.app.records.written)

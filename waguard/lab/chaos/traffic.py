@@ -13,7 +13,10 @@ from typing import Final
 from sqlalchemy.exc import SQLAlchemyError
 
 from waguard.cli.client import ApiCallError
+from waguard.config.sections import Webhook
 from waguard.lab.application import Row
+from waguard.lab.application.chats import Type
+from waguard.lab.application.manners import body_of, contact_of
 from waguard.lab.chaos.message_check import (
     Answer,
     Dropped,
@@ -23,37 +26,44 @@ from waguard.lab.chaos.message_check import (
     Stored,
 )
 from waguard.lab.chaos.rows import Watch
-from waguard.lab.chaos.world import FRIEND, FRIENDS, World, until
+from waguard.lab.chaos.world import FRIEND, FRIENDS, NotInTimeError, World, until
 from waguard.lab.standin.refusal import Refusal
 
 GAP: Final = 0.4  # s between two messages of a session, at most
 LAST_DELIVERY: Final = 120.0  # s without any progress; a circuit that opened is tried in a minute
 LINKED_WITHIN: Final = 300.0  # s in which an unlinked session is scanned
-UNCERTAIN: Final = "/api/webhooks/dead"
+DEAD_LETTERS: Final = "/api/webhooks/dead"
 
 
 @dataclass
 class Traffic:
-    """So many messages to and from the sessions in each of ``rounds``."""
+    """So many messages to and from the sessions, and from their phones, in ``rounds``."""
 
     world: World
     seed: int
     incoming: int
     outgoing: int
+    written_on_phone: int
     rounds: int
     _sent: list[tuple[str, Row]] = field(default_factory=list)
+    _on_phone: list[tuple[str, str]] = field(default_factory=list)
 
     async def round(self, number: int) -> None:
         """One of them, from 0 on; together they make up all messages."""
         chance = random.Random(f"{self.seed} {number}")  # noqa: S311 - to be repeated
         sessions = self.world.sessions
-        coming, going = (_share(of, number, self.rounds) for of in (self.incoming, self.outgoing))
+        coming, going, written = (
+            _share(of, number, self.rounds)
+            for of in (self.incoming, self.outgoing, self.written_on_phone)
+        )
         work = []
         for place, session in enumerate(sessions):
             texts = [f"in {number}.{n}" for n in range(_share(coming, place, len(sessions)))]
             work.append(self._write(session, texts, random.Random(chance.random())))  # noqa: S311
             texts = [f"out {number}.{n}" for n in range(_share(going, place, len(sessions)))]
             work.append(self._send(session, texts, random.Random(chance.random())))  # noqa: S311
+            texts = [f"phone {number}.{n}" for n in range(_share(written, place, len(sessions)))]
+            work.append(self._write_on_phone(session, texts, random.Random(chance.random())))  # noqa: S311
         try:
             async with asyncio.TaskGroup() as group:
                 for one in work:
@@ -77,6 +87,24 @@ class Traffic:
             return True
         return False
 
+    async def _write_on_phone(
+        self, session: str, texts: Sequence[str], chance: random.Random
+    ) -> None:
+        for text in texts:
+            await asyncio.sleep(chance.random() * GAP)
+            friend = str(int(FRIEND) + chance.randrange(FRIENDS))
+            write = partial(self._wrote_on_phone, session, text, friend)
+            await until(write, f"{session} is linked", within=LINKED_WITHIN)
+
+    async def _wrote_on_phone(self, session: str, text: str, friend: str) -> bool:
+        if session in self.world.quiet:
+            return False
+        with contextlib.suppress(Refusal):
+            self.world.write_on_phone(session, text, friend=friend)
+            self._on_phone.append((session, text))
+            return True
+        return False
+
     async def _send(self, session: str, texts: Sequence[str], chance: random.Random) -> None:
         """As the application does: one after the other, and what failed is repeated as it was."""
         for text in texts:
@@ -91,32 +119,29 @@ class Traffic:
         await self._last_delivery()
         await until(self._nothing_waits, "what was accepted is sent", within=LAST_DELIVERY)
         records, world = self.world.app.records, self.world
+        rows = await self._rows()
         return MessageCheck(
             incoming=tuple(self._incoming()),
-            stored=tuple(
-                Stored(row.session, row.chat, row.body, row.event_id, row.at)
-                for row in records.rows
-                if row.direction == "in"
-            ),
+            stored=tuple(one for kind, one in rows if kind == "inbound"),
+            sent=tuple(one for kind, one in rows if kind == "outbound"),
             dropped=tuple(
                 Dropped(one.session, one.about, one.event_id, one.why)
                 for one in records.dropped
                 if one.event == "message_received"
             ),
-            uncertain=await self._uncertain(),
+            dead=frozenset((await self._listed("dead")).values()),
+            uncertain=await self._listed("uncertain"),
             unheard=tuple((one.event_id, one.at) for one in records.unheard),
             inbox=Counter((session, one["body"]) for session, one in await world.inbox()),
             daemon_kills=tuple(world.daemon_kills),
+            finds_stored="stored" in Webhook.__struct_fields__,
             outgoing=tuple(
                 Outgoing(session, row.body, _answer(row)) for session, row in self._sent
             ),
             server=self._server(),
             outbox=await self._outbox(),
-            sent_rows=Counter(
-                (row.session, row.message_id)
-                for row in records.rows
-                if row.direction == "out" and row.message_id
-            ),
+            chats=self._chats(),
+            on_phone=tuple(self._on_phone),
             faults=self.rounds,
             wrong_rows=watch.spans(),
         )
@@ -125,40 +150,80 @@ class Traffic:
         return [
             Incoming(
                 session,
-                one["from"],
+                contact_of(one["from"]) or one["from"],
                 one["body"],
                 one["id"],
                 sealed=one["body"] in self.world.sealed,
+                unstorable=one["body"] in self.world.unstorable,
             )
             for session in self.world.sessions
             for one in self.world.written(session)
         ]
 
     async def _last_delivery(self) -> None:
-        """A webhook that is not handled yet is awaited as long as any is."""
-        app, before = self.world.app, -1
-        while before != len(app.records.rows):
-            before = len(app.records.rows)
-            unsure = set((await self._uncertain()).values())
-            wanted = {(one.session, one.text) for one in self._incoming() if one.id not in unsure}
+        """Until waguard has delivered all that was written, or nothing has come for a while."""
+        rows, before = self.world.app.records.rows, -1
+        while before != len(rows):
+            before = len(rows)
+            with contextlib.suppress(NotInTimeError):
+                await until(self._is_delivered, "all is delivered", within=LAST_DELIVERY)
+                return
 
-            def all_in(_: object, wanted: set[tuple[str, str]] = wanted) -> bool | None:
-                stored = {(row.session, row.body) for row in app.records.rows}
-                return wanted <= stored or None
+    async def _is_delivered(self) -> bool:
+        """What is lost or a dead letter by now will not come."""
+        try:
+            ((waiting,),) = await self.world.select(
+                "SELECT COUNT(*) FROM waguard_deliveries WHERE state = 'pending'"
+            )
+            known = () if waiting else await self.world.inbox()
+        except SQLAlchemyError:
+            return False
+        reported = {(session, one["body"]) for session, one in known}
+        return not waiting and {(one.session, one.text) for one in self._incoming()} <= reported
 
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(LAST_DELIVERY):
-                    await app.until(all_in)
+    async def _rows(self) -> list[tuple[Type, Stored]]:
+        """The application's table; which webhook made a row, and when, it does not say itself."""
+        made = {row.id: row for row in self.world.app.records.rows}
+        return [
+            (
+                row.type,
+                Stored(
+                    row.session,
+                    row.phone,
+                    body_of(row.metadata),
+                    made[row.id].event_id,
+                    made[row.id].at,
+                    row.message_id or "",
+                ),
+            )
+            for row in await self.world.app.chats.seen()
+        ]
 
-    async def _uncertain(self) -> dict[str, str]:
-        """What waguard lists as such: the message's id by event id."""
-        answer = await self.world.call("GET", f"{UNCERTAIN}?state=uncertain")
-        found = {}
-        for one in answer["dead"]:
-            if one.get("state") == "uncertain" and one["event"] == "message_received":
-                letter = await self.world.call("GET", f"{UNCERTAIN}/{one['id']}")
-                found[one["event_id"]] = letter["body"]["data"]["message"]["id"]
+    async def _listed(self, state: str) -> dict[str, str]:
+        """What waguard lists so: the message's id by event id."""
+        found, page = dict[str, str](), f"{DEAD_LETTERS}?state={state}"
+        before: int | None = 0
+        while before is not None:
+            answer = await self.world.call("GET", f"{page}&before={before}" if before else page)
+            for one in answer["dead"]:
+                if one["event"] == "message_received":
+                    letter = await self.world.call("GET", f"{DEAD_LETTERS}/{one['id']}")
+                    found[one["event_id"]] = letter["body"]["data"]["message"]["id"]
+            before = answer["before"]
         return found
+
+    def _chats(self) -> dict[tuple[str, str], str]:
+        """Of what the sessions and their phones wrote, and was not refused."""
+        world = self.world
+        return {
+            (session, message["body"]): contact_of(
+                world.standin.whatsapp.lids_of(phone).number_of(message["to"])
+            )
+            or message["to"]
+            for session, phone in world.phones.items()
+            for message in world.standin.phone.messages(phone)
+            if message["direction"] == "out" and message["ack"] >= 0
+        }
 
     async def _nothing_waits(self) -> bool:
         try:
@@ -186,6 +251,8 @@ class Traffic:
 
 def _answer(row: Row) -> Answer:
     """What the application got as answer in the end."""
+    if not row.answers:
+        return "refused"  # by itself: no account was connected
     last = row.answers[-1]
     if row.status == "failed":
         return "refused" if last is not None and last < 500 else "none"  # noqa: PLR2004 - 4xx is final

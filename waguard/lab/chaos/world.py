@@ -22,7 +22,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from waguard.cli.client import ApiCallError
 from waguard.errors import WaguardError
 from waguard.lab.application import Application
-from waguard.lab.application.accounts import engine_of
+from waguard.lab.application.tables import engine_of
 from waguard.lab.chaos.invariants import Facts, Harm, Incident, ReportedSession
 from waguard.lab.chaos.processes import Census, census, scan
 from waguard.lab.harness import DaemonProcess, Receiver
@@ -31,7 +31,6 @@ from waguard.lab.standin.refusal import Refusal
 from waguard.profile import layout, owner_mark, quarantine, snapshots
 from waguard.profile.layout import Places
 
-WORKSPACE: Final = 1
 FRIEND: Final = "6281190000"
 FRIENDS: Final = 5  # chats of a session
 POLL: Final = 0.2  # s
@@ -85,6 +84,8 @@ class World:
         """Sessions that nobody writes to for the moment."""
         self.sealed: set[str] = set()
         """Texts that the browsers could not decrypt at first."""
+        self.unstorable: set[str] = set()
+        """Texts that no column of the application holds."""
         self.meanwhile: list[asyncio.Task[None]] = []
         """What goes on while a fault heals, and must have gone well in the end."""
         self._groups: set[int] = set()
@@ -124,7 +125,7 @@ class World:
 
     def at(self, session: str) -> Places:
         """Where its profile and its copies lie."""
-        return layout.places(self.profiles, WORKSPACE, session)
+        return layout.places(self.profiles, workspace_of(session), session)
 
     def has_copy(self, session: str) -> bool:
         """Whether there is a snapshot of its pairing."""
@@ -218,6 +219,7 @@ class World:
             restarts=view["restarts"],
             waits=view["waiting"] or "",
             conditions=frozenset(one["type"] for one in view["conditions"]),
+            messages=tuple(one["message"] for one in view["conditions"]),
         )
 
     # ---- the application ----
@@ -242,10 +244,17 @@ class World:
         await self.call("POST", "/api/messages/send", body, within=60.0)
         return [m for m in self.standin.phone.messages(self.phones[session]) if m["body"] == text]
 
-    def incoming(self, session: str, text: str, *, friend: str = FRIEND) -> tuple[str, str]:
+    def incoming(
+        self, session: str, text: str, *, friend: str = FRIEND, **more: Any
+    ) -> tuple[str, str]:
         """A message from a friend; session and text, as ``Harm.arrived`` has them."""
-        self.standin.phone.incoming(phone=self.phones[session], from_=friend, body=text)
+        self.standin.phone.incoming(phone=self.phones[session], from_=friend, body=text, **more)
         return session, text
+
+    def write_on_phone(self, session: str, text: str, *, friend: str) -> None:
+        """A message that the person writes on the phone itself. Raises ``Refusal``."""
+        self.standin.whatsapp.linked(self.phones[session])
+        self.standin.phone.write(friend, phone=self.phones[session], body=text)
 
     def seal(self, session: str, text: str, *, friend: str) -> str:
         """A message that its browser cannot decrypt: "Waiting for this message". Its id."""
@@ -270,7 +279,9 @@ class World:
         phone = self.phones[session]
         lids = self.standin.whatsapp.lids_of(phone)
         return [
-            one | {"id": lids.by_number(one["id"]), "from": lids.number_of(one["from"])}
+            one
+            | {"id": lids.by_number(one["id"]), "from": lids.number_of(one["from"])}
+            | {"body": one["body"] or one.get("caption", "")}
             for one in self.standin.phone.messages(phone)
             if one["direction"] == "in"
         ]
@@ -284,12 +295,14 @@ class World:
                 self.standin.phone.scan(code, phone=self.phones[session])
 
     def soothe(self) -> None:
-        """WhatsApp works again, and people write."""
+        """WhatsApp works again, the application has its usual manners, and people write."""
         self.quiet.clear()
         for task in self.meanwhile:
             task.cancel()
         self.meanwhile.clear()
         self.standin.policy.update({"slow_modules": 0.0, "page": "ok"})
+        if isinstance(self.receiver, Application):
+            self.receiver.hooks.soothe()
 
     # ---- the service manager ----
 
@@ -358,6 +371,11 @@ def _signal_all(pids: tuple[int, ...], number: signal.Signals) -> None:
     for pid in pids:
         with contextlib.suppress(ProcessLookupError):
             os.kill(pid, number)
+
+
+def workspace_of(session: str) -> int:
+    """Each has one of its own, as the application sends through the first account of a workspace."""
+    return int(session.removeprefix("s"))
 
 
 async def until(poll: Callable[[], Awaitable[T | None]], what: str, *, within: float) -> T:

@@ -91,6 +91,12 @@ def _tag(name: str, revision: Revision, nonce: str) -> str:
     )
 
 
+def portal() -> web.Response:
+    """What a captive portal answers in the place of any page."""
+    page = "<!doctype html><title>Hotel login</title><form>Room number: <input></form>"
+    return web.Response(text=page, content_type="text/html")
+
+
 def unsupported() -> web.Response:
     """For browsers that WhatsApp does not support."""
     return web.Response(text=read("unsupported.html"), content_type="text/html")

@@ -42,6 +42,10 @@ class Notices:
         """The pages reload themselves."""
         return self._each(phone, lambda d: _send(d, {"type": "reload"}))
 
+    def spin(self, phone: str) -> dict[str, Any]:
+        """The pages' scripts never end."""
+        return self._each(phone, lambda d: _send(d, {"type": "spin"}))
+
     def modal(self, phone: str) -> dict[str, Any]:
         """A dialog covers the pages."""
         return self._each(phone, lambda d: _send(d, {"type": "modal"}))

@@ -350,6 +350,9 @@ class Phone:
     def reload(self, phone: str = PHONE) -> dict[str, Any]:
         return self._notices.reload(phone)
 
+    def spin(self, phone: str = PHONE) -> dict[str, Any]:
+        return self._notices.spin(phone)
+
     def modal(self, phone: str = PHONE) -> dict[str, Any]:
         return self._notices.modal(phone)
 
@@ -426,6 +429,7 @@ _POSTS: dict[str, tuple[type[msgspec.Struct], Callable[[Phone, Any], dict[str, A
     "passkey": (Request, lambda p, r: p.passkey(r.phone)),
     "ghost": (Request, lambda p, r: p.ghost(r.phone)),
     "reload": (Request, lambda p, r: p.reload(r.phone)),
+    "spin": (Request, lambda p, r: p.spin(r.phone)),
     "modal": (Request, lambda p, r: p.modal(r.phone)),
     "timelock": (
         Timelock,

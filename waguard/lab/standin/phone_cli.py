@@ -24,6 +24,7 @@ NOTICES = {  # commands without arguments
     "passkey": "confirm the linking with the account's passkey",
     "ghost": "cut the connection so that the page does not notice",
     "reload": "have the page reload itself",
+    "spin": "have the page's script never end",
     "modal": "cover the page with a dialog",
 }
 ACKS = {"delivered": 2, "read": 3, "played": 4, "2": 2, "3": 3, "4": 4}

@@ -69,9 +69,12 @@ class Policy:
     """Id of a chat → how long each reading of its history takes, from the page's next load on."""
     exists_silent: bool = False
     """The server never answers that question."""
-    page: Literal["ok", "hang", "error", "too_often", "broken", "silent", "cdn_away"] = "ok"
+    page: Literal["ok", "hang", "error", "too_often", "broken", "silent", "cdn_away", "portal"] = (
+        "ok"
+    )
     """The document: served, never answered, answered 500, answered 429 with Retry-After, served without
-    its scripts (404), with scripts that are never answered, or with a CDN that breaks each connection."""
+    its scripts (404), with scripts that are never answered, with a CDN that breaks each connection,
+        or in its place the login of a captive portal."""
     cdn_delay: Seconds = 0.0
     """How long the CDN takes for each script."""
     service_worker: bool = False

@@ -145,6 +145,8 @@ class StandIn:
             raise web.HTTPInternalServerError
         if policy.page == "too_often":
             raise web.HTTPTooManyRequests(headers={"Retry-After": str(RETRY_AFTER)})
+        if policy.page == "portal":
+            return documents.portal()
         if policy.block_headless and "HeadlessChrome" in request.headers.get("User-Agent", ""):
             return documents.unsupported()
         phone = request.cookies.get(documents.ACCOUNT)

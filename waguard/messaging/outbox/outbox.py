@@ -202,14 +202,17 @@ class Outbox:
         except TimeoutError:  # it is not known that it has failed: then it is never "send again"
             return Uncertain()
 
-    def answered(self, pending: PendingSend) -> bool:
-        """A reply was written; whether it was the first one for this message."""
+    def answered(self, pending: PendingSend, *, direct: bool = False) -> bool:
+        """A reply was written; whether it was the first one for this message. ``direct``: to a program
+        that waited for it."""
         first = self._sends.answered(pending)
         pending.replies -= 1
         owed, pending.owed = pending.owed, None
         if pending.id and (first or owed):
             update = owed or StateUpdate(id=pending.id)
-            self._ctx.journal.update(replace(update, answered=True, reports=pending.reports))
+            direct = direct and not pending.queued
+            update = replace(update, answered=True, direct=direct, reports=pending.reports)
+            self._ctx.journal.update(update)
         return first
 
     def unanswered(self, pending: PendingSend) -> None:

@@ -1,43 +1,48 @@
 """One attempt to deliver a webhook, and what came of it."""
 
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
-from typing import Final
+from dataclasses import replace
+from typing import Final, Protocol
 
+import msgspec
 from loguru import logger
 
 from waguard.core.webhooks import delivery
 from waguard.core.webhooks.call_backs import Fate
-from waguard.core.webhooks.delivery import Answer, Cause, Dead
-from waguard.messaging.webhooks.delivery_context import NOT_ANNOUNCED, DeliveryContext
-from waguard.messaging.webhooks.partitions import Key
-from waguard.ports.webhooks import Pending
+from waguard.core.webhooks.decision import Dead
+from waguard.core.webhooks.delivery import OWN_SEND, OWN_SEND_LONGEST, Answer, Cause
+from waguard.core.webhooks.facts import Gone, Later, NotYet, Outcome, Outdated
+from waguard.core.webhooks.partition import has_lookup
+from waguard.core.webhooks.pending import Pending
+from waguard.core.webhooks.state import NOT_ANNOUNCED
+from waguard.errors import WaguardError
+from waguard.messaging.webhooks.delivery_context import LINKING, DeliveryContext
 
 UNSURE: Final = (
     "the receiver answered 2xx and may have dropped the message: meanwhile the API answered both that "
     "the session is connected and that it is not"
 )
 SESSION_PARTITION: Final = ""
+TOO_LARGE: Final = 413
+
+OWN_SEND_RETRY: Final = 0.5  # s; for the row of a message that the application has just sent
 
 Post = Callable[[Pending, bytes], Awaitable[Answer]]
+Complete = Callable[[bytes], Awaitable[bytes]]
 
 
-@dataclass(frozen=True, slots=True)
-class NotYet:
-    """It was not sent, or the receiver dropped it: it waits for its session."""
+class Table(Protocol):
+    """What is known of the receiver's own database: see ``Receiver``."""
 
-    why: str
-    works: bool = False
-    """The receiver answered."""
+    async def received(self, session_id: str, message_id: str) -> bool | None:
+        """Whether it has stored this message; None: that cannot be known now."""
 
+    async def sent(self, message_id: str) -> bool | None:
+        """Whether it has a row of this message, which was sent; None: that cannot be known now."""
 
-@dataclass(frozen=True, slots=True)
-class Outdated:
-    """It is not so any more, and what says so follows."""
+    async def why_not(self, session_id: str) -> str | None:
+        """Why it would drop a message of this session now, by its own row; None: it would not."""
 
-
-Result = Answer | NotYet | Outdated | Dead | None
-"""None: there is no such webhook any more."""
 
 _FATES: Final[Mapping[Fate, NotYet | Dead]] = {
     Fate.DROPPED: NotYet(
@@ -48,63 +53,124 @@ _FATES: Final[Mapping[Fate, NotYet | Dead]] = {
 
 
 class Attempts:
-    """To one endpoint. ``complete`` makes a body as it is sent, ``post`` one request; ``holds``: does
-    the receiver call back; ``is_announced``: does it have the ``session_ready`` of a session."""
+    """To one endpoint. ``complete`` makes a body as it is sent, ``post`` one request; ``table``: what is known of
+    the receiver's database, None: nothing is; ``smaller`` makes a body without the bytes of its file,
+    which is sent where the whole one has more than ``limit`` bytes (0: no limit), or is answered 413."""
 
     def __init__(
         self,
         ctx: DeliveryContext,
         *,
-        complete: Callable[[bytes], Awaitable[bytes]],
+        complete: Complete,
         post: Post,
-        holds: Callable[[], bool],
-        is_announced: Callable[[str], bool],
+        table: Table | None = None,
+        smaller: Callable[[bytes], bytes] = lambda body: body,
+        limit: Callable[[], int] = lambda: 0,
     ) -> None:
         self._ctx = ctx
         self._complete = complete
         self._post = post
-        self._holds = holds
-        self._is_announced = is_announced
+        self._table = table
+        self._smaller = smaller
+        self._limit = limit
 
-    def calls_back(self, item: Pending) -> bool:
-        """Whether the receiver asks how the session stands while it handles it."""
-        return item.event == delivery.HELD and self._holds()
-
-    def why_not(self, key: Key) -> str | None:
-        """Why the application would drop a message of this partition now."""
-        session_id, name = key
-        # in the session's own partition it would wait for what is behind it
-        announced = name == SESSION_PARTITION or self._is_announced(session_id)
-        return self._ctx.gate(session_id) if announced else NOT_ANNOUNCED
-
-    async def deliver(self, item: Pending, *, calls_back: bool) -> Result:
-        """Raises ``WaguardError`` where its body cannot be read now."""
+    async def deliver(
+        self,
+        item: Pending,
+        *,
+        calls_back: bool,
+        lookup_first: bool,
+        is_announced: Callable[[], bool],
+    ) -> Outcome:
+        """``calls_back``: the receiver asks how the session stands while it handles it; ``lookup_first``:
+        unless its table has it; ``is_announced``: whether it has the ``session_ready`` of the session."""
         if item.event == delivery.READY and (changed := self._still_ready(item)):
             return changed
-        body = item.body
+        try:
+            body = await self._body(item)
+        except WaguardError as error:  # the database, asked for the body
+            logger.debug("webhook not read, trying again", why=error.line())
+            return Later(self._ctx.retry)
         if body is None:
-            body = await self._ctx.store.body(item.id)
-        if body is None:
-            return None
-        body = await self._complete(body)
-        if not calls_back:
-            return await self._attempt(item, body)
-        # again: its file may have been read slowly
-        if why := self.why_not((item.session_id, item.partition)):
-            return NotYet(why)
-        with self._ctx.call_backs.watching(item.session_id) as window:
-            answer = await self._attempt(item, body)
-            if answer.status not in delivery.SUCCESS:
-                return answer
-        return answer if window.fate is Fate.TAKEN else _FATES[window.fate]
+            return Gone()
+        if lookup_first and await self._is_stored(item, body):
+            return Answer(stored=True)
+        if item.event == delivery.SENT and await self._is_expected(item, body):
+            return Later(OWN_SEND_RETRY)
+        full = await self._completed(body)
+        # at the last moment: its file may have been read slowly
+        if calls_back and (why := await self._why_not(item, is_announced)):
+            return why
+        answer, fate = await self._send(item, full, watched=calls_back)
+        if answer.status == TOO_LARGE and full != (less := self._smaller(body)):
+            answer, fate = await self._send(item, less, watched=calls_back)
+        if has_lookup(item) and not answer.refused and answer.reached:
+            answer = await self._seen(item, body, answer)
+        if answer.stored is None and answer.accepted and fate is not Fate.TAKEN:
+            return _FATES[fate]
+        return answer
 
-    def _still_ready(self, item: Pending) -> NotYet | Outdated | None:
+    async def is_stored(self, item: Pending) -> bool | None:
+        """Whether the receiver's table has it; None: that cannot be known now."""
+        try:
+            body = await self._body(item)
+        except WaguardError:
+            return None
+        return None if body is None else await self._is_stored(item, body)
+
+    async def _body(self, item: Pending) -> bytes | None:
+        return await self._ctx.store.body(item.id) if item.body is None else item.body
+
+    async def _is_stored(self, item: Pending, body: bytes) -> bool | None:
+        found = message_id(body)
+        if self._table is None or found is None:
+            return None
+        return await self._table.received(item.session_id, found)
+
+    async def _is_expected(self, item: Pending, body: bytes) -> bool:
+        """Whether the application is about to store the row of this message, which it has just sent."""
+        direct = item.attempts == 0 and item.next_at > item.created_at
+        age = self._ctx.wall() - item.created_at
+        found = message_id(body)
+        if self._table is None or not direct or not 0 <= age < OWN_SEND_LONGEST or not found:
+            return False
+        stored = await self._table.sent(found)
+        return age < OWN_SEND if stored is None else not stored
+
+    async def _completed(self, body: bytes) -> bytes:
+        full, limit = await self._complete(body), self._limit()
+        return self._smaller(body) if limit and len(full) > limit else full
+
+    async def _seen(self, item: Pending, body: bytes, answer: Answer) -> Answer:
+        stored = await self._is_stored(item, body)
+        content = content_of(body) if stored is False else ""
+        return replace(answer, stored=stored, content=content)
+
+    async def _why_not(self, item: Pending, is_announced: Callable[[], bool]) -> NotYet | None:
+        """Why the application would drop a message of this partition now."""
+        if why := self._ctx.gate(
+            item.session_id
+        ):  # it asks nobody: before a question to the database
+            return NotYet(why, brief=why is LINKING)
+        row = await self._table.why_not(item.session_id) if self._table else None
+        why = row or self._ctx.gate(item.session_id)
+        if why is None and not is_announced():
+            return NotYet(NOT_ANNOUNCED)
+        return NotYet(why, brief=why in {row, LINKING}) if why else None
+
+    def _still_ready(self, item: Pending) -> Later | Outdated | None:
         """None: its session is connected. The application believes a ``session_ready`` at once, and
         learns the contrary only from a later event."""
         now = self._ctx.connection(item.session_id)
         if now.why_not is None or item.partition != SESSION_PARTITION:  # else a person replays it
             return None
-        return Outdated() if now.known else NotYet(now.why_not)
+        return Outdated() if now.known else Later(self._ctx.retry)
+
+    async def _send(self, item: Pending, body: bytes, *, watched: bool) -> tuple[Answer, Fate]:
+        if not watched:
+            return await self._attempt(item, body), Fate.TAKEN
+        with self._ctx.call_backs.watching(item.session_id) as window:
+            return await self._attempt(item, body), window.fate
 
     async def _attempt(self, item: Pending, body: bytes) -> Answer:
         try:
@@ -112,3 +178,38 @@ class Attempts:
         except Exception:  # noqa: BLE001 - one event must not end the partition
             logger.bind(session=item.session_id).exception("webhook ended in a bug", event="bug")
             return Answer(error="a bug in waguard")
+
+
+class _Message(msgspec.Struct):
+    id: str | None = None
+    type: str = "message"
+    body: str | None = None
+
+
+class _Data(msgspec.Struct):
+    message: _Message | None = None
+
+
+class _Event(msgspec.Struct):
+    data: _Data
+
+
+def message_id(body: bytes) -> str | None:
+    """WhatsApp's id of the message in an event; None: it is about none."""
+    found = _message(body)
+    return found.id if found else None
+
+
+def content_of(body: bytes) -> str:
+    """What kind of message an event is about, and how long it is; nothing of its text."""
+    found = _message(body)
+    if found is None:
+        return f"{len(body)} bytes"
+    return f"a {found.type} of {len(found.body or '')} characters, {len(body)} bytes in all"
+
+
+def _message(body: bytes) -> _Message | None:
+    try:
+        return msgspec.json.decode(body, type=_Event).data.message
+    except msgspec.MsgspecError:
+        return None

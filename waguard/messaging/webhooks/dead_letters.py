@@ -1,15 +1,16 @@
 """Webhooks that nobody gets any more: made dead letters, and queued again by a person."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any, Final
 
 from loguru import logger
 
 from waguard.core.webhooks.delivery import Cause
+from waguard.core.webhooks.pending import Key
 from waguard.errors import ConflictError
 from waguard.messaging.webhooks.endpoints import Endpoints
 from waguard.ports.messages import MessageStore
-from waguard.ports.webhooks import GLOBAL
+from waguard.ports.webhooks import GLOBAL, Replayed
 
 AT_ONCE: Final = 500  # webhooks a transaction
 
@@ -18,20 +19,20 @@ UNSET: Final = "webhook.url is not set any more"
 
 
 class DeadLetterQueue:
-    """``queued`` gets the endpoints that have more to deliver, ``forget`` a session and a time (unix):
-    its messages from before are dead letters."""
+    """``requeued`` gets partitions that have more to deliver before what waits in them, with the highest id of
+    that; ``forget`` a session and a time (unix): its messages from before are dead letters."""
 
     def __init__(
         self,
         store: MessageStore,
         endpoints: Endpoints,
         *,
-        queued: Callable[[str], None],
+        requeued: Callable[[str, Key, int], None],
         forget: Callable[[str, float], None],
     ) -> None:
         self._store = store
         self._endpoints = endpoints
-        self._queued = queued
+        self._requeued = requeued
         self._forget = forget
 
     async def add(self, why: str, cause: Cause, **which: Any) -> int:
@@ -85,9 +86,14 @@ class DeadLetterQueue:
             )
         while found := await self._store.replay(first, last, known):
             count += len(found)
-            for endpoint in sorted(set(found)):
-                self._queued(endpoint)
+            self._queue_again(found)
+            first = found[-1].id + 1  # it may be dead again already
         return count
+
+    def _queue_again(self, found: Iterable[Replayed]) -> None:
+        newest = {(it.endpoint, (it.session_id, it.partition)): it.id for it in found}
+        for (endpoint, key), number in newest.items():
+            self._requeued(endpoint, key, number)
 
     async def replay_unidentified(self, session_id: str, chat: str) -> int:
         """Queue what waits in a chat whose LID has no known number, under the LID; how many.
@@ -97,8 +103,7 @@ class DeadLetterQueue:
         known, count = await self._endpoints.receivers(), 0
         while found := await self._store.replay_unidentified(session_id, chat, known):
             count += len(found)
-            for endpoint in sorted(set(found)):
-                self._queued(endpoint)
+            self._queue_again(found)
         if not known:
             raise ConflictError(UNSET, remedy="set webhook.url, or the session's own receiver")
         return count

@@ -1,106 +1,167 @@
-"""The deliveries to one endpoint: in order per partition, a few at a time, behind one circuit.
-
-Theory of operation: a partition delivers its first and nothing else, so nothing is overtaken and no event
-is in flight twice. Partitions alternate: the newest, the oldest, one that has failed before, so that
-what the receiver cannot digest is neither the only probe nor the only one tried. A received message
-waits (is *held*) while the application would drop it: until its session is connected, and the
-receiver knows that. A delivery that was taken is gone from the database before the next one of its
-partition begins, and few are taken without being saved: a crash repeats at most those.
-"""
+"""The shell of one delivery queue: it performs what ``core.webhooks.queue`` decides, and says what came of it."""
 
 import asyncio
+import contextlib
 from collections.abc import Awaitable, Callable
-from functools import partial
-from typing import Final
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
 
 from loguru import logger
 
+from waguard.core.webhooks.circuit import Circuit
+from waguard.core.webhooks.delivery import DeliveryPolicy
+from waguard.core.webhooks.facts import (
+    Answered,
+    Attempt,
+    Closed,
+    Configured,
+    DeadLettered,
+    Effect,
+    Ending,
+    Fact,
+    Failed,
+    Load,
+    Loaded,
+    LoadPartition,
+    Lookup,
+    LookupDone,
+    Now,
+    PartitionLoaded,
+    Poked,
+    Save,
+    Saved,
+    SaveLater,
+    TimerDue,
+)
+from waguard.core.webhooks.partition import MemoryWindow
+from waguard.core.webhooks.pending import Pending
+from waguard.core.webhooks.queue import advance
+from waguard.core.webhooks.state import Queue
 from waguard.errors import WaguardError
-from waguard.messaging.webhooks.attempt import Attempts, Post
-from waguard.messaging.webhooks.delivery_context import DeliveryContext, QueueTasks
-from waguard.messaging.webhooks.delivery_handler import DeliveryHandler
-from waguard.messaging.webhooks.partition_scheduler import PartitionScheduler
-from waguard.messaging.webhooks.partitions import Partition
-from waguard.messaging.webhooks.receiver_circuit import Failing, ReceiverCircuit
+from waguard.messaging.webhooks.attempt import Attempts
+from waguard.messaging.webhooks.delivery_context import DeliveryContext
 
-CONCURRENT: Final = 8  # deliveries at a time, and as many that are taken and not saved yet
+if TYPE_CHECKING:
+    from loguru import Logger
+
+READS: Final = 4  # partitions of which more is read at the same time
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """Read at each fact: a reload reaches them. ``holds`` and ``uses_lookup`` as ``Configured`` has them."""
+
+    policy: Callable[[], DeliveryPolicy]
+    holds: Callable[[], bool]
+    uses_lookup: Callable[[], bool]
+
+    def now(self) -> Configured:
+        """As they are."""
+        return Configured(policy=self.policy(), holds=self.holds(), uses_lookup=self.uses_lookup())
 
 
 class EndpointQueue:
-    """``complete`` makes a body as it is sent, ``post`` one attempt; ``holds``: does the receiver
-    call back. Begins with the first ``poke``."""
+    """``state`` is the newest value: anybody may read it, at any time. Begins with the first ``poke``."""
 
     def __init__(
         self,
         endpoint: str,
         ctx: DeliveryContext,
-        *,
-        complete: Callable[[bytes], Awaitable[bytes]],
-        post: Post,
-        holds: Callable[[], bool],
+        attempts: Attempts,
+        settings: Settings,
+        window: MemoryWindow,
     ) -> None:
         self.endpoint = endpoint
         self._ctx = ctx
-        self._tasks = QueueTasks(endpoint)
-        self.partitions = PartitionScheduler(endpoint, ctx, self._tasks, self._pump)
-        self._circuit = ReceiverCircuit(endpoint, ctx, self._pump)
-        self._attempts = Attempts(
-            ctx,
-            complete=complete,
-            post=post,
-            holds=holds,
-            is_announced=self.partitions.is_announced,
+        self._attempts = attempts
+        self._settings = settings
+        self._configured = settings.now()
+        self.state = Queue(
+            policy=self._configured.policy,
+            holds=self._configured.holds,
+            uses_lookup=self._configured.uses_lookup,
+            window=window,
         )
-        self._handler = DeliveryHandler(ctx, self.partitions, self._circuit, self._pump)
-        self._in_flight = 0
-        self._ending = False
-        """Only what says how sessions stand is begun."""
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._reader = _Reader(endpoint, ctx, lambda: self.state.closed)
+        self._timer: asyncio.TimerHandle | None = None
         self._moved = asyncio.Event()
 
     def poke(self) -> None:
         """The database has more, or can be written again."""
-        self.partitions.reader.poke()
-        self._pump()
+        self.post(Poked())
 
-    @property
-    def idle(self) -> bool:
-        """Everything is delivered, as far as is known."""
-        return not (len(self.partitions) or self.partitions.reader.unread)
+    def post(self, fact: Fact) -> None:
+        """Handle it, and begin what follows."""
+        configured = self._settings.now()
+        if configured != self._configured:
+            self._configured = configured
+            self._advance(configured)
+        self._advance(fact)
+        self._set_timer()
+        self._moved.set()
 
-    @property
-    def quiet(self) -> bool:
-        """Nothing is to be done now: what is left waits for its time, or for its session."""
-        busy = self._in_flight or self._handler.unsaved or self.partitions.reader.busy
-        return not (busy or self.partitions.ready)
+    def _advance(self, fact: Fact) -> None:
+        before = self.state.receiver.circuit
+        self.state, effects = advance(self.state, fact, self._now(fact))
+        self._log_circuit(before, self.state.receiver.circuit)
+        for effect in effects:
+            self._perform(effect)
 
-    @property
-    def failing(self) -> Failing | None:
-        """None: the last attempt has worked."""
-        return self._circuit.failing
+    def _log_circuit(self, before: Circuit, after: Circuit) -> None:
+        if after.trips and not before.trips:
+            logger.debug(
+                "the receiver fails: one delivery is tried at a time", endpoint=self.endpoint
+            )
+        elif before.trips and not after.trips:
+            logger.debug("the receiver works again", endpoint=self.endpoint)
 
-    @property
-    def down(self) -> bool:
-        """Whether its receiver takes nothing of what waits, as far as is known."""
-        return self.failing is not None and self._circuit.state.trips > 0 and not self.idle
+    def _now(self, fact: Fact) -> Now:
+        ctx, at = self._ctx, asyncio.get_running_loop().time()
+        now = Now(
+            at=at, wall=ctx.wall(), chance=ctx.chance.random(), can_write=ctx.journal.can_write
+        )
+        if not isinstance(fact, Answered):
+            return now
+        policy, ago = self.state.policy, ctx.ages.ago
+        return Now(
+            at=at,
+            wall=now.wall,
+            chance=now.chance,
+            can_write=now.can_write,
+            expired=ago(policy.give_up_after),
+            long=ago(policy.only_chat),
+        )
+
+    def _set_timer(self) -> None:
+        wake = None if self.state.closed else self.state.wake
+        if self._timer is not None:
+            if self._timer.when() == wake:
+                return
+            self._timer.cancel()
+        loop = asyncio.get_running_loop()
+        self._timer = None if wake is None else loop.call_at(wake, self._due)
+
+    def _due(self) -> None:
+        self._timer = None
+        self.post(TimerDue())
+
+    # ---- waiting for it ----
 
     async def drain(self) -> None:
         """Wait until it is idle."""
-        await self._until(lambda: self.idle)
+        await self._until(lambda: self.state.idle)
 
     async def wind_down(self) -> None:
         """Wait until it is quiet; cut off, nothing is begun any more but session events."""
         try:
-            await self._until(lambda: self.quiet)
+            await self._until(lambda: self.state.quiet)
         finally:
-            self._ending = True
+            self.post(Ending())
 
     async def answered(self) -> None:
-        """Wait until nothing is in flight."""
-        await self._until(self.is_saved)
-
-    def is_saved(self) -> bool:
-        """Whether nothing is in flight, and the database has all results."""
-        return not self._in_flight and not self._handler.unsaved
+        """Wait until nothing is in flight, and the database has all results."""
+        await self._until(lambda: self.state.is_saved)
 
     async def _until(self, condition: Callable[[], bool]) -> None:
         while not condition():
@@ -110,66 +171,116 @@ class EndpointQueue:
     async def close(self, grace: float) -> None:
         """Begin nothing more; what is in flight has ``grace`` s to end. What is cut off is not
         saved: it is delivered again."""
-        self._tasks.closed = True
-        self.partitions.close()
-        self._circuit.close()
-        await self._tasks.close(grace)
+        self.post(Closed())
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(grace):
+                while self._tasks:  # an answer is followed by the write of its result
+                    await asyncio.wait(self._tasks)
+        left = list(self._tasks)
+        for task in left:
+            task.cancel()
+        await asyncio.gather(*left, return_exceptions=True)
 
-    # ---- what is next ----
+    # ---- what the queue wants done ----
 
-    def _pump(self) -> None:
-        self.partitions.reader.read()
-        self._try_ready()
-        self._moved.set()
+    def _perform(self, effect: Effect) -> None:  # noqa: C901 - one line an effect
+        match effect:
+            case Attempt():
+                self._start(self._attempt(effect))
+            case Save():
+                self._start(self._save(effect))
+            case SaveLater(result=result):
+                self._ctx.journal.save_later(result)
+            case Load() | LoadPartition() if self.state.closed:
+                pass  # nothing more is begun
+            case Load():
+                self._start(self._reader.load(effect))
+            case LoadPartition():
+                self._start(self._reader.load_partition(effect))
+            case Lookup(item=item):
+                self._start(self._lookup(item))
+            case Failed(item=item, why=why, attempt=attempt):
+                _log(item).warning(
+                    "webhook delivery failed", event="webhook_failed", why=why, attempt=attempt
+                )
+            case DeadLettered(item=item, why=why, stored=True):
+                _log(item).warning(
+                    "webhook stored, and answered with an error", event="webhook_stored", why=why
+                )
+            case DeadLettered(item=item, why=why):
+                _log(item).error("webhook is a dead letter now", event="webhook_dead", why=why)
+            case _:
+                raise AssertionError(effect)
 
-    def _try_ready(self) -> None:
-        places = self._circuit.places(CONCURRENT)
-        while self._in_flight < places and self._may_save():
-            partition = self.partitions.ready.pick()
-            if partition is None:
-                break
-            if self._may_begin(partition):
-                self._begin(partition)
-        if not places and self.partitions.ready:
-            self._circuit.await_probe()
+    def _start(self, work: Awaitable[Fact | None]) -> None:
+        """Do it by itself; what comes of it is a fact. A bug is logged."""
 
-    def _may_save(self) -> bool:
-        """What is taken while it cannot be saved is delivered again after a crash."""
-        can_write = self._ctx.journal.can_write and self._handler.unsaved < CONCURRENT
-        return can_write and not self._tasks.closed
+        async def run() -> None:
+            try:
+                if (fact := await work) is not None:
+                    self.post(fact)
+            except Exception:  # noqa: BLE001 - the loop boundary of a queue
+                logger.exception("a bug in waguard", event="bug", endpoint=self.endpoint)
 
-    def _may_begin(self, partition: Partition) -> bool:
-        if self._ending and not partition.of_session:
-            return False
-        if not self._attempts.calls_back(partition.waiting[0]):
-            return True
-        if self.partitions.reader.defers(partition):
-            return False
-        if why := self._attempts.why_not(partition.key):
-            self.partitions.hold(partition, why)
-            return False
-        return self.partitions.held.begin(partition)
+        task = asyncio.create_task(run(), name=f"webhook {self.endpoint}")
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
 
-    # ---- delivery ----
+    async def _attempt(self, effect: Attempt) -> Fact:
+        item = effect.item
+        outcome = await self._attempts.deliver(
+            item,
+            calls_back=effect.calls_back,
+            lookup_first=effect.lookup_first,
+            is_announced=lambda: self.state.is_announced(item.key),
+        )
+        return Answered(key=item.key, id=item.id, outcome=outcome)
 
-    def _begin(self, partition: Partition) -> None:
-        partition.busy = True
-        self._in_flight += 1
-        calls_back = self._attempts.calls_back(partition.waiting[0])
-        self._tasks.start(partial(self._deliver, partition, calls_back=calls_back), self._pump)
+    async def _lookup(self, item: Pending) -> Fact:
+        return LookupDone(key=item.key, id=item.id, found=await self._attempts.is_stored(item))
 
-    async def _deliver(self, partition: Partition, *, calls_back: bool) -> None:
-        item = partition.waiting[0]
-        try:
-            result = await self._attempts.deliver(item, calls_back=calls_back)
-        except WaguardError as error:  # the database, asked for the body
-            logger.debug("webhook not read, trying again", why=error.line())
-            partition.busy = False
-            self.partitions.pauses.begin(partition, self._ctx.retry)
-            return
-        finally:
-            self._in_flight -= 1
-            if calls_back:
-                for waiting in self.partitions.held.end(item.session_id):
-                    self.partitions.ready.add(waiting)
-        await self._handler.handle(partition, item, result)
+    async def _save(self, effect: Save) -> Fact:
+        await self._ctx.journal.save(effect.result)
+        return Saved(key=effect.key, id=effect.result.id)
+
+
+class _Reader:
+    """Reads what is pending for one endpoint until it can be read; None: the queue was closed meanwhile."""
+
+    def __init__(self, endpoint: str, ctx: DeliveryContext, is_closed: Callable[[], bool]) -> None:
+        self._endpoint = endpoint
+        self._ctx = ctx
+        self._is_closed = is_closed
+        self._reads = asyncio.Semaphore(READS)
+
+    async def load(self, effect: Load) -> Fact | None:
+        """The next of all partitions."""
+        found = await self._read(after=effect.after, limit=effect.limit)
+        if found is None:
+            return None
+        return Loaded(found=tuple(found), whole=len(found) < effect.limit)
+
+    async def load_partition(self, effect: LoadPartition) -> Fact | None:
+        """The next of one."""
+        async with self._reads:
+            found = await self._read(
+                after=effect.after, limit=effect.limit, partition=effect.key, until=effect.until
+            )
+        if found is None:
+            return None
+        whole = len(found) < effect.limit
+        return PartitionLoaded(key=effect.key, found=tuple(found), until=effect.until, whole=whole)
+
+    async def _read(self, **which: object) -> list[Pending] | None:
+        while not self._is_closed():
+            try:
+                return await self._ctx.store.pending(self._endpoint, **which)  # type: ignore[arg-type]  # those of ``pending``
+            except Exception as error:  # noqa: BLE001 - a queue that reads no more delivers no more
+                if not isinstance(error, WaguardError):
+                    logger.exception("a bug in waguard", event="bug", endpoint=self._endpoint)
+                await asyncio.sleep(self._ctx.retry)
+        return None
+
+
+def _log(item: Pending) -> "Logger":
+    return logger.bind(session=item.session_id, what=item.event, id=item.event_id)

@@ -3,11 +3,23 @@
 import asyncio
 import contextlib
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
 
 from waguard.core.conditions import Receiver
+from waguard.core.webhooks.facts import Dropped, Poked, Released, Requeued
+from waguard.core.webhooks.pending import Key
 from waguard.messaging.webhooks.endpoint_queue import EndpointQueue
-from waguard.messaging.webhooks.held_partitions import Held
 from waguard.ports.webhooks import GLOBAL
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Held:
+    """A partition that waits for its session, and since when (unix time)."""
+
+    session_id: str
+    partition: str
+    since: float
+    why: str
 
 
 class EndpointQueues:
@@ -38,7 +50,11 @@ class EndpointQueues:
 
     def held(self) -> list[Held]:
         """What waits for its session."""
-        return [held for queue in self for held in queue.partitions.held]
+        return [
+            Held(session_id=it.key[0], partition=it.key[1], since=it.held_since or 0.0, why=it.why)
+            for queue in self
+            for it in queue.state.all_held()
+        ]
 
     def receivers(self, waiting: Mapping[str, int], *, before: float) -> list[Receiver]:
         """How each stands; ``waiting``: webhooks by endpoint, as the database counts them. Late is what has
@@ -46,11 +62,12 @@ class EndpointQueues:
         return [
             Receiver(
                 session=None if queue.endpoint == GLOBAL else queue.endpoint,
-                waiting=max(waiting.get(queue.endpoint, 0), queue.partitions.count),
-                oldest=queue.partitions.oldest,
-                late=queue.partitions.late(before),
-                down_since=queue.failing.since if queue.failing and queue.down else None,
-                error=queue.failing.error if queue.failing else None,
+                waiting=max(waiting.get(queue.endpoint, 0), queue.state.count),
+                oldest=queue.state.oldest,
+                late=queue.state.late(before),
+                down_since=queue.state.receiver.failing_since if queue.state.down else None,
+                error=queue.state.receiver.error or None,
+                advice=queue.state.receiver.advice,
             )
             for queue in self
         ]
@@ -58,17 +75,21 @@ class EndpointQueues:
     def release(self, session_id: str) -> None:
         """The session may be connected, and the receivers know it: try what waited for that."""
         for queue in self:
-            queue.partitions.release(session_id)
+            queue.post(Released(session=session_id))
 
     def forget(self, session_id: str, before: float) -> None:
         """The messages of a session that were queued before then are dead letters."""
         for queue in self:
-            queue.partitions.forget(session_id, before)
+            queue.post(Dropped(session=session_id, before=before))
 
-    def tick(self) -> None:
-        """Nothing waits for its turn that nobody else has."""
+    def requeued(self, endpoint: str, key: Key, newest: int) -> None:
+        """Dead letters of a partition are pending again, before what follows them; ``newest``: their highest id."""
+        self[endpoint].post(Requeued(key=key, newest=newest))
+
+    def resumed(self) -> None:
+        """The database takes results again."""
         for queue in self:
-            queue.partitions.tick()
+            queue.post(Poked())
 
     async def drain(self) -> None:
         """Wait until all is delivered."""

@@ -6,12 +6,13 @@ from typing import Self
 
 from waguard.config.sections import Webhook
 from waguard.core.webhooks.delivery import Answer
+from waguard.core.webhooks.pending import Pending
 from waguard.messaging.timings import WebhookTimings
 from waguard.messaging.webhooks.dead_letters import REMOVED, UNSET
 from waguard.messaging.webhooks.endpoints import Endpoints
 from waguard.messaging.webhooks.sender import WebhookSender
 from waguard.messaging.webhooks.signing import headers
-from waguard.ports.webhooks import GLOBAL, Pending
+from waguard.ports.webhooks import GLOBAL
 
 
 class WebhookPost:

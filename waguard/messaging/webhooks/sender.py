@@ -5,8 +5,6 @@ import io
 import socket
 import time
 from collections.abc import Callable, Mapping
-from datetime import UTC
-from email.utils import parsedate_to_datetime
 from typing import Any, Self
 
 import aiohttp
@@ -16,6 +14,7 @@ from aiohttp.resolver import ThreadedResolver
 
 from waguard.core.webhooks import address
 from waguard.core.webhooks.delivery import Answer
+from waguard.core.webhooks.retry_after import seconds
 from waguard.messaging.timings import WEBHOOK, WebhookTimings
 
 
@@ -127,30 +126,17 @@ class WebhookSender:
                 allow_redirects=False,
             ) as response:
                 retry_after = seconds(response.headers.get("Retry-After"), now=self._wall())
-                return Answer(status=response.status, retry_after=retry_after)
+                location = address.path_of(response.headers.get("Location", ""))
+                return Answer(status=response.status, retry_after=retry_after, location=location)
         except TimeoutError:
             return Answer(error="no answer in time")
         except aiohttp.ClientConnectorError as error:
             if isinstance(error.os_error, AddressRefusedError):
                 why = f"the address is refused: {error.os_error}"
                 return Answer(error=why, refused=True)
-            return Answer(error=f"no connection: {error.os_error.strerror or 'unknown name'}")
-        except aiohttp.InvalidURL:
+            why = error.os_error.strerror or "unknown name"
+            return Answer(error=f"no connection: {why}", reached=False)
+        except ValueError:  # InvalidURL, or of the encoding of a name
             return Answer(error="the address is refused: it is not an address", refused=True)
         except (aiohttp.ClientError, OSError, asyncio.IncompleteReadError):
             return Answer(error="the connection ended without an answer")
-
-
-def seconds(header: str | None, *, now: float) -> float | None:
-    """Retry-After: seconds, or a date (RFC 9110, 10.2.3); ``now`` is unix time."""
-    if header is None:
-        return None
-    if header.isascii() and header.isdigit():
-        return float(header[:9])
-    try:
-        moment = parsedate_to_datetime(header)
-    except ValueError:
-        return None
-    if moment.tzinfo is None:
-        moment = moment.replace(tzinfo=UTC)
-    return max(0.0, moment.timestamp() - now)

@@ -15,22 +15,26 @@ from typing import Self
 from loguru import logger
 
 from waguard.config.sections import Webhook
+from waguard.core.blame import Condition
 from waguard.core.conditions import HeldChats
 from waguard.core.webhooks.delivery import Cause, DeliveryPolicy
+from waguard.core.webhooks.facts import ReadyExpected, Released
+from waguard.core.webhooks.partition import MemoryWindow
+from waguard.core.webhooks.pending import Key
 from waguard.errors import WaguardError
 from waguard.messaging.announcer import CommitListener
 from waguard.messaging.journal import Journal
-from waguard.messaging.received_files import with_content
+from waguard.messaging.received_files import with_content, without_content
 from waguard.messaging.timings import WEBHOOK, WebhookTimings
+from waguard.messaging.webhooks.attempt import Attempts
 from waguard.messaging.webhooks.call_backs import CallBacks
 from waguard.messaging.webhooks.dead_letters import REMOVED, DeadLetterQueue
 from waguard.messaging.webhooks.delivery_context import DeliveryContext
-from waguard.messaging.webhooks.endpoint_queue import EndpointQueue
-from waguard.messaging.webhooks.endpoint_queues import EndpointQueues
+from waguard.messaging.webhooks.endpoint_queue import EndpointQueue, Settings
+from waguard.messaging.webhooks.endpoint_queues import EndpointQueues, Held
 from waguard.messaging.webhooks.endpoints import Endpoints
-from waguard.messaging.webhooks.held_partitions import Held
-from waguard.messaging.webhooks.partitions import MemoryWindow
 from waguard.messaging.webhooks.post import WebhookPost
+from waguard.messaging.webhooks.receiver_table import ReceiverTable
 from waguard.messaging.webhooks.session_gate import SessionGate
 from waguard.ports.clock import Ages, WallAges
 from waguard.ports.sessions import Connection
@@ -39,7 +43,8 @@ from waguard.ports.webhooks import GLOBAL
 
 class Webhooks:
     """An async context manager. ``settings`` is read at each use, a reload reaches it;
-    ``connection`` says whether a session is connected."""
+    ``connection`` says whether a session is connected; ``table``: what is known of the database of
+    ``webhook.url``'s receiver."""
 
     def __init__(  # noqa: PLR0913 - the seams, as a port each
         self,
@@ -54,6 +59,7 @@ class Webhooks:
         ages: Ages | None = None,
         timings: WebhookTimings = WEBHOOK,
         window: MemoryWindow | None = None,
+        table: ReceiverTable | None = None,
     ) -> None:
         self._timings = timings
         self._files = journal.files
@@ -63,7 +69,7 @@ class Webhooks:
         self.queues = EndpointQueues(self._make_queue)
         self.endpoints = Endpoints(journal.store, settings)
         self.dead_letters = DeadLetterQueue(
-            journal.store, self.endpoints, queued=self.poke, forget=self.queues.forget
+            journal.store, self.endpoints, requeued=self._requeued, forget=self.queues.forget
         )
         self._gate = SessionGate(journal.store, self.dead_letters, connection, self.queues.release)
         self._post = WebhookPost(
@@ -72,7 +78,6 @@ class Webhooks:
         self._ctx = DeliveryContext(
             store=journal.store,
             journal=journal,
-            policy=policy or (lambda: DeliveryPolicy(give_up_after=settings().give_up_after)),
             gate=self._gate.why_not,
             connection=connection,
             call_backs=self.call_backs,
@@ -80,11 +85,13 @@ class Webhooks:
             wall=wall,
             ages=ages or WallAges(wall),
             retry=timings.retry,
-            window=window or MemoryWindow(),
         )
+        self._policy = policy or (lambda: DeliveryPolicy(give_up_after=settings().give_up_after))
+        self._window = window or MemoryWindow()
+        self._table = table
         self._beginning: asyncio.Task[None] | None = None
         self._closing = asyncio.Event()
-        journal.subscribe(CommitListener(queued=self.poke, resumed=self.queues.tick))
+        journal.subscribe(CommitListener(queued=self.poke, resumed=self.queues.resumed))
 
     async def __aenter__(self) -> Self:
         await self._post.__aenter__()
@@ -117,14 +124,27 @@ class Webhooks:
             self.queues[endpoint].poke()
         # else all are poked when it is known which there are
 
+    def _requeued(self, endpoint: str, key: Key, newest: int) -> None:
+        """Dead letters of a partition are pending again."""
+        if self.endpoints.is_loaded and endpoint in self.endpoints:
+            self.queues.requeued(endpoint, key, newest)
+
     def _make_queue(self, endpoint: str) -> EndpointQueue:
-        return EndpointQueue(
-            endpoint,
+        table = self._table if endpoint == GLOBAL else None
+        attempts = Attempts(
             self._ctx,
             complete=partial(with_content, files=self._files, deadline=self._timings.file),
             post=partial(self._post.post, endpoint),
-            holds=lambda: self.endpoints.holds(endpoint),
+            table=table,
+            smaller=without_content,
+            limit=lambda: self._settings().body_limit,
         )
+        settings = Settings(
+            policy=self._policy,
+            holds=lambda: self.endpoints.holds(endpoint),
+            uses_lookup=lambda: table is not None and table.uses_lookup,
+        )
+        return EndpointQueue(endpoint, self._ctx, attempts, settings, self._window)
 
     async def drain(self, timeout: float) -> bool:
         """Wait at most ``timeout`` s until all is delivered; whether it is."""
@@ -155,21 +175,38 @@ class Webhooks:
         if session_id is not None:
             self._gate.why_not(session_id)
         for queue in self.queues:
-            for waiting in queue.partitions.held.sessions():
-                if not self.endpoints.holds(queue.endpoint) or self._gate.why_not(waiting) is None:
-                    queue.partitions.release(waiting)
-            queue.partitions.tick()
+            for waiting in list(queue.state.held):
+                if not self.endpoints.holds(queue.endpoint) or self._may_go(queue, waiting):
+                    queue.post(Released(session=waiting))
+
+    def _may_go(self, queue: EndpointQueue, session_id: str) -> bool:
+        own = self._table is None or queue.endpoint != GLOBAL
+        if not own and self._table and self._table.is_wrong(session_id):
+            return False
+        return self._gate.why_not(session_id) is None
+
+    async def check_receiver(self) -> None:
+        """Each second or so: what waits for the receiver's own row of its session may go when that is right."""
+        if self._table is None or GLOBAL not in self.queues:
+            return
+        queue = self.queues[GLOBAL]
+        for session_id in await self._table.check(queue.state.held):
+            queue.post(Released(session=session_id))
+
+    def conditions(self) -> list[Condition]:
+        """What is wrong with the receiver's database; without I/O."""
+        return self._table.conditions() if self._table else []
 
     def expect_ready(self, session_id: str) -> None:
         """Its session_ready is on its way to the database: no message goes before it."""
         for endpoint in (GLOBAL, session_id):
             if self.endpoints.gets_ready(endpoint):
-                self.queues[endpoint].partitions.expect_ready(session_id)
+                self.queues[endpoint].post(ReadyExpected(session=session_id))
 
     def not_ready(self, session_id: str) -> None:
         """It was not stored, and will not come."""
         for queue in self.queues:
-            queue.partitions.expect_ready(session_id, comes=False)
+            queue.post(ReadyExpected(session=session_id, comes=False))
 
     # ---- endpoints ----
 

@@ -61,6 +61,7 @@ async def version_of(executable: Path, timeout: float) -> str | None:
                     (os.POSIX_SPAWN_DUP2, write, 1),
                     (os.POSIX_SPAWN_OPEN, 2, os.devnull, os.O_WRONLY, 0),
                 ],
+                setpgroup=0,  # what a script starts ends with it
             )
         finally:
             os.close(write)
@@ -72,7 +73,7 @@ async def version_of(executable: Path, timeout: float) -> str | None:
                 await ended.wait()
         finally:
             loop.remove_reader(pidfd)
-            signal.pidfd_send_signal(pidfd, signal.SIGKILL)
+            os.killpg(pid, signal.SIGKILL)  # not reaped yet: the number is its own
             os.waitpid(pid, 0)  # noqa: ASYNC222  # it is dead
             os.close(pidfd)
         text = (output.read() or b"").decode(errors="replace")

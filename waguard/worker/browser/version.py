@@ -24,8 +24,11 @@ async def known_version(executable: Path, notes: Path, timeout: float) -> str | 
     if note is not None and version is not None:
         with contextlib.suppress(OSError):  # then it is asked again
             draft = note.with_name(f"{note.name}.{os.getpid()}")
-            draft.write_text(version)
-            draft.replace(note)
+            try:
+                draft.write_text(version)
+                draft.replace(note)
+            finally:
+                draft.unlink(missing_ok=True)
     return version
 
 

@@ -7,6 +7,7 @@ from urllib.parse import urlsplit
 from waguard.core.webhooks import address
 from waguard.doctor.checks.cutover.addresses import is_local
 from waguard.doctor.checks.cutover.seen import Env, Secret, Seen, Settings
+from waguard.doctor.checks.stored import proposed
 from waguard.doctor.report import Check, Cli, failed, ok, skipped
 
 HOOK: Final = "/api/whatsapp/webhooks/webjs"
@@ -39,6 +40,7 @@ def configure(seen: Seen, cli: Cli) -> list[Check]:
         _keyless(here, cli),
         _private(env, here, cli),
         _public(env, here, cli),
+        proposed(seen.messages, here.stored, here.path, cli),
     ]
 
 
@@ -137,10 +139,10 @@ def _database(env: Env, here: Settings, cli: Cli) -> Check:
 
 def _keyless(here: Settings, cli: Cli) -> Check:
     if here.keyless:
-        return ok("api.keyless_loopback", "the application's two calls without a key are answered")
+        return ok("api.keyless_loopback", "the application's calls without a key are answered")
     return failed(
         "api.keyless_loopback",
-        "the application asks for a session's status and logs it out without a key, and gets 401",
+        "the application asks for a session's status and last activity, and logs it out, without a key, and gets 401",
         f"Set api.keyless_loopback = true in {here.path}; it holds for callers on this machine",
         cli("config check"),
     )

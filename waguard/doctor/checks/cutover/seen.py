@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from waguard.doctor.checks.database import Row
+from waguard.doctor.checks.stored import Stored
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,6 +81,7 @@ class Settings:
     database: str
     """driver://host:port/name, without user and password."""
     sessions: str
+    stored: str | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -95,11 +97,21 @@ class Seen:
     """RemoteAuth's, below ``paths.sessions``."""
     with_profile: frozenset[str] = frozenset()
     rows: tuple[Row, ...] | None = None
+    stored: Stored | None = None
+    """The application's table of messages; None: the database does not answer."""
     up: bool = False
 
     @property
     def accounts(self) -> tuple[Row, ...] | None:
         """The application's rows; None: unknown, or ``database.url`` names another database yet."""
+        return None if self._is_elsewhere else self.rows
+
+    @property
+    def messages(self) -> Stored | None:
+        """The same of its table of messages."""
+        return None if self._is_elsewhere else self.stored
+
+    @property
+    def _is_elsewhere(self) -> bool:
         env = self.env
-        other = env and env.database and env.database != self.settings.database
-        return None if other else self.rows
+        return bool(env and env.database and env.database != self.settings.database)

@@ -39,6 +39,10 @@
         location.reload();
       },
 
+      spin() {
+        for (;;);
+      },
+
       // OpenWA#982: "what's new". Assumed: it is marked as WAI-ARIA has it for dialogs.
       modal() {
         const dialog = document.createElement('div');

@@ -1,0 +1,199 @@
+"""What follows from the answer to one attempt, and whose fault a refusal is."""
+
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from waguard.core.webhooks.decision import (
+    Dead,
+    Decision,
+    Delivered,
+    Head,
+    LookupAgain,
+    Retry,
+    Tried,
+    counted,
+    decide,
+)
+from waguard.core.webhooks.delivery import Answer, Cause, DeliveryPolicy
+from waguard.core.webhooks.receiver import Receiver, Success, advice_on
+
+KEY, OTHER = ("a", "1@c.us"), ("b", "2@c.us")
+POLICY = DeliveryPolicy(
+    give_up_after=7_200.0, base_delay=1.0, max_delay=10.0, longest_retry_after=100.0
+)
+ALONE = Receiver(refused=(KEY,))
+SERVED = Receiver(refused=(KEY,), worked=(Success(OTHER, 5.0),), stored=(Success(OTHER, 5.0),))
+ALIKE = Receiver(refused=(KEY, OTHER), worked=(Success(OTHER, 5.0),))
+
+
+def tried(refusals: int = 1, attempt: int = 1, **more: Any) -> Tried:
+    known: dict[str, Any] = {"at": 9.0, "since": 1.0, "expired": False, "long": False}
+    head = more.pop("head", Head(refusals=refusals, spell=0, refused_since=2.0))
+    return Tried(key=KEY, head=head, attempt=attempt, **(known | more))
+
+
+def decided(
+    answer: Answer, receiver: Receiver = ALONE, jitter: float = 0.5, **how: Any
+) -> Decision:
+    return decide(POLICY, receiver, tried(**how), answer, jitter=jitter)
+
+
+def status(code: int | None, **more: Any) -> Answer:
+    return Answer(status=code, **more)
+
+
+UNSTORED = status(200, stored=False, content="a chat of 9 characters, 90 bytes in all")
+STORY: list[tuple[str, Answer, dict[str, Any], Decision]] = [
+    ("taken", status(200), {}, Delivered()),
+    ("taken without a body", status(204), {}, Delivered()),
+    ("taken and seen", status(200, stored=True), {}, Delivered()),
+    ("taken at last", status(200), {"attempt": 500, "expired": True}, Delivered()),
+    ("no reply, and it is there", Answer(stored=True), {}, Delivered()),
+    (
+        "an error, and it is there",
+        status(500, stored=True),
+        {},
+        Delivered("stored, the receiver answered 500: check its file"),
+    ),
+    ("no reply: it may still work", Answer(stored=False), {}, LookupAgain()),
+    ("no connection: it does not", Answer(stored=False, reached=False), {}, Retry(0.5)),
+    ("no reply, nothing is looked up", Answer(), {}, Retry(0.5)),
+    ("the second pause is longer", Answer(), {"attempt": 2, "refusals": 2}, Retry(30.0)),
+    ("the third again", status(500), {"attempt": 3, "refusals": 3}, Retry(60.0)),
+    ("jitter may be nothing", status(502), {"jitter": 0.0}, Retry(0.0)),
+    ("it says when", status(503, retry_after=7.0), {}, Retry(7.0, asked=True)),
+    ("too long a wish", status(503, retry_after=1e9), {}, Retry(100.0, asked=True)),
+    ("nobody may call for a minute", status(429), {}, Retry(65.0, everyone=True, asked=True)),
+    (
+        "too many, and it says when",
+        status(429, retry_after=3.0),
+        {},
+        Retry(3.0, everyone=True, asked=True),
+    ),
+    ("not to be called", Answer(refused=True, error="refused"), {}, Dead("refused")),
+    ("not stored", UNSTORED, {}, Retry(15.0)),
+    ("not stored again", UNSTORED, {"refusals": 4}, Retry(360.0)),
+    (
+        "given up",
+        status(500),
+        {"expired": True, "attempt": 5},
+        Dead(
+            "not accepted within 2 h, 5 attempts, the last: the receiver answered 500",
+            Cause.EXPIRED,
+        ),
+    ),
+    (
+        "the only chat",
+        status(404),
+        {"long": True},
+        Dead("the receiver answered 404; tried for 60 min", Cause.EXPIRED),
+    ),
+    ("the only chat, and nobody there", Answer(), {"long": True}, Retry(0.5)),
+    (
+        "two refusals, others are served",
+        status(422),
+        {"receiver": SERVED, "refusals": 2},
+        Retry(0.5),
+    ),
+    (
+        "three",
+        status(302, location="/install"),
+        {"receiver": SERVED, "refusals": 3},
+        Dead(
+            "the receiver answered 302, a redirect to /install; other chats were served meanwhile"
+        ),
+    ),
+    ("three, and others are refused", status(422), {"receiver": ALIKE, "refusals": 3}, Retry(0.5)),
+    (
+        "right after others were served",
+        status(422),
+        {"receiver": ALIKE, "head": Head(refusals=1, spell=0, relapses=3)},
+        Dead("the receiver answered 422; other chats were served meanwhile"),
+    ),
+    (
+        "five times not stored",
+        UNSTORED,
+        {"receiver": SERVED, "refusals": 5},
+        Dead(
+            "accepted, not stored: a chat of 9 characters, 90 bytes in all;"
+            " other chats were served meanwhile",
+            Cause.UNSTORED,
+        ),
+    ),
+]
+
+
+@pytest.mark.parametrize(
+    ("answer", "how", "wanted"), [case[1:] for case in STORY], ids=[case[0] for case in STORY]
+)
+def test_story(answer: Answer, how: dict[str, Any], wanted: Decision) -> None:
+    assert decided(answer, **how) == wanted
+
+
+def test_a_success_before_it_was_refused_says_nothing() -> None:
+    early = Receiver(refused=(KEY,), worked=(Success(OTHER, 1.0),))
+    assert isinstance(decided(status(422), early, refusals=9), Retry)
+    own = Receiver(refused=(KEY,), worked=(Success(KEY, 5.0),))
+    assert isinstance(decided(status(422), own, refusals=9), Retry)
+
+
+def test_stored_is_what_counts_where_it_was_accepted() -> None:
+    worked = Receiver(refused=(KEY,), worked=(Success(OTHER, 5.0),))
+    assert isinstance(decided(UNSTORED, worked, refusals=9), Retry)
+
+
+def test_refusals_are_counted_from_the_receivers_last_spell() -> None:
+    head = counted(Head(), KEY, SERVED, status(500), at=7.0)
+    assert (head.refusals, head.refused_since, head.relapses) == (1, 7.0, 1)
+    again = counted(head, KEY, SERVED, status(500), at=8.0)
+    assert (again.refusals, again.relapses) == (2, 1), "after the same success it counts once"
+    later = Receiver(spells=1, worked=(Success(OTHER, 5.0),))
+    fresh = counted(again, KEY, later, status(500), at=20.0)
+    assert (fresh.refusals, fresh.refused_since, fresh.relapses) == (1, 20.0, 1)
+
+
+@given(
+    attempt=st.integers(1, 10_000),
+    expired=st.booleans(),
+    code=st.none() | st.integers(100, 599),
+    retry_after=st.none() | st.floats(-10, 1e12),
+    stored=st.none() | st.booleans(),
+    jitter=st.floats(0, 1, exclude_max=True),
+)
+def test_it_always_ends_and_never_waits_too_long(
+    *,
+    attempt: int,
+    expired: bool,
+    code: int | None,
+    retry_after: float | None,
+    stored: bool | None,
+    jitter: float,
+) -> None:
+    policy = DeliveryPolicy()
+    answer = Answer(status=code, retry_after=retry_after, stored=stored)
+    this = tried(attempt=attempt, expired=expired)
+    decision = decide(policy, ALONE, this, answer, jitter=jitter)
+    if isinstance(decision, Retry):
+        assert not expired
+        assert 0 <= decision.delay <= max(policy.longest_retry_after, policy.max_delay)
+    accepted = code is not None and 200 <= code < 300
+    assert isinstance(decision, Delivered) == (stored is True or (accepted and stored is None))
+
+
+@pytest.mark.parametrize(
+    ("answer", "word"),
+    [
+        (status(302), "installed"),
+        (status(401), "secret"),
+        (status(404), "route"),
+        (status(500), "log"),
+        (UNSTORED, "stores nothing"),
+    ],
+    ids=["302", "401", "404", "500", "unstored"],
+)
+def test_what_a_receiver_is_in_need_of(answer: Answer, word: str) -> None:
+    assert word in advice_on(answer)
+    assert advice_on(Answer()) == ""

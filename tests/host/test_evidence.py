@@ -1,0 +1,121 @@
+"""What this host lacks, on real disks and with real executables."""
+
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from tests.e2e.test_full_disk import fill
+from tests.small_disk import small_disk
+from waguard.config.sections import Browser, Config, Paths
+from waguard.core.host.evidence import (
+    BROWSER_HANGS,
+    BROWSER_UNUSABLE,
+    DISK_FULL,
+    INODES_FULL,
+    READ_ONLY,
+    UNWRITABLE,
+    host_failure,
+)
+from waguard.host import conditions, procfs
+from waguard.host.evidence import HostEvidence, Timings, probed, usage
+
+QUICK = Timings(version=0.3)
+
+
+@pytest.fixture
+def config(tmp_path: Path) -> Config:
+    for name in ("run", "sessions"):
+        (tmp_path / name).mkdir()
+    return Config(
+        paths=Paths(
+            runtime=tmp_path / "run", sessions=tmp_path / "sessions", state=tmp_path / "state"
+        ),
+        browser=Browser(executable=str(script(tmp_path, "exit 0")), sandbox=False),
+    )
+
+
+def script(folder: Path, body: str) -> Path:
+    path = folder / "chromium"
+    path.write_text(f"#!/bin/sh\n{body}\n")
+    path.chmod(0o755)
+    return path
+
+
+def remount(disk: Path, options: str) -> None:
+    subprocess.run(["mount", "-o", f"remount,{options}", str(disk)], check=True)
+
+
+async def reason(config: Config, *, browser: bool = True) -> str | None:
+    seen = await HostEvidence(lambda: config, QUICK).read(browser=browser)
+    failure = host_failure(seen)
+    return failure.reason if failure else None
+
+
+async def test_a_host_that_has_all(config: Config) -> None:
+    assert await reason(config, browser=False) is None
+
+
+@pytest.mark.parametrize(
+    ("fault", "expected"), [("full", DISK_FULL), ("nr_inodes", INODES_FULL), ("ro", READ_ONLY)]
+)
+async def test_a_disk_on_which_nothing_can_be_stored(
+    tmp_path: Path, config: Config, fault: str, expected: str
+) -> None:
+    (tmp_path / "sessions").rmdir()
+    with small_disk(tmp_path / "sessions", 16 << 20) as disk:
+        (disk / "workspace_1").mkdir()
+        assert await reason(config) is None
+        assert conditions.read(config).disk is None
+        if fault == "full":
+            fill(disk / "filler")
+        else:
+            remount(disk, {"nr_inodes": "nr_inodes=2", "ro": "ro"}[fault])
+        assert await reason(config) == expected
+        waits = conditions.read(config).disk
+        assert waits
+        assert (waits.reason, waits.place) == (expected, str(disk))
+        if fault == "full":
+            (disk / "filler").unlink()
+        else:
+            remount(disk, {"nr_inodes": "nr_inodes=0", "ro": "rw"}[fault])
+        assert await reason(config) is None
+        assert conditions.read(config).disk is None
+
+
+async def test_a_folder_that_takes_no_byte_though_its_disk_has_room(tmp_path: Path) -> None:
+    file = tmp_path / "sessions"
+    file.touch()
+    config = Config(paths=Paths(runtime=tmp_path, sessions=file, state=tmp_path))
+    assert await reason(config) == UNWRITABLE
+
+
+def test_a_file_system_that_counts_nothing_is_not_full() -> None:
+    seen = usage("k", Path("/proc"))
+    assert (seen.free, seen.files) == (None, None)
+
+
+def test_a_folder_that_is_missing_is_another_failure(tmp_path: Path) -> None:
+    seen = probed("k", tmp_path / "none")
+    assert (seen.error, seen.free) == (None, None)
+    assert usage("k", tmp_path / "none") == seen
+
+
+@pytest.mark.parametrize(
+    ("body", "expected"),
+    [("sleep 300 & wait", BROWSER_HANGS), ("exit 127", BROWSER_UNUSABLE)],
+)
+async def test_an_executable_that_does_not_answer(
+    tmp_path: Path, config: Config, body: str, expected: str
+) -> None:
+    made = script(tmp_path, body)
+    assert await reason(config, browser=False) == expected
+    assert await reason(config, browser=True) is None, "it is not run where a Chromium has run"
+    made.write_text("no program")
+    assert await reason(config, browser=False) == BROWSER_UNUSABLE
+
+
+async def test_nothing_of_an_executable_that_hangs_is_left(tmp_path: Path, config: Config) -> None:
+    script(tmp_path, f"echo $$ > {tmp_path}/group; sleep 300 & wait")
+    await reason(config, browser=False)
+    assert procfs.group_members(int((tmp_path / "group").read_text())) == []

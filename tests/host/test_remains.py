@@ -1,0 +1,89 @@
+"""What a Chromium leaves when it dies: real processes in its group, one of them stopped."""
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from tests.waiting import wait_until
+from waguard.core.reconcile import EndRemains, plan
+from waguard.host import procfs, strays
+from waguard.host.children import ExecSpawn
+from waguard.host.subreaper import Subreaper
+from waguard.supervision.inventory import read_inventory
+
+# a browser with a renderer, whose arguments Chromium has written over its environment
+BROWSER = """
+import os, signal, sys
+from pathlib import Path
+if os.fork() == 0:
+    os.execve(sys.executable, [sys.executable, "-c", "import os, signal; print('up', flush=True);"
+        "signal.pause()", "--type=renderer --user-data-dir=" + sys.argv[1] + " --lang=en"], {})
+signal.pause()
+"""
+
+
+@pytest.fixture
+def sessions(tmp_path: Path) -> Path:
+    made = tmp_path / "sessions"
+    (made / "workspace_1/session-a").mkdir(parents=True)
+    return made
+
+
+@pytest.fixture
+async def renderer(sessions: Path) -> AsyncIterator[int]:
+    """It is stopped, and its browser was killed."""
+    reaper = Subreaper(lambda: (), lambda: None)
+    reaper.start()
+    browser = subprocess.Popen(
+        [sys.executable, "-c", BROWSER, str(sessions / "workspace_1/session-a")],
+        stdout=subprocess.PIPE,
+        start_new_session=True,
+    )
+    assert browser.stdout
+    assert browser.stdout.readline() == b"up\n"
+    (found,) = set(procfs.group_members(browser.pid)) - {browser.pid}
+    os.kill(found, signal.SIGSTOP)
+    os.kill(browser.pid, signal.SIGKILL)
+    browser.wait()
+    await wait_until(lambda: procfs.parent(found) == os.getpid(), "it is ours")
+    try:
+        yield found
+    finally:
+        if procfs.start_time(found) is not None:
+            os.kill(found, signal.SIGKILL)
+        reaper.stop()
+        browser.stdout.close()
+
+
+async def gone(pid: int) -> None:
+    await wait_until(lambda: procfs.start_time(pid) is None, f"{pid} is gone")
+
+
+async def test_what_is_left_of_its_group_is_ended(renderer: int) -> None:
+    browser = procfs.group(renderer)
+    assert browser
+    assert ExecSpawn().end_remains(browser) is True
+    await gone(renderer)
+
+
+async def test_a_group_whose_leader_lives_is_not_touched() -> None:
+    assert ExecSpawn().end_remains(os.getpgrp()) is False
+
+
+async def test_a_sweep_ends_it_by_its_profile(renderer: int, sessions: Path) -> None:
+    swept = await strays.sweep(records=str(sessions / "none"), profiles=str(sessions))
+    assert [one.pid for one in swept.ended] == [renderer]
+    await gone(renderer)
+
+
+async def test_the_reconciler_sees_it(renderer: int, sessions: Path) -> None:
+    host = read_inventory(sessions, sessions / "none", instance="me")
+    assert plan({}, {}, host) == [EndRemains("a", renderer)]
+    (left,) = strays.remains([renderer])
+    assert await strays.end(left) is True
+    await gone(renderer)

@@ -1,0 +1,172 @@
+"""What follows from the answer to one attempt: done, tried again, looked up again, or a dead letter. Pure."""
+
+from dataclasses import dataclass
+
+from msgspec import Struct
+
+from waguard.core.replace import replace
+from waguard.core.webhooks.delivery import (
+    SERVER_ERROR,
+    TOO_MANY,
+    Answer,
+    Cause,
+    DeliveryPolicy,
+    given_up,
+)
+from waguard.core.webhooks.pending import Key
+from waguard.core.webhooks.receiver import Receiver, other
+
+RIGHT_AFTER = 5.0  # s; a receiver that served another partition then works, as far as can be known
+# refusals that concern the request as it is: they do not pass by themselves, and harm nobody soon
+_OF_THE_REQUEST = range(400, SERVER_ERROR)
+_MAY_PASS = frozenset({401, 403, 404, 405, 408, 425, TOO_MANY})
+
+
+class Head(Struct, frozen=True, kw_only=True):
+    """What is known about the first webhook of a partition since this daemon tries it."""
+
+    refusals: int = 0
+    """Since ``spell`` began."""
+    spell: int = -1
+    """``Receiver.spells`` when it was refused last."""
+    refused_since: float = 0.0
+    """Monotonic: the first of these refusals."""
+    relapses: int = 0
+    """How often it was refused right after another partition had been served."""
+    served: float | None = None
+    """Monotonic: the last of these successes."""
+    lookups: int = 0
+    """How often it was looked for since its request got no complete reply."""
+    unstored: bool = False
+    """It was accepted, and not stored."""
+    lookup_first: bool = False
+    """An earlier daemon may have delivered it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Delivered:
+    """The receiver has it. ``listed``: why a person should check it all the same."""
+
+    listed: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Retry:
+    """Try again after ``delay`` seconds; ``everyone``: no other delivery either until then.
+
+    ``asked``: the receiver named the time itself.
+    """
+
+    delay: float
+    everyone: bool = False
+    asked: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class LookupAgain:
+    """The receiver may still store it: look for it, and send it again only when it is not there by then."""
+
+
+@dataclass(frozen=True, slots=True)
+class Dead:
+    """It is a dead letter: not tried again until a person says so."""
+
+    why: str
+    cause: Cause = Cause.REFUSED
+
+
+Decision = Delivered | Retry | LookupAgain | Dead
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tried:
+    """The attempt that was answered. ``head`` counts the refusal, ``attempt`` (from 1) the attempt;
+    ``at``: now,
+    ``since``: since when it is tried, both monotonic; ``expired``: that is longer ago than ``give_up_after``,
+    ``long``: than ``only_chat``, of time in which a daemon lived."""
+
+    key: Key
+    head: Head
+    attempt: int
+    at: float
+    since: float
+    expired: bool
+    long: bool
+
+
+def decide(
+    policy: DeliveryPolicy, receiver: Receiver, tried: Tried, answer: Answer, *, jitter: float
+) -> Decision:
+    """``receiver`` knows of this answer. ``jitter`` is uniform in [0, 1)."""
+    if answer.delivered:
+        wrong = answer.status is not None and not answer.accepted
+        return Delivered(f"stored, {answer.summary()}: check its file" if wrong else None)
+    if answer.refused:
+        return Dead(answer.summary())
+    if tried.expired:
+        return Dead(given_up(policy, tried.attempt, answer.summary()), Cause.EXPIRED)
+    if answer.may_still_work:
+        return LookupAgain()
+    if answer.status == TOO_MANY:
+        asked = answer.retry_after
+        quiet = policy.too_many_pause if asked is None else _bounded(policy, asked)
+        return Retry(quiet, everyone=True, asked=True)
+    if dead := _own_fault(policy, receiver, tried, answer):
+        return dead
+    if answer.retry_after is not None:
+        return Retry(_bounded(policy, answer.retry_after), asked=True)
+    return Retry(_delay(policy, tried, answer, jitter))
+
+
+def counted(head: Head, key: Key, receiver: Receiver, answer: Answer, *, at: float) -> Head:
+    """After one more refusal (monotonic time)."""
+    unstored = answer.accepted
+    served = other(receiver.stored if unstored else receiver.worked, key)
+    if served is not None and served != head.served and at - served <= RIGHT_AFTER:
+        head = replace(head, relapses=head.relapses + 1, served=served)
+    if head.spell != receiver.spells:
+        head = replace(head, refusals=0, spell=receiver.spells, refused_since=at)
+    return replace(head, refusals=head.refusals + 1, unstored=unstored)
+
+
+def _own_fault(
+    policy: DeliveryPolicy, receiver: Receiver, tried: Tried, answer: Answer
+) -> Dead | None:
+    unstored, head, alike = answer.accepted, tried.head, receiver.refuses_alike
+    served = other(receiver.stored if unstored else receiver.worked, tried.key)
+    enough = len(policy.unstored_pauses) + 1 if unstored else policy.refusals
+    alone = _since(served, head.refused_since) and not alike and head.refusals >= enough
+    long_enough = not unstored or tried.at - tried.since >= sum(policy.unstored_pauses)
+    if alone or (head.relapses >= enough and long_enough):
+        cause = Cause.UNSTORED if unstored else Cause.REFUSED
+        return Dead(f"{answer.summary()}; other chats were served meanwhile", cause)
+    # without any answer it is the receiver's, whoever else is there
+    no_other = not alike or _since(served, tried.since)
+    if tried.long and answer.status is not None and no_other:
+        minutes = policy.only_chat / 60
+        return Dead(f"{answer.summary()}; tried for {minutes:g} min", Cause.EXPIRED)
+    return None
+
+
+def _since(served: float | None, then: float) -> bool:
+    return served is not None and served >= then
+
+
+def _bounded(policy: DeliveryPolicy, asked: float) -> float:
+    return min(max(asked, 0.0), policy.longest_retry_after)
+
+
+def _delay(policy: DeliveryPolicy, tried: Tried, answer: Answer, jitter: float) -> float:
+    n = tried.head.refusals - 1
+    if answer.accepted:
+        return _nth(policy.unstored_pauses, n)
+    # the exponent is bounded before the power is: 2.0 ** 1024 would raise
+    ceiling = min(policy.max_delay, policy.base_delay * 2.0 ** min(tried.attempt - 1, 64))
+    status = answer.status
+    if status in _OF_THE_REQUEST and status not in _MAY_PASS:
+        return ceiling * jitter
+    return ceiling * jitter if n == 0 else max(ceiling * jitter, _nth(policy.refused_pauses, n - 1))
+
+
+def _nth(pauses: tuple[float, ...], n: int) -> float:
+    return pauses[min(n, len(pauses) - 1)]

@@ -1,0 +1,121 @@
+"""What the answers so far say about one receiver: does it work, and whose fault is a refusal. Pure.
+
+One message that is refused while other chats are served is refused for its own sake. What is refused
+alike, whatever it is, is the receiver's fault: its circuit opens, everything waits, and the heads of
+different chats are tried in turn. Refusals from before it worked again count against nobody.
+"""
+
+from msgspec import Struct
+
+from waguard.core.replace import replace
+from waguard.core.webhooks import circuit as circuits
+from waguard.core.webhooks.circuit import CLOSED, Circuit, CircuitPolicy
+from waguard.core.webhooks.delivery import Answer
+from waguard.core.webhooks.pending import Key
+
+
+class Success(Struct, frozen=True):
+    """A delivery of this partition worked. ``at``: monotonic seconds."""
+
+    key: Key
+    at: float
+
+
+class Receiver(Struct, frozen=True, kw_only=True):
+    """``failing_since``: unix time since which no attempt worked; None: the last one did."""
+
+    circuit: Circuit = CLOSED
+    failing_since: float | None = None
+    error: str = ""
+    """Of the last failure."""
+    advice: str = ""
+    """What that means, where everything is refused so."""
+    refused: tuple[Key, ...] = ()
+    """Partitions, two at most, that were refused since the last success."""
+    unstored: bool = False
+    """The last failure was a 2xx, and the message was not stored."""
+    worked: tuple[Success, ...] = ()
+    """The newest successes of two different partitions."""
+    stored: tuple[Success, ...] = ()
+    """The same of messages that were seen in the receiver's table."""
+    spells: int = 0
+    """How often it refused everything alike, and then worked again."""
+
+    @property
+    def refuses_alike(self) -> bool:
+        """Whether more than one partition was refused since it last worked."""
+        return len(self.refused) > 1
+
+
+def succeeded(receiver: Receiver, key: Key, *, at: float, stored: bool = False) -> Receiver:
+    """After a delivery that worked; ``stored``: it was seen in the receiver's table."""
+    closed = circuits.worked(receiver.circuit, now=at)
+    success = Success(key, at)
+    return Receiver(
+        circuit=closed,
+        worked=_newest(receiver.worked, success),
+        stored=_newest(receiver.stored, success) if stored else receiver.stored,
+        spells=receiver.spells + receiver.refuses_alike,
+    )
+
+
+def failed(
+    policy: CircuitPolicy,
+    receiver: Receiver,
+    key: Key,
+    answer: Answer,
+    *,
+    at: float,
+    wall: float,
+    jitter: float,
+) -> Receiver:
+    """After a delivery that did not. One partition alone opens no circuit while another one is known to work."""
+    refused = receiver.refused if key in receiver.refused else (*receiver.refused, key)[:2]
+    circuit = receiver.circuit
+    if len(refused) > 1 or other(receiver.worked, key) is None or circuit.opened_until is not None:
+        circuit = circuits.failed(
+            policy, circuit, now=at, jitter=jitter, answers=answer.status is not None
+        )
+    return replace(
+        receiver,
+        circuit=circuit,
+        failing_since=wall if receiver.failing_since is None else receiver.failing_since,
+        error=answer.summary(),
+        advice=advice_on(answer),
+        refused=refused,
+        unstored=answer.accepted,
+    )
+
+
+def quiet(receiver: Receiver, *, until: float) -> Receiver:
+    """It asks for a pause (monotonic time)."""
+    return replace(receiver, circuit=circuits.quiet(receiver.circuit, until=until))
+
+
+def other(successes: tuple[Success, ...], key: Key) -> float | None:
+    """When another partition worked last (monotonic); None: none has."""
+    return max((it.at for it in successes if it.key != key), default=None)
+
+
+def advice_on(answer: Answer) -> str:
+    """What a receiver that answers everybody so is in need of; "": it may just be away."""
+    match answer.status:
+        case None:
+            return ""
+        case 401 | 403:
+            return (
+                "its secret is not that of webhook.secret_file, or one of the two clocks is wrong"
+            )
+        case 404 | 405:
+            return "webhook.url is not its route"
+        case int(status) if 300 <= status < 400:  # noqa: PLR2004 - HTTP
+            return "is it installed? webhook.url has to name where it leads, or its installation has to be ended"
+        case _ if answer.accepted:
+            return "it answers 2xx and stores nothing: can it write its database?"
+        case _:
+            return "its own log says why"
+
+
+def _newest(known: tuple[Success, ...], success: Success) -> tuple[Success, ...]:
+    """Of two partitions: with it, whichever asks finds another one."""
+    return (success, *(it for it in known if it.key != success.key))[:2]

@@ -1,0 +1,132 @@
+"""A delivery queue as a value, and what others ask it. Pure; ``queue`` says how it moves."""
+
+from collections.abc import Iterator, Mapping
+from typing import Final, NamedTuple
+
+from msgspec import Struct
+
+from waguard.core.webhooks import circuit
+from waguard.core.webhooks.delivery import DeliveryPolicy
+from waguard.core.webhooks.facts import Effect
+from waguard.core.webhooks.partition import MemoryWindow, Partition
+from waguard.core.webhooks.pending import Key
+from waguard.core.webhooks.receiver import Receiver
+
+CONCURRENT: Final = 8  # deliveries at a time, and as many that are delivered and not saved yet
+EXPECTED: Final = 0  # no id of the database's
+NOT_ANNOUNCED: Final = "its session_ready is not delivered yet"
+_SESSION_PARTITION: Final = ""
+
+
+def is_announced(announced: Mapping[str, int], key: Key) -> bool:
+    """Whether a message of this partition follows no pending ``session_ready``; in the session's own
+    partition it would wait for what is behind it."""
+    return key[1] == _SESSION_PARTITION or key[0] not in announced
+
+
+class Reading(Struct, frozen=True, kw_only=True):
+    """How far the queue is read: up to ``tail``, and ``more`` is known to follow."""
+
+    tail: int = 0
+    more: bool = False
+    loading: bool = False
+    once: bool = False
+    """All was read once."""
+    partitions: int = 0
+    """Partitions of which more is being read."""
+
+
+class Queue(Struct, frozen=True, kw_only=True):
+    """A value: nothing in it ever changes. ``fresh`` and ``failed`` are in order of their coming."""
+
+    policy: DeliveryPolicy
+    window: MemoryWindow = MemoryWindow()
+    holds: bool = True
+    uses_lookup: bool = False
+    partitions: Mapping[Key, Partition] = {}
+    count: int = 0
+    """Webhooks in memory."""
+    fresh: Mapping[Key, None] = {}
+    """Partitions that may be tried now."""
+    failed: Mapping[Key, None] = {}
+    """Those of them whose first has failed before."""
+    picks: int = 0
+    due: Mapping[Key, float] = {}
+    """When something is to be done for a partition; monotonic."""
+    held: Mapping[str, Mapping[Key, None]] = {}
+    """Partitions that wait for their session."""
+    announced: Mapping[str, int] = {}
+    """The pending ``session_ready`` of each session."""
+    handled: Mapping[str, Key] = {}
+    """Whose message is at a receiver that calls back: one of a session at a time, so that it is known
+    about which one it asks."""
+    turns: Mapping[str, Mapping[Key, None]] = {}
+    """Who waits for that, by session."""
+    following: Mapping[str, Key] = {}
+    """Who of them may go now."""
+    reading: Reading = Reading()
+    receiver: Receiver = Receiver()
+    in_flight: int = 0
+    unsaved: int = 0
+    """Results that the database does not have yet."""
+    ending: bool = False
+    closed: bool = False
+    wake: float | None = None
+    """When ``TimerDue`` is wanted, at the latest; monotonic."""
+
+    # ---- what others ask ----
+
+    def waiting_for_receiver(self) -> Iterator[Partition]:
+        """Those that have something to deliver and do not wait for their session."""
+        return (it for it in self.partitions.values() if it.waiting and it.held_since is None)
+
+    @property
+    def oldest(self) -> float | None:
+        """When the first of these was queued (unix time)."""
+        return min((it.first.created_at for it in self.waiting_for_receiver()), default=None)
+
+    def late(self, before: float) -> int:
+        """How many of them have been tried, or could have been, since before then (unix time)."""
+        since = (it.tried_since for it in self.waiting_for_receiver())
+        return sum(it <= before for it in since if it is not None)
+
+    def all_held(self) -> Iterator[Partition]:
+        """Those that wait for their session."""
+        return (self.partitions[key] for keys in self.held.values() for key in keys)
+
+    @property
+    def idle(self) -> bool:
+        """Everything is delivered, as far as is known."""
+        return not self.partitions and not self.reading.more and not self.reading.loading
+
+    @property
+    def quiet(self) -> bool:
+        """Nothing is to be done now: what is left waits for its time, or for its session."""
+        reading = self.reading.more or self.reading.loading or self.reading.partitions
+        return not (self.in_flight or self.unsaved or reading or self.fresh or self.failed)
+
+    @property
+    def is_saved(self) -> bool:
+        """Whether nothing is in flight, and the database has all results."""
+        return not self.in_flight and not self.unsaved
+
+    @property
+    def down(self) -> bool:
+        """Whether its receiver takes nothing of what waits, as far as is known."""
+        failing = self.receiver.failing_since is not None
+        return failing and self.receiver.circuit.trips > 0 and not self.idle
+
+    def is_announced(self, key: Key) -> bool:
+        """Whether the receiver knows that the session of this partition is ready, or need not."""
+        return is_announced(self.announced, key)
+
+    def places(self, at: float) -> int:
+        """How many deliveries may be in flight now (monotonic time)."""
+        return circuit.places(self.receiver.circuit, now=at, most=CONCURRENT)
+
+
+class Step(NamedTuple):
+    """What follows from a fact."""
+
+    queue: Queue
+    effects: tuple[Effect, ...]

@@ -1,0 +1,225 @@
+"""The next value of a delivery queue, while a fact is being handled. Pure: the value it comes from stays as it is."""
+
+import dataclasses
+from collections.abc import Mapping
+
+from waguard.core.replace import replace
+from waguard.core.webhooks import delivery
+from waguard.core.webhooks.facts import Effect, LoadPartition, Now, SaveLater
+from waguard.core.webhooks.partition import Partition, Stage
+from waguard.core.webhooks.pending import DeliveryResult, Hold, Key, Pending
+from waguard.core.webhooks.state import Queue, Reading
+
+
+class Work:
+    """Its attributes are those of ``Queue``; whoever changes a partition does so by ``to``."""
+
+    def __init__(self, queue: Queue, now: Now) -> None:
+        self._from = queue
+        self.now = now
+        self._own: dict[tuple[int, str], dict[Key, None]] = {}
+        self.effects: list[Effect] = []
+        self.policy, self.window = queue.policy, queue.window
+        self.holds, self.uses_lookup = queue.holds, queue.uses_lookup
+        self.partitions = dict(queue.partitions)
+        self.count = queue.count
+        self.fresh, self.failed = dict(queue.fresh), dict(queue.failed)
+        self.picks = queue.picks
+        self.due = dict(queue.due)
+        self.held = dict(queue.held)
+        self.announced = dict(queue.announced)
+        self.handled, self.turns = dict(queue.handled), dict(queue.turns)
+        self.following = dict(queue.following)
+        self.reading: Reading = queue.reading
+        self.receiver = queue.receiver
+        self.in_flight, self.unsaved = queue.in_flight, queue.unsaved
+        self.ending, self.closed = queue.ending, queue.closed
+        self.wake = queue.wake
+
+    def value(self) -> Queue:
+        """What it has become."""
+        return Queue(
+            policy=self.policy,
+            window=self.window,
+            holds=self.holds,
+            uses_lookup=self.uses_lookup,
+            partitions=self.partitions,
+            count=self.count,
+            fresh=self.fresh,
+            failed=self.failed,
+            picks=self.picks,
+            due=self.due,
+            held=self.held,
+            announced=self.announced,
+            handled=self.handled,
+            turns=self.turns,
+            following=self.following,
+            reading=self.reading,
+            receiver=self.receiver,
+            in_flight=self.in_flight,
+            unsaved=self.unsaved,
+            ending=self.ending,
+            closed=self.closed,
+            wake=self.wake,
+        )
+
+    def do(self, effect: Effect) -> None:
+        """The shell does it."""
+        self.effects.append(effect)
+
+    # ---- a partition moves ----
+
+    def to(self, partition: Partition, stage: Stage, *, due: float | None = None) -> Partition:
+        """Let it wait for something else; ``due``: until then (monotonic) at the latest."""
+        key = partition.key
+        self.fresh.pop(key, None)
+        self.failed.pop(key, None)
+        self.due.pop(key, None)
+        if partition.stage is Stage.HELD and stage is not Stage.HELD:
+            self._leave_held(key)
+        after = replace(partition, stage=stage, due=due, asked=False)
+        self.partitions[key] = after
+        if due is not None:
+            self.due[key] = due
+            self.wake = due if self.wake is None else min(self.wake, due)
+        if stage is Stage.READY:
+            (self.failed if after.first.attempts else self.fresh)[key] = None
+        return after
+
+    def _leave_held(self, key: Key) -> None:
+        left = self._of(self.held, key[0])
+        left.pop(key, None)
+        if not left:
+            del self.held[key[0]]
+
+    def put(self, partition: Partition) -> Partition:
+        """It waits for the same as before."""
+        self.partitions[partition.key] = partition
+        return partition
+
+    def remove(self, partition: Partition) -> None:
+        """Nothing of it is pending any more."""
+        self.to(partition, Stage.READING)
+        del self.partitions[partition.key]
+
+    def ready(self, partition: Partition) -> None:
+        """Its first may be tried now."""
+        if partition.tried_since is None:
+            partition = replace(partition, tried_since=self.now.wall)
+        self.to(partition, Stage.READY)
+
+    def pause(self, partition: Partition, delay: float, *, asked: bool = False) -> None:
+        """Its first may be tried after ``delay`` s; ``asked``: not before, whatever the others' answers are."""
+        if partition.requeued:
+            self.read_on(partition)
+            return
+        if delay <= 0:
+            self.ready(partition)
+            return
+        paused = self.to(partition, Stage.PAUSED, due=self.now.at + delay)
+        self.put(replace(paused, asked=asked))
+
+    def resume(self, partition: Partition) -> None:
+        """Its first may be tried when the database says so."""
+        first = partition.first
+        if self.uses_lookup and first.event == delivery.SENT and first.attempts == 0:
+            self.ready(partition)  # its row is looked for, which may be sooner
+            return
+        delay = delivery.pause(
+            self.policy, attempts=first.attempts, next_at=first.next_at, now=self.now.wall
+        )
+        self.pause(partition, delay)
+
+    def read_on(self, partition: Partition) -> None:
+        """Read what follows, or everything of it again; there is none: it is gone."""
+        if partition.requeued:
+            self.count -= len(partition.waiting)
+            partition = replace(partition, waiting=(), loaded=0, requeued=False)
+        if not partition.more:
+            self.remove(partition)
+            return
+        reading = self.to(partition, Stage.READING)
+        self.reading = replace(self.reading, partitions=self.reading.partitions + 1)
+        self.do(
+            LoadPartition(
+                key=reading.key,
+                after=reading.loaded,
+                until=reading.newest,
+                limit=self.window.partition,
+            )
+        )
+
+    # ---- what waits for its session ----
+
+    def hold(self, partition: Partition, why: str, *, brief: bool = False) -> None:
+        """Its place, and the room of what follows, is free for others. The database notes the first of a session,
+        for how long it waits, and each that was tried, for its attempts count from 0 again."""
+        session, first = partition.key[0], partition.first
+        is_first = session not in self.held
+        note = not partition.marked and (is_first or first.tried_since is not None) and not brief
+        since = self.now.wall if partition.held_since is None else partition.held_since
+        self.count -= len(partition.waiting) - 1
+        tried = partition.tried_since if brief else None
+        kept = replace_pending(first, body=None, tried_since=first.tried_since if brief else None)
+        partition = replace(partition, waiting=(kept,), loaded=first.id, held_since=since, why=why)
+        self.to(replace(partition, tried_since=tried, marked=partition.marked or note), Stage.HELD)
+        self._of(self.held, session)[partition.key] = None
+        if note:
+            self.do(SaveLater(result=Hold(first.id, since)))
+
+    def unhold(self, partition: Partition) -> Partition:
+        """It waits for its session no longer."""
+        if partition.marked:
+            self.do(SaveLater(result=Hold(partition.first.id, None)))
+        return self.put(replace(partition, held_since=None, marked=False))
+
+    def release(self, session: str) -> None:
+        """It may be connected, and the receiver know it: try what waited for that."""
+        for key in list(self.held.get(session, ())):
+            self.resume(self.unhold(self.partitions[key]))
+
+    # ---- one message of a session at a time ----
+
+    def await_turn(self, partition: Partition) -> None:
+        """Another message of its session is at the receiver."""
+        self.to(partition, Stage.TURN)
+        self._of(self.turns, partition.key[0])[partition.key] = None
+
+    def next_turns(self) -> None:
+        """Where no message of a session is at the receiver, one that waits for that may go."""
+        for session in [it for it in self.turns if it not in self.handled]:
+            following = (
+                self.partitions.get(self.following[session]) if session in self.following else None
+            )
+            if following is None or following.stage is not Stage.READY:
+                self._next_turn(session)
+
+    def _next_turn(self, session: str) -> None:
+        waiters = self._of(self.turns, session)
+        while waiters:
+            key = next(iter(waiters))
+            del waiters[key]
+            partition = self.partitions.get(key)
+            if partition and partition.stage is Stage.TURN:
+                self.following[session] = key
+                self.ready(partition)
+                return
+        del self.turns[session]
+        self.following.pop(session, None)
+
+    def _of(self, mapping: dict[str, Mapping[Key, None]], session: str) -> dict[Key, None]:
+        """Its partitions there, which this work may change: copied once."""
+        key = (id(mapping), session)
+        if key not in self._own or session not in mapping:
+            self._own[key] = mapping[session] = dict(mapping.get(session, {}))
+        return self._own[key]
+
+
+def replace_pending(item: Pending, **changes: object) -> Pending:
+    """A changed copy."""
+    return dataclasses.replace(item, **changes)  # type: ignore[arg-type]
+
+
+def left_out(item: Pending) -> SaveLater:
+    """It is not delivered: a newer event of its session made it outdated."""
+    return SaveLater(result=DeliveryResult(id=item.id))

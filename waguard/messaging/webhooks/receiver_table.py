@@ -1,0 +1,170 @@
+"""The receiver's own database, which is waguard's too: what it stored, and its rows of sessions."""
+
+from collections.abc import Callable, Collection, Mapping
+from typing import Final, Protocol, TypeVar
+
+from waguard.core import conditions
+from waguard.core.blame import Condition
+from waguard.core.webhooks import row_gate
+from waguard.core.webhooks.row_gate import (
+    NEW,
+    AccountRow,
+    Correct,
+    Hold,
+    Known,
+    RepeatReady,
+    RowHistory,
+    Send,
+)
+from waguard.core.webhooks.stored import Message, Presence, Unknown
+from waguard.errors import WaguardError
+from waguard.messaging.stored import StoredMessages
+from waguard.messaging.webhooks.batch import Batch
+from waguard.ports.clock import Clock
+from waguard.ports.stored import AccountRows
+
+K = TypeVar("K")
+_PRESENCE: Final = {Presence.STORED: True, Presence.MISSING: False}
+
+
+class RowOwner(Protocol):
+    """Whoever keeps the sessions' rows."""
+
+    def known(self, session_id: str) -> Known:
+        """What waguard itself knows of it."""
+
+    def record_correction(self, session_id: str, before: str) -> None:
+        """Its row said ``before``, and says connected now."""
+
+    def repeat_ready(self, session_id: str) -> None:
+        """Publish its ``session_ready`` again."""
+
+
+class ReceiverTable:
+    """Fills ``attempt.Table``. ``expect_ready`` hears that a ``session_ready`` comes."""
+
+    def __init__(
+        self,
+        stored: StoredMessages,
+        rows: AccountRows,
+        owner: RowOwner,
+        clock: Clock,
+        *,
+        expect_ready: Callable[[str], None],
+    ) -> None:
+        self._stored = stored
+        self._accounts = rows
+        self._owner = owner
+        self._clock = clock
+        self._expect_ready = expect_ready
+        self._received = Batch(self._find_received)
+        self._sent = Batch(self._find_sent)
+        self._rows = Batch(self._read_rows)
+        self._unread: str = ""
+        self._histories: dict[str, RowHistory] = {}
+        self._wrong: dict[str, str] = {}
+        """Sessions whose messages wait for their rows, and why."""
+
+    # ---- messages ----
+
+    @property
+    def uses_lookup(self) -> bool:
+        """Whether what was stored can be looked up."""
+        return self._stored.why_not is None
+
+    async def received(self, session_id: str, message_id: str) -> bool | None:
+        """Whether it has stored this message; None: that cannot be known now."""
+        return await self._received.get((session_id, message_id))
+
+    async def sent(self, message_id: str) -> bool | None:
+        """Whether it has a row of this message, which was sent; None: that cannot be known now."""
+        return await self._sent.get(message_id)
+
+    async def _find_received(self, messages: Collection[Message]) -> Mapping[Message, bool] | None:
+        return _known(await self._stored.received(messages))
+
+    async def _find_sent(self, message_ids: Collection[str]) -> Mapping[str, bool] | None:
+        return _known(await self._stored.sent(message_ids))
+
+    # ---- rows ----
+
+    async def why_not(self, session_id: str) -> str | None:
+        """Why it would drop a message of this session now, by its own row; None: it would not. A row that is
+        wrong is corrected."""
+        why = await self._evaluate(session_id, again=True)
+        if why is None:
+            self._wrong.pop(session_id, None)
+        else:
+            self._wrong[session_id] = why
+        return why
+
+    def is_wrong(self, session_id: str) -> bool:
+        """Whether its messages wait for its row."""
+        return session_id in self._wrong
+
+    def conditions(self) -> list[Condition]:
+        """As it is now; without I/O."""
+        now, wall = self._clock.monotonic(), self._clock.wall()
+        disputed = {
+            session: since
+            for session, history in sorted(self._histories.items())
+            if (since := row_gate.disputed_since(history, now=now)) is not None
+        }
+        return [
+            conditions.row_disputed(session, since=wall - (now - since))
+            for session, since in disputed.items()
+        ]
+
+    async def check(self, waiting: Collection[str]) -> list[str]:
+        """Read again the rows of those of these sessions that wait for them; the sessions whose messages may go."""
+        for session in [it for it in self._wrong if it not in waiting or self._is_down(it)]:
+            del self._wrong[session]
+        return [it for it in list(self._wrong) if await self.why_not(it) is None]
+
+    def _is_down(self, session_id: str) -> bool:
+        """Whether its messages wait for the session itself."""
+        return self._owner.known(session_id).why_not is not None
+
+    async def _evaluate(self, session_id: str, *, again: bool) -> str | None:
+        row = await self._rows.get(session_id)
+        read = Unknown(self._unread) if row is None and self._unread else row
+        now, history = self._clock.monotonic(), self._histories.get(session_id, NEW)
+        known = self._owner.known(session_id)
+        decision, history = row_gate.evaluate(read, known, history, now=now)
+        self._histories[session_id] = history
+        match decision:
+            case Send():
+                return None
+            case Hold(why=why):
+                return why
+            case RepeatReady():
+                self._expect_ready(session_id)
+                self._owner.repeat_ready(session_id)
+                return None  # the message waits for that now
+            case Correct(said=said):
+                corrected = await self._correct(session_id, decision)
+                if corrected and again:
+                    return await self._evaluate(session_id, again=False)
+                return f"its row says {said}"
+
+    async def _correct(self, session_id: str, it: Correct) -> bool:
+        try:
+            done = await self._accounts.correct(session_id, said=it.said, generation=it.generation)
+        except WaguardError:
+            return False
+        if done:
+            now, history = self._clock.monotonic(), self._histories[session_id]
+            self._histories[session_id] = row_gate.corrected(history, now=now)
+            self._owner.record_correction(session_id, it.said)
+        return done
+
+    async def _read_rows(self, session_ids: Collection[str]) -> Mapping[str, AccountRow] | None:
+        found = await self._accounts.rows_of(session_ids)
+        self._unread = found.reason if isinstance(found, Unknown) else ""
+        return None if isinstance(found, Unknown) else found
+
+
+def _known(found: Mapping[K, Presence] | Unknown) -> Mapping[K, bool] | None:
+    if isinstance(found, Unknown):
+        return None
+    return {key: _PRESENCE[it] for key, it in found.items() if it in _PRESENCE}
