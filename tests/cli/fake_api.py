@@ -7,13 +7,14 @@ import os
 import socket
 import socketserver
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from tests.waiting import DEADLINE
 from waguard.host import procfs
 from waguard.host.listen import LOCAL_SOCKET
 
@@ -37,15 +38,35 @@ class Api:
     headers: dict[str, str] = field(default_factory=dict)
     """Of the newest request."""
     url: str = ""
+    folder: Path = field(default_factory=Path)
+    compute: dict[str, Callable[[str], Answer]] = field(default_factory=dict)
+    """What decides about an answer when it is asked for."""
+    held: threading.Event | None = None
+    """Nothing is answered before it is set."""
+    _moved: threading.Condition = field(default_factory=threading.Condition)
 
     def says(self, request: str, *answers: Answer) -> None:
         """In this order; the last one repeats."""
         self.answers[request] = list(answers)
 
     def answer(self, request: str, body: Any) -> Answer:
-        self.asked.append((request, body))
+        with self._moved:
+            self.asked.append((request, body))
+            self._moved.notify_all()
+        if self.held:
+            self.held.wait(DEADLINE)
+        if request in self.compute:
+            return self.compute[request](request)
         known = self.answers.get(request, [Answer(404, {"error": "Session not found"})])
         return known.pop(0) if len(known) > 1 else known[0]
+
+    def wait_for(self, request: str) -> None:
+        """Until it was asked."""
+        with self._moved:
+            asked = self._moved.wait_for(
+                lambda: any(one == request for one, _ in self.asked), DEADLINE
+            )
+            assert asked, request
 
 
 class _Server(socketserver.ThreadingUnixStreamServer):
@@ -58,7 +79,7 @@ class _Server(socketserver.ThreadingUnixStreamServer):
 @contextlib.contextmanager
 def served(folder: Path) -> Iterator[Api]:
     """The daemon of this folder, which is this process."""
-    reported = Api()
+    reported = Api(folder=folder)
 
     class Handler(http.server.BaseHTTPRequestHandler):
         def respond(self) -> None:

@@ -46,7 +46,10 @@ CASES = [
     ("waguard sessions stop --al", {"--all"}),
     (
         "waguard sessions stop ",
-        {"alpha", "beta", "--all", "--workspace", "--json", "--config", "--help"},
+        {
+            *("alpha", "beta", "--all", "--workspace"),
+            *("--json", "--timeout", "--config", "--help"),
+        },
     ),
     ("waguard why al", {"alpha"}),
     ("waguard sessions create al", set()),

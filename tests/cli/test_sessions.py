@@ -180,8 +180,8 @@ def test_one_that_fails_stops_no_other(three: Api, capsys: pytest.CaptureFixture
 @pytest.mark.parametrize(
     ("name", "line"),
     [
-        ("alphaa", "waguard: Session not found (did you mean alpha?)"),
-        ("x", "waguard: Session not found (see `waguard sessions list`)"),
+        ("alphaa", "waguard: Session not found: alphaa (did you mean alpha?)"),
+        ("x", "waguard: Session not found: x (see `waguard sessions list`)"),
     ],
 )
 def test_a_mistyped_session(

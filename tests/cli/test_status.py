@@ -224,3 +224,18 @@ def test_two_hundred_sessions_in_a_blink(api: Api, capsys: pytest.CaptureFixture
     assert main(["status"]) == 0
     assert time.process_time() - began < 0.3
     assert len(said(capsys)[0]) == 2 + 2 * 200
+
+
+def test_some_sessions_alone(api: Api, capsys: pytest.CaptureFixture[str]) -> None:
+    says(api, ALPHA, BETA | {"conditions": [LINK | {"degrades": True}]})
+    assert main(["status", "alpha"]) == 0
+    assert [line.split()[0] for line in said(capsys)[0]] == ["SESSION", "alpha"]
+    assert main(["status", "beta", "--json"]) == 5
+    assert [it["session_id"] for it in json.loads(capsys.readouterr().out)["sessions"]] == ["beta"]
+
+
+def test_an_unknown_session_has_a_neighbour(api: Api, capsys: pytest.CaptureFixture[str]) -> None:
+    says(api, ALPHA)
+    api.says("GET /api/sessions?removed=1", Answer(200, {"sessions": [ALPHA]}))
+    assert main(["status", "alphaa"]) == 1
+    assert said(capsys)[1] == ["waguard: Session not found: alphaa (did you mean alpha?)"]

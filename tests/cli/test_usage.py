@@ -66,7 +66,7 @@ def test_the_version_is_the_packages(capsys: pytest.CaptureFixture[str]) -> None
         (["qr"], "session"),
         (["run", "--nonsense"], "--nonsense"),
         (["run", "--config"], "--config"),
-        (["status", "extra"], "extra"),
+        (["demo", "extra"], "extra"),
         (["demo", "--port", "x"], "'x'"),
     ],
     ids=" ".join,
@@ -179,7 +179,7 @@ def test_root_reads_in_one_line_how_to_go_on(short_path: Path) -> None:
 
 # they run, are for people's eyes, or print something that is no value
 WITHOUT_JSON = {
-    *("run", "demo", "chaos", "standin", "phone", "top", "completion"),
+    *("run", "demo", "chaos", "standin", "phone", "top", "completion", "help"),
     *("keys show", "sessions screenshot"),
 }
 
@@ -205,3 +205,37 @@ def test_what_cannot_be_taken_back_and_what_loads_pages_for_a_version_has_a_yes(
         *("sessions logout", "sessions delete", "webhooks discard", "keys remove"),
         *("versions pin", "versions unpin", "versions try", "wajs try", "wajs use"),
     }
+
+
+@pytest.mark.parametrize("noun", ["sessions", "webhooks", "config"])
+def test_a_noun_alone_lists_its_verbs(noun: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([noun]) == 2
+    assert f"usage: waguard {noun}" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("words", "printed"),
+    [(["help"], "COMMAND"), (["help", "sessions"], "start"), (["help", "qr"], "--raw")],
+)
+def test_help_is_a_command(
+    words: list[str], printed: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert code_of(*words) == 0
+    assert printed in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["--config", "f.toml", "config", "check"],
+        ["config", "--config", "f.toml", "check"],
+        ["config", "check", "--config", "f.toml"],
+        ["--config=f.toml", "config", "check"],
+    ],
+    ids=" ".join,
+)
+def test_the_configuration_may_stand_anywhere(
+    words: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(words) == 2
+    assert "f.toml" in capsys.readouterr().err, "there is no such file"

@@ -8,6 +8,8 @@ from waguard.core.lifecycle import State
 from waguard.core.link import Link
 from waguard.core.status import (
     LIVE_STATUSES,
+    REQUESTED,
+    RESTORED,
     DerivedStatus,
     ParkCause,
     Reason,
@@ -88,7 +90,7 @@ TABLE: Final = {
     ),
     "starting with credentials": (
         inputs(State.STARTING),
-        DerivedStatus(DOWN, Reason.ERROR, "the worker is starting"),
+        DerivedStatus(DOWN, Reason.ERROR, RESTORED),
     ),
     "starting to be linked": (
         inputs(State.STARTING, expects_qr=True),
@@ -100,11 +102,11 @@ TABLE: Final = {
     ),
     "backoff before it was linked": (
         inputs(State.BACKOFF, expects_qr=True),
-        DerivedStatus(DOWN, Reason.ERROR, "the worker is backoff"),
+        DerivedStatus(DOWN, Reason.ERROR, RESTORED),
     ),
-    "recycling after a crash": (
-        inputs(State.RECYCLING, Link.CONNECTED),
-        DerivedStatus(DOWN, Reason.ERROR, "the worker is recycling"),
+    "recycling, as a person requested": (
+        inputs(State.RECYCLING, Link.CONNECTED, requested=True),
+        DerivedStatus(DOWN, Reason.ERROR, REQUESTED),
     ),
     "offline": (
         inputs(State.RUNNING, Link.OFFLINE),

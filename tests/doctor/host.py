@@ -58,6 +58,16 @@ class FakeMachine(Machine):
         self.running: list[Running] = []
         self.ports: dict[int, int] = {}
         self.theirs: dict[str, str] = {}
+        self.own: set[int] = set()
+        self.missing: set[str] = set()
+
+    command = "waguard"
+
+    def spared(self, pid: int) -> bool:
+        return pid in self.own
+
+    def has(self, program: str) -> bool:
+        return program not in self.missing
 
     def environment(self, pid: int) -> dict[str, str]:
         return self.theirs
@@ -146,7 +156,7 @@ class Host:
     stack: AsyncExitStack
     settings: dict[str, dict[str, Any]] = field(default_factory=dict)
     environ: dict[str, str] = field(default_factory=dict)
-    timings: Timings = Timings(again=0.0)  # noqa: RUF009 - it is frozen
+    timings: Timings = Timings(again=0.0, begins=0.0)  # noqa: RUF009 - it is frozen
     lock: int | None = None
 
     @property

@@ -263,7 +263,11 @@ async def test_an_unlink_shows_a_qr_code_again_and_says_so(world: World) -> None
     await daemon.start()
     await daemon.pair(world.standin, "s1", PHONE)
     world.standin.phone.unlink(PHONE)
-    await daemon.wait_status("s1", "qr_scanning", link="qr_pending")
+    shown = await daemon.wait_status("s1", "qr_scanning", link="qr_pending")
+    [unlinked] = shown["conditions"]
+    assert (unlinked["type"], unlinked["degrades"]) == ("unlinked", True)
+    assert "unknown_companion" in unlinked["message"]
+    assert PHONE in unlinked["message"]
     code, refused = await daemon.send("s1", FRIEND, "too late")
     assert code == 409, refused
     world.standin.phone.scan(await daemon.qr("s1"), phone=PHONE)

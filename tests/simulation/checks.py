@@ -17,7 +17,7 @@ from waguard.core.session.page_load import FIRST_PAUSE
 from waguard.core.session.restart import LONGEST_PAUSE, Retries
 from waguard.core.session.state import Intent, SessionState, Slot, Stage
 from waguard.core.session.takeover import LIMIT, PERIOD
-from waguard.core.session.views import conditions, is_adopting
+from waguard.core.session.views import UNPAIRED, conditions, is_adopting, link
 from waguard.core.status import ParkCause, Status
 
 if TYPE_CHECKING:
@@ -62,6 +62,10 @@ class Checks:
         up = state.status.status is Status.CONNECTED
         if not up and not is_adopting(state) and not conditions(state):
             self._world.fail(f"{page.name} is {state.status.status}, and no condition says why")
+        page.paired |= link(state) is Link.CONNECTED
+        degraded = any(it.degrades for it in conditions(state))
+        if page.paired and link(state) in UNPAIRED and not is_adopting(state) and not degraded:
+            self._world.fail(f"{page.name} is not linked any more, and nothing is degraded")
 
     def fleet(self, engine: WatchedEngine, before: FleetState) -> None:
         """Slots and the breaker."""

@@ -81,4 +81,6 @@ class Chronicle:
     def outages(self, kind: str) -> list[tuple[float, bool]]:
         """When it began (True) and ended (False)."""
         found = self.did(FleetOutage, None, lambda it: it.kind == kind)
-        return [(at, effect.why is not None) for at, _, effect in found]
+        changes = [(at, effect.why is not None) for at, _, effect in found]
+        # other words of the same outage are no change
+        return [it for n, it in enumerate(changes) if n == 0 or it[1] != changes[n - 1][1]]

@@ -195,6 +195,7 @@ def _facts(
             cause=pick(list(ParkCause)), details="found"
         ),
         facts.Left: lambda _: facts.Left(),
+        facts.LoggedOut: lambda _: facts.LoggedOut(pick((None, "unknown_companion"))),
         facts.IdleRead: lambda _: facts.IdleRead(pick((None, 0.0, 500.0))),
         facts.Noticed: lambda _: facts.Noticed(kind=pick(list(Kind)), message=pick((None, "m"))),
         facts.RowRead: lambda _: facts.RowRead(

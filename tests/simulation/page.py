@@ -78,6 +78,8 @@ class Page:
     # the row
     row: DerivedStatus = field(default_factory=lambda: DerivedStatus(Status.CONNECTED))
     phone: str | None = "49"
+    paired: bool = False
+    """It was connected, and not logged out here since."""
     desired: bool = True
     exists: bool = True
     restarts: int = 0

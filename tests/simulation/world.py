@@ -36,7 +36,8 @@ from waguard.core.session.facts import (
     StopRequested,
     TimerDue,
 )
-from waguard.core.session.state import Rules, SessionState, Stage
+from waguard.core.session.state import Pairing, Rules, SessionState, Stage
+from waguard.core.status import Status
 
 ALWAYS = float("inf")
 ORPHAN_GRACE = 60.0  # s
@@ -156,6 +157,10 @@ class World(VirtualTime):
             workers=page.number - page.alive,  # an adopted worker keeps its number
             restarts=page.restarts,
             phone=page.phone,
+            pairing=Pairing(
+                made=page.paired,
+                lost_at=self.t if page.paired and page.row.status is Status.QR_SCANNING else None,
+            ),
             priority=index % 3,
         )
         page.takeovers.clear()  # it is not known to a new daemon

@@ -226,7 +226,7 @@ async def silent(it: Surfaces) -> str:
 async def unlinked(it: Surfaces) -> str:
     it.bench.process("a").report("qr_pending", qr=QR_SHOWN["qr"])
     await until(it.bench.session("a"), lambda s: s.link is Link.QR_PENDING)
-    return "link"
+    return "unlinked"
 
 
 async def letters(it: Surfaces) -> str:

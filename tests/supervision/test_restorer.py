@@ -100,7 +100,7 @@ async def test_a_failed_read_is_not_an_empty_list(bench: Bench, world: World) ->
     health = bench.it.health.read()
     assert not health.restored
     assert not health.database
-    assert "the database does not answer" in health.problems
+    assert "sessions are still being restored" in health.problems
     assert world.spawn.started == []
     for call in (bench.it.sessions.views(), bench.it.sessions.view("s"), bench.create("s")):
         with pytest.raises(UnavailableError) as raised:  # and not: there is none

@@ -37,6 +37,7 @@ from waguard.ports.webhooks import Endpoint
 from waguard.supervision import translate
 from waguard.supervision.actor import SessionActor
 from waguard.supervision.disk import DiskReserve
+from waguard.wire.events import LoggedOut
 
 NAMES: Final = ("a", "b", "c")
 CHAT: Final = "7000001@lid"
@@ -204,6 +205,13 @@ async def parked(it: Surfaces) -> Found:
     return {("parked", "a")}
 
 
+async def unlinked(it: Surfaces) -> Found:
+    """On the phone."""
+    it.bench.process("a").event(LoggedOut(reason="unknown_companion"))
+    await say(it, "a", "qr_pending", qr=QR_SHOWN["qr"])
+    return {("unlinked", "a")}
+
+
 async def acks_late(it: Surfaces) -> Found:
     it.bench.session("a").traffic.acks.late = Late(2, 61.0)
     return {("acks_late", "a")}
@@ -293,7 +301,7 @@ Trouble = Callable[[Surfaces], Awaitable[Found]]
 TROUBLES: Final[tuple[Trouble, ...]] = (
     *(receiver_down, own_receiver_down, receiver_slow, dead_letters, held, unidentified),
     *(database_away, database_behind, disk_low, network_down, breaker_open),
-    *(chromium_missing, sessions_folder_missing, memory_short, parked, acks_late),
+    *(chromium_missing, sessions_folder_missing, memory_short, parked, unlinked, acks_late),
     *(sends_throw, deaf, whatsapp_refuses, profile_without_row, bug),
     *(version_held, version_refused, bundle_rolled_back, stored_unknown, row_disputed),
 )

@@ -141,9 +141,9 @@ def refused(error: str, field: str | None = None, word: str | None = None) -> Ou
             sent("refused", "ERROR_X"),
             refused("WhatsApp refused the message: ERROR_X", None, "ERROR_X"),
         ),
-        (sent("refused"), refused("WhatsApp refused the message: None", None, "")),
+        (sent("refused"), refused("WhatsApp refused the message: without a reason", None, "")),
         (sent("uncertain", "silence"), Uncertain("WhatsApp did not answer: silence")),
-        (sent("a word of tomorrow"), Uncertain("WhatsApp did not answer: None")),
+        (sent("a word of tomorrow"), Uncertain("WhatsApp did not answer: without a reason")),
         (
             msgspec.structs.replace(sent("uncertain", "20 s"), ack=0),
             Uncertain("WhatsApp has not acknowledged it yet: 20 s", at_page=True),

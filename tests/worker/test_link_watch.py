@@ -6,6 +6,7 @@ from dataclasses import replace
 import pytest
 
 from waguard.core.link import PASSKEY_LIFETIME, Link, PageFacts
+from waguard.core.whatsapp_words import in_words
 from waguard.worker.link_watch import QR_FIRST_LIFETIME, QR_LIFETIME, LinkWatch
 from waguard.worker.page_answers import Reading
 
@@ -123,7 +124,8 @@ def test_an_unlinked_session_forgets_its_number(watch: LinkWatch) -> None:
 def test_blocked_says_whatsapps_word(watch: LinkWatch, word: str) -> None:
     watch.apply(linked(PageFacts(authenticated=True, mode=word, socket="OPENING")))
     link = Link.NEEDS_UPDATE if word == "DEPRECATED_VERSION" else Link.BLOCKED
-    assert (watch.link, watch.details) == (link, word)
+    assert (watch.link, watch.details) == (link, in_words(word))
+    assert str(watch.details).endswith(f" ({word})"), "and what it means"
     watch.apply(linked())
     assert (watch.link, watch.details) == (Link.CONNECTED, None)
 

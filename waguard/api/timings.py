@@ -14,7 +14,7 @@ class Timings:
     """For a request; the event stream and the sends have their own ends."""
     body: float = 30.0
     """For a client to send a body."""
-    ping: float = 5.0
+    ping: float = 2.0
     """For the database: one that is slower is as good as none to whoever asks."""
     comment_every: float = 15.0
     """Without an event; so that a proxy keeps the connection of the stream."""

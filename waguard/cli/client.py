@@ -7,22 +7,27 @@ import argparse
 import contextlib
 import http.client
 import json
+import math
 import pwd
 import socket
+import time
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from http import HTTPStatus
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Final, Self
 from urllib.parse import quote, urlsplit
 
 from waguard.cli import context
+from waguard.cli.waiting import Waiting
 from waguard.config.sections import Config
 from waguard.errors import WaguardError
 from waguard.host import configuration
 from waguard.host.listen import LOCAL_SOCKET
 from waguard.host.lock import read_pid_file
+
+REASON_WITHIN: Final = 1.0  # s; who waits is not to wait for that, too
 
 
 class ApiCallError(WaguardError):
@@ -33,6 +38,10 @@ class ApiCallError(WaguardError):
         self.answered = answered
 
 
+class NoAnswerError(ApiCallError):
+    """Somebody listens, and does not answer."""
+
+
 @dataclass(frozen=True, slots=True)
 class ApiClient:
     """Calls to one daemon, by its address and a key, or by its Unix socket without one."""
@@ -40,6 +49,12 @@ class ApiClient:
     base: str
     key: str
     local: Path | None = None
+    within: float | None = None
+    """Seconds for all that the command asks; None: each answer has its own deadline."""
+    until: float = math.inf
+    """When that is over, in monotonic seconds."""
+    says_after: float | None = None
+    """Seconds after which a person hears what is waited for; None: nobody listens."""
 
     @classmethod
     def of(cls, config: Config) -> Self:
@@ -64,7 +79,13 @@ class ApiClient:
         self, method: str, path: str, body: dict[str, Any] | None = None, *, timeout: float = 75.0
     ) -> Any:
         """The decoded JSON, or the bytes where it is none. Raises ``ApiCallError``."""
-        connection = self._connection(timeout)
+        with Waiting("waguard", lambda: None, after=self.says_after):
+            return self._call(method, path, body, timeout)
+
+    def _call(self, method: str, path: str, body: dict[str, Any] | None, timeout: float) -> Any:
+        if self.left <= 0:
+            raise self._late()
+        connection = self._connection(min(timeout, self.left))
         headers = {"Content-Type": "application/json"}
         if self.key:
             headers["X-Api-Key"] = self.key
@@ -100,9 +121,25 @@ class ApiClient:
         finally:
             connection.close()
 
-    def _silent(self, error: Exception) -> ApiCallError:
+    @property
+    def left(self) -> float:
+        """Seconds that the command has left."""
+        return self.until - time.monotonic()
+
+    def _late(self) -> NoAnswerError:
+        return NoAnswerError(
+            f"{self.base} has not answered within {self.within:g} s",
+            answered=0,
+            remedy="give it longer, --timeout; what was requested may go on",
+        )
+
+    def _silent(self, error: Exception) -> NoAnswerError:
+        if isinstance(error, TimeoutError) and self.left <= 0:
+            return self._late()
         why = str(error) or type(error).__name__
-        return ApiCallError(f"{self.base} does not answer: {why}", answered=0, remedy="see its log")
+        return NoAnswerError(
+            f"{self.base} does not answer: {why}", answered=0, remedy="see its log"
+        )
 
     def _connection(self, timeout: float) -> http.client.HTTPConnection:
         if self.local:
@@ -140,7 +177,8 @@ class ApiClient:
             return error
         close = get_close_matches(session_id, [it["session_id"] for it in listed])
         remedy = f"did you mean {' or '.join(close)}?" if close else "see `waguard sessions list`"
-        return ApiCallError(error.message, answered=error.answered, remedy=remedy)
+        message = f"{error.message}: {session_id}"
+        return ApiCallError(message, answered=error.answered, remedy=remedy)
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,9 +191,23 @@ class SessionClient:
     def call(self, method: str, rest: str = "", body: dict[str, Any] | None = None) -> Any:
         """As ``ApiClient.call``; ``rest`` is what follows the session in the path."""
         try:
-            return self.client.call(method, self.client.session(self.name, rest), body)
+            with self.waiting(f"session {self.name}"):
+                return self.client.call(method, self.client.session(self.name, rest), body)
         except ApiCallError as error:
             raise self.client.named(error, self.name) from None
+
+    def waiting(self, what: str) -> Waiting:
+        """Says what it waits for, and the session's first condition as the reason."""
+        return Waiting(what, self._reason, after=self.client.says_after)
+
+    def _reason(self) -> str | None:
+        try:
+            path = self.client.session(self.name, "/status")
+            found = replace(self.client, until=math.inf).call("GET", path, timeout=REASON_WITHIN)
+        except ApiCallError:
+            return None
+        first = next(iter(found.get("conditions") or ()), None)
+        return str(first["message"]) if first else f"it is {found['status']}"
 
 
 def connect(arguments: argparse.Namespace) -> ApiClient:
@@ -163,10 +215,13 @@ def connect(arguments: argparse.Namespace) -> ApiClient:
     # a daemon that answers has decided where its files lie; where none does, they may be elsewhere
     found, reading = context.read(arguments)
     try:
-        return ApiClient.of(reading.config)
+        client = ApiClient.of(reading.config)
     except ApiCallError:
         configuration.require_nothing_left_behind(found, reading)
         raise
+    within: float | None = getattr(arguments, "timeout", None)
+    until = math.inf if within is None else time.monotonic() + within
+    return replace(client, within=within, until=until, says_after=arguments.context.says_after)
 
 
 def _decode(status: int, kind: str, content: bytes) -> Any:

@@ -5,6 +5,7 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
+from waguard.cli.waiting import SAYS_AFTER
 from waguard.config.reading import Reading
 from waguard.config.sections import Config
 from waguard.host import configuration
@@ -20,6 +21,8 @@ class Context:
     """Where the folders of systemd lie."""
     link_poll: float = 2.0
     """Seconds between two checks of a session that is being linked."""
+    says_after: float = SAYS_AFTER
+    """Seconds after which a command says what it waits for."""
 
 
 def read(arguments: argparse.Namespace) -> tuple[Found, Reading]:

@@ -9,7 +9,7 @@ from typing import Any, Final
 from urllib.parse import quote
 
 from waguard.cli.client import connect
-from waguard.cli.parsing import with_config, with_json
+from waguard.cli.parsing import with_daemon, with_json
 from waguard.cli.render import age, moment, print_json, table, width
 
 COLUMNS: Final = ("began", "took", "session", "cause")
@@ -28,7 +28,7 @@ def add(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--open", action="store_true", help="only open incidents")
     with_json(parser)
-    with_config(parser)
+    with_daemon(parser)
     parser.set_defaults(command=_incidents)
 
 

@@ -5,7 +5,7 @@ from typing import Final
 from urllib.parse import quote, urlencode
 
 from waguard.cli.client import connect
-from waguard.cli.parsing import verb, verbs_of, with_config, with_json
+from waguard.cli.parsing import verb, verbs_of, with_daemon, with_json
 from waguard.cli.render import print_either, print_json, print_table
 
 COLUMNS: Final = ("id", "session_id", "to", "type", "status", "attempts", "created_at", "error")
@@ -19,7 +19,7 @@ def add(parser: argparse.ArgumentParser) -> None:
     listing.add_argument("--session")
     listing.add_argument("--state", help="such as uncertain or accepted")
     with_json(listing)
-    with_config(listing)
+    with_daemon(listing)
     for name, work, about in (
         ("show", _messages_show, "one message, without its text"),
         ("cancel", _messages_cancel, "do not send a message that has not begun"),
@@ -27,7 +27,7 @@ def add(parser: argparse.ArgumentParser) -> None:
         one = verb(verbs, name, work, about)
         one.add_argument("id", help="waguard's number, or WhatsApp's id")
         with_json(one)
-        with_config(one)
+        with_daemon(one)
 
 
 def _messages_list(arguments: argparse.Namespace) -> int:

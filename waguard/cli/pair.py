@@ -5,8 +5,9 @@ import time
 from typing import Final
 
 from waguard.cli.client import ApiCallError, connect
-from waguard.cli.parsing import with_config, with_json
+from waguard.cli.parsing import with_daemon, with_json
 from waguard.cli.render import print_json
+from waguard.cli.waiting import Waiting
 
 ABOUT: Final = "show a code to type on the phone in place of a scan, until it is typed"
 _ON_ITS_WAY: Final = frozenset({"qr_scanning", "authenticated"})
@@ -19,7 +20,7 @@ def add(parser: argparse.ArgumentParser) -> None:
     once = parser.add_mutually_exclusive_group()
     once.add_argument("--once", action="store_true", help="show the code and end")
     with_json(once)
-    with_config(parser)
+    with_daemon(parser)
     parser.set_defaults(command=_pair)
 
 
@@ -36,8 +37,9 @@ def _pair(arguments: argparse.Namespace) -> int:
     )
     if arguments.once:
         return 0
-    while (now := session.call("GET", "/status"))["status"] in _ON_ITS_WAY:
-        time.sleep(arguments.context.link_poll)
+    with Waiting(f"the phone of {session.name}", lambda: "the code is not typed yet"):
+        while (now := session.call("GET", "/status"))["status"] in _ON_ITS_WAY:
+            time.sleep(arguments.context.link_poll)
     if now["status"] != "connected":
         why = (
             now.get("disconnect_details")

@@ -1,6 +1,7 @@
 """What the parsers of several commands share."""
 
 import argparse
+import sys
 from collections.abc import Callable, Sequence
 from difflib import get_close_matches
 from pathlib import Path
@@ -42,7 +43,15 @@ def _nearest(value: Any, action: argparse.Action) -> str:
 
 def verbs_of(parser: argparse.ArgumentParser) -> Any:
     """Where ``verb`` adds the verbs of a noun."""
-    return parser.add_subparsers(required=True, metavar="VERB")
+    with_config(parser)
+    parser.set_defaults(command=lambda _: _lists(parser))
+    return parser.add_subparsers(metavar="VERB")
+
+
+def _lists(parser: argparse.ArgumentParser) -> int:
+    """No verb was named: nothing is done."""
+    sys.stderr.write(parser.format_help())
+    return 2
 
 
 def verb(
@@ -79,11 +88,35 @@ def with_workspace(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def with_daemon(parser: argparse.ArgumentParser, *, timeout: float | None = None) -> None:
+    """``--config`` and ``--timeout``, of whoever asks the daemon; ``timeout``: the default."""
+    parser.add_argument(
+        "--timeout",
+        type=_seconds,
+        default=timeout,
+        metavar="SECONDS",
+        help="give up after so long"
+        + (f" ({timeout:g})" if timeout else "; else as long as it takes"),
+    )
+    with_config(parser)
+
+
+def _seconds(text: str) -> float:
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = 0.0
+    if not 0 < seconds < float("inf"):
+        raise argparse.ArgumentTypeError(f"{text!r} is no number of seconds above 0")
+    return seconds
+
+
 def with_config(parser: argparse.ArgumentParser) -> None:
     """``--config``."""
     parser.add_argument(
         "--config",
         type=Path,
+        default=argparse.SUPPRESS,  # it may stand before the command or its verb
         metavar="FILE",
         help=f"TOML; else ${configuration.VARIABLE}, else {configuration.SYSTEM_FILE}, else"
         f" ./{configuration.LOCAL_FILE}, else the defaults",

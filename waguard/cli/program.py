@@ -14,7 +14,7 @@ from typing import Any, Final
 from waguard import __version__
 from waguard.cli import output
 from waguard.cli.context import Context
-from waguard.cli.parsing import Command, Parser, described
+from waguard.cli.parsing import Command, Parser, described, with_config
 from waguard.errors import WaguardError
 from waguard.host.systemd import is_journal
 
@@ -45,6 +45,7 @@ COMMANDS: Final = {
     "wajs": "which wa-js is injected into it: list, add, try, use",
     "qr": "show a session's QR code in the terminal, until it is scanned",
     "send": "send a text message",
+    "help": "explain waguard, a command or its verb",
     "completion": "print what makes a shell complete waguard's commands",
 }
 """Each is the module of its name in this package, whose ``add`` gives it its arguments."""
@@ -57,8 +58,8 @@ def main(argv: Sequence[str] | None = None, context: Context = _CONTEXT) -> int:
     given = sys.argv[1:] if argv is None else list(argv)
     try:
         with output.stdout():
-            named = next((one for one in given if not one.startswith("-")), "")
-            arguments = parser(named).parse_args(given, argparse.Namespace(context=context))
+            start = argparse.Namespace(context=context, config=None)
+            arguments = parser(_named(given)).parse_args(given, start)
             command: Command = arguments.command
             return command(arguments)
     except WaguardError as error:
@@ -71,15 +72,27 @@ def main(argv: Sequence[str] | None = None, context: Context = _CONTEXT) -> int:
         return 0 if lost.read else 1
 
 
+def _named(given: Sequence[str]) -> str:
+    """The command: the first word that is no option, nor the value of ``--config``."""
+    words = iter(given)
+    for word in words:
+        if word == "--config":
+            next(words, None)
+        elif not word.startswith("-"):
+            return word
+    return ""
+
+
 def parser(*named: str) -> argparse.ArgumentParser:
     """Every command, and the arguments of those that are named."""
     whole = Parser(
         prog="waguard",
         description="Keeps WhatsApp Web sessions alive: one daemon per host, one worker per session.",
-        epilog="Exit codes: 0 ok, 1 failed, 2 configuration or usage, 3 another instance, 4 port in use,"
+        epilog="`waguard help COMMAND` explains each command. Exit codes: 0 ok, 1 failed, 2 configuration or usage, 3 another instance, 4 port in use,"
         " 5 status: degraded, doctor: something failed.",
     )
     whole.add_argument("--version", action="version", version=f"waguard {__version__}")
+    with_config(whole)
     commands = whole.add_subparsers(required=True, metavar="COMMAND")
     for name, about in COMMANDS.items():
         # all that follows `phone` is the phone's own: no prefix makes any of it an option here

@@ -10,12 +10,13 @@ from typing import Any, Final
 
 from waguard.cli.client import ApiCallError, SessionClient, connect
 from waguard.cli.files import save
-from waguard.cli.parsing import with_config, with_json
+from waguard.cli.parsing import with_daemon, with_json
 from waguard.cli.render import print_json
 from waguard.wire import qr
 
 ABOUT: Final = "show a session's QR code in the terminal, until it is scanned"
 TOO_EARLY: Final = 425
+LONGEST_WAIT: Final = 20.0  # s for one answer
 UNAVAILABLE: Final = 503
 
 
@@ -28,7 +29,7 @@ def add(parser: argparse.ArgumentParser) -> None:
     once.add_argument("--raw", action="store_true", help="print its text, for a QR code elsewhere")
     once.add_argument("--png", type=Path, metavar="FILE", help="write a picture of it; - is stdout")
     with_json(once)
-    with_config(parser)
+    with_daemon(parser)
     parser.set_defaults(command=_qr)
 
 
@@ -59,14 +60,17 @@ def _renew(session: SessionClient) -> None:
 
 def _code(session: SessionClient) -> dict[str, Any]:
     """The code, as soon as there is one."""
-    while True:
-        try:
-            code: dict[str, Any] = session.call("GET", "/qr?wait=20")
-        except ApiCallError as error:
-            if error.answered != TOO_EARLY:
-                raise
-        else:
-            return code
+    with session.waiting(f"the QR code of {session.name}") as waiting:
+        while True:
+            wait = max(1.0, min(LONGEST_WAIT, session.client.left))
+            try:
+                code: dict[str, Any] = session.call("GET", f"/qr?wait={wait:.0f}")
+            except ApiCallError as error:
+                if error.answered != TOO_EARLY:
+                    raise
+            else:
+                return code
+            waiting.goes_on()
 
 
 def _show_until_scanned(session: SessionClient, poll: float) -> None:

@@ -3,7 +3,7 @@
 import argparse
 
 from waguard.cli.client import connect
-from waguard.cli.parsing import with_config, with_json
+from waguard.cli.parsing import with_daemon, with_json
 from waguard.cli.render import condition, print_json, print_table
 
 
@@ -11,7 +11,7 @@ def add(parser: argparse.ArgumentParser) -> None:
     """Its arguments."""
     parser.add_argument("--dry-run", action="store_true", help="only show what would be done")
     with_json(parser)
-    with_config(parser)
+    with_daemon(parser)
     parser.set_defaults(command=_reconcile)
 
 

@@ -12,7 +12,10 @@ _STYLES: Final = {
 }
 # type and reason of conditions that say no more than that a person has to scan a code
 _SCANS: Final = frozenset(
-    {("link", "qr_pending"), ("link", "logged_out"), ("parked", "qr_expired")}
+    {
+        *(("link", "qr_pending"), ("link", "logged_out"), ("parked", "qr_expired")),
+        ("unlinked", "unlinked"),
+    }
 )
 _KEPT: Final = (
     "disconnect_reason",

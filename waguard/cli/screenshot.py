@@ -6,7 +6,7 @@ from typing import Final
 
 from waguard.cli.client import connect
 from waguard.cli.files import save
-from waguard.cli.parsing import with_config
+from waguard.cli.parsing import with_daemon
 
 ABOUT: Final = "save a picture of a session's page, with the chats that it shows"
 
@@ -17,7 +17,7 @@ def add(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "file", nargs="?", type=Path, metavar="FILE", help="SESSION.png by default; - is stdout"
     )
-    with_config(parser)
+    with_daemon(parser)
     parser.set_defaults(command=_screenshot)
 
 

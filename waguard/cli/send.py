@@ -5,7 +5,7 @@ import sys
 from typing import Final
 
 from waguard.cli.client import ApiCallError, connect
-from waguard.cli.parsing import with_config, with_json
+from waguard.cli.parsing import with_daemon, with_json
 from waguard.cli.render import print_json
 from waguard.errors import ConfigError
 
@@ -19,7 +19,7 @@ def add(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("recipient", help="phone number in international form, or a chat id")
     parser.add_argument("text", help="- reads it from stdin")
     with_json(parser)
-    with_config(parser)
+    with_daemon(parser)
     parser.set_defaults(command=_send)
 
 

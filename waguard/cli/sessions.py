@@ -16,7 +16,7 @@ from waguard.cli.parsing import (
     verb,
     verbs_of,
     with_all,
-    with_config,
+    with_daemon,
     with_json,
     with_workspace,
 )
@@ -84,7 +84,7 @@ def add(parser: argparse.ArgumentParser) -> None:
     )
     create.add_argument("--workspace", type=int, default=1, metavar="N", help="(%(default)s)")
     with_json(create)
-    with_config(create)
+    with_daemon(create)
     _add_reads(verbs)
     for change in _CHANGES:
         one = verb(verbs, change.name, _changing(change), change.about, aliases=change.aliases)
@@ -94,7 +94,7 @@ def add(parser: argparse.ArgumentParser) -> None:
         if change.name == "delete":
             one.add_argument("--purge", action="store_true", help="also mark its row deleted")
         with_json(one)
-        with_config(one)
+        with_daemon(one)
     for name, noun in (("qr", qr), ("pair", pair), ("screenshot", screenshot)):
         noun.add(described(verbs, name, noun.ABOUT))
 
@@ -107,11 +107,11 @@ def _add_reads(verbs: Any) -> None:
     with_json(listing)
     with_all(listing)
     with_workspace(listing)
-    with_config(listing)
+    with_daemon(listing)
     show = verb(verbs, "show", _show, "everything about sessions, and what to do next")
     _with_sessions(show)
     with_json(show)
-    with_config(show)
+    with_daemon(show)
 
 
 def _with_sessions(parser: argparse.ArgumentParser) -> None:

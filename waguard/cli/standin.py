@@ -1,6 +1,7 @@
 """``waguard standin``: the stand-in of WhatsApp Web alone."""
 
 import argparse
+from pathlib import Path
 
 from waguard.cli.lab import require_lab
 from waguard.errors import PortInUseError
@@ -12,6 +13,13 @@ def add(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--phone-port", type=int, default=8480, help="port of its phone (%(default)s)"
     )
+    parser.add_argument(
+        "--key-file",
+        type=Path,
+        default=Path.home() / ".local/state/waguard/standin.key",
+        metavar="FILE",
+        help="keeps the key of its certificate, so that Chromium trusts the next one, too (%(default)s)",
+    )
     parser.set_defaults(command=_standin)
 
 
@@ -22,7 +30,9 @@ def _standin(arguments: argparse.Namespace) -> int:
     from waguard.lab.standin import serve  # noqa: PLC0415
 
     try:
-        asyncio.run(serve(arguments.port, arguments.phone_port))
+        asyncio.run(
+            serve(arguments.port, arguments.phone_port, key_file=arguments.key_file.absolute())
+        )
     except OSError as error:
         raise PortInUseError(
             f"the stand-in cannot listen: {error.strerror or error}",

@@ -3,10 +3,12 @@
 import argparse
 import time
 from collections.abc import Collection, Iterator, Mapping, Sequence
+from http import HTTPStatus
 from typing import Any, Final
 
-from waguard.cli.client import connect
-from waguard.cli.parsing import with_all, with_config, with_json, with_workspace
+from waguard.cli.client import ApiCallError, ApiClient, NoAnswerError, connect
+from waguard.cli.context import config_of
+from waguard.cli.parsing import with_all, with_daemon, with_json, with_workspace
 from waguard.cli.render import (
     age,
     condition,
@@ -20,7 +22,9 @@ from waguard.cli.render import (
     wrapped,
 )
 from waguard.cli.rows import Session, column_style, needs_scan, of_workspace, others, row
+from waguard.cli.unanswered import explained
 
+ANSWERS_WITHIN: Final = 3.0  # s; then what can be known without the daemon is shown
 DEGRADED: Final = 5
 """The exit code."""
 NARROW: Final = ("session", "status", "since", "phone", "reason")
@@ -33,19 +37,26 @@ _LONGEST: Final = 40  # characters of a session's name beside other columns
 
 def add(parser: argparse.ArgumentParser) -> None:
     """Its arguments."""
+    parser.add_argument("sessions", nargs="*", metavar="SESSION", help="only these")
     parser.add_argument("-o", "--output", choices=("wide", "json"), help="wide: every column")
     with_json(parser)
     with_all(parser)
     with_workspace(parser)
-    with_config(parser)
+    with_daemon(parser, timeout=ANSWERS_WITHIN)
     parser.set_defaults(command=_status)
 
 
 def _status(arguments: argparse.Namespace) -> int:
     client = connect(arguments)
-    health = client.call("GET", f"/health/detailed{'?removed=1' if arguments.all else ''}")
+    path = f"/health/detailed{'?removed=1' if arguments.all else ''}"
+    try:
+        health = client.call("GET", path)
+    except NoAnswerError as error:
+        raise explained(error, config_of(arguments)) from None
     every = health.pop("details")
     shown = None if every is None else of_workspace(every, arguments.workspace)
+    if arguments.sessions:
+        return _of_some(client, shown, arguments)
     if arguments.json or arguments.output == "json":
         print_json({"health": health, "sessions": shown})
     else:
@@ -54,6 +65,27 @@ def _status(arguments: argparse.Namespace) -> int:
         for line in (*fleet(client.base, health, every), *rows):
             print(line)
     return 0 if health["status"] == "healthy" else DEGRADED
+
+
+def _of_some(
+    client: ApiClient, known: Sequence[Session] | None, arguments: argparse.Namespace
+) -> int:
+    """The named ones alone. Raises where one is not known."""
+    if known is None:
+        raise ApiCallError("the sessions are unknown: the database does not answer", answered=503)
+    by_name = {it["session_id"]: it for it in known}
+    for name in arguments.sessions:
+        if name not in by_name:
+            unknown = ApiCallError("Session not found", answered=HTTPStatus.NOT_FOUND)
+            raise client.named(unknown, name)
+    shown = [by_name[name] for name in dict.fromkeys(arguments.sessions)]
+    if arguments.json or arguments.output == "json":
+        print_json({"sessions": shown})
+    else:
+        for line in wide(shown) if arguments.output == "wide" else narrow(shown):
+            print(line)
+    healthy = not any(c["degrades"] for it in shown for c in it["conditions"])
+    return 0 if healthy else DEGRADED
 
 
 def fleet(

@@ -6,7 +6,7 @@ from typing import Any
 
 from waguard.cli.asking import require_yes, with_yes
 from waguard.cli.client import ApiCallError, ApiClient, connect
-from waguard.cli.parsing import verb, verbs_of, with_config, with_json
+from waguard.cli.parsing import verb, verbs_of, with_daemon, with_json
 from waguard.cli.render import print_either, print_json, print_table, wrapped
 
 _PATH = "/api/versions"
@@ -17,7 +17,7 @@ def add(parser: argparse.ArgumentParser) -> None:
     verbs = verbs_of(parser)
     listing = verb(verbs, "list", _list, "the versions that are used, stored or held back")
     with_json(listing)
-    with_config(listing)
+    with_daemon(listing)
     pin = verb(verbs, "pin", _pin, "serve a stored version to all sessions")
     pin.add_argument("revision", type=int, metavar="R")
     unpin = verb(verbs, "unpin", _unpin, "end the pin")
@@ -29,7 +29,7 @@ def add(parser: argparse.ArgumentParser) -> None:
     for one in (pin, unpin, trying):
         with_yes(one)
         with_json(one)
-        with_config(one)
+        with_daemon(one)
 
 
 def _list(arguments: argparse.Namespace) -> int:

@@ -9,7 +9,7 @@ from typing import Any, Final
 from waguard.cli.asking import require_yes, with_yes
 from waguard.cli.client import connect
 from waguard.cli.context import config_of
-from waguard.cli.parsing import verb, verbs_of, with_config, with_json
+from waguard.cli.parsing import verb, verbs_of, with_config, with_daemon, with_json
 from waguard.cli.render import print_either, print_json, print_table
 from waguard.cli.versions import called
 from waguard.errors import ConfigError
@@ -27,7 +27,7 @@ def add(parser: argparse.ArgumentParser) -> None:
     verbs = verbs_of(parser)
     listing = verb(verbs, "list", _list, "the bundles that can be used, and who has them")
     with_json(listing)
-    with_config(listing)
+    with_daemon(listing)
     new = verb(verbs, "add", _add, "keep a bundle; no session gets it by that")
     new.add_argument(
         "source", metavar="FILE|npm:VERSION", help="npm:VERSION has npm fetch exactly this version"
@@ -45,7 +45,7 @@ def add(parser: argparse.ArgumentParser) -> None:
     for one in (trying, use):
         with_yes(one)
         with_json(one)
-        with_config(one)
+        with_daemon(one)
 
 
 def _list(arguments: argparse.Namespace) -> int:

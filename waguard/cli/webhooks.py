@@ -5,7 +5,7 @@ from typing import Any, Final
 
 from waguard.cli.asking import require_yes, with_yes
 from waguard.cli.client import connect
-from waguard.cli.parsing import verb, verbs_of, with_config, with_json
+from waguard.cli.parsing import verb, verbs_of, with_daemon, with_json
 from waguard.cli.render import print_either, print_json, print_table
 
 _DEAD: Final = "/api/webhooks/dead"
@@ -25,37 +25,37 @@ def add(parser: argparse.ArgumentParser) -> None:
         "number is not known; undecryptable: of a message that WhatsApp Web could not decrypt; stored: the "
         "receiver has it, and answered with an error",
     )
-    with_config(listing)
+    with_daemon(listing)
     held = verb(verbs, "held", _held_list, "chats that wait until their session is connected")
     with_json(held)
-    with_config(held)
+    with_daemon(held)
     drop = verb(verbs, "drop", _held_drop, "make dead letters of what waits for a session")
     drop.add_argument("session")
     with_json(drop)
-    with_config(drop)
+    with_daemon(drop)
     show = verb(verbs, "show", _dead_show, "one dead letter, with its body")
     show.add_argument("number", type=int)
     with_json(show)
-    with_config(show)
+    with_daemon(show)
     replay = verb(verbs, "replay", _dead_replay, "deliver one once more, or all of them")
     which = replay.add_mutually_exclusive_group(required=True)
     which.add_argument("number", type=int, nargs="?")
     which.add_argument("--all", action="store_true")
     _with_chat(which)
     with_json(replay)
-    with_config(replay)
+    with_daemon(replay)
     discard = verb(verbs, "discard", _dead_discard, "delete a dead letter for good")
     which = discard.add_mutually_exclusive_group(required=True)
     which.add_argument("number", type=int, nargs="?")
     _with_chat(which)
     with_yes(discard)
     with_json(discard)
-    with_config(discard)
+    with_daemon(discard)
     unknown = verb(
         verbs, "unidentified", _unidentified_list, "chats of LIDs whose numbers are not known"
     )
     with_json(unknown)
-    with_config(unknown)
+    with_daemon(unknown)
 
 
 def _with_chat(which: Any) -> None:

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from typing import Final
 
 from waguard.cli.client import SessionClient, connect
-from waguard.cli.parsing import with_config, with_json
+from waguard.cli.parsing import with_daemon, with_json
 from waguard.cli.render import condition, print_json, undecryptable
 from waguard.cli.rows import version
 from waguard.errors import printable
@@ -20,7 +20,7 @@ def add(parser: argparse.ArgumentParser) -> None:
     which.add_argument("session", nargs="?", help="without one: incidents of the fleet")
     which.add_argument("--fleet", action="store_true", help="the same as without a session")
     with_json(parser)
-    with_config(parser)
+    with_daemon(parser)
     parser.set_defaults(command=_why)
 
 

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from enum import StrEnum, auto
 from typing import Final
 
+from waguard.core.whatsapp_words import in_words
+
 
 class Link(StrEnum):
     """The state of a session's link to WhatsApp."""
@@ -97,5 +99,6 @@ def awaits_passkey(link: Link, until: float, *, now: float) -> bool:
 
 
 def blocked_because(facts: PageFacts) -> str | None:
-    """WhatsApp's own word for why the session is blocked."""
-    return next((word for word in (facts.mode, facts.socket) if word in BLOCKED_WORDS), None)
+    """Why WhatsApp blocks the session, with its own word for it."""
+    words = (facts.mode, facts.socket)
+    return next((in_words(word) for word in words if word in BLOCKED_WORDS), None)

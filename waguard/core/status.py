@@ -61,6 +61,8 @@ class StatusInputs:
     """Its worker is an earlier daemon's and has not reported yet: the row may be right."""
     retrying: bool = False
     """It was parked, and is tried once more: until the result is known the status stays."""
+    requested: bool = False
+    """A person or the application requested its start; else waguard restores it."""
     link_overdue: bool = False
     """The link has been unknown for too long: the row's status is not credible any more."""
 
@@ -76,6 +78,11 @@ class DerivedStatus:
 
 LEFT: Final = DerivedStatus(Status.DISCONNECTED, Reason.USER_INITIATED)
 """The status of a session that was logged out or deleted."""
+
+
+REQUESTED: Final = "a person or the application requested a start"
+RESTORED: Final = "its worker had ended when waguard was started"
+"""Why it starts, where no failure says so."""
 
 
 def derive(inputs: StatusInputs) -> DerivedStatus | None:
@@ -96,7 +103,7 @@ def derive(inputs: StatusInputs) -> DerivedStatus | None:
         case State.STARTING | State.BACKOFF | State.RECYCLING:
             if inputs.expects_qr and inputs.state is State.STARTING:
                 return DerivedStatus(Status.QR_SCANNING)
-            details = inputs.details or f"the worker is {inputs.state}"
+            details = inputs.details or (REQUESTED if inputs.requested else RESTORED)
             return DerivedStatus(Status.DISCONNECTED, Reason.ERROR, details)
         case State.RUNNING:
             return _linked(inputs)

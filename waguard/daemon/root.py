@@ -57,6 +57,7 @@ from waguard.messaging.outbox.outbox import Outbox
 from waguard.messaging.webhooks.receiver_table import ReceiverTable
 from waguard.messaging.webhooks.webhooks import Webhooks
 from waguard.store.engine import sqlite_file
+from waguard.supervision.database_watch import ASKED_EVERY, DatabaseWatch
 from waguard.supervision.disk import DiskReserve
 from waguard.supervision.log_control import LogControl
 from waguard.supervision.supervisor import Ports, Supervisor
@@ -133,6 +134,7 @@ class Daemon:
             require_room=self._require_room,
             ages=base.ages,
         )
+        self._database = DatabaseWatch(base.store, self._supervisor.state)
         self._disk = DiskReserve(
             fleet.outages,
             clock,
@@ -274,6 +276,7 @@ class Daemon:
         self._measure()
         interval = self._config().reconcile.interval
         self._ticker.every(interval, "reconcile", self._supervisor.reconciler.reconcile)
+        self._ticker.every(ASKED_EVERY, "database", self._database.tick)
         self._ticker.every(COUNTED_EVERY, "webhooks", messages.count)
         self._ticker.every(watch.INTERVAL, "receiver", webhooks.check_receiver)
         self._ticker.every(watch.INTERVAL, "stored", self._base.stored.check)
@@ -299,7 +302,7 @@ class Daemon:
                 task.cancel()
             await asyncio.gather(beginning, reporting, return_exceptions=True)
             await stop_sequence.stop_sessions(self._stop, self._supervisor, self._outbox, webhooks)
-            await asyncio.gather(renewing, marking)
+            await asyncio.gather(renewing, marking, self._database.asked())
 
     @contextlib.asynccontextmanager
     async def _fed(self, webhooks: Webhooks) -> AsyncIterator[None]:

@@ -13,6 +13,7 @@ from waguard.config.reading import ENV_PREFIX, Reading
 from waguard.config.sections import Config
 from waguard.core.profile.ownership import Us
 from waguard.core.profile.profile import Missing
+from waguard.doctor import phase
 from waguard.doctor.checks import daemon as answers
 from waguard.doctor.checks import database as databases
 from waguard.doctor.checks import files, host, instance, profiles, receiver, stored, unit, versions
@@ -71,6 +72,7 @@ NAMES: Final = (
 )
 """Every check, in the order of the report."""
 
+_TRIES: Final = 3
 Section = Callable[[], Awaitable[Sequence[Check]]]
 
 
@@ -81,17 +83,23 @@ async def examine(
     timings: Timings = TIMINGS,
 ) -> list[Check]:
     """Every check. Changes nothing, and starts Chromium only on an empty profile of its own."""
-    cli = Cli(str(option) if option else None)
+    cli = phase.cli(option, machine)
     located = _configuration(option, environ, machine, cli)
     if isinstance(located, Check):
         checks = [located, *_unit_only(await _unit(machine, None, cli))]
         rest = skipped("configuration", "nothing else is checked without a valid one")
-        return [*checks, rest]
+        return phase.advised_on([*checks, rest], machine, cli)
     found, reading = located
-    daemon = await _instance(machine, reading.config, timings)
-    if daemon.socket is Socket.DENIED:  # what this user does not see would be misjudged
-        return instance.instance(daemon)
-    return await _Examination(machine, cli, found, reading, environ, daemon, timings).run()
+    tries = _TRIES
+    while True:
+        daemon = await phase.begun(machine, reading.config, timings)
+        if daemon.socket is Socket.DENIED:  # what this user does not see would be misjudged
+            return instance.instance(daemon)
+        checks = await _Examination(machine, cli, found, reading, environ, daemon, timings).run()
+        tries -= 1
+        if not tries or await phase.instance(machine, reading.config, timings) == daemon:
+            return phase.advised_on(checks, machine, cli)
+        # it started or ended meanwhile, and half of this is about another one
 
 
 def _unit_only(checks: Sequence[Check]) -> list[Check]:
@@ -109,12 +117,6 @@ def _configuration(
         remedy = error.remedy or "Correct it"
         return failed("configuration", f"{where}{error.message}", remedy, cli("config check"))
     return found, reading
-
-
-async def _instance(machine: Machine, config: Config, timings: Timings) -> Instance:
-    return await asyncio.to_thread(
-        instance_probes.instance, machine, config.paths.runtime, within=timings.daemon
-    )
 
 
 async def _unit(machine: Machine, config: Config | None, cli: Cli) -> list[Check]:
@@ -182,7 +184,7 @@ class _Examination:
 
     async def _files(self) -> list[Check]:
         config, who, cli = self._config, self._who, self._cli
-        keys, up = file_probes.keys(config.api.key_file), self._daemon.lives
+        keys, up = file_probes.keys(config.api.key_file), self._daemon.up
         return [
             *files.owners(file_probes.owned(self._reading), who, cli),
             files.keys(keys, who, cli, least=KEY_LENGTH, up=up),
@@ -250,8 +252,13 @@ class _Examination:
         ]
 
     async def _strays(self) -> list[Check]:
-        found = await asyncio.to_thread(profile_probes.strays, self._machine, self._config)
-        return profiles.strays(found, self._daemon, self._cli)
+        """Those that are there at two moments: a worker that begins or ends has no record for one."""
+        first = await asyncio.to_thread(profile_probes.strays, self._machine, self._config)
+        if first and self._daemon.lives:
+            await asyncio.sleep(self._timings.again)
+            again = await asyncio.to_thread(profile_probes.strays, self._machine, self._config)
+            first = [one for one in first if one in again]
+        return profiles.strays(first, self._daemon, self._cli)
 
     async def _receiver(self) -> list[Check]:
         health = await self._ask("/health")
@@ -345,10 +352,10 @@ async def examine_cutover(
     machine: Machine,
 ) -> Cutover:
     """Read only. Raises ``ConfigError`` where waguard's own configuration is not valid."""
-    cli = Cli(str(option) if option else None)
+    cli = phase.cli(option, machine)
     found, reading = configuration.read(option, environ, system_file=machine.system_file)
     config = reading.config
-    daemon = await _instance(machine, config, TIMINGS)
+    daemon = await phase.instance(machine, config, TIMINGS)
     running = machine.processes()
     database = await database_probes.database(config.database.url)
     called = await receiver_probes.call_back(config, daemon, None)

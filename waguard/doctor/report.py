@@ -116,11 +116,13 @@ class Cli:
     """How this very waguard is called in a remedy: with the ``--config`` that the doctor was given."""
 
     config: str | None = None
+    program: str = "waguard"
+    """A path where the command is not installed, as in a checkout."""
 
     def __call__(self, words: str) -> str:
         """The command line for ``words``."""
         given = f" --config {shlex.quote(self.config)}" if self.config else ""
-        return f"waguard {words}{given}"
+        return f"{self.program} {words}{given}"
 
 
 def worst(checks: Iterable[Check]) -> Result:

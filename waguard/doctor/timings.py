@@ -10,8 +10,10 @@ class Timings:
 
     daemon: float = 5.0
     """For the daemon to answer a question."""
+    begins: float = 5.0
+    """For a daemon that starts or ends to do so."""
     again: float = 1.0
-    """Until the daemon is asked once more what it would correct."""
+    """Until what may be under way is asked once more."""
 
 
 TIMINGS: Final = Timings()

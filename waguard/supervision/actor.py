@@ -47,7 +47,7 @@ from waguard.core.session.facts import (
     StopRequested,
 )
 from waguard.core.session.restart import Remembered, Retries
-from waguard.core.session.state import Intent, SessionState
+from waguard.core.session.state import Intent, Pairing, SessionState
 from waguard.core.status import LEFT, ParkCause, Status, understood
 from waguard.host.patience import patience
 from waguard.ports.process import Process
@@ -129,6 +129,7 @@ class SessionActor:
             left=left,
             phone=row.phone_number,
             expects_qr=row.status == Status.QR_SCANNING or row.unpaired,
+            pairing=_pairing(row, clock.monotonic()),
             priority=row.priority,
             active=_active(row),
             counted=tuple(at + began for at in known.counted),
@@ -308,6 +309,11 @@ class SessionActor:
     def _profile_missing(self) -> None:
         why = f"profile missing: {self.profile.at.profile}"
         self.post(ParkRequested(cause=ParkCause.PROFILE_MISSING, details=why))
+
+
+def _pairing(row: SessionRow, now: float) -> Pairing:
+    made = row.connected_at is not None and not row.unpaired
+    return Pairing(made=made, lost_at=now if made and row.status == Status.QR_SCANNING else None)
 
 
 def _active(row: SessionRow) -> float:

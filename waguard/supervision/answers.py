@@ -4,6 +4,7 @@ from dataclasses import replace
 from typing import Final
 
 from waguard.core.messages.first_contacts import ChatHistory
+from waguard.core.whatsapp_words import in_words
 from waguard.errors import RefusedError, UnavailableError, WaguardError
 from waguard.ports.outcomes import Acked, NotSent, Outcome, Refused, Uncertain
 from waguard.wire.calls import Failed, Sent
@@ -22,12 +23,17 @@ def _outcome_of(answer: Sent | Failed) -> Outcome:
         case Sent(outcome="sent", message_id=message_id, timestamp=at):
             return Acked(message_id, at)
         case Sent(outcome="refused", error=why):
-            error = RefusedError(f"WhatsApp refused the message: {why}")
+            error = RefusedError(
+                f"WhatsApp refused the message: {in_words(why or 'without a reason')}"
+            )
             return Refused(error, why or "")
         case Sent(ack=0, error=why):
-            return Uncertain(f"WhatsApp has not acknowledged it yet: {why}", at_page=True)
+            return Uncertain(
+                f"WhatsApp has not acknowledged it yet: {in_words(why or 'without a reason')}",
+                at_page=True,
+            )
         case Sent(error=why):
-            return Uncertain(f"WhatsApp did not answer: {why}")
+            return Uncertain(f"WhatsApp did not answer: {in_words(why or 'without a reason')}")
         case Failed(kind="held" | "paused" as hold):
             return NotSent(_not_yet(answer), hold)
         case Failed(kind="not_ready" | "too_often"):

@@ -103,9 +103,6 @@ class HealthReport:
     def _of_all(self) -> Iterator[Condition]:
         outages, state = self._ctx.fleet.outages, self._state
         waits = state.waits_for_lease or state.database_unknown
-        if not state.database and not outages.why("database_down") and not waits:
-            why = "the database does not answer"
-            yield fleet_condition("database_down", why, since=self._began)
         if not state.restored and not waits:
             why = "sessions are still being restored"
             yield fleet_condition("restoring", why, since=self._began)

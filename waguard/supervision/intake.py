@@ -42,17 +42,18 @@ DAY: Final = 86_400.0  # s
 
 class Intake:
     """Of one session. ``acked`` gets the ids of sends that WhatsApp acknowledged, and of an ack of the
-    page's whether it refused them; ``active`` is called for each message; ``deaf`` hears which of them an
+    page's whether it refused them; ``active`` is called for each message; ``logged_out`` gets WhatsApp's reason; ``deaf`` hears which of them an
     event reported; ``begin`` runs what takes time as a task. ``undecryptable`` are the messages that are
     remembered."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - what is handed on, and to whom
         self,
         ctx: SessionContext,
         writer: StatusWriter,
         *,
         acked: Callable[[Iterable[str], bool | None], None],
         active: Callable[[], None],
+        logged_out: Callable[[str | None], None],
         deaf: DeafWatch,
         begin: Callable[[Coroutine[Any, Any, None], str], object],
         undecryptable: undecryptable.Undecryptable,
@@ -62,6 +63,7 @@ class Intake:
         self._writer = writer
         self._acked = acked
         self._active = active
+        self._logged_out = logged_out
         self._deaf = deaf
         self._begin = begin
         self._order = AckOrder()
@@ -132,10 +134,7 @@ class Intake:
                 evidence = {"chat": chat or None, "since": since}
                 self._writer.record("backfill_gap", reason=reason, evidence=evidence)
             case LoggedOut(reason=reason):
-                logger.warning(
-                    "logged out", event="logged_out", session=row.session_id, reason=reason
-                )
-                self._writer.record("logged_out", reason=reason)
+                self._logged_out(reason)
             case ProfileMended(done=done) as it:
                 kind = "profile_mended" if it.grave else "profile_tidied"
                 level, said = "WARNING" if it.grave else "INFO", kind.replace("_", " ")

@@ -18,11 +18,22 @@ from waguard.supervision.status_writer import StatusWriter
 from waguard.wire.reports import PageVersion, QrCode
 
 _OVER: Final = {f"{kind}_over": str(kind) for kind in Kind}
-LEVELS: Final = {"status": "INFO", "parked": "ERROR", **dict.fromkeys(_OVER, "INFO")}
+LEVELS: Final = {
+    "status": "INFO",
+    "start_requested": "INFO",
+    "start_waited": "INFO",
+    "parked": "ERROR",
+    **dict.fromkeys(_OVER, "INFO"),
+}
 """Of the log, by kinds of entries; all others are warnings."""
 UNLOGGED: Final = frozenset({"adopted"})
 """Kinds of entries whose line is another one's: ``worker_adopted``."""
-_CONDITIONS: Final = {"parked": "parked", **{str(kind): str(kind) for kind in Kind}, **_OVER}
+_CONDITIONS: Final = {
+    "parked": "parked",
+    "unlinked": "unlinked",
+    **{str(kind): str(kind) for kind in Kind},
+    **_OVER,
+}
 """By kinds of entries: which condition begins or ends, as it is called in a status."""
 _LINES: Final = {
     "restart": "restarting",

@@ -19,7 +19,7 @@ from waguard.core.messages.outbox import number_of
 from waguard.core.page_care import Kind
 from waguard.core.replace import replace
 from waguard.core.session import views
-from waguard.core.session.facts import Fact, Noticed
+from waguard.core.session.facts import Fact, LoggedOut, Noticed
 from waguard.core.session.state import SessionState
 from waguard.errors import UnavailableError, WaguardError
 from waguard.ports.outcomes import Acked, NotSent, Outcome, Uncertain
@@ -106,6 +106,7 @@ class Traffic:
             writer,
             acked=self._acked,
             active=self._be_active,
+            logged_out=lambda reason: post(LoggedOut(reason)),
             deaf=self.deaf,
             begin=begin,
             undecryptable=self.undecryptable,

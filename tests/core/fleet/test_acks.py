@@ -230,6 +230,19 @@ def test_an_ack_from_before_ends_nothing() -> None:
     assert bench.outages(EVERYWHERE)[1:] == [None]
 
 
+def test_an_ack_from_before_its_connection_was_lost_ends_nothing() -> None:
+    bench = everywhere("a", "b")
+    late(bench, "b", acked_at=bench.at)  # one came, and the next sends are late
+    bench.pass_time(1)
+    bench.report("b", Link.OFFLINE)  # what was late is late no more: its time begins again
+    bench.report("b")
+    assert bench.fleet.acks["b"].late is None
+    assert bench.outages(EVERYWHERE)[1:] == []
+    bench.pass_time(1)
+    well(bench, "b")
+    assert bench.outages(EVERYWHERE)[1:] == [None]
+
+
 def test_an_ack_of_another_version_ends_nothing() -> None:
     bench = everywhere("a", "b", "c")
     bench.post("b", AcksSeen(acked_at=bench.at, other_arm=True))

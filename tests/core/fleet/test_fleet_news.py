@@ -1,10 +1,13 @@
 """What concerns all: breaker, acks, network, and who waits."""
 
+import pytest
+
 from tests.core.engine_bench import LOADING, EngineBench, Script
 from tests.core.fleet.four import FOUR, NOT_STARTED, break_all, changes
+from waguard.core import remedies
 from waguard.core.blame import Blame, Failure
 from waguard.core.fleet.ack_watch import Late
-from waguard.core.fleet.facts import AcksSeen, FleetOutage, FleetRules
+from waguard.core.fleet.facts import AcksSeen, Closing, FleetOutage, FleetRules
 from waguard.core.fleet.network import Reading
 from waguard.core.fleet.state import Member
 from waguard.core.host.admission import Reading as HostReading
@@ -12,7 +15,8 @@ from waguard.core.lifecycle import State
 from waguard.core.link import Link
 from waguard.core.session.deadlines import NEVER
 from waguard.core.session.effects import MemberChanged, RequestSlot, WorkerFailed
-from waguard.core.session.facts import RestartRequested
+from waguard.core.session.facts import RestartRequested, StopRequested
+from waguard.core.session.views import conditions
 
 # ---- what concerns all ----
 
@@ -131,3 +135,36 @@ def test_a_link_counts_since_it_is_so_whatever_the_worker_does(fleet: EngineBenc
     assert fleet.fleet.members["a"].link_since == since
     fleet.report("a", Link.SYNCING)
     assert fleet.fleet.members["a"].link_since == fleet.at
+
+
+def test_the_words_of_an_outage_follow_what_is_read() -> None:
+    bench = EngineBench("a")
+    bench.start("a")
+    bench.network = Reading(route=False, reachable=False, error="refused")
+    bench.report("a", Link.OFFLINE)
+    bench.pass_time(3)
+    bench.network = Reading(route=True, reachable=False, error="refused")
+    bench.pass_time(3)
+    why = "WhatsApp cannot be reached from this host: refused"
+    assert bench.outages("network_down") == [f"{why}; the host has no default route", why]
+    [condition] = conditions(bench.state("a"))
+    assert condition.remedy == remedies.text(remedies.FLEET["network_down"]), "as status has it"
+
+
+@pytest.mark.parametrize("kind", ["network_down", "browser_missing"])
+def test_an_orderly_stop_ends_no_outage(kind: str) -> None:
+    bench = EngineBench("a", "b")
+    bench.start("a")
+    bench.network = Reading(reachable=False, error="refused")
+    bench.report("a", Link.OFFLINE)
+    bench.host = HostReading(executable="no such file")
+    bench.pass_time(3)
+    bench.start("b", asked=False)
+    bench.pass_time(3)
+    before = bench.outages(kind)
+    assert before
+    bench.post("", Closing())
+    for name in "ab":
+        bench.post(name, StopRequested(daemon_stopping=True))
+    bench.pass_time(3)
+    assert bench.outages(kind) == before

@@ -338,6 +338,27 @@ def test_who_is_forgotten_or_gone_is_not_asked() -> None:
     assert "c" in {name for _, name in bench.asked}
 
 
+def test_who_stops_before_the_answer_asks_no_more() -> None:
+    bench = refused("a", "b")
+    bench.pass_time(61.0)
+    [asking] = bench.fleet.whatsapp.asking
+    assert bench.reloads(asking) == 1
+    bench.script = Script(obeys=False)
+    bench.post(asking, StopRequested())
+    assert bench.lifecycle(asking) is State.STOPPING
+    assert asking not in bench.fleet.whatsapp.asking
+
+
+def test_who_is_served_asks_no_more() -> None:
+    bench = refused("a", "b")
+    bench.pass_time(61.0)
+    [asking] = bench.fleet.whatsapp.asking
+    bench.report(asking, Link.UNKNOWN)
+    assert asking in bench.fleet.whatsapp.asking, "that says nothing yet"
+    bench.report(asking, Link.CONNECTED)
+    assert asking not in bench.fleet.whatsapp.asking
+
+
 def test_a_daemon_that_stops_asks_nobody() -> None:
     bench = refused("a", "b")
     bench.post("", Closing())

@@ -379,3 +379,38 @@ def test_a_condition_within_another_incident_adds_its_report() -> None:
 
 def test_a_reload_alone_is_no_incident() -> None:
     assert fold([*PAIRED, Line(10, "reloaded", reason="a newer version")]) == []
+
+
+def test_why_says_why_a_restart_was_delayed_and_what_a_person_did() -> None:
+    (incident,) = fold(
+        [
+            *PAIRED,
+            status(10, Status.CONNECTED, Status.DISCONNECTED, "Chromium died"),
+            *(
+                Line(10 + n, "restart", reason="x", evidence={"delay": n, "blame": "session"})
+                for n in (1.5, 12.0, 4.0)
+            ),
+            Line(40, "start_waited", reason="memory: 3 MB available"),
+            Line(50, "start_requested", reason="a person or the application requested a start"),
+            status(60, Status.DISCONNECTED, Status.CONNECTED),
+        ]
+    )
+    assert sentences(incident) == [
+        "Cause: Chromium died.",
+        "Done: its worker was started again (3 times).",
+        "Done: its start waited: memory: 3 MB available.",
+        "Done: a person or the application started it.",
+        "Delayed: a restart by up to 12 s, because the pauses after its own failures grow.",
+        "Result: connected again after 50.0 s.",
+    ]
+
+
+@pytest.mark.parametrize("evidence", [{}, {"delay": None}, {"delay": "long"}, {"delay": 1.0}])
+def test_a_short_or_unknown_pause_explains_nothing(evidence: dict[str, Any]) -> None:
+    (incident,) = fold(
+        [
+            status(10, Status.CONNECTED, Status.DISCONNECTED, "x"),
+            Line(10, "restart", reason="x", evidence=evidence),
+        ]
+    )
+    assert not any(line.startswith("Delayed") for line in sentences(incident))

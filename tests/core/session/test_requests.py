@@ -5,6 +5,7 @@ import pytest
 from tests.core.engine_bench import LOADING, EngineBench, Script, at_its_start
 from tests.core.session.one_session import ROW, ending, number, spawning, spend, workers
 from waguard.core.exits import EXIT_BROWSER_GONE, EXIT_BROWSER_NOT_STARTED, EXIT_EXPORTS_MISSING
+from waguard.core.host.admission import Reading as HostReading
 from waguard.core.lifecycle import State
 from waguard.core.link import Link
 from waguard.core.session.deadlines import NEVER, next_deadline
@@ -23,7 +24,7 @@ from waguard.core.session.restart import Retries
 from waguard.core.session.session import advance
 from waguard.core.session.state import Rules
 from waguard.core.session.views import conditions, details, parked_for
-from waguard.core.status import DerivedStatus, ParkCause, Reason, Status
+from waguard.core.status import REQUESTED, DerivedStatus, ParkCause, Reason, Status
 
 # ---- somebody asks for a start ----
 
@@ -235,6 +236,20 @@ def test_one_that_spent_its_restarts_stays_parked_when_the_daemon_stops(bench: E
     assert next_deadline(state) == NEVER
 
 
+def test_a_stop_of_the_daemon_keeps_how_often_it_was_tried(bench: EngineBench) -> None:
+    spend(bench)
+    bench.script = Script()
+    bench.at = next_deadline(bench.state("s"))
+    bench.tick()
+    assert bench.lifecycle("s") is State.RUNNING
+    assert bench.state("s").retries.tries == 1
+    bench.post("s", StopRequested(daemon_stopping=True))
+    assert bench.state("s").retries.tries == 1, "the next daemon goes on from there"
+    bench.start("s", asked=False)
+    bench.post("s", StopRequested())
+    assert bench.state("s").retries.tries == 0, "who stops it by hand renews them"
+
+
 def test_a_stop_renews_the_pauses_of_one_that_spent_its_restarts(bench: EngineBench) -> None:
     bench.chance = 0.0
     spend(bench)
@@ -381,3 +396,28 @@ def test_whoever_was_connected_for_long_has_all_its_restarts_again(bench: Engine
     assert len(bench.state("s").counted) == 1
     bench.pass_time(1)
     assert bench.state("s").counted == ()
+
+
+@pytest.mark.parametrize(("seconds", "said"), [(2.0, []), (6.0, ["no such file"])])
+def test_a_start_that_waited_long_says_for_what(seconds: float, said: list[str]) -> None:
+    bench = EngineBench("s")
+    bench.host = HostReading(executable="no such file")
+    bench.start("s", asked=False)
+    bench.pass_time(seconds)
+    bench.host = HostReading()
+    bench.pass_time(1)
+    assert bench.lifecycle("s") is State.RUNNING
+    assert bench.records("s", "start_waited") == said
+
+
+def test_who_starts_what_is_not_connected_is_recorded(bench: EngineBench) -> None:
+    first = bench.records("s", "start_requested")
+    assert first == [REQUESTED]
+    bench.post("s", StartRequested(restart=True))
+    assert bench.records("s", "start_requested") == first, "it was connected"
+    spend(bench)
+    bench.start("s")
+    assert bench.records("s", "start_requested") == [*first, REQUESTED]
+    bench.post("s", StopRequested())
+    bench.start("s", asked=False)
+    assert len(bench.records("s", "start_requested")) == 2, "a restore is nobody's request"

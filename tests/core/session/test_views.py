@@ -36,7 +36,7 @@ from waguard.core.session.views import (
     passkey,
     shown,
 )
-from waguard.core.status import DerivedStatus, ParkCause, Reason, Status
+from waguard.core.status import REQUESTED, RESTORED, DerivedStatus, ParkCause, Reason, Status
 
 FAILED = Failure(Blame.SESSION, "browser_gone", "Chromium died")
 NOTHING = remedies.text(remedies.RETRIED, "s")
@@ -288,7 +288,9 @@ def test_a_start_says_why_it_is_necessary_or_that_it_is_under_way() -> None:
     assert (it.since, it.remedy) == (7.0, NOTHING)
     it = only(session(since=7.0, worker=worker(Stage.STARTING)))
     assert (it.blame, it.reason, it.since) == (Blame.OPERATOR, "starting", 10.0)
-    assert it.message == "the worker is starting"
+    assert it.message == f"the worker is starting: {RESTORED}"
+    it = only(session(asked=True, worker=worker(Stage.STARTING)))
+    assert it.message == f"the worker is starting: {REQUESTED}"
     assert only(session(since=7.0)).since == 7.0
 
 

@@ -130,7 +130,7 @@ def test_what_takes_long_to_fail_spends_the_restarts_too(
             bench.pass_time(1)
         bench.pass_time(limit)
     assert bench.lifecycle("s") is State.PARKED
-    [condition] = conditions(bench.state("s"))
+    condition = conditions(bench.state("s"))[0]
     assert condition.message.startswith("5 restarts did not help")
     assert [why.reason for why in ended_for(bench) if why] == [reason] * RestartPolicy().intensity
 

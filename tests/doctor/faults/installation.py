@@ -85,7 +85,7 @@ def no_key_file(host: Host, _: pytest.MonkeyPatch) -> None:
     (host.state / "api-key").unlink()
 
 
-@fault("keys", FAILED, "holds a key of 15 characters", "openssl rand -hex 32")
+@fault("keys", FAILED, "holds a key of 15 characters", "waguard keys add")
 def the_applications_default_key(host: Host, _: pytest.MonkeyPatch) -> None:
     (host.state / "api-key").write_text("default-api-key\n")
 

@@ -174,7 +174,7 @@ def a_key_without_its_table(host: Host, _: pytest.MonkeyPatch) -> None:
     host.configure("webhook", stored="chats.whatsapp_message_id")
 
 
-@fault("migrations", FAILED, "is at revision 0001, and a daemon runs", "systemctl restart waguard")
+@fault("migrations", FAILED, "is at revision 0001, and a daemon runs", "waguard logs")
 async def a_database_of_an_older_version(host: Host, _: pytest.MonkeyPatch) -> None:
     await host.sql("UPDATE waguard_alembic_version SET version_num = '0001'")
 

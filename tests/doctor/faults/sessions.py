@@ -106,7 +106,7 @@ def a_chromium_of_another_user(host: Host, _: pytest.MonkeyPatch) -> None:
     host.machine.foreign.append(foreign_process(host, profile=str(host.at().profile.resolve())))
 
 
-@fault("strays", FAILED, "pid 4242 (s1) was left by an earlier daemon", "kill 4242")
+@fault("strays", FAILED, "pid 4242 (s1) was left by an earlier daemon", "systemctl restart waguard")
 def a_worker_that_was_left(host: Host, _: pytest.MonkeyPatch) -> None:
     record = str((host.runtime / "workers/a.json").resolve())
     host.machine.foreign.append(foreign_process(host, record=record, session="s1"))

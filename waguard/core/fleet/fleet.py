@@ -89,8 +89,8 @@ def advance(fleet: FleetState, session: str, fact: FleetFact, now: Moment) -> Fl
         after = ask_whatsapp(after, now, post, report)
         after = admit_next(after, now, post)
         after = replace_for_acks(after, now, post, report)
-    after = report_restarts(after, report)
-    if isinstance(fact, HostRead) or not after.waiting:
+        after = report_restarts(after, report)
+    if not after.closed and (isinstance(fact, HostRead) or not after.waiting):
         after = report_host(after, now, report)
     _report_breaker(fleet, after, report)
     after = _view(after, post)
@@ -209,7 +209,7 @@ def _on_member(
 def _update_network(fleet: FleetState, now: Moment, report: Report, *, asked: bool) -> FleetState:
     """Whether the network is away. ``asked``: the host was read just now; else only a connected session is evidence."""
     before, offline = fleet.network_down, offline_for(fleet, now.at)
-    if before is None and not offline:
+    if fleet.closed or (before is None and not offline):
         return fleet
     if not asked and offline and not connected(fleet):
         return fleet
@@ -222,7 +222,7 @@ def _update_network(fleet: FleetState, now: Moment, report: Report, *, asked: bo
         threshold=fleet.rules.threshold,
     )
     came = before is not None and why is None
-    if (before is None) is not (why is None):
+    if before != why:
         report(FleetOutage("network_down", why, {"offline": len(offline)}))
     return replace(
         fleet,

@@ -189,11 +189,10 @@ Report = Callable[[FleetEffect], None]
 
 
 def report_outage(fleet: FleetState, kind: str, why: str | None, report: Report) -> FleetState:
-    """Report an outage (``why``) or its end (None); only begin and end are reported."""
+    """Report an outage (``why``), its words where they change, or its end (None)."""
     before = fleet.outages.get(kind)
     if why == before:
         return fleet
     rest = {name: it for name, it in fleet.outages.items() if name != kind}
-    if (why is None) is not (before is None):
-        report(FleetOutage(kind, why))
+    report(FleetOutage(kind, why))
     return replace(fleet, outages=rest if why is None else {**rest, kind: why})

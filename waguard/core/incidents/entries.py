@@ -32,5 +32,7 @@ class Incident:
     result: str | None = None
     ended: float | None = None
     advice: str | None = None
+    pause: tuple[float, str] | None = None
+    """The longest pause before a restart in seconds, and the blame of the failure before it."""
     kind: str = ""
     """The kind of the entry that it began with."""

@@ -169,6 +169,7 @@ def _goes_on(incident: Incident, entry: Entry, at: float, session: str | None) -
     begins = entry.kind in OF_PAGE and entry.kind == incident.kind
     if not begins and (done := why.done(entry)):
         incident.actions.append(done)
+    incident.pause = max(incident.pause or (0.0, ""), why.pause(entry))
     if entry.kind == "parked" and entry.reason in set(ParkCause):
         incident.advice = remedies.text(remedies.PARKED[ParkCause(entry.reason)], session)
     elif entry.kind in ADVICE:

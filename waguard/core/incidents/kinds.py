@@ -14,7 +14,15 @@ HEALTHY: Final = frozenset({Status.CONNECTED})
 ON_THE_WAY: Final = frozenset({Status.QR_SCANNING, Status.AUTHENTICATED})
 TROUBLE: Final = frozenset(
     {
-        *("restart", "parked", "logged_out", "profile_mended", "reconciled", "row_corrected"),
+        *(
+            "restart",
+            "parked",
+            "logged_out",
+            "unlinked",
+            "profile_mended",
+            "reconciled",
+            "row_corrected",
+        ),
         *(
             "acks_missing",
             "sends_throw",
@@ -46,6 +54,7 @@ ADVICE: Final[Mapping[str, str]] = {
     **{str(kind): advice for kind, advice in remedies.PAGE.items()},
     **{kind: remedies.FLEET[kind] for kind in ("webhooks_held", "webhooks_down", "row_disputed")},
     "logged_out": remedies.LINKS[Link.LOGGED_OUT],
+    "unlinked": remedies.LINKS[Link.QR_PENDING],
     "supervision_failed": remedies.FAULT,
     "acks_missing": remedies.ACKS_LATE,
     "sends_throw": remedies.SENDS_THROW,

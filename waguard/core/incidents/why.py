@@ -6,10 +6,13 @@ What helps is in ``core/remedies.py``; texts that belong to a kind of entry are 
 from collections.abc import Sequence
 from typing import Final
 
+from waguard.core.blame import Blame
 from waguard.core.incidents.entries import Entry, Incident
 from waguard.core.incidents.kinds import BACK, HEALTHY, OF_PAGE, OVER
 
+NOTABLE_PAUSE: Final = 2.0  # s before a restart; a shorter one explains nothing
 _DONE: Final = {
+    "start_requested": "a person or the application started it",
     "restart": "its worker was started again",
     "retried": "it was tried once more",
     "recycled": "its worker was replaced, as planned",
@@ -25,6 +28,7 @@ _DONE: Final = {
 
 _DONE_WITH: Final = {
     "page_version": "its page was loaded with {}",
+    "start_waited": "its start waited: {}",
     "screenshot": "a picture of its page is kept: {}",
     "webhooks_held": "its received messages wait: {}",
     "row_disputed": "its received messages wait, and its row is corrected once a minute",
@@ -54,6 +58,13 @@ def done(entry: Entry) -> str | None:
             return _DONE.get(kind)
 
 
+def pause(entry: Entry) -> tuple[float, str]:
+    """How long the restart that it records was delayed in seconds, and the blame of the failure."""
+    delay = entry.evidence.get("delay")
+    known = entry.kind == "restart" and isinstance(delay, int | float)
+    return (float(delay or 0.0), str(entry.evidence.get("blame"))) if known else (0.0, "")
+
+
 def ending(incident: Incident, entry: Entry) -> str | None:
     """The result, where the entry ends the incident."""
     match entry.kind:
@@ -74,6 +85,11 @@ def sentences(incident: Incident) -> Sequence[str]:
     for action in counted:
         times = incident.actions.count(action)
         lines.append(f"Done: {action}{f' ({times} times)' if times > 1 else ''}.")
+    if incident.pause and incident.pause[0] >= NOTABLE_PAUSE:
+        seconds, blame = incident.pause
+        what = "its own failures" if blame == Blame.SESSION else "what a restart does not cure"
+        pauses = f"the pauses after {what} grow"
+        lines.append(f"Delayed: a restart by up to {seconds:.0f} s, because {pauses}.")
     if incident.ended is None:
         lines.append("It is still open." + (f" {incident.advice}" if incident.advice else ""))
     else:

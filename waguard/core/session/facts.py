@@ -176,6 +176,12 @@ class RulesChanged(Struct, frozen=True):
     rules: Rules
 
 
+class LoggedOut(Struct, frozen=True):
+    """WhatsApp unlinked the session; ``reason``: as WhatsApp names it. What the page shows decides."""
+
+    reason: str | None = None
+
+
 class IdleRead(Struct, frozen=True):
     """Answer to ``ReadIdle``: seconds since the last message or call; None: a call is under way."""
 
@@ -234,6 +240,7 @@ Fact = (
     | ReloadRequested
     | ParkRequested
     | Left
+    | LoggedOut
     | IdleRead
     | Noticed
     | RowRead

@@ -33,6 +33,7 @@ from waguard.core.session.facts import (
     HeldBack,
     IdleRead,
     Left,
+    LoggedOut,
     Moment,
     Moved,
     Noticed,
@@ -56,13 +57,22 @@ from waguard.core.session.out import Out
 from waguard.core.session.restart import Retries
 from waguard.core.session.show import on_row, show
 from waguard.core.session.slot_request import leave_slot, request_slot
-from waguard.core.session.state import Intent, Replacement, SessionState, Slot, Stage, Worker
+from waguard.core.session.state import (
+    Intent,
+    Pairing,
+    Replacement,
+    SessionState,
+    Slot,
+    Stage,
+    Worker,
+)
 from waguard.core.session.views import details, lifecycle, link, needs_core
-from waguard.core.status import ParkCause
+from waguard.core.status import REQUESTED, ParkCause, Status
+from waguard.core.whatsapp_words import in_words
 
 _ON_ITS_WAY: Final = frozenset({State.STARTING, State.RUNNING, State.RECYCLING})
 _LIVING: Final = frozenset({Stage.ADOPTING, Stage.STARTING, Stage.READY})
-_ASKED: Final = "a person or the application asked for it"
+_NOTABLE_WAIT: Final = 5.0  # s for a start slot; a shorter wait explains nothing
 
 
 class Step(NamedTuple):
@@ -111,7 +121,7 @@ def _handle(  # noqa: C901, PLR0912 - a table of facts
         case Moved(priority=priority, active=active):
             return replace(state, priority=priority, active=active)
         case SlotGranted():
-            return _on_slot(state, out)
+            return _on_slot(state, now, out)
         case HeldBack() if state.retries.at is not None:
             return state  # it stays parked until its turn comes
         case HeldBack(wait) if state.slot is Slot.REQUESTED:
@@ -121,17 +131,20 @@ def _handle(  # noqa: C901, PLR0912 - a table of facts
         case Adopted(outdated=outdated) if state.worker is None:
             return _on_adopted(state, now, out, outdated=outdated)
         case StartRequested():
-            return _on_start(state, fact, now)
+            return _on_start(state, fact, now, out)
         case StopRequested(daemon_stopping=stopping):
             return _on_stop(state, daemon_stopping=stopping)
         case RestartRequested(why=why):
-            return _on_restart(state, why, now)
+            return _on_restart(state, why, now, out)
         case ReloadRequested(why=why):
             return on_turn(state, why, out)
         case ParkRequested(cause=cause, details=why):
             return workers.park(state, cause, why, now, out)
         case Left():
-            return replace(state, begun=True, left=True)
+            return replace(state, begun=True, left=True, pairing=Pairing())
+        case LoggedOut(reason):
+            out(Record("logged_out", reason=in_words(reason) if reason else None))
+            return replace(state, pairing=replace(state.pairing, said=reason))
         case IdleRead(idle):
             return on_idle(state, idle, now, out)
         case Noticed(kind=kind, message=message, since=since, until=until):
@@ -186,8 +199,10 @@ def _on_adopted(state: SessionState, now: Moment, out: Out, *, outdated: bool) -
     return replace(adopted, replacement=Replacement("its worker was of another version"))
 
 
-def _on_start(state: SessionState, fact: StartRequested, now: Moment) -> SessionState:
+def _on_start(state: SessionState, fact: StartRequested, now: Moment, out: Out) -> SessionState:
     fresh = lifecycle(state) not in _ON_ITS_WAY
+    if fact.asked and (fresh or fact.restart) and state.status.status is not Status.CONNECTED:
+        out(Record("start_requested", reason=REQUESTED))
     up = replace(
         state,
         begun=True,
@@ -241,16 +256,18 @@ def _on_stop(state: SessionState, *, daemon_stopping: bool) -> SessionState:
     return down if daemon_stopping else replace(down, failure=None)
 
 
-def _on_restart(state: SessionState, why: str, now: Moment) -> SessionState:
+def _on_restart(state: SessionState, why: str, now: Moment, out: Out) -> SessionState:
     if state.worker and state.worker.stage in _LIVING:
         return replace(state, replacement=Replacement(why))
-    return _on_start(state, StartRequested(), now)
+    return _on_start(state, StartRequested(), now, out)
 
 
-def _on_slot(state: SessionState, out: Out) -> SessionState:
+def _on_slot(state: SessionState, now: Moment, out: Out) -> SessionState:
     if state.slot is not Slot.REQUESTED:
         out(ReleaseSlot())  # it does not want a slot any more
         return state
+    if state.held_back and now.at - state.since >= _NOTABLE_WAIT:
+        out(Record("start_waited", reason=state.held_back.words))
     granted = replace(state, slot=Slot.HELD, held_back=None)
     if state.retries.at is not None:
         out(Record("retried", reason=details(state)))

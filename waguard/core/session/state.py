@@ -167,6 +167,17 @@ class Found(Struct, frozen=True):
     until: float | None = None
 
 
+class Pairing(Struct, frozen=True, kw_only=True):
+    """What is known of the link between the session's account and this device."""
+
+    made: bool = False
+    """It was connected since it was made, logged out or deleted here."""
+    lost_at: float | None = None
+    """Since when the page waits for a scan all the same."""
+    said: str | None = None
+    """WhatsApp's word for why it unlinked it."""
+
+
 class Replacement(Struct, frozen=True):
     """A planned replacement of a worker that works; it waits for a start slot first."""
 
@@ -229,6 +240,7 @@ class SessionState(Struct, frozen=True, kw_only=True):
     check_profile: bool = False
     """Whether its profile exists is unknown: that is checked before the spawn."""
     expects_qr: bool = False
+    pairing: Pairing = field(default_factory=Pairing)
     showed_code: bool = False
     """Somebody may have scanned the code: it is not known yet which number is linked."""
     priority: int = 0

@@ -12,7 +12,15 @@ from waguard.core.page_care import BLAMES, Kind, passkey_words
 from waguard.core.replace import replace
 from waguard.core.session.page_load import PORTAL
 from waguard.core.session.state import Found, Intent, SessionState, Slot, Stage, Worker
-from waguard.core.status import DerivedStatus, ParkCause, StatusInputs, derive
+from waguard.core.status import (
+    REQUESTED,
+    RESTORED,
+    DerivedStatus,
+    ParkCause,
+    StatusInputs,
+    derive,
+)
+from waguard.core.whatsapp_words import in_words
 
 _ENDING: Final = {
     Intent.UP: State.RECYCLING,
@@ -55,6 +63,8 @@ _LINKS: Final = {
     Link.NEEDS_UPDATE: (Blame.WHATSAPP, "WhatsApp needs a newer version of its page"),
     Link.PASSKEY_REQUIRED: (Blame.OPERATOR, "WhatsApp asks for the account's passkey"),
 }
+UNPAIRED: Final = frozenset({Link.QR_PENDING, Link.LOGGED_OUT})
+"""The page waits for a scan."""
 # steps of a pairing: nothing is wrong
 _ON_THE_WAY: Final = frozenset({Link.QR_PENDING, Link.LOGGED_OUT, Link.PAIRING})
 
@@ -171,6 +181,7 @@ def derive_status(state: SessionState) -> DerivedStatus:
         details=_shown_details(state),
         adopting=is_adopting(state),
         retrying=state.retries.running,
+        requested=state.asked,
         link_overdue=state.worker is not None and state.worker.overdue,
     )
     return derive(inputs) or state.status
@@ -195,6 +206,8 @@ def conditions(state: SessionState) -> tuple[Condition, ...]:
             found.append(_of_start(state))
     elif _link_needs_words(state, worker):
         found.append(_of_link(state, worker))
+    if state.pairing.lost_at is not None:
+        found.append(_of_unlinked(state, state.pairing.lost_at))
     if worker and worker.unresponsive:
         found.append(_of_unresponsive(state, worker))
     found += [_of_page(state, kind, it) for kind, it in state.care.found.items()]
@@ -202,8 +215,10 @@ def conditions(state: SessionState) -> tuple[Condition, ...]:
 
 
 def _link_needs_words(state: SessionState, worker: Worker) -> bool:
-    """Whether the link is a condition: it is not connected, and no condition of the page explains that."""
+    """Whether the link is a condition: it is not connected, and no other condition explains that."""
     if worker.link is Link.CONNECTED or is_adopting(state):
+        return False
+    if worker.link in UNPAIRED and state.pairing.lost_at is not None:
         return False
     return state.care.found.keys().isdisjoint(_SAY_MORE)
 
@@ -218,6 +233,27 @@ def _of_parked(state: SessionState, cause: ParkCause) -> Condition:
         since=state.since,
         remedy=remedies.text(remedies.PARKED[cause], state.session),
         degrades=cause is not ParkCause.QR_EXPIRED,
+    )
+
+
+def unlinked(state: SessionState) -> str:
+    """In words, that the session is not linked any more."""
+    number = f"+{state.phone}" if state.phone else "its number"
+    said = state.pairing.said
+    why = f"WhatsApp says: {in_words(said)}" if said else "WhatsApp gave no reason"
+    return f"{number} is not linked to this device any more, and waits for a scan; {why}"
+
+
+def _of_unlinked(state: SessionState, since: float) -> Condition:
+    remedy = remedies.NEW_CODE if state.intent is Intent.PARKED else remedies.LINKS[Link.QR_PENDING]
+    return Condition(
+        session=state.session,
+        type="unlinked",
+        blame=Blame.OPERATOR,
+        reason="unlinked",
+        message=unlinked(state),
+        since=since,
+        remedy=remedies.text(remedy, state.session),
     )
 
 
@@ -266,7 +302,7 @@ def _of_start(state: SessionState) -> Condition:
         remedy = remedies.FAILED.get(reason, remedies.RETRIED)
     else:
         blame, reason, remedy = Blame.OPERATOR, "starting", remedies.STARTING
-        message = f"the worker is {lifecycle(state)}"
+        message = f"the worker is {lifecycle(state)}: {REQUESTED if state.asked else RESTORED}"
         since, degrades = worker.since if worker else since, not state.expects_qr
     return Condition(
         session=state.session,
@@ -283,14 +319,16 @@ def _of_start(state: SessionState) -> Condition:
 def _of_link(state: SessionState, worker: Worker) -> Condition:
     blame, message = _LINKS[worker.link]
     offline = worker.link is Link.OFFLINE
+    away = state.fleet.network_down if offline else None
     portal = offline and (worker.details or "").startswith(PORTAL)
     remedy = remedies.PORTAL if portal else remedies.LINKS[worker.link]
+    remedy = remedies.FLEET["network_down"] if away else remedy
     return Condition(
         session=state.session,
         type="link",
         blame=Blame.WHATSAPP if worker.refused else blame,
         reason=str(worker.link),
-        message=(offline and state.fleet.network_down) or worker.details or message,
+        message=away or worker.details or message,
         since=worker.link_since,
         remedy=remedies.text(remedy, state.session),
         degrades=worker.link not in _ON_THE_WAY,

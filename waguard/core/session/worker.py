@@ -25,7 +25,8 @@ from waguard.core.session.facts import Beat, Exited, Moment, Reported
 from waguard.core.session.out import Out
 from waguard.core.session.page_load import pause
 from waguard.core.session.restart import GiveUp, Retries, decide, recent, retry_delay
-from waguard.core.session.state import Intent, SessionState, Slot, Stage, Worker
+from waguard.core.session.state import Intent, Pairing, SessionState, Slot, Stage, Worker
+from waguard.core.session.views import UNPAIRED, unlinked
 from waguard.core.status import ParkCause
 
 HUNG: Final = "a worker or its page hung"
@@ -163,7 +164,7 @@ def on_report(
     )
     state = _heard_again(state, now)
     if after.stage is Stage.READY:
-        state = _on_link(state, said.link)
+        state = _pairing(_on_link(state, said.link), said.link, now, out)
     state = report_care(state, said, now, out)
     state = page_restarts.count(state, worker, said, now, out)
     if why := page_restarts.failure(state, now):
@@ -181,6 +182,20 @@ def _on_link(state: SessionState, link: Link) -> SessionState:
         return replace(state, failure=None, expects_qr=False)
     if link is Link.QR_PENDING:
         return replace(state, failure=None, expects_qr=True)
+    return state
+
+
+def _pairing(state: SessionState, link: Link, now: Moment, out: Out) -> SessionState:
+    """Follow whether the account is linked to this device."""
+    pairing = state.pairing
+    if link is Link.CONNECTED:
+        # a reason may come before the page shows that the session is unlinked
+        said = pairing.said if pairing.lost_at is None else None
+        return replace(state, pairing=Pairing(made=True, said=said))
+    if link not in UNPAIRED or state.left or not pairing.made or pairing.lost_at is not None:
+        return state
+    state = replace(state, pairing=replace(pairing, lost_at=now.at))
+    out(Record("unlinked", reason=unlinked(state)))
     return state
 
 

@@ -61,7 +61,7 @@ def database(
         remedy = seen.remedy or "See that it runs, and that database.url names it"
         return [failed("database", f"{seen.name}: {seen.error}", remedy, seen.command)]
     if seen.absent:
-        if daemon.up:
+        if daemon.up and not daemon.starts:
             return [
                 failed(
                     "database",
@@ -82,12 +82,12 @@ def database(
         ]
     return [
         ok("database", f"{seen.name} answers"),
-        *_table(seen, daemon),
+        *_table(seen, daemon, cli),
         _lease(seen, daemon, runtime, cli, standby=standby),
     ]
 
 
-def _table(seen: Database, daemon: Instance) -> list[Check]:
+def _table(seen: Database, daemon: Instance, cli: Cli) -> list[Check]:
     name = "migrations"
     if seen.refusal:
         return [
@@ -100,13 +100,13 @@ def _table(seen: Database, daemon: Instance) -> list[Check]:
         ]
     if seen.revision is None or seen.revision < seen.newest:
         at = f"at revision {seen.revision}" if seen.revision else "without waguard's tables"
-        if daemon.up:
+        if daemon.up and not daemon.starts:
             return [
                 failed(
                     name,
                     f"{seen.name} is {at}, and a daemon runs: it waits for the database, or is older",
-                    "Restart it, and read its log",
-                    "systemctl restart waguard",
+                    "Read its log; where it is older, restart it",
+                    cli("logs --level WARNING -n 20"),
                 )
             ]
         return [ok(name, f"{seen.name} is {at}: a start brings it to {seen.newest}")]
@@ -125,7 +125,7 @@ def _table(seen: Database, daemon: Instance) -> list[Check]:
 def _lease(seen: Database, daemon: Instance, runtime: str, cli: Cli, *, standby: bool) -> Check:
     lease = seen.lease
     if lease is None or lease.released:
-        if daemon.up and seen.revision == seen.newest:
+        if daemon.up and seen.revision == seen.newest and not daemon.starts:
             return warning(
                 "lease",
                 f"a daemon runs here, and nobody holds the lease of {seen.name}",
@@ -140,6 +140,8 @@ def _lease(seen: Database, daemon: Instance, runtime: str, cli: Cli, *, standby:
         )
     if lease.holder.runtime == runtime and not daemon.lives:
         return ok("lease", "the last daemon here held it: the next one takes it over at once")
+    if (lease.holder.runtime, lease.holder.machine) == (runtime, daemon.machine):
+        return ok("lease", "the daemon here before this one held it: it changes hands")
     left = lease.expires_at - lease.now
     if left <= 0:
         return ok("lease", f"{who(lease)} held it, and has not renewed it: it may be taken over")
@@ -161,7 +163,7 @@ def rows(seen: Database, daemon: Instance) -> Check:
         why = "there are none yet" if seen.absent else "the accounts could not be read"
         return skipped("rows", why)
     paired = [row.session for row in seen.rows if row.paired]
-    if daemon.up or not paired:
+    if daemon.lives or not paired:
         return ok(
             "rows", f"{len(seen.rows)} accounts, {len(paired)} of them say that they are linked"
         )

@@ -130,8 +130,8 @@ def keys(seen: KeyFile, who: Us, cli: Cli, *, least: int, up: bool) -> Check:
         return failed(
             "keys",
             f"{seen.path} holds {what}: waguard does not start with it",
-            f"Write keys of at least {least} characters, one a line, and the same into the application",
-            f"openssl rand -hex 32 > {seen.path}",
+            f"Make one of at least {least} characters, give it to the application, and remove what is shorter",
+            cli("keys add"),
         )
     return ok("keys", f"{seen.path}: keys of {least} characters or more: {len(seen.lengths)}")
 

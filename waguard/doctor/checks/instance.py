@@ -1,13 +1,14 @@
 """The daemon itself: its lock, its pid file, its socket, its port."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum, auto
 from typing import Final
 
-from waguard.doctor.report import Check, RemoveStale, failed, ok, warning
+from waguard.doctor.report import Check, RemoveStale, failed, ok, skipped, warning
 
 START: Final = "systemctl start waguard"
 RESTART: Final = "systemctl restart waguard"
+START_ENDS: Final = 60.0  # s after which a start that does nothing is a fault
 JOURNAL: Final = "journalctl -u waguard -n 50"
 
 
@@ -44,6 +45,10 @@ class Instance:
     locked: bool = False
     holder: int | None = None
     socket: Socket = Socket.ABSENT
+    machine: str = ""
+    """As a lease names this machine."""
+    age: float | None = field(default=None, compare=False)
+    """Seconds since its process began; None: unknown."""
 
     @property
     def up(self) -> bool:
@@ -54,6 +59,11 @@ class Instance:
     def lives(self) -> bool:
         """Whether there is a daemon, answering or not."""
         return self.up or self.locked or self.pid_file is PidFile.LIVING
+
+    @property
+    def starts(self) -> bool:
+        """Whether it may still be starting: what is not there yet is no fault."""
+        return self.lives and self.age is not None and self.age < START_ENDS
 
 
 def instance(seen: Instance) -> list[Check]:
@@ -127,6 +137,10 @@ def _socket(seen: Instance) -> list[Check]:
                     START,
                     RemoveStale(seen.runtime, "waguard.sock"),
                 )
+            ]
+        case Socket.REFUSED | Socket.ABSENT if seen.starts:
+            return [
+                skipped("socket", f"waguard began {seen.age:.0f} s ago and does not listen yet")
             ]
         case Socket.REFUSED | Socket.ABSENT if seen.lives:
             return [

@@ -16,7 +16,7 @@ from waguard.core.profile.profile import (
     Owner,
 )
 from waguard.doctor.checks.database import Row, some
-from waguard.doctor.checks.instance import START, Instance
+from waguard.doctor.checks.instance import RESTART, START, Instance
 from waguard.doctor.report import Check, Cli, failed, ok, warning
 
 COPIED_AFTER: Final = 7_200.0  # s since the pairing; profiles.snapshot_interval is an hour
@@ -179,13 +179,13 @@ def strays(found: Sequence[Stray | Foreign], daemon: Instance, cli: Cli) -> list
         if isinstance(one, Foreign)
     ]
     left = [one.process for one in found if isinstance(one, Stray)]
-    if left and daemon.up:
+    if left and daemon.lives:
         checks += [
             failed(
                 "strays",
                 f"pid {one.pid} ({one.session or 'a session'}) was left by an earlier daemon",
-                "End it",
-                f"kill {one.pid}",
+                "Restart waguard, which ends it and adopts the sessions",
+                RESTART,
             )
             for one in left
         ]

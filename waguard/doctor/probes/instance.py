@@ -4,6 +4,7 @@ import http.client
 import json
 import os
 import socket
+import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
@@ -12,6 +13,7 @@ from waguard.config.sections import Config
 from waguard.doctor.checks.instance import Instance, PidFile, Port, Socket
 from waguard.doctor.probes.machine import Machine
 from waguard.host import lock, procfs, small_file
+from waguard.host import machine as machines
 from waguard.host.listen import LOCAL_SOCKET
 
 LIMIT: Final = 8 << 20  # bytes of an answer
@@ -65,7 +67,14 @@ def instance(machine: Machine, runtime: Path, *, within: float) -> Instance:
         locked=holder is not None,
         holder=holder,
         socket=_socket(runtime, within),
+        machine=machines.machine(),
+        age=_age(found.pid if found else holder),
     )
+
+
+def _age(pid: int | None) -> float | None:
+    ticks = procfs.start_time(pid) if pid else None
+    return None if ticks is None else time.time() - procfs.started_at(ticks)
 
 
 def _pid_file(runtime: Path) -> tuple[PidFile, lock.PidFile | None]:

@@ -5,8 +5,12 @@ import contextlib
 import ctypes
 import os
 import pwd
+import re
 import resource
+import shlex
+import shutil
 import socket
+import sys
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -23,6 +27,9 @@ from waguard.worker import wajs
 _TIME_ERROR: Final = 5  # adjtimex(2): the clock is not synchronized
 _TIMEX: Final = 512  # bytes; more than struct timex has anywhere
 _OPEN_FILES: Final = "Max open files"
+_WAGUARD: Final = re.compile(r"(.*/)?waguard(:|\.\w+)?")  # the command, the module, the title
+_ARGUMENTS: Final = 4  # python, its options, -m, the module
+_GENERATIONS: Final = 8  # from a renderer of Chromium to the daemon
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,6 +89,32 @@ class Machine:
     def unsupervised(self) -> list[Seen]:
         """Every worker and every browser process, whosever it is."""
         return strays.scan()
+
+    def spared(self, pid: int) -> bool:
+        """Whether it is a waguard, of waguard's tree, or gone: nobody is to end it by hand."""
+        if procfs.start_time(pid) is None:
+            return True
+        if "WAGUARD_RECORD" in procfs.environment(pid):
+            return True
+        seen = 0
+        while pid > 1 and seen < _GENERATIONS:
+            if any(_WAGUARD.fullmatch(word) for word in procfs.command_line(pid)[:_ARGUMENTS]):
+                return True
+            pid, seen = procfs.parent(pid) or 0, seen + 1
+        return False
+
+    @property
+    def command(self) -> str:
+        """How a shell here runs this very waguard."""
+        if shutil.which("waguard"):
+            return "waguard"
+        beside = Path(sys.executable).with_name("waguard")
+        return shlex.quote(str(beside)) if beside.exists() else f"{sys.executable} -m waguard"
+
+    def has(self, program: str) -> bool:
+        """Whether it is installed: root's programs count, too."""
+        path = f"{os.environ.get('PATH', '')}:/usr/local/sbin:/usr/sbin:/sbin"
+        return shutil.which(program, path=path) is not None
 
     def listener(self, port: int) -> int | None:
         """Who listens on TCP ``port``; None: nobody, or not visible to this user."""

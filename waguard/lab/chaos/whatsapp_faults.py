@@ -46,6 +46,11 @@ async def unlink(world: World, session: str, _: random.Random) -> Harm:
     """The person removes the device on the phone, and scans the new code."""
     began = time.time()
     world.standin.phone.unlink(world.phones[session])
+
+    async def shown() -> bool:
+        return "unlinked" in (await world.reported(session)).conditions
+
+    await until(shown, f"{session} is shown as unlinked", within=REFUSED_WITHIN)
     return Harm(began=began, hurt=frozenset({session}), may_scan=frozenset({session}))
 
 

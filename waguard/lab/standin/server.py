@@ -14,6 +14,7 @@ import signal
 import socket
 from collections.abc import Awaitable, Callable
 from functools import partial
+from pathlib import Path
 from types import TracebackType
 from typing import Final, Self
 
@@ -38,7 +39,15 @@ _PRINT: Final = partial(print, flush=True)  # also where it is read by another p
 class StandIn:
     """Runs from `start` to `close` (or as an async context manager); everything it knows dies with it."""
 
-    def __init__(self, port: int = 0, phone_port: int = 0, policy: Policy | None = None) -> None:
+    def __init__(
+        self,
+        port: int = 0,
+        phone_port: int = 0,
+        policy: Policy | None = None,
+        *,
+        key_file: Path | None = None,
+    ) -> None:
+        """``key_file``: keeps the key of its certificate for the next one; None: the key dies with it, too."""
         self.policy = policy or Policy()
         self.whatsapp = WhatsApp(self.policy)
         self.limits = Limits(self.whatsapp)
@@ -47,7 +56,7 @@ class StandIn:
         self._runners: list[web.AppRunner] = []
         self._sockets: set[web.WebSocketResponse] = set()
         self._closing = asyncio.Event()
-        self._context, self._spki = make_certificate(HOST, CDN)
+        self._context, self._spki = make_certificate(HOST, CDN, key_file=key_file)
         self.port = self.phone_port = 0
 
     @property
@@ -205,6 +214,8 @@ async def serve(
     phone_port: int = 0,
     policy: Policy | None = None,
     say: Callable[[str], None] = _PRINT,
+    *,
+    key_file: Path | None = None,
 ) -> None:
     """Run a stand-in until SIGINT or SIGTERM; say once how to use it."""
     stop = asyncio.Event()
@@ -212,7 +223,7 @@ async def serve(
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, stop.set)
     try:
-        async with StandIn(port, phone_port, policy) as standin:
+        async with StandIn(port, phone_port, policy, key_file=key_file) as standin:
             say(f"{standin.config}\n# phone: {standin.phone_url}")
             await stop.wait()
     finally:

@@ -1,0 +1,66 @@
+"""What is said of the database is not older than its last question."""
+
+from collections.abc import Callable
+
+import pytest
+
+from tests.supervision.bench import Bench
+from tests.supervision.world import World
+from waguard.core.blame import Condition
+from waguard.supervision.database_watch import DatabaseWatch
+
+Down = Callable[[], Condition | None]
+
+
+@pytest.fixture
+def watch(bench: Bench, world: World) -> DatabaseWatch:
+    return DatabaseWatch(world.store, bench.it.state)
+
+
+@pytest.fixture
+def down(bench: Bench) -> Down:
+    def find() -> Condition | None:
+        found = {it.type: it for it in bench.it.health.read().conditions}
+        return found.get("database_down")
+
+    return find
+
+
+async def ask(watch: DatabaseWatch) -> None:
+    await watch.tick()
+    await watch.asked()
+
+
+async def test_a_database_that_goes_and_comes_back_is_seen_at_the_next_question(
+    bench: Bench, world: World, watch: DatabaseWatch, down: Down
+) -> None:
+    await bench.row("a")
+    await bench.restore()
+    world.store.down = True
+    await ask(watch)
+    found = down()
+    assert found
+    assert found.message == "the database in memory is down"
+    world.store.down = False
+    await ask(watch)
+    assert down() is None
+
+
+async def test_at_the_start_nothing_is_said_of_a_database_that_was_not_asked(
+    bench: Bench, watch: DatabaseWatch, down: Down
+) -> None:
+    assert [it.type for it in bench.it.health.read().conditions] == ["restoring"]
+    await ask(watch)
+    assert down() is None
+    assert not bench.it.health.read().database
+
+
+async def test_a_daemon_that_stops_asks_no_more(
+    bench: Bench, world: World, watch: DatabaseWatch, down: Down
+) -> None:
+    await bench.row("a")
+    await bench.restore()
+    bench.it.state.begin_stop()
+    world.store.down = True
+    await ask(watch)
+    assert down() is None
