@@ -72,6 +72,9 @@ class Api:
 class _Server(socketserver.ThreadingUnixStreamServer):
     daemon_threads = True
 
+    def handle_error(self, *_: object) -> None:
+        """A client that went away is no news."""
+
     def get_request(self) -> tuple[socket.socket, Any]:
         return super().get_request()[0], ("local", 0)  # the handler shows it as an address
 

@@ -66,6 +66,9 @@ class FakeMachine(Machine):
     def spared(self, pid: int) -> bool:
         return pid in self.own
 
+    def age(self, pid: int | None) -> float | None:
+        return 3_600.0
+
     def has(self, program: str) -> bool:
         return program not in self.missing
 

@@ -33,6 +33,6 @@ class DatabaseWatch:
         try:
             await self._store.ping()
         except WaguardError as error:
-            self._state.database_failed(error.message)
+            self._state.database_failed(error)
         else:
             self._state.database_answered()

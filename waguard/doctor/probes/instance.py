@@ -4,7 +4,6 @@ import http.client
 import json
 import os
 import socket
-import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
@@ -68,13 +67,8 @@ def instance(machine: Machine, runtime: Path, *, within: float) -> Instance:
         holder=holder,
         socket=_socket(runtime, within),
         machine=machines.machine(),
-        age=_age(found.pid if found else holder),
+        age=machine.age(found.pid if found else holder),
     )
-
-
-def _age(pid: int | None) -> float | None:
-    ticks = procfs.start_time(pid) if pid else None
-    return None if ticks is None else time.time() - procfs.started_at(ticks)
 
 
 def _pid_file(runtime: Path) -> tuple[PidFile, lock.PidFile | None]:

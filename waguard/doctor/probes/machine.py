@@ -111,6 +111,11 @@ class Machine:
         beside = Path(sys.executable).with_name("waguard")
         return shlex.quote(str(beside)) if beside.exists() else f"{sys.executable} -m waguard"
 
+    def age(self, pid: int | None) -> float | None:
+        """Seconds since a process began; None: there is none, or it is not visible."""
+        ticks = procfs.start_time(pid) if pid else None
+        return None if ticks is None else time.time() - procfs.started_at(ticks)
+
     def has(self, program: str) -> bool:
         """Whether it is installed: root's programs count, too."""
         path = f"{os.environ.get('PATH', '')}:/usr/local/sbin:/usr/sbin:/sbin"
