@@ -89,11 +89,6 @@ async def test_what_is_written_on_the_phone_is_in_its_chat(served: Served) -> No
     assert row.phone == FRIEND
 
 
-@pytest.mark.xfail(
-    strict=True,
-    raises=AssertionError,
-    reason="what came before the credentials were on disk counts as before the pairing (issue 19)",
-)
 @pytest.mark.parametrize("served", [Setting()], indirect=True)
 async def test_what_is_written_right_after_the_scan(served: Served) -> None:
     session, _ = await served.app.connect()
