@@ -89,7 +89,9 @@ def host(folder: Path) -> Host:
     with ProfileLock(at.profile) as lock:
         token = owner_mark.claim(at.profile, lock.descriptor, after_pairing=True)
     snapshots.create(at.profile, at.snapshots, pairing=token, running=False, now=PAIRED_AT)
-    profile(layout.places(folder / "sessions", 7, "restored").profile)  # of a backup: without a lock
+    profile(
+        layout.places(folder / "sessions", 7, "restored").profile
+    )  # of a backup: without a lock
     _database(folder / "state/waguard.db")
     (folder / "state/api-key").write_text("".join(f"{key}\n" for key in KEYS))
     (folder / "state/wajs").mkdir()
