@@ -129,6 +129,16 @@ def _commands(parsed: argparse.ArgumentParser, path: str = "") -> Iterator[str]:
             yield from _commands(child, f"{path} {name}".strip())
 
 
+def test_the_documents_table_is_this_one() -> None:
+    text = (Path(__file__).parents[2] / "docs/security.md").read_text()
+    _, _, rows = text.partition("## Who may run what\n")
+    rows, _, _ = rows.partition("\n## ")
+    found = [
+        [cell.strip() for cell in row.split("|")[1:-1]] for row in rows.splitlines() if "| `" in row
+    ]
+    assert found == [[f"`{command}`", *outcomes] for command, (_, *outcomes) in HERE.items()]
+
+
 @pytest.mark.parametrize("user", USERS)
 @pytest.mark.parametrize("command", HERE)
 def test_what_a_command_leaves_is_the_daemons_users(made: Host, command: str, user: str) -> None:

@@ -14,7 +14,7 @@ from waguard.worker.browser.devtools import DevToolsError, EvaluationError, Page
 from waguard.worker.page_answers import Reading, SendOutcome
 from waguard.worker.page_errors import NotTransmittedError, PageLoadingError, TooOftenError
 from waguard.worker.page_reports import ID_LIMIT, ack, word
-from waguard.worker.report_gate import LARGEST, STANDING, ReportGate
+from waguard.worker.report_gate import CHAT_STATE, LARGEST, ReportGate
 from waguard.worker.timings import TIMINGS, Timings
 
 BINDING: Final = "waguardReport"
@@ -58,7 +58,7 @@ class WhatsAppPage:
             return
         if wait:
             self._session.rest(wait)
-        if kind == STANDING:
+        if kind == CHAT_STATE:
             self._record_chat_state(data)
         else:
             self._report(kind, data)

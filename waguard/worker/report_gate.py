@@ -13,12 +13,12 @@ from waguard.worker.page_reports import KINDS
 LARGEST: Final = (
     4 << 20
 )  # characters; a message's two longest texts in JSON have at most 1.6 million
-STANDING: Final = "standing"
+CHAT_STATE: Final = "standing"
 SORTS: Final[Mapping[str, Sort]] = {
     **dict.fromkeys(KINDS, Sort.BESIDE),
     "message": Sort.MESSAGE,
     "people": Sort.BESIDE,
-    STANDING: Sort.BESIDE,
+    CHAT_STATE: Sort.BESIDE,
     **dict.fromkeys(
         ("changed", "qr_idle", "logout", "logout_reason", "storage_closed", "passkey"), Sort.SIGNAL
     ),
