@@ -4,6 +4,7 @@ user of their own: whether it is done or refused, and whose everything is afterw
 import argparse
 import os
 import shutil
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
@@ -23,6 +24,8 @@ from tests.cli.rights import (
     host,
     private,
 )
+from tests.cli.test_sweep import stray
+from tests.host.processes import others_can_run_this_python
 from waguard.cli.keys import fingerprint
 from waguard.cli.program import COMMANDS, parser
 
@@ -207,6 +210,13 @@ def test_a_link_of_the_daemons_user_leads_root_nowhere(made: Host, command: str)
     before = made.seen()
     code, said = made.run(*command.split(), *HERE[command][0].format(folder=made.folder).split())
     assert (code in {1, 2}, made.seen()) == (True, before), said
+
+
+@pytest.mark.skipif(not others_can_run_this_python(), reason="others cannot run this Python")
+def test_root_sweeps_what_the_daemons_user_left(made: Host) -> None:
+    with stray(made.folder, DAEMON) as process:
+        code, said = made.run("sweep")
+        assert (code, said, process.wait()) == (0, "1 processes ended\n", -signal.SIGTERM)
 
 
 def test_a_link_in_the_state_gives_no_folder_of_roots_away(made: Host) -> None:
