@@ -4,6 +4,7 @@ link that he puts in the way leads root anywhere. For a process with one thread.
 import contextlib
 import errno
 import os
+import pwd
 import stat
 from collections import deque
 from collections.abc import Iterator
@@ -38,13 +39,21 @@ def owner_of(path: Path) -> User:
         except FileNotFoundError:
             break
         if found.st_uid not in roots:
-            return User(found.st_uid, found.st_gid)
+            return _user(found.st_uid, found.st_gid)
         if stat.S_ISLNK(found.st_mode):
             if (links := links - 1) < 0:
                 raise OSError(errno.ELOOP, os.strerror(errno.ELOOP), str(path))
             left.extendleft(reversed(at.readlink().parts))
             at = at.parent
     return asker
+
+
+def _user(uid: int, gid: int) -> User:
+    """With the group of its account: that of what it owns may be root's. ``gid``: where there is no account."""
+    try:
+        return User(uid, pwd.getpwuid(uid).pw_gid)
+    except KeyError:
+        return User(uid, gid or uid)
 
 
 def nearest(path: Path) -> Path:

@@ -87,7 +87,7 @@ def test_it_is_over_a_minute_after_the_last_report_too_many() -> None:
 def test_the_largest_honest_burst_fits() -> None:
     """Receipts and reactions that waited for days, and messages of a busy week, in one second."""
     counted = Counted()
-    for _ in range(50_000):
+    for _ in range(30_000):
         counted, wait = report(Quota(), counted, Sort.BESIDE, 400, now=0.0)
         assert wait == 0.0
         counted, wait = report(Quota(), counted, Sort.MESSAGE, 1_000, now=0.0)

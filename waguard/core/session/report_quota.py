@@ -41,7 +41,7 @@ class Quota(Struct, frozen=True, kw_only=True):
     """Of one worker. For what is beside messages a second one holds for a whole day: it bounds the disk."""
 
     message: Allowance = Allowance(64 << 20, 256 << 10)
-    beside: Allowance = Allowance(32 << 20, 128 << 10)
+    beside: Allowance = Allowance(16 << 20, 128 << 10)
     day: Allowance = Allowance(512 << 20, (512 << 20) / _DAY)
     signal: Allowance = Allowance(200, 2)
 
