@@ -130,7 +130,7 @@ def private(found: tuple[int, int, int]) -> bool:
 def _configuration(folder: Path) -> str:
     paths = "".join(f'{name} = "{folder / path}"\n' for name, path in _PATHS)
     return (
-        f'[paths]\n{paths}[browser]\nexecutable = "/bin/false"\n'
+        f'[paths]\n{paths}[browser]\nexecutable = "/bin/false"\nsandbox = false\n'
         '[whatsapp]\nurl = "http://127.0.0.1:9/"\n[api]\nport = 0\n'
     )
 

@@ -1,6 +1,7 @@
 """``waguard sweep``: end what a daemon that is gone left running."""
 
 import argparse
+import os
 
 from waguard.cli.context import config_of, in_place
 from waguard.cli.parsing import with_config, with_json
@@ -19,7 +20,9 @@ def add(parser: argparse.ArgumentParser) -> None:
 
 def _sweep(arguments: argparse.Namespace) -> int:
     paths = config_of(arguments).paths
-    with in_place("paths.runtime", paths.runtime):
+    # one that is not there yet is made by the daemon's user, or not at all
+    owned = paths.runtime if os.access(paths.runtime, os.F_OK) else paths.state
+    with in_place("paths.runtime", owned):
         swept = _swept(paths)
     print_either(
         arguments,
