@@ -10,9 +10,8 @@ from waguard.core.session import report_quota
 from waguard.core.session.report_quota import Counted, Quota, Sort
 from waguard.worker.page_reports import KINDS
 
-LARGEST: Final = (
-    4 << 20
-)  # characters; a message's two longest texts in JSON have at most 1.6 million
+LARGEST: Final = 4 << 20
+"""Characters of a report. A message's two longest texts in JSON have at most 1.6 million."""
 CHAT_STATE: Final = "standing"
 SORTS: Final[Mapping[str, Sort]] = {
     **dict.fromkeys(KINDS, Sort.BESIDE),
