@@ -205,3 +205,19 @@ def test_what_cannot_be_taken_back_and_what_loads_pages_for_a_version_has_a_yes(
         *("sessions logout", "sessions delete", "webhooks discard", "keys remove"),
         *("versions pin", "versions unpin", "versions try", "wajs try", "wajs use"),
     }
+
+
+def test_a_warning_of_python_is_one_line_without_control_characters() -> None:
+    program = (
+        "import warnings; from waguard.cli import completion, main;"
+        r"completion._completion = lambda _: warnings.warn('a header: \x1b[2J\n') or 0;"
+        "main(['completion', 'bash'])"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        env=clean_environment(),
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert (done.stdout, done.stderr) == ("", "waguard: a header: \\x1b[2J\\n\n")

@@ -342,6 +342,7 @@ class WorkerRunner:
             socket=it.socket and printable(it.socket),
             update_offered=it.update_offered,
             covered=it.covered,
+            flooded=it.flooded,
             passkey_until=until,
             passkey_left=0.0 if until is None else until - self._ctx.clock.wall(),
             refused=it.refused,

@@ -9,6 +9,7 @@ from waguard.wire.worker import LogSettings, WorkerSpec
 from waguard.worker.daemon_link import DaemonLink
 from waguard.worker.link_watch import LinkWatch
 from waguard.worker.page_document import PageDocument
+from waguard.worker.report_gate import ReportGate
 
 Phase = Literal["launching", "loading", "settling", "ready", "closing"]
 
@@ -17,12 +18,18 @@ class StatusReporter:
     """Each part of the worker records here what it knows; ``report`` sends the whole, where it changed."""
 
     def __init__(
-        self, spec: WorkerSpec, daemon: DaemonLink, watch: LinkWatch, document: PageDocument
+        self,
+        spec: WorkerSpec,
+        daemon: DaemonLink,
+        watch: LinkWatch,
+        document: PageDocument,
+        gate: ReportGate,
     ) -> None:
         self._spec = spec
         self._daemon = daemon
         self._watch = watch
         self._document = document
+        self._gate = gate
         self._log = spec.log
         self._browser_pid: int | None = None
         self._stopped_member: str | None = None
@@ -86,6 +93,7 @@ class StatusReporter:
                 update_offered=watch.update_offered,
                 passkey_until=watch.passkey_until,
                 covered=watch.covered,
+                flooded=self._gate.floods,
                 refused=watch.refused,
                 refusals=watch.refusals,
                 retry_after=watch.retry_after,

@@ -12,6 +12,7 @@ from waguard.worker.daemon_link import DaemonLink
 from waguard.worker.inbound import Inbound
 from waguard.worker.link_watch import LinkWatch
 from waguard.worker.page_document import PageDocument
+from waguard.worker.report_gate import ReportGate
 from waguard.worker.status_reporter import StatusReporter
 from waguard.worker.timings import TIMINGS, Timings
 
@@ -28,6 +29,7 @@ class WorkerContext:
     people: People
     inbound: Inbound
     reporter: StatusReporter
+    gate: ReportGate
 
     @classmethod
     def of(
@@ -41,7 +43,7 @@ class WorkerContext:
             generation=spec.generation,
         )
         daemon = DaemonLink(hello, earlier, timings=timings)
-        watch, people = LinkWatch(), People()
+        watch, people, gate = LinkWatch(), People(), ReportGate()
         document = PageDocument(spec.url, serve=spec.document, folder=spec.documents)
         return cls(
             spec=spec,
@@ -51,5 +53,6 @@ class WorkerContext:
             document=document,
             people=people,
             inbound=Inbound(daemon.event, spec.left_out, people),
-            reporter=StatusReporter(spec, daemon, watch, document),
+            reporter=StatusReporter(spec, daemon, watch, document, gate),
+            gate=gate,
         )
