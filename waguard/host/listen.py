@@ -2,6 +2,7 @@
 
 import errno
 import ipaddress
+import select
 import socket
 import struct
 from pathlib import Path
@@ -113,6 +114,16 @@ def listen_local(path: Path) -> socket.socket:
         raise
     listener.setblocking(False)  # noqa: FBT003 - the standard library's own signature
     return listener
+
+
+def has_hung_up(connection: "socket.socket | TransportSocket") -> bool:
+    """Whether its client sends no more: it has closed its end, or is gone. What it sent may be unread."""
+    poll = select.poll()
+    try:
+        poll.register(connection.fileno(), select.POLLRDHUP)
+    except ValueError:  # it is closed here
+        return True
+    return bool(poll.poll(0))
 
 
 def peer_uid(connection: "socket.socket | TransportSocket") -> int:

@@ -1,0 +1,244 @@
+"""One connection: what its client sends is read in pieces, and what costs too much without a key ends it.
+
+Who has shown a key is read as fast as it sends. Anybody else gets a share of the CPU (``intake.py``) and is read in
+small pieces: one of 4 kB can hold 680 chunks of a body, each as costly as a whole body is. A small request that is
+there as a whole never waits.
+"""
+
+import asyncio
+import time
+from logging import Logger
+from typing import Final, Protocol
+
+from aiohttp import StreamReader, web
+
+from waguard.api.intake import Intake
+from waguard.api.timings import Limits
+from waguard.core.text import http_text
+from waguard.host.listen import has_hung_up
+
+HEADERS: Final = 64  # of a request, of up to 8 kB each
+PIECE: Final = 4 << 10  # bytes that are read at a time without a key, at first …
+LARGEST_PIECE: Final = 64 << 10  # … and as long as they cost little
+KNOWN_PIECE: Final = 256 << 10  # bytes, with a key
+CHEAP: Final = 0.000_3  # s of CPU for a piece
+EVENT: Final = 0.000_03  # s of CPU to read anything at all, beside what it costs to understand it
+REQUEST: Final = 0.000_5  # s of CPU to answer without a key
+
+
+class CostlyBodyError(web.RequestPayloadError):
+    """A body that costs too much to be read for somebody without a key."""
+
+
+class Entrance(Protocol):
+    """The door, as its connections see it."""
+
+    limits: Limits
+    intake: Intake
+    buffer: memoryview
+    """What any of them reads next, until it has taken a copy."""
+
+    def arrived(self, connection: "Connection") -> None:
+        """Its clock begins."""
+
+    def left(self, connection: "Connection") -> None:
+        """It is no more."""
+
+    def heard(self, connection: "Connection", count: int, *, ahead: bool) -> None:
+        """It said so many bytes that are of no body."""
+
+    def busy(self, connection: "Connection") -> None:
+        """A request of it is under way."""
+
+    def idle(self, connection: "Connection") -> None:
+        """It waits for the next request."""
+
+    def show_out(self, connection: "Connection") -> None:
+        """End it at once."""
+
+
+class Connection(web.RequestHandler, asyncio.BufferedProtocol):
+    """One of a door's; its own clock runs while no request is under way."""
+
+    def __init__(self, door: Entrance, server: web.Server, log: Logger) -> None:
+        super().__init__(
+            server,
+            loop=asyncio.get_running_loop(),
+            logger=log,
+            # it would write the query, and with it the key
+            access_log=None,  # type: ignore[arg-type] # as aiohttp's runners pass it
+            auto_decompress=False,
+            max_headers=HEADERS,
+        )
+        self._door = door
+        self.said = 0
+        """Bytes since the last request came whole: parts of others, which the parser keeps."""
+        self._known = False
+        self._request: web.BaseRequest | None = None
+        self._content: StreamReader | None = None  # of the last request
+        self._answered = False
+        self._piece = PIECE
+        self._held = b""
+        self._turn = asyncio.Event()  # is clear while a request waits
+        self._turn.set()
+        self._cost = 0.0
+        self._framing = 0
+        self._discarded = 0
+
+    # ---- what asyncio reports ----
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """See ``asyncio.Protocol``."""
+        self._door.arrived(self)
+        super().connection_made(transport)
+
+    def connection_lost(self, exc: BaseException | None) -> None:
+        """See ``asyncio.Protocol``."""
+        self._held = b""
+        self._turn.set()
+        self._door.intake.leave(self)
+        super().connection_lost(exc)
+        self._door.left(self)
+
+    def get_buffer(self, sizehint: int) -> memoryview:
+        """See ``asyncio.BufferedProtocol``."""
+        del sizehint
+        return self._door.buffer[: KNOWN_PIECE if self._known else self._piece]
+
+    def buffer_updated(self, nbytes: int) -> None:
+        """See ``asyncio.BufferedProtocol``."""
+        data = bytes(self._door.buffer[:nbytes])
+        if self._is_coming and self._content and self._content.exception():
+            return  # it is refused, and the connection ends when that is answered
+        if self._known:
+            self.data_received(data)
+        elif self._is_ahead:
+            self._hold(data)  # until the request that is under way is answered
+        elif self._door.intake.busy and not http_text.is_whole(data):
+            self._hold(data)
+            self._door.intake.queue(self)
+        else:
+            self._read(data)
+
+    def data_received(self, data: bytes) -> None:
+        """See ``asyncio.Protocol``; aiohttp calls it, too, for what it has kept."""
+        ahead, of_body = self._is_ahead, self._is_coming
+        super().data_received(data)
+        if not of_body:
+            self._door.heard(self, len(data), ahead=ahead)
+
+    # ---- its requests ----
+
+    async def attend(self, request: web.BaseRequest, task: "asyncio.Task[object]") -> None:
+        """A request is under way, until the task has written its response. Where nobody has shown a key here, another
+        one than the first waits until there is time for it."""
+        self._request, self._content = request, request.content
+        self._framing = self._discarded = 0
+        self._door.busy(self)
+        task.add_done_callback(self._done)
+        if self._answered and not self._known and self._door.intake.busy:
+            self._turn.clear()
+            self._door.intake.queue(self)
+            await self._turn.wait()
+
+    def recognize(self, *, known: bool) -> None:
+        """Whether the request that is under way has shown a key."""
+        self._known = known
+        if known:
+            self._cost = 0.0
+            self._door.intake.leave(self)
+            self._release()
+
+    def charge(self, cost: float) -> None:
+        """So many seconds of CPU time were spent for somebody without a key."""
+        self._cost += cost
+        self._door.intake.charge(cost)
+
+    @property
+    def has_hung_up(self) -> bool:
+        """Whether nobody is there any more to get an answer."""
+        if self.transport is None or self.transport.is_closing():
+            return True
+        return has_hung_up(self.transport.get_extra_info("socket"))
+
+    def _done(self, _: "asyncio.Task[object]") -> None:
+        self._request = None
+        self._answered = True
+        if not self._known:
+            self.charge(REQUEST)
+        self._door.idle(self)
+        if self._held:
+            self._door.intake.queue(self)
+
+    # ---- what is read without a key ----
+
+    @property
+    def _is_coming(self) -> bool:
+        """Whether a part of the last request's body is missing."""
+        return self._content is not None and not self._content.is_eof()
+
+    @property
+    def _is_ahead(self) -> bool:
+        """Whether nothing is missing of the request that is under way: what comes is of another one."""
+        return self._request is not None and not self._is_coming
+
+    def _hold(self, data: bytes) -> None:
+        self._held += data
+        if self.transport:
+            self.transport.pause_reading()
+
+    @property
+    def slowness(self) -> float:
+        """See ``Waiting``."""
+        return self._cost / (
+            self.said + (self._content.total_bytes if self._content else 0) + PIECE
+        )
+
+    def resume(self) -> None:
+        """See ``Waiting``."""
+        if not self._turn.is_set():
+            self._turn.set()
+        elif self.has_hung_up:
+            self.show_out()
+        else:
+            self._release()
+
+    def show_out(self) -> None:
+        """See ``Waiting``."""
+        self._door.show_out(self)
+
+    def _release(self) -> None:
+        if self.transport is None or not self._held:
+            return
+        data, self._held = self._held, b""
+        self.transport.resume_reading()
+        self._read(data)
+
+    def _read(self, data: bytes) -> None:
+        content = self._content if self._is_coming else None
+        before = content.total_bytes if content else 0
+        began = time.thread_time()
+        self.data_received(data)
+        cost = time.thread_time() - began
+        self._piece = min(self._piece * 2, LARGEST_PIECE) if cost < CHEAP else PIECE
+        self.charge(cost + EVENT)
+        if content:
+            self._framing += len(data) - (content.total_bytes - before)
+            self._discarded += len(data) if self._request is None else 0
+        self._require_cheap()
+
+    def _require_cheap(self) -> None:
+        limits, content = self._door.limits, self._content
+        framing = limits.framing + (content.total_bytes // 4 if content else 0)
+        if self._discarded > limits.discarded:
+            self.show_out()
+        elif self._cost > limits.keyless_cost or self._framing > framing:
+            if self._request is None or not content or content.is_eof():
+                self.show_out()
+            elif content.exception() is None:
+                content.set_exception(CostlyBodyError("it comes in too many small pieces"))
+
+
+def of(request: web.BaseRequest) -> Connection | None:
+    """That of a request; None: it came by no door."""
+    return request.protocol if isinstance(request.protocol, Connection) else None
