@@ -233,7 +233,7 @@ class Watchdog(asyncio.DatagramProtocol):
         return max((b - a for a, b in itertools.pairwise(self.times)), default=0.0)
 
 
-async def run(names: list[str], seconds: float) -> None:
+async def run(names: list[str], seconds: float, *, alone: bool) -> None:
     """The table."""
     print(f"load before: {os.getloadavg()[0]:.1f}; {seconds:g} s each; median (p99) in ms")
     program = (sys.executable, str(Path(__file__).with_name("simulated.py")), "daemon")
@@ -271,7 +271,8 @@ async def run(names: list[str], seconds: float) -> None:
                 floor, mine = Seen(), Seen()
                 watchdog.times.clear()
                 for _ in range(max(1, int(seconds / TURN))):
-                    await measure(attack_name, theirs, TURN, floor)
+                    if not alone:
+                        await measure(attack_name, theirs, TURN, floor)
                     await measure(attack_name, ours, TURN, mine)
                 await calms_down(ours, mine)
                 calm.setdefault("p99", p99(mine.status))  # of the first one, which is calm
@@ -292,14 +293,16 @@ async def run(names: list[str], seconds: float) -> None:
 
 
 def _print_comparison(name: str, floor: Seen, mine: Seen) -> None:
-    ratio = p99(mine.status) / p99(floor.status)
     print(f"{name}:")
-    for who, seen in (("bare", floor), ("waguard", mine)):
+    for who, seen in (("bare", floor), ("waguard", mine)) if floor.status else (("waguard", mine),):
         print(
             f"  {who:<8} status {median(seen.status):7.1f} ({p99(seen.status):7.1f})"
             f"   send {median(seen.send):7.1f} ({p99(seen.send):7.1f})"
             f"   +{seen.grown:.0f} MB   answers {dict(seen.answers)}"
         )
+    if not floor.status:
+        return
+    ratio = p99(mine.status) / p99(floor.status)
     print(f"  status, p99: {ratio:.2f} of the bare one, {_met(ratio <= GOAL_RATIO)}", end="")
     print(f"; memory: {_met(mine.grown <= GOAL_MEMORY)}", flush=True)
 
@@ -324,6 +327,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seconds", type=float, default=15.0)
     parser.add_argument("--only", default=",".join(ATTACKS))
+    parser.add_argument("--alone", action="store_true", help="without the bare server")
     parser.add_argument("--bare", action="store_true", help=argparse.SUPPRESS)
     parser.add_argument("--attack", help=argparse.SUPPRESS)
     parser.add_argument("--port", type=int, help=argparse.SUPPRESS)
@@ -333,7 +337,7 @@ def main() -> None:
     elif given.attack:
         asyncio.run(attack(given.attack, given.port))
     else:
-        asyncio.run(run(given.only.split(","), min(given.seconds, 60.0)))
+        asyncio.run(run(given.only.split(","), min(given.seconds, 60.0), alone=given.alone))
 
 
 if __name__ == "__main__":

@@ -4,6 +4,7 @@ import asyncio
 import logging
 import socket
 import time
+from collections.abc import Callable
 from typing import Final
 from urllib.parse import urlsplit
 
@@ -264,14 +265,17 @@ async def serve(
     connections: int = CONNECTIONS,
     timings: Timings = DEFAULT_TIMINGS,
     limits: Limits = DEFAULT_LIMITS,
+    kept: Callable[[], bool] = lambda: False,
 ) -> web.AppRunner:
-    """Run on a socket that listens already, for so many at a time; ``runner.cleanup()`` ends it."""
+    """Run on a socket that listens already, for so many at a time; ``runner.cleanup()`` ends it. Where it is
+    ``kept`` then, another process has it, too, and goes on."""
     log = logging.getLogger("waguard.http")
     log.addFilter(of_waguard)
     runner = web.AppRunner(app, handle_signals=False, shutdown_timeout=SHUTDOWN_TIMEOUT)
     await runner.setup()
     assert runner.server  # noqa: S101 - it is set up
     attend_requests(runner.server)
-    await Door(runner, listener, log, most=connections, timings=timings, limits=limits).start()
+    door = Door(runner, listener, log, most=connections, timings=timings, limits=limits, kept=kept)
+    await door.start()
     logger.debug("API serves")
     return runner

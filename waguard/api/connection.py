@@ -76,7 +76,8 @@ class Connection(web.RequestHandler, asyncio.BufferedProtocol):
         self._known = False
         self._request: web.BaseRequest | None = None
         self._content: StreamReader | None = None  # of the last request
-        self._answered = False
+        self.answered = False
+        """Whether it has had a request."""
         self._piece = PIECE
         self._held = b""
         self._turn = asyncio.Event()  # is clear while a request waits
@@ -136,7 +137,7 @@ class Connection(web.RequestHandler, asyncio.BufferedProtocol):
         self._framing = self._discarded = 0
         self._door.busy(self)
         task.add_done_callback(self._done)
-        if self._answered and not self._known and self._door.intake.busy:
+        if self.answered and not self._known and self._door.intake.busy:
             self._turn.clear()
             self._door.intake.queue(self)
             await self._turn.wait()
@@ -163,7 +164,7 @@ class Connection(web.RequestHandler, asyncio.BufferedProtocol):
 
     def _done(self, _: "asyncio.Task[object]") -> None:
         self._request = None
-        self._answered = True
+        self.answered = True
         if not self._known:
             self.charge(REQUEST)
         self._door.idle(self)

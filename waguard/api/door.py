@@ -5,7 +5,9 @@ application's requests come whole within milliseconds, and so it is never the on
 """
 
 import asyncio
+import contextlib
 import socket
+from collections.abc import Callable
 from logging import Logger
 from typing import Final
 
@@ -22,6 +24,7 @@ from waguard.host.listen import has_hung_up
 CONNECTIONS: Final = 2_048  # about 8 kB of memory each
 ACCEPTED: Final = 16  # connections at a time; then it is the turn of what else is to be done
 ACCEPTING: Final = 0.000_15  # s of CPU for each
+LAST_REQUESTS_POLLS: Final = 20
 _CONTINUE: Final = "100-continue"
 
 
@@ -63,6 +66,7 @@ class Door(web.BaseSite):
         most: int,
         timings: Timings = DEFAULT_TIMINGS,
         limits: Limits = DEFAULT_LIMITS,
+        kept: Callable[[], bool] = lambda: False,
     ) -> None:
         super().__init__(runner)
         assert runner.server  # noqa: S101 - a site is made of a runner that is set up
@@ -71,6 +75,7 @@ class Door(web.BaseSite):
         self._log = log
         self._most = most
         self._timings = timings
+        self._kept = kept
         self.limits = limits
         self.intake = Intake(limits)
         self.buffer = memoryview(bytearray(KNOWN_PIECE))
@@ -99,10 +104,21 @@ class Door(web.BaseSite):
         self._loop.remove_reader(self._listener)
         if self._resumption:
             self._resumption.cancel()
-        self.intake.stop()
+        if not self._kept():  # else those that come wait for the next daemon
+            with contextlib.suppress(OSError):
+                self._listener.shutdown(socket.SHUT_RDWR)
         self._listener.close()
         await asyncio.gather(*self._coming)
+        await self._first_requests()
+        self.intake.stop()
         await super().stop()
+
+    async def _first_requests(self) -> None:
+        """Those that were accepted say what they want within a moment, and get their answer."""
+        for _ in range(LAST_REQUESTS_POLLS):
+            if all(one.answered for one in self._idle):
+                return
+            await asyncio.sleep(self._timings.last_requests / LAST_REQUESTS_POLLS)
 
     # ---- what connections say ----
 

@@ -33,6 +33,8 @@ class Timings:
     full: float = 0.1
     """Until there may be a place for a connection again."""
     full_reported_every: float = 60.0
+    last_requests: float = 0.2
+    """At the end, from the last connection to its request."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

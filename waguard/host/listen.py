@@ -6,7 +6,7 @@ import select
 import socket
 import struct
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from waguard.errors import ConfigError, PortInUseError
 from waguard.host import procfs
@@ -24,12 +24,7 @@ LOCAL_SOCKET: Final = "waguard.sock"
 
 def listen(host: str, port: int) -> socket.socket:
     """A listening TCP socket. Raises ``PortInUseError`` that names the process which has it."""
-    try:
-        family, kind, protocol, _, address = socket.getaddrinfo(
-            host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
-        )[0]
-    except (socket.gaierror, UnicodeError):
-        raise _bad_host(host, "it is not an address of this machine") from None
+    family, kind, protocol, _, address = _resolved(host, port)
     listener: socket.socket | None = None
     try:
         listener = socket.socket(family, kind, protocol)
@@ -51,6 +46,20 @@ def listen(host: str, port: int) -> socket.socket:
         raise _bad_host(host, error.strerror or "it cannot be bound") from None
     listener.setblocking(False)  # noqa: FBT003 - the standard library's own signature
     return listener
+
+
+def is_at(listener: socket.socket, host: str, port: int) -> bool:
+    """Whether it listens there; port 0 is any. Raises as ``listen``."""
+    family, _, _, _, address = _resolved(host, port)
+    there, at = listener.getsockname()[:2]
+    return (listener.family, there) == (family, address[0]) and port in {0, at}
+
+
+def _resolved(host: str, port: int) -> tuple[Any, ...]:
+    try:
+        return socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
+    except (socket.gaierror, UnicodeError):
+        raise _bad_host(host, "it is not an address of this machine") from None
 
 
 def base_url(listener: socket.socket) -> str:
