@@ -74,16 +74,26 @@ async def test_chunks_of_one_byte_without_a_key_are_refused_early(api: Api, fed:
     assert sum(fed) < 64 << 10
 
 
-async def test_with_a_key_they_are_read(api: Api) -> None:
-    for key in (KEYED, ""):
-        reader, writer = await asyncio.open_connection(*address(api))
-        body = json.dumps({"metadata": {"a": "b"}, "api_key": KEY}).encode()
-        count = 20_000 if key else 500
-        writer.write(chunked(METADATA, key, "PUT") + ONE_BYTE * count)
-        writer.write(b"%x\r\n%s\r\n" % (len(body), body) + END)
-        async with asyncio.timeout(60):
-            assert b" 200 " in await reader.readline()
-        writer.close()
+@pytest.mark.parametrize(
+    ("key", "piece", "count", "status"),
+    [
+        (KEYED, ONE_BYTE, 20_000, b" 200 "),
+        (KEYED, ONE_BYTE, 10, b" 200 "),
+        ("X-Api-Key: wrong\r\n", ONE_BYTE, 2_000, b" 400 "),
+        ("", ONE_BYTE, 50, b" 200 "),  # its key is in the body
+        ("", b"28\r\n" + b" " * 40 + b"\r\n", 5_000, b" 200 "),
+    ],
+)
+async def test_with_a_key_they_are_read(
+    api: Api, key: str, piece: bytes, count: int, status: bytes
+) -> None:
+    reader, writer = await asyncio.open_connection(*address(api))
+    body = json.dumps({"metadata": {"a": "b"}, "api_key": KEY}).encode()
+    writer.write(chunked(METADATA, key, "PUT") + piece * count)
+    writer.write(b"%x\r\n%s\r\n" % (len(body), body) + END)
+    async with asyncio.timeout(60):
+        assert status in await reader.readline()
+    writer.close()
 
 
 @pytest.mark.parametrize("limits", [Limits(keyless_cpu_free=-1.0)])

@@ -6,6 +6,7 @@ there as a whole never waits.
 """
 
 import asyncio
+import json
 import time
 from logging import Logger
 from typing import Final, Protocol
@@ -24,6 +25,20 @@ KNOWN_PIECE: Final = 256 << 10  # bytes, with a key
 CHEAP: Final = 0.000_3  # s of CPU for a piece
 EVENT: Final = 0.000_03  # s of CPU to read anything at all, beside what it costs to understand it
 REQUEST: Final = 0.000_5  # s of CPU to answer without a key
+
+
+SHREDDED: Final = "it comes in too many small pieces"
+_REFUSED: Final = json.dumps(
+    {
+        "error": f"the body was not read to its end: {SHREDDED}",
+        "field": "body",
+        "remedy": "send the key in X-Api-Key, or the body in larger pieces",
+    }
+).encode()
+REFUSAL: Final = (
+    b"HTTP/1.1 400 Bad Request\r\nContent-Type: application/json; charset=utf-8\r\n"
+    b"Content-Length: %d\r\nConnection: close\r\n\r\n%s" % (len(_REFUSED), _REFUSED)
+)
 
 
 class CostlyBodyError(web.RequestPayloadError):
@@ -78,6 +93,7 @@ class Connection(web.RequestHandler, asyncio.BufferedProtocol):
         self._content: StreamReader | None = None  # of the last request
         self.answered = False
         """Whether it has had a request."""
+        self._is_chunked = self._holds_shreds = False
         self._piece = PIECE
         self._held = b""
         self._turn = asyncio.Event()  # is clear while a request waits
@@ -113,6 +129,8 @@ class Connection(web.RequestHandler, asyncio.BufferedProtocol):
             return  # it is refused, and the connection ends when that is answered
         if self._known:
             self.data_received(data)
+        elif self._is_in_shreds(data):
+            self._read_head(data)
         elif self._is_ahead:
             self._hold(data)  # until the request that is under way is answered
         elif self._door.intake.busy and not http_text.is_whole(data):
@@ -128,12 +146,18 @@ class Connection(web.RequestHandler, asyncio.BufferedProtocol):
         if not of_body:
             self._door.heard(self, len(data), ahead=ahead)
 
+    def resume_reading(self, resume_parser: bool = True) -> None:  # noqa: FBT001, FBT002 - aiohttp's own
+        """aiohttp calls it for each chunk that is read, and it parses what may be left each time."""
+        if self._reading_paused:
+            super().resume_reading(resume_parser)
+
     # ---- its requests ----
 
     async def attend(self, request: web.BaseRequest, task: "asyncio.Task[object]") -> None:
         """A request is under way, until the task has written its response. Where nobody has shown a key here, another
         one than the first waits until there is time for it."""
         self._request, self._content = request, request.content
+        self._is_chunked = "Transfer-Encoding" in request.headers
         self._framing = self._discarded = 0
         self._door.busy(self)
         task.add_done_callback(self._done)
@@ -145,7 +169,10 @@ class Connection(web.RequestHandler, asyncio.BufferedProtocol):
     def recognize(self, *, known: bool) -> None:
         """Whether the request that is under way has shown a key."""
         self._known = known
-        if known:
+        if not known and self._holds_shreds:
+            self._held = b""
+            self._refuse()
+        elif known:
             self._cost = 0.0
             self._door.intake.leave(self)
             self._release()
@@ -234,10 +261,34 @@ class Connection(web.RequestHandler, asyncio.BufferedProtocol):
         if self._discarded > limits.discarded:
             self.show_out()
         elif self._cost > limits.keyless_cost or self._framing > framing:
-            if self._request is None or not content or content.is_eof():
-                self.show_out()
-            elif content.exception() is None:
-                content.set_exception(CostlyBodyError("it comes in too many small pieces"))
+            self._refuse()
+
+    def _is_in_shreds(self, data: bytes) -> bool:
+        if not http_text.is_in_shreds(data):
+            return False
+        if self._is_coming:
+            return self._is_chunked
+        return http_text.begins_chunks(data)
+
+    def _read_head(self, data: bytes) -> None:
+        """Of a body in shreds: with a key the rest is read, too."""
+        head, end, rest = data.partition(b"\r\n\r\n")
+        if self._request or self._is_coming or not http_text.shows_key(head):
+            self._refuse()
+            return
+        self._hold(rest)
+        self._holds_shreds = True
+        self.data_received(head + end)
+
+    def _refuse(self) -> None:
+        """Before it costs more; as the answer of its request, where there is one that waits for its body."""
+        if self._request and self._content and self._is_coming:
+            self._content.set_exception(CostlyBodyError(SHREDDED))
+        elif self.transport and not self.answered and not self._request:
+            self.transport.write(REFUSAL)
+            self.force_close()
+        else:
+            self.show_out()
 
 
 def of(request: web.BaseRequest) -> Connection | None:

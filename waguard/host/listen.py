@@ -14,9 +14,10 @@ from waguard.host import procfs
 if TYPE_CHECKING:
     from asyncio.trsock import TransportSocket
 
-# connections that wait to be accepted: more than are ever open, for one that finds no place there is
-# tried again after a second, and whose that is, is chance. The kernel has net.core.somaxconn at most.
-BACKLOG: Final = 4_096
+# connections that wait to be accepted: as many as are ever open, for one that finds no place there is
+# tried again after a second, and whose that is, is chance. More are not served any sooner: clients leave
+# them there, and each is accepted before it is seen that nobody waits. The kernel has net.core.somaxconn at most.
+BACKLOG: Final = 2_048
 LOCAL_BACKLOG: Final = 128
 LOCAL_SOCKET: Final = "waguard.sock"
 """In the runtime folder: where the command line finds the API."""

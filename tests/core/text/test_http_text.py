@@ -2,7 +2,7 @@
 
 import pytest
 
-from waguard.core.text.http_text import is_whole
+from waguard.core.text.http_text import begins_chunks, is_in_shreds, is_whole, shows_key
 
 GET, POST = b"GET / HTTP/1.1\r\nHost: a\r\n", b"POST / HTTP/1.1\r\nContent-Type: a/b\r\n"
 
@@ -35,3 +35,31 @@ def test_whole(data: bytes) -> None:
 )
 def test_not_whole(data: bytes) -> None:
     assert not is_whole(data)
+
+
+@pytest.mark.parametrize(
+    ("data", "shreds"),
+    [
+        (b"1\r\nx\r\n" * 600, True),
+        (b"5\r\nxxxxx\r\n" * 400, True),
+        (b"1\r\nx\r\n" * 20, False),
+        (b"1b\r\n" + b"x" * 27 + b"\r\n" + b"1b\r\n" + b"x" * 27 + b"\r\n", False),
+        (b"40\r\n" + b"x" * 64 + b"\r\n" * 60, False),
+        (GET + b"Accept: a/b\r\n" * 30 + b"\r\n", False),
+    ],
+)
+def test_shreds(data: bytes, *, shreds: bool) -> None:
+    assert is_in_shreds(data) is shreds
+
+
+def test_where_chunks_begin() -> None:
+    assert begins_chunks(POST + b"Transfer-Encoding: Chunked\r\n\r\n1\r\n")
+    assert not begins_chunks(POST + b"Transfer-Encoding: chunked\r\n")
+    assert not begins_chunks(POST + b"Content-Length: 7\r\n\r\nchunked")
+
+
+def test_what_may_be_a_key() -> None:
+    assert shows_key(GET + b"x-API-key: a")
+    assert shows_key(GET + b"Authorization: Bearer a")
+    assert shows_key(GET.replace(b"/ ", b"/?api_key=a "))
+    assert not shows_key(GET)

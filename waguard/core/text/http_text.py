@@ -6,6 +6,27 @@ from typing import Final
 _LENGTH: Final = re.compile(rb"\r\ncontent-length:[ \t]*(\d{1,9})[ \t]*(?:\r\n|$)", re.IGNORECASE)
 
 
+SHREDS: Final = 16  # bytes from one end of a line to the next: of chunks that hold fewer than 27
+_SPARED: Final = 1 << 10  # bytes, for a head and a short body
+
+
+def is_in_shreds(data: bytes) -> bool:
+    """Whether a body in chunks comes in so small ones that it is not worth to be parsed."""
+    return data.count(b"\r\n") * SHREDS > len(data) + _SPARED
+
+
+def begins_chunks(data: bytes) -> bool:
+    """Whether a request begins there whose body comes in chunks."""
+    head, end, _ = data.partition(b"\r\n\r\n")
+    return bool(end) and b"chunked" in head.lower()
+
+
+def shows_key(head: bytes) -> bool:
+    """Whether a request has something that may be a key outside of its body."""
+    lower = head.lower()
+    return any(name in lower for name in (b"\nx-api-key:", b"\nauthorization:", b"api_key="))
+
+
 def is_whole(data: bytes) -> bool:
     """Whether it is one request with all of its body, and nothing behind it; one in chunks is not."""
     head, end, body = data.partition(b"\r\n\r\n")

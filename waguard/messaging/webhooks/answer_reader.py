@@ -32,6 +32,11 @@ class AnswerReader(ResponseHandler, asyncio.BufferedProtocol):
         del sizehint
         return self._piece
 
+    def resume_reading(self, resume_parser: bool = True) -> None:  # noqa: FBT001, FBT002 - aiohttp's own
+        """aiohttp calls it for each chunk that is read, and it parses what may be left each time."""
+        if self._reading_paused:
+            super().resume_reading(resume_parser)
+
     def buffer_updated(self, nbytes: int) -> None:
         """See ``asyncio.BufferedProtocol``."""
         began = time.thread_time()
