@@ -44,14 +44,15 @@ texts: setup ## every text that a user can meet: file, line, kind, text; FILES="
 	@$(BIN)/python -m tests.house.texts $(FILES)
 
 run: setup ## the real thing, on web.whatsapp.com
+	@chmod 700 sessions # git knows no such mode, and waguard keeps no credentials where others can read
 	@$(BIN)/waguard run $(ARGS)
 
 setup: system $(VENV)/.installed $(WAJS) ## the environment in .venv, wa-js, Chromium
 	@echo "$(SHA256)  $(WAJS)" | sha256sum --check --quiet
 
-# Chromium comes from Debian; without root and without Chromium the one line says what to do.
+# Chromium and Python's venv come from Debian; without root the one line says what to do, before anything long.
 system:
-	@.ci/system-packages chromium
+	@.ci/system-packages base chromium
 
 # The store is tested on real servers too: the tests start their own. Without root: the same line, and skips.
 servers:

@@ -1,8 +1,10 @@
 """Who may call, and with what."""
 
 import asyncio
+import errno
 import hmac
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -228,7 +230,7 @@ class TestKeyFile:
     @pytest.mark.parametrize(
         ("content", "mode", "expected_words"),
         [
-            (b"", 0o600, "holds no key"),
+            (b"\n", 0o600, "holds no key"),
             (b"# only this\n", 0o600, "holds no key"),
             (b"short\n", 0o600, "holds no key"),
             ("schlüssel-schlüssel\n".encode(), 0o600, "not ASCII text"),
@@ -248,6 +250,19 @@ class TestKeyFile:
         assert raised.value.field == "api.key_file"
         assert raised.value.remedy
         assert KEY not in raised.value.line()
+
+    def test_an_empty_one_is_generated_again(self, tmp_path: Path) -> None:
+        keys = load_or_create_keys(_key_file(tmp_path, ""))
+        assert len(keys.values) == 1
+
+    def test_a_full_disk_leaves_none(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        def full(descriptor: int) -> None:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+        monkeypatch.setattr(os, "fsync", full)
+        with pytest.raises(ConfigError, match="No space left"):
+            load_or_create_keys(tmp_path / "api-key")
+        assert list(tmp_path.iterdir()) == []
 
     def test_a_folder_or_a_dangling_link_is_refused(self, tmp_path: Path) -> None:
         with pytest.raises(ConfigError, match="not a regular file"):

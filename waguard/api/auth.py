@@ -1,9 +1,9 @@
 """Who may call: a set of keys, and from loopback two calls without one where configured."""
 
 import hmac
-import os
 import secrets
 import socket
+import stat
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,6 +17,7 @@ from waguard.errors import ConfigError, UnauthorizedError
 from waguard.host import small_file
 from waguard.host.listen import peer_uid
 from waguard.host.ownership import require_private
+from waguard.host.private_files import write_private
 from waguard.host.small_file import UnreadableError
 
 # what a browser adds to a call of a page, and a proxy to a call of somebody else
@@ -50,6 +51,8 @@ def load_or_create_keys(path: Path) -> Keys:
     """
     try:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        if is_cut_off(path):
+            path.unlink()
         if not path.exists():
             generate(path)
         require_private("api.key_file", path)
@@ -81,10 +84,25 @@ def _bad_file(path: Path, why: str, remedy: str) -> ConfigError:
 
 
 def generate(path: Path) -> None:
-    """A key file of this user's own, 0600. Raises ``OSError``, where something lies there, too."""
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    with os.fdopen(descriptor, "w") as file:
-        file.write(f"{GENERATED_KEY_MARK}\n{secrets.token_urlsafe(32)}\n")
+    """A key file of this user's own, 0600, whole or not at all. Raises ``OSError``, where something
+    lies there, too."""
+    draft = path.with_name(f"{path.name}.new")
+    draft.unlink(missing_ok=True)
+    try:
+        write_private(draft, f"{GENERATED_KEY_MARK}\n{secrets.token_urlsafe(32)}\n".encode())
+        path.hardlink_to(draft)
+    finally:
+        draft.unlink(missing_ok=True)
+
+
+def is_cut_off(path: Path) -> bool:
+    """Whether an older release was ended while it generated this file, or its disk was full: nothing
+    is in it that could be lost."""
+    try:
+        found = path.lstat()
+    except OSError:
+        return False
+    return stat.S_ISREG(found.st_mode) and not found.st_size
 
 
 def shown_keys(request: web.Request) -> list[str]:

@@ -143,13 +143,15 @@ def _socket(seen: Instance) -> list[Check]:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Port:
-    """Of the API. ``pid`` and ``command``: who listens there, where that is visible."""
+    """Of the API. ``pid`` and ``command``: who listens there, where that is visible; ``ours``: that
+    process holds the lock, whether it answers yet or not."""
 
     host: str
     port: int
     taken: bool
     pid: int | None = None
     command: str = ""
+    ours: bool = False
     refusal: str | None = None
     """Why nobody could listen there, whoever has it."""
 
@@ -172,7 +174,7 @@ def port(seen: Port, daemon: Instance) -> Check:
         return ok(
             "port", f"{where} is free" if seen.port else "api.port = 0: any free port will do"
         )
-    if daemon.up and seen.pid in {None, daemon.pid}:
+    if seen.ours or (daemon.up and seen.pid in {None, daemon.pid}):
         return ok("port", f"{where} is waguard's")
     who = f"pid {seen.pid} ({seen.command[:120]})" if seen.pid else "a process of another user"
     pm2 = "server.js" in seen.command or "PM2" in seen.command

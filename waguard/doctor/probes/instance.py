@@ -97,6 +97,8 @@ def port(machine: Machine, config: Config, daemon: Instance) -> Port:
     if not number:
         return Port(host=host, port=number, taken=False)
     pid = machine.listener(number)
+    # seen after the listener: a daemon may have started since ``daemon`` was seen
+    holder = machine.locked_by(config.paths.runtime / lock.LOCK_FILE)
     taken, refusal = machine.taken(host, number)
     return Port(
         host=host,
@@ -104,5 +106,6 @@ def port(machine: Machine, config: Config, daemon: Instance) -> Port:
         taken=taken or pid is not None,
         pid=pid,
         command=" ".join(procfs.command_line(pid)) if pid else "",
+        ours=pid is not None and pid in {holder, daemon.pid, daemon.holder},
         refusal=None if daemon.up else refusal,
     )

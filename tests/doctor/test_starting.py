@@ -1,0 +1,32 @@
+"""The doctor beside a daemon that has its lock and its port, and does not answer yet."""
+
+import os
+import socket
+from pathlib import Path
+
+from waguard.config.sections import Api, Config, Paths
+from waguard.doctor.checks import instance as checks
+from waguard.doctor.probes import instance as probes
+from waguard.doctor.probes.machine import Machine
+from waguard.host.lock import acquire
+
+
+def test_the_port_of_a_daemon_that_starts_is_its_own(short_path: Path) -> None:
+    runtime = short_path / "run"
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]
+        config = Config(paths=Paths(runtime=runtime), api=Api(port=port))
+        machine = Machine()
+        nobody = probes.instance(machine, runtime, within=1.0)
+        lock = acquire(runtime)
+        try:
+            # the first one: it began after the lock was looked at
+            for daemon in (nobody, probes.instance(machine, runtime, within=1.0)):
+                assert not daemon.up
+                seen = probes.port(machine, config, daemon)
+                assert seen.pid == os.getpid()
+                assert checks.port(seen, daemon).result == "ok"
+        finally:
+            lock.release()
+        seen = probes.port(machine, config, nobody)
+        assert checks.port(seen, nobody).command == f"kill {os.getpid()}"
