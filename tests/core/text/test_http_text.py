@@ -41,8 +41,8 @@ def test_not_whole(data: bytes) -> None:
     ("data", "shreds"),
     [
         (b"1\r\nx\r\n" * 600, True),
-        (b"5\r\nxxxxx\r\n" * 400, True),
-        (b"1\r\nx\r\n" * 20, False),
+        (b"5\r\nxxxxx\r\n" * 500, True),
+        (b"1\r\nx\r\n" * 100, False),
         (b"1b\r\n" + b"x" * 27 + b"\r\n" + b"1b\r\n" + b"x" * 27 + b"\r\n", False),
         (b"40\r\n" + b"x" * 64 + b"\r\n" * 60, False),
         (GET + b"Accept: a/b\r\n" * 30 + b"\r\n", False),

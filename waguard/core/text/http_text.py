@@ -7,7 +7,7 @@ _LENGTH: Final = re.compile(rb"\r\ncontent-length:[ \t]*(\d{1,9})[ \t]*(?:\r\n|$
 
 
 SHREDS: Final = 16  # bytes from one end of a line to the next: of chunks that hold fewer than 27
-_SPARED: Final = 1 << 10  # bytes, for a head and a short body
+_SPARED: Final = 4 << 10  # bytes, for a head and a short body
 
 
 def is_in_shreds(data: bytes) -> bool:

@@ -5,13 +5,13 @@ Each chunk of a body, and each "100 Continue", costs as much as a whole one. A s
 
 import asyncio
 import time
-from typing import Final
+from typing import Any, Final
 
 import aiohttp
 from aiohttp.client_proto import ResponseHandler
 
 PIECE: Final = 32 << 10  # bytes at a time; of chunks of one byte that is 8 ms
-MOST: Final = 0.5  # s of CPU to understand the answers of a connection; a file of 16 MB takes 0.02
+MOST: Final = 0.25  # s of CPU to understand an answer; a file of 16 MB takes 0.02
 
 
 class CostlyAnswerError(aiohttp.ClientPayloadError):
@@ -19,7 +19,7 @@ class CostlyAnswerError(aiohttp.ClientPayloadError):
 
 
 class AnswerReader(ResponseHandler, asyncio.BufferedProtocol):
-    """Ends the connection where its answers cost more than ``most`` seconds of CPU time."""
+    """Ends the connection where an answer costs more than ``most`` seconds of CPU time."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop, *, most: float = MOST) -> None:
         super().__init__(loop)
@@ -31,6 +31,11 @@ class AnswerReader(ResponseHandler, asyncio.BufferedProtocol):
         """See ``asyncio.BufferedProtocol``."""
         del sizehint
         return self._piece
+
+    def set_response_params(self, **params: Any) -> None:
+        """aiohttp calls it before each answer."""
+        self._cost = 0.0
+        super().set_response_params(**params)
 
     def resume_reading(self, resume_parser: bool = True) -> None:  # noqa: FBT001, FBT002 - aiohttp's own
         """aiohttp calls it for each chunk that is read, and it parses what may be left each time."""
