@@ -37,8 +37,8 @@ class Manager:
             "OTHER": "stays",
         }
 
-    def take(self, port: int, host: str = "127.0.0.1") -> ApiPort:
-        return ApiPort.take(host, port, self.notifier, self.environ, first=FIRST)
+    def open(self, port: int, host: str = "127.0.0.1") -> ApiPort:
+        return ApiPort.open(host, port, self.notifier, self.environ, first=FIRST)
 
     def heard(self) -> list[tuple[str, list[socket.socket]]]:
         found = []
@@ -73,7 +73,7 @@ def is_open(port: int) -> bool:
 
 
 def test_a_new_one_is_kept(manager: Manager) -> None:
-    taken = manager.take(0)
+    taken = manager.open(0)
     ((text, (copy,)),) = manager.heard()
     assert text == f"FDSTORE=1\nFDNAME={KEPT}"
     assert copy.getsockname() == taken.socket.getsockname()
@@ -81,7 +81,7 @@ def test_a_new_one_is_kept(manager: Manager) -> None:
     taken.socket.close()
     assert is_open(port_of(copy))  # who comes now waits
     manager.hand([KEPT], [copy])
-    again = manager.take(port_of(copy))
+    again = manager.open(port_of(copy))
     assert again.socket.getsockname() == copy.getsockname()
     assert manager.heard() == []
     again.socket.close()
@@ -93,7 +93,7 @@ def test_one_that_was_handed_over_is_used_and_no_child_gets_it(
 ) -> None:
     with socket.create_server(("127.0.0.1", 0)) as kept:
         manager.hand([KEPT], [kept])
-        taken = manager.take(port_of(kept) if port is None else port)
+        taken = manager.open(port_of(kept) if port is None else port)
         assert taken.socket.getsockname() == kept.getsockname()
         assert taken.socket.fileno() == FIRST
         assert not os.get_inheritable(FIRST)
@@ -105,7 +105,7 @@ def test_one_that_was_handed_over_is_used_and_no_child_gets_it(
 def test_of_another_address_the_old_one_is_closed(manager: Manager) -> None:
     with socket.create_server(("127.0.0.1", 0)) as kept:
         manager.hand([KEPT], [kept])
-        taken = manager.take(0, "127.0.0.2")
+        taken = manager.open(0, "127.0.0.2")
         assert taken.socket.getsockname()[0] == "127.0.0.2"
         assert not is_open(port_of(kept))  # whoever else has a copy of it
         forgotten, (stored, _) = manager.heard()
@@ -117,13 +117,13 @@ def test_of_another_address_the_old_one_is_closed(manager: Manager) -> None:
 def test_systemd_listens_itself(manager: Manager) -> None:
     with socket.create_server(("127.0.0.1", 0)) as listening:
         manager.hand([ACTIVATED], [listening])
-        taken = manager.take(port_of(listening))
+        taken = manager.open(port_of(listening))
         assert taken.activated
         assert manager.heard() == []
         taken.socket.close()
         manager.hand([ACTIVATED], [listening])
         with pytest.raises(ConfigError, match=ACTIVATED) as refused:
-            manager.take(port_of(listening), "127.0.0.2")
+            manager.open(port_of(listening), "127.0.0.2")
         assert refused.value.field == "api.port"
         assert is_open(port_of(listening))
 
@@ -135,7 +135,7 @@ def test_what_else_was_handed_over_is_closed(manager: Manager) -> None:
         socket.create_server(("127.0.0.1", 0)) as of_nobody,
     ):
         manager.hand([KEPT, "x"], [no_listener, datagrams, of_nobody])
-        taken = manager.take(0)
+        taken = manager.open(0)
         assert [text.partition("=")[0] for text, _ in manager.heard()] == [
             *("FDSTOREREMOVE",) * 3,
             "FDSTORE",
@@ -151,7 +151,7 @@ def test_what_was_meant_for_another_process_is_not_touched(manager: Manager, pid
     with socket.create_server(("127.0.0.1", 0)) as kept:
         manager.hand([KEPT], [kept])
         manager.environ["LISTEN_PID"] = pid
-        taken = manager.take(0)
+        taken = manager.open(0)
         assert port_of(taken.socket) != port_of(kept)
         assert manager.environ == {"OTHER": "stays"}
         os.close(FIRST)

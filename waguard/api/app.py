@@ -3,7 +3,6 @@
 import asyncio
 import logging
 import socket
-import time
 from collections.abc import Callable
 from typing import Final
 from urllib.parse import urlsplit
@@ -40,6 +39,7 @@ from waguard.api.local import is_trusted
 from waguard.api.problems import Handler, of_waguard, problems
 from waguard.api.timings import DEFAULT_LIMITS, DEFAULT_TIMINGS, LIMITS, TIMINGS, Limits, Timings
 from waguard.config.addresses import is_loopback
+from waguard.core.host import http_cost
 from waguard.core.text import json_text
 from waguard.errors import WaguardError
 
@@ -126,11 +126,9 @@ async def _key_inside(request: web.Request, body: Body) -> bool:
 
 
 def _holds_key(request: web.Request, body: Body) -> bool:
-    began = time.thread_time()
-    found = request.app[DEPS].keys.accept_any(json_text.keys(body.raw))
     if of := connection.of(request):
-        of.charge(time.thread_time() - began)
-    return found
+        of.charge(http_cost.of_searching(len(body.raw)))
+    return request.app[DEPS].keys.accept_any(json_text.keys(body.raw))
 
 
 @web.middleware

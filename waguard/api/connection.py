@@ -7,7 +7,6 @@ there as a whole never waits.
 
 import asyncio
 import json
-import time
 from logging import Logger
 from typing import Final, Protocol
 
@@ -15,6 +14,7 @@ from aiohttp import StreamReader, web
 
 from waguard.api.intake import Intake
 from waguard.api.timings import Limits
+from waguard.core.host import http_cost
 from waguard.core.text import http_text
 from waguard.host.listen import has_hung_up
 
@@ -23,8 +23,6 @@ PIECE: Final = 4 << 10  # bytes that are read at a time without a key, at first 
 LARGEST_PIECE: Final = 64 << 10  # … and as long as they cost little
 KNOWN_PIECE: Final = 256 << 10  # bytes, with a key
 CHEAP: Final = 0.000_3  # s of CPU for a piece
-EVENT: Final = 0.000_03  # s of CPU to read anything at all, beside what it costs to understand it
-REQUEST: Final = 0.000_5  # s of CPU to answer without a key
 
 
 SHREDDED: Final = "it comes in too many small pieces"
@@ -53,9 +51,6 @@ class Entrance(Protocol):
     buffer: memoryview
     """What any of them reads next, until it has taken a copy."""
 
-    def arrived(self, connection: "Connection") -> None:
-        """Its clock begins."""
-
     def left(self, connection: "Connection") -> None:
         """It is no more."""
 
@@ -70,6 +65,59 @@ class Entrance(Protocol):
 
     def show_out(self, connection: "Connection") -> None:
         """End it at once."""
+
+
+class Expense:
+    """What one connection has cost without a key."""
+
+    def __init__(self, limits: Limits) -> None:
+        self._limits = limits
+        self._cost = 0.0
+        self._read = 0
+        self._framing = 0
+        self._discarded = 0
+        self.piece = PIECE
+        """Bytes that are read next."""
+
+    def of_request(self) -> None:
+        """Another request begins."""
+        self._framing = self._discarded = 0
+
+    def of_reading(self, count: int, content: int, *, discarded: bool) -> float:
+        """So many bytes were read, of which so many are content of a body."""
+        cost = http_cost.of_reading(count, content)
+        self.piece = min(self.piece * 2, LARGEST_PIECE) if cost < CHEAP else PIECE
+        self._read += count
+        if content:
+            self._framing += count - content
+        if discarded:
+            self._discarded += count
+        return self.add(cost)
+
+    def add(self, cost: float) -> float:
+        """So many seconds of CPU time."""
+        self._cost += cost
+        return cost
+
+    def forget(self) -> None:
+        """A key was shown."""
+        self._cost = 0.0
+
+    @property
+    def slowness(self) -> float:
+        """Seconds for a byte."""
+        return self._cost / (self._read + PIECE)
+
+    @property
+    def too_much_discarded(self) -> bool:
+        """Whether a refused body is not worth to be read any further."""
+        return self._discarded > self._limits.discarded
+
+    @property
+    def too_much(self) -> bool:
+        """Whether no more is read."""
+        framing = self._limits.framing + self._read // 4
+        return self._cost > self._limits.keyless_cost or self._framing > framing
 
 
 class Connection(web.RequestHandler, asyncio.BufferedProtocol):
@@ -88,26 +136,18 @@ class Connection(web.RequestHandler, asyncio.BufferedProtocol):
         self._door = door
         self.said = 0
         """Bytes since the last request came whole: parts of others, which the parser keeps."""
+        self.answered = False
+        """Whether it has had a request."""
         self._known = False
         self._request: web.BaseRequest | None = None
         self._content: StreamReader | None = None  # of the last request
-        self.answered = False
-        """Whether it has had a request."""
         self._is_chunked = self._holds_shreds = False
-        self._piece = PIECE
         self._held = b""
         self._turn = asyncio.Event()  # is clear while a request waits
         self._turn.set()
-        self._cost = 0.0
-        self._framing = 0
-        self._discarded = 0
+        self._expense = Expense(door.limits)
 
     # ---- what asyncio reports ----
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """See ``asyncio.Protocol``."""
-        self._door.arrived(self)
-        super().connection_made(transport)
 
     def connection_lost(self, exc: BaseException | None) -> None:
         """See ``asyncio.Protocol``."""
@@ -120,7 +160,7 @@ class Connection(web.RequestHandler, asyncio.BufferedProtocol):
     def get_buffer(self, sizehint: int) -> memoryview:
         """See ``asyncio.BufferedProtocol``."""
         del sizehint
-        return self._door.buffer[: KNOWN_PIECE if self._known else self._piece]
+        return self._door.buffer[: KNOWN_PIECE if self._known else self._expense.piece]
 
     def buffer_updated(self, nbytes: int) -> None:
         """See ``asyncio.BufferedProtocol``."""
@@ -129,10 +169,10 @@ class Connection(web.RequestHandler, asyncio.BufferedProtocol):
             return  # it is refused, and the connection ends when that is answered
         if self._known:
             self.data_received(data)
-        elif self._is_in_shreds(data):
-            self._read_head(data)
-        elif self._is_ahead:
+        elif self._is_ahead or self._held:
             self._hold(data)  # until the request that is under way is answered
+        elif http_text.is_in_shreds(data, chunked=self._is_chunked if self._is_coming else None):
+            self._read_head(data)
         elif self._door.intake.busy and not http_text.is_whole(data):
             self._hold(data)
             self._door.intake.queue(self)
@@ -158,7 +198,7 @@ class Connection(web.RequestHandler, asyncio.BufferedProtocol):
         one than the first waits until there is time for it."""
         self._request, self._content = request, request.content
         self._is_chunked = "Transfer-Encoding" in request.headers
-        self._framing = self._discarded = 0
+        self._expense.of_request()
         self._door.busy(self)
         task.add_done_callback(self._done)
         if self.answered and not self._known and self._door.intake.busy:
@@ -169,18 +209,17 @@ class Connection(web.RequestHandler, asyncio.BufferedProtocol):
     def recognize(self, *, known: bool) -> None:
         """Whether the request that is under way has shown a key."""
         self._known = known
-        if not known and self._holds_shreds:
-            self._held = b""
-            self._refuse()
-        elif known:
-            self._cost = 0.0
+        if known:
+            self._expense.forget()
             self._door.intake.leave(self)
             self._release()
+        elif self._holds_shreds:
+            self._held = b""
+            self._refuse()
 
     def charge(self, cost: float) -> None:
         """So many seconds of CPU time were spent for somebody without a key."""
-        self._cost += cost
-        self._door.intake.charge(cost)
+        self._door.intake.charge(self._expense.add(cost))
 
     @property
     def has_hung_up(self) -> bool:
@@ -193,12 +232,26 @@ class Connection(web.RequestHandler, asyncio.BufferedProtocol):
         self._request = None
         self.answered = True
         if not self._known:
-            self.charge(REQUEST)
+            self.charge(http_cost.REQUEST)
         self._door.idle(self)
         if self._held:
             self._door.intake.queue(self)
 
     # ---- what is read without a key ----
+
+    @property
+    def slowness(self) -> float:
+        """See ``Waiting``."""
+        return self._expense.slowness
+
+    def resume(self) -> None:
+        """See ``Waiting``."""
+        if not self._turn.is_set():
+            self._turn.set()
+        elif self.has_hung_up:
+            self._door.show_out(self)
+        else:
+            self._release()
 
     @property
     def _is_coming(self) -> bool:
@@ -215,60 +268,25 @@ class Connection(web.RequestHandler, asyncio.BufferedProtocol):
         if self.transport:
             self.transport.pause_reading()
 
-    @property
-    def slowness(self) -> float:
-        """See ``Waiting``."""
-        return self._cost / (
-            self.said + (self._content.total_bytes if self._content else 0) + PIECE
-        )
-
-    def resume(self) -> None:
-        """See ``Waiting``."""
-        if not self._turn.is_set():
-            self._turn.set()
-        elif self.has_hung_up:
-            self.show_out()
-        else:
-            self._release()
-
-    def show_out(self) -> None:
-        """See ``Waiting``."""
-        self._door.show_out(self)
-
     def _release(self) -> None:
-        if self.transport is None or not self._held:
-            return
-        data, self._held = self._held, b""
-        self.transport.resume_reading()
-        self._read(data)
+        if self.transport and self._held:
+            data, self._held = self._held, b""
+            self.transport.resume_reading()
+            self._read(data)
 
     def _read(self, data: bytes) -> None:
         content = self._content if self._is_coming else None
-        before = content.total_bytes if content else 0
-        began = time.thread_time()
+        before, discarded = content.total_bytes if content else 0, self._request is None
         self.data_received(data)
-        cost = time.thread_time() - began
-        self._piece = min(self._piece * 2, LARGEST_PIECE) if cost < CHEAP else PIECE
-        self.charge(cost + EVENT)
-        if content:
-            self._framing += len(data) - (content.total_bytes - before)
-            self._discarded += len(data) if self._request is None else 0
-        self._require_cheap()
-
-    def _require_cheap(self) -> None:
-        limits, content = self._door.limits, self._content
-        framing = limits.framing + (content.total_bytes // 4 if content else 0)
-        if self._discarded > limits.discarded:
-            self.show_out()
-        elif self._cost > limits.keyless_cost or self._framing > framing:
+        if self._known:
+            return
+        come = content.total_bytes - before if content else 0
+        cost = self._expense.of_reading(len(data), come, discarded=bool(content) and discarded)
+        self._door.intake.charge(cost)
+        if self._expense.too_much_discarded:
+            self._door.show_out(self)
+        elif self._expense.too_much:
             self._refuse()
-
-    def _is_in_shreds(self, data: bytes) -> bool:
-        if not http_text.is_in_shreds(data):
-            return False
-        if self._is_coming:
-            return self._is_chunked
-        return http_text.begins_chunks(data)
 
     def _read_head(self, data: bytes) -> None:
         """Of a body in shreds: with a key the rest is read, too."""
@@ -288,7 +306,7 @@ class Connection(web.RequestHandler, asyncio.BufferedProtocol):
             self.transport.write(REFUSAL)
             self.force_close()
         else:
-            self.show_out()
+            self._door.show_out(self)
 
 
 def of(request: web.BaseRequest) -> Connection | None:

@@ -18,12 +18,12 @@ from waguard.api.connection import KNOWN_PIECE, Connection
 from waguard.api.intake import Intake
 from waguard.api.problems import CLIENT_LEFT, answer
 from waguard.api.timings import DEFAULT_LIMITS, DEFAULT_TIMINGS, Limits, Timings
+from waguard.core.host import http_cost
 from waguard.errors import WaguardError
 from waguard.host.listen import has_hung_up
 
 CONNECTIONS: Final = 2_048  # about 8 kB of memory each
 ACCEPTED: Final = 16  # connections at a time; then it is the turn of what else is to be done
-ACCEPTING: Final = 0.000_15  # s of CPU for each
 LAST_REQUESTS_POLLS: Final = 20
 _CONTINUE: Final = "100-continue"
 
@@ -77,7 +77,7 @@ class Door(web.BaseSite):
         self._timings = timings
         self._kept = kept
         self.limits = limits
-        self.intake = Intake(limits)
+        self.intake = Intake(limits, self.show_out)
         self.buffer = memoryview(bytearray(KNOWN_PIECE))
         self._loop = asyncio.get_running_loop()
         self._open: set[Connection] = set()
@@ -197,9 +197,10 @@ class Door(web.BaseSite):
         if has_hung_up(accepted):  # it waited for longer than its client did
             accepted.close()
             return
-        self.intake.charge(ACCEPTING)
+        self.intake.charge(http_cost.CONNECTION)
         connection = Connection(self, self._web_server, self._log)
         self._open.add(connection)
+        self.arrived(connection)
         task = self._loop.create_task(self._begin(connection, accepted))
         self._coming.add(task)
         task.add_done_callback(self._coming.discard)

@@ -5,12 +5,14 @@ hangs up while it waits is gone within ``PURGED_EVERY``: nothing of it is done a
 """
 
 import asyncio
-from typing import Final, Protocol
+from collections.abc import Callable
+from typing import Any, Final, Protocol
 
 from waguard.api.timings import Limits
 from waguard.core.host import cpu_share
 
-PURGED_EVERY: Final = 0.1  # s
+TURN: Final = 0.002  # s of CPU in a turn
+PURGED_EVERY: Final = 0.5  # s
 
 
 class Waiting(Protocol):
@@ -27,14 +29,13 @@ class Waiting(Protocol):
     def resume(self) -> None:
         """Go on; it charges what that costs."""
 
-    def show_out(self) -> None:
-        """End at once."""
-
 
 class Intake:
     """Of one door."""
 
-    def __init__(self, limits: Limits) -> None:
+    def __init__(self, limits: Limits, show_out: Callable[[Any], None]) -> None:
+        """``show_out`` ends one that waits."""
+        self._show_out = show_out
         self._share = limits.keyless_cpu
         self._free = limits.keyless_cpu_free
         self._spent = cpu_share.NOTHING
@@ -42,15 +43,18 @@ class Intake:
         self._waiting: dict[Waiting, None] = {}
         self._timer: asyncio.TimerHandle | None = None
         self._purged_at = 0.0
+        self._in_turn = 0.0
 
     @property
     def busy(self) -> bool:
         """Whether more has to wait."""
-        return bool(self._waiting) or self._wait() > 0
+        return bool(self._waiting) or self._in_turn > TURN or self._wait() > 0
 
     def charge(self, cost: float) -> None:
         """So many seconds of CPU time were spent."""
         self._spent = cpu_share.charge(self._spent, cost, now=self._loop.time(), share=self._share)
+        self._in_turn += cost
+        self._continue()
 
     def queue(self, one: Waiting) -> None:
         """Resume it when there is time for it."""
@@ -65,7 +69,7 @@ class Intake:
         """End the one that cost most for what it sent; False: nobody waits."""
         if not self._waiting:
             return False
-        max(self._waiting, key=lambda one: one.slowness).show_out()
+        self._show_out(max(self._waiting, key=lambda one: one.slowness))
         return True
 
     def stop(self) -> None:
@@ -76,8 +80,9 @@ class Intake:
 
     def _turn(self) -> None:
         self._timer = None
+        self._in_turn = 0.0
         self._purge()
-        while self._waiting and not self._wait():
+        while self._waiting and self._in_turn <= TURN and not self._wait():
             one = next(iter(self._waiting))
             self.leave(one)
             one.resume()
@@ -85,7 +90,7 @@ class Intake:
             self._continue()
 
     def _continue(self) -> None:
-        if self._timer is None:
+        if self._timer is None:  # the turn of all others comes before
             wait = min(self._wait(), PURGED_EVERY)
             self._timer = self._loop.call_later(wait, self._turn)
 
@@ -94,7 +99,7 @@ class Intake:
             return
         self._purged_at = self._loop.time()
         for one in [one for one in self._waiting if one.has_hung_up]:
-            one.show_out()
+            self._show_out(one)
 
     def _wait(self) -> float:
         now = self._loop.time()

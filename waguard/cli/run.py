@@ -32,7 +32,7 @@ def _run(arguments: argparse.Namespace) -> int:
     _require_private(config, found)
     lock = acquire(config.paths.runtime)
     try:
-        port = ApiPort.take(config.api.host, config.api.port, SystemdNotifier())
+        port = ApiPort.open(config.api.host, config.api.port, SystemdNotifier())
         lock.publish(base_url(port.socket))
 
         import asyncio  # noqa: PLC0415 - only the instance that runs pays for it

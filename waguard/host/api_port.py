@@ -30,7 +30,7 @@ class ApiPort:
         self.activated = activated
 
     @classmethod
-    def take(
+    def open(
         cls,
         host: str,
         port: int,

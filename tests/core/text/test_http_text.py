@@ -2,7 +2,7 @@
 
 import pytest
 
-from waguard.core.text.http_text import begins_chunks, is_in_shreds, is_whole, shows_key
+from waguard.core.text.http_text import is_in_shreds, is_whole, shows_key
 
 GET, POST = b"GET / HTTP/1.1\r\nHost: a\r\n", b"POST / HTTP/1.1\r\nContent-Type: a/b\r\n"
 
@@ -49,13 +49,15 @@ def test_not_whole(data: bytes) -> None:
     ],
 )
 def test_shreds(data: bytes, *, shreds: bool) -> None:
-    assert is_in_shreds(data) is shreds
+    assert is_in_shreds(data, chunked=True) is shreds
+    assert not is_in_shreds(data, chunked=False)
 
 
-def test_where_chunks_begin() -> None:
-    assert begins_chunks(POST + b"Transfer-Encoding: Chunked\r\n\r\n1\r\n")
-    assert not begins_chunks(POST + b"Transfer-Encoding: chunked\r\n")
-    assert not begins_chunks(POST + b"Content-Length: 7\r\n\r\nchunked")
+def test_shreds_behind_a_head() -> None:
+    shreds = b"1\r\nx\r\n" * 600
+    assert is_in_shreds(POST + b"Transfer-Encoding: Chunked\r\n\r\n" + shreds, chunked=None)
+    assert not is_in_shreds(POST + b"Content-Length: 7\r\n\r\n" + shreds, chunked=None)
+    assert not is_in_shreds(POST + b"A: b\r\n" * 800, chunked=None)
 
 
 def test_what_may_be_a_key() -> None:

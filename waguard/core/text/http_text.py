@@ -10,15 +10,13 @@ SHREDS: Final = 16  # bytes from one end of a line to the next: of chunks that h
 _SPARED: Final = 4 << 10  # bytes, for a head and a short body
 
 
-def is_in_shreds(data: bytes) -> bool:
-    """Whether a body in chunks comes in so small ones that it is not worth to be parsed."""
-    return data.count(b"\r\n") * SHREDS > len(data) + _SPARED
-
-
-def begins_chunks(data: bytes) -> bool:
-    """Whether a request begins there whose body comes in chunks."""
+def is_in_shreds(data: bytes, *, chunked: bool | None) -> bool:
+    """Whether a body comes in so small chunks that it is not worth to be parsed. ``chunked``: whether it comes in chunks;
+    None: it begins there, behind its head."""
+    if chunked is False or data.count(b"\r\n") * SHREDS <= len(data) + _SPARED:
+        return False
     head, end, _ = data.partition(b"\r\n\r\n")
-    return bool(end) and b"chunked" in head.lower()
+    return bool(chunked or (end and b"chunked" in head.lower()))
 
 
 def shows_key(head: bytes) -> bool:
