@@ -183,9 +183,11 @@ async def measure(name: str, target: Target, seconds: float, seen: Seen) -> None
     connector = aiohttp.TCPConnector(force_close=True, limit=0)
     timeout = aiohttp.ClientTimeout(total=30)
     async with (
-        part("--attack", name, "--port", str(target.port)),
+        part("--attack", name, "--port", str(target.port)) as attacker,
         aiohttp.ClientSession(connector=connector, timeout=timeout) as http,
     ):
+        assert attacker.stdout
+        await attacker.stdout.readline()  # it begins
         weighing, asking = asyncio.create_task(weigh()), []
         for number in range(int(seconds / EVERY / 2)):  # whatever answers take: none is left out
             body = {"session_id": "s0", "recipient_phone": "6281234567890", "type": "text"}

@@ -130,6 +130,7 @@ async def attack(name: str, port: int) -> None:
     """Until it is told to end."""
     files.raise_limit()
     kind, count = ATTACKS[name]
+    print("begins", flush=True)
     tasks = [asyncio.create_task(_forever(port, kind)) for _ in range(count)]
     await asyncio.to_thread(sys.stdin.read)
     for task in tasks:

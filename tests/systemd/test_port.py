@@ -2,8 +2,12 @@
 
 import asyncio
 import contextlib
+import os
 import socket
+import subprocess
+import sys
 import threading
+import time
 from collections import Counter
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
@@ -134,6 +138,38 @@ async def test_a_restart_answers_to_all(systemd: SystemdNamespace, port: int) ->
     async with called(port) as answers:
         for _ in range(2):
             await asyncio.to_thread(systemd.systemctl, "restart", UNIT)
+    assert set(answers) == {"200"}
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("attack", ["chunks", "crowd", "again", "ahead", "plain"])
+async def test_no_flood_without_a_key_gets_it_restarted(
+    systemd: SystemdNamespace, port: int, attack: str
+) -> None:
+    """The watchdog has 30 s; each lasts for longer."""
+    systemd.systemctl("start", UNIT)
+    before = systemd.wait(UNIT, ActiveState="active")
+    program = (sys.executable, "-P", "-m", "bench.abuse", "--attack", attack, "--port", str(port))
+    flood = await asyncio.create_subprocess_exec(
+        *program,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        cwd=CHECKOUT,
+        env=os.environ | {"PYTHONPATH": str(CHECKOUT)},
+    )
+    assert flood.stdin
+    assert flood.stdout
+    await flood.stdout.readline()
+    ends, answers = time.monotonic() + 40, Counter[str]()
+    async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=60)) as http:
+        while time.monotonic() < ends:
+            async with http.get(f"http://127.0.0.1:{port}{LIVE}") as response:
+                answers[str(response.status)] += 1
+            await asyncio.sleep(0.1)
+    flood.stdin.close()
+    await flood.wait()
+    after = systemd.wait(UNIT, ActiveState="active")
+    assert (after["MainPID"], after["NRestarts"]) == (before["MainPID"], "0")
     assert set(answers) == {"200"}
 
 
