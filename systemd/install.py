@@ -430,7 +430,8 @@ def uninstall(host: Host) -> None:
         raise FailedError(f"waguard is not installed in {host.prefix}", CONFIGURATION)
     folders = kept_folders(host, release)
     if host.is_live:
-        run("systemctl", "disable", "--now", UNIT)
+        has_socket = host.at(PLACES[SOCKET]).exists()
+        run("systemctl", "disable", "--now", *([SOCKET] if has_socket else []), UNIT)
     for place in (*PLACES.values(), COMMAND, str(host.link)):
         host.at(place).unlink(missing_ok=True)
     shutil.rmtree(host.at(host.releases))

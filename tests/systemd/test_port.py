@@ -17,7 +17,7 @@ import pytest
 
 from tests.ports import reserved_port
 from tests.systemd.namespace import SystemdNamespace
-from tests.systemd.unit import CHECKOUT, UNIT, configure, shipped, why_not
+from tests.systemd.unit import CHECKOUT, UNIT, configure, drop_in, shipped, why_not
 
 pytestmark = [
     pytest.mark.timeout(900),
@@ -208,6 +208,18 @@ def test_of_another_address_the_old_one_is_closed(systemd: SystemdNamespace, por
         assert is_open(other)
         assert not is_open(port)
         systemd.systemctl("stop", UNIT)
+
+
+def test_the_unit_of_an_older_release_keeps_nothing(systemd: SystemdNamespace, port: int) -> None:
+    """Its daemon would find the port in use, by what it was handed."""
+    systemd.systemctl("start", UNIT)
+    assert systemd.show(UNIT)["NFileDescriptorStore"] == "1"
+    with drop_in(systemd, "older.conf", "[Service]\nFileDescriptorStoreMax=0\n"):
+        assert systemd.show(UNIT)["NFileDescriptorStore"] == "0"
+        systemd.systemctl("restart", UNIT)
+        assert is_open(port)
+        systemd.systemctl("stop", UNIT)
+    assert not is_open(port)
 
 
 def test_systemd_may_listen_itself(systemd: SystemdNamespace, port: int) -> None:
