@@ -1,9 +1,9 @@
 """What a client notices while others abuse the API without a key, against a bare aiohttp server.
 
-    python -m bench.abuse [--seconds N] [--only calm,idle,chunks,...]
+    python -m bench.abuse [--seconds N] [--only calm,idle,chunks,...] [--alone]
 
-Each attack runs for N seconds on both, five at a time in turn, on loopback only, from a process of its own. The
-client asks for the status (key in a header) and sends (key in the body, as the application does) in
+Each attack runs for N seconds on both, five at a time in turn, and in turn with the daemon without an
+attack, on loopback only, from a process of its own. ``--alone`` leaves the bare server out. The client asks for the status (key in a header) and sends (key in the body, as the application does) in
 turn, each time on a new connection, twenty times a second. The daemon is the real one with ten simulated
 workers; the bare server reads the JSON, compares the key and answers, and as many connections as the
 daemon's may wait in its kernel's queue, for one that finds no place there is answered a second later. What
