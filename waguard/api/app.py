@@ -79,6 +79,7 @@ async def gate(request: web.Request, handler: Handler) -> web.StreamResponse:
     body = Body(request, limit=limit)
     if not shown and not await _key_inside(request, body):
         _check_host(request, request.app[DEPS])
+        body.raw.clear()  # it may have to wait for its answer
         if not _is_open(request, request.app[DEPS]):
             await request.app[LOAD].refusals.turn()
             raise auth.refused()
