@@ -108,6 +108,10 @@ class DatabaseUnavailableError(UnavailableError):
     """The database does not answer: what it holds is unknown, which is never empty."""
 
 
+class DatabaseUnknownError(DatabaseUnavailableError):
+    """The database answers, and is not known to be ours: nobody uses it until a person says so."""
+
+
 class TooManyError(UnavailableError):
     """More of this at a time than is allowed. No 429: that is final for the application."""
 

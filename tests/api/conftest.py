@@ -23,7 +23,7 @@ from waguard.api.content import MEDIA_LIMIT
 from waguard.api.timings import Limits, Timings
 from waguard.config.sections import Config, Level, Log
 from waguard.core.webhooks.delivery import OLD_SERVICE
-from waguard.errors import WaguardError
+from waguard.errors import ConflictError, WaguardError
 from waguard.host.clock import SystemClock
 from waguard.host.listen import base_url, listen
 from waguard.host.media import MediaFolder
@@ -71,6 +71,20 @@ class FakeLog:
 
 
 @dataclass
+class FakeControl:
+    """Fills ``ports.store.DatabaseControl``."""
+
+    unknown: bool = False
+
+    def accept(self) -> str:
+        """See there."""
+        if not self.unknown:
+            raise ConflictError("there is nothing to accept")
+        self.unknown = False
+        return "sqlite /state/waguard.db"
+
+
+@dataclass
 class Api:
     """A served API, and everything behind it."""
 
@@ -86,6 +100,7 @@ class Api:
     media: MediaFolder
     config: Config = field(default_factory=Config)
     log: FakeLog = field(default_factory=FakeLog)
+    control: FakeControl = field(default_factory=FakeControl)
     versions: FakeVersions = field(default_factory=FakeVersions)
     base: str = ""
     deps: ApiDeps = field(init=False)
@@ -186,6 +201,7 @@ async def api(
             reconciler=sessions,
             health=sessions.health,
             store=store,
+            database=world.control,
             events=bus,
             outbox=outbox,
             bulks=Bulks(outbox, database.outbox, lambda: world.config.send),

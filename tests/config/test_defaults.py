@@ -33,6 +33,7 @@ def test_nothing_given_is_the_contract(folder: Path) -> None:
         "paths.state": folder / "state",
         "database.url": f"sqlite+aiosqlite:///{folder}/state/waguard.db",
         "lease.margin": 15.0,
+        "lease.standby": False,
         "browser.executable": None,
         "browser.flavour": "chromium",
         "browser.extra_args": (),

@@ -25,6 +25,12 @@ class Bad:
 
 SEES_EXAMPLE: Final = "etc/waguard.toml"
 BAD: Final = {
+    "a lease too short for a standby": Bad(
+        "lease.margin",
+        "1.0",
+        "use 15",
+        "[lease]\nstandby = true\nmargin = 1\n[worker]\norphan_grace = 2",
+    ),
     "unknown section": Bad("apl", "3", "api, browser", "apl = 3"),
     "unknown key": Bad("api.prot", "3001", "api.port", "[api]\nprot = 3001"),
     "a section that is none": Bad("api", "3", "[api]", "api = 3"),

@@ -23,6 +23,7 @@ OF_EXIT = {
     20: (Blame.HOST, "browser_unusable"),
     21: (Blame.SESSION, "browser_killed"),
     22: (Blame.HOST, "disk_full"),
+    24: (Blame.HOST, "lease_expired"),
 }
 
 

@@ -18,6 +18,8 @@ from waguard.core.lease import (
     claim,
     held_words,
     is_lost,
+    is_short,
+    lent_until,
     lost_words,
     terms,
     waiting_words,
@@ -159,3 +161,20 @@ def test_a_clone_is_recognised() -> None:
     message, remedy = lost_words(ME, lease(replace(ME, pid=9, instance="i9")))
     assert "same machine-id" in message
     assert "systemd-machine-id-setup" in remedy
+
+
+def test_workers_end_before_anybody_else_may_take_the_lease() -> None:
+    until = lent_until(T, TERMS)
+    found = lease(ME, renewed_at=T, now=until)
+    watch = Watch(found.epoch, found.renewed_at, T)
+    decision = claim(OTHER, found, watch)
+    assert isinstance(decision, Wait)
+    assert decision.seconds == 5.0
+    assert until == T + 70.0
+
+
+def test_none_starts_on_what_is_left_of_a_lease() -> None:
+    until = lent_until(T, TERMS)
+    assert not is_short(until, T, T + 5.0)
+    assert is_short(until, T, T + 36.0)
+    assert is_short(until, T, until + 1.0)

@@ -96,6 +96,17 @@ async def test_a_lease_that_is_over(host: Host, change: str, said: str) -> None:
     assert (checks["lease"].result, said in checks["lease"].seen) == ("ok", True)
 
 
+async def test_no_advice_of_a_standby_stops_the_holder(host: Host) -> None:
+    await host.sql("UPDATE waguard_lease SET released = 0, lasts = 1e12, host = 'other'")
+    seen = await database.database(f"sqlite+aiosqlite:///{host.database}")
+    by_standby = {
+        standby: checks_of.database(seen, DOWN, "/run/other", Cli(), standby=standby)[-1]
+        for standby in (False, True)
+    }
+    assert [by_standby[it].result for it in (False, True)] == ["failed", "ok"]
+    assert by_standby[True].command is None
+
+
 async def test_a_file_that_may_not_be_read(host: Host) -> None:
     host.database.unlink()
     host.database.mkdir()

@@ -4,8 +4,9 @@ from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING
 
-from tests.simulation.faults import DAEMON, KINDS, LACKS
+from tests.simulation.faults import ANOTHER, DAEMON, KINDS, LACKS
 from tests.simulation.page import Page
+from waguard.core.exits import EXIT_LEASE_EXPIRED
 from waguard.core.fleet.facts import FleetRules, FleetRulesChanged
 from waguard.core.replace import replace
 from waguard.core.session.facts import Moved, RulesChanged
@@ -34,6 +35,7 @@ class Calamities:
             "inodes": self._fill_disk,
             "read_only": self._fill_disk,
             "build_reloads": self._reload_all,
+            "lease": self._expire_lease,
             "acks_everywhere": self._lose_acks,
             "wall_step": self._step_wall,
             "settings": self._change_settings,
@@ -41,7 +43,7 @@ class Calamities:
         self._ends: dict[str, Callable[[], object]] = {
             "network": self._find_network,
             "network_unsure": self._find_network,
-            "database": self._find_database,
+            **dict.fromkeys(("database", *ANOTHER), self._find_database),
             "standstill": world.thaw,
             "acks_everywhere": world.plane.acks_come,
             **dict.fromkeys(DAEMON, world.begin_daemon),
@@ -108,6 +110,13 @@ class Calamities:
 
     def _reload_all(self) -> None:
         self._each(partial(self._world.workers.reload_itself, "build_reloads"), "build", 5.0, 0.1)
+
+    def _expire_lease(self) -> None:
+        """With a standby: whoever still runs ends, in order or by the kernel."""
+        self._each(self._end_with_lease, "lease", 2.0, 0.0)
+
+    def _end_with_lease(self, page: Page) -> None:
+        self._world.workers.die(page, page.number, EXIT_LEASE_EXPIRED)
 
     def _lose_acks(self) -> None:
         for page in self._world.pages.values():

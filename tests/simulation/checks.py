@@ -267,7 +267,7 @@ class Checks:
         watched = max(world.daemon_since, world.database_since) <= since
         if not watched or world.engine is None or world.frozen_at is not None:
             return
-        if world.active["database"] or not page.exists or page.up_since is not None:
+        if not world.rows.used() or not page.exists or page.up_since is not None:
             return
         if world.state(page) is None or page.down_since > since:
             return  # it was up meanwhile

@@ -3,12 +3,18 @@
 from functools import partial
 from typing import TYPE_CHECKING
 
+from tests.simulation.faults import ANOTHER
 from tests.simulation.page import Page
+from waguard.core import installation
+from waguard.core.installation import Found, Marker, Unknown
 from waguard.core.session.facts import RowRead
 from waguard.core.status import DerivedStatus
 
 if TYPE_CHECKING:
     from tests.simulation.world import World
+
+
+OURS = Marker(installation="ours", database="the database")
 
 
 class Database:
@@ -17,12 +23,37 @@ class Database:
     def __init__(self, world: "World") -> None:
         self._world = world
 
+    @property
+    def ours(self) -> bool:
+        """Whether it is the one that has the rows, as nobody but the world can know."""
+        return not any(self._world.active[kind] for kind in ANOTHER)
+
+    def used(self) -> bool:
+        """Whether it answers, and the daemon believes that it is ours."""
+        world = self._world
+        if world.active["database"]:
+            return False
+        if self.ours:  # nothing else is to be decided, and this is asked after each step
+            return True
+        alive = sum(page.alive for page in world.pages.values())
+        begins, away = world.engine is None, world.active["volume_away"]
+        if begins and away and not alive:
+            return False  # the unit waits for the mount
+        folder = None if begins and away else OURS  # a daemon that runs remembers it
+        rows = 0 if begins else None
+        found = Found(name="the database", installation=self._marker(), rows=rows)
+        it = installation.identify(folder, found, workers=alive if begins else 0)
+        return not isinstance(it, Unknown)
+
+    def _marker(self) -> str | None:
+        return "another" if self._world.active["database_other"] else None
+
     def write(self, page: Page, status: DerivedStatus, phone: str | None, epoch: int) -> None:
         """The newest row wins; without a database it waits. ``epoch``: of the daemon that writes."""
         world, state = self._world, self._world.state(page)
         if state is None or not page.exists or (state.status != status and epoch == world.epoch):
             return
-        if world.active["database"] or world.frozen_at is not None:
+        if not self.used() or world.frozen_at is not None:
             world.after(1.0, partial(self.write, page, status, phone, epoch))
         elif state.status == status:
             page.row, page.phone = status, phone
@@ -32,7 +63,7 @@ class Database:
         world, state = self._world, self._world.state(page)
         if state is None or world.stopping or not page.exists:
             return
-        if world.active["database"]:
+        if not self.used():
             world.after(30.0, partial(self.reconcile, page))
         elif page.row.status is not state.status.status:
             known = page.phone is not None

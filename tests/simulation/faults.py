@@ -85,6 +85,10 @@ HOST: Final = {
     "memory_short": Kind(600, _SOON),
     "pids_short": Kind(600, _SOON),
     "database": Kind(300, _SOON, afflicts=False),
+    "database_emptied": Kind(300, _SOON, afflicts=False),
+    "database_other": Kind(300, _SOON, afflicts=False),
+    "volume_away": Kind(300, _SOON, afflicts=False),
+    "lease": Kind(300, _SOON),
     "daemon": Kind(45, _SOON),
     "daemon_long": Kind(400, _SOON),
     "upgrade": Kind(20, _SOON),
@@ -110,4 +114,6 @@ LACKS: Final = ("disk_full", "runtime_full", "inodes", "read_only", "hanging")
 CODES_OF_A_LACK: Final = (1, 10, 12, 13, 16, 18, 20, 22)
 REFUSALS: Final = ("refused_one", "whatsapp_500", "whatsapp_429", "whatsapp_hang")
 DAEMON: Final = ("daemon", "daemon_long", "upgrade", "orderly")
+ANOTHER: Final = ("database_emptied", "database_other", "volume_away")
+"""While they last the daemon finds another database than its own."""
 EVERYWHERE: Final = "*"

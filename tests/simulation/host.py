@@ -22,6 +22,7 @@ def _left(active: Counter[str]) -> Reading:
         pids=100 if active["pids_short"] else 30_000,
         disk=disk_failure(_disks(active), margin=TO_START),
         executable="Chromium is missing" if active["executable"] else None,
+        lease="the lease was not renewed" if active["lease"] else None,
         empty="the folder is not mounted" if active["folder"] else None,
     )
 

@@ -7,12 +7,13 @@ from typing import Final, NamedTuple
 from unittest.mock import patch
 
 from tests.simulation import host, workers, world
-from waguard.core import page_care
+from waguard.core import installation, page_care
 from waguard.core.blame import Blame, Failure
 from waguard.core.fleet import acks as fleet_acks
 from waguard.core.fleet import breaker, fleet, network, slots
 from waguard.core.fleet.state import FleetState, Post, Report
 from waguard.core.host.admission import Reading
+from waguard.core.installation import Found, Identity, Known, Marker, Unknown
 from waguard.core.lifecycle import State
 from waguard.core.link import Link
 from waguard.core.page_care import Step
@@ -292,6 +293,35 @@ def all_parked_are_tried_at_once() -> Iterator[None]:
         yield
 
 
+@contextlib.contextmanager
+def an_empty_database_is_a_fact() -> Iterator[None]:
+    """Whatever answers is ours."""
+
+    def identify(
+        _: Marker | None, found: Found, *, workers: int, accepted: Unknown | None = None
+    ) -> Identity:
+        del workers, accepted
+        return Known(found.installation or "")
+
+    with patch.object(installation, "identify", identify):
+        yield
+
+
+@contextlib.contextmanager
+def living_workers_contradict_nothing() -> Iterator[None]:
+    """Where nobody has a marker, any database is."""
+    right = installation.identify
+
+    def identify(
+        folder: Marker | None, found: Found, *, workers: int, accepted: Unknown | None = None
+    ) -> Identity:
+        del workers
+        return right(folder, found, workers=0, accepted=accepted)
+
+    with patch.object(installation, "identify", identify):
+        yield
+
+
 PLANTED: Final = (
     Planted(adoption_is_reported_as_an_outage, 2, "adopted as it was"),
     Planted(a_missing_executable_parks, 3, "not tried again", kinds=("executable", "kill_worker")),
@@ -316,5 +346,12 @@ PLANTED: Final = (
     Planted(planned_ends_are_counted, 2, "a planned end"),
     Planted(a_stuck_page_is_replaced_at_once, 2, "not reloaded"),
     Planted(the_row_keeps_its_word_after_an_exit, 2, "the row says connected"),
+    Planted(an_empty_database_is_a_fact, 2, "an empty database is believed"),
+    Planted(
+        living_workers_contradict_nothing,
+        2,
+        "an empty database is believed",
+        kinds=("volume_away", "daemon"),
+    ),
     Planted(all_parked_are_tried_at_once, 6, "are tried at once", kinds=("crash_loop",)),
 )

@@ -3,7 +3,10 @@
 import itertools
 from collections.abc import Callable
 
+import pytest
+
 from tests.simulation.chronicle import Chronicle, of_all, own
+from tests.simulation.faults import ANOTHER
 from tests.simulation.world import World
 from waguard.core.fleet.facts import BreakerChanged, CanaryStarted
 from waguard.core.lifecycle import State
@@ -32,6 +35,13 @@ def test_a_worker_that_died_with_its_daemon_is_an_outage_of_its_session_alone() 
 
 def test_workers_outlive_a_database_that_is_away_at_the_start_of_a_daemon() -> None:
     story = Chronicle(of_all("daemon", 5.0), of_all("database", 200.0)).until(300.0)
+    assert story.all_up()
+    assert story.did(do.Spawn) == []
+
+
+@pytest.mark.parametrize("kind", ANOTHER)
+def test_workers_outlive_another_database_at_the_start_of_a_daemon(kind: str) -> None:
+    story = Chronicle(of_all("daemon", 5.0), of_all(kind, 200.0)).until(300.0)
     assert story.all_up()
     assert story.did(do.Spawn) == []
 

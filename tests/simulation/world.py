@@ -126,10 +126,12 @@ class World(VirtualTime):
         """A new one, as soon as the database answers."""
         if self.engine is not None or any(self.active[kind] for kind in DAEMON):
             return
-        if self.active["database"]:
+        if not self.rows.used():
             self.daemon_died = ALWAYS  # it greets the workers, and decides when the rows are there
             self.after(1.0, self.begin_daemon)
             return
+        if not self.rows.ours:
+            self.fail("an empty database is believed, and ends whoever runs")
         rules = FleetRules(memory_limit=MEMORY_LIMIT)
         self.engine = WatchedEngine(FleetState(rules=rules), self.seen)
         self.epoch += 1

@@ -18,7 +18,7 @@ from waguard.ports.process import Process, Swept
 from waguard.wire.calls import Call, CatchUp, Failed, Sent, Value
 from waguard.wire.channel import Channel
 from waguard.wire.events import Event, Lasting
-from waguard.wire.protocol import FromDaemon, Hello, Reply, Request, Stored
+from waguard.wire.protocol import FromDaemon, Hello, Lend, Reply, Request, Stored
 from waguard.wire.reports import Heartbeat, PageVersion, Report
 from waguard.wire.worker import WorkerRecord, WorkerSpec
 
@@ -74,6 +74,7 @@ class FakeProcess:
         self.calls: list[Call] = []
         self.caught_up: list[CatchUp] = []
         self.stored: list[int] = []
+        self.lent: list[float | None] = []
         self._exit: asyncio.Future[int | None] = asyncio.get_running_loop().create_future()
         self._listening = asyncio.Event()
         self.stands_still = asyncio.Event()
@@ -211,6 +212,8 @@ class FakeProcess:
                 task.add_done_callback(self._tasks.discard)
             case Stored(seq=seq):
                 self.stored.append(seq)
+            case Lend(until=until):
+                self.lent.append(until)
             case _:
                 raise AssertionError(message)
 

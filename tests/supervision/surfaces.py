@@ -145,6 +145,7 @@ async def surfaces(bench: Bench, folder: Path) -> AsyncIterator[Surfaces]:
             reconciler=bench.it.reconciler,
             health=bench.it.health.read,
             store=world.store,
+            database=nothing,
             events=world.bus,
             outbox=outbox,
             bulks=nothing,

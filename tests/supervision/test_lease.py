@@ -10,9 +10,9 @@ from tests.store.memory import MemoryLease
 from tests.supervision.world import World
 from tests.waiting import DEADLINE
 from waguard.core.lease import Holder, Terms
-from waguard.errors import DatabaseUnavailableError, InstanceHeldError
+from waguard.errors import DatabaseUnavailableError, DatabaseUnknownError, InstanceHeldError
 from waguard.ports.store import AuditEntry
-from waguard.supervision.lease import LeaseKeeper
+from waguard.supervision.lease import LEFT_BEHIND_SHOWN, LeaseKeeper
 from waguard.supervision.outages import Outages
 from waguard.supervision.status_writer import AuditLog
 
@@ -39,10 +39,19 @@ class Host:
             lambda: self.terms,
             self.outages,
             lost=self.lost.append,
+            recognized=self._recognized,
+            standby=lambda: self.standby,
+            held=lambda: self.lent.append(self.keeper.lent_until),
             clock=world.clock.monotonic,
             pause=self._pause,
         )
         self.meanwhile: Callable[[], object] = lambda: None
+        self.unknown = self.standby = False
+        self.lent: list[float | None] = []
+
+    async def _recognized(self) -> None:
+        if self.unknown:
+            raise DatabaseUnknownError("it is not ours")
 
     async def _pause(self, seconds: float) -> None:
         self.pauses.append(seconds)
@@ -103,7 +112,15 @@ async def test_another_place_waits_until_it_has_expired(host: Host, row: MemoryL
     assert all("the waguard on beta in /run/b (pid 8)" in words for words in said)
     assert host.keeper.why_barred() is None
     assert host.outages.why("lease_held") is None
-    assert [entry.kind for entry in host.entries] == ["lease_held", "lease_taken"]
+    assert [entry.kind for entry in host.entries] == [
+        "lease_held",
+        "lease_taken",
+        "events_left_behind",
+    ]
+    assert "the waguard on beta in /run/b lost" in (host.outages.why("events_left_behind") or "")
+    host.world.clock.advance(LEFT_BEHIND_SHOWN)
+    await host.tick()
+    assert host.outages.why("events_left_behind") is None
 
 
 async def test_who_waits_gives_up_when_it_is_renewed(host: Host, row: MemoryLease) -> None:
@@ -200,6 +217,97 @@ async def test_a_newer_epoch_is_the_end(host: Host, row: MemoryLease) -> None:
     await host.keeper.release()
     assert row.row == after  # it is another one's
     assert len(host.lost) == 1
+
+
+async def test_in_another_database_the_lease_is_not_taken_nor_lost(
+    host: Host, row: MemoryLease
+) -> None:
+    """Its holder lives, and has a newer epoch: that is no reason to end."""
+    await host.keeper.acquire()
+    ours = row.row
+    host.unknown, row.row = True, None
+    await row.acquire(OTHER, TERMS, lambda _: True, above=5)
+    theirs = row.row
+    await host.live(20)
+    assert (host.lost, row.row) == ([], theirs)
+    host.unknown, row.row = False, ours
+    back = row.now()
+    await host.live(1)
+    assert host.keeper.why_barred() is None
+    assert row.row
+    assert row.row.renewed_at > back
+
+
+# ---- with a standby ----
+
+
+async def test_a_standby_waits_for_a_holder_that_lives_and_takes_over_when_it_does_not(
+    host: Host, row: MemoryLease
+) -> None:
+    epoch = await held_by_other(row)
+    host.standby = True
+    ended: list[float] = []
+
+    async def end_workers() -> None:
+        ended.append(sum(host.pauses))
+
+    def renew() -> None:
+        if row.row and sum(host.pauses) < 200 and len(host.pauses) % 5 == 0:
+            row.row = replace(row.row, renewed_at=row.now())
+        assert "standby: the waguard on beta" in (host.keeper.why_barred() or "")
+
+    host.meanwhile = renew
+    await host.keeper.acquire(before_waiting=end_workers)
+    assert 270 <= sum(host.pauses) <= 280
+    assert row.row
+    assert (row.row.epoch, row.row.holder) == (epoch + 1, ME)
+    assert ended == [0.0], "once, before it waits: another one runs their sessions"
+    kinds = [entry.kind for entry in host.entries]
+    assert kinds == ["standby", "standby_over", "events_left_behind"]
+
+
+async def test_a_standby_is_no_trouble(host: Host, row: MemoryLease) -> None:
+    await held_by_other(row)
+    host.standby = True
+    shown: list[bool] = []
+
+    def release() -> None:
+        shown.extend(it.degrades for it in host.outages.conditions)
+        assert row.row
+        row.row = replace(row.row, released=True)
+
+    host.meanwhile = release
+    await host.keeper.acquire()
+    assert shown == [False]
+    assert len(host.pauses) == 1
+    assert host.outages.conditions == [], "an orderly end left nothing behind"
+
+
+async def test_what_is_lent_follows_the_renewals_that_counted(host: Host, row: MemoryLease) -> None:
+    host.standby = True
+    assert host.keeper.lent_until is None
+    await host.keeper.acquire()
+    began = host.world.clock.monotonic()
+    assert host.lent == [began + 70.0]
+    assert host.keeper.fence == 1
+    row.down = True
+    await host.live(60)
+    assert host.lent == [began + 70.0], "no renewal, no time"
+    assert host.keeper.why_none_starts()
+    row.down = False
+    await host.live(1)
+    assert (host.lent[-1] or 0.0) > began + 70.0
+    assert host.keeper.why_none_starts() is None
+
+
+async def test_without_a_standby_nothing_is_lent_and_no_write_is_fenced(
+    host: Host, row: MemoryLease
+) -> None:
+    await host.keeper.acquire()
+    row.down = True
+    await host.live(300)
+    assert set(host.lent) == {None}
+    assert (host.keeper.fence, host.keeper.why_none_starts()) == (None, None)
 
 
 async def test_of_two_clones_the_later_one_stays(host: Host, row: MemoryLease) -> None:

@@ -60,6 +60,7 @@ class World:
         self.documents = FakeDocuments()
         self.network = NetworkReading()
         self.cpu_is_saturated = False
+        self.lent_until: float | None = None
         self.remembered: Mapping[str, Remembered] = {}
         self.bus = Bus(self.clock)
         self.inbox = FakeInbox(self.bus.publish, self.clock.wall)
@@ -87,6 +88,7 @@ class World:
                 network=lambda: self.network,
                 cpu_is_saturated=lambda: self.cpu_is_saturated,
                 remembered=lambda: self.remembered,
+                lent_until=lambda: self.lent_until,
                 timers=self._soon,
                 chance=NoChance(),
             ),

@@ -21,7 +21,7 @@ from waguard.wire import channel
 from waguard.wire.calls import Exists, Failed, Value
 from waguard.wire.channel import Channel
 from waguard.wire.events import Ack, Event, InboundMessage, LoggedOut
-from waguard.wire.protocol import PROTOCOL, FromWorker, Hello, Reply, Request, Stop, Stored
+from waguard.wire.protocol import PROTOCOL, FromWorker, Hello, Lend, Reply, Request, Stop, Stored
 from waguard.wire.reports import Heartbeat, Report
 from waguard.worker import daemon_link
 from waguard.worker.daemon_link import LIMITS, BufferLimits, DaemonLink
@@ -53,7 +53,10 @@ class Bench:
         self.path = path
         self.answered: list[Request] = []
         self.hold = asyncio.Event()
-        self.link = DaemonLink(HELLO, earlier, timings=timings, limits=limits)
+        self.lent: list[float | None] = []
+        self.link = DaemonLink(
+            HELLO, earlier, lend=self.lent.append, timings=timings, limits=limits
+        )
         self._daemons: list[Daemon] = []
 
     async def answer(self, request: Request) -> Reply:
@@ -532,3 +535,14 @@ async def test_files_that_wait_for_a_daemon_are_bounded_and_messages_are_not(ben
     await wait_until(lambda: len(bench.link._pending) == 2, "the daemon has the first")
     bench.link.event(files[3])
     assert await daemon.events(1) == [(4, files[3])]
+
+
+async def test_what_is_lent_moves_its_deadline_and_a_daemon_that_never_lends_ends_it(
+    bench: Bench,
+) -> None:
+    lender = await bench.daemon(msgspec.structs.replace(HELLO, lends=True))
+    lender.channel.post(Lend(until=12.5))
+    lender.channel.post(Lend(until=17.5))
+    await wait_until(lambda: bench.lent == [12.5, 17.5], "it is moved")
+    await bench.greeted()
+    assert bench.lent == [12.5, 17.5, None]

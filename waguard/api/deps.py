@@ -20,7 +20,7 @@ from waguard.ports.logs import LogLevels
 from waguard.ports.messages import MessageStore
 from waguard.ports.outbox import OutboxStore
 from waguard.ports.sessions import Health, Reconciliation, Sessions
-from waguard.ports.store import Store
+from waguard.ports.store import DatabaseControl, Store
 from waguard.ports.versions import VersionControl
 
 
@@ -53,6 +53,7 @@ class ApiDeps:
     health: Callable[[], Health]
     """Read off memory; no I/O."""
     store: Store
+    database: DatabaseControl
     events: Events
     outbox: Outbox
     bulks: Bulks

@@ -34,6 +34,7 @@ COMMANDS: Final = {
     "events": "follow what happens, as it happens",
     "doctor": "what is wrong on this host, and what repairs it",
     "reconcile": "compare database, memory and host, and correct them",
+    "database": "the database that is found: accept it",
     "config": "the configuration that is found: check, show",
     "keys": "the keys of the API: list, show, add, remove",
     "sessions": "create, list, show, start, stop, link and unlink sessions",

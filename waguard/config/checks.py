@@ -8,12 +8,14 @@ from waguard.config.errors import refused
 from waguard.config.key_file import KEY_LENGTH, has_own_key
 from waguard.config.sections import Browser, Config, Versions
 from waguard.core.host import switches
+from waguard.core.lease import LEND_MARGIN, terms
 from waguard.core.webhooks import address, stored
 from waguard.core.webhooks.delivery import EVENTS
 from waguard.errors import ConfigError
 
 # sun_path holds 108 bytes with its NUL; below the runtime folder lie /workers/<12 hex>.sock
 _SOCKET_PATH_LIMIT = 107
+STANDBY_RENEWALS = 3
 _SOCKET_NAME = len("/workers/0123456789ab.sock")
 DATABASE_SCHEMES = (
     "sqlite+aiosqlite://",
@@ -51,6 +53,7 @@ def cross_check(config: Config) -> None:
             remedy="use at least restart.base_delay",
         )
     _check_versions(config.versions)
+    _check_standby(config)
     if config.send.gap[0] > config.send.gap[1]:
         raise refused(
             "send.gap", list(config.send.gap), "the minimum is above the maximum", "[2, 6]"
@@ -73,6 +76,18 @@ def _check_switches(browser: Browser) -> None:
         ):
             shown = switches.shown(argument)
             raise refused("browser.extra_args", shown, refusal.why, refusal.remedy)
+
+
+def _check_standby(config: Config) -> None:
+    """What is lent to workers has to outlast a few renewals."""
+    its = terms(orphan_grace=config.worker.orphan_grace, margin=config.lease.margin)
+    if config.lease.standby and its.lasts < LEND_MARGIN + STANDBY_RENEWALS * its.renewed_every:
+        raise refused(
+            "lease.margin",
+            config.lease.margin,
+            f"with lease.standby the lease lasts {its.lasts:g} s, which is too short for workers to live by it",
+            "use 15, and at least 5 for worker.orphan_grace",
+        )
 
 
 def _check_versions(versions: Versions) -> None:

@@ -55,9 +55,11 @@ class Database(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Lease(Reloadable, frozen=True, kw_only=True):
-    """For how much longer than ``worker.orphan_grace`` no other daemon takes the database over."""
+    """For how much longer than ``worker.orphan_grace`` no other daemon takes the database over, and whether a second
+    daemon waits for that."""
 
     margin: LeaseMargin = 15.0
+    standby: bool = False
 
 
 class Browser(Reloadable, frozen=True, kw_only=True):

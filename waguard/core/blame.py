@@ -15,6 +15,7 @@ from waguard.core.exits import (
     EXIT_CREDENTIALS_LOST,
     EXIT_DISK_FULL,
     EXIT_EXPORTS_MISSING,
+    EXIT_LEASE_EXPIRED,
     EXIT_MEANINGS,
     EXIT_ORPHANED,
     EXIT_PAGE_NOT_READY,
@@ -93,6 +94,7 @@ _OF_EXIT: Final = {
     EXIT_BROWSER_UNUSABLE: (Blame.HOST, "browser_unusable"),
     EXIT_BROWSER_KILLED: (Blame.SESSION, "browser_killed"),
     EXIT_DISK_FULL: (Blame.HOST, "disk_full"),
+    EXIT_LEASE_EXPIRED: (Blame.HOST, "lease_expired"),
 }
 MAY_BE_OUT_OF_MEMORY: Final = frozenset({-signal.SIGKILL, EXIT_BROWSER_KILLED})
 """The kernel may have killed it, or its browser, because of its memory: that is not free for the next one."""

@@ -15,6 +15,7 @@ EXIT_EXPORTS_MISSING: Final = 19
 EXIT_BROWSER_UNUSABLE: Final = 20
 EXIT_BROWSER_KILLED: Final = 21
 EXIT_DISK_FULL: Final = 22
+EXIT_LEASE_EXPIRED: Final = 24
 
 EXIT_MEANINGS: Final = {
     0: "stopped as requested",
@@ -31,6 +32,7 @@ EXIT_MEANINGS: Final = {
     EXIT_BROWSER_KILLED: "Chromium was killed, or its page crashed",
     EXIT_CREDENTIALS_LOST: "it shows a QR code although it was paired",
     EXIT_DISK_FULL: "the disk of its profile is full",
+    EXIT_LEASE_EXPIRED: "its daemon did not renew the database's lease in time",
 }
 
 _OF_A_FULL_DISK: Final = frozenset(

@@ -6,11 +6,13 @@ the one before is dead. Any other daemon waits until the lease has expired, and 
 meanwhile. Each new holder increments the epoch; a daemon that finds a higher epoch than its own has lost the lease.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Final
 
 RENEWALS: Final = 3  # in the margin: this many may fail before the lease expires
+LEND_MARGIN: Final = 5.0  # s before the lease's end at which its workers are gone
 OBSERVED: Final = 2.0  # renewals that must have been due before an expired lease is taken
 
 
@@ -113,6 +115,17 @@ def claim(mine: Holder, found: Lease | None, watch: Watch | None) -> Decision:
     return Take() if found.now >= until else Wait(watch, until - found.now)
 
 
+def lent_until(renewed_at: float, terms: Terms) -> float:
+    """Until when the holder's workers may live, on the clock of ``renewed_at``: when the last renewal that counted was
+    begun. The database's lease began again at that time at the earliest."""
+    return renewed_at + terms.lasts - LEND_MARGIN
+
+
+def is_short(until: float, renewed_at: float, now: float) -> bool:
+    """Whether so little of what was lent is left that a worker is not worth starting."""
+    return until - now < (until - renewed_at) / 2
+
+
 def is_lost(epoch: int, found: Lease | None) -> bool:
     """Whether another daemon has taken the lease since this one did at ``epoch``. A lower epoch, or no lease,
     means that the database was restored from a copy."""
@@ -131,6 +144,32 @@ def waiting_words(lease: Lease, seconds: float) -> str:
     return (
         f"the database's lease is held by {who(lease)}: it is taken over in {seconds:.0f} s"
         " unless it is renewed"
+    )
+
+
+def standby_words(lease: Lease) -> str:
+    """Why nothing is supervised from here, as it is meant."""
+    return (
+        f"standby: {who(lease)} holds the database's lease; this one takes over when that is released or not"
+        " renewed any more"
+    )
+
+
+def unprotected_words(sessions: Sequence[str]) -> str | None:
+    """Whose workers do not end with the lease; None: all do."""
+    if not sessions:
+        return None
+    return f"workers of an earlier version do not end with the lease, until they are replaced: {', '.join(sessions)}"
+
+
+def left_behind_words(lost: Lease) -> str:
+    """What a lost holder may have left on its host."""
+    at = datetime.fromtimestamp(lost.renewed_at, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    holder = lost.holder
+    return (
+        f"the waguard on {holder.host} in {holder.runtime} lost the database's lease, which it renewed last at {at}:"
+        " messages that its sessions received from shortly before then until they ended were acknowledged to"
+        " WhatsApp, and may not be delivered"
     )
 
 

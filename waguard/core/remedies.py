@@ -87,6 +87,8 @@ STARTS: Final = {
     f" `browser.executable`; the session starts by itself. {_DOCTOR} starts it once.",
     Cause.SANDBOX: "Allow user namespaces to waguard's user; the session starts by itself."
     f" {_DOCTOR} names the setting of the kernel.",
+    Cause.LEASE: "See that the database of `database.url` runs and can be reached; the session starts when the"
+    f" lease is renewed. {_DOCTOR} asks it.",
     Cause.MEMORY: _MORE_MEMORY,
     Cause.PRESSURE: _MORE_MEMORY,
     Cause.PIDS: "Raise the limit of processes (`TasksMax=` of the unit); the session starts by itself."
@@ -182,6 +184,9 @@ FLEET: Final = {
     " (POST /api/versions/pin).",
     "database_down": "See that the database of `database.url` runs and can be reached; waguard connects by"
     f" itself. {_DOCTOR} asks it.",
+    "database_unknown": "Put the database back where `database.url` names it, mount its disk, or correct `database.url` and"
+    " restart waguard; the sessions go on by themselves. Where this database is meant: `waguard database accept`"
+    " (POST /api/database/accept).",
     "database_behind": "Check why the database of `database.url` is slow or unreachable; what waits is stored by"
     f" itself. {_DOCTOR} asks it.",
     "disk_low": f"Free some space there, or lower `limits.disk_reserve`. {_DOCTOR} checks the disks.",
@@ -207,6 +212,11 @@ FLEET: Final = {
     " use {wajs}` (POST /api/wajs/use); else remove its file from `wajs` below `paths.state`.",
     "lease_held": "Let one waguard use a database: stop the other one, or give this one its own with"
     f" `database.url`. {_DOCTOR} names the other one.",
+    "standby": "Nothing to do: this waguard takes over by itself. `waguard doctor` names the other one.",
+    "events_left_behind": "Read these chats of that time on the phones. What lies in `workers/*.unstored` of that host's"
+    " runtime folder can be delivered from here: stop this waguard, copy the files into `workers` of its `paths.runtime`, start it.",
+    "workers_unprotected": "`waguard sessions restart NAME` (POST /api/sessions/NAME/reconnect) replaces the worker of each; waguard"
+    " itself does so at their next restart.",
     "webhooks_down": "Repair the receiver; waguard tries it at least once a minute and loses nothing"
     f" within `webhook.give_up_after`. {_DOCTOR} asks it.",
     "webhooks_late": "See why the receiver takes so long or refuses these; waguard goes on by itself."

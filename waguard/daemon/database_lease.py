@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator, Callable
 
 from waguard.config.sections import Config
 from waguard.core.lease import Terms, terms
+from waguard.daemon.installation import Installation
 from waguard.daemon.stop_request import StopRequest
 from waguard.host.lock import InstanceLock
 from waguard.host.machine import holder
@@ -25,8 +26,15 @@ class DatabaseLease:
         lock: InstanceLock,
         outages: Outages,
         stop: StopRequest,
+        installation: Installation,
+        *,
+        lend: Callable[[], None],
     ) -> None:
+        """``lend``: say to each worker until when it may live."""
         self._config = config
+        self._stop = stop
+        self._lend = lend
+        self._lent = False
         runtime = config().paths.runtime
         self.keeper = LeaseKeeper(
             store.lease,
@@ -34,8 +42,16 @@ class DatabaseLease:
             self._terms,
             outages,
             lost=stop.lose_database,
+            recognized=installation.mark,
+            standby=lambda: self._config().lease.standby,
+            held=self._renewed,
         )
-        store.guard(why_barred=self.keeper.why_barred, before_migration=self.keeper.acquire)
+        store.guard(
+            why_barred=lambda: installation.why_barred() or self.keeper.why_barred(),
+            before_migration=self.keeper.acquire,
+            recognize=installation.recognize,
+            fence=lambda: self.keeper.fence,
+        )
 
     @contextlib.asynccontextmanager
     async def renewed(self) -> AsyncIterator[None]:
@@ -47,7 +63,16 @@ class DatabaseLease:
             yield
         finally:
             ticker.stop()
-            await self.keeper.release()
+            if self._stop.hands_over:  # its workers go on: the next daemon here is to have it
+                await self.keeper.renewed()
+            else:
+                await self.keeper.release()
+
+    def _renewed(self) -> None:
+        lends = self.keeper.standby
+        if lends or self._lent:
+            self._lend()
+        self._lent = lends
 
     def _terms(self) -> Terms:
         grace, margin = self._config().worker.orphan_grace, self._config().lease.margin

@@ -25,7 +25,7 @@ class Foundation:
         self.ages = LivedTime(paths.state, self.clock)
         self.media = MediaFolder(paths.state / "media")
         self.bus = Bus(self.clock)
-        self.store = SqlStore(config().database.url)
+        self.store = SqlStore(config().database.url, standby=config().lease.standby)
         proxied = uses_proxy(config().browser.extra_args)
         self.network = Network(config().whatsapp.url, proxied=proxied)
         self.journal = Journal(

@@ -2,17 +2,25 @@
 
 import asyncio
 import contextlib
+from functools import partial
 from typing import Final
 
 from loguru import logger
 
+from waguard.daemon.installation import Installation
 from waguard.daemon.leftovers import Leftovers
 from waguard.daemon.run_history import RunHistory
 from waguard.daemon.stop_request import StopRequest
-from waguard.errors import DatabaseUnavailableError, InstanceHeldError, WaguardError
+from waguard.errors import (
+    DatabaseUnavailableError,
+    DatabaseUnknownError,
+    InstanceHeldError,
+    WaguardError,
+)
 from waguard.messaging.outbox.outbox import Outbox
 from waguard.ports.process import Process
 from waguard.store.sql import SqlStore
+from waguard.supervision import shutdown
 from waguard.supervision.greeting import greeted
 from waguard.supervision.lease import LeaseKeeper
 from waguard.supervision.outages import Outages
@@ -30,6 +38,7 @@ class RestoreLoop:
         self,
         store: SqlStore,
         lease: LeaseKeeper,
+        installation: Installation,
         outbox: Outbox,
         supervisor: Supervisor,
         *,
@@ -42,6 +51,7 @@ class RestoreLoop:
     ) -> None:
         self._store = store
         self._lease = lease
+        self._installation = installation
         self._outbox = outbox
         self._supervisor = supervisor
         self._leftovers = leftovers
@@ -62,9 +72,13 @@ class RestoreLoop:
                 try:
                     if left_behind is None:
                         left_behind = self._leftovers.workers()
+                        self._installation.workers = len(left_behind)
                         await company.enter_async_context(self._greeted(left_behind))
                     await self._store.open()
-                    await self._lease.acquire()
+                    await self._lease.acquire(
+                        before_waiting=partial(self._end, company, left_behind)
+                    )
+                    await self._installation.mark()
                     await self._outbox.begin()
                     await company.aclose()  # from here on they are their sessions'
                     await self._restore(left_behind)
@@ -75,6 +89,8 @@ class RestoreLoop:
                     delay = DATABASE_RETRY[min(attempt, len(DATABASE_RETRY) - 1)]
                     attempt += 1
                     self._report(error, delay)
+                    if isinstance(error, DatabaseUnknownError):
+                        await self._store.close()  # nothing of it is kept open: it may be put back
                     if left_behind and not self._supervisor.state.loaded:
                         await company.aclose()
                         await company.enter_async_context(self._greeted(left_behind))
@@ -97,7 +113,18 @@ class RestoreLoop:
             instance=self._instance,
             after=self._timings.greet_after,
             again=self._timings.greet_again,
+            lends=self._lease.standby,
         )
+
+    async def _end(
+        self, company: contextlib.AsyncExitStack, left_behind: list[tuple[WorkerRecord, Process]]
+    ) -> None:
+        """Another daemon has the lease, and runs their sessions: what was lent to them is over."""
+        await company.aclose()
+        ending = [process for _, process in left_behind]
+        left_behind.clear()
+        grace = self._timings.stop_grace
+        await asyncio.gather(*(shutdown.stop(process, grace=grace) for process in ending))
 
     async def _abandon_removed(self) -> None:
         """A daemon that died in the middle of a DELETE left what was still to be sent."""
@@ -107,7 +134,9 @@ class RestoreLoop:
 
     def _report(self, error: Exception, delay: float) -> None:
         why = error.line() if isinstance(error, WaguardError) else repr(error)
-        if isinstance(error, DatabaseUnavailableError):
+        if isinstance(error, DatabaseUnknownError):
+            self._outages.update("database_down", None)  # it answers
+        elif isinstance(error, DatabaseUnavailableError):
             logger.debug("the database is not open; trying again", why=why, delay=delay)
             self._outages.update("database_down", error.message)
         else:

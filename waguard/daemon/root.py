@@ -7,7 +7,8 @@ its lease, restore, ticks. Stop order: the reverse, sessions all in parallel.
 import asyncio
 import contextlib
 import os
-from collections.abc import AsyncIterator, Collection
+from collections.abc import AsyncIterator, Callable, Collection
+from dataclasses import replace
 from pathlib import Path
 
 from loguru import logger
@@ -18,11 +19,14 @@ from waguard.api.door import CONNECTIONS
 from waguard.config.passwords import passwords
 from waguard.config.sections import Config, Log
 from waguard.core.host import last_run
+from waguard.core.host.admission import Reading
+from waguard.core.lease import unprotected_words
 from waguard.daemon import stop_sequence, watch
 from waguard.daemon.database_lease import DatabaseLease
 from waguard.daemon.feed import feed
 from waguard.daemon.foundation import Foundation
 from waguard.daemon.housekeeping import Housekeeping
+from waguard.daemon.installation import Installation
 from waguard.daemon.leftovers import Leftovers
 from waguard.daemon.reload import CurrentConfig, Reload
 from waguard.daemon.restore_loop import RestoreLoop
@@ -98,10 +102,11 @@ class Daemon:
                 ages=base.ages,
                 meter=Meter(),
                 witness=HostEvidence(current),
-                host=lambda unpaired: base.host.read(current(), unpaired),
+                host=self._read_host,
                 network=base.network.read,
                 cpu_is_saturated=cpu_is_saturated,
                 remembered=lambda: remembered,
+                lent_until=lambda: self._lease.keeper.lent_until,
             ),
             base.bus,
             instance=lock.instance,
@@ -109,7 +114,16 @@ class Daemon:
             timings=timings,
         )
         fleet = self._supervisor.fleet
-        self._lease = DatabaseLease(current, base.store, lock, fleet.outages, self._stop)
+        self._installation = Installation(current, base.store.installation, fleet.outages)
+        self._lease = DatabaseLease(
+            current,
+            base.store,
+            lock,
+            fleet.outages,
+            self._stop,
+            self._installation,
+            lend=self._lend,
+        )
         self._outbox = Outbox(
             self._supervisor.sessions,
             base.store.outbox,
@@ -132,6 +146,7 @@ class Daemon:
         self._restore = RestoreLoop(
             base.store,
             self._lease.keeper,
+            self._installation,
             self._outbox,
             self._supervisor,
             leftovers=Leftovers(self._runtime, memories, spawn.adopt, fleet.trail),
@@ -211,6 +226,7 @@ class Daemon:
             reconciler=supervisor.reconciler,
             health=supervisor.health.read,
             store=base.store,
+            database=self._installation,
             events=base.bus,
             outbox=self._outbox,
             bulks=bulks,
@@ -306,6 +322,19 @@ class Daemon:
         """Raises ``WaguardError`` while new work would end badly."""
         self._disk.require()
         self._base.journal.backlog.require_room()
+
+    def _read_host(self, unpaired: Callable[[], Collection[Path]]) -> Reading:
+        found = self._base.host.read(self._config(), unpaired)
+        return replace(found, lease=self._lease.keeper.why_none_starts())
+
+    def _lend(self) -> None:
+        sessions = self._supervisor.registry.by_id
+        for session in sessions:
+            session.runner.lend()
+        lends = self._lease.keeper.standby
+        names = [it.name for it in sessions if lends and it.runner.is_unprotected]
+        outages = self._supervisor.fleet.outages
+        outages.update("workers_unprotected", unprotected_words(names))
 
     def _measure(self) -> None:
         interval = self._config().worker.measure_interval

@@ -241,7 +241,7 @@ class _Examination:
         folder = await asyncio.to_thread(profile_probes.folder, machine, config.paths.sessions)
         runtime = str(config.paths.runtime.resolve())
         return [
-            *databases.database(seen, self._daemon, runtime, cli),
+            *databases.database(seen, self._daemon, runtime, cli, standby=config.lease.standby),
             databases.rows(seen, self._daemon),
             stored.stored(table, key, cli),
             *profiles.profiles(folder, seen.rows, cli),

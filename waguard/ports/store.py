@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Protocol
 
+from waguard.core.installation import Found
 from waguard.core.lease import Holder, Lease, Terms
 from waguard.core.status import DerivedStatus
 
@@ -131,6 +132,27 @@ class Store(Protocol):
 
     async def compact(self) -> None:
         """Give back what deletions have left free, where the database does not do it itself."""
+
+
+class InstallationStore(Protocol):
+    """The part of the database that says which installation it belongs to; usable by whoever has no lease. Errors
+    are those of ``Store``."""
+
+    async def found(self, *, counted: bool) -> Found:
+        """What it says; ``counted``: also how many sessions it has."""
+
+    async def mark(self, installation: str) -> None:
+        """From now on it belongs to this one."""
+
+
+class DatabaseControl(Protocol):
+    """What a person decides about the database."""
+
+    def accept(self) -> str:
+        """The database that was found is meant: from now on what it says is a fact. Its name.
+
+        Raises ``ConflictError`` where it is known to be ours.
+        """
 
 
 class LeaseStore(Protocol):

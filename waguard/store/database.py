@@ -12,8 +12,10 @@ from sqlalchemy import Connection, Engine, inspect
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 from sqlalchemy.util import greenlet_spawn
 
+from waguard.core.installation import Found
 from waguard.errors import DatabaseUnavailableError
-from waguard.store.engine import DEADLINE, Engines, connect, name_of, parse
+from waguard.store import lease, marker
+from waguard.store.engine import DEADLINE, Engines, connect, is_missing, name_of, parse
 from waguard.store.failures import RETRY_AFTER, answering, unavailable
 from waguard.store.layout import Layout, reflect
 from waguard.store.models import LEASE
@@ -38,10 +40,12 @@ class Database:
         busy_timeout: float,
         wall: Callable[[], float],
         deadline: float = DEADLINE,
+        standby: bool = False,
     ) -> None:
         self._url = parse(url)
         self._name = name_of(self._url)
         self._busy_timeout = busy_timeout
+        self._standby = standby
         self.wall = wall
         self.answers_within = 2 * busy_timeout
         """Seconds; after that it is unavailable."""
@@ -50,6 +54,9 @@ class Database:
         self._layout: Layout | None = None
         self._why_barred: Callable[[], str | None] = lambda: None
         self._before_migration: Callable[[], Awaitable[None]] = _nothing_to_wait_for
+        self._fence: Callable[[], int | None] = lambda: None
+        self.recognize: Callable[[Found], None] = lambda _: None
+        """Raises ``DatabaseUnknownError`` where what was found is not known to be ours."""
 
     @property
     def backend(self) -> str:
@@ -61,11 +68,15 @@ class Database:
         *,
         why_barred: Callable[[], str | None] = lambda: None,
         before_migration: Callable[[], Awaitable[None]],
+        recognize: Callable[[Found], None] = lambda _: None,
+        fence: Callable[[], int | None] = lambda: None,
     ) -> None:
         """``why_barred``: why nobody may use the database now, but for the lease; None: they may.
         ``before_migration`` is awaited before tables are changed that a daemon of an older version may
-        be using."""
+        be using. ``recognize`` is called before anything is created, and with all rows. ``fence``: the epoch that the
+        lease must have when a write is committed; None: it is not checked."""
         self._why_barred, self._before_migration = why_barred, before_migration
+        self.recognize, self._fence = recognize, fence
 
     @property
     def barred(self) -> bool:
@@ -80,14 +91,18 @@ class Database:
     async def open(self) -> None:
         """Connect, migrate, and read what columns the application's table has.
 
-        Raises ``WaguardError`` for a table that cannot serve; nothing to do when open.
+        Raises ``WaguardError`` for a table that cannot serve, ``DatabaseUnknownError``; nothing to do when
+        open.
         """
         if self._layout is not None:
             return
         try:
             async with self._answering():
+                if is_missing(self._url):
+                    self.recognize(self.found(None, rows=0))
                 self._engines = engines = self._connected()
                 async with engines.writer.begin() as connection:
+                    self.recognize(await connection.run_sync(self._found_at_first))
                     layout = await connection.run_sync(_layout_if_current)
                     is_leased = layout is None and await connection.run_sync(_knows_leases)
             if is_leased:
@@ -148,6 +163,8 @@ class Database:
         now = datetime.fromtimestamp(int(self.wall()), UTC)
         # not begin(): the first statement begins, which is two switches of SQLAlchemy's less
         async with self._answering(), engines.writer.connect() as connection:
+            if (epoch := self._fence()) is not None:
+                self._require(epoch, await connection.scalar(lease.LOCKED))
             yield Work(connection, layout, now)
             await connection.commit()
 
@@ -160,15 +177,60 @@ class Database:
             yield connection
             await connection.commit()
 
+    @asynccontextmanager
+    async def reading_the_lease(self) -> AsyncIterator[AsyncConnection]:
+        """Read, while nobody may use the database but for the lease; no lock is left behind."""
+        if self._engines is None:
+            raise unavailable(self._name, "it was never reached")
+        async with self._answering(), self._engines.reader.connect() as connection:
+            yield connection
+
     async def write_at_once(self, do: Callable[[Connection], T]) -> T:
         """One write transaction, without SQLAlchemy's switches between what it awaits and what not:
         they take as long as SQLite's commit."""
         engines, _ = self._opened()
         async with self._answering():
-            return await greenlet_spawn(_begun, engines.writer.sync_engine, do)
+            return await greenlet_spawn(_begun, engines.writer.sync_engine, self._fenced(do))
+
+    def _fenced(self, do: Callable[[Connection], T]) -> Callable[[Connection], T]:
+        epoch = self._fence()
+        if epoch is None:
+            return do
+
+        def fenced(connection: Connection) -> T:
+            self._require(epoch, connection.scalar(lease.LOCKED))
+            return do(connection)
+
+        return fenced
+
+    def _require(self, epoch: int, found: int | None) -> None:
+        """Until this transaction ends nobody can take the lease. Raises ``DatabaseUnavailableError``."""
+        if found != epoch:
+            why = "another daemon has taken the database's lease"
+            raise DatabaseUnavailableError(why, field="database.url", retry_after=RETRY_AFTER)
+
+    def found(self, marked: str | None, *, rows: int | None) -> Found:
+        """What is known of this database."""
+        return Found(name=self._name, installation=marked, rows=rows)
+
+    @property
+    def layout(self) -> Layout:
+        """As the database was opened. Raises ``DatabaseUnavailableError``."""
+        if self._layout is None:
+            raise unavailable(self._name, "it was never reached")
+        return self._layout
+
+    def _found_at_first(self, connection: Connection) -> Found:
+        new = not noted(connection)
+        return self.found(marker.read_at_first(connection), rows=0 if new else None)
 
     def _connected(self) -> Engines:
-        return connect(self._url, busy_timeout=self._busy_timeout, deadline=self._deadline)
+        return connect(
+            self._url,
+            busy_timeout=self._busy_timeout,
+            deadline=self._deadline,
+            standby=self._standby,
+        )
 
     def _answering(self) -> AbstractAsyncContextManager[None]:
         return answering(self._name, within=self.answers_within)

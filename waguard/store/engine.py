@@ -19,8 +19,10 @@ from waguard.store.sqlite import connected
 
 DRIVERS = ("sqlite+aiosqlite", "postgresql+asyncpg", "mysql+asyncmy", "mariadb+asyncmy")
 DEADLINE = 3.0  # s for a statement on the application's tables
+IDLE_LIMIT = 4  # s
+_UNKNOWN_VARIABLE = 1193  # of MySQL and MariaDB
 _EXTRAS = {"asyncpg": "postgresql", "asyncmy": "mysql"}
-_LIMITED = {"pool_size": 2, "max_overflow": 0}  # messages, and rows of sessions
+_LIMITED: dict[str, Any] = {"pool_size": 2, "max_overflow": 0}  # messages, and rows of sessions
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,15 +72,25 @@ def sqlite_file(text: str) -> Path | None:
     return Path(url.database) if named and url.database else None
 
 
+def is_missing(url: URL) -> bool:
+    """Whether connecting makes a new SQLite file."""
+    if url.get_backend_name() != "sqlite" or not url.database or url.database.startswith("file:"):
+        return False
+    return not Path(url.database).exists()
+
+
 def name_of(url: URL) -> str:
     """The database for messages: no user, no password, no options."""
     place = f"{url.host or 'local'}:{url.port}" if url.port else url.host or ""
     return f"{url.get_backend_name()} {place}/{url.database or ''}".replace(" //", " /")
 
 
-def connect(url: URL, *, busy_timeout: float, deadline: float = DEADLINE) -> Engines:
+def connect(
+    url: URL, *, busy_timeout: float, deadline: float = DEADLINE, standby: bool = False
+) -> Engines:
     """Engines for ``url``, nothing connected yet; a new SQLite file is made private. ``deadline``:
-    seconds for a statement of ``limited``.
+    seconds for a statement of ``limited``. ``standby``: the server ends a transaction in which its client says
+    nothing for ``IDLE_LIMIT``.
 
     Raises ``OSError`` where the file cannot be, ``ConfigError`` where the driver is missing.
     """
@@ -86,7 +98,7 @@ def connect(url: URL, *, busy_timeout: float, deadline: float = DEADLINE) -> Eng
         if url.get_backend_name() == "sqlite":
             _make_file(url)
             return _sqlite(url, busy_timeout, deadline)
-        engine = _server(url, busy_timeout)
+        engine = _server(url, busy_timeout, standby=standby)
         limited = _server(url, deadline, isolation_level="AUTOCOMMIT", **_LIMITED)
     except ModuleNotFoundError as error:
         extra = _EXTRAS.get(str(error.name), "")
@@ -97,17 +109,37 @@ def connect(url: URL, *, busy_timeout: float, deadline: float = DEADLINE) -> Eng
     return Engines(engine, engine, limited)
 
 
-def _server(url: URL, busy_timeout: float, **more: Any) -> AsyncEngine:
+def _server(url: URL, busy_timeout: float, *, standby: bool = False, **more: Any) -> AsyncEngine:
     options: dict[str, Any] = {"hide_parameters": True}  # messages are no business of a log
     if url.get_backend_name() == "postgresql":
-        options["connect_args"] = {"timeout": busy_timeout}
+        limit = {"idle_in_transaction_session_timeout": f"{IDLE_LIMIT}s"}
+        settings = {"server_settings": limit} if standby else {}
+        options["connect_args"] = {"timeout": busy_timeout, **settings}
     else:
         options["connect_args"] = {"connect_timeout": busy_timeout}
         # REPEATABLE READ locks gaps: two new sessions at once would deadlock
         options["isolation_level"] = "READ COMMITTED"
     # pre-ping: connections that a restarted server closed are replaced unseen
     options = {"pool_pre_ping": True, "pool_timeout": busy_timeout, **options, **more}
-    return create_async_engine(url, **options)
+    engine = create_async_engine(url, **options)
+    if standby and url.get_backend_name() != "postgresql":
+        event.listen(engine.sync_engine, "connect", _limit_idle_transactions)
+    return engine
+
+
+def _limit_idle_transactions(connection: DBAPIConnection, record: object) -> None:
+    """Of this connection alone: the application's transactions take longer."""
+    del record
+    cursor = connection.cursor()
+    try:
+        cursor.execute(f"SET SESSION idle_transaction_timeout = {IDLE_LIMIT}")
+    except Exception as error:  # the driver's own class
+        if error.args[:1] != (_UNKNOWN_VARIABLE,):
+            raise
+        # MySQL has no such limit; this one ends a connection that is idle, and its transaction
+        cursor.execute(f"SET SESSION wait_timeout = {IDLE_LIMIT}")
+    finally:
+        cursor.close()
 
 
 def _sqlite(url: URL, busy_timeout: float, deadline: float) -> Engines:

@@ -24,19 +24,30 @@ _NOW: Final = {
 _NOW_OF: Final = _NOW | {"mariadb": _NOW["mysql"]}
 
 
-class SqlLease:
-    """Fills ``ports.store.LeaseStore``. ``writing`` opens a transaction that is committed at its end."""
+LOCKED: Final = select(_OWN.epoch).where(_OWN.id == _ROW).with_for_update(read=True)
+"""The epoch, with a lock that lets others read it and nobody take the lease until the transaction ends."""
 
-    def __init__(
-        self, backend: str, writing: Callable[[], AbstractAsyncContextManager[AsyncConnection]]
-    ) -> None:
+Transaction = Callable[[], AbstractAsyncContextManager[AsyncConnection]]
+
+
+class SqlLease:
+    """Fills ``ports.store.LeaseStore``. ``writing`` opens a transaction that is committed at its end, ``reading`` one
+    that locks nothing."""
+
+    def __init__(self, backend: str, writing: Transaction, reading: Transaction) -> None:
         self._now = now_of(backend)
         self._writing = writing
+        self._reading = reading
 
     async def acquire(
         self, holder: Holder, terms: Terms, may: Callable[[Lease | None], bool], *, above: int = 0
     ) -> int | None:
         """See ``ports.store.LeaseStore``."""
+        # who waits locks nothing: a waiter that stands still would keep the holder from renewing it
+        async with self._reading() as connection:
+            found = await connection.run_sync(read)
+        if not may(found):
+            return None
         try:
             return await self._try_acquire(holder, terms, may, above)
         except IntegrityError:  # somebody inserted the row a moment ago: now it can be read

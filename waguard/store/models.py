@@ -318,3 +318,11 @@ LEASE = Table(
     Column("renewed_every", Double, nullable=False),
     Column("released", Boolean, nullable=False),
 )
+
+# which installation this database belongs to: one row; the sessions folder has the same
+INSTALLATION = Table(
+    "waguard_installation",
+    METADATA,
+    Column("id", Integer, primary_key=True, autoincrement=False),
+    Column("installation", String(64), nullable=False),
+)

@@ -9,6 +9,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from waguard.core.status import LEFT, DerivedStatus, Status
 from waguard.errors import InvalidInputError, SessionIdTakenError, WaguardError
 from waguard.ports.store import SessionRow
+from waguard.store import marker
 from waguard.store.database import Database
 from waguard.store.failures import is_refusal
 from waguard.store.layout import Layout
@@ -25,10 +26,16 @@ class SqlSessions:
         self._database = database
 
     async def sessions(self) -> list[SessionRow]:
-        """By id. Rows without an id or a workspace are no sessions."""
+        """By id. Rows without an id or a workspace are no sessions.
+
+        Raises ``DatabaseUnknownError`` where they are not known to be ours.
+        """
         async with self._database.reading() as (connection, layout):
             query = listed(layout).order_by(layout.accounts.c.session_id)
-            return [session_row(row) for row in await connection.execute(query)]
+            found = [session_row(row) for row in await connection.execute(query)]
+            marked = await marker.read(connection)
+        self._database.recognize(self._database.found(marked, rows=len(found)))
+        return found
 
     async def session(self, session_id: str) -> SessionRow | None:
         async with self._database.reading() as (connection, layout):

@@ -6,11 +6,13 @@ from functools import partial
 
 from sqlalchemy import text
 
+from waguard.core.installation import Found
 from waguard.store.account_rows import SqlAccountRows
 from waguard.store.audit import SqlAudit
 from waguard.store.database import Database
 from waguard.store.engine import DEADLINE
 from waguard.store.housekeeping import COMPACTION, Compaction, empty_wal, release_pages
+from waguard.store.installation import SqlInstallation
 from waguard.store.lease import SqlLease
 from waguard.store.messages import SqlMessages
 from waguard.store.outbox import SqlOutbox
@@ -37,24 +39,38 @@ class SqlStore(SqlSessions, SqlAudit):
         wall: Callable[[], float] = time.time,
         compaction: Compaction = COMPACTION,
         deadline: float = DEADLINE,
+        standby: bool = False,
     ) -> None:
-        database = Database(url, busy_timeout=busy_timeout, wall=wall, deadline=deadline)
+        """``standby``: another daemon may take over, so the server ends a transaction of a daemon that stands still."""
+        database = Database(
+            url, busy_timeout=busy_timeout, wall=wall, deadline=deadline, standby=standby
+        )
         super().__init__(database)
         self._compaction = compaction
         self.messages = SqlMessages(database)
         self.outbox = SqlOutbox(database)
         self.stored = SqlStored(database)
         self.accounts = SqlAccountRows(database)
-        self.lease = SqlLease(database.backend, database.writing_the_lease)
+        self.installation = SqlInstallation(database)
+        self.lease = SqlLease(
+            database.backend, database.writing_the_lease, database.reading_the_lease
+        )
 
     def guard(
         self,
         *,
         why_barred: Callable[[], str | None] = lambda: None,
         before_migration: Callable[[], Awaitable[None]],
+        recognize: Callable[[Found], None] = lambda _: None,
+        fence: Callable[[], int | None] = lambda: None,
     ) -> None:
         """See ``Database.guard``."""
-        self._database.guard(why_barred=why_barred, before_migration=before_migration)
+        self._database.guard(
+            why_barred=why_barred,
+            before_migration=before_migration,
+            recognize=recognize,
+            fence=fence,
+        )
 
     @property
     def barred(self) -> bool:

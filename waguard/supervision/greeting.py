@@ -17,7 +17,7 @@ from loguru import logger
 from waguard.errors import WaguardError
 from waguard.supervision.worker_link import connected
 from waguard.wire.channel import Channel
-from waguard.wire.protocol import Hello
+from waguard.wire.protocol import PROTOCOL, Hello
 from waguard.wire.stable import StableHeartbeat, StableReport, understood
 from waguard.wire.worker import WorkerRecord
 
@@ -32,12 +32,14 @@ async def greeted(
     after: float,
     again: float,
     heard: Heard = lambda _: None,
+    lends: bool = False,
 ) -> AsyncIterator[None]:
     """Be their daemon inside; ``heard`` gets what is understood of any protocol. ``after``,
-    ``again``: see ``Timings.greet_after``."""
+    ``again``: see ``Timings.greet_after``. ``lends``: what an earlier daemon lent them is not over, for those of this
+    protocol."""
     tasks = [
         asyncio.create_task(
-            _greet(record, instance, heard, after=after, again=again),
+            _greet(record, instance, heard, after=after, again=again, lends=lends),
             name=f"greet {record.session}",
         )
         for record in records
@@ -51,13 +53,20 @@ async def greeted(
 
 
 async def _greet(
-    record: WorkerRecord, instance: str, heard: Heard, *, after: float, again: float
+    record: WorkerRecord,
+    instance: str,
+    heard: Heard,
+    *,
+    after: float,
+    again: float,
+    lends: bool,
 ) -> None:
     hello = Hello(
         protocol=record.protocol,
         instance=instance,
         session=record.session,
         generation=record.generation,
+        lends=lends and record.protocol == PROTOCOL,
     )
     await asyncio.sleep(after)
     while True:

@@ -102,7 +102,7 @@ class HealthReport:
 
     def _of_all(self) -> Iterator[Condition]:
         outages, state = self._ctx.fleet.outages, self._state
-        waits = state.waits_for_lease
+        waits = state.waits_for_lease or state.database_unknown
         if not state.database and not outages.why("database_down") and not waits:
             why = "the database does not answer"
             yield fleet_condition("database_down", why, since=self._began)

@@ -12,7 +12,9 @@ from typing import Final
 from loguru import logger
 
 from waguard.core import lease
+from waguard.core.incidents.incidents import fleet_condition
 from waguard.core.lease import Held, Holder, Lease, Take, Terms, Wait, Watch
+from waguard.core.replace import replace
 from waguard.errors import InstanceHeldError, WaguardError
 from waguard.host.clock import since_boot
 from waguard.ports.store import LeaseStore
@@ -21,14 +23,21 @@ from waguard.supervision.outages import Outages
 TICK: Final = 1.0  # s between two checks whether a renewal is due
 POLL_INTERVAL: Final = 1.0  # s between two reads of a lease that another daemon holds
 RENEWAL_DEADLINE: Final = 15.0  # s; a call of the store ends within that
+LEFT_BEHIND_SHOWN: Final = 86_400.0  # s; then it is an incident of the past
 RELEASE_DEADLINE: Final = 2.0  # s; without an answer the next host waits until it has expired
+
+
+async def _known() -> None:
+    """Every database is ours."""
 
 
 class LeaseKeeper:
     """``terms`` are read at each use; ``clock`` counts seconds, also those of a suspend; ``lost`` is
-    called once, with what to say at the end."""
+    called once, with what to say at the end. ``recognized`` raises where another database has taken the place of
+    ours: in that one the lease is not ours to renew, take or lose. With ``standby`` a lease that is held is waited for,
+    and what is held is lent to the workers; ``held`` is called at each renewal that counts."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - what a lease depends on
         self,
         store: LeaseStore,
         mine: Holder,
@@ -36,6 +45,9 @@ class LeaseKeeper:
         outages: Outages,
         *,
         lost: Callable[[InstanceHeldError], None],
+        recognized: Callable[[], Awaitable[None]] = _known,
+        standby: Callable[[], bool] = lambda: False,
+        held: Callable[[], None] = lambda: None,
         clock: Callable[[], float] = since_boot,
         pause: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
@@ -44,6 +56,9 @@ class LeaseKeeper:
         self._terms = terms
         self._outages = outages
         self._on_lost = lost
+        self._recognized = recognized
+        self._standby = standby
+        self._held = held
         self._clock = clock
         self._pause = pause
         self._epoch: int | None = None
@@ -53,6 +68,8 @@ class LeaseKeeper:
         self._granted = terms()
         """As it was renewed last."""
         self._failing = False
+        self._left_behind_at: float | None = None
+        """When the lease of a holder was taken that may have left messages behind."""
         self._renewal: asyncio.Task[None] | None = None
         self._lost: str | None = None
 
@@ -61,33 +78,70 @@ class LeaseKeeper:
         if self._lost is not None:
             return self._lost
         if self._epoch is None:
-            return self._outages.why("lease_held") or "the database's lease is not taken yet"
+            waits = self._outages.why("lease_held") or self._outages.why("standby")
+            return waits or "the database's lease is not taken yet"
         age = self._clock() - self._renewed_at
         if age < self._granted.lasts:
             return None
         return f"the database's lease was not renewed for {age:.0f} s: that comes first"
 
-    async def acquire(self) -> None:
-        """Return when it is held; at once when it is already.
+    @property
+    def lent_until(self) -> float | None:
+        """Until when workers may live, by ``clock``; None: forever."""
+        if self._epoch is None or not self._standby():
+            return None
+        return lease.lent_until(self._renewed_at, self._granted)
+
+    @property
+    def standby(self) -> bool:
+        """Whether another daemon may wait for the lease."""
+        return self._standby()
+
+    @property
+    def fence(self) -> int | None:
+        """The epoch that each write must find; None: any."""
+        return self._epoch if self._standby() else None
+
+    def why_none_starts(self) -> str | None:
+        """Why no worker may start now; None: they may."""
+        until, now = self.lent_until, self._clock()
+        if until is None or not lease.is_short(until, self._renewed_at, now):
+            return None
+        age = now - self._renewed_at
+        return f"the database's lease was not renewed for {age:.0f} s, and with it workers end"
+
+    async def acquire(self, before_waiting: Callable[[], Awaitable[None]] = _known) -> None:
+        """Return when it is held; at once when it is already. ``before_waiting``: called once, where a standby finds
+        that another daemon has it.
 
         Raises ``InstanceHeldError`` where its holder lives, ``DatabaseUnavailableError``; may be
         called again then.
         """
         watch: Watch | None = None  # what was seen before an outage does not count
+        waited = False
         while self._epoch is None:
             decision, found = await self._claim(watch)
-            match decision, found:
-                case Wait(), Lease():
-                    watch = decision.watch
-                    self._outages.update("database_down", None)
-                    words = lease.waiting_words(found, decision.seconds)
-                    self._outages.update("lease_held", words)
-                    await self._pause(min(POLL_INTERVAL, decision.seconds))
-                case Held(), Lease():
-                    message, remedy = lease.held_words(found)
-                    raise InstanceHeldError(message, remedy=remedy)
-                case _:
-                    pass
+            if found is None or isinstance(decision, Take):
+                continue
+            if isinstance(decision, Held) and not self._standby():
+                message, remedy = lease.held_words(found)
+                raise InstanceHeldError(message, remedy=remedy)
+            self._report_waiting(found, decision)
+            if self._standby() and not waited:
+                waited = True
+                await before_waiting()
+            watch = decision.watch if isinstance(decision, Wait) else None
+            seconds = decision.seconds if isinstance(decision, Wait) else POLL_INTERVAL
+            await self._pause(min(POLL_INTERVAL, seconds))
+
+    def _report_waiting(self, found: Lease, decision: lease.Decision) -> None:
+        self._outages.update("database_down", None)
+        if self._standby():
+            since = self._outages.now()
+            of_all = fleet_condition("standby", lease.standby_words(found), since=since)
+            self._outages.report(replace(of_all, degrades=False))
+        elif isinstance(decision, Wait):
+            self._outages.update("lease_held", lease.waiting_words(found, decision.seconds))
 
     async def _claim(self, watch: Watch | None) -> tuple[lease.Decision, Lease | None]:
         """What was decided, and about what; taken, where that was it."""
@@ -106,11 +160,21 @@ class LeaseKeeper:
             logger.info(
                 "the database's lease is taken", event="lease_acquired", epoch=epoch, before=before
             )
-            self._outages.update("lease_held", None)
+            for kind in ("lease_held", "standby"):
+                self._outages.update(kind, None)
+            self._report_lost_holder(found)
         return decision, found
+
+    def _report_lost_holder(self, found: Lease | None) -> None:
+        """What its workers acknowledged to WhatsApp and did not deliver is known to nobody here."""
+        if found is None or found.released or found.holder.same_place(self._mine):
+            return
+        self._outages.update("events_left_behind", lease.left_behind_words(found))
+        self._left_behind_at = self._clock()
 
     def _hold(self, epoch: int, terms: Terms, since: float) -> None:
         self._epoch, self._granted, self._renewed_at = epoch, terms, since
+        self._held()
         if self._failing:
             self._failing = False
             logger.warning(
@@ -132,6 +196,9 @@ class LeaseKeeper:
             or (self._renewal and not self._renewal.done())
         ):
             return
+        if self._left_behind_at and self._clock() - self._left_behind_at >= LEFT_BEHIND_SHOWN:
+            self._left_behind_at = None
+            self._outages.update("events_left_behind", None)
         age = self._clock() - self._renewed_at
         if self._failing or not 0 <= age < self._terms().renewed_every:
             self._renewal = asyncio.create_task(self._renew(self._epoch), name="lease")
@@ -144,6 +211,7 @@ class LeaseKeeper:
     async def _renew(self, epoch: int) -> None:
         terms, began = self._terms(), self._clock()
         try:
+            await self._recognized()
             if await self._store.renew(epoch, terms):
                 self._hold(epoch, terms, began)
             else:

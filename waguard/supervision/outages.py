@@ -36,6 +36,10 @@ class Outages:
             )
             self._trail.record(it.type, reason=it.message, evidence=dict(evidence or {}))
 
+    def now(self) -> float:
+        """Unix time."""
+        return self._trail.clock.wall()
+
     def _end(self, kind: str) -> None:
         if before := self._open.pop(kind, None):
             ended = FLEET_ENDS[kind]

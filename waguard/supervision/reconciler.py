@@ -121,7 +121,7 @@ class Reconciler:
         try:
             rows = {row.session_id: row for row in await self._ctx.store.sessions()}
         except WaguardError as error:
-            self._state.database_failed(error.message)
+            self._state.database_failed(error)
             raise
         self._state.database_answered()
         host = await asyncio.to_thread(

@@ -1,6 +1,6 @@
 """What all parts of supervision ask before they change a session: how far the daemon is."""
 
-from waguard.errors import UnavailableError
+from waguard.errors import DatabaseUnknownError, UnavailableError, WaguardError
 from waguard.supervision.outages import Outages
 
 
@@ -34,7 +34,12 @@ class RunState:
     @property
     def waits_for_lease(self) -> str | None:
         """Why the database belongs to another daemon; None: it does not."""
-        return self._outages.why("lease_held")
+        return self._outages.why("lease_held") or self._outages.why("standby")
+
+    @property
+    def database_unknown(self) -> str | None:
+        """Why nobody uses the database although it answers; None: it is ours."""
+        return self._outages.why("database_unknown")
 
     def rows_loaded(self) -> None:
         """All rows were read, and their sessions come to memory now."""
@@ -54,15 +59,20 @@ class RunState:
         self._database = True
         self._outages.update("database_down", None)
 
-    def database_failed(self, why: str) -> None:
+    def database_failed(self, error: WaguardError) -> None:
         """The rows could not be read."""
         self._database = False
-        self._outages.update("database_down", why)
+        if not isinstance(
+            error, DatabaseUnknownError
+        ):  # it answers, and that it is unknown is reported
+            self._outages.update("database_down", error.message)
 
     def require_loaded(self) -> None:
         """Raises ``UnavailableError`` while no row is known."""
         if not self._loaded:
-            why = self.waits_for_lease or "the database does not answer yet"
+            why = (
+                self.waits_for_lease or self.database_unknown or "the database does not answer yet"
+            )
             raise UnavailableError(why, retry_after=5)
 
     def require_running(self) -> None:

@@ -38,5 +38,7 @@ class SessionContext:
     timings: Timings
     remembered: Callable[[], Mapping[str, Remembered]]
     """Of sessions' restarts, from the daemon before this one."""
+    lent_until: Callable[[], float | None]
+    """Until when workers may live, seconds by CLOCK_BOOTTIME; None: forever."""
     cpu_is_saturated: Callable[[], bool]
     """Whether the machine has more to do than it can."""

@@ -53,6 +53,8 @@ class Ports:
     cpu_is_saturated: Callable[[], bool]
     remembered: Callable[[], Mapping[str, Remembered]]
     """Of sessions' restarts, from the daemon before this one."""
+    lent_until: Callable[[], float | None] = lambda: None
+    """Until when workers may live, seconds by CLOCK_BOOTTIME; None: forever."""
     timers: Timers = loop_timer
     chance: random.Random = field(default_factory=random.Random)
     """Of the jitter."""
@@ -111,6 +113,7 @@ class Supervisor:
             witness=ports.witness,
             timings=timings,
             remembered=ports.remembered,
+            lent_until=ports.lent_until,
             cpu_is_saturated=ports.cpu_is_saturated,
         )
         self.state = RunState(self.fleet.outages)

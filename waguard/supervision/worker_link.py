@@ -18,7 +18,7 @@ from waguard.wire.bounds import At, Count
 from waguard.wire.calls import Call, CatchUp, Failed, Operation, Reread, Send, Sent, Value
 from waguard.wire.channel import Channel, ChannelError, peer_uid
 from waguard.wire.events import Event, MessageError
-from waguard.wire.protocol import FromWorker, Hello, Reply, Request, Stored
+from waguard.wire.protocol import FromWorker, Hello, Lend, Reply, Request, Stored
 from waguard.wire.reports import Heartbeat, Report
 
 Take = Callable[[Report | Heartbeat | Event], None]
@@ -110,6 +110,10 @@ class WorkerLink:
     def stored(self, seq: int) -> None:
         """Every event up to ``seq`` is safe."""
         self._channel.post(Stored(seq=seq))
+
+    def lend(self, until: float | None) -> None:
+        """Until when the worker may live, see ``Lend``."""
+        self._channel.post(Lend(until=until))
 
     def close(self) -> None:
         """Hang up."""

@@ -6,6 +6,7 @@ after everything that the worker reported has been posted.
 
 import asyncio
 import contextlib
+import signal
 from collections.abc import Callable, Coroutine
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from typing import Any
 from loguru import logger
 
 from waguard.core.blame import Blame, Failure, describe_exit
+from waguard.core.exits import EXIT_LEASE_EXPIRED
 from waguard.core.host.evidence import host_failure
 from waguard.core.session.facts import (
     Beat,
@@ -25,6 +27,7 @@ from waguard.core.session.facts import (
     Unusable,
 )
 from waguard.errors import WaguardError, printable
+from waguard.host.clock import since_boot
 from waguard.ports.process import Process, Usage
 from waguard.ports.store import SessionRow
 from waguard.supervision.greeting import greeted
@@ -80,6 +83,7 @@ class WorkerRunner:
         self._number = 0
         self._failed = False
         """Its end was requested because it failed."""
+        self._outdated = False
         self.process: Process | None = None
         self.report: Report | None = None
         """The newest of the living worker."""
@@ -93,18 +97,25 @@ class WorkerRunner:
         browser = self.report.browser_pid if self.report else None
         return tuple(pid for pid in (self.process.pid if self.process else None, browser) if pid)
 
+    @property
+    def is_unprotected(self) -> bool:
+        """Whether its worker does not end with the lease: it is of an earlier version."""
+        obeys = self.report is None or self.report.obeys
+        return self.process is not None and (self._outdated or not obeys)
+
     # ---- what decisions ask for ----
 
     def spawn(self, worker: int, *, check_profile: bool) -> None:
         """Start worker number ``worker``; ends in ``Spawned`` or ``SpawnFailed``."""
-        self._number, self.report, self._failed = worker, None, False
+        self._number, self.report = worker, None
+        self._failed = self._outdated = False
         self._begin(self._spawn(worker, check_profile=check_profile), "spawn")
 
     def adopt(self, worker: int, process: Process, record: WorkerRecord, *, outdated: bool) -> None:
         """Take over one that an earlier daemon started. ``outdated``: it speaks another protocol, so it
         is only greeted, and does not end by itself while it waits to be replaced."""
         self._number, self.process, self.report = worker, process, None
-        self._failed = False
+        self._failed, self._outdated = False, outdated
         self._profile.adopted_at(record.profile)
         self._log.info(
             "worker adopted", event="worker_adopted", worker=process.pid, outdated=outdated
@@ -143,6 +154,11 @@ class WorkerRunner:
         if report and report.log and report.log != wanted:
             self.send(calls.SetLog(log=wanted), "the worker's log is not set")
 
+    def lend(self) -> None:
+        """Say until when it may live, where it obeys."""
+        if self.link and self.report and self.report.obeys:
+            self.link.lend(self._ctx.lent_until())
+
     def send(self, call: calls.Operation, failed: str) -> None:
         """Have it do something that nobody waits for; ``failed``: what is logged where it cannot."""
         self._begin(self._send(call, failed), "call")
@@ -163,8 +179,14 @@ class WorkerRunner:
             config = self._ctx.config()
             row = self._row()
             given = self._ctx.versions.for_worker(row.session_id)
-            instance = self._ctx.instance
-            spec = worker_spec(row, self._profile.at, config, given, instance=instance)
+            spec = worker_spec(
+                row,
+                self._profile.at,
+                config,
+                given,
+                instance=self._ctx.instance,
+                lent_until=self._ctx.lent_until(),
+            )
             held_up = self._profile.held_up(spec.record)
             if held_up is None and check_profile and self._profile.is_missing():
                 self._missing()
@@ -208,6 +230,7 @@ class WorkerRunner:
             instance=self._ctx.instance,
             session=spec.session,
             generation=spec.generation,
+            lends=self._ctx.lent_until() is not None,
         )
         try:
             link = await WorkerLink.connect(
@@ -267,6 +290,7 @@ class WorkerRunner:
         if code is None and last:
             code = last.exit_code
         self.process = self.link = self.report = self.usage = None
+        code = _of_lease(code, self._ctx.lent_until())
         meaning = describe_exit(code)
         self._log.info(
             "worker exited", event="worker_exited", worker=process.pid, code=code, meaning=meaning
@@ -324,6 +348,8 @@ class WorkerRunner:
                 self._post(self._fact(worker, message, now))
                 self._reported(message)
                 self.follow_log()
+                if self._ctx.lent_until() is not None:
+                    self.lend()
 
     def _fact(self, worker: int, it: Report, now: float) -> Reported:
         until, versions = it.passkey_until, self._ctx.versions
@@ -351,6 +377,12 @@ class WorkerRunner:
             evidence=it.silence and printable(it.silence),
             other_version=versions.has_other(it.session, page_of(worker, it, meant=meant)),
         )
+
+
+def _of_lease(code: int | None, until: float | None) -> int | None:
+    """The kernel ends a worker whose time is over by the signal of any kill."""
+    over = until is not None and until <= since_boot()
+    return EXIT_LEASE_EXPIRED if over and code == -signal.SIGKILL else code
 
 
 def _stable_fact(worker: int, message: StableReport | StableHeartbeat, now: float) -> Fact:

@@ -10,10 +10,16 @@ from waguard.wire.worker import LogSettings, WorkerSpec
 
 
 def worker_spec(
-    row: SessionRow, at: Places, config: Config, given: Given, *, instance: str
+    row: SessionRow,
+    at: Places,
+    config: Config,
+    given: Given,
+    *,
+    instance: str,
+    lent_until: float | None,
 ) -> WorkerSpec:
     """``at``: where the session's profile and the copies of it lie. ``given``: what its page is loaded
-    with."""
+    with. ``lent_until``: see ``SessionContext``."""
     name = layout.key(row.session_id)
     workers = config.paths.runtime / "workers"
     return WorkerSpec(
@@ -47,6 +53,7 @@ def worker_spec(
         heartbeat=config.worker.heartbeat,
         sandbox=config.browser.sandbox,
         log=log_settings(config),
+        lent_until=lent_until,
     )
 
 

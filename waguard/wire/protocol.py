@@ -23,6 +23,16 @@ class Hello(Struct, tag="hello", frozen=True, kw_only=True):
     instance: str
     session: str
     generation: int
+    lends: bool = False
+    """The daemon says until when the worker may live. False: it does not, or is of a version that never does;
+    what an earlier daemon said is over."""
+
+
+class Lend(Struct, tag="lend", frozen=True, kw_only=True):
+    """Until when the worker may live: seconds by CLOCK_BOOTTIME; None: forever. Only for a worker whose ``Report`` says
+    that it ``obeys``."""
+
+    until: float | None
 
 
 class Request(Struct, tag="request", frozen=True, kw_only=True):
@@ -42,7 +52,7 @@ class Stop(Struct, tag="stop", frozen=True, kw_only=True):
     """Close Chromium and exit 0."""
 
 
-FromDaemon = Hello | Request | Stored | Stop
+FromDaemon = Hello | Lend | Request | Stored | Stop
 
 
 class Reply(Struct, tag="reply", frozen=True, kw_only=True):

@@ -97,6 +97,8 @@ class Report(Struct, tag="report", frozen=True, kw_only=True):
     """None: no page has been loaded yet, or the worker is of a version that does not say it."""
     log: LogSettings | None = None
     """None: it is of a version that knows no ``SetLog``."""
+    obeys: bool = False
+    """It ends when what ``Lend`` said is over; False: it is of a version that knows none, or the kernel gave it no timer."""
     exit_code: ExitCode | None = None
     """Of the last report; who adopted the worker learns it from nobody else."""
 

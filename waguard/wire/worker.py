@@ -64,6 +64,8 @@ class WorkerSpec(Struct, frozen=True, kw_only=True):
     sandbox: bool = True
     """Chromium's own."""
     log: LogSettings = LogSettings()
+    lent_until: float | None = None
+    """As ``Lend`` has it, until the first one comes."""
 
     def marks(self) -> dict[str, str]:
         """Environment variables by which the worker and its browser are known."""

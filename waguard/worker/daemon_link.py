@@ -22,7 +22,7 @@ from waguard.errors import WaguardError
 from waguard.wire.calls import Failed
 from waguard.wire.channel import Channel, peer_uid
 from waguard.wire.events import Ack, Event, InboundMessage, Lasting
-from waguard.wire.protocol import FromDaemon, Hello, Reply, Request, Stop, Stored
+from waguard.wire.protocol import FromDaemon, Hello, Lend, Reply, Request, Stop, Stored
 from waguard.wire.reports import Heartbeat, Report
 from waguard.worker.timings import TIMINGS, Timings
 
@@ -43,6 +43,10 @@ class BufferLimits:
 LIMITS: Final = BufferLimits()
 
 
+def _forever(_: float | None) -> None:
+    """Nobody lends this worker its time."""
+
+
 class DaemonLink:
     """One daemon at a time; the newest one that greets properly wins."""
 
@@ -51,11 +55,14 @@ class DaemonLink:
         hello: Hello,
         earlier: Sequence[Event] = (),
         *,
+        lend: Callable[[float | None], None] = _forever,
         timings: Timings = TIMINGS,
         limits: BufferLimits = LIMITS,
     ) -> None:
-        """``earlier``: events of the worker before, which come first."""
+        """``earlier``: events of the worker before, which come first. ``lend`` is called with what ``Lend`` says, and
+        with None where a daemon greets that says nothing of it."""
         self._expected = hello
+        self._lend = lend
         self._timings = timings
         self._limits = limits
         self._channel: Channel[FromDaemon] | None = None
@@ -169,8 +176,7 @@ class DaemonLink:
             _refuse_foreign(writer)
             async with asyncio.timeout(self._timings.hello):
                 hello = await channel.receive()
-            self._refuse_others(hello)
-            self._greet(channel)
+            self._greet(channel, self._meant(hello))
             while True:
                 self._handle(channel, await channel.receive(), answer)
         except EOFError:
@@ -184,7 +190,7 @@ class DaemonLink:
                 self._channel, self.alone_since = None, time.monotonic()
             self._progress.set()
 
-    def _refuse_others(self, hello: FromDaemon) -> None:
+    def _meant(self, hello: FromDaemon) -> Hello:
         """Any daemon of this user may adopt; it must mean this session and speak this protocol."""
         ours = self._expected
         if not isinstance(hello, Hello) or (hello.protocol, hello.session, hello.generation) != (
@@ -193,8 +199,11 @@ class DaemonLink:
             ours.generation,
         ):
             raise WaguardError(f"not this worker's daemon: {hello!r}")
+        return hello
 
-    def _greet(self, channel: Channel[FromDaemon]) -> None:
+    def _greet(self, channel: Channel[FromDaemon], hello: Hello) -> None:
+        if not hello.lends:
+            self._lend(None)
         if self._channel is not None:
             self._channel.close()
         self._channel, self.alone_since = channel, None
@@ -214,6 +223,8 @@ class DaemonLink:
                 while self._pending and self._pending[0].seq <= seq:
                     self._pending.popleft()
                 self._progress.set()
+            case Lend(until=until):
+                self._lend(until)
             case Stop():
                 self.stop_asked.set()
             case Hello():

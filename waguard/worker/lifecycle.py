@@ -15,7 +15,7 @@ from pathlib import Path
 
 from loguru import logger
 
-from waguard.core.exits import EXIT_MEANINGS, EXIT_ORPHANED, blame_disk
+from waguard.core.exits import EXIT_LEASE_EXPIRED, EXIT_MEANINGS, EXIT_ORPHANED, blame_disk
 from waguard.host.disk import is_full
 from waguard.host.patience import patience
 from waguard.wire.worker import WorkerSpec
@@ -54,6 +54,7 @@ class SessionWorker:
     async def run(self) -> int:
         """The exit code."""
         daemon, reporter = self._ctx.daemon, self._ctx.reporter
+        self._ctx.deadline.move(self._spec.lent_until)
         listening = await Listening.begin(self._spec, daemon, self._calls.answer)
         os.write(sys.stdout.fileno(), b"listening\n")
         reporter.report()
@@ -83,6 +84,7 @@ class SessionWorker:
                 self.stop.wait(),
                 self._ctx.daemon.stop_asked.wait(),
                 self._orphaned(),
+                self._lease_expires(),
                 listening.stay_reachable(),
                 self._report_earlier(),
             )
@@ -126,6 +128,12 @@ class SessionWorker:
             with contextlib.suppress(TimeoutError):
                 async with patience(left):  # a daemon that was frozen too gets its time
                     await asyncio.Event().wait()
+
+    async def _lease_expires(self) -> None:
+        """Raise while there is time left to close in order, and to keep what no daemon stored."""
+        await self._ctx.deadline.near()
+        self._hand_over()  # at once: the kernel does not wait for the end
+        raise WorkerEndError(EXIT_LEASE_EXPIRED, "the lease was not renewed")
 
     async def _live(self) -> None:
         ctx = self._ctx

@@ -24,12 +24,15 @@ class StatusReporter:
         watch: LinkWatch,
         document: PageDocument,
         gate: ReportGate,
+        *,
+        obeys: bool,
     ) -> None:
         self._spec = spec
         self._daemon = daemon
         self._watch = watch
         self._document = document
         self._gate = gate
+        self._obeys = obeys
         self._log = spec.log
         self._browser_pid: int | None = None
         self._stopped_member: str | None = None
@@ -81,6 +84,7 @@ class StatusReporter:
             Report(
                 session=self._spec.session,
                 generation=self._spec.generation,
+                obeys=self._obeys,
                 phase=self.phase,
                 link=watch.link if ready else Link.UNKNOWN,
                 browser_pid=self._browser_pid,

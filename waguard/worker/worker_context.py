@@ -9,6 +9,7 @@ from waguard.wire.events import Event
 from waguard.wire.protocol import PROTOCOL, Hello
 from waguard.wire.worker import WorkerSpec
 from waguard.worker.daemon_link import DaemonLink
+from waguard.worker.deadline import Deadline
 from waguard.worker.inbound import Inbound
 from waguard.worker.link_watch import LinkWatch
 from waguard.worker.page_document import PageDocument
@@ -23,6 +24,7 @@ class WorkerContext:
 
     spec: WorkerSpec
     timings: Timings
+    deadline: Deadline
     daemon: DaemonLink
     watch: LinkWatch
     document: PageDocument
@@ -42,17 +44,19 @@ class WorkerContext:
             session=spec.session,
             generation=spec.generation,
         )
-        daemon = DaemonLink(hello, earlier, timings=timings)
+        deadline = Deadline()
+        daemon = DaemonLink(hello, earlier, lend=deadline.move, timings=timings)
         watch, people, gate = LinkWatch(), People(), ReportGate()
         document = PageDocument(spec.url, serve=spec.document, folder=spec.documents)
         return cls(
             spec=spec,
             timings=timings,
+            deadline=deadline,
             daemon=daemon,
             watch=watch,
             document=document,
             people=people,
             inbound=Inbound(daemon.event, spec.left_out, people),
-            reporter=StatusReporter(spec, daemon, watch, document, gate),
+            reporter=StatusReporter(spec, daemon, watch, document, gate, obeys=deadline.works),
             gate=gate,
         )

@@ -176,3 +176,9 @@ def test_properties(
                 assert decision.waiting[other].cause is not Cause.PLACE
     # the order in which they are given does not matter
     assert decision == admit(LIMITS, host, fleet[::-1], starting=starting, fleet=breaker)
+
+
+def test_none_starts_while_the_lease_runs_out() -> None:
+    decision = admit(LIMITS, replace(AMPLE, lease="not renewed"), [A, B], starting=0)
+    assert decision.admitted == ()
+    assert {it.cause for it in decision.waiting.values()} == {Cause.LEASE}

@@ -49,6 +49,8 @@ class Reading:
     """Why Chromium cannot be executed, and the remedy; None: it probably can."""
     unreadable: str | None = None
     """Why the folder of all profiles cannot be read; None: it can, or it does not exist."""
+    lease: str | None = None
+    """Why no worker may start although the host has what it needs: the database's lease is running out."""
     empty: str | None = None
     """In words, that the folder of all profiles is missing or has none in it; None: it has some."""
     missing: bool = False
@@ -108,6 +110,8 @@ class Cause(StrEnum):
     BROWSER_HANGS = auto()
     SANDBOX = auto()
     SESSIONS_FOLDER = auto()
+    LEASE = auto()
+    """With a standby, workers end with the lease."""
     TURN = auto()
     """Of the sessions that spent their restarts one is tried at a time."""
     WHATSAPP = auto()
@@ -182,6 +186,8 @@ def admit(
 
 def _lost(host: Reading, candidate: Candidate, *, paired: bool) -> Wait | None:
     """Why it cannot start, whatever is left; None: it can."""
+    if host.lease:
+        return Wait(Cause.LEASE, host.lease)
     begins = candidate.new and candidate.asked and not (host.missing or host.unreadable)
     if (why := sessions_folder(host, paired=paired)) and not begins:
         return Wait(Cause.SESSIONS_FOLDER, why)

@@ -86,9 +86,12 @@ def _paths(value: str) -> list[PurePosixPath]:
 
 
 def drop_in(paths: Sequence[PurePosixPath], setting: str = "ReadWritePaths") -> str:
-    """The text of a drop-in that lets the service write these paths, or execute them (ExecPaths)."""
-    lines = [f'{setting}="{str(path).replace("%", "%%")}"' for path in paths]
-    return "\n".join(["[Service]", *lines])
+    """The text of a drop-in that lets the service write these paths, and waits for their mounts, or lets it execute
+    them (ExecPaths)."""
+    quoted = [f'"{str(path).replace("%", "%%")}"' for path in paths]
+    mounts = ["[Unit]", *(f"RequiresMountsFor={it}" for it in quoted)]
+    lines = ["[Service]", *(f"{setting}={it}" for it in quoted)]
+    return "\n".join([*mounts, *lines] if setting == "ReadWritePaths" else lines)
 
 
 def unwritable(unit: Unit, wanted: Mapping[str, PurePosixPath]) -> dict[str, PurePosixPath]:

@@ -34,6 +34,9 @@ _HAS_BROWSER: Final = frozenset({"loading", "settling", "ready"})
 _ELSEWHERE: Final = "WhatsApp Web is open elsewhere with this device"
 
 
+_DELAYED_BY_SLOTS: Final = frozenset({"browser_unusable", "lease_expired"})
+
+
 def new_worker(state: SessionState, stage: Stage, now: Moment) -> Worker:
     """The session's next worker."""
     return Worker(
@@ -288,8 +291,9 @@ def on_end(
     down = replace(down, failure=failure, since=now.at, asked=False)
     match failure.blame:
         case Blame.HOST:
-            # others may start meanwhile; ``slots`` delays starts while Chromium does not start
-            wait = 0.0 if failure.reason in WAITED_FOR else state.rules.held_retry
+            # others may start meanwhile; ``slots`` delays starts while none can
+            reread = failure.reason in WAITED_FOR | _DELAYED_BY_SLOTS
+            wait = 0.0 if reread else state.rules.held_retry
             return replace(down, retries=Retries(state.retries.tries), not_before=now.at + wait)
         case Blame.SESSION:
             if worker.stage is Stage.STARTING:

@@ -53,8 +53,10 @@ class Database:
     rows: tuple[Row, ...] | None = None
 
 
-def database(seen: Database, daemon: Instance, runtime: str, cli: Cli) -> list[Check]:
-    """``runtime``: the runtime folder, by which this daemon's lease is known."""
+def database(
+    seen: Database, daemon: Instance, runtime: str, cli: Cli, *, standby: bool = False
+) -> list[Check]:
+    """``runtime``: the runtime folder, by which this daemon's lease is known; ``standby``: as it is configured."""
     if seen.error:
         remedy = seen.remedy or "See that it runs, and that database.url names it"
         return [failed("database", f"{seen.name}: {seen.error}", remedy, seen.command)]
@@ -81,7 +83,7 @@ def database(seen: Database, daemon: Instance, runtime: str, cli: Cli) -> list[C
     return [
         ok("database", f"{seen.name} answers"),
         *_table(seen, daemon),
-        _lease(seen, daemon, runtime, cli),
+        _lease(seen, daemon, runtime, cli, standby=standby),
     ]
 
 
@@ -120,7 +122,7 @@ def _table(seen: Database, daemon: Instance) -> list[Check]:
     return [ok(name, f"{seen.name} is at revision {seen.revision}, the newest")]
 
 
-def _lease(seen: Database, daemon: Instance, runtime: str, cli: Cli) -> Check:
+def _lease(seen: Database, daemon: Instance, runtime: str, cli: Cli, *, standby: bool) -> Check:
     lease = seen.lease
     if lease is None or lease.released:
         if daemon.up and seen.revision == seen.newest:
@@ -141,6 +143,10 @@ def _lease(seen: Database, daemon: Instance, runtime: str, cli: Cli) -> Check:
     left = lease.expires_at - lease.now
     if left <= 0:
         return ok("lease", f"{who(lease)} held it, and has not renewed it: it may be taken over")
+    if standby:
+        return ok(
+            "lease", f"{who(lease)} supervises this database, and a daemon here is its standby"
+        )
     return failed(
         "lease",
         f"{who(lease)} supervises this database, for {left:.0f} s more unless it renews that",

@@ -23,6 +23,7 @@ from typing import Final
 from waguard.cli.client import ApiCallError
 from waguard.lab.chaos import (
     daemon_faults,
+    database_faults,
     host_faults,
     lack_faults,
     page_faults,
@@ -294,6 +295,7 @@ FAULTS: Final[Mapping[str, Fault]] = {
         lose_database,
         row_lies,
         row_outside_the_enum,
+        *database_faults.ALL,
         *host_faults.ALL,
         *lack_faults.ALL,
         *page_faults.ALL,
@@ -306,6 +308,6 @@ FAULTS: Final[Mapping[str, Fault]] = {
 
 NEEDS_CLOCK: Final = "clock steps"
 NEEDS_DISK: Final = frozenset({"fill disk", "no inodes", "one disk for all", "read only"})
-NEEDS_SQLITE: Final = frozenset({"lock database", "lose database"})
+NEEDS_SQLITE: Final = frozenset({"lock database", "lose database"}) | database_faults.NEEDS_SQLITE
 UNWRITABLE: Final = frozenset({"fill disk", "no inodes", "one disk for all"}) | NEEDS_SQLITE
 """While they last nobody can write to the database."""

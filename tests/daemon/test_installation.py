@@ -1,0 +1,229 @@
+"""The markers of an installation, on real files and a real database."""
+
+import shutil
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from tests.supervision.world import World, world
+from waguard.core.installation import Marker
+from waguard.daemon.installation import KIND, Installation
+from waguard.errors import ConflictError, DatabaseUnavailableError, DatabaseUnknownError
+from waguard.host import installation_file
+from waguard.store.sql import SqlStore
+from waguard.supervision.outages import Outages
+from waguard.supervision.status_writer import AuditLog
+
+
+class Run:
+    """What a daemon does about its database at a start, without the rest of it."""
+
+    def __init__(self, made: World, database: Path, workers: int = 0) -> None:
+        self.sessions = made.config.paths.sessions
+        self.database = database
+        self.store = SqlStore(f"sqlite+aiosqlite:///{database}")
+        trail = AuditLog(None, made.store, made.clock, publish=lambda _: None, retry=1.0)
+        self.outages = Outages(trail)
+        self.it = Installation(lambda: made.config, self.store.installation, self.outages)
+        self.it.workers = workers
+        self.store.guard(
+            why_barred=self.it.why_barred, before_migration=_nothing, recognize=self.it.recognize
+        )
+
+    async def begin(self) -> None:
+        try:
+            await self.store.open()
+            await self.it.mark()
+        except BaseException:
+            await self.store.close()
+            raise
+
+    async def refused(self) -> None:
+        with pytest.raises(DatabaseUnknownError):
+            await self.begin()
+        assert self.outages.why(KIND) == self.it.why_barred()
+
+    @property
+    def folder(self) -> Marker | None:
+        return installation_file.read(self.sessions)
+
+    async def marker(self) -> str | None:
+        return (await self.store.installation.found(counted=False)).installation
+
+
+async def _nothing() -> None:
+    """There is no lease."""
+
+
+Begin = Callable[..., Run]
+
+
+@pytest.fixture
+async def run() -> AsyncIterator[Begin]:
+    runs: list[Run] = []
+    async with world() as made:
+        made.config.paths.sessions.mkdir()
+
+        def begin(name: str = "waguard.db", *, workers: int = 0) -> Run:
+            runs.append(Run(made, made.folder / name, workers))
+            return runs[-1]
+
+        yield begin
+        for it in runs:
+            await it.store.close()
+
+
+async def ours(run: Begin) -> Run:
+    """A first start, with a session; its daemon is gone."""
+    first = run()
+    await first.begin()
+    await first.store.create("s1", 1, account_id=None, priority=0)
+    await first.store.close()
+    return first
+
+
+async def test_a_first_start_marks_both(run: Begin) -> None:
+    first = run()
+    assert first.folder is None
+    await first.begin()
+    assert first.folder == Marker(
+        installation=await first.marker() or "", database=f"sqlite {first.database}"
+    )
+    again = run(workers=3)
+    await again.begin()
+    assert await again.store.sessions() == [], "an empty database of ours is a fact"
+
+
+async def test_an_upgrade_marks_both_and_an_older_release_reads_on(run: Begin) -> None:
+    """Neither has a marker, there are rows and workers."""
+    first = await ours(run)
+    (first.sessions / installation_file.FILE).unlink()
+    second = run(workers=1)
+    await second.store.open()
+    await second.store.installation.mark("")
+    async with second.store._database.writing() as work:
+        await work.connection.exec_driver_sql("DROP TABLE waguard_installation")
+        await work.connection.exec_driver_sql(
+            "UPDATE waguard_alembic_version SET version_num = '0008'"
+        )
+    await second.store.close()
+    third = run(workers=1)
+    await third.begin()
+    assert third.folder
+    assert third.folder.installation == await third.marker()
+    assert [row.session_id for row in await third.store.sessions()] == ["s1"]
+
+
+async def test_a_database_file_that_is_away_is_not_replaced_by_an_empty_one(run: Begin) -> None:
+    first = await ours(run)
+    away = first.database.with_name("away.db")
+    first.database.rename(away)
+    second = run(workers=1)
+    await second.refused()
+    assert not first.database.exists(), "it could not be put back beside the WAL of another one"
+    assert first.database.name in str(second.it.why_barred())
+    away.rename(first.database)
+    await second.begin()
+    assert second.outages.why(KIND) is None
+    assert len(await second.store.sessions()) == 1
+
+
+async def test_an_empty_database_that_has_tables_already_is_unknown(run: Begin) -> None:
+    first = await ours(run)
+    first.database.unlink()
+    other = SqlStore(f"sqlite+aiosqlite:///{first.database}")
+    await other.open()
+    await other.close()
+    await run().refused()
+
+
+async def test_living_workers_without_any_row_are_kept_where_nobody_has_a_marker(
+    run: Begin,
+) -> None:
+    """The whole data volume is away: neither database nor sessions folder are there."""
+    first = run(workers=2)
+    await first.refused()
+    assert not first.database.exists()
+    assert first.folder is None, "nothing is written below a mount point"
+
+
+@pytest.mark.parametrize("marked", [True, False])
+async def test_what_is_accepted_is_marked_and_used(run: Begin, *, marked: bool) -> None:
+    first = await ours(run)
+    before = first.folder
+    if marked:
+        await run("other.db").refused()
+        (first.sessions / installation_file.FILE).rename(first.sessions / "kept")
+        other = run("other.db")
+        await other.begin()
+        await other.store.close()
+        (first.sessions / "kept").rename(first.sessions / installation_file.FILE)
+    second = run("other.db", workers=1)
+    await second.refused()
+    assert second.it.accept() == f"sqlite {second.database}"
+    await second.begin()
+    assert before
+    assert second.folder
+    assert (second.folder.installation == before.installation) is not marked
+    assert second.folder.installation == await second.marker()
+    assert await second.store.sessions() == []
+    with pytest.raises(ConflictError):
+        second.it.accept()
+    await run().refused() if marked else await run().begin()
+
+
+async def test_another_database_in_its_place_bars_a_running_daemon_until_ours_is_back(
+    run: Begin,
+) -> None:
+    first = await ours(run)
+    daemon = run()
+    await daemon.begin()
+    away = first.database.with_name("away.db")
+    first.database.rename(away)
+    shutil.copyfile(away, first.database)
+    other = SqlStore(f"sqlite+aiosqlite:///{first.database}")
+    await other.open()
+    await other.installation.mark("b")
+    await other.close()
+    with pytest.raises(DatabaseUnknownError):
+        await daemon.store.sessions()
+    with pytest.raises(DatabaseUnavailableError):
+        await daemon.store.session("s1")
+    with pytest.raises(DatabaseUnknownError):
+        await daemon.it.mark()
+    first.database.unlink()
+    away.rename(first.database)
+    await daemon.it.mark()
+    assert len(await daemon.store.sessions()) == 1
+
+
+async def test_a_folder_that_cannot_be_written_keeps_nobody_from_beginning(
+    run: Begin, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(installation_file, "replace_private", full)
+    first = run()
+    await first.begin()
+    assert first.folder is None
+    monkeypatch.undo()
+    await first.it.mark()
+    assert first.folder
+    assert first.folder.installation == await first.marker()
+
+
+async def test_a_marker_that_cannot_be_read_is_quarantined_where_the_database_has_one(
+    run: Begin,
+) -> None:
+    first = await ours(run)
+    file = first.sessions / installation_file.FILE
+    file.write_bytes(b"{")
+    second = run(workers=1)
+    await second.begin()
+    assert second.folder
+    assert second.folder.installation == await second.marker()
+    assert msgspec.json.decode(file.read_bytes(), type=Marker) == second.folder
+    assert (first.sessions / f"{installation_file.FILE}.unreadable").read_bytes() == b"{"

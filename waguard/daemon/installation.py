@@ -1,0 +1,109 @@
+"""The daemon's check whether the database is that of this installation, and its markers."""
+
+import asyncio
+import secrets
+from collections.abc import Callable
+
+from loguru import logger
+
+from waguard.config.sections import Config
+from waguard.core import installation
+from waguard.core.installation import Found, Known, Marker, Unknown, Unmarked
+from waguard.errors import ConflictError, DatabaseUnknownError, WaguardError
+from waguard.host import installation_file
+from waguard.ports.store import InstallationStore
+from waguard.supervision.outages import Outages
+
+KIND = "database_unknown"
+RETRY_AFTER = 5.0  # s
+
+
+class Installation:
+    """Fills ``ports.store.DatabaseControl``. A database that is not known to be ours is used by nobody: it is
+    treated like one that is away."""
+
+    def __init__(
+        self, config: Callable[[], Config], store: InstallationStore, outages: Outages
+    ) -> None:
+        self._config = config
+        self._store = store
+        self._outages = outages
+        self._seen: Marker | None = None
+        """The marker of the folder, as this run knows it."""
+        self._marking = asyncio.Lock()
+        self._unknown: Unknown | None = None
+        self._accepted: Unknown | None = None
+        self._unwritten = False
+        self.workers = 0
+        """Living workers of an earlier daemon that no session has yet."""
+
+    def why_barred(self) -> str | None:
+        """Why nobody may use the database; None: they may."""
+        return installation.words(self._unknown) if self._unknown else None
+
+    def recognize(self, found: Found) -> None:
+        """Raises ``DatabaseUnknownError`` where it is not known to be ours. Reads one small file."""
+        self._identify(found)
+
+    async def mark(self) -> None:
+        """Check it now, and write the markers that are missing: the database's first, for that of a folder alone
+        expects it. Raises as ``recognize``."""
+        async with self._marking:
+            found = await self._store.found(counted=self.workers > 0)
+            name = self._identify(found).installation or secrets.token_hex(16)
+            if found.installation is None:
+                await self._store.mark(name)
+                logger.info("database marked", event="installation_marked", installation=name)
+            marker = Marker(installation=name, database=found.name)
+            await asyncio.to_thread(self._write, marker)
+            self._seen, self._accepted, self.workers = marker, None, 0
+
+    def _identify(self, found: Found) -> Known | Unmarked:
+        folder = self._folder()
+        match installation.identify(folder, found, workers=self.workers, accepted=self._accepted):
+            case Unknown() as unknown:
+                self._unknown = unknown
+                words = installation.words(unknown)
+                self._outages.update(KIND, words)
+                raise DatabaseUnknownError(words, field="database.url", retry_after=RETRY_AFTER)
+            case known:
+                self._unknown = None
+                self._outages.update(KIND, None)
+                return known
+
+    def _folder(self) -> Marker | None:
+        """Its marker; what was seen before, where the folder is away."""
+        found = installation_file.read(self._config().paths.sessions)
+        return found if found and found.installation else self._seen or found
+
+    def _write(self, marker: Marker) -> None:
+        sessions = self._config().paths.sessions
+        try:
+            if installation_file.read(sessions) != marker:
+                installation_file.write(sessions, marker)
+        except (OSError, WaguardError) as error:
+            if not self._unwritten:
+                logger.warning(
+                    "the marker of the sessions folder cannot be written",
+                    event="installation_not_marked",
+                    why=str(error),
+                )
+            self._unwritten = True
+        else:
+            self._unwritten = False
+
+    def accept(self) -> str:
+        """See ``ports.store.DatabaseControl``."""
+        if self._unknown is None:
+            raise ConflictError(
+                "the database is known to be this installation's: there is nothing to accept",
+                remedy="`waguard status` shows what is wrong",
+            )
+        self._accepted = self._unknown
+        logger.warning(
+            "a person accepted the database",
+            event="database_accepted",
+            database=self._unknown.database,
+            expected=self._unknown.expected,
+        )
+        return self._unknown.database

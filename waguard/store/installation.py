@@ -1,0 +1,27 @@
+"""Which installation the database belongs to, read and written where nobody may use it."""
+
+from sqlalchemy import func, select
+
+from waguard.core.installation import Found
+from waguard.store import marker
+from waguard.store.database import Database
+from waguard.store.rows import listed
+
+
+class SqlInstallation:
+    """Fills ``ports.store.InstallationStore``."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def found(self, *, counted: bool) -> Found:
+        """See ``ports.store.InstallationStore``."""
+        every = select(func.count()).select_from(listed(self._database.layout).subquery())
+        async with self._database.writing_the_lease() as connection:
+            rows = await connection.scalar(every) if counted else None
+            return self._database.found(await marker.read(connection), rows=rows)
+
+    async def mark(self, installation: str) -> None:
+        """See ``ports.store.InstallationStore``."""
+        async with self._database.writing_the_lease() as connection:
+            await marker.write(connection, installation)
