@@ -22,6 +22,7 @@ import itertools
 import math
 import os
 import re
+import resource
 import socket
 import statistics
 import sys
@@ -47,6 +48,9 @@ from waguard.host.lock import read_pid_file
 KEY = "the-key-of-the-bare-server"
 SESSIONS = {f"s{number}": "" for number in range(10)}
 EVERY = 0.05  # s from one request of the client to the next
+MOST = (
+    512 << 20
+)  # bytes of the bare server, and of an attack: a bare server has no bound of its own
 TURN = 5.0  # s; then it is the other one's: what else the machine does hits both
 CALM = 1.0  # s after an attack
 GOAL_RATIO, GOAL_MEMORY = 2.0, 50.0  # times, MB
@@ -335,6 +339,8 @@ def main() -> None:
     parser.add_argument("--attack", help=argparse.SUPPRESS)
     parser.add_argument("--port", type=int, help=argparse.SUPPRESS)
     given = parser.parse_args()
+    if given.bare or given.attack:
+        resource.setrlimit(resource.RLIMIT_DATA, (MOST, MOST))
     if given.bare:
         asyncio.run(bare())
     elif given.attack:

@@ -42,6 +42,7 @@ ASK_THE_DAEMON: Final = {
     "logs": "",
     "events": "",
     "reconcile": "",
+    "database accept": "",
     "sessions create": "a",
     "sessions list": "",
     "sessions show": "a",
