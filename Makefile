@@ -10,7 +10,7 @@ PREFIX  ?= /opt/waguard
 DESTDIR ?=
 ARGS   ?=
 
-.PHONY: help demo test test-long simulate mutants words texts coverage hooks servers run setup system lint wheel install upgrade uninstall clean
+.PHONY: help demo test test-long simulate mutants words texts coverage hooks servers run setup system lint wheel sbom install upgrade uninstall clean
 
 help: ## these targets
 	@awk -F ':|## ' '/^[a-z][a-z -]*:.*## / {printf "  %-16s %s\n", $$1, substr($$0, index($$0, "## ") + 3)}' $(MAKEFILE_LIST)
@@ -84,6 +84,9 @@ lint: setup ## style, types, layers, spelling
 
 wheel: setup ## dist/waguard-*.whl with wa-js, its licences, the page and the migrations
 	$(BIN)/pip wheel --quiet --no-deps --no-build-isolation --wheel-dir dist .
+
+sbom: $(VENV)/.installed ## dist/waguard.cdx.json: what waguard consists of (CycloneDX), from the lock files
+	@$(BIN)/python .ci/sbom.py dist/waguard.cdx.json
 
 install upgrade: setup ## as root: the service below PREFIX=/opt/waguard; DESTDIR= for a package
 	@rm -rf dist/install

@@ -1,9 +1,9 @@
 """What a client notices while others abuse the API without a key, against a bare aiohttp server.
 
-    python -m bench.abuse [--seconds N] [--only calm,idle,slow,big,keys]
+    python -m bench.abuse [--seconds N] [--only calm,idle,chunks,...] [--alone]
 
-Each attack runs for N seconds on both, five at a time in turn, on loopback only, from a process of its own. The
-client asks for the status (key in a header) and sends (key in the body, as the application does) in
+Each attack runs for N seconds on both, five at a time in turn, and in turn with the daemon without an
+attack, on loopback only, from a process of its own. ``--alone`` leaves the bare server out. The client asks for the status (key in a header) and sends (key in the body, as the application does) in
 turn, each time on a new connection, twenty times a second. The daemon is the real one with ten simulated
 workers; the bare server reads the JSON, compares the key and answers, and as many connections as the
 daemon's may wait in its kernel's queue, for one that finds no place there is answered a second later. What
@@ -11,23 +11,25 @@ is compared is the status: sending is work that the bare server does not do. A g
 said and is no failure. p99 is that of each turn, the worst of fifty, and of these the median: an
 attack of many connections is felt in the moment in which they are opened.
 
-idle: 1,500 connections, a third of them with half a head. slow: 200 bodies that come byte by byte.
-big: 4 at a time, 24 MB of empty lists each. keys: 16 clients that guess as fast as they are answered.
+The attacks are in ``bench.floods``. After the last turn of each: how long until the daemon answers a status,
+and how long until its memory is back.
 """
 
 import argparse
 import asyncio
 import contextlib
 import itertools
+import math
 import os
 import re
+import resource
 import socket
 import statistics
 import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Coroutine
+from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import SimpleNamespace
@@ -36,6 +38,7 @@ from typing import Any
 import aiohttp
 from aiohttp import web
 
+from bench.floods import ATTACKS, MEDIA, SEND, STATUS, attack
 from bench.rig import Daemon, environment
 from waguard.api.app import MEDIA_BODY_LIMIT
 from waguard.host import files
@@ -45,81 +48,14 @@ from waguard.host.lock import read_pid_file
 KEY = "the-key-of-the-bare-server"
 SESSIONS = {f"s{number}": "" for number in range(10)}
 EVERY = 0.05  # s from one request of the client to the next
+MOST = (
+    512 << 20
+)  # bytes of the bare server, and of an attack: a bare server has no bound of its own
 TURN = 5.0  # s; then it is the other one's: what else the machine does hits both
 CALM = 1.0  # s after an attack
 GOAL_RATIO, GOAL_MEMORY = 2.0, 50.0  # times, MB
-IDLE, SLOW, BIG, GUESSERS = 1_500, 200, 4, 16
-STATUS, SEND, MEDIA = "/api/sessions/s0/status", "/api/messages/send", "/api/messages/send-media"
-
-
-# ---- the attacks, in a process of their own ----
-
-
-async def _forever(port: int, attack: Callable[[Any, Any], Coroutine[Any, Any, None]]) -> None:
-    """On one connection after the other; a server that hangs up, or refuses, is asked again."""
-    while True:
-        with contextlib.suppress(OSError, asyncio.IncompleteReadError):
-            reader, writer = await asyncio.open_connection("127.0.0.1", port)
-            with contextlib.closing(writer):
-                await attack(reader, writer)
-        await asyncio.sleep(0.2)
-
-
-def _head(path: str, length: int, key: str = "") -> bytes:
-    reported = f"POST {path} HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
-    reported += f"X-Api-Key: {key}\r\n" if key else ""
-    return f"{reported}Content-Length: {length}\r\n\r\n".encode()
-
-
-async def _idle(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    if os.urandom(1)[0] % 3 == 0:
-        writer.write(b"GET /health HTTP/1.1\r\nHost: local")
-    await reader.read()
-
-
-async def _slow(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    del reader
-    writer.write(_head(SEND, 900_000) + b'{"message":"')
-    while not writer.is_closing():
-        writer.write(b"x")
-        await writer.drain()
-        await asyncio.sleep(0.2)
-
-
-BODY = b"[" + b"[]," * ((MEDIA_BODY_LIMIT >> 2) * 4 // 3 - 2) + b"[]]"
-
-
-async def _big(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    writer.write(_head(MEDIA, len(BODY)) + BODY)
-    await reader.readuntil(b"\r\n\r\n")
-
-
-async def _guess(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    for number in itertools.count():
-        writer.write(_head(SEND, 2, f"guess-{number}") + b"{}")
-        head = await reader.readuntil(b"\r\n\r\n")
-        length = re.search(rb"(?i)content-length: (\d+)", head)
-        await reader.readexactly(int(length[1]) if length else 0)
-
-
-ATTACKS = {
-    "calm": (_idle, 0),
-    "idle": (_idle, IDLE),
-    "slow": (_slow, SLOW),
-    "big": (_big, BIG),
-    "keys": (_guess, GUESSERS),
-}
-
-
-async def attack(name: str, port: int) -> None:
-    """Until it is told to end."""
-    files.raise_limit()
-    kind, count = ATTACKS[name]
-    tasks = [asyncio.create_task(_forever(port, kind)) for _ in range(count)]
-    await asyncio.to_thread(sys.stdin.read)
-    for task in tasks:
-        task.cancel()
-    await asyncio.gather(*tasks, return_exceptions=True)
+BACK, BACK_WITHIN, ANSWERS_WITHIN = 10.0, 60.0, 1.0  # MB, s, s
+GOAL_GAP = 2.0  # s without a sign of life for the watchdog
 
 
 # ---- the bare server, in a process of its own ----
@@ -189,6 +125,10 @@ class Seen:
     answers: Counter[str] = field(default_factory=Counter)
     before: float = 0.0
     peak: float = 0.0
+    answers_after: float = 0.0
+    """Seconds from the end of the attack to the answer to a status."""
+    back_after: float = math.inf
+    """Seconds until the memory was back."""
 
     @property
     def grown(self) -> float:
@@ -247,9 +187,11 @@ async def measure(name: str, target: Target, seconds: float, seen: Seen) -> None
     connector = aiohttp.TCPConnector(force_close=True, limit=0)
     timeout = aiohttp.ClientTimeout(total=30)
     async with (
-        part("--attack", name, "--port", str(target.port)),
+        part("--attack", name, "--port", str(target.port)) as attacker,
         aiohttp.ClientSession(connector=connector, timeout=timeout) as http,
     ):
+        assert attacker.stdout
+        await attacker.stdout.readline()  # it begins
         weighing, asking = asyncio.create_task(weigh()), []
         for number in range(int(seconds / EVERY / 2)):  # whatever answers take: none is left out
             body = {"session_id": "s0", "recipient_phone": "6281234567890", "type": "text"}
@@ -263,7 +205,21 @@ async def measure(name: str, target: Target, seconds: float, seen: Seen) -> None
                 await asyncio.sleep(EVERY)
         await asyncio.gather(*asking)
         weighing.cancel()
+    began = time.perf_counter()
+    async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=BACK_WITHIN)) as http:
+        await _ask(http.get(base + STATUS, headers={"X-Api-Key": target.key}))
+    seen.answers_after = max(seen.answers_after, time.perf_counter() - began)
     await asyncio.sleep(CALM)
+
+
+async def calms_down(target: Target, seen: Seen) -> None:
+    """Wait until the memory is back, but not for too long."""
+    began = time.perf_counter()
+    while (waited := time.perf_counter() - began) < BACK_WITHIN:
+        if memory(target.pid) <= seen.before + BACK:
+            seen.back_after = waited
+            return
+        await asyncio.sleep(CALM)
 
 
 class Watchdog(asyncio.DatagramProtocol):
@@ -283,7 +239,7 @@ class Watchdog(asyncio.DatagramProtocol):
         return max((b - a for a, b in itertools.pairwise(self.times)), default=0.0)
 
 
-async def run(names: list[str], seconds: float) -> None:
+async def run(names: list[str], seconds: float, *, alone: bool) -> None:
     """The table."""
     print(f"load before: {os.getloadavg()[0]:.1f}; {seconds:g} s each; median (p99) in ms")
     program = (sys.executable, str(Path(__file__).with_name("simulated.py")), "daemon")
@@ -317,11 +273,16 @@ async def run(names: list[str], seconds: float) -> None:
             key = (folder / "daemon/state/api-key").read_text().split()[-1]
             ours = Target(int(holder.api.rpartition(":")[2]), key, daemon.pid)
             for attack_name in names:
-                floor, mine = Seen(), Seen()
+                calm, floor, mine = Seen(), Seen(), Seen()
+                watchdog.times.clear()
                 for _ in range(max(1, int(seconds / TURN))):
-                    await measure(attack_name, theirs, TURN, floor)
+                    await measure("calm", ours, TURN, calm)
+                    if not alone:
+                        await measure(attack_name, theirs, TURN, floor)
                     await measure(attack_name, ours, TURN, mine)
-                _print_comparison(attack_name, floor, mine)
+                await calms_down(ours, mine)
+                _print_comparison(attack_name, calm, floor, mine)
+                _print_goals(mine, p99(mine.status) / p99(calm.status), watchdog.longest())
             fleet = await daemon.call("GET", "/api/incidents")
             reported = [
                 (await daemon.call("GET", f"/api/sessions/{session}/incidents"))["incidents"]
@@ -333,21 +294,35 @@ async def run(names: list[str], seconds: float) -> None:
     # without browsers there are no profiles, which the reconciler misses rightly
     problems = [reported for reported in health["problems"] if "profile folder" not in reported]
     print(f"{health['sessions']['connected']} connected; other problems: {problems or 'none'}")
-    print(f"longest without a sign of life for the watchdog: {watchdog.longest():.1f} s of 30")
     print(f"log: {len(log) >> 10} kB, {log.count('Traceback')} tracebacks")
 
 
-def _print_comparison(name: str, floor: Seen, mine: Seen) -> None:
-    ratio = p99(mine.status) / p99(floor.status)
+def _print_comparison(name: str, calm: Seen, floor: Seen, mine: Seen) -> None:
     print(f"{name}:")
-    for who, seen in (("bare", floor), ("waguard", mine)):
+    for who, seen in (("calm", calm), ("bare", floor), ("waguard", mine)):
+        if not seen.status:
+            continue
         print(
             f"  {who:<8} status {median(seen.status):7.1f} ({p99(seen.status):7.1f})"
             f"   send {median(seen.send):7.1f} ({p99(seen.send):7.1f})"
             f"   +{seen.grown:.0f} MB   answers {dict(seen.answers)}"
         )
+    if not floor.status:
+        return
+    ratio = p99(mine.status) / p99(floor.status)
     print(f"  status, p99: {ratio:.2f} of the bare one, {_met(ratio <= GOAL_RATIO)}", end="")
     print(f"; memory: {_met(mine.grown <= GOAL_MEMORY)}", flush=True)
+
+
+def _print_goals(mine: Seen, ratio: float, gap: float) -> None:
+    back = f"{mine.back_after:.0f} s" if mine.back_after < BACK_WITHIN else "not"
+    print(
+        f"  against calm: {ratio:.2f}, {_met(ratio <= GOAL_RATIO)}"
+        f"; watchdog: {gap:.1f} s, {_met(gap <= GOAL_GAP)}"
+        f"; answers {mine.answers_after:.2f} s after, {_met(mine.answers_after <= ANSWERS_WITHIN)}"
+        f"; memory back after {back}, {_met(mine.back_after <= BACK_WITHIN)}",
+        flush=True,
+    )
 
 
 def _met(good: bool) -> str:  # noqa: FBT001 - what is told depends on nothing else
@@ -359,16 +334,19 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seconds", type=float, default=15.0)
     parser.add_argument("--only", default=",".join(ATTACKS))
+    parser.add_argument("--alone", action="store_true", help="without the bare server")
     parser.add_argument("--bare", action="store_true", help=argparse.SUPPRESS)
     parser.add_argument("--attack", help=argparse.SUPPRESS)
     parser.add_argument("--port", type=int, help=argparse.SUPPRESS)
     given = parser.parse_args()
+    if given.bare or given.attack:
+        resource.setrlimit(resource.RLIMIT_DATA, (MOST, MOST))
     if given.bare:
         asyncio.run(bare())
     elif given.attack:
         asyncio.run(attack(given.attack, given.port))
     else:
-        asyncio.run(run(given.only.split(","), min(given.seconds, 60.0)))
+        asyncio.run(run(given.only.split(","), min(given.seconds, 60.0), alone=given.alone))
 
 
 if __name__ == "__main__":

@@ -65,6 +65,7 @@ async def _live(spec: WorkerSpec) -> int:
 
 async def _daemon() -> int:
     from waguard.host import garbage, logs  # noqa: PLC0415 - the workers need nothing of it
+    from waguard.host.api_port import ApiPort  # noqa: PLC0415
     from waguard.host.fork_server import ForkSpawn  # noqa: PLC0415
     from waguard.host.listen import base_url, listen  # noqa: PLC0415
     from waguard.host.lock import acquire  # noqa: PLC0415
@@ -80,7 +81,7 @@ async def _daemon() -> int:
     spawn = ForkSpawn((str(Path(__file__)),))
     spawn.start()
     try:
-        return await Daemon(settings, lock, listener, None, spawn).run()
+        return await Daemon(settings, lock, ApiPort(listener), None, spawn).run()
     finally:
         await spawn.close()
         lock.release()

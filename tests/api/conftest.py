@@ -223,7 +223,7 @@ async def api(
         listener = listen("127.0.0.1", 0)
         world.base = base_url(listener)
         world.app = create_app(world.deps, timings=timings, limits=limits)
-        runner = await serve(world.app, listener)
+        runner = await serve(world.app, listener, timings=timings, limits=limits)
         try:
             yield world
         finally:

@@ -10,7 +10,7 @@ from typing import Any
 
 from aiohttp import web
 
-from waguard.api import serve
+from waguard.api import connection, serve
 from waguard.api.timings import DEFAULT_LIMITS, DEFAULT_TIMINGS, Limits, Timings
 from waguard.host.listen import listen
 
@@ -28,6 +28,8 @@ class House:
     door: Callable[[], Any] = lambda: None
 
     async def answer(self, request: web.Request) -> web.Response:
+        if "X-Api-Key" in request.headers and (of := connection.of(request)):
+            of.recognize(known=True)
         if request.path == "/slow":
             self.working += 1
             await self.free.wait()

@@ -110,6 +110,7 @@ class FakeSessions:
     findings: list[Finding] = field(default_factory=list)
     calls: list[tuple[str, Call, float]] = field(default_factory=list)
     """What was asked of the worker: session, call, wait."""
+    begun: list[str] = field(default_factory=list)
     done: list[str] = field(default_factory=list)
     """Names of the changes that were carried out to their end."""
     outcomes: deque[Outcome | BaseException] = field(default_factory=deque)
@@ -138,6 +139,7 @@ class FakeSessions:
 
     async def _change(self, session_id: str, what: str, **changes: Any) -> SessionView:
         view = self._find(session_id)
+        self.begun.append(what)
         await self.free.wait()
         self.known[session_id] = replace(view, **changes)
         self.done.append(what)

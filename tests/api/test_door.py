@@ -7,7 +7,7 @@ import pytest
 
 from tests.api.doors import GET, house
 from tests.waiting import wait_until
-from waguard.api import door
+from waguard.api import connection
 from waguard.api.timings import Limits, Timings
 
 
@@ -80,7 +80,7 @@ async def test_long_heads_that_do_not_end_are_kept_up_to_a_limit() -> None:
 
 
 async def test_requests_may_come_ahead_of_their_turn_but_not_many() -> None:
-    slow = GET.replace(b"/ ", b"/slow ")
+    slow = GET.replace(b"/ ", b"/slow ").replace(b"\r\n\r\n", b"\r\nX-Api-Key: x\r\n\r\n")
     async with house(limits=Limits(ahead_bytes=20_000)) as (made, knock):
         client, greedy = await knock(), await knock()
         asking = asyncio.create_task(client.ask(slow))
@@ -113,13 +113,13 @@ async def test_who_takes_nothing_of_an_answer_is_shown_out(
 ) -> None:
     """By the kernel, wherever the answer comes from."""
     lost: list[BaseException | None] = []
-    is_lost = door.Connection.connection_lost
+    is_lost = connection.Connection.connection_lost
 
-    def noted(self: door.Connection, exc: BaseException | None) -> None:
+    def noted(self: connection.Connection, exc: BaseException | None) -> None:
         lost.append(exc)
         is_lost(self, exc)
 
-    monkeypatch.setattr(door.Connection, "connection_lost", noted)
+    monkeypatch.setattr(connection.Connection, "connection_lost", noted)
     async with house(timings=Timings(unread=0.2)) as (_, knock):
         client = await knock()
         client.writer.transport.pause_reading()

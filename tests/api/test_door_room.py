@@ -106,6 +106,9 @@ class Full:
             raise OSError(errno.EMFILE, "Too many open files")
         return self._real.accept()
 
+    def shutdown(self, how: int) -> None:
+        self._real.shutdown(how)
+
     def close(self) -> None:
         self._real.close()
 

@@ -171,6 +171,7 @@ async def test_a_client_that_leaves_does_not_stop_its_change(api: Api, logged: l
         f"DELETE {ONE} HTTP/1.1\r\n{HEAD}Content-Length: {len(body)}\r\n\r\n{body}".encode()
     )
     await writer.drain()
+    await wait_until(lambda: api.sessions.begun == ["delete"], "it has begun")
     writer.close()
     await writer.wait_closed()
     assert (await api.call("GET", "/health", key=None)).status == 200

@@ -87,7 +87,7 @@ def test_a_person_sees_what_hides_what(
 def test_no_password_is_shown(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (here / "waguard.toml").write_text(
         "[database]\nurl = 'mysql+asyncmy://me:sesame@db/wa?password=sesame'\n"
-        "[browser]\nextra_args = ['--proxy-server=http://me:sesame@proxy']\n"
+        "[browser]\nextra_args = ['--proxy-pac-url=http://me:sesame@proxy']\n"
         "[webhook]\nurl = 'http://me:sesame@host/?token=sesame'"
     )
     assert main(["config", "show"]) == 0

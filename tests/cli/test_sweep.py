@@ -15,7 +15,7 @@ from waguard.host.lock import acquire
 STRAY = "import signal; print('up', flush=True); signal.pause()"
 
 
-def stray(folder: Path) -> "subprocess.Popen[str]":
+def stray(folder: Path, user: int | None = None) -> "subprocess.Popen[str]":
     """It bears the mark of a worker of this folder."""
     record = folder / "run/workers/a.json"
     process = subprocess.Popen(
@@ -24,6 +24,10 @@ def stray(folder: Path) -> "subprocess.Popen[str]":
         stdout=subprocess.PIPE,
         text=True,
         start_new_session=True,
+        cwd="/",
+        user=user,
+        group=user,
+        extra_groups=[] if user else None,
     )
     assert process.stdout
     assert process.stdout.readline() == "up\n"

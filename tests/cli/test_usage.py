@@ -239,3 +239,19 @@ def test_the_configuration_may_stand_anywhere(
 ) -> None:
     assert main(words) == 2
     assert "f.toml" in capsys.readouterr().err, "there is no such file"
+
+
+def test_a_warning_of_python_is_one_line_without_control_characters() -> None:
+    program = (
+        "import warnings; from waguard.cli import completion, main;"
+        r"completion._completion = lambda _: warnings.warn('a header: \x1b[2J\n') or 0;"
+        "main(['completion', 'bash'])"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        env=clean_environment(),
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert (done.stdout, done.stderr) == ("", "waguard: a header: \\x1b[2J\\n\n")

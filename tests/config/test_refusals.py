@@ -211,6 +211,31 @@ BAD: Final = {
         "remove --disable-web-security",
         'browser.extra_args = ["-disable-web-security"]',
     ),
+    "a switch that trusts a key in the network": Bad(
+        "browser.extra_args",
+        "'--ignore-certificate-errors-spki-list=abc='",
+        "remove --ignore-certificate-errors-spki-list",
+        'browser.extra_args = ["--ignore-certificate-errors-spki-list=abc="]',
+    ),
+    "the same, where only one name leads here": Bad(
+        "browser.extra_args",
+        "'--ignore-certificate-errors-spki-list=abc='",
+        "remove --ignore-certificate-errors-spki-list",
+        'browser.extra_args = ["--ignore-certificate-errors-spki-list=abc=",'
+        ' "--host-resolver-rules=MAP a.example 127.0.0.1"]',
+    ),
+    "a proxy with a login": Bad(
+        "browser.extra_args",
+        "'--proxy-server=\u2026'",
+        "without a login",
+        'browser.extra_args = ["--proxy-server=socks5://me:hunter2@proxy.example:1080"]',
+    ),
+    "a proxy with a login and without a scheme": Bad(
+        "browser.extra_args",
+        "'--proxy-server=\u2026'",
+        "without a login",
+        'browser.extra_args = ["-proxy-server = http=a.example;https=me:hunter2@b.example"]',
+    ),
     "a switch against the sandbox": Bad(
         "browser.extra_args",
         "'--no-sandbox'",

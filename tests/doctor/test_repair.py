@@ -4,6 +4,7 @@ import json
 import os
 import socket
 import stat
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -89,6 +90,37 @@ def test_no_link_is_followed(short_path: Path) -> None:
     os.link(target, short_path / "twice")
     assert "it is not a regular file with one name" in fix(SetMode(str(target), 0o600))
     assert mode(target) == 0o644
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can act for another user")
+@pytest.mark.parametrize(
+    "repair",
+    [
+        lambda state: SetMode(f"{state}/api-key", 0o600),
+        lambda state: SetMode(f"{state}/folder", 0o700),
+        lambda state: MakeFolder(f"{state}/new", 12_345, 12_345),
+        lambda state: MakeKey(f"{state}/new-key", 12_345, 12_345),
+        lambda state: RemoveStale(str(state), "waguard.pid"),
+    ],
+    ids=["a file", "a folder", "a new folder", "a key", "a stale file"],
+)
+def test_a_link_of_the_daemons_user_leads_root_nowhere(
+    short_path: Path, repair: Callable[[Path], Repair]
+) -> None:
+    """Also where not the last name is the link."""
+    short_path.chmod(0o755)
+    roots, state = short_path / "roots", short_path / "state"
+    (roots / "folder").mkdir(parents=True, mode=0o755)
+    (roots / "api-key").touch(mode=0o644)
+    (roots / "waguard.pid").touch()
+    state.symlink_to(roots)
+    os.lchown(state, 12_345, 12_345)
+    before = written(short_path)
+    assert "is unchanged" in fix(repair(state))
+    assert written(short_path) == before
+    state.unlink()
+    state.symlink_to(roots)  # root's own is followed
+    assert "is unchanged" not in fix(repair(state))
 
 
 def test_a_folder_that_cannot_be_made_is_said(short_path: Path) -> None:

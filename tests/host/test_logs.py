@@ -6,6 +6,7 @@ import logging
 import os
 import re
 import socket
+import warnings
 from datetime import datetime
 from pathlib import Path
 from typing import Any, Final
@@ -59,6 +60,25 @@ def test_a_line_is_read_back_as_it_was_said(form: str, value: str) -> None:
         "session": value,
         "why": value,
     }
+
+
+@pytest.mark.parametrize("form", ["text", "json"])
+def test_a_warning_of_python_is_a_line_of_the_log(
+    form: str, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """Libraries warn with what came from outside."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("always")
+        out = configured(form)
+        warnings.warn("a header: \x1b[2J\r\n", RuntimeWarning, stacklevel=1)
+    (line,) = lines(out)
+    assert line.isprintable()
+    found = read(line)
+    assert (found["level"], found["event"], found["logger"], found["message"]) == (
+        *("warning", "library", "RuntimeWarning"),
+        "a header: \x1b[2J\r\n",
+    )
+    assert capfd.readouterr() == ("", "")
 
 
 def test_a_line_begins_with_time_level_and_event() -> None:

@@ -66,8 +66,8 @@ async def _answer(request: web.Request) -> web.StreamResponse:
             return web.Response(body=b"x", headers={"Content-Disposition": disposition})
         case ["gzip"]:
             return web.Response(body=b"x", headers={"Content-Encoding": "gzip"})
-        case ["endless"]:
-            return await _endless(request)
+        case ["endless" | "continue" | "chunks" as what]:
+            return await _endless(request, what)
         case ["torn"]:
             assert request.transport
             request.transport.write(b"HTTP/1.1 200 OK\r\nContent-Length: 900\r\n\r\nhalf")
@@ -77,7 +77,25 @@ async def _answer(request: web.Request) -> web.StreamResponse:
             return web.Response(body=b"a picture", headers=PNG)
 
 
-async def _endless(request: web.Request) -> web.StreamResponse:
+async def _raw(request: web.Request, again: bytes, head: bytes = b"") -> web.StreamResponse:
+    """Forever."""
+    assert request.transport
+    transport: Any = request.transport
+    transport.write(head)
+    many = again * 5_000
+    while not transport.is_closing():
+        if transport.get_write_buffer_size() < len(many):
+            transport.write(many)
+        await asyncio.sleep(0)
+    return web.Response()
+
+
+async def _endless(request: web.Request, what: str) -> web.StreamResponse:
+    if what == "continue":
+        return await _raw(request, b"HTTP/1.1 100 Continue\r\n\r\n")
+    if what == "chunks":
+        head = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
+        return await _raw(request, b"1\r\nx\r\n", head)
     response = web.StreamResponse()
     response.enable_chunked_encoding()
     await response.prepare(request)
@@ -111,6 +129,13 @@ async def failing(server: Server, path: str, kind: type[WaguardError] = NotFetch
     assert raised.value.field == "media_url"
     assert raised.value.remedy
     return raised.value.message
+
+
+@pytest.mark.parametrize("path", ["/continue", "/chunks"])
+async def test_an_answer_in_countless_pieces_is_cut_off(server: Server, path: str) -> None:
+    server.fetcher = Fetcher(lambda: server.settings, limit=16 << 20)
+    with pytest.raises(NotFetchedError, match="too many small pieces"):
+        await server.fetch(path)
 
 
 async def test_content_type_and_name(server: Server) -> None:

@@ -86,6 +86,20 @@ def test_what_is_too_big_is_not_read(tmp_path: Path) -> None:
         reader.account(tmp_path / "a", limit=1_000)
 
 
+def test_keys_that_repeat_each_other_are_bounded_as_they_are_read(tmp_path: Path) -> None:
+    """A table has of each key only what differs from the one before."""
+    keys = {bytes(900) + bytes([it]): (it, b"") for it in range(1, 200)}
+    local_storage(tmp_path / "a", tables={5: table(keys)})
+    assert (tmp_path / "a/000005.ldb").stat().st_size < 10_000
+    with pytest.raises(UnreadableError, match="unpacked"):
+        reader.account(tmp_path / "a", limit=100_000)
+
+
+def test_a_number_without_an_end_is_damage(tmp_path: Path) -> None:
+    with pytest.raises(DamageError):
+        account_of(tmp_path / "a", table=b"\x80" * (1 << 20))
+
+
 def test_a_compression_that_is_not_known_is_unknown_and_not_damage(tmp_path: Path) -> None:
     with pytest.raises(UnreadableError, match="unknown method"):
         account_of(tmp_path / "a", table=table({KEY: (1, VALUE)}, kind=2))

@@ -84,6 +84,41 @@ def test_an_archive_that_leads_out_of_the_profile_is_refused_whole(
         pass
 
 
+@pytest.mark.parametrize("name", ["Default", "Default/IndexedDB", "Default/Local Storage/leveldb"])
+def test_a_file_in_the_place_of_a_folder_is_refused(tmp_path: Path, name: str) -> None:
+    path = tmp_path / "a.zip"
+    with zipfile.ZipFile(path, "w") as packed:
+        packed.writestr(GOOD, "x")
+        packed.writestr("Default/IndexedDB/x", "x")
+        packed.writestr(name, "x")
+    with pytest.raises(UnreadableError, match="a file and a folder"), opened(path):
+        pass
+
+
+@pytest.mark.parametrize("method", [zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
+def test_what_python_unpacks_in_one_piece_is_refused(tmp_path: Path, method: int) -> None:
+    """A kilobyte is a gigabyte then."""
+    path = tmp_path / "a.zip"
+    with zipfile.ZipFile(path, "w") as packed:
+        packed.writestr(GOOD, "x")
+        packed.writestr("Default/IndexedDB/x", "x", compress_type=method)
+    with pytest.raises(UnreadableError, match="method"), opened(path):
+        pass
+
+
+def test_no_more_is_written_than_was_declared(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever the library reads."""
+    path, into = tmp_path / "a.zip", tmp_path / "into"
+    with zipfile.ZipFile(path, "w") as packed:
+        packed.writestr(GOOD, "x" * 100)
+    monkeypatch.setattr(zipfile.ZipExtFile, "read", lambda *_: b"x" * 100)  # without an end
+    with opened(path) as found, pytest.raises(UnreadableError, match="more than it says"):
+        found.unpack(into)
+    assert (into / GOOD).stat().st_size <= 200
+
+
 def test_a_bomb_is_refused_before_a_byte_is_written(tmp_path: Path) -> None:
     path = tmp_path / "a.zip"
     with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as packed:

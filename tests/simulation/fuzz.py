@@ -160,6 +160,7 @@ def _facts(
             details=pick((None, "why", "DEPRECATED_VERSION")),
             update_offered=flip() < 0.2,
             covered=flip() < 0.2,
+            flooded=flip() < 0.1,
             passkey_until=1_700_000_600.0 if link is Link.PASSKEY_REQUIRED else None,
             passkey_left=600.0 * flip(),
             refused=flip() < 0.1,

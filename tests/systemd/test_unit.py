@@ -5,23 +5,20 @@ import contextlib
 import json
 import re
 import socket
-import sys
 import time
 from collections.abc import AsyncIterator, Iterator
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.ports import reserved_port
-from tests.systemd.namespace import SystemdNamespace, systemd_namespace
+from tests.systemd.namespace import SystemdNamespace
 from tests.systemd.unit import (
     AS_NOBODY,
     AS_WAGUARD,
     CHECKOUT,
     CONFIG,
-    DROP_INS,
     HANGING_WRAPPER,
     UNIT,
     WAGUARD,
@@ -31,6 +28,7 @@ from tests.systemd.unit import (
     configure,
     drop_in,
     processes,
+    shipped,
     status,
     until,
     why_not,
@@ -46,19 +44,9 @@ pytestmark = [
 
 @pytest.fixture(scope="module")
 def systemd() -> Iterator[SystemdNamespace]:
-    binds = {CHECKOUT: "/opt/waguard/checkout", Path(sys.prefix): "/opt/waguard/venv"}
-    with systemd_namespace(binds) as namespace:
-        namespace.run("useradd", "--system", "--home-dir", "/var/lib/waguard", "waguard")
-        namespace.put(WAGUARD, WRAPPER, 0o755)
-        namespace.put("/usr/local/share/man/man8/waguard.8", "")
+    with shipped() as namespace:
         unit = (CHECKOUT / "systemd/waguard.service").read_text()
-        namespace.put(f"/etc/systemd/system/{UNIT}", unit)
         namespace.put("/etc/systemd/system/waguard-second.service", unit)
-        namespace.put(
-            f"{DROP_INS}/test.conf",
-            "[Service]\nTimeoutStopSec=60\n",  # a busy machine stops Chromium slowly
-        )
-        configure(namespace)
         namespace.systemctl("daemon-reload")
         yield namespace
 

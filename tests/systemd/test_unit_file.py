@@ -62,6 +62,7 @@ def test_it_is_restarted_at_once_later_and_later_and_for_ever() -> None:
         "RestartMaxDelaySec": "60",
         "RestartPreventExitStatus": "2 3",
         "KillMode": "process",
+        "FileDescriptorStoreMax": "4",
     }
     reported = service("waguard.service")
     assert {name: reported[name] for name in wanted} == wanted
@@ -99,3 +100,10 @@ def test_the_file_names_the_paths_and_the_unit_none() -> None:
         "state": f"/var/lib/{folders['StateDirectory']}/state",
         "runtime": f"/run/{folders['RuntimeDirectory']}",
     }
+
+
+def test_the_socket_is_at_the_address_of_the_file() -> None:
+    unit = ConfigParser(strict=False, interpolation=None)
+    unit.read(FOLDER / "waguard.socket")
+    api = tomllib.loads((FOLDER.parent / "etc/waguard.toml").read_text())["api"]
+    assert unit["Socket"]["ListenStream"] == f"{api['host']}:{api['port']}"

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from tests.systemd.namespace import SystemdNamespace, missing
+from tests.systemd.namespace import SystemdNamespace, missing, systemd_namespace
 from waguard.cli.client import ApiCallError, ApiClient
 
 CHECKOUT = Path(__file__).parents[2]
@@ -46,6 +46,24 @@ def configure(systemd: SystemdNamespace, *changes: tuple[str, str]) -> None:
         text = text.replace(old, new, 1)
     systemd.put(CONFIG, text, 0o640)
     assert systemd.run("chgrp", "waguard", CONFIG).returncode == 0
+
+
+@contextlib.contextmanager
+def shipped() -> Iterator[SystemdNamespace]:
+    """The unit of this checkout, installed and configured."""
+    binds = {CHECKOUT: "/opt/waguard/checkout", Path(sys.prefix): "/opt/waguard/venv"}
+    with systemd_namespace(binds) as namespace:
+        namespace.run("useradd", "--system", "--home-dir", "/var/lib/waguard", "waguard")
+        namespace.put(WAGUARD, WRAPPER, 0o755)
+        namespace.put("/usr/local/share/man/man8/waguard.8", "")
+        namespace.put(f"/etc/systemd/system/{UNIT}", (CHECKOUT / "systemd" / UNIT).read_text())
+        namespace.put(
+            f"{DROP_INS}/test.conf",
+            "[Service]\nTimeoutStopSec=60\n",  # a busy machine stops Chromium slowly
+        )
+        configure(namespace)
+        namespace.systemctl("daemon-reload")
+        yield namespace
 
 
 def why_not() -> str | None:

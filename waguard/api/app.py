@@ -3,6 +3,7 @@
 import asyncio
 import logging
 import socket
+from collections.abc import Callable
 from typing import Final
 from urllib.parse import urlsplit
 
@@ -12,6 +13,7 @@ from loguru import logger
 from waguard.api import (
     auth,
     bulk,
+    connection,
     database,
     events,
     health,
@@ -38,6 +40,7 @@ from waguard.api.local import is_trusted
 from waguard.api.problems import Handler, of_waguard, problems
 from waguard.api.timings import DEFAULT_LIMITS, DEFAULT_TIMINGS, LIMITS, TIMINGS, Limits, Timings
 from waguard.config.addresses import is_loopback
+from waguard.core.host import http_cost
 from waguard.core.text import json_text
 from waguard.errors import WaguardError
 
@@ -75,26 +78,43 @@ async def gate(request: web.Request, handler: Handler) -> web.StreamResponse:
     if request.match_info.http_exception is not None:
         raise request.match_info.http_exception
     limit = MEDIA_BODY_LIMIT if request.path == _MEDIA_PATH else BODY_LIMIT
-    keys, body = request.app[DEPS].keys, Body(request, limit=limit)
+    keys = request.app[DEPS].keys
     shown = keys.accept_any(auth.shown_keys(request)) or is_trusted(request)
+    _recognize(request, known=shown)
+    body = Body(request, limit=limit)
     if not shown and not await _key_inside(request, body):
         _check_host(request, request.app[DEPS])
+        body.raw.clear()  # it may have to wait for its answer
         if not _is_open(request, request.app[DEPS]):
             await request.app[LOAD].refusals.turn()
             raise auth.refused()
         request[BODY] = {}
         return await handler(request)
+    _recognize(request, known=True)
     with counted(request) as charge:
         fields = request[BODY] = await body.decoded(charge)
         # what looked like a key of the body can be one of an object within it
         if not shown and not keys.accept_any([fields.get("api_key")]):
+            _recognize(request, known=False)
             raise auth.refused()
+        _require_client(request)
         return await handler(request)
+
+
+def _recognize(request: web.Request, *, known: bool) -> None:
+    if of := connection.of(request):
+        of.recognize(known=known)
+
+
+def _require_client(request: web.Request) -> None:
+    """What nobody waits for is not begun: its client may have given up, and done something else."""
+    if (of := connection.of(request)) and of.has_hung_up:
+        raise ConnectionResetError
 
 
 async def _key_inside(request: web.Request, body: Body) -> bool:
     """Whether a good key is in the body, or in the beginning of a large one."""
-    keys, search = request.app[DEPS].keys, request.app[LOAD].search
+    search = request.app[LOAD].search
     within = request.app[TIMINGS].body
     if not request.can_read_body:
         return False
@@ -102,13 +122,19 @@ async def _key_inside(request: web.Request, body: Body) -> bool:
         async with asyncio.timeout(within) as end:
             with search.body(end) as charge:
                 await body.read(KEY_WITHIN, charge)
-                found = keys.accept_any(json_text.keys(body.raw))
+                found = _holds_key(request, body)
                 if found or body.whole or body.declared > SEARCHED_LIMIT:
                     return found
                 await body.read(SEARCHED_LIMIT, charge)  # the application sends it last
-                return keys.accept_any(json_text.keys(body.raw))
+                return _holds_key(request, body)
     except TimeoutError:
         raise late(within) from None
+
+
+def _holds_key(request: web.Request, body: Body) -> bool:
+    if of := connection.of(request):
+        of.charge(http_cost.of_searching(len(body.raw)))
+    return request.app[DEPS].keys.accept_any(json_text.keys(body.raw))
 
 
 @web.middleware
@@ -245,14 +271,17 @@ async def serve(
     connections: int = CONNECTIONS,
     timings: Timings = DEFAULT_TIMINGS,
     limits: Limits = DEFAULT_LIMITS,
+    kept: Callable[[], bool] = lambda: False,
 ) -> web.AppRunner:
-    """Run on a socket that listens already, for so many at a time; ``runner.cleanup()`` ends it."""
+    """Run on a socket that listens already, for so many at a time; ``runner.cleanup()`` ends it. Where it is
+    ``kept`` then, another process has it, too, and goes on."""
     log = logging.getLogger("waguard.http")
     log.addFilter(of_waguard)
     runner = web.AppRunner(app, handle_signals=False, shutdown_timeout=SHUTDOWN_TIMEOUT)
     await runner.setup()
     assert runner.server  # noqa: S101 - it is set up
     attend_requests(runner.server)
-    await Door(runner, listener, log, most=connections, timings=timings, limits=limits).start()
+    door = Door(runner, listener, log, most=connections, timings=timings, limits=limits, kept=kept)
+    await door.start()
     logger.debug("API serves")
     return runner

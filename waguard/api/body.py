@@ -9,6 +9,7 @@ from typing import Any, Final
 from aiohttp import web
 
 from waguard.api import unpacking
+from waguard.api.connection import CostlyBodyError
 from waguard.api.timings import TIMINGS
 from waguard.core.text import json_text
 from waguard.errors import InvalidInputError, UnavailableError
@@ -38,6 +39,11 @@ class Body:
         while not self.whole and len(self.raw) <= upto:
             try:
                 piece = await self._source.next()
+            except CostlyBodyError as error:
+                raise _bad(
+                    f"the body was not read to its end: {error}",
+                    "send the key in X-Api-Key, or the body in larger pieces",
+                ) from None
             except web.RequestPayloadError as error:
                 raise _bad(
                     f"the body cannot be read: {error}"[:200], "send it whole, as its headers say"

@@ -5,67 +5,27 @@ application's requests come whole within milliseconds, and so it is never the on
 """
 
 import asyncio
+import contextlib
 import socket
+from collections.abc import Callable
 from logging import Logger
 from typing import Final
 
 from aiohttp import web
 from loguru import logger
 
-from waguard.api.problems import answer
+from waguard.api.connection import KNOWN_PIECE, Connection
+from waguard.api.intake import Intake
+from waguard.api.problems import CLIENT_LEFT, answer
 from waguard.api.timings import DEFAULT_LIMITS, DEFAULT_TIMINGS, Limits, Timings
+from waguard.core.host import http_cost
 from waguard.errors import WaguardError
+from waguard.host.listen import has_hung_up
 
 CONNECTIONS: Final = 2_048  # about 8 kB of memory each
-HEADERS: Final = 64  # of a request, of up to 8 kB each
 ACCEPTED: Final = 16  # connections at a time; then it is the turn of what else is to be done
+LAST_REQUESTS_POLLS: Final = 20
 _CONTINUE: Final = "100-continue"
-
-
-class Connection(web.RequestHandler):
-    """One of a door's; its own clock runs while no request is under way."""
-
-    def __init__(self, door: "Door", server: web.Server, log: Logger) -> None:
-        super().__init__(
-            server,
-            loop=asyncio.get_running_loop(),
-            logger=log,
-            # it would write the query, and with it the key
-            access_log=None,  # type: ignore[arg-type] # as aiohttp's runners pass it
-            auto_decompress=False,
-            max_headers=HEADERS,
-        )
-        self._door = door
-        self.said = 0
-        """Bytes since the last request came whole: parts of others, which the parser keeps."""
-        self._request: web.BaseRequest | None = None
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """See ``asyncio.Protocol``."""
-        self._door.arrived(self)
-        super().connection_made(transport)
-
-    def connection_lost(self, exc: BaseException | None) -> None:
-        """See ``asyncio.Protocol``."""
-        super().connection_lost(exc)
-        self._door.left(self)
-
-    def data_received(self, data: bytes) -> None:
-        """See ``asyncio.Protocol``."""
-        # nothing is missing of the request that is under way: this is of another one
-        ahead = self._request is not None and self._request.content.is_eof()
-        super().data_received(data)
-        self._door.heard(self, len(data), ahead=ahead)
-
-    def attend(self, request: web.BaseRequest, task: "asyncio.Task[object]") -> None:
-        """A request is under way, until the task has written its response."""
-        self._request = request
-        self._door.busy(self)
-        task.add_done_callback(self._done)
-
-    def _done(self, _: "asyncio.Task[object]") -> None:
-        self._request = None
-        self._door.idle(self)
 
 
 class ExpectationError(WaguardError):
@@ -81,7 +41,9 @@ def attend_requests(server: web.Server) -> None:
     async def attend(request: web.BaseRequest) -> web.StreamResponse:
         """A request is under way, until its task has written the response."""
         if isinstance(request.protocol, Connection) and (task := asyncio.current_task()):
-            request.protocol.attend(request, task)
+            await request.protocol.attend(request, task)
+            if request.protocol.has_hung_up:
+                return web.Response(status=CLIENT_LEFT)
         if request.headers.get("Expect", _CONTINUE).lower() != _CONTINUE:
             wrong = ExpectationError(
                 "unknown expectation", field="Expect", remedy=f"expect {_CONTINUE}, or nothing"
@@ -104,6 +66,7 @@ class Door(web.BaseSite):
         most: int,
         timings: Timings = DEFAULT_TIMINGS,
         limits: Limits = DEFAULT_LIMITS,
+        kept: Callable[[], bool] = lambda: False,
     ) -> None:
         super().__init__(runner)
         assert runner.server  # noqa: S101 - a site is made of a runner that is set up
@@ -112,7 +75,10 @@ class Door(web.BaseSite):
         self._log = log
         self._most = most
         self._timings = timings
-        self._limits = limits
+        self._kept = kept
+        self.limits = limits
+        self.intake = Intake(limits, self.show_out)
+        self.buffer = memoryview(bytearray(KNOWN_PIECE))
         self._loop = asyncio.get_running_loop()
         self._open: set[Connection] = set()
         # the oldest first, with the end of each
@@ -138,9 +104,21 @@ class Door(web.BaseSite):
         self._loop.remove_reader(self._listener)
         if self._resumption:
             self._resumption.cancel()
+        if not self._kept():  # else those that come wait for the next daemon
+            with contextlib.suppress(OSError):
+                self._listener.shutdown(socket.SHUT_RDWR)
         self._listener.close()
         await asyncio.gather(*self._coming)
+        await self._first_requests()
+        self.intake.stop()
         await super().stop()
+
+    async def _first_requests(self) -> None:
+        """Those that were accepted say what they want within a moment, and get their answer."""
+        for _ in range(LAST_REQUESTS_POLLS):
+            if all(one.answered for one in self._idle):
+                return
+            await asyncio.sleep(self._timings.last_requests / LAST_REQUESTS_POLLS)
 
     # ---- what connections say ----
 
@@ -154,19 +132,19 @@ class Door(web.BaseSite):
             self._wait(connection, self._timings.next_request)
 
     def _wait(self, connection: Connection, deadline: float) -> None:
-        self._idle[connection] = self._loop.call_later(deadline, self._show_out, connection)
+        self._idle[connection] = self._loop.call_later(deadline, self.show_out, connection)
 
     def heard(self, connection: Connection, count: int, *, ahead: bool) -> None:
         """It said so many bytes; those of a request's body are no matter of the door's."""
         if connection in self._idle:
             connection.said += count
             self._said += count
-            while self._said > self._limits.begun_bytes:
-                self._show_out(next(one for one in self._idle if one.said))
+            while self._said > self.limits.begun_bytes:
+                self.show_out(next(one for one in self._idle if one.said))
         elif ahead:
             connection.said += count
-            if connection.said > self._limits.ahead_bytes:
-                self._show_out(connection)
+            if connection.said > self.limits.ahead_bytes:
+                self.show_out(connection)
 
     def busy(self, connection: Connection) -> None:
         """A request of it is under way."""
@@ -180,7 +158,9 @@ class Door(web.BaseSite):
         self.busy(connection)
         self._open.discard(connection)
 
-    def _show_out(self, connection: Connection) -> None:
+    def show_out(self, connection: Connection) -> None:
+        """End it at once."""
+        self.intake.leave(connection)
         self.left(connection)
         if isinstance(connection.transport, asyncio.Transport):
             connection.transport.abort()  # what it has not taken so far, it will not take
@@ -214,8 +194,13 @@ class Door(web.BaseSite):
         return True
 
     def _receive(self, accepted: socket.socket) -> None:
+        if has_hung_up(accepted):  # it waited for longer than its client did
+            accepted.close()
+            return
+        self.intake.charge(http_cost.CONNECTION)
         connection = Connection(self, self._web_server, self._log)
         self._open.add(connection)
+        self.arrived(connection)
         task = self._loop.create_task(self._begin(connection, accepted))
         self._coming.add(task)
         task.add_done_callback(self._coming.discard)
@@ -234,8 +219,8 @@ class Door(web.BaseSite):
     def _make_room(self) -> bool:
         oldest = next(iter(self._idle), None)
         if oldest is None:
-            return False
-        self._show_out(oldest)
+            return self.intake.make_room()
+        self.show_out(oldest)
         return True
 
     def _pause(self) -> None:

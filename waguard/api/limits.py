@@ -6,6 +6,7 @@ disconnected when its status is not answered, however busy waguard is with somet
 
 import asyncio
 import contextlib
+import time
 from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -19,6 +20,7 @@ from waguard.api.timings import LIMITS, Limits, Timings
 from waguard.errors import UnavailableError
 
 RETRY_AFTER: Final = 2.0  # s
+SLOWNESS_FROM: Final = 4 << 10  # bytes
 
 _EVENTS: Final = "/api/events"
 _WATCHED: Final = frozenset(
@@ -86,12 +88,17 @@ class Searched:
     """A body that is read to find a key in it; ``end`` is when that must be over."""
 
     end: asyncio.Timeout
+    began: float
     bytes: int = 0
     made_room: bool = False
 
+    def slowness(self, now: float) -> float:
+        """Seconds for a byte; one that has just begun is not slow."""
+        return (now - self.began) / (self.bytes + SLOWNESS_FROM)
+
 
 class Search:
-    """All bodies that are read to find a key in them. Where there is no room, the oldest one has to
+    """All bodies that are read to find a key in them. Where there is no room, the slowest one has to
     make it: the application's are whole within milliseconds, and are never those that wait."""
 
     def __init__(self, limits: Limits) -> None:
@@ -104,7 +111,7 @@ class Search:
     def body(self, end: asyncio.Timeout) -> Iterator[Callable[[int], None]]:
         """Give what it yields the number of bytes that came. It raises ``UnavailableError`` from one
         that made room; ``end`` comes at once then."""
-        mine = Searched(end)
+        mine = Searched(end, time.monotonic())
         self._under_way[mine] = None
         self._make_room()
 
@@ -127,11 +134,12 @@ class Search:
     def _make_room(self) -> None:
         most, most_bytes = self._limits.searched, self._limits.searched_bytes
         while len(self._under_way) > most or self.held > most_bytes:
-            oldest = next(iter(self._under_way))
-            self._leave(oldest)
-            oldest.made_room = True
-            if not oldest.end.expired():
-                oldest.end.reschedule(0.0)
+            now = time.monotonic()
+            slowest = max(self._under_way, key=lambda one: one.slowness(now))
+            self._leave(slowest)
+            slowest.made_room = True
+            if not slowest.end.expired():
+                slowest.end.reschedule(0.0)
 
     def _leave(self, one: Searched) -> None:
         if one in self._under_way:

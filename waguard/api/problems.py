@@ -12,9 +12,12 @@ from aiohttp.http import HttpProcessingError
 from loguru import logger
 
 from waguard.errors import WaguardError
+from waguard.host.listen import has_hung_up
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
+BAD_REQUEST: Final = 400
+UNAUTHORIZED: Final = 401
 SERVER_ERROR: Final = 500
 CLIENT_LEFT: Final = 499  # for the log; nobody reads it
 # s; where an error that passes does not say when
@@ -42,6 +45,8 @@ async def problems(request: web.Request, handler: Handler) -> web.StreamResponse
     """Every error leaves as JSON; an unexpected one is logged once and shows nothing outside."""
     began = time.monotonic()
     response = await _answered(request, handler)
+    if isinstance(response, web.Response) and _ends(request, response):
+        response.force_close()
     # the path without its query, which may hold a key
     logger.debug(
         "{} {} {} {:.0f} ms",
@@ -84,8 +89,17 @@ async def _answered(request: web.Request, handler: Handler) -> web.StreamRespons
         )
 
 
+def _ends(request: web.Request, response: web.Response) -> bool:
+    """Whether nothing more is taken on the connection: guesses cost one each, and the rest of a refused body
+    is only read for its client to get the answer."""
+    unread = request.body_exists and not request.content.is_eof()
+    return response.status == UNAUTHORIZED or (response.status >= BAD_REQUEST and unread)
+
+
 def _has_left(request: web.Request) -> bool:
-    return request.transport is None or request.transport.is_closing()
+    if request.transport is None or request.transport.is_closing():
+        return True
+    return has_hung_up(request.transport.get_extra_info("socket"))
 
 
 def of_waguard(record: logging.LogRecord) -> bool:

@@ -33,6 +33,8 @@ class Timings:
     full: float = 0.1
     """Until there may be a place for a connection again."""
     full_reported_every: float = 60.0
+    last_requests: float = 0.2
+    """At the end, from the last connection to its request."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,7 +64,17 @@ class Limits:
     begun_bytes: int = 8 << 20
     """That all connections together have said of requests that are not there yet."""
     ahead_bytes: int = 64 << 10
-    """Of further requests on a connection, while one is under way."""
+    """Of further requests on a connection with a key, while one is under way."""
+    keyless_cpu: float = 0.5
+    """Of a core, for all who have shown no key …"""
+    keyless_cpu_free: float = 0.01
+    """… beyond so many seconds of CPU time."""
+    keyless_cost: float = 0.25
+    """Seconds of CPU time for one connection without a key."""
+    framing: int = 8 << 10
+    """Bytes beside the content of a body without a key, and a quarter of its content: 5 for each chunk."""
+    discarded: int = 64 << 20
+    """Bytes of a refused body that are read for its client to get the answer."""
 
 
 DEFAULT_TIMINGS: Final = Timings()

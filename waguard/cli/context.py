@@ -1,14 +1,18 @@
 """What every command is given beside its arguments, and the configuration that it finds by both."""
 
 import argparse
+import contextlib
 import os
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from waguard.cli.waiting import SAYS_AFTER
 from waguard.config.reading import Reading
 from waguard.config.sections import Config
+from waguard.errors import ConfigError
 from waguard.host import configuration
+from waguard.host.acting import as_owner_of
 from waguard.host.configuration import Found
 
 
@@ -41,3 +45,19 @@ def located(arguments: argparse.Namespace) -> tuple[Found, Reading]:
 def config_of(arguments: argparse.Namespace) -> Config:
     """What ``located`` holds."""
     return located(arguments)[1].config
+
+
+@contextlib.contextmanager
+def in_place(key: str, place: Path) -> Iterator[None]:
+    """Around all that a command does with what a key of the configuration names. Root has the rights of its
+    owner alone meanwhile, and makes nothing that the daemon cannot use. Raises ``ConfigError``."""
+    try:
+        with as_owner_of(place):
+            yield
+    except OSError as error:
+        raise ConfigError(
+            f"{error.filename or place} cannot be used: {error.strerror or error}",
+            field=key,
+            value=str(place),
+            remedy="run this as root, or as the daemon's user",
+        ) from None

@@ -10,15 +10,17 @@ from pathlib import Path
 from typing import Final
 
 from waguard.cli.asking import require_yes, with_yes
-from waguard.cli.context import config_of
+from waguard.cli.context import config_of, in_place
 from waguard.cli.parsing import verb, verbs_of, with_config, with_json
 from waguard.cli.render import print_either, print_json, print_table
 from waguard.errors import ConfigError
 from waguard.host import small_file
+from waguard.host.acting import as_owner_of
 from waguard.host.small_file import UnreadableError
 
 COMMENT: Final = "#"
 RELOAD: Final = "the daemon reads it at `systemctl reload waguard` (SIGHUP)"
+_KEY: Final = "api.key_file"
 _SHOWN: Final = 8  # hexadecimal digits of a fingerprint
 
 
@@ -123,7 +125,8 @@ def _unknown(path: Path, name: str) -> ConfigError:
 def _read(path: Path) -> list[str]:
     """Its lines; none where there is no file."""
     try:
-        return small_file.read(path, named=True).decode("ascii").splitlines()
+        with as_owner_of(path.parent):
+            return small_file.read(path, named=True).decode("ascii").splitlines()
     except FileNotFoundError:
         return []
     except UnicodeDecodeError:
@@ -135,29 +138,29 @@ def _read(path: Path) -> list[str]:
 def _unusable(path: Path, why: str) -> ConfigError:
     return ConfigError(
         f"{path} cannot be used: {why}",
-        field="api.key_file",
+        field=_KEY,
         value=str(path),
         remedy="run this as root, or as the daemon's user",
     )
 
 
 def _write(path: Path, lines: Sequence[str]) -> None:
-    """In place of the old content at once, for the same owner and mode. Raises ``ConfigError``."""
-    target = path.resolve()
-    try:
-        found = target.stat() if target.exists() else target.parent.stat()
+    """In place of the old content at once, with its mode; what root has in a folder of its own keeps its owner,
+    too. Raises ``ConfigError``."""
+    with in_place(_KEY, path.parent), in_place(_KEY, path.resolve().parent):
+        target = path.resolve()
+        found = target.stat() if target.exists() else None
         descriptor, name = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")
         fresh = Path(name)
         try:
             with os.fdopen(descriptor, "w") as file:
                 file.writelines(f"{line}\n" for line in lines)
                 file.flush()
-                os.fchown(descriptor, found.st_uid, found.st_gid)
-                os.fchmod(descriptor, found.st_mode & 0o777 if target.exists() else 0o600)
+                if found and os.geteuid() == 0:
+                    os.fchown(descriptor, found.st_uid, found.st_gid)
+                os.fchmod(descriptor, found.st_mode & 0o777 if found else 0o600)
                 os.fsync(descriptor)
             fresh.rename(target)
         except BaseException:
             fresh.unlink(missing_ok=True)
             raise
-    except OSError as error:
-        raise _unusable(path, error.strerror or str(error)) from None

@@ -1,15 +1,19 @@
 """``waguard profile``: files on this host; what changes one is refused while its worker lives."""
 
 import argparse
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 from waguard.cli import profile_commands
-from waguard.cli.context import config_of
+from waguard.cli.context import config_of, in_place
 from waguard.cli.parsing import verb, verbs_of, with_config, with_json
 from waguard.cli.profile_commands import ProfileLine
 from waguard.cli.render import print_either, print_json, print_table
+from waguard.profile.layout import Places
 
 
 def add(parser: argparse.ArgumentParser) -> None:
@@ -36,7 +40,8 @@ def add(parser: argparse.ArgumentParser) -> None:
 
 
 def _profile_list(arguments: argparse.Namespace) -> int:
-    lines = profile_commands.listing(config_of(arguments).paths.sessions)
+    with _sessions(arguments) as sessions:
+        lines = profile_commands.listing(sessions)
     if arguments.json:
         print_json({"profiles": [_value(line) for line in lines]})
         return 0
@@ -71,14 +76,22 @@ def _iso(at: float) -> str:
     return datetime.fromtimestamp(at, UTC).isoformat().replace("+00:00", "Z")
 
 
-def _profile(arguments: argparse.Namespace) -> Any:
-    return profile_commands.find(
-        config_of(arguments).paths.sessions, arguments.session, workspace=arguments.workspace
-    )
+@contextmanager
+def _sessions(arguments: argparse.Namespace) -> Iterator[Path]:
+    sessions = config_of(arguments).paths.sessions
+    with in_place("paths.sessions", sessions):
+        yield sessions
+
+
+@contextmanager
+def _profile(arguments: argparse.Namespace) -> Iterator[Places]:
+    with _sessions(arguments) as sessions:
+        yield profile_commands.find(sessions, arguments.session, workspace=arguments.workspace)
 
 
 def _profile_verify(arguments: argparse.Namespace) -> int:
-    verified = profile_commands.verify(_profile(arguments))
+    with _profile(arguments) as at:
+        verified = profile_commands.verify(at)
     line, damaged = verified.line, dict(verified.damaged)
     print_either(
         arguments,
@@ -90,7 +103,8 @@ def _profile_verify(arguments: argparse.Namespace) -> int:
 
 
 def _profile_snapshot(arguments: argparse.Namespace) -> int:
-    taken = profile_commands.snapshot(_profile(arguments))
+    with _profile(arguments) as at:
+        taken = profile_commands.snapshot(at)
     print_either(
         arguments,
         {"session": arguments.session, "snapshot": taken.id, "size": taken.archive_size},
@@ -100,7 +114,8 @@ def _profile_snapshot(arguments: argparse.Namespace) -> int:
 
 
 def _profile_restore(arguments: argparse.Namespace) -> int:
-    restored = profile_commands.restore(_profile(arguments), arguments.snapshot)
+    with _profile(arguments) as at:
+        restored = profile_commands.restore(at, arguments.snapshot)
     print_either(
         arguments,
         {"session": arguments.session, **asdict(restored)},
@@ -111,7 +126,8 @@ def _profile_restore(arguments: argparse.Namespace) -> int:
 
 
 def _profile_quarantine(arguments: argparse.Namespace) -> int:
-    copy = profile_commands.quarantine(_profile(arguments))
+    with _profile(arguments) as at:
+        copy = profile_commands.quarantine(at)
     print_either(
         arguments,
         {"session": arguments.session, "aside": str(copy)},

@@ -7,6 +7,7 @@ command that is named is imported: a refused second instance must cost a tenth o
 
 import argparse
 import sys
+import warnings
 from collections.abc import Sequence
 from importlib import import_module
 from typing import Any, Final
@@ -15,7 +16,7 @@ from waguard import __version__
 from waguard.cli import output
 from waguard.cli.context import Context
 from waguard.cli.parsing import Command, Parser, described, with_config
-from waguard.errors import WaguardError
+from waguard.errors import WaguardError, printable
 from waguard.host.systemd import is_journal
 
 COMMANDS: Final = {
@@ -55,6 +56,7 @@ _CONTEXT: Final = Context()
 
 def main(argv: Sequence[str] | None = None, context: Context = _CONTEXT) -> int:
     """Run one command; errors are one line, never a traceback."""
+    warnings.formatwarning = _warning
     given = sys.argv[1:] if argv is None else list(argv)
     try:
         with output.stdout():
@@ -81,6 +83,11 @@ def _named(given: Sequence[str]) -> str:
         elif not word.startswith("-"):
             return word
     return ""
+
+
+def _warning(message: Warning | str, *_: object, **__: object) -> str:
+    """A warning of Python's for a person: libraries warn with what came from outside."""
+    return f"waguard: {printable(str(message))}\n"
 
 
 def parser(*named: str) -> argparse.ArgumentParser:

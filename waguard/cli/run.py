@@ -2,7 +2,6 @@
 
 import argparse
 import os
-import socket
 import sys
 
 from waguard.cli.context import located
@@ -11,10 +10,12 @@ from waguard.config.checks import require_sandbox
 from waguard.config.reading import Reading, holds_password
 from waguard.config.sections import Config
 from waguard.host import configuration
+from waguard.host.api_port import ApiPort
 from waguard.host.configuration import Found
-from waguard.host.listen import base_url, listen
+from waguard.host.listen import base_url
 from waguard.host.lock import InstanceLock, acquire
 from waguard.host.ownership import require_private
+from waguard.host.systemd import SystemdNotifier
 
 
 def add(parser: argparse.ArgumentParser) -> None:
@@ -31,12 +32,12 @@ def _run(arguments: argparse.Namespace) -> int:
     _require_private(config, found)
     lock = acquire(config.paths.runtime)
     try:
-        listener = listen(config.api.host, config.api.port)
-        lock.publish(base_url(listener))
+        port = ApiPort.open(config.api.host, config.api.port, SystemdNotifier())
+        lock.publish(base_url(port.socket))
 
         import asyncio  # noqa: PLC0415 - only the instance that runs pays for it
 
-        return asyncio.run(_serve(reading, lock, listener))
+        return asyncio.run(_serve(reading, lock, port))
     finally:
         lock.release()
 
@@ -59,7 +60,7 @@ def _require_private(config: Config, found: Found) -> None:
             )
 
 
-async def _serve(reading: Reading, lock: InstanceLock, listener: socket.socket) -> int:
+async def _serve(reading: Reading, lock: InstanceLock, port: ApiPort) -> int:
     """Begin the fork server, then the imports: both take a fifth of a second, side by side."""
     from loguru import logger  # noqa: PLC0415
 
@@ -76,7 +77,7 @@ async def _serve(reading: Reading, lock: InstanceLock, listener: socket.socket) 
 
         for line in configuration.hidden_lines(reading):
             logger.warning("{}", line, event="config_hidden")
-        return await Daemon(config, lock, listener, reading.path, spawn).run()
+        return await Daemon(config, lock, port, reading.path, spawn).run()
     finally:
         await spawn.close()
         early_signals.ignore()

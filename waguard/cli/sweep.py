@@ -1,11 +1,14 @@
 """``waguard sweep``: end what a daemon that is gone left running."""
 
 import argparse
+import os
 
-from waguard.cli.context import config_of
+from waguard.cli.context import config_of, in_place
 from waguard.cli.parsing import with_config, with_json
 from waguard.cli.render import print_either
+from waguard.config.sections import Paths
 from waguard.host.lock import acquire
+from waguard.ports.process import Swept
 
 
 def add(parser: argparse.ArgumentParser) -> None:
@@ -17,17 +20,10 @@ def add(parser: argparse.ArgumentParser) -> None:
 
 def _sweep(arguments: argparse.Namespace) -> int:
     paths = config_of(arguments).paths
-    lock = acquire(paths.runtime)  # a living daemon adopts what it wants, and ends the rest itself
-    try:
-        import asyncio  # noqa: PLC0415
-
-        from waguard.host.strays import sweep  # noqa: PLC0415
-
-        swept = asyncio.run(
-            sweep(records=str(paths.runtime / "workers"), profiles=str(paths.sessions))
-        )
-    finally:
-        lock.release()
+    # one that is not there yet is made by the daemon's user, or not at all
+    owned = paths.runtime if os.access(paths.runtime, os.F_OK) else paths.state
+    with in_place("paths.runtime", owned):
+        swept = _swept(paths)
     print_either(
         arguments,
         {"ended": list(map(str, swept.ended)), "left": list(map(str, swept.foreign))},
@@ -35,3 +31,17 @@ def _sweep(arguments: argparse.Namespace) -> int:
         *(f"left alone: {foreign}" for foreign in swept.foreign),
     )
     return 0
+
+
+def _swept(paths: Paths) -> Swept:
+    lock = acquire(paths.runtime)  # a living daemon adopts what it wants, and ends the rest itself
+    try:
+        import asyncio  # noqa: PLC0415
+
+        from waguard.host.strays import sweep  # noqa: PLC0415
+
+        return asyncio.run(
+            sweep(records=str(paths.runtime / "workers"), profiles=str(paths.sessions))
+        )
+    finally:
+        lock.release()

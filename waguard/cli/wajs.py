@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from waguard.cli.asking import require_yes, with_yes
 from waguard.cli.client import connect
-from waguard.cli.context import config_of
+from waguard.cli.context import config_of, in_place
 from waguard.cli.parsing import verb, verbs_of, with_config, with_daemon, with_json
 from waguard.cli.render import print_either, print_json, print_table
 from waguard.cli.versions import called
@@ -80,8 +80,10 @@ def _add(arguments: argparse.Namespace) -> int:
             value=sha256,
             remedy="64 digits, 0-9 and a-f",
         )
-    store = WajsStore(config_of(arguments).paths.state)
-    kept = store.add(_content(arguments.source), sha256)
+    state = config_of(arguments).paths.state
+    store, content = WajsStore(state), _content(arguments.source)
+    with in_place("paths.state", state):
+        kept = store.add(content, sha256)
     answer = {"sha256": kept.sha256, "version": kept.version, "size": kept.size}
     print_either(
         arguments,

@@ -71,8 +71,11 @@ def cross_check(config: Config) -> None:
 
 def _check_switches(browser: Browser) -> None:
     for argument in browser.extra_args:
-        if refusal := switches.refusal(argument, sandbox=browser.sandbox):
-            raise refused("browser.extra_args", argument, refusal.why, refusal.remedy)
+        if refusal := switches.refusal(
+            argument, sandbox=browser.sandbox, beside=browser.extra_args
+        ):
+            shown = switches.shown(argument)
+            raise refused("browser.extra_args", shown, refusal.why, refusal.remedy)
 
 
 def _check_standby(config: Config) -> None:

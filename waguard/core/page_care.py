@@ -28,6 +28,7 @@ SYNCING_LIMIT: Final = 900.0  # s; a large account is synchronized for minutes
 UNSURE_LIMIT: Final = 900.0
 STUCK_AGAIN: Final = 3_600.0  # s after the advice; then the steps are tried again
 PASSKEY_GRACE: Final = 30.0  # s beyond the passkey's time for the page to show a code by itself
+FLOOD_LIMIT: Final = 300.0  # s; a page that goes on for so long is not WhatsApp's any more
 COVERED_LIMIT: Final = 60.0  # s; a dialog that a page closes itself is gone by then
 
 
@@ -53,6 +54,7 @@ class Kind(StrEnum):
     UNDECRYPTABLE = auto()
     FIRST_CONTACTS_PAUSED = auto()
     PAGE_RESTARTS = auto()
+    PAGE_FLOODS = auto()
 
 
 BLAMES: Final = {
@@ -66,6 +68,7 @@ BLAMES: Final = {
     Kind.UNDECRYPTABLE: Blame.WHATSAPP,
     Kind.FIRST_CONTACTS_PAUSED: Blame.WHATSAPP,
     Kind.PAGE_RESTARTS: Blame.SESSION,
+    Kind.PAGE_FLOODS: Blame.SESSION,
 }
 
 

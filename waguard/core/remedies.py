@@ -67,6 +67,8 @@ PARKED: Final = {
     ParkCause.QR_EXPIRED: f"{_NEW_QR} shows a new code.",
     ParkCause.PROFILE_MISSING: "Restore it, where there is a snapshot: `waguard profile restore {s}`,"
     f" then {_RESTART}. Else pair it again: {_NEW_QR}.",
+    ParkCause.PAGE_FLOODS: "Its page does what WhatsApp's page does not. `waguard sessions show {s}` has its version"
+    f" and its wa-js: check where both come from, and who has used the profile, then {_RESTART}.",
 }
 """By why the session waits for a person."""
 
@@ -161,6 +163,8 @@ PAGE: Final = {
     Kind.FIRST_CONTACTS_PAUSED: "Chats in which somebody has answered go on. Write to nobody new until"
     " then, and to fewer people after it; whoever writes to you first can be answered at once. `waguard"
     " messages list --session {s}` shows what was not sent.",
+    Kind.PAGE_FLOODS: f"See its page, {_SCREENSHOT}; waguard parks the session where it goes on. {_RESTART} loads"
+    " the page again.",
 }
 """By what a page or the messages of a session show."""
 

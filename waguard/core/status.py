@@ -42,6 +42,7 @@ class ParkCause(StrEnum):
     NEEDS_UPDATE = auto()
     QR_EXPIRED = auto()
     PROFILE_MISSING = auto()
+    PAGE_FLOODS = auto()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

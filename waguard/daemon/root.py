@@ -7,7 +7,6 @@ its lease, restore, ticks. Stop order: the reverse, sessions all in parallel.
 import asyncio
 import contextlib
 import os
-import socket
 from collections.abc import AsyncIterator, Callable, Collection
 from dataclasses import replace
 from pathlib import Path
@@ -38,6 +37,7 @@ from waguard.daemon.signals import Signals
 from waguard.daemon.stop_request import StopRequest
 from waguard.daemon.watch import Watch
 from waguard.host import files, logs
+from waguard.host.api_port import ApiPort
 from waguard.host.documents import FOLDER, Documents
 from waguard.host.evidence import HostEvidence
 from waguard.host.fork_server import ForkSpawn
@@ -72,15 +72,15 @@ class Daemon:
         self,
         config: Config,
         lock: InstanceLock,
-        listener: socket.socket,
+        port: ApiPort,
         path: Path | None,
         spawn: ForkSpawn,
     ) -> None:
         """``path``: what SIGHUP reads again. ``lock`` and ``spawn``: begun; whoever began them
         ends them."""
         self._config = current = CurrentConfig(config)
-        self._listener = listener
-        self._public_url = public_url(config.api.public_url, listener)
+        self._port = port
+        self._public_url = public_url(config.api.public_url, port.socket)
         self._notifier = SystemdNotifier()
         self._ticker = Ticker()
         self._stop = StopRequest()
@@ -199,7 +199,7 @@ class Daemon:
         app = create_app(self._api(secrets, webhooks, messages))
         # half of the files: the other half is for sessions, database and webhooks
         most = min(CONNECTIONS, files.raise_limit() // 2)
-        runner = await serve(app, self._listener, connections=most)
+        runner = await serve(app, self._port.socket, connections=most, kept=self._port_is_kept)
         local = LocalApi(runner, paths.runtime)
         await local.listen()
         self._report_up()
@@ -252,7 +252,7 @@ class Daemon:
         logger.info(
             "waguard is up",
             event="daemon_up",
-            api=base_url(self._listener),
+            api=base_url(self._port.socket),
             public_url=self._public_url,
             pid=os.getpid(),
         )
@@ -316,6 +316,10 @@ class Daemon:
             bus.close()
             await feeding
             await stop_sequence.deliver_last_events(self._stop, journal, webhooks)
+
+    def _port_is_kept(self) -> bool:
+        """Whether connections wait for the next daemon, from the end of this one on."""
+        return self._port.activated or self._stop.hands_over
 
     def _require_room(self) -> None:
         """Raises ``WaguardError`` while new work would end badly."""

@@ -12,6 +12,7 @@ from pathlib import Path
 from waguard.api.auth import generate
 from waguard.doctor.report import Check, MakeFolder, MakeKey, RemoveStale, Repair, SetMode
 from waguard.host import procfs, small_file
+from waguard.host.acting import as_owner_of
 from waguard.host.lock import LOCK_FILE, PID_FILE, decoded
 
 
@@ -31,6 +32,12 @@ def _carried_out(one: Repair) -> str:
 
 
 def _carry_out(one: Repair) -> str:
+    place = one.runtime if isinstance(one, RemoveStale) else one.path
+    with as_owner_of(Path(place)):
+        return _done(one)
+
+
+def _done(one: Repair) -> str:
     match one:
         case SetMode(path, mode):
             _set_mode(path, mode)

@@ -2,10 +2,11 @@
 
 import errno
 import ipaddress
+import select
 import socket
 import struct
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from waguard.errors import ConfigError, PortInUseError
 from waguard.host import procfs
@@ -13,9 +14,10 @@ from waguard.host import procfs
 if TYPE_CHECKING:
     from asyncio.trsock import TransportSocket
 
-# connections that wait to be accepted: more than are ever open, for one that finds no place there is
-# tried again after a second, and whose that is, is chance. The kernel has net.core.somaxconn at most.
-BACKLOG: Final = 4_096
+# connections that wait to be accepted: as many as are ever open, for one that finds no place there is
+# tried again after a second, and whose that is, is chance. More are not served any sooner: clients leave
+# them there, and each is accepted before it is seen that nobody waits. The kernel has net.core.somaxconn at most.
+BACKLOG: Final = 2_048
 LOCAL_BACKLOG: Final = 128
 LOCAL_SOCKET: Final = "waguard.sock"
 """In the runtime folder: where the command line finds the API."""
@@ -23,12 +25,7 @@ LOCAL_SOCKET: Final = "waguard.sock"
 
 def listen(host: str, port: int) -> socket.socket:
     """A listening TCP socket. Raises ``PortInUseError`` that names the process which has it."""
-    try:
-        family, kind, protocol, _, address = socket.getaddrinfo(
-            host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
-        )[0]
-    except (socket.gaierror, UnicodeError):
-        raise _bad_host(host, "it is not an address of this machine") from None
+    family, kind, protocol, _, address = _resolved(host, port)
     listener: socket.socket | None = None
     try:
         listener = socket.socket(family, kind, protocol)
@@ -50,6 +47,20 @@ def listen(host: str, port: int) -> socket.socket:
         raise _bad_host(host, error.strerror or "it cannot be bound") from None
     listener.setblocking(False)  # noqa: FBT003 - the standard library's own signature
     return listener
+
+
+def is_at(listener: socket.socket, host: str, port: int) -> bool:
+    """Whether it listens there; port 0 is any. Raises as ``listen``."""
+    family, _, _, _, address = _resolved(host, port)
+    there, at = listener.getsockname()[:2]
+    return (listener.family, there) == (family, address[0]) and port in {0, at}
+
+
+def _resolved(host: str, port: int) -> tuple[Any, ...]:
+    try:
+        return socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
+    except (socket.gaierror, UnicodeError):
+        raise _bad_host(host, "it is not an address of this machine") from None
 
 
 def base_url(listener: socket.socket) -> str:
@@ -113,6 +124,16 @@ def listen_local(path: Path) -> socket.socket:
         raise
     listener.setblocking(False)  # noqa: FBT003 - the standard library's own signature
     return listener
+
+
+def has_hung_up(connection: "socket.socket | TransportSocket") -> bool:
+    """Whether its client sends no more: it has closed its end, or is gone. What it sent may be unread."""
+    poll = select.poll()
+    try:
+        poll.register(connection.fileno(), select.POLLRDHUP)
+    except ValueError:  # it is closed here
+        return True
+    return bool(poll.poll(0))
 
 
 def peer_uid(connection: "socket.socket | TransportSocket") -> int:

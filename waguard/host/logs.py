@@ -11,6 +11,7 @@ import stat
 import sys
 import threading
 import time
+import warnings
 from collections.abc import Callable, Iterable, Iterator
 from datetime import datetime
 from math import isfinite
@@ -97,6 +98,12 @@ def configure(
     # what the format returns is a template: only the traceback is left to loguru
     logger.add(_output.write, level=level, format=_traceback, catch=True, diagnose=False)
     logging.basicConfig(handlers=[InterceptHandler()], level=logging.WARNING, force=True)
+    warnings.showwarning = _warning
+
+
+def _warning(message: Warning | str, category: type[Warning], *_: object, **__: object) -> None:
+    """Python's warnings, which hold what came from outside, as lines of the log."""
+    logger.bind(event="library", logger=category.__name__).warning("{}", message)
 
 
 def _traceback(record: "Record") -> str:

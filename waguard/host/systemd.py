@@ -30,7 +30,7 @@ class SystemdNotifier:
         self.watchdog: float | None = int(usec) / 1e6 if usec.isdigit() and mine else None
         """Seconds within which ``alive`` is expected; None: nobody watches."""
         self._status = ""
-        self._unsaid: deque[str] = deque(maxlen=KEPT)
+        self._unsaid: deque[tuple[str, tuple[int, ...]]] = deque(maxlen=KEPT)
 
     def ready(self, status: str) -> None:
         """The daemon serves."""
@@ -56,17 +56,26 @@ class SystemdNotifier:
         now = time.clock_gettime_ns(time.CLOCK_MONOTONIC) // 1_000  # Type=notify-reload wants it
         self._notify(f"RELOADING=1\nMONOTONIC_USEC={now}")
 
-    def _notify(self, text: str) -> None:
+    def keep(self, name: str, descriptor: int) -> None:
+        """Keep a copy of it for the next daemon, where the unit has ``FileDescriptorStoreMax``."""
+        self._notify(f"FDSTORE=1\nFDNAME={name}", descriptor)
+
+    def forget(self, name: str) -> None:
+        """Keep no copies of that name any more."""
+        self._notify(f"FDSTOREREMOVE=1\nFDNAME={_line(name)}")
+
+    def _notify(self, text: str, *descriptors: int) -> None:
         if not self._address:
             return
-        self._unsaid.append(text)
+        self._unsaid.append((text, descriptors))
         with socket.socket(
             socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC | socket.SOCK_NONBLOCK
         ) as notify:
             try:
                 notify.connect(self._address)
                 while self._unsaid:
-                    notify.send(self._unsaid[0].encode(errors="replace"))
+                    unsaid, given = self._unsaid[0]
+                    socket.send_fds(notify, [unsaid.encode(errors="replace")], given)
                     self._unsaid.popleft()
             except BlockingIOError:
                 self._keep_news()
@@ -75,11 +84,11 @@ class SystemdNotifier:
 
     def _keep_news(self) -> None:
         """A sign of life is one only now, and only the newest status is one."""
-        kept = [text for text in self._unsaid if text != _ALIVE]
+        kept = [one for one in self._unsaid if one[0] != _ALIVE]
         last = len(kept) - 1
         self._unsaid.clear()
         self._unsaid.extend(
-            text for place, text in enumerate(kept) if place == last or not text.startswith(_STATUS)
+            one for place, one in enumerate(kept) if place == last or not one[0].startswith(_STATUS)
         )
 
 

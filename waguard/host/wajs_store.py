@@ -73,7 +73,7 @@ class WajsStore:
         return Bundle(sha256=path.stem, version=version, size=len(content), added=added)
 
     def add(self, content: bytes, sha256: str) -> Bundle:
-        """Keep it, 0600, for the owner of the folder above. Raises ``ConfigError``; nothing is kept then."""
+        """Keep it, 0600. Raises ``ConfigError``, ``OSError``; nothing is kept then."""
         if (found := digest(content)) != sha256:
             raise ConfigError(
                 f"its SHA-256 is {found}, and {sha256} was named",
@@ -92,14 +92,7 @@ class WajsStore:
                 remedy="name dist/wppconnect-wa.js of the package @wppconnect/wa-js",
             )
         self._require_room(sha256)
-        try:
-            self._write(self.path(sha256), content)
-        except OSError as error:
-            raise ConfigError(
-                f"{self.folder} cannot be written: {error.strerror}",
-                field="paths.state",
-                remedy="run this as root, or as the daemon's user",
-            ) from None
+        self._write(self.path(sha256), content)
         kept = self._bundle(self.path(sha256))
         if kept is None:
             raise ConfigError(f"{self.path(sha256)} cannot be read again", field="paths.state")
@@ -115,17 +108,12 @@ class WajsStore:
             )
 
     def _write(self, path: Path, content: bytes) -> None:
-        """Root may add it for the daemon's user."""
         private_folders(self.folder)
-        owner = self.folder.parent.stat()
         descriptor, name = tempfile.mkstemp(dir=self.folder, prefix=".new-")
         try:
             with os.fdopen(descriptor, "wb") as file:
                 file.write(content)
                 file.flush()
-                if os.geteuid() == 0:
-                    os.fchown(descriptor, owner.st_uid, owner.st_gid)
-                    os.chown(self.folder, owner.st_uid, owner.st_gid)
                 os.fsync(descriptor)
             Path(name).replace(path)
         except BaseException:

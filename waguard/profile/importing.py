@@ -18,7 +18,7 @@ from waguard.core.profile import old_profiles as policy
 from waguard.core.profile.old_profiles import Decision, Outcome, Profile
 from waguard.core.profile.profile import LivingOwner
 from waguard.errors import WaguardError
-from waguard.host.acting import User, acting_as, nearest, owner_of
+from waguard.host.acting import User, acting_as, as_owner_of, nearest
 from waguard.host.private_files import private_folders
 from waguard.host.small_file import UnreadableError
 from waguard.profile import (
@@ -197,7 +197,7 @@ def _runs(at: Places) -> WaguardError:
 
 def _import_one(at: Places, path: Path) -> Path | None:
     """Copy it into its place; where the profile lies that was there."""
-    with acting_as(owner_of(at.quarantine.parent)), _locked(at) as lock:
+    with as_owner_of(at.quarantine.parent), _locked(at) as lock:
         if isinstance(user := chromium_lock.owner(at.profile), LivingOwner):
             raise WaguardError(f"Chromium {user.pid} uses {at.profile}", remedy="stop it")
         with staging.made_beside(at.profile) as made:

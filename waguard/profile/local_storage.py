@@ -14,6 +14,7 @@ from waguard.host.small_file import UnreadableError
 from waguard.profile import leveldb
 from waguard.profile.leveldb import BATCH_HEADER, FOOTER, TRAILER, DamageError, masked_crc
 
+_NUMBER_BITS: Final = 70  # of a number in 7-bit pieces: LevelDB writes at most ten
 LIMIT: Final = 64 << 20  # bytes of all its files; WhatsApp Web's are below 2 MB
 ACCOUNT: Final = "last-wid-md"
 """Under which WhatsApp Web keeps whose account it is linked to."""
@@ -47,6 +48,7 @@ def values(database: Path, *, limit: int = LIMIT) -> dict[bytes, bytes]:
     """Each key and its value. Raises as ``account``."""
     contents = leveldb.contents(database)
     files = (*contents.tables, *contents.logs)
+    left = limit
     size = sum((database / name).stat().st_size for name in files)
     if size > limit:
         raise UnreadableError(f"it has {size >> 20} MB")
@@ -54,6 +56,8 @@ def values(database: Path, *, limit: int = LIMIT) -> dict[bytes, bytes]:
     for key, sequence, value in _entries(database, contents):
         if sequence >= newest.get(key, (0, None))[0]:
             newest[key] = (sequence, value)
+            if (left := left - len(key) - len(value or b"")) < 0:
+                raise UnreadableError(f"it holds more than {limit >> 20} MB, unpacked")
     return {key: value for key, (_, value) in newest.items() if value is not None}
 
 
@@ -96,6 +100,8 @@ def _text(content: bytes, at: int) -> tuple[bytes, int]:
 def _number(content: bytes, at: int) -> tuple[int, int]:
     value = shift = 0
     while True:
+        if shift >= _NUMBER_BITS:
+            raise IndexError
         byte = content[at]
         at += 1
         value |= (byte & 0x7F) << shift
@@ -202,5 +208,6 @@ def _copy(block: bytes, tag: int, at: int) -> tuple[int, int, int]:
 def _repeat(out: bytearray, offset: int, length: int) -> None:
     if not 0 < offset <= len(out):
         raise DamageError("a block refers to what is not there")
-    piece = bytes(out[len(out) - offset :])
+    begin = len(out) - offset
+    piece = bytes(out[begin : begin + length])
     out += (piece * (length // offset + 1))[:length]

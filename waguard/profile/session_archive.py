@@ -25,6 +25,8 @@ from waguard.profile.credentials import FOLDERS
 _PIECE: Final = 1 << 20  # bytes
 _TAIL: Final = 1 << 17  # bytes; the end of an archive is found in them
 _END, _LARGE_END = b"PK\5\6", b"PK\6\7"
+# Python unpacks other ones in one piece, however large: a kilobyte may be a gigabyte
+_METHODS: Final = frozenset({zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED})
 _BROKEN: Final = (
     *(zipfile.BadZipFile, zipfile.LargeZipFile, zlib.error, EOFError),
     *(NotImplementedError, RuntimeError, ValueError),
@@ -91,7 +93,10 @@ class Archive:
             self.file.open(entry) as packed,  # which checks length and checksum
             os.fdopen(os.open(target, flags, 0o600), "w+b") as written,
         ):
+            left = entry.file_size
             while piece := packed.read(_PIECE):
+                if (left := left - len(piece)) < 0:
+                    raise UnreadableError(f"{entry.filename!r} holds more than it says")
                 written.write(piece)
             written.flush()
             os.fsync(written.fileno())
@@ -148,6 +153,8 @@ def _members(
             raise UnreadableError(f"{entry.filename!r} is in it twice")
         if not entry.is_dir():
             found[path] = entry
+    if both := found.keys() & {parent for path in found for parent in path.parents}:
+        raise UnreadableError(f"{str(min(both))!r} is a file and a folder in it")
     root = _root(found)
     return {
         PurePosixPath("Default", *path.parts[len(root) :]): entry
@@ -167,6 +174,8 @@ def _path(entry: zipfile.ZipInfo) -> PurePosixPath:
         raise UnreadableError(f"{entry.filename!r} is not a plain file")
     if entry.flag_bits & 1:
         raise UnreadableError("it is encrypted")
+    if entry.compress_type not in _METHODS:
+        raise UnreadableError(f"{entry.filename!r} is packed by a method that is not read")
     return path
 
 

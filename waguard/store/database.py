@@ -164,7 +164,7 @@ class Database:
         # not begin(): the first statement begins, which is two switches of SQLAlchemy's less
         async with self._answering(), engines.writer.connect() as connection:
             if (epoch := self._fence()) is not None:
-                self._require(epoch, await connection.scalar(lease.LOCKED))
+                _require(epoch, await connection.scalar(lease.LOCKED))
             yield Work(connection, layout, now)
             await connection.commit()
 
@@ -190,24 +190,9 @@ class Database:
         they take as long as SQLite's commit."""
         engines, _ = self._opened()
         async with self._answering():
-            return await greenlet_spawn(_begun, engines.writer.sync_engine, self._fenced(do))
-
-    def _fenced(self, do: Callable[[Connection], T]) -> Callable[[Connection], T]:
-        epoch = self._fence()
-        if epoch is None:
-            return do
-
-        def fenced(connection: Connection) -> T:
-            self._require(epoch, connection.scalar(lease.LOCKED))
-            return do(connection)
-
-        return fenced
-
-    def _require(self, epoch: int, found: int | None) -> None:
-        """Until this transaction ends nobody can take the lease. Raises ``DatabaseUnavailableError``."""
-        if found != epoch:
-            why = "another daemon has taken the database's lease"
-            raise DatabaseUnavailableError(why, field="database.url", retry_after=RETRY_AFTER)
+            return await greenlet_spawn(
+                _begun, engines.writer.sync_engine, _fenced(self._fence(), do)
+            )
 
     def found(self, marked: str | None, *, rows: int | None) -> Found:
         """What is known of this database."""
@@ -241,6 +226,24 @@ class Database:
         if self._engines is None or self._layout is None:
             raise unavailable(self._name, "it was never reached")
         return self._engines, self._layout
+
+
+def _fenced(epoch: int | None, do: Callable[[Connection], T]) -> Callable[[Connection], T]:
+    if epoch is None:
+        return do
+
+    def fenced(connection: Connection) -> T:
+        _require(epoch, connection.scalar(lease.LOCKED))
+        return do(connection)
+
+    return fenced
+
+
+def _require(epoch: int, found: int | None) -> None:
+    """Until this transaction ends nobody can take the lease. Raises ``DatabaseUnavailableError``."""
+    if found != epoch:
+        why = "another daemon has taken the database's lease"
+        raise DatabaseUnavailableError(why, field="database.url", retry_after=RETRY_AFTER)
 
 
 def _begun(engine: Engine, do: Callable[[Connection], T]) -> T:

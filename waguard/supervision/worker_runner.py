@@ -202,7 +202,7 @@ class WorkerRunner:
                 "the worker is not started", event="worker_not_started", why=why
             )
             failure = Failure(Blame.HOST, "spawn_failed", _NOT_STARTED, why)
-            lacking = await self._lacking(browser=True)
+            lacking = await _lacking(self._ctx, self._row().session_id, browser=True)
             self._post(SpawnFailed(worker=worker, failure=lacking or failure))
             return
         self.process = process
@@ -297,17 +297,10 @@ class WorkerRunner:
         )
         lacking = None
         if self._failed or code:
-            lacking = await self._lacking(browser=last is not None and last.browser_pid is not None)
+            browser = last is not None and last.browser_pid is not None
+            lacking = await _lacking(self._ctx, self._row().session_id, browser=browser)
         said = said and printable(said)
         self._post(Exited(worker=worker, code=code, details=said, host=lacking))
-
-    async def _lacking(self, *, browser: bool) -> Failure | None:
-        """What the host lacks now; ``browser``: Chromium ran. None also where that cannot be read."""
-        try:
-            return host_failure(await self._ctx.witness.read(browser=browser))
-        except Exception as error:  # noqa: BLE001 - without it the exit is never reported
-            self._log.opt(exception=error).critical("a bug in waguard", event="bug")
-            return None
 
     async def _end_remains(self, browser: int) -> None:
         """What was stopped does not notice that its Chromium is gone."""
@@ -345,37 +338,49 @@ class WorkerRunner:
             case Report():
                 self.report = message
                 self._reporting()
-                self._post(self._fact(worker, message, now))
+                self._post(_fact(self._ctx, worker, message, now))
                 self._reported(message)
                 self.follow_log()
                 if self._ctx.lent_until() is not None:
                     self.lend()
 
-    def _fact(self, worker: int, it: Report, now: float) -> Reported:
-        until, versions = it.passkey_until, self._ctx.versions
-        meant = versions.given(it.session)
-        return Reported(
-            worker=worker,
-            at=now,
-            phase=it.phase,
-            link=it.link,
-            phone=it.phone,
-            code=it.qr.raw if it.qr else None,
-            codes_ended=it.qr_idle,
-            loads=it.loads,
-            scripts_ended=it.scripts_ended,
-            details=it.details and printable(it.details),
-            socket=it.socket and printable(it.socket),
-            update_offered=it.update_offered,
-            covered=it.covered,
-            passkey_until=until,
-            passkey_left=0.0 if until is None else until - self._ctx.clock.wall(),
-            refused=it.refused,
-            refusals=it.refusals,
-            retry_after=it.retry_after or 0.0,
-            evidence=it.silence and printable(it.silence),
-            other_version=versions.has_other(it.session, page_of(worker, it, meant=meant)),
-        )
+
+def _fact(ctx: SessionContext, worker: int, it: Report, now: float) -> Reported:
+    until, versions = it.passkey_until, ctx.versions
+    meant = versions.given(it.session)
+    return Reported(
+        worker=worker,
+        at=now,
+        phase=it.phase,
+        link=it.link,
+        phone=it.phone,
+        code=it.qr.raw if it.qr else None,
+        codes_ended=it.qr_idle,
+        loads=it.loads,
+        scripts_ended=it.scripts_ended,
+        details=it.details and printable(it.details),
+        socket=it.socket and printable(it.socket),
+        update_offered=it.update_offered,
+        covered=it.covered,
+        flooded=it.flooded,
+        passkey_until=until,
+        passkey_left=0.0 if until is None else until - ctx.clock.wall(),
+        refused=it.refused,
+        refusals=it.refusals,
+        retry_after=it.retry_after or 0.0,
+        evidence=it.silence and printable(it.silence),
+        other_version=versions.has_other(it.session, page_of(worker, it, meant=meant)),
+    )
+
+
+async def _lacking(ctx: SessionContext, session: str, *, browser: bool) -> Failure | None:
+    """What the host lacks now; ``browser``: Chromium ran. None also where that cannot be read."""
+    try:
+        return host_failure(await ctx.witness.read(browser=browser))
+    except Exception as error:  # noqa: BLE001 - without it the exit is never reported
+        log = logger.bind(session=session).opt(exception=error)
+        log.critical("a bug in waguard", event="bug")
+        return None
 
 
 def _of_lease(code: int | None, until: float | None) -> int | None:

@@ -79,6 +79,8 @@ class Report(Struct, tag="report", frozen=True, kw_only=True):
     """Unix time until which the account's passkey can be shown; None: nobody asks for it."""
     covered: bool = False
     """A dialog lies over the page."""
+    flooded: bool = False
+    """The page reports more than it may."""
     refused: bool = False
     """WhatsApp does not serve its page; ``details`` has what it does instead."""
     refusals: Count = 0

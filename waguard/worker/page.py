@@ -9,13 +9,12 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Any, Final
 
-from loguru import logger
-
 from waguard.worker import page_answers
 from waguard.worker.browser.devtools import DevToolsError, EvaluationError, PageSession
 from waguard.worker.page_answers import Reading, SendOutcome
 from waguard.worker.page_errors import NotTransmittedError, PageLoadingError, TooOftenError
 from waguard.worker.page_reports import ID_LIMIT, ack, word
+from waguard.worker.report_gate import CHAT_STATE, LARGEST, ReportGate
 from waguard.worker.timings import TIMINGS, Timings
 
 BINDING: Final = "waguardReport"
@@ -32,9 +31,11 @@ class WhatsAppPage:
         session: PageSession,
         *,
         report: Callable[[str, Any], None],
+        gate: ReportGate | None = None,
         timings: Timings = TIMINGS,
     ) -> None:
         self._session = session
+        self._gate = gate or ReportGate()
         self._report = report
         self._timings = timings
         self._chat_states: dict[str, str] = {}
@@ -45,15 +46,19 @@ class WhatsAppPage:
         await self._session.add_binding(BINDING, self._on_binding)
 
     def _on_binding(self, payload: str) -> None:
+        size = len(payload)
         try:
-            message = json.loads(payload)
+            message = json.loads(payload if size <= LARGEST else "")
             kind, data = str(message["kind"]), message["data"]
         except (ValueError, LookupError, TypeError, RecursionError):
-            logger.error(
-                "the page reported something invalid", event="page_odd", characters=len(payload)
-            )
+            self._gate.refuse(size)
             return
-        if kind == "standing":
+        wait = self._gate.wait(kind, size)
+        if wait is None:
+            return
+        if wait:
+            self._session.rest(wait)
+        if kind == CHAT_STATE:
             self._record_chat_state(data)
         else:
             self._report(kind, data)

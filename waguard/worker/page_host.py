@@ -55,7 +55,9 @@ async def first_page(ctx: WorkerContext, devtools: DevTools, events: PageEvents)
         timings=ctx.timings.load,
     )
     return OpenPage(
-        session, WhatsAppPage(session, report=events.handle, timings=ctx.timings), loader
+        session,
+        WhatsAppPage(session, report=events.handle, gate=ctx.gate, timings=ctx.timings),
+        loader,
     )
 
 

@@ -9,6 +9,7 @@ from waguard.wire.worker import LogSettings, WorkerSpec
 from waguard.worker.daemon_link import DaemonLink
 from waguard.worker.link_watch import LinkWatch
 from waguard.worker.page_document import PageDocument
+from waguard.worker.report_gate import ReportGate
 
 Phase = Literal["launching", "loading", "settling", "ready", "closing"]
 
@@ -22,6 +23,7 @@ class StatusReporter:
         daemon: DaemonLink,
         watch: LinkWatch,
         document: PageDocument,
+        gate: ReportGate,
         *,
         obeys: bool,
     ) -> None:
@@ -29,6 +31,7 @@ class StatusReporter:
         self._daemon = daemon
         self._watch = watch
         self._document = document
+        self._gate = gate
         self._obeys = obeys
         self._log = spec.log
         self._browser_pid: int | None = None
@@ -94,6 +97,7 @@ class StatusReporter:
                 update_offered=watch.update_offered,
                 passkey_until=watch.passkey_until,
                 covered=watch.covered,
+                flooded=self._gate.floods,
                 refused=watch.refused,
                 refusals=watch.refusals,
                 retry_after=watch.retry_after,

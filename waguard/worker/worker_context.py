@@ -13,6 +13,7 @@ from waguard.worker.deadline import Deadline
 from waguard.worker.inbound import Inbound
 from waguard.worker.link_watch import LinkWatch
 from waguard.worker.page_document import PageDocument
+from waguard.worker.report_gate import ReportGate
 from waguard.worker.status_reporter import StatusReporter
 from waguard.worker.timings import TIMINGS, Timings
 
@@ -30,6 +31,7 @@ class WorkerContext:
     people: People
     inbound: Inbound
     reporter: StatusReporter
+    gate: ReportGate
 
     @classmethod
     def of(
@@ -44,7 +46,7 @@ class WorkerContext:
         )
         deadline = Deadline()
         daemon = DaemonLink(hello, earlier, lend=deadline.move, timings=timings)
-        watch, people = LinkWatch(), People()
+        watch, people, gate = LinkWatch(), People(), ReportGate()
         document = PageDocument(spec.url, serve=spec.document, folder=spec.documents)
         return cls(
             spec=spec,
@@ -55,5 +57,6 @@ class WorkerContext:
             document=document,
             people=people,
             inbound=Inbound(daemon.event, spec.left_out, people),
-            reporter=StatusReporter(spec, daemon, watch, document, obeys=deadline.works),
+            reporter=StatusReporter(spec, daemon, watch, document, gate, obeys=deadline.works),
+            gate=gate,
         )

@@ -157,7 +157,7 @@ def test_an_import_takes_the_paired_one_and_says_why_the_others_are_left() -> No
     [
         (UNPAIRED, Outcome.LEFT, "it is not paired: no account"),
         (DAMAGED, Outcome.LEFT, "it is damaged: no CURRENT"),
-        (UNKNOWN, Outcome.TAKEN, "it could not be read (EIO), and no paired one was found"),
+        (UNKNOWN, Outcome.FAILED, "it cannot be checked (EIO), and no paired one was found"),
         (
             replace(PAIRED, in_use="Chromium 12"),
             Outcome.FAILED,

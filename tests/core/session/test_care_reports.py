@@ -6,6 +6,7 @@ from waguard.core.fleet.network import Reading
 from waguard.core.link import Link
 from waguard.core.page_care import (
     COVERED_LIMIT,
+    FLOOD_LIMIT,
     OFFLINE_LIMIT,
     UNSURE_LIMIT,
     UPDATE_FORGOTTEN,
@@ -24,6 +25,8 @@ from waguard.core.session.facts import (
 )
 from waguard.core.session.probe import Limits
 from waguard.core.session.state import Replacement, Rules
+from waguard.core.session.views import parked_for
+from waguard.core.status import ParkCause
 
 # ---- a dialog, and what the message plane notices ----
 
@@ -228,3 +231,35 @@ def test_where_the_network_may_be_away_the_words_say_so(bench: EngineBench) -> N
     bench.pass_time(UNSURE_LIMIT)
     words = f"no connection to WhatsApp for 900 s while the network may be there: {GHOST}"
     assert bench.records("s", "reloaded") == [words]
+
+
+# ---- a page that reports more than it may ----
+
+
+def test_a_flood_is_a_condition_and_where_it_goes_on_the_session_is_parked(
+    bench: EngineBench,
+) -> None:
+    said(bench, Link.CONNECTED, flooded=True)
+    assert kinds(bench) == [Kind.PAGE_FLOODS]
+    bench.pass_time(FLOOD_LIMIT - 1)
+    assert (kinds(bench), parked_for(bench.state("s"))) == ([Kind.PAGE_FLOODS], None)
+    bench.pass_time(1)
+    assert parked_for(bench.state("s")) is ParkCause.PAGE_FLOODS
+    assert (kinds(bench), bench.state("s").worker) == ([], None)
+    bench.pass_time(86_400)
+    assert bench.state("s").worker is None, "a person decides"
+
+
+def test_a_flood_that_ends_in_time_parks_nothing(bench: EngineBench) -> None:
+    said(bench, Link.CONNECTED, flooded=True)
+    bench.pass_time(FLOOD_LIMIT - 1)
+    said(bench, Link.CONNECTED)
+    assert kinds(bench) == []
+    bench.pass_time(FLOOD_LIMIT)
+    assert parked_for(bench.state("s")) is None
+
+
+def test_whatever_the_link_is_a_flood_parks(bench: EngineBench) -> None:
+    said(bench, Link.OFFLINE, flooded=True)
+    bench.pass_time(FLOOD_LIMIT)
+    assert parked_for(bench.state("s")) is ParkCause.PAGE_FLOODS

@@ -230,6 +230,7 @@ def test_nothing_is_wrong_with_what_is_well_or_not_wanted() -> None:
         (ParkCause.NEEDS_UPDATE, Blame.WHATSAPP),
         (ParkCause.QR_EXPIRED, Blame.OPERATOR),
         (ParkCause.PROFILE_MISSING, Blame.HOST),
+        (ParkCause.PAGE_FLOODS, Blame.SESSION),
     ],
 )
 def test_who_is_to_blame_where_only_a_person_can_help(cause: ParkCause, blame: Blame) -> None:

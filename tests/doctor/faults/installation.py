@@ -48,7 +48,7 @@ def profiles_where_an_earlier_version_had_them(host: Host, patch: pytest.MonkeyP
 
 @fault("owners", FAILED, "which holds a password) is open to other users", "chmod 600")
 def a_password_that_all_may_read(host: Host, _: pytest.MonkeyPatch) -> None:
-    host.configure("browser", extra_args=["--proxy-server=http://me:sesame@proxy:1"])
+    host.configure("browser", extra_args=["--proxy-pac-url=http://me:sesame@proxy:1"])
     host.file.chmod(0o644)
 
 

@@ -1,6 +1,6 @@
 """Which Chromium switches of the configuration are allowed. Pure."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Final
@@ -26,6 +26,10 @@ REFUSED: Final[Mapping[str, str]] = MappingProxyType(
         "allow-insecure-localhost": _CERTIFICATES,
     }
 )
+_KEYS_TRUSTED: Final = "ignore-certificate-errors-spki-list"
+_NOWHERE_ELSE: Final = "MAP * ~NOTFOUND"
+"""Of resolver rules by which Chromium reaches nothing but what they name: so the stand-in is tried."""
+_PROXY: Final = "proxy-server"
 WITHOUT_SANDBOX: Final = frozenset(
     {
         "no-sandbox",
@@ -51,16 +55,34 @@ def parse(argument: str) -> tuple[str, str]:
     return name.strip(), value
 
 
-def refusal(argument: str, *, sandbox: bool) -> Refusal | None:
-    """Why Chromium is not started with this argument; None: it is allowed."""
-    name, _ = parse(argument)
+def shown(argument: str) -> str:
+    """For people: without a proxy's login."""
+    name, value = parse(argument)
+    return f"--{name}=…" if name == _PROXY and "@" in value else argument
+
+
+def refusal(argument: str, *, sandbox: bool, beside: Iterable[str] = ()) -> Refusal | None:
+    """Why Chromium is not started with this argument, ``beside`` these; None: it is allowed."""
+    name, value = parse(argument)
     if not argument.strip().startswith("-") or not name or "\0" in argument:
         return Refusal("it is not a switch", "write it as --name or --name=value")
     if name in REFUSED:
         return Refusal(REFUSED[name], f"remove --{name}")
+    if name == _KEYS_TRUSTED and not any(_leads_nowhere_else(it) for it in beside):
+        return Refusal(f"{_CERTIFICATES}, with a key of that list", f"remove --{name}")
+    if name == _PROXY and "@" in value:
+        return Refusal(
+            "Chromium takes no login for a proxy from there, and reaches nothing",
+            "name a proxy without a login, such as one on this host that logs in at the other",
+        )
     if sandbox and name in WITHOUT_SANDBOX:
         return Refusal(
             "a page that breaks out of Chromium would have the rights of this user",
             f"remove --{name}, or set browser.sandbox = false too",
         )
     return None
+
+
+def _leads_nowhere_else(argument: str) -> bool:
+    name, value = parse(argument)
+    return name == "host-resolver-rules" and _NOWHERE_ELSE in value

@@ -207,8 +207,8 @@ def _of_chosen(chosen: Profile, held: str | None) -> Decision:
     if chosen.in_use:
         return Decision(chosen, Outcome.FAILED, f"{chosen.in_use} uses it: stop the old service")
     if chosen.credentials is Credentials.UNKNOWN:
-        why = f"it could not be read ({chosen.why}), and no paired one was found"
-        return Decision(chosen, Outcome.TAKEN, why)
+        why = f"it cannot be checked ({chosen.why}), and no paired one was found"
+        return Decision(chosen, Outcome.FAILED, why)
     return Decision(chosen, Outcome.TAKEN, "it is paired")
 
 

@@ -22,6 +22,7 @@ from waguard.core.session.facts import Moment, Reported
 from waguard.core.session.out import Out
 from waguard.core.session.state import Found, Replacement, SessionState, Stage, Worker
 
+FLOODS = "the page reports more than any account has: messages are read slowly, all else is dropped"
 ASK_AGAIN = 1.0  # s until a busy session is asked again whether it is idle
 
 
@@ -79,6 +80,7 @@ def report_care(state: SessionState, said: Reported, now: Moment, out: Out) -> S
         refusals=said.refusals,
         update_since=_since(worker.update_since, now.at) if offered else None,
         covered_since=_since(worker.covered_since, now.at) if covered else None,
+        flooded_since=_since(worker.flooded_since, now.at) if said.flooded else None,
         passkey_until=said.passkey_until,
         passkey_ends=now.at + said.passkey_left,
     )
@@ -89,6 +91,7 @@ def report_care(state: SessionState, said: Reported, now: Moment, out: Out) -> S
         state = find(state, Kind.UPDATE_PERSISTS, None, now, out)
     if not said.covered:
         state = find(state, Kind.ACTION_REQUIRED, None, now, out)
+    state = find(state, Kind.PAGE_FLOODS, FLOODS if said.flooded else None, now, out)
     state = moved(state, said.link)
     if said.refused:  # nothing that is tried here cures it
         state = find(state, Kind.WHATSAPP_REFUSES, said.details or "", now, out)

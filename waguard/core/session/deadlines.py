@@ -7,6 +7,7 @@ from typing import Final
 from waguard.core.link import Link
 from waguard.core.page_care import (
     COVERED_LIMIT,
+    FLOOD_LIMIT,
     PASSKEY_GRACE,
     STUCK,
     STUCK_AGAIN,
@@ -40,6 +41,7 @@ class Due(StrEnum):
     UPDATE = auto()
     PASSKEY_OVER = auto()
     COVERED = auto()
+    FLOODED = auto()
     LINK_STABLE = auto()
     PAGE_CALM = auto()
     STABLE = auto()
@@ -106,6 +108,8 @@ def _of_link(state: SessionState, worker: Worker) -> list[tuple[float, Due]]:
         found.append((at, Due.LINK_STUCK))
     if (calm := _calm_at(state, worker)) is not None:
         found.append((calm, Due.PAGE_CALM))
+    if worker.flooded_since is not None:
+        found.append((worker.flooded_since + FLOOD_LIMIT, Due.FLOODED))
     if worker.passkey_until is not None and state.care.passkey_reloaded != worker.passkey_until:
         found.append((worker.passkey_ends + PASSKEY_GRACE, Due.PASSKEY_OVER))
     return found

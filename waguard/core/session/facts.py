@@ -62,6 +62,8 @@ class Reported(WorkerFact, frozen=True, kw_only=True):
     update_offered: bool = False
     covered: bool = False
     """A dialog covers the page."""
+    flooded: bool = False
+    """The page reports more than it may."""
     passkey_until: float | None = None
     """Unix time until which the account's passkey can be shown."""
     passkey_left: float = 0.0

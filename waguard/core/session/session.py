@@ -11,10 +11,11 @@ from waguard.core.blame import Blame, Failure
 from waguard.core.host.admission import Cause
 from waguard.core.lifecycle import State
 from waguard.core.link import Link
+from waguard.core.page_care import FLOOD_LIMIT
 from waguard.core.replace import replace
 from waguard.core.session import page_restarts
 from waguard.core.session import worker as workers
-from waguard.core.session.care import find, forget_page, on_due_care, on_idle, on_turn
+from waguard.core.session.care import FLOODS, find, forget_page, on_due_care, on_idle, on_turn
 from waguard.core.session.deadlines import Due, due, forgive
 from waguard.core.session.effects import (
     Effect,
@@ -342,6 +343,9 @@ def _on_due(  # noqa: C901 - a table of deadlines
             return workers.on_silent(state, worker, passed, now, out)
         case Due.KILL | Due.START:
             return state
+        case Due.FLOODED:
+            why = f"{FLOODS}; it has not stopped for {FLOOD_LIMIT:.0f} s"
+            return workers.park(state, ParkCause.PAGE_FLOODS, why, now, out)
         case Due.LINK_STUCK | Due.UPDATE | Due.PASSKEY_OVER | Due.COVERED | Due.LINK_STABLE:
             return on_due_care(state, worker, passed, now, out)
     assert_never(passed)

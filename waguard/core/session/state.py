@@ -126,6 +126,8 @@ class Worker(Struct, frozen=True, kw_only=True):
     """Since when the page offers a newer version of itself."""
     covered_since: float | None = None
     """Since when a dialog covers the page."""
+    flooded_since: float | None = None
+    """Since when the page reports more than it may."""
     passkey_until: float | None = None
     """Unix time."""
     passkey_ends: float = 0.0

@@ -49,6 +49,7 @@ _PARK_BLAMES: Final = {
     ParkCause.BLOCKED: Blame.WHATSAPP,
     ParkCause.NEEDS_UPDATE: Blame.WHATSAPP,
     ParkCause.PROFILE_MISSING: Blame.HOST,
+    ParkCause.PAGE_FLOODS: Blame.SESSION,
 }
 _SAY_MORE: Final = frozenset({Kind.PASSKEY_REQUIRED, Kind.WHATSAPP_REFUSES, Kind.LINK_STUCK})
 _LINKS: Final = {

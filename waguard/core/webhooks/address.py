@@ -17,9 +17,15 @@ PATH_LIMIT: Final = 64  # characters, of a redirect's path in a log
 LABEL_LIMIT: Final = 63  # characters between two dots of a name (RFC 1035, 2.3.4)
 
 # where clouds hand out credentials to whoever asks from the machine itself; most of them are
-# link-local, these are not: Azure, Oracle, Alibaba, AWS by IPv6
+# link-local, these are not: Azure, Oracle, Alibaba; by IPv6 AWS, Google, Oracle, Scaleway
 _METADATA: Final = frozenset(
-    map(ipaddress.ip_address, ("168.63.129.16", "192.0.0.192", "100.100.100.200", "fd00:ec2::254"))
+    map(
+        ipaddress.ip_address,
+        (
+            *("168.63.129.16", "192.0.0.192", "100.100.100.200"),
+            *("fd00:ec2::254", "fd20:ce::254", "fd00:c1::a9fe:a9fe", "fd00:42::42"),
+        ),
+    )
 )
 _THIS_NETWORK: Final = ipaddress.ip_network("0.0.0.0/8")
 # an IPv4 address in their last 32 bits: NAT64, the one for a network's own use, "compatible" (RFC 4291)

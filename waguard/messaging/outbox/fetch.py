@@ -12,6 +12,7 @@ from waguard.config.sections import Send
 from waguard.core.webhooks import address
 from waguard.errors import InvalidInputError, UnavailableError, WaguardError
 from waguard.messaging.timings import WEBHOOK
+from waguard.messaging.webhooks.answer_reader import CostlyAnswerError
 from waguard.messaging.webhooks.sender import AddressRefusedError, CheckedConnector
 
 AT_ONCE: Final = 4  # each may hold a whole file
@@ -117,6 +118,8 @@ class Fetcher:
             raise _not_now(url, name, f"no connection: {why}", "check its server") from None
         except ValueError:  # of what is no address, or of a redirect to it
             raise _refused(url, name, "it leads to no address") from None
+        except CostlyAnswerError as error:
+            raise _failed(url, name, str(error), "use another server") from None
         except (aiohttp.ClientError, OSError) as error:
             why = f"the connection broke: {type(error).__name__}"
             raise _not_now(url, name, why, "check its server") from None

@@ -1,6 +1,7 @@
 """One HTTP request with a webhook: no redirect, no cookie, no address that may not be called."""
 
 import asyncio
+import functools
 import io
 import socket
 import time
@@ -16,6 +17,7 @@ from waguard.core.webhooks import address
 from waguard.core.webhooks.delivery import Answer
 from waguard.core.webhooks.retry_after import seconds
 from waguard.messaging.timings import WEBHOOK, WebhookTimings
+from waguard.messaging.webhooks.answer_reader import AnswerReader
 
 
 class AddressRefusedError(OSError):
@@ -56,6 +58,7 @@ class CheckedConnector(aiohttp.TCPConnector):
             socket_factory=self._socket,
         )
         self._allow_private = allow_private
+        self._factory = functools.partial(AnswerReader, loop=self._loop)  # type: ignore[assignment] # it is one
 
     async def connect(
         self, req: aiohttp.ClientRequest, traces: list[Any], timeout: aiohttp.ClientTimeout

@@ -69,7 +69,7 @@ def arguments(spec: ChromiumSpec, *, user_agent: str | None = None) -> list[str]
     disabled, enabled = list(DISABLED_FEATURES), list(ENABLED_FEATURES)
     extra = []
     for argument in spec.extra_args:
-        name, value = _parse(argument, sandbox=spec.sandbox)
+        name, value = _parse(argument, spec)
         match name:
             case "disable-features":
                 _move(value, into=disabled, out_of=enabled)
@@ -92,12 +92,13 @@ def arguments(spec: ChromiumSpec, *, user_agent: str | None = None) -> list[str]
     ]
 
 
-def _parse(argument: str, *, sandbox: bool) -> tuple[str, str]:
-    if refusal := switches.refusal(argument, sandbox=sandbox):
+def _parse(argument: str, spec: ChromiumSpec) -> tuple[str, str]:
+    if refusal := switches.refusal(argument, sandbox=spec.sandbox, beside=spec.extra_args):
+        shown = switches.shown(argument)
         raise BrowserArgumentError(
-            f"{argument!r} is not allowed: {refusal.why}",
+            f"{shown!r} is not allowed: {refusal.why}",
             field="browser.extra_args",
-            value=argument,
+            value=shown,
             remedy=refusal.remedy,
         )
     return switches.parse(argument)

@@ -126,6 +126,10 @@ class PipeConnection(_Emitter, Connection):  # type: ignore[misc]  # pyppeteer h
             call.future.add_done_callback(lambda _: self._calls.pop(number, None))
         return call.future
 
+    def rest(self, seconds: float) -> None:
+        """Read nothing for so long, of any page."""
+        self._pipe.rest(seconds)
+
     def _on_bytes(self, data: bytes) -> None:
         try:
             message = json.loads(data)
@@ -245,6 +249,11 @@ class PipeSession(_Emitter, CDPSession):  # type: ignore[misc]  # pyppeteer has 
         if method in {"Target.setAutoAttach", "Target.attachToTarget"}:
             params = {**(params or {}), "flatten": True}  # pyppeteer knows only the nested kind
         return self._connection.call(method, params, self._sessionId)
+
+    def rest(self, seconds: float) -> None:
+        """As ``PipeConnection.rest``."""
+        if self._connection is not None:
+            self._connection.rest(seconds)
 
     def _refuse(self, error: DevToolsError) -> "asyncio.Future[dict[str, Any]]":
         call = _Call(self._loop.create_future(), error.method or "", self._sessionId)

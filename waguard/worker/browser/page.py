@@ -110,6 +110,10 @@ class PageSession:
         """The same for a method whose answer matters to nobody."""
         self._session.send(method)
 
+    def rest(self, seconds: float) -> None:
+        """Read nothing of the browser for so long: what it says waits there."""
+        self._session.rest(seconds)
+
     def keep_to(self, url: str) -> None:
         """From now on evaluate, and hear bindings, only where the page is of the URL's origin."""
         self._origin = _origin(url)

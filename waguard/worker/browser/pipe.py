@@ -85,6 +85,7 @@ class Pipe:
         self._open = 2
         self._closed = asyncio.Event()
         self._ready = False
+        self._resting: asyncio.TimerHandle | None = None
         self._reader: asyncio.ReadTransport
         self._writer: asyncio.WriteTransport
 
@@ -135,6 +136,25 @@ class Pipe:
         if self._writer.get_write_buffer_size() + len(message) > MAX_UNREAD:
             raise DevToolsError("the browser does not read what it is sent")
         self._writer.write(message + b"\0")
+
+    @property
+    def resting(self) -> bool:
+        """Whether nothing is read for now."""
+        return self._resting is not None
+
+    def rest(self, seconds: float) -> None:
+        """Read nothing for so long from now on, or until an earlier rest ends: Chromium keeps what it writes."""
+        loop = asyncio.get_running_loop()
+        if self._resting is not None and self._resting.when() >= loop.time() + seconds:
+            return
+        if self._resting is not None:
+            self._resting.cancel()
+        self._reader.pause_reading()
+        self._resting = loop.call_later(seconds, self._read_again)
+
+    def _read_again(self) -> None:
+        self._resting = None
+        self._reader.resume_reading()
 
     def abort(self) -> None:
         """Close both directions without waiting; ``lost`` follows."""

@@ -51,6 +51,21 @@
         dialog.textContent = 'What is new';
         document.body.append(dialog);
       },
+
+      // A page in other hands: reports of this kind and size, as fast as it can, and sometimes lets go of its thread.
+      flood({ kind, size, seconds }) {
+        const [chat, body, ends] = ['6281180002@c.us', 'x'.repeat(size), Date.now() + seconds * 1000];
+        let number = 0;
+        const burst = () => {
+          for (let i = 0; i < 20; i += 1) {
+            number += 1;
+            const data = { id: `flood_${number}`, message_id: 'm', chat, body, kind: 'chat', timestamp: 1_700_000_000 };
+            window.waguardReport(JSON.stringify({ kind, data }));
+          }
+          if (Date.now() < ends) setTimeout(burst);
+        };
+        burst();
+      },
     };
   });
 })();

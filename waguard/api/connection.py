@@ -1,0 +1,314 @@
+"""One connection: what its client sends is read in pieces, and what costs too much without a key ends it.
+
+Who has shown a key is read as fast as it sends. Anybody else gets a share of the CPU (``intake.py``) and is read in
+small pieces: one of 4 kB can hold 680 chunks of a body, each as costly as a whole body is. A small request that is
+there as a whole never waits.
+"""
+
+import asyncio
+import json
+from logging import Logger
+from typing import Final, Protocol
+
+from aiohttp import StreamReader, web
+
+from waguard.api.intake import Intake
+from waguard.api.timings import Limits
+from waguard.core.host import http_cost
+from waguard.core.text import http_text
+from waguard.host.listen import has_hung_up
+
+HEADERS: Final = 64  # of a request, of up to 8 kB each
+PIECE: Final = 4 << 10  # bytes that are read at a time without a key, at first …
+LARGEST_PIECE: Final = 64 << 10  # … and as long as they cost little
+KNOWN_PIECE: Final = 256 << 10  # bytes, with a key
+CHEAP: Final = 0.000_3  # s of CPU for a piece
+
+
+SHREDDED: Final = "it comes in too many small pieces"
+_REFUSED: Final = json.dumps(
+    {
+        "error": f"the body was not read to its end: {SHREDDED}",
+        "field": "body",
+        "remedy": "send the key in X-Api-Key, or the body in larger pieces",
+    }
+).encode()
+REFUSAL: Final = (
+    b"HTTP/1.1 400 Bad Request\r\nContent-Type: application/json; charset=utf-8\r\n"
+    b"Content-Length: %d\r\nConnection: close\r\n\r\n%s" % (len(_REFUSED), _REFUSED)
+)
+
+
+class CostlyBodyError(web.RequestPayloadError):
+    """A body that costs too much to be read for somebody without a key."""
+
+
+class Entrance(Protocol):
+    """The door, as its connections see it."""
+
+    limits: Limits
+    intake: Intake
+    buffer: memoryview
+    """What any of them reads next, until it has taken a copy."""
+
+    def left(self, connection: "Connection") -> None:
+        """It is no more."""
+
+    def heard(self, connection: "Connection", count: int, *, ahead: bool) -> None:
+        """It said so many bytes that are of no body."""
+
+    def busy(self, connection: "Connection") -> None:
+        """A request of it is under way."""
+
+    def idle(self, connection: "Connection") -> None:
+        """It waits for the next request."""
+
+    def show_out(self, connection: "Connection") -> None:
+        """End it at once."""
+
+
+class Expense:
+    """What one connection has cost without a key."""
+
+    def __init__(self, limits: Limits) -> None:
+        self._limits = limits
+        self._cost = 0.0
+        self._read = 0
+        self._framing = 0
+        self._discarded = 0
+        self.piece = PIECE
+        """Bytes that are read next."""
+
+    def of_request(self) -> None:
+        """Another request begins."""
+        self._framing = self._discarded = 0
+
+    def of_reading(self, count: int, content: int, *, discarded: bool) -> float:
+        """So many bytes were read, of which so many are content of a body."""
+        cost = http_cost.of_reading(count, content)
+        self.piece = min(self.piece * 2, LARGEST_PIECE) if cost < CHEAP else PIECE
+        self._read += count
+        if content:
+            self._framing += count - content
+        if discarded:
+            self._discarded += count
+        return self.add(cost)
+
+    def add(self, cost: float) -> float:
+        """So many seconds of CPU time."""
+        self._cost += cost
+        return cost
+
+    def forget(self) -> None:
+        """A key was shown."""
+        self._cost = 0.0
+
+    @property
+    def slowness(self) -> float:
+        """Seconds for a byte."""
+        return self._cost / (self._read + PIECE)
+
+    @property
+    def too_much_discarded(self) -> bool:
+        """Whether a refused body is not worth to be read any further."""
+        return self._discarded > self._limits.discarded
+
+    @property
+    def too_much(self) -> bool:
+        """Whether no more is read."""
+        framing = self._limits.framing + self._read // 4
+        return self._cost > self._limits.keyless_cost or self._framing > framing
+
+
+class Connection(web.RequestHandler, asyncio.BufferedProtocol):
+    """One of a door's; its own clock runs while no request is under way."""
+
+    def __init__(self, door: Entrance, server: web.Server, log: Logger) -> None:
+        super().__init__(
+            server,
+            loop=asyncio.get_running_loop(),
+            logger=log,
+            # it would write the query, and with it the key
+            access_log=None,  # type: ignore[arg-type] # as aiohttp's runners pass it
+            auto_decompress=False,
+            max_headers=HEADERS,
+        )
+        self._door = door
+        self.said = 0
+        """Bytes since the last request came whole: parts of others, which the parser keeps."""
+        self.answered = False
+        """Whether it has had a request."""
+        self._known = False
+        self._request: web.BaseRequest | None = None
+        self._content: StreamReader | None = None  # of the last request
+        self._is_chunked = self._holds_shreds = False
+        self._held = b""
+        self._turn = asyncio.Event()  # is clear while a request waits
+        self._turn.set()
+        self._expense = Expense(door.limits)
+
+    # ---- what asyncio reports ----
+
+    def connection_lost(self, exc: BaseException | None) -> None:
+        """See ``asyncio.Protocol``."""
+        self._held = b""
+        self._turn.set()
+        self._door.intake.leave(self)
+        super().connection_lost(exc)
+        self._door.left(self)
+
+    def get_buffer(self, sizehint: int) -> memoryview:
+        """See ``asyncio.BufferedProtocol``."""
+        del sizehint
+        return self._door.buffer[: KNOWN_PIECE if self._known else self._expense.piece]
+
+    def buffer_updated(self, nbytes: int) -> None:
+        """See ``asyncio.BufferedProtocol``."""
+        data = bytes(self._door.buffer[:nbytes])
+        if self._is_coming and self._content and self._content.exception():
+            return  # it is refused, and the connection ends when that is answered
+        if self._known:
+            self.data_received(data)
+        elif self._is_ahead or self._held:
+            self._hold(data)  # until the request that is under way is answered
+        elif http_text.is_in_shreds(data, chunked=self._is_chunked if self._is_coming else None):
+            self._read_head(data)
+        elif self._door.intake.busy and not http_text.is_whole(data):
+            self._hold(data)
+            self._door.intake.queue(self)
+        else:
+            self._read(data)
+
+    def data_received(self, data: bytes) -> None:
+        """See ``asyncio.Protocol``; aiohttp calls it, too, for what it has kept."""
+        ahead, of_body = self._is_ahead, self._is_coming
+        super().data_received(data)
+        if not of_body:
+            self._door.heard(self, len(data), ahead=ahead)
+
+    def resume_reading(self, resume_parser: bool = True) -> None:  # noqa: FBT001, FBT002 - aiohttp's own
+        """aiohttp calls it for each chunk that is read, and it parses what may be left each time."""
+        if self._reading_paused:
+            super().resume_reading(resume_parser)
+
+    # ---- its requests ----
+
+    async def attend(self, request: web.BaseRequest, task: "asyncio.Task[object]") -> None:
+        """A request is under way, until the task has written its response. Where nobody has shown a key here, another
+        one than the first waits until there is time for it."""
+        self._request, self._content = request, request.content
+        self._is_chunked = "Transfer-Encoding" in request.headers
+        self._expense.of_request()
+        self._door.busy(self)
+        task.add_done_callback(self._done)
+        if self.answered and not self._known and self._door.intake.busy:
+            self._turn.clear()
+            self._door.intake.queue(self)
+            await self._turn.wait()
+
+    def recognize(self, *, known: bool) -> None:
+        """Whether the request that is under way has shown a key."""
+        self._known = known
+        if known:
+            self._expense.forget()
+            self._door.intake.leave(self)
+            self._release()
+        elif self._holds_shreds:
+            self._held = b""
+            self._refuse()
+
+    def charge(self, cost: float) -> None:
+        """So many seconds of CPU time were spent for somebody without a key."""
+        self._door.intake.charge(self._expense.add(cost))
+
+    @property
+    def has_hung_up(self) -> bool:
+        """Whether nobody is there any more to get an answer."""
+        if self.transport is None or self.transport.is_closing():
+            return True
+        return has_hung_up(self.transport.get_extra_info("socket"))
+
+    def _done(self, _: "asyncio.Task[object]") -> None:
+        self._request = None
+        self.answered = True
+        if not self._known:
+            self.charge(http_cost.REQUEST)
+        self._door.idle(self)
+        if self._held:
+            self._door.intake.queue(self)
+
+    # ---- what is read without a key ----
+
+    @property
+    def slowness(self) -> float:
+        """See ``Waiting``."""
+        return self._expense.slowness
+
+    def resume(self) -> None:
+        """See ``Waiting``."""
+        if not self._turn.is_set():
+            self._turn.set()
+        elif self.has_hung_up:
+            self._door.show_out(self)
+        else:
+            self._release()
+
+    @property
+    def _is_coming(self) -> bool:
+        """Whether a part of the last request's body is missing."""
+        return self._content is not None and not self._content.is_eof()
+
+    @property
+    def _is_ahead(self) -> bool:
+        """Whether nothing is missing of the request that is under way: what comes is of another one."""
+        return self._request is not None and not self._is_coming
+
+    def _hold(self, data: bytes) -> None:
+        self._held += data
+        if self.transport:
+            self.transport.pause_reading()
+
+    def _release(self) -> None:
+        if self.transport and self._held:
+            data, self._held = self._held, b""
+            self.transport.resume_reading()
+            self._read(data)
+
+    def _read(self, data: bytes) -> None:
+        content = self._content if self._is_coming else None
+        before, discarded = content.total_bytes if content else 0, self._request is None
+        self.data_received(data)
+        if self._known:
+            return
+        come = content.total_bytes - before if content else 0
+        cost = self._expense.of_reading(len(data), come, discarded=bool(content) and discarded)
+        self._door.intake.charge(cost)
+        if self._expense.too_much_discarded:
+            self._door.show_out(self)
+        elif self._expense.too_much:
+            self._refuse()
+
+    def _read_head(self, data: bytes) -> None:
+        """Of a body in shreds: with a key the rest is read, too."""
+        head, end, rest = data.partition(b"\r\n\r\n")
+        if self._request or self._is_coming or not http_text.shows_key(head):
+            self._refuse()
+            return
+        self._hold(rest)
+        self._holds_shreds = True
+        self.data_received(head + end)
+
+    def _refuse(self) -> None:
+        """Before it costs more; as the answer of its request, where there is one that waits for its body."""
+        if self._request and self._content and self._is_coming:
+            self._content.set_exception(CostlyBodyError(SHREDDED))
+        elif self.transport and not self.answered and not self._request:
+            self.transport.write(REFUSAL)
+            self.force_close()
+        else:
+            self._door.show_out(self)
+
+
+def of(request: web.BaseRequest) -> Connection | None:
+    """That of a request; None: it came by no door."""
+    return request.protocol if isinstance(request.protocol, Connection) else None

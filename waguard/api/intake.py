@@ -1,0 +1,106 @@
+"""The work for callers who have shown no key: a share of the CPU, in the order in which it came.
+
+Who has shown one never comes by here. A turn does a little, then everything else that is ready has its own. Whoever
+hangs up while it waits is gone within ``PURGED_EVERY``: nothing of it is done any more.
+"""
+
+import asyncio
+from collections.abc import Callable
+from typing import Any, Final, Protocol
+
+from waguard.api.timings import Limits
+from waguard.core.host import cpu_share
+
+TURN: Final = 0.002  # s of CPU in a turn
+PURGED_EVERY: Final = 0.5  # s
+
+
+class Waiting(Protocol):
+    """A connection that waits for its turn."""
+
+    @property
+    def has_hung_up(self) -> bool:
+        """Whether nobody is there any more."""
+
+    @property
+    def slowness(self) -> float:
+        """Seconds of CPU time that it has cost so far, for a byte."""
+
+    def resume(self) -> None:
+        """Go on; it charges what that costs."""
+
+
+class Intake:
+    """Of one door."""
+
+    def __init__(self, limits: Limits, show_out: Callable[[Any], None]) -> None:
+        """``show_out`` ends one that waits."""
+        self._show_out = show_out
+        self._share = limits.keyless_cpu
+        self._free = limits.keyless_cpu_free
+        self._spent = cpu_share.NOTHING
+        self._loop = asyncio.get_running_loop()
+        self._waiting: dict[Waiting, None] = {}
+        self._timer: asyncio.TimerHandle | None = None
+        self._purged_at = 0.0
+        self._in_turn = 0.0
+
+    @property
+    def busy(self) -> bool:
+        """Whether more has to wait."""
+        return bool(self._waiting) or self._in_turn > TURN or self._wait() > 0
+
+    def charge(self, cost: float) -> None:
+        """So many seconds of CPU time were spent."""
+        self._spent = cpu_share.charge(self._spent, cost, now=self._loop.time(), share=self._share)
+        self._in_turn += cost
+        self._continue()
+
+    def queue(self, one: Waiting) -> None:
+        """Resume it when there is time for it."""
+        self._waiting[one] = None
+        self._continue()
+
+    def leave(self, one: Waiting) -> None:
+        """It waits no more."""
+        self._waiting.pop(one, None)
+
+    def make_room(self) -> bool:
+        """End the one that cost most for what it sent; False: nobody waits."""
+        if not self._waiting:
+            return False
+        self._show_out(max(self._waiting, key=lambda one: one.slowness))
+        return True
+
+    def stop(self) -> None:
+        """Nobody is resumed any more."""
+        self._waiting.clear()
+        if self._timer:
+            self._timer.cancel()
+
+    def _turn(self) -> None:
+        self._timer = None
+        self._in_turn = 0.0
+        self._purge()
+        while self._waiting and self._in_turn <= TURN and not self._wait():
+            one = next(iter(self._waiting))
+            self.leave(one)
+            one.resume()
+        if self._waiting:
+            self._continue()
+
+    def _continue(self) -> None:
+        if self._timer is None:  # the turn of all others comes before
+            wait = min(self._wait(), PURGED_EVERY)
+            self._timer = self._loop.call_later(wait, self._turn)
+
+    def _purge(self) -> None:
+        if self._loop.time() - self._purged_at < PURGED_EVERY:
+            return
+        self._purged_at = self._loop.time()
+        for one in [one for one in self._waiting if one.has_hung_up]:
+            self._show_out(one)
+
+    def _wait(self) -> float:
+        now = self._loop.time()
+        return cpu_share.wait(self._spent, now=now, share=self._share, free=self._free)

@@ -1,0 +1,34 @@
+"""What bytes that look like HTTP are, found without parsing them. Pure."""
+
+import re
+from typing import Final
+
+_LENGTH: Final = re.compile(rb"\r\ncontent-length:[ \t]*(\d{1,9})[ \t]*(?:\r\n|$)", re.IGNORECASE)
+
+
+SHREDS: Final = 16  # bytes from one end of a line to the next: of chunks that hold fewer than 27
+_SPARED: Final = 4 << 10  # bytes, for a head and a short body
+
+
+def is_in_shreds(data: bytes, *, chunked: bool | None) -> bool:
+    """Whether a body comes in so small chunks that it is not worth to be parsed. ``chunked``: whether it comes in chunks;
+    None: it begins there, behind its head."""
+    if chunked is False or data.count(b"\r\n") * SHREDS <= len(data) + _SPARED:
+        return False
+    head, end, _ = data.partition(b"\r\n\r\n")
+    return bool(chunked or (end and b"chunked" in head.lower()))
+
+
+def shows_key(head: bytes) -> bool:
+    """Whether a request has something that may be a key outside of its body."""
+    lower = head.lower()
+    return any(name in lower for name in (b"\nx-api-key:", b"\nauthorization:", b"api_key="))
+
+
+def is_whole(data: bytes) -> bool:
+    """Whether it is one request with all of its body, and nothing behind it; one in chunks is not."""
+    head, end, body = data.partition(b"\r\n\r\n")
+    if not end:
+        return False
+    length = _LENGTH.search(head)
+    return len(body) == (int(length[1]) if length else 0)
