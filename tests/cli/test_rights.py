@@ -94,6 +94,7 @@ HERE: Final = {
     "import": ("--from {folder}/service", DONE, REFUSED, REFUSED),  # a folder of root's
     "wajs add": (f"{{folder}}/bundle.js --sha256 {SHA256}", DONE, DONE, REFUSED),
     "completion": ("bash", DONE, DONE, DONE),
+    "help": ("", DONE, DONE, DONE),
 }
 USERS: Final = {"root": 0, "the daemon's user": DAEMON, "another user": OTHER}
 # what each of these that are done leaves

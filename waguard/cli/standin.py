@@ -16,7 +16,7 @@ def add(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--key-file",
         type=Path,
-        default=Path.home() / ".local/state/waguard/standin.key",
+        default=Path("~/.local/state/waguard/standin.key"),
         metavar="FILE",
         help="keeps the key of its certificate, so that Chromium trusts the next one, too (%(default)s)",
     )
@@ -31,7 +31,11 @@ def _standin(arguments: argparse.Namespace) -> int:
 
     try:
         asyncio.run(
-            serve(arguments.port, arguments.phone_port, key_file=arguments.key_file.absolute())
+            serve(
+                arguments.port,
+                arguments.phone_port,
+                key_file=arguments.key_file.expanduser().absolute(),
+            )
         )
     except OSError as error:
         raise PortInUseError(
