@@ -24,6 +24,7 @@ from waguard.ports.clock import Clock
 from waguard.ports.stored import AccountRows
 
 K = TypeVar("K")
+FRESH: Final = 0.2  # s; a row that was right is read once for all messages within it
 _PRESENCE: Final = {Presence.STORED: True, Presence.MISSING: False}
 
 
@@ -62,6 +63,7 @@ class ReceiverTable:
         self._rows = Batch(self._read_rows)
         self._unread: str = ""
         self._histories: dict[str, RowHistory] = {}
+        self._right_until: dict[str, float] = {}
         self._wrong: dict[str, str] = {}
         """Sessions whose messages wait for their rows, and why."""
 
@@ -91,9 +93,13 @@ class ReceiverTable:
     async def why_not(self, session_id: str) -> str | None:
         """Why it would drop a message of this session now, by its own row; None: it would not. A row that is
         wrong is corrected."""
+        now = self._clock.monotonic()
+        if now < self._right_until.get(session_id, 0.0):
+            return None
         why = await self._evaluate(session_id, again=True)
         if why is None:
             self._wrong.pop(session_id, None)
+            self._right_until[session_id] = now + FRESH
         else:
             self._wrong[session_id] = why
         return why
