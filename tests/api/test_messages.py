@@ -259,9 +259,9 @@ async def test_message_sent_never_overtakes_the_reply(
     [pending] = api.outbox._sends._known.values()
     answered = api.outbox.answered
 
-    def noting(which: Any) -> bool:
+    def noting(which: Any, *, direct: bool) -> bool:
         before.append([it.event for it in announced])
-        return answered(which)
+        return answered(which, direct=direct)
 
     monkeypatch.setattr(api.outbox, "answered", noting)
     api.sessions.free.set()
