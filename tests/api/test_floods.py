@@ -216,13 +216,13 @@ def posted(api: Api, path: str, body: bytes, headers: dict[str, str]) -> Callabl
 @pytest.mark.parametrize(
     ("path", "size", "key", "status"),
     [
-        (MEDIA, MEDIA_BODY_LIMIT - 1, "", 401),
+        pytest.param(MEDIA, MEDIA_BODY_LIMIT - 1, "", 401, marks=pytest.mark.long),
         (SEND, 900_000, "", 401),
         (SEND, BODY_LIMIT + 1, "", 413),
         (SEND, BODY_LIMIT + 1, KEY, 413),
-        (SEND, 20 << 20, KEY, 413),
-        (MEDIA, MEDIA_BODY_LIMIT + 1, "", 413),
-        (MEDIA, 40 << 20, KEY, 413),
+        pytest.param(SEND, 20 << 20, KEY, 413, marks=pytest.mark.long),
+        pytest.param(MEDIA, MEDIA_BODY_LIMIT + 1, "", 413, marks=pytest.mark.long),
+        pytest.param(MEDIA, 40 << 20, KEY, 413, marks=pytest.mark.long),
     ],
 )
 async def test_a_refused_large_body_gets_its_answer(

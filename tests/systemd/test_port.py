@@ -1,4 +1,6 @@
-"""The API's port under a real systemd: it is never free between two daemons, and closed after the last."""
+"""The API's port under a real systemd: it is never free between two daemons, and closed after the last.
+
+The short form of those marked ``long`` is ``tests/host/test_api_port.py``."""
 
 import asyncio
 import contextlib
@@ -133,6 +135,7 @@ async def test_nobody_else_gets_it_and_no_call_is_refused(
     assert answers["200"] >= 0.9 * answers.total()
 
 
+@pytest.mark.long
 async def test_a_restart_answers_to_all(systemd: SystemdNamespace, port: int) -> None:
     systemd.systemctl("start", UNIT)
     async with called(port) as answers:
@@ -200,6 +203,7 @@ def _listening(systemd: SystemdNamespace, pid: str, port: int) -> str:
     return inode
 
 
+@pytest.mark.long
 def test_of_another_address_the_old_one_is_closed(systemd: SystemdNamespace, port: int) -> None:
     systemd.systemctl("start", UNIT)
     with reserved_port() as other:
@@ -210,6 +214,7 @@ def test_of_another_address_the_old_one_is_closed(systemd: SystemdNamespace, por
         systemd.systemctl("stop", UNIT)
 
 
+@pytest.mark.long
 def test_the_unit_of_an_older_release_keeps_nothing(systemd: SystemdNamespace, port: int) -> None:
     """Its daemon would find the port in use, by what it was handed."""
     systemd.systemctl("start", UNIT)
@@ -222,6 +227,7 @@ def test_the_unit_of_an_older_release_keeps_nothing(systemd: SystemdNamespace, p
     assert not is_open(port)
 
 
+@pytest.mark.long
 def test_systemd_may_listen_itself(systemd: SystemdNamespace, port: int) -> None:
     text = (CHECKOUT / "systemd" / SOCKET).read_text()
     systemd.put(
