@@ -45,6 +45,7 @@ QUICK: Final = DeliveryPolicy(
     max_delay=0.001,
     refusals=1_000,  # what fails at random is nobody's own fault
     refused_pauses=(0.001,),
+    least_refused=0.0,
     unstored_pauses=(0.001,) * 4,
     lookup_pauses=(0.001,) * 7,
     circuit=QUICK_CIRCUIT,

@@ -30,7 +30,7 @@ ALIKE = Receiver(refused=(KEY, OTHER), worked=(Success(OTHER, 5.0),))
 
 
 def tried(refusals: int = 1, attempt: int = 1, **more: Any) -> Tried:
-    known: dict[str, Any] = {"at": 9.0, "since": 1.0, "expired": False, "long": False}
+    known: dict[str, Any] = {"at": 90.0, "since": 1.0, "expired": False, "long": False}
     head = more.pop("head", Head(refusals=refusals, spell=0, refused_since=2.0))
     return Tried(key=KEY, head=head, attempt=attempt, **(known | more))
 
@@ -106,17 +106,47 @@ STORY: list[tuple[str, Answer, dict[str, Any], Decision]] = [
             "the receiver answered 302, a redirect to /install; other chats were served meanwhile"
         ),
     ),
+    (
+        "three within a minute",
+        status(302),
+        {"receiver": SERVED, "refusals": 3, "at": 61.0},
+        Retry(60.0),
+    ),
+    (
+        "three within a minute, and for ever",
+        status(422),
+        {"receiver": SERVED, "refusals": 3, "at": 61.0},
+        Dead("the receiver answered 422; other chats were served meanwhile"),
+    ),
+    (
+        "four times right after others were served",
+        status(422),
+        {"receiver": ALIKE, "head": Head(refusals=1, spell=0, relapses=4)},
+        Retry(0.5),
+    ),
+    (
+        "no connection, whatever others do",
+        Answer(reached=False),
+        {"receiver": SERVED, "refusals": 9},
+        Retry(60.0),
+    ),
+    (
+        "no answer for an hour while others are served",
+        Answer(),
+        {"receiver": SERVED, "long": True},
+        Dead("no answer; tried for 60 min", Cause.EXPIRED),
+    ),
     ("three, and others are refused", status(422), {"receiver": ALIKE, "refusals": 3}, Retry(0.5)),
     (
         "right after others were served",
         status(422),
-        {"receiver": ALIKE, "head": Head(refusals=1, spell=0, relapses=3)},
+        {"receiver": ALIKE, "head": Head(refusals=1, spell=0, relapses=5)},
         Dead("the receiver answered 422; other chats were served meanwhile"),
     ),
     (
         "five times not stored",
         UNSTORED,
-        {"receiver": SERVED, "refusals": 5},
+        {"receiver": SERVED, "refusals": 5, "at": 700.0},
         Dead(
             "accepted, not stored: a chat of 9 characters, 90 bytes in all;"
             " other chats were served meanwhile",
@@ -149,7 +179,7 @@ def test_refusals_are_counted_from_the_receivers_last_spell() -> None:
     head = counted(Head(), KEY, SERVED, status(500), at=7.0)
     assert (head.refusals, head.refused_since, head.relapses) == (1, 7.0, 1)
     again = counted(head, KEY, SERVED, status(500), at=8.0)
-    assert (again.refusals, again.relapses) == (2, 1), "after the same success it counts once"
+    assert (again.refusals, again.relapses) == (2, 1), "a moment later it counts once"
     later = Receiver(spells=1, worked=(Success(OTHER, 5.0),))
     fresh = counted(again, KEY, later, status(500), at=20.0)
     assert (fresh.refusals, fresh.refused_since, fresh.relapses) == (1, 20.0, 1)

@@ -20,6 +20,7 @@ from waguard.core.webhooks.facts import (
     Effect,
     Fact,
     Failed,
+    Later,
     Load,
     Loaded,
     LoadPartition,
@@ -98,6 +99,7 @@ class World:
         self._events: list[tuple[float, int, int, Callable[[], None]]] = []
         self._order = itertools.count()
         self._run = 0
+        self._crashed = self.now
         """Of the daemon: what an earlier one began is heard by nobody."""
         self._flying: dict[tuple[str, str], int] = {}
         self._spells = [self._spell() for _ in range(self.troubles)]
@@ -230,6 +232,7 @@ class World:
     def _crash(self) -> None:
         """The next daemon knows what the database knows."""
         self.seen.add("crash")
+        self._crashed = self.now
         self._run += 1
         self._flying.clear()
         self.queue = self._new_queue()
@@ -239,13 +242,15 @@ class World:
 
     def _spell(self) -> Trouble:
         begins = self.began + self.chance.uniform(0, self.length)
-        kind = self.chance.choice(("alike", "read_only", "silent", "away"))
+        kind = self.chance.choice(("alike", "read_only", "silent", "away", "flaky"))
         if not self.uses_lookup and kind == "read_only":
             kind = "alike"
         return Trouble(
             kind=kind,
             begins=begins,
-            ends=begins + self.chance.choice((3.0, 20.0, 120.0, 600.0)),
+            # a receiver that refuses every second request for minutes cannot be told from a bad message
+            ends=begins
+            + self.chance.choice((3.0, 20.0, *((45.0,) if kind == "flaky" else (120.0, 600.0)))),
             status=self.chance.choice(ALIKE),
             session=f"s{self.chance.randrange(self.sessions)}",
         )
@@ -285,6 +290,8 @@ class World:
         assert item.key not in self._flying, "two of a partition are in flight"
         if effect.lookup_first and item.id in self.stored:
             self._answer(effect, 0.01, lambda: Answer(stored=True))
+        elif effect.lookup_first and self.now < self._crashed + 3.0:
+            self._answer(effect, 0.01, lambda: Later(0.5))
         elif self._is_away(item.session_id):
             self.seen.add("held")
             ends = max(it.ends for it in self._troubles() if it.session == item.session_id)
@@ -318,6 +325,8 @@ class World:
         match trouble:
             case Trouble(kind="alike", status=status):
                 return status, False, work
+            case Trouble(kind="flaky") if self.chance.random() < 0.5:
+                return self.chance.choice(ALIKE), False, work
             case Trouble(kind="read_only"):
                 return 200, False, work
             case Trouble(kind="silent") if self.uses_lookup:

@@ -16,7 +16,10 @@ from waguard.core.webhooks.delivery import (
 from waguard.core.webhooks.pending import Key
 from waguard.core.webhooks.receiver import Receiver, other
 
-RIGHT_AFTER = 5.0  # s; a receiver that served another partition then works, as far as can be known
+# s; a receiver that served another partition so shortly before works, as far as can be known
+RIGHT_AFTER = 5.0
+RELAPSES = 5  # refusals right after others were served, which tell a bad message from a bad spell
+RELAPSE_PAUSE = 30.0  # s between two that count
 # refusals that concern the request as it is: they do not pass by themselves, and harm nobody soon
 _OF_THE_REQUEST = range(400, SERVER_ERROR)
 _MAY_PASS = frozenset({401, 403, 404, 405, 408, 425, TOO_MANY})
@@ -33,8 +36,8 @@ class Head(Struct, frozen=True, kw_only=True):
     """Monotonic: the first of these refusals."""
     relapses: int = 0
     """How often it was refused right after another partition had been served."""
-    served: float | None = None
-    """Monotonic: the last of these successes."""
+    relapsed_at: float | None = None
+    """Monotonic: the last of these refusals that was counted."""
     lookups: int = 0
     """How often it was looked for since its request got no complete reply."""
     unstored: bool = False
@@ -122,8 +125,9 @@ def counted(head: Head, key: Key, receiver: Receiver, answer: Answer, *, at: flo
     """After one more refusal (monotonic time)."""
     unstored = answer.accepted
     served = other(receiver.stored if unstored else receiver.worked, key)
-    if served is not None and served != head.served and at - served <= RIGHT_AFTER:
-        head = replace(head, relapses=head.relapses + 1, served=served)
+    apart = head.relapsed_at is None or at - head.relapsed_at >= RELAPSE_PAUSE
+    if served is not None and at - served <= RIGHT_AFTER and apart:
+        head = replace(head, relapses=head.relapses + 1, relapsed_at=at)
     if head.spell != receiver.spells:
         head = replace(head, refusals=0, spell=receiver.spells, refused_since=at)
     return replace(head, refusals=head.refusals + 1, unstored=unstored)
@@ -134,18 +138,30 @@ def _own_fault(
 ) -> Dead | None:
     unstored, head, alike = answer.accepted, tried.head, receiver.refuses_alike
     served = other(receiver.stored if unstored else receiver.worked, tried.key)
-    enough = len(policy.unstored_pauses) + 1 if unstored else policy.refusals
-    alone = _since(served, head.refused_since) and not alike and head.refusals >= enough
-    long_enough = not unstored or tried.at - tried.since >= sum(policy.unstored_pauses)
-    if alone or (head.relapses >= enough and long_enough):
-        cause = Cause.UNSTORED if unstored else Cause.REFUSED
-        return Dead(f"{answer.summary()}; other chats were served meanwhile", cause)
-    # without any answer it is the receiver's, whoever else is there
-    no_other = not alike or _since(served, tried.since)
-    if tried.long and answer.status is not None and no_other:
+    if tried.long and (_since(served, tried.since) or (answer.status is not None and not alike)):
         minutes = policy.only_chat / 60
         return Dead(f"{answer.summary()}; tried for {minutes:g} min", Cause.EXPIRED)
+    if answer.status is None:  # without any answer it is the receiver's, whoever else is there
+        return None
+    enough = len(policy.unstored_pauses) + 1 if unstored else policy.refusals
+    alone = _since(served, head.refused_since) and not alike and head.refusals >= enough
+    again = head.relapses >= RELAPSES and (not unstored or _lasts(policy, answer, tried))
+    if again or (alone and (_is_final(answer) or _lasts(policy, answer, tried))):
+        cause = Cause.UNSTORED if unstored else Cause.REFUSED
+        return Dead(f"{answer.summary()}; other chats were served meanwhile", cause)
     return None
+
+
+def _lasts(policy: DeliveryPolicy, answer: Answer, tried: Tried) -> bool:
+    """Whether it is refused for so long that no spell of the receiver's explains it."""
+    if answer.accepted:
+        return tried.at - tried.since >= sum(policy.unstored_pauses)
+    return tried.at - tried.head.refused_since >= policy.least_refused
+
+
+def _is_final(answer: Answer) -> bool:
+    """Whether it is about the request as it is: that does not pass by itself."""
+    return answer.status in _OF_THE_REQUEST and answer.status not in _MAY_PASS
 
 
 def _since(served: float | None, then: float) -> bool:
@@ -162,8 +178,7 @@ def _delay(policy: DeliveryPolicy, tried: Tried, answer: Answer, jitter: float) 
         return _nth(policy.unstored_pauses, n)
     # the exponent is bounded before the power is: 2.0 ** 1024 would raise
     ceiling = min(policy.max_delay, policy.base_delay * 2.0 ** min(tried.attempt - 1, 64))
-    status = answer.status
-    if status in _OF_THE_REQUEST and status not in _MAY_PASS:
+    if _is_final(answer):
         return ceiling * jitter
     return ceiling * jitter if n == 0 else max(ceiling * jitter, _nth(policy.refused_pauses, n - 1))
 

@@ -124,6 +124,8 @@ class DeliveryPolicy:
     """For which a message is refused while no other chat shows whose fault it is."""
     refusals: int = 3
     """Of one message, while other chats are served: it is the message's fault."""
+    least_refused: float = 60.0
+    """For which a refusal that may pass lasts, before it is the message's fault."""
     refused_pauses: tuple[float, ...] = (30.0, 60.0)
     """The least before the next try after a refusal that may pass: a time-out, a server error."""
     unstored_pauses: tuple[float, ...] = (15.0, 60.0, 180.0, 360.0)

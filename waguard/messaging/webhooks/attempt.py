@@ -1,5 +1,6 @@
 """One attempt to deliver a webhook, and what came of it."""
 
+import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import replace
 from typing import Final, Protocol
@@ -25,6 +26,7 @@ UNSURE: Final = (
 SESSION_PARTITION: Final = ""
 TOO_LARGE: Final = 413
 
+EARLIER: Final = 3.0  # s; a request of a daemon that was killed has come to its end by then, mostly
 OWN_SEND_RETRY: Final = 0.5  # s; for the row of a message that the application has just sent
 
 Post = Callable[[Pending, bytes], Awaitable[Answer]]
@@ -73,6 +75,7 @@ class Attempts:
         self._table = table
         self._smaller = smaller
         self._limit = limit
+        self._began = asyncio.get_running_loop().time()
 
     async def deliver(
         self,
@@ -93,8 +96,8 @@ class Attempts:
             return Later(self._ctx.retry)
         if body is None:
             return Gone()
-        if lookup_first and await self._is_stored(item, body):
-            return Answer(stored=True)
+        if lookup_first and (earlier := await self._of_earlier_daemon(item, body)):
+            return earlier
         if item.event == delivery.SENT and await self._is_expected(item, body):
             return Later(OWN_SEND_RETRY)
         full = await self._completed(body)
@@ -126,6 +129,15 @@ class Attempts:
         if self._table is None or found is None:
             return None
         return await self._table.received(item.session_id, found)
+
+    async def _of_earlier_daemon(self, item: Pending, body: bytes) -> Answer | Later | None:
+        """None: an earlier daemon did not deliver it, as far as can be seen."""
+        stored = await self._is_stored(item, body)
+        if stored:
+            return Answer(stored=True)
+        lived = asyncio.get_running_loop().time() - self._began
+        # its request may still be at work
+        return Later(OWN_SEND_RETRY) if stored is False and lived < EARLIER else None
 
     async def _is_expected(self, item: Pending, body: bytes) -> bool:
         """Whether the application is about to store the row of this message, which it has just sent."""
