@@ -5,7 +5,7 @@ runs, and takes the next step towards it; it reports what changed. The second go
 fact that comes twice, late or out of order does no harm, and the last request wins.
 """
 
-from typing import Final, NamedTuple, assert_never
+from typing import Final, assert_never
 
 from waguard.core.blame import Blame, Failure
 from waguard.core.host.admission import Cause
@@ -54,7 +54,7 @@ from waguard.core.session.facts import (
     Unusable,
     WorkerFact,
 )
-from waguard.core.session.out import Out
+from waguard.core.session.out import Out, Step
 from waguard.core.session.restart import Retries
 from waguard.core.session.show import on_row, show
 from waguard.core.session.slot_request import leave_slot, request_slot
@@ -74,13 +74,6 @@ from waguard.core.whatsapp_words import in_words
 _ON_ITS_WAY: Final = frozenset({State.STARTING, State.RUNNING, State.RECYCLING})
 _LIVING: Final = frozenset({Stage.ADOPTING, Stage.STARTING, Stage.READY})
 _NOTABLE_WAIT: Final = 5.0  # s for a start slot; a shorter wait explains nothing
-
-
-class Step(NamedTuple):
-    """The state after a fact, and the effects."""
-
-    state: SessionState
-    effects: tuple[Effect, ...] = ()
 
 
 def advance(state: SessionState, fact: Fact, now: Moment) -> Step:

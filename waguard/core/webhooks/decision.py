@@ -18,7 +18,9 @@ from waguard.core.webhooks.receiver import Receiver, other
 
 # s; a receiver that served another partition so shortly before works, as far as can be known
 RIGHT_AFTER = 5.0
-RELAPSES = 5  # refusals right after others were served, which tell a bad message from a bad spell
+RELAPSES = (
+    5  # refusals right after others were served, which separate a bad message from a bad spell
+)
 RELAPSE_PAUSE = 30.0  # s between two that count
 # refusals that concern the request as it is: they do not pass by themselves, and harm nobody soon
 _OF_THE_REQUEST = range(400, SERVER_ERROR)
