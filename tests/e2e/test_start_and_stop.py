@@ -101,7 +101,7 @@ async def test_the_command_line_of_a_running_daemon(world: World) -> None:
     listed = await run_waguard(daemon, "sessions", "list")
     assert "6281180001" in listed.stdout
     wrong = await run_waguard(daemon, "send", "nobody", "+6281180002", "x")
-    missing = "waguard: Session not found (see `waguard sessions list`)\n"
+    missing = "waguard: Session not found: nobody (see `waguard sessions list`)\n"
     assert (wrong.returncode, wrong.stderr) == (1, missing)
     refused = await run_waguard(daemon, "sessions", "delete", "s1")
     assert (refused.returncode, len(refused.stderr.splitlines())) == (2, 1)

@@ -392,7 +392,7 @@ async def test_a_replayed_session_event_does_not_take_the_place_of_the_newest(
     await messages.write([entry("new", "session_ready", partition="")])
     assert endpoints_of(await messages.replay(0, 1 << 40, [GLOBAL, "a", "b"])) == [GLOBAL]
     partitions = [(item.event_id, item.partition) for item in await waiting(messages)]
-    assert partitions == [("id-new", ""), ("id-old", "replayed")]
+    assert partitions == [("id-old", "replayed"), ("id-new", "")]
 
 
 @every_database
