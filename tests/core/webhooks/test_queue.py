@@ -18,6 +18,7 @@ from waguard.core.webhooks.facts import (
     Poked,
     ReadyExpected,
     Released,
+    Repaired,
     Requeued,
     Save,
     Saved,
@@ -245,6 +246,15 @@ def test_what_is_refused_alike_is_nobodys_fault_but_the_receivers() -> None:
         driven.deliver(driven.in_flight[0])
         driven.pass_time(0.0)
     assert driven.queue.idle, "what was refused meanwhile has no pause left"
+
+
+def test_what_was_refused_is_tried_at_once_when_the_settings_were_read_again() -> None:
+    driven = Driven(item(1))
+    driven.poke()
+    driven.answer(1, Answer(status=401))
+    assert driven.in_flight == []
+    driven.post(Repaired())
+    assert driven.in_flight == [1]
 
 
 def test_the_only_chat_is_given_up_after_its_time() -> None:

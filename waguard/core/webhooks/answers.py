@@ -134,7 +134,7 @@ def _succeeded(work: Work, partition: Partition, *, stored: bool = False) -> Non
         return  # a receiver that stores nothing says 2xx to everybody
     work.receiver = receiver.succeeded(before, partition.key, at=work.now.at, stored=stored)
     if work.receiver.spells != before.spells:
-        _try_refused_again(work)
+        try_refused_again(work)
 
 
 def _any_unstored(work: Work, but: Partition) -> bool:
@@ -142,8 +142,8 @@ def _any_unstored(work: Work, but: Partition) -> bool:
     return any(it.head.unstored for it in others)
 
 
-def _try_refused_again(work: Work) -> None:
-    """What was refused while it refused everything need not wait for that."""
+def try_refused_again(work: Work) -> None:
+    """What was refused while the receiver refused everything need not wait for that."""
     for key in list(work.due):
         partition = work.partitions[key]
         if partition.stage is Stage.PAUSED and not partition.asked:

@@ -146,6 +146,10 @@ class Requeued(Fact, frozen=True, kw_only=True):
     newest: int
 
 
+class Repaired(Fact, frozen=True):
+    """The settings were read again: what was refused may be accepted now."""
+
+
 class TimerDue(Fact, frozen=True):
     """The time of ``Queue.wake`` has come."""
 

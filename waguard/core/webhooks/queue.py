@@ -13,7 +13,7 @@ out of turn does no harm.
 
 from waguard.core.replace import replace
 from waguard.core.webhooks import circuit, contents
-from waguard.core.webhooks.answers import handle_answer, handle_lookup
+from waguard.core.webhooks.answers import handle_answer, handle_lookup, try_refused_again
 from waguard.core.webhooks.delivery import HELD
 from waguard.core.webhooks.facts import (
     Answered,
@@ -32,6 +32,7 @@ from waguard.core.webhooks.facts import (
     Poked,
     ReadyExpected,
     Released,
+    Repaired,
     Requeued,
     Saved,
     TimerDue,
@@ -76,6 +77,8 @@ def _handle(work: Work, fact: Fact) -> None:  # noqa: C901, PLR0912 - one line a
                 contents.drop(work, partition, before)
         case Requeued(key=key, newest=newest):
             contents.requeue(work, key, newest)
+        case Repaired():
+            try_refused_again(work)
         case TimerDue():
             _timer(work)
         case Configured(policy=policy, holds=holds, uses_lookup=uses_lookup):

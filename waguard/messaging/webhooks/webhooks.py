@@ -18,7 +18,7 @@ from waguard.config.sections import Webhook
 from waguard.core.blame import Condition
 from waguard.core.conditions import HeldChats
 from waguard.core.webhooks.delivery import Cause, DeliveryPolicy
-from waguard.core.webhooks.facts import ReadyExpected, Released
+from waguard.core.webhooks.facts import ReadyExpected, Released, Repaired
 from waguard.core.webhooks.partition import MemoryWindow
 from waguard.core.webhooks.pending import Key
 from waguard.errors import WaguardError
@@ -231,6 +231,8 @@ class Webhooks:
                 return
         for endpoint in self.endpoints.known():
             self.poke(endpoint)
+        for queue in self.queues:
+            queue.post(Repaired())
         self.check()
 
     async def _load(self) -> bool:
