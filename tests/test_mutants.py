@@ -98,6 +98,7 @@ def test_the_killers_of_a_module_import_it() -> None:
     assert "tests/core/session/test_session.py" in core
     assert "tests/core/messages/test_naming.py" not in core
     assert stories == [
+        "tests/simulation/test_evidence_stories.py",
         "tests/simulation/test_session_stories.py",
         "tests/simulation/test_stories.py",
     ]

@@ -24,7 +24,7 @@ from waguard.core.webhooks.facts import (
     Saved,
     SaveLater,
 )
-from waguard.core.webhooks.partition import MemoryWindow, Stage
+from waguard.core.webhooks.partition import MemoryWindow, PartitionStage
 from waguard.core.webhooks.pending import DeliveryResult, Hold, Pending
 from waguard.core.webhooks.state import CONCURRENT
 
@@ -100,7 +100,7 @@ def test_nothing_waits_for_a_turn_that_nobody_else_has() -> None:
     driven.poke()
     assert len(driven.in_flight) == 1
     [first] = driven.in_flight
-    others = [key for key, it in driven.queue.partitions.items() if it.stage is Stage.TURN]
+    others = [key for key, it in driven.queue.partitions.items() if it.stage is PartitionStage.TURN]
     assert len(others) == 3
     # the one whose turn would be next vanishes, and then the one in flight ends
     driven.post(Dropped(session="a", before=2.5))

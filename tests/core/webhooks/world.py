@@ -38,7 +38,7 @@ from waguard.core.webhooks.facts import (
     SaveLater,
     TimerDue,
 )
-from waguard.core.webhooks.partition import MemoryWindow, Stage, has_lookup
+from waguard.core.webhooks.partition import MemoryWindow, PartitionStage, has_lookup
 from waguard.core.webhooks.pending import DeliveryResult, Hold, Pending
 from waguard.core.webhooks.queue import advance
 from waguard.core.webhooks.state import CONCURRENT, Queue
@@ -164,12 +164,12 @@ class World:
 
     def _require_sound(self) -> None:
         queue = self.queue
-        flying = [it for it in queue.partitions.values() if it.stage is Stage.IN_FLIGHT]
+        flying = [it for it in queue.partitions.values() if it.stage is PartitionStage.IN_FLIGHT]
         assert queue.in_flight == len(flying) <= CONCURRENT
         assert queue.unsaved < 2 * CONCURRENT
         assert queue.count == sum(len(it.waiting) for it in queue.partitions.values())
         for key in (*queue.fresh, *queue.failed):
-            assert queue.partitions[key].stage is Stage.READY
+            assert queue.partitions[key].stage is PartitionStage.READY
         for session in queue.turns:
             assert session in queue.handled or session in queue.following
 

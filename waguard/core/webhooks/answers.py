@@ -26,7 +26,7 @@ from waguard.core.webhooks.facts import (
     Save,
     SaveLater,
 )
-from waguard.core.webhooks.partition import Partition, Stage
+from waguard.core.webhooks.partition import Partition, PartitionStage
 from waguard.core.webhooks.pending import DeliveryResult
 from waguard.core.webhooks.work import Work, replace_pending
 
@@ -36,7 +36,11 @@ LOGGED_AT: Final = frozenset({1, 2, 5, 10, 30, 60, 120})  # failed attempts that
 def handle_answer(work: Work, fact: Answered) -> None:
     """An attempt has ended."""
     partition = work.partitions.get(fact.key)
-    if partition is None or partition.stage is not Stage.IN_FLIGHT or partition.first.id != fact.id:
+    if (
+        partition is None
+        or partition.stage is not PartitionStage.IN_FLIGHT
+        or partition.first.id != fact.id
+    ):
         return
     work.in_flight -= 1
     if work.handled.get(fact.key[0]) == fact.key:
@@ -64,7 +68,11 @@ def handle_answer(work: Work, fact: Answered) -> None:
 def handle_lookup(work: Work, fact: LookupDone) -> None:
     """The receiver's table was searched for a message whose request got no complete reply."""
     partition = work.partitions.get(fact.key)
-    if partition is None or partition.stage is not Stage.LOOKUP or partition.first.id != fact.id:
+    if (
+        partition is None
+        or partition.stage is not PartitionStage.LOOKUP
+        or partition.first.id != fact.id
+    ):
         return
     if fact.found:
         _succeeded(work, partition, stored=True)
@@ -75,7 +83,7 @@ def handle_lookup(work: Work, fact: LookupDone) -> None:
         work.ready(partition)
         return
     partition = replace(partition, head=replace(head, lookups=head.lookups + 1))
-    work.to(partition, Stage.LOOKUP, due=work.now.at + uses_lookup[head.lookups + 1])
+    work.to(partition, PartitionStage.LOOKUP, due=work.now.at + uses_lookup[head.lookups + 1])
 
 
 def _handle(work: Work, partition: Partition, answer: Answer) -> None:
@@ -101,7 +109,7 @@ def _handle(work: Work, partition: Partition, answer: Answer) -> None:
             searching = replace(partition.head, lookups=0)
             partition = _record_failure(work, partition, answer, 0.0)
             due = work.now.at + work.policy.lookup_pauses[0]
-            work.to(replace(partition, head=searching), Stage.LOOKUP, due=due)
+            work.to(replace(partition, head=searching), PartitionStage.LOOKUP, due=due)
         case Retry():
             _retry(work, partition, answer, decision)
         case _ as never:
@@ -146,7 +154,7 @@ def try_refused_again(work: Work) -> None:
     """What was refused while the receiver refused everything need not wait for that."""
     for key in list(work.due):
         partition = work.partitions[key]
-        if partition.stage is Stage.PAUSED and not partition.asked:
+        if partition.stage is PartitionStage.PAUSED and not partition.asked:
             work.ready(partition)
 
 
@@ -208,5 +216,5 @@ def _dead_letter(work: Work, partition: Partition, dead: Dead) -> None:
 
 def _finish(work: Work, partition: Partition, result: DeliveryResult) -> None:
     work.unsaved += 1
-    work.to(partition, Stage.SAVING)
+    work.to(partition, PartitionStage.SAVING)
     work.do(Save(key=partition.key, result=result))

@@ -7,7 +7,7 @@ from waguard.core.webhooks import delivery
 from waguard.core.webhooks.decision import Head
 from waguard.core.webhooks.delivery import HELD, READY, SESSION_EVENTS, Cause
 from waguard.core.webhooks.facts import SaveLater
-from waguard.core.webhooks.partition import Partition, Stage, has_lookup
+from waguard.core.webhooks.partition import Partition, PartitionStage, has_lookup
 from waguard.core.webhooks.pending import DeliveryResult, Key, Pending
 from waguard.core.webhooks.state import EXPECTED
 from waguard.core.webhooks.work import Work, left_out, replace_pending
@@ -78,7 +78,7 @@ def drop(work: Work, partition: Partition, before: float) -> None:
 
 def requeue(work: Work, key: Key, newest: int) -> None:
     """Read it from its beginning: what was dead is before what waits."""
-    partition = work.partitions.get(key) or Partition(key=key, stage=Stage.PAUSED)
+    partition = work.partitions.get(key) or Partition(key=key, stage=PartitionStage.PAUSED)
     partition = replace(partition, requeued=True, newest=max(partition.newest, newest))
     if partition.busy:
         work.put(partition)
@@ -99,7 +99,7 @@ def _known(work: Work, first: Pending) -> Partition:
     again = not work.reading.once and has_lookup(first)
     return Partition(
         key=first.key,
-        stage=Stage.PAUSED,
+        stage=PartitionStage.PAUSED,
         head=Head(lookup_first=again),
         held_since=first.held_since,
         marked=first.held_since is not None,

@@ -14,7 +14,7 @@ from waguard.core.webhooks.delivery import HELD, SESSION_EVENTS
 from waguard.core.webhooks.pending import Key, Pending
 
 
-class Stage(Enum):
+class PartitionStage(Enum):
     """What a partition waits for."""
 
     READY = auto()
@@ -38,7 +38,9 @@ class Stage(Enum):
 
 
 # the first is not to be taken away, or there is none
-BUSY = frozenset({Stage.IN_FLIGHT, Stage.LOOKUP, Stage.SAVING, Stage.READING})
+BUSY = frozenset(
+    {PartitionStage.IN_FLIGHT, PartitionStage.LOOKUP, PartitionStage.SAVING, PartitionStage.READING}
+)
 
 
 class MemoryWindow(Struct, frozen=True, kw_only=True):
@@ -54,7 +56,7 @@ class Partition(Struct, frozen=True, kw_only=True):
     """``waiting`` is empty only while it is read. ``due`` is monotonic, the other times are unix time."""
 
     key: Key
-    stage: Stage = Stage.READING
+    stage: PartitionStage = PartitionStage.READING
     waiting: tuple[Pending, ...] = ()
     newest: int = 0
     """The highest id that the database is known to have for it."""

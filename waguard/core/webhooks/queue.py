@@ -37,7 +37,7 @@ from waguard.core.webhooks.facts import (
     Saved,
     TimerDue,
 )
-from waguard.core.webhooks.partition import Partition, Stage, has_lookup
+from waguard.core.webhooks.partition import Partition, PartitionStage, has_lookup
 from waguard.core.webhooks.pending import Key
 from waguard.core.webhooks.state import CONCURRENT, NOT_ANNOUNCED, Queue, Step, is_announced
 from waguard.core.webhooks.work import Work
@@ -65,7 +65,7 @@ def _handle(work: Work, fact: Fact) -> None:  # noqa: C901, PLR0912 - one line a
         case LookupDone():
             handle_lookup(work, fact)
         case Saved(key=key, id=number):
-            if partition := _at(work, key, Stage.SAVING, number):
+            if partition := _at(work, key, PartitionStage.SAVING, number):
                 work.unsaved -= 1
                 contents.done(work, partition)
         case Released(session=session):
@@ -91,7 +91,7 @@ def _handle(work: Work, fact: Fact) -> None:  # noqa: C901, PLR0912 - one line a
             raise AssertionError(fact)
 
 
-def _at(work: Work, key: Key, stage: Stage, number: int) -> Partition | None:
+def _at(work: Work, key: Key, stage: PartitionStage, number: int) -> Partition | None:
     found = work.partitions.get(key)
     return found if found and found.stage is stage and found.first.id == number else None
 
@@ -109,13 +109,13 @@ def _loaded(work: Work, fact: Loaded) -> None:
     )
     if first_time:
         for partition in list(work.partitions.values()):
-            if partition.stage is Stage.EARLY:
+            if partition.stage is PartitionStage.EARLY:
                 work.ready(partition)
 
 
 def _partition_loaded(work: Work, fact: PartitionLoaded) -> None:
     partition = work.partitions.get(fact.key)
-    if partition is None or partition.stage is not Stage.READING:
+    if partition is None or partition.stage is not PartitionStage.READING:
         return
     work.reading = replace(work.reading, partitions=work.reading.partitions - 1)
     if partition.requeued:
@@ -128,8 +128,8 @@ def _timer(work: Work) -> None:
     now = work.now.at
     for key in [key for key, due in work.due.items() if due <= now]:
         partition = work.partitions[key]
-        if partition.stage is Stage.LOOKUP:
-            work.to(partition, Stage.LOOKUP)
+        if partition.stage is PartitionStage.LOOKUP:
+            work.to(partition, PartitionStage.LOOKUP)
             work.do(Lookup(item=partition.first))
         else:
             work.ready(partition)
@@ -177,13 +177,13 @@ def _pick(work: Work) -> Partition | None:
 
 def _begin(work: Work, partition: Partition) -> None:
     if work.ending and not partition.of_session:
-        work.to(partition, Stage.PAUSED)
+        work.to(partition, PartitionStage.PAUSED)
         return
     first, key = partition.first, partition.key
     calls_back = first.event == HELD and work.holds
     if calls_back:
         if not work.reading.once:
-            work.to(partition, Stage.EARLY)
+            work.to(partition, PartitionStage.EARLY)
             return
         if why := _why_not(work, key):
             work.hold(partition, why)
@@ -193,7 +193,7 @@ def _begin(work: Work, partition: Partition) -> None:
                 work.await_turn(partition)
                 return
             work.handled[key[0]] = key
-    work.to(partition, Stage.IN_FLIGHT)
+    work.to(partition, PartitionStage.IN_FLIGHT)
     work.in_flight += 1
     lookup_first = work.uses_lookup and partition.head.lookup_first
     work.do(Attempt(item=first, calls_back=calls_back, lookup_first=lookup_first))

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from waguard.core.replace import replace
 from waguard.core.webhooks import delivery
 from waguard.core.webhooks.facts import Effect, LoadPartition, Now, SaveLater
-from waguard.core.webhooks.partition import Partition, Stage
+from waguard.core.webhooks.partition import Partition, PartitionStage
 from waguard.core.webhooks.pending import DeliveryResult, Hold, Key, Pending
 from waguard.core.webhooks.state import Queue, Reading
 
@@ -69,20 +69,22 @@ class Work:
 
     # ---- a partition moves ----
 
-    def to(self, partition: Partition, stage: Stage, *, due: float | None = None) -> Partition:
+    def to(
+        self, partition: Partition, stage: PartitionStage, *, due: float | None = None
+    ) -> Partition:
         """Let it wait for something else; ``due``: until then (monotonic) at the latest."""
         key = partition.key
         self.fresh.pop(key, None)
         self.failed.pop(key, None)
         self.due.pop(key, None)
-        if partition.stage is Stage.HELD and stage is not Stage.HELD:
+        if partition.stage is PartitionStage.HELD and stage is not PartitionStage.HELD:
             self._leave_held(key)
         after = replace(partition, stage=stage, due=due, asked=False)
         self.partitions[key] = after
         if due is not None:
             self.due[key] = due
             self.wake = due if self.wake is None else min(self.wake, due)
-        if stage is Stage.READY:
+        if stage is PartitionStage.READY:
             (self.failed if after.first.attempts else self.fresh)[key] = None
         return after
 
@@ -99,14 +101,14 @@ class Work:
 
     def remove(self, partition: Partition) -> None:
         """Nothing of it is pending any more."""
-        self.to(partition, Stage.READING)
+        self.to(partition, PartitionStage.READING)
         del self.partitions[partition.key]
 
     def ready(self, partition: Partition) -> None:
         """Its first may be tried now."""
         if partition.tried_since is None:
             partition = replace(partition, tried_since=self.now.wall)
-        self.to(partition, Stage.READY)
+        self.to(partition, PartitionStage.READY)
 
     def pause(self, partition: Partition, delay: float, *, asked: bool = False) -> None:
         """Its first may be tried after ``delay`` s; ``asked``: not before, whatever the others' answers are."""
@@ -116,7 +118,7 @@ class Work:
         if delay <= 0:
             self.ready(partition)
             return
-        paused = self.to(partition, Stage.PAUSED, due=self.now.at + delay)
+        paused = self.to(partition, PartitionStage.PAUSED, due=self.now.at + delay)
         self.put(replace(paused, asked=asked))
 
     def resume(self, partition: Partition) -> None:
@@ -138,7 +140,7 @@ class Work:
         if not partition.more:
             self.remove(partition)
             return
-        reading = self.to(partition, Stage.READING)
+        reading = self.to(partition, PartitionStage.READING)
         self.reading = replace(self.reading, partitions=self.reading.partitions + 1)
         self.do(
             LoadPartition(
@@ -162,7 +164,10 @@ class Work:
         tried = partition.tried_since if brief else None
         kept = replace_pending(first, body=None, tried_since=first.tried_since if brief else None)
         partition = replace(partition, waiting=(kept,), loaded=first.id, held_since=since, why=why)
-        self.to(replace(partition, tried_since=tried, marked=partition.marked or note), Stage.HELD)
+        self.to(
+            replace(partition, tried_since=tried, marked=partition.marked or note),
+            PartitionStage.HELD,
+        )
         self._of(self.held, session)[partition.key] = None
         if note:
             self.do(SaveLater(result=Hold(first.id, since)))
@@ -182,7 +187,7 @@ class Work:
 
     def await_turn(self, partition: Partition) -> None:
         """Another message of its session is at the receiver."""
-        self.to(partition, Stage.TURN)
+        self.to(partition, PartitionStage.TURN)
         self._of(self.turns, partition.key[0])[partition.key] = None
 
     def next_turns(self) -> None:
@@ -191,7 +196,7 @@ class Work:
             following = (
                 self.partitions.get(self.following[session]) if session in self.following else None
             )
-            if following is None or following.stage is not Stage.READY:
+            if following is None or following.stage is not PartitionStage.READY:
                 self._next_turn(session)
 
     def _next_turn(self, session: str) -> None:
@@ -200,7 +205,7 @@ class Work:
             key = next(iter(waiters))
             del waiters[key]
             partition = self.partitions.get(key)
-            if partition and partition.stage is Stage.TURN:
+            if partition and partition.stage is PartitionStage.TURN:
                 self.following[session] = key
                 self.ready(partition)
                 return
