@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from loguru import logger
@@ -186,19 +187,19 @@ class EndpointQueue:
     def _perform(self, effect: Effect) -> None:  # noqa: C901 - one line an effect
         match effect:
             case Attempt():
-                self._start(self._attempt(effect))
+                self._start(partial(self._attempt, effect))
             case Save():
-                self._start(self._save(effect))
+                self._start(partial(self._save, effect))
             case SaveLater(result=result):
                 self._ctx.journal.save_later(result)
             case Load() | LoadPartition() if self.state.closed:
                 pass  # nothing more is begun
             case Load():
-                self._start(self._reader.load(effect))
+                self._start(partial(self._reader.load, effect))
             case LoadPartition():
-                self._start(self._reader.load_partition(effect))
+                self._start(partial(self._reader.load_partition, effect))
             case Lookup(item=item):
-                self._start(self._lookup(item))
+                self._start(partial(self._lookup, item))
             case Failed(item=item, why=why, attempt=attempt):
                 _log(item).warning(
                     "webhook delivery failed", event="webhook_failed", why=why, attempt=attempt
@@ -212,12 +213,12 @@ class EndpointQueue:
             case _:
                 raise AssertionError(effect)
 
-    def _start(self, work: Awaitable[Fact | None]) -> None:
+    def _start(self, work: Callable[[], Awaitable[Fact | None]]) -> None:
         """Do it by itself; what comes of it is a fact. A bug is logged."""
 
         async def run() -> None:
             try:
-                if (fact := await work) is not None:
+                if (fact := await work()) is not None:
                     self.post(fact)
             except Exception:  # noqa: BLE001 - the loop boundary of a queue
                 logger.exception("a bug in waguard", event="bug", endpoint=self.endpoint)
