@@ -62,11 +62,7 @@ def of_pip(path: Path) -> Iterator[Component]:
             raise ValueError(f"{path}: not pinned with a hash: {line[:80]}")
         name, version = found[1].lower().replace("_", "-"), found[2]
         files = [{"alg": "SHA-256", "content": it} for it in hashes]
-        url = f"https://pypi.org/project/{name}/{version}/#files"
-        distribution = {"type": "distribution", "url": url, "hashes": files}
-        yield component(name, version, f"pkg:pypi/{name}@{version}") | {
-            "externalReferences": [distribution]
-        }
+        yield component(name, version, f"pkg:pypi/{name}@{version}") | {"hashes": files}
 
 
 def of_npm(path: Path) -> Iterator[Component]:
