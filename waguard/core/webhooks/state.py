@@ -5,7 +5,6 @@ from typing import Final, NamedTuple
 
 from msgspec import Struct
 
-from waguard.core.webhooks import circuit
 from waguard.core.webhooks.delivery import DeliveryPolicy
 from waguard.core.webhooks.facts import Effect
 from waguard.core.webhooks.partition import MemoryWindow, Partition
@@ -15,13 +14,13 @@ from waguard.core.webhooks.receiver import Receiver
 CONCURRENT: Final = 8  # deliveries at a time, and as many that are delivered and not saved yet
 EXPECTED: Final = 0  # no id of the database's
 NOT_ANNOUNCED: Final = "its session_ready is not delivered yet"
-_SESSION_PARTITION: Final = ""
+SESSION_PARTITION: Final = ""
 
 
 def is_announced(announced: Mapping[str, int], key: Key) -> bool:
     """Whether a message of this partition follows no pending ``session_ready``; in the session's own
     partition it would wait for what is behind it."""
-    return key[1] == _SESSION_PARTITION or key[0] not in announced
+    return key[1] == SESSION_PARTITION or key[0] not in announced
 
 
 class Reading(Struct, frozen=True, kw_only=True):
@@ -119,10 +118,6 @@ class Queue(Struct, frozen=True, kw_only=True):
     def is_announced(self, key: Key) -> bool:
         """Whether the receiver knows that the session of this partition is ready, or need not."""
         return is_announced(self.announced, key)
-
-    def places(self, at: float) -> int:
-        """How many deliveries may be in flight now (monotonic time)."""
-        return circuit.places(self.receiver.circuit, now=at, most=CONCURRENT)
 
 
 class Step(NamedTuple):

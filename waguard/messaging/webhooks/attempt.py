@@ -15,7 +15,7 @@ from waguard.core.webhooks.delivery import OWN_SEND, OWN_SEND_LONGEST, Answer, C
 from waguard.core.webhooks.facts import Gone, Later, NotYet, Outcome, Outdated
 from waguard.core.webhooks.partition import has_lookup
 from waguard.core.webhooks.pending import Pending
-from waguard.core.webhooks.state import NOT_ANNOUNCED
+from waguard.core.webhooks.state import NOT_ANNOUNCED, SESSION_PARTITION
 from waguard.errors import WaguardError
 from waguard.messaging.webhooks.delivery_context import LINKING, DeliveryContext
 
@@ -23,7 +23,6 @@ UNSURE: Final = (
     "the receiver answered 2xx and may have dropped the message: meanwhile the API answered both that "
     "the session is connected and that it is not"
 )
-SESSION_PARTITION: Final = ""
 TOO_LARGE: Final = 413
 
 EARLIER: Final = 3.0  # s; a request of a daemon that was killed has come to its end by then, mostly
