@@ -10,7 +10,7 @@ PREFIX  ?= /opt/waguard
 DESTDIR ?=
 ARGS   ?=
 
-.PHONY: help demo test test-long simulate mutants words texts coverage hooks servers run setup system lint wheel sbom install upgrade uninstall clean
+.PHONY: help demo test test-long simulate mutants walk words texts coverage hooks servers run setup system lint wheel sbom install upgrade uninstall clean
 
 help: ## these targets
 	@awk -F ':|## ' '/^[a-z][a-z -]*:.*## / {printf "  %-16s %s\n", $$1, substr($$0, index($$0, "## ") + 3)}' $(MAKEFILE_LIST)
@@ -36,6 +36,9 @@ simulate: setup ## years of a fleet's life in minutes: make simulate SEED=1 YEAR
 
 mutants: setup ## does a test notice each small change of the core? FILES="waguard/core/fleet/slots.py" SHARE=0.3 ARGS=--again
 	$(BIN)/python -m tests.mutants $(FILES) --share $(or $(SHARE),1) $(ARGS)
+
+walk: setup ## how many files, functions and forms a message passes; ARGS=--list names them
+	@$(BIN)/python -m bench.walk $(ARGS)
 
 words: setup ## names and texts against docs/glossary.md; FILES="waguard/host" lists only what is there
 	@$(BIN)/python -m tests.house.words $(FILES)
