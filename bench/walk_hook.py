@@ -18,7 +18,7 @@ MARKS: Final[list[str]] = (
 )
 PACKAGE: Final = f"{os.sep}waguard{os.sep}"
 # Chromium's files are copied there, and hold the page's own copy of a message
-ASIDE: Final = "waguard/profile/"
+COPIES: Final = "waguard/profile/"
 seen: set[tuple[str, str, str]] = set()
 
 
@@ -56,7 +56,7 @@ def on_event(frame: FrameType, event: str, _argument: object) -> None:
     """Look at the arguments of each call of waguard's own functions."""
     code = frame.f_code
     at = code.co_filename.rfind(PACKAGE)
-    if event != "call" or at < 0 or code.co_filename.startswith(ASIDE, at + 1):
+    if event != "call" or at < 0 or code.co_filename.startswith(COPIES, at + 1):
         return
     name = code.co_qualname if hasattr(code, "co_qualname") else code.co_name
     count = code.co_argcount + code.co_kwonlyargcount

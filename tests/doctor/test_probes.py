@@ -11,9 +11,10 @@ import pytest
 from tests.doctor.host import Application, Host
 from waguard.config.reading import load
 from waguard.core.profile.ownership import Us
+from waguard.cutover import probes as cutover
 from waguard.doctor.checks import database as checks_of
 from waguard.doctor.checks.instance import Instance
-from waguard.doctor.probes import cutover, database, files, receiver
+from waguard.doctor.probes import database, files, receiver
 from waguard.doctor.probes.instance import Daemon
 from waguard.doctor.report import Cli
 

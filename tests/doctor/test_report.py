@@ -2,7 +2,8 @@
 
 import pytest
 
-from waguard.doctor.checks.cutover.plan import Step
+from waguard.cutover.checks.plan import Step
+from waguard.cutover.text import lines as cutover_lines
 from waguard.doctor.report import (
     Check,
     Cli,
@@ -15,7 +16,7 @@ from waguard.doctor.report import (
     warning,
     worst,
 )
-from waguard.doctor.text import cutover_lines, lines
+from waguard.doctor.text import lines
 
 FINE = ok("port", "127.0.0.1:3001 is free")
 SO_SO = warning("memory", "300 MB are left", "Give it more", "free -m")

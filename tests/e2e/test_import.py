@@ -15,8 +15,9 @@ from tests.e2e.harness import Daemon
 from tests.profile.old_profile_files import archive, content
 from tests.worker.browser_session import BrowserSession
 from waguard.core.profile.old_profiles import Credentials, Outcome
-from waguard.profile import importing, layout, old_profiles, quarantine
-from waguard.profile.importing import Report, Request
+from waguard.cutover import importing
+from waguard.cutover.importing import Report, Request
+from waguard.profile import layout, old_profiles, quarantine
 from waguard.worker.browser.devtools import flush_storage
 
 pytestmark = [pytest.mark.e2e, pytest.mark.chromium, pytest.mark.timeout(240)]

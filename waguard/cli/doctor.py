@@ -74,16 +74,16 @@ def _examine(arguments: argparse.Namespace) -> int:
 
 
 def _cutover(arguments: argparse.Namespace) -> int:
-    from waguard.doctor.examination import examine_cutover  # noqa: PLC0415
-    from waguard.doctor.report import cutover_json, exit_code  # noqa: PLC0415
-    from waguard.doctor.text import cutover_lines  # noqa: PLC0415
+    from waguard.cutover.examination import examine  # noqa: PLC0415
+    from waguard.cutover.text import as_json, lines  # noqa: PLC0415
+    from waguard.doctor.report import exit_code  # noqa: PLC0415
 
     machine = _machine(arguments.context)
-    found = asyncio.run(examine_cutover(arguments.config, os.environ, arguments.env, machine))
+    found = asyncio.run(examine(arguments.config, os.environ, arguments.env, machine))
     if arguments.json:
-        print_json(cutover_json(found.steps, found.back))
+        print_json(as_json(found.steps, found.back))
     else:
-        _print(cutover_lines(found.plan, found.back))
+        _print(lines(found.plan, found.back))
     return exit_code(check for checks in found.plan.values() for check in checks)
 
 

@@ -13,9 +13,10 @@ from waguard.cli.parsing import with_config, with_json
 from waguard.cli.render import print_json, print_table
 from waguard.config.sections import Config
 from waguard.core.profile.old_profiles import Outcome
+from waguard.cutover import importing
+from waguard.cutover.importing import ImportedProfile, Report, Request
 from waguard.errors import ConfigError, printable
-from waguard.profile import importing, layout
-from waguard.profile.importing import ImportedProfile, Report, Request
+from waguard.profile import layout
 
 
 def add(parser: argparse.ArgumentParser) -> None:

@@ -3,24 +3,18 @@
 import asyncio
 import os
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
-from urllib.parse import urlsplit
 
 from waguard.config.key_file import KEY_LENGTH
 from waguard.config.reading import ENV_PREFIX, Reading
 from waguard.config.sections import Config
 from waguard.core.profile.ownership import Us
-from waguard.core.profile.profile import Missing
 from waguard.doctor import phase
 from waguard.doctor.checks import daemon as answers
 from waguard.doctor.checks import database as databases
 from waguard.doctor.checks import files, host, instance, profiles, receiver, stored, unit, versions
-from waguard.doctor.checks.cutover.plan import TITLES, Plan, plan, way_back
-from waguard.doctor.checks.cutover.seen import Seen
 from waguard.doctor.checks.instance import Instance, Socket
-from waguard.doctor.probes import cutover as cutover_probes
 from waguard.doctor.probes import database as database_probes
 from waguard.doctor.probes import files as file_probes
 from waguard.doctor.probes import host as host_probes
@@ -327,56 +321,3 @@ async def _guarded(name: str, section: Section) -> Sequence[Check]:
 def _who(config: Config, found: Found, daemon: Instance) -> Us:
     service = service_unit.user() if found.of_unit else None
     return file_probes.daemons_user(config, daemon.pid if daemon.lives else None, service)
-
-
-# ---- coming from the old service ----
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Cutover:
-    """The plan, and the way back as sentences with their commands."""
-
-    plan: Plan
-    back: Sequence[tuple[str, str]]
-
-    @property
-    def steps(self) -> Sequence[tuple[str, Sequence[Check]]]:
-        """Their titles, and what each has to do."""
-        return [(TITLES[step], checks) for step, checks in self.plan.items()]
-
-
-async def examine_cutover(
-    option: Path | None,
-    environ: Mapping[str, str],
-    env: Path | None,
-    machine: Machine,
-) -> Cutover:
-    """Read only. Raises ``ConfigError`` where waguard's own configuration is not valid."""
-    cli = phase.cli(option, machine)
-    found, reading = configuration.read(option, environ, system_file=machine.system_file)
-    config = reading.config
-    daemon = await phase.instance(machine, config, TIMINGS)
-    running = machine.processes()
-    database = await database_probes.database(config.database.url)
-    called = await receiver_probes.call_back(config, daemon, None)
-    folder = await asyncio.to_thread(profile_probes.folder, machine, config.paths.sessions)
-    with_profile = {one.session for one in folder.profiles if not isinstance(one.finding, Missing)}
-    seen = Seen(
-        settings=cutover_probes.settings(config, found.path, called.url, _port(config, daemon)),
-        env=cutover_probes.env(env, config) if env else None,
-        pm2=cutover_probes.pm2(machine, running),
-        cron=cutover_probes.cron(machine.root),
-        listeners=cutover_probes.listeners(
-            machine, config, running, daemon.pid if daemon.up else None
-        ),
-        archives=folder.archives,
-        with_profile=frozenset({*with_profile, *folder.old}),
-        rows=database.rows,
-        stored=await stored_probes.stored(config.database.url, config.webhook.stored),
-        up=daemon.up,
-    )
-    return Cutover(plan=plan(seen, cli), back=way_back(seen))
-
-
-def _port(config: Config, daemon: Instance) -> int:
-    return urlsplit(daemon.api or "").port or config.api.port

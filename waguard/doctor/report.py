@@ -140,26 +140,13 @@ def as_json(checks: Sequence[Check], repairs: Sequence[str] = ()) -> dict[str, A
     """The answer of ``--json``; docs/doctor.md has its schema."""
     return {
         "result": str(worst(checks)),
-        "checks": [_as_json(check) for check in checks],
+        "checks": [check_json(check) for check in checks],
         "repairs": list(repairs),
     }
 
 
-def cutover_json(
-    steps: Sequence[tuple[str, Sequence[Check]]], back: Sequence[tuple[str, str]]
-) -> dict[str, Any]:
-    """The answer of ``--cutover --json``."""
-    return {
-        "result": str(worst(check for _, checks in steps for check in checks)),
-        "steps": [
-            {"step": number, "title": title, "checks": [_as_json(check) for check in checks]}
-            for number, (title, checks) in enumerate(steps, 1)
-        ],
-        "way_back": [{"what": what, "command": command} for what, command in back],
-    }
-
-
-def _as_json(check: Check) -> dict[str, Any]:
+def check_json(check: Check) -> dict[str, Any]:
+    """One check, as both answers have it."""
     return {
         "check": check.name,
         "result": str(check.result),

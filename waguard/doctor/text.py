@@ -2,12 +2,10 @@
 
 from collections.abc import Iterator, Sequence
 
-from waguard.doctor.checks.cutover.plan import TITLES, Plan
 from waguard.doctor.report import Check, Result, worst
 from waguard.errors import printable
 
 _WIDTH = 15
-_CUTOVER_WIDTH = 20
 _SUMMARY = {
     Result.OK: "no problem was found",
     Result.WARNING: "it works; the warnings say what may fail",
@@ -17,7 +15,7 @@ _SUMMARY = {
 
 def lines(checks: Sequence[Check], repairs: Sequence[str] = ()) -> Iterator[str]:
     """One line a check, and below it what to do."""
-    yield from (line for check in checks for line in _check(check))
+    yield from (line for check in checks for line in check_lines(check))
     if repairs:
         yield ""
         yield "repaired:"
@@ -26,7 +24,8 @@ def lines(checks: Sequence[Check], repairs: Sequence[str] = ()) -> Iterator[str]
     yield f"{worst(checks)}: {_SUMMARY[worst(checks)]}"
 
 
-def _check(check: Check, indent: str = "", width: int = _WIDTH) -> Iterator[str]:
+def check_lines(check: Check, indent: str = "", width: int = _WIDTH) -> Iterator[str]:
+    """One check, and below it what to do."""
     yield f"{indent}{check.result:<8}{check.name:<{width}} {printable(check.seen)}"
     if check.result in {Result.OK, Result.SKIPPED}:
         return
@@ -35,16 +34,3 @@ def _check(check: Check, indent: str = "", width: int = _WIDTH) -> Iterator[str]
         yield f"{margin}{printable(check.remedy)}"
     if check.command:
         yield f"{margin}$ {printable(check.command)}"
-
-
-def cutover_lines(plan: Plan, back: Sequence[tuple[str, str]]) -> Iterator[str]:
-    """The steps in their order, then the way back."""
-    for step, checks in plan.items():
-        yield f"{step.value}. {TITLES[step]}"
-        for check in checks:
-            yield from _check(check, "   ", _CUTOVER_WIDTH)
-    yield ""
-    yield "The way back:"
-    for number, (what, command) in enumerate(back, 1):
-        yield f"{number}. {what}"
-        yield f"   $ {command}"

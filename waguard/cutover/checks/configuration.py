@@ -5,8 +5,8 @@ from typing import Final
 from urllib.parse import urlsplit
 
 from waguard.core.webhooks import address
-from waguard.doctor.checks.cutover.addresses import is_local
-from waguard.doctor.checks.cutover.seen import Env, Secret, Seen, Settings
+from waguard.cutover.checks.addresses import is_local
+from waguard.cutover.checks.seen import Env, Secret, Seen, Settings
 from waguard.doctor.checks.stored import proposed
 from waguard.doctor.report import Check, Cli, failed, ok, skipped
 

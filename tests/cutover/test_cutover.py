@@ -10,11 +10,11 @@ import pytest
 
 from tests.doctor.host import HOOK, KEY, Host, require_runnable
 from tests.store import tables
-from waguard.doctor.checks.cutover.plan import TITLES, Step
-from waguard.doctor.examination import Cutover, examine_cutover
+from waguard.cutover.checks.plan import TITLES, Step
+from waguard.cutover.examination import Cutover, examine
+from waguard.cutover.text import lines
 from waguard.doctor.probes.machine import Running
 from waguard.doctor.report import Check
-from waguard.doctor.text import cutover_lines
 
 DOCS = Path(__file__).parents[2] / "docs/cutover.md"
 SECRET = "the-secret-of-the-application"
@@ -39,7 +39,7 @@ class Old:
     async def examine(self) -> Cutover:
         self.write()
         host = self.host
-        return await examine_cutover(host.file, host.environ, self.env, host.machine)
+        return await examine(host.file, host.environ, self.env, host.machine)
 
     async def wrong(self) -> list[tuple[Step, Check]]:
         plan = (await self.examine()).plan
@@ -350,7 +350,7 @@ async def test_no_secret_is_shown(old: Old) -> None:
     old.values["LARAVEL_API_TOKEN"] = "another-key-that-is-long-enough"
     old.values["HMAC_SECRET"] = "sesame-of-the-application"
     cutover = await old.examine()
-    text = "\n".join(cutover_lines(cutover.plan, cutover.back))
+    text = "\n".join(lines(cutover.plan, cutover.back))
     assert "LARAVEL_API_TOKEN is not in" in text
     for secret in ("another-key", "sesame", KEY):
         assert secret not in text
@@ -358,10 +358,10 @@ async def test_no_secret_is_shown(old: Old) -> None:
 
 async def test_without_the_applications_file(old: Old) -> None:
     host = old.host
-    plan = (await examine_cutover(host.file, host.environ, None, host.machine)).plan
+    plan = (await examine(host.file, host.environ, None, host.machine)).plan
     [check] = plan[Step.CONFIGURE]
     assert (check.result, "--env FILE" in check.seen) == ("skipped", True)
-    plan = (await examine_cutover(host.file, {}, host.folder / "none", host.machine)).plan
+    plan = (await examine(host.file, {}, host.folder / "none", host.machine)).plan
     [check] = plan[Step.CONFIGURE]
     assert (check.result, "cannot be read" in check.seen) == ("failed", True)
 
@@ -372,7 +372,7 @@ async def test_nothing_is_changed(old: Old) -> None:
     old.write()
     before = {str(p): p.lstat().st_ctime_ns for p in files(old.host.folder)}
     host = old.host
-    await examine_cutover(host.file, host.environ, old.env, host.machine)
+    await examine(host.file, host.environ, old.env, host.machine)
     assert {str(p): p.lstat().st_ctime_ns for p in files(old.host.folder)} == before
 
 

@@ -13,7 +13,7 @@ from sqlalchemy.exc import ArgumentError
 from waguard.config.key_file import KEY_LENGTH
 from waguard.config.passwords import without_passwords
 from waguard.config.sections import Config
-from waguard.doctor.checks.cutover.seen import CronLine, Env, Listener, Pm2, Secret, Settings
+from waguard.cutover.checks.seen import CronLine, Env, Listener, Pm2, Secret, Settings
 from waguard.doctor.probes import files
 from waguard.doctor.probes.machine import Machine, Running
 from waguard.errors import ConfigError

@@ -5,10 +5,10 @@ from collections.abc import Mapping, Sequence
 from enum import IntEnum
 from typing import Final
 
-from waguard.doctor.checks.cutover.application import REREAD, application, profiles, rows
-from waguard.doctor.checks.cutover.configuration import configure
-from waguard.doctor.checks.cutover.old_service import cron, keep, stop
-from waguard.doctor.checks.cutover.seen import Seen
+from waguard.cutover.checks.application import REREAD, application, profiles, rows
+from waguard.cutover.checks.configuration import configure
+from waguard.cutover.checks.old_service import cron, keep, stop
+from waguard.cutover.checks.seen import Seen
 from waguard.doctor.report import Check, Cli, ok, warning
 
 

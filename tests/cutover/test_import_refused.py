@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from tests.profile.imports import one, run
+from tests.cutover.imports import one, run
 from tests.profile.leveldb_files import LOCAL
 from tests.profile.old_profile_files import content, old_profile
 from waguard.core.profile.old_profiles import Outcome

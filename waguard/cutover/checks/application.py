@@ -3,8 +3,8 @@
 import shlex
 from typing import Final
 
-from waguard.doctor.checks.cutover.addresses import same
-from waguard.doctor.checks.cutover.seen import Seen
+from waguard.cutover.checks.addresses import same
+from waguard.cutover.checks.seen import Seen
 from waguard.doctor.checks.database import some
 from waguard.doctor.report import Check, Cli, failed, ok, skipped, warning
 

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.cutover.imports import one, run
 from tests.host.odd_files import OTHER_USER
-from tests.profile.imports import one, run
 from tests.profile.leveldb_files import BLOBS, LOCAL
 from tests.profile.old_profile_files import NEW, OLD, archive, content, old_profile
 from waguard.core.profile.old_profiles import Credentials, Outcome

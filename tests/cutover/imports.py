@@ -3,8 +3,8 @@
 from pathlib import Path
 from typing import Any
 
-from waguard.profile import importing
-from waguard.profile.importing import ImportedProfile, Report, Request
+from waguard.cutover import importing
+from waguard.cutover.importing import ImportedProfile, Report, Request
 
 
 def run(folder: Path, sessions: Path, **more: Any) -> Report:

@@ -3,7 +3,7 @@
 import shlex
 from collections.abc import Sequence
 
-from waguard.doctor.checks.cutover.seen import CronLine, Pm2, Seen
+from waguard.cutover.checks.seen import CronLine, Pm2, Seen
 from waguard.doctor.checks.database import some
 from waguard.doctor.report import Check, failed, ok, warning
 

@@ -1,0 +1,71 @@
+"""Read what the cut-over needs, and make the plan of it."""
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from waguard.config.sections import Config
+from waguard.core.profile.profile import Missing
+from waguard.cutover import probes
+from waguard.cutover.checks.plan import TITLES, Plan, plan, way_back
+from waguard.cutover.checks.seen import Seen
+from waguard.doctor import phase
+from waguard.doctor.checks.instance import Instance
+from waguard.doctor.probes import database as database_probes
+from waguard.doctor.probes import profiles as profile_probes
+from waguard.doctor.probes import receiver as receiver_probes
+from waguard.doctor.probes import stored as stored_probes
+from waguard.doctor.probes.machine import Machine
+from waguard.doctor.report import Check
+from waguard.doctor.timings import TIMINGS
+from waguard.host import configuration
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cutover:
+    """The plan, and the way back as sentences with their commands."""
+
+    plan: Plan
+    back: Sequence[tuple[str, str]]
+
+    @property
+    def steps(self) -> Sequence[tuple[str, Sequence[Check]]]:
+        """Their titles, and what each has to do."""
+        return [(TITLES[step], checks) for step, checks in self.plan.items()]
+
+
+async def examine(
+    option: Path | None,
+    environ: Mapping[str, str],
+    env: Path | None,
+    machine: Machine,
+) -> Cutover:
+    """Read only. Raises ``ConfigError`` where waguard's own configuration is not valid."""
+    cli = phase.cli(option, machine)
+    found, reading = configuration.read(option, environ, system_file=machine.system_file)
+    config = reading.config
+    daemon = await phase.instance(machine, config, TIMINGS)
+    running = machine.processes()
+    database = await database_probes.database(config.database.url)
+    called = await receiver_probes.call_back(config, daemon, None)
+    folder = await asyncio.to_thread(profile_probes.folder, machine, config.paths.sessions)
+    with_profile = {one.session for one in folder.profiles if not isinstance(one.finding, Missing)}
+    seen = Seen(
+        settings=probes.settings(config, found.path, called.url, _port(config, daemon)),
+        env=probes.env(env, config) if env else None,
+        pm2=probes.pm2(machine, running),
+        cron=probes.cron(machine.root),
+        listeners=probes.listeners(machine, config, running, daemon.pid if daemon.up else None),
+        archives=folder.archives,
+        with_profile=frozenset({*with_profile, *folder.old}),
+        rows=database.rows,
+        stored=await stored_probes.stored(config.database.url, config.webhook.stored),
+        up=daemon.up,
+    )
+    return Cutover(plan=plan(seen, cli), back=way_back(seen))
+
+
+def _port(config: Config, daemon: Instance) -> int:
+    return urlsplit(daemon.api or "").port or config.api.port
