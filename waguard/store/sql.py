@@ -7,6 +7,7 @@ from functools import partial
 from sqlalchemy import text
 
 from waguard.core.installation import Found
+from waguard.ports.store import FileId
 from waguard.store.account_rows import SqlAccountRows
 from waguard.store.audit import SqlAudit
 from waguard.store.database import Database
@@ -83,6 +84,9 @@ class SqlStore(SqlSessions, SqlAudit):
 
     async def close(self) -> None:
         await self._database.close()
+
+    def file(self) -> FileId | None:
+        return self._database.file()
 
     async def ping(self) -> None:
         async with self._database.reading() as (connection, _):
