@@ -9,7 +9,7 @@ from typing import Any
 from waguard.core.lease import Holder, Lease, Terms
 from waguard.core.status import LEFT, DerivedStatus, Status
 from waguard.errors import DatabaseUnavailableError, SessionIdTakenError
-from waguard.ports.store import AuditEntry, FileId, SessionRow
+from waguard.ports.store import AuditEntry, SessionRow
 
 
 @dataclass
@@ -92,7 +92,6 @@ class MemoryStore:
 
     wall: Callable[[], float] = time.time
     down: bool = False
-    in_file: FileId | None = None
     pings: int = 0
     accounts: dict[str, Account] = field(default_factory=dict)
     entries: list[AuditEntry] = field(default_factory=list)
@@ -105,9 +104,6 @@ class MemoryStore:
 
     async def close(self) -> None:
         self._opened = False
-
-    def file(self) -> FileId | None:
-        return self.in_file
 
     async def ping(self) -> None:
         self.pings += 1

@@ -50,10 +50,6 @@ class AuditEntry:
     """Unix time; None: now."""
 
 
-FileId = tuple[int, int]
-"""Device and inode."""
-
-
 class Store(Protocol):
     """The database. Every call raises ``DatabaseUnavailableError`` when it cannot be reached:
     unknown is never an empty answer."""
@@ -63,10 +59,6 @@ class Store(Protocol):
 
     async def close(self) -> None:
         """Release every connection."""
-
-    def file(self) -> FileId | None:
-        """The file of the database, by one ``stat``; None: it is missing, nobody may use it now, or the
-        database is no file."""
 
     async def ping(self) -> None:
         """Prove that the database answers."""

@@ -14,13 +14,11 @@ from sqlalchemy.util import greenlet_spawn
 
 from waguard.core.installation import Found
 from waguard.errors import DatabaseUnavailableError
-from waguard.ports.store import FileId
 from waguard.store import lease, marker
 from waguard.store.engine import (
     DEADLINE,
     Engines,
     connect,
-    file_in_place,
     is_missing,
     name_of,
     parse,
@@ -86,10 +84,6 @@ class Database:
         lease must have when a write is committed; None: it is not checked."""
         self._why_barred, self._before_migration = why_barred, before_migration
         self.recognize, self._fence = recognize, fence
-
-    def file(self) -> FileId | None:
-        """See ``ports.store.Store``."""
-        return None if self.barred else file_in_place(self._url)
 
     @property
     def barred(self) -> bool:

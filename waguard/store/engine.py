@@ -14,7 +14,6 @@ from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 from sqlalchemy.pool import ConnectionPoolEntry
 
 from waguard.errors import ConfigError
-from waguard.ports.store import FileId
 from waguard.store.deadline import limit_statements
 from waguard.store.sqlite import connected
 
@@ -24,6 +23,10 @@ IDLE_LIMIT = 4  # s
 _UNKNOWN_VARIABLE = 1193  # of MySQL and MariaDB
 _EXTRAS = {"asyncpg": "postgresql", "asyncmy": "mysql"}
 _LIMITED: dict[str, Any] = {"pool_size": 2, "max_overflow": 0}  # messages, and rows of sessions
+
+
+FileId = tuple[int, int]
+"""Device and inode."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,10 +4,11 @@ A file in its place answers: as long as it is the one that answered last, one ``
 """
 
 import asyncio
+from collections.abc import Callable
 from typing import Final
 
 from waguard.errors import WaguardError
-from waguard.ports.store import FileId, Store
+from waguard.ports.store import Store
 from waguard.supervision.run_state import RunState
 
 ASKED_EVERY: Final = 2.0  # s
@@ -16,10 +17,12 @@ ASKED_EVERY: Final = 2.0  # s
 class DatabaseWatch:
     """Until the rows are loaded the restore reports it, so nothing is asked before."""
 
-    def __init__(self, store: Store, state: RunState) -> None:
+    def __init__(self, store: Store, state: RunState, *, file: Callable[[], object]) -> None:
+        """``file``: which file the database is; None where that is not known."""
         self._store = store
+        self._file = file
         self._state = state
-        self._answered: FileId | None = None
+        self._answered: object = None
         """The file that answered last."""
         self._asking: asyncio.Task[None] | None = None
 
@@ -28,7 +31,7 @@ class DatabaseWatch:
         idle = self._asking is None or self._asking.done()
         if not idle or not self._state.loaded or self._state.stopping:
             return
-        file = self._store.file()
+        file = self._file()
         if file is None or file != self._answered or not self._state.database:
             self._asking = asyncio.create_task(self._ask(file), name="does the database answer")
 
@@ -37,7 +40,7 @@ class DatabaseWatch:
         if self._asking:
             await asyncio.wait([self._asking])
 
-    async def _ask(self, file: FileId | None) -> None:
+    async def _ask(self, file: object) -> None:
         self._answered = None
         try:
             await self._store.ping()

@@ -21,7 +21,7 @@ from waguard.core.versions.page_signs import Page, Watched, read
 
 EVERY: Final = 5.0
 OLDER: Final = replace(PAGE, worker=2, revision=1022, stored=True)
-SICK: Final = Unhealthy("s", Evidence.NEVER_READY)
+UNHEALTHY: Final = Unhealthy("s", Evidence.NEVER_READY)
 
 
 class Session:
@@ -71,7 +71,7 @@ def it() -> Session:
 
 def test_from_its_third_load_on_it_is_unhealthy_once(it: Session) -> None:
     assert it.loops(2) == [LOADED, WELL] * 2
-    assert it.loops(20) == [SICK]
+    assert it.loops(20) == [UNHEALTHY]
 
 
 def test_a_load_that_is_counted_only_after_it_was_seen_counts(it: Session) -> None:
@@ -80,7 +80,7 @@ def test_a_load_that_is_counted_only_after_it_was_seen_counts(it: Session) -> No
         it.lives(1.0)
         it.loads = (*it.loads, it.now)
         it.lives(EVERY - 1.0)
-    assert it.facts == [SICK]
+    assert it.facts == [UNHEALTHY]
 
 
 def test_what_it_acknowledges_between_two_loads_proves_nothing(it: Session) -> None:
@@ -98,7 +98,7 @@ def test_a_page_that_stays_is_well_again(it: Session) -> None:
     assert it.lives(STAYS * EVERY + MARGIN - EVERY - 2.0) == []
     assert it.lives(4.0) == [WELL]
     assert it.loops(2) == [LOADED, WELL] * 2
-    assert it.loops(1) == [SICK]
+    assert it.loops(1) == [UNHEALTHY]
 
 
 def test_with_another_version_it_has_to_stay_for_longer(it: Session) -> None:
@@ -113,8 +113,8 @@ def test_loads_with_the_version_before_are_not_held_against_the_next(it: Session
     it.loops(3)
     it.is_loaded_with(OLDER)
     it.lives(EVERY)
-    assert SICK not in it.loops(2)
-    assert it.loops(1) == [SICK]
+    assert UNHEALTHY not in it.loops(2)
+    assert it.loops(1) == [UNHEALTHY]
 
 
 def test_so_it_is_with_another_worker(it: Session) -> None:
@@ -123,7 +123,7 @@ def test_so_it_is_with_another_worker(it: Session) -> None:
     it.is_loaded_with(replace(PAGE, worker=2))
     assert it.lives(EVERY) == [LOADED]
     assert it.loops(2) == [LOADED] * 2, "nor is it well yet"
-    assert it.loops(1) == [SICK]
+    assert it.loops(1) == [UNHEALTHY]
 
 
 def test_who_was_parked_for_it_is_not_well_at_once(it: Session) -> None:

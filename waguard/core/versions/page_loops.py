@@ -1,4 +1,4 @@
-"""Pages that load themselves again and again: none of them is well, however well it looks between two loads. Pure.
+"""Pages that load themselves again and again: none of them is healthy, whatever it looks like between two loads. Pure.
 
 Loads that follow each other by themselves are one failure of one version, whatever their number: the next load that
 somebody asks for is the one that shows something.
@@ -13,10 +13,8 @@ from waguard.core.replace import replace
 from waguard.core.session.page_restarts import SIGN
 
 MARGIN: Final = 10.0  # s; no two loads are exactly as far apart as the two before
-STAYS: Final = (
-    2.0  # times as long as between two loads, and a page that was loaded again and again is well
-)
-# times as long, and a page with another version is: later than the others where WhatsApp's fault ends for all
+STAYS: Final = 2.0  # times as long as between two loads; then a page that was loaded again and again is healthy
+# times as long; then a page with another version is: later than the others where WhatsApp's fault ends for all
 PROVES: Final = 4.0
 FORGOTTEN: Final = 600.0  # s for which a page stays
 
@@ -62,7 +60,7 @@ def stays(chain: Chain, page_at: float, now: float) -> Chain:
 
 
 def well_from(chain: Chain, page_at: float) -> float:
-    """When a page of it that stays is taken for well."""
+    """When a page of it that stays is taken for healthy."""
     if not chain.apart:
         return page_at
     return page_at + chain.apart * (STAYS if chain.loops else PROVES) + MARGIN
