@@ -199,3 +199,25 @@ async def test_a_part_of_the_accounts_is_enough(world: World, way: Way) -> None:
                 return (reported["status"], reported["version"]["page"]) == ("connected", REVISION)
 
             await world.daemon.until(cured, deadline=HEALED)
+
+
+@pytest.mark.long
+@pytest.mark.timeout(1_200)
+@pytest.mark.parametrize("way", ["reloads", "spins"])
+async def test_a_build_whose_pages_do_not_stay_is_left(world: World, way: Way) -> None:
+    """Its script is ended after 15 s, three times with each of two sessions, and once more each."""
+    async with fleet(world, 3) as traffic:
+        bad = world.standin.phone.releases.publish(way=way)["revision"]
+        await at_three(world)
+        await world.daemon.until(lambda: stands(world, bad, "held"), deadline=2 * HEALED)
+
+        async def all_older() -> bool:
+            reported = [await world.daemon.status(session) for session in traffic.sessions]
+            found = {(it["status"], (it["version"] or {}).get("page")) for it in reported}
+            return found == {("connected", REVISION)}
+
+        await world.daemon.until(all_older, deadline=HEALED)
+        words = (
+            f"WhatsApp Web {bad} breaks sessions: its page never becomes ready, or does not stay"
+        )
+        assert words in await why(world)

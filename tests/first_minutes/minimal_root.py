@@ -22,6 +22,9 @@ _REACHED_BY: Final = (
     *("/etc/resolv.conf", "/etc/hosts", "/etc/ssl/certs/ca-certificates.crt"),
     *("/etc/pip.conf", "/etc/npmrc", "/root/.npmrc"),
 )
+# what is mounted below a test's folder is deleted with it, this machine's /dev as well: nobody else is to see it
+APART: Final = ("unshare", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc")
+"""In front of a command: processes and mounts of its own, which end with it."""
 _BUILD_WITHIN: Final = 1_500.0  # s
 
 
@@ -37,7 +40,10 @@ def make_root(root: Path) -> str | None:
     """Make one; why it cannot be had: no registry answers."""
     include = ",".join((*NAMED, SUDO))
     done = subprocess.run(
-        ["mmdebstrap", "--quiet", "--variant=minbase", f"--include={include}", SUITE, str(root)],
+        [
+            *(*APART, "mmdebstrap", "--quiet", "--variant=minbase"),
+            *(f"--include={include}", SUITE, str(root)),
+        ],
         capture_output=True,
         text=True,
         timeout=_BUILD_WITHIN,
@@ -99,7 +105,7 @@ def entered(root: Path, *argv: str, user: str, folder: str) -> Sequence[str]:
         () if user == "root" else ("setpriv", f"--reuid={user}", f"--regid={user}", "--init-groups")
     )
     return (
-        *("unshare", "--mount", "--pid", "--fork", "--kill-child"),
+        *APART,
         *("sh", "-c", f'{prepare} && exec chroot . "$@"', "sh", "sh", "-c", leave, "sh"),
         *("env", "-i", *environment, *who, "sh", "-c", inside, "sh", *argv),
     )

@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 import pytest
 
-from tests.simulation.chronicle import Chronicle, of_all, own
+from tests.simulation.chronicle import BEGIN, Chronicle, of_all, own
 from tests.simulation.faults import ANOTHER
 from tests.simulation.world import World
 from waguard.core.fleet.facts import BreakerChanged, CanaryStarted
@@ -161,6 +161,23 @@ def test_an_unhealthy_canary_does_not_keep_the_others_down() -> None:
     assert story.outages("whatsapp_refuses")[-1][1] is False
     story.until(9_000.0 + 1_400.0)
     assert story.all_up()
+
+
+@pytest.mark.parametrize("seed", [2, 6, 7, 8])
+def test_a_start_that_is_refused_after_all_were_closes_no_others(seed: int) -> None:
+    """WhatsApp serves again; the start of one session is refused for a cause of its own."""
+    story = Chronicle(
+        own("refused_one", "s0", 9_000.0),
+        of_all("whatsapp_500", 600.0),
+        of_all("fleet_kill", at=1.0),
+        sessions=40,
+        seed=seed,
+    ).until(600.0)
+    while not (over := [at for at, begun in story.outages("whatsapp_refuses") if not begun]):
+        story.until(story.world.t - BEGIN + 30.0)
+    story.until(over[0] + 60.0)
+    assert {name for name in story.world.pages if not story.up(name)} <= {"s0"}
+    assert [begun for _, begun in story.outages("whatsapp_refuses")] == [True, False]
 
 
 def test_a_session_that_alone_is_refused_is_asked_for_ever_and_holds_no_start_up() -> None:

@@ -92,6 +92,7 @@ class MemoryStore:
 
     wall: Callable[[], float] = time.time
     down: bool = False
+    pings: int = 0
     accounts: dict[str, Account] = field(default_factory=dict)
     entries: list[AuditEntry] = field(default_factory=list)
     _own: dict[str, _Own] = field(default_factory=dict)
@@ -105,6 +106,7 @@ class MemoryStore:
         self._opened = False
 
     async def ping(self) -> None:
+        self.pings += 1
         self._connect()
 
     async def sessions(self) -> list[SessionRow]:

@@ -205,6 +205,32 @@ async def test_a_file_that_is_replaced_is_the_one_that_counts(tmp_path: Path) ->
         assert found == [("a",), ("new",)]
 
 
+async def test_the_file_in_its_place_is_known_without_a_question(tmp_path: Path) -> None:
+    path, barred = tmp_path / "w.db", [""]
+    store = SqlStore(f"sqlite+aiosqlite:///{path}")
+    assert store.file() is None, "there is none yet"
+    store.guard(why_barred=lambda: barred[0] or None, before_migration=lambda: asyncio.sleep(0))
+    await store.open()
+    found = store.file()
+    assert found == (path.stat().st_dev, path.stat().st_ino)
+    path.rename(tmp_path / "aside")
+    assert store.file() is None
+    path.touch()
+    assert store.file() not in {None, found}
+    (tmp_path / "aside").rename(path)
+    assert store.file() == found
+    barred[0] = "another daemon has the lease"
+    assert store.file() is None
+    await store.close()
+
+
+@pytest.mark.parametrize(
+    "url", ["sqlite+aiosqlite:///file:w.db?uri=true", "postgresql+asyncpg://h/d"]
+)
+def test_of_another_database_no_file_is_known(url: str) -> None:
+    assert SqlStore(url).file() is None
+
+
 async def test_a_folder_that_cannot_be_written(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     store = SqlStore(f"sqlite+aiosqlite:///{tmp_path / 'file' / 'state' / 'w.db'}")

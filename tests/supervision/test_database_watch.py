@@ -7,14 +7,27 @@ import pytest
 from tests.supervision.bench import Bench
 from tests.supervision.world import World
 from waguard.core.blame import Condition
+from waguard.errors import DatabaseUnavailableError
 from waguard.supervision.database_watch import DatabaseWatch
 
 Down = Callable[[], Condition | None]
 
 
+class Place:
+    """Where the database's file is."""
+
+    file: object = None
+
+
 @pytest.fixture
-def watch(bench: Bench, world: World) -> DatabaseWatch:
-    return DatabaseWatch(world.store, bench.it.state)
+def place() -> Place:
+    """Of a database that is no file."""
+    return Place()
+
+
+@pytest.fixture
+def watch(bench: Bench, world: World, place: Place) -> DatabaseWatch:
+    return DatabaseWatch(world.store, bench.it.state, file=lambda: place.file)
 
 
 @pytest.fixture
@@ -62,5 +75,44 @@ async def test_a_daemon_that_stops_asks_no_more(
     await bench.restore()
     bench.it.state.begin_stop()
     world.store.down = True
+    await ask(watch)
+    assert down() is None
+
+
+async def test_a_file_in_its_place_is_asked_once(
+    bench: Bench, world: World, watch: DatabaseWatch, place: Place, down: Down
+) -> None:
+    await bench.row("a")
+    await bench.restore()
+    place.file = (1, 1)
+    for _ in range(3):
+        await ask(watch)
+    assert world.store.pings == 1
+    place.file = (1, 2)
+    await ask(watch)
+    assert world.store.pings == 2, "another one is there"
+    place.file = None
+    world.store.down = True
+    await ask(watch)
+    assert down()
+    place.file = (1, 2)
+    world.store.down = False
+    await ask(watch)
+    assert down() is None, "it is back, and was asked"
+
+
+async def test_a_file_that_failed_elsewhere_is_asked_until_it_answers(
+    bench: Bench, world: World, watch: DatabaseWatch, place: Place, down: Down
+) -> None:
+    await bench.row("a")
+    await bench.restore()
+    place.file = (1, 1)
+    await ask(watch)
+    world.store.down = True
+    bench.it.state.database_failed(DatabaseUnavailableError("the disk is full"))
+    await ask(watch)
+    await ask(watch)
+    assert down()
+    world.store.down = False
     await ask(watch)
     assert down() is None

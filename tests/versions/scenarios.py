@@ -200,11 +200,52 @@ def lossy(world: World, it: Plan, seed: int) -> None:
         world.at(begin + n * 120, world.recover)
 
 
+def looping(low: float, high: float, share: float = 1.0) -> Story:
+    """Pages of the broken builds load themselves again so long after each load, and work in between."""
+
+    def story(world: World, it: Plan, seed: int) -> None:
+        random = Random(f"story {seed}")
+        names = {one.name for one in world.accounts if random.random() < share}
+
+        def loops(account: Account, page: Page) -> bool:
+            return account.name in names and it.bad.revision <= page.revision < it.repaired.revision
+
+        world.loops, world.every = loops, (low, high)
+
+    return story
+
+
+def all_loop(low: float, high: float, *minutes: float) -> Story:
+    """For so many minutes each, two hours apart, WhatsApp has the pages of all load themselves, whatever their
+    build."""
+
+    def story(world: World, it: Plan, seed: int) -> None:
+        begins = [it.bad.at + HOUR * (1 + 2 * n) for n in range(len(minutes))]
+        spans = [(at, at + 60 * one) for at, one in zip(begins, minutes, strict=True)]
+
+        def loops(account: Account, page: Page) -> bool:
+            return any(begin <= world.now < end for begin, end in spans)
+
+        def change() -> None:
+            for one in world.accounts:
+                world.evaluate(one)
+                world.follow(one)
+
+        world.loops, world.every = loops, (low, high)
+        for one in (at for span in spans for at in span):
+            world.at(one, change)
+
+    return story
+
+
 BREAKAGES: Final[dict[str, Story]] = {
     "an export is renamed": breakage(Evidence.EXPORTS_MISSING),
     "the calling convention changes": breakage(Evidence.SEND_THROWS),
     "never ready": breakage(Evidence.NEVER_READY),
     "nothing registers": breakage(Evidence.NEVER_READY, after=1.0),
+    "pages reload": looping(5.0, 8.0),
+    "pages spin": looping(25.0, 40.0),
+    "pages reload, 8 of 20 accounts": looping(5.0, 8.0, 0.4),
     "never acked": breakage(Evidence.UNACKED),
     "deaf": breakage(Evidence.DEAF),
     "throws at load": breakage(Evidence.EXPORTS_MISSING, after=1.0),
@@ -221,6 +262,8 @@ NO_BREAKAGES: Final[dict[str, Story]] = {
     "ten dead accounts": dead_accounts,
     "a slow machine": slow_machine,
     "more and more sends are lost": lossy,
+    "pages of all builds reload": all_loop(5.0, 8.0, 4.0, 12.0, 40.0),
+    "pages of all builds spin": all_loop(25.0, 40.0, 4.0, 12.0, 40.0),
 }
 ALL: Final = {**BREAKAGES, **PINNED, **NO_BREAKAGES}
 

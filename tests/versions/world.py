@@ -9,10 +9,11 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from functools import partial
 from random import Random
-from typing import Final
+from typing import Final, Literal
 
 from tests.versions.invariants import check_step
 from tests.versions.releases import Release
+from waguard.core.session.restart import recent
 from waguard.core.versions.cure import cures
 from waguard.core.versions.effects import (
     Announce,
@@ -38,6 +39,7 @@ from waguard.core.versions.facts import (
     VersionFact,
     Well,
 )
+from waguard.core.versions.page_loops import Chain, Version, follow, stays, well_from
 from waguard.core.versions.policy import advance, initial, intended, next_deadline
 from waguard.core.versions.rules import VersionRules
 
@@ -53,14 +55,18 @@ CURE: Final = (
 CURED_AGAIN: Final = 1800.0
 CHECKED: Final = 60.0  # s
 REPLACED: Final = 180.0  # s from one replacement for sends that fail to the next, of all sessions
+COUNTED_FOR: Final = 300.0  # s; ``restart.period``
 OFFERED: Final = 1800.0  # s, mean, until a page takes the new version
 
 
 class Page:
     """What a session has open. A new one for each load."""
 
-    def __init__(self, revision: int, at: float) -> None:
+    def __init__(
+        self, revision: int, at: float, served_by: Literal["network", "store"] = "network"
+    ) -> None:
         self.revision = revision
+        self.served_by = served_by
         self.at = at
         self.acked = self.heard = False
         self.reported: Evidence | None = None
@@ -88,6 +94,10 @@ class Account:
         self.own = False
         """Unhealthy for a reason of its own, which a load cures."""
         self.unhealthy_since: float | None = None
+        self.workers = 0
+        self.chain = Chain()
+        self.loads: tuple[float, ...] = ()
+        """Of its pages, by themselves."""
 
 
 Truth = Callable[["World", Account, Page], Evidence | None]
@@ -108,6 +118,9 @@ class World:
         self.newest = builds[0].revision
         self.truths: list[Truth] = []
         self.load_time: Callable[[Account], float] = lambda it: it.random.uniform(5.0, 12.0)
+        self.loops: Callable[[Account, Page], bool] = lambda _, __: False
+        """Whether a page loads itself again, ``every`` so many seconds."""
+        self.every = (5.0, 8.0)
         self.evaluated_after = 0.0
         """Seconds after a load in which a page may become unhealthy, or well."""
         self.seen: Counter[str] = Counter()
@@ -211,13 +224,15 @@ class World:
         revision = self.newest if arm.revision is None else arm.revision
         self._count(it)
         it.unhelped = it.unhelped or (it.page and it.page.reported) in SHOWN_BY_ACKS
-        page, it.own = Page(revision, self.now), False
+        served: Literal["network", "store"] = "network" if arm.revision is None else "store"
+        page, it.own = Page(revision, self.now, served), False
         it.page = page
         missing = ("WPP.chat.send",) if self.truth(it) is Evidence.EXPORTS_MISSING else ()
-        served = "network" if arm.revision is None else "store"
-        self.post(Loaded(it.name, revision, arm.wajs, served, missing))  # type: ignore[arg-type]
+        self.post(Loaded(it.name, revision, arm.wajs, served, missing))
         if arm.revision is None:
             self.post(Captured(revision))
+        it.workers += 1
+        self._follow(it, page)
         self.evaluate(it)
         if it.page is page:
             if self.evaluated_after:
@@ -237,7 +252,49 @@ class World:
             case Evidence.EXPORTS_MISSING:
                 self._report(it, page, Evidence.EXPORTS_MISSING)
             case _:
-                self.post(Well(it.name))
+                self._stays(it, page)
+
+    # ---- pages that load themselves ----
+
+    def _follow(self, it: Account, page: Page) -> None:
+        version = Version(it.workers, page.revision, WAJS)
+        it.chain = follow(it.chain, version, it.loads, self.now)
+        self.follow(it)
+
+    def follow(self, it: Account) -> None:
+        """Its page loads itself, where that goes on. In mode off nobody counts."""
+        page = it.page
+        if page and self.loops(it, page) and self.state.rules.mode != "off":
+            self.after(it.random.uniform(*self.every), partial(self._loads_itself, it, page))
+
+    def _loads_itself(self, it: Account, before: Page) -> None:
+        if it.page is not before or it.loading or not self.loops(it, before):
+            return
+        it.loads = (*recent(it.loads, now=self.now, period=COUNTED_FOR), self.now)
+        looped = it.chain.loops
+        page = Page(before.revision, self.now, before.served_by)
+        page.reported = before.reported
+        it.page = page
+        self._follow(it, page)
+        if not looped and not it.chain.loops:
+            self.post(Loaded(it.name, page.revision, WAJS, before.served_by))
+        elif not looped:
+            page.reported = Evidence.NEVER_READY
+            self.post(Unhealthy(it.name, Evidence.NEVER_READY))
+        self.evaluate(it)
+        if it.page is page:
+            self.after(2.0, partial(self._connects, it, page))
+
+    def _stays(self, it: Account, page: Page) -> None:
+        """Until then nothing shows that it is well."""
+        wait = well_from(it.chain, page.at) - self.now
+        if wait > 0:
+            self.after(wait, partial(self._connects, it, page))
+            return
+        it.chain = stays(it.chain, page.at, self.now)
+        if page.reported is Evidence.NEVER_READY:
+            page.reported = None
+        self.post(Well(it.name))
 
     def truth(self, it: Account) -> Evidence | None:
         """What is wrong with its page, noticed or not."""
@@ -270,9 +327,9 @@ class World:
         was = it.unhealthy_since is not None
         if it.unhealthy_since is not None:
             self.unhealthy_seconds += self.now - it.unhealthy_since
-        unhealthy = (
-            not it.dead and not it.own and it.page is not None and self.truth(it) is not None
-        )
+        page = it.page
+        wrong = page is not None and (self.truth(it) is not None or self.loops(it, page))
+        unhealthy = wrong and not it.dead and not it.own
         it.unhealthy_since = self.now if unhealthy else None
         if unhealthy:
             self._unhealthy.add(it.name)
@@ -311,6 +368,9 @@ class World:
 
     def _acked(self, it: Account, page: Page) -> None:
         page.waits_since = None
+        if self.now < well_from(it.chain, page.at):
+            return
+        it.chain = stays(it.chain, page.at, self.now)
         page.acked, page.reported, it.unhelped = True, None, False
         self.post(Well(it.name))
         self.post(Acked(it.name))

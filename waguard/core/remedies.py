@@ -179,9 +179,9 @@ FLEET: Final = {
     " nothing twice. `waguard messages list --state uncertain` shows what is not acknowledged.",
     "sends_throw_everywhere": "WhatsApp Web has changed: name a newer wa-js in `whatsapp.wajs`, then `waguard"
     " sessions restart --all`. What was refused is not sent again: `waguard messages list` shows it.",
-    "pages_restart_everywhere": "WhatsApp Web has changed, and no restart helps: nobody is replaced for it. `waguard"
-    " versions list` shows older versions that worked (GET /api/versions), `waguard versions pin {n}` serves one to all"
-    " (POST /api/versions/pin).",
+    "pages_restart_everywhere": "WhatsApp Web has changed, and no restart helps. waguard tries by itself whether an older"
+    " version stays, and gives it to all if so. `waguard versions list` shows what was tried and the versions that worked"
+    " (GET /api/versions); `waguard versions pin {n}` serves one to all at once (POST /api/versions/pin).",
     "database_down": "See that the database of `database.url` runs and can be reached; waguard connects by"
     f" itself. {_DOCTOR} asks it.",
     "database_unknown": "Put the database back where `database.url` names it, mount its disk, or correct `database.url` and"

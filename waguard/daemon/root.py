@@ -134,7 +134,7 @@ class Daemon:
             require_room=self._require_room,
             ages=base.ages,
         )
-        self._database = DatabaseWatch(base.store, self._supervisor.state)
+        self._database = DatabaseWatch(base.store, self._supervisor.state, file=base.store.file)
         self._disk = DiskReserve(
             fleet.outages,
             clock,

@@ -15,7 +15,14 @@ from sqlalchemy.util import greenlet_spawn
 from waguard.core.installation import Found
 from waguard.errors import DatabaseUnavailableError
 from waguard.store import lease, marker
-from waguard.store.engine import DEADLINE, Engines, connect, is_missing, name_of, parse
+from waguard.store.engine import (
+    DEADLINE,
+    Engines,
+    connect,
+    is_missing,
+    name_of,
+    parse,
+)
 from waguard.store.failures import RETRY_AFTER, answering, unavailable
 from waguard.store.layout import Layout, reflect
 from waguard.store.models import LEASE

@@ -25,6 +25,10 @@ _EXTRAS = {"asyncpg": "postgresql", "asyncmy": "mysql"}
 _LIMITED: dict[str, Any] = {"pool_size": 2, "max_overflow": 0}  # messages, and rows of sessions
 
 
+FileId = tuple[int, int]
+"""Device and inode."""
+
+
 @dataclass(frozen=True, slots=True)
 class Engines:
     """Where to read and where to write; the same engine but for SQLite.
@@ -77,6 +81,17 @@ def is_missing(url: URL) -> bool:
     if url.get_backend_name() != "sqlite" or not url.database or url.database.startswith("file:"):
         return False
     return not Path(url.database).exists()
+
+
+def file_in_place(url: URL) -> FileId | None:
+    """The SQLite file that is where it is expected; None: there is none, or it is another database."""
+    if url.get_backend_name() != "sqlite" or not url.database or url.database.startswith("file:"):
+        return None
+    try:
+        stat = Path(url.database).stat()
+    except OSError:
+        return None
+    return stat.st_dev, stat.st_ino
 
 
 def name_of(url: URL) -> str:
@@ -161,7 +176,7 @@ def _sqlite(url: URL, busy_timeout: float, deadline: float) -> Engines:
         event.listen(engine.sync_engine, "connect", _prepare_sqlite)
         event.listen(engine.sync_engine, "begin", _beginner(begin))
         if existing is not url:
-            _InPlace(Path(url.database or "")).watch(engine)
+            _InPlace(url).watch(engine)
     return Engines(reader, writer, limited)
 
 
@@ -176,8 +191,8 @@ def _existing(url: URL) -> URL:
 class _InPlace:
     """Gives up connections to a file that is not the one in its place: nobody reads what they write."""
 
-    def __init__(self, path: Path) -> None:
-        self._path = path
+    def __init__(self, url: URL) -> None:
+        self._url = url
 
     def watch(self, engine: AsyncEngine) -> None:
         """From now on, at each use of a connection; it costs one ``stat``."""
@@ -185,18 +200,11 @@ class _InPlace:
         event.listen(engine.sync_engine, "checkout", self._compare)
 
     def _remember(self, _: DBAPIConnection, record: ConnectionPoolEntry) -> None:
-        record.info["file"] = self._identity()
+        record.info["file"] = file_in_place(self._url)
 
     def _compare(self, _: DBAPIConnection, record: ConnectionPoolEntry, __: object) -> None:
-        if record.info["file"] != self._identity():
-            raise DisconnectionError(f"{self._path} was moved or replaced")
-
-    def _identity(self) -> tuple[int, int] | None:
-        try:
-            stat = self._path.stat()
-        except OSError:
-            return None
-        return stat.st_dev, stat.st_ino
+        if record.info["file"] != file_in_place(self._url):
+            raise DisconnectionError(f"{self._url.database} was moved or replaced")
 
 
 def _prepare_sqlite(connection: DBAPIConnection, record: object) -> None:

@@ -10,7 +10,7 @@ from waguard.core.installation import Found
 from waguard.store.account_rows import SqlAccountRows
 from waguard.store.audit import SqlAudit
 from waguard.store.database import Database
-from waguard.store.engine import DEADLINE
+from waguard.store.engine import DEADLINE, FileId, file_in_place, parse
 from waguard.store.housekeeping import COMPACTION, Compaction, empty_wal, release_pages
 from waguard.store.installation import SqlInstallation
 from waguard.store.lease import SqlLease
@@ -46,6 +46,7 @@ class SqlStore(SqlSessions, SqlAudit):
             url, busy_timeout=busy_timeout, wall=wall, deadline=deadline, standby=standby
         )
         super().__init__(database)
+        self._url = parse(url)
         self._compaction = compaction
         self.messages = SqlMessages(database)
         self.outbox = SqlOutbox(database)
@@ -83,6 +84,11 @@ class SqlStore(SqlSessions, SqlAudit):
 
     async def close(self) -> None:
         await self._database.close()
+
+    def file(self) -> FileId | None:
+        """The file of the database, by one ``stat``; None: it is missing, nobody may use it now, or the database is
+        no file."""
+        return None if self.barred else file_in_place(self._url)
 
     async def ping(self) -> None:
         async with self._database.reading() as (connection, _):

@@ -54,6 +54,8 @@ class Release(Struct, frozen=True):
 
     left: tuple[str, ...]
     next_at: float
+    ends_at: float
+    """At the latest, where starts still wait."""
     served: int = 0
     refused: int = 0
     """Of those that asked since."""

@@ -33,6 +33,8 @@ RELEASE_APART: Final = 5.0  # s between two groups that try after one session wa
 RELEASE_ENDS: Final = 60.0  # s in which the last group gets its answers
 KIND: Final = "whatsapp_refuses"
 OPINIONS: Final = 3  # starts that are tried early, as second opinions
+# s; so long a start that is refused while others are served is taken for one with a cause of its own
+RELEASE_LIMIT: Final = 600.0
 # refusals during a release, and more than were served: WhatsApp refuses all again
 FALSE_DAWN: Final = 3
 _NOT_SERVED: Final = frozenset({Link.UNKNOWN, Link.OFFLINE})
@@ -107,13 +109,14 @@ def on_member(fleet: FleetState, session: str, state: State, link: Link, now: Mo
         it = replace(it, refused=_without(it.refused, session))
     if session in it.asking:
         if link not in _NOT_SERVED:
-            it = _served(it, session, now)
+            it = _served(it, session, now, waiting=bool(_unasked(fleet)))
         elif state not in _MAY_ASK:
             it = replace(it, asking=it.asking - {session})
     return fleet if it is fleet.whatsapp else replace(fleet, whatsapp=it)
 
 
-def _served(it: WhatsApp, session: str, now: Moment) -> WhatsApp:
+def _served(it: WhatsApp, session: str, now: Moment, *, waiting: bool) -> WhatsApp:
+    """``waiting``: whether others wait to start."""
     it = replace(
         it,
         why=None,
@@ -123,11 +126,10 @@ def _served(it: WhatsApp, session: str, now: Moment) -> WhatsApp:
     )
     if it.release:
         return replace(it, release=replace(it.release, served=it.release.served + 1))
-    if not it.refused:
+    if not it.refused and not waiting:
         return WhatsApp()
-    return replace(
-        it, release=Release(tuple(_in_turn(it.refused, it.asked_at)), now.at + RELEASE_APART)
-    )
+    left = tuple(_in_turn(it.refused, it.asked_at))
+    return replace(it, release=Release(left, now.at + RELEASE_APART, now.at + RELEASE_LIMIT))
 
 
 def forget(fleet: FleetState, session: str) -> FleetState:
@@ -145,9 +147,9 @@ def forget(fleet: FleetState, session: str) -> FleetState:
 
 
 def on_admitted(fleet: FleetState, admitted: tuple[str, ...], now: Moment) -> FleetState:
-    """Sessions got a start slot although WhatsApp refuses: the answer to their page is evidence."""
+    """Sessions got a start slot although WhatsApp refuses, or did until now: the answer to their page is evidence."""
     it = fleet.whatsapp
-    if it.why is None or not admitted:
+    if (it.why is None and it.release is None) or not admitted:
         return fleet
     asking = it.asking.union(admitted)
     if it.canary in admitted:  # it may have waited for its slot: the pause counts from now
@@ -171,7 +173,7 @@ def starts_held(fleet: FleetState) -> dict[str, Wait]:
 def ask_whatsapp(fleet: FleetState, now: Moment, post: Post, report: Report) -> FleetState:
     """Let the next session request its page when the schedule says so."""
     it = fleet.whatsapp
-    over = it.release or (it.why and not _others_come(fleet))
+    over = (it.release or it.why) and not _others_come(fleet)
     if over and not it.refused:
         fleet = replace(fleet, whatsapp=WhatsApp())
     elif now.at >= next_try(fleet):
@@ -219,6 +221,9 @@ def _try(fleet: FleetState, now: Moment, post: Post) -> FleetState:
 
 def _go_on(fleet: FleetState, release: Release, now: Moment, post: Post) -> FleetState:
     it, places = fleet.whatsapp, fleet.rules.limits.places
+    if not release.left and now.at < release.ends_at and _unasked(fleet):
+        release = replace(release, next_at=min(now.at + RELEASE_ENDS, release.ends_at))
+        return replace(fleet, whatsapp=replace(it, release=release))
     if not release.left:
         ended = WhatsApp(refused=it.refused, asking=it.asking, asked_at=it.asked_at)
         if it.refused:

@@ -120,7 +120,7 @@ FLEET_DONE: Final = {
     "disk_low": "new work was refused; received messages were stored",
     "acks_missing_everywhere": "no worker was replaced for it",
     "sends_throw_everywhere": "one worker at a time was replaced, at growing intervals",
-    "pages_restart_everywhere": "no worker was replaced for it",
+    "pages_restart_everywhere": "workers were replaced only to try an older version",
     "webhooks_down": "webhooks waited in the database; one at a time was tried",
     "webhooks_late": "the others were delivered",
     "dead_letters": "these were not sent to the receiver again",

@@ -22,6 +22,7 @@ from waguard.core.versions.facts import (
     VersionFact,
     Well,
 )
+from waguard.core.versions.page_loops import Chain, Version, follow, stays, well_from
 
 _NEVER_READY: Final = frozenset({"page_not_ready", "not_ready", "link_unknown"})
 _ENDS: Final = {
@@ -80,6 +81,8 @@ class Seen(Struct, frozen=True, kw_only=True):
     """When the server last acknowledged one of its sends."""
     acked_from: float = float("-inf")
     """When the newest of the acknowledged sends began."""
+    loads: tuple[float, ...] = ()
+    """When its page was loaded of late although nobody asked for that."""
 
 
 class Watched(Struct, frozen=True, kw_only=True):
@@ -99,6 +102,7 @@ class Watched(Struct, frozen=True, kw_only=True):
     """An ack was reported, and no evidence since."""
     heard: bool = False
     """An event for a message was reported, and no evidence since."""
+    chain: Chain = Chain()
 
 
 WELL: Final = "well"
@@ -118,10 +122,9 @@ def read(session: str, watched: Watched, seen: Seen, now: float) -> Read:
     if not seen.wanted:
         if watched.page and not watched.gone:
             facts.append(Left(session))
-        return Read(Watched(), tuple(facts))
-    if seen.page and seen.page != watched.page:
-        watched = Watched(page=seen.page, page_at=now)
-        facts += _loaded(session, seen.page)
+        return Read(Watched(chain=watched.chain), tuple(facts))
+    if seen.page:
+        watched = _with_page(session, watched, seen.page, seen, now, facts)
     page = watched.page
     if page is None:
         return Read(watched)
@@ -136,6 +139,22 @@ def read(session: str, watched: Watched, seen: Seen, now: float) -> Read:
     return Read(watched, tuple(facts))
 
 
+def _with_page(
+    session: str, watched: Watched, page: Page, seen: Seen, now: float, facts: list[VersionFact]
+) -> Watched:
+    """It may be another one than before."""
+    version = Version(page.worker, page.revision, page.wajs)
+    chain = follow(watched.chain, version, seen.loads, now)
+    if chain is not watched.chain:
+        watched = replace(watched, chain=chain)
+    if page == watched.page:
+        return watched
+    if chain.loops:  # one more load of it is no news
+        return replace(watched, page=page, page_at=now, loading=False)
+    facts += _loaded(session, page)
+    return Watched(page=page, page_at=now, chain=chain)
+
+
 def _loaded(session: str, page: Page) -> list[VersionFact]:
     facts: list[VersionFact] = []
     if page.spent is not None:
@@ -147,14 +166,18 @@ def _loaded(session: str, page: Page) -> list[VersionFact]:
 def _of_page(
     session: str, watched: Watched, page: Page, seen: Seen, now: float, facts: list[VersionFact]
 ) -> Watched:
-    if _is_acked(watched, seen):
+    chain = stays(watched.chain, watched.page_at, now)
+    if chain is not watched.chain:
+        watched = replace(watched, chain=chain)
+    well = now >= well_from(chain, watched.page_at)
+    if well and _is_acked(watched, seen):
         facts.append(Acked(session))
         watched = replace(watched, acked=True)
     if _is_heard(watched, seen):
         facts.append(Heard(session))
         watched = replace(watched, heard=True)
     sign = _sign(watched, seen)
-    if sign is None or sign == watched.sign:
+    if sign is None or sign == watched.sign or (sign == WELL and not well):
         return watched
     if isinstance(sign, Evidence):
         if sign is Evidence.TOO_OLD:
@@ -199,7 +222,11 @@ def _sign(watched: Watched, seen: Seen) -> Evidence | str | None:
         return Evidence.TOO_OLD
     if seen.missing:
         return Evidence.EXPORTS_MISSING
-    if seen.unreachable or seen.link in _AWAY:
+    if seen.unreachable:
+        return AWAY
+    if watched.chain.loops:
+        return Evidence.NEVER_READY
+    if seen.link in _AWAY:
         return AWAY
     if seen.threw_at is not None and seen.threw_at > watched.page_at:
         return Evidence.SEND_THROWS

@@ -13,7 +13,7 @@ from waguard.core.versions.state import Hold, Member, TrialStage, VersionState
 EVIDENCE: Final = {
     Evidence.EXPORTS_MISSING: "wa-js lacks functions that waguard calls",
     Evidence.SEND_THROWS: "its page throws at sends",
-    Evidence.NEVER_READY: "its page never becomes ready",
+    Evidence.NEVER_READY: "its page never becomes ready, or does not stay",
     Evidence.UNACKED: "WhatsApp acknowledges nothing that it sends",
     Evidence.DEAF: "no event arrives for messages that its chats have",
     Evidence.TOO_OLD: "WhatsApp refuses it as too old",

@@ -23,11 +23,14 @@ Way = Literal[
     "deaf",
     "too_old",
     "throws",
+    "reloads",
+    "spins",
 ]
 """How a build breaks what drives it: an export that wa-js looks for has another name; a function that it
 calls has other parameters, and throws; wa-js never becomes ready, or finds no module at all; the server
 never answers what it sends; messages come and raise no event; the server refuses it as too old; its start
-throws, and the page never reports its state."""
+throws, and the page never reports its state; the page loads itself again soon after it is connected, each time, or its
+script does not end."""
 
 Accounts = frozenset[str]
 """Phone numbers."""

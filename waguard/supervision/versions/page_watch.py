@@ -47,6 +47,7 @@ def seen(
         heard_at=deaf.heard_at,
         acked_at=acks.proved_at,
         acked_from=acks.proved_from,
+        loads=state.care.loads,
     )
 
 

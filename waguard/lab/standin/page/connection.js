@@ -2,6 +2,7 @@
 (() => {
   'use strict';
   const { define, config, isBroken } = window.__standin;
+  const LOOPS_AFTER = 4_000; // ms from the connection of a build that reloads or spins
   const BLOCKS = ['PROXYBLOCK', 'TOS_BLOCK', 'SMB_TOS_BLOCK', 'DEPRECATED_VERSION'];
 
   define('WAWebBuildConstants', (exports) => {
@@ -330,6 +331,8 @@
         Stream.set({ mode: 'MAIN', info: 'NORMAL' });
         BackendEventBus.trigger('offline_delivery_end');
         this.ready = true;
+        if (isBroken('reloads')) setTimeout(() => location.reload(), LOOPS_AFTER);
+        if (isBroken('spins')) setTimeout(() => { for (;;); }, LOOPS_AFTER);
         await require('WAWebStandinOutbox').outbox.flush();
       }
 
