@@ -12,6 +12,7 @@ import psutil
 import pytest
 from hypothesis import HealthCheck, settings
 
+from tests.launcher import launcher_pid
 from tests.virtual_time import VirtualTimeLoop
 
 # An example that waits for a core is not a slow one (hypothesis allows 0.2 s). What is drawn is the
@@ -60,7 +61,8 @@ def no_child_left() -> Iterator[None]:
 
 def _descendants() -> set[psutil.Process]:
     # psutil's own ways to wait would reap a zombie, and hide that the test did not
-    return set(psutil.Process().children(recursive=True))
+    found = psutil.Process().children(recursive=True)
+    return {process for process in found if process.pid != launcher_pid()}
 
 
 def _describe(process: psutil.Process) -> str:
