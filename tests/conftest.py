@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import signal
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -23,6 +24,12 @@ settings.register_profile("search", _PATIENT, max_examples=1_000)
 settings.load_profile("same")
 
 ENDING: Final = 20.0  # s that a process which was told to end may take
+
+
+def pytest_configure() -> None:
+    # in the background of a shell SIGINT is ignored, and by every process that is started from here
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_asyncio_loop_factories(
