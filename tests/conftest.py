@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import signal
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -12,6 +13,7 @@ import psutil
 import pytest
 from hypothesis import HealthCheck, settings
 
+from tests.launcher import launcher_pid
 from tests.virtual_time import VirtualTimeLoop
 
 # An example that waits for a core is not a slow one (hypothesis allows 0.2 s). What is drawn is the
@@ -22,6 +24,12 @@ settings.register_profile("search", _PATIENT, max_examples=1_000)
 settings.load_profile("same")
 
 ENDING: Final = 20.0  # s that a process which was told to end may take
+
+
+def pytest_configure() -> None:
+    # in the background of a shell SIGINT is ignored, and by every process that is started from here
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_asyncio_loop_factories(
@@ -60,7 +68,8 @@ def no_child_left() -> Iterator[None]:
 
 def _descendants() -> set[psutil.Process]:
     # psutil's own ways to wait would reap a zombie, and hide that the test did not
-    return set(psutil.Process().children(recursive=True))
+    found = psutil.Process().children(recursive=True)
+    return {process for process in found if process.pid != launcher_pid()}
 
 
 def _describe(process: psutil.Process) -> str:

@@ -20,6 +20,7 @@ from typing import Any, Self
 import aiohttp
 from aiohttp import web
 
+from tests.launcher import Launched, launcher
 from tests.waiting import block_until
 from waguard.core.webhooks.delivery import EVENTS
 from waguard.host import procfs
@@ -86,7 +87,9 @@ class Daemon:
     settings: Mapping[str, str]
     prefix: tuple[str, ...] = ()
     arguments: tuple[str, ...] = ()
-    process: asyncio.subprocess.Process | None = None
+    executed: bool = False
+    """Run a fresh Python, as a service manager does: the launcher's daemons have another's environ."""
+    process: asyncio.subprocess.Process | Launched | None = None
     base: str = ""
     key: str = ""
     http: aiohttp.ClientSession = field(init=False)
@@ -111,14 +114,21 @@ class Daemon:
         await self.spawn()
         await self.is_up(ready=ready, deadline=deadline)
 
-    async def spawn(self) -> asyncio.subprocess.Process:
+    async def spawn(self) -> asyncio.subprocess.Process | Launched:
         """Run it."""
+        arguments = ("run", *self.arguments)
+        environ = os.environ | dict(self.settings)
         with self.log_path.open("ab") as log:
+            if not self.executed and not self.prefix:
+                self.process = launcher().start(
+                    arguments, folder=self.folder, environ=environ, log=log
+                )
+                return self.process
             self.process = await asyncio.create_subprocess_exec(
                 *self.prefix,
-                *(sys.executable, "-P", "-m", "waguard", "run", *self.arguments),
+                *(sys.executable, "-P", "-m", "waguard", *arguments),
                 cwd=self.folder,
-                env=os.environ | dict(self.settings),
+                env=environ,
                 stdout=log,
                 stderr=log,
                 start_new_session=True,

@@ -67,7 +67,7 @@ def test_a_pid_that_nobody_has(pid: int) -> None:
 def test_a_start_time_as_a_date() -> None:
     ticks = procfs.start_time(os.getpid())
     assert ticks
-    assert abs(procfs.started_at(ticks) - psutil.Process().create_time()) < 2
+    assert abs(procfs.started_at(ticks) - psutil.Process().create_time()) < 60
     assert procfs.started_at(ticks) < time.time()
 
 

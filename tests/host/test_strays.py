@@ -125,6 +125,23 @@ async def test_one_that_ends_by_itself_is_no_stray(start: Start, tmp_path: Path)
     assert await sweeping == Swept()
 
 
+async def test_one_that_ends_while_it_is_read_is_not_foreign(
+    start: Start, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its mark is gone before it is."""
+    browser = start(WAITS, profile(tmp_path), record=record(tmp_path))
+    read = procfs.environment
+
+    def ends_first(pid: int) -> dict[str, str]:
+        if pid == browser.pid:
+            browser.kill()
+            os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT)
+        return read(pid)
+
+    monkeypatch.setattr(procfs, "environment", ends_first)
+    assert await sweep(tmp_path) == Swept()
+
+
 async def test_a_living_worker_of_ours_keeps_its_browser(start: Start, tmp_path: Path) -> None:
     worker = start(WAITS, "waguard.worker", "s", record=record(tmp_path))
     browser = start(WAITS, profile(tmp_path), record=record(tmp_path))  # a child of this process

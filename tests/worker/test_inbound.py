@@ -476,4 +476,4 @@ async def test_a_happening_that_makes_no_sense_is_reported(
     bench.it.handle(kind, it | {"timestamp": "soon"})
     found = await bench.next()
     assert not isinstance(found, Ack | MessageError | BackfillGap)
-    assert time.time() - found.timestamp < 10
+    assert time.time() - found.timestamp < 100

@@ -90,6 +90,8 @@ def read(pid: int) -> Seen | None:
     record = marks.get("WAGUARD_RECORD")
     if started is None or parent is None or (profile is None and record is None):
         return None
+    if not marks and not procfs.command_line(pid):
+        return None  # it is ending: its marks went with its memory, and what they said is unknown
     return Seen(
         pid=pid,
         start_time=started,

@@ -51,27 +51,31 @@
     const messages = require('WAWebStandinMessages');
     const acknowledge = ({ number }) => require('WAWebStandinLink').link.send('ack', { number });
 
+    const rename = async (old, before, lid) => {
+      const { ChatCollection } = require('WAWebChatCollection');
+      const { MsgCollection } = require('WAWebMsgCollection');
+      const { name, t, unreadCount, lastReceivedKey } = old;
+      for (const model of old.msgs.getModelsArray()) MsgCollection.remove(model.id);
+      ChatCollection.remove(before);
+      const [chat] = ChatCollection.add({ id: createWid(lid), name, t, unreadCount });
+      const { hydrate } = require('WAWebStandinRecord');
+      const last = lastReceivedKey && (await messages.get(String(lastReceivedKey).replace(before, lid)));
+      if (!last) return;
+      const [model] = MsgCollection.add(hydrate(last));
+      chat.msgs.add(model);
+      chat.set({ lastReceivedKey: model.id });
+    };
+
     exports.handlers = {
       /** A chat gets another id, and so do its messages; whoever listens hears nothing of it. */
       async migrated(stanza) {
         const { ChatCollection } = require('WAWebChatCollection');
-        const { MsgCollection } = require('WAWebMsgCollection');
         const { before, lid, known, number_wid } = stanza;
         lids.note(number_wid, lid, known);
         await messages.renameChat(before, lid);
-        acknowledge(stanza);
         const old = ChatCollection.get(before);
-        if (!old) return;
-        const { name, t, unreadCount, lastReceivedKey } = old;
-        for (const model of old.msgs.getModelsArray()) MsgCollection.remove(model.id);
-        ChatCollection.remove(before);
-        const [chat] = ChatCollection.add({ id: createWid(lid), name, t, unreadCount });
-        const { hydrate } = require('WAWebStandinRecord');
-        const last = lastReceivedKey && (await messages.get(String(lastReceivedKey).replace(before, lid)));
-        if (!last) return;
-        const [model] = MsgCollection.add(hydrate(last));
-        chat.msgs.add(model);
-        chat.set({ lastReceivedKey: model.id });
+        if (old) await rename(old, before, lid);
+        acknowledge(stanza);
       },
 
       lid_known(stanza) {
