@@ -80,7 +80,7 @@ def _marker(folder: Path) -> bytes:
     return (folder / installation_file.FILE).read_bytes()
 
 
-def _note(folder: Path) -> bytes:
+def _quarantine_mark(folder: Path) -> bytes:
     at = layout.places(folder, 7, "abc")
     at.profile.mkdir(parents=True)
     return (quarantine.move_in(at, "unlinked by the phone") / quarantine.NOTE).read_bytes()
@@ -170,7 +170,7 @@ FORMATS: Final = (
     ),
     Format(
         name="profile/quarantine.json",
-        write=_note,
+        write=_quarantine_mark,
         read=_quarantined,
         means=("abc-20241122T000000.000000", "7/abc", 1795975735.999349),
         own=frozenset({"at"}),

@@ -11,6 +11,7 @@ import pytest
 
 from tests.waiting import wait_until
 from waguard.core.messages.identity import People
+from waguard.core.messages.media import MEDIA_LIMIT
 from waguard.wire.events import (
     Ack,
     BackfillGap,
@@ -38,7 +39,7 @@ class Page:
         self.held: asyncio.Event | None = None
 
     async def media(self, message_id: str, limit: int) -> bytes:
-        assert limit == under_test.MEDIA_LIMIT
+        assert limit == MEDIA_LIMIT
         self.asked.append(message_id)
         if self.held:
             await self.held.wait()
@@ -216,11 +217,11 @@ async def test_a_file_that_cannot_be_had_does_not_cost_its_message(
 
 
 async def test_a_file_that_is_too_large_is_not_fetched(bench: Bench) -> None:
-    bench.it.handle("message", picture(1, size=under_test.MEDIA_LIMIT + 1))
-    bench.it.handle("message", picture(2, size=under_test.MEDIA_LIMIT))
+    bench.it.handle("message", picture(1, size=MEDIA_LIMIT + 1))
+    bench.it.handle("message", picture(2, size=MEDIA_LIMIT))
     got = await bench.message()
     assert got.media is None
-    assert str(under_test.MEDIA_LIMIT) in str(got.media_error)
+    assert str(MEDIA_LIMIT) in str(got.media_error)
     assert (await bench.message()).media == b"file"
     assert bench.page.asked == ["false_49170@c.us_2"]
 

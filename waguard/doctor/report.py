@@ -4,9 +4,10 @@ import shlex
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any, Final
+from typing import Any
 
-SOMETHING_FAILED: Final = 5
+from waguard.core.exits import EXIT_UNHEALTHY
+
 """The exit code, as that of ``waguard status`` for a daemon that is degraded."""
 
 
@@ -133,7 +134,7 @@ def worst(checks: Iterable[Check]) -> Result:
 
 def exit_code(checks: Iterable[Check]) -> int:
     """0, or 5 where something failed."""
-    return SOMETHING_FAILED if worst(checks) is Result.FAILED else 0
+    return EXIT_UNHEALTHY if worst(checks) is Result.FAILED else 0
 
 
 def as_json(checks: Sequence[Check], repairs: Sequence[str] = ()) -> dict[str, Any]:

@@ -8,6 +8,7 @@ import msgspec
 from loguru import logger
 
 from waguard.core.messages.identity import People, parse
+from waguard.core.messages.outbox import ACK_ERROR, ACK_SERVER
 from waguard.core.session.page_errors import own_fault
 from waguard.errors import WaguardError
 from waguard.wire.calls import Acks, Failed, SendMedia, SendText, Sent
@@ -16,9 +17,6 @@ from waguard.worker.page import WhatsAppPage
 from waguard.worker.page_answers import SendOutcome
 from waguard.worker.page_errors import NotSendableError, NotTransmittedError, PageLoadingError
 from waguard.worker.timings import TIMINGS, Timings
-
-ACK_ERROR: Final = -1
-ACK_SERVER: Final = 1
 
 
 def evaluate(outcome: SendOutcome, message_id: str, now: int) -> Sent:

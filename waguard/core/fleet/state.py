@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping
 
 from msgspec import Struct, field
 
+from waguard.core.backoff import NEVER
 from waguard.core.fleet.breaker import Breaker
 from waguard.core.fleet.facts import AcksSeen, FleetEffect, FleetOutage, FleetRules, HostRead
 from waguard.core.host.admission import Broken, Cause
@@ -20,8 +21,6 @@ from waguard.core.session.facts import (
     SlotGranted,
 )
 from waguard.core.session.state import FleetView
-
-NEVER = float("inf")
 
 
 class Member(Struct, frozen=True):

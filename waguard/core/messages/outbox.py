@@ -12,6 +12,7 @@ ACK_ERROR: Final = -1
 ACK_SERVER: Final = 1
 ACK_DEVICE: Final = 2
 ACK_READ: Final = 3
+ACK_PLAYED: Final = 4
 
 # s in which a request without a reply may be repeated; the application gives up long before
 REPEATED_FOR: Final = 600.0

@@ -9,7 +9,6 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-GENERATIONS: Final = 2  # snapshots that are kept of a session
 # s connected; Chromium writes localStorage to the disk up to 60 s late (measured: 60.1)
 STORED_AFTER: Final = 65.0
 
@@ -285,7 +284,7 @@ def due_in(*, connected_for: float, last_taken_ago: float | None, every: float) 
 
 
 def superfluous(
-    snapshots: Iterable[Snapshot], *, pairing: str | None, generations: int = GENERATIONS
+    snapshots: Iterable[Snapshot], *, pairing: str | None, generations: int
 ) -> list[Snapshot]:
     """The snapshots to delete, oldest first: of this pairing the newest ``generations`` stay.
 

@@ -11,8 +11,6 @@ from waguard.core.replace import replace
 from waguard.core.versions.facts import Arm, Evidence, Try
 from waguard.core.versions.rules import VersionRules
 
-NEVER: Final = float("inf")
-
 
 class StateError(ValueError):
     """What was kept is no state of versions."""

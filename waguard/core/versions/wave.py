@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 
+from waguard.core.backoff import backoff
 from waguard.core.replace import replace
 from waguard.core.versions.arms import has_shown, intended
 from waguard.core.versions.effects import Reload, VersionEffect
@@ -67,7 +68,7 @@ def may_move_at(state: VersionState, it: Member) -> float:
     if not it.moves:
         return 0.0
     rules = state.rules
-    return it.moved_at + min(rules.pause * 2.0 ** min(it.moves - 1, 32), rules.pause_limit)
+    return it.moved_at + backoff(rules.pause, it.moves - 1, longest=rules.pause_limit)
 
 
 def _why(state: VersionState, it: Member) -> str:

@@ -11,6 +11,7 @@ from typing import Final
 
 from msgspec import Struct
 
+from waguard.core.backoff import backoff
 from waguard.core.replace import replace
 
 INBOUND: Final = "inbound"
@@ -159,7 +160,7 @@ def checked(pace: Pace, switch: Switch, why: Unknown | None, *, now: float) -> S
         return Switch(off=None, next_check=now + pace.every)
     if switch.since is not None and now < switch.next_check:
         return switch  # it began before the one that switched it off
-    pause = min(pace.every, pace.least * 2.0 ** min(switch.failures, 16))
+    pause = backoff(pace.least, switch.failures, longest=pace.every)
     return replace(
         switch,
         off=why,
