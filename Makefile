@@ -37,7 +37,7 @@ simulate: setup ## years of a fleet's life in minutes: make simulate SEED=1 YEAR
 mutants: setup ## does a test notice each small change of the core? FILES="waguard/core/fleet/slots.py" SHARE=0.3 ARGS=--again
 	$(BIN)/python -m tests.mutants $(FILES) --share $(or $(SHARE),1) $(ARGS)
 
-words: setup ## names and texts against docs/glossary.md; FILES="waguard/host" lists only what is there
+words: setup ## names against docs/glossary.md; FILES="waguard/host" lists only what is there
 	@$(BIN)/python -m tests.house.words $(FILES)
 
 texts: setup ## every text that a user can meet: file, line, kind, text; FILES="waguard/host" for these only

@@ -42,6 +42,6 @@ def _config_show(arguments: argparse.Namespace) -> int:
         return 0
     print(f"file: {found.path or 'none'}")
     print_table(rows, ("key", "value", "source", "default"))
-    for line in configuration.hidden_lines(reading):
+    for line in (*configuration.hidden_lines(reading), *reading.retired):
         print(printable(line))
     return 0

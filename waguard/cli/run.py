@@ -77,6 +77,8 @@ async def _serve(reading: Reading, lock: InstanceLock, port: ApiPort) -> int:
 
         for line in configuration.hidden_lines(reading):
             logger.warning("{}", line, event="config_hidden")
+        for line in reading.retired:
+            logger.warning("{}", line, event="config_retired")
         return await Daemon(config, lock, port, reading.path, spawn).run()
     finally:
         await spawn.close()

@@ -55,6 +55,7 @@ class Rules(Struct, frozen=True, kw_only=True):
     stable_after: float = 300.0
     """Connected for so long: earlier failures are forgotten."""
     retry_parked: float = 300.0
+    """As long as the period in which restarts count: a try begins with a whole budget."""
     limits: Limits = field(default_factory=Limits)
     """For a start, and for layers that do not answer."""
     adopt: float = 5.0

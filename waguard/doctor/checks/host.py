@@ -327,8 +327,11 @@ def network(url: str, error: str | None, *, proxied: bool) -> Check:
     )
 
 
-def configured(lines: list[str], path: str | None, cli: Cli) -> list[Check]:
-    """``lines``: a sentence for each key of the file that the environment hides."""
+def configured(
+    lines: Sequence[str], retired: Sequence[str], path: str | None, cli: Cli
+) -> list[Check]:
+    """``lines``: a sentence for each key of the file that the environment hides. ``retired``: one for each key that
+    has no effect any more."""
     checks = [
         warning(
             "configuration",
@@ -337,5 +340,8 @@ def configured(lines: list[str], path: str | None, cli: Cli) -> list[Check]:
             f"unset {line.partition('=')[0]}; {cli('config show')}",
         )
         for line in lines
+    ]
+    checks += [
+        warning("configuration", line, "Remove the key", cli("config check")) for line in retired
     ]
     return checks or [ok("configuration", f"{path or 'no file: the defaults'}")]
