@@ -107,7 +107,7 @@ def picture(number: int, **fields: Any) -> dict[str, Any]:
     return raw_message(number, kind="image", mimetype="image/png", body="", **fields)
 
 
-async def test_a_text(bench: Bench) -> None:
+async def test_a_text_arrives_with_its_sender(bench: Bench) -> None:
     bench.it.handle("message", raw_message(1, sender_name="Ann"))
     got = await bench.message()
     assert (got.id, got.body, got.sender_name, got.media) == (
@@ -119,7 +119,7 @@ async def test_a_text(bench: Bench) -> None:
     assert bench.page.asked == []
 
 
-async def test_each_once(bench: Bench) -> None:
+async def test_each_message_is_reported_once(bench: Bench) -> None:
     for number in (1, 1, 2, 1, 3):
         bench.it.handle("message", raw_message(number))
     assert [(await bench.message()).body for _ in range(3)] == ["text 1", "text 2", "text 3"]

@@ -79,7 +79,7 @@ class File:
     content: bytes = field(repr=False)
     url: str | None = None
     name: str
-    """Of the field that holds it."""
+    """The field that holds it."""
     mimetype: str | None
     kind: str | None
     filename: str | None

@@ -11,7 +11,7 @@ from waguard.host import configuration
 
 
 def add(parser: argparse.ArgumentParser) -> None:
-    """Its verbs."""
+    """Add the noun's verbs."""
     verbs = verbs_of(parser)
     check = verb(
         verbs, "check", _config_check, "read it as the daemon would, and say what is wrong"

@@ -19,7 +19,7 @@ from waguard.profile.importing import ImportedProfile, Report, Request
 
 
 def add(parser: argparse.ArgumentParser) -> None:
-    """Its arguments."""
+    """Add the command's arguments."""
     parser.add_argument(
         "--from",
         dest="folder",

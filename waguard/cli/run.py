@@ -19,7 +19,7 @@ from waguard.host.systemd import SystemdNotifier
 
 
 def add(parser: argparse.ArgumentParser) -> None:
-    """Its arguments."""
+    """Add the command's arguments."""
     with_config(parser)
     parser.set_defaults(command=_run)
 

@@ -76,7 +76,7 @@ _CHANGES: Final = (
 
 
 def add(parser: argparse.ArgumentParser) -> None:
-    """Its verbs."""
+    """Add the noun's verbs."""
     verbs = verbs_of(parser)
     create = verb(verbs, "create", _create, "create sessions; then show their QR codes")
     create.add_argument(

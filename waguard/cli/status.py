@@ -35,7 +35,7 @@ _LONGEST: Final = 40  # characters of a session's name beside other columns
 
 
 def add(parser: argparse.ArgumentParser) -> None:
-    """Its arguments."""
+    """Add the command's arguments."""
     parser.add_argument("sessions", nargs="*", metavar="SESSION", help="only these")
     parser.add_argument("-o", "--output", choices=("wide",), help="wide: every column")
     with_json(parser)

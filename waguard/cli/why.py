@@ -16,7 +16,7 @@ PURGED: Final = "purged"
 
 
 def add(parser: argparse.ArgumentParser) -> None:
-    """Its arguments."""
+    """Add the command's arguments."""
     which = parser.add_mutually_exclusive_group()
     which.add_argument("session", nargs="?", help="without one: incidents of the fleet")
     which.add_argument("--fleet", action="store_true", help="the same as without a session")

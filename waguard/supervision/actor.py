@@ -160,7 +160,7 @@ class SessionActor:
         return self.publisher.writer.row
 
     def update_row(self, row: SessionRow) -> None:
-        """It was read again."""
+        """The session's row was read again."""
         self.publisher.writer.row = row
         self.post(_order(row))
 
@@ -171,7 +171,7 @@ class SessionActor:
 
     @property
     def link(self) -> Link:
-        """Its connection to WhatsApp, as a ready worker reports it."""
+        """The session's connection to WhatsApp, as a ready worker reports it."""
         return views.link(self.state)
 
     async def moved(self) -> None:

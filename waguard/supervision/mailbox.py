@@ -103,7 +103,7 @@ class Mailbox:
         self._engine.add(replace(state, rules=rules))
 
     def forget(self, session: str, actor: Actor) -> None:
-        """It is no more; harmless where another one has taken its name."""
+        """Forget a session that is no more; harmless where another one has taken its name."""
         if self.actors.get(session) is not actor:
             return
         del self.actors[session]

@@ -82,7 +82,7 @@ class WorkerRunner:
         self._log = logger.bind(session=row().session_id)
         self._number = 0
         self._failed = False
-        """Its end was requested because it failed."""
+        """The worker's end was requested because it failed."""
         self._outdated = False
         self.process: Process | None = None
         self.report: Report | None = None
@@ -390,7 +390,7 @@ def _of_lease(code: int | None, until: float | None) -> int | None:
 
 
 def _stable_fact(worker: int, message: StableReport | StableHeartbeat, now: float) -> Fact:
-    """Of a worker of another protocol."""
+    """The fact that a message of a worker of another protocol is."""
     if isinstance(message, StableHeartbeat):
         return Beat(worker=worker, at=now, page_at=None if message.page is None else now)
     phase, link = message.phase, message.link

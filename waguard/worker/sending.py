@@ -43,7 +43,7 @@ def evaluate(outcome: SendOutcome, message_id: str, now: int) -> Sent:
 async def acks(
     page: WhatsAppPage, call: Acks, people: People, *, timings: Timings = TIMINGS
 ) -> dict[str, int]:
-    """Of those that stand in their chats; one that cannot be looked up costs no other."""
+    """The acks of those that stand in their chats; one that cannot be looked up costs no other."""
     found: dict[str, int] = {}
     for message_id in call.ids:
         aliases = dict.fromkeys((*call.aliases.get(message_id, ()), *_lids(message_id, people)))

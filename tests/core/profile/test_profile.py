@@ -316,7 +316,9 @@ def test_the_last_copy_of_a_session_stays_however_old_and_big() -> None:
 
 
 @given(copies, st.floats(0, 200), st.floats(0, 200), st.integers(0, 200))
-def test_retention(kept: list[Copy], now: float, keep_for: float, size_limit: int) -> None:
+def test_retention_never_deletes_the_last_copy_of_a_session(
+    kept: list[Copy], now: float, keep_for: float, size_limit: int
+) -> None:
     doomed = expired(kept, now=now, keep_for=keep_for, size_limit=size_limit)
     left = [one for one in kept if one not in doomed]
     assert len(set(doomed)) == len(doomed)

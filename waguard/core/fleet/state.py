@@ -55,7 +55,7 @@ class Release(Struct, frozen=True):
     next_at: float
     served: int = 0
     refused: int = 0
-    """Of those that asked since."""
+    """Refusals of those that asked since."""
 
 
 class WhatsApp(Struct, frozen=True, kw_only=True):
@@ -115,7 +115,7 @@ class FleetState(Struct, frozen=True, kw_only=True):
     """When the network came back."""
     whatsapp: WhatsApp = field(default_factory=WhatsApp)
     acks: Mapping[str, AcksSeen] = field(default_factory=dict)
-    """Of sessions with late or recent acks."""
+    """Acks of sessions with late or recent ones."""
     ack_outage: AckOutage | None = None
     replaced: tuple[str, float] | None = None
     """The session whose worker was last replaced for missing acks, and when."""

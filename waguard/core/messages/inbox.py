@@ -76,7 +76,7 @@ class InboxRecord:
     events: tuple[EventPayload, ...]
     unless: tuple[str, ...] = ()
     unless_own: bool = False
-    """It is a duplicate where the outbox has the message: the outbox reports that message itself."""
+    """The record is a duplicate where the outbox has the message: the outbox reports that message itself."""
     backfilled: bool = False
     file: File | None = None
     """Stored separately."""
@@ -95,7 +95,7 @@ class InboxRecord:
     asked: tuple[tuple[str, bool], ...] = ()
     """Numbers, and whether WhatsApp knows them."""
     direct: bool = False
-    """It is about a message whose sender got the reply a moment ago."""
+    """The record is about a message whose sender got the reply a moment ago."""
 
     def payload(self) -> Mapping[str, Any]:
         """The data to store: without a code that could be scanned."""

@@ -117,7 +117,7 @@ def ack_of(received: InboxRecord) -> tuple[str, int]:
 
 
 def of_stored_ack(payload: Mapping[str, Any]) -> tuple[EventPayload, ...]:
-    """The same as ``of_ack``, from a stored ack."""
+    """As ``of_ack``, from a stored ack."""
     return of_ack(payload["message_id"], payload["ack_level"] - 1, payload.get("timestamp", 0))
 
 

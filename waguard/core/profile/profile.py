@@ -18,7 +18,7 @@ STORED_AFTER: Final = 65.0
 
 @dataclass(frozen=True, slots=True)
 class Healthy:
-    """It can be used.
+    """The profile can be used.
 
     ``torn``: databases in which a crash left half a record; that must be cut off before the next start.
     """
@@ -33,7 +33,7 @@ class Missing:
 
 @dataclass(frozen=True, slots=True)
 class Emptied:
-    """It was removed under a living browser, which created some of its files again: it has no credentials."""
+    """The profile was removed under a living browser, which created some of its files again: it has no credentials."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +49,7 @@ class Damaged:
 
 @dataclass(frozen=True, slots=True)
 class CredentialsLost:
-    """It was paired, and does not connect any more, without a logout."""
+    """The session was paired, and does not connect any more, without a logout."""
 
     why: str
 

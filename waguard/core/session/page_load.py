@@ -39,7 +39,7 @@ class Answers:
     """All requests of the document have ended."""
     host: str = ""
     error: str = ""
-    """Of the last failed script: the server's ``host``, and its status or Chromium's net error."""
+    """What the last failed script came to: the server's ``host``, and its status or Chromium's net error."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -91,7 +91,7 @@ def forget(state: SessionState) -> SessionState:
 
 
 def ended(state: SessionState) -> SessionState:
-    """Its worker was ended for it: the next one's page is counted by itself."""
+    """The worker was ended for it: the next one's page is counted by itself."""
     care = state.care
     return replace(state, care=replace(care, loads=(), scripts=0, page_ends=care.page_ends + 1))
 

@@ -19,7 +19,7 @@ class Conclusion(NamedTuple):
 
 
 class GoBack(NamedTuple):
-    """It is healthy with what was good: is it unhealthy again with what all have?"""
+    """The session is healthy with what was good: is it unhealthy again with what all have?"""
 
 
 class CrossOver(NamedTuple):

@@ -285,7 +285,7 @@ def _compared_with(state: VersionState, bad: int, now: float) -> int | None:
 
 
 def _blames_bundle(state: VersionState, it: Member) -> bool:
-    """It was well with the version that it has, and with the bundle that all had before."""
+    """Whether the session was well with the version that it has, and with the bundle that all had before."""
     return (
         it.arm.wajs == state.wajs
         and state.previous in state.bundles

@@ -10,7 +10,7 @@ from waguard.core.versions.state import Member, VersionState
 
 
 def is_to_move(state: VersionState, name: str, it: Member) -> bool:
-    """Its page has what all are kept from, and nothing shows that it does its work."""
+    """Whether the page has what all are kept from, and nothing shows that it does its work."""
     if it.left_at is not None or (state.trial and state.trial.session == name):
         return False
     hold = state.hold

@@ -44,7 +44,7 @@ class Head(Struct, frozen=True, kw_only=True):
     lookups: int = 0
     """How often it was looked for since its request got no complete reply."""
     unstored: bool = False
-    """It was accepted, and not stored."""
+    """The webhook was accepted, and not stored."""
     lookup_first: bool = False
     """An earlier daemon may have delivered it."""
 
@@ -75,7 +75,7 @@ class LookupAgain:
 
 @dataclass(frozen=True, slots=True)
 class Dead:
-    """It is a dead letter: not tried again until a person says so."""
+    """The webhook is a dead letter: not tried again until a person says so."""
 
     why: str
     cause: Cause = Cause.REFUSED

@@ -59,12 +59,12 @@ class Unknown(Struct, frozen=True):
 
 
 class Presence(Enum):
-    """Of one message in the receiver's table."""
+    """Whether one message is in the receiver's table."""
 
     STORED = auto()
     MISSING = auto()
     UNKNOWN = auto()
-    """Its id cannot be looked up exactly: it counts as without ``webhook.stored``."""
+    """The id cannot be looked up exactly: the message counts as without ``webhook.stored``."""
 
 
 class Row(Struct, frozen=True):
@@ -116,7 +116,7 @@ def received(
 def sent(
     message_ids: Iterable[str], rows: Iterable[Row], columns: Columns
 ) -> Mapping[str, Presence]:
-    """Of what was sent any row counts: the application files it under the account of its choice."""
+    """Whether what was sent is there. Any row counts: the application files it under the account of its choice."""
     ids = {(None, row.message_id) for row in rows}
     return {found: _presence(None, found, ids, columns) for found in message_ids}
 

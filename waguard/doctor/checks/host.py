@@ -33,7 +33,7 @@ class Browser:
     sandboxed: bool | None = None
     """Whether its page runs in the sandbox; None: it was not asked for."""
     starts_without: bool = False
-    """It starts without its sandbox, and only so."""
+    """Chromium starts without its sandbox, and only so."""
     namespaces: str | None = None
     """The kernel's setting that forbids the sandbox, and what it has to be."""
 
@@ -232,7 +232,7 @@ def _pressure(seen: Reading, needs: Needs) -> Check:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Limits:
-    """Of the daemon's process, or of one that this user starts. ``open_files``: the hard limit."""
+    """The limits of the daemon's process, or of one that this user starts. ``open_files``: the hard limit."""
 
     whose: str
     open_files: int | None

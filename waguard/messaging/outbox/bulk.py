@@ -135,7 +135,7 @@ class Bulks:
 
 
 def _about(session_id: str, commands: Sequence[SendText]) -> str:
-    """The same for the same bulk."""
+    """A digest of what makes a bulk the same."""
     digest = hashlib.sha256()
     for command in commands:
         digest.update(fingerprint(session_id, command).encode())
