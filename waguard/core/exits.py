@@ -12,7 +12,7 @@ EXIT_UNHEALTHY: Final = 5
 """The question was answered, and something is wrong."""
 
 
-# of a worker: none of those above, so that a log says which process it was
+# of a worker: none of those above
 EXIT_BROWSER_NOT_STARTED: Final = 10
 EXIT_PROFILE_LOCKED: Final = 11
 EXIT_PAGE_NOT_READY: Final = 12
