@@ -40,7 +40,7 @@ mutants: setup ## does a test notice each small change of the core? FILES="wagua
 walk: setup ## how many files, functions and forms a message passes; ARGS=--list names them
 	@$(BIN)/python -m bench.walk $(ARGS)
 
-words: setup ## names and texts against docs/glossary.md; FILES="waguard/host" lists only what is there
+words: setup ## names against docs/glossary.md; FILES="waguard/host" lists only what is there
 	@$(BIN)/python -m tests.house.words $(FILES)
 
 texts: setup ## every text that a user can meet: file, line, kind, text; FILES="waguard/host" for these only

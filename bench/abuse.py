@@ -40,7 +40,7 @@ from aiohttp import web
 
 from bench.floods import ATTACKS, MEDIA, SEND, STATUS, attack
 from bench.rig import Daemon, environment
-from waguard.api.app import MEDIA_BODY_LIMIT
+from waguard.api.limits import MEDIA_BODY_LIMIT
 from waguard.host import files
 from waguard.host.listen import BACKLOG, listen
 from waguard.host.lock import read_pid_file

@@ -17,7 +17,7 @@ import sys
 from collections.abc import Callable, Coroutine
 from typing import Any
 
-from waguard.api.app import MEDIA_BODY_LIMIT
+from waguard.api.limits import MEDIA_BODY_LIMIT
 from waguard.host import files
 
 IDLE, SLOW, BIG, GUESSERS = 1_500, 200, 4, 16

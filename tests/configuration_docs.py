@@ -30,7 +30,8 @@ where profiles, a key or a database lie there and none in the new place, waguard
 names both.
 
 Each key is also an environment variable, `WAGUARD_<SECTION>__<KEY>`, which beats the file (lists as JSON). A
-variable that hides a key of the file is logged when the daemon starts or reads the file again.
+variable that hides a key of the file is logged when the daemon starts or reads the file again, and so is a key
+of an earlier version that has no effect any more (`config/retired.py`): it is a constant now, and the line says which.
 
 - `waguard config check` reads it as the daemon would. For the installed unit's file it also checks whose the
   files are, and prints a drop-in for folders that the unit may not write.

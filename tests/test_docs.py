@@ -108,23 +108,6 @@ def test_a_file_that_is_gone_is_found() -> None:
     assert is_there("0004-lease.md", "docs/decisions/README.md")
 
 
-def test_the_files_to_know_are_in_their_folders() -> None:
-    part = text_of("docs/where.md").partition("## The files to know")[2].partition("\n## ")[0]
-    folders = {
-        it[0]: it[1] for it in re.findall(r"(?ms)^- \*\*`([\w/]+)/`\*\*:(.*?)(?=^- |\Z)", part)
-    }
-    assert {"core", "messaging", "worker"} <= folders.keys()
-    wrong = [
-        f"{folder}/{name}"
-        for folder, text in folders.items()
-        for name in FILE.findall(text)
-        if name not in ELSEWHERE
-        and not name.endswith(".md")
-        and not any(it.startswith(f"waguard/{folder}/") and Path(it).name == name for it in TREE)
-    ]
-    assert wrong == []
-
-
 def test_the_architecture_can_be_read_in_one_go() -> None:
     assert len(text_of("docs/architecture.md").split()) <= WORDS
 

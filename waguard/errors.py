@@ -2,6 +2,8 @@
 
 from typing import ClassVar
 
+from waguard.core.exits import EXIT_FAILED, EXIT_HELD, EXIT_PORT, EXIT_USAGE
+
 
 class WaguardError(Exception):
     """Something that a person or a program outside can act on.
@@ -11,7 +13,7 @@ class WaguardError(Exception):
     status of the API, ``retry_after`` seconds after which the same request may succeed.
     """
 
-    code: ClassVar[int] = 1
+    code: ClassVar[int] = EXIT_FAILED
     status: ClassVar[int] = 500
 
     def __init__(
@@ -47,19 +49,19 @@ def printable(text: str) -> str:
 class ConfigError(WaguardError):
     """A configuration key is unknown or has a wrong value."""
 
-    code = 2
+    code = EXIT_USAGE
 
 
 class InstanceHeldError(WaguardError):
     """Another daemon holds the instance lock, or the database's lease."""
 
-    code = 3
+    code = EXIT_HELD
 
 
 class PortInUseError(WaguardError):
     """The API's port belongs to another process."""
 
-    code = 4
+    code = EXIT_PORT
 
 
 class InvalidInputError(WaguardError):

@@ -19,9 +19,9 @@ from tests.store import template
 from tests.store.memory import Account, MemoryStore
 from waguard.api import ApiDeps, create_app, serve
 from waguard.api.auth import Keys
-from waguard.api.content import MEDIA_LIMIT
 from waguard.api.timings import Limits, Timings
 from waguard.config.sections import Config, Level, Log
+from waguard.core.messages.media import MEDIA_LIMIT
 from waguard.core.webhooks.delivery import OLD_SERVICE
 from waguard.errors import ConflictError, WaguardError
 from waguard.host.clock import SystemClock

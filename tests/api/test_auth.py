@@ -156,7 +156,7 @@ class TestKeyless:
         ("method", "path"),
         [case for case in PROTECTED if case[1].startswith("/api") and case[1] != ACTIVITY],
     )
-    async def test_nothing_else(self, api: Api, method: str, path: str) -> None:
+    async def test_every_other_route_needs_a_key(self, api: Api, method: str, path: str) -> None:
         assert (await api.call(method, path, key=None)).status == 401
 
     @pytest.mark.parametrize(

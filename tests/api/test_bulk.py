@@ -67,7 +67,7 @@ async def test_nobody_gets_the_same_twice(api: Api) -> None:
     assert (reported["total"], reported["duplicates"]) == (4, 1)
 
 
-async def test_cancel(api: Api) -> None:
+async def test_a_cancelled_bulk_sends_no_further_message(api: Api) -> None:
     bulk_id = (await api.call("POST", BULK, body())).json()["bulk_id"]
     await wait_until(api.sessions.sends, "the first went")
     answer = await api.call("POST", f"/api/messages/bulk/{bulk_id}/cancel")

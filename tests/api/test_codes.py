@@ -18,7 +18,9 @@ ONE = f"/api/sessions/{SESSION}"
 
 class TestCodes:
     @pytest.mark.parametrize("method", ["GET", "POST"])
-    async def test_json(self, api: Api, method: str) -> None:
+    async def test_a_qr_code_is_answered_as_json_with_its_seconds(
+        self, api: Api, method: str
+    ) -> None:
         api.sessions.code = QrCode(raw=RAW, count=1, expires_at=time.time() + 170)
         reported = (await api.call(method, f"{ONE}/qr")).json()
         assert reported["raw"] == RAW
@@ -46,7 +48,7 @@ class TestCodes:
         assert raw.headers["Content-Type"].startswith("text/plain")
         assert read.text.encode() == raw.content == RAW.encode()
 
-    async def test_svg(self, api: Api) -> None:
+    async def test_a_qr_code_is_answered_as_svg(self, api: Api) -> None:
         answer = await api.call("GET", f"{ONE}/qr?format=svg")
         assert answer.headers["Content-Type"].startswith("image/svg+xml")
         assert b"<svg" in answer.content
@@ -73,14 +75,14 @@ class TestCodes:
         assert (answer.status, answer.headers.get("Retry-After")) == (status, retry_after)
         assert answer.json()["error"]
 
-    async def test_pairing_code(self, api: Api) -> None:
+    async def test_a_pairing_code_is_asked_for_by_the_digits_of_a_number(self, api: Api) -> None:
         answer = await api.call(
             "POST", f"{ONE}/pairing-code", {"phone_number": "+62 (812) 345-678"}
         )
         assert answer.json() == {"success": True, "code": "ABCD-1234"}
         assert api.sessions.calls == [(SESSION, PairingCode(phone="62812345678"), 20.0)]
 
-    async def test_screenshot(self, api: Api) -> None:
+    async def test_a_screenshot_is_answered_as_png(self, api: Api) -> None:
         answer = await api.call("GET", f"{ONE}/screenshot")
         assert (answer.headers["Content-Type"], answer.content) == ("image/png", b"\x89PNG picture")
         assert api.sessions.calls == [(SESSION, Screenshot(), 0)]

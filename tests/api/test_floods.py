@@ -15,8 +15,7 @@ from tests.api.fake_sessions import SESSION
 from tests.api.test_without_a_key import half_sent
 from tests.waiting import wait_until
 from waguard.api import connection
-from waguard.api.app import BODY_LIMIT, MEDIA_BODY_LIMIT
-from waguard.api.limits import LOAD
+from waguard.api.limits import BODY_LIMIT, LOAD, MEDIA_BODY_LIMIT
 from waguard.api.timings import Limits
 
 SEND, MEDIA = "/api/messages/send", "/api/messages/send-media"

@@ -65,7 +65,7 @@ class TestHealth:
         api.sessions.status = HEALTHY
         assert (await api.call("GET", "/health/ready", key=None)).status == 200
 
-    async def test_detailed(self, api: Api) -> None:
+    async def test_detailed_health_names_each_condition(self, api: Api) -> None:
         api.sessions.status = replace(HEALTHY, conditions=(BLOCKED,))
         reported = (await api.call("GET", "/health/detailed")).json()
         assert reported["problems"] == ["a: WhatsApp blocks it"]

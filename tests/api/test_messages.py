@@ -62,7 +62,7 @@ async def test_sent_is_200_with_the_id_that_was_chosen_before(api: Api) -> None:
         ("62812-34567890", "6281234567890@c.us"),
     ],
 )
-async def test_recipients(api: Api, recipient: Any, chat: str) -> None:
+async def test_each_form_of_a_recipient_is_one_chat(api: Api, recipient: Any, chat: str) -> None:
     answer = await api.call("POST", SEND, BODY | {"recipient_phone": recipient})
     assert answer.status == 200
     assert api.sessions.sends()[0].chat == chat
@@ -108,14 +108,16 @@ async def test_uncertain_is_202_so_that_it_is_not_sent_again(
         (UnavailableError("Session not ready", retry_after=2), 503),
     ],
 )
-async def test_not_ready(api: Api, error: WaguardError, status: int) -> None:
+async def test_a_send_that_did_not_leave_says_when_to_repeat_it(
+    api: Api, error: WaguardError, status: int
+) -> None:
     api.sessions.outcomes.append(NotSent(error))
     answer = await api.call("POST", SEND, BODY)
     assert (answer.status, answer.json()["error"]) == (status, str(error))
     assert answer.headers.get("Retry-After") == ("2" if status == 503 else None)
 
 
-async def test_media(api: Api) -> None:
+async def test_each_form_of_a_file_is_sent(api: Api) -> None:
     content = base64.b64encode(b"a picture").decode()
     common = {"session_id": SESSION, "recipient_phone": "6281234567890"}
     cases = [

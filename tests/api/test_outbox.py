@@ -121,7 +121,7 @@ async def test_without_the_database_nothing_is_sent(api: Api) -> None:
     assert (await api.call("GET", "/api/messages")).status == 503
 
 
-async def test_the_list(api: Api) -> None:
+async def test_messages_are_listed_by_page_and_state(api: Api) -> None:
     ids = [(await send(api, f"{SEND}?async=1", message=str(n))).json()["id"] for n in range(3)]
     for number in ids:
         await in_state(api, number, "sent")
@@ -185,7 +185,9 @@ async def test_two_keys_at_once(api: Api) -> None:
         ("/api/messages?session_id=a%20b", 400, "session_id"),
     ],
 )
-async def test_bad_questions(api: Api, path: str, status: int, field: str | None) -> None:
+async def test_a_question_that_is_wrong_names_its_field(
+    api: Api, path: str, status: int, field: str | None
+) -> None:
     answer = await api.call("GET", path)
     assert (answer.status, answer.json().get("field")) == (status, field)
 

@@ -114,7 +114,7 @@ async def test_when_its_phone_was_used(api: Api) -> None:
         ("DELETE", ONE, "delete"),
     ],
 )
-async def test_changes(api: Api, method: str, path: str, done: str) -> None:
+async def test_each_change_is_done_once(api: Api, method: str, path: str, done: str) -> None:
     answer = await api.call(method, path, {})
     assert (answer.status, answer.json()["success"]) == (200, True)
     assert api.sessions.done == [done]
@@ -255,7 +255,7 @@ class TestDeadline:
         ({"status": "disconnected"}, False, "reconnect"),
     ],
 )
-async def test_validate(
+async def test_validate_says_whether_a_session_can_send(
     api: Api, changes: dict[str, Any], *, can_send: bool, advice: str | None
 ) -> None:
     api.sessions.known[SESSION] = a_view(**changes)

@@ -11,7 +11,7 @@ import pytest
 from tests.api.conftest import KEY, Answer, Api
 from tests.api.fake_sessions import SESSION
 from tests.waiting import wait_until
-from waguard.api import app, body
+from waguard.api import body, limits
 from waguard.api.limits import LOAD, Search
 from waguard.api.timings import LIMITS, Limits, Timings
 from waguard.core.text import json_text
@@ -136,7 +136,7 @@ async def test_of_a_large_one_only_the_beginning_is_read(
     monkeypatch.setattr(json_text, "keys", noted)
     answer = await api.call("POST", MEDIA, data=b"[" * (20 * MB), key=None, headers=JSON)
     assert answer.status == 401
-    assert app.KEY_WITHIN <= seen[0] < app.KEY_WITHIN + (256 << 10)  # and what came at once
+    assert limits.KEY_WITHIN <= seen[0] < limits.KEY_WITHIN + (256 << 10)  # and what came at once
     assert len(seen) == 1
     assert held(api) == 0
 

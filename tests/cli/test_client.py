@@ -216,7 +216,9 @@ MESSAGE: Final = {
 }
 
 
-def test_messages(api: Api, capsys: pytest.CaptureFixture[str]) -> None:
+def test_messages_are_listed_by_session_and_state(
+    api: Api, capsys: pytest.CaptureFixture[str]
+) -> None:
     api.says(
         "GET /api/messages", Answer(200, {"messages": [MESSAGE]}), Answer(200, {"messages": []})
     )

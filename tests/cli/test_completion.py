@@ -58,7 +58,7 @@ CASES = [
 
 
 @pytest.mark.parametrize(("line", "offered"), CASES)
-def test_bash(
+def test_bash_is_offered_what_fits(
     line: str, offered: set[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     words = " ".join(f"'{word}'" for word in line.split(" "))
@@ -69,7 +69,7 @@ def test_bash(
 
 
 @pytest.mark.parametrize(("line", "offered"), CASES)
-def test_zsh(
+def test_zsh_is_offered_what_fits(
     line: str, offered: set[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     words = " ".join(f"'{word}'" for word in line.split(" "))
@@ -83,7 +83,7 @@ def test_zsh(
 
 
 @pytest.mark.parametrize(("line", "offered"), CASES)
-def test_fish(
+def test_fish_is_offered_what_fits_and_runs_nothing(
     line: str, offered: set[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     fake = "function waguard; printf '%s\\n' alpha beta '$(touch stolen)'; end\n"

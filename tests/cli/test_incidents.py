@@ -55,7 +55,7 @@ def test_those_that_go_on(asked: Api, capsys: pytest.CaptureFixture[str]) -> Non
     assert json.loads(capsys.readouterr().out) == {"incidents": LISTED[1:]}
 
 
-def test_none(api: Api, capsys: pytest.CaptureFixture[str]) -> None:
+def test_without_incidents_a_line_says_so(api: Api, capsys: pytest.CaptureFixture[str]) -> None:
     path = "GET /api/incidents/all?since=2026-11-25T00%3A00%3A00%2B00%3A00"
     api.says(path, Answer(200, {"incidents": []}))
     assert main(["incidents", "--since", "2026-11-25"]) == 0
@@ -73,13 +73,15 @@ def test_none(api: Api, capsys: pytest.CaptureFixture[str]) -> None:
         ("1970-01-01T01:00:05+01:00", 5.0),
     ],
 )
-def test_since(text: str, at: float, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_since_understands_moments_and_durations(
+    text: str, at: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(time, "time", lambda: 1_000_000.0)
     assert since(text) == at
 
 
 @pytest.mark.parametrize("text", ["", "yesterday", "5", "-1h", "1w"])
-def test_no_time(text: str) -> None:
+def test_since_refuses_what_is_no_time(text: str) -> None:
     with pytest.raises(argparse.ArgumentTypeError):
         since(text)
 

@@ -238,7 +238,7 @@ def test_a_journal_that_may_not_be_read(journal: Path, capsys: pytest.CaptureFix
     assert "systemd-journal" in line
 
 
-def test_without_journalctl(
+def test_logs_without_journalctl_say_what_is_missing(
     journal: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("PATH", "/nowhere")

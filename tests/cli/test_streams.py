@@ -72,7 +72,7 @@ def test_a_full_disk_and_a_help(
     assert found == (1, "")
 
 
-def test_closed_streams(api: Api, short_path: Path) -> None:
+def test_closed_streams_change_no_exit_code(api: Api, short_path: Path) -> None:
     api.says("GET /api/sessions", Answer(200, {"sessions": MANY}))
     assert outcome(short_path, *LIST, script='"$@" >&-') == (0, "")
     assert outcome(short_path, *LIST, script='"$@" >&- 2>&- <&-') == (0, "")

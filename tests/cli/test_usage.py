@@ -71,7 +71,7 @@ def test_the_version_is_the_packages(capsys: pytest.CaptureFixture[str]) -> None
     ],
     ids=" ".join,
 )
-def test_wrong_usage(
+def test_wrong_usage_is_exit_code_2_with_the_usage(
     arguments: list[str], printed: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert code_of(*arguments) == 2

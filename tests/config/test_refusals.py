@@ -111,17 +111,10 @@ BAD: Final = {
     "longest below shortest": Bad(
         "restart.max_delay", "60.0", "restart.base_delay", "[restart]\nbase_delay = 61.0"
     ),
-    "a pause above its limit": Bad(
-        "versions.pause_limit", "60.0", "versions.pause", "[versions]\npause_limit = 60"
-    ),
-    "a canary later than ever": Bad(
-        "versions.canary_limit", "60.0", "versions.canary_after", "[versions]\ncanary_limit = 60"
-    ),
     "a trial shorter than its proof": Bad(
         "versions.trial_limit", "30.0", "versions.well_for", "[versions]\ntrial_limit = 30"
     ),
     "a mode that is none": Bad("versions.mode", "'on'", SEES_EXAMPLE, "[versions]\nmode = 'on'"),
-    "one confirmation": Bad("versions.confirmations", "1", ">= 2", "[versions]\nconfirmations = 1"),
     "a gap from more to less": Bad("send.gap", "[3.0, 2.0]", "[2, 6]", "[send]\ngap = [3, 2]"),
     "a gap of one number": Bad("send.gap", "[3]", "length", "[send]\ngap = [3]"),
     "a date": Bad("api.port", "1979", "int", "[api]\nport = 1979-05-27"),

@@ -206,7 +206,7 @@ def test_a_session_that_waits_for_a_person_is_not_started_behind_his_back(
     assert not {a.session for a in plan(rows, sessions, host) if isinstance(a, Start)} & waiting
 
 
-def test_the_incident() -> None:
+def test_a_row_that_says_connected_while_nothing_runs_is_corrected() -> None:
     """The row says connected, nothing runs, and nobody wants it to: the row is what is wrong."""
     rows = {"a": row(up=False, status="connected")}
     assert plan(rows, {}, UNKNOWN) == [Add("a")]

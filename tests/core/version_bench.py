@@ -1,5 +1,6 @@
 """A fleet's versions by hand: facts are posted, what comes out is kept."""
 
+from waguard.core.backoff import NEVER
 from waguard.core.versions.effects import (
     Announce,
     Concluded,
@@ -23,7 +24,7 @@ from waguard.core.versions.facts import (
 )
 from waguard.core.versions.policy import advance, intended, next_deadline
 from waguard.core.versions.rules import VersionRules
-from waguard.core.versions.state import NEVER, TrialStage, VersionState, initial
+from waguard.core.versions.state import TrialStage, VersionState, initial
 
 OLD, NEW, NEWER = 100, 200, 300
 WAJS, OTHER = "a" * 64, "b" * 64

@@ -57,7 +57,7 @@ def test_what_may_be_read_names_the_grant_too(login: Login) -> None:
         (Stored(key=DROP_IN, problem="no such table"), KEY, Result.FAILED, Result.FAILED),
     ],
 )
-def test_each_case(
+def test_what_is_seen_of_the_receivers_table_has_one_result(
     seen: Stored | None, key: str | None, result: Result, result_before: Result
 ) -> None:
     assert stored(seen, key, Cli()).result is result

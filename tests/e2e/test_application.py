@@ -43,7 +43,7 @@ async def served(request: pytest.FixtureRequest) -> AsyncIterator[Served]:
 
 
 @PLAYED
-async def test_connect(served: Served) -> None:
+async def test_a_session_is_connected_as_the_application_asks(served: Served) -> None:
     session, reply = await served.app.connect()
     assert reply.answer["status"] == "qr_scanning"
     await served.app.wait_for("qr_code_generated", session)
@@ -59,7 +59,7 @@ async def test_connect(served: Served) -> None:
 
 
 @PLAYED
-async def test_disconnect(served: Served) -> None:
+async def test_a_session_is_disconnected_as_the_application_asks(served: Served) -> None:
     session = await served.connected()
     after = len(served.app.received)
     assert (await served.app.disconnect(session)).good
@@ -76,7 +76,7 @@ async def test_disconnect(served: Served) -> None:
 
 
 @PLAYED
-async def test_reconnect(served: Served) -> None:
+async def test_a_session_is_reconnected_as_the_application_asks(served: Served) -> None:
     session = await served.connected()
     after = len(served.app.received)
     reply = await served.app.reconnect(session)
@@ -91,7 +91,7 @@ async def test_reconnect(served: Served) -> None:
 
 
 @PLAYED
-async def test_logout(served: Served) -> None:
+async def test_a_session_is_logged_out_as_the_application_asks(served: Served) -> None:
     session = await served.connected()
     after = len(served.app.received)
     reply = await served.app.logout(session)

@@ -326,7 +326,7 @@ async def test_a_conflict_is_taken_back_where_configured(world: World) -> None:
 
 
 @pytest.mark.long
-async def test_nobody_scans(world: World) -> None:
+async def test_codes_that_nobody_scans_expire_and_a_new_one_can_be_asked_for(world: World) -> None:
     daemon = world.daemon
     world.standin.policy.update({"qr_first_lifetime": 3.0, "qr_lifetime": 0.5, "qr_count": 3})
     await daemon.start()

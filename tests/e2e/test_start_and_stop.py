@@ -218,7 +218,7 @@ async def test_restore_reports_the_truth(world: World) -> None:
     assert health["sessions"] == {"total": 3, "connected": 1, "disconnected": 2}
 
 
-async def test_the_incident(world: World) -> None:
+async def test_a_session_that_only_its_row_calls_connected_is_restored(world: World) -> None:
     """The database says connected, nobody has the session: it is restored, and sends work."""
     daemon = world.daemon
     await daemon.start()

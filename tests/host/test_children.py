@@ -86,7 +86,9 @@ async def test_an_exit_code(start: Start, code: int) -> None:
 
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSEGV, signal.SIGTERM])
-async def test_a_signal(start: Start, number: signal.Signals) -> None:
+async def test_a_signal_that_ends_a_child_is_its_exit_code(
+    start: Start, number: signal.Signals
+) -> None:
     process = await start(
         f"import os, resource; resource.setrlimit(resource.RLIMIT_CORE, (0, 0))\n"
         f"os.kill(os.getpid(), {number:d})"

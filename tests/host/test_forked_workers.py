@@ -54,7 +54,7 @@ async def test_an_exception_is_logged(run: Run, capfd: pytest.CaptureFixture[str
 
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSEGV, signal.SIGTERM])
-async def test_a_signal(run: Run, number: signal.Signals) -> None:
+async def test_a_signal_that_ends_a_fork_is_its_exit_code(run: Run, number: signal.Signals) -> None:
     process = await run(
         f"import os, resource; resource.setrlimit(resource.RLIMIT_CORE, (0, 0))\n"
         f"os.kill(os.getpid(), {number:d})"

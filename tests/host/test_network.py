@@ -61,7 +61,7 @@ def test_no_default_route(tmp_path: Path, table: str) -> None:
     assert host(tmp_path, ipv4=table, ipv6=UNREACHABLE) == Reading(route=False)
 
 
-def test_ipv6_alone(tmp_path: Path) -> None:
+def test_a_route_by_ipv6_alone_is_a_route(tmp_path: Path) -> None:
     assert host(tmp_path, ipv6=UNREACHABLE + IPV6) == Reading(route=True)
 
 

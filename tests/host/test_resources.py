@@ -108,7 +108,7 @@ def test_bytes_that_are_no_text(tmp_path: Path) -> None:
     assert read(tmp_path).memory is None
 
 
-def test_this_machine() -> None:
+def test_resources_of_this_machine_can_be_read() -> None:
     here = read()
     assert here.memory
     assert here.pids

@@ -2,7 +2,6 @@
 
 import functools
 import re
-from collections.abc import Iterable
 from pathlib import Path
 from typing import Final, NamedTuple
 
@@ -40,35 +39,7 @@ def name_rules(text: str) -> NameRules:
     return rules
 
 
-def phrase_rules(text: str) -> dict[str, str]:
-    """Of the table of phrases: what to write, by each phrase in lower case."""
-    return {
-        phrase.strip().lower(): write
-        for write, replaced in rows(text.partition(PHRASES)[2])
-        for phrase in replaced.split(",")
-    }
-
-
-def pattern_of(phrases: Iterable[str]) -> re.Pattern[str]:
-    """Whole words, in any case, also where a line ends between them."""
-    longest_first = sorted(phrases, key=len, reverse=True)
-    words = "|".join(re.escape(phrase).replace(r"\ ", r"\s+") for phrase in longest_first)
-    return re.compile(rf"(?<![\w-])(?:{words})(?![\w-])", re.IGNORECASE)
-
-
 @functools.cache
 def names() -> NameRules:
     """As the glossary has them now."""
     return name_rules(GLOSSARY.read_text())
-
-
-@functools.cache
-def phrases() -> dict[str, str]:
-    """As the glossary has them now."""
-    return phrase_rules(GLOSSARY.read_text())
-
-
-@functools.cache
-def any_phrase() -> re.Pattern[str]:
-    """All phrases."""
-    return pattern_of(phrases())

@@ -1,4 +1,4 @@
-"""Names and texts follow docs/glossary.md."""
+"""Names follow docs/glossary.md."""
 
 import pytest
 
@@ -37,33 +37,9 @@ def test_files_and_packages_are_names_too() -> None:
     assert [it.found for it in words.name_findings("waguard/books/__init__.py", "")] == ["books"]
 
 
-@pytest.mark.parametrize(
-    ("file", "text", "found"),
-    [
-        (FILE, '"""Nobody is told."""', [(1, "told")]),
-        (FILE, 'x = 1\ny = f"{x} is put aside"', [(2, "aside")]),
-        (FILE, "x = 1  # judged once\n", [(1, "judged")]),
-        (FILE, "# it was the last\n# word\n", [(1, "last word")]),
-        (FILE, "x = 'told'", []),  # a value
-        (FILE, '"""As ``told_at`` says."""', []),
-        (FILE, '"""It is retold, as foretold; told-you."""', []),
-        ("docs/some.md", "One\nthat is\nnone, `told`, anew.", [(2, "that is none"), (3, "anew")]),
-        ("docs/some.md", "```\nTold\n```\nSilence", [(4, "Silence")]),
-        ("waguard/page.js", "// the books\n", [(1, "books")]),
-    ],
-)
-def test_phrases_are_found_in_what_a_person_reads(
-    file: str, text: str, found: list[tuple[int, str]]
-) -> None:
-    assert [(it.line, it.found) for it in words.prose_findings(file, text)] == found
-
-
 def test_what_is_allowed_is_not_found(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(words.ALLOWED, (FILE, "told_at"), "a column")
-    monkeypatch.setitem(words.ALLOWED, (FILE, "the old service's words"), "its error text")
     assert not list(words.name_findings(FILE, "told_at = 1"))
-    assert not list(words.prose_findings(FILE, "x = 'told by the old service\\'s words'"))
-    assert list(words.prose_findings(FILE, "x = 'told by another'"))
 
 
 def test_the_glossary_has_a_term_for_each_word_that_it_replaces() -> None:
@@ -71,12 +47,10 @@ def test_the_glossary_has_a_term_for_each_word_that_it_replaces() -> None:
     assert {"told", "around", "ticket"} <= {word for (word, *_) in rules.words}
     assert {"take", "notice"} <= rules.verbs.keys()
     assert "Surroundings" in rules.whole
-    assert glossary.phrases()["told"] == "report, say, state"
     assert all([*rules.words.values(), *rules.whole.values(), *rules.verbs.values()])
-    assert all(write and phrase for phrase, write in glossary.phrases().items())
 
 
-def test_every_name_and_text_follows_the_glossary() -> None:
+def test_every_name_follows_the_glossary() -> None:
     found = words.findings()
     assert not found, f"docs/glossary.md has other words for these:\n{words.show(found)}"
 
@@ -89,8 +63,8 @@ def test_what_is_allowed_still_stands_there() -> None:
 def test_the_command_lists_what_is_found_in_the_files_that_are_named(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    one = words.Finding("a.py", 3, "name", "told", "report")
+    one = words.Finding("a.py", 3, "told", "report")
     monkeypatch.setattr(words, "findings", lambda: [one, one._replace(file="b.py")])
     assert words.main(["a.py"]) == 1
-    assert capsys.readouterr().out == "a.py:3: name 'told': write report\n"
+    assert capsys.readouterr().out == "a.py:3: 'told': write report\n"
     assert words.main(["c.py"]) == 0

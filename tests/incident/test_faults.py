@@ -20,9 +20,10 @@ from tests.supervision.sessions import heard_at, until
 from tests.supervision.world import World
 from tests.waiting import DEADLINE, wait_until
 from waguard.config.sections import Browser
+from waguard.core.backoff import NEVER
 from waguard.core.lifecycle import State
 from waguard.core.link import Link
-from waguard.core.session.deadlines import NEVER, next_deadline
+from waguard.core.session.deadlines import next_deadline
 from waguard.core.status import ParkCause, Reason, Status, StatusInputs, derive, understood
 from waguard.errors import ConflictError, DatabaseUnavailableError, NotFoundError
 from waguard.ports.outcomes import Acked

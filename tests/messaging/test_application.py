@@ -170,7 +170,7 @@ async def test_a_row_that_a_late_job_flipped(pair: Pair) -> None:
     assert await pair.end("1", "2") == ["1", "2"]
 
 
-async def test_its_installer(pair: Pair) -> None:
+async def test_an_installer_in_place_of_the_receiver_loses_nothing(pair: Pair) -> None:
     with pair.app.hooks.in_mood("installing"):
         pair.it.put(*map(received, range(3)))
         await wait_until(lambda: pair.app.hooks.redirected, "it was redirected")

@@ -13,7 +13,7 @@ from waguard.config.sections import Config, Send
 from waguard.core.messages.outbox import State
 from waguard.errors import NotFoundError, TooManyError, UnavailableError
 from waguard.messaging.outbox import bulk
-from waguard.messaging.outbox.acceptance import HOUR
+from waguard.messaging.outbox.acceptance import KEY_LASTS
 from waguard.messaging.outbox.bulk import Bulks
 from waguard.messaging.outbox.commands import text
 from waguard.messaging.outbox.pending_sends import KEPT_FOR, KeyReusedError
@@ -156,16 +156,16 @@ async def test_a_key_means_the_same_bulk(world: World) -> None:
         await accept(world, chats=CHATS[:4], key="k")
     with pytest.raises(KeyReusedError):
         await world.result(world.send(chat=CHATS[0], key="k"))
-    world.clock.now += 23 * HOUR
+    world.clock.now += KEY_LASTS - 3_600
     assert await accept(world, key="k") == first
     assert await accept(world, key="other") != first
-    world.clock.now += 2 * HOUR
+    world.clock.now += 7_200
     assert await accept(world, key="k") != first
 
 
 async def test_a_clients_key_is_never_one_of_our_own(world: World) -> None:
     first = await accept(world, key="bulk mine")
-    world.clock.now += 23 * HOUR
+    world.clock.now += KEY_LASTS - 3_600
     assert await accept(world, key="bulk mine") == first
     own = {row.key for row in await world.store.outbox.listing() if row.key}
     await accept(world, "ho")

@@ -249,7 +249,9 @@ async def test_a_file_that_may_be_had_in_a_moment(server: Server, path: str, why
     assert "secret" not in error
 
 
-async def test_nobody_listens(server: Server, dead_port: int) -> None:
+async def test_an_address_where_nobody_listens_has_no_connection(
+    server: Server, dead_port: int
+) -> None:
     for base in (f"http://127.0.0.1:{dead_port}", server.base.replace("http:", "https:")):
         assert "no connection" in await failing(server, f"{base}/a.png", UnavailableError)
 

@@ -34,7 +34,7 @@ def test_a_profile_that_is_well(at: Places, paired: str) -> None:
     assert inspect(at.profile) == Healthy()
 
 
-def test_no_profile(tmp_path: Path) -> None:
+def test_a_folder_without_chromiums_files_is_a_missing_profile(tmp_path: Path) -> None:
     assert inspect(tmp_path / "none") == Missing()
     assert inspect(tmp_path / "no" / "ne") == Missing()
     (tmp_path / "new").mkdir()

@@ -117,7 +117,7 @@ DAMAGES: dict[str, tuple[Break, str]] = {
 
 
 @pytest.mark.parametrize("name", DAMAGES)
-def test_damage(folder: Path, name: str) -> None:
+def test_each_damage_is_found_and_named(folder: Path, name: str) -> None:
     damage, why = DAMAGES[name]
     damage(folder)
     with pytest.raises(DamageError) as raised:

@@ -140,7 +140,7 @@ def test_a_change_that_is_none_is_damage(batch: bytes) -> None:
 
 
 @given(st.binary(min_size=1, max_size=300))
-def test_literals(content: bytes) -> None:
+def test_literals_are_decompressed(content: bytes) -> None:
     assert reader.decompress(literal(content)) == content
 
 
@@ -155,7 +155,7 @@ def test_literals(content: bytes) -> None:
         (varint(8) + b"\x04ab" + b"\x17\x02\x00\x00\x00", b"abababab"),
     ],
 )
-def test_copies(packed: bytes, content: bytes) -> None:
+def test_copies_are_decompressed(packed: bytes, content: bytes) -> None:
     assert reader.decompress(packed) == content
 
 

@@ -48,7 +48,9 @@ def test_retention_spares_the_last_copy(at: Places, sessions: Path) -> None:
     assert [path.name for path in at.quarantine.iterdir()] == ["of somebody else"]
 
 
-def test_the_commands(at: Places, sessions: Path) -> None:
+def test_the_commands_follow_a_profile_through_damage_and_restore(
+    at: Places, sessions: Path
+) -> None:
     held = ProfileLock(at.profile)
     token = owner_mark.claim(at.profile, held.descriptor, after_pairing=True)
     [line] = profile_commands.listing(sessions)

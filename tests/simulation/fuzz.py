@@ -6,6 +6,7 @@ from typing import Final
 
 from tests.simulation.clock import Violation
 from tests.simulation.watched import Seen, WatchedEngine
+from waguard.core.backoff import NEVER
 from waguard.core.blame import Blame, Failure
 from waguard.core.engine import Outcome
 from waguard.core.fleet import facts as fleet_facts
@@ -19,7 +20,7 @@ from waguard.core.link import Link
 from waguard.core.page_care import Kind
 from waguard.core.session import effects as do
 from waguard.core.session import facts
-from waguard.core.session.deadlines import NEVER, next_deadline
+from waguard.core.session.deadlines import next_deadline
 from waguard.core.session.facts import Fact, Moment
 from waguard.core.session.state import FleetView, Intent, Rules, SessionState, Stage
 from waguard.core.session.views import conditions, derive_status, is_adopting

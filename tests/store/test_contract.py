@@ -177,7 +177,7 @@ async def test_connected_at_is_the_time_of_the_change(bench: Bench) -> None:
     assert row.connected_at == second(bench)
 
 
-async def test_activity(bench: Bench) -> None:
+async def test_a_touch_is_the_last_activity(bench: Bench) -> None:
     row = await connected(bench)
     bench.wall.time += 60
     await bench.store.touch("a")

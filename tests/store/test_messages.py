@@ -163,7 +163,7 @@ async def test_a_newer_session_event_takes_the_place_of_older_ones(messages: Sql
 
 
 @every_database
-async def test_settlements(messages: SqlMessages, wall: Wall) -> None:
+async def test_results_of_deliveries_are_stored_together(messages: SqlMessages, wall: Wall) -> None:
     await messages.write([entry(f"k{number}") for number in range(4)])
     first, second, third, fourth = await waiting(messages)
     resolved = [

@@ -136,7 +136,9 @@ async def test_blocked_parks_with_whatsapps_word_and_no_restart(bench: Bench, wo
     assert len(world.spawn.started) == 1
 
 
-async def test_nobody_scans(bench: Bench, world: World) -> None:
+async def test_a_session_that_nobody_scans_is_parked_until_somebody_asks(
+    bench: Bench, world: World
+) -> None:
     world.spawn.script.reports = ({"phase": "ready", "link": "qr_pending", "qr": qr()},)
     session = await bench.add(profile=False)
     session.start()

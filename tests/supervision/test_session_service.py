@@ -82,7 +82,7 @@ async def test_create_of_a_parked_session_starts_it_with_a_new_generation(
     assert empty.session().row.generation == empty.process().spec.generation
 
 
-async def test_unknown_sessions(empty: Bench) -> None:
+async def test_each_request_for_an_unknown_session_is_refused(empty: Bench) -> None:
     calls: Sequence[Awaitable[object]] = (
         empty.it.sessions.view("no"),
         empty.it.sessions.start("no", restart=False),

@@ -93,7 +93,7 @@ async def test_the_worker_is_greeted_first_and_what_it_says_is_taken_in_order(li
     assert [type(reported) for reported in line.reported] == [Report, Heartbeat, Event]
 
 
-async def test_nobody_listens(tmp_path: Path) -> None:
+async def test_a_socket_where_nobody_listens_is_named(tmp_path: Path) -> None:
     with pytest.raises(WaguardError, match=r"s\.sock"):
         await WorkerLink.connect(
             Path("/tmp/waguard-nobody/s.sock"), HELLO, lambda _: None, Timings()

@@ -78,7 +78,7 @@ def systemd(wheels: Path) -> Iterator[SystemdNamespace]:
         yield namespace
 
 
-def test_the_page(systemd: SystemdNamespace) -> None:
+def test_the_steps_of_the_page_work_as_written(systemd: SystemdNamespace) -> None:
     with contextlib.ExitStack() as stack:
         ports = {port: str(stack.enter_context(reserved_port())) for port in PORTS}
         for step in steps(PAGE.read_text()):

@@ -11,6 +11,7 @@ from typing import Final, get_args
 from msgspec import structs
 
 from tests.versions.invariants import Violation, check_rest, check_step
+from waguard.core.backoff import NEVER
 from waguard.core.replace import replace
 from waguard.core.versions.effects import (
     Announce,
@@ -41,7 +42,7 @@ from waguard.core.versions.facts import (
 )
 from waguard.core.versions.policy import advance, decode, encode, initial, intended, next_deadline
 from waguard.core.versions.rules import Mode, VersionRules
-from waguard.core.versions.state import NEVER, VersionState
+from waguard.core.versions.state import VersionState
 
 DAY: Final = 86_400.0
 BUNDLES: Final = ("a" * 64, "b" * 64, "c" * 64)

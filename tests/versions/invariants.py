@@ -3,12 +3,13 @@
 from collections import Counter
 from typing import Final
 
+from waguard.core.backoff import NEVER
 from waguard.core.versions.arms import NEW_KEPT, needed, of_all, unservable
 from waguard.core.versions.cure import cures
 from waguard.core.versions.effects import Concluded, Reload, VersionEffect
 from waguard.core.versions.facts import Arm, Pin, RulesChanged, VersionFact
 from waguard.core.versions.policy import intended, next_deadline
-from waguard.core.versions.state import NEVER, TrialStage, VersionState
+from waguard.core.versions.state import TrialStage, VersionState
 from waguard.core.versions.views import conditions, rows
 
 

@@ -324,7 +324,7 @@ async def test_an_answer_for_a_daemon_that_is_gone_goes_to_nobody_else(bench: Be
     assert await second.next() == Reply(id=1, outcome=Value(flag=True))
 
 
-async def test_stop(bench: Bench) -> None:
+async def test_a_stop_of_the_daemon_is_asked_of_the_worker(bench: Bench) -> None:
     daemon = await bench.greeted()
     assert not bench.link.stop_asked.is_set()
     daemon.channel.post(Stop())

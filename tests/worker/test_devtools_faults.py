@@ -116,7 +116,9 @@ async def test_server_that_never_answers(page: PageSession, web: Web) -> None:
     await page.navigate(web.url, timeout=LONG)
 
 
-async def test_dead_server(flavour: Flavour, page: PageSession, web: Web) -> None:
+async def test_a_server_that_is_gone_fails_the_navigation_alone(
+    flavour: Flavour, page: PageSession, web: Web
+) -> None:
     with pytest.raises(NavigationError) as dead:
         await page.navigate("http://127.0.0.1:9/", timeout=LONG)  # discard: nobody is there
     assert dead.value.value == "http://127.0.0.1:9/"

@@ -11,6 +11,7 @@ import pytest
 
 from tests.waiting import wait_until
 from waguard.core.messages.identity import People
+from waguard.core.messages.media import MEDIA_LIMIT
 from waguard.wire.events import (
     Ack,
     BackfillGap,
@@ -38,7 +39,7 @@ class Page:
         self.held: asyncio.Event | None = None
 
     async def media(self, message_id: str, limit: int) -> bytes:
-        assert limit == under_test.MEDIA_LIMIT
+        assert limit == MEDIA_LIMIT
         self.asked.append(message_id)
         if self.held:
             await self.held.wait()
@@ -106,7 +107,7 @@ def picture(number: int, **fields: Any) -> dict[str, Any]:
     return raw_message(number, kind="image", mimetype="image/png", body="", **fields)
 
 
-async def test_a_text(bench: Bench) -> None:
+async def test_a_text_arrives_with_its_sender(bench: Bench) -> None:
     bench.it.handle("message", raw_message(1, sender_name="Ann"))
     got = await bench.message()
     assert (got.id, got.body, got.sender_name, got.media) == (
@@ -118,7 +119,7 @@ async def test_a_text(bench: Bench) -> None:
     assert bench.page.asked == []
 
 
-async def test_each_once(bench: Bench) -> None:
+async def test_each_message_is_reported_once(bench: Bench) -> None:
     for number in (1, 1, 2, 1, 3):
         bench.it.handle("message", raw_message(number))
     assert [(await bench.message()).body for _ in range(3)] == ["text 1", "text 2", "text 3"]
@@ -216,11 +217,11 @@ async def test_a_file_that_cannot_be_had_does_not_cost_its_message(
 
 
 async def test_a_file_that_is_too_large_is_not_fetched(bench: Bench) -> None:
-    bench.it.handle("message", picture(1, size=under_test.MEDIA_LIMIT + 1))
-    bench.it.handle("message", picture(2, size=under_test.MEDIA_LIMIT))
+    bench.it.handle("message", picture(1, size=MEDIA_LIMIT + 1))
+    bench.it.handle("message", picture(2, size=MEDIA_LIMIT))
     got = await bench.message()
     assert got.media is None
-    assert str(under_test.MEDIA_LIMIT) in str(got.media_error)
+    assert str(MEDIA_LIMIT) in str(got.media_error)
     assert (await bench.message()).media == b"file"
     assert bench.page.asked == ["false_49170@c.us_2"]
 

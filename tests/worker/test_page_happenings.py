@@ -103,7 +103,9 @@ async def test_a_file_that_is_larger_than_it_was_said_to_be(browser: BrowserSess
 
 
 @pytest.mark.parametrize(("video", "group"), [(False, False), (True, True)])
-async def test_a_call(browser: BrowserSession, *, video: bool, group: bool) -> None:
+async def test_a_call_is_reported_with_its_kind(
+    browser: BrowserSession, *, video: bool, group: bool
+) -> None:
     call = browser.standin.phone.call(HIDDEN, video=video, group=group)["id"]
     found = await newest(browser, "call", id=call, chat=HIDDEN, sender=f"{FRIEND}@c.us")
     assert (found["video"], found["group"]) == (video, group)

@@ -297,7 +297,7 @@ def message(**fields: Any) -> InboundMessage:
         ([1], None),
     ],
 )
-def test_a_size(value: Any, kept: int | None) -> None:
+def test_a_size_is_kept_only_within_its_bounds(value: Any, kept: int | None) -> None:
     assert message(size=value).size == kept
 
 
@@ -315,7 +315,7 @@ def test_a_size(value: Any, kept: int | None) -> None:
         (None, NOW),
     ],
 )
-def test_a_time(value: Any, kept: float) -> None:
+def test_a_time_is_kept_only_within_its_bounds(value: Any, kept: float) -> None:
     assert message(timestamp=value).timestamp == kept
 
 
@@ -390,7 +390,7 @@ def test_what_cannot_be_read_is_kept_as_it_came_as_far_as_it_is_wanted() -> None
 
 
 @pytest.mark.parametrize(("value", "kept"), [(-1, -1), (-2, -1), (0, 0), (4, 4), (2.0, 2)])
-def test_an_ack(value: Any, kept: int) -> None:
+def test_an_ack_is_kept_only_within_its_bounds(value: Any, kept: int) -> None:
     assert read("ack", {"ids": ["a", 1, "b"], "chat": "c", "ack": value}, now=NOW) == (
         Ack(ids=("a", "b"), chat="c", ack=kept),
     )

@@ -35,7 +35,16 @@ from waguard.api.call_backs import witnessed
 from waguard.api.deadline import CHANGES, within_deadline
 from waguard.api.deps import BODY, DEPS, ApiDeps
 from waguard.api.door import CONNECTIONS, Door, attend_requests
-from waguard.api.limits import LOAD, Load, bounded, counted
+from waguard.api.limits import (
+    BODY_LIMIT,
+    KEY_WITHIN,
+    LOAD,
+    MEDIA_BODY_LIMIT,
+    SEARCHED_LIMIT,
+    Load,
+    bounded,
+    counted,
+)
 from waguard.api.local import is_trusted
 from waguard.api.problems import Handler, of_waguard, problems
 from waguard.api.timings import DEFAULT_LIMITS, DEFAULT_TIMINGS, LIMITS, TIMINGS, Limits, Timings
@@ -44,12 +53,7 @@ from waguard.core.host import http_cost
 from waguard.core.text import json_text
 from waguard.errors import WaguardError
 
-BODY_LIMIT: Final = 1 << 20  # bytes
 SHUTDOWN_TIMEOUT: Final = 5.0  # s for open requests at the end
-MEDIA_BODY_LIMIT: Final = 24 << 20  # bytes; 16 MiB as base64, and a little around it
-# bytes of a body without a key in header or query: up to this it may be anywhere …
-SEARCHED_LIMIT: Final = 1 << 20
-KEY_WITHIN: Final = 64 << 10  # … and of a larger one, as it says itself, it is within these
 
 _MEDIA_PATH: Final = "/api/messages/send-media"
 _OWN_END: Final = frozenset({"/api/events", "/api/messages/send", _MEDIA_PATH})

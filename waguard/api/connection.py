@@ -52,16 +52,16 @@ class Entrance(Protocol):
     """What any of them reads next, until it has taken a copy."""
 
     def left(self, connection: "Connection") -> None:
-        """It is no more."""
+        """The connection was closed."""
 
     def heard(self, connection: "Connection", count: int, *, ahead: bool) -> None:
-        """It said so many bytes that are of no body."""
+        """The connection said ``count`` bytes that are of no body."""
 
     def busy(self, connection: "Connection") -> None:
         """A request of it is under way."""
 
     def idle(self, connection: "Connection") -> None:
-        """It waits for the next request."""
+        """The connection waits for the next request."""
 
     def show_out(self, connection: "Connection") -> None:
         """End it at once."""
@@ -289,7 +289,7 @@ class Connection(web.RequestHandler, asyncio.BufferedProtocol):
             self._refuse()
 
     def _read_head(self, data: bytes) -> None:
-        """Of a body in shreds: with a key the rest is read, too."""
+        """Read the head of a request whose body comes in shreds: with a key the rest is read, too."""
         head, end, rest = data.partition(b"\r\n\r\n")
         if self._request or self._is_coming or not http_text.shows_key(head):
             self._refuse()

@@ -7,10 +7,10 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 from waguard.api import fields
+from waguard.core.messages.media import MEDIA_LIMIT
 from waguard.messaging.outbox.commands import Context, Media
 from waguard.messaging.outbox.fetch import Fetcher
 
-MEDIA_LIMIT: Final = 16 << 20  # bytes; WhatsApp's own limit for pictures and videos
 CAPTION_LIMIT: Final = 1_024
 FILENAME_LIMIT: Final = 255
 MIMETYPE_LIMIT: Final = 100
@@ -79,7 +79,7 @@ class File:
     content: bytes = field(repr=False)
     url: str | None = None
     name: str
-    """Of the field that holds it."""
+    """The field that holds it."""
     mimetype: str | None
     kind: str | None
     filename: str | None

@@ -123,11 +123,11 @@ class Door(web.BaseSite):
     # ---- what connections say ----
 
     def arrived(self, connection: Connection) -> None:
-        """Its clock begins."""
+        """Start the connection's idle timer."""
         self._wait(connection, self._timings.first_request)
 
     def idle(self, connection: Connection) -> None:
-        """It waits for the next request, unless it was lost meanwhile."""
+        """Wait for the next request, unless the connection was lost meanwhile."""
         if connection in self._open:
             self._wait(connection, self._timings.next_request)
 
@@ -135,7 +135,7 @@ class Door(web.BaseSite):
         self._idle[connection] = self._loop.call_later(deadline, self.show_out, connection)
 
     def heard(self, connection: Connection, count: int, *, ahead: bool) -> None:
-        """It said so many bytes; those of a request's body are no matter of the door's."""
+        """Count bytes of the connection; those of a request's body are no matter of the door's."""
         if connection in self._idle:
             connection.said += count
             self._said += count
@@ -154,7 +154,7 @@ class Door(web.BaseSite):
         connection.said = 0
 
     def left(self, connection: Connection) -> None:
-        """It is no more."""
+        """Forget a closed connection."""
         self.busy(connection)
         self._open.discard(connection)
 

@@ -119,7 +119,7 @@ def text(body: dict[str, Any], field: str) -> str:
 
 
 def text_of(value: Any, field: str) -> str:
-    """The same, of a value that ``field`` holds."""
+    """As ``text``, for a value that ``field`` holds."""
     if not isinstance(value, str) or not value.strip():
         raise bad(field, value, f"{field} is missing or empty", "send a text")
     if len(value) > TEXT_LIMIT:

@@ -31,7 +31,7 @@ class Waiting(Protocol):
 
 
 class Intake:
-    """Of one door."""
+    """What one door takes of connections that have shown no key."""
 
     def __init__(self, limits: Limits, show_out: Callable[[Any], None]) -> None:
         """``show_out`` ends one that waits."""
@@ -62,7 +62,7 @@ class Intake:
         self._continue()
 
     def leave(self, one: Waiting) -> None:
-        """It waits no more."""
+        """Let one go: it waits no more."""
         self._waiting.pop(one, None)
 
     def make_room(self) -> bool:

@@ -19,6 +19,11 @@ from waguard.api.problems import Handler
 from waguard.api.timings import LIMITS, Limits, Timings
 from waguard.errors import UnavailableError
 
+BODY_LIMIT: Final = 1 << 20  # bytes
+MEDIA_BODY_LIMIT: Final = 24 << 20  # bytes; a file of MEDIA_LIMIT as base64, and a little around it
+# bytes of a body without a key in header or query: up to this it may be anywhere …
+SEARCHED_LIMIT: Final = 1 << 20
+KEY_WITHIN: Final = 64 << 10  # … and of a larger one, as it says itself, it is within these
 RETRY_AFTER: Final = 2.0  # s
 SLOWNESS_FROM: Final = 4 << 10  # bytes
 

@@ -26,7 +26,7 @@ _NO: Final = frozenset({"", "0", "false"})
 
 
 def options(request: web.Request, body: dict[str, Any]) -> Options:
-    """Of a request to send."""
+    """Read the options of a request to send."""
     return Options(
         key=idempotency_key(request, body),
         later=_flag(request, body, "async"),

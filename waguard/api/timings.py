@@ -48,7 +48,7 @@ class Limits:
     bodies: int = 1_000
     """Requests with a body that is being read or worked on."""
     body_bytes: int = 128 << 20
-    """Of all requests; a body takes up to four times its size."""
+    """Bodies of all requests; one takes up to four times its size."""
     watchers_bytes: int = 4 << 20
     """All that a watcher says in a body is a key."""
     piece: int = 64 << 10
@@ -56,17 +56,17 @@ class Limits:
     searched: int = 256
     """Bodies that are read to find a key in them."""
     searched_bytes: int = 8 << 20
-    """Of all these."""
+    """All these together."""
     refused_at_once: int = 20
     """Refusals because a key is missing, within ``Timings.refusal``; the others are answered later."""
     refusals_waiting: int = 256
-    """Of those; each keeps a connection. Who comes then is refused at once."""
+    """Those that wait; each keeps a connection. Who comes then is refused at once."""
     begun_bytes: int = 8 << 20
     """That all connections together have said of requests that are not there yet."""
     ahead_bytes: int = 64 << 10
-    """Of further requests on a connection with a key, while one is under way."""
+    """Further requests on a connection with a key, while one is under way."""
     keyless_cpu: float = 0.5
-    """Of a core, for all who have shown no key …"""
+    """Share of a core, for all who have shown no key …"""
     keyless_cpu_free: float = 0.01
     """… beyond so many seconds of CPU time."""
     keyless_cost: float = 0.25

@@ -84,7 +84,7 @@ class _Packed:
 
 
 def source(request: web.Request) -> Source:
-    """Of a request's body. Raises ``UnknownEncodingError``."""
+    """The source of a request's body. Raises ``UnknownEncodingError``."""
     encoding = request.headers.get("Content-Encoding", "").strip().lower()
     if encoding in {"", "identity"} or not request.can_read_body:
         return _Plain(request.content)

@@ -8,7 +8,7 @@ from waguard.errors import ConfigError
 
 
 def add(parser: argparse.ArgumentParser) -> None:
-    """Its arguments."""
+    """Add the command's arguments."""
     parser.set_defaults(command=_chaos)
     parser.add_argument(
         "--yes-break-things",

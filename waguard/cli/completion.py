@@ -24,7 +24,7 @@ class Place:
 
 
 def add(parser: argparse.ArgumentParser) -> None:
-    """Its arguments."""
+    """Add the command's arguments."""
     parser.add_argument("shell", choices=tuple(_SHELLS))
     parser.set_defaults(command=_completion)
 

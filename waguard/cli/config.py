@@ -11,7 +11,7 @@ from waguard.host import configuration
 
 
 def add(parser: argparse.ArgumentParser) -> None:
-    """Its verbs."""
+    """Add the noun's verbs."""
     verbs = verbs_of(parser)
     check = verb(
         verbs, "check", _config_check, "read it as the daemon would, and say what is wrong"
@@ -42,6 +42,6 @@ def _config_show(arguments: argparse.Namespace) -> int:
         return 0
     print(f"file: {found.path or 'none'}")
     print_table(rows, ("key", "value", "source", "default"))
-    for line in configuration.hidden_lines(reading):
+    for line in (*configuration.hidden_lines(reading), *reading.retired):
         print(printable(line))
     return 0

@@ -68,7 +68,7 @@ def check(
 
     For the installed unit's file its ``user`` and what it may write are checked, whoever asks.
     """
-    for line in hidden_lines(reading):
+    for line in (*hidden_lines(reading), *reading.retired):
         say(line)
     installed = service_unit.files(root) if found.of_unit else []
     _check_owners(found, reading.config, service_unit.user(user) if installed else None)

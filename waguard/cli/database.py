@@ -8,7 +8,7 @@ from waguard.cli.render import print_either
 
 
 def add(parser: argparse.ArgumentParser) -> None:
-    """Its verbs."""
+    """Add the noun's verbs."""
     verbs = verbs_of(parser)
     accept = verb(verbs, "accept", _accept, "the new or empty database is meant: use it")
     with_json(accept)

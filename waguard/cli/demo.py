@@ -6,7 +6,7 @@ from waguard.cli.lab import require_lab
 
 
 def add(parser: argparse.ArgumentParser) -> None:
-    """Its arguments."""
+    """Add the command's arguments."""
     parser.add_argument(
         "--once", action="store_true", help="end after the tour; non-zero where a step failed"
     )

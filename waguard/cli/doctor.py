@@ -19,7 +19,7 @@ _STYLES: Final = {"ok": "good", "warning": "wait", "failed": "bad", "skipped": "
 
 
 def add(parser: argparse.ArgumentParser) -> None:
-    """Its arguments."""
+    """Add the command's arguments."""
     parser.epilog = "Exit codes: 0 all is healthy, or only warnings; 5 something failed."
     what = parser.add_mutually_exclusive_group()
     what.add_argument(

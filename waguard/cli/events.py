@@ -10,7 +10,7 @@ from waguard.cli.parsing import with_config
 
 
 def add(parser: argparse.ArgumentParser) -> None:
-    """Its arguments."""
+    """Add the command's arguments."""
     parser.add_argument(
         "-f", "--follow", action="store_true", help="events from now on, until Ctrl-C"
     )

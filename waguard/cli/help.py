@@ -6,7 +6,7 @@ from waguard.cli import program
 
 
 def add(parser: argparse.ArgumentParser) -> None:
-    """Its arguments."""
+    """Add the command's arguments."""
     parser.add_argument("words", nargs="*", metavar="COMMAND", help="and its verb")
     parser.set_defaults(command=_help)
 

@@ -20,7 +20,7 @@ from waguard.profile import layout
 
 
 def add(parser: argparse.ArgumentParser) -> None:
-    """Its arguments."""
+    """Add the command's arguments."""
     parser.add_argument(
         "--from",
         dest="folder",

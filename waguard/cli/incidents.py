@@ -11,6 +11,7 @@ from urllib.parse import quote
 from waguard.cli.client import connect
 from waguard.cli.parsing import with_daemon, with_json
 from waguard.cli.render import age, moment, print_json, table, width
+from waguard.core.incidents.why import NO_INCIDENTS
 
 COLUMNS: Final = ("began", "took", "session", "cause")
 _DURATION: Final = re.compile(r"([0-9]{1,6})([smhd])")
@@ -18,7 +19,7 @@ _SECONDS: Final = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 
 
 def add(parser: argparse.ArgumentParser) -> None:
-    """Its arguments."""
+    """Add the command's arguments."""
     parser.add_argument(
         "--since",
         type=since,
@@ -56,7 +57,7 @@ def _incidents(arguments: argparse.Namespace) -> int:
             print(line)
         print("`waguard why SESSION` shows what was done; without SESSION, of all sessions at once")
     else:
-        print("no incidents recorded")
+        print(NO_INCIDENTS)
     return 0
 
 

@@ -25,7 +25,7 @@ _SHOWN: Final = 8  # hexadecimal digits of a fingerprint
 
 
 def add(parser: argparse.ArgumentParser) -> None:
-    """Its verbs."""
+    """Add the noun's verbs."""
     verbs = verbs_of(parser)
     listing = verb(verbs, "list", _list, "where the keys are, and the fingerprint of each")
     with_json(listing)
@@ -123,7 +123,7 @@ def _unknown(path: Path, name: str) -> ConfigError:
 
 
 def _read(path: Path) -> list[str]:
-    """Its lines; none where there is no file."""
+    """The lines of the key file; none where there is no file."""
     try:
         with as_owner_of(path.parent):
             return small_file.read(path, named=True).decode("ascii").splitlines()

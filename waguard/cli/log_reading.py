@@ -36,7 +36,7 @@ class JournalSource:
 
     unit: str
     of_user: bool = False
-    """Of the user's own service manager."""
+    """The unit is one of the user's own service manager."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,7 +55,7 @@ class Entry:
 
     @property
     def level(self) -> int | None:
-        """Its priority (0 is the gravest); None: it has none."""
+        """The entry's priority (0 is the most severe); None: it has none."""
         return PRIORITIES.get(str(self.fields.get("level")).upper())
 
 
@@ -84,7 +84,7 @@ class NoLogError(WaguardError):
 
 
 def find(runtime: Path, root: Path = Path("/")) -> JournalSource | FileSource:
-    """Of the daemon that has this runtime folder; where none runs, of the installed unit. Raises
+    """The log of the daemon that has this runtime folder; where none runs, of the installed unit. Raises
     ``NoLogError``."""
     try:
         holder = read_pid_file(runtime)
@@ -133,7 +133,7 @@ def _journal_inode(pid: int) -> str:
 
 
 def unit_of(cgroup: str) -> JournalSource | None:
-    """Of the text of /proc/PID/cgroup; None: it is no service of systemd's."""
+    """The unit that the text of /proc/PID/cgroup names; None: it is no service of systemd's."""
     for line in cgroup.splitlines():
         hierarchy, _, place = line.partition(":")
         controller, _, group = place.partition(":")

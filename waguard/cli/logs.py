@@ -16,7 +16,7 @@ _STYLES: Final = {2: "bad", 3: "bad", 4: "wait", 7: "soft"}
 
 
 def add(parser: argparse.ArgumentParser) -> None:
-    """Its arguments."""
+    """Add the command's arguments."""
     parser.add_argument("-f", "--follow", action="store_true", help="follow new lines")
     parser.add_argument("--session", help="lines about this session alone")
     parser.add_argument(

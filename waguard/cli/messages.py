@@ -13,7 +13,7 @@ _MESSAGES: Final = "/api/messages"
 
 
 def add(parser: argparse.ArgumentParser) -> None:
-    """Its verbs."""
+    """Add the noun's verbs."""
     verbs = verbs_of(parser)
     listing = verb(verbs, "list", _messages_list, "the newest messages, without their texts")
     listing.add_argument("--session")

@@ -36,7 +36,7 @@ class Output:
 
     @property
     def buffer(self) -> "Output":
-        """The same for bytes."""
+        """This output, for bytes."""
         return Output(self._stream.buffer)  # type: ignore[attr-defined]
 
     def __getattr__(self, name: str) -> Any:

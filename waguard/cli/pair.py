@@ -14,7 +14,7 @@ _ON_ITS_WAY: Final = frozenset({"qr_scanning", "authenticated"})
 
 
 def add(parser: argparse.ArgumentParser) -> None:
-    """Its arguments."""
+    """Add the command's arguments."""
     parser.add_argument("session")
     parser.add_argument("phone", help="its number in international form, e.g. +6281234567890")
     once = parser.add_mutually_exclusive_group()

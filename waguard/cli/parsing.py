@@ -7,6 +7,7 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
+from waguard.core.exits import EXIT_USAGE
 from waguard.host import configuration
 
 Command = Callable[[argparse.Namespace], int]
@@ -51,7 +52,7 @@ def verbs_of(parser: argparse.ArgumentParser) -> Any:
 def _lists(parser: argparse.ArgumentParser) -> int:
     """No verb was named: nothing is done."""
     sys.stderr.write(parser.format_help())
-    return 2
+    return EXIT_USAGE
 
 
 def verb(

@@ -4,7 +4,7 @@ import argparse
 
 
 def add(parser: argparse.ArgumentParser) -> None:
-    """Its arguments."""
+    """Add the command's arguments."""
     parser.add_argument("arguments", nargs=argparse.REMAINDER, help="see `waguard phone --help`")
     parser.set_defaults(command=_phone)
 

@@ -17,7 +17,7 @@ from waguard.profile.layout import Places
 
 
 def add(parser: argparse.ArgumentParser) -> None:
-    """Its verbs."""
+    """Add the noun's verbs."""
     verbs = verbs_of(parser)
     listing = verb(verbs, "list", _profile_list, "every profile, its state, its snapshots")
     with_json(listing)

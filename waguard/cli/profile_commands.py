@@ -229,7 +229,7 @@ def _words(finding: Finding) -> tuple[str, str | None]:
 
 @contextlib.contextmanager
 def _free(profile: Path) -> Iterator[ProfileLock | None]:
-    """Its lock; None: it is in use."""
+    """The profile's lock; None: it is in use."""
     try:
         lock = ProfileLock(profile)
     except ProfileInUseError:

@@ -21,7 +21,7 @@ UNAVAILABLE: Final = 503
 
 
 def add(parser: argparse.ArgumentParser) -> None:
-    """Its arguments."""
+    """Add the command's arguments."""
     parser.add_argument("session")
     parser.add_argument("--new", action="store_true", help="have WhatsApp make a new code first")
     once = parser.add_mutually_exclusive_group()

@@ -8,7 +8,7 @@ from waguard.cli.render import condition, print_json, print_table
 
 
 def add(parser: argparse.ArgumentParser) -> None:
-    """Its arguments."""
+    """Add the command's arguments."""
     parser.add_argument("--dry-run", action="store_true", help="only show what would be done")
     with_json(parser)
     with_daemon(parser)

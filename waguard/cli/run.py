@@ -19,7 +19,7 @@ from waguard.host.systemd import SystemdNotifier
 
 
 def add(parser: argparse.ArgumentParser) -> None:
-    """Its arguments."""
+    """Add the command's arguments."""
     with_config(parser)
     parser.set_defaults(command=_run)
 
@@ -77,6 +77,8 @@ async def _serve(reading: Reading, lock: InstanceLock, port: ApiPort) -> int:
 
         for line in configuration.hidden_lines(reading):
             logger.warning("{}", line, event="config_hidden")
+        for line in reading.retired:
+            logger.warning("{}", line, event="config_retired")
         return await Daemon(config, lock, port, reading.path, spawn).run()
     finally:
         await spawn.close()

@@ -12,7 +12,7 @@ ABOUT: Final = "save a picture of a session's page, with the chats that it shows
 
 
 def add(parser: argparse.ArgumentParser) -> None:
-    """Its arguments."""
+    """Add the command's arguments."""
     parser.add_argument("session")
     parser.add_argument(
         "file", nargs="?", type=Path, metavar="FILE", help="SESSION.png by default; - is stdout"

@@ -14,7 +14,7 @@ DEADLINE: Final = 90.0  # s; longer than a send waits for the session and for th
 
 
 def add(parser: argparse.ArgumentParser) -> None:
-    """Its arguments."""
+    """Add the command's arguments."""
     parser.add_argument("session")
     parser.add_argument("recipient", help="phone number in international form, or a chat id")
     parser.add_argument("text", help="- reads it from stdin")

@@ -76,7 +76,7 @@ _CHANGES: Final = (
 
 
 def add(parser: argparse.ArgumentParser) -> None:
-    """Its verbs."""
+    """Add the noun's verbs."""
     verbs = verbs_of(parser)
     create = verb(verbs, "create", _create, "create sessions; then show their QR codes")
     create.add_argument(
@@ -101,9 +101,7 @@ def add(parser: argparse.ArgumentParser) -> None:
 
 def _add_reads(verbs: Any) -> None:
     listing = verb(verbs, "list", _list, "all sessions")
-    listing.add_argument(
-        "-o", "--output", choices=("name", "json"), help="name: nothing else, one a line"
-    )
+    listing.add_argument("-o", "--output", choices=("name",), help="name: nothing else, one a line")
     with_json(listing)
     with_all(listing)
     with_workspace(listing)
@@ -224,7 +222,7 @@ def _list(arguments: argparse.Namespace) -> int:
     path = "/api/sessions?removed=1" if arguments.all else "/api/sessions"
     listed = connect(arguments).call("GET", path)
     sessions = of_workspace(listed["sessions"], arguments.workspace)
-    if arguments.json or arguments.output == "json":
+    if arguments.json:
         print_json({**listed, "sessions": sessions, "total": len(sessions)})
     elif arguments.output == "name":
         for session in sessions:

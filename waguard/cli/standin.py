@@ -8,7 +8,7 @@ from waguard.errors import PortInUseError
 
 
 def add(parser: argparse.ArgumentParser) -> None:
-    """Its arguments."""
+    """Add the command's arguments."""
     parser.add_argument("--port", type=int, default=8443, help="port of the page (%(default)s)")
     parser.add_argument(
         "--phone-port", type=int, default=8480, help="port of its phone (%(default)s)"

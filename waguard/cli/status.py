@@ -23,10 +23,9 @@ from waguard.cli.render import (
 )
 from waguard.cli.rows import Session, column_style, needs_scan, of_workspace, others, row
 from waguard.cli.unanswered import explained
+from waguard.core.exits import EXIT_UNHEALTHY
 
 ANSWERS_WITHIN: Final = 3.0  # s; then what can be known without the daemon is shown
-DEGRADED: Final = 5
-"""The exit code."""
 NARROW: Final = ("session", "status", "since", "phone", "reason")
 WIDE: Final = (
     *("session", "workspace", "status", "since", "phone", "lifecycle", "link", "restarts"),
@@ -36,9 +35,9 @@ _LONGEST: Final = 40  # characters of a session's name beside other columns
 
 
 def add(parser: argparse.ArgumentParser) -> None:
-    """Its arguments."""
+    """Add the command's arguments."""
     parser.add_argument("sessions", nargs="*", metavar="SESSION", help="only these")
-    parser.add_argument("-o", "--output", choices=("wide", "json"), help="wide: every column")
+    parser.add_argument("-o", "--output", choices=("wide",), help="wide: every column")
     with_json(parser)
     with_all(parser)
     with_workspace(parser)
@@ -57,14 +56,14 @@ def _status(arguments: argparse.Namespace) -> int:
     shown = None if every is None else of_workspace(every, arguments.workspace)
     if arguments.sessions:
         return _of_some(client, shown, arguments)
-    if arguments.json or arguments.output == "json":
+    if arguments.json:
         print_json({"health": health, "sessions": shown})
     else:
         said = {it["message"] for it in others(health["conditions"], every or ())}
         rows = wide(shown or ()) if arguments.output == "wide" else narrow(shown or (), said)
         for line in (*fleet(client.base, health, every), *rows):
             print(line)
-    return 0 if health["status"] == "healthy" else DEGRADED
+    return 0 if health["status"] == "healthy" else EXIT_UNHEALTHY
 
 
 def _of_some(
@@ -79,13 +78,13 @@ def _of_some(
             unknown = ApiCallError("Session not found", answered=HTTPStatus.NOT_FOUND)
             raise client.named(unknown, name)
     shown = [by_name[name] for name in dict.fromkeys(arguments.sessions)]
-    if arguments.json or arguments.output == "json":
+    if arguments.json:
         print_json({"sessions": shown})
     else:
         for line in wide(shown) if arguments.output == "wide" else narrow(shown):
             print(line)
     healthy = not any(c["degrades"] for it in shown for c in it["conditions"])
-    return 0 if healthy else DEGRADED
+    return 0 if healthy else EXIT_UNHEALTHY
 
 
 def fleet(

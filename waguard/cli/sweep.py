@@ -12,7 +12,7 @@ from waguard.ports.process import Swept
 
 
 def add(parser: argparse.ArgumentParser) -> None:
-    """Its arguments."""
+    """Add the command's arguments."""
     with_json(parser)
     with_config(parser)
     parser.set_defaults(command=_sweep)

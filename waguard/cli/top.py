@@ -22,7 +22,7 @@ _CLOSE: Final = "\x1b[?25h\x1b[?1049l"
 
 
 def add(parser: argparse.ArgumentParser) -> None:
-    """Its arguments."""
+    """Add the command's arguments."""
     parser.add_argument("--interval", type=float, default=2.0, metavar="S", help="(%(default)s)")
     parser.add_argument("--once", action="store_true", help="print it once and end")
     with_workspace(parser)

@@ -13,7 +13,7 @@ _PATH = "/api/versions"
 
 
 def add(parser: argparse.ArgumentParser) -> None:
-    """Its verbs."""
+    """Add the noun's verbs."""
     verbs = verbs_of(parser)
     listing = verb(verbs, "list", _list, "the versions that are used, stored or held back")
     with_json(listing)

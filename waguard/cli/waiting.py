@@ -55,6 +55,6 @@ class Waiting:
             sys.stderr.flush()
 
     def goes_on(self) -> None:
-        """It still waits: say so where the reason may be another one."""
+        """Say that the wait goes on, where the reason may be another one."""
         if self._said:
             self.say()

@@ -23,7 +23,7 @@ _DIGEST: Final = re.compile(r"[0-9a-f]{64}")
 
 
 def add(parser: argparse.ArgumentParser) -> None:
-    """Its verbs."""
+    """Add the noun's verbs."""
     verbs = verbs_of(parser)
     listing = verb(verbs, "list", _list, "the bundles that can be used, and who has them")
     with_json(listing)

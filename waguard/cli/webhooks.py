@@ -14,7 +14,7 @@ _UNIDENTIFIED: Final = "/api/webhooks/unidentified"
 
 
 def add(parser: argparse.ArgumentParser) -> None:
-    """Its verbs."""
+    """Add the noun's verbs."""
     verbs = verbs_of(parser)
     listing = verb(verbs, "list", _dead_list, "the newest dead letters, without their bodies")
     with_json(listing)

@@ -8,6 +8,7 @@ from waguard.cli.client import SessionClient, connect
 from waguard.cli.parsing import with_daemon, with_json
 from waguard.cli.render import condition, print_json, undecryptable
 from waguard.cli.rows import version
+from waguard.core.incidents.why import NO_INCIDENTS
 from waguard.errors import printable
 
 PURGED: Final = "purged"
@@ -15,7 +16,7 @@ PURGED: Final = "purged"
 
 
 def add(parser: argparse.ArgumentParser) -> None:
-    """Its arguments."""
+    """Add the command's arguments."""
     which = parser.add_mutually_exclusive_group()
     which.add_argument("session", nargs="?", help="without one: incidents of the fleet")
     which.add_argument("--fleet", action="store_true", help="the same as without a session")
@@ -42,7 +43,7 @@ def _why(arguments: argparse.Namespace) -> int:
     if answer["incidents"] is None:
         print("incidents are unknown while the database does not answer")
     elif not answer["incidents"]:
-        print("no incidents recorded")
+        print(NO_INCIDENTS)
     for incident in answer["incidents"] or ():
         print(f"\n{incident['began']}")
         for sentence in incident["sentences"]:

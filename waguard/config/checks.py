@@ -91,16 +91,10 @@ def _check_standby(config: Config) -> None:
 
 
 def _check_versions(versions: Versions) -> None:
-    """A limit is no less than what it limits."""
-    for least, most in (
-        ("pause", "pause_limit"),
-        ("canary_after", "canary_limit"),
-        ("well_for", "trial_limit"),
-    ):
-        low, high = getattr(versions, least), getattr(versions, most)
-        if high < low:
-            why = f"it is less than versions.{least} ({low})"
-            raise refused(f"versions.{most}", high, why, f"use at least versions.{least}")
+    low, high = versions.well_for, versions.trial_limit
+    if high < low:
+        why = f"it is less than versions.well_for ({low})"
+        raise refused("versions.trial_limit", high, why, "use at least versions.well_for")
 
 
 def require_sandbox(browser: Browser, *, root: bool) -> None:

@@ -14,6 +14,7 @@ from waguard.config.checks import cross_check
 from waguard.config.errors import refused, unknown
 from waguard.config.passwords import HAS_PASSWORD
 from waguard.config.placing import placed
+from waguard.config.retired import RETIRED, line
 from waguard.config.sections import SECTIONS, Config
 from waguard.errors import ConfigError
 
@@ -28,6 +29,8 @@ class Reading(msgspec.Struct, frozen=True, kw_only=True):
     path: Path | None
     file: Mapping[str, Mapping[str, Any]]
     environment: Mapping[str, Mapping[str, Any]]
+    retired: tuple[str, ...] = ()
+    """A sentence for each key that has no effect any more."""
 
 
 def load(path: Path | None, environ: Mapping[str, str]) -> Config:
@@ -42,11 +45,14 @@ def read(
     path: Path | None, environ: Mapping[str, str], *, field: str | None = "--config"
 ) -> Reading:
     """As ``load``; ``field`` is what named the file, for errors about the file as a whole."""
-    file, base = _from_file(path, field) if path else ({}, None)
-    environment = _from_environment(environ)
+    retired: list[str] = []
+    file, base = _from_file(path, field, retired) if path else ({}, None)
+    environment = _from_environment(environ, retired)
     config = placed((file, environment), base or _working_folder())
     cross_check(config)
-    return Reading(config=config, path=path, file=file, environment=environment)
+    return Reading(
+        config=config, path=path, file=file, environment=environment, retired=tuple(retired)
+    )
 
 
 def holds_password(path: Path) -> bool:
@@ -67,7 +73,9 @@ def _content(path: Path) -> tuple[str, Path | None]:
     return content.decode(), path.absolute().parent if stat.S_ISREG(kind) else None
 
 
-def _from_file(path: Path, field: str | None) -> tuple[dict[str, dict[str, Any]], Path | None]:
+def _from_file(
+    path: Path, field: str | None, retired: list[str]
+) -> tuple[dict[str, dict[str, Any]], Path | None]:
     try:
         text, base = _content(path)
         document = tomllib.loads(text)
@@ -95,12 +103,14 @@ def _from_file(path: Path, field: str | None) -> tuple[dict[str, dict[str, Any]]
         if not isinstance(keys, dict):
             raise refused(section, keys, "it is a section", f"write [{section}] on its own line")
         checked[section] = {
-            key: _value(section, key, value, strict=True) for key, value in keys.items()
+            key: _value(section, key, value, strict=True)
+            for key, value in keys.items()
+            if not _is_retired(f"{section}.{key}", f"{section}.{key} of {path}", retired)
         }
     return checked, base
 
 
-def _from_environment(environ: Mapping[str, str]) -> dict[str, dict[str, Any]]:
+def _from_environment(environ: Mapping[str, str], retired: list[str]) -> dict[str, dict[str, Any]]:
     given: dict[str, dict[str, Any]] = {}
     for name, text in environ.items():
         section, separator, key = name.removeprefix(ENV_PREFIX).partition("__")
@@ -112,8 +122,16 @@ def _from_environment(environ: Mapping[str, str]) -> dict[str, dict[str, Any]]:
         section, key = section.lower(), key.lower()
         if section not in SECTIONS:
             raise unknown(name, text, (f"{ENV_PREFIX}{s.upper()}__…" for s in SECTIONS), "key")
-        given.setdefault(section, {})[key] = _value(section, key, text, strict=False)
+        if not _is_retired(f"{section}.{key}", name, retired):
+            given.setdefault(section, {})[key] = _value(section, key, text, strict=False)
     return given
+
+
+def _is_retired(key: str, name: str, retired: list[str]) -> bool:
+    if key not in RETIRED:
+        return False
+    retired.append(line(name, key))
+    return True
 
 
 def _refuse_single_underscore(name: str) -> None:

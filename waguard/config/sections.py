@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Final, Literal
+from typing import Final, Literal
 
 import msgspec
 
@@ -19,11 +19,8 @@ from waguard.config.bounds import (
     Share,
     Size,
 )
-from waguard.core.versions.rules import VersionRules
+from waguard.core.versions.rules import Mode, VersionRules
 from waguard.core.webhooks.delivery import OLD_SERVICE
-
-BODY_LIMIT: Final = 8 << 20
-"""Bytes: PHP's post_max_size, by default."""
 
 
 class Reloadable(msgspec.Struct, frozen=True, kw_only=True):
@@ -81,32 +78,15 @@ class WhatsApp(Reloadable, frozen=True, kw_only=True):
 
 
 class Versions(Reloadable, frozen=True, kw_only=True):
-    """Which version of WhatsApp Web sessions get. ``core/versions/policy.py`` decides.
+    """Which version of WhatsApp Web sessions get. ``core/versions/rules.py`` has the reasons."""
 
-    - ``well_for``: a page that throws at sends does so at the first; acks are late after 60 s.
-    - ``trial_limit``: a loaded machine takes minutes to load a page, and the next send may be far away.
-    - ``remember``: accounts of a part send once a day at least; longer, and two unrelated faults add up.
-    - ``pause``: an outage of WhatsApp lasts minutes to hours; each trial in it loads one or two pages.
-    - ``canary_after``: a build comes every 2.8 h (median); each canary of a bad one is unhealthy for minutes.
-    - ``good_after``, ``canary_for``: what breaks after minutes (acks, deafness) shows within half an hour.
-    - ``keep``: builds of two days and a half; 80 KB each.
-    """
-
-    mode: Literal["off", "react", "guard"] = "react"
-    keep: Annotated[int, msgspec.Meta(ge=2, le=64)] = 8
+    mode: Mode = "react"
     good_after: Seconds = 1800.0
-    good_sessions: Count = 2
     well_for: Seconds = 60.0
     trial_limit: Seconds = 600.0
-    confirmations: Annotated[int, msgspec.Meta(ge=2, le=20)] = 2
-    remember: LongSeconds = 86_400.0
     pause: Seconds = 900.0
-    pause_limit: LongSeconds = 14_400.0
     canary_after: Seconds = 3600.0
-    canary_limit: LongSeconds = 43_200.0
     canary_for: Seconds = 1800.0
-    canaries: Count = 2
-    report_held_after: LongSeconds = 1_209_600.0
 
 
 class Restore(Reloadable, frozen=True, kw_only=True):
@@ -129,8 +109,6 @@ class Fleet(Reloadable, frozen=True, kw_only=True):
 
     threshold: Share = 0.5
     minimum: Count = 3
-    period: Seconds = 120.0
-    canary_interval: Seconds = 60.0
     network: Literal["auto", "off"] = "auto"
 
 
@@ -138,7 +116,6 @@ class Worker(Reloadable, frozen=True, kw_only=True):
     """The worker processes; ``memory_limit`` in MB with their browsers, 0: none."""
 
     orphan_grace: Delay = 60.0
-    heartbeat: Seconds = 1.0
     measure_interval: Seconds = 15.0
     memory_limit: Size = 0
 
@@ -146,7 +123,6 @@ class Worker(Reloadable, frozen=True, kw_only=True):
 class Profiles(Reloadable, frozen=True, kw_only=True):
     """Copies of the credentials, and what is kept of damaged profiles; sizes in MB."""
 
-    snapshot_interval: Seconds = 3600.0
     cache_limit: Size = 300
     quarantine_days: Count = 30
     quarantine_limit: Size = 2000
@@ -160,24 +136,22 @@ class Reconcile(msgspec.Struct, frozen=True, kw_only=True):
 
 class Restart(Reloadable, frozen=True, kw_only=True):
     """At most ``intensity`` restarts in ``period`` seconds, then the session is parked and tried again
-    after ``retry_parked`` seconds, doubled each time up to an hour."""
+    at growing intervals."""
 
     intensity: Count = 5
     period: Seconds = 300.0
     base_delay: Delay = 1.0
     max_delay: Delay = 60.0
     stable_after: Seconds = 300.0
-    retry_parked: Seconds = 300.0
 
 
 class Send(Reloadable, frozen=True, kw_only=True):
     """How long a send waits for its session, for WhatsApp's answer, and for its server's ack; for
-    how long a key is the same message, and a reply that was not written may be asked for again."""
+    how long a reply that was not written may be asked for again."""
 
     wait: Delay = 20.0
     timeout: Seconds = 30.0
     ack_limit: Seconds = 60.0
-    idempotency_hours: Count = 24
     reply_grace: Seconds = 120.0
     check_first_contact: bool = True
     fetch_timeout: Seconds = 15.0
@@ -207,7 +181,7 @@ class Webhook(Reloadable, frozen=True, kw_only=True):
     hold_limit: LongSeconds = 900.0
     events: tuple[str, ...] = OLD_SERVICE
     stored: str | None = None
-    body_limit: Bytes = BODY_LIMIT
+    body_limit: Bytes = 8 << 20  # PHP's post_max_size, by default
 
 
 class Inbox(Reloadable, frozen=True, kw_only=True):

@@ -29,7 +29,7 @@ class Blame(StrEnum):
     """Only ``SESSION`` spends the restart budget."""
 
     SESSION = auto()
-    """Its page or its profile; also where there is no evidence of another cause."""
+    """The session's page or profile; also where there is no evidence of another cause."""
     HOST = auto()
     """An executable, a disk, memory, a folder that is not mounted, a fork that is refused."""
     NETWORK = auto()

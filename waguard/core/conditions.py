@@ -38,7 +38,7 @@ class Receiver(Struct, frozen=True, kw_only=True):
     down_since: float | None = None
     """Since when it accepts nothing; None: it accepts webhooks, or nothing is known."""
     error: str | None = None
-    """Of the last failed attempt; None: the last attempt worked."""
+    """What failed in the last attempt; None: it worked."""
     advice: str = ""
     """What that means, in words."""
 
@@ -219,7 +219,7 @@ def sends_throw(session: str, words: str, *, since: float) -> Condition:
 
 
 def deaf(session: str, words: str, *, since: float) -> Condition:
-    """It is connected, and its page raises no events."""
+    """The condition of a session that is connected, and whose page raises no events."""
     return _of_session(session, "deaf", Blame.WHATSAPP, words, since, remedies.DEAF)
 
 

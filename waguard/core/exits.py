@@ -1,7 +1,18 @@
-"""Exit codes of a worker, and what they mean."""
+"""Exit codes: of the daemon and the command line, and of a worker with what they mean."""
 
 from typing import Final
 
+EXIT_FAILED: Final = 1
+EXIT_USAGE: Final = 2
+"""The configuration or the command is wrong: systemd does not start it again."""
+EXIT_HELD: Final = 3
+"""Another instance holds the folder's lock or the database's lease: systemd does not start it again."""
+EXIT_PORT: Final = 4
+EXIT_UNHEALTHY: Final = 5
+"""The question was answered, and something is wrong."""
+
+
+# of a worker: none of those above
 EXIT_BROWSER_NOT_STARTED: Final = 10
 EXIT_PROFILE_LOCKED: Final = 11
 EXIT_PAGE_NOT_READY: Final = 12

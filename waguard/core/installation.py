@@ -22,19 +22,19 @@ class Found(Struct, frozen=True, kw_only=True):
     name: str
     """Without user and password."""
     installation: str | None
-    """Its marker; None: it has none."""
+    """The database's marker; None: it has none."""
     rows: int | None
     """How many sessions it has; None: they were not read yet."""
 
 
 class Known(Struct, frozen=True):
-    """It is ours: what it says is a fact."""
+    """The database is ours: what it says is a fact."""
 
     installation: str
 
 
 class Unmarked(Struct, frozen=True):
-    """It is to be marked as ours."""
+    """The database is to be marked as ours."""
 
     installation: str | None
     """With this; None: with a new one."""

@@ -53,7 +53,7 @@ class Lease:
     taken_at: float
     renewed_at: float
     released: bool
-    """Its holder has ended in order: nobody has to wait."""
+    """The holder has ended in order: nobody has to wait."""
     now: float
     """When it was read."""
 

@@ -35,9 +35,9 @@ class Observed:
     generation: int
     status: str
     row_pending: bool
-    """Its newest status is not in the row yet."""
+    """The newest status is not in the row yet."""
     worker: int | None = None
-    """Its worker's pid."""
+    """The worker's pid."""
     phone: str | None = None
     """Digits of the number that it is linked to."""
 
@@ -91,14 +91,14 @@ class Remove:
 
 @dataclass(frozen=True, slots=True)
 class Start:
-    """It is wanted up, and is not up."""
+    """The session is wanted up, and is not up."""
 
     session: str
 
 
 @dataclass(frozen=True, slots=True)
 class Stop:
-    """It is up, and not wanted up."""
+    """The session is up, and not wanted up."""
 
     session: str
 
@@ -121,7 +121,7 @@ class EndRemains:
 
 @dataclass(frozen=True, slots=True)
 class Renew:
-    """It runs, and its profile was removed: a planned restart restores it."""
+    """The session runs, and its profile was removed: a planned restart restores it."""
 
     session: str
 
@@ -198,7 +198,7 @@ def _stored(session: str, wanted: Mapping[str, Wanted], host: Host) -> Stored | 
 def _elsewhere(
     session: str, row: Wanted, profiles: Mapping[tuple[int, str], Stored]
 ) -> Stored | None:
-    """Its profile in another workspace: the application may have moved a paired session, whose profile follows at
+    """The profile in another workspace: the application may have moved a paired session, whose profile follows at
     the next start."""
     if row.status not in _PAIRED:
         return None

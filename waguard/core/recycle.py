@@ -18,7 +18,7 @@ class Size(StrEnum):
     FAR_TOO_BIG = auto()
     """Replace it now."""
     BIG_AGAIN = auto()
-    """It was replaced not long ago: a replacement does not help."""
+    """The worker was replaced not long ago: a replacement does not help."""
 
 
 def size_of(

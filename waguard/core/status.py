@@ -54,14 +54,14 @@ class StatusInputs:
     parked: ParkCause | None = None
     daemon_stopping: bool = False
     expects_qr: bool = False
-    """It has no credentials yet: while it starts, it will show a QR code."""
+    """The session has no credentials yet: while it starts, it will show a QR code."""
     details: str | None = None
     left: bool = False
-    """It was logged out or deleted: its worker's reports do not count."""
+    """The session was logged out or deleted: its worker's reports do not count."""
     adopting: bool = False
-    """Its worker is an earlier daemon's and has not reported yet: the row may be right."""
+    """The worker is an earlier daemon's and has not reported yet: the row may be right."""
     retrying: bool = False
-    """It was parked, and is tried once more: until the result is known the status stays."""
+    """The session was parked, and is tried once more: until the result is known the status stays."""
     requested: bool = False
     """A person or the application requested its start; else waguard restores it."""
     link_overdue: bool = False

@@ -72,7 +72,7 @@ class Installation:
                 return known
 
     def _folder(self) -> Marker | None:
-        """Its marker; what was seen before, where the folder is away."""
+        """The folder's marker; what was seen before, where the folder is away."""
         found = installation_file.read(self._config().paths.sessions)
         return found if found and found.installation else self._seen or found
 

@@ -60,6 +60,8 @@ class Reload:
         self._apply(reading.config)
         for line in hidden_lines(reading):
             logger.warning("{}", line, event="config_hidden", every=True)
+        for line in reading.retired:
+            logger.warning("{}", line, event="config_retired", every=True)
         return "configuration read again"
 
     def _apply(self, fresh: Config) -> None:

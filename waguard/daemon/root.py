@@ -14,13 +14,13 @@ from pathlib import Path
 from loguru import logger
 
 from waguard.api import ApiDeps, LocalApi, create_app, serve
-from waguard.api.content import MEDIA_LIMIT
 from waguard.api.door import CONNECTIONS
 from waguard.config.passwords import passwords
 from waguard.config.sections import Config, Log
 from waguard.core.host import last_run
 from waguard.core.host.admission import Reading
 from waguard.core.lease import unprotected_words
+from waguard.core.messages.media import MEDIA_LIMIT
 from waguard.daemon import stop_sequence, watch
 from waguard.daemon.database_lease import DatabaseLease
 from waguard.daemon.feed import feed

@@ -164,7 +164,9 @@ class _Examination:
     async def _configuration(self) -> list[Check]:
         lines = configuration.hidden_lines(self._reading)
         path = self._found.path
-        return host.configured(lines, str(path) if path else None, self._cli) + self._elsewhere()
+        retired = self._reading.retired
+        own = host.configured(lines, retired, str(path) if path else None, self._cli)
+        return own + self._elsewhere()
 
     def _elsewhere(self) -> list[Check]:
         """What the daemon's environment has beside this one's."""

@@ -54,7 +54,7 @@ def _done(one: Repair) -> str:
 
 
 def _set_mode(path: str, mode: int) -> None:
-    """Of what lies there now, not of what a link leads to: root may run this in others' folders."""
+    """Set the mode of what lies there now, not of what a link leads to: root may run this in others' folders."""
     flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
     descriptor = os.open(path, flags)
     try:

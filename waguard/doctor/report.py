@@ -4,9 +4,10 @@ import shlex
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any, Final
+from typing import Any
 
-SOMETHING_FAILED: Final = 5
+from waguard.core.exits import EXIT_UNHEALTHY
+
 """The exit code, as that of ``waguard status`` for a daemon that is degraded."""
 
 
@@ -15,10 +16,10 @@ class Result(StrEnum):
 
     OK = "ok"
     WARNING = "warning"
-    """It works now, and may not for long."""
+    """What was checked works now, and may not for long."""
     FAILED = "failed"
     SKIPPED = "skipped"
-    """It could not be checked, or does not apply; ``seen`` says why."""
+    """Nothing could be checked, or it does not apply; ``seen`` says why."""
 
 
 # ---- what --fix may do ----
@@ -79,14 +80,14 @@ def ok(name: str, seen: str) -> Check:
 
 
 def skipped(name: str, why: str) -> Check:
-    """It was not checked."""
+    """A check that was not made."""
     return Check(name=name, result=Result.SKIPPED, seen=why)
 
 
 def warning(
     name: str, seen: str, remedy: str, command: str | None = None, repair: Repair | None = None
 ) -> Check:
-    """It works, for now."""
+    """A check of what works, for now."""
     return Check(
         name=name,
         result=Result.WARNING,
@@ -100,7 +101,7 @@ def warning(
 def failed(
     name: str, seen: str, remedy: str, command: str | None = None, repair: Repair | None = None
 ) -> Check:
-    """It does not work."""
+    """A check of what does not work."""
     return Check(
         name=name,
         result=Result.FAILED,
@@ -133,7 +134,7 @@ def worst(checks: Iterable[Check]) -> Result:
 
 def exit_code(checks: Iterable[Check]) -> int:
     """0, or 5 where something failed."""
-    return SOMETHING_FAILED if worst(checks) is Result.FAILED else 0
+    return EXIT_UNHEALTHY if worst(checks) is Result.FAILED else 0
 
 
 def as_json(checks: Sequence[Check], repairs: Sequence[str] = ()) -> dict[str, Any]:

@@ -57,7 +57,7 @@ def _user(uid: int, gid: int) -> User:
 
 
 def nearest(path: Path) -> Path:
-    """It, or the nearest folder above that is there."""
+    """The path itself, or the nearest folder above that is there."""
     path = path.absolute()
     return next(one for one in (path, *path.parents) if one.exists())
 

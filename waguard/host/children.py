@@ -44,7 +44,7 @@ class PidfdProcess:
 
     @property
     def pid(self) -> int:
-        """Its process id, which is also its process group."""
+        """The worker's process id, which is also its process group."""
         return self._pid
 
     @property

@@ -107,7 +107,7 @@ def usage(key: str, folder: Path) -> Disk:
 
 
 def probed(key: str, folder: Path) -> Disk:
-    """The same, with a byte that is written. A folder that is missing is another failure."""
+    """The disk as ``usage`` has it, with a byte that is written. A folder that is missing is another failure."""
     seen = usage(key, folder)
     try:
         with tempfile.TemporaryFile(dir=folder) as probe:

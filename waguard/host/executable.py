@@ -7,6 +7,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Literal
 
+from waguard.core.exits import EXIT_USAGE
 from waguard.errors import WaguardError
 
 Flavour = Literal["chromium", "headless-shell"]
@@ -52,7 +53,7 @@ PACKAGES: Mapping[Flavour, str] = MappingProxyType(
 class BrowserNotFoundError(WaguardError):
     """There is no Chromium that could be run."""
 
-    code = 2
+    code = EXIT_USAGE
 
 
 def find_executable(

@@ -36,7 +36,7 @@ class Deadlines:
     """Seconds."""
 
     start: float = 10.0
-    """It takes 0.2 s; more while a whole fleet starts."""
+    """For the server to start, which takes 0.2 s; more while a whole fleet starts."""
     answer: float = 5.0
     """A fork takes 4 ms."""
     hold_off: float = 60.0
@@ -50,7 +50,7 @@ class _GoneError(Exception):
 
 
 class _UselessError(Exception):
-    """It cannot be started, or does not answer."""
+    """The fork server cannot be started, or does not answer."""
 
 
 class _Server:
@@ -137,7 +137,7 @@ class _Server:
             answer.set_result(forked)
 
     def hang_up(self) -> None:
-        """It sees that and ends."""
+        """Close the server's socket: it sees that and ends."""
         if self._control.fileno() >= 0:
             asyncio.get_running_loop().remove_reader(self._control)
             self._control.close()
@@ -184,7 +184,7 @@ class ForkSpawn:
 
     @property
     def server_pid(self) -> int | None:
-        """Of the fork server; None: there is none at the moment."""
+        """The pid of the fork server; None: there is none at the moment."""
         return self._server.process.pid if self._server else None
 
     async def spawn(self, spec: WorkerSpec) -> PidfdProcess:

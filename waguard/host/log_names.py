@@ -3,6 +3,6 @@
 from typing import Final
 
 PRIORITIES: Final = {"DEBUG": 7, "INFO": 6, "SUCCESS": 5, "WARNING": 4, "ERROR": 3, "CRITICAL": 2}
-"""Of syslog, by level; sd-daemon(3)."""
+"""The priorities of syslog, by level; sd-daemon(3)."""
 FIELDS: Final = "WAGUARD_FIELDS"
 """Field of a journal's entry: all of it, as JSON."""

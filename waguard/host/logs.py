@@ -204,7 +204,7 @@ def _as_entry(line: Line) -> bytes:
 
 
 def _lines(text: str) -> str:
-    """Its lines, with nothing in them that a terminal obeys: they quote what pages and peers say."""
+    """The text's lines, with nothing in them that a terminal obeys: they quote what pages and peers say."""
     return "\n".join(map(printable, text.split("\n")))
 
 
@@ -250,7 +250,7 @@ def _words(error: BaseException) -> str:
 
 
 def _all_of(error: BaseException) -> Iterator[BaseException]:
-    """It, what it came of, and what it consists of."""
+    """The error, what it came of, and what it consists of."""
     seen, waiting = set[int](), [error]
     while waiting:
         one = waiting.pop()

@@ -34,7 +34,7 @@ class MediaFolder:
         self._lock = threading.Lock()  # a file that has just come again is not deleted for its age
 
     def keep(self, content: bytes, mimetype: str) -> str:
-        """Its name; on the disk when this returns. Raises ``OSError`` where the disk is full."""
+        """Keep a file; its name. It is on the disk when this returns. Raises ``OSError`` where the disk is full."""
         name = hashlib.sha256(content).hexdigest()
         path = self._path(name)
         with self._lock:
@@ -55,7 +55,7 @@ class MediaFolder:
         return name
 
     def read(self, name: str) -> bytes | None:
-        """Its content; None: it is not kept any more, or cannot be read."""
+        """The file's content; None: it is not kept any more, or cannot be read."""
         try:
             return self._path(name).read_bytes()
         except OSError:

@@ -19,7 +19,7 @@ from waguard.errors import WaguardError
 
 UNFINISHED: Final = ".waguard-copy-"
 DONE: Final = ".waguard-moved-"
-"""Of a source whose copy is whole; beside where it lay."""
+"""The beginning of the name of a source whose copy is whole; beside where it lay."""
 
 
 class NotMovableError(WaguardError):

@@ -42,7 +42,7 @@ def is_same(pid: int, started: int, booted: str) -> bool:
 
 
 def pids() -> Iterator[int]:
-    """Of every process that can be seen."""
+    """The pid of every process that can be seen."""
     return (int(name) for name in os.listdir("/proc") if name.isdigit())  # noqa: PTH208 - thousands of Path objects
 
 
@@ -53,7 +53,7 @@ def parent(pid: int) -> int | None:
 
 
 def group(pid: int) -> int | None:
-    """Its process group; None: no such process."""
+    """The process group of a process; None: no such process."""
     fields = _fields(pid)
     return None if fields is None else int(fields[_GROUP])
 
@@ -107,7 +107,7 @@ def command_line(pid: int) -> list[str]:
 
 
 def environment(pid: int) -> dict[str, str]:
-    """Its environment as it was executed with; empty where it is gone, or another user's."""
+    """The environment that a process was executed with; empty where it is gone, or another user's."""
     try:
         block = Path(f"/proc/{pid}/environ").read_bytes().decode(errors="surrogateescape")
     except OSError:

@@ -93,7 +93,7 @@ def _in_groups(
 
 
 def _group_memory(group: Path) -> int | None:
-    """Its limit without what it uses; pages of files that nobody used lately are given up."""
+    """The group's limit without what it uses; pages of files that nobody used lately are given up."""
     limit, used = _number(group / "memory.max"), _number(group / "memory.current")
     if limit is None or used is None:
         return None

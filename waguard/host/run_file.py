@@ -38,7 +38,7 @@ class RunFile:
         self._written: Run | None = None
         self._writes = True
         self.deaths: tuple[Death, ...] = ()
-        """Of earlier daemons, to be reported; the oldest comes first."""
+        """Deaths of earlier daemons, to be reported; the oldest comes first."""
         self.before: str | None = None
         """How the last run ended, where that was in order."""
         self.unreadable: str | None = None
@@ -75,14 +75,14 @@ class RunFile:
         )
 
     def renew(self, *, reported: bool) -> None:
-        """It lives. ``reported``: the deaths are on the trail."""
+        """Record that the daemon lives. ``reported``: the deaths are on the trail."""
         with self._guard:
             if self._run and reported:
                 self._run = last_run.reported(self._run)
             self._save()
 
     def stopping(self, why: str) -> None:
-        """It begins to stop, for ``why``; where it is killed meanwhile, that is known."""
+        """Record that the daemon begins to stop, for ``why``; where it is killed meanwhile, that is known."""
         with self._guard:
             if self._run:
                 self._run = replace(self._run, stopping=why)
@@ -105,7 +105,7 @@ class RunFile:
             self._save()
 
     def _save(self) -> None:
-        """Its content where that has changed, and in any case its time."""
+        """Write the content where it has changed, and in any case the time."""
         if self._run is None:
             return
         try:

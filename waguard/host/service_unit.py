@@ -50,7 +50,7 @@ def executes(config: Config) -> PurePosixPath | None:
 
 
 def user(name: str = USER) -> Us | None:
-    """Its own user may ask too; None: there is none, and whoever asks is checked."""
+    """The unit's own user, who may ask too; None: there is none, and whoever asks is checked."""
     try:
         found = pwd.getpwnam(name)
     except KeyError:

@@ -14,7 +14,7 @@ SUFFIX: Final = ".unreadable"
 
 
 class UnreadableError(Exception):
-    """It is there, and not what we wrote; says what it is.
+    """The file is there, and not what we wrote; the message says what it is.
 
     ``by_system``: the system did not let it be read now, which says nothing of its content.
     """
@@ -25,7 +25,7 @@ class UnreadableError(Exception):
 
 
 def read(path: Path, *, limit: int = LIMIT, named: bool = False) -> bytes:
-    """Its content, without following a link, waiting for a pipe or believing another user.
+    """The file's content, without following a link, waiting for a pipe or believing another user.
 
     ``limit`` in bytes. ``named``: a person gave this name, so a link is followed, and whose the file is
     others have checked (``ownership``). Raises ``FileNotFoundError`` where there is none,

@@ -29,7 +29,7 @@ TIMINGS: Final = Timings()
 
 
 class Standstill:
-    """Of one process. Made on the loop that waits for it."""
+    """Whether one process stands still. Made on the loop that waits for it."""
 
     def __init__(self, pid: int, pidfd: int, *, child: bool) -> None:
         """``child``: ``check`` is called at each SIGCHLD; else it is polled."""
@@ -37,7 +37,7 @@ class Standstill:
         self._pidfd = pidfd
         self._child = child
         self.begun = asyncio.Event()
-        """It stands still."""
+        """Set when the process stands still."""
         self._over = asyncio.Event()
 
     def check(self) -> None:

@@ -114,7 +114,7 @@ def _is_part(arguments: list[str]) -> bool:
 
 
 def _profile(pid: int, arguments: list[str]) -> str | None:
-    """Of a process of a Chromium."""
+    """The profile of a process of a Chromium."""
     profiles: list[str] = _PROFILE.findall("\0".join(arguments))
     if not profiles:
         return None

@@ -125,7 +125,7 @@ class DaemonProcess:
 
     @property
     def pid(self) -> int:
-        """Of the newest one; it may be gone."""
+        """The pid of the newest daemon; it may be gone."""
         if self._process is None:
             raise NotStartedError("no daemon was started yet")
         return self._process.pid
@@ -181,7 +181,7 @@ class DaemonProcess:
             self._process.send_signal(number)
 
     async def wait(self) -> int:
-        """Its exit code."""
+        """Wait for the daemon's end; its exit code."""
         return await self._process.wait() if self._process else 0
 
     async def stop(self) -> int:

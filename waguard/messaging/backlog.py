@@ -24,7 +24,7 @@ class JournalLimits:
 
 
 class Backlog:
-    """Of a queue, and of the files that are written before it."""
+    """How much waits in a queue, and of the files that are written before it."""
 
     def __init__(self, queue: WriteQueue, stage: FileStage, limits: JournalLimits) -> None:
         self._queue = queue
@@ -44,7 +44,7 @@ class Backlog:
 
     @property
     def bytes(self) -> int:
-        """Of the bodies and files that wait."""
+        """Bytes of the bodies and files that wait."""
         return self._queue.bytes + self._stage.bytes
 
     @property

@@ -98,13 +98,13 @@ class Journal:
         return number
 
     async def keep_all(self, items: Sequence[NewMessage | StateUpdate]) -> tuple[int, ...]:
-        """The same for some, all in one transaction."""
+        """Keep some messages, all in one transaction."""
         keep = Keep(items, urgent=True)
         self._writer.add(keep)
         return await asyncio.shield(keep.done)
 
     def update(self, item: StateUpdate | Withdrawal) -> "asyncio.Future[tuple[int, ...]]":
-        """The same for what has to be kept, however long it takes, and for who does not wait."""
+        """Keep what has to be kept, however long it takes, for who does not wait."""
         keep = Keep((item,), urgent=False)
         self._writer.add(keep)
         return keep.done
@@ -150,7 +150,7 @@ class Journal:
         await self.save_later(result)
 
     def save_later(self, result: DeliveryResult | Hold) -> "asyncio.Future[None]":
-        """The same for who does not wait; an error is logged by the writer."""
+        """As ``save``, for who does not wait; an error is logged by the writer."""
         save = Save(result)
         self._writer.add(save)
         return save.done

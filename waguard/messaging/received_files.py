@@ -34,7 +34,7 @@ class MediaWriter:
         self._last: asyncio.Task[str] | None = None
 
     async def write(self, file: File) -> str:
-        """Its name. Raises ``OSError``, of which ``TimeoutError`` is one."""
+        """Write the file; its name. Raises ``OSError``, of which ``TimeoutError`` is one."""
         if self._last and not self._last.done():
             raise TimeoutError(NO_ANSWER)
         keeping = asyncio.to_thread(self._files.keep, file.content, file.mimetype)
@@ -56,7 +56,7 @@ class FileStage:
         self._puts: deque[Put] = deque()
         self._task: asyncio.Task[None] | None = None
         self.bytes = 0
-        """Of their bodies and files."""
+        """Bytes of their bodies and files."""
 
     def __len__(self) -> int:
         return len(self._puts)

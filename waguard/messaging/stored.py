@@ -59,7 +59,7 @@ class StoredMessages:
         return await self._find(lambda key: self._table.received(key, messages))
 
     async def sent(self, message_ids: Collection[str]) -> Mapping[str, Presence] | Unknown:
-        """The same for what was sent."""
+        """As ``received``, for what was sent."""
         return await self._find(lambda key: self._table.sent(key, message_ids))
 
     async def check(self) -> None:

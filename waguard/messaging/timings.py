@@ -6,7 +6,7 @@ from typing import Final
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SendTimings:
-    """Of the outbox, in seconds."""
+    """Times of the outbox, in seconds."""
 
     margin: float = 30.0
     """Beyond the waiting and the send itself; supervision has an end of its own well before."""
@@ -30,7 +30,7 @@ class SendTimings:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SendBounds:
-    """Of the outbox, at most."""
+    """Bounds of the outbox, at most."""
 
     waiting: int = 50_000
     """Messages that wait; one takes about 2 kB of memory."""
@@ -42,7 +42,7 @@ class SendBounds:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WebhookTimings:
-    """Of the webhooks, in seconds."""
+    """Times of the webhooks, in seconds."""
 
     retry: float = 1.0
     """Until the database is asked again."""

@@ -55,7 +55,7 @@ class Keep:
 
     items: Sequence[NewMessage | StateUpdate | Withdrawal]
     urgent: bool
-    """It is to fail, not to wait, when the database is gone."""
+    """Whether the write is to fail, not to wait, when the database is gone."""
     done: "asyncio.Future[tuple[int, ...]]" = field(default_factory=quiet_future)
 
     @property
@@ -78,17 +78,17 @@ class Batch:
 
     @property
     def entries(self) -> list[Entry]:
-        """Of all puts."""
+        """The entries of all puts."""
         return [entry for put in self.puts for entry in put.entries]
 
     @property
     def results(self) -> list[DeliveryResult | Hold]:
-        """Of all saves."""
+        """The results of all saves."""
         return [save.result for save in self.saves]
 
     @property
     def outgoing(self) -> list[NewMessage | StateUpdate | Withdrawal]:
-        """Of all keeps."""
+        """The messages of all keeps."""
         return [item for keep in self.keeps for item in keep.items]
 
     def succeed(self, written: Written) -> None:
@@ -177,7 +177,7 @@ class WriteQueue:
         return batch
 
     def remove(self, batch: Batch) -> None:
-        """It was written, or never will be."""
+        """Remove a batch that was written, or never will be."""
         for _ in batch.keeps:
             self._keeps.popleft()
         for _ in range(len(batch.puts) + len(batch.saves)):

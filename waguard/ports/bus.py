@@ -16,4 +16,4 @@ class BusEvent:
     at: float
     data: Mapping[str, Any]
     stored: bool = False
-    """It is in the inbox already, with its webhooks."""
+    """The event is in the inbox already, with its webhooks."""

@@ -40,20 +40,20 @@ class ReadyWatch(Protocol):
     """Hears of the state of sessions before it is stored."""
 
     def expect_ready(self, session_id: str) -> None:
-        """Its ``session_ready`` is on its way to the database."""
+        """The session's ``session_ready`` is on its way to the database."""
 
     def not_ready(self, session_id: str) -> None:
-        """It was not stored, and will not come."""
+        """The ``session_ready`` was not stored, and will not come."""
 
     def check(self, session_id: str | None = None) -> None:
-        """Its state has changed."""
+        """The session's state has changed; None: any may have."""
 
 
 class MediaStore(Protocol):
     """Where received files lie. Its calls block."""
 
     def keep(self, content: bytes, mimetype: str) -> str:
-        """Its name: its SHA-256 in hex. Raises ``OSError`` where the disk does not take it."""
+        """Keep a file; its name: the SHA-256 in hex. Raises ``OSError`` where the disk does not take it."""
 
     def read(self, name: str) -> bytes | None:
-        """Its content; None: it is not kept any more."""
+        """The file's content; None: it is not kept any more."""

@@ -45,7 +45,7 @@ class StateUpdate:
     error: str | None = None
     sent_at: int | None = None
     answered: bool = False
-    """Its reply was written."""
+    """The reply was written."""
     direct: bool = False
     """The request waited for that reply: who sent it stores the message only now."""
     phone: str | None = None
@@ -53,7 +53,7 @@ class StateUpdate:
     reports: tuple[str, str] | None = None
     """Session and WhatsApp's id, where the application may have to hear how it ended."""
     due: bool = False
-    """It is to hear it also where no reply was written."""
+    """The application is to hear it also where no reply was written."""
     queued: bool = False
     """With the step: from now on nobody waits for its outcome."""
 

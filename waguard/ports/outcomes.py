@@ -39,7 +39,7 @@ class Refused(_OfPage):
 
 @dataclass(frozen=True, slots=True)
 class Uncertain(_OfPage):
-    """It may have been sent: the answer never came. It is never sent again. ``at_page``: the page has it and
+    """The message may have been sent: the answer never came. It is never sent again. ``at_page``: the page has it and
     sends it by itself; the server has not acknowledged it."""
 
     why: str = UNCERTAIN
@@ -48,7 +48,7 @@ class Uncertain(_OfPage):
 
 @dataclass(frozen=True, slots=True)
 class NotSent(_OfPage):
-    """It certainly has not left: it may be sent again. ``hold``: it is a first contact, and those pause
+    """The message certainly has not left: it may be sent again. ``hold``: it is a first contact, and those pause
     ("held"), or begin to, for WhatsApp was asked for too many numbers ("paused")."""
 
     error: WaguardError

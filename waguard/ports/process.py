@@ -14,7 +14,7 @@ class Process(Protocol):
 
     @property
     def pid(self) -> int:
-        """Its process id, which is also its process group."""
+        """The process id, which is also the process group."""
 
     async def listening(self) -> None:
         """Wait until its socket can be connected to, or it is gone."""
@@ -37,7 +37,7 @@ class Usage:
     """What a session's worker and browser use."""
 
     cpu_percent: float | None
-    """Of one core, since the sample before; None: this was the first."""
+    """Percent of one core, since the sample before; None: this was the first."""
     memory: int
     """Bytes; what is shared counts in shares (PSS)."""
 
@@ -64,7 +64,7 @@ class Swept:
     ended: tuple[Seen, ...] = ()
     """Strays of this instance; they no longer run."""
     foreign: tuple[Foreign, ...] = ()
-    """Of others; they still run."""
+    """Processes of others; they still run."""
 
 
 class Spawn(Protocol):

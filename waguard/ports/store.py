@@ -30,7 +30,7 @@ class SessionRow:
     removed_at: datetime | None = None
     """When it was deleted here; the row stays, and whoever wants it up brings it back."""
     unpaired: bool = False
-    """It has not been connected since it was made, logged out or deleted: it has no profile to
+    """The session has not been connected since it was made, logged out or deleted: it has no profile to
     miss, and a QR code is what comes next."""
     limits: str | None = None
     """JSON: what WhatsApp grants no more of for a while."""
@@ -84,7 +84,7 @@ class Store(Protocol):
         """
 
     async def leave(self, session_id: str, *, removed: bool) -> SessionRow | None:
-        """It was logged out, or also ``removed``: down, ``disconnected`` / ``user_initiated``, with a
+        """The session was logged out, or also ``removed``: down, ``disconnected`` / ``user_initiated``, with a
         new generation, in one step; None: there is no such row."""
 
     async def write_status(

@@ -30,7 +30,7 @@ class StoredTable(Protocol):
     async def sent(
         self, key: StoredKey, message_ids: Collection[str]
     ) -> Mapping[str, Presence] | Unknown:
-        """The same for what was sent: any row with the id counts."""
+        """Whether what was sent is there: any row with the id counts."""
 
 
 class AccountRows(Protocol):

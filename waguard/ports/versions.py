@@ -16,7 +16,7 @@ class BundleRow:
     version: str | None
     """wa-js's own word for it; None: no page has said it yet."""
     packed: bool
-    """It is the one that waguard ships."""
+    """The bundle is the one that waguard ships."""
     in_use: bool
     """All sessions get it."""
     candidate: bool

@@ -18,7 +18,7 @@ class Endpoint:
     url: str
     secret: str | None = field(repr=False)
     hold: bool = True
-    """It calls back while it handles ``message_received``, and drops what its session is not
+    """The receiver calls back while it handles ``message_received``, and drops what its session is not
     connected for: such events wait."""
     events: tuple[str, ...] = OLD_SERVICE
     """The events that it gets."""

@@ -139,7 +139,7 @@ def _digest(path: Path) -> bytes:
 
 
 def _plain(path: Path) -> BufferedReader:
-    """It was one when the folder was read; another user may have put something else there."""
+    """Open what was a plain file when the folder was read; another user may have put something else there."""
     flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
     file = os.fdopen(os.open(path, flags), "rb")
     if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):

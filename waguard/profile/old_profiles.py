@@ -49,7 +49,7 @@ _NOT_SEARCHED: Final = frozenset({"node_modules", "vendor", ".git", "quarantine"
 _NESTED: Final = ("session-", "RemoteAuth-")
 _FLOCK: Final = "hhqqi"  # struct flock: type, whence, start, length, pid
 OLD: Final = "waguard-old-"
-"""Of a session that left: its old profiles, beside the one that was in place."""
+"""The beginning of the names of old profiles of a session that left, beside the one that was in place."""
 
 
 class OldProfileInUseError(WaguardError):

@@ -35,15 +35,15 @@ _BROKEN: Final = (
 
 
 class Limits(Struct, frozen=True, kw_only=True):
-    """Of an archive; sizes in bytes."""
+    """The limits of an archive; sizes in bytes."""
 
     entries: int = 65_535
     directory: int = 32 << 20
-    """Of the list of entries, which is read as a whole."""
+    """The list of entries, which is read as a whole."""
     unpacked: int = 4 << 30
     """In all."""
     databases: int = 256 << 20
-    """Of databases that are unpacked only to be read."""
+    """Databases that are unpacked only to be read."""
 
 
 LIMITS: Final = Limits()
@@ -126,7 +126,7 @@ def opened(path: Path, limits: Limits = LIMITS) -> Iterator[Archive]:
 
 
 def _require_short_list(raw: BufferedReader, limits: Limits) -> None:
-    """Of entries: each takes ten times its bytes in memory."""
+    """Require that the list of entries is short: each takes ten times its bytes in memory."""
     raw.seek(max(0, raw.seek(0, os.SEEK_END) - _TAIL))
     tail = raw.read()
     # whichever of them is the true end

@@ -47,7 +47,7 @@ class Taken:
 
     @property
     def size(self) -> int:
-        """Of the files, unpacked."""
+        """Bytes of the files, unpacked."""
         return sum(size for size, _ in self.files.values())
 
 

@@ -23,6 +23,8 @@ from waguard.profile.snapshot_archive import (
     read_manifest,
 )
 
+GENERATIONS: Final = 2  # snapshots that are kept of a session
+INTERVAL: Final = 3_600.0  # s between two copies of a connected session's credentials
 UNFINISHED: Final = ".new-"
 
 
@@ -61,7 +63,7 @@ def create(profile: Path, snapshots: Path, *, pairing: str, running: bool, now: 
         sync_folder(snapshots)
     finally:
         shutil.rmtree(draft, ignore_errors=True)
-    for old in policy.superfluous(known(snapshots), pairing=pairing):
+    for old in policy.superfluous(known(snapshots), pairing=pairing, generations=GENERATIONS):
         remove(snapshots, old.id)
     return taken
 

@@ -126,7 +126,7 @@ class Database:
             raise
 
     async def close(self) -> None:
-        """It may be opened again."""
+        """Close all connections; the database may be opened again."""
         engines, self._engines, self._layout = self._engines, None, None
         if engines is not None:
             await engines.dispose()
@@ -177,7 +177,7 @@ class Database:
 
     @asynccontextmanager
     async def writing_the_lease(self) -> AsyncIterator[AsyncConnection]:
-        """The same while nobody may write but the lease."""
+        """As ``writing``, while nobody may write but the lease."""
         if self._engines is None:
             raise unavailable(self._name, "it was never reached")
         async with self._answering(), self._engines.writer.connect() as connection:

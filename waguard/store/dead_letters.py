@@ -89,7 +89,7 @@ class SqlDeadLetters:
             return [DeadLetter(**row._asdict()) for row in found]
 
     async def replay(self, first: int, last: int, receivers: Collection[str]) -> list[Replayed]:
-        """It keeps its id, and so its place before what waits behind it in its partition."""
+        """Queue dead letters again. Each keeps its id, and so its place in its partition."""
         # those a person chooses one by one
         some = true() if first == last else _OF_STATE[DeadLetterState.DEAD]
         return await self._replay(DEAD & DELIVERIES.c.id.between(first, last) & some, receivers)

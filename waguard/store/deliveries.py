@@ -261,6 +261,6 @@ async def _leave_out_outdated(connection: AsyncConnection, session_id: str) -> N
 
 
 def column(name: str) -> ColumnElement[Any]:
-    """Of a webhook; the column of its partition keeps its older name."""
+    """The column of a webhook; that of its partition keeps its older name."""
     found = DELIVERIES.c[name]
     return found.label("partition") if name == "lane" else found

@@ -76,7 +76,7 @@ def _is_known(name: Name, known: Keys) -> bool:
 
 
 class DerivedEvents:
-    """Of one transaction. ``known`` are the keys that are in the inbox, or that are now stored; ``direct``
+    """The events of one transaction. ``known`` are the keys that are in the inbox, or that are now stored; ``direct``
     the messages whose senders have just got their replies."""
 
     def __init__(

@@ -143,7 +143,7 @@ def _server(url: URL, busy_timeout: float, *, standby: bool = False, **more: Any
 
 
 def _limit_idle_transactions(connection: DBAPIConnection, record: object) -> None:
-    """Of this connection alone: the application's transactions take longer."""
+    """Limit idle transactions of this connection alone: the application's take longer."""
     del record
     cursor = connection.cursor()
     try:

@@ -28,7 +28,7 @@ class Compaction(Struct, frozen=True, kw_only=True):
     """How an SQLite file gives back its free pages."""
 
     pages: int = 1_000
-    """Of a transaction; 4 MB as a rule."""
+    """Pages of a transaction; 4 MB as a rule."""
     rounds: int = 50
     """So many transactions at most."""
 
@@ -51,7 +51,7 @@ async def tidy_messages(messages: MessageStore, keep: Retention, ages: Ages) -> 
 
 
 async def tidy_outbox(outbox: OutboxStore, keep: Retention, ages: Ages) -> int:
-    """The same of what was sent, refused or cancelled."""
+    """Delete old rows of what was sent, refused or cancelled."""
     before, count = ages.ago(keep.outbox_days * _DAY), 0
     while gone := await outbox.tidy(before=before, limit=AT_ONCE):
         count += gone
@@ -59,7 +59,7 @@ async def tidy_outbox(outbox: OutboxStore, keep: Retention, ages: Ages) -> int:
 
 
 async def tidy_audit(store: Store, keep: Retention, ages: Ages) -> int:
-    """The same of the audit trail. What an open incident needs is kept, however old it is."""
+    """Delete old rows of the audit trail. What an open incident needs is kept, however old it is."""
     oldest, count = ages.ago(keep.audit_days * _DAY), 0
     known = {row.session_id for row in await store.sessions()}
     for session_id in await store.audited(before=oldest):
@@ -75,7 +75,7 @@ async def tidy_audit(store: Store, keep: Retention, ages: Ages) -> int:
 async def tidy_media(
     files: MediaFolder, messages: MessageStore, keep: MediaKeeping, ages: Ages
 ) -> int:
-    """The same of received files, but of those whose webhooks still wait. How many files."""
+    """Delete old received files, but those whose webhooks still wait. How many files."""
     keep_for = keep.keep_days * _DAY
     limits: dict[str, Any] = {"keep_for": keep_for, "size_limit": keep.limit << 20}
     now = ages.ago(keep_for) + keep_for

@@ -130,7 +130,7 @@ class SqlMessages(SqlDeliveries, SqlDeadLetters, SqlEndpoints, SqlUndecryptables
         )
 
     async def _keep(self, draft: NewMessage) -> Written:
-        """The same for a single message, which is what a request waits for: in half the time."""
+        """Keep a single message, which is what a request waits for: in half the time."""
         async with self._turn:
             number = await self._database.write_at_once(
                 lambda connection: outbox.keep_last(connection, draft, self._database.wall())

@@ -188,7 +188,7 @@ async def write(
 
 
 def keep_last(connection: Connection, draft: NewMessage, now: float) -> int:
-    """Its new id. Nothing may follow in this transaction: it may be committed already."""
+    """Insert a message; its new id. Nothing may follow in this transaction: it may be committed already."""
     _free_key(connection, draft)
     commit_with_next(connection)
     return _insert(connection, draft, now)
@@ -225,7 +225,7 @@ def _insert(connection: Connection, draft: NewMessage, now: float) -> int:
 def _keep_bulk(
     connection: Connection, bulk_id: str, drafts: Sequence[NewMessage], now: float
 ) -> list[int]:
-    """The same for many at once: one by one, a thousand would hold up everybody for a second."""
+    """Insert many messages at once: one by one, a thousand would hold up everybody for a second."""
     for draft in drafts:
         _free_key(connection, draft)
     connection.execute(_INSERT, [_values(draft, now) for draft in drafts])

@@ -38,7 +38,7 @@ class Acquaintances:
         return self._known[session_id]
 
     def read(self, session_id: str) -> People | None:
-        """The same without a look into the database; None: that takes one."""
+        """Whose LIDs are known without a look into the database; None: that takes one."""
         return self._known.get(session_id)
 
     async def learn(

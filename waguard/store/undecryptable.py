@@ -47,7 +47,7 @@ class Remembered:
             self._waiting.pop(session_id, None)
 
     def forget_all(self) -> None:
-        """The same of all sessions."""
+        """Forget what is remembered of all sessions."""
         self._waiting.clear()
 
     async def remember(

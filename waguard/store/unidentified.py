@@ -113,7 +113,7 @@ async def _rename(
 async def _rename_row(
     connection: AsyncConnection, session_id: str, event: str, message_id: str, people: People
 ) -> bool:
-    """It is stored by the id that the application hears, as what is about it comes under that."""
+    """Store a row by the id that the application hears, as what is about it comes under that."""
     key_of = sent_key if event == "message_sent" else fitting
     wanted = storable(key_of(message_id))
     others = {storable(key_of(one)) for one in message_aliases(message_id, people)} - {wanted}

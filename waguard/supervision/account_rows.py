@@ -22,7 +22,7 @@ class AccountRowOwner:
         return Known(why_not=self._health.connection(session_id).why_not, row_pending=pending)
 
     def record_correction(self, session_id: str, before: str) -> None:
-        """Its row said ``before``, and says connected now."""
+        """Record that the session's row said ``before``, and says connected now."""
         logger.warning(
             "the session's row is corrected",
             event="row_corrected",

@@ -44,7 +44,7 @@ class AckWatch:
         self._reported: set[str] = set()
         self._in_vain: set[str] = set()
         self._unhelped = False
-        """Its worker was replaced for sends without an ack, and none of any send has come since."""
+        """The worker was replaced for sends without an ack, and none of any send has come since."""
         self._in_vain_proved = False
         """So the page has confirmed since then."""
         self._excusable: set[str] = set()
@@ -95,7 +95,7 @@ class AckWatch:
             self._sent_at.pop(message_id, None)
 
     def forget(self) -> None:
-        """It is another pairing: nothing of the last one is sent any more."""
+        """Forget all: it is another pairing, and nothing of the last one is sent any more."""
         self._sent_at.clear()
         self._excusable.clear()
         self._reported.clear()

@@ -75,9 +75,7 @@ class SessionActor:
         self._last: SessionState | None = None
         self._tasks = Tasks(self.name)
         self.publisher = StatusPublisher(row, ctx, self.notify)
-        self.profile = SessionProfile(
-            lambda: self.row, ctx.config, lambda: ctx.fleet.profiles_unknown
-        )
+        self.profile = SessionProfile(ctx, self.publisher.writer)
         self.traffic = Traffic(
             ctx,
             self.publisher,
@@ -100,15 +98,12 @@ class SessionActor:
         self.runner = WorkerRunner(
             ctx,
             self.profile,
-            row=lambda: self.row,
+            self.publisher.writer,
+            traffic,
+            self.page_watch,
+            self._tasks,
             post=self.post,
-            events=self.traffic.intake.handle,
-            left_with=self.traffic.intake.left_with,
-            reporting=self.page_watch.check,
-            reported=self.traffic.reported,
             missing=self._profile_missing,
-            record=self.publisher.writer.record,
-            begin=self._tasks.begin,
             changed=self.notify,
         )
         self.faults = Faults(self.name, self.publisher.writer.record, ctx.clock.wall)
@@ -160,7 +155,7 @@ class SessionActor:
         return self.publisher.writer.row
 
     def update_row(self, row: SessionRow) -> None:
-        """It was read again."""
+        """The session's row was read again."""
         self.publisher.writer.row = row
         self.post(_order(row))
 
@@ -171,7 +166,7 @@ class SessionActor:
 
     @property
     def link(self) -> Link:
-        """Its connection to WhatsApp, as a ready worker reports it."""
+        """The session's connection to WhatsApp, as a ready worker reports it."""
         return views.link(self.state)
 
     async def moved(self) -> None:

@@ -13,7 +13,7 @@ RETRY_AFTER: Final = 5.0  # s
 
 
 def outcome_of(answer: Sent | Failed) -> Outcome:
-    """Of a send. A 5xx would have it sent again: what is not known for certain is uncertain."""
+    """The outcome of a send. A 5xx would have it sent again: what is not known for certain is uncertain."""
     history = ChatHistory(answer.standing) if answer.standing in set(ChatHistory) else None
     return replace(_outcome_of(answer), history=history, thrown=answer.thrown)
 
@@ -45,12 +45,12 @@ def _outcome_of(answer: Sent | Failed) -> Outcome:
 
 
 def unanswered(why: str) -> Uncertain:
-    """Of a send to which no answer came."""
+    """The outcome of a send to which no answer came."""
     return Uncertain(_may_have_left(why))
 
 
 def error_of(failed: Failed) -> WaguardError:
-    """Of a call that is no send."""
+    """The error of a call that is no send."""
     match failed.kind:
         case "not_ready" | "paused" | "held" | "too_often":
             return _not_yet(failed)
@@ -63,7 +63,7 @@ def error_of(failed: Failed) -> WaguardError:
 
 
 def lost(why: str) -> UnavailableError:
-    """Of a call to which no answer came."""
+    """The error of a call to which no answer came."""
     return UnavailableError(why, retry_after=RETRY_AFTER)
 
 

@@ -20,7 +20,7 @@ from waguard.wire.calls import CatchUp
 
 
 class Backfiller:
-    """Of one session. ``state`` and ``link`` are the newest, ``moved`` awaits its next change."""
+    """The backfill of one session. ``state`` and ``link`` are the newest, ``moved`` awaits its next change."""
 
     def __init__(
         self,
@@ -50,7 +50,7 @@ class Backfiller:
         self._begin(self._run(worker, loads), "backfill")
 
     def paced(self, call: CatchUp) -> CatchUp:
-        """The same, as it may be read now."""
+        """The call as it may be read now."""
         return replace(call, fresh=self._fresh_for() > 0)
 
     def _fresh_for(self) -> float:

@@ -32,7 +32,7 @@ class Faults:
 
     @property
     def condition(self) -> Condition | None:
-        """The same, as people see it."""
+        """The fault, as people see it."""
         return fault(self._session, self.words, since=self._since) if self.words else None
 
     @contextlib.contextmanager
@@ -57,6 +57,6 @@ class Faults:
         self._note(FAILED, reason=self._open[what])
 
     def end(self, what: str) -> None:
-        """It was done, or need not be done any more."""
+        """End a fault: what failed was done, or need not be done any more."""
         if self._open.pop(what, None) and not self._open:
             self._note(OVER)

@@ -226,7 +226,7 @@ class LeaseKeeper:
             self._failing = True
 
     async def _reacquire(self, epoch: int, terms: Terms, began: float) -> None:
-        """It is not as we left it: lost, or the database was restored from a copy."""
+        """Acquire a lease that is not as we left it: lost, or the database was restored from a copy."""
         seen: list[Lease | None] = []
 
         def may(found: Lease | None) -> bool:

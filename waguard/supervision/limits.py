@@ -74,7 +74,7 @@ def _read(kept: str | None) -> _Kept:
 
 
 class Limits:
-    """Of one session. ``phone``: the digits of the linked number; ``write`` has the row keep a text, and
+    """The limits of one session. ``phone``: the digits of the linked number; ``write`` has the row keep a text, and
     raises ``WaguardError``; ``retry``: see ``Timings.write_retry``. ``keep`` is run as a task by the owner."""
 
     def __init__(

@@ -9,7 +9,7 @@ from waguard.config.sections import Level, Log
 from waguard.supervision.status_writer import AuditLog
 
 KIND = "log_level"
-"""Of the entry on the trail of the fleet."""
+"""The kind of the entry on the trail of the fleet."""
 
 
 class LogControl:
@@ -34,7 +34,7 @@ class LogControl:
         )
 
     def configure(self, log: Log) -> None:
-        """It was read again. Another section than before ends what somebody asked for."""
+        """The configuration was read again. Another section than before ends what somebody asked for."""
         if log != self._configured:
             self._configured, self._asked = log, None
             self._apply(self.effective)

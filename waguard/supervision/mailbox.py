@@ -15,11 +15,12 @@ from typing import Any, Final, Protocol
 from loguru import logger
 
 from waguard.config.sections import Config
+from waguard.core.backoff import NEVER
 from waguard.core.engine import Engine, Outcome
 from waguard.core.fleet.facts import FleetEffect, FleetFact, FleetRulesChanged, HostRead
 from waguard.core.fleet.state import FleetState, offline_for
 from waguard.core.replace import replace
-from waguard.core.session.deadlines import NEVER, next_deadline
+from waguard.core.session.deadlines import next_deadline
 from waguard.core.session.effects import Effect
 from waguard.core.session.facts import Beat, Fact, Moment, RulesChanged, TimerDue
 from waguard.core.session.probe import STALL
@@ -102,7 +103,7 @@ class Mailbox:
         self._engine.add(replace(state, rules=rules))
 
     def forget(self, session: str, actor: Actor) -> None:
-        """It is no more; harmless where another one has taken its name."""
+        """Forget a session that is no more; harmless where another one has taken its name."""
         if self.actors.get(session) is not actor:
             return
         del self.actors[session]

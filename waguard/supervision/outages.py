@@ -27,7 +27,7 @@ class Outages:
             self.report(fleet_condition(kind, why, since=self._trail.clock.wall()), evidence)
 
     def report(self, it: Condition, evidence: Mapping[str, Any] | None = None) -> None:
-        """The same, where more is known of it than ``why``. It keeps the time of its beginning."""
+        """Report a condition of which more is known than ``why``. It keeps the time of its beginning."""
         before = self._open.get(it.type)
         self._open[it.type] = replace(it, since=before.since) if before else it
         if before is None:

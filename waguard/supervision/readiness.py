@@ -44,7 +44,7 @@ SENDING: Final[Needs] = (
 
 
 def promises_too_much(session: SessionActor) -> bool:
-    """Its row speaks of a worker, and there is none and will be none."""
+    """Whether the row speaks of a worker, and there is none and will be none."""
     return (
         session.lifecycle is State.STOPPED
         and not session.row.desired_up

@@ -37,7 +37,7 @@ class Registry:
 
     @property
     def by_id(self) -> list[SessionActor]:
-        """The same, by id."""
+        """The sessions, by id."""
         return [session for _, session in sorted(self._sessions.items())]
 
     @property

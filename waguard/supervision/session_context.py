@@ -37,7 +37,7 @@ class SessionContext:
     witness: Witness
     timings: Timings
     remembered: Callable[[], Mapping[str, Remembered]]
-    """Of sessions' restarts, from the daemon before this one."""
+    """What is remembered of sessions' restarts, from the daemon before this one."""
     lent_until: Callable[[], float | None]
     """Until when workers may live, seconds by CLOCK_BOOTTIME; None: forever."""
     cpu_is_saturated: Callable[[], bool]

@@ -1,34 +1,27 @@
 """One session's profile on disk: where it lies, whether it is there, what holds it up before a start."""
 
 import asyncio
-from collections.abc import Callable
 from pathlib import Path
 
 from loguru import logger
 
-from waguard.config.sections import Config
 from waguard.core.blame import Blame, Failure
 from waguard.core.status import Status
 from waguard.errors import WaguardError
 from waguard.host.lock import private_folder
-from waguard.ports.store import SessionRow
 from waguard.profile import inspection, layout, old_profiles, owner_mark
 from waguard.profile.layout import Places
+from waguard.supervision.session_context import SessionContext
+from waguard.supervision.status_writer import StatusWriter
 
 
 class SessionProfile:
-    """``row`` is the newest one; ``unknown`` says why nobody can see which profiles there are."""
+    """Where it lies follows the newest row, which ``writer`` has."""
 
-    def __init__(
-        self,
-        row: Callable[[], SessionRow],
-        config: Callable[[], Config],
-        unknown: Callable[[], str | None],
-    ) -> None:
-        self._row = row
-        self._config = config
-        self._unknown = unknown
-        self._workspace = row().workspace_id
+    def __init__(self, ctx: SessionContext, writer: StatusWriter) -> None:
+        self._ctx = ctx
+        self._writer = writer
+        self._workspace = writer.row.workspace_id
         """In which it lies; the row's may be newer."""
         self._old_unusable: str | None = None
         """Why its old profile cannot be put in its place for now."""
@@ -36,13 +29,13 @@ class SessionProfile:
     @property
     def at(self) -> Places:
         """Where it and the copies of it lie."""
-        sessions = self._config().paths.sessions
-        return layout.places(sessions, self._workspace, self._row().session_id)
+        sessions = self._ctx.config().paths.sessions
+        return layout.places(sessions, self._workspace, self._writer.row.session_id)
 
     @property
     def paired(self) -> bool:
         """Whether there is one to miss, by the row."""
-        row = self._row()
+        row = self._writer.row
         return row.status != Status.QR_SCANNING and not row.unpaired and row.removed_at is None
 
     @property
@@ -56,10 +49,10 @@ class SessionProfile:
         try:
             left = inspection.something_left(self.at) or bool(self.old())
         except OSError:
-            if self._unknown():
+            if self._ctx.fleet.profiles_unknown:
                 return None
             raise
-        unknown = layout.dangling(self.at.profile) or self._unknown()
+        unknown = layout.dangling(self.at.profile) or self._ctx.fleet.profiles_unknown
         return left or (None if unknown else False)
 
     def adopted_at(self, profile: str) -> None:
@@ -72,7 +65,7 @@ class SessionProfile:
         Only a paired session is given one that lies elsewhere: an old one of a new session's name
         may be another customer's. Raises ``OSError``.
         """
-        sessions, row = self._config().paths.sessions, self._row()
+        sessions, row = self._ctx.config().paths.sessions, self._writer.row
         before: int | None = self._workspace
         if before == row.workspace_id and self.paired and not self.is_there():
             before = layout.elsewhere(sessions, row.workspace_id, row.session_id)
@@ -91,7 +84,7 @@ class SessionProfile:
         self._old_unusable = None
         if not self.old():
             return
-        known = not self._row().unpaired
+        known = not self._writer.row.unpaired
         try:
             moved = await asyncio.to_thread(old_profiles.migrate, self.at, known=known)
         except WaguardError as error:
@@ -101,13 +94,13 @@ class SessionProfile:
             logger.info(
                 "an old profile is used",
                 event="old_profile_used",
-                session=self._row().session_id,
+                session=self._writer.row.session_id,
                 folder=str(moved),
             )
 
     def old(self) -> list[Path]:
         """Old profiles of it, while waguard has none. Raises ``OSError``."""
-        return old_profiles.waiting(self.at, known=not self._row().unpaired)
+        return old_profiles.waiting(self.at, known=not self._writer.row.unpaired)
 
     def archive(self) -> Path | None:
         """An archive of it, which only an import unpacks."""

@@ -25,7 +25,7 @@ LEVELS: Final = {
     "parked": "ERROR",
     **dict.fromkeys(_OVER, "INFO"),
 }
-"""Of the log, by kinds of entries; all others are warnings."""
+"""Levels of the log, by kinds of entries; all others are warnings."""
 UNLOGGED: Final = frozenset({"adopted"})
 """Kinds of entries whose line is another one's: ``worker_adopted``."""
 _CONDITIONS: Final = {
@@ -72,7 +72,7 @@ class StatusPublisher:
             self.publish("qr_code_generated", translate.qr_code(code, self._ctx.clock.wall()))
 
     def publish_version(self, it: PageVersion) -> None:
-        """Its page is loaded with another one."""
+        """The page is loaded with another version."""
         about = {
             "page": it.page,
             "document": it.document,
@@ -126,7 +126,7 @@ class StatusPublisher:
                 )
 
     def log_unhealthy(self, why: Failure | None) -> None:
-        """Its worker is replaced: it hangs, or did not become ready."""
+        """Log that the worker is replaced: it hangs, or did not become ready."""
         if why:
             self._log.error(
                 "the session is unhealthy",
@@ -136,7 +136,7 @@ class StatusPublisher:
             )
 
     def log_link(self, before: Link, after: Link) -> None:
-        """Its connection to WhatsApp changed."""
+        """Log that the connection to WhatsApp changed."""
         self._log.debug("link", before=str(before), after=str(after))
 
     def _publish_incident(self, entry: AuditEntry) -> None:

@@ -52,12 +52,12 @@ class Ports:
     network: Callable[[], NetworkReading]
     cpu_is_saturated: Callable[[], bool]
     remembered: Callable[[], Mapping[str, Remembered]]
-    """Of sessions' restarts, from the daemon before this one."""
+    """What is remembered of sessions' restarts, from the daemon before this one."""
     lent_until: Callable[[], float | None] = lambda: None
     """Until when workers may live, seconds by CLOCK_BOOTTIME; None: forever."""
     timers: Timers = loop_timer
     chance: random.Random = field(default_factory=random.Random)
-    """Of the jitter."""
+    """The chance of the jitter."""
 
 
 class Supervisor:

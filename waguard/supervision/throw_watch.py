@@ -33,13 +33,13 @@ class ThrowWatch:
         self._chats: dict[str, str] = {}
         """Those that it threw at since a send was acknowledged, and what."""
         self._odd: dict[str, str] = {}
-        """The same, where sends to others were acknowledged since: it may be the recipient's."""
+        """Chats that it threw at, where sends to others were acknowledged since: it may be the recipient's."""
         self._began = 0.0
         self._at = 0.0
         self._unhelped = False
-        """Its worker was replaced, and no send has been acknowledged since."""
+        """The worker was replaced, and no send has been acknowledged since."""
         self.in_vain = False
-        """It was, and the new page threw as well."""
+        """The worker was replaced, and the new page threw as well."""
         self.began = 0.0
         """Unix time of the first."""
 
@@ -69,7 +69,7 @@ class ThrowWatch:
         self._note("sends_back", reason="its page sends again")
 
     def forget(self) -> None:
-        """It is another pairing."""
+        """Forget all: it is another pairing."""
         self._end()
 
     def replaced(self) -> None:
@@ -101,12 +101,12 @@ class ThrowWatch:
 
     @property
     def shown(self) -> Late | None:
-        """The same, of the page that it has now; None also while nothing shows whether that one throws."""
+        """What threw on the page that the session has now; None also while nothing shows whether that one throws."""
         return None if self.on_trial else self.late
 
     @property
     def curable(self) -> Late | None:
-        """The same, where no replacement has met it yet."""
+        """What threw, where no replacement has met it yet."""
         return None if self._unhelped else self.late
 
     @property

@@ -33,6 +33,6 @@ class Timings(Struct, frozen=True, kw_only=True):
     call: float = 30.0
     """A worker has so long for a call that is no send."""
     backfill: float = 600.0
-    """The same for all chats of a week, which may be read. Asked again, it continues."""
+    """To read all chats of a week. Asked again, it continues."""
     reply_margin: float = 10.0
     """Beyond the time that a worker has for a call: it looks up a silent send before it answers."""

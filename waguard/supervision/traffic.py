@@ -173,14 +173,14 @@ class Traffic:
         return link
 
     def link_changed(self, link: Link) -> None:
-        """It stands otherwise with WhatsApp."""
+        """The session's link to WhatsApp has changed."""
         self.undecryptable.link_is(connected=link is Link.CONNECTED)
         if link is Link.QR_PENDING:
             self.acks.forget()
             self.throws.forget()
 
     def replaced(self) -> None:
-        """Its worker is, as planned."""
+        """The worker is replaced, as planned."""
         self.acks.replaced()
         self.throws.replaced()
 

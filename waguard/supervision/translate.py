@@ -18,8 +18,8 @@ from waguard.core.messages.inbox import (
 )
 from waguard.core.messages.media import UNKNOWN
 from waguard.core.messages.naming import phone_of
-from waguard.core.messages.news import PLAYED, of_ack, whence
-from waguard.core.messages.outbox import ACK_DEVICE, ACK_READ
+from waguard.core.messages.news import of_ack, whence
+from waguard.core.messages.outbox import ACK_DEVICE, ACK_PLAYED, ACK_READ
 from waguard.ports.store import SessionRow
 from waguard.wire import qr
 from waguard.wire.events import (
@@ -197,7 +197,7 @@ def undecryptable(row: SessionRow, it: Undecryptable, at: float) -> tuple[InboxR
 
 def acks(row: SessionRow, ack: Ack, at: float) -> tuple[InboxRecord, ...]:
     """What is stored of an ack, for each message whose ack changed. What was played was read."""
-    said = (ACK_READ, ack.ack) if ack.ack == PLAYED else (ack.ack,)
+    said = (ACK_READ, ack.ack) if ack.ack == ACK_PLAYED else (ack.ack,)
     return tuple(_ack(row, ack.chat, message_id, one, at) for message_id in ack.ids for one in said)
 
 

@@ -108,7 +108,7 @@ class Undecryptable:
                 self._is_stale = True
 
     def link_is(self, *, connected: bool) -> None:
-        """It connected, or lost its connection, a moment ago."""
+        """The session connected, or lost its connection, a moment ago."""
         self._connected_at = self._clock.monotonic() if connected else None
         self._reread_at = None
 

@@ -143,7 +143,7 @@ class WorkerLink:
         return answer
 
     async def ask(self, call: Operation) -> Value | Failed:
-        """The same, but what the worker says of a failure is returned."""
+        """As ``call``, but what the worker says of a failure is returned."""
         if self.ended.is_set():
             raise answers.lost(GONE)
         timings = self._timings

@@ -7,9 +7,8 @@ after everything that the worker reported has been posted.
 import asyncio
 import contextlib
 import signal
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 from loguru import logger
 
@@ -29,11 +28,13 @@ from waguard.core.session.facts import (
 from waguard.errors import WaguardError, printable
 from waguard.host.clock import since_boot
 from waguard.ports.process import Process, Usage
-from waguard.ports.store import SessionRow
 from waguard.supervision.greeting import greeted
 from waguard.supervision.session_context import SessionContext
 from waguard.supervision.session_profile import SessionProfile
-from waguard.supervision.versions.page_watch import page_of
+from waguard.supervision.status_writer import StatusWriter
+from waguard.supervision.tasks import Tasks
+from waguard.supervision.traffic import Traffic
+from waguard.supervision.versions.page_watch import PageWatch, page_of
 from waguard.supervision.worker_link import WorkerLink
 from waguard.supervision.worker_spec import log_settings, worker_spec
 from waguard.wire import calls
@@ -47,42 +48,35 @@ _NOT_STARTED = "no worker could be started"
 
 
 class WorkerRunner:
-    """``row`` is the newest one. ``post`` takes facts, ``events`` what must not be lost, with the
-    connection that it came by; ``reporting`` is called before the fact of a report and ``reported`` after it, ``missing`` is called where the
-    profile is gone, ``begin`` runs a task, ``changed`` is called when the connection is another one."""
+    """``post`` takes facts: ``page_watch`` is asked before that of a report, ``traffic`` hears of it afterwards. ``missing``
+    is called where the profile is gone, ``changed`` when the connection is another one."""
 
     def __init__(  # noqa: PLR0913 - what a worker needs from outside
         self,
         ctx: SessionContext,
         profile: SessionProfile,
+        writer: StatusWriter,
+        traffic: Traffic,
+        page_watch: PageWatch,
+        tasks: Tasks,
         *,
-        row: Callable[[], SessionRow],
         post: Callable[[Fact], None],
-        events: Callable[[Event, WorkerLink | None], None],
-        left_with: Callable[[WorkerLink], bool],
-        reporting: Callable[[], None],
-        reported: Callable[[Report], None],
         missing: Callable[[], None],
-        record: Callable[..., None],
-        begin: Callable[[Coroutine[Any, Any, None], str], asyncio.Task[None]],
         changed: Callable[[], None],
     ) -> None:
         self._ctx = ctx
-        self._row = row
         self._profile = profile
+        self._writer = writer
+        self._traffic = traffic
+        self._page_watch = page_watch
+        self._begin = tasks.begin
         self._post = post
-        self._events = events
-        self._left_with = left_with
-        self._reporting = reporting
-        self._reported = reported
         self._missing = missing
-        self._record = record
-        self._begin = begin
         self._changed = changed
-        self._log = logger.bind(session=row().session_id)
+        self._log = logger.bind(session=writer.row.session_id)
         self._number = 0
         self._failed = False
-        """Its end was requested because it failed."""
+        """The worker's end was requested because it failed."""
         self._outdated = False
         self.process: Process | None = None
         self.report: Report | None = None
@@ -177,7 +171,7 @@ class WorkerRunner:
             self._profile.follow_row()
             await self._profile.migrate()
             config = self._ctx.config()
-            row = self._row()
+            row = self._writer.row
             given = self._ctx.versions.for_worker(row.session_id)
             spec = worker_spec(
                 row,
@@ -202,7 +196,7 @@ class WorkerRunner:
                 "the worker is not started", event="worker_not_started", why=why
             )
             failure = Failure(Blame.HOST, "spawn_failed", _NOT_STARTED, why)
-            lacking = await _lacking(self._ctx, self._row().session_id, browser=True)
+            lacking = await _lacking(self._ctx, self._writer.row.session_id, browser=True)
             self._post(SpawnFailed(worker=worker, failure=lacking or failure))
             return
         self.process = process
@@ -216,7 +210,7 @@ class WorkerRunner:
         """End what a dead worker left on this profile; not None: a foreign process uses it."""
         swept = await self._ctx.spawn.sweep(records=spec.record, profiles=spec.profile)
         for stray in swept.ended:
-            self._record("stray_ended", reason=stray.command, evidence={"pid": stray.pid})
+            self._writer.record("stray_ended", reason=stray.command, evidence={"pid": stray.pid})
         if not swept.foreign:
             return None
         cause = "another process uses a profile"
@@ -270,7 +264,7 @@ class WorkerRunner:
             self._post(
                 Unusable(worker=worker, why=f"the worker sent an invalid message: {link.nonsense}")
             )
-        elif self._left_with(link) and self.process is process:
+        elif self._traffic.intake.left_with(link) and self.process is process:
             self._begin(self._converse(worker, process, spec), "worker")
 
     async def _await_exit(self, worker: int, process: Process) -> None:
@@ -298,7 +292,7 @@ class WorkerRunner:
         lacking = None
         if self._failed or code:
             browser = last is not None and last.browser_pid is not None
-            lacking = await _lacking(self._ctx, self._row().session_id, browser=browser)
+            lacking = await _lacking(self._ctx, self._writer.row.session_id, browser=browser)
         said = said and printable(said)
         self._post(Exited(worker=worker, code=code, details=said, host=lacking))
 
@@ -306,7 +300,9 @@ class WorkerRunner:
         """What was stopped does not notice that its Chromium is gone."""
         await asyncio.sleep(self._ctx.timings.remains)
         if self._ctx.spawn.end_remains(browser):
-            self._record("stray_ended", reason="its Chromium was gone", evidence={"pid": browser})
+            self._writer.record(
+                "stray_ended", reason="its Chromium was gone", evidence={"pid": browser}
+            )
 
     async def _await_standstill(self, worker: int, process: Process) -> None:
         await process.stopped()
@@ -324,7 +320,7 @@ class WorkerRunner:
 
     def _handle(self, worker: int, message: Report | Heartbeat | Event) -> None:
         if isinstance(message, Event):
-            self._events(message, self.link)
+            self._traffic.intake.handle(message, self.link)
             return
         if self._number != worker or self.process is None:  # of one that is gone
             return
@@ -337,9 +333,9 @@ class WorkerRunner:
                 self._post(Beat(worker=worker, at=now, page_at=page_at, unrecoverable=lost))
             case Report():
                 self.report = message
-                self._reporting()
+                self._page_watch.check()
                 self._post(_fact(self._ctx, worker, message, now))
-                self._reported(message)
+                self._traffic.reported(message)
                 self.follow_log()
                 if self._ctx.lent_until() is not None:
                     self.lend()
@@ -390,7 +386,7 @@ def _of_lease(code: int | None, until: float | None) -> int | None:
 
 
 def _stable_fact(worker: int, message: StableReport | StableHeartbeat, now: float) -> Fact:
-    """Of a worker of another protocol."""
+    """The fact that a message of a worker of another protocol is."""
     if isinstance(message, StableHeartbeat):
         return Beat(worker=worker, at=now, page_at=None if message.page is None else now)
     phase, link = message.phase, message.link

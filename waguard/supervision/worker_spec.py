@@ -1,12 +1,16 @@
 """What a worker gets at its start."""
 
+from typing import Final
+
 from waguard.config.sections import Config
 from waguard.core.messages.inbox import left_out
 from waguard.ports.store import SessionRow
-from waguard.profile import layout
+from waguard.profile import layout, snapshots
 from waguard.profile.layout import Places
 from waguard.supervision.versions.observer import Given
 from waguard.wire.worker import LogSettings, WorkerSpec
+
+HEARTBEAT: Final = 1.0  # s; the limits of what does not answer (core/session/probe.py) count on it
 
 
 def worker_spec(
@@ -30,7 +34,7 @@ def worker_spec(
         profile=str(at.profile),
         snapshots=str(at.snapshots),
         quarantine=str(at.quarantine),
-        snapshot_interval=config.profiles.snapshot_interval,
+        snapshot_interval=snapshots.INTERVAL,
         cache_limit=config.profiles.cache_limit << 20,
         socket=str(workers / f"{name}.sock"),
         record=str(workers / f"{name}.json"),
@@ -50,7 +54,7 @@ def worker_spec(
         extra_args=config.browser.extra_args,
         launch_timeout=config.browser.launch_timeout,
         orphan_grace=config.worker.orphan_grace,
-        heartbeat=config.worker.heartbeat,
+        heartbeat=HEARTBEAT,
         sandbox=config.browser.sandbox,
         log=log_settings(config),
         lent_until=lent_until,

@@ -4,6 +4,8 @@ from typing import Annotated
 
 from msgspec import Meta, Struct
 
+from waguard.core.messages.media import MEDIA_LIMIT
+
 # what a worker may say; its own bounds, in ``worker/page_reports.py``, are no wider. Texts in characters
 Id = Annotated[str, Meta(max_length=256)]
 Chat = Annotated[str, Meta(max_length=128)]
@@ -13,7 +15,7 @@ Filename = Annotated[str, Meta(max_length=1_024)]
 Text = Annotated[str, Meta(max_length=66_000)]
 Words = Annotated[str, Meta(max_length=4_096)]
 Raw = Annotated[str, Meta(max_length=8_192)]
-File = Annotated[bytes, Meta(max_length=16 << 20)]
+File = Annotated[bytes, Meta(max_length=MEDIA_LIMIT)]
 # LIDs that a text shows; a group has at most so many participants
 Mentioned = Annotated[tuple[Chat, ...], Meta(max_length=1_024)]
 # of a group; of a larger one, as a community's, so many

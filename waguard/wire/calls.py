@@ -18,11 +18,11 @@ class SendText(Private, tag="text", frozen=True, kw_only=True):
     mentions: tuple[str, ...] = ()
     """Ids of people."""
     aliases: dict[str, tuple[str, ...]] = field(default_factory=dict)
-    """Of those: other ids that they are known by, where the page does not say."""
+    """Other ids that the mentioned people are known by, where the page does not say."""
     first_contact_check: bool = False
     """Refuse a number that has no chat here and no WhatsApp."""
     absent: bool = False
-    """It was asked of late: it has none."""
+    """WhatsApp was asked of late: the number has none."""
     hold: bool = False
     """Send it only where it is no first contact."""
 
@@ -81,7 +81,7 @@ class CatchUp(Struct, tag="catch_up", frozen=True, kw_only=True):
     since: dict[str, int]
     floor: int
     fresh: bool = False
-    """It was paired a moment ago: read as a person would, and no statuses. The same without it follows."""
+    """The session was paired a moment ago: read as a person would, and no statuses. A call for the rest follows."""
 
 
 class TakeOver(Struct, tag="take_over", frozen=True, kw_only=True):
@@ -170,8 +170,8 @@ class Failed(Struct, tag="failed", frozen=True, kw_only=True):
     kind: Word
     error: Words
     field: Word | None = None
-    """Of the request; None: no single one is to blame."""
+    """The field of the request; None: no single one is to blame."""
     standing: Word | None = None
     """As ``Sent`` has it."""
     thrown: Words | None = None
-    """The same."""
+    """As ``Sent`` has it."""

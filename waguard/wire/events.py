@@ -39,7 +39,7 @@ class InboundMessage(Private, tag="message", frozen=True, kw_only=True):
     sender_name: Name | None = None
     group_name: Name | None = None
     participants: Participants = ()
-    """Of its group, as far as the page knows them."""
+    """The participants of the group, as far as the page knows them."""
     caption: Text | None = None
     mimetype: Word | None = None
     filename: Filename | None = None
@@ -109,7 +109,7 @@ class MessageError(Private, tag="message_error", frozen=True, kw_only=True):
     raw: Raw
     """JSON, or as much of it as is kept."""
     digest: Word
-    """Of ``raw``: what makes it the same when it is read again and has no id."""
+    """A digest of ``raw``: what makes it the same when it is read again and has no id."""
 
 
 class Undecryptable(Struct, tag="undecryptable", frozen=True, kw_only=True):
@@ -131,7 +131,7 @@ class Acquainted(Struct, tag="acquainted", frozen=True, kw_only=True):
 
 
 class BackfillGap(Struct, tag="backfill_gap", frozen=True, kw_only=True):
-    """Of this chat not all may have been reported that came since then, or not in order."""
+    """Not all of this chat may have been reported that came since then, or not in order."""
 
     chat: Chat
     """Empty where even that could not be read."""
@@ -152,7 +152,7 @@ class ProfileMended(Struct, tag="profile_mended", frozen=True, kw_only=True):
     done: Annotated[tuple[Words, ...], Meta(max_length=100)]
     """What was done, in words."""
     grave: bool
-    """It was replaced, or has lost its session; else what a crash leaves was tidied up."""
+    """The profile was replaced, or has lost its session; else what a crash leaves was tidied up."""
     aside: Words | None = None
     """Where the old profile lies now."""
 

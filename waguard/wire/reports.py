@@ -98,9 +98,9 @@ class Report(Struct, tag="report", frozen=True, kw_only=True):
     log: LogSettings | None = None
     """None: it is of a version that knows no ``SetLog``."""
     obeys: bool = False
-    """It ends when what ``Lend`` said is over; False: it is of a version that knows none, or the kernel gave it no timer."""
+    """The worker ends when what ``Lend`` said is over; False: its version knows none, or the kernel gave no timer."""
     exit_code: ExitCode | None = None
-    """Of the last report; who adopted the worker learns it from nobody else."""
+    """The exit code, in the last report; who adopted the worker learns it from nobody else."""
 
 
 class Heartbeat(Struct, tag="heartbeat", frozen=True, kw_only=True):

@@ -14,7 +14,7 @@ from waguard.wire.bounds import Digits, Word
 
 
 class StableReport(Struct, frozen=True, kw_only=True):
-    """Its state, as far as every version says it."""
+    """A worker's state, as far as every version says it."""
 
     phase: Word
     link: Link
@@ -22,7 +22,7 @@ class StableReport(Struct, frozen=True, kw_only=True):
 
 
 class StableHeartbeat(Struct, frozen=True, kw_only=True):
-    """It lives. ``page``: seconds that its page took to answer, None: it did not."""
+    """A worker lives. ``page``: seconds that its page took to answer, None: it did not."""
 
     page: float | None = None
 

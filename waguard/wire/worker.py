@@ -18,7 +18,7 @@ class StoredDocument(Struct, frozen=True, kw_only=True):
     revision: int
     """WhatsApp's number of that version; the page's own is compared with it."""
     path: str
-    """Its file in the store: an absolute path."""
+    """The document's file in the store: an absolute path."""
 
 
 class WorkerSpec(Struct, frozen=True, kw_only=True):

@@ -134,7 +134,7 @@ class Backfill:
 
 
 class _Reader:
-    """Of one chat. It gives up where it failed more often than there are ``pauses``."""
+    """The reader of one chat. It gives up where it failed more often than there are ``pauses``."""
 
     def __init__(
         self,

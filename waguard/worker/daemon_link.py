@@ -31,7 +31,7 @@ Answer = Callable[[Request], Awaitable[Reply]]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BufferLimits:
-    """Of what waits for a daemon."""
+    """Bounds of what waits for a daemon."""
 
     events: int = 10_000
     room: int = 1_000

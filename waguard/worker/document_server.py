@@ -24,7 +24,7 @@ from waguard.worker.page_document import DEADLINE, PageDocument
 
 
 class DocumentServer:
-    """Of one page, made before its first navigation."""
+    """Serves the document of one page; made before its first navigation."""
 
     def __init__(self, session: PageSession, document: PageDocument) -> None:
         self._session = session

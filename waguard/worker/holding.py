@@ -16,7 +16,7 @@ class Holding:
         self._go = go
         self._overdue = overdue
         self._all = False
-        """It is not known yet of which chats something was missed; ``_chats`` do not wait for it."""
+        """Whether all chats wait: it is not known yet of which something was missed; ``_chats`` do not wait for it."""
         self._chats: set[str] = set()
         self._held: dict[str, dict[str, Incoming]] = {}
         self._timers: dict[str, asyncio.TimerHandle] = {}
@@ -32,7 +32,7 @@ class Holding:
             self._let_go(chat)
 
     def release(self, chat: str) -> None:
-        """It waits for nothing any more."""
+        """Release a chat: it waits for nothing any more."""
         if self._all:
             self._chats.add(chat)
         else:

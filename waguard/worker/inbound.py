@@ -10,6 +10,7 @@ import msgspec
 from loguru import logger
 
 from waguard.core.messages.identity import People, parse
+from waguard.core.messages.media import MEDIA_LIMIT
 from waguard.core.messages.undecryptable import Outcome
 from waguard.errors import WaguardError
 from waguard.wire.events import (
@@ -25,7 +26,6 @@ from waguard.worker import page_reports
 from waguard.worker.holding import LIMIT, Holding
 from waguard.worker.page import WhatsAppPage
 
-MEDIA_LIMIT: Final = 16 << 20  # bytes; WhatsApp's own limit for pictures and videos
 AT_ONCE: Final = 4  # files
 BACKFILLED_AT_ONCE: Final = (
     2  # files of what is read back: those of live messages do not wait for them

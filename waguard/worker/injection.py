@@ -40,7 +40,7 @@ _MODULES: Final = """(() => { try {
 
 
 class Injection:
-    """Of one page. ``report`` is called with "settling" at each injection."""
+    """Injects wa-js into one page. ``report`` is called with "settling" at each injection."""
 
     def __init__(
         self,

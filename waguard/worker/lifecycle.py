@@ -48,7 +48,7 @@ class SessionWorker:
         self._ctx = WorkerContext.of(spec, earlier, timings)
         self._calls = CallHandler(self._ctx.reporter)
         self._closing = contextlib.AsyncExitStack()
-        """Of what was started, the last one first."""
+        """The ends of what was started, the last one first."""
         self.stop = asyncio.Event()
 
     async def run(self) -> int:

@@ -35,7 +35,7 @@ class LoadWatch:
         """The host of each, by its request."""
         self._waiting: set[str] = set()
         self._request: str | None = None
-        """Of the document."""
+        """The request of the document."""
 
     @contextlib.asynccontextmanager
     async def watching(self, session: PageSession) -> AsyncIterator[None]:

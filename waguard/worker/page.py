@@ -39,7 +39,7 @@ class WhatsAppPage:
         self._report = report
         self._timings = timings
         self._chat_states: dict[str, str] = {}
-        """Of the chats of sends under way, by the message's id."""
+        """The states of the chats of sends under way, by the message's id."""
 
     async def listen(self) -> None:
         """Hear what the hook reports; once, before the first navigation."""

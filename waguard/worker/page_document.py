@@ -78,7 +78,7 @@ class NewDocument:
 
 
 class PageDocument:
-    """Of one session, whichever page it has. ``serve``: what is served; ``folder``: where new ones are kept."""
+    """A session's document, whichever page it has. ``serve``: what is served; ``folder``: where new ones are kept."""
 
     def __init__(
         self, url: str, *, serve: StoredDocument | None = None, folder: str | None = None
@@ -90,7 +90,7 @@ class PageDocument:
         self.spent: str | None = None
         """Why the stored one is not served any more."""
         self.version: PageVersion | None = None
-        """Of the page that is there; None: none is, or it is not known yet."""
+        """The version of the page that is there; None: none is, or it is not known yet."""
         self.evaded = False
         """The page that is there should have been the stored one: its service worker came first, or it cannot
         be served."""
@@ -105,7 +105,7 @@ class PageDocument:
         self.spent = why
 
     def renew(self) -> None:
-        """It can, as well as the network's."""
+        """Whether the document can be renewed, as well as the network's."""
         self.spent = None
 
     def forget(self) -> None:

@@ -16,7 +16,7 @@ PEOPLE_AT_ONCE: Final = 500  # in one event
 
 
 class PageEvents:
-    """Of one browser, whichever page it has."""
+    """The events of one browser, whichever page it has."""
 
     def __init__(self, ctx: WorkerContext, care: ProfileCare, backfill: RunningBackfill) -> None:
         self._ctx = ctx

@@ -75,7 +75,7 @@ class PageHost:
 
     @property
     def page(self) -> WhatsAppPage:
-        """It is another one after a pairing."""
+        """The page of the moment: it is another one after a pairing."""
         return self._open.page
 
     @property
@@ -101,7 +101,7 @@ class PageHost:
             self._events.changed.set()
 
     def ask_to_reload(self) -> None:
-        """It is reloaded a moment later; what it shows until then counts no more."""
+        """Have the page reloaded a moment later; what it shows until then counts no more."""
         self._events.page_loads()
         self._events.to_reload.set()
 

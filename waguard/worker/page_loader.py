@@ -38,7 +38,7 @@ EARLY: Final = (Path(__file__).parent / "early.js").read_text()
 
 
 class PageLoader:
-    """Of one page. ``report(kind, data)`` is called with what becomes of it: loaded, settling, changed, evaded,
+    """Makes one page ready. ``report(kind, data)`` is called with what becomes of it: loaded, settling, changed, evaded,
     unusable."""
 
     def __init__(

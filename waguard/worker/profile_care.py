@@ -24,11 +24,11 @@ from waguard.wire.worker import WorkerSpec
 
 
 class ProfileHeldError(WaguardError):
-    """It cannot be used now: a person, or time, has to remove the cause."""
+    """The profile cannot be used now: a person, or time, has to remove the cause."""
 
 
 class ProfileCare:
-    """Its profile's lock is held. ``report`` is called with what was repaired."""
+    """Repairs and copies a profile whose lock is held. ``report`` is called with what was repaired."""
 
     def __init__(
         self, spec: WorkerSpec, lock: ProfileLock, report: Callable[[ProfileMended], None]
@@ -132,7 +132,7 @@ class ProfileCare:
             )
 
     def disown(self) -> None:
-        """It was logged out: what was copied before is unusable now."""
+        """Disown the profile of a session that was logged out: what was copied before is unusable now."""
         self.paired = False
         with self._noted():
             owner_mark.disown(self._at.profile, self._lock.descriptor)

@@ -26,7 +26,7 @@ SORTS: Final[Mapping[str, Sort]] = {
 
 
 class ReportGate:
-    """Of one worker, whichever page it has. ``clock``: monotonic seconds."""
+    """Bounds what one worker reports, whichever page it has. ``clock``: monotonic seconds."""
 
     def __init__(self, quota: Quota = Quota(), clock: Callable[[], float] = time.monotonic) -> None:  # noqa: B008 - it is frozen
         self._quota = quota

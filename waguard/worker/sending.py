@@ -8,6 +8,7 @@ import msgspec
 from loguru import logger
 
 from waguard.core.messages.identity import People, parse
+from waguard.core.messages.outbox import ACK_ERROR, ACK_SERVER
 from waguard.core.session.page_errors import own_fault
 from waguard.errors import WaguardError
 from waguard.wire.calls import Acks, Failed, SendMedia, SendText, Sent
@@ -16,9 +17,6 @@ from waguard.worker.page import WhatsAppPage
 from waguard.worker.page_answers import SendOutcome
 from waguard.worker.page_errors import NotSendableError, NotTransmittedError, PageLoadingError
 from waguard.worker.timings import TIMINGS, Timings
-
-ACK_ERROR: Final = -1
-ACK_SERVER: Final = 1
 
 
 def evaluate(outcome: SendOutcome, message_id: str, now: int) -> Sent:
@@ -45,7 +43,7 @@ def evaluate(outcome: SendOutcome, message_id: str, now: int) -> Sent:
 async def acks(
     page: WhatsAppPage, call: Acks, people: People, *, timings: Timings = TIMINGS
 ) -> dict[str, int]:
-    """Of those that stand in their chats; one that cannot be looked up costs no other."""
+    """The acks of those that stand in their chats; one that cannot be looked up costs no other."""
     found: dict[str, int] = {}
     for message_id in call.ids:
         aliases = dict.fromkeys((*call.aliases.get(message_id, ()), *_lids(message_id, people)))

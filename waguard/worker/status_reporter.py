@@ -73,7 +73,7 @@ class StatusReporter:
         self._exit_code, self._details = code, why
 
     def level(self, level: str) -> str:
-        """Of a line about what the report says: the daemon logs that, where one is there."""
+        """The level of a line about what the report says: the daemon logs that, where one is there."""
         return level if self._daemon.alone_since is not None else "DEBUG"
 
     def report(self) -> None:

@@ -6,7 +6,7 @@ from typing import Final
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LoadTimings:
-    """Of a page that is made ready; and ``loads``, the attempts in a row."""
+    """Times of a page that is made ready; and ``loads``, the attempts in a row."""
 
     navigation: float = 30.0
     """For the document, and again for its load event."""
@@ -25,7 +25,7 @@ class LoadTimings:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Timings:
-    """Of a worker's life."""
+    """Times of a worker's life."""
 
     lock: float = 3.0
     """A browser with much memory takes long to die, and holds the profile until then."""
@@ -49,7 +49,7 @@ class Timings:
     evidence_after: float = 2.0
     """Without an answer; all of /proc is read for it."""
     end_script: float = 0.5
-    """It takes 2 ms, and the next heartbeat must not wait for it."""
+    """To end a page's script, which takes 2 ms; the next heartbeat must not wait for it."""
     find: float = 3.0
     """For a message to be found in its chat."""
     first_contact_check: float = 5.0

@@ -37,7 +37,7 @@ class WorkerContext:
     def of(
         cls, spec: WorkerSpec, earlier: Sequence[Event] = (), timings: Timings = TIMINGS
     ) -> Self:
-        """Of a worker that begins; ``earlier``: events of the worker before."""
+        """Make the context of a worker that begins; ``earlier``: events of the worker before."""
         hello = Hello(
             protocol=PROTOCOL,
             instance=spec.instance,

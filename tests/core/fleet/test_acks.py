@@ -5,12 +5,12 @@ from typing import Any
 import pytest
 
 from tests.core.engine_bench import EngineBench
+from waguard.core.backoff import NEVER
 from waguard.core.fleet.ack_watch import FAR, PAUSE, Late
 from waguard.core.fleet.facts import AcksSeen, FleetRules
 from waguard.core.fleet.network import Reading
 from waguard.core.link import Link
 from waguard.core.recycle import APART
-from waguard.core.session.deadlines import NEVER
 from waguard.core.session.effects import Recycled
 from waguard.core.session.facts import RestartRequested, StopRequested
 

@@ -2,6 +2,7 @@
 
 from tests.core.engine_bench import LOADING, EngineBench, Script
 from tests.core.fleet.four import BROKEN, FOUR, NOT_STARTED, break_all, canaries, changes, held
+from waguard.core.backoff import NEVER
 from waguard.core.blame import Blame, Failure
 from waguard.core.exits import (
     EXIT_BROWSER_GONE,
@@ -14,7 +15,6 @@ from waguard.core.host.admission import Cause
 from waguard.core.lifecycle import State
 from waguard.core.link import Link
 from waguard.core.session import views
-from waguard.core.session.deadlines import NEVER
 from waguard.core.session.facts import Adopted, StopRequested, Unusable
 from waguard.core.session.restart import RestartPolicy
 from waguard.core.session.state import Intent, Rules

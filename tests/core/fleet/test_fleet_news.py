@@ -5,6 +5,7 @@ import pytest
 from tests.core.engine_bench import LOADING, EngineBench, Script
 from tests.core.fleet.four import FOUR, NOT_STARTED, break_all, changes
 from waguard.core import remedies
+from waguard.core.backoff import NEVER
 from waguard.core.blame import Blame, Failure
 from waguard.core.fleet.ack_watch import Late
 from waguard.core.fleet.facts import AcksSeen, Closing, FleetOutage, FleetRules
@@ -13,7 +14,6 @@ from waguard.core.fleet.state import Member
 from waguard.core.host.admission import Reading as HostReading
 from waguard.core.lifecycle import State
 from waguard.core.link import Link
-from waguard.core.session.deadlines import NEVER
 from waguard.core.session.effects import MemberChanged, RequestSlot, WorkerFailed
 from waguard.core.session.facts import RestartRequested, StopRequested
 from waguard.core.session.views import conditions

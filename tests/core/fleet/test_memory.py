@@ -3,12 +3,12 @@
 from typing import Any
 
 from tests.core.engine_bench import LOADING, EngineBench, Script
+from waguard.core.backoff import NEVER
 from waguard.core.fleet.facts import Closing, FleetRules, FleetRulesChanged, Measured
 from waguard.core.lifecycle import State
 from waguard.core.link import Link
 from waguard.core.page_care import Kind
 from waguard.core.recycle import APART, IDLE
-from waguard.core.session.deadlines import NEVER
 from waguard.core.session.effects import Recycled
 from waguard.core.session.facts import StopRequested
 

@@ -90,7 +90,7 @@ def test_while_it_is_asked_nothing_changes() -> None:
     assert outage_of([1.0, 90.0], reading=pending, before="why") == "why"
 
 
-def test_links() -> None:
+def test_a_link_that_is_shown_beats_unknown_ones() -> None:
     assert shown([]) is None
     assert shown([None]) is None
     assert shown([False, None]) is False

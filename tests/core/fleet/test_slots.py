@@ -6,6 +6,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 from msgspec.structs import replace
 
 from tests.core.engine_bench import LOADING, EngineBench, Script
+from waguard.core.backoff import NEVER
 from waguard.core.exits import EXIT_BROWSER_GONE, EXIT_BROWSER_KILLED, EXIT_BROWSER_NOT_STARTED
 from waguard.core.fleet import fleet as fleets
 from waguard.core.fleet.facts import Closing, FleetFact, FleetRules, FleetRulesChanged, HostRead
@@ -14,7 +15,7 @@ from waguard.core.host.admission import Cause, Reading, Wait
 from waguard.core.lifecycle import State
 from waguard.core.link import Link
 from waguard.core.session import views
-from waguard.core.session.deadlines import NEVER, next_deadline
+from waguard.core.session.deadlines import next_deadline
 from waguard.core.session.effects import Held, ReleaseSlot, RequestSlot
 from waguard.core.session.facts import (
     Adopted,

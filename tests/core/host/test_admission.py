@@ -158,7 +158,7 @@ def test_a_chromium_that_starts_for_nobody_is_tried_by_one() -> None:
 
 
 @given(fleet=fleets, host=readings, starting=st.integers(0, 4), breaker=st.none() | st.just("open"))
-def test_properties(
+def test_each_candidate_is_admitted_or_gets_a_reason(
     fleet: list[Candidate], host: Reading, starting: int, breaker: str | None
 ) -> None:
     decision = admit(LIMITS, host, fleet, starting=starting, fleet=breaker)

@@ -259,13 +259,13 @@ def test_what_any_crash_leaves_is_not_severe() -> None:
 
 def test_the_newest_two_of_this_pairing_are_kept() -> None:
     third = Snapshot(id="third", taken_at=5.0, pairing="me")
-    assert superfluous((*ALL, third), pairing="me") == [OLD, BROKEN, OTHERS]
-    assert superfluous(ALL, pairing="me") == [BROKEN, OTHERS]
+    assert superfluous((*ALL, third), pairing="me", generations=2) == [OLD, BROKEN, OTHERS]
+    assert superfluous(ALL, pairing="me", generations=2) == [BROKEN, OTHERS]
 
 
 def test_while_there_is_no_good_one_of_this_pairing_all_stay() -> None:
-    assert superfluous((BROKEN, OTHERS), pairing="me") == []
-    assert superfluous(ALL, pairing="a new one") == []
+    assert superfluous((BROKEN, OTHERS), pairing="me", generations=2) == []
+    assert superfluous(ALL, pairing="a new one", generations=2) == []
 
 
 @given(many_snapshots, st.none() | names, st.integers(0, 4))
@@ -316,7 +316,9 @@ def test_the_last_copy_of_a_session_stays_however_old_and_big() -> None:
 
 
 @given(copies, st.floats(0, 200), st.floats(0, 200), st.integers(0, 200))
-def test_retention(kept: list[Copy], now: float, keep_for: float, size_limit: int) -> None:
+def test_retention_never_deletes_the_last_copy_of_a_session(
+    kept: list[Copy], now: float, keep_for: float, size_limit: int
+) -> None:
     doomed = expired(kept, now=now, keep_for=keep_for, size_limit=size_limit)
     left = [one for one in kept if one not in doomed]
     assert len(set(doomed)) == len(doomed)

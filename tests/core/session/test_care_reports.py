@@ -2,6 +2,7 @@
 
 from tests.core.engine_bench import CONNECTED, WALL, EngineBench, Script
 from tests.core.session.one_session import AWAY, GHOST, ending, kinds, said, workers
+from waguard.core.backoff import NEVER
 from waguard.core.fleet.network import Reading
 from waguard.core.link import Link
 from waguard.core.page_care import (
@@ -14,7 +15,7 @@ from waguard.core.page_care import (
     Step,
 )
 from waguard.core.recycle import IDLE
-from waguard.core.session.deadlines import NEVER, next_deadline
+from waguard.core.session.deadlines import next_deadline
 from waguard.core.session.effects import ReadIdle, RefusalChanged, TakeScreenshot
 from waguard.core.session.facts import (
     IdleRead,

@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 
 from tests.core.engine_bench import DOWN, LOADING, EngineBench, Script
+from waguard.core.backoff import NEVER
 from waguard.core.link import Link
 from waguard.core.page_care import (
     COVERED_LIMIT,
@@ -18,7 +19,6 @@ from waguard.core.page_care import (
 )
 from waguard.core.session.deadlines import (
     LINK_STABLE,
-    NEVER,
     Due,
     deadlines,
     due,

@@ -24,7 +24,7 @@ from waguard.core.session.page_errors import LONGEST, own_fault
         (f"TypeError: {'x' * 1_000}", f"TypeError: {'x' * (LONGEST - 11)}"),
     ],
 )
-def test_broken_code(text: str, expected: str) -> None:
+def test_broken_code_of_a_page_is_no_refusal(text: str, expected: str) -> None:
     assert own_fault(text) == expected
 
 

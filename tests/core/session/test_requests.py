@@ -4,11 +4,12 @@ import pytest
 
 from tests.core.engine_bench import LOADING, EngineBench, Script, at_its_start
 from tests.core.session.one_session import ROW, ending, number, spawning, spend, workers
+from waguard.core.backoff import NEVER
 from waguard.core.exits import EXIT_BROWSER_GONE, EXIT_BROWSER_NOT_STARTED, EXIT_EXPORTS_MISSING
 from waguard.core.host.admission import Reading as HostReading
 from waguard.core.lifecycle import State
 from waguard.core.link import Link
-from waguard.core.session.deadlines import NEVER, next_deadline
+from waguard.core.session.deadlines import next_deadline
 from waguard.core.session.effects import RequestSlot, TakeOver, Terminate
 from waguard.core.session.facts import (
     Fact,

@@ -6,12 +6,13 @@ import pytest
 
 from tests.core.engine_bench import LOADING, EngineBench, Script, at_its_start
 from tests.core.session.one_session import ROW, adopting, beat, ending, number, spawning, workers
+from waguard.core.backoff import NEVER
 from waguard.core.blame import Blame, Failure
 from waguard.core.exits import EXIT_BROWSER_GONE
 from waguard.core.host.admission import Cause, Reading, Wait
 from waguard.core.lifecycle import State
 from waguard.core.link import Link
-from waguard.core.session.deadlines import NEVER, next_deadline
+from waguard.core.session.deadlines import next_deadline
 from waguard.core.session.effects import (
     Kill,
     ReleaseSlot,

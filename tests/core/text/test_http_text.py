@@ -16,7 +16,7 @@ GET, POST = b"GET / HTTP/1.1\r\nHost: a\r\n", b"POST / HTTP/1.1\r\nContent-Type:
         POST + b"Content-Length: 0\r\n\r\n",
     ],
 )
-def test_whole(data: bytes) -> None:
+def test_a_whole_request_is_recognized(data: bytes) -> None:
     assert is_whole(data)
 
 
@@ -33,7 +33,7 @@ def test_whole(data: bytes) -> None:
         POST + b"X-Content-Length: 2\r\n\r\n{}",
     ],
 )
-def test_not_whole(data: bytes) -> None:
+def test_a_part_of_a_request_is_not_whole(data: bytes) -> None:
     assert not is_whole(data)
 
 
@@ -48,7 +48,7 @@ def test_not_whole(data: bytes) -> None:
         (GET + b"Accept: a/b\r\n" * 30 + b"\r\n", False),
     ],
 )
-def test_shreds(data: bytes, *, shreds: bool) -> None:
+def test_chunks_of_some_bytes_are_shreds(data: bytes, *, shreds: bool) -> None:
     assert is_in_shreds(data, chunked=True) is shreds
     assert not is_in_shreds(data, chunked=False)
 

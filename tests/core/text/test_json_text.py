@@ -30,7 +30,7 @@ def test_what_is_usual_may_be_decoded(value: Any, escaped: bool) -> None:  # noq
 
 @pytest.mark.parametrize("inner", [b"[%s]", b'{"a":%s}', b'["]}",%s]', b'{"[\\"[":%s,"b":{}}'])
 @pytest.mark.parametrize("more", [0, 1])
-def test_depth(inner: bytes, more: int) -> None:
+def test_json_that_is_too_deep_is_refused(inner: bytes, more: int) -> None:
     text = b"[]"
     for _ in range(DEPTH + more - 1):
         text = inner % text
@@ -39,7 +39,7 @@ def test_depth(inner: bytes, more: int) -> None:
 
 
 @pytest.mark.parametrize("one", [b"[]", b"{}", b"1", b'""', b'{"a":[1]}'])
-def test_values(one: bytes) -> None:
+def test_json_with_too_many_values_is_refused(one: bytes) -> None:
     few = b"[" + b",".join([one] * 1_000) + b"]"
     many = b"[" + b",".join([one] * (VALUES + 1)) + b"]"
     assert excess(few) is None

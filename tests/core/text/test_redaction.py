@@ -33,7 +33,7 @@ def test_what_is_shortened_or_hidden(text: str, shown: str) -> None:
         "unhealthy with versions from 1045220589 on",
     ],
 )
-def test_what_stays(text: str) -> None:
+def test_a_text_without_numbers_stays_as_it_is(text: str) -> None:
     assert shorten(text) == text
 
 

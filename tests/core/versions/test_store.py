@@ -15,6 +15,7 @@ from tests.core.version_bench import (
     crossed,
     rolled_back,
 )
+from waguard.core.backoff import NEVER
 from waguard.core.replace import replace
 from waguard.core.versions.arms import APART, needed
 from waguard.core.versions.effects import Kind
@@ -33,7 +34,7 @@ from waguard.core.versions.facts import (
 )
 from waguard.core.versions.policy import decode, encode, next_deadline, unservable
 from waguard.core.versions.rules import VersionRules
-from waguard.core.versions.state import NEVER, Confirmation, Good, StateError, initial
+from waguard.core.versions.state import Confirmation, Good, StateError, initial
 
 GOOD_AFTER = RULES.good_after
 

@@ -48,7 +48,7 @@ PUBLIC = ("93.184.216.34", "2606:2800:220:1::1", "::ffff:8.8.8.8", "64:ff9b::8.8
 
 
 @pytest.mark.parametrize("address", NEVER)
-def test_never(address: str) -> None:
+def test_some_addresses_are_refused_even_where_private_ones_are_allowed(address: str) -> None:
     assert refusal(address, allow_private=True)
     assert refusal(address, allow_private=False)
 
@@ -60,7 +60,7 @@ def test_only_where_the_configuration_says_so(address: str) -> None:
 
 
 @pytest.mark.parametrize("address", PUBLIC)
-def test_the_internet(address: str) -> None:
+def test_addresses_of_the_internet_are_allowed(address: str) -> None:
     assert refusal(address, allow_private=False) is None
 
 
@@ -117,7 +117,7 @@ def test_what_is_no_address_for_a_webhook(url: str) -> None:
         "http://127.0.0.1:8000/h",
     ],
 )
-def test_this_machine(url: str) -> None:
+def test_this_machine_is_allowed_only_as_a_private_address(url: str) -> None:
     assert url_refusal(url, allow_private=True) is None
     assert url_refusal(url, allow_private=False)
 

@@ -159,7 +159,9 @@ STORY: list[tuple[str, Answer, dict[str, Any], Decision]] = [
 @pytest.mark.parametrize(
     ("answer", "how", "wanted"), [case[1:] for case in STORY], ids=[case[0] for case in STORY]
 )
-def test_story(answer: Answer, how: dict[str, Any], wanted: Decision) -> None:
+def test_each_answer_leads_to_its_decision(
+    answer: Answer, how: dict[str, Any], wanted: Decision
+) -> None:
     assert decided(answer, **how) == wanted
 
 

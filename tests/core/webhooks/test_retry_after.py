@@ -30,7 +30,9 @@ CENTURY = 3_153_600_000.0
         ("Mon, 01 Jan 1900 00:00:00 +2359", 0.0),
     ],
 )
-def test_a_time(header: str | None, wait: float | None) -> None:
+def test_retry_after_is_read_as_seconds_or_as_a_date(
+    header: str | None, wait: float | None
+) -> None:
     assert seconds(header, now=NOW) == wait
 
 

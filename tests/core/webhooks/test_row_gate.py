@@ -167,7 +167,9 @@ known = st.sampled_from([UP, UP, UP, Known(row_pending=True), Known(why_not="no"
 
 
 @given(st.lists(st.tuples(st.floats(0.0, 30.0), reads, known, st.booleans()), max_size=120))
-def test_whatever_happens(steps: list[tuple[float, Read, Known, bool]]) -> None:
+def test_the_gate_keeps_its_promises_whatever_happens(
+    steps: list[tuple[float, Read, Known, bool]],
+) -> None:
     now, history = 0.0, NEW
     attempts: list[float] = []
     changes: list[float] = []

@@ -75,7 +75,7 @@ def test_what_must_happen_did() -> None:
 
 @pytest.mark.long
 @pytest.mark.parametrize("start", range(0, 1_000, 100))
-def test_more_seeds(start: int) -> None:
+def test_further_seeds_lose_nothing(start: int) -> None:
     for seed in range(start, start + 100):
         test_delivered_means_stored(seed)
         test_without_lookups_nothing_is_lost_either(seed)

@@ -254,7 +254,9 @@ def test_a_report_that_cannot_be_written_is_reported_at_once(
         ("--only", "no acks"),  # without --messages
     ],
 )
-def test_too_few(option: str, value: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_campaign_of_too_little_is_refused(
+    option: str, value: str, capsys: pytest.CaptureFixture[str]
+) -> None:
     assert main(["chaos", "--yes-break-things", option, value]) == 2
     assert option in capsys.readouterr().err
 

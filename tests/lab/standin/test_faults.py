@@ -90,7 +90,9 @@ async def test_a_conflict_stays_until_the_page_takes_over(
     assert link(standin) == "connected"
 
 
-async def test_needs_update(standin: StandIn, shared: Chrome, policy: Policy) -> None:
+async def test_a_page_that_needs_an_update_goes_on_working(
+    standin: StandIn, shared: Chrome, policy: Policy
+) -> None:
     standin.phone.needs_update()
     await shared.event("conn.needs_update")
     assert await shared.js(CONNECTED), "it goes on working"

@@ -93,7 +93,7 @@ async def test_linking_goes_through_syncing_to_connected(
     assert await chrome.js("WPP.conn.getAuthCode()") is None
 
 
-async def test_pairing_code(
+async def test_a_pairing_code_links_the_page_that_waits(
     standin: StandIn, launcher: Launcher, browsers: list[Chrome], policy: Policy
 ) -> None:
     chrome = await fresh(launcher, browsers)

@@ -62,7 +62,7 @@ def replaceable(fleet: FleetState) -> Iterator[tuple[str, AcksSeen]]:
 
 
 def _update_outage(fleet: FleetState, now: Moment, report: Report) -> FleetState:
-    """It begins when a replacement did not help and nobody gets an ack. It stands until one comes: that workers
+    """An outage begins when a replacement did not help and nobody gets an ack. It stands until one comes: that workers
     are replaced and connections are lost meanwhile says nothing."""
     unhealthy = {name: seen for name, seen in _known(fleet) if seen.late or seen.overdue}
     outage = fleet.ack_outage

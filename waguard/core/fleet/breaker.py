@@ -13,7 +13,11 @@ from waguard.core.host.admission import Candidate, order
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FleetPolicy:
     """Opens when more than the share ``threshold`` of the wanted sessions, and at least
-    ``minimum``, fail alike within ``period`` seconds."""
+    ``minimum``, fail alike within ``period`` seconds.
+
+    - ``period``: restarts of a session are at most a minute apart, so each of them fails twice in it.
+    - ``canary_interval``: seconds; a start has its limit after 55 (``Browser``, ``Restore``): one canary at a time.
+    """
 
     threshold: float = 0.5
     minimum: int = 3

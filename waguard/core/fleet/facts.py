@@ -49,13 +49,13 @@ class AcksSeen(Struct, frozen=True, kw_only=True):
     """When one of its sends was acknowledged last."""
     in_vain: bool = False
     on_trial: bool = False
-    """Its worker was replaced for missing acks, and it is not known yet whether that helped."""
+    """The worker was replaced for missing acks, and it is not known yet whether that helped."""
     busy: bool = False
     """A call is under way."""
     versions_decide: bool = False
     """The decision about versions loads it again for that: nobody else does."""
     other_arm: bool = False
-    """It is to have another version or wa-js than all: its acks say nothing of theirs."""
+    """The session is to have another version or wa-js than all: its acks say nothing of theirs."""
 
 
 class Measured(Struct, frozen=True, kw_only=True):

@@ -7,6 +7,7 @@ deadlines of a single session.
 
 from typing import Final, NamedTuple
 
+from waguard.core.backoff import NEVER
 from waguard.core.blame import Blame
 from waguard.core.fleet import breaker as breakers
 from waguard.core.fleet.acks import replace_for_acks, replaceable
@@ -28,7 +29,6 @@ from waguard.core.fleet.network import Reading, is_away, outage
 from waguard.core.fleet.page_restarts import EVERYWHERE, on_restarts, report_restarts
 from waguard.core.fleet.slots import HOST_KINDS, READ_AGAIN, admit_next, report_host
 from waguard.core.fleet.state import (
-    NEVER,
     FleetState,
     Member,
     Post,

@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping
 
 from msgspec import Struct, field
 
+from waguard.core.backoff import NEVER
 from waguard.core.fleet.breaker import Breaker
 from waguard.core.fleet.facts import AcksSeen, FleetEffect, FleetOutage, FleetRules, HostRead
 from waguard.core.host.admission import Broken, Cause
@@ -20,8 +21,6 @@ from waguard.core.session.facts import (
     SlotGranted,
 )
 from waguard.core.session.state import FleetView
-
-NEVER = float("inf")
 
 
 class Member(Struct, frozen=True):
@@ -58,7 +57,7 @@ class Release(Struct, frozen=True):
     """At the latest, where starts still wait."""
     served: int = 0
     refused: int = 0
-    """Of those that asked since."""
+    """Refusals of those that asked since."""
 
 
 class WhatsApp(Struct, frozen=True, kw_only=True):
@@ -118,7 +117,7 @@ class FleetState(Struct, frozen=True, kw_only=True):
     """When the network came back."""
     whatsapp: WhatsApp = field(default_factory=WhatsApp)
     acks: Mapping[str, AcksSeen] = field(default_factory=dict)
-    """Of sessions with late or recent acks."""
+    """Acks of sessions with late or recent ones."""
     ack_outage: AckOutage | None = None
     replaced: tuple[str, float] | None = None
     """The session whose worker was last replaced for missing acks, and when."""

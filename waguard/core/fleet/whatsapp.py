@@ -9,9 +9,9 @@ delays nobody.
 from collections.abc import Iterable, Mapping
 from typing import Final, TypeVar
 
+from waguard.core.backoff import NEVER
 from waguard.core.blame import Blame, Failure
 from waguard.core.fleet.state import (
-    NEVER,
     FleetState,
     Post,
     Refused,

@@ -54,7 +54,7 @@ class Reading:
     empty: str | None = None
     """In words, that the folder of all profiles is missing or has none in it; None: it has some."""
     missing: bool = False
-    """It does not exist."""
+    """The executable does not exist."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +94,7 @@ class Candidate:
     """Seconds since its last browser ended, whose memory is still free. None also where the kernel may
     have killed that browser because of its memory."""
     new: bool = False
-    """It waits for its first scan, or for one after an unlink: it has no profile to miss."""
+    """The session waits for its first scan, or for one after an unlink: it has no profile to miss."""
 
 
 class Cause(StrEnum):
@@ -113,7 +113,7 @@ class Cause(StrEnum):
     LEASE = auto()
     """With a standby, workers end with the lease."""
     TURN = auto()
-    """Of the sessions that spent their restarts one is tried at a time."""
+    """Another one's turn: of the sessions that spent their restarts one is tried at a time."""
     WHATSAPP = auto()
     """WhatsApp serves no page: one session tries for all."""
 

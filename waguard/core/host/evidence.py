@@ -51,7 +51,7 @@ class Disk(Struct, frozen=True, kw_only=True):
     error: str | None = None
     """Why a byte could not be written there, in the system's words."""
     silent: bool = False
-    """It did not answer in time."""
+    """The disk did not answer in time."""
 
 
 class Evidence(Struct, frozen=True, kw_only=True):

@@ -20,7 +20,7 @@ _SEARCHING: Final = 2e-9  # for each byte of a body in which a key is searched
 
 
 def of_reading(count: int, content: int) -> float:
-    """Of so many bytes, of which so many are content of a body."""
+    """The cost of so many bytes, of which so many are content of a body."""
     return READING + content * _CONTENT + (count - content) * _FRAMING
 
 

@@ -43,7 +43,7 @@ class Run:
     stopping: str | None = None
     """Why it is stopping."""
     ended: bool = False
-    """It ended in order, unless there is an ``error``."""
+    """The run ended in order, unless there is an ``error``."""
     error: str | None = None
     unreported: tuple[Death, ...] = ()
     """Earlier deaths that are not in the audit log yet, the oldest first."""

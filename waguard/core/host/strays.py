@@ -29,7 +29,7 @@ class Seen:
     led: bool = True
     """The leader of its process group lives."""
     part: bool = False
-    """It is no browser process: a renderer, a crash handler, … Chromium overwrites the environment of most of
+    """The process is a part of a browser, not the browser itself: a renderer, a crash handler, … Chromium overwrites the environment of most of
     them, and with it the mark."""
 
 

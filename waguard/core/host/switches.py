@@ -28,7 +28,7 @@ REFUSED: Final[Mapping[str, str]] = MappingProxyType(
 )
 _KEYS_TRUSTED: Final = "ignore-certificate-errors-spki-list"
 _NOWHERE_ELSE: Final = "MAP * ~NOTFOUND"
-"""Of resolver rules by which Chromium reaches nothing but what they name: so the stand-in is tried."""
+"""The end of resolver rules by which Chromium reaches nothing but what they name: so the stand-in is tried."""
 _PROXY: Final = "proxy-server"
 WITHOUT_SANDBOX: Final = frozenset(
     {

@@ -81,7 +81,7 @@ def fold(entries: Iterable[Entry], *, session: str | None = None) -> list[Incide
 
 
 def fold_fleet(entries: Iterable[Entry]) -> list[Incident]:
-    """The same of the fleet's own audit log; several incidents can be open at once."""
+    """Fold the fleet's own audit log; several incidents can be open at once."""
     incidents: list[Incident] = []
     ongoing: dict[str, Incident] = {}
     deaths: set[str] = set()

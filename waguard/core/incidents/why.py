@@ -10,6 +10,7 @@ from waguard.core.blame import Blame
 from waguard.core.incidents.entries import Entry, Incident
 from waguard.core.incidents.kinds import BACK, HEALTHY, OF_PAGE, OVER
 
+NO_INCIDENTS: Final = "no incidents recorded"
 NOTABLE_PAUSE: Final = 2.0  # s before a restart; a shorter one explains nothing
 _DONE: Final = {
     "start_requested": "a person or the application started it",

@@ -7,7 +7,7 @@ from typing import Any
 from waguard.core.messages.identity import People
 
 Chat = tuple[str | None, int | None]
-"""Its id, None: unreadable; and the unix time of its newest message, 0: none, None: unreadable."""
+"""A chat's id, None: unreadable; and the unix time of its newest message, 0: none, None: unreadable."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,7 +22,7 @@ class Read:
 
 
 def by_alias(since: Mapping[str, int], people: People) -> dict[str, int]:
-    """The same times under every id of these chats: a number may have a LID by now, and the reverse."""
+    """Give these times to every id of the chats: a number may have a LID by now, and the reverse."""
     found: dict[str, int] = {}
     for chat, at in since.items():
         for alias in people.aliases(chat):

@@ -11,12 +11,13 @@ from dataclasses import dataclass, replace
 from enum import StrEnum, auto
 from typing import Final
 
+from waguard.core.backoff import backoff
+
 REFUSED_IN_A_ROW: Final = 3
 FIRST_GUESS: Final = 3_600.0  # s, where WhatsApp names no date; it doubles with each pause in a row
 LONGEST_GUESS: Final = 86_400.0  # s
 LOOKUPS_REST: Final = 900.0  # s after a lookup of a number that WhatsApp answered with 429
 NO_DATE: Final = 300.0  # s; WhatsApp's page has a date one minute ahead where its server names none
-_DOUBLED_AT_MOST: Final = 10
 # s after a pause, after which refusals are counted from the first one again
 FORGOTTEN: Final = 86_400.0
 
@@ -141,7 +142,7 @@ def lock(before: Pause | None, *, now: float, named: float | None = None) -> Pau
     guesses = before.times if before and goes_on else 0
     if named is not None and named > now + NO_DATE:
         return Pause(cause=Cause.LOCKED, since=since, until=named, said=True, times=guesses)
-    length = min(FIRST_GUESS * 2 ** min(max(guesses, 0), _DOUBLED_AT_MOST), LONGEST_GUESS)
+    length = backoff(FIRST_GUESS, guesses, longest=LONGEST_GUESS)
     return Pause(cause=Cause.LOCKED, since=since, until=now + length, times=guesses + 1)
 
 

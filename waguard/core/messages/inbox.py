@@ -6,13 +6,15 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, Final
 
+from waguard.core.messages.outbox import ACK_ERROR, ACK_PLAYED, ACK_SERVER
+
 KEY_LIMIT: Final = 200  # characters; longer ones are hashed
 BACKFILL_LIMIT: Final = 7 * 86_400.0  # s; older messages are history, and not read back
 # s; messages of a chat may arrive in another order than that of their times
 OVERLAP: Final = 3_600.0
-_ACK_ERROR: Final = -1
-_ACK_SERVER: Final = 1
-_ACKS: Final = range(-1, 5)  # WhatsApp's: error, pending, server, device, read, played
+_ACKS: Final = range(
+    ACK_ERROR, ACK_PLAYED + 1
+)  # WhatsApp's: error, pending, server, device, read, played
 
 # a QR code is useless after a minute, and must not be stored for a month
 _NOT_KEPT: Final = frozenset({"qr_code", "raw"})
@@ -74,7 +76,7 @@ class InboxRecord:
     events: tuple[EventPayload, ...]
     unless: tuple[str, ...] = ()
     unless_own: bool = False
-    """It is a duplicate where the outbox has the message: the outbox reports that message itself."""
+    """The record is a duplicate where the outbox has the message: the outbox reports that message itself."""
     backfilled: bool = False
     file: File | None = None
     """Stored separately."""
@@ -93,7 +95,7 @@ class InboxRecord:
     asked: tuple[tuple[str, bool], ...] = ()
     """Numbers, and whether WhatsApp knows them."""
     direct: bool = False
-    """It is about a message whose sender got the reply a moment ago."""
+    """The record is about a message whose sender got the reply a moment ago."""
 
     def payload(self) -> Mapping[str, Any]:
         """The data to store: without a code that could be scanned."""
@@ -133,9 +135,9 @@ def ack_keys(message_id: str) -> tuple[str, ...]:
 
 def higher_acks(message_id: str, ack: int) -> tuple[str, ...]:
     """The keys that make an ack outdated: acks only go forward, and an error only precedes the server's ack."""
-    least = 1 if ack == _ACK_ERROR else ack + 1
+    least = 1 if ack == ACK_ERROR else ack + 1
     higher = tuple(ack_key(message_id, other) for other in _ACKS if other >= least)
-    return higher if ack >= _ACK_SERVER else (*higher, sent_key(message_id))
+    return higher if ack >= ACK_SERVER else (*higher, sent_key(message_id))
 
 
 def event_id(session_id: str, key: str, event: str) -> str:

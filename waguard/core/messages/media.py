@@ -12,6 +12,7 @@ _NAMED: Final = re.compile(rb'"sha256": ?"([0-9a-f]{64})"')
 _MIMETYPE: Final = re.compile(r"[\w.+-]+/[\w.+-]+(; ?[\w.+-]+=[\w.+-]+)*", re.ASCII)
 _LONGEST: Final = 200  # characters
 UNKNOWN: Final = "application/octet-stream"
+MEDIA_LIMIT: Final = 16 << 20  # bytes of a file; WhatsApp's own limit for pictures and videos
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -50,7 +50,7 @@ def keys_of(received: InboxRecord, some: Iterable[str]) -> dict[str, tuple[str, 
 
 
 def target_keys(some: Iterable[str]) -> dict[str, tuple[str, ...]]:
-    """The same for the message that a record is about, received or our own."""
+    """The keys of the message that a record is about, received or our own."""
     return {one: (fitting(one), sent_key(one)) for one in dict.fromkeys(some)}
 
 

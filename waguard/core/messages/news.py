@@ -21,13 +21,12 @@ from waguard.core.messages.inbox import (
     failed_key,
     sent_key,
 )
-from waguard.core.messages.outbox import AT_SERVER, REPEATED_FOR, State
+from waguard.core.messages.outbox import ACK_PLAYED, AT_SERVER, REPEATED_FOR, State
 from waguard.core.webhooks import delivery
 
 # WhatsApp's acks -1 to 3; the application's ack_level is one more, and "read" is its highest
 _STATUS: Final = {-1: "failed", 0: "pending", 1: "sent", 2: "delivered", 3: "read"}
 _OWN_EVENT: Final = {2: "message_delivered", 3: "message_read"}
-PLAYED: Final = 4
 NOT_SENT: Final = frozenset({State.FAILED, State.REFUSED})
 
 
@@ -101,11 +100,11 @@ def of_ack(message_id: str, ack: int, at: float) -> tuple[EventPayload, ...]:
     """The events of an ack; "played" is an event of its own, without a status."""
     data = {
         "message_id": message_id,
-        "status": "played" if ack >= PLAYED else _STATUS.get(ack, "unknown"),
+        "status": "played" if ack >= ACK_PLAYED else _STATUS.get(ack, "unknown"),
         "ack_level": ack + 1,
         "timestamp": int(at),
     }
-    if ack >= PLAYED:
+    if ack >= ACK_PLAYED:
         return (EventPayload("message_played", data),)
     names = ["message_status_updated", *([_OWN_EVENT[ack]] if ack in _OWN_EVENT else [])]
     return tuple(EventPayload(name, data) for name in names)
@@ -118,7 +117,7 @@ def ack_of(received: InboxRecord) -> tuple[str, int]:
 
 
 def of_stored_ack(payload: Mapping[str, Any]) -> tuple[EventPayload, ...]:
-    """The same as ``of_ack``, from a stored ack."""
+    """As ``of_ack``, from a stored ack."""
     return of_ack(payload["message_id"], payload["ack_level"] - 1, payload.get("timestamp", 0))
 
 

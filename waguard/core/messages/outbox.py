@@ -12,18 +12,19 @@ ACK_ERROR: Final = -1
 ACK_SERVER: Final = 1
 ACK_DEVICE: Final = 2
 ACK_READ: Final = 3
+ACK_PLAYED: Final = 4
 
 # s in which a request without a reply may be repeated; the application gives up long before
 REPEATED_FOR: Final = 600.0
 
 
 class State(StrEnum):
-    """Of a stored message."""
+    """The state of a stored message."""
 
     ACCEPTED = "accepted"
-    """Its command has not left."""
+    """The command has not left."""
     SENDING = "sending"
-    """Its command may have left: it is never sent again without a proof that it has not."""
+    """The command may have left: it is never sent again without a proof that it has not."""
     UNCERTAIN = "uncertain"
     """WhatsApp has not answered. Late acks still count."""
     REFUSED = "refused"
@@ -32,9 +33,9 @@ class State(StrEnum):
     DELIVERED = "delivered"
     READ = "read"
     FAILED = "failed"
-    """Its command never left, and never will."""
+    """The command never left, and never will."""
     CANCELLED = "cancelled"
-    """The same, because a cancellation was requested."""
+    """The command never left, and never will, because a cancellation was requested."""
 
 
 _UNPROVEN: Final = frozenset(

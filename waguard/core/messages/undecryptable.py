@@ -32,10 +32,10 @@ class Outcome(StrEnum):
     """The result of a lookup of one message."""
 
     READABLE = auto()
-    """It was reported as a received message."""
+    """The message was reported as a received one."""
     UNDECRYPTABLE = auto()
     NO_MESSAGE = auto()
-    """It turned out to be no message, or one of a chat that is left out."""
+    """There is no message, or one of a chat that is left out."""
     GONE = auto()
     """The page has no message with this id."""
     FAILED = auto()

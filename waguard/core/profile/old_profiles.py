@@ -28,7 +28,7 @@ class Credentials(StrEnum):
     DAMAGED = "damaged"
     """Chromium would discard its data."""
     UNKNOWN = "unknown"
-    """It could not be read."""
+    """The profile could not be read."""
 
 
 _RANK: Final = {
@@ -158,7 +158,7 @@ class Outcome(StrEnum):
     TAKEN = "taken"
     LEFT = "left"
     FAILED = "failed"
-    """It should be imported, and cannot be."""
+    """The profile should be imported, and cannot be."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,6 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-GENERATIONS: Final = 2  # snapshots that are kept of a session
 # s connected; Chromium writes localStorage to the disk up to 60 s late (measured: 60.1)
 STORED_AFTER: Final = 65.0
 
@@ -19,7 +18,7 @@ STORED_AFTER: Final = 65.0
 
 @dataclass(frozen=True, slots=True)
 class Healthy:
-    """It can be used.
+    """The profile can be used.
 
     ``torn``: databases in which a crash left half a record; that must be cut off before the next start.
     """
@@ -34,7 +33,7 @@ class Missing:
 
 @dataclass(frozen=True, slots=True)
 class Emptied:
-    """It was removed under a living browser, which created some of its files again: it has no credentials."""
+    """The profile was removed under a living browser, which created some of its files again: it has no credentials."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +49,7 @@ class Damaged:
 
 @dataclass(frozen=True, slots=True)
 class CredentialsLost:
-    """It was paired, and does not connect any more, without a logout."""
+    """The session was paired, and does not connect any more, without a logout."""
 
     why: str
 
@@ -285,7 +284,7 @@ def due_in(*, connected_for: float, last_taken_ago: float | None, every: float) 
 
 
 def superfluous(
-    snapshots: Iterable[Snapshot], *, pairing: str | None, generations: int = GENERATIONS
+    snapshots: Iterable[Snapshot], *, pairing: str | None, generations: int
 ) -> list[Snapshot]:
     """The snapshots to delete, oldest first: of this pairing the newest ``generations`` stay.
 

@@ -189,7 +189,7 @@ def moved(state: SessionState, link: Link) -> SessionState:
 
 
 def on_turn(state: SessionState, why: str, out: Out) -> SessionState:
-    """It is this session's turn to ask WhatsApp again for its page."""
+    """Ask WhatsApp again for the page: it is this session's turn."""
     worker = state.worker
     if worker and worker.stage is Stage.READY and worker.refused:
         reload_page(worker, why, out)

@@ -4,6 +4,7 @@ for the earliest of them. Monotonic seconds. Pure."""
 from enum import StrEnum, auto
 from typing import Final
 
+from waguard.core.backoff import NEVER
 from waguard.core.link import Link
 from waguard.core.page_care import (
     COVERED_LIMIT,
@@ -20,7 +21,6 @@ from waguard.core.replace import replace
 from waguard.core.session.state import Intent, SessionState, Slot, Stage, Worker
 from waguard.core.session.takeover import RETRY
 
-NEVER: Final = float("inf")
 # s connected, after which the steps tried against a stuck link are forgotten
 LINK_STABLE: Final = 300.0
 

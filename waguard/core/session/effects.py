@@ -72,7 +72,7 @@ class ShowCode(Struct, frozen=True):
 
 
 class Held(Struct, frozen=True):
-    """Its start waits, and the cause is another one than before."""
+    """The start waits, and the cause is another one than before."""
 
     wait: Wait
 
@@ -116,7 +116,7 @@ class RequestSlot(Struct, frozen=True, kw_only=True):
 
     asked: bool
     planned: bool = False
-    """It is to replace a worker that works: not granted while many starts fail."""
+    """The start is to replace a worker that works: not granted while many starts fail."""
     slow: bool = False
     priority: int = 0
     active: float = 0.0
@@ -124,7 +124,7 @@ class RequestSlot(Struct, frozen=True, kw_only=True):
     ended_at: float | None = None
     """When its last browser ended; None also where the kernel may have killed it because of its memory."""
     new: bool = False
-    """It has no profile to miss."""
+    """The session has no profile to miss."""
 
 
 class ReleaseSlot(Struct, frozen=True):

@@ -31,17 +31,17 @@ class WorkerFact(Struct, frozen=True, kw_only=True):
 
 
 class Spawned(WorkerFact, frozen=True, kw_only=True):
-    """Its process runs."""
+    """The worker's process runs."""
 
 
 class SpawnFailed(WorkerFact, frozen=True, kw_only=True):
-    """Its process could not be started."""
+    """The worker's process could not be started."""
 
     failure: Failure
 
 
 class Reported(WorkerFact, frozen=True, kw_only=True):
-    """Its whole state: once connected, and after every change."""
+    """The worker's whole state: once connected, and after every change."""
 
     at: float
     phase: str
@@ -77,7 +77,7 @@ class Reported(WorkerFact, frozen=True, kw_only=True):
     evidence: str | None = None
     """Why the page does not answer, as far as it is known."""
     other_version: bool = False
-    """Its next load will be another version of WhatsApp's page."""
+    """The next load will be another version of WhatsApp's page."""
 
 
 class Beat(WorkerFact, frozen=True, kw_only=True):
@@ -99,7 +99,7 @@ class Exited(WorkerFact, frozen=True, kw_only=True):
 
 
 class Stopped(WorkerFact, frozen=True, kw_only=True):
-    """Its process was stopped (SIGSTOP)."""
+    """The worker's process was stopped (SIGSTOP)."""
 
 
 class Unusable(WorkerFact, frozen=True, kw_only=True):
@@ -122,7 +122,7 @@ class StartRequested(Struct, frozen=True, kw_only=True):
     restart: bool = False
     """Also replace a living worker; that is planned, and not a failure."""
     expects_qr: bool = False
-    """It has no credentials: it will show a QR code."""
+    """The session has no credentials: it will show a QR code."""
     profile_unknown: bool = False
     """Whether its profile exists could not be read."""
 

@@ -6,6 +6,8 @@ Where all answers are good and the page is still not ready, the session is to bl
 from dataclasses import dataclass
 from typing import Final
 
+from waguard.core.backoff import backoff
+
 PORTAL: Final = "another page answers in WhatsApp's place"
 """A captive portal, or a proxy: nothing of WhatsApp's is in it, so no wa-js can know it."""
 FIRST_PAUSE: Final = 60.0  # s
@@ -37,7 +39,7 @@ class Answers:
     """All requests of the document have ended."""
     host: str = ""
     error: str = ""
-    """Of the last failed script: the server's ``host``, and its status or Chromium's net error."""
+    """What the last failed script came to: the server's ``host``, and its status or Chromium's net error."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,5 +86,5 @@ def is_unrecoverable(answers: Answers) -> bool:
 def pause(refusals: int, *, retry_after: float | None, jitter: float) -> float:
     """Seconds until the next try; ``refusals`` before this one. ``jitter`` in [0, 1) makes it up to a
     half longer: a fleet must not knock at one moment."""
-    wait = min(LONGEST_PAUSE, FIRST_PAUSE * 2.0 ** min(refusals, 10))
+    wait = backoff(FIRST_PAUSE, refusals, longest=LONGEST_PAUSE)
     return max(wait, min(retry_after or 0.0, MOST)) * (1 + jitter / 2)

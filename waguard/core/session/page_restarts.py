@@ -8,6 +8,7 @@ is parked. Where most pages of the fleet do it, it is the build: WhatsApp's, and
 
 from typing import Final
 
+from waguard.core.backoff import backoff
 from waguard.core.blame import Blame, Failure
 from waguard.core.link import Link
 from waguard.core.page_care import Kind
@@ -90,12 +91,11 @@ def forget(state: SessionState) -> SessionState:
 
 
 def ended(state: SessionState) -> SessionState:
-    """Its worker was ended for it: the next one's page is counted by itself."""
+    """The worker was ended for it: the next one's page is counted by itself."""
     care = state.care
     return replace(state, care=replace(care, loads=(), scripts=0, page_ends=care.page_ends + 1))
 
 
-def backoff(policy: RestartPolicy, *, jitter: float) -> float:
+def pause(policy: RestartPolicy, *, jitter: float) -> float:
     """Seconds until the next worker: as many restarts of the page count as the policy allows."""
-    delay = policy.base_delay * 2.0 ** max(0, policy.intensity - 1)
-    return min(policy.max_delay, delay) * jitter
+    return backoff(policy.base_delay, policy.intensity - 1, longest=policy.max_delay) * jitter

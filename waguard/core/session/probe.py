@@ -21,7 +21,7 @@ class Limits:
     page: float = 30.0
     """Between two answers of a page."""
     unrecoverable_page: float = 10.0
-    """The same where no further step can help the page, and the CPU is not saturated."""
+    """Between two answers of a page that no further step can help, where the CPU is not saturated."""
     link: float = 60.0
     """For a page that answers and does not report the state of its link."""
     code: float = 150.0
@@ -35,7 +35,7 @@ class PageLiveness:
     heard_at: float
     sampled_at: float
     helped: bool = False
-    """Its script was ended since then."""
+    """The page's script was ended since then."""
 
     @property
     def silent(self) -> float:

@@ -38,7 +38,7 @@ class Allowance(Struct, frozen=True):
 
 
 class Quota(Struct, frozen=True, kw_only=True):
-    """Of one worker. For what is beside messages a second one holds for a whole day: it bounds the disk."""
+    """What a worker may report. For what is beside messages a second one holds for a whole day: it bounds the disk."""
 
     message: Allowance = Allowance(64 << 20, 256 << 10)
     beside: Allowance = Allowance(16 << 20, 128 << 10)

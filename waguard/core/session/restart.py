@@ -4,6 +4,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
+from waguard.core.backoff import backoff
+
 COUNTED: Final = 64  # newest restarts that are stored of a session
 SESSIONS: Final = 2000  # whose restarts are stored
 LONGEST_PAUSE: Final = 3600.0  # s between two tries of a session that is parked
@@ -90,7 +92,7 @@ def decide(
         return GiveUp(counted)
     if counted == 0:
         return Restart(0.0)
-    return Restart(min(policy.max_delay, policy.base_delay * 2.0 ** (counted - 1)) * jitter)
+    return Restart(backoff(policy.base_delay, counted - 1, longest=policy.max_delay) * jitter)
 
 
 def retry_delay(tries: int, *, first: float, jitter: float) -> float:
@@ -99,5 +101,4 @@ def retry_delay(tries: int, *, first: float, jitter: float) -> float:
     ``tries``: how many such tries did not help. The pause doubles from ``first`` seconds up to an hour; ``jitter``
     in [0, 1) makes it up to a fifth longer, so that many sessions are not tried at once.
     """
-    pause = first * 2.0 ** min(tries, 20)
-    return min(max(LONGEST_PAUSE, first), pause) * (1 + jitter / 5)
+    return backoff(first, tries, longest=max(LONGEST_PAUSE, first)) * (1 + jitter / 5)

@@ -26,9 +26,9 @@ class Stage(StrEnum):
     """An earlier daemon's worker that has not reported yet: the row stays as it is."""
     STARTING = auto()
     READY = auto()
-    """Its page answers."""
+    """The page answers."""
     ENDING = auto()
-    """Its end was requested."""
+    """The worker's end was requested."""
 
 
 class Intent(StrEnum):
@@ -37,7 +37,7 @@ class Intent(StrEnum):
     UP = auto()
     DOWN = auto()
     PARKED = auto()
-    """It is wanted up, and only a person can help."""
+    """The session is wanted up, and only a person can help."""
 
 
 class Slot(StrEnum):
@@ -55,6 +55,7 @@ class Rules(Struct, frozen=True, kw_only=True):
     stable_after: float = 300.0
     """Connected for so long: earlier failures are forgotten."""
     retry_parked: float = 300.0
+    """As long as the period in which restarts count: a try begins with a whole budget."""
     limits: Limits = field(default_factory=Limits)
     """For a start, and for layers that do not answer."""
     adopt: float = 5.0
@@ -97,12 +98,12 @@ class Worker(Struct, frozen=True, kw_only=True):
     """When the newest QR code came."""
     adopted: bool = False
     outdated: bool = False
-    """It speaks another protocol: it can only be greeted and replaced."""
+    """The worker speaks another protocol: it can only be greeted and replaced."""
     phase: str = ""
     link: Link = Link.UNKNOWN
     loads: int = -1
     in_use: bool = False
-    """Its page has shown a link since it was loaded: a load that follows is the page's own, unless it is asked for."""
+    """The page has shown a link since it was loaded: a load that follows is the page's own, unless it is asked for."""
     scripts_ended: int = 0
     """How often its page's script was ended."""
     code: str | None = None
@@ -113,7 +114,7 @@ class Worker(Struct, frozen=True, kw_only=True):
     overdue: bool = False
     """The link has been unknown for too long: the row's status is not credible any more."""
     planned: bool = False
-    """Its end is planned, and nobody's fault."""
+    """The worker's end is planned, and nobody's fault."""
     backfilled: int = -1
     """The load after which a backfill was last requested."""
     details: str | None = None
@@ -131,7 +132,7 @@ class Worker(Struct, frozen=True, kw_only=True):
     passkey_until: float | None = None
     """Unix time."""
     passkey_ends: float = 0.0
-    """The same in monotonic time."""
+    """``passkey_until`` in monotonic time."""
 
 
 class Care(Struct, frozen=True, kw_only=True):
@@ -173,7 +174,7 @@ class Pairing(Struct, frozen=True, kw_only=True):
     """What is known of the link between the session's account and this device."""
 
     made: bool = False
-    """It was connected since it was made, logged out or deleted here."""
+    """The session was connected since it was made, logged out or deleted here."""
     lost_at: float | None = None
     """Since when the page waits for a scan all the same."""
     said: str | None = None
@@ -203,7 +204,7 @@ class SessionState(Struct, frozen=True, kw_only=True):
     """A person or the application requested the start; False: a restore, or a restart after a failure."""
     daemon_stopping: bool = False
     left: bool = False
-    """It was logged out or deleted; its worker, if it still lives, is ending."""
+    """The session was logged out or deleted; its worker, if it still lives, is ending."""
     parked: ParkCause | None = None
     """Why only a person can help; it counts with ``Intent.PARKED`` only."""
     worker: Worker | None = None
@@ -212,7 +213,7 @@ class SessionState(Struct, frozen=True, kw_only=True):
     slot: Slot = Slot.FREE
     replacement: Replacement | None = None
     upgrading: bool = False
-    """It replaces a worker of another version: it keeps its start slot until its link is known."""
+    """The worker replaces one of another version: it keeps its start slot until its link is known."""
     counted: tuple[float, ...] = ()
     """When the failures were that spend the restart budget: the session's own."""
     spared: int = 0
@@ -220,11 +221,11 @@ class SessionState(Struct, frozen=True, kw_only=True):
     restarts: int = 0
     """All unplanned restarts of its worker."""
     uncounted: bool = False
-    """It failed while the breaker was open: its restart is counted and recorded when it happens."""
+    """The session failed while the breaker was open: its restart is counted and recorded when it happens."""
     retries: Retries = field(default_factory=Retries)
     """Tries since its budget was spent."""
     not_before: float = 0.0
-    """It does not start earlier."""
+    """The session does not start earlier."""
     failure: Failure | None = None
     """Why there is no worker, or why the last one ended."""
     held_back: Wait | None = None

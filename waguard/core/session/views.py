@@ -339,7 +339,7 @@ def _of_link(state: SessionState, worker: Worker) -> Condition:
 def shown(
     conditions: Iterable[Condition], *, monotonic: float, wall: float
 ) -> tuple[Condition, ...]:
-    """The same conditions for people: with unix times."""
+    """Show the conditions to people: with unix times."""
     return tuple(
         replace(
             it,

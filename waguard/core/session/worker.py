@@ -349,7 +349,7 @@ def _after_its_own(state: SessionState, failure: Failure, now: Moment, out: Out)
     if failure.reason == page_restarts.REASON:
         if state.care.page_ends > 1:
             return _give_up(state, "another worker did not help", failure, now, out)
-        delay = page_restarts.backoff(policy, jitter=now.chance)
+        delay = page_restarts.pause(policy, jitter=now.chance)
     out(_restart(failure, delay))
     return replace(
         state,

@@ -85,7 +85,7 @@ class Fold(Generic[T]):
         self.ends = inf
 
     def flush(self, now: float) -> Iterator[Repeated[T]]:
-        """The same of all windows, before the process ends."""
+        """What all windows have counted, before the process ends."""
         windows, self._windows, self.ends = self._windows, {}, inf
         for window in windows.values():
             if window.last is not None:

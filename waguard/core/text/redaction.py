@@ -39,7 +39,7 @@ class Redaction:
         return shorten(text) if _DIGIT(text) else text
 
     def of_exception(self, text: str) -> str:
-        """The same for the text of an exception, also without quoted input: databases and parsers quote it."""
+        """As ``of``, for the text of an exception, also without quoted input: databases and parsers quote it."""
         return self.of(_QUOTED.sub(rf"\1{HIDDEN}\1", text.partition(_DETAIL)[0]))
 
 

@@ -85,7 +85,7 @@ def may_load(state: VersionState, trial: Trial) -> bool:
 
 
 def _stays(state: VersionState, arm: Arm, it: Confirmation) -> Arm:
-    """It was unhealthy with what all have: it stays with what it was well with."""
+    """Keep a session that was unhealthy with what all have on what it was well with."""
     if it.of_bundle:
         return Arm(arm.revision, it.good.wajs) if it.good.wajs in state.bundles else arm
     revision = it.good.revision
@@ -107,14 +107,14 @@ def alone(state: VersionState) -> bool:
 
 
 def has_shown(it: Member, evidence: Evidence | None) -> bool:
-    """It did what failed: a page that sends nothing only looks healthy where sends are what failed."""
+    """Whether the session did what failed: a page that sends nothing only looks healthy where sends are what failed."""
     if evidence is Evidence.DEAF:
         return it.heard
     return it.acked or evidence not in SHOWN_BY_ACKS
 
 
 def is_shown_well(it: Member, evidence: Evidence | None) -> bool:
-    """It is healthy, and has shown that what failed works."""
+    """Whether the session is healthy, and has shown that what failed works."""
     return it.well_at is not None and has_shown(it, evidence)
 
 

@@ -70,7 +70,7 @@ def check(
 
 
 def check_body(body: bytes) -> int | Refused:
-    """The same, by the text alone."""
+    """Check a document by its text alone."""
     if len(body) > MOST:
         return Refused(f"has {len(body)} bytes; {MOST} at most are expected")
     named = set(_MANIFEST.findall(body))

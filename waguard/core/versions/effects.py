@@ -13,7 +13,7 @@ class Kind(StrEnum):
     SUSPECTED = auto()
     """A session is unhealthy; it is loaded with an older version to see whether it is healthy there."""
     ACQUITTED = auto()
-    """It is unhealthy with the older version, too."""
+    """A session is unhealthy with the older version, too."""
     ROLLED_BACK = auto()
     """All sessions get an older version."""
     RELEASED = auto()
@@ -23,7 +23,7 @@ class Kind(StrEnum):
     REFUSED = auto()
     """WhatsApp refuses it as too old."""
     SPENT = auto()
-    """Its scripts left the CDN."""
+    """The version's scripts left the CDN."""
     BUNDLE_ROLLED_BACK = auto()
     BUNDLE_RELEASED = auto()
 

@@ -94,7 +94,7 @@ def _unpinned(state: VersionState) -> VersionState:
 
 
 def on_pin(state: VersionState, fact: Pin, now: float) -> VersionState:
-    """It ends what runs: nothing else is tried meanwhile."""
+    """Pin a version, and end what runs: nothing else is tried meanwhile."""
     if refusal(state, fact) or fact.revision == state.pin:
         return state
     return replace(state, pin=fact.revision, pinned_at=now, trial=None)

@@ -42,7 +42,7 @@ class Evidence(StrEnum):
 SHOWN_BY_ACKS: Final = frozenset({Evidence.SEND_THROWS, Evidence.UNACKED})
 """Only an ack shows that it is over: a page that sends nothing looks healthy. ``DEAF`` needs ``Heard``."""
 REPEATABLE: Final = frozenset({Evidence.EXPORTS_MISSING, Evidence.TOO_OLD})
-"""The same at each load: no load of the same version cures it."""
+"""Evidence that is alike at each load: no load of the same version cures it."""
 
 
 class Captured(Struct, frozen=True):
@@ -52,7 +52,7 @@ class Captured(Struct, frozen=True):
 
 
 class Discarded(Struct, frozen=True):
-    """Its document is not stored here any more."""
+    """The version's document is not stored here any more."""
 
     revision: int
 
@@ -116,7 +116,7 @@ class Refused(Struct, frozen=True):
 
 
 class Spent(Struct, frozen=True):
-    """Its scripts are not on the CDN any more."""
+    """The version's scripts are not on the CDN any more."""
 
     revision: int
 
@@ -149,7 +149,7 @@ class BundleAdded(Struct, frozen=True):
 
 
 class BundleRemoved(Struct, frozen=True):
-    """It cannot any more."""
+    """The bundle cannot be injected any more."""
 
     wajs: str
 

@@ -2,9 +2,10 @@
 
 from collections.abc import Iterator
 
+from waguard.core.backoff import NEVER
 from waguard.core.replace import replace
 from waguard.core.versions.arms import proven, unhealthy
-from waguard.core.versions.state import NEVER, Good, Member, VersionState
+from waguard.core.versions.state import Good, Member, VersionState
 from waguard.core.versions.trials import is_paused
 
 

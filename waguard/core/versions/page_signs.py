@@ -43,7 +43,7 @@ class Page(Struct, frozen=True, kw_only=True):
     revision: int
     wajs: str
     stored: bool
-    """Its document came from the store."""
+    """The document came from the store."""
     spent: int | None = None
     """The stored revision that should have been loaded, and whose scripts the CDN does not have any more."""
 
@@ -62,7 +62,7 @@ class Seen(Struct, frozen=True, kw_only=True):
     page: Page | None = None
     """None also while it loads: what is seen then is of no known version."""
     closing: bool = False
-    """Its worker ends, and says nothing more of its page."""
+    """The worker ends, and says nothing more of its page."""
     missing: tuple[str, ...] = ()
     """Functions that waguard calls, the last good version had, and this page lacks."""
     link: Link = Link.UNKNOWN
@@ -92,7 +92,7 @@ class Watched(Struct, frozen=True, kw_only=True):
     """None: it has left, or there was none."""
     page_at: float = 0.0
     gone: bool = False
-    """It has no page now, and ``Left`` was reported."""
+    """The session has no page now, and ``Left`` was reported."""
     loading: bool = False
     """``page`` is the one before: the next has not reported its version yet."""
     sign: Evidence | str | None = None
@@ -240,7 +240,7 @@ def _sign(watched: Watched, seen: Seen) -> Evidence | str | None:
 def _without_page(
     session: str, watched: Watched, seen: Seen, now: float, facts: list[VersionFact]
 ) -> Watched:
-    """Its worker ended. A page that never became ready stays unhealthy until the next page is loaded."""
+    """The worker ended. A page that never became ready stays unhealthy until the next page is loaded."""
     if watched.gone or watched.sign in _OF_ENDS:
         return watched
     unhealthy = None if watched.loading else _ENDS.get(seen.failed or "")

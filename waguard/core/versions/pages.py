@@ -72,7 +72,7 @@ def _trial_loaded(state: VersionState, fact: Loaded, now: float) -> VersionState
 
 
 def on_unhealthy(state: VersionState, fact: Unhealthy, now: float) -> VersionState:
-    """Its page does not do its work."""
+    """Note that a page does not do its work."""
     it = state.members.get(fact.session)
     if it is None or it.unhealthy is fact.evidence or it.arm.revision is None:
         return state
@@ -153,7 +153,7 @@ def _becomes_well(state: VersionState, session: str, it: Member, now: float) -> 
 
 
 def _clears(state: VersionState, it: Member) -> VersionState:
-    """It becomes well with what is suspected. Where not even a load helped, nothing was wrong with the
+    """The session becomes well with what is suspected. Where not even a load helped, nothing was wrong with the
     version, and what was confirmed of the same kind had another cause, too."""
     trial = state.trial
     if trial and trial.bad and _is_on(it, trial.bad):
@@ -181,7 +181,7 @@ def on_unreachable(state: VersionState, session: str) -> VersionState:
 
 
 def on_left(state: VersionState, session: str, now: float) -> VersionState:
-    """It may come back in a moment: what is known of it stays for a while."""
+    """A session has no page. It may come back in a moment: what is known of it stays for a while."""
     it = state.members.get(session)
     if it is None or it.left_at is not None:
         return state

@@ -7,6 +7,7 @@ that it is the version, do all get an older one that is proven; canaries find ou
 from collections.abc import Callable
 from typing import NamedTuple
 
+from waguard.core.backoff import NEVER
 from waguard.core.replace import replace
 from waguard.core.versions import good, pages, rollback, schedules, trials, wave
 from waguard.core.versions.arms import intended, needed, unservable
@@ -45,7 +46,6 @@ from waguard.core.versions.facts import (
     Well,
 )
 from waguard.core.versions.state import (
-    NEVER,
     StateError,
     VersionState,
     decode,
@@ -54,7 +54,6 @@ from waguard.core.versions.state import (
 )
 
 __all__ = [
-    "NEVER",
     "StateError",
     "Step",
     "VersionState",

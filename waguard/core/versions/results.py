@@ -4,10 +4,11 @@ other, a load alone is not the cure, and nobody else recovers meanwhile. No evid
 
 from typing import Final, NamedTuple
 
+from waguard.core.backoff import NEVER
 from waguard.core.versions.arms import alone, has_shown, is_shown_well, may_load, of_all
 from waguard.core.versions.effects import TrialResult
 from waguard.core.versions.facts import Evidence
-from waguard.core.versions.state import NEVER, Member, Trial, TrialStage, VersionState
+from waguard.core.versions.state import Member, Trial, TrialStage, VersionState
 
 
 class Conclusion(NamedTuple):
@@ -18,7 +19,7 @@ class Conclusion(NamedTuple):
 
 
 class GoBack(NamedTuple):
-    """It is healthy with what was good: is it unhealthy again with what all have?"""
+    """The session is healthy with what was good: is it unhealthy again with what all have?"""
 
 
 class CrossOver(NamedTuple):

@@ -1,5 +1,4 @@
-"""The constants of the decision about WhatsApp's versions; ``[versions]`` of the configuration has the
-reasons. Seconds."""
+"""The constants of the decision about WhatsApp's versions. Seconds. Those that ``[versions]`` has are as configured."""
 
 from typing import Literal
 
@@ -9,7 +8,19 @@ Mode = Literal["off", "react", "guard"]
 
 
 class VersionRules(Struct, frozen=True, kw_only=True):
-    """As configured."""
+    """When a version is good, doubted, tried again.
+
+    - ``keep``: builds of two days and a half; 80 KB each. The older half is a day apart.
+    - ``good_after``, ``canary_for``: what breaks after minutes (acks, deafness) shows within half an hour.
+    - ``good_sessions``, ``confirmations``, ``canaries``: one session may be unhealthy, or healthy, by chance.
+    - ``well_for``: a page that throws at sends does so at the first; acks are late after 60 s.
+    - ``trial_limit``: a loaded machine takes minutes to load a page, and the next send may be far away.
+    - ``remember``: accounts of a part send once a day at least; longer, and two unrelated faults add up.
+    - ``pause``, ``pause_limit``: an outage of WhatsApp lasts minutes to hours; each trial in it loads one or two pages.
+    - ``canary_after``, ``canary_limit``: a build comes every 2.8 h (median); each canary of a bad one is unhealthy for
+      minutes.
+    - ``report_held_after``: WhatsApp refuses a build after about three months: a newer wa-js has to be found before.
+    """
 
     mode: Mode = "react"
     keep: int = 8

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 
+from waguard.core.backoff import backoff
 from waguard.core.replace import replace
 from waguard.core.versions.arms import can_load, of_all, pin, proven
 from waguard.core.versions.effects import Announce, Kind, Reload, TrialResult, VersionEffect
@@ -123,10 +124,10 @@ def _of_newest(
     nothing_new = state.hold is None and (revision or 0) <= max(known, default=0)
     if result is TrialResult.FAILED or (result is TrialResult.PASSED and nothing_new):
         failures = before.failures + 1
-        wait = min(rules.canary_after * 2.0 ** min(failures, 32), rules.canary_limit)
+        wait = backoff(rules.canary_after, failures, longest=rules.canary_limit)
         return replace(state, canary=Schedule(now + wait, failures))
     if result is not TrialResult.PASSED:
-        wait = min(rules.canary_after * 2.0 ** min(before.failures, 32), rules.canary_limit)
+        wait = backoff(rules.canary_after, before.failures, longest=rules.canary_limit)
         return replace(state, canary=replace(before, at=now + wait))
     passed = (*before.passed, trial.session)
     if len(passed) < rules.canaries:

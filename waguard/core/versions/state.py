@@ -11,8 +11,6 @@ from waguard.core.replace import replace
 from waguard.core.versions.facts import Arm, Evidence, Try
 from waguard.core.versions.rules import VersionRules
 
-NEVER: Final = float("inf")
-
 
 class StateError(ValueError):
     """What was kept is no state of versions."""
@@ -36,7 +34,7 @@ class Member(Struct, frozen=True, kw_only=True):
     heard: bool = False
     """As ``acked``, for an event of a received message."""
     unhealthy: Evidence | None = None
-    """Of this page."""
+    """Evidence of this page."""
     last_unhealthy: Evidence | None = None
     """The newest of the episode, which says what shows that it is over."""
     unhealthy_from: int | None = None
@@ -77,7 +75,7 @@ class Confirmation(Struct, frozen=True):
 
     @property
     def of_bundle(self) -> bool:
-        """It blames wa-js, not WhatsApp."""
+        """Whether wa-js is to blame, not WhatsApp."""
         return self.bad.wajs != self.good.wajs
 
 
@@ -96,7 +94,7 @@ class Hold(Struct, frozen=True, kw_only=True):
 
 
 class Schedule(Struct, frozen=True):
-    """Of canaries."""
+    """When canaries try, and how the last ones did."""
 
     at: float = 0.0
     """When the next one is due."""
@@ -112,7 +110,7 @@ class TrialStage(StrEnum):
     CROSSED = auto()
     """An unhealthy session is loaded with what was good."""
     BACK = auto()
-    """It was well there, and is loaded again with what all have: a load alone may have been the cure."""
+    """The session was well there, and is loaded again with what all have: a load alone may have been the cure."""
     CANARY = auto()
     """A session is loaded with what is held back or new."""
     ASKED = auto()
@@ -136,7 +134,7 @@ class Trial(Struct, frozen=True, kw_only=True):
     """Seconds until this stage is over without evidence."""
     evidence: Evidence | None = None
     repeated: bool = False
-    """It was unhealthy with two loads, or is unhealthy with each: no load of the same is the cure."""
+    """The session was unhealthy with two loads, or is unhealthy with each: no load of the same is the cure."""
     loaded_at: float | None = None
     """When the page of this stage became loaded."""
     control: str | None = None
@@ -151,7 +149,7 @@ class Acquittal(Struct, frozen=True):
     """A session was unhealthy with the older version, too: no trial of this one before ``until``."""
 
     revision: int
-    """Of this one and older ones."""
+    """The newest revision that is meant; older ones are, too."""
     count: int
     until: float
     unhealthy: int = field(name="ill")  # so it is stored
@@ -176,7 +174,7 @@ class VersionState(Struct, frozen=True, kw_only=True):
     floor: int = 0
     """WhatsApp refuses this one and older ones."""
     refused: int | None = None
-    """It was refused although it was the newest: a person has to see it."""
+    """The revision that was refused although it was the newest: a person has to see it."""
     refused_at: float = 0.0
     spent: frozenset[int] = frozenset()
     """Stored ones whose scripts left the CDN."""
@@ -184,7 +182,7 @@ class VersionState(Struct, frozen=True, kw_only=True):
     pinned_at: float = 0.0
     hold: Hold | None = None
     canary: Schedule = Schedule()
-    """Of what is held back; mode guard: of what is new."""
+    """The canaries of what is held back; mode guard: of what is new."""
     trial: Trial | None = None
     confirmations: tuple[Confirmation, ...] = ()
     acquittal: Acquittal | None = None

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from typing import Final
 
+from waguard.core.backoff import NEVER, backoff
 from waguard.core.replace import replace
 from waguard.core.versions.arms import intended, of_all, pin, proven, unhealthy
 from waguard.core.versions.effects import (
@@ -25,7 +26,6 @@ from waguard.core.versions.results import (
 from waguard.core.versions.rollback import on_confirmed
 from waguard.core.versions.schedules import on_canary
 from waguard.core.versions.state import (
-    NEVER,
     Acquittal,
     Confirmation,
     Member,
@@ -114,7 +114,7 @@ def _acquitted(state: VersionState, trial: Trial, bad: Arm, now: float, post: Po
         if of_bundle or before.revision >= revision:
             count = before.count + 1
         revision = max(before.revision, revision)
-    until = now + min(rules.pause * 2.0 ** min(count - 1, 32), rules.pause_limit)
+    until = now + backoff(rules.pause, count - 1, longest=rules.pause_limit)
     pause = Acquittal(revision, count, until, sum(1 for _ in unhealthy(state)))
     if count == 1:
         wajs = bad.wajs if of_bundle else None
@@ -139,7 +139,7 @@ def _acquitted(state: VersionState, trial: Trial, bad: Arm, now: float, post: Po
 
 def _void(state: VersionState, trial: Trial, now: float) -> VersionState:
     rules, voids = state.rules, state.voids + 1
-    wait = min(rules.well_for * 2.0 ** min(voids - 1, 32), rules.pause_limit)
+    wait = backoff(rules.well_for, voids - 1, longest=rules.pause_limit)
     if trial.bad and trial.bad.wajs == state.candidate:
         later = replace(state.bundle_canary, at=now + max(wait, rules.pause))
         state = replace(state, bundle_canary=later)
@@ -285,7 +285,7 @@ def _compared_with(state: VersionState, bad: int, now: float) -> int | None:
 
 
 def _blames_bundle(state: VersionState, it: Member) -> bool:
-    """It was well with the version that it has, and with the bundle that all had before."""
+    """Whether the session was well with the version that it has, and with the bundle that all had before."""
     return (
         it.arm.wajs == state.wajs
         and state.previous in state.bundles

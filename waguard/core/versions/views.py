@@ -22,12 +22,12 @@ EVIDENCE: Final = {
 
 
 class VersionStatus(StrEnum):
-    """Of one version; the first that fits."""
+    """The status of one version; the first that fits."""
 
     REFUSED = auto()
     """WhatsApp does not take it."""
     SPENT = auto()
-    """Its scripts left the CDN."""
+    """The version's scripts left the CDN."""
     PINNED = auto()
     """An operator wants it for all."""
     CANARY = auto()
@@ -35,9 +35,9 @@ class VersionStatus(StrEnum):
     SUSPECTED = auto()
     """A crossover is under way, or one has confirmed it."""
     HELD = auto()
-    """It is held back."""
+    """The version is held back."""
     GOOD = auto()
-    """It is proven."""
+    """The version is proven."""
     LATEST = auto()
     """The newest that the network served, not proven yet."""
     UNPROVEN = auto()

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 
+from waguard.core.backoff import backoff
 from waguard.core.replace import replace
 from waguard.core.versions.arms import has_shown, intended
 from waguard.core.versions.effects import Reload, VersionEffect
@@ -9,7 +10,7 @@ from waguard.core.versions.state import Member, VersionState
 
 
 def is_to_move(state: VersionState, name: str, it: Member) -> bool:
-    """Its page has what all are kept from, and nothing shows that it does its work."""
+    """Whether the page has what all are kept from, and nothing shows that it does its work."""
     if it.left_at is not None or (state.trial and state.trial.session == name):
         return False
     hold = state.hold
@@ -67,7 +68,7 @@ def may_move_at(state: VersionState, it: Member) -> float:
     if not it.moves:
         return 0.0
     rules = state.rules
-    return it.moved_at + min(rules.pause * 2.0 ** min(it.moves - 1, 32), rules.pause_limit)
+    return it.moved_at + backoff(rules.pause, it.moves - 1, longest=rules.pause_limit)
 
 
 def _why(state: VersionState, it: Member) -> str:

@@ -56,7 +56,7 @@ def announced(it: Announce) -> str:
 
 
 def evidence(it: Announce) -> Mapping[str, Any]:
-    """The same for machines."""
+    """An announcement for machines."""
     found = {
         "revision": it.revision,
         "instead": it.instead,
@@ -86,7 +86,7 @@ def _condition(it: VersionCondition, wajs: str) -> Condition:
 
 
 def bundle(wajs: str) -> str:
-    """Its digest, shortened."""
+    """The bundle's digest, shortened."""
     return f"wa-js {wajs[:SHORT]}"
 
 

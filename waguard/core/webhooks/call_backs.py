@@ -23,7 +23,7 @@ class Asked:
 
 
 class Fate(Enum):
-    """Of a message that the receiver answered with 2xx."""
+    """What became of a message that the receiver answered with 2xx."""
 
     TAKEN = auto()
     DROPPED = auto()

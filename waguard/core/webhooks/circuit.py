@@ -7,6 +7,8 @@ receiver works. A refusal (4xx) shows that too: the circuit is about the receive
 
 from dataclasses import dataclass, replace
 
+from waguard.core.backoff import backoff
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CircuitPolicy:
@@ -56,7 +58,7 @@ def failed(
     if circuit.opened_until is None and failures < policy.trip_after:
         return replace(circuit, failures=failures)
     longest = min(policy.max_pause, policy.max_pause_answering if answers else policy.max_pause)
-    pause = min(longest, policy.base_pause * 2.0 ** min(circuit.trips, 64))
+    pause = backoff(policy.base_pause, circuit.trips, longest=longest)
     until = now + pause * (0.5 + jitter / 2)
     return Circuit(failures=failures, trips=circuit.trips + 1, opened_until=until)
 

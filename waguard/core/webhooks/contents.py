@@ -40,7 +40,7 @@ def fill(work: Work, partition: Partition, found: Iterable[Pending], loaded: int
 
 
 def done(work: Work, partition: Partition) -> None:
-    """Its first is done with: it goes on with the next one."""
+    """The partition's first is done with: it goes on with the next one."""
     go_on(work, _popped(work, partition))
 
 

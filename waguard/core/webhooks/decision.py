@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from msgspec import Struct
 
+from waguard.core.backoff import backoff
 from waguard.core.replace import replace
 from waguard.core.webhooks.delivery import (
     SERVER_ERROR,
@@ -43,7 +44,7 @@ class Head(Struct, frozen=True, kw_only=True):
     lookups: int = 0
     """How often it was looked for since its request got no complete reply."""
     unstored: bool = False
-    """It was accepted, and not stored."""
+    """The webhook was accepted, and not stored."""
     lookup_first: bool = False
     """An earlier daemon may have delivered it."""
 
@@ -74,7 +75,7 @@ class LookupAgain:
 
 @dataclass(frozen=True, slots=True)
 class Dead:
-    """It is a dead letter: not tried again until a person says so."""
+    """The webhook is a dead letter: not tried again until a person says so."""
 
     why: str
     cause: Cause = Cause.REFUSED
@@ -178,8 +179,7 @@ def _delay(policy: DeliveryPolicy, tried: Tried, answer: Answer, jitter: float) 
     n = tried.head.refusals - 1
     if answer.accepted:
         return _nth(policy.unstored_pauses, n)
-    # the exponent is bounded before the power is: 2.0 ** 1024 would raise
-    ceiling = min(policy.max_delay, policy.base_delay * 2.0 ** min(tried.attempt - 1, 64))
+    ceiling = backoff(policy.base_delay, tried.attempt - 1, longest=policy.max_delay)
     if _is_final(answer):
         return ceiling * jitter
     return ceiling * jitter if n == 0 else max(ceiling * jitter, _nth(policy.refused_pauses, n - 1))

@@ -70,13 +70,13 @@ class Cause(StrEnum):
     UNCERTAIN = "uncertain"
     """The receiver answered 2xx, and may have dropped it."""
     REMOVED = "removed"
-    """Its receiver was removed."""
+    """The receiver was removed."""
     OTHER_NUMBER = "other_number"
-    """Its session is linked to another number now, or was removed."""
+    """The session is linked to another number now, or was removed."""
     UNIDENTIFIED = "unidentified"
-    """It is about a LID whose number is unknown: the receiver would lose it."""
+    """The webhook is about a LID whose number is unknown: the receiver would lose it."""
     UNDECRYPTABLE = "undecryptable"
-    """It is about a message that WhatsApp Web could not decrypt."""
+    """The webhook is about a message that WhatsApp Web could not decrypt."""
     UNSTORED = "unstored"
     """The receiver answers 2xx each time, and its table has no such row."""
     STORED = "stored"
@@ -94,7 +94,7 @@ class DeadLetterState(StrEnum):
     UNCERTAIN = Cause.UNCERTAIN.value
     """A person replays or discards it, one at a time."""
     UNIDENTIFIED = Cause.UNIDENTIFIED.value
-    """The same; it is queued by itself when the number is known."""
+    """A person replays or discards it, one at a time; it is queued by itself when the number is known."""
     UNDECRYPTABLE = Cause.UNDECRYPTABLE.value
     """A person reads the message on the phone, then discards it, or replays it alone."""
     STORED = Cause.STORED.value
@@ -123,7 +123,7 @@ class DeliveryPolicy:
     only_chat: float = 3600.0
     """For which a message is refused while no other chat shows whose fault it is."""
     refusals: int = 3
-    """Of one message, while other chats are served: it is the message's fault."""
+    """Refusals of one message, while other chats are served: it is the message's fault."""
     least_refused: float = 60.0
     """For which a refusal that may pass lasts, before it is the message's fault."""
     refused_pauses: tuple[float, ...] = (30.0, 60.0)

@@ -24,7 +24,7 @@ class Now(Struct, frozen=True, kw_only=True):
     expired: float = float("-inf")
     """Unix time: what is tried since then has been tried for ``give_up_after`` in which a daemon lived."""
     long: float = float("-inf")
-    """The same of ``only_chat``."""
+    """Unix time: what is tried since then has been tried for ``only_chat``."""
 
 
 # ---- what an attempt came to ----
@@ -32,7 +32,7 @@ class Now(Struct, frozen=True, kw_only=True):
 
 @dataclass(frozen=True, slots=True)
 class NotYet:
-    """It was not sent, or the receiver dropped it: it waits for its session. ``works``: the receiver answered;
+    """The webhook was not sent, or the receiver dropped it: it waits for its session. ``works``: the receiver answered;
     ``brief``: for a moment, of which the database need not know."""
 
     why: str
@@ -42,14 +42,14 @@ class NotYet:
 
 @dataclass(frozen=True, slots=True)
 class Later:
-    """It was not sent: its time comes in ``delay`` seconds."""
+    """The webhook was not sent: its time comes in ``delay`` seconds."""
 
     delay: float
 
 
 @dataclass(frozen=True, slots=True)
 class Outdated:
-    """It is not so any more, and what says so follows."""
+    """The webhook is not so any more, and what says so follows."""
 
 
 @dataclass(frozen=True, slots=True)

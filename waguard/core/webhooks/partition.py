@@ -70,13 +70,13 @@ class Partition(Struct, frozen=True, kw_only=True):
     why: str = ""
     """What it is held for."""
     marked: bool = False
-    """Its row says that it is held."""
+    """The row says that the partition is held."""
     tried_since: float | None = None
     """Since when it may be tried, without a hold or a success in between."""
     expire_before: float | None = None
     """What was queued by then is given up."""
     requeued: bool = False
-    """It is to be read from its beginning."""
+    """The partition is to be read from its beginning."""
 
     @property
     def more(self) -> bool:

@@ -27,7 +27,7 @@ class Pending:
 
     @property
     def key(self) -> Key:
-        """Its partition."""
+        """The webhook's partition."""
         return self.session_id, self.partition
 
 
@@ -43,7 +43,7 @@ class DeliveryResult:
     tried_since: float | None = None
     """As ``Pending`` has it; for one that is to be tried again."""
     cause: Cause | None = None
-    """Of a dead letter."""
+    """The cause of a dead letter."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -27,7 +27,7 @@ class Receiver(Struct, frozen=True, kw_only=True):
     circuit: Circuit = CLOSED
     failing_since: float | None = None
     error: str = ""
-    """Of the last failure."""
+    """The error of the last failure."""
     advice: str = ""
     """What that means, where everything is refused so."""
     refused: tuple[Key, ...] = ()
@@ -37,7 +37,7 @@ class Receiver(Struct, frozen=True, kw_only=True):
     worked: tuple[Success, ...] = ()
     """The newest successes of two different partitions."""
     stored: tuple[Success, ...] = ()
-    """The same of messages that were seen in the receiver's table."""
+    """The newest such successes of messages that were seen in the receiver's table."""
     spells: int = 0
     """How often it refused everything alike, and then worked again."""
 
@@ -88,7 +88,7 @@ def failed(
 
 
 def quiet(receiver: Receiver, *, until: float) -> Receiver:
-    """It asks for a pause (monotonic time)."""
+    """The receiver asks for a pause (monotonic time)."""
     return replace(receiver, circuit=circuits.quiet(receiver.circuit, until=until))
 
 
@@ -117,5 +117,5 @@ def advice_on(answer: Answer) -> str:
 
 
 def _newest(known: tuple[Success, ...], success: Success) -> tuple[Success, ...]:
-    """Of two partitions: with it, whichever asks finds another one."""
+    """Keep the newest of two partitions: with it, whichever asks finds another one."""
     return (success, *(it for it in known if it.key != success.key))[:2]

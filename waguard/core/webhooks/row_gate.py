@@ -44,7 +44,7 @@ class Known(Struct, frozen=True, kw_only=True):
     why_not: str | None = None
     """Why it is not connected; None: it is."""
     row_pending: bool = False
-    """Its newest status is on its way into the row."""
+    """The newest status is on its way into the row."""
 
 
 class GateLimits(Struct, frozen=True, kw_only=True):

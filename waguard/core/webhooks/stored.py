@@ -11,6 +11,7 @@ from typing import Final
 
 from msgspec import Struct
 
+from waguard.core.backoff import backoff
 from waguard.core.replace import replace
 
 INBOUND: Final = "inbound"
@@ -58,12 +59,12 @@ class Unknown(Struct, frozen=True):
 
 
 class Presence(Enum):
-    """Of one message in the receiver's table."""
+    """Whether one message is in the receiver's table."""
 
     STORED = auto()
     MISSING = auto()
     UNKNOWN = auto()
-    """Its id cannot be looked up exactly: it counts as without ``webhook.stored``."""
+    """The id cannot be looked up exactly: the message counts as without ``webhook.stored``."""
 
 
 class Row(Struct, frozen=True):
@@ -115,7 +116,7 @@ def received(
 def sent(
     message_ids: Iterable[str], rows: Iterable[Row], columns: Columns
 ) -> Mapping[str, Presence]:
-    """Of what was sent any row counts: the application files it under the account of its choice."""
+    """Whether what was sent is there. Any row counts: the application files it under the account of its choice."""
     ids = {(None, row.message_id) for row in rows}
     return {found: _presence(None, found, ids, columns) for found in message_ids}
 
@@ -159,7 +160,7 @@ def checked(pace: Pace, switch: Switch, why: Unknown | None, *, now: float) -> S
         return Switch(off=None, next_check=now + pace.every)
     if switch.since is not None and now < switch.next_check:
         return switch  # it began before the one that switched it off
-    pause = min(pace.every, pace.least * 2.0 ** min(switch.failures, 16))
+    pause = backoff(pace.least, switch.failures, longest=pace.every)
     return replace(
         switch,
         off=why,

@@ -12,7 +12,7 @@ from waguard.core.webhooks.state import Queue, Reading
 
 
 class Work:
-    """Its attributes are those of ``Queue``; whoever changes a partition does so by ``to``."""
+    """The attributes of ``Queue`` while it changes; whoever changes a partition does so by ``to``."""
 
     def __init__(self, queue: Queue, now: Now) -> None:
         self._from = queue
@@ -95,7 +95,7 @@ class Work:
             del self.held[key[0]]
 
     def put(self, partition: Partition) -> Partition:
-        """It waits for the same as before."""
+        """The partition waits for the same as before."""
         self.partitions[partition.key] = partition
         return partition
 
@@ -105,13 +105,13 @@ class Work:
         del self.partitions[partition.key]
 
     def ready(self, partition: Partition) -> None:
-        """Its first may be tried now."""
+        """The partition's first may be tried now."""
         if partition.tried_since is None:
             partition = replace(partition, tried_since=self.now.wall)
         self.to(partition, PartitionStage.READY)
 
     def pause(self, partition: Partition, delay: float, *, asked: bool = False) -> None:
-        """Its first may be tried after ``delay`` s; ``asked``: not before, whatever the others' answers are."""
+        """The partition's first may be tried after ``delay`` s; ``asked``: not before, whatever others answer."""
         if partition.requeued:
             self.read_on(partition)
             return
@@ -122,7 +122,7 @@ class Work:
         self.put(replace(paused, asked=asked))
 
     def resume(self, partition: Partition) -> None:
-        """Its first may be tried when the database says so."""
+        """The partition's first may be tried when the database says so."""
         first = partition.first
         if self.uses_lookup and first.event == delivery.SENT and first.attempts == 0:
             self.ready(partition)  # its row is looked for, which may be sooner
@@ -154,7 +154,7 @@ class Work:
     # ---- what waits for its session ----
 
     def hold(self, partition: Partition, why: str, *, brief: bool = False) -> None:
-        """Its place, and the room of what follows, is free for others. The database notes the first of a session,
+        """The partition's place, and the room of what follows, is free for others. The database notes the first of a session,
         for how long it waits, and each that was tried, for its attempts count from 0 again."""
         session, first = partition.key[0], partition.first
         is_first = session not in self.held
@@ -173,13 +173,13 @@ class Work:
             self.do(SaveLater(result=Hold(first.id, since)))
 
     def unhold(self, partition: Partition) -> Partition:
-        """It waits for its session no longer."""
+        """The partition waits for its session no longer."""
         if partition.marked:
             self.do(SaveLater(result=Hold(partition.first.id, None)))
         return self.put(replace(partition, held_since=None, marked=False))
 
     def release(self, session: str) -> None:
-        """It may be connected, and the receiver know it: try what waited for that."""
+        """The session may be connected, and the receiver know it: try what waited for that."""
         for key in list(self.held.get(session, ())):
             self.resume(self.unhold(self.partitions[key]))
 
@@ -213,7 +213,7 @@ class Work:
         self.following.pop(session, None)
 
     def _of(self, mapping: dict[str, Mapping[Key, None]], session: str) -> dict[Key, None]:
-        """Its partitions there, which this work may change: copied once."""
+        """The session's partitions there, which this work may change: copied once."""
         key = (id(mapping), session)
         if key not in self._own or session not in mapping:
             self._own[key] = mapping[session] = dict(mapping.get(session, {}))
@@ -226,5 +226,5 @@ def replace_pending(item: Pending, **changes: object) -> Pending:
 
 
 def left_out(item: Pending) -> SaveLater:
-    """It is not delivered: a newer event of its session made it outdated."""
+    """Save that it is not delivered: a newer event of its session made it outdated."""
     return SaveLater(result=DeliveryResult(id=item.id))

@@ -46,7 +46,7 @@ def profiles(seen: Seen, cli: Cli) -> list[Check]:
 
 
 def application(seen: Seen) -> list[Check]:
-    """It calls waguard, one instance of it."""
+    """Check that the application calls waguard, one instance of it."""
     env, here = seen.env, seen.settings
     if env is None or env.error:
         return [skipped("application", "the application's .env is not known")]

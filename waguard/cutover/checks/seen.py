@@ -108,7 +108,7 @@ class Seen:
 
     @property
     def messages(self) -> Stored | None:
-        """The same of its table of messages."""
+        """What was seen of the application's table of messages."""
         return None if self._is_elsewhere else self.stored
 
     @property

@@ -40,7 +40,7 @@ class Database:
     remedy: str | None = None
     command: str | None = None
     absent: bool = False
-    """It is an SQLite file, which the daemon creates."""
+    """The database is an SQLite file, which the daemon creates."""
     refusal: str | None = None
     """Why the application's table cannot serve."""
     revision: str | None = None

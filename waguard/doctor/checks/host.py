@@ -33,7 +33,7 @@ class Browser:
     sandboxed: bool | None = None
     """Whether its page runs in the sandbox; None: it was not asked for."""
     starts_without: bool = False
-    """It starts without its sandbox, and only so."""
+    """Chromium starts without its sandbox, and only so."""
     namespaces: str | None = None
     """The kernel's setting that forbids the sandbox, and what it has to be."""
 
@@ -232,7 +232,7 @@ def _pressure(seen: Reading, needs: Needs) -> Check:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Limits:
-    """Of the daemon's process, or of one that this user starts. ``open_files``: the hard limit."""
+    """The limits of the daemon's process, or of one that this user starts. ``open_files``: the hard limit."""
 
     whose: str
     open_files: int | None
@@ -327,8 +327,11 @@ def network(url: str, error: str | None, *, proxied: bool) -> Check:
     )
 
 
-def configured(lines: list[str], path: str | None, cli: Cli) -> list[Check]:
-    """``lines``: a sentence for each key of the file that the environment hides."""
+def configured(
+    lines: Sequence[str], retired: Sequence[str], path: str | None, cli: Cli
+) -> list[Check]:
+    """``lines``: a sentence for each key of the file that the environment hides. ``retired``: one for each key that
+    has no effect any more."""
     checks = [
         warning(
             "configuration",
@@ -337,5 +340,8 @@ def configured(lines: list[str], path: str | None, cli: Cli) -> list[Check]:
             f"unset {line.partition('=')[0]}; {cli('config show')}",
         )
         for line in lines
+    ]
+    checks += [
+        warning("configuration", line, "Remove the key", cli("config check")) for line in retired
     ]
     return checks or [ok("configuration", f"{path or 'no file: the defaults'}")]

@@ -157,7 +157,7 @@ def _socket(seen: Instance) -> list[Check]:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Port:
-    """Of the API. ``pid`` and ``command``: who listens there, where that is visible; ``ours``: that
+    """The port of the API. ``pid`` and ``command``: who listens there, where that is visible; ``ours``: that
     process holds the lock, whether it answers yet or not."""
 
     host: str

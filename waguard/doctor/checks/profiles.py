@@ -19,7 +19,7 @@ from waguard.doctor.checks.database import Row, some
 from waguard.doctor.checks.instance import RESTART, START, Instance
 from waguard.doctor.report import Check, Cli, failed, ok, warning
 
-COPIED_AFTER: Final = 7_200.0  # s since the pairing; profiles.snapshot_interval is an hour
+COPIED_AFTER: Final = 7_200.0  # s since the pairing; one is due after an hour
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -24,7 +24,7 @@ class Unit:
     refusal: str | None = None
     systemd: int | None = None
     has_steps: bool = True
-    """It, or a drop-in for an older systemd, says how a restart is paced."""
+    """The unit, or a drop-in for an older systemd, says how a restart is paced."""
     state: Mapping[str, str] | None = None
 
 

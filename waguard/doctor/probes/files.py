@@ -92,7 +92,7 @@ def keys(path: Path) -> KeyFile:
 
 
 def values(path: Path) -> list[str]:
-    """Its keys. Raises as ``small_file.read``, and ``ValueError``."""
+    """The file's keys. Raises as ``small_file.read``, and ``ValueError``."""
     text = small_file.read(path, named=True).decode("ascii")
     lines = (line.strip() for line in text.splitlines())
     return [line for line in lines if line and not line.startswith(_COMMENT)]

@@ -117,7 +117,7 @@ def folders(config: Config) -> Mapping[str, Path]:
 
 
 def nearest(folder: Path) -> Path:
-    """It, or the first folder above that is there: on that disk it will lie."""
+    """The folder, or the first above it that is there: on that disk it will lie."""
     return next((path for path in (folder, *folder.parents) if path.exists()), folder)
 
 
@@ -132,7 +132,7 @@ def needs(config: Config) -> Needs:
 
 
 def limits(machine: Machine, daemon: Instance) -> Limits:
-    """Of the daemon where one runs."""
+    """The limits of the daemon where one runs."""
     pid = daemon.pid if daemon.lives else None
     return Limits(
         whose="waguard" if pid else "this user",

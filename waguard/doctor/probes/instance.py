@@ -95,7 +95,7 @@ def _socket(runtime: Path, within: float) -> Socket:
 
 
 def port(machine: Machine, config: Config, daemon: Instance) -> Port:
-    """Of the API. With a daemon that runs nothing is bound."""
+    """The port of the API. With a daemon that runs nothing is bound."""
     host, number = config.api.host, config.api.port
     if not number:
         return Port(host=host, port=number, taken=False)

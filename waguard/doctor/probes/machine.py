@@ -71,7 +71,7 @@ class Machine:
         return time.time()
 
     def environment(self, pid: int) -> dict[str, str]:
-        """Of another process, as it was started with."""
+        """The environment of another process, as it was started with."""
         return procfs.environment(pid)
 
     def processes(self) -> list[Running]:
@@ -163,7 +163,7 @@ class Machine:
         return None
 
     def space(self, folder: Path) -> Space | None:
-        """Of its file system; None: it is not there."""
+        """The space of the folder's file system; None: the folder is not there."""
         try:
             found, device = os.statvfs(folder), folder.stat().st_dev
         except OSError:

@@ -76,7 +76,7 @@ def _finding(profile: Path) -> Finding:
 
 
 def strays(machine: Machine, config: Config) -> Sequence[Stray | Foreign]:
-    """Of this runtime folder and these profiles, beside the workers whose records lie there."""
+    """The strays of this runtime folder and these profiles, beside the workers whose records lie there."""
     workers = config.paths.runtime / "workers"
     kept = {
         record.pid

@@ -13,7 +13,7 @@ from waguard.lab.application.manners import ALIVE, json_encode
 
 @dataclass(frozen=True, slots=True)
 class Keys:
-    """It has two, each in a place of its own."""
+    """The application's two keys, each in a place of its own."""
 
     sessions: str = "application-sessions-key"
     messages: str = "application-messages-key"

@@ -81,7 +81,7 @@ class Chats:
             return (await connection.execute(wanted)).scalar()
 
     async def set_status(self, row: int, status: str) -> None:
-        """Of one row."""
+        """Set the status of one row."""
         changed = update(CHATS).where(CHATS.c.id == row).values(message_status=status)
         async with self._engine.begin() as connection:
             await connection.execute(changed)

@@ -105,7 +105,7 @@ class Hooks:
         self.manners = replace(self._usual, **changes)
 
     def soothe(self) -> None:
-        """Its usual manners."""
+        """Give the receiver its usual manners again."""
         self.manners = self._usual
 
     async def _listen(self) -> None:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 STATUSES: Final = frozenset({"pending", "sent", "delivered", "read", "failed"})
-"""Of a message; any other is unknown to it, ``played`` too."""
+"""The statuses of a message; any other is unknown to the application, ``played`` too."""
 CONNECTED: Final = "connected"
 QUEUED: Final[Mapping[str, str]] = {
     "qr_code_generated": "qr_scanning",
@@ -39,7 +39,7 @@ class Manners:
     job: float = 0.05
     """A job takes so long, half as long, or half as much again."""
     workers: int = 2
-    """Of its queue: two jobs of one session may change places."""
+    """Workers of the application's queue: two jobs of one session may change places."""
     backlog: int = 0
     """So many other jobs wait before each job of a session."""
     job_again: float = 5.0
@@ -48,7 +48,7 @@ class Manners:
     body_limit: int = 8 << 20
     """PHP's ``post_max_size``; what is larger is answered 413."""
     text_limit: int = 65_535
-    """Of ``chats.metadata``."""
+    """What ``chats.metadata`` holds."""
     id_limit: int = 128
     """Characters of a message's id."""
     call_timeout: float = 10.0

@@ -20,7 +20,7 @@ class Row:
     message_id: str | None = None
     source: Literal["webhook", "send"] = "webhook"
     event_id: str = ""
-    """Of the webhook that made it."""
+    """The id of the webhook that made it."""
     media: Mapping[str, Any] | None = None
     answers: list[int | None] = field(default_factory=list)
     """HTTP statuses of the tries to send it; None: no answer."""

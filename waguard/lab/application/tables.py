@@ -99,7 +99,7 @@ CHATS: Final = Table(
 
 
 def engine_of(url: str, *, create: bool = False) -> AsyncEngine:
-    """Of connections that are closed after each use: a file that is moved away is not kept open."""
+    """An engine whose connections are closed after each use: a file that is moved away is not kept open."""
     made = make_url(url)
     if made.get_backend_name() != "sqlite":
         return create_async_engine(made, poolclass=NullPool)

@@ -13,7 +13,7 @@ TRIES: Final = 2
 SPREAD: Final = 0.5  # of the time that a job takes
 
 Queue = Literal["messaging", "whatsapp-urgent"]
-"""Its workers serve the first one first; it gets a job for every ack."""
+"""The queue of a job: workers serve the first one first; it gets a job for every ack."""
 
 Job = Callable[[], Awaitable[None]]
 

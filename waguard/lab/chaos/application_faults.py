@@ -25,13 +25,13 @@ async def receiver_away(world: World, session: str, _: random.Random) -> Harm:
 
 
 async def receiver_fails(world: World, session: str, _: random.Random) -> Harm:
-    """It answers 500."""
+    """The receiver answers 500."""
     del session
     return await during(world, _mood(world, "failing"))
 
 
 async def receiver_is_slow(world: World, session: str, _: random.Random) -> Harm:
-    """It takes seconds for each."""
+    """The receiver takes seconds for each."""
     del session
     return await during(world, _mood(world, "slow"))
 
@@ -43,25 +43,25 @@ async def receiver_hangs_up(world: World, session: str, _: random.Random) -> Har
 
 
 async def receiver_loses_its_answer(world: World, session: str, _: random.Random) -> Harm:
-    """It has done its work, and the answer never arrives."""
+    """The receiver has done its work, and the answer never arrives."""
     del session
     return await during(world, _mood(world, "lost"))
 
 
 async def receiver_installs(world: World, session: str, _: random.Random) -> Harm:
-    """It redirects every request to its installer."""
+    """The receiver redirects every request to its installer."""
     del session
     return await during(world, _mood(world, "installing"))
 
 
 async def receiver_is_read_only(world: World, session: str, _: random.Random) -> Harm:
-    """Its database cannot be written, for it alone: it answers 200, and stores nothing."""
+    """The receiver's database cannot be written, for it alone: it answers 200, and stores nothing."""
     del session
     return await during(world, _mood(world, "read-only"))
 
 
 async def receiver_stores_no_files(world: World, session: str, chance: random.Random) -> Harm:
-    """It fails at a file, after it has stored the row."""
+    """The receiver fails at a file, after it has stored the row."""
     return await during(
         world, _mood(world, "no files"), lambda: _file(world, session, chance, SMALL_FILE)
     )

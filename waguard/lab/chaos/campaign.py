@@ -182,7 +182,7 @@ class Campaign:
             raise BrokenError([f"{session}: the message “{text}” never came in"]) from None
 
     def none_twice(self) -> None:
-        """Of all messages so far. Raises ``BrokenError``."""
+        """Check that no message came twice so far. Raises ``BrokenError``."""
         for session, text in self._arrived:
             if (count := self.world.delivered(session, text)) != 1:
                 raise BrokenError([f"{session}: the message “{text}” came in {count} times"])

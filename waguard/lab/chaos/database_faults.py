@@ -21,7 +21,7 @@ KIND: Final = "database_unknown"
 
 
 async def empty_database(world: World, session: str, _: random.Random) -> Harm:
-    """Its files were moved away while no daemon lived; the next one finds none."""
+    """The database's files were moved away while no daemon lived; the next one finds none."""
     folder = world.database_files[0].parent
     return await _elsewhere(world, session, [folder / name for name in DATABASE])
 

@@ -53,12 +53,12 @@ _CREDENTIALS: Final = (
 
 
 async def kill_daemon(world: World, session: str, _: random.Random) -> Harm:
-    """Its workers live on, the next daemon adopts them; what came meanwhile is reported."""
+    """The daemon is killed. Its workers live on, the next daemon adopts them; what came meanwhile is reported."""
     return await _without_daemon(world, session)
 
 
 async def hang_daemon(world: World, session: str, _: random.Random) -> Harm:
-    """Its watchdog ends it: that is systemd's part, played by the campaign."""
+    """The daemon hangs. Its watchdog ends it: that is systemd's part, played by the campaign."""
     world.daemon.signal(signal.SIGSTOP)
 
     async def silent() -> bool:
@@ -88,7 +88,7 @@ async def kill_worker(world: World, session: str, _: random.Random) -> Harm:
 
 
 async def hang_worker(world: World, session: str, _: random.Random) -> Harm:
-    """It is silent, and so is its Chromium for it."""
+    """The worker is silent, and so is its Chromium for it."""
     return await hurt(world, session, signal.SIGSTOP, worker=True)
 
 
@@ -98,7 +98,7 @@ async def kill_browser(world: World, session: str, _: random.Random) -> Harm:
 
 
 async def hang_browser(world: World, session: str, _: random.Random) -> Harm:
-    """It only stops answering."""
+    """The browser only stops answering."""
     return await hurt(world, session, signal.SIGSTOP, browser=True)
 
 
@@ -247,7 +247,7 @@ async def lock_database(world: World, session: str, _: random.Random) -> Harm:
 
 
 async def lose_database(world: World, session: str, _: random.Random) -> Harm:
-    """Its files are away for seconds, and a browser dies meanwhile."""
+    """The database's files are away for seconds, and a browser dies meanwhile."""
     folder = world.database_files[0].parent
     for name in DATABASE:
         with contextlib.suppress(FileNotFoundError):

@@ -23,7 +23,7 @@ RUNS_WITHIN: Final = 60.0  # s for a session whose worker is just being replaced
 
 
 class Pace(Struct, frozen=True, kw_only=True):
-    """Of watching, in seconds."""
+    """How often and for how long is watched, in seconds."""
 
     poll: float = POLL
     row_limit: float = ROW_LIMIT

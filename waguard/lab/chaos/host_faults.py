@@ -72,7 +72,7 @@ async def occupy_port(world: World, session: str, _: random.Random) -> Harm:
 
 
 async def second_instance(world: World, session: str, _: random.Random) -> Harm:
-    """It is refused, and costs the first one nothing."""
+    """A second instance is refused, and costs the first one nothing."""
     del session
     began, kept = time.time(), await living(world)
     code = await world.daemon.second()

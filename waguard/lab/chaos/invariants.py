@@ -45,7 +45,7 @@ class Harm:
     not_before: float = 0.0
     """Unix time until which a hurt session cannot be connected: WhatsApp must be left alone."""
     restarts: Mapping[str, int] | None = None
-    """Of a cause that is no session's: how many restarts each may have had by then, and none may be
+    """For a cause that is no session's: how many restarts each may have had by then, and none may be
     parked; None: not checked."""
     fleet: str = ""
     """Words of an incident of all sessions, which must be there and have ended."""

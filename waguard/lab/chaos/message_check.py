@@ -48,7 +48,7 @@ class Stored:
     event_id: str
     at: float
     id: str = ""
-    """Of the message."""
+    """The message's id."""
 
 
 @dataclass(frozen=True, slots=True)

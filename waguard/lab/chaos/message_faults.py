@@ -107,7 +107,7 @@ async def late_acks(world: World, session: str, _: random.Random) -> Harm:
 
 
 async def no_acks(world: World, session: str, chance: random.Random) -> Harm:
-    """It never answers; what was sent it has, or has not."""
+    """WhatsApp never answers; what was sent it has, or has not."""
     del session
     return await during(world, _policy(world, never_answer=chance.choice(["recorded", "lost"])))
 

@@ -33,7 +33,7 @@ def remounted(place: Path, options: str, afterwards: str) -> Iterator[None]:
 
 @contextlib.contextmanager
 def read_only(place: Path) -> Iterator[None]:
-    """The same folder, which nobody can write who opens it while the body runs. Raises ``NotInTimeError``."""
+    """Mount the folder so that nobody can write who opens it while the body runs. Raises ``NotInTimeError``."""
     if not _ran("mount", "--bind", str(place), str(place)):
         raise NotInTimeError(f"nothing can be mounted on {place}")
     try:

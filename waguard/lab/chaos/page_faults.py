@@ -24,7 +24,7 @@ async def page_reloads_itself(world: World, session: str, _: random.Random) -> H
 
 
 async def page_spins(world: World, session: str, _: random.Random) -> Harm:
-    """Its script never ends, again and again after each load; waguard ends it."""
+    """The page's script never ends, again and again after each load; waguard ends it."""
     return await _again_and_again(
         world, session, world.standin.phone.spin, "because its script did not end"
     )

@@ -178,7 +178,7 @@ def _crash_handlers(processes: list[Process], folders: set[str]) -> set[int]:
 def _parts(
     rest: list[Process], ours: list[Process], browsers: set[int]
 ) -> tuple[list[int], list[Process], dict[int, tuple[int, ...]]]:
-    """Of what is neither daemon nor worker nor browser: parts of browsers, strays, renderers."""
+    """Sort what is neither daemon nor worker nor browser: parts of browsers, strays, renderers."""
     parents = {process.pid: process.parent for process in ours}
     parts: list[int] = []
     strays: list[Process] = []

@@ -33,11 +33,11 @@ class Messages:
 
     incoming: int
     undecryptable: int
-    """Of them: the browsers could not decrypt them at first."""
+    """Messages of these that the browsers could not decrypt at first."""
     uncertain: int
-    """Of them: the application may have dropped them, and waguard lists them."""
+    """Messages of these that the application may have dropped, and waguard lists."""
     lost: int
-    """Of them: the application has no row, and waguard does not list them."""
+    """Messages of these of which the application has no row, and that waguard does not list."""
     repeated: int
     """Rows too many of what came in, excused or not."""
     overtaken: int
@@ -51,7 +51,7 @@ class Messages:
     on_phone: int
     """Messages that were written on the phone."""
     unseen: int
-    """Of these and of what was sent: the application has no row."""
+    """Messages of these, and of what was sent, of which the application has no row."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

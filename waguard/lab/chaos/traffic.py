@@ -214,7 +214,7 @@ class Traffic:
         return found
 
     def _chats(self) -> dict[tuple[str, str], str]:
-        """Of what the sessions and their phones wrote, and was not refused."""
+        """The chats of what the sessions and their phones wrote, and was not refused."""
         world = self.world
         return {
             (session, message["body"]): contact_of(

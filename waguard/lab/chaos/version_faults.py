@@ -24,7 +24,7 @@ RULES: Final = {
     "CANARY_AFTER": "8",
     "CANARY_FOR": "1",
 }
-"""Of ``[versions]``: what takes minutes and hours takes seconds."""
+"""Settings of ``[versions]``: what takes minutes and hours takes seconds."""
 EVERY: Final = 0.5  # s between two messages of a session
 PROVEN_WITHIN: Final = 90.0  # s
 LEFT_WITHIN: Final = (

@@ -67,7 +67,7 @@ async def page_refused(world: World, session: str, chance: random.Random) -> Har
 
 
 async def page_hangs(world: World, session: str, _: random.Random) -> Harm:
-    """It does not answer at all."""
+    """WhatsApp does not answer at all."""
     return await _without_page(world, session, "hang")
 
 

@@ -64,7 +64,7 @@ OF_A_SCRIPT: Final = {
 
 
 def document(revision: Revision, policy: Policy) -> web.Response:
-    """Of this revision, for anybody."""
+    """The document of this revision, for anybody."""
     nonce = secrets.token_urlsafe(12)
     text = read("index.html")
     for name, value in {

@@ -12,7 +12,7 @@ NUMBER, LID = "@c.us", "@lid"
 
 @dataclass
 class Lids:
-    """Of one account. ``current`` is the LID of a number, both as wids."""
+    """The LIDs of one account. ``current`` is the LID of a number, both as wids."""
 
     current: dict[str, str] = field(default_factory=dict)
     former: dict[str, str] = field(default_factory=dict)
@@ -33,7 +33,7 @@ class Lids:
         return "_".join([from_me, self.chat_of(chat), stem, *author])
 
     def by_number(self, message_id: str) -> str:
-        """The same id as one knows it who knows people by their numbers."""
+        """The id as one knows it who knows people by their numbers."""
         from_me, chat, stem, *author = message_id.split("_")
         return "_".join([from_me, self.number_of(chat), stem, *map(self.number_of, author)])
 

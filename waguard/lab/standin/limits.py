@@ -24,7 +24,7 @@ class Lock:
 
 
 class Limits:
-    """Of all accounts, by phone number."""
+    """The limits of all accounts, by phone number."""
 
     def __init__(self, whatsapp: WhatsApp) -> None:
         self._whatsapp = whatsapp

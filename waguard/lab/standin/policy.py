@@ -60,7 +60,7 @@ class Policy:
     exists_error: bool = False
     """The server fails at the question whether a number exists."""
     exists_too_often: bool = False
-    """It refuses that question with a 429 (read: that it does; assumed: how the page says so)."""
+    """WhatsApp refuses that question with a 429 (read: that it does; assumed: how the page says so)."""
     lids: dict[str, str] = field(default_factory=dict)
     """The user part of a LID → the phone number that a page knows for it, from its next load on."""
     history_error: list[str] = field(default_factory=list)

@@ -66,7 +66,7 @@ class Releases:
         return known.to_json()
 
     def expire(self, revision: int) -> dict[str, Any]:
-        """Its scripts leave the CDN."""
+        """Have the version's scripts leave the CDN."""
         known = self._known(revision)
         known.on_cdn = False
         return known.to_json()

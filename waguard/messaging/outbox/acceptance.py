@@ -34,7 +34,8 @@ from waguard.ports.outbox import NewMessage, Outgoing, Withdrawal
 from waguard.ports.outcomes import NotSent, Uncertain
 from waguard.wire.calls import SendMedia
 
-HOUR: Final = 3_600.0  # s
+# s for which a key means the same message: an application that repeats after an outage of hours sends nothing twice
+KEY_LASTS: Final = 24 * 3_600.0
 
 
 class Acceptance:
@@ -132,7 +133,7 @@ class Acceptance:
     async def _was_kept(self, pending: PendingSend, key: str) -> bool:
         """Whether it is the message that has this key; what never left has a second chance."""
         row = await self.find_key(pending.session_id, key)
-        oldest = self._ctx.ages.ago(self._ctx.config().send.idempotency_hours * HOUR)
+        oldest = self._ctx.ages.ago(KEY_LASTS)
         if row is None or row.created_at < oldest or row.state is State.FAILED:
             return False
         if row.fingerprint != pending.fingerprint:

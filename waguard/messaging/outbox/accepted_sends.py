@@ -33,11 +33,11 @@ class AcceptedSends:
             )
 
     def add(self, pending: PendingSend) -> None:
-        """It waits."""
+        """Add a message that waits."""
         self._waiting[pending.id] = pending
 
     def pop(self, number: int) -> PendingSend | None:
-        """It waits no more: it begins, or has ended."""
+        """Take out a message that begins, or has ended."""
         return self._waiting.pop(number, None)
 
     @contextlib.contextmanager

@@ -16,7 +16,7 @@ from typing import Final
 from waguard.config.sections import Send
 from waguard.core.messages.outbox import State
 from waguard.errors import ConflictError, NotFoundError
-from waguard.messaging.outbox.acceptance import HOUR
+from waguard.messaging.outbox.acceptance import KEY_LASTS
 from waguard.messaging.outbox.outbox import Outbox
 from waguard.messaging.outbox.pending_sends import KEPT_FOR, KeyReusedError, Options, fingerprint
 from waguard.ports.clock import Ages, WallAges
@@ -127,7 +127,7 @@ class Bulks:
     async def _still_counts(self, row: Outgoing, *, own: bool) -> bool:
         """Whether a request repeats ``row``; ``own``: it named no key."""
         if row.bulk_id is None or not own:
-            return row.created_at >= self._ages.ago(self._settings().idempotency_hours * HOUR)
+            return row.created_at >= self._ages.ago(KEY_LASTS)
         if row.created_at < self._ages.ago(KEPT_FOR):
             return False
         # who cancels a bulk and asks for it again wants another one
@@ -135,7 +135,7 @@ class Bulks:
 
 
 def _about(session_id: str, commands: Sequence[SendText]) -> str:
-    """The same for the same bulk."""
+    """A digest of what makes a bulk the same."""
     digest = hashlib.sha256()
     for command in commands:
         digest.update(fingerprint(session_id, command).encode())

@@ -45,7 +45,7 @@ def text(chat: str, body: str, context: Context = NO_CONTEXT) -> SendText:
 
 
 def file(chat: str, media: Media, context: Context = NO_CONTEXT) -> SendMedia:
-    """The same for a file."""
+    """The command for a file."""
     return SendMedia(
         chat=chat,
         content=media.content,

@@ -72,7 +72,7 @@ class Dispatcher:
             self._queue(pending)
 
     def adopt(self, pending: PendingSend) -> None:
-        """The same for one that an earlier run left."""
+        """Add a message that an earlier run left."""
         self.add(pending)
         if pending.expires_at is not None:
             # a clock that was set back must not have it sent when nobody expects it any more
@@ -84,7 +84,7 @@ class Dispatcher:
             self.queues(pending.session_id).add(pending)
 
     def cancel(self, number: int) -> None:
-        """It is cancelled in the database."""
+        """Forget a message that is cancelled in the database."""
         if pending := self._accepted.pop(number):
             self.queues(pending.session_id).remove(pending)
             error = ConflictError("it was cancelled", remedy="send it as a new message")
@@ -143,7 +143,7 @@ class Dispatcher:
                 self.add(pending)
 
     def queues(self, session_id: str) -> ChatQueues:
-        """Of a session; those of sessions for which nothing waits are forgotten."""
+        """The queues of a session; those of sessions for which nothing waits are forgotten."""
         if session_id not in self._queues:
             for name in [name for name, queues in self._queues.items() if queues.idle]:
                 del self._queues[name]
@@ -162,7 +162,7 @@ class Dispatcher:
     # ---- the command, and what comes of it ----
 
     async def send_now(self, pending: PendingSend) -> None:
-        """It has reserved its chat, and is kept as "sending"."""
+        """Send a message that has reserved its chat, and is kept as "sending"."""
         queues = self.queues(pending.session_id)
         try:
             outcome = await self._transmission.send(pending, wait=self._ctx.config().send.wait)
@@ -172,7 +172,7 @@ class Dispatcher:
             queues.release(pending.chat_key)
 
     async def _send_waiting(self, pending: PendingSend) -> bool:
-        """It is its turn; whether it is done with."""
+        """Send a message whose turn it is; whether it is done with."""
         with self._accepted.on_its_way(pending):
             return await self._begin(pending)
 

@@ -58,7 +58,7 @@ class OutcomePoller:
                 return
 
     async def _ask(self, pending: PendingSend) -> int | None:
-        """Its ack; raises ``NotFoundError`` where its session is gone."""
+        """Ask for the message's ack; raises ``NotFoundError`` where its session is gone."""
         while True:
             try:
                 await self._sessions.ready(pending.session_id, wait=self._timings.hope, hoping=True)

@@ -32,7 +32,7 @@ class Options:
     later: bool = False
     """Nobody waits for its outcome; it waits for its session as long as that takes."""
     queue: bool = False
-    """The same, where its session is not ready now."""
+    """Nobody waits for the outcome, where the session is not ready now."""
     send_at: float | None = None
     bulk_id: str | None = None
     scope: str = ""
@@ -75,11 +75,11 @@ class PendingSend:
     queued: bool = False
     """Nobody waits for its outcome."""
     may_queue: bool = False
-    """It may wait, where it cannot go now."""
+    """The message may wait, where it cannot go now."""
     held: bool = False
-    """It is a first contact, and those paused when it was tried."""
+    """The message is a first contact, and those paused when it was tried."""
     chat_key: str = ""
-    """Its chat, by whatever name it goes: what has the same goes in the order of acceptance."""
+    """The chat, by whatever name it goes: what has the same goes in the order of acceptance."""
     id: int = 0
     command: Command | None = field(default=None, repr=False)
     """None: to be read from its row when its turn comes."""
@@ -132,7 +132,7 @@ class PendingSend:
 
     @property
     def reports(self) -> tuple[str, str] | None:
-        """Its name, where the application may have to hear more than the reply has said."""
+        """The message's name, where the application may have to hear more than the reply has said."""
         if not self.done.done():
             return None
         more = self.queued or isinstance(self.outcome, Acked | Uncertain)
@@ -156,7 +156,7 @@ class PendingSend:
         return self.done.result()
 
     def resolve(self, outcome: Outcome) -> None:
-        """It ended so, or it turned out later that it did."""
+        """Give the message its outcome, which it had, or which turned out later."""
         if self.done.done():
             self.done = _future()
         self.done.set_result(outcome)
@@ -200,7 +200,7 @@ class PendingSends:
         self._known[pending.ident] = pending
 
     def drop(self, pending: PendingSend) -> None:
-        """It is no message any more, or was answered."""
+        """Forget what is no message any more, or was answered."""
         if self._known.get(pending.ident) is pending:
             del self._known[pending.ident]
 
@@ -240,7 +240,7 @@ def new_message_id(chat: str) -> str:
 def new_pending_send(
     session_id: str, workspace_id: int, command: Command, options: Options
 ) -> PendingSend:
-    """Of a message that is not kept yet."""
+    """Make a pending send of a message that is not kept yet."""
     return PendingSend(
         session_id=session_id,
         workspace_id=workspace_id,
@@ -260,7 +260,7 @@ def new_pending_send(
 def fingerprint(
     session_id: str, command: Command, scope: str = "", send_at: float | None = None
 ) -> str:
-    """The same for the same message; at another time it is another one."""
+    """A digest of what makes two messages the same; at another time it is another one."""
     content = command.content if isinstance(command, SendMedia) and not scope else scope.encode()
     due = () if send_at is None else (repr(send_at).encode(),)
     digest = hashlib.sha256()

@@ -22,7 +22,7 @@ class RateLimiter:
         self._clock = clock
         self._chance = chance
         self._paces: dict[bool, Pace] = {}
-        """Of all messages, and of those of a bulk."""
+        """The paces of all messages, and of those of a bulk."""
         self._paced: dict[tuple[str, bool], Paced] = {}
 
     def acquire(self, session_id: str, *, bulk: bool) -> float:

@@ -24,7 +24,7 @@ WATCHED_AT_MOST: Final = 1_000
 
 
 class Recovery:
-    """Of one run; ``reports`` publish what is found out."""
+    """The recovery of one run; ``reports`` publish what is found out."""
 
     def __init__(self, ctx: SendContext, reports: OutcomeReports) -> None:
         self._ctx = ctx

@@ -18,7 +18,7 @@ from waguard.ports.sessions import Sessions
 
 
 class Tasks:
-    """Of the outbox; a bug in one is logged."""
+    """The outbox's tasks; a bug in one is logged."""
 
     def __init__(self) -> None:
         self._tasks: set[asyncio.Task[Any]] = set()

@@ -18,7 +18,7 @@ class Window:
 
     @property
     def fate(self) -> Fate:
-        """Of the message, if its receiver says 2xx now."""
+        """The fate of the message, if its receiver says 2xx now."""
         return fate_of((self.health, self.status), shared=self.shared)
 
 

@@ -59,7 +59,7 @@ class DeadLetterQueue:
         return count
 
     async def add_unset(self) -> None:
-        """The same for what is left of ``webhook.url`` where that is not set any more."""
+        """Make dead letters of what is left of ``webhook.url`` where that is not set any more."""
         if self._endpoints.global_is_set:
             return
         if count := await self.add(UNSET, Cause.REMOVED, endpoint=GLOBAL):

@@ -35,7 +35,7 @@ class RowOwner(Protocol):
         """What waguard itself knows of it."""
 
     def record_correction(self, session_id: str, before: str) -> None:
-        """Its row said ``before``, and says connected now."""
+        """Record that the session's row said ``before``, and says connected now."""
 
     def repeat_ready(self, session_id: str) -> None:
         """Publish its ``session_ready`` again."""

@@ -28,7 +28,7 @@ def signatures(secrets: Sequence[bytes], body: bytes) -> str:
 def headers(
     *, secrets: Sequence[bytes], body: bytes, timestamp: str, instance_url: str, event_id: str
 ) -> dict[str, str]:
-    """Of one attempt: the receiver takes only a ``timestamp`` (unix time) within ±300 s."""
+    """The headers of one attempt: the receiver takes only a ``timestamp`` (unix time) within ±300 s."""
     given = {
         "Content-Type": "application/json",
         "X-Timestamp": timestamp,

@@ -198,13 +198,13 @@ class Webhooks:
         return self._table.conditions() if self._table else []
 
     def expect_ready(self, session_id: str) -> None:
-        """Its session_ready is on its way to the database: no message goes before it."""
+        """Expect the session's session_ready, which is on its way to the database: no message goes before it."""
         for endpoint in (GLOBAL, session_id):
             if self.endpoints.gets_ready(endpoint):
                 self.queues[endpoint].post(ReadyExpected(session=session_id))
 
     def not_ready(self, session_id: str) -> None:
-        """It was not stored, and will not come."""
+        """Expect session_ready no more: it was not stored, and will not come."""
         for queue in self.queues:
             queue.post(ReadyExpected(session=session_id, comes=False))
 

@@ -82,7 +82,7 @@ class VersionObserver:
         return tuple(it for it in missing if it not in self._lacks[last])
 
     def forget(self, session: str) -> None:
-        """It is no more."""
+        """Forget a session that is no more."""
         self.watch(session, Seen(wanted=False, worker=0, lives=False))
         self._watched.pop(session, None)
         self._given.pop(session, None)

@@ -4,6 +4,7 @@ from typing import Final
 
 from pyppeteer.errors import NetworkError
 
+from waguard.core.exits import EXIT_USAGE
 from waguard.errors import WaguardError
 
 THROWN_LIMIT: Final = 2_000  # characters; it goes into logs and answers
@@ -12,7 +13,7 @@ THROWN_LIMIT: Final = 2_000  # characters; it goes into logs and answers
 class BrowserArgumentError(WaguardError):
     """An extra argument of the browser would break what a worker relies on."""
 
-    code = 2
+    code = EXIT_USAGE
 
 
 class ProfileUnusableError(WaguardError):

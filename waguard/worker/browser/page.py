@@ -107,7 +107,7 @@ class PageSession:
             return await self._session.send(method, params)
 
     def post(self, method: str) -> None:
-        """The same for a method whose answer matters to nobody."""
+        """Call a method whose answer matters to nobody."""
         self._session.send(method)
 
     def rest(self, seconds: float) -> None:

@@ -33,7 +33,7 @@ async def known_version(executable: Path, notes: Path, timeout: float) -> str | 
 
 
 def _record_path(executable: Path, notes: Path) -> Path | None:
-    """Its name is that of this very file; None: a script, which may run another Chromium tomorrow."""
+    """The note of this very file; None: a script, which may run another Chromium tomorrow."""
     try:
         with executable.open("rb") as file:
             if file.read(len(_ELF)) != _ELF:

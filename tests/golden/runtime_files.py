@@ -1,0 +1,87 @@
+"""Files of the runtime folder: the pid file, workers' records, what no daemon stored."""
+
+from pathlib import Path
+from typing import Any, Final
+
+import msgspec
+
+from tests.golden.formats import Format
+from tests.golden.sampling import samples
+from waguard.host import children, lock
+from waguard.host.lock import PID_FILE, PidFile
+from waguard.wire.events import Event
+from waguard.wire.worker import WorkerRecord
+from waguard.worker.unstored import UnstoredEvents
+
+RECORD: Final = WorkerRecord(
+    pid=4242,
+    start_time=123_456,
+    boot_id="b8f0",
+    instance="00112233445566ff",
+    session="alpha",
+    generation=3,
+    profile="/var/lib/waguard/sessions/workspace_7/session-alpha",
+    socket="/run/waguard/workers/0123456789ab.sock",
+    protocol=7,
+)
+EVENTS: Final = samples(Event)
+
+
+def _pid_file(folder: Path) -> bytes:
+    held = lock.acquire(folder)
+    try:
+        held.publish("http://127.0.0.1:3001")
+        return (folder / PID_FILE).read_bytes()
+    finally:
+        held.release()
+
+
+def _read_pid_file(content: bytes, folder: Path) -> PidFile:
+    (folder / PID_FILE).write_bytes(content)
+    return lock.decoded(folder / PID_FILE)
+
+
+def _read_record(content: bytes, folder: Path) -> WorkerRecord:
+    (folder / "0123456789ab.json").write_bytes(content)
+    ((_, record),) = children.read_records(folder)
+    return record
+
+
+def _unstored(folder: Path) -> bytes:
+    UnstoredEvents(folder / "0123456789ab.json", 3).write(EVENTS)
+    return (folder / "0123456789ab.3.unstored").read_bytes()
+
+
+def _read_unstored(content: bytes, folder: Path) -> Any:
+    (folder / "0123456789ab.3.unstored").write_bytes(content)
+    return UnstoredEvents(folder / "0123456789ab.json", 3).read()
+
+
+FORMATS: Final = (
+    Format(
+        name="runtime/waguard.pid",
+        write=_pid_file,
+        read=_read_pid_file,
+        means=PidFile(
+            pid=31671,
+            start_time=66528,
+            boot_id="e6353002-b508-4696-baad-e44e295f7606",
+            api="http://127.0.0.1:3001",
+            instance="a7bcb49b1f8a8368",
+        ),
+        own=frozenset({"pid", "start_time", "boot_id", "instance"}),
+    ),
+    Format(
+        name="runtime/worker.json",
+        write=lambda _: msgspec.json.encode(RECORD),
+        read=_read_record,
+        means=RECORD,
+    ),
+    Format(
+        name="runtime/events.unstored",
+        write=_unstored,
+        read=_read_unstored,
+        means=EVENTS,
+        decode=msgspec.msgpack.decode,
+    ),
+)

@@ -1,0 +1,66 @@
+"""What daemon and worker say to each other, and the words of both."""
+
+import base64
+from pathlib import Path
+from typing import Any, Final
+
+import msgspec
+from msgspec import Struct
+
+from tests.golden.formats import KEPT, Format, as_json
+from tests.golden.sampling import label, samples
+from waguard.wire import forking
+from waguard.wire.protocol import PROTOCOL, FromDaemon, FromWorker
+from waguard.wire.worker import WorkerSpec
+
+SAID: Final = {
+    **{f"daemon: {label(it)}": it for it in samples(FromDaemon)},
+    **{f"worker: {label(it)}": it for it in samples(FromWorker)},
+}
+"""One of each message of today."""
+
+
+def _messages(folder: Path) -> bytes:
+    del folder
+    encoded = {
+        name: base64.b64encode(msgspec.msgpack.encode(it)).decode() for name, it in SAID.items()
+    }
+    return msgspec.json.format(msgspec.json.encode(encoded), indent=1)
+
+
+def frames(content: bytes) -> dict[str, bytes]:
+    """The frames of a golden file, by who said what."""
+    return {name: base64.b64decode(it) for name, it in msgspec.json.decode(content).items()}
+
+
+def _understood(content: bytes, folder: Path) -> dict[str, Struct]:
+    del folder
+    kinds = {"daemon": FromDaemon, "worker": FromWorker}
+    return {
+        name: msgspec.msgpack.decode(frame, type=kinds[name.partition(":")[0]])
+        for name, frame in frames(content).items()
+    }
+
+
+def _as_values(content: bytes) -> Any:
+    return {name: msgspec.msgpack.decode(frame) for name, frame in frames(content).items()}
+
+
+def protocols() -> dict[int, bytes]:
+    """The golden files of all protocols, by number."""
+    return {int(path.stem): path.read_bytes() for path in (KEPT / "wire").glob("[0-9]*.json")}
+
+
+(SPEC,) = samples(WorkerSpec)
+FORMATS: Final = (
+    Format(
+        name=f"wire/{PROTOCOL}.json",
+        write=_messages,
+        read=_understood,
+        means=SAID,
+        decode=_as_values,
+    ),
+    as_json("wire/spec.json", SPEC),
+    as_json("wire/fork.json", forking.Fork(number=3)),
+    as_json("wire/forked.json", forking.Forked(number=3, pid=4, error=5)),
+)

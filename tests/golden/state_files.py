@@ -1,0 +1,200 @@
+"""Files of ``paths.state``."""
+
+import json
+import lzma
+import os
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, Final
+
+import msgspec
+
+from tests import documents as pages
+from tests.clocks import Clock
+from tests.golden.formats import Format
+from waguard.core.host.last_run import Death
+from waguard.core.session.restart import Remembered
+from waguard.core.versions import state as versions
+from waguard.core.versions.facts import Arm, Evidence
+from waguard.core.versions.rules import VersionRules
+from waguard.core.versions.state import (
+    Acquittal,
+    Confirmation,
+    Good,
+    Hold,
+    Schedule,
+    VersionState,
+)
+from waguard.host import documents, lived, restart_memory
+from waguard.host.documents import Document, Documents
+from waguard.host.lived import LivedTime
+from waguard.host.media import MediaFolder
+from waguard.host.restart_memory import RestartMemory
+from waguard.host.run_file import RunFile
+
+BEGAN: Final = 1_790_000_000.0
+DEATH: Final = Death(
+    pid=4242,
+    start_time=123_456,
+    boot="b8f0",
+    began=BEGAN,
+    last_seen=BEGAN + 40,
+    next_began=BEGAN + 50,
+    rebooted=True,
+    stopping="SIGTERM",
+    error="ValueError('x')",
+)
+RESTARTS: Final = {"alpha": Remembered(counted=(BEGAN - 9.5, BEGAN - 1.5), restarts=7, tries=2)}
+NEW, OLD, BUNDLE, OTHER = 1_045_220_589, 1_045_000_000, "0f" * 32, "a1" * 32
+VERSIONS: Final = VersionState(
+    wajs=BUNDLE,
+    at=BEGAN,
+    newest=NEW,
+    seen_at={NEW: BEGAN - 10, OLD: BEGAN - 90},
+    stored=frozenset({OLD}),
+    good={OLD: Good(BEGAN - 50, BUNDLE)},
+    floor=1_044_000_000,
+    refused=1_044_000_001,
+    refused_at=BEGAN - 70,
+    spent=frozenset({1_044_500_000}),
+    pin=OLD,
+    pinned_at=BEGAN - 5,
+    hold=Hold(
+        boundary=NEW,
+        since=BEGAN - 20,
+        evidence=Evidence.SEND_THROWS,
+        confirmed=("alpha",),
+        affected=("alpha", "beta"),
+        reported_at=BEGAN - 19,
+    ),
+    canary=Schedule(BEGAN + 30, 1, ("gamma",)),
+    confirmations=(
+        Confirmation("alpha", Arm(NEW, BUNDLE), Arm(OLD, BUNDLE), Evidence.UNACKED, BEGAN - 21),
+    ),
+    acquittal=Acquittal(OLD, 2, BEGAN + 60, 5),
+    suspected=NEW,
+    bundles=frozenset({BUNDLE}),
+    previous=OTHER,
+    bundle_pause=Acquittal(NEW, 1, BEGAN + 30, 2),
+    candidate=OTHER,
+    bundle_canary=Schedule(BEGAN + 20, 0, ()),
+    rejected={"b2" * 32: BEGAN - 80},
+)
+DOCUMENT: Final = Document(
+    revision=pages.REVISION,
+    url=pages.URL,
+    at=BEGAN,
+    headers=pages.HTML,
+    wajs=BUNDLE,
+    missing=("ChatStore",),
+    body=pages.body(),
+)
+PICTURE: Final = b"\x89PNG\0"
+
+
+def _run(folder: Path) -> bytes:
+    """The file of a run that ended by an error and knows of an earlier death."""
+    file = RunFile(folder, Clock())
+    earlier = {**msgspec.to_builtins(DEATH)}
+    before = {"pid": 1, "start_time": 1, "boot": "b8f0", "began": BEGAN - 500, "ended": True}
+    file.path.write_text(json.dumps({**before, "unreported": [earlier]}))
+    os.utime(file.path, (BEGAN, BEGAN))
+    file.begin()
+    file.stopping("SIGTERM")
+    try:
+        with file.ending():
+            raise ValueError("x")  # noqa: TRY301 - it ends like this
+    except ValueError:
+        return file.path.read_bytes()
+
+
+def _read_run(content: bytes, folder: Path) -> Any:
+    clock = Clock()
+    file = RunFile(folder, clock)
+    file.path.write_bytes(content)
+    os.utime(file.path, (BEGAN + 40, BEGAN + 40))
+    clock.at = BEGAN + 50
+    file.begin()
+    *earlier, last = file.deaths
+    last = replace(last, pid=4242, start_time=123_456, boot="b8f0", rebooted=False)
+    return file.unreadable, [*earlier, last]
+
+
+def _clock(folder: Path) -> bytes:
+    clock = Clock()
+    LivedTime(folder, clock).save()
+    clock.at += 5_000.0  # nobody lived them
+    LivedTime(folder, clock).save()
+    return (folder / lived.FILE).read_bytes()
+
+
+def _read_clock(content: bytes, folder: Path) -> float:
+    (folder / lived.FILE).write_bytes(content)
+    clock = Clock()
+    clock.at += 5_010.0
+    return LivedTime(folder, clock).age(clock.at - 6_000.0)
+
+
+def _restarts(folder: Path) -> bytes:
+    RestartMemory(folder, Clock()).save(RESTARTS)
+    return (folder / restart_memory.FILE).read_bytes()
+
+
+def _read_restarts(content: bytes, folder: Path) -> Any:
+    (folder / restart_memory.FILE).write_bytes(content)
+    return RestartMemory(folder, Clock()).load()
+
+
+def _document(folder: Path) -> bytes:
+    Documents(folder).keep(DOCUMENT)
+    return Documents(folder).path(DOCUMENT.revision).read_bytes()
+
+
+def _read_document(content: bytes, folder: Path) -> Document:
+    Documents(folder).path(DOCUMENT.revision).write_bytes(content)
+    return documents.load(Documents(folder).path(DOCUMENT.revision), DOCUMENT.revision)
+
+
+def _unpacked(content: bytes) -> Any:
+    line, _, body = lzma.decompress(content).partition(b"\n")
+    return [msgspec.json.decode(line), body]
+
+
+def _media(folder: Path) -> bytes:
+    name = MediaFolder(folder).keep(PICTURE, "image/png")
+    return (folder / name[:2] / f"{name}.json").read_bytes()
+
+
+def _read_media(content: bytes, folder: Path) -> str | None:
+    store = MediaFolder(folder)
+    name = store.keep(PICTURE, "text/plain")
+    (folder / name[:2] / f"{name}.json").write_bytes(content)
+    found = store.find(name)
+    return found and found[1]
+
+
+FORMATS: Final = (
+    Format(
+        name="state/run.json",
+        write=_run,
+        read=_read_run,
+        means=(None, [DEATH, replace(DEATH, rebooted=False)]),
+        own=frozenset({"pid", "start_time", "boot"}),
+    ),
+    Format(name="state/clock.json", write=_clock, read=_read_clock, means=1_000.0),
+    Format(name="state/restarts.json", write=_restarts, read=_read_restarts, means=RESTARTS),
+    Format(
+        name="state/versions.json",
+        write=lambda _: versions.encode(VERSIONS),
+        read=lambda content, _: versions.decode(content, VersionRules(), now=BEGAN),
+        means=VERSIONS,
+    ),
+    Format(
+        name="state/document.xz",
+        write=_document,
+        read=_read_document,
+        means=DOCUMENT,
+        decode=_unpacked,
+    ),
+    Format(name="state/media.json", write=_media, read=_read_media, means="image/png"),
+)
