@@ -53,7 +53,8 @@ KEY_WITHIN: Final = 64 << 10  # … and of a larger one, as it says itself, it i
 
 _MEDIA_PATH: Final = "/api/messages/send-media"
 _OWN_END: Final = frozenset({"/api/events", "/api/messages/send", _MEDIA_PATH})
-_OPEN: Final = frozenset({"/", "/page.js", "/page.css", "/health", "/health/live", "/health/ready"})
+_PAGE: Final = frozenset({"/", "/page.js", "/passkey.js", "/page.css"})
+_OPEN: Final = _PAGE | {"/health", "/health/live", "/health/ready"}
 _KEYLESS: Final = frozenset(
     {
         ("GET", "/sessions/{session_id}/status"),
@@ -195,6 +196,7 @@ def create_app(
         [
             web.get("/", page.html),
             web.get("/page.js", page.script),
+            web.get("/passkey.js", page.passkey_script),
             web.get("/page.css", page.style),
             web.get("/health", health.health),
             web.get("/health/live", health.live),

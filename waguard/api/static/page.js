@@ -9,9 +9,9 @@ const codes = new Map(); // session → figure
 let refreshing = null;
 let lastId = null;
 
-const call = async (path, headers = {}) => {
+const call = async (path, headers = {}, more = {}) => {
   const key = sessionStorage.getItem(KEY) || '';
-  const response = await fetch(path, { headers: { 'X-Api-Key': key, ...headers }, cache: 'no-store' });
+  const response = await fetch(path, { headers: { 'X-Api-Key': key, ...headers }, cache: 'no-store', ...more });
   if (response.status === 401) throw new Error('key');
   return response;
 };
@@ -121,7 +121,7 @@ async function refresh() {
       // null: the sessions are not known, so what was shown stays
       if (health.details) {
         showSessions(health.details);
-        await showCodes(health.details);
+        await Promise.all([showCodes(health.details), showPasskeys(health.details)]);
       }
       if (look.again) await pause(REFRESH_GAP);
     } while (look.again);
