@@ -76,7 +76,7 @@ class Authenticator:
         )
 
 
-async def eventually(ask: Callable[[], Awaitable[Result]], what: str) -> Result:
+async def eventually(ask: Callable[[], Awaitable[Result | None]], what: str) -> Result:
     """Its first value that is true."""
     with contextlib.suppress(TimeoutError):
         async with asyncio.timeout(LONG):

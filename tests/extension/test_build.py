@@ -87,7 +87,8 @@ def test_what_is_in_the_tree_lists_nobody() -> None:
 
 def test_the_command_says_what_to_do_or_why_not(tmp_path: Path) -> None:
     def run(*origins: str) -> subprocess.CompletedProcess[str]:
-        command = [sys.executable, HERE / "build.py", "--target", tmp_path / "made", *origins]
+        build_py, made = str(HERE / "build.py"), str(tmp_path / "made")
+        command = [sys.executable, build_py, "--target", made, *origins]
         return subprocess.run(command, capture_output=True, text=True, check=False)
 
     done = run("https://host")

@@ -20,7 +20,6 @@ PLACE: Final = "https://web.whatsapp.com/robots.txt"
 CARD: Final = (Path(__file__).parent / "passkey_card.js").read_text()
 LAUNCH: Final = 60.0  # s
 REACH: Final = 30.0  # s
-BEYOND: Final = 10.0  # s after WhatsApp's own end of the request
 
 
 class NotSignedError(WaguardError):
@@ -52,7 +51,7 @@ class Window:
                     "awaitPromise": True,
                     "returnByValue": True,
                 },
-                timeout=within + BEYOND,
+                timeout=within,
             )
         except DevToolsError:
             raise NotSignedError(self._ended(within), remedy=_AGAIN) from None
