@@ -4,7 +4,7 @@ from typing import Final
 
 from loguru import logger
 
-from waguard.core import remedies
+from waguard.core import passkey_link, remedies
 from waguard.core.lifecycle import WANTED_UP, State
 from waguard.core.link import Link
 from waguard.core.page_care import Kind
@@ -156,9 +156,9 @@ class SessionService:
         )
         if code := shown_code(session):
             return code
-        if session.link is Link.PASSKEY_REQUIRED:
+        if linking := views.passkey(session.state):
             raise ConflictError(
-                f"passkey_required: {views.passkey(session.state)}",
+                f"passkey_required: {passkey_link.words(linking)}",
                 remedy=remedies.text(remedies.PAGE[Kind.PASSKEY_REQUIRED], session_id),
             )
         if session.link in {Link.CONNECTED, Link.PAIRING, Link.SYNCING}:
