@@ -140,6 +140,40 @@ SENTENCES: Final = {
 }
 
 
+class Held(Struct, frozen=True, kw_only=True):
+    """A request that a page holds, as the daemon that passed it on remembers it."""
+
+    request: str
+    """Its id."""
+    options: Options
+    worker: int
+    """The number of the session's worker."""
+    ends: float
+    """Monotonic seconds."""
+    answered: bool = False
+    """Its answer is on the way to the page, or was."""
+
+
+class Gone(StrEnum):
+    """Why a right answer to a request comes to nothing."""
+
+    UNKNOWN = auto()
+    ANSWERED = auto()
+    PAGE_GONE = auto()
+    LATE = auto()
+    NOT_HELD = auto()
+    """The page says so."""
+
+
+GONE: Final = {
+    Gone.UNKNOWN: "no such request is held: it was replaced, or waguard was restarted",
+    Gone.ANSWERED: "the request was answered already",
+    Gone.PAGE_GONE: "the page that asked is not there any more",
+    Gone.LATE: "the time of the request is over",
+    Gone.NOT_HELD: "the page does not wait for the request any more",
+}
+
+
 class WrongAnswerError(Exception):
     """An answer that must not reach the page."""
 
@@ -192,6 +226,27 @@ def _allowed(reported: object) -> tuple[bytes, ...] | None:
     ids = [decode(one.get("id"), ID_LIMIT) if isinstance(one, dict) else None for one in reported]
     found = tuple(one for one in ids if one and len(one) <= ID_LIMIT)
     return found if len(found) == len(ids) else None
+
+
+def gone(held: Held | None, request: str, *, worker: int | None, now: float) -> Gone | None:
+    """Why an answer to the request with this id comes to nothing, as far as the daemon knows; None: it may be in time.
+    ``worker``: the session's; None: it has none."""
+    if held is None or held.request != request:
+        return Gone.UNKNOWN
+    if held.answered:
+        return Gone.ANSWERED
+    if held.worker != worker:
+        return Gone.PAGE_GONE
+    return Gone.LATE if now >= held.ends else None
+
+
+def is_same_code(given: str, shown: str) -> bool:
+    """Whether a person read this code; nobody types the dash, or capital letters."""
+    return bool(plain := _plain(given)) and plain == _plain(shown)
+
+
+def _plain(code: str) -> str:
+    return "".join(character for character in code.upper() if character.isalnum())
 
 
 def check(given: object, asked: Options) -> Assertion:
