@@ -1,176 +1,109 @@
-"""An operator's own Chromium, with a virtual authenticator for the account's passkey and a hand that clicks."""
+"""An account's passkey in software, and the two verifiers that accept what it signs."""
 
-import asyncio
-import base64
-import contextlib
-import os
+import hashlib
+import json
 import secrets
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any, Final, TypeVar
+from typing import Any
 
-from cryptography.hazmat.primitives import serialization
+import cbor2
+from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
+from fido2.cose import ES256
+from fido2.server import Fido2Server
+from fido2.webauthn import (
+    AttestedCredentialData,
+    AuthenticationResponse,
+    PublicKeyCredentialRpEntity,
+    UserVerificationRequirement,
+)
+from webauthn import verify_authentication_response
 
-from waguard.worker.browser.arguments import ChromiumSpec, arguments
-from waguard.worker.browser.chromium import Chromium, find_executable
-from waguard.worker.browser.devtools import DevTools, DevToolsClosedError, DevToolsError
-from waguard.worker.browser.identity import user_agent
-from waguard.worker.browser.page import PageSession
-from waguard.worker.browser.process import BrowserProcess, version_of
+from waguard.core.passkey import ORIGIN, RP_ID, decode, encode
 
-LONG: Final = 60.0  # s; for what works, on a machine that is busy with other things
-WHATSAPP: Final = "https://web.whatsapp.com"
-Result = TypeVar("Result")
-SIGN, CANCEL = "Use my passkey", "Cancel"
+UP, UV, BE, BS, AT, ED = 0x01, 0x04, 0x08, 0x10, 0x40, 0x80
 
 
-def standard(raw: bytes) -> str:
-    """As DevTools takes bytes."""
-    return base64.b64encode(raw).decode()
+def request(**others: Any) -> dict[str, Any]:
+    """What the page asks an authenticator for, as JSON."""
+    return {
+        "challenge": encode(secrets.token_bytes(32)),
+        "timeout": 600_000,
+        "rpId": RP_ID,
+        "allowCredentials": [],
+        "userVerification": "required",
+        "extensions": {"uvm": True},
+        **others,
+    }
 
 
 @dataclass
-class Authenticator:
-    """A virtual one, which holds one passkey for whatsapp.com."""
+class Passkey:
+    """Signs requests, also as no honest browser does."""
 
     key: ec.EllipticCurvePrivateKey = field(
         default_factory=lambda: ec.generate_private_key(ec.SECP256R1())
     )
-    credential_id: bytes = field(default_factory=lambda: secrets.token_bytes(20))
-    user_handle: bytes = field(default_factory=lambda: secrets.token_bytes(16))
+    credential: bytes = field(default_factory=lambda: secrets.token_bytes(20))
+    user: bytes = field(default_factory=lambda: secrets.token_bytes(16))
 
-    async def plug_into(self, page: PageSession, **changes: Any) -> None:
-        """From now on the page's requests reach it."""
-        await page.send("WebAuthn.enable", {}, timeout=LONG)
-        options = {
-            "protocol": "ctap2",
-            "ctap2Version": "ctap2_1",
-            "transport": "internal",
-            "hasResidentKey": True,
-            "hasUserVerification": True,
-            "isUserVerified": True,
-            "automaticPresenceSimulation": True,
+    def sign(
+        self,
+        asked: dict[str, Any],
+        *,
+        flags: int = UP | UV,
+        rp_id: str = RP_ID,
+        more: bytes = b"",
+        client: bytes | None = None,
+        **others: Any,
+    ) -> dict[str, Any]:
+        """``AuthenticationResponseJSON``. ``more`` follows the counter, ``client`` replaces the client data,
+        ``others`` are fields of it."""
+        said = {
+            "type": "webauthn.get",
+            "challenge": asked["challenge"],
+            "origin": ORIGIN,
+            "crossOrigin": False,
+            **others,
         }
-        made = await page.send(
-            "WebAuthn.addVirtualAuthenticator", {"options": options | changes}, timeout=LONG
-        )
-        private = self.key.private_bytes(
-            serialization.Encoding.DER,
-            serialization.PrivateFormat.PKCS8,
-            serialization.NoEncryption(),
-        )
-        credential = {
-            "credentialId": standard(self.credential_id),
-            "isResidentCredential": True,
-            "rpId": "whatsapp.com",
-            "privateKey": standard(private),
-            "signCount": 1,
-            "userHandle": standard(self.user_handle),
+        client = json.dumps(said, separators=(",", ":")).encode() if client is None else client
+        data = hashlib.sha256(rp_id.encode()).digest() + bytes([flags]) + (7).to_bytes(4) + more
+        signature = self.key.sign(data + hashlib.sha256(client).digest(), ec.ECDSA(hashes.SHA256()))
+        return {
+            "id": encode(self.credential),
+            "rawId": encode(self.credential),
+            "type": "public-key",
+            "response": {
+                "clientDataJSON": encode(client),
+                "authenticatorData": encode(data),
+                "signature": encode(signature),
+                "userHandle": encode(self.user),
+            },
+            "authenticatorAttachment": "platform",
+            "clientExtensionResults": {"uvm": [[2, 4, 2]]},
         }
-        await page.send(
-            "WebAuthn.addCredential",
-            {"authenticatorId": made["authenticatorId"], "credential": credential},
-            timeout=LONG,
+
+    def verify(self, given: dict[str, Any], asked: dict[str, Any]) -> None:
+        """Raises where py_webauthn or fido2 does not accept it."""
+        numbers = self.key.public_key().public_numbers()
+        cose = {1: 2, 3: -7, -1: 1, -2: numbers.x.to_bytes(32), -3: numbers.y.to_bytes(32)}
+        challenge = decode(asked["challenge"], 64)
+        assert challenge
+        verify_authentication_response(
+            credential=given,
+            expected_challenge=challenge,
+            expected_rp_id=RP_ID,
+            expected_origin=ORIGIN,
+            credential_public_key=cbor2.dumps(cose),
+            credential_current_sign_count=0,
+            require_user_verification=True,
         )
-
-
-async def eventually(ask: Callable[[], Awaitable[Result | None]], what: str) -> Result:
-    """Its first value that is true."""
-    with contextlib.suppress(TimeoutError):
-        async with asyncio.timeout(LONG):
-            while not (value := await ask()):
-                await asyncio.sleep(0.05)
-            return value
-    raise AssertionError(f"never: {what}")
-
-
-async def _document(page: PageSession) -> dict[str, Any]:
-    """Closed shadow roots too."""
-    found = await page.send("DOM.getDocument", {"depth": -1, "pierce": True}, timeout=LONG)
-    root: dict[str, Any] = found["root"]
-    return root
-
-
-def _below(node: dict[str, Any]) -> Iterator[dict[str, Any]]:
-    yield node
-    for child in (*node.get("shadowRoots", []), *node.get("children", [])):
-        yield from _below(child)
-
-
-def _words(node: dict[str, Any]) -> str:
-    if node["nodeName"] == "STYLE":
-        return ""
-    inner = (_words(child) for child in node.get("children", []))
-    return node["nodeValue"] or " ".join(filter(None, inner))
-
-
-async def card(page: PageSession) -> str:
-    """What the card says; empty where there is none."""
-    for node in _below(await _document(page)):
-        if "waguard-passkey" in node.get("attributes", []) and node.get("shadowRoots"):
-            return _words(node["shadowRoots"][0])
-    return ""
-
-
-async def press(page: PageSession, words: str) -> None:
-    """Click the button with these words, as a person's mouse does."""
-
-    async def place() -> tuple[float, float] | None:
-        for node in _below(await _document(page)):
-            if node["nodeName"] == "BUTTON" and _words(node) == words:
-                one = {"backendNodeId": node["backendNodeId"]}
-                with contextlib.suppress(DevToolsError):  # it may not be laid out yet
-                    box = await page.send("DOM.getBoxModel", one, timeout=LONG)
-                    quad = box["model"]["content"]
-                    return (quad[0] + quad[4]) / 2, (quad[1] + quad[5]) / 2
-        return None
-
-    x, y = await eventually(place, f"a button {words!r}")
-    with contextlib.suppress(DevToolsClosedError):  # the click may close the page
-        for kind in ("mousePressed", "mouseReleased"):
-            event = {"type": kind, "x": x, "y": y, "button": "left", "clickCount": 1}
-            await page.send("Input.dispatchMouseEvent", event, timeout=LONG)
-
-
-@contextlib.asynccontextmanager
-async def operators_chromium(
-    folder: Path, extra: Sequence[str], *, extensions: Sequence[Path] = ()
-) -> AsyncIterator[Chromium]:
-    """As `launch` starts one, but that it may have extensions."""
-    executable = find_executable(None, "chromium")
-    switches = (*extra, "--enable-unsafe-extension-debugging")
-    spec = ChromiumSpec(
-        executable=executable,
-        profile=folder / "profile",
-        tmpdir=folder / "t",
-        extra_args=switches,
-        sandbox=os.geteuid() != 0,
-    )
-    for path in (spec.profile, spec.tmpdir):
-        path.mkdir(parents=True, mode=0o700)
-    identity = user_agent(await version_of(executable, LONG) or "")
-    argv = [it for it in arguments(spec, user_agent=identity.text) if it != "--disable-extensions"]
-    process, read, write = BrowserProcess.spawn(argv, marks={}, tmpdir=spec.tmpdir)
-    devtools = await DevTools.connect(read, write, identity, timeout=LONG)
-    chromium = Chromium(process, devtools, spec)
-    try:
-        for path in extensions:
-            await devtools.send("Extensions.loadUnpacked", {"path": str(path)}, timeout=LONG)
-        yield chromium
-    finally:
-        await chromium.close()
-
-
-async def signing_tab(chromium: Chromium) -> PageSession:
-    """The tab at WhatsApp's origin that somebody opened."""
-
-    async def find() -> dict[str, Any] | None:
-        targets = await chromium.devtools.send("Target.getTargets", {}, timeout=LONG)
-        pages = [it for it in targets["targetInfos"] if it["type"] == "page"]
-        return next((it for it in pages if it["url"].startswith(WHATSAPP)), None)
-
-    found = await eventually(find, "a tab at WhatsApp's origin")
-    session = await chromium.devtools.browser._connection.createSession(found)
-    return PageSession(session, found["targetId"])
+        server = Fido2Server(
+            PublicKeyCredentialRpEntity(id=RP_ID, name="-"), verify_origin=lambda it: it == ORIGIN
+        )
+        state = {
+            "challenge": asked["challenge"],
+            "user_verification": UserVerificationRequirement.REQUIRED,
+        }
+        known = AttestedCredentialData.create(b"\0" * 16, self.credential, ES256(cose))
+        server.authenticate_complete(state, [known], AuthenticationResponse.from_dict(given))

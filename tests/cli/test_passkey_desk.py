@@ -13,7 +13,7 @@ from typing import Any, Final
 import pytest
 from aiohttp import web
 
-from tests.passkeys import CANCEL, SIGN, WHATSAPP, Authenticator, card, eventually, press
+from tests.desk import CANCEL, SIGN, WHATSAPP, Authenticator, card, eventually, press
 from tests.worker.browser_fixtures import live_processes
 from waguard.cli import passkey_desk
 from waguard.cli.context import Desk

@@ -14,7 +14,7 @@ import pytest
 from aiohttp import web
 
 from extension.build import build
-from tests.passkeys import (
+from tests.desk import (
     CANCEL,
     LONG,
     SIGN,

@@ -168,6 +168,18 @@ PAGE: Final = {
 }
 """By what a page or the messages of a session show."""
 
+SIGN_AGAIN: Final = (
+    "The page still waits. Sign the same request again on https://web.whatsapp.com, with the passkey of the account that"
+    " is to be linked."
+)
+START_AGAIN: Final = (
+    "POST /api/sessions/{s}/passkey/start again, and answer the request of that reply."
+)
+COMPARE_CODES: Final = (
+    "Compare the codes on the phone and on the page, and send the one that both show. Where they differ, end the linking"
+    " on the phone."
+)
+
 _LIST: Final = "`waguard webhooks list` shows them (GET /api/webhooks/dead)"
 FLEET: Final = {
     "restoring": "Nothing to do: it ends by itself. `waguard status` shows how far it is.",

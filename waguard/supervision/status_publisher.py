@@ -24,6 +24,10 @@ LEVELS: Final = {
     "start_waited": "INFO",
     "parked": "ERROR",
     **dict.fromkeys(_OVER, "INFO"),
+    **dict.fromkeys(
+        ("passkey_started", "passkey_answered", "passkey_confirmed", "passkey_cancelled"), "INFO"
+    ),
+    "passkey_refused": "WARNING",
 }
 """Of the log, by kinds of entries; all others are warnings."""
 UNLOGGED: Final = frozenset({"adopted"})
@@ -41,6 +45,11 @@ _LINES: Final = {
     "retried": "parked session is tried again",
     "recycled": "session recycled",
     "reloaded": "page reloaded",
+    "passkey_started": "the request for the account's passkey is given out",
+    "passkey_answered": "an answer of the account's passkey goes to the page",
+    "passkey_confirmed": "the code of a linking by passkey is confirmed",
+    "passkey_cancelled": "the request for the account's passkey is refused",
+    "passkey_refused": "what was sent for a linking by passkey is refused",
     "taken_over": "another client uses the session; taking it back",
 }
 

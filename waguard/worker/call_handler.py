@@ -12,6 +12,10 @@ from waguard.wire.calls import (
     Failed,
     OfPage,
     PairingCode,
+    PasskeyAnswer,
+    PasskeyCancel,
+    PasskeyConfirm,
+    PasskeyStart,
     RefreshQr,
     Reload,
     Reread,
@@ -25,7 +29,7 @@ from waguard.wire.calls import (
     Value,
 )
 from waguard.wire.protocol import Reply, Request
-from waguard.worker import rereading, sending
+from waguard.worker import passkey, rereading, sending
 from waguard.worker.browser.devtools import DevToolsTimeoutError
 from waguard.worker.link_reader import LinkReader
 from waguard.worker.page import WhatsAppPage
@@ -109,6 +113,11 @@ class PageCalls:
             case Acks():
                 found = await sending.acks(page, call, ctx.people, timings=ctx.timings)
                 return Value(acks=found)
+            case PasskeyStart() | PasskeyAnswer() | PasskeyConfirm() | PasskeyCancel():
+                session, timeout = self._host.session, ctx.timings.call
+                answer = await passkey.perform(session, ctx.watch, call, timeout=timeout)
+                ctx.reporter.report()  # first: the daemon knows the stage when it has the answer
+                return answer
             case Reload() | CatchUp() | Reread():
                 return await self._care_for_messages(page, call)
 

@@ -110,7 +110,7 @@ def _of_link(state: SessionState, worker: Worker) -> list[tuple[float, Due]]:
         found.append((calm, Due.PAGE_CALM))
     if worker.flooded_since is not None:
         found.append((worker.flooded_since + FLOOD_LIMIT, Due.FLOODED))
-    if worker.passkey_until is not None and state.care.passkey_reloaded != worker.passkey_until:
+    if worker.passkey is not None and state.care.passkey_reloaded != worker.passkey.until:
         found.append((worker.passkey_ends + PASSKEY_GRACE, Due.PASSKEY_OVER))
     return found
 

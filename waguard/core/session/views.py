@@ -3,12 +3,13 @@
 from collections.abc import Iterable
 from typing import Final
 
-from waguard.core import remedies
+from waguard.core import passkey_link, remedies
 from waguard.core.blame import Blame, Condition
 from waguard.core.host.admission import Candidate, Cause
 from waguard.core.lifecycle import State
 from waguard.core.link import Link
-from waguard.core.page_care import BLAMES, Kind, passkey_words
+from waguard.core.page_care import BLAMES, Kind
+from waguard.core.passkey_link import PasskeyLink
 from waguard.core.replace import replace
 from waguard.core.session.page_load import PORTAL
 from waguard.core.session.state import Found, Intent, SessionState, Slot, Stage, Worker
@@ -143,12 +144,10 @@ def candidate(state: SessionState, now: float) -> Candidate:
     )
 
 
-def passkey(state: SessionState) -> str | None:
-    """In words, that its linking waits for the account's passkey; None: it does not."""
+def passkey(state: SessionState) -> PasskeyLink | None:
+    """The linking that needs the account's passkey; None: none is under way."""
     worker = state.worker
-    if worker is None or link(state) is not Link.PASSKEY_REQUIRED or worker.passkey_until is None:
-        return None
-    return passkey_words(worker.passkey_until)
+    return worker.passkey if worker and link(state) is Link.PASSKEY_REQUIRED else None
 
 
 def details(state: SessionState) -> str | None:
@@ -159,8 +158,8 @@ def details(state: SessionState) -> str | None:
 
 
 def _shown_details(state: SessionState) -> str | None:
-    if words := passkey(state):
-        return f"passkey_required: {words}"
+    if linking := passkey(state):
+        return f"passkey_required: {passkey_link.words(linking)}"
     reported = state.worker.details if state.worker else None
     if link(state) is Link.OFFLINE:  # an earlier failure does not matter any more
         return state.fleet.network_down or reported or details(state)
