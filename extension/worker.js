@@ -48,7 +48,7 @@ chrome.runtime.onConnect.addListener((port) => {
   port.onMessage.addListener((answer) => { if (answer) finish(answer); });
 });
 
-chrome.tabs.onRemoved.addListener((id) => { if (id === shown?.tab) finish({ error: 'cancelled' }); });
+chrome.tabs.onRemoved.addListener((id) => { if (id === shown?.tab) finish({ error: 'the tab was closed' }); });
 
 function loaded(id) {
   return new Promise((done) => {

@@ -1,18 +1,13 @@
 """An operator's own Chromium, with a virtual authenticator for the account's passkey and a hand that clicks."""
 
 import asyncio
-import base64
 import contextlib
 import os
-import secrets
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
-from cryptography.hazmat.primitives import serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-
+from waguard.core.passkey import RP_ID
 from waguard.worker.browser.arguments import ChromiumSpec, arguments
 from waguard.worker.browser.chromium import Chromium, find_executable
 from waguard.worker.browser.devtools import DevTools, DevToolsClosedError, DevToolsError
@@ -26,54 +21,25 @@ Result = TypeVar("Result")
 SIGN, CANCEL = "Use my passkey", "Cancel"
 
 
-def standard(raw: bytes) -> str:
-    """As DevTools takes bytes."""
-    return base64.b64encode(raw).decode()
-
-
-@dataclass
-class Authenticator:
-    """A virtual one, which holds one passkey for whatsapp.com."""
-
-    key: ec.EllipticCurvePrivateKey = field(
-        default_factory=lambda: ec.generate_private_key(ec.SECP256R1())
+async def plug_in(page: PageSession, passkey: Mapping[str, str], **changes: Any) -> None:
+    """From now on the page's requests reach a virtual authenticator. ``passkey``: of whatsapp.com, as
+    ``Credential.to_json`` makes it."""
+    await page.send("WebAuthn.enable", {}, timeout=LONG)
+    options = {
+        "protocol": "ctap2",
+        "ctap2Version": "ctap2_1",
+        "transport": "internal",
+        "hasResidentKey": True,
+        "hasUserVerification": True,
+        "isUserVerified": True,
+        "automaticPresenceSimulation": True,
+    }
+    made = await page.send(
+        "WebAuthn.addVirtualAuthenticator", {"options": options | changes}, timeout=LONG
     )
-    credential_id: bytes = field(default_factory=lambda: secrets.token_bytes(20))
-    user_handle: bytes = field(default_factory=lambda: secrets.token_bytes(16))
-
-    async def plug_into(self, page: PageSession, **changes: Any) -> None:
-        """From now on the page's requests reach it."""
-        await page.send("WebAuthn.enable", {}, timeout=LONG)
-        options = {
-            "protocol": "ctap2",
-            "ctap2Version": "ctap2_1",
-            "transport": "internal",
-            "hasResidentKey": True,
-            "hasUserVerification": True,
-            "isUserVerified": True,
-            "automaticPresenceSimulation": True,
-        }
-        made = await page.send(
-            "WebAuthn.addVirtualAuthenticator", {"options": options | changes}, timeout=LONG
-        )
-        private = self.key.private_bytes(
-            serialization.Encoding.DER,
-            serialization.PrivateFormat.PKCS8,
-            serialization.NoEncryption(),
-        )
-        credential = {
-            "credentialId": standard(self.credential_id),
-            "isResidentCredential": True,
-            "rpId": "whatsapp.com",
-            "privateKey": standard(private),
-            "signCount": 1,
-            "userHandle": standard(self.user_handle),
-        }
-        await page.send(
-            "WebAuthn.addCredential",
-            {"authenticatorId": made["authenticatorId"], "credential": credential},
-            timeout=LONG,
-        )
+    credential = {"isResidentCredential": True, "rpId": RP_ID, "signCount": 1, **passkey}
+    given = {"authenticatorId": made["authenticatorId"], "credential": credential}
+    await page.send("WebAuthn.addCredential", given, timeout=LONG)
 
 
 async def eventually(ask: Callable[[], Awaitable[Result | None]], what: str) -> Result:

@@ -13,12 +13,13 @@ from typing import Any, Final
 import pytest
 from aiohttp import web
 
-from tests.desk import CANCEL, SIGN, WHATSAPP, Authenticator, card, eventually, press
+from tests.desk import CANCEL, SIGN, WHATSAPP, card, eventually, plug_in, press
 from tests.worker.browser_fixtures import live_processes
 from waguard.cli import passkey_desk
 from waguard.cli.context import Desk
 from waguard.cli.passkey_desk import NotSignedError, Window
 from waguard.lab.standin.certificate import make_certificate
+from waguard.lab.standin.passkeys import Credential
 from waguard.worker.browser.chromium import Chromium
 from waguard.worker.browser.page import PageSession
 
@@ -83,7 +84,7 @@ async def test_the_persons_click_signs(desk: Desk) -> None:
     hand: list[asyncio.Task[None]] = []
 
     async def opened(_: Chromium, page: PageSession) -> None:
-        await Authenticator().plug_into(page)
+        await plug_in(page, Credential().to_json())
         hand.append(asyncio.create_task(use(page)))
 
     async def use(page: PageSession) -> None:

@@ -19,14 +19,15 @@ from tests.desk import (
     LONG,
     SIGN,
     WHATSAPP,
-    Authenticator,
     card,
     eventually,
     operators_chromium,
+    plug_in,
     press,
     signing_tab,
 )
 from waguard.lab.standin.certificate import make_certificate
+from waguard.lab.standin.passkeys import Credential
 from waguard.worker.browser.chromium import Chromium
 from waguard.worker.browser.page import PageSession
 
@@ -177,7 +178,7 @@ async def test_a_persons_click_signs_and_nothing_else_does(world: World) -> None
     reached = "document.querySelector('#waguard-passkey').shadowRoot"
     assert await tab.evaluate(reached, timeout=LONG) is None
     assert await tab.evaluate("typeof waguardCard", timeout=LONG) == "undefined"
-    await Authenticator().plug_into(tab)
+    await plug_in(tab, Credential().to_json())
     await press(tab, SIGN)
     answer = await asked
     assert answer["ok"] is True
@@ -220,14 +221,14 @@ async def test_who_cancels_signs_nothing_and_may_be_asked_again(world: World) ->
     await world.chromium.devtools.send(
         "Target.closeTarget", {"targetId": tab.target_id}, timeout=LONG
     )
-    assert await asked == {"ok": False, "error": "cancelled"}
+    assert await asked == {"ok": False, "error": "the tab was closed"}
 
 
 async def test_a_passkey_that_does_not_verify_its_person_may_be_tried_again(world: World) -> None:
     await world.page.navigate(CONSOLE, timeout=LONG)
     asked = world.sign()
     tab = await signing_tab(world.chromium)
-    await Authenticator().plug_into(tab, isUserVerified=False)
+    await plug_in(tab, Credential().to_json(), isUserVerified=False)
     await press(tab, SIGN)
 
     async def problem() -> bool:
@@ -236,7 +237,7 @@ async def test_a_passkey_that_does_not_verify_its_person_may_be_tried_again(worl
     await eventually(problem, "the card says what is wrong")
     assert not asked.done()
     await tab.send("WebAuthn.disable", {}, timeout=LONG)
-    await Authenticator().plug_into(tab)
+    await plug_in(tab, Credential().to_json())
     await press(tab, SIGN)
     assert (await asked)["ok"] is True
 

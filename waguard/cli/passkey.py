@@ -2,7 +2,6 @@
 
 import argparse
 import asyncio
-import contextlib
 import socket
 import sys
 import time
@@ -21,9 +20,7 @@ from waguard.host.small_file import UnreadableError
 
 _STEPS: Final = {
     "answered": "the passkey was accepted here; keep WhatsApp open on the phone, it goes on there",
-    "confirm": "WhatsApp shows a code",
-    "offered": "WhatsApp asks for the passkey again",
-    "asked": "the request is open",
+    "confirm": "WhatsApp Web shows a code; compare it with the one on the phone",
 }
 _LINK: Final = "passkey_required"
 _ON_THE_WAY: Final = frozenset({"qr_scanning", "authenticated"})
@@ -56,9 +53,7 @@ def _passkey(arguments: argparse.Namespace) -> int:
     session = _client(arguments).one(arguments.session)
     if arguments.cancel:
         session.call("DELETE", "/passkey")
-        print(
-            f"{session.name}: the request is refused; the next one needs a new scan or a new click"
-        )
+        print(f"{session.name}: the request is refused; it can be started again")
         return 0
     if arguments.confirm:
         session.call("POST", "/passkey/confirm", {"code": arguments.confirm})
@@ -69,27 +64,26 @@ def _passkey(arguments: argparse.Namespace) -> int:
 
 
 async def _sign(session: SessionClient, arguments: argparse.Namespace) -> None:
-    """Start, sign, answer. Whatever keeps it from the answer, the request does not stay open."""
+    """Start, sign, answer. Who closes the window may try again; who refuses on the card refuses."""
     from waguard.cli import passkey_desk  # noqa: PLC0415 - heavy, and not needed to refuse or confirm
 
     desk: Desk = arguments.context.desk
     # before anything is started: a Chrome that is missing costs nothing
     async with passkey_desk.window(arguments.chrome, desk) as window:
         request = await asyncio.to_thread(session.call, "POST", "/passkey/start", {})
+        print(f"{session.name}: a window of Chrome asks for the passkey", flush=True)
         try:
-            print(f"{session.name}: a window of Chrome asks for the passkey", flush=True)
             assertion = await window.ask(
                 request["options"],
                 origin=arguments.daemon or f"waguard on {socket.gethostname()}",
                 session=session.name,
                 within=request["expires_in"],
             )
-            answer = {"request": request["request"], "assertion": assertion}
-            await asyncio.to_thread(session.call, "POST", "/passkey/answer", answer)
-        except BaseException:
-            with contextlib.suppress(ApiCallError):  # it may be over
-                session.call("DELETE", "/passkey")
+        except passkey_desk.DeclinedToSignError:
+            await asyncio.to_thread(session.call, "DELETE", "/passkey")
             raise
+        answer = {"request": request["request"], "assertion": assertion}
+        await asyncio.to_thread(session.call, "POST", "/passkey/answer", answer)
 
 
 def _follow(session: SessionClient, poll: float) -> None:
@@ -99,8 +93,8 @@ def _follow(session: SessionClient, poll: float) -> None:
         stage, code = _stage(session, now)
         if stage == "failed":
             break
-        if stage and stage != said:
-            print(f"{session.name}: {_STEPS.get(stage, stage)}", flush=True)
+        if stage in _STEPS and stage != said:
+            print(f"{session.name}: {_STEPS[stage]}", flush=True)
             said = stage
             if stage == "confirm" and _is_equal(session, code):
                 session.call("POST", "/passkey/confirm", {"code": code})
@@ -119,11 +113,8 @@ def _stage(session: SessionClient, status: dict[str, Any]) -> tuple[str, str]:
     """The passkey's stage and its code; empty where it is over."""
     if status.get("link") != _LINK:
         return "", ""
-    try:
-        found = session.call("GET", "/passkey")
-    except ApiCallError:
-        return "", ""
-    return found["stage"], found.get("code") or ""
+    found = session.call("GET", "/passkey")
+    return found["stage"] or "", found["code"] or ""
 
 
 def _is_equal(session: SessionClient, code: str) -> bool:

@@ -26,6 +26,10 @@ class NotSignedError(WaguardError):
     """No passkey signed. Says why, and nothing of what would have been signed."""
 
 
+class DeclinedToSignError(NotSignedError):
+    """The person refused on the card."""
+
+
 class Window:
     """The window at WhatsApp's origin."""
 
@@ -58,7 +62,8 @@ class Window:
         answer = result["result"].get("value") or {}
         if "assertion" not in answer:
             why = answer.get("error", "the card could not be shown")
-            raise NotSignedError(f"nothing was signed: {why}", remedy=_AGAIN)
+            kind = DeclinedToSignError if why == "cancelled" else NotSignedError
+            raise kind(f"nothing was signed: {why}", remedy=_AGAIN)
         return answer["assertion"]
 
     def _ended(self, within: float) -> str:

@@ -27,9 +27,7 @@ _CAN_START = frozenset({PasskeyStage.OFFERED, PasskeyStage.ASKED, PasskeyStage.F
 class Passkeys:
     """Fills ``ports.passkeys.Passkeys``. ``find``: the session with this id; raises as that Protocol says."""
 
-    def __init__(
-        self, ctx: SessionContext, find: Callable[[str], Awaitable[SessionActor]]
-    ) -> None:
+    def __init__(self, ctx: SessionContext, find: Callable[[str], Awaitable[SessionActor]]) -> None:
         self._ctx = ctx
         self._find = find
         self._held: dict[str, Held] = {}
@@ -134,7 +132,9 @@ def _gone(session: SessionActor, why: Gone, by: str) -> WaguardError:
 
 
 def _not_that_far(session: SessionActor) -> WaguardError:
-    remedy = remedies.PAGE[Kind.PASSKEY_REQUIRED] if _link(session) else remedies.LINKS[Link.QR_PENDING]
+    remedy = (
+        remedies.PAGE[Kind.PASSKEY_REQUIRED] if _link(session) else remedies.LINKS[Link.QR_PENDING]
+    )
     return ConflictError(_now(session), remedy=remedies.text(remedy, session.name))
 
 

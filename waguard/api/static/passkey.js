@@ -7,10 +7,9 @@ const STAGES = {
   asked: 'The request is open: the passkey can be used now.',
   answered: 'The passkey was accepted here. The phone goes on: keep WhatsApp open on it.',
   confirm: 'Compare this code with the one that the phone shows. Confirm only where both are equal:',
-  failed: 'WhatsApp did not accept it. Start again.',
+  failed: 'The linking failed. Start again, or scan the next code.',
 };
 const passkeys = new Map(); // session → section
-const signing = new Set(); // sessions whose passkey this page asked for
 
 const ask = async (session, method, step = '', body) => {
   const path = `/api/sessions/${encodeURIComponent(session)}/passkey${step}`;
@@ -38,13 +37,11 @@ async function useMyPasskey(session) {
     throw new Error(`No extension of waguard's lets this page ask for a passkey. Load it, or run \`waguard passkey ${session}\` where Chrome is.`);
   }
   const { request, options } = await ask(session, 'POST', '/start', {});
-  let signed;
-  try {
-    signed = await extension({ type: 'waha-passkey-sign', challenge: options, label: session });
-    if (!signed?.ok) throw new Error(`Nothing was signed: ${signed?.error ?? 'the extension does not answer'}`);
-  } catch (error) {
-    await ask(session, 'DELETE').catch(() => {}); // it may be over
-    throw error;
+  const signed = await extension({ type: 'waha-passkey-sign', challenge: options, label: session });
+  if (!signed?.ok) {
+    // who closes the tab may try again; who refuses on the card refuses
+    if (signed?.error === 'cancelled') await ask(session, 'DELETE');
+    throw new Error(`Nothing was signed: ${signed?.error ?? 'the extension does not answer'}.`);
   }
   await ask(session, 'POST', '/answer', { request, assertion: signed.assertion });
 }
@@ -73,10 +70,7 @@ function sectionFor(session) {
     });
     return one;
   };
-  const use = button('Use my passkey', async () => {
-    signing.add(session);
-    try { await useMyPasskey(session); } finally { signing.delete(session); }
-  });
+  const use = button('Use my passkey', () => useMyPasskey(session));
   const confirm = button('Both codes are equal', () => ask(session, 'POST', '/confirm', { code: code.textContent }));
   const cancel = button('Cancel', () => ask(session, 'DELETE'));
   const parts = { made, stage, code, left, use, confirm, cancel, until: null, unattended: null };
@@ -85,43 +79,42 @@ function sectionFor(session) {
   return parts;
 }
 
+function forget(session) {
+  passkeys.get(session)?.made.remove();
+  passkeys.delete(session);
+}
+
 async function showPasskey(session) {
   let now;
   try {
     now = await ask(session, 'GET');
-  } catch {
-    passkeys.get(session)?.made.remove();
-    passkeys.delete(session);
-    return;
-  }
+  } catch { return; } // what was shown stays: it is not known to be over
+  if (!now.stage) { forget(session); return; }
   const it = passkeys.get(session) ?? sectionFor(session);
   it.made.dataset.stage = now.stage;
-  it.stage.textContent = [STAGES[now.stage] ?? now.stage, now.error].filter(Boolean).join(' ');
+  it.stage.textContent = `${STAGES[now.stage] ?? now.stage}${now.error ? ` It says: ${now.error}.` : ''}`;
   it.code.textContent = now.code ?? '';
-  [it.until, it.unattended] = [now.until, now.unattended_until];
-  it.use.hidden = !['offered', 'failed'].includes(now.stage) && !signing.has(session);
+  // the daemon's seconds, by this browser's own clock: the two may show different times
+  const from = performance.now() / 1000 + now.expires_in;
+  it.until = from;
+  it.unattended = now.unattended_until && from + (Date.parse(now.unattended_until) - Date.parse(now.until)) / 1000;
+  it.use.hidden = !['offered', 'asked', 'failed'].includes(now.stage);
   it.confirm.hidden = now.stage !== 'confirm';
-  it.cancel.hidden = !['asked', 'confirm'].includes(now.stage);
+  it.cancel.hidden = now.stage !== 'asked';
   showLeft();
 }
 
 function showLeft() {
-  const seconds = (until) => (until === null || until === undefined ? null : Math.max(0, Math.round((Date.parse(until) - Date.now()) / 1000)));
+  const seconds = (until) => Math.max(0, Math.round(until - performance.now() / 1000));
   for (const it of passkeys.values()) {
-    const [left, unattended] = [seconds(it.until), seconds(it.unattended)];
-    const alone = unattended ? `; within ${unattended} s no code has to be compared` : '';
-    it.left.textContent = left === null ? '' : `${left} s left${alone}`;
+    const alone = it.unattended && seconds(it.unattended);
+    it.left.textContent = `${seconds(it.until)} s left${alone ? `; within ${alone} s no code has to be compared` : ''}`;
   }
 }
 
 async function showPasskeys(sessions) {
   const waiting = new Set(sessions.filter((s) => s.link === 'passkey_required').map((s) => s.session_id));
-  for (const [session, { made }] of passkeys) {
-    if (!waiting.has(session)) {
-      made.remove();
-      passkeys.delete(session);
-    }
-  }
+  for (const session of passkeys.keys()) if (!waiting.has(session)) forget(session);
   await Promise.all([...waiting].map(showPasskey));
 }
 
