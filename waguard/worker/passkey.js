@@ -11,8 +11,8 @@
     atob(text.replace(/-/g, '+').replace(/_/g, '/')), (character) => character.charCodeAt(0),
   ).buffer;
   const pack = (given) => {
-    const bytes = ArrayBuffer.isView(given)
-      ? new Uint8Array(given.buffer, given.byteOffset, given.byteLength) : new Uint8Array(given);
+    const view = ArrayBuffer.isView(given) ? given : new DataView(given); // throws where it is no bytes
+    const bytes = new Uint8Array(view.buffer, view.byteOffset, view.byteLength);
     return btoa(String.fromCharCode(...bytes)).replace(/\+/g, '-').replace(/\//g, '_').replace(/=+$/, '');
   };
   // PublicKeyCredentialRequestOptionsJSON, as a browser calls it
