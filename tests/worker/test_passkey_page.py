@@ -55,9 +55,8 @@ PROMPT: Final = """(() => {
   };
   const box = document.createElement('div');
   box.id = 'passkey';
-  box.setAttribute('role', 'dialog');
   box.innerHTML = '<button data-testid=shortcake_passkey_continue_button>Continue</button>'
-    + '<p>ABCD<b>-1234</b></p><button data-testid=shortcake_passkey_confirm_button>They match</button>';
+    + '<p data-testid=shortcake_verification_code_display>ABCD<b>-1234</b></p><button data-testid=shortcake_code_confirm_button>They match</button>';
   const [go, yes] = box.querySelectorAll('button');
   go.onclick = () => { it.clicks += 1; if (!it.dead) it.ask(); };
   yes.onclick = () => { it.confirmed += 1; };
@@ -317,6 +316,8 @@ async def test_a_code_is_confirmed_only_where_the_page_shows_it(prompt: Prompt) 
     assert await confirm("WXYZ-9876") == (False, 0)  # its screen shows another
     prompt.watch.passkey_step(PasskeyStep(event=PasskeyEvent.CODE, code=CODE))
     assert await confirm(CODE) == (True, 1)
+    await prompt.do("document.querySelector('#passkey').lastChild.disabled = true")
+    assert await confirm(CODE) == (False, 1)  # it confirms by itself
 
 
 CHALLENGE: Final = "challenge: new Uint8Array(32), userVerification: 'required'"
