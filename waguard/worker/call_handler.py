@@ -29,12 +29,13 @@ from waguard.wire.calls import (
     Value,
 )
 from waguard.wire.protocol import Reply, Request
-from waguard.worker import passkey, rereading, sending
+from waguard.worker import rereading, sending
 from waguard.worker.browser.devtools import DevToolsTimeoutError
 from waguard.worker.link_reader import LinkReader
 from waguard.worker.page import WhatsAppPage
 from waguard.worker.page_errors import TooOftenError
 from waguard.worker.page_host import PageHost
+from waguard.worker.passkey import PasskeyCalls
 from waguard.worker.running_backfill import RunningBackfill
 from waguard.worker.status_reporter import StatusReporter
 from waguard.worker.worker_context import WorkerContext
@@ -86,6 +87,7 @@ class PageCalls:
         self._host = host
         self._reader = reader
         self._backfill = backfill
+        self._passkey = PasskeyCalls(ctx.watch, timeout=ctx.timings.call)
 
     async def answer(self, call: OfPage) -> Answer:
         """Raises ``WaguardError`` where the page does not do it."""
@@ -114,8 +116,7 @@ class PageCalls:
                 found = await sending.acks(page, call, ctx.people, timings=ctx.timings)
                 return Value(acks=found)
             case PasskeyStart() | PasskeyAnswer() | PasskeyConfirm() | PasskeyCancel():
-                session, timeout = self._host.session, ctx.timings.call
-                answer = await passkey.perform(session, ctx.watch, call, timeout=timeout)
+                answer = await self._passkey.perform(self._host.session, call)
                 ctx.reporter.report()  # first: the daemon knows the stage when it has the answer
                 return answer
             case Reload() | CatchUp() | Reread():

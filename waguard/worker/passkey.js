@@ -4,15 +4,16 @@
 (() => {
   if (!window.CredentialsContainer || window !== window.top) return; // only a secure page has it; no frame asks through us
   const CONTINUE = '[data-testid=shortcake_passkey_continue_button]';
-  const CONFIRM = '[data-testid=shortcake_passkey_confirm_button]';
+  const CODE = '[data-testid=shortcake_verification_code_display]';
+  const CONFIRM = '[data-testid=shortcake_code_confirm_button]';
   const PATIENCE = 10_000; // ms from the click to the request; the page may have to get new options first
   const LIFETIME = 600_000; // ms; of a request that does not say it
   const unpack = (text) => Uint8Array.from(
     atob(text.replace(/-/g, '+').replace(/_/g, '/')), (character) => character.charCodeAt(0),
   ).buffer;
   const pack = (given) => {
-    const bytes = ArrayBuffer.isView(given)
-      ? new Uint8Array(given.buffer, given.byteOffset, given.byteLength) : new Uint8Array(given);
+    const view = ArrayBuffer.isView(given) ? given : new DataView(given); // throws where it is no bytes
+    const bytes = new Uint8Array(view.buffer, view.byteOffset, view.byteLength);
     return btoa(String.fromCharCode(...bytes)).replace(/\+/g, '-').replace(/\//g, '_').replace(/=+$/, '');
   };
   // PublicKeyCredentialRequestOptionsJSON, as a browser calls it
@@ -115,9 +116,8 @@
     cancel: () => held !== null && fail(held.id, 'cancelled', notAllowed()),
     // Whether it was clicked: only where the page shows this very code.
     confirm(code) {
-      const button = document.querySelector(CONFIRM);
-      const prompt = button?.closest('[role=dialog]') ?? document.body;
-      if (!button || !plain(prompt.textContent).includes(plain(code))) return false;
+      const [shown, button] = [CODE, CONFIRM].map((it) => document.querySelector(it));
+      if (!shown || !button || button.disabled || plain(shown.textContent) !== plain(code)) return false;
       button.click();
       return true;
     },

@@ -3,6 +3,7 @@
 Nothing of a request or an answer is kept or logged here.
 """
 
+import asyncio
 import json
 from pathlib import Path
 from typing import Any, Final
@@ -31,23 +32,34 @@ _REFUSED: Final = {
 }
 
 
-async def perform(
-    session: PageSession, watch: LinkWatch, call: PasskeyCall, *, timeout: float
-) -> Value | Failed:
-    """``Value.flag``: whether the page still waited for it. Raises ``WaguardError`` where the page cannot be asked."""
-    link = watch.passkey
-    match call:
-        case PasskeyStart():
-            again = link is None or link.stage is not PasskeyStage.ASKED
-            return _request(await _ask(session, "start", again, timeout=timeout))
-        case PasskeyAnswer(request=request, assertion=assertion):
-            done = await _ask(session, "answer", request, assertion, timeout=timeout)
-        case PasskeyConfirm(code=code):
-            shows = link is not None and link.stage is PasskeyStage.CONFIRM and link.code == code
-            done = shows and await _ask(session, "confirm", code, timeout=timeout)
-        case PasskeyCancel():
-            done = await _ask(session, "cancel", timeout=timeout)
-    return Value(flag=done is True)
+class PasskeyCalls:
+    """Does one call after the other: who starts while another starts finds the request held."""
+
+    def __init__(self, watch: LinkWatch, *, timeout: float) -> None:
+        self._watch = watch
+        self._timeout = timeout
+        self._one = asyncio.Lock()
+
+    async def perform(self, session: PageSession, call: PasskeyCall) -> Value | Failed:
+        """``Value.flag``: whether the page still waited for it. Raises ``WaguardError`` where the page cannot be
+        asked."""
+        async with self._one:
+            return await self._perform(session, call)
+
+    async def _perform(self, session: PageSession, call: PasskeyCall) -> Value | Failed:
+        link, timeout = self._watch.passkey, self._timeout
+        match call:
+            case PasskeyStart():
+                again = link is None or link.stage is not PasskeyStage.ASKED
+                return _request(await _ask(session, "start", again, timeout=timeout))
+            case PasskeyAnswer(request=request, assertion=assertion):
+                done = await _ask(session, "answer", request, assertion, timeout=timeout)
+            case PasskeyConfirm(code=code):
+                shows = link and link.stage is PasskeyStage.CONFIRM and link.code == code
+                done = shows and await _ask(session, "confirm", code, timeout=timeout)
+            case PasskeyCancel():
+                done = await _ask(session, "cancel", timeout=timeout)
+        return Value(flag=done is True)
 
 
 async def _ask(session: PageSession, name: str, *arguments: Any, timeout: float) -> Any:
