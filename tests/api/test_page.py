@@ -70,12 +70,21 @@ async def test_nothing_comes_from_elsewhere(api: Api) -> None:
     assert policy["default-src"] == "'none'"
     assert policy["script-src"] == policy["style-src"] == policy["connect-src"] == "'self'"
     assert policy["frame-ancestors"] == policy["form-action"] == policy["base-uri"] == "'none'"
-    for path, kind in (("/", "html"), ("/page.js", "javascript"), ("/page.css", "css")):
+    scripts = [("/page.js", "javascript"), ("/passkey.js", "javascript")]
+    for path, kind in (("/", "html"), *scripts, ("/page.css", "css")):
         answer = await api.call("GET", path, key=None)
         assert answer.status == 200
         assert answer.headers["Content-Type"] == f"text/{kind}; charset=utf-8"
         assert answer.headers["X-Content-Type-Options"] == "nosniff"
         assert not re.search(r"https?://|innerHTML\s*=|style=|onclick", answer.content.decode())
+
+
+async def test_the_page_names_the_extension_that_is_configured(api: Api) -> None:
+    line = '<meta name="passkey-extension" content="%s">'
+    for configured in ("", "abcdefghijklmnopabcdefghijklmnop"):
+        api.configure("whatsapp", passkey_extension=configured)
+        answer = await api.call("GET", "/", key=None)
+        assert answer.content.decode().count(line % configured) == 1
 
 
 @pytest.mark.chromium

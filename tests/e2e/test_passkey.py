@@ -12,9 +12,17 @@ from typing import Any, Final
 import pytest
 
 from extension.build import build
-from tests.desk import CANCEL, LONG, SIGN, card, eventually, operators_chromium, plug_in
+from tests.desk import (
+    CANCEL,
+    LONG,
+    SIGN,
+    card,
+    eventually,
+    operators_chromium,
+    plug_in,
+    signing_tab,
+)
 from tests.desk import press as press_button
-from tests.desk import signing_tab
 from tests.e2e.conftest import World
 from tests.e2e.harness import DEADLINE
 from waguard.lab.standin import StandIn
