@@ -107,7 +107,9 @@ async def test_every_route_but_health_and_the_page_wants_a_key(
     assert not api.sessions.calls
 
 
-@pytest.mark.parametrize("path", ["/", "/page.js", "/passkey.js", "/page.css", "/health", "/health/live"])
+@pytest.mark.parametrize(
+    "path", ["/", "/page.js", "/passkey.js", "/page.css", "/health", "/health/live"]
+)
 @pytest.mark.parametrize("method", ["GET", "HEAD"])
 async def test_health_and_the_page_want_none(api: Api, method: str, path: str) -> None:
     assert (await api.call(method, path, key=None)).status == 200
