@@ -80,6 +80,9 @@ async def card(page: PageSession) -> str:
     return ""
 
 
+_SHOWN: Final = "new Promise((d) => requestAnimationFrame(() => requestAnimationFrame(() => d(1))))"
+
+
 async def press(page: PageSession, words: str) -> None:
     """Click the button with these words, as a person's mouse does."""
 
@@ -93,6 +96,8 @@ async def press(page: PageSession, words: str) -> None:
                     return (quad[0] + quad[4]) / 2, (quad[1] + quad[5]) / 2
         return None
 
+    # a page that has not shown itself yet takes no clicks
+    await page.evaluate(_SHOWN, timeout=LONG)
     x, y = await eventually(place, f"a button {words!r}")
     with contextlib.suppress(DevToolsClosedError):  # the click may close the page
         for kind in ("mousePressed", "mouseReleased"):
