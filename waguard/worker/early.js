@@ -21,8 +21,8 @@ window.WPPConfig = {
   };
 })();
 
-// A linking that waits for the account's passkey says so nowhere else. The request goes on as it would;
-// nothing of it is kept or reported. A request that only fills in a form (conditional) stops nobody.
+// The request for the account's passkey goes on as it would; nothing of it is kept or reported. A request that
+// only fills in a form (conditional) stops nobody.
 (() => {
   const isForWhatsApp = (options) =>
     options?.publicKey?.rpId === 'whatsapp.com' && options.mediation !== 'conditional';
@@ -30,7 +30,7 @@ window.WPPConfig = {
   CredentialsContainer.prototype.get = new Proxy(CredentialsContainer.prototype.get, {
     apply(get, container, given) {
       try {
-        if (isForWhatsApp(given[0])) window.waguardReport?.(JSON.stringify({ kind: 'passkey', data: null }));
+        if (isForWhatsApp(given[0])) window.waguardReport?.(JSON.stringify({ kind: 'passkey', data: { event: 'asked' } }));
       } catch { /* what cannot be read is the page's own business */ }
       return Reflect.apply(get, container, given);
     },
