@@ -188,13 +188,13 @@ async def test_the_page_gets_what_the_passkey_signed_and_two_verifiers_accept_it
     key.verify(got, prompt.asked)
     assert got["response"] == signed["response"]
     assert [it["event"] for it in prompt.reports] == ["asked", "sent"]
-    looks = await prompt.do(
+    seen = await prompt.do(
         "(({ credential: c }) => [c instanceof PublicKeyCredential, c.response instanceof"
         " AuthenticatorAssertionResponse, String(c), c.authenticatorAttachment,"
         " JSON.stringify(c.getClientExtensionResults()), Object.keys(c.toJSON()).length,"
         " Object.keys(c).length])(prompt_)"
     )
-    assert looks == [True, True, "[object PublicKeyCredential]", "platform", "{}", 6, 0]
+    assert seen == [True, True, "[object PublicKeyCredential]", "platform", "{}", 6, 0]
     assert await prompt.answer(held.request, signed) is False  # a second answer
     assert len(await prompt.read("got")) == 1
 

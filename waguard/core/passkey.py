@@ -174,6 +174,16 @@ GONE: Final = {
 }
 
 
+class Entry(StrEnum):
+    """What is recorded of who did what, by the kind of the audit log's entry."""
+
+    STARTED = "passkey_started"
+    ANSWERED = "passkey_answered"
+    CONFIRMED = "passkey_confirmed"
+    CANCELLED = "passkey_cancelled"
+    REFUSED = "passkey_refused"
+
+
 class WrongAnswerError(Exception):
     """An answer that must not reach the page."""
 

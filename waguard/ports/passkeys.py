@@ -28,7 +28,7 @@ class PasskeyView:
 class StartedPasskey:
     """The request for the browser that signs."""
 
-    request: str
+    request: str = field(repr=False)
     """Its id."""
     options: dict[str, Any] = field(repr=False)
     """``PublicKeyCredentialRequestOptionsJSON``."""

@@ -11,7 +11,7 @@ from collections.abc import Awaitable, Callable
 from waguard.core import passkey, remedies
 from waguard.core.link import Link
 from waguard.core.page_care import Kind
-from waguard.core.passkey import GONE, Gone, Held, WrongAnswerError
+from waguard.core.passkey import GONE, Entry, Gone, Held, WrongAnswerError
 from waguard.core.passkey_link import PasskeyLink, PasskeyStage, words
 from waguard.core.replace import replace
 from waguard.core.session.effects import Record
@@ -51,7 +51,7 @@ class Passkeys:
         session = await self._find(session_id)
         if (link := _link(session)) is None or link.stage not in _CAN_START:
             raise _not_that_far(session)
-        _record(session, "passkey_started", by)
+        _record(session, Entry.STARTED, by)
         worker = _worker(session)
         found = (await session.traffic.call(PasskeyStart())).passkey
         asked = passkey.options(json.loads(found.options)) if found else None
@@ -74,10 +74,10 @@ class Passkeys:
             checked = passkey.check(assertion, held.options)
         except WrongAnswerError as error:
             why_not = f"{error.wrong}: {error}"
-            _record(session, "passkey_refused", by, why_not)
+            _record(session, Entry.REFUSED, by, why_not)
             raise RefusedError(why_not, field="assertion", remedy=remedies.SIGN_AGAIN) from None
         self._held[session_id] = replace(held, answered=True)  # at once: another may come meanwhile
-        _record(session, "passkey_answered", by)
+        _record(session, Entry.ANSWERED, by)
         call = PasskeyAnswer(request=request, assertion=checked.to_json())
         if not (await session.traffic.call(call)).flag:
             raise _gone(session, Gone.NOT_HELD, by)
@@ -90,9 +90,9 @@ class Passkeys:
             raise _not_that_far(session)
         if not passkey.is_same_code(code, link.code):
             why = "the code is not the one that WhatsApp Web shows"
-            _record(session, "passkey_refused", by, why)
+            _record(session, Entry.REFUSED, by, why)
             raise RefusedError(why, field="code", remedy=remedies.COMPARE_CODES)
-        _record(session, "passkey_confirmed", by)
+        _record(session, Entry.CONFIRMED, by)
         if not (await session.traffic.call(PasskeyConfirm(code=link.code))).flag:
             raise _not_that_far(session)
 
@@ -103,7 +103,7 @@ class Passkeys:
         if link is None or link.stage is not PasskeyStage.ASKED:
             raise _not_that_far(session)
         self._held.pop(session_id, None)
-        _record(session, "passkey_cancelled", by)
+        _record(session, Entry.CANCELLED, by)
         if not (await session.traffic.call(PasskeyCancel())).flag:
             raise _not_that_far(session)
 
@@ -118,12 +118,12 @@ def _link(session: SessionActor) -> PasskeyLink | None:
     return worker.passkey if worker and session.link is Link.PASSKEY_REQUIRED else None
 
 
-def _record(session: SessionActor, kind: str, by: str, why: str | None = None) -> None:
-    session.publisher.record(Record(kind, reason=f"{by}: {why}" if why else by))
+def _record(session: SessionActor, entry: Entry, by: str, why: str | None = None) -> None:
+    session.publisher.record(Record(str(entry), reason=f"{by}: {why}" if why else by))
 
 
 def _gone(session: SessionActor, why: Gone, by: str) -> WaguardError:
-    _record(session, "passkey_refused", by, f"{why}: {GONE[why]}")
+    _record(session, Entry.REFUSED, by, f"{why}: {GONE[why]}")
     return ConflictError(
         f"{why}: {GONE[why]}; {_now(session)}",
         field="request",

@@ -4,10 +4,9 @@ from typing import Final
 
 from loguru import logger
 
-from waguard.core import passkey_link, remedies
+from waguard.core import remedies
 from waguard.core.lifecycle import WANTED_UP, State
 from waguard.core.link import Link
-from waguard.core.page_care import Kind
 from waguard.core.session import views
 from waguard.core.session.facts import RowRead
 from waguard.errors import (
@@ -34,6 +33,7 @@ from waguard.supervision.readiness import (
     next_step,
     no_code_will_come,
     not_ready,
+    refuse_while_linking,
     require_number,
     shown_code,
 )
@@ -150,18 +150,19 @@ class SessionService:
         if refresh and (session.state.left or session.lifecycle not in WANTED_UP):
             await self.start(session_id, restart=False)
         elif refresh and session.link in UNLINKED:
+            refuse_while_linking(session, starting_over=True)
             await session.traffic.call(RefreshQr())
         await session.wait_until(
             lambda s: shown_code(s) is not None or no_code_will_come(s), timeout=wait
         )
         if code := shown_code(session):
             return code
-        if linking := views.passkey(session.state):
+        refuse_while_linking(session)
+        if session.link is Link.PAIRING:
             raise ConflictError(
-                f"passkey_required: {passkey_link.words(linking)}",
-                remedy=remedies.text(remedies.PAGE[Kind.PASSKEY_REQUIRED], session_id),
+                "the phone links this device now", remedy=next_step(session, remedies.NEW_CODE)
             )
-        if session.link in {Link.CONNECTED, Link.PAIRING, Link.SYNCING}:
+        if session.link in {Link.CONNECTED, Link.SYNCING}:
             raise ConflictError(
                 "the session is already linked",
                 remedy=f"to link it again, log it out first: `waguard sessions logout {session_id}`",
@@ -191,6 +192,7 @@ class SessionService:
         """See ``ports.sessions.Sessions``."""
         if isinstance(call, PairingCode):
             self._refuse_linked_number(session_id, call.phone)
+            refuse_while_linking(await self._find(session_id))
         session = await self._usable(session_id, needs(call), wait)
         return await session.traffic.call(call)
 

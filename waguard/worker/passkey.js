@@ -46,20 +46,20 @@
   let held = null; // the request that waits: one at most
   let starting = null; // a start that waits for the request
   let onRequest = () => {};
-  const settle = (id, how) => {
+  const release = (id, how) => {
     if (held?.id !== id) return false;
     const { end } = held;
     held = null;
     end(how);
     return true;
   };
-  const fail = (id, error, why) => settle(id, ({ reject }) => {
+  const fail = (id, error, why) => release(id, ({ reject }) => {
     report({ event: 'error', error });
     reject(why);
   });
   const hold = (options, signal) => new Promise((resolve, reject) => {
     if (signal?.aborted) { reject(signal.reason); return; }
-    if (held) settle(held.id, (earlier) => earlier.reject(notAllowed())); // of a linking that is over
+    if (held) release(held.id, (earlier) => earlier.reject(notAllowed())); // of a linking that is over
     const id = crypto.randomUUID();
     const timeout = setTimeout(() => fail(id, 'timeout', notAllowed()), options.timeout);
     const end = (how) => {
@@ -108,7 +108,7 @@
     },
     answer(id, json) {
       const credential = credentialOf(json); // first: what cannot be read must not end the wait
-      return settle(id, ({ resolve }) => {
+      return release(id, ({ resolve }) => {
         report({ event: 'sent' }); // also where the page says so in words that are new
         resolve(credential);
       });

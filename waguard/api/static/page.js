@@ -42,7 +42,10 @@ function showHealth(health) {
 }
 
 function condition(it) {
-  const line = element('li', `${it.session_id ? `${it.session_id}: ` : ''}${it.message}. `, it.degrades ? '' : 'hint');
+  const unattended = it.unattended_expires_in ? `, ${it.unattended_expires_in} s without a code to compare` : '';
+  const stage = it.stage ? ` (stage ${it.stage}, ${it.expires_in} s left${unattended})` : '';
+  const whose = it.session_id ? `${it.session_id}: ` : '';
+  const line = element('li', `${whose}${it.message}${stage}. `, it.degrades ? '' : 'hint');
   const remedy = element('span', '', 'hint');
   it.remedy.split('`').forEach((part, at) => remedy.append(at % 2 ? element('code', part) : part));
   line.append(remedy);

@@ -271,6 +271,8 @@ def _of_unresponsive(state: SessionState, worker: Worker) -> Condition:
 
 def _of_page(state: SessionState, kind: Kind, found: Found) -> Condition:
     everywhere = kind is Kind.PAGE_RESTARTS and state.fleet.pages_restart is not None
+    linking = passkey(state) if kind is Kind.PASSKEY_REQUIRED else None
+    remedy = remedies.PASSKEY[linking.stage] if linking else remedies.PAGE[kind]
     return Condition(
         session=state.session,
         type=str(kind),
@@ -278,8 +280,10 @@ def _of_page(state: SessionState, kind: Kind, found: Found) -> Condition:
         reason=str(kind),
         message=found.message,
         since=found.at,
-        remedy=remedies.text(remedies.PAGE[kind], state.session),
+        remedy=remedies.text(remedy, state.session),
         until=found.until,
+        stage=linking and str(linking.stage),
+        unattended_until=linking and linking.unattended_until,
     )
 
 
@@ -344,6 +348,9 @@ def shown(
             it,
             since=wall - (monotonic - it.since),
             expires_in=None if it.until is None else max(0.0, it.until - wall),
+            unattended_expires_in=None
+            if it.unattended_until is None
+            else max(0.0, it.unattended_until - wall),
         )
         for it in conditions
     )

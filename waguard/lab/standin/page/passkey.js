@@ -130,9 +130,12 @@
       passkey_code({ code, compare }) {
         const confirms = linking.confirms && !compare;
         events.trigger('link_device_events:shortcake_verification_code_ready', code, confirms);
+        if (confirms) {
+          linking.confirm(code);
+          return;
+        }
+        linking.matching(code, false);
         linking.wait();
-        if (confirms) linking.confirm(code);
-        else linking.matching(code, false);
       },
     };
   });
