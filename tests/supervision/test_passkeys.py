@@ -287,6 +287,14 @@ async def test_after_a_reload_of_the_page_it_is_409(page: Page) -> None:
     assert await passkeys.view("s") == PasskeyView()
 
 
+async def test_a_session_that_is_connected_needs_no_passkey(empty: Bench) -> None:
+    await empty.connected("c")
+    with pytest.raises(ConflictError, match="its link is connected") as not_started:
+        await empty.it.passkeys.start("c", by=ANN)
+    assert not_started.value.remedy is None
+    assert await empty.it.passkeys.view("c") == PasskeyView()
+
+
 async def test_a_request_that_was_replaced_is_409(page: Page) -> None:
     passkeys = page.bench.it.passkeys
     earlier = await passkeys.start("s", by=ANN)

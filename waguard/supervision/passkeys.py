@@ -9,11 +9,10 @@ import json
 from collections.abc import Awaitable, Callable
 
 from waguard.core import passkey, remedies
-from waguard.core.link import Link
-from waguard.core.page_care import Kind
 from waguard.core.passkey import GONE, Entry, Gone, Held, WrongAnswerError
-from waguard.core.passkey_link import PasskeyLink, PasskeyStage, words
+from waguard.core.passkey_link import PasskeyStage, words
 from waguard.core.replace import replace
+from waguard.core.session import views
 from waguard.core.session.effects import Record
 from waguard.errors import ConflictError, RefusedError, WaguardError
 from waguard.ports.passkeys import PasskeyView, StartedPasskey
@@ -34,7 +33,7 @@ class Passkeys:
 
     async def view(self, session_id: str) -> PasskeyView:
         """See ``ports.passkeys.Passkeys``."""
-        link = _link(await self._find(session_id))
+        link = views.passkey((await self._find(session_id)).state)
         if link is None:
             return PasskeyView()
         return PasskeyView(
@@ -49,7 +48,7 @@ class Passkeys:
     async def start(self, session_id: str, *, by: str) -> StartedPasskey:
         """See ``ports.passkeys.Passkeys``."""
         session = await self._find(session_id)
-        if (link := _link(session)) is None or link.stage not in _CAN_START:
+        if (link := views.passkey(session.state)) is None or link.stage not in _CAN_START:
             raise _not_that_far(session)
         _record(session, Entry.STARTED, by)
         worker = _worker(session)
@@ -85,7 +84,7 @@ class Passkeys:
     async def confirm(self, session_id: str, code: str, *, by: str) -> None:
         """See ``ports.passkeys.Passkeys``."""
         session = await self._find(session_id)
-        link = _link(session)
+        link = views.passkey(session.state)
         if link is None or link.stage is not PasskeyStage.CONFIRM or link.code is None:
             raise _not_that_far(session)
         if not passkey.is_same_code(code, link.code):
@@ -99,7 +98,7 @@ class Passkeys:
     async def cancel(self, session_id: str, *, by: str) -> None:
         """See ``ports.passkeys.Passkeys``."""
         session = await self._find(session_id)
-        link = _link(session)
+        link = views.passkey(session.state)
         if link is None or link.stage is not PasskeyStage.ASKED:
             raise _not_that_far(session)
         self._held.pop(session_id, None)
@@ -110,12 +109,6 @@ class Passkeys:
 
 def _worker(session: SessionActor) -> int | None:
     return session.state.worker.number if session.state.worker else None
-
-
-def _link(session: SessionActor) -> PasskeyLink | None:
-    """The linking by passkey that its page reports now."""
-    worker = session.state.worker
-    return worker.passkey if worker and session.link is Link.PASSKEY_REQUIRED else None
 
 
 def _record(session: SessionActor, entry: Entry, by: str, why: str | None = None) -> None:
@@ -132,13 +125,15 @@ def _gone(session: SessionActor, why: Gone, by: str) -> WaguardError:
 
 
 def _not_that_far(session: SessionActor) -> WaguardError:
-    remedy = (
-        remedies.PAGE[Kind.PASSKEY_REQUIRED] if _link(session) else remedies.LINKS[Link.QR_PENDING]
-    )
-    return ConflictError(_now(session), remedy=remedies.text(remedy, session.name))
+    if link := views.passkey(session.state):
+        return ConflictError(
+            _now(session), remedy=remedies.text(remedies.PASSKEY[link.stage], session.name)
+        )
+    found = next(iter(views.conditions(session.state)), None)
+    return ConflictError(_now(session), remedy=found.remedy if found else None)
 
 
 def _now(session: SessionActor) -> str:
-    if link := _link(session):
+    if link := views.passkey(session.state):
         return words(link)
     return f"no linking of this session needs a passkey now, its link is {session.link}"

@@ -192,7 +192,7 @@ class SessionService:
         """See ``ports.sessions.Sessions``."""
         if isinstance(call, PairingCode):
             self._refuse_linked_number(session_id, call.phone)
-            refuse_while_linking(await self._find(session_id))
+            refuse_while_linking(await self.find(session_id))
         session = await self._usable(session_id, needs(call), wait)
         return await session.traffic.call(call)
 
