@@ -9,8 +9,9 @@ SHA256 := 5bfb88027f14a4d8c9e319374e8bb4083201906881cf8c74f75789b32e4106bd
 PREFIX  ?= /opt/waguard
 DESTDIR ?=
 ARGS   ?=
+ORIGINS ?=
 
-.PHONY: help demo test test-long simulate mutants walk words texts coverage hooks servers run setup system lint wheel sbom install upgrade uninstall clean
+.PHONY: help demo test test-long simulate mutants walk words texts coverage hooks servers run setup system lint wheel extension sbom install upgrade uninstall clean
 
 help: ## these targets
 	@awk -F ':|## ' '/^[a-z][a-z -]*:.*## / {printf "  %-16s %s\n", $$1, substr($$0, index($$0, "## ") + 3)}' $(MAKEFILE_LIST)
@@ -87,6 +88,9 @@ lint: setup ## style, types, layers, spelling
 
 wheel: setup ## dist/waguard-*.whl with wa-js, its licences, the page and the migrations
 	$(BIN)/pip wheel --quiet --no-deps --no-build-isolation --wheel-dir dist .
+
+extension: ## dist/extension, with which the status page asks for a passkey (docs/passkey.md): ORIGINS="https://host"
+	@set -f; $(PYTHON) extension/build.py $(ORIGINS)
 
 sbom: $(VENV)/.installed ## dist/waguard.cdx.json: what waguard consists of (CycloneDX), from the lock files
 	@$(BIN)/python .ci/sbom.py dist/waguard.cdx.json

@@ -9,6 +9,7 @@ from typing import Final, get_args
 
 from waguard.core.incidents.kinds import DIED, FLEET_ENDS, SESSION_ENDS
 from waguard.core.page_care import Kind
+from waguard.core.passkey import Entry
 from waguard.core.versions.words import ENTRIES
 from waguard.supervision.status_publisher import LEVELS, UNLOGGED
 from waguard.supervision.versions.decision import Noted
@@ -93,14 +94,16 @@ def levels_of(method: str, function: ast.AST) -> set[str]:
 
 
 def recorded() -> set[str]:
-    """Kinds of entries that the core has put on a session's trail."""
+    """Kinds of entries that are put on a session's trail, by the core but for those of passkeys."""
     kinds = set()
     for path in (PACKAGE / "core").rglob("*.py"):
         for node in ast.walk(ast.parse(path.read_text())):
             if isinstance(node, ast.Call) and ast.unparse(node.func) == "Record":
                 kind = node.args[0]
                 kinds |= {str(kind.value)} if isinstance(kind, ast.Constant) else set()
-    return kinds | {f"{kind}{over}" for kind in Kind for over in ("", "_over")}
+    return (
+        kinds | set(map(str, Entry)) | {f"{kind}{over}" for kind in Kind for over in ("", "_over")}
+    )
 
 
 def read_at_run_time() -> dict[str, Levels]:

@@ -13,6 +13,7 @@ import msgspec
 import pytest
 from aiohttp import web
 
+from tests.api.fake_passkeys import FakePasskeys
 from tests.api.fake_sessions import FakeSessions
 from tests.api.fake_versions import FakeVersions
 from tests.store import template
@@ -102,6 +103,7 @@ class Api:
     log: FakeLog = field(default_factory=FakeLog)
     control: FakeControl = field(default_factory=FakeControl)
     versions: FakeVersions = field(default_factory=FakeVersions)
+    passkeys: FakePasskeys = field(init=False)
     base: str = ""
     deps: ApiDeps = field(init=False)
     app: web.Application = field(init=False)
@@ -194,10 +196,12 @@ async def api(
             connection=lambda _: Connection(),
         )
         world = Api(http, sessions, store, bus, outbox, database, journal, webhooks, media)
+        world.passkeys = FakePasskeys(sessions)
         world.deps = ApiDeps(
             config=lambda: world.config,
             keys=Keys(frozenset({KEY.encode(), SECOND_KEY.encode()})),
             sessions=sessions,
+            passkeys=world.passkeys,
             reconciler=sessions,
             health=sessions.health,
             store=store,

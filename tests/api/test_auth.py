@@ -79,6 +79,11 @@ PROTECTED = [
     ("POST", f"/api/sessions/{SESSION}/qr"),
     ("POST", f"/api/sessions/{SESSION}/regenerate-qr"),
     ("POST", f"/api/sessions/{SESSION}/pairing-code"),
+    ("GET", f"/api/sessions/{SESSION}/passkey"),
+    ("POST", f"/api/sessions/{SESSION}/passkey/start"),
+    ("POST", f"/api/sessions/{SESSION}/passkey/answer"),
+    ("POST", f"/api/sessions/{SESSION}/passkey/confirm"),
+    ("DELETE", f"/api/sessions/{SESSION}/passkey"),
     ("POST", f"/api/sessions/{SESSION}/restore"),
     ("POST", f"/api/sessions/{SESSION}/reconnect"),
     ("POST", f"/api/sessions/{SESSION}/logout"),
@@ -107,7 +112,9 @@ async def test_every_route_but_health_and_the_page_wants_a_key(
     assert not api.sessions.calls
 
 
-@pytest.mark.parametrize("path", ["/", "/page.js", "/page.css", "/health", "/health/live"])
+@pytest.mark.parametrize(
+    "path", ["/", "/page.js", "/passkey.js", "/page.css", "/health", "/health/live"]
+)
 @pytest.mark.parametrize("method", ["GET", "HEAD"])
 async def test_health_and_the_page_want_none(api: Api, method: str, path: str) -> None:
     assert (await api.call(method, path, key=None)).status == 200

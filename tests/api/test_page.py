@@ -28,10 +28,18 @@ from tests.worker.browser_fixtures import (  # noqa: F401 - fixtures
 from waguard.core import remedies
 from waguard.core.blame import Blame, Condition
 from waguard.core.page_care import Kind
+from waguard.core.passkey_link import PasskeyStage
+from waguard.ports.passkeys import PasskeyView
 from waguard.wire.reports import PageVersion
 from waguard.worker.browser.devtools import PageSession
 
 ADVICE = remedies.text(remedies.PAGE[Kind.ACKS_IN_VAIN], "shop_bandung")
+OWN_EXTENSION = "imnpmcelhinkedklilbalckcodlmedlb"
+EXTENSION = """void (globalThis.chrome ??= {}, chrome.runtime = { sendMessage: (id, message, reply) => {
+  if (message.type === 'waha-passkey-ping') { reply({ ok: true }); return; }
+  [window.askedOf, window.asked] = [id, message];
+  reply(%s);
+} })"""
 CONDITIONS = (
     Condition(
         type="webhooks_down",
@@ -70,12 +78,21 @@ async def test_nothing_comes_from_elsewhere(api: Api) -> None:
     assert policy["default-src"] == "'none'"
     assert policy["script-src"] == policy["style-src"] == policy["connect-src"] == "'self'"
     assert policy["frame-ancestors"] == policy["form-action"] == policy["base-uri"] == "'none'"
-    for path, kind in (("/", "html"), ("/page.js", "javascript"), ("/page.css", "css")):
+    scripts = [("/page.js", "javascript"), ("/passkey.js", "javascript")]
+    for path, kind in (("/", "html"), *scripts, ("/page.css", "css")):
         answer = await api.call("GET", path, key=None)
         assert answer.status == 200
         assert answer.headers["Content-Type"] == f"text/{kind}; charset=utf-8"
         assert answer.headers["X-Content-Type-Options"] == "nosniff"
         assert not re.search(r"https?://|innerHTML\s*=|style=|onclick", answer.content.decode())
+
+
+async def test_the_page_names_the_extension_that_is_configured(api: Api) -> None:
+    line = '<meta name="passkey-extension" content="%s">'
+    for configured in ("", "abcdefghijklmnopabcdefghijklmnop"):
+        api.configure("whatsapp", passkey_extension=configured)
+        answer = await api.call("GET", "/", key=None)
+        assert answer.content.decode().count(line % configured) == 1
 
 
 @pytest.mark.chromium
@@ -179,6 +196,65 @@ class TestInBrowser:
         await shown.until("$('events').children.length === 2", "it was replayed")
         assert "b → c" in await shown.text()
 
+    async def test_a_passkey_is_signed_by_the_extension_and_refused_on_its_card(
+        self, api: Api, shown: "Page"
+    ) -> None:
+        api.sessions.known = {"shop": a_view(session_id="shop", link="passkey_required")}
+        api.passkeys.shown = PasskeyView(
+            stage=PasskeyStage.OFFERED, until=2e9, expires_in=600.0, unattended_until=2e9 - 300
+        )
+        api.passkeys.options = {"challenge": "AAAA"}
+        await shown.log_in(KEY)
+        await shown.until("$('passkeys').firstChild", "the linking is shown")
+        text = await shown.text()
+        assert "Start when its owner is here" in text
+        assert re.search(r"\b(600|59\d) s left; within (300|29\d) s no code", text)
+
+        await shown.press("Use my passkey")
+        await shown.until(
+            "document.body.innerText.includes('waguard passkey shop')", "what to do is said"
+        )
+        assert api.passkeys.calls == []
+
+        await shown.value(EXTENSION % '{ok: false, error: "cancelled"}')
+        await shown.press("Use my passkey")
+        await shown.until(
+            "document.body.innerText.includes('Nothing was signed: cancelled.')", "it is said"
+        )
+        assert [call[0] for call in api.passkeys.calls] == ["start", "cancel"]
+
+        await shown.value(EXTENSION % '{ok: true, assertion: {id: "A"}}')
+        await shown.press("Use my passkey")
+        await wait_until(lambda: len(api.passkeys.calls) == 4, "it is answered")
+        assert api.passkeys.calls[3][:3] == ("answer", "r", {"id": "A"})
+        asked = {"type": "waha-passkey-sign", "challenge": {"challenge": "AAAA"}, "label": "shop"}
+        assert await shown.value("window.asked") == asked
+        assert await shown.value("window.askedOf") == OWN_EXTENSION
+
+    async def test_a_code_is_confirmed_by_a_person_who_sees_it(
+        self, api: Api, shown: "Page"
+    ) -> None:
+        api.sessions.known = {"shop": a_view(session_id="shop", link="passkey_required")}
+        api.passkeys.shown = PasskeyView(
+            stage=PasskeyStage.CONFIRM, until=2e9, expires_in=120.0, code="ABCD-1234"
+        )
+        await shown.log_in(KEY)
+        await shown.until("$('passkeys').innerText.includes('ABCD-1234')", "the code is shown")
+        buttons = "[...document.querySelectorAll('#passkeys button:not([hidden])')]"
+        assert await shown.value(f"{buttons}.map((it) => it.textContent)") == [
+            "Both codes are equal"
+        ]
+        await shown.press("Both codes are equal")
+        await wait_until(lambda: api.passkeys.calls, "it is confirmed")
+        assert api.passkeys.calls[0][:2] == ("confirm", "ABCD-1234")
+
+        api.passkeys.shown = PasskeyView(stage=PasskeyStage.FAILED, until=2e9, error="timeout")
+        api.bus.publish("link", "shop", 1, {"from": "a", "to": "b"})
+        await shown.until("$('passkeys').innerText.includes('timeout')", "why it failed is shown")
+        api.passkeys.shown = PasskeyView()
+        api.bus.publish("link", "shop", 1, {"from": "b", "to": "c"})
+        await shown.until("!$('passkeys').firstChild", "it is over")
+
     async def test_is_usable_without_eyes_and_on_a_phone(
         self, shown: "Page", tmp_path: Path
     ) -> None:
@@ -215,6 +291,11 @@ class Page:
                     await asyncio.sleep(0.02)
                 return
         pytest.fail(f"never: {what}; the page says:\n{await self.text()}")
+
+    async def press(self, words: str) -> None:
+        button = f"[...document.querySelectorAll('button')].find((it) => it.textContent === {json.dumps(words)} && !it.disabled)"
+        await self.until(button, f"a button {words!r}")
+        await self.value(f"{button}.click()")
 
     async def log_in(self, key: str) -> None:
         await self.until("!$('login').hidden", "it asks for the key")

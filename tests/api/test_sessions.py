@@ -28,6 +28,9 @@ async def test_conditions_say_what_a_person_can_do(api: Api) -> None:
         since=1_732_233_600.4,
         remedy=remedies.PAGE[Kind.PASSKEY_REQUIRED],
         expires_in=9.6,
+        stage="offered",
+        unattended_until=1_732_233_600.4,
+        unattended_expires_in=4.4,
     )
     view = a_view(status="qr_scanning", link="passkey_required", conditions=(passkey,))
     api.sessions.known[SESSION] = view
@@ -44,6 +47,9 @@ async def test_conditions_say_what_a_person_can_do(api: Api) -> None:
             "since": "2024-11-22T00:00:00Z",
             "until": None,
             "expires_in": 10,
+            "stage": "offered",
+            "unattended_until": "2024-11-22T00:00:00Z",
+            "unattended_expires_in": 4,
             "degrades": True,
         }
     ]

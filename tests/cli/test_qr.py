@@ -38,6 +38,8 @@ PASSKEY: Final = {
     "type": "passkey_required",
     "message": "WhatsApp asks for the account's passkey until 10:10:00 UTC",
     "remedy": "Only the account's owner can go on.",
+    "stage": "offered",
+    "unattended_expires_in": 300,
 }
 
 
@@ -53,7 +55,8 @@ def test_a_passkey_is_said_once_and_waited_for(
     api.says(STATUS, *waits, Answer(200, {"status": "connected", "conditions": []}))
     assert main(["qr", "a"]) == 0
     reported = [line for line in said(capsys)[0] if line.startswith("a: ")]
-    text = f"a: {PASSKEY['message']} (599 s left). {PASSKEY['remedy']}"
+    stage = "stage offered, 599 s left, 300 s without a code to compare"
+    text = f"a: {PASSKEY['message']} ({stage}). {PASSKEY['remedy']}"
     assert reported == [text, "a: scanned"]
 
 

@@ -73,6 +73,7 @@ ASK_THE_DAEMON: Final = {
     "wajs try": "123456 --yes",
     "wajs use": "123456 --yes",
     "qr": "a",
+    "passkey": "a --cancel",
     "send": "a +6281234567890 hello",
 }
 DONE, REFUSED = "done", "refused"

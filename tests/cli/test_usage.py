@@ -180,7 +180,7 @@ def test_root_reads_in_one_line_how_to_go_on(short_path: Path) -> None:
 # they run, are for people's eyes, or print something that is no value
 WITHOUT_JSON = {
     *("run", "demo", "chaos", "standin", "phone", "top", "completion", "help"),
-    *("keys show", "sessions screenshot"),
+    *("keys show", "sessions screenshot", "passkey"),
 }
 
 

@@ -42,6 +42,7 @@ def test_nothing_given_is_the_contract(folder: Path) -> None:
         "whatsapp.url": "https://web.whatsapp.com/",
         "whatsapp.wajs": None,
         "whatsapp.on_conflict": "park",
+        "whatsapp.passkey_extension": "",
         "versions.mode": "react",
         "versions.good_after": 1800.0,
         "versions.well_for": 60.0,

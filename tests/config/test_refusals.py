@@ -31,6 +31,12 @@ BAD: Final = {
         "use 15",
         "[lease]\nstandby = true\nmargin = 1\n[worker]\norphan_grace = 2",
     ),
+    "an extension that is none": Bad(
+        "whatsapp.passkey_extension",
+        "waguard",
+        "use the 32 letters",
+        '[whatsapp]\npasskey_extension = "waguard"',
+    ),
     "unknown section": Bad("apl", "3", "api, browser", "apl = 3"),
     "unknown key": Bad("api.prot", "3001", "api.port", "[api]\nprot = 3001"),
     "a section that is none": Bad("api", "3", "[api]", "api = 3"),

@@ -4,7 +4,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from waguard.core.link import Link, awaits_passkey
 from waguard.core.page_care import (
     BLAMES,
     UPDATE_APART,
@@ -15,7 +14,6 @@ from waguard.core.page_care import (
     Step,
     on_stuck,
     on_update,
-    passkey_words,
 )
 from waguard.core.recycle import IDLE
 
@@ -62,17 +60,5 @@ def test_a_link_that_does_not_come_back() -> None:
     assert on_stuck(tried) is Step.ADVISE
 
 
-@pytest.mark.parametrize("link", list(Link))
-def test_which_links_wait_for_a_passkey(link: Link) -> None:
-    waits = link in {Link.UNKNOWN, Link.QR_PENDING, Link.PAIRING, Link.OFFLINE}
-    assert awaits_passkey(link, 100.0, now=50.0) is waits
-    # a code when the time is up is another attempt
-    assert awaits_passkey(link, 100.0, now=101.0) is (waits and link is not Link.QR_PENDING)
-
-
 def test_every_condition_is_somebodys_fault() -> None:
     assert set(BLAMES) == set(Kind)
-
-
-def test_a_passkeys_moment_is_said_once() -> None:
-    assert "until 00:10:00 UTC" in passkey_words(600.0)

@@ -7,7 +7,6 @@ import pytest
 
 from tests.e2e.conftest import World
 from tests.waiting import wait_until
-from waguard.lab.standin.refusal import Refusal
 
 pytestmark = [pytest.mark.e2e, pytest.mark.chromium, pytest.mark.timeout(240)]
 
@@ -48,10 +47,17 @@ async def linked_by(world: World, way: str) -> None:
     world.standin.phone.pair(PHONE, reported["code"])
 
 
+async def condition_of(world: World) -> dict[str, Any]:
+    async def read() -> Any:
+        return (await world.daemon.status("s1"))["conditions"]
+
+    (found,) = await world.daemon.until(read)
+    assert isinstance(found, dict)
+    return found
+
+
 @pytest.mark.parametrize("way", ["scan", "code"])
-async def test_a_passkey_is_seen_and_the_linking_goes_on_when_it_was_shown(
-    world: World, way: str
-) -> None:
+async def test_a_passkey_is_seen_and_said_and_another_code_ends_it(world: World, way: str) -> None:
     daemon, standin = world.daemon, world.standin
     await daemon.start()
     standin.policy.passkey = True
@@ -60,18 +66,20 @@ async def test_a_passkey_is_seen_and_the_linking_goes_on_when_it_was_shown(
     assert reported["disconnect_details"].startswith(
         "passkey_required: WhatsApp asks for the account's"
     )
-
-    async def condition() -> Any:
-        return (await daemon.status("s1"))["conditions"]
-
-    (found,) = await daemon.until(condition)
-    assert found["type"] == "passkey_required"
-    assert 0 < found["expires_in"] <= 600
-    code, reported = await daemon.call("GET", "/api/sessions/s1/qr")
-    assert (code, "passkey_required" in reported["error"]) == (409, True)
-    assert "account's owner" in reported["remedy"]
-    await wait_incident(world, "It is still open. Only the account's owner")
-    standin.phone.passkey(PHONE)
+    found = await condition_of(world)
+    assert (found["type"], found["stage"]) == ("passkey_required", "offered")
+    assert 0 < found["unattended_expires_in"] <= 300 < found["expires_in"] <= 600
+    for method, path, body in (
+        ("GET", "qr", None),
+        ("POST", "pairing-code", {"phone_number": f"+{PHONE}"}),
+    ):
+        code, reported = await daemon.call(method, f"/api/sessions/s1/{path}", body)
+        assert (code, "passkey_required" in reported["error"]) == (409, True), reported
+    await wait_incident(world, "It is still open.")
+    standin.policy.passkey = False
+    code, reported = await daemon.call("POST", "/api/sessions/s1/regenerate-qr")
+    assert code == 200, reported
+    standin.phone.scan(await daemon.qr("s1"), phone=PHONE)
     reported = await daemon.wait_status("s1", "connected")
     assert (reported["restarts"], reported["phone_number"]) == (0, PHONE)
 
@@ -81,22 +89,6 @@ async def test_a_passkey_is_seen_and_the_linking_goes_on_when_it_was_shown(
     await daemon.until(over)
     await wait_incident(world, "Result: it is over")
     assert len(await incidents(world)) == 1
-
-
-@pytest.mark.long
-async def test_a_new_code_can_be_asked_for_while_a_passkey_is_waited_for(world: World) -> None:
-    daemon, standin = world.daemon, world.standin
-    await daemon.start()
-    standin.policy.passkey = True
-    await linked_by(world, "scan")
-    await daemon.wait_status("s1", "qr_scanning", link="passkey_required")
-    code, reported = await daemon.call("POST", "/api/sessions/s1/regenerate-qr")
-    assert code == 200, reported
-    with pytest.raises(Refusal, match="no page waits for a passkey"):
-        standin.phone.passkey(PHONE)
-    standin.policy.passkey = False
-    standin.phone.scan(await daemon.qr("s1"), phone=PHONE)
-    await daemon.wait_status("s1", "connected")
 
 
 async def test_a_page_that_loads_itself_again_is_no_fault_and_loses_nothing(world: World) -> None:

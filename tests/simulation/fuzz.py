@@ -18,6 +18,7 @@ from waguard.core.host.admission import Cause, Reading, Wait
 from waguard.core.lifecycle import State
 from waguard.core.link import Link
 from waguard.core.page_care import Kind
+from waguard.core.passkey_link import PasskeyLink, PasskeyStage
 from waguard.core.session import effects as do
 from waguard.core.session import facts
 from waguard.core.session.deadlines import next_deadline
@@ -162,7 +163,9 @@ def _facts(
             update_offered=flip() < 0.2,
             covered=flip() < 0.2,
             flooded=flip() < 0.1,
-            passkey_until=1_700_000_600.0 if link is Link.PASSKEY_REQUIRED else None,
+            passkey=PasskeyLink(stage=pick(list(PasskeyStage)), until=1_700_000_600.0)
+            if link is Link.PASSKEY_REQUIRED
+            else None,
             passkey_left=600.0 * flip(),
             refused=flip() < 0.1,
             refusals=pick((0, 1, 2)),

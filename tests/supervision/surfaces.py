@@ -142,6 +142,7 @@ async def surfaces(bench: Bench, folder: Path) -> AsyncIterator[Surfaces]:
             config=lambda: world.config,
             keys=Keys(frozenset({KEY.encode()})),
             sessions=bench.it.sessions,
+            passkeys=bench.it.passkeys,
             reconciler=bench.it.reconciler,
             health=bench.it.health.read,
             store=world.store,

@@ -16,14 +16,20 @@ from waguard.core import remedies
 from waguard.core.lifecycle import State
 from waguard.core.link import Link
 from waguard.core.page_care import PASSKEY_GRACE, Kind
+from waguard.core.passkey_link import WAITING, PasskeyStage
 from waguard.errors import ConflictError
 from waguard.ports.process import Usage
 from waguard.profile.owner_mark import PAIRING
 from waguard.wire.calls import PairingCode, Unlink, Value
+from waguard.wire.reports import Passkey
 
 
-def waiting(world: World, left: float = 600.0) -> dict[str, Any]:
-    return {"link": "passkey_required", "passkey_until": world.clock.wall() + left}
+def waiting(
+    world: World, left: float = 600.0, stage: PasskeyStage = PasskeyStage.OFFERED, **fields: Any
+) -> dict[str, Any]:
+    now = world.clock.wall()
+    passkey = Passkey(stage=stage, until=now + left, unattended_until=now + 300.0, **fields)
+    return {"link": "passkey_required", "passkey": passkey}
 
 
 async def linking(bench: Bench) -> FakeProcess:
@@ -45,7 +51,8 @@ async def test_a_linking_that_waits_for_a_passkey_says_so(empty: Bench, world: W
     assert str(view.disconnect_details).startswith("passkey_required: WhatsApp asks for")
     (condition,) = view.conditions
     assert (condition.type, condition.expires_in) == (Kind.PASSKEY_REQUIRED, 500.0)
-    assert condition.remedy == remedies.text(remedies.PAGE[Kind.PASSKEY_REQUIRED], "s")
+    assert (condition.stage, condition.unattended_expires_in) == ("offered", 200.0)
+    assert condition.remedy == remedies.text(remedies.PASSKEY[PasskeyStage.OFFERED], "s")
     assert empty.it.health.read().problems == (f"s: {condition.message}",)
     with pytest.raises(ConflictError, match="passkey_required") as refused:
         await empty.it.sessions.qr("s", wait=0)
@@ -104,8 +111,6 @@ async def test_a_daemon_that_adopts_one_does_not_replace_it(bench: Bench, world:
 
 async def test_another_code_can_be_asked_for_instead(empty: Bench, world: World) -> None:
     process = await linking(empty)
-    await empty.it.sessions.call("s", PairingCode(phone=PHONE), wait=0)
-    assert process.calls[-1] == PairingCode(phone=PHONE)
 
     async def show(_: Any) -> Value:
         process.report("qr_pending", qr=qr("new"))
@@ -113,6 +118,43 @@ async def test_another_code_can_be_asked_for_instead(empty: Bench, world: World)
 
     process.script.answer = show
     assert (await empty.it.sessions.qr("s", wait=5, refresh=True)).raw == "new"
+
+
+async def test_a_pairing_code_is_refused_with_what_is_going_on(empty: Bench, world: World) -> None:
+    process = await linking(empty)
+    with pytest.raises(ConflictError, match="passkey_required: WhatsApp asks for") as refused:
+        await empty.it.sessions.call("s", PairingCode(phone=PHONE), wait=0)
+    assert refused.value.remedy == remedies.text(remedies.PASSKEY[PasskeyStage.OFFERED], "s")
+    assert process.calls == []
+
+
+@pytest.mark.parametrize("stage", sorted(WAITING))
+async def test_nobody_ends_a_linking_by_another_code_while_an_answer_is_waited_for(
+    empty: Bench, world: World, stage: PasskeyStage
+) -> None:
+    process = await linking(empty)
+    await reports(empty, **waiting(world, 120.0, stage, error=None))
+    with pytest.raises(ConflictError, match="passkey_required") as refused:
+        await empty.it.sessions.qr("s", wait=0, refresh=True)
+    assert refused.value.remedy == remedies.text(remedies.PASSKEY[stage], "s")
+    assert process.calls == []
+    await ticks(empty, 300)
+    assert (empty.process(), reloads(process)) == (process, 0)
+
+
+async def test_each_stage_is_said_in_its_own_words(empty: Bench, world: World) -> None:
+    await linking(empty)
+    found = []
+    for stage in PasskeyStage:
+        await reports(empty, **waiting(world, 120.0, stage, error="server_error"))
+        (condition,) = (await empty.it.sessions.view("s")).conditions
+        assert (condition.stage, condition.expires_in) == (stage, 120.0)
+        assert condition.remedy == remedies.text(remedies.PASSKEY[stage], "s")
+        found.append(condition.message)
+    assert len(set(found)) == len(PasskeyStage)
+    assert "WhatsApp's server refused it" in found[-1]
+    await empty.until_written()
+    assert len(world.events("incident")) == 1
 
 
 async def test_a_code_for_a_number_that_is_linked_here_may_unlink_it_and_is_refused(

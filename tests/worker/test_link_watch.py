@@ -5,7 +5,13 @@ from dataclasses import replace
 
 import pytest
 
-from waguard.core.link import PASSKEY_LIFETIME, Link, PageFacts
+from waguard.core.link import Link, PageFacts
+from waguard.core.passkey_link import (
+    OPTIONS_LIFETIME,
+    PasskeyEvent,
+    PasskeyStage,
+    PasskeyStep,
+)
 from waguard.core.whatsapp_words import in_words
 from waguard.worker.link_watch import QR_FIRST_LIFETIME, QR_LIFETIME, LinkWatch
 from waguard.worker.page_answers import Reading
@@ -137,46 +143,75 @@ def test_a_newer_version_is_no_block(watch: LinkWatch) -> None:
     assert not watch.update_offered
 
 
+OFFERED = PasskeyStep(event=PasskeyEvent.OFFERED)
 AFTER_THE_SCAN = PageFacts(authenticated=False, mode="QR", info="PAIRING", socket="PAIRING")
 
 
 def test_a_linking_that_waits_for_a_passkey(watch: LinkWatch) -> None:
     watch.apply(on_screen("a"))
-    watch.passkey_asked()
+    watch.passkey_step(OFFERED)
     for facts in (AFTER_THE_SCAN, PageFacts(), on_screen("b").facts):
         watch.apply(Reading(facts=facts, code="b" if facts.has_code else None, me=None))
         assert (watch.link, watch.qr) == (Link.PASSKEY_REQUIRED, None)
-        assert watch.passkey_until == NOW + PASSKEY_LIFETIME
+        assert watch.passkey
+        assert watch.passkey.until == NOW + OPTIONS_LIFETIME
     watch.idle()  # that nobody scans is no wonder now
     assert not watch.qr_idle
     watch.apply(linked(PageFacts(authenticated=True, mode="SYNCING", socket="CONNECTED")))
-    assert (watch.link, watch.passkey_until, watch.paired_here) == (Link.SYNCING, None, True)
+    assert (watch.link, watch.passkey, watch.paired_here) == (Link.SYNCING, None, True)
 
 
 def test_a_passkey_that_is_asked_for_again_has_no_more_time(
     watch: LinkWatch, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    watch.passkey_asked()
+    watch.passkey_step(OFFERED)
     monkeypatch.setattr(time, "time", lambda: NOW + 60)
-    watch.passkey_asked()
-    assert watch.passkey_until == NOW + PASSKEY_LIFETIME
+    watch.passkey_step(OFFERED)
+    assert watch.passkey
+    assert watch.passkey.until == NOW + OPTIONS_LIFETIME
 
 
 def test_when_the_passkeys_time_is_up_only_a_code_ends_it(
     watch: LinkWatch, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    watch.passkey_asked()
-    monkeypatch.setattr(time, "time", lambda: NOW + PASSKEY_LIFETIME + 1)
+    watch.passkey_step(OFFERED)
+    monkeypatch.setattr(time, "time", lambda: NOW + OPTIONS_LIFETIME + 1)
     watch.apply(Reading(facts=AFTER_THE_SCAN, code=None, me=None))
     assert watch.link is Link.PASSKEY_REQUIRED
     watch.apply(on_screen("c"))
-    assert (watch.link, watch.passkey_until) == (Link.QR_PENDING, None)
+    assert (watch.link, watch.passkey) == (Link.QR_PENDING, None)
     assert watch.qr
+
+
+def test_a_prompt_on_the_screen_is_seen_without_any_event_and_so_is_its_end(
+    watch: LinkWatch,
+) -> None:
+    watch.apply(Reading(facts=AFTER_THE_SCAN, code=None, me=None, passkey=OFFERED))
+    assert watch.link is Link.PASSKEY_REQUIRED
+    watch.apply(on_screen("c"))
+    assert (watch.link, watch.passkey) == (Link.QR_PENDING, None)
+
+
+def test_a_stage_without_an_answer_fails_when_its_time_is_up(
+    watch: LinkWatch, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    watch.passkey_step(PasskeyStep(event=PasskeyEvent.SENT))
+    monkeypatch.setattr(time, "time", lambda: NOW + 121)
+    watch.apply(Reading(facts=AFTER_THE_SCAN, code=None, me=None))
+    assert watch.passkey
+    assert (watch.passkey.stage, watch.passkey.error) == (PasskeyStage.FAILED, "timeout")
+
+
+@pytest.mark.parametrize("over", ["page_loads", "passkey_over"])
+def test_another_load_or_another_code_ends_a_linking(watch: LinkWatch, over: str) -> None:
+    watch.passkey_step(OFFERED)
+    getattr(watch, over)()
+    assert watch.passkey is None
 
 
 @pytest.mark.parametrize("word", ["TOS_BLOCK", "CONFLICT"])
 def test_a_block_goes_before_a_passkey(watch: LinkWatch, word: str) -> None:
-    watch.passkey_asked()
+    watch.passkey_step(OFFERED)
     watch.apply(linked(PageFacts(authenticated=True, mode=word, socket=word)))
     assert watch.link is not Link.PASSKEY_REQUIRED
 

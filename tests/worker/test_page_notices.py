@@ -51,7 +51,7 @@ async def reads(browser: BrowserSession, **wanted: bool) -> Reading:
 
 async def asked(browser: BrowserSession, options: str) -> tuple[str, int]:
     """How the page's request ends, and how many were told of it."""
-    before = browser.reports.count(("passkey", None))
+    before = browser.reports.count(("passkey", {"event": "asked"}))
     ended = await browser.session.evaluate(
         "(async () => { const stop = new AbortController(); setTimeout(() => stop.abort(), 100);"
         f" const options = {options}; options.signal = stop.signal;"
@@ -60,7 +60,7 @@ async def asked(browser: BrowserSession, options: str) -> tuple[str, int]:
         timeout=LONG,
     )
     await browser.page.read(timeout=LONG)  # what was told before it is here
-    return str(ended), browser.reports.count(("passkey", None)) - before
+    return str(ended), browser.reports.count(("passkey", {"event": "asked"})) - before
 
 
 CHALLENGE = "challenge: new Uint8Array(32), userVerification: 'required'"

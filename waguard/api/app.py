@@ -24,6 +24,7 @@ from waguard.api import (
     metrics,
     outbox,
     page,
+    passkey,
     qr,
     reconcile,
     sessions,
@@ -57,7 +58,8 @@ SHUTDOWN_TIMEOUT: Final = 5.0  # s for open requests at the end
 
 _MEDIA_PATH: Final = "/api/messages/send-media"
 _OWN_END: Final = frozenset({"/api/events", "/api/messages/send", _MEDIA_PATH})
-_OPEN: Final = frozenset({"/", "/page.js", "/page.css", "/health", "/health/live", "/health/ready"})
+_PAGE: Final = frozenset({"/", "/page.js", "/passkey.js", "/page.css"})
+_OPEN: Final = _PAGE | {"/health", "/health/live", "/health/ready"}
 _KEYLESS: Final = frozenset(
     {
         ("GET", "/sessions/{session_id}/status"),
@@ -199,6 +201,7 @@ def create_app(
         [
             web.get("/", page.html),
             web.get("/page.js", page.script),
+            web.get("/passkey.js", page.passkey_script),
             web.get("/page.css", page.style),
             web.get("/health", health.health),
             web.get("/health/live", health.live),
@@ -227,6 +230,11 @@ def create_app(
             web.post(f"{one}/qr", qr.show),
             web.post(f"{one}/regenerate-qr", qr.regenerate),
             web.post(f"{one}/pairing-code", sessions.pairing_code),
+            web.get(f"{one}/passkey", passkey.show),
+            web.post(f"{one}/passkey/start", passkey.start),
+            web.post(f"{one}/passkey/answer", passkey.answer),
+            web.post(f"{one}/passkey/confirm", passkey.confirm),
+            web.delete(f"{one}/passkey", passkey.cancel),
             web.post(f"{one}/restore", sessions.restore),
             web.post(f"{one}/start", sessions.restore),
             web.post(f"{one}/stop", sessions.stop),

@@ -19,6 +19,7 @@ from waguard.ports.bus import BusEvent
 from waguard.ports.logs import LogLevels
 from waguard.ports.messages import MessageStore
 from waguard.ports.outbox import OutboxStore
+from waguard.ports.passkeys import Passkeys
 from waguard.ports.sessions import Health, Reconciliation, Sessions
 from waguard.ports.store import DatabaseControl, Store
 from waguard.ports.versions import VersionControl
@@ -49,6 +50,7 @@ class ApiDeps:
     config: Callable[[], Config]
     keys: Keys
     sessions: Sessions
+    passkeys: Passkeys
     reconciler: Reconciliation
     health: Callable[[], Health]
     """Read off memory; no I/O."""

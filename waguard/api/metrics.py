@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 Samples = Iterable[tuple[Mapping[str, str], float | None]]
 """Labels and value; None: it is not known."""
 OF_ONE: Final = ("session",)
+OF_STAGE: Final = ("session", "stage")
 OF_VERSION: Final = ("session", "page", "document", "served_by", "wajs", "wajs_version")
 
 
@@ -86,6 +87,17 @@ def _conditions(health: Health) -> "Iterator[Metric]":
     about = "Unix time at which it began."
     since = [(labels, it.since) for labels, it in found]
     yield _family("waguard_condition_since_seconds", about, since, names)
+    linking = [
+        ({"session": it.session or "", "stage": it.stage}, it)
+        for it in health.conditions
+        if it.stage
+    ]
+    about = "Seconds until the stage of a linking by passkey ends."
+    left = [(labels, it.expires_in) for labels, it in linking]
+    yield _family("waguard_passkey_seconds", about, left, OF_STAGE)
+    about = "Seconds in which a linking by passkey needs no code that a person compares."
+    left = [(labels, it.unattended_expires_in) for labels, it in linking]
+    yield _family("waguard_passkey_unattended_seconds", about, left, OF_STAGE)
 
 
 def _of_sessions(views: list[SessionView]) -> "Iterator[Metric]":

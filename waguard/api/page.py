@@ -1,9 +1,11 @@
-"""The status page: three static files, nothing from elsewhere."""
+"""The status page: four static files, nothing from elsewhere."""
 
 from pathlib import Path
 from typing import Final
 
 from aiohttp import web
+
+from waguard.api.deps import DEPS
 
 _FOLDER: Final = Path(__file__).parent / "static"
 _HEADERS: Final = {
@@ -17,20 +19,32 @@ _HEADERS: Final = {
 }
 
 
+_EXTENSION: Final = '<meta name="passkey-extension" content="%s">'
+
+
 def _file(name: str, kind: str) -> web.Response:
-    return web.Response(
-        body=(_FOLDER / name).read_bytes(), content_type=kind, charset="utf-8", headers=_HEADERS
-    )
+    return _response((_FOLDER / name).read_text(), kind)
 
 
-async def html(_: web.Request) -> web.Response:
+def _response(text: str, kind: str) -> web.Response:
+    return web.Response(text=text, content_type=kind, charset="utf-8", headers=_HEADERS)
+
+
+async def html(request: web.Request) -> web.Response:
     """GET /."""
-    return _file("page.html", "text/html")
+    configured = request.app[DEPS].config().whatsapp.passkey_extension  # letters, checked when read
+    text = (_FOLDER / "page.html").read_text()
+    return _response(text.replace(_EXTENSION % "", _EXTENSION % configured), "text/html")
 
 
 async def script(_: web.Request) -> web.Response:
     """GET /page.js."""
     return _file("page.js", "text/javascript")
+
+
+async def passkey_script(_: web.Request) -> web.Response:
+    """GET /passkey.js."""
+    return _file("passkey.js", "text/javascript")
 
 
 async def style(_: web.Request) -> web.Response:

@@ -32,6 +32,13 @@ def condition(it: Condition) -> dict[str, Any]:
         "since": fields.iso(round(it.since)),
         "until": None if it.until is None else fields.iso(round(it.until)),
         "expires_in": None if it.expires_in is None else round(it.expires_in),
+        "stage": it.stage,
+        "unattended_until": None
+        if it.unattended_until is None
+        else fields.iso(round(it.unattended_until)),
+        "unattended_expires_in": None
+        if it.unattended_expires_in is None
+        else round(it.unattended_expires_in),
         "degrades": it.degrades,
     }
 

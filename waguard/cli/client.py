@@ -145,7 +145,9 @@ class ApiClient:
         if self.local:
             return _LocalConnection(self.local, timeout)
         address = urlsplit(self.base)
-        return http.client.HTTPConnection(address.hostname or "", address.port, timeout=timeout)
+        secure = address.scheme == "https"
+        kind = http.client.HTTPSConnection if secure else http.client.HTTPConnection
+        return kind(address.hostname or "", address.port, timeout=timeout)
 
     def _connect(self, connection: http.client.HTTPConnection) -> None:
         try:
@@ -219,6 +221,15 @@ def connect(arguments: argparse.Namespace) -> ApiClient:
     except ApiCallError:
         configuration.require_nothing_left_behind(found, reading)
         raise
+    return _bounded(client, arguments)
+
+
+def elsewhere(base: str, key: str, arguments: argparse.Namespace) -> ApiClient:
+    """A daemon that is called by its address, with a key."""
+    return _bounded(ApiClient(base, key), arguments)
+
+
+def _bounded(client: ApiClient, arguments: argparse.Namespace) -> ApiClient:
     within: float | None = getattr(arguments, "timeout", None)
     until = math.inf if within is None else time.monotonic() + within
     return replace(client, within=within, until=until, says_after=arguments.context.says_after)

@@ -3,9 +3,10 @@
 import argparse
 import contextlib
 import os
-from collections.abc import Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from waguard.cli.waiting import SAYS_AFTER
 from waguard.config.reading import Reading
@@ -14,6 +15,17 @@ from waguard.errors import ConfigError
 from waguard.host import configuration
 from waguard.host.acting import as_owner_of
 from waguard.host.configuration import Found
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Desk:
+    """The Chrome that `waguard passkey` opens where a person is. Tests have no display, and a passkey of their own."""
+
+    arguments: tuple[str, ...] = ()
+    visible: bool = True
+    sandbox: bool = True
+    opened: Callable[[Any, Any], Awaitable[None]] | None = None
+    """What is done with browser and page before anybody is asked."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,6 +39,7 @@ class Context:
     """Seconds between two checks of a session that is being linked."""
     says_after: float = SAYS_AFTER
     """Seconds after which a command says what it waits for."""
+    desk: Desk = Desk()
 
 
 def read(arguments: argparse.Namespace) -> tuple[Found, Reading]:

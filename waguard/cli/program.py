@@ -45,6 +45,7 @@ COMMANDS: Final = {
     "versions": "which version of WhatsApp Web sessions get: list, pin, unpin, try",
     "wajs": "which wa-js is injected into it: list, add, try, use",
     "qr": "show a session's QR code in the terminal, until it is scanned",
+    "passkey": "sign with a passkey, in a Chrome on this desk, what WhatsApp asks for a linking",
     "send": "send a text message",
     "help": "explain waguard, a command or its verb",
     "completion": "print what makes a shell complete waguard's commands",

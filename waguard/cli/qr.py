@@ -11,7 +11,7 @@ from typing import Any, Final
 from waguard.cli.client import ApiCallError, SessionClient, connect
 from waguard.cli.files import save
 from waguard.cli.parsing import with_daemon, with_json
-from waguard.cli.render import print_json
+from waguard.cli.render import print_json, stage
 from waguard.wire import qr
 
 ABOUT: Final = "show a session's QR code in the terminal, until it is scanned"
@@ -141,6 +141,5 @@ def _waits_for(status: Mapping[str, Any]) -> str | None:
     """Why there is no code and will be none for now; None: nobody came in time."""
     for condition in status.get("conditions", []):
         if condition["type"] == "passkey_required":
-            left = "" if condition["expires_in"] is None else f" ({condition['expires_in']} s left)"
-            return f"{condition['message']}{left}. {condition['remedy']}"
+            return f"{condition['message']} ({stage(condition)}). {condition['remedy']}"
     return "scanned; it is being linked" if status["status"] == "authenticated" else None

@@ -99,8 +99,17 @@ def condition(it: Mapping[str, Any]) -> Iterator[str]:
     """What is wrong, and what to do about it, where there is either."""
     if it.get("message"):
         yield from wrapped(f"! {it['message']}", first="  ", then="    ")
+    if it.get("stage"):
+        yield f"    {stage(it)}"
     if it.get("remedy"):
         yield from wrapped(f"→ {it['remedy']}", first="    ", then="      ")
+
+
+def stage(it: Mapping[str, Any]) -> str:
+    """How far a condition is that has stages, and for how long."""
+    unattended = it.get("unattended_expires_in")
+    alone = f", {unattended} s without a code to compare" if unattended else ""
+    return f"stage {it['stage']}, {it['expires_in']} s left{alone}"
 
 
 def width() -> int:

@@ -1,6 +1,7 @@
 """What one key alone cannot say: checks of the whole configuration."""
 
 import os
+import re
 from collections.abc import Collection
 
 from waguard.config.addresses import is_address, is_loopback, public_refusal
@@ -16,6 +17,7 @@ from waguard.errors import ConfigError
 # sun_path holds 108 bytes with its NUL; below the runtime folder lie /workers/<12 hex>.sock
 _SOCKET_PATH_LIMIT = 107
 STANDBY_RENEWALS = 3
+_EXTENSION_ID = re.compile(r"[a-p]{32}")
 _SOCKET_NAME = len("/workers/0123456789ab.sock")
 DATABASE_SCHEMES = (
     "sqlite+aiosqlite://",
@@ -43,6 +45,7 @@ def cross_check(config: Config) -> None:
         )
     _check_addresses(config)
     _check_switches(config.browser)
+    _check_extension(config.whatsapp.passkey_extension)
     _check_events(config.webhook.events)
     _check_stored(config.webhook.stored)
     if config.restart.max_delay < config.restart.base_delay:
@@ -76,6 +79,13 @@ def _check_switches(browser: Browser) -> None:
         ):
             shown = switches.shown(argument)
             raise refused("browser.extra_args", shown, refusal.why, refusal.remedy)
+
+
+def _check_extension(given: str) -> None:
+    if given and not _EXTENSION_ID.fullmatch(given):
+        why = "it is not the id of an extension"
+        remedy = "use the 32 letters, a to p, that chrome://extensions shows"
+        raise refused("whatsapp.passkey_extension", given, why, remedy)
 
 
 def _check_standby(config: Config) -> None:

@@ -75,6 +75,7 @@ class WhatsApp(Reloadable, frozen=True, kw_only=True):
     url: str = "https://web.whatsapp.com/"
     wajs: Path | None = None
     on_conflict: Literal["park", "takeover"] = "park"
+    passkey_extension: str = ""
 
 
 class Versions(Reloadable, frozen=True, kw_only=True):

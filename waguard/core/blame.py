@@ -70,6 +70,12 @@ class Condition(Struct, frozen=True, kw_only=True):
     """Unix time at which it ends by itself, where that is known."""
     expires_in: float | None = None
     """Seconds until then, where it is shown."""
+    stage: str | None = None
+    """How far it is, where it has stages (``core.passkey_link.PasskeyStage``)."""
+    unattended_until: float | None = None
+    """Unix time until which a linking needs no code that a person compares."""
+    unattended_expires_in: float | None = None
+    """Seconds until then, where it is shown."""
     session: str | None = None
     """The session that it concerns; None: all sessions."""
     degrades: bool = True

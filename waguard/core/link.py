@@ -84,18 +84,8 @@ def is_only_unwired(facts: PageFacts) -> bool:
     return facts.mode == "MAIN" and facts.socket == "CONNECTED" and not facts.events_wired
 
 
-PASSKEY_LIFETIME: Final = 600.0  # s from the request, as one report has it (openmessage#79)
-_BEFORE_A_PASSKEY: Final = frozenset({Link.UNKNOWN, Link.QR_PENDING, Link.PAIRING, Link.OFFLINE})
-
-
-def awaits_passkey(link: Link, until: float, *, now: float) -> bool:
-    """Whether the linking still waits for the passkey that the page requested. Unix times.
-
-    Whether the page shows a QR code meanwhile is not known. So a code ends the wait only when the time is up.
-    """
-    if link is Link.QR_PENDING and now > until:
-        return False
-    return link in _BEFORE_A_PASSKEY
+BEFORE_A_PASSKEY: Final = frozenset({Link.UNKNOWN, Link.QR_PENDING, Link.PAIRING, Link.OFFLINE})
+"""What the page may say of its link while the linking waits for the account's passkey."""
 
 
 def blocked_because(facts: PageFacts) -> str | None:

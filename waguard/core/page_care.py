@@ -5,7 +5,6 @@ condition for a person. Nothing here unlinks the session: a new pairing may need
 owner has.
 """
 
-import datetime as dt
 from collections.abc import Sequence
 from enum import StrEnum, auto
 from typing import Final
@@ -70,12 +69,6 @@ BLAMES: Final = {
     Kind.PAGE_RESTARTS: Blame.SESSION,
     Kind.PAGE_FLOODS: Blame.SESSION,
 }
-
-
-def passkey_words(until: float) -> str:
-    """``until``: unix time. The text names the moment, so it does not change each second."""
-    at = dt.datetime.fromtimestamp(until, dt.UTC)
-    return f"WhatsApp asks for the account's passkey until {at:%H:%M:%S} UTC to link this device"
 
 
 def on_update(*, offered: float, idle: float | None, reloads: Sequence[float]) -> Step:

@@ -8,6 +8,7 @@ from typing import Final
 from waguard.core.host.admission import Cause
 from waguard.core.link import Link
 from waguard.core.page_care import Kind
+from waguard.core.passkey_link import PasskeyStage
 from waguard.core.status import ParkCause
 
 _UNKNOWN: Final = {
@@ -134,14 +135,22 @@ LINKS: Final = {
     Link.CONFLICT: f"Close WhatsApp Web where it is open with this device, then {_RESTART}.",
     Link.BLOCKED: PARKED[ParkCause.BLOCKED],
     Link.NEEDS_UPDATE: PARKED[ParkCause.NEEDS_UPDATE],
-    Link.PASSKEY_REQUIRED: "Only the account's owner can go on, on the phone."
-    f" {_QR} shows how long that is possible, and the next code.",
+    Link.PASSKEY_REQUIRED: f"Whoever has the account's passkey can go on; {_QR} shows for how long, and the next code.",
 }
 """By the state of its link to WhatsApp, where that is not connected."""
 
+_AGAIN: Final = f"To begin again with another code: {_NEW_QR}"
+PASSKEY: Final = {
+    PasskeyStage.OFFERED: f"Sign it with the account's passkey in that time. {_AGAIN}.",
+    PasskeyStage.ASKED: "Sign it where the account's passkey is; the page is not loaded again meanwhile.",
+    PasskeyStage.ANSWERED: "Keep WhatsApp open on the phone, and do there what it asks for.",
+    PasskeyStage.CONFIRM: "Compare the code with the phone's, and confirm it only where both are the same.",
+    PasskeyStage.FAILED: f"Keep WhatsApp open on the phone, and start it again in that time. {_AGAIN}.",
+}
+"""By the stage of a linking that needs the account's passkey."""
+
 PAGE: Final = {
-    Kind.PASSKEY_REQUIRED: "Only the account's owner can go on, and not here: let the phone link without"
-    f" its passkey, or wait until WhatsApp does; then scan the next code: {_QR}.",
+    Kind.PASSKEY_REQUIRED: f"Whoever has the account's passkey can go on; {_QR} shows for how long. {_AGAIN}.",
     Kind.UPDATE_PERSISTS: "The session goes on working. Check for a newer wa-js (`whatsapp.wajs`), and see the page:"
     f" {_SCREENSHOT}.",
     Kind.LINK_STUCK: "Check the phone: is it online, and is this device still among its linked devices?"
@@ -167,6 +176,18 @@ PAGE: Final = {
     " the page again.",
 }
 """By what a page or the messages of a session show."""
+
+SIGN_AGAIN: Final = (
+    "The page still waits. Sign the same request again on https://web.whatsapp.com, with the passkey of the account that"
+    " is to be linked."
+)
+START_AGAIN: Final = (
+    "POST /api/sessions/{s}/passkey/start again, and answer the request of that reply."
+)
+COMPARE_CODES: Final = (
+    "Compare the codes on the phone and on the page, and send the one that both show. Where they differ, end the linking"
+    " on the phone."
+)
 
 _LIST: Final = "`waguard webhooks list` shows them (GET /api/webhooks/dead)"
 FLEET: Final = {

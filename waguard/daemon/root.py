@@ -225,6 +225,7 @@ class Daemon:
             config=self._config,
             keys=secrets.keys,
             sessions=supervisor.sessions,
+            passkeys=supervisor.passkeys,
             reconciler=supervisor.reconciler,
             health=supervisor.health.read,
             store=base.store,

@@ -5,7 +5,7 @@ from typing import Final
 
 from waguard.core.messages.first_contacts import ChatHistory
 from waguard.core.whatsapp_words import in_words
-from waguard.errors import RefusedError, UnavailableError, WaguardError
+from waguard.errors import ConflictError, RefusedError, UnavailableError, WaguardError
 from waguard.ports.outcomes import Acked, NotSent, Outcome, Refused, Uncertain
 from waguard.wire.calls import Failed, Sent
 
@@ -58,6 +58,8 @@ def error_of(failed: Failed) -> WaguardError:
             return _refused(failed)
         case "timeout":
             return lost(failed.error)
+        case "no_passkey":
+            return ConflictError(failed.error)
         case _:
             return WaguardError(failed.error)
 

@@ -10,6 +10,7 @@ from waguard.core import remedies
 from waguard.core.lifecycle import State, stays_down
 from waguard.core.link import Link
 from waguard.core.messages.outbox import number_of
+from waguard.core.passkey_link import WAITING, words
 from waguard.core.reconcile import Wanted
 from waguard.core.session import views
 from waguard.core.status import Status
@@ -25,7 +26,6 @@ FOR_A_PERSON: Final = frozenset(
     {Link.QR_PENDING, Link.PASSKEY_REQUIRED, Link.LOGGED_OUT, Link.BLOCKED, Link.NEEDS_UPDATE}
 )
 UNLINKED: Final = frozenset({Link.QR_PENDING, Link.PASSKEY_REQUIRED})
-"""A new code can be asked for, which ends a linking that waits for a passkey."""
 
 Needs = tuple[Callable[[SessionActor], bool], Callable[[SessionActor], bool]]
 """When something can be done, and when waiting for that is vain."""
@@ -142,6 +142,18 @@ def needs(call: Operation) -> Needs:
             )
         case _:
             return (lambda s: s.lifecycle is State.RUNNING, is_down)
+
+
+def refuse_while_linking(session: SessionActor, *, starting_over: bool = False) -> None:
+    """Raises ``ConflictError`` where a linking is under way that needs the account's passkey; ``starting_over``: only
+    where another code would end what somebody waits for."""
+    linking = views.passkey(session.state)
+    if linking is None or (starting_over and linking.stage not in WAITING):
+        return
+    raise ConflictError(
+        f"passkey_required: {words(linking)}",
+        remedy=remedies.text(remedies.PASSKEY[linking.stage], session.name),
+    )
 
 
 def next_step(session: SessionActor, where_it_is_down: str) -> str:

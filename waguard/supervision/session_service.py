@@ -7,7 +7,6 @@ from loguru import logger
 from waguard.core import remedies
 from waguard.core.lifecycle import WANTED_UP, State
 from waguard.core.link import Link
-from waguard.core.page_care import Kind
 from waguard.core.session import views
 from waguard.core.session.facts import RowRead
 from waguard.errors import (
@@ -34,6 +33,7 @@ from waguard.supervision.readiness import (
     next_step,
     no_code_will_come,
     not_ready,
+    refuse_while_linking,
     require_number,
     shown_code,
 )
@@ -100,12 +100,12 @@ class SessionService:
 
     async def view(self, session_id: str) -> SessionView:
         """See ``ports.sessions.Sessions``."""
-        return self._view(await self._find(session_id))
+        return self._view(await self.find(session_id))
 
     async def start(self, session_id: str, *, restart: bool) -> SessionView:
         """See ``ports.sessions.Sessions``."""
         self._require_changeable(session_id)
-        session = await self._find(session_id)
+        session = await self.find(session_id)
         await self._registry.finish_removal(session)
         row = _existing(await self._ctx.store.set_desired(session_id, up=True))
         self._require_changeable(session_id)
@@ -116,7 +116,7 @@ class SessionService:
     async def stop(self, session_id: str) -> SessionView:
         """See ``ports.sessions.Sessions``."""
         self._require_changeable(session_id)
-        session = await self._find(session_id)
+        session = await self.find(session_id)
         row = _existing(await self._ctx.store.set_desired(session_id, up=False))
         self._require_changeable(session_id)
         session.update_row(row)
@@ -125,7 +125,7 @@ class SessionService:
 
     async def logout(self, session_id: str) -> SessionView:
         """See ``ports.sessions.Sessions``."""
-        session = await self._find(session_id)
+        session = await self.find(session_id)
         self._require_profiles()
         with self._registry.leaving(session_id):
             await self._log_out(session, removed=False)
@@ -133,7 +133,7 @@ class SessionService:
 
     async def delete(self, session_id: str, *, purge: bool) -> None:
         """See ``ports.sessions.Sessions``."""
-        session = await self._find(session_id)
+        session = await self.find(session_id)
         self._require_profiles()
         with self._registry.leaving(session_id):
             await self._log_out(session, removed=True)
@@ -144,24 +144,25 @@ class SessionService:
 
     async def qr(self, session_id: str, *, wait: float, refresh: bool = False) -> QrCode:
         """See ``ports.sessions.Sessions``."""
-        session = await self._find(session_id)
+        session = await self.find(session_id)
         if refresh:
             self._registry.require_staying(session_id)
         if refresh and (session.state.left or session.lifecycle not in WANTED_UP):
             await self.start(session_id, restart=False)
         elif refresh and session.link in UNLINKED:
+            refuse_while_linking(session, starting_over=True)
             await session.traffic.call(RefreshQr())
         await session.wait_until(
             lambda s: shown_code(s) is not None or no_code_will_come(s), timeout=wait
         )
         if code := shown_code(session):
             return code
-        if session.link is Link.PASSKEY_REQUIRED:
+        refuse_while_linking(session)
+        if session.link is Link.PAIRING:
             raise ConflictError(
-                f"passkey_required: {views.passkey(session.state)}",
-                remedy=remedies.text(remedies.PAGE[Kind.PASSKEY_REQUIRED], session_id),
+                "the phone links this device now", remedy=next_step(session, remedies.NEW_CODE)
             )
-        if session.link in {Link.CONNECTED, Link.PAIRING, Link.SYNCING}:
+        if session.link in {Link.CONNECTED, Link.SYNCING}:
             raise ConflictError(
                 "the session is already linked",
                 remedy=f"to link it again, log it out first: `waguard sessions logout {session_id}`",
@@ -191,6 +192,7 @@ class SessionService:
         """See ``ports.sessions.Sessions``."""
         if isinstance(call, PairingCode):
             self._refuse_linked_number(session_id, call.phone)
+            refuse_while_linking(await self.find(session_id))
         session = await self._usable(session_id, needs(call), wait)
         return await session.traffic.call(call)
 
@@ -205,7 +207,7 @@ class SessionService:
 
     # ---- what those need ----
 
-    async def _find(self, session_id: str) -> SessionActor:
+    async def find(self, session_id: str) -> SessionActor:
         """From memory, or from its row, which the application may have written a moment ago: such a
         session is started where its row wants it up, also by a GET."""
         if session := self._registry.get(session_id):
@@ -235,7 +237,7 @@ class SessionService:
     async def _usable(
         self, session_id: str, needs: Needs, wait: float, *, hoping: bool = False
     ) -> SessionActor:
-        session = await self._find(session_id)
+        session = await self.find(session_id)
         usable, in_vain = needs
         await session.wait_until(
             lambda s: usable(s) or (in_vain(s) and not hoping) or self._state.stopping,

@@ -10,6 +10,7 @@ from waguard.core.host.admission import Cause
 from waguard.core.incidents.incidents import incident_event
 from waguard.core.link import Link
 from waguard.core.page_care import Kind
+from waguard.core.passkey import Entry
 from waguard.core.session.effects import Held, Record, ResponsivenessChanged
 from waguard.ports.store import AuditEntry, SessionRow
 from waguard.supervision import translate
@@ -24,6 +25,7 @@ LEVELS: Final = {
     "start_waited": "INFO",
     "parked": "ERROR",
     **dict.fromkeys(_OVER, "INFO"),
+    **{str(entry): "INFO" for entry in Entry if entry is not Entry.REFUSED},
 }
 """Levels of the log, by kinds of entries; all others are warnings."""
 UNLOGGED: Final = frozenset({"adopted"})
@@ -41,6 +43,11 @@ _LINES: Final = {
     "retried": "parked session is tried again",
     "recycled": "session recycled",
     "reloaded": "page reloaded",
+    Entry.STARTED: "the request for the account's passkey is given out",
+    Entry.ANSWERED: "an answer of the account's passkey goes to the page",
+    Entry.CONFIRMED: "the code of a linking by passkey is confirmed",
+    Entry.CANCELLED: "the request for the account's passkey is refused",
+    Entry.REFUSED: "what was sent for a linking by passkey is refused",
     "taken_over": "another client uses the session; taking it back",
 }
 

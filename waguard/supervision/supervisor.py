@@ -22,6 +22,7 @@ from waguard.supervision.bus import Bus
 from waguard.supervision.fleet import Fleet
 from waguard.supervision.health import HealthReport
 from waguard.supervision.mailbox import Mailbox, Timers, loop_timer
+from waguard.supervision.passkeys import Passkeys
 from waguard.supervision.reconciler import Reconciler
 from waguard.supervision.registry import Registry
 from waguard.supervision.restorer import Restorer
@@ -124,6 +125,7 @@ class Supervisor:
         self.health = HealthReport(ctx, self.registry, self.state, self.reconciler)
         self.account_rows = AccountRowOwner(self.registry, self.health)
         self.sessions = SessionService(ctx, self.registry, self.state, self.health)
+        self.passkeys = Passkeys(ctx, self.sessions.find)
         self._trail = asyncio.create_task(self.fleet.trail.trail(), name="trail of the fleet")
 
     async def stop(self, *, write: bool = True) -> None:

@@ -19,7 +19,6 @@ from waguard.core.session.facts import (
     Beat,
     Exited,
     Fact,
-    Reported,
     Spawned,
     SpawnFailed,
     Stopped,
@@ -34,7 +33,8 @@ from waguard.supervision.session_profile import SessionProfile
 from waguard.supervision.status_writer import StatusWriter
 from waguard.supervision.tasks import Tasks
 from waguard.supervision.traffic import Traffic
-from waguard.supervision.versions.page_watch import PageWatch, page_of
+from waguard.supervision.versions.page_watch import PageWatch
+from waguard.supervision.worker_facts import report_fact, stable_fact
 from waguard.supervision.worker_link import WorkerLink
 from waguard.supervision.worker_spec import log_settings, worker_spec
 from waguard.wire import calls
@@ -125,7 +125,7 @@ class WorkerRunner:
     async def _greet(self, worker: int, process: Process, record: WorkerRecord) -> None:
         def heard(message: StableReport | StableHeartbeat) -> None:
             if self.process is process:
-                self._post(_stable_fact(worker, message, self._ctx.clock.monotonic()))
+                self._post(stable_fact(worker, message, self._ctx.clock.monotonic()))
 
         instance, again = self._ctx.instance, self._ctx.timings.greet_again
         async with greeted([record], instance=instance, after=0.0, again=again, heard=heard):
@@ -334,39 +334,11 @@ class WorkerRunner:
             case Report():
                 self.report = message
                 self._page_watch.check()
-                self._post(_fact(self._ctx, worker, message, now))
+                self._post(report_fact(self._ctx, worker, message, now))
                 self._traffic.reported(message)
                 self.follow_log()
                 if self._ctx.lent_until() is not None:
                     self.lend()
-
-
-def _fact(ctx: SessionContext, worker: int, it: Report, now: float) -> Reported:
-    until, versions = it.passkey_until, ctx.versions
-    meant = versions.given(it.session)
-    return Reported(
-        worker=worker,
-        at=now,
-        phase=it.phase,
-        link=it.link,
-        phone=it.phone,
-        code=it.qr.raw if it.qr else None,
-        codes_ended=it.qr_idle,
-        loads=it.loads,
-        scripts_ended=it.scripts_ended,
-        details=it.details and printable(it.details),
-        socket=it.socket and printable(it.socket),
-        update_offered=it.update_offered,
-        covered=it.covered,
-        flooded=it.flooded,
-        passkey_until=until,
-        passkey_left=0.0 if until is None else until - ctx.clock.wall(),
-        refused=it.refused,
-        refusals=it.refusals,
-        retry_after=it.retry_after or 0.0,
-        evidence=it.silence and printable(it.silence),
-        other_version=versions.has_other(it.session, page_of(worker, it, meant=meant)),
-    )
 
 
 async def _lacking(ctx: SessionContext, session: str, *, browser: bool) -> Failure | None:
@@ -383,11 +355,3 @@ def _of_lease(code: int | None, until: float | None) -> int | None:
     """The kernel ends a worker whose time is over by the signal of any kill."""
     over = until is not None and until <= since_boot()
     return EXIT_LEASE_EXPIRED if over and code == -signal.SIGKILL else code
-
-
-def _stable_fact(worker: int, message: StableReport | StableHeartbeat, now: float) -> Fact:
-    """The fact that a message of a worker of another protocol is."""
-    if isinstance(message, StableHeartbeat):
-        return Beat(worker=worker, at=now, page_at=None if message.page is None else now)
-    phase, link = message.phase, message.link
-    return Reported(worker=worker, at=now, phase=phase, link=link, phone=message.phone)

@@ -1,8 +1,10 @@
 """What the daemon asks of a worker, and what may come of it."""
 
+from typing import Any
+
 from msgspec import Struct, field
 
-from waguard.wire.bounds import AckLevel, AtSecond, Id, Private, Word, Words
+from waguard.wire.bounds import AckLevel, AtSecond, Id, Private, Raw, RoundTrip, Word, Words
 from waguard.wire.worker import LogSettings
 
 
@@ -111,6 +113,30 @@ class Reread(Struct, tag="reread", frozen=True, kw_only=True):
     aliases: dict[str, tuple[str, ...]] = {}
 
 
+class PasskeyStart(Struct, tag="passkey_start", frozen=True, kw_only=True):
+    """Have the page ask for the account's passkey, and hold its request; one that is held already is the same.
+
+    This and the other calls of a passkey are only for a worker whose ``Report`` has one.
+    """
+
+
+class PasskeyAnswer(Private, tag="passkey_answer", frozen=True, kw_only=True):
+    """Answer the request that is held with this ``AuthenticationResponseJSON``, which was checked."""
+
+    request: str
+    assertion: dict[str, Any]
+
+
+class PasskeyConfirm(Private, tag="passkey_confirm", frozen=True, kw_only=True):
+    """Confirm the code on the screen, where it is this one."""
+
+    code: str
+
+
+class PasskeyCancel(Struct, tag="passkey_cancel", frozen=True, kw_only=True):
+    """Refuse the request that is held, as somebody does who closes the browser's dialog."""
+
+
 class SetLog(Struct, tag="set_log", frozen=True, kw_only=True):
     """Log like this from now on. Only for a worker whose ``Report`` says how it logs."""
 
@@ -118,6 +144,7 @@ class SetLog(Struct, tag="set_log", frozen=True, kw_only=True):
 
 
 Send = SendText | SendMedia
+PasskeyCall = PasskeyStart | PasskeyAnswer | PasskeyConfirm | PasskeyCancel
 _OfPage = (
     PairingCode
     | RefreshQr
@@ -129,6 +156,7 @@ _OfPage = (
     | TakeOver
     | Acks
     | Reread
+    | PasskeyCall
 )
 OfPage = Send | _OfPage
 """What the page has to be there for."""
@@ -152,20 +180,34 @@ class Sent(Struct, tag="sent", frozen=True, kw_only=True):
     """Broken code of the page: what it threw at the send."""
 
 
+class PasskeyRequest(Private, frozen=True, kw_only=True):
+    """The page's request for the account's passkey."""
+
+    request: Word
+    """Its id."""
+    options: Raw
+    """JSON, as the page says it."""
+    left: RoundTrip
+    """Seconds until the page gives it up."""
+
+
 class Value(Private, tag="value", frozen=True, kw_only=True):
     """Outcome of the other calls: the pairing code, whether a number exists, a PNG, acks by id, what
-    a ``Reread`` found by id (words of ``core.undecryptable.Outcome``)."""
+    a ``Reread`` found by id (words of ``core.undecryptable.Outcome``), the request for a passkey, and of its other
+    calls whether the page still waited for it."""
 
     text: Word | None = None
     flag: bool | None = None
     content: bytes | None = None
     acks: dict[Id, AckLevel] | None = None
     found: dict[Id, Word] | None = None
+    passkey: PasskeyRequest | None = None
 
 
 class Failed(Struct, tag="failed", frozen=True, kw_only=True):
     """The call was not done; ``kind`` is not_ready, refused, timeout, error, too_often (WhatsApp's
-    429); paused (it is a first contact, and WhatsApp was asked for too many numbers) or held."""
+    429); paused (it is a first contact, and WhatsApp was asked for too many numbers) or held; no_passkey (the page asks for
+    none)."""
 
     kind: Word
     error: Words

@@ -5,6 +5,7 @@ from typing import Literal
 from msgspec import Struct
 
 from waguard.core.link import Link
+from waguard.core.passkey_link import PasskeyStage
 from waguard.wire.bounds import (
     At,
     Code,
@@ -30,6 +31,17 @@ class QrCode(Private, frozen=True, kw_only=True):
     raw: Code
     count: Count
     expires_at: At
+
+
+class Passkey(Private, frozen=True, kw_only=True):
+    """A linking that needs the account's passkey (``core.passkey_link.PasskeyLink``). Unix times."""
+
+    stage: PasskeyStage
+    until: At
+    unattended_until: At | None = None
+    request: Word | None = None
+    code: Word | None = None
+    error: Word | None = None
 
 
 class PageVersion(Struct, frozen=True, kw_only=True):
@@ -75,8 +87,8 @@ class Report(Struct, tag="report", frozen=True, kw_only=True):
     """WhatsApp's words for its socket and its stream."""
     update_offered: bool = False
     """The page says that there is a newer version of it."""
-    passkey_until: At | None = None
-    """Unix time until which the account's passkey can be shown; None: nobody asks for it."""
+    passkey: Passkey | None = None
+    """None: the page does not ask for the account's passkey."""
     covered: bool = False
     """A dialog lies over the page."""
     flooded: bool = False

@@ -12,6 +12,10 @@ from waguard.wire.calls import (
     Failed,
     OfPage,
     PairingCode,
+    PasskeyAnswer,
+    PasskeyCancel,
+    PasskeyConfirm,
+    PasskeyStart,
     RefreshQr,
     Reload,
     Reread,
@@ -31,6 +35,7 @@ from waguard.worker.link_reader import LinkReader
 from waguard.worker.page import WhatsAppPage
 from waguard.worker.page_errors import TooOftenError
 from waguard.worker.page_host import PageHost
+from waguard.worker.passkey import PasskeyCalls
 from waguard.worker.running_backfill import RunningBackfill
 from waguard.worker.status_reporter import StatusReporter
 from waguard.worker.worker_context import WorkerContext
@@ -82,6 +87,7 @@ class PageCalls:
         self._host = host
         self._reader = reader
         self._backfill = backfill
+        self._passkey = PasskeyCalls(ctx.watch, timeout=ctx.timings.call)
 
     async def answer(self, call: OfPage) -> Answer:
         """Raises ``WaguardError`` where the page does not do it."""
@@ -109,6 +115,10 @@ class PageCalls:
             case Acks():
                 found = await sending.acks(page, call, ctx.people, timings=ctx.timings)
                 return Value(acks=found)
+            case PasskeyStart() | PasskeyAnswer() | PasskeyConfirm() | PasskeyCancel():
+                answer = await self._passkey.perform(self._host.session, call)
+                ctx.reporter.report()  # first: the daemon knows the stage when it has the answer
+                return answer
             case Reload() | CatchUp() | Reread():
                 return await self._care_for_messages(page, call)
 

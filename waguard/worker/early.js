@@ -20,19 +20,3 @@ window.WPPConfig = {
     return request;
   };
 })();
-
-// A linking that waits for the account's passkey says so nowhere else. The request goes on as it would;
-// nothing of it is kept or reported. A request that only fills in a form (conditional) stops nobody.
-(() => {
-  const isForWhatsApp = (options) =>
-    options?.publicKey?.rpId === 'whatsapp.com' && options.mediation !== 'conditional';
-  if (!window.CredentialsContainer) return; // only a secure page has it
-  CredentialsContainer.prototype.get = new Proxy(CredentialsContainer.prototype.get, {
-    apply(get, container, given) {
-      try {
-        if (isForWhatsApp(given[0])) window.waguardReport?.(JSON.stringify({ kind: 'passkey', data: null }));
-      } catch { /* what cannot be read is the page's own business */ }
-      return Reflect.apply(get, container, given);
-    },
-  });
-})();

@@ -5,15 +5,16 @@ import time
 from dataclasses import dataclass
 from typing import Final
 
+from waguard.core import passkey_link
 from waguard.core.link import (
-    PASSKEY_LIFETIME,
+    BEFORE_A_PASSKEY,
     Link,
     PageFacts,
-    awaits_passkey,
     blocked_because,
     is_only_unwired,
     link_of,
 )
+from waguard.core.passkey_link import PasskeyLink, PasskeyStep
 from waguard.core.session.page_load import MOST, Refusal
 from waguard.wire.reports import QrCode
 from waguard.worker.page_answers import Reading
@@ -34,8 +35,8 @@ class LinkWatch:
     details: str | None = None
     paired_here: bool = False
     """A QR or pairing code was on the screen since this browser started: the credentials are new."""
-    passkey_until: float | None = None
-    """Unix time; None: no linking waits for the account's passkey."""
+    passkey: PasskeyLink | None = None
+    """None: no linking waits for the account's passkey."""
     update_offered: bool = False
     covered: bool = False
     refused: bool = False
@@ -66,6 +67,7 @@ class LinkWatch:
     def apply(self, reading: Reading) -> None:
         """Apply one reading."""
         facts = reading.facts
+        self.passkey = passkey_link.observe(self.passkey, reading.passkey, now=time.time())
         self.link = self._evaluate(facts)
         self.details = blocked_because(facts)
         self._record_refusal(None)
@@ -86,12 +88,15 @@ class LinkWatch:
         link = link_of(facts)
         if link is Link.SYNCING and self._was_connected and is_only_unwired(facts):
             return Link.UNKNOWN  # for the moment after a reload, which is no news to anybody
-        if self.passkey_until is None:
-            return link
-        if awaits_passkey(link, self.passkey_until, now=time.time()):
-            return Link.PASSKEY_REQUIRED
-        self.passkey_until = None
-        return link
+        # a code may be on the screen behind the prompt: it ends the linking only when that is over
+        over = (
+            link is Link.QR_PENDING
+            and self.passkey
+            and passkey_link.is_over(self.passkey, now=time.time())
+        )
+        if over or link not in BEFORE_A_PASSKEY:
+            self.passkey = None
+        return Link.PASSKEY_REQUIRED if self.passkey else link
 
     def _apply_code(self, code: str | None) -> None:
         self.phone = None
@@ -113,18 +118,17 @@ class LinkWatch:
         """The new credentials are being written: it is connected when they are."""
         self.paired_here, self.link = False, Link.SYNCING
 
-    def passkey_asked(self) -> None:
-        """The page wants the account's passkey; asked once more, it grants no more time."""
-        if self.passkey_until is None:
-            self.passkey_until = time.time() + PASSKEY_LIFETIME
+    def passkey_step(self, step: PasskeyStep) -> None:
+        """The page reports a step of a linking that needs the account's passkey."""
+        self.passkey = passkey_link.advance(self.passkey, step, now=time.time())
 
     def passkey_over(self) -> None:
         """Whatever asked for it is gone."""
-        self.passkey_until = None
+        self.passkey = None
 
     def idle(self) -> None:
         """WhatsApp stopped showing codes, which is no wonder while it waits for a passkey."""
-        if self.passkey_until is not None:
+        if self.passkey is not None:
             return
         self.qr, self.qr_idle, self._codes = None, True, 0
 

@@ -344,6 +344,40 @@
     reader.readAsDataURL(blob);
   });
 
+  // A linking that WhatsApp confirms with the account's passkey. Read in WhatsApp Web's published source: it has an
+  // event for each step but those that fail in the browser, and the same test ids in each variant. So its screen is
+  // read as well: that also shows it where the events cannot be had under this name.
+  const onScreen = (name) => document.querySelector(`[data-testid="shortcake_${name}"]`);
+  const dashed = (code) => text(code)?.replace(/[\s-]/g, '').replace(/^(.{4})(.{4})$/, '$1-$2') ?? null;
+  const passkeyShown = () => {
+    if (!document.querySelector('[data-testid^="shortcake_"]')) return null;
+    const code = onScreen('verification_code_display');
+    if (code) {
+      const unattended = onScreen('code_confirm_button')?.disabled === true;
+      return { event: 'code', code: dashed(code.textContent), unattended };
+    }
+    if (onScreen('waiting_for_phone_card')) return { event: 'sent' };
+    if (onScreen('passkey_prompt_card')?.querySelector('[role="alert"]')) return { event: 'error' };
+    return { event: onScreen('passkey_continue_button')?.disabled ? 'asked' : 'offered' };
+  };
+  let hearsLinking = false;
+  const followLinking = () => {
+    const { WAWebLinkDeviceEvents: events } = W.loader.moduleRequire('WAWebLinkDeviceEvents');
+    const on = (name, read) => events.on(`link_device_events:${name}`, (...said) => report('passkey', read(...said)));
+    on('passkey_prologue_request', () => ({ event: 'offered' }));
+    on('shortcake_prologue_sent', () => ({ event: 'sent' }));
+    on('shortcake_verification_code_ready', (code, unattended) => (
+      { event: 'code', code: dashed(code), unattended: unattended === true }));
+    on('shortcake_error', (error) => ({ event: 'error', error: text(error) }));
+    return true;
+  };
+  const ofPasskey = () => {
+    hearsLinking ||= attempt(followLinking) === true;
+    return attempt(passkeyShown);
+  };
+  // a code that is asked for ends it, and the prompt would cover that code
+  const leavePasskey = () => onScreen('cancel_button')?.click();
+
   window.__waguard = {
     wpp: W,
     unresolved() {
@@ -374,6 +408,7 @@
         covered: document.querySelector('[aria-modal="true"]') !== null,
         locked: authenticated ? await lockedUntil().catch(() => null) : null,
         me,
+        passkey: authenticated ? null : ofPasskey(),
       };
     },
     async sendText(chat, written, given) {
@@ -433,11 +468,17 @@
     async exists(chat) {
       return Boolean(await W.contact.queryWidExists(chat));
     },
-    pairingCode: (phone) => W.conn.genLinkDeviceCodeForPhoneNumber(phone).catch((error) => {
-      if (isTooOften(error)) return { refused: 'too_often' };
-      throw error;
-    }),
-    refreshQr: () => W.conn.refreshQR(),
+    pairingCode(phone) {
+      leavePasskey();
+      return W.conn.genLinkDeviceCodeForPhoneNumber(phone).catch((error) => {
+        if (isTooOften(error)) return { refused: 'too_often' };
+        throw error;
+      });
+    },
+    refreshQr() {
+      leavePasskey();
+      return W.conn.refreshQR();
+    },
     unlink: () => W.conn.logout(),
     takeover: () => W.whatsapp.Socket.takeover(),
   };

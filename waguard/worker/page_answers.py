@@ -5,9 +5,17 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from waguard.core.link import PageFacts
+from waguard.core.passkey_link import PasskeyStep
 from waguard.worker.browser.devtools import EvaluationError
 from waguard.worker.page_errors import NotSendableError
-from waguard.worker.page_reports import CHAT_LIMIT, ERROR_LIMIT, ack, moment, word
+from waguard.worker.page_reports import (
+    CHAT_LIMIT,
+    ERROR_LIMIT,
+    ack,
+    moment,
+    passkey_step,
+    word,
+)
 
 CODE_LIMIT: Final = 1_000  # characters of ASCII; WhatsApp's have 240, a QR code holds 2,953
 NAMES_LIMIT: Final = 100
@@ -23,6 +31,8 @@ class Reading:
     """The linked account as a wid (``<digits>@c.us``)."""
     locked_until: float | None = None
     """Unix time until which WhatsApp takes no first contacts, 0: it does; None: the page does not say."""
+    passkey: PasskeyStep | None = None
+    """What the screen shows of a linking that needs the account's passkey; None: nothing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +80,7 @@ def reading(reported: Any) -> Reading:
         code=word(code, CODE_LIMIT) if fits else None,
         me=word(reported.get("me")),
         locked_until=0.0 if locked == 0 else moment(locked),
+        passkey=passkey_step(reported.get("passkey")),
     )
 
 

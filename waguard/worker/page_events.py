@@ -7,7 +7,7 @@ from loguru import logger
 
 from waguard.core.link import Link
 from waguard.wire.events import Acquainted, LoggedOut
-from waguard.worker.page_reports import KINDS, asked, people, word
+from waguard.worker.page_reports import KINDS, asked, passkey_step, people, word
 from waguard.worker.profile_care import ProfileCare
 from waguard.worker.running_backfill import RunningBackfill
 from waguard.worker.worker_context import WorkerContext
@@ -67,8 +67,9 @@ class PageEvents:
                 self._ctx.watch.idle()
                 self._ctx.reporter.report()
             case "passkey":
-                logger.debug("WhatsApp asks for the account's passkey")
-                self._ctx.watch.passkey_asked()
+                if step := passkey_step(reported):
+                    logger.debug("the page reports a step of a linking by passkey", step=step.event)
+                    self._ctx.watch.passkey_step(step)
                 self.changed.set()
             case _:
                 self.changed.set()

@@ -28,6 +28,7 @@ from waguard.worker.injection import Injection
 from waguard.worker.load_watch import LoadWatch
 from waguard.worker.page_document import NewDocument, PageDocument
 from waguard.worker.page_errors import PageNotReadyError, PageUnreachableError
+from waguard.worker.passkey import HOOK
 from waguard.worker.timings import LoadTimings
 
 _TITLE: Final = 80  # characters
@@ -74,7 +75,7 @@ class PageLoader:
         """
         self._session.keep_to(self._url)
         await self._server.attach()
-        await self._session.on_new_document(EARLY)
+        await self._session.on_new_document(EARLY + HOOK)
         self._session.on("Page.loadEventFired", lambda _: self._on_load())
         await self.load()
 

@@ -14,6 +14,7 @@ from typing import Any, Final
 
 from waguard.core.messages.identity import LID, NUMBER
 from waguard.core.messages.undecryptable import CIPHERTEXT, ONLY_ON_PHONE
+from waguard.core.passkey_link import PasskeyEvent, PasskeyStep
 from waguard.wire.events import (
     Ack,
     Edit,
@@ -110,6 +111,20 @@ def asked(reported: Any) -> tuple[tuple[str, bool], ...]:
             return ((number, exists),) if len(number) <= CHAT_LIMIT else ()
         case _:
             return ()
+
+
+def passkey_step(reported: Any) -> PasskeyStep | None:
+    """A step of a linking that needs the account's passkey; None: it is none."""
+    reported = reported if isinstance(reported, dict) else {}
+    if (event := reported.get("event")) not in _PASSKEY_EVENTS:
+        return None
+    return PasskeyStep(
+        event=PasskeyEvent(event),
+        request=word(reported.get("request")),
+        code=word(reported.get("code")),
+        unattended=reported.get("unattended") is True,
+        error=word(reported.get("error")),
+    )
 
 
 def _pair(reported: Any) -> tuple[str, str] | None:
@@ -258,6 +273,7 @@ def _call(reported: dict[str, Any], now: float) -> tuple[Incoming, ...]:
     return (IncomingCall(video=video, group=group, **_common(reported, now)),)
 
 
+_PASSKEY_EVENTS: Final = frozenset(map(str, PasskeyEvent))
 _READERS: Final[dict[str, Callable[[dict[str, Any], float], tuple[Incoming, ...]]]] = {
     "message": _message,
     "ack": _acks,

@@ -3,8 +3,9 @@
 from typing import Literal
 
 from waguard.core.link import Link
+from waguard.core.passkey_link import PasskeyLink
 from waguard.host import logs
-from waguard.wire.reports import Report
+from waguard.wire.reports import Passkey, Report
 from waguard.wire.worker import LogSettings, WorkerSpec
 from waguard.worker.daemon_link import DaemonLink
 from waguard.worker.link_watch import LinkWatch
@@ -95,7 +96,7 @@ class StatusReporter:
                 scripts_ended=self._scripts_ended,
                 socket=watch.socket,
                 update_offered=watch.update_offered,
-                passkey_until=watch.passkey_until,
+                passkey=_passkey(watch.passkey),
                 covered=watch.covered,
                 flooded=self._gate.floods,
                 refused=watch.refused,
@@ -109,3 +110,16 @@ class StatusReporter:
                 exit_code=self._exit_code,
             )
         )
+
+
+def _passkey(link: PasskeyLink | None) -> Passkey | None:
+    if link is None:
+        return None
+    return Passkey(
+        stage=link.stage,
+        until=link.until,
+        unattended_until=link.unattended_until,
+        request=link.request,
+        code=link.code,
+        error=link.error,
+    )

@@ -1,13 +1,12 @@
 """Sessions that use more memory than their limit: one is replaced at a time, and never in a loop."""
 
-from typing import Any
-
 from tests.core.engine_bench import LOADING, EngineBench, Script
 from waguard.core.backoff import NEVER
 from waguard.core.fleet.facts import Closing, FleetRules, FleetRulesChanged, Measured
 from waguard.core.lifecycle import State
 from waguard.core.link import Link
 from waguard.core.page_care import Kind
+from waguard.core.passkey_link import PasskeyLink, PasskeyStage
 from waguard.core.recycle import APART, IDLE
 from waguard.core.session.effects import Recycled
 from waguard.core.session.facts import StopRequested
@@ -87,8 +86,8 @@ def test_only_a_session_that_runs_is_evaluated_and_none_while_the_daemon_stops()
 def test_one_that_waits_for_a_passkey_is_left_alone() -> None:
     """A replacement would end its linking."""
     bench = up("s")
-    until: dict[str, Any] = {"passkey_until": 2e9, "passkey_left": 600.0}
-    bench.report("s", Link.PASSKEY_REQUIRED, **until)
+    linking = PasskeyLink(stage=PasskeyStage.OFFERED, until=2e9)
+    bench.report("s", Link.PASSKEY_REQUIRED, passkey=linking, passkey_left=600.0)
     uses(bench, 900)
     assert (bench.lifecycle("s"), replaced(bench)) == (State.RUNNING, 0)
 

@@ -18,6 +18,7 @@ from waguard.core.page_care import (
     UPDATE_PATIENCE,
     Kind,
 )
+from waguard.core.passkey_link import WAITING, PasskeyLink, PasskeyStage
 from waguard.core.recycle import IDLE
 from waguard.core.session.deadlines import LINK_STABLE
 from waguard.core.status import ParkCause
@@ -109,10 +110,13 @@ def test_only_the_hard_variant_is_a_block(
 # ---- a passkey ----
 
 
-def passkey(bench: EngineBench, left: float = 600.0) -> float:
+def passkey(
+    bench: EngineBench, left: float = 600.0, stage: PasskeyStage = PasskeyStage.OFFERED
+) -> float:
     """It asks for one; unix time of its end."""
     until = WALL + bench.at + left
-    said(bench, Link.PASSKEY_REQUIRED, passkey_until=until, passkey_left=left)
+    linking = PasskeyLink(stage=stage, until=until)
+    said(bench, Link.PASSKEY_REQUIRED, passkey=linking, passkey_left=left)
     return until
 
 
@@ -150,14 +154,30 @@ def test_another_passkey_is_said_with_its_own_time(bench: EngineBench) -> None:
     assert len(bench.records("s", "passkey_required")) == 1
 
 
+@pytest.mark.parametrize("stage", sorted(WAITING))
+def test_nothing_loads_the_page_again_while_somebody_waits_for_an_answer(
+    stage: PasskeyStage, bench: EngineBench
+) -> None:
+    passkey(bench, 120.0, stage)
+    bench.pass_time(3_600)
+    assert (done(bench), workers(bench)) == ((0, 0), 1)
+    passkey(bench, 600.0, PasskeyStage.FAILED)
+    bench.pass_time(600 + PASSKEY_GRACE)
+    assert bench.reloads("s") == 1
+
+
 @pytest.mark.parametrize(
-    ("link", "until"), [(Link.PASSKEY_REQUIRED, None), (Link.PAIRING, WALL + 1_600.0)]
+    ("link", "linking"),
+    [
+        (Link.PASSKEY_REQUIRED, None),
+        (Link.PAIRING, PasskeyLink(stage=PasskeyStage.OFFERED, until=WALL + 1_600.0)),
+    ],
 )
-def test_a_passkey_is_asked_for_only_where_its_link_and_its_end_are_known(
-    link: Link, until: float | None, bench: EngineBench
+def test_a_passkey_is_asked_for_only_where_its_link_and_its_stage_are_known(
+    link: Link, linking: PasskeyLink | None, bench: EngineBench
 ) -> None:
     passkey(bench)
-    said(bench, link, passkey_until=until)
+    said(bench, link, passkey=linking)
     assert kinds(bench) == []
 
 

@@ -17,6 +17,7 @@ from waguard.core.page_care import (
     Kind,
     Step,
 )
+from waguard.core.passkey_link import WAITING, PasskeyLink, PasskeyStage
 from waguard.core.session.deadlines import (
     LINK_STABLE,
     Due,
@@ -169,11 +170,15 @@ def test_a_dialog_is_said_once_when_it_stays() -> None:
 
 
 def test_a_passkey_has_its_time_and_one_reload() -> None:
-    its: dict[str, Any] = {"passkey_until": 5_000.0, "passkey_ends": 200.0}
+    linking = PasskeyLink(stage=PasskeyStage.OFFERED, until=5_000.0)
+    its: dict[str, Any] = {"passkey": linking, "passkey_ends": 200.0}
     over = {Due.PASSKEY_OVER: 200.0 + PASSKEY_GRACE}
     assert of_link(Link.PASSKEY_REQUIRED, **its) == over
     assert of_link(Link.PASSKEY_REQUIRED, Care(passkey_reloaded=4_000.0), **its) == over
     assert of_link(Link.PASSKEY_REQUIRED, Care(passkey_reloaded=5_000.0), **its) == {}
+    for stage in WAITING:
+        its["passkey"] = PasskeyLink(stage=stage, until=5_000.0)
+        assert of_link(Link.PASSKEY_REQUIRED, **its) == {}
 
 
 # ---- a link that does not move ----

@@ -5,12 +5,13 @@ from typing import Any
 import pytest
 
 from tests.core.engine_bench import DOWN
-from waguard.core import remedies
+from waguard.core import passkey_link, remedies
 from waguard.core.blame import Blame, Condition, Failure
 from waguard.core.host.admission import Cause, Wait
 from waguard.core.lifecycle import State
 from waguard.core.link import Link
 from waguard.core.page_care import Kind
+from waguard.core.passkey_link import PasskeyLink, PasskeyStage
 from waguard.core.session.page_load import PORTAL
 from waguard.core.session.restart import Retries
 from waguard.core.session.state import (
@@ -169,12 +170,12 @@ def test_what_it_is_blocked_for_is_what_the_page_says() -> None:
 
 
 def test_a_passkey_is_asked_for_only_while_the_link_says_so() -> None:
-    it = worker(link=Link.PASSKEY_REQUIRED, passkey_until=3_600.0)
-    words = passkey(session(worker=it))
-    assert words is not None
-    assert "until 01:00:00 UTC" in words
-    assert derive_status(session(worker=it)).details == f"passkey_required: {words}"
-    assert passkey(session(worker=worker(passkey_until=3_600.0))) is None
+    linking = PasskeyLink(stage=PasskeyStage.OFFERED, until=3_600.0, unattended_until=3_300.0)
+    it = worker(link=Link.PASSKEY_REQUIRED, passkey=linking)
+    assert passkey(session(worker=it)) is linking
+    said = derive_status(session(worker=it)).details
+    assert said == f"passkey_required: {passkey_link.words(linking)}"
+    assert passkey(session(worker=worker(passkey=linking))) is None
     assert passkey(session(worker=worker(link=Link.PASSKEY_REQUIRED))) is None
     assert passkey(session()) is None
 
@@ -307,7 +308,7 @@ def test_a_start_says_why_it_is_necessary_or_that_it_is_under_way() -> None:
         (Link.CONFLICT, Blame.OPERATOR, "Close WhatsApp Web"),
         (Link.BLOCKED, Blame.WHATSAPP, "phone"),
         (Link.NEEDS_UPDATE, Blame.WHATSAPP, "Update waguard"),
-        (Link.PASSKEY_REQUIRED, Blame.OPERATOR, "owner"),
+        (Link.PASSKEY_REQUIRED, Blame.OPERATOR, "Whoever has the account's passkey"),
     ],
 )
 def test_who_is_to_blame_for_a_link_and_what_helps(its: Link, blame: Blame, helps: str) -> None:

@@ -258,7 +258,10 @@ async def test_the_command_does_what_http_does(
     assert await run(standin, "policy", "ack_delay=2", "send_error=ERROR_UNKNOWN") == 0
     assert standin.policy.send_error == "ERROR_UNKNOWN"
     assert await run(standin, "needs-update", "--over", *own) == 0
-    assert await run(standin, "passkey", *own) == 1
+    options = json.dumps({"challenge": "AAAA", "rpId": "whatsapp.com"})
+    assert await run(standin, "passkey", options, *own) == 0
+    assert expected_words()["type"] == "public-key"
+    assert await run(standin, "passkey", "no JSON", *own) == 1
     notices = ("needs-update", "ghost", "reload", "modal")
     for command in ("drop", "conflict", *notices, "block", "unlink"):
         assert await run(standin, command, *own) == 0

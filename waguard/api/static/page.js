@@ -9,9 +9,9 @@ const codes = new Map(); // session → figure
 let refreshing = null;
 let lastId = null;
 
-const call = async (path, headers = {}) => {
+const call = async (path, headers = {}, more = {}) => {
   const key = sessionStorage.getItem(KEY) || '';
-  const response = await fetch(path, { headers: { 'X-Api-Key': key, ...headers }, cache: 'no-store' });
+  const response = await fetch(path, { headers: { 'X-Api-Key': key, ...headers }, cache: 'no-store', ...more });
   if (response.status === 401) throw new Error('key');
   return response;
 };
@@ -42,7 +42,10 @@ function showHealth(health) {
 }
 
 function condition(it) {
-  const line = element('li', `${it.session_id ? `${it.session_id}: ` : ''}${it.message}. `, it.degrades ? '' : 'hint');
+  const unattended = it.unattended_expires_in ? `, ${it.unattended_expires_in} s without a code to compare` : '';
+  const stage = it.stage ? ` (stage ${it.stage}, ${it.expires_in} s left${unattended})` : '';
+  const whose = it.session_id ? `${it.session_id}: ` : '';
+  const line = element('li', `${whose}${it.message}${stage}. `, it.degrades ? '' : 'hint');
   const remedy = element('span', '', 'hint');
   it.remedy.split('`').forEach((part, at) => remedy.append(at % 2 ? element('code', part) : part));
   line.append(remedy);
@@ -121,7 +124,7 @@ async function refresh() {
       // null: the sessions are not known, so what was shown stays
       if (health.details) {
         showSessions(health.details);
-        await showCodes(health.details);
+        await Promise.all([showCodes(health.details), showPasskeys(health.details)]);
       }
       if (look.again) await pause(REFRESH_GAP);
     } while (look.again);

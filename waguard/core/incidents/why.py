@@ -30,6 +30,11 @@ _DONE: Final = {
 _DONE_WITH: Final = {
     "page_version": "its page was loaded with {}",
     "start_waited": "its start waited: {}",
+    "passkey_started": "the request for the account's passkey went to {}",
+    "passkey_answered": "an answer of the account's passkey went to the page, from {}",
+    "passkey_confirmed": "the code of the linking was confirmed by {}",
+    "passkey_cancelled": "the request for the account's passkey was refused by {}",
+    "passkey_refused": "what was sent for the linking by passkey was refused, from {}",
     "screenshot": "a picture of its page is kept: {}",
     "webhooks_held": "its received messages wait: {}",
     "row_disputed": "its received messages wait, and its row is corrected once a minute",

@@ -4,6 +4,7 @@
 recorded. While the worker is replaced its conditions stay: nothing is known of the page meanwhile.
 """
 
+from waguard.core import passkey_link
 from waguard.core.link import Link
 from waguard.core.page_care import (
     STUCK,
@@ -12,7 +13,6 @@ from waguard.core.page_care import (
     Step,
     on_stuck,
     on_update,
-    passkey_words,
 )
 from waguard.core.recycle import IDLE
 from waguard.core.replace import replace
@@ -81,7 +81,7 @@ def report_care(state: SessionState, said: Reported, now: Moment, out: Out) -> S
         update_since=_since(worker.update_since, now.at) if offered else None,
         covered_since=_since(worker.covered_since, now.at) if covered else None,
         flooded_since=_since(worker.flooded_since, now.at) if said.flooded else None,
-        passkey_until=said.passkey_until,
+        passkey=said.passkey,
         passkey_ends=now.at + said.passkey_left,
     )
     state = replace(state, worker=worker)
@@ -109,10 +109,11 @@ def _since(before: float | None, now: float) -> float:
 
 
 def _passkey(state: SessionState, said: Reported, now: Moment, out: Out) -> SessionState:
-    until = said.passkey_until
-    if until is None or said.link is not Link.PASSKEY_REQUIRED:
+    link = said.passkey
+    if link is None or said.link is not Link.PASSKEY_REQUIRED:
         return find(state, Kind.PASSKEY_REQUIRED, None, now, out)
-    return find(state, Kind.PASSKEY_REQUIRED, passkey_words(until), now, out, until=until)
+    words = passkey_link.words(link)
+    return find(state, Kind.PASSKEY_REQUIRED, words, now, out, until=link.until)
 
 
 def on_due_care(
@@ -128,7 +129,8 @@ def on_due_care(
             return replace(state, care=replace(care, idle_at=now.at + ASK_AGAIN))
         case Due.PASSKEY_OVER:
             reload_page(worker, "nobody showed the passkey in time", out)
-            return replace(state, care=replace(care, passkey_reloaded=worker.passkey_until))
+            until = worker.passkey.until if worker.passkey else None
+            return replace(state, care=replace(care, passkey_reloaded=until))
         case Due.COVERED:
             why = "a dialog covers WhatsApp's page"
             out(TakeScreenshot(worker.number))

@@ -17,6 +17,7 @@ from waguard.core.page_care import (
     Kind,
     Step,
 )
+from waguard.core.passkey_link import WAITING
 from waguard.core.replace import replace
 from waguard.core.session.state import Intent, SessionState, Slot, Stage, Worker
 from waguard.core.session.takeover import RETRY
@@ -110,7 +111,11 @@ def _of_link(state: SessionState, worker: Worker) -> list[tuple[float, Due]]:
         found.append((calm, Due.PAGE_CALM))
     if worker.flooded_since is not None:
         found.append((worker.flooded_since + FLOOD_LIMIT, Due.FLOODED))
-    if worker.passkey_until is not None and state.care.passkey_reloaded != worker.passkey_until:
+    if (
+        (linking := worker.passkey)
+        and linking.stage not in WAITING
+        and (state.care.passkey_reloaded != linking.until)
+    ):
         found.append((worker.passkey_ends + PASSKEY_GRACE, Due.PASSKEY_OVER))
     return found
 

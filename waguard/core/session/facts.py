@@ -11,6 +11,7 @@ from waguard.core.blame import Failure
 from waguard.core.host.admission import Wait
 from waguard.core.link import Link
 from waguard.core.page_care import Kind
+from waguard.core.passkey_link import PasskeyLink
 from waguard.core.session.state import FleetView, Rules
 from waguard.core.status import ParkCause
 
@@ -64,10 +65,10 @@ class Reported(WorkerFact, frozen=True, kw_only=True):
     """A dialog covers the page."""
     flooded: bool = False
     """The page reports more than it may."""
-    passkey_until: float | None = None
-    """Unix time until which the account's passkey can be shown."""
+    passkey: PasskeyLink | None = None
+    """A linking that needs the account's passkey."""
     passkey_left: float = 0.0
-    """Seconds until then."""
+    """Seconds until its stage ends."""
     refused: bool = False
     """WhatsApp does not serve its page; ``details`` says what it answers."""
     refusals: int = 0

@@ -12,6 +12,7 @@ from waguard.core.blame import Failure
 from waguard.core.host.admission import Wait
 from waguard.core.link import Link
 from waguard.core.page_care import Kind, Step
+from waguard.core.passkey_link import PasskeyLink
 from waguard.core.session.probe import Limits
 from waguard.core.session.restart import RestartPolicy, Retries
 from waguard.core.status import DerivedStatus, ParkCause
@@ -129,10 +130,10 @@ class Worker(Struct, frozen=True, kw_only=True):
     """Since when a dialog covers the page."""
     flooded_since: float | None = None
     """Since when the page reports more than it may."""
-    passkey_until: float | None = None
-    """Unix time."""
+    passkey: PasskeyLink | None = None
+    """A linking that needs the account's passkey."""
     passkey_ends: float = 0.0
-    """``passkey_until`` in monotonic time."""
+    """When its stage ends."""
 
 
 class Care(Struct, frozen=True, kw_only=True):

@@ -3,12 +3,13 @@
 from collections.abc import Iterable
 from typing import Final
 
-from waguard.core import remedies
+from waguard.core import passkey_link, remedies
 from waguard.core.blame import Blame, Condition
 from waguard.core.host.admission import Candidate, Cause
 from waguard.core.lifecycle import State
 from waguard.core.link import Link
-from waguard.core.page_care import BLAMES, Kind, passkey_words
+from waguard.core.page_care import BLAMES, Kind
+from waguard.core.passkey_link import PasskeyLink
 from waguard.core.replace import replace
 from waguard.core.session.page_load import PORTAL
 from waguard.core.session.state import Found, Intent, SessionState, Slot, Stage, Worker
@@ -143,12 +144,10 @@ def candidate(state: SessionState, now: float) -> Candidate:
     )
 
 
-def passkey(state: SessionState) -> str | None:
-    """In words, that its linking waits for the account's passkey; None: it does not."""
+def passkey(state: SessionState) -> PasskeyLink | None:
+    """The linking that needs the account's passkey; None: none is under way."""
     worker = state.worker
-    if worker is None or link(state) is not Link.PASSKEY_REQUIRED or worker.passkey_until is None:
-        return None
-    return passkey_words(worker.passkey_until)
+    return worker.passkey if worker and link(state) is Link.PASSKEY_REQUIRED else None
 
 
 def details(state: SessionState) -> str | None:
@@ -159,8 +158,8 @@ def details(state: SessionState) -> str | None:
 
 
 def _shown_details(state: SessionState) -> str | None:
-    if words := passkey(state):
-        return f"passkey_required: {words}"
+    if linking := passkey(state):
+        return f"passkey_required: {passkey_link.words(linking)}"
     reported = state.worker.details if state.worker else None
     if link(state) is Link.OFFLINE:  # an earlier failure does not matter any more
         return state.fleet.network_down or reported or details(state)
@@ -272,6 +271,8 @@ def _of_unresponsive(state: SessionState, worker: Worker) -> Condition:
 
 def _of_page(state: SessionState, kind: Kind, found: Found) -> Condition:
     everywhere = kind is Kind.PAGE_RESTARTS and state.fleet.pages_restart is not None
+    linking = passkey(state) if kind is Kind.PASSKEY_REQUIRED else None
+    remedy = remedies.PASSKEY[linking.stage] if linking else remedies.PAGE[kind]
     return Condition(
         session=state.session,
         type=str(kind),
@@ -279,8 +280,10 @@ def _of_page(state: SessionState, kind: Kind, found: Found) -> Condition:
         reason=str(kind),
         message=found.message,
         since=found.at,
-        remedy=remedies.text(remedies.PAGE[kind], state.session),
+        remedy=remedies.text(remedy, state.session),
         until=found.until,
+        stage=linking and str(linking.stage),
+        unattended_until=linking and linking.unattended_until,
     )
 
 
@@ -345,6 +348,9 @@ def shown(
             it,
             since=wall - (monotonic - it.since),
             expires_in=None if it.until is None else max(0.0, it.until - wall),
+            unattended_expires_in=None
+            if it.unattended_until is None
+            else max(0.0, it.unattended_until - wall),
         )
         for it in conditions
     )

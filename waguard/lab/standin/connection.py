@@ -46,7 +46,8 @@ class PageLink:
             async for frame in self._socket:
                 if frame.type is WSMsgType.TEXT:
                     stanza = frame.json()
-                    getattr(self, f"on_{stanza['type']}")(stanza)
+                    if not self._whatsapp.linking.passkeys.handle(self, stanza):
+                        getattr(self, f"on_{stanza['type']}")(stanza)
         finally:
             self._whatsapp.detach(self)
             for task in self._tasks:
@@ -96,7 +97,7 @@ class PageLink:
         for number in range(policy.qr_count):
             self.send({"type": "ref", "ref": self._whatsapp.linking.show_ref(self)})
             await asyncio.sleep(policy.qr_lifetime if number else policy.qr_first_lifetime)
-            if self._whatsapp.linking.awaits_passkey(self):
+            if self._whatsapp.linking.passkeys.awaits(self):
                 return
         self._whatsapp.linking.forget_page(self)
         self.send({"type": "idle"})

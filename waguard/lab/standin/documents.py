@@ -34,6 +34,7 @@ SCRIPTS: Final = (
     "media",
     "happenings",
     "notices",
+    "passkey",
     "ciphertexts",
     "limits",
     "boot",

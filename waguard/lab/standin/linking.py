@@ -5,10 +5,10 @@ import itertools
 import secrets
 
 from waguard.lab.standin.accounts import Device, Page
+from waguard.lab.standin.passkeys import CODE_ALPHABET, Passkeys
 from waguard.lab.standin.policy import Policy
 from waguard.lab.standin.refusal import Refusal
 
-CODE_ALPHABET = "123456789ABCDEFGHJKLMNPQRSTVWXYZ"  # what WhatsApp draws pairing codes from
 CODE_LENGTH = 8
 
 
@@ -21,7 +21,7 @@ class Linking:
         self.refs: dict[str, Page] = {}  # live codes
         self.expired_refs: set[str] = set()
         self.pairing_codes: dict[str, tuple[str, Page]] = {}  # by phone number
-        self.passkeys: dict[str, tuple[Device, Page]] = {}  # by phone number: who waits for one
+        self.passkeys = Passkeys(policy, self._accept)
         self._device_numbers = itertools.count(1)
 
     def show_ref(self, page: Page) -> str:
@@ -35,7 +35,7 @@ class Linking:
         for ref in [r for r, p in self.refs.items() if p is page]:
             self.expired_refs.add(ref)
             del self.refs[ref]
-        self.passkeys = {n: waits for n, waits in self.passkeys.items() if waits[1] is not page}
+        self.passkeys.forget_page(page)
 
     def make_pairing_code(self, phone: str, page: Page) -> str:
         code = "".join(secrets.choice(CODE_ALPHABET) for _ in range(CODE_LENGTH))
@@ -90,8 +90,7 @@ class Linking:
         )
         self.forget_page(page)
         if self.policy.passkey:
-            self.passkeys[phone] = (device, page)
-            page.send({"type": "passkey"})
+            self.passkeys.offer(device, page)
         else:
             self._accept(device, page)
         return device
@@ -100,15 +99,3 @@ class Linking:
         self.devices.setdefault(device.phone, []).append(device)
         linked = {"wid": f"{device.phone}@c.us", "device": device.id, "secret": device.secret}
         page.send({"type": "paired", "linked": linked})
-
-    def awaits_passkey(self, page: Page) -> bool:
-        return any(waiting is page for _, waiting in self.passkeys.values())
-
-    def confirm_passkey(self, phone: str) -> Device:
-        if phone not in self.passkeys:
-            raise Refusal(
-                409, f"no page waits for a passkey of {phone}", "scan a code first", "phone", phone
-            )
-        device, page = self.passkeys.pop(phone)
-        self._accept(device, page)
-        return device

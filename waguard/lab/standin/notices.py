@@ -24,10 +24,6 @@ class Notices:
         """The pages learn of a newer version, or that there is none."""
         return self._each(phone, lambda d: _send(d, {"type": "needs_update", "value": not over}))
 
-    def passkey(self, phone: str) -> dict[str, Any]:
-        """The owner confirms the linking with the account's passkey."""
-        return self._whatsapp.linking.confirm_passkey(phone).to_json()
-
     def ghost(self, phone: str) -> dict[str, Any]:
         """The pages lose their connection and do not notice."""
 

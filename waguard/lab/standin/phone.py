@@ -15,6 +15,7 @@ from waguard.lab.standin.accounts import Device
 from waguard.lab.standin.happenings import Happenings
 from waguard.lab.standin.limits import Limits, Lock, Way
 from waguard.lab.standin.notices import Notices
+from waguard.lab.standin.passkeys import ORIGIN
 from waguard.lab.standin.refusal import Refusal, refusal_of
 from waguard.lab.standin.releases import Break, Named, Publish, Releases
 from waguard.lab.standin.whatsapp import WhatsApp
@@ -132,6 +133,13 @@ class Drop(Request, kw_only=True):
 
 class NeedsUpdate(Request, kw_only=True):
     over: bool = False
+
+
+class Passkey(Request, kw_only=True):
+    options: dict[str, Any]
+    """Those of the request, as JSON has them."""
+    origin: str = ORIGIN
+    verified: bool = True
 
 
 class Timelock(Request, kw_only=True):
@@ -341,8 +349,17 @@ class Phone:
     def needs_update(self, phone: str = PHONE, *, over: bool = False) -> dict[str, Any]:
         return self._notices.needs_update(phone, over=over)
 
-    def passkey(self, phone: str = PHONE) -> dict[str, Any]:
-        return self._notices.passkey(phone)
+    def passkey(
+        self,
+        options: dict[str, Any],
+        phone: str = PHONE,
+        *,
+        origin: str = ORIGIN,
+        verified: bool = True,
+    ) -> dict[str, Any]:
+        """The account's passkey signs a request; ``verified``: after it checked its person."""
+        passkeys = self.whatsapp.linking.passkeys
+        return passkeys.sign(options, phone, origin=origin, verified=verified)
 
     def ghost(self, phone: str = PHONE) -> dict[str, Any]:
         return self._notices.ghost(phone)
@@ -426,7 +443,10 @@ _POSTS: dict[str, tuple[type[msgspec.Struct], Callable[[Phone, Any], dict[str, A
     "conflict": (Request, lambda p, r: p.conflict(r.phone)),
     "drop": (Drop, lambda p, r: p.drop(r.phone, r.seconds)),
     "needs-update": (NeedsUpdate, lambda p, r: p.needs_update(r.phone, over=r.over)),
-    "passkey": (Request, lambda p, r: p.passkey(r.phone)),
+    "passkey": (
+        Passkey,
+        lambda p, r: p.passkey(r.options, r.phone, origin=r.origin, verified=r.verified),
+    ),
     "ghost": (Request, lambda p, r: p.ghost(r.phone)),
     "reload": (Request, lambda p, r: p.reload(r.phone)),
     "spin": (Request, lambda p, r: p.spin(r.phone)),

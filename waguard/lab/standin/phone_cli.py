@@ -21,7 +21,6 @@ DEFAULT_URL = f"http://127.0.0.1:{DEFAULT_PHONE_PORT}"
 TIMEOUT = 30.0  # s; a file on its way is the longest there is
 NOTICES = {  # commands without arguments
     "conflict": "another client takes the stream",
-    "passkey": "confirm the linking with the account's passkey",
     "ghost": "cut the connection so that the page does not notice",
     "reload": "have the page reload itself",
     "spin": "have the page's script never end",
@@ -84,6 +83,12 @@ def _add_ciphertexts(
         help="in its place with an event (default) or without; seen when the page is reloaded; as a "
         "new message with the same id then",
     )
+
+
+def _add_passkey(command: Callable[[str, str], argparse.ArgumentParser]) -> None:
+    passkey = command("passkey", "sign a request with the account's passkey")
+    passkey.add_argument("options", help="those of the request as JSON, - to read them from stdin")
+    passkey.add_argument("--origin", help="sign them for another site")
 
 
 def _add_timelock(command: Callable[[str, str], argparse.ArgumentParser]) -> None:
@@ -178,6 +183,7 @@ def _parser() -> argparse.ArgumentParser:
     update.add_argument("--over", action="store_true", help="there is none any more")
     for name, text in NOTICES.items():
         command(name, text)
+    _add_passkey(command)
     _add_timelock(command)
     block = command("block", "turn the account's browsers away, NONE to end it")
     block.add_argument(
@@ -216,6 +222,8 @@ def _body(args: argparse.Namespace) -> dict[str, Any]:
     }
     if args.command == "scan" and args.code == "-":
         given["code"] = sys.stdin.read().strip()
+    if args.command == "passkey":
+        given["options"] = _json(sys.stdin.read() if args.options == "-" else args.options)
     if args.command == "incoming":
         given["from"] = given.pop("sender")
         if args.chat:
@@ -225,6 +233,13 @@ def _body(args: argparse.Namespace) -> dict[str, Any]:
     if args.command == "receipt":
         given["ack"] = ACKS[args.ack]
     return {k: v for k, v in given.items() if v is not None}
+
+
+def _json(text: str) -> Any:
+    try:
+        return json.loads(text)
+    except ValueError:
+        raise PhoneError("the options are not JSON: pass what the request has") from None
 
 
 def _file(path: Path, mimetype: str | None) -> dict[str, str]:

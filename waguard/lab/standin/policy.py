@@ -42,6 +42,15 @@ class Policy:
     """Content-Security-Policy with a nonce, as WhatsApp's: no inline script, no eval."""
     passkey: bool = False
     """After a scan or a pairing code the page has to show the account's passkey (the phone's `passkey`)."""
+    passkey_lifetime: Seconds = 600.0
+    """How long the options of a request for it are good."""
+    passkey_unattended: Seconds = 300.0
+    """How long the page confirms the code by itself; later, and after any error, a person compares it."""
+    passkey_wait: Seconds = 120.0
+    """How long the page waits: for the phone, for the code, for the pairing."""
+    passkey_way: Literal["", "wrong_account", "silent", "compare"] = ""
+    """The answer is refused as another account's, accepted and then silent (waha#2227), or its code is to be
+    compared at any time."""
     update_again: bool = False
     """Each connection of a page gets a newer version announced: a reload does not bring it."""
     ghosts: Annotated[int, msgspec.Meta(ge=0)] = 0

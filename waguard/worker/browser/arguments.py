@@ -47,7 +47,7 @@ class ChromiumSpec:
 
     ``profile`` is its user-data-dir, ``tmpdir`` its own TMPDIR: shorter than 64 characters, wiped at
     the end. ``marks`` go into its environment (and no child's), ``inherited_fds`` stay open in it:
-    a lock held through one of them is free only when the browser is gone too.
+    a lock held through one of them is free only when the browser is gone too. ``visible``: a window for a person.
     """
 
     executable: Path
@@ -56,6 +56,7 @@ class ChromiumSpec:
     flavour: Flavour = "chromium"
     extra_args: tuple[str, ...] = ()
     sandbox: bool = True
+    visible: bool = False
     marks: Mapping[str, str] = field(default_factory=dict)
     inherited_fds: tuple[int, ...] = ()
 
@@ -81,7 +82,7 @@ def arguments(spec: ChromiumSpec, *, user_agent: str | None = None) -> list[str]
         str(spec.executable),
         "--remote-debugging-pipe",
         f"--user-data-dir={spec.profile}",
-        *(["--headless=new"] if spec.flavour == "chromium" else []),
+        *(["--headless=new"] if spec.flavour == "chromium" and not spec.visible else []),
         *([] if spec.sandbox else ["--no-sandbox"]),
         *([f"--user-agent={user_agent}"] if user_agent else []),
         *SWITCHES,

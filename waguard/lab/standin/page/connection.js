@@ -269,7 +269,7 @@
       async receive(stanza) {
         const modules = [
           'WAWebStandinInbox', 'WAWebStandinHappenings', 'WAWebStandinNotices', 'WAWebStandinMigration',
-          'WAWebStandinCiphertexts', 'WAWebStandinLimits', 'WAWebStandinGroups',
+          'WAWebStandinCiphertexts', 'WAWebStandinLimits', 'WAWebStandinGroups', 'WAWebStandinPasskey',
         ];
         const handlers = modules.map((id) => require(id).handlers[stanza.type]);
         const handle = this[`on_${stanza.type}`] ?? handlers.find(Boolean);
@@ -302,6 +302,7 @@
       }
 
       async on_paired({ linked }) {
+        require('WAWebStandinPasskey').linking.hide();
         Socket.state = 'PAIRING';
         Stream.info = 'PAIRING';
         Conn.ref = null;

@@ -1,4 +1,4 @@
-// What WhatsApp reports to the page: a newer version, a passkey, a reload, a dialog; and a socket that is not connected.
+// What WhatsApp reports to the page: a newer version, a reload, a dialog; and a socket that is not connected.
 (() => {
   'use strict';
   const { define } = window.__standin;
@@ -6,23 +6,11 @@
   define('WAWebStandinNotices', (exports, require) => {
     const { Stream } = require('WAWebStreamModel');
     const { Socket } = require('WAWebSocketModel');
-    const { Conn } = require('WAWebConnModel');
 
     exports.handlers = {
       // wa-js#652: the button "Update available"; wa-js reports the change back to false as well (its source)
       needs_update({ value }) {
         Stream.needsUpdate = value;
-      },
-
-      // whatsmeow#1185: the options of the call are observed. Assumed: no code is shown meanwhile, the stream
-      // stays PAIRING, and the page keeps waiting when its browser has no authenticator.
-      passkey() {
-        Stream.info = 'PAIRING';
-        Socket.state = 'PAIRING';
-        Conn.ref = null;
-        const challenge = crypto.getRandomValues(new Uint8Array(32));
-        const publicKey = { rpId: 'whatsapp.com', challenge, userVerification: 'required', timeout: 600_000 };
-        navigator.credentials.get({ publicKey }).catch((error) => { window.__standin.passkeyEnded = error.name; });
       },
 
       // wwebjs#201734: the words are read there. Assumed: the mode of the stream stays as it was.

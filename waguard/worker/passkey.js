@@ -1,0 +1,125 @@
+// Evaluated with early.js. Holds WhatsApp Web's request for the account's passkey until the daemon brings the answer of
+// a browser on the operator's desk: Chromium here has no authenticator, and its own request would never end. The
+// request's options stay here until they are asked for; a report has only the request's id.
+(() => {
+  if (!window.CredentialsContainer || window !== window.top) return; // only a secure page has it; no frame asks through us
+  const CONTINUE = '[data-testid=shortcake_passkey_continue_button]';
+  const CODE = '[data-testid=shortcake_verification_code_display]';
+  const CONFIRM = '[data-testid=shortcake_code_confirm_button]';
+  const PATIENCE = 10_000; // ms from the click to the request; the page may have to get new options first
+  const LIFETIME = 600_000; // ms; of a request that does not say it
+  const unpack = (text) => Uint8Array.from(
+    atob(text.replace(/-/g, '+').replace(/_/g, '/')), (character) => character.charCodeAt(0),
+  ).buffer;
+  const pack = (given) => {
+    const view = ArrayBuffer.isView(given) ? given : new DataView(given); // throws where it is no bytes
+    const bytes = new Uint8Array(view.buffer, view.byteOffset, view.byteLength);
+    return btoa(String.fromCharCode(...bytes)).replace(/\+/g, '-').replace(/\//g, '_').replace(/=+$/, '');
+  };
+  // PublicKeyCredentialRequestOptionsJSON, as a browser calls it
+  const optionsOf = (key) => ({
+    challenge: pack(key.challenge), timeout: key.timeout ?? LIFETIME, rpId: key.rpId,
+    allowCredentials: (key.allowCredentials ?? []).map(({ id, type, transports }) => (
+      { id: pack(id), type, ...(transports && { transports: [...transports] }) })),
+    userVerification: key.userVerification ?? 'preferred',
+    extensions: JSON.parse(JSON.stringify(key.extensions ?? {})),
+  });
+  const own = (prototype, fields) => Object.create(prototype, Object.fromEntries(
+    Object.entries(fields).map(([name, value]) => [name, { value }]),
+  ));
+  const credentialOf = (json) => {
+    const { response: given } = json;
+    const response = own(AuthenticatorAssertionResponse.prototype, {
+      authenticatorData: unpack(given.authenticatorData), clientDataJSON: unpack(given.clientDataJSON),
+      signature: unpack(given.signature), userHandle: given.userHandle ? unpack(given.userHandle) : null,
+    });
+    return own(PublicKeyCredential.prototype, {
+      id: json.id, rawId: unpack(json.rawId), type: 'public-key', response,
+      authenticatorAttachment: json.authenticatorAttachment,
+      getClientExtensionResults: () => structuredClone(json.clientExtensionResults), toJSON: () => structuredClone(json),
+    });
+  };
+  const report = (data) => window.waguardReport(JSON.stringify({ kind: 'passkey', data }));
+  // as Chromium says it, whatever the cause
+  const notAllowed = () => new DOMException('The operation either timed out or was not allowed.', 'NotAllowedError');
+
+  let held = null; // the request that waits: one at most
+  let starting = null; // a start that waits for the request
+  let onRequest = () => {};
+  const release = (id, how) => {
+    if (held?.id !== id) return false;
+    const { end } = held;
+    held = null;
+    end(how);
+    return true;
+  };
+  const fail = (id, error, why) => release(id, ({ reject }) => {
+    report({ event: 'error', error });
+    reject(why);
+  });
+  const hold = (options, signal) => new Promise((resolve, reject) => {
+    if (signal?.aborted) { reject(signal.reason); return; }
+    if (held) release(held.id, (earlier) => earlier.reject(notAllowed())); // of a linking that is over
+    const id = crypto.randomUUID();
+    const timeout = setTimeout(() => fail(id, 'timeout', notAllowed()), options.timeout);
+    const end = (how) => {
+      clearTimeout(timeout);
+      how({ resolve, reject });
+    };
+    held = { id, options, ends: performance.now() + options.timeout, end };
+    signal?.addEventListener('abort', () => fail(id, 'aborted', signal.reason));
+    report({ event: 'asked', request: id });
+    onRequest();
+  });
+
+  // A request that only fills in a form (conditional) stops nobody.
+  const isForWhatsApp = (options) =>
+    options?.publicKey?.rpId === 'whatsapp.com' && options.mediation !== 'conditional';
+  CredentialsContainer.prototype.get = new Proxy(CredentialsContainer.prototype.get, {
+    apply(get, container, given) {
+      let options = null;
+      try {
+        if (window.waguardReport && isForWhatsApp(given[0])) options = optionsOf(given[0].publicKey);
+      } catch { /* what cannot be read is the page's own business */ }
+      return options ? hold(options, given[0].signal) : Reflect.apply(get, container, given);
+    },
+  });
+
+  const request = () => {
+    const { id, options, ends } = held;
+    return { request: id, options, left: Math.max(0, ends - performance.now()) / 1000 };
+  };
+  const click = () => {
+    const button = document.querySelector(CONTINUE);
+    if (!button) return Promise.resolve({ refused: 'no_prompt' });
+    return new Promise((done) => {
+      setTimeout(() => done({ refused: 'no_request' }), PATIENCE);
+      onRequest = () => done(request());
+      button.click();
+    });
+  };
+  const plain = (code) => code.replace(/[^A-Za-z0-9]/g, '').toUpperCase();
+  Object.defineProperty(window, '__waguardPasskey', { value: {
+    // `again`: the page waits for no request that is held, or for none any more
+    start(again) {
+      if (held && !again) return request();
+      starting ??= click().finally(() => { starting = null; }); // who starts meanwhile gets the same request
+      return starting;
+    },
+    answer(id, json) {
+      const credential = credentialOf(json); // first: what cannot be read must not end the wait
+      return release(id, ({ resolve }) => {
+        report({ event: 'sent' }); // also where the page says so in words that are new
+        resolve(credential);
+      });
+    },
+    cancel: () => held !== null && fail(held.id, 'cancelled', notAllowed()),
+    // Whether it was clicked: only where the page shows this very code.
+    confirm(code) {
+      const [shown, button] = [CODE, CONFIRM].map((it) => document.querySelector(it));
+      if (!shown || !button || button.disabled || plain(shown.textContent) !== plain(code)) return false;
+      button.click();
+      return true;
+    },
+  } });
+})();
