@@ -145,12 +145,8 @@ class Journal:
 
     # ---- webhooks ----
 
-    async def save(self, result: DeliveryResult) -> None:
-        """Store what became of a webhook; returns after the commit."""
-        await self.save_later(result)
-
     def save_later(self, result: DeliveryResult | Hold) -> "asyncio.Future[None]":
-        """As ``save``, for who does not wait; an error is logged by the writer."""
+        """Store what became of a webhook, done after the commit; an error is logged by the writer."""
         save = Save(result)
         self._writer.add(save)
         return save.done

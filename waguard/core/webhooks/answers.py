@@ -44,7 +44,7 @@ def handle_answer(work: Work, fact: Answered) -> None:
         return
     work.in_flight -= 1
     if work.handled.get(fact.key[0]) == fact.key:
-        del work.handled[fact.key[0]]
+        work.handled.pop(fact.key[0])
     match fact.outcome:
         case Gone():
             contents.done(work, partition)

@@ -88,7 +88,7 @@ def requeue(work: Work, key: Key, newest: int) -> None:
 
 def expire_older(work: Work, limit: float) -> None:
     """What is tried since then (unix time) or longer is given up without one more try."""
-    for partition in list(work.partitions.values()):
+    for partition in work.partitions.values():
         since = partition.tried_since
         if not partition.busy and partition.held_since is None and since and since <= limit:
             go_on(work, work.put(replace(partition, expire_before=limit)))
@@ -135,7 +135,7 @@ def announce(work: Work, session: str, number: int | None) -> None:
     if number is not None:
         work.announced[session] = number
     elif session in work.announced:
-        del work.announced[session]
+        work.announced.pop(session)
         work.release(session)
 
 

@@ -108,7 +108,7 @@ def _loaded(work: Work, fact: Loaded) -> None:
         work.reading, tail=tail, more=more, loading=False, once=reading.once or fact.whole
     )
     if first_time:
-        for partition in list(work.partitions.values()):
+        for partition in work.partitions.values():
             if partition.stage is PartitionStage.EARLY:
                 work.ready(partition)
 

@@ -1,14 +1,15 @@
 """A delivery queue as a value, and what others ask it. Pure; ``queue`` says how it moves."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Container, Iterator
 from typing import Final, NamedTuple
 
-from msgspec import Struct
+from msgspec import Struct, field
 
 from waguard.core.webhooks.delivery import DeliveryPolicy
 from waguard.core.webhooks.facts import Effect
 from waguard.core.webhooks.partition import MemoryWindow, Partition
 from waguard.core.webhooks.pending import Key
+from waguard.core.webhooks.persistent_map import PersistentMap
 from waguard.core.webhooks.receiver import Receiver
 
 CONCURRENT: Final = 8  # deliveries at a time, and as many that are delivered and not saved yet
@@ -17,7 +18,7 @@ NOT_ANNOUNCED: Final = "its session_ready is not delivered yet"
 SESSION_PARTITION: Final = ""
 
 
-def is_announced(announced: Mapping[str, int], key: Key) -> bool:
+def is_announced(announced: Container[str], key: Key) -> bool:
     """Whether a message of this partition follows no pending ``session_ready``; in the session's own
     partition it would wait for what is behind it."""
     return key[1] == SESSION_PARTITION or key[0] not in announced
@@ -42,26 +43,26 @@ class Queue(Struct, frozen=True, kw_only=True):
     window: MemoryWindow = MemoryWindow()
     holds: bool = True
     uses_lookup: bool = False
-    partitions: Mapping[Key, Partition] = {}
+    partitions: PersistentMap[Key, Partition] = field(default_factory=PersistentMap)
     count: int = 0
     """Webhooks in memory."""
-    fresh: Mapping[Key, None] = {}
+    fresh: PersistentMap[Key, None] = field(default_factory=PersistentMap)
     """Partitions that may be tried now."""
-    failed: Mapping[Key, None] = {}
+    failed: PersistentMap[Key, None] = field(default_factory=PersistentMap)
     """Those of them whose first has failed before."""
     picks: int = 0
-    due: Mapping[Key, float] = {}
+    due: PersistentMap[Key, float] = field(default_factory=PersistentMap)
     """When something is to be done for a partition; monotonic."""
-    held: Mapping[str, Mapping[Key, None]] = {}
+    held: PersistentMap[str, PersistentMap[Key, None]] = field(default_factory=PersistentMap)
     """Partitions that wait for their session."""
-    announced: Mapping[str, int] = {}
+    announced: PersistentMap[str, int] = field(default_factory=PersistentMap)
     """The pending ``session_ready`` of each session."""
-    handled: Mapping[str, Key] = {}
+    handled: PersistentMap[str, Key] = field(default_factory=PersistentMap)
     """Whose message is at a receiver that calls back: one of a session at a time, so that it is known
     about which one it asks."""
-    turns: Mapping[str, Mapping[Key, None]] = {}
+    turns: PersistentMap[str, PersistentMap[Key, None]] = field(default_factory=PersistentMap)
     """Who waits for that, by session."""
-    following: Mapping[str, Key] = {}
+    following: PersistentMap[str, Key] = field(default_factory=PersistentMap)
     """Who of them may go now."""
     reading: Reading = Reading()
     receiver: Receiver = Receiver()

@@ -1,13 +1,13 @@
 """The next value of a delivery queue, while a fact is being handled. Pure: the value it comes from stays as it is."""
 
 import dataclasses
-from collections.abc import Mapping
 
 from waguard.core.replace import replace
 from waguard.core.webhooks import delivery
 from waguard.core.webhooks.facts import Effect, LoadPartition, Now, SaveLater
 from waguard.core.webhooks.partition import Partition, PartitionStage
 from waguard.core.webhooks.pending import DeliveryResult, Hold, Key, Pending
+from waguard.core.webhooks.persistent_map import Draft, PersistentMap
 from waguard.core.webhooks.state import Queue, Reading
 
 
@@ -17,19 +17,17 @@ class Work:
     def __init__(self, queue: Queue, now: Now) -> None:
         self._from = queue
         self.now = now
-        self._own: dict[tuple[int, str], dict[Key, None]] = {}
         self.effects: list[Effect] = []
         self.policy, self.window = queue.policy, queue.window
         self.holds, self.uses_lookup = queue.holds, queue.uses_lookup
-        self.partitions = dict(queue.partitions)
+        self.partitions = queue.partitions.draft()
         self.count = queue.count
-        self.fresh, self.failed = dict(queue.fresh), dict(queue.failed)
+        self.fresh, self.failed = queue.fresh.draft(), queue.failed.draft()
         self.picks = queue.picks
-        self.due = dict(queue.due)
-        self.held = dict(queue.held)
-        self.announced = dict(queue.announced)
-        self.handled, self.turns = dict(queue.handled), dict(queue.turns)
-        self.following = dict(queue.following)
+        self.due = queue.due.draft()
+        self.held, self.announced = queue.held.draft(), queue.announced.draft()
+        self.handled, self.turns = queue.handled.draft(), queue.turns.draft()
+        self.following = queue.following.draft()
         self.reading: Reading = queue.reading
         self.receiver = queue.receiver
         self.in_flight, self.unsaved = queue.in_flight, queue.unsaved
@@ -38,22 +36,22 @@ class Work:
 
     def value(self) -> Queue:
         """What it has become."""
-        return Queue(
+        return replace(
+            self._from,
             policy=self.policy,
-            window=self.window,
             holds=self.holds,
             uses_lookup=self.uses_lookup,
-            partitions=self.partitions,
+            partitions=self.partitions.finish(),
             count=self.count,
-            fresh=self.fresh,
-            failed=self.failed,
+            fresh=self.fresh.finish(),
+            failed=self.failed.finish(),
             picks=self.picks,
-            due=self.due,
-            held=self.held,
-            announced=self.announced,
-            handled=self.handled,
-            turns=self.turns,
-            following=self.following,
+            due=self.due.finish(),
+            held=self.held.finish(),
+            announced=self.announced.finish(),
+            handled=self.handled.finish(),
+            turns=self.turns.finish(),
+            following=self.following.finish(),
             reading=self.reading,
             receiver=self.receiver,
             in_flight=self.in_flight,
@@ -74,11 +72,7 @@ class Work:
     ) -> Partition:
         """Let it wait for something else; ``due``: until then (monotonic) at the latest."""
         key = partition.key
-        self.fresh.pop(key, None)
-        self.failed.pop(key, None)
-        self.due.pop(key, None)
-        if partition.stage is PartitionStage.HELD and stage is not PartitionStage.HELD:
-            self._leave_held(key)
+        self._leave(partition)
         after = replace(partition, stage=stage, due=due, asked=False)
         self.partitions[key] = after
         if due is not None:
@@ -88,11 +82,16 @@ class Work:
             (self.failed if after.first.attempts else self.fresh)[key] = None
         return after
 
-    def _leave_held(self, key: Key) -> None:
-        left = self._of(self.held, key[0])
-        left.pop(key, None)
-        if not left:
-            del self.held[key[0]]
+    def _leave(self, partition: Partition) -> None:
+        """Its stage ends."""
+        key = partition.key
+        if partition.stage is PartitionStage.READY:
+            self.fresh.pop(key)
+            self.failed.pop(key)
+        elif partition.stage is PartitionStage.HELD:
+            _leave(self.held, key)
+        if partition.due is not None:
+            self.due.pop(key)
 
     def put(self, partition: Partition) -> Partition:
         """The partition waits for the same as before."""
@@ -101,8 +100,8 @@ class Work:
 
     def remove(self, partition: Partition) -> None:
         """Nothing of it is pending any more."""
-        self.to(partition, PartitionStage.READING)
-        del self.partitions[partition.key]
+        self._leave(partition)
+        self.partitions.pop(partition.key)
 
     def ready(self, partition: Partition) -> None:
         """The partition's first may be tried now."""
@@ -168,7 +167,7 @@ class Work:
             replace(partition, tried_since=tried, marked=partition.marked or note),
             PartitionStage.HELD,
         )
-        self._of(self.held, session)[partition.key] = None
+        _join(self.held, partition.key)
         if note:
             self.do(SaveLater(result=Hold(first.id, since)))
 
@@ -180,7 +179,7 @@ class Work:
 
     def release(self, session: str) -> None:
         """The session may be connected, and the receiver know it: try what waited for that."""
-        for key in list(self.held.get(session, ())):
+        for key in self.held.get(session, ()):
             self.resume(self.unhold(self.partitions[key]))
 
     # ---- one message of a session at a time ----
@@ -188,36 +187,42 @@ class Work:
     def await_turn(self, partition: Partition) -> None:
         """Another message of its session is at the receiver."""
         self.to(partition, PartitionStage.TURN)
-        self._of(self.turns, partition.key[0])[partition.key] = None
+        _join(self.turns, partition.key)
 
     def next_turns(self) -> None:
         """Where no message of a session is at the receiver, one that waits for that may go."""
         for session in [it for it in self.turns if it not in self.handled]:
-            following = (
-                self.partitions.get(self.following[session]) if session in self.following else None
-            )
+            key = self.following.get(session)
+            following = self.partitions.get(key) if key is not None else None
             if following is None or following.stage is not PartitionStage.READY:
                 self._next_turn(session)
 
     def _next_turn(self, session: str) -> None:
-        waiters = self._of(self.turns, session)
-        while waiters:
-            key = next(iter(waiters))
-            del waiters[key]
+        for key in self.turns[session]:
+            _leave(self.turns, key)
             partition = self.partitions.get(key)
             if partition and partition.stage is PartitionStage.TURN:
                 self.following[session] = key
                 self.ready(partition)
                 return
-        del self.turns[session]
-        self.following.pop(session, None)
+        self.turns.pop(session)
+        self.following.pop(session)
 
-    def _of(self, mapping: dict[str, Mapping[Key, None]], session: str) -> dict[Key, None]:
-        """The session's partitions there, which this work may change: copied once."""
-        key = (id(mapping), session)
-        if key not in self._own or session not in mapping:
-            self._own[key] = mapping[session] = dict(mapping.get(session, {}))
-        return self._own[key]
+
+def _join(sessions: Draft[str, PersistentMap[Key, None]], key: Key) -> None:
+    keys = (sessions.get(key[0]) or PersistentMap()).draft()
+    keys[key] = None
+    sessions[key[0]] = keys.finish()
+
+
+def _leave(sessions: Draft[str, PersistentMap[Key, None]], key: Key) -> None:
+    """A session of which none is left is gone, too."""
+    keys = sessions[key[0]].draft()
+    keys.pop(key)
+    if keys:
+        sessions[key[0]] = keys.finish()
+    else:
+        sessions.pop(key[0])
 
 
 def replace_pending(item: Pending, **changes: object) -> Pending:

@@ -25,7 +25,8 @@ class AnswerReader(ResponseHandler, asyncio.BufferedProtocol):
         super().__init__(loop)
         self._most = most
         self._piece = memoryview(bytearray(PIECE))
-        self._cost = 0.0
+        self._cost: float | None = None
+        """Seconds of CPU for the answer so far; None: it has not begun."""
 
     def get_buffer(self, sizehint: int) -> memoryview:
         """See ``asyncio.BufferedProtocol``."""
@@ -34,7 +35,7 @@ class AnswerReader(ResponseHandler, asyncio.BufferedProtocol):
 
     def set_response_params(self, **params: Any) -> None:
         """aiohttp calls it before each answer."""
-        self._cost = 0.0
+        self._cost = None
         super().set_response_params(**params)
 
     def resume_reading(self, resume_parser: bool = True) -> None:  # noqa: FBT001, FBT002 - aiohttp's own
@@ -44,6 +45,10 @@ class AnswerReader(ResponseHandler, asyncio.BufferedProtocol):
 
     def buffer_updated(self, nbytes: int) -> None:
         """See ``asyncio.BufferedProtocol``."""
+        if self._cost is None:  # most answers have one piece, whose cost its size bounds
+            self._cost = 0.0
+            self.data_received(bytes(self._piece[:nbytes]))
+            return
         began = time.thread_time()
         self.data_received(bytes(self._piece[:nbytes]))
         self._cost += time.thread_time() - began

@@ -106,7 +106,7 @@ class Attempts:
         answer, fate = await self._send(item, full, watched=calls_back)
         if answer.status == TOO_LARGE and full != (less := self._smaller(body)):
             answer, fate = await self._send(item, less, watched=calls_back)
-        if has_lookup(item) and not answer.refused and answer.reached:
+        if self._table and has_lookup(item) and not answer.refused and answer.reached:
             answer = await self._seen(item, body, answer)
         if answer.stored is None and answer.accepted and fate is not Fate.TAKEN:
             return _FATES[fate]

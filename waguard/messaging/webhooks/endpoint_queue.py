@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final
 from loguru import logger
 
 from waguard.core.webhooks.circuit import Circuit
-from waguard.core.webhooks.delivery import DeliveryPolicy
+from waguard.core.webhooks.delivery import Answer, DeliveryPolicy
 from waguard.core.webhooks.facts import (
     Answered,
     Attempt,
@@ -56,9 +56,9 @@ class Settings:
     holds: Callable[[], bool]
     uses_lookup: Callable[[], bool]
 
-    def now(self) -> Configured:
+    def read(self) -> tuple[DeliveryPolicy, bool, bool]:
         """As they are."""
-        return Configured(policy=self.policy(), holds=self.holds(), uses_lookup=self.uses_lookup())
+        return self.policy(), self.holds(), self.uses_lookup()
 
 
 class EndpointQueue:
@@ -76,14 +76,9 @@ class EndpointQueue:
         self._ctx = ctx
         self._attempts = attempts
         self._settings = settings
-        self._configured = settings.now()
-        self.state = Queue(
-            policy=self._configured.policy,
-            holds=self._configured.holds,
-            uses_lookup=self._configured.uses_lookup,
-            window=window,
-        )
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._configured = policy, holds, uses_lookup = settings.read()
+        self.state = Queue(policy=policy, holds=holds, uses_lookup=uses_lookup, window=window)
+        self._tasks: set[asyncio.Future[None]] = set()
         self._reader = _Reader(endpoint, ctx, lambda: self.state.closed)
         self._timer: asyncio.TimerHandle | None = None
         self._moved = asyncio.Event()
@@ -94,10 +89,10 @@ class EndpointQueue:
 
     def post(self, fact: Fact) -> None:
         """Handle it, and begin what follows."""
-        configured = self._settings.now()
+        configured = self._settings.read()
         if configured != self._configured:
-            self._configured = configured
-            self._advance(configured)
+            self._configured = policy, holds, uses_lookup = configured
+            self._advance(Configured(policy=policy, holds=holds, uses_lookup=uses_lookup))
         self._advance(fact)
         self._set_timer()
         self._moved.set()
@@ -118,20 +113,18 @@ class EndpointQueue:
             logger.debug("the receiver works again", endpoint=self.endpoint)
 
     def _now(self, fact: Fact) -> Now:
-        ctx, at = self._ctx, asyncio.get_running_loop().time()
-        now = Now(
-            at=at, wall=ctx.wall(), chance=ctx.chance.random(), can_write=ctx.journal.can_write
-        )
-        if not isinstance(fact, Answered):
-            return now
-        policy, ago = self.state.policy, ctx.ages.ago
+        ctx, expired, long = self._ctx, float("-inf"), float("-inf")
+        answer = fact.outcome if isinstance(fact, Answered) else None
+        if isinstance(answer, Answer) and not answer.delivered:
+            policy, ago = self.state.policy, ctx.ages.ago
+            expired, long = ago(policy.give_up_after), ago(policy.only_chat)
         return Now(
-            at=at,
-            wall=now.wall,
-            chance=now.chance,
-            can_write=now.can_write,
-            expired=ago(policy.give_up_after),
-            long=ago(policy.only_chat),
+            at=asyncio.get_running_loop().time(),
+            wall=ctx.wall(),
+            chance=ctx.chance.random(),
+            can_write=ctx.journal.can_write,
+            expired=expired,
+            long=long,
         )
 
     def _set_timer(self) -> None:
@@ -189,7 +182,7 @@ class EndpointQueue:
             case Attempt():
                 self._start(partial(self._attempt, effect))
             case Save():
-                self._start(partial(self._save, effect))
+                self._save(effect)
             case SaveLater(result=result):
                 self._ctx.journal.save_later(result)
             case Load() | LoadPartition() if self.state.closed:
@@ -240,9 +233,16 @@ class EndpointQueue:
     async def _lookup(self, item: Pending) -> Fact:
         return LookupDone(key=item.key, id=item.id, found=await self._attempts.is_stored(item))
 
-    async def _save(self, effect: Save) -> Fact:
-        await self._ctx.journal.save(effect.result)
-        return Saved(key=effect.key, id=effect.result.id)
+    def _save(self, effect: Save) -> None:
+        saved = self._ctx.journal.save_later(effect.result)
+        self._tasks.add(saved)
+        saved.add_done_callback(partial(self._saved, effect))
+
+    def _saved(self, effect: Save, saved: "asyncio.Future[None]") -> None:
+        self._tasks.discard(saved)
+        # an error is logged by the writer; after a cut the webhook is delivered again
+        if not saved.cancelled() and saved.exception() is None:
+            self.post(Saved(key=effect.key, id=effect.result.id))
 
 
 class _Reader:

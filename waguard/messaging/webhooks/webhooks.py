@@ -9,7 +9,7 @@ import contextlib
 import random
 import time
 from collections.abc import Callable, Iterable, Sequence
-from functools import partial
+from functools import lru_cache, partial
 from typing import Self
 
 from loguru import logger
@@ -86,7 +86,7 @@ class Webhooks:
             ages=ages or WallAges(wall),
             retry=timings.retry,
         )
-        self._policy = policy or (lambda: DeliveryPolicy(give_up_after=settings().give_up_after))
+        self._policy = policy or (lambda: _policy(settings().give_up_after))
         self._window = window or MemoryWindow()
         self._table = table
         self._beginning: asyncio.Task[None] | None = None
@@ -244,6 +244,11 @@ class Webhooks:
             logger.debug("webhooks not begun, trying again", why=error.line())
             return False
         return True
+
+
+@lru_cache(maxsize=1)
+def _policy(give_up_after: float) -> DeliveryPolicy:
+    return DeliveryPolicy(give_up_after=give_up_after)
 
 
 def overdue(held: Iterable[Held], limit: float) -> list[HeldChats]:
