@@ -84,7 +84,6 @@ async def gate(request: web.Request, handler: Handler) -> web.StreamResponse:
     body = Body(request, limit=limit)
     if not shown and not await _key_inside(request, body):
         _check_host(request, request.app[DEPS])
-        body.raw.clear()  # it may have to wait for its answer
         if not _is_open(request, request.app[DEPS]):
             await request.app[LOAD].refusals.turn()
             raise auth.refused()
@@ -118,17 +117,21 @@ async def _key_inside(request: web.Request, body: Body) -> bool:
     within = request.app[TIMINGS].body
     if not request.can_read_body:
         return False
+    found = False
     try:
         async with asyncio.timeout(within) as end:
             with search.body(end) as charge:
                 await body.read(KEY_WITHIN, charge)
                 found = _holds_key(request, body)
-                if found or body.whole or body.declared > SEARCHED_LIMIT:
-                    return found
-                await body.read(SEARCHED_LIMIT, charge)  # the application sends it last
-                return _holds_key(request, body)
+                if not (found or body.whole or body.declared > SEARCHED_LIMIT):
+                    await body.read(SEARCHED_LIMIT, charge)  # the application sends it last
+                    found = _holds_key(request, body)
+                return found
     except TimeoutError:
         raise late(within) from None
+    finally:
+        if not found:
+            body.raw.clear()  # its answer may have to wait, and an error keeps it until the collector comes
 
 
 def _holds_key(request: web.Request, body: Body) -> bool:

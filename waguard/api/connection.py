@@ -156,6 +156,9 @@ class Connection(web.RequestHandler, asyncio.BufferedProtocol):
         self._door.intake.leave(self)
         super().connection_lost(exc)
         self._door.left(self)
+        content, self._content = self._content, None  # else only the collector of garbage ends them
+        if content and not content.exception():
+            content.feed_eof()  # else aiohttp waits 10 s for the rest, and keeps all of this meanwhile
 
     def get_buffer(self, sizehint: int) -> memoryview:
         """See ``asyncio.BufferedProtocol``."""
