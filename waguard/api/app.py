@@ -1,7 +1,6 @@
 """Routes, and what every request passes: host, body, key, deadline."""
 
 import asyncio
-import logging
 import socket
 from collections.abc import Callable
 from typing import Final
@@ -37,7 +36,7 @@ from waguard.api.deps import BODY, DEPS, ApiDeps
 from waguard.api.door import CONNECTIONS, Door, attend_requests
 from waguard.api.limits import LOAD, Load, bounded, counted
 from waguard.api.local import is_trusted
-from waguard.api.problems import Handler, of_waguard, problems
+from waguard.api.problems import Handler, problems
 from waguard.api.timings import DEFAULT_LIMITS, DEFAULT_TIMINGS, LIMITS, TIMINGS, Limits, Timings
 from waguard.config.addresses import is_loopback
 from waguard.core.host import http_cost
@@ -278,13 +277,19 @@ async def serve(
 ) -> web.AppRunner:
     """Run on a socket that listens already, for so many at a time; ``runner.cleanup()`` ends it. Where it is
     ``kept`` then, another process has it, too, and goes on."""
-    log = logging.getLogger("waguard.http")
-    log.addFilter(of_waguard)
     runner = web.AppRunner(app, handle_signals=False, shutdown_timeout=SHUTDOWN_TIMEOUT)
     await runner.setup()
     assert runner.server  # noqa: S101 - it is set up
     attend_requests(runner.server)
-    door = Door(runner, listener, log, most=connections, timings=timings, limits=limits, kept=kept)
+    door = Door(
+        runner,
+        listener,
+        most=connections,
+        timings=timings,
+        limits=limits,
+        kept=kept,
+        accept=app[DEPS].keys.accept_any if DEPS in app else bool,
+    )
     await door.start()
     logger.debug("API serves")
     return runner
