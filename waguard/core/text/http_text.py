@@ -22,9 +22,9 @@ def is_in_shreds(data: bytes, *, chunked: bool | None) -> bool:
     return bool(chunked or (end and b"chunked" in head.lower()))
 
 
-def shown_keys(head: bytes) -> list[str]:
-    """What may be a key of a request outside of its body."""
-    return [key.decode("latin-1") for key in _KEY.findall(head)]
+def shown_keys(data: bytes) -> list[str]:
+    """What may be a key in the head of a request, of which these are the first bytes."""
+    return [key.decode("latin-1") for key in _KEY.findall(data.partition(b"\r\n\r\n")[0])]
 
 
 def is_whole(data: bytes) -> bool:
