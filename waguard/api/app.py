@@ -1,7 +1,6 @@
 """Routes, and what every request passes: host, body, key, deadline."""
 
 import asyncio
-import logging
 import socket
 from collections.abc import Callable
 from typing import Final
@@ -47,7 +46,7 @@ from waguard.api.limits import (
     counted,
 )
 from waguard.api.local import is_trusted
-from waguard.api.problems import Handler, of_waguard, problems
+from waguard.api.problems import Handler, problems
 from waguard.api.timings import DEFAULT_LIMITS, DEFAULT_TIMINGS, LIMITS, TIMINGS, Limits, Timings
 from waguard.config.addresses import is_loopback
 from waguard.core.host import http_cost
@@ -90,7 +89,6 @@ async def gate(request: web.Request, handler: Handler) -> web.StreamResponse:
     body = Body(request, limit=limit)
     if not shown and not await _key_inside(request, body):
         _check_host(request, request.app[DEPS])
-        body.raw.clear()  # it may have to wait for its answer
         if not _is_open(request, request.app[DEPS]):
             await request.app[LOAD].refusals.turn()
             raise auth.refused()
@@ -124,17 +122,21 @@ async def _key_inside(request: web.Request, body: Body) -> bool:
     within = request.app[TIMINGS].body
     if not request.can_read_body:
         return False
+    found = False
     try:
         async with asyncio.timeout(within) as end:
             with search.body(end) as charge:
                 await body.read(KEY_WITHIN, charge)
                 found = _holds_key(request, body)
-                if found or body.whole or body.declared > SEARCHED_LIMIT:
-                    return found
-                await body.read(SEARCHED_LIMIT, charge)  # the application sends it last
-                return _holds_key(request, body)
+                if not (found or body.whole or body.declared > SEARCHED_LIMIT):
+                    await body.read(SEARCHED_LIMIT, charge)  # the application sends it last
+                    found = _holds_key(request, body)
+                return found
     except TimeoutError:
         raise late(within) from None
+    finally:
+        if not found:
+            body.raw.clear()  # its answer may have to wait, and an error keeps it until the collector comes
 
 
 def _holds_key(request: web.Request, body: Body) -> bool:
@@ -287,13 +289,19 @@ async def serve(
 ) -> web.AppRunner:
     """Run on a socket that listens already, for so many at a time; ``runner.cleanup()`` ends it. Where it is
     ``kept`` then, another process has it, too, and goes on."""
-    log = logging.getLogger("waguard.http")
-    log.addFilter(of_waguard)
     runner = web.AppRunner(app, handle_signals=False, shutdown_timeout=SHUTDOWN_TIMEOUT)
     await runner.setup()
     assert runner.server  # noqa: S101 - it is set up
     attend_requests(runner.server)
-    door = Door(runner, listener, log, most=connections, timings=timings, limits=limits, kept=kept)
+    door = Door(
+        runner,
+        listener,
+        most=connections,
+        timings=timings,
+        limits=limits,
+        kept=kept,
+        accept=app[DEPS].keys.accept_any if DEPS in app else bool,
+    )
     await door.start()
     logger.debug("API serves")
     return runner

@@ -66,6 +66,12 @@ class Entrance(Protocol):
     def show_out(self, connection: "Connection") -> None:
         """End it at once."""
 
+    def recognized(self, connection: "Connection", *, known: bool) -> None:
+        """It has shown a key, or has not any more."""
+
+    def discards(self, connection: "Connection") -> None:
+        """The rest of a body that was refused is still to come."""
+
 
 class Expense:
     """What one connection has cost without a key."""
@@ -143,6 +149,7 @@ class Connection(web.RequestHandler, asyncio.BufferedProtocol):
         self._content: StreamReader | None = None  # of the last request
         self._is_chunked = self._holds_shreds = False
         self._held = b""
+        self._has_turn = False  # for what comes next
         self._turn = asyncio.Event()  # is clear while a request waits
         self._turn.set()
         self._expense = Expense(door.limits)
@@ -156,15 +163,23 @@ class Connection(web.RequestHandler, asyncio.BufferedProtocol):
         self._door.intake.leave(self)
         super().connection_lost(exc)
         self._door.left(self)
+        content, self._content = self._content, None  # else only the collector of garbage ends them
+        if content and not content.exception():
+            content.feed_eof()  # else aiohttp waits 10 s for the rest, and keeps all of this meanwhile
 
     def get_buffer(self, sizehint: int) -> memoryview:
         """See ``asyncio.BufferedProtocol``."""
         del sizehint
-        return self._door.buffer[: KNOWN_PIECE if self._known else self._expense.piece]
+        if self._known:
+            return self._door.buffer[:KNOWN_PIECE]
+        # of those that will have to wait little is kept, and the more is read when it is their turn
+        waits = self._door.intake.busy and not self._has_turn
+        return self._door.buffer[: PIECE if waits else self._expense.piece]
 
     def buffer_updated(self, nbytes: int) -> None:
         """See ``asyncio.BufferedProtocol``."""
         data = bytes(self._door.buffer[:nbytes])
+        has_turn, self._has_turn = self._has_turn, False
         if self._is_coming and self._content and self._content.exception():
             return  # it is refused, and the connection ends when that is answered
         if self._known:
@@ -173,7 +188,7 @@ class Connection(web.RequestHandler, asyncio.BufferedProtocol):
             self._hold(data)  # until the request that is under way is answered
         elif http_text.is_in_shreds(data, chunked=self._is_chunked if self._is_coming else None):
             self._read_head(data)
-        elif self._door.intake.busy and not http_text.is_whole(data):
+        elif self._door.intake.busy and not has_turn and not http_text.is_whole(data):
             self._hold(data)
             self._door.intake.queue(self)
         else:
@@ -208,7 +223,9 @@ class Connection(web.RequestHandler, asyncio.BufferedProtocol):
 
     def recognize(self, *, known: bool) -> None:
         """Whether the request that is under way has shown a key."""
-        self._known = known
+        if known is not self._known:
+            self._known = known
+            self._door.recognized(self, known=known)
         if known:
             self._expense.forget()
             self._door.intake.leave(self)
@@ -234,6 +251,8 @@ class Connection(web.RequestHandler, asyncio.BufferedProtocol):
         if not self._known:
             self.charge(http_cost.REQUEST)
         self._door.idle(self)
+        if self._is_coming:
+            self._door.discards(self)
         if self._held:
             self._door.intake.queue(self)
 
@@ -244,6 +263,10 @@ class Connection(web.RequestHandler, asyncio.BufferedProtocol):
         """See ``Waiting``."""
         return self._expense.slowness
 
+    def end(self) -> None:
+        """See ``Waiting``."""
+        self._door.show_out(self)
+
     def resume(self) -> None:
         """See ``Waiting``."""
         if not self._turn.is_set():
@@ -251,6 +274,7 @@ class Connection(web.RequestHandler, asyncio.BufferedProtocol):
         elif self.has_hung_up:
             self._door.show_out(self)
         else:
+            self._has_turn = True
             self._release()
 
     @property
@@ -291,7 +315,7 @@ class Connection(web.RequestHandler, asyncio.BufferedProtocol):
     def _read_head(self, data: bytes) -> None:
         """Read the head of a request whose body comes in shreds: with a key the rest is read, too."""
         head, end, rest = data.partition(b"\r\n\r\n")
-        if self._request or self._is_coming or not http_text.shows_key(head):
+        if self._request or self._is_coming or not http_text.shown_keys(head):
             self._refuse()
             return
         self._hold(rest)

@@ -6,9 +6,9 @@ application's requests come whole within milliseconds, and so it is never the on
 
 import asyncio
 import contextlib
+import logging
 import socket
 from collections.abc import Callable
-from logging import Logger
 from typing import Final
 
 from aiohttp import web
@@ -16,14 +16,16 @@ from loguru import logger
 
 from waguard.api.connection import KNOWN_PIECE, Connection
 from waguard.api.intake import Intake
-from waguard.api.problems import CLIENT_LEFT, answer
+from waguard.api.newcomers import Accept, Newcomers
+from waguard.api.problems import CLIENT_LEFT, answer, of_waguard
 from waguard.api.timings import DEFAULT_LIMITS, DEFAULT_TIMINGS, Limits, Timings
 from waguard.core.host import http_cost
 from waguard.errors import WaguardError
 from waguard.host.listen import has_hung_up
 
 CONNECTIONS: Final = 2_048  # about 8 kB of memory each
-ACCEPTED: Final = 16  # connections at a time; then it is the turn of what else is to be done
+ACCEPTED: Final = 16  # connections at a time; then it is the turn of what else is to be done …
+LOOKED_AT: Final = 4  # … or so many newcomers for each of them
 LAST_REQUESTS_POLLS: Final = 20
 _CONTINUE: Final = "100-continue"
 
@@ -61,26 +63,31 @@ class Door(web.BaseSite):
         self,
         runner: web.AppRunner,
         listener: socket.socket,
-        log: Logger,
         *,
         most: int,
         timings: Timings = DEFAULT_TIMINGS,
         limits: Limits = DEFAULT_LIMITS,
         kept: Callable[[], bool] = lambda: False,
+        accept: Accept = bool,
     ) -> None:
+        """``accept`` says whether one of the values is a key."""
         super().__init__(runner)
         assert runner.server  # noqa: S101 - a site is made of a runner that is set up
         self._web_server = runner.server
         self._listener = listener
-        self._log = log
+        self._log = logging.getLogger("waguard.http")
+        self._log.addFilter(of_waguard)
         self._most = most
         self._timings = timings
         self._kept = kept
         self.limits = limits
-        self.intake = Intake(limits, self.show_out)
+        self.intake = Intake(limits)
+        self._newcomers = Newcomers(self.intake, self._receive, accept, timings.first_request)
         self.buffer = memoryview(bytearray(KNOWN_PIECE))
         self._loop = asyncio.get_running_loop()
         self._open: set[Connection] = set()
+        self._strangers: set[Connection] = set()
+        self._discarding: dict[Connection, None] = {}
         # the oldest first, with the end of each
         self._idle: dict[Connection, asyncio.TimerHandle] = {}
         self._said = 0  # by those
@@ -110,15 +117,22 @@ class Door(web.BaseSite):
         self._listener.close()
         await asyncio.gather(*self._coming)
         await self._first_requests()
+        self._newcomers.stop()
         self.intake.stop()
         await super().stop()
 
     async def _first_requests(self) -> None:
         """Those that were accepted say what they want within a moment, and get their answer."""
         for _ in range(LAST_REQUESTS_POLLS):
-            if all(one.answered for one in self._idle):
+            if (
+                all(one.answered for one in self._idle)
+                and not self._newcomers
+                and not self._discarding
+            ):
                 return
             await asyncio.sleep(self._timings.last_requests / LAST_REQUESTS_POLLS)
+        for one in list(self._discarding):  # aiohttp would wait for them
+            self.show_out(one)
 
     # ---- what connections say ----
 
@@ -152,11 +166,26 @@ class Door(web.BaseSite):
             timer.cancel()
             self._said -= connection.said
         connection.said = 0
+        self._discarding.pop(connection, None)
+
+    def recognized(self, connection: Connection, *, known: bool) -> None:
+        """It has shown a key, or has not any more."""
+        if known:
+            self._strangers.discard(connection)
+        elif connection in self._open:
+            self._strangers.add(connection)
+
+    def discards(self, connection: Connection) -> None:
+        """The rest of a body that was refused is still to come."""
+        self._discarding[connection] = None
+        if len(self._discarding) > self.limits.discarding:
+            self.show_out(next(iter(self._discarding)))
 
     def left(self, connection: Connection) -> None:
         """Forget a closed connection."""
         self.busy(connection)
         self._open.discard(connection)
+        self._strangers.discard(connection)
 
     def show_out(self, connection: Connection) -> None:
         """End it at once."""
@@ -170,14 +199,19 @@ class Door(web.BaseSite):
     def _accept(self) -> None:
         """Somebody knocks: a client of thousands of connections is not to keep the others waiting
         for longer than it must."""
-        left = ACCEPTED
-        while left and self._accept_one():
+        left = ACCEPTED * LOOKED_AT
+        while left > 0 and self._accept_one():
+            left -= LOOKED_AT if len(self._strangers) < self.limits.strangers else 1
             # one at a time where it is full: room is made for nobody who is not there
-            left = left - 1 if len(self._open) < self._most else 0
+            left = 0 if self._is_full else left
+
+    @property
+    def _is_full(self) -> bool:
+        return len(self._open) + len(self._newcomers) >= self._most
 
     def _accept_one(self) -> bool:
         """Whether there may be another."""
-        if len(self._open) >= self._most and not self._make_room():
+        if self._is_full and not self._make_room():
             self._report(f"{self._most} connections are at work")
             self._pause()
             return False
@@ -190,16 +224,22 @@ class Door(web.BaseSite):
             if not self._make_room():  # its file is free when this is called again
                 self._pause()
             return False
-        self._receive(accepted)
+        if has_hung_up(accepted):  # it waited for longer than its client did
+            accepted.close()
+            return True
+        accepted.setblocking(False)  # noqa: FBT003 - the standard library's own signature
+        if len(self._strangers) < self.limits.strangers:
+            self._receive(accepted)
+        else:
+            self.intake.charge(http_cost.KNOCK)
+            self._newcomers.add(accepted)
         return True
 
     def _receive(self, accepted: socket.socket) -> None:
-        if has_hung_up(accepted):  # it waited for longer than its client did
-            accepted.close()
-            return
         self.intake.charge(http_cost.CONNECTION)
         connection = Connection(self, self._web_server, self._log)
         self._open.add(connection)
+        self._strangers.add(connection)
         self.arrived(connection)
         task = self._loop.create_task(self._begin(connection, accepted))
         self._coming.add(task)
@@ -207,7 +247,6 @@ class Door(web.BaseSite):
 
     async def _begin(self, connection: Connection, accepted: socket.socket) -> None:
         try:
-            accepted.setblocking(False)  # noqa: FBT003 - the standard library's own signature
             if accepted.family != socket.AF_UNIX:
                 milliseconds = int(self._timings.unread * 1000)
                 accepted.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, milliseconds)
@@ -217,6 +256,8 @@ class Door(web.BaseSite):
             accepted.close()
 
     def _make_room(self) -> bool:
+        if self._newcomers.make_room():
+            return True
         oldest = next(iter(self._idle), None)
         if oldest is None:
             return self.intake.make_room()

@@ -5,8 +5,7 @@ hangs up while it waits is gone within ``PURGED_EVERY``: nothing of it is done a
 """
 
 import asyncio
-from collections.abc import Callable
-from typing import Any, Final, Protocol
+from typing import Final, Protocol
 
 from waguard.api.timings import Limits
 from waguard.core.host import cpu_share
@@ -29,13 +28,14 @@ class Waiting(Protocol):
     def resume(self) -> None:
         """Go on; it charges what that costs."""
 
+    def end(self) -> None:
+        """Hang up."""
+
 
 class Intake:
     """What one door takes of connections that have shown no key."""
 
-    def __init__(self, limits: Limits, show_out: Callable[[Any], None]) -> None:
-        """``show_out`` ends one that waits."""
-        self._show_out = show_out
+    def __init__(self, limits: Limits) -> None:
         self._share = limits.keyless_cpu
         self._free = limits.keyless_cpu_free
         self._spent = cpu_share.NOTHING
@@ -54,7 +54,8 @@ class Intake:
         """So many seconds of CPU time were spent."""
         self._spent = cpu_share.charge(self._spent, cost, now=self._loop.time(), share=self._share)
         self._in_turn += cost
-        self._continue()
+        if self._waiting or self._in_turn > TURN:  # else nobody would notice the turn's end
+            self._continue()
 
     def queue(self, one: Waiting) -> None:
         """Resume it when there is time for it."""
@@ -69,7 +70,7 @@ class Intake:
         """End the one that cost most for what it sent; False: nobody waits."""
         if not self._waiting:
             return False
-        self._show_out(max(self._waiting, key=lambda one: one.slowness))
+        max(self._waiting, key=lambda one: one.slowness).end()
         return True
 
     def stop(self) -> None:
@@ -99,7 +100,7 @@ class Intake:
             return
         self._purged_at = self._loop.time()
         for one in [one for one in self._waiting if one.has_hung_up]:
-            self._show_out(one)
+            one.end()
 
     def _wait(self) -> float:
         now = self._loop.time()

@@ -88,18 +88,44 @@ class Share:
             self.bytes -= taken
 
 
-@dataclass(slots=True, eq=False)
 class Searched:
-    """A body that is read to find a key in it; ``end`` is when that must be over."""
+    """A body that is read to find a key in it, as long as it is entered; ``end`` is when that must be over.
 
-    end: asyncio.Timeout
-    began: float
-    bytes: int = 0
-    made_room: bool = False
+    What it gives takes the number of bytes that came. From one that made room, it and the exit raise
+    ``UnavailableError``; ``end`` comes at once then. Written as a generator, its error would hold the whole
+    connection until the collector comes: hundreds a second under a flood.
+    """
+
+    def __init__(self, search: "Search", end: asyncio.Timeout) -> None:
+        self._search = search
+        self._end = end
+        self._began = time.monotonic()
+        self._made_room = False
+        self.bytes = 0
+
+    def __enter__(self) -> Callable[[int], None]:
+        self._search.enter(self)
+        return self._charge
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        self._search.leave(self)
+        if self._made_room and kind is asyncio.CancelledError:
+            raise _overloaded() from None
+
+    def _charge(self, count: int) -> None:
+        if self._made_room:
+            raise _overloaded()
+        self._search.charge(self, count)
 
     def slowness(self, now: float) -> float:
         """Seconds for a byte; one that has just begun is not slow."""
-        return (now - self.began) / (self.bytes + SLOWNESS_FROM)
+        return (now - self._began) / (self.bytes + SLOWNESS_FROM)
+
+    def make_room(self) -> None:
+        """End it."""
+        self._made_room = True
+        if not self._end.expired():
+            self._end.reschedule(0.0)
 
 
 class Search:
@@ -112,44 +138,34 @@ class Search:
         self.held = 0
         """Bytes of them all."""
 
-    @contextlib.contextmanager
-    def body(self, end: asyncio.Timeout) -> Iterator[Callable[[int], None]]:
-        """Give what it yields the number of bytes that came. It raises ``UnavailableError`` from one
-        that made room; ``end`` comes at once then."""
-        mine = Searched(end, time.monotonic())
-        self._under_way[mine] = None
+    def body(self, end: asyncio.Timeout) -> Searched:
+        """One more, to be entered."""
+        return Searched(self, end)
+
+    def enter(self, one: Searched) -> None:
+        """Another one is read."""
+        self._under_way[one] = None
         self._make_room()
 
-        def charge(count: int) -> None:
-            if mine.made_room:
-                raise _overloaded()
-            mine.bytes += count
-            self.held += count
-            self._make_room()
+    def charge(self, one: Searched, count: int) -> None:
+        """So many bytes of it came."""
+        one.bytes += count
+        self.held += count
+        self._make_room()
 
-        try:
-            yield charge
-        except asyncio.CancelledError:
-            if not mine.made_room:
-                raise
-            raise _overloaded() from None
-        finally:
-            self._leave(mine)
+    def leave(self, one: Searched) -> None:
+        """It is read no more."""
+        if one in self._under_way:
+            del self._under_way[one]
+            self.held -= one.bytes
 
     def _make_room(self) -> None:
         most, most_bytes = self._limits.searched, self._limits.searched_bytes
         while len(self._under_way) > most or self.held > most_bytes:
             now = time.monotonic()
             slowest = max(self._under_way, key=lambda one: one.slowness(now))
-            self._leave(slowest)
-            slowest.made_room = True
-            if not slowest.end.expired():
-                slowest.end.reschedule(0.0)
-
-    def _leave(self, one: Searched) -> None:
-        if one in self._under_way:
-            del self._under_way[one]
-            self.held -= one.bytes
+            self.leave(slowest)
+            slowest.make_room()
 
 
 class Refusals:

@@ -5,7 +5,6 @@ user get that far; the kernel says who it is, and these two need no key. Whoever
 asked for one.
 """
 
-import logging
 import os
 import socket
 from pathlib import Path
@@ -75,7 +74,7 @@ class _LocalDoor(Door):
     """A door that removes its socket at the end, if it still is its own."""
 
     def __init__(self, runner: web.AppRunner, listener: socket.socket, path: Path) -> None:
-        super().__init__(runner, listener, logging.getLogger("waguard.http"), most=CONNECTIONS)
+        super().__init__(runner, listener, most=CONNECTIONS)
         self._path = path
         self._made = path.lstat()
 

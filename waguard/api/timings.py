@@ -75,6 +75,10 @@ class Limits:
     """Bytes beside the content of a body without a key, and a quarter of its content: 5 for each chunk."""
     discarded: int = 64 << 20
     """Bytes of a refused body that are read for its client to get the answer."""
+    discarding: int = 64
+    """Connections of which that is read; the one that has the answer for the longest time makes room."""
+    strangers: int = 16
+    """Connections without a key that are read at once; of others it is looked at first what they say."""
 
 
 DEFAULT_TIMINGS: Final = Timings()

@@ -2,7 +2,7 @@
 
 import pytest
 
-from waguard.core.text.http_text import is_in_shreds, is_whole, shows_key
+from waguard.core.text.http_text import is_in_shreds, is_whole, shown_keys
 
 GET, POST = b"GET / HTTP/1.1\r\nHost: a\r\n", b"POST / HTTP/1.1\r\nContent-Type: a/b\r\n"
 
@@ -61,7 +61,7 @@ def test_shreds_behind_a_head() -> None:
 
 
 def test_what_may_be_a_key() -> None:
-    assert shows_key(GET + b"x-API-key: a")
-    assert shows_key(GET + b"Authorization: Bearer a")
-    assert shows_key(GET.replace(b"/ ", b"/?api_key=a "))
-    assert not shows_key(GET)
+    assert shown_keys(GET + b"x-API-key: a")
+    assert shown_keys(GET + b"Authorization: Bearer a")
+    assert shown_keys(GET.replace(b"/ ", b"/?api_key=a "))
+    assert not shown_keys(GET)

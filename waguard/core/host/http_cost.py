@@ -8,6 +8,8 @@ from typing import Final
 
 CONNECTION: Final = 0.000_2
 """To accept a connection, and to end it."""
+KNOCK: Final = 0.000_05
+"""To accept one that is not read yet."""
 REQUEST: Final = 0.000_8
 """To refuse a request, or to answer one that needs no key."""
 READING: Final = 0.000_1

@@ -4,7 +4,10 @@ import re
 from typing import Final
 
 _LENGTH: Final = re.compile(rb"\r\ncontent-length:[ \t]*(\d{1,9})[ \t]*(?:\r\n|$)", re.IGNORECASE)
-
+_KEY: Final = re.compile(
+    rb"(?:\nx-api-key:[ \t]*|\nauthorization:[ \t]*bearer[ \t]+|[?&]api_key=)([^\s&]+)",
+    re.IGNORECASE,
+)
 
 SHREDS: Final = 16  # bytes from one end of a line to the next: of chunks that hold fewer than 27
 _SPARED: Final = 4 << 10  # bytes, for a head and a short body
@@ -19,10 +22,9 @@ def is_in_shreds(data: bytes, *, chunked: bool | None) -> bool:
     return bool(chunked or (end and b"chunked" in head.lower()))
 
 
-def shows_key(head: bytes) -> bool:
-    """Whether a request has something that may be a key outside of its body."""
-    lower = head.lower()
-    return any(name in lower for name in (b"\nx-api-key:", b"\nauthorization:", b"api_key="))
+def shown_keys(data: bytes) -> list[str]:
+    """What may be a key in the head of a request, of which these are the first bytes."""
+    return [key.decode("latin-1") for key in _KEY.findall(data.partition(b"\r\n\r\n")[0])]
 
 
 def is_whole(data: bytes) -> bool:

@@ -1,0 +1,126 @@
+"""Connections that nobody has read yet: where many are there without a key, whoever comes is looked at first.
+
+What is made for a connection costs ten times what it takes to look at what it says. A good key in the head, or a
+small request that is there as a whole, is let in at once; whatever else waits for its turn (``intake.py``), and is
+refused then where it comes in chunks of a few bytes. So a crowd keeps nobody with a key waiting.
+"""
+
+import asyncio
+import contextlib
+import socket
+from collections.abc import Callable
+from typing import Final
+
+from waguard.api.connection import PIECE, REFUSAL
+from waguard.api.intake import Intake
+from waguard.core.host import http_cost
+from waguard.core.text import http_text
+from waguard.host.listen import has_hung_up
+
+Admit = Callable[[socket.socket], None]
+Accept = Callable[[list[str]], bool]
+
+
+class Newcomer:
+    """One connection; see ``Waiting``."""
+
+    slowness: Final = 0.0
+
+    def __init__(self, accepted: socket.socket, others: "Newcomers") -> None:
+        self.socket = accepted
+        self._others = others
+        self.is_refused = False
+        """Whether what it says is not worth to be read."""
+
+    @property
+    def has_hung_up(self) -> bool:
+        """See ``Waiting``."""
+        return has_hung_up(self.socket)
+
+    def resume(self) -> None:
+        """See ``Waiting``."""
+        if self.has_hung_up:
+            self._others.show_out(self)
+        elif self.is_refused:
+            self._others.refuse(self)
+        else:
+            self._others.let_in(self)
+
+    def end(self) -> None:
+        """See ``Waiting``."""
+        self._others.show_out(self)
+
+
+class Newcomers:
+    """Those of one door, the oldest first."""
+
+    def __init__(self, intake: Intake, admit: Admit, accept: Accept, within: float) -> None:
+        """``accept`` says whether a key is among the values, ``within`` is for a request to begin in seconds."""
+        self._intake = intake
+        self._admit = admit
+        self._accept = accept
+        self._within = within
+        self._loop = asyncio.get_running_loop()
+        self._waiting: dict[Newcomer, asyncio.TimerHandle] = {}
+
+    def __len__(self) -> int:
+        return len(self._waiting)
+
+    def add(self, accepted: socket.socket) -> None:
+        """Another connection, which does not block."""
+        one = Newcomer(accepted, self)
+        self._waiting[one] = self._loop.call_later(self._within, self.show_out, one)
+        if not self._look(one):
+            self._loop.add_reader(accepted, self._look, one)
+
+    def show_out(self, one: Newcomer) -> None:
+        """End it."""
+        self._leave(one)
+        one.socket.close()
+
+    def make_room(self) -> bool:
+        """End the oldest; False: there is none."""
+        oldest = next(iter(self._waiting), None)
+        if oldest:
+            self.show_out(oldest)
+        return oldest is not None
+
+    def stop(self) -> None:
+        """End all."""
+        while self.make_room():
+            pass
+
+    def _look(self, one: Newcomer) -> bool:
+        """Whether it says something; the kernel keeps it for whoever reads it."""
+        try:
+            said = one.socket.recv(PIECE, socket.MSG_PEEK)
+        except (BlockingIOError, InterruptedError):
+            return False
+        except OSError:
+            said = b""
+        self._loop.remove_reader(one.socket)
+        if not said:
+            self.show_out(one)
+        elif http_text.is_whole(said) or self._accept(http_text.shown_keys(said)):
+            self.let_in(one)
+        else:
+            one.is_refused = http_text.is_in_shreds(said, chunked=None)
+            self._intake.queue(one)
+        return True
+
+    def refuse(self, one: Newcomer) -> None:
+        """Say why, and hang up."""
+        self._intake.charge(http_cost.KNOCK)
+        with contextlib.suppress(OSError):
+            one.socket.send(REFUSAL)
+        self.show_out(one)
+
+    def let_in(self, one: Newcomer) -> None:
+        """Read it from now on."""
+        self._leave(one)
+        self._admit(one.socket)
+
+    def _leave(self, one: Newcomer) -> None:
+        self._waiting.pop(one).cancel()
+        self._loop.remove_reader(one.socket)
+        self._intake.leave(one)
