@@ -154,6 +154,16 @@ def test_another_passkey_is_said_with_its_own_time(bench: EngineBench) -> None:
     assert len(bench.records("s", "passkey_required")) == 1
 
 
+def test_a_linking_that_fails_is_recorded_each_time(bench: EngineBench) -> None:
+    for _ in range(2):
+        passkey(bench, 600.0, PasskeyStage.ASKED)
+        passkey(bench, 600.0, PasskeyStage.FAILED)
+        passkey(bench, 500.0, PasskeyStage.FAILED)
+    records = bench.records("s", "passkey_failed")
+    assert len(records) == 2
+    assert "the linking with the passkey failed" in str(records[0])
+
+
 @pytest.mark.parametrize("stage", sorted(WAITING))
 def test_nothing_loads_the_page_again_while_somebody_waits_for_an_answer(
     stage: PasskeyStage, bench: EngineBench
