@@ -14,7 +14,7 @@ from waguard.core.page_care import (
     on_stuck,
     on_update,
 )
-from waguard.core.passkey_link import PasskeyLink, PasskeyStage
+from waguard.core.passkey_link import WAITING, PasskeyLink, PasskeyStage
 from waguard.core.recycle import IDLE
 from waguard.core.replace import replace
 from waguard.core.session.deadlines import Due
@@ -194,6 +194,12 @@ def moved(state: SessionState, link: Link) -> SessionState:
         return state
     tried = tuple(it for it in state.care.tried if it != (planned.stuck, Step.REPLACE))
     return replace(state, replacement=None, care=replace(state.care, tried=tried))
+
+
+def waits(worker: Worker, planned: Replacement) -> bool:
+    """Whether a replacement that no person requested waits: it would end a linking that waits for an answer."""
+    linking = worker.passkey
+    return planned.why is not None and linking is not None and linking.stage in WAITING
 
 
 def on_turn(state: SessionState, why: str, out: Out) -> SessionState:
