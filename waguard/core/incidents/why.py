@@ -29,10 +29,10 @@ _DONE: Final = {
 _DONE_WITH: Final = {
     "page_version": "its page was loaded with {}",
     "start_waited": "its start waited: {}",
-    "passkey_failed": "{}",
     "screenshot": "a picture of its page is kept: {}",
     "webhooks_held": "its received messages wait: {}",
     "row_disputed": "its received messages wait, and its row is corrected once a minute",
+    "passkey_failed": "{}",
 }
 
 
