@@ -10,6 +10,7 @@ from waguard.core.blame import Blame
 from waguard.core.fleet.state import FleetState, connected
 from waguard.core.link import Link
 from waguard.core.page_care import UNSURE_LIMIT, Kind
+from waguard.core.passkey_link import WAITING
 from waguard.core.session import effects as do
 from waguard.core.session import page_restarts
 from waguard.core.session.effects import Effect
@@ -181,6 +182,8 @@ class Checks:
         if state and state.worker and state.worker.refused:
             self._scheduled(page)
             return
+        if page.account is Link.PASSKEY_REQUIRED and page.passkey in WAITING:
+            self._world.fail(f"{page.name} is reloaded while its passkey is {page.passkey}")
         offered = state and state.worker and state.worker.update_since is not None
         if up and not offered:
             self._world.fail(f"{page.name}: a healthy page is reloaded")

@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field
 
 from waguard.core.link import Link
+from waguard.core.passkey_link import PasskeyStage
 from waguard.core.status import DerivedStatus, Status
 
 
@@ -61,6 +62,8 @@ class Page:
     account: Link = Link.CONNECTED
     before: tuple[Link, float] = (Link.CONNECTED, 0.0)
     """What it was until when: what was read of it may lie in a queue."""
+    passkey: PasskeyStage = PasskeyStage.OFFERED
+    """How far its linking is, while it needs a passkey."""
     passkey_ends: float = 0.0
     details: str | None = None
 

@@ -67,6 +67,16 @@ def _final() -> Iterator[None]:
 
 
 @contextlib.contextmanager
+def a_linking_is_cut_short() -> Iterator[None]:
+    """The page is loaded again although somebody has the request for the passkey."""
+    with (
+        patch.object(deadlines, "WAITING", frozenset()),
+        patch.object(deadlines, "PASSKEY_GRACE", -500.0),
+    ):
+        yield
+
+
+@contextlib.contextmanager
 def adoption_is_reported_as_an_outage() -> Iterator[None]:
     """From "its worker is starting" follows "disconnected"."""
     right = views.derive_status
@@ -358,5 +368,6 @@ PLANTED: Final = (
         "an empty database is believed",
         kinds=("volume_away", "daemon"),
     ),
+    Planted(a_linking_is_cut_short, 2, "while its passkey is", kinds=("passkey",)),
     Planted(all_parked_are_tried_at_once, 6, "are tried at once", kinds=("crash_loop",)),
 )

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Final
 from tests.simulation.faults import EVERYWHERE, EXIT_CODES, Fault
 from tests.simulation.page import Page
 from waguard.core.link import Link
+from waguard.core.passkey_link import WAITING, PasskeyStage
 from waguard.core.session.facts import (
     Left,
     RestartRequested,
@@ -22,6 +23,14 @@ if TYPE_CHECKING:
 
 _TAMPERED: Final = DerivedStatus(Status.DISCONNECTED, Reason.ERROR, "the application wrote this")
 _ENDED_BY_A_SCAN: Final = frozenset({"unlink", "qr_stale", "logout", "passkey"})
+# how long a stage of a linking by passkey lasts, and what comes next where somebody acts
+_LINKING: Final = {
+    PasskeyStage.OFFERED: (600.0, PasskeyStage.ASKED),
+    PasskeyStage.ASKED: (600.0, PasskeyStage.ANSWERED),
+    PasskeyStage.ANSWERED: (120.0, PasskeyStage.CONFIRM),
+    PasskeyStage.CONFIRM: (120.0, PasskeyStage.FAILED),
+    PasskeyStage.FAILED: (600.0, PasskeyStage.ASKED),
+}
 _PATIENCE: Final = 30.0  # s until a person does something, at least
 
 
@@ -226,7 +235,24 @@ class Strikes:
     def _ask_passkey(self, page: Page) -> None:
         if page.account is Link.CONNECTED and page.ready:
             page.account = Link.PASSKEY_REQUIRED
-            page.passkey_ends = self._world.t + 600.0
+            self._linking_is(page, PasskeyStage.OFFERED)
+
+    def _linking_is(self, page: Page, stage: PasskeyStage) -> None:
+        """It waits for a person or for WhatsApp, who come in time or too late."""
+        world = self._world
+        lasts, then = _LINKING[stage]
+        page.passkey, page.passkey_ends = stage, world.t + lasts
+        world.workers.refresh(page)
+        comes = 1.5 * lasts * world.draw("passkey", page.name, stage, int(world.t))
+        if comes >= lasts and stage in WAITING:
+            comes, then = lasts, PasskeyStage.FAILED
+        if comes < lasts or stage in WAITING:
+            follow = partial(self._linking_moves, page, (page.number, page.loads, stage), then)
+            world.after(comes, follow)
+
+    def _linking_moves(self, page: Page, of: tuple[int, int, str], then: PasskeyStage) -> None:
+        if page.account is Link.PASSKEY_REQUIRED and of == (page.number, page.loads, page.passkey):
+            self._linking_is(page, then)
 
     def _let_go_on(self, page: Page) -> None:
         if page.account is Link.PASSKEY_REQUIRED:

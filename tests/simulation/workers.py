@@ -9,6 +9,7 @@ from tests.simulation.page import Page
 from waguard.core.blame import Blame, Failure
 from waguard.core.host.evidence import host_failure
 from waguard.core.link import Link
+from waguard.core.passkey_link import PasskeyLink
 from waguard.core.session.facts import Beat, Exited, Reported, Spawned, SpawnFailed, Stopped
 from waguard.core.session.state import Stage
 
@@ -58,6 +59,8 @@ class Workers:
         page.stuck, page.warm, page.reported = None, None, ()
         page.phase, page.loads, page.refusals, page.scripts_ended = "launching", 0, 0, 0
         page.big = page.big and world.suffers("memory", page.name)
+        if page.account is Link.PASSKEY_REQUIRED:
+            page.account = Link.QR_PENDING
         world.post(page.name, Spawned(worker=worker))
         if world.draw("early", page.name, worker) < 0.3:
             self.report(page, worker)
@@ -176,7 +179,7 @@ class Workers:
     def _shown(self, page: Page) -> tuple[object, ...]:
         link = self.link(page)
         return (page.ready, link, page.code, page.codes_left, page.refusals, page.offered,
-                page.covered, page.loads, page.details, page.passkey_ends)  # fmt: skip
+                page.covered, page.loads, page.details, page.passkey, page.passkey_ends)  # fmt: skip
 
     def _know(self, page: Page) -> None:
         """What is true."""
@@ -227,7 +230,9 @@ class Workers:
                 socket=str(link),
                 update_offered=page.offered,
                 covered=page.covered,
-                passkey_until=world.wall + left if link is Link.PASSKEY_REQUIRED else None,
+                passkey=PasskeyLink(stage=page.passkey, until=world.wall + left)
+                if link is Link.PASSKEY_REQUIRED
+                else None,
                 passkey_left=left,
                 refused=page.refused,
                 refusals=page.refusals,

@@ -145,7 +145,7 @@ def observe(
     The screen follows what the page reports, so a reading never takes a stage back.
     """
     link = _passed(link, now)
-    if shown is None:
+    if shown is None or shown.event not in _STAGES:
         return None if link and link.shown else link
     if link is None:
         begun = advance(None, shown, now=now)
