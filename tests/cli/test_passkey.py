@@ -85,8 +85,14 @@ def test_on_a_terminal_only_yes_confirms(
     ("status", "why"),
     [
         (WAITS.body | {"disconnect_details": "it failed"}, "the session is qr_scanning: it failed"),
-        ({"status": "disconnected", "disconnect_reason": "stopped"}, "is disconnected: stopped"),
-        ({"status": "failed"}, "the session is failed: it was not linked"),
+        (
+            {"status": "qr_scanning", "link": "qr_pending"},
+            "the session is qr_scanning: it was not linked",
+        ),
+        (
+            {"status": "disconnected", "link": "unknown", "disconnect_reason": "stopped"},
+            "is disconnected: stopped",
+        ),
     ],
 )
 def test_a_linking_that_fails_says_why(
@@ -131,9 +137,25 @@ def test_what_keeps_chrome_from_opening_starts_nothing(
 ) -> None:
     for name in ("DISPLAY", "WAYLAND_DISPLAY"):
         monkeypatch.delenv(name, raising=False)
+    api.says(PASSKEY, stage("offered"))
     assert main(["passkey", "s1", "--chrome", NOBODY], desk=desk) in {1, 2}
     assert why in said(capsys)[1][0]
-    assert api.asked == []
+    assert api.asked == [(PASSKEY, None)]
+
+
+def test_where_no_passkey_is_asked_for_nothing_is_opened(
+    api: Api, capsys: pytest.CaptureFixture[str]
+) -> None:
+    api.says(PASSKEY, Answer(200, {"stage": None}))
+    assert main(["passkey", "s1", "--chrome", NOBODY], desk=HEADLESS) == 1
+    assert "WhatsApp does not ask for a passkey of session s1 now" in said(capsys)[1][0]
+
+
+def test_what_was_signed_already_is_followed(api: Api, capsys: pytest.CaptureFixture[str]) -> None:
+    api.says(PASSKEY, stage("answered"))
+    api.says(STATUS, WAITS, LINKED)
+    assert main(["passkey", "s1", "--chrome", NOBODY], desk=HEADLESS) == 0
+    assert said(capsys)[0][-1] == "s1: linked"
 
 
 @pytest.mark.parametrize(
