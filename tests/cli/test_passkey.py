@@ -1,6 +1,9 @@
 """`waguard passkey`: what it asks the daemon and says, and why it does not begin. The window: test_passkey_desk.py."""
 
+import contextlib
 import os
+import socket
+import threading
 from pathlib import Path
 from typing import Any, Final
 
@@ -8,7 +11,9 @@ import pytest
 
 from tests.cli.fake_api import Answer, Api, said
 from tests.cli.program import main
+from tests.waiting import DEADLINE
 from waguard.cli.context import Desk
+from waguard.lab.standin.certificate import make_certificate
 
 ONE: Final = "/api/sessions/s1"
 STATUS, PASSKEY = f"GET {ONE}/status", f"GET {ONE}/passkey"
@@ -185,3 +190,27 @@ def test_a_daemon_elsewhere_is_called_safely_or_not_at_all(
     said_ = said(capsys)[1][0]
     assert why in said_
     assert "nobody is to see" not in said_
+
+
+def test_a_certificate_that_nobody_vouches_for_gets_no_key(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("key").write_text("a key that nobody is to see\n")
+    context, _ = make_certificate("127.0.0.1")
+    got: list[bytes] = []
+
+    def answer(listener: socket.socket) -> None:
+        connection, _ = listener.accept()
+        with connection, contextlib.suppress(OSError):
+            got.append(context.wrap_socket(connection, server_side=True).recv(1))
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        listener.settimeout(DEADLINE)
+        thread = threading.Thread(target=answer, args=(listener,))
+        thread.start()
+        url = f"https://127.0.0.1:{listener.getsockname()[1]}"
+        code = main(["passkey", "s1", "--cancel", "--daemon", url, "--key-file", "key"])
+        thread.join()
+    assert (code, got) == (1, [])
+    assert "CERTIFICATE_VERIFY_FAILED" in said(capsys)[1][0]
