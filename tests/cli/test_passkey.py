@@ -1,6 +1,9 @@
 """`waguard passkey`: what it asks the daemon and says, and why it does not begin. The window: test_passkey_desk.py."""
 
+import contextlib
 import os
+import socket
+import threading
 from pathlib import Path
 from typing import Any, Final
 
@@ -8,7 +11,9 @@ import pytest
 
 from tests.cli.fake_api import Answer, Api, said
 from tests.cli.program import main
+from tests.waiting import DEADLINE
 from waguard.cli.context import Desk
+from waguard.lab.standin.certificate import make_certificate
 
 ONE: Final = "/api/sessions/s1"
 STATUS, PASSKEY = f"GET {ONE}/status", f"GET {ONE}/passkey"
@@ -85,8 +90,14 @@ def test_on_a_terminal_only_yes_confirms(
     ("status", "why"),
     [
         (WAITS.body | {"disconnect_details": "it failed"}, "the session is qr_scanning: it failed"),
-        ({"status": "disconnected", "disconnect_reason": "stopped"}, "is disconnected: stopped"),
-        ({"status": "failed"}, "the session is failed: it was not linked"),
+        (
+            {"status": "qr_scanning", "link": "qr_pending"},
+            "the session is qr_scanning: it was not linked",
+        ),
+        (
+            {"status": "disconnected", "link": "unknown", "disconnect_reason": "stopped"},
+            "is disconnected: stopped",
+        ),
     ],
 )
 def test_a_linking_that_fails_says_why(
@@ -131,9 +142,25 @@ def test_what_keeps_chrome_from_opening_starts_nothing(
 ) -> None:
     for name in ("DISPLAY", "WAYLAND_DISPLAY"):
         monkeypatch.delenv(name, raising=False)
+    api.says(PASSKEY, stage("offered"))
     assert main(["passkey", "s1", "--chrome", NOBODY], desk=desk) in {1, 2}
     assert why in said(capsys)[1][0]
-    assert api.asked == []
+    assert api.asked == [(PASSKEY, None)]
+
+
+def test_where_no_passkey_is_asked_for_nothing_is_opened(
+    api: Api, capsys: pytest.CaptureFixture[str]
+) -> None:
+    api.says(PASSKEY, Answer(200, {"stage": None}))
+    assert main(["passkey", "s1", "--chrome", NOBODY], desk=HEADLESS) == 1
+    assert "WhatsApp does not ask for a passkey of session s1 now" in said(capsys)[1][0]
+
+
+def test_what_was_signed_already_is_followed(api: Api, capsys: pytest.CaptureFixture[str]) -> None:
+    api.says(PASSKEY, stage("answered"))
+    api.says(STATUS, WAITS, LINKED)
+    assert main(["passkey", "s1", "--chrome", NOBODY], desk=HEADLESS) == 0
+    assert said(capsys)[0][-1] == "s1: linked"
 
 
 @pytest.mark.parametrize(
@@ -163,3 +190,27 @@ def test_a_daemon_elsewhere_is_called_safely_or_not_at_all(
     said_ = said(capsys)[1][0]
     assert why in said_
     assert "nobody is to see" not in said_
+
+
+def test_a_certificate_that_nobody_vouches_for_gets_no_key(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("key").write_text("a key that nobody is to see\n")
+    context, _ = make_certificate("127.0.0.1")
+    got: list[bytes] = []
+
+    def answer(listener: socket.socket) -> None:
+        connection, _ = listener.accept()
+        with connection, contextlib.suppress(OSError):
+            got.append(context.wrap_socket(connection, server_side=True).recv(1))
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        listener.settimeout(DEADLINE)
+        thread = threading.Thread(target=answer, args=(listener,))
+        thread.start()
+        url = f"https://127.0.0.1:{listener.getsockname()[1]}"
+        code = main(["passkey", "s1", "--cancel", "--daemon", url, "--key-file", "key"])
+        thread.join()
+    assert (code, got) == (1, [])
+    assert "CERTIFICATE_VERIFY_FAILED" in said(capsys)[1][0]

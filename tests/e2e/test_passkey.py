@@ -129,12 +129,14 @@ async def test_who_refuses_on_the_card_refuses_and_may_start_again(world: World)
     assert (code, "nothing was signed: cancelled" in output) == (1, True), output
     await at_stage(world, "failed")
     world.standin.policy.passkey_way = "compare"  # after an error a code has to be compared
-    code, output = await run_command(world, SIGN, "--timeout", "60")
-    assert "--confirm" in output, output
+    signed = asyncio.create_task(run_command(world, SIGN))
     shown = (await at_stage(world, "confirm"))["code"]
     code, output = await run_command(world, SIGN, "--confirm", "ABCD-1234")
     assert (code, "not the one that WhatsApp Web shows" in output) == (1, True), output
     code, output = await run_command(world, SIGN, "--confirm", shown)
+    assert (code, output.splitlines()[-1]) == (0, "s1: linked"), output
+    code, output = await signed
+    assert f"waguard passkey s1 --confirm {shown}" in output
     assert (code, output.splitlines()[-1]) == (0, "s1: linked"), output
 
 

@@ -207,7 +207,7 @@ def gone(error: WaguardError, why: str, now: str) -> None:
     assert error.message.startswith(f"{why}: ")
     assert now in error.message
     assert error.remedy == (
-        "POST /api/sessions/s/passkey/start again, and answer the request of that reply."
+        "Start again, `waguard passkey s` or POST /api/sessions/s/passkey/start, and answer the request of that reply."
     )
 
 

@@ -22,7 +22,7 @@ _STEPS: Final = {
     "answered": "the passkey was accepted here; keep WhatsApp open on the phone, it goes on there",
     "confirm": "WhatsApp Web shows a code; compare it with the one on the phone",
 }
-_LINK: Final = "passkey_required"
+_LINK, _SCAN_AGAIN = "passkey_required", "qr_pending"
 _ON_THE_WAY: Final = frozenset({"qr_scanning", "authenticated"})
 
 
@@ -57,10 +57,22 @@ def _passkey(arguments: argparse.Namespace) -> int:
         return 0
     if arguments.confirm:
         session.call("POST", "/passkey/confirm", {"code": arguments.confirm})
-    else:
+    elif _needs_signature(session):
         asyncio.run(_sign(session, arguments))
     _follow(session, arguments.context.link_poll)
     return 0
+
+
+def _needs_signature(session: SessionClient) -> bool:
+    """Whether nobody has signed yet. Raises ``ApiCallError`` where WhatsApp asks for no passkey."""
+    stage = session.call("GET", "/passkey")["stage"]
+    if stage is None:
+        raise ApiCallError(
+            f"WhatsApp does not ask for a passkey of session {session.name} now",
+            answered=200,
+            remedy=f"it does after a scan, where at all: waguard qr {session.name}",
+        )
+    return stage not in _STEPS
 
 
 async def _sign(session: SessionClient, arguments: argparse.Namespace) -> None:
@@ -77,7 +89,7 @@ async def _sign(session: SessionClient, arguments: argparse.Namespace) -> None:
                 request["options"],
                 origin=arguments.daemon or f"waguard on {socket.gethostname()}",
                 session=session.name,
-                within=request["expires_in"],
+                within=min(request["expires_in"], session.client.left),
             )
         except passkey_desk.DeclinedToSignError:
             await asyncio.to_thread(session.call, "DELETE", "/passkey")
@@ -91,7 +103,7 @@ def _follow(session: SessionClient, poll: float) -> None:
     said = ""
     while (now := session.call("GET", "/status"))["status"] in _ON_THE_WAY:
         stage, code = _stage(session, now)
-        if stage == "failed":
+        if stage == "failed" or now["link"] == _SCAN_AGAIN:
             break
         if stage in _STEPS and stage != said:
             print(f"{session.name}: {_STEPS[stage]}", flush=True)
@@ -111,7 +123,7 @@ def _follow(session: SessionClient, poll: float) -> None:
 
 def _stage(session: SessionClient, status: dict[str, Any]) -> tuple[str, str]:
     """The passkey's stage and its code; empty where it is over."""
-    if status.get("link") != _LINK:
+    if status["link"] != _LINK:
         return "", ""
     found = session.call("GET", "/passkey")
     return found["stage"] or "", found["code"] or ""
@@ -122,7 +134,7 @@ def _is_equal(session: SessionClient, code: str) -> bool:
     print(f"\n    {printable(code)}\n", flush=True)
     if not (sys.stdin and sys.stdin.isatty()):
         print(
-            f"Where the phone shows the same: waguard passkey {session.name} --confirm {code}",
+            f"Where the phone shows the same: waguard passkey {session.name} --confirm {printable(code)}",
             flush=True,
         )
         return False

@@ -116,6 +116,6 @@ def _require_desk(desk: Desk) -> None:
     if desk.visible and not (os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")):
         raise NotSignedError(
             "there is no display here, and a passkey is where a person is",
-            remedy="run `waguard passkey` on your own desk: --daemon and --key-file lead to this daemon,"
+            remedy="run this command on your own desk: --daemon and --key-file lead to this daemon,"
             " through an SSH tunnel too; or use the status page with the extension (docs/passkey.md)",
         )

@@ -139,13 +139,15 @@ LINKS: Final = {
 }
 """By the state of its link to WhatsApp, where that is not connected."""
 
+_PASSKEY: Final = "`waguard passkey {s}` at a desk of the account's owner, or on the status page"
 _AGAIN: Final = f"To begin again with another code: {_NEW_QR}"
 PASSKEY: Final = {
-    PasskeyStage.OFFERED: f"Sign it with the account's passkey in that time. {_AGAIN}.",
-    PasskeyStage.ASKED: "Sign it where the account's passkey is; the page is not loaded again meanwhile.",
+    PasskeyStage.OFFERED: f"Sign it in that time, {_PASSKEY}. {_AGAIN}.",
+    PasskeyStage.ASKED: f"Sign it, {_PASSKEY}; the page is not loaded again meanwhile.",
     PasskeyStage.ANSWERED: "Keep WhatsApp open on the phone, and do there what it asks for.",
-    PasskeyStage.CONFIRM: "Compare the code with the phone's, and confirm it only where both are the same.",
-    PasskeyStage.FAILED: f"Keep WhatsApp open on the phone, and start it again in that time. {_AGAIN}.",
+    PasskeyStage.CONFIRM: "Compare the code with the phone's, and confirm it only where both are the same:"
+    " `waguard passkey {s} --confirm CODE`, or on the status page.",
+    PasskeyStage.FAILED: f"Keep WhatsApp open on the phone, and start it again in that time, {_PASSKEY}. {_AGAIN}.",
 }
 """By the stage of a linking that needs the account's passkey."""
 
@@ -179,14 +181,12 @@ PAGE: Final = {
 
 SIGN_AGAIN: Final = (
     "The page still waits. Sign the same request again on https://web.whatsapp.com, with the passkey of the account that"
-    " is to be linked."
+    " is to be linked: `waguard passkey {s}`, or on the status page."
 )
-START_AGAIN: Final = (
-    "POST /api/sessions/{s}/passkey/start again, and answer the request of that reply."
-)
+START_AGAIN: Final = "Start again, `waguard passkey {s}` or POST /api/sessions/{s}/passkey/start, and answer the request of that reply."
 COMPARE_CODES: Final = (
-    "Compare the codes on the phone and on the page, and send the one that both show. Where they differ, end the linking"
-    " on the phone."
+    "Compare the codes on the phone and on the page, and send the one that both show: `waguard passkey {s} --confirm CODE`."
+    " Where they differ, end the linking on the phone."
 )
 
 _LIST: Final = "`waguard webhooks list` shows them (GET /api/webhooks/dead)"

@@ -74,7 +74,9 @@ class Passkeys:
         except WrongAnswerError as error:
             why_not = f"{error.wrong}: {error}"
             _record(session, Entry.REFUSED, by, why_not)
-            raise RefusedError(why_not, field="assertion", remedy=remedies.SIGN_AGAIN) from None
+            raise RefusedError(
+                why_not, field="assertion", remedy=remedies.text(remedies.SIGN_AGAIN, session.name)
+            ) from None
         self._held[session_id] = replace(held, answered=True)  # at once: another may come meanwhile
         _record(session, Entry.ANSWERED, by)
         call = PasskeyAnswer(request=request, assertion=checked.to_json())
@@ -90,7 +92,9 @@ class Passkeys:
         if not passkey.is_same_code(code, link.code):
             why = "the code is not the one that WhatsApp Web shows"
             _record(session, Entry.REFUSED, by, why)
-            raise RefusedError(why, field="code", remedy=remedies.COMPARE_CODES)
+            raise RefusedError(
+                why, field="code", remedy=remedies.text(remedies.COMPARE_CODES, session.name)
+            )
         _record(session, Entry.CONFIRMED, by)
         if not (await session.traffic.call(PasskeyConfirm(code=link.code))).flag:
             raise _not_that_far(session)
