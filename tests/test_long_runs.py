@@ -18,7 +18,7 @@ markers = ["long: as in waguard"]
 PASSES = """
 import pathlib, pytest
 @pytest.mark.long
-def test_it():
+def test_that_passes():
     with pathlib.Path("ran").open("a") as ran:
         ran.write(pathlib.Path(__file__).name + " ")
 def test_short():
@@ -27,19 +27,19 @@ def test_short():
 FAILS = """
 import pathlib, pytest
 @pytest.mark.long
-def test_it():
+def test_that_fails():
     assert pathlib.Path("mended").exists(), "it is not mended yet"
 """
 SKIPS = """
 import pytest
 @pytest.mark.long
-def test_it():
+def test_that_is_skipped():
     pytest.skip("no server here")
 """
 WAITS = """
 import pathlib, pytest, time
 @pytest.mark.long
-def test_it():
+def test_that_waits():
     pathlib.Path("began").touch()
     try:
         time.sleep(50)

@@ -6,7 +6,7 @@ from tests.waiting import block_until, wait_until
 
 
 @pytest.mark.virtual_time
-async def test_it_waits_for_the_first_true_result() -> None:
+async def test_wait_until_waits_for_the_first_true_result() -> None:
     loop = asyncio.get_running_loop()
     begin = loop.time()
     assert await wait_until(lambda: loop.time() >= 5 and "there", "it comes") == "there"
@@ -14,7 +14,7 @@ async def test_it_waits_for_the_first_true_result() -> None:
 
 
 @pytest.mark.virtual_time
-async def test_it_never_waits_longer_than_the_deadline_and_says_for_what() -> None:
+async def test_wait_until_never_waits_longer_than_the_deadline_and_says_for_what() -> None:
     loop = asyncio.get_running_loop()
     with pytest.raises(pytest.fail.Exception, match="never: the sun rises"):
         await wait_until(lambda: False, "the sun rises", deadline=3600)

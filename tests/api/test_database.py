@@ -10,7 +10,7 @@ async def test_the_database_that_was_found_is_accepted_once(api: Api) -> None:
     assert (await api.call("POST", "/api/database/accept")).status == 409
 
 
-async def test_it_takes_a_key(api: Api) -> None:
+async def test_accept_takes_a_key(api: Api) -> None:
     api.control.unknown = True
     assert (await api.call("POST", "/api/database/accept", key=None)).status == 401
     assert api.control.unknown

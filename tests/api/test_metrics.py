@@ -81,7 +81,7 @@ async def test_unknown_sessions_are_not_none(api: Api) -> None:
     assert value(found, "waguard_degraded") == 0
 
 
-async def test_it_wants_the_key_and_takes_it_as_a_scraper_sends_it(api: Api) -> None:
+async def test_metrics_wants_the_key_and_takes_it_as_a_scraper_sends_it(api: Api) -> None:
     assert (await api.call("GET", "/metrics", key=None)).status == 401
     bearer = {"Authorization": f"Bearer {KEY}"}
     answer = await api.call("GET", "/metrics", key=None, headers=bearer)

@@ -51,6 +51,6 @@ async def test_a_database_that_is_down_is_no_agreement(api: Api) -> None:
         assert "database" in answer.json()["error"]
 
 
-async def test_it_wants_the_key(api: Api) -> None:
+async def test_reconcile_wants_the_key(api: Api) -> None:
     for method in ("GET", "POST"):
         assert (await api.call(method, "/api/reconcile", key=None)).status == 401

@@ -268,7 +268,7 @@ async def test_one_whose_time_is_over_already_makes_room_all_the_same() -> None:
 
 
 @pytest.mark.parametrize("timings", [Timings(body=0.05)])
-async def test_it_is_reported_when_it_does_not_come(api: Api) -> None:
+async def test_a_body_that_does_not_come_is_answered_503(api: Api) -> None:
     async with half_sent(api, b"x") as (one,):
         assert b" 503 " in await one.answer()
     assert held(api) == 0

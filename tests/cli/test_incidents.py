@@ -123,7 +123,7 @@ def test_a_frame_has_as_many_lines_as_fit() -> None:
     assert top.frame(iter("abc"), 2) == "\x1b[Ha\x1b[K\nb\x1b[J"
 
 
-def test_it_goes_on_until_somebody_ends_it(
+def test_top_goes_on_until_somebody_ends_it(
     api: Api, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Also while the daemon is away."""

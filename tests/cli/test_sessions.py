@@ -136,7 +136,7 @@ def test_all_of_a_workspace(three: Api, capsys: pytest.CaptureFixture[str]) -> N
     ids=" ".join,
 )
 @pytest.mark.parametrize("verb", ["stop", "delete", "show"])
-def test_it_must_be_said_which(
+def test_a_verb_needs_the_name_of_a_session(
     three: Api,
     capsys: pytest.CaptureFixture[str],
     verb: str,

@@ -144,7 +144,7 @@ async def test_an_odd_file_prevents_no_start_and_is_an_incident(daemon: Daemon) 
     assert Path(f"{run_file(daemon)}.unreadable").read_bytes() == b"\xff{"
 
 
-async def test_it_is_renewed_by_a_living_daemon(daemon: Daemon) -> None:
+async def test_the_run_file_is_renewed_by_a_living_daemon(daemon: Daemon) -> None:
     await started(daemon)
     before = run_file(daemon).stat()
 

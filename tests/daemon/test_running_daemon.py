@@ -139,7 +139,7 @@ async def _shows(daemon: Daemon, hours: int) -> bool:
     return abs(shown - time.time() - hours * 3600) < 600
 
 
-async def test_its_status_is_kept_true(daemon: Daemon, manager: Manager) -> None:
+async def test_the_daemons_status_is_kept_true(daemon: Daemon, manager: Manager) -> None:
     await daemon.start()
     await wait_until(lambda: manager.status == "no session", "it says that all is well")
     reported = await daemon.call("POST", "/api/sessions", {"session_id": "s", "workspace_id": 1})

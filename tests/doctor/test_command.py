@@ -59,7 +59,9 @@ async def test_results_have_colours_on_a_terminal(
     assert said.endswith("\x1b[33mwarning\x1b[0m: it works; the warnings say what may fail\n")
 
 
-async def test_it_mends_and_examines_again(host: Host, capsys: pytest.CaptureFixture[str]) -> None:
+async def test_fix_repairs_and_examines_again(
+    host: Host, capsys: pytest.CaptureFixture[str]
+) -> None:
     host.sessions.chmod(0o755)
     assert await doctor(host, "--fix") == 0
     said = capsys.readouterr().out

@@ -12,7 +12,7 @@ FAULTS = installation.FAULTS | machine.FAULTS | sessions.FAULTS
 
 
 @pytest.mark.parametrize("name", FAULTS)
-async def test_it_is_found_with_its_remedy(
+async def test_each_fault_is_found_with_its_remedy(
     host: Host, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
     planted = FAULTS[name]

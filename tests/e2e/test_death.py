@@ -31,7 +31,9 @@ async def incident(world: World) -> str:
     ],
     ids=["the daemon", "both"],
 )
-async def test_it_says_what_became_of_the_workers(world: World, *, also: bool, done: str) -> None:
+async def test_the_next_daemon_says_what_became_of_the_workers(
+    world: World, *, also: bool, done: str
+) -> None:
     daemon = world.daemon
     await daemon.start()
     before = await daemon.pair(world.standin, "s1", PHONE)

@@ -70,7 +70,9 @@ async def test_a_port_in_use_is_reported_with_the_process_that_has_it(world: Wor
     assert second.stderr.count("\n") == 1
 
 
-async def test_it_is_called_by_its_public_name_and_found_where_it_listens(world: World) -> None:
+async def test_the_daemon_is_called_by_its_public_name_and_found_where_it_listens(
+    world: World,
+) -> None:
     daemon, public = world.daemon, "https://wa.example/waguard"
     daemon.settings = {**daemon.settings, "WAGUARD_API__PUBLIC_URL": f"{public}/"}
     await daemon.start()

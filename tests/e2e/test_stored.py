@@ -71,7 +71,7 @@ async def test_a_late_worker_loses_nothing(served: Served, jobs: int, seconds: f
 
 
 @pytest.mark.parametrize("served", [Setting(manners=SLOW_COMMIT)], indirect=True)
-async def test_its_own_sends_are_one_row_each(served: Served) -> None:
+async def test_the_applications_own_sends_are_one_row_each(served: Served) -> None:
     session = await served.connected()
     for number in range(SENDS):
         assert (await served.app.send(session, FRIEND, f"out {number}")).status == "sent"

@@ -9,7 +9,6 @@ from tests.golden.formats import KEPT
 from waguard.config.reading import read
 
 FOLDER: Final = KEPT / "configuration"
-NEWEST: Final = FOLDER / "2026-11-29.toml"
 
 
 def meaning(path: Path) -> Any:

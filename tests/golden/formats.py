@@ -23,6 +23,8 @@ class Format:
     """What the reader makes of it."""
     decode: Callable[[bytes], Any] = msgspec.json.decode
     """The content as dictionaries, lists and values: what a reader of any version sees."""
+    grows: bool = False
+    """A JSON object to which ``python -m tests.golden`` adds what it has not."""
     own: frozenset[str] = frozenset()
     """Keys whose values are of the process that writes: only their types are compared."""
 
@@ -37,9 +39,24 @@ def as_json(name: str, value: Any) -> Format:
     return Format(
         name=name,
         write=lambda _: msgspec.json.encode(value),
-        read=lambda content, _: msgspec.json.decode(content, type=type(value)),
-        means=value,
+        read=lambda content, _: misread(content, type(value), msgspec.json),
+        means=[],
     )
+
+
+def misread(content: bytes, kind: Any, codec: Any) -> list[str]:
+    """What today's reader of ``kind`` loses of the content. It may have fields that the content has not."""
+    return lost(codec.decode(content), codec.decode(codec.encode(codec.decode(content, type=kind))))
+
+
+def merged(kept: Any, today: Any) -> Any:
+    """The kept content, and what today's has beside it."""
+    if not isinstance(kept, dict) or not isinstance(today, dict):
+        return kept
+    return {
+        **{key: merged(value, today.get(key)) for key, value in kept.items()},
+        **{key: value for key, value in today.items() if key not in kept},
+    }
 
 
 def lost(before: Any, after: Any, own: frozenset[str] = frozenset()) -> list[str]:

@@ -5,8 +5,8 @@ from typing import Any, Final
 
 import msgspec
 
-from tests.golden.formats import Format
-from tests.golden.sampling import samples
+from tests.golden.formats import Format, misread
+from tests.golden.sampling import label, samples
 from waguard.host import children, lock
 from waguard.host.lock import PID_FILE, PidFile
 from waguard.wire.events import Event
@@ -53,8 +53,15 @@ def _unstored(folder: Path) -> bytes:
 
 
 def _read_unstored(content: bytes, folder: Path) -> Any:
+    """How many events of each kind are read; what of each, ``spoken`` compares."""
     (folder / "0123456789ab.3.unstored").write_bytes(content)
-    return UnstoredEvents(folder / "0123456789ab.json", 3).read()
+    read = UnstoredEvents(folder / "0123456789ab.json", 3).read()
+    assert misread(content, list[Event], msgspec.msgpack) == []
+    return [label(it) for it in read]
+
+
+def _by_kind(content: bytes) -> Any:
+    return {it["body"]["type"]: it for it in msgspec.msgpack.decode(content)}
 
 
 FORMATS: Final = (
@@ -81,7 +88,14 @@ FORMATS: Final = (
         name="runtime/events.unstored",
         write=_unstored,
         read=_read_unstored,
-        means=EVENTS,
-        decode=msgspec.msgpack.decode,
+        means=[
+            f"event {kind}"
+            for kind in (
+                *("message", "ack", "edit", "revoke", "reaction", "call"),
+                *("message_error", "undecryptable", "acquainted", "backfill_gap"),
+                *("logged_out", "profile_mended"),
+            )
+        ],
+        decode=_by_kind,
     ),
 )

@@ -11,8 +11,13 @@ _BY_PATTERN: Final = {
     r"\A[0-9a-f]{64}\Z": "0f" * 32,
     r"\A[ -~]{1,1000}\Z": "2@code,of,letters",
 }
-_BY_NAME: Final = {"phone": "628123", "link": "connected"}
-"""Older versions have no pattern, and say the same."""
+_BY_NAME: Final = {
+    "phone": "628123",
+    "link": "connected",
+    "phase": "ready",
+    "served_by": "store",
+}
+"""Words that stay, whatever words are added, and whether a version bounds them or not."""
 _PLAIN: Final[dict[type, Any]] = {
     inspect.BytesType: b"\x89PNG\0",
     inspect.BoolType: True,
@@ -61,9 +66,9 @@ def _value(kind: inspect.Type, name: str) -> Any:
         case inspect.IntType():
             return max(3, kind.ge or 0)
         case inspect.LiteralType():
-            return kind.values[-1]
+            return _BY_NAME[name]
         case inspect.EnumType():
-            return list(kind.cls)[-1]
+            return kind.cls(_BY_NAME[name])
         case inspect.VarTupleType():
             return tuple(_samples(kind.item_type, name))
         case inspect.TupleType():

@@ -5,9 +5,8 @@ from pathlib import Path
 from typing import Any, Final
 
 import msgspec
-from msgspec import Struct
 
-from tests.golden.formats import KEPT, Format, as_json
+from tests.golden.formats import KEPT, Format, as_json, misread
 from tests.golden.sampling import label, samples
 from waguard.wire import forking
 from waguard.wire.protocol import PROTOCOL, FromDaemon, FromWorker
@@ -33,13 +32,15 @@ def frames(content: bytes) -> dict[str, bytes]:
     return {name: base64.b64decode(it) for name, it in msgspec.json.decode(content).items()}
 
 
-def _understood(content: bytes, folder: Path) -> dict[str, Struct]:
+def _misread(content: bytes, folder: Path) -> dict[str, list[str]]:
+    """By message: what today's daemon or worker loses of it."""
     del folder
-    kinds = {"daemon": FromDaemon, "worker": FromWorker}
-    return {
-        name: msgspec.msgpack.decode(frame, type=kinds[name.partition(":")[0]])
+    kinds = {"worker": FromWorker, "daemon": FromDaemon}
+    found = {
+        name: misread(frame, kinds[name.partition(":")[0]], msgspec.msgpack)
         for name, frame in frames(content).items()
     }
+    return {name: losses for name, losses in found.items() if losses}
 
 
 def _as_values(content: bytes) -> Any:
@@ -56,9 +57,10 @@ FORMATS: Final = (
     Format(
         name=f"wire/{PROTOCOL}.json",
         write=_messages,
-        read=_understood,
-        means=SAID,
+        read=_misread,
+        means={},
         decode=_as_values,
+        grows=True,
     ),
     as_json("wire/spec.json", SPEC),
     as_json("wire/fork.json", forking.Fork(number=3)),

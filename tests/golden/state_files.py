@@ -175,26 +175,26 @@ def _read_media(content: bytes, folder: Path) -> str | None:
 
 FORMATS: Final = (
     Format(
-        name="state/run.json",
+        name="daemon/run.json",
         write=_run,
         read=_read_run,
         means=(None, [DEATH, replace(DEATH, rebooted=False)]),
         own=frozenset({"pid", "start_time", "boot"}),
     ),
-    Format(name="state/clock.json", write=_clock, read=_read_clock, means=1_000.0),
-    Format(name="state/restarts.json", write=_restarts, read=_read_restarts, means=RESTARTS),
+    Format(name="daemon/clock.json", write=_clock, read=_read_clock, means=1_000.0),
+    Format(name="daemon/restarts.json", write=_restarts, read=_read_restarts, means=RESTARTS),
     Format(
-        name="state/versions.json",
+        name="daemon/versions.json",
         write=lambda _: versions.encode(VERSIONS),
         read=lambda content, _: versions.decode(content, VersionRules(), now=BEGAN),
         means=VERSIONS,
     ),
     Format(
-        name="state/document.xz",
+        name="daemon/document.xz",
         write=_document,
         read=_read_document,
         means=DOCUMENT,
         decode=_unpacked,
     ),
-    Format(name="state/media.json", write=_media, read=_read_media, means="image/png"),
+    Format(name="daemon/media.json", write=_media, read=_read_media, means="image/png"),
 )

@@ -49,4 +49,4 @@ def _unknown(content: bytes, folder: Path) -> Any:
     }
 
 
-FORMATS: Final = (Format(name="words.json", write=_write, read=_unknown, means=set()),)
+FORMATS: Final = (Format(name="words.json", write=_write, read=_unknown, means=set(), grows=True),)

@@ -206,7 +206,7 @@ async def test_many_may_wait_and_one_may_give_up(start: Start) -> None:
 # ---- how it begins ----
 
 
-async def test_it_listens_when_it_says_so(start: Start) -> None:
+async def test_a_worker_listens_when_it_says_so(start: Start) -> None:
     process = await start("import sys; sys.stdin.read(); " + SAYS_READY + "time.sleep(600)")
     await listening(process)
     assert alive(process.pid)

@@ -63,7 +63,7 @@ def test_a_restart_that_is_still_to_come_counts_for_nothing(
     assert later.unreadable is None, "a clock that was set back is no garbage"
 
 
-def test_it_is_bounded_and_the_largest_can_be_read_again(
+def test_the_memory_is_bounded_and_the_largest_can_be_read_again(
     tmp_path: Path, memory: RestartMemory
 ) -> None:
     born = CLOCK.at - 1e6

@@ -84,7 +84,7 @@ async def test_a_child_that_goes_on_within_the_grace(child: PidfdProcess) -> Non
     watching.cancel()
 
 
-async def test_its_exit_is_left_to_its_parent(child: PidfdProcess) -> None:
+async def test_the_exit_of_a_stopped_process_is_left_to_its_parent(child: PidfdProcess) -> None:
     os.kill(child.pid, signal.SIGSTOP)
     await wait_until(child._standstill.begun.is_set, "the stop is reported")
     child.kill()

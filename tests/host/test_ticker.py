@@ -24,7 +24,7 @@ async def ticker() -> AsyncIterator[Ticker]:
     await asyncio.sleep(0)  # it stops with the loop's next turn
 
 
-async def test_it_ticks_on_the_event_loop(ticker: Ticker) -> None:
+async def test_the_ticker_ticks_on_the_event_loop(ticker: Ticker) -> None:
     loops: list[asyncio.AbstractEventLoop] = []
 
     async def tick() -> None:

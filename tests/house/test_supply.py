@@ -80,7 +80,7 @@ def by_name(sbom: dict[str, Any]) -> dict[str, dict[str, Any]]:
     return {it["name"]: it for it in sbom["components"]}
 
 
-def test_it_lists_every_part_of_the_lock_files(sbom: dict[str, Any]) -> None:
+def test_the_sbom_lists_every_part_of_the_lock_files(sbom: dict[str, Any]) -> None:
     found = by_name(sbom)
     assert len(found) == len(sbom["components"])
     for name, scope in (("etc/requirements.txt", "required"), (".ci/requirements.txt", None)):

@@ -31,7 +31,7 @@ def written(world: World, message_id: str) -> None:
     world.journal.put(translate.received(ROW, on_phone(message_id), 9.0), lambda _: None)
 
 
-async def test_it_has_the_shape_that_fills_a_chat(world: World) -> None:
+async def test_an_announcement_has_the_shape_that_fills_a_chat(world: World) -> None:
     pending = world.send("hellö")
     sent = await world.result(pending)
     assert sent

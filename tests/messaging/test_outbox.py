@@ -40,7 +40,7 @@ async def test_the_session_is_asked_with_the_configured_times(world: World) -> N
     assert world.sessions.calls == [(SESSION, call, 20.0)]
 
 
-async def test_it_is_kept_before_the_command_leaves_and_its_end_with_the_reply(
+async def test_a_message_is_kept_before_the_command_leaves_and_its_end_with_the_reply(
     world: World,
 ) -> None:
     world.sessions.free.clear()

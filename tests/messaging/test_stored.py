@@ -101,7 +101,7 @@ async def test_a_failure_switches_it_off_until_a_check_works(world: World) -> No
     assert await world.it.received([X]) == {X: Presence.STORED}
 
 
-async def test_it_is_checked_at_a_bounded_pace(world: World) -> None:
+async def test_the_lookup_is_checked_at_a_bounded_pace(world: World) -> None:
     world.table.why = DENIED
     for _ in range(3_600):
         await world.it.check()

@@ -21,7 +21,7 @@ def descriptors() -> int:
     return len(list(Path("/proc/self/fd").iterdir()))
 
 
-def test_it_makes_the_folder_for_this_user_alone(profile: Path) -> None:
+def test_the_lock_makes_the_folder_for_this_user_alone(profile: Path) -> None:
     lock = ProfileLock(profile)
     assert stat.S_IMODE(profile.stat().st_mode) == 0o700
     assert stat.S_IMODE((profile / LOCK_NAME).stat().st_mode) == 0o600
@@ -46,7 +46,7 @@ def test_two_profiles_do_not_mind_each_other(tmp_path: Path) -> None:
     two.release()
 
 
-def test_it_outlives_the_worker_in_its_browser(profile: Path) -> None:
+def test_the_lock_outlives_the_worker_in_its_browser(profile: Path) -> None:
     lock = ProfileLock(profile)
     browser = subprocess.Popen(
         [sys.executable, "-c", "input()"], stdin=subprocess.PIPE, pass_fds=(lock.descriptor,)

@@ -26,7 +26,7 @@ def refusing(seen: list[Found]) -> Callable[[Found], None]:
     return recognize
 
 
-async def test_it_is_written_once_and_read_without_a_lease(database: str) -> None:
+async def test_the_marker_is_written_once_and_read_without_a_lease(database: str) -> None:
     store = SqlStore(database)
     await store.open()
     store.guard(why_barred=lambda: "there is no lease", before_migration=nothing)

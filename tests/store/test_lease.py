@@ -109,7 +109,7 @@ async def test_the_databases_clock_counts_and_it_moves(bench: Bench) -> None:
     assert first.now < times[-1] < first.now + 3_600
 
 
-async def test_it_is_evaluated_while_nobody_else_can_take_it(bench: Bench) -> None:
+async def test_the_lease_is_evaluated_while_nobody_else_can_take_it(bench: Bench) -> None:
     def free(found: Lease | None) -> bool:
         return found is None
 

@@ -280,7 +280,9 @@ async def test_only_what_has_ended_is_tidied_away(store: SqlStore, wall: Wall) -
 
 
 @every_database
-async def test_it_is_kept_for_as_many_days_as_configured(store: SqlStore, wall: Wall) -> None:
+async def test_the_outbox_is_kept_for_as_many_days_as_configured(
+    store: SqlStore, wall: Wall
+) -> None:
     for state in (State.READ, State.UNCERTAIN):
         await keep(store, state=state)
     wall.time += 30 * 86_400.0

@@ -61,7 +61,7 @@ async def bodies(store: SqlStore) -> list[Any]:
 
 
 @every_database
-async def test_it_is_remembered_once_and_not_reported(
+async def test_an_undecryptable_message_is_remembered_once_and_not_reported(
     store: SqlStore, messages: SqlMessages, wall: Wall
 ) -> None:
     assert await accept(store, sealed()) == (True,)
@@ -78,7 +78,7 @@ async def test_it_is_remembered_once_and_not_reported(
 
 
 @every_database
-async def test_its_message_ends_it_in_the_same_transaction(
+async def test_a_message_that_can_be_read_ends_it_in_the_same_transaction(
     store: SqlStore, messages: SqlMessages, database: str, wall: Wall
 ) -> None:
     await accept(store, sealed(), sealed(stem="B"))
@@ -114,7 +114,7 @@ async def test_what_the_inbox_has_is_not_remembered(store: SqlStore, messages: S
 
 
 @every_database
-async def test_it_is_the_same_under_another_name_of_its_chat_or_author(
+async def test_an_undecryptable_message_is_the_same_under_another_name_of_its_chat_or_author(
     store: SqlStore, messages: SqlMessages, database: str
 ) -> None:
     await accept(store, sealed(), sealed(GROUP, "G", LID), sealed(NEWER, "N"))

@@ -78,7 +78,9 @@ async def test_below_the_reserve_nothing_new_begins(
     assert [entry.kind for entry in entries] == ["disk_low", "disk_free"]
 
 
-async def test_it_is_asked_once_a_second(world: World, disks: Disks, guard: DiskReserve) -> None:
+async def test_a_disk_is_asked_once_a_second(
+    world: World, disks: Disks, guard: DiskReserve
+) -> None:
     for _ in range(100):
         guard.require()
     assert disks.asked == 2

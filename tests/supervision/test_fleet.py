@@ -51,7 +51,7 @@ async def break_all(fleet: Bench) -> None:
         await until(fleet.session(name), held)
 
 
-async def test_it_opens_once_and_says_so_everywhere(fleet: Bench, world: World) -> None:
+async def test_the_breaker_opens_once_and_says_so_everywhere(fleet: Bench, world: World) -> None:
     await break_all(fleet)
     health = fleet.it.health.read()
     assert health.problems[0].startswith("the fleet breaker is open: 3 of 4 sessions failed alike")

@@ -40,7 +40,7 @@ def at_once(it: WorkerRecord) -> AbstractAsyncContextManager[None]:
     return greeted([it], instance="now", after=0.0, again=0.01)
 
 
-async def test_it_is_greeted_until_the_end_and_its_events_stay_with_it() -> None:
+async def test_an_outdated_worker_is_greeted_until_the_end_and_its_events_stay_with_it() -> None:
     with short_folder() as folder:
         socket = folder / "w.sock"
         async with at_once(record(socket)):

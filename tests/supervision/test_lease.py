@@ -160,7 +160,7 @@ async def test_an_outage_while_it_waits_begins_the_wait_again(host: Host, row: M
     assert sum(host.pauses) == pytest.approx(10.0)  # two renewals of a holder that may live
 
 
-async def test_it_is_renewed_each_third_of_the_margin(host: Host, row: MemoryLease) -> None:
+async def test_the_lease_is_renewed_each_third_of_the_margin(host: Host, row: MemoryLease) -> None:
     await host.keeper.acquire()
     assert row.row
     times = set()

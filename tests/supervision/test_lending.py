@@ -14,7 +14,7 @@ OBEYS = {"link": "connected", "obeys": True}
 FAR = 3_600.0  # s
 
 
-async def test_it_is_armed_at_its_start_and_moved_by_what_is_lent(
+async def test_the_deadline_of_a_worker_is_armed_at_its_start_and_moved_by_what_is_lent(
     bench: Bench, world: World
 ) -> None:
     world.spawn.script.reports = (OBEYS,)

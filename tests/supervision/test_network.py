@@ -146,7 +146,7 @@ async def test_a_restore_without_a_network_gives_nobody_up(bench: Bench, world: 
     assert all(bench.session(name).state.restarts == 0 for name in "ab")
 
 
-async def test_it_can_be_switched_off(fleet: Bench, world: World) -> None:
+async def test_the_network_watch_can_be_switched_off(fleet: Bench, world: World) -> None:
     """What sessions show remains; WhatsApp's address is not connected to."""
     world.change("fleet", network="off")
     world.network = AWAY

@@ -49,7 +49,9 @@ async def ticks(quick: Bench, world: World, seconds: int) -> None:
         await quick.it.watchdog.watch()
 
 
-async def test_it_is_tried_ever_more_rarely_until_it_is_well(quick: Bench, world: World) -> None:
+async def test_a_parked_session_is_tried_ever_more_rarely_until_it_is_well(
+    quick: Bench, world: World
+) -> None:
     await spend(quick, world, "s")
     session, started = quick.session("s"), len(world.spawn.started)
     assert views.parked_for(session.state) is ParkCause.RESTART_BUDGET

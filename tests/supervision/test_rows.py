@@ -170,7 +170,9 @@ async def test_the_api_knows_the_new_workspace_at_once(empty: Bench, world: Worl
         await empty.create("s", workspace=9)
 
 
-async def test_its_profile_is_found_at_its_next_start(empty: Bench, world: World) -> None:
+async def test_the_profile_of_a_moved_session_is_found_at_its_next_start(
+    empty: Bench, world: World
+) -> None:
     await moved(empty, world)
     await empty.it.reconciler.reconcile()
     await empty.it.sessions.start("s", restart=True)
@@ -179,7 +181,9 @@ async def test_its_profile_is_found_at_its_next_start(empty: Bench, world: World
     assert not layout.path(world.config.paths.sessions, 7, "s").exists()
 
 
-async def test_its_profile_is_found_by_the_next_daemon(bench: Bench, world: World) -> None:
+async def test_the_profile_of_a_moved_session_is_found_by_the_next_daemon(
+    bench: Bench, world: World
+) -> None:
     await bench.row("s", workspace=7)
     world.store.accounts["s"].workspace_id = 8
     assert await bench.restore() == "restored 1"

@@ -80,7 +80,7 @@ def answers(process: FakeProcess, found: str) -> None:
     process.script.answer = answer
 
 
-async def test_it_is_counted_and_searched_hourly_and_at_each_connect(
+async def test_an_undecryptable_message_is_counted_and_searched_hourly_and_at_each_connect(
     empty: Bench, world: World
 ) -> None:
     process = await remembers(empty, sealed(1), sealed(2))
@@ -177,7 +177,9 @@ async def test_many_are_asked_for_in_parts(empty: Bench, world: World) -> None:
     assert [len(ids) for ids in asked(process)] == [AT_ONCE, 1]
 
 
-async def test_it_is_reported_after_a_day_and_when_it_is_over(empty: Bench, world: World) -> None:
+async def test_an_undecryptable_message_is_reported_after_a_day_and_when_it_is_over(
+    empty: Bench, world: World
+) -> None:
     process = await remembers(empty, sealed())
     since = world.clock.wall()
     await tick(empty, ADVISE_AFTER - 1)

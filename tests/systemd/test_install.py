@@ -187,7 +187,9 @@ def test_nothing_stays_of_a_release_that_cannot_be_built(tmp_path: Path) -> None
     assert releases(host) == set()
 
 
-def test_it_is_refused_in_a_line(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+def test_an_uninstall_of_nothing_is_refused_in_a_line(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
     code = install.main(["uninstall", "--destdir", str(tmp_path)])
     assert (code, capsys.readouterr().err) == (2, "waguard is not installed in /opt/waguard\n")
 

@@ -64,7 +64,7 @@ def test_systemd_finds_no_fault_in_the_unit(systemd: SystemdNamespace) -> None:
     assert (verified.returncode, verified.stderr) == (0, "")
 
 
-def test_it_says_when_it_is_ready_and_what_it_does(running: SystemdNamespace) -> None:
+def test_the_unit_says_when_it_is_ready_and_what_it_does(running: SystemdNamespace) -> None:
     shown = running.wait(UNIT, ActiveState="active", StatusText="no session")
     assert shown["Type"] == "notify-reload"
     assert "waguard is up" in running.journal(UNIT)
@@ -185,7 +185,7 @@ def test_a_variable_that_hides_a_key_is_logged(systemd: SystemdNamespace) -> Non
     )
 
 
-def test_it_is_active_while_the_database_is_away(systemd: SystemdNamespace) -> None:
+def test_the_unit_is_active_while_the_database_is_away(systemd: SystemdNamespace) -> None:
     with reserved_port() as port:
         url = f"postgresql+asyncpg://localhost:{port}/nothing"
         configure(systemd, ('# url = "mysql+asyncmy://localhost/waguard"', f'url = "{url}"'))

@@ -42,14 +42,14 @@ def test_so_does_what_comes_after_one_that_hung() -> None:
     assert workers + browsers + MARGIN <= allowed
 
 
-def test_it_does_not_start_without_the_disk_of_its_state() -> None:
+def test_the_unit_does_not_start_without_the_disk_of_its_state() -> None:
     unit = ConfigParser(strict=False, interpolation=None)
     unit.read(FOLDER / "waguard.service")
     reported = service("waguard.service")
     assert unit["Unit"]["RequiresMountsFor"] == f"/var/lib/{reported['StateDirectory']}"
 
 
-def test_it_is_restarted_at_once_later_and_later_and_for_ever() -> None:
+def test_the_unit_is_restarted_at_once_later_and_later_and_for_ever() -> None:
     unit = ConfigParser(strict=False, interpolation=None)
     unit.read(FOLDER / "waguard.service")
     assert unit["Unit"]["StartLimitIntervalSec"] == "0"

@@ -76,7 +76,7 @@ def test_a_light_terminal_will_do_too(raw: str) -> None:
     assert scan(ImageOps.invert(picture(qr.terminal(raw)))) == raw
 
 
-def test_it_fits_on_a_terminal_of_80_columns() -> None:
+def test_a_code_fits_on_a_terminal_of_80_columns() -> None:
     lines = qr.terminal(RAW).rstrip("\n").split("\n")
     assert max(map(len, lines)) <= 80
 

@@ -35,7 +35,7 @@ def binary(tmp_path: Path) -> Path:
     return path
 
 
-async def test_it_is_asked_once(asked: list[Path], binary: Path, tmp_path: Path) -> None:
+async def test_a_version_is_asked_once(asked: list[Path], binary: Path, tmp_path: Path) -> None:
     assert [await known_version(binary, tmp_path, 1.0) for _ in range(3)] == [VERSION] * 3
     assert asked == [binary]
 

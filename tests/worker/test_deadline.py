@@ -49,7 +49,7 @@ def killed() -> Iterator[list[int]]:
 
 
 @pytest.mark.parametrize("stopped", [False, True])
-def test_it_ends_a_process_also_one_that_is_stopped(*, stopped: bool) -> None:
+def test_the_timer_ends_a_process_also_one_that_is_stopped(*, stopped: bool) -> None:
     pid = forked(lambda: Deadline().move(since_boot() + SOON))
     if stopped:
         os.kill(pid, signal.SIGSTOP)

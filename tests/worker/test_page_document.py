@@ -89,7 +89,7 @@ async def bench() -> AsyncIterator[Bench]:
             await browser.close()
 
 
-async def test_it_is_kept_and_served_until_it_is_spent_and_the_login_does_not_notice(
+async def test_a_document_is_kept_and_served_until_it_is_spent_and_the_login_does_not_notice(
     bench: Bench,
 ) -> None:
     await bench.kept()

@@ -43,7 +43,7 @@ async def browser() -> AsyncIterator[BrowserSession]:
         ("silent", f"{SCRIPTS} are not served (", None),
     ],
 )
-async def test_it_is_said_whose_fault_it_is(
+async def test_a_page_that_is_refused_says_whose_fault_it_is(
     browser: BrowserSession, page: str, words: str, retry_after: float | None
 ) -> None:
     # some answer, however long a busy machine takes for that

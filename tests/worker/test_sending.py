@@ -251,7 +251,7 @@ async def test_a_send_that_waits_for_the_server_says_so() -> None:
 LID, FORMER = "7000001@lid", "7000002@lid"
 
 
-async def test_it_is_searched_under_each_lid_that_its_chat_ever_had() -> None:
+async def test_a_message_is_searched_under_each_lid_that_its_chat_ever_had() -> None:
     page = Page(EvaluationError("Error: odd"), None)
     people = People([(FORMER, "49170@c.us"), (LID, "49170@c.us")])
     said = await send(cast("WhatsAppPage", page), TEXT, people)

@@ -78,7 +78,9 @@ async def heard(bench: Bench, count: int) -> None:
     await wait_until(is_there, f"{count} are reported", deadline=LONG)
 
 
-async def test_it_is_reported_as_what_it_is_and_with_its_event_at_once(bench: Bench) -> None:
+async def test_an_undecryptable_message_is_reported_as_what_it_is_and_with_its_event_at_once(
+    bench: Bench,
+) -> None:
     message_id = await sealed(bench, "secret")
     await heard(bench, 1)
     assert bench.emitted == [Undecryptable(id=message_id, chat=ANN, sender=ANN, timestamp=1_000)]
@@ -143,7 +145,9 @@ async def test_one_that_comes_again_while_the_page_is_loaded_is_found_by_its_id(
     assert await find(bench, message_id) == ["readable"]
 
 
-async def test_it_is_found_in_a_chat_that_has_another_name_by_now(bench: Bench) -> None:
+async def test_an_undecryptable_message_is_found_in_a_chat_that_has_another_name_by_now(
+    bench: Bench,
+) -> None:
     message_id = await sealed(bench, "moved")
     bench.phone.migrate(NUMBER, LID.removesuffix("@lid"))
     await bench.stored()

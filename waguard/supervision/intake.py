@@ -42,9 +42,9 @@ DAY: Final = 86_400.0  # s
 
 class Intake:
     """What one session receives. ``acked`` gets the ids of sends that WhatsApp acknowledged, and of an ack of the
-    page's whether it refused them; ``active`` is called for each message; ``logged_out`` gets WhatsApp's reason; ``deaf`` hears which of them an
-    event reported; ``begin`` runs what takes time as a task. ``undecryptable`` are the messages that are
-    remembered."""
+    page's whether it refused them; ``active`` is called for each message; ``logged_out`` gets WhatsApp's reason;
+    ``deaf`` hears which of them an event reported; ``begin`` runs what takes time as a task. ``undecryptable`` are
+    the messages that are remembered."""
 
     def __init__(  # noqa: PLR0913 - what is handed on, and to whom
         self,

@@ -48,8 +48,8 @@ _NOT_STARTED = "no worker could be started"
 
 
 class WorkerRunner:
-    """``post`` takes facts: ``page_watch`` is asked before that of a report, ``traffic`` hears of it afterwards. ``missing``
-    is called where the profile is gone, ``changed`` when the connection is another one."""
+    """``post`` takes facts: ``page_watch`` is asked before that of a report, ``traffic`` hears of it afterwards.
+    ``missing`` is called where the profile is gone, ``changed`` when the connection is another one."""
 
     def __init__(  # noqa: PLR0913 - what a worker needs from outside
         self,

@@ -39,8 +39,8 @@ EARLY: Final = (Path(__file__).parent / "early.js").read_text()
 
 
 class PageLoader:
-    """Makes one page ready. ``report(kind, data)`` is called with what becomes of it: loaded, settling, changed, evaded,
-    unusable."""
+    """Makes one page ready. ``report(kind, data)`` is called with what becomes of it: loaded, settling, changed,
+    evaded, unusable."""
 
     def __init__(
         self,

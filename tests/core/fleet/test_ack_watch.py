@@ -72,7 +72,7 @@ def test_one_at_a_time() -> None:
     assert pause(limit=LIMIT, on_trial=False, everywhere=True) == APART
 
 
-def test_it_is_described_in_a_sentence() -> None:
+def test_a_late_ack_is_described_in_a_sentence() -> None:
     one, two = str(Late(1, 61.4)), str(Late(2, 75.0))
     assert one == "it is connected, but 1 message waits for WhatsApp's ack, the first for 61 s"
     assert "2 messages wait" in two

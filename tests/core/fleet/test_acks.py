@@ -207,7 +207,7 @@ def everywhere(*names: str) -> EngineBench:
     return bench
 
 
-def test_it_stands_while_connections_are_lost_and_workers_replaced() -> None:
+def test_the_outage_stands_while_connections_are_lost_and_workers_replaced() -> None:
     bench = everywhere("a", "b")
     for name in "ab":
         bench.report(name, Link.OFFLINE)
@@ -259,7 +259,7 @@ def test_nor_does_one_speak_against_it() -> None:
     assert len(bench.outages(EVERYWHERE)) == 1
 
 
-def test_it_ends_when_nobody_is_left_that_waits() -> None:
+def test_the_outage_ends_when_nobody_is_left_that_waits() -> None:
     bench = everywhere("a", "b", "c")
     late(bench, "c")
     bench.post("a", StopRequested())

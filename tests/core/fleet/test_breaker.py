@@ -99,7 +99,7 @@ def test_a_canary_that_is_up_closes_it_and_so_does_one_of_those_that_failed() ->
     assert came_up(breaker, "a") == Breaker()
 
 
-def test_it_closes_where_nobody_is_left_to_be_tried() -> None:
+def test_the_breaker_closes_where_nobody_is_left_to_be_tried() -> None:
     assert tried(POLICY, opened(), [], under_way=["a"], now=0.0) == opened()
     assert tried(POLICY, opened(), [], under_way=[], now=0.0) == Breaker()
     assert tried(POLICY, Breaker(), [], under_way=[], now=0.0) == Breaker()
@@ -115,7 +115,7 @@ def test_it_closes_where_nobody_is_left_to_be_tried() -> None:
         )
     )
 )
-def test_it_opens_only_for_what_is_a_fleet(failures: list[Failure]) -> None:
+def test_the_breaker_opens_only_for_what_is_a_fleet(failures: list[Failure]) -> None:
     wanted = tuple("abcdef")
     breaker, seen = Breaker(), []
     for failure in sorted(failures, key=lambda one: one.at):

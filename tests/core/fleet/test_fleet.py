@@ -20,7 +20,7 @@ from waguard.core.session.restart import RestartPolicy
 from waguard.core.session.state import Intent, Rules
 
 
-def test_it_opens_once_and_nobody_is_restarted_or_parked(fleet: EngineBench) -> None:
+def test_the_breaker_opens_once_and_nobody_is_restarted_or_parked(fleet: EngineBench) -> None:
     break_all(fleet)
     why = str(fleet.fleet.view.breaker)
     assert why.startswith("the fleet breaker is open: 3 of 4 sessions failed alike")
@@ -63,7 +63,7 @@ def test_what_failed_while_it_was_open_spends_no_budget(fleet: EngineBench) -> N
     assert {name: fleet.state(name).counted for name in FOUR} == spent
 
 
-def test_it_closes_when_the_canary_is_up_and_the_others_follow(fleet: EngineBench) -> None:
+def test_the_breaker_closes_when_the_canary_is_up_and_the_others_follow(fleet: EngineBench) -> None:
     break_all(fleet)
     fleet.script = Script(reports=(LOADING,))
     fleet.pass_time(59)

@@ -76,7 +76,7 @@ def test_one_that_is_off_since_yesterday_hides_no_outage() -> None:
     assert outage_of([9e4, 8e4, 1.0, 3.0]) is None  # half is not more than half
 
 
-def test_it_lasts_until_one_is_connected() -> None:
+def test_an_outage_lasts_until_one_is_connected() -> None:
     why = outage_of([1.0, 1.0, 1.0])
     assert why
     assert outage_of([90.0, 200.0, 90.0], before=why) == "3 of 3 sessions are without WhatsApp"

@@ -119,7 +119,7 @@ def test_when_it_starts_for_the_one_the_others_follow_at_once() -> None:
     assert bench.outages("browser_missing")[-1] is None
 
 
-def test_it_is_missing_until_the_one_that_tries_it_has_it() -> None:
+def test_the_executable_is_missing_until_the_one_that_tries_it_has_it() -> None:
     bench = broken("a")
     bench.script = LAUNCHING
     bench.pass_time(10)

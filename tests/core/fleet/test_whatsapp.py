@@ -273,7 +273,7 @@ def test_a_start_that_spent_its_restarts_does_not_wait_for_ever() -> None:
     assert bench.link("b") is Link.CONNECTED
 
 
-def test_it_is_over_where_nobody_waits_for_a_page() -> None:
+def test_a_refusal_is_over_where_nobody_waits_for_a_page() -> None:
     bench = refused("a", "b")
     for name in "ab":
         bench.post(name, StopRequested())
@@ -366,5 +366,5 @@ def test_a_daemon_that_stops_asks_nobody() -> None:
     assert bench.asked == []
 
 
-def test_it_is_shown_as_whatsapps() -> None:
+def test_a_refusal_is_shown_as_whatsapps() -> None:
     assert fleet_condition(KIND, WHY, since=0.0).blame is Blame.WHATSAPP

@@ -9,7 +9,7 @@ from waguard.core.host.disk import FULL, RELEASE, is_full, is_low
 SIZES = st.integers(0, 1 << 50)
 
 
-def test_it_is_released_somewhat_above_the_reserve() -> None:
+def test_a_low_disk_is_over_somewhat_above_the_reserve() -> None:
     assert is_low(before=False, free=99, reserve=100)
     assert not is_low(before=False, free=100, reserve=100)
     assert is_low(before=True, free=109, reserve=100)

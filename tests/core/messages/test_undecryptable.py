@@ -53,7 +53,7 @@ def test_a_person_is_advised_after_a_day() -> None:
     assert words(7).startswith("7 messages cannot")
 
 
-def test_its_chat_has_every_name_that_it_ever_had() -> None:
+def test_a_chat_has_every_name_that_it_ever_had() -> None:
     people = People([("7@lid", "49@c.us"), ("8@lid", "49@c.us"), ("7@lid", "50@c.us")])
     assert chats_of("false_49@c.us_A", people) == ("8@lid", "7@lid")
     assert chats_of("false_8@lid_A", people) == ("49@c.us", "7@lid")

@@ -156,7 +156,7 @@ everything = st.builds(
 
 
 @given(everything)
-def test_it_ends_with_one_way_to_go_on(given_: Found) -> None:
+def test_a_decision_ends_with_one_way_to_go_on(given_: Found) -> None:
     *before, last = decide(given_)
     assert isinstance(last, Use | ShowQr | Hold)
     assert not any(isinstance(action, Use | ShowQr | Hold) for action in before)

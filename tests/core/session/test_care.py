@@ -88,7 +88,7 @@ def test_a_notice_that_persists_is_no_loop_on_a_host_that_runs_for_days() -> Non
     assert (bench.reloads("s"), kinds(bench)) == (2, [Kind.UPDATE_PERSISTS])
 
 
-def test_it_is_loaded_only_while_it_is_connected(bench: EngineBench) -> None:
+def test_an_update_is_loaded_only_while_the_session_is_connected(bench: EngineBench) -> None:
     said(bench, Link.OFFLINE, update_offered=True)
     bench.pass_time(OFFLINE_LIMIT - 1)
     assert bench.reloads("s") == 0

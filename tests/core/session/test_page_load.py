@@ -108,7 +108,7 @@ def test_what_a_server_has_not_got_it_says() -> None:
     assert [status for status in asked if is_gone(status)] == [400, 403, 404, 410, 499]
 
 
-def test_it_is_tried_ever_more_rarely() -> None:
+def test_a_refused_page_is_tried_ever_more_rarely() -> None:
     pauses = [pause(refusals, retry_after=None, jitter=0.0) for refusals in range(6)]
     assert pauses == [FIRST_PAUSE, 120.0, 240.0, 480.0, LONGEST_PAUSE, LONGEST_PAUSE]
     assert pause(0, retry_after=600.0, jitter=0.0) == 600.0
@@ -117,5 +117,7 @@ def test_it_is_tried_ever_more_rarely() -> None:
 
 
 @given(st.integers(0, 10_000), st.none() | st.floats(0, 1e12), st.floats(0, 1, exclude_max=True))
-def test_its_pauses_are_bounded(refusals: int, after: float | None, jitter: float) -> None:
+def test_pauses_of_a_refused_page_are_bounded(
+    refusals: int, after: float | None, jitter: float
+) -> None:
     assert FIRST_PAUSE <= pause(refusals, retry_after=after, jitter=jitter) <= 1.5 * MOST

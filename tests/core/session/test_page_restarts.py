@@ -115,7 +115,7 @@ def test_a_try_of_the_parked_session_is_given_up_after_one_worker() -> None:
     assert bench.state("s").care.page_ends == 0, "a person begins a new count"
 
 
-def test_it_is_over_after_a_period_without_a_load() -> None:
+def test_the_condition_is_over_after_a_period_without_a_load() -> None:
     bench = connected()
     for _ in range(4):
         load(bench)

@@ -77,7 +77,7 @@ def test_a_flood_takes_nothing_from_the_others(sort: Sort) -> None:
         assert report(QUOTA, counted, other, KB, now=0.0)[1] == 0.0
 
 
-def test_it_is_over_a_minute_after_the_last_report_too_many() -> None:
+def test_a_flood_is_over_a_minute_after_the_last_report_too_many() -> None:
     counted, _ = flood(Sort.BESIDE, size=10 * KB, count=12)
     assert floods(counted, now=OVER_FOR - 0.1)
     assert not floods(counted, now=OVER_FOR)

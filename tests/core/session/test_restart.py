@@ -127,7 +127,7 @@ def test_a_parked_session_is_tried_ever_more_rarely() -> None:
 
 
 @given(st.integers(0, 10_000), st.floats(1, 86_400), jitters)
-def test_its_pauses_are_bounded(tries: int, first: float, jitter: float) -> None:
+def test_pauses_of_a_parked_session_are_bounded(tries: int, first: float, jitter: float) -> None:
     pause = retry_delay(tries, first=first, jitter=jitter)
     assert first <= pause <= max(LONGEST_PAUSE, first) * 1.2
 

@@ -232,7 +232,7 @@ def test_whoever_waits_after_a_restore_is_evaluated_again_when_somebody_asks() -
     assert len(bench.effects("s", RequestSlot)) == 2, "and not each time"
 
 
-def test_it_starts_when_its_pause_is_over_and_not_before(bench: EngineBench) -> None:
+def test_a_session_starts_when_its_pause_is_over_and_not_before(bench: EngineBench) -> None:
     bench.exit("s", EXIT_BROWSER_GONE)
     bench.tick()
     bench.exit("s", EXIT_BROWSER_GONE)

@@ -48,14 +48,14 @@ def test_one_that_was_connected_is_unlinked_and_its_status_stays_one_of_five(
     assert bench.records("s", "unlinked") == [found.message]
 
 
-def test_it_says_so_where_whatsapp_gave_no_reason(bench: EngineBench) -> None:
+def test_the_condition_says_so_where_whatsapp_gave_no_reason(bench: EngineBench) -> None:
     said(bench, Link.QR_PENDING, **CODE)
     found = unlinked(bench)
     assert found
     assert "no reason" in found.message
 
 
-def test_it_stands_while_the_worker_is_replaced_and_the_session_is_parked(
+def test_the_condition_stands_while_the_worker_is_replaced_and_the_session_is_parked(
     bench: EngineBench,
 ) -> None:
     said(bench, Link.QR_PENDING, **CODE)

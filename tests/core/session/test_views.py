@@ -116,7 +116,7 @@ def test_only_a_ready_page_says_how_it_stands(stage: Stage) -> None:
         ({"stage": Stage.ENDING}, False),
     ],
 )
-def test_it_is_being_adopted_until_its_link_is_known_or_overdue(
+def test_a_session_is_being_adopted_until_its_link_is_known_or_overdue(
     *, fields: dict[str, Any], adopting: bool
 ) -> None:
     assert is_adopting(session(worker=worker(**{"adopted": True, **fields}))) is adopting

@@ -57,7 +57,7 @@ def test_a_session_that_is_open_elsewhere_is_parked(bench: EngineBench) -> None:
     assert bench.state("s").failure == failure
 
 
-def test_it_is_taken_back_three_times_in_ten_minutes(bench: EngineBench) -> None:
+def test_a_session_is_taken_back_three_times_in_ten_minutes(bench: EngineBench) -> None:
     bench.post("s", RulesChanged(Rules(takeover=True)))
     began = bench.at
     bench.report("s", Link.CONFLICT)
@@ -150,7 +150,7 @@ def test_a_disk_that_is_full_is_waited_for_and_the_start_follows_within_a_second
     assert bench.outages("disk_unusable") == [str(FULL), None]
 
 
-def test_it_also_decides_why_a_worker_was_ended(bench: EngineBench) -> None:
+def test_what_the_host_lacks_decides_why_a_worker_was_ended(bench: EngineBench) -> None:
     bench.script = Script(obeys=False)
     bench.at += LIMITS.worker
     bench.tick()
@@ -297,7 +297,7 @@ def test_one_that_ended_by_itself_in_order_comes_back_at_once_and_then_with_paus
     assert bench.state("s").not_before == bench.at + 2 * FIRST_PAUSE
 
 
-def test_its_own_failures_spend_its_restarts(bench: EngineBench) -> None:
+def test_a_sessions_own_failures_spend_its_restarts(bench: EngineBench) -> None:
     bench.chance = 0.9
     began = bench.at
     bench.script = Script(reports=(LOADING,))

@@ -98,7 +98,7 @@ def test_a_key_is_found_before_and_behind_everything(
 
 
 @given(st.text(max_size=20))
-def test_it_is_found_however_it_is_escaped(key: str) -> None:
+def test_a_key_is_found_however_it_is_escaped(key: str) -> None:
     def every(text: str) -> str:
         units = text.encode("utf-16-be", errors="surrogatepass")
         return "".join(f"\\u{units[i]:02X}{units[i + 1]:02x}" for i in range(0, len(units), 2))

@@ -66,7 +66,7 @@ def test_a_confirmation_is_forgotten_after_a_day() -> None:
     assert (bench.gets("a"), bench.state.confirmations) == (None, ())
 
 
-def test_it_has_to_be_well_for_a_minute() -> None:
+def test_an_unhealthy_session_has_to_be_well_for_a_minute() -> None:
     bench = broken("a", evidence=MISSING)
     bench.load("a", well=True)
     bench.pass_time(WELL_FOR - 1)

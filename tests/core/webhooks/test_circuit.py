@@ -20,7 +20,7 @@ def test_some_failures_are_nothing() -> None:
     assert places(after(2), now=0.0, most=8) == 8
 
 
-def test_it_opens_and_then_lets_one_through() -> None:
+def test_the_circuit_opens_and_then_lets_one_through() -> None:
     circuit = after(3, gap=0.0)
     assert circuit.opened_until == 2.0
     assert [places(circuit, now=now, most=8) for now in (0.0, 1.9, 2.0, 99.0)] == [0, 0, 1, 1]
@@ -45,7 +45,7 @@ def test_a_requested_pause_is_kept_and_a_shorter_one_does_not_end_it() -> None:
 @given(
     failures=st.integers(1, 2_000), jitter=st.floats(0, 1, exclude_max=True), now=st.floats(0, 1e9)
 )
-def test_it_is_never_closed_for_good(failures: int, jitter: float, now: float) -> None:
+def test_the_circuit_is_never_closed_for_good(failures: int, jitter: float, now: float) -> None:
     circuit = CLOSED
     for _ in range(failures):
         circuit = failed(POLICY, circuit, now=now, jitter=jitter)

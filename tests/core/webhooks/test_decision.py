@@ -195,7 +195,7 @@ def test_refusals_are_counted_from_the_receivers_last_spell() -> None:
     stored=st.none() | st.booleans(),
     jitter=st.floats(0, 1, exclude_max=True),
 )
-def test_it_always_ends_and_never_waits_too_long(
+def test_a_webhook_always_ends_and_never_waits_too_long(
     *,
     attempt: int,
     expired: bool,

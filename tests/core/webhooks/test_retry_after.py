@@ -74,6 +74,6 @@ SIGNED = st.builds("{}{}".format, st.sampled_from("+- "), st.integers(0).map(str
         "Fri, {} Dec {} {}:{}:{} {}".format, *[st.integers(0, 10**20)] * 5, SIGNED | st.text()
     )
 )
-def test_it_never_raises(header: str) -> None:
+def test_a_header_never_raises(header: str) -> None:
     wait = seconds(header, now=NOW)
     assert wait is None or (wait >= 0 and math.isfinite(wait))

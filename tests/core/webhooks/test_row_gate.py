@@ -89,7 +89,7 @@ def run(reads: Sequence[tuple[float, Read]]) -> tuple[list[Decision], RowHistory
     return decided, history
 
 
-def test_it_is_corrected_once_a_second_at_most() -> None:
+def test_the_row_is_corrected_once_a_second_at_most() -> None:
     decided, _ = run([(0.0, WRONG), (0.5, WRONG), (0.99, WRONG), (1.0, WRONG)])
     waiting = Hold("its row says authenticated", until=1.0)
     assert decided == [CORRECT, waiting, waiting, CORRECT]

@@ -151,7 +151,7 @@ def test_nothing_is_known_before_the_first_check() -> None:
     assert Switch().next_check == 0.0
 
 
-def test_it_is_tried_again_at_growing_intervals_and_keeps_its_begin() -> None:
+def test_the_lookup_is_tried_again_at_growing_intervals_and_keeps_its_begin() -> None:
     switch, pauses = failing(Switch(), 7, 100.0)
     assert pauses == [5.0, 10.0, 20.0, 40.0, 60.0, 60.0, 60.0]
     assert (switch.off, switch.since) == (WHY, 100.0)

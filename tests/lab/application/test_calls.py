@@ -107,7 +107,7 @@ async def test_metadata_is_updated_in_part(pair: Pair) -> None:
     assert bodies(pair)[1] == b'{"updates":[],"api_key":"application-sessions-key"}'
 
 
-async def test_it_calls_the_instance_that_called_it(pair: Pair) -> None:
+async def test_the_application_calls_the_instance_that_called_it(pair: Pair) -> None:
     pair.app.controller.urls["s1"] = f"{pair.instance.base}/other"
     await pair.app.send("s1", "62", "hi")
     await pair.app.connect("s2")

@@ -76,7 +76,9 @@ async def test_any_connected_account_of_the_workspace_will_do(pair: Pair) -> Non
         ({"status": "disconnected"}, "the session is disconnected"),
     ],
 )
-async def test_it_drops_with_a_200(pair: Pair, answers: dict[str, Any], why: str) -> None:
+async def test_the_application_drops_with_a_200(
+    pair: Pair, answers: dict[str, Any], why: str
+) -> None:
     for name, value in answers.items():
         setattr(pair.instance, name, value)
     assert await post(pair.app.url, "message_received", **TEXT) == 200
@@ -87,13 +89,13 @@ async def test_it_drops_with_a_200(pair: Pair, answers: dict[str, Any], why: str
     assert await pair.app.chats.seen() == []
 
 
-async def test_it_drops_where_nobody_answers(pair: Pair) -> None:
+async def test_the_application_drops_where_nobody_answers(pair: Pair) -> None:
     pair.app.controller.urls["s1"] = "http://127.0.0.1:9"
     assert await post(pair.app.url, "message_received", **TEXT) == 200
     assert [one.why for one in pair.app.records.dropped] == ["GET /health failed"]
 
 
-async def test_it_does_not_dedupe(pair: Pair) -> None:
+async def test_the_application_does_not_dedupe(pair: Pair) -> None:
     for _ in range(2):
         assert await post(pair.app.url, "message_received", **TEXT) == 200
     assert [row.event_id for row in pair.app.records.of("s1", "in")] == ["e1", "e1"]
@@ -240,7 +242,7 @@ async def test_a_file_that_fails_leaves_a_row_at_each_attempt(pair: Pair) -> Non
     assert len(await pair.app.chats.seen()) == 3
 
 
-async def test_its_installer_redirects_everything(pair: Pair) -> None:
+async def test_the_applications_installer_redirects_everything(pair: Pair) -> None:
     with pair.app.hooks.in_mood("installing"):
         assert await post(pair.app.url, "message_received", secret=b"another", **TEXT) == 302
     assert not pair.app.records.rows
@@ -295,7 +297,7 @@ async def test_a_status_that_comes_too_early_is_lost_for_good(pair: Pair) -> Non
     assert [one.why for one in pair.app.records.dropped] == ["there is no such message yet"]
 
 
-async def test_its_statuses_end_at_read_and_go_backwards(pair: Pair) -> None:
+async def test_the_applications_statuses_end_at_read_and_go_backwards(pair: Pair) -> None:
     await post(pair.app.url, "message_sent", **SENT)
     (row,) = pair.app.records.of("s1", "out")
     about: dict[str, Any] = {"message_id": row.message_id}

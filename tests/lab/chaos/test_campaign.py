@@ -229,7 +229,7 @@ async def test_ctrl_c_leaves_nothing_running(short_path: Path) -> None:
     assert left_behind(short_path) == []
 
 
-def test_it_is_refused_without_the_word(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_campaign_is_refused_without_the_word(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["chaos"]) == 2
     assert "--yes-break-things" in capsys.readouterr().err
 

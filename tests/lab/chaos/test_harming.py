@@ -48,7 +48,7 @@ async def watched(
     await endure(world, harm, shows=waits, what="it waits", within=within, stays=stays, pace=pace)
 
 
-async def test_it_may_take_a_moment_and_then_stays() -> None:
+async def test_an_effect_may_take_a_moment_and_then_stays() -> None:
     await watched(FACTS, FACTS, WAITING)
 
 

@@ -22,7 +22,7 @@ def defined(text: str) -> dict[str, Any]:
     return {name: value for name, _, value, _ in defines}
 
 
-async def test_it_is_of_one_revision_and_whole(standin: StandIn) -> None:
+async def test_a_document_is_of_one_revision_and_whole(standin: StandIn) -> None:
     status, headers, text = await get(standin, "/")
     assert status == 200
     assert set(re.findall(r'data-btmanifest="(\d+)_main"', text)) == {str(REVISION)}
@@ -52,7 +52,7 @@ async def test_what_differs_between_two_requests_is_nonce_token_time_and_cookie(
     assert bare(one) == bare(other)
 
 
-async def test_its_scripts_are_on_the_cdn_by_revision(standin: StandIn) -> None:
+async def test_scripts_are_on_the_cdn_by_revision(standin: StandIn) -> None:
     _, _, text = await get(standin, "/")
     sources = re.findall(r'src="https://([^/]+)(/[^"]+)"', text)
     assert [(host, path.rpartition("/")[2]) for host, path in sources] == [

@@ -29,8 +29,8 @@ class Seen:
     led: bool = True
     """The leader of its process group lives."""
     part: bool = False
-    """The process is a part of a browser, not the browser itself: a renderer, a crash handler, … Chromium overwrites the environment of most of
-    them, and with it the mark."""
+    """The process is a part of a browser, not the browser itself: a renderer, a crash handler, … Chromium overwrites
+    the environment of most of them, and with it the mark."""
 
 
 @dataclass(frozen=True, slots=True)

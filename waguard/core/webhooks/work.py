@@ -153,8 +153,8 @@ class Work:
     # ---- what waits for its session ----
 
     def hold(self, partition: Partition, why: str, *, brief: bool = False) -> None:
-        """The partition's place, and the room of what follows, is free for others. The database notes the first of a session,
-        for how long it waits, and each that was tried, for its attempts count from 0 again."""
+        """The partition's place, and the room of what follows, is free for others. The database notes the first of a
+        session, for how long it waits, and each that was tried, for its attempts count from 0 again."""
         session, first = partition.key[0], partition.first
         is_first = session not in self.held
         note = not partition.marked and (is_first or first.tried_since is not None) and not brief
