@@ -32,6 +32,13 @@ def pytest_configure() -> None:
         signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    # with several processes, each of which takes a file at a time: the long ones are not left for the end
+    browsers = {item.path for item in items if item.get_closest_marker("chromium")}
+    items.sort(key=lambda item: item.path not in browsers)
+
+
 def pytest_asyncio_loop_factories(
     config: pytest.Config, item: pytest.Item
 ) -> Mapping[str, Callable[[], asyncio.AbstractEventLoop]]:

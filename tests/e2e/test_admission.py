@@ -12,6 +12,7 @@ pytestmark = [pytest.mark.e2e, pytest.mark.chromium, pytest.mark.timeout(240)]
 NAMES = ("s1", "s2", "s3", "s4")
 
 
+@pytest.mark.long
 async def test_four_sessions_and_one_place(world: World) -> None:
     daemon = world.daemon
     daemon.settings = {

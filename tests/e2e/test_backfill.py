@@ -106,6 +106,7 @@ async def incidents(world: World) -> list[str]:
     ]
 
 
+@pytest.mark.long
 async def test_what_the_phone_writes_is_no_message_received(world: World) -> None:
     await world.daemon.start()
     await world.daemon.pair(world.standin, "s1", PHONE)

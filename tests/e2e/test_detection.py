@@ -42,6 +42,7 @@ async def gone(pid: int) -> bool:
     return procfs.start_time(pid) is None
 
 
+@pytest.mark.long
 async def test_a_stopped_worker_is_replaced(world: World) -> None:
     daemon = world.daemon
     await daemon.start()

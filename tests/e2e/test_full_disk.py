@@ -27,6 +27,7 @@ def disk(tmp_path: Path) -> Iterator[Path]:
         yield mounted
 
 
+@pytest.mark.long
 async def test_nothing_new_is_begun_while_the_disk_is_almost_full(world: World, disk: Path) -> None:
     daemon = world.daemon
     daemon.settings = {

@@ -54,6 +54,7 @@ async def test_edit_reaction_revoke_and_call(world: World) -> None:
     assert EDITED not in world.daemon.log(), "a message body in the log"
 
 
+@pytest.mark.long
 async def test_a_flood_of_status_updates_is_left_out(world: World) -> None:
     phone = world.standin.phone
     await world.daemon.start()
@@ -101,6 +102,7 @@ async def test_a_picture_is_kept_once_and_can_be_had_again(world: World) -> None
     ]
 
 
+@pytest.mark.long
 async def test_a_full_disk_does_not_cost_the_text(world: World) -> None:
     with small_disk(world.daemon.folder / "state/media", 64 << 10):
         await world.daemon.start()

@@ -176,6 +176,7 @@ async def test_who_has_no_number_yet_waits_and_is_heard_with_it(world: World) ->
     assert bodies(world)[2:] == ["who am I?", "still nobody"]
 
 
+@pytest.mark.long
 async def test_a_lid_may_be_the_recipient_alone_and_in_a_bulk(world: World) -> None:
     await paired(world)
     world.standin.phone.migrate(FRIEND, LID)

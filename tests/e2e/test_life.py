@@ -192,6 +192,7 @@ async def test_a_killed_browser_comes_back(world: World) -> None:
     assert sentences[-1].startswith("Result: connected again after ")
 
 
+@pytest.mark.long
 async def test_a_killed_worker_comes_back(world: World) -> None:
     daemon = world.daemon
     await daemon.start()
@@ -231,6 +232,7 @@ async def test_a_killed_daemon_leaves_the_session_and_the_next_one_adopts_it(wor
     assert not reported & {*SESSION_EVENTS, "lifecycle", "link"}
 
 
+@pytest.mark.long
 async def test_after_a_crash_of_both_nobody_is_connected_without_a_worker(world: World) -> None:
     """Its row says connected all the time, for whoever wrote it is dead."""
     daemon = world.daemon

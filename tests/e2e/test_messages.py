@@ -31,6 +31,7 @@ def bodies(world: World) -> list[str]:
     return [one["message"]["body"] for one in data]
 
 
+@pytest.mark.long
 async def test_a_killed_daemon_and_a_receiver_that_is_down(world: World) -> None:
     daemon = world.daemon
     await daemon.start()

@@ -99,6 +99,7 @@ async def test_not_even_where_the_worker_dies_too(world: World) -> None:
     assert at_the_server(world, "both killed") == [after["message_id"]]
 
 
+@pytest.mark.long
 async def test_a_queued_message_is_sent_once_when_its_session_is_back(world: World) -> None:
     daemon = world.daemon
     quick = {"WAGUARD_SEND__WAIT": "0.5", "WAGUARD_SEND__REPLY_GRACE": "1"}

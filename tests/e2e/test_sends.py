@@ -66,6 +66,7 @@ async def refused_then_sent(world: World, address: str) -> None:
     assert "secret" not in daemon.log()
 
 
+@pytest.mark.long
 async def test_a_bulk_survives_a_killed_daemon_and_nobody_gets_two(world: World) -> None:
     daemon = world.daemon
     daemon.settings = {**daemon.settings, "WAGUARD_SEND__BULK_GAP": "1"}

@@ -122,7 +122,9 @@ async def test_the_command_line_of_a_running_daemon(world: World) -> None:
     assert shown.returncode == 1
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize(
+    "number", [signal.SIGTERM, pytest.param(signal.SIGINT, marks=pytest.mark.long)]
+)
 async def test_an_orderly_stop_leaves_nothing(world: World, number: signal.Signals) -> None:
     daemon = world.daemon
     await daemon.start()
@@ -285,7 +287,9 @@ async def _logged_times(daemon: Daemon, text: str, times: int) -> bool:
 
 
 @pytest.mark.skipif(not others_can_run_this_python(), reason=OTHERS_CANNOT)
-@pytest.mark.parametrize("flavour", ["chromium", "headless-shell"])
+@pytest.mark.parametrize(
+    "flavour", ["chromium", pytest.param("headless-shell", marks=pytest.mark.long)]
+)
 async def test_as_another_user_with_chromiums_own_sandbox(flavour: str) -> None:
     with short_folder(owner=NOBODY) as folder:
         async with StandIn(policy=Policy(sync=0.1)) as standin, receiving() as (_, hook):

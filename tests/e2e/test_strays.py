@@ -85,6 +85,7 @@ def foreign(world: World) -> Iterator["subprocess.Popen[bytes]"]:
         os.killpg(process.pid, signal.SIGKILL)
 
 
+@pytest.mark.long
 async def test_somebody_elses_chromium_is_named_and_waited_for(
     world: World, foreign: "subprocess.Popen[bytes]"
 ) -> None:

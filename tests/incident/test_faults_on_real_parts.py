@@ -162,6 +162,7 @@ async def test_18_a_database_that_comes_later_is_waited_for(real: World) -> None
     await daemon.wait_status("a", "connected")
 
 
+@pytest.mark.long
 async def test_a_killed_daemon_costs_no_session(real: World) -> None:
     """What a crash of the service cost was every session."""
     daemon = real.daemon

@@ -5,6 +5,8 @@ import pytest
 from tests.simulation.planted import PLANTED, Planted
 from tests.simulation.story import DAY, breaks, draw_plan, shrink
 
+pytestmark = pytest.mark.timeout(300)
+
 SEEDS = 12
 SHORT = 8  # faults
 

@@ -138,6 +138,7 @@ async def each_heals(folder: Path, world: Path, names: Sequence[str]) -> None:
 @pytest.mark.e2e
 @pytest.mark.chromium
 @pytest.mark.timeout(300)
+@pytest.mark.long
 async def test_a_few_messages_are_accounted_for(tmp_path: Path, short_path: Path) -> None:
     await all_accounted_for(
         tmp_path,
