@@ -99,6 +99,20 @@ async def test_a_page_that_never_becomes_ready_is_evidence(drill: Drill) -> None
     assert "never becomes ready" in str(suspected[2])
 
 
+async def test_a_page_that_loads_itself_again_and_again_is_evidence(drill: Drill) -> None:
+    await drill.up()
+    await drill.load_new("a")
+    process = drill.bench.process("a")
+    for loads in range(1, 4):
+        assert drill.page("a") == NEW
+        process.report(**CONNECTED, version=drill.loads(process.spec), loads=loads)
+        await drill.run(5)
+    await drill.until(lambda: drill.page("a") == OLD)
+    await wait_until(lambda: drill.world.audited("version_suspected"), "it is on the trail")
+    [suspected] = drill.world.audited("version_suspected")
+    assert "does not stay" in str(suspected[2])
+
+
 async def test_a_pinned_version_that_is_refused_is_left(drill: Drill) -> None:
     await drill.up()
     await drill.load_new("a")

@@ -10,7 +10,7 @@ from waguard.core.blame import Blame
 from waguard.core.exits import EXIT_BROWSER_GONE, EXIT_EXPORTS_MISSING
 from waguard.core.fleet.breaker import FleetPolicy
 from waguard.core.fleet.facts import Closing, FleetRules
-from waguard.core.fleet.whatsapp import RELEASE_APART
+from waguard.core.fleet.whatsapp import RELEASE_APART, RELEASE_LIMIT
 from waguard.core.host.admission import Cause
 from waguard.core.incidents.incidents import fleet_condition
 from waguard.core.lifecycle import State
@@ -193,6 +193,48 @@ def test_what_whatsapp_refuses_again_begins_at_the_first_pause() -> None:
     bench.begin()
     bench.live(65.0)
     assert [at for at, _ in bench.asked] == pytest.approx([60.0], abs=2.0)
+
+
+def waiting_starts(*names: str) -> Bench:
+    """WhatsApp refuses the page of ``a``, and starts wait for it."""
+    bench = refused("a")
+    for name in names:
+        bench.add(name)
+        bench.scripts[name] = Script(held=True)
+    bench.start(*names, asked=False)
+    return bench
+
+
+def run_next(bench: Bench, *refused: str) -> None:
+    """Who has a slot gets its answer."""
+    for name in sorted(bench.fleet.starting):
+        bench.scripts[name] = Script(reports=(REFUSED,)) if name in refused else Script()
+        bench.runs(name)
+
+
+def test_a_start_that_is_refused_while_others_are_served_closes_no_others() -> None:
+    starts = [f"n{number}" for number in range(8)]
+    bench = waiting_starts(*starts)
+    bench.served = {"a"}
+    bench.live(62.0)  # one of the starts or the page is served
+    for _ in range(20):
+        run_next(bench, "n5")
+        bench.live(2.0)
+    assert [name for name in ("a", *starts) if bench.link(name) is not Link.CONNECTED] == ["n5"]
+    assert bench.outages(KIND) in ([], [WHY, None])
+
+
+def test_so_it_is_for_ten_minutes_at_most() -> None:
+    bench = waiting_starts("f", "g", "h", "i")
+    bench.served = {"a"}
+    bench.live(62.0)
+    run_next(bench)  # and the next two never get an answer
+    release = bench.fleet.whatsapp.release
+    assert release
+    bench.live(RELEASE_LIMIT - 10.0)
+    assert bench.fleet.whatsapp.release
+    bench.live(20.0)
+    assert bench.fleet.whatsapp.release is None
 
 
 def test_starts_that_nobody_asked_for_wait_and_a_persons_start_goes() -> None:
