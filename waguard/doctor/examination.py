@@ -351,11 +351,17 @@ async def examine_cutover(
     env: Path | None,
     machine: Machine,
 ) -> Cutover:
-    """Read only. Raises ``ConfigError`` where waguard's own configuration is not valid."""
+    """Read only. Raises ``ConfigError`` where waguard's own configuration is not valid, and where this user
+    sees nothing of its folders."""
     cli = phase.cli(option, machine)
     found, reading = configuration.read(option, environ, system_file=machine.system_file)
     config = reading.config
     daemon = await phase.instance(machine, config, TIMINGS)
+    if daemon.socket is Socket.DENIED:
+        raise ConfigError(
+            f"this user may not look into {daemon.runtime}: nothing is compared",
+            remedy="run `sudo waguard doctor --cutover`, or ask as the daemon's user",
+        )
     running = machine.processes()
     database = await database_probes.database(config.database.url)
     called = await receiver_probes.call_back(config, daemon, None)
