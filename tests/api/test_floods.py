@@ -2,21 +2,24 @@
 
 import asyncio
 import contextlib
+import gc
 import http.client
 import json
 import socket
-from collections.abc import Callable
+import weakref
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
 
 from tests.api.conftest import KEY, Api
+from tests.api.doors import house
 from tests.api.fake_sessions import SESSION
 from tests.api.test_without_a_key import half_sent
 from tests.waiting import wait_until
 from waguard.api import connection
 from waguard.api.limits import BODY_LIMIT, LOAD, MEDIA_BODY_LIMIT
-from waguard.api.timings import Limits
+from waguard.api.timings import Limits, Timings
 
 SEND, MEDIA = "/api/messages/send", "/api/messages/send-media"
 STATUS = f"/api/sessions/{SESSION}/status"
@@ -236,3 +239,79 @@ async def test_a_refused_large_body_gets_its_answer(
 async def test_but_not_without_an_end(api: Api) -> None:
     with pytest.raises(OSError):  # noqa: PT011 - broken pipe or reset, as it comes
         await asyncio.to_thread(posted(api, MEDIA, b"x" * (40 << 20), {}))
+
+
+# ---- what is left of who has left ----
+
+
+@pytest.fixture
+def made(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[weakref.ref[connection.Connection]]]:
+    """All connections, as long as somebody holds them."""
+    found: list[weakref.ref[connection.Connection]] = []
+    begin = connection.Connection.connection_made
+
+    def noted(self: connection.Connection, transport: asyncio.BaseTransport) -> None:
+        found.append(weakref.ref(self))
+        begin(self, transport)
+
+    monkeypatch.setattr(connection.Connection, "connection_made", noted)
+    gc.disable()
+    yield found
+    gc.enable()
+
+
+@pytest.mark.parametrize("limits", [Limits(searched=1)])
+@pytest.mark.parametrize("first", [b"", b"y"])
+async def test_a_refused_body_leaves_nothing_for_the_collector(
+    api: Api, made: list[weakref.ref[connection.Connection]], first: bytes
+) -> None:
+    """Neither one that made room, nor one that is not read; aiohttp would keep each for ten seconds."""
+    reader, writer = await asyncio.open_connection(*address(api))
+    writer.write(request(b"x" * (BODY_LIMIT if first else 2 * BODY_LIMIT), "")[:2_000])
+    if first:
+        await wait_until(lambda: api.app[LOAD].search.held, "it is searched")
+        assert (await api.call("POST", SEND, json.loads(HELLO), key=None)).status == 200
+    assert (b" 503 " if first else b" 413 ") in await reader.readline()
+    writer.close()
+    await wait_until(lambda: made[0]() is None, "it is gone")
+
+
+@pytest.mark.parametrize("limits", [Limits(discarding=2)])
+async def test_of_so_many_refused_bodies_the_rest_is_read(api: Api) -> None:
+    raw = request(b"x" * (2 * BODY_LIMIT), "")
+    clients = []
+    for _ in range(3):
+        clients.append(await asyncio.open_connection(*address(api)))
+        clients[-1][1].write(raw[:2_000])
+        assert b" 413 " in await clients[-1][0].readline()
+    with contextlib.suppress(ConnectionError):
+        async with asyncio.timeout(60):
+            await clients[0][0].read()  # to its end: it made room
+    assert not any(reader.at_eof() for reader, _ in clients[1:])
+    for _, writer in clients[1:]:
+        writer.write(raw[2_000:])
+        await writer.drain()
+    for reader, writer in clients:
+        with contextlib.suppress(ConnectionError):
+            async with asyncio.timeout(60):
+                await reader.read()
+        writer.close()
+
+
+async def test_a_stop_does_not_wait_for_the_rest_of_a_refused_body() -> None:
+    async with house(timings=Timings(last_requests=0.01)) as (made, knock):
+        door, left = made.door(), list[int]()
+        stop = door.stop
+
+        async def noted() -> None:
+            await stop()
+            left.append(len(door._open))
+
+        door.stop = noted
+        client = await knock()
+        client.writer.write(
+            b"POST / HTTP/1.1\r\nHost: localhost\r\nContent-Length: 900000\r\n\r\nx"
+        )
+        assert b" 200 " in await client.reader.readline()
+        await wait_until(lambda: door._discarding, "the rest is waited for")
+    assert left == [0]

@@ -181,6 +181,13 @@ def test_what_asks_the_daemon_leaves_nothing(made: Host, user: str) -> None:
     assert made.seen() == before
 
 
+def test_to_another_user_a_cutover_says_why_it_compares_nothing(made: Host) -> None:
+    before = made.seen()
+    code, said = made.run("doctor", "--cutover", user=OTHER)
+    assert (code, made.seen()) == (2, before), said
+    assert "this user may not look into" in said
+
+
 @pytest.mark.parametrize("user", [0, OTHER])
 def test_nobody_else_runs_a_daemon_there(made: Host, user: int) -> None:
     before = made.seen()

@@ -2,16 +2,15 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from typing import Any
 
 import pytest
 
 from tests.supervision.fake_host import START, FakeClock
 from waguard.ports.bus import BusEvent
-from waguard.supervision.bus import QUEUE_LIMIT, REPLAYED, Bus
+from waguard.supervision.bus import CHARACTERS, PROMISED, QUEUE_LIMIT, REPLAYED, Bus
 
 pytestmark = pytest.mark.virtual_time
-
-PROMISED = 1_000  # events that a listener who comes back can have
 
 
 @pytest.fixture
@@ -69,6 +68,22 @@ async def test_more_than_is_kept_is_replayed_from_the_oldest_that_is(bus: Bus) -
     past = publish(bus, REPLAYED + 10)
     async with bus.subscribe(past[0].id) as events:
         assert await read(events, REPLAYED) == past[10:]
+
+
+@pytest.mark.parametrize(
+    "data", [{"text": "x" * (CHARACTERS + 1)}, {"message": {"parts": ["x" * (CHARACTERS + 1), 1]}}]
+)
+async def test_of_long_texts_no_more_are_kept_than_are_promised(
+    bus: Bus, data: dict[str, Any]
+) -> None:
+    past = publish(bus, PROMISED - 1)
+    past.append(bus.publish("message_received", "s", 7, data))
+    past += publish(bus, PROMISED - 1)
+    async with bus.subscribe(past[0].id - 1) as events:
+        assert await read(events, PROMISED) == past[-PROMISED:]
+    past += publish(bus, REPLAYED)  # it is forgotten: there is room again
+    async with bus.subscribe(past[0].id) as events:
+        assert await read(events, REPLAYED) == past[-REPLAYED:]
 
 
 async def test_ids_grow_over_a_restart_and_fit_in_a_double() -> None:

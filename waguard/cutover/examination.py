@@ -12,7 +12,7 @@ from waguard.cutover import probes
 from waguard.cutover.checks.plan import TITLES, Plan, plan, way_back
 from waguard.cutover.checks.seen import Seen
 from waguard.doctor import phase
-from waguard.doctor.checks.instance import Instance
+from waguard.doctor.checks.instance import Instance, Socket
 from waguard.doctor.probes import database as database_probes
 from waguard.doctor.probes import profiles as profile_probes
 from waguard.doctor.probes import receiver as receiver_probes
@@ -20,6 +20,7 @@ from waguard.doctor.probes import stored as stored_probes
 from waguard.doctor.probes.machine import Machine
 from waguard.doctor.report import Check
 from waguard.doctor.timings import TIMINGS
+from waguard.errors import ConfigError
 from waguard.host import configuration
 
 
@@ -42,11 +43,17 @@ async def examine(
     env: Path | None,
     machine: Machine,
 ) -> Cutover:
-    """Read only. Raises ``ConfigError`` where waguard's own configuration is not valid."""
+    """Read only. Raises ``ConfigError`` where waguard's own configuration is not valid, and where this user
+    sees nothing of its folders."""
     cli = phase.cli(option, machine)
     found, reading = configuration.read(option, environ, system_file=machine.system_file)
     config = reading.config
     daemon = await phase.instance(machine, config, TIMINGS)
+    if daemon.socket is Socket.DENIED:
+        raise ConfigError(
+            f"this user may not look into {daemon.runtime}: nothing is compared",
+            remedy="run `sudo waguard doctor --cutover`, or ask as the daemon's user",
+        )
     running = machine.processes()
     database = await database_probes.database(config.database.url)
     called = await receiver_probes.call_back(config, daemon, None)

@@ -36,7 +36,7 @@ from waguard.daemon.secret_files import SecretFiles
 from waguard.daemon.signals import Signals
 from waguard.daemon.stop_request import StopRequest
 from waguard.daemon.watch import Watch
-from waguard.host import files, logs
+from waguard.host import files, heap, logs
 from waguard.host.api_port import ApiPort
 from waguard.host.documents import FOLDER, Documents
 from waguard.host.evidence import HostEvidence
@@ -281,6 +281,7 @@ class Daemon:
         self._ticker.every(COUNTED_EVERY, "webhooks", messages.count)
         self._ticker.every(watch.INTERVAL, "receiver", webhooks.check_receiver)
         self._ticker.every(watch.INTERVAL, "stored", self._base.stored.check)
+        self._ticker.every(heap.GIVEN_BACK_EVERY, "memory", heap.give_back)
         self._ticker.every(SAVED_EVERY, "clock", self._save_clock)
         self._ticker.every(last_run.SEEN_EVERY, "alive", self._history.renew)
         self._housekeeping.schedule(self._ticker)

@@ -9,7 +9,9 @@ from typing import Any, Final
 from waguard.ports.bus import BusEvent
 from waguard.ports.clock import Clock
 
-REPLAYED: Final = 2_000  # events; the contract promises 1,000
+PROMISED: Final = 1_000  # events that a listener who comes back can have, by the contract …
+REPLAYED: Final = 2_000  # … and so many where there is room: up to this number of characters in all
+CHARACTERS: Final = 4 << 20
 QUEUE_LIMIT: Final = 4_000  # events that a slow listener may lag behind
 _IDS_PER_MS: Final = 1_000
 
@@ -22,7 +24,8 @@ class Bus:
         self._queue_limit = queue_limit
         # microseconds of unix time stay below 2**53, so that JavaScript can read them
         self._next = int(clock.wall() * 1000) * _IDS_PER_MS
-        self._past: deque[BusEvent] = deque(maxlen=REPLAYED)
+        self._past: deque[tuple[BusEvent, int]] = deque()  # with its characters
+        self._characters = 0
         # unbounded, so that the end always fits; the limit is kept by ``publish``
         self._listeners: set[asyncio.Queue[BusEvent | None]] = set()
         self._closed = False
@@ -47,13 +50,20 @@ class Bus:
             data=data,
             stored=stored,
         )
-        self._past.append(happened)
+        self._remember(happened)
         for queue in list(self._listeners):
             if queue.qsize() < self._queue_limit:
                 queue.put_nowait(happened)
             else:
                 self._end(queue)
         return happened
+
+    def _remember(self, event: BusEvent) -> None:
+        count = _characters(event.data)
+        self._past.append((event, count))
+        self._characters += count
+        while len(self._past) > (PROMISED if self._characters > CHARACTERS else REPLAYED):
+            self._characters -= self._past.popleft()[1]
 
     @property
     def closed(self) -> bool:
@@ -75,7 +85,7 @@ class Bus:
     async def subscribe(self, last_id: int | None = None) -> AsyncIterator[AsyncIterator[BusEvent]]:
         """Events after ``last_id`` that are still known, then what comes; None: only what comes."""
         queue: asyncio.Queue[BusEvent | None] = asyncio.Queue()
-        past = [] if last_id is None else [event for event in self._past if event.id > last_id]
+        past = [] if last_id is None else [event for event, _ in self._past if event.id > last_id]
         self._listeners.add(queue)
         if self._closed:
             self._end(queue)
@@ -91,3 +101,16 @@ class Bus:
             yield event
         while (come := await queue.get()) is not None:
             yield come
+
+
+def _characters(value: object) -> int:
+    """Of all texts within."""
+    match value:
+        case str():
+            return len(value)
+        case Mapping():
+            return sum(map(_characters, value.values()))
+        case list() | tuple():
+            return sum(map(_characters, value))
+        case _:
+            return 0

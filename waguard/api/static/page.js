@@ -119,6 +119,7 @@ async function refresh() {
   try {
     do {
       look.again = false;
+      const began = performance.now();
       const health = await good('/health/detailed');
       showHealth(health);
       // null: the sessions are not known, so what was shown stays
@@ -126,7 +127,8 @@ async function refresh() {
         showSessions(health.details);
         await Promise.all([showCodes(health.details), showPasskeys(health.details)]);
       }
-      if (look.again) await pause(REFRESH_GAP);
+      // a daemon that is behind is left as long as it took
+      if (look.again) await pause(Math.max(REFRESH_GAP, performance.now() - began));
     } while (look.again);
   } finally {
     refreshing = null;

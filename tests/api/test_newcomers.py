@@ -1,0 +1,108 @@
+"""Where many are there without a key, it is looked at first what who comes says."""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator
+
+import pytest
+
+from tests.api.doors import GET, Client, House, Knock, house
+from tests.waiting import wait_until
+from waguard.api.timings import Limits, Timings
+
+KEYED = GET[:-2] + b"X-Api-Key: good\r\n\r\n"
+BEGUN = b"POST /read HTTP/1.1\r\nHost: localhost\r\nContent-Length: 10\r\n\r\n12345"
+SHREDS = (
+    b"POST / HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n"
+    + b"1\r\nx\r\n" * 1_500
+)
+NO_TIME = -1.0  # s of CPU time that are free: whoever waits for a turn waits without end
+
+
+@contextlib.asynccontextmanager
+async def crowded(
+    *, most: int = 100, free: float = NO_TIME, first_request: float = 60.0
+) -> AsyncIterator[tuple[House, Knock]]:
+    """One stranger is there already, and no more are read at once."""
+    limits = Limits(strangers=1, keyless_cpu_free=free)
+    async with house(most, timings=Timings(first_request=first_request), limits=limits) as (
+        made,
+        knock,
+    ):
+        stranger = await knock()
+        assert b" 200 " in await stranger.ask()
+        yield made, knock
+
+
+def waiting(made: House) -> int:
+    return len(made.door()._newcomers)
+
+
+async def coming(made: House, knock: Knock, said: bytes = b"") -> Client:
+    """One that waits, when it does."""
+    before = waiting(made)
+    client: Client = await knock()
+    client.writer.write(said)
+    await wait_until(lambda: waiting(made) > before, "it waits")
+    return client
+
+
+@pytest.mark.parametrize("said", [GET, KEYED])
+async def test_a_key_or_a_whole_request_is_let_in_at_once(said: bytes) -> None:
+    async with crowded() as (made, knock):
+        await coming(made, knock, BEGUN)
+        client = await coming(made, knock)
+        assert b" 200 " in await client.ask(said)
+        assert waiting(made) == 1
+
+
+async def test_whoever_says_a_part_waits_for_its_turn() -> None:
+    async with crowded(free=0.01) as (_, knock):
+        client = await knock()
+        client.writer.write(BEGUN)
+        assert b" 200 " in await client.ask(b"67890")
+
+
+@pytest.mark.parametrize("free", [NO_TIME, 0.01])
+async def test_shreds_are_refused_when_it_is_their_turn(free: float) -> None:
+    async with crowded(free=free) as (made, knock):
+        if free == NO_TIME:
+            await coming(made, knock, SHREDS)
+            assert b" 200 " in await (await knock()).ask()
+            assert waiting(made) == 1
+            return
+        client = await knock()
+        client.writer.write(SHREDS)
+        with contextlib.suppress(ConnectionError):
+            assert b" 400 " in await client.reader.readline()
+        await client.ended()
+
+
+async def test_whoever_says_nothing_is_shown_out() -> None:
+    async with crowded(first_request=0.05) as (_, knock):
+        await (await knock()).ended()
+
+
+@pytest.mark.parametrize("said", [b"", BEGUN])
+async def test_whoever_hangs_up_is_gone(said: bytes) -> None:
+    async with crowded(free=0.01) as (made, knock):
+        client = await coming(made, knock)
+        client.writer.write(said)
+        client.writer.close()
+        await wait_until(lambda: not waiting(made), "it is gone")
+
+
+async def test_the_oldest_makes_room_before_those_who_are_let_in() -> None:
+    async with crowded(most=3) as (made, knock):
+        first, second = await coming(made, knock), await coming(made, knock)
+        third = await knock()
+        await first.ended()
+        assert b" 200 " in await second.ask()
+        assert b" 200 " in await third.ask()
+
+
+async def test_at_a_stop_they_are_shown_out() -> None:
+    async with crowded() as (made, knock):
+        client = await coming(made, knock)
+        asyncio.get_running_loop().call_soon(made.free.set)
+    await client.ended()
