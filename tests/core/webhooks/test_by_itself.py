@@ -39,7 +39,9 @@ class Receiver:
     def live(self, seconds: float) -> None:
         for second in range(int(seconds)):
             if self.busy and second % self.every == 0:
-                row = item(next(self._ids), next(self._others), session="o", created_at=self.queue.at)
+                row = item(
+                    next(self._ids), next(self._others), session="o", created_at=self.queue.at
+                )
                 self._rows[row.id] = row
                 self.queue.poke(row)
             while begun := list(self.queue.begun):
