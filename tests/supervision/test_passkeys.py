@@ -13,7 +13,6 @@ from tests.supervision.bench import QR_SHOWN, Bench
 from tests.supervision.fake_workers import FakeProcess, Script
 from tests.supervision.sessions import until
 from tests.supervision.world import World
-from waguard.core import remedies
 from waguard.core.link import Link
 from waguard.core.passkey import SENTENCES, Wrong
 from waguard.core.passkey_link import PasskeyStage
@@ -207,7 +206,9 @@ def gone(error: WaguardError, why: str, now: str) -> None:
     assert (type(error), error.status, error.field) == (ConflictError, 409, "request")
     assert error.message.startswith(f"{why}: ")
     assert now in error.message
-    assert error.remedy == remedies.text(remedies.START_AGAIN, "s")
+    assert error.remedy == (
+        "POST /api/sessions/s/passkey/start again, and answer the request of that reply."
+    )
 
 
 async def test_a_second_answer_is_one_too_many_also_while_the_first_is_on_its_way(
