@@ -65,6 +65,15 @@ async def test_conditions_have_their_labels_and_their_beginning(api: Api) -> Non
     assert value(found, "waguard_degraded") == 1
 
 
+async def test_a_linking_by_passkey_has_its_stage_and_the_seconds_that_are_left(api: Api) -> None:
+    linking = replaced(PARKED, stage="offered", expires_in=599.5, unattended_expires_in=299.5)
+    api.sessions.status = replace(HEALTHY, conditions=(linking,))
+    found = await scrape(api)
+    labels = {"session": "a", "stage": "offered"}
+    assert value(found, "waguard_passkey_seconds", **labels) == 599.5
+    assert value(found, "waguard_passkey_unattended_seconds", **labels) == 299.5
+
+
 async def test_unknown_sessions_are_not_none(api: Api) -> None:
     api.sessions.fail = UnavailableError("the database does not answer yet")
     found = await scrape(api)

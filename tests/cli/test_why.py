@@ -52,6 +52,24 @@ def test_why_says_what_is_wrong_now(api: Api, capsys: pytest.CaptureFixture[str]
     assert said(capsys)[0][0] == "  ! a: 2 messages cannot be read"
 
 
+def test_why_says_how_far_a_linking_is(api: Api, capsys: pytest.CaptureFixture[str]) -> None:
+    api.says("GET /api/sessions/a/status", Answer(200, SESSION))
+    linking = {"session_id": "a", "message": "WhatsApp asks for the passkey", "remedy": "Sign it."}
+    found = {**linking, "stage": "asked", "expires_in": 590, "unattended_expires_in": 290}
+    late = {**linking, "stage": "confirm", "expires_in": 100, "unattended_expires_in": None}
+    answer = {"session_id": "a", "status": "qr_scanning", "conditions": [found, late]}
+    api.says("GET /api/sessions/a/incidents", Answer(200, {**answer, "incidents": []}))
+    assert main(["why", "a"]) == 0
+    assert said(capsys)[0][1:-1] == [
+        "  ! WhatsApp asks for the passkey",
+        "    stage asked, 590 s left, 290 s without a code to compare",
+        "    → Sign it.",
+        "  ! WhatsApp asks for the passkey",
+        "    stage confirm, 100 s left",
+        "    → Sign it.",
+    ]
+
+
 def test_why_of_a_purged_session(api: Api, capsys: pytest.CaptureFixture[str]) -> None:
     reported = {"session_id": "a", "status": "purged", **FLEET}
     api.says("GET /api/sessions/a/incidents", Answer(200, reported))

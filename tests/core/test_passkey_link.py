@@ -100,7 +100,7 @@ def test_a_code_that_the_page_confirms_itself_asks_nobody() -> None:
 
 
 @pytest.mark.parametrize("stage", [ANSWERED, CONFIRM, FAILED])
-def test_whatsapp_offers_it_anew_after_another_scan(stage: PasskeyStage) -> None:
+def test_another_scan_is_another_offer(stage: PasskeyStage) -> None:
     link = advance(after(*STEPS[stage]), step("offered"), now=NOW + 50)
     assert link
     assert (link.stage, link.unattended_until) == (OFFERED, NOW + 50 + UNATTENDED)

@@ -69,10 +69,15 @@ def _final() -> Iterator[None]:
 @contextlib.contextmanager
 def a_linking_is_cut_short() -> Iterator[None]:
     """The page is loaded again although somebody has the request for the passkey."""
-    with (
-        patch.object(deadlines, "WAITING", frozenset()),
-        patch.object(deadlines, "PASSKEY_GRACE", -500.0),
-    ):
+    right = deadlines._of_link
+
+    def of_link(state: SessionState, it: Worker) -> list[tuple[float, deadlines.Due]]:
+        linking, found = it.passkey, right(state, it)
+        if linking and state.care.passkey_reloaded != linking.until:
+            found.append((it.passkey_ends - 500.0, deadlines.Due.PASSKEY_OVER))
+        return found
+
+    with patch.object(deadlines, "_of_link", of_link):
         yield
 
 

@@ -1,5 +1,6 @@
 """A linking by passkey, seen in a real Chromium on the stand-in: by WhatsApp's events, and by its screen alone."""
 
+import asyncio
 import tempfile
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -56,16 +57,12 @@ async def scanned(browser: BrowserSession) -> None:
 
 async def shows(browser: BrowserSession, event: str) -> PasskeyStep:
     """The first reading of the screen with this."""
-    found: list[PasskeyStep] = []
-
-    async def read() -> bool:
-        step = (await browser.page.read(timeout=LONG)).passkey
-        found[:] = [step] if step else []
-        return bool(step) and step.event is PasskeyEvent(event)
-
-    while not await read():
-        pass
-    return found[0]
+    async with asyncio.timeout(LONG):
+        while True:
+            step = (await browser.page.read(timeout=LONG)).passkey
+            if step is not None and step.event is PasskeyEvent(event):
+                return step
+            await asyncio.sleep(0.02)
 
 
 def passkeys(browser: BrowserSession) -> list[Any]:

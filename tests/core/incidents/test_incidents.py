@@ -391,6 +391,7 @@ def test_why_says_why_a_restart_was_delayed_and_what_a_person_did() -> None:
                 for n in (1.5, 12.0, 4.0)
             ),
             Line(40, "start_waited", reason="memory: 3 MB available"),
+            Line(45, "passkey_failed", reason="the linking failed, its time ran out"),
             Line(50, "start_requested", reason="a person or the application requested a start"),
             status(60, Status.DISCONNECTED, Status.CONNECTED),
         ]
@@ -399,6 +400,7 @@ def test_why_says_why_a_restart_was_delayed_and_what_a_person_did() -> None:
         "Cause: Chromium died.",
         "Done: its worker was started again (3 times).",
         "Done: its start waited: memory: 3 MB available.",
+        "Done: the linking failed, its time ran out.",
         "Done: a person or the application started it.",
         "Delayed: a restart by up to 12 s, because the pauses after its own failures grow.",
         "Result: connected again after 50.0 s.",

@@ -21,6 +21,7 @@ from waguard.core.page_care import (
 from waguard.core.passkey_link import WAITING, PasskeyLink, PasskeyStage
 from waguard.core.recycle import IDLE
 from waguard.core.session.deadlines import LINK_STABLE
+from waguard.core.session.facts import RestartRequested
 from waguard.core.status import ParkCause
 
 NEWER = "there is a newer version of WhatsApp Web"
@@ -152,6 +153,26 @@ def test_another_passkey_is_said_with_its_own_time(bench: EngineBench) -> None:
     assert (second.until, second.message != first.message) == (until, True)
     assert (second.at, second.since) == (first.at, first.since)
     assert len(bench.records("s", "passkey_required")) == 1
+
+
+def test_a_planned_replacement_waits_for_the_end_of_a_linking(bench: EngineBench) -> None:
+    passkey(bench, 120.0, PasskeyStage.CONFIRM)
+    bench.post("s", RestartRequested(why="another version"))
+    bench.pass_time(60)
+    assert workers(bench) == 1
+    said(bench, Link.CONNECTED)
+    bench.pass_time(10)
+    assert workers(bench) == 2
+
+
+def test_a_linking_that_fails_is_recorded_each_time(bench: EngineBench) -> None:
+    for _ in range(2):
+        passkey(bench, 600.0, PasskeyStage.ASKED)
+        passkey(bench, 600.0, PasskeyStage.FAILED)
+        passkey(bench, 500.0, PasskeyStage.FAILED)
+    records = bench.records("s", "passkey_failed")
+    assert len(records) == 2
+    assert "the linking with the passkey failed" in str(records[0])
 
 
 @pytest.mark.parametrize("stage", sorted(WAITING))

@@ -259,6 +259,7 @@ async def test_the_command_does_what_http_does(
     assert standin.policy.send_error == "ERROR_UNKNOWN"
     assert await run(standin, "needs-update", "--over", *own) == 0
     options = json.dumps({"challenge": "AAAA", "rpId": "whatsapp.com"})
+    capsys.readouterr()
     assert await run(standin, "passkey", options, *own) == 0
     assert expected_words()["type"] == "public-key"
     assert await run(standin, "passkey", "no JSON", *own) == 1

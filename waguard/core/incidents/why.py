@@ -37,6 +37,7 @@ _DONE_WITH: Final = {
     "screenshot": "a picture of its page is kept: {}",
     "webhooks_held": "its received messages wait: {}",
     "row_disputed": "its received messages wait, and its row is corrected once a minute",
+    "passkey_failed": "{}",
 }
 
 

@@ -14,6 +14,7 @@ from waguard.core.page_care import (
     on_stuck,
     on_update,
 )
+from waguard.core.passkey_link import WAITING, PasskeyLink, PasskeyStage
 from waguard.core.recycle import IDLE
 from waguard.core.replace import replace
 from waguard.core.session.deadlines import Due
@@ -71,7 +72,7 @@ def report_care(state: SessionState, said: Reported, now: Moment, out: Out) -> S
     ):
         why = (said.details or "") if said.refused else None
         out(RefusalChanged(why, said.retry_after))
-    connected = said.link is Link.CONNECTED
+    linking, connected = worker.passkey, said.link is Link.CONNECTED
     offered = said.update_offered and (connected or worker.update_since is not None)
     covered = said.covered and (connected or worker.covered_since is not None)
     worker = replace(
@@ -101,18 +102,23 @@ def report_care(state: SessionState, said: Reported, now: Moment, out: Out) -> S
         state = find(state, Kind.LINK_STUCK, None, now, out)
         # the link moved after all: if it gets stuck again, that is another condition
         state = replace(state, care=replace(state.care, tried=()))
-    return _passkey(state, said, now, out)
+    return _passkey(state, said, linking, now, out)
 
 
 def _since(before: float | None, now: float) -> float:
     return now if before is None else before
 
 
-def _passkey(state: SessionState, said: Reported, now: Moment, out: Out) -> SessionState:
+def _passkey(
+    state: SessionState, said: Reported, before: PasskeyLink | None, now: Moment, out: Out
+) -> SessionState:
     link = said.passkey
     if link is None or said.link is not Link.PASSKEY_REQUIRED:
         return find(state, Kind.PASSKEY_REQUIRED, None, now, out)
     words = passkey_link.words(link)
+    failed = PasskeyStage.FAILED
+    if link.stage is failed and before and before.stage is not failed:
+        out(Record("passkey_failed", reason=words))
     return find(state, Kind.PASSKEY_REQUIRED, words, now, out, until=link.until)
 
 
@@ -188,6 +194,12 @@ def moved(state: SessionState, link: Link) -> SessionState:
         return state
     tried = tuple(it for it in state.care.tried if it != (planned.stuck, Step.REPLACE))
     return replace(state, replacement=None, care=replace(state.care, tried=tried))
+
+
+def waits(worker: Worker, planned: Replacement) -> bool:
+    """Whether a replacement that no person requested waits: it would end a linking that waits for an answer."""
+    linking = worker.passkey
+    return planned.why is not None and linking is not None and linking.stage in WAITING
 
 
 def on_turn(state: SessionState, why: str, out: Out) -> SessionState:

@@ -13,7 +13,7 @@ from waguard.core.lifecycle import State
 from waguard.core.link import Link
 from waguard.core.page_care import FLOOD_LIMIT
 from waguard.core.replace import replace
-from waguard.core.session import page_restarts
+from waguard.core.session import care, page_restarts
 from waguard.core.session import worker as workers
 from waguard.core.session.care import FLOODS, find, forget_page, on_due_care, on_idle, on_turn
 from waguard.core.session.deadlines import Due, due, forgive
@@ -357,7 +357,7 @@ def _decide(state: SessionState, now: Moment, out: Out) -> SessionState:
         if worker.stage is Stage.SPAWNING:
             return state  # it is ended as soon as its process runs
         return workers.end(leave_slot(state, out), worker, None, now, out)
-    if state.replacement and worker.stage in _LIVING:
+    if state.replacement and worker.stage in _LIVING and not care.waits(worker, state.replacement):
         return _replace_worker(state, worker, state.replacement, now, out)
     if needs_core(state) or (state.upgrading and link(state) is Link.UNKNOWN):
         return state

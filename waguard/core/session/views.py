@@ -282,8 +282,8 @@ def _of_page(state: SessionState, kind: Kind, found: Found) -> Condition:
         since=found.at,
         remedy=remedies.text(remedy, state.session),
         until=found.until,
-        stage=linking and str(linking.stage),
-        unattended_until=linking and linking.unattended_until,
+        stage=str(linking.stage) if linking else None,
+        unattended_until=linking.unattended_until if linking else None,
     )
 
 
