@@ -22,6 +22,7 @@ _PLAIN: Final[dict[type, Any]] = {
     inspect.BytesType: b"\x89PNG\0",
     inspect.BoolType: True,
     inspect.FloatType: 1.5,
+    inspect.AnyType: "anything",
 }
 
 
@@ -66,9 +67,9 @@ def _value(kind: inspect.Type, name: str) -> Any:
         case inspect.IntType():
             return max(3, kind.ge or 0)
         case inspect.LiteralType():
-            return _BY_NAME[name]
+            return _BY_NAME.get(name, kind.values[0])
         case inspect.EnumType():
-            return kind.cls(_BY_NAME[name])
+            return kind.cls(_BY_NAME.get(name, next(iter(kind.cls))))
         case inspect.VarTupleType():
             return tuple(_samples(kind.item_type, name))
         case inspect.TupleType():
