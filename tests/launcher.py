@@ -47,17 +47,15 @@ class Launched:
         self._code: int | None = None
 
     def __del__(self) -> None:
-        if self._exits >= 0:
-            os.close(self._exits)
+        os.close(self._exits)
 
     @property
     def returncode(self) -> int | None:
         """None: it runs."""
-        if self._exits >= 0:
+        if self._code is None:
+            # what has been read stays readable, at its end: nobody who waits misses it
             with contextlib.suppress(BlockingIOError):
                 self._code = int(os.read(self._exits, 16) or b"-9")
-                os.close(self._exits)
-                self._exits = -1
         return self._code
 
     async def wait(self) -> int:

@@ -1,5 +1,6 @@
 """A daemon that was forked from the launcher is as one that was executed."""
 
+import asyncio
 import os
 import signal
 from collections.abc import Iterator
@@ -10,6 +11,7 @@ import pytest
 
 from tests.e2e.harness import Daemon, short_folder
 from tests.launcher import launcher
+from tests.waiting import block_until
 from waguard.host import procfs
 
 ALONE: Final = {
@@ -75,3 +77,13 @@ async def test_the_exit_code_names_the_signal_that_ended_it(
         assert await daemon.stop(signal.SIGKILL) == -signal.SIGKILL
         assert process.returncode == -signal.SIGKILL
         assert await daemon.stop() == -signal.SIGKILL
+
+
+async def test_who_waits_is_told_also_where_another_has_looked(folder: Path) -> None:
+    async with Daemon(folder, ALONE) as daemon:
+        process = await daemon.spawn()
+        waiting = asyncio.create_task(process.wait())
+        await asyncio.sleep(0)
+        process.send_signal(signal.SIGKILL)
+        block_until(lambda: process.returncode, "it was seen to have ended")
+        assert await waiting == process.returncode == -signal.SIGKILL

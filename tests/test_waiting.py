@@ -17,8 +17,8 @@ async def test_wait_until_waits_for_the_first_true_result() -> None:
 async def test_wait_until_never_waits_longer_than_the_deadline_and_says_for_what() -> None:
     loop = asyncio.get_running_loop()
     with pytest.raises(pytest.fail.Exception, match="never: the sun rises"):
-        await wait_until(lambda: False, "the sun rises", deadline=3600)
-    assert loop.time() == pytest.approx(3600)
+        await wait_until(lambda: False, "the sun rises", deadline=60)
+    assert loop.time() == pytest.approx(60)
 
 
 def test_without_a_loop_too() -> None:

@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from tests.e2e.harness import DEADLINE, Daemon, removed, short_folder, suspended
+from tests.e2e.harness import DEADLINE, Daemon, Process, removed, short_folder, suspended
 from tests.host.odd_files import Spoil, all_spoilt
 from tests.host.processes import waguard
 from tests.waiting import wait_until
@@ -113,6 +113,7 @@ async def test_a_step_of_the_wall_clock_does_not_stop_supervision(
 ) -> None:
     clock = daemon.folder / "clock"
     clock.write_text("+0")
+    daemon.executed = True  # what is preloaded is so by an exec
     daemon.settings = {
         **daemon.settings,
         "LD_PRELOAD": str(FAKETIME),
@@ -233,7 +234,7 @@ MOMENTS: Mapping[str, float | str] = {
 }
 
 
-async def begun(daemon: Daemon, moment: str) -> asyncio.subprocess.Process:
+async def begun(daemon: Daemon, moment: str) -> Process:
     """A daemon that has come so far; the interpreter itself, before any of our code, cannot help."""
     process = await daemon.spawn()
     async with asyncio.timeout(DEADLINE):

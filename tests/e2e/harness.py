@@ -27,6 +27,7 @@ from waguard.host import procfs
 from waguard.host.lock import read_pid_file
 from waguard.lab.standin import StandIn
 
+Process = asyncio.subprocess.Process | Launched
 DEADLINE = 90.0  # s; nothing here waits that long unless it is broken
 ENDING = 20.0  # s that a killed process may take to be gone
 SECRET = b"a secret of the tests"
@@ -89,7 +90,7 @@ class Daemon:
     arguments: tuple[str, ...] = ()
     executed: bool = False
     """Run a fresh Python, as a service manager does: the launcher's daemons have another's environ."""
-    process: asyncio.subprocess.Process | Launched | None = None
+    process: Process | None = None
     base: str = ""
     key: str = ""
     http: aiohttp.ClientSession = field(init=False)
@@ -114,7 +115,7 @@ class Daemon:
         await self.spawn()
         await self.is_up(ready=ready, deadline=deadline)
 
-    async def spawn(self) -> asyncio.subprocess.Process | Launched:
+    async def spawn(self) -> Process:
         """Run it."""
         arguments = ("run", *self.arguments)
         environ = os.environ | dict(self.settings)

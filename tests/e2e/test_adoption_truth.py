@@ -7,7 +7,6 @@ import random
 import re
 import signal
 import sqlite3
-from asyncio.subprocess import Process
 from collections import Counter
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, closing, suppress
@@ -19,7 +18,7 @@ import aiohttp
 import pytest
 
 from tests.e2e.conftest import World
-from tests.e2e.harness import Daemon
+from tests.e2e.harness import Daemon, Process
 from tests.e2e.test_start_and_stop import run_waguard
 from tests.waiting import wait_until
 from waguard.host import procfs

@@ -197,6 +197,7 @@ async def test_a_worker_whose_daemon_goes_waits_its_whole_pause(
     alone = await wait_until(lambda: bench.ctx.daemon.alone_since, "it is alone")
     async with asyncio.timeout(DEADLINE):
         await reaching
+    assert alone is not None
     assert time.monotonic() - alone > 0.5
 
 
