@@ -49,6 +49,7 @@ _READ: Final = (
     "created_at",
     "tried_since",
     "held_since",
+    "cause",
 )
 
 
@@ -180,11 +181,12 @@ def _changed(result: DeliveryResult | Hold, now: float) -> dict[str, Any]:
         case DeliveryResult(error=None):
             return {}
         case DeliveryResult(next_at=None):
-            more = {"state": "dead", "cause": result.cause, "died_at": now}
+            more = {"state": "dead", "died_at": now}
         case _:
             more = {"next_at": result.next_at, "tried_since": result.tried_since}
     error = storable(result.error or "", 1_000)
-    return {"attempts": result.attempts, "last_error": error, "held_since": None, **more}
+    same = {"attempts": result.attempts, "last_error": error, "cause": result.cause}
+    return {**same, "held_since": None, **more}
 
 
 async def queue(

@@ -174,3 +174,23 @@ def test_bad_messages_are_not_given_up_while_others_are_refused_too() -> None:
     world.manner = none_of(1, 11)
     world.live(15 * MINUTE)
     assert sorted(world.dead) == [1, 11]
+
+
+def test_two_that_are_refused_as_they_are_do_not_excuse_each_other_either() -> None:
+    bad = Answer(status=422)
+    world = Receiver(lambda row: bad if row.id in {1, 11} else STORED, *rows_of(*TWO))
+    world.live(2 * MINUTE)
+    assert {n: it.cause for n, it in world.dead.items()} == {1: Cause.REFUSED, 11: Cause.REFUSED}
+
+
+@pytest.mark.parametrize("status", [302, 401, 500, 503])
+def test_what_may_pass_is_not_held_against_a_message(status: int) -> None:
+    """One in ten is refused for a minute, then everything; and nobody writes any more."""
+    turns = itertools.count()
+    bad = Answer(status=status)
+    rows = [item(n, f"{n}@c.us", created_at=1_000.0) for n in range(1, 9)]
+    world = Receiver(lambda _: bad if next(turns) % 10 == 0 else STORED, *rows)
+    world.live(MINUTE)
+    world.manner, world.busy = (lambda _: bad), False
+    world.live(40 * MINUTE)
+    assert not world.dead

@@ -182,7 +182,7 @@ def test_refusals_are_counted_from_the_receivers_last_spell() -> None:
     assert (head.refusals, head.refused_since, head.relapses) == (1, 7.0, 1)
     again = counted(head, KEY, SERVED, status(500), at=8.0)
     assert (again.refusals, again.relapses) == (2, 1), "a moment later it counts once"
-    later = Receiver(spells=1, worked=(Success(OTHER, 5.0),))
+    later = Receiver(spells=1, worked=(Success(OTHER, 5.0),), refused_count=1)
     fresh = counted(again, KEY, later, status(500), at=20.0)
     assert (fresh.refusals, fresh.refused_since, fresh.relapses) == (1, 20.0, 1)
 

@@ -12,6 +12,7 @@ from waguard.core.webhooks.decision import (
     Tried,
     counted,
     decide,
+    is_its_own,
 )
 from waguard.core.webhooks.delivery import TOO_MANY, Answer, Cause
 from waguard.core.webhooks.facts import (
@@ -122,6 +123,7 @@ def _weigh(work: Work, partition: Partition, answer: Answer) -> Partition:
     if answer.delivered:
         _succeeded(work, partition, stored=answer.stored is True)
     elif not answer.refused and answer.status != TOO_MANY:
+        head = counted(partition.head, partition.key, work.receiver, answer, at=now.at)
         work.receiver = receiver.failed(
             work.policy.circuit,
             work.receiver,
@@ -130,8 +132,9 @@ def _weigh(work: Work, partition: Partition, answer: Answer) -> Partition:
             at=now.at,
             wall=now.wall,
             jitter=now.chance,
+            first=partition.head.spell < 0,
+            own=is_its_own(head, answer),
         )
-        head = counted(partition.head, partition.key, work.receiver, answer, at=now.at)
         return work.put(replace(partition, head=head))
     return partition
 
@@ -147,7 +150,7 @@ def _succeeded(work: Work, partition: Partition, *, stored: bool = False) -> Non
 
 def _any_unstored(work: Work, but: Partition) -> bool:
     others = (it for it in work.partitions.values() if it.key != but.key)
-    return any(it.head.unstored for it in others)
+    return any(it.head.unstored and it.head.by_itself is None for it in others)
 
 
 def try_refused_again(work: Work) -> None:
@@ -198,6 +201,7 @@ def _record_failure(work: Work, partition: Partition, answer: Answer, delay: flo
         next_at=next_at,
         error=why,
         tried_since=partition.tried_since,
+        cause=partition.head.by_itself,
     )
     work.do(SaveLater(result=result))
     again = replace_pending(

@@ -4,7 +4,7 @@ from collections.abc import Iterable
 
 from waguard.core.replace import replace
 from waguard.core.webhooks import delivery
-from waguard.core.webhooks.decision import Head
+from waguard.core.webhooks.decision import OWN_FAULTS, Head
 from waguard.core.webhooks.delivery import HELD, READY, SESSION_EVENTS, Cause
 from waguard.core.webhooks.facts import SaveLater
 from waguard.core.webhooks.partition import Partition, PartitionStage, has_lookup
@@ -97,10 +97,11 @@ def expire_older(work: Work, limit: float) -> None:
 def _known(work: Work, first: Pending) -> Partition:
     # an earlier daemon may have ended between the delivery and its commit: of each partition one
     again = not work.reading.once and has_lookup(first)
+    own = next((it for it in OWN_FAULTS if it == first.cause), None)
     return Partition(
         key=first.key,
         stage=PartitionStage.PAUSED,
-        head=Head(lookup_first=again),
+        head=Head(lookup_first=again, by_itself=own),
         held_since=first.held_since,
         marked=first.held_since is not None,
         tried_since=first.tried_since,

@@ -23,9 +23,14 @@ RELAPSES = (
     5  # refusals right after others were served, which separate a bad message from a bad spell
 )
 RELAPSE_PAUSE = 30.0  # s between two that count
+SERVED_EACH = 5
+"""Others that are served for each one that is refused: those are refused for their own sake. A receiver that
+is away every now and then refuses more of them."""
 # refusals that concern the request as it is: they do not pass by themselves, and harm nobody soon
 _OF_THE_REQUEST = range(400, SERVER_ERROR)
 _MAY_PASS = frozenset({401, 403, 404, 405, 408, 425, TOO_MANY})
+
+OWN_FAULTS = (Cause.UNSTORED, Cause.REFUSED)
 
 
 class Head(Struct, frozen=True, kw_only=True):
@@ -41,6 +46,13 @@ class Head(Struct, frozen=True, kw_only=True):
     """How often it was refused right after another partition had been served."""
     relapsed_at: float | None = None
     """Monotonic: the last of these refusals that was counted."""
+    served_before: int = 0
+    """``Receiver.served`` when it was refused first; ``stored_count`` where it was accepted."""
+    refused_before: int = 0
+    """``Receiver.refused_count`` then, with it."""
+    by_itself: Cause | None = None
+    """It is refused for its own sake, and what kind of refusal that is: it says nothing about the receiver, and
+    excuses no other one. An earlier daemon may have seen that."""
     lookups: int = 0
     """How often it was looked for since its request got no complete reply."""
     unstored: bool = False
@@ -125,21 +137,49 @@ def decide(
 
 
 def counted(head: Head, key: Key, receiver: Receiver, answer: Answer, *, at: float) -> Head:
-    """After one more refusal (monotonic time)."""
+    """After one more refusal (monotonic time), of which ``receiver`` does not know yet."""
     unstored = answer.accepted
     served = other(receiver.stored if unstored else receiver.worked, key)
     apart = head.relapsed_at is None or at - head.relapsed_at >= RELAPSE_PAUSE
     if served is not None and at - served <= RIGHT_AFTER and apart:
         head = replace(head, relapses=head.relapses + 1, relapsed_at=at)
-    if head.spell != receiver.spells:
+    head = _compared(head, receiver, answer)
+    if head.spell < 0 or (head.spell != receiver.spells and not is_its_own(head, answer)):
         head = replace(head, refusals=0, spell=receiver.spells, refused_since=at)
     return replace(head, refusals=head.refusals + 1, unstored=unstored)
+
+
+def _compared(head: Head, receiver: Receiver, answer: Answer) -> Head:
+    """With those that were served, and refused, since it was refused first."""
+    count = receiver.stored_count if answer.accepted else receiver.served
+    if head.spell < 0 or head.unstored != answer.accepted:
+        others = receiver.refused_count + (head.spell < 0)
+        return replace(head, served_before=count, refused_before=others)
+    refused = receiver.refused_count - head.refused_before
+    if count - head.served_before < SERVED_EACH * (1 + refused) or not _may_be_its_own(answer):
+        return head
+    return replace(head, by_itself=_cause(answer))
+
+
+def is_its_own(head: Head, answer: Answer) -> bool:
+    """Whether this refusal is for the sake of the message."""
+    return _may_be_its_own(answer) and head.by_itself is _cause(answer)
+
+
+def _may_be_its_own(answer: Answer) -> bool:
+    """A receiver that is in trouble refuses otherwise, and for a while everybody."""
+    return answer.accepted or _is_final(answer)
+
+
+def _cause(answer: Answer) -> Cause:
+    return Cause.UNSTORED if answer.accepted else Cause.REFUSED
 
 
 def _own_fault(
     policy: DeliveryPolicy, receiver: Receiver, tried: Tried, answer: Answer
 ) -> Dead | None:
-    unstored, head, alike = answer.accepted, tried.head, receiver.refuses_alike
+    unstored, head, own = answer.accepted, tried.head, is_its_own(tried.head, answer)
+    alike = any(key != tried.key for key in receiver.refused)
     served = other(receiver.stored if unstored else receiver.worked, tried.key)
     if tried.long and (_since(served, tried.since) or (answer.status is not None and not alike)):
         minutes = policy.only_chat / 60
@@ -147,11 +187,11 @@ def _own_fault(
     if answer.status is None:  # without any answer it is the receiver's, whoever else is there
         return None
     enough = len(policy.unstored_pauses) + 1 if unstored else policy.refusals
-    alone = _since(served, head.refused_since) and not alike and head.refusals >= enough
+    tries = tried.attempt if own else head.refusals
+    alone = (own or _since(served, head.refused_since)) and not alike and tries >= enough
     again = head.relapses >= RELAPSES and (not unstored or _lasts(policy, answer, tried))
     if again or (alone and (_is_final(answer) or _lasts(policy, answer, tried))):
-        cause = Cause.UNSTORED if unstored else Cause.REFUSED
-        return Dead(f"{answer.summary()}; other chats were served meanwhile", cause)
+        return Dead(f"{answer.summary()}; other chats were served meanwhile", _cause(answer))
     return None
 
 

@@ -23,6 +23,8 @@ class Pending:
     tried_since: float | None = None
     """When the attempts began that were not followed by a hold."""
     held_since: float | None = None
+    cause: str | None = None
+    """A ``Cause``: it is refused for its own sake, as far as an earlier attempt showed."""
     body: bytes | None = field(repr=False)
 
     @property
@@ -43,7 +45,7 @@ class DeliveryResult:
     tried_since: float | None = None
     """As ``Pending`` has it; for one that is to be tried again."""
     cause: Cause | None = None
-    """The cause of a dead letter."""
+    """The cause of a dead letter; of one that is to be tried again as ``Pending`` has it."""
 
 
 @dataclass(frozen=True, slots=True)

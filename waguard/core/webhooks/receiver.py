@@ -31,7 +31,13 @@ class Receiver(Struct, frozen=True, kw_only=True):
     advice: str = ""
     """What that means, where everything is refused so."""
     refused: tuple[Key, ...] = ()
-    """Partitions, two at most, that were refused since the last success."""
+    """Partitions, two at most, that were refused since the last success, and not for their own sake."""
+    served: int = 0
+    """Deliveries that worked."""
+    stored_count: int = 0
+    """Those of them that were seen in the receiver's table."""
+    refused_count: int = 0
+    """Webhooks that were refused, however often."""
     unstored: bool = False
     """The last failure was a 2xx, and the message was not stored."""
     worked: tuple[Success, ...] = ()
@@ -56,10 +62,13 @@ def succeeded(receiver: Receiver, key: Key, *, at: float, stored: bool = False) 
         worked=_newest(receiver.worked, success),
         stored=_newest(receiver.stored, success) if stored else receiver.stored,
         spells=receiver.spells + receiver.refuses_alike,
+        served=receiver.served + 1,
+        stored_count=receiver.stored_count + stored,
+        refused_count=receiver.refused_count,
     )
 
 
-def failed(
+def failed(  # noqa: PLR0913 - what a refusal says, each by its name
     policy: CircuitPolicy,
     receiver: Receiver,
     key: Key,
@@ -68,9 +77,14 @@ def failed(
     at: float,
     wall: float,
     jitter: float,
+    first: bool = True,
+    own: bool = False,
 ) -> Receiver:
-    """After a delivery that did not. One partition alone opens no circuit while another one is known to work."""
-    refused = receiver.refused if key in receiver.refused else (*receiver.refused, key)[:2]
+    """After a delivery that did not. One partition alone opens no circuit while another one is known to work.
+    ``first``: of this webhook; ``own``: it is refused for its own sake."""
+    refused = tuple(it for it in receiver.refused if it != key)
+    if not own:
+        refused = receiver.refused if key in receiver.refused else (*refused, key)[:2]
     circuit = receiver.circuit
     if len(refused) > 1 or other(receiver.worked, key) is None or circuit.opened_until is not None:
         circuit = circuits.failed(
@@ -83,7 +97,8 @@ def failed(
         error=answer.summary(),
         advice=advice_on(answer),
         refused=refused,
-        unstored=answer.accepted,
+        refused_count=receiver.refused_count + first,
+        unstored=receiver.unstored if own else answer.accepted,
     )
 
 
