@@ -11,7 +11,7 @@ is compared is the status: sending is work that the bare server does not do. A g
 said and is no failure. p99 is that of each turn, the worst of fifty, and of these the median: an
 attack of many connections is felt in the moment in which they are opened.
 
-The attacks are in ``bench.floods``. After the last turn of each: how long until the daemon answers a status,
+The attacks are in ``bench.floods``; those by a page are no matter of the bare server's. After the last turn of each: how long until the daemon answers a status,
 and how long until its memory is back.
 """
 
@@ -38,7 +38,7 @@ from typing import Any
 import aiohttp
 from aiohttp import web
 
-from bench.floods import ATTACKS, MEDIA, SEND, STATUS, attack
+from bench.floods import ATTACKS, MEDIA, PAGES, SEND, STATUS, attack
 from bench.rig import Daemon, environment
 from waguard.api.limits import MEDIA_BODY_LIMIT
 from waguard.host import files
@@ -47,6 +47,7 @@ from waguard.host.lock import read_pid_file
 
 KEY = "the-key-of-the-bare-server"
 SESSIONS = {f"s{number}": "" for number in range(10)}
+SENT = {"session_id": "s0", "recipient_phone": "6281234567890", "type": "text"}
 EVERY = 0.05  # s from one request of the client to the next
 MOST = (
     512 << 20
@@ -192,10 +193,12 @@ async def measure(name: str, target: Target, seconds: float, seen: Seen) -> None
     ):
         assert attacker.stdout
         await attacker.stdout.readline()  # it begins
+        if kind := PAGES.get(name):
+            flood = SENT | {"session_id": "s9", "message": f"flood {kind} {seconds}"}
+            await _ask(http.post(base + SEND, json=flood | {"api_key": target.key}))
         weighing, asking = asyncio.create_task(weigh()), []
         for number in range(int(seconds / EVERY / 2)):  # whatever answers take: none is left out
-            body = {"session_id": "s0", "recipient_phone": "6281234567890", "type": "text"}
-            body |= {"message": f"{name} {number}", "api_key": target.key}
+            body = SENT | {"message": f"{name} {number}", "api_key": target.key}
             status = http.get(base + STATUS, headers={"X-Api-Key": target.key})
             for request, times in (
                 (status, status_times),
@@ -277,7 +280,7 @@ async def run(names: list[str], seconds: float, *, alone: bool) -> None:
                 watchdog.times.clear()
                 for _ in range(max(1, int(seconds / TURN))):
                     await measure("calm", ours, TURN, calm)
-                    if not alone:
+                    if not alone and attack_name not in PAGES:
                         await measure(attack_name, theirs, TURN, floor)
                     await measure(attack_name, ours, TURN, mine)
                 await calms_down(ours, mine)

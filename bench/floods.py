@@ -4,7 +4,8 @@ idle: 1,500 connections, a third of them with half a head. slow: 200 bodies that
 big: 4 at a time, 24 MB of empty lists each. keys: 16 clients that guess as fast as they are answered.
 chunks: 200 bodies of 1 MB in chunks of one byte. crowd: 1,800 of those. again: 16 that send one, hang
 up and come again. ahead: 16 that send requests without waiting for answers. plain: 200 bodies of
-900 kB at full speed, on new connections again and again.
+900 kB at full speed, on new connections again and again. messages, edits: no connections, but a page in other
+hands, which reports 65 kB at a time as fast as it is read.
 """
 
 import asyncio
@@ -130,7 +131,9 @@ async def _plain(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> 
 PLAIN_BODY = b"x" * 900_000
 
 
+PAGES = {"messages": "message", "edits": "edit"}  # what its page reports
 ATTACKS = {
+    **dict.fromkeys(PAGES, (_idle, 0)),
     "calm": (_idle, 0),
     "idle": (_idle, IDLE),
     "slow": (_slow, SLOW),

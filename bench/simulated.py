@@ -1,11 +1,13 @@
 """A daemon whose workers have no browser: they say that they are connected, their heartbeat goes on, and
-each text that they are to send is sent.
+each text that they are to send is sent. One that begins with ``flood`` has the worker's page report 65 kB
+at a time instead, as fast as it is read: ``flood message 5`` messages for 5 s, ``flood edit 5`` what is no message.
 
 python bench/simulated.py daemon     the real daemon, with such workers; WAGUARD_… as always
 python bench/simulated.py FD         their fork server
 """
 
 import asyncio
+import itertools
 import os
 import signal
 import sys
@@ -15,11 +17,17 @@ from pathlib import Path
 from waguard.config.reading import load
 from waguard.core.link import Link
 from waguard.wire.calls import SendText, Sent, Value
+from waguard.wire.events import Edit, InboundMessage
 from waguard.wire.protocol import PROTOCOL, Hello, Reply, Request
 from waguard.wire.reports import Heartbeat, Report
 from waguard.wire.worker import WorkerSpec
 from waguard.worker import fork_server
 from waguard.worker.daemon_link import DaemonLink
+from waguard.worker.report_gate import ReportGate
+
+FLOOD = "flood "
+REPORTED = "x" * 65_000
+FRIEND, OWN = "6281234567890@c.us", "6281234567891@c.us"
 
 
 def job(spec: WorkerSpec) -> int:
@@ -27,9 +35,50 @@ def job(spec: WorkerSpec) -> int:
     return asyncio.run(_live(spec))
 
 
+async def _flood(link: DaemonLink, gate: ReportGate, kind: str, seconds: float) -> None:
+    """What a real page's reports become, within the same bounds."""
+    end = time.monotonic() + seconds
+    for number in itertools.count():
+        if time.monotonic() > end:
+            return
+        wait = gate.wait(kind, len(REPORTED))
+        at, which = int(time.time()), f"false_{FRIEND}_{os.getpid()}{time.monotonic_ns()}{number}"
+        if wait is not None and kind == "edit":
+            link.event(
+                Edit(
+                    id=which,
+                    chat=FRIEND,
+                    sender=FRIEND,
+                    timestamp=at,
+                    message_id=which,
+                    body=REPORTED,
+                )
+            )
+        elif wait is not None:
+            link.event(
+                InboundMessage(
+                    id=which,
+                    chat=FRIEND,
+                    sender=FRIEND,
+                    to=OWN,
+                    body=REPORTED,
+                    timestamp=at,
+                    from_me=False,
+                    kind="chat",
+                )
+            )
+        await link.room()
+        await asyncio.sleep(wait or 0.001)
+
+
 async def _live(spec: WorkerSpec) -> int:
+    gate, floods = ReportGate(), set[asyncio.Task[None]]()
+
     async def agree(request: Request) -> Reply:
         outcome: Sent | Value = Value()
+        if isinstance(request.call, SendText) and request.call.text.startswith(FLOOD):
+            _, kind, seconds = request.call.text.split()
+            floods.add(asyncio.create_task(_flood(link, gate, kind, float(seconds))))
         if isinstance(request.call, SendText):
             sent = request.call.message_id
             outcome = Sent(outcome="sent", message_id=sent, timestamp=int(time.time()))

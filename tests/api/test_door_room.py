@@ -77,13 +77,14 @@ async def test_a_crowd_at_once_is_let_in_up_to_the_limit_and_no_further(lines: l
         await asyncio.gather(*(knock() for _ in range(200)))
 
         def are_open() -> bool:
-            counts.append(len(made.door()._open))
+            door = made.door()
+            counts.append(len(door._open) + len(door._newcomers))
             return counts[-1] == 50
 
         await wait_until(are_open, "all places are taken")
         await first.ended()
         assert b" 200 " in await (await knock()).ask()
-        counts.append(len(made.door()._open))
+        are_open()
     assert max(counts) == 50
     assert lines == []
 

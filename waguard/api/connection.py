@@ -172,9 +172,11 @@ class Connection(web.RequestHandler, asyncio.BufferedProtocol):
         del sizehint
         if self._known:
             return self._door.buffer[:KNOWN_PIECE]
+        piece = self._expense.piece
         # of those that will have to wait little is kept, and the more is read when it is their turn
-        waits = self._door.intake.busy and not self._has_turn
-        return self._door.buffer[: PIECE if waits else self._expense.piece]
+        if piece > PIECE and not self._has_turn and self._door.intake.busy:
+            piece = PIECE
+        return self._door.buffer[:piece]
 
     def buffer_updated(self, nbytes: int) -> None:
         """See ``asyncio.BufferedProtocol``."""
