@@ -89,6 +89,8 @@ class Report(Struct, tag="report", frozen=True, kw_only=True):
     """The page says that there is a newer version of it."""
     passkey: Passkey | None = None
     """None: the page does not ask for the account's passkey."""
+    passkey_until: At | None = None
+    """Where ``passkey`` ends, for daemons and workers of versions that know nothing else of it."""
     covered: bool = False
     """A dialog lies over the page."""
     flooded: bool = False

@@ -97,6 +97,7 @@ class StatusReporter:
                 socket=watch.socket,
                 update_offered=watch.update_offered,
                 passkey=_passkey(watch.passkey),
+                passkey_until=watch.passkey.until if watch.passkey else None,
                 covered=watch.covered,
                 flooded=self._gate.floods,
                 refused=watch.refused,
