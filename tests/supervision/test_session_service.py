@@ -191,12 +191,22 @@ async def test_no_code_yet(empty: Bench, world: World) -> None:
     assert (await waiting).raw == "new"
 
 
-@pytest.mark.parametrize("link", ["connected", "syncing", "pairing"])
+@pytest.mark.parametrize("link", ["connected", "syncing"])
 async def test_no_code_where_it_is_linked_already(empty: Bench, world: World, link: str) -> None:
     world.spawn.script = Script(reports=({"phase": "ready", "link": link},))
     await empty.create()
     with pytest.raises(ConflictError, match="already linked"):
         await empty.it.sessions.qr("s", wait=DEADLINE)
+
+
+async def test_nobody_is_advised_to_log_out_while_the_phone_links(
+    empty: Bench, world: World
+) -> None:
+    world.spawn.script = Script(reports=({"phase": "ready", "link": "pairing"},))
+    await empty.create()
+    with pytest.raises(ConflictError, match="the phone links this device now") as raised:
+        await empty.it.sessions.qr("s", wait=DEADLINE)
+    assert "log" not in (raised.value.remedy or "")
 
 
 async def test_waiting_for_a_code_ends_when_the_phone_scans_or_hope_does(

@@ -44,7 +44,6 @@
   const notAllowed = () => new DOMException('The operation either timed out or was not allowed.', 'NotAllowedError');
 
   let held = null; // the request that waits: one at most
-  let starting = null; // a start that waits for the request
   let onRequest = () => {};
   const release = (id, how) => {
     if (held?.id !== id) return false;
@@ -59,7 +58,7 @@
   });
   const hold = (options, signal) => new Promise((resolve, reject) => {
     if (signal?.aborted) { reject(signal.reason); return; }
-    if (held) release(held.id, (earlier) => earlier.reject(notAllowed())); // of a linking that is over
+    if (held) release(held.id, () => {}); // of a linking that is over: its error would end the new one on the screen
     const id = crypto.randomUUID();
     const timeout = setTimeout(() => fail(id, 'timeout', notAllowed()), options.timeout);
     const end = (how) => {
@@ -91,7 +90,7 @@
   };
   const click = () => {
     const button = document.querySelector(CONTINUE);
-    if (!button) return Promise.resolve({ refused: 'no_prompt' });
+    if (!button) return { refused: 'no_prompt' };
     return new Promise((done) => {
       setTimeout(() => done({ refused: 'no_request' }), PATIENCE);
       onRequest = () => done(request());
@@ -101,11 +100,7 @@
   const plain = (code) => code.replace(/[^A-Za-z0-9]/g, '').toUpperCase();
   Object.defineProperty(window, '__waguardPasskey', { value: {
     // `again`: the page waits for no request that is held, or for none any more
-    start(again) {
-      if (held && !again) return request();
-      starting ??= click().finally(() => { starting = null; }); // who starts meanwhile gets the same request
-      return starting;
-    },
+    start: (again) => (held && !again ? request() : click()),
     answer(id, json) {
       const credential = credentialOf(json); // first: what cannot be read must not end the wait
       return release(id, ({ resolve }) => {
