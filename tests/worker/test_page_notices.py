@@ -1,4 +1,4 @@
-"""What the page says beside messages, read in a real Chromium: versions, passkeys, dialogs, its own reloads."""
+"""What the page says beside messages, read in a real Chromium: versions, dialogs, its own reloads."""
 
 import asyncio
 import tempfile
@@ -47,54 +47,6 @@ async def reads(browser: BrowserSession, **wanted: bool) -> Reading:
             if all(getattr(reading.facts, name) == value for name, value in wanted.items()):
                 return reading
             await asyncio.sleep(0.02)
-
-
-async def asked(browser: BrowserSession, options: str) -> tuple[str, int]:
-    """How the page's request ends, and how many were told of it."""
-    before = browser.reports.count(("passkey", {"event": "asked"}))
-    ended = await browser.session.evaluate(
-        "(async () => { const stop = new AbortController(); setTimeout(() => stop.abort(), 100);"
-        f" const options = {options}; options.signal = stop.signal;"
-        " return navigator.credentials.get(options)"
-        ".then((got) => String(got), (error) => error.name); })()",
-        timeout=LONG,
-    )
-    await browser.page.read(timeout=LONG)  # what was told before it is here
-    return str(ended), browser.reports.count(("passkey", {"event": "asked"})) - before
-
-
-CHALLENGE = "challenge: new Uint8Array(32), userVerification: 'required'"
-
-
-async def test_a_request_for_whatsapps_passkey_is_reported_and_goes_on(
-    browser: BrowserSession,
-) -> None:
-    ended, times = await asked(browser, f"{{publicKey: {{rpId: 'whatsapp.com', {CHALLENGE}}}}}")
-    assert (ended, times) == ("AbortError", 1)  # it waited for an authenticator, as it would
-
-
-@pytest.mark.parametrize(
-    "options",
-    [
-        f"{{publicKey: {{rpId: 'web.whatsapp.com', {CHALLENGE}}}}}",
-        f"{{mediation: 'conditional', publicKey: {{rpId: 'whatsapp.com', {CHALLENGE}}}}}",
-        "{get publicKey() { throw new TypeError('odd'); }}",
-        "{password: true}",
-    ],
-)
-async def test_other_requests_are_not_reported(browser: BrowserSession, options: str) -> None:
-    _, times = await asked(browser, options)
-    assert times == 0
-
-
-async def test_what_is_wrapped_still_appears_native(browser: BrowserSession) -> None:
-    reported = await browser.session.evaluate(
-        "[String(navigator.credentials.get), navigator.credentials.get.name,"
-        " navigator.credentials.get.length].join('|')",
-        timeout=LONG,
-    )
-    assert "[native code]" in reported
-    assert reported.endswith("|get|0")
 
 
 async def test_a_newer_version_is_a_fact_and_its_end_too(browser: BrowserSession) -> None:
