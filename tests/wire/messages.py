@@ -10,6 +10,10 @@ from waguard.wire.calls import (
     Exists,
     Failed,
     PairingCode,
+    PasskeyAnswer,
+    PasskeyCancel,
+    PasskeyConfirm,
+    PasskeyStart,
     RefreshQr,
     Reload,
     Reread,
@@ -72,6 +76,8 @@ CALLS: Final[tuple[Call, ...]] = (
     Acks(ids=("true_6281@c.us_3EB0",)),
     Reread(ids=("false_6281@c.us_3EB0",), aliases={"false_6281@c.us_3EB0": ("7@lid",)}),
     *(Reload(), TakeOver(), SetLog(log=LogSettings(level="DEBUG"))),
+    *(PasskeyStart(), PasskeyConfirm(code="ABCD-EFGH"), PasskeyCancel()),
+    PasskeyAnswer(request="r1", assertion={"id": "AA"}),
 )
 WHO: Final[dict[str, Any]] = {"chat": "1@g.us", "sender": "6281@c.us", "timestamp": 1_732_233_600}
 TO_WORKER: Final = (

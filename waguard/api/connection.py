@@ -67,7 +67,7 @@ class Entrance(Protocol):
         """End it at once."""
 
     def recognized(self, connection: "Connection", *, known: bool) -> None:
-        """It has shown a key, or has not any more."""
+        """The connection has shown a key, or has not any more."""
 
     def discards(self, connection: "Connection") -> None:
         """The rest of a body that was refused is still to come."""

@@ -169,7 +169,7 @@ class Door(web.BaseSite):
         self._discarding.pop(connection, None)
 
     def recognized(self, connection: Connection, *, known: bool) -> None:
-        """It has shown a key, or has not any more."""
+        """The connection has shown a key, or has not any more."""
         if known:
             self._strangers.discard(connection)
         elif connection in self._open:

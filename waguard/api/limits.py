@@ -154,7 +154,7 @@ class Search:
         self._make_room()
 
     def leave(self, one: Searched) -> None:
-        """It is read no more."""
+        """Forget a body that is read no more."""
         if one in self._under_way:
             del self._under_way[one]
             self.held -= one.bytes

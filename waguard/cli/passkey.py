@@ -27,7 +27,7 @@ _ON_THE_WAY: Final = frozenset({"qr_scanning", "authenticated"})
 
 
 def add(parser: argparse.ArgumentParser) -> None:
-    """Its arguments."""
+    """Add the command's arguments."""
     parser.add_argument("session")
     what = parser.add_mutually_exclusive_group()
     what.add_argument(

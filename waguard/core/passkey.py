@@ -144,14 +144,14 @@ class Held(Struct, frozen=True, kw_only=True):
     """A request that a page holds, as the daemon that passed it on remembers it."""
 
     request: str
-    """Its id."""
+    """The id of the request."""
     options: Options
     worker: int
     """The number of the session's worker."""
     ends: float
     """Monotonic seconds."""
     answered: bool = False
-    """Its answer is on the way to the page, or was."""
+    """The answer is on the way to the page, or was."""
 
 
 class Gone(StrEnum):

@@ -80,7 +80,7 @@ class PasskeyLink(Struct, frozen=True, kw_only=True):
     error: str | None = None
     """The page's word, where it failed."""
     shown: bool = False
-    """Its prompt was seen on the page's screen, so where it is not seen any more the linking is over."""
+    """The prompt was seen on the page's screen, so where it is not seen any more the linking is over."""
 
 
 WAITING: Final = frozenset({PasskeyStage.ASKED, PasskeyStage.ANSWERED, PasskeyStage.CONFIRM})

@@ -29,7 +29,7 @@ class StartedPasskey:
     """The request for the browser that signs."""
 
     request: str = field(repr=False)
-    """Its id."""
+    """The id of the request."""
     options: dict[str, Any] = field(repr=False)
     """``PublicKeyCredentialRequestOptionsJSON``."""
     expires_in: float

@@ -1,17 +1,17 @@
 """What a worker says, as a fact that the core handles."""
 
-from waguard.core.passkey_link import PasskeyLink, PasskeyStage
+from waguard.core.passkey_link import PasskeyLink
 from waguard.core.session.facts import Beat, Fact, Reported
 from waguard.errors import printable
 from waguard.supervision.session_context import SessionContext
 from waguard.supervision.versions.page_watch import page_of
-from waguard.wire.reports import Report
+from waguard.wire.reports import Passkey, Report
 from waguard.wire.stable import StableHeartbeat, StableReport
 
 
 def report_fact(ctx: SessionContext, worker: int, it: Report, now: float) -> Reported:
     """A worker's report; ``now``: monotonic seconds."""
-    passkey, versions = _passkey(it), ctx.versions
+    passkey, versions = _passkey(it.passkey), ctx.versions
     meant = versions.given(it.session)
     return Reported(
         worker=worker,
@@ -38,20 +38,17 @@ def report_fact(ctx: SessionContext, worker: int, it: Report, now: float) -> Rep
     )
 
 
-def _passkey(report: Report) -> PasskeyLink | None:
-    it = report.passkey
-    if it is not None:
-        return PasskeyLink(
-            stage=it.stage,
-            until=it.until,
-            unattended_until=it.unattended_until,
-            request=it.request,
-            code=it.code and printable(it.code),
-            error=it.error and printable(it.error),
-        )
-    if report.passkey_until is not None:  # a worker of an earlier version says no more
-        return PasskeyLink(stage=PasskeyStage.OFFERED, until=report.passkey_until)
-    return None
+def _passkey(it: Passkey | None) -> PasskeyLink | None:
+    if it is None:
+        return None
+    return PasskeyLink(
+        stage=it.stage,
+        until=it.until,
+        unattended_until=it.unattended_until,
+        request=it.request,
+        code=it.code and printable(it.code),
+        error=it.error and printable(it.error),
+    )
 
 
 def stable_fact(worker: int, message: StableReport | StableHeartbeat, now: float) -> Fact:

@@ -184,7 +184,7 @@ class PasskeyRequest(Private, frozen=True, kw_only=True):
     """The page's request for the account's passkey."""
 
     request: Word
-    """Its id."""
+    """The id of the request."""
     options: Raw
     """JSON, as the page says it."""
     left: RoundTrip

@@ -90,7 +90,7 @@ class Report(Struct, tag="report", frozen=True, kw_only=True):
     passkey: Passkey | None = None
     """None: the page does not ask for the account's passkey."""
     passkey_until: At | None = None
-    """Where ``passkey`` ends, for daemons and workers of versions that know nothing else of it."""
+    """When the passkey's stage ends, for a daemon of a version that knows no ``passkey``."""
     covered: bool = False
     """A dialog lies over the page."""
     flooded: bool = False

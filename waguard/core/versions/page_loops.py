@@ -51,7 +51,7 @@ def follow(chain: Chain, of: Version, loads: tuple[float, ...], now: float) -> C
 
 
 def stays(chain: Chain, page_at: float, now: float) -> Chain:
-    """Its last page was loaded at ``page_at``, and is there."""
+    """The last page was loaded at ``page_at``, and is there."""
     if not chain.apart or now < well_from(chain, page_at):
         return chain
     if chain.loops:

@@ -142,7 +142,7 @@ def read(session: str, watched: Watched, seen: Seen, now: float) -> Read:
 def _with_page(
     session: str, watched: Watched, page: Page, seen: Seen, now: float, facts: list[VersionFact]
 ) -> Watched:
-    """It may be another one than before."""
+    """The page may be another one than before."""
     version = Version(page.worker, page.revision, page.wajs)
     chain = follow(watched.chain, version, seen.loads, now)
     if chain is not watched.chain:

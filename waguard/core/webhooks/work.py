@@ -83,7 +83,7 @@ class Work:
         return after
 
     def _leave(self, partition: Partition) -> None:
-        """Its stage ends."""
+        """End the partition's stage."""
         key = partition.key
         if partition.stage is PartitionStage.READY:
             self.fresh.pop(key)

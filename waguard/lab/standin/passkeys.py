@@ -114,7 +114,7 @@ class Passkeys:
         page.send(stanza | times)
 
     def forget_page(self, page: Page) -> None:
-        """It is gone, or shows another code."""
+        """Forget a page that is gone, or shows another code."""
         self._waiting = [it for it in self._waiting if it.page is not page]
 
     def awaits(self, page: Page) -> bool:
