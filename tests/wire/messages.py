@@ -10,6 +10,11 @@ from waguard.wire.calls import (
     Exists,
     Failed,
     PairingCode,
+    PasskeyAnswer,
+    PasskeyCancel,
+    PasskeyConfirm,
+    PasskeyRequest,
+    PasskeyStart,
     RefreshQr,
     Reload,
     Reread,
@@ -71,6 +76,8 @@ CALLS: Final[tuple[Call, ...]] = (
     CatchUp(since={"6281@c.us": 1_732_233_600}, floor=0, fresh=True),
     Acks(ids=("true_6281@c.us_3EB0",)),
     Reread(ids=("false_6281@c.us_3EB0",), aliases={"false_6281@c.us_3EB0": ("7@lid",)}),
+    *(PasskeyStart(), PasskeyConfirm(code="ABCD-1234"), PasskeyCancel()),
+    PasskeyAnswer(request="r", assertion={"id": "i", "response": {"userHandle": None}}),
     *(Reload(), TakeOver(), SetLog(log=LogSettings(level="DEBUG"))),
 )
 WHO: Final[dict[str, Any]] = {"chat": "1@g.us", "sender": "6281@c.us", "timestamp": 1_732_233_600}
@@ -131,5 +138,6 @@ TO_DAEMON: Final = (
     Event(seq=12, at=0.0, body=Undecryptable(id="false_1@g.us_1", **WHO)),
     Reply(id=1, outcome=Sent(outcome="sent", message_id="m", timestamp=1)),
     Reply(id=2, outcome=Value(content=b"\x89PNG", flag=False)),
+    Reply(id=3, outcome=Value(passkey=PasskeyRequest(request="r", options="{}", left=599.5))),
     Reply(id=3, outcome=Failed(kind="not_ready", error="QR")),
 )
