@@ -137,7 +137,13 @@ TO_DAEMON: Final = (
     ),
     Event(seq=12, at=0.0, body=Undecryptable(id="false_1@g.us_1", **WHO)),
     Reply(id=1, outcome=Sent(outcome="sent", message_id="m", timestamp=1)),
-    Reply(id=2, outcome=Value(content=b"\x89PNG", flag=False)),
-    Reply(id=3, outcome=Value(passkey=PasskeyRequest(request="r", options="{}", left=599.5))),
+    Reply(
+        id=2,
+        outcome=Value(
+            content=b"\x89PNG",
+            flag=False,
+            passkey=PasskeyRequest(request="r", options="{}", left=599.5),
+        ),
+    ),
     Reply(id=3, outcome=Failed(kind="not_ready", error="QR")),
 )
