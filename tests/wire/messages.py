@@ -13,6 +13,7 @@ from waguard.wire.calls import (
     PasskeyAnswer,
     PasskeyCancel,
     PasskeyConfirm,
+    PasskeyRequest,
     PasskeyStart,
     RefreshQr,
     Reload,
@@ -75,9 +76,9 @@ CALLS: Final[tuple[Call, ...]] = (
     CatchUp(since={"6281@c.us": 1_732_233_600}, floor=0, fresh=True),
     Acks(ids=("true_6281@c.us_3EB0",)),
     Reread(ids=("false_6281@c.us_3EB0",), aliases={"false_6281@c.us_3EB0": ("7@lid",)}),
+    *(PasskeyStart(), PasskeyConfirm(code="ABCD-1234"), PasskeyCancel()),
+    PasskeyAnswer(request="r", assertion={"id": "i", "response": {"userHandle": None}}),
     *(Reload(), TakeOver(), SetLog(log=LogSettings(level="DEBUG"))),
-    *(PasskeyStart(), PasskeyConfirm(code="ABCD-EFGH"), PasskeyCancel()),
-    PasskeyAnswer(request="r1", assertion={"id": "AA"}),
 )
 WHO: Final[dict[str, Any]] = {"chat": "1@g.us", "sender": "6281@c.us", "timestamp": 1_732_233_600}
 TO_WORKER: Final = (
@@ -136,6 +137,13 @@ TO_DAEMON: Final = (
     ),
     Event(seq=12, at=0.0, body=Undecryptable(id="false_1@g.us_1", **WHO)),
     Reply(id=1, outcome=Sent(outcome="sent", message_id="m", timestamp=1)),
-    Reply(id=2, outcome=Value(content=b"\x89PNG", flag=False)),
+    Reply(
+        id=2,
+        outcome=Value(
+            content=b"\x89PNG",
+            flag=False,
+            passkey=PasskeyRequest(request="r", options="{}", left=599.5),
+        ),
+    ),
     Reply(id=3, outcome=Failed(kind="not_ready", error="QR")),
 )
