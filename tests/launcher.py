@@ -141,7 +141,7 @@ def main() -> int:
     if start is None:
         return 0
     control.detach()  # closed already
-    title.show("python", [sys.executable, *_ARGUMENTS, *start.arguments], {})
+    title.show(Path(sys.executable).name, [sys.executable, *_ARGUMENTS, *start.arguments], {})
     return _waguard(start)
 
 

@@ -79,7 +79,7 @@ async def test_the_exit_code_names_the_signal_that_ended_it(
         assert await daemon.stop() == -signal.SIGKILL
 
 
-async def test_who_waits_is_told_also_where_another_has_looked(folder: Path) -> None:
+async def test_every_waiter_has_its_exit_code(folder: Path) -> None:
     async with Daemon(folder, ALONE) as daemon:
         process = await daemon.spawn()
         waiting = asyncio.create_task(process.wait())

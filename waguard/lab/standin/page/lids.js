@@ -51,19 +51,19 @@
     const messages = require('WAWebStandinMessages');
     const acknowledge = ({ number }) => require('WAWebStandinLink').link.send('ack', { number });
 
-    const rename = async (old, before, lid) => {
+    /** At one go: nobody sees the chat without its messages. */
+    const rename = (old, before, lid, last) => {
       const { ChatCollection } = require('WAWebChatCollection');
       const { MsgCollection } = require('WAWebMsgCollection');
-      const { name, t, unreadCount, lastReceivedKey } = old;
+      const { name, t, unreadCount } = old;
       for (const model of old.msgs.getModelsArray()) MsgCollection.remove(model.id);
       ChatCollection.remove(before);
       const [chat] = ChatCollection.add({ id: createWid(lid), name, t, unreadCount });
-      const { hydrate } = require('WAWebStandinRecord');
-      const last = lastReceivedKey && (await messages.get(String(lastReceivedKey).replace(before, lid)));
       if (!last) return;
+      const { hydrate } = require('WAWebStandinRecord');
       const [model] = MsgCollection.add(hydrate(last));
       chat.msgs.add(model);
-      chat.set({ lastReceivedKey: model.id });
+      if (!chat.lastReceivedKey) chat.set({ lastReceivedKey: model.id }); // a newer one came meanwhile
     };
 
     exports.handlers = {
@@ -74,7 +74,9 @@
         lids.note(number_wid, lid, known);
         await messages.renameChat(before, lid);
         const old = ChatCollection.get(before);
-        if (old) await rename(old, before, lid);
+        const key = old?.lastReceivedKey;
+        const last = key && (await messages.get(String(key).replace(before, lid)));
+        if (old) rename(old, before, lid, last);
         acknowledge(stanza);
       },
 
