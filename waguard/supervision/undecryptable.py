@@ -137,7 +137,9 @@ class Undecryptable:
         try:
             await self._refresh()
             if self._is_due(self._clock.monotonic()):
-                await self._reread_waiting(self._chosen())
+                ids, quiet_until = self._chosen()
+                await self._reread_waiting(ids)
+                self._quiet_until = quiet_until
                 await self._refresh()
             is_done = True
         except WaguardError as error:
@@ -154,18 +156,15 @@ class Undecryptable:
                 pause = min(RETRY, self._ctx.config().inbox.undecryptable_interval)
                 self._not_before = self._clock.monotonic() + pause
 
-    def _chosen(self) -> list[str]:
-        """The ids that may be looked up now."""
+    def _chosen(self) -> tuple[Sequence[str], float | None]:
+        """The ids that may be looked up now; and when the others may be (monotonic), None: there are none."""
         quiet, paired_at = self._ctx.config().inbox.backfill_after_pairing, self._paired_at()
         left = deferral(paired_at, quiet=quiet, now=self._clock.wall())
         ids = [one.message_id for one in self._waiting]
-        if paired_at is not None and left > 0:
-            ids, of_all = in_the_quiet(self._waiting, paired_at), len(ids)
-            waits = len(ids) < of_all
-            self._quiet_until = self._clock.monotonic() + left if waits else None
-        else:
-            self._quiet_until = None
-        return ids
+        if paired_at is None or left <= 0:
+            return ids, None
+        now = in_the_quiet(self._waiting, paired_at)
+        return now, self._clock.monotonic() + left if len(now) < len(ids) else None
 
     async def _refresh(self) -> None:
         """Read what is remembered, and give up what is too old, or too much."""
