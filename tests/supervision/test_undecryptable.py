@@ -269,21 +269,26 @@ async def test_none_from_before_the_pairing_is_remembered(
     assert list(world.inbox.undecrypted) == [("s", f"false_{CHAT}_2")]
 
 
-async def test_after_a_pairing_none_is_searched_before_its_time(
+async def test_after_a_pairing_what_came_since_is_searched_at_once(
     empty: Bench, world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(owner_mark, "paired_at", lambda _: world.clock.wall() - 5.0)
+    """Statuses, and what is older, only when the quiet after it is over."""
+    paired = world.clock.wall() - 5.0
+    monkeypatch.setattr(owner_mark, "paired_at", lambda _: paired)
     process = await empty.connected()
-    process.event(sealed(timestamp=int(world.clock.wall())))
-    await wait_until(lambda: process.stored, "it is stored")
+    since, older, status = f"false_{CHAT}_1", f"false_{CHAT}_2", "false_status@broadcast_3"
+    for message_id, at in ((older, paired - 60.0), (since, paired + 1.0), (status, paired + 2.0)):
+        one = Waiting(message_id=message_id, since=at)
+        world.inbox.undecrypted["s", message_id] = one
+    empty.session().traffic.undecryptable._is_stale = True
     await tick(empty)
-    process.event(sealed(2, timestamp=int(world.clock.wall())))
-    await wait_until(lambda: len(process.stored) == 2, "it is stored")
-    await tick(empty)
-    assert (asked(process), empty.session().traffic.undecryptable.count) == ([], 2)
-    monkeypatch.setattr(owner_mark, "paired_at", lambda _: START)
-    await tick(empty, 600)
-    assert len(asked(process)) == 1
+    assert asked(process) == [(since,)]
+    await tick(empty, 590)
+    assert asked(process) == [(since,)]
+    await tick(empty, 10)
+    assert asked(process)[1:] == [(older, since, status)]
+    await tick(empty, HOUR - 1)
+    assert len(asked(process)) == 2
 
 
 async def test_what_fails_is_tried_again(empty: Bench, world: World) -> None:

@@ -24,6 +24,7 @@ from waguard.core.messages.undecryptable import (
     advice_is_due,
     chats_of,
     expired,
+    in_the_quiet,
     next_due,
     stem_of,
     words,
@@ -68,7 +69,9 @@ class Undecryptable:
         self._reread_at: float | None = None
         self._not_before = float("-inf")
         """Monotonic time until which nothing is tried again."""
-        self._deferred_until = float("-inf")
+        self._quiet_until: float | None = None
+        """Monotonic time at which those are looked up that wait for the quiet after a pairing to end; None: none
+        does."""
 
     @property
     def since(self) -> float | None:
@@ -122,8 +125,10 @@ class Undecryptable:
             begin(self._work(), "undecryptable")
 
     def _is_due(self, now: float) -> bool:
-        if self._connected_at is None or not self._waiting or now < self._deferred_until:
+        if self._connected_at is None or not self._waiting:
             return False
+        if self._quiet_until is not None and now >= self._quiet_until:
+            return True
         last, interval = self._reread_at, self._ctx.config().inbox.undecryptable_interval
         return now >= next_due(last, connected_at=self._connected_at, interval=interval)
 
@@ -131,8 +136,10 @@ class Undecryptable:
         is_done = False
         try:
             await self._refresh()
-            if self._is_due(self._clock.monotonic()) and not self._defer():
-                await self._reread_waiting()
+            if self._is_due(self._clock.monotonic()):
+                ids, quiet_until = self._chosen()
+                await self._reread_waiting(ids)
+                self._quiet_until = quiet_until
                 await self._refresh()
             is_done = True
         except WaguardError as error:
@@ -149,12 +156,15 @@ class Undecryptable:
                 pause = min(RETRY, self._ctx.config().inbox.undecryptable_interval)
                 self._not_before = self._clock.monotonic() + pause
 
-    def _defer(self) -> bool:
-        """Whether no chat is to be read yet: it was paired a moment ago."""
-        quiet = self._ctx.config().inbox.backfill_after_pairing
-        left = deferral(self._paired_at(), quiet=quiet, now=self._clock.wall())
-        self._deferred_until = self._clock.monotonic() + left
-        return left > 0
+    def _chosen(self) -> tuple[Sequence[str], float | None]:
+        """The ids that may be looked up now; and when the others may be (monotonic), None: there are none."""
+        quiet, paired_at = self._ctx.config().inbox.backfill_after_pairing, self._paired_at()
+        left = deferral(paired_at, quiet=quiet, now=self._clock.wall())
+        ids = [one.message_id for one in self._waiting]
+        if paired_at is None or left <= 0:
+            return ids, None
+        now = in_the_quiet(self._waiting, paired_at)
+        return now, self._clock.monotonic() + left if len(now) < len(ids) else None
 
     async def _refresh(self) -> None:
         """Read what is remembered, and give up what is too old, or too much."""
@@ -191,10 +201,9 @@ class Undecryptable:
             )
         return bool(found)
 
-    async def _reread_waiting(self) -> None:
+    async def _reread_waiting(self, asked: Sequence[str]) -> None:
         began = self._clock.monotonic()
         people = await self._store.people(self._session)
-        asked = [one.message_id for one in self._waiting]
         found: dict[str, str] = {}
         for start in range(0, len(asked), AT_ONCE):
             some = tuple(asked[start : start + AT_ONCE])

@@ -37,7 +37,8 @@ class Receiver:
         return queue
 
     def live(self, seconds: float) -> None:
-        for second in range(int(seconds)):
+        step = 1 if self.busy else 5
+        for second in range(0, int(seconds), step):
             if self.busy and second % self.every == 0:
                 row = item(
                     next(self._ids), next(self._others), session="o", created_at=self.queue.at
@@ -50,7 +51,7 @@ class Receiver:
                 self._write()
                 if self.queue.begun == begun:
                     break
-            self.queue.pass_time(1.0)
+            self.queue.pass_time(float(step))
 
     def _write(self) -> None:
         for effect in [it for it in self.queue.effects if isinstance(it, Save | SaveLater)]:

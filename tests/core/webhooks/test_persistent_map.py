@@ -10,13 +10,13 @@ CHANGES = st.lists(st.tuples(st.integers(0, 5), st.none() | st.integers()), max_
 
 
 def changed(before: PersistentMap[int, int], changes: list[Change]) -> PersistentMap[int, int]:
-    draft = before.draft()
+    builder = before.builder()
     for key, value in changes:
         if value is None:
-            draft.pop(key)
+            builder.pop(key)
         else:
-            draft[key] = value
-    return draft.finish()
+            builder[key] = value
+    return builder.finish()
 
 
 def by_copies(before: dict[int, int], changes: list[Change]) -> dict[int, int]:
@@ -47,17 +47,17 @@ def test_every_value_stays_as_it_was(steps: list[tuple[int, list[Change]]], chan
 
 def test_what_was_not_changed_is_the_same_value() -> None:
     first = changed(PersistentMap(), [(1, 1)])
-    draft = first.draft()
-    draft.pop(7)
-    assert draft.finish() is first
+    builder = first.builder()
+    builder.pop(7)
+    assert builder.finish() is first
 
 
 def test_a_draft_that_was_given_up_changes_nothing() -> None:
     first = changed(PersistentMap(), [(1, 1), (2, 2)])
-    draft = first.draft()
-    draft[1] = 5
-    del draft[2]
-    draft[3] = 3
+    builder = first.builder()
+    builder[1] = 5
+    del builder[2]
+    builder[3] = 3
     assert list(first.items()) == [(1, 1), (2, 2)]
     assert list(changed(first, [(4, 4)]).items()) == [(1, 1), (2, 2), (4, 4)]
 

@@ -1,7 +1,12 @@
 """What is seen to while a fault lasts: the proof of a fault is worth no more than what ends it."""
 
+import asyncio
+import contextlib
+import random
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
+from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
@@ -9,7 +14,7 @@ import pytest
 from tests.lab.chaos.test_invariants import FACTS, LIES, QUIET, WELL
 from tests.waiting import DEADLINE
 from waguard.cli.client import ApiCallError
-from waguard.lab.chaos import daemon_faults
+from waguard.lab.chaos import daemon_faults, host_faults
 from waguard.lab.chaos.harming import Pace, endure
 from waguard.lab.chaos.invariants import BrokenError, Facts, Harm
 from waguard.lab.chaos.world import NotInTimeError, World
@@ -126,3 +131,29 @@ async def test_a_send_that_fails_is_broken(
 async def test_a_send_that_waits_for_ever_is_broken() -> None:
     with pytest.raises(BrokenError, match="s1: not sent: status 503"):
         await sent(answered(503), answered(503), answered(503), within=0.0)
+
+
+async def test_a_browser_that_dies_of_the_full_disk_by_itself_is_not_waited_for(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Nothing starts on a full disk: what is to be ended is looked for before."""
+    alive, ended = {7}, list[int]()
+
+    async def census() -> Any:
+        running = {"s1": frozenset(alive)} if alive else {}
+        return SimpleNamespace(browsers=running, workers=running)
+
+    @contextlib.contextmanager
+    def filled(_: Path) -> Iterator[None]:
+        alive.clear()
+        yield
+
+    monkeypatch.setattr(host_faults, "filled", filled)
+    monkeypatch.setattr(host_faults, "kill", ended.append)
+    sleep = asyncio.sleep
+    monkeypatch.setattr(asyncio, "sleep", lambda _: sleep(0))
+    world = SimpleNamespace(
+        disk=tmp_path, sessions=("s1",), census=census, incoming=lambda session, _: session
+    )
+    harm = await host_faults.fill_disk(cast("World", world), "s1", random.Random(1))
+    assert (ended, set(harm.gone), set(harm.hurt)) == ([7], {7}, {"s1"})

@@ -4,6 +4,7 @@ Each is stored by its id and read again until it can be decrypted; after ``KEPT_
 Web requests such a message again from its sender or the phone, and shows it under the same id.
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import StrEnum, auto
 from typing import Final
@@ -20,6 +21,7 @@ KEPT_FOR: Final = 14 * 86_400.0  # s
 KNOWN_FOR: Final = KEPT_FOR + 86_400.0
 ADVISE_AFTER: Final = 86_400.0  # s; until then the phone may just be off
 MOST: Final = 2_000  # of a session; beyond, the oldest are given up
+STATUSES: Final = "status@broadcast"
 AT_ONCE: Final = 50  # ids of one look-up
 RETRY: Final = 60.0  # s after a look-up that failed
 
@@ -54,6 +56,13 @@ def next_due(last: float | None, *, connected_at: float, interval: float) -> flo
     """When the stored messages are read again: at each connect, and ``interval`` s after the last lookup. Monotonic
     times; ``last`` None: there was none yet."""
     return connected_at if last is None or last < connected_at else last + interval
+
+
+def in_the_quiet(waiting: Iterable[Waiting], paired_at: float) -> list[str]:
+    """The ids that may be looked up within the quiet after a pairing (unix time): what came since then, but for
+    statuses."""
+    since = (one.message_id for one in waiting if one.since >= paired_at)
+    return [it for it in since if (key := parse(it)) is None or key.chat != STATUSES]
 
 
 def expired(age: float) -> bool:

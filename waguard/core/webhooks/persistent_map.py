@@ -18,54 +18,56 @@ value."""
 
 
 class PersistentMap(Mapping[K, V]):
-    """In the order in which its keys were added; ``draft`` begins the next value."""
+    """In the order in which its keys were added; ``builder`` begins the next value."""
 
-    __slots__ = ("_draft", "_newer", "_undo")
+    __slots__ = ("_builder", "_newer", "_undo")
 
-    def __init__(self, draft: "Draft[K, V] | None" = None) -> None:
-        self._draft: Draft[K, V] | None = Draft(self) if draft is None else draft
+    def __init__(self, builder: "MapBuilder[K, V] | None" = None) -> None:
+        self._builder: MapBuilder[K, V] | None = MapBuilder(self) if builder is None else builder
         self._newer: PersistentMap[K, V] | None = None
         self._undo: list[_Before[K, V]] = []
         """Changes that ``_newer`` has, oldest first."""
 
-    def draft(self) -> "Draft[K, V]":
+    def builder(self) -> "MapBuilder[K, V]":
         """The next value, while it is being made: one at a time."""
-        if self._draft is None:
-            self._draft, self._newer, self._undo = self._restored(), None, []
-        return self._draft
+        if self._builder is None:
+            self._builder, self._newer, self._undo = self._restored(), None, []
+        return self._builder
 
-    def follow(self, draft: "Draft[K, V]") -> "tuple[PersistentMap[K, V], list[_Before[K, V]]]":
+    def follow(
+        self, builder: "MapBuilder[K, V]"
+    ) -> "tuple[PersistentMap[K, V], list[_Before[K, V]]]":
         """The next value, which has the dictionary from now on; and where its changes have to be recorded."""
-        self._draft, self._newer, self._undo = None, PersistentMap(draft), []
+        self._builder, self._newer, self._undo = None, PersistentMap(builder), []
         return self._newer, self._undo
 
-    def _restored(self) -> "Draft[K, V]":
+    def _restored(self) -> "MapBuilder[K, V]":
         newest: PersistentMap[K, V] | None = self
         changes: list[list[_Before[K, V]]] = []
         while newest is not None:
-            if newest._draft is not None:  # noqa: SLF001 - another value of its class
-                return newest._draft.without(changes, self)  # noqa: SLF001
+            if newest._builder is not None:  # noqa: SLF001 - another value of its class
+                return newest._builder.without(changes, self)  # noqa: SLF001
             changes.append(newest._undo)  # noqa: SLF001
             newest = newest._newer  # noqa: SLF001
         raise AssertionError  # who has no dictionary was followed
 
     def __getitem__(self, key: K) -> V:
-        return self.draft()[key]
+        return self.builder()[key]
 
     def __iter__(self) -> Iterator[K]:
-        return iter(list(self.draft()))  # whoever reads on while the next value is made has all
+        return iter(list(self.builder()))  # whoever reads on while the next value is made has all
 
     def __contains__(self, key: object) -> bool:
-        return key in self.draft()
+        return key in self.builder()
 
     def __len__(self) -> int:
-        return len(self.draft())
+        return len(self.builder())
 
     def __repr__(self) -> str:
         return f"PersistentMap({dict(self)!r})"
 
 
-class Draft(dict[K, V]):
+class MapBuilder(dict[K, V]):
     """The next value of a map while it is being made; read as any dictionary, changed by ``[]``, ``del`` and
     ``pop``."""
 
@@ -85,7 +87,7 @@ class Draft(dict[K, V]):
 
     def without(
         self, changes: list[list[_Before[K, V]]], value: PersistentMap[K, V]
-    ) -> "Draft[K, V]":
+    ) -> "MapBuilder[K, V]":
         """A copy as it was before these changes, the newest of which are last; ``value`` has it."""
         items, added = dict(self), dict(self._added)
         for some in reversed(changes):
@@ -94,7 +96,7 @@ class Draft(dict[K, V]):
                     del items[key], added[key]
                 else:
                     items[key], added[key] = before, when  # type: ignore[assignment] # it was there
-        copy = Draft(value)
+        copy = MapBuilder(value)
         for key in sorted(items, key=added.__getitem__):
             dict.__setitem__(copy, key, items[key])
         copy._added, copy._count = added, self._count

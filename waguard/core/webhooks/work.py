@@ -7,7 +7,7 @@ from waguard.core.webhooks import delivery
 from waguard.core.webhooks.facts import Effect, LoadPartition, Now, SaveLater
 from waguard.core.webhooks.partition import Partition, PartitionStage
 from waguard.core.webhooks.pending import DeliveryResult, Hold, Key, Pending
-from waguard.core.webhooks.persistent_map import Draft, PersistentMap
+from waguard.core.webhooks.persistent_map import MapBuilder, PersistentMap
 from waguard.core.webhooks.state import Queue, Reading
 
 
@@ -20,14 +20,14 @@ class Work:
         self.effects: list[Effect] = []
         self.policy, self.window = queue.policy, queue.window
         self.holds, self.uses_lookup = queue.holds, queue.uses_lookup
-        self.partitions = queue.partitions.draft()
+        self.partitions = queue.partitions.builder()
         self.count = queue.count
-        self.fresh, self.failed = queue.fresh.draft(), queue.failed.draft()
+        self.fresh, self.failed = queue.fresh.builder(), queue.failed.builder()
         self.picks = queue.picks
-        self.due = queue.due.draft()
-        self.held, self.announced = queue.held.draft(), queue.announced.draft()
-        self.handled, self.turns = queue.handled.draft(), queue.turns.draft()
-        self.following = queue.following.draft()
+        self.due = queue.due.builder()
+        self.held, self.announced = queue.held.builder(), queue.announced.builder()
+        self.handled, self.turns = queue.handled.builder(), queue.turns.builder()
+        self.following = queue.following.builder()
         self.reading: Reading = queue.reading
         self.receiver = queue.receiver
         self.in_flight, self.unsaved = queue.in_flight, queue.unsaved
@@ -209,15 +209,15 @@ class Work:
         self.following.pop(session)
 
 
-def _join(sessions: Draft[str, PersistentMap[Key, None]], key: Key) -> None:
-    keys = (sessions.get(key[0]) or PersistentMap()).draft()
+def _join(sessions: MapBuilder[str, PersistentMap[Key, None]], key: Key) -> None:
+    keys = (sessions.get(key[0]) or PersistentMap()).builder()
     keys[key] = None
     sessions[key[0]] = keys.finish()
 
 
-def _leave(sessions: Draft[str, PersistentMap[Key, None]], key: Key) -> None:
+def _leave(sessions: MapBuilder[str, PersistentMap[Key, None]], key: Key) -> None:
     """A session of which none is left is gone, too."""
-    keys = sessions[key[0]].draft()
+    keys = sessions[key[0]].builder()
     keys.pop(key)
     if keys:
         sessions[key[0]] = keys.finish()

@@ -20,6 +20,7 @@ from waguard.lab.chaos.harming import (
     before_a_kill,
     endure,
     hurt,
+    kill,
     living,
     restarts,
     running,
@@ -48,13 +49,15 @@ async def fill_disk(world: World, session: str, _: random.Random) -> Harm:
     """No byte is free for profiles and database; a browser dies, and messages come to the others."""
     if world.disk is None:
         raise NotInTimeError("there is no disk of its own to fill")
-    # on a full disk nothing starts
-    await running(world, session)
+    # on a full disk nothing starts, and a browser may die of it before it is ended
+    seen, began = await running(world, session)
+    gone = frozenset(seen.browsers[session])
     with filled(world.disk):
-        harm = await hurt(world, session, signal.SIGKILL, browser=True)
+        for pid in gone:
+            kill(pid)
         arrived = tuple(world.incoming(each, unique("x" * A_LOT)) for each in world.sessions)
         await asyncio.sleep(OUTAGE)
-    return replace(harm, arrived=arrived)
+    return Harm(began=began, hurt=frozenset({session}), gone=gone, arrived=arrived)
 
 
 async def occupy_port(world: World, session: str, _: random.Random) -> Harm:

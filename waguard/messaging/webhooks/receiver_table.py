@@ -1,5 +1,6 @@
 """The receiver's own database, which is waguard's too: what it stored, and its rows of sessions."""
 
+import asyncio
 from collections.abc import Callable, Collection, Mapping
 from typing import Final, Protocol, TypeVar
 
@@ -125,7 +126,9 @@ class ReceiverTable:
         """Read again the rows of those of these sessions that wait for them; the sessions whose messages may go."""
         for session in [it for it in self._wrong if it not in waiting or self._is_down(it)]:
             del self._wrong[session]
-        return [it for it in list(self._wrong) if await self.why_not(it) is None]
+        waits = list(self._wrong)
+        whys = await asyncio.gather(*map(self.why_not, waits))  # side by side: one statement
+        return [it for it, why in zip(waits, whys, strict=True) if why is None]
 
     def _is_down(self, session_id: str) -> bool:
         """Whether its messages wait for the session itself."""
