@@ -2,7 +2,16 @@
 
 import pytest
 
-from waguard.core.installation import Found, Known, Marker, Unknown, Unmarked, identify, words
+from waguard.core.installation import (
+    Found,
+    Known,
+    Marker,
+    Unknown,
+    Unmarked,
+    identify,
+    may_be_marked,
+    words,
+)
 
 OURS = Marker(installation="a", database="sqlite /state/waguard.db")
 UNREADABLE = Marker(installation="")
@@ -31,6 +40,12 @@ def test_where_the_folder_alone_is_marked_the_database_is_unknown(
     assert isinstance(it, Unknown)
     assert (it.expected, it.marked, it.installation) == (OURS.database, "a", other)
     assert OURS.database in words(it)
+
+
+@pytest.mark.parametrize("rows", [None, 0, 3])
+@pytest.mark.parametrize("bare", [True, False])
+def test_an_empty_folder_under_sessions_gets_no_marker(rows: int | None, *, bare: bool) -> None:
+    assert may_be_marked(found("a", rows=rows), bare=bare) is not (bare and rows == 3)
 
 
 def test_a_marker_that_cannot_be_read_is_not_a_missing_one() -> None:

@@ -80,6 +80,7 @@ async def ours(run: Begin) -> Run:
     first = run()
     await first.begin()
     await first.store.create("s1", 1, account_id=None, priority=0)
+    (first.sessions / "s1").mkdir()
     await first.store.close()
     return first
 
@@ -94,6 +95,27 @@ async def test_a_first_start_marks_both(run: Begin) -> None:
     again = run(workers=3)
     await again.begin()
     assert await again.store.sessions() == [], "an empty database of ours is a fact"
+
+
+async def test_a_folder_without_anything_is_not_marked_where_there_are_sessions(run: Begin) -> None:
+    """Its disk is probably not mounted yet."""
+    first = await ours(run)
+    away = first.sessions.with_name("away")
+    first.sessions.rename(away)
+    for made in (False, True):
+        if made:
+            first.sessions.mkdir()
+        second = run()
+        await second.begin()
+        assert second.sessions.exists() == made
+        assert second.folder is None
+        await second.store.close()
+    first.sessions.rmdir()
+    away.rename(first.sessions)
+    (first.sessions / installation_file.FILE).unlink()
+    third = run()
+    await third.begin()
+    assert third.folder, "something is in it"
 
 
 async def test_an_upgrade_marks_both_and_an_older_release_reads_on(run: Begin) -> None:

@@ -80,6 +80,12 @@ def identify(
     return Known(found.installation) if found.installation else Unmarked(marked or None)
 
 
+def may_be_marked(found: Found, *, bare: bool) -> bool:
+    """Whether the sessions folder gets its marker. ``bare``: nothing is in it. Where there are sessions it is then
+    probably not mounted yet, and nothing is made where the mount belongs."""
+    return not (bare and found.rows)
+
+
 def words(unknown: Unknown) -> str:
     """Why nothing is created or ended."""
     if unknown.installation is not None:

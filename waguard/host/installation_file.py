@@ -24,6 +24,16 @@ def read(sessions: Path) -> Marker | None:
         return Marker(installation="")
 
 
+def is_bare(sessions: Path) -> bool:
+    """Whether nothing is in the folder, or it is missing."""
+    try:
+        return next(sessions.iterdir(), None) is None
+    except FileNotFoundError:
+        return True
+    except OSError:
+        return False
+
+
 def write(sessions: Path, marker: Marker) -> None:
     """Whole or not at all; what cannot be read is quarantined before. Raises ``OSError``, ``WaguardError``."""
     found = read(sessions)
