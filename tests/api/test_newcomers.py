@@ -1,4 +1,4 @@
-"""Where many are there without a key, it is looked at first what who comes says."""
+"""Where many are there without a key, who comes says first what it wants."""
 
 import asyncio
 import contextlib
@@ -20,17 +20,16 @@ NO_TIME = -1.0  # s of CPU time that are free: whoever waits for a turn waits wi
 
 
 @contextlib.asynccontextmanager
-async def crowded(
+async def busy_house(
     *, most: int = 100, free: float = NO_TIME, first_request: float = 60.0
 ) -> AsyncIterator[tuple[House, Knock]]:
-    """One stranger is there already, and no more are read at once."""
-    limits = Limits(strangers=1, keyless_cpu_free=free)
+    """One without a key is there already, and no more are read at once."""
+    limits = Limits(keyless=1, keyless_cpu_free=free)
     async with house(most, timings=Timings(first_request=first_request), limits=limits) as (
         made,
         knock,
     ):
-        stranger = await knock()
-        assert b" 200 " in await stranger.ask()
+        assert b" 200 " in await (await knock()).ask()
         yield made, knock
 
 
@@ -49,7 +48,7 @@ async def coming(made: House, knock: Knock, said: bytes = b"") -> Client:
 
 @pytest.mark.parametrize("said", [GET, KEYED])
 async def test_a_key_or_a_whole_request_is_let_in_at_once(said: bytes) -> None:
-    async with crowded() as (made, knock):
+    async with busy_house() as (made, knock):
         await coming(made, knock, BEGUN)
         client = await coming(made, knock)
         assert b" 200 " in await client.ask(said)
@@ -57,7 +56,7 @@ async def test_a_key_or_a_whole_request_is_let_in_at_once(said: bytes) -> None:
 
 
 async def test_whoever_says_a_part_waits_for_its_turn() -> None:
-    async with crowded(free=0.01) as (_, knock):
+    async with busy_house(free=0.01) as (_, knock):
         client = await knock()
         client.writer.write(BEGUN)
         assert b" 200 " in await client.ask(b"67890")
@@ -65,7 +64,7 @@ async def test_whoever_says_a_part_waits_for_its_turn() -> None:
 
 @pytest.mark.parametrize("free", [NO_TIME, 0.01])
 async def test_shreds_are_refused_when_it_is_their_turn(free: float) -> None:
-    async with crowded(free=free) as (made, knock):
+    async with busy_house(free=free) as (made, knock):
         if free == NO_TIME:
             await coming(made, knock, SHREDS)
             assert b" 200 " in await (await knock()).ask()
@@ -79,13 +78,13 @@ async def test_shreds_are_refused_when_it_is_their_turn(free: float) -> None:
 
 
 async def test_whoever_says_nothing_is_shown_out() -> None:
-    async with crowded(first_request=0.05) as (_, knock):
+    async with busy_house(first_request=0.05) as (_, knock):
         await (await knock()).ended()
 
 
 @pytest.mark.parametrize("said", [b"", BEGUN])
 async def test_whoever_hangs_up_is_gone(said: bytes) -> None:
-    async with crowded(free=0.01) as (made, knock):
+    async with busy_house(free=0.01) as (made, knock):
         client = await coming(made, knock)
         client.writer.write(said)
         client.writer.close()
@@ -93,7 +92,7 @@ async def test_whoever_hangs_up_is_gone(said: bytes) -> None:
 
 
 async def test_the_oldest_makes_room_before_those_who_are_let_in() -> None:
-    async with crowded(most=3) as (made, knock):
+    async with busy_house(most=3) as (made, knock):
         first, second = await coming(made, knock), await coming(made, knock)
         third = await knock()
         await first.ended()
@@ -102,7 +101,7 @@ async def test_the_oldest_makes_room_before_those_who_are_let_in() -> None:
 
 
 async def test_at_a_stop_they_are_shown_out() -> None:
-    async with crowded() as (made, knock):
+    async with busy_house() as (made, knock):
         client = await coming(made, knock)
         asyncio.get_running_loop().call_soon(made.free.set)
     await client.ended()

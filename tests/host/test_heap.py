@@ -22,12 +22,12 @@ pieces = [bytes(64 << 10) for _ in range(2_000)]
 kept = pieces[::100]
 del pieces
 before = resident()
-asyncio.run(heap.give_back())
+asyncio.run(heap.trim())
 print(before - resident())
 """
 
 
-@pytest.mark.skipif(heap._trim is None, reason="another C library")
+@pytest.mark.skipif(heap._malloc_trim is None, reason="another C library")
 async def test_what_is_free_below_what_is_used_is_given_back() -> None:
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-c", PROGRAM), stdout=subprocess.PIPE
@@ -37,5 +37,5 @@ async def test_what_is_free_below_what_is_used_is_given_back() -> None:
 
 
 async def test_another_c_library_has_no_such_function(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(heap, "_trim", None)
-    await heap.give_back()
+    monkeypatch.setattr(heap, "_malloc_trim", None)
+    await heap.trim()

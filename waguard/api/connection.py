@@ -265,10 +265,6 @@ class Connection(web.RequestHandler, asyncio.BufferedProtocol):
         """See ``Waiting``."""
         return self._expense.slowness
 
-    def end(self) -> None:
-        """See ``Waiting``."""
-        self._door.show_out(self)
-
     def resume(self) -> None:
         """See ``Waiting``."""
         if not self._turn.is_set():

@@ -25,7 +25,7 @@ from waguard.host.listen import has_hung_up
 
 CONNECTIONS: Final = 2_048  # about 8 kB of memory each
 ACCEPTED: Final = 16  # connections at a time; then it is the turn of what else is to be done …
-LOOKED_AT: Final = 4  # … or so many newcomers for each of them
+NEWCOMERS: Final = 4  # … or so many newcomers for each of them
 LAST_REQUESTS_POLLS: Final = 20
 _CONTINUE: Final = "100-continue"
 
@@ -86,7 +86,7 @@ class Door(web.BaseSite):
         self.buffer = memoryview(bytearray(KNOWN_PIECE))
         self._loop = asyncio.get_running_loop()
         self._open: set[Connection] = set()
-        self._strangers: set[Connection] = set()
+        self._keyless: set[Connection] = set()
         self._discarding: dict[Connection, None] = {}
         # the oldest first, with the end of each
         self._idle: dict[Connection, asyncio.TimerHandle] = {}
@@ -136,10 +136,6 @@ class Door(web.BaseSite):
 
     # ---- what connections say ----
 
-    def arrived(self, connection: Connection) -> None:
-        """Start the connection's idle timer."""
-        self._wait(connection, self._timings.first_request)
-
     def idle(self, connection: Connection) -> None:
         """Wait for the next request, unless the connection was lost meanwhile."""
         if connection in self._open:
@@ -171,9 +167,9 @@ class Door(web.BaseSite):
     def recognized(self, connection: Connection, *, known: bool) -> None:
         """The connection has shown a key, or has not any more."""
         if known:
-            self._strangers.discard(connection)
+            self._keyless.discard(connection)
         elif connection in self._open:
-            self._strangers.add(connection)
+            self._keyless.add(connection)
 
     def discards(self, connection: Connection) -> None:
         """The rest of a body that was refused is still to come."""
@@ -185,7 +181,7 @@ class Door(web.BaseSite):
         """Forget a closed connection."""
         self.busy(connection)
         self._open.discard(connection)
-        self._strangers.discard(connection)
+        self._keyless.discard(connection)
 
     def show_out(self, connection: Connection) -> None:
         """End it at once."""
@@ -199,19 +195,15 @@ class Door(web.BaseSite):
     def _accept(self) -> None:
         """Somebody knocks: a client of thousands of connections is not to keep the others waiting
         for longer than it must."""
-        left = ACCEPTED * LOOKED_AT
+        left = ACCEPTED * NEWCOMERS
         while left > 0 and self._accept_one():
-            left -= LOOKED_AT if len(self._strangers) < self.limits.strangers else 1
+            left -= NEWCOMERS if len(self._keyless) < self.limits.keyless else 1
             # one at a time where it is full: room is made for nobody who is not there
-            left = 0 if self._is_full else left
-
-    @property
-    def _is_full(self) -> bool:
-        return len(self._open) + len(self._newcomers) >= self._most
+            left = left if len(self._open) + len(self._newcomers) < self._most else 0
 
     def _accept_one(self) -> bool:
         """Whether there may be another."""
-        if self._is_full and not self._make_room():
+        if len(self._open) + len(self._newcomers) >= self._most and not self._make_room():
             self._report(f"{self._most} connections are at work")
             self._pause()
             return False
@@ -228,7 +220,7 @@ class Door(web.BaseSite):
             accepted.close()
             return True
         accepted.setblocking(False)  # noqa: FBT003 - the standard library's own signature
-        if len(self._strangers) < self.limits.strangers:
+        if len(self._keyless) < self.limits.keyless:
             self._receive(accepted)
         else:
             self.intake.charge(http_cost.KNOCK)
@@ -239,8 +231,8 @@ class Door(web.BaseSite):
         self.intake.charge(http_cost.CONNECTION)
         connection = Connection(self, self._web_server, self._log)
         self._open.add(connection)
-        self._strangers.add(connection)
-        self.arrived(connection)
+        self._keyless.add(connection)
+        self._wait(connection, self._timings.first_request)
         task = self._loop.create_task(self._begin(connection, accepted))
         self._coming.add(task)
         task.add_done_callback(self._coming.discard)
@@ -258,10 +250,10 @@ class Door(web.BaseSite):
     def _make_room(self) -> bool:
         if self._newcomers.make_room():
             return True
-        oldest = next(iter(self._idle), None)
-        if oldest is None:
-            return self.intake.make_room()
-        self.show_out(oldest)
+        one = next(iter(self._idle), self.intake.slowest)
+        if not isinstance(one, Connection):
+            return False
+        self.show_out(one)
         return True
 
     def _pause(self) -> None:

@@ -28,9 +28,6 @@ class Waiting(Protocol):
     def resume(self) -> None:
         """Go on; it charges what that costs."""
 
-    def end(self) -> None:
-        """Hang up."""
-
 
 class Intake:
     """What one door takes of connections that have shown no key."""
@@ -66,12 +63,10 @@ class Intake:
         """Let one go: it waits no more."""
         self._waiting.pop(one, None)
 
-    def make_room(self) -> bool:
-        """End the one that cost most for what it sent; False: nobody waits."""
-        if not self._waiting:
-            return False
-        max(self._waiting, key=lambda one: one.slowness).end()
-        return True
+    @property
+    def slowest(self) -> Waiting | None:
+        """The one that cost most for what it sent; None: nobody waits."""
+        return max(self._waiting, key=lambda one: one.slowness, default=None)
 
     def stop(self) -> None:
         """Nobody is resumed any more."""
@@ -100,7 +95,8 @@ class Intake:
             return
         self._purged_at = self._loop.time()
         for one in [one for one in self._waiting if one.has_hung_up]:
-            one.end()
+            self.leave(one)
+            one.resume()  # and so it notices
 
     def _wait(self) -> float:
         now = self._loop.time()

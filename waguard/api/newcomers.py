@@ -1,6 +1,6 @@
-"""Connections that nobody has read yet: where many are there without a key, whoever comes is looked at first.
+"""Connections that nobody has read yet: where many are there without a key, whoever comes says first what it wants.
 
-What is made for a connection costs ten times what it takes to look at what it says. A good key in the head, or a
+What is made for a connection costs ten times what it takes to peek into what it says. A good key in the head, or a
 small request that is there as a whole, is let in at once; whatever else waits for its turn (``intake.py``), and is
 refused then where it comes in chunks of a few bytes. So a crowd keeps nobody with a key waiting.
 """
@@ -46,10 +46,6 @@ class Newcomer:
         else:
             self._others.let_in(self)
 
-    def end(self) -> None:
-        """See ``Waiting``."""
-        self._others.show_out(self)
-
 
 class Newcomers:
     """Those of one door, the oldest first."""
@@ -70,8 +66,8 @@ class Newcomers:
         """Another connection, which does not block."""
         one = Newcomer(accepted, self)
         self._waiting[one] = self._loop.call_later(self._within, self.show_out, one)
-        if not self._look(one):
-            self._loop.add_reader(accepted, self._look, one)
+        if not self._peek(one):
+            self._loop.add_reader(accepted, self._peek, one)
 
     def show_out(self, one: Newcomer) -> None:
         """End it."""
@@ -90,7 +86,7 @@ class Newcomers:
         while self.make_room():
             pass
 
-    def _look(self, one: Newcomer) -> bool:
+    def _peek(self, one: Newcomer) -> bool:
         """Whether it says something; the kernel keeps it for whoever reads it."""
         try:
             said = one.socket.recv(PIECE, socket.MSG_PEEK)

@@ -77,8 +77,8 @@ class Limits:
     """Bytes of a refused body that are read for its client to get the answer."""
     discarding: int = 64
     """Connections of which that is read; the one that has the answer for the longest time makes room."""
-    strangers: int = 8
-    """Connections without a key that are read at once; of others it is looked at first what they say."""
+    keyless: int = 8
+    """Connections without a key that are read at once; others say first what they want."""
 
 
 DEFAULT_TIMINGS: Final = Timings()

@@ -281,7 +281,7 @@ class Daemon:
         self._ticker.every(COUNTED_EVERY, "webhooks", messages.count)
         self._ticker.every(watch.INTERVAL, "receiver", webhooks.check_receiver)
         self._ticker.every(watch.INTERVAL, "stored", self._base.stored.check)
-        self._ticker.every(heap.GIVEN_BACK_EVERY, "memory", heap.give_back)
+        self._ticker.every(heap.TRIMMED_EVERY, "memory", heap.trim)
         self._ticker.every(SAVED_EVERY, "clock", self._save_clock)
         self._ticker.every(last_run.SEEN_EVERY, "alive", self._history.renew)
         self._housekeeping.schedule(self._ticker)
