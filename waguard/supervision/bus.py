@@ -104,7 +104,7 @@ class Bus:
 
 
 def _characters(value: object) -> int:
-    """Of all texts within."""
+    """How long all texts within are, in characters."""
     match value:
         case str():
             return len(value)

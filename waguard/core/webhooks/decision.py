@@ -51,7 +51,7 @@ class Head(Struct, frozen=True, kw_only=True):
     refused_before: int = 0
     """``Receiver.refused_count`` then, with it."""
     by_itself: Cause | None = None
-    """It is refused for its own sake, and what kind of refusal that is: it says nothing about the receiver, and
+    """The webhook is refused for its own sake, and what kind of refusal that is: this says nothing about the receiver, and
     excuses no other one. An earlier daemon may have seen that."""
     lookups: int = 0
     """How often it was looked for since its request got no complete reply."""
