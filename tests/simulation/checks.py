@@ -18,7 +18,7 @@ from waguard.core.session.page_load import FIRST_PAUSE
 from waguard.core.session.restart import LONGEST_PAUSE, Retries
 from waguard.core.session.state import Intent, SessionState, Slot, Stage
 from waguard.core.session.takeover import LIMIT, PERIOD
-from waguard.core.session.views import UNPAIRED, conditions, is_adopting, link
+from waguard.core.session.views import UNPAIRED, conditions, is_adopting, link, passkey
 from waguard.core.status import ParkCause, Status
 
 if TYPE_CHECKING:
@@ -182,8 +182,9 @@ class Checks:
         if state and state.worker and state.worker.refused:
             self._scheduled(page)
             return
-        if page.account is Link.PASSKEY_REQUIRED and page.passkey in WAITING:
-            self._world.fail(f"{page.name} is reloaded while its passkey is {page.passkey}")
+        linking = state and passkey(state)
+        if linking and linking.stage in WAITING:
+            self._world.fail(f"{page.name} is reloaded while its passkey is {linking.stage}")
         offered = state and state.worker and state.worker.update_since is not None
         if up and not offered:
             self._world.fail(f"{page.name}: a healthy page is reloaded")
