@@ -269,11 +269,17 @@ async def test_holds_and_attempts_are_kept(messages: SqlMessages, wall: Wall) ->
     await messages.write([entry("k")])
     [item] = await waiting(messages)
     again = DeliveryResult(
-        id=item.id, attempts=1, next_at=wall.time + 1, error="500", tried_since=wall.time
+        id=item.id,
+        attempts=1,
+        next_at=wall.time + 1,
+        error="500",
+        tried_since=wall.time,
+        cause=Cause.UNSTORED,
     )
     await messages.write([], [again])
     [tried] = await waiting(messages)
     assert (tried.tried_since, tried.held_since) == (wall.time, None)
+    assert tried.cause == Cause.UNSTORED
     await messages.write([], [Hold(item.id, wall.time + 5)])
     [held] = await waiting(messages)
     assert (held.tried_since, held.held_since) == (None, wall.time + 5)
