@@ -41,9 +41,9 @@ from aiohttp import web
 from bench.floods import ATTACKS, MEDIA, PAGES, SEND, STATUS, attack
 from bench.rig import Daemon, environment
 from waguard.api.limits import MEDIA_BODY_LIMIT
-from waguard.host import files
-from waguard.host.listen import BACKLOG, listen
-from waguard.host.lock import read_pid_file
+from waguard.host.files.lock import read_pid_file
+from waguard.host.process import open_files as files
+from waguard.host.system.listen import BACKLOG, listen
 
 KEY = "the-key-of-the-bare-server"
 SESSIONS = {f"s{number}": "" for number in range(10)}

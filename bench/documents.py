@@ -25,16 +25,16 @@ from typing import Literal
 from aiohttp import web
 
 from bench.rig import cpu, environment, pss, tree
-from waguard.host.documents import Documents
+from waguard.host.memory.documents import Documents
 from waguard.lab import standin
 from waguard.lab.standin.versions import REVISION
 from waguard.wire.worker import StoredDocument
-from waguard.worker import wajs
 from waguard.worker.browser.chromium import Chromium, ChromiumSpec, find_executable, launch
 from waguard.worker.browser.devtools import PageSession
-from waguard.worker.page import WhatsAppPage
-from waguard.worker.page_document import PageDocument
-from waguard.worker.page_loader import PageLoader
+from waguard.worker.page import wajs
+from waguard.worker.page.page import WhatsAppPage
+from waguard.worker.page.page_document import PageDocument
+from waguard.worker.page.page_loader import PageLoader
 from waguard.worker.timings import TIMINGS
 
 SIZE = 575_000  # bytes

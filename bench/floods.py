@@ -19,7 +19,7 @@ from collections.abc import Callable, Coroutine
 from typing import Any
 
 from waguard.api.limits import MEDIA_BODY_LIMIT
-from waguard.host import files
+from waguard.host.process import open_files as files
 
 IDLE, SLOW, BIG, GUESSERS = 1_500, 200, 4, 16
 QUEUED = 64 << 10  # bytes of a connection, in the kernel

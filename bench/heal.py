@@ -21,10 +21,10 @@ from bench.rig import Daemon, children, cpu, environment
 from bench.session import CALM, Bench, Figure, main
 from bench.spawn import spec_in
 from bench.thin import UNTIL_CONNECTED, Browser
-from waguard.host import strays
-from waguard.host.children import PidfdProcess
-from waguard.host.fork_server import ForkSpawn
-from waguard.host.procfs import command_line
+from waguard.host.process import strays
+from waguard.host.process.children import PidfdProcess
+from waguard.host.process.fork_server import ForkSpawn
+from waguard.host.process.procfs import command_line
 from waguard.worker.browser.chromium import Chromium, ChromiumSpec, find_executable, launch
 
 FLEETS = (10, 100)

@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 from waguard.core.messages.outbox import State
-from waguard.host.media import MediaFolder
+from waguard.host.files.media import MediaFolder
 from waguard.messaging.journal import Journal
 from waguard.ports.outbox import NewMessage
 from waguard.store.outbox import _values as values

@@ -15,7 +15,7 @@ from typing import Final
 
 from loguru import logger
 
-from waguard.host import logs
+from waguard.host.system import logs
 
 BURSTS: Final = 400
 BURST: Final = 8

@@ -27,11 +27,11 @@ from waguard.config.sections import Config, Webhook
 from waguard.core.fleet.network import Reading
 from waguard.core.webhooks.delivery import OLD_SERVICE
 from waguard.core.webhooks.state import CONCURRENT
-from waguard.host import resources
 from waguard.host.clock import SystemClock
-from waguard.host.documents import Documents
-from waguard.host.media import MediaFolder
-from waguard.host.usage import Meter
+from waguard.host.files.media import MediaFolder
+from waguard.host.memory.documents import Documents
+from waguard.host.process.usage import Meter
+from waguard.host.system import resources
 from waguard.messaging.journal import Journal
 from waguard.messaging.webhooks.signing import headers
 from waguard.messaging.webhooks.webhooks import Webhooks

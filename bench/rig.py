@@ -17,12 +17,12 @@ from typing import Any, Self
 
 import aiohttp
 
-from waguard.host.executable import Flavour, find_executable
-from waguard.host.lock import read_pid_file
-from waguard.worker import wajs
+from waguard.host.files.lock import read_pid_file
+from waguard.host.process.executable import Flavour, find_executable
 from waguard.worker.browser.arguments import ChromiumSpec, arguments
 from waguard.worker.browser.identity import user_agent
 from waguard.worker.browser.process import version_of
+from waguard.worker.page import wajs
 
 DEADLINE = 120.0  # s; nothing here takes that long unless it is broken
 ASKED_EVERY = 0.005  # s

@@ -27,7 +27,7 @@ import aiohttp
 from bench.keep import Bare, journal, message
 from bench.rig import Daemon, StandIn, children, cpu, environment, gone, left_behind, pss, tree
 from bench.thin import UNTIL_CODE, UNTIL_CONNECTED, Browser
-from waguard.host.executable import Flavour
+from waguard.host.process.executable import Flavour
 
 SESSIONS = 4
 SENDS = 100  # at least

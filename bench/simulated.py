@@ -22,8 +22,8 @@ from waguard.wire.protocol import PROTOCOL, Hello, Reply, Request
 from waguard.wire.reports import Heartbeat, Report
 from waguard.wire.worker import WorkerSpec
 from waguard.worker import fork_server
-from waguard.worker.daemon_link import DaemonLink
-from waguard.worker.report_gate import ReportGate
+from waguard.worker.link.daemon_link import DaemonLink
+from waguard.worker.page.report_gate import ReportGate
 
 FLOOD = "flood "
 REPORTED = "x" * 65_000
@@ -113,11 +113,12 @@ async def _live(spec: WorkerSpec) -> int:
 
 
 async def _daemon() -> int:
-    from waguard.host import garbage, logs  # noqa: PLC0415 - the workers need nothing of it
-    from waguard.host.api_port import ApiPort  # noqa: PLC0415
-    from waguard.host.fork_server import ForkSpawn  # noqa: PLC0415
-    from waguard.host.listen import base_url, listen  # noqa: PLC0415
-    from waguard.host.lock import acquire  # noqa: PLC0415
+    from waguard.host.files.lock import acquire  # noqa: PLC0415
+    from waguard.host.process import garbage  # noqa: PLC0415 - the workers need nothing of it
+    from waguard.host.process.fork_server import ForkSpawn  # noqa: PLC0415
+    from waguard.host.system import logs  # noqa: PLC0415 - the workers need nothing of it
+    from waguard.host.system.api_port import ApiPort  # noqa: PLC0415
+    from waguard.host.system.listen import base_url, listen  # noqa: PLC0415
 
     with garbage.importing():  # as the command line does it
         from waguard.daemon.root import Daemon  # noqa: PLC0415

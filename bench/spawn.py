@@ -16,9 +16,9 @@ import time
 from pathlib import Path
 
 from bench.rig import environment, pss
-from waguard.host import procfs
-from waguard.host.children import ExecSpawn, PidfdProcess
-from waguard.host.fork_server import ForkSpawn
+from waguard.host.process import procfs
+from waguard.host.process.children import ExecSpawn, PidfdProcess
+from waguard.host.process.fork_server import ForkSpawn
 from waguard.wire.worker import WorkerSpec
 
 # tells its version, and then stands for a browser that never answers

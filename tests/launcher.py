@@ -24,7 +24,7 @@ from typing import IO, Final
 
 import msgspec
 
-from waguard.host.title import Title, with_room
+from waguard.host.process.title import Title, with_room
 
 _LIMIT: Final = 1 << 20  # bytes of a request: an environment
 _STANDARD: Final = 3

@@ -12,7 +12,7 @@ import pytest
 from tests.e2e.harness import Daemon, short_folder
 from tests.launcher import launcher
 from tests.waiting import block_until
-from waguard.host import procfs
+from waguard.host.process import procfs
 
 ALONE: Final = {
     "WAGUARD_API__PORT": "0",

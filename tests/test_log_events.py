@@ -11,7 +11,7 @@ from waguard.core.incidents.kinds import DIED, FLEET_ENDS, SESSION_ENDS
 from waguard.core.page_care import Kind
 from waguard.core.passkey import Entry
 from waguard.core.versions.words import ENTRIES
-from waguard.supervision.status_publisher import LEVELS, UNLOGGED
+from waguard.supervision.session.status_publisher import LEVELS, UNLOGGED
 from waguard.supervision.versions.decision import Noted
 
 ROOT: Final = Path(__file__).parents[1]
@@ -111,14 +111,14 @@ def read_at_run_time() -> dict[str, Levels]:
     fleet = {kind: end for kind, end in FLEET_ENDS.items() if kind != DIED}
     breaker, closed = "fleet_breaker_opened", fleet.pop("fleet_breaker_opened")
     return {
-        "supervision/status_publisher.py": {
+        "supervision/session/status_publisher.py": {
             kind: {LEVELS.get(kind, "WARNING")} for kind in recorded() - UNLOGGED
         },
         "supervision/outages.py": {
             **{kind: {"ERROR"} for kind in fleet},
             **{kind: {"WARNING"} for kind in fleet.values()},
         },
-        "supervision/health.py": {
+        "supervision/fleet/health.py": {
             **{kind: {"ERROR"} for kind in SESSION_ENDS},
             **{kind: {"WARNING"} for kind in SESSION_ENDS.values()},
         },
@@ -127,13 +127,13 @@ def read_at_run_time() -> dict[str, Levels]:
             **{kind: {"WARNING", "ERROR"} for kind in ("version_too_old", "version_spent")},
             "version_held_long": {"ERROR"},
         },
-        "supervision/fleet.py": {breaker: {"ERROR"}, closed: {"WARNING"}},
-        "supervision/intake.py": {
+        "supervision/fleet_effects.py": {breaker: {"ERROR"}, closed: {"WARNING"}},
+        "supervision/session/intake.py": {
             "profile_mended": {"WARNING"},
             "profile_tidied": {"INFO"},
         },
         # loguru has them from the libraries' own
-        "host/logs.py": {
+        "host/system/logs.py": {
             "library": {"WARNING", "ERROR", "CRITICAL"},
             "log_lines_lost": {"WARNING"},
         },
@@ -150,7 +150,7 @@ def logged() -> Levels:
         for call, method, function in calls.found:
             event = event_of(call, constants)
             assert event, f"{name}:{call.lineno} has no event="
-            if event.startswith("[") or name == "host/logs.py":
+            if event.startswith("[") or name == "host/system/logs.py":
                 assert name in dynamic, f"{name}:{call.lineno}: {event} is no literal"
                 continue
             levels = levels_of(method, function)

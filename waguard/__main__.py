@@ -6,7 +6,7 @@ import sys
 def main() -> int:
     """The exit code. What a daemon imports takes a while, in which signals arrive already."""
     if "run" in sys.argv[1:]:
-        from waguard.host import early_signals  # noqa: PLC0415
+        from waguard.host.process import early_signals  # noqa: PLC0415
 
         early_signals.remember()
     from waguard import cli  # noqa: PLC0415

@@ -26,8 +26,8 @@ from waguard.core.messages.media import MEDIA_LIMIT
 from waguard.core.webhooks.delivery import OLD_SERVICE
 from waguard.errors import ConflictError, WaguardError
 from waguard.host.clock import SystemClock
-from waguard.host.listen import base_url, listen
-from waguard.host.media import MediaFolder
+from waguard.host.files.media import MediaFolder
+from waguard.host.system.listen import base_url, listen
 from waguard.messaging.health import MessageHealth
 from waguard.messaging.journal import Journal
 from waguard.messaging.outbox.bulk import Bulks

@@ -12,7 +12,7 @@ from aiohttp import web
 
 from waguard.api import connection, serve
 from waguard.api.timings import DEFAULT_LIMITS, DEFAULT_TIMINGS, Limits, Timings
-from waguard.host.listen import listen
+from waguard.host.system.listen import listen
 
 GET = b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n"
 LARGE = 32 << 20  # bytes; more than all buffers hold

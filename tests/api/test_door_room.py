@@ -154,8 +154,8 @@ FEW_FILES = """
 import asyncio, resource, sys
 from aiohttp import web
 from waguard.api import serve
-from waguard.host import files
-from waguard.host.listen import listen
+from waguard.host.process import open_files as files
+from waguard.host.system.listen import listen
 
 async def main():
     resource.setrlimit(resource.RLIMIT_NOFILE, (64, 256))

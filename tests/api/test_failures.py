@@ -15,7 +15,7 @@ from tests.api.fake_sessions import RAW, SESSION
 from tests.waiting import wait_until
 from waguard.api.timings import Timings
 from waguard.errors import UnavailableError
-from waguard.host import logs
+from waguard.host.system import logs
 from waguard.wire.reports import QrCode
 
 ONE = f"/api/sessions/{SESSION}"

@@ -18,7 +18,7 @@ from tests.host.processes import BECOME_NOBODY, OTHERS_CANNOT, others_can_run_th
 from tests.waiting import wait_until
 from waguard.api import LocalApi, local, serve
 from waguard.errors import ConfigError
-from waguard.host.listen import LOCAL_SOCKET, listen
+from waguard.host.system.listen import LOCAL_SOCKET, listen
 
 LIST = "http://localhost/api/sessions"
 ASK = """

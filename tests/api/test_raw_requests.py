@@ -13,7 +13,7 @@ from tests.api.conftest import KEY, Api
 from tests.api.fake_sessions import SESSION
 from tests.waiting import wait_until
 from waguard.errors import NotYetError, UnavailableError, WaguardError
-from waguard.host import logs
+from waguard.host.system import logs
 
 SECRET = "secret-of-a-client"
 ONE = f"/api/sessions/{SESSION}"

@@ -15,8 +15,8 @@ from typing import Any
 import pytest
 
 from tests.waiting import DEADLINE
-from waguard.host import procfs
-from waguard.host.listen import LOCAL_SOCKET
+from waguard.host.process import procfs
+from waguard.host.system.listen import LOCAL_SOCKET
 
 
 @dataclass

@@ -18,7 +18,7 @@ from tests.host.processes import (
     waguard,
 )
 from waguard.host.configuration import VARIABLE
-from waguard.host.listen import LOCAL_SOCKET
+from waguard.host.system.listen import LOCAL_SOCKET
 
 OBEYED: Final = "\x1b[2J\x9bA\u202ea"
 

@@ -14,8 +14,8 @@ from tests.cli.fake_api import write_pid_file
 from tests.cli.program import main
 from waguard.cli import log_reading
 from waguard.cli.log_reading import FileSource, JournalSource, NoLogError, Wanted
-from waguard.host import procfs
-from waguard.host.log_names import FIELDS
+from waguard.host.process import procfs
+from waguard.host.system.log_names import FIELDS
 
 TEXT: Final = (
     'at=2026-11-26T10:00:00.000+00:00 level=info event=status message=status session=a after="x y"\n'

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.host.processes import clean_environment, waguard
-from waguard.host.lock import acquire
+from waguard.host.files.lock import acquire
 
 STRAY = "import signal; print('up', flush=True); signal.pause()"
 

@@ -16,7 +16,7 @@ from tests.cli.program import CONTEXT, main
 from tests.waiting import wait_until
 from waguard.cli import main as program
 from waguard.cli.waiting import Waiting
-from waguard.host import procfs
+from waguard.host.process import procfs
 
 IMPATIENT = replace(CONTEXT, says_after=0.0)
 CODE = Answer(200, {"raw": "2@abc", "qr_code": "data:", "expires_in": 0})

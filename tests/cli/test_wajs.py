@@ -12,7 +12,7 @@ import pytest
 
 from tests.cli.fake_api import Answer, Api, said
 from tests.cli.program import main
-from waguard.host.wajs_store import LARGEST, MOST, WajsStore, digest
+from waguard.host.memory.wajs_store import LARGEST, MOST, WajsStore, digest
 
 BUNDLE: Final = b"/*! wppconnect-team/wa-js v4.7.0 */(()=>{window.WPP={}})()"
 SHA256: Final = digest(BUNDLE)

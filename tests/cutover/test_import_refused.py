@@ -11,7 +11,7 @@ from tests.cutover.imports import one, run
 from tests.profile.leveldb_files import LOCAL
 from tests.profile.old_profile_files import content, old_profile
 from waguard.core.profile.old_profiles import Outcome
-from waguard.host import private_files
+from waguard.host.files import private_files
 from waguard.profile import copying, old_profiles
 from waguard.profile.layout import Places
 from waguard.profile.lock import ProfileLock

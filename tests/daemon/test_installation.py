@@ -11,7 +11,7 @@ from tests.supervision.world import World, world
 from waguard.core.installation import Marker
 from waguard.daemon.installation import KIND, Installation
 from waguard.errors import ConflictError, DatabaseUnavailableError, DatabaseUnknownError
-from waguard.host import installation_file
+from waguard.host.memory import installation_file
 from waguard.store.sql import SqlStore
 from waguard.supervision.outages import Outages
 from waguard.supervision.status_writer import AuditLog

@@ -19,7 +19,7 @@ from tests.e2e.harness import DEADLINE, Daemon, Process, removed, short_folder, 
 from tests.host.odd_files import Spoil, all_spoilt
 from tests.host.processes import waguard
 from tests.waiting import wait_until
-from waguard.host.lock import private_folder
+from waguard.host.files.lock import private_folder
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(240)]
 ALONE: Mapping[str, str] = {

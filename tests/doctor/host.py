@@ -30,7 +30,7 @@ from waguard.doctor.examination import examine
 from waguard.doctor.probes.machine import Machine, Ran, Running
 from waguard.doctor.report import Check
 from waguard.doctor.timings import Timings
-from waguard.host import lock
+from waguard.host.files import lock
 from waguard.profile import layout, owner_mark, snapshots
 from waguard.profile.layout import Places
 from waguard.profile.lock import ProfileLock

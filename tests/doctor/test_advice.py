@@ -16,7 +16,7 @@ from waguard.doctor.advice import Here, advised, programs
 from waguard.doctor.examination import NAMES
 from waguard.doctor.probes.machine import Machine
 from waguard.doctor.report import Check, Cli, Result, failed
-from waguard.host import procfs
+from waguard.host.process import procfs
 
 OURS: Final = 4_242
 HERE = Here(spared=lambda pid: pid == OURS, has=lambda _: True, unit=True)

@@ -25,7 +25,7 @@ from waguard.doctor.probes import database, host
 from waguard.doctor.probes.machine import Machine
 from waguard.doctor.probes.receiver import is_here
 from waguard.doctor.report import Cli
-from waguard.host.executable import find_executable
+from waguard.host.process.executable import find_executable
 from waguard.store.revision import HEAD
 from waguard.store.sql import SqlStore
 

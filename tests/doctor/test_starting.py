@@ -8,7 +8,7 @@ from waguard.config.sections import Api, Config, Paths
 from waguard.doctor.checks import instance as checks
 from waguard.doctor.probes import instance as probes
 from waguard.doctor.probes.machine import Machine
-from waguard.host.lock import acquire
+from waguard.host.files.lock import acquire
 
 
 def test_the_port_of_a_daemon_that_starts_is_its_own(short_path: Path) -> None:

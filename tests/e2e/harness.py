@@ -23,8 +23,8 @@ from aiohttp import web
 from tests.launcher import Launched, launcher
 from tests.waiting import block_until
 from waguard.core.webhooks.delivery import EVENTS
-from waguard.host import procfs
-from waguard.host.lock import read_pid_file
+from waguard.host.files.lock import read_pid_file
+from waguard.host.process import procfs
 from waguard.lab.standin import StandIn
 
 Process = asyncio.subprocess.Process | Launched

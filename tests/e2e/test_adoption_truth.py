@@ -21,8 +21,8 @@ from tests.e2e.conftest import World
 from tests.e2e.harness import Daemon, Process
 from tests.e2e.test_start_and_stop import run_waguard
 from tests.waiting import wait_until
-from waguard.host import procfs
-from waguard.host.lock import read_pid_file
+from waguard.host.files.lock import read_pid_file
+from waguard.host.process import procfs
 
 pytestmark = [pytest.mark.e2e, pytest.mark.chromium, pytest.mark.long, pytest.mark.timeout(900)]
 

@@ -10,9 +10,9 @@ import pytest
 
 from tests.e2e.conftest import World
 from tests.e2e.harness import Daemon
-from waguard.host import procfs
-from waguard.host.procfs import command_line, group_members
-from waguard.worker import wajs
+from waguard.host.process import procfs
+from waguard.host.process.procfs import command_line, group_members
+from waguard.worker.page import wajs
 
 pytestmark = [pytest.mark.e2e, pytest.mark.chromium, pytest.mark.timeout(240)]
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.e2e.conftest import World
-from waguard.host import procfs
+from waguard.host.process import procfs
 
 pytestmark = [pytest.mark.e2e, pytest.mark.chromium, pytest.mark.timeout(240)]
 

@@ -9,7 +9,7 @@ import pytest
 from tests.e2e.conftest import World
 from tests.e2e.harness import removed
 from tests.host.processes import waguard
-from waguard.host.listen import LOCAL_SOCKET
+from waguard.host.system.listen import LOCAL_SOCKET
 
 pytestmark = [pytest.mark.e2e, pytest.mark.chromium, pytest.mark.timeout(240)]
 

@@ -19,7 +19,7 @@ from sqlalchemy.pool import NullPool
 from tests.e2e.conftest import World
 from tests.e2e.harness import Daemon, short_folder
 from tests.store.conftest import new_database
-from waguard.host import procfs
+from waguard.host.process import procfs
 
 pytestmark = [
     pytest.mark.e2e,

@@ -21,7 +21,7 @@ from tests.host.processes import (
     OTHERS_CANNOT,
     others_can_run_this_python,
 )
-from waguard.host import procfs
+from waguard.host.process import procfs
 from waguard.lab.standin import Policy, StandIn
 
 pytestmark = [pytest.mark.e2e, pytest.mark.chromium, pytest.mark.timeout(240)]

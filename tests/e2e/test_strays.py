@@ -13,9 +13,9 @@ import pytest
 
 from tests.e2e.conftest import World
 from tests.e2e.harness import suspended
-from waguard.host import procfs
-from waguard.host.executable import find_executable
-from waguard.host.procfs import group_members
+from waguard.host.process import procfs
+from waguard.host.process.executable import find_executable
+from waguard.host.process.procfs import group_members
 from waguard.wire.worker import WorkerRecord
 
 pytestmark = [pytest.mark.e2e, pytest.mark.chromium, pytest.mark.timeout(240)]

@@ -9,7 +9,7 @@ import pytest
 from tests.e2e.conftest import World
 from tests.e2e.harness import Daemon
 from tests.host.processes import waguard
-from waguard.host import procfs
+from waguard.host.process import procfs
 
 pytestmark = [pytest.mark.e2e, pytest.mark.chromium, pytest.mark.timeout(240)]
 

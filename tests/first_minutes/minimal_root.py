@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Final
 
-from waguard.host import procfs
+from waguard.host.process import procfs
 
 SUITE: Final = "trixie"
 NAMED: Final = ("python3", "npm", "make")

@@ -11,7 +11,7 @@ from tests.golden.formats import KEPT, Format
 from tests.profile.leveldb_files import profile
 from waguard.core.installation import Marker
 from waguard.core.profile.profile import CredentialsLost, Damaged, Finding
-from waguard.host import installation_file
+from waguard.host.memory import installation_file
 from waguard.profile import (
     inspection,
     layout,

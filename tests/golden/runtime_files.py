@@ -7,11 +7,12 @@ import msgspec
 
 from tests.golden.formats import Format, misread
 from tests.golden.sampling import label, samples
-from waguard.host import children, lock
-from waguard.host.lock import PID_FILE, PidFile
+from waguard.host.files import lock
+from waguard.host.files.lock import PID_FILE, PidFile
+from waguard.host.process import children
 from waguard.wire.events import Event
 from waguard.wire.worker import WorkerRecord
-from waguard.worker.unstored import UnstoredEvents
+from waguard.worker.link.unstored import UnstoredEvents
 
 RECORD: Final = WorkerRecord(
     pid=4242,

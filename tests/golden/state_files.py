@@ -25,12 +25,12 @@ from waguard.core.versions.state import (
     Schedule,
     VersionState,
 )
-from waguard.host import documents, lived, restart_memory
-from waguard.host.documents import Document, Documents
-from waguard.host.lived import LivedTime
-from waguard.host.media import MediaFolder
-from waguard.host.restart_memory import RestartMemory
-from waguard.host.run_file import RunFile
+from waguard.host.files.media import MediaFolder
+from waguard.host.memory import documents, lived, restart_memory
+from waguard.host.memory.documents import Document, Documents
+from waguard.host.memory.lived import LivedTime
+from waguard.host.memory.restart_memory import RestartMemory
+from waguard.host.memory.run_file import RunFile
 
 BEGAN: Final = 1_790_000_000.0
 DEATH: Final = Death(

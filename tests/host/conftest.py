@@ -10,9 +10,9 @@ from loguru import logger
 
 from tests.host.forking import EARLIER, PATIENT, STAND_IN, Run, closing
 from tests.host.processes import worker_spec
-from waguard.host import logs
-from waguard.host.children import PidfdProcess
-from waguard.host.fork_server import ForkSpawn
+from waguard.host.process.children import PidfdProcess
+from waguard.host.process.fork_server import ForkSpawn
+from waguard.host.system import logs
 
 
 @pytest.fixture

@@ -9,8 +9,8 @@ import psutil
 
 from tests.host.processes import ended
 from tests.waiting import DEADLINE
-from waguard.host.children import PidfdProcess
-from waguard.host.fork_server import Deadlines, ForkSpawn
+from waguard.host.process.children import PidfdProcess
+from waguard.host.process.fork_server import Deadlines, ForkSpawn
 
 Run = Callable[..., Coroutine[Any, Any, PidfdProcess]]
 

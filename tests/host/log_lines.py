@@ -5,7 +5,7 @@ import json
 from typing import Any
 
 from waguard.core.text import logfmt
-from waguard.host import logs
+from waguard.host.system import logs
 
 
 class Clock:

@@ -13,7 +13,7 @@ from typing import Any, Final
 import msgspec
 
 from tests.waiting import DEADLINE
-from waguard.host.children import PidfdProcess
+from waguard.host.process.children import PidfdProcess
 from waguard.wire.worker import WorkerSpec
 
 OWN: Final = "WAGUARD_"

@@ -7,7 +7,7 @@ from typing import Final
 
 import pytest
 
-from waguard.host.acting import LINKS, User, as_owner_of, owner_of
+from waguard.host.files.acting import LINKS, User, as_owner_of, owner_of
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="needs root to act for other users")
 

@@ -10,8 +10,8 @@ import msgspec
 import pytest
 
 from tests.host.processes import descriptors, ended, has_ended, listening
-from waguard.host import procfs
-from waguard.host.children import ExecSpawn, read_records
+from waguard.host.process import procfs
+from waguard.host.process.children import ExecSpawn, read_records
 from waguard.wire.worker import WorkerRecord
 
 pytestmark = pytest.mark.usefixtures("no_child_left")

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from waguard.errors import ConfigError
-from waguard.host.api_port import ACTIVATED, KEPT, ApiPort
-from waguard.host.systemd import SystemdNotifier
+from waguard.host.system.api_port import ACTIVATED, KEPT, ApiPort
+from waguard.host.system.systemd import SystemdNotifier
 
 FIRST = 600
 """A descriptor that nothing here has."""

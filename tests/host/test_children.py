@@ -19,7 +19,7 @@ from tests.host.processes import descriptors, ended, has_ended, listening, worke
 from tests.waiting import wait_until
 from waguard.core.exits import EXIT_BROWSER_UNUSABLE
 from waguard.errors import WaguardError
-from waguard.host.children import ExecSpawn, PidfdProcess
+from waguard.host.process.children import ExecSpawn, PidfdProcess
 from waguard.wire.worker import WorkerSpec
 
 pytestmark = pytest.mark.usefixtures("no_child_left")

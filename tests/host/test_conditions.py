@@ -8,7 +8,7 @@ import pytest
 
 from waguard.config.sections import Browser, Config, Paths
 from waguard.core.host.admission import Reading
-from waguard.host.conditions import HostConditions, read
+from waguard.host.system.conditions import HostConditions, read
 
 
 def config(folder: Path) -> Config:

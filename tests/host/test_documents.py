@@ -13,8 +13,8 @@ import pytest
 
 from tests.documents import HTML, PORTAL, REVISION, UNSUPPORTED, URL, body
 from tests.host.odd_files import Spoil, all_spoilt, mutations
-from waguard.host import documents
-from waguard.host.documents import Document, DocumentError, Documents
+from waguard.host.memory import documents
+from waguard.host.memory.documents import Document, DocumentError, Documents
 
 SPOILT: Final = all_spoilt()
 DEADLINE: Final = 60.0  # s

@@ -17,8 +17,9 @@ from waguard.core.host.evidence import (
     UNWRITABLE,
     host_failure,
 )
-from waguard.host import conditions, procfs
-from waguard.host.evidence import HostEvidence, Timings, probed, usage
+from waguard.host.process import procfs
+from waguard.host.system import conditions
+from waguard.host.system.evidence import HostEvidence, Timings, probed, usage
 
 QUICK = Timings(version=0.3)
 

@@ -2,7 +2,7 @@ import resource
 
 import pytest
 
-from waguard.host import files
+from waguard.host.process import open_files as files
 
 NONE = resource.RLIM_INFINITY
 

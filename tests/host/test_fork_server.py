@@ -29,9 +29,9 @@ from tests.host.forking import (
 from tests.host.processes import ended, has_ended, listening, program, worker_spec
 from tests.waiting import DEADLINE, block_until, wait_until
 from waguard.core.exits import EXIT_BROWSER_UNUSABLE
-from waguard.host import procfs
-from waguard.host.children import read_records
-from waguard.host.fork_server import SERVER, Deadlines, ForkSpawn
+from waguard.host.process import procfs
+from waguard.host.process.children import read_records
+from waguard.host.process.fork_server import SERVER, Deadlines, ForkSpawn
 from waguard.wire.forking import LIMIT, Fork, Forked
 
 pytestmark = pytest.mark.usefixtures("no_child_left", "earlier_children")
@@ -184,7 +184,7 @@ async def test_orphans_are_reaped_and_children_that_somebody_waits_for_are_not(
 DAEMON: Final = """
 import asyncio, os, sys
 import msgspec
-from waguard.host.fork_server import ForkSpawn
+from waguard.host.process.fork_server import ForkSpawn
 from waguard.wire.worker import WorkerSpec
 
 async def run():

@@ -32,8 +32,8 @@ from tests.host.forking import (
 from tests.host.processes import ended, listening, worker_spec
 from tests.waiting import DEADLINE, block_until, wait_until
 from waguard.errors import WaguardError
-from waguard.host import procfs
-from waguard.host.fork_server import ForkSpawn
+from waguard.host.process import procfs
+from waguard.host.process.fork_server import ForkSpawn
 
 pytestmark = pytest.mark.usefixtures("no_child_left", "earlier_children")
 

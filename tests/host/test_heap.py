@@ -6,14 +6,14 @@ import sys
 
 import pytest
 
-from waguard.host import heap
+from waguard.host.process import heap
 
 MEGABYTE = 1 << 20
 # every second piece is freed, so that the end of the heap never is
 PROGRAM = """
 import asyncio, gc
 from pathlib import Path
-from waguard.host import heap
+from waguard.host.process import heap
 
 def resident():
     return int(Path("/proc/self/statm").read_text().split()[1]) * 4096

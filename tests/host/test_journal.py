@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from waguard.host import journal
-from waguard.host.journal import Journal
+from waguard.host.system import journal
+from waguard.host.system.journal import Journal
 
 
 @dataclass

@@ -12,7 +12,7 @@ import pytest
 from tests.host.processes import program
 from waguard.api.door import CONNECTIONS
 from waguard.errors import ConfigError, PortInUseError
-from waguard.host.listen import BACKLOG, base_url, listen, public_url
+from waguard.host.system.listen import BACKLOG, base_url, listen, public_url
 
 OTHER: Final = """
 import socket, sys, time

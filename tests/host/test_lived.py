@@ -8,7 +8,7 @@ from loguru import logger
 
 from tests.clocks import Clock
 from tests.host.odd_files import Spoil, all_spoilt, mutations
-from waguard.host.lived import FILE, LivedTime
+from waguard.host.memory.lived import FILE, LivedTime
 
 DAY = 86_400.0
 SPOILT = all_spoilt()

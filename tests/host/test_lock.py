@@ -15,8 +15,8 @@ import pytest
 from tests.host.processes import clean_environment, program, waguard
 from tests.waiting import block_until
 from waguard.errors import ConfigError, InstanceHeldError
-from waguard.host import procfs
-from waguard.host.lock import InstanceLock, PidFile, acquire, private_folder, read_pid_file
+from waguard.host.files.lock import InstanceLock, PidFile, acquire, private_folder, read_pid_file
+from waguard.host.process import procfs
 
 API: Final = "http://127.0.0.1:3001"
 
@@ -24,7 +24,7 @@ API: Final = "http://127.0.0.1:3001"
 HOLDER: Final = """
 import sys, time
 from pathlib import Path
-from waguard.host.lock import acquire
+from waguard.host.files.lock import acquire
 lock = acquire(Path(sys.argv[1]))
 if len(sys.argv) > 2:
     lock.publish(sys.argv[2])
@@ -312,7 +312,7 @@ def test_a_refused_second_instance_imports_nothing_heavy(short_path: Path) -> No
         )
     assert second.returncode == 3
     modules = set(second.stdout.split())
-    assert "waguard.host.lock" in modules
+    assert "waguard.host.files.lock" in modules
     assert not modules & HEAVY
 
 

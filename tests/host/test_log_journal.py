@@ -13,7 +13,7 @@ from loguru import logger
 from tests.host.log_lines import read
 from tests.host.processes import clean_environment
 from tests.host.test_journal import Journald, listen
-from waguard.host import logs
+from waguard.host.system import logs
 
 pytestmark = pytest.mark.usefixtures("logging_restored")
 
@@ -21,7 +21,7 @@ pytestmark = pytest.mark.usefixtures("logging_restored")
 LINES: Final = """
 from loguru import logger
 from pathlib import Path
-from waguard.host import logs
+from waguard.host.system import logs
 logs.configure("DEBUG", "{form}", journal_socket=Path("{socket}"))
 logger.bind(session="<red>{{}}").info("up", event="daemon_up")
 logger.warning("slow")

@@ -11,7 +11,7 @@ from loguru import logger
 
 from tests.host.log_lines import configured, lines, read
 from waguard.core.text.redaction import HIDDEN
-from waguard.host import logs
+from waguard.host.system import logs
 from waguard.wire import bounds, calls, events, protocol, reports
 
 pytestmark = pytest.mark.usefixtures("logging_restored")

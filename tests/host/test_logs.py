@@ -18,7 +18,7 @@ from tests.host.log_lines import Clock, configured, lines, read
 from tests.host.test_journal import Journald, listen
 from waguard.core.text.log_fold import WINDOW
 from waguard.errors import printable
-from waguard.host import logs
+from waguard.host.system import logs
 from waguard.wire import protocol
 
 pytestmark = pytest.mark.usefixtures("logging_restored")

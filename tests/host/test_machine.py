@@ -3,7 +3,7 @@
 import os
 from pathlib import Path
 
-from waguard.host.machine import holder, machine
+from waguard.host.system.machine import holder, machine
 
 
 def test_a_machine_is_known_by_its_machine_id_which_is_not_shown(tmp_path: Path) -> None:

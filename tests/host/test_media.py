@@ -13,8 +13,8 @@ import pytest
 
 from tests.small_disk import small_disk
 from waguard.core.messages import media
-from waguard.host import media as under_test
-from waguard.host.media import MediaFolder
+from waguard.host.files import media as under_test
+from waguard.host.files.media import MediaFolder
 
 PICTURE = b"a picture"
 NAME = hashlib.sha256(PICTURE).hexdigest()

@@ -13,8 +13,8 @@ import pytest
 from tests.profile.leveldb_files import INDEXED, profile, word_of
 from tests.small_disk import small_disk
 from waguard.core.profile.profile import ShowQr, Use
-from waguard.host import moving
-from waguard.host.moving import NotMovableError
+from waguard.host.files import moving
+from waguard.host.files.moving import NotMovableError
 from waguard.profile import (
     inspection,
     layout,

@@ -15,7 +15,7 @@ import pytest
 from tests.ports import reserved_port
 from tests.waiting import wait_until
 from waguard.core.fleet.network import Reading
-from waguard.host.network import TIMINGS, Network, Timings, read, uses_proxy
+from waguard.host.system.network import TIMINGS, Network, Timings, read, uses_proxy
 
 HEAD = "Iface\tDestination\tGateway\tFlags\tRefCnt\tUse\tMetric\tMask\tMTU\tWindow\tIRTT\n"
 DEFAULT = "eth0\t00000000\t010200C0\t0003\t0\t0\t0\t00000000\t0\t0\t0\n"
@@ -74,7 +74,7 @@ def test_a_network_of_its_own_has_no_way_out() -> None:
     if os.geteuid() != 0 or shutil.which("unshare") is None:
         pytest.skip("needs root and unshare")
     code = (
-        "import json; from waguard.host.network import read; r = read();"
+        "import json; from waguard.host.system.network import read; r = read();"
         "print(json.dumps([r.route, r.carrier]))"
     )
     done = subprocess.run(

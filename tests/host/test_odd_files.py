@@ -16,10 +16,11 @@ from tests.host.odd_files import Spoil, all_spoilt, mutations
 from waguard.api.auth import load_or_create_keys
 from waguard.config.reading import load
 from waguard.errors import ConfigError
-from waguard.host import procfs, small_file
-from waguard.host.children import ExecSpawn, quarantine_unreadable_records, read_records
-from waguard.host.lock import LOCK_FILE, PidFile, acquire, read_pid_file
-from waguard.host.media import MediaFolder
+from waguard.host import small_file
+from waguard.host.files.lock import LOCK_FILE, PidFile, acquire, read_pid_file
+from waguard.host.files.media import MediaFolder
+from waguard.host.process import procfs
+from waguard.host.process.children import ExecSpawn, quarantine_unreadable_records, read_records
 from waguard.messaging.webhooks.signing import read_secrets
 from waguard.profile import owner_mark, snapshot_archive, snapshots
 from waguard.profile.owner_mark import PAIRING

@@ -9,7 +9,7 @@ import pytest
 
 from tests.host.processes import waguard
 from waguard.errors import ConfigError
-from waguard.host.ownership import refusals, require_private
+from waguard.host.files.ownership import refusals, require_private
 
 ANOTHER_USER = 12_345
 as_root = pytest.mark.skipif(os.getuid() != 0, reason="only root can give things away")

@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from waguard.host.pressure import SATURATED, SATURATED_LOAD, cpu_is_saturated
+from waguard.host.system.pressure import SATURATED, SATURATED_LOAD, cpu_is_saturated
 
 
 @pytest.mark.parametrize(("share", "saturated"), [(SATURATED, False), (SATURATED + 1, True)])

@@ -12,7 +12,7 @@ import pytest
 
 from tests.host.processes import program
 from tests.waiting import block_until
-from waguard.host import procfs
+from waguard.host.process import procfs
 
 pytestmark = pytest.mark.usefixtures("no_child_left")
 

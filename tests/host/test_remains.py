@@ -11,10 +11,10 @@ import pytest
 
 from tests.waiting import wait_until
 from waguard.core.reconcile import EndRemains, plan
-from waguard.host import procfs, strays
-from waguard.host.children import ExecSpawn
-from waguard.host.subreaper import Subreaper
-from waguard.supervision.inventory import read_inventory
+from waguard.host.process import procfs, strays
+from waguard.host.process.children import ExecSpawn
+from waguard.host.process.subreaper import Subreaper
+from waguard.supervision.fleet.inventory import read_inventory
 
 # a browser with a renderer, whose arguments Chromium has written over its environment
 BROWSER = """

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from waguard.core.host.admission import Reading
-from waguard.host.resources import read
+from waguard.host.system.resources import read
 
 MB = 1 << 20
 

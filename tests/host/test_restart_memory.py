@@ -11,7 +11,7 @@ from loguru import logger
 from tests.clocks import Clock
 from tests.host.odd_files import Spoil, all_spoilt, mutations
 from waguard.core.session.restart import COUNTED, SESSIONS, Remembered
-from waguard.host.restart_memory import FILE, LIMIT, RestartMemory
+from waguard.host.memory.restart_memory import FILE, LIMIT, RestartMemory
 
 SPOILT = all_spoilt()
 CLOCK = Clock()

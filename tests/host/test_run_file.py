@@ -12,8 +12,8 @@ from tests.clocks import Clock
 from tests.host.odd_files import Spoil, all_spoilt, mutations
 from tests.small_disk import small_disk
 from waguard.core.host.last_run import AHEAD, Run, account
-from waguard.host import procfs
-from waguard.host.run_file import FILE, RunFile
+from waguard.host.memory.run_file import FILE, RunFile
+from waguard.host.process import procfs
 
 SPOILT = all_spoilt()
 

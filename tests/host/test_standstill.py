@@ -12,10 +12,10 @@ import pytest
 
 from tests.host.processes import worker_spec
 from tests.waiting import DEADLINE, wait_until
-from waguard.host import procfs
-from waguard.host.children import ExecSpawn, PidfdProcess
-from waguard.host.fork_server import SERVER, Deadlines, ForkSpawn
-from waguard.host.standstill import Timings
+from waguard.host.process import procfs
+from waguard.host.process.children import ExecSpawn, PidfdProcess
+from waguard.host.process.fork_server import SERVER, Deadlines, ForkSpawn
+from waguard.host.process.standstill import Timings
 from waguard.wire.worker import WorkerRecord
 
 pytestmark = pytest.mark.usefixtures("no_child_left")

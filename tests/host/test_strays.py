@@ -13,8 +13,8 @@ import pytest
 from msgspec.structs import replace
 
 from tests.waiting import DEADLINE, wait_until
-from waguard.host import procfs, strays
-from waguard.host.strays import Timings
+from waguard.host.process import procfs, strays
+from waguard.host.process.strays import Timings
 from waguard.ports.process import Swept
 
 Start = Callable[..., "subprocess.Popen[str]"]

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from waguard.host.systemd import SystemdNotifier
+from waguard.host.system.systemd import SystemdNotifier
 
 Sent = Callable[[], list[str]]
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from waguard.host.usage import STALE, Meter
+from waguard.host.process.usage import STALE, Meter
 from waguard.ports.process import Usage
 
 MB = 1 << 20

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from waguard.worker import wajs
+from waguard.worker.page import wajs
 
 ROOT = Path(__file__).parents[2]
 

@@ -29,7 +29,7 @@ from waguard.errors import ConflictError, DatabaseUnavailableError, NotFoundErro
 from waguard.ports.outcomes import Acked
 from waguard.ports.store import SessionRow
 from waguard.profile import layout
-from waguard.supervision import translate
+from waguard.supervision.session import translate
 from waguard.wire.events import Ack
 
 

@@ -20,7 +20,7 @@ from tests.e2e.conftest import World
 from tests.e2e.harness import Daemon
 from waguard.api.app import create_app
 from waguard.core.profile.profile import Healthy
-from waguard.host import procfs
+from waguard.host.process import procfs
 from waguard.profile import inspection, layout
 
 pytestmark = [pytest.mark.e2e, pytest.mark.chromium, pytest.mark.timeout(240)]

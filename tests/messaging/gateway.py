@@ -22,7 +22,7 @@ from waguard.core.webhooks.partition import MemoryWindow
 from waguard.core.webhooks.pending import Pending
 from waguard.core.webhooks.row_gate import Known
 from waguard.host.clock import SystemClock
-from waguard.host.media import MediaFolder
+from waguard.host.files.media import MediaFolder
 from waguard.messaging.backlog import JournalLimits
 from waguard.messaging.entries import of_event
 from waguard.messaging.journal import Journal

@@ -13,7 +13,7 @@ from tests.store import template
 from waguard.config.sections import Config
 from waguard.core.webhooks.delivery import EVENTS
 from waguard.errors import DatabaseUnavailableError
-from waguard.host.media import MediaFolder
+from waguard.host.files.media import MediaFolder
 from waguard.messaging.journal import Journal
 from waguard.messaging.outbox.commands import Command, text
 from waguard.messaging.outbox.outbox import Outbox

@@ -13,7 +13,7 @@ from waguard.errors import RefusedError
 from waguard.messaging.outbox.pending_sends import PendingSend
 from waguard.ports.outcomes import Refused
 from waguard.ports.store import SessionRow
-from waguard.supervision import translate
+from waguard.supervision.session import translate
 from waguard.wire.events import Ack
 
 ROW = SessionRow(

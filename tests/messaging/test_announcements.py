@@ -9,7 +9,7 @@ from tests.messaging.published import GRACE, ROW, ack, names, until, webhooks
 from tests.waiting import wait_until
 from waguard.core.messages.outbox import State
 from waguard.ports.outcomes import Uncertain
-from waguard.supervision import translate
+from waguard.supervision.session import translate
 from waguard.wire.events import Ack, InboundMessage
 
 

@@ -21,7 +21,7 @@ from waguard.core.messages.inbox import EventPayload, File, InboxRecord, Kind
 from waguard.core.messages.media import GONE
 from waguard.core.messages.outbox import State
 from waguard.errors import DatabaseUnavailableError
-from waguard.host.media import MediaFolder
+from waguard.host.files.media import MediaFolder
 from waguard.messaging.backlog import JournalLimits
 from waguard.messaging.received_files import NO_ANSWER
 from waguard.messaging.timings import WebhookTimings

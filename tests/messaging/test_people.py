@@ -18,7 +18,7 @@ from waguard.errors import DatabaseUnavailableError, UnavailableError
 from waguard.messaging.outbox.commands import Context, Media, file, text
 from waguard.ports.outcomes import Acked, NotSent, Uncertain
 from waguard.ports.store import SessionRow
-from waguard.supervision import translate
+from waguard.supervision.session import translate
 from waguard.wire.calls import Acks
 from waguard.wire.events import Acquainted
 

@@ -20,7 +20,7 @@ from tests.messaging.receiver import (
 )
 from tests.waiting import wait_until
 from waguard.core.webhooks.delivery import Cause
-from waguard.host.lived import LivedTime
+from waguard.host.memory.lived import LivedTime
 from waguard.messaging.timings import WebhookTimings
 
 

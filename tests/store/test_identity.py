@@ -17,7 +17,7 @@ from waguard.ports.outbox import StateUpdate
 from waguard.ports.store import SessionRow
 from waguard.ports.webhooks import GLOBAL, UnidentifiedChat
 from waguard.store.sql import SqlStore
-from waguard.supervision import translate
+from waguard.supervision.session import translate
 from waguard.wire.events import Ack, Acquainted, Edit, InboundMessage, IncomingCall, Revoke
 
 every_database = pytest.mark.parametrize("database", BACKENDS, indirect=True)

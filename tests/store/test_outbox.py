@@ -13,7 +13,7 @@ from tests.store.conftest import BACKENDS, Wall
 from waguard.config.sections import Retention
 from waguard.core.messages.inbox import EventPayload, InboxRecord, Kind, ack_key, higher_acks
 from waguard.core.messages.outbox import ENDED, FROM, State
-from waguard.host.lived import LivedTime
+from waguard.host.memory.lived import LivedTime
 from waguard.ports.clock import WallAges
 from waguard.ports.messages import Entry
 from waguard.ports.outbox import NewMessage, Outgoing, StateUpdate, Withdrawal

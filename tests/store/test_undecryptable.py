@@ -30,7 +30,7 @@ from waguard.ports.webhooks import GLOBAL, Endpoint
 from waguard.store.housekeeping import tidy_messages
 from waguard.store.messages import SqlMessages
 from waguard.store.sql import SqlStore
-from waguard.supervision import translate
+from waguard.supervision.session import translate
 from waguard.wire.events import Undecryptable
 
 every_database = pytest.mark.parametrize("database", BACKENDS, indirect=True)

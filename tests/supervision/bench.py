@@ -13,7 +13,7 @@ from tests.waiting import DEADLINE
 from waguard.core.link import Link
 from waguard.ports.process import Process
 from waguard.ports.sessions import SessionView
-from waguard.supervision.actor import SessionActor
+from waguard.supervision.session.actor import SessionActor
 from waguard.wire.calls import SendText
 from waguard.wire.worker import WorkerRecord
 

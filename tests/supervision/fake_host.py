@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Final
 
 from waguard.core.host.evidence import Evidence
-from waguard.host.documents import Document, DocumentError
+from waguard.host.memory.documents import Document, DocumentError
 from waguard.ports.process import Usage
 
 START: Final = 1_732_233_600.0  # s, unix time

@@ -9,8 +9,8 @@ import pytest
 from tests.supervision.fake_workers import FakeProcess, Script
 from tests.supervision.world import World
 from tests.waiting import DEADLINE, wait_until
+from waguard.supervision.session.worker_link import WorkerLink
 from waguard.supervision.timings import Timings
-from waguard.supervision.worker_link import WorkerLink
 from waguard.wire.events import Event
 from waguard.wire.protocol import PROTOCOL, Hello
 from waguard.wire.reports import Heartbeat, Report

@@ -11,7 +11,7 @@ from waguard.core.lifecycle import State
 from waguard.core.link import Link
 from waguard.core.session import views
 from waguard.core.session.facts import Beat, Unusable
-from waguard.supervision.actor import SessionActor
+from waguard.supervision.session.actor import SessionActor
 
 
 async def until(session: SessionActor, condition: Callable[[SessionActor], bool]) -> None:

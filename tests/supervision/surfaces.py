@@ -19,7 +19,7 @@ from tests.supervision.bench import Bench
 from waguard.api import ApiDeps, LocalApi, create_app, serve
 from waguard.api.auth import Keys
 from waguard.cli import main
-from waguard.host.listen import base_url, listen
+from waguard.host.system.listen import base_url, listen
 from waguard.messaging.health import MessageHealth
 from waguard.messaging.stored import StoredMessages
 from waguard.ports.clock import WallAges

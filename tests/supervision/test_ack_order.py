@@ -1,7 +1,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from waguard.supervision.ack_order import AckOrder
+from waguard.supervision.session.ack_order import AckOrder
 from waguard.wire.events import Ack
 
 

@@ -21,7 +21,7 @@ from waguard.core.messages.inbox import InboxRecord, Kind
 from waguard.core.messages.news import of_ack
 from waguard.core.recycle import APART
 from waguard.ports.outcomes import Outcome, Uncertain
-from waguard.supervision.ack_watch import ASKED_AT_ONCE
+from waguard.supervision.session.ack_watch import ASKED_AT_ONCE
 from waguard.wire.calls import Acks, Call, Failed, SendText, Sent, Value
 from waguard.wire.events import Ack
 

@@ -8,7 +8,7 @@ from tests.supervision.bench import Bench
 from tests.supervision.world import World
 from waguard.core.blame import Condition
 from waguard.errors import DatabaseUnavailableError
-from waguard.supervision.database_watch import DatabaseWatch
+from waguard.supervision.fleet.database_watch import DatabaseWatch
 
 Down = Callable[[], Condition | None]
 

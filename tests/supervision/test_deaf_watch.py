@@ -13,8 +13,8 @@ from tests.waiting import wait_until
 from waguard.core.incidents.incidents import fold
 from waguard.core.incidents.why import sentences
 from waguard.core.link import Link
-from waguard.supervision.deaf_watch import AGAIN, QUIET, SKEW, STORED
-from waguard.supervision.traffic import Traffic
+from waguard.supervision.session.deaf_watch import AGAIN, QUIET, SKEW, STORED
+from waguard.supervision.session.traffic import Traffic
 from waguard.wire.calls import Failed
 
 LATE: Final = int(START) + 5_000

@@ -9,9 +9,9 @@ import pytest
 from tests.supervision.fake_host import FakeClock
 from waguard.config.sections import Config, Paths, Retention
 from waguard.daemon.housekeeping import Housekeeping
-from waguard.host.lived import LivedTime
+from waguard.host.memory.lived import LivedTime
 from waguard.profile import layout
-from waguard.supervision import evidence
+from waguard.supervision.session import evidence
 
 
 def test_the_newest_of_a_session_are_kept_for_this_user_alone(tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ from waguard.core.lifecycle import State
 from waguard.core.link import Link
 from waguard.errors import DatabaseUnavailableError, printable
 from waguard.ports.process import Usage
-from waguard.supervision.actor import SessionActor
+from waguard.supervision.session.actor import SessionActor
 from waguard.wire.events import LoggedOut
 
 

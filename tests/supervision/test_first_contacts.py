@@ -20,8 +20,8 @@ from waguard.core.messages.first_contacts import FIRST_GUESS, LOOKUPS_REST
 from waguard.core.page_care import Kind
 from waguard.errors import UnavailableError
 from waguard.ports.outcomes import Acked, NotSent, Outcome, Refused
-from waguard.supervision.ack_watch import ASKED_AT_ONCE
-from waguard.supervision.limits import TRIED_FOR
+from waguard.supervision.session.ack_watch import ASKED_AT_ONCE
+from waguard.supervision.session.first_contacts import TRIED_FOR
 from waguard.wire.calls import Acks, Call, Failed, SendText, Sent, Value
 from waguard.wire.events import Ack
 

@@ -15,7 +15,7 @@ from waguard.core.lifecycle import State
 from waguard.core.link import Link
 from waguard.core.session import views
 from waguard.ports.bus import BusEvent
-from waguard.supervision.actor import SessionActor
+from waguard.supervision.session.actor import SessionActor
 
 FOUR = ("a", "b", "c", "d")
 BROKEN = Script(exits=EXIT_BROWSER_NOT_STARTED)

@@ -8,12 +8,12 @@ import msgspec
 
 from tests.e2e.harness import short_folder
 from tests.waiting import wait_until
-from waguard.supervision.greeting import greeted
+from waguard.supervision.session.greeting import greeted
 from waguard.wire.calls import Value
 from waguard.wire.events import LoggedOut
 from waguard.wire.protocol import PROTOCOL, Hello, Reply, Request
 from waguard.wire.worker import WorkerRecord
-from waguard.worker.daemon_link import DaemonLink
+from waguard.worker.link.daemon_link import DaemonLink
 
 HELLO = Hello(protocol=PROTOCOL, instance="before", session="s", generation=3)
 

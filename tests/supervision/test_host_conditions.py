@@ -20,7 +20,7 @@ from waguard.core.session.facts import RestartRequested
 from waguard.core.status import ParkCause
 from waguard.errors import UnavailableError
 from waguard.profile import layout
-from waguard.supervision.actor import SessionActor
+from waguard.supervision.session.actor import SessionActor
 
 MISSING = Reading(executable="/x/chromium does not exist (install Chromium)")
 EMPTY = Reading(empty="paths.sessions (/s) has no profile in it: mount its disk")

@@ -7,9 +7,9 @@ import msgspec
 import pytest
 
 from waguard.core.reconcile import Host, Stored, Worker
-from waguard.host import procfs
+from waguard.host.process import procfs
 from waguard.profile import layout
-from waguard.supervision.inventory import places_on_disk, read_inventory
+from waguard.supervision.fleet.inventory import places_on_disk, read_inventory
 from waguard.wire.worker import WorkerRecord
 
 

@@ -15,7 +15,7 @@ from waguard.core.link import Link
 from waguard.core.session import views
 from waguard.profile import layout, quarantine
 from waguard.profile.owner_mark import PAIRING
-from waguard.supervision.actor import SessionActor
+from waguard.supervision.session.actor import SessionActor
 
 OLD, NEW = 1_700_000_000.0, 1_700_000_100.0
 

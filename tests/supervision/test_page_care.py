@@ -24,7 +24,7 @@ from waguard.core.page_care import COVERED_LIMIT, OFFLINE_LIMIT, UPDATE_APART, K
 from waguard.core.recycle import IDLE
 from waguard.ports.process import Usage
 from waguard.profile.owner_mark import PAIRING
-from waguard.supervision import evidence
+from waguard.supervision.session import evidence
 from waguard.wire.calls import (
     Call,
     CatchUp,

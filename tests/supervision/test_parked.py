@@ -14,7 +14,7 @@ from waguard.core.lifecycle import State
 from waguard.core.link import Link
 from waguard.core.session import views
 from waguard.core.status import ParkCause
-from waguard.supervision.actor import SessionActor
+from waguard.supervision.session.actor import SessionActor
 
 BROKEN = Script(exits=EXIT_BROWSER_NOT_STARTED)
 FIRST = 330  # s: five minutes, and half of the jitter

@@ -15,7 +15,7 @@ from waguard.core.lifecycle import State
 from waguard.core.link import Link
 from waguard.core.reconcile import Host, Stored, Worker
 from waguard.errors import DatabaseUnavailableError, NotFoundError
-from waguard.supervision import reconciler as under_test
+from waguard.supervision.fleet import reconciler as under_test
 
 
 @pytest.mark.parametrize("status", ["disconnected", "failed", "qr_scanning", "error"])

@@ -46,7 +46,7 @@ from waguard.core.session.facts import ParkRequested
 from waguard.core.status import ParkCause
 from waguard.core.webhooks.delivery import Cause as LetterCause
 from waguard.errors import ConflictError
-from waguard.host.wajs_store import digest
+from waguard.host.memory.wajs_store import digest
 from waguard.ports.webhooks import GLOBAL
 
 PACKAGE: Final = Path(waguard.__file__).parent

@@ -16,8 +16,8 @@ from waguard.core.status import DerivedStatus, Reason, Status
 from waguard.errors import DatabaseUnavailableError, UnavailableError
 from waguard.ports.process import Swept
 from waguard.profile import layout
-from waguard.supervision import restorer as under_test
-from waguard.supervision.readiness import summary
+from waguard.supervision.fleet import restorer as under_test
+from waguard.supervision.fleet.readiness import summary
 
 
 async def test_restore_says_what_became_of_each(bench: Bench, world: World) -> None:

@@ -11,7 +11,7 @@ from waguard.core.lifecycle import State
 from waguard.core.link import Link
 from waguard.errors import SessionIdTakenError
 from waguard.profile import layout
-from waguard.supervision.actor import SessionActor
+from waguard.supervision.session.actor import SessionActor
 
 
 def connected(session: SessionActor) -> bool:

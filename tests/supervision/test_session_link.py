@@ -14,7 +14,7 @@ from waguard.core.lifecycle import State
 from waguard.core.link import Link
 from waguard.core.session import views
 from waguard.core.status import ParkCause, Status
-from waguard.supervision.actor import SessionActor
+from waguard.supervision.session.actor import SessionActor
 from waguard.wire.calls import Failed, TakeOver
 from waguard.wire.events import LoggedOut
 

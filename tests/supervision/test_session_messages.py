@@ -16,8 +16,8 @@ from tests.waiting import wait_until
 from waguard.core.link import Link
 from waguard.core.messages.inbox import File, Kind
 from waguard.errors import UnavailableError
-from waguard.supervision import translate
-from waguard.supervision.intake import TOUCH_INTERVAL
+from waguard.supervision.session import translate
+from waguard.supervision.session.intake import TOUCH_INTERVAL
 from waguard.wire.events import (
     Ack,
     BackfillGap,

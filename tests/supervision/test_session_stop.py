@@ -12,7 +12,7 @@ from tests.waiting import DEADLINE, wait_until
 from waguard.core.lifecycle import HAS_PROCESS, State
 from waguard.core.session.facts import ParkRequested, StopRequested
 from waguard.core.status import ParkCause
-from waguard.supervision.actor import SessionActor
+from waguard.supervision.session.actor import SessionActor
 
 
 async def test_a_stop_while_it_is_being_started_leaves_no_process(

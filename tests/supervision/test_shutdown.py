@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from waguard.supervision.shutdown import stop
+from waguard.supervision.fleet.shutdown import stop
 
 pytestmark = pytest.mark.virtual_time
 

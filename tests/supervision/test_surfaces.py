@@ -31,12 +31,12 @@ from waguard.core.status import ParkCause
 from waguard.core.versions.facts import Evidence
 from waguard.core.versions.state import Hold
 from waguard.core.webhooks.delivery import UNIDENTIFIED_AFTER, Cause
-from waguard.host.wajs_store import WajsStore, digest
+from waguard.host.memory.wajs_store import WajsStore, digest
 from waguard.messaging.backlog import JournalLimits
 from waguard.ports.webhooks import Endpoint
-from waguard.supervision import translate
-from waguard.supervision.actor import SessionActor
-from waguard.supervision.disk import DiskReserve
+from waguard.supervision.fleet.disk import DiskReserve
+from waguard.supervision.session import translate
+from waguard.supervision.session.actor import SessionActor
 from waguard.wire.events import LoggedOut
 
 NAMES: Final = ("a", "b", "c")

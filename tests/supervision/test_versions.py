@@ -22,10 +22,10 @@ from waguard.core.versions.effects import Discard, Reload
 from waguard.core.versions.facts import Arm, Evidence
 from waguard.core.versions.policy import encode
 from waguard.errors import ConflictError, NotFoundError
+from waguard.host.memory.version_memory import FILE
+from waguard.host.memory.wajs_store import WajsStore, digest
 from waguard.host.small_file import SUFFIX
-from waguard.host.version_memory import FILE
-from waguard.host.wajs_store import WajsStore, digest
-from waguard.supervision.actor import SessionActor
+from waguard.supervision.session.actor import SessionActor
 from waguard.wire.worker import WorkerSpec
 
 BUNDLE: Final = b"/*! wppconnect-team/wa-js v4.7.0 */ WPP"

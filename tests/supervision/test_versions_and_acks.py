@@ -8,7 +8,7 @@ from waguard.core.fleet.ack_watch import PAUSE
 from waguard.core.replace import replace
 from waguard.core.versions.facts import TimerDue
 from waguard.core.versions.state import Acquittal
-from waguard.supervision.actor import SessionActor
+from waguard.supervision.session.actor import SessionActor
 
 PATIENCE = 600  # s
 

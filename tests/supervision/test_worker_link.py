@@ -18,8 +18,8 @@ from tests.waiting import wait_until
 from waguard.core.messages.first_contacts import ChatHistory
 from waguard.errors import RefusedError, UnavailableError, WaguardError
 from waguard.ports.outcomes import Acked, NotSent, Outcome, Refused, Uncertain
+from waguard.supervision.session.worker_link import WorkerLink
 from waguard.supervision.timings import Timings
-from waguard.supervision.worker_link import WorkerLink
 from waguard.wire.calls import (
     Call,
     Exists,

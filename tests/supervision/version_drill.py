@@ -8,7 +8,7 @@ from tests.supervision.bench import CONNECTED, TEXT, Bench
 from tests.supervision.fake_workers import Script
 from tests.supervision.sessions import heard
 from waguard.core.link import Link
-from waguard.supervision.actor import SessionActor
+from waguard.supervision.session.actor import SessionActor
 from waguard.wire.reports import PageVersion
 from waguard.wire.worker import WorkerRecord, WorkerSpec
 

@@ -21,7 +21,7 @@ from waguard.core.fleet.network import Reading as NetworkReading
 from waguard.core.fleet.slots import READ_AGAIN
 from waguard.core.host.admission import Reading
 from waguard.core.session.restart import Remembered
-from waguard.host.lived import LivedTime
+from waguard.host.memory.lived import LivedTime
 from waguard.ports.bus import BusEvent
 from waguard.profile import layout
 from waguard.supervision.bus import Bus

@@ -10,8 +10,8 @@ import pytest
 
 from waguard.api import app
 from waguard.daemon import stop_sequence
-from waguard.host import strays
-from waguard.host.fork_server import Deadlines
+from waguard.host.process import strays
+from waguard.host.process.fork_server import Deadlines
 from waguard.supervision.timings import Timings
 
 FOLDER = Path(__file__).parents[2] / "systemd"

@@ -84,7 +84,7 @@ def wheels(tmp_path_factory: pytest.TempPathFactory) -> Path:
     if fetched.returncode:
         pytest.skip("needs a package index")
     wheel = next(folder.glob("waguard-*.whl"))
-    restorer, daemon = "waguard/supervision/restorer.py", "waguard/daemon/root.py"
+    restorer, daemon = "waguard/supervision/fleet/restorer.py", "waguard/daemon/root.py"
     restoring = "    async def restore(self, records: list[tuple[WorkerRecord, Process]]) -> str:\n"
     running = "        self._signals.listen()\n"
     variant(wheel, "9.0", 1, {})

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from waguard.host.procfs import group_members
+from waguard.host.process.procfs import group_members
 from waguard.worker.browser.chromium import Chromium, ChromiumSpec, Flavour, find_executable, launch
 from waguard.worker.browser.devtools import PageSession
 from waguard.worker.browser.pipe import MAX_MESSAGE

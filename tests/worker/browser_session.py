@@ -9,13 +9,13 @@ from typing import Any
 from tests.waiting import wait_until
 from waguard.core.link import Link, link_of
 from waguard.lab.standin import StandIn
-from waguard.worker import wajs
 from waguard.worker.browser.chromium import Chromium, ChromiumSpec, Flavour, find_executable, launch
 from waguard.worker.browser.devtools import DevToolsError, EvaluationError, PageSession
-from waguard.worker.page import WhatsAppPage
-from waguard.worker.page_answers import Reading
-from waguard.worker.page_document import PageDocument
-from waguard.worker.page_loader import PageLoader
+from waguard.worker.page import wajs
+from waguard.worker.page.page import WhatsAppPage
+from waguard.worker.page.page_answers import Reading
+from waguard.worker.page.page_document import PageDocument
+from waguard.worker.page.page_loader import PageLoader
 from waguard.worker.timings import TIMINGS, LoadTimings
 
 LONG = 60.0  # s; for what works, on a machine that is busy with other things

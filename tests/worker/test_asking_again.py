@@ -23,11 +23,11 @@ from waguard.worker import page_host as under_test
 from waguard.worker.browser.devtools import DevTools, PageSession
 from waguard.worker.call_handler import CallHandler, PageCalls
 from waguard.worker.link_reader import LinkReader
-from waguard.worker.page import WhatsAppPage
-from waguard.worker.page_errors import PageUnreachableError
+from waguard.worker.page.page import WhatsAppPage
+from waguard.worker.page.page_errors import PageUnreachableError
+from waguard.worker.page.page_loader import PageLoader
 from waguard.worker.page_events import PageEvents
 from waguard.worker.page_host import OpenPage, PageHost
-from waguard.worker.page_loader import PageLoader
 from waguard.worker.profile_care import ProfileCare
 from waguard.worker.running_backfill import RunningBackfill
 from waguard.worker.worker_context import WorkerContext

@@ -8,16 +8,16 @@ import pytest
 
 from waguard.wire.calls import CatchUp
 from waguard.wire.events import BackfillGap, InboundMessage, Incoming
-from waguard.worker import holding
-from waguard.worker.backfill import CHAT_LIMIT, Backfill
 from waguard.worker.browser.devtools import (
     DevToolsClosedError,
     DevToolsTimeoutError,
     EvaluationError,
 )
-from waguard.worker.inbound import Inbound
-from waguard.worker.page import WhatsAppPage
-from waguard.worker.page_errors import PageLoadingError
+from waguard.worker.messages import holding
+from waguard.worker.messages.backfill import CHAT_LIMIT, Backfill
+from waguard.worker.messages.inbound import Inbound
+from waguard.worker.page.page import WhatsAppPage
+from waguard.worker.page.page_errors import PageLoadingError
 
 pytestmark = pytest.mark.virtual_time
 

@@ -13,8 +13,8 @@ from tests.worker.browser_session import LONG, BrowserSession
 from waguard.lab.standin import Policy, StandIn
 from waguard.wire.calls import CatchUp
 from waguard.wire.events import BackfillGap, InboundMessage, Incoming, MessageError
-from waguard.worker.backfill import Backfill
-from waguard.worker.inbound import Inbound
+from waguard.worker.messages.backfill import Backfill
+from waguard.worker.messages.inbound import Inbound
 from waguard.worker.timings import TIMINGS
 
 pytestmark = [pytest.mark.chromium, pytest.mark.timeout(240)]

@@ -10,7 +10,7 @@ from tests.host.processes import worker_spec
 from waguard.profile.lock import ProfileLock
 from waguard.wire.calls import CatchUp, Failed, Value
 from waguard.worker.browser.devtools import EvaluationError
-from waguard.worker.page import WhatsAppPage
+from waguard.worker.page.page import WhatsAppPage
 from waguard.worker.page_events import PageEvents
 from waguard.worker.profile_care import ProfileCare
 from waguard.worker.running_backfill import RunningBackfill

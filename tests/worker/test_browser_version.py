@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from tests.waiting import wait_until
-from waguard.host import procfs
+from waguard.host.process import procfs
 from waguard.worker.browser import version as under_test
 from waguard.worker.browser.process import version_of
 from waguard.worker.browser.version import known_version

@@ -23,8 +23,8 @@ from waguard.wire.channel import Channel
 from waguard.wire.events import Ack, Event, InboundMessage, LoggedOut
 from waguard.wire.protocol import PROTOCOL, FromWorker, Hello, Lend, Reply, Request, Stop, Stored
 from waguard.wire.reports import Heartbeat, Report
-from waguard.worker import daemon_link
-from waguard.worker.daemon_link import LIMITS, BufferLimits, DaemonLink
+from waguard.worker.link import daemon_link
+from waguard.worker.link.daemon_link import LIMITS, BufferLimits, DaemonLink
 from waguard.worker.timings import TIMINGS, Timings
 
 HELLO = Hello(protocol=PROTOCOL, instance="daemon", session="s", generation=3)

@@ -8,8 +8,8 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from tests.waiting import block_until
-from waguard.host import procfs
 from waguard.host.clock import since_boot
+from waguard.host.process import procfs
 from waguard.worker.deadline import Deadline
 
 SOON = 0.3  # s

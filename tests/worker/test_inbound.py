@@ -24,10 +24,10 @@ from waguard.wire.events import (
     Revoke,
     Undecryptable,
 )
-from waguard.worker import inbound as under_test
 from waguard.worker.browser.devtools import DevToolsTimeoutError
-from waguard.worker.inbound import REMEMBERED, Inbound
-from waguard.worker.page import WhatsAppPage
+from waguard.worker.messages import inbound as under_test
+from waguard.worker.messages.inbound import REMEMBERED, Inbound
+from waguard.worker.page.page import WhatsAppPage
 
 
 class Page:

@@ -14,9 +14,9 @@ from tests.worker.browser_session import LONG, BrowserSession
 from waguard.core.messages.identity import People
 from waguard.lab.standin import Policy, StandIn
 from waguard.wire.calls import Acks, Failed, SendMedia, SendText, Sent
-from waguard.worker import sending
 from waguard.worker.browser.devtools import EvaluationError
-from waguard.worker.page_reports import people
+from waguard.worker.messages import sending
+from waguard.worker.page.page_reports import people
 
 pytestmark = [
     pytest.mark.chromium,

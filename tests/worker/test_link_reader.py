@@ -14,7 +14,7 @@ from waguard.core.profile.profile import CredentialsLost
 from waguard.worker.browser.devtools import DevToolsError
 from waguard.worker.ending import WorkerEndError
 from waguard.worker.link_reader import LinkReader
-from waguard.worker.page_answers import Reading
+from waguard.worker.page.page_answers import Reading
 from waguard.worker.page_host import PageHost
 from waguard.worker.profile_care import ProfileCare
 from waguard.worker.worker_context import WorkerContext

@@ -13,8 +13,8 @@ from waguard.core.passkey_link import (
     PasskeyStep,
 )
 from waguard.core.whatsapp_words import in_words
-from waguard.worker.link_watch import QR_FIRST_LIFETIME, QR_LIFETIME, LinkWatch
-from waguard.worker.page_answers import Reading
+from waguard.worker.page.link_watch import QR_FIRST_LIFETIME, QR_LIFETIME, LinkWatch
+from waguard.worker.page.page_answers import Reading
 
 NOW = 1_732_233_600.0
 ME = "4915112345678@c.us"

@@ -8,7 +8,7 @@ import pytest
 from tests.documents import URL
 from waguard.core.session.page_load import Answers, spent
 from waguard.worker.browser.devtools import PageSession
-from waguard.worker.load_watch import DocumentAnswer, LoadWatch
+from waguard.worker.page.load_watch import DocumentAnswer, LoadWatch
 
 CDN = "static.whatsapp.net"
 Listener = Callable[[dict[str, Any]], None]

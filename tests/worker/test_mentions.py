@@ -13,7 +13,7 @@ import pytest_asyncio
 from tests.worker.browser_session import LONG, BrowserSession
 from waguard.lab.standin import Policy, StandIn
 from waguard.wire.calls import SendMedia, SendText, Sent
-from waguard.worker import sending
+from waguard.worker.messages import sending
 
 pytestmark = [
     pytest.mark.chromium,

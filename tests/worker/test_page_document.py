@@ -13,14 +13,14 @@ from tests.documents import PORTAL, UNSUPPORTED, body
 from tests.waiting import wait_until
 from tests.worker.browser_session import LONG, BrowserSession
 from waguard.core.link import Link
-from waguard.host.documents import Document, Documents
+from waguard.host.memory.documents import Document, Documents
 from waguard.lab.standin import Policy, StandIn
 from waguard.lab.standin.versions import REVISION
 from waguard.wire.reports import PageVersion
 from waguard.wire.worker import StoredDocument
-from waguard.worker import wajs
-from waguard.worker.page_document import PageDocument
-from waguard.worker.page_errors import PageNotReadyError, PageUnreachableError
+from waguard.worker.page import wajs
+from waguard.worker.page.page_document import PageDocument
+from waguard.worker.page.page_errors import PageNotReadyError, PageUnreachableError
 from waguard.worker.timings import LoadTimings
 
 pytestmark = [pytest.mark.chromium, pytest.mark.timeout(240)]

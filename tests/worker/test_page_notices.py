@@ -14,9 +14,9 @@ from tests.worker.browser_session import LONG, BrowserSession
 from waguard.core.link import Link, link_of
 from waguard.lab.standin import Policy, StandIn
 from waguard.wire.calls import Failed, SendMedia, SendText
-from waguard.worker import sending
-from waguard.worker.page_answers import Reading
-from waguard.worker.page_errors import PageLoadingError
+from waguard.worker.messages import sending
+from waguard.worker.page.page_answers import Reading
+from waguard.worker.page.page_errors import PageLoadingError
 
 pytestmark = [
     pytest.mark.chromium,

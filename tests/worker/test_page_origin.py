@@ -18,12 +18,12 @@ from waguard.core.link import Link
 from waguard.lab.standin import Policy, StandIn
 from waguard.profile.lock import ProfileLock
 from waguard.wire.calls import Failed, SendMedia, SendText
-from waguard.worker import sending
 from waguard.worker.browser.connection import PipeSession
 from waguard.worker.browser.devtools import ElsewhereError, EvaluationError, PageSession
 from waguard.worker.ending import WorkerEndError
 from waguard.worker.link_reader import LinkReader
-from waguard.worker.page import WhatsAppPage
+from waguard.worker.messages import sending
+from waguard.worker.page.page import WhatsAppPage
 from waguard.worker.page_host import PageHost
 from waguard.worker.profile_care import ProfileCare
 from waguard.worker.worker_context import WorkerContext

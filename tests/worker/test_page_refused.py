@@ -11,7 +11,7 @@ from tests.waiting import wait_until
 from tests.worker.browser_session import BrowserSession
 from waguard.core.session.page_load import PORTAL
 from waguard.lab.standin import Policy, StandIn
-from waguard.worker.page_errors import PageNotReadyError, PageUnreachableError
+from waguard.worker.page.page_errors import PageNotReadyError, PageUnreachableError
 from waguard.worker.timings import TIMINGS, LoadTimings
 
 pytestmark = [pytest.mark.chromium, pytest.mark.timeout(240)]

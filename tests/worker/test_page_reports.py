@@ -28,18 +28,18 @@ from waguard.wire.events import (
     Undecryptable,
 )
 from waguard.wire.protocol import FromWorker
-from waguard.worker import page_reports as under_test
-from waguard.worker.backfill import Backfill
 from waguard.worker.browser.devtools import EvaluationError, PageSession
-from waguard.worker.inbound import Inbound
-from waguard.worker.link_watch import LinkWatch
-from waguard.worker.page import WhatsAppPage
-from waguard.worker.page_errors import NotSendableError
+from waguard.worker.messages.backfill import Backfill
+from waguard.worker.messages.inbound import Inbound
+from waguard.worker.messages.sending import evaluate as outcome_of
+from waguard.worker.page import page_reports as under_test
+from waguard.worker.page.link_watch import LinkWatch
+from waguard.worker.page.page import WhatsAppPage
+from waguard.worker.page.page_errors import NotSendableError
+from waguard.worker.page.page_reports import KINDS, LARGEST, TEXT_LIMIT, asked, people, read
 from waguard.worker.page_events import PageEvents
-from waguard.worker.page_reports import KINDS, LARGEST, TEXT_LIMIT, asked, people, read
 from waguard.worker.profile_care import ProfileCare
 from waguard.worker.running_backfill import RunningBackfill
-from waguard.worker.sending import evaluate as outcome_of
 from waguard.worker.worker_context import WorkerContext
 
 NOW = 1_732_233_600.0

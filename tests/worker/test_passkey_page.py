@@ -26,9 +26,9 @@ from waguard.wire.calls import (
     PasskeyStart,
     Value,
 )
-from waguard.worker.link_watch import LinkWatch
-from waguard.worker.page_reports import passkey_step
-from waguard.worker.passkey import PasskeyCalls
+from waguard.worker.page.link_watch import LinkWatch
+from waguard.worker.page.page_reports import passkey_step
+from waguard.worker.page.passkey import PasskeyCalls
 
 pytestmark = [
     pytest.mark.chromium,

@@ -14,7 +14,7 @@ from waguard.wire.reports import Heartbeat
 from waguard.worker import prober as under_test
 from waguard.worker.browser.chromium import Chromium
 from waguard.worker.browser.devtools import DevToolsTimeoutError
-from waguard.worker.daemon_link import DaemonLink
+from waguard.worker.link.daemon_link import DaemonLink
 from waguard.worker.page_host import PageHost
 from waguard.worker.prober import Prober
 from waguard.worker.timings import Timings

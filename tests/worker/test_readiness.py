@@ -10,7 +10,7 @@ import pytest
 from tests.worker.browser_session import LONG, BrowserSession
 from waguard.core.link import Link
 from waguard.lab.standin import Policy, StandIn
-from waguard.worker.page_errors import ExportsMissingError, PageNotReadyError
+from waguard.worker.page.page_errors import ExportsMissingError, PageNotReadyError
 from waguard.worker.timings import LoadTimings
 
 pytestmark = [pytest.mark.chromium, pytest.mark.timeout(120)]

@@ -11,13 +11,13 @@ import pytest
 from tests.documents import HTML, URL
 from tests.worker.browser_session import LONG
 from waguard.core.versions.documents import FINISHED, Refused, check_body
-from waguard.host.documents import Document, Documents
+from waguard.host.memory.documents import Document, Documents
 from waguard.wire.worker import StoredDocument
-from waguard.worker import wajs
 from waguard.worker.browser.chromium import Chromium, ChromiumSpec, find_executable, launch
-from waguard.worker.page_document import PageDocument
-from waguard.worker.page_errors import PageUnreachableError
-from waguard.worker.page_loader import PageLoader
+from waguard.worker.page import wajs
+from waguard.worker.page.page_document import PageDocument
+from waguard.worker.page.page_errors import PageUnreachableError
+from waguard.worker.page.page_loader import PageLoader
 from waguard.worker.timings import TIMINGS
 
 PACKAGE: Final = Path(__file__).parent / "wa-version/node_modules/@wppconnect/wa-version/html"

@@ -13,8 +13,8 @@ from loguru import logger
 from waguard.core.session.report_quota import Quota
 from waguard.worker.browser.page import PageSession
 from waguard.worker.browser.pipe import Pipe
-from waguard.worker.page import WhatsAppPage
-from waguard.worker.report_gate import LARGEST, SORTS, ReportGate
+from waguard.worker.page.page import WhatsAppPage
+from waguard.worker.page.report_gate import LARGEST, SORTS, ReportGate
 
 TEXT: Final = "x" * 65_000
 

@@ -15,7 +15,7 @@ import pytest_asyncio
 from tests.worker.browser_session import LONG, BrowserSession
 from waguard.lab.standin import Policy, StandIn
 from waguard.wire.calls import Failed, SendMedia, SendText, Sent
-from waguard.worker import sending
+from waguard.worker.messages import sending
 from waguard.worker.timings import Timings
 
 pytestmark = [

@@ -15,10 +15,10 @@ from waguard.worker.browser.devtools import (
     EvaluationError,
     TargetCrashedError,
 )
-from waguard.worker.page import WhatsAppPage
-from waguard.worker.page_answers import SendOutcome
-from waguard.worker.page_errors import NotSendableError
-from waguard.worker.sending import acks, evaluate, send
+from waguard.worker.messages.sending import acks, evaluate, send
+from waguard.worker.page.page import WhatsAppPage
+from waguard.worker.page.page_answers import SendOutcome
+from waguard.worker.page.page_errors import NotSendableError
 from waguard.worker.timings import TIMINGS
 
 ID = "true_49170@c.us_3EB0"

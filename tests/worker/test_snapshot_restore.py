@@ -33,7 +33,7 @@ from waguard.core.profile.profile import (
     ShowQr,
     Use,
 )
-from waguard.host.executable import Flavour
+from waguard.host.process.executable import Flavour
 from waguard.lab.standin import Policy, StandIn
 from waguard.profile import caches, layout, leveldb, owner_mark, repair, snapshot_archive, snapshots
 from waguard.profile.inspection import inspect

@@ -11,8 +11,8 @@ from tests.worker.browser_session import LONG
 from tests.worker.test_backfill_messages import ANN, BOB, PHONE, Bench, connected
 from waguard.wire.calls import Reread
 from waguard.wire.events import InboundMessage, MessageError, Undecryptable
-from waguard.worker.inbound import Inbound
-from waguard.worker.rereading import reread
+from waguard.worker.messages.inbound import Inbound
+from waguard.worker.messages.rereading import reread
 
 pytestmark = [pytest.mark.chromium, pytest.mark.timeout(240)]
 LID, NUMBER = "7000001@lid", "62812"

@@ -10,7 +10,7 @@ from loguru import logger
 
 from tests.small_disk import small_disk
 from waguard.wire.events import Event, InboundMessage, LoggedOut
-from waguard.worker.unstored import UnstoredEvents
+from waguard.worker.link.unstored import UnstoredEvents
 
 MESSAGE = InboundMessage(
     id="m", chat="c", sender="c", to="me", from_me=False, body="hi", timestamp=1, kind="image"

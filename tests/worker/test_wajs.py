@@ -7,7 +7,7 @@ from msgspec.structs import replace
 
 from tests.host.processes import worker_spec
 from waguard.errors import ConfigError
-from waguard.worker import wajs
+from waguard.worker.page import wajs
 
 
 def test_the_packed_one_is_the_one_that_was_tested() -> None:

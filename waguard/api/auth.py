@@ -15,11 +15,11 @@ from waguard.config.addresses import is_loopback
 from waguard.config.key_file import GENERATED_KEY_MARK, KEY_LENGTH
 from waguard.errors import ConfigError, UnauthorizedError
 from waguard.host import small_file
-from waguard.host.listen import peer_uid
-from waguard.host.lock import remedy_of
-from waguard.host.ownership import require_private
-from waguard.host.private_files import write_private
+from waguard.host.files.lock import remedy_of
+from waguard.host.files.ownership import require_private
+from waguard.host.files.private_files import write_private
 from waguard.host.small_file import UnreadableError
+from waguard.host.system.listen import peer_uid
 
 # what a browser adds to a call of a page, and a proxy to a call of somebody else
 _NOT_OF_THE_APPLICATION: Final = ("Origin", "Sec-Fetch-Site", "Forwarded", "X-Forwarded-For")

@@ -16,7 +16,7 @@ from waguard.api.intake import Intake
 from waguard.api.timings import Limits
 from waguard.core.host import http_cost
 from waguard.core.text import http_text
-from waguard.host.listen import has_hung_up
+from waguard.host.system.listen import has_hung_up
 
 HEADERS: Final = 64  # of a request, of up to 8 kB each
 PIECE: Final = 4 << 10  # bytes that are read at a time without a key, at first …

@@ -9,7 +9,7 @@ from aiohttp import web
 
 from waguard.api.auth import Keys
 from waguard.config.sections import Config
-from waguard.host.media import MediaFolder
+from waguard.host.files.media import MediaFolder
 from waguard.messaging.health import MessageHealth
 from waguard.messaging.outbox.bulk import Bulks
 from waguard.messaging.outbox.fetch import Fetcher

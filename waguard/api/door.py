@@ -21,7 +21,7 @@ from waguard.api.problems import CLIENT_LEFT, answer, of_waguard
 from waguard.api.timings import DEFAULT_LIMITS, DEFAULT_TIMINGS, Limits, Timings
 from waguard.core.host import http_cost
 from waguard.errors import WaguardError
-from waguard.host.listen import has_hung_up
+from waguard.host.system.listen import has_hung_up
 
 CONNECTIONS: Final = 2_048  # about 8 kB of memory each
 ACCEPTED: Final = 16  # connections at a time; then it is the turn of what else is to be done …

@@ -16,8 +16,8 @@ from loguru import logger
 from waguard.api.auth import is_for_another
 from waguard.api.door import Door
 from waguard.errors import ConfigError
-from waguard.host.listen import LOCAL_SOCKET, listen_local, peer_uid
-from waguard.host.lock import remedy_of
+from waguard.host.files.lock import remedy_of
+from waguard.host.system.listen import LOCAL_SOCKET, listen_local, peer_uid
 
 CONNECTIONS: Final = 64  # of their own: a full TCP side keeps no operator out
 

@@ -15,7 +15,7 @@ from waguard.api.connection import PIECE, REFUSAL
 from waguard.api.intake import Intake
 from waguard.core.host import http_cost
 from waguard.core.text import http_text
-from waguard.host.listen import has_hung_up
+from waguard.host.system.listen import has_hung_up
 
 Admit = Callable[[socket.socket], None]
 Accept = Callable[[list[str]], bool]

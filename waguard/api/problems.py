@@ -12,7 +12,7 @@ from aiohttp.http import HttpProcessingError
 from loguru import logger
 
 from waguard.errors import WaguardError
-from waguard.host.listen import has_hung_up
+from waguard.host.system.listen import has_hung_up
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 

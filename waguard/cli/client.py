@@ -24,8 +24,8 @@ from waguard.cli.waiting import Waiting
 from waguard.config.sections import Config
 from waguard.errors import WaguardError
 from waguard.host import configuration
-from waguard.host.listen import LOCAL_SOCKET
-from waguard.host.lock import read_pid_file
+from waguard.host.files.lock import read_pid_file
+from waguard.host.system.listen import LOCAL_SOCKET
 
 REASON_WITHIN: Final = 1.0  # s; who waits is not to wait for that, too
 

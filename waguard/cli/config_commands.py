@@ -12,9 +12,10 @@ from waguard.config.sections import SECTIONS, Config
 from waguard.core.host import unit as units
 from waguard.core.profile.ownership import Us
 from waguard.errors import ConfigError
-from waguard.host import ownership, service_unit
 from waguard.host.configuration import Found, hidden, hidden_lines, shown
-from waguard.host.service_unit import UNIT, USER
+from waguard.host.files import ownership
+from waguard.host.system import service_unit
+from waguard.host.system.service_unit import UNIT, USER
 
 DROP_INS: Final = f"/etc/systemd/system/{UNIT}.d"
 # where the default is none of the key itself

@@ -13,8 +13,8 @@ from waguard.config.reading import Reading
 from waguard.config.sections import Config
 from waguard.errors import ConfigError
 from waguard.host import configuration
-from waguard.host.acting import as_owner_of
 from waguard.host.configuration import Found
+from waguard.host.files.acting import as_owner_of
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

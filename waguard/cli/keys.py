@@ -15,7 +15,7 @@ from waguard.cli.parsing import verb, verbs_of, with_config, with_json
 from waguard.cli.render import print_either, print_json, print_table
 from waguard.errors import ConfigError
 from waguard.host import small_file
-from waguard.host.acting import as_owner_of
+from waguard.host.files.acting import as_owner_of
 from waguard.host.small_file import UnreadableError
 
 COMMENT: Final = "#"

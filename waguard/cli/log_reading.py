@@ -18,10 +18,10 @@ from typing import Any, Final
 
 from waguard.core.text import logfmt
 from waguard.errors import WaguardError, printable
-from waguard.host import procfs
-from waguard.host.lock import read_pid_file
-from waguard.host.log_names import FIELDS, PRIORITIES
-from waguard.host.service_unit import FOLDERS, UNIT
+from waguard.host.files.lock import read_pid_file
+from waguard.host.process import procfs
+from waguard.host.system.log_names import FIELDS, PRIORITIES
+from waguard.host.system.service_unit import FOLDERS, UNIT
 
 _STDERR: Final = 2
 _STDERR_OF_JOURNAL: Final = "socket:[{}]"

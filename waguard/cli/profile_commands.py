@@ -26,7 +26,7 @@ from waguard.core.profile.profile import (
     Snapshot,
 )
 from waguard.errors import ConflictError, NotFoundError
-from waguard.host import disk
+from waguard.host.files import disk
 from waguard.profile import (
     chromium_lock,
     inspection,
@@ -40,7 +40,7 @@ from waguard.profile import (
 from waguard.profile.layout import Places
 from waguard.profile.lock import ProfileInUseError, ProfileLock
 from waguard.profile.quarantine import quarantined as copies_in_quarantine
-from waguard.supervision import inventory
+from waguard.supervision.fleet import inventory
 
 BY_HAND: Final = "by hand"
 

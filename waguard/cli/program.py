@@ -17,7 +17,7 @@ from waguard.cli import output
 from waguard.cli.context import Context
 from waguard.cli.parsing import Command, Parser, described, with_config
 from waguard.errors import WaguardError, printable
-from waguard.host.systemd import is_journal
+from waguard.host.system.systemd import is_journal
 
 COMMANDS: Final = {
     "run": "run the daemon in the foreground",

@@ -10,12 +10,12 @@ from waguard.config.checks import require_sandbox
 from waguard.config.reading import Reading, holds_password
 from waguard.config.sections import Config
 from waguard.host import configuration
-from waguard.host.api_port import ApiPort
 from waguard.host.configuration import Found
-from waguard.host.listen import base_url
-from waguard.host.lock import InstanceLock, acquire
-from waguard.host.ownership import require_private
-from waguard.host.systemd import SystemdNotifier
+from waguard.host.files.lock import InstanceLock, acquire
+from waguard.host.files.ownership import require_private
+from waguard.host.system.api_port import ApiPort
+from waguard.host.system.listen import base_url
+from waguard.host.system.systemd import SystemdNotifier
 
 
 def add(parser: argparse.ArgumentParser) -> None:
@@ -64,8 +64,9 @@ async def _serve(reading: Reading, lock: InstanceLock, port: ApiPort) -> int:
     """Begin the fork server, then the imports: both take a fifth of a second, side by side."""
     from loguru import logger  # noqa: PLC0415
 
-    from waguard.host import early_signals, garbage, logs  # noqa: PLC0415
-    from waguard.host.fork_server import ForkSpawn  # noqa: PLC0415
+    from waguard.host.process import early_signals, garbage  # noqa: PLC0415
+    from waguard.host.process.fork_server import ForkSpawn  # noqa: PLC0415
+    from waguard.host.system import logs  # noqa: PLC0415
 
     config = reading.config
     logs.configure(config.log.level, config.log.format)

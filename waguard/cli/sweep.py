@@ -7,7 +7,7 @@ from waguard.cli.context import config_of, in_place
 from waguard.cli.parsing import with_config, with_json
 from waguard.cli.render import print_either
 from waguard.config.sections import Paths
-from waguard.host.lock import acquire
+from waguard.host.files.lock import acquire
 from waguard.ports.process import Swept
 
 
@@ -38,7 +38,7 @@ def _swept(paths: Paths) -> Swept:
     try:
         import asyncio  # noqa: PLC0415
 
-        from waguard.host.strays import sweep  # noqa: PLC0415
+        from waguard.host.process.strays import sweep  # noqa: PLC0415
 
         return asyncio.run(
             sweep(records=str(paths.runtime / "workers"), profiles=str(paths.sessions))

@@ -5,9 +5,9 @@ from pathlib import Path
 
 from waguard.cli.client import ApiCallError
 from waguard.config.sections import Config
-from waguard.host import procfs
-from waguard.host.children import read_records
-from waguard.host.lock import LOCK_FILE, read_pid_file
+from waguard.host.files.lock import LOCK_FILE, read_pid_file
+from waguard.host.process import procfs
+from waguard.host.process.children import read_records
 
 
 def explained(error: ApiCallError, config: Config) -> ApiCallError:

@@ -13,9 +13,10 @@ from waguard.cli.parsing import verb, verbs_of, with_config, with_daemon, with_j
 from waguard.cli.render import print_either, print_json, print_table
 from waguard.cli.versions import called
 from waguard.errors import ConfigError
-from waguard.host import npm, small_file
+from waguard.host import small_file
+from waguard.host.memory import npm
+from waguard.host.memory.wajs_store import LARGEST, WajsStore
 from waguard.host.small_file import UnreadableError
-from waguard.host.wajs_store import LARGEST, WajsStore
 
 _PATH: Final = "/api/wajs"
 _NPM: Final = "npm:"

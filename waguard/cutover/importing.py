@@ -18,8 +18,8 @@ from waguard.core.profile import old_profiles as policy
 from waguard.core.profile.old_profiles import Decision, Outcome, Profile
 from waguard.core.profile.profile import LivingOwner
 from waguard.errors import WaguardError
-from waguard.host.acting import User, acting_as, as_owner_of, nearest
-from waguard.host.private_files import private_folders
+from waguard.host.files.acting import User, acting_as, as_owner_of, nearest
+from waguard.host.files.private_files import private_folders
 from waguard.host.small_file import UnreadableError
 from waguard.profile import (
     chromium_lock,

@@ -7,11 +7,11 @@ from waguard.config.sections import Config
 from waguard.core.lease import Terms, terms
 from waguard.daemon.installation import Installation
 from waguard.daemon.stop_request import StopRequest
-from waguard.host.lock import InstanceLock
-from waguard.host.machine import holder
+from waguard.host.files.lock import InstanceLock
+from waguard.host.system.machine import holder
 from waguard.host.ticker import Ticker
 from waguard.store.sql import SqlStore
-from waguard.supervision.lease import TICK, LeaseKeeper
+from waguard.supervision.fleet.lease import TICK, LeaseKeeper
 from waguard.supervision.outages import Outages
 
 

@@ -4,10 +4,10 @@ from collections.abc import Collection
 
 from waguard.daemon.reload import CurrentConfig
 from waguard.host.clock import SystemClock
-from waguard.host.conditions import HostConditions
-from waguard.host.lived import LivedTime
-from waguard.host.media import MediaFolder
-from waguard.host.network import Network, uses_proxy
+from waguard.host.files.media import MediaFolder
+from waguard.host.memory.lived import LivedTime
+from waguard.host.system.conditions import HostConditions
+from waguard.host.system.network import Network, uses_proxy
 from waguard.messaging.journal import Journal
 from waguard.messaging.stored import StoredMessages
 from waguard.store.sql import SqlStore

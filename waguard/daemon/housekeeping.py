@@ -8,13 +8,13 @@ from loguru import logger
 
 from waguard.config.sections import Config
 from waguard.errors import WaguardError
-from waguard.host.lived import LivedTime
-from waguard.host.media import MediaFolder
+from waguard.host.files.media import MediaFolder
+from waguard.host.memory.lived import LivedTime
 from waguard.host.ticker import Ticker
 from waguard.profile import quarantine
 from waguard.store import housekeeping
 from waguard.store.sql import SqlStore
-from waguard.supervision import evidence
+from waguard.supervision.session import evidence
 
 INTERVAL: Final = 3600.0  # s
 DAY: Final = 86400.0  # s

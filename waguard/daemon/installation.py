@@ -10,7 +10,7 @@ from waguard.config.sections import Config
 from waguard.core import installation
 from waguard.core.installation import Found, Known, Marker, Unknown, Unmarked
 from waguard.errors import ConflictError, DatabaseUnknownError, WaguardError
-from waguard.host import installation_file
+from waguard.host.memory import installation_file
 from waguard.ports.store import InstallationStore
 from waguard.supervision.outages import Outages
 

@@ -7,7 +7,7 @@ from typing import Protocol
 from loguru import logger
 
 from waguard.daemon.runtime_folder import RuntimeFolder
-from waguard.host.children import quarantine_unreadable_records
+from waguard.host.process.children import quarantine_unreadable_records
 from waguard.ports.process import Process
 from waguard.supervision.status_writer import AuditLog
 from waguard.wire.worker import WorkerRecord

@@ -20,10 +20,10 @@ from waguard.errors import (
 from waguard.messaging.outbox.outbox import Outbox
 from waguard.ports.process import Process
 from waguard.store.sql import SqlStore
-from waguard.supervision import shutdown
-from waguard.supervision.greeting import greeted
-from waguard.supervision.lease import LeaseKeeper
+from waguard.supervision.fleet import shutdown
+from waguard.supervision.fleet.lease import LeaseKeeper
 from waguard.supervision.outages import Outages
+from waguard.supervision.session.greeting import greeted
 from waguard.supervision.supervisor import Supervisor
 from waguard.supervision.timings import Timings
 from waguard.wire.worker import WorkerRecord

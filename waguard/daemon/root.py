@@ -36,20 +36,22 @@ from waguard.daemon.secret_files import SecretFiles
 from waguard.daemon.signals import Signals
 from waguard.daemon.stop_request import StopRequest
 from waguard.daemon.watch import Watch
-from waguard.host import files, heap, logs
-from waguard.host.api_port import ApiPort
-from waguard.host.documents import FOLDER, Documents
-from waguard.host.evidence import HostEvidence
-from waguard.host.fork_server import ForkSpawn
-from waguard.host.listen import base_url, public_url
-from waguard.host.lived import SAVED_EVERY
-from waguard.host.lock import InstanceLock
-from waguard.host.pressure import cpu_is_saturated
-from waguard.host.restart_memory import RestartMemory
-from waguard.host.run_file import RunFile
-from waguard.host.systemd import SystemdNotifier
+from waguard.host.files.lock import InstanceLock
+from waguard.host.memory.documents import FOLDER, Documents
+from waguard.host.memory.lived import SAVED_EVERY
+from waguard.host.memory.restart_memory import RestartMemory
+from waguard.host.memory.run_file import RunFile
+from waguard.host.process import heap
+from waguard.host.process import open_files as files
+from waguard.host.process.fork_server import ForkSpawn
+from waguard.host.process.usage import Meter
+from waguard.host.system import logs
+from waguard.host.system.api_port import ApiPort
+from waguard.host.system.evidence import HostEvidence
+from waguard.host.system.listen import base_url, public_url
+from waguard.host.system.pressure import cpu_is_saturated
+from waguard.host.system.systemd import SystemdNotifier
 from waguard.host.ticker import Ticker
-from waguard.host.usage import Meter
 from waguard.messaging.health import COUNTED_EVERY, MessageHealth
 from waguard.messaging.outbox.bulk import Bulks
 from waguard.messaging.outbox.fetch import Fetcher
@@ -57,12 +59,12 @@ from waguard.messaging.outbox.outbox import Outbox
 from waguard.messaging.webhooks.receiver_table import ReceiverTable
 from waguard.messaging.webhooks.webhooks import Webhooks
 from waguard.store.engine import sqlite_file
-from waguard.supervision.database_watch import ASKED_EVERY, DatabaseWatch
-from waguard.supervision.disk import DiskReserve
+from waguard.supervision.fleet.database_watch import ASKED_EVERY, DatabaseWatch
+from waguard.supervision.fleet.disk import DiskReserve
 from waguard.supervision.log_control import LogControl
 from waguard.supervision.supervisor import Ports, Supervisor
 from waguard.supervision.timings import Timings
-from waguard.worker import wajs
+from waguard.worker.page import wajs
 
 
 class Daemon:

@@ -8,8 +8,8 @@ from loguru import logger
 
 from waguard.core.host import last_run
 from waguard.core.incidents.kinds import DIED, RESTORED, STARTED
-from waguard.host.restart_memory import RestartMemory
-from waguard.host.run_file import RunFile
+from waguard.host.memory.restart_memory import RestartMemory
+from waguard.host.memory.run_file import RunFile
 from waguard.supervision.status_writer import AuditLog
 from waguard.supervision.supervisor import Supervisor
 from waguard.wire.worker import WorkerRecord

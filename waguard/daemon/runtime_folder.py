@@ -4,9 +4,9 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from waguard.errors import WaguardError
-from waguard.host.children import read_records
-from waguard.host.lock import PID_FILE, InstanceLock, private_folder, unusable
-from waguard.host.ownership import require_private
+from waguard.host.files.lock import PID_FILE, InstanceLock, private_folder, unusable
+from waguard.host.files.ownership import require_private
+from waguard.host.process.children import read_records
 from waguard.ports.process import Process
 from waguard.wire.worker import WorkerRecord
 

@@ -7,7 +7,7 @@ from loguru import logger
 from waguard.api.auth import load_or_create_keys
 from waguard.config.sections import Config
 from waguard.errors import ConfigError
-from waguard.host import logs
+from waguard.host.system import logs
 from waguard.messaging.webhooks.signing import read_secrets
 
 

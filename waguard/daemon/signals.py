@@ -8,8 +8,8 @@ from loguru import logger
 
 from waguard.daemon.reload import Reload
 from waguard.daemon.stop_request import StopRequest
-from waguard.host import early_signals
-from waguard.host.systemd import SystemdNotifier
+from waguard.host.process import early_signals
+from waguard.host.system.systemd import SystemdNotifier
 
 
 class Signals:

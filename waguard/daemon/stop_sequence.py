@@ -6,7 +6,7 @@ from typing import Final
 from loguru import logger
 
 from waguard.daemon.stop_request import StopRequest
-from waguard.host.systemd import SystemdNotifier
+from waguard.host.system.systemd import SystemdNotifier
 from waguard.messaging.journal import Journal
 from waguard.messaging.outbox.outbox import Outbox
 from waguard.messaging.webhooks.webhooks import Webhooks

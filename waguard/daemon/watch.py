@@ -5,14 +5,14 @@ from typing import Final
 from waguard.api import LocalApi
 from waguard.daemon.restore_loop import RestoreLoop
 from waguard.daemon.runtime_folder import RuntimeFolder
-from waguard.host import logs
-from waguard.host.systemd import SystemdNotifier
+from waguard.host.system import logs
+from waguard.host.system.systemd import SystemdNotifier
 from waguard.messaging.health import MessageHealth
 from waguard.messaging.stored import StoredMessages
 from waguard.messaging.webhooks.webhooks import Webhooks
-from waguard.supervision.disk import DiskReserve
+from waguard.supervision.fleet.disk import DiskReserve
+from waguard.supervision.fleet.readiness import status_line
 from waguard.supervision.outages import Outages
-from waguard.supervision.readiness import status_line
 from waguard.supervision.supervisor import Supervisor
 
 INTERVAL: Final = 1.0  # s

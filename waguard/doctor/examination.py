@@ -29,8 +29,9 @@ from waguard.doctor.probes.machine import Machine
 from waguard.doctor.report import Check, Cli, Result, failed, skipped
 from waguard.doctor.timings import TIMINGS, Timings
 from waguard.errors import ConfigError
-from waguard.host import configuration, service_unit
+from waguard.host import configuration
 from waguard.host.configuration import Found
+from waguard.host.system import service_unit
 
 NAMES: Final = (
     "configuration",

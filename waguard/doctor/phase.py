@@ -12,7 +12,7 @@ from waguard.doctor.probes import instance as probes
 from waguard.doctor.probes.machine import Machine
 from waguard.doctor.report import Check, Cli
 from waguard.doctor.timings import Timings
-from waguard.host import service_unit
+from waguard.host.system import service_unit
 
 _POLL: Final = 0.2  # s
 

@@ -11,9 +11,10 @@ from pathlib import Path
 
 from waguard.api.auth import generate
 from waguard.doctor.report import Check, MakeFolder, MakeKey, RemoveStale, Repair, SetMode
-from waguard.host import procfs, small_file
-from waguard.host.acting import as_owner_of
-from waguard.host.lock import LOCK_FILE, PID_FILE, decoded
+from waguard.host import small_file
+from waguard.host.files.acting import as_owner_of
+from waguard.host.files.lock import LOCK_FILE, PID_FILE, decoded
+from waguard.host.process import procfs
 
 
 def repair(checks: Iterable[Check]) -> list[str]:

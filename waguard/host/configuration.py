@@ -19,7 +19,7 @@ from waguard.config.reading import ENV_PREFIX, Reading
 from waguard.config.reading import read as read_configuration
 from waguard.config.sections import Config
 from waguard.errors import ConfigError
-from waguard.host.ownership import us
+from waguard.host.files.ownership import us
 
 VARIABLE: Final = "WAGUARD_CONFIG"
 SYSTEM_FILE: Final = Path("/etc/waguard/waguard.toml")

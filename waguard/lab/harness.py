@@ -22,7 +22,7 @@ from aiohttp import web
 from waguard.cli.client import ApiCallError, ApiClient
 from waguard.errors import WaguardError
 from waguard.host.configuration import VARIABLE
-from waguard.host.lock import read_pid_file
+from waguard.host.files.lock import read_pid_file
 from waguard.lab.standin import StandIn
 
 SECRET: Final = "the secret of the harness"  # noqa: S105 - it signs what never leaves this machine

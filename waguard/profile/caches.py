@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Final
 
 from waguard.core.profile.profile import Free
-from waguard.host import disk
+from waguard.host.files import disk
 from waguard.profile import chromium_lock
 from waguard.profile.lock import NotHeldError, prove_held
 

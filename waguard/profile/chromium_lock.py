@@ -12,7 +12,7 @@ from waguard.core.profile.profile import (
     LivingOwner,
     OtherHost,
 )
-from waguard.host import procfs
+from waguard.host.process import procfs
 from waguard.profile import mark_files
 from waguard.profile.lock import NotHeldError, prove_held
 

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Final
 
 from waguard.errors import WaguardError
-from waguard.host.private_files import private_folders, sync_folder
+from waguard.host.files.private_files import private_folders, sync_folder
 from waguard.profile.caches import CACHES
 from waguard.profile.chromium_lock import SINGLETONS
 from waguard.profile.credentials import FOLDERS

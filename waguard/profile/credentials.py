@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Final
 
 from waguard.errors import WaguardError
-from waguard.host.private_files import open_private, write_private
+from waguard.host.files.private_files import open_private, write_private
 from waguard.profile import leveldb
 
 FOLDERS: Final = ("IndexedDB", "Local Storage")

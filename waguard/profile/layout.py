@@ -8,7 +8,7 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Final
 
-from waguard.host.lock import private_folder
+from waguard.host.files.lock import private_folder
 
 TEMPORARY_LIMIT: Final = 63  # characters; Chromium aborts above
 KEY_DIGITS: Final = 12  # Unix socket paths end at 107 bytes

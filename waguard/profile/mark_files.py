@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from waguard.host import small_file
-from waguard.host.private_files import sync_folder, write_private
+from waguard.host.files.private_files import sync_folder, write_private
 from waguard.host.small_file import UnreadableError
 
 

@@ -20,9 +20,9 @@ from waguard.core.profile import old_profiles as policy
 from waguard.core.profile.old_profiles import Credentials, Identity, Profile
 from waguard.core.profile.profile import LivingOwner
 from waguard.errors import WaguardError
-from waguard.host import moving
-from waguard.host.ownership import us
-from waguard.host.private_files import private_folders
+from waguard.host.files import moving
+from waguard.host.files.ownership import us
+from waguard.host.files.private_files import private_folders
 from waguard.host.small_file import UnreadableError
 from waguard.profile import (
     chromium_lock,

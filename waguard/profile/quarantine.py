@@ -8,8 +8,8 @@ from typing import Final
 
 from waguard.core.profile import profile as policy
 from waguard.errors import ConflictError
-from waguard.host import disk, moving
-from waguard.host.private_files import private_folders, sync_folder
+from waguard.host.files import disk, moving
+from waguard.host.files.private_files import private_folders, sync_folder
 from waguard.profile import layout, mark_files, owner_mark, snapshots, staging
 from waguard.profile.layout import Places
 from waguard.profile.lock import prove_held

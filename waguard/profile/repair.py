@@ -27,8 +27,8 @@ from waguard.core.profile.profile import (
     ShowQr,
     Use,
 )
-from waguard.host import moving
-from waguard.host.private_files import sync_folder
+from waguard.host.files import moving
+from waguard.host.files.private_files import sync_folder
 from waguard.profile import (
     chromium_lock,
     credentials,

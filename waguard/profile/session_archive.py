@@ -18,7 +18,7 @@ from typing import Final
 
 from msgspec import Struct
 
-from waguard.host.private_files import private_folders, sync_folder
+from waguard.host.files.private_files import private_folders, sync_folder
 from waguard.host.small_file import UnreadableError
 from waguard.profile.credentials import FOLDERS
 

@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from waguard.errors import WaguardError
 from waguard.host import small_file
-from waguard.host.private_files import open_private, write_private
+from waguard.host.files.private_files import open_private, write_private
 from waguard.host.small_file import UnreadableError
 from waguard.profile.credentials import FOLDERS
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Final
 
 from waguard.core.profile import profile as policy
-from waguard.host.private_files import private_folders, sync_folder, write_private
+from waguard.host.files.private_files import private_folders, sync_folder, write_private
 from waguard.profile.credentials import FOLDERS, copy_whole
 from waguard.profile.snapshot_archive import (
     ARCHIVE,

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
-from waguard.host import moving
+from waguard.host.files import moving
 
 STAGING: Final = ".waguard-new-"
 

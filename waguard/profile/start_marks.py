@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Final
 
 from waguard.core.profile.profile import CredentialsLost, Damaged
-from waguard.host.private_files import sync_folder, write_private
+from waguard.host.files.private_files import sync_folder, write_private
 from waguard.profile import mark_files
 from waguard.profile.lock import prove_held
 

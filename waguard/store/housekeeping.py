@@ -12,7 +12,7 @@ from waguard.config.sections import Media as MediaKeeping
 from waguard.config.sections import Retention
 from waguard.core.incidents.incidents import needed_since
 from waguard.core.messages.undecryptable import KNOWN_FOR
-from waguard.host.media import MediaFolder
+from waguard.host.files.media import MediaFolder
 from waguard.ports.clock import Ages
 from waguard.ports.messages import MessageStore
 from waguard.ports.outbox import OutboxStore

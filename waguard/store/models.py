@@ -117,7 +117,7 @@ SESSIONS = Table(
     # when DELETE took it down for good; the application's row stays
     Column("removed_at", UtcDateTime),
     Column("unpaired", Boolean),  # no scan since it was made, logged out or deleted; NULL: unknown
-    # JSON: what WhatsApp grants no more of for a while (see ``supervision/limits.py``)
+    # JSON: what WhatsApp grants no more of for a while (see ``supervision/session/first_contacts.py``)
     Column("limits", Text),
     # stand-ins for columns that the application's table may lack, under the same names
     Column("disconnect_reason", String(32)),

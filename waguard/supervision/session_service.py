@@ -21,10 +21,9 @@ from waguard.ports.outcomes import NotSent, Outcome
 from waguard.ports.sessions import SessionView
 from waguard.ports.store import SessionRow
 from waguard.profile import owner_mark
-from waguard.supervision import leaving
-from waguard.supervision.actor import SessionActor
-from waguard.supervision.health import HealthReport
-from waguard.supervision.readiness import (
+from waguard.supervision.fleet import leaving
+from waguard.supervision.fleet.health import HealthReport
+from waguard.supervision.fleet.readiness import (
     SENDING,
     UNLINKED,
     Needs,
@@ -37,10 +36,11 @@ from waguard.supervision.readiness import (
     require_number,
     shown_code,
 )
-from waguard.supervision.registry import Registry
-from waguard.supervision.run_state import RunState
-from waguard.supervision.session_context import SessionContext
-from waguard.supervision.starting import start_or_park
+from waguard.supervision.fleet.registry import Registry
+from waguard.supervision.fleet.run_state import RunState
+from waguard.supervision.fleet.starting import start_or_park
+from waguard.supervision.session.actor import SessionActor
+from waguard.supervision.session.session_context import SessionContext
 from waguard.wire.calls import Operation, PairingCode, RefreshQr, Send, Value
 from waguard.wire.reports import QrCode
 

@@ -16,24 +16,24 @@ from waguard.ports.inbox import Inbox
 from waguard.ports.messages import Undecryptables
 from waguard.ports.process import Meter, Spawn, Witness
 from waguard.ports.store import Store
-from waguard.supervision.account_rows import AccountRowOwner
-from waguard.supervision.actor import SessionActor
 from waguard.supervision.bus import Bus
-from waguard.supervision.fleet import Fleet
-from waguard.supervision.health import HealthReport
+from waguard.supervision.fleet.account_rows import AccountRowOwner
+from waguard.supervision.fleet.health import HealthReport
+from waguard.supervision.fleet.reconciler import Reconciler
+from waguard.supervision.fleet.registry import Registry
+from waguard.supervision.fleet.restorer import Restorer
+from waguard.supervision.fleet.run_state import RunState
+from waguard.supervision.fleet.watchdog import Watchdog
+from waguard.supervision.fleet_effects import Fleet
 from waguard.supervision.mailbox import Mailbox, Timers, loop_timer
-from waguard.supervision.passkeys import Passkeys
-from waguard.supervision.reconciler import Reconciler
-from waguard.supervision.registry import Registry
-from waguard.supervision.restorer import Restorer
-from waguard.supervision.run_state import RunState
-from waguard.supervision.session_context import SessionContext
+from waguard.supervision.session.actor import SessionActor
+from waguard.supervision.session.passkeys import Passkeys
+from waguard.supervision.session.session_context import SessionContext
 from waguard.supervision.session_service import SessionService
 from waguard.supervision.timings import Timings
 from waguard.supervision.versions.decision import Documents, VersionDecision
 from waguard.supervision.versions.observer import VersionObserver
 from waguard.supervision.versions.operators import VersionOperators
-from waguard.supervision.watchdog import Watchdog
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -6,7 +6,7 @@ from msgspec import Meta, Struct
 
 from waguard.core.messages.media import MEDIA_LIMIT
 
-# what a worker may say; its own bounds, in ``worker/page_reports.py``, are no wider. Texts in characters
+# what a worker may say; its own bounds, in ``worker/page/page_reports.py``, are no wider. Texts in characters
 Id = Annotated[str, Meta(max_length=256)]
 Chat = Annotated[str, Meta(max_length=128)]
 Word = Annotated[str, Meta(max_length=128)]

@@ -15,7 +15,7 @@ from waguard.core.exits import (
 )
 from waguard.core.profile.profile import Damaged
 from waguard.errors import WaguardError
-from waguard.host.disk import is_full
+from waguard.host.files.disk import is_full
 from waguard.profile.lock import ProfileInUseError, ProfileLock
 from waguard.wire.worker import WorkerSpec
 from waguard.worker.browser.chromium import (

@@ -29,15 +29,15 @@ from waguard.wire.calls import (
     Value,
 )
 from waguard.wire.protocol import Reply, Request
-from waguard.worker import rereading, sending
 from waguard.worker.browser.devtools import DevToolsTimeoutError
+from waguard.worker.link.status_reporter import StatusReporter
 from waguard.worker.link_reader import LinkReader
-from waguard.worker.page import WhatsAppPage
-from waguard.worker.page_errors import TooOftenError
+from waguard.worker.messages import rereading, sending
+from waguard.worker.page.page import WhatsAppPage
+from waguard.worker.page.page_errors import TooOftenError
+from waguard.worker.page.passkey import PasskeyCalls
 from waguard.worker.page_host import PageHost
-from waguard.worker.passkey import PasskeyCalls
 from waguard.worker.running_backfill import RunningBackfill
-from waguard.worker.status_reporter import StatusReporter
 from waguard.worker.worker_context import WorkerContext
 
 Answer = Sent | Value | Failed

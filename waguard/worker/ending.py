@@ -2,7 +2,7 @@
 
 from waguard.core.exits import EXIT_EXPORTS_MISSING, EXIT_PAGE_NOT_READY
 from waguard.errors import WaguardError
-from waguard.worker.page_errors import ExportsMissingError
+from waguard.worker.page.page_errors import ExportsMissingError
 
 
 class WorkerEndError(Exception):

@@ -21,7 +21,7 @@ from collections.abc import Callable, Sequence
 import msgspec
 
 from waguard.core.exits import EXIT_BAD_SPEC
-from waguard.host.title import Title
+from waguard.host.process.title import Title
 from waguard.wire.forking import DESCRIPTORS, LIMIT, Fork, Forked
 from waguard.wire.worker import WorkerSpec
 from waguard.worker.main import work

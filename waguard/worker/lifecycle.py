@@ -16,7 +16,7 @@ from pathlib import Path
 from loguru import logger
 
 from waguard.core.exits import EXIT_LEASE_EXPIRED, EXIT_MEANINGS, EXIT_ORPHANED, blame_disk
-from waguard.host.disk import is_full
+from waguard.host.files.disk import is_full
 from waguard.host.patience import patience
 from waguard.wire.worker import WorkerSpec
 from waguard.worker import browser_start, page_host
@@ -25,15 +25,15 @@ from waguard.worker.browser_end import end_with_a_stopped_browser, end_with_the_
 from waguard.worker.call_handler import CallHandler, PageCalls
 from waguard.worker.ending import WorkerEndError
 from waguard.worker.first_of import first_of
+from waguard.worker.link.listening import Listening
+from waguard.worker.link.unstored import UnstoredEvents
 from waguard.worker.link_reader import LinkReader
-from waguard.worker.listening import Listening
 from waguard.worker.page_events import PageEvents
 from waguard.worker.page_host import PageHost
 from waguard.worker.prober import Prober
 from waguard.worker.profile_care import ProfileCare
 from waguard.worker.running_backfill import RunningBackfill
 from waguard.worker.timings import TIMINGS, Timings
-from waguard.worker.unstored import UnstoredEvents
 from waguard.worker.worker_context import WorkerContext
 
 

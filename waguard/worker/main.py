@@ -9,7 +9,7 @@ import msgspec
 from loguru import logger
 
 from waguard.core.exits import EXIT_BAD_SPEC
-from waguard.host import logs
+from waguard.host.system import logs
 from waguard.wire.worker import WorkerSpec
 from waguard.worker.lifecycle import SessionWorker
 

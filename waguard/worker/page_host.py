@@ -11,14 +11,14 @@ from loguru import logger
 from waguard.core.exits import EXIT_BROWSER_GONE, EXIT_BROWSER_NOT_STARTED
 from waguard.core.session.page_load import pause
 from waguard.errors import WaguardError
-from waguard.worker import wajs
 from waguard.worker.browser.devtools import DevTools, PageSession, flush_storage
 from waguard.worker.ending import WorkerEndError, not_ready
 from waguard.worker.first_of import first_of
-from waguard.worker.page import WhatsAppPage
-from waguard.worker.page_errors import PageUnreachableError
+from waguard.worker.page import wajs
+from waguard.worker.page.page import WhatsAppPage
+from waguard.worker.page.page_errors import PageUnreachableError
+from waguard.worker.page.page_loader import PageLoader
 from waguard.worker.page_events import PageEvents
-from waguard.worker.page_loader import PageLoader
 from waguard.worker.worker_context import WorkerContext
 
 

@@ -8,7 +8,7 @@ from dataclasses import replace
 from loguru import logger
 
 from waguard.core.session.probe import PageLiveness, observe, should_end_script
-from waguard.host.pressure import cpu_is_saturated
+from waguard.host.system.pressure import cpu_is_saturated
 from waguard.wire.reports import Heartbeat
 from waguard.worker.browser.chromium import Chromium
 from waguard.worker.browser.devtools import DevToolsError, EvaluationError

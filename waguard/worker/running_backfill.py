@@ -3,8 +3,8 @@
 import asyncio
 
 from waguard.wire.calls import CatchUp, Failed, Value
-from waguard.worker.backfill import Backfill
-from waguard.worker.page import WhatsAppPage
+from waguard.worker.messages.backfill import Backfill
+from waguard.worker.page.page import WhatsAppPage
 from waguard.worker.worker_context import WorkerContext
 
 

@@ -8,13 +8,13 @@ from waguard.core.messages.identity import People
 from waguard.wire.events import Event
 from waguard.wire.protocol import PROTOCOL, Hello
 from waguard.wire.worker import WorkerSpec
-from waguard.worker.daemon_link import DaemonLink
 from waguard.worker.deadline import Deadline
-from waguard.worker.inbound import Inbound
-from waguard.worker.link_watch import LinkWatch
-from waguard.worker.page_document import PageDocument
-from waguard.worker.report_gate import ReportGate
-from waguard.worker.status_reporter import StatusReporter
+from waguard.worker.link.daemon_link import DaemonLink
+from waguard.worker.link.status_reporter import StatusReporter
+from waguard.worker.messages.inbound import Inbound
+from waguard.worker.page.link_watch import LinkWatch
+from waguard.worker.page.page_document import PageDocument
+from waguard.worker.page.report_gate import ReportGate
 from waguard.worker.timings import TIMINGS, Timings
 
 

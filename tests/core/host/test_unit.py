@@ -3,7 +3,7 @@ from pathlib import Path, PurePosixPath
 import pytest
 
 from waguard.core.host.unit import Unit, drop_in, parse, unwritable
-from waguard.host.executable import BINARIES
+from waguard.host.process.executable import BINARIES
 
 SHIPPED = (Path(__file__).parents[3] / "systemd/waguard.service").read_text()
 

@@ -10,7 +10,7 @@ import pytest
 from tests.doctor.faults.planting import FAILED, WARNING, Faults
 from tests.doctor.host import Host
 from waguard.doctor.timings import Timings
-from waguard.host import procfs
+from waguard.host.process import procfs
 
 FAULTS = Faults()
 fault = FAULTS.fault

@@ -12,8 +12,8 @@ import pytest
 
 from tests.doctor.faults.planting import FAILED, WARNING, Faults
 from tests.doctor.host import GOOD, HOOK, Host, foreign_process
-from waguard.host import procfs
-from waguard.supervision import inventory
+from waguard.host.process import procfs
+from waguard.supervision.fleet import inventory
 
 FAULTS = Faults()
 fault = FAULTS.fault

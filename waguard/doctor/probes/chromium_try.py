@@ -14,8 +14,8 @@ from typing import Final
 import msgspec
 
 from waguard.errors import WaguardError
-from waguard.host.executable import Flavour
-from waguard.host.procfs import command_line, group_members
+from waguard.host.process.executable import Flavour
+from waguard.host.process.procfs import command_line, group_members
 from waguard.worker.browser.chromium import ChromiumSpec, launch
 from waguard.worker.browser.process import version_of
 

@@ -9,7 +9,8 @@ from waguard.config.sections import Config
 from waguard.core.profile.ownership import Found, Us
 from waguard.doctor.checks.files import KeyFile, Owned, Secrets
 from waguard.errors import ConfigError
-from waguard.host import ownership, small_file
+from waguard.host import small_file
+from waguard.host.files import ownership
 from waguard.host.small_file import UnreadableError
 from waguard.messaging.webhooks.signing import secrets_in
 

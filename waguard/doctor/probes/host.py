@@ -19,9 +19,9 @@ from waguard.doctor.checks.host import Browser, Clock, Limits, Needs, Script
 from waguard.doctor.checks.instance import Instance
 from waguard.doctor.probes.chromium_try import Tried, Wanted
 from waguard.doctor.probes.machine import Machine
-from waguard.host import network
-from waguard.host.executable import BrowserNotFoundError, find_executable
-from waguard.worker import wajs
+from waguard.host.process.executable import BrowserNotFoundError, find_executable
+from waguard.host.system import network
+from waguard.worker.page import wajs
 
 CHECKOUT: Final = Path(waguard.__file__).parents[1]
 EXTRA: Final = 15.0  # s beside browser.launch_timeout, which two starts may take each

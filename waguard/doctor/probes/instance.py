@@ -11,9 +11,11 @@ from typing import Any, Final
 from waguard.config.sections import Config
 from waguard.doctor.checks.instance import Instance, PidFile, Port, Socket
 from waguard.doctor.probes.machine import Machine
-from waguard.host import lock, procfs, small_file
-from waguard.host import machine as machines
-from waguard.host.listen import LOCAL_SOCKET
+from waguard.host import small_file
+from waguard.host.files import lock
+from waguard.host.process import procfs
+from waguard.host.system import machine as machines
+from waguard.host.system.listen import LOCAL_SOCKET
 
 LIMIT: Final = 8 << 20  # bytes of an answer
 

@@ -20,9 +20,10 @@ from typing import Final
 from waguard.core.host.admission import Reading
 from waguard.core.host.strays import Seen
 from waguard.doctor.checks.host import Space
-from waguard.host import procfs, resources, strays
 from waguard.host.configuration import SYSTEM_FILE
-from waguard.worker import wajs
+from waguard.host.process import procfs, strays
+from waguard.host.system import resources
+from waguard.worker.page import wajs
 
 _TIME_ERROR: Final = 5  # adjtimex(2): the clock is not synchronized
 _TIMEX: Final = 512  # bytes; more than struct timex has anywhere

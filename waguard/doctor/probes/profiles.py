@@ -10,12 +10,12 @@ from waguard.core.profile.old_profiles import ARCHIVE
 from waguard.core.profile.profile import Finding
 from waguard.doctor.checks.profiles import Folder, Profile
 from waguard.doctor.probes.machine import Machine
-from waguard.host import procfs
-from waguard.host.children import read_records
+from waguard.host.process import procfs
+from waguard.host.process.children import read_records
 from waguard.profile import chromium_lock, inspection, layout, old_profiles, owner_mark, snapshots
 from waguard.profile.layout import Places
 from waguard.profile.lock import LOCK_NAME
-from waguard.supervision import inventory
+from waguard.supervision.fleet import inventory
 
 
 def folder(machine: Machine, sessions: Path) -> Folder:

@@ -10,7 +10,7 @@ from waguard.config.sections import Config
 from waguard.core.host import unit as units
 from waguard.doctor.checks.unit import Unit
 from waguard.doctor.probes.machine import Machine
-from waguard.host import service_unit
+from waguard.host.system import service_unit
 
 # of a release that `make install` has built, else of the checkout
 RELEASE: Final = Path(sys.prefix) / "share/waguard" / service_unit.UNIT

@@ -5,9 +5,9 @@ from pathlib import Path
 
 from waguard.doctor.checks.versions import Kept
 from waguard.host import small_file
-from waguard.host.documents import FOLDER
+from waguard.host.memory.documents import FOLDER
+from waguard.host.memory.version_memory import FILE, LIMIT
 from waguard.host.small_file import UnreadableError
-from waguard.host.version_memory import FILE, LIMIT
 
 
 def kept(state: Path) -> Kept:

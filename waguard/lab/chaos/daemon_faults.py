@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from waguard.cli.client import ApiCallError
 from waguard.core.webhooks.delivery import SESSION_EVENTS
-from waguard.host.children import read_records
+from waguard.host.process.children import read_records
 from waguard.lab.chaos.harming import Fault, living, restarts, unique
 from waguard.lab.chaos.invariants import BrokenError, Harm, unhealed
 from waguard.lab.chaos.world import POLL, NotInTimeError, World, until

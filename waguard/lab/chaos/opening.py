@@ -13,7 +13,7 @@ from typing import Final
 
 from waguard.config.reading import load
 from waguard.config.sections import Webhook
-from waguard.host.executable import find_executable
+from waguard.host.process.executable import find_executable
 from waguard.lab.application import STORED, Application, Manners
 from waguard.lab.chaos.mounts import mounted
 from waguard.lab.chaos.page_faults import PERIOD

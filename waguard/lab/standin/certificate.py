@@ -14,7 +14,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
 from waguard.errors import WaguardError
-from waguard.host.private_files import private_folders, replace_private
+from waguard.host.files.private_files import private_folders, replace_private
 
 LIFETIME = dt.timedelta(
     days=30

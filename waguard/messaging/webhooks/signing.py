@@ -8,7 +8,7 @@ from typing import Final
 
 from waguard.errors import ConfigError
 from waguard.host import small_file
-from waguard.host.ownership import require_private
+from waguard.host.files.ownership import require_private
 from waguard.host.small_file import UnreadableError
 
 SECRETS: Final = 2  # valid at a time: the old one and the new one

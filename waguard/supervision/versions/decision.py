@@ -37,11 +37,11 @@ from waguard.core.versions.facts import (
     VersionFact,
 )
 from waguard.core.versions.state import VersionState
-from waguard.host.documents import Document
-from waguard.host.version_memory import VersionMemory
-from waguard.host.wajs_store import Bundle, WajsStore
+from waguard.host.memory.documents import Document
+from waguard.host.memory.version_memory import VersionMemory
+from waguard.host.memory.wajs_store import Bundle, WajsStore
 from waguard.ports.clock import Clock
-from waguard.supervision.fleet import Fleet
+from waguard.supervision.fleet_effects import Fleet
 from waguard.supervision.mailbox import Mailbox
 
 Noted = Literal[

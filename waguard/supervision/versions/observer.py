@@ -11,7 +11,7 @@ from waguard.core.versions.facts import (
     Loaded,
 )
 from waguard.core.versions.page_signs import Page, Seen, Watched, read
-from waguard.host.documents import FOLDER, DocumentError
+from waguard.host.memory.documents import FOLDER, DocumentError
 from waguard.supervision.versions.decision import VersionDecision
 from waguard.wire.worker import StoredDocument
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from waguard.core.host import switches
-from waguard.host.executable import Flavour
+from waguard.host.process.executable import Flavour
 from waguard.worker.browser.errors import BrowserArgumentError
 
 # Measured on 156: 111 MB a further session instead of 157.

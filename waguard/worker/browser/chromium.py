@@ -19,10 +19,10 @@ import tempfile
 from contextlib import suppress
 from pathlib import Path
 
-from waguard.host.executable import BrowserNotFoundError, Flavour, find_executable
-from waguard.host.ownership import refusals
+from waguard.host.files.ownership import refusals
 from waguard.host.patience import patience
-from waguard.host.procfs import group_members, is_stopped
+from waguard.host.process.executable import BrowserNotFoundError, Flavour, find_executable
+from waguard.host.process.procfs import group_members, is_stopped
 from waguard.worker.browser.arguments import ChromiumSpec, arguments
 from waguard.worker.browser.devtools import DevTools
 from waguard.worker.browser.errors import (

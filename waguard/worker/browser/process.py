@@ -20,8 +20,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Self
 
-from waguard.host.procfs import group_members, is_stopped, pids
-from waguard.host.standstill import Standstill
+from waguard.host.process.procfs import group_members, is_stopped, pids
+from waguard.host.process.standstill import Standstill
 
 # argv: parent, read end, write end, Chromium and its arguments
 STUB = """

@@ -1,0 +1,1 @@
+"""Files and folders: whose they are, locked, moved, private."""

@@ -1,0 +1,1 @@
+"""What outlives the daemon in files of its own."""

@@ -1,0 +1,111 @@
+"""Keeps what ``core.lived`` has to know, over restarts."""
+
+from pathlib import Path
+from typing import Final
+
+import msgspec
+from loguru import logger
+
+from waguard.core.host import lived as policy
+from waguard.core.host.lived import Lived
+from waguard.errors import WaguardError
+from waguard.host import small_file
+from waguard.host.files.private_files import replace_private
+from waguard.host.small_file import UnreadableError
+from waguard.ports.clock import Clock
+
+FILE: Final = "clock.json"
+SAVED_EVERY: Final = (
+    60.0  # s; what a daemon lived since then is a gap to the next one, if it is long
+)
+
+
+class LivedTime:
+    """Fills ``ports.clock.Ages``. Each question reads the clocks first: what is asked in the moment
+    after a step counts, too."""
+
+    def __init__(self, folder: Path, clock: Clock) -> None:
+        self._path = folder / FILE
+        self._clock = clock
+        self._read_at: float | None = None
+        self._lived = self._read()
+        self._saves = True
+        self._read_clocks()  # what comes from here on is lived
+
+    def age(self, since: float) -> float:
+        """See ``ports.clock.Ages``."""
+        lived = self._read_clocks()
+        return policy.age(lived, now=lived.at, since=since)
+
+    def ago(self, seconds: float) -> float:
+        """See ``ports.clock.Ages``."""
+        lived = self._read_clocks()
+        return policy.ago(lived, now=lived.at, seconds=seconds)
+
+    def save(self) -> None:
+        """Blocks; what cannot be written is said once, and written the next time."""
+        self._read_clocks()
+        try:
+            replace_private(self._path, msgspec.json.encode(self._lived))
+        except (OSError, WaguardError) as error:
+            if self._saves:
+                logger.warning(
+                    "the clock's file cannot be written", event="state_not_written", why=str(error)
+                )
+            self._saves = False
+        else:
+            self._saves = True
+
+    def _read_clocks(self) -> Lived:
+        now, moment = self._clock.wall(), self._clock.monotonic()
+        passed = 0.0 if self._read_at is None else moment - self._read_at
+        before, self._read_at = self._lived, moment
+        self._lived = lived = policy.seen(before, now=now, passed=passed)
+        if before is None:
+            return lived
+        ahead = now - before.at - passed
+        if abs(ahead) > policy.STEP:
+            what = "it was set" if passed else "it was set, or no daemon was there"
+            logger.warning(
+                "the clock jumped; the step counts for no age",
+                event="clock_jumped",
+                by=round(ahead),
+                why=what,
+            )
+        return lived
+
+    def _read(self) -> Lived | None:
+        try:
+            found = msgspec.json.decode(small_file.read(self._path), type=Lived)
+        except FileNotFoundError:
+            return None
+        except (UnreadableError, ValueError, RecursionError) as error:
+            logger.error(
+                "a file is unreadable and is quarantined",
+                event="file_unreadable",
+                file=str(self._path),
+                why=error,
+            )
+            self._quarantine()
+            return None
+        edges = [edge for gap in found.gaps for edge in gap]
+        if edges != sorted(edges) or any(edge > found.at for edge in edges):
+            logger.error(
+                "a file is inconsistent and is quarantined",
+                event="file_unreadable",
+                file=str(self._path),
+            )
+            self._quarantine()
+            return None
+        return found
+
+    def _quarantine(self) -> None:
+        try:
+            small_file.quarantine(self._path)
+        except OSError as error:
+            logger.warning(
+                "the unreadable file cannot be renamed",
+                event="file_not_moved",
+                file=str(self._path),
+                why=error.strerror,
+            )

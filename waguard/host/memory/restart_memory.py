@@ -1,0 +1,80 @@
+"""``<paths.state>/restarts.json``: how often sessions were restarted, for the next daemon."""
+
+import contextlib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Final
+
+import msgspec
+from loguru import logger
+
+from waguard.core.session import restart
+from waguard.core.session.restart import Remembered
+from waguard.errors import WaguardError
+from waguard.host import small_file
+from waguard.host.files.private_files import replace_private
+from waguard.host.small_file import UnreadableError
+from waguard.ports.clock import Clock
+
+FILE: Final = "restarts.json"
+LIMIT: Final = 8 << 20  # bytes; as many sessions and restarts as are kept, with the longest names
+
+
+class RestartMemory:
+    """All calls block. What cannot be written is logged once, and written at the next call."""
+
+    def __init__(self, folder: Path, clock: Clock) -> None:
+        self.path = folder / FILE
+        self._clock = clock
+        self._written: Mapping[str, Remembered] = {}
+        self._writes = True
+        self.unreadable: str | None = None
+        """What was wrong with the file that lay there, which is quarantined."""
+
+    def load(self) -> Mapping[str, Remembered]:
+        """By session; nothing where there is no file that can be read."""
+        try:
+            self._written = self._read()
+        except FileNotFoundError:
+            return {}
+        except UnreadableError as error:
+            self.unreadable = str(error)
+            logger.error(
+                "a file is unreadable and is quarantined",
+                event="file_unreadable",
+                file=str(self.path),
+                why=error,
+            )
+            with contextlib.suppress(OSError):  # it is reported all the same
+                small_file.quarantine(self.path)
+            return {}
+        return restart.credible(self._written, now=self._clock.wall())
+
+    def save(self, memory: Mapping[str, Remembered]) -> None:
+        """Replace all of it; nothing is written where nothing has changed."""
+        kept = restart.worth_keeping(memory)
+        if kept == self._written:
+            return
+        try:
+            replace_private(self.path, msgspec.json.encode(kept))
+        except (OSError, WaguardError) as error:
+            if self._writes:
+                logger.warning(
+                    "the history of restarts cannot be written",
+                    event="state_not_written",
+                    why=str(error),
+                )
+            self._writes = False
+        else:
+            self._written, self._writes = kept, True
+
+    def _read(self) -> dict[str, Remembered]:
+        content = small_file.read(self.path, limit=LIMIT)
+        try:
+            found = msgspec.json.decode(content, type=dict[str, Remembered])
+        except (ValueError, RecursionError) as error:
+            raise UnreadableError(f"it is not a history of restarts: {error}") from None
+        for one in found.values():
+            if one.restarts < 0 or one.tries < 0 or any(at < 0 for at in one.counted):
+                raise UnreadableError("it has numbers below zero")
+        return found

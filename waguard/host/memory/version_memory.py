@@ -1,0 +1,65 @@
+"""``<paths.state>/versions.json``: what is known of WhatsApp's versions, for the next daemon."""
+
+import contextlib
+from collections.abc import Callable
+from pathlib import Path
+from typing import Final
+
+from loguru import logger
+
+from waguard.core.versions.state import StateError, VersionState
+from waguard.errors import WaguardError
+from waguard.host import small_file
+from waguard.host.files.private_files import replace_private
+from waguard.host.small_file import UnreadableError
+
+FILE: Final = "versions.json"
+LIMIT: Final = 1 << 20  # bytes; some dozens of versions, with 64 names of sessions each
+
+
+class VersionMemory:
+    """All calls block. What cannot be written is logged once, and written at the next call."""
+
+    def __init__(self, folder: Path) -> None:
+        self.path = folder / FILE
+        self.written = b""
+        """What lies there, as far as this daemon knows."""
+        self._writes = True
+        self.unreadable: str | None = None
+        """What was wrong with the file that lay there, which is quarantined."""
+
+    def load(self, decode: Callable[[bytes], VersionState]) -> VersionState | None:
+        """None: there is no file that can be read. ``decode`` raises ``StateError``."""
+        try:
+            content = small_file.read(self.path, limit=LIMIT)
+            found = decode(content)
+        except FileNotFoundError:
+            return None
+        except (UnreadableError, StateError) as error:
+            self.unreadable = str(error)
+            logger.error(
+                "a file cannot be read and is quarantined",
+                event="file_unreadable",
+                file=str(self.path),
+                why=error,
+            )
+            with contextlib.suppress(OSError):  # it is reported all the same
+                small_file.quarantine(self.path)
+            return None
+        self.written = content
+        return found
+
+    def save(self, content: bytes) -> None:
+        """Replace all of it; nothing is written where nothing has changed."""
+        if content == self.written:
+            return
+        try:
+            replace_private(self.path, content)
+        except (OSError, WaguardError) as error:
+            if self._writes:
+                logger.warning(
+                    "versions cannot be remembered", event="state_not_written", why=str(error)
+                )
+            self._writes = False
+        else:
+            self.written, self._writes = content, True

@@ -1,0 +1,212 @@
+"""Find what dead instances left running, and end it: ask, wait, insist. What stands still hears no
+question, and is killed at once.
+
+A pid is soon another's: each is signalled through a pidfd, opened before its start time is compared.
+"""
+
+import asyncio
+import contextlib
+import os
+import pwd
+import re
+import signal
+from collections.abc import Collection, Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from loguru import logger
+from msgspec import Struct
+
+from waguard.core.host.strays import Foreign, Seen, Stray, classify
+from waguard.host.patience import patience
+from waguard.host.process import procfs
+from waguard.ports.process import Swept
+
+POLL: Final = 0.02  # s; the end of another process's child has no event
+# Chromium rewrites the arguments of its children into one, with spaces between them
+_PROFILE: Final = re.compile(r"(?:^|[\0 ])--user-data-dir=([^\0]*?)(?=[\0]| --|$)")
+_CRASH_HANDLER: Final = "/chrome_crashpad_handler"
+
+
+class Timings(Struct, frozen=True, kw_only=True):
+    """Seconds."""
+
+    follows: float = 1.0
+    """A Chromium whose worker was killed a moment ago ends by itself."""
+    worker_grace: float = 12.0
+    """From TERM to KILL: it closes its Chromium."""
+    browser_grace: float = 3.0
+
+
+TIMINGS: Final = Timings()
+
+
+def remains(pids: Iterable[int]) -> list[Seen]:
+    """Those of these processes that a dead Chromium left. No other process is read."""
+    return [it for pid in pids if (it := read(pid)) and it.part and not it.led]
+
+
+async def end(left: Seen, *, timings: Timings = TIMINGS) -> bool:
+    """End it, if it does not go by itself: whether it had to be ended."""
+    return await _Left.of(left).end(timings.follows, timings.browser_grace)
+
+
+async def sweep(
+    *, records: str, profiles: str, kept: Collection[int] = (), timings: Timings = TIMINGS
+) -> Swept:
+    """End the strays of this instance; see ``core.strays.classify``. Workers first: they end in order."""
+    seen = await asyncio.to_thread(scan)
+    places = {"records": os.path.realpath(records), "profiles": os.path.realpath(profiles)}
+    found = classify(seen, kept=kept, **places)
+    left = [_Left.of(one.process) for one in found if isinstance(one, Stray)]
+    workers = [one for one in left if one.seen.profile is None and not one.seen.part]
+    browsers = [one for one in left if one not in workers]
+    ended = await asyncio.gather(*(one.end(0.0, timings.worker_grace) for one in workers))
+    ended += await asyncio.gather(
+        *(one.end(timings.follows, timings.browser_grace) for one in browsers)
+    )
+    return Swept(
+        ended=tuple(
+            one.seen for one, had_to in zip([*workers, *browsers], ended, strict=True) if had_to
+        ),
+        foreign=tuple(one for one in found if isinstance(one, Foreign)),
+    )
+
+
+def scan() -> list[Seen]:
+    """Every worker and every process of a Chromium on this machine, whosever it is."""
+    return [seen for pid in procfs.pids() if (seen := read(pid))]
+
+
+def read(pid: int) -> Seen | None:
+    """What this process is; None: neither a worker nor of a Chromium that can be known, or gone."""
+    arguments = procfs.command_line(pid)
+    profile, part = _profile(pid, arguments), _is_part(arguments)
+    if profile is None and not part and "waguard.worker" not in arguments:
+        return None
+    started, parent = procfs.start_time(pid), procfs.parent(pid)
+    marks = procfs.environment(pid)
+    record = marks.get("WAGUARD_RECORD")
+    if started is None or parent is None or (profile is None and record is None):
+        return None
+    if not marks and not procfs.command_line(pid):
+        return None  # it is ending: its marks went with its memory, and what they said is unknown
+    return Seen(
+        pid=pid,
+        start_time=started,
+        parent=parent,
+        user=_user(pid),
+        command=" ".join(arguments),
+        profile=profile,
+        record=os.path.realpath(record) if record else None,
+        session=marks.get("WAGUARD_SESSION"),
+        group=(group := procfs.group(pid) or 0),
+        led=procfs.start_time(group) is not None,
+        part=part,
+    )
+
+
+def _is_part(arguments: list[str]) -> bool:
+    return any("--type=" in argument for argument in arguments) or (
+        bool(arguments) and arguments[0].endswith(_CRASH_HANDLER)
+    )
+
+
+def _profile(pid: int, arguments: list[str]) -> str | None:
+    """The profile of a process of a Chromium."""
+    profiles: list[str] = _PROFILE.findall("\0".join(arguments))
+    if not profiles:
+        return None
+    with contextlib.suppress(OSError):
+        return os.path.realpath(Path(f"/proc/{pid}/cwd").readlink() / profiles[-1])
+    return os.path.realpath(profiles[-1])
+
+
+def _user(pid: int) -> str:
+    try:
+        number = Path(f"/proc/{pid}").stat().st_uid
+    except OSError:
+        return "nobody"
+    try:
+        return pwd.getpwuid(number).pw_name
+    except KeyError:
+        return f"user {number}"
+
+
+@dataclass(frozen=True)
+class _Left:
+    seen: Seen
+    members: tuple[tuple[int, int], ...]
+    """Pid and start time of each process of the group that it leads."""
+
+    @classmethod
+    def of(cls, seen: Seen) -> "_Left":
+        pids = procfs.group_members(seen.pid)
+        return cls(seen, tuple((pid, procfs.start_time(pid) or 0) for pid in pids))
+
+    async def end(self, follows: float, grace: float) -> bool:
+        """Whether it did not go by itself within ``follows`` seconds."""
+        if not self._kill_stopped():
+            if await self._gone(follows):
+                return False
+            self._say("a stray process is ended")
+        _signal(self.seen.pid, self.seen.start_time, signal.SIGTERM)
+        if await self._gone(grace):
+            return True
+        # what it has started meanwhile too, while its number is its own
+        now = _Left.of(self.seen).members if self._lives() else ()
+        for pid, started in {*self.members, *now}:
+            _signal(pid, started, signal.SIGKILL)
+        await self._gone(grace)
+        return True
+
+    def _kill_stopped(self) -> bool:
+        """Also of its group: whether there was one."""
+        stopped = [(pid, started) for pid, started in {*self._all()} if procfs.is_stopped(pid)]
+        if stopped:
+            self._say("a stopped stray process is killed")
+        for pid, started in stopped:
+            _signal(pid, started, signal.SIGKILL)
+        return bool(stopped)
+
+    def _say(self, what: str) -> None:
+        seen = self.seen
+        logger.warning(
+            what,
+            event="stray_ended",
+            session=seen.session,
+            pid=seen.pid,
+            command=seen.command[:200],
+        )
+
+    def _lives(self) -> bool:
+        return procfs.start_time(self.seen.pid) == self.seen.start_time
+
+    async def _gone(self, within: float) -> bool:
+        with contextlib.suppress(TimeoutError):
+            async with patience(within):
+                while any(procfs.start_time(pid) == started for pid, started in self._all()):  # noqa: ASYNC110 - there is no event
+                    await asyncio.sleep(POLL)
+                return True
+        return False
+
+    def _all(self) -> Iterator[tuple[int, int]]:
+        yield self.seen.pid, self.seen.start_time
+        yield from self.members
+
+
+def _signal(pid: int, started: int, number: signal.Signals) -> None:
+    try:
+        pidfd = os.pidfd_open(pid)
+    except OSError:
+        return
+    try:
+        if procfs.start_time(pid) == started:
+            signal.pidfd_send_signal(pidfd, number)
+    except OSError as error:
+        logger.error(
+            "a stray process cannot be ended", event="stray_not_ended", pid=pid, why=error.strerror
+        )
+    finally:
+        os.close(pidfd)

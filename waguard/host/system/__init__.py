@@ -1,0 +1,1 @@
+"""The machine and its services: systemd, journal, network, addresses, resources."""

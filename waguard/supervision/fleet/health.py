@@ -1,0 +1,160 @@
+"""What waguard reports of itself: how many sessions are connected, and every known condition."""
+
+from collections.abc import Iterable, Iterator
+from typing import Final
+
+from loguru import logger
+
+from waguard.core import conditions
+from waguard.core.blame import Condition
+from waguard.core.incidents.incidents import fleet_condition
+from waguard.core.incidents.kinds import SESSION_ENDS
+from waguard.core.link import Link
+from waguard.core.page_care import Kind
+from waguard.core.session import views
+from waguard.core.status import Status
+from waguard.ports.sessions import Connection, Health
+from waguard.supervision.fleet.reconciler import Reconciler
+from waguard.supervision.fleet.registry import Registry
+from waguard.supervision.fleet.run_state import RunState
+from waguard.supervision.session.actor import SessionActor
+from waguard.supervision.session.session_context import SessionContext
+
+_ON_PURPOSE: Final = frozenset({conditions.HELD})
+"""Types that are meant to be where a session was stopped on purpose."""
+
+
+class HealthReport:
+    """Read off memory, without I/O: the one list of conditions that every surface shows."""
+
+    def __init__(
+        self, ctx: SessionContext, registry: Registry, state: RunState, reconciler: Reconciler
+    ) -> None:
+        self._ctx = ctx
+        self._registry = registry
+        self._state = state
+        self._reconciler = reconciler
+        self._began = ctx.clock.wall()
+        self._reported: dict[str, tuple[Condition, ...]] = {}
+
+    def read(self) -> Health:
+        """As it is now."""
+        sessions = [s for s in self._registry.sessions if not s.row.removed_at]
+        connected = sum(s.state.status.status is Status.CONNECTED for s in sessions)
+        return Health(
+            supervising=not self._state.stopping and self._state.waits_for_lease is None,
+            database=self._state.database,
+            restored=self._state.restored,
+            total=len(sessions),
+            connected=connected,
+            disconnected=len(sessions) - connected,
+            conditions=(*self._of_all(), *self._of_sessions()),
+        )
+
+    def connection(self, session_id: str) -> Connection:
+        """What GET status and /health would say of it now."""
+        session = self._registry.get(session_id)
+        if session is None:
+            return Connection(why_not="it is not in memory", known=False)
+        if self._state.stopping:
+            return Connection(why_not="waguard is stopping")
+        if session.state.status.status is not Status.CONNECTED:
+            return Connection(why_not=f"it is {session.state.status.status}")
+        worker = session.state.worker
+        if worker is None or views.link(session.state) is Link.UNKNOWN:
+            why_not = "its row says connected, its worker has not confirmed it yet"
+            return Connection(why_not=why_not, known=False)
+        clock = self._ctx.clock
+        since = clock.wall() - (clock.monotonic() - worker.link_since)
+        return Connection(phone=session.state.phone, since=since)
+
+    def conditions(self, session: SessionActor) -> tuple[Condition, ...]:
+        """Everything that is not healthy in it."""
+        others = (it for it in self._found_elsewhere() if it.session == session.name)
+        return (*self._own(session), *others)
+
+    def report(self, part: str, found: Iterable[Condition]) -> None:
+        """What another part of waguard knows of now, in place of what it said before."""
+        now = tuple(it for it in found if it.type not in _ON_PURPOSE or self._is_wanted(it))
+        before, self._reported[part] = self._reported.get(part, ()), now
+        for it in now:
+            if it.session is None:
+                self._ctx.fleet.outages.report(it)
+        for kind in _of_fleet(before) - _of_fleet(now):
+            self._ctx.fleet.outages.update(kind, None)
+        was, is_now = _with_trail(before), _with_trail(now)
+        for key in was.keys() ^ is_now.keys():
+            self._record(*key, reason=is_now.get(key))
+
+    def _record(self, name: str, kind: str, *, reason: str | None) -> None:
+        if session := self._registry.get(name):
+            begins = reason is not None
+            entry, level = (kind, "ERROR") if begins else (SESSION_ENDS[kind], "WARNING")
+            said, log = entry.replace("_", " "), logger.bind(session=name)
+            log.log(level, said, event=entry, condition=kind, why=reason)
+            session.publisher.writer.record(entry, reason=reason)
+
+    def _is_wanted(self, it: Condition) -> bool:
+        session = self._registry.get(it.session) if it.session else None
+        return session is not None and session.row.desired_up
+
+    # ---- of all sessions at once ----
+
+    def _of_all(self) -> Iterator[Condition]:
+        outages, state = self._ctx.fleet.outages, self._state
+        waits = state.waits_for_lease or state.database_unknown
+        if not state.restored and not waits:
+            why = "sessions are still being restored"
+            yield fleet_condition("restoring", why, since=self._began)
+        yield from outages.conditions
+        fleet, clock = self._ctx.mailbox.fleet, self._ctx.clock
+        if (opening := fleet.breaker.opening) and (why_open := fleet.view.breaker):
+            since = clock.wall() - (clock.monotonic() - opening.at)
+            yield fleet_condition("fleet_breaker_opened", why_open, since=since)
+
+    # ---- of each ----
+
+    def _of_sessions(self) -> list[Condition]:
+        found = [it for session in self._registry.by_id for it in self._own(session)]
+        found += self._found_elsewhere()
+        return sorted(found, key=lambda it: it.session or "")
+
+    def _own(self, session: SessionActor) -> Iterator[Condition]:
+        """What is read off it."""
+        clock, state = self._ctx.clock, session.state
+        if fault := session.faults.condition:
+            yield fault
+        now, wall = clock.monotonic(), clock.wall()
+        shown = views.shown(views.conditions(state), monotonic=now, wall=wall)
+        yield from shown
+        wanted = session.row.desired_up and not state.left and not views.is_adopting(state)
+        if wanted and not shown and state.status.status is not Status.CONNECTED:
+            why = state.status.details or str(session.link)
+            yield conditions.not_started(session.name, why, since=self._began)
+        late = session.traffic.acks.late
+        if late and Kind.ACKS_IN_VAIN not in state.care.found:  # which says more
+            since = session.traffic.acks.late_since
+            yield conditions.acks_late(session.name, str(late), since=since)
+        if words := session.traffic.throws.words:
+            since = session.traffic.throws.began
+            yield conditions.sends_throw(session.name, words, since=since)
+        if words := session.traffic.deaf.words:
+            yield conditions.deaf(session.name, words, since=session.traffic.deaf.began)
+
+    def _found_elsewhere(self) -> Iterator[Condition]:
+        yield from self._reconciler.conditions
+        for found in self._reported.values():
+            yield from (it for it in found if it.session is not None)
+
+
+def _of_fleet(found: Iterable[Condition]) -> set[str]:
+    return {it.type for it in found if it.session is None}
+
+
+def _with_trail(found: Iterable[Condition]) -> dict[tuple[str, str], str]:
+    """Those whose beginning and end are on their session's trail."""
+    return {
+        (it.session, it.type): it.message
+        for it in found
+        if it.session is not None and it.type in SESSION_ENDS
+    }

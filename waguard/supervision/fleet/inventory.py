@@ -1,0 +1,75 @@
+"""What lies and runs on this host: profiles, snapshots, workers. The reconciler's third source."""
+
+import os
+from pathlib import Path
+
+from waguard.core.reconcile import Host, Stored, Worker
+from waguard.host.process import procfs, strays
+from waguard.host.process.children import read_records
+from waguard.profile import inspection, layout, snapshots
+
+
+def places_on_disk(sessions: Path) -> list[tuple[int, str]]:
+    """Workspace and session of every profile folder, and of every folder of snapshots.
+
+    Raises ``OSError`` where a folder cannot be read.
+    """
+    found: set[tuple[int, str]] = set()
+    for root in (sessions, sessions / "snapshots"):
+        if not root.exists():
+            continue
+        for workspace in root.iterdir():
+            digits = workspace.name.removeprefix("workspace_")
+            if digits == workspace.name or not digits.isdecimal() or not workspace.is_dir():
+                continue
+            found.update(
+                (int(digits), path.name.removeprefix("session-"))
+                for path in workspace.iterdir()
+                if path.name.startswith("session-") and path.is_dir()
+            )
+    return sorted(found)
+
+
+def read_inventory(sessions: Path, workers: Path, *, instance: str) -> Host:
+    """Look once. Blocks: call it in a thread."""
+    return Host(
+        profiles=_profiles(sessions),
+        workers=_workers(workers, instance),
+        remains=_remains(sessions),
+    )
+
+
+def _remains(sessions: Path) -> dict[int, str]:
+    """The kernel gives what a dead Chromium leaves to the daemon, which is the subreaper: no other process is read."""
+    root = f"{os.path.realpath(sessions)}/"
+    return {
+        it.pid: it.session or Path(it.profile).name.removeprefix("session-")
+        for it in strays.remains(procfs.children(os.getpid()))
+        if it.profile and it.profile.startswith(root)
+    }
+
+
+def _profiles(sessions: Path) -> dict[tuple[int, str], Stored] | None:
+    try:
+        if not sessions.is_dir():
+            return None
+        return {place: _stored(sessions, *place) for place in places_on_disk(sessions)}
+    except OSError:
+        return None
+
+
+def _stored(sessions: Path, workspace: int, session: str) -> Stored:
+    at = layout.places(sessions, workspace, session)
+    copies = any(snapshot.intact for snapshot in snapshots.known(at.snapshots))
+    there = layout.exists(at.profile) and not inspection.emptied(at.profile)
+    return Stored(profile=there, copies=copies)
+
+
+def _workers(folder: Path, instance: str) -> dict[int, Worker] | None:
+    if not folder.is_dir():
+        return None
+    return {
+        record.pid: Worker(session=record.session, ours=record.instance == instance)
+        for _, record in read_records(folder)
+        if procfs.is_same(record.pid, record.start_time, record.boot_id)
+    }

@@ -1,0 +1,105 @@
+"""The sessions in memory, by id, and which of them are being logged out or deleted."""
+
+import asyncio
+import contextlib
+from collections.abc import Collection, Iterator
+from pathlib import Path
+
+from waguard.errors import UnavailableError, WaguardError
+from waguard.ports.store import SessionRow
+from waguard.supervision.fleet import leaving
+from waguard.supervision.session.actor import SessionActor
+from waguard.supervision.session.session_context import SessionContext
+
+
+class Registry:
+    """Knows every session that has a row."""
+
+    def __init__(self, ctx: SessionContext) -> None:
+        self._ctx = ctx
+        self._sessions: dict[str, SessionActor] = {}
+        self._leaving: set[str] = set()
+
+    def __contains__(self, session_id: str) -> bool:
+        return session_id in self._sessions
+
+    def __getitem__(self, session_id: str) -> SessionActor:
+        return self._sessions[session_id]
+
+    def get(self, session_id: str) -> SessionActor | None:
+        """The session, where memory has it."""
+        return self._sessions.get(session_id)
+
+    @property
+    def sessions(self) -> list[SessionActor]:
+        """Those of this moment, in the order in which they came."""
+        return list(self._sessions.values())
+
+    @property
+    def by_id(self) -> list[SessionActor]:
+        """The sessions, by id."""
+        return [session for _, session in sorted(self._sessions.items())]
+
+    @property
+    def any_paired(self) -> bool:
+        """Whether one that should run was ever paired."""
+        return any(
+            session.profile.paired and session.row.desired_up for session in self._sessions.values()
+        )
+
+    def unpaired_profiles(self) -> Collection[Path]:
+        """Profiles, made or not, of those that have nothing to miss."""
+        return {it.profile.at.profile for it in self._sessions.values() if not it.profile.paired}
+
+    def add(self, row: SessionRow) -> SessionActor:
+        """The session of a row, which may have come to memory a moment ago."""
+        if row.session_id not in self._sessions:
+            self._sessions[row.session_id] = SessionActor(row, self._ctx)
+        return self._sessions[row.session_id]
+
+    async def remove(self, session_id: str) -> None:
+        """Forget a stopped session; harmless where it is gone."""
+        if session := self._sessions.pop(session_id, None):
+            await session.forget()
+
+    async def flush(self, *sessions: SessionActor) -> None:
+        """Wait until the database has all of them, for ``Timings.last_write`` at most."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(self._ctx.timings.last_write):
+                await asyncio.gather(*(session.written() for session in sessions))
+
+    async def row_is_gone(self, session_id: str) -> bool:
+        """Whether it has no row any more; unknown is not gone."""
+        try:
+            return await self._ctx.store.session(session_id) is None
+        except WaguardError:
+            return False
+
+    # ---- who leaves ----
+
+    def is_leaving(self, session_id: str) -> bool:
+        """Whether it is being logged out or deleted now."""
+        return session_id in self._leaving
+
+    def require_staying(self, session_id: str) -> None:
+        """Raises ``UnavailableError`` while it is leaving."""
+        if session_id in self._leaving:
+            raise UnavailableError(
+                "the session is being logged out or deleted", remedy="try again", retry_after=5
+            )
+
+    @contextlib.contextmanager
+    def leaving(self, session_id: str) -> Iterator[None]:
+        """While it is taken down for good nobody else may start it, or take it down too."""
+        self.require_staying(session_id)
+        self._leaving.add(session_id)
+        try:
+            yield
+        finally:
+            self._leaving.discard(session_id)
+
+    async def finish_removal(self, session: SessionActor) -> None:
+        """What a daemon that died in the middle of its deletion left; its pairing never comes back."""
+        if session.row.removed_at and session.row.session_id not in self._leaving:
+            with self.leaving(session.row.session_id):
+                await leaving.finish(session)

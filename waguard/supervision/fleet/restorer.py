@@ -1,0 +1,167 @@
+"""The restore at a start of the daemon: adopt, bring up, replace, and clear what a dead one left."""
+
+import asyncio
+from collections.abc import Collection
+
+from loguru import logger
+
+from waguard.core.host import admission
+from waguard.core.host.admission import Cause
+from waguard.core.lifecycle import State
+from waguard.core.link import Link
+from waguard.core.session import views
+from waguard.core.session.facts import RowRead
+from waguard.errors import WaguardError
+from waguard.ports.process import Process
+from waguard.ports.store import AuditEntry
+from waguard.supervision.fleet import shutdown
+from waguard.supervision.fleet.readiness import outcome, promises_too_much, start_is_over, summary
+from waguard.supervision.fleet.registry import Registry
+from waguard.supervision.fleet.run_state import RunState
+from waguard.supervision.fleet.starting import start_or_park
+from waguard.supervision.session.actor import SessionActor
+from waguard.supervision.session.session_context import SessionContext
+from waguard.wire.worker import WorkerRecord
+
+
+class Restorer:
+    """Brings up the sessions that should run, and only those."""
+
+    def __init__(self, ctx: SessionContext, registry: Registry, state: RunState) -> None:
+        self._ctx = ctx
+        self._registry = registry
+        self._state = state
+
+    async def restore(self, records: list[tuple[WorkerRecord, Process]]) -> str:
+        """Bring them up; returns the summary. Raises ``WaguardError``, and can then be repeated.
+
+        ``records`` are living workers of an earlier daemon; what belongs to a wanted session is
+        adopted, the rest is stopped.
+        """
+        rows = await self._ctx.store.sessions()
+        self._state.rows_loaded()
+        for row in rows:
+            self._registry.add(row)
+        unwanted = self._adopt(records)
+        kept = {process.pid for _, process in records}
+        clearing = asyncio.create_task(self._clear(unwanted, kept), name="clear")
+        try:
+            outcomes = await self._bring_up()
+            for session in self._registry.sessions:
+                if promises_too_much(session):
+                    session.post(RowRead(said=session.row.status))
+            await clearing
+        finally:
+            clearing.cancel()
+        await self._finish_removals()
+        self._state.restore_finished()
+        return summary(outcomes)
+
+    # ---- what a dead daemon left ----
+
+    def _adopt(self, records: list[tuple[WorkerRecord, Process]]) -> list[Process]:
+        """Adopt what belongs to a wanted session; the rest."""
+        unwanted: list[Process] = []
+        for record, process in records:
+            session = self._registry.get(record.session)
+            if session and process is session.runner.process:
+                continue  # a restore before this one took it over, and failed later
+            fits = (
+                session and session.row.desired_up and session.row.generation == record.generation
+            )
+            if session and fits and session.state.worker is None:
+                session.adopt(process, record)
+                continue
+            logger.warning(
+                "worker of an earlier daemon stopped",
+                event="worker_unwanted",
+                session=record.session,
+                worker=record.pid,
+            )
+            unwanted.append(process)
+        return unwanted
+
+    async def _clear(self, unwanted: list[Process], kept: Collection[int]) -> None:
+        """End what a dead instance left. Nobody waits for it but a session on the same profile, which
+        looks for itself before it starts."""
+        await asyncio.gather(
+            self._sweep(kept),
+            *(shutdown.stop(process, grace=self._ctx.timings.stop_grace) for process in unwanted),
+        )
+
+    async def _sweep(self, kept: Collection[int]) -> None:
+        """End what has no record; ``kept``: what has one."""
+        paths = self._ctx.config().paths
+        swept = await self._ctx.spawn.sweep(
+            records=str(paths.runtime / "workers"), profiles=str(paths.sessions), kept=kept
+        )
+        for stray in swept.ended:
+            await self._ctx.store.record(
+                AuditEntry(
+                    session_id=stray.session,
+                    kind="stray_ended",
+                    reason=stray.command,
+                    evidence={"pid": stray.pid},
+                )
+            )
+        for process in swept.foreign:
+            logger.error(
+                "a Chromium that is not waguard's is not touched",
+                event="foreign_browser",
+                what=str(process),
+            )
+
+    async def _finish_removals(self) -> None:
+        for session in self._registry.sessions:
+            try:
+                await self._registry.finish_removal(session)
+            except (WaguardError, OSError) as error:
+                name = session.row.session_id
+                logger.error(
+                    "the profile of a deleted session is not quarantined",
+                    event="removal_unfinished",
+                    session=name,
+                    why=str(error),
+                )
+
+    # ---- bring up ----
+
+    async def _bring_up(self) -> list[str]:
+        """How it ended, for each session that should run."""
+        should_run = [s for s in self._registry.sessions if s.row.desired_up]
+        now = self._ctx.clock.monotonic()
+        should_run.sort(key=lambda it: admission.order(views.candidate(it.state, now)))
+        return await asyncio.gather(*map(self._restore_alone, should_run))
+
+    async def _restore_alone(self, session: SessionActor) -> str:
+        with session.faults.alone("restore"):
+            return await self._restore_one(session)
+        session.faults.end("restore")  # from here on it is the reconciler's
+        session.post(RowRead(said=session.row.status))
+        return "failed"
+
+    async def _restore_one(self, session: SessionActor) -> str:
+        if self._state.stopping:
+            return "interrupted"
+        if session.lifecycle is State.STOPPED and (
+            refusal := start_or_park(session, self._ctx.fleet, asked=False)
+        ):
+            return refusal
+        while _cause(session) is Cause.PLACE:
+            await session.moved()
+        timeout = self._ctx.config().restore.timeout
+        if await session.wait_until(lambda s: start_is_over(s) or _waits(s), timeout=timeout):
+            return "waiting" if _waits(session) else outcome(session)
+        network_down = self._ctx.mailbox.fleet.network_down
+        # it goes on by itself: what it waits for has limits of its own
+        return "offline" if session.link is Link.OFFLINE or network_down else "pending"
+
+
+def _cause(session: SessionActor) -> Cause | None:
+    wait = session.state.held_back
+    return wait.cause if wait else None
+
+
+def _waits(session: SessionActor) -> bool:
+    """For something that need not come soon."""
+    return _cause(session) not in {None, Cause.PLACE}

@@ -1,0 +1,29 @@
+"""What comes before a session is started: its profile is found, or it is parked."""
+
+from waguard.core.session.facts import ParkRequested
+from waguard.core.status import ParkCause
+from waguard.supervision.fleet_effects import Fleet
+from waguard.supervision.session.actor import SessionActor
+
+
+def start_or_park(session: SessionActor, fleet: Fleet, *, asked: bool = True) -> str | None:
+    """Start it, or say why not, in a word of ``readiness.summary``; ``asked``: as ``SessionActor.start``
+    has it."""
+    try:
+        session.profile.follow_row()
+        left = session.profile.is_there()
+    except OSError as error:
+        if not fleet.profiles_unknown:
+            why = f"profile cannot be used: {error}"
+            session.post(ParkRequested(cause=ParkCause.PROFILE_MISSING, details=why))
+            return "failed"
+        left = None
+    # one that still waits for its first scan has none to lose; unknown is not missing
+    if left is False and session.profile.paired:
+        why = f"profile missing: {session.profile.at.profile}"
+        if archive := session.profile.archive():
+            why += f"; {archive} holds one: run `waguard import`"
+        session.post(ParkRequested(cause=ParkCause.PROFILE_MISSING, details=why))
+        return "missing profile"
+    session.start(asked=asked)
+    return None

@@ -1,0 +1,53 @@
+"""The ticks: silent layers that no timer reports, a standstill of the daemon, what sessions use."""
+
+import asyncio
+
+from loguru import logger
+
+from waguard.core.fleet.facts import Measured
+from waguard.core.session.probe import STALL
+from waguard.supervision.fleet.registry import Registry
+from waguard.supervision.session.session_context import SessionContext
+
+
+class Watchdog:
+    """Posts what has no timer of its own; what is done about it is decided in ``core``."""
+
+    def __init__(self, ctx: SessionContext, registry: Registry) -> None:
+        self._ctx = ctx
+        self._registry = registry
+        self._watched_at: float | None = None
+
+    async def watch(self) -> None:
+        """A tick, each second."""
+        now = self._ctx.clock.monotonic()
+        before, self._watched_at = self._watched_at, now
+        if before is not None and now - before > STALL:
+            logger.warning(
+                "deadlines are not evaluated: waguard itself was stopped",
+                event="daemon_stalled",
+                seconds=round(now - before, 1),
+            )
+            self._ctx.mailbox.stood_still(now - before)
+            return
+        for session in self._registry.sessions:
+            with session.faults.alone("watch"):
+                session.tick()
+        self._ctx.mailbox.tick()
+        self._ctx.versions.decision.tick()
+
+    async def measure(self) -> None:
+        """A tick: what each session with its browser uses."""
+        measured = [
+            (session, session.runner.process)
+            for session in self._registry.sessions
+            if session.runner.process
+        ]
+        groups = {session.name: session.runner.groups for session, _ in measured}
+        now = self._ctx.clock.monotonic()
+        used = await asyncio.to_thread(self._ctx.meter.sample, groups, now)
+        for session, process in measured:
+            if session.runner.process is process and (usage := used.get(session.name)):
+                session.runner.usage = usage
+                with session.faults.alone("measure"):
+                    session.post(Measured(memory=usage.memory, idle=session.traffic.idle))

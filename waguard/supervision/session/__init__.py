@@ -1,0 +1,1 @@
+"""One session in the shell: its worker, its status, its messages."""

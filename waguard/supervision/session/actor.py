@@ -1,0 +1,319 @@
+"""One session in the shell: facts in, effects performed, nothing decided.
+
+What is decided is ``core``'s; the state is a value that never changes under whoever reads it.
+"""
+
+import asyncio
+from collections.abc import Callable
+
+from loguru import logger
+
+from waguard.core.fleet.facts import FleetFact
+from waguard.core.lifecycle import State
+from waguard.core.link import Link
+from waguard.core.session import views
+from waguard.core.session.effects import (
+    Backfill,
+    BrowserStarted,
+    Effect,
+    Held,
+    Kill,
+    MemberChanged,
+    PageRestarts,
+    Publish,
+    ReadIdle,
+    Record,
+    Recycled,
+    RefusalChanged,
+    ReleaseSlot,
+    Reload,
+    RequestSlot,
+    ResponsivenessChanged,
+    ShowCode,
+    Spawn,
+    TakeOver,
+    TakeScreenshot,
+    Terminate,
+    WorkerFailed,
+    WriteStatus,
+)
+from waguard.core.session.facts import (
+    Adopted,
+    Fact,
+    IdleRead,
+    Moved,
+    ParkRequested,
+    StartRequested,
+    StopRequested,
+)
+from waguard.core.session.restart import Remembered, Retries
+from waguard.core.session.state import Intent, Pairing, SessionState
+from waguard.core.status import LEFT, ParkCause, Status, understood
+from waguard.host.patience import patience
+from waguard.ports.process import Process
+from waguard.ports.store import SessionRow
+from waguard.supervision.session.faults import Faults
+from waguard.supervision.session.page_watch import PageWatch
+from waguard.supervision.session.session_context import SessionContext
+from waguard.supervision.session.session_profile import SessionProfile
+from waguard.supervision.session.status_publisher import StatusPublisher
+from waguard.supervision.session.tasks import Tasks
+from waguard.supervision.session.traffic import Traffic
+from waguard.supervision.session.worker_runner import WorkerRunner
+from waguard.wire import calls, protocol
+from waguard.wire.worker import WorkerRecord
+
+
+class SessionActor:
+    """A session in memory."""
+
+    def __init__(self, row: SessionRow, ctx: SessionContext) -> None:
+        self.name = row.session_id
+        self._ctx = ctx
+        self._log = logger.bind(session=self.name)
+        self._moved = asyncio.Event()
+        self._last: SessionState | None = None
+        self._tasks = Tasks(self.name)
+        self.publisher = StatusPublisher(row, ctx, self.notify)
+        self.profile = SessionProfile(ctx, self.publisher.writer)
+        self.traffic = Traffic(
+            ctx,
+            self.publisher,
+            self.profile,
+            state=lambda: self.state,
+            link=lambda: self.runner.link,
+            post=self.post,
+            begin=self._tasks.begin,
+            changed=self.notify,
+            moved=self.moved,
+        )
+        traffic = self.traffic
+        self.page_watch = PageWatch(
+            ctx.versions,
+            (traffic.acks, traffic.throws, traffic.deaf),
+            state=lambda: self.state,
+            report=lambda: self.runner.report,
+            publish=self.publisher.publish_version,
+        )
+        self.runner = WorkerRunner(
+            ctx,
+            self.profile,
+            self.publisher.writer,
+            traffic,
+            self.page_watch,
+            self._tasks,
+            post=self.post,
+            missing=self._profile_missing,
+            changed=self.notify,
+        )
+        self.faults = Faults(self.name, self.publisher.writer.record, ctx.clock.wall)
+        ctx.mailbox.add(self._initial(row), self)
+        writer = self.publisher.writer
+        for keep in (writer.rows, writer.trail, self.traffic.limits.keep):
+            self._tasks.begin(keep(), keep.__name__)
+
+    def _initial(self, row: SessionRow) -> SessionState:
+        left = row.removed_at is not None
+        said = understood(row.status, row.disconnect_reason, row.disconnect_details)
+        known = self._ctx.remembered().get(row.session_id, Remembered())
+        clock = self._ctx.clock
+        began = clock.monotonic() - clock.wall()
+        return SessionState(
+            session=row.session_id,
+            status=LEFT if left else said,
+            left=left,
+            phone=row.phone_number,
+            expects_qr=row.status == Status.QR_SCANNING or row.unpaired,
+            pairing=_pairing(row, clock.monotonic()),
+            priority=row.priority,
+            active=_active(row),
+            counted=tuple(at + began for at in known.counted),
+            restarts=known.restarts,
+            retries=Retries(known.tries),
+        )
+
+    def remember(self) -> Remembered:
+        """What the next daemon has to know of its restarts."""
+        state, clock = self.state, self._ctx.clock
+        began = clock.wall() - clock.monotonic()
+        return Remembered(
+            counted=tuple(at + began for at in state.counted),
+            restarts=state.restarts,
+            tries=state.retries.tries,
+        )
+
+    # ---- what others read ----
+
+    @property
+    def state(self) -> SessionState:
+        """The newest value; whoever holds it may keep it."""
+        return self._last or self._ctx.mailbox.state(self.name)
+
+    @property
+    def row(self) -> SessionRow:
+        """As it was last read."""
+        return self.publisher.writer.row
+
+    def update_row(self, row: SessionRow) -> None:
+        """The session's row was read again."""
+        self.publisher.writer.row = row
+        self.post(_order(row))
+
+    @property
+    def lifecycle(self) -> State:
+        """What its worker does."""
+        return views.lifecycle(self.state)
+
+    @property
+    def link(self) -> Link:
+        """The session's connection to WhatsApp, as a ready worker reports it."""
+        return views.link(self.state)
+
+    async def moved(self) -> None:
+        """Wait for the next change of anything here."""
+        await self._moved.wait()
+
+    async def wait_until(
+        self, condition: Callable[["SessionActor"], bool], *, timeout: float
+    ) -> bool:
+        """Wait until ``condition`` or the deadline (s); whether it is so."""
+        try:
+            async with patience(timeout):
+                while not condition(self):
+                    await self.moved()
+        except TimeoutError:
+            return condition(self)
+        return True
+
+    # ---- what others ask ----
+
+    def post(self, fact: Fact | FleetFact) -> None:
+        """Handle a fact about it."""
+        self._ctx.mailbox.post(self.name, fact)
+
+    def start(self, *, restart: bool = False, asked: bool = True) -> None:
+        """Want it up; ``restart`` also replaces a living worker, which counts as no crash.
+
+        ``asked``: by somebody outside, whom the fleet breaker does not stop.
+        """
+        left = self.profile.is_there()
+        self.post(
+            StartRequested(
+                asked=asked,
+                restart=restart,
+                expects_qr=left is False,
+                profile_unknown=left is None,
+            )
+        )
+
+    async def stop(self, *, daemon_stopping: bool = False) -> None:
+        """Stop it in order and wait until worker and browser are gone."""
+        self.post(StopRequested(daemon_stopping=daemon_stopping))
+        # the last request wins: whoever wants it up meanwhile ends the wait
+        while (state := self.state).worker and (self._last or state.intent is not Intent.UP):
+            await self.moved()
+
+    def adopt(self, process: Process, record: WorkerRecord) -> None:
+        """Take over a worker that an earlier daemon started."""
+        outdated = record.protocol != protocol.PROTOCOL
+        self.runner.adopt(self.state.workers + 1, process, record, outdated=outdated)
+        self.post(Adopted(outdated=outdated))
+
+    async def written(self) -> None:
+        """Wait until the database has the newest status, every audit entry, and what WhatsApp grants no
+        more of."""
+        writer = self.publisher.writer
+        while writer.row_pending or writer.unrecorded or self.traffic.limits.pending:
+            await self.moved()
+
+    async def forget(self) -> None:
+        """End every task of this session; call after ``stop``."""
+        if self.publisher.writer.unrecorded:
+            self._log.error(
+                "audit entries lost", event="audit_lost", count=self.publisher.writer.unrecorded
+            )
+        self._last = self.state
+        self._ctx.mailbox.forget(self.name, self)
+        self._ctx.versions.forget(self.name)
+        await self._tasks.end()
+
+    def tick(self) -> None:
+        """Check what has no timer of its own."""
+        row, state = self.row, self.state
+        if (row.priority, _active(row)) != (state.priority, state.active):
+            self.post(_order(row))
+        self.page_watch.check()  # first: what it shows decides who cures it
+        self.traffic.tick()
+
+    # ---- what decisions ask for ----
+
+    def notify(self) -> None:
+        """See ``mailbox.Actor``."""
+        before, self._moved = self._moved, asyncio.Event()
+        before.set()
+
+    def perform(self, effect: Effect) -> None:  # noqa: C901, PLR0912 - a table of effects
+        """See ``mailbox.Actor``."""
+        runner = self.runner
+        match effect:
+            case Spawn(worker, check_profile):
+                runner.spawn(worker, check_profile=check_profile)
+            case Terminate(why=why):
+                self.publisher.log_unhealthy(why)
+                runner.terminate(failed=why is not None)
+            case Kill():
+                runner.kill()
+            case Reload():
+                runner.send(calls.Reload(), "page not reloaded")
+            case TakeOver():
+                runner.send(calls.TakeOver(), "not taken back")
+            case TakeScreenshot():
+                self.traffic.keep_screenshot()
+            case Backfill(worker, loads):
+                self.traffic.backfiller.start(worker, loads)
+            case ReadIdle():
+                self.post(IdleRead(self.traffic.idle))
+            case ShowCode():
+                self.publisher.publish_code(runner.report.qr if runner.report else None)
+            case WriteStatus(status, phone):
+                self.publisher.writer.write(status, phone)
+            case Publish(event, data):
+                self.publisher.publish(event, data)
+            case Record():
+                self.publisher.record(effect)
+            case MemberChanged(link=link, before=before) if link is not before:
+                self.publisher.log_link(before, link)
+                self.traffic.link_changed(link)
+            case MemberChanged():
+                pass
+            case Recycled():
+                self.traffic.replaced()
+            case Held() | ResponsivenessChanged():
+                self.publisher.log(effect)
+            case ReleaseSlot():
+                self._log.debug("place given back")
+            case (
+                RequestSlot()
+                | WorkerFailed()
+                | BrowserStarted()
+                | RefusalChanged()
+                | PageRestarts()
+            ):
+                pass  # the fleet's: the engine has carried it there
+
+    def _profile_missing(self) -> None:
+        why = f"profile missing: {self.profile.at.profile}"
+        self.post(ParkRequested(cause=ParkCause.PROFILE_MISSING, details=why))
+
+
+def _pairing(row: SessionRow, now: float) -> Pairing:
+    made = row.connected_at is not None and not row.unpaired
+    return Pairing(made=made, lost_at=now if made and row.status == Status.QR_SCANNING else None)
+
+
+def _active(row: SessionRow) -> float:
+    return row.last_activity.timestamp() if row.last_activity else 0.0
+
+
+def _order(row: SessionRow) -> Moved:
+    return Moved(priority=row.priority, active=_active(row))

@@ -1,0 +1,94 @@
+"""What came in while nobody listened is reported by the worker, once after each load."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+
+from loguru import logger
+
+from waguard.core.link import Link
+from waguard.core.messages.backfill import deferral
+from waguard.core.replace import replace
+from waguard.core.session import views
+from waguard.core.session.state import SessionState
+from waguard.errors import WaguardError
+from waguard.supervision.session.intake import Intake
+from waguard.supervision.session.session_context import SessionContext
+from waguard.supervision.session.session_profile import SessionProfile
+from waguard.supervision.session.tasks import Begin
+from waguard.supervision.session.worker_link import WorkerLink
+from waguard.wire.calls import CatchUp
+
+
+class Backfiller:
+    """The backfill of one session. ``state`` and ``link`` are the newest, ``moved`` awaits its next change."""
+
+    def __init__(
+        self,
+        ctx: SessionContext,
+        intake: Intake,
+        profile: SessionProfile,
+        *,
+        state: Callable[[], SessionState],
+        link: Callable[[], WorkerLink | None],
+        begin: Begin,
+        moved: Callable[[], Awaitable[None]],
+    ) -> None:
+        self._ctx = ctx
+        self._intake = intake
+        self._profile = profile
+        self._state = state
+        self._link = link
+        self._begin = begin
+        self._moved = moved
+        self._running: tuple[int, int] | None = None
+        self._ended: tuple[int, int, float] | None = None
+        """The worker and the load of which what it missed was read, and when; of statuses later."""
+
+    def start(self, worker: int, loads: int) -> None:
+        """Have this worker report it, after this load."""
+        self._running = worker, loads
+        self._begin(self._run(worker, loads), "backfill")
+
+    def paced(self, call: CatchUp) -> CatchUp:
+        """The call as it may be read now."""
+        return replace(call, fresh=self._fresh_for() > 0)
+
+    def _fresh_for(self) -> float:
+        quiet = self._ctx.config().inbox.backfill_after_pairing
+        return deferral(self._profile.paired_at, quiet=quiet, now=self._ctx.clock.wall())
+
+    def ended_at(self, worker: int, loads: int) -> float | None:
+        """Monotonic time at which that one had ended; None: it has not."""
+        if self._ended is None or self._ended[:2] != (worker, loads):
+            return None
+        return self._ended[2]
+
+    async def _run(self, worker: int, loads: int) -> None:
+        asked, has_read, tried = None, False, False
+        pause, now = self._ctx.timings.backfill_retry, self._ctx.clock.monotonic
+        while self._running == (worker, loads) and self._is_number(worker):
+            if (link := self._link()) is None or views.link(self._state()) is not Link.CONNECTED:
+                await self._moved()
+                continue
+            try:
+                # once: what comes meanwhile is newer than what is still to be backfilled
+                asked = asked or await self._intake.backfill_request(self._profile.at.profile)
+                fresh_for = self._fresh_for()
+                if fresh_for <= 0 or not has_read:  # by itself, so the session is no less idle
+                    await link.call(replace(asked, fresh=fresh_for > 0))
+                    self._ended = self._ended if has_read else (worker, loads, now())
+                    has_read = True
+                if fresh_for <= 0:
+                    return
+                await asyncio.sleep(min(fresh_for, pause))
+            except WaguardError as error:
+                # a page that was reloaded meanwhile, or a worker that ended, is logged elsewhere
+                level, tried = "WARNING" if tried else "DEBUG", True
+                said = "messages are not backfilled; trying again"
+                log = logger.bind(session=self._state().session)
+                log.log(level, said, event="backfill_failed", why=error.line())
+                await asyncio.sleep(pause)
+
+    def _is_number(self, worker: int) -> bool:
+        it = self._state().worker
+        return it is not None and it.number == worker

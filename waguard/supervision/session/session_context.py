@@ -1,0 +1,44 @@
+"""What every session shares."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from waguard.config.sections import Config
+from waguard.core.session.restart import Remembered
+from waguard.ports.clock import Ages, Clock
+from waguard.ports.inbox import Inbox
+from waguard.ports.messages import Undecryptables
+from waguard.ports.process import Meter, Spawn, Witness
+from waguard.ports.store import Store
+from waguard.supervision.bus import Bus
+from waguard.supervision.fleet_effects import Fleet
+from waguard.supervision.mailbox import Mailbox
+from waguard.supervision.timings import Timings
+from waguard.supervision.versions.observer import VersionObserver
+
+
+@dataclass(frozen=True, kw_only=True)
+class SessionContext:
+    """``config`` is read at each use: a reload reaches all."""
+
+    config: Callable[[], Config]
+    instance: str
+    store: Store
+    inbox: Inbox
+    undecryptable: Undecryptables
+    spawn: Spawn
+    bus: Bus
+    clock: Clock
+    ages: Ages
+    fleet: Fleet
+    mailbox: Mailbox
+    versions: VersionObserver
+    meter: Meter
+    witness: Witness
+    timings: Timings
+    remembered: Callable[[], Mapping[str, Remembered]]
+    """What is remembered of sessions' restarts, from the daemon before this one."""
+    lent_until: Callable[[], float | None]
+    """Until when workers may live, seconds by CLOCK_BOOTTIME; None: forever."""
+    cpu_is_saturated: Callable[[], bool]
+    """Whether the machine has more to do than it can."""

@@ -1,0 +1,129 @@
+"""One session's profile on disk: where it lies, whether it is there, what holds it up before a start."""
+
+import asyncio
+from pathlib import Path
+
+from loguru import logger
+
+from waguard.core.blame import Blame, Failure
+from waguard.core.status import Status
+from waguard.errors import WaguardError
+from waguard.host.files.lock import private_folder
+from waguard.profile import inspection, layout, old_profiles, owner_mark
+from waguard.profile.layout import Places
+from waguard.supervision.session.session_context import SessionContext
+from waguard.supervision.status_writer import StatusWriter
+
+
+class SessionProfile:
+    """Where it lies follows the newest row, which ``writer`` has."""
+
+    def __init__(self, ctx: SessionContext, writer: StatusWriter) -> None:
+        self._ctx = ctx
+        self._writer = writer
+        self._workspace = writer.row.workspace_id
+        """In which it lies; the row's may be newer."""
+        self._old_unusable: str | None = None
+        """Why its old profile cannot be put in its place for now."""
+
+    @property
+    def at(self) -> Places:
+        """Where it and the copies of it lie."""
+        sessions = self._ctx.config().paths.sessions
+        return layout.places(sessions, self._workspace, self._writer.row.session_id)
+
+    @property
+    def paired(self) -> bool:
+        """Whether there is one to miss, by the row."""
+        row = self._writer.row
+        return row.status != Status.QR_SCANNING and not row.unpaired and row.removed_at is None
+
+    @property
+    def paired_at(self) -> float | None:
+        """Unix time of its pairing."""
+        return owner_mark.paired_at(self.at.profile)
+
+    def is_there(self) -> bool | None:
+        """Whether it, a snapshot that may bring it back, or an old one is there; None: the folder of all
+        profiles cannot be read. Raises ``OSError`` where its own cannot be read."""
+        try:
+            left = inspection.something_left(self.at) or bool(self.old())
+        except OSError:
+            if self._ctx.fleet.profiles_unknown:
+                return None
+            raise
+        unknown = layout.dangling(self.at.profile) or self._ctx.fleet.profiles_unknown
+        return left or (None if unknown else False)
+
+    def adopted_at(self, profile: str) -> None:
+        """A living worker has it there."""
+        self._workspace = layout.workspace_of(Path(profile), self._workspace)
+
+    def follow_row(self) -> None:
+        """Have it in the workspace of its row, before a start or after the last end.
+
+        Only a paired session is given one that lies elsewhere: an old one of a new session's name
+        may be another customer's. Raises ``OSError``.
+        """
+        sessions, row = self._ctx.config().paths.sessions, self._writer.row
+        before: int | None = self._workspace
+        if before == row.workspace_id and self.paired and not self.is_there():
+            before = layout.elsewhere(sessions, row.workspace_id, row.session_id)
+        layout.migrate(sessions, row.workspace_id, row.session_id, before=before)
+        if before not in {None, row.workspace_id}:
+            logger.warning(
+                "profile moved to another workspace",
+                event="profile_moved",
+                session=row.session_id,
+                before=before,
+            )
+        self._workspace = row.workspace_id
+
+    async def migrate(self) -> None:
+        """Put its old profile, where there is one, in its place, before a start. Raises ``OSError``."""
+        self._old_unusable = None
+        if not self.old():
+            return
+        known = not self._writer.row.unpaired
+        try:
+            moved = await asyncio.to_thread(old_profiles.migrate, self.at, known=known)
+        except WaguardError as error:
+            self._old_unusable = error.line()
+            return
+        if moved:
+            logger.info(
+                "an old profile is used",
+                event="old_profile_used",
+                session=self._writer.row.session_id,
+                folder=str(moved),
+            )
+
+    def old(self) -> list[Path]:
+        """Old profiles of it, while waguard has none. Raises ``OSError``."""
+        return old_profiles.waiting(self.at, known=not self._writer.row.unpaired)
+
+    def archive(self) -> Path | None:
+        """An archive of it, which only an import unpacks."""
+        return old_profiles.archive_of(self.at)
+
+    def is_missing(self) -> bool:
+        """Whether the folder of all profiles has come back without its own."""
+        return self.paired and not inspection.something_left(self.at)
+
+    def held_up(self, record: str) -> Failure | None:
+        """Why no worker can be started on it for now. ``record``: where the worker's would lie."""
+        if (link := layout.dangling(self.at.profile)) is not None:
+            where = f"{link} links to {link.readlink()}, which is not there: mount its disk"
+            return _host("profile_not_mounted", "a profile's disk is not there", where)
+        if self._old_unusable:
+            return _host("old_profile_in_use", "an old profile is in use", self._old_unusable)
+        try:
+            private_folder(Path(record).parent)
+        except OSError as error:
+            why = f"paths.runtime cannot be used: {error.strerror}"
+            return _host("runtime_unusable", "paths.runtime cannot be used", why)
+        return None
+
+
+def _host(reason: str, cause: str, message: str) -> Failure:
+    return Failure(Blame.HOST, reason, cause, message)

@@ -1,0 +1,59 @@
+"""What a worker says, as a fact that the core handles."""
+
+from waguard.core.passkey_link import PasskeyLink
+from waguard.core.session.facts import Beat, Fact, Reported
+from waguard.errors import printable
+from waguard.supervision.session.page_watch import page_of
+from waguard.supervision.session.session_context import SessionContext
+from waguard.wire.reports import Passkey, Report
+from waguard.wire.stable import StableHeartbeat, StableReport
+
+
+def report_fact(ctx: SessionContext, worker: int, it: Report, now: float) -> Reported:
+    """A worker's report; ``now``: monotonic seconds."""
+    passkey, versions = _passkey(it.passkey), ctx.versions
+    meant = versions.given(it.session)
+    return Reported(
+        worker=worker,
+        at=now,
+        phase=it.phase,
+        link=it.link,
+        phone=it.phone,
+        code=it.qr.raw if it.qr else None,
+        codes_ended=it.qr_idle,
+        loads=it.loads,
+        scripts_ended=it.scripts_ended,
+        details=it.details and printable(it.details),
+        socket=it.socket and printable(it.socket),
+        update_offered=it.update_offered,
+        covered=it.covered,
+        flooded=it.flooded,
+        passkey=passkey,
+        passkey_left=passkey.until - ctx.clock.wall() if passkey else 0.0,
+        refused=it.refused,
+        refusals=it.refusals,
+        retry_after=it.retry_after or 0.0,
+        evidence=it.silence and printable(it.silence),
+        other_version=versions.has_other(it.session, page_of(worker, it, meant=meant)),
+    )
+
+
+def _passkey(it: Passkey | None) -> PasskeyLink | None:
+    if it is None:
+        return None
+    return PasskeyLink(
+        stage=it.stage,
+        until=it.until,
+        unattended_until=it.unattended_until,
+        request=it.request,
+        code=it.code and printable(it.code),
+        error=it.error and printable(it.error),
+    )
+
+
+def stable_fact(worker: int, message: StableReport | StableHeartbeat, now: float) -> Fact:
+    """What a worker of another protocol says."""
+    if isinstance(message, StableHeartbeat):
+        return Beat(worker=worker, at=now, page_at=None if message.page is None else now)
+    phase, link = message.phase, message.link
+    return Reported(worker=worker, at=now, phase=phase, link=link, phone=message.phone)

@@ -1,0 +1,357 @@
+"""One session's worker processes: started, greeted, listened to, ended. It decides nothing.
+
+Nothing here waits for its caller: what takes time is a task that ends in a fact. ``Exited`` comes last,
+after everything that the worker reported has been posted.
+"""
+
+import asyncio
+import contextlib
+import signal
+from collections.abc import Callable
+from pathlib import Path
+
+from loguru import logger
+
+from waguard.core.blame import Blame, Failure, describe_exit
+from waguard.core.exits import EXIT_LEASE_EXPIRED
+from waguard.core.host.evidence import host_failure
+from waguard.core.session.facts import (
+    Beat,
+    Exited,
+    Fact,
+    Spawned,
+    SpawnFailed,
+    Stopped,
+    Unusable,
+)
+from waguard.errors import WaguardError, printable
+from waguard.host.clock import since_boot
+from waguard.ports.process import Process, Usage
+from waguard.supervision.session.greeting import greeted
+from waguard.supervision.session.page_watch import PageWatch
+from waguard.supervision.session.session_context import SessionContext
+from waguard.supervision.session.session_profile import SessionProfile
+from waguard.supervision.session.tasks import Tasks
+from waguard.supervision.session.traffic import Traffic
+from waguard.supervision.session.worker_facts import report_fact, stable_fact
+from waguard.supervision.session.worker_link import WorkerLink
+from waguard.supervision.session.worker_spec import log_settings, worker_spec
+from waguard.supervision.status_writer import StatusWriter
+from waguard.wire import calls
+from waguard.wire.events import Event
+from waguard.wire.protocol import PROTOCOL, Hello
+from waguard.wire.reports import Heartbeat, Report
+from waguard.wire.stable import StableHeartbeat, StableReport
+from waguard.wire.worker import WorkerRecord, WorkerSpec
+
+_NOT_STARTED = "no worker could be started"
+
+
+class WorkerRunner:
+    """``post`` takes facts: ``page_watch`` is asked before that of a report, ``traffic`` hears of it afterwards.
+    ``missing`` is called where the profile is gone, ``changed`` when the connection is another one."""
+
+    def __init__(  # noqa: PLR0913 - what a worker needs from outside
+        self,
+        ctx: SessionContext,
+        profile: SessionProfile,
+        writer: StatusWriter,
+        traffic: Traffic,
+        page_watch: PageWatch,
+        tasks: Tasks,
+        *,
+        post: Callable[[Fact], None],
+        missing: Callable[[], None],
+        changed: Callable[[], None],
+    ) -> None:
+        self._ctx = ctx
+        self._profile = profile
+        self._writer = writer
+        self._traffic = traffic
+        self._page_watch = page_watch
+        self._begin = tasks.begin
+        self._post = post
+        self._missing = missing
+        self._changed = changed
+        self._log = logger.bind(session=writer.row.session_id)
+        self._number = 0
+        self._failed = False
+        """The worker's end was requested because it failed."""
+        self._outdated = False
+        self.process: Process | None = None
+        self.report: Report | None = None
+        """The newest of the living worker."""
+        self.link: WorkerLink | None = None
+        self.usage: Usage | None = None
+        """As it was last measured."""
+
+    @property
+    def groups(self) -> tuple[int, ...]:
+        """Process groups of the worker and its browser."""
+        browser = self.report.browser_pid if self.report else None
+        return tuple(pid for pid in (self.process.pid if self.process else None, browser) if pid)
+
+    @property
+    def is_unprotected(self) -> bool:
+        """Whether its worker does not end with the lease: it is of an earlier version."""
+        obeys = self.report is None or self.report.obeys
+        return self.process is not None and (self._outdated or not obeys)
+
+    # ---- what decisions ask for ----
+
+    def spawn(self, worker: int, *, check_profile: bool) -> None:
+        """Start worker number ``worker``; ends in ``Spawned`` or ``SpawnFailed``."""
+        self._number, self.report = worker, None
+        self._failed = self._outdated = False
+        self._begin(self._spawn(worker, check_profile=check_profile), "spawn")
+
+    def adopt(self, worker: int, process: Process, record: WorkerRecord, *, outdated: bool) -> None:
+        """Take over one that an earlier daemon started. ``outdated``: it speaks another protocol, so it
+        is only greeted, and does not end by itself while it waits to be replaced."""
+        self._number, self.process, self.report = worker, process, None
+        self._failed, self._outdated = False, outdated
+        self._profile.adopted_at(record.profile)
+        self._log.info(
+            "worker adopted", event="worker_adopted", worker=process.pid, outdated=outdated
+        )
+        self._begin(self._await_exit(worker, process), "exit")
+        talk = (
+            self._greet(worker, process, record)
+            if outdated
+            else self._converse(worker, process, record)
+        )
+        self._begin(talk, "worker")
+
+    async def _greet(self, worker: int, process: Process, record: WorkerRecord) -> None:
+        def heard(message: StableReport | StableHeartbeat) -> None:
+            if self.process is process:
+                self._post(stable_fact(worker, message, self._ctx.clock.monotonic()))
+
+        instance, again = self._ctx.instance, self._ctx.timings.greet_again
+        async with greeted([record], instance=instance, after=0.0, again=again, heard=heard):
+            await process.wait()
+
+    def terminate(self, *, failed: bool = False) -> None:
+        """Ask it to close its browser and to exit; ``failed``: it does not do its work."""
+        self._failed = failed
+        if self.process:
+            self.process.terminate()
+
+    def kill(self) -> None:
+        """End its process group."""
+        if self.process:
+            self.process.kill()
+
+    def follow_log(self) -> None:
+        """Have it log as the configuration says, where it does not."""
+        wanted, report = log_settings(self._ctx.config()), self.report
+        if report and report.log and report.log != wanted:
+            self.send(calls.SetLog(log=wanted), "the worker's log is not set")
+
+    def lend(self) -> None:
+        """Say until when it may live, where it obeys."""
+        if self.link and self.report and self.report.obeys:
+            self.link.lend(self._ctx.lent_until())
+
+    def send(self, call: calls.Operation, failed: str) -> None:
+        """Have it do something that nobody waits for; ``failed``: what is logged where it cannot."""
+        self._begin(self._send(call, failed), "call")
+
+    async def _send(self, call: calls.Operation, failed: str) -> None:
+        try:
+            if self.link:
+                await self.link.call(call)
+        except WaguardError as error:
+            self._log.warning(failed, event="worker_call_failed", why=error.line())
+
+    # ---- a process from its start to its end ----
+
+    async def _spawn(self, worker: int, *, check_profile: bool) -> None:
+        try:
+            self._profile.follow_row()
+            await self._profile.migrate()
+            config = self._ctx.config()
+            row = self._writer.row
+            given = self._ctx.versions.for_worker(row.session_id)
+            spec = worker_spec(
+                row,
+                self._profile.at,
+                config,
+                given,
+                instance=self._ctx.instance,
+                lent_until=self._ctx.lent_until(),
+            )
+            held_up = self._profile.held_up(spec.record)
+            if held_up is None and check_profile and self._profile.is_missing():
+                self._missing()
+                held_up = Failure(Blame.HOST, "profile_missing", "a profile is missing")
+            held_up = held_up or await self._sweep(spec)
+            if held_up:
+                self._post(SpawnFailed(worker=worker, failure=held_up))
+                return
+            process = await self._ctx.spawn.spawn(spec)
+        except Exception as error:  # noqa: BLE001 - without an answer it would be starting forever
+            why = printable(error.line() if isinstance(error, WaguardError) else str(error))
+            self._log.opt(exception=error).error(
+                "the worker is not started", event="worker_not_started", why=why
+            )
+            failure = Failure(Blame.HOST, "spawn_failed", _NOT_STARTED, why)
+            lacking = await _lacking(self._ctx, self._writer.row.session_id, browser=True)
+            self._post(SpawnFailed(worker=worker, failure=lacking or failure))
+            return
+        self.process = process
+        self._log.info("worker started", event="worker_started", worker=process.pid)
+        self._begin(self._await_exit(worker, process), "exit")
+        self._post(Spawned(worker=worker))
+        await process.listening()
+        await self._converse(worker, process, spec)
+
+    async def _sweep(self, spec: WorkerSpec) -> Failure | None:
+        """End what a dead worker left on this profile; not None: a foreign process uses it."""
+        swept = await self._ctx.spawn.sweep(records=spec.record, profiles=spec.profile)
+        for stray in swept.ended:
+            self._writer.record("stray_ended", reason=stray.command, evidence={"pid": stray.pid})
+        if not swept.foreign:
+            return None
+        cause = "another process uses a profile"
+        return Failure(Blame.HOST, "profile_locked", cause, str(swept.foreign[0]))
+
+    async def _converse(
+        self, worker: int, process: Process, spec: WorkerSpec | WorkerRecord
+    ) -> None:
+        hello = Hello(
+            protocol=PROTOCOL,
+            instance=self._ctx.instance,
+            session=spec.session,
+            generation=spec.generation,
+            lends=self._ctx.lent_until() is not None,
+        )
+        try:
+            link = await WorkerLink.connect(
+                Path(spec.socket),
+                hello,
+                lambda message: self._handle_safely(worker, message),
+                self._ctx.timings,
+            )
+        except WaguardError as error:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(self._ctx.timings.final_flush):
+                    await process.wait()  # its exit code says more
+                    return
+            if self.process is process:
+                self._log.warning(
+                    "the worker does not listen",
+                    event="worker_deaf",
+                    worker=process.pid,
+                    why=str(error),
+                )
+                self._post(Unusable(worker=worker, why=f"the worker does not listen: {error}"))
+            return
+        self.link = link
+        self._changed()
+        try:
+            await link.listen()
+        finally:
+            if self.link is link:
+                self.link = None
+        if link.nonsense and self.process is process:
+            self._log.error(
+                "the worker sent an invalid message",
+                event="worker_nonsense",
+                worker=process.pid,
+                why=link.nonsense,
+            )
+            self._post(
+                Unusable(worker=worker, why=f"the worker sent an invalid message: {link.nonsense}")
+            )
+        elif self._traffic.intake.left_with(link) and self.process is process:
+            self._begin(self._converse(worker, process, spec), "worker")
+
+    async def _await_exit(self, worker: int, process: Process) -> None:
+        standstill = self._begin(self._await_standstill(worker, process), "standstill")
+        code = await process.wait()
+        standstill.cancel()
+        if self.link:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(self._ctx.timings.final_flush):
+                    await self.link.ended.wait()
+        if self.process is not process:
+            return
+        last = self.report
+        if last and last.browser_pid:
+            self._begin(self._end_remains(last.browser_pid), "remains")
+        said = last.details if last else None
+        if code is None and last:
+            code = last.exit_code
+        self.process = self.link = self.report = self.usage = None
+        code = _of_lease(code, self._ctx.lent_until())
+        meaning = describe_exit(code)
+        self._log.info(
+            "worker exited", event="worker_exited", worker=process.pid, code=code, meaning=meaning
+        )
+        lacking = None
+        if self._failed or code:
+            browser = last is not None and last.browser_pid is not None
+            lacking = await _lacking(self._ctx, self._writer.row.session_id, browser=browser)
+        said = said and printable(said)
+        self._post(Exited(worker=worker, code=code, details=said, host=lacking))
+
+    async def _end_remains(self, browser: int) -> None:
+        """What was stopped does not notice that its Chromium is gone."""
+        await asyncio.sleep(self._ctx.timings.remains)
+        if self._ctx.spawn.end_remains(browser):
+            self._writer.record(
+                "stray_ended", reason="its Chromium was gone", evidence={"pid": browser}
+            )
+
+    async def _await_standstill(self, worker: int, process: Process) -> None:
+        await process.stopped()
+        self._log.debug("worker stands still", worker=process.pid)
+        self._post(Stopped(worker=worker))
+
+    # ---- what the worker says ----
+
+    def _handle_safely(self, worker: int, message: Report | Heartbeat | Event) -> None:
+        try:
+            self._handle(worker, message)
+        except Exception as error:  # noqa: BLE001 - one odd message must not cost the session
+            said = type(message).__name__
+            self._log.opt(exception=error).critical("a bug in waguard", event="bug", received=said)
+
+    def _handle(self, worker: int, message: Report | Heartbeat | Event) -> None:
+        if isinstance(message, Event):
+            self._traffic.intake.handle(message, self.link)
+            return
+        if self._number != worker or self.process is None:  # of one that is gone
+            return
+        now = self._ctx.clock.monotonic()
+        match message:
+            case Heartbeat(page=page, hopeless=unrecoverable):
+                # waiting for a core is no fault of the page
+                lost = unrecoverable and not self._ctx.cpu_is_saturated()
+                page_at = None if page is None else now
+                self._post(Beat(worker=worker, at=now, page_at=page_at, unrecoverable=lost))
+            case Report():
+                self.report = message
+                self._page_watch.check()
+                self._post(report_fact(self._ctx, worker, message, now))
+                self._traffic.reported(message)
+                self.follow_log()
+                if self._ctx.lent_until() is not None:
+                    self.lend()
+
+
+async def _lacking(ctx: SessionContext, session: str, *, browser: bool) -> Failure | None:
+    """What the host lacks now; ``browser``: Chromium ran. None also where that cannot be read."""
+    try:
+        return host_failure(await ctx.witness.read(browser=browser))
+    except Exception as error:  # noqa: BLE001 - without it the exit is never reported
+        log = logger.bind(session=session).opt(exception=error)
+        log.critical("a bug in waguard", event="bug")
+        return None
+
+
+def _of_lease(code: int | None, until: float | None) -> int | None:
+    """The kernel ends a worker whose time is over by the signal of any kill."""
+    over = until is not None and until <= since_boot()
+    return EXIT_LEASE_EXPIRED if over and code == -signal.SIGKILL else code

@@ -1,0 +1,1 @@
+"""Messages in the worker: received, read back, sent."""

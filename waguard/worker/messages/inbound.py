@@ -1,0 +1,222 @@
+"""What the page reports of messages, in the wire's words, in order, each once."""
+
+import asyncio
+import time
+from collections import OrderedDict, deque
+from collections.abc import Callable, Mapping
+from typing import Any, Final, TypeGuard
+
+import msgspec
+from loguru import logger
+
+from waguard.core.messages.identity import People, parse
+from waguard.core.messages.media import MEDIA_LIMIT
+from waguard.core.messages.undecryptable import Outcome
+from waguard.errors import WaguardError
+from waguard.wire.events import (
+    Ack,
+    BackfillGap,
+    InboundMessage,
+    Incoming,
+    IncomingCall,
+    MessageError,
+    Undecryptable,
+)
+from waguard.worker.messages.holding import LIMIT, Holding
+from waguard.worker.page import page_reports
+from waguard.worker.page.page import WhatsAppPage
+
+AT_ONCE: Final = 4  # files
+BACKFILLED_AT_ONCE: Final = (
+    2  # files of what is read back: those of live messages do not wait for them
+)
+REMEMBERED: Final = 5_000  # ids; wa-js can report a message twice within seconds
+# what a chat holds beside messages
+NO_MESSAGES: Final = frozenset(
+    {"call_log", "e2e_notification", "gp2", "notification_template", "protocol"}
+)
+GROUP: Final = "@g.us"
+# who reads them at once after a pairing was unlinked five minutes later (OpenWA#1040)
+STATUSES: Final = "status@broadcast"
+
+
+class Inbound:
+    """What follows a file in its chat waits for it; other chats do not."""
+
+    def __init__(
+        self,
+        emit: Callable[[Incoming | BackfillGap], None],
+        left_out: tuple[str, ...] = (),
+        people: People | None = None,
+        *,
+        remembered: int = REMEMBERED,
+    ) -> None:
+        """``left_out``: how the ids of chats end of which nothing is reported; ``remembered``: how many ids."""
+        self._remembered = remembered
+        self._people = people or People()
+        self._emit = emit
+        self._left_out = left_out
+        self._seen: OrderedDict[str, None] = OrderedDict()
+        self._sent: OrderedDict[tuple[str, str], None] = OrderedDict()
+        """Our own, by stem and chat as it was asked for."""
+        self._queue: asyncio.Queue[Incoming] = asyncio.Queue()
+        self._holding = Holding(self._enqueue, self._on_overdue)
+        self._backfilled_since: Mapping[str, int] = {}
+        self._unread: str | None = None
+        """A chat of which nothing is fetched now."""
+        self._waiting: dict[str, deque[Incoming]] = {}
+        """By chat, what waits for the file of the first one."""
+        self._places = asyncio.Semaphore(AT_ONCE)
+        self._places_of_backfill = asyncio.Semaphore(BACKFILLED_AT_ONCE)
+
+    def hold(self) -> None:
+        """Keep back what is live: older messages of its chat may have to be reported before."""
+        self._holding.hold()
+
+    def hold_only(self, since: Mapping[str, int], *, unread: str | None = None) -> None:
+        """Go on, but for chats that are read back, from these unix times on; of the chat that stays ``unread``
+        no file is fetched, either."""
+        self._backfilled_since, self._unread = since, unread
+        self._holding.hold_only(since)
+
+    def release(self, chat: str) -> None:
+        """The backfill of this chat is reported: go on with what came meanwhile."""
+        self._holding.release(chat)
+
+    def sends(self, message_id: str) -> None:
+        """This id is ours: the page will show the message, and whoever sent it knows it."""
+        if key := parse(message_id):
+            self._remember(self._sent, (key.stem, key.chat))
+
+    def handle(self, kind: str, reported: Any) -> None:
+        """Handle what the page reports as this kind. Never raises."""
+        for item in page_reports.read(kind, reported, now=time.time()):
+            if self._is_wanted(item):
+                self._holding.handle(_key(item), item)
+
+    async def decrypted(self, reported: Any, page: WhatsAppPage) -> Outcome:
+        """Report a message that could not be decrypted before, if it can be read now."""
+        (read,) = page_reports.read("message", reported, now=time.time())
+        if isinstance(read, Undecryptable):
+            return Outcome.UNDECRYPTABLE
+        if not self._is_wanted(read):
+            return Outcome.NO_MESSAGE
+        await self.backfilled(reported, page)
+        return Outcome.READABLE if isinstance(read, InboundMessage) else Outcome.NO_MESSAGE
+
+    async def backfilled(self, reported: Any, page: WhatsAppPage) -> None:
+        """Report what was read back from its chat, unless it is reported already. Its file is fetched before."""
+        for read in page_reports.read("message", reported, now=time.time()):
+            key = _key(read)
+            if not self._is_wanted(read) or key in self._seen:
+                continue
+            item = self._holding.find(read.chat, key) or _backfilled(read)
+            if _has_file(item):
+                async with self._places_of_backfill:
+                    item = await _with_media(page, item)
+            if key not in self._seen:  # its chat may have been released meanwhile
+                self._remember(self._seen, key)
+                self._emit(item)
+
+    def _is_wanted(self, item: Incoming) -> bool:
+        groups_call = isinstance(item, IncomingCall) and item.group
+        if (GROUP if groups_call else item.chat).endswith(self._left_out):
+            return False
+        if not isinstance(item, InboundMessage):
+            return True
+        return not self._is_ours(item) and item.kind not in NO_MESSAGES
+
+    def _is_ours(self, item: InboundMessage) -> bool:
+        """A stem alone says nothing: whoever writes chooses it."""
+        key = parse(item.id) if item.from_me else None
+        return key is not None and any(
+            (key.stem, chat) in self._sent for chat in self._people.aliases(key.chat)
+        )
+
+    def _on_overdue(self, chat: str) -> None:
+        why = (
+            f"new messages were reported before backfilled ones: the backfill took over {LIMIT:g} s"
+        )
+        logger.error("messages of a chat are out of order", event="chat_out_of_order", chat=chat)
+        self._emit(BackfillGap(chat=chat, why=why, since=self._backfilled_since.get(chat)))
+
+    def _enqueue(self, key: str, item: Incoming) -> None:
+        if not isinstance(item, Ack):
+            if key in self._seen:
+                return
+            self._remember(self._seen, key)
+        self._queue.put_nowait(item)
+
+    def _remember(self, known: OrderedDict[Any, None], key: Any) -> None:
+        known[key] = None
+        if len(known) > self._remembered:
+            known.popitem(last=False)
+
+    async def run(self, page: Callable[[], WhatsAppPage]) -> None:
+        """Emit forever. ``page``: the current one, it is opened again after a pairing."""
+        async with asyncio.TaskGroup() as files:
+            while True:
+                item = await self._queue.get()
+                chat = self._people.number(item.chat)  # it may get another id meanwhile
+                if (behind := self._waiting.get(chat)) is not None:
+                    behind.append(item)
+                elif _has_file(item) and item.chat == self._unread:
+                    self._emit(_without_media(item, "not fetched so soon after the pairing"))
+                elif _has_file(item):
+                    self._waiting[chat] = deque((item,))
+                    files.create_task(self._fetch(chat, page), name="files")
+                else:
+                    self._emit(item)
+
+    async def _fetch(self, chat: str, page: Callable[[], WhatsAppPage]) -> None:
+        """Emit what waits in this chat, until nothing does."""
+        waiting = self._waiting[chat]
+        while waiting:
+            item = waiting[0]
+            if _has_file(item):
+                async with self._places:
+                    item = await _with_media(page(), item)
+            self._emit(item)
+            waiting.popleft()
+        del self._waiting[chat]
+
+
+def _key(item: Incoming) -> str:
+    """What makes it the same when it is reported again."""
+    match item:
+        case InboundMessage():
+            return item.id
+        case Ack():
+            return f"ack:{item.ack}:{item.ids}"
+        case MessageError():
+            return f"error:{item.what}:{item.id or item.digest}"
+        case _:
+            return f"{type(item).__name__}:{item.id}"
+
+
+def _backfilled(item: Incoming) -> Incoming:
+    if isinstance(item, InboundMessage):
+        return msgspec.structs.replace(item, backfilled=True)
+    return item
+
+
+def _has_file(item: Incoming) -> TypeGuard[InboundMessage]:
+    return isinstance(item, InboundMessage) and bool(item.mimetype)
+
+
+async def _with_media(page: WhatsAppPage, message: InboundMessage) -> InboundMessage:
+    if message.size is not None and message.size > MEDIA_LIMIT:
+        why = f"the file is said to have {message.size} bytes, the limit is {MEDIA_LIMIT}"
+        return _without_media(message, why)
+    try:
+        content = await page.media(message.id, MEDIA_LIMIT)
+    except (WaguardError, ValueError, TypeError) as error:  # what came may be no base64 at all
+        logger.warning(
+            "a file could not be fetched", event="media_not_fetched", id=message.id, why=str(error)
+        )
+        return _without_media(message, str(error))
+    return msgspec.structs.replace(message, media=content)
+
+
+def _without_media(message: InboundMessage, why: str) -> InboundMessage:
+    return msgspec.structs.replace(message, media_error=why)

@@ -1,0 +1,1 @@
+"""WhatsApp's page: loaded, asked, read."""
