@@ -61,7 +61,8 @@ def test_shreds_behind_a_head() -> None:
 
 
 def test_what_may_be_a_key() -> None:
-    assert shown_keys(GET + b"x-API-key: a")
-    assert shown_keys(GET + b"Authorization: Bearer a")
-    assert shown_keys(GET.replace(b"/ ", b"/?api_key=a "))
-    assert not shown_keys(GET)
+    assert shown_keys(GET + b"x-API-key: a\r\n") == ["a"]
+    assert shown_keys(GET + b"Authorization: Bearer b") == ["b"]
+    assert shown_keys(GET.replace(b"/ ", b"/?a=1&api_key=c ")) == ["c"]
+    assert shown_keys(GET) == []
+    assert shown_keys(GET + b"\r\n\nX-Api-Key: in-the-body") == []
