@@ -1,4 +1,4 @@
-"""The configuration as it is now, and a reload of it (SIGHUP)."""
+"""The configuration as it is now, and a reload of it (SIGHUP); which sections take effect stands in config/sections.py."""
 
 import os
 from collections.abc import Callable, Collection
