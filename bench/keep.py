@@ -7,7 +7,7 @@ import time
 from collections.abc import AsyncIterator
 from pathlib import Path
 
-from waguard.core.messages.outbox import State
+from waguard.core.messages.send_states import State
 from waguard.host.files.media import MediaFolder
 from waguard.messaging.journal import Journal
 from waguard.ports.outbox import NewMessage

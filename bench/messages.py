@@ -38,7 +38,7 @@ from waguard.messaging.webhooks.webhooks import Webhooks
 from waguard.ports.clock import WallAges
 from waguard.ports.sessions import Connection
 from waguard.store.sql import SqlStore
-from waguard.supervision.bus import Bus
+from waguard.supervision.event_bus import Bus
 from waguard.supervision.supervisor import Ports, Supervisor
 from waguard.supervision.timings import Timings
 from waguard.wire.events import Event, InboundMessage

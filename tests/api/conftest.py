@@ -22,7 +22,7 @@ from waguard.api import ApiDeps, create_app, serve
 from waguard.api.auth import Keys
 from waguard.api.timings import Limits, Timings
 from waguard.config.sections import Config, Level, Log
-from waguard.core.messages.media import MEDIA_LIMIT
+from waguard.core.messages.received_media import MEDIA_LIMIT
 from waguard.core.webhooks.delivery import OLD_SERVICE
 from waguard.errors import ConflictError, WaguardError
 from waguard.host.clock import SystemClock
@@ -38,7 +38,7 @@ from waguard.messaging.webhooks.webhooks import Webhooks
 from waguard.ports.clock import WallAges
 from waguard.ports.sessions import Connection
 from waguard.store.sql import SqlStore
-from waguard.supervision.bus import Bus
+from waguard.supervision.event_bus import Bus
 
 KEY, SECOND_KEY = "key-of-the-sessions-0001", "key-of-the-messages-0002"
 

@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from waguard.core.blame import Blame, Condition
-from waguard.core.messages.outbox import number_of
+from waguard.core.messages.send_states import number_of
 from waguard.core.reconcile import Correction, Finding
 from waguard.errors import (
     ConflictError,

@@ -13,7 +13,7 @@ from tests.api.conftest import KEY, Api
 from tests.waiting import wait_until
 from waguard.api.timings import Timings
 from waguard.ports.bus import BusEvent
-from waguard.supervision.bus import QUEUE_LIMIT
+from waguard.supervision.event_bus import QUEUE_LIMIT
 
 
 class Stream:

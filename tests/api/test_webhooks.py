@@ -15,7 +15,7 @@ from waguard.errors import DatabaseUnavailableError
 from waguard.ports.messages import Entry
 from waguard.ports.store import SessionRow
 from waguard.ports.webhooks import GLOBAL
-from waguard.supervision.session import translate
+from waguard.supervision.session import application_events as translate
 from waguard.wire.events import InboundMessage
 
 HOOK = f"/api/sessions/{SESSION}/webhook"

@@ -14,6 +14,7 @@ from waguard.core.host.admission import Cause
 from waguard.core.host.admission import Reading as HostReading
 from waguard.core.lifecycle import State
 from waguard.core.link import Link
+from waguard.core.row_status import DerivedStatus, Reason, Status
 from waguard.core.session import views
 from waguard.core.session.deadlines import next_deadline
 from waguard.core.session.effects import Effect, Kill, ReadIdle, Record, Reload, Spawn, Terminate
@@ -29,7 +30,6 @@ from waguard.core.session.facts import (
     TimerDue,
 )
 from waguard.core.session.state import Rules, SessionState, Stage, Worker
-from waguard.core.status import DerivedStatus, Reason, Status
 
 WALL = 1_732_233_600.0  # s, unix time of monotonic 0
 DOWN = DerivedStatus(Status.DISCONNECTED, Reason.UNKNOWN, "no worker runs")

@@ -3,7 +3,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from waguard.core.announcements import Announcement, announce
-from waguard.core.status import LIVE_STATUSES, DerivedStatus, Reason, Status
+from waguard.core.row_status import LIVE_STATUSES, DerivedStatus, Reason, Status
 
 QR = DerivedStatus(Status.QR_SCANNING)
 LINKED = DerivedStatus(Status.AUTHENTICATED)

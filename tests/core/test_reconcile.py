@@ -28,7 +28,7 @@ from waguard.core.reconcile import (
     findings,
     plan,
 )
-from waguard.core.status import LIVE_STATUSES
+from waguard.core.row_status import LIVE_STATUSES
 
 Rows = dict[str, Wanted]
 Sessions = dict[str, Observed]

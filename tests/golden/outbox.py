@@ -10,10 +10,10 @@ import msgspec
 from tests.clocks import Clock
 from tests.golden.formats import Format
 from tests.golden.sampling import samples
-from waguard.core.messages.first_contacts import Cause, Pause
+from waguard.core.messages.first_contact_pauses import Cause, Pause
 from waguard.messaging.outbox.commands import Command, body_of, command_of
 from waguard.messaging.outbox.pending_sends import fingerprint
-from waguard.supervision.session.first_contacts import Limits
+from waguard.supervision.session.whatsapp_quotas import Limits
 from waguard.supervision.session.worker_link import WorkerLink
 from waguard.wire.calls import PairingCode, SendMedia, SendText, Value
 

@@ -9,7 +9,7 @@ from sqlalchemy.ext.asyncio import create_async_engine
 from sqlalchemy.pool import NullPool
 
 from tests.golden import rows
-from waguard.core.messages.outbox import State
+from waguard.core.messages.send_states import State
 from waguard.ports.webhooks import GLOBAL
 from waguard.store.revision import HEAD
 from waguard.store.sql import SqlStore

@@ -9,7 +9,7 @@ from tests.golden.formats import Format
 from waguard.core.messages.inbox import InboxRecord, failed_key
 from waguard.core.messages.news import notices
 from waguard.ports.store import SessionRow
-from waguard.supervision.session import translate
+from waguard.supervision.session import application_events as translate
 from waguard.wire.events import (
     Ack,
     Edit,

@@ -8,11 +8,11 @@ import msgspec
 
 from tests.golden.formats import Format
 from waguard.core.link import Link
-from waguard.core.messages import first_contacts
-from waguard.core.messages.first_contacts import ChatHistory
+from waguard.core.messages import first_contact_pauses as first_contacts
+from waguard.core.messages.first_contact_pauses import ChatHistory
 from waguard.core.messages.inbox import Kind
-from waguard.core.messages.outbox import State
-from waguard.core.status import Reason, Status
+from waguard.core.messages.send_states import State
+from waguard.core.row_status import Reason, Status
 from waguard.core.versions.facts import Evidence
 from waguard.core.webhooks import delivery
 from waguard.core.webhooks.delivery import DeadLetterState

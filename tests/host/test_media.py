@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from tests.small_disk import small_disk
-from waguard.core.messages import media
+from waguard.core.messages import received_media as media
 from waguard.host.files import media as under_test
 from waguard.host.files.media import MediaFolder
 

@@ -23,13 +23,13 @@ from waguard.config.sections import Browser
 from waguard.core.backoff import NEVER
 from waguard.core.lifecycle import State
 from waguard.core.link import Link
+from waguard.core.row_status import ParkCause, Reason, Status, StatusInputs, derive, understood
 from waguard.core.session.deadlines import next_deadline
-from waguard.core.status import ParkCause, Reason, Status, StatusInputs, derive, understood
 from waguard.errors import ConflictError, DatabaseUnavailableError, NotFoundError
 from waguard.ports.outcomes import Acked
 from waguard.ports.store import SessionRow
 from waguard.profile import layout
-from waguard.supervision.session import translate
+from waguard.supervision.session import application_events as translate
 from waguard.wire.events import Ack
 
 

@@ -4,7 +4,7 @@ import asyncio
 
 from tests.messaging.outbox_world import World
 from tests.waiting import DEADLINE
-from waguard.core.messages.outbox import State
+from waguard.core.messages.send_states import State
 from waguard.messaging.outbox.pending_sends import PendingSend
 from waguard.ports.outcomes import Acked
 

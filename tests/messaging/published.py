@@ -8,12 +8,12 @@ from tests.api.fake_sessions import SESSION
 from tests.messaging.outbox_world import CHAT, World
 from tests.waiting import DEADLINE
 from waguard.config.sections import Send
-from waguard.core.messages.outbox import State
+from waguard.core.messages.send_states import State
 from waguard.errors import RefusedError
 from waguard.messaging.outbox.pending_sends import PendingSend
 from waguard.ports.outcomes import Refused
 from waguard.ports.store import SessionRow
-from waguard.supervision.session import translate
+from waguard.supervision.session import application_events as translate
 from waguard.wire.events import Ack
 
 ROW = SessionRow(

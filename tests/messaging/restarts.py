@@ -5,7 +5,7 @@ from typing import Any
 
 from tests.messaging.outbox_world import World
 from tests.waiting import DEADLINE, wait_until
-from waguard.core.messages.outbox import State
+from waguard.core.messages.send_states import State
 from waguard.messaging.outbox.pending_sends import PendingSend
 
 

@@ -10,7 +10,7 @@ from tests.messaging.outbox_world import World
 from tests.messaging.published import until, webhooks
 from tests.waiting import wait_until
 from waguard.config.sections import Config, Send
-from waguard.core.messages.outbox import State
+from waguard.core.messages.send_states import State
 from waguard.errors import ConflictError, UnavailableError
 from waguard.ports.outcomes import NotSent
 

@@ -7,9 +7,9 @@ import pytest
 from tests.messaging.outbox_world import CHAT, UncertainSendError, World
 from tests.messaging.published import GRACE, ROW, ack, names, until, webhooks
 from tests.waiting import wait_until
-from waguard.core.messages.outbox import State
+from waguard.core.messages.send_states import State
 from waguard.ports.outcomes import Uncertain
-from waguard.supervision.session import translate
+from waguard.supervision.session import application_events as translate
 from waguard.wire.events import Ack, InboundMessage
 
 

@@ -25,7 +25,7 @@ from waguard.lab.application import STORED, Application
 from waguard.lab.application.manners import body_of, chat_of_sent, contact_of
 from waguard.messaging.timings import WEBHOOK
 from waguard.ports.bus import BusEvent
-from waguard.supervision.session.translate import on_phone
+from waguard.supervision.session.application_events import on_phone
 from waguard.wire.events import InboundMessage
 
 STORED_KEY: Final[dict[str, Any]] = (

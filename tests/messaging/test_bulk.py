@@ -10,7 +10,7 @@ from tests.api.fake_sessions import SESSION, WORKSPACE
 from tests.messaging.outbox_world import World, with_bounds, with_timings
 from tests.waiting import wait_until
 from waguard.config.sections import Config, Send
-from waguard.core.messages.outbox import State
+from waguard.core.messages.send_states import State
 from waguard.errors import NotFoundError, TooManyError, UnavailableError
 from waguard.messaging.outbox import bulk
 from waguard.messaging.outbox.acceptance import KEY_LASTS

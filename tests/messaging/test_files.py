@@ -18,16 +18,16 @@ from tests.messaging.receiver import INSTANCE, Receiver
 from tests.waiting import wait_until
 from waguard.config.sections import Media
 from waguard.core.messages.inbox import EventPayload, File, InboxRecord, Kind
-from waguard.core.messages.media import GONE
-from waguard.core.messages.outbox import State
+from waguard.core.messages.received_media import GONE
+from waguard.core.messages.send_states import State
 from waguard.errors import DatabaseUnavailableError
 from waguard.host.files.media import MediaFolder
 from waguard.messaging.backlog import JournalLimits
-from waguard.messaging.received_files import NO_ANSWER
+from waguard.messaging.file_stage import NO_ANSWER
 from waguard.messaging.timings import WebhookTimings
 from waguard.ports.clock import WallAges
 from waguard.ports.outbox import StateUpdate
-from waguard.store.housekeeping import tidy_media
+from waguard.store.retention import tidy_media
 
 PICTURE = bytes(range(256)) * 8
 NAME = hashlib.sha256(PICTURE).hexdigest()

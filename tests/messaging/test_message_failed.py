@@ -7,7 +7,7 @@ import pytest
 from tests.messaging.outbox_world import CHAT, World
 from tests.messaging.published import GRACE, REFUSED, names, until, webhooks
 from tests.waiting import wait_until
-from waguard.core.messages.outbox import State
+from waguard.core.messages.send_states import State
 from waguard.errors import UnavailableError
 from waguard.ports.outcomes import NotSent
 

@@ -8,7 +8,7 @@ import pytest
 from tests.api.fake_sessions import SESSION, a_view
 from tests.messaging.outbox_world import World
 from tests.messaging.published import until, webhooks
-from waguard.core.messages.outbox import State
+from waguard.core.messages.send_states import State
 from waguard.errors import ConflictError, OtherNumberError, UnavailableError
 from waguard.messaging.entries import of_event
 from waguard.ports.bus import BusEvent

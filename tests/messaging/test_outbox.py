@@ -11,7 +11,7 @@ from tests.api.fake_sessions import SESSION
 from tests.messaging.outbox_ends import result
 from tests.messaging.outbox_world import CHAT, UncertainSendError, World, with_timings
 from tests.waiting import wait_until
-from waguard.core.messages.outbox import State
+from waguard.core.messages.send_states import State
 from waguard.errors import (
     UnavailableError,
 )

@@ -11,7 +11,7 @@ from tests.messaging.restarts import in_flight, restart, state
 from tests.waiting import DEADLINE, wait_until
 from waguard.config.sections import Config, Send
 from waguard.core.messages.inbox import EventPayload, InboxRecord, Kind, ack_key
-from waguard.core.messages.outbox import State
+from waguard.core.messages.send_states import State
 from waguard.errors import DatabaseUnavailableError, UnavailableError
 from waguard.messaging.outbox.commands import Media, file
 from waguard.messaging.outbox.pending_sends import KEPT_FOR, PendingSend

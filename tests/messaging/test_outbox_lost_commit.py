@@ -7,7 +7,7 @@ import pytest
 from tests.messaging.outbox_world import World, with_timings
 from tests.messaging.restarts import state
 from tests.store.test_outages import write_locked
-from waguard.core.messages.outbox import State
+from waguard.core.messages.send_states import State
 from waguard.errors import DatabaseUnavailableError, UnavailableError
 
 

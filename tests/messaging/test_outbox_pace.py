@@ -8,7 +8,7 @@ import pytest
 from tests.messaging.outbox_world import World
 from tests.waiting import wait_until
 from waguard.config.sections import Config, Send
-from waguard.core.messages.outbox import State
+from waguard.core.messages.send_states import State
 from waguard.errors import UnavailableError
 
 GAP = 0.001  # s; the outbox's clock stands until a test moves it

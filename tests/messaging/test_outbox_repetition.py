@@ -9,7 +9,7 @@ from tests.messaging.outbox_ends import result
 from tests.messaging.outbox_world import CHAT, UncertainSendError, World, with_bounds, with_timings
 from tests.waiting import DEADLINE
 from waguard.config.sections import Config, Send
-from waguard.core.messages.outbox import State
+from waguard.core.messages.send_states import State
 from waguard.errors import (
     ConflictError,
     RefusedError,

@@ -9,7 +9,7 @@ from tests.messaging.outbox_world import UncertainSendError, World
 from tests.messaging.restarts import in_flight, state
 from tests.waiting import DEADLINE
 from waguard.config.sections import Config, Send
-from waguard.core.messages.outbox import State
+from waguard.core.messages.send_states import State
 from waguard.errors import ConflictError, UnavailableError
 from waguard.ports.outbox import StateUpdate
 from waguard.ports.outcomes import NotSent

@@ -10,7 +10,7 @@ from tests.messaging.outbox_ends import ended, result
 from tests.messaging.outbox_world import CHAT, World, with_bounds, with_timings
 from tests.waiting import wait_until
 from waguard.config.sections import Config, Send
-from waguard.core.messages.outbox import State
+from waguard.core.messages.send_states import State
 from waguard.errors import (
     ConflictError,
     NotFoundError,

@@ -13,12 +13,12 @@ from tests.messaging.outbox_world import (
     with_timings,
 )
 from tests.waiting import wait_until
-from waguard.core.messages.outbox import State
+from waguard.core.messages.send_states import State
 from waguard.errors import DatabaseUnavailableError, UnavailableError
 from waguard.messaging.outbox.commands import Context, Media, file, text
 from waguard.ports.outcomes import Acked, NotSent, Uncertain
 from waguard.ports.store import SessionRow
-from waguard.supervision.session import translate
+from waguard.supervision.session import application_events as translate
 from waguard.wire.calls import Acks
 from waguard.wire.events import Acquainted
 

@@ -12,7 +12,7 @@ import aiohttp
 import pytest
 
 from waguard.config.sections import Send
-from waguard.core.webhooks import address
+from waguard.core import outgoing_address as address
 from waguard.errors import InvalidInputError, UnavailableError
 from waguard.messaging.outbox.fetch import Fetcher
 from waguard.messaging.webhooks.sender import AddressRefusedError, CheckedConnector, WebhookSender

@@ -11,6 +11,7 @@ from waguard.core.fleet.state import FleetState, connected
 from waguard.core.link import Link
 from waguard.core.page_care import UNSURE_LIMIT, Kind
 from waguard.core.passkey_link import WAITING
+from waguard.core.row_status import ParkCause, Status
 from waguard.core.session import effects as do
 from waguard.core.session import page_restarts
 from waguard.core.session.effects import Effect
@@ -19,7 +20,6 @@ from waguard.core.session.restart import LONGEST_PAUSE, Retries
 from waguard.core.session.state import Intent, SessionState, Slot, Stage
 from waguard.core.session.takeover import LIMIT, PERIOD
 from waguard.core.session.views import UNPAIRED, conditions, is_adopting, link, passkey
-from waguard.core.status import ParkCause, Status
 
 if TYPE_CHECKING:
     from tests.simulation.world import World

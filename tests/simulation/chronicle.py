@@ -6,10 +6,10 @@ from typing import TypeVar
 from tests.simulation.faults import EVERYWHERE, Fault
 from tests.simulation.world import World
 from waguard.core.fleet.facts import FleetEffect, FleetOutage
+from waguard.core.row_status import Status
 from waguard.core.session import effects as do
 from waguard.core.session.effects import Effect
 from waguard.core.session.state import SessionState
-from waguard.core.status import Status
 
 E = TypeVar("E", bound=Effect | FleetEffect)
 BEGIN = 1_000.0  # s; all has been up for long

@@ -7,8 +7,8 @@ from tests.simulation.faults import ANOTHER
 from tests.simulation.page import Page
 from waguard.core import installation
 from waguard.core.installation import Found, Marker, Unknown
+from waguard.core.row_status import DerivedStatus
 from waguard.core.session.facts import RowRead
-from waguard.core.status import DerivedStatus
 
 if TYPE_CHECKING:
     from tests.simulation.world import World

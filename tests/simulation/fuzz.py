@@ -19,13 +19,13 @@ from waguard.core.lifecycle import State
 from waguard.core.link import Link
 from waguard.core.page_care import Kind
 from waguard.core.passkey_link import PasskeyLink, PasskeyStage
+from waguard.core.row_status import DerivedStatus, ParkCause, Reason, Status
 from waguard.core.session import effects as do
 from waguard.core.session import facts
 from waguard.core.session.deadlines import next_deadline
 from waguard.core.session.facts import Fact, Moment
 from waguard.core.session.state import FleetView, Intent, Rules, SessionState, Stage
 from waguard.core.session.views import conditions, derive_status, is_adopting
-from waguard.core.status import DerivedStatus, ParkCause, Reason, Status
 
 SPINS: Final = 50
 _EXITS: Final = (None, -9, -15, 0, 10, 11, 12, 13, 16, 17, 18, 19, 20, 21, 99)

@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 
 from waguard.core.link import Link
 from waguard.core.passkey_link import PasskeyStage
-from waguard.core.status import DerivedStatus, Status
+from waguard.core.row_status import DerivedStatus, Status
 
 
 @dataclass(slots=True)

@@ -18,11 +18,11 @@ from waguard.core.lifecycle import State
 from waguard.core.link import Link
 from waguard.core.page_care import Step
 from waguard.core.replace import replace
+from waguard.core.row_status import DerivedStatus, ParkCause, Reason, Status
 from waguard.core.session import care, deadlines, session, show, takeover, views, worker
 from waguard.core.session.facts import Moment, Reported
 from waguard.core.session.out import Out
 from waguard.core.session.state import Replacement, SessionState, Stage, Worker
-from waguard.core.status import DerivedStatus, ParkCause, Reason, Status
 
 Plant = Callable[[], contextlib.AbstractContextManager[object]]
 

@@ -8,6 +8,7 @@ from tests.simulation.faults import EVERYWHERE, EXIT_CODES, Fault
 from tests.simulation.page import Page
 from waguard.core.link import Link
 from waguard.core.passkey_link import WAITING, PasskeyStage
+from waguard.core.row_status import DerivedStatus, Reason, Status
 from waguard.core.session.facts import (
     Left,
     RestartRequested,
@@ -16,7 +17,6 @@ from waguard.core.session.facts import (
     Unusable,
 )
 from waguard.core.session.state import Intent
-from waguard.core.status import DerivedStatus, Reason, Status
 
 if TYPE_CHECKING:
     from tests.simulation.world import World

@@ -7,10 +7,10 @@ from tests.simulation.clock import Violation
 from tests.simulation.faults import Fault
 from waguard.core.link import Link
 from waguard.core.page_care import Kind
+from waguard.core.row_status import ParkCause, Status
 from waguard.core.session import effects as do
 from waguard.core.session.facts import StartRequested
 from waguard.core.session.views import parked_for
-from waguard.core.status import ParkCause, Status
 
 # ---- the budget ----
 

@@ -11,10 +11,10 @@ from tests.simulation.world import World
 from waguard.core.fleet.facts import BreakerChanged, CanaryStarted
 from waguard.core.lifecycle import State
 from waguard.core.page_care import Kind
+from waguard.core.row_status import Status
 from waguard.core.session import effects as do
 from waguard.core.session.state import Intent
 from waguard.core.session.views import conditions, lifecycle, parked_for
-from waguard.core.status import Status
 
 # ---- adoption ----
 

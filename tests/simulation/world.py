@@ -22,6 +22,7 @@ from tests.simulation.workers import Workers
 from waguard.core.fleet.facts import Closing, FleetEffect, FleetFact, FleetRules
 from waguard.core.fleet.state import FleetState
 from waguard.core.replace import replace
+from waguard.core.row_status import Status
 from waguard.core.session import effects as do
 from waguard.core.session.deadlines import next_deadline
 from waguard.core.session.effects import Effect
@@ -37,7 +38,6 @@ from waguard.core.session.facts import (
     TimerDue,
 )
 from waguard.core.session.state import Pairing, Rules, SessionState, Stage
-from waguard.core.status import Status
 
 ALWAYS = float("inf")
 ORPHAN_GRACE = 60.0  # s

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from waguard.core.lease import Holder, Lease, Terms
-from waguard.core.status import LEFT, DerivedStatus, Status
+from waguard.core.row_status import LEFT, DerivedStatus, Status
 from waguard.errors import DatabaseUnavailableError, SessionIdTakenError
 from waguard.ports.store import AuditEntry, SessionRow
 

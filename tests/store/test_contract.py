@@ -9,7 +9,7 @@ from itertools import product
 import pytest
 
 from tests.store.conftest import NEWER, SHAPES, Bench
-from waguard.core.status import DerivedStatus, Reason, Status
+from waguard.core.row_status import DerivedStatus, Reason, Status
 from waguard.errors import SessionIdTakenError
 from waguard.ports.store import AuditEntry, SessionRow
 

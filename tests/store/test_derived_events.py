@@ -19,13 +19,13 @@ from waguard.core.messages.inbox import (
     higher_acks,
     sent_key,
 )
-from waguard.core.messages.outbox import REPEATED_FOR, State
+from waguard.core.messages.send_states import REPEATED_FOR, State
 from waguard.core.webhooks.delivery import EVENTS
 from waguard.ports.clock import WallAges
 from waguard.ports.messages import Entry
 from waguard.ports.outbox import StateUpdate
 from waguard.ports.webhooks import GLOBAL
-from waguard.store import housekeeping
+from waguard.store import retention as housekeeping
 from waguard.store.sql import SqlStore
 
 every_database = pytest.mark.parametrize("database", BACKENDS, indirect=True)

@@ -10,14 +10,14 @@ from tests.store.conftest import BACKENDS, Wall, endpoints_of
 from tests.store.test_derived_events import entry
 from tests.store.test_outbox import draft, find
 from waguard.core.messages.inbox import InboxRecord
-from waguard.core.messages.outbox import State
+from waguard.core.messages.send_states import State
 from waguard.core.webhooks.delivery import EVENTS, UNIDENTIFIED_AFTER, Cause, DeadLetterState
 from waguard.errors import DatabaseUnavailableError
 from waguard.ports.outbox import StateUpdate
 from waguard.ports.store import SessionRow
 from waguard.ports.webhooks import GLOBAL, UnidentifiedChat
 from waguard.store.sql import SqlStore
-from waguard.supervision.session import translate
+from waguard.supervision.session import application_events as translate
 from waguard.wire.events import Ack, Acquainted, Edit, InboundMessage, IncomingCall, Revoke
 
 every_database = pytest.mark.parametrize("database", BACKENDS, indirect=True)
@@ -169,7 +169,7 @@ async def test_what_a_failed_write_learned_is_forgotten(
 
     await store.messages.people("a")
     with monkeypatch.context() as broken:
-        broken.setattr("waguard.store.readers.record", fails)
+        broken.setattr("waguard.store.group_readers.record", fails)
         with pytest.raises(DatabaseUnavailableError):
             await accept(store, knows(LID))
     assert (await store.messages.people("a")).number(LID) == LID

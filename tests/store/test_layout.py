@@ -8,7 +8,7 @@ from sqlalchemy.exc import DBAPIError
 from tests.store.application import SqlApplication
 from tests.store.conftest import BACKENDS, SHAPES, Bench
 from tests.store.tables import UNIQUE_NUMBER
-from waguard.core.status import DerivedStatus, Reason, Status
+from waguard.core.row_status import DerivedStatus, Reason, Status
 from waguard.errors import InvalidInputError, SessionIdTakenError, WaguardError
 from waguard.ports.store import AuditEntry
 from waguard.store.sql import SqlStore

@@ -16,7 +16,7 @@ from tests.store.application import SqlApplication
 from tests.store.conftest import BACKENDS
 from tests.store.memory import MemoryStore
 from tests.store.servers import Server
-from waguard.core.status import DerivedStatus, Status
+from waguard.core.row_status import DerivedStatus, Status
 from waguard.errors import ConfigError, DatabaseUnavailableError
 from waguard.ports.store import AuditEntry, Store
 from waguard.store.sql import SqlStore

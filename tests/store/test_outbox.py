@@ -12,12 +12,12 @@ from tests.store.application import SqlApplication
 from tests.store.conftest import BACKENDS, Wall
 from waguard.config.sections import Retention
 from waguard.core.messages.inbox import EventPayload, InboxRecord, Kind, ack_key, higher_acks
-from waguard.core.messages.outbox import ENDED, FROM, State
+from waguard.core.messages.send_states import ENDED, FROM, State
 from waguard.host.memory.lived import LivedTime
 from waguard.ports.clock import WallAges
 from waguard.ports.messages import Entry
 from waguard.ports.outbox import NewMessage, Outgoing, StateUpdate, Withdrawal
-from waguard.store import housekeeping
+from waguard.store import retention as housekeeping
 from waguard.store.sql import SqlStore
 
 every_database = pytest.mark.parametrize("database", BACKENDS, indirect=True)

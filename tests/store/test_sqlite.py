@@ -14,7 +14,7 @@ from sqlalchemy import Connection, make_url, text
 from sqlalchemy.exc import IntegrityError, OperationalError
 
 from tests.waiting import wait_until
-from waguard.core.messages.outbox import State
+from waguard.core.messages.send_states import State
 from waguard.ports.outbox import NewMessage
 from waguard.store import database as databases
 from waguard.store import sqlite

@@ -10,7 +10,7 @@ from sqlalchemy import text
 
 from tests.store.conftest import BACKENDS
 from waguard.core.lease import Holder, Lease, Terms
-from waguard.core.status import DerivedStatus, Reason, Status
+from waguard.core.row_status import DerivedStatus, Reason, Status
 from waguard.errors import DatabaseUnavailableError
 from waguard.store.sql import SqlStore
 

@@ -27,10 +27,10 @@ from waguard.core.webhooks.delivery import DeadLetterState
 from waguard.errors import DatabaseUnavailableError
 from waguard.ports.clock import WallAges
 from waguard.ports.webhooks import GLOBAL, Endpoint
-from waguard.store.housekeeping import tidy_messages
 from waguard.store.messages import SqlMessages
+from waguard.store.retention import tidy_messages
 from waguard.store.sql import SqlStore
-from waguard.supervision.session import translate
+from waguard.supervision.session import application_events as translate
 from waguard.wire.events import Undecryptable
 
 every_database = pytest.mark.parametrize("database", BACKENDS, indirect=True)

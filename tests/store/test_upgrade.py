@@ -23,7 +23,7 @@ from tests.waiting import wait_until
 from waguard.config.sections import Config
 from waguard.core.messages.backfill import by_alias
 from waguard.core.messages.inbox import BACKFILL_LIMIT, InboxRecord
-from waguard.core.messages.outbox import State
+from waguard.core.messages.send_states import State
 from waguard.core.webhooks.delivery import EVENTS
 from waguard.host.files.media import MediaFolder
 from waguard.messaging.journal import Journal
@@ -32,7 +32,7 @@ from waguard.ports.store import SessionRow
 from waguard.ports.webhooks import GLOBAL
 from waguard.store.migrate import upgrade
 from waguard.store.sql import SqlStore
-from waguard.supervision.session import translate
+from waguard.supervision.session import application_events as translate
 from waguard.wire.calls import Acks
 from waguard.wire.events import Ack, Acquainted, Edit, InboundMessage, Reaction, Revoke
 

@@ -14,7 +14,7 @@ from tests.supervision.world import LeftBehind, World
 from tests.waiting import DEADLINE, wait_until
 from waguard.core.lifecycle import State
 from waguard.core.link import Link
-from waguard.core.status import DerivedStatus, Status
+from waguard.core.row_status import DerivedStatus, Status
 from waguard.ports.process import Swept
 
 LATER = Script(reports=(LOADING,))

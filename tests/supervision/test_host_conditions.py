@@ -15,9 +15,9 @@ from waguard.core.exits import EXIT_BROWSER_GONE, EXIT_BROWSER_KILLED, EXIT_BROW
 from waguard.core.host.admission import TRIAL, Cause, Reading
 from waguard.core.lifecycle import State
 from waguard.core.link import Link
+from waguard.core.row_status import ParkCause
 from waguard.core.session import views
 from waguard.core.session.facts import RestartRequested
-from waguard.core.status import ParkCause
 from waguard.errors import UnavailableError
 from waguard.profile import layout
 from waguard.supervision.session.actor import SessionActor

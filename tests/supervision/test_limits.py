@@ -14,10 +14,10 @@ from tests.supervision.world import World
 from tests.waiting import wait_until
 from waguard.core.link import Link
 from waguard.core.messages import pairing_codes
-from waguard.core.messages.first_contacts import FIRST_GUESS
+from waguard.core.messages.first_contact_pauses import FIRST_GUESS
 from waguard.errors import UnavailableError
 from waguard.supervision.session.answers import outcome_of
-from waguard.supervision.session.first_contacts import Limits
+from waguard.supervision.session.whatsapp_quotas import Limits
 from waguard.wire.calls import Call, Failed, PairingCode, Sent, Value
 
 # ---- over a restart ----

@@ -12,12 +12,12 @@ from waguard.config.sections import Config, Restore
 from waguard.core.fleet.facts import FleetEffect, HostRead
 from waguard.core.lifecycle import State
 from waguard.core.link import Link
+from waguard.core.row_status import DerivedStatus, Status
 from waguard.core.session.effects import Effect, Record, RequestSlot, Spawn, WriteStatus
 from waguard.core.session.facts import Beat, Reported, Spawned, StartRequested, StopRequested
 from waguard.core.session.probe import STALL
 from waguard.core.session.state import SessionState
 from waguard.core.session.views import lifecycle
-from waguard.core.status import DerivedStatus, Status
 from waguard.ports.clock import Clock
 from waguard.supervision.mailbox import Handle, Mailbox, Timers, loop_timer
 from waguard.supervision.timings import Timings

@@ -12,8 +12,8 @@ from waguard.core.incidents.incidents import fold
 from waguard.core.incidents.why import sentences
 from waguard.core.lifecycle import State
 from waguard.core.link import Link
+from waguard.core.row_status import ParkCause
 from waguard.core.session import views
-from waguard.core.status import ParkCause
 from waguard.supervision.session.actor import SessionActor
 
 BROKEN = Script(exits=EXIT_BROWSER_NOT_STARTED)

@@ -42,8 +42,8 @@ from waguard.core.lifecycle import State
 from waguard.core.link import Link
 from waguard.core.page_care import Kind
 from waguard.core.reconcile import Kind as FindingKind
+from waguard.core.row_status import ParkCause
 from waguard.core.session.facts import ParkRequested
-from waguard.core.status import ParkCause
 from waguard.core.webhooks.delivery import Cause as LetterCause
 from waguard.errors import ConflictError
 from waguard.host.memory.wajs_store import digest

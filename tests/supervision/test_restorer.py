@@ -12,7 +12,7 @@ from tests.supervision.world import World
 from tests.waiting import DEADLINE, wait_until
 from waguard.core.host.strays import Seen
 from waguard.core.lifecycle import State
-from waguard.core.status import DerivedStatus, Reason, Status
+from waguard.core.row_status import DerivedStatus, Reason, Status
 from waguard.errors import DatabaseUnavailableError, UnavailableError
 from waguard.ports.process import Swept
 from waguard.profile import layout

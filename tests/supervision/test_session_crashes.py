@@ -23,8 +23,8 @@ from waguard.core.blame import Blame
 from waguard.core.exits import EXIT_BROWSER_NOT_STARTED, EXIT_PROFILE_HELD, EXIT_PROFILE_LOCKED
 from waguard.core.host.evidence import Disk, Evidence
 from waguard.core.lifecycle import State
+from waguard.core.row_status import ParkCause
 from waguard.core.session import views
-from waguard.core.status import ParkCause
 from waguard.wire.events import ProfileMended
 
 

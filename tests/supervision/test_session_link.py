@@ -12,8 +12,8 @@ from tests.supervision.world import World
 from tests.waiting import wait_until
 from waguard.core.lifecycle import State
 from waguard.core.link import Link
+from waguard.core.row_status import ParkCause, Status
 from waguard.core.session import views
-from waguard.core.status import ParkCause, Status
 from waguard.supervision.session.actor import SessionActor
 from waguard.wire.calls import Failed, TakeOver
 from waguard.wire.events import LoggedOut

@@ -16,7 +16,7 @@ from tests.waiting import wait_until
 from waguard.core.link import Link
 from waguard.core.messages.inbox import File, Kind
 from waguard.errors import UnavailableError
-from waguard.supervision.session import translate
+from waguard.supervision.session import application_events as translate
 from waguard.supervision.session.intake import TOUCH_INTERVAL
 from waguard.wire.events import (
     Ack,

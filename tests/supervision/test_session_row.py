@@ -11,8 +11,8 @@ from tests.supervision.world import World
 from tests.waiting import wait_until
 from waguard.core.lifecycle import State
 from waguard.core.link import Link
+from waguard.core.row_status import Status
 from waguard.core.session.facts import RowRead
-from waguard.core.status import Status
 from waguard.errors import WaguardError
 from waguard.ports.store import SessionRow
 

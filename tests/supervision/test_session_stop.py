@@ -10,8 +10,8 @@ from tests.supervision.sessions import connected, parked, until, up, written
 from tests.supervision.world import World
 from tests.waiting import DEADLINE, wait_until
 from waguard.core.lifecycle import HAS_PROCESS, State
+from waguard.core.row_status import ParkCause
 from waguard.core.session.facts import ParkRequested, StopRequested
-from waguard.core.status import ParkCause
 from waguard.supervision.session.actor import SessionActor
 
 

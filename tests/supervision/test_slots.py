@@ -13,8 +13,8 @@ from tests.waiting import DEADLINE, wait_until
 from waguard.core.host.admission import Reading
 from waguard.core.lifecycle import State
 from waguard.core.link import Link
+from waguard.core.row_status import ParkCause
 from waguard.core.session.facts import ParkRequested
-from waguard.core.status import ParkCause
 from waguard.ports.process import Usage
 
 MB = 1 << 20

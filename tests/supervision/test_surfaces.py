@@ -26,8 +26,8 @@ from waguard.core.host.admission import Reading
 from waguard.core.lifecycle import State
 from waguard.core.link import Link
 from waguard.core.replace import replace
+from waguard.core.row_status import ParkCause
 from waguard.core.session.facts import ParkRequested
-from waguard.core.status import ParkCause
 from waguard.core.versions.facts import Evidence
 from waguard.core.versions.state import Hold
 from waguard.core.webhooks.delivery import UNIDENTIFIED_AFTER, Cause
@@ -35,7 +35,7 @@ from waguard.host.memory.wajs_store import WajsStore, digest
 from waguard.messaging.backlog import JournalLimits
 from waguard.ports.webhooks import Endpoint
 from waguard.supervision.fleet.disk import DiskReserve
-from waguard.supervision.session import translate
+from waguard.supervision.session import application_events as translate
 from waguard.supervision.session.actor import SessionActor
 from waguard.wire.events import LoggedOut
 

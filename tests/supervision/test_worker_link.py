@@ -15,7 +15,7 @@ from tests.supervision.line import HELLO, Line
 from tests.supervision.reports import message
 from tests.supervision.world import World
 from tests.waiting import wait_until
-from waguard.core.messages.first_contacts import ChatHistory
+from waguard.core.messages.first_contact_pauses import ChatHistory
 from waguard.errors import RefusedError, UnavailableError, WaguardError
 from waguard.ports.outcomes import Acked, NotSent, Outcome, Refused, Uncertain
 from waguard.supervision.session.worker_link import WorkerLink

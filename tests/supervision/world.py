@@ -24,7 +24,7 @@ from waguard.core.session.restart import Remembered
 from waguard.host.memory.lived import LivedTime
 from waguard.ports.bus import BusEvent
 from waguard.profile import layout
-from waguard.supervision.bus import Bus
+from waguard.supervision.event_bus import Bus
 from waguard.supervision.supervisor import Ports, Supervisor
 from waguard.supervision.timings import Timings
 from waguard.wire.protocol import PROTOCOL

@@ -11,7 +11,7 @@ import pytest
 
 from tests.waiting import wait_until
 from waguard.core.messages.identity import People
-from waguard.core.messages.media import MEDIA_LIMIT
+from waguard.core.messages.received_media import MEDIA_LIMIT
 from waguard.wire.events import (
     Ack,
     BackfillGap,

@@ -8,7 +8,7 @@ from waguard.api import fields
 from waguard.api.deps import BODY, DEPS
 from waguard.api.messages import session_for, text_only
 from waguard.api.outbox import idempotency_key
-from waguard.core.messages.outbox import State
+from waguard.core.messages.send_states import State
 from waguard.errors import InvalidInputError
 from waguard.messaging.outbox.bulk import LIMIT
 from waguard.messaging.outbox.commands import text

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 from waguard.api import fields
-from waguard.core.messages.media import MEDIA_LIMIT
+from waguard.core.messages.received_media import MEDIA_LIMIT
 from waguard.messaging.outbox.commands import Context, Media
 from waguard.messaging.outbox.fetch import Fetcher
 

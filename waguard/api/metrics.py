@@ -11,7 +11,7 @@ from waguard import __version__
 from waguard.api.deps import DEPS, ApiDeps
 from waguard.api.health import STARTED_AT, memory_used
 from waguard.core.conditions import Receiver
-from waguard.core.status import Status
+from waguard.core.row_status import Status
 from waguard.errors import WaguardError
 from waguard.ports.sessions import Health, SessionView
 from waguard.wire.reports import PageVersion

@@ -9,7 +9,7 @@ from aiohttp import web
 
 from waguard.api import fields
 from waguard.api.deps import DEPS
-from waguard.core.messages.outbox import State
+from waguard.core.messages.send_states import State
 from waguard.errors import InvalidInputError, NotFoundError
 from waguard.messaging.outbox.pending_sends import Options
 from waguard.ports.outbox import Outgoing

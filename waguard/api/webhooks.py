@@ -9,7 +9,7 @@ from aiohttp import web
 
 from waguard.api import fields
 from waguard.api.deps import BODY, DEPS
-from waguard.core.webhooks import address
+from waguard.core import outgoing_address as address
 from waguard.core.webhooks.delivery import EVENTS, OLD_SERVICE, DeadLetterState, dead_letter_state
 from waguard.errors import NotFoundError
 from waguard.ports.webhooks import GLOBAL, DeadLetter, Endpoint

@@ -3,7 +3,7 @@
 import ipaddress
 from urllib.parse import urlsplit
 
-from waguard.core.webhooks import address
+from waguard.core import outgoing_address as address
 
 # characters of the application's column that keeps it
 PUBLIC_URL_LIMIT = 255

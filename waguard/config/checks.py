@@ -8,9 +8,10 @@ from waguard.config.addresses import is_address, is_loopback, public_refusal
 from waguard.config.errors import refused
 from waguard.config.key_file import KEY_LENGTH, has_own_key
 from waguard.config.sections import Browser, Config, Versions
+from waguard.core import outgoing_address as address
 from waguard.core.host import switches
 from waguard.core.lease import LEND_MARGIN, terms
-from waguard.core.webhooks import address, stored
+from waguard.core.webhooks import stored
 from waguard.core.webhooks.delivery import EVENTS
 from waguard.errors import ConfigError
 

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from waguard.core.status import DerivedStatus, Status
+from waguard.core.row_status import DerivedStatus, Status
 
 Announcement = tuple[str, Mapping[str, Any]]
 

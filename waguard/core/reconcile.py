@@ -11,7 +11,7 @@ from typing import assert_never
 
 from waguard.core import remedies
 from waguard.core.lifecycle import HAS_PROCESS, WANTED_UP, State
-from waguard.core.status import LIVE_STATUSES, Status
+from waguard.core.row_status import LIVE_STATUSES, Status
 
 _STOPPABLE = WANTED_UP | {State.PARKED, State.PARKING}
 _PAIRED = frozenset({Status.CONNECTED, Status.AUTHENTICATED})

@@ -9,7 +9,7 @@ from waguard.core.host.admission import Cause
 from waguard.core.link import Link
 from waguard.core.page_care import Kind
 from waguard.core.passkey_link import PasskeyStage
-from waguard.core.status import ParkCause
+from waguard.core.row_status import ParkCause
 
 _UNKNOWN: Final = {
     "s": "NAME",

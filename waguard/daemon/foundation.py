@@ -11,7 +11,7 @@ from waguard.host.system.network import Network, uses_proxy
 from waguard.messaging.journal import Journal
 from waguard.messaging.stored import StoredMessages
 from waguard.store.sql import SqlStore
-from waguard.supervision.bus import Bus
+from waguard.supervision.event_bus import Bus
 
 
 class Foundation:

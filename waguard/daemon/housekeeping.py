@@ -12,7 +12,7 @@ from waguard.host.files.media import MediaFolder
 from waguard.host.memory.lived import LivedTime
 from waguard.host.ticker import Ticker
 from waguard.profile import quarantine
-from waguard.store import housekeeping
+from waguard.store import retention as housekeeping
 from waguard.store.sql import SqlStore
 from waguard.supervision.session import evidence
 

@@ -20,10 +20,10 @@ from waguard.config.sections import Config, Log
 from waguard.core.host import last_run
 from waguard.core.host.admission import Reading
 from waguard.core.lease import unprotected_words
-from waguard.core.messages.media import MEDIA_LIMIT
+from waguard.core.messages.received_media import MEDIA_LIMIT
 from waguard.daemon import stop_sequence, watch
+from waguard.daemon.bus_to_inbox import feed
 from waguard.daemon.database_lease import DatabaseLease
-from waguard.daemon.feed import feed
 from waguard.daemon.foundation import Foundation
 from waguard.daemon.housekeeping import Housekeeping
 from waguard.daemon.installation import Installation

@@ -4,7 +4,7 @@ import time
 from dataclasses import dataclass
 
 from waguard.errors import UnavailableError
-from waguard.messaging.received_files import DEADLINE, FileStage
+from waguard.messaging.file_stage import DEADLINE, FileStage
 from waguard.messaging.write_queue import WriteQueue
 
 

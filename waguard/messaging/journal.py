@@ -17,8 +17,8 @@ from waguard.core.webhooks.pending import DeliveryResult, Hold
 from waguard.messaging.announcer import Announcer, CommitListener, Publish
 from waguard.messaging.backlog import Backlog, JournalLimits
 from waguard.messaging.entries import entry_of, size_of, without_file
+from waguard.messaging.file_stage import FileStage, MediaWriter
 from waguard.messaging.group_commit import GroupCommit
-from waguard.messaging.received_files import FileStage, MediaWriter
 from waguard.messaging.write_queue import Keep, Put, Save, WriteQueue
 from waguard.ports.inbox import MediaStore, Stored
 from waguard.ports.messages import Entry, MessageStore

@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from waguard.core.messages.outbox import State
+from waguard.core.messages.send_states import State
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -3,8 +3,8 @@
 from dataclasses import dataclass
 from typing import Literal
 
-from waguard.core.messages.first_contacts import ChatHistory
-from waguard.core.messages.outbox import State
+from waguard.core.messages.first_contact_pauses import ChatHistory
+from waguard.core.messages.send_states import State
 from waguard.errors import RefusedError, WaguardError
 
 UNCERTAIN = "it is not known whether the message was sent"

@@ -7,7 +7,7 @@ from typing import Any, Protocol
 
 from waguard.core.installation import Found
 from waguard.core.lease import Holder, Lease, Terms
-from waguard.core.status import DerivedStatus
+from waguard.core.row_status import DerivedStatus
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

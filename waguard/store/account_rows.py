@@ -7,7 +7,7 @@ from typing import Any
 from sqlalchemy import Row, Select, bindparam
 from sqlalchemy.exc import DBAPIError
 
-from waguard.core.status import DerivedStatus, Reason, Status
+from waguard.core.row_status import DerivedStatus, Reason, Status
 from waguard.core.webhooks.row_gate import AccountRow
 from waguard.core.webhooks.stored import Unknown
 from waguard.errors import WaguardError

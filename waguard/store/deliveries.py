@@ -20,7 +20,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from waguard.core.messages.media import names_in
+from waguard.core.messages.received_media import names_in
 from waguard.core.webhooks.delivery import HELD, OWN_SEND, SESSION_EVENTS, Cause
 from waguard.core.webhooks.pending import DeliveryResult, Hold, Pending
 from waguard.ports.messages import Entry

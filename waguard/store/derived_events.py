@@ -15,7 +15,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from waguard.core.messages import news
 from waguard.core.messages.inbox import InboxRecord, Kind, ack_keys, failed_key, sent_key
 from waguard.core.messages.news import Message
-from waguard.core.messages.outbox import ACK_SERVER, State, by_ack, moves
+from waguard.core.messages.send_states import ACK_SERVER, State, by_ack, moves
 from waguard.ports.messages import Entry
 from waguard.ports.outbox import NewMessage, StateUpdate, Withdrawal
 from waguard.store.models import INBOX, OUTBOX

@@ -24,10 +24,10 @@ from waguard.store import (
     inbox,
     naming,
     outbox,
-    readers,
     undecryptable,
     unidentified,
 )
+from waguard.store import group_readers as readers
 from waguard.store.database import Database
 from waguard.store.dead_letters import DEAD, SqlDeadLetters
 from waguard.store.deliveries import PENDING, SqlDeliveries

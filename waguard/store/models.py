@@ -26,8 +26,8 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects import mysql
 
-from waguard.core.messages.outbox import State
-from waguard.core.status import Reason, Status
+from waguard.core.messages.send_states import State
+from waguard.core.row_status import Reason, Status
 from waguard.store.types import JsonText, LongJsonText, UtcDateTime
 
 METADATA = MetaData()
@@ -117,7 +117,7 @@ SESSIONS = Table(
     # when DELETE took it down for good; the application's row stays
     Column("removed_at", UtcDateTime),
     Column("unpaired", Boolean),  # no scan since it was made, logged out or deleted; NULL: unknown
-    # JSON: what WhatsApp grants no more of for a while (see ``supervision/session/first_contacts.py``)
+    # JSON: what WhatsApp grants no more of for a while (see ``supervision/session/whatsapp_quotas.py``)
     Column("limits", Text),
     # stand-ins for columns that the application's table may lack, under the same names
     Column("disconnect_reason", String(32)),

@@ -24,7 +24,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from waguard.core.messages.inbox import InboxRecord, Kind
 from waguard.core.messages.news import NOT_SENT
-from waguard.core.messages.outbox import (
+from waguard.core.messages.send_states import (
     AT_SERVER,
     ENDED,
     FROM,
@@ -34,7 +34,7 @@ from waguard.core.messages.outbox import (
     number_of,
 )
 from waguard.ports.outbox import NewMessage, Outgoing, Reader, StateUpdate, Withdrawal
-from waguard.store import readers
+from waguard.store import group_readers as readers
 from waguard.store.database import Database
 from waguard.store.engine import commit_with_next
 from waguard.store.models import INBOX, OUTBOX

@@ -5,7 +5,7 @@ from typing import Any
 
 from sqlalchemy import Row, Select, func, select, true
 
-from waguard.core.status import Status
+from waguard.core.row_status import Status
 from waguard.ports.store import SessionRow
 from waguard.store.layout import Layout
 from waguard.store.models import SESSIONS

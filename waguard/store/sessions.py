@@ -6,7 +6,7 @@ from typing import Any
 from sqlalchemy.exc import DBAPIError, IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from waguard.core.status import LEFT, DerivedStatus, Status
+from waguard.core.row_status import LEFT, DerivedStatus, Status
 from waguard.errors import InvalidInputError, SessionIdTakenError, WaguardError
 from waguard.ports.store import SessionRow
 from waguard.store import marker

@@ -11,11 +11,11 @@ from waguard.store.account_rows import SqlAccountRows
 from waguard.store.audit import SqlAudit
 from waguard.store.database import Database
 from waguard.store.engine import DEADLINE, FileId, file_in_place, parse
-from waguard.store.housekeeping import COMPACTION, Compaction, empty_wal, release_pages
 from waguard.store.installation import SqlInstallation
 from waguard.store.lease import SqlLease
 from waguard.store.messages import SqlMessages
 from waguard.store.outbox import SqlOutbox
+from waguard.store.retention import COMPACTION, Compaction, empty_wal, release_pages
 from waguard.store.sessions import SqlSessions
 from waguard.store.stored import SqlStored
 

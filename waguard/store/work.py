@@ -10,7 +10,7 @@ from sqlalchemy import insert, select, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from waguard.core.status import DerivedStatus, Status
+from waguard.core.row_status import DerivedStatus, Status
 from waguard.store.layout import Layout, fit
 from waguard.store.models import EVENTS, SESSIONS, Provider
 from waguard.store.rows import Held, held, rows

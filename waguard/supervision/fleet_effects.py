@@ -17,7 +17,7 @@ from waguard.core.host.admission import Reading, sessions_folder
 from waguard.core.incidents.kinds import FLEET_ENDS, VERSION_NEWS
 from waguard.ports.clock import Clock
 from waguard.ports.store import AuditEntry, Store
-from waguard.supervision.bus import Bus
+from waguard.supervision.event_bus import Bus
 from waguard.supervision.outages import Outages
 from waguard.supervision.status_writer import AuditLog
 

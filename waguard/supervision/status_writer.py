@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from loguru import logger
 
-from waguard.core.status import DerivedStatus
+from waguard.core.row_status import DerivedStatus
 from waguard.errors import DatabaseUnavailableError, WaguardError, printable
 from waguard.ports.clock import Clock
 from waguard.ports.store import AuditEntry, SessionRow, Store

@@ -16,7 +16,7 @@ from waguard.ports.inbox import Inbox
 from waguard.ports.messages import Undecryptables
 from waguard.ports.process import Meter, Spawn, Witness
 from waguard.ports.store import Store
-from waguard.supervision.bus import Bus
+from waguard.supervision.event_bus import Bus
 from waguard.supervision.fleet.account_rows import AccountRowOwner
 from waguard.supervision.fleet.health import HealthReport
 from waguard.supervision.fleet.reconciler import Reconciler

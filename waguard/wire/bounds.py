@@ -4,7 +4,7 @@ from typing import Annotated
 
 from msgspec import Meta, Struct
 
-from waguard.core.messages.media import MEDIA_LIMIT
+from waguard.core.messages.received_media import MEDIA_LIMIT
 
 # what a worker may say; its own bounds, in ``worker/page/page_reports.py``, are no wider. Texts in characters
 Id = Annotated[str, Meta(max_length=256)]

@@ -14,6 +14,7 @@ from waguard.core.fleet.state import FleetState
 from waguard.core.host.admission import Cause, Reading, Wait
 from waguard.core.lifecycle import State
 from waguard.core.link import Link
+from waguard.core.row_status import ParkCause
 from waguard.core.session import views
 from waguard.core.session.deadlines import next_deadline
 from waguard.core.session.effects import Held, ReleaseSlot, RequestSlot
@@ -29,7 +30,6 @@ from waguard.core.session.facts import (
 )
 from waguard.core.session.probe import Limits
 from waguard.core.session.state import Rules
-from waguard.core.status import ParkCause
 
 MB = 1 << 20
 SHORT = Reading(memory=310 * MB)

@@ -11,7 +11,7 @@ from waguard.core.incidents.incidents import fold, fold_fleet, incident_event, n
 from waguard.core.incidents.kinds import DIED, FLEET_ENDS, RESTORED, STARTED
 from waguard.core.incidents.why import sentences
 from waguard.core.page_care import Kind
-from waguard.core.status import Status
+from waguard.core.row_status import Status
 
 
 @dataclass

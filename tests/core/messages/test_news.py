@@ -15,7 +15,7 @@ from waguard.core.messages.news import (
     of_stored_ack,
     whence,
 )
-from waguard.core.messages.outbox import AT_SERVER, REPEATED_FOR, State, number_of
+from waguard.core.messages.send_states import AT_SERVER, REPEATED_FOR, State, number_of
 
 
 def message(**changes: Any) -> Message:

@@ -8,11 +8,11 @@ from waguard.core.exits import EXIT_BROWSER_GONE, EXIT_BROWSER_NOT_STARTED
 from waguard.core.fleet.network import Reading
 from waguard.core.link import Link
 from waguard.core.page_care import Kind
+from waguard.core.row_status import DerivedStatus, Status
 from waguard.core.session.effects import Terminate
 from waguard.core.session.facts import Adopted, Beat, Fact, StopRequested
 from waguard.core.session.state import Stage
 from waguard.core.session.views import parked_for
-from waguard.core.status import DerivedStatus, Status
 
 ROW = DerivedStatus(Status.CONNECTED)
 GHOST = "its socket is OPENING, its stream MAIN NORMAL"

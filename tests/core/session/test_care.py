@@ -20,9 +20,9 @@ from waguard.core.page_care import (
 )
 from waguard.core.passkey_link import WAITING, PasskeyLink, PasskeyStage
 from waguard.core.recycle import IDLE
+from waguard.core.row_status import ParkCause
 from waguard.core.session.deadlines import LINK_STABLE
 from waguard.core.session.facts import RestartRequested
-from waguard.core.status import ParkCause
 
 NEWER = "there is a newer version of WhatsApp Web"
 

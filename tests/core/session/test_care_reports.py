@@ -15,6 +15,7 @@ from waguard.core.page_care import (
     Step,
 )
 from waguard.core.recycle import IDLE
+from waguard.core.row_status import ParkCause
 from waguard.core.session.deadlines import next_deadline
 from waguard.core.session.effects import ReadIdle, RefusalChanged, TakeScreenshot
 from waguard.core.session.facts import (
@@ -27,7 +28,6 @@ from waguard.core.session.facts import (
 from waguard.core.session.probe import Limits
 from waguard.core.session.state import Replacement, Rules
 from waguard.core.session.views import parked_for
-from waguard.core.status import ParkCause
 
 # ---- a dialog, and what the message plane notices ----
 

@@ -7,12 +7,12 @@ from waguard.core.blame import Blame
 from waguard.core.lifecycle import State
 from waguard.core.link import Link
 from waguard.core.page_care import Kind
+from waguard.core.row_status import ParkCause
 from waguard.core.session.effects import Reload, Spawn, Terminate
 from waguard.core.session.facts import Reported, StartRequested
 from waguard.core.session.page_restarts import APART, SIGN
 from waguard.core.session.state import Rules, Stage
 from waguard.core.session.views import conditions, parked_for
-from waguard.core.status import ParkCause
 
 POLICY = Rules().restart
 

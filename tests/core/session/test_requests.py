@@ -9,6 +9,7 @@ from waguard.core.exits import EXIT_BROWSER_GONE, EXIT_BROWSER_NOT_STARTED, EXIT
 from waguard.core.host.admission import Reading as HostReading
 from waguard.core.lifecycle import State
 from waguard.core.link import Link
+from waguard.core.row_status import REQUESTED, DerivedStatus, ParkCause, Reason, Status
 from waguard.core.session.deadlines import next_deadline
 from waguard.core.session.effects import RequestSlot, TakeOver, Terminate
 from waguard.core.session.facts import (
@@ -25,7 +26,6 @@ from waguard.core.session.restart import Retries
 from waguard.core.session.session import advance
 from waguard.core.session.state import Rules
 from waguard.core.session.views import conditions, details, parked_for
-from waguard.core.status import REQUESTED, DerivedStatus, ParkCause, Reason, Status
 
 # ---- somebody asks for a start ----
 

@@ -12,6 +12,7 @@ from waguard.core.exits import EXIT_BROWSER_GONE
 from waguard.core.host.admission import Cause, Reading, Wait
 from waguard.core.lifecycle import State
 from waguard.core.link import Link
+from waguard.core.row_status import LEFT, Status
 from waguard.core.session.deadlines import next_deadline
 from waguard.core.session.effects import (
     Kill,
@@ -43,7 +44,6 @@ from waguard.core.session.facts import (
 from waguard.core.session.state import Intent, Rules, Slot
 from waguard.core.session.views import conditions
 from waguard.core.session.worker import HUNG, NOT_READY
-from waguard.core.status import LEFT, Status
 
 MB = 1 << 20
 SHORT = Reading(memory=310 * MB)

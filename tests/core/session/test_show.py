@@ -7,6 +7,7 @@ import pytest
 from tests.core.session.test_views import FAILED, session, worker
 from waguard.core.lifecycle import State
 from waguard.core.link import Link
+from waguard.core.row_status import DerivedStatus, Reason, Status
 from waguard.core.session.effects import (
     Effect,
     MemberChanged,
@@ -19,7 +20,6 @@ from waguard.core.session.effects import (
 from waguard.core.session.facts import RowRead
 from waguard.core.session.show import on_row, show
 from waguard.core.session.state import Intent, SessionState, Stage
-from waguard.core.status import DerivedStatus, Reason, Status
 
 CONNECTED = DerivedStatus(Status.CONNECTED)
 WAITS = DerivedStatus(Status.QR_SCANNING)

@@ -8,10 +8,10 @@ from tests.core.engine_bench import EngineBench, Script
 from tests.core.session.one_session import said
 from waguard.core.blame import Condition
 from waguard.core.link import Link
+from waguard.core.row_status import ParkCause, Status
 from waguard.core.session.facts import Left, LoggedOut, ParkRequested, RestartRequested
 from waguard.core.session.state import Pairing
 from waguard.core.session.views import conditions, derive_status
-from waguard.core.status import ParkCause, Status
 
 CODE: dict[str, Any] = {"code": "2@x"}
 

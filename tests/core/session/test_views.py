@@ -12,6 +12,7 @@ from waguard.core.lifecycle import State
 from waguard.core.link import Link
 from waguard.core.page_care import Kind
 from waguard.core.passkey_link import PasskeyLink, PasskeyStage
+from waguard.core.row_status import REQUESTED, RESTORED, DerivedStatus, ParkCause, Reason, Status
 from waguard.core.session.page_load import PORTAL
 from waguard.core.session.restart import Retries
 from waguard.core.session.state import (
@@ -37,7 +38,6 @@ from waguard.core.session.views import (
     passkey,
     shown,
 )
-from waguard.core.status import REQUESTED, RESTORED, DerivedStatus, ParkCause, Reason, Status
 
 FAILED = Failure(Blame.SESSION, "browser_gone", "Chromium died")
 NOTHING = remedies.text(remedies.RETRIED, "s")

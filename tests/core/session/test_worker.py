@@ -15,6 +15,7 @@ from waguard.core.exits import (
 )
 from waguard.core.lifecycle import State
 from waguard.core.link import Link
+from waguard.core.row_status import DerivedStatus, ParkCause, Reason, Status
 from waguard.core.session.deadlines import next_deadline
 from waguard.core.session.effects import Backfill, BrowserStarted, ResponsivenessChanged, Terminate
 from waguard.core.session.facts import Beat, RulesChanged, StopRequested
@@ -23,7 +24,6 @@ from waguard.core.session.restart import RestartPolicy
 from waguard.core.session.state import Rules, Stage
 from waguard.core.session.views import conditions, parked_for
 from waguard.core.session.worker import HUNG, NOT_READY
-from waguard.core.status import DerivedStatus, ParkCause, Reason, Status
 
 LIMITS = Rules().limits
 

@@ -17,6 +17,7 @@ from waguard.core.exits import (
 from waguard.core.host.admission import Cause, Reading
 from waguard.core.lifecycle import State
 from waguard.core.link import Link
+from waguard.core.row_status import DerivedStatus, ParkCause, Reason, Status
 from waguard.core.session.deadlines import next_deadline
 from waguard.core.session.effects import (
     Record,
@@ -41,7 +42,6 @@ from waguard.core.session.page_load import FIRST_PAUSE
 from waguard.core.session.restart import RestartPolicy
 from waguard.core.session.state import Intent, Rules, Slot
 from waguard.core.session.views import conditions, parked_for
-from waguard.core.status import DerivedStatus, ParkCause, Reason, Status
 
 LIMITS = Rules().limits
 ELSEWHERE = "WhatsApp Web is open elsewhere with this device"

@@ -30,7 +30,7 @@ from waguard.core.incidents.kinds import (
     TROUBLE,
     VERSION_NEWS,
 )
-from waguard.core.status import ParkCause
+from waguard.core.row_status import ParkCause
 
 
 def fleet_condition(kind: str, message: str, *, since: float) -> Condition:

@@ -7,7 +7,7 @@ from waguard.core import remedies
 from waguard.core.blame import Blame
 from waguard.core.link import Link
 from waguard.core.page_care import Kind
-from waguard.core.status import Status
+from waguard.core.row_status import Status
 
 HEALTHY: Final = frozenset({Status.CONNECTED})
 # the way to the first connection is no incident

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, Final
 
-from waguard.core.messages.outbox import ACK_ERROR, ACK_PLAYED, ACK_SERVER
+from waguard.core.messages.send_states import ACK_ERROR, ACK_PLAYED, ACK_SERVER
 
 KEY_LIMIT: Final = 200  # characters; longer ones are hashed
 BACKFILL_LIMIT: Final = 7 * 86_400.0  # s; older messages are history, and not read back

@@ -21,7 +21,7 @@ from waguard.core.messages.inbox import (
     failed_key,
     sent_key,
 )
-from waguard.core.messages.outbox import ACK_PLAYED, AT_SERVER, REPEATED_FOR, State
+from waguard.core.messages.send_states import ACK_PLAYED, AT_SERVER, REPEATED_FOR, State
 from waguard.core.webhooks import delivery
 
 # WhatsApp's acks -1 to 3; the application's ack_level is one more, and "read" is its highest

@@ -10,7 +10,7 @@ from waguard.core.blame import Failure
 from waguard.core.host.admission import Wait
 from waguard.core.lifecycle import State
 from waguard.core.link import Link
-from waguard.core.status import DerivedStatus
+from waguard.core.row_status import DerivedStatus
 
 
 class Spawn(Struct, frozen=True):

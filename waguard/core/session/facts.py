@@ -12,8 +12,8 @@ from waguard.core.host.admission import Wait
 from waguard.core.link import Link
 from waguard.core.page_care import Kind
 from waguard.core.passkey_link import PasskeyLink
+from waguard.core.row_status import ParkCause
 from waguard.core.session.state import FleetView, Rules
-from waguard.core.status import ParkCause
 
 
 class Moment(Struct, frozen=True):

@@ -13,6 +13,7 @@ from waguard.core.lifecycle import State
 from waguard.core.link import Link
 from waguard.core.page_care import FLOOD_LIMIT
 from waguard.core.replace import replace
+from waguard.core.row_status import REQUESTED, ParkCause, Status
 from waguard.core.session import care, page_restarts
 from waguard.core.session import worker as workers
 from waguard.core.session.care import FLOODS, find, forget_page, on_due_care, on_idle, on_turn
@@ -68,7 +69,6 @@ from waguard.core.session.state import (
     Worker,
 )
 from waguard.core.session.views import details, lifecycle, link, needs_core
-from waguard.core.status import REQUESTED, ParkCause, Status
 from waguard.core.whatsapp_words import in_words
 
 _ON_ITS_WAY: Final = frozenset({State.STARTING, State.RUNNING, State.RECYCLING})

@@ -7,6 +7,7 @@ from waguard.core.announcements import announce
 from waguard.core.lifecycle import State
 from waguard.core.link import Link
 from waguard.core.replace import replace
+from waguard.core.row_status import LIVE_STATUSES, DerivedStatus, Reason, Status
 from waguard.core.session.effects import (
     MemberChanged,
     Publish,
@@ -19,7 +20,6 @@ from waguard.core.session.facts import RowRead
 from waguard.core.session.out import Out
 from waguard.core.session.state import SessionState
 from waguard.core.session.views import derive_status, is_adopting, lifecycle, link
-from waguard.core.status import LIVE_STATUSES, DerivedStatus, Reason, Status
 
 _WORDS: Final = re.compile(r"(?<=[a-z])(?=[A-Z])")
 

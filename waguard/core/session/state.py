@@ -13,9 +13,9 @@ from waguard.core.host.admission import Wait
 from waguard.core.link import Link
 from waguard.core.page_care import Kind, Step
 from waguard.core.passkey_link import PasskeyLink
+from waguard.core.row_status import DerivedStatus, ParkCause
 from waguard.core.session.probe import Limits
 from waguard.core.session.restart import RestartPolicy, Retries
-from waguard.core.status import DerivedStatus, ParkCause
 
 
 class Stage(StrEnum):

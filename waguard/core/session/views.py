@@ -11,9 +11,7 @@ from waguard.core.link import Link
 from waguard.core.page_care import BLAMES, Kind
 from waguard.core.passkey_link import PasskeyLink
 from waguard.core.replace import replace
-from waguard.core.session.page_load import PORTAL
-from waguard.core.session.state import Found, Intent, SessionState, Slot, Stage, Worker
-from waguard.core.status import (
+from waguard.core.row_status import (
     REQUESTED,
     RESTORED,
     DerivedStatus,
@@ -21,6 +19,8 @@ from waguard.core.status import (
     StatusInputs,
     derive,
 )
+from waguard.core.session.page_load import PORTAL
+from waguard.core.session.state import Found, Intent, SessionState, Slot, Stage, Worker
 from waguard.core.whatsapp_words import in_words
 
 _ENDING: Final = {

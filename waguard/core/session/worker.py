@@ -7,6 +7,7 @@ from waguard.core.blame import MAY_BE_OUT_OF_MEMORY, Blame, Failure, of_exit
 from waguard.core.host.evidence import WAITED_FOR
 from waguard.core.link import Link
 from waguard.core.replace import replace
+from waguard.core.row_status import ParkCause
 from waguard.core.session import page_restarts, takeover
 from waguard.core.session.care import report_care
 from waguard.core.session.deadlines import Due
@@ -27,7 +28,6 @@ from waguard.core.session.page_load import pause
 from waguard.core.session.restart import GiveUp, Retries, decide, recent, retry_delay
 from waguard.core.session.state import Intent, Pairing, SessionState, Slot, Stage, Worker
 from waguard.core.session.views import UNPAIRED, unlinked
-from waguard.core.status import ParkCause
 
 HUNG: Final = "a worker or its page hung"
 NOT_READY: Final = "it did not become ready"

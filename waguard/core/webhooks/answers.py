@@ -3,17 +3,8 @@
 from typing import Final, assert_never
 
 from waguard.core.replace import replace
-from waguard.core.webhooks import contents, delivery, receiver
-from waguard.core.webhooks.decision import (
-    Dead,
-    Delivered,
-    LookupAgain,
-    Retry,
-    Tried,
-    counted,
-    decide,
-    is_its_own,
-)
+from waguard.core.webhooks import delivery, receiver
+from waguard.core.webhooks import queue_memory as contents
 from waguard.core.webhooks.delivery import TOO_MANY, Answer, Cause
 from waguard.core.webhooks.facts import (
     Answered,
@@ -29,6 +20,16 @@ from waguard.core.webhooks.facts import (
 )
 from waguard.core.webhooks.partition import Partition, PartitionStage
 from waguard.core.webhooks.pending import DeliveryResult
+from waguard.core.webhooks.retry_decision import (
+    Dead,
+    Delivered,
+    LookupAgain,
+    Retry,
+    Tried,
+    counted,
+    decide,
+    is_its_own,
+)
 from waguard.core.webhooks.work import Work, replace_pending
 
 LOGGED_AT: Final = frozenset({1, 2, 5, 10, 30, 60, 120})  # failed attempts that are worth a line

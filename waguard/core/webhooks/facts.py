@@ -7,9 +7,9 @@ from dataclasses import dataclass
 
 from msgspec import Struct
 
-from waguard.core.webhooks.decision import Dead
 from waguard.core.webhooks.delivery import Answer, DeliveryPolicy
 from waguard.core.webhooks.pending import DeliveryResult, Hold, Key, Pending
+from waguard.core.webhooks.retry_decision import Dead
 
 
 class Now(Struct, frozen=True, kw_only=True):

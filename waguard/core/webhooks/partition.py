@@ -9,9 +9,9 @@ from enum import Enum, auto
 
 from msgspec import Struct
 
-from waguard.core.webhooks.decision import Head
 from waguard.core.webhooks.delivery import HELD, SESSION_EVENTS
 from waguard.core.webhooks.pending import Key, Pending
+from waguard.core.webhooks.retry_decision import Head
 
 
 class PartitionStage(Enum):

@@ -12,7 +12,8 @@ out of turn does no harm.
 """
 
 from waguard.core.replace import replace
-from waguard.core.webhooks import circuit, contents
+from waguard.core.webhooks import circuit
+from waguard.core.webhooks import queue_memory as contents
 from waguard.core.webhooks.answers import handle_answer, handle_lookup, try_refused_again
 from waguard.core.webhooks.delivery import HELD
 from waguard.core.webhooks.facts import (

@@ -10,7 +10,7 @@ from typing import Final
 from msgspec import Struct
 
 from waguard.core.replace import replace
-from waguard.core.status import Reason, Status
+from waguard.core.row_status import Reason, Status
 from waguard.core.webhooks.stored import Unknown
 
 DISPUTED: Final = "somebody else writes its row"

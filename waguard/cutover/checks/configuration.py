@@ -4,7 +4,7 @@ import shlex
 from typing import Final
 from urllib.parse import urlsplit
 
-from waguard.core.webhooks import address
+from waguard.core import outgoing_address as address
 from waguard.cutover.checks.addresses import is_local
 from waguard.cutover.checks.seen import Env, Secret, Seen, Settings
 from waguard.doctor.checks.stored import proposed

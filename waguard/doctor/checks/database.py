@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from waguard.core.lease import Lease, who
-from waguard.core.status import Status
+from waguard.core.row_status import Status
 from waguard.doctor.checks.instance import START, Instance
 from waguard.doctor.report import Check, Cli, failed, ok, skipped, warning
 

@@ -15,8 +15,8 @@ from typing import Final
 
 import msgspec
 
-from waguard.core.messages import media
-from waguard.core.messages.media import Held
+from waguard.core.messages import received_media as media
+from waguard.core.messages.received_media import Held
 from waguard.host import small_file
 from waguard.host.files.lock import private_folder
 from waguard.host.files.private_files import sync_folder

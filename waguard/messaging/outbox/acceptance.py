@@ -8,7 +8,7 @@ import contextlib
 from collections.abc import Sequence
 from typing import Final
 
-from waguard.core.messages.outbox import State
+from waguard.core.messages.send_states import State
 from waguard.errors import (
     ConflictError,
     InvalidInputError,

@@ -14,7 +14,7 @@ from collections.abc import Callable, Sequence
 from typing import Final
 
 from waguard.config.sections import Send
-from waguard.core.messages.outbox import State
+from waguard.core.messages.send_states import State
 from waguard.errors import ConflictError, NotFoundError
 from waguard.messaging.outbox.acceptance import KEY_LASTS
 from waguard.messaging.outbox.outbox import Outbox

@@ -6,7 +6,7 @@ from typing import Final
 
 from loguru import logger
 
-from waguard.core.messages.outbox import State
+from waguard.core.messages.send_states import State
 from waguard.errors import (
     ConflictError,
     DatabaseUnavailableError,

@@ -9,7 +9,7 @@ from urllib.parse import unquote, urljoin, urlsplit
 import aiohttp
 
 from waguard.config.sections import Send
-from waguard.core.webhooks import address
+from waguard.core import outgoing_address as address
 from waguard.errors import InvalidInputError, UnavailableError, WaguardError
 from waguard.messaging.timings import WEBHOOK
 from waguard.messaging.webhooks.answer_reader import CostlyAnswerError

@@ -20,7 +20,7 @@ from typing import Any
 from loguru import logger
 
 from waguard.config.sections import Config
-from waguard.core.messages.outbox import State
+from waguard.core.messages.send_states import State
 from waguard.errors import ConflictError, TooManyError, UnavailableError, WaguardError
 from waguard.messaging.journal import Journal
 from waguard.messaging.outbox.acceptance import Acceptance

@@ -13,7 +13,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from waguard.core.messages.outbox import AT_SERVER, REPEATED_FOR, State
+from waguard.core.messages.send_states import AT_SERVER, REPEATED_FOR, State
 from waguard.errors import ConflictError, RefusedError, WaguardError
 from waguard.messaging.outbox.commands import Command, body_of, kind_of
 from waguard.ports.outbox import Outgoing, StateUpdate

@@ -9,7 +9,7 @@ from typing import Final
 from loguru import logger
 
 from waguard.core.messages.inbox import InboxRecord
-from waguard.core.messages.outbox import AT_SERVER, State, after_poll, by_ack
+from waguard.core.messages.send_states import AT_SERVER, State, after_poll, by_ack
 from waguard.errors import RefusedError
 from waguard.messaging.announcer import CommitListener
 from waguard.messaging.outbox.outcome_poller import OutcomePoller

@@ -8,7 +8,7 @@ import msgspec
 from loguru import logger
 
 from waguard.core.messages.identity import GROUP
-from waguard.core.messages.outbox import number_of
+from waguard.core.messages.send_states import number_of
 from waguard.errors import WaguardError
 from waguard.messaging.outbox.pending_sends import PendingSend
 from waguard.messaging.outbox.send_context import SendContext

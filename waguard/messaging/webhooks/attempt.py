@@ -10,11 +10,11 @@ from loguru import logger
 
 from waguard.core.webhooks import delivery
 from waguard.core.webhooks.call_backs import Fate
-from waguard.core.webhooks.decision import Dead
 from waguard.core.webhooks.delivery import OWN_SEND, OWN_SEND_LONGEST, Answer, Cause
 from waguard.core.webhooks.facts import Gone, Later, NotYet, Outcome, Outdated
 from waguard.core.webhooks.partition import has_lookup
 from waguard.core.webhooks.pending import Pending
+from waguard.core.webhooks.retry_decision import Dead
 from waguard.core.webhooks.state import NOT_ANNOUNCED, SESSION_PARTITION
 from waguard.errors import WaguardError
 from waguard.messaging.webhooks.delivery_context import LINKING, DeliveryContext

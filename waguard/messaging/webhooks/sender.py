@@ -13,7 +13,7 @@ from aiohttp.abc import AbstractResolver, ResolveResult
 from aiohttp.connector import AddrInfoType, Connection
 from aiohttp.resolver import ThreadedResolver
 
-from waguard.core.webhooks import address
+from waguard.core import outgoing_address as address
 from waguard.core.webhooks.delivery import Answer
 from waguard.core.webhooks.retry_after import seconds
 from waguard.messaging.timings import WEBHOOK, WebhookTimings

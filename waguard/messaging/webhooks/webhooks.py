@@ -23,8 +23,8 @@ from waguard.core.webhooks.partition import MemoryWindow
 from waguard.core.webhooks.pending import Key
 from waguard.errors import WaguardError
 from waguard.messaging.announcer import CommitListener
+from waguard.messaging.file_stage import with_content, without_content
 from waguard.messaging.journal import Journal
-from waguard.messaging.received_files import with_content, without_content
 from waguard.messaging.timings import WEBHOOK, WebhookTimings
 from waguard.messaging.webhooks.attempt import Attempts
 from waguard.messaging.webhooks.call_backs import CallBacks

@@ -11,8 +11,8 @@ from waguard.core.incidents.incidents import fleet_condition
 from waguard.core.incidents.kinds import SESSION_ENDS
 from waguard.core.link import Link
 from waguard.core.page_care import Kind
+from waguard.core.row_status import Status
 from waguard.core.session import views
-from waguard.core.status import Status
 from waguard.ports.sessions import Connection, Health
 from waguard.supervision.fleet.reconciler import Reconciler
 from waguard.supervision.fleet.registry import Registry

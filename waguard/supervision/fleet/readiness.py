@@ -9,11 +9,11 @@ from typing import Final
 from waguard.core import remedies
 from waguard.core.lifecycle import State, stays_down
 from waguard.core.link import Link
-from waguard.core.messages.outbox import number_of
+from waguard.core.messages.send_states import number_of
 from waguard.core.passkey_link import WAITING, words
 from waguard.core.reconcile import Wanted
+from waguard.core.row_status import Status
 from waguard.core.session import views
-from waguard.core.status import Status
 from waguard.errors import ConflictError, OtherNumberError, UnavailableError, WaguardError
 from waguard.ports.sessions import Health
 from waguard.ports.store import SessionRow

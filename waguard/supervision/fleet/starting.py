@@ -1,7 +1,7 @@
 """What comes before a session is started: its profile is found, or it is parked."""
 
+from waguard.core.row_status import ParkCause
 from waguard.core.session.facts import ParkRequested
-from waguard.core.status import ParkCause
 from waguard.supervision.fleet_effects import Fleet
 from waguard.supervision.session.actor import SessionActor
 

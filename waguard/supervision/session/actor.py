@@ -11,6 +11,7 @@ from loguru import logger
 from waguard.core.fleet.facts import FleetFact
 from waguard.core.lifecycle import State
 from waguard.core.link import Link
+from waguard.core.row_status import LEFT, ParkCause, Status, understood
 from waguard.core.session import views
 from waguard.core.session.effects import (
     Backfill,
@@ -48,7 +49,6 @@ from waguard.core.session.facts import (
 )
 from waguard.core.session.restart import Remembered, Retries
 from waguard.core.session.state import Intent, Pairing, SessionState
-from waguard.core.status import LEFT, ParkCause, Status, understood
 from waguard.host.patience import patience
 from waguard.ports.process import Process
 from waguard.ports.store import SessionRow

@@ -3,7 +3,7 @@
 from dataclasses import replace
 from typing import Final
 
-from waguard.core.messages.first_contacts import ChatHistory
+from waguard.core.messages.first_contact_pauses import ChatHistory
 from waguard.core.whatsapp_words import in_words
 from waguard.errors import ConflictError, RefusedError, UnavailableError, WaguardError
 from waguard.ports.outcomes import Acked, NotSent, Outcome, Refused, Uncertain

@@ -12,7 +12,8 @@ from waguard.core.messages.inbox import BACKFILL_LIMIT, InboxRecord, Kind, backf
 from waguard.core.messages.news import ack_of
 from waguard.core.messages.phone_use import phone_of
 from waguard.profile import owner_mark
-from waguard.supervision.session import translate, undecryptable
+from waguard.supervision.session import application_events as translate
+from waguard.supervision.session import undecryptable
 from waguard.supervision.session.ack_order import AckOrder
 from waguard.supervision.session.deaf_watch import DeafWatch
 from waguard.supervision.session.session_context import SessionContext

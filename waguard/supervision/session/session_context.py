@@ -10,7 +10,7 @@ from waguard.ports.inbox import Inbox
 from waguard.ports.messages import Undecryptables
 from waguard.ports.process import Meter, Spawn, Witness
 from waguard.ports.store import Store
-from waguard.supervision.bus import Bus
+from waguard.supervision.event_bus import Bus
 from waguard.supervision.fleet_effects import Fleet
 from waguard.supervision.mailbox import Mailbox
 from waguard.supervision.timings import Timings

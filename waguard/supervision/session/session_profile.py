@@ -6,7 +6,7 @@ from pathlib import Path
 from loguru import logger
 
 from waguard.core.blame import Blame, Failure
-from waguard.core.status import Status
+from waguard.core.row_status import Status
 from waguard.errors import WaguardError
 from waguard.host.files.lock import private_folder
 from waguard.profile import inspection, layout, old_profiles, owner_mark

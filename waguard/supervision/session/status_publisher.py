@@ -13,7 +13,7 @@ from waguard.core.page_care import Kind
 from waguard.core.passkey import Entry
 from waguard.core.session.effects import Held, Record, ResponsivenessChanged
 from waguard.ports.store import AuditEntry, SessionRow
-from waguard.supervision.session import translate
+from waguard.supervision.session import application_events as translate
 from waguard.supervision.session.session_context import SessionContext
 from waguard.supervision.status_writer import StatusWriter
 from waguard.wire.reports import PageVersion, QrCode

@@ -13,9 +13,9 @@ from loguru import logger
 
 from waguard.core.fleet.facts import AcksSeen, FleetFact
 from waguard.core.link import Link
-from waguard.core.messages.first_contacts import Cause
+from waguard.core.messages.first_contact_pauses import Cause
 from waguard.core.messages.identity import parse
-from waguard.core.messages.outbox import number_of
+from waguard.core.messages.send_states import number_of
 from waguard.core.page_care import Kind
 from waguard.core.replace import replace
 from waguard.core.session import views
@@ -27,7 +27,6 @@ from waguard.supervision.session import evidence
 from waguard.supervision.session.ack_watch import AckWatch
 from waguard.supervision.session.backfiller import Backfiller
 from waguard.supervision.session.deaf_watch import DeafWatch
-from waguard.supervision.session.first_contacts import Limits
 from waguard.supervision.session.intake import Intake
 from waguard.supervision.session.session_context import SessionContext
 from waguard.supervision.session.session_profile import SessionProfile
@@ -35,6 +34,7 @@ from waguard.supervision.session.status_publisher import StatusPublisher
 from waguard.supervision.session.tasks import Begin
 from waguard.supervision.session.throw_watch import ThrowWatch
 from waguard.supervision.session.undecryptable import Undecryptable
+from waguard.supervision.session.whatsapp_quotas import Limits
 from waguard.supervision.session.worker_link import WorkerLink
 from waguard.wire import calls, reports
 

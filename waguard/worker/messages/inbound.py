@@ -10,7 +10,7 @@ import msgspec
 from loguru import logger
 
 from waguard.core.messages.identity import People, parse
-from waguard.core.messages.media import MEDIA_LIMIT
+from waguard.core.messages.received_media import MEDIA_LIMIT
 from waguard.core.messages.undecryptable import Outcome
 from waguard.errors import WaguardError
 from waguard.wire.events import (

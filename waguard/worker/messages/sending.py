@@ -8,7 +8,7 @@ import msgspec
 from loguru import logger
 
 from waguard.core.messages.identity import People, parse
-from waguard.core.messages.outbox import ACK_ERROR, ACK_SERVER
+from waguard.core.messages.send_states import ACK_ERROR, ACK_SERVER
 from waguard.core.session.page_errors import own_fault
 from waguard.errors import WaguardError
 from waguard.wire.calls import Acks, Failed, SendMedia, SendText, Sent

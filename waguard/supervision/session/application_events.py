@@ -16,10 +16,10 @@ from waguard.core.messages.inbox import (
     higher_acks,
     sent_key,
 )
-from waguard.core.messages.media import UNKNOWN
 from waguard.core.messages.naming import phone_of
 from waguard.core.messages.news import of_ack, whence
-from waguard.core.messages.outbox import ACK_DEVICE, ACK_PLAYED, ACK_READ
+from waguard.core.messages.received_media import UNKNOWN
+from waguard.core.messages.send_states import ACK_DEVICE, ACK_PLAYED, ACK_READ
 from waguard.ports.store import SessionRow
 from waguard.wire import qr
 from waguard.wire.events import (

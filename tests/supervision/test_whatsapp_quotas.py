@@ -16,12 +16,12 @@ from waguard.core.fleet.ack_watch import ALONE, FAR
 from waguard.core.incidents.incidents import fold
 from waguard.core.incidents.why import sentences
 from waguard.core.link import Link
-from waguard.core.messages.first_contacts import FIRST_GUESS, LOOKUPS_REST
+from waguard.core.messages.first_contact_pauses import FIRST_GUESS, LOOKUPS_REST
 from waguard.core.page_care import Kind
 from waguard.errors import UnavailableError
 from waguard.ports.outcomes import Acked, NotSent, Outcome, Refused
 from waguard.supervision.session.ack_watch import ASKED_AT_ONCE
-from waguard.supervision.session.first_contacts import TRIED_FOR
+from waguard.supervision.session.whatsapp_quotas import TRIED_FOR
 from waguard.wire.calls import Acks, Call, Failed, SendText, Sent, Value
 from waguard.wire.events import Ack
 

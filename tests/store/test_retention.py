@@ -12,8 +12,8 @@ from waguard.config.sections import Retention
 from waguard.errors import DatabaseUnavailableError
 from waguard.ports.clock import WallAges
 from waguard.ports.store import AuditEntry
-from waguard.store import housekeeping
-from waguard.store.housekeeping import Compaction
+from waguard.store import retention as housekeeping
+from waguard.store.retention import Compaction
 from waguard.store.sql import SqlStore
 
 DAY = 86_400.0

@@ -1,6 +1,6 @@
 """What WhatsApp grants a session no more of for a while: first contacts, and pairing codes.
 
-``core/messages/first_contacts.py`` and ``core/messages/pairing_codes.py`` decide. What they decided is kept in the
+``core/messages/first_contact_pauses.py`` and ``core/messages/pairing_codes.py`` decide. What they decided is kept in the
 session's row, so that the next daemon goes on with it; how many were refused in a row is not.
 """
 
@@ -17,7 +17,7 @@ from msgspec import Struct
 
 from waguard.core import remedies
 from waguard.core.messages import pairing_codes
-from waguard.core.messages.first_contacts import (
+from waguard.core.messages.first_contact_pauses import (
     Cause,
     ChatHistory,
     Pause,

@@ -9,7 +9,7 @@ from waguard.core.webhooks import delivery
 from waguard.messaging.entries import of_event
 from waguard.ports.bus import BusEvent
 from waguard.ports.inbox import Inbox, ReadyWatch
-from waguard.supervision.bus import Bus
+from waguard.supervision.event_bus import Bus
 
 
 async def feed(bus: Bus, inbox: Inbox, webhooks: ReadyWatch) -> None:

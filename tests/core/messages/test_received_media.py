@@ -9,7 +9,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from waguard.core.messages.media import UNKNOWN, Held, content_type, expired, names_in, with_media
+from waguard.core.messages.received_media import (
+    UNKNOWN,
+    Held,
+    content_type,
+    expired,
+    names_in,
+    with_media,
+)
 
 NOW = 1_000.0
 

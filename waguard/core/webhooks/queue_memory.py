@@ -4,11 +4,11 @@ from collections.abc import Iterable
 
 from waguard.core.replace import replace
 from waguard.core.webhooks import delivery
-from waguard.core.webhooks.decision import OWN_FAULTS, Head
 from waguard.core.webhooks.delivery import HELD, READY, SESSION_EVENTS, Cause
 from waguard.core.webhooks.facts import SaveLater
 from waguard.core.webhooks.partition import Partition, PartitionStage, has_lookup
 from waguard.core.webhooks.pending import DeliveryResult, Key, Pending
+from waguard.core.webhooks.retry_decision import OWN_FAULTS, Head
 from waguard.core.webhooks.state import EXPECTED
 from waguard.core.webhooks.work import Work, left_out, replace_pending
 

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from waguard.core.webhooks.address import refusal, url_refusal
+from waguard.core.outgoing_address import refusal, url_refusal
 
 NEVER = (
     "169.254.169.254",

@@ -12,7 +12,7 @@ import msgspec
 from loguru import logger
 
 from waguard.core.messages.inbox import File
-from waguard.core.messages.media import GONE, with_media
+from waguard.core.messages.received_media import GONE, with_media
 from waguard.messaging.entries import entry_of, size_of, with_file, without_file
 from waguard.messaging.write_queue import Put
 from waguard.ports.inbox import MediaStore

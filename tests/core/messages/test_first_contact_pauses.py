@@ -2,7 +2,7 @@
 
 import pytest
 
-from waguard.core.messages.first_contacts import (
+from waguard.core.messages.first_contact_pauses import (
     FIRST_GUESS,
     FORGOTTEN,
     LONGEST_GUESS,

@@ -6,7 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from waguard.core.webhooks.decision import (
+from waguard.core.webhooks.delivery import Answer, Cause, DeliveryPolicy
+from waguard.core.webhooks.receiver import Receiver, Success, advice_on
+from waguard.core.webhooks.retry_decision import (
     Dead,
     Decision,
     Delivered,
@@ -17,8 +19,6 @@ from waguard.core.webhooks.decision import (
     counted,
     decide,
 )
-from waguard.core.webhooks.delivery import Answer, Cause, DeliveryPolicy
-from waguard.core.webhooks.receiver import Receiver, Success, advice_on
 
 KEY, OTHER = ("a", "1@c.us"), ("b", "2@c.us")
 POLICY = DeliveryPolicy(

@@ -5,7 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from waguard.core.messages.outbox import (
+from waguard.core.messages.send_states import (
     AT_SERVER,
     ENDED,
     FROM,

@@ -3,10 +3,10 @@ from collections.abc import Mapping, Sequence
 
 from waguard.core.messages.identity import People
 from waguard.core.messages.inbox import InboxRecord
-from waguard.daemon.feed import feed
+from waguard.daemon.bus_to_inbox import feed
 from waguard.host.clock import SystemClock
 from waguard.ports.inbox import Stored
-from waguard.supervision.bus import QUEUE_LIMIT, Bus
+from waguard.supervision.event_bus import QUEUE_LIMIT, Bus
 
 
 class Shelf:

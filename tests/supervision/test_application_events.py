@@ -11,7 +11,7 @@ from waguard.core.messages.identity import People
 from waguard.core.messages.inbox import InboxRecord
 from waguard.core.messages.naming import named
 from waguard.ports.store import SessionRow
-from waguard.supervision.session import translate
+from waguard.supervision.session import application_events as translate
 
 ROW = SessionRow(session_id="s", workspace_id=1, status="connected", desired_up=True, generation=1)
 OWN, ANNA, LID, GROUP = "49151@c.us", "49170@c.us", "7000001@lid", "120363000000000001@g.us"

@@ -8,7 +8,7 @@ import pytest
 
 from tests.supervision.fake_host import START, FakeClock
 from waguard.ports.bus import BusEvent
-from waguard.supervision.bus import CHARACTERS, PROMISED, QUEUE_LIMIT, REPLAYED, Bus
+from waguard.supervision.event_bus import CHARACTERS, PROMISED, QUEUE_LIMIT, REPLAYED, Bus
 
 pytestmark = pytest.mark.virtual_time
 

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from waguard.core.lifecycle import State
 from waguard.core.link import Link
-from waguard.core.status import (
+from waguard.core.row_status import (
     LIVE_STATUSES,
     REQUESTED,
     RESTORED,
