@@ -121,9 +121,9 @@ async def test_a_page_in_a_loop_is_freed_and_not_restarted(world: World) -> None
     before = await daemon.pair(world.standin, "s1", PHONES["s1"])
     world.standin.phone.incoming(phone=PHONES["s1"], from_="6281180009", body="spin")
     await logged(daemon, "the page does not answer")
-    await logged(daemon, "its script is ended")
+    await logged(daemon, "its script is terminated")
     await logged(daemon, "the page answers again")
-    await logged(daemon, "is loaded anew")
+    await logged(daemon, "the page is reloaded")
 
     async def sends() -> bool:
         return (await daemon.send("s1", "6281180009", "still here"))[0] == 200
