@@ -6,11 +6,12 @@ from typing import Final
 
 from loguru import logger
 
+import waguard
 from waguard.errors import ConfigError
 from waguard.wire.worker import WorkerSpec
 
 PACKED: Final = (
-    Path(__file__).parent.parent / "wajs/node_modules/@wppconnect/wa-js/dist/wppconnect-wa.js"
+    Path(waguard.__file__).parent / "wajs/node_modules/@wppconnect/wa-js/dist/wppconnect-wa.js"
 )
 SHA256: Final = "5bfb88027f14a4d8c9e319374e8bb4083201906881cf8c74f75789b32e4106bd"
 
