@@ -172,7 +172,7 @@ async def letter(request: web.Request) -> web.Response:
 
 
 async def replay(request: web.Request) -> web.Response:
-    """POST …/:number/replay: deliver it once more, after what waits already."""
+    """POST …/:number/replay: deliver it once more, before what waits in its chat."""
     number = _path_number(request)
     if not await request.app[DEPS].webhooks.dead_letters.replay(number):
         raise _no_such(number)
