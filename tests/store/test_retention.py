@@ -12,7 +12,7 @@ from waguard.config.sections import Retention
 from waguard.errors import DatabaseUnavailableError
 from waguard.ports.clock import WallAges
 from waguard.ports.store import AuditEntry
-from waguard.store import retention as housekeeping
+from waguard.store import retention
 from waguard.store.retention import Compaction
 from waguard.store.sql import SqlStore
 
@@ -61,12 +61,24 @@ async def test_what_an_open_incident_needs_is_kept(bench: Bench) -> None:
     for days, kind in ((130, "network_down"), (129, "network_up"), (120, "disk_low")):
         await record(bench, None, kind, days, reason="why")
     ages = WallAges(lambda: bench.wall.time)
-    assert await housekeeping.tidy_audit(bench.store, KEEP, ages) == 10
+    assert await retention.tidy_audit(bench.store, KEEP, ages) == 10
     assert await kinds(bench, "parked") == ["profile_mended", "parked"]
     assert await kinds(bench, "well") == []
     assert await kinds(bench, "gone") == []
     assert await kinds(bench, None) == ["disk_low"]
-    assert await housekeeping.tidy_audit(bench.store, KEEP, ages) == 0
+    assert await retention.tidy_audit(bench.store, KEEP, ages) == 0
+
+
+@pytest.mark.parametrize("bench", ["sqlite"], indirect=True)
+async def test_an_open_incident_of_many_entries_is_kept_from_its_begin(bench: Bench) -> None:
+    await bench.store.create("restless", 1, account_id=None, priority=0)
+    await record(bench, "restless", "parked", 110, reason="restart_budget")
+    for number in range(250):  # more than a page of the trail
+        await record(bench, "restless", "restart", 80 - number / 10, reason="tried again")
+    ages = WallAges(lambda: bench.wall.time)
+    assert await retention.tidy_audit(bench.store, KEEP, ages) == 0
+    trail = await bench.store.audit("restless", limit=1_000)
+    assert [entry.kind for entry in trail] == ["parked", *["restart"] * 250]
 
 
 def sizes(path: Path) -> tuple[int, int]:

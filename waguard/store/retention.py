@@ -18,6 +18,7 @@ from waguard.ports.messages import MessageStore
 from waguard.ports.outbox import OutboxStore
 from waguard.ports.store import Store
 
+ALL: Final = 1_000_000  # an open incident may have begun any number of entries ago
 AT_ONCE: Final = 500  # rows a transaction
 CHECKPOINT_WAIT: Final = 200  # ms for readers to end; every writer waits meanwhile
 _INCREMENTAL: Final = 2
@@ -65,7 +66,7 @@ async def tidy_audit(store: Store, keep: Retention, ages: Ages) -> int:
     for session_id in await store.audited(before=oldest):
         before = oldest
         if session_id is None or session_id in known:
-            trail = await store.audit(session_id)
+            trail = await store.audit(session_id, limit=ALL)
             before = min(oldest, needed_since(trail, fleet=session_id is None) or oldest)
         while gone := await store.tidy_audit(session_id, before=before, limit=AT_ONCE):
             count += gone
