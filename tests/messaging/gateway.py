@@ -216,6 +216,8 @@ async def kill(made: Gateway) -> None:
     """As SIGKILL does: nothing more is said, nothing is written, no answer is heard."""
     for one in made.webhooks.queues:
         one.state = replace(one.state, closed=True)
+        for save in list(one._tasks):
+            save.cancel()
     mine = [t for t in asyncio.all_tasks() if t.get_name().startswith(("webhook", "journal"))]
     for task in mine:
         task.cancel()
