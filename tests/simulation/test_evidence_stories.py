@@ -50,3 +50,18 @@ def test_a_build_that_reloads_costs_nobody_anything() -> None:
     story.until(1_000.0)
     assert [begun for _, begun in story.outages("pages_restart_everywhere")] == [True, False]
     assert story.all_up()
+
+
+def test_loads_of_a_build_that_reloads_are_not_the_sessions_when_it_is_over() -> None:
+    """A session that has another worker meanwhile has its loads of then for longer than the others."""
+    story = Chronicle(
+        own("refused_one", "s1", 1_501.0),
+        of_all("build_reloads", 105.0, at=483.8),
+        own("link_unknown", "s1", at=683.8),
+        sessions=4,
+        seed=1,
+    )
+    story.until(1_400.0)
+    restarts = story.did(do.Record, "s1", lambda it: it.kind == "restart")
+    assert restarts
+    assert not [it.reason for _, _, it in restarts if "loaded again" in str(it.reason)]

@@ -74,7 +74,9 @@ def _words(state: SessionState, now: Moment) -> str:
 
 def failure(state: SessionState, now: Moment) -> Failure | None:
     """Why the worker is ended for it; None: there is no reason, or it is not this session's."""
-    if state.fleet.pages_restart or len(state.care.loads) <= state.rules.restart.intensity:
+    policy, care = state.rules.restart, state.care
+    loads = recent(care.loads, now=now.at, period=policy.period)
+    if state.fleet.pages_restart or len(loads) <= policy.intensity:
         return None
     return Failure(Blame.SESSION, REASON, _CAUSE, _words(state, now))
 
