@@ -54,6 +54,7 @@ class Driven:
         self.at = 1_000.0
         self.can_write = True
         self.chance = 0.5
+        self.expired = float("-inf")
         known: dict[str, Any] = {"policy": POLICY, "window": MemoryWindow()} | settings
         self.queue = Queue(**known)
         self.begun: list[Attempt] = []
@@ -61,7 +62,8 @@ class Driven:
 
     def post(self, fact: Fact) -> tuple[Effect, ...]:
         """What it wants done, without the loads, which were answered."""
-        now = Now(at=self.at, wall=self.at, chance=self.chance, can_write=self.can_write)
+        times = {"at": self.at, "wall": self.at, "expired": self.expired}
+        now = Now(**times, chance=self.chance, can_write=self.can_write)
         self.queue, effects = advance(self.queue, fact, now)
         self.effects.extend(effects)
         self.begun.extend(it for it in effects if isinstance(it, Attempt))

@@ -392,3 +392,16 @@ def test_at_the_end_only_what_says_how_sessions_stand_is_begun() -> None:
     driven.post(Closed())
     driven.poke(item(3, "", session="b", event="session_disconnected"))
     assert driven.in_flight == [2]
+
+
+def test_with_one_that_is_given_up_all_that_were_tried_as_long_are() -> None:
+    """At the end of a long outage, and the queue goes on with what came later."""
+    driven = Driven(*chats(20, attempts=3, tried_since=10.0))
+    driven.poke()
+    flying = driven.in_flight
+    driven.expired = 500.0
+    driven.answer(flying[0], BAD)
+    given_up = {it.id for it in saved(driven) if isinstance(it, DeliveryResult) and it.error}
+    assert given_up == set(range(1, 21)) - set(flying[1:])
+    assert driven.queue.in_flight == len(flying) - 1
+    assert driven.queue.partitions.keys() >= {it.item.key for it in driven.begun}

@@ -88,7 +88,7 @@ def requeue(work: Work, key: Key, newest: int) -> None:
 
 def expire_older(work: Work, limit: float) -> None:
     """What is tried since then (unix time) or longer is given up without one more try."""
-    for partition in work.partitions.values():
+    for partition in list(work.partitions.values()):  # one that has expired leaves them
         since = partition.tried_since
         if not partition.busy and partition.held_since is None and since and since <= limit:
             go_on(work, work.put(replace(partition, expire_before=limit)))
