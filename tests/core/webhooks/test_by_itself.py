@@ -195,3 +195,31 @@ def test_what_may_pass_is_not_held_against_a_message(status: int) -> None:
     world.manner, world.busy = (lambda _: bad), False
     world.live(40 * MINUTE)
     assert not world.dead
+
+
+@pytest.mark.parametrize(
+    ("refusal", "within"),
+    [(UNSTORED, 2 * MINUTE), (Answer(status=422), 0.0)],
+    ids=["accepted, not stored", "422"],
+)
+def test_attempts_of_an_outage_are_no_refusals_of_the_message(
+    refusal: Answer, within: float
+) -> None:
+    """A receiver whose own queue catches up after an outage says this of good messages for a while."""
+    away, refused = True, list[int]()
+
+    def manner(row: Pending) -> Answer:
+        if away:
+            return Answer(error="connection refused")
+        if row.id != 1:
+            return STORED
+        refused.append(row.id)
+        return refusal
+
+    world = Receiver(manner, *rows_of("1@c.us"))
+    world.live(12 * MINUTE)
+    away = False
+    while not refused:
+        world.live(5.0)
+    world.live(within)
+    assert world.dead == {}

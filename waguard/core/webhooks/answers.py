@@ -151,7 +151,7 @@ def _succeeded(work: Work, partition: Partition, *, stored: bool = False) -> Non
 
 def _any_unstored(work: Work, but: Partition) -> bool:
     others = (it for it in work.partitions.values() if it.key != but.key)
-    return any(it.head.unstored and it.head.by_itself is None for it in others)
+    return any(it.head.unstored and it.head.by_itself is not Cause.UNSTORED for it in others)
 
 
 def try_refused_again(work: Work) -> None:

@@ -98,10 +98,16 @@ def _known(work: Work, first: Pending) -> Partition:
     # an earlier daemon may have ended between the delivery and its commit: of each partition one
     again = not work.reading.once and has_lookup(first)
     own = next((it for it in OWN_FAULTS if it == first.cause), None)
+    refusals = first.attempts if own else 0
     return Partition(
         key=first.key,
         stage=PartitionStage.PAUSED,
-        head=Head(lookup_first=again, by_itself=own),
+        head=Head(
+            lookup_first=again,
+            by_itself=own,
+            own_refusals=refusals,
+            unstored=own is Cause.UNSTORED,
+        ),
         held_since=first.held_since,
         marked=first.held_since is not None,
         tried_since=first.tried_since,

@@ -53,6 +53,10 @@ class Head(Struct, frozen=True, kw_only=True):
     by_itself: Cause | None = None
     """The webhook is refused for its own sake, and what kind of refusal that is: this says nothing about the receiver, and
     excuses no other one. An earlier daemon may have seen that."""
+    own_refusals: int = 0
+    """How many of the last refusals, in a row, may have been for its own sake, all of one kind."""
+    own_since: float = float("-inf")
+    """Monotonic: the first of these; an earlier daemon may have seen it."""
     lookups: int = 0
     """How often it was looked for since its request got no complete reply."""
     unstored: bool = False
@@ -143,10 +147,19 @@ def counted(head: Head, key: Key, receiver: Receiver, answer: Answer, *, at: flo
     apart = head.relapsed_at is None or at - head.relapsed_at >= RELAPSE_PAUSE
     if served is not None and at - served <= RIGHT_AFTER and apart:
         head = replace(head, relapses=head.relapses + 1, relapsed_at=at)
-    head = _compared(head, receiver, answer)
+    head = _counted_own(_compared(head, receiver, answer), answer, at)
     if head.spell < 0 or (head.spell != receiver.spells and not is_its_own(head, answer)):
         head = replace(head, refusals=0, spell=receiver.spells, refused_since=at)
     return replace(head, refusals=head.refusals + 1, unstored=unstored)
+
+
+def _counted_own(head: Head, answer: Answer, at: float) -> Head:
+    """A refusal of another kind, or one that says nothing of the message, begins a new count."""
+    if not _may_be_its_own(answer):
+        return replace(head, own_refusals=0)
+    if head.own_refusals and head.unstored == answer.accepted:
+        return replace(head, own_refusals=head.own_refusals + 1)
+    return replace(head, own_refusals=1, own_since=at)
 
 
 def _compared(head: Head, receiver: Receiver, answer: Answer) -> Head:
@@ -187,7 +200,7 @@ def _own_fault(
     if answer.status is None:  # without any answer it is the receiver's, whoever else is there
         return None
     enough = len(policy.unstored_pauses) + 1 if unstored else policy.refusals
-    tries = tried.attempt if own else head.refusals
+    tries = head.own_refusals if own else head.refusals
     alone = (own or _since(served, head.refused_since)) and not alike and tries >= enough
     again = head.relapses >= RELAPSES and (not unstored or _lasts(policy, answer, tried))
     if again or (alone and (_is_final(answer) or _lasts(policy, answer, tried))):
@@ -198,7 +211,9 @@ def _own_fault(
 def _lasts(policy: DeliveryPolicy, answer: Answer, tried: Tried) -> bool:
     """Whether it is refused for so long that no spell of the receiver's explains it."""
     if answer.accepted:
-        return tried.at - tried.since >= sum(policy.unstored_pauses)
+        own = is_its_own(tried.head, answer)
+        since = max(tried.since, tried.head.own_since) if own else tried.since
+        return tried.at - since >= sum(policy.unstored_pauses)
     return tried.at - tried.head.refused_since >= policy.least_refused
 
 
