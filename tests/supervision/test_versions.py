@@ -340,3 +340,18 @@ async def test_missing_exports_that_end_the_worker_are_evidence(drill: Drill) ->
         if drill.page("a") == OLD and drill.page("b") == OLD:
             return
     raise AssertionError(drill.bench.it.versions.state)
+
+
+async def test_the_page_of_an_adopted_worker_is_no_news(drill: Drill) -> None:
+    """However often it is reported: the daemon before published it."""
+    bench, world = drill.bench, drill.world
+    await bench.row("a")
+    world.spawn.scripts["a"] = Script(reports=(CONNECTED,), loads=drill.loads)
+    left = await world.left_behind("a")
+    await bench.restore((left.record, left.process))
+    await drill.until(lambda: drill.page("a") == OLD)
+    left.process.report(**CONNECTED, version=drill.loads(left.process.spec))
+    await drill.run(3)
+    assert drill.page("a") == OLD
+    assert world.audited("adopted")
+    assert world.audited("page_version") == []

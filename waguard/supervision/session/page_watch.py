@@ -93,5 +93,7 @@ class PageWatch:
         state, report = self._state(), self._report()
         meant = self._versions.given(state.session)
         found = seen(state, report, *self._watches, meant=meant)
-        if self._versions.watch(state.session, found) and report and report.version:
+        adopted = state.worker is not None and state.worker.adopted
+        other = self._versions.watch(state.session, found, adopted=adopted)
+        if other and report and report.version:
             self._publish(report.version)

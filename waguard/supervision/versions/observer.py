@@ -42,8 +42,9 @@ class VersionObserver:
         self._given: dict[str, int | None] = {}
         """By session: the stored revision that its worker was to serve."""
 
-    def watch(self, session: str, seen: Seen) -> bool:
-        """Take what is seen of it now; only a change is news. Whether its page is another version."""
+    def watch(self, session: str, seen: Seen, *, adopted: bool = False) -> bool:
+        """Take what is seen of it now; only a change is news. Whether its page is another version: the first one of
+        an ``adopted`` worker is not, an earlier daemon published it."""
         if not self.decision.on:
             self._watched.clear()  # what is seen meanwhile is reported when it is on again
             return False
@@ -64,7 +65,10 @@ class VersionObserver:
             if isinstance(fact, Loaded) and fact.served_by == "network":
                 self.decision.handle_documents()
             self.decision.post(fact)
-        return after.page is not None and _version(after.page) != _version(before.page)
+        known = before.page is None and adopted
+        return (
+            after.page is not None and not known and _version(after.page) != _version(before.page)
+        )
 
     def _lost(self, page: Page, missing: tuple[str, ...]) -> tuple[str, ...]:
         """What the last good version had; nothing where that is unknown."""
