@@ -42,6 +42,6 @@ class FakePasskeys:
         """See there."""
         await self._do(session_id, "confirm", code, by)
 
-    async def cancel(self, session_id: str, *, by: str) -> None:
+    async def cancel(self, session_id: str, request: str | None = None, *, by: str) -> None:
         """See there."""
-        await self._do(session_id, "cancel", by)
+        await self._do(session_id, "cancel", request, by)

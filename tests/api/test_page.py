@@ -222,6 +222,7 @@ class TestInBrowser:
             "document.body.innerText.includes('Nothing was signed: cancelled.')", "it is said"
         )
         assert [call[0] for call in api.passkeys.calls] == ["start", "cancel"]
+        assert api.passkeys.calls[1][1] == "r", "the request that it started, and no other"
 
         await shown.value(EXTENSION % '{ok: true, assertion: {id: "A"}}')
         await shown.press("Use my passkey")

@@ -13,7 +13,7 @@ from typing import Any, Final
 import pytest
 from aiohttp import web
 
-from tests.desk import CANCEL, SIGN, WHATSAPP, card, eventually, plug_in, press
+from tests.desk import CANCEL, LONG, SIGN, WHATSAPP, card, eventually, plug_in, press
 from tests.worker.browser_fixtures import live_processes
 from waguard.cli import passkey_desk
 from waguard.cli.context import Desk
@@ -115,6 +115,14 @@ async def _closes(chromium: Chromium, page: PageSession) -> None:
     await chromium.devtools.close_browser()
 
 
+async def _leaves(_: Chromium, page: PageSession) -> None:
+    async def shown() -> str:
+        return await card(page)
+
+    await eventually(shown, "the card")
+    await page.navigate(f"{passkey_desk.PLACE}?elsewhere", timeout=LONG)
+
+
 async def _does_nothing(_: Chromium, __: PageSession) -> None:
     pass
 
@@ -124,6 +132,7 @@ async def _does_nothing(_: Chromium, __: PageSession) -> None:
     [
         (_cancels, 600.0, {}, "nothing was signed: cancelled"),
         (_closes, 600.0, {}, "nothing was signed: the window was closed"),
+        (_leaves, 600.0, {}, "nothing was signed: the card's page was left"),
         (_does_nothing, 0.1, {}, "nothing was signed: nobody used a passkey within 0 s"),
         (_does_nothing, 600.0, {"rpId": "example.org"}, "only a request for whatsapp.com"),
     ],

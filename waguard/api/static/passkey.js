@@ -40,7 +40,7 @@ async function useMyPasskey(session) {
   const signed = await extension({ type: 'waha-passkey-sign', challenge: options, label: session });
   if (!signed?.ok) {
     // who closes the tab may try again; who refuses on the card refuses
-    if (signed?.error === 'cancelled') await ask(session, 'DELETE');
+    if (signed?.error === 'cancelled') await ask(session, 'DELETE', '', { request });
     throw new Error(`Nothing was signed: ${signed?.error ?? 'the extension does not answer'}.`);
   }
   await ask(session, 'POST', '/answer', { request, assertion: signed.assertion });
