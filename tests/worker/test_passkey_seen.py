@@ -114,7 +114,9 @@ async def test_an_alert_that_stays_during_a_retry_is_no_failure(browser: Browser
     await shows(browser, "offered")
     await click(browser, "passkey_continue_button")
     await shows(browser, "asked")
-    await evaluate(browser, "window.require('WAWebStandinPasskey').linking.prompt(true, 'It failed.')")
+    await evaluate(
+        browser, "window.require('WAWebStandinPasskey').linking.prompt(true, 'It failed.')"
+    )
     assert await shown_now(browser) == ("asked", False)
 
 
