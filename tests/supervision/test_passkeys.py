@@ -13,6 +13,7 @@ from tests.supervision.bench import QR_SHOWN, Bench
 from tests.supervision.fake_workers import FakeProcess, Script
 from tests.supervision.sessions import until
 from tests.supervision.world import World
+from waguard.core.incidents import why
 from waguard.core.link import Link
 from waguard.core.passkey import SENTENCES, Wrong
 from waguard.core.passkey_link import PasskeyStage
@@ -468,6 +469,9 @@ async def test_a_page_that_cannot_start_says_why(page: Page) -> None:
     with pytest.raises(ConflictError, match="does not show the prompt"):
         await page.bench.it.passkeys.start("s", by=ANN)
     assert await audit(page.bench) == [("passkey_started", ANN)]
+    (entry,) = [it for it in await page.bench.world.store.audit("s") if it.reason == ANN]
+    # nothing was given to anybody
+    assert why.done(entry) == f"the request for the account's passkey was asked for by {ANN}"
 
 
 @pytest.mark.parametrize("options", ["null", "[]", json.dumps(request(rpId="example.org"))])
