@@ -46,9 +46,11 @@ function ask(given, alive) {
 chrome.runtime.onConnect.addListener((port) => {
   if (port.sender.tab?.id !== shown?.tab) return;
   port.onMessage.addListener((answer) => { if (answer) finish(answer); });
+  port.onDisconnect.addListener(() => closed(port.sender.tab.id)); // the tab is at another page now
 });
 
-chrome.tabs.onRemoved.addListener((id) => { if (id === shown?.tab) finish({ error: 'the tab was closed' }); });
+const closed = (id) => { if (id === shown?.tab) finish({ error: 'the card was closed' }); };
+chrome.tabs.onRemoved.addListener(closed);
 
 function loaded(id) {
   return new Promise((done) => {

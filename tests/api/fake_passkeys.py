@@ -15,6 +15,7 @@ class FakePasskeys:
     sessions: FakeSessions
     shown: PasskeyView = field(default_factory=PasskeyView)
     options: dict[str, Any] = field(default_factory=dict)
+    expires_in: float = 599.6
     fail: WaguardError | None = None
     calls: list[tuple[Any, ...]] = field(default_factory=list)
 
@@ -32,7 +33,7 @@ class FakePasskeys:
     async def start(self, session_id: str, *, by: str) -> StartedPasskey:
         """See there."""
         await self._do(session_id, "start", by)
-        return StartedPasskey(request="r", options=self.options, expires_in=599.6)
+        return StartedPasskey(request="r", options=self.options, expires_in=self.expires_in)
 
     async def answer(self, session_id: str, request: str, assertion: object, *, by: str) -> None:
         """See there."""
@@ -42,6 +43,6 @@ class FakePasskeys:
         """See there."""
         await self._do(session_id, "confirm", code, by)
 
-    async def cancel(self, session_id: str, *, by: str) -> None:
+    async def cancel(self, session_id: str, request: str | None = None, *, by: str) -> None:
         """See there."""
-        await self._do(session_id, "cancel", by)
+        await self._do(session_id, "cancel", request, by)

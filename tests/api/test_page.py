@@ -222,6 +222,7 @@ class TestInBrowser:
             "document.body.innerText.includes('Nothing was signed: cancelled.')", "it is said"
         )
         assert [call[0] for call in api.passkeys.calls] == ["start", "cancel"]
+        assert api.passkeys.calls[1][1] == "r", "the request that it started, and no other"
 
         await shown.value(EXTENSION % '{ok: true, assertion: {id: "A"}}')
         await shown.press("Use my passkey")
@@ -230,6 +231,22 @@ class TestInBrowser:
         asked = {"type": "waha-passkey-sign", "challenge": {"challenge": "AAAA"}, "label": "shop"}
         assert await shown.value("window.asked") == asked
         assert await shown.value("window.askedOf") == OWN_EXTENSION
+
+    async def test_a_card_that_nobody_answers_is_waited_for_no_longer_than_its_request(
+        self, api: Api, shown: "Page"
+    ) -> None:
+        api.sessions.known = {"shop": a_view(session_id="shop", link="passkey_required")}
+        api.passkeys.shown = PasskeyView(stage=PasskeyStage.OFFERED, until=2e9, expires_in=600.0)
+        api.passkeys.expires_in = 0.0
+        await shown.log_in(KEY)
+        await shown.until("$('passkeys').firstChild", "the linking is shown")
+        await shown.value(EXTENSION.replace("reply(%s)", "reply = null"))
+        await shown.press("Use my passkey")
+        await shown.until(
+            "document.body.innerText.includes('Nothing was signed: its time is over.')",
+            "it is said",
+        )
+        assert [call[0] for call in api.passkeys.calls] == ["start"]
 
     async def test_a_code_is_confirmed_by_a_person_who_sees_it(
         self, api: Api, shown: "Page"

@@ -90,7 +90,18 @@ async def test_a_code_is_confirmed_and_a_request_refused(api: Api) -> None:
     assert (answer.status, answer.json()["stage"], answer.json()["error"]) == (
         *(200, "failed", "cancelled"),
     )
-    assert api.passkeys.calls == [("confirm", "abcd 1234", BY), ("cancel", BY)]
+    await api.call("DELETE", PATH, {"request": "r"})
+    assert api.passkeys.calls == [
+        *(("confirm", "abcd 1234", BY), ("cancel", None, BY), ("cancel", "r", BY))
+    ]
+
+
+@pytest.mark.parametrize("name", ["", 7, SIGNED, "r" * 129])
+async def test_who_refuses_something_else_than_a_request_refuses_nothing(
+    api: Api, name: object
+) -> None:
+    answer = await api.call("DELETE", PATH, {"request": name})
+    assert (answer.status, answer.json()["field"], api.passkeys.calls) == (400, "request", [])
 
 
 FAILURES: Final[list[tuple[WaguardError, int]]] = [

@@ -4,6 +4,7 @@ import contextlib
 import os
 import socket
 import threading
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any, Final
 
@@ -12,6 +13,7 @@ import pytest
 from tests.cli.fake_api import Answer, Api, said
 from tests.cli.program import main
 from tests.waiting import DEADLINE
+from waguard.cli import passkey_desk
 from waguard.cli.context import Desk
 from waguard.lab.standin.certificate import make_certificate
 
@@ -146,6 +148,28 @@ def test_what_keeps_chrome_from_opening_starts_nothing(
     assert main(["passkey", "s1", "--chrome", NOBODY], desk=desk) in {1, 2}
     assert why in said(capsys)[1][0]
     assert api.asked == [(PASSKEY, None)]
+
+
+def test_who_refuses_on_the_card_refuses_the_request_that_it_shows(
+    api: Api, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Window:
+        async def ask(self, *_: object, **__: object) -> None:
+            raise passkey_desk.DeclinedToSignError("nothing was signed: cancelled")
+
+    @contextlib.asynccontextmanager
+    async def window(*_: object) -> AsyncIterator[Window]:
+        yield Window()
+
+    monkeypatch.setattr(passkey_desk, "window", window)
+    api.says(PASSKEY, stage("offered"))
+    api.says(
+        f"POST {ONE}/passkey/start", Answer(200, {"request": "r", "options": {}, "expires_in": 9})
+    )
+    api.says(CANCEL, Answer(200, {}))
+    assert main(["passkey", "s1"], desk=HEADLESS) == 1
+    assert api.asked[-1] == (CANCEL, {"request": "r"})
+    assert "nothing was signed: cancelled" in said(capsys)[1][0]
 
 
 def test_where_no_passkey_is_asked_for_nothing_is_opened(

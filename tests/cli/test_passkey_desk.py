@@ -2,6 +2,7 @@
 
 import asyncio
 import base64
+import contextlib
 import json
 import os
 import ssl
@@ -13,7 +14,7 @@ from typing import Any, Final
 import pytest
 from aiohttp import web
 
-from tests.desk import CANCEL, SIGN, WHATSAPP, card, eventually, plug_in, press
+from tests.desk import CANCEL, LONG, SIGN, WHATSAPP, card, eventually, plug_in, press
 from tests.worker.browser_fixtures import live_processes
 from waguard.cli import passkey_desk
 from waguard.cli.context import Desk
@@ -21,6 +22,7 @@ from waguard.cli.passkey_desk import NotSignedError, Window
 from waguard.lab.standin.certificate import make_certificate
 from waguard.lab.standin.passkeys import Credential
 from waguard.worker.browser.chromium import Chromium
+from waguard.worker.browser.errors import DevToolsError
 from waguard.worker.browser.page import PageSession
 
 pytestmark = [pytest.mark.chromium, pytest.mark.long]
@@ -115,6 +117,15 @@ async def _closes(chromium: Chromium, page: PageSession) -> None:
     await chromium.devtools.close_browser()
 
 
+async def _leaves(_: Chromium, page: PageSession) -> None:
+    async def shown() -> str:
+        return await card(page)
+
+    await eventually(shown, "the card")
+    with contextlib.suppress(DevToolsError):  # the window is closed at once
+        await page.navigate(f"{passkey_desk.PLACE}?elsewhere", timeout=LONG)
+
+
 async def _does_nothing(_: Chromium, __: PageSession) -> None:
     pass
 
@@ -124,6 +135,7 @@ async def _does_nothing(_: Chromium, __: PageSession) -> None:
     [
         (_cancels, 600.0, {}, "nothing was signed: cancelled"),
         (_closes, 600.0, {}, "nothing was signed: the window was closed"),
+        (_leaves, 600.0, {}, "nothing was signed: the card's page was left"),
         (_does_nothing, 0.1, {}, "nothing was signed: nobody used a passkey within 0 s"),
         (_does_nothing, 600.0, {"rpId": "example.org"}, "only a request for whatsapp.com"),
     ],

@@ -20,9 +20,11 @@ from waguard.core.passkey_link import (
     PasskeyStep,
     advance,
     is_over,
+    left,
     observe,
     words,
 )
+from waguard.core.replace import replace
 
 NOW = 1_000.0
 OFFERED, ASKED, ANSWERED, CONFIRM, FAILED = PasskeyStage
@@ -55,7 +57,7 @@ STEPS = {
     ("stage", "lasts"),
     [
         (OFFERED, OPTIONS_LIFETIME),
-        (ASKED, OPTIONS_LIFETIME),
+        (ASKED, OPTIONS_LIFETIME - 1),  # the offer's options
         (ANSWERED, WAIT),
         (CONFIRM, WAIT),
         (FAILED, RETRY),
@@ -97,6 +99,47 @@ def test_after_a_failure_it_is_started_again_and_its_code_will_be_compared() -> 
 def test_a_code_that_the_page_confirms_itself_asks_nobody() -> None:
     link = after(*STEPS[ANSWERED], step("code", code=CODE, unattended=True))
     assert (link.stage, link.code, link.until) == (ANSWERED, CODE, NOW + 3 + WAIT)
+
+
+def test_a_code_of_which_a_person_is_asked_later_becomes_one_to_confirm() -> None:
+    """The screen shows the code before its button can be pressed."""
+    alone = after(*STEPS[ANSWERED], step("code", code=CODE, unattended=True))
+    for moved in (advance, observe):
+        link = moved(alone, step("code", code=CODE), now=NOW + 50)
+        assert link
+        assert (link.stage, link.code, link.until) == (CONFIRM, CODE, NOW + 50 + WAIT)
+        assert advance(alone, step("code", code=CODE, unattended=True), now=NOW + 50) is alone
+
+
+def test_the_screen_shows_another_code_than_the_one_to_confirm() -> None:
+    link = after(*STEPS[CONFIRM])
+    for unattended in (False, True):
+        shown = step("code", code="WXYZ-9876", unattended=unattended)
+        other = observe(link, shown, now=NOW + 50)
+        assert other
+        assert (other.stage, other.code, other.until) == (CONFIRM, "WXYZ-9876", link.until)
+    unread = observe(link, step("code"), now=NOW + 50)
+    assert unread
+    assert unread.code == CODE
+
+
+def test_what_is_asked_late_ends_with_the_offer_and_after_it_the_page_has_new_options() -> None:
+    offered = after(*STEPS[OFFERED])
+    late = advance(offered, step("asked", request="r1"), now=NOW + 550)
+    assert late
+    assert (late.stage, late.until) == (ASKED, NOW + 600)
+    assert left(offered, 600.0, now=NOW + 550) == left(late, 600.0, now=NOW + 550) == 50
+    by_screen = observe(offered, step("asked"), now=NOW + 550)
+    assert advance(by_screen, step("asked", request="r1"), now=NOW + 551) == replace(
+        late, shown=True
+    ), "whichever comes first"
+    assert left(offered, 20.0, now=NOW + 550) == 20
+    after_it = advance(offered, step("asked", request="r1"), now=NOW + 700)
+    assert after_it
+    assert after_it.until == NOW + 700 + OPTIONS_LIFETIME
+    assert left(offered, 600.0, now=NOW + 700) == 600
+    assert left(late, 600.0, now=NOW + 700) == 0
+    assert left(after(*STEPS[FAILED]), 600.0, now=NOW + 590) == 600
 
 
 @pytest.mark.parametrize("stage", [ANSWERED, CONFIRM, FAILED])

@@ -29,6 +29,7 @@ from tests.desk import (
 from waguard.lab.standin.certificate import make_certificate
 from waguard.lab.standin.passkeys import Credential
 from waguard.worker.browser.chromium import Chromium
+from waguard.worker.browser.errors import DevToolsError
 from waguard.worker.browser.page import PageSession
 
 pytestmark = [pytest.mark.chromium, pytest.mark.long]
@@ -221,7 +222,22 @@ async def test_who_cancels_signs_nothing_and_may_be_asked_again(world: World) ->
     await world.chromium.devtools.send(
         "Target.closeTarget", {"targetId": tab.target_id}, timeout=LONG
     )
-    assert await asked == {"ok": False, "error": "the tab was closed"}
+    assert await asked == {"ok": False, "error": "the card was closed"}
+
+
+async def test_a_card_whose_page_is_left_is_waited_for_no_longer(world: World) -> None:
+    await world.page.navigate(CONSOLE, timeout=LONG)
+    asked = world.sign()
+    tab = await signing_tab(world.chromium)
+
+    async def shown() -> str:
+        return await card(tab)
+
+    await eventually(shown, "the card")
+    with contextlib.suppress(DevToolsError):  # the tab is closed at once
+        await tab.navigate(f"{WHATSAPP}/robots.txt?elsewhere", timeout=LONG)
+    assert await asked == {"ok": False, "error": "the card was closed"}
+    await _closed(world)
 
 
 async def test_a_passkey_that_does_not_verify_its_person_may_be_tried_again(world: World) -> None:

@@ -13,6 +13,7 @@ from tests.supervision.bench import QR_SHOWN, Bench
 from tests.supervision.fake_workers import FakeProcess, Script
 from tests.supervision.sessions import until
 from tests.supervision.world import World
+from waguard.core.incidents import why
 from waguard.core.link import Link
 from waguard.core.passkey import SENTENCES, Wrong
 from waguard.core.passkey_link import PasskeyStage
@@ -109,7 +110,9 @@ class Page:
             case PasskeyConfirm(code=code):
                 self.confirmed.append(code)
                 return Value(flag=True)
-            case PasskeyCancel():
+            case PasskeyCancel(request=name):
+                if name not in {None, self.held}:
+                    return Value(flag=False)
                 held, self.held = self.held, None
                 if held:
                     self.report("failed", error="cancelled")
@@ -410,6 +413,46 @@ async def test_a_held_request_is_refused_and_the_next_start_asks_again(page: Pag
     ] * 2
 
 
+async def test_who_names_an_earlier_request_refuses_no_other(page: Page) -> None:
+    passkeys = page.bench.it.passkeys
+    earlier = await passkeys.start("s", by=ANN)
+    page.held, page.asked = None, request()
+    await page.says("failed", error="timeout")
+    newer = await passkeys.start("s", by=BOB)
+    with pytest.raises(ConflictError) as refusal:
+        await passkeys.cancel("s", earlier.request, by=ANN)
+    gone(refusal.value, "unknown", "waits until")
+    assert not any(isinstance(call, PasskeyCancel) for call in page.process.calls)
+    await passkeys.cancel("s", newer.request, by=BOB)
+    assert page.process.calls[-1] == PasskeyCancel(request=newer.request)
+    assert (await passkeys.view("s")).error == "cancelled"
+
+
+async def test_a_request_that_could_not_be_refused_is_answered(page: Page) -> None:
+    passkeys = page.bench.it.passkeys
+    started = await passkeys.start("s", by=ANN)
+
+    async def fails(call: Call) -> Failed:
+        return Failed(kind="error", error="the page does not answer")
+
+    page.process.script.answer = fails
+    with pytest.raises(WaguardError, match="does not answer"):
+        await passkeys.cancel("s", started.request, by=ANN)
+    page.process.script.answer = page.answer
+    await passkeys.answer("s", started.request, KEY.sign(started.options), by=ANN)
+    assert len(page.got) == 1
+
+
+async def test_who_starts_late_has_the_rest_of_the_offer(page: Page) -> None:
+    passkeys, clock = page.bench.it.passkeys, page.bench.world.clock
+    clock.advance(550)
+    started = await passkeys.start("s", by=ANN)
+    assert started.expires_in == pytest.approx(50.0)
+    clock.advance(50.1)
+    gone(await refused(page.bench, started.request, KEY.sign(started.options)), "late", "")
+    assert page.got == []
+
+
 @pytest.mark.parametrize("stage", ["answered", "confirm"])
 async def test_nobody_starts_again_while_whatsapp_has_the_answer(page: Page, stage: str) -> None:
     await page.says(stage, left=120.0, code=CODE)
@@ -426,6 +469,9 @@ async def test_a_page_that_cannot_start_says_why(page: Page) -> None:
     with pytest.raises(ConflictError, match="does not show the prompt"):
         await page.bench.it.passkeys.start("s", by=ANN)
     assert await audit(page.bench) == [("passkey_started", ANN)]
+    (entry,) = [it for it in await page.bench.world.store.audit("s") if it.reason == ANN]
+    # nothing was given to anybody
+    assert why.done(entry) == f"the request for the account's passkey was asked for by {ANN}"
 
 
 @pytest.mark.parametrize("options", ["null", "[]", json.dumps(request(rpId="example.org"))])

@@ -76,7 +76,7 @@ CALLS: Final[tuple[Call, ...]] = (
     CatchUp(since={"6281@c.us": 1_732_233_600}, floor=0, fresh=True),
     Acks(ids=("true_6281@c.us_3EB0",)),
     Reread(ids=("false_6281@c.us_3EB0",), aliases={"false_6281@c.us_3EB0": ("7@lid",)}),
-    *(PasskeyStart(), PasskeyConfirm(code="ABCD-1234"), PasskeyCancel()),
+    *(PasskeyStart(), PasskeyConfirm(code="ABCD-1234"), PasskeyCancel(request="r")),
     PasskeyAnswer(request="r", assertion={"id": "i", "response": {"userHandle": None}}),
     *(Reload(), TakeOver(), SetLog(log=LogSettings(level="DEBUG"))),
 )

@@ -3,10 +3,12 @@
 import asyncio
 import json
 import tempfile
+import time
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any, Final
 
+import msgspec
 import pytest
 import pytest_asyncio
 
@@ -14,7 +16,7 @@ from tests.passkeys import Passkey, request
 from tests.waiting import wait_until
 from tests.worker.browser_session import LONG, BrowserSession
 from waguard.core import passkey as core
-from waguard.core.passkey_link import PasskeyEvent, PasskeyStep
+from waguard.core.passkey_link import PasskeyEvent, PasskeyStage, PasskeyStep
 from waguard.lab.standin import Policy, StandIn
 from waguard.wire.calls import (
     Failed,
@@ -266,6 +268,40 @@ async def test_a_new_request_takes_the_place_of_one_of_a_linking_that_is_over(
     assert await prompt.read("ended") == []  # the page is not bothered with the other one
 
 
+async def test_a_request_that_is_held_is_not_asked_for_twice(prompt: Prompt) -> None:
+    """A failure that was only seen on the screen: the page waits, and its button cannot be pressed."""
+    held = await prompt.start()
+    await prompt.do(DISABLED)
+    prompt.watch.passkey_step(PasskeyStep(event=PasskeyEvent.ERROR))
+    assert (await prompt.start()).request == held.request
+    assert await prompt.answer(held.request, Passkey().sign(prompt.asked)) is True
+
+
+async def test_a_button_that_cannot_be_pressed_is_not_waited_for(prompt: Prompt) -> None:
+    await prompt.do(DISABLED)
+    await prompt.do("window.setTimeout = new Proxy(setTimeout, { apply: () => 0 }), 0")
+    assert await prompt.call(PasskeyStart()) == Failed(
+        kind="no_passkey", error="the page did not ask for the passkey after the click on Continue"
+    )
+    await prompt.browser.loader.load()
+
+
+async def test_a_request_is_held_no_longer_than_its_offer_lasts(prompt: Prompt) -> None:
+    """The page got its options with the offer."""
+    assert prompt.watch.passkey
+    prompt.watch.passkey = msgspec.structs.replace(prompt.watch.passkey, until=time.time() + 60)
+    assert 0 < (await prompt.start()).left <= 60
+    assert await prompt.call(PasskeyCancel()) == Value(flag=True)
+    assert (await prompt.start()).left > 60  # options that the page got after an error
+
+
+async def test_who_refuses_an_earlier_request_refuses_no_other(prompt: Prompt) -> None:
+    held = await prompt.start()
+    assert await prompt.call(PasskeyCancel(request="another")) == Value(flag=False)
+    assert await prompt.read("ended") == []
+    assert await prompt.call(PasskeyCancel(request=held.request)) == Value(flag=True)
+
+
 async def test_a_reload_forgets_it_and_without_a_prompt_nothing_starts(prompt: Prompt) -> None:
     held = await prompt.start()
     await prompt.browser.loader.load()
@@ -320,17 +356,14 @@ async def test_a_code_is_confirmed_only_where_the_page_shows_it(prompt: Prompt) 
     assert await confirm(CODE) == (False, 1)  # it confirms by itself
 
 
+DISABLED: Final = "document.querySelector('#passkey').firstChild.disabled = true"
 CHALLENGE: Final = "challenge: new Uint8Array(32), userVerification: 'required'"
 
 
 @pytest.mark.parametrize(
     "options",
     [
-        f"{{publicKey: {{rpId: 'web.whatsapp.com', {CHALLENGE}}}}}",
-        f"{{publicKey: {{rpId: 'example.org', {CHALLENGE}}}}}",
         f"{{mediation: 'conditional', publicKey: {{rpId: 'whatsapp.com', {CHALLENGE}}}}}",
-        "{publicKey: {rpId: 'whatsapp.com', challenge: 'no bytes'}}",
-        "{publicKey: {rpId: 'whatsapp.com'}}",
         "{get publicKey() { throw new TypeError('odd'); }}",
         "{password: true}",
         "null",
@@ -345,6 +378,32 @@ async def test_other_requests_go_on_as_they_would(prompt: Prompt, options: str) 
     )
     assert prompt.reports == []
     assert await prompt.call(PasskeyCancel()) == Value(flag=False)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        f"{{rpId: 'web.whatsapp.com', {CHALLENGE}}}",
+        f"{{{CHALLENGE}}}",
+        "{rpId: 'whatsapp.com', challenge: 'no bytes'}",
+        "{rpId: 'whatsapp.com'}",
+    ],
+)
+async def test_a_request_that_cannot_be_passed_on_fails_at_once(
+    prompt: Prompt, options: str
+) -> None:
+    """Chromium's own would never end."""
+    await prompt.do(
+        f"prompt_.ask = () => navigator.credentials.get({{publicKey: {options}}})"
+        ".catch((error) => { prompt_.ended.push(`${error.name}: ${error.message}`); }), 0"
+    )
+    assert await prompt.call(PasskeyStart()) == Failed(
+        kind="no_passkey", error="the page asks for something else than a passkey of WhatsApp's"
+    )
+    assert await prompt.ended() == [REFUSED]
+    assert prompt.reports == [{"event": "error", "error": "other_request"}]
+    assert prompt.watch.passkey
+    assert prompt.watch.passkey.stage is PasskeyStage.FAILED
 
 
 async def test_no_frame_asks_through_the_hook(prompt: Prompt) -> None:

@@ -109,6 +109,36 @@ async def test_a_request_that_fails_in_the_browser_is_seen_on_the_screen_alone(
     assert passkeys(browser) == [{"event": "offered"}]
 
 
+async def test_an_alert_that_stays_during_a_retry_is_no_failure(browser: BrowserSession) -> None:
+    await scanned(browser)
+    await shows(browser, "offered")
+    await click(browser, "passkey_continue_button")
+    await shows(browser, "asked")
+    await evaluate(
+        browser, "window.require('WAWebStandinPasskey').linking.prompt(true, 'It failed.')"
+    )
+    assert await shown_now(browser) == ("asked", False)
+
+
+async def test_a_code_without_a_button_is_none_to_confirm(browser: BrowserSession) -> None:
+    await scanned(browser)
+    await shows(browser, "offered")
+    code = "window.require('WAWebStandinPasskey').handlers.passkey_code({code: 'ABCDEFGH', compare: true})"
+    await evaluate(browser, code)
+    assert await shown_now(browser) == ("code", False)
+    button = "document.querySelector('[data-testid=shortcake_code_confirm_button]')"
+    await evaluate(browser, f"{button}.disabled = true")
+    assert await shown_now(browser) == ("code", True)
+    await evaluate(browser, f"{button}.remove()")
+    assert await shown_now(browser) == ("code", True)
+
+
+async def shown_now(browser: BrowserSession) -> tuple[str, bool]:
+    step = (await browser.page.read(timeout=LONG)).passkey
+    assert step
+    return str(step.event), step.unattended
+
+
 async def test_whatever_the_module_is_called_the_prompt_is_seen(browser: BrowserSession) -> None:
     """The name of WhatsApp's module is another one: no event is heard."""
     browser.standin.policy.factories = {"WAWebLinkDeviceEvents": -1.0}

@@ -54,9 +54,10 @@ async def confirm(request: web.Request) -> web.Response:
 
 
 async def cancel(request: web.Request) -> web.Response:
-    """DELETE: refuse the request that is held."""
-    session_id = fields.path_session(request)
-    await request.app[DEPS].passkeys.cancel(session_id, by=caller(request))
+    """DELETE ``{"request"}``, which may be missing: refuse the request that is held."""
+    session_id, body = fields.path_session(request), request[BODY]
+    name = _text(body, "request", REQUEST_LIMIT) if "request" in body else None
+    await request.app[DEPS].passkeys.cancel(session_id, name, by=caller(request))
     return await _shown(request)
 
 

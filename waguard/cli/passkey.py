@@ -92,7 +92,8 @@ async def _sign(session: SessionClient, arguments: argparse.Namespace) -> None:
                 within=min(request["expires_in"], session.client.left),
             )
         except passkey_desk.DeclinedToSignError:
-            await asyncio.to_thread(session.call, "DELETE", "/passkey")
+            one = {"request": request["request"]}  # by now another one may be held
+            await asyncio.to_thread(session.call, "DELETE", "/passkey", one)
             raise
         answer = {"request": request["request"], "assertion": assertion}
         await asyncio.to_thread(session.call, "POST", "/passkey/answer", answer)

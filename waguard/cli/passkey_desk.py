@@ -13,7 +13,7 @@ from typing import Any, Final
 from waguard.cli.context import Desk
 from waguard.errors import WaguardError
 from waguard.worker.browser.chromium import Chromium, ChromiumSpec, find_executable, launch
-from waguard.worker.browser.errors import DevToolsError, NavigationError
+from waguard.worker.browser.errors import DevToolsError, DevToolsTimeoutError, NavigationError
 from waguard.worker.browser.page import PageSession
 
 PLACE: Final = "https://web.whatsapp.com/robots.txt"
@@ -57,8 +57,12 @@ class Window:
                 },
                 timeout=within,
             )
+        except DevToolsTimeoutError:
+            why = self._ended(f"nobody used a passkey within {within:.0f} s")
+            raise NotSignedError(why, remedy=_AGAIN) from None
         except DevToolsError:
-            raise NotSignedError(self._ended(within), remedy=_AGAIN) from None
+            why = self._ended("the card's page was left")
+            raise NotSignedError(why, remedy=_AGAIN) from None
         answer = result["result"].get("value") or {}
         if "assertion" not in answer:
             why = answer.get("error", "the card could not be shown")
@@ -66,10 +70,9 @@ class Window:
             raise kind(f"nothing was signed: {why}", remedy=_AGAIN)
         return answer["assertion"]
 
-    def _ended(self, within: float) -> str:
+    def _ended(self, why: str) -> str:
         gone = self._chromium.exited.done() or self._page.ended.is_set()
-        what = "the window was closed" if gone else f"nobody used a passkey within {within:.0f} s"
-        return f"nothing was signed: {what}"
+        return f"nothing was signed: {'the window was closed' if gone else why}"
 
 
 _AGAIN: Final = "run the command again when the owner of the passkey is here"

@@ -111,7 +111,10 @@ def _is_known(link: PasskeyLink, step: PasskeyStep) -> bool:
         case PasskeyEvent.ASKED:
             return link.stage is PasskeyStage.ASKED and step.request in {None, link.request}
         case PasskeyEvent.CODE:
-            return link.stage in WAITING and link.code == step.code
+            is_decided = link.stage is PasskeyStage.CONFIRM or (
+                link.stage is PasskeyStage.ANSWERED and step.unattended
+            )
+            return is_decided and link.code == step.code
         case event:
             return link.stage is _STAGES[event]
 
@@ -124,12 +127,25 @@ def _begun(link: PasskeyLink | None, step: PasskeyStep, now: float) -> PasskeyLi
             return PasskeyLink(stage=stage, until=until, unattended_until=unattended)
         case PasskeyStage.ASKED:
             unattended_until = link.unattended_until if link else None
-            asked = PasskeyLink(stage=stage, until=now + OPTIONS_LIFETIME, request=step.request)
+            # a second request of the same linking follows an error, and has new options
+            first = link if link and link.request is None else None
+            until = now + left(first, OPTIONS_LIFETIME, now=now)
+            asked = PasskeyLink(stage=stage, until=until, request=step.request)
             return replace(asked, unattended_until=unattended_until)
         case PasskeyStage.FAILED:
             return PasskeyLink(stage=stage, until=now + RETRY, error=step.error or UNKNOWN)
         case PasskeyStage.ANSWERED | PasskeyStage.CONFIRM:
             return PasskeyLink(stage=stage, until=now + WAIT, code=step.code)
+
+
+def left(link: PasskeyLink | None, lasts: float, *, now: float) -> float:
+    """Seconds in which an answer is in time, of those that the page's request lasts: the options of an offer end with
+    it. Who continues after that makes the page get new ones."""
+    if link is None or link.stage not in {PasskeyStage.OFFERED, PasskeyStage.ASKED}:
+        return lasts
+    rest = max(0.0, link.until - now)
+    is_renewed = link.stage is PasskeyStage.OFFERED and not rest
+    return lasts if is_renewed else min(lasts, rest)
 
 
 def _stage(step: PasskeyStep) -> PasskeyStage:
@@ -142,7 +158,8 @@ def observe(
 ) -> PasskeyLink | None:
     """The linking after a reading of the page's screen; ``shown`` None: it shows no prompt.
 
-    The screen follows what the page reports, so a reading never takes a stage back.
+    The screen follows what the page reports, so a reading never takes a stage back. A person compares the code that
+    is on it.
     """
     link = _passed(link, now)
     if shown is None or shown.event not in _STAGES:
@@ -151,6 +168,8 @@ def observe(
         begun = advance(None, shown, now=now)
         return begun and replace(begun, shown=True)
     link = link if link.shown else replace(link, shown=True)
+    if link.stage is PasskeyStage.CONFIRM and shown.code:
+        link = link if link.code == shown.code else replace(link, code=shown.code)
     goes_on = _ORDER.index(_stage(shown)) > _ORDER.index(link.stage)
     return advance(link, shown, now=now) if goes_on else link
 
@@ -186,6 +205,7 @@ def words(link: PasskeyLink) -> str:
 
 _ERRORS: Final = {
     TIMEOUT: "its time ran out",
+    "other_request": "WhatsApp Web asks for something else than the passkey that waguard knows",
     "server_error": "WhatsApp's server refused it",
     UNKNOWN: "WhatsApp Web does not say why",
 }

@@ -52,5 +52,5 @@ class Passkeys(Protocol):
     async def confirm(self, session_id: str, code: str, *, by: str) -> None:
         """Confirm the code that a person has compared. Raises ``RefusedError`` for another one than the page's."""
 
-    async def cancel(self, session_id: str, *, by: str) -> None:
-        """Refuse the request that is held."""
+    async def cancel(self, session_id: str, request: str | None = None, *, by: str) -> None:
+        """Refuse the request that is held. ``request``: only where it is this one."""

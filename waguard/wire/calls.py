@@ -133,8 +133,11 @@ class PasskeyConfirm(Private, tag="passkey_confirm", frozen=True, kw_only=True):
     code: str
 
 
-class PasskeyCancel(Struct, tag="passkey_cancel", frozen=True, kw_only=True):
+class PasskeyCancel(Private, tag="passkey_cancel", frozen=True, kw_only=True):
     """Refuse the request that is held, as somebody does who closes the browser's dialog."""
+
+    request: str | None = None
+    """Only this one; None: whichever it is."""
 
 
 class SetLog(Struct, tag="set_log", frozen=True, kw_only=True):

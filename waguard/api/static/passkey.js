@@ -36,11 +36,14 @@ async function useMyPasskey(session) {
   if (!(await isThere())) {
     throw new Error(`No extension of waguard's lets this page ask for a passkey. Load it, or run \`waguard passkey ${session}\` where Chrome is.`);
   }
-  const { request, options } = await ask(session, 'POST', '/start', {});
-  const signed = await extension({ type: 'waha-passkey-sign', challenge: options, label: session });
+  const { request, options, expires_in: left } = await ask(session, 'POST', '/start', {});
+  const signed = await Promise.race([
+    extension({ type: 'waha-passkey-sign', challenge: options, label: session }),
+    pause(left * 1000).then(() => ({ error: 'its time is over' })),
+  ]);
   if (!signed?.ok) {
     // who closes the tab may try again; who refuses on the card refuses
-    if (signed?.error === 'cancelled') await ask(session, 'DELETE');
+    if (signed?.error === 'cancelled') await ask(session, 'DELETE', '', { request });
     throw new Error(`Nothing was signed: ${signed?.error ?? 'the extension does not answer'}.`);
   }
   await ask(session, 'POST', '/answer', { request, assertion: signed.assertion });

@@ -30,7 +30,7 @@ _DONE: Final = {
 _DONE_WITH: Final = {
     "page_version": "its page was loaded with {}",
     "start_waited": "its start waited: {}",
-    "passkey_started": "the request for the account's passkey went to {}",
+    "passkey_started": "the request for the account's passkey was asked for by {}",
     "passkey_answered": "an answer of the account's passkey went to the page, from {}",
     "passkey_confirmed": "the code of the linking was confirmed by {}",
     "passkey_cancelled": "the request for the account's passkey was refused by {}",

@@ -8,7 +8,7 @@ or an answer is.
 import json
 from collections.abc import Awaitable, Callable
 
-from waguard.core import passkey, remedies
+from waguard.core import passkey, passkey_link, remedies
 from waguard.core.passkey import GONE, Entry, Gone, Held, WrongAnswerError
 from waguard.core.passkey_link import PasskeyStage, words
 from waguard.core.replace import replace
@@ -56,11 +56,12 @@ class Passkeys:
         asked = passkey.options(json.loads(found.options)) if found else None
         if found is None or asked is None or worker is None:
             raise ConflictError("the page asks for something else than a passkey of WhatsApp's")
-        ends = self._ctx.clock.monotonic() + found.left
+        left = passkey_link.left(link, found.left, now=self._ctx.clock.wall())
+        ends = self._ctx.clock.monotonic() + left
         # one that the page still holds was not answered, whatever became of an earlier answer on its way
         held = Held(request=found.request, options=asked, worker=worker, ends=ends)
         self._held[session_id] = held
-        return StartedPasskey(request=found.request, options=asked.json, expires_in=found.left)
+        return StartedPasskey(request=found.request, options=asked.json, expires_in=left)
 
     async def answer(self, session_id: str, request: str, assertion: object, *, by: str) -> None:
         """See ``ports.passkeys.Passkeys``."""
@@ -99,16 +100,20 @@ class Passkeys:
         if not (await session.traffic.call(PasskeyConfirm(code=link.code))).flag:
             raise _not_that_far(session)
 
-    async def cancel(self, session_id: str, *, by: str) -> None:
+    async def cancel(self, session_id: str, request: str | None = None, *, by: str) -> None:
         """See ``ports.passkeys.Passkeys``."""
         session = await self._find(session_id)
         link = views.passkey(session.state)
         if link is None or link.stage is not PasskeyStage.ASKED:
             raise _not_that_far(session)
-        self._held.pop(session_id, None)
+        held = self._held.get(session_id)
+        if request not in {None, link.request, held and held.request}:
+            raise _gone(session, Gone.UNKNOWN, by)
         _record(session, Entry.CANCELLED, by)
-        if not (await session.traffic.call(PasskeyCancel())).flag:
+        if not (await session.traffic.call(PasskeyCancel(request=request))).flag:
             raise _not_that_far(session)
+        if self._held.get(session_id) is held:  # nobody has started again meanwhile
+            self._held.pop(session_id, None)
 
 
 def _worker(session: SessionActor) -> int | None:

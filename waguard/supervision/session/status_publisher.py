@@ -43,7 +43,7 @@ _LINES: Final = {
     "retried": "parked session is tried again",
     "recycled": "session recycled",
     "reloaded": "page reloaded",
-    Entry.STARTED: "the request for the account's passkey is given out",
+    Entry.STARTED: "the request for the account's passkey is asked for",
     Entry.ANSWERED: "an answer of the account's passkey goes to the page",
     Entry.CONFIRMED: "the code of a linking by passkey is confirmed",
     Entry.CANCELLED: "the request for the account's passkey is refused",

@@ -353,12 +353,12 @@
     if (!document.querySelector('[data-testid^="shortcake_"]')) return null;
     const code = onScreen('verification_code_display');
     if (code) {
-      const unattended = onScreen('code_confirm_button')?.disabled === true;
+      const unattended = onScreen('code_confirm_button')?.disabled !== false; // without one nobody can confirm it
       return { event: 'code', code: dashed(code.textContent), unattended };
     }
     if (onScreen('waiting_for_phone_card')) return { event: 'sent' };
-    if (onScreen('passkey_prompt_card')?.querySelector('[role="alert"]')) return { event: 'error' };
-    return { event: onScreen('passkey_continue_button')?.disabled ? 'asked' : 'offered' };
+    if (onScreen('passkey_continue_button')?.disabled) return { event: 'asked' }; // the last alert may still be there
+    return { event: onScreen('passkey_prompt_card')?.querySelector('[role="alert"]') ? 'error' : 'offered' };
   };
   let hearsLinking = false;
   const followLinking = () => {

@@ -44,6 +44,7 @@
   const notAllowed = () => new DOMException('The operation either timed out or was not allowed.', 'NotAllowedError');
 
   let held = null; // the request that waits: one at most
+  let most = LIFETIME; // ms that a request may be held: the options of an offer end with it
   let onRequest = () => {};
   const release = (id, how) => {
     if (held?.id !== id) return false;
@@ -60,27 +61,41 @@
     if (signal?.aborted) { reject(signal.reason); return; }
     if (held) release(held.id, () => {}); // of a linking that is over: its error would end the new one on the screen
     const id = crypto.randomUUID();
-    const timeout = setTimeout(() => fail(id, 'timeout', notAllowed()), options.timeout);
+    const lasts = Math.min(options.timeout, most);
+    const timeout = setTimeout(() => fail(id, 'timeout', notAllowed()), lasts);
     const end = (how) => {
       clearTimeout(timeout);
       how({ resolve, reject });
     };
-    held = { id, options, ends: performance.now() + options.timeout, end };
+    held = { id, options, ends: performance.now() + lasts, end };
     signal?.addEventListener('abort', () => fail(id, 'aborted', signal.reason));
     report({ event: 'asked', request: id });
-    onRequest();
+    onRequest(request());
   });
+  // Chromium's own request would never end, and the page would wait for it with nothing held
+  const refuse = () => {
+    report({ event: 'error', error: 'other_request' });
+    onRequest({ refused: 'other_request' });
+    return Promise.reject(notAllowed());
+  };
 
-  // A request that only fills in a form (conditional) stops nobody.
-  const isForWhatsApp = (options) =>
-    options?.publicKey?.rpId === 'whatsapp.com' && options.mediation !== 'conditional';
+  const readable = (key) => {
+    try {
+      return key.rpId === 'whatsapp.com' ? optionsOf(key) : null;
+    } catch {
+      return null;
+    }
+  };
   CredentialsContainer.prototype.get = new Proxy(CredentialsContainer.prototype.get, {
     apply(get, container, given) {
-      let options = null;
+      let key = null;
       try {
-        if (window.waguardReport && isForWhatsApp(given[0])) options = optionsOf(given[0].publicKey);
-      } catch { /* what cannot be read is the page's own business */ }
-      return options ? hold(options, given[0].signal) : Reflect.apply(get, container, given);
+        // a request that only fills in a form (conditional) stops nobody
+        if (window.waguardReport && given[0].mediation !== 'conditional') key = given[0].publicKey;
+      } catch { /* no request for a passkey: the page's own business */ }
+      if (!key) return Reflect.apply(get, container, given);
+      const options = readable(key);
+      return options ? hold(options, given[0].signal) : refuse();
     },
   });
 
@@ -88,19 +103,25 @@
     const { id, options, ends } = held;
     return { request: id, options, left: Math.max(0, ends - performance.now()) / 1000 };
   };
-  const click = () => {
-    const button = document.querySelector(CONTINUE);
+  const click = (button) => {
     if (!button) return { refused: 'no_prompt' };
+    if (button.disabled) return { refused: 'no_request' };
     return new Promise((done) => {
       setTimeout(() => done({ refused: 'no_request' }), PATIENCE);
-      onRequest = () => done(request());
+      onRequest = done;
       button.click();
     });
   };
   const plain = (code) => code.replace(/[^A-Za-z0-9]/g, '').toUpperCase();
   Object.defineProperty(window, '__waguardPasskey', { value: {
-    // `again`: the page waits for no request that is held, or for none any more
-    start: (again) => (held && !again ? request() : click()),
+    // `again`: the page waits for no request that is held, or for none any more, as far as the daemon knows; while it
+    // waits its button is disabled. `left`: seconds until the end of the options that the page has.
+    start(again, left) {
+      const button = document.querySelector(CONTINUE);
+      if (held && (!again || button?.disabled)) return request();
+      most = Math.min(LIFETIME, left * 1000);
+      return click(button);
+    },
     answer(id, json) {
       const credential = credentialOf(json); // first: what cannot be read must not end the wait
       return release(id, ({ resolve }) => {
@@ -108,7 +129,7 @@
         resolve(credential);
       });
     },
-    cancel: () => held !== null && fail(held.id, 'cancelled', notAllowed()),
+    cancel: (id) => held !== null && fail(id ?? held.id, 'cancelled', notAllowed()),
     // Whether it was clicked: only where the page shows this very code.
     confirm(code) {
       const [shown, button] = [CODE, CONFIRM].map((it) => document.querySelector(it));

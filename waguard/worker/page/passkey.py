@@ -5,9 +5,11 @@ Nothing of a request or an answer is kept or logged here.
 
 import asyncio
 import json
+import time
 from pathlib import Path
 from typing import Any, Final
 
+from waguard.core import passkey_link
 from waguard.core.passkey_link import PasskeyStage
 from waguard.wire.calls import (
     Failed,
@@ -29,6 +31,7 @@ LEFT_LIMIT: Final = 600.0  # s
 _REFUSED: Final = {
     "no_prompt": "the page does not show the prompt for a passkey",
     "no_request": "the page did not ask for the passkey after the click on Continue",
+    "other_request": "the page asks for something else than a passkey of WhatsApp's",
 }
 
 
@@ -51,14 +54,15 @@ class PasskeyCalls:
         match call:
             case PasskeyStart():
                 again = link is None or link.stage is not PasskeyStage.ASKED
-                return _request(await _ask(session, "start", again, timeout=timeout))
+                most = passkey_link.left(link, LEFT_LIMIT, now=time.time())
+                return _request(await _ask(session, "start", again, most, timeout=timeout))
             case PasskeyAnswer(request=request, assertion=assertion):
                 done = await _ask(session, "answer", request, assertion, timeout=timeout)
             case PasskeyConfirm(code=code):
                 shows = link and link.stage is PasskeyStage.CONFIRM and link.code == code
                 done = shows and await _ask(session, "confirm", code, timeout=timeout)
-            case PasskeyCancel():
-                done = await _ask(session, "cancel", timeout=timeout)
+            case PasskeyCancel(request=request):
+                done = await _ask(session, "cancel", request, timeout=timeout)
         return Value(flag=done is True)
 
 
