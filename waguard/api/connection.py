@@ -269,6 +269,8 @@ class Connection(web.RequestHandler, asyncio.BufferedProtocol):
         """See ``Waiting``."""
         if not self._turn.is_set():
             self._turn.set()
+            if self._held and self._is_coming and not self._holds_shreds:  # it came meanwhile
+                self._door.intake.queue(self)
         elif self.has_hung_up:
             self._door.show_out(self)
         else:

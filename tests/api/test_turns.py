@@ -1,0 +1,49 @@
+"""Whoever has shown no key waits for its turn; here each turn is the test's to give."""
+
+import pytest
+
+from tests.api.doors import House, house
+from tests.waiting import wait_until
+from waguard.api.connection import Connection
+from waguard.api.intake import Intake
+from waguard.api.timings import Limits
+
+BEGUN = b"POST /read HTTP/1.1\r\nHost: localhost\r\nContent-Length: 10\r\n\r\n12345"
+BUSY = Limits(keyless_cpu_free=-1.0)
+
+
+@pytest.fixture(autouse=True)
+def _no_turns(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Intake, "_continue", lambda _: None)
+
+
+def only(made: House) -> Connection:
+    """The one connection."""
+    (one,) = made.door()._open
+    assert isinstance(one, Connection)
+    return one
+
+
+async def turn(made: House) -> None:
+    """Of whoever waits first, once somebody does."""
+    intake = made.door().intake
+    await wait_until(lambda: intake._waiting, "somebody waits")
+    one = next(iter(intake._waiting))
+    intake.leave(one)
+    one.resume()
+
+
+async def test_what_comes_while_a_request_waits_is_read_in_another_turn() -> None:
+    async with house(limits=BUSY) as (made, knock):
+        client = await knock()
+        assert b" 200 " in await client.ask()
+        client.writer.write(BEGUN)
+        await turn(made)  # its head is read
+        await wait_until(lambda: not only(made)._turn.is_set(), "the request waits")
+        client.writer.write(b"678")  # of the same turn
+        await wait_until(lambda: not only(made)._has_turn, "it is read")
+        client.writer.write(b"90")
+        await wait_until(lambda: only(made)._held, "the rest is here")
+        await turn(made)
+        await turn(made)
+        assert b" 200 " in await client.ask(b"")
