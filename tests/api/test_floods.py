@@ -98,6 +98,7 @@ async def test_with_a_key_they_are_read(
     writer.close()
 
 
+@pytest.mark.usefixtures("no_turns")
 @pytest.mark.parametrize("limits", [Limits(keyless_cpu_free=-1.0)])
 async def test_while_its_share_is_spent_a_whole_small_request_does_not_wait(
     api: Api, fed: list[int]

@@ -5,16 +5,12 @@ import pytest
 from tests.api.doors import House, house
 from tests.waiting import wait_until
 from waguard.api.connection import Connection
-from waguard.api.intake import Intake
 from waguard.api.timings import Limits
 
 BEGUN = b"POST /read HTTP/1.1\r\nHost: localhost\r\nContent-Length: 10\r\n\r\n12345"
 BUSY = Limits(keyless_cpu_free=-1.0)
 
-
-@pytest.fixture(autouse=True)
-def _no_turns(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(Intake, "_continue", lambda _: None)
+pytestmark = pytest.mark.usefixtures("no_turns")
 
 
 def only(made: House) -> Connection:
