@@ -1,5 +1,7 @@
 """Whoever has shown no key waits for its turn; here each turn is the test's to give."""
 
+from dataclasses import replace
+
 import pytest
 
 from tests.api.doors import House, house
@@ -8,6 +10,7 @@ from waguard.api.connection import Connection
 from waguard.api.timings import Limits
 
 BEGUN = b"POST /read HTTP/1.1\r\nHost: localhost\r\nContent-Length: 10\r\n\r\n12345"
+KEYED = BEGUN.replace(b"\r\n\r\n", b"\r\nX-Api-Key: good\r\n\r\n")
 BUSY = Limits(keyless_cpu_free=-1.0)
 
 pytestmark = pytest.mark.usefixtures("no_turns")
@@ -43,3 +46,22 @@ async def test_what_comes_while_a_request_waits_is_read_in_another_turn() -> Non
         await turn(made)
         await turn(made)
         assert b" 200 " in await client.ask(b"")
+
+
+@pytest.mark.parametrize("first", ["GET", ""])
+async def test_a_good_key_in_the_head_waits_for_no_turn(first: str) -> None:
+    async with house(limits=BUSY) as (made, knock):
+        client = await knock()
+        if first:
+            assert b" 200 " in await client.ask()
+        client.writer.write(KEYED)
+        await wait_until(lambda: any(one._known for one in made.door()._open), "it is known")
+        assert b" 200 " in await client.ask(b"67890")
+
+
+async def test_a_newcomer_that_is_let_in_is_read_in_the_same_turn() -> None:
+    async with house(limits=replace(BUSY, keyless=0)) as (made, knock):
+        client = await knock()
+        client.writer.write(BEGUN)
+        await turn(made)
+        await wait_until(lambda: only(made)._request, "its request is under way")

@@ -7,11 +7,13 @@ there as a whole never waits.
 
 import asyncio
 import json
+from collections.abc import Callable
 from logging import Logger
 from typing import Final, Protocol
 
 from aiohttp import StreamReader, web
 
+from waguard.api.auth import shown_keys
 from waguard.api.intake import Intake
 from waguard.api.timings import Limits
 from waguard.core.host import http_cost
@@ -48,6 +50,8 @@ class Entrance(Protocol):
 
     limits: Limits
     intake: Intake
+    accept: Callable[[list[str]], bool]
+    """Whether one of the values is a key."""
     buffer: memoryview
     """What any of them reads next, until it has taken a copy."""
 
@@ -129,7 +133,8 @@ class Expense:
 class Connection(web.RequestHandler, asyncio.BufferedProtocol):
     """One of a door's; its own clock runs while no request is under way."""
 
-    def __init__(self, door: Entrance, server: web.Server, log: Logger) -> None:
+    def __init__(self, door: Entrance, server: web.Server, log: Logger, *, has_turn: bool) -> None:
+        """``has_turn``: what it says first does not wait for one."""
         super().__init__(
             server,
             loop=asyncio.get_running_loop(),
@@ -149,7 +154,7 @@ class Connection(web.RequestHandler, asyncio.BufferedProtocol):
         self._content: StreamReader | None = None  # of the last request
         self._is_chunked = self._holds_shreds = False
         self._held = b""
-        self._has_turn = False  # for what comes next
+        self._has_turn = has_turn  # for what comes next
         self._turn = asyncio.Event()  # is clear while a request waits
         self._turn.set()
         self._expense = Expense(door.limits)
@@ -190,11 +195,11 @@ class Connection(web.RequestHandler, asyncio.BufferedProtocol):
             self._hold(data)  # until the request that is under way is answered
         elif http_text.is_in_shreds(data, chunked=self._is_chunked if self._is_coming else None):
             self._read_head(data)
-        elif self._door.intake.busy and not has_turn and not http_text.is_whole(data):
+        elif has_turn or not self._door.intake.busy or self._is_welcome(data):
+            self._read(data)
+        else:
             self._hold(data)
             self._door.intake.queue(self)
-        else:
-            self._read(data)
 
     def data_received(self, data: bytes) -> None:
         """See ``asyncio.Protocol``; aiohttp calls it, too, for what it has kept."""
@@ -218,7 +223,9 @@ class Connection(web.RequestHandler, asyncio.BufferedProtocol):
         self._expense.of_request()
         self._door.busy(self)
         task.add_done_callback(self._done)
-        if self.answered and not self._known and self._door.intake.busy:
+        if not self.answered or self._known or not self._door.intake.busy:
+            return
+        if not self._door.accept(shown_keys(request)):
             self._turn.clear()
             self._door.intake.queue(self)
             await self._turn.wait()
@@ -286,6 +293,10 @@ class Connection(web.RequestHandler, asyncio.BufferedProtocol):
     def _is_ahead(self) -> bool:
         """Whether nothing is missing of the request that is under way: what comes is of another one."""
         return self._request is not None and not self._is_coming
+
+    def _is_welcome(self, data: bytes) -> bool:
+        """Whether it is read at once: as it is whole, or its head shows a good key."""
+        return http_text.is_whole(data) or self._door.accept(http_text.shown_keys(data))
 
     def _hold(self, data: bytes) -> None:
         self._held += data

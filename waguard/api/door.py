@@ -9,6 +9,7 @@ import contextlib
 import logging
 import socket
 from collections.abc import Callable
+from functools import partial
 from typing import Final
 
 from aiohttp import web
@@ -81,8 +82,11 @@ class Door(web.BaseSite):
         self._timings = timings
         self._kept = kept
         self.limits = limits
+        self.accept = accept
         self.intake = Intake(limits)
-        self._newcomers = Newcomers(self.intake, self._receive, accept, timings.first_request)
+        self._newcomers = Newcomers(
+            self.intake, partial(self._receive, has_turn=True), accept, timings.first_request
+        )
         self.buffer = memoryview(bytearray(KNOWN_PIECE))
         self._loop = asyncio.get_running_loop()
         self._open: set[Connection] = set()
@@ -227,9 +231,9 @@ class Door(web.BaseSite):
             self._newcomers.add(accepted)
         return True
 
-    def _receive(self, accepted: socket.socket) -> None:
+    def _receive(self, accepted: socket.socket, *, has_turn: bool = False) -> None:
         self.intake.charge(http_cost.CONNECTION)
-        connection = Connection(self, self._web_server, self._log)
+        connection = Connection(self, self._web_server, self._log, has_turn=has_turn)
         self._open.add(connection)
         self._keyless.add(connection)
         self._wait(connection, self._timings.first_request)
