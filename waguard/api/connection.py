@@ -256,6 +256,7 @@ class Connection(web.RequestHandler, asyncio.BufferedProtocol):
 
     def _done(self, _: "asyncio.Task[object]") -> None:
         self._request = None
+        self._holds_shreds = False
         self.answered = True
         if not self._known:
             self.charge(http_cost.REQUEST)
