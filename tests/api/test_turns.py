@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from tests.api.doors import House, house
+from tests.api.doors import GET, House, house
 from tests.waiting import wait_until
 from waguard.api.connection import Connection
 from waguard.api.timings import Limits
@@ -65,3 +65,20 @@ async def test_a_newcomer_that_is_let_in_is_read_in_the_same_turn() -> None:
         client.writer.write(BEGUN)
         await turn(made)
         await wait_until(lambda: only(made)._request, "its request is under way")
+
+
+async def test_a_stop_does_not_wait_for_whoever_waits() -> None:
+    async with house(limits=BUSY) as (made, knock):
+        door, left = made.door(), list[int]()
+        stop = door.stop
+
+        async def noted() -> None:
+            await stop()
+            left.append(len(door._open))
+
+        door.stop = noted
+        client = await knock()
+        assert b" 200 " in await client.ask()
+        client.writer.write(GET)
+        await wait_until(lambda: not only(made)._turn.is_set(), "its second request waits")
+    assert left == [0]

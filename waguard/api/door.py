@@ -122,6 +122,9 @@ class Door(web.BaseSite):
         await asyncio.gather(*self._coming)
         await self._first_requests()
         self._newcomers.stop()
+        for one in self.intake.waiting:  # aiohttp would wait for them
+            if isinstance(one, Connection):
+                self.show_out(one)
         self.intake.stop()
         await super().stop()
 

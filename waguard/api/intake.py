@@ -70,11 +70,17 @@ class Intake:
         """The one that cost most for what it sent; None: nobody waits."""
         return max(self._waiting, key=lambda one: one.slowness, default=None)
 
+    @property
+    def waiting(self) -> list[Waiting]:
+        """All of them, the next in turn first."""
+        return list(self._waiting)
+
     def stop(self) -> None:
-        """Nobody is resumed any more."""
+        """Nobody of those that wait is resumed any more; of requests under way somebody may still come."""
         self._waiting.clear()
         if self._timer:
             self._timer.cancel()
+            self._timer = None
 
     def _turn(self) -> None:
         self._timer = None
