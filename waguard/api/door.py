@@ -149,6 +149,8 @@ class Door(web.BaseSite):
             self._wait(connection, self._timings.next_request)
 
     def _wait(self, connection: Connection, deadline: float) -> None:
+        if timer := self._idle.pop(connection, None):
+            timer.cancel()
         self._idle[connection] = self._loop.call_later(deadline, self.show_out, connection)
 
     def heard(self, connection: Connection, count: int, *, ahead: bool) -> None:
