@@ -105,6 +105,21 @@ async def test_the_oldest_makes_room_before_those_who_are_let_in() -> None:
         assert b" 200 " in await third.ask()
 
 
+@pytest.mark.usefixtures("no_turns")
+async def test_who_says_nothing_makes_room_then_shreds_then_who_came_last() -> None:
+    async with busy_house() as (made, knock):
+        newcomers, intake = made.door()._newcomers, made.door().intake
+        queued = list[Client]()
+        for said in (BEGUN, SHREDS, BEGUN, BEGUN):
+            queued.append(await coming(made, knock, said))
+            await wait_until(lambda: len(intake._waiting) == len(queued), "it is queued")
+        following, shreds, second, last = queued
+        for one in (await coming(made, knock), shreds, last, second, following):
+            assert newcomers.make_room()
+            await one.ended()
+        assert not newcomers.make_room()
+
+
 async def test_at_a_stop_they_are_shown_out() -> None:
     async with busy_house() as (made, knock):
         client = await coming(made, knock)

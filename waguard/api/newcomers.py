@@ -58,6 +58,10 @@ class Newcomers:
         self._within = within
         self._loop = asyncio.get_running_loop()
         self._waiting: dict[Newcomer, asyncio.TimerHandle] = {}
+        # in which of these each is
+        self._silent: dict[Newcomer, None] = {}
+        self._refused: dict[Newcomer, None] = {}
+        self._queued: dict[Newcomer, None] = {}
 
     def __len__(self) -> int:
         return len(self._waiting)
@@ -66,6 +70,7 @@ class Newcomers:
         """Another connection, which does not block."""
         one = Newcomer(accepted, self)
         self._waiting[one] = self._loop.call_later(self._within, self.show_out, one)
+        self._silent[one] = None
         if not self._peek(one):
             self._loop.add_reader(accepted, self._peek, one)
 
@@ -75,11 +80,11 @@ class Newcomers:
         one.socket.close()
 
     def make_room(self) -> bool:
-        """End the oldest; False: there is none."""
-        oldest = next(iter(self._waiting), None)
-        if oldest:
-            self.show_out(oldest)
-        return oldest is not None
+        """End one; False: there is none. Whoever is next in turn has waited longest, and goes last."""
+        one = next(iter(self._silent or self._refused or reversed(self._queued)), None)
+        if one:
+            self.show_out(one)
+        return one is not None
 
     def stop(self) -> None:
         """End all."""
@@ -101,6 +106,8 @@ class Newcomers:
             self.let_in(one)
         else:
             one.is_refused = http_text.is_in_shreds(said, chunked=None)
+            (self._refused if one.is_refused else self._queued)[one] = None
+            self._silent.pop(one)
             self._intake.queue(one)
         return True
 
@@ -118,5 +125,7 @@ class Newcomers:
 
     def _leave(self, one: Newcomer) -> None:
         self._waiting.pop(one).cancel()
+        for group in (self._silent, self._refused, self._queued):
+            group.pop(one, None)
         self._loop.remove_reader(one.socket)
         self._intake.leave(one)
