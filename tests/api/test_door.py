@@ -95,6 +95,9 @@ async def test_requests_may_come_ahead_of_their_turn_but_not_many() -> None:
         assert b" 200 " in await asking
         for _ in range(10):
             assert b" 200 " in await client.ask(b"")
+        door = made.door()
+        await wait_until(lambda: len(door._idle) == 1, "all are answered")
+        assert door._said == 0  # what came ahead was of no request that had only begun
 
 
 async def test_the_end_of_a_request_is_not_that_of_the_next_one() -> None:

@@ -149,8 +149,7 @@ class Door(web.BaseSite):
             self._wait(connection, self._timings.next_request)
 
     def _wait(self, connection: Connection, deadline: float) -> None:
-        if timer := self._idle.pop(connection, None):
-            timer.cancel()
+        self.busy(connection)  # so far: what it said meanwhile is of no request that only begins
         self._idle[connection] = self._loop.call_later(deadline, self.show_out, connection)
 
     def heard(self, connection: Connection, count: int, *, ahead: bool) -> None:
@@ -259,7 +258,7 @@ class Door(web.BaseSite):
     def _make_room(self) -> bool:
         if self._newcomers.make_room():
             return True
-        one = next(iter(self._idle), self.intake.slowest)
+        one = next(iter(self._idle), None) or self.intake.slowest
         if not isinstance(one, Connection):
             return False
         self.show_out(one)

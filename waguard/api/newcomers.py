@@ -11,7 +11,7 @@ import socket
 from collections.abc import Callable
 from typing import Final
 
-from waguard.api.connection import PIECE, REFUSAL
+from waguard.api.connection import LARGEST_PIECE, PIECE, REFUSAL
 from waguard.api.intake import Intake
 from waguard.core.host import http_cost
 from waguard.core.text import http_text
@@ -116,6 +116,8 @@ class Newcomers:
         self._intake.charge(http_cost.KNOCK)
         with contextlib.suppress(OSError):
             one.socket.send(REFUSAL)
+            one.socket.shutdown(socket.SHUT_WR)
+            one.socket.recv(LARGEST_PIECE)  # what is unread would make a reset of the end
         self.show_out(one)
 
     def let_in(self, one: Newcomer) -> None:
