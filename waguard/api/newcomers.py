@@ -81,7 +81,7 @@ class Newcomers:
 
     def make_room(self) -> bool:
         """End one; False: there is none. Whoever is next in turn has waited longest, and goes last."""
-        one = next(iter(self._silent or self._refused or reversed(self._queued)), None)
+        one = next(iter(self._silent or self._refused), None) or next(reversed(self._queued), None)
         if one:
             self.show_out(one)
         return one is not None
