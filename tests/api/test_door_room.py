@@ -47,7 +47,7 @@ async def test_the_oldest_idle_one_makes_room(lines: list[str]) -> None:
     assert lines == []
 
 
-async def test_where_one_is_idle_nobody_looks_for_the_slowest(
+async def test_where_one_is_idle_the_slowest_is_not_searched(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """As many may wait as there are places."""

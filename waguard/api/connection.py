@@ -195,7 +195,12 @@ class Connection(web.RequestHandler, asyncio.BufferedProtocol):
             self._hold(data)  # until the request that is under way is answered
         elif http_text.is_in_shreds(data, chunked=self._is_chunked if self._is_coming else None):
             self._read_head(data)
-        elif has_turn or not self._door.intake.busy or self._is_welcome(data):
+        elif (
+            has_turn
+            or not self._door.intake.busy
+            or http_text.is_whole(data)
+            or self._door.accept(http_text.shown_keys(data))
+        ):
             self._read(data)
         else:
             self._hold(data)
@@ -296,10 +301,6 @@ class Connection(web.RequestHandler, asyncio.BufferedProtocol):
     def _is_ahead(self) -> bool:
         """Whether nothing is missing of the request that is under way: what comes is of another one."""
         return self._request is not None and not self._is_coming
-
-    def _is_welcome(self, data: bytes) -> bool:
-        """Whether it is read at once: as it is whole, or its head shows a good key."""
-        return http_text.is_whole(data) or self._door.accept(http_text.shown_keys(data))
 
     def _hold(self, data: bytes) -> None:
         self._held += data
