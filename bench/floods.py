@@ -4,7 +4,8 @@ idle: 1,500 connections, a third of them with half a head. slow: 200 bodies that
 big: 4 at a time, 24 MB of empty lists each. keys: 16 clients that guess as fast as they are answered.
 chunks: 200 bodies of 1 MB in chunks of one byte. crowd: 1,800 of those. again: 16 that send one, hang
 up and come again. ahead: 16 that send requests without waiting for answers. plain: 200 bodies of
-900 kB at full speed, on new connections again and again. messages, edits: no connections, but a page in other
+900 kB at full speed, on new connections again and again. whole: 16 that ask for /health/live, each time on a new
+connection. messages, edits: no connections, but a page in other
 hands, which reports 65 kB at a time as fast as it is read.
 """
 
@@ -23,7 +24,7 @@ from waguard.host.process import open_files as files
 
 IDLE, SLOW, BIG, GUESSERS = 1_500, 200, 4, 16
 QUEUED = 64 << 10  # bytes of a connection, in the kernel
-CHUNKS, CROWD, AGAIN, AHEAD, PLAIN = 200, 1_800, 16, 16, 200
+CHUNKS, CROWD, AGAIN, AHEAD, PLAIN, WHOLE = 200, 1_800, 16, 16, 200, 16
 STATUS, SEND, MEDIA = "/api/sessions/s0/status", "/api/messages/send", "/api/messages/send-media"
 
 
@@ -34,7 +35,7 @@ async def _forever(port: int, attack: Callable[[Any, Any], Coroutine[Any, Any, N
             reader, writer = await asyncio.open_connection(sock=await _connected(port))
             with contextlib.closing(writer):
                 await attack(reader, writer)
-        await asyncio.sleep(0.2 if attack is not _again else 0)
+        await asyncio.sleep(0 if attack in {_again, _whole} else 0.2)
 
 
 async def _connected(port: int) -> socket.socket:
@@ -131,6 +132,11 @@ async def _plain(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> 
 PLAIN_BODY = b"x" * 900_000
 
 
+async def _whole(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    writer.write(b"GET /health/live HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
+    await reader.read()
+
+
 PAGES = {"messages": "message", "edits": "edit"}  # what its page reports
 ATTACKS = {
     **dict.fromkeys(PAGES, (_idle, 0)),
@@ -144,6 +150,7 @@ ATTACKS = {
     "again": (_again, AGAIN),
     "ahead": (_ahead, AHEAD),
     "plain": (_plain, PLAIN),
+    "whole": (_whole, WHOLE),
 }
 
 

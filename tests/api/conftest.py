@@ -20,6 +20,7 @@ from tests.store import template
 from tests.store.memory import Account, MemoryStore
 from waguard.api import ApiDeps, create_app, serve
 from waguard.api.auth import Keys
+from waguard.api.intake import Intake
 from waguard.api.timings import Limits, Timings
 from waguard.config.sections import Config, Level, Log
 from waguard.core.messages.received_media import MEDIA_LIMIT
@@ -142,6 +143,12 @@ class Api:
         """As a reload of the configuration would."""
         replaced = msgspec.structs.replace(getattr(self.config, section), **changes)
         self.config = msgspec.structs.replace(self.config, **{section: replaced})
+
+
+@pytest.fixture
+def no_turns(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever waits for a turn waits without end."""
+    monkeypatch.setattr(Intake, "_continue", lambda _: None)
 
 
 @pytest.fixture

@@ -95,6 +95,27 @@ async def test_requests_may_come_ahead_of_their_turn_but_not_many() -> None:
         assert b" 200 " in await asking
         for _ in range(10):
             assert b" 200 " in await client.ask(b"")
+        door = made.door()
+        await wait_until(lambda: len(door._idle) == 1, "all are answered")
+        assert door._said == 0  # what came ahead was of no request that had only begun
+
+
+async def test_the_end_of_a_request_is_not_that_of_the_next_one() -> None:
+    """Which has come ahead of its turn, and is at work when the first one's response is written."""
+    keyed = GET.replace(b"\r\n\r\n", b"\r\nX-Api-Key: x\r\n\r\n")
+    async with house() as (made, knock):
+        client = await knock()
+        assert b" 200 " in await client.ask(keyed + keyed.replace(b"/ ", b"/slow "))
+        await wait_until(lambda: made.working, "the second is at work")
+        for _ in range(10):  # whatever the first one's end had still to do
+            await asyncio.sleep(0)
+        door = made.door()
+        (one,) = door._open
+        assert one._request
+        assert not door._idle
+        made.free.set()
+        assert b" 200 " in await client.ask(b"")
+        await wait_until(lambda: door._idle, "it waits for another")
 
 
 async def test_a_large_body_is_nothing_ahead_of_its_turn() -> None:

@@ -13,6 +13,7 @@ from loguru import logger
 
 from tests.api.doors import GET, Client, house
 from tests.waiting import wait_until
+from waguard.api.intake import Intake
 from waguard.api.timings import DEFAULT_TIMINGS, Timings
 
 
@@ -44,6 +45,18 @@ async def test_the_oldest_idle_one_makes_room(lines: list[str]) -> None:
         made.free.set()
         assert b" 200 " in await asking
     assert lines == []
+
+
+async def test_where_one_is_idle_the_slowest_is_not_searched(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """As many may wait as there are places."""
+    monkeypatch.setattr(Intake, "slowest", property(lambda _: pytest.fail("all are searched")))
+    async with house(most=1) as (_, knock):
+        idle = await knock()
+        assert b" 200 " in await idle.ask()
+        assert b" 200 " in await (await knock()).ask()
+        await idle.ended()
 
 
 async def test_where_all_are_at_work_one_more_waits(lines: list[str]) -> None:

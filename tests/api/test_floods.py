@@ -98,6 +98,7 @@ async def test_with_a_key_they_are_read(
     writer.close()
 
 
+@pytest.mark.usefixtures("no_turns")
 @pytest.mark.parametrize("limits", [Limits(keyless_cpu_free=-1.0)])
 async def test_while_its_share_is_spent_a_whole_small_request_does_not_wait(
     api: Api, fed: list[int]
@@ -110,6 +111,20 @@ async def test_while_its_share_is_spent_a_whole_small_request_does_not_wait(
     assert (await api.call("GET", STATUS)).status == 200
     assert (await api.call("GET", "/health", key=None)).status == 200
     assert len(chunked(SEND) + ONE_BYTE) not in fed
+    writer.close()
+
+
+async def test_after_shreds_with_a_key_comes_a_request_without_one(api: Api) -> None:
+    reader, writer = await asyncio.open_connection(*address(api))
+    body = json.dumps({"metadata": {"a": "b"}}).encode()
+    writer.write(chunked(METADATA, KEYED, "PUT") + ONE_BYTE * 2_000)
+    writer.write(b"%x\r\n%s\r\n" % (len(body), body) + END)
+    async with asyncio.timeout(60):
+        head = await reader.readuntil(b"\r\n\r\n")
+        assert b" 200 " in head
+        await reader.readexactly(int(head.lower().split(b"content-length: ")[1].split()[0]))
+        writer.write(request(HELLO, ""))  # its key is in the body
+        assert b" 200 " in await reader.readline()
     writer.close()
 
 

@@ -16,7 +16,7 @@ SHREDS = (
     b"POST / HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n"
     + b"1\r\nx\r\n" * 1_500
 )
-NO_TIME = -1.0  # s of CPU time that are free: whoever waits for a turn waits without end
+NO_TIME = -1.0  # s of CPU time that are free: there is always too much owed
 
 
 @contextlib.asynccontextmanager
@@ -46,6 +46,7 @@ async def coming(made: House, knock: Knock, said: bytes = b"") -> Client:
     return client
 
 
+@pytest.mark.usefixtures("no_turns")
 @pytest.mark.parametrize("said", [GET, KEYED])
 async def test_a_key_or_a_whole_request_is_let_in_at_once(said: bytes) -> None:
     async with busy_house() as (made, knock):
@@ -55,26 +56,29 @@ async def test_a_key_or_a_whole_request_is_let_in_at_once(said: bytes) -> None:
         assert waiting(made) == 1
 
 
-async def test_whoever_says_a_part_waits_for_its_turn() -> None:
-    async with busy_house(free=0.01) as (_, knock):
-        client = await knock()
+@pytest.mark.parametrize("free", [NO_TIME, 0.01])
+async def test_whoever_says_a_part_has_its_turn_whatever_is_owed(free: float) -> None:
+    async with busy_house(free=free) as (made, knock):
+        client = await coming(made, knock)
         client.writer.write(BEGUN)
+        await wait_until(lambda: not waiting(made), "it is let in")
         assert b" 200 " in await client.ask(b"67890")
 
 
-@pytest.mark.parametrize("free", [NO_TIME, 0.01])
-async def test_shreds_are_refused_when_it_is_their_turn(free: float) -> None:
-    async with busy_house(free=free) as (made, knock):
-        if free == NO_TIME:
-            await coming(made, knock, SHREDS)
-            assert b" 200 " in await (await knock()).ask()
-            assert waiting(made) == 1
-            return
+@pytest.mark.usefixtures("no_turns")
+async def test_shreds_wait_for_their_turn() -> None:
+    async with busy_house() as (made, knock):
+        await coming(made, knock, SHREDS)
+        assert b" 200 " in await (await knock()).ask()
+        assert waiting(made) == 1
+
+
+async def test_shreds_are_refused_when_it_is_their_turn() -> None:
+    async with busy_house(free=0.01) as (_, knock):
         client = await knock()
         client.writer.write(SHREDS)
-        with contextlib.suppress(ConnectionError):
-            assert b" 400 " in await client.reader.readline()
-        await client.ended()
+        async with asyncio.timeout(20):  # and no reset, which could take the answer with it
+            assert b" 400 " in await client.reader.read()
 
 
 async def test_whoever_says_nothing_is_shown_out() -> None:
@@ -98,6 +102,21 @@ async def test_the_oldest_makes_room_before_those_who_are_let_in() -> None:
         await first.ended()
         assert b" 200 " in await second.ask()
         assert b" 200 " in await third.ask()
+
+
+@pytest.mark.usefixtures("no_turns")
+async def test_who_says_nothing_makes_room_then_shreds_then_who_came_last() -> None:
+    async with busy_house() as (made, knock):
+        newcomers, intake = made.door()._newcomers, made.door().intake
+        queued = list[Client]()
+        for said in (BEGUN, SHREDS, BEGUN, BEGUN):
+            queued.append(await coming(made, knock, said))
+            await wait_until(lambda: len(intake._waiting) == len(queued), "it is queued")
+        following, shreds, second, last = queued
+        for one in (await coming(made, knock), shreds, last, second, following):
+            assert newcomers.make_room()
+            await one.ended()
+        assert not newcomers.make_room()
 
 
 async def test_at_a_stop_they_are_shown_out() -> None:

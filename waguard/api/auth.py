@@ -106,7 +106,7 @@ def is_cut_off(path: Path) -> bool:
     return stat.S_ISREG(found.st_mode) and not found.st_size
 
 
-def shown_keys(request: web.Request) -> list[str]:
+def shown_keys(request: web.BaseRequest) -> list[str]:
     """Every key that the request carries outside of its body: header, bearer, query."""
     scheme, _, bearer = request.headers.get("Authorization", "").partition(" ")
     candidates = [

@@ -7,11 +7,13 @@ there as a whole never waits.
 
 import asyncio
 import json
+from collections.abc import Callable
 from logging import Logger
 from typing import Final, Protocol
 
 from aiohttp import StreamReader, web
 
+from waguard.api.auth import shown_keys
 from waguard.api.intake import Intake
 from waguard.api.timings import Limits
 from waguard.core.host import http_cost
@@ -48,6 +50,8 @@ class Entrance(Protocol):
 
     limits: Limits
     intake: Intake
+    accept: Callable[[list[str]], bool]
+    """Whether one of the values is a key."""
     buffer: memoryview
     """What any of them reads next, until it has taken a copy."""
 
@@ -129,7 +133,8 @@ class Expense:
 class Connection(web.RequestHandler, asyncio.BufferedProtocol):
     """One of a door's; its own clock runs while no request is under way."""
 
-    def __init__(self, door: Entrance, server: web.Server, log: Logger) -> None:
+    def __init__(self, door: Entrance, server: web.Server, log: Logger, *, has_turn: bool) -> None:
+        """``has_turn``: what it says first does not wait for one."""
         super().__init__(
             server,
             loop=asyncio.get_running_loop(),
@@ -149,7 +154,7 @@ class Connection(web.RequestHandler, asyncio.BufferedProtocol):
         self._content: StreamReader | None = None  # of the last request
         self._is_chunked = self._holds_shreds = False
         self._held = b""
-        self._has_turn = False  # for what comes next
+        self._has_turn = has_turn  # for what comes next
         self._turn = asyncio.Event()  # is clear while a request waits
         self._turn.set()
         self._expense = Expense(door.limits)
@@ -190,11 +195,16 @@ class Connection(web.RequestHandler, asyncio.BufferedProtocol):
             self._hold(data)  # until the request that is under way is answered
         elif http_text.is_in_shreds(data, chunked=self._is_chunked if self._is_coming else None):
             self._read_head(data)
-        elif self._door.intake.busy and not has_turn and not http_text.is_whole(data):
+        elif (
+            has_turn
+            or not self._door.intake.busy
+            or http_text.is_whole(data)
+            or self._door.accept(http_text.shown_keys(data))
+        ):
+            self._read(data)
+        else:
             self._hold(data)
             self._door.intake.queue(self)
-        else:
-            self._read(data)
 
     def data_received(self, data: bytes) -> None:
         """See ``asyncio.Protocol``; aiohttp calls it, too, for what it has kept."""
@@ -213,12 +223,16 @@ class Connection(web.RequestHandler, asyncio.BufferedProtocol):
     async def attend(self, request: web.BaseRequest, task: "asyncio.Task[object]") -> None:
         """A request is under way, until the task has written its response. Where nobody has shown a key here, another
         one than the first waits until there is time for it."""
+        while self._request is not None:  # noqa: ASYNC110 - its task is done, which is told next
+            await asyncio.sleep(0)
         self._request, self._content = request, request.content
         self._is_chunked = "Transfer-Encoding" in request.headers
         self._expense.of_request()
         self._door.busy(self)
         task.add_done_callback(self._done)
-        if self.answered and not self._known and self._door.intake.busy:
+        if not self.answered or self._known or not self._door.intake.busy:
+            return
+        if not self._door.accept(shown_keys(request)):
             self._turn.clear()
             self._door.intake.queue(self)
             await self._turn.wait()
@@ -249,6 +263,7 @@ class Connection(web.RequestHandler, asyncio.BufferedProtocol):
 
     def _done(self, _: "asyncio.Task[object]") -> None:
         self._request = None
+        self._holds_shreds = False
         self.answered = True
         if not self._known:
             self.charge(http_cost.REQUEST)
@@ -269,6 +284,8 @@ class Connection(web.RequestHandler, asyncio.BufferedProtocol):
         """See ``Waiting``."""
         if not self._turn.is_set():
             self._turn.set()
+            if self._held and self._is_coming and not self._holds_shreds:  # it came meanwhile
+                self._door.intake.queue(self)
         elif self.has_hung_up:
             self._door.show_out(self)
         else:

@@ -9,6 +9,7 @@ import contextlib
 import logging
 import socket
 from collections.abc import Callable
+from functools import partial
 from typing import Final
 
 from aiohttp import web
@@ -81,8 +82,11 @@ class Door(web.BaseSite):
         self._timings = timings
         self._kept = kept
         self.limits = limits
+        self.accept = accept
         self.intake = Intake(limits)
-        self._newcomers = Newcomers(self.intake, self._receive, accept, timings.first_request)
+        self._newcomers = Newcomers(
+            self.intake, partial(self._receive, has_turn=True), accept, timings.first_request
+        )
         self.buffer = memoryview(bytearray(KNOWN_PIECE))
         self._loop = asyncio.get_running_loop()
         self._open: set[Connection] = set()
@@ -118,6 +122,9 @@ class Door(web.BaseSite):
         await asyncio.gather(*self._coming)
         await self._first_requests()
         self._newcomers.stop()
+        for one in self.intake.waiting:  # aiohttp would wait for them
+            if isinstance(one, Connection):
+                self.show_out(one)
         self.intake.stop()
         await super().stop()
 
@@ -142,6 +149,7 @@ class Door(web.BaseSite):
             self._wait(connection, self._timings.next_request)
 
     def _wait(self, connection: Connection, deadline: float) -> None:
+        self.busy(connection)  # so far: what it said meanwhile is of no request that only begins
         self._idle[connection] = self._loop.call_later(deadline, self.show_out, connection)
 
     def heard(self, connection: Connection, count: int, *, ahead: bool) -> None:
@@ -227,9 +235,9 @@ class Door(web.BaseSite):
             self._newcomers.add(accepted)
         return True
 
-    def _receive(self, accepted: socket.socket) -> None:
+    def _receive(self, accepted: socket.socket, *, has_turn: bool = False) -> None:
         self.intake.charge(http_cost.CONNECTION)
-        connection = Connection(self, self._web_server, self._log)
+        connection = Connection(self, self._web_server, self._log, has_turn=has_turn)
         self._open.add(connection)
         self._keyless.add(connection)
         self._wait(connection, self._timings.first_request)
@@ -250,7 +258,7 @@ class Door(web.BaseSite):
     def _make_room(self) -> bool:
         if self._newcomers.make_room():
             return True
-        one = next(iter(self._idle), self.intake.slowest)
+        one = next(iter(self._idle), None) or self.intake.slowest
         if not isinstance(one, Connection):
             return False
         self.show_out(one)

@@ -1,7 +1,8 @@
 """The work for callers who have shown no key: a share of the CPU, in the order in which it came.
 
-Who has shown one never comes by here. A turn does a little, then everything else that is ready has its own. Whoever
-hangs up while it waits is gone within ``PURGED_EVERY``: nothing of it is done any more.
+Who has shown one never comes by here. A turn does a little, then everything else that is ready has its own. The first
+that waits goes on with each turn, whatever is owed: small whole requests, which never wait, could owe all there is.
+Whoever hangs up while it waits is gone within ``PURGED_EVERY``: nothing of it is done any more.
 """
 
 import asyncio
@@ -11,6 +12,7 @@ from waguard.api.timings import Limits
 from waguard.core.host import cpu_share
 
 TURN: Final = 0.002  # s of CPU in a turn
+LONGEST: Final = 0.05  # s from a turn to the next, while somebody waits
 PURGED_EVERY: Final = 0.5  # s
 
 
@@ -68,17 +70,25 @@ class Intake:
         """The one that cost most for what it sent; None: nobody waits."""
         return max(self._waiting, key=lambda one: one.slowness, default=None)
 
+    @property
+    def waiting(self) -> list[Waiting]:
+        """All of them, the next in turn first."""
+        return list(self._waiting)
+
     def stop(self) -> None:
-        """Nobody is resumed any more."""
+        """Nobody of those that wait is resumed any more; of requests under way somebody may still come."""
         self._waiting.clear()
         if self._timer:
             self._timer.cancel()
+            self._timer = None
 
     def _turn(self) -> None:
         self._timer = None
         self._in_turn = 0.0
         self._purge()
-        while self._waiting and self._in_turn <= TURN and not self._wait():
+        is_first = True
+        while self._waiting and (is_first or (self._in_turn <= TURN and not self._wait())):
+            is_first = False
             one = next(iter(self._waiting))
             self.leave(one)
             one.resume()
@@ -87,8 +97,7 @@ class Intake:
 
     def _continue(self) -> None:
         if self._timer is None:  # the turn of all others comes before
-            wait = min(self._wait(), PURGED_EVERY)
-            self._timer = self._loop.call_later(wait, self._turn)
+            self._timer = self._loop.call_later(min(self._wait(), LONGEST), self._turn)
 
     def _purge(self) -> None:
         if self._loop.time() - self._purged_at < PURGED_EVERY:

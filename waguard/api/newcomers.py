@@ -11,7 +11,7 @@ import socket
 from collections.abc import Callable
 from typing import Final
 
-from waguard.api.connection import PIECE, REFUSAL
+from waguard.api.connection import LARGEST_PIECE, PIECE, REFUSAL
 from waguard.api.intake import Intake
 from waguard.core.host import http_cost
 from waguard.core.text import http_text
@@ -58,6 +58,10 @@ class Newcomers:
         self._within = within
         self._loop = asyncio.get_running_loop()
         self._waiting: dict[Newcomer, asyncio.TimerHandle] = {}
+        # in which of these each is
+        self._silent: dict[Newcomer, None] = {}
+        self._refused: dict[Newcomer, None] = {}
+        self._queued: dict[Newcomer, None] = {}
 
     def __len__(self) -> int:
         return len(self._waiting)
@@ -66,6 +70,7 @@ class Newcomers:
         """Another connection, which does not block."""
         one = Newcomer(accepted, self)
         self._waiting[one] = self._loop.call_later(self._within, self.show_out, one)
+        self._silent[one] = None
         if not self._peek(one):
             self._loop.add_reader(accepted, self._peek, one)
 
@@ -75,11 +80,11 @@ class Newcomers:
         one.socket.close()
 
     def make_room(self) -> bool:
-        """End the oldest; False: there is none."""
-        oldest = next(iter(self._waiting), None)
-        if oldest:
-            self.show_out(oldest)
-        return oldest is not None
+        """End one; False: there is none. Whoever is next in turn has waited longest, and goes last."""
+        one = next(iter(self._silent or self._refused), None) or next(reversed(self._queued), None)
+        if one:
+            self.show_out(one)
+        return one is not None
 
     def stop(self) -> None:
         """End all."""
@@ -101,6 +106,8 @@ class Newcomers:
             self.let_in(one)
         else:
             one.is_refused = http_text.is_in_shreds(said, chunked=None)
+            (self._refused if one.is_refused else self._queued)[one] = None
+            self._silent.pop(one)
             self._intake.queue(one)
         return True
 
@@ -109,6 +116,8 @@ class Newcomers:
         self._intake.charge(http_cost.KNOCK)
         with contextlib.suppress(OSError):
             one.socket.send(REFUSAL)
+            one.socket.shutdown(socket.SHUT_WR)
+            one.socket.recv(LARGEST_PIECE)  # what is unread would make a reset of the end
         self.show_out(one)
 
     def let_in(self, one: Newcomer) -> None:
@@ -118,5 +127,7 @@ class Newcomers:
 
     def _leave(self, one: Newcomer) -> None:
         self._waiting.pop(one).cancel()
+        for group in (self._silent, self._refused, self._queued):
+            group.pop(one, None)
         self._loop.remove_reader(one.socket)
         self._intake.leave(one)

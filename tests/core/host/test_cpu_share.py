@@ -17,3 +17,9 @@ def test_what_is_free_is_not_waited_for() -> None:
     spent = cpu_share.charge(NOTHING, 0.06, now=0.0, share=0.5)
     assert round(cpu_share.wait(spent, now=0.0, share=0.5, free=0.01), 6) == 0.1
     assert cpu_share.wait(spent, now=0.11, share=0.5, free=0.01) == 0.0
+
+
+def test_nobody_waits_for_longer_than_a_second_whatever_was_spent() -> None:
+    spent = cpu_share.charge(NOTHING, 100.0, now=0.0, share=0.5)
+    assert cpu_share.wait(spent, now=0.0, share=0.5, free=0.0) == 1.0
+    assert cpu_share.wait(spent, now=1.0, share=0.5, free=0.0) == 0.0

@@ -1,7 +1,8 @@
 """A share of the CPU for one kind of work. Pure.
 
 What was spent is a debt, which time pays off at the rate of the share. While the debt is more than is free, further
-work waits.
+work waits. Some of what is spent waits for nothing: the debt has a limit, or a flood of that would keep all others out
+for as long again.
 """
 
 import math
@@ -18,6 +19,7 @@ class Spent(msgspec.Struct, frozen=True):
 
 
 NOTHING: Final = Spent()
+LONGEST: Final = 1.0  # s until all debt is paid off
 
 
 def owed(spent: Spent, *, now: float, share: float) -> float:
@@ -27,7 +29,7 @@ def owed(spent: Spent, *, now: float, share: float) -> float:
 
 def charge(spent: Spent, cost: float, *, now: float, share: float) -> Spent:
     """After so many more seconds of CPU time."""
-    return Spent(owed(spent, now=now, share=share) + cost, now)
+    return Spent(min(owed(spent, now=now, share=share) + cost, share * LONGEST), now)
 
 
 def wait(spent: Spent, *, now: float, share: float, free: float) -> float:
