@@ -26,7 +26,6 @@ POLICY = DeliveryPolicy(
 )
 ALONE = Receiver(refused=(KEY,))
 SERVED = Receiver(refused=(KEY,), worked=(Success(OTHER, 5.0),), stored=(Success(OTHER, 5.0),))
-LATELY = Receiver(refused=(KEY,), worked=(Success(OTHER, 60.0),))
 ALIKE = Receiver(refused=(KEY, OTHER), worked=(Success(OTHER, 5.0),))
 
 
@@ -100,15 +99,9 @@ STORY: list[tuple[str, Answer, dict[str, Any], Decision]] = [
         Retry(0.5),
     ),
     (
-        "three, others were served a while ago",
-        status(302, location="/install"),
-        {"receiver": SERVED, "refusals": 3},
-        Retry(60.0),
-    ),
-    (
         "three",
         status(302, location="/install"),
-        {"receiver": LATELY, "refusals": 3},
+        {"receiver": SERVED, "refusals": 3},
         Dead(
             "the receiver answered 302, a redirect to /install; other chats were served meanwhile"
         ),

@@ -202,8 +202,6 @@ def _own_fault(
     enough = len(policy.unstored_pauses) + 1 if unstored else policy.refusals
     tries = head.own_refusals if own else head.refusals
     alone = (own or _since(served, head.refused_since)) and not alike and tries >= enough
-    # one that was served a while ago says nothing of a refusal that may pass
-    alone = alone and (_may_be_its_own(answer) or _since(served, tried.at - policy.least_refused))
     again = head.relapses >= RELAPSES and (not unstored or _lasts(policy, answer, tried))
     if again or (alone and (_is_final(answer) or _lasts(policy, answer, tried))):
         return Dead(f"{answer.summary()}; other chats were served meanwhile", _cause(answer))
