@@ -223,7 +223,7 @@ class Connection(web.RequestHandler, asyncio.BufferedProtocol):
     async def attend(self, request: web.BaseRequest, task: "asyncio.Task[object]") -> None:
         """A request is under way, until the task has written its response. Where nobody has shown a key here, another
         one than the first waits until there is time for it."""
-        while self._request is not None:  # noqa: ASYNC110 - its task is done, which is told next
+        while self._request is not None:  # noqa: ASYNC110 - its task is done, and ``_done`` is called next
             await asyncio.sleep(0)
         self._request, self._content = request, request.content
         self._is_chunked = "Transfer-Encoding" in request.headers
