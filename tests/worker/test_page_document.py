@@ -278,12 +278,18 @@ async def test_what_the_page_says_counts_and_not_its_document(bench: Bench) -> N
 
 @pytest.mark.long
 @pytest.mark.parametrize(
-    "page",
-    [None, body(NEXT, whole=False), body(NEXT, client=5), UNSUPPORTED, PORTAL],
-    ids=["whole", "half", "contradicts", "unsupported", "portal"],
+    ("page", "error"),
+    [
+        (None, PageNotReadyError),
+        (UNSUPPORTED, PageNotReadyError),
+        (body(NEXT, whole=False), PageUnreachableError),
+        (body(NEXT, client=5), PageUnreachableError),
+        (PORTAL, PageUnreachableError),
+    ],
+    ids=["whole", "unsupported", "half", "contradicts", "portal"],
 )
 async def test_what_never_becomes_ready_is_kept_only_where_it_is_whole(
-    bench: Bench, page: bytes | None
+    bench: Bench, page: bytes | None, error: type[Exception]
 ) -> None:
     await bench.kept()
     if page is None:
@@ -291,7 +297,7 @@ async def test_what_never_becomes_ready_is_kept_only_where_it_is_whole(
         bench.standin.whatsapp.versions.publish(NEXT)
     else:
         bench.standin.other = page
-    with pytest.raises(PageNotReadyError):
+    with pytest.raises(error):
         await bench.browser.load_again(timings=LoadTimings(modules=0.5, ready=0.5, resolve=0.5))
     assert bench.store.known() == ((REVISION,) if page else (REVISION, NEXT))
     if page is None:

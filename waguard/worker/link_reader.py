@@ -26,6 +26,9 @@ class LinkReader:
         self._care = care
         self._host = host
         self._changed = changed
+        self._unpaired_at: float | None = None
+        """Unix time at which the page was last asked and showed that nobody had scanned yet: what comes after it
+        may be from after the pairing. A page is connected, and hears of messages, before it is read."""
 
     async def follow(self) -> None:
         """Return never. Read the page at each change and at each heartbeat: events alone are not to be
@@ -39,6 +42,7 @@ class LinkReader:
 
     async def read(self) -> None:
         """Read the page once and report what it shows. Raises ``WorkerEndError``."""
+        asked_at = time.time()
         try:
             reading = await self._host.page.read(timeout=self._ctx.timings.read)
         except ElsewhereError as error:
@@ -48,6 +52,8 @@ class LinkReader:
             return  # unknown is not a change; the heartbeat says that the page does not answer
         watch, care = self._ctx.watch, self._care
         watch.apply(reading)
+        if watch.link in (Link.QR_PENDING, Link.PASSKEY_REQUIRED):
+            self._unpaired_at = asked_at
         if watch.link is Link.CONNECTED and watch.paired_here:
             await self._secure_credentials()
         if watch.link is Link.QR_PENDING and care.paired:
@@ -73,11 +79,10 @@ class LinkReader:
         Chromium writes localStorage seconds later, or up to half a minute; a crash before that
         loses the pairing. Closing the page writes it at once, so the page is opened again.
         """
-        paired_at = time.time()  # from now on there is no page: what comes is read back
         self._ctx.watch.credentials_saved()
         self._ctx.reporter.report()
         await self._host.flush()
-        self._care.claim(after_pairing=True, at=paired_at)
+        self._care.claim(after_pairing=True, at=self._unpaired_at)
         self._care.link_is(connected=False)  # the page begins again
         await self._host.replace()
         self._changed.set()
