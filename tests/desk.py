@@ -90,14 +90,15 @@ async def press(page: PageSession, words: str) -> None:
         for node in _below(await _document(page)):
             if node["nodeName"] == "BUTTON" and _words(node) == words:
                 one = {"backendNodeId": node["backendNodeId"]}
-                with contextlib.suppress(DevToolsError):  # it may not be laid out yet
+                # it may not be laid out yet, and a tab that was just opened gets another document
+                with contextlib.suppress(DevToolsError):
+                    # a page that has not shown itself yet takes no clicks
+                    await page.evaluate(_SHOWN, timeout=LONG)
                     box = await page.send("DOM.getBoxModel", one, timeout=LONG)
                     quad = box["model"]["content"]
                     return (quad[0] + quad[4]) / 2, (quad[1] + quad[5]) / 2
         return None
 
-    # a page that has not shown itself yet takes no clicks
-    await page.evaluate(_SHOWN, timeout=LONG)
     x, y = await eventually(place, f"a button {words!r}")
     with contextlib.suppress(DevToolsClosedError):  # the click may close the page
         for kind in ("mousePressed", "mouseReleased"):
