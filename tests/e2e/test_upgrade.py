@@ -2,6 +2,7 @@
 
 import json
 import time
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -15,6 +16,7 @@ from tests.e2e.test_lids import FRIEND, LID, NUMBER, PHONE, bodies, hears
 from tests.store.application import SqlApplication
 from tests.store.conftest import BACKENDS, new_database
 from tests.store.past import SESSIONS, Past
+from waguard.host.memory import installation_file
 from waguard.store.migrate import configuration
 
 pytestmark = [pytest.mark.e2e, pytest.mark.chromium, pytest.mark.long]
@@ -22,14 +24,15 @@ pytestmark = [pytest.mark.e2e, pytest.mark.chromium, pytest.mark.long]
 SESSION = SESSIONS[1]  # the one that is really paired; the others have rows only
 
 
-async def taken_back(database: str, revision: str) -> None:
-    """As a daemon of that version would have left it."""
+async def taken_back(database: str, sessions: Path, revision: str) -> None:
+    """As a daemon of that version would have left both: none of them marked the folder."""
 
     def down(connection: Connection) -> None:
         command.downgrade(configuration(connection), revision)
 
     async with create_async_engine(database, poolclass=NullPool).begin() as connection:
         await connection.run_sync(down)
+    (sessions / installation_file.FILE).unlink()
 
 
 async def died_in_mid_send(app: SqlApplication, message_id: str) -> None:
@@ -60,7 +63,7 @@ async def test_a_start_on_450_000_rows(
         ids.append(sent["message_id"])
     await daemon.stop()
 
-    await taken_back(url, revision)
+    await taken_back(url, daemon.folder / "sessions", revision)
     past = Past(time.time(), 320_000, 45_000, waits=1_000)
     await past.make(url, revision)
     app = SqlApplication(url)
