@@ -196,7 +196,8 @@ async def test_a_part_of_the_accounts_is_enough(world: World, way: Way) -> None:
 
             async def cured(session: str = session) -> bool:
                 reported = await world.daemon.status(session)
-                return (reported["status"], reported["version"]["page"]) == ("connected", REVISION)
+                version = reported["version"] or {}  # None: no page is there
+                return (reported["status"], version.get("page")) == ("connected", REVISION)
 
             await world.daemon.until(cured, deadline=HEALED)
 
