@@ -201,7 +201,10 @@ def _own_fault(
         return None
     enough = len(policy.unstored_pauses) + 1 if unstored else policy.refusals
     tries = head.own_refusals if own else head.refusals
-    alone = (own or _since(served, head.refused_since)) and not alike and tries >= enough
+    # between two spells of the receiver's others are served, too
+    short = 0.0 if _may_be_its_own(answer) else policy.least_refused
+    others = _since(served, head.refused_since + short)
+    alone = (own or others) and not alike and tries >= enough
     again = head.relapses >= RELAPSES and (not unstored or _lasts(policy, answer, tried))
     if again or (alone and (_is_final(answer) or _lasts(policy, answer, tried))):
         return Dead(f"{answer.summary()}; other chats were served meanwhile", _cause(answer))
