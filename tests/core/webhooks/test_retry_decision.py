@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from waguard.core.replace import replace
 from waguard.core.webhooks.delivery import Answer, Cause, DeliveryPolicy
 from waguard.core.webhooks.receiver import Receiver, Success, advice_on
 from waguard.core.webhooks.retry_decision import (
@@ -45,6 +46,7 @@ def status(code: int | None, **more: Any) -> Answer:
     return Answer(status=code, **more)
 
 
+OWN = Head(refusals=9, spell=0, by_itself=Cause.UNSTORED, own_refusals=5)
 UNSTORED = status(200, stored=False, content="a chat of 9 characters, 90 bytes in all")
 STORY: list[tuple[str, Answer, dict[str, Any], Decision]] = [
     ("taken", status(200), {}, Delivered()),
@@ -142,6 +144,22 @@ STORY: list[tuple[str, Answer, dict[str, Any], Decision]] = [
         status(422),
         {"receiver": ALIKE, "head": Head(refusals=1, spell=0, relapses=5)},
         Dead("the receiver answered 422; other chats were served meanwhile"),
+    ),
+    (
+        "five times not stored for its own sake, after an outage",
+        UNSTORED,
+        {"at": 700.0, "head": replace(OWN, own_since=90.0)},
+        Retry(360.0),
+    ),
+    (
+        "five times not stored for its own sake, for long",
+        UNSTORED,
+        {"at": 700.0, "head": replace(OWN, own_since=85.0)},
+        Dead(
+            "accepted, not stored: a chat of 9 characters, 90 bytes in all;"
+            " other chats were served meanwhile",
+            Cause.UNSTORED,
+        ),
     ),
     (
         "five times not stored",
