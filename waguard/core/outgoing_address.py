@@ -73,6 +73,7 @@ def _parsed(url: str) -> "URL":
     return URL(url)
 
 
+@lru_cache(maxsize=1_024)  # as above
 def refusal(address: str, *, allow_private: bool) -> str | None:
     """Why a connection to this IP address is refused; None: it may be made."""
     try:

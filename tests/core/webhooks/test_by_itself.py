@@ -197,6 +197,34 @@ def test_what_may_pass_is_not_held_against_a_message(status: int) -> None:
     assert not world.dead
 
 
+@pytest.mark.parametrize("status", [302, 401, 500, 503])
+def test_who_was_served_between_two_spells_condemns_nobody(status: int) -> None:
+    """One message is refused in a short spell and again in a long one, in which nobody else writes."""
+    bad = Answer(status=status)
+    world = Receiver(lambda row: bad if row.id == 1 else STORED, *rows_of("1@c.us"))
+    world.live(MINUTE)
+    world.busy = False
+    world.live(50 * MINUTE)
+    assert not world.dead
+    world.manner = none_of()
+    world.live(70 * MINUTE)
+    assert not world.waits(("a", "1@c.us"))
+
+
+@pytest.mark.parametrize(
+    ("every", "within"), [(3.0, 4), (20.0, 4), (300.0, 20)], ids=["often", "at times", "seldom"]
+)
+def test_a_message_that_alone_is_refused_ends_soon_after_others_are_served(
+    every: float, within: int
+) -> None:
+    bad = Answer(status=500)
+    world = Receiver(lambda row: bad if row.id == 1 else STORED, *rows_of("1@c.us"))
+    world.every = every
+    world.live(within * MINUTE)
+    assert {n: it.cause for n, it in world.dead.items()} == {1: Cause.REFUSED}
+    assert not world.waits(("a", "1@c.us")), "what is behind it goes on"
+
+
 @pytest.mark.parametrize(
     ("refusal", "within"),
     [(UNSTORED, 2 * MINUTE), (Answer(status=422), 0.0)],

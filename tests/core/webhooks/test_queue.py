@@ -221,9 +221,11 @@ def test_one_message_alone_is_its_own_fault_after_three_refusals() -> None:
     driven.poke()
     driven.answer(1, BAD)
     driven.deliver(2)
-    for _ in range(2):
-        driven.pass_time(100.0)
-        driven.answer(1, BAD)
+    driven.pass_time(100.0)
+    driven.answer(1, BAD)
+    driven.deliver(3)
+    driven.pass_time(100.0)
+    driven.answer(1, BAD)
     [dead] = [it for it in saved(driven) if isinstance(it, DeliveryResult) and it.cause]
     assert (dead.id, dead.cause, dead.attempts) == (1, Cause.REFUSED, 3)
 

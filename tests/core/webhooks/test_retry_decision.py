@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from waguard.core.replace import replace
 from waguard.core.webhooks.delivery import Answer, Cause, DeliveryPolicy
 from waguard.core.webhooks.receiver import Receiver, Success, advice_on
 from waguard.core.webhooks.retry_decision import (
@@ -45,6 +46,7 @@ def status(code: int | None, **more: Any) -> Answer:
     return Answer(status=code, **more)
 
 
+OWN = Head(refusals=9, spell=0, by_itself=Cause.UNSTORED, own_refusals=5)
 UNSTORED = status(200, stored=False, content="a chat of 9 characters, 90 bytes in all")
 STORY: list[tuple[str, Answer, dict[str, Any], Decision]] = [
     ("taken", status(200), {}, Delivered()),
@@ -99,23 +101,23 @@ STORY: list[tuple[str, Answer, dict[str, Any], Decision]] = [
         Retry(0.5),
     ),
     (
-        "three",
+        "three that may pass, others were served between two of them only",
+        status(302),
+        {"receiver": SERVED, "head": Head(refusals=3, spell=0, refused_since=2.0, separate=2)},
+        Retry(60.0),
+    ),
+    (
+        "three, and others were served between each two",
         status(302, location="/install"),
-        {"receiver": SERVED, "refusals": 3},
+        {"receiver": SERVED, "head": Head(refusals=3, spell=0, refused_since=2.0, separate=3)},
         Dead(
             "the receiver answered 302, a redirect to /install; other chats were served meanwhile"
         ),
     ),
     (
-        "three within a minute",
-        status(302),
-        {"receiver": SERVED, "refusals": 3, "at": 61.0},
-        Retry(60.0),
-    ),
-    (
-        "three within a minute, and for ever",
+        "three that do not pass",
         status(422),
-        {"receiver": SERVED, "refusals": 3, "at": 61.0},
+        {"receiver": SERVED, "refusals": 3},
         Dead("the receiver answered 422; other chats were served meanwhile"),
     ),
     (
@@ -142,6 +144,22 @@ STORY: list[tuple[str, Answer, dict[str, Any], Decision]] = [
         status(422),
         {"receiver": ALIKE, "head": Head(refusals=1, spell=0, relapses=5)},
         Dead("the receiver answered 422; other chats were served meanwhile"),
+    ),
+    (
+        "five times not stored for its own sake, after an outage",
+        UNSTORED,
+        {"at": 700.0, "head": replace(OWN, own_since=90.0)},
+        Retry(360.0),
+    ),
+    (
+        "five times not stored for its own sake, for long",
+        UNSTORED,
+        {"at": 700.0, "head": replace(OWN, own_since=85.0)},
+        Dead(
+            "accepted, not stored: a chat of 9 characters, 90 bytes in all;"
+            " other chats were served meanwhile",
+            Cause.UNSTORED,
+        ),
     ),
     (
         "five times not stored",
@@ -178,13 +196,29 @@ def test_stored_is_what_counts_where_it_was_accepted() -> None:
 
 
 def test_refusals_are_counted_from_the_receivers_last_spell() -> None:
-    head = counted(Head(), KEY, SERVED, status(500), at=7.0)
+    head = counted(POLICY, SERVED, Head(), KEY, status(500), at=7.0)
     assert (head.refusals, head.refused_since, head.relapses) == (1, 7.0, 1)
-    again = counted(head, KEY, SERVED, status(500), at=8.0)
+    again = counted(POLICY, SERVED, head, KEY, status(500), at=8.0)
     assert (again.refusals, again.relapses) == (2, 1), "a moment later it counts once"
     later = Receiver(spells=1, worked=(Success(OTHER, 5.0),), refused_count=1)
-    fresh = counted(again, KEY, later, status(500), at=20.0)
+    fresh = counted(POLICY, later, again, KEY, status(500), at=20.0)
     assert (fresh.refusals, fresh.refused_since, fresh.relapses) == (1, 20.0, 1)
+    assert (fresh.separate, fresh.separate_at) == (1, 20.0)
+
+
+@pytest.mark.parametrize(
+    ("served", "at", "separate"),
+    [(7.0, 67.0, 2), (66.0, 67.0, 2), (6.9, 1_000.0, 1), (60.0, 66.9, 1)],
+    ids=["at once", "just now", "before only", "within a minute"],
+)
+def test_refusals_are_separate_where_others_were_served_between_them(
+    served: float, at: float, separate: int
+) -> None:
+    head = counted(POLICY, ALONE, Head(), KEY, status(500), at=7.0)
+    others = Receiver(refused=(KEY,), worked=(Success(OTHER, served),))
+    again = counted(POLICY, others, head, KEY, status(500), at=at)
+    assert (again.refusals, again.separate) == (2, separate)
+    assert again.separate_at == (at if separate == 2 else 7.0)
 
 
 @given(

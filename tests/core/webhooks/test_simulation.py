@@ -57,6 +57,12 @@ def test_without_lookups_nothing_is_lost_either(seed: int) -> None:
     assert world.out_of_order(chats) == []
 
 
+def test_a_spell_then_others_that_are_served_then_a_longer_spell_condemn_no_message() -> None:
+    """In these lives one message meets both, and hardly anybody else writes."""
+    test_without_lookups_nothing_is_lost_either(272)
+    test_delivered_means_stored(879)
+
+
 def test_what_must_happen_did() -> None:
     seen: set[str] = set()
     for seed in range(8):

@@ -9,8 +9,11 @@ author: never by the stem alone, which its sender chooses.
 import itertools
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
 from typing import Final
+
+from msgspec import Struct
+
+from waguard.core.replace import replace
 
 LID: Final = "@lid"
 NUMBER: Final = "@c.us"
@@ -21,8 +24,7 @@ NO_FOR: Final = 86_400.0  # s; a number without WhatsApp may have it a day later
 _KEY: Final = re.compile(r"(true|false)_([^_]+)_(.+?)(?:_([^_]+@[a-z.]+))?", re.DOTALL)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class MessageKey:
+class MessageKey(Struct, frozen=True, kw_only=True):
     """WhatsApp's id of a message in its parts: ``true_<chat>_<stem>_<author>``, true for our own."""
 
     from_me: bool

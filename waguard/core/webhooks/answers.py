@@ -124,7 +124,7 @@ def _weigh(work: Work, partition: Partition, answer: Answer) -> Partition:
     if answer.delivered:
         _succeeded(work, partition, stored=answer.stored is True)
     elif not answer.refused and answer.status != TOO_MANY:
-        head = counted(partition.head, partition.key, work.receiver, answer, at=now.at)
+        head = counted(work.policy, work.receiver, partition.head, partition.key, answer, at=now.at)
         work.receiver = receiver.failed(
             work.policy.circuit,
             work.receiver,

@@ -125,7 +125,7 @@ class DeliveryPolicy:
     refusals: int = 3
     """Refusals of one message, while other chats are served: it is the message's fault."""
     least_refused: float = 60.0
-    """For which a refusal that may pass lasts, before it is the message's fault."""
+    """Between two refusals that count, where they may pass; others are served between them, too."""
     refused_pauses: tuple[float, ...] = (30.0, 60.0)
     """The least before the next try after a refusal that may pass: a time-out, a server error."""
     unstored_pauses: tuple[float, ...] = (15.0, 60.0, 180.0, 360.0)

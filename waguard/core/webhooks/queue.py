@@ -152,7 +152,8 @@ def _begin_what_may(work: Work) -> None:
         if partition is None:
             break
         _begin(work, partition)
-        work.next_turns()
+        if partition.key[0] not in work.handled:
+            work.next_turns()
     opens = work.receiver.circuit.opened_until
     if opens is not None and not places and (work.fresh or work.failed):
         work.wake = opens if work.wake is None else min(work.wake, opens)

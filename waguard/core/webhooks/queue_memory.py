@@ -126,9 +126,8 @@ def _appended(work: Work, partition: Partition, found: Iterable[Pending]) -> Par
 
 def _popped(work: Work, partition: Partition) -> Partition:
     first, *rest = partition.waiting
-    after = work.put(replace(partition, waiting=tuple(rest), head=Head()))
     _forget(work, first)
-    return after
+    return replace(partition, waiting=tuple(rest), head=Head())
 
 
 def _forget(work: Work, item: Pending) -> None:

@@ -42,6 +42,11 @@ class Head(Struct, frozen=True, kw_only=True):
     """``Receiver.spells`` when it was refused last."""
     refused_since: float = 0.0
     """Monotonic: the first of these refusals."""
+    separate: int = 0
+    """How many of them are ``least_refused`` apart, and others were served between each two: as many spells of
+    the receiver's would explain them."""
+    separate_at: float = 0.0
+    """Monotonic: the last of those."""
     relapses: int = 0
     """How often it was refused right after another partition had been served."""
     relapsed_at: float | None = None
@@ -140,7 +145,9 @@ def decide(
     return Retry(_delay(policy, tried, answer, jitter))
 
 
-def counted(head: Head, key: Key, receiver: Receiver, answer: Answer, *, at: float) -> Head:
+def counted(
+    policy: DeliveryPolicy, receiver: Receiver, head: Head, key: Key, answer: Answer, *, at: float
+) -> Head:
     """After one more refusal (monotonic time), of which ``receiver`` does not know yet."""
     unstored = answer.accepted
     served = other(receiver.stored if unstored else receiver.worked, key)
@@ -149,7 +156,10 @@ def counted(head: Head, key: Key, receiver: Receiver, answer: Answer, *, at: flo
         head = replace(head, relapses=head.relapses + 1, relapsed_at=at)
     head = _counted_own(_compared(head, receiver, answer), answer, at)
     if head.spell < 0 or (head.spell != receiver.spells and not is_its_own(head, answer)):
-        head = replace(head, refusals=0, spell=receiver.spells, refused_since=at)
+        head = replace(head, refusals=0, spell=receiver.spells, refused_since=at, separate=0)
+    long = at - head.separate_at >= policy.least_refused
+    if not head.separate or (long and _since(served, head.separate_at)):
+        head = replace(head, separate=head.separate + 1, separate_at=at)
     return replace(head, refusals=head.refusals + 1, unstored=unstored)
 
 
@@ -200,21 +210,19 @@ def _own_fault(
     if answer.status is None:  # without any answer it is the receiver's, whoever else is there
         return None
     enough = len(policy.unstored_pauses) + 1 if unstored else policy.refusals
-    tries = head.own_refusals if own else head.refusals
+    tries = head.refusals if _may_be_its_own(answer) else head.separate
+    tries = head.own_refusals if own else tries
     alone = (own or _since(served, head.refused_since)) and not alike and tries >= enough
-    again = head.relapses >= RELAPSES and (not unstored or _lasts(policy, answer, tried))
-    if again or (alone and (_is_final(answer) or _lasts(policy, answer, tried))):
+    again = head.relapses >= RELAPSES
+    if (again or alone) and (not unstored or _lasts(policy, tried, own=own)):
         return Dead(f"{answer.summary()}; other chats were served meanwhile", _cause(answer))
     return None
 
 
-def _lasts(policy: DeliveryPolicy, answer: Answer, tried: Tried) -> bool:
-    """Whether it is refused for so long that no spell of the receiver's explains it."""
-    if answer.accepted:
-        own = is_its_own(tried.head, answer)
-        since = max(tried.since, tried.head.own_since) if own else tried.since
-        return tried.at - since >= sum(policy.unstored_pauses)
-    return tried.at - tried.head.refused_since >= policy.least_refused
+def _lasts(policy: DeliveryPolicy, tried: Tried, *, own: bool) -> bool:
+    """Whether it is not stored for so long that no spell of the receiver's explains it."""
+    since = max(tried.since, tried.head.own_since) if own else tried.since
+    return tried.at - since >= sum(policy.unstored_pauses)
 
 
 def _is_final(answer: Answer) -> bool:
