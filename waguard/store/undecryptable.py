@@ -19,6 +19,7 @@ from waguard.core.messages.undecryptable import Waiting
 from waguard.core.webhooks.delivery import Cause
 from waguard.ports.webhooks import GLOBAL
 from waguard.store.database import Database
+from waguard.store.group import Group
 from waguard.store.models import DELIVERIES, ENDPOINTS, INBOX, UNDECRYPTABLE
 from waguard.store.people import Acquaintances
 from waguard.store.types import length_of, storable
@@ -237,14 +238,34 @@ class SqlUndecryptables:
         self._turn = turn
         self._people = Acquaintances()
         self._undecryptable = Remembered()
+        self._read_people = Group(database, self._people_of)
+        self._read_undecryptable = Group(database, self._none_of, self._undecryptable_of)
 
     async def people(self, session_id: str) -> People:
         if (known := self._people.read(session_id)) is not None:
             return known
+        return await self._read_people.do(session_id)
+
+    async def _people_of(self, sessions: Sequence[str]) -> list[People]:
         async with self._turn, self._database.reading() as (connection, _):
-            return await self._people.of(connection, session_id)
+            found = await self._people.of_all(connection, sessions)
+        return [found[session_id] for session_id in sessions]
 
     async def undecryptable(self, session_id: str, *, limit: int) -> tuple[list[Waiting], int]:
+        return await self._read_undecryptable.do((session_id, limit))
+
+    async def _none_of(
+        self, asked: Sequence[tuple[str, int]]
+    ) -> list[tuple[list[Waiting], int] | None]:
+        """Nearly all sessions have none; None: it has some."""
+        query = select(_OWN.session_id).distinct()
+        query = query.where(_OWN.session_id.in_({session_id for session_id, _ in asked}), WAITS)
+        async with self._database.reading() as (connection, _):
+            some = set(await connection.scalars(query))
+        return [None if session_id in some else ([], 0) for session_id, _ in asked]
+
+    async def _undecryptable_of(self, asked: tuple[str, int]) -> tuple[list[Waiting], int]:
+        session_id, limit = asked
         async with self._database.reading() as (connection, _):
             oldest = await waiting(connection, session_id, limit)
             if len(oldest) < limit:
