@@ -45,6 +45,7 @@ class SqlMessages(SqlDeliveries, SqlDeadLetters, SqlEndpoints, SqlUndecryptables
 
     def __init__(self, database: Database) -> None:
         turn = asyncio.Lock()  # ids are given and committed in the same order
+        SqlDeliveries.__init__(self, database, turn)
         SqlDeadLetters.__init__(self, database, turn)
         SqlUndecryptables.__init__(self, database, turn)
         self._newest = Group(database, self._read_newest)
