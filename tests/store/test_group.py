@@ -18,6 +18,7 @@ class Calls:
     def __init__(self, *, answers_within: float = 60.0) -> None:
         self.together: list[list[str]] = []
         self.alone: list[str] = []
+        self.cut_off: list[str] = []
         self.failures: list[Exception] = []
         self.refused: set[str] = set()
         self.go_on = asyncio.Event()
@@ -40,13 +41,17 @@ class Calls:
 
     async def _one(self, item: str) -> str:
         self.alone.append(item)
-        await self.go_on_alone.wait()
+        try:
+            await self.go_on_alone.wait()
+        except asyncio.CancelledError:
+            self.cut_off.append(item)
+            raise
         if item in self.refused:
             raise ValueError(item)
         return item.upper()
 
 
-async def begun(*calls: Awaitable[str]) -> list["asyncio.Future[str]"]:
+async def begun(*calls: Awaitable[str]) -> Sequence["asyncio.Future[str]"]:
     """These calls, each as far as it comes by itself."""
     tasks = [asyncio.ensure_future(call) for call in calls]
     for _ in range(5):
@@ -90,13 +95,12 @@ async def test_a_connection_that_is_lost_under_several_is_no_failure_of_theirs()
     assert await asyncio.gather(*map(calls.group.do, "ab")) == ["A", "B"]
 
 
-async def test_one_for_which_the_database_is_away_has_its_error_at_once() -> None:
+async def test_what_fails_alone_too_has_its_own_error() -> None:
     calls = Calls()
-    calls.failures = [DatabaseUnavailableError("gone")]
-    with pytest.raises(DatabaseUnavailableError, match="gone"):
+    calls.failures, calls.refused = [DatabaseUnavailableError("gone")], {"a"}
+    with pytest.raises(ValueError, match="a"):
         await calls.group.do("a")
-    assert calls.alone == []
-    assert await calls.group.do("a") == "A"
+    assert await calls.group.do("b") == "B"
 
 
 async def test_without_alone_a_failed_one_is_asked_again_by_itself() -> None:
@@ -118,6 +122,18 @@ async def test_nobody_waits_for_one_that_is_done_alone() -> None:
     assert not slow.done()
     calls.go_on_alone.set()
     assert await slow == "SLOW"
+
+
+async def test_who_gives_up_ends_what_is_done_for_it_alone() -> None:
+    """Else it could write after what its caller writes next."""
+    calls = Calls()
+    calls.go_on_alone.clear()
+    (slow,) = await begun(calls.group.do(SLOW))
+    assert calls.alone == [SLOW]
+    slow.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await slow
+    assert calls.cut_off == [SLOW]
 
 
 async def test_who_does_not_wait_any_more_is_left_out() -> None:

@@ -1,19 +1,19 @@
 """Statuses and audit entries, which all sessions write at the same time: those that wait share a transaction."""
 
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy import BindParameter, bindparam, insert, select, update
 
 from waguard.core.row_status import DerivedStatus
-from waguard.ports.store import AuditEntry, SessionRow, StatusWritten
+from waguard.ports.store import AuditEntry, StatusWritten
 from waguard.store import audit
 from waguard.store.database import Database
 from waguard.store.group import Group
 from waguard.store.models import EVENTS, SESSIONS
-from waguard.store.rows import held, listed, rows, session_row
+from waguard.store.rows import Held, held, listed, rows, session_row
 from waguard.store.types import storable
 from waguard.store.work import Work
 
@@ -51,24 +51,16 @@ class SqlStatuses:
 
     async def _write(self, items: Sequence[_Status | AuditEntry]) -> list[StatusWritten | None]:
         entries = [it for it in items if isinstance(it, AuditEntry)]
-        statuses = {
-            it.session_id: it
-            for it in reversed(items)  # a second one of a session is written after its first
-            if isinstance(it, _Status) and storable(it.session_id) == it.session_id
-        }
+        # a second one of a session is written after its first
+        statuses = {it.session_id: it for it in reversed(items) if isinstance(it, _Status)}
+        written: dict[_Status, StatusWritten] = {}
         async with self._database.writing() as work:
             if entries:
                 new = [audit.values(entry, self._database.wall()) for entry in entries]
                 await work.connection.execute(insert(EVENTS), new)
-            written = await _write_statuses(work, statuses) if statuses else {}
-        return [
-            _RECORDED
-            if isinstance(it, AuditEntry)
-            else written.get(it.session_id)
-            if statuses.get(it.session_id) is it
-            else None
-            for it in items
-        ]
+            if statuses:
+                written = await _write_statuses(work, statuses)
+        return [_RECORDED if isinstance(it, AuditEntry) else written.get(it) for it in items]
 
     async def _write_alone(self, it: _Status | AuditEntry) -> StatusWritten:
         async with self._database.writing() as work:
@@ -85,53 +77,51 @@ class SqlStatuses:
             return StatusWritten(accepted=accepted, row=await work.read(it.session_id))
 
 
-async def _write_statuses(work: Work, wanted: Mapping[str, _Status]) -> dict[str, StatusWritten]:
+async def _write_statuses(
+    work: Work, wanted: Mapping[str, _Status]
+) -> dict[_Status, StatusWritten]:
     """Without those that take more: another transaction has the row, there is none of ours yet, or its
     phone number has no room in the application's."""
     layout = work.layout
-    names = await _locked(work, wanted)
-    ours: set[str] = set()
-    accepted: set[str] = set()
-    changes: list[tuple[SessionRow, dict[str, Any]]] = []
-    some = layout.accounts.c.session_id.in_(names)
-    for row in await work.connection.execute(rows(layout).where(some)):
-        # the database compares by collation, we do not
-        if (it := wanted.get(row.session_id)) is None or row.desired is None:
-            continue
-        session = held(row)
-        if session.displaced:
-            continue
-        ours.add(it.session_id)
-        if session.ours and not session.deleted and it.generation >= session.row.generation:
-            accepted.add(it.session_id)
-            values = work.derived(session, it.derived)
-            if it.phone_number:
-                values["phone_number"] = it.phone_number
-            changes.append((session.row, values))
+    some = layout.accounts.c.session_id.in_(await _locked(work, wanted))
+    # the database compares by collation, we do not
+    found = [
+        (wanted[row.session_id], held(row))
+        for row in await work.connection.execute(rows(layout).where(some))
+        if row.session_id in wanted and row.desired and not row.displaced_phone
+    ]
+    changes = [
+        (session, it)
+        for it, session in found
+        if session.ours and not session.deleted and it.generation >= session.row.generation
+    ]
     await _update(work, changes)
-    fresh = {
-        row.session_id: session_row(row)
-        for row in await work.connection.execute(listed(layout).where(some))
+    read = await work.connection.execute(listed(layout).where(some))
+    now = {row.session_id: session_row(row) for row in read}
+    accepted = {it for _, it in changes}
+    return {
+        it: StatusWritten(accepted=it in accepted, row=now.get(it.session_id)) for it, _ in found
     }
-    return {name: StatusWritten(accepted=name in accepted, row=fresh.get(name)) for name in ours}
 
 
-async def _locked(work: Work, names: Collection[str]) -> Sequence[str]:
+async def _locked(work: Work, names: Iterable[str]) -> Sequence[str]:
     """Lock the rows of these that no other transaction has; nobody waits for one that another has."""
     column = work.layout.accounts.c.session_id
-    some = select(column).where(column.in_(sorted(names))).with_for_update(skip_locked=True)
-    return (await work.connection.scalars(some)).all()
+    some = sorted(name for name in names if storable(name) == name)
+    free = select(column).where(column.in_(some)).with_for_update(skip_locked=True)
+    return (await work.connection.scalars(free)).all()
 
 
-async def _update(work: Work, changes: Iterable[tuple[SessionRow, dict[str, Any]]]) -> None:
+async def _update(work: Work, changes: Iterable[tuple[Held, _Status]]) -> None:
     """One statement for all that change the same columns."""
     layout, same_columns = work.layout, defaultdict[Any, list[dict[str, Any]]](list)
-    for row, values in changes:
-        shared, own = layout.split(values)
-        own |= {"workspace_id": row.workspace_id, "updated_at": work.now}
+    for session, it in changes:
+        number = {"phone_number": it.phone_number} if it.phone_number else {}
+        shared, own = layout.split(work.derived(session, it.derived) | number)
+        own |= {"workspace_id": session.row.workspace_id, "updated_at": work.now}
         for table, some in ((layout.accounts, shared), (SESSIONS, own)):
             new = {f"new_{name}": value for name, value in some.items()}
-            same_columns[table, tuple(some)].append({"of": row.session_id, **new})
+            same_columns[table, tuple(some)].append({"of": it.session_id, **new})
     of: BindParameter[str] = bindparam("of", type_=SESSIONS.c.session_id.type)
     for (table, columns), parameters in same_columns.items():
         same = SESSIONS.c.session_id == of if table is SESSIONS else layout.is_session(of)

@@ -239,7 +239,7 @@ class SqlUndecryptables:
         self._people = Acquaintances()
         self._undecryptable = Remembered()
         self._read_people = Group(database, self._people_of)
-        self._read_undecryptable = Group(database, self._none_of, self._undecryptable_of)
+        self._any_wait = Group(database, self._do_any_wait)
 
     async def people(self, session_id: str) -> People:
         if (known := self._people.read(session_id)) is not None:
@@ -252,25 +252,19 @@ class SqlUndecryptables:
         return [found[session_id] for session_id in sessions]
 
     async def undecryptable(self, session_id: str, *, limit: int) -> tuple[list[Waiting], int]:
-        return await self._read_undecryptable.do((session_id, limit))
-
-    async def _none_of(
-        self, asked: Sequence[tuple[str, int]]
-    ) -> list[tuple[list[Waiting], int] | None]:
-        """Nearly all sessions have none; None: it has some."""
-        query = select(_OWN.session_id).distinct()
-        query = query.where(_OWN.session_id.in_({session_id for session_id, _ in asked}), WAITS)
-        async with self._database.reading() as (connection, _):
-            some = set(await connection.scalars(query))
-        return [None if session_id in some else ([], 0) for session_id, _ in asked]
-
-    async def _undecryptable_of(self, asked: tuple[str, int]) -> tuple[list[Waiting], int]:
-        session_id, limit = asked
+        if not await self._any_wait.do(session_id):  # so it is with nearly all, who ask at a start
+            return [], 0
         async with self._database.reading() as (connection, _):
             oldest = await waiting(connection, session_id, limit)
             if len(oldest) < limit:
                 return oldest, len(oldest)
             return oldest, await count(connection, session_id)
+
+    async def _do_any_wait(self, sessions: Sequence[str]) -> list[bool]:
+        query = select(_OWN.session_id).where(_OWN.session_id.in_(sessions), WAITS).distinct()
+        async with self._database.reading() as (connection, _):
+            some = set(await connection.scalars(query))
+        return [session_id in some for session_id in sessions]
 
     async def no_messages(self, session_id: str, message_ids: Collection[str]) -> None:
         try:
