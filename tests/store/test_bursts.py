@@ -135,7 +135,7 @@ async def test_a_number_without_room_costs_its_neighbours_nothing(
 
 
 @on_each
-async def test_whose_row_does_not_accept_it_is_told_so_alone(
+async def test_a_row_that_does_not_accept_its_status_refuses_nobody_elses(
     store: SqlStore, app: SqlApplication
 ) -> None:
     newer = await store.create("s00", 1, account_id=None, priority=0)
