@@ -9,7 +9,7 @@ from typing import Any
 from waguard.core.lease import Holder, Lease, Terms
 from waguard.core.row_status import LEFT, DerivedStatus, Status
 from waguard.errors import DatabaseUnavailableError, SessionIdTakenError
-from waguard.ports.store import AuditEntry, SessionRow
+from waguard.ports.store import AuditEntry, SessionRow, StatusWritten
 
 
 @dataclass
@@ -165,10 +165,10 @@ class MemoryStore:
         derived: DerivedStatus,
         *,
         phone_number: str | None = None,
-    ) -> bool:
+    ) -> StatusWritten:
         account = self._find(session_id)
         if account is None or generation < self._row(account).generation:
-            return False
+            return StatusWritten(accepted=False, row=self._row(account) if account else None)
         own = self._keep(account)
         own.unpaired = own.unpaired and derived.status is not Status.CONNECTED
         changed = account.status != derived.status
@@ -180,7 +180,7 @@ class MemoryStore:
             account.last_connected_at = account.last_activity_at = self._now()
         elif derived.status in {Status.DISCONNECTED, Status.FAILED} and changed:
             account.disconnected_at = self._now()
-        return True
+        return StatusWritten(accepted=True, row=self._row(account))
 
     async def touch(self, session_id: str) -> None:
         if account := self._find(session_id):

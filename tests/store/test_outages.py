@@ -143,6 +143,8 @@ async def test_a_locked_row_is_not_waited_for_for_ever(database: str) -> None:
         async with SqlApplication(database).holding("SELECT * FROM whatsapp_accounts FOR UPDATE"):
             with store.impatient():
                 await assert_unavailable(store.touch("a"), within=QUICKLY)
+                status = store.write_status("a", 1, DerivedStatus(Status.CONNECTED))
+                await assert_unavailable(status, within=QUICKLY)
             assert len(await store.sessions()) == 1
         await store.touch("a")
 

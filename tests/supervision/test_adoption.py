@@ -16,6 +16,7 @@ from waguard.core.lifecycle import State
 from waguard.core.link import Link
 from waguard.core.row_status import DerivedStatus, Status
 from waguard.ports.process import Swept
+from waguard.ports.store import StatusWritten
 
 LATER = Script(reports=(LOADING,))
 
@@ -28,7 +29,7 @@ def writes(world: World, monkeypatch: pytest.MonkeyPatch) -> list[Status]:
 
     async def write(
         session_id: str, generation: int, derived: DerivedStatus, *, phone_number: str | None
-    ) -> bool:
+    ) -> StatusWritten:
         written.append(derived.status)
         return await plain(session_id, generation, derived, phone_number=phone_number)
 

@@ -14,7 +14,7 @@ from waguard.core.link import Link
 from waguard.core.row_status import Status
 from waguard.core.session.facts import RowRead
 from waguard.errors import WaguardError
-from waguard.ports.store import SessionRow
+from waguard.ports.store import SessionRow, StatusWritten
 
 
 async def test_the_newest_status_wins_while_the_database_is_down(
@@ -26,7 +26,7 @@ async def test_the_newest_status_wins_while_the_database_is_down(
     seen: list[str] = []
     real = world.store.write_status
 
-    async def write(session_id: str, generation: int, derived: Any, **rest: Any) -> bool:
+    async def write(session_id: str, generation: int, derived: Any, **rest: Any) -> StatusWritten:
         done = await real(session_id, generation, derived, **rest)
         seen.append(str(derived.status))
         return done
@@ -58,7 +58,7 @@ async def test_a_row_that_changes_while_it_is_written_is_written_again(
     real = world.store.write_status
     order: list[str] = []
 
-    async def slow(session_id: str, generation: int, derived: Any, **rest: Any) -> bool:
+    async def slow(session_id: str, generation: int, derived: Any, **rest: Any) -> StatusWritten:
         entered.set()
         await gate.wait()
         order.append(str(derived.status))
@@ -81,7 +81,7 @@ async def test_a_bug_in_the_store_does_not_end_the_writing(bench: Bench, world: 
     await written(session)
     real, failures = world.store.write_status, iter([TypeError("a bug"), WaguardError("refused")])
 
-    async def flaky(*args: Any, **rest: Any) -> bool:
+    async def flaky(*args: Any, **rest: Any) -> StatusWritten:
         if error := next(failures, None):
             raise error
         return await real(*args, **rest)

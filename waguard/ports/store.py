@@ -50,6 +50,18 @@ class AuditEntry:
     """Unix time; None: now."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StatusWritten:
+    """What became of a status; true where the row accepted it."""
+
+    accepted: bool
+    row: SessionRow | None
+    """As it is now; None: there is none, or it was not read."""
+
+    def __bool__(self) -> bool:
+        return self.accepted
+
+
 class Store(Protocol):
     """The database. Every call raises ``DatabaseUnavailableError`` when it cannot be reached:
     unknown is never an empty answer."""
@@ -94,8 +106,8 @@ class Store(Protocol):
         derived: DerivedStatus,
         *,
         phone_number: str | None = None,
-    ) -> bool:
-        """Write the derived status; False: an older generation may not write, or no such row."""
+    ) -> StatusWritten:
+        """Write the derived status; not accepted: an older generation may not write, or no such row."""
 
     async def touch(self, session_id: str) -> None:
         """The session was active now."""

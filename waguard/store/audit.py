@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import delete, insert, select
+from sqlalchemy import delete, select
 
 from waguard.ports.store import AuditEntry
 from waguard.store.database import Database
@@ -16,19 +16,6 @@ class SqlAudit:
 
     def __init__(self, database: Database) -> None:
         self._database = database
-
-    async def record(self, entry: AuditEntry) -> None:
-        values = {
-            "at": self._database.wall() if entry.at is None else entry.at,
-            "session_id": _cut("session_id", entry.session_id),
-            "kind": _cut("kind", entry.kind),
-            "before": _cut("before", entry.before),
-            "after": _cut("after", entry.after),
-            "reason": _cut("reason", entry.reason),
-            "evidence": dict(entry.evidence),
-        }
-        async with self._database.writing() as work:
-            await work.connection.execute(insert(EVENTS).values(values))
 
     async def audit(self, session_id: str | None, *, limit: int = 200) -> Sequence[AuditEntry]:
         newest = (
@@ -56,6 +43,19 @@ class SqlAudit:
             return 0
         async with self._database.writing() as work:
             return (await work.connection.execute(delete(EVENTS).where(own.id.in_(found)))).rowcount
+
+
+def values(entry: AuditEntry, now: float) -> dict[str, Any]:
+    """What is stored of it."""
+    return {
+        "at": now if entry.at is None else entry.at,
+        "session_id": _cut("session_id", entry.session_id),
+        "kind": _cut("kind", entry.kind),
+        "before": _cut("before", entry.before),
+        "after": _cut("after", entry.after),
+        "reason": _cut("reason", entry.reason),
+        "evidence": dict(entry.evidence),
+    }
 
 
 def _cut(column: str, value: str | None) -> str | None:

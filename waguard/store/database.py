@@ -104,7 +104,7 @@ class Database:
         if self._layout is not None:
             return
         try:
-            async with self._answering():
+            async with self.answering():
                 if is_missing(self._url):
                     self.recognize(self.found(None, rows=0))
                 self._engines = engines = self._connected()
@@ -134,7 +134,7 @@ class Database:
     async def alone(self, do: Callable[[AsyncEngine], Awaitable[T]]) -> T:
         """What is no transaction of SQLAlchemy's, with the engine that writes."""
         engines, _ = self._opened()
-        async with self._answering():
+        async with self.answering():
             try:
                 return await do(engines.writer)
             except sqlite3.OperationalError as error:
@@ -144,7 +144,7 @@ class Database:
     async def reading(self) -> AsyncIterator[tuple[AsyncConnection, Layout]]:
         """One of many connections."""
         engines, layout = self._opened()
-        async with self._answering(), engines.reader.connect() as connection:
+        async with self.answering(), engines.reader.connect() as connection:
             yield connection, layout
 
     @asynccontextmanager
@@ -169,7 +169,7 @@ class Database:
         engines, layout = self._opened()
         now = datetime.fromtimestamp(int(self.wall()), UTC)
         # not begin(): the first statement begins, which is two switches of SQLAlchemy's less
-        async with self._answering(), engines.writer.connect() as connection:
+        async with self.answering(), engines.writer.connect() as connection:
             if (epoch := self._fence()) is not None:
                 _require(epoch, await connection.scalar(lease.LOCKED))
             yield Work(connection, layout, now)
@@ -180,7 +180,7 @@ class Database:
         """As ``writing``, while nobody may write but the lease."""
         if self._engines is None:
             raise unavailable(self._name, "it was never reached")
-        async with self._answering(), self._engines.writer.connect() as connection:
+        async with self.answering(), self._engines.writer.connect() as connection:
             yield connection
             await connection.commit()
 
@@ -189,14 +189,14 @@ class Database:
         """Read, while nobody may use the database but for the lease; no lock is left behind."""
         if self._engines is None:
             raise unavailable(self._name, "it was never reached")
-        async with self._answering(), self._engines.reader.connect() as connection:
+        async with self.answering(), self._engines.reader.connect() as connection:
             yield connection
 
     async def write_at_once(self, do: Callable[[Connection], T]) -> T:
         """One write transaction, without SQLAlchemy's switches between what it awaits and what not:
         they take as long as SQLite's commit."""
         engines, _ = self._opened()
-        async with self._answering():
+        async with self.answering():
             return await greenlet_spawn(
                 _begun, engines.writer.sync_engine, _fenced(self._fence(), do)
             )
@@ -224,7 +224,8 @@ class Database:
             standby=self._standby,
         )
 
-    def _answering(self) -> AbstractAsyncContextManager[None]:
+    def answering(self) -> AbstractAsyncContextManager[None]:
+        """Around a call: an outage, and ``answers_within`` without an answer, are ``DatabaseUnavailableError``."""
         return answering(self._name, within=self.answers_within)
 
     def _opened(self) -> tuple[Engines, Layout]:

@@ -27,6 +27,7 @@ from waguard.ports.messages import Entry
 from waguard.ports.webhooks import GLOBAL
 from waguard.store import endpoints, unidentified
 from waguard.store.database import Database
+from waguard.store.group import Group
 from waguard.store.models import DELIVERIES, SESSIONS
 from waguard.store.types import length_of, storable
 
@@ -59,6 +60,7 @@ class SqlDeliveries:
     def __init__(self, database: Database, turn: asyncio.Lock) -> None:
         self._database = database
         self._turn = turn
+        self._linked_phones = Group(database, self._read_linked_phones)
 
     async def pending(
         self,
@@ -147,9 +149,14 @@ class SqlDeliveries:
         return len(found)
 
     async def linked_phone(self, session_id: str) -> str | None:
-        query = select(SESSIONS.c.linked_phone).where(SESSIONS.c.session_id == session_id)
+        return (await self._linked_phones.do(session_id))[0]
+
+    async def _read_linked_phones(self, sessions: Sequence[str]) -> list[tuple[str | None]]:
+        own = SESSIONS.c
+        query = select(own.session_id, own.linked_phone).where(own.session_id.in_(sessions))
         async with self._database.reading() as (connection, _):
-            return await connection.scalar(query)
+            found = {row.session_id: row.linked_phone for row in await connection.execute(query)}
+        return [(found.get(session_id),) for session_id in sessions]
 
     async def link_phone(self, session_id: str, phone: str) -> None:
         same = update(SESSIONS).where(SESSIONS.c.session_id == session_id)
@@ -201,8 +208,8 @@ async def queue(
         return frozenset()
     own = await endpoints.wanted_events(connection, {e.received.session_id for e in entries})
     newest = _newest_session_events(entries)
-    for session_id in sorted(newest):
-        await _leave_out_outdated(connection, session_id)
+    if newest:
+        await _leave_out_outdated(connection, sorted(newest))
     queued = [
         row
         for number, entry in enumerate(entries)
@@ -251,10 +258,10 @@ def _newest_session_events(entries: Sequence[Entry]) -> dict[str, int]:
     return {e.received.session_id: place for place, e in enumerate(entries) if _outdates(e)}
 
 
-async def _leave_out_outdated(connection: AsyncConnection, session_id: str) -> None:
+async def _leave_out_outdated(connection: AsyncConnection, sessions: Sequence[str]) -> None:
     await connection.execute(
         delete(DELIVERIES).where(
-            DELIVERIES.c.session_id == session_id,
+            DELIVERIES.c.session_id.in_(sessions),
             DELIVERIES.c.event.in_(SESSION_EVENTS),
             DELIVERIES.c.lane != REPLAYED,
             PENDING,

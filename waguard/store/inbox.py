@@ -1,9 +1,9 @@
 """The inbox: what was received, a row each, once."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable
 from typing import Any, Final
 
-from sqlalchemy import func, select
+from sqlalchemy import func, select, tuple_
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from waguard.core.messages.inbox import InboxRecord, Kind
@@ -19,18 +19,13 @@ async def known_keys(
     connection: AsyncConnection, keys: Iterable[tuple[str, str]]
 ) -> set[tuple[str, str]]:
     """Those sessions' keys that are in the inbox already."""
-    asked: dict[str, dict[str, None]] = {}
-    for session_id, key in keys:
-        asked.setdefault(session_id, {})[storable(key)] = None
+    wanted = list(dict.fromkeys((session_id, storable(key)) for session_id, key in keys))
     known: set[tuple[str, str]] = set()
-    for session_id, some in asked.items():
-        wanted = list(some)
-        for start in range(0, len(wanted), _KEYS_AT_ONCE):
-            query = select(INBOX.c.key).where(
-                INBOX.c.session_id == session_id,
-                INBOX.c.key.in_(wanted[start : start + _KEYS_AT_ONCE]),
-            )
-            known |= {(session_id, key) for key in (await connection.scalars(query)).all()}
+    own = INBOX.c
+    for start in range(0, len(wanted), _KEYS_AT_ONCE):
+        some = tuple_(own.session_id, own.key).in_(wanted[start : start + _KEYS_AT_ONCE])
+        found = await connection.execute(select(own.session_id, own.key).where(some))
+        known |= {(row.session_id, row.key) for row in found}
     return known
 
 
@@ -64,22 +59,30 @@ def row(received: InboxRecord, now: float) -> dict[str, Any]:
 
 
 async def newest_by_chat(
-    connection: AsyncConnection, session_id: str, after: float
-) -> Mapping[str, float]:
-    """The time of each chat's newest message, where it came after then; unix times."""
+    connection: AsyncConnection, sessions: Collection[str], after: float
+) -> dict[str, dict[str, float]]:
+    """By session: the time of each chat's newest message, where it came after then; unix times."""
     # the index has all but the kind: so it is read for the chats, and of each the end. One GROUP BY
     # with the kind would have to read every row
     own, one = INBOX.c, INBOX.alias().c
-    mine = (own.session_id == session_id) & own.chat.is_not(None)
-    chats = select(own.chat).where(mine).group_by(own.chat).having(func.max(own.at) >= after)
-    some = chats.subquery()
+    theirs = own.session_id.in_(sessions) & own.chat.is_not(None)
+    some = (
+        select(own.session_id, own.chat)
+        .where(theirs)
+        .group_by(own.session_id, own.chat)
+        .having(func.max(own.at) >= after)
+        .subquery()
+    )
     last = (
         select(one.at)
-        .where(one.session_id == session_id, one.chat == some.c.chat, one.at >= after)
+        .where(one.session_id == some.c.session_id, one.chat == some.c.chat, one.at >= after)
         .where(one.kind == Kind.MESSAGE.value)
         .order_by(one.at.desc())
         .limit(1)
     )
-    query = select(some.c.chat, last.scalar_subquery())
-    found = await connection.execute(query)
-    return {chat: float(at) for chat, at in found if at is not None}
+    query = select(some.c.session_id, some.c.chat, last.scalar_subquery())
+    newest: dict[str, dict[str, float]] = {}
+    for session_id, chat, at in await connection.execute(query):
+        if at is not None:
+            newest.setdefault(session_id, {})[chat] = float(at)
+    return newest

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy import (
+    BindParameter,
     Column,
     ColumnElement,
     Connection,
@@ -52,14 +53,15 @@ class Layout:
         own = {n: v for n, v in values.items() if n not in shared and n in SESSIONS.c}
         return fit(self.accounts, shared), fit(SESSIONS, own)
 
-    def is_session(self, session_id: str) -> ColumnElement[bool]:
+    def is_session(self, session_id: str | BindParameter[str]) -> ColumnElement[bool]:
         """The application's row of exactly ``session_id``."""
-        if storable(session_id) != session_id:
+        if isinstance(session_id, str) and storable(session_id) != session_id:
             return false()
         column = self.accounts.c.session_id
         if not self.bytewise:
             return column == session_id
-        exact = cast(column, LargeBinary) == cast(literal(session_id), LargeBinary)
+        given = literal(session_id) if isinstance(session_id, str) else session_id
+        exact = cast(column, LargeBinary) == cast(given, LargeBinary)
         return and_(column == session_id, exact)  # the first finds it by index
 
     def is_ours(self) -> ColumnElement[bool]:

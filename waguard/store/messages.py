@@ -33,6 +33,7 @@ from waguard.store.dead_letters import DEAD, SqlDeadLetters
 from waguard.store.deliveries import PENDING, SqlDeliveries
 from waguard.store.derived_events import DerivedEvents
 from waguard.store.endpoints import SqlEndpoints
+from waguard.store.group import Group
 from waguard.store.models import DELIVERIES, INBOX, NUMBERS, READERS, UNDECRYPTABLE
 from waguard.store.undecryptable import SqlUndecryptables
 
@@ -44,8 +45,10 @@ class SqlMessages(SqlDeliveries, SqlDeadLetters, SqlEndpoints, SqlUndecryptables
 
     def __init__(self, database: Database) -> None:
         turn = asyncio.Lock()  # ids are given and committed in the same order
+        SqlDeliveries.__init__(self, database, turn)
         SqlDeadLetters.__init__(self, database, turn)
         SqlUndecryptables.__init__(self, database, turn)
+        self._newest = Group(database, self._read_newest)
 
     async def write(
         self,
@@ -94,7 +97,7 @@ class SqlMessages(SqlDeliveries, SqlDeadLetters, SqlEndpoints, SqlUndecryptables
         """What was received, and what the application hears of both ways."""
         now = self._database.wall()
         sessions = dict.fromkeys(entry.received.session_id for entry in entries)
-        people = {name: await self._people.of(connection, name) for name in sessions}
+        people = await self._people.of_all(connection, sessions)
         learned = await self._people.learn(connection, [e.received for e in entries], now)
         identified = await unidentified.queue_known(connection, learned, people, now)
         given, waiting = await naming.named(connection, entries, people)
@@ -138,8 +141,17 @@ class SqlMessages(SqlDeliveries, SqlDeadLetters, SqlEndpoints, SqlUndecryptables
         return Written(news=(), endpoints=frozenset(), kept=(number,))
 
     async def newest(self, session_id: str, *, after: float) -> Mapping[str, float]:
+        return await self._newest.do((session_id, after))
+
+    async def _read_newest(self, asked: Sequence[tuple[str, float]]) -> list[Mapping[str, float]]:
+        """Each may ask from another moment on."""
+        sessions = {session_id for session_id, _ in asked}
         async with self._database.reading() as (connection, _):
-            return await inbox.newest_by_chat(connection, session_id, after)
+            found = await inbox.newest_by_chat(connection, sessions, min(at for _, at in asked))
+        return [
+            {chat: at for chat, at in found.get(session_id, {}).items() if at >= after}
+            for session_id, after in asked
+        ]
 
     async def tidy(
         self,

@@ -291,12 +291,16 @@ async def _move(connection: AsyncConnection, move: StateUpdate, now: float) -> i
 
 async def claim(connection: AsyncConnection, received: Sequence[InboxRecord]) -> None:
     """What belongs to no number yet is the first one's that its session is paired with."""
-    for one in received:
-        phone = number_of(one.events[0].data.get("phone_number"))
-        if one.events[0].event == "session_ready" and phone:
-            waits = and_(_OWN.state == State.ACCEPTED, _OWN.phone.is_(None))
-            mine = and_(_OWN.session_id == one.session_id, waits)
-            await connection.execute(update(OUTBOX).where(mine).values(phone=phone))
+    paired = [
+        {"session": one.session_id, "number": phone}
+        for one in received
+        if one.events[0].event == "session_ready"
+        if (phone := number_of(one.events[0].data.get("phone_number")))
+    ]
+    if paired:
+        waits = and_(_OWN.state == State.ACCEPTED, _OWN.phone.is_(None))
+        theirs = update(OUTBOX).where(_OWN.session_id == bindparam("session"), waits)
+        await connection.execute(theirs.values(phone=bindparam("number")), paired)
 
 
 async def apply_acks(

@@ -1,6 +1,7 @@
 """Whose LIDs the sessions know: in memory what the table says, and what a transaction adds to it."""
 
-from collections.abc import Iterable, Sequence
+from collections import defaultdict
+from collections.abc import Collection, Iterable, Sequence
 from typing import Final
 
 from sqlalchemy import insert, select, update
@@ -26,16 +27,26 @@ class Acquaintances:
 
     async def of(self, connection: AsyncConnection, session_id: str) -> People:
         """Those of one session."""
-        if session_id not in self._known:
+        return (await self.of_all(connection, (session_id,)))[session_id]
+
+    async def of_all(
+        self, connection: AsyncConnection, sessions: Collection[str]
+    ) -> dict[str, People]:
+        """Those of each session."""
+        unread = [session_id for session_id in sessions if session_id not in self._known]
+        if unread:
             own = PEOPLE.c
-            query = select(own.lid, own.number).where(own.session_id == session_id).order_by(own.id)
-            rows = await connection.execute(query)
-            people = People((row.lid, row.number) for row in rows)
-            asked = select(NUMBERS).where(NUMBERS.c.session_id == session_id)
+            query = select(own.session_id, own.lid, own.number)
+            query = query.where(own.session_id.in_(unread)).order_by(own.session_id, own.id)
+            pairs = defaultdict[str, list[tuple[str, str]]](list)
+            for row in await connection.execute(query):
+                pairs[row.session_id].append((row.lid, row.number))
+            found = {session_id: People(pairs[session_id]) for session_id in unread}
+            asked = select(NUMBERS).where(NUMBERS.c.session_id.in_(unread))
             for row in await connection.execute(asked):
-                people.record(row.number, exists=row.known, at=row.asked_at)
-            self._known[session_id] = people
-        return self._known[session_id]
+                found[row.session_id].record(row.number, exists=row.known, at=row.asked_at)
+            self._known |= found
+        return {session_id: self._known[session_id] for session_id in sessions}
 
     def read(self, session_id: str) -> People | None:
         """Whose LIDs are known without a look into the database; None: that takes one."""

@@ -6,7 +6,7 @@ from typing import Any
 from sqlalchemy.exc import DBAPIError, IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from waguard.core.row_status import LEFT, DerivedStatus, Status
+from waguard.core.row_status import LEFT, Status
 from waguard.errors import InvalidInputError, SessionIdTakenError, WaguardError
 from waguard.ports.store import SessionRow
 from waguard.store import marker
@@ -16,7 +16,6 @@ from waguard.store.layout import Layout
 from waguard.store.models import ACCOUNTS, EVENTS
 from waguard.store.rows import listed, session_row
 from waguard.store.types import length_of, storable
-from waguard.store.work import Work
 
 
 class SqlSessions:
@@ -85,7 +84,7 @@ class SqlSessions:
             if account_id is not None:
                 own["account_id"] = account_id
             await work.want(session, up=True, generation=session.row.generation + 1, **own)
-            return await _read(work, session_id)
+            return await work.read(session_id)
 
     async def set_desired(self, session_id: str, *, up: bool) -> SessionRow | None:
         async with self._database.writing() as work:
@@ -96,7 +95,7 @@ class SqlSessions:
                 await work.revive(session)
             newer = session.row.generation + (up and not session.row.desired_up)
             await work.want(session, up=up, generation=newer)
-            return await _read(work, session_id)
+            return await work.read(session_id)
 
     async def leave(self, session_id: str, *, removed: bool) -> SessionRow | None:
         async with self._database.writing() as work:
@@ -106,23 +105,7 @@ class SqlSessions:
             await work.derive(session, LEFT, None)
             own = {"unpaired": True} | ({"removed_at": work.now} if removed else {})
             await work.want(session, up=False, generation=session.row.generation + 1, **own)
-            return await _read(work, session_id)
-
-    async def write_status(
-        self,
-        session_id: str,
-        generation: int,
-        derived: DerivedStatus,
-        *,
-        phone_number: str | None = None,
-    ) -> bool:
-        """As the port says; ``phone_number`` None keeps the row's."""
-        async with self._database.writing() as work:
-            session = await work.lock_ours(session_id)
-            if session is None or generation < session.row.generation:
-                return False
-            await work.derive(session, derived, phone_number)
-            return True
+            return await work.read(session_id)
 
     async def touch(self, session_id: str) -> None:
         async with self._database.writing() as work:
@@ -171,11 +154,6 @@ def _refused(session_id: str, error: DBAPIError) -> Exception:
         value=session_id,
         remedy="create the account in the application first",
     )
-
-
-async def _read(work: Work, session_id: str) -> SessionRow:
-    query = listed(work.layout).where(work.layout.is_session(session_id))
-    return session_row((await work.connection.execute(query)).one())
 
 
 async def _metadata(connection: AsyncConnection, layout: Layout, session_id: str) -> dict[str, Any]:

@@ -17,12 +17,13 @@ from waguard.store.messages import SqlMessages
 from waguard.store.outbox import SqlOutbox
 from waguard.store.retention import COMPACTION, Compaction, empty_wal, release_pages
 from waguard.store.sessions import SqlSessions
+from waguard.store.statuses import SqlStatuses
 from waguard.store.stored import SqlStored
 
 BUSY_TIMEOUT = 5.0  # s to wait for a lock, a free connection, a handshake
 
 
-class SqlStore(SqlSessions, SqlAudit):
+class SqlStore(SqlStatuses, SqlSessions, SqlAudit):
     """``ports.store.Store`` over any supported URL; safe for many tasks, ``open`` and ``close`` for one.
 
     Every call ends within twice ``busy_timeout`` (a turn, then the lock) and about 2 s to give up

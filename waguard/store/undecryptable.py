@@ -19,6 +19,7 @@ from waguard.core.messages.undecryptable import Waiting
 from waguard.core.webhooks.delivery import Cause
 from waguard.ports.webhooks import GLOBAL
 from waguard.store.database import Database
+from waguard.store.group import Group
 from waguard.store.models import DELIVERIES, ENDPOINTS, INBOX, UNDECRYPTABLE
 from waguard.store.people import Acquaintances
 from waguard.store.types import length_of, storable
@@ -237,19 +238,33 @@ class SqlUndecryptables:
         self._turn = turn
         self._people = Acquaintances()
         self._undecryptable = Remembered()
+        self._read_people = Group(database, self._people_of)
+        self._any_wait = Group(database, self._do_any_wait)
 
     async def people(self, session_id: str) -> People:
         if (known := self._people.read(session_id)) is not None:
             return known
+        return await self._read_people.do(session_id)
+
+    async def _people_of(self, sessions: Sequence[str]) -> list[People]:
         async with self._turn, self._database.reading() as (connection, _):
-            return await self._people.of(connection, session_id)
+            found = await self._people.of_all(connection, sessions)
+        return [found[session_id] for session_id in sessions]
 
     async def undecryptable(self, session_id: str, *, limit: int) -> tuple[list[Waiting], int]:
+        if not await self._any_wait.do(session_id):  # so it is with nearly all, who ask at a start
+            return [], 0
         async with self._database.reading() as (connection, _):
             oldest = await waiting(connection, session_id, limit)
             if len(oldest) < limit:
                 return oldest, len(oldest)
             return oldest, await count(connection, session_id)
+
+    async def _do_any_wait(self, sessions: Sequence[str]) -> list[bool]:
+        query = select(_OWN.session_id).where(_OWN.session_id.in_(sessions), WAITS).distinct()
+        async with self._database.reading() as (connection, _):
+            some = set(await connection.scalars(query))
+        return [session_id in some for session_id in sessions]
 
     async def no_messages(self, session_id: str, message_ids: Collection[str]) -> None:
         try:

@@ -11,9 +11,10 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from waguard.core.row_status import DerivedStatus, Status
+from waguard.ports.store import SessionRow
 from waguard.store.layout import Layout, fit
 from waguard.store.models import EVENTS, SESSIONS, Provider
-from waguard.store.rows import Held, held, rows
+from waguard.store.rows import Held, held, listed, rows, session_row
 
 # a row that we insert into a table with these columns says the same as one of the application's
 _NEW_ACCOUNT: Mapping[str, Any] = {
@@ -104,8 +105,17 @@ class Work:
             await self.update(session, {"is_active": True, "updated_at": self.now})
         await self._remember(session, {"desired": _desired(up=up), **own})
 
+    async def read(self, session_id: str) -> SessionRow:
+        """As it is now, for the world. Raises ``NoResultFound`` where it does not exist."""
+        query = listed(self.layout).where(self.layout.is_session(session_id))
+        return session_row((await self.connection.execute(query)).one())
+
     async def derive(self, session: Held, derived: DerivedStatus, phone_number: str | None) -> None:
-        """Write the status and what belongs to it.
+        """Write the status and what belongs to it."""
+        await self.put(session, self.derived(session, derived), phone_number)
+
+    def derived(self, session: Held, derived: DerivedStatus) -> dict[str, Any]:
+        """What the row says with this status.
 
         The times are those of the change: a status that is only confirmed moves none of them.
         """
@@ -123,9 +133,9 @@ class Work:
                 values["disconnected_at"] = self.now
             case _:
                 pass
-        await self.put(session, values, phone_number)
         if derived.status is Status.CONNECTED and session.row.unpaired:
-            await self._remember(session, {"unpaired": False})
+            values["unpaired"] = False
+        return values
 
     async def put(
         self, session: Held, values: Mapping[str, Any], phone_number: str | None = None

@@ -149,7 +149,6 @@ class StatusWriter(AuditLog):
             written = await self._store.write_status(
                 row.session_id, row.generation, derived, phone_number=phone
             )
-            fresh = await self._store.session(row.session_id)
         except WaguardError as error:
             status = str(derived.status)
             # that the database is down is said once for all sessions
@@ -166,8 +165,8 @@ class StatusWriter(AuditLog):
                 event="status_refused",
                 status=str(derived.status),
             )
-        if fresh is not None and fresh.generation >= self.row.generation:
-            self.row = fresh
+        if written.row is not None and written.row.generation >= self.row.generation:
+            self.row = written.row
         return True
 
     async def touch(self) -> None:

@@ -47,13 +47,14 @@ class SessionProfile:
         """Whether it, a snapshot that may bring it back, or an old one is there; None: the folder of all
         profiles cannot be read. Raises ``OSError`` where its own cannot be read."""
         try:
-            left = inspection.something_left(self.at) or bool(self.old())
+            if inspection.something_left(self.at) or self.old():
+                return True
         except OSError:
             if self._ctx.fleet.profiles_unknown:
                 return None
             raise
         unknown = layout.dangling(self.at.profile) or self._ctx.fleet.profiles_unknown
-        return left or (None if unknown else False)
+        return None if unknown else False
 
     def adopted_at(self, profile: str) -> None:
         """A living worker has it there."""

@@ -1,0 +1,225 @@
+"""What all sessions write and ask at the same time: shared transactions, and what they do not share."""
+
+import asyncio
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+
+import pytest
+from sqlalchemy import event
+
+from tests.store.application import SqlApplication
+from tests.store.conftest import BACKENDS
+from waguard.core.row_status import DerivedStatus, Reason, Status
+from waguard.errors import DatabaseUnavailableError
+from waguard.ports.store import AuditEntry, StatusWritten
+from waguard.store import statuses
+from waguard.store.sql import SqlStore
+from waguard.store.work import Work
+
+on_each = pytest.mark.parametrize("database", BACKENDS, indirect=True)
+on_a_server = pytest.mark.parametrize("database", BACKENDS[1:], indirect=True)
+
+CONNECTED = DerivedStatus(Status.CONNECTED)
+TIMEOUT = DerivedStatus(Status.DISCONNECTED, Reason.TIMEOUT, "away")
+NAMES = [f"s{number:02}" for number in range(6)]
+
+
+@pytest.fixture
+async def app(database: str, store: SqlStore) -> SqlApplication:
+    """The application; the sessions ``NAMES`` are there."""
+    for name in NAMES:
+        await store.create(name, 1, account_id=None, priority=0)
+    return SqlApplication(database)
+
+
+@contextmanager
+def counted(store: SqlStore) -> Iterator[list[str]]:
+    """Statements that are executed, and commits."""
+    engines, said = store._database._engines, list[str]()
+    assert engines
+
+    def executed(_: object, __: object, statement: str, *___: object) -> None:
+        said.append(statement)
+
+    def committed(_: object) -> None:
+        said.append("COMMIT")
+
+    for engine in {engines.reader.sync_engine, engines.writer.sync_engine}:
+        event.listen(engine, "before_cursor_execute", executed)
+        event.listen(engine, "commit", committed)
+    yield said
+    for engine in {engines.reader.sync_engine, engines.writer.sync_engine}:
+        event.remove(engine, "before_cursor_execute", executed)
+        event.remove(engine, "commit", committed)
+
+
+async def burst(
+    store: SqlStore, derived: DerivedStatus, names: Sequence[str] = NAMES
+) -> list[StatusWritten]:
+    """All of them write their status and an entry at the same time."""
+    entries = [store.record(AuditEntry(session_id=name, kind="restart")) for name in names]
+    written = asyncio.gather(
+        *(store.write_status(name, 1, derived, phone_number=f"49{name}") for name in names)
+    )
+    await asyncio.gather(*entries)
+    return await written
+
+
+async def said_of(store: SqlStore) -> dict[str, tuple[str, str | None]]:
+    return {row.session_id: (row.status, row.phone_number) for row in await store.sessions()}
+
+
+@on_each
+async def test_rows_and_entries_of_a_burst_share_a_transaction(
+    store: SqlStore, app: SqlApplication
+) -> None:
+    with counted(store) as said:
+        written = await burst(store, CONNECTED)
+    assert said.count("COMMIT") == 1
+    assert len(said) <= 7, said
+    assert all(written)
+    assert [it.row for it in written] == await store.sessions()
+    assert {it.row.unpaired for it in written if it.row} == {False}
+    assert await said_of(store) == {name: ("connected", f"49{name}") for name in NAMES}
+    for name in NAMES:
+        assert [entry.kind for entry in await store.audit(name)] == ["restart"]
+
+
+@on_each
+async def test_each_of_a_burst_moves_its_own_columns(store: SqlStore, app: SqlApplication) -> None:
+    some, others = NAMES[:3], NAMES[3:]
+    await burst(store, CONNECTED)
+    await asyncio.gather(
+        *(store.write_status(name, 1, TIMEOUT) for name in some),
+        *(store.write_status(name, 1, CONNECTED) for name in others),
+    )
+    for name in NAMES:
+        row = await app.read(name)
+        changed = name in some
+        assert (row["disconnected_at"] is not None) is changed
+        assert row["disconnect_details"] == ("away" if changed else None)
+        assert row["last_connected_at"] is not None
+        assert row["phone_number"] == f"49{name}"
+
+
+@on_each
+async def test_the_order_of_one_session_stays(store: SqlStore, app: SqlApplication) -> None:
+    kinds = [f"k{number}" for number in range(5)]
+    await asyncio.gather(
+        store.write_status("s00", 1, CONNECTED),
+        *(store.record(AuditEntry(session_id="s00", kind=kind)) for kind in kinds),
+        store.write_status("s00", 1, TIMEOUT),
+    )
+    assert [entry.kind for entry in await store.audit("s00")] == kinds
+    row = await store.session("s00")
+    assert row
+    assert row.status == "disconnected"
+
+
+@on_each
+async def test_a_number_without_room_costs_its_neighbours_nothing(
+    store: SqlStore, app: SqlApplication
+) -> None:
+    await app.run(
+        "CREATE UNIQUE INDEX once ON whatsapp_accounts (phone_number, workspace_id, status)"
+    )
+    await app.update("s00", phone_number="49s01", status="connected")
+    for _ in range(2):  # with the number that is remembered too
+        assert all(await burst(store, CONNECTED, NAMES[1:]))
+        assert await said_of(store) == {name: ("connected", f"49{name}") for name in NAMES} | {
+            "s00": ("connected", "49s01")
+        }
+    assert (await app.read("s01"))["phone_number"] is None
+    said = [entry.kind for entry in await store.audit("s01")]
+    assert sorted(said) == ["phone_number_displaced", "restart", "restart"]
+
+
+@on_each
+async def test_a_row_that_does_not_accept_its_status_refuses_nobody_elses(
+    store: SqlStore, app: SqlApplication
+) -> None:
+    newer = await store.create("s00", 1, account_id=None, priority=0)
+    await store.soft_delete("s01")
+    await app.update("s02", provider_type="meta")
+    await app.insert("new", 1, status="disconnected", is_primary=False, is_active=True)
+    generations = {"new": 0}
+    written = await asyncio.gather(
+        *(
+            store.write_status(name, generations.get(name, 1), CONNECTED)
+            for name in [*NAMES, "new", "nobody", "s03\0", "S04"]
+        )
+    )
+    refused = [False] * 3
+    assert [bool(it) for it in written] == [*refused, *[True] * 4, *refused]
+    assert written[0].row == newer
+    assert {it.row for it in written[1:3] + written[-3:]} == {None}
+    assert (await app.read("new"))["status"] == "connected"
+
+
+@on_each
+@pytest.mark.parametrize("error", [DatabaseUnavailableError("lost"), TypeError("a bug")])
+async def test_a_transaction_that_fails_is_repeated_for_each_alone(
+    store: SqlStore, app: SqlApplication, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    """Deadlocks and lost connections too: nothing of it was committed."""
+    update = statuses._update
+
+    async def failing(work: Work, changes: object) -> None:
+        monkeypatch.setattr(statuses, "_update", update)
+        raise error
+
+    monkeypatch.setattr(statuses, "_update", failing)
+    assert all(await burst(store, CONNECTED))
+    assert {row.status for row in await store.sessions()} == {"connected"}
+    for name in NAMES:
+        assert len(await store.audit(name)) == 1
+
+
+@on_a_server
+async def test_nobody_waits_for_a_row_that_the_application_holds(
+    store: SqlStore, app: SqlApplication
+) -> None:
+    held = "SELECT status FROM whatsapp_accounts WHERE session_id = 's00' FOR UPDATE"
+    async with app.holding(held):
+        waits = asyncio.create_task(store.write_status("s00", 1, CONNECTED))
+        assert all(await burst(store, CONNECTED, NAMES[1:]))
+        assert all(await burst(store, TIMEOUT, NAMES[1:]))
+        assert not waits.done()
+    written = await waits
+    assert written
+    assert written.row == await store.session("s00")
+    assert written.row
+    assert written.row.status == "connected"
+
+
+@on_each
+async def test_many_sessions_ask_by_one_statement(store: SqlStore, app: SqlApplication) -> None:
+    await store.messages.link_phone("s01", "4901")
+    with counted(store) as said:
+        phones = await asyncio.gather(*map(store.messages.linked_phone, [*NAMES, "nobody"]))
+    assert phones == [None, "4901", *[None] * 5]
+    assert len([it for it in said if it.startswith("SELECT")]) == 1
+    with counted(store) as said:
+        newest = await asyncio.gather(*(store.messages.newest(name, after=0.0) for name in NAMES))
+        people = await asyncio.gather(*map(store.messages.people, NAMES))
+        waiting = await asyncio.gather(
+            *(store.messages.undecryptable(name, limit=5) for name in NAMES)
+        )
+    assert newest == [{}] * 6
+    assert len({id(it) for it in people}) == 6
+    assert waiting == [([], 0)] * 6
+    assert len([it for it in said if it.startswith("SELECT")]) == 4
+
+
+@on_each
+async def test_a_caller_that_gives_up_takes_nobody_with_it(
+    store: SqlStore, app: SqlApplication
+) -> None:
+    tasks = [asyncio.create_task(store.write_status(name, 1, CONNECTED)) for name in NAMES]
+    await asyncio.sleep(0)  # each waits for the transaction, which has not begun
+    await asyncio.sleep(0)
+    tasks[0].cancel()
+    assert all(await asyncio.gather(*tasks[1:]))
+    assert {row.status for row in await store.sessions() if row.session_id != "s00"} == {
+        "connected"
+    }

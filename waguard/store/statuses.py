@@ -1,0 +1,129 @@
+"""Statuses and audit entries, which all sessions write at the same time: those that wait share a transaction."""
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import BindParameter, bindparam, insert, select, update
+
+from waguard.core.row_status import DerivedStatus
+from waguard.ports.store import AuditEntry, StatusWritten
+from waguard.store import audit
+from waguard.store.database import Database
+from waguard.store.group import Group
+from waguard.store.models import EVENTS, SESSIONS
+from waguard.store.rows import Held, held, listed, rows, session_row
+from waguard.store.types import storable
+from waguard.store.work import Work
+
+_RECORDED = StatusWritten(accepted=True, row=None)
+
+
+@dataclass(frozen=True, slots=True)
+class _Status:
+    session_id: str
+    generation: int
+    derived: DerivedStatus
+    phone_number: str | None
+
+
+class SqlStatuses:
+    """The part of ``ports.store.Store`` that a burst of restarts needs."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._writes = Group(database, self._write, self._write_alone)
+
+    async def write_status(
+        self,
+        session_id: str,
+        generation: int,
+        derived: DerivedStatus,
+        *,
+        phone_number: str | None = None,
+    ) -> StatusWritten:
+        """As the port says; ``phone_number`` None keeps the row's."""
+        return await self._writes.do(_Status(session_id, generation, derived, phone_number))
+
+    async def record(self, entry: AuditEntry) -> None:
+        await self._writes.do(entry)
+
+    async def _write(self, items: Sequence[_Status | AuditEntry]) -> list[StatusWritten | None]:
+        entries = [it for it in items if isinstance(it, AuditEntry)]
+        # a second one of a session is written after its first
+        statuses = {it.session_id: it for it in reversed(items) if isinstance(it, _Status)}
+        written: dict[_Status, StatusWritten] = {}
+        async with self._database.writing() as work:
+            if entries:
+                new = [audit.values(entry, self._database.wall()) for entry in entries]
+                await work.connection.execute(insert(EVENTS), new)
+            if statuses:
+                written = await _write_statuses(work, statuses)
+        return [_RECORDED if isinstance(it, AuditEntry) else written.get(it) for it in items]
+
+    async def _write_alone(self, it: _Status | AuditEntry) -> StatusWritten:
+        async with self._database.writing() as work:
+            if isinstance(it, AuditEntry):
+                new = audit.values(it, self._database.wall())
+                await work.connection.execute(insert(EVENTS).values(new))
+                return _RECORDED
+            session = await work.lock_ours(it.session_id)
+            if session is None:
+                return StatusWritten(accepted=False, row=None)
+            accepted = it.generation >= session.row.generation
+            if accepted:
+                await work.derive(session, it.derived, it.phone_number)
+            return StatusWritten(accepted=accepted, row=await work.read(it.session_id))
+
+
+async def _write_statuses(
+    work: Work, wanted: Mapping[str, _Status]
+) -> dict[_Status, StatusWritten]:
+    """Without those that take more: another transaction has the row, there is none of ours yet, or its
+    phone number has no room in the application's."""
+    layout = work.layout
+    some = layout.accounts.c.session_id.in_(await _locked(work, wanted))
+    # the database compares by collation, we do not
+    found = [
+        (wanted[row.session_id], held(row))
+        for row in await work.connection.execute(rows(layout).where(some))
+        if row.session_id in wanted and row.desired and not row.displaced_phone
+    ]
+    changes = [
+        (session, it)
+        for it, session in found
+        if session.ours and not session.deleted and it.generation >= session.row.generation
+    ]
+    await _update(work, changes)
+    read = await work.connection.execute(listed(layout).where(some))
+    now = {row.session_id: session_row(row) for row in read}
+    accepted = {it for _, it in changes}
+    return {
+        it: StatusWritten(accepted=it in accepted, row=now.get(it.session_id)) for it, _ in found
+    }
+
+
+async def _locked(work: Work, names: Iterable[str]) -> Sequence[str]:
+    """Lock the rows of these that no other transaction has; nobody waits for one that another has."""
+    column = work.layout.accounts.c.session_id
+    some = sorted(name for name in names if storable(name) == name)
+    free = select(column).where(column.in_(some)).with_for_update(skip_locked=True)
+    return (await work.connection.scalars(free)).all()
+
+
+async def _update(work: Work, changes: Iterable[tuple[Held, _Status]]) -> None:
+    """One statement for all that change the same columns."""
+    layout, same_columns = work.layout, defaultdict[Any, list[dict[str, Any]]](list)
+    for session, it in changes:
+        number = {"phone_number": it.phone_number} if it.phone_number else {}
+        shared, own = layout.split(work.derived(session, it.derived) | number)
+        own |= {"workspace_id": session.row.workspace_id, "updated_at": work.now}
+        for table, some in ((layout.accounts, shared), (SESSIONS, own)):
+            new = {f"new_{name}": value for name, value in some.items()}
+            same_columns[table, tuple(some)].append({"of": it.session_id, **new})
+    of: BindParameter[str] = bindparam("of", type_=SESSIONS.c.session_id.type)
+    for (table, columns), parameters in same_columns.items():
+        same = SESSIONS.c.session_id == of if table is SESSIONS else layout.is_session(of)
+        new = {name: bindparam(f"new_{name}", type_=table.c[name].type) for name in columns}
+        await work.connection.execute(update(table).where(same).values(new), parameters)
