@@ -21,11 +21,13 @@ from collections.abc import Callable, Sequence
 import msgspec
 
 from waguard.core.exits import EXIT_BAD_SPEC
-from waguard.host.process import garbage
+from waguard.errors import ConfigError
+from waguard.host.process import garbage, heap
 from waguard.host.process.title import Title
 from waguard.wire.forking import DESCRIPTORS, LIMIT, Fork, Forked
 from waguard.wire.worker import WorkerSpec
 from waguard.worker.main import work
+from waguard.worker.page import wajs
 
 
 def main(job: Callable[[WorkerSpec], int] = work) -> int:
@@ -36,6 +38,9 @@ def main(job: Callable[[WorkerSpec], int] = work) -> int:
     arguments = [sys.executable, "-P", "-m"]
     title.show("waguard.forks", [*arguments, "waguard.worker.fork_server"], {})
     control = socket.socket(fileno=int(sys.argv[1]))
+    with contextlib.suppress(ConfigError):  # the worker that needs it says so
+        wajs.bundle(None)
+    heap.share()
     garbage.keep()
     os.write(sys.stdout.fileno(), b"ready\n")
     if not serve(control):
