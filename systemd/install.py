@@ -140,8 +140,10 @@ def build(host: Host, wheel: Path, requirements: Path) -> PurePosixPath:
         run(*install, *options, wheel)
         _share(host, release)
         _relocate(host, tree)
-        # the service can write no .pyc
-        run(sys.executable, "-m", "compileall", "-q", "-s", host.destdir, "-p", "/", tree / "lib")
+        # the service can write no .pyc; it runs without docstrings and asserts, the command line with them
+        levels = ("-o", "0", "-o", "2")
+        places = ("-s", host.destdir, "-p", "/", tree / "lib")
+        run(sys.executable, "-m", "compileall", "-q", *levels, *places)
     except BaseException:
         shutil.rmtree(tree, ignore_errors=True)
         raise

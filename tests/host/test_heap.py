@@ -26,6 +26,32 @@ asyncio.run(heap.trim())
 print(before - resident())
 """
 
+THREADS = """
+import threading
+from pathlib import Path
+from waguard.host.process import heap
+
+heap.share()
+pieces = []
+threads = [threading.Thread(target=lambda: pieces.append(bytes(1_000))) for _ in range(8)]
+for thread in threads:
+    thread.start()
+    thread.join()
+lines = [line.split() for line in Path("/proc/self/maps").read_text().splitlines()]
+(heap_range,) = [line[0] for line in lines if line[-1] == "[heap]"]
+start, end = (int(address, 16) for address in heap_range.split("-"))
+print(all(start <= id(piece) < end for piece in pieces))
+"""
+
+
+@pytest.mark.skipif(heap._mallopt is None, reason="another C library")
+async def test_threads_share_one_heap() -> None:
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-c", THREADS), stdout=subprocess.PIPE
+    )
+    printed, _ = await process.communicate()
+    assert printed.split() == [b"True"]
+
 
 @pytest.mark.skipif(heap._malloc_trim is None, reason="another C library")
 async def test_what_is_free_below_what_is_used_is_given_back() -> None:
@@ -38,4 +64,6 @@ async def test_what_is_free_below_what_is_used_is_given_back() -> None:
 
 async def test_another_c_library_has_no_such_function(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(heap, "_malloc_trim", None)
+    monkeypatch.setattr(heap, "_mallopt", None)
+    heap.share()
     await heap.trim()

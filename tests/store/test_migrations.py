@@ -127,6 +127,18 @@ def test_alembic_is_imported_only_to_open() -> None:
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
+def test_the_daemon_does_without_the_orm() -> None:
+    code = "import sys, waguard.daemon.root; sys.exit('sqlalchemy.orm' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_what_needs_the_orm_is_refused() -> None:
+    code = "import waguard.store; from sqlalchemy.ext.asyncio import AsyncSession; AsyncSession()"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert "without its ORM" in done.stderr
+
+
 def test_the_newest_revision_is_the_one_that_a_start_wants() -> None:
     scripts = ScriptDirectory(str(Path(migrations.__path__[0])))
     assert scripts.get_current_head() == HEAD

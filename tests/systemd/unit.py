@@ -59,7 +59,8 @@ def shipped() -> Iterator[SystemdNamespace]:
         namespace.put(f"/etc/systemd/system/{UNIT}", (CHECKOUT / "systemd" / UNIT).read_text())
         namespace.put(
             f"{DROP_INS}/test.conf",
-            "[Service]\nTimeoutStopSec=60\n",  # a busy machine stops Chromium slowly
+            # a busy machine stops Chromium slowly; a checkout is not compiled as an installation is
+            "[Service]\nTimeoutStopSec=60\nEnvironment=PYTHONOPTIMIZE=\n",
         )
         configure(namespace)
         namespace.systemctl("daemon-reload")

@@ -12,6 +12,7 @@ from waguard.worker.page import wajs
 
 def test_the_packed_one_is_the_one_that_was_tested() -> None:
     assert len(wajs.bundle(None)) > 500_000
+    assert wajs.bundle(None) is wajs.bundle(None)  # workers share it with their fork server
 
 
 def test_a_packed_one_that_was_changed_is_refused(tmp_path: Path) -> None:

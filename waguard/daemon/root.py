@@ -80,6 +80,7 @@ class Daemon:
     ) -> None:
         """``path``: what SIGHUP reads again. ``lock`` and ``spawn``: begun; whoever began them
         ends them."""
+        heap.share()
         self._config = current = CurrentConfig(config)
         self._port = port
         self._public_url = public_url(config.api.public_url, port.socket)

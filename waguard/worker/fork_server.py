@@ -1,7 +1,7 @@
 """``python -m waguard.worker.fork_server FD``: a worker with its imports done, forked on demand.
 
-Imports are most of what a worker costs. This process does them once, collects and freezes what they
-made, and forks a worker for each message on the socket FD; the pages stay shared. It has no thread
+Imports are most of what a worker costs. This process does them once, keeps what they made for
+good, and forks a worker for each message on the socket FD; the pages stay shared. It has no thread
 and no event loop, ever: a fork copies neither.
 
 A worker is forked twice, so that it is nobody's child here: it goes to the daemon, which is the
@@ -21,10 +21,13 @@ from collections.abc import Callable, Sequence
 import msgspec
 
 from waguard.core.exits import EXIT_BAD_SPEC
+from waguard.errors import ConfigError
+from waguard.host.process import garbage, heap
 from waguard.host.process.title import Title
 from waguard.wire.forking import DESCRIPTORS, LIMIT, Fork, Forked
 from waguard.wire.worker import WorkerSpec
 from waguard.worker.main import work
+from waguard.worker.page import wajs
 
 
 def main(job: Callable[[WorkerSpec], int] = work) -> int:
@@ -35,9 +38,10 @@ def main(job: Callable[[WorkerSpec], int] = work) -> int:
     arguments = [sys.executable, "-P", "-m"]
     title.show("waguard.forks", [*arguments, "waguard.worker.fork_server"], {})
     control = socket.socket(fileno=int(sys.argv[1]))
-    gc.collect()
-    gc.disable()
-    gc.freeze()
+    with contextlib.suppress(ConfigError):  # the worker that needs it says so
+        wajs.bundle(None)
+    heap.share()
+    garbage.keep()
     os.write(sys.stdout.fileno(), b"ready\n")
     if not serve(control):
         return 0

@@ -1,5 +1,6 @@
 """The script that waguard injects: wa-js, pinned by its sha256."""
 
+import functools
 import hashlib
 from pathlib import Path
 from typing import Final
@@ -21,6 +22,18 @@ def bundle(override: Path | None, sha256: str | None = None, *, packed: Path = P
     own choice and is not checked; without that it is ``packed``. Raises ``ConfigError``."""
     path = override or packed
     wanted = sha256 or (None if override else SHA256)
+    if (path, wanted) == (PACKED, SHA256):
+        return _packed()
+    return _read(path, wanted, chosen=override is not None)
+
+
+@functools.cache
+def _packed() -> str:
+    """Read once: a fork server does it, and its workers share the memory."""
+    return _read(PACKED, SHA256, chosen=False)
+
+
+def _read(path: Path, wanted: str | None, *, chosen: bool) -> str:
     try:
         content = path.read_bytes()
     except OSError as error:
@@ -28,10 +41,10 @@ def bundle(override: Path | None, sha256: str | None = None, *, packed: Path = P
             f"{path} cannot be read: {error.strerror}",
             field="whatsapp.wajs",
             value=str(path),
-            remedy="run `make setup`" if override is None else "name a readable wa-js bundle",
+            remedy="name a readable wa-js bundle" if chosen else "run `make setup`",
         ) from None
     if wanted and (found := hashlib.sha256(content).hexdigest()) != wanted:
-        if override:
+        if chosen:
             raise ConfigError(
                 f"{path} is not the wa-js that was chosen: its SHA-256 is {found}",
                 field="whatsapp.wajs",
