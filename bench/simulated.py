@@ -107,6 +107,9 @@ async def _live(spec: WorkerSpec) -> int:
                 await link.stop_asked.wait()
         except TimeoutError:
             continue
+    link.report(
+        Report(session=spec.session, generation=spec.generation, phase="closing", link=Link.UNKNOWN)
+    )
     server.close()
     await link.close()
     return 0

@@ -1,7 +1,5 @@
 """``python -m waguard.worker``."""
 
-import sys
+from waguard.worker.main import leave, main
 
-from waguard.worker.main import main
-
-sys.exit(main())
+leave(main())

@@ -17,6 +17,7 @@ import signal
 import socket
 import sys
 from collections.abc import Callable, Sequence
+from typing import NoReturn
 
 import msgspec
 
@@ -24,11 +25,11 @@ from waguard.core.exits import EXIT_BAD_SPEC
 from waguard.host.process.title import Title
 from waguard.wire.forking import DESCRIPTORS, LIMIT, Fork, Forked
 from waguard.wire.worker import WorkerSpec
-from waguard.worker.main import work
+from waguard.worker.main import leave, work
 
 
-def main(job: Callable[[WorkerSpec], int] = work) -> int:
-    """Serve until the daemon is gone; in each worker: the exit code of ``job``."""
+def main(job: Callable[[WorkerSpec], int] = work) -> NoReturn:
+    """Serve until the daemon is gone; in each worker: exit with the code of ``job``."""
     os.umask(0o077)
     signal.pthread_sigmask(signal.SIG_SETMASK, ())
     title = Title.claim()
@@ -40,15 +41,15 @@ def main(job: Callable[[WorkerSpec], int] = work) -> int:
     gc.freeze()
     os.write(sys.stdout.fileno(), b"ready\n")
     if not serve(control):
-        return 0
+        leave(0)
     gc.enable()
     try:
         spec = msgspec.json.decode(_instructions(), type=WorkerSpec)
     except msgspec.DecodeError:
-        return EXIT_BAD_SPEC  # the daemon gave up, or died: nobody wants this worker
+        leave(EXIT_BAD_SPEC)  # the daemon gave up, or died: nobody wants this worker
     sys.argv[:] = ["waguard.worker", spec.session]
     title.show("waguard.worker", [*arguments, *sys.argv], spec.marks())
-    return job(spec)
+    leave(job(spec))
 
 
 def serve(control: socket.socket) -> bool:
@@ -138,4 +139,4 @@ def _instructions() -> bytes:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

@@ -22,6 +22,7 @@ from waguard.core.session.facts import (
     Spawned,
     SpawnFailed,
     Stopped,
+    Unanswered,
     Unusable,
 )
 from waguard.errors import WaguardError, printable
@@ -78,6 +79,8 @@ class WorkerRunner:
         self._failed = False
         """The worker's end was requested because it failed."""
         self._outdated = False
+        self._cpu: float | None = None
+        """What it had used at the last check of its answer."""
         self.process: Process | None = None
         self.report: Report | None = None
         """The newest of the living worker."""
@@ -133,9 +136,21 @@ class WorkerRunner:
 
     def terminate(self, *, failed: bool = False) -> None:
         """Ask it to close its browser and to exit; ``failed``: it does not do its work."""
-        self._failed = failed
+        self._failed, self._cpu = failed, None
         if self.process:
             self.process.terminate()
+
+    def check_answer(self, worker: int) -> None:
+        """Report what keeps it from answering that it closes: a task, so that all that it said before is handled."""
+        self._begin(self._check_answer(worker), "answer")
+
+    async def _check_answer(self, worker: int) -> None:
+        if not self.process or not self.link:
+            return  # an answer could not be heard
+        if effort := self.process.effort():
+            ran = 0.0 if self._cpu is None else effort.cpu - self._cpu
+            self._cpu = effort.cpu
+            self._post(Unanswered(worker=worker, rests=effort.rests, ran=ran))
 
     def kill(self) -> None:
         """End its process group."""
@@ -277,6 +292,8 @@ class WorkerRunner:
                     await self.link.ended.wait()
         if self.process is not process:
             return
+        if self._ctx.spawn.end_remains(process.pid):
+            self._record_remains("its worker was gone", process.pid)
         last = self.report
         if last and last.browser_pid:
             self._begin(self._end_remains(last.browser_pid), "remains")
@@ -300,9 +317,10 @@ class WorkerRunner:
         """What was stopped does not notice that its Chromium is gone."""
         await asyncio.sleep(self._ctx.timings.remains)
         if self._ctx.spawn.end_remains(browser):
-            self._writer.record(
-                "stray_ended", reason="its Chromium was gone", evidence={"pid": browser}
-            )
+            self._record_remains("its Chromium was gone", browser)
+
+    def _record_remains(self, reason: str, group: int) -> None:
+        self._writer.record("stray_ended", reason=reason, evidence={"pid": group})
 
     async def _await_standstill(self, worker: int, process: Process) -> None:
         await process.stopped()
