@@ -60,8 +60,9 @@ def deadlines(state: SessionState) -> list[tuple[float, Due]]:
         case Stage.SPAWNING:
             return []  # the shell owes an answer: Spawned or SpawnFailed
         case Stage.ENDING:
-            found = [(worker.since + rules.stop_grace, Due.KILL)]
-            return found if worker.closing else [*found, (worker.answer_at, Due.ANSWER)]
+            answers = worker.closing or worker.answer_at == NEVER
+            found = [] if answers else [(worker.answer_at, Due.ANSWER)]
+            return [*found, (worker.since + rules.stop_grace, Due.KILL)]
         case Stage.READY:
             return _of_page(state, worker)
         case Stage.ADOPTING | Stage.STARTING:

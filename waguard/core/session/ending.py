@@ -18,8 +18,7 @@ def on_due(state: SessionState, worker: Worker, passed: Due, now: Moment, out: O
     """A deadline of the end has passed."""
     match passed:
         case Due.KILL:
-            killed = workers.kill(state, out)
-            return replace(killed, worker=replace(worker, since=now.at))
+            return workers.kill(replace(state, worker=replace(worker, since=now.at)), out)
         case Due.ANSWER:
             out(CheckAnswer(worker.number))
             return replace(state, worker=replace(worker, answer_at=NEVER))

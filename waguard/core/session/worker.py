@@ -277,9 +277,10 @@ def recycle(state: SessionState, worker: Worker, why: str, now: Moment, out: Out
 
 def kill(state: SessionState, out: Out) -> SessionState:
     """Kill the worker: it does not end by itself."""
-    if state.worker:
-        out(Kill(state.worker.number))
-    return state
+    if (worker := state.worker) is None:
+        return state
+    out(Kill(worker.number))
+    return replace(state, worker=replace(worker, answer_at=NEVER))
 
 
 def on_exit(state: SessionState, worker: Worker, it: Exited, now: Moment, out: Out) -> SessionState:
