@@ -68,7 +68,7 @@ def test_one_that_does_not_answer_is_checked_after_a_second(ends: EngineBench) -
 )
 @pytest.mark.parametrize("closing", [False, True])
 def test_it_is_killed_where_it_could_have_answered(
-    fact: Unanswered | Stopped, killed: bool, closing: bool, ends: EngineBench
+    ends: EngineBench, fact: Unanswered | Stopped, *, killed: bool, closing: bool
 ) -> None:
     """Whoever said that it closes is left alone: its browser writes the profile."""
     if closing:
@@ -130,7 +130,7 @@ def test_a_daemon_that_stood_still_heard_no_answer(ends: EngineBench) -> None:
 
 
 @pytest.mark.parametrize("outdated", [True, False], ids=["older", "not heard yet"])
-def test_one_of_whom_no_answer_is_known_has_its_whole_grace(outdated: bool) -> None:
+def test_one_of_whom_no_answer_is_known_has_its_whole_grace(*, outdated: bool) -> None:
     bench = EngineBench()
     bench.add("s", status=ROW)
     bench.script = STUBBORN

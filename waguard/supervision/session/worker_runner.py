@@ -46,6 +46,7 @@ from waguard.wire.stable import StableHeartbeat, StableReport
 from waguard.wire.worker import WorkerRecord, WorkerSpec
 
 _NOT_STARTED = "no worker could be started"
+_TURNS = 3  # of the loop: what lies in a socket is received, and read, and one more
 
 
 class WorkerRunner:
@@ -141,13 +142,15 @@ class WorkerRunner:
             self.process.terminate()
 
     def check_answer(self, worker: int) -> None:
-        """Report what keeps it from answering that it closes: a task, so that all that it said before is handled."""
+        """Report what keeps it from answering that it closes."""
         self._begin(self._check_answer(worker), "answer")
 
     async def _check_answer(self, worker: int) -> None:
         if not self.process or not self.link:
             return  # an answer could not be heard
         if effort := self.process.effort():
+            for _ in range(_TURNS):  # what it had said by then is handled first
+                await asyncio.sleep(0)
             ran = 0.0 if self._cpu is None else effort.cpu - self._cpu
             self._cpu = effort.cpu
             self._post(Unanswered(worker=worker, rests=effort.rests, ran=ran))
