@@ -16,6 +16,7 @@ from pathlib import Path
 
 from waguard.config.reading import load
 from waguard.core.link import Link
+from waguard.host.process.departure import leave
 from waguard.wire.calls import SendText, Sent, Value
 from waguard.wire.events import Edit, InboundMessage
 from waguard.wire.protocol import PROTOCOL, Hello, Reply, Request
@@ -141,4 +142,4 @@ async def _daemon() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(asyncio.run(_daemon()) if sys.argv[1] == "daemon" else fork_server.main(job))
+    leave(asyncio.run(_daemon()) if sys.argv[1] == "daemon" else fork_server.main(job))

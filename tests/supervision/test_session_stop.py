@@ -175,7 +175,7 @@ async def test_what_cannot_answer_is_not_checked(bench: Bench, world: World) -> 
     process.hang_up()
     await until(session, lambda s: s.runner.link is None)
     session.post(StopRequested())
-    await session.runner._check_answer(1)
+    await session.runner.check_answer(1)
     assert asked == []
     assert process.signals == ["TERM"]
     process.exit(0)

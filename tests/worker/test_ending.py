@@ -22,6 +22,7 @@ EARLIER = [Event(seq=1, at=1.0, body=LoggedOut(reason="it was unlinked"))]
 QUICK = """
 import asyncio, threading, time
 from loguru import logger
+from waguard.host.process.departure import leave
 from waguard.worker import main
 
 class Quick:
@@ -35,7 +36,7 @@ class Quick:
         return 7
 
 main.SessionWorker = Quick
-main.leave(main.main())
+leave(main.main())
 """
 
 

@@ -1,5 +1,6 @@
 """``python -m waguard.worker``."""
 
-from waguard.worker.main import leave, main
+from waguard.host.process.departure import leave
+from waguard.worker.main import main
 
 leave(main())

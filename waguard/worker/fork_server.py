@@ -22,10 +22,11 @@ from typing import NoReturn
 import msgspec
 
 from waguard.core.exits import EXIT_BAD_SPEC
+from waguard.host.process.departure import leave
 from waguard.host.process.title import Title
 from waguard.wire.forking import DESCRIPTORS, LIMIT, Fork, Forked
 from waguard.wire.worker import WorkerSpec
-from waguard.worker.main import leave, work
+from waguard.worker.main import work
 
 
 def main(job: Callable[[WorkerSpec], int] = work) -> NoReturn:

@@ -4,7 +4,6 @@ import asyncio
 import os
 import signal
 import sys
-from typing import NoReturn
 
 import msgspec
 from loguru import logger
@@ -24,13 +23,6 @@ def main() -> int:
         sys.stderr.write(f"waguard.worker: its instructions (JSON on stdin) are wrong: {error}\n")
         return EXIT_BAD_SPEC
     return work(spec)
-
-
-def leave(code: int) -> NoReturn:
-    """End this process without the interpreter's teardown: what is kept is on the disk, and the log is written."""
-    sys.stdout.flush()
-    sys.stderr.flush()
-    os._exit(code)
 
 
 def work(spec: WorkerSpec) -> int:

@@ -60,7 +60,7 @@ class Standstill:
         before.clear()
 
     def hasten(self) -> None:
-        """Its end was requested: a short standstill is enough from now on."""
+        """From now on a short standstill is enough: the process is to end."""
         self._hastened = True
         self._over.set()  # wakes ``lasting``, which begins again
         self._set(stopped=procfs.is_stopped(self._pid))

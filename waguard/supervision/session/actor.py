@@ -263,7 +263,7 @@ class SessionActor:
                 self.publisher.log_unhealthy(why)
                 runner.terminate(failed=why is not None)
             case CheckAnswer(worker):
-                runner.check_answer(worker)
+                self._tasks.begin(runner.check_answer(worker), "answer")
             case Kill():
                 runner.kill()
             case Reload():
