@@ -16,6 +16,7 @@ from pathlib import Path
 
 from waguard.config.reading import load
 from waguard.core.link import Link
+from waguard.host.process.departure import leave
 from waguard.wire.calls import SendText, Sent, Value
 from waguard.wire.events import Edit, InboundMessage
 from waguard.wire.protocol import PROTOCOL, Hello, Reply, Request
@@ -107,6 +108,9 @@ async def _live(spec: WorkerSpec) -> int:
                 await link.stop_asked.wait()
         except TimeoutError:
             continue
+    link.report(
+        Report(session=spec.session, generation=spec.generation, phase="closing", link=Link.UNKNOWN)
+    )
     server.close()
     await link.close()
     return 0
@@ -138,4 +142,4 @@ async def _daemon() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(asyncio.run(_daemon()) if sys.argv[1] == "daemon" else fork_server.main(job))
+    leave(asyncio.run(_daemon()) if sys.argv[1] == "daemon" else fork_server.main(job))

@@ -5,13 +5,19 @@ import sys
 
 def main() -> int:
     """The exit code. What a daemon imports takes a while, in which signals arrive already."""
-    if "run" in sys.argv[1:]:
+    runs = "run" in sys.argv[1:]
+    if runs:
         from waguard.host.process import early_signals  # noqa: PLC0415
 
         early_signals.remember()
     from waguard import cli  # noqa: PLC0415
 
-    return cli.main()
+    code = cli.main()
+    if runs:
+        from waguard.host.process.departure import leave  # noqa: PLC0415
+
+        leave(code)
+    return code
 
 
 if __name__ == "__main__":

@@ -133,6 +133,48 @@ async def test_kill_ends_the_whole_group(start: Start, tmp_path: Path) -> None:
     await wait_until(lambda: not alive(child), "its child is gone too")
 
 
+async def test_a_grandchild_that_ignores_terminate_is_ended_with_its_group(
+    start: Start, tmp_path: Path
+) -> None:
+    note = tmp_path / "pid"
+    process = await start(
+        "import os, signal, subprocess\n"
+        "deaf = lambda: signal.signal(signal.SIGTERM, signal.SIG_IGN)\n"
+        "child = subprocess.Popen(['sleep', '600'], preexec_fn=deaf)\n"
+        f"open({str(note)!r}, 'w').write(str(child.pid))\n"
+        "os.write(1, b'ready')\n"
+        "signal.pause()\n"
+    )
+    await listening(process)
+    child = int(note.read_text())
+    process.terminate()
+    assert await ended(process) == -signal.SIGTERM
+    assert alive(child)
+    assert ExecSpawn().end_remains(process.pid) is True
+    await wait_until(lambda: not alive(child), "it is gone too")
+
+
+async def test_what_a_process_does_is_seen(start: Start) -> None:
+    process = await start(
+        "import os, signal\n"
+        "signal.signal(signal.SIGUSR1, lambda *_: None)\n"
+        "os.write(1, b'ready')\n"
+        "signal.pause()\n"
+        "while True: pass\n"
+    )
+    await listening(process)
+    await wait_until(lambda: (it := process.effort()) and it.rests, "it rests")
+    before = process.effort()
+    assert before
+    os.kill(process.pid, signal.SIGUSR1)
+    await wait_until(
+        lambda: (it := process.effort()) and not it.rests and it.cpu > before.cpu, "it runs"
+    )
+    process.kill()
+    await ended(process)
+    assert process.effort() is None
+
+
 async def test_kill_ends_what_is_stopped_in_the_groups_of_its_children(
     start: Start, tmp_path: Path
 ) -> None:

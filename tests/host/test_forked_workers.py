@@ -92,6 +92,13 @@ async def test_a_stop_is_seen_as_that_of_any_child(run: Run) -> None:
     assert await ended(process) == -signal.SIGKILL
 
 
+async def test_a_thread_that_goes_on_does_not_hold_it(run: Run) -> None:
+    process = await run(
+        "import threading, time; threading.Thread(target=time.sleep, args=(600,)).start()"
+    )
+    assert await ended(process) == 0
+
+
 async def test_the_end_of_its_output_is_its_end(run: Run) -> None:
     process = await run("")
     await listening(process)

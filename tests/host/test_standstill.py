@@ -22,6 +22,7 @@ pytestmark = pytest.mark.usefixtures("no_child_left")
 
 SOON: Final = Timings(grace=0.05, poll=0.05)
 NEVER: Final = Timings(grace=3_600.0)
+HASTENED: Final = Timings(grace=3_600.0, poll=3_600.0, hastened=0.05, late=DEADLINE)
 LATE: Final = Timings(grace=0.05, late=-1.0)  # every timer is late
 
 
@@ -95,6 +96,36 @@ async def test_the_exit_of_a_stopped_process_is_left_to_its_parent(child: PidfdP
 async def test_an_adopted_worker_is_polled(adopted: PidfdProcess) -> None:
     watching = asyncio.create_task(adopted.stopped(SOON))
     os.kill(adopted.pid, signal.SIGSTOP)
+    async with asyncio.timeout(DEADLINE):
+        await watching
+
+
+async def terminated(process: PidfdProcess) -> None:
+    """It stands still, and its end is requested then."""
+    watching = asyncio.create_task(process.stopped(HASTENED))
+    os.kill(process.pid, signal.SIGSTOP)
+    await wait_until(lambda: procfs.is_stopped(process.pid), "it is stopped")
+    process.terminate()
+    async with asyncio.timeout(DEADLINE):
+        await watching
+
+
+async def test_a_child_that_is_to_end_stands_still_for_a_moment_only(child: PidfdProcess) -> None:
+    """Its grace has begun."""
+    await terminated(child)
+
+
+async def test_an_adopted_worker_that_is_to_end_stands_still_for_a_moment_only(
+    adopted: PidfdProcess,
+) -> None:
+    """The pause before it is polled again has begun."""
+    await terminated(adopted)
+
+
+async def test_one_that_is_to_end_and_is_stopped_then(child: PidfdProcess) -> None:
+    child._standstill.hasten()
+    watching = asyncio.create_task(child.stopped(HASTENED))
+    os.kill(child.pid, signal.SIGSTOP)
     async with asyncio.timeout(DEADLINE):
         await watching
 

@@ -17,7 +17,7 @@ from waguard.core.session import page_restarts
 from waguard.core.session.effects import Effect
 from waguard.core.session.page_load import FIRST_PAUSE
 from waguard.core.session.restart import LONGEST_PAUSE, Retries
-from waguard.core.session.state import Intent, SessionState, Slot, Stage
+from waguard.core.session.state import Intent, Rules, SessionState, Slot, Stage
 from waguard.core.session.takeover import LIMIT, PERIOD
 from waguard.core.session.views import UNPAIRED, conditions, is_adopting, link, passkey
 
@@ -99,7 +99,7 @@ class Checks:
         if not waits and len(connected(fleet)) == len(engine.sessions) and not fleet.acks:
             self._world.fail("the host is read, and nobody waits for that")
 
-    def effect(self, page: Page, effect: Effect) -> None:
+    def effect(self, page: Page, effect: Effect) -> None:  # noqa: C901 - a table of effects
         """Whether it may be done."""
         match effect:
             case do.RequestSlot(asked=asked):
@@ -109,6 +109,8 @@ class Checks:
                 self._start_under_refusal(page)
             case do.Terminate(worker) if worker == page.number:
                 self._terminate(page)
+            case do.Kill(worker) if worker == page.number:
+                self._kill(page)
             case do.TakeOver():
                 now = self._world.t
                 page.takeovers = [at for at in page.takeovers if at > now - PERIOD] + [now]
@@ -233,6 +235,12 @@ class Checks:
             world.fail(f"{page.name}: its worker is replaced, and its page was not reloaded")
         if linked and page.refused:
             world.fail(f"{page.name}: WhatsApp refuses it, and its worker is replaced")
+
+    def _kill(self, page: Page) -> None:
+        """The browser of whoever closes has the whole grace to write the profile."""
+        world, since = self._world, page.closes_since
+        if since is not None and world.t - since < Rules().stop_grace - 0.01:
+            world.fail(f"{page.name}: a worker is killed {world.t - since:.1f} s after it closes")
 
     def _parked(self, page: Page, cause: ParkCause) -> None:
         world, state = self._world, self._world.state(page)

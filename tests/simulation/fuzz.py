@@ -189,6 +189,9 @@ def _facts(
             worker=number(name), code=pick(_EXITS), host=failure() if flip() < 0.2 else None
         ),
         facts.Stopped: lambda name: facts.Stopped(worker=number(name)),
+        facts.Unanswered: lambda name: facts.Unanswered(
+            worker=number(name), rests=flip() < 0.5, ran=flip() * 2
+        ),
         facts.Unusable: lambda name: facts.Unusable(worker=number(name), why="nonsense"),
         facts.Adopted: lambda _: facts.Adopted(outdated=flip() < 0.3),
         facts.StartRequested: lambda _: facts.StartRequested(

@@ -30,6 +30,8 @@ class Page:
     planned: bool = False
     """Its end was asked for, and not because of a failure."""
     ending: bool = False
+    closes_since: float | None = None
+    """When it was asked to end, where it closes."""
     leftover: bool = False
     """A browser outlived its worker."""
     adopted: bool = False

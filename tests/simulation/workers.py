@@ -10,7 +10,15 @@ from waguard.core.blame import Blame, Failure
 from waguard.core.host.evidence import host_failure
 from waguard.core.link import Link
 from waguard.core.passkey_link import PasskeyLink
-from waguard.core.session.facts import Beat, Exited, Reported, Spawned, SpawnFailed, Stopped
+from waguard.core.session.facts import (
+    Beat,
+    Exited,
+    Reported,
+    Spawned,
+    SpawnFailed,
+    Stopped,
+    Unanswered,
+)
 from waguard.core.session.state import Stage
 
 if TYPE_CHECKING:
@@ -56,6 +64,7 @@ class Workers:
         page.ready = page.hung = page.stopped = page.planned = page.ending = page.old = False
         page.mute = page.refused = page.offered = page.covered = page.stale_codes = False
         page.excused = page.adopted = page.unrecoverable = False
+        page.closes_since = None
         page.stuck, page.warm, page.reported = None, None, ()
         page.phase, page.loads, page.refusals, page.scripts_ended = "launching", 0, 0, 0
         page.big = page.big and world.suffers("memory", page.name)
@@ -205,7 +214,7 @@ class Workers:
         world = self._world
         if not self.lives(page, worker) or page.stopped:
             return
-        if page.hung and not page.adopted:
+        if page.hung and not page.adopted and page.phase != "closing":
             return  # nothing is read of a page that does not answer
         self._know(page)
         page.reported = self._shown(page)
@@ -380,13 +389,25 @@ class Workers:
         world = self._world
         if not self.lives(page, worker) or page.ending:
             return
-        page.ending, page.phase = True, "closing"
+        page.ending = True
+        if world.draw("ignores", page.name, worker) < 0.05:
+            return
+        page.phase = "closing"
         if page.stopped:
             return
-        if not page.hung and world.draw("bye", page.name, worker) < 0.5:
-            world.after(0.05, partial(self.report, page, worker))
-        seconds = 0.2 + world.draw("end", page.name, worker) + (4.0 if page.hung else 0.0)
+        page.closes_since = world.t
+        world.after(0.05, partial(self.report, page, worker))
+        slow = 4.0 if page.hung else 10.0 if world.draw("flush", page.name, worker) < 0.05 else 0.0
+        seconds = 0.2 + world.draw("end", page.name, worker) + slow
         world.after(seconds, partial(self.die, page, worker, 0))
+
+    def check_answer(self, page: Page, worker: int) -> None:
+        """What it does instead of an answer."""
+        world = self._world
+        if self.lives(page, worker) and not page.stopped:
+            rests = world.draw("rests", page.name, worker, int(world.t)) < 0.5
+            ran = 2.0 * world.draw("ran", page.name, worker, int(world.t))
+            world.post(page.name, Unanswered(worker=worker, rests=rests, ran=ran))
 
     def die(self, page: Page, worker: int, code: int) -> None:
         """It is gone; killed, its browser may stay for the next one to end."""

@@ -363,7 +363,7 @@ class World(VirtualTime):
 
     # ---- effects ----
 
-    def perform(self, page: Page, effect: Effect) -> None:
+    def perform(self, page: Page, effect: Effect) -> None:  # noqa: C901 - a table of effects
         """As the shell would."""
         self.checks.effect(page, effect)
         if self._watch:
@@ -373,6 +373,8 @@ class World(VirtualTime):
                 self.workers.start(page, worker)
             case do.Terminate(worker):
                 self.workers.terminate(page, worker)
+            case do.CheckAnswer(worker):
+                self.after(0.01, partial(self.workers.check_answer, page, worker))
             case do.Kill(worker):
                 self.after(0.01, partial(self.workers.die, page, worker, -9))
             case do.Reload(worker):

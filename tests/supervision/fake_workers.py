@@ -14,7 +14,7 @@ import msgspec
 
 from tests.supervision.fake_host import START
 from waguard.errors import WaguardError
-from waguard.ports.process import Process, Swept
+from waguard.ports.process import Effort, Process, Swept
 from waguard.wire.calls import Call, CatchUp, Failed, Sent, Value
 from waguard.wire.channel import Channel
 from waguard.wire.events import Event, Lasting
@@ -52,6 +52,8 @@ class Script:
     """False: it dies, or hangs, before anybody can connect."""
     obeys: bool = True
     """Whether it ends on TERM."""
+    effort: Callable[[], Effort | None] = lambda: None
+    """What keeps it from answering TERM; None: that cannot be read."""
     exits: int | None = None
     """Its exit code, when it ends by itself at its start."""
     refuses: str | None = None
@@ -101,6 +103,9 @@ class FakeProcess:
     def kill(self) -> None:
         self.signals.append("KILL")
         self.exit(KILLED)
+
+    def effort(self) -> Effort | None:
+        return self.script.effort() if self.alive else None
 
     async def stopped(self) -> None:
         await self.stands_still.wait()
@@ -232,9 +237,11 @@ class FakeSpawn:
         self.starting = 0
         self.swept = Swept()
         """What the next sweeps find."""
+        self.remains: set[int] = set()
+        """Process groups of which something is left."""
         self.sweeps: list[tuple[str, str, set[int]]] = []
         self.cleared: list[int] = []
-        """Browsers whose process groups were ended."""
+        """Process groups that were ended."""
         self._pids = 4_000
 
     async def spawn(self, spec: WorkerSpec) -> Process:
@@ -253,7 +260,7 @@ class FakeSpawn:
 
     def end_remains(self, browser: int) -> bool:
         self.cleared.append(browser)
-        return False
+        return browser in self.remains
 
     def adopt(self, record: WorkerRecord) -> Process | None:
         return next((p for p in self.started if p.pid == record.pid and p.alive), None)

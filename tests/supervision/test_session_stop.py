@@ -1,6 +1,8 @@
 """A stop, whatever the worker does meanwhile, and whose wish it was."""
 
 import asyncio
+import itertools
+from typing import Final
 
 import pytest
 
@@ -12,7 +14,19 @@ from tests.waiting import DEADLINE, wait_until
 from waguard.core.lifecycle import HAS_PROCESS, State
 from waguard.core.row_status import ParkCause
 from waguard.core.session.facts import ParkRequested, StopRequested
+from waguard.ports.process import Effort
 from waguard.supervision.session.actor import SessionActor
+
+NEVER: Final = 10 * DEADLINE  # s; no test takes that long
+
+
+async def answers_are_due(bench: Bench, world: World) -> None:
+    """Return when all were checked."""
+    world.clock.advance(1.0)
+    bench.it.mailbox.tick()  # nothing that was said since is read before
+    for session in bench.it.registry.sessions:
+        checks = [it for it in session._tasks._running if it.get_name().endswith(": answer")]
+        await asyncio.gather(*checks)
 
 
 async def test_a_stop_while_it_is_being_started_leaves_no_process(
@@ -66,6 +80,114 @@ async def test_a_stubborn_worker_is_killed(bench: Bench, world: World) -> None:
         await session.stop()
     assert process.signals == ["TERM", "KILL"]
     assert session.lifecycle is State.STOPPED
+
+
+@pytest.mark.timings(stop_grace=NEVER)
+async def test_a_worker_that_does_not_answer_is_killed(bench: Bench, world: World) -> None:
+    world.spawn.script = Script(obeys=False, effort=lambda: Effort(rests=True, cpu=1.0))
+    session = await bench.add()
+    process = await up(session)
+    session.post(StopRequested())
+    await answers_are_due(bench, world)
+    async with asyncio.timeout(DEADLINE):
+        await session.stop()
+    assert process.signals == ["TERM", "KILL"]
+    await written(session)
+    assert world.row_status("s") == ("disconnected", "user_initiated")
+    assert session.state.restarts == 0
+
+
+@pytest.mark.timings(stop_grace=NEVER)
+async def test_one_that_runs_for_long_and_does_not_answer_is_killed(
+    bench: Bench, world: World
+) -> None:
+    used = itertools.count(100.0)
+    world.spawn.script = Script(obeys=False, effort=lambda: Effort(rests=False, cpu=next(used)))
+    session = await bench.add()
+    process = await up(session)
+    session.post(StopRequested())
+    await answers_are_due(bench, world)
+    assert process.signals == ["TERM"], "what it had used before says nothing"
+    await answers_are_due(bench, world)
+    async with asyncio.timeout(DEADLINE):
+        await session.stop()
+    assert process.signals == ["TERM", "KILL"]
+    assert next(used) == 102.0
+
+
+@pytest.mark.timings(stop_grace=NEVER)
+async def test_an_answer_that_is_not_read_yet_is_one(bench: Bench, world: World) -> None:
+    """The daemon was busy when the time to check came."""
+    world.spawn.script = Script(obeys=False, effort=lambda: Effort(rests=True, cpu=1.0))
+    session = await bench.add()
+    process = await up(session)
+    session.post(StopRequested())
+    process.report("unknown", phase="closing")
+    await answers_are_due(bench, world)
+    await until(session, lambda s: s.state.worker is not None and s.state.worker.closing)
+    process.exit(0)
+    async with asyncio.timeout(DEADLINE):
+        await session.stop()
+    assert process.signals == ["TERM"]
+
+
+@pytest.mark.timings(stop_grace=0.3)
+async def test_one_that_closes_and_hangs_is_killed_when_its_grace_is_over(
+    bench: Bench, world: World
+) -> None:
+    world.spawn.script = Script(obeys=False)
+    session = await bench.add()
+    process = await up(session)
+    stopping = asyncio.create_task(session.stop())
+    await until(session, lambda s: s.lifecycle is State.STOPPING)
+    process.report("unknown", phase="closing")
+    async with asyncio.timeout(DEADLINE):
+        await stopping
+    assert process.signals == ["TERM", "KILL"]
+
+
+async def test_one_that_dies_while_it_closes_has_stopped(bench: Bench, world: World) -> None:
+    world.spawn.script = Script(obeys=False)
+    session = await bench.add()
+    process = await up(session)
+    stopping = asyncio.create_task(session.stop())
+    await until(session, lambda s: s.lifecycle is State.STOPPING)
+    process.report("unknown", phase="closing")
+    process.exit(-9)
+    async with asyncio.timeout(DEADLINE):
+        await stopping
+    await written(session)
+    assert world.row_status("s") == ("disconnected", "user_initiated")
+
+
+@pytest.mark.timings(stop_grace=NEVER)
+async def test_what_cannot_answer_is_not_checked(bench: Bench, world: World) -> None:
+    """The daemon has no line to it."""
+    asked = list[bool]()
+
+    def effort() -> Effort:
+        asked.append(True)
+        return Effort(rests=True, cpu=1.0)
+
+    world.spawn.script = Script(obeys=False, effort=effort)
+    session = await bench.add()
+    process = await up(session)
+    process.hang_up()
+    await until(session, lambda s: s.runner.link is None)
+    session.post(StopRequested())
+    await session.runner.check_answer(1)
+    assert asked == []
+    assert process.signals == ["TERM"]
+    process.exit(0)
+
+
+async def test_what_a_worker_leaves_in_its_group_is_ended(bench: Bench, world: World) -> None:
+    session = await bench.add()
+    process = await up(session)
+    world.spawn.remains.add(process.pid)
+    await session.stop()
+    await written(session)
+    assert world.audited("stray_ended") == [(None, None, "its worker was gone")]
 
 
 async def test_a_stop_of_what_is_down_says_who_wanted_it(bench: Bench, world: World) -> None:

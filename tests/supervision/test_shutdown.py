@@ -25,6 +25,9 @@ class Worker:
     async def listening(self) -> None:
         return
 
+    def effort(self) -> None:
+        """Nothing is known of it."""
+
     async def stopped(self) -> None:
         await asyncio.Event().wait()
 

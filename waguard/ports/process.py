@@ -9,6 +9,16 @@ from waguard.core.host.strays import Foreign, Seen
 from waguard.wire.worker import WorkerRecord, WorkerSpec
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Effort:
+    """What keeps a process from answering."""
+
+    rests: bool
+    """None of its threads runs, waits for a core or for a disk."""
+    cpu: float
+    """Seconds of a core that it has used so far."""
+
+
 class Process(Protocol):
     """A worker's process. It may be a child, or adopted from a daemon that died."""
 
@@ -25,8 +35,12 @@ class Process(Protocol):
     def kill(self) -> None:
         """End the worker's whole process group; harmless when it is gone."""
 
+    def effort(self) -> Effort | None:
+        """As it is now; None: it is gone."""
+
     async def stopped(self) -> None:
-        """Return when it has stood still (SIGSTOP) for a second; ``terminate`` has no effect then."""
+        """Return when it has stood still (SIGSTOP) for a second, or for a moment after ``terminate``, which has no
+        effect then."""
 
     async def wait(self) -> int | None:
         """Exit code (negative: signal), None where the kernel does not say (adopted)."""

@@ -1,7 +1,6 @@
 """``python -m waguard.worker``."""
 
-import sys
-
+from waguard.host.process.departure import leave
 from waguard.worker.main import main
 
-sys.exit(main())
+leave(main())

@@ -17,12 +17,14 @@ import signal
 import socket
 import sys
 from collections.abc import Callable, Sequence
+from typing import NoReturn
 
 import msgspec
 
 from waguard.core.exits import EXIT_BAD_SPEC
 from waguard.errors import ConfigError
 from waguard.host.process import garbage, heap
+from waguard.host.process.departure import leave
 from waguard.host.process.title import Title
 from waguard.wire.forking import DESCRIPTORS, LIMIT, Fork, Forked
 from waguard.wire.worker import WorkerSpec
@@ -30,8 +32,8 @@ from waguard.worker.main import work
 from waguard.worker.page import wajs
 
 
-def main(job: Callable[[WorkerSpec], int] = work) -> int:
-    """Serve until the daemon is gone; in each worker: the exit code of ``job``."""
+def main(job: Callable[[WorkerSpec], int] = work) -> NoReturn:
+    """Serve until the daemon is gone; in each worker: exit with the code of ``job``."""
     os.umask(0o077)
     signal.pthread_sigmask(signal.SIG_SETMASK, ())
     title = Title.claim()
@@ -44,15 +46,15 @@ def main(job: Callable[[WorkerSpec], int] = work) -> int:
     garbage.keep()
     os.write(sys.stdout.fileno(), b"ready\n")
     if not serve(control):
-        return 0
+        leave(0)
     gc.enable()
     try:
         spec = msgspec.json.decode(_instructions(), type=WorkerSpec)
     except msgspec.DecodeError:
-        return EXIT_BAD_SPEC  # the daemon gave up, or died: nobody wants this worker
+        leave(EXIT_BAD_SPEC)  # the daemon gave up, or died: nobody wants this worker
     sys.argv[:] = ["waguard.worker", spec.session]
     title.show("waguard.worker", [*arguments, *sys.argv], spec.marks())
-    return job(spec)
+    leave(job(spec))
 
 
 def serve(control: socket.socket) -> bool:
@@ -142,4 +144,4 @@ def _instructions() -> bytes:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

@@ -81,7 +81,7 @@ class SessionWorker:
         try:
             await first_of(
                 self._live(),
-                self.stop.wait(),
+                self._answer_stop(),
                 self._ctx.daemon.stop_asked.wait(),
                 self._orphaned(),
                 self._lease_expires(),
@@ -95,6 +95,12 @@ class SessionWorker:
             logger.log(level, said, event="worker_ends", why=str(end), meaning=meaning)
             return code, str(end)
         return 0, None
+
+    async def _answer_stop(self) -> None:
+        """Report at once that it closes: a daemon that hears no answer kills."""
+        await self.stop.wait()
+        self._ctx.reporter.enter("closing")
+        self._ctx.reporter.report()
 
     async def _report_earlier(self) -> None:
         """Return never; what the worker before left is kept until it is stored, for this one too may

@@ -18,6 +18,7 @@ from waguard.core.page_care import (
     Step,
 )
 from waguard.core.passkey_link import WAITING, PasskeyLink, PasskeyStage
+from waguard.core.replace import replace
 from waguard.core.session.deadlines import (
     LINK_STABLE,
     Due,
@@ -84,6 +85,9 @@ def test_only_what_is_wanted_and_does_not_ask_for_a_slot_yet_starts_by_time() ->
 def test_a_process_that_is_being_made_has_none_and_one_that_ends_is_killed() -> None:
     assert of(worker(Stage.SPAWNING)) == {}
     assert of(worker(Stage.ENDING)) == {Due.KILL: 22.0}
+    asked = worker(Stage.ENDING, answer_at=11.0)
+    assert of(asked) == {Due.ANSWER: 11.0, Due.KILL: 22.0}
+    assert of(replace(asked, phase="closing")) == {Due.KILL: 22.0}
 
 
 def test_a_start_has_its_time_while_the_network_is_there() -> None:

@@ -142,6 +142,7 @@ def test_an_older_answer_of_the_page_does_not_make_a_newer_one_undone(bench: Eng
 
 def test_a_reload_of_the_configuration_counts_for_what_is_under_way(bench: EngineBench) -> None:
     ending(bench)
+    bench.report("s", phase="closing")
     bench.post("s", RulesChanged(Rules(stop_grace=100.0)))
     assert next_deadline(bench.state("s")) == bench.at + 100.0
 
@@ -316,17 +317,22 @@ def test_a_worker_of_no_use_is_asked_to_end(
 
 
 @pytest.mark.parametrize("fact", [Stopped(worker=1), Unusable(worker=1, why="it does not listen")])
-def test_one_that_is_on_its_way_out_or_not_there_yet_is_left_alone(
-    fact: Fact, bench: EngineBench
-) -> None:
-    for its in (ending(bench), spawning()):
-        before = its.state("s")
-        its.post("s", fact)
-        assert its.state("s") is before
+def test_one_that_is_not_there_yet_is_left_alone(fact: Fact) -> None:
+    bench = spawning()
+    before = bench.state("s")
+    bench.post("s", fact)
+    assert bench.state("s") is before
+
+
+def test_one_that_does_not_listen_while_it_ends_is_left_alone(bench: EngineBench) -> None:
+    before = ending(bench).state("s")
+    bench.post("s", Unusable(worker=1, why="it does not listen"))
+    assert bench.state("s") is before
 
 
 def test_one_that_does_not_end_is_killed_again_and_again(bench: EngineBench) -> None:
     ending(bench)
+    bench.report("s", phase="closing")
     bench.script = Script(obeys=False, dies=False)
     grace = bench.state("s").rules.stop_grace
     for count in range(1, 4):

@@ -151,7 +151,7 @@ def test_a_disk_that_is_full_is_waited_for_and_the_start_follows_within_a_second
 
 
 def test_what_the_host_lacks_decides_why_a_worker_was_ended(bench: EngineBench) -> None:
-    bench.script = Script(obeys=False)
+    bench.script = Script(obeys=False, dies=False)
     bench.at += LIMITS.worker
     bench.tick()
     assert bench.state("s").failure
@@ -188,7 +188,7 @@ def test_a_chromium_that_starts_for_nobody_is_tried_by_one_session(reason: str) 
 
 
 def test_whoever_is_ended_is_silent_no_more(bench: EngineBench) -> None:
-    bench.script = Script(obeys=False)
+    bench.script = Script(obeys=False, dies=False)
     bench.at += LIMITS.worker
     bench.tick()
     assert bench.worker("s").unresponsive is None

@@ -30,6 +30,7 @@ class Due(StrEnum):
     """What a passed deadline means. Where several are due they are handled in this order."""
 
     KILL = auto()
+    ANSWER = auto()
     START_OVERDUE = auto()
     UNRESPONSIVE = auto()
     WORKER_SILENT = auto()
@@ -59,7 +60,9 @@ def deadlines(state: SessionState) -> list[tuple[float, Due]]:
         case Stage.SPAWNING:
             return []  # the shell owes an answer: Spawned or SpawnFailed
         case Stage.ENDING:
-            return [(worker.since + rules.stop_grace, Due.KILL)]
+            answers = worker.closing or worker.answer_at == NEVER
+            found = [] if answers else [(worker.answer_at, Due.ANSWER)]
+            return [*found, (worker.since + rules.stop_grace, Due.KILL)]
         case Stage.READY:
             return _of_page(state, worker)
         case Stage.ADOPTING | Stage.STARTING:
@@ -183,6 +186,7 @@ def forgive(state: SessionState, seconds: float, now: float) -> SessionState:
     moved = replace(
         worker,
         since=min(now, worker.since + seconds),
+        answer_at=worker.answer_at + seconds,
         heard_at=min(now, worker.heard_at + seconds),
         page_at=min(now, worker.page_at + seconds),
         link_since=min(now, worker.link_since + seconds),

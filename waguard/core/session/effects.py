@@ -30,6 +30,12 @@ class Terminate(Struct, frozen=True):
     """None: it is planned."""
 
 
+class CheckAnswer(Struct, frozen=True):
+    """Read what keeps the worker from answering that it closes (``Unanswered``)."""
+
+    worker: int
+
+
 class Kill(Struct, frozen=True):
     """Kill its process group."""
 
@@ -181,6 +187,7 @@ ToFleet = (
 Effect = (
     Spawn
     | Terminate
+    | CheckAnswer
     | Kill
     | Reload
     | TakeOver

@@ -103,6 +103,15 @@ class Stopped(WorkerFact, frozen=True, kw_only=True):
     """The worker's process was stopped (SIGSTOP)."""
 
 
+class Unanswered(WorkerFact, frozen=True, kw_only=True):
+    """Answer to ``CheckAnswer``: all that the worker said has been read."""
+
+    rests: bool
+    """None of its threads runs, waits for a core or for a disk."""
+    ran: float = 0.0
+    """Seconds of a core that it used since the last check."""
+
+
 class Unusable(WorkerFact, frozen=True, kw_only=True):
     """The daemon cannot use it: it does not listen, or breaks the protocol."""
 
@@ -235,6 +244,7 @@ Fact = (
     | SlotGranted
     | HeldBack
     | Stopped
+    | Unanswered
     | Unusable
     | Adopted
     | StartRequested

@@ -14,7 +14,7 @@ from waguard.core.link import Link
 from waguard.core.page_care import FLOOD_LIMIT
 from waguard.core.replace import replace
 from waguard.core.row_status import REQUESTED, ParkCause, Status
-from waguard.core.session import care, page_restarts
+from waguard.core.session import care, ending, page_restarts
 from waguard.core.session import worker as workers
 from waguard.core.session.care import FLOODS, find, forget_page, on_due_care, on_idle, on_turn
 from waguard.core.session.deadlines import Due, due, forgive
@@ -52,6 +52,7 @@ from waguard.core.session.facts import (
     Stopped,
     StopRequested,
     TimerDue,
+    Unanswered,
     Unusable,
     WorkerFact,
 )
@@ -169,6 +170,8 @@ def _handle_worker(state: SessionState, fact: WorkerFact, now: Moment, out: Out)
                 Blame.SESSION, "stopped", workers.HUNG, "the worker was stopped (SIGSTOP)"
             )
             return workers.kill(workers.end(state, worker, why, now, out), out)
+        case Stopped() | Unanswered() if worker.stage is Stage.ENDING:
+            return ending.on_no_answer(state, worker, fact, now, out)
         case Unusable(why=why) if worker.stage in _LIVING:
             cause = workers.HUNG if worker.stage is Stage.READY else workers.NOT_READY
             failure = Failure(Blame.SESSION, "worker_unusable", cause, why)
@@ -311,10 +314,7 @@ def _on_due(  # noqa: C901 - a table of deadlines
     if worker is None:
         return state  # START: ``_decide`` handles it
     if worker.stage is Stage.ENDING:
-        if passed is not Due.KILL:
-            return state
-        state = workers.kill(state, out)
-        return replace(state, worker=replace(worker, since=now.at))
+        return ending.on_due(state, worker, passed, now, out)
     match passed:
         case Due.UNRESPONSIVE:
             return workers.on_unresponsive(state, worker, now)
@@ -334,7 +334,7 @@ def _on_due(  # noqa: C901 - a table of deadlines
             | Due.NO_NEW_CODE
         ):
             return workers.on_silent(state, worker, passed, now, out)
-        case Due.KILL | Due.START:
+        case Due.KILL | Due.ANSWER | Due.START:
             return state
         case Due.FLOODED:
             why = f"{FLOODS}; it has not stopped for {FLOOD_LIMIT:.0f} s"

@@ -8,6 +8,7 @@ from enum import StrEnum, auto
 
 from msgspec import Struct, field
 
+from waguard.core.backoff import NEVER
 from waguard.core.blame import Failure
 from waguard.core.host.admission import Wait
 from waguard.core.link import Link
@@ -67,6 +68,8 @@ class Rules(Struct, frozen=True, kw_only=True):
     """From a failure that is the host's fault to the next try."""
     stop_grace: float = 12.0
     """From TERM to KILL; ``Browser.close`` has 5, TERM and KILL of its group follow."""
+    answer: float = 1.0
+    """From TERM to the answer that it closes, by a worker that has nothing else to do."""
     takeover: bool = False
 
 
@@ -114,6 +117,8 @@ class Worker(Struct, frozen=True, kw_only=True):
     """Which layer does not answer now, in words."""
     overdue: bool = False
     """The link has been unknown for too long: the row's status is not credible any more."""
+    answer_at: float = NEVER
+    """When to check whether the worker answered that it closes; ``NEVER``: nothing is expected of it."""
     planned: bool = False
     """The worker's end is planned, and nobody's fault."""
     backfilled: int = -1
@@ -134,6 +139,11 @@ class Worker(Struct, frozen=True, kw_only=True):
     """A linking that needs the account's passkey."""
     passkey_ends: float = 0.0
     """When its stage ends."""
+
+    @property
+    def closing(self) -> bool:
+        """Whether the worker says that it closes: its browser writes the profile now."""
+        return self.phase == "closing"
 
 
 class Care(Struct, frozen=True, kw_only=True):

@@ -3,6 +3,7 @@
 import datetime as dt
 from typing import Final
 
+from waguard.core.backoff import NEVER
 from waguard.core.blame import MAY_BE_OUT_OF_MEMORY, Blame, Failure, of_exit
 from waguard.core.host.evidence import WAITED_FOR
 from waguard.core.link import Link
@@ -117,7 +118,9 @@ def on_silent(
     if worker.evidence:
         why = f"{why}: {worker.evidence}"
     cause = HUNG if worker.stage is Stage.READY else NOT_READY
-    return end(state, worker, Failure(Blame.SESSION, reason, cause, why), now, out)
+    ended = end(state, worker, Failure(Blame.SESSION, reason, cause, why), now, out)
+    hung = passed is Due.WORKER_SILENT and not worker.closing
+    return kill(ended, out) if hung else ended
 
 
 def _without(state: SessionState, unwell: float) -> SessionState:
@@ -256,6 +259,7 @@ def end(
         worker,
         stage=Stage.ENDING,
         since=now.at,
+        answer_at=now.at + state.rules.answer if worker.phase and not worker.outdated else NEVER,
         planned=why is None,
         unresponsive=None,
     )
@@ -273,9 +277,10 @@ def recycle(state: SessionState, worker: Worker, why: str, now: Moment, out: Out
 
 def kill(state: SessionState, out: Out) -> SessionState:
     """Kill the worker: it does not end by itself."""
-    if state.worker:
-        out(Kill(state.worker.number))
-    return state
+    if (worker := state.worker) is None:
+        return state
+    out(Kill(worker.number))
+    return replace(state, worker=replace(worker, answer_at=NEVER))
 
 
 def on_exit(state: SessionState, worker: Worker, it: Exited, now: Moment, out: Out) -> SessionState:

@@ -21,6 +21,7 @@ from waguard.host import small_file
 from waguard.host.process import procfs
 from waguard.host.process.standstill import TIMINGS, Standstill, Timings
 from waguard.host.small_file import UnreadableError
+from waguard.ports.process import Effort
 from waguard.wire.worker import WorkerRecord, WorkerSpec
 
 
@@ -60,6 +61,8 @@ class PidfdProcess:
     def terminate(self) -> None:
         """SIGTERM to the worker, which closes its Chromium itself."""
         self._signal(signal.SIGTERM)
+        if not self._exit.done():
+            self._standstill.hasten()
 
     def kill(self) -> None:
         """SIGKILL to the whole group, and before to Chromium's: its worker is its parent and knows
@@ -75,8 +78,14 @@ class PidfdProcess:
         """Exit code, negative signal, or None (adopted: the kernel notifies its parent only)."""
         return await asyncio.shield(self._exit)
 
+    def effort(self) -> Effort | None:
+        """See ``ports.process.Process``."""
+        if self._exit.done() or (rests := procfs.rests(self._pid)) is None:
+            return None
+        return Effort(rests=rests, cpu=procfs.cpu(self._pid))
+
     async def stopped(self, timings: Timings = TIMINGS) -> None:
-        """Return when it has stood still for a while, which ``terminate`` does not change."""
+        """Return when it has stood still for a while; ``terminate`` makes it a short one."""
         await self._standstill.lasting(timings)
 
     def on_sigchld(self) -> None:

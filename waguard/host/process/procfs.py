@@ -13,6 +13,7 @@ _STATE: Final = 0
 _PARENT: Final = 1
 _GROUP: Final = 2
 _SESSION: Final = 3
+_CPU: Final = slice(11, 13)  # in user mode and in the kernel, of all its threads
 
 
 def boot_id() -> str:
@@ -89,6 +90,24 @@ def is_stopped(pid: int) -> bool:
     """Whether ``pid`` stands still, by a signal or by a debugger."""
     fields = _fields(pid)
     return fields is not None and fields[_STATE] in {"T", "t"}
+
+
+def rests(pid: int) -> bool | None:
+    """Whether no thread of ``pid`` runs, waits for a core or for a disk; None: no such process."""
+    states = set[str]()
+    try:
+        for thread in os.listdir(f"/proc/{pid}/task"):  # noqa: PTH208 - a few numbers
+            stat = Path(f"/proc/{pid}/task/{thread}/stat").read_bytes()
+            states.add(stat.decode("latin-1").rpartition(")")[2].split()[_STATE])
+    except (OSError, IndexError):
+        return None
+    return states.isdisjoint({"R", "D"})
+
+
+def cpu(pid: int) -> float:
+    """Seconds of a core that ``pid`` has used so far; 0: no such process."""
+    fields = _fields(pid)
+    return sum(map(int, fields[_CPU])) / _TICKS if fields else 0.0
 
 
 def started_at(ticks: int) -> float:

@@ -19,6 +19,8 @@ class Timings(Struct, frozen=True, kw_only=True):
 
     grace: float = 1.0
     """A shell's Ctrl-Z and fg, or a whole tree that is stopped and goes on."""
+    hastened: float = 0.1
+    """Where it is to end: longer than a debugger's look."""
     late: float = 0.25
     """This process stood still itself, or was not let run: it has seen nothing."""
     poll: float = 1.0
@@ -36,6 +38,7 @@ class Standstill:
         self._pid = pid
         self._pidfd = pidfd
         self._child = child
+        self._hastened = False
         self.begun = asyncio.Event()
         """Set when the process stands still."""
         self._over = asyncio.Event()
@@ -56,12 +59,19 @@ class Standstill:
         now.set()
         before.clear()
 
+    def hasten(self) -> None:
+        """From now on a short standstill is enough: the process is to end."""
+        self._hastened = True
+        self._over.set()  # wakes ``lasting``, which begins again
+        self._set(stopped=procfs.is_stopped(self._pid))
+
     async def lasting(self, timings: Timings = TIMINGS) -> None:
         """Return when it has stood still for the grace on end, seen by one who did not."""
         while True:
             await self._beginning(timings.poll)
             with contextlib.suppress(TimeoutError):
-                async with patience(timings.grace, late=timings.late):
+                grace = timings.hastened if self._hastened else timings.grace
+                async with patience(grace, late=timings.late):
                     await self._over.wait()
                     continue
             if procfs.is_stopped(self._pid):
@@ -71,5 +81,7 @@ class Standstill:
     async def _beginning(self, poll: float) -> None:
         while not self._child and not self.begun.is_set():
             self.check()
-            await asyncio.sleep(poll)
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(poll):
+                    await self.begun.wait()
         await self.begun.wait()

@@ -16,6 +16,7 @@ from waguard.core.session import views
 from waguard.core.session.effects import (
     Backfill,
     BrowserStarted,
+    CheckAnswer,
     Effect,
     Held,
     Kill,
@@ -261,6 +262,8 @@ class SessionActor:
             case Terminate(why=why):
                 self.publisher.log_unhealthy(why)
                 runner.terminate(failed=why is not None)
+            case CheckAnswer(worker):
+                self._tasks.begin(runner.check_answer(worker), "answer")
             case Kill():
                 runner.kill()
             case Reload():

@@ -8,7 +8,9 @@ import asyncio
 import contextlib
 import signal
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from loguru import logger
 
@@ -22,6 +24,7 @@ from waguard.core.session.facts import (
     Spawned,
     SpawnFailed,
     Stopped,
+    Unanswered,
     Unusable,
 )
 from waguard.errors import WaguardError, printable
@@ -44,7 +47,11 @@ from waguard.wire.reports import Heartbeat, Report
 from waguard.wire.stable import StableHeartbeat, StableReport
 from waguard.wire.worker import WorkerRecord, WorkerSpec
 
+if TYPE_CHECKING:
+    from loguru import Logger
+
 _NOT_STARTED = "no worker could be started"
+_TURNS = 3  # of the loop: what lies in a socket is received, and read, and one more
 
 
 class WorkerRunner:
@@ -78,6 +85,8 @@ class WorkerRunner:
         self._failed = False
         """The worker's end was requested because it failed."""
         self._outdated = False
+        self._cpu: float | None = None
+        """What it had used at the last check of its answer."""
         self.process: Process | None = None
         self.report: Report | None = None
         """The newest of the living worker."""
@@ -133,9 +142,20 @@ class WorkerRunner:
 
     def terminate(self, *, failed: bool = False) -> None:
         """Ask it to close its browser and to exit; ``failed``: it does not do its work."""
-        self._failed = failed
+        self._failed, self._cpu = failed, None
         if self.process:
             self.process.terminate()
+
+    async def check_answer(self, worker: int) -> None:
+        """Report what keeps it from answering that it closes."""
+        if not self.process or not self.link:
+            return  # an answer could not be heard
+        if effort := self.process.effort():
+            for _ in range(_TURNS):  # what it had said by then is handled first
+                await asyncio.sleep(0)
+            ran = 0.0 if self._cpu is None else effort.cpu - self._cpu
+            self._cpu = effort.cpu
+            self._post(Unanswered(worker=worker, rests=effort.rests, ran=ran))
 
     def kill(self) -> None:
         """End its process group."""
@@ -155,14 +175,8 @@ class WorkerRunner:
 
     def send(self, call: calls.Operation, failed: str) -> None:
         """Have it do something that nobody waits for; ``failed``: what is logged where it cannot."""
-        self._begin(self._send(call, failed), "call")
-
-    async def _send(self, call: calls.Operation, failed: str) -> None:
-        try:
-            if self.link:
-                await self.link.call(call)
-        except WaguardError as error:
-            self._log.warning(failed, event="worker_call_failed", why=error.line())
+        if self.link:
+            self._begin(_send(self.link, call, self._log, failed), "call")
 
     # ---- a process from its start to its end ----
 
@@ -277,9 +291,12 @@ class WorkerRunner:
                     await self.link.ended.wait()
         if self.process is not process:
             return
+        self._end_remains(process.pid, "its worker was gone")
         last = self.report
         if last and last.browser_pid:
-            self._begin(self._end_remains(last.browser_pid), "remains")
+            # what was stopped does not notice that its Chromium is gone
+            end = partial(self._end_remains, last.browser_pid, "its Chromium was gone")
+            self._begin(_after(self._ctx.timings.remains, end), "remains")
         said = last.details if last else None
         if code is None and last:
             code = last.exit_code
@@ -296,13 +313,9 @@ class WorkerRunner:
         said = said and printable(said)
         self._post(Exited(worker=worker, code=code, details=said, host=lacking))
 
-    async def _end_remains(self, browser: int) -> None:
-        """What was stopped does not notice that its Chromium is gone."""
-        await asyncio.sleep(self._ctx.timings.remains)
-        if self._ctx.spawn.end_remains(browser):
-            self._writer.record(
-                "stray_ended", reason="its Chromium was gone", evidence={"pid": browser}
-            )
+    def _end_remains(self, group: int, reason: str) -> None:
+        if self._ctx.spawn.end_remains(group):
+            self._writer.record("stray_ended", reason=reason, evidence={"pid": group})
 
     async def _await_standstill(self, worker: int, process: Process) -> None:
         await process.stopped()
@@ -339,6 +352,18 @@ class WorkerRunner:
                 self.follow_log()
                 if self._ctx.lent_until() is not None:
                     self.lend()
+
+
+async def _after(seconds: float, do: Callable[[], None]) -> None:
+    await asyncio.sleep(seconds)
+    do()
+
+
+async def _send(link: WorkerLink, call: calls.Operation, log: "Logger", failed: str) -> None:
+    try:
+        await link.call(call)
+    except WaguardError as error:
+        log.warning(failed, event="worker_call_failed", why=error.line())
 
 
 async def _lacking(ctx: SessionContext, session: str, *, browser: bool) -> Failure | None:
