@@ -1,6 +1,7 @@
-"""The ticks: silent layers that no timer reports, a standstill of the daemon, what sessions use."""
+"""The ticks: heartbeats, silent layers, a standstill of the daemon, what sessions use."""
 
 import asyncio
+from typing import Final
 
 from loguru import logger
 
@@ -8,6 +9,8 @@ from waguard.core.fleet.facts import Measured
 from waguard.core.session.probe import STALL
 from waguard.supervision.fleet.registry import Registry
 from waguard.supervision.session.session_context import SessionContext
+
+_PUNCTUAL: Final = 1.5  # s between two ticks; what is beyond that is the host's
 
 
 class Watchdog:
@@ -30,9 +33,13 @@ class Watchdog:
             )
             self._ctx.mailbox.stood_still(now - before)
             return
+        self._ctx.heartbeats.read()
         for session in self._registry.sessions:
             with session.faults.alone("watch"):
+                session.runner.hear(now)
                 session.tick()
+        if before is not None and now - before > _PUNCTUAL:  # so may be those that it watches
+            self._ctx.mailbox.stood_still(now - before - _PUNCTUAL)
         self._ctx.mailbox.tick()
         self._ctx.versions.decision.tick()
 

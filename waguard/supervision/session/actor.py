@@ -19,6 +19,7 @@ from waguard.core.session.effects import (
     Effect,
     Held,
     Kill,
+    LatenessChanged,
     MemberChanged,
     PageRestarts,
     Publish,
@@ -298,6 +299,7 @@ class SessionActor:
                 | BrowserStarted()
                 | RefusalChanged()
                 | PageRestarts()
+                | LatenessChanged()
             ):
                 pass  # the fleet's: the engine has carried it there
 
