@@ -25,7 +25,7 @@ async def watch_for(bench: Bench, seconds: int, beat: Callable[[], None] = lambd
 
 async def test_a_silent_worker_is_replaced(empty: Bench, world: World) -> None:
     process = await empty.connected()
-    await watch_for(empty, 9)
+    await watch_for(empty, 4)
     assert empty.session().lifecycle is State.RUNNING
     await watch_for(empty, 1)
     assert empty.session().lifecycle is State.RECYCLING
@@ -33,7 +33,7 @@ async def test_a_silent_worker_is_replaced(empty: Bench, world: World) -> None:
         empty.session(), lambda s: s.runner.process is not process and s.link is Link.CONNECTED
     )
     await empty.until_written()
-    assert world.audited("restart") == [(None, None, "the worker has not answered for 10 s")]
+    assert world.audited("restart") == [(None, None, "the worker has not answered for 5 s")]
 
 
 async def beating(
@@ -168,7 +168,7 @@ async def test_ones_own_sleep_makes_nobody_unresponsive(empty: Bench, world: Wor
     world.clock.advance(60)
     await empty.it.watchdog.watch()
     # nor is the minute counted when it goes on: the others need a moment too
-    await watch_for(empty, 4)
+    await watch_for(empty, 3)
     assert empty.session().lifecycle is State.RUNNING
     await beating(empty, process, 3, page=0.01)
     assert empty.session().runner.process is process
