@@ -86,6 +86,10 @@ def advance(fleet: FleetState, session: str, fact: FleetFact, now: Moment) -> Fl
     effects: list[FleetEffect] = []
     post, report = posted.append, effects.append
     after = _handle(fleet, session, fact, now, post)
+    if isinstance(fact, Measured) and after is fleet:
+        return FleetStep(
+            fleet, tuple(posted)
+        )  # of each session, again and again: nothing depends on it
     after = _update_network(after, now, report, asked=isinstance(fact, HostRead))
     if not after.closed:
         after = ask_whatsapp(after, now, post, report)
