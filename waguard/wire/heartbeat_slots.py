@@ -6,9 +6,12 @@ the file is truncated, a mapping ends each process that touches it (SIGBUS), and
 
 import os
 import struct
+from collections.abc import Callable
 from pathlib import Path
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, TypeVar
 from zlib import crc32
+
+T = TypeVar("T")
 
 NAME: Final = "heartbeats"
 """The file's name in the runtime folder."""
@@ -55,41 +58,27 @@ def number_of(content: bytes, pid: int, generation: int) -> int | None:
 
 
 class SlotFile:
-    """The file that lies at ``path`` now: it may be removed, and created again, at any time. No method raises."""
+    """The file that lies at ``path`` now: it may be removed, and created again, at any time. ``create``: it is created
+    where it is missing. No method raises."""
 
     def __init__(self, path: Path, *, create: bool = False) -> None:
         self._path = path
         self._flags = os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW | (os.O_CREAT if create else 0)
-        self._open: int | None = None
 
-    def _descriptor(self) -> int:
-        """Raises ``OSError``."""
-        if self._open is not None:
+    def _use(self, do: Callable[[int], T], otherwise: T) -> T:
+        try:
+            opened = os.open(self._path, self._flags, 0o600)
             try:
-                if os.path.samestat(os.fstat(self._open), os.lstat(self._path)):
-                    return self._open
-            except FileNotFoundError:
-                pass
-            self.close()
-        self._open = os.open(self._path, self._flags, 0o600)
-        return self._open
-
-    def close(self) -> None:
-        """Let go of the file; the next use opens it again."""
-        if self._open is not None:
-            os.close(self._open)
-            self._open = None
+                return do(opened)
+            finally:
+                os.close(opened)
+        except OSError:
+            return otherwise
 
     def write(self, number: int, slot: bytes) -> bool:
         """Whether it is in the file now."""
-        try:
-            return os.pwrite(self._descriptor(), slot, number * SIZE) == SIZE
-        except OSError:
-            return False
+        return self._use(lambda at: os.pwrite(at, slot, number * SIZE) == SIZE, otherwise=False)
 
     def read(self, number: int = 0, slots: int = 1) -> bytes:
         """As many slots from ``number`` on as there are; where the file cannot be read there is none."""
-        try:
-            return os.pread(self._descriptor(), slots * SIZE, number * SIZE)
-        except OSError:
-            return b""
+        return self._use(lambda at: os.pread(at, slots * SIZE, number * SIZE), otherwise=b"")

@@ -29,7 +29,6 @@ class HeartbeatSlot:
         if (
             there and there.pid != pid
         ):  # given to two: each of them would be silent half of the time
-            self._file.close()
             self._file = None
             return None
         beat = SlotBeat(pid, self._generation, now, self._page_at, heartbeat.hopeless)
