@@ -125,7 +125,7 @@ class Calamities:
         self._each(self._world.strikes.fall_late, "stall", 0.9, 0.0)
 
     def _go_on(self) -> None:
-        self._each(self._serve, "unstall", 0.9, 0.0)
+        self._each(self._serve, "served", 0.9, 0.0)
 
     def _serve(self, page: Page) -> None:
         if not self._world.suffers("worker_hang", page.name):

@@ -3,6 +3,7 @@
 import os
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import pytest
@@ -36,11 +37,12 @@ def slot(process: FakeProcess) -> int:
     return process.greeting.slot
 
 
-def write(world: World, process: FakeProcess, **fields: float) -> None:
+def write(world: World, *processes: FakeProcess, **fields: Any) -> None:
     """As a worker does whose page answers too; ``fields``: what is otherwise."""
     now = world.clock.monotonic()
-    beat = SlotBeat(process.pid, process.spec.generation, now, now)._replace(**fields)
-    SlotFile(file(world)).write(slot(process), encode(beat))
+    for process in processes:
+        beat = SlotBeat(process.pid, process.spec.generation, now, now)._replace(**fields)
+        SlotFile(file(world)).write(slot(process), encode(beat))
 
 
 async def watch(bench: Bench, seconds: int, before: Callable[[], object] = lambda: None) -> None:
@@ -78,8 +80,8 @@ async def test_a_page_that_cannot_be_helped_is_read_in_a_slot_too(
     empty: Bench, world: World
 ) -> None:
     process = await empty.connected()
-    hopeless = {"page_at": world.clock.monotonic(), "unrecoverable": True}
-    await watch(empty, 10, lambda: write(world, process, **hopeless))
+    since = world.clock.monotonic()
+    await watch(empty, 10, lambda: write(world, process, page_at=since, unrecoverable=True))
     assert empty.session().lifecycle is State.RECYCLING
 
 
@@ -87,7 +89,7 @@ async def test_a_page_that_cannot_be_helped_is_read_in_a_slot_too(
     "fields", [{"pid": NEVER_A_PID}, {"generation": 99}, {"at": 1e12}, {"at": 0.0}]
 )
 async def test_what_another_worker_or_another_time_wrote_is_no_heartbeat(
-    empty: Bench, world: World, fields: dict[str, float]
+    empty: Bench, world: World, fields: dict[str, Any]
 ) -> None:
     process = await empty.connected()
     await watch(empty, 5, lambda: write(world, process, **fields))
@@ -123,18 +125,21 @@ async def test_a_file_that_is_broken_is_used_again_with_the_next_heartbeat(
 async def test_a_worker_that_sends_needs_no_slot(empty: Bench, world: World) -> None:
     """One of an earlier version, or one whose slot is given up."""
     process = await empty.connected()
+
+    def is_heard() -> bool:
+        return heard_at(empty.session()) == world.clock.monotonic()
+
     for _ in range(20):
         world.clock.advance(1)
         process.beat()
-        now = world.clock.monotonic()
-        await wait_until(lambda now=now: heard_at(empty.session()) == now, "it is heard")
+        await wait_until(is_heard, "it is heard")
         await empty.it.watchdog.watch()
     assert empty.session().lifecycle is State.RUNNING
 
 
 async def test_the_next_daemon_reads_where_a_worker_writes(empty: Bench, world: World) -> None:
     first, other = await empty.connected("a"), await empty.connected("b")
-    await watch(empty, 2, lambda: (write(world, first), write(world, other)))
+    await watch(empty, 2, lambda: write(world, first, other))
     slots = {slot(first), slot(other)}
     left = await empty.die()
     await empty.restore(
@@ -147,7 +152,7 @@ async def test_the_next_daemon_reads_where_a_worker_writes(empty: Bench, world: 
         await until(empty.session(name), connected)
     assert {slot(first), slot(other)} == slots
     assert [empty.process(name) for name in "ab"] == [first, other]
-    await watch(empty, 20, lambda: (write(world, first), write(world, other)))
+    await watch(empty, 20, lambda: write(world, first, other))
     for name in "ab":
         assert empty.session(name).lifecycle is State.RUNNING
     await watch(empty, 5, lambda: write(world, first))
@@ -155,7 +160,7 @@ async def test_the_next_daemon_reads_where_a_worker_writes(empty: Bench, world: 
     assert empty.session("b").lifecycle is not State.RUNNING, "silence counts as before"
 
 
-async def test_an_adopted_worker_without_a_slot_is_told_that_none_is_read(
+async def test_an_adopted_worker_without_a_slot_is_greeted_without_one(
     bench: Bench, world: World
 ) -> None:
     session = await bench.add()
@@ -197,20 +202,20 @@ async def test_a_tick_that_is_late_does_not_count_for_the_workers(
 
 def test_no_two_workers_get_the_same_slot(tmp_path: Path) -> None:
     slots = Heartbeats(tmp_path / "heartbeats")
-    assert [slots.take() for _ in range(3)] == [0, 1, 2]
+    assert [slots.assign() for _ in range(3)] == [0, 1, 2]
     slots.release(1)
-    assert [slots.take() for _ in range(2)] == [1, 3]
+    assert [slots.assign() for _ in range(2)] == [1, 3]
 
 
 def test_a_slot_is_empty_for_its_next_worker(tmp_path: Path) -> None:
     path = tmp_path / "heartbeats"
     slots, worker = Heartbeats(path), SlotFile(path)
-    number = slots.take()
+    number = slots.assign()
     worker.write(number, encode(SlotBeat(NEVER_A_PID, 1, 7.0)))
     slots.read()
     assert slots.of(number, NEVER_A_PID, 1)
     slots.release(number)
-    assert slots.take() == number
+    assert slots.assign() == number
     slots.read()
     assert slots.of(number, NEVER_A_PID, 1) is None
 
@@ -223,16 +228,16 @@ def test_a_slot_in_which_a_living_worker_writes_is_given_to_nobody(tmp_path: Pat
     SlotFile(path).write(0, encode(SlotBeat(os.getpid(), 3, 7.0)))
     SlotFile(path).write(1, encode(SlotBeat(NEVER_A_PID, 3, 7.0)))
     slots = Heartbeats(path)
-    assert slots.take() == 1
-    assert slots.take_over(os.getpid(), 3) == 0
-    assert slots.take_over(os.getpid(), 4) is None
-    assert slots.take() == 2
+    assert slots.assign() == 1
+    assert slots.adopt(os.getpid(), 3) == 0
+    assert slots.adopt(os.getpid(), 4) is None
+    assert slots.assign() == 2
 
 
 def test_without_a_file_there_are_slots_all_the_same(tmp_path: Path) -> None:
     """Nobody can write in them: heartbeats are sent."""
     slots = Heartbeats(tmp_path / "nowhere" / "heartbeats")
-    assert slots.take() == 0
+    assert slots.assign() == 0
     slots.read()
     assert slots.of(0, 1, 1) is None
-    assert slots.take_over(1, 1) is None
+    assert slots.adopt(1, 1) is None

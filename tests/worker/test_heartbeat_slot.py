@@ -25,7 +25,8 @@ def path(tmp_path: Path) -> Path:
 
 def spec(path: Path | None) -> WorkerSpec:
     named = str(path) if path else None
-    return msgspec.structs.replace(SPEC, heartbeats=named, slot=5, generation=3)
+    made: WorkerSpec = msgspec.structs.replace(SPEC, heartbeats=named, slot=5, generation=3)
+    return made
 
 
 def written(path: Path) -> SlotBeat:

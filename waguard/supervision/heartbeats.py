@@ -18,7 +18,7 @@ class Heartbeats:
         self._taken: set[int] = set()
         self._content = b""
 
-    def take(self) -> int:
+    def assign(self) -> int:
         """A slot that no living worker has, whichever daemon gave it."""
         number = next(n for n in itertools.count() if n not in self._taken and self._is_free(n))
         self._file.write(number, bytes(SIZE))
@@ -29,7 +29,7 @@ class Heartbeats:
         beat = decode(self._file.read(number))
         return beat is None or procfs.start_time(beat.pid) is None
 
-    def take_over(self, pid: int, generation: int) -> int | None:
+    def adopt(self, pid: int, generation: int) -> int | None:
         """The slot of a living worker of an earlier daemon; None: it has none."""
         number = number_of(self._file.read(0, _MOST), pid, generation)
         if number is not None:

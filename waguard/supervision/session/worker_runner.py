@@ -115,7 +115,7 @@ class WorkerRunner:
         self._number, self.process, self.report = worker, process, None
         self._failed, self._outdated = False, outdated
         if not outdated:
-            slot = self._ctx.heartbeats.take_over(process.pid, record.generation)
+            slot = self._ctx.heartbeats.adopt(process.pid, record.generation)
             self._use_slot(slot, record.generation)
         self._profile.adopted_at(record.profile)
         self._log.info(
@@ -180,7 +180,7 @@ class WorkerRunner:
             config = self._ctx.config()
             row = self._writer.row
             given = self._ctx.versions.for_worker(row.session_id)
-            self._use_slot(self._ctx.heartbeats.take(), row.generation)
+            self._use_slot(self._ctx.heartbeats.assign(), row.generation)
             spec = worker_spec(
                 row,
                 self._profile.at,
