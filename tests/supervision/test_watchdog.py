@@ -12,6 +12,7 @@ from tests.supervision.world import World
 from tests.waiting import DEADLINE, wait_until
 from waguard.core.lifecycle import State
 from waguard.core.link import Link
+from waguard.supervision.session.actor import SessionActor
 
 
 async def watch_for(bench: Bench, seconds: int, beat: Callable[[], None] = lambda: None) -> None:
@@ -172,3 +173,21 @@ async def test_ones_own_sleep_makes_nobody_unresponsive(empty: Bench, world: Wor
     assert empty.session().lifecycle is State.RUNNING
     await beating(empty, process, 3, page=0.01)
     assert empty.session().runner.process is process
+
+
+async def test_the_watches_of_many_sessions_are_checked_in_turn(
+    empty: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The tick costs the same, however many there are; each has its turn."""
+    names = [f"s{n:03}" for n in range(120)]
+    for name in names:
+        await empty.add(name, profile=False)
+    checked: list[str] = []
+    monkeypatch.setattr(SessionActor, "tick", lambda it: checked.append(it.name))
+    for most in (50, 50, 20):
+        before = len(checked)
+        await watch_for(empty, 1)
+        assert len(checked) - before == most
+    assert sorted(checked) == names
+    await watch_for(empty, 1)
+    assert checked[120:] == checked[:50]

@@ -149,9 +149,11 @@ class Mailbox:
 
     # ---- one fact ----
 
+    def _now(self) -> float:
+        return max(self._clock.monotonic(), self._at)
+
     def _moment(self) -> Moment:
-        at = max(self._clock.monotonic(), self._at)
-        return Moment(at, self._chance.random(), self._clock.wall())
+        return Moment(self._now(), self._chance.random(), self._clock.wall())
 
     def _handle(self, session: str, fact: Fact | FleetFact) -> None:
         outcome = self._engine.post(session, fact, self._moment())
@@ -191,7 +193,7 @@ class Mailbox:
     # ---- time ----
 
     def _read_host_where_it_is_due(self) -> None:
-        if not self._waiting and self.fleet.read_host_at <= self._moment().at:
+        if not self._waiting and self.fleet.read_host_at <= self._now():
             self._waiting.append((_FLEET, self._read_host()))
 
     def _read_host(self) -> HostRead:

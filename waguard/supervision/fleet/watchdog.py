@@ -13,6 +13,11 @@ from waguard.supervision.session.session_context import SessionContext
 _PUNCTUAL: Final = 1.5  # s between two ticks; what is beyond that is the host's
 
 
+_AT_ONCE: Final = (
+    50  # sessions whose watches are checked in one tick: their limits are a minute and more
+)
+
+
 class Watchdog:
     """Posts what has no timer of its own; what is done about it is decided in ``core``."""
 
@@ -20,6 +25,8 @@ class Watchdog:
         self._ctx = ctx
         self._registry = registry
         self._watched_at: float | None = None
+        self._next = 0
+        """The session whose watches are checked first in the next tick."""
 
     async def watch(self) -> None:
         """A tick, each second."""
@@ -34,9 +41,14 @@ class Watchdog:
             self._ctx.mailbox.stood_still(now - before)
             return
         self._ctx.heartbeats.read()
-        for session in self._registry.sessions:
-            with session.faults.alone("watch"):
+        sessions = self._registry.sessions
+        for session in sessions:
+            with session.faults.alone("hear"):
                 session.runner.hear(now)
+        first = self._next if self._next < len(sessions) else 0
+        self._next = first + _AT_ONCE
+        for session in sessions[first : self._next]:
+            with session.faults.alone("watch"):
                 session.tick()
         if before is not None and now - before > _PUNCTUAL:  # so may be those that it watches
             self._ctx.mailbox.stood_still(now - before - _PUNCTUAL)
