@@ -24,6 +24,7 @@ from waguard.wire.reports import Heartbeat, Report
 from waguard.wire.worker import WorkerSpec
 from waguard.worker import fork_server
 from waguard.worker.link.daemon_link import DaemonLink
+from waguard.worker.link.heartbeat_slot import HeartbeatSlot
 from waguard.worker.page.report_gate import ReportGate
 
 FLOOD = "flood "
@@ -88,7 +89,7 @@ async def _live(spec: WorkerSpec) -> int:
     hello = Hello(
         protocol=PROTOCOL, instance=spec.instance, session=spec.session, generation=spec.generation
     )
-    link = DaemonLink(hello)
+    link = DaemonLink(hello, write=HeartbeatSlot(spec).write)
     server = await link.listen(Path(spec.socket), agree)
     os.write(1, b"listening\n")
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, link.stop_asked.set)

@@ -29,6 +29,7 @@ from waguard.core.session.facts import (
     StartRequested,
     TimerDue,
 )
+from waguard.core.session.probe import Limits
 from waguard.core.session.state import Rules, SessionState, Stage, Worker
 
 WALL = 1_732_233_600.0  # s, unix time of monotonic 0
@@ -113,6 +114,14 @@ class EngineBench:
                     it = Beat(worker=state.worker.number, at=self.at, page_at=self.at)
                     self.post(name, it)
             self.tick()
+
+    def hear_nobody(self, seconds: float) -> None:
+        """No worker is heard for so long: that is reported, and at the end it is judged."""
+        end = self.at + seconds
+        self.at = min(end, self.at + Limits().notice)
+        self.tick()
+        self.at = end
+        self.tick()
 
     def runs(self, name: str) -> None:
         """A process that was held is there, and follows its script."""

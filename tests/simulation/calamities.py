@@ -39,6 +39,7 @@ class Calamities:
             "acks_everywhere": self._lose_acks,
             "wall_step": self._step_wall,
             "settings": self._change_settings,
+            "host_stall": self._stall,
         }
         self._ends: dict[str, Callable[[], object]] = {
             "network": self._find_network,
@@ -46,6 +47,7 @@ class Calamities:
             **dict.fromkeys(("database", *ANOTHER), self._find_database),
             "standstill": world.thaw,
             "acks_everywhere": world.plane.acks_come,
+            "host_stall": self._go_on,
             **dict.fromkeys(DAEMON, world.begin_daemon),
         }
 
@@ -117,6 +119,17 @@ class Calamities:
 
     def _end_with_lease(self, page: Page) -> None:
         self._world.workers.die(page, page.number, EXIT_LEASE_EXPIRED)
+
+    def _stall(self) -> None:
+        """A disk that hangs, or swapping: workers wait, each from its next step on; the daemon has what it needs."""
+        self._each(self._world.strikes.fall_late, "stall", 0.9, 0.0)
+
+    def _go_on(self) -> None:
+        self._each(self._serve, "served", 0.9, 0.0)
+
+    def _serve(self, page: Page) -> None:
+        if not self._world.suffers("worker_hang", page.name):
+            self._world.strikes.go_on(page)
 
     def _lose_acks(self) -> None:
         for page in self._world.pages.values():

@@ -24,6 +24,8 @@ class Page:
     """The page does not answer."""
     stopped: bool = False
     """The worker stands still."""
+    late: bool = False
+    """It runs, and says nothing: nobody but its heartbeat shows that."""
     unrecoverable: bool = False
     """Its script was ended, and it does not answer all the same."""
     answered: float = 0.0

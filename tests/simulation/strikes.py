@@ -45,6 +45,7 @@ class Strikes:
             "crash": self._crash,
             "page_hang": self._hang,
             "sigstop": self._stop,
+            "worker_hang": self.fall_late,
             "nonsense": self._nonsense,
             "stuck_offline": partial(self._stick, Link.OFFLINE),
             "stuck_syncing": partial(self._stick, Link.SYNCING),
@@ -72,8 +73,9 @@ class Strikes:
             "row_changed": self._tamper,
         }
         self._ends: dict[str, Callable[[Page], object]] = {
-            "page_hang": self._go_on,
-            "sigstop": self._go_on,
+            "page_hang": self.go_on,
+            "sigstop": self.go_on,
+            "worker_hang": self.go_on,
             "memory": world.plane.shrink,
             "unlink": partial(self._scan, "unlink"),
             "qr_stale": partial(self._scan, "qr_stale"),
@@ -144,6 +146,11 @@ class Strikes:
             page.hung = page.stopped = True
             self._world.workers.fall_silent(page)
 
+    def fall_late(self, page: Page) -> None:
+        """Its loop hangs, or waits for the host."""
+        page.late = page.alive and page.ready and not page.ending
+        self._stop(page)
+
     def _nonsense(self, page: Page) -> None:
         page.excused = True
         self._world.post(page.name, Unusable(worker=page.number, why="it talks nonsense"))
@@ -181,7 +188,8 @@ class Strikes:
             self._ask(Left(), page)
             self._ask(StopRequested(), page)
 
-    def _go_on(self, page: Page) -> None:
+    def go_on(self, page: Page) -> None:
+        """It answers again."""
         if page.alive and not page.ending:
             self._world.workers.hear_again(page)
 

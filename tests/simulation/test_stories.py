@@ -69,6 +69,37 @@ def test_an_old_worker_that_hangs_while_it_waits_for_its_slot_is_no_promise() ->
     assert story.until(700.0).all_up()
 
 
+# ---- heartbeats ----
+
+
+@pytest.mark.parametrize("dense", [False, True])
+def test_a_worker_that_says_nothing_is_replaced_after_five_seconds(*, dense: bool) -> None:
+    story = Chronicle(own("worker_hang", "s0", 60.0), sessions=12, dense=dense).until(30.0)
+    ((at, name, _),) = story.did(do.Kill)
+    assert (name, 4.0 <= at < 7.0) == ("s0", True)
+    assert story.all_up()
+
+
+@pytest.mark.parametrize("dense", [False, True])
+@pytest.mark.parametrize("sessions", [2, 12])
+def test_nobody_is_replaced_where_the_host_lets_all_workers_wait(
+    *, sessions: int, dense: bool
+) -> None:
+    story = Chronicle(of_all("host_stall", 7.0), sessions=sessions, dense=dense).until(60.0)
+    assert story.did(do.ResponsivenessChanged) != []
+    assert story.did(do.Terminate) == []
+    assert story.all_up()
+
+
+@pytest.mark.parametrize("dense", [False, True])
+def test_workers_that_do_not_come_back_with_the_others_are_replaced(*, dense: bool) -> None:
+    hung = (own("worker_hang", "s0", 60.0), own("worker_hang", "s1", 60.0))
+    story = Chronicle(of_all("host_stall", 4.0), *hung, dense=dense, sessions=12).until(40.0)
+    assert {name for _, name, _ in story.did(do.Kill)} == {"s0", "s1"}
+    assert all(9.0 <= at < 12.0 for at, _, _ in story.did(do.Kill))
+    assert story.all_up()
+
+
 # ---- the host ----
 
 

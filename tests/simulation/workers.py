@@ -62,7 +62,9 @@ class Workers:
                 return
         page.alive, page.leftover = True, False
         page.ready = page.hung = page.stopped = page.planned = page.ending = page.old = False
-        page.mute = page.refused = page.offered = page.covered = page.stale_codes = False
+        page.late = page.mute = page.refused = page.offered = page.covered = page.stale_codes = (
+            False
+        )
         page.excused = page.adopted = page.unrecoverable = False
         page.closes_since = None
         page.stuck, page.warm, page.reported = None, None, ()
@@ -304,7 +306,7 @@ class Workers:
             world.arm(page)
         if page.stopped and world.frozen_at is not None:
             page.excused = True  # the daemon may hear of it when it goes on again
-        if page.stopped and not page.adopted:
+        if page.stopped and not page.adopted and not page.late:
             world.after(0.5, partial(world.post, page.name, Stopped(worker=page.number)))
         elif not page.stopped:
             world.after(4.0, partial(self._help, page, page.number))
@@ -319,7 +321,7 @@ class Workers:
 
     def hear_again(self, page: Page) -> None:
         """It is still open."""
-        page.hung = page.stopped = page.unrecoverable = False
+        page.hung = page.stopped = page.late = page.unrecoverable = False
         page.reported = ()
         self.beat_on(page)
         self.refresh(page)

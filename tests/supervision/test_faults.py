@@ -87,8 +87,8 @@ async def test_a_watch_that_fails_is_that_sessions_condition(empty: Bench, world
             await empty.it.sessions.view("s")
         ).degraded == "waguard failed to watch it: LookupError"
         assert (await empty.it.sessions.view("zz")).degraded is None
-        for _ in range(3):
-            world.clock.advance(4.0)  # less than a standstill of waguard's own
+        for _ in range(11):  # both are late
+            world.clock.advance(1.0)
             await empty.it.watchdog.watch()
         await wait_until(lambda: not process.alive, "the other one is watched: it is silent")
     await empty.it.watchdog.watch()

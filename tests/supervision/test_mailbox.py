@@ -8,7 +8,7 @@ import pytest
 
 from tests.supervision.fake_host import FakeClock, NoChance
 from tests.waiting import wait_until
-from waguard.config.sections import Config, Restore
+from waguard.config.sections import Browser, Config, Restore
 from waguard.core.fleet.facts import FleetEffect, HostRead
 from waguard.core.lifecycle import State
 from waguard.core.link import Link
@@ -76,9 +76,12 @@ class Desk:
     def spawned(self, name: str) -> bool:
         return self.it.state(name).worker is not None
 
-    def connected(self, name: str) -> None:
+    def starts(self, name: str) -> None:
         self.it.post(name, StartRequested())
         self.it.post(name, Spawned(worker=1))
+
+    def connected(self, name: str) -> None:
+        self.starts(name)
         now = self.clock.monotonic()
         ready = Reported(worker=1, at=now, phase="ready", link=Link.CONNECTED)
         self.it.post(name, ready)
@@ -151,38 +154,46 @@ async def test_a_configuration_that_is_read_again_counts_with_the_next_tick(desk
 
 
 async def test_a_timer_that_comes_too_early_is_set_again(desk: Desk) -> None:
-    """Each beat moves the deadline; the timer finds out when it fires."""
-    actor = desk.add("a")
-    desk.connected("a")
+    """A deadline that moved away: the timer finds out when it fires."""
+    desk.add("a")
+    desk.starts("a")
     when, callback = desk.timers[-1]
-    worker = desk.it.state("a").worker
-    assert worker is not None
-    assert when == worker.heard_at + 2.0
-    desk.clock.advance(1.0)
-    now = desk.clock.monotonic()
-    before, notified = len(desk.timers), actor.notified
-    desk.it.post("a", Beat(worker=1, at=now, page_at=now))
-    assert (len(desk.timers), actor.notified) == (before, notified)
-    desk.clock.advance(1.0)
+    desk.config = msgspec.structs.replace(desk.config, restore=Restore(timeout=120.0))
+    desk.it.tick()
+    before = len(desk.timers)
+    desk.clock.advance(when - desk.clock.monotonic())
     callback()
     assert len(desk.timers) > before
-    state = desk.it.state("a")
-    assert state.worker is not None
-    assert state.worker.unresponsive is None
+    assert lifecycle(desk.it.state("a")) is State.STARTING
 
 
-@pytest.mark.parametrize(("late", "silent"), [(0.5, True), (STALL + 1, False)])
+async def test_a_ready_page_has_no_timer_the_tick_sees_what_is_due(desk: Desk) -> None:
+    actor = desk.add("a")
+    desk.connected("a")
+    before, notified = len(desk.timers), actor.notified
+    desk.clock.advance(1.0)
+    now = desk.clock.monotonic()
+    desk.it.post("a", Beat(worker=1, at=now, page_at=now))
+    assert (len(desk.timers), actor.notified) == (before, notified)
+    desk.clock.advance(1.9)
+    desk.it.tick()
+    assert _unresponsive(desk.it) is None
+    desk.clock.advance(0.1)
+    desk.it.tick()
+    assert _unresponsive(desk.it) == "the worker does not answer"
+    assert len(desk.timers) == before
+
+
+@pytest.mark.parametrize(("late", "stage"), [(0.5, State.RECYCLING), (STALL + 1, State.STARTING)])
 async def test_a_timer_that_is_late_says_that_the_daemon_stood_still(
-    desk: Desk, *, late: float, silent: bool
+    desk: Desk, *, late: float, stage: State
 ) -> None:
     desk.add("a")
-    desk.connected("a")
-    _, callback = desk.timers[-1]
-    desk.clock.advance(2.0 + late)
+    desk.starts("a")
+    when, callback = desk.timers[-1]
+    desk.clock.advance(when - desk.clock.monotonic() + late)
     callback()
-    worker = desk.it.state("a").worker
-    assert worker is not None
-    assert (worker.unresponsive is not None) is silent
+    assert lifecycle(desk.it.state("a")) is stage
 
 
 async def test_a_session_that_is_forgotten_leaves_its_place_to_the_next(desk: Desk) -> None:
@@ -206,11 +217,12 @@ async def test_the_loops_own_timers(desk: Desk) -> None:
     box = mailbox(desk, _LoopClock(), loop_timer)
     actor = Actor()
     box.add(SessionState(session="a", status=DerivedStatus(Status.DISCONNECTED)), actor)
+    desk.config = msgspec.structs.replace(
+        desk.config, browser=Browser(launch_timeout=0.04), restore=Restore(timeout=0.01)
+    )
     box.post("a", StartRequested())
     box.post("a", Spawned(worker=1))
-    now = asyncio.get_running_loop().time()
-    box.post("a", Reported(worker=1, at=now - 1.95, phase="ready", link=Link.CONNECTED))
-    await wait_until(lambda: _unresponsive(box) is not None, "it is noticed")
+    await wait_until(lambda: lifecycle(box.state("a")) is not State.STARTING, "it is noticed")
 
 
 def _unresponsive(box: Mailbox) -> str | None:

@@ -12,6 +12,7 @@ from tests.supervision.world import World
 from tests.waiting import DEADLINE, wait_until
 from waguard.core.lifecycle import State
 from waguard.core.link import Link
+from waguard.supervision.session.actor import SessionActor
 
 
 async def watch_for(bench: Bench, seconds: int, beat: Callable[[], None] = lambda: None) -> None:
@@ -25,7 +26,7 @@ async def watch_for(bench: Bench, seconds: int, beat: Callable[[], None] = lambd
 
 async def test_a_silent_worker_is_replaced(empty: Bench, world: World) -> None:
     process = await empty.connected()
-    await watch_for(empty, 9)
+    await watch_for(empty, 4)
     assert empty.session().lifecycle is State.RUNNING
     await watch_for(empty, 1)
     assert empty.session().lifecycle is State.RECYCLING
@@ -33,7 +34,7 @@ async def test_a_silent_worker_is_replaced(empty: Bench, world: World) -> None:
         empty.session(), lambda s: s.runner.process is not process and s.link is Link.CONNECTED
     )
     await empty.until_written()
-    assert world.audited("restart") == [(None, None, "the worker has not answered for 10 s")]
+    assert world.audited("restart") == [(None, None, "the worker has not answered for 5 s")]
 
 
 async def beating(
@@ -168,7 +169,25 @@ async def test_ones_own_sleep_makes_nobody_unresponsive(empty: Bench, world: Wor
     world.clock.advance(60)
     await empty.it.watchdog.watch()
     # nor is the minute counted when it goes on: the others need a moment too
-    await watch_for(empty, 4)
+    await watch_for(empty, 3)
     assert empty.session().lifecycle is State.RUNNING
     await beating(empty, process, 3, page=0.01)
     assert empty.session().runner.process is process
+
+
+async def test_the_watches_of_many_sessions_are_checked_in_turn(
+    empty: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The tick costs the same, however many there are; each has its turn."""
+    names = [f"s{n:03}" for n in range(120)]
+    for name in names:
+        await empty.add(name, profile=False)
+    checked: list[str] = []
+    monkeypatch.setattr(SessionActor, "tick", lambda it: checked.append(it.name))
+    for most in (50, 50, 20):
+        before = len(checked)
+        await watch_for(empty, 1)
+        assert len(checked) - before == most
+    assert sorted(checked) == names
+    await watch_for(empty, 1)
+    assert checked[120:] == checked[:50]

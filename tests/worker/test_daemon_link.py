@@ -546,3 +546,34 @@ async def test_what_is_lent_moves_its_deadline_and_a_daemon_that_never_lends_end
     await wait_until(lambda: bench.lent == [12.5, 17.5], "it is moved")
     await bench.greeted()
     assert bench.lent == [12.5, 17.5, None]
+
+
+@pytest.mark.parametrize(
+    ("reads", "written", "sent"),
+    [(4, 4, False), (None, 4, True), (5, 4, True), (4, None, True)],
+    ids=["in its slot", "by an earlier daemon", "in another slot", "nowhere"],
+)
+async def test_a_heartbeat_that_its_daemon_does_not_read_is_sent(
+    folder: Path, *, reads: int | None, written: int | None, sent: bool
+) -> None:
+    link = DaemonLink(HELLO, write=lambda _: written)
+    server = await link.listen(folder / "w.sock", _unasked)
+    try:
+        reader, writer = await asyncio.open_unix_connection(folder / "w.sock")
+        daemon = Channel[Any](reader, writer, FromWorker)
+        daemon.post(msgspec.structs.replace(HELLO, slot=reads))
+        async with asyncio.timeout(DEADLINE):
+            await link.greeted.wait()
+            link.heartbeat(Heartbeat(devtools=0.1, page=0.2))
+            link.event(LoggedOut())
+            first = await daemon.receive()
+        writer.close()
+        await writer.wait_closed()
+    finally:
+        server.close()
+        await link.close()
+    assert isinstance(first, Heartbeat) is sent
+
+
+async def _unasked(request: Request) -> Reply:
+    raise AssertionError(request)

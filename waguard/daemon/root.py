@@ -9,6 +9,7 @@ import contextlib
 import os
 from collections.abc import AsyncIterator, Callable, Collection
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 from loguru import logger
@@ -282,8 +283,7 @@ class Daemon:
         self._ticker.every(interval, "reconcile", self._supervisor.reconciler.reconcile)
         self._ticker.every(ASKED_EVERY, "database", self._database.tick)
         self._ticker.every(COUNTED_EVERY, "webhooks", messages.count)
-        self._ticker.every(watch.INTERVAL, "receiver", webhooks.check_receiver)
-        self._ticker.every(watch.INTERVAL, "stored", self._base.stored.check)
+        self._ticker.every(watch.INTERVAL, "receiver", partial(self._check_receiver, webhooks))
         self._ticker.every(heap.TRIMMED_EVERY, "memory", heap.trim)
         self._ticker.every(SAVED_EVERY, "clock", self._save_clock)
         self._ticker.every(last_run.SEEN_EVERY, "alive", self._history.renew)
@@ -347,6 +347,9 @@ class Daemon:
     def _measure(self) -> None:
         interval = self._config().worker.measure_interval
         self._ticker.every(interval, "measure", self._supervisor.watchdog.measure)
+
+    async def _check_receiver(self, webhooks: Webhooks) -> None:
+        await asyncio.gather(webhooks.check_receiver(), self._base.stored.check())
 
     async def _save_clock(self) -> None:
         await asyncio.to_thread(self._base.ages.save)

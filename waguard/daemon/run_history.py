@@ -1,13 +1,14 @@
 """From run to run: what the last daemon left is reported, and what the next one needs is written."""
 
 import asyncio
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict
 
 from loguru import logger
 
 from waguard.core.host import last_run
 from waguard.core.incidents.kinds import DIED, RESTORED, STARTED
+from waguard.core.session.restart import Remembered
 from waguard.host.memory.restart_memory import RestartMemory
 from waguard.host.memory.run_file import RunFile
 from waguard.supervision.status_writer import AuditLog
@@ -55,10 +56,15 @@ class RunHistory:
     async def renew(self) -> None:
         """A disk that hangs holds up this tick alone."""
         reported = not self._trail.unrecorded
-        await asyncio.to_thread(self._run_file.renew, reported=reported)
-        if self._supervisor.state.loaded:  # until then it is what the last daemon wrote
+        kept = None  # until the rows are loaded it is what the last daemon wrote
+        if self._supervisor.state.loaded:
             kept = {it.name: it.remember() for it in self._supervisor.registry.sessions}
-            await asyncio.to_thread(self._restarts.save, kept)
+        await asyncio.to_thread(self._write, kept, reported=reported)
+
+    def _write(self, kept: Mapping[str, Remembered] | None, *, reported: bool) -> None:
+        self._run_file.renew(reported=reported)
+        if kept is not None:
+            self._restarts.save(kept)
 
     async def renew_when_reported(self) -> None:
         """At once: the next daemon reports again what is not noted as reported."""

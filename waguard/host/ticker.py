@@ -14,7 +14,7 @@ from typing import Final
 from apscheduler.schedulers.asyncio import AsyncIOScheduler
 from apscheduler.triggers.base import BaseTrigger
 
-JITTER: Final = 0.1  # of an interval, so that ticks do not march in step
+JITTER: Final = 0.1  # of an interval, so that long ones do not march in step
 
 
 class Monotonic(tzinfo):
@@ -38,7 +38,8 @@ class Monotonic(tzinfo):
 
 
 class _Interval(BaseTrigger):  # type: ignore[misc]  # APScheduler has no types
-    """Counted from now, not from the tick before: what was missed is not made up for."""
+    """Counted from now, not from the tick before: what was missed is not made up for. To the nearest whole second, where
+    the interval has one: an idle daemon wakes up once for all ticks that are due, whichever ticker has them."""
 
     def __init__(self, seconds: float) -> None:
         self._seconds = seconds
@@ -46,7 +47,10 @@ class _Interval(BaseTrigger):  # type: ignore[misc]  # APScheduler has no types
     def get_next_fire_time(self, _: datetime | None, now: datetime) -> datetime:
         """After one interval and a random part of it."""
         jitter = random.uniform(0, self._seconds * JITTER)  # noqa: S311 - no secret
-        return now + timedelta(seconds=self._seconds + jitter)
+        at = now + timedelta(seconds=self._seconds + jitter)
+        if self._seconds < 1:
+            return at
+        return (at + timedelta(seconds=0.5)).replace(microsecond=0)
 
 
 class Ticker:

@@ -20,7 +20,7 @@ from waguard.core.engine import Engine, Outcome
 from waguard.core.fleet.facts import FleetEffect, FleetFact, FleetRulesChanged, HostRead
 from waguard.core.fleet.state import FleetState, offline_for
 from waguard.core.replace import replace
-from waguard.core.session.deadlines import next_deadline
+from waguard.core.session.deadlines import next_deadline, next_timer
 from waguard.core.session.effects import Effect
 from waguard.core.session.facts import Beat, Fact, Moment, RulesChanged, TimerDue
 from waguard.core.session.probe import STALL
@@ -133,7 +133,7 @@ class Mailbox:
         self.post(_FLEET, fact)
 
     def tick(self) -> None:
-        """Also what no timer has said yet."""
+        """Evaluate every deadline: those of a ready page have no timer."""
         self._handle_all()  # the configuration may be another one
         now = self._clock.monotonic()
         for name, state in list(self._engine.sessions.items()):
@@ -149,20 +149,22 @@ class Mailbox:
 
     # ---- one fact ----
 
+    def _now(self) -> float:
+        return max(self._clock.monotonic(), self._at)
+
     def _moment(self) -> Moment:
-        at = max(self._clock.monotonic(), self._at)
-        return Moment(at, self._chance.random(), self._clock.wall())
+        return Moment(self._now(), self._chance.random(), self._clock.wall())
 
     def _handle(self, session: str, fact: Fact | FleetFact) -> None:
         outcome = self._engine.post(session, fact, self._moment())
-        if isinstance(fact, Beat) and not outcome.effects and session in self._armed:
+        if isinstance(fact, Beat) and not outcome.effects:
             return  # nearly every fact is this one: it moves deadlines away, and nobody waits for it
         self._carry_out(outcome)
 
     def _carry_out(self, outcome: Outcome) -> None:
         touched = [name for name in self._engine.touched if name in self.actors]
         for name in touched:
-            self._arm(name, next_deadline(self._engine.sessions[name]))
+            self._arm(name, next_timer(self._engine.sessions[name]))
         self._arm(_FLEET, self.fleet.read_host_at)
         for name in touched:
             self.actors[name].notify()
@@ -191,7 +193,7 @@ class Mailbox:
     # ---- time ----
 
     def _read_host_where_it_is_due(self) -> None:
-        if not self._waiting and self.fleet.read_host_at <= self._moment().at:
+        if not self._waiting and self.fleet.read_host_at <= self._now():
             self._waiting.append((_FLEET, self._read_host()))
 
     def _read_host(self) -> HostRead:
@@ -199,8 +201,7 @@ class Mailbox:
         return self._fleet.read_host(network=offline and self.fleet.rules.watch_network)
 
     def _arm(self, name: str, at: float) -> None:
-        """One timer each. A deadline that moved away is found out when the timer fires: a heartbeat
-        moves it each second, and costs nothing here."""
+        """One timer each. A deadline that moved away is found out when the timer fires."""
         armed, handle = self._armed.get(name, (NEVER, None))
         if handle:
             if at >= armed:
@@ -224,8 +225,8 @@ class Mailbox:
                 self.post_to_fleet(self._read_host())
             elif (state := self._engine.sessions.get(name)) is None:
                 return
-            elif (at := next_deadline(state)) > max(now, when):
-                self._arm(name, at)
+            elif next_deadline(state) > max(now, when):
+                self._arm(name, next_timer(state))
             else:
                 self.post(name, TimerDue(late=late if late > STALL else 0.0))
         finally:

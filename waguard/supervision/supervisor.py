@@ -25,6 +25,7 @@ from waguard.supervision.fleet.restorer import Restorer
 from waguard.supervision.fleet.run_state import RunState
 from waguard.supervision.fleet.watchdog import Watchdog
 from waguard.supervision.fleet_effects import Fleet
+from waguard.supervision.heartbeats import Heartbeats
 from waguard.supervision.mailbox import Mailbox, Timers, loop_timer
 from waguard.supervision.session.actor import SessionActor
 from waguard.supervision.session.passkeys import Passkeys
@@ -34,6 +35,7 @@ from waguard.supervision.timings import Timings
 from waguard.supervision.versions.decision import Documents, VersionDecision
 from waguard.supervision.versions.observer import VersionObserver
 from waguard.supervision.versions.operators import VersionOperators
+from waguard.wire.heartbeat_slots import NAME
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -108,6 +110,7 @@ class Supervisor:
             clock=ports.clock,
             ages=ports.ages,
             fleet=self.fleet,
+            heartbeats=Heartbeats(config().paths.runtime / NAME),
             mailbox=self.mailbox,
             versions=self.observer,
             meter=ports.meter,

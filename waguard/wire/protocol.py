@@ -26,6 +26,9 @@ class Hello(Struct, tag="hello", frozen=True, kw_only=True):
     lends: bool = False
     """The daemon says until when the worker may live. False: it does not, or is of a version that never does;
     what an earlier daemon said is over."""
+    slot: int | None = None
+    """The slot in which the daemon reads this worker's heartbeats: what is written there need not be sent. None: it reads
+    none, or is of a version that knows no slots."""
 
 
 class Lend(Struct, tag="lend", frozen=True, kw_only=True):

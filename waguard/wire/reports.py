@@ -118,7 +118,7 @@ class Report(Struct, tag="report", frozen=True, kw_only=True):
 
 
 class Heartbeat(Struct, tag="heartbeat", frozen=True, kw_only=True):
-    """Sent every ``heartbeat`` seconds; round trips in seconds, None: no answer in time."""
+    """Written in the worker's slot every ``heartbeat`` seconds, or else sent; round trips in seconds, None: no answer in time."""
 
     devtools: RoundTrip | None
     page: RoundTrip | None

@@ -61,6 +61,10 @@ class WorkerSpec(Struct, frozen=True, kw_only=True):
     launch_timeout: float
     orphan_grace: float
     heartbeat: float
+    heartbeats: str | None = None
+    """The file with the slots of all workers: an absolute path. None: heartbeats are sent."""
+    slot: int = 0
+    """The number of the worker's slot in it."""
     sandbox: bool = True
     """Chromium's own."""
     log: LogSettings = LogSettings()

@@ -10,6 +10,7 @@ from waguard.wire.protocol import PROTOCOL, Hello
 from waguard.wire.worker import WorkerSpec
 from waguard.worker.deadline import Deadline
 from waguard.worker.link.daemon_link import DaemonLink
+from waguard.worker.link.heartbeat_slot import HeartbeatSlot
 from waguard.worker.link.status_reporter import StatusReporter
 from waguard.worker.messages.inbound import Inbound
 from waguard.worker.page.link_watch import LinkWatch
@@ -45,7 +46,8 @@ class WorkerContext:
             generation=spec.generation,
         )
         deadline = Deadline()
-        daemon = DaemonLink(hello, earlier, lend=deadline.move, timings=timings)
+        write = HeartbeatSlot(spec).write
+        daemon = DaemonLink(hello, earlier, lend=deadline.move, write=write, timings=timings)
         watch, people, gate = LinkWatch(), People(), ReportGate()
         document = PageDocument(spec.url, serve=spec.document, folder=spec.documents)
         return cls(

@@ -26,6 +26,7 @@ from waguard.core.session.deadlines import (
     due,
     forgive,
     next_deadline,
+    next_timer,
 )
 from waguard.core.session.facts import Adopted, TimerDue
 from waguard.core.session.restart import Retries
@@ -43,7 +44,7 @@ from waguard.core.session.state import (
 from waguard.core.session.takeover import RETRY
 
 LIMITS = Rules().limits
-UNRESPONSIVE_DUE = {Due.WORKER_SILENT, Due.PAGE_SILENT, Due.UNRESPONSIVE}
+UNRESPONSIVE_DUE = {Due.PAGE_SILENT, Due.UNRESPONSIVE}
 
 
 def of(it: Worker | None, **fields: Any) -> dict[Due, float]:
@@ -109,14 +110,30 @@ def test_an_adoption_has_its_time_and_one_of_another_version_waits_for_its_slot(
 def test_each_layer_has_its_own_time() -> None:
     found = of(worker(link=Link.CONNECTED, heard_at=20.0, page_at=17.0))
     assert found == {
-        Due.WORKER_SILENT: 20.0 + LIMITS.worker,
         Due.PAGE_SILENT: 17.0 + LIMITS.page,
         Due.UNRESPONSIVE: 17.0 + LIMITS.notice,
     }
     said = of(
         worker(link=Link.CONNECTED, unresponsive="the page does not answer", unrecoverable=True)
     )
-    assert said == {Due.WORKER_SILENT: 20.0, Due.PAGE_SILENT: 10.0 + LIMITS.unrecoverable_page}
+    assert said == {
+        Due.PAGE_SILENT: 10.0 + LIMITS.unrecoverable_page,
+        Due.UNRESPONSIVE: 10.0 + LIMITS.notice,
+    }, "its worker may fall silent too"
+
+
+def test_a_late_worker_has_longer_while_many_are_late() -> None:
+    late = worker(link=Link.CONNECTED, unresponsive="the worker does not answer", late=True)
+    assert of(late)[Due.WORKER_SILENT] == 10.0 + 5.0
+    assert of(late, fleet=FleetView(many_late=True))[Due.WORKER_SILENT] == 10.0 + 10.0
+    assert Due.UNRESPONSIVE not in of(late)
+
+
+def test_what_waits_for_the_next_tick_has_no_timer() -> None:
+    ready = SessionState(session="s", status=DOWN, worker=worker(), intent=Intent.UP)
+    assert next_timer(ready) == NEVER
+    ending = SessionState(session="s", status=DOWN, worker=worker(Stage.ENDING))
+    assert next_timer(ending) == next_deadline(ending) == 22.0
 
 
 def test_of_another_version_only_answers_count_and_only_where_a_beat_was_understood() -> None:
@@ -230,8 +247,8 @@ def test_the_gravest_comes_first() -> None:
     state = SessionState(session="s", status=DOWN, worker=worker(), intent=Intent.UP)
     assert due(state, 9.0) == []
     assert due(state, 10.0 + LIMITS.notice) == [Due.UNRESPONSIVE]
-    assert due(state, 40.0) == [
-        Due.UNRESPONSIVE,
+    late = replace(state, worker=worker(late=True, unresponsive="the worker does not answer"))
+    assert due(late, 40.0) == [
         Due.WORKER_SILENT,
         Due.PAGE_SILENT,
         Due.LINK_OVERDUE,

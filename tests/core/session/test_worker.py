@@ -17,7 +17,13 @@ from waguard.core.lifecycle import State
 from waguard.core.link import Link
 from waguard.core.row_status import DerivedStatus, ParkCause, Reason, Status
 from waguard.core.session.deadlines import next_deadline
-from waguard.core.session.effects import Backfill, BrowserStarted, ResponsivenessChanged, Terminate
+from waguard.core.session.effects import (
+    Backfill,
+    BrowserStarted,
+    Kill,
+    ResponsivenessChanged,
+    Terminate,
+)
 from waguard.core.session.facts import Beat, RulesChanged, StopRequested
 from waguard.core.session.page_load import FIRST_PAUSE
 from waguard.core.session.restart import RestartPolicy
@@ -59,10 +65,10 @@ def test_one_that_says_that_it_still_loads_has_no_more_time_for_that() -> None:
 
 
 def test_a_worker_that_is_silent_is_replaced(bench: EngineBench) -> None:
-    bench.at += LIMITS.worker
-    bench.tick()
-    why = own("worker_silent", HUNG, "the worker has not answered for 10 s")
+    bench.hear_nobody(LIMITS.worker)
+    why = own("worker_silent", HUNG, "the worker has not answered for 5 s")
     assert ended_for(bench) == why
+    assert bench.effects("s", Kill) == [Kill(1)], "a loop that hangs closes nothing"
 
 
 @pytest.mark.parametrize(
@@ -150,8 +156,7 @@ def test_time_in_which_it_hung_ends_some_time(bench: EngineBench) -> None:
     bench.post("s", RulesChanged(Rules(stable_after=1e6)))
     bench.exit("s", EXIT_BROWSER_GONE)
     bench.pass_time(1)
-    bench.at += LIMITS.worker
-    bench.tick()
+    bench.hear_nobody(LIMITS.worker)
     assert len(bench.state("s").counted) == 2
     bench.pass_time(RestartPolicy().period + LIMITS.worker, step=5.0)
     bench.exit("s", EXIT_BROWSER_GONE)

@@ -152,8 +152,7 @@ def test_a_disk_that_is_full_is_waited_for_and_the_start_follows_within_a_second
 
 def test_what_the_host_lacks_decides_why_a_worker_was_ended(bench: EngineBench) -> None:
     bench.script = Script(obeys=False, dies=False)
-    bench.at += LIMITS.worker
-    bench.tick()
+    bench.hear_nobody(LIMITS.worker)
     assert bench.state("s").failure
     bench.post("s", Exited(worker=1, code=0, host=QUOTA))
     assert (bench.state("s").failure, bench.state("s").counted) == (QUOTA, ())
@@ -189,9 +188,9 @@ def test_a_chromium_that_starts_for_nobody_is_tried_by_one_session(reason: str) 
 
 def test_whoever_is_ended_is_silent_no_more(bench: EngineBench) -> None:
     bench.script = Script(obeys=False, dies=False)
-    bench.at += LIMITS.worker
-    bench.tick()
+    bench.hear_nobody(LIMITS.worker)
     assert bench.worker("s").unresponsive is None
+    assert not bench.worker("s").late
     assert bench.lifecycle("s") is State.RECYCLING
     assert next_deadline(bench.state("s")) == bench.at + bench.state("s").rules.stop_grace
     assert conditions(bench.state("s"))[0].since == bench.at

@@ -36,6 +36,7 @@ from waguard.core.fleet.state import (
     Request,
     ToSession,
     connected,
+    many_late,
     offline_for,
     tried_and_wanted,
 )
@@ -54,6 +55,7 @@ from waguard.core.link import Link
 from waguard.core.replace import replace
 from waguard.core.session.effects import (
     BrowserStarted,
+    LatenessChanged,
     MemberChanged,
     PageRestarts,
     Recycled,
@@ -84,6 +86,10 @@ def advance(fleet: FleetState, session: str, fact: FleetFact, now: Moment) -> Fl
     effects: list[FleetEffect] = []
     post, report = posted.append, effects.append
     after = _handle(fleet, session, fact, now, post)
+    if isinstance(fact, Measured) and after is fleet:
+        return FleetStep(
+            fleet, tuple(posted)
+        )  # of each session, again and again: nothing depends on it
     after = _update_network(after, now, report, asked=isinstance(fact, HostRead))
     if not after.closed:
         after = ask_whatsapp(after, now, post, report)
@@ -150,6 +156,9 @@ def _handle(  # noqa: C901, PLR0912 - a table of facts
             return replace(fleet, rules=rules)
         case PageRestarts():
             return on_restarts(fleet, session, fact)
+        case LatenessChanged(late):
+            rest = fleet.late - {session}
+            return replace(fleet, late=rest | {session} if late else rest)
         case RefusalChanged():
             return on_refusal(fleet, session, fact, now)
 
@@ -175,6 +184,7 @@ def _forget(fleet: FleetState, session: str) -> FleetState:
         recycled_at={name: it for name, it in fleet.recycled_at.items() if name != session},
         memory_in_vain={name: it for name, it in fleet.memory_in_vain.items() if name != session},
         restarting=fleet.restarting - {session},
+        late=fleet.late - {session},
         slow=None if fleet.slow == session else fleet.slow,
         recycling=None if fleet.recycling == session else fleet.recycling,
     )
@@ -250,6 +260,7 @@ def _view(fleet: FleetState, post: Post) -> FleetState:
         network_since=fleet.network_at,
         pages_restart=fleet.outages.get(EVERYWHERE),
         breaker=breakers.words(fleet.rules.breaker, opening) if opening else None,
+        many_late=many_late(fleet),
     )
     if view == fleet.view:
         return fleet

@@ -27,7 +27,7 @@ def on_measured(
     )
     if size is Size.BIG_AGAIN:
         fleet = _in_vain(fleet, session, seen.memory, post)
-    elif size is Size.FITS:
+    elif size is Size.FITS and session in fleet.memory_in_vain:
         post((session, Noticed(kind=Kind.MEMORY_IN_VAIN, message=None)))
         kept = {name: n for name, n in fleet.memory_in_vain.items() if name != session}
         fleet = replace(fleet, memory_in_vain=kept)

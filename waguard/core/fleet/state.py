@@ -128,6 +128,8 @@ class FleetState(Struct, frozen=True, kw_only=True):
     """Bytes that a session used again soon after a replacement."""
     restarting: frozenset[str] = frozenset()
     """Sessions whose pages are loaded again and again."""
+    late: frozenset[str] = frozenset()
+    """Sessions whose workers are late with their heartbeats."""
     outages: Mapping[str, str] = field(default_factory=dict)
     """Outages that go on: kind and words, as they were reported."""
     view: FleetView = field(default_factory=FleetView)
@@ -152,6 +154,14 @@ def connected(fleet: FleetState) -> list[str]:
         for name, member in fleet.members.items()
         if member.state is State.RUNNING and member.link is Link.CONNECTED
     ]
+
+
+def many_late(fleet: FleetState) -> bool:
+    """Whether so many workers are late together that the host is the likely cause: two, and a tenth of those that run.
+    It is over when none is late any more: the last ones have waited the longest."""
+    running = sum(it.state is State.RUNNING for it in fleet.members.values())
+    least = 1 if fleet.view.many_late else max(2, running / 10)
+    return len(fleet.late) >= least
 
 
 def tried_and_wanted(fleet: FleetState) -> list[str]:

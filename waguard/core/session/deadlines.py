@@ -1,5 +1,5 @@
-"""All that happens because time has passed: one list of deadlines, read off the state. The shell arms one timer,
-for the earliest of them. Monotonic seconds. Pure."""
+"""All that happens because time has passed: one list of deadlines, read off the state. The shell evaluates them at each
+tick, and arms a timer for those that cannot wait for it. Monotonic seconds. Pure."""
 
 from enum import StrEnum, auto
 from typing import Final
@@ -85,13 +85,13 @@ def _of_page(state: SessionState, worker: Worker) -> list[tuple[float, Due]]:
 def _of_unresponsive(state: SessionState, worker: Worker) -> list[tuple[float, Due]]:
     limits = state.rules.limits
     page = limits.unrecoverable_page if worker.unrecoverable else limits.page
-    found = [
-        (worker.heard_at + limits.worker, Due.WORKER_SILENT),
-        (worker.page_at + page, Due.PAGE_SILENT),
-    ]
-    if worker.unresponsive is None:
-        heard = min(worker.heard_at, worker.page_at)
-        found.append((heard + limits.notice, Due.UNRESPONSIVE))
+    found = [(worker.page_at + page, Due.PAGE_SILENT)]
+    if worker.late:  # reported first: how many are late together decides how long it may be
+        silent = limits.worker_of_many if state.fleet.many_late else limits.worker
+        found.append((worker.heard_at + silent, Due.WORKER_SILENT))
+    else:
+        page_at = NEVER if worker.unresponsive else worker.page_at
+        found.append((min(worker.heard_at, page_at) + limits.notice, Due.UNRESPONSIVE))
     return found
 
 
@@ -170,6 +170,13 @@ def _stuck_at(state: SessionState, worker: Worker) -> float | None:
 def next_deadline(state: SessionState) -> float:
     """When ``TimerDue`` is to be posted next; ``NEVER``: there is no deadline."""
     return min(deadlines(state), default=(NEVER, None))[0]
+
+
+def next_timer(state: SessionState) -> float:
+    """When ``TimerDue`` cannot wait for the next tick, a second at most; ``NEVER``: all can. The deadlines of a ready page
+    can: each heartbeat moves them, and hundreds of sessions would be hundreds of timers."""
+    ready = state.worker is not None and state.worker.stage is Stage.READY
+    return NEVER if ready else next_deadline(state)
 
 
 def due(state: SessionState, now: float) -> list[Due]:

@@ -170,6 +170,12 @@ class PageRestarts(Struct, frozen=True):
     count: int
 
 
+class LatenessChanged(Struct, frozen=True):
+    """The session's worker is late with its heartbeat, or not any more."""
+
+    late: bool
+
+
 class Recycled(Struct, frozen=True):
     """The session's worker is replaced as planned."""
 
@@ -182,6 +188,7 @@ ToFleet = (
     | BrowserStarted
     | RefusalChanged
     | PageRestarts
+    | LatenessChanged
     | Recycled
 )
 Effect = (

@@ -16,8 +16,10 @@ class Limits:
     """From the spawn to a ready page."""
     notice: float = 2.0
     """Until an unresponsive worker or page is reported: checked each second, so after 3 s at most."""
-    worker: float = 10.0
+    worker: float = 5.0
     """Between two heartbeats of a worker."""
+    worker_of_many: float = 10.0
+    """The same while many workers are late together: the host is the likely cause."""
     page: float = 30.0
     """Between two answers of a page."""
     unrecoverable_page: float = 10.0

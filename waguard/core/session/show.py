@@ -9,6 +9,7 @@ from waguard.core.link import Link
 from waguard.core.replace import replace
 from waguard.core.row_status import LIVE_STATUSES, DerivedStatus, Reason, Status
 from waguard.core.session.effects import (
+    LatenessChanged,
     MemberChanged,
     Publish,
     Record,
@@ -75,6 +76,9 @@ def _show_responsiveness(before: SessionState, after: SessionState, out: Out) ->
     now = worker.unresponsive if worker else None
     if was != now:
         out(ResponsivenessChanged(now, worker.evidence if worker else None))
+    late = worker is not None and worker.late
+    if late != (before.worker is not None and before.worker.late):
+        out(LatenessChanged(late))
 
 
 def on_row(state: SessionState, fact: RowRead, out: Out) -> SessionState:

@@ -85,6 +85,8 @@ class FleetView(Struct, frozen=True, kw_only=True):
     """Why pages that are loaded again and again are WhatsApp's fault; None: they are their sessions'."""
     breaker: str | None = None
     """Why starts wait for a canary; None: the breaker is closed."""
+    many_late: bool = False
+    """Many workers are late with their heartbeats together."""
 
 
 class Worker(Struct, frozen=True, kw_only=True):
@@ -115,6 +117,8 @@ class Worker(Struct, frozen=True, kw_only=True):
     unrecoverable: bool = False
     unresponsive: str | None = None
     """Which layer does not answer now, in words."""
+    late: bool = False
+    """The worker itself does not answer: its heartbeat is late."""
     overdue: bool = False
     """The link has been unknown for too long: the row's status is not credible any more."""
     answer_at: float = NEVER

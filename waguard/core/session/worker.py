@@ -57,7 +57,12 @@ def heard(state: SessionState, worker: Worker, beat: Beat) -> SessionState:
     page_at = worker.page_at if beat.page_at is None else max(worker.page_at, beat.page_at)
     return replace(
         state,
-        worker=replace(worker, heard_at=beat.at, page_at=page_at, unrecoverable=beat.unrecoverable),
+        worker=replace(
+            worker,
+            heard_at=max(worker.heard_at, beat.at),
+            page_at=page_at,
+            unrecoverable=beat.unrecoverable,
+        ),
     )
 
 
@@ -71,26 +76,20 @@ def _heard_again(state: SessionState, now: Moment) -> SessionState:
     worker = state.worker
     if worker is None or worker.unresponsive is None:
         return state
-    words = _unresponsive_layer(state, worker, now)
-    return (
-        state
-        if words == worker.unresponsive
-        else replace(state, worker=replace(worker, unresponsive=words))
-    )
-
-
-def _unresponsive_layer(state: SessionState, worker: Worker, now: Moment) -> str | None:
-    notice = state.rules.limits.notice
-    if now.at - worker.heard_at >= notice:
-        return "the worker does not answer"
-    return "the page does not answer" if now.at - worker.page_at >= notice else None
+    return on_unresponsive(state, worker, now)
 
 
 def on_unresponsive(state: SessionState, worker: Worker, now: Moment) -> SessionState:
-    """A layer has not answered for ``limits.notice``: it is only reported."""
-    return replace(
-        state, worker=replace(worker, unresponsive=_unresponsive_layer(state, worker, now))
-    )
+    """A layer has not answered for ``limits.notice``, or answers again: it is only reported."""
+    notice, words = state.rules.limits.notice, None
+    late = now.at - worker.heard_at >= notice
+    if late:
+        words = "the worker does not answer"
+    elif now.at - worker.page_at >= notice:
+        words = "the page does not answer"
+    if (words, late) == (worker.unresponsive, worker.late):
+        return state
+    return replace(state, worker=replace(worker, unresponsive=words, late=late))
 
 
 def on_silent(
@@ -119,6 +118,7 @@ def on_silent(
         why = f"{why}: {worker.evidence}"
     cause = HUNG if worker.stage is Stage.READY else NOT_READY
     ended = end(state, worker, Failure(Blame.SESSION, reason, cause, why), now, out)
+    # a loop that hangs cannot close anything: it would only use up its time
     hung = passed is Due.WORKER_SILENT and not worker.closing
     return kill(ended, out) if hung else ended
 
@@ -262,6 +262,7 @@ def end(
         answer_at=now.at + state.rules.answer if worker.phase and not worker.outdated else NEVER,
         planned=why is None,
         unresponsive=None,
+        late=False,
     )
     ended = replace(state, worker=ending)
     return ended if why is None else replace(ended, failure=why, since=now.at)

@@ -1,6 +1,7 @@
-"""The ticks: silent layers that no timer reports, a standstill of the daemon, what sessions use."""
+"""The ticks: heartbeats, silent layers, a standstill of the daemon, what sessions use."""
 
 import asyncio
+from typing import Final
 
 from loguru import logger
 
@@ -8,6 +9,13 @@ from waguard.core.fleet.facts import Measured
 from waguard.core.session.probe import STALL
 from waguard.supervision.fleet.registry import Registry
 from waguard.supervision.session.session_context import SessionContext
+
+_PUNCTUAL: Final = 1.5  # s between two ticks; what is beyond that is the host's
+
+
+_AT_ONCE: Final = (
+    50  # sessions whose watches are checked in one tick: their limits are a minute and more
+)
 
 
 class Watchdog:
@@ -17,6 +25,8 @@ class Watchdog:
         self._ctx = ctx
         self._registry = registry
         self._watched_at: float | None = None
+        self._next = 0
+        """The session whose watches are checked first in the next tick."""
 
     async def watch(self) -> None:
         """A tick, each second."""
@@ -30,9 +40,18 @@ class Watchdog:
             )
             self._ctx.mailbox.stood_still(now - before)
             return
-        for session in self._registry.sessions:
+        self._ctx.heartbeats.read()
+        sessions = self._registry.sessions
+        for session in sessions:
+            with session.faults.alone("hear"):
+                session.runner.hear(now)
+        first = self._next if self._next < len(sessions) else 0
+        self._next = first + _AT_ONCE
+        for session in sessions[first : self._next]:
             with session.faults.alone("watch"):
                 session.tick()
+        if before is not None and now - before > _PUNCTUAL:  # so may be those that it watches
+            self._ctx.mailbox.stood_still(now - before - _PUNCTUAL)
         self._ctx.mailbox.tick()
         self._ctx.versions.decision.tick()
 

@@ -20,6 +20,7 @@ from waguard.core.session.effects import (
     Effect,
     Held,
     Kill,
+    LatenessChanged,
     MemberChanged,
     PageRestarts,
     Publish,
@@ -301,6 +302,7 @@ class SessionActor:
                 | BrowserStarted()
                 | RefusalChanged()
                 | PageRestarts()
+                | LatenessChanged()
             ):
                 pass  # the fleet's: the engine has carried it there
 

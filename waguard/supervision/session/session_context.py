@@ -12,6 +12,7 @@ from waguard.ports.process import Meter, Spawn, Witness
 from waguard.ports.store import Store
 from waguard.supervision.event_bus import Bus
 from waguard.supervision.fleet_effects import Fleet
+from waguard.supervision.heartbeats import Heartbeats
 from waguard.supervision.mailbox import Mailbox
 from waguard.supervision.timings import Timings
 from waguard.supervision.versions.observer import VersionObserver
@@ -31,6 +32,7 @@ class SessionContext:
     clock: Clock
     ages: Ages
     fleet: Fleet
+    heartbeats: Heartbeats
     mailbox: Mailbox
     versions: VersionObserver
     meter: Meter

@@ -87,6 +87,10 @@ class WorkerRunner:
         self._outdated = False
         self._cpu: float | None = None
         """What it had used at the last check of its answer."""
+        self._slot: int | None = None
+        """Where it writes its heartbeats."""
+        self._generation = 0
+        self._heard_at = 0.0
         self.process: Process | None = None
         self.report: Report | None = None
         """The newest of the living worker."""
@@ -119,6 +123,9 @@ class WorkerRunner:
         is only greeted, and does not end by itself while it waits to be replaced."""
         self._number, self.process, self.report = worker, process, None
         self._failed, self._outdated = False, outdated
+        if not outdated:
+            slot = self._ctx.heartbeats.adopt(process.pid, record.generation)
+            self._use_slot(slot, record.generation)
         self._profile.adopted_at(record.profile)
         self._log.info(
             "worker adopted", event="worker_adopted", worker=process.pid, outdated=outdated
@@ -187,6 +194,7 @@ class WorkerRunner:
             config = self._ctx.config()
             row = self._writer.row
             given = self._ctx.versions.for_worker(row.session_id)
+            self._use_slot(self._ctx.heartbeats.assign(), row.generation)
             spec = worker_spec(
                 row,
                 self._profile.at,
@@ -194,6 +202,7 @@ class WorkerRunner:
                 given,
                 instance=self._ctx.instance,
                 lent_until=self._ctx.lent_until(),
+                slot=self._slot or 0,
             )
             held_up = self._profile.held_up(spec.record)
             if held_up is None and check_profile and self._profile.is_missing():
@@ -239,6 +248,7 @@ class WorkerRunner:
             session=spec.session,
             generation=spec.generation,
             lends=self._ctx.lent_until() is not None,
+            slot=self._slot,
         )
         try:
             link = await WorkerLink.connect(
@@ -301,6 +311,7 @@ class WorkerRunner:
         if code is None and last:
             code = last.exit_code
         self.process = self.link = self.report = self.usage = None
+        self._use_slot(None)
         code = _of_lease(code, self._ctx.lent_until())
         meaning = describe_exit(code)
         self._log.info(
@@ -324,6 +335,25 @@ class WorkerRunner:
 
     # ---- what the worker says ----
 
+    def hear(self, now: float) -> None:
+        """Post the heartbeat that was read of its slot, where it is a new one."""
+        if self.process is None or self._slot is None:
+            return
+        beat = self._ctx.heartbeats.of(self._slot, self.process.pid, self._generation)
+        if beat and self._heard_at < beat.at <= now:
+            self._heard_at = beat.at
+            self._beat(beat.at, beat.page_at or None, unrecoverable=beat.unrecoverable)
+
+    def _beat(self, at: float, page_at: float | None, *, unrecoverable: bool) -> None:
+        # waiting for a core is no fault of the page
+        lost = unrecoverable and not self._ctx.cpu_is_saturated()
+        self._post(Beat(worker=self._number, at=at, page_at=page_at, unrecoverable=lost))
+
+    def _use_slot(self, slot: int | None, generation: int = 0) -> None:
+        if self._slot is not None:
+            self._ctx.heartbeats.release(self._slot)
+        self._slot, self._generation, self._heard_at = slot, generation, 0.0
+
     def _handle_safely(self, worker: int, message: Report | Heartbeat | Event) -> None:
         try:
             self._handle(worker, message)
@@ -340,10 +370,7 @@ class WorkerRunner:
         now = self._ctx.clock.monotonic()
         match message:
             case Heartbeat(page=page, hopeless=unrecoverable):
-                # waiting for a core is no fault of the page
-                lost = unrecoverable and not self._ctx.cpu_is_saturated()
-                page_at = None if page is None else now
-                self._post(Beat(worker=worker, at=now, page_at=page_at, unrecoverable=lost))
+                self._beat(now, None if page is None else now, unrecoverable=unrecoverable)
             case Report():
                 self.report = message
                 self._page_watch.check()

@@ -8,6 +8,7 @@ from waguard.ports.store import SessionRow
 from waguard.profile import layout, snapshots
 from waguard.profile.layout import Places
 from waguard.supervision.versions.observer import Given
+from waguard.wire.heartbeat_slots import NAME
 from waguard.wire.worker import LogSettings, WorkerSpec
 
 HEARTBEAT: Final = 1.0  # s; the limits of what does not answer (core/session/probe.py) count on it
@@ -21,9 +22,10 @@ def worker_spec(
     *,
     instance: str,
     lent_until: float | None,
+    slot: int,
 ) -> WorkerSpec:
     """``at``: where the session's profile and the copies of it lie. ``given``: what its page is loaded
-    with. ``lent_until``: see ``SessionContext``."""
+    with. ``lent_until``: see ``SessionContext``; ``slot``: see ``WorkerSpec``."""
     name = layout.key(row.session_id)
     workers = config.paths.runtime / "workers"
     return WorkerSpec(
@@ -55,6 +57,8 @@ def worker_spec(
         launch_timeout=config.browser.launch_timeout,
         orphan_grace=config.worker.orphan_grace,
         heartbeat=HEARTBEAT,
+        heartbeats=str(config.paths.runtime / NAME),
+        slot=slot,
         sandbox=config.browser.sandbox,
         log=log_settings(config),
         lent_until=lent_until,

@@ -47,6 +47,10 @@ def _forever(_: float | None) -> None:
     """Nobody lends this worker its time."""
 
 
+def _nowhere(_: Heartbeat) -> None:
+    """This worker has no slot."""
+
+
 class DaemonLink:
     """One daemon at a time; the newest one that greets properly wins."""
 
@@ -56,13 +60,17 @@ class DaemonLink:
         earlier: Sequence[Event] = (),
         *,
         lend: Callable[[float | None], None] = _forever,
+        write: Callable[[Heartbeat], int | None] = _nowhere,
         timings: Timings = TIMINGS,
         limits: BufferLimits = LIMITS,
     ) -> None:
         """``earlier``: events of the worker before, which come first. ``lend`` is called with what ``Lend`` says, and
-        with None where a daemon greets that says nothing of it."""
+        with None where a daemon greets that says nothing of it. ``write``: see ``HeartbeatSlot.write``."""
         self._expected = hello
         self._lend = lend
+        self._write = write
+        self._slot: int | None = None
+        """Where the daemon reads heartbeats."""
         self._timings = timings
         self._limits = limits
         self._channel: Channel[FromDaemon] | None = None
@@ -93,7 +101,9 @@ class DaemonLink:
 
     def heartbeat(self, heartbeat: Heartbeat) -> None:
         """Report that the worker lives, and how quickly the layers below it answer."""
-        self._post(heartbeat)
+        written = self._write(heartbeat)
+        if written is None or written != self._slot:
+            self._post(heartbeat)
 
     def event(self, body: Lasting) -> None:
         """Keep and send; sent again on the next connection until it is stored."""
@@ -206,7 +216,7 @@ class DaemonLink:
             self._lend(None)
         if self._channel is not None:
             self._channel.close()
-        self._channel, self.alone_since = channel, None
+        self._channel, self.alone_since, self._slot = channel, None, hello.slot
         self.greeted.set()
         for message in (self._report, *self._pending):
             if message is not None:

@@ -1,0 +1,243 @@
+"""Heartbeats in slots: what the tick reads is as good as a message, and nothing is made of what no worker wrote."""
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+
+from tests.supervision.bench import Bench
+from tests.supervision.fake_workers import FakeProcess
+from tests.supervision.sessions import connected, heard_at, until
+from tests.supervision.world import World
+from tests.waiting import wait_until
+from waguard.core.lifecycle import State
+from waguard.supervision.heartbeats import Heartbeats
+from waguard.wire.heartbeat_slots import SIZE, SlotBeat, SlotFile, encode
+
+NEVER_A_PID = 2**22 + 1
+"""More than the kernel gives."""
+
+
+def file(world: World) -> Path:
+    return world.config.paths.runtime / "heartbeats"
+
+
+@pytest.fixture(autouse=True)
+def folder(world: World) -> None:
+    file(world).parent.mkdir(parents=True, exist_ok=True)
+
+
+def slot(process: FakeProcess) -> int:
+    """Where its daemon reads."""
+    assert process.greeting
+    assert process.greeting.slot is not None
+    return process.greeting.slot
+
+
+def write(world: World, *processes: FakeProcess, **fields: Any) -> None:
+    """As a worker does whose page answers too; ``fields``: what is otherwise."""
+    now = world.clock.monotonic()
+    for process in processes:
+        beat = SlotBeat(process.pid, process.spec.generation, now, now)._replace(**fields)
+        SlotFile(file(world)).write(slot(process), encode(beat))
+
+
+async def watch(bench: Bench, seconds: int, before: Callable[[], object] = lambda: None) -> None:
+    for _ in range(seconds):
+        bench.world.clock.advance(1)
+        before()
+        await bench.it.watchdog.watch()
+
+
+async def test_a_worker_that_only_writes_is_not_silent_and_one_that_stops_is(
+    empty: Bench, world: World
+) -> None:
+    process = await empty.connected()
+    await watch(empty, 60, lambda: write(world, process))
+    assert empty.session().lifecycle is State.RUNNING
+    assert heard_at(empty.session()) == world.clock.monotonic()
+    assert (await empty.it.sessions.view("s")).disconnect_details is None
+    await watch(empty, 4)
+    assert empty.session().lifecycle is State.RUNNING
+    await watch(empty, 1)
+    await until(empty.session(), lambda s: s.runner.process is not process)
+    assert process.signals[-1] == "KILL"
+
+
+async def test_a_silent_page_is_read_in_a_slot_too(empty: Bench, world: World) -> None:
+    process = await empty.connected()
+    answered = world.clock.monotonic()
+    await watch(empty, 29, lambda: write(world, process, page_at=answered))
+    assert empty.session().lifecycle is State.RUNNING
+    await watch(empty, 1, lambda: write(world, process, page_at=answered))
+    assert empty.session().lifecycle is State.RECYCLING
+
+
+async def test_a_page_that_cannot_be_helped_is_read_in_a_slot_too(
+    empty: Bench, world: World
+) -> None:
+    process = await empty.connected()
+    since = world.clock.monotonic()
+    await watch(empty, 10, lambda: write(world, process, page_at=since, unrecoverable=True))
+    assert empty.session().lifecycle is State.RECYCLING
+
+
+@pytest.mark.parametrize(
+    "fields", [{"pid": NEVER_A_PID}, {"generation": 99}, {"at": 1e12}, {"at": 0.0}]
+)
+async def test_what_another_worker_or_another_time_wrote_is_no_heartbeat(
+    empty: Bench, world: World, fields: dict[str, Any]
+) -> None:
+    process = await empty.connected()
+    await watch(empty, 5, lambda: write(world, process, **fields))
+    assert empty.session().lifecycle is State.RECYCLING
+
+
+@pytest.mark.parametrize("fault", ["damaged", "truncated", "removed", "folder"])
+async def test_a_file_that_is_broken_is_used_again_with_the_next_heartbeat(
+    empty: Bench, world: World, fault: str
+) -> None:
+    process = await empty.connected()
+    await watch(empty, 2, lambda: write(world, process))
+    match fault:
+        case "damaged":
+            file(world).write_bytes(os.urandom(SIZE * 4))
+        case "truncated":
+            os.truncate(file(world), 3)
+        case "removed":
+            file(world).unlink()
+        case _:
+            file(world).unlink()
+            file(world).mkdir()
+    await watch(empty, 2)
+    if fault == "folder":
+        file(world).rmdir()
+    await watch(empty, 2)  # the daemon makes it again
+    assert empty.session().lifecycle is State.RUNNING
+    await watch(empty, 10, lambda: write(world, process))
+    assert empty.session().lifecycle is State.RUNNING
+    assert empty.session().runner.process is process
+
+
+async def test_a_worker_that_sends_needs_no_slot(empty: Bench, world: World) -> None:
+    """One of an earlier version, or one whose slot is given up."""
+    process = await empty.connected()
+
+    def is_heard() -> bool:
+        return heard_at(empty.session()) == world.clock.monotonic()
+
+    for _ in range(20):
+        world.clock.advance(1)
+        process.beat()
+        await wait_until(is_heard, "it is heard")
+        await empty.it.watchdog.watch()
+    assert empty.session().lifecycle is State.RUNNING
+
+
+async def test_the_next_daemon_reads_where_a_worker_writes(empty: Bench, world: World) -> None:
+    first, other = await empty.connected("a"), await empty.connected("b")
+    await watch(empty, 2, lambda: write(world, first, other))
+    slots = {slot(first), slot(other)}
+    left = await empty.die()
+    await empty.restore(
+        *(
+            (msgspec.structs.replace(it.record, socket=it.process.spec.socket), it.process)
+            for it in left
+        )
+    )
+    for name in "ab":
+        await until(empty.session(name), connected)
+    assert {slot(first), slot(other)} == slots
+    assert [empty.process(name) for name in "ab"] == [first, other]
+    await watch(empty, 20, lambda: write(world, first, other))
+    for name in "ab":
+        assert empty.session(name).lifecycle is State.RUNNING
+    await watch(empty, 5, lambda: write(world, first))
+    assert empty.session("a").lifecycle is State.RUNNING
+    assert empty.session("b").lifecycle is not State.RUNNING, "silence counts as before"
+
+
+async def test_an_adopted_worker_without_a_slot_is_greeted_without_one(
+    bench: Bench, world: World
+) -> None:
+    session = await bench.add()
+    left = await world.left_behind("s", generation=session.row.generation)
+    session.adopt(left.process, left.record)
+    await until(session, connected)
+    assert left.process.greeting
+    assert left.process.greeting.slot is None
+
+
+async def test_a_host_that_was_suspended_has_silenced_nobody(empty: Bench, world: World) -> None:
+    """Its clock may go on: a container that is frozen. The daemon may go on before its workers do."""
+    process = await empty.connected()
+    await watch(empty, 2, lambda: write(world, process))
+    world.clock.advance(3_600)
+    await empty.it.watchdog.watch()
+    await watch(empty, 3)
+    assert empty.session().lifecycle is State.RUNNING
+    await watch(empty, 10, lambda: write(world, process))
+    assert empty.session().runner.process is process
+
+
+async def test_a_tick_that_is_late_does_not_count_for_the_workers(
+    empty: Bench, world: World
+) -> None:
+    """The host lets the daemon wait too, for less than what is a standstill."""
+    process = await empty.connected()
+    await watch(empty, 2, lambda: write(world, process))
+    world.clock.advance(4.5)
+    await empty.it.watchdog.watch()
+    await watch(empty, 2)
+    assert empty.session().lifecycle is State.RUNNING
+    await watch(empty, 2, lambda: write(world, process))
+    assert empty.session().runner.process is process
+
+
+# ---- who gets which slot ----
+
+
+def test_no_two_workers_get_the_same_slot(tmp_path: Path) -> None:
+    slots = Heartbeats(tmp_path / "heartbeats")
+    assert [slots.assign() for _ in range(3)] == [0, 1, 2]
+    slots.release(1)
+    assert [slots.assign() for _ in range(2)] == [1, 3]
+
+
+def test_a_slot_is_empty_for_its_next_worker(tmp_path: Path) -> None:
+    path = tmp_path / "heartbeats"
+    slots, worker = Heartbeats(path), SlotFile(path)
+    number = slots.assign()
+    worker.write(number, encode(SlotBeat(NEVER_A_PID, 1, 7.0)))
+    slots.read()
+    assert slots.of(number, NEVER_A_PID, 1)
+    slots.release(number)
+    assert slots.assign() == number
+    slots.read()
+    assert slots.of(number, NEVER_A_PID, 1) is None
+
+
+def test_a_slot_in_which_a_living_worker_writes_is_given_to_nobody(tmp_path: Path) -> None:
+    """It may be of an earlier daemon, and not adopted yet."""
+    path = tmp_path / "heartbeats"
+    earlier = Heartbeats(path)
+    earlier.read()
+    SlotFile(path).write(0, encode(SlotBeat(os.getpid(), 3, 7.0)))
+    SlotFile(path).write(1, encode(SlotBeat(NEVER_A_PID, 3, 7.0)))
+    slots = Heartbeats(path)
+    assert slots.assign() == 1
+    assert slots.adopt(os.getpid(), 3) == 0
+    assert slots.adopt(os.getpid(), 4) is None
+    assert slots.assign() == 2
+
+
+def test_without_a_file_there_are_slots_all_the_same(tmp_path: Path) -> None:
+    """Nobody can write in them: heartbeats are sent."""
+    slots = Heartbeats(tmp_path / "nowhere" / "heartbeats")
+    assert slots.assign() == 0
+    slots.read()
+    assert slots.of(0, 1, 1) is None
+    assert slots.adopt(1, 1) is None

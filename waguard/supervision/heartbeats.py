@@ -1,0 +1,50 @@
+"""The slots in which workers write their heartbeats: given to each, read at once for all at each tick."""
+
+import itertools
+from pathlib import Path
+from typing import Final
+
+from waguard.host.process import procfs
+from waguard.wire.heartbeat_slots import SIZE, SlotBeat, SlotFile, decode, number_of
+
+_MOST: Final = 1 << 16  # slots that are read
+
+
+class Heartbeats:
+    """``path``: the file, which an earlier daemon may have left: its workers write on in their slots."""
+
+    def __init__(self, path: Path) -> None:
+        self._file = SlotFile(path, create=True)
+        self._taken: set[int] = set()
+        self._content = b""
+
+    def assign(self) -> int:
+        """A slot that no living worker has, whichever daemon gave it."""
+        number = next(n for n in itertools.count() if n not in self._taken and self._is_free(n))
+        self._file.write(number, bytes(SIZE))
+        self._taken.add(number)
+        return number
+
+    def _is_free(self, number: int) -> bool:
+        beat = decode(self._file.read(number))
+        return beat is None or procfs.start_time(beat.pid) is None
+
+    def adopt(self, pid: int, generation: int) -> int | None:
+        """The slot of a living worker of an earlier daemon; None: it has none."""
+        number = number_of(self._file.read(0, _MOST), pid, generation)
+        if number is not None:
+            self._taken.add(number)
+        return number
+
+    def release(self, number: int) -> None:
+        """Its worker is gone."""
+        self._taken.discard(number)
+
+    def read(self) -> None:
+        """What all slots say now."""
+        self._content = self._file.read(0, max(self._taken, default=-1) + 1)
+
+    def of(self, number: int, pid: int, generation: int) -> SlotBeat | None:
+        """What was read of a worker's slot; None: nothing that this worker wrote."""
+        beat = decode(self._content, number)
+        return beat if beat and (beat.pid, beat.generation) == (pid, generation) else None

@@ -1,0 +1,84 @@
+"""Heartbeats without messages: a file in the runtime folder with a slot for each worker, which its daemon reads at once.
+
+The file's pages are memory that both share. They are written by ``pwrite`` and read by ``pread``, and not mapped: where
+the file is truncated, a mapping ends each process that touches it (SIGBUS), and ``pwrite`` makes the file whole again.
+"""
+
+import os
+import struct
+from collections.abc import Callable
+from pathlib import Path
+from typing import Final, NamedTuple, TypeVar
+from zlib import crc32
+
+T = TypeVar("T")
+
+NAME: Final = "heartbeats"
+"""The file's name in the runtime folder."""
+SIZE: Final = 64
+"""Bytes of a slot: none lies on two pages."""
+_BEAT: Final = struct.Struct("<4sIqdd?27x")
+_OWNER: Final = struct.Struct("<4sIq")
+_SUM: Final = struct.Struct("<I")
+_MAGIC: Final = b"wgh1"
+
+
+class SlotBeat(NamedTuple):
+    """What a slot says. ``at``: when it was written, ``page_at``: when the page last answered (0.0: never); seconds by
+    CLOCK_MONOTONIC, which all processes of a host share."""
+
+    pid: int
+    generation: int
+    at: float
+    page_at: float = 0.0
+    unrecoverable: bool = False
+    """As ``Heartbeat.hopeless``."""
+
+
+def encode(beat: SlotBeat) -> bytes:
+    """The bytes of a slot."""
+    content = _BEAT.pack(_MAGIC, *beat)
+    return content + _SUM.pack(crc32(content))
+
+
+def decode(content: bytes, number: int = 0) -> SlotBeat | None:
+    """The slot with this number; None: nobody wrote it, or it is damaged."""
+    slot = content[number * SIZE : (number + 1) * SIZE]
+    if len(slot) < SIZE or _SUM.unpack(slot[-_SUM.size :]) != (crc32(slot[: -_SUM.size]),):
+        return None
+    magic, *said = _BEAT.unpack_from(slot)
+    return SlotBeat(*said) if magic == _MAGIC else None
+
+
+def number_of(content: bytes, pid: int, generation: int) -> int | None:
+    """The number of the slot that this worker wrote last."""
+    at = content.find(_OWNER.pack(_MAGIC, pid, generation))
+    number, within = divmod(at, SIZE)
+    return number if at >= 0 and not within and decode(content, number) else None
+
+
+class SlotFile:
+    """The file that lies at ``path`` now: it may be removed, and created again, at any time. ``create``: it is created
+    where it is missing. No method raises."""
+
+    def __init__(self, path: Path, *, create: bool = False) -> None:
+        self._path = path
+        self._flags = os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW | (os.O_CREAT if create else 0)
+
+    def _use(self, do: Callable[[int], T], otherwise: T) -> T:
+        try:
+            opened = os.open(self._path, self._flags, 0o600)
+            try:
+                return do(opened)
+            finally:
+                os.close(opened)
+        except OSError:
+            return otherwise
+
+    def write(self, number: int, slot: bytes) -> bool:
+        """Whether it is in the file now."""
+        return self._use(lambda at: os.pwrite(at, slot, number * SIZE) == SIZE, otherwise=False)
+
+    def read(self, number: int = 0, slots: int = 1) -> bytes:
+        """As many slots from ``number`` on as there are; where the file cannot be read there is none."""
+        return self._use(lambda at: os.pread(at, slots * SIZE, number * SIZE), otherwise=b"")
