@@ -37,7 +37,7 @@ def stand_in(tmp_path: Path) -> Callable[[str], tuple[str]]:
 @pytest.fixture
 async def forking(stand_in: Callable[..., tuple[str]]) -> AsyncIterator[ForkSpawn]:
     """A spawner; all that it started ends with the test."""
-    made = ForkSpawn(stand_in(), PATIENT)
+    made = ForkSpawn(stand_in(), PATIENT, spares=0)
     made.start()
     async with closing(made):
         yield made

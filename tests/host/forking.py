@@ -68,8 +68,8 @@ def comm(pid: int) -> str:
 
 
 def was_forked(process: PidfdProcess) -> bool:
-    """It has its server's name before it knows its own."""
-    return comm(process.pid) in {"waguard.forks", "waguard.worker"}
+    """It has its server's name, or that of a spare, before it knows its own."""
+    return comm(process.pid) in {"waguard.forks", "waguard.spare", "waguard.worker"}
 
 
 def environment_of(pid: int) -> list[str]:

@@ -268,7 +268,7 @@ async def test_where_the_system_refuses(
         "    return fork()\n"
         "os.fork = refuse\n"
     )
-    spawner = ForkSpawn(stand_in(preparation), PATIENT)
+    spawner = ForkSpawn(stand_in(preparation), PATIENT, spares=0)
     spawner.start()
     async with closing(spawner):
         assert spawner._server

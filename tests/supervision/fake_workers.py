@@ -235,6 +235,8 @@ class FakeSpawn:
         self.sweeps: list[tuple[str, str, set[int]]] = []
         self.cleared: list[int] = []
         """Browsers whose process groups were ended."""
+        self.full: set[int] = set()
+        """Process groups of dead workers in which something is left."""
         self._pids = 4_000
 
     async def spawn(self, spec: WorkerSpec) -> Process:
@@ -250,6 +252,9 @@ class FakeSpawn:
     async def sweep(self, *, records: str, profiles: str, kept: Collection[int] = ()) -> Swept:
         self.sweeps.append((records, profiles, set(kept)))
         return self.swept
+
+    def is_empty(self, group: int) -> bool:
+        return group not in self.full
 
     def end_remains(self, browser: int) -> bool:
         self.cleared.append(browser)

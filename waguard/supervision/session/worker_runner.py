@@ -78,6 +78,8 @@ class WorkerRunner:
         self._failed = False
         """The worker's end was requested because it failed."""
         self._outdated = False
+        self._left: tuple[float, tuple[int, ...]] | None = None
+        """When the last worker exited (monotonic), and the process groups of it and its browser; None: unknown."""
         self.process: Process | None = None
         self.report: Report | None = None
         """The newest of the living worker."""
@@ -208,6 +210,8 @@ class WorkerRunner:
 
     async def _sweep(self, spec: WorkerSpec) -> Failure | None:
         """End what a dead worker left on this profile; not None: a foreign process uses it."""
+        if self._is_clear():
+            return None
         swept = await self._ctx.spawn.sweep(records=spec.record, profiles=spec.profile)
         for stray in swept.ended:
             self._writer.record("stray_ended", reason=stray.command, evidence={"pid": stray.pid})
@@ -215,6 +219,15 @@ class WorkerRunner:
             return None
         cause = "another process uses a profile"
         return Failure(Blame.HOST, "profile_locked", cause, str(swept.foreign[0]))
+
+    def _is_clear(self) -> bool:
+        """Whether the worker before surely left nothing: its process groups are empty (what is stopped holds no
+        lock), and nobody uses the profile. After a while a browser of somebody else may, that has no lock."""
+        if self._left is None:
+            return False
+        at, groups = self._left
+        recent = self._ctx.clock.monotonic() - at < self._ctx.timings.clear
+        return recent and all(map(self._ctx.spawn.is_empty, groups)) and self._profile.is_unused()
 
     async def _converse(
         self, worker: int, process: Process, spec: WorkerSpec | WorkerRecord
@@ -283,6 +296,9 @@ class WorkerRunner:
         said = last.details if last else None
         if code is None and last:
             code = last.exit_code
+        # one that launches may have a browser that it has not reported yet
+        known = last is not None and last.phase != "launching"
+        self._left = (self._ctx.clock.monotonic(), self.groups) if known else None
         self.process = self.link = self.report = self.usage = None
         code = _of_lease(code, self._ctx.lent_until())
         meaning = describe_exit(code)
