@@ -18,7 +18,7 @@ from waguard.ports.process import Process, Swept
 from waguard.wire.calls import Call, CatchUp, Failed, Sent, Value
 from waguard.wire.channel import Channel
 from waguard.wire.events import Event, Lasting
-from waguard.wire.protocol import FromDaemon, Hello, Lend, Reply, Request, Stored
+from waguard.wire.protocol import FromDaemon, Hello, Lend, Reply, Request, StartBrowser, Stored
 from waguard.wire.reports import Heartbeat, PageVersion, Report
 from waguard.wire.worker import WorkerRecord, WorkerSpec
 
@@ -75,6 +75,7 @@ class FakeProcess:
         self.caught_up: list[CatchUp] = []
         self.stored: list[int] = []
         self.lent: list[float | None] = []
+        self.may_start = asyncio.Event()
         self._exit: asyncio.Future[int | None] = asyncio.get_running_loop().create_future()
         self._listening = asyncio.Event()
         self.stands_still = asyncio.Event()
@@ -212,6 +213,8 @@ class FakeProcess:
                 task.add_done_callback(self._tasks.discard)
             case Stored(seq=seq):
                 self.stored.append(seq)
+            case StartBrowser():
+                self.may_start.set()
             case Lend(until=until):
                 self.lent.append(until)
             case _:

@@ -26,6 +26,8 @@ class Hello(Struct, tag="hello", frozen=True, kw_only=True):
     lends: bool = False
     """The daemon says until when the worker may live. False: it does not, or is of a version that never does;
     what an earlier daemon said is over."""
+    grants: bool = False
+    """The daemon says when a worker that waits may start Chromium. False: it is of a version that never does."""
 
 
 class Lend(Struct, tag="lend", frozen=True, kw_only=True):
@@ -33,6 +35,10 @@ class Lend(Struct, tag="lend", frozen=True, kw_only=True):
     that it ``obeys``."""
 
     until: float | None
+
+
+class StartBrowser(Struct, tag="start_browser", frozen=True, kw_only=True):
+    """Start Chromium: the session has its start slot. Only for a worker whose ``Report`` says that it ``waits``."""
 
 
 class Request(Struct, tag="request", frozen=True, kw_only=True):
@@ -52,7 +58,7 @@ class Stop(Struct, tag="stop", frozen=True, kw_only=True):
     """Close Chromium and exit 0."""
 
 
-FromDaemon = Hello | Lend | Request | Stored | Stop
+FromDaemon = Hello | Lend | StartBrowser | Request | Stored | Stop
 
 
 class Reply(Struct, tag="reply", frozen=True, kw_only=True):

@@ -11,6 +11,7 @@ from waguard.core.fleet import breaker as breakers
 from waguard.core.fleet.state import FleetState, Post, Report, report_outage, under_way
 from waguard.core.fleet.whatsapp import on_admitted, starts_held
 from waguard.core.host.admission import (
+    AHEAD,
     TRIAL,
     Broken,
     Candidate,
@@ -40,7 +41,12 @@ def admit_next(fleet: FleetState, now: Moment, post: Post) -> FleetState:
     if not fleet.waiting:
         return _try_canary(fleet, [], now)
     full = len(fleet.starting) >= fleet.rules.limits.places
-    if full and all(request.reported is Cause.PLACE for request in fleet.waiting.values()):
+    ahead = [name for name, request in fleet.waiting.items() if request.ahead]
+    if (
+        full
+        and len(ahead) in {len(fleet.waiting), AHEAD}
+        and all(request.reported is Cause.PLACE for request in fleet.waiting.values())
+    ):
         return fleet  # nothing changes until a slot is released
     if not full and now.at - fleet.host_at >= READ_AGAIN:
         return fleet  # the host is read first, at once
@@ -64,6 +70,7 @@ def admit_next(fleet: FleetState, now: Moment, post: Post) -> FleetState:
         fleet=why,
         paired=fleet.host.paired,
         trial=fleet.broken.at(now.at) if fleet.broken else None,
+        ahead=ahead,
     )
     return _grant(fleet, decision.admitted, decision.waiting | slow, now, post)
 
@@ -135,9 +142,11 @@ def _grant(
             fleet = replace(fleet, slow=name)
     for name, wait in waiting.items():
         # the numbers in its words change all the time; only another cause is news
-        if left[name].reported is not wait.cause:
+        before = left[name]
+        if before.reported is not wait.cause or (wait.ahead and not before.ahead):
             post((name, HeldBack(wait)))
-            left[name] = replace(left[name], reported=wait.cause)
+            ahead = before.ahead or wait.ahead
+            left[name] = replace(before, reported=wait.cause, ahead=ahead)
     fleet, broken = on_admitted(fleet, admitted, now), fleet.broken
     if broken and admitted:
         broken = Broken(broken.why, now.at, admitted[0])

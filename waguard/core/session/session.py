@@ -25,6 +25,7 @@ from waguard.core.session.effects import (
     ReleaseSlot,
     Reload,
     Spawn,
+    StartBrowser,
 )
 from waguard.core.session.facts import (
     Adopted,
@@ -118,6 +119,8 @@ def _handle(  # noqa: C901, PLR0912 - a table of facts
             return _on_slot(state, now, out)
         case HeldBack() if state.retries.at is not None:
             return state  # it stays parked until its turn comes
+        case HeldBack(wait) if state.held_back and state.held_back.cause is wait.cause:
+            return replace(state, held_back=wait)
         case HeldBack(wait) if state.slot is Slot.REQUESTED:
             unseen = state.check_profile or wait.cause is Cause.SESSIONS_FOLDER
             out(Held(wait))
@@ -223,7 +226,7 @@ def _on_start(state: SessionState, fact: StartRequested, now: Moment, out: Out) 
     if fact.asked:
         up = page_restarts.forget(up)
     worker = state.worker
-    if worker is None:
+    if worker is None or worker.waits:
         # its request is renewed: the breaker does not delay a person's start
         return up if state.asked is fact.asked else replace(up, slot=Slot.FREE)
     if worker.stage is Stage.ENDING and (fresh or fact.restart):
@@ -251,6 +254,8 @@ def _on_stop(state: SessionState, *, daemon_stopping: bool) -> SessionState:
 
 
 def _on_restart(state: SessionState, why: str, now: Moment, out: Out) -> SessionState:
+    if state.worker and state.worker.waits:
+        return state  # it has not begun
     if state.worker and state.worker.stage in _LIVING:
         return replace(state, replacement=Replacement(why))
     return _on_start(state, StartRequested(), now, out)
@@ -357,12 +362,27 @@ def _decide(state: SessionState, now: Moment, out: Out) -> SessionState:
         if worker.stage is Stage.SPAWNING:
             return state  # it is ended as soon as its process runs
         return workers.end(leave_slot(state, out), worker, None, now, out)
+    if worker.waits:
+        return _let_start(state, worker, now, out)
     if state.replacement and worker.stage in _LIVING and not care.waits(worker, state.replacement):
         return _replace_worker(state, worker, state.replacement, now, out)
     if needs_core(state) or (state.upgrading and link(state) is Link.UNKNOWN):
         return state
     state = replace(state, upgrading=False) if state.upgrading else state
     return leave_slot(state, out)
+
+
+def _let_start(state: SessionState, worker: Worker, now: Moment, out: Out) -> SessionState:
+    """Let a worker that waits start its Chromium as soon as the session has its slot."""
+    match state.slot:
+        case Slot.FREE:  # an earlier daemon's worker, or a request that is renewed
+            out(request_slot(state, ended_at=state.ended_at))
+            return replace(state, slot=Slot.REQUESTED)
+        case Slot.HELD:
+            out(StartBrowser(worker.number))
+            return replace(state, worker=replace(worker, waits=False, since=now.at))
+        case Slot.REQUESTED:
+            return state
 
 
 def _replace_worker(
@@ -390,8 +410,16 @@ def _decide_start(state: SessionState, now: Moment, out: Out) -> SessionState:
             out(request_slot(state, ended_at=state.ended_at))
             return replace(state, slot=Slot.REQUESTED)
         case Slot.HELD:
-            started = workers.new_worker(state, Stage.SPAWNING, now)
-            out(Spawn(started.number, check_profile=state.check_profile))
-            return replace(state, worker=started, workers=started.number, check_profile=False)
+            return _spawn(state, now, out)
+        case Slot.REQUESTED if state.held_back and state.held_back.ahead:
+            return _spawn(state, now, out)
         case _:
             return state
+
+
+def _spawn(state: SessionState, now: Moment, out: Out) -> SessionState:
+    """Start a worker; without a slot its Chromium waits."""
+    waits = state.slot is not Slot.HELD
+    started = workers.new_worker(state, Stage.SPAWNING, now, waits=waits)
+    out(Spawn(started.number, check_profile=state.check_profile, waits=waits))
+    return replace(state, worker=started, workers=started.number, check_profile=False)

@@ -38,7 +38,9 @@ _ELSEWHERE: Final = "WhatsApp Web is open elsewhere with this device"
 _DELAYED_BY_SLOTS: Final = frozenset({"browser_unusable", "lease_expired"})
 
 
-def new_worker(state: SessionState, stage: Stage, now: Moment) -> Worker:
+def new_worker(
+    state: SessionState, stage: Stage, now: Moment, *, waits: bool = False
+) -> Worker:
     """The session's next worker."""
     return Worker(
         number=state.workers + 1,
@@ -48,6 +50,7 @@ def new_worker(state: SessionState, stage: Stage, now: Moment) -> Worker:
         page_at=now.at,
         link_since=now.at,
         code_at=now.at,
+        waits=waits,
     )
 
 
@@ -140,6 +143,7 @@ def on_report(
         since=now.at if became_ready else worker.since,
         heard_at=said.at,
         page_at=said.at if became_ready else worker.page_at,
+        waits=said.waits,
         phase=said.phase,
         link=said.link,
         link_since=now.at if changed else worker.link_since,
@@ -257,6 +261,7 @@ def end(
         stage=Stage.ENDING,
         since=now.at,
         planned=why is None,
+        waits=False,
         unresponsive=None,
     )
     ended = replace(state, worker=ending)

@@ -101,11 +101,11 @@ class WorkerRunner:
 
     # ---- what decisions ask for ----
 
-    def spawn(self, worker: int, *, check_profile: bool) -> None:
-        """Start worker number ``worker``; ends in ``Spawned`` or ``SpawnFailed``."""
+    def spawn(self, worker: int, *, check_profile: bool, waits: bool) -> None:
+        """Start worker number ``worker``, see ``effects.Spawn``; ends in ``Spawned`` or ``SpawnFailed``."""
         self._number, self.report = worker, None
         self._failed = self._outdated = False
-        self._begin(self._spawn(worker, check_profile=check_profile), "spawn")
+        self._begin(self._spawn(worker, check_profile=check_profile, waits=waits), "spawn")
 
     def adopt(self, worker: int, process: Process, record: WorkerRecord, *, outdated: bool) -> None:
         """Take over one that an earlier daemon started. ``outdated``: it speaks another protocol, so it
@@ -155,6 +155,11 @@ class WorkerRunner:
         if self.link and self.report and self.report.obeys:
             self.link.lend(self._ctx.lent_until())
 
+    def start_browser(self) -> None:
+        """Let it start its Chromium. Where it is not connected, it says that it waits when it is."""
+        if self.link:
+            self.link.start_browser()
+
     def send(self, call: calls.Operation, failed: str) -> None:
         """Have it do something that nobody waits for; ``failed``: what is logged where it cannot."""
         self._begin(self._send(call, failed), "call")
@@ -168,7 +173,7 @@ class WorkerRunner:
 
     # ---- a process from its start to its end ----
 
-    async def _spawn(self, worker: int, *, check_profile: bool) -> None:
+    async def _spawn(self, worker: int, *, check_profile: bool, waits: bool) -> None:
         try:
             self._profile.follow_row()
             await self._profile.migrate()
@@ -182,6 +187,7 @@ class WorkerRunner:
                 given,
                 instance=self._ctx.instance,
                 lent_until=self._ctx.lent_until(),
+                waits=waits,
             )
             held_up = self._profile.held_up(spec.record)
             if held_up is None and check_profile and self._profile.is_missing():
@@ -238,6 +244,7 @@ class WorkerRunner:
             session=spec.session,
             generation=spec.generation,
             lends=self._ctx.lent_until() is not None,
+            grants=True,
         )
         try:
             link = await WorkerLink.connect(
@@ -297,8 +304,8 @@ class WorkerRunner:
         if code is None and last:
             code = last.exit_code
         # one that launches may have a browser that it has not reported yet
-        known = last is not None and last.phase != "launching"
-        self._left = (self._ctx.clock.monotonic(), self.groups) if known else None
+        browser = last is not None and last.phase != "launching"
+        self._left = (self._ctx.clock.monotonic(), self.groups) if browser else None
         self.process = self.link = self.report = self.usage = None
         code = _of_lease(code, self._ctx.lent_until())
         meaning = describe_exit(code)
@@ -307,7 +314,6 @@ class WorkerRunner:
         )
         lacking = None
         if self._failed or code:
-            browser = last is not None and last.browser_pid is not None
             lacking = await _lacking(self._ctx, self._writer.row.session_id, browser=browser)
         said = said and printable(said)
         self._post(Exited(worker=worker, code=code, details=said, host=lacking))

@@ -21,6 +21,7 @@ def worker_spec(
     *,
     instance: str,
     lent_until: float | None,
+    waits: bool = False,
 ) -> WorkerSpec:
     """``at``: where the session's profile and the copies of it lie. ``given``: what its page is loaded
     with. ``lent_until``: see ``SessionContext``."""
@@ -58,6 +59,7 @@ def worker_spec(
         sandbox=config.browser.sandbox,
         log=log_settings(config),
         lent_until=lent_until,
+        waits=waits,
     )
 
 
