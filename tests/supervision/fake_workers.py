@@ -75,7 +75,7 @@ class FakeProcess:
         self.caught_up: list[CatchUp] = []
         self.stored: list[int] = []
         self.lent: list[float | None] = []
-        self.may_start = asyncio.Event()
+        self._may_start = not getattr(spec, "waits", False)
         self._exit: asyncio.Future[int | None] = asyncio.get_running_loop().create_future()
         self._listening = asyncio.Event()
         self.stands_still = asyncio.Event()
@@ -114,6 +114,15 @@ class FakeProcess:
     @property
     def alive(self) -> bool:
         return not self._exit.done()
+
+    @property
+    def begun(self) -> bool:
+        """Whether it may start its Chromium."""
+        return self._may_start
+
+    def _begin_reports(self) -> None:
+        for reported in self.script.reports:
+            self.report(**{"version": self.script.loads(self.spec), **reported})
 
     @property
     def connected(self) -> bool:
@@ -190,8 +199,10 @@ class FakeProcess:
             assert isinstance(hello, Hello)
             self.greeting = hello
             self._channels.add(channel)
-            for reported in self.script.reports:
-                self.report(**{"version": self.script.loads(self.spec), **reported})
+            if self.begun:
+                self._begin_reports()
+            else:
+                self.report("unknown", phase="launching", browser_pid=None, waits=True)
             while True:
                 self._handle(channel, await channel.receive())
         except EOFError:
@@ -214,7 +225,9 @@ class FakeProcess:
             case Stored(seq=seq):
                 self.stored.append(seq)
             case StartBrowser():
-                self.may_start.set()
+                if not self.begun:
+                    self._may_start = True
+                    self._begin_reports()
             case Lend(until=until):
                 self.lent.append(until)
             case _:
@@ -277,6 +290,11 @@ class FakeSpawn:
 
     def of(self, session: str) -> list[FakeProcess]:
         return [process for process in self.started if process.spec.session == session]
+
+    @property
+    def begun(self) -> list[FakeProcess]:
+        """Those that may start, or have started, their Chromium."""
+        return [process for process in self.started if process.begun]
 
     @property
     def alive(self) -> list[FakeProcess]:
