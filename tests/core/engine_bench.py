@@ -17,7 +17,16 @@ from waguard.core.link import Link
 from waguard.core.row_status import DerivedStatus, Reason, Status
 from waguard.core.session import views
 from waguard.core.session.deadlines import next_deadline
-from waguard.core.session.effects import Effect, Kill, ReadIdle, Record, Reload, Spawn, StartBrowser, Terminate
+from waguard.core.session.effects import (
+    Effect,
+    Kill,
+    ReadIdle,
+    Record,
+    Reload,
+    Spawn,
+    StartBrowser,
+    Terminate,
+)
 from waguard.core.session.facts import (
     Beat,
     Exited,
@@ -204,7 +213,7 @@ class EngineBench:
     def _host_read(self) -> HostRead:
         return HostRead(left=self.host, network=self.network, paired=self.paired)
 
-    def _perform(self, outcome: Outcome) -> None:
+    def _perform(self, outcome: Outcome) -> None:  # noqa: C901 - a table of effects
         self.done += outcome.effects
         self.of_fleet += outcome.of_fleet
         for name, effect in outcome.effects:

@@ -22,9 +22,10 @@ from tests.host.forking import (
     open_files,
     server_of,
 )
-from tests.host.processes import ended, listening, program, worker_spec
+from tests.host.processes import listening, program, worker_spec
 from tests.host.test_fork_server import DAEMON
 from tests.waiting import DEADLINE, block_until, wait_until
+from waguard.core.host.strays import Seen
 from waguard.errors import WaguardError
 from waguard.host.process import spares, strays
 from waguard.host.process.fork_server import ForkSpawn
@@ -99,9 +100,7 @@ async def test_more_wait_while_a_burst_is_served_and_one_afterwards(
 async def test_a_spare_that_dies_is_replaced(spawner: ForkSpawn) -> None:
     [spare] = await there(spawner)
     os.kill(spare, signal.SIGKILL)
-    await wait_until(
-        lambda: waiting(spawner) and waiting(spawner) != [spare], "another one waits"
-    )
+    await wait_until(lambda: waiting(spawner) and waiting(spawner) != [spare], "another one waits")
     assert gone(spare)
 
 
@@ -179,14 +178,14 @@ async def test_a_sweep_ends_no_spare_and_no_worker_that_it_just_became(
     scan, scanning, go_on = strays.scan, asyncio.Event(), asyncio.Event()
     loop = asyncio.get_running_loop()
 
-    def late() -> list[strays.Seen]:
+    def late() -> list[Seen]:
         loop.call_soon_threadsafe(scanning.set)
         asyncio.run_coroutine_threadsafe(go_on.wait(), loop).result(DEADLINE)
         return scan()
 
     monkeypatch.setattr(strays, "scan", late)
-    folder = {"records": str(tmp_path), "profiles": str(tmp_path)}
-    sweeping = asyncio.create_task(spawner.sweep(**folder))
+    folder = str(tmp_path)
+    sweeping = asyncio.create_task(spawner.sweep(records=folder, profiles=folder))
     await scanning.wait()
     process = await spawner.spawn(worker_spec(tmp_path, wajs=STAYS))
     assert process.pid == spare
@@ -205,7 +204,7 @@ async def test_scans_are_shared_and_each_began_after_its_call(
     begun, go_on = 0, asyncio.Event()
     loop = asyncio.get_running_loop()
 
-    def counted() -> list[strays.Seen]:
+    def counted() -> list[Seen]:
         nonlocal begun
         begun += 1
         asyncio.run_coroutine_threadsafe(go_on.wait(), loop).result(DEADLINE)

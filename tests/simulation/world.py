@@ -363,7 +363,7 @@ class World(VirtualTime):
 
     # ---- effects ----
 
-    def perform(self, page: Page, effect: Effect) -> None:
+    def perform(self, page: Page, effect: Effect) -> None:  # noqa: C901 - a table of effects
         """As the shell would."""
         self.checks.effect(page, effect)
         if self._watch:

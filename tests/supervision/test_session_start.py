@@ -24,7 +24,6 @@ from waguard.profile.lock import LOCK_NAME
 from waguard.supervision.session.actor import SessionActor
 from waguard.wire.worker import WorkerSpec
 
-
 LONG: Final = 600.0  # s
 
 

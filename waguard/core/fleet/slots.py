@@ -11,7 +11,6 @@ from waguard.core.fleet import breaker as breakers
 from waguard.core.fleet.state import FleetState, Post, Report, report_outage, under_way
 from waguard.core.fleet.whatsapp import on_admitted, starts_held
 from waguard.core.host.admission import (
-    AHEAD,
     TRIAL,
     Broken,
     Candidate,
@@ -25,6 +24,7 @@ from waguard.core.lifecycle import State
 from waguard.core.replace import replace
 from waguard.core.session.facts import HeldBack, Moment, SlotGranted
 
+AHEAD: Final = 16  # sessions that have a worker while only a place is missing: some MB each
 READ_AGAIN: Final = 1.0  # s between two readings of the host
 _OF_BROWSER: Final = {BROWSER_HANGS: "browser_hangs", NO_SANDBOX: "sandbox_missing"}
 HOST_KINDS: Final = (
@@ -70,9 +70,21 @@ def admit_next(fleet: FleetState, now: Moment, post: Post) -> FleetState:
         fleet=why,
         paired=fleet.host.paired,
         trial=fleet.broken.at(now.at) if fleet.broken else None,
-        ahead=ahead,
     )
-    return _grant(fleet, decision.admitted, decision.waiting | slow, now, post)
+    waiting = _bounded(decision.waiting, ahead, 0 if fleet.broken else AHEAD)
+    return _grant(fleet, decision.admitted, waiting | slow, now, post)
+
+
+def _bounded(waiting: Mapping[str, Wait], ahead: list[str], most: int) -> dict[str, Wait]:
+    """Let at most so many have a worker before their Chromium may start; ``ahead`` have one already."""
+    room = most - len(ahead)
+    bounded = dict(waiting)
+    for name, wait in waiting.items():
+        if wait.ahead and name not in ahead:
+            room -= 1
+            if room < 0:
+                bounded[name] = Wait(wait.cause, wait.words)
+    return bounded
 
 
 def _candidate(fleet: FleetState, name: str, now: Moment) -> Candidate:

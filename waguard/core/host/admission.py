@@ -8,16 +8,14 @@ The host may lack for a while what all sessions need: Chromium's executable duri
 the profiles before it is mounted. That is no session's fault: all wait, and no restart is spent.
 """
 
-from collections.abc import Collection, Iterable
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterable
+from dataclasses import dataclass, field
 from enum import StrEnum, auto
 from typing import Final
 
 from waguard.core.blame import Failure
 from waguard.core.host.evidence import BROWSER_HANGS, NO_SANDBOX
 
-# workers that are forked while only a place is missing: some MB each
-AHEAD: Final = 16
 # s in which the memory of a session's last browser is still free for its next one
 JUST_ENDED: Final = 30.0
 TRIAL: Final = 10.0  # s between two tries of a Chromium that starts on no profile
@@ -167,16 +165,13 @@ def admit(
     fleet: str | None = None,
     paired: bool = False,
     trial: Trial | None = None,
-    ahead: Collection[str] = (),
 ) -> Decision:
     """Decide about every session that waits.
 
     ``starting``: how many hold a start slot; their memory is not used yet. ``fleet``: why the fleet
     breaker admits only requested starts; None: it is closed. ``paired``: as for ``sessions_folder``.
-    ``trial``: Chromium does not start, and at most one session tries it. ``ahead``: who may have a worker
-    already.
+    ``trial``: Chromium does not start, and at most one session tries it.
     """
-    room = 0 if trial else AHEAD - len(ahead)
     admitted: list[str] = []
     waits: dict[str, Wait] = {}
     for candidate in sorted(waiting, key=order):
@@ -187,9 +182,6 @@ def admit(
         if wait is None:
             admitted.append(candidate.session)
         else:
-            if wait.ahead and candidate.session not in ahead:
-                room -= 1
-                wait = replace(wait, ahead=room >= 0)
             waits[candidate.session] = wait
     return Decision(tuple(admitted), waits)
 

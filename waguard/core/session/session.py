@@ -16,7 +16,7 @@ from waguard.core.replace import replace
 from waguard.core.row_status import REQUESTED, ParkCause, Status
 from waguard.core.session import care, page_restarts
 from waguard.core.session import worker as workers
-from waguard.core.session.care import FLOODS, find, forget_page, on_due_care, on_idle, on_turn
+from waguard.core.session.care import FLOODS, find, on_due_care, on_idle, on_turn
 from waguard.core.session.deadlines import Due, due, forgive
 from waguard.core.session.effects import (
     Effect,
@@ -24,8 +24,6 @@ from waguard.core.session.effects import (
     Record,
     ReleaseSlot,
     Reload,
-    Spawn,
-    StartBrowser,
 )
 from waguard.core.session.facts import (
     Adopted,
@@ -59,7 +57,7 @@ from waguard.core.session.facts import (
 from waguard.core.session.out import Out, Step
 from waguard.core.session.restart import Retries
 from waguard.core.session.show import on_row, show
-from waguard.core.session.slot_request import leave_slot, request_slot
+from waguard.core.session.slot_request import decide_start, leave_slot, let_start, request_slot
 from waguard.core.session.state import (
     Intent,
     Pairing,
@@ -355,7 +353,7 @@ def _on_due(  # noqa: C901 - a table of deadlines
 def _decide(state: SessionState, now: Moment, out: Out) -> SessionState:
     worker = state.worker
     if worker is None:
-        return _decide_start(state, now, out)
+        return decide_start(state, now, out)
     if worker.stage is Stage.ENDING:
         return state
     if state.intent is not Intent.UP:
@@ -363,26 +361,13 @@ def _decide(state: SessionState, now: Moment, out: Out) -> SessionState:
             return state  # it is ended as soon as its process runs
         return workers.end(leave_slot(state, out), worker, None, now, out)
     if worker.waits:
-        return _let_start(state, worker, now, out)
+        return let_start(state, worker, now, out)
     if state.replacement and worker.stage in _LIVING and not care.waits(worker, state.replacement):
         return _replace_worker(state, worker, state.replacement, now, out)
     if needs_core(state) or (state.upgrading and link(state) is Link.UNKNOWN):
         return state
     state = replace(state, upgrading=False) if state.upgrading else state
     return leave_slot(state, out)
-
-
-def _let_start(state: SessionState, worker: Worker, now: Moment, out: Out) -> SessionState:
-    """Let a worker that waits start its Chromium as soon as the session has its slot."""
-    match state.slot:
-        case Slot.FREE:  # an earlier daemon's worker, or a request that is renewed
-            out(request_slot(state, ended_at=state.ended_at))
-            return replace(state, slot=Slot.REQUESTED)
-        case Slot.HELD:
-            out(StartBrowser(worker.number))
-            return replace(state, worker=replace(worker, waits=False, since=now.at))
-        case Slot.REQUESTED:
-            return state
 
 
 def _replace_worker(
@@ -400,26 +385,3 @@ def _replace_worker(
     if planned.why is None:
         return workers.end(state, worker, None, now, out)
     return workers.recycle(state, worker, planned.why, now, out)
-
-
-def _decide_start(state: SessionState, now: Moment, out: Out) -> SessionState:
-    if state.intent is not Intent.UP:
-        return forget_page(leave_slot(state, out), now, out)
-    match state.slot:
-        case Slot.FREE if now.at >= state.not_before:
-            out(request_slot(state, ended_at=state.ended_at))
-            return replace(state, slot=Slot.REQUESTED)
-        case Slot.HELD:
-            return _spawn(state, now, out)
-        case Slot.REQUESTED if state.held_back and state.held_back.ahead:
-            return _spawn(state, now, out)
-        case _:
-            return state
-
-
-def _spawn(state: SessionState, now: Moment, out: Out) -> SessionState:
-    """Start a worker; without a slot its Chromium waits."""
-    waits = state.slot is not Slot.HELD
-    started = workers.new_worker(state, Stage.SPAWNING, now, waits=waits)
-    out(Spawn(started.number, check_profile=state.check_profile, waits=waits))
-    return replace(state, worker=started, workers=started.number, check_profile=False)

@@ -38,9 +38,7 @@ _ELSEWHERE: Final = "WhatsApp Web is open elsewhere with this device"
 _DELAYED_BY_SLOTS: Final = frozenset({"browser_unusable", "lease_expired"})
 
 
-def new_worker(
-    state: SessionState, stage: Stage, now: Moment, *, waits: bool = False
-) -> Worker:
+def new_worker(state: SessionState, stage: Stage, now: Moment, *, waits: bool = False) -> Worker:
     """The session's next worker."""
     return Worker(
         number=state.workers + 1,
