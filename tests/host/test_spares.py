@@ -27,26 +27,20 @@ from tests.host.test_fork_server import DAEMON
 from tests.waiting import DEADLINE, block_until, wait_until
 from waguard.core.host.strays import Seen
 from waguard.errors import WaguardError
-from waguard.host.process import spares, strays
+from waguard.host.process import strays
 from waguard.host.process.fork_server import ForkSpawn
-from waguard.host.process.spares import MOST, Blank, Spares
+from waguard.host.process.spares import Blank, Limits, Spares
 
 pytestmark = pytest.mark.usefixtures("no_child_left", "earlier_children")
 
 NAME: Final = "waguard.spare"
-LONG: Final = 600.0  # s
-
-
-@pytest.fixture(autouse=True)
-def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    """One that ended is replaced at once, and a burst is never over."""
-    monkeypatch.setattr(spares, "AFTER_END", 0.0)
-    monkeypatch.setattr(spares, "BURST", LONG)
+# one that ended is replaced at once, and a burst is never over
+QUICK: Final = Limits(burst=600.0, after_end=0.0)
 
 
 @pytest.fixture
 async def spawner(stand_in: Callable[..., tuple[str]]) -> AsyncIterator[ForkSpawn]:
-    made = ForkSpawn(stand_in(), PATIENT)
+    made = ForkSpawn(stand_in(), PATIENT, spares=QUICK)
     made.start()
     async with closing(made):
         yield made
@@ -83,13 +77,13 @@ async def test_a_spare_becomes_the_worker_and_another_one_is_forked(
 
 
 async def test_more_wait_while_a_burst_is_served_and_one_afterwards(
-    spawner: ForkSpawn, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    spawner: ForkSpawn, tmp_path: Path
 ) -> None:
     spec = worker_spec(tmp_path, wajs=STAYS)
-    for process in await asyncio.gather(*(spawner.spawn(spec) for _ in range(3 * MOST))):
+    for process in await asyncio.gather(*(spawner.spawn(spec) for _ in range(3 * QUICK.most))):
         await listening(process)
-    surplus = await there(spawner, MOST)
-    monkeypatch.setattr(spares, "BURST", 0.0)
+    surplus = await there(spawner, QUICK.most)
+    spawner._spares._starts.clear()  # that was long ago
     spawner._spares._lessen()
     [kept] = await there(spawner, 1)
     await wait_until(
@@ -138,7 +132,7 @@ async def test_spares_end_with_the_spawner(
     stand_in: Callable[..., tuple[str]], tmp_path: Path
 ) -> None:
     files = len(open_files(os.getpid()))
-    made = ForkSpawn(stand_in(), PATIENT)
+    made = ForkSpawn(stand_in(), PATIENT, spares=QUICK)
     made.start()
     [spare] = await there(made)
     await made.close()
@@ -229,11 +223,11 @@ async def test_where_no_spare_can_be_forked_the_next_start_tries_again() -> None
         tried += 1
         raise WaguardError("no more processes")
 
-    pool = Spares(refused, most=MOST)
+    pool = Spares(refused, QUICK)
     pool.fill()
     assert pool._filling
     await pool._filling
-    assert pool.take(worker_spec(Path("/nowhere"))) is None
+    assert pool.begin(worker_spec(Path("/nowhere"))) is None
     await pool._filling
     assert tried == 2
     assert await pool.close() == []

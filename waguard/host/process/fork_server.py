@@ -20,7 +20,7 @@ from loguru import logger
 
 from waguard.host.process import strays
 from waguard.host.process.children import ExecSpawn, PidfdProcess, environment, execute, not_started
-from waguard.host.process.spares import MOST, Blank, Spares
+from waguard.host.process.spares import LIMITS, Blank, Limits, Spares
 from waguard.host.process.subreaper import Subreaper
 from waguard.host.process.title import with_room
 from waguard.ports.process import Swept
@@ -160,16 +160,16 @@ class ForkSpawn:
         program: Sequence[str] = SERVER,
         deadlines: Deadlines | None = None,
         *,
-        spares: int = MOST,
+        spares: Limits = LIMITS,
     ) -> None:
-        """``program``: Python's arguments for the server. ``spares``: how many workers are forked ahead at most."""
+        """``program``: Python's arguments for the server. ``spares``: how many workers are forked ahead."""
         self._program = program
         self._deadlines = deadlines or Deadlines()
         self._exec = ExecSpawn()
         self._subreaper = Subreaper(self._spared, self._on_sigchld)
         self._server: _Server | None = None
         self._scans = strays.Scans()
-        self._spares = Spares(self._ahead, most=spares)
+        self._spares = Spares(self._ahead, spares)
         self._asking = asyncio.Semaphore(AT_A_TIME)
         self._children: set[PidfdProcess] = set()
         self._servers: set[PidfdProcess] = set()
@@ -205,7 +205,7 @@ class ForkSpawn:
     async def spawn(self, spec: WorkerSpec) -> PidfdProcess:
         """Fork a worker, or start one by exec where that fails."""
         server = self._living_server()  # where it has ended, so do its spares
-        if server and (process := self._spares.take(spec)):
+        if server and (process := self._spares.begin(spec)):
             return process
         with self._not_reaping():
             if blank := await self._forked():

@@ -12,16 +12,28 @@ from functools import partial
 from typing import Final
 
 import msgspec
+from msgspec import Struct
 
 from waguard.errors import WaguardError
 from waguard.host.process import procfs
 from waguard.host.process.children import PidfdProcess
 from waguard.wire.worker import WorkerSpec
 
-MOST: Final = 4  # spares, while a burst of starts is served; else one
-BURST: Final = 5.0  # s for which a start counts as one of a burst
-AFTER_START: Final = 0.003  # s; a worker that begins has the core first
-AFTER_END: Final = 1.0  # s; what ends one spare may end the next one
+
+class Limits(Struct, frozen=True, kw_only=True):
+    """How many are forked ahead, and when. Seconds."""
+
+    most: int = 4
+    """Spares, while a burst of starts is served; else one."""
+    burst: float = 5.0
+    """For so long a start counts as one of a burst."""
+    after_start: float = 0.003
+    """A worker that begins has the core first."""
+    after_end: float = 1.0
+    """What ends one spare may end the next one."""
+
+
+LIMITS: Final = Limits()
 
 
 class Blank:
@@ -43,26 +55,27 @@ class Blank:
         return True
 
     def drop(self) -> None:
-        """It ends by itself, where it has no instructions."""
+        """Close the pipe: without instructions the process ends by itself."""
         os.close(self._instructions)
 
 
 class Spares:
     """``fork`` makes one; None: that is not possible now."""
 
-    def __init__(self, fork: Callable[[], Awaitable[Blank | None]], *, most: int) -> None:
+    def __init__(self, fork: Callable[[], Awaitable[Blank | None]], limits: Limits) -> None:
         self._fork = fork
-        self._most = most
+        self._limits = limits
+        self._closed = False
         self._waiting: dict[Blank, asyncio.Future[int | None]] = {}
         """Until each of them ends."""
-        self._starts: deque[float] = deque(maxlen=MOST)
+        self._starts: deque[float] = deque(maxlen=limits.most)
         """When the last workers were started."""
         self._filling: asyncio.Task[None] | None = None
 
-    def take(self, spec: WorkerSpec) -> PidfdProcess | None:
+    def begin(self, spec: WorkerSpec) -> PidfdProcess | None:
         """A spare that has got these instructions; None: there is none."""
         self._starts.append(asyncio.get_running_loop().time())
-        self.fill(AFTER_START)
+        self.fill(self._limits.after_start)
         while self._waiting:
             spare = next(iter(self._waiting))
             self._waiting.pop(spare).cancel()
@@ -75,7 +88,7 @@ class Spares:
 
     def fill(self, delay: float = 0.0) -> None:
         """Fork what is missing, after ``delay`` seconds."""
-        if self._filling is None or self._filling.done():
+        if not self._closed and (self._filling is None or self._filling.done()):
             self._filling = asyncio.create_task(self._fill(delay), name="spares")
 
     async def _fill(self, delay: float) -> None:
@@ -90,12 +103,12 @@ class Spares:
             end = self._waiting[spare] = asyncio.ensure_future(spare.process.wait())
             end.add_done_callback(partial(self._on_end, spare))
         if len(self._waiting) > 1:
-            asyncio.get_running_loop().call_later(BURST, self._lessen)
+            asyncio.get_running_loop().call_later(self._limits.burst, self._lessen)
 
     @property
     def _wanted(self) -> int:
-        now = asyncio.get_running_loop().time()
-        return min(self._most, max(1, sum(now - at < BURST for at in self._starts)))
+        since = asyncio.get_running_loop().time() - self._limits.burst
+        return min(self._limits.most, max(1, sum(at > since for at in self._starts)))
 
     def _lessen(self) -> None:
         while len(self._waiting) > self._wanted:
@@ -104,7 +117,7 @@ class Spares:
     def _on_end(self, spare: Blank, _: "asyncio.Future[int | None]") -> None:
         if spare in self._waiting:
             self._drop(spare)
-            self.fill(AFTER_END)
+            self.fill(self._limits.after_end)
 
     def _drop(self, spare: Blank) -> PidfdProcess:
         self._waiting.pop(spare).cancel()
@@ -117,9 +130,9 @@ class Spares:
 
     async def close(self) -> list[PidfdProcess]:
         """Fork no more, and end all of them; they may take a moment."""
+        self._closed = True
         if self._filling:
             self._filling.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await self._filling
-        self._most = 0
         return self.drop()

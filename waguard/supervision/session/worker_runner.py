@@ -29,6 +29,7 @@ from waguard.host.clock import since_boot
 from waguard.ports.process import Process, Usage
 from waguard.supervision.session.greeting import greeted
 from waguard.supervision.session.page_watch import PageWatch
+from waguard.supervision.session.remains import Remains
 from waguard.supervision.session.session_context import SessionContext
 from waguard.supervision.session.session_profile import SessionProfile
 from waguard.supervision.session.tasks import Tasks
@@ -78,8 +79,7 @@ class WorkerRunner:
         self._failed = False
         """The worker's end was requested because it failed."""
         self._outdated = False
-        self._left: tuple[float, tuple[int, ...]] | None = None
-        """When the last worker exited (monotonic), and the process groups of it and its browser; None: unknown."""
+        self._remains = Remains(ctx, profile, writer)
         self.process: Process | None = None
         self.report: Report | None = None
         """The newest of the living worker."""
@@ -193,7 +193,7 @@ class WorkerRunner:
             if held_up is None and check_profile and self._profile.is_missing():
                 self._missing()
                 held_up = Failure(Blame.HOST, "profile_missing", "a profile is missing")
-            held_up = held_up or await self._sweep(spec)
+            held_up = held_up or await self._remains.end(spec)
             if held_up:
                 self._post(SpawnFailed(worker=worker, failure=held_up))
                 return
@@ -213,27 +213,6 @@ class WorkerRunner:
         self._post(Spawned(worker=worker))
         await process.listening()
         await self._converse(worker, process, spec)
-
-    async def _sweep(self, spec: WorkerSpec) -> Failure | None:
-        """End what a dead worker left on this profile; not None: a foreign process uses it."""
-        if self._is_clear():
-            return None
-        swept = await self._ctx.spawn.sweep(records=spec.record, profiles=spec.profile)
-        for stray in swept.ended:
-            self._writer.record("stray_ended", reason=stray.command, evidence={"pid": stray.pid})
-        if not swept.foreign:
-            return None
-        cause = "another process uses a profile"
-        return Failure(Blame.HOST, "profile_locked", cause, str(swept.foreign[0]))
-
-    def _is_clear(self) -> bool:
-        """Whether the worker before surely left nothing: its process groups are empty (what is stopped holds no
-        lock), and nobody uses the profile. After a while a browser of somebody else may, that has no lock."""
-        if self._left is None:
-            return False
-        at, groups = self._left
-        recent = self._ctx.clock.monotonic() - at < self._ctx.timings.clear
-        return recent and all(map(self._ctx.spawn.is_empty, groups)) and self._profile.is_unused()
 
     async def _converse(
         self, worker: int, process: Process, spec: WorkerSpec | WorkerRecord
@@ -299,13 +278,13 @@ class WorkerRunner:
             return
         last = self.report
         if last and last.browser_pid:
-            self._begin(self._end_remains(last.browser_pid), "remains")
+            self._begin(self._remains.end_of(last.browser_pid), "remains")
         said = last.details if last else None
         if code is None and last:
             code = last.exit_code
         # one that launches may have a browser that it has not reported yet
         browser = last is not None and last.phase != "launching"
-        self._left = (self._ctx.clock.monotonic(), self.groups) if browser else None
+        self._remains.exited(self.groups if browser else None)
         self.process = self.link = self.report = self.usage = None
         code = _of_lease(code, self._ctx.lent_until())
         meaning = describe_exit(code)
@@ -317,14 +296,6 @@ class WorkerRunner:
             lacking = await _lacking(self._ctx, self._writer.row.session_id, browser=browser)
         said = said and printable(said)
         self._post(Exited(worker=worker, code=code, details=said, host=lacking))
-
-    async def _end_remains(self, browser: int) -> None:
-        """What was stopped does not notice that its Chromium is gone."""
-        await asyncio.sleep(self._ctx.timings.remains)
-        if self._ctx.spawn.end_remains(browser):
-            self._writer.record(
-                "stray_ended", reason="its Chromium was gone", evidence={"pid": browser}
-            )
 
     async def _await_standstill(self, worker: int, process: Process) -> None:
         await process.stopped()
