@@ -48,7 +48,7 @@ def main(job: Callable[[WorkerSpec], int] = work) -> int:
     try:
         spec = msgspec.json.decode(_instructions(), type=WorkerSpec)
     except msgspec.DecodeError:
-        return EXIT_BAD_SPEC  # the daemon gave up, or died: nobody wants this worker
+        os._exit(EXIT_BAD_SPEC)  # the daemon gave up, or died: nobody wants this worker
     sys.argv[:] = ["waguard.worker", spec.session]
     title.show("waguard.worker", [*arguments, *sys.argv], spec.marks())
     return job(spec)
