@@ -17,7 +17,16 @@ from waguard.core.link import Link
 from waguard.core.row_status import DerivedStatus, Reason, Status
 from waguard.core.session import views
 from waguard.core.session.deadlines import next_deadline
-from waguard.core.session.effects import Effect, Kill, ReadIdle, Record, Reload, Spawn, Terminate
+from waguard.core.session.effects import (
+    Effect,
+    Kill,
+    ReadIdle,
+    Record,
+    Reload,
+    Spawn,
+    StartBrowser,
+    Terminate,
+)
 from waguard.core.session.facts import (
     Beat,
     Exited,
@@ -147,8 +156,12 @@ class EngineBench:
 
     @property
     def spawned(self) -> list[str]:
-        """Whose worker was spawned, one after the other."""
-        return [name for name, effect in self.done if isinstance(effect, Spawn)]
+        """Whose Chromium was started, one after the other."""
+        return [
+            name
+            for name, effect in self.done
+            if isinstance(effect, StartBrowser) or (isinstance(effect, Spawn) and not effect.waits)
+        ]
 
     @property
     def starting(self) -> set[str]:
@@ -156,7 +169,9 @@ class EngineBench:
         return {
             name
             for name, state in self.engine.sessions.items()
-            if state.worker and state.worker.stage in {Stage.SPAWNING, Stage.STARTING}
+            if state.worker
+            and not state.worker.waits
+            and state.worker.stage in {Stage.SPAWNING, Stage.STARTING}
         }
 
     def state(self, name: str) -> SessionState:
@@ -207,11 +222,25 @@ class EngineBench:
     def _host_read(self) -> HostRead:
         return HostRead(left=self.host, network=self.network, paired=self.paired)
 
-    def _perform(self, outcome: Outcome) -> None:
+    def _perform(self, outcome: Outcome) -> None:  # noqa: C901 - a table of effects
         self.done += outcome.effects
         self.of_fleet += outcome.of_fleet
         for name, effect in outcome.effects:
             match effect:
+                case Spawn(worker, waits=True):
+                    self._posted.append((name, Spawned(worker=worker)))
+                    waits = Reported(
+                        worker=worker,
+                        at=self.at,
+                        phase="launching",
+                        link=Link.UNKNOWN,
+                        waits=True,
+                    )
+                    self._posted.append((name, waits))
+                case StartBrowser(worker):
+                    script = self.scripts.get(name, self.script)
+                    if not script.held:
+                        self._follow(name, worker, script)
                 case Spawn(worker):
                     script = self.scripts.get(name, self.script)
                     if not script.held:

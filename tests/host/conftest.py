@@ -8,7 +8,7 @@ import psutil
 import pytest
 from loguru import logger
 
-from tests.host.forking import EARLIER, PATIENT, STAND_IN, Run, closing
+from tests.host.forking import EARLIER, NONE, PATIENT, STAND_IN, Run, closing
 from tests.host.processes import worker_spec
 from waguard.host.process.children import PidfdProcess
 from waguard.host.process.fork_server import ForkSpawn
@@ -37,7 +37,7 @@ def stand_in(tmp_path: Path) -> Callable[[str], tuple[str]]:
 @pytest.fixture
 async def forking(stand_in: Callable[..., tuple[str]]) -> AsyncIterator[ForkSpawn]:
     """A spawner; all that it started ends with the test."""
-    made = ForkSpawn(stand_in(), PATIENT)
+    made = ForkSpawn(stand_in(), PATIENT, spares=NONE)
     made.start()
     async with closing(made):
         yield made

@@ -11,6 +11,7 @@ from tests.host.processes import ended
 from tests.waiting import DEADLINE
 from waguard.host.process.children import PidfdProcess
 from waguard.host.process.fork_server import Deadlines, ForkSpawn
+from waguard.host.process.spares import Limits
 
 Run = Callable[..., Coroutine[Any, Any, PidfdProcess]]
 
@@ -28,6 +29,7 @@ sys.exit(fork_server.main(job))
 SAYS_READY: Final = "import os, signal, sys, time; os.write(1, b'ready')\n"
 STAYS: Final = SAYS_READY + "time.sleep(600)"
 # a server that is slow because the machine is busy is no fault here
+NONE: Final = Limits(most=0)
 PATIENT: Final = Deadlines(answer=DEADLINE, start=DEADLINE)
 
 
@@ -68,8 +70,8 @@ def comm(pid: int) -> str:
 
 
 def was_forked(process: PidfdProcess) -> bool:
-    """It has its server's name before it knows its own."""
-    return comm(process.pid) in {"waguard.forks", "waguard.worker"}
+    """It has its server's name, or that of a spare, before it knows its own."""
+    return comm(process.pid) in {"waguard.forks", "waguard.spare", "waguard.worker"}
 
 
 def environment_of(pid: int) -> list[str]:

@@ -15,6 +15,7 @@ import psutil
 import pytest
 
 from tests.host.forking import (
+    NONE,
     PATIENT,
     STAYS,
     Run,
@@ -79,7 +80,7 @@ async def test_a_silent_server_is_killed_and_exec_takes_over(
     stand_in: Callable[..., tuple[str]], tmp_path: Path, said: list[str]
 ) -> None:
     spec = worker_spec(tmp_path, wajs=STAYS)
-    spawner = ForkSpawn(stand_in(), PATIENT)
+    spawner = ForkSpawn(stand_in(), PATIENT, spares=NONE)
     spawner.start()
     async with closing(spawner):
         assert was_forked(await spawner.spawn(spec))
@@ -144,7 +145,7 @@ async def test_a_server_that_cannot_be_started(
 async def test_the_server_ends_when_the_spawner_is_closed(
     stand_in: Callable[..., tuple[str]], tmp_path: Path
 ) -> None:
-    spawner = ForkSpawn(stand_in(), PATIENT)
+    spawner = ForkSpawn(stand_in(), PATIENT, spares=NONE)
     spawner.start()
     process = await spawner.spawn(worker_spec(tmp_path, wajs=STAYS))
     server = server_of(spawner)
@@ -222,7 +223,7 @@ def test_workers_outlive_a_killed_daemon_and_the_server_does_not(
 
 
 async def test_the_real_worker_says_why_it_ended(tmp_path: Path) -> None:
-    spawner = ForkSpawn(deadlines=PATIENT)
+    spawner = ForkSpawn(deadlines=PATIENT, spares=NONE)
     spawner.start()
     async with closing(spawner):
         process = await spawner.spawn(worker_spec(tmp_path))
@@ -235,7 +236,7 @@ async def test_a_real_workers_browser_has_its_marks_and_dies_with_it(short_path:
     browser.write_text(CHROMIUM)
     browser.chmod(0o700)
     spec = worker_spec(short_path, executable=str(browser), launch_timeout=600.0)
-    spawner = ForkSpawn(deadlines=PATIENT)
+    spawner = ForkSpawn(deadlines=PATIENT, spares=NONE)
     spawner.start()
     async with closing(spawner):
         process = await spawner.spawn(spec)

@@ -16,6 +16,7 @@ import psutil
 import pytest
 
 from tests.host.forking import (
+    NONE,
     PATIENT,
     SAYS_READY,
     STAYS,
@@ -134,7 +135,7 @@ async def test_what_a_worker_is_given(
         f"json.dump(report, open({str(report)!r}, 'w'))\n" + STAYS
     )
     spec = worker_spec(tmp_path, wajs=code)
-    spawner = ForkSpawn(stand_in(), PATIENT)
+    spawner = ForkSpawn(stand_in(), PATIENT, spares=NONE)
     spawner.start()
     async with closing(spawner):
         process = await spawner.spawn(spec)
@@ -275,7 +276,7 @@ async def test_where_the_system_refuses(
         "    return fork()\n"
         "os.fork = refuse\n"
     )
-    spawner = ForkSpawn(stand_in(preparation), PATIENT)
+    spawner = ForkSpawn(stand_in(preparation), PATIENT, spares=NONE)
     spawner.start()
     async with closing(spawner):
         assert spawner._server

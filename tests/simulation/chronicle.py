@@ -62,6 +62,11 @@ class Chronicle:
         """Whether it is."""
         return self.world.pages[session].up_since is not None
 
+    def starts(self, name: str | None = None) -> list[float]:
+        """When a Chromium was started."""
+        with_slot = [at for at, _, it in self.did(do.Spawn, name) if not it.waits]
+        return sorted(with_slot + [at for at, _, _ in self.did(do.StartBrowser, name)])
+
     def did(
         self, kind: type[E], session: str | None = None, only: Callable[[E], bool] | None = None
     ) -> list[tuple[float, str, E]]:

@@ -37,6 +37,8 @@ class Page:
     leftover: bool = False
     """A browser outlived its worker."""
     adopted: bool = False
+    waits: bool = False
+    """Its Chromium waits for a start slot."""
 
     # the page
     reported: tuple[object, ...] = ()

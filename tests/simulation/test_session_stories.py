@@ -156,7 +156,7 @@ def test_a_page_that_hangs_is_reported_after_two_seconds_and_replaced_after_ten(
 def test_a_violation_stops_a_world() -> None:
     story = Chronicle()
     try:
-        story.world.workers.start(story.world.pages["s0"], 7)
+        story.world.workers.start(story.world.pages["s0"], 7, waits=False)
     except Violation as found:
         assert "is started beside" in str(found)  # noqa: PT017 - that it is raised is asserted below
         return

@@ -132,7 +132,7 @@ def test_a_full_disk_opens_no_breaker_and_spends_no_restart() -> None:
 
 def test_a_chromium_that_starts_for_nobody_is_tried_by_one_at_a_time() -> None:
     story = Chronicle(of_all("unusable", 300.0), of_all("fleet_kill")).until(290.0)
-    tries = [at for at, _, _ in story.did(do.Spawn) if at > 20.0]
+    tries = [at for at in story.starts() if at > 20.0]
     assert all(later - one >= 9.0 for one, later in itertools.pairwise(tries))
     assert len(tries) > 10
     assert story.recorded("parked") == []
@@ -155,7 +155,7 @@ def test_http_500_spends_no_restart_also_of_one_session() -> None:
     state = story.state("s0")
     assert lifecycle(state) is State.RUNNING
     assert Kind.WHATSAPP_REFUSES in state.care.found
-    assert len(story.did(do.Spawn, "s0")) == 1
+    assert len(story.starts("s0")) == 1
     story.until(3_000.0)
     assert story.all_up()
     assert story.recorded("parked") == []
@@ -163,7 +163,7 @@ def test_http_500_spends_no_restart_also_of_one_session() -> None:
 
 def _asks(story: Chronicle) -> list[float]:
     """When a page was asked for, at the daemon's word."""
-    return [at for at, _, _ in story.did(do.Reload)] + [at for at, _, _ in story.did(do.Spawn)]
+    return [at for at, _, _ in story.did(do.Reload)] + story.starts()
 
 
 def test_a_fleet_that_whatsapp_does_not_serve_does_not_ask_each_minute() -> None:
@@ -350,5 +350,5 @@ def test_a_canary_is_chosen_only_when_it_can_start() -> None:
     story = Chronicle(of_all("fleet_crash", 400.0), sessions=6, seed=2).until(390.0)
     assert len(story.did(CanaryStarted)) > 5
     for at, _, canary in story.did(CanaryStarted):
-        starts = story.did(do.Spawn, canary.session)
-        assert any(at <= started < at + 1.0 for started, _, _ in starts), canary
+        starts = story.starts(canary.session)
+        assert any(at <= started < at + 1.0 for started in starts), canary

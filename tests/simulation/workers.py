@@ -39,16 +39,16 @@ class Workers:
 
     # ---- its start ----
 
-    def start(self, page: Page, worker: int) -> None:
+    def start(self, page: Page, worker: int, *, waits: bool) -> None:
         """End what the last one left, then spawn."""
         world = self._world
         if page.alive:
             world.fail(f"{page.name}: worker {worker} is started beside worker {page.number}")
         sweep = 0.3 if page.leftover else 0.0
         page.number = worker
-        world.after(0.05 + sweep, partial(self._spawn, page, worker))
+        world.after(0.05 + sweep, partial(self._spawn, page, worker, waits=waits))
 
-    def _spawn(self, page: Page, worker: int) -> None:
+    def _spawn(self, page: Page, worker: int, *, waits: bool) -> None:
         world = self._world
         if world.engine is None or page.number != worker or page.alive:
             return  # the daemon died over it
@@ -67,18 +67,29 @@ class Workers:
         )
         page.excused = page.adopted = page.unrecoverable = False
         page.closes_since = None
+        page.waits = waits
         page.stuck, page.warm, page.reported = None, None, ()
         page.phase, page.loads, page.refusals, page.scripts_ended = "launching", 0, 0, 0
         page.big = page.big and world.suffers("memory", page.name)
         if page.account is Link.PASSKEY_REQUIRED:
             page.account = Link.QR_PENDING
         world.post(page.name, Spawned(worker=worker))
-        if world.draw("early", page.name, worker) < 0.3:
+        if waits or world.draw("early", page.name, worker) < 0.3:
             self.report(page, worker)
-        boot = 0.4 + world.draw("boot", page.name, worker)
-        world.after(boot, partial(self._boot, page, worker))
+        if not waits:
+            self._start_chromium(page, worker)
         if world.dense:
             self._beat(page, worker)
+
+    def start_browser(self, page: Page, worker: int) -> None:
+        """It has its slot; a request that comes again changes nothing."""
+        if self.lives(page, worker) and page.waits:
+            page.waits = False
+            self._start_chromium(page, worker)
+
+    def _start_chromium(self, page: Page, worker: int) -> None:
+        boot = 0.4 + self._world.draw("boot", page.name, worker)
+        self._world.after(boot, partial(self._boot, page, worker))
 
     def lives(self, page: Page, worker: int) -> bool:
         """Whether this one still does."""
@@ -230,6 +241,7 @@ class Workers:
                 at=world.t if world.dense else ALWAYS,
                 phase=cast("Phase", page.phase),
                 link=link,
+                waits=page.waits,
                 phone="49" if link in {Link.CONNECTED, Link.SYNCING} else None,
                 code=code,
                 codes_ended=link is Link.QR_PENDING and page.codes_left <= 0,

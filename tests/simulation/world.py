@@ -369,8 +369,10 @@ class World(VirtualTime):
         if self._watch:
             self._watch(self.t, page.name, effect)
         match effect:
-            case do.Spawn(worker):
-                self.workers.start(page, worker)
+            case do.Spawn(worker, waits=waits):
+                self.workers.start(page, worker, waits=waits)
+            case do.StartBrowser(worker):
+                self.workers.start_browser(page, worker)
             case do.Terminate(worker):
                 self.workers.terminate(page, worker)
             case do.CheckAnswer(worker):

@@ -18,7 +18,7 @@ from waguard.ports.process import Effort, Process, Swept
 from waguard.wire.calls import Call, CatchUp, Failed, Sent, Value
 from waguard.wire.channel import Channel
 from waguard.wire.events import Event, Lasting
-from waguard.wire.protocol import FromDaemon, Hello, Lend, Reply, Request, Stored
+from waguard.wire.protocol import FromDaemon, Hello, Lend, Reply, Request, StartBrowser, Stored
 from waguard.wire.reports import Heartbeat, PageVersion, Report
 from waguard.wire.worker import WorkerRecord, WorkerSpec
 
@@ -77,6 +77,7 @@ class FakeProcess:
         self.caught_up: list[CatchUp] = []
         self.stored: list[int] = []
         self.lent: list[float | None] = []
+        self._may_start = not getattr(spec, "waits", False)
         self._exit: asyncio.Future[int | None] = asyncio.get_running_loop().create_future()
         self._listening = asyncio.Event()
         self.stands_still = asyncio.Event()
@@ -118,6 +119,15 @@ class FakeProcess:
     @property
     def alive(self) -> bool:
         return not self._exit.done()
+
+    @property
+    def begun(self) -> bool:
+        """Whether it may start its Chromium."""
+        return self._may_start
+
+    def _begin_reports(self) -> None:
+        for reported in self.script.reports:
+            self.report(**{"version": self.script.loads(self.spec), **reported})
 
     @property
     def connected(self) -> bool:
@@ -194,8 +204,10 @@ class FakeProcess:
             assert isinstance(hello, Hello)
             self.greeting = hello
             self._channels.add(channel)
-            for reported in self.script.reports:
-                self.report(**{"version": self.script.loads(self.spec), **reported})
+            if self.begun:
+                self._begin_reports()
+            else:
+                self.report("unknown", phase="launching", browser_pid=None, waits=True)
             while True:
                 self._handle(channel, await channel.receive())
         except EOFError:
@@ -217,6 +229,10 @@ class FakeProcess:
                 task.add_done_callback(self._tasks.discard)
             case Stored(seq=seq):
                 self.stored.append(seq)
+            case StartBrowser():
+                if not self.begun:
+                    self._may_start = True
+                    self._begin_reports()
             case Lend(until=until):
                 self.lent.append(until)
             case _:
@@ -242,6 +258,8 @@ class FakeSpawn:
         self.sweeps: list[tuple[str, str, set[int]]] = []
         self.cleared: list[int] = []
         """Process groups that were ended."""
+        self.full: set[int] = set()
+        """Process groups of dead workers in which something is left."""
         self._pids = 4_000
 
     async def spawn(self, spec: WorkerSpec) -> Process:
@@ -257,6 +275,9 @@ class FakeSpawn:
     async def sweep(self, *, records: str, profiles: str, kept: Collection[int] = ()) -> Swept:
         self.sweeps.append((records, profiles, set(kept)))
         return self.swept
+
+    def is_empty(self, group: int) -> bool:
+        return group not in self.full
 
     def end_remains(self, browser: int) -> bool:
         self.cleared.append(browser)
@@ -276,6 +297,11 @@ class FakeSpawn:
 
     def of(self, session: str) -> list[FakeProcess]:
         return [process for process in self.started if process.spec.session == session]
+
+    @property
+    def begun(self) -> list[FakeProcess]:
+        """Those that may start, or have started, their Chromium."""
+        return [process for process in self.started if process.begun]
 
     @property
     def alive(self) -> list[FakeProcess]:

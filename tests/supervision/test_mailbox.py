@@ -74,7 +74,9 @@ class Desk:
         return actor
 
     def spawned(self, name: str) -> bool:
-        return self.it.state(name).worker is not None
+        """Whether its Chromium may start."""
+        worker = self.it.state(name).worker
+        return worker is not None and not worker.waits
 
     def starts(self, name: str) -> None:
         self.it.post(name, StartRequested())

@@ -11,10 +11,12 @@ from tests.supervision.bench import Bench
 from tests.supervision.sessions import until
 from tests.supervision.world import World
 from tests.waiting import wait_until
+from waguard.core.host.strays import Seen
 from waguard.core.lifecycle import State
 from waguard.core.link import Link
 from waguard.core.reconcile import Host, Stored, Worker
 from waguard.errors import DatabaseUnavailableError, NotFoundError
+from waguard.ports.process import Swept
 from waguard.supervision.fleet import reconciler as under_test
 
 
@@ -380,3 +382,26 @@ async def test_a_comparison_that_meets_the_stop_starts_nothing(empty: Bench, wor
     gate.open.set()
     await comparing
     assert world.spawn.started == []
+
+
+async def test_what_a_dead_worker_left_unseen_is_ended_and_living_workers_are_kept(
+    empty: Bench, world: World
+) -> None:
+    """A restart does not search for it: a crash handler, for example, is in no group of its browser's."""
+    process = await empty.connected()
+    left = Seen(
+        pid=12,
+        start_time=1,
+        parent=1,
+        user="op",
+        command="chrome_crashpad_handler",
+        profile=None,
+        record="r",
+        session="s",
+    )
+    world.spawn.swept = Swept(ended=(left,))
+    await empty.it.reconciler.reconcile()
+    paths = world.config.paths
+    everything = (str(paths.runtime / "workers"), str(paths.sessions))
+    assert world.spawn.sweeps[-1] == (*everything, {process.pid})
+    assert world.audited("stray_ended") == [(None, None, "chrome_crashpad_handler")]

@@ -121,10 +121,10 @@ async def test_only_so_many_are_started_at_once_and_important_ones_first(
     order: list[str] = []
     while len(order) < len(names):
         expected = min(len(order) + 2, len(names))
-        await wait_until(lambda n=expected: len(world.spawn.started) == n, "the next is started")  # type: ignore[misc]
-        fresh = next(p for p in world.spawn.started if p.spec.session not in order)
+        await wait_until(lambda n=expected: len(world.spawn.begun) == n, "the next is started")  # type: ignore[misc]
+        fresh = next(p for p in world.spawn.begun if p.spec.session not in order)
         await wait_until(lambda p=fresh: p.connected, "it is greeted")  # type: ignore[misc]
-        assert len(world.spawn.started) == expected
+        assert len(world.spawn.begun) == expected
         order.append(fresh.spec.session)
         fresh.report("connected")
     assert await restoring == "restored 5"
@@ -301,13 +301,13 @@ async def test_the_daemon_stops_in_the_middle_of_a_restore(bench: Bench, world: 
         await bench.row(name)
     world.spawn.script = Script(reports=(LOADING,))
     restoring = asyncio.create_task(bench.restore())
-    await wait_until(lambda: len(world.spawn.started) == 2, "two are under way")
+    await wait_until(lambda: len(world.spawn.begun) == 2, "two are under way")
     restoring.cancel()
     await asyncio.gather(restoring, return_exceptions=True)
     async with asyncio.timeout(DEADLINE):
         await bench.it.stop()
     assert world.spawn.alive == []
-    assert len(world.spawn.started) == 2
+    assert len(world.spawn.begun) == 2
 
 
 def test_a_summary_names_only_what_occurred() -> None:

@@ -1,14 +1,17 @@
 """One session from its start to connected, and what keeps a start from coming to anything."""
 
 import asyncio
+import fcntl
+import os
 import shutil
+from typing import Final
 
 import pytest
 
 from tests.supervision.bench import PHONE, Bench
 from tests.supervision.fake_workers import FakeProcess, Script
 from tests.supervision.reports import qr
-from tests.supervision.sessions import connected, running, until, up, written
+from tests.supervision.sessions import connected, crash, running, until, up, written
 from tests.supervision.world import World
 from tests.waiting import DEADLINE, wait_until
 from waguard.core.blame import Blame
@@ -17,7 +20,11 @@ from waguard.core.host.strays import Foreign, Seen
 from waguard.core.lifecycle import State
 from waguard.core.session import views
 from waguard.ports.process import Swept
+from waguard.profile.lock import LOCK_NAME
+from waguard.supervision.session.actor import SessionActor
 from waguard.wire.worker import WorkerSpec
+
+LONG: Final = 600.0  # s
 
 
 async def test_from_start_to_connected_and_down_again(bench: Bench, world: World) -> None:
@@ -149,6 +156,78 @@ async def test_before_a_start_what_a_dead_worker_left_is_ended(bench: Bench, wor
     assert world.spawn.sweeps == [(process.spec.record, process.spec.profile, set())]
     await written(session)
     assert world.audited("stray_ended") == [(None, None, "chromium --headless")]
+
+
+def _locked(session: SessionActor) -> int:
+    """Its profile's lock, as a worker leaves it; held by nobody yet."""
+    return os.open(session.profile.at.profile / LOCK_NAME, os.O_RDWR | os.O_CREAT)
+
+
+async def _restarted(session: SessionActor, world: World) -> int:
+    """How often it was searched for what the worker before left."""
+    before = len(world.spawn.sweeps)
+    await crash(session)
+    await until(session, connected)
+    return len(world.spawn.sweeps) - before
+
+
+@pytest.mark.timings(clear=LONG)
+async def test_a_restart_searches_nothing_where_the_worker_surely_left_nothing(
+    bench: Bench, world: World
+) -> None:
+    session = await bench.add()
+    process = await up(session)
+    os.close(_locked(session))
+    assert await _restarted(session, world) == 0
+    world.spawn.full.add(process.pid)  # that one is over
+    assert await _restarted(session, world) == 0
+
+
+@pytest.mark.timings(clear=LONG)
+@pytest.mark.parametrize(
+    "left", ["its group", "its browser's", "a lock", "no lock's file", "another's browser"]
+)
+async def test_a_restart_searches_where_something_may_be_left(
+    bench: Bench, world: World, left: str
+) -> None:
+    session = await bench.add()
+    process = await up(session)
+    lock = _locked(session)
+    match left:
+        case "its group":
+            world.spawn.full.add(process.pid)
+        case "its browser's":  # a stopped renderer holds no lock
+            world.spawn.full.add(process.pid + 1)
+        case "a lock":
+            fcntl.flock(lock, fcntl.LOCK_EX)
+        case "no lock's file":
+            (session.profile.at.profile / LOCK_NAME).unlink()
+        case _:
+            (session.profile.at.profile / "SingletonLock").symlink_to("elsewhere-12")
+    assert await _restarted(session, world) == 1
+    os.close(lock)
+
+
+@pytest.mark.timings(clear=LONG)
+async def test_a_restart_searches_where_a_browser_may_not_have_been_reported(
+    bench: Bench, world: World
+) -> None:
+    world.spawn.script.reports = ({"phase": "launching", "link": "unknown"},)
+    session = await bench.add()
+    session.start()
+    await until(session, lambda s: s.runner.report is not None)
+    os.close(_locked(session))
+    world.spawn.script.reports = ({"phase": "ready", "link": "connected", "phone": PHONE},)
+    assert await _restarted(session, world) == 1
+
+
+@pytest.mark.timings(clear=0.0)
+async def test_a_start_long_after_the_last_one_searches(bench: Bench, world: World) -> None:
+    """Meanwhile somebody may have started a browser that has no lock."""
+    session = await bench.add()
+    await up(session)
+    os.close(_locked(session))
+    assert await _restarted(session, world) == 1
 
 
 @pytest.mark.timings(held_retry=0.01)

@@ -23,7 +23,7 @@ AMPLE = Reading(memory=8_000 * MB)
 
 
 def started(world: World) -> list[str]:
-    return [process.spec.session for process in world.spawn.started]
+    return [process.spec.session for process in world.spawn.begun]
 
 
 async def two_are_starting(bench: Bench, world: World) -> None:
@@ -74,10 +74,10 @@ async def test_a_restart_waits_for_a_place_too_and_the_important_one_goes_first(
     )
     assert "high: 2 sessions are starting, the limit is 2" in bench.it.health.read().problems
     bench.process("a").report("connected")
-    await wait_until(lambda: len(world.spawn.of("high")) == 2, "the important one is back")
-    assert len(world.spawn.of("low")) == 1
+    await wait_until(lambda: started(world).count("high") == 2, "the important one is back")
+    assert started(world).count("low") == 1
     bench.process("b").report("connected")
-    await wait_until(lambda: len(world.spawn.of("low")) == 2, "and the other one")
+    await wait_until(lambda: started(world).count("low") == 2, "and the other one")
 
 
 @pytest.mark.parametrize("how", ["stop", "delete", "park", "daemon"])

@@ -94,6 +94,9 @@ class Spawn(Protocol):
         ``kept``: pids of workers that are not to be touched, nor their browsers.
         """
 
+    def is_empty(self, group: int) -> bool:
+        """Whether surely no process of this process group is left, dead or alive."""
+
     def end_remains(self, browser: int) -> bool:
         """End what is left of the process group of a dead Chromium; whether there was anything."""
 

@@ -65,6 +65,21 @@ class ProfileLock:
         os.close(self.descriptor)
 
 
+def is_free(profile: Path) -> bool:
+    """Whether surely nobody holds its lock: neither a worker nor a browser that one started."""
+    try:
+        descriptor = os.open(profile / LOCK_NAME, os.O_RDWR | os.O_CLOEXEC)
+    except OSError:
+        return False
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except OSError:
+        return False
+    finally:
+        os.close(descriptor)
+    return True
+
+
 class NotHeldError(WaguardError):
     """The profile's lock is not held by the caller: somebody else may be using it."""
 

@@ -16,6 +16,8 @@ class Timings(Struct, frozen=True, kw_only=True):
     """Between two tries of a session that its host holds up."""
     final_flush: float = 1.0
     """What a dead worker reported last is still in the socket."""
+    clear: float = 5.0
+    """From a worker's exit, in which its profile and process groups show that it left nothing."""
     remains: float = 1.0
     """What a dead Chromium's storage service has to write what it holds; then what is left of it is ended."""
     backfill_retry: float = 5.0

@@ -2,8 +2,8 @@
 
 Each ``Fork`` carries three descriptors (SCM_RIGHTS) that become the worker's standard ones: the pipe
 with its instructions, its output, its log. The worker does nothing before it has read the
-instructions to their end, so it cannot run before the daemon watches it, nor when the daemon has
-given up: then the pipe ends without any.
+instructions to their end, which may come later, so it cannot run before the daemon watches it, nor when
+the daemon has given up: then the pipe ends without any.
 """
 
 from typing import Final

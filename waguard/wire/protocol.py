@@ -29,6 +29,8 @@ class Hello(Struct, tag="hello", frozen=True, kw_only=True):
     slot: int | None = None
     """The slot in which the daemon reads this worker's heartbeats: what is written there need not be sent. None: it reads
     none, or is of a version that knows no slots."""
+    grants: bool = False
+    """The daemon says when a worker that waits may start Chromium. False: it is of a version that never does."""
 
 
 class Lend(Struct, tag="lend", frozen=True, kw_only=True):
@@ -36,6 +38,10 @@ class Lend(Struct, tag="lend", frozen=True, kw_only=True):
     that it ``obeys``."""
 
     until: float | None
+
+
+class StartBrowser(Struct, tag="start_browser", frozen=True, kw_only=True):
+    """Start Chromium: the session has its start slot. Only for a worker whose ``Report`` says that it ``waits``."""
 
 
 class Request(Struct, tag="request", frozen=True, kw_only=True):
@@ -55,7 +61,7 @@ class Stop(Struct, tag="stop", frozen=True, kw_only=True):
     """Close Chromium and exit 0."""
 
 
-FromDaemon = Hello | Lend | Request | Stored | Stop
+FromDaemon = Hello | Lend | StartBrowser | Request | Stored | Stop
 
 
 class Reply(Struct, tag="reply", frozen=True, kw_only=True):

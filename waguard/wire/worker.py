@@ -70,6 +70,8 @@ class WorkerSpec(Struct, frozen=True, kw_only=True):
     log: LogSettings = LogSettings()
     lent_until: float | None = None
     """As ``Lend`` has it, until the first one comes."""
+    waits: bool = False
+    """Start Chromium only when the daemon says so (``StartBrowser``)."""
 
     def marks(self) -> dict[str, str]:
         """Environment variables by which the worker and its browser are known."""

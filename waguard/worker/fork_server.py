@@ -4,6 +4,8 @@ Imports are most of what a worker costs. This process does them once, keeps what
 good, and forks a worker for each message on the socket FD; the pages stay shared. It has no thread
 and no event loop, ever: a fork copies neither.
 
+A worker that was forked ahead waits for its instructions (``host/process/spares.py``).
+
 A worker is forked twice, so that it is nobody's child here: it goes to the daemon, which is the
 subreaper, and this process can be killed and replaced without a worker noticing. It ends with the
 daemon, whose end of the socket closes.
@@ -48,6 +50,7 @@ def main(job: Callable[[WorkerSpec], int] = work) -> NoReturn:
     if not serve(control):
         leave(0)
     gc.enable()
+    title.show("waguard.spare", [*arguments, "waguard.worker.spare"], {})
     try:
         spec = msgspec.json.decode(_instructions(), type=WorkerSpec)
     except msgspec.DecodeError:

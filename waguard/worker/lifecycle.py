@@ -18,6 +18,7 @@ from loguru import logger
 from waguard.core.exits import EXIT_LEASE_EXPIRED, EXIT_MEANINGS, EXIT_ORPHANED, blame_disk
 from waguard.host.files.disk import is_full
 from waguard.host.patience import patience
+from waguard.wire.reports import Heartbeat
 from waguard.wire.worker import WorkerSpec
 from waguard.worker import browser_start, page_host
 from waguard.worker.browser.chromium import Chromium
@@ -144,6 +145,8 @@ class SessionWorker:
     async def _live(self) -> None:
         ctx = self._ctx
         lock = await browser_start.lock_profile(Path(self._spec.profile), ctx.timings)
+        if self._spec.waits:
+            await self._may_start()
         care = ProfileCare(self._spec, lock, ctx.daemon.event)
         chromium = await browser_start.start(self._spec, care)
         self._closing.push_async_callback(_close, chromium, care)
@@ -153,6 +156,17 @@ class SessionWorker:
         ctx.reporter.enter("loading")
         ctx.reporter.report()
         await self._serve(chromium, care)
+
+    async def _may_start(self) -> None:
+        """Wait until Chromium may be started; heartbeats say meanwhile that the worker lives."""
+        daemon, reporter = self._ctx.daemon, self._ctx.reporter
+        while not daemon.may_start.is_set():
+            daemon.heartbeat(Heartbeat(devtools=None, page=None))
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(self._spec.heartbeat):
+                    await daemon.may_start.wait()
+        reporter.waits = False
+        reporter.report()
 
     async def _serve(self, chromium: Chromium, care: ProfileCare) -> None:
         ctx = self._ctx

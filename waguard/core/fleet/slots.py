@@ -24,6 +24,7 @@ from waguard.core.lifecycle import State
 from waguard.core.replace import replace
 from waguard.core.session.facts import HeldBack, Moment, SlotGranted
 
+AHEAD: Final = 16  # sessions that have a worker while only a place is missing: some MB each
 READ_AGAIN: Final = 1.0  # s between two readings of the host
 _OF_BROWSER: Final = {BROWSER_HANGS: "browser_hangs", NO_SANDBOX: "sandbox_missing"}
 HOST_KINDS: Final = (
@@ -40,7 +41,12 @@ def admit_next(fleet: FleetState, now: Moment, post: Post) -> FleetState:
     if not fleet.waiting:
         return _try_canary(fleet, [], now)
     full = len(fleet.starting) >= fleet.rules.limits.places
-    if full and all(request.reported is Cause.PLACE for request in fleet.waiting.values()):
+    ahead = [name for name, request in fleet.waiting.items() if request.ahead]
+    if (
+        full
+        and len(ahead) in {len(fleet.waiting), AHEAD}
+        and all(request.reported is Cause.PLACE for request in fleet.waiting.values())
+    ):
         return fleet  # nothing changes until a slot is released
     if not full and now.at - fleet.host_at >= READ_AGAIN:
         return fleet  # the host is read first, at once
@@ -65,7 +71,20 @@ def admit_next(fleet: FleetState, now: Moment, post: Post) -> FleetState:
         paired=fleet.host.paired,
         trial=fleet.broken.at(now.at) if fleet.broken else None,
     )
-    return _grant(fleet, decision.admitted, decision.waiting | slow, now, post)
+    waiting = _bounded(decision.waiting, ahead, 0 if fleet.broken else AHEAD)
+    return _grant(fleet, decision.admitted, waiting | slow, now, post)
+
+
+def _bounded(waiting: Mapping[str, Wait], ahead: list[str], most: int) -> dict[str, Wait]:
+    """Let at most so many have a worker before their Chromium may start; ``ahead`` have one already."""
+    room = most - len(ahead)
+    bounded = dict(waiting)
+    for name, wait in waiting.items():
+        if wait.ahead and name not in ahead:
+            room -= 1
+            if room < 0:
+                bounded[name] = Wait(wait.cause, wait.words)
+    return bounded
 
 
 def _candidate(fleet: FleetState, name: str, now: Moment) -> Candidate:
@@ -135,9 +154,11 @@ def _grant(
             fleet = replace(fleet, slow=name)
     for name, wait in waiting.items():
         # the numbers in its words change all the time; only another cause is news
-        if left[name].reported is not wait.cause:
+        before = left[name]
+        if before.reported is not wait.cause or (wait.ahead and not before.ahead):
             post((name, HeldBack(wait)))
-            left[name] = replace(left[name], reported=wait.cause)
+            ahead = before.ahead or wait.ahead
+            left[name] = replace(before, reported=wait.cause, ahead=ahead)
     fleet, broken = on_admitted(fleet, admitted, now), fleet.broken
     if broken and admitted:
         broken = Broken(broken.why, now.at, admitted[0])

@@ -38,6 +38,8 @@ class Request(Struct, frozen=True):
     at: float
     reported: Cause | None = None
     """The cause that was last posted to the session."""
+    ahead: bool = False
+    """Whether its worker may be started all the same, as it was last posted."""
 
 
 class Refused(Struct, frozen=True):

@@ -129,6 +129,8 @@ class Wait:
     words: str
     why: Failure | None = None
     """What the host lacks, where that is more than the cause."""
+    ahead: bool = False
+    """Only a place is missing: the worker may be started, its Chromium waits."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -206,10 +208,14 @@ def _held_back(
 ) -> Wait | None:
     if fleet is not None and not candidate.asked:
         return Wait(Cause.FLEET, fleet)
+    lacking = lost or _short(limits, host, candidate, starting)
     if starting >= limits.places:
-        return Wait(Cause.PLACE, f"{starting} sessions are starting, the limit is {limits.places}")
-    if lost:
-        return lost
+        words = f"{starting} sessions are starting, the limit is {limits.places}"
+        return Wait(Cause.PLACE, words, ahead=lacking is None)
+    return lacking
+
+
+def _short(limits: Limits, host: Reading, candidate: Candidate, starting: int) -> Wait | None:
     if candidate.ended is not None and candidate.ended <= JUST_ENDED:
         return None  # it uses what its last browser had
     expected = starting * limits.session_memory

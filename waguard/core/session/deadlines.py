@@ -70,7 +70,9 @@ def deadlines(state: SessionState) -> list[tuple[float, Due]]:
             if worker.stage is Stage.ADOPTING and not worker.overdue:
                 found.append((worker.since + rules.adopt, Due.LINK_OVERDUE))
             if not state.fleet.network_down and not worker.outdated:
-                found.append((worker.since + rules.limits.start, Due.START_OVERDUE))
+                # while it waits for its start slot its heartbeats are all that it can do
+                begun = worker.heard_at if worker.waits else worker.since
+                found.append((begun + rules.limits.start, Due.START_OVERDUE))
             return found
 
 

@@ -20,6 +20,14 @@ class Spawn(Struct, frozen=True):
     check_profile: bool = False
     """Whether its profile exists was unknown when the start was requested: a paired session without one is
     parked."""
+    waits: bool = False
+    """The session has no start slot yet: its Chromium is started by ``StartBrowser``."""
+
+
+class StartBrowser(Struct, frozen=True):
+    """Let the worker start its Chromium: it has its start slot."""
+
+    worker: int
 
 
 class Terminate(Struct, frozen=True):
@@ -193,6 +201,7 @@ ToFleet = (
 )
 Effect = (
     Spawn
+    | StartBrowser
     | Terminate
     | CheckAnswer
     | Kill

@@ -53,6 +53,8 @@ class Reported(WorkerFact, frozen=True, kw_only=True):
     """The QR code on the screen."""
     codes_ended: bool = False
     """WhatsApp shows no more codes: nobody scanned."""
+    waits: bool = False
+    """Chromium is not started before ``StartBrowser``."""
     loads: int = 0
     """How often the page was loaded; messages that arrive during a load raise no event."""
     scripts_ended: int = 0

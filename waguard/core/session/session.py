@@ -16,7 +16,7 @@ from waguard.core.replace import replace
 from waguard.core.row_status import REQUESTED, ParkCause, Status
 from waguard.core.session import care, ending, page_restarts
 from waguard.core.session import worker as workers
-from waguard.core.session.care import FLOODS, find, forget_page, on_due_care, on_idle, on_turn
+from waguard.core.session.care import FLOODS, find, on_due_care, on_idle, on_turn
 from waguard.core.session.deadlines import Due, due, forgive
 from waguard.core.session.effects import (
     Effect,
@@ -24,7 +24,6 @@ from waguard.core.session.effects import (
     Record,
     ReleaseSlot,
     Reload,
-    Spawn,
 )
 from waguard.core.session.facts import (
     Adopted,
@@ -59,7 +58,7 @@ from waguard.core.session.facts import (
 from waguard.core.session.out import Out, Step
 from waguard.core.session.restart import Retries
 from waguard.core.session.show import on_row, show
-from waguard.core.session.slot_request import leave_slot, request_slot
+from waguard.core.session.slot_request import decide_start, leave_slot, let_start, request_slot
 from waguard.core.session.state import (
     Intent,
     Pairing,
@@ -119,6 +118,8 @@ def _handle(  # noqa: C901, PLR0912 - a table of facts
             return _on_slot(state, now, out)
         case HeldBack() if state.retries.at is not None:
             return state  # it stays parked until its turn comes
+        case HeldBack(wait) if state.held_back and state.held_back.cause is wait.cause:
+            return replace(state, held_back=wait)
         case HeldBack(wait) if state.slot is Slot.REQUESTED:
             unseen = state.check_profile or wait.cause is Cause.SESSIONS_FOLDER
             out(Held(wait))
@@ -226,7 +227,7 @@ def _on_start(state: SessionState, fact: StartRequested, now: Moment, out: Out) 
     if fact.asked:
         up = page_restarts.forget(up)
     worker = state.worker
-    if worker is None:
+    if worker is None or worker.waits:
         # its request is renewed: the breaker does not delay a person's start
         return up if state.asked is fact.asked else replace(up, slot=Slot.FREE)
     if worker.stage is Stage.ENDING and (fresh or fact.restart):
@@ -254,6 +255,8 @@ def _on_stop(state: SessionState, *, daemon_stopping: bool) -> SessionState:
 
 
 def _on_restart(state: SessionState, why: str, now: Moment, out: Out) -> SessionState:
+    if state.worker and state.worker.waits:
+        return state  # it has not begun
     if state.worker and state.worker.stage in _LIVING:
         return replace(state, replacement=Replacement(why))
     return _on_start(state, StartRequested(), now, out)
@@ -350,13 +353,15 @@ def _on_due(  # noqa: C901 - a table of deadlines
 def _decide(state: SessionState, now: Moment, out: Out) -> SessionState:
     worker = state.worker
     if worker is None:
-        return _decide_start(state, now, out)
+        return decide_start(state, now, out)
     if worker.stage is Stage.ENDING:
         return state
     if state.intent is not Intent.UP:
         if worker.stage is Stage.SPAWNING:
             return state  # it is ended as soon as its process runs
         return workers.end(leave_slot(state, out), worker, None, now, out)
+    if worker.waits:
+        return let_start(state, worker, now, out)
     if state.replacement and worker.stage in _LIVING and not care.waits(worker, state.replacement):
         return _replace_worker(state, worker, state.replacement, now, out)
     if needs_core(state) or (state.upgrading and link(state) is Link.UNKNOWN):
@@ -380,18 +385,3 @@ def _replace_worker(
     if planned.why is None:
         return workers.end(state, worker, None, now, out)
     return workers.recycle(state, worker, planned.why, now, out)
-
-
-def _decide_start(state: SessionState, now: Moment, out: Out) -> SessionState:
-    if state.intent is not Intent.UP:
-        return forget_page(leave_slot(state, out), now, out)
-    match state.slot:
-        case Slot.FREE if now.at >= state.not_before:
-            out(request_slot(state, ended_at=state.ended_at))
-            return replace(state, slot=Slot.REQUESTED)
-        case Slot.HELD:
-            started = workers.new_worker(state, Stage.SPAWNING, now)
-            out(Spawn(started.number, check_profile=state.check_profile))
-            return replace(state, worker=started, workers=started.number, check_profile=False)
-        case _:
-            return state

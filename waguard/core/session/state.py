@@ -105,6 +105,8 @@ class Worker(Struct, frozen=True, kw_only=True):
     adopted: bool = False
     outdated: bool = False
     """The worker speaks another protocol: it can only be greeted and replaced."""
+    waits: bool = False
+    """The worker waits for the session's start slot, and has no Chromium yet."""
     phase: str = ""
     link: Link = Link.UNKNOWN
     loads: int = -1

@@ -129,6 +129,8 @@ def needs_core(state: SessionState) -> bool:
     if worker is None:
         return True
     starting = worker.stage in {Stage.SPAWNING, Stage.STARTING}
+    if worker.stage is Stage.ADOPTING:  # it was adopted while it waited for its slot
+        starting = state.slot is Slot.HELD
     return starting and worker.phase not in _PHASES_WITHOUT_CORE
 
 

@@ -39,7 +39,7 @@ _ELSEWHERE: Final = "WhatsApp Web is open elsewhere with this device"
 _DELAYED_BY_SLOTS: Final = frozenset({"browser_unusable", "lease_expired"})
 
 
-def new_worker(state: SessionState, stage: Stage, now: Moment) -> Worker:
+def new_worker(state: SessionState, stage: Stage, now: Moment, *, waits: bool = False) -> Worker:
     """The session's next worker."""
     return Worker(
         number=state.workers + 1,
@@ -49,6 +49,7 @@ def new_worker(state: SessionState, stage: Stage, now: Moment) -> Worker:
         page_at=now.at,
         link_since=now.at,
         code_at=now.at,
+        waits=waits,
     )
 
 
@@ -143,6 +144,7 @@ def on_report(
         since=now.at if became_ready else worker.since,
         heard_at=said.at,
         page_at=said.at if became_ready else worker.page_at,
+        waits=said.waits,
         phase=said.phase,
         link=said.link,
         link_since=now.at if changed else worker.link_since,
@@ -261,6 +263,7 @@ def end(
         since=now.at,
         answer_at=now.at + state.rules.answer if worker.phase and not worker.outdated else NEVER,
         planned=why is None,
+        waits=False,
         unresponsive=None,
         late=False,
     )

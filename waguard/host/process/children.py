@@ -136,6 +136,16 @@ class ExecSpawn:
         except OSError as error:
             raise not_started(error) from None
 
+    def is_empty(self, group: int) -> bool:
+        """See ``ports.process.Spawn``."""
+        try:
+            os.killpg(group, 0)
+        except ProcessLookupError:
+            return True
+        except PermissionError:
+            return False
+        return False
+
     def end_remains(self, browser: int) -> bool:
         """See ``ports.process.Spawn``. While anything of the group lives, no process gets its number."""
         if procfs.start_time(browser) is not None:

@@ -3,7 +3,7 @@
 Worker or server, each is a ``PidfdProcess``: the server too says one line when it is ready. What goes
 wrong with the server costs no session: one that died is replaced at the next spawn; one that is
 silent is killed, and for ``HOLD_OFF`` seconds workers are started by exec. Living workers are not its
-children and notice nothing.
+children and notice nothing. Some workers are forked ahead (``spares``).
 """
 
 import asyncio
@@ -11,7 +11,7 @@ import contextlib
 import os
 import socket
 import sys
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final, Self
 
@@ -20,6 +20,7 @@ from loguru import logger
 
 from waguard.host.process import strays
 from waguard.host.process.children import ExecSpawn, PidfdProcess, environment, execute, not_started
+from waguard.host.process.spares import LIMITS, Blank, Limits, Spares
 from waguard.host.process.subreaper import Subreaper
 from waguard.host.process.title import with_room
 from waguard.ports.process import Swept
@@ -29,6 +30,9 @@ from waguard.wire.worker import WorkerRecord, WorkerSpec
 SERVER: Final = ("-P", "-m", "waguard.worker.fork_server")
 ATTEMPTS: Final = 2  # one that was killed is replaced at once, one that always ends is not
 STDERR: Final = 2
+AT_A_TIME: Final = (
+    4  # forks that a server is asked for: what it is sent takes room, and each has a deadline
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -151,13 +155,22 @@ class _Server:
 class ForkSpawn:
     """Fills ``ports.process.Spawn``. Makes this process a subreaper between ``start`` and ``close``."""
 
-    def __init__(self, program: Sequence[str] = SERVER, deadlines: Deadlines | None = None) -> None:
-        """``program``: Python's arguments for the server."""
+    def __init__(
+        self,
+        program: Sequence[str] = SERVER,
+        deadlines: Deadlines | None = None,
+        *,
+        spares: Limits = LIMITS,
+    ) -> None:
+        """``program``: Python's arguments for the server. ``spares``: how many workers are forked ahead."""
         self._program = program
         self._deadlines = deadlines or Deadlines()
         self._exec = ExecSpawn()
         self._subreaper = Subreaper(self._spared, self._on_sigchld)
         self._server: _Server | None = None
+        self._scans = strays.Scans()
+        self._spares = Spares(self._ahead, spares)
+        self._asking = asyncio.Semaphore(AT_A_TIME)
         self._children: set[PidfdProcess] = set()
         self._servers: set[PidfdProcess] = set()
         self._under_way = 0
@@ -168,13 +181,15 @@ class ForkSpawn:
         """Begin: the server does its imports while the caller goes on."""
         self._subreaper.start()
         self._living_server()
+        self._spares.fill()
 
     async def close(self) -> None:
-        """End the server; workers are not touched."""
+        """End the server and the spares; workers are not touched."""
+        dropped = await self._spares.close()
         if self._server:
             self._server.hang_up()
             self._server = None
-        for process in self._servers:
+        for process in (*self._servers, *dropped):
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(self._deadlines.closing):
                     await process.wait()
@@ -189,34 +204,60 @@ class ForkSpawn:
 
     async def spawn(self, spec: WorkerSpec) -> PidfdProcess:
         """Fork a worker, or start one by exec where that fails."""
+        server = self._living_server()  # where it has ended, so do its spares
+        if server and (process := self._spares.begin(spec)):
+            return process
+        with self._not_reaping():
+            if blank := await self._forked():
+                blank.begin(spec)
+                return blank.process
+            return self._known(await self._exec.spawn(spec))
+
+    async def _ahead(self) -> Blank | None:
+        """A spare; None: there is no server that forks one."""
+        with self._not_reaping():
+            return await self._forked()
+
+    @contextlib.contextmanager
+    def _not_reaping(self) -> Iterator[None]:
+        """A worker is on its way here that nobody knows yet."""
         self._under_way += 1
         try:
-            process = await self._forked(spec) or await self._exec.spawn(spec)
-            self._children.add(process)
-            process.on_sigchld()  # its SIGCHLD may have come before it was known
-            return process
+            yield
         finally:
             self._under_way -= 1
             self._subreaper.reap()
 
+    def _known(self, process: PidfdProcess) -> PidfdProcess:
+        self._children.add(process)
+        process.on_sigchld()  # its SIGCHLD may have come before it was known
+        return process
+
     def adopt(self, record: WorkerRecord) -> PidfdProcess | None:
         """How a worker was started makes no difference."""
         return self._exec.adopt(record)
+
+    def is_empty(self, group: int) -> bool:
+        """See ``ports.process.Spawn``."""
+        return self._exec.is_empty(group)
 
     def end_remains(self, browser: int) -> bool:
         """See ``ports.process.Spawn``."""
         return self._exec.end_remains(browser)
 
     async def sweep(self, *, records: str, profiles: str, kept: Collection[int] = ()) -> Swept:
-        """See ``ports.process.Spawn``."""
-        return await strays.sweep(records=records, profiles=profiles, kept=kept)
+        """See ``ports.process.Spawn``. Workers that were started meanwhile are no strays, nor are spares."""
+        seen = await self._scans.read()
+        ours = {process.pid for process in self._children if not process.ended}
+        return await strays.clear(seen, records=records, profiles=profiles, kept={*kept, *ours})
 
-    async def _forked(self, spec: WorkerSpec) -> PidfdProcess | None:
+    async def _forked(self) -> Blank | None:
         for _ in range(ATTEMPTS):
             if (server := self._living_server()) is None:
                 return None
             try:
-                process = await self._fork(server, spec)
+                async with self._asking:
+                    blank = await self._fork(server)
             except _GoneError:
                 logger.warning("the fork server has ended", event="fork_server_ended")
                 self._drop(server)
@@ -232,11 +273,11 @@ class ForkSpawn:
                         condition="fork_server_unusable",
                     )
                     self._falls_back = False
-                return process
+                return blank
         self._hold_off("ends whenever it is started")
         return None
 
-    async def _fork(self, server: _Server, spec: WorkerSpec) -> PidfdProcess:
+    async def _fork(self, server: _Server) -> Blank:
         await server.ready(self._deadlines.start)
         with contextlib.ExitStack() as ours:
             try:
@@ -245,12 +286,10 @@ class ForkSpawn:
                 forked = await server.fork((spec_in, ready_out, STDERR), self._deadlines.answer)
                 if forked.error:
                     raise OSError(forked.error, os.strerror(forked.error))  # noqa: TRY301 - one wording for all
-                process = _watched(forked.pid, ready_in)
+                process = self._known(_watched(forked.pid, ready_in))
+                return Blank(process, os.dup(spec_out))
             except OSError as error:
                 raise not_started(error) from None
-            with contextlib.suppress(BrokenPipeError):
-                os.write(spec_out, msgspec.json.encode(spec))
-        return process
 
     def _living_server(self) -> _Server | None:
         """A new one where the last has ended; None: it is better to do without."""
@@ -268,6 +307,7 @@ class ForkSpawn:
 
     def _drop(self, server: _Server) -> None:
         server.end()
+        self._spares.drop()
         if self._server is server:
             self._server = None
 

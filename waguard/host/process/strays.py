@@ -55,8 +55,20 @@ async def end(left: Seen, *, timings: Timings = TIMINGS) -> bool:
 async def sweep(
     *, records: str, profiles: str, kept: Collection[int] = (), timings: Timings = TIMINGS
 ) -> Swept:
-    """End the strays of this instance; see ``core.strays.classify``. Workers first: they end in order."""
+    """End the strays of this instance; see ``core.strays.classify``."""
     seen = await asyncio.to_thread(scan)
+    return await clear(seen, records=records, profiles=profiles, kept=kept, timings=timings)
+
+
+async def clear(
+    seen: list[Seen],
+    *,
+    records: str,
+    profiles: str,
+    kept: Collection[int],
+    timings: Timings = TIMINGS,
+) -> Swept:
+    """``sweep`` by what ``scan`` found. Workers first: they end in order."""
     places = {"records": os.path.realpath(records), "profiles": os.path.realpath(profiles)}
     found = classify(seen, kept=kept, **places)
     left = [_Left.of(one.process) for one in found if isinstance(one, Stray)]
@@ -72,6 +84,25 @@ async def sweep(
         ),
         foreign=tuple(one for one in found if isinstance(one, Foreign)),
     )
+
+
+class Scans:
+    """Scans that are shared: each caller gets one that began after the call."""
+
+    def __init__(self) -> None:
+        self._one_at_a_time = asyncio.Lock()
+        self._next: asyncio.Task[list[Seen]] | None = None
+
+    async def read(self) -> list[Seen]:
+        """See ``scan``."""
+        if self._next is None:
+            self._next = asyncio.create_task(self._scan(), name="scan")
+        return await asyncio.shield(self._next)
+
+    async def _scan(self) -> list[Seen]:
+        async with self._one_at_a_time:
+            self._next = None
+            return await asyncio.to_thread(scan)
 
 
 def scan() -> list[Seen]:

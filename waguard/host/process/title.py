@@ -12,6 +12,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Final, Self
 
+_LIBC: Final = ctypes.CDLL(None)
 _VARIABLE: Final = "WAGUARD_ROOM"
 _FOR_ARGUMENTS: Final = "." * 160  # a session id has at most 128 characters
 _FOR_MARKS: Final = "." * 512
@@ -58,7 +59,7 @@ class Title:
         ``name`` is what ``ps -e`` shows, at most 15 characters.
         """
         os.environ.update(marks)
-        ctypes.CDLL(None).prctl(_PR_SET_NAME, os.fsencode(name), 0, 0, 0)
+        _LIBC.prctl(_PR_SET_NAME, os.fsencode(name), 0, 0, 0)
         _write(self._arguments, _block(argv))
         _write(self._marks, _block(f"{key}={value}" for key, value in marks.items()))
 

@@ -109,6 +109,8 @@ def census(
             daemons.append(process.pid)
         elif _is_waguard(process, "waguard.worker.fork_server"):
             servers.append(process.pid)
+        elif _is_waguard(process, "waguard.worker.spare"):
+            continue  # a worker that has no session yet
         elif "waguard.worker" in process.argv:
             workers[process.marks.get("WAGUARD_SESSION", "?")].append(process.pid)
         elif session is None:

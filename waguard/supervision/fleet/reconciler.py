@@ -39,6 +39,7 @@ from waguard.supervision.fleet.readiness import linked_number, promises_too_much
 from waguard.supervision.fleet.registry import Registry
 from waguard.supervision.fleet.run_state import RunState
 from waguard.supervision.fleet.starting import start_or_park
+from waguard.supervision.fleet.stray_sweep import sweep
 from waguard.supervision.session.actor import SessionActor
 from waguard.supervision.session.faults import Faults
 from waguard.supervision.session.session_context import SessionContext
@@ -71,11 +72,14 @@ class Reconciler:
         return [of_finding(found, since=since) for found, since in self._findings.items()]
 
     async def reconcile(self) -> None:
-        """The tick: ``correct``; a failed read changes nothing."""
+        """The tick: ``correct``, and end what dead workers left; a failed read changes nothing."""
         if not self._state.restored or self._state.stopping:
             return
         try:
             await self.correct()
+            # what a restart does not search for: it goes by the last worker's groups, and the profile's lock
+            living = {s.runner.process.pid for s in self._registry.sessions if s.runner.process}
+            await sweep(self._ctx, living)
         except WaguardError as error:
             level = "DEBUG" if isinstance(error, DatabaseUnavailableError) else "ERROR"
             said = "the comparison was skipped: the database did not answer"

@@ -13,12 +13,12 @@ from waguard.core.session import views
 from waguard.core.session.facts import RowRead
 from waguard.errors import WaguardError
 from waguard.ports.process import Process
-from waguard.ports.store import AuditEntry
 from waguard.supervision.fleet import shutdown
 from waguard.supervision.fleet.readiness import outcome, promises_too_much, start_is_over, summary
 from waguard.supervision.fleet.registry import Registry
 from waguard.supervision.fleet.run_state import RunState
 from waguard.supervision.fleet.starting import start_or_park
+from waguard.supervision.fleet.stray_sweep import sweep
 from waguard.supervision.session.actor import SessionActor
 from waguard.supervision.session.session_context import SessionContext
 from waguard.wire.worker import WorkerRecord
@@ -91,20 +91,7 @@ class Restorer:
 
     async def _sweep(self, kept: Collection[int]) -> None:
         """End what has no record; ``kept``: what has one."""
-        paths = self._ctx.config().paths
-        swept = await self._ctx.spawn.sweep(
-            records=str(paths.runtime / "workers"), profiles=str(paths.sessions), kept=kept
-        )
-        for stray in swept.ended:
-            await self._ctx.store.record(
-                AuditEntry(
-                    session_id=stray.session,
-                    kind="stray_ended",
-                    reason=stray.command,
-                    evidence={"pid": stray.pid},
-                )
-            )
-        for process in swept.foreign:
+        for process in await sweep(self._ctx, kept):
             logger.error(
                 "a Chromium that is not waguard's is not touched",
                 event="foreign_browser",

@@ -34,6 +34,7 @@ from waguard.core.session.effects import (
     ResponsivenessChanged,
     ShowCode,
     Spawn,
+    StartBrowser,
     TakeOver,
     TakeScreenshot,
     Terminate,
@@ -258,8 +259,10 @@ class SessionActor:
         """See ``mailbox.Actor``."""
         runner = self.runner
         match effect:
-            case Spawn(worker, check_profile):
-                runner.spawn(worker, check_profile=check_profile)
+            case Spawn(worker, check_profile, waits):
+                runner.spawn(worker, check_profile=check_profile, waits=waits)
+            case StartBrowser():
+                runner.start_browser()
             case Terminate(why=why):
                 self.publisher.log_unhealthy(why)
                 runner.terminate(failed=why is not None)

@@ -67,6 +67,7 @@ async def _greet(
         session=record.session,
         generation=record.generation,
         lends=lends and record.protocol == PROTOCOL,
+        grants=True,  # with a start slot, when the session is known
     )
     await asyncio.sleep(after)
     while True:

@@ -6,11 +6,13 @@ from pathlib import Path
 from loguru import logger
 
 from waguard.core.blame import Blame, Failure
+from waguard.core.profile.profile import DeadOwner, Free
 from waguard.core.row_status import Status
 from waguard.errors import WaguardError
 from waguard.host.files.lock import private_folder
-from waguard.profile import inspection, layout, old_profiles, owner_mark
+from waguard.profile import chromium_lock, inspection, layout, old_profiles, owner_mark
 from waguard.profile.layout import Places
+from waguard.profile.lock import is_free
 from waguard.supervision.session.session_context import SessionContext
 from waguard.supervision.status_writer import StatusWriter
 
@@ -110,6 +112,11 @@ class SessionProfile:
     def is_missing(self) -> bool:
         """Whether the folder of all profiles has come back without its own."""
         return self.paired and not inspection.something_left(self.at)
+
+    def is_unused(self) -> bool:
+        """Whether surely no worker and no browser uses it, whoever started that."""
+        at = self.at.profile
+        return is_free(at) and isinstance(chromium_lock.owner(at), Free | DeadOwner)
 
     def held_up(self, record: str) -> Failure | None:
         """Why no worker can be started on it for now. ``record``: where the worker's would lie."""

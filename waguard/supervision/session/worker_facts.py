@@ -21,6 +21,7 @@ def report_fact(ctx: SessionContext, worker: int, it: Report, now: float) -> Rep
         phone=it.phone,
         code=it.qr.raw if it.qr else None,
         codes_ended=it.qr_idle,
+        waits=it.waits,
         loads=it.loads,
         scripts_ended=it.scripts_ended,
         details=it.details and printable(it.details),

@@ -18,7 +18,7 @@ from waguard.wire.bounds import At, Count
 from waguard.wire.calls import Call, CatchUp, Failed, Operation, Reread, Send, Sent, Value
 from waguard.wire.channel import Channel, ChannelError, peer_uid
 from waguard.wire.events import Event, MessageError
-from waguard.wire.protocol import FromWorker, Hello, Lend, Reply, Request, Stored
+from waguard.wire.protocol import FromWorker, Hello, Lend, Reply, Request, StartBrowser, Stored
 from waguard.wire.reports import Heartbeat, Report
 
 Take = Callable[[Report | Heartbeat | Event], None]
@@ -114,6 +114,10 @@ class WorkerLink:
     def lend(self, until: float | None) -> None:
         """Until when the worker may live, see ``Lend``."""
         self._channel.post(Lend(until=until))
+
+    def start_browser(self) -> None:
+        """Let the worker start its Chromium."""
+        self._channel.post(StartBrowser())
 
     def close(self) -> None:
         """Hang up."""

@@ -8,7 +8,6 @@ import asyncio
 import contextlib
 import signal
 from collections.abc import Callable
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -32,6 +31,7 @@ from waguard.host.clock import since_boot
 from waguard.ports.process import Process, Usage
 from waguard.supervision.session.greeting import greeted
 from waguard.supervision.session.page_watch import PageWatch
+from waguard.supervision.session.remains import Remains
 from waguard.supervision.session.session_context import SessionContext
 from waguard.supervision.session.session_profile import SessionProfile
 from waguard.supervision.session.tasks import Tasks
@@ -91,6 +91,7 @@ class WorkerRunner:
         """Where it writes its heartbeats."""
         self._generation = 0
         self._heard_at = 0.0
+        self._remains = Remains(ctx, profile, writer)
         self.process: Process | None = None
         self.report: Report | None = None
         """The newest of the living worker."""
@@ -112,11 +113,11 @@ class WorkerRunner:
 
     # ---- what decisions ask for ----
 
-    def spawn(self, worker: int, *, check_profile: bool) -> None:
-        """Start worker number ``worker``; ends in ``Spawned`` or ``SpawnFailed``."""
+    def spawn(self, worker: int, *, check_profile: bool, waits: bool) -> None:
+        """Start worker number ``worker``, see ``effects.Spawn``; ends in ``Spawned`` or ``SpawnFailed``."""
         self._number, self.report = worker, None
         self._failed = self._outdated = False
-        self._begin(self._spawn(worker, check_profile=check_profile), "spawn")
+        self._begin(self._spawn(worker, check_profile=check_profile, waits=waits), "spawn")
 
     def adopt(self, worker: int, process: Process, record: WorkerRecord, *, outdated: bool) -> None:
         """Take over one that an earlier daemon started. ``outdated``: it speaks another protocol, so it
@@ -180,6 +181,11 @@ class WorkerRunner:
         if self.link and self.report and self.report.obeys:
             self.link.lend(self._ctx.lent_until())
 
+    def start_browser(self) -> None:
+        """Let it start its Chromium. Where it is not connected, it says that it waits when it is."""
+        if self.link:
+            self.link.start_browser()
+
     def send(self, call: calls.Operation, failed: str) -> None:
         """Have it do something that nobody waits for; ``failed``: what is logged where it cannot."""
         if self.link:
@@ -187,7 +193,7 @@ class WorkerRunner:
 
     # ---- a process from its start to its end ----
 
-    async def _spawn(self, worker: int, *, check_profile: bool) -> None:
+    async def _spawn(self, worker: int, *, check_profile: bool, waits: bool) -> None:
         try:
             self._profile.follow_row()
             await self._profile.migrate()
@@ -203,12 +209,13 @@ class WorkerRunner:
                 instance=self._ctx.instance,
                 lent_until=self._ctx.lent_until(),
                 slot=self._slot or 0,
+                waits=waits,
             )
             held_up = self._profile.held_up(spec.record)
             if held_up is None and check_profile and self._profile.is_missing():
                 self._missing()
                 held_up = Failure(Blame.HOST, "profile_missing", "a profile is missing")
-            held_up = held_up or await self._sweep(spec)
+            held_up = held_up or await self._remains.end(spec)
             if held_up:
                 self._post(SpawnFailed(worker=worker, failure=held_up))
                 return
@@ -229,16 +236,6 @@ class WorkerRunner:
         await process.listening()
         await self._converse(worker, process, spec)
 
-    async def _sweep(self, spec: WorkerSpec) -> Failure | None:
-        """End what a dead worker left on this profile; not None: a foreign process uses it."""
-        swept = await self._ctx.spawn.sweep(records=spec.record, profiles=spec.profile)
-        for stray in swept.ended:
-            self._writer.record("stray_ended", reason=stray.command, evidence={"pid": stray.pid})
-        if not swept.foreign:
-            return None
-        cause = "another process uses a profile"
-        return Failure(Blame.HOST, "profile_locked", cause, str(swept.foreign[0]))
-
     async def _converse(
         self, worker: int, process: Process, spec: WorkerSpec | WorkerRecord
     ) -> None:
@@ -249,6 +246,7 @@ class WorkerRunner:
             generation=spec.generation,
             lends=self._ctx.lent_until() is not None,
             slot=self._slot,
+            grants=True,
         )
         try:
             link = await WorkerLink.connect(
@@ -301,15 +299,16 @@ class WorkerRunner:
                     await self.link.ended.wait()
         if self.process is not process:
             return
-        self._end_remains(process.pid, "its worker was gone")
+        self._remains.end_of(process.pid, "its worker was gone")
         last = self.report
         if last and last.browser_pid:
-            # what was stopped does not notice that its Chromium is gone
-            end = partial(self._end_remains, last.browser_pid, "its Chromium was gone")
-            self._begin(_after(self._ctx.timings.remains, end), "remains")
+            self._begin(self._remains.end_of_browser(last.browser_pid), "remains")
         said = last.details if last else None
         if code is None and last:
             code = last.exit_code
+        # one that launches may have a browser that it has not reported yet
+        browser = last is not None and last.phase != "launching"
+        self._remains.exited(self.groups if browser else None)
         self.process = self.link = self.report = self.usage = None
         self._use_slot(None)
         code = _of_lease(code, self._ctx.lent_until())
@@ -319,14 +318,9 @@ class WorkerRunner:
         )
         lacking = None
         if self._failed or code:
-            browser = last is not None and last.browser_pid is not None
             lacking = await _lacking(self._ctx, self._writer.row.session_id, browser=browser)
         said = said and printable(said)
         self._post(Exited(worker=worker, code=code, details=said, host=lacking))
-
-    def _end_remains(self, group: int, reason: str) -> None:
-        if self._ctx.spawn.end_remains(group):
-            self._writer.record("stray_ended", reason=reason, evidence={"pid": group})
 
     async def _await_standstill(self, worker: int, process: Process) -> None:
         await process.stopped()
@@ -379,11 +373,6 @@ class WorkerRunner:
                 self.follow_log()
                 if self._ctx.lent_until() is not None:
                     self.lend()
-
-
-async def _after(seconds: float, do: Callable[[], None]) -> None:
-    await asyncio.sleep(seconds)
-    do()
 
 
 async def _send(link: WorkerLink, call: calls.Operation, log: "Logger", failed: str) -> None:

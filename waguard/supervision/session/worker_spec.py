@@ -14,7 +14,7 @@ from waguard.wire.worker import LogSettings, WorkerSpec
 HEARTBEAT: Final = 1.0  # s; the limits of what does not answer (core/session/probe.py) count on it
 
 
-def worker_spec(
+def worker_spec(  # noqa: PLR0913 - what one worker gets
     row: SessionRow,
     at: Places,
     config: Config,
@@ -23,6 +23,7 @@ def worker_spec(
     instance: str,
     lent_until: float | None,
     slot: int,
+    waits: bool = False,
 ) -> WorkerSpec:
     """``at``: where the session's profile and the copies of it lie. ``given``: what its page is loaded
     with. ``lent_until``: see ``SessionContext``; ``slot``: see ``WorkerSpec``."""
@@ -62,6 +63,7 @@ def worker_spec(
         sandbox=config.browser.sandbox,
         log=log_settings(config),
         lent_until=lent_until,
+        waits=waits,
     )
 
 

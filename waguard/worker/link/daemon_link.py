@@ -22,7 +22,16 @@ from waguard.errors import WaguardError
 from waguard.wire.calls import Failed
 from waguard.wire.channel import Channel, peer_uid
 from waguard.wire.events import Ack, Event, InboundMessage, Lasting
-from waguard.wire.protocol import FromDaemon, Hello, Lend, Reply, Request, Stop, Stored
+from waguard.wire.protocol import (
+    FromDaemon,
+    Hello,
+    Lend,
+    Reply,
+    Request,
+    StartBrowser,
+    Stop,
+    Stored,
+)
 from waguard.wire.reports import Heartbeat, Report
 from waguard.worker.timings import TIMINGS, Timings
 
@@ -73,6 +82,8 @@ class DaemonLink:
         """Where the daemon reads heartbeats."""
         self._timings = timings
         self._limits = limits
+        self.may_start = asyncio.Event()
+        """Chromium may be started."""
         self._channel: Channel[FromDaemon] | None = None
         self._report: Report | None = None
         self._pending = deque(
@@ -214,6 +225,8 @@ class DaemonLink:
     def _greet(self, channel: Channel[FromDaemon], hello: Hello) -> None:
         if not hello.lends:
             self._lend(None)
+        if not hello.grants:
+            self.may_start.set()  # it never would
         if self._channel is not None:
             self._channel.close()
         self._channel, self.alone_since, self._slot = channel, None, hello.slot
@@ -235,6 +248,8 @@ class DaemonLink:
                 self._progress.set()
             case Lend(until=until):
                 self._lend(until)
+            case StartBrowser():
+                self.may_start.set()
             case Stop():
                 self.stop_asked.set()
             case Hello():

@@ -41,6 +41,7 @@ class StatusReporter:
         self._exit_code: int | None = None
         self._scripts_ended = 0
         self.phase: Phase = "launching"
+        self.waits = spec.waits
         self.loads = 0
         """How often the page was loaded, by itself too."""
 
@@ -108,6 +109,7 @@ class StatusReporter:
                 silence=self._stopped_member,
                 version=self._document.version,
                 log=self._log,
+                waits=self.waits,
                 exit_code=self._exit_code,
             )
         )
