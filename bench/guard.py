@@ -35,6 +35,7 @@ REAL = {
     **{f"worker_{flavour}": f"its worker, {flavour}, MB PSS" for flavour in FLAVOURS},
 }
 SESSIONS = 5
+ENOUGH = 3  # turns
 ALIKE = 1.02  # times; less is no difference, however still the machine is
 CALM = 10.0  # s until new sessions are at rest
 Found = dict[str, Figure]
@@ -67,8 +68,8 @@ def ratios(
 
 
 def verdict(changed: Sequence[float], equal: Sequence[float]) -> str:
-    """Less is better; what equal commits differ by is no difference."""
-    if not changed or not equal:
+    """Less is better; what equal commits differ by is no difference. Of few turns nothing is said."""
+    if min(len(changed), len(equal)) < ENOUGH:
         return ""
     noise = max(ALIKE, *(max(one, 1 / one) for one in equal))
     median = statistics.median(changed)

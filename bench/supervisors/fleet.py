@@ -103,22 +103,22 @@ class Fleet(ABC):
 
     def own(self) -> list[int]:
         """The supervisor's processes: its tree without workers."""
-        return descendants(self.root, without=self.pids.values())
+        return descendants(self.root, without=self.seen().values())
 
     def environment(self) -> dict[str, str]:
         """What a worker must know."""
         return {"BENCH_LINES": str(self.lines)}
 
-    def outer(self, pid: int) -> int:
-        """A worker's pid as we see it."""
-        return pid
+    def seen(self) -> dict[str, int]:
+        """The workers' pids as we see them, which may be in another namespace."""
+        return self.pids
 
     def _read(self) -> None:
         with contextlib.suppress(BlockingIOError):
             *whole, self._rest = (self._rest + os.read(self._pipe, 1 << 16)).split(b"\n")
             for line in whole:
                 name, pid = line.decode().split()
-                self.pids[name] = self.outer(int(pid))
+                self.pids[name] = int(pid)
             self._news.set()
 
     async def others(self, before: dict[str, int]) -> None:
@@ -138,7 +138,7 @@ class Fleet(ABC):
 
     async def down(self) -> float:
         """Stop it with all workers: milliseconds until none is left."""
-        everything = [*(() if self.lasts else (self.root,)), *self.pids.values()]
+        everything = [*(() if self.lasts else (self.root,)), *self.seen().values()]
         began = time.perf_counter()
         try:
             async with asyncio.timeout(DEADLINE):
@@ -151,10 +151,10 @@ class Fleet(ABC):
 
     async def replaced(self, names: Iterable[str], number: signal.Signals) -> float:
         """Send these workers a signal that makes the supervisor replace them: milliseconds."""
-        before = {name: self.pids[name] for name in names}
+        before, seen = {name: self.pids[name] for name in names}, self.seen()
         began = time.perf_counter()
-        for pid in before.values():
-            os.kill(pid, number)
+        for name in before:
+            os.kill(seen[name], number)
         await self.others(before)
         return _since(began)
 
@@ -210,7 +210,7 @@ class Turn:
         fleet, plan = self._fleet, self._plan
         await self._started()
         self.note("pss", pss(fleet.own()))
-        self.note("worker_pss", statistics.median(pss([pid]) for pid in fleet.pids.values()))
+        self.note("worker_pss", statistics.median(pss([pid]) for pid in fleet.seen().values()))
         await self._at_rest()
         await self.restarts("restart")
         for _ in range(plan.bursts):
@@ -223,7 +223,7 @@ class Turn:
             await asyncio.sleep(plan.settle)
         await self.take("stop", fleet.down())
         await self._started()
-        os.kill(fleet.pids[fleet.names[0]], signal.SIGSTOP)
+        os.kill(fleet.seen()[fleet.names[0]], signal.SIGSTOP)
         await self.take("stop_stopped", fleet.down())
         await self._started()
         for name in fleet.names[:STUBBORN]:

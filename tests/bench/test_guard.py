@@ -27,13 +27,13 @@ def test_what_one_side_has_not_has_no_ratio() -> None:
 @pytest.mark.parametrize(
     ("changed", "equal", "verdict"),
     [
-        ([1.2, 1.3], [1.0, 0.9], "**slower**"),
-        ([0.8], [1.0, 1.1], "faster"),
-        ([1.3], [0.7], "same"),
-        ([0.72], [0.7], "same"),
-        ([1.015], [1.0], "same"),
-        ([1.5], [], ""),
-        ([], [1.0], ""),
+        ([1.2, 1.3, 1.1], [1.0, 0.9, 1.1], "**slower**"),
+        ([0.8] * 3, [1.0, 1.1, 1.0], "faster"),
+        ([1.3] * 3, [1.0, 0.7, 1.0], "same"),
+        ([0.72] * 3, [1.0, 0.7, 1.0], "same"),
+        ([1.015] * 3, [1.0] * 3, "same"),
+        ([1.5] * 2, [1.0] * 3, ""),
+        ([], [], ""),
     ],
 )
 def test_only_what_is_beyond_the_noise_is_a_difference(
