@@ -24,8 +24,7 @@ NO_PAGE: Any = SimpleNamespace(url="http://127.0.0.1:9/", browser_args=[])
 class Waguard(Fleet):
     """The daemon of a checkout that has its own ``.venv``."""
 
-    label = "waguard"
-    deaf: str | None = None
+    deaf = ""
 
     def __init__(
         self, folder: Path, count: int, checkout: Path, http: aiohttp.ClientSession
@@ -34,7 +33,7 @@ class Waguard(Fleet):
         program = Path(__file__).with_name("simulated.py")
         python = str(checkout / ".venv/bin/python")
         self._daemon = Daemon(folder, NO_PAGE, http, (python, "-P", str(program), "daemon"))
-        self._daemon.settings |= SETTINGS | self.environment()
+        self._daemon.settings |= SETTINGS | {"BENCH_LINES": str(self.lines)}
 
     async def prepare(self) -> None:
         await self.begin()

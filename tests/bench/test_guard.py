@@ -44,18 +44,22 @@ def test_only_what_is_beyond_the_noise_is_a_difference(
 
 def test_the_table_says_why_a_figure_is_absent() -> None:
     base: guard.Found = {"stop": [100.0, 120.0]}
-    shown = guard.table(ROW, [base], [base], [{"stop": "not within 120 s"}])
+    shown = guard.compared([base], [base], [{"stop": "not within 120 s"}])
     assert "| stop of all, ms | 110 (120) | - | - | 1.00 (1.00 to 1.00) |  |" in shown
-    assert "- stop of all, ms: not within 120 s" in shown
+    assert "- other: not within 120 s (stop of all, ms)" in shown
 
 
 def test_a_row_that_nobody_measured_is_never_zero() -> None:
     assert guard.merged([{"stop": []}], "stop") == "not measured"
-    assert "| stop of all, ms | - | - |" in guard.table(ROW, [{}], [{}], [{}])
+    assert guard.table(ROW, {"s6": [{}]}, {}).splitlines()[2:] == [
+        "| stop of all, ms | - |",
+        "",
+        "- s6: not measured",
+    ]
 
 
 def test_each_side_is_first_in_turn() -> None:
-    assert [[*guard.order(3, number)] for number in range(4)] == [
+    assert [guard.order(3, number) for number in range(4)] == [
         [0, 1, 2],
         [1, 2, 0],
         [2, 0, 1],
@@ -69,9 +73,7 @@ def git(folder: Path, *arguments: str) -> str:
     return subprocess.run(command, check=True, text=True, stdout=subprocess.PIPE).stdout.strip()
 
 
-def test_a_commit_is_cloned_and_set_up_once(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_commit_is_cloned_and_set_up_once(tmp_path: Path) -> None:
     project = tmp_path / "project"
     project.mkdir()
     git(project, "init", "--quiet")
@@ -80,8 +82,7 @@ def test_a_commit_is_cloned_and_set_up_once(
     git(project, "commit", "--quiet", "--message", "one")
     commit = git(project, "rev-parse", "HEAD")
     git(project, "commit", "--quiet", "--allow-empty", "--message", "two")
-    monkeypatch.setattr(guard, "CHECKOUT", project)
-    made = [guard.checkout("HEAD^", tmp_path / "clones") for _ in range(2)]
+    made = [guard.checkout("HEAD^", tmp_path / "clones", project) for _ in range(2)]
     assert made == [tmp_path / "clones" / commit[:12]] * 2
     assert git(made[0], "rev-parse", "HEAD") == commit
     assert (made[0] / ".venv/.installed").read_text() == "x\n"
