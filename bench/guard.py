@@ -56,7 +56,7 @@ def ratios(ours: Sequence[Found], base: Sequence[Found], key: str) -> list[float
     return found
 
 
-def verdict(changed: Sequence[float], equal: Sequence[float]) -> str:
+def difference(changed: Sequence[float], equal: Sequence[float]) -> str:
     """Less is better; what equal commits differ by is no difference."""
     if min(len(changed), len(equal)) < ENOUGH:
         return ""
@@ -107,7 +107,7 @@ def compared(base: list[Found], again: list[Found], ours: list[Found]) -> str:
     more = {"": [" ratio | equal commits | |", "---|---|---|"]}
     for key in ROWS | REAL:
         changed, equal = ratios(ours, base, key), ratios(again, base, key)
-        more[key] = [between(changed), between(equal), verdict(changed, equal)]
+        more[key] = [between(changed), between(equal), difference(changed, equal)]
     return table(ROWS | REAL, {"base": [*base, *again], "other": ours}, more)
 
 

@@ -47,17 +47,17 @@ BETWEEN = 0.1  # s from one restart to the next kill
 
 @dataclass(frozen=True)
 class Plan:
-    """How much is measured in one turn; ``settle`` and ``window`` in seconds."""
+    """How much is measured in one turn; ``pause`` and ``window`` in seconds."""
 
     count: int = 100
     few: int = 10
     kills: int = 20
     bursts: int = 2
-    settle: float = 5.0
+    pause: float = 5.0
     window: float = 15.0
 
 
-SHORT = Plan(count=5, few=3, kills=3, bursts=1, settle=1.0, window=2.0)
+SHORT = Plan(count=5, few=3, kills=3, bursts=1, pause=1.0, window=2.0)
 
 
 class Fleet(ABC):
@@ -184,8 +184,8 @@ class Turn:
         """All rows but ``restart_10``, in three lives of the supervisor."""
         fleet, plan = self._fleet, self._plan
         await self._start()
-        self._note("pss", pss(fleet.own()))
-        self._note("worker_pss", statistics.median(pss([pid]) for pid in fleet.seen().values()))
+        self._record("pss", pss(fleet.own()))
+        self._record("worker_pss", statistics.median(pss([pid]) for pid in fleet.seen().values()))
         await self._rest()
         await self._restarts("restart")
         for _ in range(plan.bursts):
@@ -193,19 +193,19 @@ class Turn:
         if fleet.deaf:
             self.found["silent"] = fleet.deaf
         else:
-            await self._take("silent", fleet.replaced(fleet.names[-1:], signal.SIGUSR1), 1000)
-            await asyncio.sleep(plan.settle)
-        await self._take("stop", fleet.down())
+            await self._measure("silent", fleet.replaced(fleet.names[-1:], signal.SIGUSR1), 1000)
+            await asyncio.sleep(plan.pause)
+        await self._measure("stop", fleet.down())
         await self._start()
         os.kill(fleet.seen()[fleet.names[0]], signal.SIGSTOP)
-        await self._take("stop_stopped", fleet.down())
+        await self._measure("stop_stopped", fleet.down())
         marks = [fleet.folder / f"stubborn-{name}" for name in fleet.names[:STUBBORN]]
         for mark in marks:
             mark.touch()
         await self._start()
         for mark in marks:
             mark.unlink()
-        await self._take("stop_stubborn", fleet.down())
+        await self._measure("stop_stubborn", fleet.down())
         return self.found
 
     async def few(self) -> dict[str, Figure]:
@@ -215,29 +215,29 @@ class Turn:
         await self._fleet.down()
         return {"restart_10": self.found["restart_10"]}
 
-    def _note(self, key: str, value: float) -> None:
+    def _record(self, key: str, value: float) -> None:
         known = self.found.setdefault(key, [])
         if isinstance(known, list):
             known.append(value)
 
-    async def _take(self, key: str, milliseconds: Awaitable[float], unit: float = 1) -> bool:
+    async def _measure(self, key: str, milliseconds: Awaitable[float], unit: float = 1) -> bool:
         try:
-            self._note(key, await milliseconds / unit)
+            self._record(key, await milliseconds / unit)
         except TimeoutError:
             self.found[key] = f"not within {self._fleet.deadline:g} s"
             return False
         return True
 
     async def _start(self) -> None:
-        if not await self._take("start", self._fleet.up()):
+        if not await self._measure("start", self._fleet.up()):
             raise RuntimeError(f"it did not start: {self.found['start']}")
-        await asyncio.sleep(self._plan.settle)
+        await asyncio.sleep(self._plan.pause)
 
     async def _restarts(self, key: str) -> None:
         names = self._fleet.names
         for number in range(self._plan.kills):
             name = names[number % len(names)]
-            if not await self._take(key, self._fleet.replaced([name], signal.SIGKILL)):
+            if not await self._measure(key, self._fleet.replaced([name], signal.SIGKILL)):
                 return
             await asyncio.sleep(BETWEEN)
 
@@ -246,19 +246,19 @@ class Turn:
         used, woken, began = _cpu(own), _wakeups(own), time.perf_counter()
         await asyncio.sleep(self._plan.window)
         elapsed = time.perf_counter() - began
-        self._note("idle_cpu", 60_000 * (_cpu(own) - used) / elapsed)
-        self._note("wakeups", (_wakeups(own) - woken) / elapsed)
+        self._record("idle_cpu", 60_000 * (_cpu(own) - used) / elapsed)
+        self._record("wakeups", (_wakeups(own) - woken) / elapsed)
 
     async def _burst(self) -> None:
         fleet, own = self._fleet, self._fleet.own()
         alone, together = _cpu([fleet.root]), _cpu(own)
-        if await self._take("burst", fleet.replaced(fleet.names, signal.SIGKILL)):
-            self._note("burst_cpu", 1000 * (_cpu([fleet.root]) - alone) / len(fleet.names))
+        if await self._measure("burst", fleet.replaced(fleet.names, signal.SIGKILL)):
+            self._record("burst_cpu", 1000 * (_cpu([fleet.root]) - alone) / len(fleet.names))
             await asyncio.sleep(AFTERWARDS)
-            self._note("burst_cpu_after", 1000 * (_cpu(own) - together) / len(fleet.names))
+            self._record("burst_cpu_after", 1000 * (_cpu(own) - together) / len(fleet.names))
         else:
             self.found["burst_cpu"] = self.found["burst_cpu_after"] = self.found["burst"]
-        await asyncio.sleep(self._plan.settle)
+        await asyncio.sleep(self._plan.pause)
 
 
 def _since(began: float) -> float:

@@ -25,7 +25,7 @@ def test_what_one_side_has_not_has_no_ratio() -> None:
 
 
 @pytest.mark.parametrize(
-    ("changed", "equal", "verdict"),
+    ("changed", "equal", "difference"),
     [
         ([1.2, 1.3, 1.1], [1.0, 0.9, 1.1], "**slower**"),
         ([0.8] * 3, [1.0, 1.1, 1.0], "faster"),
@@ -37,9 +37,9 @@ def test_what_one_side_has_not_has_no_ratio() -> None:
     ],
 )
 def test_only_what_is_beyond_the_noise_is_a_difference(
-    changed: list[float], equal: list[float], verdict: str
+    changed: list[float], equal: list[float], difference: str
 ) -> None:
-    assert guard.verdict(changed, equal) == verdict
+    assert guard.difference(changed, equal) == difference
 
 
 def test_the_table_says_why_a_figure_is_absent() -> None:

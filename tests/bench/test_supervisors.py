@@ -8,7 +8,7 @@ from bench.rig import left_behind
 from bench.supervisors.fleet import ROWS, Plan, Turn
 from bench.supervisors.peers import Floor, Peer
 
-QUICK = Plan(count=3, few=2, kills=2, bursts=1, settle=0.1, window=0.1)
+QUICK = Plan(count=3, few=2, kills=2, bursts=1, pause=0.1, window=0.1)
 
 
 class Idle(Peer):
@@ -19,7 +19,7 @@ class Idle(Peer):
         return ["sh", "-c", f"trap '' TERM; {workers} while :; do sleep 1; done"]
 
 
-async def test_the_floor_has_every_row_but_silence(tmp_path: Path) -> None:
+async def test_the_floor_has_every_row_but_one(tmp_path: Path) -> None:
     async with Floor(tmp_path / "many", QUICK.count, tmp_path / "tools") as fleet:
         found = await Turn(fleet, QUICK).whole()
     async with Floor(tmp_path / "few", QUICK.few, tmp_path / "tools") as fleet:
@@ -41,7 +41,7 @@ async def test_what_does_not_happen_is_a_reason_and_no_figure(tmp_path: Path) ->
         turn = Turn(fleet, QUICK)
         await turn._restarts("restart")
         await turn._burst()
-        assert not await turn._take("stop", fleet.down())
+        assert not await turn._measure("stop", fleet.down())
         keys = ("restart", "burst", "burst_cpu", "burst_cpu_after", "stop")
         assert turn.found == dict.fromkeys(keys, "not within 0.2 s")
         assert left_behind(fleet.folder) == []
