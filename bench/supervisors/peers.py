@@ -88,15 +88,8 @@ class Peer(Fleet):
                 run(sys.executable, "-m", "venv", self.tools)
                 run(self.tools / "bin/pip", "install", "--quiet", self.pip)
             if self.npm:
-                run(
-                    "npm",
-                    "install",
-                    "--silent",
-                    "--no-fund",
-                    "--no-audit",
-                    self.npm,
-                    cwd=self.tools,
-                )
+                quiet = ("--silent", "--no-fund", "--no-audit")
+                run("npm", "install", *quiet, "--prefix", self.tools, self.npm)
             if self.apt:
                 run("apt-get", "download", *self.apt, cwd=self.tools)
             for package in self.tools.glob("*.deb"):
