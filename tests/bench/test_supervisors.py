@@ -19,6 +19,15 @@ class Idle(Peer):
         return ["sh", "-c", f"trap '' TERM; {workers} while :; do sleep 1; done"]
 
 
+class Workless(Peer):
+    """Starts none."""
+
+    deadline = 0.2
+
+    def command(self) -> list[str | Path]:
+        return ["sleep", "600"]
+
+
 async def test_the_floor_has_every_row_but_one(tmp_path: Path) -> None:
     async with Floor(tmp_path / "many", QUICK.count, tmp_path / "tools") as fleet:
         found = await Turn(fleet, QUICK).whole()
@@ -49,7 +58,6 @@ async def test_what_does_not_happen_is_a_reason_and_no_figure(tmp_path: Path) ->
 
 
 async def test_one_that_does_not_start_ends_the_turn(tmp_path: Path) -> None:
-    async with Idle(tmp_path / "idle", QUICK.count, tmp_path / "tools") as fleet:
-        fleet.deadline = 0.0
-        with pytest.raises(RuntimeError, match="it did not start: not within 0 s"):
+    async with Workless(tmp_path / "workless", QUICK.count, tmp_path / "tools") as fleet:
+        with pytest.raises(RuntimeError, match="it did not start: not within 0.2 s"):
             await Turn(fleet, QUICK).whole()
