@@ -59,5 +59,5 @@ async def test_what_does_not_happen_is_a_reason_and_no_figure(tmp_path: Path) ->
 
 async def test_one_that_does_not_start_ends_the_turn(tmp_path: Path) -> None:
     async with Workless(tmp_path / "workless", QUICK.count, tmp_path / "tools") as fleet:
-        with pytest.raises(RuntimeError, match="it did not start: not within 0.2 s"):
+        with pytest.raises(RuntimeError, match="it did not start"):
             await Turn(fleet, QUICK).whole()
