@@ -47,6 +47,7 @@ from waguard.api.limits import (
 )
 from waguard.api.local import is_trusted
 from waguard.api.problems import Handler, problems
+from waguard.api.route import is_open
 from waguard.api.timings import DEFAULT_LIMITS, DEFAULT_TIMINGS, LIMITS, TIMINGS, Limits, Timings
 from waguard.config.addresses import is_loopback
 from waguard.core.host import http_cost
@@ -57,8 +58,6 @@ SHUTDOWN_TIMEOUT: Final = 5.0  # s for open requests at the end
 
 _MEDIA_PATH: Final = "/api/messages/send-media"
 _OWN_END: Final = frozenset({"/api/events", "/api/messages/send", _MEDIA_PATH})
-_PAGE: Final = frozenset({"/", "/page.js", "/passkey.js", "/page.css"})
-_OPEN: Final = _PAGE | {"/health", "/health/live", "/health/ready"}
 _KEYLESS: Final = frozenset(
     {
         ("GET", "/sessions/{session_id}/status"),
@@ -154,7 +153,7 @@ async def ending(request: web.Request, handler: Handler) -> web.StreamResponse:
 
 
 def _is_open(request: web.Request, deps: ApiDeps) -> bool:
-    if request.path in _OPEN:
+    if is_open(request):
         return True
     resource = request.match_info.route.resource
     route = (request.method, resource.canonical if resource else "")

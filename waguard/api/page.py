@@ -6,6 +6,7 @@ from typing import Final
 from aiohttp import web
 
 from waguard.api.deps import DEPS
+from waguard.api.route import route
 
 _FOLDER: Final = Path(__file__).parent / "static"
 _HEADERS: Final = {
@@ -30,23 +31,27 @@ def _response(text: str, kind: str) -> web.Response:
     return web.Response(text=text, content_type=kind, charset="utf-8", headers=_HEADERS)
 
 
+@route(None, media=("text/html",))
 async def html(request: web.Request) -> web.Response:
-    """GET /."""
+    """The status page."""
     configured = request.app[DEPS].config().whatsapp.passkey_extension  # letters, checked when read
     text = (_FOLDER / "page.html").read_text()
     return _response(text.replace(_EXTENSION % "", _EXTENSION % configured), "text/html")
 
 
+@route(None, media=("text/javascript",))
 async def script(_: web.Request) -> web.Response:
-    """GET /page.js."""
+    """The status page's script."""
     return _file("page.js", "text/javascript")
 
 
+@route(None, media=("text/javascript",))
 async def passkey_script(_: web.Request) -> web.Response:
-    """GET /passkey.js."""
+    """Its part for passkeys."""
     return _file("passkey.js", "text/javascript")
 
 
+@route(None, media=("text/css",))
 async def style(_: web.Request) -> web.Response:
-    """GET /page.css."""
+    """The status page's style."""
     return _file("page.css", "text/css")
