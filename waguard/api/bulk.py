@@ -6,7 +6,7 @@ from aiohttp import web
 from msgspec import Meta, Struct
 
 from waguard.api import fields
-from waguard.api.content import IdempotencyKey, TextOnly, idempotency_key
+from waguard.api.content import IdempotencyKey, Once, TextOnly, idempotency_key
 from waguard.api.deps import DEPS
 from waguard.api.fields import AS_IT_IS, ChatId, Kind, SessionId, Text, WorkspaceId
 from waguard.api.messages import session_for
@@ -89,10 +89,10 @@ class BulkRefused(Reply, kw_only=True):
 
 
 @route(Right.SEND, 404)
-async def send(request: web.Request, body: BulkSend) -> BulkAccepted | BulkRefused:
+async def send(request: web.Request, headers: Once, body: BulkSend) -> BulkAccepted | BulkRefused:
     """Send a text to many."""
     commands, wrong = _commands(body)
-    key = idempotency_key(request, body.idempotency_key)
+    key = idempotency_key(headers, body.idempotency_key)
     view = await session_for(request, body.session_id, body.workspace_id)
     if wrong:
         return _refused(wrong, len(commands) + len(wrong))

@@ -9,7 +9,6 @@ from dataclasses import field as hidden
 from datetime import datetime
 from typing import Annotated, Any, Final
 
-from aiohttp import web
 from msgspec import UNSET, Meta, Struct, UnsetType, field
 
 from waguard.api import fields
@@ -29,7 +28,7 @@ _UNIX_LIMIT: Final = 1e11  # s; more are milliseconds
 UNKNOWN_TYPE: Final = "application/octet-stream"
 _MIMETYPE: Final = re.compile(r"[\w.+-]+/[\w.+-]+", re.ASCII)
 _DATA_URL: Final = re.compile(r"data:([\w.+-]+/[\w.+-]+)?(?:;[\w=.+-]+)*;base64,", re.ASCII)
-_STRING: Final = Meta(extra_json_schema={"type": "string"})
+_STRING: Final = Meta(extra_json_schema={"type": ["string", "null"]})
 _KINDS: Final = ("image", "video", "audio", "document")
 _PERSON: Final = r"[0-9]{5,20}(?::[0-9]{1,5})?@(?:c\.us|lid)"
 _MESSAGE_ID: Final = re.compile(
@@ -151,6 +150,14 @@ class Sending(Struct, kw_only=True):
     workspace_id: WorkspaceId | None = None
 
 
+class Once(Struct, kw_only=True):
+    """The same key is the same message for 24 hours."""
+
+    idempotency_key: Annotated[str, AS_IT_IS, Meta(max_length=KEY_LIMIT)] | None = field(
+        default=None, name="Idempotency-Key"
+    )
+
+
 class How(Struct, kw_only=True):
     """Options that may be in the query, too."""
 
@@ -190,19 +197,19 @@ def context(body: Sending) -> Context:
     return Context(quoted=quoted, mentions=body.mentions or ())
 
 
-def options(request: web.Request, body: Sending, query: How) -> Options:
+def options(body: Sending, query: How, headers: Once) -> Options:
     """How a request wants its message to be sent; what the body says counts."""
     return Options(
-        key=idempotency_key(request, body.idempotency_key),
+        key=idempotency_key(headers, body.idempotency_key),
         later=query.later if body.later is UNSET else body.later,
         queue=query.queue if body.queue is UNSET else body.queue,
         send_at=body.send_at,
     )
 
 
-def idempotency_key(request: web.Request, named: str | None) -> str | None:
+def idempotency_key(headers: Once, named: str | None) -> str | None:
     """The header, or the field."""
-    given = request.headers.get("Idempotency-Key")
+    given = headers.idempotency_key
     if given is not None and named is not None and given != named:
         raise fields.bad(
             "idempotency_key", named, "the header has another one", "send one of the two"

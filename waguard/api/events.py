@@ -9,7 +9,7 @@ from typing import Annotated, Final
 
 from aiohttp import web
 from loguru import logger
-from msgspec import Meta, Struct
+from msgspec import Meta, Struct, field
 
 from waguard.api import fields
 from waguard.api.deps import DEPS
@@ -22,19 +22,25 @@ ID_LIMIT: Final = 2**63
 _ID: Final = re.compile(r"[0-9]{1,19}")
 
 
+class Last(Struct, kw_only=True):
+    """The last event that is known: what came after it is replayed."""
+
+    last_event_id: Annotated[str, AS_IT_IS] = field(default="", name="Last-Event-ID")
+
+
 class After(Struct, kw_only=True):
-    """The id of the last event that is known, where no ``Last-Event-ID`` names it."""
+    """As ``Last-Event-ID``, which counts."""
 
     last_event_id: Annotated[str, AS_IT_IS, Meta(pattern="^([0-9]{1,18})?$")] = ""
 
 
 @route(Right.READ, media=("text/event-stream",))
-async def stream(request: web.Request, query: After) -> web.StreamResponse:
+async def stream(request: web.Request, query: After, headers: Last) -> web.StreamResponse:
     """Everything that happens, as server-sent events, until the client leaves.
 
-    ``Last-Event-ID`` replays what is still known after it.
+    ``Last-Event-ID`` replays what is still known of the last 1,000 to 2,000.
     """
-    last_id = _last_id(request.headers.get("Last-Event-ID") or query.last_event_id)
+    last_id = _last_id(headers.last_event_id or query.last_event_id)
     response = web.StreamResponse(
         headers={
             "Content-Type": "text/event-stream",

@@ -7,7 +7,7 @@ from aiohttp import web
 from msgspec import UNSET, UnsetType
 
 from waguard.api import content, problems
-from waguard.api.content import How, Sending, SendMedia, TextOnly
+from waguard.api.content import How, Once, Sending, SendMedia, TextOnly
 from waguard.api.deps import DEPS
 from waguard.api.fields import SessionId, Text
 from waguard.api.local import is_trusted
@@ -69,19 +69,19 @@ Outcomes = Sent | Accepted | SendUncertain | SendRefused | web.StreamResponse
 
 
 @route(Right.SEND, 404, 409, 507)
-async def send(request: web.Request, query: How, body: SendText) -> Outcomes:
+async def send(request: web.Request, query: How, headers: Once, body: SendText) -> Outcomes:
     """Send a text."""
     command = commands.text(body.recipient_phone, body.message, content.context(body))
-    how = content.options(request, body, query)
+    how = content.options(body, query, headers)
     view = await session_for(request, body.session_id, body.workspace_id)
     return await _reply(request, view, command, how)
 
 
 @route(Right.SEND, 404, 409, 507)
-async def send_media(request: web.Request, query: How, body: SendMedia) -> Outcomes:
+async def send_media(request: web.Request, query: How, headers: Once, body: SendMedia) -> Outcomes:
     """Send a file."""
     chat, file = body.recipient_phone, content.file(body)
-    context, how = content.context(body), content.options(request, body, query)
+    context, how = content.context(body), content.options(body, query, headers)
     view = await session_for(request, body.session_id, body.workspace_id)
 
     async def fetch() -> Command:

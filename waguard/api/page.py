@@ -9,7 +9,7 @@ from waguard.api.deps import DEPS
 from waguard.api.route import route
 
 _FOLDER: Final = Path(__file__).parent / "static"
-_HEADERS: Final = {
+HEADERS: Final = {
     "Content-Security-Policy": (
         "default-src 'none'; script-src 'self'; style-src 'self'; img-src data:; "
         "connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
@@ -23,12 +23,13 @@ _HEADERS: Final = {
 _EXTENSION: Final = '<meta name="passkey-extension" content="%s">'
 
 
-def _file(name: str, kind: str) -> web.Response:
+def static(name: str, kind: str) -> web.Response:
+    """A file of waguard's own."""
     return _response((_FOLDER / name).read_text(), kind)
 
 
 def _response(text: str, kind: str) -> web.Response:
-    return web.Response(text=text, content_type=kind, charset="utf-8", headers=_HEADERS)
+    return web.Response(text=text, content_type=kind, charset="utf-8", headers=HEADERS)
 
 
 @route(None, media=("text/html",))
@@ -42,16 +43,16 @@ async def html(request: web.Request) -> web.Response:
 @route(None, media=("text/javascript",))
 async def script(_: web.Request) -> web.Response:
     """The status page's script."""
-    return _file("page.js", "text/javascript")
+    return static("page.js", "text/javascript")
 
 
 @route(None, media=("text/javascript",))
 async def passkey_script(_: web.Request) -> web.Response:
     """Its part for passkeys."""
-    return _file("passkey.js", "text/javascript")
+    return static("passkey.js", "text/javascript")
 
 
 @route(None, media=("text/css",))
 async def style(_: web.Request) -> web.Response:
     """The status page's style."""
-    return _file("page.css", "text/css")
+    return static("page.css", "text/css")

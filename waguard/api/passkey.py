@@ -70,7 +70,7 @@ class Answer(Struct, kw_only=True):
     """What the passkey signed: an ``AuthenticationResponseJSON``."""
 
     request: Request
-    assertion: Annotated[Any, AS_IT_IS, Meta(extra_json_schema={"type": "object"})] = None
+    assertion: Annotated[Any, AS_IT_IS, Meta(extra_json_schema={"type": "object"})]
 
 
 class Compared(Struct, kw_only=True):

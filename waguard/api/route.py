@@ -79,7 +79,7 @@ class Route(NamedTuple):
     def path(self) -> dict[str, Any]:
         """The fields of the path."""
         _, *given = self.types.items()  # the first one is the request
-        return {name: it for name, it in given if name not in {"body", "query", "return"}}
+        return {name: it for name, it in given if name not in _APART}
 
     @property
     def replies(self) -> list[type[Reply]]:
@@ -89,13 +89,14 @@ class Route(NamedTuple):
         return [it for it in several if issubclass(it, Reply)]
 
 
+_APART: Final = frozenset({"headers", "query", "body", "return"})
 _ROUTES: Final[dict[Handler, Route]] = {}
 
 
 def route(
     right: Right | None, *errors: int, media: tuple[str, ...] = ()
 ) -> Callable[[Callable[..., Awaitable[Any]]], Handler]:
-    """Decorate ``async def handler(request, <field of the path>, body, query) -> Reply | …``.
+    """Decorate ``async def handler(request, <field of the path>, query, headers, body) -> Reply | …``.
 
     ``errors`` are those that its signature does not imply.
     """
@@ -130,22 +131,23 @@ def written(answer: Reply) -> web.Response:
 
 
 def _arguments(request: web.Request, handler: Callable[..., Any]) -> dict[str, Any]:
-    path, query, body = _parameters(handler)
+    path, types = _parameters(handler)
     given = {it.name: it.kind.read(request.match_info[it.key], it.key) for it in path}
-    if query:
+    if query := types.get("query"):
         given["query"] = read(request.query, query)
-    if body:
+    if headers := types.get("headers"):
+        given["headers"] = read(request.headers, headers)
+    if body := types.get("body"):
         said: dict[str, Any] = request[BODY]
         given["body"] = read(said, body)
     return given
 
 
 @functools.cache
-def _parameters(handler: Callable[..., Any]) -> tuple[tuple[Field, ...], Any, Any]:
-    types = handler.__annotations__
-    path = Route(None, (), (), handler).path
-    fields = tuple(_field(name, name, it, required=True) for name, it in path.items())
-    return fields, types.get("query"), types.get("body")
+def _parameters(handler: Callable[..., Any]) -> tuple[tuple[Field, ...], dict[str, Any]]:
+    it = Route(None, (), (), handler)
+    path = tuple(_field(name, name, kind, required=True) for name, kind in it.path.items())
+    return path, it.types
 
 
 def read(given: Mapping[str, Any], into: type[T], place: str = "") -> T:
