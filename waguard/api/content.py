@@ -12,7 +12,7 @@ from typing import Annotated, Any, Final
 from msgspec import UNSET, Meta, Struct, UnsetType, field
 
 from waguard.api import fields
-from waguard.api.fields import AS_IT_IS, ChatId, Flag, Kind, SessionId, WorkspaceId, short
+from waguard.api.fields import AS_IT_IS, TYPES, ChatId, Flag, Kind, SessionId, WorkspaceId, short
 from waguard.core.messages.received_media import MEDIA_LIMIT
 from waguard.messaging.outbox.commands import Context, Media
 from waguard.messaging.outbox.fetch import Fetcher
@@ -130,7 +130,7 @@ SendAt = Annotated[
     Kind(_send_at, blank=True),
     Meta(
         description="an ISO time with its zone, or unix time in seconds; within a year",
-        extra_json_schema={"type": ["string", "number"]},
+        extra_json_schema={TYPES: ["string", "number"]},
     ),
 ]
 IdempotencyKey = Annotated[str, short(KEY_LIMIT), Meta(max_length=KEY_LIMIT)]

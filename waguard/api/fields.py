@@ -206,13 +206,15 @@ def seconds(most: float) -> Callable[[str, str], float]:
 
 # ---- kinds ----
 
+TYPES: Final = "x-types"
+"""What a schema says of its type instead of what the annotation says: clients may write it otherwise."""
 AS_IT_IS: Final = Kind(lambda value, _: value)
 """What counts only together with other fields."""
 
 
 def digits(least: int, most: int, pattern: str) -> Meta:
     """The schema of an integer, or its digits."""
-    shown = {"type": ["integer", "string"], "minimum": least, "maximum": most, "pattern": pattern}
+    shown = {TYPES: ["integer", "string"], "minimum": least, "maximum": most, "pattern": pattern}
     return Meta(extra_json_schema=shown)
 
 
@@ -253,23 +255,23 @@ Text = Annotated[str, Kind(text), Meta(pattern=r"\S", max_length=TEXT_LIMIT, des
 Object = Annotated[
     dict[str, Any],
     Kind(mapping),
-    Meta(extra_json_schema={"type": ["object", "array"], "maxItems": 0}),
+    Meta(extra_json_schema={TYPES: ["object", "array"], "maxItems": 0}),
 ]
 Flag = Annotated[
     bool,
     Kind(_flag),
     Meta(
         extra_json_schema={
-            "type": ["boolean", "string", "integer", "null"],
+            TYPES: ["boolean", "string", "integer", "null"],
             "enum": [True, False, "true", "false", "1", "0", 1, 0, "", None],
         }
     ),
 ]
 Boolean = Annotated[bool, Kind(boolean)]
-Switch = Annotated[bool, Kind(_switch), Meta(extra_json_schema={"type": "integer", "enum": [0, 1]})]
+Switch = Annotated[bool, Kind(_switch), Meta(extra_json_schema={TYPES: "integer", "enum": [0, 1]})]
 Moment = Annotated[
     float,
     Kind(_moment),
     Meta(description="an ISO time, UTC where it names no zone"),
-    Meta(extra_json_schema={"type": "string", "format": "date-time"}),
+    Meta(extra_json_schema={TYPES: "string", "format": "date-time"}),
 ]

@@ -8,6 +8,7 @@ from aiohttp import web
 from msgspec import UNSET, Struct, UnsetType
 
 from waguard import __version__
+from waguard.api.fields import TYPES
 from waguard.api.route import Reply, Route, route_of
 
 _REF: Final = "#/components/schemas/{name}"
@@ -62,20 +63,35 @@ def document(app: web.Application) -> dict[str, Any]:
         number = names[operation["operationId"]] = names.get(operation["operationId"], 0) + 1
         operation["operationId"] += f"_{number}" if number > 1 else ""
         paths.setdefault(served.resource.canonical, {})[served.method.lower()] = operation
-    return {
-        "openapi": "3.1.0",
-        "info": {"title": "waguard", "version": __version__, "description": _ABOUT},
-        "servers": [{"url": "/"}],
-        "security": [{"key": []}, {"bearer": []}],
-        "paths": paths,
-        "components": {
-            "schemas": schemas,
-            "securitySchemes": {
-                "key": {"type": "apiKey", "in": "header", "name": "X-Api-Key"},
-                "bearer": {"type": "http", "scheme": "bearer"},
+    whole: dict[str, Any] = _retyped(
+        {
+            "openapi": "3.1.0",
+            "info": {"title": "waguard", "version": __version__, "description": _ABOUT},
+            "servers": [{"url": "/"}],
+            "security": [{"key": []}, {"bearer": []}],
+            "paths": paths,
+            "components": {
+                "schemas": schemas,
+                "securitySchemes": {
+                    "key": {"type": "apiKey", "in": "header", "name": "X-Api-Key"},
+                    "bearer": {"type": "http", "scheme": "bearer"},
+                },
             },
-        },
-    }
+        }
+    )
+    return whole
+
+
+def _retyped(node: Any) -> Any:
+    """With the types that clients may write."""
+    match node:
+        case list():
+            return [_retyped(it) for it in node]
+        case dict():
+            types = {"type": node[TYPES]} if TYPES in node else {}
+            return {k: _retyped(it) for k, it in node.items() if k != TYPES} | types
+        case _:
+            return node
 
 
 def _operation(

@@ -204,7 +204,7 @@ class Replayed(Done, kw_only=True):
     replayed: int
 
 
-@route(Right.OPERATE)
+@route(Right.OPERATE, 409)
 async def replay(request: web.Request, number: Number) -> Replayed:
     """Deliver a dead letter once more, before what waits in its chat."""
     if not await request.app[DEPS].webhooks.dead_letters.replay(number):
@@ -317,7 +317,7 @@ class ThisChat(ThisSession, kw_only=True):
     chat_id: ChatId
 
 
-@route(Right.OPERATE)
+@route(Right.OPERATE, 404, 409)
 async def replay_unidentified(request: web.Request, body: ThisChat) -> Replayed:
     """Deliver what waits in such a chat under the LID."""
     letters = request.app[DEPS].webhooks.dead_letters
@@ -325,7 +325,7 @@ async def replay_unidentified(request: web.Request, body: ThisChat) -> Replayed:
     return Replayed(replayed=_some(count, body.chat_id))
 
 
-@route(Right.OPERATE)
+@route(Right.OPERATE, 404)
 async def discard_unidentified(request: web.Request, body: ThisChat) -> Discarded:
     """Delete what waits in such a chat."""
     messages = request.app[DEPS].messages
