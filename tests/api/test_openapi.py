@@ -16,6 +16,7 @@ from tests.api.fake_sessions import SESSION
 from waguard.api import create_app, fields, openapi
 from waguard.api.fields import Kind, SessionId, WorkspaceId
 from waguard.api.route import BELIEVED, Right, read, route_of
+from waguard.core.webhooks.delivery import EVENTS
 from waguard.errors import InvalidInputError
 
 ROOT = Path(__file__).parents[2]
@@ -67,6 +68,13 @@ def test_all_that_is_named_is_there(document: dict[str, Any]) -> None:
     assert named == document["components"]["schemas"].keys()
     for name, it in document["components"]["schemas"].items():
         assert it.get("description") or "enum" in it, name
+
+
+def test_every_event_is_a_webhook_with_who_it_is_of(document: dict[str, Any]) -> None:
+    assert document["webhooks"].keys() == EVENTS
+    schemas = document["components"]["schemas"]
+    assert schemas["Event"]["properties"]["event"]["enum"] == sorted(EVENTS)
+    assert schemas["Of"]["required"] == ["workspace_id", "session_id"]
 
 
 def test_a_schema_says_what_its_reader_takes(document: dict[str, Any]) -> None:

@@ -119,7 +119,7 @@ Quoted = Annotated[
     Meta(description="as message_received has it", examples=["false_6281234567890@c.us_3EB0A1"]),
 ]
 Mentions = Annotated[
-    tuple[str, ...],
+    tuple[ChatId, ...],
     Kind(_mentions),
     Meta(max_length=MENTIONS_LIMIT, description="people: numbers or chat ids"),
 ]

@@ -11,7 +11,7 @@ from waguard.api.content import How, Once, Sending, SendMedia, TextOnly
 from waguard.api.deps import DEPS
 from waguard.api.fields import SessionId, Text
 from waguard.api.local import is_trusted
-from waguard.api.route import Done, OfSession, Right, route, written
+from waguard.api.route import Done, OfSession, Right, json_reply, route
 from waguard.errors import NotFoundError
 from waguard.messaging.outbox import commands
 from waguard.messaging.outbox.commands import Command
@@ -154,14 +154,14 @@ async def _reply(
 def _response(pending: PendingSend, outcome: Outcome | None) -> web.Response:
     match outcome:
         case None:
-            return written(Accepted(id=pending.id, message_id=pending.message_id))
+            return json_reply(Accepted(id=pending.id, message_id=pending.message_id))
         case Acked(message_id=message_id, timestamp=timestamp):
-            return written(Sent(message_id=message_id, timestamp=timestamp))
+            return json_reply(Sent(message_id=message_id, timestamp=timestamp))
         case Refused(error):
             remedy = error.remedy or "change the message or the recipient; do not repeat it"
             field = error.field or UNSET
-            return written(SendRefused(error=error.message, remedy=remedy, field=field))
+            return json_reply(SendRefused(error=error.message, remedy=remedy, field=field))
         case Uncertain(why):
-            return written(SendUncertain(message_id=pending.message_id, error=why))
+            return json_reply(SendUncertain(message_id=pending.message_id, error=why))
         case NotSent(error):
             return problems.answer(error)

@@ -1,15 +1,16 @@
 """OpenAPI 3.1 of all routes, from the signatures of their handlers: made when somebody asks for it."""
 
 import inspect
-from typing import Any, Final
+from typing import Annotated, Any, Final
 
 import msgspec
 from aiohttp import web
-from msgspec import UNSET, Struct, UnsetType
+from msgspec import UNSET, Meta, Struct, UnsetType
 
 from waguard import __version__
 from waguard.api.fields import TYPES
 from waguard.api.route import Reply, Route, route_of
+from waguard.core.webhooks.delivery import EVENTS
 
 _REF: Final = "#/components/schemas/{name}"
 _JSON: Final = "application/json"
@@ -42,6 +43,20 @@ class Problem(Struct, kw_only=True):
     request_id: str | UnsetType = UNSET
 
 
+class Of(Struct, kw_only=True):
+    """What every event says; what else is there depends on the event."""
+
+    workspace_id: int
+    session_id: str
+
+
+class Event(Struct, kw_only=True):
+    """One event of a session; webhooks are signed as docs/messages.md says."""
+
+    event: Annotated[str, Meta(extra_json_schema={"enum": sorted(EVENTS)})]
+    data: Of
+
+
 def document(app: web.Application) -> dict[str, Any]:
     """The whole."""
     known = [
@@ -49,7 +64,7 @@ def document(app: web.Application) -> dict[str, Any]:
         for it in app.router.routes()
         if it.method != "HEAD" and (found := route_of(it.handler))
     ]
-    structs: dict[type[Struct], Any] = {Problem: None}
+    structs: dict[type[Struct], Any] = {Problem: None, Event: None}
     for _, it in known:
         body = it.types.get("body")
         structs |= dict.fromkeys([*([body] if body else []), *it.replies])
@@ -70,6 +85,7 @@ def document(app: web.Application) -> dict[str, Any]:
             "servers": [{"url": "/"}],
             "security": [{"key": []}, {"bearer": []}],
             "paths": paths,
+            "webhooks": {name: {"post": _webhook(name, structs[Event])} for name in sorted(EVENTS)},
             "components": {
                 "schemas": schemas,
                 "securitySchemes": {
@@ -80,6 +96,22 @@ def document(app: web.Application) -> dict[str, Any]:
         }
     )
     return whole
+
+
+def _webhook(name: str, event: dict[str, Any]) -> dict[str, Any]:
+    this = {"properties": {"event": {"const": name}}}
+    names = ("X-Timestamp", "X-HMAC-Signature", "X-Instance-Url")
+    return {
+        "operationId": f"event_{name}",
+        "tags": ["events"],
+        "security": [],
+        "parameters": [{"name": it, "in": "header", "schema": {"type": "string"}} for it in names],
+        "requestBody": {
+            "required": True,
+            "content": {_JSON: {"schema": {"allOf": [event, this]}}},
+        },
+        "responses": {"2XX": {"description": "The receiver has it."}},
+    }
 
 
 def _retyped(node: Any) -> Any:

@@ -105,7 +105,7 @@ def route(
         @functools.wraps(handler)
         async def served(request: web.Request) -> web.StreamResponse:
             answer = await handler(request, **_arguments(request, handler))
-            return written(answer) if isinstance(answer, Reply) else answer
+            return json_reply(answer) if isinstance(answer, Reply) else answer
 
         _ROUTES[served] = Route(right, errors, media, handler)
         return served
@@ -124,7 +124,7 @@ def is_open(request: web.Request) -> bool:
     return found is not None and found.right is None
 
 
-def written(answer: Reply) -> web.Response:
+def json_reply(answer: Reply) -> web.Response:
     """In JSON."""
     headers = {"Retry-After": str(answer.RETRY_AFTER)} if answer.RETRY_AFTER else None
     return web.json_response(msgspec.to_builtins(answer), status=answer.STATUS, headers=headers)

@@ -78,9 +78,8 @@ class PutReceiver(Struct, kw_only=True):
     hold: Boolean = True
     events: (
         Annotated[
-            tuple[str, ...],
+            tuple[Annotated[str, Meta(extra_json_schema={"enum": sorted(EVENTS)})], ...],
             Kind(_events),
-            Meta(extra_json_schema={"items": {"enum": sorted(EVENTS)}}),
         ]
         | None
     ) = None
