@@ -151,7 +151,7 @@ class Sending(Struct, kw_only=True):
 
 
 class Once(Struct, kw_only=True):
-    """The same key is the same message for 24 hours."""
+    """Requests with the same key are one message for 24 hours."""
 
     idempotency_key: Annotated[str, AS_IT_IS, Meta(max_length=KEY_LIMIT)] | None = field(
         default=None, name="Idempotency-Key"

@@ -28,14 +28,14 @@ class SendText(Sending, kw_only=True):
 
 
 class Sent(Done, kw_only=True):
-    """WhatsApp's server acknowledged it."""
+    """WhatsApp's server acknowledged the message."""
 
     message_id: str
     timestamp: int
 
 
 class Accepted(Done, kw_only=True):
-    """It is kept and goes later."""
+    """The message is kept and goes later."""
 
     STATUS: ClassVar[int] = 202
     id: int
@@ -44,7 +44,7 @@ class Accepted(Done, kw_only=True):
 
 
 class SendUncertain(Done, kw_only=True):
-    """It may have been sent: it must not be repeated."""
+    """The message may have been sent: it must not be repeated."""
 
     STATUS: ClassVar[int] = 202
     success: bool = False

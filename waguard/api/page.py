@@ -48,7 +48,7 @@ async def script(_: web.Request) -> web.Response:
 
 @route(None, media=("text/javascript",))
 async def passkey_script(_: web.Request) -> web.Response:
-    """Its part for passkeys."""
+    """The part of the status page for passkeys."""
     return static("passkey.js", "text/javascript")
 
 

@@ -48,7 +48,8 @@ async def problems(request: web.Request, handler: Handler) -> web.StreamResponse
     """Every error leaves as JSON; an unexpected one is logged once and shows nothing outside."""
     began = time.monotonic()
     given = request.headers.get("X-Request-Id", "")
-    request[REQUEST_ID] = given if _GIVEN_ID.fullmatch(given) else secrets.token_hex(6)
+    is_usable = given and _GIVEN_ID.fullmatch(given)
+    request[REQUEST_ID] = given if is_usable else secrets.token_hex(6)
     response = await _answered(request, handler)
     if isinstance(response, web.Response) and _ends(request, response):
         response.force_close()

@@ -47,5 +47,5 @@ async def bundle(_: web.Request) -> web.FileResponse:
 
 @route(None, media=("text/css",))
 async def style(_: web.Request) -> web.FileResponse:
-    """Its style."""
+    """The style of swagger-ui."""
     return web.FileResponse(SWAGGER / "swagger-ui.css", headers=HEADERS)

@@ -54,7 +54,7 @@ class Field(NamedTuple):
 
     name: str
     key: str
-    """Its name in JSON and in queries."""
+    """The name in JSON and in queries."""
     kind: Kind
     required: bool
     nullable: bool
@@ -131,23 +131,23 @@ def json_reply(answer: Reply) -> web.Response:
 
 
 def _arguments(request: web.Request, handler: Callable[..., Any]) -> dict[str, Any]:
-    path, types = _parameters(handler)
+    path, query, headers, body = _parameters(handler)
     given = {it.name: it.kind.read(request.match_info[it.key], it.key) for it in path}
-    if query := types.get("query"):
+    if query:
         given["query"] = read(request.query, query)
-    if headers := types.get("headers"):
+    if headers:
         given["headers"] = read(request.headers, headers)
-    if body := types.get("body"):
+    if body:
         said: dict[str, Any] = request[BODY]
         given["body"] = read(said, body)
     return given
 
 
 @functools.cache
-def _parameters(handler: Callable[..., Any]) -> tuple[tuple[Field, ...], dict[str, Any]]:
+def _parameters(handler: Callable[..., Any]) -> tuple[tuple[Field, ...], Any, Any, Any]:
     it = Route(None, (), (), handler)
     path = tuple(_field(name, name, kind, required=True) for name, kind in it.path.items())
-    return path, it.types
+    return path, it.types.get("query"), it.types.get("headers"), it.types.get("body")
 
 
 def read(given: Mapping[str, Any], into: type[T], place: str = "") -> T:

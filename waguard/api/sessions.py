@@ -133,7 +133,9 @@ def shown(view: SessionView, *, success: bool | UnsetType = UNSET) -> Session:
         restarts=view.restarts,
         cpu_percent=used.cpu_percent if used else None,
         memory_mb=round(used.memory / MB, 1) if used else None,
-        version=msgspec.convert(loaded, LoadedVersion | None, from_attributes=True),
+        version=None
+        if loaded is None
+        else msgspec.convert(loaded, LoadedVersion, from_attributes=True),
         waiting=view.waiting,
         degraded=view.degraded,
         conditions=[condition(it) for it in view.conditions],
