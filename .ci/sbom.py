@@ -17,7 +17,7 @@ from typing import Any, Final
 ROOT: Final = Path(__file__).resolve().parents[1]
 SERVICE: Final = "etc/requirements.txt"
 DEVELOPMENT: Final = ".ci/requirements.txt"
-SCRIPTS: Final = "waguard/wajs/package-lock.json"
+SCRIPTS: Final = ("waguard/wajs/package-lock.json", "waguard/api/swagger/package-lock.json")
 TEST_DATA: Final = "tests/worker/wa-version/package-lock.json"
 _PINNED: Final = re.compile(r"^([A-Za-z0-9._-]+)(?:\[[^\]]*\])?==(\S+)(.*)$")
 _VERSION: Final = re.compile(r'^__version__ = "(.+)"$', re.MULTILINE)
@@ -28,7 +28,7 @@ Component = dict[str, Any]
 def document(root: Path = ROOT) -> dict[str, Any]:
     """The whole. Raises ``ValueError`` for a lock file with something that is not pinned."""
     name, version = "waguard", _VERSION.findall((root / "waguard/__init__.py").read_text())[0]
-    wanted = [*of_pip(root / SERVICE), *of_npm(root / SCRIPTS)]
+    wanted = [*of_pip(root / SERVICE), *(it for name in SCRIPTS for it in of_npm(root / name))]
     needed = {it["bom-ref"] for it in wanted}
     beside = [*of_pip(root / DEVELOPMENT), *of_npm(root / TEST_DATA)]
     unneeded = [it | {"scope": "excluded"} for it in beside if it["bom-ref"] not in needed]

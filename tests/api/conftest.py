@@ -13,6 +13,7 @@ import msgspec
 import pytest
 from aiohttp import web
 
+from tests.api import described
 from tests.api.fake_passkeys import FakePasskeys
 from tests.api.fake_sessions import FakeSessions
 from tests.api.fake_versions import FakeVersions
@@ -133,7 +134,9 @@ class Api:
         async with self.http.request(
             method, self.base + path, data=data, headers=sent, allow_redirects=False
         ) as response:
-            return Answer(response.status, response.headers, await response.read())
+            answer = Answer(response.status, response.headers, await response.read())
+        described.check(self.app, method, path, answer.status, answer.headers, answer.content)
+        return answer
 
     def require_room(self) -> None:
         if self.no_room:

@@ -11,9 +11,11 @@ from typing import Any
 
 import pytest
 
+from waguard.api.reference import SWAGGER
 from waguard.worker.page import wajs
 
 ROOT = Path(__file__).parents[2]
+PACKED = {"WAJS": wajs.PACKED, "SWAGGER": SWAGGER / "swagger-ui-bundle.js"}
 
 
 def script(name: str) -> ModuleType:
@@ -26,28 +28,37 @@ def script(name: str) -> ModuleType:
     return loaded
 
 
+@pytest.fixture(params=sorted(PACKED))
+def name(request: pytest.FixtureRequest) -> str:
+    """A script that is not ours."""
+    return str(request.param)
+
+
 @pytest.fixture
-def tampered(tmp_path: Path) -> Path:
-    """wa-js with one bit changed."""
-    content = bytearray(wajs.PACKED.read_bytes())
+def tampered(tmp_path: Path, name: str) -> Path:
+    """All of them, that one with one bit changed."""
+    for path in PACKED.values():
+        copy = tmp_path / path.relative_to(ROOT)
+        copy.parent.mkdir(parents=True)
+        shutil.copy(path, copy)
+    tampered = tmp_path / PACKED[name].relative_to(ROOT)
+    content = bytearray(tampered.read_bytes())
     content[len(content) // 2] ^= 1
-    path = tmp_path / "waguard/wajs/node_modules/@wppconnect/wa-js/dist/wppconnect-wa.js"
-    path.parent.mkdir(parents=True)
-    path.write_bytes(content)
-    return path
+    tampered.write_bytes(content)
+    return tampered
 
 
-def test_wa_js_is_pinned_once_and_the_same_everywhere() -> None:
-    assert script("wheel_hook").SHA256 == wajs.SHA256
-    assert re.findall(r"^SHA256 := (.+)$", (ROOT / "Makefile").read_text(), re.MULTILINE) == [
-        wajs.SHA256
-    ]
+def test_each_script_is_pinned_once_and_the_same_everywhere() -> None:
+    hook, make = script("wheel_hook"), (ROOT / "Makefile").read_text()
+    assert hook.SHA256 == wajs.SHA256
+    for name, digest in (("SHA256", hook.SHA256), ("SWAGGER_SHA256", hook.SWAGGER_SHA256)):
+        assert re.findall(rf"^{name} := (.+)$", make, re.MULTILINE) == [digest]
 
 
-def test_a_checkout_with_a_tampered_wa_js_is_not_set_up(tampered: Path) -> None:
+def test_a_checkout_with_a_tampered_script_is_not_set_up(name: str, tampered: Path) -> None:
     unneeded = ("-o", "system", "-o", ".venv/.installed")
     done = subprocess.run(
-        ["make", *unneeded, "setup", f"WAJS={tampered}"],
+        ["make", *unneeded, "setup", f"{name}={tampered}"],
         cwd=ROOT,
         capture_output=True,
         text=True,
@@ -55,15 +66,15 @@ def test_a_checkout_with_a_tampered_wa_js_is_not_set_up(tampered: Path) -> None:
     )
     assert done.returncode
     assert str(tampered) in done.stdout + done.stderr
-    shutil.copy(wajs.PACKED, tampered)
-    subprocess.run(["make", *unneeded, "setup", f"WAJS={tampered}"], cwd=ROOT, check=True)
+    shutil.copy(PACKED[name], tampered)
+    subprocess.run(["make", *unneeded, "setup", f"{name}={tampered}"], cwd=ROOT, check=True)
 
 
-def test_no_wheel_is_built_of_a_tampered_wa_js(tmp_path: Path, tampered: Path) -> None:
+def test_no_wheel_is_built_of_a_tampered_script(tmp_path: Path, name: str, tampered: Path) -> None:
     hook = script("wheel_hook").PinnedBundle(str(tmp_path), {}, None, None, "", "")
     with pytest.raises(SystemExit, match="is not the pinned build"):
         hook.initialize("standard", {})
-    shutil.copy(wajs.PACKED, tampered)
+    shutil.copy(PACKED[name], tampered)
     hook.initialize("standard", {})
 
 

@@ -26,6 +26,7 @@ from waguard.api import (
     passkey,
     qr,
     reconcile,
+    reference,
     sessions,
     versions,
     webhooks,
@@ -46,7 +47,8 @@ from waguard.api.limits import (
     counted,
 )
 from waguard.api.local import is_trusted
-from waguard.api.problems import Handler, problems
+from waguard.api.problems import REQUEST_ID, Handler, problems
+from waguard.api.route import is_open
 from waguard.api.timings import DEFAULT_LIMITS, DEFAULT_TIMINGS, LIMITS, TIMINGS, Limits, Timings
 from waguard.config.addresses import is_loopback
 from waguard.core.host import http_cost
@@ -57,8 +59,6 @@ SHUTDOWN_TIMEOUT: Final = 5.0  # s for open requests at the end
 
 _MEDIA_PATH: Final = "/api/messages/send-media"
 _OWN_END: Final = frozenset({"/api/events", "/api/messages/send", _MEDIA_PATH})
-_PAGE: Final = frozenset({"/", "/page.js", "/passkey.js", "/page.css"})
-_OPEN: Final = _PAGE | {"/health", "/health/live", "/health/ready"}
 _KEYLESS: Final = frozenset(
     {
         ("GET", "/sessions/{session_id}/status"),
@@ -154,7 +154,7 @@ async def ending(request: web.Request, handler: Handler) -> web.StreamResponse:
 
 
 def _is_open(request: web.Request, deps: ApiDeps) -> bool:
-    if request.path in _OPEN:
+    if is_open(request):
         return True
     resource = request.match_info.route.resource
     route = (request.method, resource.canonical if resource else "")
@@ -178,9 +178,10 @@ def _check_host(request: web.Request, deps: ApiDeps) -> None:
         )
 
 
-async def _protect(_: web.Request, response: web.StreamResponse) -> None:
+async def _protect(request: web.Request, response: web.StreamResponse) -> None:
     """Nothing here may be guessed at or kept by a browser or a proxy."""
     response.headers["Server"] = "waguard"
+    response.headers["X-Request-Id"] = request[REQUEST_ID]
     response.headers.setdefault("X-Content-Type-Options", "nosniff")
     response.headers.setdefault("Cache-Control", "no-store")
 
@@ -196,15 +197,23 @@ def create_app(
     app[TIMINGS], app[LIMITS] = timings, limits
     app[LOAD] = Load(timings, limits)
     app[CHANGES] = set()
+    app[reference.DOCUMENT] = []
     app.on_response_prepare.append(_protect)
     one, dead = "/api/sessions/{session_id}", "/api/webhooks/dead"
     unknown = "/api/webhooks/unidentified"
+    # what has no number in it is no id, but may be a route of another method
+    one_message = r"{id:[^{}/]*[0-9][^{}/]*}"
     app.add_routes(
         [
             web.get("/", page.html),
             web.get("/page.js", page.script),
             web.get("/passkey.js", page.passkey_script),
             web.get("/page.css", page.style),
+            web.get("/docs", reference.html),
+            web.get("/docs/reference.js", reference.script),
+            web.get("/docs/swagger-ui-bundle.js", reference.bundle),
+            web.get("/docs/swagger-ui.css", reference.style),
+            web.get("/api/openapi.json", reference.document),
             web.get("/health", health.health),
             web.get("/health/live", health.live),
             web.get("/health/ready", health.ready),
@@ -261,8 +270,8 @@ def create_app(
             web.get("/api/messages/bulk/{bulk_id:[0-9a-f-]{36}}", bulk.show),
             web.post("/api/messages/bulk/{bulk_id:[0-9a-f-]{36}}/cancel", bulk.cancel),
             web.get("/api/messages", outbox.listing),
-            web.get("/api/messages/{id}", outbox.show),
-            web.post("/api/messages/{id}/cancel", outbox.cancel),
+            web.get(f"/api/messages/{one_message}", outbox.show),
+            web.post(f"/api/messages/{one_message}/cancel", outbox.cancel),
             web.get("/api/webhooks/held", webhooks.held),
             web.post("/api/webhooks/held/discard", webhooks.discard_held),
             web.get(unknown, webhooks.unidentified),

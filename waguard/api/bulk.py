@@ -1,13 +1,17 @@
 """/api/messages/bulk-send: a text to many, and how far it has come."""
 
-from typing import Any, Final
+from typing import Annotated, Any, ClassVar, Final
 
 from aiohttp import web
+from msgspec import Meta, Struct
 
 from waguard.api import fields
-from waguard.api.deps import BODY, DEPS
-from waguard.api.messages import session_for, text_only
-from waguard.api.outbox import idempotency_key
+from waguard.api.content import IdempotencyKey, Once, TextOnly, idempotency_key
+from waguard.api.deps import DEPS
+from waguard.api.fields import AS_IT_IS, ChatId, Kind, SessionId, Text, WorkspaceId
+from waguard.api.messages import session_for
+from waguard.api.outbox import BulkId
+from waguard.api.route import Done, Reply, Right, read, route
 from waguard.core.messages.send_states import State
 from waguard.errors import InvalidInputError
 from waguard.messaging.outbox.bulk import LIMIT
@@ -18,65 +22,114 @@ NAMED: Final = 20  # wrong recipients that an answer names
 _OPEN: Final = frozenset({State.ACCEPTED, State.SENDING})
 
 
-async def send(request: web.Request) -> web.Response:
-    """POST /api/messages/bulk-send ``{session_id, recipients: [...], message?}``."""
-    body = request[BODY]
-    session_id = fields.session_id(body.get("session_id"))
-    text_only(body)
+class Recipient(Struct, kw_only=True):
+    """A chat, and the text that it gets."""
+
+    recipient_phone: ChatId
+    message: Text | None = None
+
+
+def _list(value: Any, field: str) -> list[Any]:
+    if isinstance(value, list) and 1 <= len(value) <= LIMIT:
+        return value
+    count = len(value) if isinstance(value, list) else value
+    raise fields.bad(field, count, "not a list of recipients", f"a list of 1 to {LIMIT} recipients")
+
+
+# the members are read one by one, to name all that are wrong
+Recipients = Annotated[list[ChatId | Recipient], Kind(_list), Meta(min_length=1, max_length=LIMIT)]
+
+
+class BulkSend(Struct, kw_only=True):
+    """A text to many; ``message`` is for recipients without their own."""
+
+    session_id: SessionId
+    type: TextOnly | None = None
+    recipients: Recipients
+    message: Annotated[Any, AS_IT_IS, Meta(extra_json_schema={"type": ["string", "null"]})] = None
+    idempotency_key: IdempotencyKey | None = None
+    workspace_id: WorkspaceId | None = None
+
+
+class BulkAccepted(Done, kw_only=True):
+    """They are kept, and go one after the other."""
+
+    STATUS: ClassVar[int] = 202
+    bulk_id: str
+    total: int
+    duplicates: int
+    status: str = "accepted"
+
+
+class Progress(Done, kw_only=True):
+    """How many messages of a bulk are in each state, and whether it is done."""
+
+    bulk_id: str
+    total: int
+    counts: dict[State, int]
+    done: bool
+
+
+class WrongRecipient(Struct, kw_only=True):
+    """What is wrong with one of them."""
+
+    index: int
+    field: str | None
+    error: str
+
+
+class BulkRefused(Reply, kw_only=True):
+    """Nothing is sent: who reads that sends the rest again, and nobody gets two."""
+
+    STATUS: ClassVar[int] = 400
+    error: str
+    field: str | None
+    remedy: str | None
+    recipients: list[WrongRecipient]
+
+
+@route(Right.SEND, 404)
+async def send(request: web.Request, headers: Once, body: BulkSend) -> BulkAccepted | BulkRefused:
+    """Send a text to many."""
     commands, wrong = _commands(body)
-    key = idempotency_key(request, body)
-    view = await session_for(request, session_id, body)
+    key = idempotency_key(headers, body.idempotency_key)
+    view = await session_for(request, body.session_id, body.workspace_id)
     if wrong:
         return _refused(wrong, len(commands) + len(wrong))
     once = list({(command.chat, command.text): command for command in commands}.values())
-    bulk_id = await request.app[DEPS].bulks.accept(session_id, view.workspace_id, once, key)
-    answer = {
-        "success": True,
-        "bulk_id": bulk_id,
-        "total": len(once),
-        "duplicates": len(commands) - len(once),
-        "status": "accepted",
-    }
-    return web.json_response(answer, status=202)
+    bulk_id = await request.app[DEPS].bulks.accept(view.session_id, view.workspace_id, once, key)
+    return BulkAccepted(bulk_id=bulk_id, total=len(once), duplicates=len(commands) - len(once))
 
 
-async def show(request: web.Request) -> web.Response:
-    """GET /api/messages/bulk/:bulk_id."""
-    return await _progress(request)
+@route(Right.READ)
+async def show(request: web.Request, bulk_id: BulkId) -> Progress:
+    """How far a bulk is."""
+    return await _progress(request, bulk_id)
 
 
-async def cancel(request: web.Request) -> web.Response:
-    """POST …/cancel: what has not begun."""
-    await request.app[DEPS].bulks.cancel(request.match_info["bulk_id"])
-    return await _progress(request)
+@route(Right.SEND)
+async def cancel(request: web.Request, bulk_id: BulkId) -> Progress:
+    """Cancel what has not begun."""
+    await request.app[DEPS].bulks.cancel(bulk_id)
+    return await _progress(request, bulk_id)
 
 
-async def _progress(request: web.Request) -> web.Response:
-    bulk_id = request.match_info["bulk_id"]
+async def _progress(request: web.Request, bulk_id: str) -> Progress:
     counts = await request.app[DEPS].bulks.counts(bulk_id)
-    return web.json_response(
-        {
-            "success": True,
-            "bulk_id": bulk_id,
-            "total": sum(counts.values()),
-            "counts": {state: counts.get(state, 0) for state in State},
-            "done": not _OPEN & counts.keys(),
-        }
+    return Progress(
+        bulk_id=bulk_id,
+        total=sum(counts.values()),
+        counts={state: counts.get(state, 0) for state in State},
+        done=not _OPEN & counts.keys(),
     )
 
 
-def _commands(body: dict[str, Any]) -> tuple[list[SendText], list[tuple[int, InvalidInputError]]]:
+def _commands(body: BulkSend) -> tuple[list[SendText], list[tuple[int, InvalidInputError]]]:
     """A command for each recipient, and what is wrong with the others."""
-    recipients = body.get("recipients")
-    if not isinstance(recipients, list) or not 1 <= len(recipients) <= LIMIT:
-        count = len(recipients) if isinstance(recipients, list) else recipients
-        raise fields.bad(
-            "recipients", count, "not a list of recipients", f"a list of 1 to {LIMIT} recipients"
-        )
-    is_shared = any(_own_message(one) is None for one in recipients)
-    shared = fields.text(body, "message") if is_shared else ""
+    is_shared = any(_own_message(one) is None for one in body.recipients)
+    shared = fields.text(body.message, "message") if is_shared else ""
     commands, wrong = [], []
-    for index, one in enumerate(recipients):
+    for index, one in enumerate(body.recipients):
         try:
             commands.append(_command(one, shared, f"recipients[{index}]"))
         except InvalidInputError as error:
@@ -89,24 +142,21 @@ def _own_message(one: Any) -> Any:
 
 
 def _command(one: Any, shared: str, name: str) -> SendText:
-    """``one`` is a number, or an object with ``recipient_phone`` and perhaps its own ``message``."""
+    """``one`` is a number, or a ``Recipient``."""
     if not isinstance(one, dict):
         return text(fields.chat_id(one, name), shared)
-    chat = fields.chat_id(one.get("recipient_phone"), f"{name}.recipient_phone")
-    own = _own_message(one)
-    return text(chat, shared if own is None else fields.text_of(own, f"{name}.message"))
+    found = read(one, Recipient, f"{name}.")
+    return text(found.recipient_phone, shared if found.message is None else found.message)
 
 
-def _refused(wrong: list[tuple[int, InvalidInputError]], total: int) -> web.Response:
-    """Nothing is sent: who reads that sends the rest again, and nobody gets two."""
+def _refused(wrong: list[tuple[int, InvalidInputError]], total: int) -> BulkRefused:
     _, first = wrong[0]
-    answer = {
-        "error": f"{len(wrong)} of {total} recipients cannot be used: {first.message}",
-        "field": first.field,
-        "remedy": first.remedy,
-        "recipients": [
-            {"index": index, "field": error.field, "error": error.message}
+    return BulkRefused(
+        error=f"{len(wrong)} of {total} recipients cannot be used: {first.message}",
+        field=first.field,
+        remedy=first.remedy,
+        recipients=[
+            WrongRecipient(index=index, field=error.field, error=error.message)
             for index, error in wrong[:NAMED]
         ],
-    }
-    return web.json_response(answer, status=400)
+    )

@@ -1,82 +1,232 @@
-"""What a request wants to be sent: its file, what it answers, whom it names."""
+"""What a request wants to be sent: its file, what it answers, whom it names; and how."""
 
 import base64
 import mimetypes
 import re
-from dataclasses import dataclass, field, replace
-from typing import Any, Final
+import time
+from dataclasses import dataclass, replace
+from dataclasses import field as hidden
+from datetime import datetime
+from typing import Annotated, Any, Final
+
+from msgspec import UNSET, Meta, Struct, UnsetType, field
 
 from waguard.api import fields
+from waguard.api.fields import AS_IT_IS, TYPES, ChatId, Flag, Kind, SessionId, WorkspaceId, short
 from waguard.core.messages.received_media import MEDIA_LIMIT
 from waguard.messaging.outbox.commands import Context, Media
 from waguard.messaging.outbox.fetch import Fetcher
+from waguard.messaging.outbox.pending_sends import Options
 
 CAPTION_LIMIT: Final = 1_024
 FILENAME_LIMIT: Final = 255
 MIMETYPE_LIMIT: Final = 100
 MENTIONS_LIMIT: Final = 100
+KEY_LIMIT: Final = 200
+FARTHEST: Final = 366 * 86_400.0  # s
+_UNIX_LIMIT: Final = 1e11  # s; more are milliseconds
 UNKNOWN_TYPE: Final = "application/octet-stream"
 _MIMETYPE: Final = re.compile(r"[\w.+-]+/[\w.+-]+", re.ASCII)
 _DATA_URL: Final = re.compile(r"data:([\w.+-]+/[\w.+-]+)?(?:;[\w=.+-]+)*;base64,", re.ASCII)
-_KINDS: Final = {"image", "video", "audio", "document"}
+_STRING: Final = Meta(extra_json_schema={"type": ["string", "null"]})
+_KINDS: Final = ("image", "video", "audio", "document")
 _PERSON: Final = r"[0-9]{5,20}(?::[0-9]{1,5})?@(?:c\.us|lid)"
 _MESSAGE_ID: Final = re.compile(
     rf"(?:true|false)_([0-9-]{{5,41}}@(?:c\.us|lid|g\.us))_[A-Za-z0-9.-]{{1,128}}(?:_{_PERSON})?"
 )
 
 
-def context(body: dict[str, Any], chat: str) -> Context:
-    """``quoted_message_id`` and ``mentions``; a message goes to ``chat``."""
-    return Context(quoted=_quoted(body, chat), mentions=_mentions(body))
-
-
-def _quoted(body: dict[str, Any], chat: str) -> str | None:
-    name = "quoted_message_id"
-    value = body.get(name)
-    if value is None or value == "":
-        return None
-    found = _MESSAGE_ID.fullmatch(value) if isinstance(value, str) else None
-    if not found:
-        raise fields.bad(
-            name, value, "not a message id", "as message_received has it: false_<chat>_<ID>"
-        )
-    # one person has two ids; which belong together, only the page knows
-    if found[1] != chat and {_server(found[1]), _server(chat)} != {"c.us", "lid"}:
-        raise fields.bad(
-            name,
-            value,
-            f"it belongs to another chat than {chat}",
-            "quote a message of the same chat",
-        )
-    return found[0]
+def _quoted(value: Any, name: str) -> str:
+    if isinstance(value, str) and _MESSAGE_ID.fullmatch(value):
+        return value
+    raise fields.bad(
+        name, value, "not a message id", "as message_received has it: false_<chat>_<ID>"
+    )
 
 
 def _server(chat: str) -> str:
     return chat.partition("@")[2]
 
 
-def _mentions(body: dict[str, Any]) -> tuple[str, ...]:
-    value = body.get("mentions")
-    if value is None:
-        return ()
+def _mentions(value: Any, name: str) -> tuple[str, ...]:
     if not isinstance(value, list) or len(value) > MENTIONS_LIMIT:
         raise fields.bad(
-            "mentions", value, "not a list of people", f"a list of at most {MENTIONS_LIMIT} numbers"
+            name, value, "not a list of people", f"a list of at most {MENTIONS_LIMIT} numbers"
         )
-    people = [fields.chat_id(one, f"mentions[{index}]") for index, one in enumerate(value)]
+    people = [fields.chat_id(one, f"{name}[{index}]") for index, one in enumerate(value)]
     for index, person in enumerate(people):
         if _server(person) == "g.us":
             raise fields.bad(
-                f"mentions[{index}]", person, "a group", "mention people: a number or chat id"
+                f"{name}[{index}]", person, "a group", "mention people: a number or chat id"
             )
     return tuple(dict.fromkeys(people))
+
+
+def _filename(value: Any, field: str) -> str:
+    name: str = short(FILENAME_LIMIT).read(value, field)
+    if not name.isprintable():
+        raise fields.bad(field, name, "invalid filename", "a name without control characters")
+    return name
+
+
+def _mimetype(value: Any, field: str) -> str:
+    given: str = short(MIMETYPE_LIMIT).read(value, field)
+    if not _MIMETYPE.fullmatch(given):
+        raise fields.bad(field, given, "invalid mimetype", "such as image/png")
+    return given
+
+
+def _kind(value: Any, field: str) -> str:
+    if isinstance(value, str) and value in {*_KINDS, "media"}:
+        return value
+    raise fields.bad(field, value, "unknown type", "image, video, audio or document")
+
+
+def _send_at(value: Any, field: str) -> float:
+    moment = _moment(value)
+    if moment is None or moment < 0:
+        raise fields.bad(
+            field, value, "not a time", "2026-11-25T18:00:00+07:00, or unix time in seconds"
+        )
+    if moment > time.time() + FARTHEST:
+        raise fields.bad(field, value, "it is too far from now", "a time within a year")
+    return moment
+
+
+def _moment(value: Any) -> float | None:
+    """Unix time; None: it is none, or has no zone."""
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        return float(value) if abs(value) < _UNIX_LIMIT else None
+    if not isinstance(value, str):
+        return None
+    try:
+        moment = datetime.fromisoformat(value)
+    except ValueError:
+        return None
+    return moment.timestamp() if moment.tzinfo else None
+
+
+def _text_only(value: Any, field: str) -> str:
+    if value == "text":
+        return "text"
+    raise fields.bad(field, value, "only text here", "use /api/messages/send-media for a file")
+
+
+TextOnly = Annotated[str, Kind(_text_only), Meta(extra_json_schema={"enum": ["text"]})]
+Quoted = Annotated[
+    str,
+    Kind(_quoted, blank=True),
+    Meta(description="as message_received has it", examples=["false_6281234567890@c.us_3EB0A1"]),
+]
+Mentions = Annotated[
+    tuple[ChatId, ...],
+    Kind(_mentions),
+    Meta(max_length=MENTIONS_LIMIT, description="people: numbers or chat ids"),
+]
+
+
+SendAt = Annotated[
+    float,
+    Kind(_send_at, blank=True),
+    Meta(
+        description="an ISO time with its zone, or unix time in seconds; within a year",
+        extra_json_schema={TYPES: ["string", "number"]},
+    ),
+]
+IdempotencyKey = Annotated[str, short(KEY_LIMIT), Meta(max_length=KEY_LIMIT)]
+
+
+class Sending(Struct, kw_only=True):
+    """Whatever is sent to one chat."""
+
+    session_id: SessionId
+    recipient_phone: ChatId
+    quoted_message_id: Quoted | None = None
+    mentions: Mentions | None = None
+    idempotency_key: IdempotencyKey | None = None
+    later: Flag | UnsetType = field(default=UNSET, name="async")
+    queue: Flag | UnsetType = UNSET
+    send_at: SendAt | None = None
+    workspace_id: WorkspaceId | None = None
+
+
+class Once(Struct, kw_only=True):
+    """Requests with the same key are one message for 24 hours."""
+
+    idempotency_key: Annotated[str, AS_IT_IS, Meta(max_length=KEY_LIMIT)] | None = field(
+        default=None, name="Idempotency-Key"
+    )
+
+
+class How(Struct, kw_only=True):
+    """Options that may be in the query, too."""
+
+    later: Flag = field(default=False, name="async")
+    queue: Flag = False
+
+
+class SendMedia(Sending, kw_only=True):
+    """A file to send."""
+
+    media: Annotated[Any, AS_IT_IS, _STRING, Meta(description="base64")] = None
+    media_url: Annotated[Any, AS_IT_IS, _STRING, Meta(description="http(s): or data:")] = None
+    filename: (
+        Annotated[str, Kind(_filename, blank=True), Meta(max_length=FILENAME_LIMIT)] | None
+    ) = None
+    mimetype: (
+        Annotated[str, Kind(_mimetype, blank=True), Meta(max_length=MIMETYPE_LIMIT)] | None
+    ) = None
+    type: (
+        Annotated[str, Kind(_kind), Meta(extra_json_schema={"enum": [*_KINDS, "media"]})] | None
+    ) = None
+    caption: Annotated[str, short(CAPTION_LIMIT), Meta(max_length=CAPTION_LIMIT)] | None = None
+
+
+def context(body: Sending) -> Context:
+    """What a message quotes, and whom it names."""
+    chat, quoted = body.recipient_phone, body.quoted_message_id
+    of = quoted.split("_")[1] if quoted else chat
+    # one person has two ids; which belong together, only the page knows
+    if of != chat and {_server(of), _server(chat)} != {"c.us", "lid"}:
+        raise fields.bad(
+            "quoted_message_id",
+            quoted,
+            f"it belongs to another chat than {chat}",
+            "quote a message of the same chat",
+        )
+    return Context(quoted=quoted, mentions=body.mentions or ())
+
+
+def options(body: Sending, query: How, headers: Once) -> Options:
+    """How a request wants its message to be sent; what the body says counts."""
+    return Options(
+        key=idempotency_key(headers, body.idempotency_key),
+        later=query.later if body.later is UNSET else body.later,
+        queue=query.queue if body.queue is UNSET else body.queue,
+        send_at=body.send_at,
+    )
+
+
+def idempotency_key(headers: Once, named: str | None) -> str | None:
+    """The header, or the field."""
+    given = headers.idempotency_key
+    if given is not None and named is not None and given != named:
+        raise fields.bad(
+            "idempotency_key", named, "the header has another one", "send one of the two"
+        )
+    key = named if given is None else given
+    if key is not None and not (key and len(key) <= KEY_LIMIT and key.isprintable()):
+        raise fields.bad(
+            "Idempotency-Key", key, "invalid key", f"1 to {KEY_LIMIT} printable characters"
+        )
+    return key
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class File:
     """The file of a request, with its content or with its address."""
 
-    content: bytes = field(repr=False)
+    content: bytes = hidden(repr=False)
     url: str | None = None
     name: str
     """The field that holds it."""
@@ -86,30 +236,24 @@ class File:
     caption: str | None
 
 
-def file(body: dict[str, Any]) -> File:
+def file(body: SendMedia) -> File:
     """What a request says of its file."""
-    given, name = body.get("media"), "media"
-    if given is None:
-        given, name = body.get("media_url"), "media_url"
+    name = "media_url" if body.media is None else "media"
+    given = body.media_url if body.media is None else body.media
     if not isinstance(given, str) or not given:
         raise fields.bad(
             name, given, "no file", "an address or a data: URL in media_url, or base64 in media"
         )
     is_url = given.startswith(("http://", "https://"))
     content, mimetype = (b"", None) if is_url else _decoded(given, name)
-    filename = fields.optional_text(body, "filename", most=FILENAME_LIMIT)
-    if filename and not filename.isprintable():
-        raise fields.bad(
-            "filename", filename, "invalid filename", "a name without control characters"
-        )
     return File(
         content=content,
         url=given if is_url else None,
         name=name,
-        mimetype=mimetype or _mimetype(body),
-        kind=_kind(body),
-        filename=filename,
-        caption=fields.optional_text(body, "caption", most=CAPTION_LIMIT),
+        mimetype=mimetype or body.mimetype,
+        kind=None if body.type == "media" else body.type,
+        filename=body.filename,
+        caption=body.caption,
     )
 
 
@@ -161,22 +305,6 @@ def _decoded(given: str, name: str) -> tuple[bytes, str | None]:
             name, len(content), f"the file has {len(content)} bytes", f"1 to {MEDIA_LIMIT} bytes"
         )
     return content, header[1] if header else None
-
-
-def _mimetype(body: dict[str, Any]) -> str | None:
-    given = fields.optional_text(body, "mimetype", most=MIMETYPE_LIMIT)
-    if given and not _MIMETYPE.fullmatch(given):
-        raise fields.bad("mimetype", given, "invalid mimetype", "such as image/png")
-    return given
-
-
-def _kind(body: dict[str, Any]) -> str | None:
-    given = body.get("type")
-    if given is None or given == "media":
-        return None
-    if not isinstance(given, str) or given not in _KINDS:
-        raise fields.bad("type", given, "unknown type", "image, video, audio or document")
-    return given
 
 
 def _family(mimetype: str) -> str:

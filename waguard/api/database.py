@@ -3,9 +3,16 @@
 from aiohttp import web
 
 from waguard.api.deps import DEPS
+from waguard.api.route import Done, Right, route
 
 
-async def accept(request: web.Request) -> web.Response:
-    """POST …/accept: the database that was found is meant."""
-    name = request.app[DEPS].database.accept()
-    return web.json_response({"success": True, "database": name})
+class Database(Done, kw_only=True):
+    """Which database it is."""
+
+    database: str
+
+
+@route(Right.ADMIN, 409)
+async def accept(request: web.Request) -> Database:
+    """Declare that the database that was found is meant."""
+    return Database(database=request.app[DEPS].database.accept())

@@ -5,13 +5,16 @@ import contextlib
 import json
 import re
 from collections.abc import AsyncGenerator, AsyncIterator
-from typing import Final
+from typing import Annotated, Final
 
 from aiohttp import web
 from loguru import logger
+from msgspec import Meta, Struct, field
 
 from waguard.api import fields
 from waguard.api.deps import DEPS
+from waguard.api.fields import AS_IT_IS
+from waguard.api.route import Right, route
 from waguard.api.timings import TIMINGS, Timings
 from waguard.ports.bus import BusEvent
 
@@ -19,9 +22,25 @@ ID_LIMIT: Final = 2**63
 _ID: Final = re.compile(r"[0-9]{1,19}")
 
 
-async def stream(request: web.Request) -> web.StreamResponse:
-    """Until the client leaves; ``Last-Event-ID`` replays what is still known after it."""
-    last_id = _last_id(request)
+class Last(Struct, kw_only=True):
+    """The last event that is known: what came after it is replayed."""
+
+    last_event_id: Annotated[str, AS_IT_IS] = field(default="", name="Last-Event-ID")
+
+
+class After(Struct, kw_only=True):
+    """As ``Last-Event-ID``, which counts."""
+
+    last_event_id: Annotated[str, AS_IT_IS, Meta(pattern="^([0-9]{1,18})?$")] = ""
+
+
+@route(Right.READ, media=("text/event-stream",))
+async def stream(request: web.Request, query: After, headers: Last) -> web.StreamResponse:
+    """Everything that happens, as server-sent events, until the client leaves.
+
+    ``Last-Event-ID`` replays what is still known of the last 1,000 to 2,000.
+    """
+    last_id = _last_id(headers.last_event_id or query.last_event_id)
     response = web.StreamResponse(
         headers={
             "Content-Type": "text/event-stream",
@@ -102,8 +121,7 @@ def encode(event: BusEvent) -> bytes:
     return f"id: {event.id}\nevent: {event.event}\ndata: {json.dumps(data)}\n\n".encode()
 
 
-def _last_id(request: web.Request) -> int | None:
-    given = request.headers.get("Last-Event-ID") or request.query.get("last_event_id")
+def _last_id(given: str) -> int | None:
     if not given:
         return None
     if _ID.fullmatch(given) and int(given) < ID_LIMIT:

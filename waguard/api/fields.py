@@ -1,12 +1,15 @@
-"""Fields of a request, checked before they are used; each error names the field and the remedy."""
+"""Kinds of fields: how each is read, as leniently as its clients write it, and what its schema says.
+
+One place for both, so that they cannot differ. Each error names the field and the remedy.
+"""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from types import MappingProxyType
-from typing import Any, Final
+from typing import Annotated, Any, Final, NamedTuple
 
-from aiohttp import web
+from msgspec import Meta
 
 from waguard.errors import InvalidInputError
 
@@ -17,10 +20,24 @@ _CHAT_ID: Final = re.compile(
 _PHONE: Final = re.compile(r"[0-9]{5,15}")
 # as the application has it; a dash alone makes no group, numbers are written with dashes too
 _BARE_GROUP: Final = re.compile(r"(?=(?:-?[0-9]){16})[0-9]{5,25}(?:-[0-9]{5,15})?")
+_NUMBER: Final = re.compile(r"[0-9]{1,18}")
+_LARGEST: Final = 10**18 - 1
 TEXT_LIMIT: Final = 65_536  # characters; WhatsApp's own limit
+ID_LIMIT: Final = 2**63 - 1
 PRIORITY_LIMIT: Final = 1_000_000
 PRIORITIES: Final = {"low": -10, "normal": 0, "high": 10}  # the old service's words
+_YES: Final = frozenset({"1", "true"})
+_NO: Final = frozenset({"", "0", "false"})
 _SHOWN: Final = 60
+
+
+class Kind(NamedTuple):
+    """What an annotation says of a field beside its type and its schema."""
+
+    read: Callable[[Any, str], Any]
+    """The value as handlers get it, of what was sent and the field's name. Raises ``InvalidInputError``."""
+    blank: bool = False
+    """Whether "" is nothing, where the field may be missing."""
 
 
 def iso(moment: datetime | float) -> str:
@@ -32,6 +49,11 @@ def iso(moment: datetime | float) -> str:
     return moment.astimezone(UTC).isoformat().replace("+00:00", "Z")
 
 
+def second(at: float | None) -> str | None:
+    """As ``iso``, to the second; None: nothing."""
+    return None if at is None else iso(round(at))
+
+
 def bad(field: str, value: Any, message: str, remedy: str) -> InvalidInputError:
     """An error that shows the value, shortened."""
     shown = repr(value[:_SHOWN] if isinstance(value, str) else value)
@@ -40,45 +62,46 @@ def bad(field: str, value: Any, message: str, remedy: str) -> InvalidInputError:
     return InvalidInputError(words, field=field, value=value, remedy=remedy)
 
 
-def session_id(value: Any) -> str:
+# ---- readers ----
+
+
+def session_id(value: Any, _: str = "session_id") -> str:
     """Before it touches a path or the database."""
     if isinstance(value, str) and SESSION_ID.fullmatch(value):
         return value
     raise bad("session_id", value, "invalid session id", "1 to 128 letters, digits, _ and -")
 
 
-def path_session(request: web.Request) -> str:
-    """The session id of the path."""
-    return session_id(request.match_info["session_id"])
-
-
-def workspace_id(value: Any) -> int:
+def workspace_id(value: Any, _: str = "workspace_id") -> int:
     """An integer of at least 1, or its digits."""
     text = str(value) if isinstance(value, int | str) and not isinstance(value, bool) else ""
-    if re.fullmatch(r"[0-9]{1,18}", text) and int(text) >= 1:
+    if _NUMBER.fullmatch(text) and int(text) >= 1:
         return int(text)
     raise bad("workspace_id", value, "invalid workspace id", "an integer of at least 1")
 
 
-def optional_integer(
-    body: dict[str, Any],
-    field: str,
-    *,
-    least: int,
-    most: int,
-    words: Mapping[str, int] = MappingProxyType({}),
-) -> int | None:
-    """An integer, its digits, one of ``words``, or nothing."""
-    value = body.get(field)
-    if value is None or value == "":
-        return None
-    text = str(value) if isinstance(value, int | str) and not isinstance(value, bool) else ""
-    if text in words:
-        return words[text]
-    if re.fullmatch(r"-?[0-9]{1,18}", text) and least <= int(text) <= most:
-        return int(text)
-    allowed = ", ".join([*words, f"an integer from {least} to {most}"])
-    raise bad(field, value, f"invalid {field}", f"{allowed}, or leave it out")
+def integer(
+    least: int, most: int, words: Mapping[str, int] = MappingProxyType({})
+) -> Callable[[Any, str], int]:
+    """Reads an integer, its digits, or one of ``words``."""
+
+    def read(value: Any, field: str) -> int:
+        text = str(value) if isinstance(value, int | str) and not isinstance(value, bool) else ""
+        if text in words:
+            return words[text]
+        if re.fullmatch(r"-?[0-9]{1,18}", text) and least <= int(text) <= most:
+            return int(text)
+        allowed = ", ".join([*words, f"an integer from {least} to {most}"])
+        raise bad(field, value, f"invalid {field}", f"{allowed}, or leave it out")
+
+    return read
+
+
+def number(value: str, field: str) -> int:
+    """An integer of a path or a query."""
+    if _NUMBER.fullmatch(value):
+        return int(value)
+    raise InvalidInputError("not a number", field=field, value=value, remedy="an integer")
 
 
 def phone(value: Any, field: str) -> str:
@@ -96,11 +119,6 @@ def phone(value: Any, field: str) -> str:
     )
 
 
-def chat(body: dict[str, Any]) -> str:
-    """The chat id of ``recipient_phone``."""
-    return chat_id(body.get("recipient_phone"), "recipient_phone")
-
-
 def chat_id(value: Any, field: str) -> str:
     """The chat id of a number, of a chat id as WhatsApp writes it, or of a group's id without its
     server: 16 and more digits, one more than a number may have."""
@@ -113,13 +131,8 @@ def chat_id(value: Any, field: str) -> str:
     return f"{phone(value, field)}@c.us"
 
 
-def text(body: dict[str, Any], field: str) -> str:
+def text(value: Any, field: str) -> str:
     """A text that is not empty."""
-    return text_of(body.get(field), field)
-
-
-def text_of(value: Any, field: str) -> str:
-    """As ``text``, for a value that ``field`` holds."""
     if not isinstance(value, str) or not value.strip():
         raise bad(field, value, f"{field} is missing or empty", "send a text")
     if len(value) > TEXT_LIMIT:
@@ -136,46 +149,129 @@ def mapping(value: Any, field: str) -> dict[str, Any]:
     return value
 
 
-def optional_text(body: dict[str, Any], field: str, *, most: int) -> str | None:
-    """A text, or nothing."""
-    value = body.get(field)
-    if value is None or value == "":
-        return None
-    if not isinstance(value, str) or len(value) > most:
-        raise bad(
-            field,
-            value,
-            f"invalid {field}",
-            f"a text of at most {most} characters, or leave it out",
-        )
-    return value
+def short(most: int) -> Kind:
+    """A text of at most so many characters; "" is nothing."""
+
+    def read(value: Any, field: str) -> str:
+        if not isinstance(value, str) or len(value) > most:
+            allowed = f"a text of at most {most} characters, or leave it out"
+            raise bad(field, value, f"invalid {field}", allowed)
+        return value
+
+    return Kind(read, blank=True)
 
 
-def flag(request: web.Request, name: str) -> bool:
-    """Whether the query asks for it; no when it is not there."""
-    given = request.query.get(name, "0")
-    if given not in {"0", "1"}:
-        raise bad(name, given, f"invalid {name}", "1 or 0")
-    return given == "1"
+def boolean(value: Any, field: str) -> bool:
+    """true or false."""
+    if isinstance(value, bool):
+        return value
+    raise bad(field, value, f"invalid {field}", "true or false")
 
 
-def moment(request: web.Request, name: str) -> float:
-    """Unix time of an ISO time of the query, UTC where it names no zone; 0 when it is not there."""
-    given = request.query.get(name)
-    if given is None:
-        return 0.0
+def _flag(value: Any, field: str) -> bool:
+    text = str(value).lower()
+    if value is None or text in _NO:
+        return False
+    if text in _YES:
+        return True
+    raise bad(field, value, f"invalid {field}", "true or false")
+
+
+def _switch(value: str, field: str) -> bool:
+    if value not in {"0", "1"}:
+        raise bad(field, value, f"invalid {field}", "1 or 0")
+    return value == "1"
+
+
+def _moment(value: str, field: str) -> float:
     try:
-        at = datetime.fromisoformat(given)
+        at = datetime.fromisoformat(value)
         return (at if at.tzinfo else at.replace(tzinfo=UTC)).timestamp()
     except (ValueError, OverflowError):
         raise bad(
-            name, given, f"invalid {name}", "an ISO time such as 2026-11-25T09:00:00Z"
+            field, value, f"invalid {field}", "an ISO time such as 2026-11-25T09:00:00Z"
         ) from None
 
 
-def seconds(request: web.Request, name: str, *, most: float) -> float:
-    """A duration of the query; 0 when it is not there. A longer one than ``most`` is cut to it."""
-    given = request.query.get(name, "0")
-    if re.fullmatch(r"[0-9]{1,4}(\.[0-9]{1,3})?", given):
-        return min(float(given), most)
-    raise bad(name, given, f"invalid {name}", f"seconds; more than {most:g} wait no longer")
+def seconds(most: float) -> Callable[[str, str], float]:
+    """Reads a duration; a longer one than ``most`` is cut to it."""
+
+    def read(value: str, field: str) -> float:
+        if re.fullmatch(r"[0-9]{1,4}(\.[0-9]{1,3})?", value):
+            return min(float(value), most)
+        raise bad(field, value, f"invalid {field}", f"seconds; more than {most:g} wait no longer")
+
+    return read
+
+
+# ---- kinds ----
+
+TYPES: Final = "x-types"
+"""What a schema says of its type instead of what the annotation says: clients may write it otherwise."""
+AS_IT_IS: Final = Kind(lambda value, _: value)
+"""What counts only together with other fields."""
+
+
+def digits(least: int, most: int, pattern: str) -> Meta:
+    """The schema of an integer, or its digits."""
+    shown = {TYPES: ["integer", "string"], "minimum": least, "maximum": most, "pattern": pattern}
+    return Meta(extra_json_schema=shown)
+
+
+SessionId = Annotated[
+    str,
+    Kind(session_id),
+    Meta(pattern="^[A-Za-z0-9_-]{1,128}$", description="1 to 128 letters, digits, _ and -"),
+]
+WorkspaceId = Annotated[
+    int,
+    Kind(workspace_id),
+    Meta(description="an integer of at least 1, or its digits"),
+    digits(1, _LARGEST, "^(?=.{1,18}$)0*[1-9][0-9]*$"),
+]
+AccountId = Annotated[
+    int, Kind(integer(0, ID_LIMIT), blank=True), digits(0, _LARGEST, "^([0-9]{1,18})?$")
+]
+Priority = Annotated[
+    int,
+    Kind(integer(-PRIORITY_LIMIT, PRIORITY_LIMIT, PRIORITIES), blank=True),
+    Meta(description='an integer, "low", "normal" or "high"'),
+    digits(-PRIORITY_LIMIT, PRIORITY_LIMIT, "^(low|normal|high|-?[0-9]{1,6})?$"),
+]
+Number = Annotated[int, Kind(number), Meta(ge=0, le=_LARGEST)]
+Phone = Annotated[
+    str,
+    Kind(phone),
+    Meta(description="5 to 15 digits with the country code", examples=["+6281234567890"]),
+    digits(10_000, 10**15 - 1, r"^\s*\+?([\s().-]*[0-9]){5,15}[\s().-]*$"),
+]
+ChatId = Annotated[
+    str,
+    Kind(chat_id),
+    Meta(description="a phone number, a chat id or the id of a group", examples=["+6281234567890"]),
+    digits(10_000, 10**25 - 1, r"^[\s().-]*\+?([\s().-]*[0-9]){5,25}[\s().-]*$|^[0-9-]{5,41}@"),
+]
+Text = Annotated[str, Kind(text), Meta(pattern=r"\S", max_length=TEXT_LIMIT, description="a text")]
+Object = Annotated[
+    dict[str, Any],
+    Kind(mapping),
+    Meta(extra_json_schema={TYPES: ["object", "array"], "maxItems": 0}),
+]
+Flag = Annotated[
+    bool,
+    Kind(_flag),
+    Meta(
+        extra_json_schema={
+            TYPES: ["boolean", "string", "integer", "null"],
+            "enum": [True, False, "true", "false", "1", "0", 1, 0, "", None],
+        }
+    ),
+]
+Boolean = Annotated[bool, Kind(boolean)]
+Switch = Annotated[bool, Kind(_switch), Meta(extra_json_schema={TYPES: "integer", "enum": [0, 1]})]
+Moment = Annotated[
+    float,
+    Kind(_moment),
+    Meta(description="an ISO time, UTC where it names no zone"),
+    Meta(extra_json_schema={TYPES: "string", "format": "date-time"}),
+]

@@ -5,15 +5,18 @@ import os
 import time
 from collections import Counter
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, ClassVar, Final
 
 from aiohttp import web
+from msgspec import Struct
 
 from waguard.api import fields
 from waguard.api.deps import DEPS
-from waguard.api.sessions import condition, shown
+from waguard.api.route import Reply, Right, route
+from waguard.api.sessions import Condition, Removed, Session, condition, shown
 from waguard.api.timings import TIMINGS
 from waguard.errors import WaguardError
+from waguard.ports import sessions
 
 STARTED: Final = time.monotonic()
 STARTED_AT: Final = time.time()
@@ -34,74 +37,138 @@ def memory_used() -> int:
     return int(Path("/proc/self/statm").read_text().split()[1]) * _PAGE
 
 
-def _memory() -> dict[str, Any]:
-    return {"used": round(memory_used() / _MB, 1), "total": round(_INSTALLED / _MB), "unit": "MB"}
+class Counts(Struct, kw_only=True):
+    """Sessions that were not removed."""
+
+    total: int
+    connected: int
+    disconnected: int
 
 
-def _body(request: web.Request) -> dict[str, Any]:
-    health = request.app[DEPS].health()
+class Memory(Struct, kw_only=True):
+    """Memory of the daemon without its workers, and of this machine."""
+
+    used: float
+    total: int
+    unit: str = "MB"
+
+
+class Vitals(Reply, kw_only=True):
+    """Whether all is well, and for how many seconds this daemon runs."""
+
+    status: str
+    uptime: float
+    sessions: Counts
+    memory: Memory
+    timestamp: str
+
+
+class Healthy(Vitals, kw_only=True):
+    """waguard supervises: ``conditions`` counts them by their type, without a session's name."""
+
+    conditions: dict[str, int]
+
+
+class NotSupervising(Healthy, kw_only=True):
+    """waguard stops, or waits for the lease."""
+
+    STATUS: ClassVar[int] = 503
+    error: str = _MISSING["supervising"]
+    remedy: str = "see /health/detailed with the key"
+
+
+class Detailed(Vitals, kw_only=True):
+    """Each session, null where that is unknown, and what is wrong in words."""
+
+    conditions: list[Condition]
+    problems: tuple[str, ...]
+    database: str
+    restored: bool
+    details: list[Session] | None
+
+
+def _vitals(it: sessions.Health) -> dict[str, Any]:
     return {
-        "status": "degraded" if health.problems else "healthy",
+        "status": "degraded" if it.problems else "healthy",
         "uptime": round(time.monotonic() - STARTED, 1),
-        "sessions": {
-            "total": health.total,
-            "connected": health.connected,
-            "disconnected": health.disconnected,
-        },
-        "memory": _memory(),
+        "sessions": Counts(total=it.total, connected=it.connected, disconnected=it.disconnected),
+        "memory": Memory(used=round(memory_used() / _MB, 1), total=round(_INSTALLED / _MB)),
         "timestamp": fields.iso(time.time()),
-        # without a key: no session's name, no words
-        "conditions": dict(Counter(it.type for it in health.conditions)),
     }
 
 
-async def health(request: web.Request) -> web.Response:
-    """GET /health, without a key."""
-    if request.app[DEPS].health().supervising:
-        return web.json_response(_body(request))
-    answer = {"error": _MISSING["supervising"], "remedy": "see /health/detailed with the key"}
-    return web.json_response(_body(request) | answer, status=503)
+@route(None)
+async def health(request: web.Request) -> Healthy | NotSupervising:
+    """Whether waguard supervises; counts, without names."""
+    found = request.app[DEPS].health()
+    reply = Healthy if found.supervising else NotSupervising
+    return reply(**_vitals(found), conditions=dict(Counter(it.type for it in found.conditions)))
 
 
-async def live(_: web.Request) -> web.Response:
-    """GET /health/live: that this is answered is the proof."""
-    return web.json_response({"status": "alive"})
+class Alive(Reply, kw_only=True):
+    """The loop moves: that this is answered is the proof."""
+
+    status: str = "alive"
 
 
-async def ready(request: web.Request) -> web.Response:
-    """GET /health/ready: the database is open and the restore is through."""
-    health = request.app[DEPS].health()
-    checks = {
-        "supervising": health.supervising,
-        "database": health.database,
-        "restored": health.restored,
-    }
-    missing = [_MISSING[name] for name, good in checks.items() if not good]
-    if not missing:
-        return web.json_response({"status": "ready", "checks": checks})
-    answer = {"status": "not ready", "error": "; ".join(missing), "remedy": "ask again in a moment"}
-    return web.json_response(answer | {"checks": checks}, status=503, headers={"Retry-After": "2"})
+@route(None)
+async def live(_: web.Request) -> Alive:
+    """Whether the loop moves."""
+    return Alive()
 
 
-async def detailed(request: web.Request) -> web.Response:
-    """GET /health/detailed: each session, and what is wrong in words; ``?removed=1``: also those
-    that were deleted."""
-    deps, removed = request.app[DEPS], fields.flag(request, "removed")
-    health = deps.health()
-    details: list[dict[str, Any]] | None
+class Checks(Struct, kw_only=True):
+    """What is there."""
+
+    supervising: bool
+    database: bool
+    restored: bool
+
+
+class Ready(Reply, kw_only=True):
+    """The database is open and the restore has ended."""
+
+    status: str = "ready"
+    checks: Checks
+
+
+class NotReady(Reply, kw_only=True):
+    """Something is missing."""
+
+    STATUS: ClassVar[int] = 503
+    RETRY_AFTER: ClassVar[int | None] = 2
+    status: str = "not ready"
+    error: str
+    remedy: str = "ask again in a moment"
+    checks: Checks
+
+
+@route(None)
+async def ready(request: web.Request) -> Ready | NotReady:
+    """Whether the database is open and the restore has ended."""
+    found = request.app[DEPS].health()
+    checks = Checks(supervising=found.supervising, database=found.database, restored=found.restored)
+    missing = [words for name, words in _MISSING.items() if not getattr(checks, name)]
+    return NotReady(error="; ".join(missing), checks=checks) if missing else Ready(checks=checks)
+
+
+@route(Right.READ)
+async def detailed(request: web.Request, query: Removed) -> Detailed:
+    """Every session and condition."""
+    deps = request.app[DEPS]
+    found = deps.health()
+    details: list[Session] | None
     try:
-        details = [shown(view) for view in await deps.sessions.views(removed=removed)]
+        details = [shown(view) for view in await deps.sessions.views(removed=query.removed)]
     except WaguardError:
         details = None  # unknown is not empty
-    return web.json_response(
-        _body(request)
-        | {
-            "problems": list(health.problems),
-            "conditions": [condition(it) for it in health.conditions],
-            "database": await _database(request),
-            "restored": health.restored,
-            "details": details,
-        }
+    return Detailed(
+        **_vitals(found),
+        conditions=[condition(it) for it in found.conditions],
+        problems=found.problems,
+        database=await _database(request),
+        restored=found.restored,
+        details=details,
     )
 
 

@@ -2,15 +2,17 @@
 
 from collections.abc import Sequence
 from dataclasses import asdict
-from datetime import UTC, datetime
-from typing import Any, Final
+from typing import Final
 
 from aiohttp import web
+from msgspec import UNSET, Struct, UnsetType
 
 from waguard.api import fields
 from waguard.api.deps import DEPS
-from waguard.api.sessions import condition
-from waguard.core.incidents.entries import Incident
+from waguard.api.fields import Moment, SessionId
+from waguard.api.route import Done, OfSession, Right, route
+from waguard.api.sessions import Condition, condition
+from waguard.core.incidents import entries
 from waguard.core.incidents.incidents import fold, fold_fleet
 from waguard.core.incidents.why import sentences
 from waguard.errors import DatabaseUnavailableError, NotFoundError
@@ -21,12 +23,54 @@ PURGED: Final = "purged"
 _EVER: Final = 2.0**40  # unix time; no database takes infinity
 
 
-async def listing(request: web.Request) -> web.Response:
-    """GET /api/sessions/:id/incidents: the newest, oldest first, each also in sentences.
+class Incident(Struct, kw_only=True):
+    """What happened, in fields and in sentences; ``session_id`` where those of all are listed."""
 
-    Of a session that was purged, too, as long as its trail is kept.
+    session_id: str | UnsetType | None = UNSET
+    began: str
+    cause: str
+    actions: list[str]
+    result: str | None
+    ended: str | None
+    advice: str | None
+    pause: tuple[float, str] | None
+    kind: str
+    sentences: tuple[str, ...]
+
+
+class OfOne(OfSession, kw_only=True):
+    """A session's conditions and incidents; null: the database is away."""
+
+    status: str
+    conditions: list[Condition]
+    incidents: list[Incident] | None
+
+
+class OfFleet(Done, kw_only=True):
+    """Every condition, and incidents of all sessions at once; null: the database is away."""
+
+    conditions: list[Condition]
+    incidents: list[Incident] | None
+
+
+class Incidents(Done, kw_only=True):
+    """Incidents of every session and of all, the oldest first."""
+
+    incidents: list[Incident]
+
+
+class Since(Struct, kw_only=True):
+    """Those that ended before are left out."""
+
+    since: Moment = 0.0
+
+
+@route(Right.READ)
+async def listing(request: web.Request, session_id: SessionId) -> OfOne:
+    """Conditions and incidents of one session.
+
+    Of a purged one, too, as long as its audit log is kept.
     """
-    session_id = fields.path_session(request)
     try:
         view = await request.app[DEPS].sessions.view(session_id)
     except NotFoundError:
@@ -34,29 +78,22 @@ async def listing(request: web.Request) -> web.Response:
     trail = await _trail(request, session_id)
     if view is None and not trail:
         raise NotFoundError("Session not found")
-    return web.json_response(
-        {
-            "success": True,
-            "session_id": session_id,
-            "status": view.status if view else PURGED,
-            "conditions": [condition(it) for it in view.conditions] if view else [],
-            "incidents": None
-            if trail is None
-            else [_shown(it) for it in fold(trail, session=session_id)],
-        }
+    return OfOne(
+        session_id=session_id,
+        status=view.status if view else PURGED,
+        conditions=[condition(it) for it in view.conditions] if view else [],
+        incidents=None if trail is None else [_shown(it) for it in fold(trail, session=session_id)],
     )
 
 
-async def fleet(request: web.Request) -> web.Response:
-    """GET /api/incidents: those that concern all sessions, in the same form; and every condition."""
+@route(Right.READ)
+async def fleet(request: web.Request) -> OfFleet:
+    """Every condition, and incidents of all sessions at once."""
     trail = await _trail(request, None)
     found = request.app[DEPS].health().conditions
-    return web.json_response(
-        {
-            "success": True,
-            "conditions": [condition(it) for it in found],
-            "incidents": None if trail is None else [_shown(it) for it in fold_fleet(trail)],
-        }
+    return OfFleet(
+        conditions=[condition(it) for it in found],
+        incidents=None if trail is None else [_shown(it) for it in fold_fleet(trail)],
     )
 
 
@@ -68,27 +105,24 @@ async def _trail(request: web.Request, session_id: str | None) -> Sequence[Audit
         return None
 
 
-async def every(request: web.Request) -> web.Response:
-    """GET /api/incidents/all: those of each session, also of a purged one, and of the fleet (null) that
-    went on at ``?since=`` or later."""
-    since, store = fields.moment(request, "since"), request.app[DEPS].store
-    found: list[tuple[str | None, Incident]] = []
+@route(Right.READ)
+async def every(request: web.Request, query: Since) -> Incidents:
+    """Incidents of every session, also of purged ones, and of all at once."""
+    store = request.app[DEPS].store
+    found: list[tuple[str | None, entries.Incident]] = []
     for name in await store.audited(before=_EVER):
         trail = await store.audit(name)
         incidents = fold_fleet(trail) if name is None else fold(trail)
-        found += [(name, it) for it in incidents if it.ended is None or it.ended >= since]
+        found += [(name, it) for it in incidents if it.ended is None or it.ended >= query.since]
     found.sort(key=lambda it: it[1].began)
-    listed = [{"session_id": name, **_shown(it)} for name, it in found]
-    return web.json_response({"success": True, "incidents": listed})
+    return Incidents(incidents=[_shown(it, name) for name, it in found])
 
 
-def _shown(incident: Incident) -> dict[str, Any]:
-    return asdict(incident) | {
-        "began": _time(incident.began),
-        "ended": None if incident.ended is None else _time(incident.ended),
-        "sentences": list(sentences(incident)),
+def _shown(it: entries.Incident, session_id: str | UnsetType | None = UNSET) -> Incident:
+    shown = {
+        "session_id": session_id,
+        "began": fields.iso(it.began),
+        "ended": None if it.ended is None else fields.iso(it.ended),
+        "sentences": tuple(sentences(it)),
     }
-
-
-def _time(at: float) -> str:
-    return datetime.fromtimestamp(at, UTC).isoformat().replace("+00:00", "Z")
+    return Incident(**asdict(it) | shown)

@@ -1,17 +1,26 @@
 """GET /api/media/:sha256: a file that was received."""
 
 import asyncio
+from typing import Annotated
 
 from aiohttp import web
+from msgspec import Meta
 
 from waguard.api.deps import DEPS
+from waguard.api.fields import AS_IT_IS
+from waguard.api.route import Right, route
 from waguard.errors import NotFoundError
 
+Sha256 = Annotated[str, AS_IT_IS, Meta(pattern="^[0-9a-f]{64}$")]
 
-async def show(request: web.Request) -> web.StreamResponse:
-    """Whoever sent it chose its type: it is never shown in a browser, only saved."""
-    name = request.match_info["sha256"]
-    found = await asyncio.to_thread(request.app[DEPS].media.find, name)
+
+@route(Right.READ, media=("application/octet-stream",))
+async def show(request: web.Request, sha256: Sha256) -> web.StreamResponse:
+    """A received file, to be saved.
+
+    Whoever sent it chose its type: it is never shown in a browser, only saved.
+    """
+    found = await asyncio.to_thread(request.app[DEPS].media.find, sha256)
     if found is None:
         raise NotFoundError(
             "there is no such file", remedy="it may be too old: see media.keep_days"

@@ -1,15 +1,18 @@
 """/api/messages: send a text or a file, and whether a session can."""
 
 from dataclasses import replace
-from typing import Any
+from typing import ClassVar
 
 from aiohttp import web
+from msgspec import UNSET, UnsetType
 
-from waguard.api import content, fields, problems
-from waguard.api.deps import BODY, DEPS
+from waguard.api import content, problems
+from waguard.api.content import How, Once, Sending, SendMedia, TextOnly
+from waguard.api.deps import DEPS
+from waguard.api.fields import SessionId, Text
 from waguard.api.local import is_trusted
-from waguard.api.outbox import options
-from waguard.errors import NotFoundError, WaguardError
+from waguard.api.route import Done, OfSession, Right, json_reply, route
+from waguard.errors import NotFoundError
 from waguard.messaging.outbox import commands
 from waguard.messaging.outbox.commands import Command
 from waguard.messaging.outbox.pending_sends import Options, PendingSend
@@ -17,25 +20,69 @@ from waguard.ports.outcomes import Acked, NotSent, Outcome, Refused, Uncertain
 from waguard.ports.sessions import SessionView
 
 
-async def send(request: web.Request) -> web.StreamResponse:
-    """POST /api/messages/send."""
-    body = request[BODY]
-    session_id = fields.session_id(body.get("session_id"))
-    text_only(body)
-    chat, text = fields.chat(body), fields.text(body, "message")
-    command = commands.text(chat, text, content.context(body, chat))
-    how = options(request, body)
-    view = await session_for(request, session_id, body)
+class SendText(Sending, kw_only=True):
+    """A text to send."""
+
+    type: TextOnly | None = None
+    message: Text
+
+
+class Sent(Done, kw_only=True):
+    """WhatsApp's server acknowledged the message."""
+
+    message_id: str
+    timestamp: int
+
+
+class Accepted(Done, kw_only=True):
+    """The message is kept and goes later."""
+
+    STATUS: ClassVar[int] = 202
+    id: int
+    message_id: str
+    status: str = "accepted"
+
+
+class SendUncertain(Done, kw_only=True):
+    """The message may have been sent: it must not be repeated."""
+
+    STATUS: ClassVar[int] = 202
+    success: bool = False
+    outcome: str = "uncertain"
+    message_id: str
+    error: str
+    remedy: str = "do not send it again; check the chat on the phone"
+
+
+class SendRefused(Done, kw_only=True):
+    """WhatsApp, or the page, refuses it."""
+
+    STATUS: ClassVar[int] = 422
+    success: bool = False
+    outcome: str = "refused"
+    error: str
+    remedy: str
+    field: str | UnsetType = UNSET
+
+
+Outcomes = Sent | Accepted | SendUncertain | SendRefused | web.StreamResponse
+
+
+@route(Right.SEND, 404, 409, 507)
+async def send(request: web.Request, query: How, headers: Once, body: SendText) -> Outcomes:
+    """Send a text."""
+    command = commands.text(body.recipient_phone, body.message, content.context(body))
+    how = content.options(body, query, headers)
+    view = await session_for(request, body.session_id, body.workspace_id)
     return await _reply(request, view, command, how)
 
 
-async def send_media(request: web.Request) -> web.StreamResponse:
-    """POST /api/messages/send-media."""
-    body = request[BODY]
-    session_id = fields.session_id(body.get("session_id"))
-    chat, file = fields.chat(body), content.file(body)
-    context, how = content.context(body, chat), options(request, body)
-    view = await session_for(request, session_id, body)
+@route(Right.SEND, 404, 409, 507)
+async def send_media(request: web.Request, query: How, headers: Once, body: SendMedia) -> Outcomes:
+    """Send a file."""
+    chat, file = body.recipient_phone, content.file(body)
+    context, how = content.context(body), content.options(body, query, headers)
+    view = await session_for(request, body.session_id, body.workspace_id)
 
     async def fetch() -> Command:
         found = await content.fetched(file, request.app[DEPS].fetcher)
@@ -46,40 +93,40 @@ async def send_media(request: web.Request) -> web.StreamResponse:
     return await _reply(request, view, commands.file(chat, content.media(file), context), how)
 
 
-async def validate(request: web.Request) -> web.Response:
-    """GET /api/messages/:session_id/validate."""
-    view = await request.app[DEPS].sessions.view(fields.path_session(request))
+class Validity(OfSession, kw_only=True):
+    """Whether a session can send."""
+
+    can_send: bool
+    is_healthy: bool
+    status: str
+    recommendations: list[str]
+
+
+@route(Right.READ)
+async def validate(request: web.Request, session_id: SessionId) -> Validity:
+    """Whether a session can send."""
+    view = await request.app[DEPS].sessions.view(session_id)
     can_send = view.status == "connected"
     advice = {
         "connected": [view.degraded] if view.degraded else [],
         "authenticated": ["wait: it is being paired"],
         "qr_scanning": ["scan its QR code"],
     }.get(view.status, [view.disconnect_details or "reconnect it"])
-    return web.json_response(
-        {
-            "success": True,
-            "session_id": view.session_id,
-            "can_send": can_send,
-            "is_healthy": can_send and view.degraded is None,
-            "status": view.status,
-            "recommendations": advice,
-        }
+    return Validity(
+        session_id=view.session_id,
+        can_send=can_send,
+        is_healthy=can_send and view.degraded is None,
+        status=view.status,
+        recommendations=advice,
     )
 
 
-def text_only(body: dict[str, Any]) -> None:
-    """Raises ``InvalidInputError`` for a request that wants to send something else."""
-    kind = body.get("type")
-    if kind is not None and kind != "text":
-        raise fields.bad("type", kind, "only text here", "use /api/messages/send-media for a file")
-
-
-async def session_for(request: web.Request, session_id: str, body: dict[str, Any]) -> SessionView:
+async def session_for(
+    request: web.Request, session_id: str, workspace_id: int | None
+) -> SessionView:
     """A session of another workspace does not exist for this caller."""
-    given = body.get("workspace_id")
-    wanted = None if given is None else fields.workspace_id(given)
     view = await request.app[DEPS].sessions.view(session_id)
-    if wanted not in {None, view.workspace_id}:
+    if workspace_id not in {None, view.workspace_id}:
         raise NotFoundError("Session not found")
     return view
 
@@ -107,32 +154,14 @@ async def _reply(
 def _response(pending: PendingSend, outcome: Outcome | None) -> web.Response:
     match outcome:
         case None:
-            body: dict[str, Any] = {
-                "success": True,
-                "id": pending.id,
-                "message_id": pending.message_id,
-                "status": "accepted",
-            }
-            return web.json_response(body, status=202)
+            return json_reply(Accepted(id=pending.id, message_id=pending.message_id))
         case Acked(message_id=message_id, timestamp=timestamp):
-            body = {"success": True, "message_id": message_id, "timestamp": timestamp}
-            return web.json_response(body)
+            return json_reply(Sent(message_id=message_id, timestamp=timestamp))
         case Refused(error):
-            body = {"success": False, "outcome": "refused", "error": error.message}
-            return web.json_response(body | _advice(error), status=422)
+            remedy = error.remedy or "change the message or the recipient; do not repeat it"
+            field = error.field or UNSET
+            return json_reply(SendRefused(error=error.message, remedy=remedy, field=field))
         case Uncertain(why):
-            body = {
-                "success": False,
-                "outcome": "uncertain",
-                "message_id": pending.message_id,
-                "error": why,
-                "remedy": "do not send it again; check the chat on the phone",
-            }
-            return web.json_response(body, status=202)
+            return json_reply(SendUncertain(message_id=pending.message_id, error=why))
         case NotSent(error):
             return problems.answer(error)
-
-
-def _advice(error: WaguardError) -> dict[str, str]:
-    remedy = error.remedy or "change the message or the recipient; do not repeat it"
-    return {"remedy": remedy} | ({"field": error.field} if error.field else {})

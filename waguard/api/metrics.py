@@ -10,6 +10,7 @@ from aiohttp import web
 from waguard import __version__
 from waguard.api.deps import DEPS, ApiDeps
 from waguard.api.health import STARTED_AT, memory_used
+from waguard.api.route import Right, route
 from waguard.core.conditions import Receiver
 from waguard.core.row_status import Status
 from waguard.errors import WaguardError
@@ -26,8 +27,12 @@ OF_STAGE: Final = ("session", "stage")
 OF_VERSION: Final = ("session", "page", "document", "served_by", "wajs", "wajs_version")
 
 
+@route(Right.READ, media=("text/plain",))
 async def show(request: web.Request) -> web.Response:
-    """With a key, as /health/detailed: a scraper sends it as bearer token."""
+    """Conditions and numbers for Prometheus.
+
+    A scraper sends its key as bearer token.
+    """
     # 0.4 MB and 20 ms: only who is scraped pays for it
     from prometheus_client import CollectorRegistry  # noqa: PLC0415
     from prometheus_client.exposition import choose_encoder  # noqa: PLC0415

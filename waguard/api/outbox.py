@@ -1,183 +1,160 @@
-"""/api/messages: what became of messages; and what a request says of how its own is to be sent."""
+"""/api/messages: what became of messages."""
 
 import re
-import time
-from datetime import datetime
-from typing import Any, Final
+from typing import Annotated, Any, Final
 
 from aiohttp import web
+from msgspec import UNSET, Meta, Struct, UnsetType
 
 from waguard.api import fields
 from waguard.api.deps import DEPS
+from waguard.api.fields import AS_IT_IS, Kind, Number, SessionId
+from waguard.api.route import Done, Reply, Right, route
 from waguard.core.messages.send_states import State
-from waguard.errors import InvalidInputError, NotFoundError
-from waguard.messaging.outbox.pending_sends import Options
+from waguard.errors import NotFoundError
 from waguard.ports.outbox import Outgoing
 
-KEY_LIMIT: Final = 200  # characters
+ID_LIMIT: Final = 200  # characters
 LISTED: Final = 100
 LISTED_AT_MOST: Final = 1_000
-FARTHEST: Final = 366 * 86_400.0  # s
-_UNIX_LIMIT: Final = 1e11  # s; more are milliseconds
 _BULK_ID: Final = re.compile(r"[0-9a-f-]{36}")
 _NUMBER: Final = re.compile(r"[0-9]{1,18}")
-_YES: Final = frozenset({"1", "true"})
-_NO: Final = frozenset({"", "0", "false"})
 
 
-def options(request: web.Request, body: dict[str, Any]) -> Options:
-    """Read the options of a request to send."""
-    return Options(
-        key=idempotency_key(request, body),
-        later=_flag(request, body, "async"),
-        queue=_flag(request, body, "queue"),
-        send_at=_send_at(body),
-    )
+def _state(value: str, field: str) -> State:
+    try:
+        return State(value)
+    except ValueError:
+        raise fields.bad(field, value, "no such state", ", ".join(State)) from None
 
 
-async def show(request: web.Request) -> web.Response:
-    """GET /api/messages/:id: waguard's number, or WhatsApp's id."""
-    row = await _find(request)
+def _bulk_id(value: str, field: str) -> str:
+    if _BULK_ID.fullmatch(value):
+        return value
+    raise fields.bad(field, value, "not the id of a bulk", "as bulk-send answered it")
+
+
+def _limit(value: str, field: str) -> int:
+    number = fields.number(value, field)
+    if not 1 <= number <= LISTED_AT_MOST:
+        raise fields.bad(field, value, "invalid limit", f"1 to {LISTED_AT_MOST}")
+    return number
+
+
+MessageId = Annotated[str, AS_IT_IS, Meta(description="waguard's number, or WhatsApp's id")]
+BulkId = Annotated[str, Kind(_bulk_id), Meta(pattern="^[0-9a-f-]{36}$")]
+
+
+class Wanted(Struct, kw_only=True):
+    """Which messages."""
+
+    session_id: SessionId | None = None
+    state: Annotated[State, Kind(_state)] | None = None
+    bulk_id: BulkId | None = None
+    before: Number | None = None
+    limit: Annotated[int, Kind(_limit), Meta(ge=1, le=LISTED_AT_MOST)] = LISTED
+
+
+class Reader(Struct, kw_only=True):
+    """A member of a group that has the message."""
+
+    reader: str
+    ack: int
+    at: str
+
+
+class Message(Reply, kw_only=True):
+    """A message, and what became of it; ``success`` and ``readers`` where it is asked for alone."""
+
+    success: bool | UnsetType = UNSET
+    id: int
+    session_id: str
+    message_id: str
+    to: str
+    type: str
+    status: State
+    ack: int | None
+    error: str | None
+    attempts: int
+    bulk_id: str | None
+    send_at: str | None
+    created_at: str
+    updated_at: str
+    readers: list[Reader] | UnsetType = UNSET
+
+
+class Messages(Done, kw_only=True):
+    """Messages; ``before`` asks for the next page."""
+
+    messages: list[Message]
+    before: int | None
+
+
+class Cancelled(Done, kw_only=True):
+    """The message is not sent."""
+
+    id: int
+    status: State
+
+
+@route(Right.READ)
+async def show(request: web.Request, id: MessageId) -> Message:  # noqa: A002 - its name in the path
+    """One message, by waguard's number or WhatsApp's id."""
+    row = await _find(request, id)
     found = await request.app[DEPS].outgoing.readers(row.session_id, row.message_id)
-    readers = [{"reader": r.reader, "ack": r.ack, "at": fields.iso(r.at)} for r in found]
-    return web.json_response({"success": True} | _shown(row) | {"readers": readers})
+    readers = [Reader(reader=r.reader, ack=r.ack, at=fields.iso(r.at)) for r in found]
+    return _shown(row, success=True, readers=readers)
 
 
-async def listing(request: web.Request) -> web.Response:
-    """GET /api/messages?session_id=&state=&bulk_id=&before=&limit=: the newest first."""
-    query = request.query
-    session_id, limit = query.get("session_id"), _limit(query.get("limit"))
+@route(Right.READ)
+async def listing(request: web.Request, query: Wanted) -> Messages:
+    """List messages, the newest first."""
     found = await request.app[DEPS].outgoing.listing(
-        session_id=None if session_id is None else fields.session_id(session_id),
-        state=_state(query["state"]) if "state" in query else None,
-        bulk_id=_bulk_id(query["bulk_id"]) if "bulk_id" in query else None,
-        before=_number(query["before"], "before") if "before" in query else None,
-        limit=limit,
+        session_id=query.session_id,
+        state=query.state,
+        bulk_id=query.bulk_id,
+        before=query.before,
+        limit=query.limit,
     )
-    return web.json_response(
-        {
-            "success": True,
-            "messages": [_shown(row) for row in found],
-            "before": found[-1].id if len(found) == limit else None,
-        }
+    return Messages(
+        messages=[_shown(row) for row in found],
+        before=found[-1].id if len(found) == query.limit else None,
     )
 
 
-async def cancel(request: web.Request) -> web.Response:
-    """POST …/:id/cancel: what has not begun."""
-    row = await _find(request)
+@route(Right.SEND, 409)
+async def cancel(request: web.Request, id: MessageId) -> Cancelled:  # noqa: A002 - its name in the path
+    """Cancel a message that has not begun."""
+    row = await _find(request, id)
     await request.app[DEPS].outbox.cancel(row)
-    return web.json_response({"success": True, "id": row.id, "status": State.CANCELLED})
+    return Cancelled(id=row.id, status=State.CANCELLED)
 
 
-async def _find(request: web.Request) -> Outgoing:
-    given, outgoing = request.match_info["id"], request.app[DEPS].outgoing
+async def _find(request: web.Request, given: str) -> Outgoing:
+    outgoing = request.app[DEPS].outgoing
     if _NUMBER.fullmatch(given):
         row = await outgoing.find(int(given))
     else:
-        row = await outgoing.find_message(given[:KEY_LIMIT])
+        row = await outgoing.find_message(given[:ID_LIMIT])
     if row is None:
         raise NotFoundError("there is no such message", remedy="see GET /api/messages")
     return row
 
 
-def _shown(row: Outgoing) -> dict[str, Any]:
-    return {
-        "id": row.id,
-        "session_id": row.session_id,
-        "message_id": row.message_id,
-        "to": row.chat,
-        "type": row.kind,
-        "status": row.state,
-        "ack": row.ack,
-        "error": row.error,
-        "attempts": row.attempts,
-        "bulk_id": row.bulk_id,
-        "send_at": None if row.send_at is None else fields.iso(row.send_at),
-        "created_at": fields.iso(row.created_at),
-        "updated_at": fields.iso(row.updated_at),
-    }
-
-
-def idempotency_key(request: web.Request, body: dict[str, Any]) -> str | None:
-    """The header, or the field."""
-    given = request.headers.get("Idempotency-Key")
-    named = fields.optional_text(body, "idempotency_key", most=KEY_LIMIT)
-    if given is not None and named is not None and given != named:
-        raise fields.bad(
-            "idempotency_key", named, "the header has another one", "send one of the two"
-        )
-    key = named if given is None else given
-    if key is not None and not (key and len(key) <= KEY_LIMIT and key.isprintable()):
-        raise fields.bad(
-            "Idempotency-Key", key, "invalid key", f"1 to {KEY_LIMIT} printable characters"
-        )
-    return key
-
-
-def _flag(request: web.Request, body: dict[str, Any], name: str) -> bool:
-    """In the body or in the query."""
-    value = body.get(name, request.query.get(name, ""))
-    if isinstance(value, bool):
-        return value
-    text = str(value).lower()
-    if value is None or text in _NO:
-        return False
-    if text in _YES:
-        return True
-    raise fields.bad(name, value, f"invalid {name}", "true or false")
-
-
-def _send_at(body: dict[str, Any]) -> float | None:
-    value = body.get("send_at")
-    if value is None or value == "":
-        return None
-    moment = _moment(value)
-    if moment is None or moment < 0:
-        raise fields.bad(
-            "send_at", value, "not a time", "2026-11-25T18:00:00+07:00, or unix time in seconds"
-        )
-    if moment > time.time() + FARTHEST:
-        raise fields.bad("send_at", value, "it is too far from now", "a time within a year")
-    return moment
-
-
-def _moment(value: Any) -> float | None:
-    """Unix time; None: it is none, or has no zone."""
-    if isinstance(value, int | float) and not isinstance(value, bool):
-        return float(value) if abs(value) < _UNIX_LIMIT else None
-    if not isinstance(value, str):
-        return None
-    try:
-        moment = datetime.fromisoformat(value)
-    except ValueError:
-        return None
-    return moment.timestamp() if moment.tzinfo else None
-
-
-def _state(text: str) -> State:
-    try:
-        return State(text)
-    except ValueError:
-        raise fields.bad("state", text, "no such state", ", ".join(State)) from None
-
-
-def _bulk_id(text: str) -> str:
-    if _BULK_ID.fullmatch(text):
-        return text
-    raise fields.bad("bulk_id", text, "not the id of a bulk", "as bulk-send answered it")
-
-
-def _limit(text: str | None) -> int:
-    if text is None:
-        return LISTED
-    number = _number(text, "limit")
-    if not 1 <= number <= LISTED_AT_MOST:
-        raise fields.bad("limit", text, "invalid limit", f"1 to {LISTED_AT_MOST}")
-    return number
-
-
-def _number(text: str, field: str) -> int:
-    if _NUMBER.fullmatch(text):
-        return int(text)
-    raise InvalidInputError("not a number", field=field, value=text, remedy="an integer")
+def _shown(row: Outgoing, **alone: Any) -> Message:
+    return Message(
+        id=row.id,
+        session_id=row.session_id,
+        message_id=row.message_id,
+        to=row.chat,
+        type=row.kind,
+        status=row.state,
+        ack=row.ack,
+        error=row.error,
+        attempts=row.attempts,
+        bulk_id=row.bulk_id,
+        send_at=None if row.send_at is None else fields.iso(row.send_at),
+        created_at=fields.iso(row.created_at),
+        updated_at=fields.iso(row.updated_at),
+        **alone,
+    )

@@ -2,6 +2,7 @@
 
 import logging
 import math
+import re
 import secrets
 import time
 from collections.abc import Awaitable, Callable
@@ -19,6 +20,8 @@ Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 BAD_REQUEST: Final = 400
 UNAUTHORIZED: Final = 401
 SERVER_ERROR: Final = 500
+_GIVEN_ID: Final = re.compile(r"[A-Za-z0-9._-]{1,64}")
+REQUEST_ID: Final = web.RequestKey("request_id", str)
 CLIENT_LEFT: Final = 499  # for the log; nobody reads it
 # s; where an error that passes does not say when
 RETRY_AFTER: Final = {425: 2.0, 503: 5.0}
@@ -44,16 +47,20 @@ def answer(error: WaguardError) -> web.Response:
 async def problems(request: web.Request, handler: Handler) -> web.StreamResponse:
     """Every error leaves as JSON; an unexpected one is logged once and shows nothing outside."""
     began = time.monotonic()
+    given = request.headers.get("X-Request-Id", "")
+    is_usable = given and _GIVEN_ID.fullmatch(given)
+    request[REQUEST_ID] = given if is_usable else secrets.token_hex(6)
     response = await _answered(request, handler)
     if isinstance(response, web.Response) and _ends(request, response):
         response.force_close()
     # the path without its query, which may hold a key
     logger.debug(
-        "{} {} {} {:.0f} ms",
+        "{} {} {} {:.0f} ms, request {}",
         request.method,
         request.rel_url.raw_path,
         response.status,
         (time.monotonic() - began) * 1000,
+        request[REQUEST_ID],
     )
     return response
 
@@ -68,6 +75,7 @@ async def _answered(request: web.Request, handler: Handler) -> web.StreamRespons
                 event="request_failed",
                 path=request.rel_url.raw_path,
                 why=error.line(),
+                request=request[REQUEST_ID],
             )
         return answer(error)
     except web.HTTPException as error:
@@ -75,7 +83,7 @@ async def _answered(request: web.Request, handler: Handler) -> web.StreamRespons
     except Exception as error:  # noqa: BLE001 - the one boundary of the API
         if isinstance(error, ConnectionError) and _has_left(request):
             return web.Response(status=CLIENT_LEFT)  # aiohttp sees that it cannot write it
-        number = secrets.token_hex(6)
+        number = request[REQUEST_ID]
         logger.bind(event="bug", request=number).exception(
             "a bug in waguard, method={} path={}", request.method, request.rel_url.raw_path
         )
@@ -122,7 +130,7 @@ _TEXTS: Final = {
 def _http(request: web.Request, error: web.HTTPException) -> web.Response:
     allowed = error.headers.get("Allow", "")
     remedies = {
-        404: f"there is no {request.rel_url.raw_path[:100]}; see docs/api.md",
+        404: f"no such route: {request.rel_url.raw_path[:100]}; see docs/api.md",
         405: f"use {allowed.replace(',', ' or ')}",
         413: "send a smaller body",
         415: "send JSON with Content-Type: application/json",

@@ -1,25 +1,32 @@
 """/api/reconcile: the difference between database, memory and host, and its correction."""
 
-from dataclasses import asdict
-
 from aiohttp import web
 
 from waguard.api.deps import DEPS
+from waguard.api.route import Done, Right, route
+from waguard.core.reconcile import Correction, Finding
 
 
-async def difference(request: web.Request) -> web.Response:
-    """GET: what would be done, and what is only reported. Nothing is changed."""
+class Corrections(Done, kw_only=True):
+    """What was corrected."""
+
+    corrections: list[Correction]
+
+
+class Difference(Corrections, kw_only=True):
+    """What would be corrected, and what is only reported."""
+
+    findings: list[Finding]
+
+
+@route(Right.READ)
+async def difference(request: web.Request) -> Difference:
+    """What database, memory and host disagree about. Changes nothing."""
     corrections, findings = await request.app[DEPS].reconciler.difference()
-    return web.json_response(
-        {
-            "success": True,
-            "corrections": [asdict(one) for one in corrections],
-            "findings": [asdict(one) for one in findings],
-        }
-    )
+    return Difference(corrections=list(corrections), findings=list(findings))
 
 
-async def now(request: web.Request) -> web.Response:
-    """POST: do it now; what was corrected."""
-    done = await request.app[DEPS].reconciler.correct()
-    return web.json_response({"success": True, "corrections": [asdict(one) for one in done]})
+@route(Right.OPERATE)
+async def now(request: web.Request) -> Corrections:
+    """Correct it now."""
+    return Corrections(corrections=list(await request.app[DEPS].reconciler.correct()))

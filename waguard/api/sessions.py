@@ -2,236 +2,374 @@
 
 import time
 from datetime import datetime
-from typing import Any, Final
+from typing import Any, ClassVar, Final
 
+import msgspec
 from aiohttp import web
+from msgspec import UNSET, Struct, UnsetType
 
 from waguard.api import fields
 from waguard.api.deps import BODY, DEPS
-from waguard.core.blame import Condition
+from waguard.api.fields import (
+    AccountId,
+    Object,
+    Phone,
+    Priority,
+    SessionId,
+    Switch,
+    WorkspaceId,
+)
+from waguard.api.route import Done, OfSession, Reply, Right, ignored, route
+from waguard.core import blame
 from waguard.errors import NotFoundError, UnavailableError
 from waguard.ports.sessions import SessionView
 from waguard.wire.calls import PairingCode, Screenshot
-from waguard.wire.reports import PageVersion
 
-ID_LIMIT: Final = 2**63 - 1
 MB: Final = 1 << 20
 REMOVED: Final = "its session was deleted"
 READY_WAIT: Final = 20.0  # s for a call that needs a ready page
 
 
-def condition(it: Condition) -> dict[str, Any]:
+class Condition(Struct, kw_only=True):
     """What is wrong, or a person should know, and what to do about it."""
-    return {
-        "session_id": it.session,
-        "type": it.type,
-        "blame": str(it.blame),
-        "reason": it.reason,
-        "message": it.message,
-        "remedy": it.remedy,
-        "since": fields.iso(round(it.since)),
-        "until": None if it.until is None else fields.iso(round(it.until)),
-        "expires_in": None if it.expires_in is None else round(it.expires_in),
-        "stage": it.stage,
-        "unattended_until": None
-        if it.unattended_until is None
-        else fields.iso(round(it.unattended_until)),
-        "unattended_expires_in": None
-        if it.unattended_expires_in is None
-        else round(it.unattended_expires_in),
-        "degrades": it.degrades,
-    }
+
+    session_id: str | None
+    type: str
+    blame: str
+    reason: str
+    message: str
+    remedy: str
+    since: str
+    until: str | None
+    expires_in: int | None
+    stage: str | None
+    unattended_until: str | None
+    unattended_expires_in: int | None
+    degrades: bool
 
 
-def version(it: PageVersion | None) -> dict[str, Any] | None:
+def condition(it: blame.Condition) -> Condition:
+    """As replies have it."""
+    left, unattended = it.expires_in, it.unattended_expires_in
+    return Condition(
+        session_id=it.session,
+        type=it.type,
+        blame=it.blame,
+        reason=it.reason,
+        message=it.message,
+        remedy=it.remedy,
+        since=fields.iso(round(it.since)),
+        until=fields.second(it.until),
+        expires_in=None if left is None else round(left),
+        stage=it.stage,
+        unattended_until=fields.second(it.unattended_until),
+        unattended_expires_in=None if unattended is None else round(unattended),
+        degrades=it.degrades,
+    )
+
+
+class LoadedVersion(Struct, kw_only=True):
     """What a page is loaded with."""
-    if it is None:
-        return None
-    return {
-        "page": it.page,
-        "document": it.document,
-        "served_by": it.served_by,
-        "wajs": it.wajs,
-        "wajs_version": it.wajs_version,
-        "missing": list(it.missing),
-    }
+
+    page: int | None
+    document: int | None
+    served_by: str
+    wajs: str | None
+    wajs_version: str | None
+    missing: tuple[str, ...]
+
+
+class Undecryptable(Struct, kw_only=True):
+    """Messages that WhatsApp Web could not decrypt so far."""
+
+    count: int
+    since: str | None
+
+
+class Session(Reply, kw_only=True):
+    """A session. ``success`` is there after a change."""
+
+    success: bool | UnsetType = UNSET
+    session_id: str
+    workspace_id: int
+    status: str
+    phone_number: str | None
+    connected_at: str | None
+    last_activity: str | None
+    lifecycle: str
+    link: str
+    disconnect_reason: str | None
+    disconnect_details: str | None
+    worker_pid: int | None
+    browser_pid: int | None
+    restarts: int
+    cpu_percent: float | None
+    memory_mb: float | None
+    version: LoadedVersion | None
+    waiting: str | None
+    degraded: str | None
+    conditions: list[Condition]
+    undecryptable: Undecryptable
+    removed_at: str | None
+
+
+def shown(view: SessionView, *, success: bool | UnsetType = UNSET) -> Session:
+    """A session alone, with what ops want to know."""
+    used, loaded = view.usage, view.version
+    return Session(
+        success=success,
+        session_id=view.session_id,
+        workspace_id=view.workspace_id,
+        status=view.status,
+        phone_number=view.phone_number,
+        connected_at=_time(view.connected_at),
+        last_activity=_time(view.last_activity),
+        lifecycle=view.lifecycle,
+        link=view.link,
+        disconnect_reason=view.disconnect_reason,
+        disconnect_details=view.disconnect_details,
+        worker_pid=view.worker_pid,
+        browser_pid=view.browser_pid,
+        restarts=view.restarts,
+        cpu_percent=used.cpu_percent if used else None,
+        memory_mb=round(used.memory / MB, 1) if used else None,
+        version=None
+        if loaded is None
+        else msgspec.convert(loaded, LoadedVersion, from_attributes=True),
+        waiting=view.waiting,
+        degraded=view.degraded,
+        conditions=[condition(it) for it in view.conditions],
+        undecryptable=Undecryptable(
+            count=view.undecryptable, since=fields.second(view.undecryptable_since)
+        ),
+        removed_at=_time(view.removed_at),
+    )
 
 
 def _time(moment: datetime | None) -> str | None:
     return None if moment is None else fields.iso(moment)
 
 
-def listed(view: SessionView) -> dict[str, Any]:
-    """A session in the list, as the application reads it."""
-    return {
-        "session_id": view.session_id,
-        "workspace_id": view.workspace_id,
-        "status": view.status,
-        "phone_number": view.phone_number,
-        "connected_at": _time(view.connected_at),
-    }
+class CreateSession(Struct, kw_only=True):
+    """A session to create."""
+
+    session_id: SessionId
+    workspace_id: WorkspaceId
+    account_id: AccountId | None = None
+    priority: Priority | None = None
 
 
-def shown(view: SessionView) -> dict[str, Any]:
-    """A session alone, with what ops want to know."""
-    return {
-        **listed(view),
-        "last_activity": _time(view.last_activity),
-        "lifecycle": view.lifecycle,
-        "link": view.link,
-        "disconnect_reason": view.disconnect_reason,
-        "disconnect_details": view.disconnect_details,
-        "worker_pid": view.worker_pid,
-        "browser_pid": view.browser_pid,
-        "restarts": view.restarts,
-        "cpu_percent": view.usage and view.usage.cpu_percent,
-        "memory_mb": view.usage and round(view.usage.memory / MB, 1),
-        "version": version(view.version),
-        "waiting": view.waiting,
-        "degraded": view.degraded,
-        "conditions": [condition(it) for it in view.conditions],
-        "undecryptable": {
-            "count": view.undecryptable,
-            "since": None
-            if view.undecryptable_since is None
-            else fields.iso(round(view.undecryptable_since)),
-        },
-        "removed_at": _time(view.removed_at),
-    }
+class Existing(OfSession, kw_only=True):
+    """The session exists. ``ignored`` names fields of the request without effect."""
+
+    status: str
+    ignored: list[str] | UnsetType = UNSET
 
 
-async def create(request: web.Request) -> web.Response:
-    """POST /api/sessions."""
-    body = request[BODY]
+class Created(Existing, kw_only=True):
+    """The session is new. ``ignored`` names fields of the request without effect."""
+
+    STATUS: ClassVar[int] = 201
+
+
+@route(Right.OPERATE, 409, 507)
+async def create(request: web.Request, body: CreateSession) -> Created | Existing:
+    """Create a session and start it. A removed one comes back."""
     request.app[DEPS].require_room()
     view, is_new = await request.app[DEPS].sessions.create(
-        fields.session_id(body.get("session_id")),
-        fields.workspace_id(body.get("workspace_id")),
-        account_id=fields.optional_integer(body, "account_id", least=0, most=ID_LIMIT),
-        priority=fields.optional_integer(
-            body,
-            "priority",
-            least=-fields.PRIORITY_LIMIT,
-            most=fields.PRIORITY_LIMIT,
-            words=fields.PRIORITIES,
-        )
-        or 0,
+        body.session_id,
+        body.workspace_id,
+        account_id=body.account_id,
+        priority=body.priority or 0,
     )
-    answer = {"success": True, "session_id": view.session_id, "status": view.status}
-    return web.json_response(answer, status=201 if is_new else 200)
+    reply = Created if is_new else Existing
+    return reply(session_id=view.session_id, status=view.status, ignored=ignored(request, body))
 
 
-async def phone_activity(request: web.Request) -> web.Response:
-    """GET /api/internal/sessions/{session_id}/last-activity: the application asks it whether a campaign
-    may go on."""
-    view = await request.app[DEPS].sessions.view(fields.path_session(request))
+class Used(Struct, kw_only=True):
+    """When a message was last written on the account's phone; null: not since the daemon's start."""
+
+    session_id: str
+    last_activity: str | None
+
+
+class PhoneActivity(Done, kw_only=True):
+    """The application asks it whether a campaign may go on."""
+
+    data: Used
+
+
+@route(Right.READ)
+async def phone_activity(request: web.Request, session_id: SessionId) -> PhoneActivity:
+    """When a message was last written on the account's phone."""
+    view = await request.app[DEPS].sessions.view(session_id)
     used = view.phone_used_at
-    data = {
-        "session_id": view.session_id,
-        "last_activity": None if used is None else fields.iso(used),
-    }
-    return web.json_response({"success": True, "data": data})
+    at = None if used is None else fields.iso(used)
+    return PhoneActivity(data=Used(session_id=view.session_id, last_activity=at))
 
 
-async def listing(request: web.Request) -> web.Response:
-    """GET /api/sessions; ``?removed=1``: also those that were deleted."""
-    removed = fields.flag(request, "removed")
-    views = await request.app[DEPS].sessions.views(removed=removed)
+class Removed(Struct, kw_only=True):
+    """Which sessions: 1: removed ones, too."""
+
+    removed: Switch = False
+
+
+class ListedSession(Struct, kw_only=True):
+    """A session in the list, as the application reads it."""
+
+    session_id: str
+    workspace_id: int
+    status: str
+    phone_number: str | None
+    connected_at: str | None
+    removed_at: str | UnsetType | None = UNSET
+
+
+class ListedSessions(Done, kw_only=True):
+    """All sessions, by id."""
+
+    sessions: list[ListedSession]
+    total: int
+
+
+@route(Right.READ)
+async def listing(request: web.Request, query: Removed) -> ListedSessions:
+    """List the sessions."""
+    views = await request.app[DEPS].sessions.views(removed=query.removed)
     rows = [
-        listed(view) | ({"removed_at": _time(view.removed_at)} if removed else {}) for view in views
+        ListedSession(
+            session_id=view.session_id,
+            workspace_id=view.workspace_id,
+            status=view.status,
+            phone_number=view.phone_number,
+            connected_at=_time(view.connected_at),
+            removed_at=_time(view.removed_at) if query.removed else UNSET,
+        )
+        for view in views
     ]
-    return web.json_response({"success": True, "sessions": rows, "total": len(rows)})
+    return ListedSessions(sessions=rows, total=len(rows))
 
 
-async def status(request: web.Request) -> web.Response:
-    """GET /api/sessions/:id/status."""
-    view = await request.app[DEPS].sessions.view(fields.path_session(request))
-    return web.json_response(shown(view))
+@route(Right.READ)
+async def status(request: web.Request, session_id: SessionId) -> Session:
+    """One session, with its conditions."""
+    return shown(await request.app[DEPS].sessions.view(session_id))
 
 
-async def restore(request: web.Request) -> web.Response:
-    """POST …/restore, …/start: want it up."""
-    view = await request.app[DEPS].sessions.start(fields.path_session(request), restart=False)
-    return web.json_response({"success": True, **shown(view)})
+@route(Right.OPERATE, 409, 507)
+async def restore(request: web.Request, session_id: SessionId) -> Session:
+    """Want the session up."""
+    view = await request.app[DEPS].sessions.start(session_id, restart=False)
+    return shown(view, success=True)
 
 
-async def reconnect(request: web.Request) -> web.Response:
-    """POST …/reconnect: replace its worker."""
-    view = await request.app[DEPS].sessions.start(fields.path_session(request), restart=True)
-    return web.json_response({"success": True, **shown(view)})
+@route(Right.OPERATE, 409, 507)
+async def reconnect(request: web.Request, session_id: SessionId) -> Session:
+    """Replace its worker and Chromium; the pairing stays."""
+    view = await request.app[DEPS].sessions.start(session_id, restart=True)
+    return shown(view, success=True)
 
 
-async def stop(request: web.Request) -> web.Response:
-    """POST …/stop: want it down; its pairing stays."""
-    view = await request.app[DEPS].sessions.stop(fields.path_session(request))
-    return web.json_response({"success": True, **shown(view)})
+@route(Right.OPERATE, 409)
+async def stop(request: web.Request, session_id: SessionId) -> Session:
+    """Want the session down; its pairing stays."""
+    return shown(await request.app[DEPS].sessions.stop(session_id), success=True)
 
 
-async def logout(request: web.Request) -> web.Response:
-    """POST …/logout: unlink, the row stays; what was still to be sent fails."""
-    session_id = fields.path_session(request)
+@route(Right.OPERATE, 409)
+async def logout(request: web.Request, session_id: SessionId) -> Session:
+    """Unlink the session at WhatsApp; the row stays. What was still to be sent fails."""
     view = await request.app[DEPS].sessions.logout(session_id)
     await request.app[DEPS].outbox.abandon(session_id, "its session was logged out")
-    return web.json_response({"success": True, **shown(view)})
+    return shown(view, success=True)
 
 
-async def delete(request: web.Request) -> web.Response:
-    """DELETE: logout, and it is listed no more; ``?purge=1``: its row is soft-deleted, too."""
-    session_id, purge = fields.path_session(request), fields.flag(request, "purge")
-    await request.app[DEPS].sessions.delete(session_id, purge=purge)
+class Purge(Struct, kw_only=True):
+    """How a session is deleted: 1: its row is soft-deleted, too."""
+
+    purge: Switch = False
+
+
+@route(Right.OPERATE, 409)
+async def delete(request: web.Request, session_id: SessionId, query: Purge) -> OfSession:
+    """Log out, and leave all lists."""
+    await request.app[DEPS].sessions.delete(session_id, purge=query.purge)
     await request.app[DEPS].outbox.abandon(session_id, REMOVED)
-    if purge:
+    if query.purge:
         webhooks = request.app[DEPS].webhooks
         await webhooks.delete_endpoint(session_id)
         await webhooks.dead_letters.add_session(session_id, REMOVED, before=time.time())
-    return web.json_response({"success": True, "session_id": session_id})
+    return OfSession(session_id=session_id)
 
 
-async def metadata(request: web.Request) -> web.Response:
-    """GET …/metadata."""
-    view = await request.app[DEPS].sessions.view(fields.path_session(request))
+class Metadata(OfSession, kw_only=True):
+    """The application's JSON object."""
+
+    metadata: dict[str, Any] | None
+
+
+@route(Right.READ)
+async def metadata(request: web.Request, session_id: SessionId) -> Metadata:
+    """Read the application's JSON object."""
+    view = await request.app[DEPS].sessions.view(session_id)
     found = await request.app[DEPS].store.metadata(view.session_id)
-    return web.json_response({"success": True, "session_id": view.session_id, "metadata": found})
+    return Metadata(session_id=view.session_id, metadata=found)
 
 
-async def set_metadata(request: web.Request) -> web.Response:
-    """PUT …/metadata: ``{"metadata": {…}}`` or the object itself, which replace what was there;
-    ``{"updates": {…}}`` is merged into it."""
-    view = await request.app[DEPS].sessions.view(fields.path_session(request))
-    body, store = request[BODY], request.app[DEPS].store
+class SetMetadata(Struct, kw_only=True):
+    """What replaces it (``metadata``, else the whole object), or is merged into it (``updates``)."""
+
+    metadata: Object | UnsetType = UNSET
+    updates: Object | UnsetType = UNSET
+
+
+@route(Right.SEND)
+async def set_metadata(request: web.Request, session_id: SessionId, body: SetMetadata) -> Metadata:
+    """Replace the application's JSON object, or merge into it."""
+    view = await request.app[DEPS].sessions.view(session_id)
+    store = request.app[DEPS].store
     found: dict[str, Any] | None
-    if "updates" in body:
-        found = await store.merge_metadata(view.session_id, _updates(body))
+    if body.updates is not UNSET:
+        if body.metadata is not UNSET:
+            raise fields.bad("updates", None, "metadata is given, too", "send one of the two")
+        found = await store.merge_metadata(view.session_id, body.updates)
     else:
-        given = {k: v for k, v in body.items() if k != "api_key"}
-        found = fields.mapping(body.get("metadata", given), "metadata")
+        found = {key: it for key, it in request[BODY].items() if key != "api_key"}
+        if body.metadata is not UNSET:
+            found = body.metadata
         await store.set_metadata(view.session_id, found)
     if found is None:
         raise NotFoundError("Session not found")
-    return web.json_response({"success": True, "session_id": view.session_id, "metadata": found})
+    return Metadata(session_id=view.session_id, metadata=found)
 
 
-def _updates(body: dict[str, Any]) -> dict[str, Any]:
-    if "metadata" in body:
-        raise fields.bad("updates", None, "metadata is given, too", "send one of the two")
-    return fields.mapping(body["updates"], "updates")
+class PairBy(Struct, kw_only=True):
+    """The phone to pair."""
+
+    phone_number: Phone
 
 
-async def pairing_code(request: web.Request) -> web.Response:
-    """POST …/pairing-code: a code to type on the phone instead of a scan."""
-    session_id = fields.path_session(request)
-    call = PairingCode(phone=fields.phone(request[BODY].get("phone_number"), "phone_number"))
+class TypedCode(Done, kw_only=True):
+    """What is typed on the phone."""
+
+    code: str
+
+
+@route(Right.OPERATE, 409)
+async def pairing_code(request: web.Request, session_id: SessionId, body: PairBy) -> TypedCode:
+    """A code to type on the phone instead of a scan."""
+    call = PairingCode(phone=body.phone_number)
     value = await request.app[DEPS].sessions.call(session_id, call, wait=READY_WAIT)
     if not (code := value.text):
         raise UnavailableError(
             "WhatsApp gave no code", remedy="try again, or scan the QR code", retry_after=10
         )
-    return web.json_response({"success": True, "code": code})
+    return TypedCode(code=code)
 
 
-async def screenshot(request: web.Request) -> web.Response:
-    """GET …/screenshot: a PNG of the page."""
-    session_id = fields.path_session(request)
+@route(Right.OPERATE, 409, media=("image/png",))
+async def screenshot(request: web.Request, session_id: SessionId) -> web.Response:
+    """A PNG of the page."""
     value = await request.app[DEPS].sessions.call(session_id, Screenshot(), wait=0)
     if not (content := value.content):
         raise UnavailableError(

@@ -1,131 +1,197 @@
 """/api/versions and /api/wajs: which version of WhatsApp, and of wa-js, sessions get."""
 
 import re
-from typing import Any, Final
+from typing import Annotated, Any, Final
 
+import msgspec
 from aiohttp import web
+from msgspec import Meta, Struct
 
 from waguard.api import fields
 from waguard.api.auth import caller
-from waguard.api.deps import BODY, DEPS
-from waguard.core.versions.views import VersionRow
-from waguard.ports.versions import BundleRow, Listing
+from waguard.api.deps import DEPS
+from waguard.api.fields import Kind, digits
+from waguard.api.route import Done, Right, route
+from waguard.core.versions.views import VersionRow, VersionStatus
+from waguard.ports.versions import BundleRow
 
 _REVISION_LIMIT: Final = 10**15
 _DIGEST: Final = re.compile(r"[0-9a-f]{6,64}")
+_REVISION: Final = fields.integer(1, _REVISION_LIMIT)
 
 
-async def listing(request: web.Request) -> web.Response:
-    """GET /api/versions: those that some session has, that are stored or pinned; the newest first."""
+def _needed(value: Any, field: str) -> int:
+    if value is None or value == "":
+        raise fields.bad(field, None, "revision is missing", "send the number of a version")
+    return _REVISION(value, field)
+
+
+def _digest(value: Any, field: str) -> str:
+    if isinstance(value, str) and _DIGEST.fullmatch(value.lower()):
+        return value.lower()
+    raise fields.bad(field, value, "invalid digest", "SHA-256 in hex, or 6 digits of it or more")
+
+
+_SCHEMA: Final = digits(1, _REVISION_LIMIT, "^0*[1-9][0-9]{0,15}$")
+Digest = Annotated[str, Kind(_digest), Meta(pattern="^[0-9A-Fa-f]{6,64}$")]
+OneSession = Annotated[
+    str, Kind(fields.session_id, blank=True), Meta(pattern="^[A-Za-z0-9_-]{0,128}$")
+]
+
+
+class Pin(Struct, kw_only=True):
+    """A stored version."""
+
+    revision: Annotated[int, Kind(_needed), _SCHEMA]
+
+
+class TryVersion(Struct, kw_only=True):
+    """What one session is loaded with; without ``revision`` what WhatsApp serves."""
+
+    session_id: OneSession | None = None
+    revision: Annotated[int, Kind(_REVISION, blank=True), _SCHEMA] | None = None
+
+
+class TryBundle(Struct, kw_only=True):
+    """The bundle that one session is loaded with."""
+
+    session_id: OneSession | None = None
+    sha256: Digest
+
+
+class UseBundle(Struct, kw_only=True):
+    """A bundle."""
+
+    sha256: Digest
+
+
+class Version(Struct, kw_only=True):
+    """A version of WhatsApp Web, and whose pages have it."""
+
+    revision: int
+    status: VersionStatus
+    since: str | None
+    why: str
+    sessions: tuple[str, ...]
+    wajs: tuple[str, ...]
+    stored: bool
+    latest: bool
+    served: bool
+
+
+class Versions(Done, kw_only=True):
+    """Those that a session has, that are stored or pinned, the newest first."""
+
+    mode: str
+    newest: int | None
+    pinned: int | None
+    held_from: int | None
+    trying: str | None
+    versions: list[Version]
+
+
+class Bundle(Struct, kw_only=True):
+    """A bundle of wa-js."""
+
+    sha256: str
+    version: str | None
+    packed: bool
+    in_use: bool
+    candidate: bool
+    rolled_back_at: str | None
+    sessions: tuple[str, ...]
+
+
+class Bundles(Done, kw_only=True):
+    """Those that can be injected."""
+
+    configured: str | None
+    bundles: list[Bundle]
+
+
+@route(Right.READ)
+async def listing(request: web.Request) -> Versions:
+    """Versions of WhatsApp Web."""
     return _versions(request)
 
 
-async def pin(request: web.Request) -> web.Response:
-    """POST …/pin ``{"revision"}``: serve this stored one to all sessions."""
-    control, body = request.app[DEPS].versions, request[BODY]
-    revision = _revision(body)
-    if revision is None:
-        raise fields.bad("revision", None, "revision is missing", "send the number of a version")
-    control.pin(revision, by=caller(request))
+@route(Right.ADMIN, 404, 409)
+async def pin(request: web.Request, body: Pin) -> Versions:
+    """Serve this stored version to all sessions."""
+    request.app[DEPS].versions.pin(body.revision, by=caller(request))
     return _versions(request)
 
 
-async def unpin(request: web.Request) -> web.Response:
-    """POST …/unpin: end that."""
+@route(Right.ADMIN, 409)
+async def unpin(request: web.Request) -> Versions:
+    """End that."""
     request.app[DEPS].versions.unpin(by=caller(request))
     return _versions(request)
 
 
-async def try_version(request: web.Request) -> web.Response:
-    """POST …/try ``{"revision"?, "session_id"?}``: load one session with it; without a revision with what
-    WhatsApp serves."""
-    control, body = request.app[DEPS].versions, request[BODY]
-    session = await _session(request)
-    control.try_version(_revision(body), session=session, by=caller(request))
+@route(Right.ADMIN, 404, 409)
+async def try_version(request: web.Request, body: TryVersion) -> Versions:
+    """Load one session with a version."""
+    session = await _session(request, body.session_id)
+    request.app[DEPS].versions.try_version(body.revision, session=session, by=caller(request))
     return _versions(request)
 
 
-async def bundles(request: web.Request) -> web.Response:
-    """GET /api/wajs: the bundles that can be injected."""
+@route(Right.READ)
+async def bundles(request: web.Request) -> Bundles:
+    """Bundles of wa-js."""
     await request.app[DEPS].versions.refresh_bundles()
     return _bundles(request)
 
 
-async def try_bundle(request: web.Request) -> web.Response:
-    """POST /api/wajs/try ``{"sha256", "session_id"?}``: load one session with this bundle."""
-    control, session = request.app[DEPS].versions, await _session(request)
-    await control.try_bundle(_digest(request), session=session, by=caller(request))
+@route(Right.ADMIN, 404, 409)
+async def try_bundle(request: web.Request, body: TryBundle) -> Bundles:
+    """Load one session with a bundle."""
+    session = await _session(request, body.session_id)
+    await request.app[DEPS].versions.try_bundle(body.sha256, session=session, by=caller(request))
     return _bundles(request)
 
 
-async def use_bundle(request: web.Request) -> web.Response:
-    """POST /api/wajs/use ``{"sha256"}``: let all sessions have it, after canaries."""
-    control = request.app[DEPS].versions
-    await control.use_bundle(_digest(request), by=caller(request))
+@route(Right.ADMIN, 404, 409)
+async def use_bundle(request: web.Request, body: UseBundle) -> Bundles:
+    """Let all sessions have a bundle, after canaries."""
+    await request.app[DEPS].versions.use_bundle(body.sha256, by=caller(request))
     return _bundles(request)
 
 
-def _revision(body: dict[str, Any]) -> int | None:
-    return fields.optional_integer(body, "revision", least=1, most=_REVISION_LIMIT)
-
-
-async def _session(request: web.Request) -> str | None:
+async def _session(request: web.Request, given: str | None) -> str | None:
     """The session of the body, which must be there. Raises ``NotFoundError``."""
-    given = request[BODY].get("session_id")
-    if given is None or given == "":
-        return None
-    return (await request.app[DEPS].sessions.view(fields.session_id(given))).session_id
+    return given and (await request.app[DEPS].sessions.view(given)).session_id
 
 
-def _digest(request: web.Request) -> str:
-    given = request[BODY].get("sha256")
-    if isinstance(given, str) and _DIGEST.fullmatch(given.lower()):
-        return given.lower()
-    raise fields.bad("sha256", given, "invalid digest", "SHA-256 in hex, or 6 digits of it or more")
-
-
-def _versions(request: web.Request) -> web.Response:
+def _versions(request: web.Request) -> Versions:
     found = request.app[DEPS].versions.listing()
-    return web.json_response(
-        {
-            "success": True,
-            "mode": found.mode,
-            "newest": found.newest,
-            "pinned": found.pin,
-            "held_from": found.held_from,
-            "trying": found.trial,
-            "versions": [_version(it) for it in found.rows],
-        }
+    return Versions(
+        mode=found.mode,
+        newest=found.newest,
+        pinned=found.pin,
+        held_from=found.held_from,
+        trying=found.trial,
+        versions=[_version(it) for it in found.rows],
     )
 
 
-def _version(it: VersionRow) -> dict[str, Any]:
-    return {
-        "revision": it.revision,
-        "status": str(it.status),
-        "since": None if it.since is None else fields.iso(round(it.since)),
-        "why": it.why,
-        "sessions": list(it.sessions),
-        "wajs": list(it.wajs),
-        "stored": it.stored,
-        "latest": it.latest,
-        "served": it.served,
-    }
+def _version(it: VersionRow) -> Version:
+    return Version(**msgspec.structs.asdict(it) | {"since": fields.second(it.since)})
 
 
-def _bundles(request: web.Request) -> web.Response:
-    found: Listing = request.app[DEPS].versions.listing()
-    shown = [_bundle(it) for it in found.bundles]
-    return web.json_response({"success": True, "configured": found.configured, "bundles": shown})
+def _bundles(request: web.Request) -> Bundles:
+    found = request.app[DEPS].versions.listing()
+    return Bundles(configured=found.configured, bundles=[_bundle(it) for it in found.bundles])
 
 
-def _bundle(it: BundleRow) -> dict[str, Any]:
-    return {
-        "sha256": it.sha256,
-        "version": it.version,
-        "packed": it.packed,
-        "in_use": it.in_use,
-        "candidate": it.candidate,
-        "rolled_back_at": None if it.rolled_back is None else fields.iso(round(it.rolled_back)),
-        "sessions": list(it.sessions),
-    }
+def _bundle(it: BundleRow) -> Bundle:
+    return Bundle(
+        sha256=it.sha256,
+        version=it.version,
+        packed=it.packed,
+        in_use=it.in_use,
+        candidate=it.candidate,
+        rolled_back_at=fields.second(it.rolled_back),
+        sessions=it.sessions,
+    )

@@ -1,262 +1,363 @@
 """A session's own receiver of webhooks, and the dead letters of all."""
 
 import json
-import re
 import time
-from typing import Any, Final
+from typing import Annotated, Any, Final
 
 from aiohttp import web
+from msgspec import UNSET, Meta, Struct, UnsetType
 
 from waguard.api import fields
-from waguard.api.deps import BODY, DEPS
+from waguard.api.deps import DEPS
+from waguard.api.fields import Boolean, ChatId, Kind, SessionId, short
+from waguard.api.route import Done, OfSession, Reply, Right, route
 from waguard.core import outgoing_address as address
 from waguard.core.webhooks.delivery import EVENTS, OLD_SERVICE, DeadLetterState, dead_letter_state
-from waguard.errors import NotFoundError
-from waguard.ports.webhooks import GLOBAL, DeadLetter, Endpoint
+from waguard.errors import InvalidInputError, NotFoundError
+from waguard.ports import webhooks
+from waguard.ports.webhooks import GLOBAL, Endpoint
 
 SECRET_LIMIT: Final = 1_000  # characters
 SECRET_LENGTH: Final = 16  # characters; a shorter one could be guessed
 LISTED: Final = 100  # dead letters at a time
-_NUMBER: Final = re.compile(r"[0-9]{1,18}")
 
 
-async def show(request: web.Request) -> web.Response:
-    """GET /api/sessions/:id/webhook. The secret is never shown."""
-    view = await request.app[DEPS].sessions.view(fields.path_session(request))
+def _url(value: Any, field: str) -> str:
+    if isinstance(value, str):
+        return value
+    raise fields.bad(field, value, "not an address", "http://host/… or https://host/…")
+
+
+def _secret(value: Any, field: str) -> str:
+    secret: str = short(SECRET_LIMIT).read(value, field)
+    if len(secret) >= SECRET_LENGTH and secret.isprintable():
+        return secret
+    raise fields.bad(
+        field, None, "the secret cannot be used", f"{SECRET_LENGTH} printable characters"
+    )
+
+
+def _events(value: Any, field: str) -> tuple[str, ...]:
+    if not isinstance(value, list) or not all(isinstance(name, str) for name in value):
+        raise fields.bad(field, value, "not a list of events", f"names of {sorted(EVENTS)}")
+    if unknown := sorted(set(value) - EVENTS):
+        known = ", ".join(sorted(EVENTS))
+        raise fields.bad(field, unknown[0], "there is no such event", f"known: {known}")
+    return tuple(value)
+
+
+def _state(value: str, field: str) -> DeadLetterState:
+    if value in {*DeadLetterState}:
+        return DeadLetterState(value)
+    raise fields.bad(field, value, "no such state", " or ".join(DeadLetterState))
+
+
+def _number(value: str, field: str) -> int:
+    try:
+        return fields.number(value, field)
+    except InvalidInputError:
+        wrong = "not the number of a dead letter"
+        raise fields.bad(field, value, wrong, "see GET /api/webhooks/dead") from None
+
+
+Number = Annotated[int, Kind(_number), Meta(ge=0, le=10**18 - 1)]
+
+
+class PutReceiver(Struct, kw_only=True):
+    """A session's own receiver. Without a secret its deliveries are not signed."""
+
+    secret: (
+        Annotated[
+            str,
+            Kind(_secret, blank=True),
+            Meta(min_length=SECRET_LENGTH, max_length=SECRET_LIMIT),
+        ]
+        | None
+    ) = None
+    url: Annotated[str, Kind(_url), Meta(pattern="^https?://")]
+    hold: Boolean = True
+    events: (
+        Annotated[
+            tuple[Annotated[str, Meta(extra_json_schema={"enum": sorted(EVENTS)})], ...],
+            Kind(_events),
+        ]
+        | None
+    ) = None
+
+
+class Receiver(OfSession, kw_only=True):
+    """A session's own receiver, without its secret."""
+
+    url: str
+    signed: bool
+    hold: bool
+    events: tuple[str, ...]
+
+
+@route(Right.READ)
+async def show(request: web.Request, session_id: SessionId) -> Receiver:
+    """The session's own receiver. The secret is never shown."""
+    view = await request.app[DEPS].sessions.view(session_id)
     found = await request.app[DEPS].webhooks.endpoints.find(view.session_id)
     if found is None:
         raise NotFoundError("the session has no webhook of its own", remedy="set one by PUT")
-    return web.json_response({"success": True} | _shown(found))
+    return _receiver(found)
 
 
-async def put(request: web.Request) -> web.Response:
-    """PUT …/webhook ``{url, secret?, hold?, events?}``; without a secret its deliveries are not
-    signed."""
-    view = await request.app[DEPS].sessions.view(fields.path_session(request))
-    body = request[BODY]
-    url, secret = body.get("url"), fields.optional_text(body, "secret", most=SECRET_LIMIT)
+@route(Right.OPERATE)
+async def put(request: web.Request, session_id: SessionId, body: PutReceiver) -> Receiver:
+    """Set the session's own receiver."""
+    view = await request.app[DEPS].sessions.view(session_id)
     allow = request.app[DEPS].config().webhook.allow_private
-    if not isinstance(url, str):
-        raise fields.bad("url", url, "not an address", "http://host/… or https://host/…")
-    if why := address.url_refusal(url, allow_private=allow):
+    if why := address.url_refusal(body.url, allow_private=allow):
         raise fields.bad("url", None, f"the address is refused: {why}", "use another address")
-    if address.has_user(url):
+    if address.has_user(body.url):
         raise fields.bad("url", None, "it has a user or password", "use a secret instead")
-    if secret is not None and (len(secret) < SECRET_LENGTH or not secret.isprintable()):
-        raise fields.bad(
-            "secret", None, "the secret cannot be used", f"{SECRET_LENGTH} printable characters"
-        )
     endpoint = Endpoint(
-        session_id=view.session_id, url=url, secret=secret, hold=_hold(body), events=_events(body)
+        session_id=view.session_id,
+        url=body.url,
+        secret=body.secret,
+        hold=body.hold,
+        events=OLD_SERVICE if body.events is None else body.events,
     )
     await request.app[DEPS].webhooks.endpoints.put(endpoint)
-    return web.json_response({"success": True} | _shown(endpoint))
+    return _receiver(endpoint)
 
 
-async def delete(request: web.Request) -> web.Response:
-    """DELETE …/webhook: what it still should have got are dead letters."""
-    session_id = fields.path_session(request)
+def _receiver(endpoint: Endpoint) -> Receiver:
+    return Receiver(
+        session_id=endpoint.session_id,
+        url=endpoint.url,
+        signed=endpoint.secret is not None,
+        hold=endpoint.hold,
+        events=endpoint.events,
+    )
+
+
+@route(Right.OPERATE)
+async def delete(request: web.Request, session_id: SessionId) -> OfSession:
+    """Remove the session's own receiver; what it still should get becomes dead letters."""
     if not await request.app[DEPS].webhooks.delete_endpoint(session_id):
         raise NotFoundError("the session has no webhook of its own")
-    return web.json_response({"success": True, "session_id": session_id})
+    return OfSession(session_id=session_id)
 
 
-async def listing(request: web.Request) -> web.Response:
-    """GET /api/webhooks/dead?session_id=&state=dead|uncertain|unidentified|undecryptable|stored&before=: the newest,
-    without their bodies."""
-    query = request.query
-    given, state = query.get("session_id"), query.get("state")
-    if state not in {None, *DeadLetterState}:
-        raise fields.bad("state", state, "no such state", " or ".join(DeadLetterState))
+class WantedLetters(Struct, kw_only=True):
+    """Which dead letters."""
+
+    state: Annotated[DeadLetterState, Kind(_state)] | None = None
+    session_id: SessionId | None = None
+    before: Number | None = None
+
+
+class DeadLetter(Reply, kw_only=True):
+    """A webhook that was given up; ``success`` and ``body`` where it is asked for alone."""
+
+    success: bool | UnsetType = UNSET
+    id: int
+    endpoint: str
+    event: str
+    event_id: str
+    session_id: str
+    chat_id: str | None
+    attempts: int
+    state: DeadLetterState
+    cause: str | None
+    error: str
+    created_at: str
+    died_at: str
+    size: int
+    body: Any = UNSET
+
+
+class DeadLetters(Done, kw_only=True):
+    """Dead letters, the newest first; ``before`` asks for the next page."""
+
+    dead: list[DeadLetter]
+    before: int | None
+
+
+@route(Right.READ)
+async def listing(request: web.Request, query: WantedLetters) -> DeadLetters:
+    """List dead letters, without their bodies."""
     found = await request.app[DEPS].messages.dead(
-        session_id=None if given is None else fields.session_id(given),
-        state=None if state is None else DeadLetterState(state),
-        before=_number(query["before"], "before") if "before" in query else None,
-        limit=LISTED,
+        session_id=query.session_id, state=query.state, before=query.before, limit=LISTED
     )
-    return web.json_response(
-        {
-            "success": True,
-            "dead": [_letter(letter) for letter in found],
-            "before": found[-1].id if len(found) == LISTED else None,
-        }
-    )
+    before = found[-1].id if len(found) == LISTED else None
+    return DeadLetters(dead=[_letter(it) for it in found], before=before)
 
 
-async def held(request: web.Request) -> web.Response:
-    """GET /api/webhooks/held: chats whose next message waits until its session is connected."""
-    found = sorted(request.app[DEPS].webhooks.queues.held(), key=lambda one: one.since)
-    return web.json_response(
-        {
-            "success": True,
-            "held": [
-                {
-                    "session_id": one.session_id,
-                    "chat_id": one.partition,
-                    "since": fields.iso(one.since),
-                    "reason": one.why,
-                }
-                for one in found
-            ],
-        }
-    )
+@route(Right.READ)
+async def letter(request: web.Request, number: Number) -> DeadLetter:
+    """One dead letter, with its body."""
+    messages = request.app[DEPS].messages
+    found, body = await messages.dead_letter(number), await messages.body(number)
+    if found is None or body is None:
+        raise _no_such(number)
+    return _letter(found, success=True, body=json.loads(body))
 
 
-async def discard_held(request: web.Request) -> web.Response:
-    """POST /api/webhooks/held/discard ``{session_id}``: its received messages that wait are dead
-    letters."""
-    session_id = fields.session_id(request[BODY].get("session_id"))
-    count = await request.app[DEPS].webhooks.dead_letters.add_session(
-        session_id, "a person discarded what waited", before=time.time()
-    )
-    return web.json_response({"success": True, "discarded": count})
+class Replayed(Done, kw_only=True):
+    """How many are delivered again."""
+
+    replayed: int
 
 
-async def unidentified(request: web.Request) -> web.Response:
-    """GET /api/webhooks/unidentified: private chats whose LID has no known number, the longest
-    wait first."""
-    found = await request.app[DEPS].messages.unidentified()
-    return web.json_response(
-        {
-            "success": True,
-            "unidentified": [
-                {
-                    "session_id": one.session_id,
-                    "chat_id": one.chat,
-                    "since": fields.iso(one.since),
-                    "count": one.count,
-                }
-                for one in found
-            ],
-        }
-    )
-
-
-async def replay_unidentified(request: web.Request) -> web.Response:
-    """POST …/replay ``{session_id, chat_id}``: deliver what waits there under the LID."""
-    session_id, chat = _chat(request)
-    count = await request.app[DEPS].webhooks.dead_letters.replay_unidentified(session_id, chat)
-    if not count:
-        raise _nothing_waits(chat)
-    return web.json_response({"success": True, "replayed": count})
-
-
-async def discard_unidentified(request: web.Request) -> web.Response:
-    """POST …/discard ``{session_id, chat_id}``."""
-    session_id, chat = _chat(request)
-    count = await request.app[DEPS].messages.discard_unidentified(session_id, chat)
-    if not count:
-        raise _nothing_waits(chat)
-    return web.json_response({"success": True, "discarded": count})
-
-
-def _chat(request: web.Request) -> tuple[str, str]:
-    body = request[BODY]
-    session_id = fields.session_id(body.get("session_id"))
-    return session_id, fields.chat_id(body.get("chat_id"), "chat_id")
-
-
-def _nothing_waits(chat: str) -> NotFoundError:
-    return NotFoundError(
-        f"nothing waits for the number of {chat}", remedy="see GET /api/webhooks/unidentified"
-    )
-
-
-async def letter(request: web.Request) -> web.Response:
-    """GET …/:number: one, with its body."""
-    found = await _find(request)
-    body = await request.app[DEPS].messages.body(found.id)
-    if body is None:
-        raise _no_such(found.id)
-    return web.json_response({"success": True} | _letter(found) | {"body": json.loads(body)})
-
-
-async def replay(request: web.Request) -> web.Response:
-    """POST …/:number/replay: deliver it once more, before what waits in its chat."""
-    number = _path_number(request)
+@route(Right.OPERATE, 409)
+async def replay(request: web.Request, number: Number) -> Replayed:
+    """Deliver a dead letter once more, before what waits in its chat."""
     if not await request.app[DEPS].webhooks.dead_letters.replay(number):
         raise _no_such(number)
-    return web.json_response({"success": True, "replayed": 1})
+    return Replayed(replayed=1)
 
 
-async def replay_all(request: web.Request) -> web.Response:
-    """POST /api/webhooks/dead/replay."""
-    count = await request.app[DEPS].webhooks.dead_letters.replay()
-    return web.json_response({"success": True, "replayed": count})
+@route(Right.OPERATE)
+async def replay_all(request: web.Request) -> Replayed:
+    """Deliver all dead letters again, but uncertain ones."""
+    return Replayed(replayed=await request.app[DEPS].webhooks.dead_letters.replay())
 
 
-async def discard(request: web.Request) -> web.Response:
-    """DELETE …/:number."""
-    number = _path_number(request)
+@route(Right.OPERATE)
+async def discard(request: web.Request, number: Number) -> Done:
+    """Discard a dead letter."""
     if not await request.app[DEPS].messages.discard(number):
         raise _no_such(number)
-    return web.json_response({"success": True})
+    return Done()
 
 
-async def _find(request: web.Request) -> DeadLetter:
-    number = _path_number(request)
-    found = await request.app[DEPS].messages.dead_letter(number)
-    if found is None:
-        raise _no_such(number)
-    return found
+class HeldChat(Struct, kw_only=True):
+    """A chat whose next message waits."""
+
+    session_id: str
+    chat_id: str
+    since: str
+    reason: str
 
 
-def _hold(body: dict[str, Any]) -> bool:
-    hold = body.get("hold", True)
-    if isinstance(hold, bool):
-        return hold
-    raise fields.bad("hold", hold, "invalid hold", "true or false")
+class Held(Done, kw_only=True):
+    """Chats whose received messages wait until their session is connected."""
+
+    held: list[HeldChat]
 
 
-def _events(body: dict[str, Any]) -> tuple[str, ...]:
-    given = body.get("events")
-    if given is None:
-        return OLD_SERVICE
-    if not isinstance(given, list) or not all(isinstance(name, str) for name in given):
-        raise fields.bad("events", given, "not a list of events", f"names of {sorted(EVENTS)}")
-    if unknown := sorted(set(given) - EVENTS):
-        known = ", ".join(sorted(EVENTS))
-        raise fields.bad("events", unknown[0], "there is no such event", f"known: {known}")
-    return tuple(given)
+@route(Right.READ)
+async def held(request: web.Request) -> Held:
+    """Chats whose received messages wait for their session."""
+    found = sorted(request.app[DEPS].webhooks.queues.held(), key=lambda one: one.since)
+    return Held(
+        held=[
+            HeldChat(
+                session_id=one.session_id,
+                chat_id=one.partition,
+                since=fields.iso(one.since),
+                reason=one.why,
+            )
+            for one in found
+        ]
+    )
 
 
-def _path_number(request: web.Request) -> int:
-    return _number(request.match_info["number"], "number")
+class ThisSession(Struct, kw_only=True):
+    """Which session."""
+
+    session_id: SessionId
 
 
-def _number(text: str, field: str) -> int:
-    if _NUMBER.fullmatch(text):
-        return int(text)
-    raise fields.bad(field, text, "not the number of a dead letter", "see GET /api/webhooks/dead")
+class Discarded(Done, kw_only=True):
+    """How many are not delivered."""
+
+    discarded: int
+
+
+@route(Right.OPERATE)
+async def discard_held(request: web.Request, body: ThisSession) -> Discarded:
+    """Make dead letters of a session's received messages that wait."""
+    count = await request.app[DEPS].webhooks.dead_letters.add_session(
+        body.session_id, "a person discarded what waited", before=time.time()
+    )
+    return Discarded(discarded=count)
+
+
+class UnidentifiedChat(Struct, kw_only=True):
+    """A private chat whose LID has no known number, and how many webhooks wait there."""
+
+    session_id: str
+    chat_id: str
+    since: str
+    count: int
+
+
+class Unidentified(Done, kw_only=True):
+    """Those chats, the longest wait first."""
+
+    unidentified: list[UnidentifiedChat]
+
+
+@route(Right.READ)
+async def unidentified(request: web.Request) -> Unidentified:
+    """Private chats whose LID has no known number."""
+    found = await request.app[DEPS].messages.unidentified()
+    return Unidentified(
+        unidentified=[
+            UnidentifiedChat(
+                session_id=one.session_id,
+                chat_id=one.chat,
+                since=fields.iso(one.since),
+                count=one.count,
+            )
+            for one in found
+        ]
+    )
+
+
+class ThisChat(ThisSession, kw_only=True):
+    """Which chat."""
+
+    chat_id: ChatId
+
+
+@route(Right.OPERATE, 404, 409)
+async def replay_unidentified(request: web.Request, body: ThisChat) -> Replayed:
+    """Deliver what waits in such a chat under the LID."""
+    letters = request.app[DEPS].webhooks.dead_letters
+    count = await letters.replay_unidentified(body.session_id, body.chat_id)
+    return Replayed(replayed=_some(count, body.chat_id))
+
+
+@route(Right.OPERATE, 404)
+async def discard_unidentified(request: web.Request, body: ThisChat) -> Discarded:
+    """Delete what waits in such a chat."""
+    messages = request.app[DEPS].messages
+    count = await messages.discard_unidentified(body.session_id, body.chat_id)
+    return Discarded(discarded=_some(count, body.chat_id))
+
+
+def _some(count: int, chat: str) -> int:
+    if count:
+        return count
+    raise NotFoundError(
+        f"nothing waits for the number of {chat}", remedy="see GET /api/webhooks/unidentified"
+    )
 
 
 def _no_such(number: int) -> NotFoundError:
     return NotFoundError(f"there is no dead letter {number}", remedy="see GET /api/webhooks/dead")
 
 
-def _shown(endpoint: Endpoint) -> dict[str, Any]:
-    return {
-        "session_id": endpoint.session_id,
-        "url": endpoint.url,
-        "signed": endpoint.secret is not None,
-        "hold": endpoint.hold,
-        "events": list(endpoint.events),
-    }
-
-
-def _letter(letter: DeadLetter) -> dict[str, Any]:
-    return {
-        "id": letter.id,
-        "endpoint": "global" if letter.endpoint == GLOBAL else "session",
-        "event": letter.event,
-        "event_id": letter.event_id,
-        "session_id": letter.session_id,
-        "chat_id": letter.partition if "@" in letter.partition else None,
-        "attempts": letter.attempts,
-        "state": dead_letter_state(letter.cause),
-        "cause": letter.cause,
-        "error": letter.error,
-        "created_at": fields.iso(letter.created_at),
-        "died_at": fields.iso(letter.died_at),
-        "size": letter.size,
-    }
+def _letter(letter: webhooks.DeadLetter, **alone: Any) -> DeadLetter:
+    return DeadLetter(
+        id=letter.id,
+        endpoint="global" if letter.endpoint == GLOBAL else "session",
+        event=letter.event,
+        event_id=letter.event_id,
+        session_id=letter.session_id,
+        chat_id=letter.partition if "@" in letter.partition else None,
+        attempts=letter.attempts,
+        state=dead_letter_state(letter.cause),
+        cause=letter.cause,
+        error=letter.error,
+        created_at=fields.iso(letter.created_at),
+        died_at=fields.iso(letter.died_at),
+        size=letter.size,
+        **alone,
+    )

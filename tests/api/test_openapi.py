@@ -1,0 +1,254 @@
+"""The description of the API: whole, true, and the same as its page for people."""
+
+import json
+import re
+from pathlib import Path
+from typing import Annotated, Any
+
+import msgspec
+import pytest
+from loguru import logger
+from msgspec import Meta, Struct
+
+from tests.api.conftest import KEY, Api
+from tests.api.described import differs
+from tests.api.fake_sessions import SESSION
+from waguard.api import create_app, fields, openapi
+from waguard.api.fields import Kind, SessionId, WorkspaceId
+from waguard.api.route import BELIEVED, Right, read, route_of
+from waguard.core.webhooks.delivery import EVENTS
+from waguard.errors import InvalidInputError
+
+ROOT = Path(__file__).parents[2]
+NEW = {"session_id": "new_one", "workspace_id": 1}
+
+
+@pytest.fixture(scope="module")
+def document() -> dict[str, Any]:
+    deps: Any = None  # nothing is asked
+    return json.loads(json.dumps(openapi.document(create_app(deps))))  # type: ignore[no-any-return]
+
+
+def operations(document: dict[str, Any]) -> dict[tuple[str, str], dict[str, Any]]:
+    return {
+        (method.upper(), path): it
+        for path, methods in document["paths"].items()
+        for method, it in methods.items()
+    }
+
+
+# ---- the document ----
+
+
+async def test_the_document_is_served_without_a_key_and_made_once(api: Api) -> None:
+    first = await api.call("GET", "/api/openapi.json", key=None)
+    assert first.status == 200
+    assert first.json()["openapi"] == "3.1.0"
+    assert (await api.call("GET", "/api/openapi.json", key=None)).content == first.content
+
+
+def test_every_route_is_described_under_a_name_of_its_own(document: dict[str, Any]) -> None:
+    deps: Any = None
+    routes = create_app(deps).router.routes()
+    served = {(it.method, it.resource.canonical) for it in routes if it.resource}
+    described = operations(document)
+    assert described.keys() == {it for it in served if it[0] != "HEAD"}
+    names = [it["operationId"] for it in described.values()]
+    assert len(set(names)) == len(names)
+    for key, it in described.items():
+        assert it["summary"], key
+        assert "200" in it["responses"] or "201" in it["responses"] or "202" in it["responses"], key
+        assert ("x-right" in it) != (it.get("security") == []), key
+        inside = set(re.findall(r"\{(\w+)\}", key[1]))
+        assert inside == {one["name"] for one in it["parameters"] if one["in"] == "path"}, key
+
+
+def test_all_that_is_named_is_there(document: dict[str, Any]) -> None:
+    named = set(re.findall(r'"#/components/schemas/(\w+)"', json.dumps(document)))
+    assert named == document["components"]["schemas"].keys()
+    for name, it in document["components"]["schemas"].items():
+        assert it.get("description") or "enum" in it, name
+
+
+def test_every_event_is_a_webhook_with_who_it_is_of(document: dict[str, Any]) -> None:
+    assert document["webhooks"].keys() == EVENTS
+    schemas = document["components"]["schemas"]
+    assert schemas["Event"]["properties"]["event"]["enum"] == sorted(EVENTS)
+    assert schemas["Of"]["required"] == ["workspace_id", "session_id"]
+
+
+def test_a_schema_says_what_its_reader_takes(document: dict[str, Any]) -> None:
+    found = document["components"]["schemas"]["CreateSession"]
+    assert found["required"] == ["session_id", "workspace_id"]
+    workspace = found["properties"]["workspace_id"]
+    assert workspace["type"] == ["integer", "string"]
+    assert re.fullmatch(workspace["pattern"], "12")
+    assert not re.fullmatch(workspace["pattern"], "0")
+
+
+# ---- the page for people ----
+
+
+def rows() -> list[tuple[list[tuple[str, str]], str]]:
+    """Routes of each row of docs/api.md, and what the row says of them."""
+    text = (ROOT / "docs/api.md").read_text()
+    found = re.findall(r"(?m)^\| ((?:`[A-Z]+ /[^`]*`(?:, )?)+) \| (.*) \|$", text)
+    return [
+        ([tuple(it.split(" ")) for it in re.findall(r"`([^`]+)`", routes)], rest)
+        for routes, rest in found
+    ]
+
+
+def test_docs_have_each_field_and_no_other_status(document: dict[str, Any]) -> None:
+    """Statuses that a row names are those of its routes, and each field that it must have is named in the row."""
+    described = operations(document)
+    for routes, words in rows():
+        for key in routes:
+            it = described[key]
+            stated = set(
+                re.findall(r"(?<![\d,.])([2-5]\d\d)(?= |;|:|,|$|\.|\))", words.split("|")[-1])
+            )
+            assert stated - {"100"} <= it["responses"].keys(), (key, stated)
+            names = {one["name"] for one in it["parameters"] if one["in"] == "query"}
+            if body := it.get("requestBody"):
+                schema = body["content"]["application/json"]["schema"]["$ref"].rpartition("/")[2]
+                names |= set(document["components"]["schemas"][schema].get("required", ()))
+            for name in names - set(re.findall(r"\w+", words)) - ELSEWHERE:
+                pytest.fail(f"{key} takes {name!r}, of which docs/api.md says nothing")
+
+
+# in the section on sends, and in messages.md
+ELSEWHERE = {"async", "queue", "session_id", "recipient_phone", "last_event_id"}
+
+
+# ---- what readers do ----
+
+
+def _upper(value: Any, field: str) -> str:
+    if isinstance(value, str):
+        return value.upper()
+    raise fields.bad(field, value, "no text", "a text")
+
+
+class Given(Struct, kw_only=True):
+    """Fields of each sort."""
+
+    session_id: SessionId
+    workspace_id: WorkspaceId | None = None
+    word: Annotated[str, Kind(_upper, blank=True), Meta(max_length=9)] | None = None
+    other: Annotated[str, Kind(_upper)] | None = msgspec.field(default=None, name="as-it-is")
+
+
+@pytest.mark.parametrize(
+    ("more", "expected"),
+    [
+        ({}, (None, None, None)),
+        ({"workspace_id": "7", "word": "a", "as-it-is": "b"}, (7, "A", "B")),
+        ({"workspace_id": None, "word": None, "as-it-is": None}, (None, None, None)),
+        ({"word": "", "as-it-is": "", "unknown": [1]}, (None, None, "")),
+    ],
+)
+def test_what_is_read(more: dict[str, Any], expected: tuple[Any, ...]) -> None:
+    it = read({"session_id": "a"} | more, Given)
+    assert (it.workspace_id, it.word, it.other) == expected
+
+
+@pytest.mark.parametrize(
+    ("given", "field"),
+    [
+        ({}, "session_id"),
+        ({"word": 1, "session_id": None}, "session_id"),
+        ({"session_id": "a", "workspace_id": ""}, "workspace_id"),
+        ({"session_id": "a", "as-it-is": 1}, "as-it-is"),
+    ],
+)
+def test_the_first_that_is_wrong_is_named(given: dict[str, Any], field: str) -> None:
+    with pytest.raises(InvalidInputError) as found:
+        read(given, Given)
+    assert found.value.field == field
+
+
+async def test_a_field_that_a_client_would_believe_in_is_named(api: Api) -> None:
+    believed = dict.fromkeys(BELIEVED, "x")
+    application = {"api_key": KEY, "account_id": 3, "priority": "low", "user": 1}
+    for body, ignored in ((believed, sorted(BELIEVED)), (application, None)):
+        for _ in range(2):  # new, then known
+            reply = (await api.call("POST", "/api/sessions", NEW | body)).json()
+            assert reply.get("ignored") == ignored
+        api.sessions.known.pop("new_one")
+
+
+def test_a_reply_with_another_field_is_noticed() -> None:
+    assert differs({"success": True}, Given)
+    assert differs({"session_id": 1}, Given)
+    assert not differs({"session_id": "a"}, Given)
+
+
+# ---- rights ----
+
+
+def test_each_route_names_its_right() -> None:
+    deps: Any = None
+    rights = {
+        (it.method, it.resource.canonical): found.right
+        for it in create_app(deps).router.routes()
+        if it.resource and (found := route_of(it.handler))
+    }
+    assert rights["GET", "/api/sessions"] is Right.READ
+    assert rights["POST", "/api/messages/send"] is Right.SEND
+    assert rights["GET", "/api/sessions/{session_id}/qr"] is Right.OPERATE
+    assert rights["POST", "/api/versions/pin"] is Right.ADMIN
+    text = (ROOT / "docs/api.md").read_text()
+    keyless = text[text.index("\n## Without a key") : text.index("\n## Sends")]
+    named = {tuple(it.split(" ")) for it in re.findall(r"\| `([A-Z]+ /[^`]*)`", keyless)}
+    assert {it for it, right in rights.items() if right is None and it[0] != "HEAD"} == named
+
+
+# ---- methods, and the number of a request ----
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "status", "allow"),
+    [
+        ("GET", "/api/messages/send", 405, "POST"),
+        ("GET", "/api/messages/bulk-send", 405, "POST"),
+        ("DELETE", "/api/messages/1", 405, "GET,HEAD"),
+        ("POST", "/api/messages/nonsense", 404, None),
+        ("GET", "/api/messages/nonsense", 404, None),
+        ("GET", "/api/messages/1", 404, None),
+    ],
+)
+async def test_a_wrong_method_is_no_missing_route(
+    api: Api, method: str, path: str, status: int, allow: str | None
+) -> None:
+    answer = await api.call(method, path)
+    assert (answer.status, answer.headers.get("Allow")) == (status, allow)
+    if path.endswith("nonsense"):
+        assert "no such route" in answer.json()["remedy"]
+
+
+@pytest.mark.parametrize(
+    ("given", "taken"),
+    [("abc-1.2_X", True), ("x" * 64, True), ("x" * 65, False), ("a b", False), (None, False)],
+)
+async def test_the_number_of_a_request_is_in_its_reply_and_in_the_log(
+    api: Api, given: str | None, *, taken: bool
+) -> None:
+    lines: list[str] = []
+    sink = logger.add(lines.append, level="DEBUG", format="{message}")
+    try:
+        headers = {"X-Request-Id": given} if given else {}
+        answer = await api.call("GET", f"/api/sessions/{SESSION}/status", headers=headers)
+    finally:
+        logger.remove(sink)
+    number = answer.headers["X-Request-Id"]
+    assert (number == given) is taken
+    assert re.fullmatch(r"[A-Za-z0-9._-]{1,64}", number)
+    assert [line for line in lines if f"request {number}" in line]
+
+
+async def test_a_send_and_an_error_have_one_too(api: Api) -> None:
+    send = {"session_id": SESSION, "recipient_phone": "6281234567890", "message": "a"}
+    for path, body in (("/api/messages/send", send), ("/api/nothing", None)):
+        answer = await api.call("POST", path, body, headers={"X-Request-Id": "mine"})
+        assert answer.headers["X-Request-Id"] == "mine"
