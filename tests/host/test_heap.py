@@ -43,6 +43,29 @@ start, end = (int(address, 16) for address in heap_range.split("-"))
 print(all(start <= id(piece) < end for piece in pieces))
 """
 
+LARGE = """
+from pathlib import Path
+from waguard.host.process import heap
+
+heap.hold_nothing()
+first = bytes(1 << 20)
+del first  # else glibc learns from it that such a size comes and goes
+second = bytes(1 << 20)
+lines = [line.split() for line in Path("/proc/self/maps").read_text().splitlines()]
+(heap_range,) = [line[0] for line in lines if line[-1] == "[heap]"]
+start, end = (int(address, 16) for address in heap_range.split("-"))
+print(start <= id(second) < end)
+"""
+
+
+@pytest.mark.skipif(heap._mallopt is None, reason="another C library")
+async def test_what_is_large_is_never_part_of_the_heap() -> None:
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-c", LARGE), stdout=subprocess.PIPE
+    )
+    printed, _ = await process.communicate()
+    assert printed.split() == [b"False"]
+
 
 @pytest.mark.skipif(heap._mallopt is None, reason="another C library")
 async def test_threads_share_one_heap() -> None:
@@ -66,4 +89,5 @@ async def test_another_c_library_has_no_such_function(monkeypatch: pytest.Monkey
     monkeypatch.setattr(heap, "_malloc_trim", None)
     monkeypatch.setattr(heap, "_mallopt", None)
     heap.share()
+    heap.hold_nothing()
     await heap.trim()

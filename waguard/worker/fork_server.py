@@ -42,9 +42,10 @@ def main(job: Callable[[WorkerSpec], int] = work) -> NoReturn:
     arguments = [sys.executable, "-P", "-m"]
     title.show("waguard.forks", [*arguments, "waguard.worker.fork_server"], {})
     control = socket.socket(fileno=int(sys.argv[1]))
+    heap.share()
+    heap.hold_nothing()
     with contextlib.suppress(ConfigError):  # the worker that needs it says so
         wajs.bundle(None)
-    heap.share()
     garbage.keep()
     os.write(sys.stdout.fileno(), b"ready\n")
     if not serve(control):

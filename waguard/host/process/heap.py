@@ -12,6 +12,8 @@ from typing import Final
 TRIMMED_EVERY: Final = 30.0  # s
 
 _ARENA_MAX: Final = -8  # of malloc.h
+_TRIM_THRESHOLD: Final = -1
+_MMAP_THRESHOLD: Final = -3
 
 # another C library has none
 _mallopt: Final = getattr(ctypes.CDLL(None), "mallopt", None)
@@ -22,6 +24,13 @@ def share() -> None:
     """Have all threads that begin from now on use the first one's heap."""
     if _mallopt:
         _mallopt(_ARENA_MAX, 1)
+
+
+def hold_nothing() -> None:
+    """From now on give back at once what is large or at the end: glibc keeps up to twice the largest that was freed."""
+    if _mallopt:
+        for threshold in (_TRIM_THRESHOLD, _MMAP_THRESHOLD):
+            _mallopt(threshold, 128 << 10)
 
 
 async def trim() -> None:
