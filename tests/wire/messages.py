@@ -42,7 +42,7 @@ from waguard.wire.events import (
     Revoke,
     Undecryptable,
 )
-from waguard.wire.protocol import Hello, Lend, Reply, Request, Stop, Stored
+from waguard.wire.protocol import Hello, Lend, Reply, Request, StartBrowser, Stop, Stored
 from waguard.wire.reports import Heartbeat, PageVersion, QrCode, Report
 from waguard.wire.worker import LogSettings
 
@@ -84,6 +84,7 @@ WHO: Final[dict[str, Any]] = {"chat": "1@g.us", "sender": "6281@c.us", "timestam
 TO_WORKER: Final = (
     Hello(protocol=1, instance="f00d", session="a", generation=3, lends=True),
     Lend(until=12_345.5),
+    StartBrowser(),
     *(Request(id=number, call=call) for number, call in enumerate(CALLS)),
     Stored(seq=2**40),
     Stop(),

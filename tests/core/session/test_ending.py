@@ -147,7 +147,7 @@ def test_one_of_whom_no_answer_is_known_has_its_whole_grace(*, outdated: bool) -
 
 def test_one_that_is_silent_is_killed_at_once(bench: EngineBench) -> None:
     bench.script = STUBBORN
-    passes(bench, LIMITS.worker)
+    bench.hear_nobody(LIMITS.worker)
     assert [it.why.reason for it in bench.effects("s", Terminate) if it.why] == ["worker_silent"]
     assert kills(bench) == 1
 
@@ -156,7 +156,9 @@ def test_one_that_is_silent_because_it_closes_has_its_grace(bench: EngineBench) 
     """Whoever closes sends no heartbeats."""
     bench.report("s", Link.UNKNOWN, phase="closing")
     bench.script = STUBBORN
-    passes(bench, LIMITS.worker)
+    bench.hear_nobody(LIMITS.worker)
+    assert not bench.effects("s", Terminate)
+    passes(bench, LIMITS.worker_of_many - LIMITS.worker)
     assert len(bench.effects("s", Terminate)) == 1
     passes(bench, RULES.stop_grace - 0.01)
     assert kills(bench) == 0

@@ -89,7 +89,8 @@ def _of_unresponsive(state: SessionState, worker: Worker) -> list[tuple[float, D
     page = limits.unrecoverable_page if worker.unrecoverable else limits.page
     found = [(worker.page_at + page, Due.PAGE_SILENT)]
     if worker.late:  # reported first: how many are late together decides how long it may be
-        silent = limits.worker_of_many if state.fleet.many_late else limits.worker
+        excused = state.fleet.many_late or worker.closing  # whoever closes sends none
+        silent = limits.worker_of_many if excused else limits.worker
         found.append((worker.heard_at + silent, Due.WORKER_SILENT))
     else:
         page_at = NEVER if worker.unresponsive else worker.page_at

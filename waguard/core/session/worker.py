@@ -119,8 +119,8 @@ def on_silent(
         why = f"{why}: {worker.evidence}"
     cause = HUNG if worker.stage is Stage.READY else NOT_READY
     ended = end(state, worker, Failure(Blame.SESSION, reason, cause, why), now, out)
-    # a loop that hangs cannot close anything: it would only use up its time
-    hung = passed is Due.WORKER_SILENT and not worker.closing
+    # a loop that hangs cannot close anything: it would only use up its time; one whose host stood still can
+    hung = passed is Due.WORKER_SILENT and not worker.closing and not state.fleet.many_late
     return kill(ended, out) if hung else ended
 
 

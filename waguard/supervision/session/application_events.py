@@ -1,7 +1,6 @@
 """From the worker's reports to the events that the application knows."""
 
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import Any
 
 from waguard.core.messages import phone_use
@@ -20,6 +19,7 @@ from waguard.core.messages.naming import phone_of
 from waguard.core.messages.news import of_ack, whence
 from waguard.core.messages.received_media import UNKNOWN
 from waguard.core.messages.send_states import ACK_DEVICE, ACK_PLAYED, ACK_READ
+from waguard.core.replace import replace
 from waguard.ports.store import SessionRow
 from waguard.wire import qr
 from waguard.wire.events import (
