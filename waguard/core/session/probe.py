@@ -19,7 +19,7 @@ class Limits:
     worker: float = 5.0
     """Between two heartbeats of a worker."""
     worker_of_many: float = 10.0
-    """The same while many workers are late together: the host is the likely cause."""
+    """Between two heartbeats while many workers are late together: the host is the likely cause."""
     page: float = 30.0
     """Between two answers of a page."""
     unrecoverable_page: float = 10.0
