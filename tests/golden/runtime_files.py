@@ -11,6 +11,7 @@ from waguard.host.files import lock
 from waguard.host.files.lock import PID_FILE, PidFile
 from waguard.host.process import children
 from waguard.wire.events import Event
+from waguard.wire.heartbeat_slots import SlotBeat, decode, encode
 from waguard.wire.worker import WorkerRecord
 from waguard.worker.link.unstored import UnstoredEvents
 
@@ -25,6 +26,7 @@ RECORD: Final = WorkerRecord(
     socket="/run/waguard/workers/0123456789ab.sock",
     protocol=7,
 )
+BEAT: Final = SlotBeat(4242, 3, 1_234.5, 1_234.25, unrecoverable=True)
 EVENTS: Final = samples(Event)
 
 
@@ -84,6 +86,13 @@ FORMATS: Final = (
         write=lambda _: msgspec.json.encode(RECORD),
         read=_read_record,
         means=RECORD,
+    ),
+    Format(
+        name="runtime/heartbeats",
+        write=lambda _: encode(BEAT),
+        read=lambda content, _: decode(content),
+        means=BEAT,
+        decode=lambda content: list(decode(content) or ()),
     ),
     Format(
         name="runtime/events.unstored",

@@ -37,7 +37,7 @@ class Heartbeats:
         return number
 
     def release(self, number: int) -> None:
-        """Its worker is gone."""
+        """Let the slot of a worker that is gone be given to another one."""
         self._taken.discard(number)
 
     def read(self) -> None:
@@ -48,3 +48,30 @@ class Heartbeats:
         """What was read of a worker's slot; None: nothing that this worker wrote."""
         beat = decode(self._content, number)
         return beat if beat and (beat.pid, beat.generation) == (pid, generation) else None
+
+
+class WorkerSlot:
+    """The slot of one session's worker."""
+
+    def __init__(self, slots: Heartbeats) -> None:
+        self._slots = slots
+        self._generation = 0
+        self._read_at = 0.0
+        self.number: int | None = None
+        """None: heartbeats are only sent."""
+
+    def begin(self, number: int | None, generation: int = 0) -> None:
+        """Read this slot from now on; the one before is released."""
+        if self.number is not None:
+            self._slots.release(self.number)
+        self.number, self._generation, self._read_at = number, generation, 0.0
+
+    def news(self, pid: int, now: float) -> SlotBeat | None:
+        """The heartbeat that was read last, once."""
+        if self.number is None:
+            return None
+        beat = self._slots.of(self.number, pid, self._generation)
+        if beat is None or not self._read_at < beat.at <= now:
+            return None
+        self._read_at = beat.at
+        return beat

@@ -8,7 +8,9 @@ from loguru import logger
 from waguard.core.fleet.facts import Measured
 from waguard.core.session.probe import STALL
 from waguard.supervision.fleet.registry import Registry
+from waguard.supervision.session.actor import SessionActor
 from waguard.supervision.session.session_context import SessionContext
+from waguard.supervision.session.worker_facts import beat_fact
 
 _PUNCTUAL: Final = 1.5  # s between two ticks; what is beyond that is the host's
 
@@ -44,7 +46,7 @@ class Watchdog:
         sessions = self._registry.sessions
         for session in sessions:
             with session.faults.alone("hear"):
-                session.runner.hear(now)
+                self._hear(session, now)
         first = self._next if self._next < len(sessions) else 0
         self._next = first + _AT_ONCE
         for session in sessions[first : self._next]:
@@ -54,6 +56,13 @@ class Watchdog:
             self._ctx.mailbox.stood_still(now - before - _PUNCTUAL)
         self._ctx.mailbox.tick()
         self._ctx.versions.decision.tick()
+
+    def _hear(self, session: SessionActor, now: float) -> None:
+        """Post the heartbeat that was read of its worker's slot, where it is a new one."""
+        runner, worker = session.runner, session.state.worker
+        if runner.process and worker and (beat := runner.slot.news(runner.process.pid, now)):
+            page_at, lost = beat.page_at or None, beat.unrecoverable
+            session.post(beat_fact(self._ctx, worker.number, beat.at, page_at, unrecoverable=lost))
 
     async def measure(self) -> None:
         """A tick: what each session with its browser uses."""

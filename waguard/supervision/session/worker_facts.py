@@ -52,6 +52,14 @@ def _passkey(it: Passkey | None) -> PasskeyLink | None:
     )
 
 
+def beat_fact(
+    ctx: SessionContext, worker: int, at: float, page_at: float | None, *, unrecoverable: bool
+) -> Beat:
+    """A heartbeat, sent or written. To wait for a core is no fault of the page."""
+    lost = unrecoverable and not ctx.cpu_is_saturated()
+    return Beat(worker=worker, at=at, page_at=page_at, unrecoverable=lost)
+
+
 def stable_fact(worker: int, message: StableReport | StableHeartbeat, now: float) -> Fact:
     """What a worker of another protocol says."""
     if isinstance(message, StableHeartbeat):

@@ -17,7 +17,6 @@ from waguard.core.blame import Blame, Failure, describe_exit
 from waguard.core.exits import EXIT_LEASE_EXPIRED
 from waguard.core.host.evidence import host_failure
 from waguard.core.session.facts import (
-    Beat,
     Exited,
     Fact,
     Spawned,
@@ -29,6 +28,7 @@ from waguard.core.session.facts import (
 from waguard.errors import WaguardError, printable
 from waguard.host.clock import since_boot
 from waguard.ports.process import Process, Usage
+from waguard.supervision.heartbeats import WorkerSlot
 from waguard.supervision.session.greeting import greeted
 from waguard.supervision.session.page_watch import PageWatch
 from waguard.supervision.session.remains import Remains
@@ -36,7 +36,7 @@ from waguard.supervision.session.session_context import SessionContext
 from waguard.supervision.session.session_profile import SessionProfile
 from waguard.supervision.session.tasks import Tasks
 from waguard.supervision.session.traffic import Traffic
-from waguard.supervision.session.worker_facts import report_fact, stable_fact
+from waguard.supervision.session.worker_facts import beat_fact, report_fact, stable_fact
 from waguard.supervision.session.worker_link import WorkerLink
 from waguard.supervision.session.worker_spec import log_settings, worker_spec
 from waguard.supervision.status_writer import StatusWriter
@@ -87,11 +87,9 @@ class WorkerRunner:
         self._outdated = False
         self._cpu: float | None = None
         """What it had used at the last check of its answer."""
-        self._slot: int | None = None
-        """Where it writes its heartbeats."""
-        self._generation = 0
-        self._heard_at = 0.0
         self._remains = Remains(ctx, profile, writer)
+        self.slot = WorkerSlot(ctx.heartbeats)
+        """Where it writes its heartbeats."""
         self.process: Process | None = None
         self.report: Report | None = None
         """The newest of the living worker."""
@@ -126,7 +124,7 @@ class WorkerRunner:
         self._failed, self._outdated = False, outdated
         if not outdated:
             slot = self._ctx.heartbeats.adopt(process.pid, record.generation)
-            self._use_slot(slot, record.generation)
+            self.slot.begin(slot, record.generation)
         self._profile.adopted_at(record.profile)
         self._log.info(
             "worker adopted", event="worker_adopted", worker=process.pid, outdated=outdated
@@ -200,7 +198,7 @@ class WorkerRunner:
             config = self._ctx.config()
             row = self._writer.row
             given = self._ctx.versions.for_worker(row.session_id)
-            self._use_slot(self._ctx.heartbeats.assign(), row.generation)
+            self.slot.begin(self._ctx.heartbeats.assign(), row.generation)
             spec = worker_spec(
                 row,
                 self._profile.at,
@@ -208,7 +206,7 @@ class WorkerRunner:
                 given,
                 instance=self._ctx.instance,
                 lent_until=self._ctx.lent_until(),
-                slot=self._slot or 0,
+                slot=self.slot.number or 0,
                 waits=waits,
             )
             held_up = self._profile.held_up(spec.record)
@@ -245,7 +243,7 @@ class WorkerRunner:
             session=spec.session,
             generation=spec.generation,
             lends=self._ctx.lent_until() is not None,
-            slot=self._slot,
+            slot=self.slot.number,
             grants=True,
         )
         try:
@@ -310,7 +308,7 @@ class WorkerRunner:
         browser = last is not None and last.phase != "launching"
         self._remains.exited(self.groups if browser else None)
         self.process = self.link = self.report = self.usage = None
-        self._use_slot(None)
+        self.slot.begin(None)
         code = _of_lease(code, self._ctx.lent_until())
         meaning = describe_exit(code)
         self._log.info(
@@ -329,25 +327,6 @@ class WorkerRunner:
 
     # ---- what the worker says ----
 
-    def hear(self, now: float) -> None:
-        """Post the heartbeat that was read of its slot, where it is a new one."""
-        if self.process is None or self._slot is None:
-            return
-        beat = self._ctx.heartbeats.of(self._slot, self.process.pid, self._generation)
-        if beat and self._heard_at < beat.at <= now:
-            self._heard_at = beat.at
-            self._beat(beat.at, beat.page_at or None, unrecoverable=beat.unrecoverable)
-
-    def _beat(self, at: float, page_at: float | None, *, unrecoverable: bool) -> None:
-        # waiting for a core is no fault of the page
-        lost = unrecoverable and not self._ctx.cpu_is_saturated()
-        self._post(Beat(worker=self._number, at=at, page_at=page_at, unrecoverable=lost))
-
-    def _use_slot(self, slot: int | None, generation: int = 0) -> None:
-        if self._slot is not None:
-            self._ctx.heartbeats.release(self._slot)
-        self._slot, self._generation, self._heard_at = slot, generation, 0.0
-
     def _handle_safely(self, worker: int, message: Report | Heartbeat | Event) -> None:
         try:
             self._handle(worker, message)
@@ -364,7 +343,9 @@ class WorkerRunner:
         now = self._ctx.clock.monotonic()
         match message:
             case Heartbeat(page=page, hopeless=unrecoverable):
-                self._beat(now, None if page is None else now, unrecoverable=unrecoverable)
+                page_at = None if page is None else now
+                fact = beat_fact(self._ctx, worker, now, page_at, unrecoverable=unrecoverable)
+                self._post(fact)
             case Report():
                 self.report = message
                 self._page_watch.check()
