@@ -1,12 +1,16 @@
 """The page of the API's reference, in a real browser: nothing from elsewhere, and calls can be tried."""
 
+import asyncio
+import contextlib
 import json
+import socket
 from typing import Any
 
 import pytest
 
 from tests.api.conftest import KEY, Api
 from tests.api.test_page import Page
+from tests.waiting import wait_until
 from tests.worker.browser_fixtures import (  # noqa: F401 - fixtures
     LONG,
     chromium,
@@ -15,7 +19,11 @@ from tests.worker.browser_fixtures import (  # noqa: F401 - fixtures
     start,
     tmpdir_short,
 )
+from waguard.api.reference import AT_ONCE, DOCUMENT, READERS
+from waguard.api.timings import Timings
 from waguard.worker.browser.devtools import PageSession
+
+LARGE = 32 << 20  # bytes
 
 
 async def test_its_files_have_the_policy_of_the_status_page(api: Api) -> None:
@@ -25,6 +33,44 @@ async def test_its_files_have_the_policy_of_the_status_page(api: Api) -> None:
         assert answer.status == 200
         assert answer.headers["Content-Security-Policy"] == policy
         assert answer.headers["X-Content-Type-Options"] == "nosniff"
+
+
+async def ask_and_do_not_read(api: Api) -> socket.socket:
+    """A client that takes the beginning of the document, and no more. It is larger than what kernels buffer."""
+    api.app[DOCUMENT][:] = [b" " * LARGE]
+    loop = asyncio.get_running_loop()
+    host, port = api.base.removeprefix("http://").split(":")
+    mute = socket.socket()
+    mute.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 2048)
+    mute.setblocking(False)  # noqa: FBT003 - socket's own
+    await loop.sock_connect(mute, (host, int(port)))
+    await loop.sock_sendall(mute, b"GET /api/openapi.json HTTP/1.1\r\nHost: localhost\r\n\r\n")
+    assert await loop.sock_recv(mute, 12) == b"HTTP/1.1 200"
+    return mute
+
+
+async def test_who_does_not_read_keeps_few_places(api: Api) -> None:
+    mute = [await ask_and_do_not_read(api) for _ in range(AT_ONCE)]
+    try:
+        assert api.app[READERS].requests == AT_ONCE
+        answer = await api.call("GET", "/docs/swagger-ui.css", key=None)
+        assert (answer.status, "Retry-After" in answer.headers) == (503, True)
+        assert (await api.call("GET", "/api/sessions")).status == 200
+    finally:
+        for one in mute:
+            one.close()
+    await wait_until(lambda: not api.app[READERS].requests, "they left")
+
+
+@pytest.mark.parametrize("timings", [Timings(request=0.1)])
+async def test_who_does_not_read_is_disconnected(api: Api) -> None:
+    with contextlib.closing(await ask_and_do_not_read(api)) as mute:
+        await wait_until(lambda: not api.app[READERS].requests, "the time is over")
+        count, loop = 0, asyncio.get_running_loop()
+        with contextlib.suppress(ConnectionError):
+            while piece := await loop.sock_recv(mute, 1 << 20):
+                count += len(piece)
+        assert count < LARGE
 
 
 @pytest.mark.chromium

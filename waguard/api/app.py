@@ -43,6 +43,7 @@ from waguard.api.limits import (
     MEDIA_BODY_LIMIT,
     SEARCHED_LIMIT,
     Load,
+    Share,
     bounded,
     counted,
 )
@@ -58,7 +59,10 @@ from waguard.errors import WaguardError
 SHUTDOWN_TIMEOUT: Final = 5.0  # s for open requests at the end
 
 _MEDIA_PATH: Final = "/api/messages/send-media"
-_OWN_END: Final = frozenset({"/api/events", "/api/messages/send", _MEDIA_PATH})
+_LARGE: Final = frozenset(
+    {"/api/openapi.json", "/docs/swagger-ui-bundle.js", "/docs/swagger-ui.css"}
+)
+_OWN_END: Final = _LARGE | {"/api/events", "/api/messages/send", _MEDIA_PATH}
 _KEYLESS: Final = frozenset(
     {
         ("GET", "/sessions/{session_id}/status"),
@@ -197,7 +201,7 @@ def create_app(
     app[TIMINGS], app[LIMITS] = timings, limits
     app[LOAD] = Load(timings, limits)
     app[CHANGES] = set()
-    app[reference.DOCUMENT] = []
+    app[reference.DOCUMENT], app[reference.READERS] = [], Share(0)
     app.on_response_prepare.append(_protect)
     one, dead = "/api/sessions/{session_id}", "/api/webhooks/dead"
     unknown = "/api/webhooks/unidentified"
