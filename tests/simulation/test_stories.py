@@ -96,7 +96,7 @@ def test_workers_that_do_not_come_back_with_the_others_are_replaced(*, dense: bo
     hung = (own("worker_hang", "s0", 60.0), own("worker_hang", "s1", 60.0))
     story = Chronicle(of_all("host_stall", 4.0), *hung, dense=dense, sessions=12).until(40.0)
     assert {name for _, name, _ in story.did(do.Kill)} == {"s0", "s1"}
-    assert all(9.0 <= at < 12.0 for at, _, _ in story.did(do.Kill))
+    assert all(9.0 <= at < 12.0 for at, _, _ in story.did(do.Terminate))
     assert story.all_up()
 
 

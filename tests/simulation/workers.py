@@ -335,6 +335,9 @@ class Workers:
         """It is still open."""
         page.hung = page.stopped = page.late = page.unrecoverable = False
         page.reported = ()
+        if self._world.dense and page.alive:  # the heartbeat that was due meanwhile
+            page.answered = self._world.t
+            self._world.beat(page, page.answered if page.ready else None)
         self.beat_on(page)
         self.refresh(page)
 
@@ -418,7 +421,7 @@ class Workers:
     def check_answer(self, page: Page, worker: int) -> None:
         """What it does instead of an answer."""
         world = self._world
-        if self.lives(page, worker) and not page.stopped:
+        if self.lives(page, worker) and (page.late or not page.stopped):
             rests = world.draw("rests", page.name, worker, int(world.t)) < 0.5
             ran = 2.0 * world.draw("ran", page.name, worker, int(world.t))
             world.post(page.name, Unanswered(worker=worker, rests=rests, ran=ran))

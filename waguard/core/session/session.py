@@ -229,7 +229,8 @@ def _on_start(state: SessionState, fact: StartRequested, now: Moment, out: Out) 
     worker = state.worker
     if worker is None or worker.waits:
         # its request is renewed: the breaker does not delay a person's start
-        return up if state.asked is fact.asked else replace(up, slot=Slot.FREE)
+        renewed = state.slot is Slot.REQUESTED and state.asked is not fact.asked
+        return replace(up, slot=Slot.FREE) if renewed else up
     if worker.stage is Stage.ENDING and (fresh or fact.restart):
         return replace(up, worker=replace(worker, planned=True))
     if fact.restart and worker.stage in _LIVING:
