@@ -330,7 +330,9 @@ async def test_a_locked_table_is_unknown_and_delays_nothing_of_ours(receiver: Re
             while not waiting.done():
                 written += await store.set_desired("a", up=True) is not None
             assert written
-            assert all(isinstance(it, Unknown) for it in await waiting)
+            found = [it for it in await waiting if isinstance(it, Unknown)]
+            assert len(found) == 20
+            assert not any(it.passes for it in found), "the table alone is locked"
             assert isinstance(await store.stored.check(DROP_IN), Unknown)
     finally:
         await store.close()
@@ -375,6 +377,7 @@ async def test_without_the_right_it_is_unknown_until_what_the_doctor_prints_is_r
         why = await store.stored.check(DROP_IN)
         assert isinstance(why, Unknown)
         assert "denied" in why.reason
+        assert not why.passes
         assert "chats" in why.reason
         found = await store.stored.received(DROP_IN, [("a", "x")])
         assert isinstance(found, Unknown)

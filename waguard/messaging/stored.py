@@ -54,6 +54,12 @@ class StoredMessages:
             return _UNUSABLE
         return self._switch.off if self._switch.since is not None else None
 
+    @property
+    def is_away(self) -> bool:
+        """Whether nothing is looked up because the database is away: that passes."""
+        why = self.why_not
+        return why is not None and why.passes
+
     async def received(self, messages: Collection[Message]) -> Mapping[Message, Presence] | Unknown:
         """Which of them the receiver has stored. Unknown: a 2xx means delivered, as without the key."""
         return await self._find(lambda key: self._table.received(key, messages))

@@ -18,10 +18,16 @@ RETRY_AFTER = 5.0  # s
 _POSTGRESQL_OUTAGES = {"08", "28", "3D", "40", "53", "55", "57", "58", "F0", "XX"}
 _POSTGRESQL_READ_ONLY = "25006"  # a primary that became a standby
 
+# the same for the whole server: connection, resources; the server ends or begins
+_POSTGRESQL_AWAY = {"08", "53"}
+_POSTGRESQL_ENDS = "57P"
+
 # MySQL reports these among its operational errors: no default for a column, a CHECK (MySQL's,
 # MariaDB's); unknown column, duplicate key name, wrong number of values
 _MYSQL_REFUSALS = {1364, 3819, 4025}
 _MYSQL_DENIALS = {1142, 1143}
+# too many connections, a server that ends; no connection, or a lost one
+_MYSQL_AWAY = {1040, 1053, 2002, 2003, 2006, 2013}
 _MYSQL_MISTAKES = {1054, 1061, 1136} | _MYSQL_REFUSALS
 
 
@@ -90,6 +96,23 @@ def is_denial(error: DBAPIError) -> bool:
     """Whether the database's user lacks a right: on the schema, the table or the column."""
     state = getattr(error.orig, "pgcode", None)
     return state == "42501" or _mysql_code(error.orig) in _MYSQL_DENIALS
+
+
+def is_away(error: Exception) -> bool:
+    """Whether the database as a whole is away now. A deadline may be the statement's own, and a denial stays."""
+    if not isinstance(error, DatabaseUnavailableError):
+        return False
+    cause = error.__cause__
+    if not isinstance(cause, DBAPIError):
+        return not isinstance(cause, TimeoutError | PoolTimeoutError)
+    if cause.connection_invalidated or isinstance(cause.orig, sqlite3.Error):
+        return True
+    state = getattr(cause.orig, "pgcode", None) or ""
+    return (
+        state[:2] in _POSTGRESQL_AWAY
+        or state[:3] == _POSTGRESQL_ENDS
+        or (_mysql_code(cause.orig) in _MYSQL_AWAY)
+    )
 
 
 def in_words(error: Exception) -> str:

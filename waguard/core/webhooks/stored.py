@@ -56,6 +56,8 @@ class Unknown(Struct, frozen=True):
     """The database did not say. ``reason``: why, in words."""
 
     reason: str
+    passes: bool = False
+    """The database as a whole is away: it says later."""
 
 
 class Presence(Enum):

@@ -26,6 +26,7 @@ UNSURE: Final = (
 TOO_LARGE: Final = 413
 
 EARLIER: Final = 3.0  # s; a request of a daemon that was killed has come to its end by then, mostly
+AWAY_RETRY: Final = 1.0  # s
 OWN_SEND_RETRY: Final = 0.5  # s; for the row of a message that the application has just sent
 
 Post = Callable[[Pending, bytes], Awaitable[Answer]]
@@ -34,6 +35,10 @@ Complete = Callable[[bytes], Awaitable[bytes]]
 
 class Table(Protocol):
     """What is known of the receiver's own database: see ``Receiver``."""
+
+    @property
+    def is_away(self) -> bool:
+        """Whether nothing can be known because the database is away: that passes."""
 
     async def received(self, session_id: str, message_id: str) -> bool | None:
         """Whether it has stored this message; None: that cannot be known now."""
@@ -127,7 +132,13 @@ class Attempts:
         found = message_id(body)
         if self._table is None or found is None:
             return None
-        return await self._table.received(item.session_id, found)
+        stored = await self._table.received(item.session_id, found)
+        while (
+            stored is None and self._table.is_away
+        ):  # the receiver has lost it, too, if it asked then
+            await asyncio.sleep(AWAY_RETRY)
+            stored = await self._table.received(item.session_id, found)
+        return stored
 
     async def _of_earlier_daemon(self, item: Pending, body: bytes) -> Answer | Later | None:
         """None: an earlier daemon did not deliver it, as far as can be seen."""

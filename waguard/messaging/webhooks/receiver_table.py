@@ -75,6 +75,11 @@ class ReceiverTable:
         """Whether what was stored can be looked up."""
         return self._stored.why_not is None
 
+    @property
+    def is_away(self) -> bool:
+        """Whether nothing can be known because the database is away: that passes."""
+        return self._stored.is_away
+
     async def received(self, session_id: str, message_id: str) -> bool | None:
         """Whether it has stored this message; None: that cannot be known now."""
         return await self._received.get((session_id, message_id))

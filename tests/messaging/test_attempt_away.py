@@ -1,0 +1,66 @@
+"""A receiver that says 2xx while the database is away, which is its own too."""
+
+import json
+from typing import cast
+
+import pytest
+
+from waguard.core.webhooks.delivery import HELD
+from waguard.core.webhooks.pending import Pending
+from waguard.messaging.webhooks import attempt
+from waguard.messaging.webhooks.attempt import Attempts
+from waguard.messaging.webhooks.delivery_context import DeliveryContext
+
+ITEM = Pending(
+    id=1,
+    event=HELD,
+    event_id="e",
+    session_id="s",
+    partition="c",
+    attempts=0,
+    next_at=0.0,
+    created_at=0.0,
+    body=json.dumps({"data": {"message": {"id": "false_1@c.us_A", "type": "chat"}}}).encode(),
+)
+
+
+class Table:
+    """The database is away for the first ``asks``, and then says ``then``."""
+
+    def __init__(self, asks: int, *, then: bool | None) -> None:
+        self.left = asks
+        self._then = then
+
+    @property
+    def is_away(self) -> bool:
+        return self.left >= 0
+
+    async def received(self, session_id: str, message_id: str) -> bool | None:
+        self.left -= 1
+        return None if self.left >= 0 else self._then
+
+    async def sent(self, message_id: str) -> bool | None:
+        raise NotImplementedError
+
+    async def why_not(self, session_id: str) -> str | None:
+        raise NotImplementedError
+
+
+@pytest.mark.parametrize("then", [True, False, None], ids=["stored", "not stored", "never known"])
+async def test_a_look_up_waits_until_the_database_is_back(
+    monkeypatch: pytest.MonkeyPatch, *, then: bool | None
+) -> None:
+    monkeypatch.setattr(attempt, "AWAY_RETRY", 0.0)
+    table = Table(3, then=then)
+
+    async def never(*_: object) -> None:
+        raise NotImplementedError
+
+    attempts = Attempts(
+        cast("DeliveryContext", None),
+        complete=never,  # type: ignore[arg-type]
+        post=never,  # type: ignore[arg-type]
+        table=table,
+    )
+    assert await attempts.is_stored(ITEM) is then
+    assert table.left == -1

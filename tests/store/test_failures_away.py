@@ -1,0 +1,63 @@
+"""Whether the database as a whole is away, by the error."""
+
+import sqlite3
+
+import pytest
+from sqlalchemy.exc import OperationalError
+from sqlalchemy.exc import TimeoutError as PoolTimeoutError
+
+from waguard.errors import ConflictError
+from waguard.store.failures import is_away, unavailable
+
+
+class _PostgreSQLError(Exception):
+    def __init__(self, state: str) -> None:
+        super().__init__(state)
+        self.pgcode = state
+
+
+def _of(cause: BaseException | None) -> Exception:
+    error = unavailable("the test's", cause or "it was moved")
+    error.__cause__ = cause
+    return error
+
+
+def _statement(cause: BaseException) -> OperationalError:
+    return OperationalError("SELECT 1", None, cause)
+
+
+@pytest.mark.parametrize(
+    ("error", "away"),
+    [
+        (_of(None), True),
+        (_of(ConnectionRefusedError()), True),
+        (_of(_statement(sqlite3.OperationalError("database is locked"))), True),
+        (_of(_statement(_PostgreSQLError("08006"))), True),
+        (_of(_statement(_PostgreSQLError("57P01"))), True),
+        (_of(_statement(_PostgreSQLError("57014"))), False),
+        (_of(_statement(Exception(2013, "lost"))), True),
+        (_of(_statement(Exception(1142, "denied"))), False),
+        (_of(_statement(Exception(1969, "max_statement_time"))), False),
+        (_of(TimeoutError()), False),
+        (_of(PoolTimeoutError()), False),
+        (ConflictError("it is another's"), False),
+    ],
+    ids=[
+        "moved",
+        "refused",
+        "SQLite locked",
+        "connection lost",
+        "server ends",
+        "statement's deadline",
+        "connection lost, MariaDB",
+        "denied",
+        "statement's deadline, MariaDB",
+        "deadline",
+        "pool",
+        "no outage",
+    ],
+)
+def test_a_database_is_away_where_no_statement_would_be_answered(
+    error: Exception, *, away: bool
+) -> None:
+    assert is_away(error) is away
