@@ -14,7 +14,7 @@ from waguard.errors import NotFoundError
 Sha256 = Annotated[str, AS_IT_IS, Meta(pattern="^[0-9a-f]{64}$")]
 
 
-@route(Right.READ, media=("application/octet-stream",))
+@route(Right.READ, media=("*/*",))
 async def show(request: web.Request, sha256: Sha256) -> web.StreamResponse:
     """A received file, to be saved.
 

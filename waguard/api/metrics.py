@@ -27,7 +27,7 @@ OF_STAGE: Final = ("session", "stage")
 OF_VERSION: Final = ("session", "page", "document", "served_by", "wajs", "wajs_version")
 
 
-@route(Right.READ, media=("text/plain",))
+@route(Right.READ, media=("text/plain", "application/openmetrics-text"))
 async def show(request: web.Request) -> web.Response:
     """Conditions and numbers for Prometheus.
 
