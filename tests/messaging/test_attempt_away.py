@@ -2,12 +2,12 @@
 
 import json
 from typing import cast
+from unittest.mock import Mock
 
 import pytest
 
 from waguard.core.webhooks.delivery import HELD
 from waguard.core.webhooks.pending import Pending
-from waguard.messaging.webhooks import attempt
 from waguard.messaging.webhooks.attempt import Attempts
 from waguard.messaging.webhooks.delivery_context import DeliveryContext
 
@@ -47,17 +47,14 @@ class Table:
 
 
 @pytest.mark.parametrize("then", [True, False, None], ids=["stored", "not stored", "never known"])
-async def test_a_look_up_waits_until_the_database_is_back(
-    monkeypatch: pytest.MonkeyPatch, *, then: bool | None
-) -> None:
-    monkeypatch.setattr(attempt, "AWAY_RETRY", 0.0)
+async def test_a_lookup_waits_until_the_database_is_back(*, then: bool | None) -> None:
     table = Table(3, then=then)
 
     async def never(*_: object) -> None:
         raise NotImplementedError
 
     attempts = Attempts(
-        cast("DeliveryContext", None),
+        cast("DeliveryContext", Mock(retry=0.0)),
         complete=never,  # type: ignore[arg-type]
         post=never,  # type: ignore[arg-type]
         table=table,

@@ -424,6 +424,8 @@ class Workers:
         if self.lives(page, worker) and (page.late or not page.stopped):
             rests = world.draw("rests", page.name, worker, int(world.t)) < 0.5
             ran = 2.0 * world.draw("ran", page.name, worker, int(world.t))
+            if page.late:  # a loop that hangs rests, and who waits for the host does not
+                rests, ran = world.suffers("worker_hang", page.name), 0.0
             world.post(page.name, Unanswered(worker=worker, rests=rests, ran=ran))
 
     def die(self, page: Page, worker: int, code: int) -> None:

@@ -64,7 +64,7 @@ async def test_a_worker_that_only_writes_is_not_silent_and_one_that_stops_is(
     assert empty.session().lifecycle is State.RUNNING
     await watch(empty, 1)
     await until(empty.session(), lambda s: s.runner.process is not process)
-    assert process.signals[-1] == "KILL"
+    assert "TERM" in process.signals
 
 
 async def test_a_silent_page_is_read_in_a_slot_too(empty: Bench, world: World) -> None:

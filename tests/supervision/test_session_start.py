@@ -212,7 +212,7 @@ async def test_a_restart_searches_where_something_may_be_left(
 async def test_a_restart_searches_where_a_browser_may_not_have_been_reported(
     bench: Bench, world: World
 ) -> None:
-    world.spawn.script.reports = ({"phase": "launching", "link": "unknown"},)
+    world.spawn.script.reports = ({"phase": "closing", "link": "unknown", "browser_pid": None},)
     session = await bench.add()
     session.start()
     await until(session, lambda s: s.runner.report is not None)

@@ -16,6 +16,7 @@ from waguard.core.row_status import ParkCause
 from waguard.core.session.facts import ParkRequested, StopRequested
 from waguard.ports.process import Effort
 from waguard.supervision.session.actor import SessionActor
+from waguard.wire.reports import Heartbeat
 
 NEVER: Final = 10 * DEADLINE  # s; no test takes that long
 
@@ -122,6 +123,24 @@ async def test_an_answer_that_is_not_read_yet_is_one(bench: Bench, world: World)
     session = await bench.add()
     process = await up(session)
     session.post(StopRequested())
+    process.report("unknown", phase="closing")
+    await answers_are_due(bench, world)
+    await until(session, lambda s: s.state.worker is not None and s.state.worker.closing)
+    process.exit(0)
+    async with asyncio.timeout(DEADLINE):
+        await session.stop()
+    assert process.signals == ["TERM"]
+
+
+@pytest.mark.timings(stop_grace=NEVER)
+async def test_an_answer_behind_much_else_is_waited_for(bench: Bench, world: World) -> None:
+    """It rests because its line is full of what it said before."""
+    world.spawn.script = Script(obeys=False, effort=lambda: Effort(rests=True, cpu=1.0))
+    session = await bench.add()
+    process = await up(session)
+    session.post(StopRequested())
+    for _ in range(20_000):
+        process.send(Heartbeat(devtools=None, page=None))
     process.report("unknown", phase="closing")
     await answers_are_due(bench, world)
     await until(session, lambda s: s.state.worker is not None and s.state.worker.closing)

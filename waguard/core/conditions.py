@@ -162,9 +162,10 @@ def of_held(found: Iterable[HeldChats]) -> list[Condition]:
     ]
 
 
-def stored_unknown(why: str, *, since: float) -> Condition:
-    """Whether the receiver has stored its messages cannot be looked up."""
-    words = f"webhook.stored cannot be looked up ({why}): what gets a 2xx counts as delivered"
+def stored_unknown(why: str, *, passes: bool, since: float) -> Condition:
+    """Whether the receiver has stored its messages cannot be looked up; ``passes``: until the database is back."""
+    meanwhile = "what gets a 2xx waits for it" if passes else "what gets a 2xx counts as delivered"
+    words = f"webhook.stored cannot be looked up ({why}): {meanwhile}"
     return _of_messages("stored_unknown", None, words, since)
 
 

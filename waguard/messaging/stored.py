@@ -81,7 +81,8 @@ class StoredMessages:
         if key is None or switch.off is None or switch.since is None:
             return []
         since = self._clock.wall() - (self._clock.monotonic() - switch.since)
-        return [conditions.stored_unknown(switch.off.reason, since=since)]
+        off = switch.off
+        return [conditions.stored_unknown(off.reason, passes=off.passes, since=since)]
 
     async def _find(self, ask: Callable[[StoredKey], Awaitable[T | Unknown]]) -> T | Unknown:
         if self.why_not is None and self._switch.off is not None:

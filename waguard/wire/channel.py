@@ -54,6 +54,8 @@ class Channel(Generic[Incoming]):
         self._decoder = msgspec.msgpack.Decoder(incoming)
         self._encoder = msgspec.msgpack.Encoder()
         self._read = bytearray()
+        self.received = 0
+        """Bytes so far."""
 
     async def receive(self) -> Incoming:
         """Raises ``EOFError`` when the peer is gone, ``ChannelError`` when it talks nonsense."""
@@ -65,6 +67,7 @@ class Channel(Generic[Incoming]):
             if not chunk:
                 raise EOFError("the peer hung up")
             self._read += chunk
+            self.received += len(chunk)
         try:
             message: Incoming = self._decoder.decode(frame)
         except (ValueError, RecursionError) as error:

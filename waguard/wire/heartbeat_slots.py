@@ -59,21 +59,37 @@ def number_of(content: bytes, pid: int, generation: int) -> int | None:
 
 class SlotFile:
     """The file that lies at ``path`` now: it may be removed, and created again, at any time. ``create``: it is created
-    where it is missing. No method raises."""
+    where it is missing, and stays open: whoever has no descriptor left still hears all. No method raises."""
 
     def __init__(self, path: Path, *, create: bool = False) -> None:
         self._path = path
         self._flags = os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW | (os.O_CREAT if create else 0)
+        self._keeps = create
+        self._open: int | None = None
 
     def _use(self, do: Callable[[int], T], otherwise: T) -> T:
         try:
-            opened = os.open(self._path, self._flags, 0o600)
-            try:
-                return do(opened)
-            finally:
-                os.close(opened)
+            if self._open is None or not self._is_there(self._open):
+                self.close()
+                self._open = os.open(self._path, self._flags, 0o600)
+            return do(self._open)
         except OSError:
             return otherwise
+        finally:
+            if not self._keeps:
+                self.close()
+
+    def _is_there(self, opened: int) -> bool:
+        try:
+            return os.path.samestat(os.fstat(opened), os.lstat(self._path))
+        except FileNotFoundError:
+            return False
+
+    def close(self) -> None:
+        """Let go of the file; the next use opens it again."""
+        if self._open is not None:
+            os.close(self._open)
+            self._open = None
 
     def write(self, number: int, slot: bytes) -> bool:
         """Whether it is in the file now."""

@@ -3,7 +3,7 @@
 import pytest
 
 from tests.core.engine_bench import EngineBench
-from waguard.core.session.effects import Kill
+from waguard.core.session.effects import Terminate
 from waguard.core.session.facts import Beat
 from waguard.core.session.state import Rules
 
@@ -29,8 +29,8 @@ def pass_seconds(bench: EngineBench, seconds: int, *, late: set[str]) -> None:
         bench.tick()
 
 
-def killed(bench: EngineBench) -> set[str]:
-    return {name for name, effect in bench.done if isinstance(effect, Kill)}
+def ended(bench: EngineBench) -> set[str]:
+    return {name for name, effect in bench.done if isinstance(effect, Terminate)}
 
 
 def names(count: int) -> set[str]:
@@ -47,15 +47,15 @@ def test_two_that_are_a_tenth_of_the_fleet_are_many(late: int, of: int, *, many:
     assert bench.fleet.view.many_late is many
     assert bench.fleet.late == names(late)
     pass_seconds(bench, 1, late=names(late))
-    assert killed(bench) == (set() if many else names(late))
+    assert ended(bench) == (set() if many else names(late))
 
 
 def test_many_have_longer_and_not_forever() -> None:
     bench = up(10)
     pass_seconds(bench, 9, late=names(10))
-    assert killed(bench) == set()
+    assert ended(bench) == set()
     pass_seconds(bench, 1, late=names(10))
-    assert killed(bench) == names(10)
+    assert ended(bench) == names(10)
     assert bench.fleet.late == set()
     assert not bench.fleet.view.many_late
 
@@ -66,21 +66,21 @@ def test_the_last_ones_of_many_have_as_long_as_the_first() -> None:
     pass_seconds(bench, 6, late=names(10))
     pass_seconds(bench, 3, late=names(1))
     assert bench.fleet.late == {"s0"}
-    assert killed(bench) == set()
+    assert ended(bench) == set()
     pass_seconds(bench, 1, late=set())
     assert bench.fleet.late == set()
     pass_seconds(bench, 5, late=names(1))
-    assert killed(bench) == {"s0"}, "it is over, and this one is alone"
+    assert ended(bench) == {"s0"}, "it is over, and this one is alone"
 
 
 def test_a_daemon_that_was_late_itself_ends_nobody_before_all_lateness_is_known() -> None:
     bench = up(10)
     bench.at += LIMITS.worker + 1
     bench.tick()
-    assert killed(bench) == set()
+    assert ended(bench) == set()
     assert bench.fleet.view.many_late
     bench.tick()
-    assert killed(bench) == set()
+    assert ended(bench) == set()
 
 
 def test_a_worker_behind_a_page_that_is_silent_falls_silent_too() -> None:
@@ -93,7 +93,7 @@ def test_a_worker_behind_a_page_that_is_silent_falls_silent_too() -> None:
     pass_seconds(bench, 3, late={"s0"})
     assert bench.worker("s0").unresponsive == "the worker does not answer"
     pass_seconds(bench, 2, late={"s0"})
-    assert killed(bench) == {"s0"}
+    assert ended(bench) == {"s0"}
 
 
 def test_a_session_that_is_forgotten_is_late_no_more() -> None:

@@ -149,6 +149,8 @@ def test_one_that_is_silent_is_killed_at_once(bench: EngineBench) -> None:
     bench.script = STUBBORN
     bench.hear_nobody(LIMITS.worker)
     assert [it.why.reason for it in bench.effects("s", Terminate) if it.why] == ["worker_silent"]
+    assert (checks(bench), kills(bench)) == (1, 0), "it may only wait for a core"
+    bench.post("s", RESTS)
     assert kills(bench) == 1
 
 

@@ -20,7 +20,7 @@ from waguard.core.session.deadlines import next_deadline
 from waguard.core.session.effects import (
     Backfill,
     BrowserStarted,
-    Kill,
+    CheckAnswer,
     ResponsivenessChanged,
     Terminate,
 )
@@ -68,7 +68,7 @@ def test_a_worker_that_is_silent_is_replaced(bench: EngineBench) -> None:
     bench.hear_nobody(LIMITS.worker)
     why = own("worker_silent", HUNG, "the worker has not answered for 5 s")
     assert ended_for(bench) == why
-    assert bench.effects("s", Kill) == [Kill(1)], "a loop that hangs closes nothing"
+    assert bench.effects("s", CheckAnswer) == [CheckAnswer(1)], "a loop that hangs closes nothing"
 
 
 @pytest.mark.parametrize(

@@ -15,6 +15,7 @@ from waguard.core.session.deadlines import Due
 from waguard.core.session.effects import (
     Backfill,
     BrowserStarted,
+    CheckAnswer,
     Kill,
     Record,
     Recycled,
@@ -119,9 +120,11 @@ def on_silent(
         why = f"{why}: {worker.evidence}"
     cause = HUNG if worker.stage is Stage.READY else NOT_READY
     ended = end(state, worker, Failure(Blame.SESSION, reason, cause, why), now, out)
-    # a loop that hangs cannot close anything: it would only use up its time; one whose host stood still can
-    hung = passed is Due.WORKER_SILENT and not worker.closing and not state.fleet.many_late
-    return kill(ended, out) if hung else ended
+    if passed is not Due.WORKER_SILENT or worker.closing or ended.worker is None:
+        return ended
+    # a loop that hangs cannot close anything, and would only use up its time; one that waits for a core can
+    out(CheckAnswer(worker.number))
+    return replace(ended, worker=replace(ended.worker, answer_at=NEVER))
 
 
 def _without(state: SessionState, unwell: float) -> SessionState:

@@ -162,7 +162,8 @@ def checked(pace: Pace, switch: Switch, why: Unknown | None, *, now: float) -> S
         return Switch(off=None, next_check=now + pace.every)
     if switch.since is not None and now < switch.next_check:
         return switch  # it began before the one that switched it off
-    pause = backoff(pace.least, switch.failures, longest=pace.every)
+    # what passes holds deliveries up, and is over soon
+    pause = pace.least if why.passes else backoff(pace.least, switch.failures, longest=pace.every)
     return replace(
         switch,
         off=why,

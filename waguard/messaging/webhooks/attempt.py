@@ -26,7 +26,6 @@ UNSURE: Final = (
 TOO_LARGE: Final = 413
 
 EARLIER: Final = 3.0  # s; a request of a daemon that was killed has come to its end by then, mostly
-AWAY_RETRY: Final = 1.0  # s
 OWN_SEND_RETRY: Final = 0.5  # s; for the row of a message that the application has just sent
 
 Post = Callable[[Pending, bytes], Awaitable[Answer]]
@@ -136,7 +135,7 @@ class Attempts:
         while (
             stored is None and self._table.is_away
         ):  # the receiver has lost it, too, if it asked then
-            await asyncio.sleep(AWAY_RETRY)
+            await asyncio.sleep(self._ctx.retry)
             stored = await self._table.received(item.session_id, found)
         return stored
 

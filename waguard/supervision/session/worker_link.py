@@ -119,6 +119,11 @@ class WorkerLink:
         """Let the worker start its Chromium."""
         self._channel.post(StartBrowser())
 
+    @property
+    def received(self) -> int:
+        """Bytes that the worker has said so far."""
+        return self._channel.received
+
     def close(self) -> None:
         """Hang up."""
         self._channel.close()

@@ -157,11 +157,15 @@ class WorkerRunner:
         if not self.process or not self.link:
             return  # an answer could not be heard
         if effort := self.process.effort():
+            link, heard = self.link, self.link.received
             for _ in range(_TURNS):  # what it had said by then is handled first
                 await asyncio.sleep(0)
             ran = 0.0 if self._cpu is None else effort.cpu - self._cpu
             self._cpu = effort.cpu
-            self._post(Unanswered(worker=worker, rests=effort.rests, ran=ran))
+            # its answer may be behind what it still says: it rests because nobody has read that
+            talks = link.received != heard
+            rests = effort.rests and not talks
+            self._post(Unanswered(worker=worker, rests=rests, ran=0.0 if talks else ran))
 
     def kill(self) -> None:
         """End its process group."""
@@ -215,6 +219,7 @@ class WorkerRunner:
                 held_up = Failure(Blame.HOST, "profile_missing", "a profile is missing")
             held_up = held_up or await self._remains.end(spec)
             if held_up:
+                self.slot.begin(None)
                 self._post(SpawnFailed(worker=worker, failure=held_up))
                 return
             process = await self._ctx.spawn.spawn(spec)
@@ -225,6 +230,7 @@ class WorkerRunner:
             )
             failure = Failure(Blame.HOST, "spawn_failed", _NOT_STARTED, why)
             lacking = await _lacking(self._ctx, self._writer.row.session_id, browser=True)
+            self.slot.begin(None)
             self._post(SpawnFailed(worker=worker, failure=lacking or failure))
             return
         self.process = process
@@ -304,8 +310,7 @@ class WorkerRunner:
         said = last.details if last else None
         if code is None and last:
             code = last.exit_code
-        # one that launches may have a browser that it has not reported yet
-        browser = last is not None and last.phase != "launching"
+        browser = last is not None and last.browser_pid is not None
         self._remains.exited(self.groups if browser else None)
         self.process = self.link = self.report = self.usage = None
         self.slot.begin(None)

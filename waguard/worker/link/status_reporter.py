@@ -46,8 +46,9 @@ class StatusReporter:
         """How often the page was loaded, by itself too."""
 
     def enter(self, phase: Phase) -> None:
-        """From now on it is in this phase."""
-        self.phase = phase
+        """From now on it is in this phase; the last one is that it closes."""
+        if self.phase != "closing":
+            self.phase = phase
 
     def browser_started(self, pid: int) -> None:
         """Chromium answers."""
