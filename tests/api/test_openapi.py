@@ -1,7 +1,11 @@
 """The description of the API: whole, true, and the same as its page for people."""
 
+import itertools
 import json
+import os
 import re
+import subprocess
+import sys
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -84,6 +88,34 @@ def test_a_schema_says_what_its_reader_takes(document: dict[str, Any]) -> None:
     assert workspace["type"] == ["integer", "string"]
     assert re.fullmatch(workspace["pattern"], "12")
     assert not re.fullmatch(workspace["pattern"], "0")
+
+
+def test_without_docstrings_each_route_has_a_summary_of_its_own(document: dict[str, Any]) -> None:
+    """The service's unit sets PYTHONOPTIMIZE=2, which removes them."""
+    made = subprocess.run(
+        [sys.executable, "-OO", "-P", "-c", MADE],
+        cwd=ROOT,
+        env=os.environ | {"PYTHONPATH": str(ROOT)},
+        stdout=subprocess.PIPE,
+        check=True,
+    ).stdout
+    found = json.loads(made)
+    described = operations(found)
+    assert described.keys() == operations(document).keys()
+    for key, it in described.items():
+        assert it["summary"], key
+        assert all(one["description"] for one in it["responses"].values()), key
+    assert described["PUT", "/api/sessions/{session_id}/metadata"]["summary"] == (
+        "Sessions: set metadata"
+    )
+    assert (Struct.__doc__ or "").partition("\n")[0] not in made.decode()
+
+
+MADE = """
+import json
+from waguard.api import create_app, openapi
+print(json.dumps(openapi.document(create_app(None))))
+"""
 
 
 # ---- the page for people ----
@@ -202,6 +234,38 @@ def test_each_route_names_its_right() -> None:
     keyless = text[text.index("\n## Without a key") : text.index("\n## Sends")]
     named = {tuple(it.split(" ")) for it in re.findall(r"\| `([A-Z]+ /[^`]*)`", keyless)}
     assert {it for it, right in rights.items() if right is None and it[0] != "HEAD"} == named
+
+
+# ---- what is matched before the key is ----
+
+
+def parts(pattern: str) -> list[tuple[str, str]]:
+    """Each character or class of a pattern, and how often it is repeated."""
+    flat = re.sub(r"\(\?P<\w+>|(?<!\\)\)", "", pattern)
+    found = re.findall(r"(\[[^\]]+\]|\\.|[^\\\[\](){}*+?|])([*+?]|\{\d+\})?", flat)
+    assert "".join(one + often for one, often in found) == flat, f"{pattern}: a form unknown here"
+    return found
+
+
+def goes_back(pattern: str) -> bool:
+    """Whether a repetition may end at more than one place, so that a path is tried at each."""
+    for (one, often), (then, again) in itertools.pairwise(parts(pattern)):
+        both = [it for it in map(chr, range(1024)) if re.match(one, it) and re.match(then, it)]
+        if often in {"*", "+", "?"} and (both or again in {"*", "?"}):
+            return True
+    return False
+
+
+def test_no_pattern_of_a_route_goes_back() -> None:
+    deps: Any = None
+    resources = create_app(deps).router.resources()
+    patterns = [it for one in resources if (it := one.get_info().get("pattern"))]
+    assert patterns
+    for pattern in patterns:
+        assert not goes_back(pattern.pattern), pattern
+        assert not pattern.fullmatch("/api/messages/" + "1" * 8000 + "/x")
+    assert any(it.fullmatch("/api/messages/" + "1" * 8000) for it in patterns)
+    assert goes_back("/api/messages/(?P<id>[^{}/]*[0-9][^{}/]*)")
 
 
 # ---- methods, and the number of a request ----

@@ -4,7 +4,9 @@ import asyncio
 import contextlib
 import json
 import socket
+from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 
@@ -49,11 +51,17 @@ async def ask_and_do_not_read(api: Api) -> socket.socket:
     return mute
 
 
-async def test_who_does_not_read_keeps_few_places(api: Api) -> None:
+async def test_who_does_not_read_keeps_few_places(
+    api: Api, monkeypatch: pytest.MonkeyPatch
+) -> None:
     mute = [await ask_and_do_not_read(api) for _ in range(AT_ONCE)]
     try:
         assert api.app[READERS].requests == AT_ONCE
-        answer = await api.call("GET", "/docs/swagger-ui.css", key=None)
+        with monkeypatch.context() as patched:
+            read = Mock(side_effect=OSError)
+            patched.setattr(Path, "read_bytes", read)
+            answer = await api.call("GET", "/docs/swagger-ui.css", key=None)
+        assert not read.called  # nothing is kept for whom there is no place
         assert (answer.status, "Retry-After" in answer.headers) == (503, True)
         assert (await api.call("GET", "/api/sessions")).status == 200
     finally:

@@ -205,8 +205,9 @@ def create_app(
     app.on_response_prepare.append(_protect)
     one, dead = "/api/sessions/{session_id}", "/api/webhooks/dead"
     unknown = "/api/webhooks/unidentified"
-    # what has no number in it is no id, but may be a route of another method
-    one_message = r"{id:[^{}/]*[0-9][^{}/]*}"
+    # What has no number in it is no id, but may be a route of another method. Routes are matched before the key
+    # is: the first part ends at the first digit, for a search for another one would take quadratic time.
+    one_message = r"{id:[^{}/0-9]*[0-9][^{}/]*}"
     app.add_routes(
         [
             web.get("/", page.html),

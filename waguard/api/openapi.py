@@ -129,10 +129,11 @@ def _retyped(node: Any) -> Any:
 def _operation(
     served: web.AbstractRoute, it: Route, structs: dict[type[Struct], Any]
 ) -> dict[str, Any]:
-    summary, _, more = (inspect.getdoc(it.handler) or "").partition("\n\n")
-    place = it.handler.__module__.rpartition(".")[2]
+    place, name = it.handler.__module__.rpartition(".")[2], it.handler.__name__
+    named = f"{place}: {name}".replace("_", " ").capitalize()
+    summary, _, more = _said(it.handler, named).partition("\n\n")
     operation: dict[str, Any] = {
-        "operationId": f"{place}_{it.handler.__name__}",
+        "operationId": f"{place}_{name}",
         "tags": [place],
         "summary": summary.replace("\n", " ").removesuffix("."),
         "parameters": [
@@ -154,6 +155,11 @@ def _operation(
             "content": {_JSON: {"schema": structs[body]}},
         }
     return operation
+
+
+def _said(of: Any, otherwise: str) -> str:
+    """What the docstring says. ``python -OO`` has none, and ``inspect.getdoc`` would give a base class's instead."""
+    return inspect.cleandoc(of.__doc__ or otherwise)
 
 
 def _of_path(it: Route) -> list[dict[str, Any]]:
@@ -205,7 +211,7 @@ def _responses(method: str, it: Route, structs: dict[type[Struct], Any]) -> dict
 def _response(replies: list[type[Reply]], structs: dict[type[Struct], Any]) -> dict[str, Any]:
     refs = [structs[reply] for reply in replies]
     schema = refs[0] if len(refs) == 1 else {"anyOf": refs}
-    words = " Or: ".join(inspect.getdoc(reply) or "" for reply in replies)
+    words = " Or: ".join(_said(reply, reply.__name__) for reply in replies)
     return {"description": words.replace("\n", " "), "content": {_JSON: {"schema": schema}}}
 
 

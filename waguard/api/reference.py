@@ -1,6 +1,7 @@
 """The API's reference for people and programs: an OpenAPI document, and a page that shows it."""
 
 import asyncio
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Final
 
@@ -31,7 +32,8 @@ async def document(request: web.Request) -> web.StreamResponse:
         from waguard.api import openapi  # noqa: PLC0415
 
         made.append(msgspec.json.encode(openapi.document(request.app)))
-    return await _large(request, made[0], "application/json")
+    with _place(request):
+        return await _large(request, made[0], "application/json")
 
 
 @route(None, media=("text/html",))
@@ -59,8 +61,13 @@ async def style(request: web.Request) -> web.StreamResponse:
 
 
 async def _packed(request: web.Request, name: str, kind: str) -> web.StreamResponse:
-    content = await asyncio.to_thread((SWAGGER / name).read_bytes)
-    return await _large(request, content, kind)
+    with _place(request):  # before it is read: each reader keeps the whole
+        content = await asyncio.to_thread((SWAGGER / name).read_bytes)
+        return await _large(request, content, kind)
+
+
+def _place(request: web.Request) -> AbstractContextManager[None]:
+    return request.app[READERS].place(AT_ONCE, f"GET {request.path}")
 
 
 async def _large(request: web.Request, content: bytes, kind: str) -> web.StreamResponse:
@@ -68,16 +75,15 @@ async def _large(request: web.Request, content: bytes, kind: str) -> web.StreamR
     a connection."""
     response = web.StreamResponse(headers=HEADERS)
     response.content_type, response.content_length = kind, len(content)
-    with request.app[READERS].place(AT_ONCE, f"GET {request.path}"):
-        try:
-            async with asyncio.timeout(request.app[TIMINGS].request):
-                await response.prepare(request)
-                if request.method != "HEAD":
-                    for begin in range(0, len(content), PIECE):
-                        await response.write(content[begin : begin + PIECE])
-                await response.write_eof()
-        except TimeoutError:
-            logger.debug("a client that does not read {} is disconnected", request.path)
-            if request.transport:
-                request.transport.abort()
+    try:
+        async with asyncio.timeout(request.app[TIMINGS].request):
+            await response.prepare(request)
+            if request.method != "HEAD":
+                for begin in range(0, len(content), PIECE):
+                    await response.write(content[begin : begin + PIECE])
+            await response.write_eof()
+    except TimeoutError:
+        logger.debug("a client that does not read {} is disconnected", request.path)
+        if request.transport:
+            request.transport.abort()
     return response
