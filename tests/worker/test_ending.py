@@ -42,7 +42,9 @@ leave(main.main())
 
 async def test_it_answers_a_stop_at_once_and_keeps_what_no_daemon_stored(tmp_path: Path) -> None:
     script = tmp_path / "chromium"
-    script.write_text("#!/bin/sh\nexec sleep 600\n")
+    script.write_text(
+        '#!/bin/sh\n[ "$1" = --version ] && echo Chromium 156.0.1.2 && exit\nexec sleep 600\n'
+    )
     script.chmod(0o700)
     spec = worker_spec(tmp_path, executable=str(script), launch_timeout=10 * DEADLINE)
     kept = UnstoredEvents(Path(spec.record), spec.generation)

@@ -65,7 +65,7 @@ class Spares:
     def __init__(self, fork: Callable[[], Awaitable[Blank | None]], limits: Limits) -> None:
         self._fork = fork
         self._limits = limits
-        self._closed = False
+        self._closing = asyncio.Event()
         self._waiting: dict[Blank, asyncio.Future[int | None]] = {}
         """Until each of them ends."""
         self._starts: deque[float] = deque(maxlen=limits.most)
@@ -88,12 +88,14 @@ class Spares:
 
     def fill(self, delay: float = 0.0) -> None:
         """Fork what is missing, after ``delay`` seconds."""
-        if not self._closed and (self._filling is None or self._filling.done()):
+        if not self._closing.is_set() and (self._filling is None or self._filling.done()):
             self._filling = asyncio.create_task(self._fill(delay), name="spares")
 
     async def _fill(self, delay: float) -> None:
-        await asyncio.sleep(delay)
-        while len(self._waiting) < self._wanted:
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(delay):
+                await self._closing.wait()
+        while not self._closing.is_set() and len(self._waiting) < self._wanted:
             try:
                 spare = await self._fork()
             except WaguardError:
@@ -130,9 +132,7 @@ class Spares:
 
     async def close(self) -> list[PidfdProcess]:
         """Fork no more, and end all of them; they may take a moment."""
-        self._closed = True
+        self._closing.set()
         if self._filling:
-            self._filling.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await self._filling
+            await self._filling  # one that is forked now is to be known, and reaped
         return self.drop()
