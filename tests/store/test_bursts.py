@@ -6,6 +6,7 @@ from contextlib import contextmanager
 
 import pytest
 from sqlalchemy import event
+from sqlalchemy.dialects import mysql
 
 from tests.store.application import SqlApplication
 from tests.store.conftest import BACKENDS
@@ -14,6 +15,7 @@ from waguard.errors import DatabaseUnavailableError
 from waguard.ports.store import AuditEntry, StatusWritten
 from waguard.store import statuses
 from waguard.store.sql import SqlStore
+from waguard.store.statuses import skips_locked
 from waguard.store.work import Work
 
 on_each = pytest.mark.parametrize("database", BACKENDS, indirect=True)
@@ -70,13 +72,13 @@ async def said_of(store: SqlStore) -> dict[str, tuple[str, str | None]]:
 
 
 @on_each
-async def test_rows_and_entries_of_a_burst_share_a_transaction(
+async def test_rows_of_a_burst_share_a_transaction_and_so_do_entries(
     store: SqlStore, app: SqlApplication
 ) -> None:
     with counted(store) as said:
         written = await burst(store, CONNECTED)
-    assert said.count("COMMIT") == 1
-    assert len(said) <= 7, said
+    assert said.count("COMMIT") == 2
+    assert len(said) <= 10, said
     assert all(written)
     assert [it.row for it in written] == await store.sessions()
     assert {it.row.unpaired for it in written if it.row} == {False}
@@ -190,6 +192,84 @@ async def test_nobody_waits_for_a_row_that_the_application_holds(
     assert written.row == await store.session("s00")
     assert written.row
     assert written.row.status == "connected"
+
+
+@on_a_server
+async def test_nobody_waits_for_a_value_of_the_index_that_the_application_holds(
+    store: SqlStore, app: SqlApplication
+) -> None:
+    await app.run(
+        "CREATE UNIQUE INDEX once ON whatsapp_accounts (phone_number, workspace_id, status)"
+    )
+    taken = "phone_number = '49s01', status = 'connected'"
+    store._database.answers_within = 600.0  # nobody gives up before the lock's own limit
+    with counted(store) as said:
+        async with app.holding(f"UPDATE whatsapp_accounts SET {taken} WHERE session_id = 's00'"):
+            writes = {
+                name: asyncio.create_task(
+                    store.write_status(name, 1, CONNECTED, phone_number=f"49{name}")
+                )
+                for name in NAMES[1:]
+            }
+            await store.record(AuditEntry(session_id="s01", kind="restart"))
+            assert all(await asyncio.gather(*(writes[name] for name in NAMES[2:])))
+            assert not writes["s01"].done()
+            said_now = await said_of(store)
+            assert all(said_now[name] == ("connected", f"49{name}") for name in NAMES[2:])
+        assert await writes["s01"]
+    assert (await app.read("s01"))["phone_number"] is None
+    kinds = [entry.kind for entry in await store.audit("s01")]
+    assert kinds == ["restart", "phone_number_displaced"]
+    limits = [it for it in said if it.startswith("SET innodb_lock_wait_timeout")]
+    assert bool(limits) is (store._database.backend == "mysql")
+    # who gets the connection next is as patient as before
+    assert [it.endswith("DEFAULT") for it in limits] == [False, True] * (len(limits) // 2)
+
+
+@on_each
+async def test_a_server_without_skip_locked_writes_each_alone(
+    store: SqlStore, app: SqlApplication, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(statuses, "skips_locked", lambda _: False)
+    with counted(store) as said:
+        assert all(await burst(store, CONNECTED))
+    assert not [it for it in said if "SKIP LOCKED" in it]
+    assert await said_of(store) == {name: ("connected", f"49{name}") for name in NAMES}
+
+
+@pytest.mark.parametrize(
+    ("version", "knows"),
+    [
+        ("5.7.44-log", False),
+        ("8.0.11", True),
+        ("8.4.3", True),
+        ("5.5.5-10.5.28-MariaDB", False),
+        ("10.6.0-MariaDB", True),
+        ("11.4.2-MariaDB-ubu2404", True),
+    ],
+)
+def test_which_server_knows_skip_locked(version: str, *, knows: bool) -> None:
+    dialect = mysql.dialect()
+    dialect._parse_server_version(version)
+    assert skips_locked(dialect) is knows
+
+
+@on_each
+async def test_a_server_of_today_knows_skip_locked(store: SqlStore, app: SqlApplication) -> None:
+    async with store._database.reading() as (connection, _):
+        assert skips_locked(connection.dialect)
+
+
+@on_each
+async def test_people_of_few_sessions_are_read_at_once(
+    store: SqlStore, app: SqlApplication
+) -> None:
+    """All that one read has found is made ready in one go."""
+    names = [f"p{number:02}" for number in range(45)]
+    with counted(store) as said:
+        people = await asyncio.gather(*map(store.messages.people, names))
+    assert len({id(it) for it in people}) == 45
+    assert len([it for it in said if "FROM waguard_people" in it]) == 3
 
 
 @on_each

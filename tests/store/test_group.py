@@ -1,12 +1,14 @@
 """Group calls, without a database: who is done with whom, and what a failure costs the others."""
 
 import asyncio
-from collections.abc import Awaitable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Sequence
+from contextlib import asynccontextmanager
 
 import pytest
 
 from waguard.errors import DatabaseUnavailableError
 from waguard.store.database import Database
+from waguard.store.failures import answering
 from waguard.store.group import MOST, Group
 
 SLOW = "slow"
@@ -149,13 +151,60 @@ async def test_who_does_not_wait_any_more_is_left_out() -> None:
     assert calls.together == [["a"], ["c"]]
 
 
-async def test_a_call_that_is_late_is_an_outage_for_who_waits_too() -> None:
+async def test_a_call_that_is_late_is_an_outage() -> None:
     calls = Calls(answers_within=0.02)
     calls.go_on.clear()
-    waiting = [*await begun(calls.group.do("a")), *await begun(calls.group.do("b"))]
-    results = await asyncio.gather(*waiting, return_exceptions=True)
-    assert [type(result) for result in results] == [DatabaseUnavailableError] * 2
+    group = Group(calls.group._database, calls._all)
+    with pytest.raises(DatabaseUnavailableError):
+        await group.do("a")
+    assert calls.together == [["a"], ["a"]]  # and then by itself
+
+
+@pytest.fixture
+def deadlines(monkeypatch: pytest.MonkeyPatch) -> list[asyncio.Timeout]:
+    """Of callers and of calls, as they begin."""
+    begun = list[asyncio.Timeout]()
+
+    @asynccontextmanager
+    async def recorded(_: Database) -> AsyncIterator[asyncio.Timeout]:
+        async with answering("the test's", within=60.0) as deadline:
+            begun.append(deadline)
+            yield deadline
+
+    monkeypatch.setattr(Database, "answering", recorded)
+    return begun
+
+
+async def test_nothing_is_done_of_what_waited_for_its_call_too_long(
+    deadlines: list[asyncio.Timeout],
+) -> None:
+    calls = Calls()
+    calls.go_on.clear()
+    (first,) = await begun(calls.group.do("a"))
+    (second,) = await begun(calls.group.do("b"))
+    deadlines[-1].reschedule(0.0)
+    with pytest.raises(DatabaseUnavailableError):
+        await second
     calls.go_on.set()
-    for _ in range(5):
-        await asyncio.sleep(0)
-    assert calls.together == [["a"]]  # nobody wants the other one
+    assert await first == "A"
+    assert await calls.group.do("c") == "C"
+    assert calls.together == [["a"], ["c"]]
+
+
+async def test_what_a_call_has_taken_has_no_other_deadline_than_the_call(
+    deadlines: list[asyncio.Timeout],
+) -> None:
+    """Else its caller is told that it failed, repeats it, and it is stored twice."""
+    calls = Calls()
+    calls.go_on.clear()
+    (first,) = await begun(calls.group.do("a"))
+    (second,) = await begun(calls.group.do("b"))
+    of_first, of_call, of_second = deadlines
+    assert of_first.when() is None
+    assert of_call.when() is not None
+    assert of_second.when() is not None
+    calls.go_on.set()
+    assert await first == "A"
+    assert await second == "B"
+    assert of_second.when() is None
+    assert calls.together == [["a"], ["b"]]

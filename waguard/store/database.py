@@ -224,7 +224,7 @@ class Database:
             standby=self._standby,
         )
 
-    def answering(self) -> AbstractAsyncContextManager[None]:
+    def answering(self) -> AbstractAsyncContextManager[asyncio.Timeout]:
         """Around a call: an outage, and ``answers_within`` without an answer, are ``DatabaseUnavailableError``."""
         return answering(self._name, within=self.answers_within)
 

@@ -26,20 +26,20 @@ _POSTGRESQL_ENDS = "57P"
 # MariaDB's); unknown column, duplicate key name, wrong number of values
 _MYSQL_REFUSALS = {1364, 3819, 4025}
 _MYSQL_DENIALS = {1142, 1143}
-# too many connections, a server that ends; no connection, or a lost one
-_MYSQL_AWAY = {1040, 1053, 2002, 2003, 2006, 2013}
+# too many connections (of all, of this user), a server that ends; no connection, or a lost one
+_MYSQL_AWAY = {1040, 1203, 1226, 1053, 2002, 2003, 2006, 2013}
 _MYSQL_MISTAKES = {1054, 1061, 1136} | _MYSQL_REFUSALS
 
 
 @asynccontextmanager
-async def answering(database: str, *, within: float) -> AsyncIterator[None]:
+async def answering(database: str, *, within: float) -> AsyncIterator[asyncio.Timeout]:
     """Turn every outage inside into ``DatabaseUnavailableError``, also ``within`` s without an answer.
 
     Mistakes of the program (syntax, a missing column, a violated constraint) pass through.
     """
     try:
-        async with asyncio.timeout(within):
-            yield
+        async with asyncio.timeout(within) as deadline:
+            yield deadline
     except DBAPIError as error:
         if not _is_outage(error):
             raise

@@ -1,11 +1,14 @@
-"""Statuses and audit entries, which all sessions write at the same time: those that wait share a transaction."""
+"""Statuses and audit entries, which all sessions write at the same time: those that wait share a transaction,
+the statuses one and the entries another, which waits for nothing of the application's."""
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
-from sqlalchemy import BindParameter, bindparam, insert, select, update
+from sqlalchemy import BindParameter, bindparam, insert, select, text, update
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from waguard.core.row_status import DerivedStatus
 from waguard.ports.store import AuditEntry, StatusWritten
@@ -17,7 +20,7 @@ from waguard.store.rows import Held, held, listed, rows, session_row
 from waguard.store.types import storable
 from waguard.store.work import Work
 
-_RECORDED = StatusWritten(accepted=True, row=None)
+_LOCK_WAIT: Final = 1  # s
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +37,7 @@ class SqlStatuses:
     def __init__(self, database: Database) -> None:
         self._database = database
         self._writes = Group(database, self._write, self._write_alone)
+        self._entries = Group(database, self._record)
 
     async def write_status(
         self,
@@ -47,27 +51,26 @@ class SqlStatuses:
         return await self._writes.do(_Status(session_id, generation, derived, phone_number))
 
     async def record(self, entry: AuditEntry) -> None:
-        await self._writes.do(entry)
+        await self._entries.do(entry)
 
-    async def _write(self, items: Sequence[_Status | AuditEntry]) -> list[StatusWritten | None]:
-        entries = [it for it in items if isinstance(it, AuditEntry)]
+    async def _record(self, entries: Sequence[AuditEntry]) -> list[bool]:
+        new = [audit.values(entry, self._database.wall()) for entry in entries]
+        async with self._database.writing() as work:
+            await work.connection.execute(insert(EVENTS), new)
+        return [True] * len(entries)
+
+    async def _write(self, items: Sequence[_Status]) -> list[StatusWritten | None]:
         # a second one of a session is written after its first
-        statuses = {it.session_id: it for it in reversed(items) if isinstance(it, _Status)}
+        statuses = {it.session_id: it for it in reversed(items)}
         written: dict[_Status, StatusWritten] = {}
         async with self._database.writing() as work:
-            if entries:
-                new = [audit.values(entry, self._database.wall()) for entry in entries]
-                await work.connection.execute(insert(EVENTS), new)
-            if statuses:
-                written = await _write_statuses(work, statuses)
-        return [_RECORDED if isinstance(it, AuditEntry) else written.get(it) for it in items]
+            if skips_locked(work.connection.dialect):
+                async with _impatient(work.connection):
+                    written = await _write_statuses(work, statuses)
+        return [written.get(it) for it in items]
 
-    async def _write_alone(self, it: _Status | AuditEntry) -> StatusWritten:
+    async def _write_alone(self, it: _Status) -> StatusWritten:
         async with self._database.writing() as work:
-            if isinstance(it, AuditEntry):
-                new = audit.values(it, self._database.wall())
-                await work.connection.execute(insert(EVENTS).values(new))
-                return _RECORDED
             session = await work.lock_ours(it.session_id)
             if session is None:
                 return StatusWritten(accepted=False, row=None)
@@ -75,6 +78,32 @@ class SqlStatuses:
             if accepted:
                 await work.derive(session, it.derived, it.phone_number)
             return StatusWritten(accepted=accepted, row=await work.read(it.session_id))
+
+
+def skips_locked(dialect: Any) -> bool:
+    """Whether the server that was connected to knows SKIP LOCKED; SQLite locks no rows."""
+    if dialect.name not in {"mysql", "mariadb"}:
+        return True
+    return bool(dialect.server_version_info >= ((10, 6) if dialect.is_mariadb else (8,)))
+
+
+@asynccontextmanager
+async def _impatient(connection: AsyncConnection) -> AsyncIterator[None]:
+    """Fail soon where the application holds a value of its unique index, which SKIP LOCKED does not see: the
+    application waits meanwhile for all rows that are locked here."""
+    match connection.dialect.name:
+        case "postgresql":
+            await connection.execute(text(f"SET LOCAL lock_timeout = '{_LOCK_WAIT}s'"))
+            yield
+        case "mysql" | "mariadb":
+            await connection.execute(text(f"SET innodb_lock_wait_timeout = {_LOCK_WAIT}"))
+            try:
+                yield
+            finally:
+                if not connection.invalidated:  # the pool keeps it, with what is set
+                    await connection.execute(text("SET innodb_lock_wait_timeout = DEFAULT"))
+        case _:
+            yield
 
 
 async def _write_statuses(

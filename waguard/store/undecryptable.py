@@ -28,6 +28,7 @@ EVENT: Final = "message_error"
 _OWN: Final = UNDECRYPTABLE.c
 _MESSAGES: Final = frozenset({Kind.MESSAGE, Kind.SENT})
 _IDS_AT_ONCE: Final = 500
+_PEOPLE_AT_ONCE: Final = 20  # sessions, each with thousands of LIDs: the event loop waits meanwhile
 WAITS: Final[ColumnElement[bool]] = _OWN.state == "waiting"
 # an inbox entry that has to outlive its retention
 IS_REMEMBERED: Final[ColumnElement[bool]] = exists().where(
@@ -238,7 +239,7 @@ class SqlUndecryptables:
         self._turn = turn
         self._people = Acquaintances()
         self._undecryptable = Remembered()
-        self._read_people = Group(database, self._people_of)
+        self._read_people = Group(database, self._people_of, most=_PEOPLE_AT_ONCE)
         self._any_wait = Group(database, self._do_any_wait)
 
     async def people(self, session_id: str) -> People:
