@@ -14,6 +14,7 @@ import os
 import random
 import shutil
 import signal
+import sqlite3
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
@@ -237,13 +238,23 @@ def _paused(world: World) -> Iterator[None]:
 async def lock_database(world: World, session: str, _: random.Random) -> Harm:
     """Somebody else writes for seconds, and a browser dies meanwhile."""
     with world.database() as connection:
-        connection.execute("BEGIN EXCLUSIVE")
+        connection.execute("PRAGMA busy_timeout = 0")
+        while not _locked(connection):  # noqa: ASYNC110 - the application of this very process may be writing
+            await asyncio.sleep(0.02)
         try:
             harm = await hurt(world, session, signal.SIGKILL, browser=True)
             await asyncio.sleep(OUTAGE)
         finally:
             connection.execute("ROLLBACK")
     return harm
+
+
+def _locked(connection: sqlite3.Connection) -> bool:
+    try:
+        connection.execute("BEGIN EXCLUSIVE")
+    except sqlite3.OperationalError:
+        return False
+    return True
 
 
 async def lose_database(world: World, session: str, _: random.Random) -> Harm:
