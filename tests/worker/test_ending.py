@@ -40,13 +40,13 @@ leave(main.main())
 """
 
 
-async def test_it_answers_a_stop_at_once_and_keeps_what_no_daemon_stored(tmp_path: Path) -> None:
-    script = tmp_path / "chromium"
+async def test_it_answers_a_stop_at_once_and_keeps_what_no_daemon_stored(short_path: Path) -> None:
+    script = short_path / "chromium"
     script.write_text(
         '#!/bin/sh\n[ "$1" = --version ] && echo Chromium 156.0.1.2 && exit\nexec sleep 600\n'
     )
     script.chmod(0o700)
-    spec = worker_spec(tmp_path, executable=str(script), launch_timeout=10 * DEADLINE)
+    spec = worker_spec(short_path, executable=str(script), launch_timeout=10 * DEADLINE)
     kept = UnstoredEvents(Path(spec.record), spec.generation)
     kept.write(EARLIER)
     worker = await asyncio.create_subprocess_exec(
