@@ -100,6 +100,7 @@ async def _live(spec: WorkerSpec) -> int:
             phase="ready",
             link=Link.CONNECTED,
             phone=spec.session.removeprefix("s"),
+            browser_pid=os.getpid(),  # else the executable is tried after its death, for the evidence
         )
     )
     while not link.stop_asked.is_set():
