@@ -70,6 +70,26 @@ def test_what_waits_inside_of_another_wait_says_nothing(
     assert said(capsys)[1] in ([], ["waiting for the outer: no phone"])
 
 
+def test_reasons_are_said_one_after_the_other(capsys: pytest.CaptureFixture[str]) -> None:
+    """The timer still asks for the first reason when the wait goes on."""
+    asked, goes_on = threading.Event(), threading.Event()
+    reasons = iter(["the first", "the second"])
+
+    def why() -> str:
+        reason = next(reasons)
+        if reason == "the first":
+            asked.set()
+            goes_on.wait(0.2)
+        else:
+            goes_on.set()
+        return reason
+
+    with Waiting("a code", why, after=0.0) as waiting:
+        assert asked.wait(10)
+        waiting.goes_on()
+    assert said(capsys)[1] == [f"waiting for a code: the {which}" for which in ("first", "second")]
+
+
 @pytest.mark.parametrize(
     "words", [["qr", "a", "--raw"], ["sessions", "stop", "a"], ["why"], ["reconcile"]]
 )

@@ -26,6 +26,7 @@ class Waiting:
         self._silent = after is None
         self._speaks = False
         self._said = False
+        self._saying = threading.Lock()  # the timer's thread and the waiting one both say
         self._reason = ""
 
     def __enter__(self) -> Self:
@@ -48,11 +49,12 @@ class Waiting:
     def say(self) -> None:
         """Say the reason as it is now."""
         self._said = True
-        reason = self._why() or "it has not answered yet"
-        if self._speaks and reason != self._reason:
-            self._reason = reason
-            sys.stderr.write(f"waiting for {self._what}: {printable(reason)}\n")
-            sys.stderr.flush()
+        with self._saying:
+            reason = self._why() or "it has not answered yet"
+            if self._speaks and reason != self._reason:
+                self._reason = reason
+                sys.stderr.write(f"waiting for {self._what}: {printable(reason)}\n")
+                sys.stderr.flush()
 
     def goes_on(self) -> None:
         """Say that the wait goes on, where the reason may be another one."""
