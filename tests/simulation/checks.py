@@ -53,6 +53,8 @@ class Checks:
 
     def session(self, page: Page, state: SessionState | None) -> None:
         """Conditions explain why it is not healthy."""
+        if state is not None and state.left:
+            page.paired = False  # a daemon that stood still learns of a logout after the page
         if state is None or state.intent is Intent.DOWN or state.left or not state.begun:
             return
         planned = state.replacement

@@ -183,7 +183,7 @@ class Strikes:
 
     def _log_out(self, page: Page) -> None:
         if page.account is Link.CONNECTED:
-            page.account, page.paired = Link.LOGGED_OUT, False
+            page.account = Link.LOGGED_OUT
             self._world.after(2.0, partial(self._show_codes, page))
             self._ask(Left(), page)
             self._ask(StopRequested(), page)

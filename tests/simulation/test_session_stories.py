@@ -10,7 +10,7 @@ from waguard.core.page_care import Kind
 from waguard.core.row_status import ParkCause, Status
 from waguard.core.session import effects as do
 from waguard.core.session.facts import StartRequested
-from waguard.core.session.views import parked_for
+from waguard.core.session.views import conditions, parked_for
 
 # ---- the budget ----
 
@@ -137,6 +137,12 @@ def test_a_standstill_of_the_daemon_makes_nobody_unresponsive() -> None:
     assert story.all_up()
     assert story.did(do.Terminate) == []
     assert story.did(do.ResponsivenessChanged) == []
+
+
+def test_a_logout_while_the_daemon_stands_still_is_no_unlink() -> None:
+    stands_still = of_all("standstill", 64.0, at=20.0)
+    story = Chronicle(stands_still, own("logout", "s1", at=80.0)).until(120.0)
+    assert "unlinked" not in {it.type for it in conditions(story.state("s1"))}
 
 
 def test_a_step_of_the_wall_clock_changes_nothing() -> None:
