@@ -16,6 +16,7 @@ from waguard.core.session.facts import (
     Adopted,
     Beat,
     RestartRequested,
+    SpecChanged,
     StartRequested,
     Stopped,
     StopRequested,
@@ -137,6 +138,26 @@ def test_a_restart_changes_nothing_while_it_waits() -> None:
     bench.post("c", StartRequested(restart=True))
     bench.report("a")
     assert (began(bench), bench.effects("c", Terminate)) == (1, [])
+
+
+def test_one_that_was_started_for_what_is_over_is_replaced_and_keeps_its_slot() -> None:
+    bench = ahead()
+    bench.scripts["c"] = Script(held=True)
+    bench.report("a")
+    bench.post("c", SpecChanged(worker=bench.worker("c").number))
+    assert [it.why for it in bench.effects("c", Terminate)] == [None]
+    assert [it.waits for it in bench.effects("c", Spawn)] == [True, False]
+    assert bench.fleet.starting == {"b", "c"}
+    assert (bench.state("c").counted, bench.state("c").restarts) == ((), 0)
+    assert bench.records("c", "restart") == []
+
+
+def test_a_page_that_is_there_was_started_for_what_held() -> None:
+    bench = ahead()
+    bench.report("a")
+    bench.report("c")
+    bench.post("c", SpecChanged(worker=bench.worker("c").number))
+    assert bench.effects("c", Terminate) == []
 
 
 def test_a_persons_start_is_requested_although_a_worker_waits() -> None:

@@ -261,8 +261,8 @@ class SessionActor:
         match effect:
             case Spawn(worker, check_profile, waits):
                 runner.spawn(worker, check_profile=check_profile, waits=waits)
-            case StartBrowser():
-                runner.start_browser()
+            case StartBrowser(worker):
+                runner.start_browser(worker)
             case Terminate(why=why):
                 self.publisher.log_unhealthy(why)
                 runner.terminate(failed=why is not None)
