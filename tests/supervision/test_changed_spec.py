@@ -12,6 +12,7 @@ from tests.supervision.test_slots import two_are_starting
 from tests.supervision.world import World
 from tests.waiting import wait_until
 from waguard.core.link import Link
+from waguard.wire.worker import WorkerSpec
 
 
 def workers(world: World) -> list[FakeProcess]:
@@ -57,6 +58,7 @@ async def test_chromium_starts_with_what_holds_when_the_slot_is_given(
     assert new is not old
     assert not old.alive
     spec, browser, whatsapp = new.spec, world.config.browser, world.config.whatsapp
+    assert isinstance(spec, WorkerSpec)
     assert (spec.executable, spec.extra_args) == (browser.executable, browser.extra_args)
     assert spec.url == whatsapp.url
     assert spec.wajs == (str(whatsapp.wajs) if whatsapp.wajs else None)

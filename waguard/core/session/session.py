@@ -382,8 +382,8 @@ def _replace_worker(
     """Replace a worker that works: first request a slot, and let it serve meanwhile. A worker that is still starting
     has a slot."""
     if state.slot is Slot.FREE:
-        wanted = planned.why is not None
-        out(request_slot(replace(state, asked=True), ended_at=now.at, planned=wanted))
+        ours, up = planned.why is not None, replace(state, asked=True)
+        out(request_slot(up, ended_at=now.at, planned=ours, replaces=True))
         return replace(state, slot=Slot.REQUESTED)
     if state.slot is Slot.REQUESTED:
         return state
