@@ -441,13 +441,14 @@ class Workers:
             return
         failed = code != 0 or not page.planned
         ran = page.phase not in {"launching", "closing"}
+        killed = code < 0 and not (page.ending or page.adopted)
         page.alive = page.ready = False
         page.leftover = code < 0 and world.draw("left", page.name, worker) < 0.3
         self.refresh(page)
         if world.engine is None or not world.state(page):
             return
         known = None if page.adopted else code
-        seen = read_evidence(world.active, browser=ran)
+        seen = read_evidence(world.active, browser=ran or killed)
         lacking = host_failure(seen) if failed else None
         world.post(page.name, Exited(worker=worker, code=known, host=lacking))
         world.checks.reported(page, Link.OFFLINE)

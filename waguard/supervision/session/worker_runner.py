@@ -319,8 +319,11 @@ class WorkerRunner:
             "worker exited", event="worker_exited", worker=process.pid, code=code, meaning=meaning
         )
         lacking = None
-        if self._failed or code:
-            lacking = await _lacking(self._ctx, self._writer.row.session_id, browser=browser)
+        if self._failed or code != 0:
+            # whoever is killed by somebody else does not end because Chromium cannot be started
+            killed = code is not None and code < 0 and not self._failed
+            session = self._writer.row.session_id
+            lacking = await _lacking(self._ctx, session, browser=browser or killed)
         said = said and printable(said)
         self._post(Exited(worker=worker, code=code, details=said, host=lacking))
 
@@ -368,7 +371,7 @@ async def _send(link: WorkerLink, call: calls.Operation, log: "Logger", failed: 
 
 
 async def _lacking(ctx: SessionContext, session: str, *, browser: bool) -> Failure | None:
-    """What the host lacks now; ``browser``: Chromium ran. None also where that cannot be read."""
+    """What the host lacks now; ``browser``: see ``Witness``. None also where that cannot be read."""
     try:
         return host_failure(await ctx.witness.read(browser=browser))
     except Exception as error:  # noqa: BLE001 - without it the exit is never reported
