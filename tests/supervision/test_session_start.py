@@ -216,6 +216,7 @@ async def test_a_restart_searches_where_a_foreign_headless_shell_has_the_storage
     bench: Bench, world: World
 ) -> None:
     """It takes neither Chromium's lock on a profile nor ours."""
+    world.change("restart", base_delay=0.0, max_delay=0.0)
     session = await bench.add()
     await up(session)
     os.close(_locked(session))
