@@ -30,13 +30,13 @@ async def test_four_sessions_and_one_start_slot(world: World) -> None:
             continue
         reported = json.loads(line)
         spawned += reported.get("event") == "worker_started"
-        match reported.get("held"):  # from Chromium's start until its page needs no core
-            case True:
-                held.add(reported["session"])
-                started.add(reported["session"])
-                most = max(most, len(held))
-            case False:
-                held.discard(reported["session"])
+        has_slot = reported.get("held")  # from Chromium's start until its page needs no core
+        if has_slot:
+            held.add(reported["session"])
+            started.add(reported["session"])
+            most = max(most, len(held))
+        elif has_slot is False:
+            held.discard(reported["session"])
     assert started == set(NAMES)
     assert most == 1
     assert spawned == len(NAMES), "whoever waits for the slot keeps its worker"
