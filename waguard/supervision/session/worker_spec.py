@@ -62,10 +62,10 @@ def worker_spec(
 
 
 def holds(spec: WorkerSpec, now: WorkerSpec) -> bool:
-    """Whether a worker with ``spec`` does what one with ``now`` would. It is told how to log, how long it may live, and
-    that it need not wait."""
-    told = replace(now, log=spec.log, lent_until=spec.lent_until, waits=spec.waits)
-    return replace(told, slot=spec.slot) == spec
+    """Whether a worker with ``spec`` does what one with ``now`` would. How to log, and how long it may live, reaches a
+    running worker."""
+    sent = replace(now, log=spec.log, lent_until=spec.lent_until)
+    return replace(sent, waits=spec.waits, slot=spec.slot) == spec
 
 
 def log_settings(config: Config) -> LogSettings:
