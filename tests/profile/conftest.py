@@ -1,10 +1,10 @@
 import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from tests.profile.database_lock import another
 from tests.profile.leveldb_files import profile
 from waguard.profile import layout, owner_mark
 from waguard.profile.layout import Places
@@ -58,15 +58,5 @@ def paired(at: Places, lock: int) -> str:
 @pytest.fixture
 def other() -> Iterator[subprocess.Popen[str]]:
     """Another process: it takes LevelDB's lock on the file that it is told, and says so."""
-    script = (
-        "import fcntl, sys\n"
-        "file = open(sys.stdin.readline().strip(), 'r+')\n"
-        "fcntl.lockf(file, fcntl.LOCK_EX)\n"
-        "print('locked', flush=True)\n"
-        "sys.stdin.readline()\n"
-    )
-    process = subprocess.Popen(
-        [sys.executable, "-c", script], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-    )
-    yield process
-    process.communicate("\n")
+    with another() as process:
+        yield process

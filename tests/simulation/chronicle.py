@@ -63,9 +63,13 @@ class Chronicle:
         return self.world.pages[session].up_since is not None
 
     def starts(self, name: str | None = None) -> list[float]:
-        """When a Chromium was started."""
+        """When a Chromium was started. A worker that is ended in the same moment has not: its spec did not hold."""
+        ended = {(at, who, it.worker) for at, who, it in self.did(do.Terminate, name)}
+        let_start = self.did(do.StartBrowser, name)
         with_slot = [at for at, _, it in self.did(do.Spawn, name) if not it.waits]
-        return sorted(with_slot + [at for at, _, _ in self.did(do.StartBrowser, name)])
+        return sorted(
+            with_slot + [at for at, who, it in let_start if (at, who, it.worker) not in ended]
+        )
 
     def did(
         self, kind: type[E], session: str | None = None, only: Callable[[E], bool] | None = None

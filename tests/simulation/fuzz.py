@@ -193,6 +193,7 @@ def _facts(
             worker=number(name), rests=flip() < 0.5, ran=flip() * 2
         ),
         facts.Unusable: lambda name: facts.Unusable(worker=number(name), why="nonsense"),
+        facts.SpecChanged: lambda name: facts.SpecChanged(worker=number(name)),
         facts.Adopted: lambda _: facts.Adopted(outdated=flip() < 0.3),
         facts.StartRequested: lambda _: facts.StartRequested(
             asked=flip() < 0.5, restart=flip() < 0.3, profile_unknown=flip() < 0.1

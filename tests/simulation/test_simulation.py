@@ -148,7 +148,7 @@ def test_each_transition_happened(it: Lives) -> None:
 
 def test_facts_of_workers_are_known_as_such() -> None:
     known = {kind.__name__ for kind in get_args(Fact) if issubclass(kind, WorkerFact)}
-    said = {"Beat", "Reported", "Unanswered", "Unusable"}
+    said = {"Beat", "Reported", "SpecChanged", "Unanswered", "Unusable"}
     assert known == said | {"Exited", "Spawned", "SpawnFailed", "Stopped"}
 
 

@@ -16,6 +16,7 @@ from waguard.core.session.facts import (
     Reported,
     Spawned,
     SpawnFailed,
+    SpecChanged,
     Stopped,
     Unanswered,
 )
@@ -82,10 +83,15 @@ class Workers:
             self._beat(page, worker)
 
     def start_browser(self, page: Page, worker: int) -> None:
-        """It has its slot; a request that comes again changes nothing."""
-        if self.lives(page, worker) and page.waits:
-            page.waits = False
-            self._start_chromium(page, worker)
+        """It has its slot, unless it was started with another spec than holds now; a request that comes again changes
+        nothing."""
+        if not self.lives(page, worker) or not page.waits:
+            return
+        if page.adopted or self._world.draw("spec", page.name, worker) < 0.1:
+            self._world.post(page.name, SpecChanged(worker=worker))
+            return
+        page.waits = False
+        self._start_chromium(page, worker)
 
     def _start_chromium(self, page: Page, worker: int) -> None:
         boot = 0.4 + self._world.draw("boot", page.name, worker)
@@ -435,13 +441,14 @@ class Workers:
             return
         failed = code != 0 or not page.planned
         ran = page.phase not in {"launching", "closing"}
+        killed = code < 0 and not (page.ending or page.adopted)
         page.alive = page.ready = False
         page.leftover = code < 0 and world.draw("left", page.name, worker) < 0.3
         self.refresh(page)
         if world.engine is None or not world.state(page):
             return
         known = None if page.adopted else code
-        seen = read_evidence(world.active, browser=ran)
+        seen = read_evidence(world.active, browser=ran or killed)
         lacking = host_failure(seen) if failed else None
         world.post(page.name, Exited(worker=worker, code=known, host=lacking))
         world.checks.reported(page, Link.OFFLINE)

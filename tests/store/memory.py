@@ -213,8 +213,10 @@ class MemoryStore:
         account.metadata = {**await self.metadata(session_id), **updates}
         return dict(account.metadata)
 
-    async def record(self, entry: AuditEntry) -> None:
+    async def record(self, entry: AuditEntry, *, again: bool = False) -> None:
         self._connect()
+        if again and any(_key(it) == _key(entry) for it in self.entries):
+            return
         self.entries.append(replace(entry, at=self.wall() if entry.at is None else entry.at))
 
     async def audit(self, session_id: str | None, *, limit: int = 200) -> Sequence[AuditEntry]:
@@ -283,6 +285,10 @@ def _lives(account: Account) -> bool:
 
 def _first(account: Account) -> _Own:
     return _Own(desired_up=account.status in {Status.CONNECTED, Status.AUTHENTICATED})
+
+
+def _key(entry: AuditEntry) -> tuple[str | None, str, float | None]:
+    return entry.session_id, entry.kind, entry.at
 
 
 def _at(entry: AuditEntry) -> float:

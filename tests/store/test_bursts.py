@@ -1,8 +1,9 @@
 """What all sessions write and ask at the same time: shared transactions, and what they do not share."""
 
 import asyncio
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager
+from dataclasses import replace
 
 import pytest
 from sqlalchemy import event
@@ -85,6 +86,40 @@ async def test_rows_of_a_burst_share_a_transaction_and_so_do_entries(
     assert await said_of(store) == {name: ("connected", f"49{name}") for name in NAMES}
     for name in NAMES:
         assert [entry.kind for entry in await store.audit(name)] == ["restart"]
+
+
+@contextmanager
+def lost_answers(store: SqlStore, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Whoever writes does not hear that it was committed."""
+    writing = store._database.writing
+
+    @asynccontextmanager
+    async def unheard() -> AsyncIterator[Work]:
+        async with writing() as work:
+            yield work
+        raise DatabaseUnavailableError("the connection was lost")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(store._database, "writing", unheard)
+        yield
+
+
+@on_each
+async def test_entries_whose_commit_was_not_heard_of_are_stored_once(
+    store: SqlStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    entries = [
+        AuditEntry(session_id=name, kind="restart", at=float(at))
+        for at, name in enumerate((*NAMES, None))
+    ]
+    with lost_answers(store, monkeypatch):
+        heard = await asyncio.gather(*map(store.record, entries), return_exceptions=True)
+    assert {type(it) for it in heard} == {DatabaseUnavailableError}
+    later = [replace(entry, at=(entry.at or 0.0) + 0.5) for entry in entries]
+    for entry in (*entries, *entries, *later):
+        await store.record(entry, again=True)
+    for before, after in zip(entries, later, strict=True):
+        assert await store.audit(before.session_id) == [before, after]
 
 
 @on_each

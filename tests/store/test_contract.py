@@ -359,6 +359,21 @@ async def test_the_audit_trail_is_in_order_and_its_newest_end_is_shown(bench: Be
     assert await bench.store.audit("a", limit=0) == []
 
 
+async def test_an_audit_entry_that_may_be_there_is_stored_once(bench: Bench) -> None:
+    entries = [
+        AuditEntry(session_id=name, kind=kind, at=at)
+        for name in ("a", None)
+        for kind in ("k", "l")
+        for at in (1_700_000_000.123457, 1_700_000_000.123458)
+    ]
+    for entry in entries:
+        await bench.store.record(entry, again=True)
+    for entry in entries:
+        await bench.store.record(entry, again=True)
+    for name in ("a", None):
+        assert await bench.store.audit(name) == [it for it in entries if it.session_id == name]
+
+
 async def test_an_audit_entry_comes_back_whole(bench: Bench) -> None:
     entry = AuditEntry(
         session_id="a",

@@ -125,6 +125,10 @@ class FakeProcess:
         """Whether it may start its Chromium."""
         return self._may_start
 
+    def wait_for_slot(self) -> None:
+        """It was started without one, and nobody has greeted it yet."""
+        self._may_start = False
+
     def _begin_reports(self) -> None:
         for reported in self.script.reports:
             self.report(**{"version": self.script.loads(self.spec), **reported})

@@ -45,7 +45,7 @@ async def written(session: SessionActor) -> None:
         await session.written()
 
 
-async def crash(session: SessionActor, code: int = -11) -> None:
+async def crash(session: SessionActor, code: int | None = -11) -> None:
     process = session.runner.process
     assert isinstance(process, FakeProcess)
     process.exit(code)

@@ -1,6 +1,7 @@
 """A worker that dies, hangs or stands still: it is replaced, and what counts against its session."""
 
 import asyncio
+from typing import Any
 
 import pytest
 
@@ -25,6 +26,7 @@ from waguard.core.host.evidence import Disk, Evidence
 from waguard.core.lifecycle import State
 from waguard.core.row_status import ParkCause
 from waguard.core.session import views
+from waguard.core.session.facts import Stopped
 from waguard.wire.events import ProfileMended
 
 
@@ -137,6 +139,53 @@ async def test_a_refused_start_is_explained_too(bench: Bench, world: World) -> N
     (condition,) = views.conditions(session.state)
     assert condition.reason == "pids_short"
     assert "TasksMax" in condition.remedy
+
+
+LAUNCHING = {"phase": "launching", "link": "unknown", "browser_pid": None}
+
+
+@pytest.mark.parametrize(
+    ("reports", "code", "ran"),
+    [
+        (LAUNCHING, EXIT_BROWSER_NOT_STARTED, False),
+        (LAUNCHING, -9, True),
+        (LAUNCHING, None, False),
+        (LOADING, 1, True),
+    ],
+    ids=["exits before", "killed before", "unknown before", "exits after"],
+)
+async def test_chromium_is_tried_where_it_may_be_the_cause(
+    bench: Bench, world: World, reports: dict[str, Any], code: int | None, *, ran: bool
+) -> None:
+    """To try it takes longer than a whole restart, and whoever was killed did not end because of it."""
+    session = await bench.add()
+    world.spawn.script = Script(reports=(reports,))
+    session.start()
+    await until(session, lambda it: it.runner.report is not None)
+    await crash(session, code)
+    assert world.witness.asked == [ran]
+
+
+async def test_a_worker_that_waguard_kills_may_have_failed_because_of_chromium(
+    bench: Bench, world: World
+) -> None:
+    session = await bench.add()
+    world.spawn.script = Script(reports=(LAUNCHING,), obeys=False)
+    session.start()
+    await until(session, lambda it: it.runner.report is not None)
+    session.post(Stopped(worker=1))
+    await until(session, lambda it: it.state.workers > 1)
+    assert world.witness.asked == [False]
+
+
+async def test_a_full_disk_is_the_cause_of_a_kill_too(bench: Bench, world: World) -> None:
+    world.witness.seen = Evidence(disks=(Disk(key="paths.sessions", folder="/s", free=0),))
+    session = await bench.add()
+    world.spawn.script = Script(reports=(LAUNCHING,))
+    session.start()
+    await until(session, lambda it: it.runner.report is not None)
+    await crash(session, -9)
+    assert (session.state.restarts, session.state.counted) == (0, ())
 
 
 async def test_an_orderly_end_asks_nobody(bench: Bench, world: World) -> None:

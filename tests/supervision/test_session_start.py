@@ -8,6 +8,8 @@ from typing import Final
 
 import pytest
 
+from tests.profile.database_lock import another, lock_database
+from tests.profile.leveldb_files import LOCAL
 from tests.supervision.bench import PHONE, Bench
 from tests.supervision.fake_workers import FakeProcess, Script
 from tests.supervision.reports import qr
@@ -193,6 +195,7 @@ async def test_a_restart_searches_where_something_may_be_left(
     session = await bench.add()
     process = await up(session)
     lock = _locked(session)
+    profile = session.profile.at.profile
     match left:
         case "its group":
             world.spawn.full.add(process.pid)
@@ -201,11 +204,32 @@ async def test_a_restart_searches_where_something_may_be_left(
         case "a lock":
             fcntl.flock(lock, fcntl.LOCK_EX)
         case "no lock's file":
-            (session.profile.at.profile / LOCK_NAME).unlink()
+            (profile / LOCK_NAME).unlink()
         case _:
-            (session.profile.at.profile / "SingletonLock").symlink_to("elsewhere-12")
+            (profile / "SingletonLock").symlink_to("elsewhere-12")
     assert await _restarted(session, world) == 1
     os.close(lock)
+
+
+@pytest.mark.timings(clear=LONG)
+async def test_a_restart_searches_where_a_foreign_headless_shell_has_the_storage(
+    bench: Bench, world: World
+) -> None:
+    """It takes neither Chromium's lock on a profile nor ours."""
+    world.change("restart", base_delay=0.0, max_delay=0.0)
+    session = await bench.add()
+    await up(session)
+    os.close(_locked(session))
+    database = session.profile.at.profile / LOCAL
+    database.mkdir(parents=True)
+    (database / "LOCK").touch()
+    assert await _restarted(session, world) == 0
+    with another() as browser:
+        lock_database(browser, session.profile.at.profile)
+        assert await _restarted(session, world) == 1
+    (database / "LOCK").unlink()
+    (database / "LOCK").symlink_to("elsewhere")
+    assert await _restarted(session, world) == 1, "what cannot be read is not free"
 
 
 @pytest.mark.timings(clear=LONG)

@@ -67,8 +67,8 @@ class Witness(Protocol):
     """Reads what this host lacks at the moment of a failure."""
 
     async def read(self, *, browser: bool) -> Evidence:
-        """``browser``: Chromium ran, so its executable is not tried. It takes milliseconds where nothing hangs, and
-        some seconds at most."""
+        """``browser``: Chromium ran, or is not the cause, so its executable is not tried. That takes milliseconds where
+        nothing hangs, and some seconds at most."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -130,8 +130,9 @@ class Store(Protocol):
         """Put ``updates`` over it key by key, as PHP's array_merge does: a null is a value, and
         what lies deeper is replaced. The whole, in one transaction; None: there is no such row."""
 
-    async def record(self, entry: AuditEntry) -> None:
-        """Append to the audit trail."""
+    async def record(self, entry: AuditEntry, *, again: bool = False) -> None:
+        """Append to the audit trail. ``again``: it may be there, because nobody knows how the last call ended; then it is
+        known by its session, kind and time."""
 
     async def audit(self, session_id: str | None, *, limit: int = 200) -> Sequence[AuditEntry]:
         """The newest entries of a session, None: of the fleet; oldest first."""

@@ -1,7 +1,9 @@
 """Chromium's own lock on a profile: who holds it, and how a stale one is removed."""
 
+import fcntl
 import os
 import socket
+import struct
 from pathlib import Path
 from typing import Final
 
@@ -17,6 +19,8 @@ from waguard.profile import mark_files
 from waguard.profile.lock import NotHeldError, prove_held
 
 SINGLETONS: Final = ("SingletonLock", "SingletonSocket", "SingletonCookie")
+_STORAGE: Final = "Default/Local Storage/leveldb/LOCK"  # the first that any flavour opens
+_FLOCK: Final = "hhqqi"  # struct flock: type, whence, start, length, pid
 
 
 def owner(profile: Path) -> policy.Owner:
@@ -34,6 +38,29 @@ def owner(profile: Path) -> policy.Owner:
     if host != socket.gethostname():
         return OtherHost(host, pid)
     return LivingOwner(pid) if _may_be_browser(pid, profile) else DeadOwner(pid)
+
+
+def is_free(profile: Path) -> bool:
+    """Whether surely no Chromium uses it: headless-shell has no ``SingletonLock``, but its storage has a lock."""
+    try:
+        locked = locked_by(profile / _STORAGE) is not None
+    except OSError:
+        return False
+    return not locked and isinstance(owner(profile), Free | DeadOwner)
+
+
+def locked_by(path: Path) -> int | None:
+    """Who has LevelDB's lock, whatever its profile is called there and however old its own lock is."""
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return None
+    try:
+        asked = struct.pack(_FLOCK, fcntl.F_WRLCK, os.SEEK_SET, 0, 0, 0)
+        kind, *_, pid = struct.unpack(_FLOCK, fcntl.fcntl(descriptor, fcntl.F_GETLK, asked))
+        return None if kind == fcntl.F_UNLCK else int(pid)
+    finally:
+        os.close(descriptor)
 
 
 def _may_be_browser(pid: int, profile: Path) -> bool:

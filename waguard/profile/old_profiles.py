@@ -5,10 +5,8 @@ A normal start and ``waguard import`` find them alike: what a path means, and wh
 """
 
 import errno
-import fcntl
 import os
 import stat
-import struct
 import tempfile
 from collections import deque
 from collections.abc import Iterator
@@ -47,7 +45,6 @@ DEPTH: Final = 6  # folders below the one that is searched; a backup of the old 
 FOLDERS: Final = 20_000  # that are looked into at most
 _NOT_SEARCHED: Final = frozenset({"node_modules", "vendor", ".git", "quarantine", "snapshots"})
 _NESTED: Final = ("session-", "RemoteAuth-")
-_FLOCK: Final = "hhqqi"  # struct flock: type, whence, start, length, pid
 OLD: Final = "waguard-old-"
 """The beginning of the names of old profiles of a session that left, beside the one that was in place."""
 
@@ -139,24 +136,10 @@ def in_use(path: Path) -> str | None:
         return None
     databases = (it for name in credentials.FOLDERS for it in credentials.databases(stored / name))
     for database in databases:
-        if (pid := _locked_by(database / "LOCK")) is not None:
+        if (pid := chromium_lock.locked_by(database / "LOCK")) is not None:
             # one of another container has no number here
             return f"process {pid}" if pid > 0 else "a process of another container"
     return None
-
-
-def _locked_by(path: Path) -> int | None:
-    """Who has LevelDB's lock, whatever its profile is called there and however old its own lock is."""
-    try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
-    except FileNotFoundError:
-        return None
-    try:
-        asked = struct.pack(_FLOCK, fcntl.F_WRLCK, os.SEEK_SET, 0, 0, 0)
-        kind, *_, pid = struct.unpack(_FLOCK, fcntl.fcntl(descriptor, fcntl.F_GETLK, asked))
-        return None if kind == fcntl.F_UNLCK else int(pid)
-    finally:
-        os.close(descriptor)
 
 
 # ---- searching ----

@@ -37,7 +37,7 @@ class SqlStatuses:
     def __init__(self, database: Database) -> None:
         self._database = database
         self._writes = Group(database, self._write, self._write_alone)
-        self._entries = Group(database, self._record)
+        self._entries = Group(database, self._record, self._record_again)
 
     async def write_status(
         self,
@@ -50,14 +50,24 @@ class SqlStatuses:
         """As the port says; ``phone_number`` None keeps the row's."""
         return await self._writes.do(_Status(session_id, generation, derived, phone_number))
 
-    async def record(self, entry: AuditEntry) -> None:
-        await self._entries.do(entry)
+    async def record(self, entry: AuditEntry, *, again: bool = False) -> None:
+        """As the port says."""
+        await (self._record_again(entry) if again else self._entries.do(entry))
 
     async def _record(self, entries: Sequence[AuditEntry]) -> list[bool]:
         new = [audit.values(entry, self._database.wall()) for entry in entries]
         async with self._database.writing() as work:
             await work.connection.execute(insert(EVENTS), new)
         return [True] * len(entries)
+
+    async def _record_again(self, entry: AuditEntry) -> bool:
+        new = audit.values(entry, self._database.wall())
+        same = (EVENTS.c[name] == new[name] for name in ("session_id", "at", "kind"))
+        async with self._database.writing() as work:
+            found = select(EVENTS.c.id).where(*same).limit(1)
+            if await work.connection.scalar(found) is None:
+                await work.connection.execute(insert(EVENTS), new)
+        return True
 
     async def _write(self, items: Sequence[_Status]) -> list[StatusWritten | None]:
         # a second one of a session is written after its first

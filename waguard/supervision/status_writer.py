@@ -84,11 +84,13 @@ class AuditLog:
 
     async def trail(self) -> None:
         """Write the audit log forever."""
+        again = False
         while True:
             await self._to_record.wait()
             try:
-                await self._store.record(self._waiting[0])
+                await self._store.record(self._waiting[0], again=again)
             except DatabaseUnavailableError as error:
+                again = True  # it may have been committed
                 self._log.debug("an audit entry is not written; trying again", why=error.line())
                 await asyncio.sleep(self._retry)
                 continue
@@ -96,6 +98,7 @@ class AuditLog:
                 self._log.opt(exception=error).critical(
                     "an audit entry is lost", event="audit_lost"
                 )
+            again = False
             self._waiting.popleft()
             if not self._waiting:
                 self._to_record.clear()

@@ -6,7 +6,8 @@ from msgspec.structs import replace
 from tests.core.engine_bench import EngineBench, Script
 from tests.core.fleet.test_slots import AMPLE, PATIENT, places, two_are_starting
 from waguard.core.blame import Blame, Failure
-from waguard.core.fleet.facts import FleetRulesChanged, HostRead
+from waguard.core.exits import EXIT_BROWSER_GONE
+from waguard.core.fleet.facts import AcksSeen, FleetRulesChanged, HostRead
 from waguard.core.fleet.slots import AHEAD
 from waguard.core.host.admission import Cause, Reading
 from waguard.core.lifecycle import State
@@ -15,10 +16,14 @@ from waguard.core.session.effects import Spawn, StartBrowser, Terminate
 from waguard.core.session.facts import (
     Adopted,
     Beat,
+    Fact,
+    Moved,
     RestartRequested,
+    SpecChanged,
     StartRequested,
     Stopped,
     StopRequested,
+    Unusable,
 )
 from waguard.core.session.state import Slot
 
@@ -139,6 +144,26 @@ def test_a_restart_changes_nothing_while_it_waits() -> None:
     assert (began(bench), bench.effects("c", Terminate)) == (1, [])
 
 
+def test_one_that_was_started_for_what_is_over_is_replaced_and_keeps_its_slot() -> None:
+    bench = ahead()
+    bench.scripts["c"] = Script(held=True)
+    bench.report("a")
+    bench.post("c", SpecChanged(worker=bench.worker("c").number))
+    assert [it.why for it in bench.effects("c", Terminate)] == [None]
+    assert [it.waits for it in bench.effects("c", Spawn)] == [True, False]
+    assert bench.fleet.starting == {"b", "c"}
+    assert (bench.state("c").counted, bench.state("c").restarts) == ((), 0)
+    assert bench.records("c", "restart") == []
+
+
+def test_a_page_that_is_there_was_started_for_what_held() -> None:
+    bench = ahead()
+    bench.report("a")
+    bench.report("c")
+    bench.post("c", SpecChanged(worker=bench.worker("c").number))
+    assert bench.effects("c", Terminate) == []
+
+
 def test_a_persons_start_is_requested_although_a_worker_waits() -> None:
     """Neither a breaker that opens nor the order of a restore may delay it."""
     bench = two_are_starting("c")
@@ -157,6 +182,63 @@ def test_no_more_than_some_are_ahead() -> None:
     assert with_worker == names[:AHEAD]
     bench.report("a")
     assert [name for name in names if bench.effects(name, Spawn)] == names[: AHEAD + 1]
+
+
+def rolling(asks: Fact, others: int = AHEAD) -> EngineBench:
+    """``a`` and ``b`` hold the two slots, ``others`` sessions that work are to be replaced, and ``s`` works."""
+    names = [f"r{number:02}" for number in range(others)]
+    bench = two_are_starting(rules=PATIENT)
+    for name in (*names, "s"):
+        bench.add(name, rules=PATIENT)
+        bench.post(name, Adopted())
+        bench.report(name)
+    for name in names:
+        bench.post(name, Moved(priority=9, active=9.0))
+        bench.post(name, asks)
+    assert all(bench.waits(name) is Cause.PLACE for name in names)
+    assert all(bench.link(name) is Link.CONNECTED for name in names)
+    return bench
+
+
+@pytest.mark.parametrize(
+    "asks", [RestartRequested(why="a test"), StartRequested(restart=True)], ids=["planned", "asked"]
+)
+def test_who_is_to_be_replaced_takes_nobodys_room_ahead(asks: Fact) -> None:
+    bench = rolling(asks)
+    bench.exit("s", EXIT_BROWSER_GONE)
+    assert bench.waits("s") is Cause.PLACE
+    assert [it.waits for it in bench.effects("s", Spawn)] == [True]
+
+
+def test_a_crash_comes_before_planned_work() -> None:
+    bench = rolling(RestartRequested(why="a test"), others=3)
+    bench.exit("s", EXIT_BROWSER_GONE)
+    bench.report("a")
+    assert bench.spawned[2:] == ["s"]
+    bench.report("s")
+    assert len(bench.spawned) == 4, "and then the planned ones"
+
+
+def test_one_that_dies_before_its_planned_replacement_is_started_ahead() -> None:
+    bench = rolling(RestartRequested(why="a test"), others=1)
+    bench.exit("r00", EXIT_BROWSER_GONE)
+    assert [it.waits for it in bench.effects("r00", Spawn)] == [True]
+
+
+def test_one_that_is_restarted_while_it_ends_is_started_ahead() -> None:
+    bench = rolling(RestartRequested(why="a test"), others=1)
+    bench.scripts["r00"] = Script(obeys=False)
+    bench.post("r00", Unusable(worker=1, why="a test"))
+    bench.post("r00", StartRequested(restart=True))
+    bench.exit("r00", 0)
+    assert [it.waits for it in bench.effects("r00", Spawn)] == [True]
+
+
+def test_while_only_those_wait_that_work_nothing_is_decided_again() -> None:
+    bench = rolling(RestartRequested(why="a test"))
+    before = bench.fleet.waiting
+    bench.post("a", AcksSeen())
+    assert bench.fleet.waiting is before
 
 
 @pytest.mark.parametrize(

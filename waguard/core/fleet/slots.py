@@ -42,9 +42,10 @@ def admit_next(fleet: FleetState, now: Moment, post: Post) -> FleetState:
         return _try_canary(fleet, [], now)
     full = len(fleet.starting) >= fleet.rules.limits.places
     ahead = [name for name, request in fleet.waiting.items() if request.ahead]
+    down = sum(not request.asked_for.replaces for request in fleet.waiting.values())
     if (
         full
-        and len(ahead) in {len(fleet.waiting), AHEAD}
+        and len(ahead) in {down, AHEAD}
         and all(request.reported is Cause.PLACE for request in fleet.waiting.values())
     ):
         return fleet  # nothing changes until a slot is released
@@ -71,18 +72,20 @@ def admit_next(fleet: FleetState, now: Moment, post: Post) -> FleetState:
         paired=fleet.host.paired,
         trial=fleet.broken.at(now.at) if fleet.broken else None,
     )
-    waiting = _bounded(decision.waiting, ahead, 0 if fleet.broken else AHEAD)
+    waiting = _bounded(fleet, decision.waiting, ahead)
     return _grant(fleet, decision.admitted, waiting | slow, now, post)
 
 
-def _bounded(waiting: Mapping[str, Wait], ahead: list[str], most: int) -> dict[str, Wait]:
-    """Let at most so many have a worker before their Chromium may start; ``ahead`` have one already."""
-    room = most - len(ahead)
+def _bounded(fleet: FleetState, waiting: Mapping[str, Wait], ahead: list[str]) -> dict[str, Wait]:
+    """Let at most ``AHEAD`` have a worker before their Chromium may start; ``ahead`` have one already, and so has who is
+    to be replaced."""
+    room = (0 if fleet.broken else AHEAD) - len(ahead)
     bounded = dict(waiting)
     for name, wait in waiting.items():
         if wait.ahead and name not in ahead:
-            room -= 1
-            if room < 0:
+            works = fleet.waiting[name].asked_for.replaces
+            room -= not works
+            if works or room < 0:
                 bounded[name] = Wait(wait.cause, wait.words)
     return bounded
 
@@ -95,6 +98,7 @@ def _candidate(fleet: FleetState, name: str, now: Moment) -> Candidate:
         active=it.active,
         asked=it.asked,
         ended=None if it.ended_at is None else now.at - it.ended_at,
+        planned=it.planned,
         new=it.new,
     )
 

@@ -93,6 +93,8 @@ class Candidate:
     ended: float | None = None
     """Seconds since its last browser ended, whose memory is still free. None also where the kernel may
     have killed that browser because of its memory."""
+    planned: bool = False
+    """The session works meanwhile, and no person requested its replacement."""
     new: bool = False
     """The session waits for its first scan, or for one after an unlink: it has no profile to miss."""
 
@@ -141,9 +143,9 @@ class Decision:
     waiting: dict[str, Wait] = field(default_factory=dict)
 
 
-def order(candidate: Candidate) -> tuple[int, float, str]:
-    """Sort key: priority first, then who was active last."""
-    return (-candidate.priority, -candidate.active, candidate.session)
+def order(candidate: Candidate) -> tuple[bool, int, float, str]:
+    """Sort key: planned replacements last, then priority, then who was active last."""
+    return (candidate.planned, -candidate.priority, -candidate.active, candidate.session)
 
 
 def sessions_folder(host: Reading, *, paired: bool) -> str | None:

@@ -130,7 +130,9 @@ class RequestSlot(Struct, frozen=True, kw_only=True):
 
     asked: bool
     planned: bool = False
-    """The start is to replace a worker that works: not granted while many starts fail."""
+    """No person requested the replacement: it is granted when nobody else waits, and not while many starts fail."""
+    replaces: bool = False
+    """The session's worker works until the slot is granted: no other one is started before."""
     slow: bool = False
     priority: int = 0
     active: float = 0.0

@@ -120,6 +120,11 @@ class Unusable(WorkerFact, frozen=True, kw_only=True):
     why: str
 
 
+class SpecChanged(WorkerFact, frozen=True, kw_only=True):
+    """The worker may start its Chromium, and was made for another configuration, version or place of its profile than
+    holds now: it has started none."""
+
+
 class Adopted(Struct, frozen=True, kw_only=True):
     """An earlier daemon's worker lives. ``outdated``: it speaks another version of the protocol."""
 
@@ -248,6 +253,7 @@ Fact = (
     | Stopped
     | Unanswered
     | Unusable
+    | SpecChanged
     | Adopted
     | StartRequested
     | StopRequested

@@ -47,6 +47,7 @@ from waguard.core.session.facts import (
     SlotGranted,
     Spawned,
     SpawnFailed,
+    SpecChanged,
     StartRequested,
     Stopped,
     StopRequested,
@@ -151,7 +152,9 @@ def _handle(  # noqa: C901, PLR0912 - a table of facts
             return state
 
 
-def _handle_worker(state: SessionState, fact: WorkerFact, now: Moment, out: Out) -> SessionState:
+def _handle_worker(  # noqa: C901 - a table of facts
+    state: SessionState, fact: WorkerFact, now: Moment, out: Out
+) -> SessionState:
     if (worker := state.worker) is None:
         return state
     match fact:
@@ -173,6 +176,8 @@ def _handle_worker(state: SessionState, fact: WorkerFact, now: Moment, out: Out)
             return workers.kill(workers.end(state, worker, why, now, out), out)
         case Stopped() | Unanswered() if worker.stage is Stage.ENDING:
             return ending.on_no_answer(state, worker, fact, now, out)
+        case SpecChanged() if worker.stage in {Stage.ADOPTING, Stage.STARTING}:
+            return workers.end(state, worker, None, now, out)  # the next one has its slot
         case Unusable(why=why) if worker.stage in _LIVING:
             cause = workers.HUNG if worker.stage is Stage.READY else workers.NOT_READY
             failure = Failure(Blame.SESSION, "worker_unusable", cause, why)
@@ -377,8 +382,8 @@ def _replace_worker(
     """Replace a worker that works: first request a slot, and let it serve meanwhile. A worker that is still starting
     has a slot."""
     if state.slot is Slot.FREE:
-        wanted = planned.why is not None
-        out(request_slot(replace(state, asked=True), ended_at=now.at, planned=wanted))
+        ours, up = planned.why is not None, replace(state, asked=True)
+        out(request_slot(up, ended_at=now.at, planned=ours, replaces=True))
         return replace(state, slot=Slot.REQUESTED)
     if state.slot is Slot.REQUESTED:
         return state

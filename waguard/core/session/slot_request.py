@@ -10,12 +10,14 @@ from waguard.core.session.worker import new_worker
 
 
 def request_slot(
-    state: SessionState, *, ended_at: float | None, planned: bool = False
+    state: SessionState, *, ended_at: float | None, planned: bool = False, replaces: bool = False
 ) -> RequestSlot:
-    """What the fleet has to know to grant one. ``ended_at``: when its worker ended, monotonic."""
+    """What the fleet has to know to grant one. ``ended_at``: when its worker ended, monotonic; ``planned`` and
+    ``replaces``: see ``RequestSlot``."""
     return RequestSlot(
         asked=state.asked,
         planned=planned,
+        replaces=replaces,
         slow=state.retries.at is not None,
         priority=state.priority,
         active=state.active,

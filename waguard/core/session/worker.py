@@ -309,6 +309,8 @@ def on_end(
     down = replace(state, worker=None, replacement=None)
     if state.intent is not Intent.UP:
         return down
+    if worker.planned and state.slot is Slot.REQUESTED:
+        return replace(down, slot=Slot.FREE, held_back=None)  # requested while a worker worked
     if worker.planned:  # its slot is kept for the next worker
         return down
     if down.slot is not Slot.FREE:

@@ -260,9 +260,12 @@ class SessionActor:
         runner = self.runner
         match effect:
             case Spawn(worker, check_profile, waits):
+                if not waits:
+                    self._log.debug("start slot", held=True)
                 runner.spawn(worker, check_profile=check_profile, waits=waits)
-            case StartBrowser():
-                runner.start_browser()
+            case StartBrowser(worker):
+                self._log.debug("start slot", held=True)
+                runner.start_browser(worker)
             case Terminate(why=why):
                 self.publisher.log_unhealthy(why)
                 runner.terminate(failed=why is not None)
@@ -298,7 +301,7 @@ class SessionActor:
             case Held() | ResponsivenessChanged():
                 self.publisher.log(effect)
             case ReleaseSlot():
-                self._log.debug("place given back")
+                self._log.debug("start slot", held=False)
             case (
                 RequestSlot()
                 | WorkerFailed()

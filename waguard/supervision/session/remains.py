@@ -37,7 +37,7 @@ class Remains:
 
     def _none(self) -> bool:
         """Whether the last worker surely left nothing: its groups are empty (what is stopped holds no lock), and
-        nobody uses the profile. After a while a browser of somebody else may, that has no lock."""
+        nobody uses the profile. After a while a browser of somebody else may, which locks it in another way."""
         if self._groups is None:
             return False
         if self._ctx.clock.monotonic() - self._exited_at >= self._ctx.timings.clear:

@@ -6,7 +6,6 @@ from pathlib import Path
 from loguru import logger
 
 from waguard.core.blame import Blame, Failure
-from waguard.core.profile.profile import DeadOwner, Free
 from waguard.core.row_status import Status
 from waguard.errors import WaguardError
 from waguard.host.files.lock import private_folder
@@ -116,7 +115,7 @@ class SessionProfile:
     def is_unused(self) -> bool:
         """Whether surely no worker and no browser uses it, whoever started that."""
         at = self.at.profile
-        return is_free(at) and isinstance(chromium_lock.owner(at), Free | DeadOwner)
+        return is_free(at) and chromium_lock.is_free(at)
 
     def held_up(self, record: str) -> Failure | None:
         """Why no worker can be started on it for now. ``record``: where the worker's would lie."""

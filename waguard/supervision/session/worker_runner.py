@@ -21,6 +21,7 @@ from waguard.core.session.facts import (
     Fact,
     Spawned,
     SpawnFailed,
+    SpecChanged,
     Stopped,
     Unanswered,
     Unusable,
@@ -38,7 +39,7 @@ from waguard.supervision.session.tasks import Tasks
 from waguard.supervision.session.traffic import Traffic
 from waguard.supervision.session.worker_facts import beat_fact, report_fact, stable_fact
 from waguard.supervision.session.worker_link import WorkerLink
-from waguard.supervision.session.worker_spec import log_settings, worker_spec
+from waguard.supervision.session.worker_spec import holds, log_settings, worker_spec
 from waguard.supervision.status_writer import StatusWriter
 from waguard.wire import calls
 from waguard.wire.events import Event
@@ -82,6 +83,8 @@ class WorkerRunner:
         self._changed = changed
         self._log = logger.bind(session=writer.row.session_id)
         self._number = 0
+        self._spec: WorkerSpec | None = None
+        """What it was started with; None: an earlier daemon started it."""
         self._failed = False
         """The worker's end was requested because it failed."""
         self._outdated = False
@@ -113,14 +116,14 @@ class WorkerRunner:
 
     def spawn(self, worker: int, *, check_profile: bool, waits: bool) -> None:
         """Start worker number ``worker``, see ``effects.Spawn``; ends in ``Spawned`` or ``SpawnFailed``."""
-        self._number, self.report = worker, None
+        self._number, self.report, self._spec = worker, None, None
         self._failed = self._outdated = False
         self._begin(self._spawn(worker, check_profile=check_profile, waits=waits), "spawn")
 
     def adopt(self, worker: int, process: Process, record: WorkerRecord, *, outdated: bool) -> None:
         """Take over one that an earlier daemon started. ``outdated``: it speaks another protocol, so it
         is only greeted, and does not end by itself while it waits to be replaced."""
-        self._number, self.process, self.report = worker, process, None
+        self._number, self.process, self.report, self._spec = worker, process, None, None
         self._failed, self._outdated = False, outdated
         if not outdated:
             slot = self._ctx.heartbeats.adopt(process.pid, record.generation)
@@ -183,9 +186,15 @@ class WorkerRunner:
         if self.link and self.report and self.report.obeys:
             self.link.lend(self._ctx.lent_until())
 
-    def start_browser(self) -> None:
-        """Let it start its Chromium. Where it is not connected, it says that it waits when it is."""
-        if self.link:
+    def start_browser(self, worker: int) -> None:
+        """Let it start its Chromium, if what it was started for still holds. Where it is not connected, it says that it
+        waits when it is."""
+        if not self.link:
+            return
+        now = worker_spec(self._ctx, self._writer.row, self._profile.at)
+        if self._spec is None or not holds(self._spec, now):
+            self._post(SpecChanged(worker=worker))
+        else:
             self.link.start_browser()
 
     def send(self, call: calls.Operation, failed: str) -> None:
@@ -199,20 +208,10 @@ class WorkerRunner:
         try:
             self._profile.follow_row()
             await self._profile.migrate()
-            config = self._ctx.config()
-            row = self._writer.row
-            given = self._ctx.versions.for_worker(row.session_id)
+            row, at = self._writer.row, self._profile.at
             self.slot.begin(self._ctx.heartbeats.assign(), row.generation)
-            spec = worker_spec(
-                row,
-                self._profile.at,
-                config,
-                given,
-                instance=self._ctx.instance,
-                lent_until=self._ctx.lent_until(),
-                slot=self.slot.number or 0,
-                waits=waits,
-            )
+            slot = self.slot.number or 0
+            self._spec = spec = worker_spec(self._ctx, row, at, slot=slot, waits=waits)
             held_up = self._profile.held_up(spec.record)
             if held_up is None and check_profile and self._profile.is_missing():
                 self._missing()
@@ -320,8 +319,11 @@ class WorkerRunner:
             "worker exited", event="worker_exited", worker=process.pid, code=code, meaning=meaning
         )
         lacking = None
-        if self._failed or code:
-            lacking = await _lacking(self._ctx, self._writer.row.session_id, browser=browser)
+        if self._failed or code != 0:
+            # whoever is killed by somebody else does not end because Chromium cannot be started
+            killed = code is not None and code < 0 and not self._failed
+            session = self._writer.row.session_id
+            lacking = await _lacking(self._ctx, session, browser=browser or killed)
         said = said and printable(said)
         self._post(Exited(worker=worker, code=code, details=said, host=lacking))
 
@@ -369,7 +371,7 @@ async def _send(link: WorkerLink, call: calls.Operation, log: "Logger", failed: 
 
 
 async def _lacking(ctx: SessionContext, session: str, *, browser: bool) -> Failure | None:
-    """What the host lacks now; ``browser``: Chromium ran. None also where that cannot be read."""
+    """What the host lacks now; ``browser``: see ``Witness``. None also where that cannot be read."""
     try:
         return host_failure(await ctx.witness.read(browser=browser))
     except Exception as error:  # noqa: BLE001 - without it the exit is never reported

@@ -4,33 +4,27 @@ from typing import Final
 
 from waguard.config.sections import Config
 from waguard.core.messages.inbox import left_out
+from waguard.core.replace import replace
 from waguard.ports.store import SessionRow
 from waguard.profile import layout, snapshots
 from waguard.profile.layout import Places
-from waguard.supervision.versions.observer import Given
+from waguard.supervision.session.session_context import SessionContext
 from waguard.wire.heartbeat_slots import NAME
 from waguard.wire.worker import LogSettings, WorkerSpec
 
 HEARTBEAT: Final = 1.0  # s; the limits of what does not answer (core/session/probe.py) count on it
 
 
-def worker_spec(  # noqa: PLR0913 - what one worker gets
-    row: SessionRow,
-    at: Places,
-    config: Config,
-    given: Given,
-    *,
-    instance: str,
-    lent_until: float | None,
-    slot: int,
-    waits: bool = False,
+def worker_spec(
+    ctx: SessionContext, row: SessionRow, at: Places, *, slot: int = 0, waits: bool = False
 ) -> WorkerSpec:
-    """``at``: where the session's profile and the copies of it lie. ``given``: what its page is loaded
-    with. ``lent_until``: see ``SessionContext``; ``slot``: see ``WorkerSpec``."""
+    """As it is now. ``at``: where the session's profile and the copies of it lie; ``slot``: see ``WorkerSpec``."""
+    config = ctx.config()
+    given = ctx.versions.for_worker(row.session_id)
     name = layout.key(row.session_id)
     workers = config.paths.runtime / "workers"
     return WorkerSpec(
-        instance=instance,
+        instance=ctx.instance,
         session=row.session_id,
         generation=row.generation,
         workspace=row.workspace_id,
@@ -62,9 +56,16 @@ def worker_spec(  # noqa: PLR0913 - what one worker gets
         slot=slot,
         sandbox=config.browser.sandbox,
         log=log_settings(config),
-        lent_until=lent_until,
+        lent_until=ctx.lent_until(),
         waits=waits,
     )
+
+
+def holds(spec: WorkerSpec, now: WorkerSpec) -> bool:
+    """Whether a worker with ``spec`` does what one with ``now`` would. How to log, and how long it may live, reaches a
+    running worker."""
+    sent = replace(now, log=spec.log, lent_until=spec.lent_until)
+    return replace(sent, waits=spec.waits, slot=spec.slot) == spec
 
 
 def log_settings(config: Config) -> LogSettings:
