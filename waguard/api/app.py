@@ -34,7 +34,7 @@ from waguard.api import (
 from waguard.api.body import Body, late
 from waguard.api.call_backs import witnessed
 from waguard.api.deadline import CHANGES, within_deadline
-from waguard.api.deps import BODY, DEPS, ApiDeps
+from waguard.api.deps import BODY, CALLER, DEPS, ApiDeps
 from waguard.api.door import CONNECTIONS, Door, attend_requests
 from waguard.api.limits import (
     BODY_LIMIT,
@@ -88,7 +88,8 @@ async def gate(request: web.Request, handler: Handler) -> web.StreamResponse:
         raise request.match_info.http_exception
     limit = MEDIA_BODY_LIMIT if request.path == _MEDIA_PATH else BODY_LIMIT
     keys = request.app[DEPS].keys
-    shown = keys.accept_any(auth.shown_keys(request)) or is_trusted(request)
+    trusted = is_trusted(request)
+    shown = keys.accept_any(auth.shown_keys(request)) or trusted
     _recognize(request, known=shown)
     body = Body(request, limit=limit)
     if not shown and not await _key_inside(request, body):
@@ -99,6 +100,7 @@ async def gate(request: web.Request, handler: Handler) -> web.StreamResponse:
         request[BODY] = {}
         return await handler(request)
     _recognize(request, known=True)
+    request[CALLER] = auth.by_socket(request) if trusted else auth.APPLICATION
     with counted(request) as charge:
         fields = request[BODY] = await body.decoded(charge)
         # what looked like a key of the body can be one of an object within it

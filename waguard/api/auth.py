@@ -13,6 +13,7 @@ from aiohttp import web
 
 from waguard.config.addresses import is_loopback
 from waguard.config.key_file import GENERATED_KEY_MARK, KEY_LENGTH
+from waguard.core.keys import Caller, Right
 from waguard.errors import ConfigError, UnauthorizedError
 from waguard.host import small_file
 from waguard.host.files.lock import remedy_of
@@ -23,6 +24,10 @@ from waguard.host.system.listen import peer_uid
 
 # what a browser adds to a call of a page, and a proxy to a call of somebody else
 _NOT_OF_THE_APPLICATION: Final = ("Origin", "Sec-Fetch-Site", "Forwarded", "X-Forwarded-For")
+
+
+APPLICATION: Final = Caller(name="the application", right=Right.ADMIN)
+"""Who shows a key of ``api.key_file``: may do everything."""
 
 
 @dataclass(slots=True, eq=False)
@@ -141,6 +146,14 @@ def is_local(request: web.Request) -> bool:
     if not isinstance(peer, tuple) or is_for_another(request):
         return False
     return is_loopback(str(peer[0]).removeprefix("::ffff:"))
+
+
+def by_socket(request: web.Request) -> Caller:
+    """Who calls on the local socket, as the kernel says."""
+    assert request.transport  # noqa: S101 - it was asked for who it is
+    uid = peer_uid(request.transport.get_extra_info("socket"))
+    name = "root by the socket" if uid == 0 else f"user {uid} by the socket"
+    return Caller(name=name, right=Right.ADMIN)
 
 
 def caller(request: web.Request) -> str:

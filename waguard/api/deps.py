@@ -9,6 +9,7 @@ from aiohttp import web
 
 from waguard.api.auth import Keys
 from waguard.config.sections import Config
+from waguard.core.keys import Caller
 from waguard.host.files.media import MediaFolder
 from waguard.messaging.health import MessageHealth
 from waguard.messaging.outbox.bulk import Bulks
@@ -73,3 +74,5 @@ class ApiDeps:
 
 DEPS = web.AppKey("deps", ApiDeps)
 BODY = web.RequestKey("body", dict[str, Any])
+CALLER = web.RequestKey("caller", Caller)
+"""Who has shown a key, or needs none on the local socket."""

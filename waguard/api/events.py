@@ -14,8 +14,9 @@ from msgspec import Meta, Struct, field
 from waguard.api import fields
 from waguard.api.deps import DEPS
 from waguard.api.fields import AS_IT_IS
-from waguard.api.route import Right, route
+from waguard.api.route import route
 from waguard.api.timings import TIMINGS, Timings
+from waguard.core.keys import Right
 from waguard.ports.bus import BusEvent
 
 ID_LIMIT: Final = 2**63
