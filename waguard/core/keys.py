@@ -36,8 +36,13 @@ class Caller:
     expires_at: float | None = None
     """Unix seconds."""
 
+    @property
+    def sees_all(self) -> bool:
+        """Whether it has no scope."""
+        return self.workspaces is None and self.sessions is None
+
     def sees(self, session_id: str, workspace_id: int | None) -> bool:
         """Whether the session is within its scope."""
-        if self.workspaces is None and self.sessions is None:
+        if self.sees_all:
             return True
         return session_id in (self.sessions or ()) or workspace_id in (self.workspaces or ())
