@@ -38,8 +38,9 @@ _SECRET_BYTES: Final = 32
 class IssuedKeys:
     """All calls are of the event loop; those that are not awaited do not block, but for ``load``."""
 
-    def __init__(self, path: Path, clock: Clock) -> None:
-        """Knows none before ``load``."""
+    def __init__(self, path: Path, clock: Clock, *, most: int = MOST) -> None:
+        """Knows none before ``load``. ``most`` may be valid at a time."""
+        self._most = most
         self._path = path
         self._clock = clock
         self._keys: dict[str, IssuedKey] = {}
@@ -145,6 +146,7 @@ class IssuedKeys:
             key_id = self._new_id()
             text = issued_keys.text_of(key_id, secrets.token_urlsafe(_SECRET_BYTES))
             key = issued_keys.issue(maker, wanted, key_id=key_id, text=text, now=now)
+            self._changed = True  # who is cancelled leaves a key in the file that nobody has
             await self._write({**self._keys, key_id: key})
             if not self.accepts(maker):  # it has ended meanwhile, and makes no more
                 self._keys.pop(key_id, None)
@@ -197,15 +199,20 @@ class IssuedKeys:
             raise ConflictError(
                 "there is a key of this name", field="name", remedy="use another one, or revoke it"
             )
-        if len(names) >= MOST:
+        if len(names) >= self._most:
             raise ConflictError(
-                f"there are {MOST} valid keys", field="name", remedy="revoke those that nobody uses"
+                f"there are {self._most} valid keys",
+                field="name",
+                remedy="revoke those that nobody uses",
             )
 
     def _new_id(self) -> str:
-        while (key_id := secrets.token_hex(_ID_BYTES)) in self._keys:
-            pass
-        return key_id
+        while True:
+            key_id = secrets.token_hex(_ID_BYTES)
+            if (
+                key_id not in self._keys and not key_id.isdecimal()
+            ):  # the log shortens what may be a number
+                return key_id
 
     # ---- how it ends ----
 
@@ -261,9 +268,11 @@ class IssuedKeys:
         if not self._changed or self.unreadable:
             return
         async with self._writing:
+            self._changed = False
             try:
                 await self._write(self._keys)
             except WaguardError as error:
+                self._changed = True
                 if self._writes:
                     logger.warning(
                         "the file of keys cannot be written",
@@ -276,7 +285,6 @@ class IssuedKeys:
         """Raises ``UnavailableError``."""
         if self.unreadable:
             raise UnavailableError(self.unreadable)
-        self._changed = False
         content = tuple(keys.values())
         writing = asyncio.create_task(asyncio.to_thread(key_memory.write, self._path, content))
         try:
@@ -286,7 +294,6 @@ class IssuedKeys:
             finally:
                 await asyncio.wait({writing})
         except (OSError, WaguardError) as error:
-            self._changed = True
             why = (error.strerror if isinstance(error, OSError) else None) or str(error)
             raise UnavailableError(f"{self._path} cannot be written: {why}") from None
         self._writes = True
