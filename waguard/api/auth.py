@@ -145,7 +145,7 @@ def refused() -> UnauthorizedError:
     return UnauthorizedError(
         "Invalid API key",
         field="api_key",
-        remedy="send one key, of api.key_file or from `waguard keys create`, as X-Api-Key, bearer token, api_key in body or query",
+        remedy="send one key, of api.key_file or an issued one, as X-Api-Key, bearer token, api_key in body or query",
     )
 
 

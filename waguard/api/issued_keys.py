@@ -8,7 +8,7 @@ import asyncio
 import contextlib
 import hmac
 import secrets
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Container, Mapping
 from pathlib import Path
 from typing import Final
 
@@ -143,7 +143,7 @@ class IssuedKeys:
                     remedy="ask for less, or use a key that may do more",
                 )
             self._require_free(wanted.name)
-            key_id = self._new_id()
+            key_id = _new_id(self._keys)
             text = issued_keys.text_of(key_id, secrets.token_urlsafe(_SECRET_BYTES))
             key = issued_keys.issue(maker, wanted, key_id=key_id, text=text, now=now)
             self._changed = True  # who is cancelled leaves a key in the file that nobody has
@@ -205,14 +205,6 @@ class IssuedKeys:
                 field="name",
                 remedy="revoke those that nobody uses",
             )
-
-    def _new_id(self) -> str:
-        while True:
-            key_id = secrets.token_hex(_ID_BYTES)
-            if (
-                key_id not in self._keys and not key_id.isdecimal()
-            ):  # the log shortens what may be a number
-                return key_id
 
     # ---- how it ends ----
 
@@ -297,3 +289,10 @@ class IssuedKeys:
             why = (error.strerror if isinstance(error, OSError) else None) or str(error)
             raise UnavailableError(f"{self._path} cannot be written: {why}") from None
         self._writes = True
+
+
+def _new_id(known: Container[str]) -> str:
+    while True:
+        key_id = secrets.token_hex(_ID_BYTES)
+        if key_id not in known and not key_id.isdecimal():  # the log shortens numbers
+            return key_id

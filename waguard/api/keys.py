@@ -109,7 +109,7 @@ class RevokedKey(Done, kw_only=True):
     made: list[KnownKey]
 
 
-@route(Right.ADMIN)
+@route(Right.ADMIN, 409)
 async def listing(request: web.Request) -> KnownKeys:
     """List the issued keys; a key with a scope sees those within it.
 
@@ -144,7 +144,7 @@ async def revoke(request: web.Request, key_id: Annotated[str, AS_IT_IS]) -> Revo
 
 
 async def _workspaces(request: web.Request) -> Workspaces:
-    """Of every session, for a caller with a scope. Others need no database for it."""
+    """The workspace of every session, for a caller with a scope. Others need no database for it."""
     if request[CALLER].sees_all:
         return {}
     views = await request.app[DEPS].sessions.views(removed=True)

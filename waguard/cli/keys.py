@@ -124,7 +124,7 @@ def _list(arguments: argparse.Namespace) -> int:
     elif known:
         print_table([_row(it, time.time()) for it in known], _COLUMNS)
     else:
-        print("no keys: `waguard keys create` makes one that may do less")
+        print("no keys: `waguard keys create NAME --right read` makes one that may do less")
     return 0
 
 

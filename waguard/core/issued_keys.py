@@ -46,7 +46,7 @@ class IssuedKey(Struct, frozen=True, kw_only=True):
     used_at: Time | None = None
     """To the minute."""
     ended_at: Time | None = None
-    """It is never valid again, whatever the clock says."""
+    """From then on the key is never valid again, whatever the clock says."""
     ended_by: str | None = None
     """Who revoked it; None: it has expired."""
 
@@ -75,7 +75,7 @@ class Wanted(Struct, frozen=True, kw_only=True):
 
 
 Workspaces = Mapping[str, int]
-"""Of each session. Only a caller with a scope needs them."""
+"""The workspace of each session. Only a caller with a scope needs them."""
 
 
 def is_name(text: str) -> bool:
