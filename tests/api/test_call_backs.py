@@ -6,6 +6,7 @@ import pytest
 
 from tests.api.conftest import KEY, Api
 from tests.api.fake_sessions import HEALTHY, SESSION, a_view
+from waguard.api.timings import Limits
 from waguard.core.webhooks.call_backs import Asked
 from waguard.errors import DatabaseUnavailableError
 
@@ -33,6 +34,14 @@ async def test_status_that_fails_is_bad(api: Api) -> None:
     with api.webhooks.call_backs.watching(SESSION) as mine:
         api.sessions.fail = DatabaseUnavailableError("away")
         assert (await api.call("GET", STATUS)).status == 503
+        assert mine.status == asked(0, 1)
+
+
+@pytest.mark.parametrize("limits", [Limits(watchers=0)])
+async def test_status_that_is_too_much_is_bad(api: Api) -> None:
+    """The application drops its message for it."""
+    with api.webhooks.call_backs.watching(SESSION) as mine:
+        assert (await api.call("GET", f"{STATUS}?api_key={KEY}", key=None)).status == 503
         assert mine.status == asked(0, 1)
 
 

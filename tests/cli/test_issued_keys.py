@@ -55,7 +55,9 @@ def test_a_new_key_alone_is_on_stdout(api: Api, capsys: pytest.CaptureFixture[st
     ]
     assert said(capsys) == (
         [KEY],
-        ["key 0a1b2c3d (shop) may send, until 2026-12-01T00:00:00Z; it is never shown again"],
+        [
+            "key 0a1b2c3d (shop) has the right send, until 2026-12-01T00:00:00Z; it is never shown again"
+        ],
     )
     api.says(f"POST {PATH}", Answer(201, answer | {"about": ABOUT | {"expires_at": None}}))
     assert main(["keys", "create", "shop", "--right", "send"]) == 0

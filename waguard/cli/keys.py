@@ -162,7 +162,7 @@ def _row(key: IssuedKey, now: float) -> dict[str, Any]:
 
 
 def _time(at: float | None) -> str | None:
-    return None if at is None else f"{datetime.fromtimestamp(at, UTC):%Y-%m-%dT%H:%M:%SZ}"
+    return None if at is None else f"{datetime.fromtimestamp(round(at), UTC):%Y-%m-%dT%H:%M:%SZ}"
 
 
 def _create(arguments: argparse.Namespace) -> int:
@@ -179,7 +179,7 @@ def _create(arguments: argparse.Namespace) -> int:
     if not arguments.json:
         about = answer["about"]
         until = f"until {about['expires_at']}" if about["expires_at"] else "without an end"
-        said = f"key {about['id']} ({about['name']}) may {about['right']}, {until}; it is never shown again"
+        said = f"key {about['id']} ({about['name']}) has the right {about['right']}, {until}; it is never shown again"
         sys.stderr.write(f"{printable(said)}\n")
     return 0
 
