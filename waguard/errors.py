@@ -76,6 +76,12 @@ class UnauthorizedError(WaguardError):
     status = 401
 
 
+class ForbiddenError(WaguardError):
+    """A good key that may not do this."""
+
+    status = 403
+
+
 class NotFoundError(WaguardError):
     """There is no such session."""
 

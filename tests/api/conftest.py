@@ -17,11 +17,13 @@ from tests.api import described
 from tests.api.fake_passkeys import FakePasskeys
 from tests.api.fake_sessions import FakeSessions
 from tests.api.fake_versions import FakeVersions
+from tests.clocks import Clock
 from tests.store import template
 from tests.store.memory import Account, MemoryStore
 from waguard.api import ApiDeps, create_app, serve
 from waguard.api.auth import Keys
 from waguard.api.intake import Intake
+from waguard.api.issued_keys import IssuedKeys
 from waguard.api.timings import Limits, Timings
 from waguard.config.sections import Config, Level, Log
 from waguard.core.messages.received_media import MEDIA_LIMIT
@@ -104,6 +106,8 @@ class Api:
     config: Config = field(default_factory=Config)
     log: FakeLog = field(default_factory=FakeLog)
     control: FakeControl = field(default_factory=FakeControl)
+    clock: Clock = field(default_factory=Clock)
+    """Of the issued keys alone."""
     versions: FakeVersions = field(default_factory=FakeVersions)
     passkeys: FakePasskeys = field(init=False)
     base: str = ""
@@ -207,9 +211,11 @@ async def api(
         )
         world = Api(http, sessions, store, bus, outbox, database, journal, webhooks, media)
         world.passkeys = FakePasskeys(sessions)
+        issued = IssuedKeys(tmp_path / "keys.json", world.clock)
         world.deps = ApiDeps(
             config=lambda: world.config,
-            keys=Keys(frozenset({KEY.encode(), SECOND_KEY.encode()})),
+            keys=Keys(frozenset({KEY.encode(), SECOND_KEY.encode()}), issued.find),
+            issued_keys=issued,
             sessions=sessions,
             passkeys=world.passkeys,
             reconciler=sessions,

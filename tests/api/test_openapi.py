@@ -19,7 +19,8 @@ from tests.api.described import differs
 from tests.api.fake_sessions import SESSION
 from waguard.api import create_app, fields, openapi
 from waguard.api.fields import Kind, SessionId, WorkspaceId
-from waguard.api.route import BELIEVED, Right, read, route_of
+from waguard.api.route import BELIEVED, read, route_of
+from waguard.core.keys import Right
 from waguard.core.webhooks.delivery import EVENTS
 from waguard.errors import InvalidInputError
 

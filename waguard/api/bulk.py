@@ -11,7 +11,8 @@ from waguard.api.deps import DEPS
 from waguard.api.fields import AS_IT_IS, ChatId, Kind, SessionId, Text, WorkspaceId
 from waguard.api.messages import session_for
 from waguard.api.outbox import BulkId
-from waguard.api.route import Done, Reply, Right, read, route
+from waguard.api.route import Done, Reply, read, route
+from waguard.core.keys import Right
 from waguard.core.messages.send_states import State
 from waguard.errors import InvalidInputError
 from waguard.messaging.outbox.bulk import LIMIT

@@ -3,7 +3,8 @@
 from aiohttp import web
 
 from waguard.api.deps import DEPS
-from waguard.api.route import Done, Right, route
+from waguard.api.route import Done, route
+from waguard.core.keys import Right
 
 
 class Database(Done, kw_only=True):

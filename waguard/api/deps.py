@@ -8,7 +8,9 @@ from typing import Any, Protocol
 from aiohttp import web
 
 from waguard.api.auth import Keys
+from waguard.api.issued_keys import IssuedKeys
 from waguard.config.sections import Config
+from waguard.core.keys import Caller
 from waguard.host.files.media import MediaFolder
 from waguard.messaging.health import MessageHealth
 from waguard.messaging.outbox.bulk import Bulks
@@ -49,6 +51,7 @@ class ApiDeps:
 
     config: Callable[[], Config]
     keys: Keys
+    issued_keys: IssuedKeys
     sessions: Sessions
     passkeys: Passkeys
     reconciler: Reconciliation
@@ -73,3 +76,5 @@ class ApiDeps:
 
 DEPS = web.AppKey("deps", ApiDeps)
 BODY = web.RequestKey("body", dict[str, Any])
+CALLER = web.RequestKey("caller", Caller)
+"""Who has shown a key, or needs none on the local socket."""

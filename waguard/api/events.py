@@ -12,10 +12,11 @@ from loguru import logger
 from msgspec import Meta, Struct, field
 
 from waguard.api import fields
-from waguard.api.deps import DEPS
+from waguard.api.deps import CALLER, DEPS
 from waguard.api.fields import AS_IT_IS
-from waguard.api.route import Right, route
+from waguard.api.route import route
 from waguard.api.timings import TIMINGS, Timings
+from waguard.core.keys import Right
 from waguard.ports.bus import BusEvent
 
 ID_LIMIT: Final = 2**63
@@ -36,7 +37,7 @@ class After(Struct, kw_only=True):
 
 @route(Right.READ, media=("text/event-stream",))
 async def stream(request: web.Request, query: After, headers: Last) -> web.StreamResponse:
-    """Everything that happens, as server-sent events, until the client leaves.
+    """Everything that happens, as server-sent events, until the client leaves or its key ends.
 
     ``Last-Event-ID`` replays what is still known of the last 1,000 to 2,000.
     """
@@ -48,9 +49,16 @@ async def stream(request: web.Request, query: After, headers: Last) -> web.Strea
             "X-Accel-Buffering": "no",
         }
     )
-    async with request.app[DEPS].events.subscribe(last_id) as events:
-        await response.prepare(request)
-        await _feed(request, response, events)
+    deps = request.app[DEPS]
+    try:
+        async with (
+            deps.issued_keys.lasting(request[CALLER]),
+            deps.events.subscribe(last_id) as events,
+        ):
+            await response.prepare(request)
+            await _feed(request, response, events)
+    except TimeoutError:
+        pass  # the key has ended
     return response
 
 

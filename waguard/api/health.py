@@ -12,9 +12,10 @@ from msgspec import Struct
 
 from waguard.api import fields
 from waguard.api.deps import DEPS
-from waguard.api.route import Reply, Right, route
+from waguard.api.route import Reply, route
 from waguard.api.sessions import Condition, Removed, Session, condition, shown
 from waguard.api.timings import TIMINGS
+from waguard.core.keys import Right
 from waguard.errors import WaguardError
 from waguard.ports import sessions
 

@@ -10,11 +10,12 @@ from msgspec import UNSET, Struct, UnsetType
 from waguard.api import fields
 from waguard.api.deps import DEPS
 from waguard.api.fields import Moment, SessionId
-from waguard.api.route import Done, OfSession, Right, route
+from waguard.api.route import Done, OfSession, route
 from waguard.api.sessions import Condition, condition
 from waguard.core.incidents import entries
 from waguard.core.incidents.incidents import fold, fold_fleet
 from waguard.core.incidents.why import sentences
+from waguard.core.keys import Right
 from waguard.errors import DatabaseUnavailableError, NotFoundError
 from waguard.ports.store import AuditEntry
 

@@ -9,8 +9,9 @@ from waguard.api import fields
 from waguard.api.auth import caller
 from waguard.api.deps import DEPS
 from waguard.api.fields import Kind
-from waguard.api.route import Done, Right, route
+from waguard.api.route import Done, route
 from waguard.config.sections import Level
+from waguard.core.keys import Right
 from waguard.ports.logs import LogLevels
 
 _LEVELS: Final[tuple[Level, ...]] = get_args(Level)

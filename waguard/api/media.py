@@ -8,7 +8,8 @@ from msgspec import Meta
 
 from waguard.api.deps import DEPS
 from waguard.api.fields import AS_IT_IS
-from waguard.api.route import Right, route
+from waguard.api.route import route
+from waguard.core.keys import Right
 from waguard.errors import NotFoundError
 
 Sha256 = Annotated[str, AS_IT_IS, Meta(pattern="^[0-9a-f]{64}$")]

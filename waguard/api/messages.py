@@ -11,7 +11,8 @@ from waguard.api.content import How, Once, Sending, SendMedia, TextOnly
 from waguard.api.deps import DEPS
 from waguard.api.fields import SessionId, Text
 from waguard.api.local import is_trusted
-from waguard.api.route import Done, OfSession, Right, json_reply, route
+from waguard.api.route import Done, OfSession, json_reply, route
+from waguard.core.keys import Right
 from waguard.errors import NotFoundError
 from waguard.messaging.outbox import commands
 from waguard.messaging.outbox.commands import Command

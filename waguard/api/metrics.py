@@ -10,8 +10,9 @@ from aiohttp import web
 from waguard import __version__
 from waguard.api.deps import DEPS, ApiDeps
 from waguard.api.health import STARTED_AT, memory_used
-from waguard.api.route import Right, route
+from waguard.api.route import route
 from waguard.core.conditions import Receiver
+from waguard.core.keys import Right
 from waguard.core.row_status import Status
 from waguard.errors import WaguardError
 from waguard.ports.sessions import Health, SessionView

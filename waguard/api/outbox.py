@@ -9,7 +9,8 @@ from msgspec import UNSET, Meta, Struct, UnsetType
 from waguard.api import fields
 from waguard.api.deps import DEPS
 from waguard.api.fields import AS_IT_IS, Kind, Number, SessionId
-from waguard.api.route import Done, Reply, Right, route
+from waguard.api.route import Done, Reply, route
+from waguard.core.keys import Right
 from waguard.core.messages.send_states import State
 from waguard.errors import NotFoundError
 from waguard.ports.outbox import Outgoing

@@ -12,7 +12,8 @@ from waguard.api import fields
 from waguard.api.auth import caller
 from waguard.api.deps import DEPS
 from waguard.api.fields import AS_IT_IS, Kind, SessionId
-from waguard.api.route import OfSession, Right, route
+from waguard.api.route import OfSession, route
+from waguard.core.keys import Right
 from waguard.core.passkey_link import PasskeyStage
 from waguard.errors import InvalidInputError
 from waguard.ports.passkeys import PasskeyView

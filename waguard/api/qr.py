@@ -9,7 +9,8 @@ from msgspec import UNSET, Meta, Struct, UnsetType
 from waguard.api import fields
 from waguard.api.deps import DEPS
 from waguard.api.fields import Kind, SessionId
-from waguard.api.route import Reply, Right, route
+from waguard.api.route import Reply, route
+from waguard.core.keys import Right
 from waguard.errors import NotYetError, UnavailableError
 from waguard.wire import qr
 from waguard.wire.reports import QrCode

@@ -3,7 +3,6 @@
 import functools
 import typing
 from collections.abc import Awaitable, Callable, Mapping
-from enum import StrEnum
 from typing import Any, ClassVar, Final, NamedTuple, TypeVar
 
 import msgspec
@@ -13,20 +12,12 @@ from msgspec import UNSET, UnsetType
 from waguard.api.deps import BODY
 from waguard.api.fields import Kind
 from waguard.api.problems import Handler
+from waguard.core.keys import Right
 
 T = TypeVar("T", bound=msgspec.Struct)
 
 # of other services of this kind: their clients would believe that it is done
 BELIEVED: Final = frozenset({"config", "proxy", "user_agent", "webhook", "webhooks"})
-
-
-class Right(StrEnum):
-    """What a key may do; each includes those before it."""
-
-    READ = "read"
-    SEND = "send"
-    OPERATE = "operate"
-    ADMIN = "admin"
 
 
 class Reply(msgspec.Struct, kw_only=True):

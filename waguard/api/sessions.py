@@ -19,8 +19,9 @@ from waguard.api.fields import (
     Switch,
     WorkspaceId,
 )
-from waguard.api.route import Done, OfSession, Reply, Right, ignored, route
+from waguard.api.route import Done, OfSession, Reply, ignored, route
 from waguard.core import blame
+from waguard.core.keys import Right
 from waguard.errors import NotFoundError, UnavailableError
 from waguard.ports.sessions import SessionView
 from waguard.wire.calls import PairingCode, Screenshot

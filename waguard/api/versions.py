@@ -11,7 +11,8 @@ from waguard.api import fields
 from waguard.api.auth import caller
 from waguard.api.deps import DEPS
 from waguard.api.fields import Kind, digits
-from waguard.api.route import Done, Right, route
+from waguard.api.route import Done, route
+from waguard.core.keys import Right
 from waguard.core.versions.views import VersionRow, VersionStatus
 from waguard.ports.versions import BundleRow
 

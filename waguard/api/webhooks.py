@@ -10,8 +10,9 @@ from msgspec import UNSET, Meta, Struct, UnsetType
 from waguard.api import fields
 from waguard.api.deps import DEPS
 from waguard.api.fields import Boolean, ChatId, Kind, SessionId, short
-from waguard.api.route import Done, OfSession, Reply, Right, route
+from waguard.api.route import Done, OfSession, Reply, route
 from waguard.core import outgoing_address as address
+from waguard.core.keys import Right
 from waguard.core.webhooks.delivery import EVENTS, OLD_SERVICE, DeadLetterState, dead_letter_state
 from waguard.errors import InvalidInputError, NotFoundError
 from waguard.ports import webhooks
