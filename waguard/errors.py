@@ -76,6 +76,12 @@ class UnauthorizedError(WaguardError):
     status = 401
 
 
+class ForbiddenError(WaguardError):
+    """The key is good, and not for this."""
+
+    status = 403
+
+
 class NotFoundError(WaguardError):
     """There is no such session."""
 
@@ -126,6 +132,21 @@ class NoRoomError(WaguardError):
 
 class SessionIdTakenError(ConflictError):
     """The id belongs to a session of another workspace."""
+
+
+class NumberLinkedError(ConflictError):
+    """Another session is linked to the number; ``session`` None: who asks may not know which one."""
+
+    def __init__(self, phone: str, session: str | None = None) -> None:
+        name = f"session {session}" if session else "another session"
+        super().__init__(
+            f"{name} is linked to this number, and a code for it may unlink that",
+            field="phone_number",
+            value=phone,
+            remedy="scan the QR code instead"
+            + (f", or log {session} out first" if session else ""),
+        )
+        self.session = session
 
 
 class OtherNumberError(ConflictError):

@@ -368,7 +368,8 @@ async def test_dead_letters_are_listed_replayed_and_discarded(
     assert [letter.event_id for letter in letters] == [f"id-k{n}" for n in (5, 4, 3, 2, 1, 0)]
     assert await messages.dead(limit=2) == letters[:2]
     assert await messages.dead(before=letters[1].id, limit=2) == letters[2:4]
-    assert await messages.dead(session_id="a") == [letters[1], letters[3], letters[5]]
+    assert await messages.dead(sessions=["a"]) == [letters[1], letters[3], letters[5]]
+    assert await messages.dead(sessions=[]) == []
     assert await messages.dead_letter(letters[2].id) == letters[2]
     assert await messages.dead_letter(987_654) is None
 

@@ -36,8 +36,13 @@ class Caller:
     expires_at: float | None = None
     """Unix seconds."""
 
+    @property
+    def is_narrowed(self) -> bool:
+        """Whether it sees some sessions only."""
+        return self.workspaces is not None or self.sessions is not None
+
     def sees(self, session_id: str, workspace_id: int | None) -> bool:
         """Whether the session is within its scope."""
-        if self.workspaces is None and self.sessions is None:
+        if not self.is_narrowed:
             return True
         return session_id in (self.sessions or ()) or workspace_id in (self.workspaces or ())

@@ -1,5 +1,6 @@
 """What the API and the outbox ask of sessions."""
 
+from collections.abc import Collection
 from typing import Final
 
 from loguru import logger
@@ -13,6 +14,7 @@ from waguard.errors import (
     ConflictError,
     NotFoundError,
     NotYetError,
+    NumberLinkedError,
     SessionIdTakenError,
     UnavailableError,
     WaguardError,
@@ -101,6 +103,15 @@ class SessionService:
     async def view(self, session_id: str) -> SessionView:
         """See ``ports.sessions.Sessions``."""
         return self._view(await self.find(session_id))
+
+    async def is_in(self, session_id: str, workspaces: Collection[int]) -> bool:
+        """See ``ports.sessions.Sessions``."""
+        session = self._registry.get(session_id)
+        if session and session.row.workspace_id in workspaces:
+            return True
+        self._state.require_loaded()
+        row = await self._ctx.store.session(session_id)
+        return row is not None and row.workspace_id in workspaces
 
     async def start(self, session_id: str, *, restart: bool) -> SessionView:
         """See ``ports.sessions.Sessions``."""
@@ -271,12 +282,7 @@ class SessionService:
             name = other.row.session_id
             same = name != session_id and other.state.phone == phone and not other.state.left
             if same and owner_mark.pairing(other.profile.at.profile):
-                raise ConflictError(
-                    f"session {name} is linked to this number, and a code for it may unlink that",
-                    field="phone_number",
-                    value=phone,
-                    remedy=f"scan the QR code instead, or log {name} out first",
-                )
+                raise NumberLinkedError(phone, name)
 
     def _view(self, session: SessionActor) -> SessionView:
         state, row, runner = session.state, session.row, session.runner
