@@ -64,7 +64,7 @@ async def has_file(connection: AsyncConnection, name: str, sessions: Collection[
     own = INBOX.c
     theirs = own.session_id.in_(sorted(sessions)) & own.kind.in_(_WITH_FILES)
     # a text that reads like this has backslashes before its quotes
-    named = func.instr(type_coerce(own.payload, Text), f'"sha256": "{name}"') > 0
+    named = type_coerce(own.payload, Text).contains(f'"sha256": "{name}"', autoescape=True)
     found = await connection.execute(select(own.id).where(theirs, named).limit(1))
     return found.first() is not None
 
