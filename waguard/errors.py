@@ -77,7 +77,7 @@ class UnauthorizedError(WaguardError):
 
 
 class ForbiddenError(WaguardError):
-    """The key is good, and not for this."""
+    """A good key that may not do this."""
 
     status = 403
 

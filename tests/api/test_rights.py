@@ -230,6 +230,7 @@ async def test_each_cell(world: Api, rule: Rule) -> None:
     for number, (right, scope) in enumerate(itertools.product(Right, SCOPES)):
         it = await ask(world, rule, number)
         world.caller = Caller(name="k", right=right, **SCOPES[scope], key="k")
+        before = done(world)
         answer = await told(world, rule, it)
         found = cell(rule, answer, inside=scope not in OUTSIDE)
         assert found == expected(rule, right, scope), (right, scope, answer)
@@ -237,10 +238,19 @@ async def test_each_cell(world: Api, rule: Rule) -> None:
             assert (
                 f"needs the right {rule.right}, and the key has {right}" in answer.json()["error"]
             )
+        if found in {NO, NOTHING}:
+            assert done(world) == before
         if found == NOTHING:
             assert SESSION not in answer.content.decode()
             await require_alike(world, rule, it, answer)
         world.caller = None
+
+
+def done(api: Api) -> tuple[Any, ...]:
+    """What was changed so far."""
+    it = api.sessions
+    changes = (it.done, it.begun, api.versions.done, api.passkeys.calls, api.log.asked)
+    return (*map(tuple, changes), *it.known.values(), api.control.unknown, str(api.store.accounts))
 
 
 def expected(rule: Rule, right: Right, scope: str) -> str:

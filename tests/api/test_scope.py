@@ -139,10 +139,41 @@ async def test_messages_of_another_session(world: Api, narrowed: dict[str, Any])
             assert (answer.status, answer.content) == (404, missing.content)
     listed = (await world.call("GET", "/api/messages")).json()["messages"]
     assert [it["id"] for it in listed] == [mine.json()["id"]]
-    recipients = {"session_id": OTHER, "recipients": ["6281234567890"], "message": "x"}
-    bulk = (await as_admin(world, "POST", "/api/messages/bulk-send", recipients)).json()["bulk_id"]
+
+
+@both_ways
+async def test_a_bulk_of_another_session(world: Api, narrowed: dict[str, Any]) -> None:
+    world.caller = a_caller(**narrowed)
+    world.configure("send", bulk_gap=3600.0)
+    body = {"session_id": OTHER, "recipients": [TEXT["recipient_phone"], "6281234567891"]}
+    accepted = await as_admin(world, "POST", "/api/messages/bulk-send", body | {"message": "x"})
+    bulk = accepted.json()["bulk_id"]
+    path = f"/api/messages/bulk/{bulk}"
     assert (await world.call("GET", f"/api/messages?bulk_id={bulk}")).json()["messages"] == []
-    assert (await world.call("POST", f"/api/messages/bulk/{bulk}/cancel")).status == 404
+    for method, more in (("GET", ""), ("POST", "/cancel")):
+        assert (await world.call(method, f"{path}{more}")).status == 404
+    assert (await as_admin(world, "GET", path)).json()["counts"]["cancelled"] == 0
+    world.caller = a_caller(sessions=frozenset({OTHER}))
+    assert (await world.call("POST", f"{path}/cancel")).json()["counts"]["cancelled"] > 0
+
+
+@both_ways
+async def test_a_dead_letter_of_another_session(world: Api, narrowed: dict[str, Any]) -> None:
+    world.caller = a_caller(**narrowed)
+    world.configure("webhook", url="http://127.0.0.1:9/hook")
+    messages = world.database.messages
+    notice = Notice(event="message_received", event_id="i", partition="c", body=b"{}")
+    entry = Entry(received=received("k", session=OTHER), notices=(notice,))
+    await messages.write([entry])
+    await messages.dead_letter_pending("gone", Cause.REMOVED, endpoint=GLOBAL, limit=9)
+    [letter] = await messages.dead()
+    path = f"/api/webhooks/dead/{letter.id}"
+    for method, more in (("GET", ""), ("POST", "/replay"), ("DELETE", "")):
+        assert (await world.call(method, f"{path}{more}")).status == 404
+    assert (await world.call("GET", "/api/webhooks/dead")).json()["dead"] == []
+    assert await messages.dead() == [letter]
+    assert (await world.call("POST", "/api/webhooks/dead/replay")).status == 403
+    assert await messages.dead() == [letter]
 
 
 async def test_an_id_that_is_taken_elsewhere_is_refused_as_to_everybody(world: Api) -> None:

@@ -70,7 +70,7 @@ def _may_know(caller: Caller, it: BusEvent) -> bool:
     if it.event == QR_CODE and not caller.right.includes(Right.OPERATE):
         return False
     if it.session_id is None:  # it is about all of them
-        return not caller.is_narrowed
+        return caller.sees_all
     return caller.sees(it.session_id, it.workspace_id)
 
 

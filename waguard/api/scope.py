@@ -38,7 +38,7 @@ _PLACES: Final = ("query", "body")
 def narrowed(request: web.Request) -> Caller | None:
     """The caller, where it sees some sessions only. Who needed no key is the application."""
     caller = request.get(CALLER)
-    return caller if caller and caller.is_narrowed else None
+    return caller if caller and not caller.sees_all else None
 
 
 def require_right(request: web.Request, needed: Right) -> None:

@@ -37,12 +37,12 @@ class Caller:
     """Unix seconds."""
 
     @property
-    def is_narrowed(self) -> bool:
-        """Whether it sees some sessions only."""
-        return self.workspaces is not None or self.sessions is not None
+    def sees_all(self) -> bool:
+        """Whether it has no scope."""
+        return self.workspaces is None and self.sessions is None
 
     def sees(self, session_id: str, workspace_id: int | None) -> bool:
         """Whether the session is within its scope."""
-        if not self.is_narrowed:
+        if self.sees_all:
             return True
         return session_id in (self.sessions or ()) or workspace_id in (self.workspaces or ())
