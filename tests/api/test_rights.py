@@ -188,7 +188,7 @@ async def ask(api: Api, rule: Rule, number: int) -> Asked:
     return Asked(rule.path.format(session_id=SESSION))
 
 
-async def told(api: Api, rule: Rule, it: Asked) -> Answer:
+async def answered(api: Api, rule: Rule, it: Asked) -> Answer:
     """Of the event stream as much as is there."""
     if rule.path != "/api/events":
         return await api.call(rule.method, it.path, it.body)
@@ -231,7 +231,7 @@ async def test_each_cell(world: Api, rule: Rule) -> None:
         it = await ask(world, rule, number)
         world.caller = Caller(name="k", right=right, **SCOPES[scope], key="k")
         before = done(world)
-        answer = await told(world, rule, it)
+        answer = await answered(world, rule, it)
         found = cell(rule, answer, inside=scope not in OUTSIDE)
         assert found == expected(rule, right, scope), (right, scope, answer)
         if found == NO and not right.includes(rule.right):
@@ -249,8 +249,8 @@ async def test_each_cell(world: Api, rule: Rule) -> None:
 def done(api: Api) -> tuple[Any, ...]:
     """What was changed so far."""
     it = api.sessions
-    changes = (it.done, it.begun, api.versions.done, api.passkeys.calls, api.log.asked)
-    return (*map(tuple, changes), *it.known.values(), api.control.unknown, str(api.store.accounts))
+    calls = [*it.begun, *it.done, *api.versions.done, *api.passkeys.calls, *api.log.asked]
+    return (calls, dict(it.known), api.control.unknown, str(api.store.accounts))
 
 
 def expected(rule: Rule, right: Right, scope: str) -> str:

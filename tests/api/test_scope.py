@@ -36,8 +36,8 @@ def a_caller(right: Right = Right.ADMIN, **narrowed: Any) -> Caller:
     return Caller(name="k", right=right, key="k", **narrowed)
 
 
-BY_SESSION = {"sessions": frozenset({SESSION})}
-BY_WORKSPACE = {"workspaces": frozenset({WORKSPACE})}
+BY_SESSION: dict[str, Any] = {"sessions": frozenset({SESSION})}
+BY_WORKSPACE: dict[str, Any] = {"workspaces": frozenset({WORKSPACE})}
 both_ways = pytest.mark.parametrize("narrowed", [BY_SESSION, BY_WORKSPACE])
 
 

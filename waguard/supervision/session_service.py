@@ -1,6 +1,6 @@
 """What the API and the outbox ask of sessions."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from typing import Final
 
 from loguru import logger
@@ -202,7 +202,7 @@ class SessionService:
     async def call(self, session_id: str, call: Operation, *, wait: float) -> Value:
         """See ``ports.sessions.Sessions``."""
         if isinstance(call, PairingCode):
-            self._refuse_linked_number(session_id, call.phone)
+            _refuse_linked_number(self._registry.sessions, session_id, call.phone)
             refuse_while_linking(await self.find(session_id))
         session = await self._usable(session_id, needs(call), wait)
         return await session.traffic.call(call)
@@ -276,14 +276,6 @@ class SessionService:
         if why := self._ctx.fleet.profiles_unknown:
             raise UnavailableError(f"no profile can be quarantined: {why}", retry_after=60)
 
-    def _refuse_linked_number(self, session_id: str, phone: str) -> None:
-        """WhatsApp was seen to unlink a session for whose number a code was asked (OpenWA#1653)."""
-        for other in self._registry.sessions:
-            name = other.row.session_id
-            same = name != session_id and other.state.phone == phone and not other.state.left
-            if same and owner_mark.pairing(other.profile.at.profile):
-                raise NumberLinkedError(phone, name)
-
     def _view(self, session: SessionActor) -> SessionView:
         state, row, runner = session.state, session.row, session.runner
         derived, report, worker = state.status, runner.report, state.worker
@@ -319,3 +311,12 @@ def _existing(row: SessionRow | None) -> SessionRow:
     if row is None:
         raise NotFoundError("Session not found")
     return row
+
+
+def _refuse_linked_number(sessions: Iterable[SessionActor], session_id: str, phone: str) -> None:
+    """WhatsApp was seen to unlink a session for whose number a code was asked (OpenWA#1653)."""
+    for other in sessions:
+        name = other.row.session_id
+        same = name != session_id and other.state.phone == phone and not other.state.left
+        if same and owner_mark.pairing(other.profile.at.profile):
+            raise NumberLinkedError(phone, name)
