@@ -134,6 +134,21 @@ class SessionIdTakenError(ConflictError):
     """The id belongs to a session of another workspace."""
 
 
+class NumberLinkedError(ConflictError):
+    """Another session is linked to the number; ``session`` None: who asks may not know which one."""
+
+    def __init__(self, phone: str, session: str | None = None) -> None:
+        name = f"session {session}" if session else "another session"
+        super().__init__(
+            f"{name} is linked to this number, and a code for it may unlink that",
+            field="phone_number",
+            value=phone,
+            remedy="scan the QR code instead"
+            + (f", or log {session} out first" if session else ""),
+        )
+        self.session = session
+
+
 class OtherNumberError(ConflictError):
     """The message belongs to another number than the one that the session is linked to now."""
 

@@ -22,10 +22,13 @@ from tests.store import template
 from tests.store.memory import Account, MemoryStore
 from waguard.api import ApiDeps, create_app, serve
 from waguard.api.auth import Keys
+from waguard.api.deps import CALLER
 from waguard.api.intake import Intake
 from waguard.api.issued_keys import IssuedKeys
+from waguard.api.problems import Handler
 from waguard.api.timings import Limits, Timings
 from waguard.config.sections import Config, Level, Log
+from waguard.core.keys import Caller
 from waguard.core.messages.received_media import MEDIA_LIMIT
 from waguard.core.webhooks.delivery import OLD_SERVICE
 from waguard.errors import ConflictError, WaguardError
@@ -115,6 +118,8 @@ class Api:
     app: web.Application = field(init=False)
     no_room: WaguardError | None = None
     """Why no new work may begin."""
+    caller: Caller | None = None
+    """Who has called, whatever key was shown; None: who the key says."""
 
     async def call(
         self,
@@ -150,6 +155,18 @@ class Api:
         """As a reload of the configuration would."""
         replaced = msgspec.structs.replace(getattr(self.config, section), **changes)
         self.config = msgspec.structs.replace(self.config, **{section: replaced})
+
+
+def _as_caller(world: Api) -> Any:
+    """The last middleware: what comes before it has let the request in."""
+
+    @web.middleware
+    async def as_caller(request: web.Request, handler: Handler) -> web.StreamResponse:
+        if world.caller:
+            request[CALLER] = world.caller
+        return await handler(request)
+
+    return as_caller
 
 
 @pytest.fixture
@@ -243,6 +260,7 @@ async def api(
         listener = listen("127.0.0.1", 0)
         world.base = base_url(listener)
         world.app = create_app(world.deps, timings=timings, limits=limits)
+        world.app.middlewares.append(_as_caller(world))
         runner = await serve(world.app, listener, timings=timings, limits=limits)
         try:
             yield world

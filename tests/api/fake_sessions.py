@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import time
 from collections import deque
+from collections.abc import Collection
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any
@@ -174,6 +175,11 @@ class FakeSessions:
 
     async def view(self, session_id: str) -> SessionView:
         return self._find(session_id)
+
+    async def is_in(self, session_id: str, workspaces: Collection[int]) -> bool:
+        if self.fail:
+            raise self.fail
+        return session_id in self.known and self.known[session_id].workspace_id in workspaces
 
     async def start(self, session_id: str, *, restart: bool) -> SessionView:
         return await self._change(session_id, "restart" if restart else "start", desired_up=True)

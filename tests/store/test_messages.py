@@ -368,7 +368,8 @@ async def test_dead_letters_are_listed_replayed_and_discarded(
     assert [letter.event_id for letter in letters] == [f"id-k{n}" for n in (5, 4, 3, 2, 1, 0)]
     assert await messages.dead(limit=2) == letters[:2]
     assert await messages.dead(before=letters[1].id, limit=2) == letters[2:4]
-    assert await messages.dead(session_id="a") == [letters[1], letters[3], letters[5]]
+    assert await messages.dead(sessions=["a"]) == [letters[1], letters[3], letters[5]]
+    assert await messages.dead(sessions=[]) == []
     assert await messages.dead_letter(letters[2].id) == letters[2]
     assert await messages.dead_letter(987_654) is None
 
@@ -508,3 +509,29 @@ async def test_the_queue_of_a_sessions_own_receiver_is_its_own(messages: SqlMess
     await messages.dead_letter_pending("gone", Cause.EXPIRED, endpoint="a", limit=9)
     [it] = (await messages.queued()).dead
     assert (it.session, it.cause, it.count) == ("a", Cause.EXPIRED, 1)
+
+
+@every_database
+async def test_whose_a_file_is(messages: SqlMessages) -> None:
+    theirs, both, forged = "1" * 64, "2" * 64, "3" * 64
+
+    def with_media(key: str, session: str, **message: Any) -> Entry:
+        plain = entry(key, session=session)
+        payload = EventPayload("message_received", {"message": message})
+        return replace(plain, received=replace(plain.received, events=(payload,)))
+
+    await messages.write(
+        [
+            with_media("k1", "a", media={"sha256": both, "url": "x"}),
+            with_media("k2", "b", media={"sha256": both}),
+            with_media("k3", "b", media={"sha256": theirs}),
+            with_media("k4", "a", body=f'"sha256": "{forged}"', media={"sha256": None}),
+        ]
+    )
+    assert await messages.has_file(both, {"a"})
+    assert await messages.has_file(theirs, {"c", "b"})
+    assert not await messages.has_file(theirs, {"a", "c"})
+    assert not await messages.has_file(theirs, ())
+    assert not await messages.has_file(forged, {"a"}), "a text names it"
+    for name in ("%", "_" * 64, "", "\\", both.replace("2", "%")):
+        assert not await messages.has_file(name, {"a", "b"})

@@ -257,11 +257,15 @@ async def test_the_newest_are_listed(store: SqlStore) -> None:
     assert await listed() == numbers[::-1]
     assert await listed(limit=2) == [numbers[5], numbers[4]]
     assert await listed(before=numbers[4], limit=2) == [numbers[3], numbers[2]]
-    assert await listed(session_id="a") == [numbers[4], numbers[2], numbers[0]]
+    assert await listed(sessions=["a"]) == [numbers[4], numbers[2], numbers[0]]
+    assert await listed(sessions={"a", "b", "c"}) == numbers[::-1]
+    assert await listed(sessions=()) == []
     assert await listed(state=State.CANCELLED) == [numbers[0]]
     assert await listed(bulk_id="b") == [numbers[2], numbers[1], numbers[0]]
     assert await store.outbox.counts("b") == {State.CANCELLED: 1, State.ACCEPTED: 2}
     assert await store.outbox.counts("none") == {}
+    assert await store.outbox.counts("b", {"b"}) == {State.ACCEPTED: 1}
+    assert await store.outbox.counts("b", ()) == {}
 
 
 @every_database

@@ -5,13 +5,14 @@ from typing import Annotated, Any, ClassVar, Final
 from aiohttp import web
 from msgspec import Meta, Struct
 
-from waguard.api import fields
+from waguard.api import fields, scope
 from waguard.api.content import IdempotencyKey, Once, TextOnly, idempotency_key
 from waguard.api.deps import DEPS
 from waguard.api.fields import AS_IT_IS, ChatId, Kind, SessionId, Text, WorkspaceId
 from waguard.api.messages import session_for
 from waguard.api.outbox import BulkId
 from waguard.api.route import Done, Reply, read, route
+from waguard.api.scope import Narrowing
 from waguard.core.keys import Right
 from waguard.core.messages.send_states import State
 from waguard.errors import InvalidInputError
@@ -102,21 +103,21 @@ async def send(request: web.Request, headers: Once, body: BulkSend) -> BulkAccep
     return BulkAccepted(bulk_id=bulk_id, total=len(once), duplicates=len(commands) - len(once))
 
 
-@route(Right.READ)
+@route(Right.READ, narrows=Narrowing.OWN)
 async def show(request: web.Request, bulk_id: BulkId) -> Progress:
     """How far a bulk is."""
     return await _progress(request, bulk_id)
 
 
-@route(Right.SEND)
+@route(Right.SEND, narrows=Narrowing.OWN)
 async def cancel(request: web.Request, bulk_id: BulkId) -> Progress:
     """Cancel what has not begun."""
-    await request.app[DEPS].bulks.cancel(bulk_id)
+    await request.app[DEPS].bulks.cancel(bulk_id, await scope.sessions_seen(request))
     return await _progress(request, bulk_id)
 
 
 async def _progress(request: web.Request, bulk_id: str) -> Progress:
-    counts = await request.app[DEPS].bulks.counts(bulk_id)
+    counts = await request.app[DEPS].bulks.counts(bulk_id, await scope.sessions_seen(request))
     return Progress(
         bulk_id=bulk_id,
         total=sum(counts.values()),

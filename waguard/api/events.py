@@ -15,8 +15,10 @@ from waguard.api import fields
 from waguard.api.deps import CALLER, DEPS
 from waguard.api.fields import AS_IT_IS
 from waguard.api.route import route
+from waguard.api.scope import Narrowing
 from waguard.api.timings import TIMINGS, Timings
-from waguard.core.keys import Right
+from waguard.core.keys import Caller, Right
+from waguard.core.webhooks.delivery import QR_CODE
 from waguard.ports.bus import BusEvent
 
 ID_LIMIT: Final = 2**63
@@ -35,7 +37,7 @@ class After(Struct, kw_only=True):
     last_event_id: Annotated[str, AS_IT_IS, Meta(pattern="^([0-9]{1,18})?$")] = ""
 
 
-@route(Right.READ, media=("text/event-stream",))
+@route(Right.READ, media=("text/event-stream",), narrows=Narrowing.LIST)
 async def stream(request: web.Request, query: After, headers: Last) -> web.StreamResponse:
     """Everything that happens, as server-sent events, until the client leaves or its key ends.
 
@@ -56,10 +58,27 @@ async def stream(request: web.Request, query: After, headers: Last) -> web.Strea
             deps.events.subscribe(last_id) as events,
         ):
             await response.prepare(request)
-            await _feed(request, response, events)
+            await _feed(request, response, _allowed(request[CALLER], events))
     except TimeoutError:
         pass  # the key has ended
     return response
+
+
+async def _allowed(
+    caller: Caller | None, events: AsyncIterator[BusEvent]
+) -> AsyncGenerator[BusEvent]:
+    """Those that the caller may know of: others do not even delay a comment."""
+    async for it in events:
+        if caller is None or _may_know(caller, it):
+            yield it
+
+
+def _may_know(caller: Caller, it: BusEvent) -> bool:
+    if it.event == QR_CODE and not caller.right.includes(Right.OPERATE):
+        return False
+    if it.session_id is None:  # it is about all of them
+        return caller.sees_all
+    return caller.sees(it.session_id, it.workspace_id)
 
 
 async def _feed(

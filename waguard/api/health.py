@@ -4,15 +4,17 @@ import asyncio
 import os
 import time
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, ClassVar, Final
 
 from aiohttp import web
 from msgspec import Struct
 
-from waguard.api import fields
+from waguard.api import fields, scope
 from waguard.api.deps import DEPS
 from waguard.api.route import Reply, route
+from waguard.api.scope import Narrowing
 from waguard.api.sessions import Condition, Removed, Session, condition, shown
 from waguard.api.timings import TIMINGS
 from waguard.core.keys import Right
@@ -153,14 +155,17 @@ async def ready(request: web.Request) -> Ready | NotReady:
     return NotReady(error="; ".join(missing), checks=checks) if missing else Ready(checks=checks)
 
 
-@route(Right.READ)
+@route(Right.READ, narrows=Narrowing.LIST)
 async def detailed(request: web.Request, query: Removed) -> Detailed:
     """Every session and condition."""
     deps = request.app[DEPS]
-    found = deps.health()
+    found, names = deps.health(), await scope.sessions_seen(request)
+    conditions = tuple(it for it in found.conditions if scope.within(names, it.session))
+    found = replace(found, conditions=conditions)
     details: list[Session] | None
     try:
-        details = [shown(view) for view in await deps.sessions.views(removed=query.removed)]
+        views = await deps.sessions.views(removed=query.removed)
+        details = [shown(view) for view in views if scope.within(names, view.session_id)]
     except WaguardError:
         details = None  # unknown is not empty
     return Detailed(

@@ -7,10 +7,11 @@ from typing import Final
 from aiohttp import web
 from msgspec import UNSET, Struct, UnsetType
 
-from waguard.api import fields
+from waguard.api import fields, scope
 from waguard.api.deps import DEPS
 from waguard.api.fields import Moment, SessionId
 from waguard.api.route import Done, OfSession, route
+from waguard.api.scope import Narrowing
 from waguard.api.sessions import Condition, condition
 from waguard.core.incidents import entries
 from waguard.core.incidents.incidents import fold, fold_fleet
@@ -106,12 +107,14 @@ async def _trail(request: web.Request, session_id: str | None) -> Sequence[Audit
         return None
 
 
-@route(Right.READ)
+@route(Right.READ, narrows=Narrowing.LIST)
 async def every(request: web.Request, query: Since) -> Incidents:
     """Incidents of every session, also of purged ones, and of all at once."""
-    store = request.app[DEPS].store
+    store, names = request.app[DEPS].store, await scope.sessions_seen(request)
     found: list[tuple[str | None, entries.Incident]] = []
     for name in await store.audited(before=_EVER):
+        if not scope.within(names, name):
+            continue
         trail = await store.audit(name)
         incidents = fold_fleet(trail) if name is None else fold(trail)
         found += [(name, it) for it in incidents if it.ended is None or it.ended >= query.since]

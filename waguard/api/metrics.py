@@ -2,7 +2,7 @@
 
 import time
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Final
 
 from aiohttp import web
@@ -11,11 +11,13 @@ from waguard import __version__
 from waguard.api.deps import DEPS, ApiDeps
 from waguard.api.health import STARTED_AT, memory_used
 from waguard.api.route import route
+from waguard.api.scope import Narrowing, sessions_seen, within
+from waguard.core.blame import Condition
 from waguard.core.conditions import Receiver
 from waguard.core.keys import Right
 from waguard.core.row_status import Status
 from waguard.errors import WaguardError
-from waguard.ports.sessions import Health, SessionView
+from waguard.ports.sessions import SessionView
 from waguard.wire.reports import PageVersion
 
 if TYPE_CHECKING:
@@ -28,7 +30,7 @@ OF_STAGE: Final = ("session", "stage")
 OF_VERSION: Final = ("session", "page", "document", "served_by", "wajs", "wajs_version")
 
 
-@route(Right.READ, media=("text/plain", "application/openmetrics-text"))
+@route(Right.READ, media=("text/plain", "application/openmetrics-text"), narrows=Narrowing.LIST)
 async def show(request: web.Request) -> web.Response:
     """Conditions and numbers for Prometheus.
 
@@ -38,13 +40,14 @@ async def show(request: web.Request) -> web.Response:
     from prometheus_client import CollectorRegistry  # noqa: PLC0415
     from prometheus_client.exposition import choose_encoder  # noqa: PLC0415
 
-    deps = request.app[DEPS]
+    deps, names = request.app[DEPS], await sessions_seen(request)
     try:
-        views = await deps.sessions.views()
+        views = [it for it in await deps.sessions.views() if within(names, it.session_id)]
     except WaguardError:
         views = []  # unknown: no session is shown
     registry = CollectorRegistry(auto_describe=False)
-    registry.register(_Collected([*_of_all(deps), *_of_sessions(views)]))
+    of_all = _of_all(deps) if names is None else ()
+    registry.register(_Collected([*of_all, *_narrowed(deps, names), *_of_sessions(views)]))
     encode, kind = choose_encoder(request.headers.get("Accept", ""))
     return web.Response(body=encode(registry), headers={"Content-Type": kind})
 
@@ -60,10 +63,9 @@ class _Collected:
 
 
 def _of_all(deps: ApiDeps) -> "Iterator[Metric]":
-    health, now = deps.health(), time.time()
+    health = deps.health()
     yield _family("waguard_info", "This daemon.", [({"version": __version__}, 1)], ("version",))
     yield _family("waguard_degraded", "1: something is wrong.", [({}, bool(health.problems))])
-    yield from _conditions(health)
     about = "1: newer versions of WhatsApp Web are held back."
     held = any(it.type == "version_held" for it in health.conditions)
     yield _family("waguard_versions_held", about, [({}, held)])
@@ -71,22 +73,27 @@ def _of_all(deps: ApiDeps) -> "Iterator[Metric]":
     yield _family("process_start_time_seconds", about, [({}, STARTED_AT)])
     about = "Memory of the daemon without its workers."
     yield _family("process_resident_memory_bytes", about, [({}, memory_used())])
-    receivers = [(_of(it), it) for it in deps.message_health.receivers]
-    about = 'Webhooks that wait, by receiver; session "": that of webhook.url.'
-    waiting = [(labels, it.waiting) for labels, it in receivers]
-    yield _family("waguard_webhooks_waiting", about, waiting, OF_ONE)
-    about = "Age of the first webhook that waits for its receiver."
-    ages = [(labels, max(0.0, now - it.oldest)) for labels, it in receivers if it.oldest]
-    yield _family("waguard_webhooks_oldest_seconds", about, ages, OF_ONE)
     about = "Webhooks that are dead letters."
     yield _family("waguard_webhooks_dead", about, [({}, deps.message_health.dead)])
 
 
-def _conditions(health: Health) -> "Iterator[Metric]":
+def _narrowed(deps: ApiDeps, names: Collection[str] | None) -> "Iterator[Metric]":
+    yield from _conditions(it for it in deps.health().conditions if within(names, it.session))
+    now, receivers = time.time(), deps.message_health.receivers
+    found = [(_of(it), it) for it in receivers if within(names, it.session)]
+    about = 'Webhooks that wait, by receiver; session "": that of webhook.url.'
+    waiting = [(labels, it.waiting) for labels, it in found]
+    yield _family("waguard_webhooks_waiting", about, waiting, OF_ONE)
+    about = "Age of the first webhook that waits for its receiver."
+    ages = [(labels, max(0.0, now - it.oldest)) for labels, it in found if it.oldest]
+    yield _family("waguard_webhooks_oldest_seconds", about, ages, OF_ONE)
+
+
+def _conditions(conditions: Iterable[Condition]) -> "Iterator[Metric]":
     names = ("type", "session", "blame", "reason")
     found = [
         ({"type": it.type, "session": it.session or "", "blame": it.blame, "reason": it.reason}, it)
-        for it in health.conditions
+        for it in conditions
     ]
     about = 'What is wrong; session "": with all of them.'
     yield _family("waguard_condition", about, [(labels, 1) for labels, _ in found], names)
@@ -94,9 +101,7 @@ def _conditions(health: Health) -> "Iterator[Metric]":
     since = [(labels, it.since) for labels, it in found]
     yield _family("waguard_condition_since_seconds", about, since, names)
     linking = [
-        ({"session": it.session or "", "stage": it.stage}, it)
-        for it in health.conditions
-        if it.stage
+        ({"session": it.session or "", "stage": it.stage}, it) for _, it in found if it.stage
     ]
     about = "Seconds until the stage of a linking by passkey ends."
     left = [(labels, it.expires_in) for labels, it in linking]

@@ -147,7 +147,7 @@ def _operation(
     if more:
         operation["description"] = more
     if it.right:
-        operation["x-right"] = it.right
+        operation |= {"x-right": it.right, "x-narrows": it.narrows}
     else:
         operation["security"] = []
     if body := it.types.get("body"):
@@ -220,7 +220,7 @@ def _errors(method: str, it: Route) -> set[int]:
     takes = it.path or {"body", "query", "headers"} & it.types.keys()
     return {
         *it.errors,
-        *((401, 503) if it.right else ()),
+        *((401, 403, 503) if it.right else ()),
         *((400,) if takes else ()),
         *((400, 413, 415) if method in _CHANGES else ()),
         *((404,) if it.path else ()),

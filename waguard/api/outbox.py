@@ -6,10 +6,11 @@ from typing import Annotated, Any, Final
 from aiohttp import web
 from msgspec import UNSET, Meta, Struct, UnsetType
 
-from waguard.api import fields
+from waguard.api import fields, scope
 from waguard.api.deps import DEPS
 from waguard.api.fields import AS_IT_IS, Kind, Number, SessionId
 from waguard.api.route import Done, Reply, route
+from waguard.api.scope import Narrowing
 from waguard.core.keys import Right
 from waguard.core.messages.send_states import State
 from waguard.errors import NotFoundError
@@ -98,7 +99,7 @@ class Cancelled(Done, kw_only=True):
     status: State
 
 
-@route(Right.READ)
+@route(Right.READ, narrows=Narrowing.OWN)
 async def show(request: web.Request, id: MessageId) -> Message:  # noqa: A002 - its name in the path
     """One message, by waguard's number or WhatsApp's id."""
     row = await _find(request, id)
@@ -107,11 +108,11 @@ async def show(request: web.Request, id: MessageId) -> Message:  # noqa: A002 - 
     return _shown(row, success=True, readers=readers)
 
 
-@route(Right.READ)
+@route(Right.READ, narrows=Narrowing.LIST)
 async def listing(request: web.Request, query: Wanted) -> Messages:
     """List messages, the newest first."""
     found = await request.app[DEPS].outgoing.listing(
-        session_id=query.session_id,
+        sessions=[query.session_id] if query.session_id else await scope.sessions_seen(request),
         state=query.state,
         bulk_id=query.bulk_id,
         before=query.before,
@@ -123,7 +124,7 @@ async def listing(request: web.Request, query: Wanted) -> Messages:
     )
 
 
-@route(Right.SEND, 409)
+@route(Right.SEND, 409, narrows=Narrowing.OWN)
 async def cancel(request: web.Request, id: MessageId) -> Cancelled:  # noqa: A002 - its name in the path
     """Cancel a message that has not begun."""
     row = await _find(request, id)
@@ -137,7 +138,7 @@ async def _find(request: web.Request, given: str) -> Outgoing:
         row = await outgoing.find(int(given))
     else:
         row = await outgoing.find_message(given[:ID_LIMIT])
-    if row is None:
+    if row is None or not await scope.sees(request, row.session_id):
         raise NotFoundError("there is no such message", remedy="see GET /api/messages")
     return row
 

@@ -9,9 +9,11 @@ import msgspec
 from aiohttp import web
 from msgspec import UNSET, UnsetType
 
+from waguard.api import scope
 from waguard.api.deps import BODY
 from waguard.api.fields import Kind
 from waguard.api.problems import Handler
+from waguard.api.scope import Narrowing
 from waguard.core.keys import Right
 
 T = TypeVar("T", bound=msgspec.Struct)
@@ -59,6 +61,7 @@ class Route(NamedTuple):
     errors: tuple[int, ...]
     media: tuple[str, ...]
     """Types of answers that are no JSON."""
+    narrows: Narrowing
     handler: Callable[..., Awaitable[Any]]
 
     @property
@@ -85,23 +88,41 @@ _ROUTES: Final[dict[Handler, Route]] = {}
 
 
 def route(
-    right: Right | None, *errors: int, media: tuple[str, ...] = ()
+    right: Right | None,
+    *errors: int,
+    media: tuple[str, ...] = (),
+    narrows: Narrowing | None = None,
 ) -> Callable[[Callable[..., Awaitable[Any]]], Handler]:
     """Decorate ``async def handler(request, <field of the path>, query, headers, body) -> Reply | …``.
 
-    ``errors`` are those that its signature does not imply.
+    ``errors`` are those that its signature does not imply; ``narrows`` None: it narrows to the session that path or
+    body name, else it is refused to keys that are for some sessions.
     """
 
     def decorated(handler: Callable[..., Awaitable[Any]]) -> Handler:
+        narrowing = narrows or _narrowing(handler.__annotations__)
+
         @functools.wraps(handler)
         async def served(request: web.Request) -> web.StreamResponse:
-            answer = await handler(request, **_arguments(request, handler))
+            if right:
+                scope.require_right(request, right)
+                scope.require_narrowing(request, narrowing)
+            arguments = _arguments(request, handler)
+            if right and scope.narrowed(request):
+                await scope.require_named(request, narrowing, arguments)
+            answer = await handler(request, **arguments)
             return json_reply(answer) if isinstance(answer, Reply) else answer
 
-        _ROUTES[served] = Route(right, errors, media, handler)
+        _ROUTES[served] = Route(right, errors, media, narrowing, handler)
         return served
 
     return decorated
+
+
+def _narrowing(types: Mapping[str, Any]) -> Narrowing:
+    fields = getattr(types.get("body"), "__struct_fields__", ())
+    named = "session_id" in types or "session_id" in fields
+    return Narrowing.SESSION if named else Narrowing.REFUSED
 
 
 def route_of(handler: Any) -> Route | None:
@@ -136,7 +157,7 @@ def _arguments(request: web.Request, handler: Callable[..., Any]) -> dict[str, A
 
 @functools.cache
 def _parameters(handler: Callable[..., Any]) -> tuple[tuple[Field, ...], Any, Any, Any]:
-    it = Route(None, (), (), handler)
+    it = Route(None, (), (), Narrowing.REFUSED, handler)
     path = tuple(_field(name, name, kind, required=True) for name, kind in it.path.items())
     return path, it.types.get("query"), it.types.get("headers"), it.types.get("body")
 

@@ -8,7 +8,7 @@ import msgspec
 from aiohttp import web
 from msgspec import UNSET, Struct, UnsetType
 
-from waguard.api import fields
+from waguard.api import fields, scope
 from waguard.api.deps import BODY, DEPS
 from waguard.api.fields import (
     AccountId,
@@ -20,9 +20,10 @@ from waguard.api.fields import (
     WorkspaceId,
 )
 from waguard.api.route import Done, OfSession, Reply, ignored, route
+from waguard.api.scope import Narrowing
 from waguard.core import blame
 from waguard.core.keys import Right
-from waguard.errors import NotFoundError, UnavailableError
+from waguard.errors import NotFoundError, NumberLinkedError, UnavailableError
 from waguard.ports.sessions import SessionView
 from waguard.wire.calls import PairingCode, Screenshot
 
@@ -173,7 +174,7 @@ class Created(Existing, kw_only=True):
     STATUS: ClassVar[int] = 201
 
 
-@route(Right.OPERATE, 409, 507)
+@route(Right.OPERATE, 409, 507, narrows=Narrowing.WORKSPACE)
 async def create(request: web.Request, body: CreateSession) -> Created | Existing:
     """Create a session and start it. A removed one comes back."""
     request.app[DEPS].require_room()
@@ -233,9 +234,10 @@ class ListedSessions(Done, kw_only=True):
     total: int
 
 
-@route(Right.READ)
+@route(Right.READ, narrows=Narrowing.LIST)
 async def listing(request: web.Request, query: Removed) -> ListedSessions:
     """List the sessions."""
+    names = await scope.sessions_seen(request)
     views = await request.app[DEPS].sessions.views(removed=query.removed)
     rows = [
         ListedSession(
@@ -247,6 +249,7 @@ async def listing(request: web.Request, query: Removed) -> ListedSessions:
             removed_at=_time(view.removed_at) if query.removed else UNSET,
         )
         for view in views
+        if scope.within(names, view.session_id)
     ]
     return ListedSessions(sessions=rows, total=len(rows))
 
@@ -360,7 +363,12 @@ class TypedCode(Done, kw_only=True):
 async def pairing_code(request: web.Request, session_id: SessionId, body: PairBy) -> TypedCode:
     """A code to type on the phone instead of a scan."""
     call = PairingCode(phone=body.phone_number)
-    value = await request.app[DEPS].sessions.call(session_id, call, wait=READY_WAIT)
+    try:
+        value = await request.app[DEPS].sessions.call(session_id, call, wait=READY_WAIT)
+    except NumberLinkedError as error:
+        if error.session is None or await scope.sees(request, error.session):
+            raise
+        raise NumberLinkedError(body.phone_number) from None
     if not (code := value.text):
         raise UnavailableError(
             "WhatsApp gave no code", remedy="try again, or scan the QR code", retry_after=10

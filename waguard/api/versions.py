@@ -12,6 +12,7 @@ from waguard.api.auth import caller
 from waguard.api.deps import DEPS
 from waguard.api.fields import Kind, digits
 from waguard.api.route import Done, route
+from waguard.api.scope import Narrowing
 from waguard.core.keys import Right
 from waguard.core.versions.views import VersionRow, VersionStatus
 from waguard.ports.versions import BundleRow
@@ -130,7 +131,7 @@ async def unpin(request: web.Request) -> Versions:
     return _versions(request)
 
 
-@route(Right.ADMIN, 404, 409)
+@route(Right.ADMIN, 404, 409, narrows=Narrowing.REFUSED)
 async def try_version(request: web.Request, body: TryVersion) -> Versions:
     """Load one session with a version."""
     session = await _session(request, body.session_id)
@@ -145,7 +146,7 @@ async def bundles(request: web.Request) -> Bundles:
     return _bundles(request)
 
 
-@route(Right.ADMIN, 404, 409)
+@route(Right.ADMIN, 404, 409, narrows=Narrowing.REFUSED)
 async def try_bundle(request: web.Request, body: TryBundle) -> Bundles:
     """Load one session with a bundle."""
     session = await _session(request, body.session_id)

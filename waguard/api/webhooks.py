@@ -7,13 +7,20 @@ from typing import Annotated, Any, Final
 from aiohttp import web
 from msgspec import UNSET, Meta, Struct, UnsetType
 
-from waguard.api import fields
+from waguard.api import fields, scope
 from waguard.api.deps import DEPS
 from waguard.api.fields import Boolean, ChatId, Kind, SessionId, short
 from waguard.api.route import Done, OfSession, Reply, route
+from waguard.api.scope import Narrowing
 from waguard.core import outgoing_address as address
 from waguard.core.keys import Right
-from waguard.core.webhooks.delivery import EVENTS, OLD_SERVICE, DeadLetterState, dead_letter_state
+from waguard.core.webhooks.delivery import (
+    EVENTS,
+    OLD_SERVICE,
+    QR_CODE,
+    DeadLetterState,
+    dead_letter_state,
+)
 from waguard.errors import InvalidInputError, NotFoundError
 from waguard.ports import webhooks
 from waguard.ports.webhooks import GLOBAL, Endpoint
@@ -178,23 +185,25 @@ class DeadLetters(Done, kw_only=True):
     before: int | None
 
 
-@route(Right.READ)
+@route(Right.READ, narrows=Narrowing.LIST)
 async def listing(request: web.Request, query: WantedLetters) -> DeadLetters:
     """List dead letters, without their bodies."""
+    sessions = [query.session_id] if query.session_id else await scope.sessions_seen(request)
     found = await request.app[DEPS].messages.dead(
-        session_id=query.session_id, state=query.state, before=query.before, limit=LISTED
+        sessions=sessions, state=query.state, before=query.before, limit=LISTED
     )
     before = found[-1].id if len(found) == LISTED else None
     return DeadLetters(dead=[_letter(it) for it in found], before=before)
 
 
-@route(Right.READ)
+@route(Right.READ, narrows=Narrowing.OWN)
 async def letter(request: web.Request, number: Number) -> DeadLetter:
     """One dead letter, with its body."""
-    messages = request.app[DEPS].messages
-    found, body = await messages.dead_letter(number), await messages.body(number)
-    if found is None or body is None:
+    found, body = await _own(request, number), await request.app[DEPS].messages.body(number)
+    if body is None:
         raise _no_such(number)
+    if found.event == QR_CODE:
+        scope.require_right(request, Right.OPERATE)
     return _letter(found, success=True, body=json.loads(body))
 
 
@@ -204,9 +213,10 @@ class Replayed(Done, kw_only=True):
     replayed: int
 
 
-@route(Right.OPERATE, 409)
+@route(Right.OPERATE, 409, narrows=Narrowing.OWN)
 async def replay(request: web.Request, number: Number) -> Replayed:
     """Deliver a dead letter once more, before what waits in its chat."""
+    await _own(request, number)
     if not await request.app[DEPS].webhooks.dead_letters.replay(number):
         raise _no_such(number)
     return Replayed(replayed=1)
@@ -218,9 +228,10 @@ async def replay_all(request: web.Request) -> Replayed:
     return Replayed(replayed=await request.app[DEPS].webhooks.dead_letters.replay())
 
 
-@route(Right.OPERATE)
+@route(Right.OPERATE, narrows=Narrowing.OWN)
 async def discard(request: web.Request, number: Number) -> Done:
     """Discard a dead letter."""
+    await _own(request, number)
     if not await request.app[DEPS].messages.discard(number):
         raise _no_such(number)
     return Done()
@@ -241,9 +252,10 @@ class Held(Done, kw_only=True):
     held: list[HeldChat]
 
 
-@route(Right.READ)
+@route(Right.READ, narrows=Narrowing.LIST)
 async def held(request: web.Request) -> Held:
     """Chats whose received messages wait for their session."""
+    names = await scope.sessions_seen(request)
     found = sorted(request.app[DEPS].webhooks.queues.held(), key=lambda one: one.since)
     return Held(
         held=[
@@ -254,6 +266,7 @@ async def held(request: web.Request) -> Held:
                 reason=one.why,
             )
             for one in found
+            if scope.within(names, one.session_id)
         ]
     )
 
@@ -294,9 +307,10 @@ class Unidentified(Done, kw_only=True):
     unidentified: list[UnidentifiedChat]
 
 
-@route(Right.READ)
+@route(Right.READ, narrows=Narrowing.LIST)
 async def unidentified(request: web.Request) -> Unidentified:
     """Private chats whose LID has no known number."""
+    names = await scope.sessions_seen(request)
     found = await request.app[DEPS].messages.unidentified()
     return Unidentified(
         unidentified=[
@@ -307,6 +321,7 @@ async def unidentified(request: web.Request) -> Unidentified:
                 count=one.count,
             )
             for one in found
+            if scope.within(names, one.session_id)
         ]
     )
 
@@ -331,6 +346,14 @@ async def discard_unidentified(request: web.Request, body: ThisChat) -> Discarde
     messages = request.app[DEPS].messages
     count = await messages.discard_unidentified(body.session_id, body.chat_id)
     return Discarded(discarded=_some(count, body.chat_id))
+
+
+async def _own(request: web.Request, number: int) -> webhooks.DeadLetter:
+    """The dead letter, where the caller sees its session. Raises ``NotFoundError``."""
+    found = await request.app[DEPS].messages.dead_letter(number)
+    if found is None or not await scope.sees(request, found.session_id):
+        raise _no_such(number)
+    return found
 
 
 def _some(count: int, chat: str) -> int:

@@ -66,7 +66,17 @@ class Undecryptables(Protocol):
         sessions and ids."""
 
 
-class MessageStore(Undecryptables, Protocol):
+class FilesNamed(Protocol):
+    """What the database says of received files. Errors are those of ``Store``."""
+
+    async def files_awaited(self) -> Collection[str]:
+        """The names of the files that webhooks name which still wait."""
+
+    async def has_file(self, name: str, sessions: Collection[str]) -> bool:
+        """Whether a message of one of these sessions came with the file, as far as the inbox goes back."""
+
+
+class MessageStore(Undecryptables, FilesNamed, Protocol):
     """The part of the database that keeps messages. Errors are those of ``Store``."""
 
     async def write(
@@ -103,9 +113,6 @@ class MessageStore(Undecryptables, Protocol):
     async def body(self, number: int) -> bytes | None:
         """The body of a webhook, dead or not; None: there is no such webhook any more."""
 
-    async def files_awaited(self) -> Collection[str]:
-        """The names of the files that webhooks name which still wait."""
-
     async def newest(self, session_id: str, *, after: float) -> Mapping[str, float]:
         """As ``Inbox``."""
 
@@ -134,12 +141,12 @@ class MessageStore(Undecryptables, Protocol):
     async def dead(
         self,
         *,
-        session_id: str | None = None,
+        sessions: Collection[str] | None = None,
         state: DeadLetterState | None = None,
         before: int | None = None,
         limit: int = 100,
     ) -> list[DeadLetter]:
-        """The newest dead letters, with an id below ``before``; ``state``: only those. What waits
+        """The newest dead letters, with an id below ``before``; ``sessions``, ``state``: only those. What waits
         for the number of a LID is listed after ``core.delivery.UNIDENTIFIED_AFTER``."""
 
     async def queued(self) -> Queued:

@@ -1,5 +1,6 @@
 """The outbox: what is sent, as it is written and as it is read."""
 
+from collections.abc import Collection
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -131,16 +132,18 @@ class OutboxStore(Protocol):
     async def listing(
         self,
         *,
-        session_id: str | None = None,
+        sessions: Collection[str] | None = None,
         state: State | None = None,
         bulk_id: str | None = None,
         before: int | None = None,
         limit: int = 100,
     ) -> list[Outgoing]:
-        """The newest, with an id below ``before``."""
+        """The newest, with an id below ``before``; ``sessions``: of these only."""
 
-    async def counts(self, bulk_id: str) -> dict[State, int]:
-        """How many of a bulk are in which state."""
+    async def counts(
+        self, bulk_id: str, sessions: Collection[str] | None = None
+    ) -> dict[State, int]:
+        """How many of a bulk are in which state; ``sessions``: none, where it belongs to another one."""
 
     async def largest_body(self) -> int | None:
         """Bytes that the database takes at once; None: more than any message has."""

@@ -1,5 +1,6 @@
 """What the API asks of supervision."""
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
@@ -92,8 +93,8 @@ class Health:
 class Sessions(Protocol):
     """What the API asks of supervision.
 
-    But for ``send``, every call with a session id raises ``NotFoundError`` ("Session not found") for an unknown one
-    and ``UnavailableError`` while the database is down and the session is not in memory.
+    But for ``send`` and ``is_in``, every call with a session id raises ``NotFoundError`` ("Session not found") for an
+    unknown one and ``UnavailableError`` while the database is down and the session is not in memory.
     """
 
     async def create(
@@ -106,6 +107,13 @@ class Sessions(Protocol):
 
     async def view(self, session_id: str) -> SessionView:
         """One session."""
+
+    async def is_in(self, session_id: str, workspaces: Collection[int]) -> bool:
+        """Whether it is a session of one of these workspaces; no session is started for that.
+
+        Raises ``UnavailableError`` also for another workspace's while the database is down: its answer is that of a
+        session that does not exist.
+        """
 
     async def start(self, session_id: str, *, restart: bool) -> SessionView:
         """Want it up; ``restart``: also replace its worker (a planned recycle).

@@ -45,15 +45,15 @@ class SqlDeadLetters:
     async def dead(
         self,
         *,
-        session_id: str | None = None,
+        sessions: Collection[str] | None = None,
         state: DeadLetterState | None = None,
         before: int | None = None,
         limit: int = 100,
     ) -> list[DeadLetter]:
         listed = unidentified.is_listed(self._database.wall())
         query = _letters().where(listed).order_by(DELIVERIES.c.id.desc()).limit(limit)
-        if session_id is not None:
-            query = query.where(DELIVERIES.c.session_id == session_id)
+        if sessions is not None:
+            query = query.where(DELIVERIES.c.session_id.in_(sorted(sessions)))
         if state is not None:
             query = query.where(_OF_STATE[state])
         if before is not None:

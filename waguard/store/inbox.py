@@ -3,7 +3,7 @@
 from collections.abc import Collection, Iterable
 from typing import Any, Final
 
-from sqlalchemy import func, select, tuple_
+from sqlalchemy import Text, func, select, tuple_, type_coerce
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from waguard.core.messages.inbox import InboxRecord, Kind
@@ -13,6 +13,7 @@ from waguard.store.models import INBOX
 from waguard.store.types import length_of, storable
 
 _KEYS_AT_ONCE: Final = 1_000
+_WITH_FILES: Final = (Kind.MESSAGE.value, Kind.SENT.value)
 
 
 async def known_keys(
@@ -56,6 +57,16 @@ def row(received: InboxRecord, now: float) -> dict[str, Any]:
         "backfilled": received.backfilled,
         "payload": received.payload(),
     }
+
+
+async def has_file(connection: AsyncConnection, name: str, sessions: Collection[str]) -> bool:
+    """Whether a message of one of these sessions came with the file."""
+    own = INBOX.c
+    theirs = own.session_id.in_(sorted(sessions)) & own.kind.in_(_WITH_FILES)
+    # a text that reads like this has backslashes before its quotes
+    named = type_coerce(own.payload, Text).contains(f'"sha256": "{name}"', autoescape=True)
+    found = await connection.execute(select(own.id).where(theirs, named).limit(1))
+    return found.first() is not None
 
 
 async def newest_by_chat(

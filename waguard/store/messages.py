@@ -143,6 +143,10 @@ class SqlMessages(SqlDeliveries, SqlDeadLetters, SqlEndpoints, SqlUndecryptables
     async def newest(self, session_id: str, *, after: float) -> Mapping[str, float]:
         return await self._newest.do((session_id, after))
 
+    async def has_file(self, name: str, sessions: Collection[str]) -> bool:
+        async with self._database.reading() as (connection, _):
+            return await inbox.has_file(connection, name, sessions)
+
     async def _read_newest(self, asked: Sequence[tuple[str, float]]) -> list[Mapping[str, float]]:
         """Each may ask from another moment on."""
         sessions = {session_id for session_id, _ in asked}

@@ -1,7 +1,7 @@
 """The outbox over SQLAlchemy: what is sent, from its acceptance to the last ack."""
 
 import itertools
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from typing import Any, Final
 
 from sqlalchemy import (
@@ -112,15 +112,15 @@ class SqlOutbox:
     async def listing(
         self,
         *,
-        session_id: str | None = None,
+        sessions: Collection[str] | None = None,
         state: State | None = None,
         bulk_id: str | None = None,
         before: int | None = None,
         limit: int = 100,
     ) -> list[Outgoing]:
         query = select(*_SHOWN).order_by(_OWN.id.desc()).limit(limit)
-        if session_id is not None:
-            query = query.where(_OWN.session_id == session_id)
+        if sessions is not None:
+            query = query.where(_OWN.session_id.in_(sorted(sessions)))
         if state is not None:
             query = query.where(_OWN.state == state)
         if bulk_id is not None:
@@ -129,8 +129,12 @@ class SqlOutbox:
             query = query.where(_OWN.id < before)
         return await self._found(query)
 
-    async def counts(self, bulk_id: str) -> dict[State, int]:
+    async def counts(
+        self, bulk_id: str, sessions: Collection[str] | None = None
+    ) -> dict[State, int]:
         query = select(_OWN.state, func.count()).where(_OWN.bulk_id == bulk_id)
+        if sessions is not None:
+            query = query.where(_OWN.session_id.in_(sorted(sessions)))
         async with self._database.reading() as (connection, _):
             found = await connection.execute(query.group_by(_OWN.state))
             return {State(state): count for state, count in found}

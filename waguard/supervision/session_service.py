@@ -1,5 +1,6 @@
 """What the API and the outbox ask of sessions."""
 
+from collections.abc import Collection, Iterable
 from typing import Final
 
 from loguru import logger
@@ -13,6 +14,7 @@ from waguard.errors import (
     ConflictError,
     NotFoundError,
     NotYetError,
+    NumberLinkedError,
     SessionIdTakenError,
     UnavailableError,
     WaguardError,
@@ -101,6 +103,15 @@ class SessionService:
     async def view(self, session_id: str) -> SessionView:
         """See ``ports.sessions.Sessions``."""
         return self._view(await self.find(session_id))
+
+    async def is_in(self, session_id: str, workspaces: Collection[int]) -> bool:
+        """See ``ports.sessions.Sessions``."""
+        session = self._registry.get(session_id)
+        if session and session.row.workspace_id in workspaces:
+            return True
+        self._state.require_loaded()
+        row = await self._ctx.store.session(session_id)
+        return row is not None and row.workspace_id in workspaces
 
     async def start(self, session_id: str, *, restart: bool) -> SessionView:
         """See ``ports.sessions.Sessions``."""
@@ -191,7 +202,7 @@ class SessionService:
     async def call(self, session_id: str, call: Operation, *, wait: float) -> Value:
         """See ``ports.sessions.Sessions``."""
         if isinstance(call, PairingCode):
-            self._refuse_linked_number(session_id, call.phone)
+            _refuse_linked_number(self._registry.sessions, session_id, call.phone)
             refuse_while_linking(await self.find(session_id))
         session = await self._usable(session_id, needs(call), wait)
         return await session.traffic.call(call)
@@ -265,19 +276,6 @@ class SessionService:
         if why := self._ctx.fleet.profiles_unknown:
             raise UnavailableError(f"no profile can be quarantined: {why}", retry_after=60)
 
-    def _refuse_linked_number(self, session_id: str, phone: str) -> None:
-        """WhatsApp was seen to unlink a session for whose number a code was asked (OpenWA#1653)."""
-        for other in self._registry.sessions:
-            name = other.row.session_id
-            same = name != session_id and other.state.phone == phone and not other.state.left
-            if same and owner_mark.pairing(other.profile.at.profile):
-                raise ConflictError(
-                    f"session {name} is linked to this number, and a code for it may unlink that",
-                    field="phone_number",
-                    value=phone,
-                    remedy=f"scan the QR code instead, or log {name} out first",
-                )
-
     def _view(self, session: SessionActor) -> SessionView:
         state, row, runner = session.state, session.row, session.runner
         derived, report, worker = state.status, runner.report, state.worker
@@ -313,3 +311,12 @@ def _existing(row: SessionRow | None) -> SessionRow:
     if row is None:
         raise NotFoundError("Session not found")
     return row
+
+
+def _refuse_linked_number(sessions: Iterable[SessionActor], session_id: str, phone: str) -> None:
+    """WhatsApp was seen to unlink a session for whose number a code was asked (OpenWA#1653)."""
+    for other in sessions:
+        name = other.row.session_id
+        same = name != session_id and other.state.phone == phone and not other.state.left
+        if same and owner_mark.pairing(other.profile.at.profile):
+            raise NumberLinkedError(phone, name)

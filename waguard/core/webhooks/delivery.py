@@ -11,10 +11,11 @@ TOO_MANY: Final = 429
 SERVER_ERROR: Final = 500
 SUCCESS: Final = range(200, 300)
 
+QR_CODE: Final = "qr_code_generated"
 # what a newer event of the same session makes outdated
 SESSION_EVENTS: Final = frozenset(
     {
-        "qr_code_generated",
+        QR_CODE,
         "session_authenticated",
         "session_ready",
         "session_disconnected",
@@ -34,7 +35,7 @@ OWN_SEND: Final = 3.0
 OWN_SEND_LONGEST: Final = 10.0
 # the names that the old service used: a receiver that names no events gets these
 OLD_SERVICE: Final = (
-    "qr_code_generated",
+    QR_CODE,
     "session_authenticated",
     READY,
     "session_disconnected",

@@ -10,7 +10,7 @@ import functools
 import hashlib
 import time
 import uuid
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import Final
 
 from waguard.config.sections import Send
@@ -72,15 +72,18 @@ class Bulks:
         if not task.cancelled():
             task.exception()  # whoever asked has its answer, or has left
 
-    async def counts(self, bulk_id: str) -> dict[State, int]:
-        """How many messages are in which state. Raises ``NotFoundError``."""
-        if counts := await self._store.counts(bulk_id):
+    async def counts(
+        self, bulk_id: str, sessions: Collection[str] | None = None
+    ) -> dict[State, int]:
+        """How many messages are in which state. Raises ``NotFoundError``, also for one of another session than
+        ``sessions``."""
+        if counts := await self._store.counts(bulk_id, sessions):
             return counts
         raise NotFoundError("there is no such bulk", remedy="see the answer to bulk-send")
 
-    async def cancel(self, bulk_id: str) -> None:
-        """Cancel what has not begun. Raises ``NotFoundError``."""
-        await self.counts(bulk_id)
+    async def cancel(self, bulk_id: str, sessions: Collection[str] | None = None) -> None:
+        """Cancel what has not begun. Raises as ``counts``."""
+        await self.counts(bulk_id, sessions)
         waiting = await self._store.listing(bulk_id=bulk_id, state=State.ACCEPTED, limit=LIMIT)
         ends = await asyncio.gather(*map(self._outbox.cancel, waiting), return_exceptions=True)
         for end in ends:

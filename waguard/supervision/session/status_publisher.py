@@ -12,6 +12,7 @@ from waguard.core.link import Link
 from waguard.core.page_care import Kind
 from waguard.core.passkey import Entry
 from waguard.core.session.effects import Held, Record, ResponsivenessChanged
+from waguard.core.webhooks.delivery import QR_CODE
 from waguard.ports.store import AuditEntry, SessionRow
 from waguard.supervision.session import application_events as translate
 from waguard.supervision.session.session_context import SessionContext
@@ -76,7 +77,7 @@ class StatusPublisher:
     def publish_code(self, code: QrCode | None) -> None:
         """There is a new one on the screen."""
         if code:
-            self.publish("qr_code_generated", translate.qr_code(code, self._ctx.clock.wall()))
+            self.publish(QR_CODE, translate.qr_code(code, self._ctx.clock.wall()))
 
     def publish_version(self, it: PageVersion) -> None:
         """The page is loaded with another version."""
