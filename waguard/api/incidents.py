@@ -21,6 +21,7 @@ from waguard.ports.store import AuditEntry
 
 PURGED: Final = "purged"
 """The status of a session that has a history and no row."""
+CHANGES: Final = 200  # of a session, the newest: they say who did what
 _EVER: Final = 2.0**40  # unix time; no database takes infinity
 
 
@@ -101,7 +102,7 @@ async def fleet(request: web.Request) -> OfFleet:
 async def _trail(request: web.Request, session_id: str | None) -> Sequence[AuditEntry] | None:
     """None: the database is away. Unknown is not empty, and conditions are known all the same."""
     try:
-        return await request.app[DEPS].store.audit(session_id)
+        return await request.app[DEPS].store.audit(session_id, changes=CHANGES)
     except DatabaseUnavailableError:
         return None
 
@@ -112,7 +113,7 @@ async def every(request: web.Request, query: Since) -> Incidents:
     store = request.app[DEPS].store
     found: list[tuple[str | None, entries.Incident]] = []
     for name in await store.audited(before=_EVER):
-        trail = await store.audit(name)
+        trail = await store.audit(name, changes=CHANGES)
         incidents = fold_fleet(trail) if name is None else fold(trail)
         found += [(name, it) for it in incidents if it.ended is None or it.ended >= query.since]
     found.sort(key=lambda it: it[1].began)

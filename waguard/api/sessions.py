@@ -9,7 +9,7 @@ from aiohttp import web
 from msgspec import UNSET, Struct, UnsetType
 
 from waguard.api import fields
-from waguard.api.deps import BODY, DEPS
+from waguard.api.deps import BODY, DEPS, SESSION
 from waguard.api.fields import (
     AccountId,
     Object,
@@ -176,6 +176,7 @@ class Created(Existing, kw_only=True):
 @route(Right.OPERATE, 409, 507)
 async def create(request: web.Request, body: CreateSession) -> Created | Existing:
     """Create a session and start it. A removed one comes back."""
+    request[SESSION] = body.session_id
     request.app[DEPS].require_room()
     view, is_new = await request.app[DEPS].sessions.create(
         body.session_id,

@@ -8,7 +8,7 @@ from aiohttp import web
 from msgspec import UNSET, Meta, Struct, UnsetType
 
 from waguard.api import fields
-from waguard.api.deps import DEPS
+from waguard.api.deps import DEPS, SESSION
 from waguard.api.fields import Boolean, ChatId, Kind, SessionId, short
 from waguard.api.route import Done, OfSession, Reply, route
 from waguard.core import outgoing_address as address
@@ -191,9 +191,8 @@ async def listing(request: web.Request, query: WantedLetters) -> DeadLetters:
 @route(Right.READ)
 async def letter(request: web.Request, number: Number) -> DeadLetter:
     """One dead letter, with its body."""
-    messages = request.app[DEPS].messages
-    found, body = await messages.dead_letter(number), await messages.body(number)
-    if found is None or body is None:
+    found, body = await _find(request, number), await request.app[DEPS].messages.body(number)
+    if body is None:
         raise _no_such(number)
     return _letter(found, success=True, body=json.loads(body))
 
@@ -207,6 +206,7 @@ class Replayed(Done, kw_only=True):
 @route(Right.OPERATE, 409)
 async def replay(request: web.Request, number: Number) -> Replayed:
     """Deliver a dead letter once more, before what waits in its chat."""
+    await _find(request, number)
     if not await request.app[DEPS].webhooks.dead_letters.replay(number):
         raise _no_such(number)
     return Replayed(replayed=1)
@@ -221,9 +221,18 @@ async def replay_all(request: web.Request) -> Replayed:
 @route(Right.OPERATE)
 async def discard(request: web.Request, number: Number) -> Done:
     """Discard a dead letter."""
+    await _find(request, number)
     if not await request.app[DEPS].messages.discard(number):
         raise _no_such(number)
     return Done()
+
+
+async def _find(request: web.Request, number: int) -> webhooks.DeadLetter:
+    found = await request.app[DEPS].messages.dead_letter(number)
+    if found is None:
+        raise _no_such(number)
+    request[SESSION] = found.session_id
+    return found
 
 
 class HeldChat(Struct, kw_only=True):
@@ -273,6 +282,7 @@ class Discarded(Done, kw_only=True):
 @route(Right.OPERATE)
 async def discard_held(request: web.Request, body: ThisSession) -> Discarded:
     """Make dead letters of a session's received messages that wait."""
+    request[SESSION] = body.session_id
     count = await request.app[DEPS].webhooks.dead_letters.add_session(
         body.session_id, "a person discarded what waited", before=time.time()
     )
@@ -320,6 +330,7 @@ class ThisChat(ThisSession, kw_only=True):
 @route(Right.OPERATE, 404, 409)
 async def replay_unidentified(request: web.Request, body: ThisChat) -> Replayed:
     """Deliver what waits in such a chat under the LID."""
+    request[SESSION] = body.session_id
     letters = request.app[DEPS].webhooks.dead_letters
     count = await letters.replay_unidentified(body.session_id, body.chat_id)
     return Replayed(replayed=_some(count, body.chat_id))
@@ -328,6 +339,7 @@ async def replay_unidentified(request: web.Request, body: ThisChat) -> Replayed:
 @route(Right.OPERATE, 404)
 async def discard_unidentified(request: web.Request, body: ThisChat) -> Discarded:
     """Delete what waits in such a chat."""
+    request[SESSION] = body.session_id
     messages = request.app[DEPS].messages
     count = await messages.discard_unidentified(body.session_id, body.chat_id)
     return Discarded(discarded=_some(count, body.chat_id))
