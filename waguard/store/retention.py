@@ -60,9 +60,11 @@ async def tidy_outbox(outbox: OutboxStore, keep: Retention, ages: Ages) -> int:
     return count
 
 
-async def tidy_audit(store: Store, keep: Retention, ages: Ages) -> int:
-    """Delete old rows of the audit trail, and changes beyond ``CHANGES_KEPT``. Of the others what an open incident
-    needs is kept, however old it is."""
+async def tidy_audit(
+    store: Store, keep: Retention, ages: Ages, *, changes: int = CHANGES_KEPT
+) -> int:
+    """Delete old rows of the audit trail, and all but so many ``changes``. What an open incident needs of the other rows is
+    kept, however old it is."""
     oldest, count = ages.ago(keep.audit_days * _DAY), 0
     known = {row.session_id for row in await store.sessions()}
     for session_id in await store.audited(before=oldest):
@@ -72,7 +74,7 @@ async def tidy_audit(store: Store, keep: Retention, ages: Ages) -> int:
             before = min(oldest, needed_since(trail, fleet=session_id is None) or oldest)
         while gone := await store.tidy_audit(session_id, before=before, limit=AT_ONCE):
             count += gone
-    while gone := await store.tidy_changes(keep=CHANGES_KEPT, limit=AT_ONCE):
+    while gone := await store.tidy_changes(keep=changes, limit=AT_ONCE):
         count += gone
     return count
 
