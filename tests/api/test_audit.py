@@ -141,7 +141,9 @@ async def test_the_row_says_who_asked(api: Api, local_api: Local) -> None:  # no
     await api.call("POST", f"/sessions/{SESSION}/logout", key=None)
     async with local_api.http.post(f"http://localhost{ONE}/start") as response:
         assert response.status == 200
-    shown, keyless, local = rows(api)
+    await api.call("DELETE", ONE)
+    shown, keyless, local, _ = rows(api)
+    assert api.sessions.left == [KEYLESS, "the application"], "the quarantine names them"
     assert shown.reason == "the application"
     assert (keyless.reason, keyless.evidence["address"]) == (KEYLESS, "127.0.0.1")
     assert local.reason in {"root by the socket", f"user {os.geteuid()} by the socket"}

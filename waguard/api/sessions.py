@@ -9,6 +9,7 @@ from aiohttp import web
 from msgspec import UNSET, Struct, UnsetType
 
 from waguard.api import fields
+from waguard.api.audit import who
 from waguard.api.deps import BODY, DEPS, SESSION
 from waguard.api.fields import (
     AccountId,
@@ -281,7 +282,7 @@ async def stop(request: web.Request, session_id: SessionId) -> Session:
 @route(Right.OPERATE, 409)
 async def logout(request: web.Request, session_id: SessionId) -> Session:
     """Unlink the session at WhatsApp; the row stays. What was still to be sent fails."""
-    view = await request.app[DEPS].sessions.logout(session_id)
+    view = await request.app[DEPS].sessions.logout(session_id, by=who(request))
     await request.app[DEPS].outbox.abandon(session_id, "its session was logged out")
     return shown(view, success=True)
 
@@ -295,7 +296,7 @@ class Purge(Struct, kw_only=True):
 @route(Right.OPERATE, 409)
 async def delete(request: web.Request, session_id: SessionId, query: Purge) -> OfSession:
     """Log out, and leave all lists."""
-    await request.app[DEPS].sessions.delete(session_id, purge=query.purge)
+    await request.app[DEPS].sessions.delete(session_id, purge=query.purge, by=who(request))
     await request.app[DEPS].outbox.abandon(session_id, REMOVED)
     if query.purge:
         webhooks = request.app[DEPS].webhooks
