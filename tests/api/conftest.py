@@ -239,6 +239,7 @@ async def api(
             health=sessions.health,
             store=store,
             database=world.control,
+            audit=store.entries.append,
             events=bus,
             outbox=outbox,
             bulks=Bulks(outbox, database.outbox, lambda: world.config.send),

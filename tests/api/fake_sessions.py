@@ -21,7 +21,7 @@ from waguard.errors import (
 )
 from waguard.ports.outcomes import Acked, NotSent, Outcome
 from waguard.ports.process import Usage
-from waguard.ports.sessions import Health, SessionView
+from waguard.ports.sessions import THE_API, Health, SessionView
 from waguard.wire.calls import Acks, Call, Operation, Send, SendMedia, SendText, Value
 from waguard.wire.reports import QrCode
 
@@ -114,6 +114,8 @@ class FakeSessions:
     begun: list[str] = field(default_factory=list)
     done: list[str] = field(default_factory=list)
     """Names of the changes that were carried out to their end."""
+    left: list[str] = field(default_factory=list)
+    """Who had a session logged out or deleted."""
     outcomes: deque[Outcome | BaseException] = field(default_factory=deque)
     """Of the next sends, in turn; then every send is sent."""
     values: deque[Value | BaseException] = field(default_factory=deque)
@@ -187,10 +189,12 @@ class FakeSessions:
     async def stop(self, session_id: str) -> SessionView:
         return await self._change(session_id, "stop", **DOWN)
 
-    async def logout(self, session_id: str) -> SessionView:
+    async def logout(self, session_id: str, *, by: str = THE_API) -> SessionView:
+        self.left.append(by)
         return await self._change(session_id, "logout", **DOWN)
 
-    async def delete(self, session_id: str, *, purge: bool) -> None:
+    async def delete(self, session_id: str, *, purge: bool, by: str = THE_API) -> None:
+        self.left.append(by)
         await self._change(session_id, "purge" if purge else "delete", removed_at=MOMENT, **DOWN)
         if purge:
             del self.known[session_id]

@@ -15,7 +15,7 @@ async def test_a_level_is_set_until_the_restart(api: Api) -> None:
     )
     answer = await api.call("PUT", "/api/log-level", {"level": "debug"})
     assert (answer.status, answer.json()["level"]) == (200, "DEBUG")
-    assert api.log.asked == [("DEBUG", "a caller at 127.0.0.1")]
+    assert api.log.asked == [("DEBUG", "the application")]
     answer = await api.call("PUT", "/api/log-level", {"level": None})
     assert answer.json() == {"success": True, "level": "INFO", "configured": "INFO"}
 

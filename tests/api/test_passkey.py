@@ -13,7 +13,7 @@ from waguard.errors import ConflictError, RefusedError, UnavailableError, Waguar
 from waguard.ports.passkeys import PasskeyView
 
 PATH: Final = f"/api/sessions/{SESSION}/passkey"
-BY: Final = "a caller at 127.0.0.1"
+BY: Final = "the application"
 NOTHING: Final = {
     "success": True,
     "session_id": SESSION,

@@ -53,7 +53,7 @@ async def test_changes_name_who_asked(api: Api) -> None:
     body = {"revision": 1023, "session_id": SESSION}
     assert (await api.call("POST", "/api/versions/try", body)).status == 200
     assert (await api.call("POST", "/api/versions/try", {})).status == 200
-    who = "a caller at 127.0.0.1"
+    who = "the application"
     assert api.versions.done == [
         ("pin", 1022, who),
         ("unpin", who),
@@ -79,7 +79,7 @@ async def test_bundles_are_listed_tried_and_used(api: Api) -> None:
     tried = await api.call("POST", "/api/wajs/try", {"sha256": ADDED[:8], "session_id": SESSION})
     assert tried.status == 200
     assert (await api.call("POST", "/api/wajs/use", {"sha256": ADDED.upper()})).status == 200
-    who = "a caller at 127.0.0.1"
+    who = "the application"
     assert api.versions.done == [
         ("try bundle", ADDED[:8], SESSION, who),
         ("use bundle", ADDED, who),

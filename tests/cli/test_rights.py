@@ -39,6 +39,7 @@ ASK_THE_DAEMON: Final = {
     "top": "--once",
     "why": "a",
     "incidents": "",
+    "audit": "",
     "logs": "",
     "events": "",
     "reconcile": "",

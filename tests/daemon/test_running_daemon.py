@@ -6,6 +6,7 @@ import fcntl
 import json
 import signal
 import socket
+import sqlite3
 import time
 from collections.abc import AsyncIterator, Iterator, Mapping
 from datetime import datetime
@@ -361,8 +362,28 @@ async def test_the_level_is_set_by_the_file_at_a_reload_and_by_the_api(daemon: D
     lines = [json.loads(line) for line in daemon.log().splitlines()]
     [changed] = [line for line in lines if line.get("event") == "log_level"]
     assert (changed["before"], changed["after"]) == ("WARNING", "DEBUG")
-    assert "a caller at 127.0.0.1 asked for it" in changed["why"]
+    assert "the application asked for it" in changed["why"]
     assert "daemon_up" not in {line.get("event") for line in lines}, "INFO was not wanted then"
+
+
+async def test_a_change_is_on_the_stream_and_in_the_database_before_the_end(
+    daemon: Daemon,
+) -> None:
+    file = daemon.folder / "w.db"
+    daemon.settings = {**ALONE, "WAGUARD_DATABASE__URL": f"sqlite+aiosqlite:///{file}"}
+    await daemon.start()
+    assert (await daemon.call("PUT", "/api/log-level", {"level": "ERROR"}))[0] == 200
+    headers = {"X-Api-Key": daemon.key, "Last-Event-ID": "0"}
+    async with daemon.http.get(f"{daemon.base}/api/events", headers=headers) as stream:
+        async for line in stream.content:
+            if b'"event": "change"' in line:
+                break
+    by = {"by": "the application", "route": "PUT /api/log-level", "outcome": "done"}
+    assert json.loads(line.removeprefix(b"data: "))["data"] == by | {"workspace_id": None}
+    assert await daemon.stop() == 0
+    with contextlib.closing(sqlite3.connect(file)) as connection:
+        query = "SELECT reason, after FROM waguard_events WHERE kind = 'change'"
+        assert connection.execute(query).fetchall() == [("the application", "done")]
 
 
 async def test_what_was_folded_is_said_at_the_end(daemon: Daemon) -> None:

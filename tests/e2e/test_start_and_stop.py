@@ -121,6 +121,15 @@ async def test_the_command_line_of_a_running_daemon(world: World) -> None:
     shown = await run_waguard(daemon, "sessions", "show", "s1")
     assert shown.returncode == 1
 
+    async def audited() -> str:
+        listed = (await run_waguard(daemon, "audit")).stdout
+        return listed if "DELETE /api/sessions/s1" in listed else ""
+
+    listed = await daemon.until(audited)
+    assert ["POST", "/api/sessions/s1/stop"] in [line.split()[-2:] for line in listed.splitlines()]
+    why = await run_waguard(daemon, "why", "s1")
+    assert "Done: it was stopped by " in why.stdout
+
 
 @pytest.mark.parametrize(
     "number", [signal.SIGTERM, pytest.param(signal.SIGINT, marks=pytest.mark.long)]

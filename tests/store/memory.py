@@ -4,12 +4,15 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, TypeVar
 
+from waguard.core.incidents.changes import CHANGE, merged
 from waguard.core.lease import Holder, Lease, Terms
 from waguard.core.row_status import LEFT, DerivedStatus, Status
 from waguard.errors import DatabaseUnavailableError, SessionIdTakenError
 from waguard.ports.store import AuditEntry, SessionRow, StatusWritten
+
+T = TypeVar("T")
 
 
 @dataclass
@@ -219,10 +222,25 @@ class MemoryStore:
             return
         self.entries.append(replace(entry, at=self.wall() if entry.at is None else entry.at))
 
-    async def audit(self, session_id: str | None, *, limit: int = 200) -> Sequence[AuditEntry]:
+    async def audit(
+        self, session_id: str | None, *, limit: int = 200, changes: int = 0
+    ) -> Sequence[AuditEntry]:
         self._connect()
         mine = [entry for entry in self.entries if entry.session_id == session_id]
-        return mine[max(0, len(mine) - max(0, limit)) :]
+        others = [entry for entry in mine if entry.kind != CHANGE]
+        changed = [entry for entry in mine if entry.kind == CHANGE]
+        return merged(_last(others, limit), _last(changed, changes))
+
+    async def changes(
+        self, *, since: float, before: int | None, limit: int
+    ) -> Sequence[tuple[int, AuditEntry]]:
+        self._connect()
+        found = [
+            (number, entry)
+            for number, entry in enumerate(self.entries, 1)
+            if entry.kind == CHANGE and _at(entry) >= since and (not before or number < before)
+        ]
+        return _last(found, limit)[::-1]
 
     async def audited(self, *, before: float) -> Sequence[str | None]:
         self._connect()
@@ -231,6 +249,13 @@ class MemoryStore:
     async def tidy_audit(self, session_id: str | None, *, before: float, limit: int) -> int:
         self._connect()
         old = [e for e in self.entries if e.session_id == session_id and _at(e) < before][:limit]
+        self.entries = [entry for entry in self.entries if entry not in old]
+        return len(old)
+
+    async def tidy_changes(self, *, keep: int, limit: int) -> int:
+        self._connect()
+        changed = [entry for entry in self.entries if entry.kind == CHANGE]
+        old = changed[: max(0, len(changed) - keep)][-limit:]
         self.entries = [entry for entry in self.entries if entry not in old]
         return len(old)
 
@@ -289,6 +314,10 @@ def _first(account: Account) -> _Own:
 
 def _key(entry: AuditEntry) -> tuple[str | None, str, float | None]:
     return entry.session_id, entry.kind, entry.at
+
+
+def _last(found: list[T], count: int) -> list[T]:
+    return found[max(0, len(found) - max(0, count)) :]
 
 
 def _at(entry: AuditEntry) -> float:

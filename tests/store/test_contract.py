@@ -1,7 +1,7 @@
 """What every store promises, on waguard's own table and on the application's."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import replace
 from datetime import UTC, datetime
 from itertools import product
@@ -9,6 +9,7 @@ from itertools import product
 import pytest
 
 from tests.store.conftest import NEWER, SHAPES, Bench
+from waguard.core.incidents.changes import CHANGE
 from waguard.core.row_status import DerivedStatus, Reason, Status
 from waguard.errors import SessionIdTakenError
 from waguard.ports.store import AuditEntry, SessionRow
@@ -387,6 +388,47 @@ async def test_an_audit_entry_comes_back_whole(bench: Bench) -> None:
     await bench.store.record(entry)
     await bench.store.record(replace(entry, at=None))
     assert await bench.store.audit("a") == [entry, replace(entry, at=bench.wall.time)]
+
+
+async def test_changes_crowd_out_no_other_entry_and_are_bounded(bench: Bench) -> None:
+    store = bench.store
+    for number in range(6):
+        for name in ("a", None) if number % 2 else ("a",):
+            entry = AuditEntry(
+                session_id=name, kind=CHANGE, at=float(number), evidence={"n": number}
+            )
+            await store.record(entry)
+    await store.record(AuditEntry(session_id="a", kind="status", at=2.5))
+
+    def shown(found: Iterable[AuditEntry]) -> list[tuple[str, float | None]]:
+        return [(entry.kind, entry.at) for entry in found]
+
+    assert shown(await store.audit("a", limit=1)) == [("status", 2.5)]
+    assert shown(await store.audit("a", limit=1, changes=4)) == [
+        (CHANGE, 2.0),
+        ("status", 2.5),
+        (CHANGE, 3.0),
+        (CHANGE, 4.0),
+        (CHANGE, 5.0),
+    ]
+    assert shown(await store.audit(None, changes=1)) == [(CHANGE, 5.0)]
+
+    newest = await store.changes(since=3.0, before=None, limit=3)
+    assert [(entry.session_id, entry.at) for _, entry in newest] == [
+        (None, 5.0),
+        ("a", 5.0),
+        ("a", 4.0),
+    ]
+    rest = await store.changes(since=3.0, before=newest[-1][0], limit=9)
+    assert [(entry.session_id, entry.at) for _, entry in rest] == [(None, 3.0), ("a", 3.0)]
+    assert rest[0][1].evidence == {"n": 3}
+
+    assert await store.tidy_changes(keep=4, limit=3) == 3
+    assert await store.tidy_changes(keep=4, limit=3) == 2
+    assert await store.tidy_changes(keep=4, limit=3) == 0
+    kept = await store.changes(since=0.0, before=None, limit=9)
+    assert [entry.at for _, entry in kept] == [5.0, 5.0, 4.0, 3.0]
+    assert shown(await store.audit("a")) == [("status", 2.5)]
 
 
 async def test_an_id_is_data(bench: Bench) -> None:

@@ -9,6 +9,7 @@ import pytest
 from tests.store.conftest import SHAPES, Bench
 from tests.store.test_outages import write_locked
 from waguard.config.sections import Retention
+from waguard.core.incidents.changes import CHANGE
 from waguard.errors import DatabaseUnavailableError
 from waguard.ports.clock import WallAges
 from waguard.ports.store import AuditEntry
@@ -67,6 +68,18 @@ async def test_what_an_open_incident_needs_is_kept(bench: Bench) -> None:
     assert await kinds(bench, "gone") == []
     assert await kinds(bench, None) == ["disk_low"]
     assert await retention.tidy_audit(bench.store, KEEP, ages) == 0
+
+
+@with_every_store
+async def test_only_the_newest_changes_are_kept(bench: Bench) -> None:
+    """Whoever has a key can ask for any number of them a day."""
+    for days in (3, 2, 1):
+        await record(bench, "a", CHANGE, days)
+    await record(bench, "a", "parked", 3)
+    ages = WallAges(lambda: bench.wall.time)
+    assert await retention.tidy_audit(bench.store, KEEP, ages, changes=2) == 1
+    trail = await bench.store.audit("a", changes=9)
+    assert [entry.kind for entry in trail] == ["parked", CHANGE, CHANGE]
 
 
 @pytest.mark.parametrize("bench", ["sqlite"], indirect=True)

@@ -149,6 +149,7 @@ async def surfaces(bench: Bench, folder: Path) -> AsyncIterator[Surfaces]:
             health=bench.it.health.read,
             store=world.store,
             database=nothing,
+            audit=world.store.entries.append,
             events=world.bus,
             outbox=outbox,
             bulks=nothing,

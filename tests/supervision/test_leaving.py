@@ -1,5 +1,6 @@
 """Sessions that are stopped, logged out and deleted."""
 
+import json
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
 
@@ -18,6 +19,7 @@ from waguard.core.lifecycle import State
 from waguard.core.link import Link
 from waguard.errors import ConflictError, NotFoundError, UnavailableError
 from waguard.profile import layout
+from waguard.profile.quarantine import NOTE
 from waguard.wire.calls import Call, Unlink, Value
 from waguard.wire.events import LoggedOut
 
@@ -57,7 +59,7 @@ async def test_stop_of_what_is_stopped_or_parked(empty: Bench, world: World) -> 
 async def test_logout_unlinks_stops_and_keeps_the_row(empty: Bench, world: World) -> None:
     world.profile("s")
     process = await empty.connected()
-    view = await empty.it.sessions.logout("s")
+    view = await empty.it.sessions.logout("s", by='key "ani"')
     assert process.calls == [Unlink()]
     assert not process.alive
     assert (view.status, view.disconnect_reason) == ("disconnected", "user_initiated")
@@ -65,7 +67,9 @@ async def test_logout_unlinks_stops_and_keeps_the_row(empty: Bench, world: World
     await empty.until_written()
     assert world.row_status("s") == ("disconnected", "user_initiated")
     assert not layout.exists(empty.session().profile.at.profile)
-    assert len(list((world.config.paths.sessions / "quarantine").iterdir())) == 1
+    assert world.audited("left") == [(None, None, 'logged out by key "ani"')]
+    (quarantined,) = (world.config.paths.sessions / "quarantine").iterdir()
+    assert json.loads((quarantined / NOTE).read_text())["why"] == 'logged out by key "ani"'
     # and then anew: with a QR, although the row says disconnected
     world.spawn.scripts["s"] = Script(reports=(QR_SHOWN,))
     view, new = await empty.create()

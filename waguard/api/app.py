@@ -10,6 +10,7 @@ from aiohttp import web
 from loguru import logger
 
 from waguard.api import (
+    audit,
     auth,
     bulk,
     connection,
@@ -206,7 +207,7 @@ def create_app(
 ) -> web.Application:
     """The application; ``serve`` runs it."""
     # a change that goes on behind its request keeps its place
-    passed = [witnessed, problems, gate, ending, bounded]
+    passed = [witnessed, problems, gate, ending, bounded, audit.audited]
     app = web.Application(middlewares=passed, client_max_size=MEDIA_BODY_LIMIT)
     app[DEPS] = deps
     app[TIMINGS], app[LIMITS] = timings, limits
@@ -236,6 +237,7 @@ def create_app(
             web.get("/health/detailed", health.detailed),
             web.get("/metrics", metrics.show),
             web.get("/api/events", events.stream, allow_head=False),
+            web.get("/api/audit", audit.listing),
             web.get("/api/incidents", incidents.fleet),
             web.get("/api/incidents/all", incidents.every),
             web.get("/api/log-level", log_level.show),

@@ -2,7 +2,6 @@
 
 import hmac
 import secrets
-import socket
 import stat
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
@@ -172,11 +171,3 @@ def by_socket(request: web.Request) -> Caller:
     uid = peer_uid(request.transport.get_extra_info("socket"))
     name = "root by the socket" if uid == 0 else f"user {uid} by the socket"
     return Caller(name=name, right=Right.ADMIN)
-
-
-def caller(request: web.Request) -> str:
-    """For the trail: the user of a local command, or the address of a caller with a key."""
-    connection = request.transport.get_extra_info("socket") if request.transport else None
-    if connection is not None and connection.family == socket.AF_UNIX:
-        return f"user {peer_uid(connection)} of this machine"
-    return f"a caller at {request.remote or 'an unknown address'}"

@@ -7,7 +7,7 @@ from msgspec import Meta, Struct
 
 from waguard.api import fields, scope
 from waguard.api.content import IdempotencyKey, Once, TextOnly, idempotency_key
-from waguard.api.deps import DEPS
+from waguard.api.deps import DEPS, SESSION
 from waguard.api.fields import AS_IT_IS, ChatId, Kind, SessionId, Text, WorkspaceId
 from waguard.api.messages import session_for
 from waguard.api.outbox import BulkId
@@ -112,7 +112,10 @@ async def show(request: web.Request, bulk_id: BulkId) -> Progress:
 @route(Right.SEND, narrows=Narrowing.OWN)
 async def cancel(request: web.Request, bulk_id: BulkId) -> Progress:
     """Cancel what has not begun."""
-    await request.app[DEPS].bulks.cancel(bulk_id, await scope.sessions_seen(request))
+    bulks, seen = request.app[DEPS].bulks, await scope.sessions_seen(request)
+    for row in await request.app[DEPS].outgoing.listing(bulk_id=bulk_id, limit=1):
+        request[SESSION] = row.session_id
+    await bulks.cancel(bulk_id, seen)
     return await _progress(request, bulk_id)
 
 

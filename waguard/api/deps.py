@@ -23,7 +23,7 @@ from waguard.ports.messages import MessageStore
 from waguard.ports.outbox import OutboxStore
 from waguard.ports.passkeys import Passkeys
 from waguard.ports.sessions import Health, Reconciliation, Sessions
-from waguard.ports.store import DatabaseControl, Store
+from waguard.ports.store import AuditEntry, DatabaseControl, Store
 from waguard.ports.versions import VersionControl
 
 
@@ -59,6 +59,8 @@ class ApiDeps:
     """Read off memory; no I/O."""
     store: Store
     database: DatabaseControl
+    audit: Callable[[AuditEntry], None]
+    """Appends to the audit log; never waits."""
     events: Events
     outbox: Outbox
     bulks: Bulks
@@ -78,3 +80,5 @@ DEPS = web.AppKey("deps", ApiDeps)
 BODY = web.RequestKey("body", dict[str, Any])
 CALLER = web.RequestKey("caller", Caller)
 """Who has shown a key, or needs none on the local socket."""
+SESSION = web.RequestKey("session", str)
+"""The session that a change concerns, where its path does not name one."""

@@ -22,6 +22,7 @@ from waguard.ports.store import AuditEntry
 
 PURGED: Final = "purged"
 """The status of a session that has a history and no row."""
+CHANGES: Final = 200  # of a session, the newest: they say who did what
 _EVER: Final = 2.0**40  # unix time; no database takes infinity
 
 
@@ -102,7 +103,7 @@ async def fleet(request: web.Request) -> OfFleet:
 async def _trail(request: web.Request, session_id: str | None) -> Sequence[AuditEntry] | None:
     """None: the database is away. Unknown is not empty, and conditions are known all the same."""
     try:
-        return await request.app[DEPS].store.audit(session_id)
+        return await request.app[DEPS].store.audit(session_id, changes=CHANGES)
     except DatabaseUnavailableError:
         return None
 
@@ -115,7 +116,7 @@ async def every(request: web.Request, query: Since) -> Incidents:
     for name in await store.audited(before=_EVER):
         if not scope.within(names, name):
             continue
-        trail = await store.audit(name)
+        trail = await store.audit(name, changes=CHANGES)
         incidents = fold_fleet(trail) if name is None else fold(trail)
         found += [(name, it) for it in incidents if it.ended is None or it.ended >= query.since]
     found.sort(key=lambda it: it[1].began)

@@ -6,7 +6,7 @@ from aiohttp import web
 from msgspec import Struct
 
 from waguard.api import fields
-from waguard.api.auth import caller
+from waguard.api.audit import who
 from waguard.api.deps import DEPS
 from waguard.api.fields import Kind
 from waguard.api.route import Done, route
@@ -48,7 +48,7 @@ async def show(request: web.Request) -> LogLevel:
 async def put(request: web.Request, body: SetLevel) -> LogLevel:
     """Set it until the restart."""
     log = request.app[DEPS].log
-    log.ask(body.level, by=caller(request))
+    log.ask(body.level, by=who(request))
     return _reply(log)
 
 

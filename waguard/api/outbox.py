@@ -7,7 +7,7 @@ from aiohttp import web
 from msgspec import UNSET, Meta, Struct, UnsetType
 
 from waguard.api import fields, scope
-from waguard.api.deps import DEPS
+from waguard.api.deps import DEPS, SESSION
 from waguard.api.fields import AS_IT_IS, Kind, Number, SessionId
 from waguard.api.route import Done, Reply, route
 from waguard.api.scope import Narrowing
@@ -128,6 +128,7 @@ async def listing(request: web.Request, query: Wanted) -> Messages:
 async def cancel(request: web.Request, id: MessageId) -> Cancelled:  # noqa: A002 - its name in the path
     """Cancel a message that has not begun."""
     row = await _find(request, id)
+    request[SESSION] = row.session_id
     await request.app[DEPS].outbox.cancel(row)
     return Cancelled(id=row.id, status=State.CANCELLED)
 

@@ -9,7 +9,7 @@ from aiohttp import web
 from msgspec import UNSET, Meta, Struct, UnsetType
 
 from waguard.api import fields
-from waguard.api.auth import caller
+from waguard.api.audit import who
 from waguard.api.deps import DEPS
 from waguard.api.fields import AS_IT_IS, Kind, SessionId
 from waguard.api.route import OfSession, route
@@ -98,7 +98,7 @@ async def start(request: web.Request, session_id: SessionId) -> Started:
 
     Again: the one that is held.
     """
-    started = await request.app[DEPS].passkeys.start(session_id, by=caller(request))
+    started = await request.app[DEPS].passkeys.start(session_id, by=who(request))
     return Started(
         session_id=session_id,
         request=started.request,
@@ -111,14 +111,14 @@ async def start(request: web.Request, session_id: SessionId) -> Started:
 async def answer(request: web.Request, session_id: SessionId, body: Answer) -> Advanced:
     """Give the page what the passkey signed."""
     passkeys = request.app[DEPS].passkeys
-    await passkeys.answer(session_id, body.request, body.assertion, by=caller(request))
+    await passkeys.answer(session_id, body.request, body.assertion, by=who(request))
     return await _shown(request, session_id, Advanced)
 
 
 @route(Right.OPERATE, 409, 422)
 async def confirm(request: web.Request, session_id: SessionId, body: Compared) -> Advanced:
     """Confirm that the phone shows the same code as the page."""
-    await request.app[DEPS].passkeys.confirm(session_id, body.code, by=caller(request))
+    await request.app[DEPS].passkeys.confirm(session_id, body.code, by=who(request))
     return await _shown(request, session_id, Advanced)
 
 
@@ -126,7 +126,7 @@ async def confirm(request: web.Request, session_id: SessionId, body: Compared) -
 async def cancel(request: web.Request, session_id: SessionId, body: Refusal) -> Linking:
     """Refuse the request that is held."""
     name = None if body.request is UNSET else body.request
-    await request.app[DEPS].passkeys.cancel(session_id, name, by=caller(request))
+    await request.app[DEPS].passkeys.cancel(session_id, name, by=who(request))
     return await _shown(request, session_id, Linking)
 
 

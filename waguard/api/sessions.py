@@ -9,7 +9,8 @@ from aiohttp import web
 from msgspec import UNSET, Struct, UnsetType
 
 from waguard.api import fields, scope
-from waguard.api.deps import BODY, DEPS
+from waguard.api.audit import who
+from waguard.api.deps import BODY, DEPS, SESSION
 from waguard.api.fields import (
     AccountId,
     Object,
@@ -177,6 +178,7 @@ class Created(Existing, kw_only=True):
 @route(Right.OPERATE, 409, 507, narrows=Narrowing.WORKSPACE)
 async def create(request: web.Request, body: CreateSession) -> Created | Existing:
     """Create a session and start it. A removed one comes back."""
+    request[SESSION] = body.session_id
     request.app[DEPS].require_room()
     view, is_new = await request.app[DEPS].sessions.create(
         body.session_id,
@@ -283,7 +285,7 @@ async def stop(request: web.Request, session_id: SessionId) -> Session:
 @route(Right.OPERATE, 409)
 async def logout(request: web.Request, session_id: SessionId) -> Session:
     """Unlink the session at WhatsApp; the row stays. What was still to be sent fails."""
-    view = await request.app[DEPS].sessions.logout(session_id)
+    view = await request.app[DEPS].sessions.logout(session_id, by=who(request))
     await request.app[DEPS].outbox.abandon(session_id, "its session was logged out")
     return shown(view, success=True)
 
@@ -297,7 +299,7 @@ class Purge(Struct, kw_only=True):
 @route(Right.OPERATE, 409)
 async def delete(request: web.Request, session_id: SessionId, query: Purge) -> OfSession:
     """Log out, and leave all lists."""
-    await request.app[DEPS].sessions.delete(session_id, purge=query.purge)
+    await request.app[DEPS].sessions.delete(session_id, purge=query.purge, by=who(request))
     await request.app[DEPS].outbox.abandon(session_id, REMOVED)
     if query.purge:
         webhooks = request.app[DEPS].webhooks

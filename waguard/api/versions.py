@@ -8,8 +8,8 @@ from aiohttp import web
 from msgspec import Meta, Struct
 
 from waguard.api import fields
-from waguard.api.auth import caller
-from waguard.api.deps import DEPS
+from waguard.api.audit import who
+from waguard.api.deps import DEPS, SESSION
 from waguard.api.fields import Kind, digits
 from waguard.api.route import Done, route
 from waguard.api.scope import Narrowing
@@ -120,14 +120,14 @@ async def listing(request: web.Request) -> Versions:
 @route(Right.ADMIN, 404, 409)
 async def pin(request: web.Request, body: Pin) -> Versions:
     """Serve this stored version to all sessions."""
-    request.app[DEPS].versions.pin(body.revision, by=caller(request))
+    request.app[DEPS].versions.pin(body.revision, by=who(request))
     return _versions(request)
 
 
 @route(Right.ADMIN, 409)
 async def unpin(request: web.Request) -> Versions:
     """End that."""
-    request.app[DEPS].versions.unpin(by=caller(request))
+    request.app[DEPS].versions.unpin(by=who(request))
     return _versions(request)
 
 
@@ -135,7 +135,7 @@ async def unpin(request: web.Request) -> Versions:
 async def try_version(request: web.Request, body: TryVersion) -> Versions:
     """Load one session with a version."""
     session = await _session(request, body.session_id)
-    request.app[DEPS].versions.try_version(body.revision, session=session, by=caller(request))
+    request.app[DEPS].versions.try_version(body.revision, session=session, by=who(request))
     return _versions(request)
 
 
@@ -150,20 +150,22 @@ async def bundles(request: web.Request) -> Bundles:
 async def try_bundle(request: web.Request, body: TryBundle) -> Bundles:
     """Load one session with a bundle."""
     session = await _session(request, body.session_id)
-    await request.app[DEPS].versions.try_bundle(body.sha256, session=session, by=caller(request))
+    await request.app[DEPS].versions.try_bundle(body.sha256, session=session, by=who(request))
     return _bundles(request)
 
 
 @route(Right.ADMIN, 404, 409)
 async def use_bundle(request: web.Request, body: UseBundle) -> Bundles:
     """Let all sessions have a bundle, after canaries."""
-    await request.app[DEPS].versions.use_bundle(body.sha256, by=caller(request))
+    await request.app[DEPS].versions.use_bundle(body.sha256, by=who(request))
     return _bundles(request)
 
 
 async def _session(request: web.Request, given: str | None) -> str | None:
     """The session of the body, which must be there. Raises ``NotFoundError``."""
-    return given and (await request.app[DEPS].sessions.view(given)).session_id
+    if given:
+        request[SESSION] = (await request.app[DEPS].sessions.view(given)).session_id
+    return given
 
 
 def _versions(request: web.Request) -> Versions:

@@ -8,7 +8,7 @@ from aiohttp import web
 from msgspec import UNSET, Meta, Struct, UnsetType
 
 from waguard.api import fields, scope
-from waguard.api.deps import DEPS
+from waguard.api.deps import DEPS, SESSION
 from waguard.api.fields import Boolean, ChatId, Kind, SessionId, short
 from waguard.api.route import Done, OfSession, Reply, route
 from waguard.api.scope import Narrowing
@@ -286,6 +286,7 @@ class Discarded(Done, kw_only=True):
 @route(Right.OPERATE)
 async def discard_held(request: web.Request, body: ThisSession) -> Discarded:
     """Make dead letters of a session's received messages that wait."""
+    request[SESSION] = body.session_id
     count = await request.app[DEPS].webhooks.dead_letters.add_session(
         body.session_id, "a person discarded what waited", before=time.time()
     )
@@ -335,6 +336,7 @@ class ThisChat(ThisSession, kw_only=True):
 @route(Right.OPERATE, 404, 409)
 async def replay_unidentified(request: web.Request, body: ThisChat) -> Replayed:
     """Deliver what waits in such a chat under the LID."""
+    request[SESSION] = body.session_id
     letters = request.app[DEPS].webhooks.dead_letters
     count = await letters.replay_unidentified(body.session_id, body.chat_id)
     return Replayed(replayed=_some(count, body.chat_id))
@@ -343,6 +345,7 @@ async def replay_unidentified(request: web.Request, body: ThisChat) -> Replayed:
 @route(Right.OPERATE, 404)
 async def discard_unidentified(request: web.Request, body: ThisChat) -> Discarded:
     """Delete what waits in such a chat."""
+    request[SESSION] = body.session_id
     messages = request.app[DEPS].messages
     count = await messages.discard_unidentified(body.session_id, body.chat_id)
     return Discarded(discarded=_some(count, body.chat_id))
@@ -353,6 +356,7 @@ async def _own(request: web.Request, number: int) -> webhooks.DeadLetter:
     found = await request.app[DEPS].messages.dead_letter(number)
     if found is None or not await scope.sees(request, found.session_id):
         raise _no_such(number)
+    request[SESSION] = found.session_id
     return found
 
 

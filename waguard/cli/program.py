@@ -30,6 +30,7 @@ COMMANDS: Final = {
     "top": "status and resource use of every session, refreshed",
     "why": "what went wrong, with a session or all, and what waguard did",
     "incidents": "what went wrong lately, of every session and of all at once",
+    "audit": "who changed what by the API, and what came of it",
     "logs": "read the log of the daemon and its workers",
     "events": "follow what happens, as it happens",
     "doctor": "what is wrong on this host, and what repairs it",

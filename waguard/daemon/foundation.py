@@ -1,5 +1,6 @@
 """What sessions, messages and the API stand on: time, network, host, bus, database, journal."""
 
+import asyncio
 from collections.abc import Collection
 
 from waguard.daemon.reload import CurrentConfig
@@ -10,14 +11,17 @@ from waguard.host.system.conditions import HostConditions
 from waguard.host.system.network import Network, uses_proxy
 from waguard.messaging.journal import Journal
 from waguard.messaging.stored import StoredMessages
+from waguard.ports.store import AuditEntry
 from waguard.store.sql import SqlStore
 from waguard.supervision.event_bus import Bus
+from waguard.supervision.status_writer import AuditLog
+from waguard.supervision.timings import Timings
 
 
 class Foundation:
     """The first to be there and the last to be closed. ``public_url`` is of the API."""
 
-    def __init__(self, config: CurrentConfig, *, public_url: str) -> None:
+    def __init__(self, config: CurrentConfig, timings: Timings, *, public_url: str) -> None:
         self.config = config
         paths = config().paths
         self.host = HostConditions()
@@ -40,6 +44,11 @@ class Foundation:
         self.stored = StoredMessages(
             self.store.stored, lambda: self.config().webhook.stored, self.clock
         )
+        self.changes = AuditLog(
+            None, self.store, self.clock, publish=self._publish, retry=timings.write_retry
+        )
+        self._last_write = timings.last_write
+        self._trail = asyncio.create_task(self.changes.trail(), name="trail of changes")
 
     async def end_calls(self) -> None:
         """Before the API ends: who listens to the bus is let go, and nobody asks the network."""
@@ -48,8 +57,15 @@ class Foundation:
 
     async def close(self) -> None:
         """After the API has ended: nothing uses the database any more."""
+        await self.changes.flush(self._last_write)
+        self._trail.cancel()
+        await asyncio.gather(self._trail, return_exceptions=True)
         await self.store.close()
         self.ages.save()
+
+    def _publish(self, it: AuditEntry) -> None:
+        about = {"by": it.reason, "route": it.evidence["route"], "outcome": it.after}
+        self.bus.publish("change", it.session_id, None, about)
 
     def _for_global(self) -> Collection[str]:
         webhook = self.config().webhook

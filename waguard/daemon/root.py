@@ -89,11 +89,11 @@ class Daemon:
         self._notifier = SystemdNotifier()
         self._ticker = Ticker()
         self._stop = StopRequest()
-        self._base = base = Foundation(current, public_url=self._public_url)
+        timings = Timings()
+        self._base = base = Foundation(current, timings, public_url=self._public_url)
         self._runtime = RuntimeFolder(config.paths.runtime, lock)
         state, clock = config.paths.state, base.clock
 
-        timings = Timings()
         restarts = RestartMemory(state, clock)
         remembered = restarts.load()
         self._supervisor = Supervisor(
@@ -240,6 +240,7 @@ class Daemon:
             health=supervisor.health.read,
             store=base.store,
             database=self._installation,
+            audit=base.changes.append,
             events=base.bus,
             outbox=self._outbox,
             bulks=bulks,

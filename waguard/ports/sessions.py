@@ -3,7 +3,7 @@
 from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Protocol
+from typing import Final, Protocol
 
 from waguard.core.blame import Condition
 from waguard.core.conditions import degraded
@@ -12,6 +12,9 @@ from waguard.ports.outcomes import Outcome
 from waguard.ports.process import Usage
 from waguard.wire.calls import Operation, Send, Value
 from waguard.wire.reports import PageVersion, QrCode
+
+THE_API: Final = "the API"
+"""Who asked, where nobody has said it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -124,11 +127,11 @@ class Sessions(Protocol):
     async def stop(self, session_id: str) -> SessionView:
         """Want it down and stop it; its pairing stays."""
 
-    async def logout(self, session_id: str) -> SessionView:
-        """Unlink at WhatsApp, stop, and move the profile to quarantine; the row stays,
-        disconnected / user_initiated."""
+    async def logout(self, session_id: str, *, by: str = THE_API) -> SessionView:
+        """Unlink at WhatsApp, stop, and move the profile to quarantine, which names who asked (``by``); the row
+        stays, disconnected / user_initiated."""
 
-    async def delete(self, session_id: str, *, purge: bool) -> None:
+    async def delete(self, session_id: str, *, purge: bool, by: str = THE_API) -> None:
         """``logout``, and list it no more; ``purge``: also soft-delete the row."""
 
     async def qr(self, session_id: str, *, wait: float, refresh: bool = False) -> QrCode:

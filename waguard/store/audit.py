@@ -3,8 +3,9 @@
 from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import delete, select
+from sqlalchemy import Row, Select, delete, select
 
+from waguard.core.incidents.changes import CHANGE, merged
 from waguard.ports.store import AuditEntry
 from waguard.store.database import Database
 from waguard.store.models import EVENTS
@@ -17,16 +18,25 @@ class SqlAudit:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    async def audit(self, session_id: str | None, *, limit: int = 200) -> Sequence[AuditEntry]:
-        newest = (
-            select(EVENTS)
-            .where(EVENTS.c.session_id == _cut("session_id", session_id))
-            .order_by(EVENTS.c.id.desc())
-            .limit(max(0, limit))
-        )
+    async def audit(
+        self, session_id: str | None, *, limit: int = 200, changes: int = 0
+    ) -> Sequence[AuditEntry]:
+        own = EVENTS.c.session_id == _cut("session_id", session_id)
+        others = _newest(limit).where(own, EVENTS.c.kind != CHANGE)
+        asked_for = _newest(changes).where(own, EVENTS.c.kind == CHANGE)
         async with self._database.reading() as (connection, _):
-            found = (await connection.execute(newest)).all()
-        return [_audit_entry(row._asdict()) for row in reversed(found)]
+            found = (await connection.execute(others)).all()
+            changed = (await connection.execute(asked_for)).all() if changes else ()
+        return merged(map(_audit_entry, reversed(found)), map(_audit_entry, reversed(changed)))
+
+    async def changes(
+        self, *, since: float, before: int | None, limit: int
+    ) -> Sequence[tuple[int, AuditEntry]]:
+        query = _newest(limit).where(EVENTS.c.kind == CHANGE, EVENTS.c.at >= since)
+        if before is not None:
+            query = query.where(EVENTS.c.id < before)
+        async with self._database.reading() as (connection, _):
+            return [(row.id, _audit_entry(row)) for row in await connection.execute(query)]
 
     async def audited(self, *, before: float) -> Sequence[str | None]:
         query = select(EVENTS.c.session_id).where(EVENTS.c.at < before).distinct()
@@ -36,13 +46,25 @@ class SqlAudit:
     async def tidy_audit(self, session_id: str | None, *, before: float, limit: int) -> int:
         own = EVENTS.c
         old = (own.session_id == _cut("session_id", session_id)) & (own.at < before)
-        oldest = select(own.id).where(old).order_by(own.id).limit(limit)
+        return await self._delete(select(own.id).where(old).order_by(own.id).limit(limit))
+
+    async def tidy_changes(self, *, keep: int, limit: int) -> int:
+        own = EVENTS.c
+        newest = select(own.id).where(own.kind == CHANGE).order_by(own.id.desc())
+        return await self._delete(newest.offset(keep).limit(limit))
+
+    async def _delete(self, some: Select[tuple[int]]) -> int:
         async with self._database.reading() as (connection, _):
-            found = (await connection.scalars(oldest)).all()
+            found = (await connection.scalars(some)).all()
         if not found:
             return 0
+        gone = delete(EVENTS).where(EVENTS.c.id.in_(found))
         async with self._database.writing() as work:
-            return (await work.connection.execute(delete(EVENTS).where(own.id.in_(found)))).rowcount
+            return (await work.connection.execute(gone)).rowcount
+
+
+def _newest(limit: int) -> Select[Any]:
+    return select(EVENTS).order_by(EVENTS.c.id.desc()).limit(max(0, limit))
 
 
 def values(entry: AuditEntry, now: float) -> dict[str, Any]:
@@ -62,6 +84,7 @@ def _cut(column: str, value: str | None) -> str | None:
     return None if value is None else storable(value, length_of(EVENTS.c[column].type))
 
 
-def _audit_entry(row: dict[str, Any]) -> AuditEntry:
-    del row["id"]
-    return AuditEntry(**row)
+def _audit_entry(row: Row[Any]) -> AuditEntry:
+    found = row._asdict()
+    del found["id"]
+    return AuditEntry(**found)

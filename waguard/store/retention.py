@@ -20,6 +20,7 @@ from waguard.ports.store import Store
 
 ALL: Final = 1_000_000  # an open incident may have begun any number of entries ago
 AT_ONCE: Final = 500  # rows a transaction
+CHANGES_KEPT: Final = 100_000  # whoever has a key can ask for any number of them a day
 CHECKPOINT_WAIT: Final = 200  # ms for readers to end; every writer waits meanwhile
 _INCREMENTAL: Final = 2
 _DAY: Final = 86_400.0  # s
@@ -59,8 +60,11 @@ async def tidy_outbox(outbox: OutboxStore, keep: Retention, ages: Ages) -> int:
     return count
 
 
-async def tidy_audit(store: Store, keep: Retention, ages: Ages) -> int:
-    """Delete old rows of the audit trail. What an open incident needs is kept, however old it is."""
+async def tidy_audit(
+    store: Store, keep: Retention, ages: Ages, *, changes: int = CHANGES_KEPT
+) -> int:
+    """Delete old rows of the audit trail, and all but so many ``changes``. What an open incident needs of the other rows is
+    kept, however old it is."""
     oldest, count = ages.ago(keep.audit_days * _DAY), 0
     known = {row.session_id for row in await store.sessions()}
     for session_id in await store.audited(before=oldest):
@@ -70,6 +74,8 @@ async def tidy_audit(store: Store, keep: Retention, ages: Ages) -> int:
             before = min(oldest, needed_since(trail, fleet=session_id is None) or oldest)
         while gone := await store.tidy_audit(session_id, before=before, limit=AT_ONCE):
             count += gone
+    while gone := await store.tidy_changes(keep=changes, limit=AT_ONCE):
+        count += gone
     return count
 
 

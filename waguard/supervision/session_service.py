@@ -20,7 +20,7 @@ from waguard.errors import (
     WaguardError,
 )
 from waguard.ports.outcomes import NotSent, Outcome
-from waguard.ports.sessions import SessionView
+from waguard.ports.sessions import THE_API, SessionView
 from waguard.ports.store import SessionRow
 from waguard.profile import owner_mark
 from waguard.supervision.fleet import leaving
@@ -134,20 +134,20 @@ class SessionService:
         await session.stop()
         return self._view(session)
 
-    async def logout(self, session_id: str) -> SessionView:
+    async def logout(self, session_id: str, *, by: str = THE_API) -> SessionView:
         """See ``ports.sessions.Sessions``."""
         session = await self.find(session_id)
         self._require_profiles()
         with self._registry.leaving(session_id):
-            await self._log_out(session, removed=False)
+            await self._log_out(session, removed=False, by=by)
         return self._view(session)
 
-    async def delete(self, session_id: str, *, purge: bool) -> None:
+    async def delete(self, session_id: str, *, purge: bool, by: str = THE_API) -> None:
         """See ``ports.sessions.Sessions``."""
         session = await self.find(session_id)
         self._require_profiles()
         with self._registry.leaving(session_id):
-            await self._log_out(session, removed=True)
+            await self._log_out(session, removed=True, by=by)
             if purge:
                 await self._registry.flush(session)
                 await self._ctx.store.soft_delete(session_id)
@@ -259,8 +259,8 @@ class SessionService:
             raise not_ready(session, unrecoverable=in_vain(session))
         return session
 
-    async def _log_out(self, session: SessionActor, *, removed: bool) -> None:
-        name, why = session.row.session_id, leaving.DELETED if removed else leaving.LOGGED_OUT
+    async def _log_out(self, session: SessionActor, *, removed: bool, by: str) -> None:
+        name, why = session.row.session_id, f"{'deleted' if removed else 'logged out'} by {by}"
         # without a row, which the application has deleted already, the reconciler forgets it
         session.update_row(await self._ctx.store.leave(name, removed=removed) or session.row)
         await leaving.leave(session, why=why, deadline=self._ctx.timings.unlink)

@@ -5,6 +5,7 @@ is wanted, not the history. The log is written in order, one entry after the oth
 """
 
 import asyncio
+import contextlib
 from collections import deque
 from collections.abc import Callable
 from typing import Any, Final
@@ -61,18 +62,29 @@ class AuditLog:
         evidence: dict[str, Any] | None = None,
     ) -> None:
         """Append to the audit log."""
-        entry = AuditEntry(
-            session_id=self._session,
-            kind=kind,
-            before=before,
-            after=after,
-            reason=reason and printable(reason),
-            evidence=evidence or {},
-            at=self.clock.wall(),
+        self.append(
+            AuditEntry(
+                session_id=self._session,
+                kind=kind,
+                before=before,
+                after=after,
+                reason=reason and printable(reason),
+                evidence=evidence or {},
+                at=self.clock.wall(),
+            )
         )
+
+    def append(self, entry: AuditEntry) -> None:
+        """Append an entry that is made already. Never waits; one beyond ``TRAIL_LIMIT`` is in the log alone."""
         self._publish(entry)
         if len(self._waiting) >= TRAIL_LIMIT:
-            self._log.error("an audit entry is lost", event="audit_lost", kind=kind, reason=reason)
+            self._log.error(
+                "an audit entry is lost",
+                event="audit_lost",
+                kind=entry.kind,
+                reason=entry.reason,
+                evidence=dict(entry.evidence),
+            )
             return
         self._waiting.append(entry)
         self._to_record.set()
@@ -81,6 +93,18 @@ class AuditLog:
     async def recorded(self) -> None:
         """Wait until all entries are written."""
         await self._recorded.wait()
+
+    async def flush(self, within: float) -> None:
+        """As ``recorded``, for so many seconds at most; the log says how many are lost then."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(within):
+                await self.recorded()
+        self.report_lost()
+
+    def report_lost(self) -> None:
+        """Log how many entries will never be written, because nobody goes on with it."""
+        if self._waiting:
+            self._log.error("audit entries lost", event="audit_lost", count=len(self._waiting))
 
     async def trail(self) -> None:
         """Write the audit log forever."""

@@ -139,9 +139,10 @@ const refreshSoon = () => refresh().catch(() => {}); // the stream's own loop sh
 
 function showEvent(event) {
   lastId = event.id;
-  const { from, to, kind, reason, status } = event.data;
+  const { from, to, kind, reason, status, by, route, outcome } = event.data;
   const reasons = [kind, reason || status].filter(Boolean).join(': ');
-  const what = from && to ? `${from} → ${to}` : reasons;
+  const change = by && `${route}, by ${by}: ${outcome}`;
+  const what = from && to ? `${from} → ${to}` : change || reasons;
   const time = element('time', new Date(event.at).toLocaleTimeString());
   time.dateTime = event.at;
   const line = document.createElement('li');

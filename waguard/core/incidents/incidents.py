@@ -9,7 +9,8 @@ from typing import Any
 
 from waguard.core import remedies
 from waguard.core.blame import Blame, Condition
-from waguard.core.incidents import why
+from waguard.core.incidents import changes, why
+from waguard.core.incidents.changes import CHANGE
 from waguard.core.incidents.entries import Entry, Incident
 from waguard.core.incidents.kinds import (
     ADVICE,
@@ -68,12 +69,24 @@ def fold(entries: Iterable[Entry], *, session: str | None = None) -> list[Incide
     is named in the advice."""
     incidents: list[Incident] = []
     current: Incident | None = None
+    change: Entry | None = None  # the newest one that may explain what follows
     for entry in entries:
         at = entry.at or 0.0
+        if change and not changes.may_explain(change, at):
+            change = None
+        if entry.kind == CHANGE and (done := changes.done(entry)):
+            change = entry
+            if current:
+                current.actions.append(done)
+            continue
+        if entry.kind == "start_requested" and change and changes.is_start(change):
+            continue  # the change says who did
         if current is None:
             current = _begun(entry, at, session)
             if current is None:
                 continue
+            if change and (done := changes.done(change)):
+                current.actions.insert(0, done)
             incidents.append(current)
         if current.ended is not None or not _goes_on(current, entry, at, session):
             current = None
@@ -88,6 +101,7 @@ def fold_fleet(entries: Iterable[Entry]) -> list[Incident]:
     steps: list[str] = []  # about a version, not yet part of an incident
     for entry in entries:
         at, end = entry.at or 0.0, FLEET_ENDS.get(entry.kind)
+        _add_change(ongoing, entry)
         if entry.kind in FLEET_STEPS and entry.reason:
             _of_versions(ongoing, steps).append(entry.reason)
         if entry.kind == DIED:
@@ -114,6 +128,11 @@ def fold_fleet(entries: Iterable[Entry]) -> list[Incident]:
             incident.result, incident.ended = FLEET_RESULTS[entry.kind], at
             incident.advice = None
     return incidents
+
+
+def _add_change(ongoing: Mapping[str, Incident], entry: Entry) -> None:
+    if entry.kind == CHANGE and (found := changes.done_to_all(entry)) and found[0] in ongoing:
+        ongoing[found[0]].actions.append(found[1])
 
 
 def _of_versions(ongoing: Mapping[str, Incident], steps: list[str]) -> list[str]:

@@ -14,6 +14,7 @@ from loguru import logger
 from waguard.core.link import Link
 from waguard.core.session.facts import Left
 from waguard.errors import WaguardError
+from waguard.ports.sessions import THE_API
 from waguard.profile import inspection, layout, old_profiles, owner_mark
 from waguard.profile.layout import Places
 from waguard.profile.lock import ProfileLock
@@ -21,8 +22,7 @@ from waguard.profile.old_profiles import OldProfileInUseError
 from waguard.supervision.session.actor import SessionActor
 from waguard.wire.calls import Unlink
 
-DELETED: Final = "deleted by the API"
-LOGGED_OUT: Final = "logged out by the API"
+DELETED: Final = f"deleted by {THE_API}"
 
 
 async def leave(session: SessionActor, *, why: str, deadline: float) -> None:

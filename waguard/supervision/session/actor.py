@@ -231,10 +231,7 @@ class SessionActor:
 
     async def forget(self) -> None:
         """End every task of this session; call after ``stop``."""
-        if self.publisher.writer.unrecorded:
-            self._log.error(
-                "audit entries lost", event="audit_lost", count=self.publisher.writer.unrecorded
-            )
+        self.publisher.writer.report_lost()
         self._last = self.state
         self._ctx.mailbox.forget(self.name, self)
         self._ctx.versions.forget(self.name)
