@@ -127,7 +127,7 @@ async def test_a_locked_file_can_be_read_but_not_written(database: str) -> None:
 
 
 @pytest.mark.parametrize("database", ["sqlite"], indirect=True)
-async def test_a_lock_is_waited_for_as_long_as_the_store_was_told(database: str) -> None:
+async def test_a_lock_is_waited_for_as_long_as_busy_timeout_says(database: str) -> None:
     async with opened(database) as store, store._database.writing() as work:
         waits = await work.connection.scalar(text("PRAGMA busy_timeout"))
     assert waits == 1_000 * PATIENCE
