@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import gc
 import signal
 import tempfile
 import time
@@ -37,6 +38,11 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     # with several processes, each of which takes a file at a time: the long ones are not left for the end
     browsers = {item.path for item in items if item.get_closest_marker("chromium")}
     items.sort(key=lambda item: item.path not in browsers)
+
+
+def pytest_collection_finish() -> None:
+    # ten thousand tests and what they import stay until the end: no collection looks at them again
+    gc.freeze()
 
 
 def pytest_asyncio_loop_factories(

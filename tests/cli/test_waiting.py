@@ -13,7 +13,7 @@ import pytest
 
 from tests.cli.fake_api import Answer, Api, said, write_pid_file
 from tests.cli.program import CONTEXT, main
-from tests.waiting import wait_until
+from tests.waiting import DEADLINE, wait_until
 from waguard.cli import main as program
 from waguard.cli.waiting import Waiting
 from waguard.host.process import procfs
@@ -66,7 +66,7 @@ def test_what_waits_inside_of_another_wait_says_nothing(
         return "no phone"
 
     with Waiting("the outer", why, after=0.0), Waiting("the inner", lambda: "no", after=0.0):
-        assert heard.wait(10)
+        assert heard.wait(DEADLINE)
     assert said(capsys)[1] in ([], ["waiting for the outer: no phone"])
 
 
@@ -85,7 +85,7 @@ def test_reasons_are_said_one_after_the_other(capsys: pytest.CaptureFixture[str]
         return reason
 
     with Waiting("a code", why, after=0.0) as waiting:
-        assert asked.wait(10)
+        assert asked.wait(DEADLINE)
         waiting.goes_on()
     assert said(capsys)[1] == [f"waiting for a code: the {which}" for which in ("first", "second")]
 

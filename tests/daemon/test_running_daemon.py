@@ -12,7 +12,7 @@ from collections.abc import AsyncIterator, Iterator, Mapping
 from datetime import datetime
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import pytest
 
@@ -233,6 +233,11 @@ MOMENTS: Mapping[str, float | str] = {
     "when it has its port": "run/waguard.pid",
     "when it has its key": "state/api-key",
 }
+EARLY: Final = [
+    # what lies between the steps that can be seen: all of it in `make test-long`
+    pytest.param(name, marks=pytest.mark.long if reached in {0.1, 0.15, 0.3, 0.4} else ())
+    for name, reached in MOMENTS.items()
+]
 
 
 async def begun(daemon: Daemon, moment: str) -> Process:
@@ -251,7 +256,7 @@ async def begun(daemon: Daemon, moment: str) -> Process:
     return process
 
 
-@pytest.mark.parametrize("moment", MOMENTS)
+@pytest.mark.parametrize("moment", EARLY)
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT], ids=["TERM", "INT"])
 async def test_a_stop_that_comes_early_ends_it_in_order(
     daemon: Daemon, moment: str, number: signal.Signals
@@ -264,7 +269,7 @@ async def test_a_stop_that_comes_early_ends_it_in_order(
     assert not (daemon.folder / "run/waguard.pid").exists()
 
 
-@pytest.mark.parametrize("moment", MOMENTS)
+@pytest.mark.parametrize("moment", EARLY)
 async def test_a_reload_that_comes_early_does_not_kill_it(daemon: Daemon, moment: str) -> None:
     process = await begun(daemon, moment)
     process.send_signal(signal.SIGHUP)

@@ -17,20 +17,22 @@ pytestmark = [pytest.mark.e2e, pytest.mark.chromium, pytest.mark.timeout(240)]
 
 GROUP = "120363000000000001"
 
+RESTARTED = [
+    pytest.param(
+        Setting(restarted=True, backend=backend),
+        id=f"restarted-{backend}",
+        marks=pytest.mark.long,
+    )
+    for backend in BACKENDS
+]
 # each sequence as it is, and with a restart in the middle on every database
 PLAYED = pytest.mark.parametrize(
+    "served", [pytest.param(Setting(), id="straight"), *RESTARTED], indirect=True
+)
+# what it asks for is seen without it in test_disconnecting, and after a logout below
+PLAYED_LONG = pytest.mark.parametrize(
     "served",
-    [
-        pytest.param(Setting(), id="straight"),
-        *(
-            pytest.param(
-                Setting(restarted=True, backend=backend),
-                id=f"restarted-{backend}",
-                marks=pytest.mark.long,
-            )
-            for backend in BACKENDS
-        ),
-    ],
+    [pytest.param(Setting(), id="straight", marks=pytest.mark.long), *RESTARTED],
     indirect=True,
 )
 
@@ -58,7 +60,7 @@ async def test_a_session_is_connected_as_the_application_asks(served: Served) ->
     await served.comes_in(session, "hello")
 
 
-@PLAYED
+@PLAYED_LONG
 async def test_a_session_is_disconnected_as_the_application_asks(served: Served) -> None:
     session = await served.connected()
     after = len(served.app.received)
@@ -75,7 +77,7 @@ async def test_a_session_is_disconnected_as_the_application_asks(served: Served)
     assert (await served.app.send(session, FRIEND, "too late")).status == "failed"
 
 
-@PLAYED
+@PLAYED_LONG
 async def test_a_session_is_reconnected_as_the_application_asks(served: Served) -> None:
     session = await served.connected()
     after = len(served.app.received)

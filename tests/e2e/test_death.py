@@ -26,7 +26,8 @@ async def incident(world: World) -> str:
 @pytest.mark.parametrize(
     ("also", "done"),
     [
-        (False, "Done: 1 worker was adopted. Result"),
+        # what `make test` sees of it: test_restarts_outlive_it_where_they_can_be_read
+        pytest.param(False, "Done: 1 worker was adopted. Result", marks=pytest.mark.long),
         (True, "Done: 1 worker was gone already, 1 session was started. Result"),
     ],
     ids=["the daemon", "both"],

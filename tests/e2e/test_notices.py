@@ -56,7 +56,7 @@ async def condition_of(world: World) -> dict[str, Any]:
     return found
 
 
-@pytest.mark.parametrize("way", ["scan", "code"])
+@pytest.mark.parametrize("way", ["scan", pytest.param("code", marks=pytest.mark.long)])
 async def test_a_passkey_is_seen_and_said_and_another_code_ends_it(world: World, way: str) -> None:
     daemon, standin = world.daemon, world.standin
     await daemon.start()
@@ -143,6 +143,7 @@ async def test_after_a_pairing_only_statuses_are_read_back_later(world: World) -
     ]
 
 
+@pytest.mark.long
 async def test_the_hard_variant_of_an_update_is_a_block(world: World) -> None:
     daemon, standin = world.daemon, world.standin
     await daemon.start()

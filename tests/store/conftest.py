@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.store import servers, tables
+from tests.store import servers, tables, template
 from tests.store.application import Application, MemoryApplication, SqlApplication
 from tests.store.memory import MemoryStore
 from waguard.ports.store import Store
@@ -89,8 +89,10 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.fixture
 async def database(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    """The URL of a new, empty database; parametrized indirectly with one of ``BACKENDS``."""
-    return await new_database(request.param, request, tmp_path)
+    """The URL of a new database; parametrized indirectly with one of ``BACKENDS``. It is empty, or ready
+    for ``store`` where a test asks for that."""
+    made = ready_database if "store" in request.fixturenames else new_database
+    return await made(request.param, request, tmp_path)
 
 
 @pytest.fixture
@@ -124,9 +126,8 @@ async def bench(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator
         yield Bench(memory, MemoryApplication(memory), wall)
         return
     backend, _, shape = request.param.partition("-")
-    url = await new_database(backend, request, tmp_path)
+    url = await ready_database(backend, request, tmp_path, *_TABLES[shape][backend])
     app = SqlApplication(url)
-    await app.run(*_TABLES[shape][backend])
     if shape == "newer":
         await migrated_by_a_newer_waguard(url)
     store = SqlStore(url, wall=wall, busy_timeout=PATIENT)
@@ -157,6 +158,19 @@ async def new_database(backend: str, request: pytest.FixtureRequest, folder: Pat
     server: servers.Server = request.getfixturevalue(backend)
     name = f"test_{next(_NUMBERS)}"
     await SqlApplication(server.url(server.maintenance)).run_alone(f"CREATE DATABASE {name}")
+    return server.url(name)
+
+
+async def ready_database(
+    backend: str, request: pytest.FixtureRequest, folder: Path, *before: str
+) -> str:
+    """The URL of a new one that is up to date; ``before``: see ``template``."""
+    if backend == "sqlite":
+        await template.copy_to(folder / "waguard.db", *before)
+        return f"sqlite+aiosqlite:///{folder / 'waguard.db'}"
+    server: servers.Server = request.getfixturevalue(backend)
+    name = f"test_{next(_NUMBERS)}"
+    await template.copy_on(server, name, *before)
     return server.url(name)
 
 

@@ -7,9 +7,10 @@ import signal
 import subprocess
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -62,7 +63,9 @@ def postgresql() -> Iterator[Server]:
         data = folder / "data"
         _run(initdb, "-D", data, "-U", "waguard", "-A", "trust", "-E", "UTF8", "-N", "--locale=C")
         command = [postgres, "-D", data, "-k", folder, "-c", "listen_addresses=", "-F"]
-        with _served(command, folder / ".s.PGSQL.5432", folder, end=signal.SIGQUIT) as pid:
+        # its socket is there while it still refuses everybody: "the database system is starting up"
+        state = data / "postmaster.pid"
+        with _served(command, partial(_is_ready, state), folder, end=signal.SIGQUIT) as pid:
             yield Server("postgresql+asyncpg://waguard@", f"host={folder}", "postgres", pid)
 
 
@@ -80,9 +83,13 @@ def mariadb() -> Iterator[Server]:
         _run(install, *own, normal, "--skip-test-db", "--skip-name-resolve")
         command = [mariadbd, *own, "--skip-networking", f"--socket={socket}"]
         command += [f"--pid-file={folder / 'pid'}", *_QUICK]
-        with _served(command, socket, folder, end=signal.SIGKILL) as pid:
+        with _served(command, socket.exists, folder, end=signal.SIGKILL) as pid:
             options = f"unix_socket={socket}&charset=utf8mb4"
             yield Server("mysql+asyncmy://root@localhost", options, "mysql", pid)
+
+
+def _is_ready(state: Path) -> bool:
+    return state.exists() and state.read_text().rstrip().endswith("\nready")
 
 
 def _programs(packages: str, *names: str) -> list[str]:
@@ -101,7 +108,7 @@ def _run(*command: object) -> None:
 
 @contextmanager
 def _served(
-    command: Sequence[object], socket: Path, folder: Path, *, end: signal.Signals
+    command: Sequence[object], is_up: Callable[[], bool], folder: Path, *, end: signal.Signals
 ) -> Iterator[int]:
     """``end``: at once, nobody needs its files any more."""
     with (folder / "log").open("w") as log:
@@ -109,7 +116,7 @@ def _served(
             list(map(str, command)), **_unprivileged(), stdout=log, stderr=log, cwd=folder
         )
     try:
-        _wait_for(socket, process, folder / "log")
+        _wait_for(is_up, process, folder / "log")
         yield process.pid
     finally:
         process.send_signal(end)
@@ -120,9 +127,9 @@ def _served(
             process.wait()
 
 
-def _wait_for(socket: Path, process: subprocess.Popen[bytes], log: Path) -> None:
+def _wait_for(is_up: Callable[[], bool], process: subprocess.Popen[bytes], log: Path) -> None:
     for _ in range(900):
-        if socket.exists():
+        if is_up():
             return
         try:
             process.wait(timeout=0.1)

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.store.application import SqlApplication
-from tests.store.conftest import BACKENDS, new_database
+from tests.store.conftest import BACKENDS, ready_database
 from tests.store.memory import MemoryLease
 from waguard.core.lease import Holder, Lease, Terms
 from waguard.errors import DatabaseUnavailableError, InstanceHeldError
@@ -58,7 +58,7 @@ async def bench(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator
         memory = MemoryLease()
         yield Bench(memory, memory)
         return
-    url = await new_database(request.param, request, tmp_path)
+    url = await ready_database(request.param, request, tmp_path)
     async with AsyncExitStack() as stack:
         stores = []
         for _ in range(2):

@@ -9,7 +9,7 @@ import pytest
 
 from tests.store.application import SqlApplication
 from tests.store.conftest import BACKENDS, Wall, endpoints_of
-from tests.store.test_outages import PATIENCE, assert_unavailable, write_locked
+from tests.store.test_outages import ModerateStore, assert_unavailable, write_locked
 from waguard.core.messages.inbox import EventPayload, InboxRecord, Kind, ack_key, higher_acks
 from waguard.core.messages.news import Notice
 from waguard.core.webhooks.delivery import Cause, DeadLetterState
@@ -429,10 +429,10 @@ async def test_tidying_deletes_what_is_old_a_little_at_a_time(
 
 @on_sqlite
 async def test_a_locked_file_stores_nothing_and_says_so(database: str) -> None:
-    store = SqlStore(database, busy_timeout=PATIENCE)
+    store = ModerateStore(database)
     await store.open()
     with write_locked(database):
-        await assert_unavailable(store.messages.write([entry("k")]), within=2 * PATIENCE + 1)
+        await assert_unavailable(store.messages.write([entry("k")]))
         assert await waiting(store.messages) == []
     assert (await store.messages.write([entry("k")])).news == (True,)
     await store.close()

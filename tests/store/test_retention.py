@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from tests.store.conftest import SHAPES, Bench
-from tests.store.test_outages import write_locked
+from tests.store.test_outages import ModerateStore, write_locked
 from waguard.config.sections import Retention
 from waguard.core.incidents.changes import CHANGE
 from waguard.errors import DatabaseUnavailableError
@@ -188,7 +188,7 @@ async def test_a_reader_holds_nobody_up(file: Path) -> None:
 
 async def test_a_locked_file_is_an_outage(file: Path) -> None:
     url = f"sqlite+aiosqlite:///{file}"
-    store = SqlStore(url, busy_timeout=1.0)
+    store = ModerateStore(url)
     await store.open()
     try:
         await fill(store, 1)

@@ -9,6 +9,7 @@ import pytest
 from sqlalchemy import text
 
 from tests.store.conftest import BACKENDS
+from tests.waiting import DEADLINE
 from waguard.core.lease import Holder, Lease, Terms
 from waguard.core.row_status import DerivedStatus, Reason, Status
 from waguard.errors import DatabaseUnavailableError
@@ -132,7 +133,7 @@ async def test_who_waits_keeps_nobody_from_renewing_it(pair: Pair) -> None:
         await connection.scalar(text("SELECT epoch FROM waguard_lease"))
         renewing = loop.create_task(pair.first.lease.renew(1, TERMS))
         renewing.add_done_callback(lambda _: renewed.set())
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(DEADLINE):
             await renewed.wait()
     assert await renewing
     assert len(decided) == 1

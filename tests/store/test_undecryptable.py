@@ -19,7 +19,7 @@ from tests.store.test_identity import (
     knows,
     message,
 )
-from tests.store.test_outages import PATIENCE, write_locked
+from tests.store.test_outages import ModerateStore, write_locked
 from waguard.config.sections import Retention
 from waguard.core.messages.inbox import InboxRecord
 from waguard.core.messages.undecryptable import KEPT_FOR, KNOWN_FOR, Waiting
@@ -235,7 +235,7 @@ async def test_those_of_a_session_that_is_gone_are_given_up_by_housekeeping(
 
 @on_sqlite
 async def test_a_write_that_fails_remembers_nothing(database: str) -> None:
-    store = SqlStore(database, busy_timeout=PATIENCE)
+    store = ModerateStore(database)
     await store.open()
     try:
         await accept(store, sealed(stem="B"))

@@ -87,6 +87,7 @@ async def test_the_others_follow_a_canary_that_is_up_and_its_end_is_in_the_trail
     assert kinds == ["fleet_breaker_opened", "fleet_breaker_closed"]
 
 
+@pytest.mark.timings(last_write=0.1)
 async def test_the_daemon_stops_while_it_is_open(fleet: Bench, world: World) -> None:
     await break_all(fleet)
     world.store.down = True

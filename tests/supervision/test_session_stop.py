@@ -192,7 +192,7 @@ async def test_what_cannot_answer_is_not_checked(bench: Bench, world: World) -> 
     session = await bench.add()
     process = await up(session)
     process.hang_up()
-    await until(session, lambda s: s.runner.link is None)
+    await wait_until(lambda: session.runner.link is None, "the line is lost")
     session.post(StopRequested())
     await session.runner.check_answer(1)
     assert asked == []

@@ -324,7 +324,7 @@ async def test_a_copy_of_a_running_session_under_load_has_all_that_was_stored_be
     browser = await pair(at, standin, phone, flavour)
     taken: list[tuple[int, Path]] = []
     async with busy(browser, standin, phone):
-        for number in range(4):
+        for number in range(2):
             wanted = await stored(browser) + 60
             while (before := await stored(browser)) < wanted:
                 await asyncio.sleep(0.02)
