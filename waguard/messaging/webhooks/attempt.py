@@ -2,12 +2,12 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import replace
 from typing import Final, Protocol
 
 import msgspec
 from loguru import logger
 
+from waguard.core.replace import replace
 from waguard.core.webhooks import delivery
 from waguard.core.webhooks.call_backs import Fate
 from waguard.core.webhooks.delivery import OWN_SEND, OWN_SEND_LONGEST, Answer, Cause
