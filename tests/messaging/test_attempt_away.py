@@ -67,7 +67,7 @@ async def test_a_lookup_waits_until_the_database_is_back(*, then: bool | None) -
     assert table.left == -1
 
 
-async def test_nothing_is_asked_while_nothing_can_be_looked_up() -> None:
+async def test_nobody_is_asked_while_no_row_can_be_found() -> None:
     table = Mock(uses_lookup=False, is_away=False)
     attempts = Attempts(Mock(), complete=Mock(), post=Mock(), table=table)
     assert await attempts.is_stored(ITEM) is None

@@ -207,7 +207,6 @@ class Work:
                 self.following[session] = key
                 self.ready(partition)
                 return
-        self.turns.pop(session)
         self.following.pop(session)
 
 
