@@ -32,6 +32,10 @@ class Table:
         self._then = then
 
     @property
+    def uses_lookup(self) -> bool:
+        return not self.is_away
+
+    @property
     def is_away(self) -> bool:
         return self.left >= 0
 
@@ -61,3 +65,10 @@ async def test_a_lookup_waits_until_the_database_is_back(*, then: bool | None) -
     )
     assert await attempts.is_stored(ITEM) is then
     assert table.left == -1
+
+
+async def test_nobody_is_asked_while_no_row_can_be_found() -> None:
+    table = Mock(uses_lookup=False, is_away=False)
+    attempts = Attempts(Mock(), complete=Mock(), post=Mock(), table=table)
+    assert await attempts.is_stored(ITEM) is None
+    table.received.assert_not_called()

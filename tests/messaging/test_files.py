@@ -7,7 +7,6 @@ import hashlib
 import threading
 import time
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +19,7 @@ from waguard.config.sections import Media
 from waguard.core.messages.inbox import EventPayload, File, InboxRecord, Kind
 from waguard.core.messages.received_media import GONE
 from waguard.core.messages.send_states import State
+from waguard.core.replace import replace
 from waguard.errors import DatabaseUnavailableError
 from waguard.host.files.media import MediaFolder
 from waguard.messaging.backlog import JournalLimits

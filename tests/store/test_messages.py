@@ -12,6 +12,7 @@ from tests.store.conftest import BACKENDS, Wall, endpoints_of
 from tests.store.test_outages import ModerateStore, assert_unavailable, write_locked
 from waguard.core.messages.inbox import EventPayload, InboxRecord, Kind, ack_key, higher_acks
 from waguard.core.messages.news import Notice
+from waguard.core.replace import replace as changed
 from waguard.core.webhooks.delivery import Cause, DeadLetterState
 from waguard.core.webhooks.pending import DeliveryResult, Hold, Pending
 from waguard.ports.messages import Entry
@@ -112,7 +113,7 @@ async def test_each_is_stored_once(messages: SqlMessages, database: str) -> None
 async def test_an_ack_that_is_overtaken_is_no_news(messages: SqlMessages) -> None:
     def ack(level: int) -> Entry:
         one = entry(ack_key("true_c_1", level), "message_status_updated")
-        return replace(one, received=replace(one.received, unless=higher_acks("true_c_1", level)))
+        return replace(one, received=changed(one.received, unless=higher_acks("true_c_1", level)))
 
     assert (await messages.write([ack(1), ack(3), ack(2)])).news == (True, True, False)
     assert (await messages.write([ack(-1), ack(3), ack(4)])).news == (False, False, True)
@@ -174,7 +175,7 @@ async def test_results_of_deliveries_are_stored_together(messages: SqlMessages, 
     ]
     await messages.write([], resolved)
     assert await waiting(messages) == [
-        replace(second, attempts=3, next_at=wall.time + 60),
+        changed(second, attempts=3, next_at=wall.time + 60),
         fourth,
     ]
     [letter] = await messages.dead()
@@ -462,7 +463,7 @@ async def test_before_it_is_open_nothing_is_stored(tmp_path: Path) -> None:
 async def test_the_newest_message_of_each_chat(messages: SqlMessages) -> None:
     def at(key: str, moment: float, chat: str | None = "c", **more: Any) -> Entry:
         reported = entry(key, **more)
-        return replace(reported, received=replace(reported.received, at=moment, chat=chat))
+        return replace(reported, received=changed(reported.received, at=moment, chat=chat))
 
     await messages.write(
         [

@@ -1,7 +1,6 @@
 """Connected, but every ack is pending: it is told, confirmed by the page, and the worker replaced."""
 
 import asyncio
-from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -20,6 +19,7 @@ from waguard.core.link import Link
 from waguard.core.messages.inbox import InboxRecord, Kind
 from waguard.core.messages.news import of_ack
 from waguard.core.recycle import APART
+from waguard.core.replace import replace
 from waguard.ports.outcomes import Outcome, Uncertain
 from waguard.supervision.session.ack_watch import ASKED_AT_ONCE
 from waguard.wire.calls import Acks, Call, Failed, SendText, Sent, Value

@@ -122,6 +122,8 @@ def _inside(address: Address) -> tuple[Address, ...]:
 
 def path_of(location: str) -> str:
     """Where a redirect leads on its host, for a person to read: no query, nothing but plain characters."""
+    if not location:
+        return ""
     try:
         path = urlsplit(location).path
     except ValueError:

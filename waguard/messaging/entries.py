@@ -1,7 +1,6 @@
 """What is stored of an inbox record: with its webhooks, encoded at once, and what became of its file."""
 
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import Any
 
 from loguru import logger
@@ -9,6 +8,7 @@ from loguru import logger
 from waguard.core.messages.inbox import EventPayload, InboxRecord, Kind, fitting
 from waguard.core.messages.news import notices
 from waguard.core.messages.received_media import with_media
+from waguard.core.replace import replace
 from waguard.core.webhooks import delivery
 from waguard.ports.bus import BusEvent
 from waguard.ports.messages import Entry

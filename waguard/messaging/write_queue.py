@@ -22,11 +22,15 @@ BATCH: Final = 500  # rows a transaction, and no more than …
 BATCH_BYTES: Final = 32 << 20  # … of bodies and files, but for a single one
 
 
-def quiet_future() -> "asyncio.Future[Any]":
-    """A future whose error the writer logs: that nobody retrieves it is no bug."""
-    done: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
-    done.add_done_callback(lambda it: it.cancelled() or it.exception())
-    return done
+def _future() -> "asyncio.Future[Any]":
+    return asyncio.get_running_loop().create_future()
+
+
+def _fail(done: "asyncio.Future[Any]", error: Exception) -> None:
+    """Set the error; the writer logs it, so that nobody retrieves it is no bug."""
+    if not done.done():
+        done.set_exception(error)
+        done.exception()
 
 
 @dataclass(slots=True, eq=False)
@@ -45,7 +49,7 @@ class Save:
     """What became of a webhook."""
 
     result: DeliveryResult | Hold
-    done: "asyncio.Future[None]" = field(default_factory=quiet_future)
+    done: "asyncio.Future[None]" = field(default_factory=_future)
     since: float = field(default_factory=time.monotonic)
 
 
@@ -56,7 +60,7 @@ class Keep:
     items: Sequence[NewMessage | StateUpdate | Withdrawal]
     urgent: bool
     """Whether the write is to fail, not to wait, when the database is gone."""
-    done: "asyncio.Future[tuple[int, ...]]" = field(default_factory=quiet_future)
+    done: "asyncio.Future[tuple[int, ...]]" = field(default_factory=_future)
 
     @property
     def size(self) -> int:
@@ -106,8 +110,7 @@ class Batch:
         """Those who wait for keeps and saves have this error."""
         waits: list[asyncio.Future[Any]] = [keep.done for keep in self.keeps]
         for done in (*waits, *(save.done for save in self.saves)):
-            if not done.done():
-                done.set_exception(error)
+            _fail(done, error)
 
 
 class WriteQueue:
@@ -189,8 +192,7 @@ class WriteQueue:
         """Those of a batch who do not wait get the error; what else there is waits on."""
         for keep in [keep for keep in batch.keeps if keep.urgent]:
             self._keeps.remove(keep)
-            if not keep.done.done():
-                keep.done.set_exception(error)
+            _fail(keep.done, error)
 
     def try_alone(self, batch: Batch) -> None:
         """One of a batch is to blame."""

@@ -10,6 +10,7 @@ from typing import Any, Final
 
 from sqlalchemy import (
     ColumnElement,
+    bindparam,
     case,
     delete,
     func,
@@ -72,13 +73,7 @@ class SqlDeliveries:
         until: int | None = None,
     ) -> list[Pending]:
         own = DELIVERIES.c
-        small = case((func.length(own.body) <= READ_AT_ONCE, own.body), else_=null())
-        query = (
-            select(*map(column, _READ), small.label("body"))
-            .where(PENDING, own.endpoint == endpoint, own.id > after)
-            .order_by(own.id)
-            .limit(limit)
-        )
+        query = _NEXT.where(own.endpoint == endpoint, own.id > after).limit(limit)
         if partition is not None:
             query = query.where(own.session_id == partition[0], own.lane == partition[1])
         if until is not None:
@@ -173,7 +168,7 @@ async def record_results(
     delivered = [s.id for s in results if isinstance(s, DeliveryResult) and s.error is None]
     for start in range(0, len(delivered), _IDS_AT_ONCE):
         some = delivered[start : start + _IDS_AT_ONCE]
-        await connection.execute(delete(DELIVERIES).where(own.id.in_(some), PENDING))
+        await connection.execute(_DELIVERED, {"ids": some})
     for result in results:
         if values := _changed(result, now):
             same = update(DELIVERIES).where(own.id == result.id, PENDING)
@@ -273,3 +268,15 @@ def column(name: str) -> ColumnElement[Any]:
     """The column of a webhook; that of its partition keeps its older name."""
     found = DELIVERIES.c[name]
     return found.label("partition") if name == "lane" else found
+
+
+# built once: that takes longer than SQLite needs to answer
+_SMALL: Final = case(
+    (func.length(DELIVERIES.c.body) <= READ_AT_ONCE, DELIVERIES.c.body), else_=null()
+)
+_NEXT: Final = (
+    select(*map(column, _READ), _SMALL.label("body")).where(PENDING).order_by(DELIVERIES.c.id)
+)
+_DELIVERED: Final = delete(DELIVERIES).where(
+    DELIVERIES.c.id.in_(bindparam("ids", expanding=True)), PENDING
+)

@@ -87,8 +87,12 @@ def file_in_place(url: URL) -> FileId | None:
     """The SQLite file that is where it is expected; None: there is none, or it is another database."""
     if url.get_backend_name() != "sqlite" or not url.database or url.database.startswith("file:"):
         return None
+    return _file_at(url.database)
+
+
+def _file_at(path: str) -> FileId | None:
     try:
-        stat = Path(url.database).stat()
+        stat = os.stat(path)  # noqa: PTH116 - each transaction asks, and a Path takes ten times as long
     except OSError:
         return None
     return stat.st_dev, stat.st_ino
@@ -175,8 +179,8 @@ def _sqlite(url: URL, busy_timeout: float, deadline: float) -> Engines:
     for engine, begin in ((reader, "BEGIN"), (writer, "BEGIN IMMEDIATE"), (limited, "BEGIN")):
         event.listen(engine.sync_engine, "connect", _prepare_sqlite)
         event.listen(engine.sync_engine, "begin", _beginner(begin))
-        if existing is not url:
-            _InPlace(url).watch(engine)
+        if existing is not url and url.database:
+            _InPlace(url.database).watch(engine)
     return Engines(reader, writer, limited)
 
 
@@ -191,8 +195,8 @@ def _existing(url: URL) -> URL:
 class _InPlace:
     """Gives up connections to a file that is not the one in its place: nobody reads what they write."""
 
-    def __init__(self, url: URL) -> None:
-        self._url = url
+    def __init__(self, path: str) -> None:
+        self._path = path
 
     def watch(self, engine: AsyncEngine) -> None:
         """From now on, at each use of a connection; it costs one ``stat``."""
@@ -200,11 +204,11 @@ class _InPlace:
         event.listen(engine.sync_engine, "checkout", self._compare)
 
     def _remember(self, _: DBAPIConnection, record: ConnectionPoolEntry) -> None:
-        record.info["file"] = file_in_place(self._url)
+        record.info["file"] = _file_at(self._path)
 
     def _compare(self, _: DBAPIConnection, record: ConnectionPoolEntry, __: object) -> None:
-        if record.info["file"] != file_in_place(self._url):
-            raise DisconnectionError(f"{self._url.database} was moved or replaced")
+        if record.info["file"] != _file_at(self._path):
+            raise DisconnectionError(f"{self._path} was moved or replaced")
 
 
 def _prepare_sqlite(connection: DBAPIConnection, record: object) -> None:

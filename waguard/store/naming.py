@@ -37,10 +37,14 @@ async def named(
     """The entries as the application is to hear of them; and the keys of those that it would lose,
     as nobody knows the number of their LID."""
     wanted = _Wanted()
+    named_by: list[tuple[Keys, Keys]] = []
     for entry in entries:
         received, known = entry.received, people[entry.received.session_id]
-        wanted.add(received.session_id, _keys(entry, known), anyway=_waits(entry, known))
-        wanted.add(received.session_id, naming.target_keys(naming.targets(received, known)))
+        keys = naming.keys_of(received, naming.ids(received, known))
+        targets = naming.target_keys(naming.targets(received, known))
+        named_by.append((keys, targets))
+        wanted.add(received.session_id, keys, anyway=_waits(entry, known))
+        wanted.add(received.session_id, targets)
     own = {
         name: await _there(connection, OUTBOX.c.message_id, name, some)
         for name, some in wanted.ids.items()
@@ -51,10 +55,11 @@ async def named(
     }
     found: list[Entry] = []
     unknown: set[str] = set()
-    for entry in entries:
+    for entry, (keys, targets) in zip(entries, named_by, strict=True):
         name, known = entry.received.session_id, people[entry.received.session_id]
-        ours = own.get(name, set())
-        one = _named(entry, known, ours, stored.get(name, set()))
+        ours, theirs = own.get(name, set()), stored.get(name, set())
+        target = naming.chosen(targets, ours, theirs)
+        one = _named(entry, known, naming.chosen(keys, ours, theirs), target)
         found.append(one)
         # what was sent to a LID by that name is known by it
         if _waits(one, known) and one.received.events[0].data.get("message_id") not in ours:
@@ -68,17 +73,10 @@ def _waits(entry: Entry, people: People) -> bool:
     return is_event and naming.waits_for_its_number(received, people)
 
 
-def _keys(entry: Entry, people: People) -> Keys:
-    return naming.keys_of(entry.received, naming.ids(entry.received, people))
-
-
-def _named(entry: Entry, people: People, own: set[str], stored: set[str]) -> Entry:
+def _named(entry: Entry, people: People, own_id: str | None, target: str | None) -> Entry:
     received = entry.received
-    if received.ref is None:
+    if own_id is None:
         return entry
-    own_id = naming.chosen(_keys(entry, people), own, stored)
-    target = naming.chosen(naming.target_keys(naming.targets(received, people)), own, stored)
-    assert own_id  # noqa: S101 - it has an id
     changed = naming.named(received, people, own_id, target)
     if changed == received:
         return entry

@@ -1,7 +1,6 @@
 """Which ids the application gets for what the page reports under other ids."""
 
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -18,6 +17,7 @@ from waguard.core.messages.naming import (
     waits_for_its_number,
 )
 from waguard.core.messages.news import of_ack
+from waguard.core.replace import replace
 
 ANNA, LID, GROUP = "4917000001@c.us", "7000001@lid", "120363000000000001@g.us"
 PEOPLE = People([(LID, ANNA)])

@@ -2,12 +2,12 @@
 
 import itertools
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from tests.core.webhooks.queues import Driven, item
+from waguard.core.replace import replace
 from waguard.core.webhooks.delivery import Answer, Cause, DeliveryPolicy
 from waguard.core.webhooks.facts import Save, SaveLater
 from waguard.core.webhooks.pending import DeliveryResult, Key, Pending

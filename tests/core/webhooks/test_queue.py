@@ -111,6 +111,13 @@ def test_nothing_waits_for_a_turn_that_nobody_else_has() -> None:
     assert not driven.queue.turns
 
 
+def test_nothing_waits_for_a_turn_once_its_session_is_known_to_be_away() -> None:
+    driven = Driven(*(item(n, f"{n}@c.us") for n in range(1, 5)))
+    driven.poke()
+    driven.answer(driven.in_flight[0], NotYet("not connected"))
+    assert {it.stage for it in driven.queue.partitions.values()} == {PartitionStage.HELD}
+
+
 def test_sessions_do_not_wait_for_each_other() -> None:
     driven = Driven(*(item(n, f"{n}@c.us", session="ab"[n % 2]) for n in range(1, 7)))
     driven.poke()
@@ -342,10 +349,20 @@ def test_found_after_no_reply_is_delivered() -> None:
     assert driven.in_flight == [2]
 
 
-def test_what_an_earlier_daemon_may_have_delivered_is_searched_first() -> None:
-    driven = Driven(item(1), item(2), item(3, "status@broadcast"), uses_lookup=True)
+def test_what_is_being_searched_is_neither_dropped_nor_read_again() -> None:
+    driven = Driven(item(1), uses_lookup=True)
     driven.poke()
-    assert {it.item.id: it.lookup_first for it in driven.begun} == {1: True, 3: False}
+    driven.answer(1, SILENT)
+    driven.post(Dropped(session="a", before=9.0))
+    assert driven.post(Requeued(key=("a", "1@c.us"), newest=1)) == ()
+    assert driven.queue.partitions["a", "1@c.us"].stage is PartitionStage.LOOKUP
+
+
+def test_what_an_earlier_daemon_may_have_delivered_is_searched_first() -> None:
+    ack = item(4, "4@c.us", event="message_read")
+    driven = Driven(item(1), item(2), item(3, "status@broadcast"), ack, uses_lookup=True)
+    driven.poke()
+    assert {it.item.id: it.lookup_first for it in driven.begun} == {1: True, 3: False, 4: False}
     driven.deliver(1)
     assert [it.lookup_first for it in driven.begun if it.item.id == 2] == [False]
 

@@ -9,9 +9,10 @@ import heapq
 import itertools
 import random
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any, Final
 
+from waguard.core.replace import replace
 from waguard.core.webhooks.delivery import Answer, Cause, DeliveryPolicy
 from waguard.core.webhooks.facts import (
     Answered,

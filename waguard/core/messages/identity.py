@@ -109,8 +109,10 @@ def message_aliases(message_id: str, people: People) -> tuple[str, ...]:
     key = parse(message_id)
     if key is None:
         return (message_id,)
-    authors: list[str | None] = list(people.aliases(key.author)) if key.author else [None]
     chats = people.aliases(key.chat)
+    if key.author is None and chats == (key.chat,):
+        return (message_id,)
+    authors: list[str | None] = list(people.aliases(key.author)) if key.author else [None]
     written = itertools.product(chats, [None, *authors] if key.from_me else authors)
     named = (str(replace(key, chat=chat, author=author)) for chat, author in written)
     return tuple(dict.fromkeys((str(canonical(key, people)), *named, message_id)))

@@ -6,6 +6,8 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, Final
 
+from msgspec import Struct
+
 from waguard.core.messages.send_states import ACK_ERROR, ACK_PLAYED, ACK_SERVER
 
 KEY_LIMIT: Final = 200  # characters; longer ones are hashed
@@ -46,8 +48,7 @@ class Kind(StrEnum):
     """A message without its content. It is stored in a table of its own."""
 
 
-@dataclass(frozen=True, slots=True)
-class EventPayload:
+class EventPayload(Struct, frozen=True):
     """An event for the application."""
 
     event: str
@@ -62,8 +63,7 @@ class File:
     mimetype: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class InboxRecord:
+class InboxRecord(Struct, frozen=True, kw_only=True):
     """One thing that happened in a session. A second report with the same ``key`` is a duplicate; where a key of
     ``unless`` is stored the record is outdated. ``at`` is unix time."""
 

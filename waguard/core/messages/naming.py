@@ -6,7 +6,6 @@ message may be known under any alias of its id; where it is known under none, it
 
 import re
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import replace
 from typing import Any, Final
 
 from waguard.core.messages.identity import NUMBER, People, is_unidentified, message_aliases, parse
@@ -18,6 +17,7 @@ from waguard.core.messages.inbox import (
     higher_acks,
     sent_key,
 )
+from waguard.core.replace import replace
 
 _WHO: Final = ("from", "to", "chat_id")
 _MENTION: Final = re.compile(r"(?<=@)\d+\b", re.ASCII)  # as wa-js reads it

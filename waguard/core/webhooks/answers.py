@@ -30,7 +30,7 @@ from waguard.core.webhooks.retry_decision import (
     decide,
     is_its_own,
 )
-from waguard.core.webhooks.work import Work, replace_pending
+from waguard.core.webhooks.work import Work
 
 LOGGED_AT: Final = frozenset({1, 2, 5, 10, 30, 60, 120})  # failed attempts that are worth a line
 
@@ -205,7 +205,7 @@ def _record_failure(work: Work, partition: Partition, answer: Answer, delay: flo
         cause=partition.head.by_itself,
     )
     work.do(SaveLater(result=result))
-    again = replace_pending(
+    again = replace(
         item, attempts=attempt, next_at=next_at, tried_since=partition.tried_since, body=None
     )
     return work.put(replace(partition, waiting=(again, *partition.waiting[1:])))

@@ -6,12 +6,14 @@ those of other clients: after a good and a bad answer to the same request the ou
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
 from enum import Enum, auto
 
+from msgspec import Struct
 
-@dataclass(frozen=True, slots=True)
-class Asked:
+from waguard.core.replace import replace
+
+
+class Asked(Struct, frozen=True):
     """How often one request was answered while the message was on its way."""
 
     good: int = 0

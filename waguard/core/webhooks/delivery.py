@@ -5,6 +5,8 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, Final
 
+from msgspec import Struct
+
 from waguard.core.webhooks.circuit import CircuitPolicy
 
 TOO_MANY: Final = 429
@@ -138,8 +140,7 @@ class DeliveryPolicy:
     circuit: CircuitPolicy = field(default_factory=CircuitPolicy)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Answer:
+class Answer(Struct, frozen=True, kw_only=True):
     """The outcome of an attempt. ``status`` None: time-out or no connection, ``error`` says which."""
 
     status: int | None = None

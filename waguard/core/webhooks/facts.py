@@ -3,8 +3,6 @@
 Facts are in the past tense. One about a webhook has its id: a late one about an earlier webhook is dropped.
 """
 
-from dataclasses import dataclass
-
 from msgspec import Struct
 
 from waguard.core.webhooks.delivery import Answer, DeliveryPolicy
@@ -30,8 +28,7 @@ class Now(Struct, frozen=True, kw_only=True):
 # ---- what an attempt came to ----
 
 
-@dataclass(frozen=True, slots=True)
-class NotYet:
+class NotYet(Struct, frozen=True):
     """The webhook was not sent, or the receiver dropped it: it waits for its session. ``works``: the receiver answered;
     ``brief``: for a moment, of which the database need not know."""
 
@@ -40,20 +37,17 @@ class NotYet:
     brief: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Later:
+class Later(Struct, frozen=True):
     """The webhook was not sent: its time comes in ``delay`` seconds."""
 
     delay: float
 
 
-@dataclass(frozen=True, slots=True)
-class Outdated:
+class Outdated(Struct, frozen=True):
     """The webhook is not so any more, and what says so follows."""
 
 
-@dataclass(frozen=True, slots=True)
-class Gone:
+class Gone(Struct, frozen=True):
     """There is no such webhook any more."""
 
 

@@ -1,6 +1,6 @@
 """Queued webhooks, and what becomes of them, as the database keeps both. Pure."""
 
-from dataclasses import dataclass, field
+from msgspec import Struct
 
 from waguard.core.webhooks.delivery import Cause
 
@@ -8,8 +8,7 @@ Key = tuple[str, str]
 """A session, and the name of one of its partitions."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Pending:
+class Pending(Struct, frozen=True, kw_only=True):
     """A queued webhook. Times are unix time; ``body`` None: large, to be asked for."""
 
     id: int
@@ -25,16 +24,18 @@ class Pending:
     held_since: float | None = None
     cause: str | None = None
     """A ``Cause``: it is refused for its own sake, as far as an earlier attempt showed."""
-    body: bytes | None = field(repr=False)
+    body: bytes | None
 
     @property
     def key(self) -> Key:
         """The webhook's partition."""
         return self.session_id, self.partition
 
+    def __repr__(self) -> str:
+        return f"Pending(id={self.id}, event={self.event!r}, key={self.key!r})"  # no body in a log
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class DeliveryResult:
+
+class DeliveryResult(Struct, frozen=True, kw_only=True):
     """What became of a queued webhook: delivered (all None), to be tried again, or dead."""
 
     id: int
@@ -48,8 +49,7 @@ class DeliveryResult:
     """The cause of a dead letter; of one that is to be tried again as ``Pending`` has it."""
 
 
-@dataclass(frozen=True, slots=True)
-class Hold:
+class Hold(Struct, frozen=True):
     """A queued webhook waits for its session since then (unix time), or no longer (None): either
     way its attempts count from 0 again."""
 

@@ -38,8 +38,9 @@ class PersistentMap(Mapping[K, V]):
         self, builder: "MapBuilder[K, V]"
     ) -> "tuple[PersistentMap[K, V], list[_Before[K, V]]]":
         """The next value, which has the dictionary from now on; and where its changes have to be recorded."""
-        self._builder, self._newer, self._undo = None, PersistentMap(builder), []
-        return self._newer, self._undo
+        self._builder = None
+        self._newer = newer = PersistentMap(builder)
+        return newer, self._undo
 
     def _restored(self) -> "MapBuilder[K, V]":
         newest: PersistentMap[K, V] | None = self

@@ -10,7 +10,7 @@ from waguard.core.webhooks.partition import Partition, PartitionStage, has_looku
 from waguard.core.webhooks.pending import DeliveryResult, Key, Pending
 from waguard.core.webhooks.retry_decision import OWN_FAULTS, Head
 from waguard.core.webhooks.state import EXPECTED
-from waguard.core.webhooks.work import Work, left_out, replace_pending
+from waguard.core.webhooks.work import Work, left_out
 
 
 def admit(work: Work, item: Pending) -> None:
@@ -118,16 +118,15 @@ def _appended(work: Work, partition: Partition, found: Iterable[Pending]) -> Par
     items = []
     for item in found:
         full = work.count >= work.window.memory  # then it is read when its turn comes
-        items.append(replace_pending(item, body=None) if full else item)
+        items.append(replace(item, body=None) if full else item)
         work.count += 1
     loaded = items[-1].id if items else partition.loaded
     return replace(partition, waiting=(*partition.waiting, *items), loaded=loaded)
 
 
 def _popped(work: Work, partition: Partition) -> Partition:
-    first, *rest = partition.waiting
-    _forget(work, first)
-    return replace(partition, waiting=tuple(rest), head=Head())
+    _forget(work, partition.first)
+    return replace(partition, waiting=partition.waiting[1:], head=Head())
 
 
 def _forget(work: Work, item: Pending) -> None:

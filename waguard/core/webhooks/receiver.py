@@ -133,4 +133,4 @@ def advice_on(answer: Answer) -> str:
 
 def _newest(known: tuple[Success, ...], success: Success) -> tuple[Success, ...]:
     """Keep the newest of two partitions: with it, whichever asks finds another one."""
-    return (success, *(it for it in known if it.key != success.key))[:2]
+    return (success, *[it for it in known if it.key != success.key][:1])

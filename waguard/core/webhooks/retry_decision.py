@@ -1,7 +1,5 @@
 """What follows from the answer to one attempt: done, tried again, looked up again, or a dead letter. Pure."""
 
-from dataclasses import dataclass
-
 from msgspec import Struct
 
 from waguard.core.backoff import backoff
@@ -70,15 +68,13 @@ class Head(Struct, frozen=True, kw_only=True):
     """An earlier daemon may have delivered it."""
 
 
-@dataclass(frozen=True, slots=True)
-class Delivered:
+class Delivered(Struct, frozen=True):
     """The receiver has it. ``listed``: why a person should check it all the same."""
 
     listed: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Retry:
+class Retry(Struct, frozen=True):
     """Try again after ``delay`` seconds; ``everyone``: no other delivery either until then.
 
     ``asked``: the receiver named the time itself.
@@ -89,13 +85,11 @@ class Retry:
     asked: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class LookupAgain:
+class LookupAgain(Struct, frozen=True):
     """The receiver may still store it: look for it, and send it again only when it is not there by then."""
 
 
-@dataclass(frozen=True, slots=True)
-class Dead:
+class Dead(Struct, frozen=True):
     """The webhook is a dead letter: not tried again until a person says so."""
 
     why: str
@@ -105,8 +99,7 @@ class Dead:
 Decision = Delivered | Retry | LookupAgain | Dead
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Tried:
+class Tried(Struct, frozen=True, kw_only=True):
     """The attempt that was answered. ``head`` counts the refusal, ``attempt`` (from 1) the attempt;
     ``at``: now,
     ``since``: since when it is tried, both monotonic; ``expired``: that is longer ago than ``give_up_after``,

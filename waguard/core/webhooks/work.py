@@ -1,7 +1,5 @@
 """The next value of a delivery queue, while a fact is being handled. Pure: the value it comes from stays as it is."""
 
-import dataclasses
-
 from waguard.core.replace import replace
 from waguard.core.webhooks import delivery
 from waguard.core.webhooks.facts import Effect, LoadPartition, Now, SaveLater
@@ -68,12 +66,18 @@ class Work:
     # ---- a partition moves ----
 
     def to(
-        self, partition: Partition, stage: PartitionStage, *, due: float | None = None
+        self,
+        partition: Partition,
+        stage: PartitionStage,
+        *,
+        due: float | None = None,
+        asked: bool = False,
     ) -> Partition:
-        """Let it wait for something else; ``due``: until then (monotonic) at the latest."""
+        """Let it wait for something else; ``due``: until then (monotonic) at the latest, ``asked`` as ``Partition`` has
+        it."""
         key = partition.key
         self._leave(partition)
-        after = replace(partition, stage=stage, due=due, asked=False)
+        after = replace(partition, stage=stage, due=due, asked=asked)
         self.partitions[key] = after
         if due is not None:
             self.due[key] = due
@@ -86,8 +90,7 @@ class Work:
         """End the partition's stage."""
         key = partition.key
         if partition.stage is PartitionStage.READY:
-            self.fresh.pop(key)
-            self.failed.pop(key)
+            (self.fresh if key in self.fresh else self.failed).pop(key)
         elif partition.stage is PartitionStage.HELD:
             _leave(self.held, key)
         if partition.due is not None:
@@ -117,8 +120,7 @@ class Work:
         if delay <= 0:
             self.ready(partition)
             return
-        paused = self.to(partition, PartitionStage.PAUSED, due=self.now.at + delay)
-        self.put(replace(paused, asked=asked))
+        self.to(partition, PartitionStage.PAUSED, due=self.now.at + delay, asked=asked)
 
     def resume(self, partition: Partition) -> None:
         """The partition's first may be tried when the database says so."""
@@ -161,7 +163,7 @@ class Work:
         since = self.now.wall if partition.held_since is None else partition.held_since
         self.count -= len(partition.waiting) - 1
         tried = partition.tried_since if brief else None
-        kept = replace_pending(first, body=None, tried_since=first.tried_since if brief else None)
+        kept = replace(first, body=None, tried_since=first.tried_since if brief else None)
         partition = replace(partition, waiting=(kept,), loaded=first.id, held_since=since, why=why)
         self.to(
             replace(partition, tried_since=tried, marked=partition.marked or note),
@@ -205,7 +207,6 @@ class Work:
                 self.following[session] = key
                 self.ready(partition)
                 return
-        self.turns.pop(session)
         self.following.pop(session)
 
 
@@ -223,11 +224,6 @@ def _leave(sessions: MapBuilder[str, PersistentMap[Key, None]], key: Key) -> Non
         sessions[key[0]] = keys.finish()
     else:
         sessions.pop(key[0])
-
-
-def replace_pending(item: Pending, **changes: object) -> Pending:
-    """A changed copy."""
-    return dataclasses.replace(item, **changes)  # type: ignore[arg-type]
 
 
 def left_out(item: Pending) -> SaveLater:

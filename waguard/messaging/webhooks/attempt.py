@@ -2,12 +2,12 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import replace
 from typing import Final, Protocol
 
 import msgspec
 from loguru import logger
 
+from waguard.core.replace import replace
 from waguard.core.webhooks import delivery
 from waguard.core.webhooks.call_backs import Fate
 from waguard.core.webhooks.delivery import OWN_SEND, OWN_SEND_LONGEST, Answer, Cause
@@ -33,7 +33,11 @@ Complete = Callable[[bytes], Awaitable[bytes]]
 
 
 class Table(Protocol):
-    """What is known of the receiver's own database: see ``Receiver``."""
+    """What is known of the receiver's own database: see ``ReceiverTable``."""
+
+    @property
+    def uses_lookup(self) -> bool:
+        """Whether what was stored can be looked up."""
 
     @property
     def is_away(self) -> bool:
@@ -128,8 +132,9 @@ class Attempts:
         return await self._ctx.store.body(item.id) if item.body is None else item.body
 
     async def _is_stored(self, item: Pending, body: bytes) -> bool | None:
-        found = message_id(body)
-        if self._table is None or found is None:
+        if self._table is None or not (self._table.uses_lookup or self._table.is_away):
+            return None
+        if (found := message_id(body)) is None:
             return None
         stored = await self._table.received(item.session_id, found)
         while (

@@ -81,6 +81,7 @@ class EndpointQueue:
         self._tasks: set[asyncio.Future[None]] = set()
         self._reader = _Reader(endpoint, ctx, lambda: self.state.closed)
         self._timer: asyncio.TimerHandle | None = None
+        self._loop = asyncio.get_running_loop()
         self._moved = asyncio.Event()
 
     def poke(self) -> None:
@@ -119,7 +120,7 @@ class EndpointQueue:
             policy, ago = self.state.policy, ctx.ages.ago
             expired, long = ago(policy.give_up_after), ago(policy.only_chat)
         return Now(
-            at=asyncio.get_running_loop().time(),
+            at=self._loop.time(),
             wall=ctx.wall(),
             chance=ctx.chance.random(),
             can_write=ctx.journal.can_write,
@@ -133,8 +134,7 @@ class EndpointQueue:
             if self._timer.when() == wake:
                 return
             self._timer.cancel()
-        loop = asyncio.get_running_loop()
-        self._timer = None if wake is None else loop.call_at(wake, self._due)
+        self._timer = None if wake is None else self._loop.call_at(wake, self._due)
 
     def _due(self) -> None:
         self._timer = None

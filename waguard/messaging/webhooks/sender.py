@@ -6,7 +6,7 @@ import io
 import socket
 import time
 from collections.abc import Callable, Mapping
-from typing import Any, Self
+from typing import Any, Final, Self
 
 import aiohttp
 from aiohttp.abc import AbstractResolver, ResolveResult
@@ -18,6 +18,8 @@ from waguard.core.webhooks.delivery import Answer
 from waguard.core.webhooks.retry_after import seconds
 from waguard.messaging.timings import WEBHOOK, WebhookTimings
 from waguard.messaging.webhooks.answer_reader import AnswerReader
+
+WHOLE: Final = 64 << 10  # bytes of a body that are written at once
 
 
 class AddressRefusedError(OSError):
@@ -124,7 +126,8 @@ class WebhookSender:
         try:
             async with self._http.post(
                 url,
-                data=io.BytesIO(body),  # written in pieces: a file may be inside
+                # a file inside is written in pieces
+                data=body if len(body) <= WHOLE else io.BytesIO(body),
                 headers=headers,
                 allow_redirects=False,
             ) as response:
