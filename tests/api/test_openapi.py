@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import msgspec
+import openapi_spec_validator
 import pytest
 from loguru import logger
 from msgspec import Meta, Struct
@@ -49,6 +50,10 @@ async def test_the_document_is_served_without_a_key_and_made_once(api: Api) -> N
     assert first.status == 200
     assert first.json()["openapi"] == "3.1.0"
     assert (await api.call("GET", "/api/openapi.json", key=None)).content == first.content
+
+
+def test_it_is_openapi(document: dict[str, Any]) -> None:
+    openapi_spec_validator.validate(document)
 
 
 def test_every_route_is_described_under_a_name_of_its_own(document: dict[str, Any]) -> None:

@@ -24,7 +24,13 @@ HELD = "/api/webhooks/held"
 SECRET = "a secret of the session"
 
 
-async def letters(api: Api, count: int, why: str = "the receiver answered 404") -> list[int]:
+async def letters(
+    api: Api,
+    count: int,
+    why: str = "the receiver answered 404",
+    *,
+    cause: Cause = Cause.REMOVED,
+) -> list[int]:
     """Dead letters of a receiver that is set; their numbers, oldest first."""
     api.configure("webhook", url="http://127.0.0.1:9/hook")
     entries = []
@@ -42,9 +48,7 @@ async def letters(api: Api, count: int, why: str = "the receiver answered 404") 
         notice = Notice(event=reported.event, event_id=f"id{number}", partition="c", body=body)
         entries.append(Entry(received=received, notices=(notice,)))
     await api.database.messages.write(entries)
-    await api.database.messages.dead_letter_pending(
-        why, Cause.REMOVED, endpoint=GLOBAL, limit=1_000
-    )
+    await api.database.messages.dead_letter_pending(why, cause, endpoint=GLOBAL, limit=1_000)
     return sorted(letter.id for letter in await api.database.messages.dead(limit=1_000))
 
 

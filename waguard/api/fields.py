@@ -251,11 +251,15 @@ ChatId = Annotated[
     Meta(description="a phone number, a chat id or the id of a group", examples=["+6281234567890"]),
     digits(10_000, 10**25 - 1, r"^[\s().-]*\+?([\s().-]*[0-9]){5,25}[\s().-]*$|^[0-9-]{5,41}@"),
 ]
-Text = Annotated[str, Kind(text), Meta(pattern=r"\S", max_length=TEXT_LIMIT, description="a text")]
+Text = Annotated[
+    str,
+    Kind(text),
+    Meta(pattern=r"\S", max_length=TEXT_LIMIT, description="a text", examples=["Hello"]),
+]
 Object = Annotated[
     dict[str, Any],
     Kind(mapping),
-    Meta(extra_json_schema={TYPES: ["object", "array"], "maxItems": 0}),
+    Meta(extra_json_schema={TYPES: ["object", "array"], "items": {}, "maxItems": 0}),
 ]
 Flag = Annotated[
     bool,
@@ -263,7 +267,9 @@ Flag = Annotated[
     Meta(
         extra_json_schema={
             TYPES: ["boolean", "string", "integer", "null"],
-            "enum": [True, False, "true", "false", "1", "0", 1, 0, "", None],
+            "pattern": "^(true|false|1|0)?$",
+            "minimum": 0,
+            "maximum": 1,
         }
     ),
 ]
