@@ -48,7 +48,7 @@ async def examined(api: Api, folder: Path, *options: str) -> tuple[int, str]:
         await api.call("POST", "/api/messages/send", TO | {"send_at": time.time() + 3_600.0})
     ).json()
     bulk = {"session_id": SESSION, "message": "a", "recipients": ["6281234567890"]}
-    told = (await api.call("POST", "/api/messages/bulk-send", bulk)).json()
+    accepted = (await api.call("POST", "/api/messages/bulk-send", bulk)).json()
     receiver = {"url": "https://app.example/hook"}
     assert (await api.call("PUT", f"/api/sessions/{SESSION}/webhook", receiver)).status == 200
     # uncertain ones: what replays all leaves them
@@ -61,7 +61,7 @@ async def examined(api: Api, folder: Path, *options: str) -> tuple[int, str]:
     )
     there = {
         "MESSAGE": str(sent["id"]),
-        "BULK": told["bulk_id"],
+        "BULK": accepted["bulk_id"],
         "SESSION": SESSION,
         "FILE": api.media.keep(b"a picture", "image/png"),
     }
