@@ -191,6 +191,24 @@ def test_what_is_read(more: dict[str, Any], expected: tuple[Any, ...]) -> None:
 
 
 @pytest.mark.parametrize(
+    ("reader", "given", "expected"),
+    [
+        (fields.workspace_id, 7.0, 7),
+        (fields.integer(-9, 9), -1.0, -1),
+        (fields.phone, 6281234567890.0, "6281234567890"),
+        (fields.chat_id, 6281234567890.0, "6281234567890@c.us"),
+        (fields.chat_id, 120363041234567890, "120363041234567890@g.us"),
+        (fields._flag, 1.0, True),
+        (fields._flag, 0.0, False),
+        (fields.seconds(50), "9735.84183928508", 50),
+        (fields.seconds(50), "1e-05", 1e-05),
+    ],
+)
+def test_a_number_is_what_it_is_in_json(reader: Any, given: Any, expected: Any) -> None:
+    assert reader(given, "field") == expected
+
+
+@pytest.mark.parametrize(
     ("given", "field"),
     [
         ({}, "session_id"),
