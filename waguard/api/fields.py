@@ -244,18 +244,21 @@ Priority = Annotated[
     Meta(description='an integer, "low", "normal" or "high"'),
     digits(-PRIORITY_LIMIT, PRIORITY_LIMIT, "^(low|normal|high|-?[0-9]{1,6})?$"),
 ]
+_A_PHONE: Final = r"^[\s().-]*\+?([\s().-]*[0-9]){5,15}[\s().-]*$"
 Number = Annotated[int, Kind(number), Meta(ge=0, le=_LARGEST)]
 Phone = Annotated[
     str,
     Kind(phone),
     Meta(description="5 to 15 digits with the country code", examples=["+6281234567890"]),
-    digits(10_000, 10**15 - 1, r"^\s*\+?([\s().-]*[0-9]){5,15}[\s().-]*$"),
+    digits(10_000, 10**15 - 1, _A_PHONE),
 ]
 ChatId = Annotated[
     str,
     Kind(chat_id),
     Meta(description="a phone number, a chat id or the id of a group", examples=["+6281234567890"]),
-    digits(10_000, 10**25 - 1, r"^[\s().-]*\+?([\s().-]*[0-9]){5,25}[\s().-]*$|^[0-9-]{5,41}@"),
+    digits(
+        10_000, 10**25 - 1, f"{_A_PHONE}|^[0-9]{{5,25}}(-[0-9]{{5,15}})?$|^({_CHAT_ID.pattern})$"
+    ),
 ]
 Text = Annotated[
     str,
