@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from tests.api.fake_sessions import FakeSessions
-from waguard.errors import WaguardError
+from waguard.errors import RefusedError, WaguardError
 from waguard.ports.passkeys import PasskeyView, StartedPasskey
 
 
@@ -38,6 +38,8 @@ class FakePasskeys:
     async def answer(self, session_id: str, request: str, assertion: object, *, by: str) -> None:
         """See there."""
         await self._do(session_id, "answer", request, assertion, by)
+        if not isinstance(assertion, dict):
+            raise RefusedError("not_an_object: it is no object", field="assertion")
 
     async def confirm(self, session_id: str, code: str, *, by: str) -> None:
         """See there."""

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import msgspec
+import openapi_spec_validator
 import pytest
 from loguru import logger
 from msgspec import Meta, Struct
@@ -50,6 +51,10 @@ async def test_the_document_is_served_without_a_key_and_made_once(api: Api) -> N
     assert first.status == 200
     assert first.json()["openapi"] == "3.1.0"
     assert (await api.call("GET", "/api/openapi.json", key=None)).content == first.content
+
+
+def test_it_is_openapi(document: dict[str, Any]) -> None:
+    openapi_spec_validator.validate(document)
 
 
 def test_every_route_is_described_under_a_name_of_its_own(document: dict[str, Any]) -> None:
@@ -184,6 +189,24 @@ class Given(Struct, kw_only=True):
 def test_what_is_read(more: dict[str, Any], expected: tuple[Any, ...]) -> None:
     it = read({"session_id": "a"} | more, Given)
     assert (it.workspace_id, it.word, it.other) == expected
+
+
+@pytest.mark.parametrize(
+    ("reader", "given", "expected"),
+    [
+        (fields.workspace_id, 7.0, 7),
+        (fields.integer(-9, 9), -1.0, -1),
+        (fields.phone, 6281234567890.0, "6281234567890"),
+        (fields.chat_id, 6281234567890.0, "6281234567890@c.us"),
+        (fields.chat_id, 120363041234567890, "120363041234567890@g.us"),
+        (fields._flag, 1.0, True),
+        (fields._flag, 0.0, False),
+        (fields.seconds(50), "9735.84183928508", 50),
+        (fields.seconds(50), "1e-05", 1e-05),
+    ],
+)
+def test_a_number_is_what_it_is_in_json(reader: Any, given: Any, expected: Any) -> None:
+    assert reader(given, "field") == expected
 
 
 @pytest.mark.parametrize(

@@ -24,7 +24,13 @@ HELD = "/api/webhooks/held"
 SECRET = "a secret of the session"
 
 
-async def letters(api: Api, count: int, why: str = "the receiver answered 404") -> list[int]:
+async def letters(
+    api: Api,
+    count: int,
+    why: str = "the receiver answered 404",
+    *,
+    cause: Cause = Cause.REMOVED,
+) -> list[int]:
     """Dead letters of a receiver that is set; their numbers, oldest first."""
     api.configure("webhook", url="http://127.0.0.1:9/hook")
     entries = []
@@ -42,9 +48,7 @@ async def letters(api: Api, count: int, why: str = "the receiver answered 404") 
         notice = Notice(event=reported.event, event_id=f"id{number}", partition="c", body=body)
         entries.append(Entry(received=received, notices=(notice,)))
     await api.database.messages.write(entries)
-    await api.database.messages.dead_letter_pending(
-        why, Cause.REMOVED, endpoint=GLOBAL, limit=1_000
-    )
+    await api.database.messages.dead_letter_pending(why, cause, endpoint=GLOBAL, limit=1_000)
     return sorted(letter.id for letter in await api.database.messages.dead(limit=1_000))
 
 
@@ -179,7 +183,8 @@ async def test_all_are_replayed_also_more_than_are_taken_at_once(api: Api) -> No
 
 @pytest.mark.parametrize("number", ["x", "-1", "1" * 30, "1.5", "%00"])
 async def test_what_is_no_number(api: Api, number: str) -> None:
-    assert (await api.call("GET", f"{DEAD}/{number}")).status == 400
+    wanted = 404 if number in {"x", "%00"} else 400  # what has no digit may be another route
+    assert (await api.call("GET", f"{DEAD}/{number}")).status == wanted
     assert (await api.call("GET", f"{DEAD}?before={number}")).status == 400
 
 

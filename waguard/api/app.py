@@ -219,7 +219,8 @@ def create_app(
     unknown = "/api/webhooks/unidentified"
     # What has no number in it is no id, but may be a route of another method. Routes are matched before the key
     # is: the first part ends at the first digit, for a search for another one would take quadratic time.
-    one_message = r"{id:[^{}/0-9]*[0-9][^{}/]*}"
+    with_number = "[^{}/0-9]*[0-9][^{}/]*"
+    one_message, one_letter = f"{{id:{with_number}}}", f"{dead}/{{number:{with_number}}}"
     app.add_routes(
         [
             web.get("/", page.html),
@@ -300,9 +301,9 @@ def create_app(
             web.post(f"{unknown}/discard", webhooks.discard_unidentified),
             web.get(dead, webhooks.listing),
             web.post(f"{dead}/replay", webhooks.replay_all),
-            web.get(f"{dead}/{{number}}", webhooks.letter),
-            web.post(f"{dead}/{{number}}/replay", webhooks.replay),
-            web.delete(f"{dead}/{{number}}", webhooks.discard),
+            web.get(one_letter, webhooks.letter),
+            web.post(f"{one_letter}/replay", webhooks.replay),
+            web.delete(one_letter, webhooks.discard),
         ]
     )
     return app

@@ -48,7 +48,9 @@ class BulkSend(Struct, kw_only=True):
     session_id: SessionId
     type: TextOnly | None = None
     recipients: Recipients
-    message: Annotated[Any, AS_IT_IS, Meta(extra_json_schema={"type": ["string", "null"]})] = None
+    message: Annotated[
+        Any, AS_IT_IS, Meta(extra_json_schema={"type": ["string", "null"]}, examples=["Hello"])
+    ] = None
     idempotency_key: IdempotencyKey | None = None
     workspace_id: WorkspaceId | None = None
 

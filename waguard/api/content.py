@@ -168,7 +168,9 @@ class How(Struct, kw_only=True):
 class SendMedia(Sending, kw_only=True):
     """A file to send."""
 
-    media: Annotated[Any, AS_IT_IS, _STRING, Meta(description="base64")] = None
+    media: Annotated[Any, AS_IT_IS, _STRING, Meta(description="base64", examples=["aGVsbG8="])] = (
+        None
+    )
     media_url: Annotated[Any, AS_IT_IS, _STRING, Meta(description="http(s): or data:")] = None
     filename: (
         Annotated[str, Kind(_filename, blank=True), Meta(max_length=FILENAME_LIMIT)] | None

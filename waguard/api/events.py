@@ -23,18 +23,19 @@ from waguard.ports.bus import BusEvent
 
 ID_LIMIT: Final = 2**63
 _ID: Final = re.compile(r"[0-9]{1,19}")
+EventId = Annotated[str, AS_IT_IS, Meta(pattern="^([0-9]{1,18})?$")]
 
 
 class Last(Struct, kw_only=True):
     """The last event that is known: what came after it is replayed."""
 
-    last_event_id: Annotated[str, AS_IT_IS] = field(default="", name="Last-Event-ID")
+    last_event_id: EventId = field(default="", name="Last-Event-ID")
 
 
 class After(Struct, kw_only=True):
     """As ``Last-Event-ID``, which counts."""
 
-    last_event_id: Annotated[str, AS_IT_IS, Meta(pattern="^([0-9]{1,18})?$")] = ""
+    last_event_id: EventId = ""
 
 
 @route(Right.READ, media=("text/event-stream",), narrows=Narrowing.LIST)

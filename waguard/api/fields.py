@@ -21,13 +21,14 @@ _PHONE: Final = re.compile(r"[0-9]{5,15}")
 # as the application has it; a dash alone makes no group, numbers are written with dashes too
 _BARE_GROUP: Final = re.compile(r"(?=(?:-?[0-9]){16})[0-9]{5,25}(?:-[0-9]{5,15})?")
 _NUMBER: Final = re.compile(r"[0-9]{1,18}")
+_SECONDS: Final = re.compile(r"[0-9]{1,4}(\.[0-9]{1,20})?(e-[0-9]{1,3})?")
 _LARGEST: Final = 10**18 - 1
 TEXT_LIMIT: Final = 65_536  # characters; WhatsApp's own limit
 ID_LIMIT: Final = 2**63 - 1
 PRIORITY_LIMIT: Final = 1_000_000
 PRIORITIES: Final = {"low": -10, "normal": 0, "high": 10}  # the old service's words
-_YES: Final = frozenset({"1", "true"})
-_NO: Final = frozenset({"", "0", "false"})
+_YES: Final = frozenset({"1", "1.0", "true"})
+_NO: Final = frozenset({"", "0", "0.0", "false"})
 _SHOWN: Final = 60
 
 
@@ -72,9 +73,16 @@ def session_id(value: Any, _: str = "session_id") -> str:
     raise bad("session_id", value, "invalid session id", "1 to 128 letters, digits, _ and -")
 
 
+def _plain(value: Any) -> str:
+    """A text, or the digits of a whole number (to JSON 1.0 is one, too); "": it is neither."""
+    if isinstance(value, float) and value.is_integer():
+        return str(int(value))
+    return str(value) if isinstance(value, int | str) and not isinstance(value, bool) else ""
+
+
 def workspace_id(value: Any, _: str = "workspace_id") -> int:
     """An integer of at least 1, or its digits."""
-    text = str(value) if isinstance(value, int | str) and not isinstance(value, bool) else ""
+    text = _plain(value)
     if _NUMBER.fullmatch(text) and int(text) >= 1:
         return int(text)
     raise bad("workspace_id", value, "invalid workspace id", "an integer of at least 1")
@@ -86,7 +94,7 @@ def integer(
     """Reads an integer, its digits, or one of ``words``."""
 
     def read(value: Any, field: str) -> int:
-        text = str(value) if isinstance(value, int | str) and not isinstance(value, bool) else ""
+        text = _plain(value)
         if text in words:
             return words[text]
         if re.fullmatch(r"-?[0-9]{1,18}", text) and least <= int(text) <= most:
@@ -106,9 +114,7 @@ def number(value: str, field: str) -> int:
 
 def phone(value: Any, field: str) -> str:
     """Digits of a phone number in international form."""
-    if isinstance(value, int) and not isinstance(value, bool):
-        value = str(value)
-    digits = re.sub(r"[\s().-]", "", value).removeprefix("+") if isinstance(value, str) else ""
+    digits = re.sub(r"[\s().-]", "", _plain(value)).removeprefix("+")
     if _PHONE.fullmatch(digits):
         return digits
     raise bad(
@@ -122,8 +128,8 @@ def phone(value: Any, field: str) -> str:
 def chat_id(value: Any, field: str) -> str:
     """The chat id of a number, of a chat id as WhatsApp writes it, or of a group's id without its
     server: 16 and more digits, one more than a number may have."""
-    if isinstance(value, int | str) and _BARE_GROUP.fullmatch(str(value)):
-        return f"{value}@g.us"
+    if _BARE_GROUP.fullmatch(plain := _plain(value)):
+        return f"{plain}@g.us"
     if isinstance(value, str) and "@" in value:
         if not _CHAT_ID.fullmatch(value):
             raise bad(field, value, "invalid chat id", "<digits>@c.us, <id>@g.us or <id>@lid")
@@ -197,7 +203,7 @@ def seconds(most: float) -> Callable[[str, str], float]:
     """Reads a duration; a longer one than ``most`` is cut to it."""
 
     def read(value: str, field: str) -> float:
-        if re.fullmatch(r"[0-9]{1,4}(\.[0-9]{1,3})?", value):
+        if _SECONDS.fullmatch(value):
             return min(float(value), most)
         raise bad(field, value, f"invalid {field}", f"seconds; more than {most:g} wait no longer")
 
@@ -238,24 +244,31 @@ Priority = Annotated[
     Meta(description='an integer, "low", "normal" or "high"'),
     digits(-PRIORITY_LIMIT, PRIORITY_LIMIT, "^(low|normal|high|-?[0-9]{1,6})?$"),
 ]
+_A_PHONE: Final = r"^[\s().-]*\+?([\s().-]*[0-9]){5,15}[\s().-]*$"
 Number = Annotated[int, Kind(number), Meta(ge=0, le=_LARGEST)]
 Phone = Annotated[
     str,
     Kind(phone),
     Meta(description="5 to 15 digits with the country code", examples=["+6281234567890"]),
-    digits(10_000, 10**15 - 1, r"^\s*\+?([\s().-]*[0-9]){5,15}[\s().-]*$"),
+    digits(10_000, 10**15 - 1, _A_PHONE),
 ]
 ChatId = Annotated[
     str,
     Kind(chat_id),
     Meta(description="a phone number, a chat id or the id of a group", examples=["+6281234567890"]),
-    digits(10_000, 10**25 - 1, r"^[\s().-]*\+?([\s().-]*[0-9]){5,25}[\s().-]*$|^[0-9-]{5,41}@"),
+    digits(
+        10_000, 10**25 - 1, f"{_A_PHONE}|^[0-9]{{5,25}}(-[0-9]{{5,15}})?$|^({_CHAT_ID.pattern})$"
+    ),
 ]
-Text = Annotated[str, Kind(text), Meta(pattern=r"\S", max_length=TEXT_LIMIT, description="a text")]
+Text = Annotated[
+    str,
+    Kind(text),
+    Meta(pattern=r"\S", max_length=TEXT_LIMIT, description="a text", examples=["Hello"]),
+]
 Object = Annotated[
     dict[str, Any],
     Kind(mapping),
-    Meta(extra_json_schema={TYPES: ["object", "array"], "maxItems": 0}),
+    Meta(extra_json_schema={TYPES: ["object", "array"], "items": {}, "maxItems": 0}),
 ]
 Flag = Annotated[
     bool,
@@ -263,7 +276,9 @@ Flag = Annotated[
     Meta(
         extra_json_schema={
             TYPES: ["boolean", "string", "integer", "null"],
-            "enum": [True, False, "true", "false", "1", "0", 1, 0, "", None],
+            "pattern": "^(true|false|1|0)?$",
+            "minimum": 0,
+            "maximum": 1,
         }
     ),
 ]

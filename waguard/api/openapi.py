@@ -122,7 +122,9 @@ def _retyped(node: Any) -> Any:
             return [_retyped(it) for it in node]
         case dict():
             types = {"type": node[TYPES]} if TYPES in node else {}
-            return {k: _retyped(it) for k, it in node.items() if k != TYPES} | types
+            # of a tuple, whose length is limited, too; makers of clients take no false there
+            left_out = {TYPES} if node.get("items") is not False else {TYPES, "items"}
+            return {k: _retyped(it) for k, it in node.items() if k not in left_out} | types
         case _:
             return node
 

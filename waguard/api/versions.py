@@ -34,7 +34,7 @@ def _digest(value: Any, field: str) -> str:
     raise fields.bad(field, value, "invalid digest", "SHA-256 in hex, or 6 digits of it or more")
 
 
-_SCHEMA: Final = digits(1, _REVISION_LIMIT, "^0*[1-9][0-9]{0,15}$")
+_PATTERN: Final = "0*[1-9][0-9]{0,15}"
 Digest = Annotated[str, Kind(_digest), Meta(pattern="^[0-9A-Fa-f]{6,64}$")]
 OneSession = Annotated[
     str, Kind(fields.session_id, blank=True), Meta(pattern="^[A-Za-z0-9_-]{0,128}$")
@@ -44,14 +44,17 @@ OneSession = Annotated[
 class Pin(Struct, kw_only=True):
     """A stored version."""
 
-    revision: Annotated[int, Kind(_needed), _SCHEMA]
+    revision: Annotated[int, Kind(_needed), digits(1, _REVISION_LIMIT, f"^{_PATTERN}$")]
 
 
 class TryVersion(Struct, kw_only=True):
     """What one session is loaded with; without ``revision`` what WhatsApp serves."""
 
     session_id: OneSession | None = None
-    revision: Annotated[int, Kind(_REVISION, blank=True), _SCHEMA] | None = None
+    revision: (
+        Annotated[int, Kind(_REVISION, blank=True), digits(1, _REVISION_LIMIT, f"^({_PATTERN})?$")]
+        | None
+    ) = None
 
 
 class TryBundle(Struct, kw_only=True):

@@ -82,7 +82,9 @@ class PutReceiver(Struct, kw_only=True):
         ]
         | None
     ) = None
-    url: Annotated[str, Kind(_url), Meta(pattern="^https?://")]
+    url: Annotated[
+        str, Kind(_url), Meta(pattern="^https?://", examples=["https://app.example/hook"])
+    ]
     hold: Boolean = True
     events: (
         Annotated[

@@ -1,0 +1,102 @@
+"""Whether the API does what its own description says, for requests that schemathesis derives from that.
+
+What it may not ask for is in schemathesis.toml, with the reasons.
+"""
+
+import asyncio
+import os
+import sys
+import time
+from pathlib import Path
+from typing import Final
+
+import pytest
+
+from tests.api.conftest import KEY, Api
+from tests.api.fake_sessions import SESSION, a_view
+from tests.api.test_webhooks import letters
+from waguard.api.timings import Timings
+from waguard.core.webhooks.delivery import Cause
+from waguard.ports.sessions import SessionView
+
+pytestmark = pytest.mark.timeout(900)  # 15 s of CPU time
+CONFIGURATION: Final = Path(__file__).with_name("schemathesis.toml")
+DRAWN: Final = 15  # of each operation
+WITH_KEY: Final = ("-H", f"X-Api-Key: {KEY}")
+TO: Final = {"session_id": SESSION, "recipient_phone": "6281234567890", "message": "a"}
+
+
+class Everybody(dict[str, SessionView]):
+    """Each session is known, also after it was deleted: whatever is drawn reaches the handler."""
+
+    def __contains__(self, key: object) -> bool:
+        return True
+
+    def __missing__(self, key: str) -> SessionView:
+        return a_view(session_id=key)
+
+
+@pytest.fixture
+def timings() -> Timings:
+    return Timings(refusal=0.0)
+
+
+async def examined(api: Api, folder: Path, *options: str) -> tuple[int, str]:
+    """The exit code of schemathesis, and what it says."""
+    api.sessions.known = Everybody(api.sessions.known)
+    # before the sends, whose webhooks would be dead letters, too; uncertain ones, which "replay all" leaves
+    first, second, third = await letters(api, 3, cause=Cause.UNCERTAIN)
+    sent = (
+        await api.call("POST", "/api/messages/send", TO | {"send_at": time.time() + 3_600.0})
+    ).json()
+    bulk = {"session_id": SESSION, "message": "a", "recipients": ["6281234567890"]}
+    accepted = (await api.call("POST", "/api/messages/bulk-send", bulk)).json()
+    receiver = {"url": "https://app.example/hook"}
+    assert (await api.call("PUT", f"/api/sessions/{SESSION}/webhook", receiver)).status == 200
+    there = {
+        "MESSAGE": str(sent["id"]),
+        "BULK": accepted["bulk_id"],
+        "SESSION": SESSION,
+        "LETTER": str(first),
+        "DISCARDED": str(second),
+        "REPLAYED": str(third),
+        "FILE": api.media.keep(b"a picture", "image/png"),
+    }
+    address = f"{api.base}/api/openapi.json"
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "schemathesis.cli", "--config-file", str(CONFIGURATION)),
+        *("run", address, *options),
+        cwd=folder,
+        env=os.environ | there,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.STDOUT,
+    )
+    try:
+        said, _ = await process.communicate()
+    finally:
+        if process.returncode is None:
+            process.kill()
+            await process.wait()
+    return process.returncode or 0, said.decode()
+
+
+async def test_the_corners_of_each_schema(api: Api, tmp_path: Path) -> None:
+    code, said = await examined(api, tmp_path, *WITH_KEY, "--phases=examples,coverage")
+    assert code == 0, said
+
+
+async def test_without_a_key(api: Api, tmp_path: Path) -> None:
+    # sends take half of the time, and the other test asks for each route without a key, too
+    left_out = "--exclude-path-regex=^/api/messages/(send|bulk)"
+    options = ("--phases=examples,coverage", "--mode=positive", "--warnings=off", left_out)
+    code, said = await examined(api, tmp_path, *options)
+    assert code == 0, said
+    assert not api.sessions.done
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("key", [WITH_KEY, ("--warnings=off",)], ids=["with a key", "without"])
+async def test_what_is_drawn(api: Api, tmp_path: Path, key: tuple[str, ...]) -> None:
+    code, said = await examined(api, tmp_path, *key, "--phases=fuzzing", f"--max-examples={DRAWN}")
+    print(said)
+    assert code == 0, said
