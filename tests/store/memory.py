@@ -218,7 +218,7 @@ class MemoryStore:
 
     async def record(self, entry: AuditEntry, *, again: bool = False) -> None:
         self._connect()
-        if again and any(_key(it) == _key(entry) for it in self.entries):
+        if again and any(replace(it, evidence=entry.evidence) == entry for it in self.entries):
             return
         self.entries.append(replace(entry, at=self.wall() if entry.at is None else entry.at))
 
@@ -310,10 +310,6 @@ def _lives(account: Account) -> bool:
 
 def _first(account: Account) -> _Own:
     return _Own(desired_up=account.status in {Status.CONNECTED, Status.AUTHENTICATED})
-
-
-def _key(entry: AuditEntry) -> tuple[str | None, str, float | None]:
-    return entry.session_id, entry.kind, entry.at
 
 
 def _last(found: list[T], count: int) -> list[T]:

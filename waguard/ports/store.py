@@ -132,7 +132,7 @@ class Store(Protocol):
 
     async def record(self, entry: AuditEntry, *, again: bool = False) -> None:
         """Append to the audit trail. ``again``: it may be there, because nobody knows how the last call ended; then it is
-        known by its session, kind and time."""
+        known by its time and its words."""
 
     async def audit(
         self, session_id: str | None, *, limit: int = 200, changes: int = 0

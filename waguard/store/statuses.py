@@ -62,7 +62,7 @@ class SqlStatuses:
 
     async def _record_again(self, entry: AuditEntry) -> bool:
         new = audit.values(entry, self._database.wall())
-        same = (EVENTS.c[name] == new[name] for name in ("session_id", "at", "kind"))
+        same = (EVENTS.c[name] == new[name] for name in new if name != "evidence")
         async with self._database.writing() as work:
             found = select(EVENTS.c.id).where(*same).limit(1)
             if await work.connection.scalar(found) is None:
