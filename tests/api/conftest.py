@@ -17,12 +17,14 @@ from tests.api import described
 from tests.api.fake_passkeys import FakePasskeys
 from tests.api.fake_sessions import FakeSessions
 from tests.api.fake_versions import FakeVersions
+from tests.clocks import Clock
 from tests.store import template
 from tests.store.memory import Account, MemoryStore
 from waguard.api import ApiDeps, create_app, serve
 from waguard.api.auth import Keys
 from waguard.api.deps import CALLER
 from waguard.api.intake import Intake
+from waguard.api.issued_keys import IssuedKeys
 from waguard.api.problems import Handler
 from waguard.api.timings import Limits, Timings
 from waguard.config.sections import Config, Level, Log
@@ -107,6 +109,8 @@ class Api:
     config: Config = field(default_factory=Config)
     log: FakeLog = field(default_factory=FakeLog)
     control: FakeControl = field(default_factory=FakeControl)
+    clock: Clock = field(default_factory=Clock)
+    """Of the issued keys alone."""
     versions: FakeVersions = field(default_factory=FakeVersions)
     passkeys: FakePasskeys = field(init=False)
     base: str = ""
@@ -224,9 +228,11 @@ async def api(
         )
         world = Api(http, sessions, store, bus, outbox, database, journal, webhooks, media)
         world.passkeys = FakePasskeys(sessions)
+        issued = IssuedKeys(tmp_path / "keys.json", world.clock)
         world.deps = ApiDeps(
             config=lambda: world.config,
-            keys=Keys(frozenset({KEY.encode(), SECOND_KEY.encode()})),
+            keys=Keys(frozenset({KEY.encode(), SECOND_KEY.encode()}), issued.find),
+            issued_keys=issued,
             sessions=sessions,
             passkeys=world.passkeys,
             reconciler=sessions,

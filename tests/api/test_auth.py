@@ -99,6 +99,9 @@ PROTECTED = [
     ("GET", "/api/messages/bulk/00000000-0000-0000-0000-000000000000"),
     ("GET", f"/api/messages/{SESSION}/validate"),
     ("GET", "/api/events"),
+    ("GET", "/api/keys"),
+    ("POST", "/api/keys"),
+    ("DELETE", "/api/keys/0a1b2c3d"),
     ("GET", "/health/detailed"),
 ]
 

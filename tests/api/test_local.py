@@ -14,9 +14,11 @@ from aiohttp import web
 from loguru import logger
 
 from tests.api.conftest import KEY, Api
+from tests.api.fake_sessions import SESSION
 from tests.host.processes import BECOME_NOBODY, OTHERS_CANNOT, others_can_run_this_python
 from tests.waiting import wait_until
 from waguard.api import LocalApi, local, serve
+from waguard.core.webhooks.call_backs import Asked
 from waguard.errors import ConfigError
 from waguard.host.system.listen import LOCAL_SOCKET, listen
 
@@ -74,6 +76,14 @@ async def test_the_daemons_user_needs_no_key(local_api: Local, api: Api) -> None
         assert response.status == 200
     assert listed == (await api.call("GET", "/api/sessions")).json()
     assert (await api.call("GET", "/api/sessions", key=None)).status == 401, "over TCP as ever"
+
+
+async def test_a_command_is_not_the_application(local_api: Local, api: Api) -> None:
+    """What it is answered says nothing about a message that the application handles."""
+    with api.webhooks.call_backs.watching(SESSION) as mine:
+        async with local_api.http.get("http://localhost/health") as response:
+            assert response.status == 200
+        assert mine.health == Asked()
 
 
 async def test_a_change_without_a_key(local_api: Local, api: Api) -> None:

@@ -94,6 +94,7 @@ def host(folder: Path) -> Host:
     )  # of a backup: without a lock
     _database(folder / "state/waguard.db")
     (folder / "state/api-key").write_text("".join(f"{key}\n" for key in KEYS))
+    (folder / "state/keys.json").write_text('{"version":1,"keys":[]}')
     (folder / "state/wajs").mkdir()
     (folder / "bundle.js").write_bytes(BUNDLE)
     old_profile(folder / "service/7/b/session-b")

@@ -50,7 +50,8 @@ def test_a_list_gives_none_away(file: Path, capsys: pytest.CaptureFixture[str]) 
     assert main(["keys", "list", "--json"]) == 0
     reported = json.loads(capsys.readouterr().out)
     expected = {"fingerprint": keys.fingerprint(OLD), "characters": len(OLD)}
-    assert reported == {"file": str(file), "keys": [expected]}
+    issued = {"issued_file": str(file.with_name("keys.json")), "issued": []}
+    assert reported == {"file": str(file), "keys": [expected], **issued}
     assert main(["keys", "show"]) == 0
     assert said(capsys)[0] == [OLD]
 

@@ -43,6 +43,8 @@ ASK_THE_DAEMON: Final = {
     "events": "",
     "reconcile": "",
     "database accept": "",
+    "keys create": "shop --right read",
+    "keys revoke": "shop --yes",
     "sessions create": "a",
     "sessions list": "",
     "sessions show": "a",

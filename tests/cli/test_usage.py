@@ -202,7 +202,8 @@ def test_every_command_speaks_to_machines() -> None:
 def test_what_cannot_be_taken_back_and_what_loads_pages_for_a_version_has_a_yes() -> None:
     known = dict(leaves(parser(*program.COMMANDS)))
     assert {name for name, options in known.items() if "--yes" in options} == {
-        *("sessions logout", "sessions delete", "webhooks discard", "keys remove"),
+        *("sessions logout", "sessions delete", "webhooks discard"),
+        *("keys remove", "keys revoke"),
         *("versions pin", "versions unpin", "versions try", "wajs try", "wajs use"),
     }
 

@@ -13,6 +13,8 @@ from tests import documents as pages
 from tests.clocks import Clock
 from tests.golden.formats import Format
 from waguard.core.host.last_run import Death
+from waguard.core.issued_keys import IssuedKey
+from waguard.core.keys import Right
 from waguard.core.session.restart import Remembered
 from waguard.core.versions import state as versions
 from waguard.core.versions.facts import Arm, Evidence
@@ -26,7 +28,7 @@ from waguard.core.versions.state import (
     VersionState,
 )
 from waguard.host.files.media import MediaFolder
-from waguard.host.memory import documents, lived, restart_memory
+from waguard.host.memory import documents, key_memory, lived, restart_memory
 from waguard.host.memory.documents import Document, Documents
 from waguard.host.memory.lived import LivedTime
 from waguard.host.memory.restart_memory import RestartMemory
@@ -89,6 +91,34 @@ DOCUMENT: Final = Document(
     missing=("ChatStore",),
     body=pages.body(),
 )
+KEYS: Final = (
+    IssuedKey(
+        id="0a1b2c3d",
+        name="shop",
+        sha256="0f" * 32,
+        right=Right.SEND,
+        workspaces=(7,),
+        sessions=("alpha",),
+        expires_at=BEGAN + 60,
+        created_at=BEGAN - 60,
+        created_by="root by the socket",
+        made_with="ffffffff",
+        used_at=BEGAN - 5,
+    ),
+    IssuedKey(
+        id="ffffffff",
+        name="ani",
+        sha256="1e" * 32,
+        right=Right.ADMIN,
+        workspaces=None,
+        sessions=None,
+        expires_at=None,
+        created_at=BEGAN - 90,
+        created_by="the application",
+        ended_at=BEGAN,
+        ended_by="root by the socket",
+    ),
+)
 PICTURE: Final = b"\x89PNG\0"
 
 
@@ -145,6 +175,17 @@ def _read_restarts(content: bytes, folder: Path) -> Any:
     return RestartMemory(folder, Clock()).load()
 
 
+def _keys(folder: Path) -> bytes:
+    key_memory.write(folder / key_memory.FILE, KEYS)
+    return (folder / key_memory.FILE).read_bytes()
+
+
+def _read_keys(content: bytes, folder: Path) -> Any:
+    (folder / key_memory.FILE).write_bytes(content)
+    (folder / key_memory.FILE).chmod(0o600)
+    return key_memory.read(folder / key_memory.FILE)
+
+
 def _document(folder: Path) -> bytes:
     Documents(folder).keep(DOCUMENT)
     return Documents(folder).path(DOCUMENT.revision).read_bytes()
@@ -196,5 +237,6 @@ FORMATS: Final = (
         means=DOCUMENT,
         decode=_unpacked,
     ),
+    Format(name="daemon/keys.json", write=_keys, read=_read_keys, means=KEYS),
     Format(name="daemon/media.json", write=_media, read=_read_media, means="image/png"),
 )

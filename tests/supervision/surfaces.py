@@ -18,6 +18,7 @@ from tests.messaging.receiver import Receiver, receiving
 from tests.supervision.bench import Bench
 from waguard.api import ApiDeps, LocalApi, create_app, serve
 from waguard.api.auth import Keys
+from waguard.api.issued_keys import IssuedKeys
 from waguard.cli import main
 from waguard.host.system.listen import base_url, listen
 from waguard.messaging.health import MessageHealth
@@ -141,6 +142,7 @@ async def surfaces(bench: Bench, folder: Path) -> AsyncIterator[Surfaces]:
         deps = ApiDeps(
             config=lambda: world.config,
             keys=Keys(frozenset({KEY.encode()})),
+            issued_keys=IssuedKeys(folder / "keys.json", world.clock),
             sessions=bench.it.sessions,
             passkeys=bench.it.passkeys,
             reconciler=bench.it.reconciler,

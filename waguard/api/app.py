@@ -17,6 +17,7 @@ from waguard.api import (
     events,
     health,
     incidents,
+    keys,
     log_level,
     media,
     messages,
@@ -87,12 +88,12 @@ async def gate(request: web.Request, handler: Handler) -> web.StreamResponse:
     if request.match_info.http_exception is not None:
         raise request.match_info.http_exception
     limit = MEDIA_BODY_LIMIT if request.path == _MEDIA_PATH else BODY_LIMIT
-    keys = request.app[DEPS].keys
-    trusted = is_trusted(request)
-    shown = keys.accept_any(auth.shown_keys(request)) or trusted
-    _recognize(request, known=shown)
+    accepted, issued = request.app[DEPS].keys, request.app[DEPS].issued_keys
+    trusted, shown = is_trusted(request), auth.shown_keys(request)
+    caller = auth.by_socket(request) if trusted else accepted.caller(shown)
+    _recognize(request, known=caller is not None)
     body = Body(request, limit=limit)
-    if not shown and not await _key_inside(request, body):
+    if caller is None and not await _key_inside(request, body):
         _check_host(request, request.app[DEPS])
         if not _is_open(request, request.app[DEPS]):
             await request.app[LOAD].refusals.turn()
@@ -100,15 +101,23 @@ async def gate(request: web.Request, handler: Handler) -> web.StreamResponse:
         request[BODY] = {}
         return await handler(request)
     _recognize(request, known=True)
-    request[CALLER] = auth.by_socket(request) if trusted else auth.APPLICATION
     with counted(request) as charge:
-        fields = request[BODY] = await body.decoded(charge)
-        # what looked like a key of the body can be one of an object within it
-        if not shown and not keys.accept_any([fields.get("api_key")]):
+        fields = await body.decoded(charge)
+        if not trusted and caller is not auth.APPLICATION:
+            # what looked like a key of the body can be one of an object within it; a key may have ended meanwhile
+            caller = accepted.caller(
+                [*shown, *([given] if (given := fields.get("api_key")) else [])]
+            )
+        if caller is None:
             _recognize(request, known=False)
             raise auth.refused()
+        request[BODY], request[CALLER] = fields, caller
+        issued.record_use(caller)
         _require_client(request)
-        return await handler(request)
+        response = await handler(request)
+        if request.method == "GET" and not (response.prepared or issued.accepts(caller)):
+            raise auth.refused()  # the key ended while this was waited for
+        return response
 
 
 def _recognize(request: web.Request, *, known: bool) -> None:
@@ -231,6 +240,9 @@ def create_app(
             web.get("/api/incidents/all", incidents.every),
             web.get("/api/log-level", log_level.show),
             web.put("/api/log-level", log_level.put),
+            web.get("/api/keys", keys.listing),
+            web.post("/api/keys", keys.create),
+            web.delete("/api/keys/{key_id}", keys.revoke),
             web.post("/api/database/accept", database.accept),
             web.get("/api/reconcile", reconcile.difference),
             web.post("/api/reconcile", reconcile.now),

@@ -1,10 +1,10 @@
-"""Who may call: a set of keys, and from loopback three calls without one where configured."""
+"""Who may call: who has a key, and from loopback three calls without one where configured."""
 
 import hmac
 import secrets
 import socket
 import stat
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final, Self
@@ -30,24 +30,42 @@ APPLICATION: Final = Caller(name="the application", right=Right.ADMIN)
 """Who shows a key of ``api.key_file``: may do everything."""
 
 
+def _none_issued(_: str) -> Caller | None:
+    return None
+
+
 @dataclass(slots=True, eq=False)
 class Keys:
     """The accepted keys; never shown. They may be replaced while the API serves."""
 
     values: frozenset[bytes] = field(repr=False)
+    """Those of ``api.key_file``."""
+    find_issued: Callable[[str], Caller | None] = _none_issued
+    """Who shows a valid key that waguard issued; None: it is none."""
 
     def renew(self, other: Self) -> None:
         """From now on these are accepted, and no others."""
         self.values = other.values
 
     def accept(self, given: str) -> bool:
-        """Compare with every key in constant time, whichever fits."""
+        """Compare with every key of the key file in constant time, whichever fits."""
         offered = given.encode(errors="surrogatepass")  # no key has half a pair, a request may
         return any([hmac.compare_digest(offered, key) for key in self.values])  # noqa: C419 - no early end
 
     def accept_any(self, given: Iterable[object]) -> bool:
-        """Whether one of them is a key."""
-        return any([self.accept(one) for one in given if isinstance(one, str)])  # noqa: C419 - nor here
+        """Whether one of them is a key, of the key file or issued."""
+        texts = [one for one in given if isinstance(one, str)]
+        return self._of_file(texts) or any(map(self.find_issued, texts))
+
+    def caller(self, given: Iterable[object]) -> Caller | None:
+        """Who shows these. A key of the key file counts, whatever is beside it; an issued key counts alone."""
+        texts = {one for one in given if isinstance(one, str)}
+        if self._of_file(texts):
+            return APPLICATION
+        return self.find_issued(texts.pop()) if len(texts) == 1 else None
+
+    def _of_file(self, texts: Iterable[str]) -> bool:
+        return any([self.accept(one) for one in texts])  # noqa: C419 - nor here
 
 
 def load_or_create_keys(path: Path) -> Keys:
@@ -127,7 +145,7 @@ def refused() -> UnauthorizedError:
     return UnauthorizedError(
         "Invalid API key",
         field="api_key",
-        remedy="send a key of api.key_file as X-Api-Key, bearer token, api_key in body or query",
+        remedy="send one key, of api.key_file or an issued one, as X-Api-Key, bearer token, api_key in body or query",
     )
 
 

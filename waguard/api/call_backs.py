@@ -1,12 +1,18 @@
-"""What the application read while it handled a message: the webhooks need to know it."""
+"""What the application read while it handled a message: the webhooks need to know it.
+
+Its requests have a key of ``api.key_file``, or none where none is needed. Answers to others, and refusals of the gate,
+are not its.
+"""
 
 import json
 from typing import Any, Final
 
 from aiohttp import web
 
-from waguard.api.deps import DEPS
+from waguard.api.auth import APPLICATION, shown_keys
+from waguard.api.deps import BODY, CALLER, DEPS
 from waguard.api.problems import Handler
+from waguard.core.issued_keys import is_key
 from waguard.core.webhooks.call_backs import is_good_health
 
 _HEALTH: Final = "/health"
@@ -17,6 +23,8 @@ _STATUS: Final = frozenset({"/sessions/{session_id}/status", "/api/sessions/{ses
 async def witnessed(request: web.Request, handler: Handler) -> web.StreamResponse:
     """Report each answer about health and status to the webhooks as it leaves, also where it failed."""
     response = await handler(request)
+    if not _is_of_the_application(request):
+        return response
     resource = request.match_info.route.resource
     call_backs = request.app[DEPS].webhooks.call_backs
     if resource is None or request.method != "GET":
@@ -30,6 +38,14 @@ async def witnessed(request: web.Request, handler: Handler) -> web.StreamRespons
         is_connected = _answer_of(response).get("status") == "connected"
         call_backs.status_answered(session_id, good=good and is_connected)
     return response
+
+
+def _is_of_the_application(request: web.Request) -> bool:
+    """Whether the gate let it pass, with a key of ``api.key_file`` or without any. One that has ended opens nothing, and
+    is no key of the application's either."""
+    if CALLER in request:
+        return request[CALLER] is APPLICATION
+    return BODY in request and not any(map(is_key, shown_keys(request)))
 
 
 def _answer_of(response: web.StreamResponse) -> dict[str, Any]:

@@ -8,6 +8,7 @@ from typing import Any, Protocol
 from aiohttp import web
 
 from waguard.api.auth import Keys
+from waguard.api.issued_keys import IssuedKeys
 from waguard.config.sections import Config
 from waguard.core.keys import Caller
 from waguard.host.files.media import MediaFolder
@@ -50,6 +51,7 @@ class ApiDeps:
 
     config: Callable[[], Config]
     keys: Keys
+    issued_keys: IssuedKeys
     sessions: Sessions
     passkeys: Passkeys
     reconciler: Reconciliation

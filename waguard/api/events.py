@@ -39,7 +39,7 @@ class After(Struct, kw_only=True):
 
 @route(Right.READ, media=("text/event-stream",), narrows=Narrowing.LIST)
 async def stream(request: web.Request, query: After, headers: Last) -> web.StreamResponse:
-    """Everything that happens, as server-sent events, until the client leaves.
+    """Everything that happens, as server-sent events, until the client leaves or its key ends.
 
     ``Last-Event-ID`` replays what is still known of the last 1,000 to 2,000.
     """
@@ -51,18 +51,23 @@ async def stream(request: web.Request, query: After, headers: Last) -> web.Strea
             "X-Accel-Buffering": "no",
         }
     )
-    async with request.app[DEPS].events.subscribe(last_id) as events:
-        await response.prepare(request)
-        await _feed(request, response, _allowed(request.get(CALLER), events))
+    deps = request.app[DEPS]
+    try:
+        async with (
+            deps.issued_keys.lasting(request[CALLER]),
+            deps.events.subscribe(last_id) as events,
+        ):
+            await response.prepare(request)
+            await _feed(request, response, _allowed(request[CALLER], events))
+    except TimeoutError:
+        pass  # the key has ended
     return response
 
 
-async def _allowed(
-    caller: Caller | None, events: AsyncIterator[BusEvent]
-) -> AsyncGenerator[BusEvent]:
+async def _allowed(caller: Caller, events: AsyncIterator[BusEvent]) -> AsyncGenerator[BusEvent]:
     """Those that the caller may know of: others do not even delay a comment."""
     async for it in events:
-        if caller is None or _may_know(caller, it):
+        if _may_know(caller, it):
             yield it
 
 

@@ -23,7 +23,7 @@ _ERRORS: Final = {
     400: "The input is invalid: correct `field`.",
     401: "No key, or a wrong one.",
     403: "The key may not do this.",
-    404: "No such session, message, letter or file.",
+    404: "No such session, message, letter, key or file.",
     409: "Only a person can change it.",
     413: "The body is too large.",
     415: "The body is not JSON.",

@@ -1,46 +1,98 @@
-"""``waguard keys``: the keys of the API, in the file that the daemon reads at its start and at a reload."""
+"""``waguard keys``: those of the file that the daemon reads at its start and at a reload, and those that it issues.
+
+Only the daemon makes and revokes issued keys: it is the one writer of their file, and ends a key at once.
+"""
 
 import argparse
 import hashlib
 import os
+import re
 import secrets
+import sys
 import tempfile
-from collections.abc import Sequence
+import time
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
+
+import msgspec
 
 from waguard.cli.asking import require_yes, with_yes
+from waguard.cli.client import connect
 from waguard.cli.context import config_of, in_place
-from waguard.cli.parsing import verb, verbs_of, with_config, with_json
+from waguard.cli.parsing import verb, verbs_of, with_config, with_daemon, with_json
 from waguard.cli.render import print_either, print_json, print_table
-from waguard.errors import ConfigError
+from waguard.core.issued_keys import IssuedKey
+from waguard.core.keys import Right
+from waguard.errors import ConfigError, printable
 from waguard.host import small_file
 from waguard.host.files.acting import as_owner_of
+from waguard.host.memory import key_memory
 from waguard.host.small_file import UnreadableError
 
 COMMENT: Final = "#"
 RELOAD: Final = "the daemon reads it at `systemctl reload waguard` (SIGHUP)"
 _KEY: Final = "api.key_file"
 _SHOWN: Final = 8  # hexadecimal digits of a fingerprint
+_ISSUED: Final = "/api/keys"
+_COLUMNS: Final = ("id", "name", "right", "scope", "expires", "used", "status")
+_DURATION: Final = re.compile(r"([1-9][0-9]{0,5})([smhd])")
+_SECONDS: Final = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 
 
 def add(parser: argparse.ArgumentParser) -> None:
     """Add the noun's verbs."""
     verbs = verbs_of(parser)
-    listing = verb(verbs, "list", _list, "where the keys are, and the fingerprint of each")
+    listing = verb(verbs, "list", _list, "where the keys are, and which; none is shown")
     with_json(listing)
     with_config(listing)
-    show = verb(verbs, "show", _show, "print keys")
+    show = verb(verbs, "show", _show, "print keys of api.key_file")
     show.add_argument("fingerprint", nargs="*", help="only these (all)")
     with_config(show)
-    new = verb(verbs, "add", _add, "make a new key beside the others")
+    new = verb(verbs, "add", _add, "make a new key of api.key_file beside the others")
     with_json(new)
     with_config(new)
-    remove = verb(verbs, "remove", _remove, "remove a key; another one must be left")
+    remove = verb(
+        verbs, "remove", _remove, "remove a key of api.key_file; another one must be left"
+    )
     remove.add_argument("fingerprint")
     with_yes(remove)
     with_json(remove)
     with_config(remove)
+    create = verb(
+        verbs, "create", _create, "have a key issued that may do less; it is printed once"
+    )
+    create.add_argument("name", metavar="NAME", help="whose it is: the audit log has it")
+    create.add_argument(
+        "--right", choices=[*Right], required=True, help="each includes those before"
+    )
+    create.add_argument(
+        "--workspace",
+        type=int,
+        action="append",
+        metavar="N",
+        help="only its sessions; may be repeated (all)",
+    )
+    create.add_argument(
+        "--session", action="append", metavar="SESSION", help="only this one; may be repeated (all)"
+    )
+    create.add_argument(
+        "--expires", type=_duration, metavar="D", help="after 30m, 12h, 90d (it does not)"
+    )
+    with_json(create)
+    with_daemon(create)
+    revoke = verb(verbs, "revoke", _revoke, "end an issued key at once, with its event streams")
+    revoke.add_argument("key", metavar="KEY", help="its id or its name, never the key itself")
+    with_yes(revoke)
+    with_json(revoke)
+    with_daemon(revoke)
+
+
+def _duration(text: str) -> int:
+    if found := _DURATION.fullmatch(text):
+        return int(found[1]) * _SECONDS[found[2]]
+    raise argparse.ArgumentTypeError(f"{text!r} is not a duration: 30m, 12h, 90d")
 
 
 def fingerprint(key: str) -> str:
@@ -49,10 +101,13 @@ def fingerprint(key: str) -> str:
 
 
 def _list(arguments: argparse.Namespace) -> int:
-    path = config_of(arguments).api.key_file
+    config = config_of(arguments)
+    path, issued = config.api.key_file, config.paths.state / key_memory.FILE
     rows = [{"fingerprint": fingerprint(key), "characters": len(key)} for key in _keys(_read(path))]
+    known, why = _known(issued)
     if arguments.json:
-        print_json({"file": str(path), "keys": rows})
+        shown = None if known is None else [_as_json(it) for it in known]
+        print_json({"file": str(path), "keys": rows, "issued_file": str(issued), "issued": shown})
         return 0
     print(f"file: {path}")
     if rows:
@@ -63,6 +118,89 @@ def _list(arguments: argparse.Namespace) -> int:
         f"To change a key: `waguard keys add`; {RELOAD}; give the application what `waguard keys"
         " show FINGERPRINT` prints; `waguard keys remove FINGERPRINT` for the old one."
     )
+    print(f"issued: {issued}")
+    if known is None:
+        print(f"unknown: {why}")
+    elif known:
+        print_table([_row(it, time.time()) for it in known], _COLUMNS)
+    else:
+        print("no keys: `waguard keys create NAME --right read` makes one that may do less")
+    return 0
+
+
+def _known(path: Path) -> tuple[Sequence[IssuedKey] | None, str]:
+    """Issued keys, the newest first, as the daemon wrote them a minute ago or later; None: unknown, and why."""
+    try:
+        with as_owner_of(path.parent):
+            found = key_memory.read(path)
+    except UnreadableError as error:
+        return None, str(error)
+    return sorted(found, key=lambda it: it.created_at, reverse=True), ""
+
+
+def _as_json(key: IssuedKey) -> dict[str, Any]:
+    times = {"expires_at", "created_at", "used_at", "ended_at"}
+    shown = {**msgspec.to_builtins(key)}
+    del shown["sha256"]
+    return {name: _time(it) if name in times else it for name, it in shown.items()}
+
+
+def _row(key: IssuedKey, now: float) -> dict[str, Any]:
+    scope = [f"workspace {it}" for it in key.workspaces or ()] + list(key.sessions or ())
+    status = "valid" if key.expires_at is None or now < key.expires_at else "expired"
+    if key.ended_at is not None:
+        status = f"revoked by {key.ended_by}" if key.ended_by else "expired"
+    return {
+        "id": key.id,
+        "name": key.name,
+        "right": key.right,
+        "scope": ", ".join(scope) or "all",
+        "expires": _time(key.expires_at),
+        "used": _time(key.used_at),
+        "status": status,
+    }
+
+
+def _time(at: float | None) -> str | None:
+    return None if at is None else f"{datetime.fromtimestamp(round(at), UTC):%Y-%m-%dT%H:%M:%SZ}"
+
+
+def _create(arguments: argparse.Namespace) -> int:
+    wanted = {
+        "name": arguments.name,
+        "right": arguments.right,
+        "workspaces": arguments.workspace,
+        "sessions": arguments.session,
+        "expires_in": arguments.expires,
+    }
+    given = {name: it for name, it in wanted.items() if it is not None}
+    answer = connect(arguments).call("POST", _ISSUED, given)
+    print_either(arguments, answer, answer["key"])
+    if not arguments.json:
+        about = answer["about"]
+        until = f"until {about['expires_at']}" if about["expires_at"] else "without an end"
+        said = f"key {about['id']} ({about['name']}) has the right {about['right']}, {until}; it is never shown again"
+        sys.stderr.write(f"{printable(said)}\n")
+    return 0
+
+
+def _revoke(arguments: argparse.Namespace) -> int:
+    client = connect(arguments)
+    listed: list[Mapping[str, Any]] = client.call("GET", _ISSUED)["keys"]
+    by_id = [it for it in listed if it["id"] == arguments.key]
+    by_name = [it for it in listed if it["name"] == arguments.key and it["ended_at"] is None]
+    if not (found := by_id or by_name):
+        # it is not shown: it may be a key
+        raise ConfigError(
+            "there is no such issued key", field="key", remedy="see `waguard keys list`"
+        )
+    name = f"key {found[0]['id']} ({found[0]['name']})"
+    require_yes(arguments, f"{name}: clients that use it are refused at once")
+    answer = client.call("DELETE", f"{_ISSUED}/{found[0]['id']}")
+    lines = [f"{name} is revoked"]
+    if made := [f"{it['id']} ({it['name']})" for it in answer["made"]]:
+        lines.append(f"keys that it has made stay valid: {', '.join(made)}")
+    print_either(arguments, answer, *lines)
     return 0
 
 

@@ -36,7 +36,7 @@ COMMANDS: Final = {
     "reconcile": "compare database, memory and host, and correct them",
     "database": "the database that is found: accept it",
     "config": "the configuration that is found: check, show",
-    "keys": "the keys of the API: list, show, add, remove",
+    "keys": "the keys of the API: list, create, revoke; show, add, remove those of the key file",
     "sessions": "create, list, show, start, stop, link and unlink sessions",
     "profile": "check profiles, copy and restore their credentials",
     "import": "copy the profiles of whatsapp-web.js to where waguard has its own",

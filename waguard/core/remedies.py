@@ -238,6 +238,8 @@ FLEET: Final = {
     " runtime folder can be delivered from here: stop this waguard, copy the files into `workers` of its `paths.runtime`, start it. `waguard why` names them.",
     "workers_unprotected": "`waguard sessions restart NAME` (POST /api/sessions/NAME/reconnect) replaces the worker of each; waguard"
     " itself does so at their next restart.",
+    "keys_unreadable": "Put back a copy of `keys.json` below `paths.state`, or move the file away; then `systemctl reload waguard`."
+    " `waguard keys create NAME --right read` makes new keys. Keys of `api.key_file` are accepted all the same.",
     "webhooks_down": "Repair the receiver; waguard tries it at least once a minute and loses nothing"
     f" within `webhook.give_up_after`. {_DOCTOR} asks it.",
     "webhooks_late": "See why the receiver takes so long or refuses these; waguard goes on by itself."

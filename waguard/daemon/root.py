@@ -14,8 +14,9 @@ from pathlib import Path
 
 from loguru import logger
 
-from waguard.api import ApiDeps, LocalApi, create_app, serve
+from waguard.api import ApiDeps, LocalApi, create_app, issued_keys, serve
 from waguard.api.door import CONNECTIONS
+from waguard.api.issued_keys import IssuedKeys
 from waguard.config.passwords import passwords
 from waguard.config.sections import Config, Log
 from waguard.core.host import last_run
@@ -175,7 +176,7 @@ class Daemon:
         self._runtime.make()
         make_private("paths.sessions", paths.sessions)
         make_private("paths.state", paths.state)
-        secrets = SecretFiles(self._config)
+        secrets = SecretFiles(self._config, self._base.clock)
         logs.hide(*passwords(self._config().database.url))
         table = ReceiverTable(
             self._base.stored,
@@ -194,6 +195,8 @@ class Daemon:
             table=table,
         )
         self._reload.subscribe(lambda _: secrets.read_again(webhooks.configure))
+        self._reload.subscribe(lambda _: self._report_keys(secrets.issued_keys))
+        self._report_keys(secrets.issued_keys)
         messages = MessageHealth(
             webhooks,
             self._base.journal,
@@ -212,10 +215,12 @@ class Daemon:
             try:
                 async with self._lease.renewed(), self._base.journal, webhooks, self._fed(webhooks):
                     self._schedule(webhooks, messages, local)
+                    self._ticker.every(issued_keys.SAVED_EVERY, "keys", secrets.issued_keys.save)
                     await self._work(webhooks)
             finally:
                 await self._base.end_calls()
                 await runner.cleanup()
+                await secrets.issued_keys.save()
                 await self._base.close()
                 logger.info("waguard has stopped", event="daemon_stopped")
         if self._stop.database_lost:
@@ -228,6 +233,7 @@ class Daemon:
         return ApiDeps(
             config=self._config,
             keys=secrets.keys,
+            issued_keys=secrets.issued_keys,
             sessions=supervisor.sessions,
             passkeys=supervisor.passkeys,
             reconciler=supervisor.reconciler,
@@ -350,6 +356,9 @@ class Daemon:
 
     async def _check_receiver(self, webhooks: Webhooks) -> None:
         await asyncio.gather(webhooks.check_receiver(), self._base.stored.check())
+
+    def _report_keys(self, keys: IssuedKeys) -> None:
+        self._supervisor.fleet.outages.update("keys_unreadable", keys.unreadable)
 
     async def _save_clock(self) -> None:
         await asyncio.to_thread(self._base.ages.save)

@@ -37,6 +37,15 @@ def test_a_text_without_numbers_stays_as_it_is(text: str) -> None:
     assert shorten(text) == text
 
 
+def test_issued_keys_are_hidden_though_nobody_knows_them() -> None:
+    secret = "aB-_" * 10 + "xyz"
+    key = f"wg_0a1b2c3d_{secret}"
+    for text in (f"GET /?api_key={key}&x=1", f"the key {key}.", f"cut off: {key[:30]}"):
+        assert "aB-_" not in Redaction().of(text)
+        assert f"wg_0a1b2c3d_{HIDDEN}" in Redaction().of(text)
+    assert Redaction().of("wg_ is how 1 key begins") == "wg_ is how 1 key begins"
+
+
 def test_known_secrets_are_hidden_wherever_they_stand() -> None:
     redaction = Redaction()
     redaction.hide(["key-0001", "key-0001-and-more", "short", ""])

@@ -10,6 +10,7 @@ import pytest
 from tests.doctor.faults.planting import FAILED, WARNING, Faults
 from tests.doctor.host import Host
 from waguard.doctor.timings import Timings
+from waguard.host.memory import key_memory
 from waguard.host.process import procfs
 
 FAULTS = Faults()
@@ -60,6 +61,12 @@ def an_open_folder(host: Host, _: pytest.MonkeyPatch) -> None:
 @fault("owners", FAILED, "api-key (api.key_file) is open to other users", "chmod 600")
 def an_open_key_file(host: Host, _: pytest.MonkeyPatch) -> None:
     (host.state / "api-key").chmod(0o644)
+
+
+@fault("owners", FAILED, "keys.json (issued keys) is open to other users", "chmod 600")
+def an_open_file_of_issued_keys(host: Host, _: pytest.MonkeyPatch) -> None:
+    key_memory.write(host.state / key_memory.FILE, [])
+    (host.state / key_memory.FILE).chmod(0o644)
 
 
 @fault("owners", FAILED, "can be written by others", "chmod go-w")

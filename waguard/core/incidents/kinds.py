@@ -103,6 +103,7 @@ FLEET_ENDS: Final = {
     "standby": "standby_over",
     "events_left_behind": "events_accounted_for",
     "workers_unprotected": "workers_protected",
+    "keys_unreadable": "keys_readable",
     "whatsapp_refuses": "whatsapp_serves",
     "version_held": "version_released",
     "version_refused": "version_accepted",
@@ -139,6 +140,7 @@ FLEET_DONE: Final = {
     "standby": "nothing was supervised, sent or delivered from here, as is meant",
     "events_left_behind": "the sessions were started here; what their chats have was read back",
     "workers_unprotected": "they were left as they are",
+    "keys_unreadable": "none was issued, and the file was left as it is; keys of api.key_file were accepted",
     "whatsapp_refuses": "one session at a time tried for all, at growing intervals; no restart was spent",
     "version_held": "sessions that failed, or had not sent anything, were loaded with an older version",
     "version_refused": "the sessions keep what they have",
@@ -174,6 +176,7 @@ FLEET_RESULTS: Final = {
     "standby_over": "the lease was released or not renewed, and this waguard took over",
     "events_accounted_for": "it was shown for a day",
     "workers_protected": "they were replaced, or standby was switched off",
+    "keys_readable": "it was put right, or moved away",
     "lease_taken": "the lease was released, or it expired without a renewal",
     RESTORED: "the sessions were supervised again",
     STARTED: "waguard was started again",
@@ -218,6 +221,7 @@ FLEET_BLAMES: Final = {
     "lease_held": Blame.OPERATOR,
     "standby": Blame.OPERATOR,
     "workers_unprotected": Blame.OPERATOR,
+    "keys_unreadable": Blame.OPERATOR,
     "database_unknown": Blame.OPERATOR,
 }
 """The blame of each kind; all others are the host's."""

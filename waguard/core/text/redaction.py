@@ -13,6 +13,8 @@ _NUMBER: Final = re.compile(
     r"(?<![0-9A-Za-z.-])(?<!WhatsApp Web )(?<!version )(?<!versions from )(?:\+[0-9]{1,3}(?:[ -][0-9]{2,5}){2,4}|\+?[0-9]{8,15}(?!-[0-9a-f]{4}-))(?![0-9A-Za-z])"
 )
 _CODE: Final = re.compile(r"[0-9]@[A-Za-z0-9+/=_,-]{20,}")
+# an issued key, of which no more than a digest is known, or most of one
+_ISSUED: Final = re.compile(r"(wg_[0-9a-f]{8})_[A-Za-z0-9_-]{8,}")
 # a name or a path is shorter, or has no spaces in it
 _QUOTED: Final = re.compile(r"""(['"])(?=[^'"]*\s)(?:(?!\1).){25,}\1""", re.DOTALL)
 _DETAIL: Final = "\nDETAIL:"  # PostgreSQL: the whole row
@@ -36,6 +38,8 @@ class Redaction:
         for secret in self._secrets:
             if secret in text:
                 text = text.replace(secret, HIDDEN)
+        if "wg_" in text:
+            text = _ISSUED.sub(rf"\1_{HIDDEN}", text)
         return shorten(text) if _DIGIT(text) else text
 
     def of_exception(self, text: str) -> str:

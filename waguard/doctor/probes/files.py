@@ -11,6 +11,7 @@ from waguard.doctor.checks.files import KeyFile, Owned, Secrets
 from waguard.errors import ConfigError
 from waguard.host import small_file
 from waguard.host.files import ownership
+from waguard.host.memory import key_memory
 from waguard.host.small_file import UnreadableError
 from waguard.messaging.webhooks.signing import secrets_in
 
@@ -53,6 +54,7 @@ def owned(reading: Reading) -> list[Owned]:
         *((key, path, True) for key, path in written),
         ("paths.state", config.paths.state, True),
         ("api.key_file", config.api.key_file, False),
+        ("issued keys", config.paths.state / key_memory.FILE, False),
     ]
     if config.webhook.secret_file:
         private.append(("webhook.secret_file", config.webhook.secret_file, False))

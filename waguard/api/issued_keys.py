@@ -1,0 +1,298 @@
+"""The keys that waguard issues, as the running daemon knows them: found by their SHA-256, ended at once.
+
+The daemon alone writes their file. A new key is on the disk before anybody has it; a revoked one is refused before
+that is on the disk.
+"""
+
+import asyncio
+import contextlib
+import hmac
+import secrets
+from collections.abc import AsyncIterator, Container, Mapping
+from pathlib import Path
+from typing import Final
+
+from loguru import logger
+
+from waguard.core import issued_keys
+from waguard.core.issued_keys import MOST, IssuedKey, Wanted, Workspaces
+from waguard.core.keys import Caller
+from waguard.core.replace import replace
+from waguard.errors import (
+    ConflictError,
+    ForbiddenError,
+    NotFoundError,
+    UnauthorizedError,
+    UnavailableError,
+    WaguardError,
+)
+from waguard.host.memory import key_memory
+from waguard.host.small_file import UnreadableError
+from waguard.ports.clock import Clock
+
+SAVED_EVERY: Final = 60.0  # s; what is known of the last use may be so old in the file
+_ID_BYTES: Final = 4
+_SECRET_BYTES: Final = 32
+
+
+class IssuedKeys:
+    """All calls are of the event loop; those that are not awaited do not block, but for ``load``."""
+
+    def __init__(self, path: Path, clock: Clock, *, most: int = MOST) -> None:
+        """Knows none before ``load``. ``most`` may be valid at a time."""
+        self._most = most
+        self._path = path
+        self._clock = clock
+        self._keys: dict[str, IssuedKey] = {}
+        self._valid: dict[str, str] = {}
+        """SHA-256 → id."""
+        self._ends: dict[str, float] = {}
+        """Monotonic seconds at which a key ends, by id."""
+        self._streams: dict[str, set[asyncio.Timeout]] = {}
+        self._writing = asyncio.Lock()
+        self._changed = False
+        self._writes = True
+        self.unreadable: str | None = None
+        """What is wrong with the file: nothing is written, and what was read before goes on."""
+
+    def load(self) -> None:
+        """Read the file, at the start and at each reload."""
+        try:
+            read = key_memory.read(self._path)
+        except UnreadableError as error:
+            self.unreadable = f"{self._path}: {error}"
+            return
+        self.unreadable = None
+        found = issued_keys.merged(self._keys, read)
+        self._changed = list(found.values()) != list(read)
+        before, self._keys, self._valid = set(self._valid.values()), {}, {}
+        for key in found.values():
+            self._install(key)
+        for key_id in before.difference(self._valid.values()):
+            self._end_streams(key_id)
+
+    def _install(self, key: IssuedKey) -> None:
+        self._keys[key.id] = key
+        if key.ended_at is not None:
+            return
+        self._valid[key.sha256] = key.id
+        if key.expires_at is not None:
+            end = self._clock.monotonic() + key.expires_at - self._clock.wall()
+            # at a reload the one that is known is earlier where the wall clock was set back
+            self._ends[key.id] = min(end, self._ends.get(key.id, end))
+
+    # ---- who it is ----
+
+    def find(self, text: str) -> Caller | None:
+        """Who shows this text; None: it is no valid key."""
+        if not issued_keys.is_key(text):
+            return None
+        digest = issued_keys.digest(text)
+        key = self._keys.get(self._valid.get(digest, ""))
+        if key is None or not hmac.compare_digest(key.sha256, digest) or self._has_ended(key):
+            return None
+        return key.caller
+
+    def accepts(self, caller: Caller) -> bool:
+        """Whether the caller's key is still valid; one that is not issued always is."""
+        key = self._keys.get(caller.key) if caller.key else None
+        return caller.key is None or (key is not None and not self._has_ended(key))
+
+    def record_use(self, caller: Caller) -> None:
+        """In memory; ``save`` writes it."""
+        if caller.key and (key := self._keys.get(caller.key)):
+            self._keys[key.id] = replace(key, used_at=self._clock.wall())
+            self._changed = True
+
+    @contextlib.asynccontextmanager
+    async def lasting(self, caller: Caller) -> AsyncIterator[None]:
+        """End the body with ``TimeoutError`` when the caller's key ends."""
+        if caller.key is None:
+            yield
+            return
+        left = self._left(self._keys[caller.key]) if self.accepts(caller) else 0.0
+        streams = self._streams.setdefault(caller.key, set())
+        async with asyncio.timeout(left) as end:
+            streams.add(end)
+            try:
+                yield
+            finally:
+                streams.discard(end)
+
+    # ---- what an administrator asks ----
+
+    def governed(self, caller: Caller, workspaces: Workspaces) -> list[IssuedKey]:
+        """The keys that the caller may see, the newest first. Raises ``ConflictError`` where the file is unreadable."""
+        self._require_readable()
+        self._tidy()
+        found = [it for it in self._keys.values() if issued_keys.governs(caller, it, workspaces)]
+        return sorted(found, key=lambda it: it.created_at, reverse=True)
+
+    async def create(
+        self, maker: Caller, wanted: Wanted, workspaces: Workspaces
+    ) -> tuple[str, IssuedKey]:
+        """The key itself, which is nowhere else, and what is known of it. Raises ``WaguardError``."""
+        async with self._writing:
+            self._require_readable()
+            self._tidy()
+            maker, now = self._current(maker), self._clock.wall()
+            why = issued_keys.excess(maker, wanted, now=now, workspaces=workspaces)
+            if why:
+                raise ForbiddenError(
+                    f"a new key may not exceed your own: it would have {why}",
+                    remedy="ask for less, or use a key that may do more",
+                )
+            self._require_free(wanted.name)
+            key_id = _new_id(self._keys)
+            text = issued_keys.text_of(key_id, secrets.token_urlsafe(_SECRET_BYTES))
+            key = issued_keys.issue(maker, wanted, key_id=key_id, text=text, now=now)
+            self._changed = True  # who is cancelled leaves a key in the file that nobody has
+            await self._write({**self._keys, key_id: key})
+            if not self.accepts(maker):  # it has ended meanwhile, and makes no more
+                self._keys.pop(key_id, None)
+                await self._write(self._keys)
+            self._current(maker)
+            self._install(key)
+        logger.info(
+            "API key created", event="key_created", key=key.id, name=key.name, by=maker.name
+        )
+        return text, key
+
+    async def revoke(
+        self, caller: Caller, key_id: str, workspaces: Workspaces
+    ) -> tuple[IssuedKey, list[IssuedKey]]:
+        """The key, and the valid ones that it has made: these stay. Raises ``WaguardError``."""
+        key = self._keys.get(key_id)
+        if key is None or not issued_keys.governs(caller, key, workspaces):
+            raise NotFoundError("no such key", field="id", remedy="see `waguard keys list`")
+        if key.ended_at is None:
+            key = self._end(key, by=caller.name)
+        async with self._writing:
+            try:
+                await self._write(self._keys)
+            except WaguardError as error:
+                raise UnavailableError(
+                    f"the key is refused from now on, and a restart would accept it again: {error.message}",
+                    remedy="repair what is wrong, and revoke it again",
+                ) from None
+        made = [it for it in self._keys.values() if it.made_with == key.id and it.ended_at is None]
+        return key, made
+
+    def _current(self, caller: Caller) -> Caller:
+        """With the end that its key has now. Raises ``UnauthorizedError`` where it has ended."""
+        if caller.key is None:
+            return caller
+        if not self.accepts(caller):
+            raise UnauthorizedError("the key has ended", remedy="use another one")
+        return self._keys[caller.key].caller
+
+    def _require_readable(self) -> None:
+        if self.unreadable:
+            raise ConflictError(
+                f"the keys are unknown: {self.unreadable}",
+                remedy="put back a copy of the file, or move it away, then `systemctl reload waguard`",
+            )
+
+    def _require_free(self, name: str) -> None:
+        names = {it.name for it in self._keys.values() if it.ended_at is None}
+        if name in names:
+            raise ConflictError(
+                "there is a key of this name", field="name", remedy="use another one, or revoke it"
+            )
+        if len(names) >= self._most:
+            raise ConflictError(
+                f"there are {self._most} valid keys",
+                field="name",
+                remedy="revoke those that nobody uses",
+            )
+
+    # ---- how it ends ----
+
+    def _left(self, key: IssuedKey) -> float | None:
+        by_monotonic = self._ends.get(key.id, 0.0) - self._clock.monotonic()
+        return issued_keys.left(key, now=self._clock.wall(), by_monotonic=by_monotonic)
+
+    def _has_ended(self, key: IssuedKey) -> bool:
+        if key.ended_at is not None:
+            return True
+        left = self._left(key)
+        if left is None or left > 0:
+            return False
+        self._end(key, by=None)
+        return True
+
+    def _end(self, key: IssuedKey, *, by: str | None) -> IssuedKey:
+        ended = replace(key, ended_at=self._clock.wall(), ended_by=by)
+        self._keys[key.id] = ended
+        self._valid.pop(key.sha256, None)
+        self._changed = True
+        self._end_streams(key.id)
+        if by:
+            logger.info("API key revoked", event="key_revoked", key=key.id, name=key.name, by=by)
+        else:
+            logger.info("API key expired", event="key_expired", key=key.id, name=key.name)
+        return ended
+
+    def _end_streams(self, key_id: str) -> None:
+        for end in self._streams.pop(key_id, ()):
+            if not end.expired():
+                end.reschedule(asyncio.get_running_loop().time())
+
+    def _tidy(self) -> None:
+        """End those that have expired, and forget those that ended long ago."""
+        now = self._clock.wall()
+        for key in [self._keys[it] for it in self._valid.values()]:
+            left = self._left(key)
+            if self._has_ended(key) or left is None:
+                continue
+            earlier = issued_keys.corrected(key, now=now, left=left)
+            self._changed = self._changed or earlier != key
+            self._keys[key.id] = earlier
+        kept = issued_keys.worth_keeping(self._keys.values(), now=now)
+        self._changed = self._changed or len(kept) < len(self._keys)
+        self._keys = {it.id: it for it in kept}
+
+    # ---- its file ----
+
+    async def save(self) -> None:
+        """Each minute, and at the end. What cannot be written is logged once, and written the next time."""
+        self._tidy()
+        if not self._changed or self.unreadable:
+            return
+        async with self._writing:
+            self._changed = False
+            try:
+                await self._write(self._keys)
+            except WaguardError as error:
+                self._changed = True
+                if self._writes:
+                    logger.warning(
+                        "the file of keys cannot be written",
+                        event="state_not_written",
+                        why=error.line(),
+                    )
+                self._writes = False
+
+    async def _write(self, keys: Mapping[str, IssuedKey]) -> None:
+        """Raises ``UnavailableError``."""
+        if self.unreadable:
+            raise UnavailableError(self.unreadable)
+        content = tuple(keys.values())
+        writing = asyncio.create_task(asyncio.to_thread(key_memory.write, self._path, content))
+        try:
+            # two threads never write it: whoever is cancelled has the lock until this one has ended
+            try:
+                await asyncio.shield(writing)
+            finally:
+                await asyncio.wait({writing})
+        except (OSError, WaguardError) as error:
+            why = (error.strerror if isinstance(error, OSError) else None) or str(error)
+            raise UnavailableError(f"{self._path} cannot be written: {why}") from None
+        self._writes = True
+
+
+def _new_id(known: Container[str]) -> str:
+    while True:
+        key_id = secrets.token_hex(_ID_BYTES)
+        if key_id not in known and not key_id.isdecimal():  # the log shortens numbers
+            return key_id

@@ -1,0 +1,168 @@
+"""The keys that waguard issues: create, list and revoke them."""
+
+from collections.abc import Callable
+from typing import Annotated, Any, ClassVar
+
+from aiohttp import web
+from msgspec import Meta, Struct
+
+from waguard.api import fields
+from waguard.api.deps import CALLER, DEPS
+from waguard.api.fields import AS_IT_IS, Kind, SessionId, WorkspaceId, digits, integer
+from waguard.api.route import Done, route
+from waguard.api.scope import Narrowing
+from waguard.core import issued_keys
+from waguard.core.issued_keys import LONGEST, SCOPE_LIMIT, IssuedKey, Wanted, Workspaces
+from waguard.core.keys import Right
+from waguard.errors import InvalidInputError
+
+
+def _name(value: Any, field: str) -> str:
+    if isinstance(value, str) and issued_keys.is_name(value):
+        return value
+    # it is not shown: it may be a key
+    raise InvalidInputError(
+        "invalid name", field=field, remedy="1 to 64 letters, digits, . _ @ and -; no id, no key"
+    )
+
+
+def _right(value: Any, field: str) -> Right:
+    if isinstance(value, str) and value in {*Right}:
+        return Right(value)
+    raise fields.bad(field, value, "no such right", " or ".join(Right))
+
+
+def _each(read: Callable[[Any, str], Any]) -> Kind:
+    """Reads a list of these, each once. An empty one is an error: nobody means a key without any session."""
+
+    def several(value: Any, field: str) -> tuple[Any, ...]:
+        if not isinstance(value, list) or not 1 <= len(value) <= SCOPE_LIMIT:
+            allowed = f"a list of 1 to {SCOPE_LIMIT}, or leave it out"
+            raise fields.bad(field, value, f"invalid {field}", allowed)
+        return tuple(dict.fromkeys(read(it, field) for it in value))
+
+    return Kind(several)
+
+
+_SOME = Meta(min_length=1, max_length=SCOPE_LIMIT)
+
+
+class CreateKey(Struct, kw_only=True):
+    """A key to be made. Without a scope or an end of its own it has those of the key that asks."""
+
+    name: Annotated[
+        str,
+        Kind(_name),
+        Meta(
+            pattern="^(?!wg_)(?![0-9a-f]{8}$)[A-Za-z0-9][A-Za-z0-9._@-]{0,63}$",
+            description="1 to 64 letters, digits, . _ @ and -",
+        ),
+    ]
+    right: Annotated[Right, Kind(_right)]
+    workspaces: Annotated[tuple[WorkspaceId, ...], _each(fields.workspace_id), _SOME] | None = None
+    sessions: Annotated[tuple[SessionId, ...], _each(fields.session_id), _SOME] | None = None
+    expires_in: (
+        Annotated[
+            int,
+            Kind(integer(1, LONGEST)),
+            Meta(description="seconds; without it the key does not expire"),
+            digits(1, LONGEST, "^0*[1-9][0-9]{0,8}$"),
+        ]
+        | None
+    ) = None
+
+
+class KnownKey(Struct, kw_only=True):
+    """What is known of an issued key; null: without a limit, or not yet."""
+
+    id: str
+    name: str
+    right: Right
+    workspaces: tuple[int, ...] | None
+    sessions: tuple[str, ...] | None
+    expires_at: str | None
+    created_at: str
+    created_by: str
+    used_at: str | None
+    ended_at: str | None
+    ended_by: str | None
+    """Who revoked it; null: it has expired."""
+
+
+class NewKey(Done, kw_only=True):
+    """The key itself, which is shown this once, and what is known of it."""
+
+    STATUS: ClassVar[int] = 201
+    key: str
+    about: KnownKey
+
+
+class KnownKeys(Done, kw_only=True):
+    """Issued keys, the newest first; those that ended are listed for 30 days."""
+
+    keys: list[KnownKey]
+
+
+class RevokedKey(Done, kw_only=True):
+    """The key that is refused from now on, and the valid ones that it has made, which stay."""
+
+    about: KnownKey
+    made: list[KnownKey]
+
+
+@route(Right.ADMIN, 409, narrows=Narrowing.LIST)
+async def listing(request: web.Request) -> KnownKeys:
+    """List the issued keys; a key with a scope sees those within it.
+
+    Those of ``api.key_file`` are not among them.
+    """
+    deps = request.app[DEPS]
+    found = deps.issued_keys.governed(request[CALLER], await _workspaces(request))
+    return KnownKeys(keys=[_shown(it) for it in found])
+
+
+@route(Right.ADMIN, 409, narrows=Narrowing.LIMITED)
+async def create(request: web.Request, body: CreateKey) -> NewKey:
+    """Make a key. It never exceeds the right, the scope and the end of the key that asks."""
+    wanted = Wanted(
+        name=body.name,
+        right=body.right,
+        workspaces=body.workspaces,
+        sessions=body.sessions,
+        lasts=body.expires_in,
+    )
+    issued = request.app[DEPS].issued_keys
+    text, key = await issued.create(request[CALLER], wanted, await _workspaces(request))
+    return NewKey(key=text, about=_shown(key))
+
+
+@route(Right.ADMIN, 409, narrows=Narrowing.OWN)
+async def revoke(request: web.Request, key_id: Annotated[str, AS_IT_IS]) -> RevokedKey:
+    """Revoke a key at once; event streams that use it end."""
+    issued = request.app[DEPS].issued_keys
+    key, made = await issued.revoke(request[CALLER], key_id, await _workspaces(request))
+    return RevokedKey(about=_shown(key), made=[_shown(it) for it in made])
+
+
+async def _workspaces(request: web.Request) -> Workspaces:
+    """The workspace of every session, for a caller with a scope. Others need no database for it."""
+    if request[CALLER].sees_all:
+        return {}
+    views = await request.app[DEPS].sessions.views(removed=True)
+    return {it.session_id: it.workspace_id for it in views}
+
+
+def _shown(it: IssuedKey) -> KnownKey:
+    return KnownKey(
+        id=it.id,
+        name=it.name,
+        right=it.right,
+        workspaces=it.workspaces,
+        sessions=it.sessions,
+        expires_at=fields.second(it.expires_at),
+        created_at=fields.iso(round(it.created_at)),
+        created_by=it.created_by,
+        used_at=fields.second(it.used_at),
+        ended_at=fields.second(it.ended_at),
+        ended_by=it.ended_by,
+    )
