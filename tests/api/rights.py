@@ -20,6 +20,7 @@ _NARROWED: Final = {
     Narrowing.OWN: (YES, NOTHING),
     Narrowing.LIST: (YES, LEFT_OUT),
     Narrowing.WORKSPACE: (YES, NO),
+    Narrowing.LIMITED: (YES, NO),
     Narrowing.REFUSED: (NO, NO),
 }
 

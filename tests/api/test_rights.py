@@ -137,12 +137,36 @@ async def of_list(api: Api, rule: Rule, number: int) -> Asked:
     return Asked(rule.path)
 
 
+async def create_key(api: Api, name: str) -> str:
+    """A key for the session; its id."""
+    body = {"name": name, "right": "read", "sessions": [SESSION]}
+    return str((await api.call("POST", "/api/keys", body)).json()["about"]["id"])
+
+
+async def of_key(api: Api, rule: Rule, number: int) -> Asked:
+    key = await create_key(api, f"k{number}")
+    return Asked(rule.path.format(key_id=key), missing=(key, key[::-1]))
+
+
+async def of_keys(api: Api, rule: Rule, number: int) -> Asked:
+    if not number:
+        await create_key(api, "k")
+    return Asked(rule.path)
+
+
+async def of_new_key(_: Api, rule: Rule, number: int) -> Asked:
+    return Asked(rule.path, {"name": f"k{number}", "right": "read", "sessions": [SESSION]})
+
+
 Making = Callable[[Api, Rule, int], Awaitable[Asked]]
 MADE: Final[dict[str, Making]] = {
     "{number}": of_letter,
     "{id}": of_message,
     "{bulk_id}": of_bulk,
     "{sha256}": of_file,
+    "{key_id}": of_key,
+    "GET /api/keys": of_keys,
+    "POST /api/keys": of_new_key,
     "/unidentified/": of_unidentified,
     "/webhook": of_receiver,
     "/database/": of_unknown_database,
@@ -229,7 +253,7 @@ def test_the_page_is_the_table() -> None:
 async def test_each_cell(world: Api, rule: Rule) -> None:
     for number, (right, scope) in enumerate(itertools.product(Right, SCOPES)):
         it = await ask(world, rule, number)
-        world.caller = Caller(name="k", right=right, **SCOPES[scope], key="k")
+        world.caller = Caller(name="k", right=right, **SCOPES[scope])
         before = done(world)
         answer = await answered(world, rule, it)
         found = cell(rule, answer, inside=scope not in OUTSIDE)

@@ -65,12 +65,10 @@ async def stream(request: web.Request, query: After, headers: Last) -> web.Strea
     return response
 
 
-async def _allowed(
-    caller: Caller | None, events: AsyncIterator[BusEvent]
-) -> AsyncGenerator[BusEvent]:
+async def _allowed(caller: Caller, events: AsyncIterator[BusEvent]) -> AsyncGenerator[BusEvent]:
     """Those that the caller may know of: others do not even delay a comment."""
     async for it in events:
-        if caller is None or _may_know(caller, it):
+        if _may_know(caller, it):
             yield it
 
 

@@ -10,6 +10,7 @@ from waguard.api import fields
 from waguard.api.deps import CALLER, DEPS
 from waguard.api.fields import AS_IT_IS, Kind, SessionId, WorkspaceId, digits, integer
 from waguard.api.route import Done, route
+from waguard.api.scope import Narrowing
 from waguard.core import issued_keys
 from waguard.core.issued_keys import LONGEST, SCOPE_LIMIT, IssuedKey, Wanted, Workspaces
 from waguard.core.keys import Right
@@ -109,7 +110,7 @@ class RevokedKey(Done, kw_only=True):
     made: list[KnownKey]
 
 
-@route(Right.ADMIN, 409)
+@route(Right.ADMIN, 409, narrows=Narrowing.LIST)
 async def listing(request: web.Request) -> KnownKeys:
     """List the issued keys; a key with a scope sees those within it.
 
@@ -120,7 +121,7 @@ async def listing(request: web.Request) -> KnownKeys:
     return KnownKeys(keys=[_shown(it) for it in found])
 
 
-@route(Right.ADMIN, 403, 409)
+@route(Right.ADMIN, 409, narrows=Narrowing.LIMITED)
 async def create(request: web.Request, body: CreateKey) -> NewKey:
     """Make a key. It never exceeds the right, the scope and the end of the key that asks."""
     wanted = Wanted(
@@ -135,7 +136,7 @@ async def create(request: web.Request, body: CreateKey) -> NewKey:
     return NewKey(key=text, about=_shown(key))
 
 
-@route(Right.ADMIN, 409)
+@route(Right.ADMIN, 409, narrows=Narrowing.OWN)
 async def revoke(request: web.Request, key_id: Annotated[str, AS_IT_IS]) -> RevokedKey:
     """Revoke a key at once; event streams that use it end."""
     issued = request.app[DEPS].issued_keys

@@ -26,6 +26,8 @@ class Narrowing(StrEnum):
     """The reply leaves out what belongs to other sessions, and to all at once."""
     WORKSPACE = "workspace"
     """The body names a workspace: another one is refused."""
+    LIMITED = "limited"
+    """The handler refuses what exceeds the key's."""
     REFUSED = "refused"
     """The route is about all sessions."""
 
