@@ -229,7 +229,7 @@ def test_the_page_is_the_table() -> None:
 async def test_each_cell(world: Api, rule: Rule) -> None:
     for number, (right, scope) in enumerate(itertools.product(Right, SCOPES)):
         it = await ask(world, rule, number)
-        world.caller = Caller(name="k", right=right, **SCOPES[scope], key="k")
+        world.caller = Caller(name="k", right=right, **SCOPES[scope])
         before = done(world)
         answer = await answered(world, rule, it)
         found = cell(rule, answer, inside=scope not in OUTSIDE)

@@ -33,7 +33,7 @@ TEXT = {"recipient_phone": "6281234567890", "message": "hello"}
 
 
 def a_caller(right: Right = Right.ADMIN, **narrowed: Any) -> Caller:
-    return Caller(name="k", right=right, key="k", **narrowed)
+    return Caller(name="k", right=right, **narrowed)
 
 
 BY_SESSION: dict[str, Any] = {"sessions": frozenset({SESSION})}
