@@ -109,6 +109,7 @@ def test_nothing_waits_for_a_turn_that_nobody_else_has() -> None:
         driven.deliver(driven.in_flight[0])
     assert driven.queue.idle
     assert not driven.queue.turns
+    assert not driven.queue.following
 
 
 def test_nothing_waits_for_a_turn_once_its_session_is_known_to_be_away() -> None:

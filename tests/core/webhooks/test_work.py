@@ -12,7 +12,7 @@ from waguard.core.webhooks.facts import (
     SaveLater,
 )
 from waguard.core.webhooks.partition import MemoryWindow
-from waguard.core.webhooks.pending import Hold
+from waguard.core.webhooks.pending import DeliveryResult, Hold
 
 KEY = ("a", "1@c.us")
 AWAY = NotYet("not connected")
@@ -85,3 +85,12 @@ def test_a_hold_that_has_ended_is_noted_again_when_it_begins_again() -> None:
     driven.at += 5.0
     driven.answer(1, AWAY)
     assert notes(driven) == [Hold(1, 1_000.0), Hold(1, None), Hold(1, 1_005.0)]
+
+
+def test_what_a_newer_event_of_its_session_outdates_is_saved_as_left_out() -> None:
+    codes = [item(number, "", event="qr_code_generated") for number in (1, 2, 3)]
+    driven = Driven(*codes)
+    driven.poke()
+    saved = [it.result for it in driven.effects if isinstance(it, SaveLater)]
+    assert saved == [DeliveryResult(id=1), DeliveryResult(id=2)]
+    assert driven.in_flight == [3]
