@@ -113,7 +113,7 @@ async def shared(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterato
 
 @asynccontextmanager
 async def opened(url: str) -> AsyncIterator[Receiver]:
-    app, store = SqlApplication(url), SqlStore(url, deadline=PATIENT)
+    app, store = SqlApplication(url), SqlStore(url, busy_timeout=PATIENT, deadline=PATIENT)
     made = Receiver(url, app, store)
     if not await made.has_tables():
         await app.run(*ACCOUNTS[made.backend], *tables.CHATS[made.backend])
