@@ -62,7 +62,35 @@ class StatusWritten:
         return self.accepted
 
 
-class Store(Protocol):
+class Audit(Protocol):
+    """The audit log. Errors are those of ``Store``."""
+
+    async def record(self, entry: AuditEntry) -> None:
+        """Append to the audit trail."""
+
+    async def audit(
+        self, session_id: str | None, *, limit: int = 200, changes: int = 0
+    ) -> Sequence[AuditEntry]:
+        """The newest entries of a session, None: of the fleet; oldest first. With so many of its newest ``changes``, which
+        crowd out none of the others: see ``core.incidents.changes``."""
+
+    async def changes(
+        self, *, since: float, before: int | None, limit: int
+    ) -> Sequence[tuple[int, AuditEntry]]:
+        """Changes of all sessions and of the fleet with their numbers, the newest first: those that were asked for at
+        ``since`` (unix time) or later, with numbers below ``before``."""
+
+    async def audited(self, *, before: float) -> Sequence[str | None]:
+        """Sessions, or the fleet (None), with entries that are older (unix time)."""
+
+    async def tidy_audit(self, session_id: str | None, *, before: float, limit: int) -> int:
+        """Delete at most ``limit`` entries that are older; how many."""
+
+    async def tidy_changes(self, *, keep: int, limit: int) -> int:
+        """Delete at most ``limit`` changes beyond the newest ``keep``; how many."""
+
+
+class Store(Audit, Protocol):
     """The database. Every call raises ``DatabaseUnavailableError`` when it cannot be reached:
     unknown is never an empty answer."""
 
@@ -129,30 +157,6 @@ class Store(Protocol):
     ) -> dict[str, Any] | None:
         """Put ``updates`` over it key by key, as PHP's array_merge does: a null is a value, and
         what lies deeper is replaced. The whole, in one transaction; None: there is no such row."""
-
-    async def record(self, entry: AuditEntry) -> None:
-        """Append to the audit trail."""
-
-    async def audit(
-        self, session_id: str | None, *, limit: int = 200, changes: int = 0
-    ) -> Sequence[AuditEntry]:
-        """The newest entries of a session, None: of the fleet; oldest first. With so many of its newest ``changes``, which
-        crowd out none of the others: see ``core.incidents.changes``."""
-
-    async def changes(
-        self, *, since: float, before: int | None, limit: int
-    ) -> Sequence[tuple[int, AuditEntry]]:
-        """Changes of all sessions and of the fleet with their numbers, the newest first: those that were asked for at
-        ``since`` (unix time) or later, with numbers below ``before``."""
-
-    async def audited(self, *, before: float) -> Sequence[str | None]:
-        """Sessions, or the fleet (None), with entries that are older (unix time)."""
-
-    async def tidy_audit(self, session_id: str | None, *, before: float, limit: int) -> int:
-        """Delete at most ``limit`` entries that are older; how many."""
-
-    async def tidy_changes(self, *, keep: int, limit: int) -> int:
-        """Delete at most ``limit`` changes beyond the newest ``keep``; how many."""
 
     async def compact(self) -> None:
         """Give back what deletions have left free, where the database does not do it itself."""
