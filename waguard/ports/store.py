@@ -63,7 +63,7 @@ class StatusWritten:
 
 
 class Audit(Protocol):
-    """The audit log."""
+    """The audit log. Errors are those of ``Store``."""
 
     async def record(self, entry: AuditEntry, *, again: bool = False) -> None:
         """Append to the audit trail. ``again``: it may be there, because nobody knows how the last call ended; then it is
