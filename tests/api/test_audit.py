@@ -40,6 +40,8 @@ EACH: Final[dict[str, tuple[str, Any, str | None]]] = {
     "POST /api/versions/try": ("/api/versions/try", {"revision": 1023, **ME}, SESSION),
     "POST /api/wajs/try": ("/api/wajs/try", {"sha256": ADDED, **ME}, SESSION),
     "POST /api/wajs/use": ("/api/wajs/use", {"sha256": ADDED}, None),
+    "POST /api/keys": ("/api/keys", {"name": "ani", "right": "read"}, None),
+    "DELETE /api/keys/{key_id}": ("/api/keys/{key}", {}, None),
     "POST /api/sessions": ("/api/sessions", {"session_id": "new", "workspace_id": 1}, "new"),
     "POST /api/sessions/{session_id}/regenerate-qr": (f"{ONE}/regenerate-qr", {}, SESSION),
     "POST /api/sessions/{session_id}/pairing-code": (
@@ -109,7 +111,10 @@ async def test_each_change_is_a_row_and_no_other_route(
     sent = (await api.call("POST", "/api/messages/bulk-send", bulk)).json()
     api.sessions.not_ready = None
     api.control.unknown = True
-    assert rows(api) == [], "sends have rows of their own"
+    made = (await api.call("POST", "/api/keys", {"name": "nadia", "right": "send"})).json()
+    assert [row.evidence["route"] for row in rows(api)] == ["POST /api/keys"], (
+        "sends have rows of their own"
+    )
     for chat in (LID, OTHER):
         await of_nobody(api, chat, "A")
     wall = api.database._database.wall
@@ -117,6 +122,7 @@ async def test_each_change_is_a_row_and_no_other_route(
     for route, (path, body, session) in EACH.items():
         method = route.partition(" ")[0]
         named = {"bulk": sent["bulk_id"], "message": queued["id"], "dead": dead, "last": last}
+        named["key"] = made["about"]["id"]
         answer = await api.call(method, path.format_map(named), body)
         assert 200 <= answer.status < 300, (route, answer.content)
         (row,) = rows(api)

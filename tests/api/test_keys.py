@@ -271,7 +271,7 @@ async def test_a_stream_ends_with_its_key_and_others_go_on(api: Api, way: str) -
 
 
 async def test_who_waits_for_an_answer_gets_none_when_its_key_has_ended(api: Api) -> None:
-    key, about = await made(api, right="read")
+    key, about = await made(api, right="operate")
     path = f"/api/sessions/{SESSION}/screenshot"
     api.sessions.free.clear()
     asked = [asyncio.create_task(api.call("GET", path, key=it)) for it in (key, KEY)]

@@ -21,7 +21,9 @@ from waguard.ports.sessions import SessionView
 
 pytestmark = pytest.mark.timeout(900)  # 15 s of CPU time
 CONFIGURATION: Final = Path(__file__).with_name("schemathesis.toml")
-ENDLESS: Final = "/api/events"  # each of its cases ends by a time-out, and a busy machine may need that long
+ENDLESS: Final = (
+    "/api/events"  # each of its cases ends by a time-out, and a busy machine may need that long
+)
 DRAWN: Final = 15  # of each operation
 WITH_KEY: Final = ("-H", f"X-Api-Key: {KEY}")
 TO: Final = {"session_id": SESSION, "recipient_phone": "6281234567890", "message": "a"}

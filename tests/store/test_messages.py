@@ -519,7 +519,7 @@ async def test_whose_a_file_is(messages: SqlMessages) -> None:
     def with_media(key: str, session: str, **message: Any) -> Entry:
         plain = entry(key, session=session)
         payload = EventPayload("message_received", {"message": message})
-        return replace(plain, received=replace(plain.received, events=(payload,)))
+        return replace(plain, received=changed(plain.received, events=(payload,)))
 
     await messages.write(
         [
