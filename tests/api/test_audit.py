@@ -127,6 +127,7 @@ async def test_each_change_is_a_row_and_no_other_route(
         assert 200 <= answer.status < 300, (route, answer.content)
         (row,) = rows(api)
         assert (row.session_id, row.reason, row.after) == (session, "the application", "done")
+        assert row.before == route
         assert row.evidence == {
             "route": route,
             "path": path.format_map(named).partition("?")[0],
@@ -178,7 +179,11 @@ async def test_what_came_of_it_is_said_and_what_changed_nothing_is_no_row(api: A
     assert await outcome("/api/sessions", {"session_id": "../x"}) == (400, [])
     assert await outcome("/api/sessions/a/nothing") == (404, [])
     assert (await api.call("POST", f"{ONE}/stop", key="wrong")).status == 401
-    assert rows(api) == []
+    made = await api.call("POST", "/api/keys", {"name": "ani", "right": "read"})
+    rows(api)
+    for path in (f"{ONE}/stop", "/api/sessions/made_up%0A/stop", f"/api/keys/{KEY}"):
+        assert (await api.call("POST", path, key=made.json()["key"])).status in {403, 404, 405}
+    assert rows(api) == [], "who may not do it writes none"
 
 
 async def test_neither_the_key_nor_another_query_is_in_the_row(api: Api) -> None:

@@ -270,11 +270,14 @@ async def test_a_stream_ends_with_its_key_and_others_go_on(api: Api, way: str) -
         assert response.status == 401
 
 
-async def test_who_waits_for_an_answer_gets_none_when_its_key_has_ended(api: Api) -> None:
+@pytest.mark.parametrize(("method", "of"), [("GET", "screenshot"), ("POST", "pairing-code")])
+async def test_who_waits_for_an_answer_gets_none_when_its_key_has_ended(
+    api: Api, method: str, of: str
+) -> None:
     key, about = await made(api, right="operate")
-    path = f"/api/sessions/{SESSION}/screenshot"
+    path, body = f"/api/sessions/{SESSION}/{of}", {"phone_number": "6281180009"}
     api.sessions.free.clear()
-    asked = [asyncio.create_task(api.call("GET", path, key=it)) for it in (key, KEY)]
+    asked = [asyncio.create_task(api.call(method, path, body, key=it)) for it in (key, KEY)]
     await wait_until(lambda: len(api.sessions.calls) == len(asked), "both are under way")
     await api.call("DELETE", f"{PATH}/{about['id']}")
     api.sessions.free.set()

@@ -208,6 +208,8 @@ def test_what_has_ended_stays_so_whatever_the_file_says() -> None:
 def test_what_ended_long_ago_is_forgotten() -> None:
     old, fresh = (replace(key(), ended_at=at) for at in (NOW - KEPT, NOW - KEPT + 1))
     assert issued_keys.worth_keeping([old, fresh, key()], now=NOW) == (fresh, key())
+    many = [replace(key(), ended_at=NOW - number) for number in range(issued_keys.MOST + 2)]
+    assert issued_keys.worth_keeping([*many, key()], now=NOW) == (*many[:-2], key())
 
 
 def test_twins_are_found() -> None:

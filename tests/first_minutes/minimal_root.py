@@ -127,7 +127,7 @@ def running(root: Path, *argv: str, user: str, folder: str) -> Iterator["subproc
         for pid in [*descendants(process.pid), process.pid]:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
-        process.wait()
+        process.communicate()  # closes its output, too
 
 
 def descendants(pid: int) -> list[int]:

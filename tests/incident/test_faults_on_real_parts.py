@@ -54,7 +54,7 @@ def routes() -> Iterator[tuple[str, str]]:
         if route.method != "HEAD" and path not in OPEN:
             known = path.replace("{session_id}", "nobody").replace("{number}", "1")
             known = known.replace("{sha256}", "0" * 64).replace("{id}", "1")
-            known = known.replace("{bulk_id}", str(UUID(int=0)))
+            known = known.replace("{bulk_id}", str(UUID(int=0))).replace("{key_id}", "0" * 8)
             yield route.method, known
 
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any, TypeVar
 
-from waguard.core.incidents.changes import CHANGE, merged
+from waguard.core.incidents.changes import CHANGE, DONE, EXPLAINING, merged
 from waguard.core.lease import Holder, Lease, Terms
 from waguard.core.row_status import LEFT, DerivedStatus, Status
 from waguard.errors import DatabaseUnavailableError, SessionIdTakenError
@@ -228,7 +228,9 @@ class MemoryStore:
         self._connect()
         mine = [entry for entry in self.entries if entry.session_id == session_id]
         others = [entry for entry in mine if entry.kind != CHANGE]
-        changed = [entry for entry in mine if entry.kind == CHANGE]
+        changed = [
+            it for it in mine if it.kind == CHANGE and it.after == DONE and it.before in EXPLAINING
+        ]
         return merged(_last(others, limit), _last(changed, changes))
 
     async def changes(

@@ -9,7 +9,7 @@ from itertools import product
 import pytest
 
 from tests.store.conftest import NEWER, SHAPES, Bench
-from waguard.core.incidents.changes import CHANGE
+from waguard.core.incidents.changes import CHANGE, DONE
 from waguard.core.row_status import DerivedStatus, Reason, Status
 from waguard.errors import SessionIdTakenError
 from waguard.ports.store import AuditEntry, SessionRow
@@ -394,7 +394,12 @@ async def test_changes_crowd_out_no_other_entry_and_are_bounded(bench: Bench) ->
     for number in range(6):
         for name in ("a", None) if number % 2 else ("a",):
             entry = AuditEntry(
-                session_id=name, kind=CHANGE, at=float(number), evidence={"n": number}
+                session_id=name,
+                kind=CHANGE,
+                before="POST /api/sessions/{session_id}/stop",
+                after=DONE,
+                at=float(number),
+                evidence={"n": number},
             )
             await store.record(entry)
     await store.record(AuditEntry(session_id="a", kind="status", at=2.5))
@@ -411,7 +416,6 @@ async def test_changes_crowd_out_no_other_entry_and_are_bounded(bench: Bench) ->
         (CHANGE, 5.0),
     ]
     assert shown(await store.audit(None, changes=1)) == [(CHANGE, 5.0)]
-
     newest = await store.changes(since=3.0, before=None, limit=3)
     assert [(entry.session_id, entry.at) for _, entry in newest] == [
         (None, 5.0),
@@ -428,6 +432,9 @@ async def test_changes_crowd_out_no_other_entry_and_are_bounded(bench: Bench) ->
     kept = await store.changes(since=0.0, before=None, limit=9)
     assert [entry.at for _, entry in kept] == [5.0, 5.0, 4.0, 3.0]
     assert shown(await store.audit("a")) == [("status", 2.5)]
+    for explains_nothing in ({"before": "PUT /api/log-level"}, {"after": "failed"}):
+        await store.record(replace(kept[0][1], session_id="b", **explains_nothing))
+    assert await store.audit("b", changes=9) == []
 
 
 async def test_an_id_is_data(bench: Bench) -> None:

@@ -65,6 +65,10 @@ _LARGE: Final = frozenset(
     {"/api/openapi.json", "/docs/swagger-ui-bundle.js", "/docs/swagger-ui.css"}
 )
 _OWN_END: Final = _LARGE | {"/api/events", "/api/messages/send", _MEDIA_PATH}
+_CODES: Final = frozenset(
+    {f"/api/sessions/{{session_id}}/{it}" for it in ("qr", "regenerate-qr", "pairing-code")}
+)
+"""Resources whose POST answers with what links a phone."""
 _KEYLESS: Final = frozenset(
     {
         ("GET", "/sessions/{session_id}/status"),
@@ -116,9 +120,15 @@ async def gate(request: web.Request, handler: Handler) -> web.StreamResponse:
         issued.record_use(caller)
         _require_client(request)
         response = await handler(request)
-        if request.method == "GET" and not (response.prepared or issued.accepts(caller)):
+        if _reads(request) and not (response.prepared or issued.accepts(caller)):
             raise auth.refused()  # the key ended while this was waited for
         return response
+
+
+def _reads(request: web.Request) -> bool:
+    """Whether its answer is all that it is about."""
+    resource = request.match_info.route.resource
+    return request.method == "GET" or (resource is not None and resource.canonical in _CODES)
 
 
 def _recognize(request: web.Request, *, known: bool) -> None:

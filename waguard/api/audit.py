@@ -1,5 +1,5 @@
 """/api/audit: who changed what by the API, and what came of it. Each change is an entry of the audit log, but for sends,
-which have rows of their own, and for what changed nothing: it was malformed, or named what is not there."""
+which have rows of their own, and for what changed nothing: it was malformed, not allowed, or named what is not there."""
 
 import math
 import time
@@ -21,7 +21,7 @@ from waguard.ports.store import AuditEntry
 LISTED: Final = 500
 KEYLESS: Final = "the application, without a key"
 _PATH_LIMIT: Final = 200  # characters
-_CHANGED_NOTHING: Final = frozenset({400, 404})
+_CHANGED_NOTHING: Final = frozenset({400, 403, 404})  # nor was what it named looked at
 _READS: Final = frozenset({"GET", "HEAD"})
 NOT_AUDITED: Final = frozenset(
     {
@@ -62,8 +62,9 @@ async def audited(request: web.Request, handler: Handler) -> web.StreamResponse:
     finally:
         if status not in _CHANGED_NOTHING:
             caller = request.get(CALLER)
+            asked = f"{request.method} {resource.canonical}"
             evidence = {
-                "route": f"{request.method} {resource.canonical}",
+                "route": asked,
                 "path": request.rel_url.raw_path[:_PATH_LIMIT],
                 "status": status,
                 "request": request[REQUEST_ID],
@@ -75,6 +76,7 @@ async def audited(request: web.Request, handler: Handler) -> web.StreamResponse:
                 AuditEntry(
                     session_id=request.get(SESSION, request.match_info.get("session_id")),
                     kind=CHANGE,
+                    before=asked,
                     after=outcome(status),
                     reason=who(request),
                     evidence={name: it for name, it in evidence.items() if it is not None},

@@ -132,9 +132,9 @@ def shown_keys(request: web.BaseRequest) -> list[str]:
     """Every key that the request carries outside of its body: header, bearer, query."""
     scheme, _, bearer = request.headers.get("Authorization", "").partition(" ")
     candidates = [
-        request.headers.get("X-Api-Key"),
+        *request.headers.getall("X-Api-Key", ()),
         bearer.strip() if scheme.lower() == "bearer" else None,
-        request.query.get("api_key"),
+        *request.query.getall("api_key", ()),
     ]
     return [key for key in candidates if key]
 

@@ -180,5 +180,8 @@ def _renewed(read: IssuedKey, known: IssuedKey | None) -> IssuedKey:
 
 
 def worth_keeping(keys: Iterable[IssuedKey], *, now: float) -> tuple[IssuedKey, ...]:
-    """Without those that ended long ago."""
-    return tuple(it for it in keys if it.ended_at is None or it.ended_at > now - KEPT)
+    """Those that are valid, and as many that have ended since ``KEPT``, the last ones."""
+    some = list(keys)
+    ended = sorted(it.ended_at for it in some if it.ended_at is not None)
+    since = max([now - KEPT, *ended[-MOST - 1 : -MOST]])
+    return tuple(it for it in some if it.ended_at is None or it.ended_at > since)

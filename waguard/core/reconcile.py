@@ -288,8 +288,8 @@ def _same_phones(wanted: Mapping[str, Wanted]) -> list[Finding]:
         Finding(
             name,
             Kind.SAME_PHONE,
-            f"it has the phone number of {', '.join(n for n in names if n != name)}: each message"
-            " comes in on every one",
+            # whoever may know of this session may not know of the others by name
+            f"{len(names)} sessions have its phone number: each message comes in on every one",
             remedies.text(remedies.FINDINGS[Kind.SAME_PHONE], name),
         )
         for names in by_phone.values()

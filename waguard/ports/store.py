@@ -72,8 +72,8 @@ class Audit(Protocol):
     async def audit(
         self, session_id: str | None, *, limit: int = 200, changes: int = 0
     ) -> Sequence[AuditEntry]:
-        """The newest entries of a session, None: of the fleet; oldest first. With so many of its newest ``changes``, which
-        crowd out none of the others: see ``core.incidents.changes``."""
+        """The newest entries of a session, None: of the fleet; oldest first. With so many of its newest ``changes`` that
+        explain something, and crowd out none of the others: see ``core.incidents.changes``."""
 
     async def changes(
         self, *, since: float, before: int | None, limit: int

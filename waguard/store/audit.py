@@ -5,7 +5,7 @@ from typing import Any
 
 from sqlalchemy import Row, Select, delete, select
 
-from waguard.core.incidents.changes import CHANGE, merged
+from waguard.core.incidents.changes import CHANGE, DONE, EXPLAINING, merged
 from waguard.ports.store import AuditEntry
 from waguard.store.database import Database
 from waguard.store.models import EVENTS
@@ -23,7 +23,8 @@ class SqlAudit:
     ) -> Sequence[AuditEntry]:
         own = EVENTS.c.session_id == _cut("session_id", session_id)
         others = _newest(limit).where(own, EVENTS.c.kind != CHANGE)
-        asked_for = _newest(changes).where(own, EVENTS.c.kind == CHANGE)
+        explains = (EVENTS.c.after == DONE) & EVENTS.c.before.in_(EXPLAINING)
+        asked_for = _newest(changes).where(own, EVENTS.c.kind == CHANGE, explains)
         async with self._database.reading() as (connection, _):
             found = (await connection.execute(others)).all()
             changed = (await connection.execute(asked_for)).all() if changes else ()

@@ -78,13 +78,7 @@ class AuditLog:
         """Append an entry that is made already. Never waits; one beyond ``TRAIL_LIMIT`` is in the log alone."""
         self._publish(entry)
         if len(self._waiting) >= TRAIL_LIMIT:
-            self._log.error(
-                "an audit entry is lost",
-                event="audit_lost",
-                kind=entry.kind,
-                reason=entry.reason,
-                evidence=dict(entry.evidence),
-            )
+            self._lose(entry)
             return
         self._waiting.append(entry)
         self._to_record.set()
@@ -95,16 +89,28 @@ class AuditLog:
         await self._recorded.wait()
 
     async def flush(self, within: float) -> None:
-        """As ``recorded``, for so many seconds at most; the log says how many are lost then."""
+        """As ``recorded``, for so many seconds at most; the log has what is lost then."""
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(within):
                 await self.recorded()
         self.report_lost()
 
     def report_lost(self) -> None:
-        """Log how many entries will never be written, because nobody goes on with it."""
-        if self._waiting:
-            self._log.error("audit entries lost", event="audit_lost", count=len(self._waiting))
+        """Log the entries that will never be written, because nobody goes on with it."""
+        for entry in self._waiting:
+            self._lose(entry)
+
+    def _lose(self, entry: AuditEntry, why: Exception | None = None) -> None:
+        log = self._log.bind(session=entry.session_id) if entry.session_id else self._log
+        log.opt(exception=why).error(
+            "an audit entry is lost",
+            event="audit_lost",
+            kind=entry.kind,
+            before=entry.before,
+            after=entry.after,
+            reason=entry.reason,
+            evidence=dict(entry.evidence),
+        )
 
     async def trail(self) -> None:
         """Write the audit log forever."""
@@ -119,9 +125,7 @@ class AuditLog:
                 await asyncio.sleep(self._retry)
                 continue
             except Exception as error:  # noqa: BLE001 - this entry is lost, not those after it
-                self._log.opt(exception=error).critical(
-                    "an audit entry is lost", event="audit_lost"
-                )
+                self._lose(self._waiting[0], error)
             again = False
             self._waiting.popleft()
             if not self._waiting:

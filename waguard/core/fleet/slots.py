@@ -92,12 +92,14 @@ def _bounded(fleet: FleetState, waiting: Mapping[str, Wait], ahead: list[str]) -
 
 def _candidate(fleet: FleetState, name: str, now: Moment) -> Candidate:
     it = fleet.waiting[name].asked_for
+    # who is to be replaced gives its memory back when the slot is granted
+    ended_at = now.at if it.replaces else it.ended_at
     return Candidate(
         session=name,
         priority=it.priority,
         active=it.active,
         asked=it.asked,
-        ended=None if it.ended_at is None else now.at - it.ended_at,
+        ended=None if ended_at is None else now.at - ended_at,
         planned=it.planned,
         new=it.new,
     )

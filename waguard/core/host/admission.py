@@ -94,7 +94,7 @@ class Candidate:
     """Seconds since its last browser ended, whose memory is still free. None also where the kernel may
     have killed that browser because of its memory."""
     planned: bool = False
-    """The session works meanwhile, and no person requested its replacement."""
+    """The session's worker runs meanwhile, and neither a person nor a dead link requested its replacement."""
     new: bool = False
     """The session waits for its first scan, or for one after an unlink: it has no profile to miss."""
 

@@ -7,8 +7,8 @@ from typing import Final, TypeVar
 from waguard.core.incidents.entries import Entry
 
 CHANGE: Final = "change"
-"""The kind of these entries. ``at`` is when it was asked for, ``reason`` who asked, ``after`` its outcome; ``evidence`` has its
-route, path and status, the id of the request, and the seconds that it took."""
+"""The kind of these entries. ``at`` is when it was asked for, ``reason`` who asked, ``before`` its route, ``after`` its outcome;
+``evidence`` has its path and status, too, the id of the request, and the seconds that it took."""
 DONE: Final = "done"
 _OUTCOMES: Final = {2: DONE, 3: DONE, 4: "refused"}
 SOON: Final = 30.0  # s after a change; what begins within them may be its effect
@@ -40,6 +40,10 @@ OF_FLEET: Final[Mapping[str, tuple[str, str]]] = {
     "POST /api/webhooks/dead/replay": ("dead_letters_gone", "they were replayed by {}"),
 }
 """By route: the kind of entry that ends the incident which it is part of, and what it does."""
+
+
+EXPLAINING: Final = frozenset({*OF_SESSION, *OF_FLEET})
+"""Routes whose changes explain incidents, once they are done; no others crowd these out."""
 
 
 def outcome(status: int | None) -> str:

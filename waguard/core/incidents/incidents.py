@@ -85,7 +85,8 @@ def fold(entries: Iterable[Entry], *, session: str | None = None) -> list[Incide
             current = _begun(entry, at, session)
             if current is None:
                 continue
-            if change and (done := changes.done(change)):
+            # who started it before has not caused it
+            if change and not changes.is_start(change) and (done := changes.done(change)):
                 current.actions.insert(0, done)
             incidents.append(current)
         if current.ended is not None or not _goes_on(current, entry, at, session):

@@ -239,7 +239,8 @@ def _on_start(state: SessionState, fact: StartRequested, now: Moment, out: Out) 
     if worker.stage is Stage.ENDING and (fresh or fact.restart):
         return replace(up, worker=replace(worker, planned=True))
     if fact.restart and worker.stage in _LIVING:
-        return replace(up, replacement=Replacement(None))
+        slot = Slot.FREE if state.slot is Slot.REQUESTED else state.slot  # renewed, as above
+        return replace(up, replacement=Replacement(None), slot=slot)
     return up
 
 
@@ -382,8 +383,8 @@ def _replace_worker(
     """Replace a worker that works: first request a slot, and let it serve meanwhile. A worker that is still starting
     has a slot."""
     if state.slot is Slot.FREE:
-        ours, up = planned.why is not None, replace(state, asked=True)
-        out(request_slot(up, ended_at=now.at, planned=ours, replaces=True))
+        ours = planned.why is not None and planned.stuck is None
+        out(request_slot(replace(state, asked=True), ended_at=now.at, planned=ours, replaces=True))
         return replace(state, slot=Slot.REQUESTED)
     if state.slot is Slot.REQUESTED:
         return state
