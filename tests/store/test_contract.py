@@ -432,8 +432,9 @@ async def test_changes_crowd_out_no_other_entry_and_are_bounded(bench: Bench) ->
     kept = await store.changes(since=0.0, before=None, limit=9)
     assert [entry.at for _, entry in kept] == [5.0, 5.0, 4.0, 3.0]
     assert shown(await store.audit("a")) == [("status", 2.5)]
-    for explains_nothing in ({"before": "PUT /api/log-level"}, {"after": "failed"}):
-        await store.record(replace(kept[0][1], session_id="b", **explains_nothing))
+    stopped = replace(kept[0][1], session_id="b")
+    await store.record(replace(stopped, before="PUT /api/log-level"))
+    await store.record(replace(stopped, after="failed"))
     assert await store.audit("b", changes=9) == []
 
 

@@ -1,6 +1,7 @@
 """Planned replacements come last, and get their slot."""
 
-from tests.core.fleet.test_slots import PATIENT, SHORT, EngineBench, two_are_starting
+from tests.core.engine_bench import EngineBench
+from tests.core.fleet.test_slots import PATIENT, SHORT, two_are_starting
 from waguard.core.exits import EXIT_BROWSER_GONE
 from waguard.core.fleet.facts import HostRead
 from waguard.core.link import Link
