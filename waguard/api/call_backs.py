@@ -4,14 +4,16 @@ Its requests have a key of ``api.key_file``, or none where none is needed. Answe
 are not its.
 """
 
-import json
-from typing import Any, Final
+from typing import Final
 
 from aiohttp import web
 
 from waguard.api.auth import APPLICATION, shown_keys
 from waguard.api.deps import BODY, CALLER, DEPS
+from waguard.api.health import Vitals
 from waguard.api.problems import Handler
+from waguard.api.route import REPLY
+from waguard.api.sessions import Session
 from waguard.core.issued_keys import is_key
 from waguard.core.webhooks.call_backs import is_good_health
 
@@ -29,13 +31,14 @@ async def witnessed(request: web.Request, handler: Handler) -> web.StreamRespons
     call_backs = request.app[DEPS].webhooks.call_backs
     if resource is None or request.method != "GET":
         return response
+    reply = request.get(REPLY)
     if resource.canonical == _HEALTH:
-        connected = _answer_of(response).get("sessions", {}).get("connected")
+        connected = reply.sessions.connected if isinstance(reply, Vitals) else None
         call_backs.health_answered(good=is_good_health(response.status, connected))
     elif resource.canonical in _STATUS:
         session_id = request.match_info["session_id"]
         good = response.status == web.HTTPOk.status_code
-        is_connected = _answer_of(response).get("status") == "connected"
+        is_connected = isinstance(reply, Session) and reply.status == "connected"
         call_backs.status_answered(session_id, good=good and is_connected)
     return response
 
@@ -46,8 +49,3 @@ def _is_of_the_application(request: web.Request) -> bool:
     if CALLER in request:
         return request[CALLER] is APPLICATION
     return BODY in request and not any(map(is_key, shown_keys(request)))
-
-
-def _answer_of(response: web.StreamResponse) -> dict[str, Any]:
-    text = response.text if isinstance(response, web.Response) else None
-    return json.loads(text) if text else {}

@@ -36,6 +36,10 @@ class Done(Reply, kw_only=True):
     success: bool = True
 
 
+REPLY: Final = web.RequestKey("reply", Reply)
+"""What a handler answered, where that is JSON."""
+
+
 class OfSession(Done, kw_only=True):
     """Done with a session."""
 
@@ -111,7 +115,11 @@ def route(
             if right and scope.narrowed(request):
                 await scope.require_named(request, narrowing, arguments)
             answer = await handler(request, **arguments)
-            return json_reply(answer) if isinstance(answer, Reply) else answer
+            if isinstance(answer, Reply):
+                request[REPLY] = answer
+                answer = json_reply(answer)
+            response: web.StreamResponse = answer
+            return response
 
         _ROUTES[served] = Route(right, errors, media, narrowing, handler)
         return served
