@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Final
 
 
 class Right(StrEnum):
@@ -14,8 +15,10 @@ class Right(StrEnum):
 
     def includes(self, other: "Right") -> bool:
         """Whether a key with this right may do what needs the other."""
-        rights = list(Right)
-        return rights.index(self) >= rights.index(other)
+        return _RANKS[self] >= _RANKS[other]
+
+
+_RANKS: Final = {right: rank for rank, right in enumerate(Right)}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
