@@ -88,7 +88,9 @@ class Workers:
         if not self.lives(page, worker) or not page.waits:
             return
         if page.adopted or self._world.draw("spec", page.name, worker) < 0.1:
-            self._world.post(page.name, SpecChanged(worker=worker))
+            # behind what is done now, as the mailbox has it
+            changed = SpecChanged(worker=worker)
+            self._world.after(0.0, partial(self._world.post, page.name, changed))
             return
         page.waits = False
         self._start_chromium(page, worker)
