@@ -62,6 +62,8 @@ class Page:
     codes_left: int = 6
     stale_codes: bool = False
     reloaded: bool = False
+    to_reload: int | None = None
+    """The worker that was asked to while it stood still."""
     """Since it was last connected for long."""
 
     # the account

@@ -145,6 +145,12 @@ def test_a_logout_while_the_daemon_stands_still_is_no_unlink() -> None:
     assert "unlinked" not in {it.type for it in conditions(story.state("s1"))}
 
 
+def test_a_reload_that_was_asked_for_while_a_worker_hung_comes_when_it_goes_on() -> None:
+    stuck = own("stuck_offline", "s0")
+    story = Chronicle(stuck, own("worker_hang", "s0", 4.6, at=178.0)).until(600.0)
+    assert story.all_up()
+
+
 def test_a_step_of_the_wall_clock_changes_nothing() -> None:
     story = Chronicle(of_all("wall_step"), dense=True).until(100.0)
     assert story.effects == []

@@ -343,6 +343,9 @@ class Workers:
         """It is still open."""
         page.hung = page.stopped = page.late = page.unrecoverable = False
         page.reported = ()
+        if page.to_reload is not None:
+            worker, page.to_reload = page.to_reload, None
+            self.reload(page, worker)
         if self._world.dense and page.alive:  # the heartbeat that was due meanwhile
             page.answered = self._world.t
             self._world.beat(page, page.answered if page.ready else None)
@@ -373,7 +376,10 @@ class Workers:
     def reload(self, page: Page, worker: int) -> None:
         """Its page is reloaded."""
         world = self._world
-        if not self.lives(page, worker) or page.ending or page.stopped:
+        if not self.lives(page, worker) or page.ending:
+            return
+        if page.stopped:  # the call waits on its line
+            page.to_reload = worker
             return
         page.reloaded = True
         page.loads += 1
