@@ -11,6 +11,7 @@ import pytest
 
 from tests.doctor.faults import installation, machine, sessions
 from tests.doctor.host import Host, foreign_process
+from tests.waiting import wait_until
 from waguard.core.host.strays import Seen
 from waguard.doctor.advice import Here, advised, programs
 from waguard.doctor.examination import NAMES
@@ -70,7 +71,8 @@ async def test_this_machine_spares_what_it_runs_and_what_is_gone() -> None:
         for env in ({"WAGUARD_RECORD": "/x"}, {})
     ]
     try:
-        assert machine.spared(marked.pid)
+        # the kernel closes the line on which exec is noticed before it has the environment in place
+        await wait_until(lambda: machine.spared(marked.pid), "its mark can be read")
         assert not machine.spared(other.pid)
     finally:
         for process in (marked, other):
