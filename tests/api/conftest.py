@@ -169,6 +169,19 @@ def _as_caller(world: Api) -> Any:
     return as_caller
 
 
+def with_key(place: str, key: str, path: str) -> tuple[str, Any, dict[str, str]]:
+    """Path, body and headers of a request that has the key in its place."""
+    match place:
+        case "body":
+            return path, {"api_key": key}, {}
+        case "query":
+            return f"{path}?api_key={key}", None, {}
+        case "X-Api-Key":
+            return path, None, {place: key}
+        case _:
+            return path, None, {"Authorization": f"{place} {key}"}
+
+
 @pytest.fixture
 def no_turns(monkeypatch: pytest.MonkeyPatch) -> None:
     """Whoever waits for a turn waits without end."""

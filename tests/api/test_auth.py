@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from loguru import logger
 
-from tests.api.conftest import KEY, SECOND_KEY, Api
+from tests.api.conftest import KEY, SECOND_KEY, Api, with_key
 from tests.api.fake_sessions import SESSION
 from waguard.api.auth import Keys, load_or_create_keys
 from waguard.config.key_file import GENERATED_KEY_MARK
@@ -28,15 +28,7 @@ ACTIVITY = f"/api/internal/sessions/{SESSION}/last-activity"
     ["body", "query", "X-Api-Key", "Bearer", "bearer"],
 )
 async def test_each_key_is_taken_in_each_place(api: Api, key: str, place: str) -> None:
-    path, body, headers = "/api/sessions", None, {}
-    if place == "body":
-        body = {"api_key": key}
-    elif place == "query":
-        path = f"{path}?api_key={key}"
-    elif place == "X-Api-Key":
-        headers = {place: key}
-    else:
-        headers = {"Authorization": f"{place} {key}"}
+    path, body, headers = with_key(place, key, "/api/sessions")
     assert (await api.call("GET", path, body, key=None, headers=headers)).status == 200
 
 

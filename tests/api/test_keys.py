@@ -8,7 +8,7 @@ import aiohttp
 import pytest
 from loguru import logger
 
-from tests.api.conftest import KEY, SECOND_KEY, Api
+from tests.api.conftest import KEY, SECOND_KEY, Api, with_key
 from tests.api.fake_sessions import SESSION
 from tests.waiting import wait_until
 from waguard.api.auth import Keys
@@ -110,15 +110,7 @@ async def test_a_key_in_the_wrong_field_is_not_shown(api: Api) -> None:
 @pytest.mark.parametrize("place", ["body", "query", "X-Api-Key", "Bearer", "bearer"])
 async def test_a_key_is_taken_in_each_place(api: Api, place: str) -> None:
     key, about = await made(api)
-    path, body, headers = LISTING, None, {}
-    if place == "body":
-        body = {"api_key": key}
-    elif place == "query":
-        path = f"{path}?api_key={key}"
-    elif place == "X-Api-Key":
-        headers = {place: key}
-    else:
-        headers = {"Authorization": f"{place} {key}"}
+    path, body, headers = with_key(place, key, LISTING)
     api.clock.live(5.0)
     assert (await api.call("GET", path, body, key=None, headers=headers)).status == 200
     await api.call("DELETE", f"{PATH}/{about['id']}")

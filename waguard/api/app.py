@@ -66,7 +66,11 @@ _LARGE: Final = frozenset(
 )
 _OWN_END: Final = _LARGE | {"/api/events", "/api/messages/send", _MEDIA_PATH}
 _CODES: Final = frozenset(
-    {f"/api/sessions/{{session_id}}/{it}" for it in ("qr", "regenerate-qr", "pairing-code")}
+    {
+        "/api/sessions/{session_id}/qr",
+        "/api/sessions/{session_id}/regenerate-qr",
+        "/api/sessions/{session_id}/pairing-code",
+    }
 )
 """Resources whose POST answers with what links a phone."""
 _KEYLESS: Final = frozenset(
@@ -110,9 +114,7 @@ async def gate(request: web.Request, handler: Handler) -> web.StreamResponse:
         fields = await body.decoded(charge)
         if not trusted and caller is not auth.APPLICATION:
             # what looked like a key of the body can be one of an object within it; a key may have ended meanwhile
-            caller = accepted.caller(
-                [*shown, *([given] if (given := fields.get("api_key")) else [])]
-            )
+            caller = accepted.caller([*shown, fields.get("api_key") or None])
         if caller is None:
             _recognize(request, known=False)
             raise auth.refused()

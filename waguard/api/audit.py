@@ -9,6 +9,7 @@ from aiohttp import web
 from msgspec import Struct
 
 from waguard.api import fields
+from waguard.api.deadline import READS
 from waguard.api.deps import CALLER, DEPS, SESSION
 from waguard.api.fields import Moment, Number
 from waguard.api.problems import REQUEST_ID, SERVER_ERROR, Handler
@@ -22,7 +23,6 @@ LISTED: Final = 500
 KEYLESS: Final = "the application, without a key"
 _PATH_LIMIT: Final = 200  # characters
 _CHANGED_NOTHING: Final = frozenset({400, 403, 404})  # nor was what it named looked at
-_READS: Final = frozenset({"GET", "HEAD"})
 NOT_AUDITED: Final = frozenset(
     {
         "/api/messages/send",
@@ -46,7 +46,7 @@ def who(request: web.Request) -> str:
 async def audited(request: web.Request, handler: Handler) -> web.StreamResponse:
     """Record the change once its handler has ended, also behind its request; never delay or fail it."""
     resource = request.match_info.route.resource
-    if request.method in _READS or resource is None or resource.canonical in NOT_AUDITED:
+    if request.method in READS or resource is None or resource.canonical in NOT_AUDITED:
         return await handler(request)
     at, began = time.time(), time.monotonic()
     status: int | None = None  # it is cut off
@@ -62,9 +62,7 @@ async def audited(request: web.Request, handler: Handler) -> web.StreamResponse:
     finally:
         if status not in _CHANGED_NOTHING:
             caller = request.get(CALLER)
-            asked = f"{request.method} {resource.canonical}"
             evidence = {
-                "route": asked,
                 "path": request.rel_url.raw_path[:_PATH_LIMIT],
                 "status": status,
                 "request": request[REQUEST_ID],
@@ -76,7 +74,7 @@ async def audited(request: web.Request, handler: Handler) -> web.StreamResponse:
                 AuditEntry(
                     session_id=request.get(SESSION, request.match_info.get("session_id")),
                     kind=CHANGE,
-                    before=asked,
+                    before=f"{request.method} {resource.canonical}",
                     after=outcome(status),
                     reason=who(request),
                     evidence={name: it for name, it in evidence.items() if it is not None},
@@ -137,7 +135,7 @@ def _shown(it: AuditEntry) -> Change:
         key=evidence.get("key"),
         address=evidence.get("address"),
         session_id=it.session_id,
-        route=evidence.get("route", ""),
+        route=it.before or "",
         path=evidence.get("path", ""),
         status=evidence.get("status"),
         outcome=it.after or "",

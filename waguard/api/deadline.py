@@ -10,7 +10,7 @@ from waguard.api.problems import Handler
 from waguard.api.timings import TIMINGS
 from waguard.errors import UnavailableError, WaguardError
 
-_READS: Final = frozenset({"GET", "HEAD"})
+READS: Final = frozenset({"GET", "HEAD"})
 
 CHANGES: Final = web.AppKey("changes", set[asyncio.Task[web.StreamResponse]])
 
@@ -22,7 +22,7 @@ async def within_deadline(request: web.Request, handler: Handler) -> web.StreamR
     deleted nor there.
     """
     within = request.app[TIMINGS].request
-    if request.method in _READS:
+    if request.method in READS:
         try:
             async with asyncio.timeout(within) as end:  # half the price of a task of its own
                 return await handler(request)

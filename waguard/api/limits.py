@@ -14,6 +14,7 @@ from typing import Final
 
 from aiohttp import web
 
+from waguard.api.deadline import READS
 from waguard.api.deps import DEPS
 from waguard.api.problems import Handler
 from waguard.api.timings import LIMITS, Limits, Timings
@@ -40,7 +41,6 @@ _WATCHED: Final = frozenset(
         "/sessions/{session_id}/status",
     }
 )
-_READS: Final = frozenset({"GET", "HEAD"})
 
 
 @dataclass(slots=True)
@@ -236,7 +236,7 @@ def _watched(request: web.Request) -> str:
     """The resource, where it is a watched one."""
     resource = request.match_info.route.resource
     name = resource.canonical if resource else ""
-    return name if request.method in _READS and name in _WATCHED else ""
+    return name if request.method in READS and name in _WATCHED else ""
 
 
 def _busy(why: str, field: str) -> UnavailableError:

@@ -64,7 +64,7 @@ class Foundation:
         self.ages.save()
 
     def _publish(self, it: AuditEntry) -> None:
-        about = {"by": it.reason, "route": it.evidence["route"], "outcome": it.after}
+        about = {"by": it.reason, "route": it.before, "outcome": it.after}
         self.bus.publish("change", it.session_id, None, about)
 
     def _for_global(self) -> Collection[str]:

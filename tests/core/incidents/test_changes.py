@@ -14,7 +14,7 @@ ONE = "/api/sessions/{session_id}"
 
 
 def change(at: float, route: str, by: str = 'key "ani"', after: str = "done", **more: Any) -> Line:
-    return Line(at, CHANGE, after=after, reason=by, evidence={"route": route, **more})
+    return Line(at, CHANGE, before=route, after=after, reason=by, evidence=more)
 
 
 DOWN = status(10, Status.CONNECTED, Status.DISCONNECTED)

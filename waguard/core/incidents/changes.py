@@ -8,7 +8,7 @@ from waguard.core.incidents.entries import Entry
 
 CHANGE: Final = "change"
 """The kind of these entries. ``at`` is when it was asked for, ``reason`` who asked, ``before`` its route, ``after`` its outcome;
-``evidence`` has its path and status, too, the id of the request, and the seconds that it took."""
+``evidence`` has its path and status, the id of the request, and the seconds that it took."""
 DONE: Final = "done"
 _OUTCOMES: Final = {2: DONE, 3: DONE, 4: "refused"}
 SOON: Final = 30.0  # s after a change; what begins within them may be its effect
@@ -60,13 +60,13 @@ def merged(entries: Iterable[E], changes: Iterable[E]) -> list[E]:
 
 def done(change: Entry) -> str | None:
     """What was done to a session, and by whom; None: nothing that explains an incident."""
-    words = OF_SESSION.get(_route(change)) if change.after == DONE else None
+    words = OF_SESSION.get(change.before or "") if change.after == DONE else None
     return words and words.format(change.reason)
 
 
 def done_to_all(change: Entry) -> tuple[str, str] | None:
     """As ``done``, to all sessions at once; before it the kind of entry that ends what it is part of."""
-    if change.after != DONE or not (found := OF_FLEET.get(_route(change))):
+    if change.after != DONE or not (found := OF_FLEET.get(change.before or "")):
         return None
     end, words = found
     return end, words.format(change.reason)
@@ -74,7 +74,7 @@ def done_to_all(change: Entry) -> tuple[str, str] | None:
 
 def is_start(change: Entry) -> bool:
     """Whether somebody wanted a session up."""
-    return _route(change) in STARTS
+    return change.before in STARTS
 
 
 def may_explain(change: Entry, at: float) -> bool:
@@ -82,7 +82,3 @@ def may_explain(change: Entry, at: float) -> bool:
     took = change.evidence.get("seconds")
     ended = (change.at or 0.0) + (took if isinstance(took, int | float) else 0.0)
     return at <= ended + SOON
-
-
-def _route(change: Entry) -> str:
-    return str(change.evidence.get("route"))
