@@ -10,7 +10,7 @@ import pytest
 from tests.cli.fake_api import Answer, Api, said
 from tests.cli.program import main
 from waguard.cli import top
-from waguard.cli.incidents import since
+from waguard.cli.parsing import since
 
 LISTED: Final[list[dict[str, Any]]] = [
     {

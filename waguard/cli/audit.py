@@ -7,9 +7,8 @@ from typing import Any, Final
 from urllib.parse import quote
 
 from waguard.cli.client import connect
-from waguard.cli.incidents import since
-from waguard.cli.parsing import with_daemon, with_json
-from waguard.cli.render import moment, print_json, table, width
+from waguard.cli.parsing import since, with_daemon, with_json
+from waguard.cli.render import moment, print_json, second, table, width
 
 NO_CHANGES: Final = "no changes recorded"
 _PLAIN: Final = frozenset({"done", "unknown"})  # without the status of the reply
@@ -55,7 +54,7 @@ def _row(it: Mapping[str, Any]) -> dict[str, Any]:
     named = it["session_id"] is None or "{session_id}" in it["route"]
     whose = "" if named else f" ({it['session_id']})"
     return {
-        "at": f"{datetime.fromtimestamp(moment(it['at']), UTC):%Y-%m-%dT%H:%M:%SZ}",
+        "at": second(moment(it["at"])),
         "by": it["by"],
         "outcome": it["outcome"] if it["outcome"] in _PLAIN else f"{it['outcome']}: {it['status']}",
         "change": f"{method} {it['path']}{whose}",

@@ -3,14 +3,13 @@
 import argparse
 from collections import Counter
 from collections.abc import Mapping
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from waguard.cli import context
 from waguard.cli.client import ApiCallError, ApiClient
 from waguard.cli.parsing import with_config, with_json
-from waguard.cli.render import print_json, print_table
+from waguard.cli.render import print_json, print_table, second
 from waguard.config.sections import Config
 from waguard.core.profile.old_profiles import Outcome
 from waguard.cutover import importing
@@ -117,7 +116,7 @@ def _row(line: ImportedProfile) -> dict[str, Any]:
 def _time(line: ImportedProfile) -> str | None:
     """To the second; None: it was never used, or that cannot be read."""
     used = line.profile.used_at
-    return f"{datetime.fromtimestamp(used, UTC):%Y-%m-%dT%H:%M:%SZ}" if used else None
+    return second(used) if used else None
 
 
 def _print(folder: Path, report: Report, rows: Mapping[str, int] | None, *, dry_run: bool) -> None:

@@ -1,21 +1,17 @@
 """``waguard incidents``: what went wrong, of all sessions and of the fleet, newest last."""
 
 import argparse
-import re
-import time
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any, Final
 from urllib.parse import quote
 
 from waguard.cli.client import connect
-from waguard.cli.parsing import with_daemon, with_json
-from waguard.cli.render import age, moment, print_json, table, width
+from waguard.cli.parsing import since, with_daemon, with_json
+from waguard.cli.render import age, moment, print_json, second, table, width
 from waguard.core.incidents.why import NO_INCIDENTS
 
 COLUMNS: Final = ("began", "took", "session", "cause")
-_DURATION: Final = re.compile(r"([0-9]{1,6})([smhd])")
-_SECONDS: Final = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 
 
 def add(parser: argparse.ArgumentParser) -> None:
@@ -31,19 +27,6 @@ def add(parser: argparse.ArgumentParser) -> None:
     with_json(parser)
     with_daemon(parser)
     parser.set_defaults(command=_incidents)
-
-
-def since(text: str) -> float:
-    """Unix time of so long ago, or of an ISO time, which is UTC where it names no zone."""
-    if found := _DURATION.fullmatch(text):
-        return time.time() - int(found[1]) * _SECONDS[found[2]]
-    try:
-        at = datetime.fromisoformat(text)
-    except ValueError:
-        raise argparse.ArgumentTypeError(
-            f"{text!r} is not a time: 30m, 24h, 7d or 2026-11-25T09:00"
-        ) from None
-    return (at if at.tzinfo else at.replace(tzinfo=UTC)).timestamp()
 
 
 def _incidents(arguments: argparse.Namespace) -> int:
@@ -64,7 +47,7 @@ def _incidents(arguments: argparse.Namespace) -> int:
 def _row(it: Mapping[str, Any]) -> dict[str, Any]:
     began, ended = moment(it["began"]), it["ended"]
     return {
-        "began": f"{datetime.fromtimestamp(began, UTC):%Y-%m-%dT%H:%M:%SZ}",
+        "began": second(began),
         "took": "goes on" if ended is None else age(moment(ended) - began),
         "session": it["session_id"] or "(all)",
         "cause": it["cause"],

@@ -6,13 +6,11 @@ Only the daemon makes and revokes issued keys: it is the one writer of their fil
 import argparse
 import hashlib
 import os
-import re
 import secrets
 import sys
 import tempfile
 import time
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 
@@ -21,8 +19,8 @@ import msgspec
 from waguard.cli.asking import require_yes, with_yes
 from waguard.cli.client import connect
 from waguard.cli.context import config_of, in_place
-from waguard.cli.parsing import verb, verbs_of, with_config, with_daemon, with_json
-from waguard.cli.render import print_either, print_json, print_table
+from waguard.cli.parsing import duration, verb, verbs_of, with_config, with_daemon, with_json
+from waguard.cli.render import print_either, print_json, print_table, second
 from waguard.core.issued_keys import IssuedKey
 from waguard.core.keys import Right
 from waguard.errors import ConfigError, printable
@@ -37,8 +35,6 @@ _KEY: Final = "api.key_file"
 _SHOWN: Final = 8  # hexadecimal digits of a fingerprint
 _ISSUED: Final = "/api/keys"
 _COLUMNS: Final = ("id", "name", "right", "scope", "expires", "used", "status")
-_DURATION: Final = re.compile(r"([1-9][0-9]{0,5})([smhd])")
-_SECONDS: Final = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 
 
 def add(parser: argparse.ArgumentParser) -> None:
@@ -78,7 +74,7 @@ def add(parser: argparse.ArgumentParser) -> None:
         "--session", action="append", metavar="SESSION", help="only this one; may be repeated (all)"
     )
     create.add_argument(
-        "--expires", type=_duration, metavar="D", help="after 30m, 12h, 90d (it does not)"
+        "--expires", type=duration, metavar="D", help="after 30m, 12h, 90d (it does not)"
     )
     with_json(create)
     with_daemon(create)
@@ -87,12 +83,6 @@ def add(parser: argparse.ArgumentParser) -> None:
     with_yes(revoke)
     with_json(revoke)
     with_daemon(revoke)
-
-
-def _duration(text: str) -> int:
-    if found := _DURATION.fullmatch(text):
-        return int(found[1]) * _SECONDS[found[2]]
-    raise argparse.ArgumentTypeError(f"{text!r} is not a duration: 30m, 12h, 90d")
 
 
 def fingerprint(key: str) -> str:
@@ -162,7 +152,7 @@ def _row(key: IssuedKey, now: float) -> dict[str, Any]:
 
 
 def _time(at: float | None) -> str | None:
-    return None if at is None else f"{datetime.fromtimestamp(round(at), UTC):%Y-%m-%dT%H:%M:%SZ}"
+    return None if at is None else second(round(at))
 
 
 def _create(arguments: argparse.Namespace) -> int:

@@ -1,17 +1,24 @@
 """What the parsers of several commands share."""
 
 import argparse
+import re
 import sys
+import time
 from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from waguard.core.exits import EXIT_USAGE
 from waguard.host import configuration
 
 Command = Callable[[argparse.Namespace], int]
 """What a command does; its exit code."""
+
+
+_DURATION: Final = re.compile(r"([0-9]{1,6})([smhd])")
+_SECONDS: Final = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 
 
 class Parser(argparse.ArgumentParser):
@@ -122,3 +129,28 @@ def with_config(parser: argparse.ArgumentParser) -> None:
         help=f"TOML; else ${configuration.VARIABLE}, else {configuration.SYSTEM_FILE}, else"
         f" ./{configuration.LOCAL_FILE}, else the defaults",
     )
+
+
+def duration(text: str) -> int:
+    """Seconds, one at least."""
+    if seconds := _units(text):
+        return seconds
+    raise argparse.ArgumentTypeError(f"{text!r} is not a duration: 30m, 12h, 90d")
+
+
+def since(text: str) -> float:
+    """Unix time of so long ago, or of an ISO time, which is UTC where it names no zone."""
+    if (seconds := _units(text)) is not None:
+        return time.time() - seconds
+    try:
+        at = datetime.fromisoformat(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is not a time: 30m, 24h, 7d or 2026-11-25T09:00"
+        ) from None
+    return (at if at.tzinfo else at.replace(tzinfo=UTC)).timestamp()
+
+
+def _units(text: str) -> int | None:
+    found = _DURATION.fullmatch(text)
+    return found and int(found[1]) * _SECONDS[found[2]]

@@ -7,7 +7,7 @@ import shutil
 import sys
 import textwrap
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any, Final
 
 from waguard.errors import printable
@@ -141,6 +141,11 @@ def coloured() -> bool:
 def moment(iso: str) -> float:
     """Unix time of a time of the API."""
     return datetime.fromisoformat(iso).timestamp()
+
+
+def second(at: float) -> str:
+    """Unix time as tables have it."""
+    return f"{datetime.fromtimestamp(at, UTC):%Y-%m-%dT%H:%M:%SZ}"
 
 
 def age(seconds: float) -> str:
