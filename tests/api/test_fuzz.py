@@ -31,7 +31,17 @@ METHODS: Final = ["GET", "POST", "PUT", "DELETE", "HEAD", "PATCH", "OPTIONS"]
 FIELDS: Final = [
     *("session_id", "workspace_id", "account_id", "priority", "recipient_phone", "message", "type"),
     *("media_url", "media", "caption", "filename", "mimetype", "mentions", "quoted_message_id"),
-    *("recipients", "updates", "metadata", "url", "secret", "events", "hold", "phone_number"),
+    *(
+        "recipients",
+        "updates",
+        "metadata",
+        "url",
+        "secret",
+        "events",
+        "hold",
+        "fields",
+        "phone_number",
+    ),
     *("idempotency_key", "queue", "send_at", "expires_at", "ids", "api_key"),
 ]
 QUERY: Final = ["wait", "format", "purge", "limit", "state", "session_id", "last_event_id", "since"]

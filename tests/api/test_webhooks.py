@@ -56,7 +56,7 @@ async def test_a_webhook_is_set_shown_and_removed_and_its_secret_never_shown(api
     assert (await api.call("GET", HOOK)).status == 404
     body = {"url": "https://app.example/hook", "secret": SECRET}
     shown = {"success": True, "session_id": SESSION, "url": body["url"], "signed": True}
-    shown |= {"hold": True, "events": list(OLD_SERVICE)}
+    shown |= {"hold": True, "events": list(OLD_SERVICE), "fields": "application"}
     answer = await api.call("PUT", HOOK, body)
     assert (answer.status, answer.json()) == (200, shown)
     assert (await api.call("GET", HOOK)).json() == shown
@@ -82,6 +82,7 @@ async def test_a_webhook_is_set_shown_and_removed_and_its_secret_never_shown(api
         ({"url": "https://me:sesame@app.example/"}, "url"),
         ({"url": "https://app.example/", "secret": "short"}, "secret"),
         ({"url": "https://app.example/", "hold": "no"}, "hold"),
+        ({"url": "https://app.example/", "fields": "some"}, "fields"),
         ({"url": "https://app.example/", "events": "message_sent"}, "events"),
         ({"url": "https://app.example/", "events": ["message_seen"]}, "events"),
         ({"url": "https://app.example/", "secret": "x" * 2_000}, "secret"),

@@ -12,6 +12,7 @@ from tests.messaging.receiver import (
     event,
     receiving,
 )
+from waguard.core.webhooks.delivery import Fields
 from waguard.messaging.webhooks import dead_letters
 from waguard.messaging.webhooks.signing import sign
 from waguard.ports.webhooks import Endpoint
@@ -33,6 +34,19 @@ async def test_a_session_has_a_receiver_of_its_own(receiver: Receiver, tmp_path:
         await it.stored(event(3, session="a"))
         await receiver.wait_taken(3)
     assert len(own.attempts) == 1
+
+
+async def test_a_receiver_gets_the_fields_that_it_wants(receiver: Receiver, tmp_path: Path) -> None:
+    async with receiving() as own, gateway(tmp_path, receiver.url, allow_private=True) as it:
+        every = Endpoint(session_id="a", url=own.url, secret=None, fields=Fields.ALL)
+        await it.webhooks.endpoints.put(every)
+        content = {"location": {"latitude": 1, "longitude": 2}}
+        message = {"id": "false_c_1", "content": content}
+        it.put(event(1, session="a", message=message), event(2, session="b", message=message))
+        await receiver.wait_taken(1)
+        await own.wait_taken(1)
+    assert own.attempts[0].payload["data"]["message"]["content"] == content
+    assert "content" not in receiver.attempts[0].payload["data"]["message"]
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "localhost"])

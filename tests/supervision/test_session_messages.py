@@ -22,6 +22,7 @@ from waguard.wire.events import (
     Ack,
     BackfillGap,
     Edit,
+    InboundMessage,
     IncomingCall,
     LoggedOut,
     MessageError,
@@ -84,17 +85,31 @@ ABOUT = "false_1-2@g.us_1_49170@c.us"
             {"message_id": ABOUT, "reaction": ""},
         ),
         (
+            InboundMessage(
+                id="false_1-2@g.us_1.7000_49170@c.us",
+                to="",
+                body="",
+                from_me=False,
+                kind="poll_update",
+                quoted_id=ABOUT,
+                content='{"poll_update":{"options":["red"]}}',
+                **WHO,
+            ),
+            "poll_voted",
+            {"message_id": ABOUT, "options": ["red"]},
+        ),
+        (
             IncomingCall(id="c", video=False, group=True, **WHO),
             "call_received",
             {"call_id": "c", "is_video": False, "is_group_call": True},
         ),
     ],
-    ids=["edit", "revoke", "reaction", "call"],
+    ids=["edit", "revoke", "reaction", "vote", "call"],
 )
 async def test_what_happens_beside_messages_is_reported_once(
     bench: Bench,
     world: World,
-    happening: Edit | Revoke | Reaction | IncomingCall,
+    happening: Edit | Revoke | Reaction | InboundMessage | IncomingCall,
     event: str,
     fields: dict[str, Any],
 ) -> None:

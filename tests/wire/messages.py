@@ -58,6 +58,7 @@ MEDIA: Final = SendMedia(
     timeout=30,
     caption="see",
 )
+PLACE: Final = '{"location":{"latitude":1,"longitude":2}}'
 MESSAGE: Final = InboundMessage(
     id="false_6281@c.us_3A",
     chat="1@g.us",
@@ -69,6 +70,7 @@ MESSAGE: Final = InboundMessage(
     kind="image",
     media=b"\x89PNG",
     size=4,
+    content=PLACE,
 )
 CALLS: Final[tuple[Call, ...]] = (
     *(TEXT, MEDIA, PairingCode(phone="6281"), RefreshQr(), Unlink(), Screenshot()),

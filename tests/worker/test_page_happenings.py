@@ -1,4 +1,4 @@
-"""Edits, revokes, reactions and calls, as the real wa-js tells them to the page's hook."""
+"""Edits, revokes, reactions, votes, calls and what messages have beside their text, as the real wa-js tells them to the page's hook."""
 
 import asyncio
 import tempfile
@@ -11,8 +11,12 @@ import pytest_asyncio
 
 from tests.waiting import wait_until
 from tests.worker.browser_session import LONG, BrowserSession
+from waguard.core.messages.content import decoded
+from waguard.core.messages.identity import parse
 from waguard.lab.standin import Policy, StandIn
+from waguard.wire.events import InboundMessage
 from waguard.worker.browser.errors import EvaluationError
+from waguard.worker.page import page_reports
 
 pytestmark = [
     pytest.mark.chromium,
@@ -118,3 +122,134 @@ async def test_what_happens_while_the_page_is_offline_comes_later(browser: Brows
     edit = browser.standin.phone.edit(message_id, "second")["id"]
     async with asyncio.timeout(LONG):
         await newest(browser, "edit", id=edit)
+
+
+CONTENTS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
+    "location": (
+        {
+            "type": "location",
+            "body": "/9j/thumbnail",
+            "lat": -6.2,
+            "lng": 106.8,
+            "loc": "Monas\nJakarta",
+        },
+        {"location": {"latitude": -6.2, "longitude": 106.8, "name": "Monas", "address": "Jakarta"}},
+    ),
+    "contact": (
+        {"type": "vcard", "body": "BEGIN:VCARD", "vcardFormattedName": "Ani"},
+        {"vcard": {"contacts": [{"name": "Ani", "vcard": "BEGIN:VCARD"}]}},
+    ),
+    "contacts": (
+        {"type": "multi_vcard", "vcardList": [{"displayName": "Ani", "vcard": "BEGIN:VCARD"}]},
+        {"multi_vcard": {"contacts": [{"name": "Ani", "vcard": "BEGIN:VCARD"}]}},
+    ),
+    "button": (
+        {"type": "buttons_response", "body": "Yes", "selectedButtonId": "b1"},
+        {"buttons_response": {"id": "b1", "text": "Yes"}},
+    ),
+    "template": (
+        {"type": "template_button_reply", "body": "Yes", "selectedId": "t1"},
+        {"template_button_reply": {"id": "t1", "text": "Yes"}},
+    ),
+    "list": (
+        {
+            "type": "list_response",
+            "body": "Red",
+            "listResponse": {
+                "title": "Red",
+                "description": "of all",
+                "singleSelectReply": {"selectedRowId": "r1"},
+            },
+        },
+        {"list_response": {"id": "r1", "text": "Red", "description": "of all"}},
+    ),
+    "order": (
+        {
+            "type": "order",
+            "orderId": "7",
+            "orderTitle": "Rice",
+            "itemCount": 2,
+            "totalAmount1000": 5000,
+            "totalCurrencyCode": "IDR",
+        },
+        {"order": {"id": "7", "title": "Rice", "items": 2, "total_1000": 5000, "currency": "IDR"}},
+    ),
+    "product": (
+        {
+            "type": "product",
+            "productId": "8",
+            "title": "Rice",
+            "priceAmount1000": 5000,
+            "currencyCode": "IDR",
+        },
+        {"product": {"id": "8", "title": "Rice", "price_1000": 5000, "currency": "IDR"}},
+    ),
+    "invite": (
+        {
+            "type": "groups_v4_invite",
+            "inviteGrpName": "Choir",
+            "inviteCode": "abc",
+            "inviteCodeExp": 1_800_000_000,
+        },
+        {"groups_v4_invite": {"name": "Choir", "code": "abc", "expires_at": 1_800_000_000}},
+    ),
+    "event": (
+        {"type": "event_creation", "eventName": "Party", "eventStartTime": 1_800_000_000},
+        {"event_creation": {"name": "Party", "starts_at": 1_800_000_000}},
+    ),
+    "advertisement": (
+        {
+            "type": "chat",
+            "body": "hello",
+            "ctwaContext": {"title": "Buy", "sourceUrl": "https://fb.me/1", "thumbnail": "/9j/"},
+        },
+        {"ad": {"title": "Buy", "url": "https://fb.me/1"}},
+    ),
+    "preview": (
+        {
+            "type": "chat",
+            "body": "see a.example",
+            "matchedText": "a.example",
+            "title": "A",
+            "description": "of a",
+        },
+        {"preview": {"title": "A", "text": "of a", "url": "a.example"}},
+    ),
+    "once": ({"type": "chat", "body": "x", "isViewOnce": True}, {"view_once": True}),
+    "sticker": ({"type": "sticker", "isAnimated": True}, {"sticker": {"animated": True}}),
+    "unknown": (
+        {"type": "hologram", "footer": "see", "mediaKey": "s3cret"},
+        {"raw": {"footer": "see", "type": "hologram"}},
+    ),
+}
+
+
+@pytest.mark.parametrize("name", CONTENTS)
+async def test_what_a_message_has_beside_its_text(browser: BrowserSession, name: str) -> None:
+    attributes, content = CONTENTS[name]
+    message_id = await incoming(browser, from_=FRIEND, attributes={"body": "", **attributes})
+    read = page_reports.read("message", await newest(browser, "message", id=message_id), now=0.0)
+    (found,) = read
+    assert isinstance(found, InboundMessage)
+    said = decoded(found.content)
+    if "raw" in said:
+        said["raw"] = {key: said["raw"].get(key) for key in content["raw"]} | {
+            key: value for key, value in said["raw"].items() if "key" in key.lower()
+        }
+    assert said == content
+    assert "thumbnail" not in found.body
+
+
+async def test_votes_in_a_poll(browser: BrowserSession) -> None:
+    options = [{"name": "red", "localId": 0}, {"name": "green", "localId": 1}]
+    poll = {"type": "poll_creation", "body": "", "pollName": "Which?", "pollOptions": options}
+    question = await incoming(browser, from_=GROUP, author=HIDDEN, attributes=poll)
+    said = (await newest(browser, "message", id=question))["content"]["poll_creation"]
+    assert (said["question"], said["options"]) == ("Which?", ["red", "green"])
+    browser.standin.phone.vote(question, [1], from_=HIDDEN)
+    vote = await newest(browser, "message", quoted_id=question)
+    assert vote["content"] == {"poll_update": {"options": ["green"]}}
+    assert (vote["chat"], vote["sender"]) == (GROUP, f"{FRIEND}@c.us")
+    (found,) = page_reports.read("message", vote, now=0.0)
+    assert isinstance(found, InboundMessage)
+    assert parse(found.id) is not None

@@ -36,7 +36,8 @@ from waguard.worker.page import page_reports as under_test
 from waguard.worker.page.link_watch import LinkWatch
 from waguard.worker.page.page import WhatsAppPage
 from waguard.worker.page.page_errors import NotSendableError
-from waguard.worker.page.page_reports import KINDS, LARGEST, TEXT_LIMIT, asked, people, read
+from waguard.worker.page.page_reports import KINDS, TEXT_LIMIT, asked, people, read
+from waguard.worker.page.values import LARGEST
 from waguard.worker.page_events import PageEvents
 from waguard.worker.profile_care import ProfileCare
 from waguard.worker.running_backfill import RunningBackfill

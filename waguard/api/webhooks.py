@@ -19,6 +19,7 @@ from waguard.core.webhooks.delivery import (
     OLD_SERVICE,
     QR_CODE,
     DeadLetterState,
+    Fields,
     dead_letter_state,
 )
 from waguard.errors import InvalidInputError, NotFoundError
@@ -60,6 +61,12 @@ def _state(value: str, field: str) -> DeadLetterState:
     raise fields.bad(field, value, "no such state", " or ".join(DeadLetterState))
 
 
+def _fields(value: str, field: str) -> Fields:
+    if value in set(Fields):
+        return Fields(value)
+    raise fields.bad(field, value, "no such set of fields", " or ".join(Fields))
+
+
 def _number(value: str, field: str) -> int:
     try:
         return fields.number(value, field)
@@ -93,6 +100,7 @@ class PutReceiver(Struct, kw_only=True):
         ]
         | None
     ) = None
+    fields: Annotated[Fields, Kind(_fields)] = Fields.APPLICATION
 
 
 class Receiver(OfSession, kw_only=True):
@@ -102,6 +110,7 @@ class Receiver(OfSession, kw_only=True):
     signed: bool
     hold: bool
     events: tuple[str, ...]
+    fields: Fields
 
 
 @route(Right.READ)
@@ -129,6 +138,7 @@ async def put(request: web.Request, session_id: SessionId, body: PutReceiver) ->
         secret=body.secret,
         hold=body.hold,
         events=OLD_SERVICE if body.events is None else body.events,
+        fields=body.fields,
     )
     await request.app[DEPS].webhooks.endpoints.put(endpoint)
     return _receiver(endpoint)
@@ -141,6 +151,7 @@ def _receiver(endpoint: Endpoint) -> Receiver:
         signed=endpoint.secret is not None,
         hold=endpoint.hold,
         events=endpoint.events,
+        fields=endpoint.fields,
     )
 
 

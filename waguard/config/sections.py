@@ -181,6 +181,7 @@ class Webhook(Reloadable, frozen=True, kw_only=True):
     hold: bool = True
     hold_limit: LongSeconds = 900.0
     events: tuple[str, ...] = OLD_SERVICE
+    fields: Literal["application", "all"] = "application"
     stored: str | None = None
     body_limit: Bytes = 8 << 20  # PHP's post_max_size, by default
 

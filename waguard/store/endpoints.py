@@ -7,7 +7,7 @@ from typing import Any
 from sqlalchemy import delete, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from waguard.core.webhooks.delivery import OLD_SERVICE
+from waguard.core.webhooks.delivery import OLD_SERVICE, Fields
 from waguard.ports.webhooks import Endpoint
 from waguard.store.database import Database
 from waguard.store.models import ENDPOINTS
@@ -32,6 +32,7 @@ class SqlEndpoints:
                 "secret": endpoint.secret,
                 "hold": endpoint.hold,
                 "events": list(endpoint.events),
+                "fields": str(endpoint.fields),
                 "updated_at": work.now,
             }
             same = ENDPOINTS.c.session_id == endpoint.session_id
@@ -66,4 +67,5 @@ def _endpoint(row: Mapping[str, Any]) -> Endpoint:
         secret=row["secret"],
         hold=row["hold"] is not False,
         events=OLD_SERVICE if row["events"] is None else tuple(row["events"]),
+        fields=Fields.ALL if row["fields"] == Fields.ALL else Fields.APPLICATION,
     )

@@ -200,6 +200,7 @@ ENDPOINTS = Table(
     Column("secret", Text),
     Column("hold", Boolean),  # NULL: true
     Column("events", JsonText),  # NULL: those of the old service
+    Column("fields", String(16)),  # NULL: those of the application
     Column("updated_at", UtcDateTime, nullable=False),
 )
 

@@ -4,6 +4,7 @@ from typing import Annotated
 
 from msgspec import Meta, Struct
 
+from waguard.core.messages.content import CONTENT_LIMIT
 from waguard.core.messages.received_media import MEDIA_LIMIT
 
 # what a worker may say; its own bounds, in ``worker/page/page_reports.py``, are no wider. Texts in characters
@@ -14,6 +15,7 @@ Name = Annotated[str, Meta(max_length=256)]
 Filename = Annotated[str, Meta(max_length=1_024)]
 Text = Annotated[str, Meta(max_length=66_000)]
 Words = Annotated[str, Meta(max_length=4_096)]
+Content = Annotated[str, Meta(max_length=CONTENT_LIMIT)]
 Raw = Annotated[str, Meta(max_length=8_192)]
 File = Annotated[bytes, Meta(max_length=MEDIA_LIMIT)]
 # LIDs that a text shows; a group has at most so many participants

@@ -9,6 +9,7 @@ from waguard.wire.bounds import (
     At,
     AtSecond,
     Chat,
+    Content,
     Count,
     File,
     Filename,
@@ -50,6 +51,8 @@ class InboundMessage(Private, tag="message", frozen=True, kw_only=True):
     media_error: Words | None = None
     backfilled: bool = False
     """Read from its chat later: no event brought it."""
+    content: Content | None = None
+    """JSON of what it has beside its text, by what it is (``worker/page/message_content.py``)."""
 
 
 class Ack(Struct, tag="ack", frozen=True, kw_only=True):

@@ -7,7 +7,8 @@ from loguru import logger
 
 from waguard.core.link import Link
 from waguard.wire.events import Acquainted, LoggedOut
-from waguard.worker.page.page_reports import KINDS, asked, passkey_step, people, word
+from waguard.worker.page.page_reports import KINDS, asked, passkey_step, people
+from waguard.worker.page.values import word
 from waguard.worker.profile_care import ProfileCare
 from waguard.worker.running_backfill import RunningBackfill
 from waguard.worker.worker_context import WorkerContext

@@ -38,6 +38,7 @@ class Kind(StrEnum):
     REVOKE = "revoke"
     REACTION = "reaction"
     CALL = "call"
+    VOTE = "vote"
     ERROR = "error"
     SENT = "sent"
     FAILED = "failed"

@@ -35,6 +35,7 @@ SENT: Final = "message_sent"
 OWN_SEND: Final = 3.0
 # s at most that its row is waited for, where it can be looked up
 OWN_SEND_LONGEST: Final = 10.0
+POLL_VOTED: Final = "poll_voted"
 # the names that the old service used: a receiver that names no events gets these
 OLD_SERVICE: Final = (
     QR_CODE,
@@ -57,10 +58,19 @@ EVENTS: Final = frozenset(
         "message_edited",
         "message_revoked",
         "message_reaction",
+        POLL_VOTED,
         "call_received",
         "message_error",
     }
 )
+
+
+class Fields(StrEnum):
+    """What a receiver gets of a message."""
+
+    APPLICATION = "application"
+    """What the old service's application knows; ``message.content`` is left out: its column holds 64 kB."""
+    ALL = "all"
 
 
 class Cause(StrEnum):

@@ -1,4 +1,4 @@
-"""What happens beside messages: the phone edits, revokes, reacts, calls."""
+"""What happens beside messages: the phone edits, revokes, reacts, votes, calls."""
 
 import secrets
 import time
@@ -31,6 +31,11 @@ class Happenings:
         """Somebody reacts to a message of the chat; an empty text takes the reaction back."""
         message = self._find(phone, id)
         return self._announce("reaction", phone, message, sender or _other(message), text=text)
+
+    def vote(self, phone: str, id: str, options: list[int], sender: str) -> str:  # noqa: A002
+        """Somebody votes in a poll of the chat: the options by their local ids, none takes the vote back."""
+        message = self._find(phone, id)
+        return self._announce("vote", phone, message, sender or _other(message), options=options)
 
     def call(self, phone: str, sender: str, *, video: bool, group: bool) -> str:
         """Ring in the browsers that are there now: a call waits for nobody."""

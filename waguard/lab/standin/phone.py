@@ -117,6 +117,12 @@ class React(Request, kw_only=True):
     from_: str = msgspec.field(name="from", default="")
 
 
+class Vote(Request, kw_only=True):
+    id: str
+    options: list[int]
+    from_: str = msgspec.field(name="from", default="")
+
+
 class Call(Request, kw_only=True):
     from_: str = msgspec.field(name="from")
     video: bool = False
@@ -312,6 +318,16 @@ class Phone:
         sender = _wid(from_, "from") if from_ else ""
         return {"id": self._happenings.react(phone, id, text, sender)}
 
+    def vote(
+        self,
+        id: str,  # noqa: A002
+        options: list[int],
+        from_: str = "",
+        phone: str = PHONE,
+    ) -> dict[str, str]:
+        sender = _wid(from_, "from") if from_ else ""
+        return {"id": self._happenings.vote(phone, id, options, sender)}
+
     def call(
         self, from_: str, phone: str = PHONE, *, video: bool = False, group: bool = False
     ) -> dict[str, str]:
@@ -437,6 +453,7 @@ _POSTS: dict[str, tuple[type[msgspec.Struct], Callable[[Phone, Any], dict[str, A
     "reveal": (Reveal, lambda p, r: p.reveal(r.number, r.phone)),
     "edit": (Edit, lambda p, r: p.edit(r.id, r.body, r.phone)),
     "revoke": (Revoke, lambda p, r: p.revoke(r.id, r.phone)),
+    "vote": (Vote, lambda p, r: p.vote(r.id, r.options, r.from_, r.phone)),
     "react": (React, lambda p, r: p.react(r.id, r.text, r.from_, r.phone)),
     "call": (Call, lambda p, r: p.call(r.from_, r.phone, video=r.video, group=r.group)),
     "unlink": (Unlink, lambda p, r: p.unlink(r.phone, r.reason)),

@@ -53,6 +53,27 @@ class _Parser(argparse.ArgumentParser):
         self.exit(2, f"{self.prog}: {message} (see {self.prog} --help)\n")
 
 
+def _add_happenings(command: Callable[[str, str], argparse.ArgumentParser]) -> None:
+    edit = command("edit", "give a message to the account another text")
+    edit.add_argument("id")
+    edit.add_argument("body")
+    command("revoke", "delete a message to the account for everybody").add_argument("id")
+    react = command("react", "react to a message")
+    react.add_argument("id")
+    react.add_argument("text", nargs="?", help='an emoji (default: 👍), "" to take it back')
+    react.add_argument("--from", help="who reacts (default: the other one in the chat)")
+    vote = command("vote", "vote in a poll")
+    vote.add_argument("id")
+    vote.add_argument(
+        "options", nargs="*", type=int, help="ids of the options; none takes the vote back"
+    )
+    vote.add_argument("--from", help="who votes (default: the other one in the chat)")
+    call = command("call", "call the account")
+    call.add_argument("from", metavar="FROM", help="number or id of who calls")
+    call.add_argument("--video", action="store_true")
+    call.add_argument("--group", action="store_true", help="a group's call")
+
+
 def _add_recipients(command: Callable[[str, str], argparse.ArgumentParser]) -> None:
     receipt = command("receipt", "the recipient got, read or played a message")
     receipt.add_argument("id")
@@ -162,18 +183,7 @@ def _parser() -> argparse.ArgumentParser:
     write.add_argument("--timestamp", type=int, help="Unix time (default: now)")
     _add_recipients(command)
     _add_ciphertexts(command, incoming)
-    edit = command("edit", "give a message to the account another text")
-    edit.add_argument("id")
-    edit.add_argument("body")
-    command("revoke", "delete a message to the account for everybody").add_argument("id")
-    react = command("react", "react to a message")
-    react.add_argument("id")
-    react.add_argument("text", nargs="?", help='an emoji (default: 👍), "" to take it back')
-    react.add_argument("--from", help="who reacts (default: the other one in the chat)")
-    call = command("call", "call the account")
-    call.add_argument("from", metavar="FROM", help="number or id of who calls")
-    call.add_argument("--video", action="store_true")
-    call.add_argument("--group", action="store_true", help="a group's call")
+    _add_happenings(command)
     unlink = command("unlink", "log all browsers of the account out")
     unlink.add_argument("--reason", choices=["unknown_companion", "account_locked"])
     command("drop", "cut the connection").add_argument(

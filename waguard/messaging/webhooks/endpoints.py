@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Collection
 
 from waguard.config.sections import Webhook
-from waguard.core.webhooks.delivery import READY
+from waguard.core.webhooks.delivery import READY, Fields
 from waguard.ports.messages import MessageStore
 from waguard.ports.webhooks import GLOBAL, Endpoint
 
@@ -61,6 +61,11 @@ class Endpoints:
             return self._settings().hold
         own = self.own(endpoint)
         return own is None or own.hold
+
+    def fields(self, endpoint: str) -> Fields:
+        """What it gets of a message."""
+        own = self.own(endpoint)
+        return own.fields if own else Fields(self._settings().fields)
 
     async def receivers(self) -> list[str]:
         """Those that the database knows now."""

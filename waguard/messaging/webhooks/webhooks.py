@@ -17,7 +17,8 @@ from loguru import logger
 from waguard.config.sections import Webhook
 from waguard.core.blame import Condition
 from waguard.core.conditions import HeldChats
-from waguard.core.webhooks.delivery import Cause, DeliveryPolicy
+from waguard.core.messages.content import for_application
+from waguard.core.webhooks.delivery import Cause, DeliveryPolicy, Fields
 from waguard.core.webhooks.facts import ReadyExpected, Released, Repaired
 from waguard.core.webhooks.partition import MemoryWindow
 from waguard.core.webhooks.pending import Key
@@ -133,10 +134,10 @@ class Webhooks:
         table = self._table if endpoint == GLOBAL else None
         attempts = Attempts(
             self._ctx,
-            complete=partial(with_content, files=self._files, deadline=self._timings.file),
+            complete=partial(self._complete, endpoint),
             post=partial(self._post.post, endpoint),
             table=table,
-            smaller=without_content,
+            smaller=lambda body: without_content(self._wanted(endpoint, body)),
             limit=lambda: self._settings().body_limit,
         )
         settings = Settings(
@@ -145,6 +146,13 @@ class Webhooks:
             uses_lookup=lambda: table is not None and table.uses_lookup,
         )
         return EndpointQueue(endpoint, self._ctx, attempts, settings, self._window)
+
+    async def _complete(self, endpoint: str, body: bytes) -> bytes:
+        wanted = self._wanted(endpoint, body)
+        return await with_content(wanted, self._files, deadline=self._timings.file)
+
+    def _wanted(self, endpoint: str, body: bytes) -> bytes:
+        return body if self.endpoints.fields(endpoint) is Fields.ALL else for_application(body)
 
     async def drain(self, timeout: float) -> bool:
         """Wait at most ``timeout`` s until all is delivered; whether it is."""

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from waguard.core.messages import phone_use
+from waguard.core.messages.content import CONTENT, decoded, text_of
 from waguard.core.messages.identity import GROUP, parse
 from waguard.core.messages.inbox import (
     EventPayload,
@@ -20,6 +21,7 @@ from waguard.core.messages.news import of_ack, whence
 from waguard.core.messages.received_media import UNKNOWN
 from waguard.core.messages.send_states import ACK_DEVICE, ACK_PLAYED, ACK_READ
 from waguard.core.replace import replace
+from waguard.core.webhooks.delivery import POLL_VOTED
 from waguard.ports.store import SessionRow
 from waguard.wire import qr
 from waguard.wire.events import (
@@ -52,12 +54,14 @@ def inbound(message: InboundMessage) -> Mapping[str, Any]:
         "sha256": None,
         "url": None,
     }
+    content = decoded(message.content)
+    body = message.caption or message.body if message.mimetype else message.body
     return {
         "message": {
             "id": message.id,
             **_whence(message.chat, message.sender),
             "to": message.to,
-            "body": message.caption or message.body if message.mimetype else message.body,
+            "body": body or text_of(message.kind, content),
             "timestamp": message.timestamp,
             "from_me": message.from_me,
             "type": message.kind,
@@ -67,6 +71,7 @@ def inbound(message: InboundMessage) -> Mapping[str, Any]:
             "quoted_id": message.quoted_id,
             "backfilled": message.backfilled,
             "media": media or None,
+            **({CONTENT: content} if content else {}),
         }
     }
 
@@ -158,6 +163,26 @@ def happened(
                     event, {**more, **_whence(it.chat, it.sender), "timestamp": it.timestamp}
                 ),
             ),
+        ),
+    )
+
+
+def vote(row: SessionRow, it: InboundMessage, at: float) -> tuple[InboxRecord, ...]:
+    """What is stored of a vote in a poll; ``at`` as in ``received``. A later one of the same person replaces it."""
+    chosen = decoded(it.content).get(it.kind, {}).get("options", [])
+    more = {"message_id": it.quoted_id, "options": chosen, **_whence(it.chat, it.sender)}
+    return (
+        InboxRecord(
+            session_id=row.session_id,
+            workspace_id=row.workspace_id,
+            key=fitting(f"{Kind.VOTE}:{it.id}"),
+            kind=Kind.VOTE,
+            at=at,
+            chat=it.chat,
+            ref=(f"{Kind.VOTE}:", it.id),
+            target=it.quoted_id,
+            sender=it.sender,
+            events=(EventPayload(POLL_VOTED, more | {"timestamp": it.timestamp}),),
         ),
     )
 

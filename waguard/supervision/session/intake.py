@@ -8,6 +8,7 @@ import msgspec
 from loguru import logger
 
 from waguard.core.messages.backfill import by_alias
+from waguard.core.messages.content import POLL_VOTE
 from waguard.core.messages.inbox import BACKFILL_LIMIT, InboxRecord, Kind, backfill_since
 from waguard.core.messages.news import ack_of
 from waguard.core.messages.phone_use import phone_of
@@ -151,6 +152,8 @@ class Intake:
             self._active()
             if not it.backfilled:
                 self._deaf.heard()
+            if it.kind == POLL_VOTE:
+                return translate.vote(self._writer.row, it, at)
             if self._undecryptable.knows(it.id):
                 it = msgspec.structs.replace(it, backfilled=True)
             return translate.received(self._writer.row, it, at)

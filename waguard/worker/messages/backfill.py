@@ -23,7 +23,8 @@ from waguard.worker.browser.devtools import DevToolsClosedError, TargetCrashedEr
 from waguard.worker.messages.inbound import STATUSES, Inbound
 from waguard.worker.page.page import WhatsAppPage
 from waguard.worker.page.page_errors import PageLoadingError
-from waguard.worker.page.page_reports import ID_LIMIT, moment, word
+from waguard.worker.page.page_reports import ID_LIMIT
+from waguard.worker.page.values import moment, word
 from waguard.worker.timings import TIMINGS
 
 AT_ONCE: Final = 4  # chats

@@ -100,13 +100,72 @@
     return { group_name: name.map(read).find(Boolean) ?? null, participants: ids.map((one) => knownNumber(one) ?? one) };
   };
 
+  // What a message has beside its text. The names are those of wa-js's MsgModel; polls and events are read in others'
+  // sources (whatsapp-web.js, WPPConnect). A list may be a collection of models.
+  const listOf = (value) => (Array.isArray(value) ? value : attempt(() => value.getModelsArray()) ?? []);
+  const CONTENT = {
+    location: (it) => ({
+      latitude: it.lat, longitude: it.lng, name: it.loc?.split('\n')[0], address: it.loc?.split('\n').slice(1).join('\n'),
+      url: it.clientUrl, comment: it.comment, live: it.isLive === true || undefined,
+    }),
+    poll_creation: (it) => ({
+      question: it.pollName, options: listOf(it.pollOptions).map(({ name }) => name), selectable: it.pollSelectableOptionsCount,
+    }),
+    vcard: (it) => ({ contacts: [{ name: it.vcardFormattedName, vcard: it.body }] }),
+    multi_vcard: (it) => ({ contacts: listOf(it.vcardList).map(({ displayName: name, vcard }) => ({ name, vcard })) }),
+    buttons_response: (it) => ({ id: it.selectedButtonId, text: it.body }),
+    template_button_reply: (it) => ({ id: it.selectedId, text: it.body }),
+    list_response: ({ listResponse: it }) => ({
+      id: it.singleSelectReply?.selectedRowId, text: it.title, description: it.description,
+    }),
+    order: (it) => ({
+      id: it.orderId, title: it.orderTitle, items: it.itemCount, total_1000: it.totalAmount1000,
+      currency: it.totalCurrencyCode, text: it.message, seller: wid(it.sellerJid),
+    }),
+    product: (it) => ({
+      id: it.productId, title: it.title, description: it.description, price_1000: it.priceAmount1000,
+      currency: it.currencyCode, url: it.url, seller: wid(it.businessOwnerJid),
+    }),
+    groups_v4_invite: (it) => ({
+      group: wid(it.inviteGrp), name: it.inviteGrpName, code: it.inviteCode, expires_at: it.inviteCodeExp, text: it.comment,
+    }),
+    event_creation: (it) => ({
+      name: it.eventName, description: it.eventDescription, starts_at: it.eventStartTime, ends_at: it.eventEndTime,
+      place: it.eventLocation?.name, url: it.eventJoinLink, cancelled: it.isEventCanceled === true || undefined,
+    }),
+    sticker: (it) => ({ animated: it.isAnimated === true }),
+  };
+  const PLAIN = new Set(['chat', 'image', 'video', 'audio', 'ptt', 'document']);
+  const adOf = ({ ctwaContext: it }) => it && {
+    title: it.title, text: it.description, url: it.sourceUrl, id: it.sourceId, app: it.sourceApp, media_url: it.mediaUrl,
+  };
+  const previewOf = (it) => (it.type === 'chat' && it.matchedText
+    ? { title: it.title, text: it.description, url: it.canonicalUrl || it.matchedText } : null);
+  const SECRET = /key|secret|hash|path|thumb|token|waveform|sidecar/i;
+  const rawOf = (it) => Object.fromEntries(Object.entries(attempt(() => it.attributes) ?? {}).filter(
+    ([name, value]) => Object(value) !== value && value !== null && value !== undefined && !SECRET.test(name)));
+  const contentOf = (message) => {
+    const read = CONTENT[message.type];
+    return {
+      [message.type]: read ? attempt(() => read(message)) : null,
+      raw: read || PLAIN.has(message.type) ? null : attempt(() => rawOf(message)),
+      ad: attempt(() => adOf(message)),
+      preview: attempt(() => previewOf(message)),
+      seconds: attempt(() => message.duration),
+      view_once: attempt(() => message.isViewOnce) === true,
+      forwarded: attempt(() => message.isForwarded) === true,
+    };
+  };
+
+  // a thumbnail in base64, and what the content has
+  const NO_TEXT = new Set(['location', 'vcard', 'multi_vcard', 'product', 'order', 'groups_v4_invite']);
   const project = (message) => {
     const get = (key) => attempt(() => message[key]);
     const { id } = message;
     const chat = wid(id.remote);
-    const media = get('mimetype') !== null;
     // the body of a media message is its thumbnail
-    const [body, caption] = [media ? '' : text(get('body')) || '', text(get('caption'))];
+    const isText = get('mimetype') === null && !NO_TEXT.has(get('type'));
+    const [body, caption] = [isText ? text(get('body')) || '' : '', text(get('caption'))];
     const mentioned = lidsShown(message, body || caption);
     meet(chat, id.participant, ...mentioned);
     return {
@@ -127,6 +186,7 @@
       size: Number(get('size')) || null,
       quoted_id: text(get('quotedStanzaID')),
       mentioned,
+      content: contentOf(message),
     };
   };
 
@@ -166,6 +226,7 @@
 
   // A message's id begins with its chat's; in a group wa-js finds receipts only under our own LID.
   const myLid = () => attempt(() => wid(W.conn.getMyUserLid()));
+  const isMe = (id) => [myLid(), attempt(() => wid(W.conn.getMyUserId()))].includes(wid(id));
   const partsOf = (messageId) => /^(true|false)_([^_]+)_(.+?)(?:_([^_]+@[a-z.]+))?$/s.exec(messageId)?.slice(1) ?? [];
   const idIn = (chat, messageId) => {
     const stem = partsOf(messageId)[2];
@@ -507,6 +568,14 @@
   listen('chat.new_reaction', 'reaction', ({ id, msgId, reactionText, sender, timestamp }) => (id.fromMe ? null : {
     id: String(id), message_id: String(msgId), chat: met(msgId.remote), sender: person(sender),
     text: text(reactionText) || '', timestamp: seconds(Number(timestamp)),
+  }));
+  // wa-js names no vote of its own: what somebody chose at that moment is one, and their next vote takes its place
+  const voteId = (chat, poll, sender, at) => (
+    ['false', chat, `${partsOf(poll)[2]}.${at}`, ...(chat.endsWith('@g.us') ? [sender] : [])].join('_'));
+  listen('chat.poll_response', 'message', ({ msgId, chatId, selectedOptions, sender, timestamp }) => (isMe(sender) ? null : {
+    id: voteId(met(chatId), String(msgId), wid(sender), Number(timestamp)), chat: met(chatId), sender: person(sender),
+    body: '', kind: 'poll_update', timestamp: seconds(Number(timestamp)), from_me: false,
+    quoted_id: String(msgId), content: { poll_update: { options: selectedOptions.filter(Boolean).map(({ name }) => name) } },
   }));
   listen('call.incoming_call', 'call', ({ id, sender, isVideo, isGroup, offerTime }) => ({
     id: String(id), chat: met(sender), sender: person(sender), video: Boolean(isVideo), group: Boolean(isGroup),

@@ -13,8 +13,9 @@ from waguard.worker.browser.devtools import DevToolsError, EvaluationError, Page
 from waguard.worker.page import page_answers
 from waguard.worker.page.page_answers import Reading, SendOutcome
 from waguard.worker.page.page_errors import NotTransmittedError, PageLoadingError, TooOftenError
-from waguard.worker.page.page_reports import ID_LIMIT, ack, word
+from waguard.worker.page.page_reports import ID_LIMIT, ack
 from waguard.worker.page.report_gate import CHAT_STATE, LARGEST, ReportGate
+from waguard.worker.page.values import word
 from waguard.worker.timings import TIMINGS, Timings
 
 BINDING: Final = "waguardReport"

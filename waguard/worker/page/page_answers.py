@@ -8,14 +8,8 @@ from waguard.core.link import PageFacts
 from waguard.core.passkey_link import PasskeyStep
 from waguard.worker.browser.devtools import EvaluationError
 from waguard.worker.page.page_errors import NotSendableError
-from waguard.worker.page.page_reports import (
-    CHAT_LIMIT,
-    ERROR_LIMIT,
-    ack,
-    moment,
-    passkey_step,
-    word,
-)
+from waguard.worker.page.page_reports import CHAT_LIMIT, ERROR_LIMIT, ack, passkey_step
+from waguard.worker.page.values import moment, word
 
 CODE_LIMIT: Final = 1_000  # characters of ASCII; WhatsApp's have 240, a QR code holds 2,953
 NAMES_LIMIT: Final = 100

@@ -24,7 +24,7 @@ from waguard.wire.reports import PageVersion
 from waguard.wire.worker import StoredDocument
 from waguard.worker.browser.devtools import DevToolsError, PageSession
 from waguard.worker.page.load_watch import DocumentAnswer
-from waguard.worker.page.page_reports import word
+from waguard.worker.page.values import word
 
 DEADLINE: Final = 15.0  # s; each takes some ms, on a busy machine longer
 

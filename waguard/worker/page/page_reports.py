@@ -8,7 +8,6 @@ what has no identity, or no text where there must be one, becomes a ``MessageErr
 
 import hashlib
 import json
-import math
 from collections.abc import Callable
 from typing import Any, Final
 
@@ -26,6 +25,8 @@ from waguard.wire.events import (
     Revoke,
     Undecryptable,
 )
+from waguard.worker.page.message_content import read_content
+from waguard.worker.page.values import LARGEST, moment, whole, word
 
 # characters. Ids are identities and never cut; the store's column for a chat has 128
 ID_LIMIT: Final = 256
@@ -33,7 +34,6 @@ CHAT_LIMIT: Final = 128
 TEXT_LIMIT: Final = 65_536  # WhatsApp's own for a message
 NAME_LIMIT: Final = 256
 FILENAME_LIMIT: Final = 1_024
-WORD_LIMIT: Final = 128
 REACTION_LIMIT: Final = 64
 RAW_LIMIT: Final = 8_192
 ERROR_LIMIT: Final = 500
@@ -41,9 +41,6 @@ IDS_AT_ONCE: Final = 500  # in one ack
 MENTIONED_LIMIT: Final = 1_024
 PARTICIPANTS_LIMIT: Final = 1_024
 
-LARGEST: Final = (1 << 53) - 1  # what every reader of JSON holds
-MILLISECONDS_FROM: Final = 100_000_000_000  # no time in seconds is as large: the year 5138
-LATEST: Final = 253_402_300_799  # s; the last one of the year 9999
 ACKS: Final = range(-1, 5)
 ACK_EXPIRED: Final = -2
 CUT: Final = f" … [cut at {TEXT_LIMIT} characters]"
@@ -51,30 +48,6 @@ CUT: Final = f" … [cut at {TEXT_LIMIT} characters]"
 
 class _OddError(Exception):
     """What was reported cannot be what it says to be; the text names the field, and no content."""
-
-
-def whole(value: object) -> int | None:
-    """A number without its fraction; None for what is none."""
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        return None
-    if isinstance(value, float):
-        return int(value) if math.isfinite(value) else None
-    return value
-
-
-def word(value: object, limit: int = WORD_LIMIT) -> str | None:
-    """A text as far as the limit goes; None for what is no text."""
-    if not isinstance(value, str):
-        return None
-    return value[:limit].encode(errors="replace").decode()
-
-
-def moment(value: object) -> int | None:
-    """Unix time in seconds, also of milliseconds; None for what is no time after 1970."""
-    found = whole(value)
-    if found is not None and found > MILLISECONDS_FROM:
-        found //= 1_000
-    return found if found is not None and 0 < found <= LATEST else None
 
 
 def ack(value: object) -> int | None:
@@ -213,6 +186,7 @@ def _message(reported: dict[str, Any], now: float) -> tuple[Incoming, ...]:
             size=_size(reported.get("size")),
             quoted_id=_optional_identity(reported.get("quoted_id"), ID_LIMIT),
             mentioned=_identities(reported, "mentioned", MENTIONED_LIMIT),
+            content=read_content(reported.get("content")),
         ),
     )
 

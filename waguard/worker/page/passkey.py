@@ -23,7 +23,7 @@ from waguard.wire.calls import (
 )
 from waguard.worker.browser.devtools import PageSession
 from waguard.worker.page.link_watch import LinkWatch
-from waguard.worker.page.page_reports import word
+from waguard.worker.page.values import word
 
 HOOK: Final = (Path(__file__).parent / "passkey.js").read_text()
 OPTIONS_LIMIT: Final = 8_192  # characters of JSON

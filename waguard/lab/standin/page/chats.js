@@ -1,7 +1,7 @@
 // Models and collections of chats, contacts and messages.
 (() => {
   'use strict';
-  const { define, config } = window.__standin;
+  const { CONTENT, define, config } = window.__standin;
 
   define('WAWebAckConstants', (exports) => {
     exports.ACK = { EXPIRED: -2, FAILED: -1, CLOCK: 0, SENT: 1, RECEIVED: 2, READ: 3, PLAYED: 4, PEER: 5 };
@@ -46,7 +46,7 @@
     describe(MsgModel, 'msg', [
       'id', 'body', 'type', 'subtype', 't', 'from', 'to', 'author', 'self', 'ack', 'local', 'isNewMsg', 'caption',
       'mimetype', 'filename', 'size', 'filehash', 'directPath', 'notifyName', 'quotedStanzaID', 'quotedParticipant',
-      'quotedMsg', 'quotedRemoteJid', 'mentionedJidList', 'latestEditMsgKey', 'latestEditSenderTimestampMs', 'isForwarded', 'star', 'isLive', 'isViewOnce', 'sender',
+      'quotedMsg', 'quotedRemoteJid', 'mentionedJidList', 'latestEditMsgKey', 'latestEditSenderTimestampMs', 'star', 'sender', ...CONTENT,
     ]);
     exports.default = MsgModel;
   });

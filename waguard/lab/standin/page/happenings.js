@@ -1,4 +1,4 @@
-// What happens beside messages: edits, revokes, reactions, calls.
+// What happens beside messages: edits, revokes, reactions, votes, calls.
 (() => {
   'use strict';
   const { define } = window.__standin;
@@ -41,6 +41,11 @@
   // wa-js wraps this to hear of a reaction; nothing here shows one.
   define('WAWebReactionsMsgAction', (exports) => {
     exports.addOrUpdateReactionsModelCollection = async () => undefined;
+  });
+
+  // wa-js wraps this to hear of votes in polls; nothing here shows one.
+  define('WAWebPollsUpsertVotes', (exports) => {
+    exports.upsertVotesDb = async () => undefined;
   });
 
   define('WAWebStandinHappenings', (exports, require) => {
@@ -89,6 +94,18 @@
           { msgKey: id, parentMsgKey: message, reactionText: text, senderUserJid: sender, read: false, orphan: 0, t },
           true,
         );
+      },
+
+      async vote({ number, id, message, sender, options, t }) {
+        acknowledge({ number });
+        await require('WAWebPollsUpsertVotes').upsertVotesDb([{
+          ack: 1,
+          msgKey: MsgKey.fromString(id),
+          parentMsgKey: MsgKey.fromString(message),
+          selectedOptionLocalIds: options,
+          sender: createWid(sender),
+          senderTimestampMs: t * 1000 + 999,
+        }]);
       },
 
       call({ id, from, video, group, t }) {

@@ -2,10 +2,10 @@
 // before it is transmitted and goes out again, with the same id, until the server has answered.
 (() => {
   'use strict';
-  const { define, config, isBroken } = window.__standin;
+  const { CONTENT, define, config, isBroken } = window.__standin;
   const PLAIN = [
     'body', 'type', 'subtype', 't', 'ack', 'caption', 'mimetype', 'filename', 'size', 'filehash', 'directPath',
-    'notifyName', 'quotedStanzaID', 'self',
+    'notifyName', 'quotedStanzaID', 'self', ...CONTENT,
   ];
   const WIDS = ['from', 'to', 'author', 'quotedParticipant'];
   const WID_LISTS = ['mentionedJidList'];

@@ -75,7 +75,17 @@
   };
   window.importDefault = (id) => require(id).default;
   window.ErrorGuard = { skipGuardGlobal() {}, applyWithGuard: (f, self, args) => f.apply(self, args) };
+  // What messages have beside their text.
+  const CONTENT = [
+    'lat', 'lng', 'loc', 'clientUrl', 'comment', 'isLive', 'pollName', 'pollOptions', 'pollSelectableOptionsCount',
+    'vcardFormattedName', 'vcardList', 'selectedButtonId', 'selectedId', 'listResponse', 'orderId', 'orderTitle', 'itemCount',
+    'totalAmount1000', 'totalCurrencyCode', 'message', 'sellerJid', 'productId', 'title', 'description', 'priceAmount1000',
+    'currencyCode', 'url', 'businessOwnerJid', 'inviteGrp', 'inviteGrpName', 'inviteCode', 'inviteCodeExp', 'eventName',
+    'eventDescription', 'eventStartTime', 'eventEndTime', 'eventLocation', 'eventJoinLink', 'isEventCanceled', 'isAnimated',
+    'ctwaContext', 'matchedText', 'canonicalUrl', 'duration', 'isViewOnce', 'isForwarded', 'mediaKey', 'footer',
+  ];
   window.__standin = {
+    CONTENT,
     config,
     isBroken,
     define: (id, factory) => window.__d(id, [], (g, r, d, n, l, module, exports) => factory(exports, r)),

@@ -1,0 +1,61 @@
+"""What a message has beside its text: a place, a poll, contacts, what was chosen. Pure."""
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+import msgspec
+
+CONTENT_LIMIT: Final = 65_536  # characters of JSON
+CONTENT: Final = "content"
+"""Its field in a message of an event."""
+POLL_VOTE: Final = "poll_update"
+"""WhatsApp's word for a vote in a poll."""
+_MARK: Final = b'"content":{'  # in a text the quotes would have backslashes
+_SHOWN: Final = frozenset(
+    {"chat", "revoked", "image", "video", "audio", "ptt", "document", "sticker"}
+)
+_MAP: Final = "https://maps.google.com/?q={latitude},{longitude}"
+
+
+def decoded(content: str | None) -> dict[str, Any]:
+    """The content by what it is, as the worker read it; {}: there is none, or it is no JSON object."""
+    try:
+        return msgspec.json.decode(content or "{}", type=dict[str, Any])
+    except msgspec.MsgspecError:
+        return {}
+
+
+def for_application(body: bytes) -> bytes:
+    """The body of a webhook without its message's content."""
+    if _MARK not in body:
+        return body
+    event = msgspec.json.decode(body)
+    if isinstance(message := event["data"].get("message"), dict):
+        message.pop(CONTENT, None)
+    return msgspec.json.encode(event)
+
+
+def text_of(kind: str, content: Mapping[str, Any]) -> str:
+    """The text of a message that has none of its own, for who reads texts alone: never empty but where WhatsApp
+    itself shows no text. ``kind`` is WhatsApp's word for its type."""
+    if kind in _SHOWN:
+        return ""
+    it = content.get(kind)
+    found = _lines(kind, it) if isinstance(it, Mapping) else []
+    return "\n".join(str(line) for line in found if line) or f"[{kind}]"
+
+
+def _lines(kind: str, it: Mapping[str, Any]) -> list[Any]:
+    match kind:
+        case "location":
+            place = _MAP.format_map(it) if {"latitude", "longitude"} <= it.keys() else None
+            return [it.get("comment"), it.get("name"), it.get("address"), place]
+        case "vcard" | "multi_vcard":
+            return [one.get("name") for one in it.get("contacts", ())]
+        case "poll_creation":
+            return [it.get("question"), *it.get("options", ())]
+        case "poll_update":
+            return [*it.get("options", ())]
+        case _:
+            names = ("text", "title", "name", "description", "url", "id")
+            return [it.get(name) for name in names]
