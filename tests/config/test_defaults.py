@@ -93,6 +93,7 @@ def test_nothing_given_is_the_contract(folder: Path) -> None:
         "webhook.events": OLD_SERVICE,
         "webhook.stored": None,
         "webhook.body_limit": 8_388_608,
+        "webhook.fields": "application",
         "inbox.broadcasts": False,
         "inbox.channels": False,
         "inbox.groups": True,

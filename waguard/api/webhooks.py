@@ -2,6 +2,8 @@
 
 import json
 import time
+from enum import StrEnum
+from functools import partial
 from typing import Annotated, Any, Final
 
 from aiohttp import web
@@ -55,16 +57,10 @@ def _events(value: Any, field: str) -> tuple[str, ...]:
     return tuple(value)
 
 
-def _state(value: str, field: str) -> DeadLetterState:
-    if value in {*DeadLetterState}:
-        return DeadLetterState(value)
-    raise fields.bad(field, value, "no such state", " or ".join(DeadLetterState))
-
-
-def _fields(value: str, field: str) -> Fields:
-    if value in set(Fields):
-        return Fields(value)
-    raise fields.bad(field, value, "no such set of fields", " or ".join(Fields))
+def _one_of(names: type[StrEnum], value: str, field: str) -> StrEnum:
+    if value in set(names):
+        return names(value)
+    raise fields.bad(field, value, f"no such {field}", " or ".join(names))
 
 
 def _number(value: str, field: str) -> int:
@@ -100,7 +96,7 @@ class PutReceiver(Struct, kw_only=True):
         ]
         | None
     ) = None
-    fields: Annotated[Fields, Kind(_fields)] = Fields.APPLICATION
+    fields: Annotated[Fields, Kind(partial(_one_of, Fields))] = Fields.APPLICATION
 
 
 class Receiver(OfSession, kw_only=True):
@@ -166,7 +162,7 @@ async def delete(request: web.Request, session_id: SessionId) -> OfSession:
 class WantedLetters(Struct, kw_only=True):
     """Which dead letters."""
 
-    state: Annotated[DeadLetterState, Kind(_state)] | None = None
+    state: Annotated[DeadLetterState, Kind(partial(_one_of, DeadLetterState))] | None = None
     session_id: SessionId | None = None
     before: Number | None = None
 

@@ -7,7 +7,7 @@ import msgspec
 
 CONTENT_LIMIT: Final = 65_536  # characters of JSON
 CONTENT: Final = "content"
-"""Its field in a message of an event."""
+"""The field of an event's message that holds it."""
 POLL_VOTE: Final = "poll_update"
 """WhatsApp's word for a vote in a poll."""
 _MARK: Final = b'"content":{'  # in a text the quotes would have backslashes

@@ -132,12 +132,19 @@ class Webhooks:
 
     def _make_queue(self, endpoint: str) -> EndpointQueue:
         table = self._table if endpoint == GLOBAL else None
+
+        def wanted(body: bytes) -> bytes:
+            return body if self.endpoints.fields(endpoint) is Fields.ALL else for_application(body)
+
+        async def complete(body: bytes) -> bytes:
+            return await with_content(wanted(body), self._files, deadline=self._timings.file)
+
         attempts = Attempts(
             self._ctx,
-            complete=partial(self._complete, endpoint),
+            complete=complete,
             post=partial(self._post.post, endpoint),
             table=table,
-            smaller=lambda body: without_content(self._wanted(endpoint, body)),
+            smaller=lambda body: without_content(wanted(body)),
             limit=lambda: self._settings().body_limit,
         )
         settings = Settings(
@@ -146,13 +153,6 @@ class Webhooks:
             uses_lookup=lambda: table is not None and table.uses_lookup,
         )
         return EndpointQueue(endpoint, self._ctx, attempts, settings, self._window)
-
-    async def _complete(self, endpoint: str, body: bytes) -> bytes:
-        wanted = self._wanted(endpoint, body)
-        return await with_content(wanted, self._files, deadline=self._timings.file)
-
-    def _wanted(self, endpoint: str, body: bytes) -> bytes:
-        return body if self.endpoints.fields(endpoint) is Fields.ALL else for_application(body)
 
     async def drain(self, timeout: float) -> bool:
         """Wait at most ``timeout`` s until all is delivered; whether it is."""
