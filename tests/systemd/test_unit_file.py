@@ -69,6 +69,14 @@ def test_the_unit_is_restarted_at_once_later_and_later_and_for_ever() -> None:
     assert " sweep " in reported["ExecStopPost"]
 
 
+def test_a_unit_that_is_given_up_is_reported_by_a_unit_of_its_own() -> None:
+    unit = ConfigParser(strict=False, interpolation=None)
+    unit.read(FOLDER / "waguard.service")
+    reporting = service(unit["Unit"]["OnFailure"])
+    assert " alerts failed --config " in reporting["ExecStart"]
+    assert reporting["User"] == service("waguard.service")["User"]
+
+
 def test_an_older_systemd_keeps_one_pace_and_a_limit() -> None:
     old = (FOLDER / "before-254.conf").read_text()
     assert "StartLimitBurst=10" in old

@@ -33,6 +33,7 @@ NEEDS_PERSON: Final[Mapping[str, bool | Mapping[str, bool]]] = {
     "events_left_behind": True,
     "workers_unprotected": False,  # their next restart ends it
     "keys_unreadable": True,
+    "alerts_undeliverable": True,
     # ---- messages on their way ----
     "webhooks_down": True,
     "webhooks_late": True,
