@@ -43,7 +43,9 @@ class World:
         self.folder = folder
         self.file = folder / "destinations"
         self.write(LINES)
-        self.config = Config(alerts=Section(destination_file=self.file, page_url="https://wa.example"))
+        self.config = Config(
+            alerts=Section(destination_file=self.file, page_url="https://wa.example")
+        )
         self.clock = Clock()
         self.got: list[tuple[str, Notice]] = []
         self.refuses: set[str] = set()
@@ -85,7 +87,7 @@ class World:
         self.clock.live(after)
         known = {"supervising": True, "database": True, "restored": True} | more
         self.alerts.tick(
-            Health(total=1, connected=0, disconnected=1, conditions=conditions, **known)  # type: ignore[arg-type]
+            Health(total=1, connected=0, disconnected=1, conditions=conditions, **known)
         )
 
     async def idle(self) -> None:
@@ -183,7 +185,9 @@ async def test_the_next_daemon_sends_nothing_twice_and_reports_the_end(world: Wo
     world.see(after=1)
     world.see(after=FOLD)
     await world.idle()
-    assert [it.title for _, it in world.got] == ["waguard on wa1: over: a: it is open elsewhere"] * 2
+    assert [it.title for _, it in world.got] == [
+        "waguard on wa1: over: a: it is open elsewhere"
+    ] * 2
 
 
 async def test_what_was_on_its_way_when_the_daemon_ended_is_sent_by_the_next(world: World) -> None:

@@ -143,7 +143,9 @@ def _check_quiet(hours: str) -> None:
     try:
         quiet.parse(hours)
     except ValueError as error:
-        raise refused("alerts.quiet", hours, str(error), 'use "22:00-07:00", or "" for none') from None
+        raise refused(
+            "alerts.quiet", hours, str(error), 'use "22:00-07:00", or "" for none'
+        ) from None
 
 
 def _check_addresses(config: Config) -> None:
@@ -164,7 +166,9 @@ def _check_addresses(config: Config) -> None:
         raise refused("alerts.heartbeat_url", beat, why, "name the address that is to be called")
     page = config.alerts.page_url
     if page and (why := public_refusal(page)):
-        raise refused("alerts.page_url", page, why, "name the address of the status page: https://host/…")
+        raise refused(
+            "alerts.page_url", page, why, "name the address of the status page: https://host/…"
+        )
     public = config.api.public_url
     if public and (why := public_refusal(public)):
         raise refused(

@@ -1,5 +1,6 @@
 """When which destination gets an alert."""
 
+import itertools
 from collections.abc import Iterable
 from typing import Final
 
@@ -188,7 +189,7 @@ def test_a_destination_that_fails_is_tried_later_and_later_and_holds_up_no_other
     for _ in range(20_000):
         drill.see(DOWN, after=1)
     at = [at for at, name in drill.tried if name == ONE]
-    pauses = [later - earlier for earlier, later in zip(at, at[1:], strict=False)]
+    pauses = [later - earlier for earlier, later in itertools.pairwise(at)]
     assert pauses[:6] == [RETRY, 60, 120, 240, 480, RETRY_LONGEST]
     assert set(pauses[6:]) == {RETRY_LONGEST}
     [failing] = undelivered(drill.state).values()
@@ -329,4 +330,3 @@ def test_while_nothing_is_wrong_nothing_is_made() -> None:
     before: AlertState = drill.state
     drill.see(condition(kind="link", reason="offline"), after=1)
     assert drill.state is before
-

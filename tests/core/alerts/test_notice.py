@@ -140,7 +140,9 @@ def test_a_webhook_gets_json() -> None:
     assert "Authorization" not in form("webhook https://a.example/x", NOTICE)[1]
 
 
-@pytest.mark.parametrize(("notice_", "priority"), [(NOTICE, 4), (made(Notification((), (ONE,))), 3)])
+@pytest.mark.parametrize(
+    ("notice_", "priority"), [(NOTICE, 4), (made(Notification((), (ONE,))), 3)]
+)
 def test_ntfy_gets_its_own_json_at_its_root(notice_: notice.Notice, priority: int) -> None:
     url, headers, body = form("ntfy https://ntfy.example/team/waguard T", notice_)
     assert (url, headers["Authorization"]) == ("https://ntfy.example/team", "Bearer T")

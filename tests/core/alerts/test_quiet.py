@@ -23,7 +23,9 @@ def test_the_hours_hold(text: str, minute: int, *, quiet: bool) -> None:
     assert holds(parse(text), minute) is quiet
 
 
-@pytest.mark.parametrize("text", ["22-7", "24:00-07:00", "22:00 - 07:00", "22:60-07:00", "08:00-08:00"])
+@pytest.mark.parametrize(
+    "text", ["22-7", "24:00-07:00", "22:00 - 07:00", "22:60-07:00", "08:00-08:00"]
+)
 def test_what_is_no_pair_of_times_is_refused(text: str) -> None:
-    with pytest.raises(ValueError, match="it is not two times of the day|both times are the same"):
+    with pytest.raises(ValueError, match=r"it is not two times of the day|both times are the same"):
         parse(text)

@@ -154,7 +154,7 @@ def _observed(state: AlertState, fact: Observed, at: float) -> AlertState:
             found[key] = _alert(it, seen=min(before.seen, at) if before else at)
     if not found and not any(it.reported or it.failures for it in state.destinations.values()):
         return state if not state.open else replace(state, open=found)
-    destinations = {name: _compared(it, found, at) for name, it in state.destinations.items()}
+    destinations = {name: _compared(it, found, fact, at) for name, it in state.destinations.items()}
     return AlertState(found, destinations)
 
 
@@ -170,14 +170,16 @@ def _alert(it: Condition, *, seen: float) -> Alert:
     )
 
 
-def _compared(it: Destination, found: Mapping[str, Alert], at: float) -> Destination:
+def _compared(
+    it: Destination, found: Mapping[str, Alert], fact: Observed, at: float
+) -> Destination:
     """The destination with what is over marked, and without failures where nothing is left to deliver."""
-    if any((key in found) == (alert.ended is not None) for key, alert in it.reported.items()):
-        reported = {
-            key: replace(alert, ended=None if key in found else min(alert.ended or at, at))
-            for key, alert in it.reported.items()
-        }
-        it = replace(it, reported=reported)
+    for key, alert in it.reported.items():
+        ended = None if key in found else alert.ended
+        if key not in found and fact.complete:
+            ended = min(alert.ended or at, at)
+        if ended != alert.ended:
+            it = replace(it, reported={**it.reported, key: replace(alert, ended=ended)})
     if it.failures and not it.sending and not (found.keys() ^ it.reported.keys()):
         return replace(it, failures=0)
     return it
@@ -192,7 +194,9 @@ def _due(it: Destination, found: Mapping[str, Alert], now: Now) -> Notification 
         if key not in it.reported and not _is_recent(it.causes.get(alert.cause), now.at)
     )
     ended = tuple(alert for alert in it.reported.values() if alert.ended is not None)
-    first = min([alert.seen for alert in begun] + [alert.ended or 0.0 for alert in ended], default=now.at)
+    first = min(
+        [alert.seen for alert in begun] + [alert.ended or 0.0 for alert in ended], default=now.at
+    )
     return Notification(begun, ended) if now.at - first >= FOLD else None
 
 

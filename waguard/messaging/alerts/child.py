@@ -67,21 +67,26 @@ def _mail(job: Job) -> str | None:
     parts = urlsplit(job.destination.url)
     host, port = parts.hostname or "", parts.port or _PORTS[parts.scheme]
     tls = ssl.create_default_context()
-    with _connected(host, port, tls if parts.scheme == "smtps" else None, job.within) as server:
+    encrypted = parts.scheme == "smtps"
+    server = _connected(host, port, tls if encrypted else None, job.within)
+    try:
+        assert server.sock  # noqa: S101 - connected
         there = server.sock.getpeername()[0]
         if why := address.refusal(there, allow_private=True):
             return f"the address is refused: {why}"
         server.ehlo()
-        encrypted = parts.scheme == "smtps"
         if not encrypted and server.has_extn("starttls"):
             server.starttls(context=tls)
-            server.ehlo()
             encrypted = True
         if parts.username:
             if not encrypted and not ipaddress.ip_address(there).is_loopback:
                 return "the server offers no encryption for the password (STARTTLS)"
             server.login(unquote(parts.username), unquote(parts.password or ""))
         server.send_message(_message(job))
+    finally:
+        # what it says to the end changes nothing: the mail is accepted, or refused
+        with contextlib.suppress(smtplib.SMTPException, OSError):
+            server.quit()
     return None
 
 

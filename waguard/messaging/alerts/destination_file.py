@@ -23,7 +23,9 @@ def read(path: Path | None) -> Sequence[AlertDestination]:
         return destinations.parse(small_file.read(path, named=True).decode())
     except (OSError, UnreadableError) as error:
         why = str(error) if isinstance(error, UnreadableError) else error.strerror
-        raise _refused(path, f"it cannot be read: {why}", "name a file that this user can read") from None
+        raise _refused(
+            path, f"it cannot be read: {why}", "name a file that this user can read"
+        ) from None
     except UnicodeDecodeError:
         raise _refused(path, "it is not UTF-8", "write one destination a line") from None
     except ValueError as error:
