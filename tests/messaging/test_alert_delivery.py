@@ -1,7 +1,6 @@
 """Each kind of destination, with a receiver on this machine: what arrives, and what is said where nothing does."""
 
 import asyncio
-import contextlib
 import json
 import sys
 from collections.abc import AsyncIterator
@@ -16,7 +15,6 @@ from tests.messaging.alert_receiver import AlertReceiver, alert_receiver
 from waguard.core.alerts import notice
 from waguard.core.alerts.destinations import AlertDestination, parse
 from waguard.core.replace import replace
-from waguard.messaging.alerts import delivery
 from waguard.messaging.alerts.delivery import deliver
 
 NOTICE: Final = replace(
@@ -172,14 +170,14 @@ async def test_a_mail_server_that_says_nothing_is_given_up_and_its_process_kille
 
 
 async def test_a_process_that_cannot_be_started_or_fails_is_said(
-    post: Post, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    post: Post, tmp_path: Path
 ) -> None:
-    monkeypatch.setattr(delivery, "_CHILD", (str(tmp_path / "nothing"),))
-    said = await deliver(mail(post), NOTICE)
+    said = await deliver(mail(post), NOTICE, child=(str(tmp_path / "nothing"),))
     assert said == "no process can be started for it: No such file or directory"
-    monkeypatch.setattr(delivery, "_CHILD", (sys.executable, "-c", "raise SystemExit(1)"))
-    with contextlib.suppress(BrokenPipeError):
-        assert await deliver(mail(post), NOTICE) == "the process that delivers it failed"
+    fails = (sys.executable, "-c", "raise SystemExit(1)")
+    assert await deliver(mail(post), NOTICE, within=60.0, child=fails) == (
+        "the process that delivers it failed"
+    )
 
 
 # ---- by Apprise ----

@@ -59,14 +59,14 @@ class Drill:
     def see(self, *conditions: Condition, after: float = 0.0, complete: bool = True) -> None:
         """These are all, ``after`` seconds."""
         self.at += after
-        self._take(Observed(conditions, complete))
+        self._handle(Observed(conditions, complete))
 
     def news(self) -> list[tuple[str, list[str], list[str]]]:
         """What was accepted since it was asked last."""
         found, self.sent = self.sent, []
         return found
 
-    def _take(self, fact: Observed | Delivered | Failed) -> None:
+    def _handle(self, fact: Observed | Delivered | Failed) -> None:
         self.state, sends = advance(self.state, fact, Now(self.at, self.quiet))
         for send in sends:
             self._answer(send)
@@ -75,10 +75,10 @@ class Drill:
         name, it = send.destination, send.notification
         self.tried.append((self.at, name))
         if name in self.refuses:
-            self._take(Failed(name, "it answered 500"))
+            self._handle(Failed(name, "it answered 500"))
         else:
             self.sent.append((name, names(it.begun), names(it.ended)))
-            self._take(Delivered(name))
+            self._handle(Delivered(name))
 
 
 def names(alerts: Iterable[Alert]) -> list[str]:

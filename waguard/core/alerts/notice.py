@@ -47,13 +47,13 @@ def of_notification(it: Notification, *, host: str, page: str | None, tried: Tri
         "begun": [_listed(one, page, tried) for one in it.begun[:LISTED]],
         "ended": [_listed(one, page, {}) for one in it.ended[:LISTED]],
     }
-    return _notice(_title(it), blocks, host=host, page=link, urgent=bool(it.begun), **content)
+    return _compose(_title(it), blocks, host=host, page=link, urgent=bool(it.begun), **content)
 
 
 def of_test(*, host: str, page: str | None) -> Notice:
     """The notice of ``waguard alerts test``."""
     text = "This is a test: nothing is wrong. A person ran `waguard alerts test`."
-    return _notice("a test", [text], host=host, page=_link(page, None), urgent=False)
+    return _compose("a test", [text], host=host, page=_link(page, None), urgent=False)
 
 
 def of_failed_unit(why: str, *, host: str, page: str | None) -> Notice:
@@ -62,7 +62,9 @@ def of_failed_unit(why: str, *, host: str, page: str | None) -> Notice:
         f"The unit waguard.service failed ({why}) and is not started again. Sessions are not supervised, and nothing"
         " is sent or delivered.\nTo do: `journalctl -u waguard -n 50` shows why; then `systemctl start waguard`."
     )
-    return _notice("waguard is not running", [text], host=host, page=_link(page, None), urgent=True)
+    return _compose(
+        "waguard is not running", [text], host=host, page=_link(page, None), urgent=True
+    )
 
 
 def tried(trail: Iterable[Entry], session: str) -> Sequence[str]:
@@ -72,7 +74,7 @@ def tried(trail: Iterable[Entry], session: str) -> Sequence[str]:
     return tuple(dict.fromkeys(reversed(actions)))[:ACTIONS][::-1]
 
 
-def _notice(
+def _compose(
     title: str, blocks: Sequence[str], *, host: str, page: str | None, urgent: bool, **content: Any
 ) -> Notice:
     title = _cut(" ".join(f"waguard on {host}: {title}".split()), TITLE_LIMIT)

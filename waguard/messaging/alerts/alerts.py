@@ -34,7 +34,7 @@ _ASKED: Final = 6  # sessions whose history is read for one notice
 Deliver = Callable[[AlertDestination, Notice], Awaitable[str | None]]
 
 
-class Trail(Protocol):
+class AuditReader(Protocol):
     """The audit log, as ``ports.store.Audit`` has it."""
 
     async def audit(self, session_id: str | None) -> Sequence[AuditEntry]: ...
@@ -47,7 +47,7 @@ class Alerts:
         self,
         config: Callable[[], Config],
         memory: AlertMemory,
-        trail: Trail,
+        trail: AuditReader,
         clock: Clock,
         *,
         host: str,
@@ -90,7 +90,7 @@ class Alerts:
         """Take in what waguard knows of itself now. Returns at once."""
         if self._destinations:
             complete = health.supervising and health.restored
-            self._take(Observed(health.conditions, complete))
+            self._handle(Observed(health.conditions, complete))
         if health.supervising:
             self._beat()
 
@@ -111,7 +111,7 @@ class Alerts:
 
     # ---- one notification ----
 
-    def _take(self, fact: core.Fact) -> None:
+    def _handle(self, fact: core.Fact) -> None:
         at = self._clock.wall()
         local = time.localtime(at)
         hours = quiet.parse(self._config().alerts.quiet)
@@ -122,7 +122,7 @@ class Alerts:
 
     async def _send(self, to: AlertDestination, notification: Notification) -> None:
         why = await self._attempt(to, notification)
-        self._take(Failed(to.id, why) if why else Delivered(to.id))
+        self._handle(Failed(to.id, why) if why else Delivered(to.id))
         if why is None:
             logger.info(
                 "an alert is sent",
@@ -137,12 +137,12 @@ class Alerts:
     async def _attempt(self, to: AlertDestination, it: Notification) -> str | None:
         """Why it failed; None: it is delivered."""
         try:
-            return await self._deliver(to, await self._notice(it))
+            return await self._deliver(to, await self._compose(it))
         except Exception:  # noqa: BLE001 - a bug here must not keep all later alerts from this destination
             logger.exception("waguard failed at an alert", event="alert_failed")
             return "waguard failed at it: its log has why"
 
-    async def _notice(self, it: Notification) -> Notice:
+    async def _compose(self, it: Notification) -> Notice:
         sessions = dict.fromkeys(one.session for one in it.begun if one.session)
         tried = await self._tried([*sessions][:_ASKED])
         page = page_of(self._config())

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import sys
+from collections.abc import Sequence
 from typing import Final
 
 import msgspec
@@ -18,13 +19,19 @@ from waguard.messaging.webhooks.sender import WebhookSender
 WITHIN: Final = 15.0  # s for an attempt
 _TIMINGS: Final = WebhookTimings(attempt=WITHIN, connect=10.0)
 _WHY_LENGTH: Final = 200  # characters
-_CHILD: Final = (sys.executable, "-P", "-m", "waguard.messaging.alerts.child")
+CHILD: Final = (sys.executable, "-P", "-m", "waguard.messaging.alerts.child")
 
 
-async def deliver(to: AlertDestination, notice: Notice, *, within: float = WITHIN) -> str | None:
+async def deliver(
+    to: AlertDestination,
+    notice: Notice,
+    *,
+    within: float = WITHIN,
+    child: Sequence[str] = CHILD,
+) -> str | None:
     """Deliver it once; why that failed, without a secret; None: the destination accepted it."""
     if to.kind in IN_CHILD:
-        why = await _in_child(to, notice, within)
+        why = await _in_child(to, notice, within, child)
     else:
         wanted = forms.request(to, notice)
         async with sender() as http:
@@ -40,13 +47,15 @@ def sender() -> WebhookSender:
     return WebhookSender(lambda: True, timings=_TIMINGS)
 
 
-async def _in_child(to: AlertDestination, notice: Notice, within: float) -> str | None:
+async def _in_child(
+    to: AlertDestination, notice: Notice, within: float, child: Sequence[str]
+) -> str | None:
     """Have a process do it that may hang in a library; it is killed after ``within`` seconds."""
     pipe = asyncio.subprocess.PIPE
     try:
         # in the daemon's own session: what is in another one is reaped as an orphan
         process = await asyncio.create_subprocess_exec(
-            *_CHILD, stdin=pipe, stdout=pipe, stderr=asyncio.subprocess.DEVNULL
+            *child, stdin=pipe, stdout=pipe, stderr=asyncio.subprocess.DEVNULL
         )
     except OSError as error:
         return f"no process can be started for it: {error.strerror}"
