@@ -40,7 +40,12 @@ def request(to: AlertDestination, notice: Notice) -> AlertRequest:
 
 def plain(notice: Notice) -> str:
     """Title, text and link."""
-    return "\n\n".join(filter(None, (notice.title, notice.text, notice.page)))
+    return f"{notice.title}\n\n{body(notice)}"
+
+
+def body(notice: Notice) -> str:
+    """Text and link, where the title stands elsewhere."""
+    return "\n\n".join(filter(None, (notice.text, notice.page)))
 
 
 def _ntfy(topic: str, notice: Notice) -> Mapping[str, Any]:

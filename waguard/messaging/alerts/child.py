@@ -54,12 +54,12 @@ def _apprise(job: Job) -> str | None:
     try:
         import apprise  # type: ignore[import-not-found,import-untyped,unused-ignore]  # noqa: PLC0415 - an extra
     except ImportError:
-        return "Apprise is not installed: pip install 'waguard[apprise]'"
+        return "Apprise is not installed: see docs/alerts.md"
     service = apprise.Apprise()
     if not service.add(job.destination.url):
         return "Apprise does not know this address"
     with contextlib.redirect_stdout(io.StringIO()):  # it is for the reply alone
-        accepted = service.notify(body=forms.plain(job.notice), title=job.notice.title)
+        accepted = service.notify(body=forms.body(job.notice), title=job.notice.title)
     return None if accepted else "Apprise could not deliver it"
 
 
@@ -104,7 +104,7 @@ def _message(job: Job) -> EmailMessage:
     message["Date"] = formatdate(usegmt=True)
     message["Message-ID"] = make_msgid(domain=socket.gethostname())
     message["Auto-Submitted"] = "auto-generated"
-    message.set_content("\n\n".join(filter(None, (job.notice.text, job.notice.page))) + "\n")
+    message.set_content(forms.body(job.notice) + "\n")
     return message
 
 
