@@ -50,6 +50,9 @@ class World:
         self.got: list[tuple[str, Notice]] = []
         self.refuses: set[str] = set()
         self.hangs: set[str] = set()
+        self.free = asyncio.Event()
+        self.free.set()
+        self.asked = 0
         self.database: list[AuditEntry] | None = []
         self.alerts = self.daemon()
 
@@ -76,6 +79,8 @@ class World:
 
     async def _deliver(self, to: AlertDestination, notice: Notice) -> str | None:
         name = to.url.removeprefix("https://").partition(".")[0]
+        self.asked += 1
+        await self.free.wait()
         if name in self.hangs:
             await asyncio.Event().wait()
         if name in self.refuses:
@@ -198,6 +203,20 @@ async def test_what_was_on_its_way_when_the_daemon_ended_is_sent_by_the_next(wor
     world.alerts = world.daemon()
     await world.begun()
     assert [name for name, _ in world.got] == ["second", "first"]
+
+
+async def test_an_answer_that_comes_while_the_daemon_ends_counts(world: World) -> None:
+    world.free.clear()
+    world.see(PARKED)
+    world.see(PARKED, after=FOLD)
+    await wait_until(lambda: world.asked == 2, "both wait for their answer")
+    closing = asyncio.create_task(world.alerts.close())
+    world.free.set()
+    await closing
+    assert len(world.got) == 2
+    world.alerts = world.daemon()
+    await world.begun()
+    assert len(world.got) == 2
 
 
 async def test_quiet_hours_are_those_of_this_hosts_clock(world: World) -> None:

@@ -12,6 +12,7 @@ from waguard.api import app
 from waguard.daemon import stop_sequence
 from waguard.host.process import strays
 from waguard.host.process.fork_server import Deadlines
+from waguard.messaging.alerts import alerts
 from waguard.supervision.timings import Timings
 
 FOLDER = Path(__file__).parents[2] / "systemd"
@@ -29,7 +30,7 @@ def test_an_orderly_stop_fits_into_its_time() -> None:
     webhooks = max(stop_sequence.DRAIN + stop_sequence.LAST_ANSWER, stop_sequence.SEND_GRACE)
     sessions = Timings().stop_grace + Timings().last_write
     session_events = stop_sequence.DRAIN * 2
-    rest = app.SHUTDOWN_TIMEOUT + Deadlines().closing
+    rest = app.SHUTDOWN_TIMEOUT + Deadlines().closing + alerts.ANSWER_WITHIN
     allowed = float(service("waguard.service")["TimeoutStopSec"])
     assert webhooks + sessions + session_events + rest + MARGIN <= allowed
 

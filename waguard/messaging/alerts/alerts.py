@@ -29,6 +29,7 @@ from waguard.ports.store import AuditEntry
 
 BEAT_EVERY: Final = 60.0  # s
 _HISTORY_WITHIN: Final = 3.0  # s for the database to say what was tried
+ANSWER_WITHIN: Final = 1.0  # s that the end of the daemon waits for answers
 _ASKED: Final = 6  # sessions whose history is read for one notice
 
 Deliver = Callable[[AlertDestination, Notice], Awaitable[str | None]]
@@ -104,10 +105,13 @@ class Alerts:
         return [fleet_condition(core.UNDELIVERABLE, "; ".join(said), since=since)]
 
     async def close(self) -> None:
-        """End what is on its way: the next daemon delivers what was not."""
+        """End what is on its way, after a moment for its answer: the next daemon delivers what had none."""
+        if self._tasks:
+            await asyncio.wait(self._tasks, timeout=ANSWER_WITHIN)
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self._save()
 
     # ---- one notification ----
 
@@ -131,6 +135,9 @@ class Alerts:
                 begun=len(notification.begun),
                 ended=len(notification.ended),
             )
+        await self._save()
+
+    async def _save(self) -> None:
         async with self._saving:
             await asyncio.to_thread(self._memory.save, self._state)
 
