@@ -28,6 +28,7 @@ CONFIG: Final = "/etc/waguard/waguard.toml"
 COMMAND: Final = "/usr/local/bin/waguard"
 UNIT: Final = "waguard.service"
 SOCKET: Final = "waguard.socket"
+FAILED: Final = "waguard-failed.service"
 DROP_INS: Final = f"/etc/systemd/system/{UNIT}.d"
 SHARE: Final = "share/waguard"
 STEPS_SINCE: Final = 254  # the version of systemd that does not need …
@@ -35,6 +36,7 @@ BEFORE_STEPS: Final = "before-254.conf"
 PLACES: Final[Mapping[str, str]] = {
     "waguard.service": f"/etc/systemd/system/{UNIT}",
     SOCKET: f"/etc/systemd/system/{SOCKET}",
+    FAILED: f"/etc/systemd/system/{FAILED}",
     BEFORE_STEPS: f"{DROP_INS}/{BEFORE_STEPS}",
     "sysusers.conf": "/etc/sysusers.d/waguard.conf",
     "tmpfiles.conf": "/etc/tmpfiles.d/waguard.conf",
@@ -154,7 +156,7 @@ def _share(host: Host, release: PurePosixPath) -> None:
     """What this version has to put elsewhere, and its configuration file."""
     share = host.at(release) / SHARE
     share.mkdir(parents=True)
-    for name in ("waguard.service", SOCKET, BEFORE_STEPS, "sysusers.conf", "tmpfiles.conf"):
+    for name in ("waguard.service", SOCKET, FAILED, BEFORE_STEPS, "sysusers.conf", "tmpfiles.conf"):
         text = (HERE / name).read_text().replace(PREFIX, str(host.prefix))
         (share / name).write_text(text)
     shutil.copyfile(CHECKOUT / "etc/waguard.toml", share / "waguard.toml")

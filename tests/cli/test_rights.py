@@ -97,6 +97,8 @@ HERE: Final = {
     "profile quarantine": ("a", DONE, DONE, REFUSED),
     "import": ("--from {folder}/service", DONE, REFUSED, REFUSED),  # a folder of root's
     "wajs add": (f"{{folder}}/bundle.js --sha256 {SHA256}", DONE, DONE, REFUSED),
+    "alerts test": ("", REFUSED, REFUSED, REFUSED),  # there is no destination
+    "alerts failed": ("", DONE, DONE, DONE),
     "completion": ("bash", DONE, DONE, DONE),
     "help": ("", DONE, DONE, DONE),
 }

@@ -37,6 +37,18 @@ BAD: Final = {
         "use the 32 letters",
         '[whatsapp]\npasskey_extension = "waguard"',
     ),
+    "quiet hours that are none": Bad(
+        "alerts.quiet", "'22-7'", "22:00-07:00", "[alerts]\nquiet = '22-7'"
+    ),
+    "a heartbeat to a metadata service": Bad(
+        "alerts.heartbeat_url",
+        "169.254.169.254",
+        "name the address",
+        "[alerts]\nheartbeat_url = 'http://169.254.169.254/'",
+    ),
+    "a page with a key in its address": Bad(
+        "alerts.page_url", "#key", "https://host/", "[alerts]\npage_url = 'https://wa.example/#key'"
+    ),
     "unknown section": Bad("apl", "3", "api, browser", "apl = 3"),
     "unknown key": Bad("api.prot", "3001", "api.port", "[api]\nprot = 3001"),
     "a section that is none": Bad("api", "3", "[api]", "api = 3"),

@@ -12,6 +12,7 @@ import msgspec
 from tests import documents as pages
 from tests.clocks import Clock
 from tests.golden.formats import Format
+from waguard.core.alerts.alerts import Alert, AlertState, Destination
 from waguard.core.host.last_run import Death
 from waguard.core.issued_keys import IssuedKey
 from waguard.core.keys import Right
@@ -28,7 +29,8 @@ from waguard.core.versions.state import (
     VersionState,
 )
 from waguard.host.files.media import MediaFolder
-from waguard.host.memory import documents, key_memory, lived, restart_memory
+from waguard.host.memory import alert_memory, documents, key_memory, lived, restart_memory
+from waguard.host.memory.alert_memory import AlertMemory
 from waguard.host.memory.documents import Document, Documents
 from waguard.host.memory.lived import LivedTime
 from waguard.host.memory.restart_memory import RestartMemory
@@ -119,6 +121,25 @@ KEYS: Final = (
         ended_by="root by the socket",
     ),
 )
+ALERTS: Final = AlertState(
+    destinations={
+        "0f1e2d3c4b5a6978": Destination(
+            reported={
+                "parked/conflict/alpha": Alert(
+                    type="parked",
+                    reason="conflict",
+                    session="alpha",
+                    message="WhatsApp Web is open elsewhere",
+                    remedy="Close it.",
+                    since=BEGAN - 90,
+                    seen=BEGAN - 80,
+                    ended=BEGAN,
+                )
+            },
+            causes={"parked/conflict": BEGAN - 20},
+        )
+    }
+)
 PICTURE: Final = b"\x89PNG\0"
 
 
@@ -186,6 +207,16 @@ def _read_keys(content: bytes, folder: Path) -> Any:
     return key_memory.read(folder / key_memory.FILE)
 
 
+def _alerts(folder: Path) -> bytes:
+    AlertMemory(folder).save(ALERTS)
+    return (folder / alert_memory.FILE).read_bytes()
+
+
+def _read_alerts(content: bytes, folder: Path) -> AlertState:
+    (folder / alert_memory.FILE).write_bytes(content)
+    return AlertMemory(folder).load()
+
+
 def _document(folder: Path) -> bytes:
     Documents(folder).keep(DOCUMENT)
     return Documents(folder).path(DOCUMENT.revision).read_bytes()
@@ -238,5 +269,6 @@ FORMATS: Final = (
         decode=_unpacked,
     ),
     Format(name="daemon/keys.json", write=_keys, read=_read_keys, means=KEYS),
+    Format(name="daemon/alerts.json", write=_alerts, read=_read_alerts, means=ALERTS),
     Format(name="daemon/media.json", write=_media, read=_read_media, means="image/png"),
 )

@@ -23,6 +23,7 @@ from waguard.core.exits import EXIT_BROWSER_GONE, EXIT_BROWSER_NOT_STARTED
 from waguard.core.fleet.ack_watch import Late
 from waguard.core.fleet.network import Reading as NetworkReading
 from waguard.core.host.admission import Reading
+from waguard.core.incidents.incidents import fleet_condition
 from waguard.core.lifecycle import State
 from waguard.core.link import Link
 from waguard.core.replace import replace
@@ -281,6 +282,12 @@ async def stored_unknown(it: Surfaces) -> Found:
     return {("stored_unknown", None)}
 
 
+async def alerts_undeliverable(it: Surfaces) -> Found:
+    found = fleet_condition("alerts_undeliverable", "it answered 500", since=it.wall[0])
+    it.bench.it.health.report("alerts", [found])
+    return {("alerts_undeliverable", None)}
+
+
 async def row_disputed(it: Surfaces) -> Found:
     since = it.bench.world.clock.wall()
     it.bench.it.health.report("rows", [conditions.row_disputed("a", since=since)])
@@ -304,6 +311,7 @@ TROUBLES: Final[tuple[Trouble, ...]] = (
     *(chromium_missing, sessions_folder_missing, memory_short, parked, unlinked, acks_late),
     *(sends_throw, deaf, whatsapp_refuses, profile_without_row, bug),
     *(version_held, version_refused, bundle_rolled_back, stored_unknown, row_disputed),
+    alerts_undeliverable,
 )
 
 

@@ -12,6 +12,7 @@ from waguard.api import app
 from waguard.daemon import stop_sequence
 from waguard.host.process import strays
 from waguard.host.process.fork_server import Deadlines
+from waguard.messaging.alerts import alerts
 from waguard.supervision.timings import Timings
 
 FOLDER = Path(__file__).parents[2] / "systemd"
@@ -29,7 +30,7 @@ def test_an_orderly_stop_fits_into_its_time() -> None:
     webhooks = max(stop_sequence.DRAIN + stop_sequence.LAST_ANSWER, stop_sequence.SEND_GRACE)
     sessions = Timings().stop_grace + Timings().last_write
     session_events = stop_sequence.DRAIN * 2
-    rest = app.SHUTDOWN_TIMEOUT + Deadlines().closing
+    rest = app.SHUTDOWN_TIMEOUT + Deadlines().closing + alerts.ANSWER_WITHIN
     allowed = float(service("waguard.service")["TimeoutStopSec"])
     assert webhooks + sessions + session_events + rest + MARGIN <= allowed
 
@@ -67,6 +68,14 @@ def test_the_unit_is_restarted_at_once_later_and_later_and_for_ever() -> None:
     reported = service("waguard.service")
     assert {name: reported[name] for name in wanted} == wanted
     assert " sweep " in reported["ExecStopPost"]
+
+
+def test_a_unit_that_is_given_up_is_reported_by_a_unit_of_its_own() -> None:
+    unit = ConfigParser(strict=False, interpolation=None)
+    unit.read(FOLDER / "waguard.service")
+    reporting = service(unit["Unit"]["OnFailure"])
+    assert " alerts failed --config " in reporting["ExecStart"]
+    assert reporting["User"] == service("waguard.service")["User"]
 
 
 def test_an_older_systemd_keeps_one_pace_and_a_limit() -> None:

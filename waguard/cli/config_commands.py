@@ -25,6 +25,7 @@ FOLLOWED: Final = {
     "database.url": "sqlite+aiosqlite:///<paths.state>/waguard.db",
     "browser.executable": "found",
     "whatsapp.wajs": "packed",
+    "alerts.page_url": "<api.public_url>",
 }
 
 
@@ -85,6 +86,7 @@ def _check_owners(found: Found, config: Config, who: Us | None) -> None:
         "paths.state": config.paths.state,
         "api.key_file": config.api.key_file,
         "webhook.secret_file": config.webhook.secret_file,
+        "alerts.destination_file": config.alerts.destination_file,
         found.by or "the configuration": found.path
         if found.path and holds_password(found.path)
         else None,

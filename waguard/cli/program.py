@@ -43,6 +43,7 @@ COMMANDS: Final = {
     "import": "copy the profiles of whatsapp-web.js to where waguard has its own",
     "webhooks": "dead letters and chats that wait: list, show, deliver again, delete",
     "messages": "show and cancel messages of the outbox",
+    "alerts": "destinations of alerts: test them, report a daemon that failed",
     "versions": "which version of WhatsApp Web sessions get: list, pin, unpin, try",
     "wajs": "which wa-js is injected into it: list, add, try, use",
     "qr": "show a session's QR code in the terminal, until it is scanned",

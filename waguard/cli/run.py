@@ -49,6 +49,7 @@ def _require_private(config: Config, found: Found) -> None:
         "paths.sessions": config.paths.sessions,
         "paths.state": config.paths.state,
         "webhook.secret_file": config.webhook.secret_file,
+        "alerts.destination_file": config.alerts.destination_file,
         found.by or "the configuration": found.path
         if found.path and holds_password(found.path)
         else None,

@@ -9,6 +9,7 @@ from waguard.config.errors import refused
 from waguard.config.key_file import KEY_LENGTH, has_own_key
 from waguard.config.sections import Browser, Config, Versions
 from waguard.core import outgoing_address as address
+from waguard.core.alerts import quiet
 from waguard.core.host import switches
 from waguard.core.lease import LEND_MARGIN, terms
 from waguard.core.webhooks import stored
@@ -49,6 +50,7 @@ def cross_check(config: Config) -> None:
     _check_extension(config.whatsapp.passkey_extension)
     _check_events(config.webhook.events)
     _check_stored(config.webhook.stored)
+    _check_quiet(config.alerts.quiet)
     if config.restart.max_delay < config.restart.base_delay:
         raise ConfigError(
             f"{config.restart.max_delay} is less than restart.base_delay ({config.restart.base_delay})",
@@ -137,17 +139,36 @@ def _check_stored(key: str | None) -> None:
         raise refused("webhook.stored", key, str(error), remedy) from None
 
 
+def _check_quiet(hours: str) -> None:
+    try:
+        quiet.parse(hours)
+    except ValueError as error:
+        raise refused(
+            "alerts.quiet", hours, str(error), 'use "22:00-07:00", or "" for none'
+        ) from None
+
+
 def _check_addresses(config: Config) -> None:
     for name, url in (
         ("api.public_url", config.api.public_url),
         ("whatsapp.url", config.whatsapp.url),
         ("webhook.url", config.webhook.url),
+        ("alerts.page_url", config.alerts.page_url),
+        ("alerts.heartbeat_url", config.alerts.heartbeat_url),
     ):
         if url is not None and not is_address(url):
             raise refused(name, url, "it is not an address", "use http://host/… or https://host/…")
     hook = config.webhook.url
     if hook and (why := address.url_refusal(hook, allow_private=True)):
         raise refused("webhook.url", hook, why, "name the application's own address")
+    beat = config.alerts.heartbeat_url
+    if beat and (why := address.url_refusal(beat, allow_private=True)):
+        raise refused("alerts.heartbeat_url", beat, why, "name the address that is to be called")
+    page = config.alerts.page_url
+    if page and (why := public_refusal(page)):
+        raise refused(
+            "alerts.page_url", page, why, "name the address of the status page: https://host/…"
+        )
     public = config.api.public_url
     if public and (why := public_refusal(public)):
         raise refused(

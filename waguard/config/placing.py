@@ -57,6 +57,11 @@ def _complete(config: Config, given: Mapping[str, Mapping[str, Any]], here: Path
             config.webhook,
             secret_file=config.webhook.secret_file and here / config.webhook.secret_file,
         ),
+        alerts=replace(
+            config.alerts,
+            destination_file=config.alerts.destination_file
+            and here / config.alerts.destination_file,
+        ),
     )
 
 

@@ -186,6 +186,15 @@ class Webhook(Reloadable, frozen=True, kw_only=True):
     body_limit: Bytes = 8 << 20  # PHP's post_max_size, by default
 
 
+class Alerts(Reloadable, frozen=True, kw_only=True):
+    """Who hears of a condition that a person must act on, when not, and who hears that waguard itself lives."""
+
+    destination_file: Path | None = None
+    quiet: str = ""
+    page_url: str | None = None
+    heartbeat_url: str | None = None
+
+
 class Inbox(Reloadable, frozen=True, kw_only=True):
     """Which chats are received beside those with one person, when what was missed is read, and how
     often what could not be decrypted is looked up."""
@@ -244,6 +253,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     send: Send = Send()
     limits: Limits = Limits()
     webhook: Webhook = Webhook()
+    alerts: Alerts = Alerts()
     inbox: Inbox = Inbox()
     media: Media = Media()
     retention: Retention = Retention()

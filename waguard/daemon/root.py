@@ -7,6 +7,7 @@ its lease, restore, ticks. Stop order: the reverse, sessions all in parallel.
 import asyncio
 import contextlib
 import os
+import socket
 from collections.abc import AsyncIterator, Callable, Collection
 from dataclasses import replace
 from functools import partial
@@ -39,6 +40,7 @@ from waguard.daemon.signals import Signals
 from waguard.daemon.stop_request import StopRequest
 from waguard.daemon.watch import Watch
 from waguard.host.files.lock import InstanceLock
+from waguard.host.memory.alert_memory import AlertMemory
 from waguard.host.memory.documents import FOLDER, Documents
 from waguard.host.memory.lived import SAVED_EVERY
 from waguard.host.memory.restart_memory import RestartMemory
@@ -54,6 +56,7 @@ from waguard.host.system.listen import base_url, public_url
 from waguard.host.system.pressure import cpu_is_saturated
 from waguard.host.system.systemd import SystemdNotifier
 from waguard.host.ticker import Ticker
+from waguard.messaging.alerts.alerts import Alerts
 from waguard.messaging.health import COUNTED_EVERY, MessageHealth
 from waguard.messaging.outbox.bulk import Bulks
 from waguard.messaging.outbox.fetch import Fetcher
@@ -149,7 +152,9 @@ class Daemon:
 
         self._run_file = RunFile(state, clock)
         self._history = RunHistory(self._run_file, restarts, fleet.trail, self._supervisor)
-        memories = (restarts, self._run_file, self._supervisor.versions.memory)
+        sent = AlertMemory(state)
+        self._alerts = Alerts(current, sent, base.store, clock, host=socket.gethostname())
+        memories = (restarts, self._run_file, self._supervisor.versions.memory, sent)
         self._restore = RestoreLoop(
             base.store,
             self._lease.keeper,
@@ -177,6 +182,7 @@ class Daemon:
         make_private("paths.sessions", paths.sessions)
         make_private("paths.state", paths.state)
         secrets = SecretFiles(self._config, self._base.clock)
+        self._alerts.configure()
         logs.hide(*passwords(self._config().database.url))
         table = ReceiverTable(
             self._base.stored,
@@ -196,6 +202,7 @@ class Daemon:
         )
         self._reload.subscribe(lambda _: secrets.read_again(webhooks.configure))
         self._reload.subscribe(lambda _: self._report_keys(secrets.issued_keys))
+        self._reload.subscribe(lambda _: self._alerts.configure_again())
         self._report_keys(secrets.issued_keys)
         messages = MessageHealth(
             webhooks,
@@ -218,6 +225,7 @@ class Daemon:
                     self._ticker.every(issued_keys.SAVED_EVERY, "keys", secrets.issued_keys.save)
                     await self._work(webhooks)
             finally:
+                await self._alerts.close()
                 await self._base.end_calls()
                 await runner.cleanup()
                 await secrets.issued_keys.save()
@@ -283,6 +291,7 @@ class Daemon:
             messages=messages,
             stored=self._base.stored,
             restore=self._restore,
+            alerts=self._alerts,
         )
         self._ticker.every(watch.INTERVAL, "watch", watching.tick)
         self._measure()

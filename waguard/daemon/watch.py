@@ -7,6 +7,7 @@ from waguard.daemon.restore_loop import RestoreLoop
 from waguard.daemon.runtime_folder import RuntimeFolder
 from waguard.host.system import logs
 from waguard.host.system.systemd import SystemdNotifier
+from waguard.messaging.alerts.alerts import Alerts
 from waguard.messaging.health import MessageHealth
 from waguard.messaging.stored import StoredMessages
 from waguard.messaging.webhooks.webhooks import Webhooks
@@ -34,6 +35,7 @@ class Watch:
         messages: MessageHealth,
         stored: StoredMessages,
         restore: RestoreLoop,
+        alerts: Alerts,
     ) -> None:
         self._supervisor = supervisor
         self._outages = outages
@@ -45,6 +47,7 @@ class Watch:
         self._messages = messages
         self._stored = stored
         self._restore = restore
+        self._alerts = alerts
 
     async def tick(self) -> None:
         """What hangs here has the daemon killed by systemd."""
@@ -56,7 +59,10 @@ class Watch:
         health = self._supervisor.health
         health.report("messages", self._messages.conditions())
         health.report("stored", self._stored.conditions())
+        health.report("alerts", self._alerts.conditions())
         await self._supervisor.watchdog.watch()
-        self._notifier.status(self._restore.why_not or status_line(health.read()))
+        now = health.read()
+        self._notifier.status(self._restore.why_not or status_line(now))
+        self._alerts.tick(now)
         # only here: the watchdog learns that supervision moves, not that a timer fires
         self._notifier.alive()

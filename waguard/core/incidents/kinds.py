@@ -104,6 +104,7 @@ FLEET_ENDS: Final = {
     "events_left_behind": "events_accounted_for",
     "workers_unprotected": "workers_protected",
     "keys_unreadable": "keys_readable",
+    "alerts_undeliverable": "alerts_delivered",
     "whatsapp_refuses": "whatsapp_serves",
     "version_held": "version_released",
     "version_refused": "version_accepted",
@@ -141,6 +142,7 @@ FLEET_DONE: Final = {
     "events_left_behind": "the sessions were started here; what their chats have was read back",
     "workers_unprotected": "they were left as they are",
     "keys_unreadable": "none was issued, and the file was left as it is; keys of api.key_file were accepted",
+    "alerts_undeliverable": "they were tried again at growing intervals",
     "whatsapp_refuses": "one session at a time tried for all, at growing intervals; no restart was spent",
     "version_held": "sessions that failed, or had not sent anything, were loaded with an older version",
     "version_refused": "the sessions keep what they have",
@@ -177,6 +179,7 @@ FLEET_RESULTS: Final = {
     "events_accounted_for": "it was shown for a day",
     "workers_protected": "they were replaced, or standby was switched off",
     "keys_readable": "it was put right, or moved away",
+    "alerts_delivered": "they were delivered, or are not true any more",
     "lease_taken": "the lease was released, or it expired without a renewal",
     RESTORED: "the sessions were supervised again",
     STARTED: "waguard was started again",
@@ -222,6 +225,7 @@ FLEET_BLAMES: Final = {
     "standby": Blame.OPERATOR,
     "workers_unprotected": Blame.OPERATOR,
     "keys_unreadable": Blame.OPERATOR,
+    "alerts_undeliverable": Blame.OPERATOR,
     "database_unknown": Blame.OPERATOR,
 }
 """The blame of each kind; all others are the host's."""

@@ -58,6 +58,8 @@ def owned(reading: Reading) -> list[Owned]:
     ]
     if config.webhook.secret_file:
         private.append(("webhook.secret_file", config.webhook.secret_file, False))
+    if config.alerts.destination_file:
+        private.append(("alerts.destination_file", config.alerts.destination_file, False))
     if reading.path and holds_password(reading.path):
         private.append(("the configuration, which holds a password", reading.path, False))
     return [_owned(*one) for one in private]

@@ -119,12 +119,22 @@ class WebhookSender:
 
     async def post(self, url: str, body: bytes, headers: Mapping[str, str]) -> Answer:
         """The status line decides, the answer's body is not awaited."""
+        return await self._request("POST", url, body, headers)
+
+    async def get(self, url: str) -> Answer:
+        """As ``post``, with nothing to say."""
+        return await self._request("GET", url, b"", {})
+
+    async def _request(
+        self, method: str, url: str, body: bytes, headers: Mapping[str, str]
+    ) -> Answer:
         assert self._http  # noqa: S101 - entered
         # again at each attempt: what may be called can have changed since it was set
         if why := address.url_refusal(url, allow_private=self._allow_private()):
             return Answer(error=f"the address is refused: {why}", refused=True)
         try:
-            async with self._http.post(
+            async with self._http.request(
+                method,
                 url,
                 # a file inside is written in pieces
                 data=body if len(body) <= WHOLE else io.BytesIO(body),

@@ -1,0 +1,47 @@
+"""The file that keeps what each destination of alerts got."""
+
+from pathlib import Path
+
+import pytest
+from loguru import logger
+
+from tests.golden.state_files import ALERTS
+from waguard.core.alerts.alerts import AlertState
+from waguard.host.memory.alert_memory import FILE, AlertMemory
+
+
+def test_the_next_daemon_knows_what_was_sent_and_nothing_is_written_twice(tmp_path: Path) -> None:
+    memory = AlertMemory(tmp_path)
+    assert memory.load() == AlertState()
+    memory.save(ALERTS)
+    file = tmp_path / FILE
+    assert (file.stat().st_mode & 0o777, AlertMemory(tmp_path).load()) == (0o600, ALERTS)
+    before = file.stat().st_ino
+    again = AlertMemory(tmp_path)
+    again.save(again.load())
+    assert file.stat().st_ino == before
+    again.save(AlertState())
+    assert AlertMemory(tmp_path).load() == AlertState()
+
+
+@pytest.mark.parametrize("content", [b"", b"[]", b'{"a": 1}', b"\xff" * 20, b"[" * 10_000])
+def test_an_unreadable_file_is_quarantined(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / FILE).write_bytes(content)
+    memory = AlertMemory(tmp_path)
+    assert memory.load() == AlertState()
+    assert memory.unreadable
+    assert (tmp_path / f"{FILE}.unreadable").read_bytes() == content
+
+
+def test_what_cannot_be_written_is_logged_once_and_written_later(tmp_path: Path) -> None:
+    lines: list[str] = []
+    sink = logger.add(lines.append, format="{message}")
+    memory = AlertMemory(tmp_path)
+    (tmp_path / f"{FILE}.new").mkdir()
+    memory.save(ALERTS)
+    memory.save(ALERTS)
+    logger.remove(sink)
+    assert len(lines) == 1
+    (tmp_path / f"{FILE}.new").rmdir()
+    memory.save(ALERTS)
+    assert AlertMemory(tmp_path).load() == ALERTS

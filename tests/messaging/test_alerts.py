@@ -1,0 +1,284 @@
+"""The daemon's alerts: from a condition to a destination and back, over restarts, reloads and failures."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Sequence
+from pathlib import Path
+from typing import Final
+
+import pytest
+
+from tests.clocks import Clock
+from tests.messaging.alert_receiver import alert_receiver
+from tests.waiting import wait_until
+from waguard.config.sections import Alerts as Section
+from waguard.config.sections import Config
+from waguard.core.alerts.alerts import APART, FOLD, RETRY
+from waguard.core.alerts.destinations import AlertDestination
+from waguard.core.alerts.notice import Notice
+from waguard.core.blame import Blame, Condition
+from waguard.core.replace import replace
+from waguard.errors import ConfigError, DatabaseUnavailableError
+from waguard.host.memory.alert_memory import AlertMemory
+from waguard.messaging.alerts.alerts import BEAT_EVERY, Alerts
+from waguard.ports.sessions import Health
+from waguard.ports.store import AuditEntry
+
+PARKED: Final = Condition(
+    session="a",
+    type="parked",
+    blame=Blame.OPERATOR,
+    reason="conflict",
+    message="it is open elsewhere",
+    since=1_789_999_000.0,
+    remedy="Close it.",
+)
+LINES: Final = "webhook https://first.example/\nslack https://second.example/\n"
+
+
+class World:
+    """A daemon's alerts, whose destinations are here: ``got`` by name; ``refuses`` and ``hangs`` have names."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.file = folder / "destinations"
+        self.write(LINES)
+        self.config = Config(
+            alerts=Section(destination_file=self.file, page_url="https://wa.example")
+        )
+        self.clock = Clock()
+        self.got: list[tuple[str, Notice]] = []
+        self.refuses: set[str] = set()
+        self.hangs: set[str] = set()
+        self.free = asyncio.Event()
+        self.free.set()
+        self.asked = 0
+        self.database: list[AuditEntry] | None = []
+        self.alerts = self.daemon()
+
+    def write(self, lines: str) -> None:
+        self.file.write_text(lines)
+        self.file.chmod(0o600)
+
+    def daemon(self) -> Alerts:
+        made = Alerts(
+            lambda: self.config,
+            AlertMemory(self.folder),
+            self,
+            self.clock,
+            host="wa1",
+            deliver=self._deliver,
+        )
+        made.configure()
+        return made
+
+    async def audit(self, session_id: str | None) -> Sequence[AuditEntry]:
+        if self.database is None:
+            raise DatabaseUnavailableError("it is away")
+        return self.database
+
+    async def _deliver(self, to: AlertDestination, notice: Notice) -> str | None:
+        name = to.url.removeprefix("https://").partition(".")[0]
+        self.asked += 1
+        await self.free.wait()
+        if name in self.hangs:
+            await asyncio.Event().wait()
+        if name in self.refuses:
+            return "it answered 500"
+        self.got.append((name, notice))
+        return None
+
+    def see(self, *conditions: Condition, after: float = 0.0, **more: bool) -> None:
+        self.clock.live(after)
+        known = {"supervising": True, "database": True, "restored": True} | more
+        self.alerts.tick(
+            Health(total=1, connected=0, disconnected=1, conditions=conditions, **known)
+        )
+
+    async def idle(self) -> None:
+        await wait_until(
+            lambda: not self.alerts._tasks or (self.hangs and len(self.alerts._tasks) == 1),
+            "all is on its way",
+        )
+
+    async def begun(self) -> None:
+        self.see(PARKED)
+        self.see(PARKED, after=FOLD)
+        await self.idle()
+
+
+@pytest.fixture
+async def world(tmp_path: Path) -> AsyncIterator[World]:
+    made = World(tmp_path)
+    yield made
+    await made.alerts.close()
+
+
+async def test_begin_and_end_reach_every_destination(world: World) -> None:
+    world.database = [AuditEntry(session_id="a", kind="restart", reason="x", at=1.0)]
+    await world.begun()
+    assert sorted(name for name, _ in world.got) == ["first", "second"]
+    notice = world.got[0][1]
+    assert "it is open elsewhere" in notice.title
+    assert notice.page == "https://wa.example/#/session/a"
+    world.got.clear()
+    world.see(after=1)
+    world.see(after=FOLD)
+    await world.idle()
+    assert [it.urgent for _, it in world.got] == [False, False]
+
+
+async def test_an_undeliverable_alert_is_a_condition_until_it_is_delivered(world: World) -> None:
+    world.refuses = {"second"}
+    await world.begun()
+    [it] = world.alerts.conditions()
+    assert (it.type, it.message) == (
+        "alerts_undeliverable",
+        "line 2, slack at second.example: it answered 500",
+    )
+    assert [name for name, _ in world.got] == ["first"]
+    world.refuses = set()
+    world.see(PARKED, it, after=RETRY)
+    await world.idle()
+    assert [name for name, _ in world.got] == ["first", "second"]
+    assert world.alerts.conditions() == []
+
+
+async def test_a_destination_that_hangs_holds_up_nothing(world: World) -> None:
+    world.hangs = {"first"}
+    await world.begun()
+    assert [name for name, _ in world.got] == ["second"]
+    world.see(PARKED, after=APART)
+    assert [name for name, _ in world.got] == ["second"], "the first one has its turn still"
+
+
+async def test_a_database_that_is_away_takes_nothing_from_an_alert_but_its_history(
+    world: World,
+) -> None:
+    world.database = None
+    await world.begun()
+    assert [it.content["begun"][0]["tried"] for _, it in world.got] == [[], []]
+
+
+async def test_a_bug_at_an_alert_is_a_failure_like_others(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*_: object, **__: object) -> Notice:
+        raise LookupError
+
+    with monkeypatch.context() as patch:
+        patch.setattr("waguard.core.alerts.notice.of_notification", broken)
+        await world.begun()
+    [it] = world.alerts.conditions()
+    assert "waguard failed at it" in it.message
+    world.see(PARKED, after=RETRY)
+    await world.idle()
+    assert len(world.got) == 2
+
+
+async def test_the_next_daemon_sends_nothing_twice_and_reports_the_end(world: World) -> None:
+    await world.begun()
+    await world.alerts.close()
+    world.got.clear()
+    world.alerts = world.daemon()
+    world.see(restored=False)
+    world.see(restored=False, after=APART)
+    world.see(PARKED, after=1)
+    world.see(PARKED, after=APART)
+    await world.idle()
+    assert world.got == []
+    world.see(after=1)
+    world.see(after=FOLD)
+    await world.idle()
+    assert [it.title for _, it in world.got] == [
+        "waguard on wa1: over: a: it is open elsewhere"
+    ] * 2
+
+
+async def test_what_was_on_its_way_when_the_daemon_ended_is_sent_by_the_next(world: World) -> None:
+    world.hangs = {"first"}
+    await world.begun()
+    await world.alerts.close()
+    world.hangs = set()
+    world.alerts = world.daemon()
+    await world.begun()
+    assert [name for name, _ in world.got] == ["second", "first"]
+
+
+async def test_an_answer_that_comes_while_the_daemon_ends_counts(world: World) -> None:
+    world.free.clear()
+    world.see(PARKED)
+    world.see(PARKED, after=FOLD)
+    await wait_until(lambda: world.asked == 2, "both wait for their answer")
+    closing = asyncio.create_task(world.alerts.close())
+    world.free.set()
+    await closing
+    assert len(world.got) == 2
+    world.alerts = world.daemon()
+    await world.begun()
+    assert len(world.got) == 2
+
+
+async def test_quiet_hours_are_those_of_this_hosts_clock(world: World) -> None:
+    minute = time.strftime("%H:%M", time.localtime(world.clock.at))
+    later = time.strftime("%H:%M", time.localtime(world.clock.at + 3_600))
+    section = replace(world.config.alerts, quiet=f"{minute}-{later}")
+    world.config = replace(world.config, alerts=section)
+    await world.begun()
+    assert world.got == []
+    world.see(PARKED, after=3_600)
+    await world.idle()
+    assert len(world.got) == 2
+
+
+async def test_a_reload_reads_the_file_again_and_keeps_the_old_one_where_it_is_wrong(
+    world: World,
+) -> None:
+    world.write("pager https://first.example/")
+    with pytest.raises(ConfigError, match="line 1"):
+        world.daemon()
+    world.alerts.configure_again()
+    await world.begun()
+    assert len(world.got) == 2
+    world.write(LINES.replace("second", "third"))
+    world.alerts.configure_again()
+    world.see(PARKED, after=1)
+    await world.idle()
+    assert [name for name, _ in world.got][2:] == ["third"]
+
+
+@pytest.mark.parametrize("spoil", ["mode", "gone", "text"])
+async def test_a_file_that_others_read_or_nobody_is_refused(world: World, spoil: str) -> None:
+    match spoil:
+        case "mode":
+            world.file.chmod(0o644)
+        case "gone":
+            world.file.unlink()
+        case _:
+            world.file.write_bytes(b"\xff\xfe")
+    with pytest.raises(ConfigError) as refused:
+        world.daemon()
+    assert refused.value.field == "alerts.destination_file"
+
+
+async def test_without_destinations_a_tick_does_nothing(world: World) -> None:
+    world.config = Config()
+    world.alerts.configure()
+    await world.begun()
+    assert (world.got, world.alerts.conditions()) == ([], [])
+
+
+async def test_the_heartbeat_is_called_each_minute_while_waguard_supervises(world: World) -> None:
+    async with alert_receiver() as receiver:
+        section = Section(heartbeat_url=f"{receiver.url}/beat")
+        world.config = Config(alerts=section)
+        world.see(supervising=False)
+        await world.idle()
+        counts = []
+        receiver.answers.append(500)
+        for after in (0.0, BEAT_EVERY - 1, 1.0, 1.0):
+            world.see(after=after)
+            await world.idle()
+            counts.append(len(receiver.calls))
+        assert counts == [1, 1, 2, 2]
+        assert {call[:2] for call in receiver.calls} == {("GET", "/beat")}

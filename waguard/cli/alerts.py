@@ -1,0 +1,101 @@
+"""``waguard alerts``: try the destinations of alerts, and report a daemon that failed. Both work without a daemon."""
+
+import argparse
+import asyncio
+import contextlib
+import os
+import socket
+import tomllib
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Final
+
+from waguard.cli.context import Context, config_of, in_place
+from waguard.cli.parsing import verb, verbs_of, with_config, with_json
+from waguard.cli.render import print_either
+from waguard.config.placing import placed
+from waguard.config.sections import Config
+from waguard.core.alerts import notice
+from waguard.core.alerts.destinations import AlertDestination
+from waguard.core.alerts.notice import Notice
+from waguard.errors import ConfigError
+from waguard.host import configuration
+from waguard.messaging.alerts import delivery, destination_file
+from waguard.messaging.alerts.alerts import page_of
+
+_KEY: Final = "alerts.destination_file"
+
+
+def add(parser: argparse.ArgumentParser) -> None:
+    """Add the noun's verbs."""
+    verbs = verbs_of(parser)
+    test = verb(verbs, "test", _test, "send a test to each destination, and show its answer")
+    failed = verb(
+        verbs, "failed", _failed, "report that the daemon failed; OnFailure= of the unit runs it"
+    )
+    for one in (test, failed):
+        with_json(one)
+        with_config(one)
+
+
+def _test(arguments: argparse.Namespace) -> int:
+    config = config_of(arguments)
+    destinations = _destinations(config)
+    if not destinations:
+        raise ConfigError(
+            "there is no destination to test",
+            field=_KEY,
+            remedy="name a file with one destination a line, see docs/alerts.md",
+        )
+    said = notice.of_test(host=socket.gethostname(), page=page_of(config))
+    return _deliver(arguments, destinations, said)
+
+
+def _failed(arguments: argparse.Namespace) -> int:
+    config = _readable(arguments)
+    result, status = (
+        os.environ.get(f"MONITOR_{name}") for name in ("SERVICE_RESULT", "EXIT_STATUS")
+    )  # systemd.exec(5)
+    why = f"{result or 'unknown result'}{f', exit status {status}' if status else ''}"
+    said = notice.of_failed_unit(why, host=socket.gethostname(), page=page_of(config))
+    return _deliver(arguments, _destinations(config), said)
+
+
+def _destinations(config: Config) -> Sequence[AlertDestination]:
+    path = config.alerts.destination_file
+    if path is None:
+        return ()
+    with in_place(_KEY, path):
+        return destination_file.read(path)
+
+
+def _deliver(
+    arguments: argparse.Namespace, destinations: Sequence[AlertDestination], said: Notice
+) -> int:
+    """To all at once; the exit code is 1 where one did not accept it."""
+
+    async def every() -> list[str | None]:
+        return await asyncio.gather(*(delivery.deliver(it, said) for it in destinations))
+
+    errors = asyncio.run(every())
+    rows = [
+        {"destination": it.name, "ok": error is None, "error": error}
+        for it, error in zip(destinations, errors, strict=True)
+    ]
+    lines = [f"{it['destination']}: {it['error'] or 'accepted'}" for it in rows]
+    print_either(arguments, {"results": rows}, *(lines or ["there is no destination"]))
+    return 1 if any(errors) else 0
+
+
+def _readable(arguments: argparse.Namespace) -> Config:
+    """The configuration. Where it is wrong, which may be why the daemon failed, its section [alerts] alone."""
+    try:
+        return config_of(arguments)
+    except ConfigError:
+        context: Context = arguments.context
+        found = configuration.find(arguments.config, os.environ, system_file=context.system_file)
+        with contextlib.suppress(OSError, ValueError, LookupError, TypeError):
+            path = found.path or Path()
+            named = tomllib.loads(path.read_text())["alerts"]["destination_file"]
+            return placed([{"alerts": {"destination_file": Path(named)}}], path.parent)
+        raise

@@ -1,0 +1,1 @@
+"""Conditions that a person must act on, as messages to wherever that person is. Pure."""

@@ -1,0 +1,231 @@
+"""When which destination gets an alert: conditions come in, notifications go out. Pure. Times are unix time.
+
+Each destination knows what was reported to it, so a notification is the difference between that and what is true now:
+one that could not be delivered is made again, and says what is true then. What begins and ends unreported is never
+reported.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Final
+
+from msgspec import Struct
+
+from waguard.core.backoff import backoff
+from waguard.core.blame import Condition
+from waguard.core.replace import replace
+
+FOLD: Final = 60.0  # s from the first news to its notification: what comes meanwhile is in it
+APART: Final = 600.0  # s between two notifications about the begin of one cause
+RETRY: Final = 30.0  # s until a destination that failed is tried again; doubled each time up to …
+RETRY_LONGEST: Final = 900.0  # s
+UNDELIVERABLE: Final = "alerts_undeliverable"
+"""The condition of destinations that fail; it is no alert."""
+
+
+class Alert(Struct, frozen=True, kw_only=True):
+    """A condition that a person must act on."""
+
+    type: str
+    reason: str
+    session: str | None
+    message: str
+    remedy: str
+    since: float
+    seen: float
+    """When it came here."""
+    ended: float | None = None
+    """When it was gone."""
+
+    @property
+    def cause(self) -> str:
+        """What it has in common with those of other sessions."""
+        return f"{self.type}/{self.reason}"
+
+
+class Notification(Struct, frozen=True):
+    """What one destination gets at once."""
+
+    begun: tuple[Alert, ...] = ()
+    ended: tuple[Alert, ...] = ()
+
+
+class Destination(Struct, frozen=True, kw_only=True):
+    """What is known of a destination."""
+
+    reported: Mapping[str, Alert] = {}
+    """Alerts whose begin was delivered and whose end was not."""
+    causes: Mapping[str, float] = {}
+    """When the begin of each cause was last delivered."""
+    sending: Notification | None = None
+    failures: int = 0
+    """In a row."""
+    failing_since: float = 0.0
+    error: str = ""
+    retry_at: float = 0.0
+
+
+class AlertState(Struct, frozen=True):
+    """Open alerts and destinations, each by its key."""
+
+    open: Mapping[str, Alert] = {}
+    destinations: Mapping[str, Destination] = {}
+
+
+class Now(Struct, frozen=True):
+    """The time, and whether quiet hours hold everything back."""
+
+    at: float
+    quiet: bool = False
+
+
+class Observed(Struct, frozen=True):
+    """All conditions; ``complete``: what is missing is over, not unknown."""
+
+    conditions: Iterable[Condition]
+    complete: bool
+
+
+class Delivered(Struct, frozen=True):
+    """A destination accepted what was sent to it."""
+
+    destination: str
+
+
+class Failed(Struct, frozen=True):
+    """A destination did not."""
+
+    destination: str
+    why: str
+
+
+class Send(Struct, frozen=True):
+    """Send it; ``Delivered`` or ``Failed`` is to follow."""
+
+    destination: str
+    notification: Notification
+
+
+Fact = Observed | Delivered | Failed
+
+
+def advance(state: AlertState, fact: Fact, now: Now) -> tuple[AlertState, Sequence[Send]]:
+    """Take a fact in; what follows from it."""
+    match fact:
+        case Observed():
+            state = _observed(state, fact, now.at)
+        case Delivered(destination=name) if it := state.destinations.get(name):
+            state = _with(state, name, _delivered(it, now.at))
+        case Failed(destination=name, why=why) if it := state.destinations.get(name):
+            state = _with(state, name, _failed(it, why, now.at))
+        case _:  # a destination that is not configured any more
+            return state, ()
+    sends = [
+        Send(name, found)
+        for name, it in state.destinations.items()
+        if (found := _due(it, state.open, now))
+    ]
+    for send in sends:
+        it = state.destinations[send.destination]
+        state = _with(state, send.destination, replace(it, sending=send.notification))
+    return state, sends
+
+
+def configured(state: AlertState, names: Iterable[str]) -> AlertState:
+    """The state with these destinations: a new one gets what is open."""
+    known = state.destinations
+    return replace(state, destinations={it: known.get(it, Destination()) for it in names})
+
+
+def undelivered(state: AlertState) -> Mapping[str, Destination]:
+    """Destinations that fail."""
+    return {name: it for name, it in state.destinations.items() if it.failures}
+
+
+def _with(state: AlertState, name: str, it: Destination) -> AlertState:
+    return replace(state, destinations={**state.destinations, name: it})
+
+
+def _observed(state: AlertState, fact: Observed, at: float) -> AlertState:
+    found = {} if fact.complete else dict(state.open)
+    for it in fact.conditions:
+        if it.needs_person and it.type != UNDELIVERABLE:
+            key = f"{it.type}/{it.reason}/{it.session or ''}"
+            before = state.open.get(key)
+            found[key] = _alert(it, seen=min(before.seen, at) if before else at)
+    if not found and not any(it.reported or it.failures for it in state.destinations.values()):
+        return state if not state.open else replace(state, open=found)
+    destinations = {name: _compared(it, found, fact, at) for name, it in state.destinations.items()}
+    return AlertState(found, destinations)
+
+
+def _alert(it: Condition, *, seen: float) -> Alert:
+    return Alert(
+        type=it.type,
+        reason=it.reason,
+        session=it.session,
+        message=it.message,
+        remedy=it.remedy,
+        since=it.since,
+        seen=seen,
+    )
+
+
+def _compared(
+    it: Destination, found: Mapping[str, Alert], fact: Observed, at: float
+) -> Destination:
+    """The destination with what is over marked, and without failures where nothing is left to deliver."""
+    for key, alert in it.reported.items():
+        ended = None if key in found else alert.ended
+        if key not in found and fact.complete:
+            ended = min(alert.ended or at, at)
+        if ended != alert.ended:
+            it = replace(it, reported={**it.reported, key: replace(alert, ended=ended)})
+    if it.failures and not it.sending and not (found.keys() ^ it.reported.keys()):
+        return replace(it, failures=0)
+    return it
+
+
+def _due(it: Destination, found: Mapping[str, Alert], now: Now) -> Notification | None:
+    if it.sending or now.quiet or 0 < it.retry_at - now.at <= RETRY_LONGEST:
+        return None
+    begun = tuple(
+        alert
+        for key, alert in found.items()
+        if key not in it.reported and not _is_recent(it.causes.get(alert.cause), now.at)
+    )
+    ended = tuple(alert for alert in it.reported.values() if alert.ended is not None)
+    first = min(
+        [alert.seen for alert in begun] + [alert.ended or 0.0 for alert in ended], default=now.at
+    )
+    return Notification(begun, ended) if now.at - first >= FOLD else None
+
+
+def _is_recent(reported_at: float | None, at: float) -> bool:
+    """Whether that was less than ``APART`` ago; a clock that was set back makes nothing recent."""
+    return reported_at is not None and 0 <= at - reported_at < APART
+
+
+def _delivered(it: Destination, at: float) -> Destination:
+    sent = it.sending or Notification()
+    over = {_key(alert) for alert in sent.ended}
+    reported = {key: alert for key, alert in it.reported.items() if key not in over}
+    causes = {cause: then for cause, then in it.causes.items() if _is_recent(then, at)}
+    return Destination(
+        reported=reported | {_key(alert): alert for alert in sent.begun},
+        causes=causes | {alert.cause: at for alert in sent.begun},
+    )
+
+
+def _failed(it: Destination, why: str, at: float) -> Destination:
+    return replace(
+        it,
+        sending=None,
+        failures=it.failures + 1,
+        failing_since=it.failing_since if it.failures else at,
+        error=why,
+        retry_at=at + backoff(RETRY, it.failures, longest=RETRY_LONGEST),
+    )
+
+
+def _key(it: Alert) -> str:
+    return f"{it.cause}/{it.session or ''}"

@@ -1,0 +1,87 @@
+"""``<paths.state>/alerts.json``: which alerts each destination was sent, for the next daemon."""
+
+import contextlib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Final
+
+import msgspec
+from loguru import logger
+
+from waguard.core.alerts.alerts import Alert, AlertState, Destination
+from waguard.core.replace import replace
+from waguard.errors import WaguardError
+from waguard.host import small_file
+from waguard.host.files.private_files import replace_private
+from waguard.host.small_file import UnreadableError
+
+FILE: Final = "alerts.json"
+LIMIT: Final = 8 << 20  # bytes; a thousand alerts at each of ten destinations
+
+
+class Reported(msgspec.Struct, frozen=True, kw_only=True):
+    """What one destination has."""
+
+    reported: Mapping[str, Alert]
+    causes: Mapping[str, float]
+
+
+class AlertMemory:
+    """All calls block. What cannot be written is logged once, and written at the next call."""
+
+    def __init__(self, folder: Path) -> None:
+        self.path = folder / FILE
+        self._written: Mapping[str, Reported] = {}
+        self._writes = True
+        self.unreadable: str | None = None
+        """What was wrong with the file that lay there, which is quarantined."""
+
+    def load(self) -> AlertState:
+        """The state that it tells; an empty one where there is no file that can be read."""
+        try:
+            self._written = self._read()
+        except FileNotFoundError:
+            pass
+        except UnreadableError as error:
+            self.unreadable = str(error)
+            logger.error(
+                "a file is unreadable and is quarantined",
+                event="file_unreadable",
+                file=str(self.path),
+                why=error,
+            )
+            with contextlib.suppress(OSError):  # it is reported all the same
+                small_file.quarantine(self.path)
+        destinations = {
+            name: Destination(reported=it.reported, causes=it.causes)
+            for name, it in self._written.items()
+        }
+        return replace(AlertState(), destinations=destinations)
+
+    def save(self, state: AlertState) -> None:
+        """Replace all of it; nothing is written where nothing has changed."""
+        kept = {
+            name: Reported(reported=it.reported, causes=it.causes)
+            for name, it in state.destinations.items()
+        }
+        if kept == self._written:
+            return
+        try:
+            replace_private(self.path, msgspec.json.encode(kept))
+        except (OSError, WaguardError) as error:
+            if self._writes:
+                logger.warning(
+                    "the alerts that were sent cannot be written",
+                    event="state_not_written",
+                    why=str(error),
+                )
+            self._writes = False
+        else:
+            self._written, self._writes = kept, True
+
+    def _read(self) -> Mapping[str, Reported]:
+        content = small_file.read(self.path, limit=LIMIT)
+        try:
+            return msgspec.json.decode(content, type=dict[str, Reported])
+        except (ValueError, RecursionError) as error:
+            raise UnreadableError(f"it is not a file of alerts: {error}") from None

@@ -1,0 +1,1 @@
+"""Alerts on their way to a person: destinations, requests, the child process that sends mail."""

@@ -1,0 +1,192 @@
+"""The daemon's alerts: what the core decides is delivered here, and what became of it goes back to the core.
+
+``tick`` only starts tasks: no destination, database or disk holds it up, and destinations do not wait for each other.
+"""
+
+import asyncio
+import contextlib
+import time
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from typing import Any, Final, Protocol
+
+from loguru import logger
+
+from waguard.config.sections import Config
+from waguard.core.alerts import alerts as core
+from waguard.core.alerts import notice, quiet
+from waguard.core.alerts.alerts import Delivered, Failed, Notification, Now, Observed
+from waguard.core.alerts.destinations import AlertDestination
+from waguard.core.alerts.notice import Notice
+from waguard.core.blame import Condition
+from waguard.core.incidents.incidents import fleet_condition
+from waguard.errors import ConfigError, WaguardError
+from waguard.host.memory.alert_memory import AlertMemory
+from waguard.host.system import logs
+from waguard.messaging.alerts import delivery, destination_file
+from waguard.ports.clock import Clock
+from waguard.ports.sessions import Health
+from waguard.ports.store import AuditEntry
+
+BEAT_EVERY: Final = 60.0  # s
+_HISTORY_WITHIN: Final = 3.0  # s for the database to say what was tried
+ANSWER_WITHIN: Final = 1.0  # s that the end of the daemon waits for answers
+_ASKED: Final = 6  # sessions whose history is read for one notice
+
+Deliver = Callable[[AlertDestination, Notice], Awaitable[str | None]]
+
+
+class AuditReader(Protocol):
+    """The audit log, as ``ports.store.Audit`` has it."""
+
+    async def audit(self, session_id: str | None) -> Sequence[AuditEntry]: ...
+
+
+class Alerts:
+    """``host``: this machine's name. ``configure`` comes first."""
+
+    def __init__(
+        self,
+        config: Callable[[], Config],
+        memory: AlertMemory,
+        trail: AuditReader,
+        clock: Clock,
+        *,
+        host: str,
+        deliver: Deliver = delivery.deliver,
+    ) -> None:
+        self._config = config
+        self._memory = memory
+        self._trail = trail
+        self._clock = clock
+        self._host = host
+        self._deliver = deliver
+        self._destinations: Mapping[str, AlertDestination] = {}
+        self._state = memory.load()
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._beat_at: float | None = None
+        self._beats = True
+        self._saving = asyncio.Lock()
+
+    def configure(self) -> None:
+        """Read the destinations. Raises ``ConfigError``."""
+        found = destination_file.read(self._config().alerts.destination_file)
+        for it in found:
+            logs.hide(*it.secrets)
+        self._destinations = {it.id: it for it in found}
+        self._state = core.configured(self._state, self._destinations)
+
+    def configure_again(self) -> None:
+        """At a reload: a file that cannot be used changes nothing."""
+        try:
+            self.configure()
+        except ConfigError as error:
+            logger.error(
+                "destinations of alerts kept as they were: {}",
+                error.line(),
+                event="alerts_rejected",
+                every=True,
+            )
+
+    def tick(self, health: Health) -> None:
+        """Take in what waguard knows of itself now. Returns at once."""
+        if self._destinations:
+            complete = health.supervising and health.restored
+            self._handle(Observed(health.conditions, complete))
+        if health.supervising:
+            self._beat()
+
+    def conditions(self) -> list[Condition]:
+        """Alerts that cannot be delivered."""
+        failing = core.undelivered(self._state)
+        if not failing:
+            return []
+        said = [f"{self._destinations[id_].name}: {it.error}" for id_, it in failing.items()]
+        since = min(it.failing_since for it in failing.values())
+        return [fleet_condition(core.UNDELIVERABLE, "; ".join(said), since=since)]
+
+    async def close(self) -> None:
+        """End what is on its way, after a moment for its answer: the next daemon delivers what had none."""
+        if self._tasks:
+            await asyncio.wait(self._tasks, timeout=ANSWER_WITHIN)
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self._save()
+
+    # ---- one notification ----
+
+    def _handle(self, fact: core.Fact) -> None:
+        at = self._clock.wall()
+        local = time.localtime(at)
+        hours = quiet.parse(self._config().alerts.quiet)
+        now = Now(at, quiet.holds(hours, local.tm_hour * 60 + local.tm_min))
+        self._state, sends = core.advance(self._state, fact, now)
+        for send in sends:
+            self._start(self._send(self._destinations[send.destination], send.notification))
+
+    async def _send(self, to: AlertDestination, notification: Notification) -> None:
+        why = await self._attempt(to, notification)
+        self._handle(Failed(to.id, why) if why else Delivered(to.id))
+        if why is None:
+            logger.info(
+                "an alert is sent",
+                event="alert_sent",
+                destination=to.name,
+                begun=len(notification.begun),
+                ended=len(notification.ended),
+            )
+        await self._save()
+
+    async def _save(self) -> None:
+        async with self._saving:
+            await asyncio.to_thread(self._memory.save, self._state)
+
+    async def _attempt(self, to: AlertDestination, it: Notification) -> str | None:
+        """Why it failed; None: it is delivered."""
+        try:
+            return await self._deliver(to, await self._compose(it))
+        except Exception:  # noqa: BLE001 - a bug here must not keep all later alerts from this destination
+            logger.exception("waguard failed at an alert", event="alert_failed")
+            return "waguard failed at it: its log has why"
+
+    async def _compose(self, it: Notification) -> Notice:
+        sessions = dict.fromkeys(one.session for one in it.begun if one.session)
+        tried = await self._tried([*sessions][:_ASKED])
+        page = page_of(self._config())
+        return notice.of_notification(it, host=self._host, page=page, tried=tried)
+
+    async def _tried(self, sessions: Iterable[str]) -> Mapping[str | None, Sequence[str]]:
+        """What waguard did for each; a database that does not answer delays no alert for long."""
+        found: dict[str | None, Sequence[str]] = {}
+        with contextlib.suppress(WaguardError, TimeoutError):
+            async with asyncio.timeout(_HISTORY_WITHIN):
+                for session in sessions:
+                    found[session] = notice.tried(await self._trail.audit(session), session)
+        return found
+
+    # ---- the heartbeat ----
+
+    def _beat(self) -> None:
+        url, now = self._config().alerts.heartbeat_url, self._clock.monotonic()
+        if url is None or (self._beat_at is not None and now - self._beat_at < BEAT_EVERY):
+            return
+        self._beat_at = now
+        self._start(self._call(url))
+
+    async def _call(self, url: str) -> None:
+        async with delivery.sender() as http:
+            answer = await http.get(url)
+        if not answer.accepted and self._beats:
+            why = answer.error if answer.status is None else f"it answered {answer.status}"
+            logger.warning("the heartbeat does not arrive", event="heartbeat_failed", why=why)
+        self._beats = answer.accepted
+
+    def _start(self, work: Any) -> None:
+        task = asyncio.create_task(work, name="alerts")
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+
+def page_of(config: Config) -> str | None:
+    """The status page's address, where one is known that others can open."""
+    return config.alerts.page_url or config.api.public_url
