@@ -14,7 +14,7 @@ from waguard.core.keys import Right
 TARGET: Final = Path(__file__).parents[2] / "docs/rights.md"
 MARK: Final = "<!-- written by python -m tests.api.rights -->\n"
 YES, NO, NOTHING = "yes", "403", "404"
-LEFT_OUT, NOTHING_OF_THEM = "left out", "–"
+LEFT_OUT, NOTHING_OF_THEM = "left out", "none"
 _NARROWED: Final = {
     Narrowing.SESSION: (YES, NOTHING),
     Narrowing.OWN: (YES, NOTHING),

@@ -147,11 +147,13 @@ async def create_key(api: Api, name: str) -> str:
 
 async def issued(api: Api, like: Caller) -> Caller:
     """As this caller, by an issued key."""
-    scope = {"workspaces": like.workspaces, "sessions": like.sessions}
-    named = {kind: tuple(it) for kind, it in scope.items() if it is not None}
-    name = f"own{api.clock.monotonic()}"
+    wanted = Wanted(
+        name=f"own{api.clock.monotonic()}",
+        right=like.right,
+        workspaces=None if like.workspaces is None else tuple(like.workspaces),
+        sessions=None if like.sessions is None else tuple(like.sessions),
+    )
     api.clock.live(1.0)
-    wanted = Wanted(name=name, right=like.right, **named)
     return (await api.deps.issued_keys.create(APPLICATION, wanted, {}))[1].caller
 
 

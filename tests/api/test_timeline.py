@@ -15,7 +15,9 @@ async def recorded(api: Api) -> None:
     for entry in (
         AuditEntry(session_id=None, kind="network_down", reason="no default route", at=1.0),
         AuditEntry(session_id=SESSION, kind="parked", reason="page", at=2.0),
-        AuditEntry(session_id=SESSION, kind=CHANGE, before=STOP, after="done", reason="ani", at=3.0),
+        AuditEntry(
+            session_id=SESSION, kind=CHANGE, before=STOP, after="done", reason="ani", at=3.0
+        ),
         AuditEntry(session_id="other", kind="restart", reason="it hung", at=4.0),
     ):
         await api.store.record(entry)

@@ -1,7 +1,8 @@
 """The history's file: its slots, its layout, and what moves from one to the next."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Final
 
 import pytest
 
@@ -53,19 +54,18 @@ def test_a_damaged_slot_is_unknown_wherever_it_is_cut() -> None:
         assert found is None or torn == after
 
 
-@pytest.mark.parametrize(
-    ("damage", "why"),
-    [
-        (lambda it: b"", "not a history"),
-        (lambda it: it[:20], "not a history"),
-        (lambda it: b"waguard history 2\n" + it[18:], "of this version"),
-        (lambda it: it.replace(b'"fleet"', b'"sleet"', 1), "head is damaged"),
-        (lambda it: it[:-1], "bytes"),
-        (lambda it: it + b"\0", "bytes"),
-    ],
-)
-def test_what_is_no_history_is_not_read(damage: object, why: str) -> None:
-    assert callable(damage)
+DAMAGED: Final[dict[str, tuple[Callable[[bytes], bytes], str]]] = {
+    "nothing": (lambda it: it[:0], "not a history"),
+    "cut in its head": (lambda it: it[:20], "not a history"),
+    "a later version": (lambda it: b"waguard history 2\n" + it[18:], "of this version"),
+    "other names": (lambda it: it.replace(b'"fleet"', b'"sleet"', 1), "head is damaged"),
+    "cut": (lambda it: it[:-1], "bytes"),
+    "more": (lambda it: it + b"\0", "bytes"),
+}
+
+
+@pytest.mark.parametrize(("damage", "why"), DAMAGED.values(), ids=DAMAGED)
+def test_what_is_no_history_is_not_read(damage: Callable[[bytes], bytes], why: str) -> None:
     with pytest.raises(ValueError, match=why):
         history.layout_of(damage(Layout(sessions=("a",)).empty))
 

@@ -214,7 +214,8 @@ def test_what_ended_long_ago_is_forgotten() -> None:
 
 def test_keys_of_pages_crowd_out_no_others() -> None:
     pages = [
-        replace(key(for_page=True), ended_at=NOW - number) for number in range(issued_keys.PAGES + 1)
+        replace(key(for_page=True), ended_at=NOW - number)
+        for number in range(issued_keys.PAGES + 1)
     ]
     others = [replace(key(), ended_at=NOW - 99 - number) for number in range(issued_keys.MOST)]
     assert issued_keys.worth_keeping([*pages, *others], now=NOW) == (*pages[:-1], *others)

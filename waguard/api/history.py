@@ -18,7 +18,6 @@ from waguard.core.keys import Right
 from waguard.errors import UnavailableError
 from waguard.host.small_file import UnreadableError
 
-AT_A_TIME: Final = 12  # series
 Places = Callable[[Layout, float], tuple[Ring, Sequence[int | None]]]
 """Which ring, and which of its columns; None: it has no such one yet."""
 _DIGITS: Final = ".7g"  # that a float of 4 bytes has
@@ -26,9 +25,8 @@ _DIGITS: Final = ".7g"  # that a float of 4 bytes has
 
 def _series(value: str, field: str) -> tuple[str, ...]:
     found = tuple(dict.fromkeys(value.split(",")))
-    if not set(found) <= set(FLEET) or len(found) > AT_A_TIME:
-        allowed = f"{AT_A_TIME} at most, of {', '.join(FLEET)}"
-        raise fields.bad(field, value, "no such series", allowed)
+    if not set(found) <= set(FLEET):
+        raise fields.bad(field, value, "no such series", ", ".join(FLEET))
     return found
 
 
@@ -46,7 +44,7 @@ class WantedSeries(WantedSpan, kw_only=True):
             tuple[str, ...],
             Kind(_series, blank=True),
             Meta(
-                description=f"names with commas between them, {AT_A_TIME} at most; none without it",
+                description="names with commas between them; all without it",
                 extra_json_schema={fields.TYPES: "string"},
             ),
         ]
@@ -55,14 +53,10 @@ class WantedSeries(WantedSpan, kw_only=True):
 
 
 class History(Done, kw_only=True):
-    """Values of spans of ``step`` seconds; the first one begins at ``at`` (unix time). null: it is not known.
-
-    ``names`` are the series that there are.
-    """
+    """Values of spans of ``step`` seconds; the first one begins at ``at`` (unix time). null: it is not known."""
 
     at: int
     step: int
-    names: tuple[str, ...]
     series: dict[str, list[float | None]]
 
 
@@ -75,14 +69,12 @@ async def fleet(request: web.Request, query: WantedSeries) -> History:
         known = {name: at for at, name in enumerate(layout.fleet)}
         return layout.minutes if recent else layout.means, [known.get(it) for it in wanted]
 
-    wanted = query.series or ()
-    return await _read(request, query.since, FLEET, wanted, places)
+    wanted = query.series or FLEET
+    return await _read(request, query.since, wanted, places)
 
 
 @route(Right.READ)
-async def of_session(
-    request: web.Request, session_id: SessionId, query: WantedSpan
-) -> History:
+async def of_session(request: web.Request, session_id: SessionId, query: WantedSpan) -> History:
     """Memory in bytes, and CPU in percent of a core, of a session over the last day."""
     await request.app[DEPS].sessions.view(session_id)
 
@@ -92,13 +84,12 @@ async def of_session(
         columns = [None if first is None else first + at for at in range(len(SESSION))]
         return layout.of_sessions, columns
 
-    return await _read(request, query.since, SESSION, SESSION, places)
+    return await _read(request, query.since, SESSION, places)
 
 
 async def _read(
     request: web.Request,
     since: float | None,
-    names: tuple[str, ...],
     wanted: Sequence[str],
     places: Places,
 ) -> History:
@@ -108,13 +99,15 @@ async def _read(
         layout, content = request.app[DEPS].history.read()
         ring, columns = places(layout, now)
         last = ring.span(now)
-        first = min(last, max(ring.span(now - DAY if since is None else since), last - ring.slots + 1))
+        first = min(
+            last, max(ring.span(now - DAY if since is None else since), last - ring.slots + 1)
+        )
         rows = [ring.values(content, span) for span in range(first, last + 1)]
         series = {
             name: [None if row is None or column is None else _shown(row[column]) for row in rows]
             for name, column in zip(wanted, columns, strict=True)
         }
-        return History(at=first * ring.step, step=ring.step, names=names, series=series)
+        return History(at=first * ring.step, step=ring.step, series=series)
 
     try:
         return await asyncio.to_thread(read)

@@ -10,7 +10,6 @@ from waguard.cli.client import ApiClient
 from waguard.cli.render import table
 
 COLUMNS: Final = ("series", "history", "now", "least", "most")
-_AT_A_TIME: Final = 12
 _WIDTH: Final = 48
 _BLOCKS: Final = "▁▂▃▄▅▆▇█"
 _UNKNOWN: Final = " "
@@ -19,12 +18,8 @@ _STEPS: Final = ((1 << 30, "G"), (1 << 20, "M"), (10_000, "k"))
 
 def read(client: ApiClient, since: float | None) -> dict[str, list[float | None]]:
     """Each series of the fleet; ``since``: unix time."""
-    begin = f"since={quote(datetime.fromtimestamp(since, UTC).isoformat())}&" if since else ""
-    names = client.call("GET", "/api/history")["names"]
-    found: dict[str, list[float | None]] = {}
-    for first in range(0, len(names), _AT_A_TIME):
-        some = ",".join(names[first : first + _AT_A_TIME])
-        found |= client.call("GET", f"/api/history?{begin}series={some}")["series"]
+    query = f"?since={quote(datetime.fromtimestamp(since, UTC).isoformat())}" if since else ""
+    found: dict[str, list[float | None]] = client.call("GET", f"/api/history{query}")["series"]
     return found
 
 

@@ -17,7 +17,7 @@ from waguard.core.replace import replace
 MOST: Final = 500  # keys that are valid
 SCOPE_LIMIT: Final = 100  # workspaces of a key, and sessions
 LONGEST: Final = 3650 * 86_400  # s that a key may be valid, where it expires at all
-PAGES: Final = 50  # keys of the status page that are valid, and that have ended; ``MOST`` is without them
+PAGES: Final = 50  # valid keys of the status page, and ended ones; ``MOST`` is without them
 PAGE_LASTS: Final = 12 * 3_600.0  # s
 KEPT: Final = 30 * 86_400.0  # s for which a key that has ended is listed
 STEP: Final = 1.0  # s by which the wall clock may run behind the other one
@@ -216,5 +216,7 @@ def worth_keeping(keys: Iterable[IssuedKey], *, now: float) -> tuple[IssuedKey, 
 
 def _since(keys: Iterable[IssuedKey], *, for_page: bool, now: float) -> float:
     most = PAGES if for_page else MOST
-    ended = sorted(it.ended_at for it in keys if it.ended_at is not None and it.for_page is for_page)
+    ended = sorted(
+        it.ended_at for it in keys if it.ended_at is not None and it.for_page is for_page
+    )
     return max([now - KEPT, *ended[-most - 1 : -most]])

@@ -46,9 +46,7 @@ class HistoryRecorder:
         }
         await asyncio.to_thread(self._save, fleet, each)
 
-    def _save(
-        self, fleet: Mapping[str, float], sessions: Mapping[str, tuple[float, ...]]
-    ) -> None:
+    def _save(self, fleet: Mapping[str, float], sessions: Mapping[str, tuple[float, ...]]) -> None:
         self._base.ages.save()
         self._file.write(fleet, sessions)
 
@@ -65,15 +63,15 @@ class HistoryRecorder:
             "workers": len(running),
         }
         if used or not running:
-            found["sessions_memory"] = sum(it.memory for it in used)
-            found["sessions_cpu"] = sum(it.cpu_percent or 0.0 for it in used)
+            found["memory"] = sum(it.memory for it in used)
+            found["cpu"] = sum(it.cpu_percent or 0.0 for it in used)
         return found
 
     def _of_messages(self) -> dict[str, float]:
         receivers = self._messages.receivers
         oldest = [it.oldest for it in receivers if it.oldest]
         return {
-            "messages_waiting": self._outbox.waiting(),
+            "queued": self._outbox.waiting(),
             "webhooks_waiting": sum(it.waiting for it in receivers),
             "webhooks_age": max(0.0, self._base.clock.wall() - min(oldest)) if oldest else 0.0,
             "dead_letters": self._messages.dead,
@@ -96,7 +94,7 @@ class HistoryRecorder:
         restarts = sum(it.state.restarts for it in self._supervisor.registry.sessions)
         return self._base.clock.monotonic(), {
             "restarts": restarts,
-            "messages_sent": published[SENT],
-            "messages_received": published[RECEIVED],
+            "sent": published[SENT],
+            "received": published[RECEIVED],
             "daemon_cpu": time.process_time(),
         }
