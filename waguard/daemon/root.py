@@ -28,6 +28,7 @@ from waguard.daemon import stop_sequence, watch
 from waguard.daemon.bus_to_inbox import feed
 from waguard.daemon.database_lease import DatabaseLease
 from waguard.daemon.foundation import Foundation
+from waguard.daemon.history_recorder import HistoryRecorder
 from waguard.daemon.housekeeping import Housekeeping
 from waguard.daemon.installation import Installation
 from waguard.daemon.leftovers import Leftovers
@@ -154,7 +155,7 @@ class Daemon:
         self._history = RunHistory(self._run_file, restarts, fleet.trail, self._supervisor)
         sent = AlertMemory(state)
         self._alerts = Alerts(current, sent, base.store, clock, host=socket.gethostname())
-        memories = (restarts, self._run_file, self._supervisor.versions.memory, sent)
+        memories = (restarts, self._run_file, self._supervisor.versions.memory, sent, base.history)
         self._restore = RestoreLoop(
             base.store,
             self._lease.keeper,
@@ -258,6 +259,7 @@ class Daemon:
             media=base.media,
             webhooks=webhooks,
             message_health=messages,
+            history=base.history,
             log=self._log,
             versions=supervisor.operators,
             require_room=self._require_room,
@@ -301,7 +303,8 @@ class Daemon:
         self._ticker.every(COUNTED_EVERY, "webhooks", messages.count)
         self._ticker.every(watch.INTERVAL, "receiver", partial(self._check_receiver, webhooks))
         self._ticker.every(heap.TRIMMED_EVERY, "memory", heap.trim)
-        self._ticker.every(SAVED_EVERY, "clock", self._save_clock)
+        recorder = HistoryRecorder(self._base, self._supervisor, self._outbox, messages)
+        self._ticker.every(SAVED_EVERY, "history", recorder.tick)
         self._ticker.every(last_run.SEEN_EVERY, "alive", self._history.renew)
         self._housekeeping.schedule(self._ticker)
 
@@ -369,9 +372,6 @@ class Daemon:
 
     def _report_keys(self, keys: IssuedKeys) -> None:
         self._supervisor.fleet.outages.update("keys_unreadable", keys.unreadable)
-
-    async def _save_clock(self) -> None:
-        await asyncio.to_thread(self._base.ages.save)
 
     def _reloaded(self, changed: Collection[str]) -> None:
         if "worker" in changed:
