@@ -106,6 +106,7 @@ class Daemon:
                 documents=Documents(state / FOLDER),
                 clock=clock,
                 ages=base.ages,
+                tally=base.tally,
                 meter=Meter(),
                 witness=HostEvidence(current),
                 host=self._read_host,
@@ -138,6 +139,7 @@ class Daemon:
             clock,
             require_room=self._require_room,
             ages=base.ages,
+            tally=base.tally,
         )
         self._database = DatabaseWatch(base.store, self._supervisor.state, file=base.store.file)
         self._disk = DiskReserve(
@@ -193,6 +195,7 @@ class Daemon:
             connection=self._supervisor.health.connection,
             ages=self._base.ages,
             table=table,
+            tally=self._base.tally,
         )
         self._reload.subscribe(lambda _: secrets.read_again(webhooks.configure))
         self._reload.subscribe(lambda _: self._report_keys(secrets.issued_keys))
@@ -252,6 +255,7 @@ class Daemon:
             message_health=messages,
             log=self._log,
             versions=supervisor.operators,
+            tally=base.tally,
             require_room=self._require_room,
         )
 

@@ -19,6 +19,8 @@ from waguard.core.backoff import NEVER
 from waguard.core.engine import Engine, Outcome
 from waguard.core.fleet.facts import FleetEffect, FleetFact, FleetRulesChanged, HostRead
 from waguard.core.fleet.state import FleetState, offline_for
+from waguard.core.metrics.session_times import Begun, compare
+from waguard.core.metrics.tally import Tally
 from waguard.core.replace import replace
 from waguard.core.session.deadlines import next_deadline, next_timer
 from waguard.core.session.effects import Effect
@@ -69,6 +71,7 @@ class Mailbox:
         timings: Timings,
         timers: Timers,
         chance: random.Random,
+        tally: Tally,
     ) -> None:
         """``config`` is compared at each fact: a reload reaches all."""
         self.actors: dict[str, Actor] = {}
@@ -78,6 +81,9 @@ class Mailbox:
         self._timings = timings
         self._timers = timers
         self._chance = chance
+        self._tally = tally
+        self._begun: dict[str, Begun] = {}
+        """What goes on in a session and is measured when it ends."""
         self._known = config()
         self._engine = Engine(
             FleetState(rules=fleet_rules(self._known), network_at=clock.monotonic())
@@ -107,6 +113,7 @@ class Mailbox:
         if self.actors.get(session) is not actor:
             return
         del self.actors[session]
+        self._begun.pop(session, None)
         _, handle = self._armed.pop(session, (NEVER, None))
         if handle:
             handle.cancel()
@@ -165,6 +172,7 @@ class Mailbox:
         touched = [name for name in self._engine.touched if name in self.actors]
         for name in touched:
             self._arm(name, next_timer(self._engine.sessions[name]))
+            self._alone(self._measure, name)
         self._arm(_FLEET, self.fleet.read_host_at)
         for name in touched:
             self.actors[name].notify()
@@ -174,8 +182,15 @@ class Mailbox:
             if actor := self.actors.get(name):
                 self._alone(actor.perform, done)
 
-    def _alone(self, perform: Callable[[Any], None], effect: Effect | FleetEffect) -> None:
-        """One effect that fails must not cost the others."""
+    def _measure(self, name: str) -> None:
+        before, after = self._engine.touched[name], self._engine.sessions[name]
+        begun = self._begun.get(name, Begun())
+        self._begun[name], found = compare(begun, before, after, self._now())
+        for metric, value, label in found:
+            self._tally.add(metric, value, *label)
+
+    def _alone(self, perform: Callable[[Any], None], effect: Effect | FleetEffect | str) -> None:
+        """One effect, or the measurement of one session, that fails must not cost the others."""
         try:
             perform(effect)
         except Exception as error:  # noqa: BLE001 - whatever it is, the other sessions go on

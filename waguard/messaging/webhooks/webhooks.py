@@ -17,6 +17,7 @@ from loguru import logger
 from waguard.config.sections import Webhook
 from waguard.core.blame import Condition
 from waguard.core.conditions import HeldChats
+from waguard.core.metrics.tally import Tally
 from waguard.core.webhooks.delivery import Cause, DeliveryPolicy
 from waguard.core.webhooks.facts import ReadyExpected, Released, Repaired
 from waguard.core.webhooks.partition import MemoryWindow
@@ -60,6 +61,7 @@ class Webhooks:
         timings: WebhookTimings = WEBHOOK,
         window: MemoryWindow | None = None,
         table: ReceiverTable | None = None,
+        tally: Tally | None = None,
     ) -> None:
         self._timings = timings
         self._files = journal.files
@@ -85,6 +87,7 @@ class Webhooks:
             wall=wall,
             ages=ages or WallAges(wall),
             retry=timings.retry,
+            tally=tally or Tally(),
         )
         self._policy = policy or (lambda: _policy(settings().give_up_after))
         self._window = window or MemoryWindow()
