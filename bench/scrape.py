@@ -49,7 +49,7 @@ def _deps() -> Any:
         health=lambda: health,
         outgoing=SimpleNamespace(unended=unended),
         message_health=SimpleNamespace(receivers=receivers, queued=Queued(), dead=0),
-        webhooks=SimpleNamespace(queues=SimpleNamespace(held=lambda: [])),
+        webhooks=SimpleNamespace(queues=SimpleNamespace(held=list)),
         tally=Tally(),
     )
 

@@ -56,7 +56,7 @@ def text() -> str:
 
 def _row(it: Metric) -> str:
     labels = "; ".join(_label(name, list(values)) for name, values in it.labels.items())
-    return f"| `{it.name}` | {it.kind} | {labels or '–'} | {it.about} |"
+    return f"| `{it.name}` | {it.kind} | {labels} | {it.about} |"
 
 
 def _label(name: str, values: list[str]) -> str:

@@ -27,10 +27,9 @@ def expressions() -> Iterator[tuple[str, str]]:
     for panel in json.loads(DASHBOARD.read_text())["panels"]:
         for target in panel["targets"]:
             yield panel["title"], target["expr"]
-    for alert, expr in re.findall(
+    yield from re.findall(
         r"- alert: (\w+)\s+expr: (?:>-\s+)?(.*?)\n +for:", RULES.read_text(), re.DOTALL
-    ):
-        yield alert, expr
+    )
 
 
 def labels_of(metric: str) -> frozenset[str]:
@@ -46,7 +45,9 @@ def test_there_are_six_alerts_and_each_panel_has_a_title_and_a_place() -> None:
     assert len(places) == len(panels)
     assert all(it["gridPos"]["x"] + it["gridPos"]["w"] <= 24 for it in panels)
     where = [it for it, _ in expressions()]
-    assert len({it for it in where if it.startswith("Waguard")}) == RULES.read_text().count("alert:")
+    assert len({it for it in where if it.startswith("Waguard")}) == RULES.read_text().count(
+        "alert:"
+    )
     assert RULES.read_text().count("alert:") == 6
 
 
@@ -62,7 +63,7 @@ async def test_each_metric_that_is_asked_for_is_in_a_scrape(api: Api) -> None:
         assert asked <= there, where
 
 
-@pytest.mark.parametrize(("where", "expr"), expressions())
+@pytest.mark.parametrize(("where", "expr"), list(expressions()))
 def test_each_label_that_is_asked_for_is_one_of_its_metric(where: str, expr: str) -> None:
     all_of_it: set[str] = set()
     for metric, matchers in SELECTOR.findall(expr):

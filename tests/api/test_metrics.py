@@ -81,13 +81,18 @@ async def test_what_the_database_counts_of_messages(
     letters = DeadLetters(
         session=None, cause=Cause.UNCERTAIN, count=3, sessions=1, since=1.0, newest=9, error=""
     )
-    some = [letters, replaced(letters, cause=Cause.EXPIRED, count=2), replaced(letters, session="a")]
+    some = [
+        letters,
+        replaced(letters, cause=Cause.EXPIRED, count=2),
+        replaced(letters, session="a"),
+    ]
     monkeypatch.setattr(MessageHealth, "queued", Queued(pending={"*": 3}, dead=some))
     found = await scrape(api)
     assert value(found, "waguard_webhooks_dead") == 8
     assert {it: value(found, "waguard_dead_letters", state=it) for it in DeadLetterState} == {
         **dict.fromkeys(DeadLetterState, 0),
-        **{DeadLetterState.UNCERTAIN: 6, DeadLetterState.DEAD: 2},
+        DeadLetterState.UNCERTAIN: 6,
+        DeadLetterState.DEAD: 2,
     }
     assert [value(found, "waguard_outbox", state=it) for it in ("accepted", "uncertain")] == [0, 0]
 
@@ -108,7 +113,9 @@ async def test_what_was_counted_is_shown_as_counters_and_histograms(api: Api) ->
     assert value(found, "waguard_restarts_total", blame="host") == 2
     assert value(found, "waguard_restarts_total", blame="session") == 0
     heal = "waguard_heal_seconds"
-    below = {le: value(found, f"{heal}_bucket", blame="host", le=le) for le in ("2.5", "5.0", "+Inf")}
+    below = {
+        le: value(found, f"{heal}_bucket", blame="host", le=le) for le in ("2.5", "5.0", "+Inf")
+    }
     assert below == {"2.5": 0, "5.0": 1, "+Inf": 2}
     assert value(found, f"{heal}_sum", blame="host") == 703
     assert value(found, f"{heal}_count", blame="host") == 2
@@ -147,7 +154,11 @@ async def test_a_condition_says_whether_it_needs_a_person(api: Api) -> None:
     spent = replaced(PARKED, reason="restart_budget")
     api.sessions.status = replace(HEALTHY, conditions=(PARKED, spent))
     found = await scrape(api)
-    needs = {dict(labels)["reason"]: dict(labels)["needs_person"] for name, labels in found if name == "waguard_condition"}
+    needs = {
+        dict(labels)["reason"]: dict(labels)["needs_person"]
+        for name, labels in found
+        if name == "waguard_condition"
+    }
     assert needs == {PARKED.reason: "false", "restart_budget": "true"}
 
 

@@ -35,7 +35,7 @@ def prometheus(tmp_path_factory: pytest.TempPathFactory) -> str:
     if found := shutil.which("prometheus"):
         return found
     folder = tmp_path_factory.mktemp("prometheus")
-    os.chmod(folder, 0o777)  # noqa: PTH101, S103 - apt fetches as another user
+    os.chmod(folder, 0o777)  # noqa: PTH101 - apt fetches as another user
     commands = (("apt-get", "-qq", "download", "prometheus"), ("sh", "-c", "dpkg-deb -x *.deb ."))
     for command in commands:
         done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)

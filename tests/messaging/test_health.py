@@ -128,4 +128,5 @@ async def test_what_was_decided_is_counted_and_is_no_condition(
         )
         report = health(it)
         await report.count()
-        assert (types(report), report.dead) == ([], 1)
+        assert report.queued
+        assert (types(report), [it.count for it in report.queued.dead]) == ([], [1])

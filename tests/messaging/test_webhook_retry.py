@@ -46,15 +46,15 @@ async def test_is_tried_again_with_a_new_signature_as_the_same_event(
     assert len({attempt.body for attempt in receiver.attempts}) == 1
 
 
-async def test_each_attempt_is_counted_by_its_status(
-    receiver: Receiver, tmp_path: Path
-) -> None:
+async def test_each_attempt_is_counted_by_its_status(receiver: Receiver, tmp_path: Path) -> None:
     receiver.troubles.extend([503, CLOSE, (429, {"Retry-After": "0"})])
     async with gateway(tmp_path, receiver.url) as it:
         it.put(event(1))
         assert await it.drained()
     series = it.tally.series[WEBHOOK]
-    assert {key[0]: found.below()[-1] for key, found in series.items() if isinstance(found, Histogram)} == {
+    assert {
+        key[0]: found.below()[-1] for key, found in series.items() if isinstance(found, Histogram)
+    } == {
         "2xx": 1,
         "3xx": 0,
         "4xx": 1,

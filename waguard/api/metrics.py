@@ -136,7 +136,7 @@ def _of_all(seen: _Seen) -> Families:
     yield _family(table.VERSIONS_HELD, [({}, held)])
     yield _family(table.LOOP, [({}, seen.turn)])
     yield _family(table.OUTBOX, [({"state": it}, count) for it, count in seen.outbox.items()])
-    dead = queued and sum(it.count for it in queued.dead)
+    dead = sum(it.count for it in queued.dead) if queued else None
     yield _family(table.WEBHOOKS_DEAD, [({}, dead)])
     states = Counter[DeadLetterState]()
     for letters in queued.dead if queued else ():

@@ -131,9 +131,7 @@ def test_a_planned_replacement_is_the_operators(bench: Measured) -> None:
 
 
 @pytest.mark.parametrize("fact", [StopRequested(), StopRequested(daemon_stopping=True), Left()])
-def test_what_a_person_ends_is_no_trouble(
-    bench: Measured, fact: StopRequested | Left
-) -> None:
+def test_what_a_person_ends_is_no_trouble(bench: Measured, fact: StopRequested | Left) -> None:
     bench.post("s", fact)
     bench.at += 3_600
     bench.start("s")

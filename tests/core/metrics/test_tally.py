@@ -11,7 +11,6 @@ from waguard.core.metrics.table import COUNTED, Metric
 from waguard.core.metrics.tally import Count, Histogram, Tally
 
 
-
 def test_a_histogram_counts_up_to_each_bound_included() -> None:
     it = Histogram((0.1, 1.0, 5.0))
     for value in (0.0, 0.1, 0.5, 1.0, 4.9, 5.1, 900.0):

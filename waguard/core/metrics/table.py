@@ -1,6 +1,6 @@
 """Every metric of ``GET /metrics``: name, meaning, labels and their values, buckets. Pure.
 
-No histogram has the label ``session``: its series would be sessions × buckets.
+No histogram has the label ``session``: each session would have a series for each bucket.
 """
 
 import itertools
@@ -120,8 +120,11 @@ CONDITION: Final = Metric(
     "waguard_condition",
     'What is wrong; session "": with all of them; needs_person "true": waguard cannot end it by itself.',
     {
-        **{"type": _ANY, **_SESSION, **_BLAME},
-        **{"reason": _ANY, "needs_person": ("true", "false")},
+        "type": _ANY,
+        **_SESSION,
+        **_BLAME,
+        "reason": _ANY,
+        "needs_person": ("true", "false"),
     },
 )
 CONDITION_SINCE: Final = Metric(
@@ -139,12 +142,8 @@ PASSKEY_UNATTENDED: Final = Metric(
     "Seconds in which a linking by passkey needs no code that a person compares.",
     {**_SESSION, "stage": _ANY},
 )
-SESSIONS: Final = Metric(
-    "waguard_sessions", "Sessions by their status.", {"status": tuple(Status)}
-)
-SESSION_CONNECTED: Final = Metric(
-    "waguard_session_connected", "1: it is connected.", _SESSION
-)
+SESSIONS: Final = Metric("waguard_sessions", "Sessions by their status.", {"status": tuple(Status)})
+SESSION_CONNECTED: Final = Metric("waguard_session_connected", "1: it is connected.", _SESSION)
 SESSION_RESTARTS: Final = Metric(
     "waguard_session_restarts_total",
     "Unplanned restarts of its worker.",
