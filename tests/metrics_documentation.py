@@ -17,7 +17,7 @@ HEAD: Final = """# Metrics, alerts, dashboard
 <!-- written by python -m tests.metrics_documentation; the table is core/metrics/table.py -->
 `GET /metrics` is for Prometheus. What is not known is absent, and not 0: while the database has not been read there is no
 `waguard_sessions`. What is counted begins with 0 at each start of the daemon. A scrape of 200 sessions takes the event
-loop about 2 ms; a thread makes the text. Who is not scraped pays for some additions in memory.
+loop about 4 ms; a thread makes the text. Who is not scraped pays for some additions in memory.
 
     scrape_configs:
       - job_name: waguard

@@ -8,6 +8,7 @@ import shutil
 import signal
 import subprocess
 from collections.abc import AsyncIterator
+from http.client import SERVICE_UNAVAILABLE
 from pathlib import Path
 from typing import Any, Final
 
@@ -54,7 +55,9 @@ class Asked:
         """What it answers; None: it does not answer yet."""
         with contextlib.suppress(aiohttp.ClientError):
             async with self._http.get(f"{self._base}{path}", params=query) as response:
-                answer = await response.json(content_type=None)
+                if response.status == SERVICE_UNAVAILABLE:
+                    return None  # it is starting
+                answer = await response.json()
                 assert answer["status"] == "success", answer
                 return answer["data"]
         return None

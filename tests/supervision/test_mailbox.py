@@ -21,7 +21,7 @@ from waguard.core.session.probe import STALL
 from waguard.core.session.state import SessionState
 from waguard.core.session.views import lifecycle
 from waguard.ports.clock import Clock
-from waguard.supervision import mailbox as mailboxes
+from waguard.supervision import measures
 from waguard.supervision.mailbox import Handle, Mailbox, Timers, loop_timer
 from waguard.supervision.timings import Timings
 
@@ -269,7 +269,7 @@ async def test_a_measurement_that_fails_costs_no_decision(
     def fail(*_: object) -> None:
         raise ZeroDivisionError
 
-    monkeypatch.setattr(mailboxes, "compare", fail)
+    monkeypatch.setattr(measures, "compare", fail)
     actor = desk.add("a")
     desk.starts("a")
     assert any(isinstance(it, Spawn) for it in actor.effects)

@@ -10,7 +10,7 @@ from waguard.core.engine import Outcome
 from waguard.core.exits import EXIT_BROWSER_GONE, EXIT_DISK_FULL
 from waguard.core.fleet.network import Reading
 from waguard.core.link import Link
-from waguard.core.metrics.session_times import Addition, Begun, compare
+from waguard.core.metrics.session_times import Addition, Begun, Change, compare
 from waguard.core.metrics.table import DETECT, HEAL, PAGE_LOADS, RESTARTS, SLOT_WAIT, Metric
 from waguard.core.row_status import DerivedStatus, ParkCause, Status
 from waguard.core.session.facts import (
@@ -32,7 +32,7 @@ class Measured(EngineBench):
 
     def _perform(self, outcome: Outcome) -> None:
         if before := self.engine.touched.get("s"):
-            self.begun, found = compare(self.begun, before, self.state("s"), self.at)
+            self.begun, found = compare(self.begun, Change(before, self.state("s"), self.at))
             self.found += found
         super()._perform(outcome)
 

@@ -21,6 +21,14 @@ class Addition(NamedTuple):
     label: tuple[str, ...] = ()
 
 
+class Change(NamedTuple):
+    """Two states of a session, and when it got the second one."""
+
+    before: SessionState
+    after: SessionState
+    at: float
+
+
 class Begun(Struct, frozen=True, kw_only=True):
     """What has begun in a session, and has not ended."""
 
@@ -30,10 +38,9 @@ class Begun(Struct, frozen=True, kw_only=True):
     """Whose fault it is that the session is unhealthy."""
 
 
-def compare(
-    begun: Begun, before: SessionState, after: SessionState, now: float
-) -> tuple[Begun, list[Addition]]:
+def compare(begun: Begun, change: Change) -> tuple[Begun, list[Addition]]:
     """What goes on in the session afterwards, and what to add."""
+    before, after, now = change
     found: list[Addition] = [*_counted(before, after)]
     if before.slot is not after.slot:
         if after.slot is Slot.HELD:
