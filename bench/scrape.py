@@ -15,6 +15,7 @@ from aiohttp.test_utils import make_mocked_request
 from tests.api.fake_sessions import BLOCKED, HEALTHY, a_view
 from waguard.api import metrics
 from waguard.api.deps import DEPS
+from waguard.api.timings import TIMINGS, Timings
 from waguard.core.conditions import Receiver
 from waguard.core.metrics.table import COUNTED
 from waguard.core.metrics.tally import Tally
@@ -56,7 +57,7 @@ def _deps() -> Any:
 
 async def scrape() -> None:
     app = web.Application()
-    app[DEPS] = _deps()
+    app[DEPS], app[TIMINGS] = _deps(), Timings()
     of_loop, of_all, size = [], [], 0
     for _ in range(ROUNDS):
         request = make_mocked_request("GET", "/metrics", app=app)

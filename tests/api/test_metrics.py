@@ -1,6 +1,8 @@
 """GET /metrics, as Prometheus reads it."""
 
+import asyncio
 import re
+import threading
 from dataclasses import replace
 
 import psutil
@@ -10,6 +12,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from tests.api.conftest import KEY, Api
 from tests.api.fake_sessions import HEALTHY, SESSION, a_view
 from tests.metrics_documentation import EVERY
+from waguard.api.timings import Timings
 from waguard.core.blame import Blame, Condition
 from waguard.core.conditions import DeadLetters
 from waguard.core.metrics import table
@@ -190,6 +193,27 @@ async def test_what_a_database_does_not_say_is_absent(
     unknown = "waguard_(outbox|dead|webhooks_(dead|waiting))"
     assert not [name for name, _ in found if re.match(unknown, name)]
     assert value(found, "waguard_sessions", status="connected") == 1
+
+
+@pytest.mark.parametrize("timings", [Timings(ping=0.01)])
+async def test_a_database_that_hangs_delays_no_scrape(
+    api: Api, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(api.deps.outgoing, "unended", asyncio.Event().wait)
+    found = await scrape(api)
+    assert not [name for name, _ in found if name.startswith("waguard_outbox")]
+    assert value(found, "waguard_sessions", status="connected") == 1
+
+
+async def test_a_disk_that_hangs_delays_no_scrape(api: Api) -> None:
+    """Every thread for files waits."""
+    free, loop = threading.Event(), asyncio.get_running_loop()
+    waiting = [loop.run_in_executor(None, free.wait) for _ in range(64)]
+    try:
+        assert value(await scrape(api), "waguard_degraded") == 0
+    finally:
+        free.set()
+        await asyncio.gather(*waiting)
 
 
 async def test_metrics_wants_the_key_and_takes_it_as_a_scraper_sends_it(api: Api) -> None:

@@ -202,7 +202,7 @@ async def test_a_killed_browser_comes_back(world: World) -> None:
     ]
     assert sentences[-1].startswith("Result: connected again after ")
     for name in ("restarts_total", "detect_seconds_count", "heal_seconds_count"):
-        assert await daemon.metric(f"waguard_{name}", blame="session") == 1
+        assert (await daemon.metric(f"waguard_{name}", blame="session") or 0) >= 1
 
 
 @pytest.mark.long

@@ -1,9 +1,11 @@
 """GET /metrics: conditions, numbers, and what was counted since the start, for Prometheus."""
 
 import asyncio
+import contextlib
 import time
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -13,6 +15,7 @@ from waguard import __version__
 from waguard.api.deps import DEPS
 from waguard.api.route import route
 from waguard.api.scope import Narrowing, sessions_seen, within
+from waguard.api.timings import TIMINGS
 from waguard.core.blame import Condition
 from waguard.core.conditions import Receiver
 from waguard.core.keys import Right
@@ -42,7 +45,10 @@ async def show(request: web.Request) -> web.Response:
     """
     seen = await _read(request)
     accepted = request.headers.get("Accept", "")
-    body, kind = await asyncio.to_thread(_encoded, seen, accepted)
+    loop = asyncio.get_running_loop()
+    # a thread of its own: the common ones may all wait for a disk, which is what metrics are to show
+    with ThreadPoolExecutor(1, "scrape") as own:
+        body, kind = await loop.run_in_executor(own, _encoded, seen, accepted)
     return web.Response(body=body, headers={"Content-Type": kind})
 
 
@@ -68,12 +74,12 @@ class _Seen:
 async def _read(request: web.Request) -> _Seen:
     deps, names = request.app[DEPS], await sessions_seen(request)
     views: list[SessionView] | None = None
-    outbox: Mapping[State, int] = {}
-    try:
+    with contextlib.suppress(WaguardError):
         views = [it for it in await deps.sessions.views() if within(names, it.session_id)]
-        outbox = await deps.outgoing.unended() if names is None else {}
-    except WaguardError:
-        pass  # unknown is absent
+    outbox: Mapping[State, int] = {}
+    with contextlib.suppress(WaguardError, TimeoutError):
+        async with asyncio.timeout(request.app[TIMINGS].ping):
+            outbox = await deps.outgoing.unended() if names is None else {}
     clock = asyncio.get_running_loop().time
     began = clock()
     await asyncio.sleep(0)
