@@ -19,7 +19,6 @@ from waguard.core.metrics import table
 from waguard.core.replace import replace as replaced
 from waguard.core.webhooks.delivery import Cause, DeadLetterState
 from waguard.errors import DatabaseUnavailableError, UnavailableError
-from waguard.messaging.health import MessageHealth
 from waguard.messaging.webhooks.endpoint_queues import Held
 from waguard.ports.webhooks import Queued
 
@@ -78,9 +77,7 @@ async def test_the_process_is_measured(api: Api) -> None:
     assert (value(found, "waguard_loop_seconds") or 0) >= 0
 
 
-async def test_what_the_database_counts_of_messages(
-    api: Api, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_what_the_database_counts_of_messages(api: Api) -> None:
     letters = DeadLetters(
         session=None, cause=Cause.UNCERTAIN, count=3, sessions=1, since=1.0, newest=9, error=""
     )
@@ -89,7 +86,8 @@ async def test_what_the_database_counts_of_messages(
         replaced(letters, cause=Cause.EXPIRED, count=2),
         replaced(letters, session="a"),
     ]
-    monkeypatch.setattr(MessageHealth, "queued", Queued(pending={"*": 3}, dead=some))
+    api.deps.message_health._queued = Queued(pending={"*": 3}, dead=some)
+    api.deps.message_health._answers = True
     found = await scrape(api)
     assert value(found, "waguard_webhooks_dead") == 8
     assert {it: value(found, "waguard_dead_letters", state=it) for it in DeadLetterState} == {

@@ -65,6 +65,7 @@ class _Seen:
     outbox: Mapping[State, int]
     """Empty: the database does not answer."""
     queued: Queued | None
+    dead: int | None
     receivers: list[Receiver]
     held: Counter[str]
     tally: Tally
@@ -92,6 +93,7 @@ async def _read(request: web.Request) -> _Seen:
         views=views,
         outbox=outbox,
         queued=messages.queued,
+        dead=messages.dead if messages.queued else None,
         receivers=[it for it in messages.receivers if within(names, it.session)],
         held=Counter(
             it.session_id for it in deps.webhooks.queues.held() if within(names, it.session_id)
@@ -142,8 +144,7 @@ def _of_all(seen: _Seen) -> Families:
     yield _family(table.VERSIONS_HELD, [({}, held)])
     yield _family(table.LOOP, [({}, seen.turn)])
     yield _family(table.OUTBOX, [({"state": it}, count) for it, count in seen.outbox.items()])
-    dead = sum(it.count for it in queued.dead) if queued else None
-    yield _family(table.WEBHOOKS_DEAD, [({}, dead)])
+    yield _family(table.WEBHOOKS_DEAD, [({}, seen.dead)])
     states = Counter[DeadLetterState]()
     for letters in queued.dead if queued else ():
         states[dead_letter_state(letters.cause)] += letters.count

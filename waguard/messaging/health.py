@@ -51,6 +51,11 @@ class MessageHealth:
         """What the database has counted; None: it does not answer now, or was not asked yet."""
         return self._queued if self._answers else None
 
+    @property
+    def dead(self) -> int:
+        """Dead letters, whatever their cause."""
+        return sum(it.count for it in self._queued.dead)
+
     def conditions(self) -> list[Condition]:
         """As it is now; without I/O."""
         limit = self._ages.ago(self._hold_limit())
