@@ -31,6 +31,7 @@ SOCKET: Final = "waguard.socket"
 FAILED: Final = "waguard-failed.service"
 DROP_INS: Final = f"/etc/systemd/system/{UNIT}.d"
 SHARE: Final = "share/waguard"
+MONITORING: Final = "/usr/local/share/waguard"
 STEPS_SINCE: Final = 254  # the version of systemd that does not need …
 BEFORE_STEPS: Final = "before-254.conf"
 PLACES: Final[Mapping[str, str]] = {
@@ -44,6 +45,8 @@ PLACES: Final[Mapping[str, str]] = {
     "waguard.bash": "/usr/local/share/bash-completion/completions/waguard",
     "waguard.zsh": "/usr/local/share/zsh/site-functions/_waguard",
     "waguard.fish": "/usr/local/share/fish/vendor_completions.d/waguard.fish",
+    "waguard.rules.yml": f"{MONITORING}/waguard.rules.yml",
+    "waguard.json": f"{MONITORING}/waguard.json",
 }
 SHELLS: Final = ("bash", "zsh", "fish")
 HIDDEN: Final = ("/root", "/home", "/run/user")
@@ -159,7 +162,8 @@ def _share(host: Host, release: PurePosixPath) -> None:
     for name in ("waguard.service", SOCKET, FAILED, BEFORE_STEPS, "sysusers.conf", "tmpfiles.conf"):
         text = (HERE / name).read_text().replace(PREFIX, str(host.prefix))
         (share / name).write_text(text)
-    shutil.copyfile(CHECKOUT / "etc/waguard.toml", share / "waguard.toml")
+    for name in ("waguard.toml", "prometheus/waguard.rules.yml", "grafana/waguard.json"):
+        shutil.copy(CHECKOUT / "etc" / name, share)
     python = host.at(release) / "bin/python"
     (share / "waguard.8").write_text(run(python, "-P", HERE / "manpage.py"))
     for shell in SHELLS:
@@ -439,7 +443,7 @@ def uninstall(host: Host) -> None:
     for place in (*PLACES.values(), COMMAND, str(host.link)):
         host.at(place).unlink(missing_ok=True)
     shutil.rmtree(host.at(host.releases))
-    for folder in (host.at(host.prefix), host.at(DROP_INS)):
+    for folder in (host.at(host.prefix), host.at(DROP_INS), host.at(MONITORING)):
         if folder.is_dir() and not any(folder.iterdir()):
             folder.rmdir()
     say(f"removed: {host.prefix}, {COMMAND}, {UNIT}")

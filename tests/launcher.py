@@ -201,7 +201,7 @@ def _become_daemon(log: int) -> None:
 
 def _waguard(start: _Start) -> int:
     from waguard import __main__ as program  # noqa: PLC0415
-    from waguard.api import health, metrics  # noqa: PLC0415
+    from waguard.api import health  # noqa: PLC0415
 
     os.environ.clear()
     os.environ.update(start.environment)
@@ -209,7 +209,6 @@ def _waguard(start: _Start) -> int:
     os.chdir(start.folder)
     sys.argv[:] = [program.__file__, *start.arguments]
     vars(health).update(STARTED=time.monotonic())
-    vars(metrics).update(STARTED_AT=time.time())
     return program.main()
 
 

@@ -19,6 +19,7 @@ from typing import Any, Self
 
 import aiohttp
 from aiohttp import web
+from prometheus_client.parser import text_string_to_metric_families
 
 from tests.launcher import Launched, launcher
 from tests.waiting import block_until
@@ -232,6 +233,15 @@ class Daemon:
             if response.content_type == "application/json":
                 return response.status, json.loads(content)
             return response.status, content
+
+    async def metric(self, name: str, **labels: str) -> float | None:
+        """The value in a scrape; None: it has none."""
+        _, content = await self.call("GET", "/metrics")
+        for family in text_string_to_metric_families(content.decode()):
+            for sample in family.samples:
+                if (sample.name, sample.labels) == (name, labels):
+                    return sample.value
+        return None
 
     async def status(self, session: str) -> dict[str, Any]:
         """A session's status as the API tells it."""

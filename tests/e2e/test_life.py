@@ -22,6 +22,7 @@ PHONE, FRIEND = "6281180001", "6281180002"
 SENT, RECEIVED = "a text that is sent", "a text that came in"  # no words of any log
 
 
+_COUNT = {"probe_seconds": "_count", "start_slot_seconds": "_count"}
 READ_AGAIN = "configuration read again"
 
 
@@ -63,6 +64,16 @@ async def test_pair_by_qr_send_and_receive(world: World) -> None:
     assert message["from_me"] is False
     for body in (SENT, RECEIVED):
         assert body not in daemon.log(), "a message body in the log"
+
+    async def counted() -> bool:
+        names = ("probe_seconds", "start_slot_seconds", "page_loads_total")
+        return all([await daemon.metric(f"waguard_{it}{_COUNT.get(it, '')}") for it in names])
+
+    await daemon.until(counted)
+    assert await daemon.metric("waguard_sends_total", kind="text", outcome="acked") == 1
+    assert await daemon.metric("waguard_send_seconds_count", outcome="acked") == 1
+    assert await daemon.metric("waguard_received_total", kind="message") == 1
+    assert (await daemon.metric("waguard_webhook_seconds_count", status="2xx") or 0) >= 4
 
 
 async def test_pair_by_code(world: World) -> None:
@@ -190,6 +201,8 @@ async def test_a_killed_browser_comes_back(world: World) -> None:
         "Done: its worker was started again.",
     ]
     assert sentences[-1].startswith("Result: connected again after ")
+    for name in ("restarts_total", "detect_seconds_count", "heal_seconds_count"):
+        assert (await daemon.metric(f"waguard_{name}", blame="session") or 0) >= 1
 
 
 @pytest.mark.long

@@ -15,6 +15,7 @@ from tests.messaging.receiver import INSTANCE, SECRET
 from tests.store import template
 from waguard.config.sections import Webhook
 from waguard.core.messages.inbox import InboxRecord
+from waguard.core.metrics.tally import Tally
 from waguard.core.replace import replace
 from waguard.core.webhooks.circuit import CircuitPolicy
 from waguard.core.webhooks.delivery import DeliveryPolicy
@@ -69,6 +70,7 @@ class Gateway:
     news: list[InboxRecord] = field(default_factory=list)
     connections: dict[str, Connection] = field(default_factory=dict)
     """How sessions stand that are not connected; ``check`` after a change."""
+    tally: Tally = field(default_factory=Tally)
 
     def put(self, *events: BusEvent) -> None:
         """As one put, which is one transaction."""
@@ -144,6 +146,7 @@ async def gateway(
         timings=timings,
         window=window,
         table=_table(made) if made.settings.stored else None,
+        tally=made.tally,
     )
     try:
         async with made.journal, made.webhooks, _ticking(made):

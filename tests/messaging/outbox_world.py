@@ -11,6 +11,7 @@ import pytest
 from tests.api.fake_sessions import SESSION, WORKSPACE, FakeSessions
 from tests.store import template
 from waguard.config.sections import Config
+from waguard.core.metrics.tally import Tally
 from waguard.core.webhooks.delivery import EVENTS
 from waguard.errors import DatabaseUnavailableError
 from waguard.host.files.media import MediaFolder
@@ -61,6 +62,7 @@ class World:
         self.bounds = bounds
         self.busy_timeout = BUSY_TIMEOUT
         self.sessions = FakeSessions()
+        self.tally = Tally()
         self.clock = Clock()
         self.published: list[tuple[Any, ...]] = []
         self.store: SqlStore
@@ -90,6 +92,7 @@ class World:
             self.clock,
             timings=self.timings,
             bounds=self.bounds,
+            tally=self.tally,
         )
         if begin:
             await self.outbox.begin()

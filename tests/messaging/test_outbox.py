@@ -12,11 +12,11 @@ from tests.messaging.outbox_ends import result
 from tests.messaging.outbox_world import CHAT, UncertainSendError, World, with_timings
 from tests.waiting import wait_until
 from waguard.core.messages.send_states import State
-from waguard.errors import (
-    UnavailableError,
-)
+from waguard.core.metrics.table import SEND, SENDS
+from waguard.core.metrics.tally import Count, Histogram
+from waguard.errors import RefusedError, UnavailableError
 from waguard.messaging.outbox.pending_sends import new_message_id
-from waguard.ports.outcomes import Acked, Uncertain
+from waguard.ports.outcomes import Acked, Refused, Uncertain
 from waguard.wire.calls import SendText
 
 
@@ -146,3 +146,17 @@ async def test_that_it_is_not_there_proves_nothing(
     await wait_until(lambda: len(world.sessions.calls) == 3, "it was polled twice")
     assert (await world.row(pending)).state is State.UNCERTAIN
     assert len(world.sessions.sends()) == 1
+
+
+async def test_each_attempt_is_counted_with_its_outcome_and_its_time(world: World) -> None:
+    refused = Refused(RefusedError("no such number"))
+    world.sessions.outcomes.extend([Uncertain("no answer"), refused])
+    for text in ("uncertain", "refused", "acked", "acked too"):
+        pending = world.send(text, later=True)
+        await wait_until(pending.done.done, "it has an outcome")
+    sends, times = (world.tally.series[it] for it in (SENDS, SEND))
+    counts = {key[1]: it.value for key, it in sends.items() if isinstance(it, Count) and it.value}
+    assert counts == {"uncertain": 1, "refused": 1, "acked": 2}
+    assert {
+        key[0]: it.below()[-1] for key, it in times.items() if isinstance(it, Histogram)
+    } == counts | {"not_sent": 0}

@@ -19,6 +19,8 @@ from tests.messaging.receiver import (
     receiving,
 )
 from tests.waiting import wait_until
+from waguard.core.metrics.table import WEBHOOK
+from waguard.core.metrics.tally import Histogram
 from waguard.core.webhooks.delivery import Cause
 from waguard.host.memory.lived import LivedTime
 from waguard.messaging.timings import WebhookTimings
@@ -42,6 +44,23 @@ async def test_is_tried_again_with_a_new_signature_as_the_same_event(
     assert len({attempt.headers["X-Timestamp"] for attempt in receiver.attempts}) == 4
     assert len({attempt.headers["X-Waguard-Event-Id"] for attempt in receiver.attempts}) == 1
     assert len({attempt.body for attempt in receiver.attempts}) == 1
+
+
+async def test_each_attempt_is_counted_by_its_status(receiver: Receiver, tmp_path: Path) -> None:
+    receiver.troubles.extend([503, CLOSE, (429, {"Retry-After": "0"})])
+    async with gateway(tmp_path, receiver.url) as it:
+        it.put(event(1))
+        assert await it.drained()
+    series = it.tally.series[WEBHOOK]
+    assert {
+        key[0]: found.below()[-1] for key, found in series.items() if isinstance(found, Histogram)
+    } == {
+        "2xx": 1,
+        "3xx": 0,
+        "4xx": 1,
+        "5xx": 1,
+        "none": 1,
+    }
 
 
 async def test_nobody_listens_yet(logged: list[str], tmp_path: Path, dead_port: int) -> None:

@@ -12,7 +12,7 @@ from tests.store.application import SqlApplication
 from tests.store.conftest import BACKENDS, Wall
 from waguard.config.sections import Retention
 from waguard.core.messages.inbox import EventPayload, InboxRecord, Kind, ack_key, higher_acks
-from waguard.core.messages.send_states import ENDED, FROM, State
+from waguard.core.messages.send_states import ENDED, FROM, UNENDED, State
 from waguard.host.memory.lived import LivedTime
 from waguard.ports.clock import WallAges
 from waguard.ports.messages import Entry
@@ -241,6 +241,18 @@ async def test_what_an_earlier_run_left(store: SqlStore, wall: Wall) -> None:
     left = await store.outbox.unfinished(uncertain_since=start, answered_since=start + 50)
     wanted = [old[State.ACCEPTED], old[State.SENDING], old[State.UNCERTAIN], *new.values(), queued]
     assert [row.id for row in left] == sorted(wanted)
+
+
+@every_database
+async def test_what_has_not_ended_is_counted_by_its_state(store: SqlStore) -> None:
+    assert await store.outbox.unended() == dict.fromkeys(UNENDED, 0)
+    for state in (*State, State.UNCERTAIN):
+        await keep(store, state=state)
+    assert await store.outbox.unended() == {
+        State.ACCEPTED: 1,
+        State.SENDING: 1,
+        State.UNCERTAIN: 2,
+    }
 
 
 @every_database

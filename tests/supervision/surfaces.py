@@ -154,7 +154,7 @@ async def surfaces(bench: Bench, folder: Path) -> AsyncIterator[Surfaces]:
             outbox=outbox,
             bulks=nothing,
             fetcher=nothing,
-            outgoing=nothing,
+            outgoing=made.store.outbox,
             messages=made.store.messages,
             media=nothing,
             webhooks=made.webhooks,

@@ -14,6 +14,8 @@ from tests.supervision.sessions import connected, heard_at, until
 from tests.supervision.world import World
 from tests.waiting import wait_until
 from waguard.core.lifecycle import State
+from waguard.core.metrics.table import PROBE
+from waguard.core.metrics.tally import Histogram
 from waguard.supervision.heartbeats import Heartbeats
 from waguard.wire.heartbeat_slots import SIZE, SlotBeat, SlotFile, encode
 
@@ -65,6 +67,17 @@ async def test_a_worker_that_only_writes_is_not_silent_and_one_that_stops_is(
     await watch(empty, 1)
     await until(empty.session(), lambda s: s.runner.process is not process)
     assert "TERM" in process.signals
+
+
+async def test_each_answer_of_a_page_is_a_probe_and_no_answer_is_none(
+    empty: Bench, world: World
+) -> None:
+    process = await empty.connected()
+    await watch(empty, 3, lambda: write(world, process, page_took=0.02))
+    await watch(empty, 2, lambda: write(world, process))
+    probes = world.tally.series[PROBE][()]
+    assert isinstance(probes, Histogram)
+    assert (probes.below()[-1], round(probes.sum, 3)) == (3, 0.06)
 
 
 async def test_a_silent_page_is_read_in_a_slot_too(empty: Bench, world: World) -> None:

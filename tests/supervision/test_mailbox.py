@@ -12,6 +12,8 @@ from waguard.config.sections import Browser, Config, Restore
 from waguard.core.fleet.facts import FleetEffect, HostRead
 from waguard.core.lifecycle import State
 from waguard.core.link import Link
+from waguard.core.metrics.table import DETECT, HEAL, SLOT_WAIT
+from waguard.core.metrics.tally import Histogram, Tally
 from waguard.core.row_status import DerivedStatus, Status
 from waguard.core.session.effects import Effect, Record, RequestSlot, Spawn, WriteStatus
 from waguard.core.session.facts import Beat, Reported, Spawned, StartRequested, StopRequested
@@ -19,6 +21,7 @@ from waguard.core.session.probe import STALL
 from waguard.core.session.state import SessionState
 from waguard.core.session.views import lifecycle
 from waguard.ports.clock import Clock
+from waguard.supervision import measures
 from waguard.supervision.mailbox import Handle, Mailbox, Timers, loop_timer
 from waguard.supervision.timings import Timings
 
@@ -60,6 +63,7 @@ class Desk:
     def __init__(self) -> None:
         self.config = Config()
         self.clock, self.fleet = FakeClock(), Fleet()
+        self.tally = Tally()
         self.timers: list[tuple[float, Callable[[], None]]] = []
         self.it = mailbox(self, self.clock, self.timer)
 
@@ -97,6 +101,7 @@ def mailbox(desk: Desk, clock: Clock, timers: Timers) -> Mailbox:
         timings=Timings(),
         timers=timers,
         chance=NoChance(),
+        tally=desk.tally,
     )
 
 
@@ -238,3 +243,33 @@ class _LoopClock:
 
     def monotonic(self) -> float:
         return asyncio.get_running_loop().time()
+
+
+def _measured(desk: Desk) -> list[int]:
+    found = [desk.tally.series[SLOT_WAIT][()]]
+    found += [desk.tally.series[it][("session",)] for it in (DETECT, HEAL)]
+    return [it.below()[-1] for it in found if isinstance(it, Histogram)]
+
+
+async def test_what_happens_to_a_session_is_measured(desk: Desk) -> None:
+    desk.add("a")
+    desk.connected("a")
+    assert _measured(desk) == [1, 0, 0]
+    desk.clock.advance(2.9)
+    desk.it.tick()
+    assert _measured(desk) == [1, 1, 0]
+    now = desk.clock.monotonic()
+    desk.it.post("a", Beat(worker=1, at=now, page_at=now))
+    assert _measured(desk) == [1, 1, 1]
+
+
+async def test_a_measurement_that_fails_costs_no_decision(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> None:
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(measures, "compare", fail)
+    actor = desk.add("a")
+    desk.starts("a")
+    assert any(isinstance(it, Spawn) for it in actor.effects)

@@ -20,6 +20,7 @@ from waguard.config.sections import Config, Paths
 from waguard.core.fleet.network import Reading as NetworkReading
 from waguard.core.fleet.slots import READ_AGAIN
 from waguard.core.host.admission import Reading
+from waguard.core.metrics.tally import Tally
 from waguard.core.session.restart import Remembered
 from waguard.host.memory.lived import LivedTime
 from waguard.ports.bus import BusEvent
@@ -63,6 +64,7 @@ class World:
         self.lent_until: float | None = None
         self.remembered: Mapping[str, Remembered] = {}
         self.bus = Bus(self.clock)
+        self.tally = Tally()
         self.inbox = FakeInbox(self.bus.publish, self.clock.wall)
         self.published_events: list[BusEvent] = []
         self.host_reads = 0
@@ -89,6 +91,7 @@ class World:
                 cpu_is_saturated=lambda: self.cpu_is_saturated,
                 remembered=lambda: self.remembered,
                 lent_until=lambda: self.lent_until,
+                tally=self.tally,
                 timers=self._soon,
                 chance=NoChance(),
             ),

@@ -11,7 +11,10 @@ from systemd import install, manpage
 from systemd.install import BEFORE_STEPS, CONFIG, PLACES, SHARE, FailedError, Host
 from waguard.cli.program import COMMANDS, parser
 
-NAMES = ("waguard.service", "sysusers.conf", "tmpfiles.conf", "waguard.8")
+NAMES = (
+    *("waguard.service", "sysusers.conf", "tmpfiles.conf", "waguard.8"),
+    *("waguard.rules.yml", "waguard.json"),
+)
 NONE = Path("/dev/null")
 
 
@@ -155,6 +158,7 @@ def test_an_uninstallation_keeps_what_is_the_operators(
     }
     assert left == {*kept, CONFIG}
     assert not host.at("/opt/waguard").exists()
+    assert not host.at(install.MONITORING).exists()
     said = capsys.readouterr().out
     assert f"kept: {CONFIG}" in said
     assert f"kept: {install.DROP_INS}" in said

@@ -2,7 +2,9 @@
 
 import os
 import stat
+import struct
 from pathlib import Path
+from zlib import crc32
 
 import pytest
 
@@ -28,6 +30,14 @@ def test_a_slot_says_what_was_written(file: SlotFile, path: Path) -> None:
     assert [decode(content, number) for number in (0, 1, 3)] == [None] * 3
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
     assert len(encode(BEAT)) == SIZE
+
+
+def test_how_long_the_page_took_is_written_and_read_and_unknown_of_an_earlier_version() -> None:
+    assert decode(encode(BEAT._replace(page_took=0.25))) == BEAT._replace(page_took=0.25)
+    earlier = struct.pack("<4sIqdd?27x", b"wgh1", *BEAT[:5])
+    assert decode(earlier + struct.pack("<I", crc32(earlier))) == BEAT
+    now = encode(BEAT._replace(page_took=0.25))
+    assert struct.unpack_from("<4sIqdd?27x", now)[1:] == BEAT[:5], "an earlier daemon reads it"
 
 
 @pytest.mark.parametrize("byte", range(SIZE))

@@ -41,9 +41,11 @@ def test_it_writes_when_worker_and_page_answered(path: Path) -> None:
     first = written(path)
     assert (first.pid, first.generation, first.unrecoverable) == (os.getpid(), 3, False)
     assert before <= first.page_at == first.at <= time.monotonic()
+    assert first.page_took == WELL.page
     assert slot.write(Heartbeat(devtools=0.1, page=None, hopeless=True)) == 5
     second = written(path)
     assert (second.page_at, second.unrecoverable) == (first.page_at, True)
+    assert second.page_took == 0
     assert second.at >= first.at
 
 

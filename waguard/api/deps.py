@@ -2,7 +2,7 @@
 
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AbstractAsyncContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from aiohttp import web
@@ -11,6 +11,7 @@ from waguard.api.auth import Keys
 from waguard.api.issued_keys import IssuedKeys
 from waguard.config.sections import Config
 from waguard.core.keys import Caller
+from waguard.core.metrics.tally import Tally
 from waguard.host.files.media import MediaFolder
 from waguard.host.memory.history_file import HistoryFile
 from waguard.messaging.health import MessageHealth
@@ -74,6 +75,8 @@ class ApiDeps:
     history: HistoryFile
     log: LogLevels
     versions: VersionControl
+    tally: Tally = field(default_factory=Tally)
+    """What was counted since the start."""
     require_room: Callable[[], None] = lambda: None
     """Raises ``WaguardError`` while new work would end badly."""
 

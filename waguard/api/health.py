@@ -22,7 +22,6 @@ from waguard.errors import WaguardError
 from waguard.ports import sessions
 
 STARTED: Final = time.monotonic()
-STARTED_AT: Final = time.time()
 _MB: Final = 1 << 20
 _PAGE: Final = os.sysconf("SC_PAGE_SIZE")
 _INSTALLED: Final = os.sysconf("SC_PHYS_PAGES") * _PAGE

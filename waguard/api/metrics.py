@@ -1,55 +1,120 @@
-"""GET /metrics: the conditions and a few numbers, for Prometheus."""
+"""GET /metrics: conditions, numbers, and what was counted since the start, for Prometheus."""
 
+import asyncio
+import contextlib
 import time
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping
-from typing import TYPE_CHECKING, Final
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from aiohttp import web
 
 from waguard import __version__
-from waguard.api.deps import DEPS, ApiDeps
-from waguard.api.health import STARTED_AT, memory_used
+from waguard.api.deps import DEPS
 from waguard.api.route import route
 from waguard.api.scope import Narrowing, sessions_seen, within
+from waguard.api.timings import TIMINGS
 from waguard.core.blame import Condition
 from waguard.core.conditions import Receiver
 from waguard.core.keys import Right
+from waguard.core.messages.send_states import State
+from waguard.core.metrics import table
+from waguard.core.metrics.tally import Count, Histogram, Tally
 from waguard.core.row_status import Status
+from waguard.core.webhooks.delivery import DeadLetterState, dead_letter_state
 from waguard.errors import WaguardError
-from waguard.ports.sessions import SessionView
+from waguard.ports.sessions import Health, SessionView
+from waguard.ports.webhooks import Queued
 from waguard.wire.reports import PageVersion
 
 if TYPE_CHECKING:
-    from prometheus_client import Metric
+    from prometheus_client.core import Metric
 
 Samples = Iterable[tuple[Mapping[str, str], float | None]]
 """Labels and value; None: it is not known."""
-OF_ONE: Final = ("session",)
-OF_STAGE: Final = ("session", "stage")
-OF_VERSION: Final = ("session", "page", "document", "served_by", "wajs", "wajs_version")
+Families = Iterator["Metric"]
 
 
 @route(Right.READ, media=("text/plain", "application/openmetrics-text"), narrows=Narrowing.LIST)
 async def show(request: web.Request) -> web.Response:
     """Conditions and numbers for Prometheus.
 
-    A scraper sends its key as bearer token.
+    A scraper sends its key as bearer token. What is not known is absent.
     """
+    seen = await _read(request)
+    accepted = request.headers.get("Accept", "")
+    loop = asyncio.get_running_loop()
+    # a thread of its own: the common ones may all wait for a disk, which is what metrics are to show
+    with ThreadPoolExecutor(1, "scrape") as own:
+        body, kind = await loop.run_in_executor(own, _encoded, seen, accepted)
+    return web.Response(body=body, headers={"Content-Type": kind})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Seen:
+    """All that a scrape shows, read in one go; a thread makes the text of it."""
+
+    names: Collection[str] | None
+    """The sessions that the caller sees; None: all, and what is about none."""
+    now: float
+    health: Health
+    views: list[SessionView] | None
+    """None: it is not known which sessions there are."""
+    outbox: Mapping[State, int]
+    """Empty: the database does not answer."""
+    queued: Queued | None
+    dead: int | None
+    receivers: list[Receiver]
+    held: Counter[str]
+    tally: Tally
+    turn: float
+
+
+async def _read(request: web.Request) -> _Seen:
+    deps, names = request.app[DEPS], await sessions_seen(request)
+    views: list[SessionView] | None = None
+    with contextlib.suppress(WaguardError):
+        views = [it for it in await deps.sessions.views() if within(names, it.session_id)]
+    outbox: Mapping[State, int] = {}
+    with contextlib.suppress(WaguardError, TimeoutError):
+        async with asyncio.timeout(request.app[TIMINGS].ping):
+            outbox = await deps.outgoing.unended() if names is None else {}
+    clock = asyncio.get_running_loop().time
+    began = clock()
+    await asyncio.sleep(0)
+    turn = clock() - began
+    health, messages = deps.health(), deps.message_health
+    return _Seen(
+        names=names,
+        now=time.time(),
+        health=health,
+        views=views,
+        outbox=outbox,
+        queued=messages.queued,
+        dead=messages.dead if messages.queued else None,
+        receivers=[it for it in messages.receivers if within(names, it.session)],
+        held=Counter(
+            it.session_id for it in deps.webhooks.queues.held() if within(names, it.session_id)
+        ),
+        tally=deps.tally,
+        turn=turn,
+    )
+
+
+def _encoded(seen: _Seen, accepted: str) -> tuple[bytes, str]:
+    """The text in the format that is accepted, and its type."""
     # 0.4 MB and 20 ms: only who is scraped pays for it
-    from prometheus_client import CollectorRegistry  # noqa: PLC0415
+    from prometheus_client import CollectorRegistry, ProcessCollector  # noqa: PLC0415
     from prometheus_client.exposition import choose_encoder  # noqa: PLC0415
 
-    deps, names = request.app[DEPS], await sessions_seen(request)
-    try:
-        views = [it for it in await deps.sessions.views() if within(names, it.session_id)]
-    except WaguardError:
-        views = []  # unknown: no session is shown
     registry = CollectorRegistry(auto_describe=False)
-    of_all = _of_all(deps) if names is None else ()
-    registry.register(_Collected([*of_all, *_narrowed(deps, names), *_of_sessions(views)]))
-    encode, kind = choose_encoder(request.headers.get("Accept", ""))
-    return web.Response(body=encode(registry), headers={"Content-Type": kind})
+    if seen.names is None:
+        registry.register(ProcessCollector(registry=None))
+    registry.register(_Collected(list(_families(seen))))
+    encode, kind = choose_encoder(accepted)
+    return encode(registry), kind
 
 
 class _Collected:
@@ -62,75 +127,92 @@ class _Collected:
         return self._families
 
 
-def _of_all(deps: ApiDeps) -> "Iterator[Metric]":
-    health = deps.health()
-    yield _family("waguard_info", "This daemon.", [({"version": __version__}, 1)], ("version",))
-    yield _family("waguard_degraded", "1: something is wrong.", [({}, bool(health.problems))])
-    about = "1: newer versions of WhatsApp Web are held back."
+def _families(seen: _Seen) -> Families:
+    if seen.names is None:
+        yield from _of_all(seen)
+        yield from _counted(seen.tally)
+    yield from _conditions([it for it in seen.health.conditions if within(seen.names, it.session)])
+    yield from _webhooks(seen)
+    yield from _of_sessions(seen.views)
+
+
+def _of_all(seen: _Seen) -> Families:
+    health, queued = seen.health, seen.queued
     held = any(it.type == "version_held" for it in health.conditions)
-    yield _family("waguard_versions_held", about, [({}, held)])
-    about = "Unix time at which the daemon started."
-    yield _family("process_start_time_seconds", about, [({}, STARTED_AT)])
-    about = "Memory of the daemon without its workers."
-    yield _family("process_resident_memory_bytes", about, [({}, memory_used())])
-    about = "Webhooks that are dead letters."
-    yield _family("waguard_webhooks_dead", about, [({}, deps.message_health.dead)])
+    yield _family(table.INFO, [({"version": __version__}, 1)])
+    yield _family(table.DEGRADED, [({}, bool(health.problems))])
+    yield _family(table.VERSIONS_HELD, [({}, held)])
+    yield _family(table.LOOP, [({}, seen.turn)])
+    yield _family(table.OUTBOX, [({"state": it}, count) for it, count in seen.outbox.items()])
+    yield _family(table.WEBHOOKS_DEAD, [({}, seen.dead)])
+    states = Counter[DeadLetterState]()
+    for letters in queued.dead if queued else ():
+        states[dead_letter_state(letters.cause)] += letters.count
+    shown = DeadLetterState if queued else ()
+    yield _family(table.DEAD_LETTERS, [({"state": it}, states[it]) for it in shown])
+    used = [it.usage for it in seen.views or () if it.usage]
+    known = seen.views is not None
+    yield _family(table.WORKERS, [({}, len(used) if known else None)])
+    memory, cpu = sum(it.memory for it in used), sum(it.cpu_percent or 0.0 for it in used)
+    yield _family(table.WORKERS_MEMORY, [({}, memory if known else None)])
+    yield _family(table.WORKERS_CPU, [({}, cpu if known else None)])
 
 
-def _narrowed(deps: ApiDeps, names: Collection[str] | None) -> "Iterator[Metric]":
-    yield from _conditions(it for it in deps.health().conditions if within(names, it.session))
-    now, receivers = time.time(), deps.message_health.receivers
-    found = [(_of(it), it) for it in receivers if within(names, it.session)]
-    about = 'Webhooks that wait, by receiver; session "": that of webhook.url.'
+def _counted(tally: Tally) -> Families:
+    from prometheus_client.core import HistogramMetricFamily  # noqa: PLC0415 - as above
+
+    for metric, series in tally.series.items():
+        histogram = HistogramMetricFamily(metric.name, metric.about, labels=list(metric.labels))
+        counts: list[tuple[Mapping[str, str], float | None]] = []
+        for values, it in series.items():
+            match it:
+                case Count(value=value):
+                    counts.append((dict(zip(metric.labels, values, strict=True)), value))
+                case Histogram(bounds=bounds):
+                    ends = [*map(str, bounds), "+Inf"]
+                    buckets = list(zip(ends, it.below(), strict=True))
+                    histogram.add_metric(values, buckets, sum_value=it.sum)
+        yield _family(metric, counts) if metric.kind == "counter" else histogram
+
+
+def _webhooks(seen: _Seen) -> Families:
+    found = [({"session": it.session or ""}, it) for it in seen.receivers]
     waiting = [(labels, it.waiting) for labels, it in found]
-    yield _family("waguard_webhooks_waiting", about, waiting, OF_ONE)
-    about = "Age of the first webhook that waits for its receiver."
-    ages = [(labels, max(0.0, now - it.oldest)) for labels, it in found if it.oldest]
-    yield _family("waguard_webhooks_oldest_seconds", about, ages, OF_ONE)
+    yield _family(table.WEBHOOKS_WAITING, waiting if seen.queued else ())
+    ages = [(labels, max(0.0, seen.now - it.oldest)) for labels, it in found if it.oldest]
+    yield _family(table.WEBHOOKS_OLDEST, ages)
+    yield _family(table.CHATS_HELD, [({"session": it}, count) for it, count in seen.held.items()])
 
 
-def _conditions(conditions: Iterable[Condition]) -> "Iterator[Metric]":
-    names = ("type", "session", "blame", "reason")
+def _conditions(conditions: list[Condition]) -> Families:
     found = [
         ({"type": it.type, "session": it.session or "", "blame": it.blame, "reason": it.reason}, it)
         for it in conditions
     ]
-    about = 'What is wrong; session "": with all of them.'
-    yield _family("waguard_condition", about, [(labels, 1) for labels, _ in found], names)
-    about = "Unix time at which it began."
-    since = [(labels, it.since) for labels, it in found]
-    yield _family("waguard_condition_since_seconds", about, since, names)
+    shown = [({**labels, "needs_person": str(it.needs_person).lower()}, 1) for labels, it in found]
+    yield _family(table.CONDITION, shown)
+    yield _family(table.CONDITION_SINCE, [(labels, it.since) for labels, it in found])
     linking = [
         ({"session": it.session or "", "stage": it.stage}, it) for _, it in found if it.stage
     ]
-    about = "Seconds until the stage of a linking by passkey ends."
-    left = [(labels, it.expires_in) for labels, it in linking]
-    yield _family("waguard_passkey_seconds", about, left, OF_STAGE)
-    about = "Seconds in which a linking by passkey needs no code that a person compares."
+    yield _family(table.PASSKEY, [(labels, it.expires_in) for labels, it in linking])
     left = [(labels, it.unattended_expires_in) for labels, it in linking]
-    yield _family("waguard_passkey_unattended_seconds", about, left, OF_STAGE)
+    yield _family(table.PASSKEY_UNATTENDED, left)
 
 
-def _of_sessions(views: list[SessionView]) -> "Iterator[Metric]":
-    counts = Counter(view.status for view in views)
-    by_status = [({"status": it}, counts[it]) for it in Status]
-    yield _family("waguard_sessions", "Sessions by their status.", by_status, ("status",))
-    named = [({"session": view.session_id}, view) for view in views]
+def _of_sessions(views: list[SessionView] | None) -> Families:
+    counts = Counter(view.status for view in views or ())
+    statuses = Status if views is not None else ()
+    yield _family(table.SESSIONS, [({"status": it}, counts[it]) for it in statuses])
+    named = [({"session": view.session_id}, view) for view in views or ()]
     up = [(labels, view.status == Status.CONNECTED) for labels, view in named]
-    yield _family("waguard_session_connected", "1: it is connected.", up, OF_ONE)
-    about = "Unplanned restarts of its worker since the daemon started."
-    restarts = [(labels, view.restarts) for labels, view in named]
-    yield _family("waguard_session_restarts_total", about, restarts, OF_ONE, kind="counter")
-    about = "What its page is loaded with; a label is empty where that is not known."
-    loaded = [(_version(view.session_id, it), 1) for view in views if (it := view.version)]
-    yield _family("waguard_session_version_info", about, loaded, OF_VERSION)
-    about = "Memory of its worker and its browser."
+    yield _family(table.SESSION_CONNECTED, up)
+    yield _family(table.SESSION_RESTARTS, [(labels, view.restarts) for labels, view in named])
+    loaded = [(_version(view.session_id, it), 1) for _, view in named if (it := view.version)]
+    yield _family(table.SESSION_VERSION, loaded)
     used = [(labels, view.usage) for labels, view in named if view.usage]
-    memory = [(labels, it.memory) for labels, it in used]
-    yield _family("waguard_session_memory_bytes", about, memory, OF_ONE)
-    about = "Share of one core that its worker and its browser use."
-    cpu = [(labels, it.cpu_percent) for labels, it in used]
-    yield _family("waguard_session_cpu_percent", about, cpu, OF_ONE)
+    yield _family(table.SESSION_MEMORY, [(labels, it.memory) for labels, it in used])
+    yield _family(table.SESSION_CPU, [(labels, it.cpu_percent) for labels, it in used])
 
 
 def _version(session: str, it: PageVersion) -> dict[str, str]:
@@ -144,19 +226,13 @@ def _version(session: str, it: PageVersion) -> dict[str, str]:
     }
 
 
-def _of(receiver: Receiver) -> dict[str, str]:
-    return {"session": receiver.session or ""}
-
-
-def _family(
-    name: str, about: str, samples: Samples, labels: tuple[str, ...] = (), *, kind: str = "gauge"
-) -> "Metric":
+def _family(metric: table.Metric, samples: Samples) -> "Metric":
     """One metric; of two samples with the same labels the last one counts."""
-    from prometheus_client import Metric  # noqa: PLC0415 - as above
+    from prometheus_client.core import Metric  # noqa: PLC0415 - as above
 
-    found = Metric(name.removesuffix("_total"), about, kind)
-    values = {tuple(given[label] for label in labels): value for given, value in samples}
+    found = Metric(metric.name.removesuffix("_total"), metric.about, metric.kind)
+    values = {tuple(given[label] for label in metric.labels): value for given, value in samples}
     for given, value in values.items():
         if value is not None:
-            found.add_sample(name, dict(zip(labels, given, strict=True)), float(value))
+            found.add_sample(metric.name, dict(zip(metric.labels, given, strict=True)), value)
     return found

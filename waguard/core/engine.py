@@ -32,8 +32,9 @@ class Engine:
     def __init__(self, fleet: FleetState) -> None:
         self.fleet = fleet
         self.sessions: dict[str, SessionState] = {}
-        self.touched: set[str] = set()
-        """Sessions whose state changed in the last ``post``: their ``next_deadline`` may have moved."""
+        self.touched: dict[str, SessionState] = {}
+        """Sessions whose state changed in the last ``post``, with the state before it: their ``next_deadline`` may
+        have moved."""
         self._queue: deque[tuple[str, Fact | FleetFact]] = deque()
 
     def add(self, state: SessionState) -> None:
@@ -66,7 +67,7 @@ class Engine:
         after, done = advance(state, fact, now)
         if after is not state:
             self.sessions[name] = after
-            self.touched.add(name)
+            self.touched.setdefault(name, state)
         for effect in done:
             outcome.effects.append((name, effect))
             if isinstance(effect, ToFleet):

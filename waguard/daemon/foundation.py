@@ -3,6 +3,9 @@
 import asyncio
 from collections.abc import Collection
 
+from waguard.core.messages.inbox import InboxRecord
+from waguard.core.metrics.table import RECEIVED
+from waguard.core.metrics.tally import Tally
 from waguard.daemon.reload import CurrentConfig
 from waguard.host.clock import SystemClock
 from waguard.host.files.media import MediaFolder
@@ -10,6 +13,7 @@ from waguard.host.memory.history_file import HistoryFile
 from waguard.host.memory.lived import LivedTime
 from waguard.host.system.conditions import HostConditions
 from waguard.host.system.network import Network, uses_proxy
+from waguard.messaging.announcer import CommitListener
 from waguard.messaging.journal import Journal
 from waguard.messaging.stored import StoredMessages
 from waguard.ports.store import AuditEntry
@@ -32,6 +36,7 @@ class Foundation:
         self.history.load()
         self.media = MediaFolder(paths.state / "media")
         self.bus = Bus(self.clock)
+        self.tally = Tally()
         self.store = SqlStore(config().database.url, standby=config().lease.standby)
         proxied = uses_proxy(config().browser.extra_args)
         self.network = Network(config().whatsapp.url, proxied=proxied)
@@ -43,7 +48,7 @@ class Foundation:
             publish=self.bus.publish,
             barred=lambda: self.store.barred,
         )
-
+        self.journal.subscribe(CommitListener(stored=self._count))
         self.stored = StoredMessages(
             self.store.stored, lambda: self.config().webhook.stored, self.clock
         )
@@ -69,6 +74,9 @@ class Foundation:
     def _publish(self, it: AuditEntry) -> None:
         about = {"by": it.reason, "route": it.before, "outcome": it.after}
         self.bus.publish("change", it.session_id, None, about)
+
+    def _count(self, record: InboxRecord) -> None:
+        self.tally.add(RECEIVED, 1, record.kind)
 
     def _for_global(self) -> Collection[str]:
         webhook = self.config().webhook

@@ -110,6 +110,7 @@ class Daemon:
                 documents=Documents(state / FOLDER),
                 clock=clock,
                 ages=base.ages,
+                tally=base.tally,
                 meter=Meter(),
                 witness=HostEvidence(current),
                 host=self._read_host,
@@ -142,6 +143,7 @@ class Daemon:
             clock,
             require_room=self._require_room,
             ages=base.ages,
+            tally=base.tally,
         )
         self._database = DatabaseWatch(base.store, self._supervisor.state, file=base.store.file)
         self._disk = DiskReserve(
@@ -200,6 +202,7 @@ class Daemon:
             connection=self._supervisor.health.connection,
             ages=self._base.ages,
             table=table,
+            tally=self._base.tally,
         )
         self._reload.subscribe(lambda _: secrets.read_again(webhooks.configure))
         self._reload.subscribe(lambda _: self._report_keys(secrets.issued_keys))
@@ -262,6 +265,7 @@ class Daemon:
             history=base.history,
             log=self._log,
             versions=supervisor.operators,
+            tally=base.tally,
             require_room=self._require_room,
         )
 

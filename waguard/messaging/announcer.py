@@ -26,6 +26,8 @@ class CommitListener:
     """Each endpoint that has more to deliver."""
     resumed: Callable[[], None] = lambda: None
     """The database can be written again."""
+    stored: Callable[[InboxRecord], None] = lambda _: None
+    """Each record that is news, of whatever kind."""
 
 
 class Announcer:
@@ -50,8 +52,9 @@ class Announcer:
         if record.kind is not Kind.SESSION:
             for it in record.events:
                 _guard(self._publish_one, (record, it.event, it.data))
-        if record.kind is Kind.ACK:
-            for listener in self._listeners:
+        for listener in self._listeners:
+            _guard(listener.stored, record)
+            if record.kind is Kind.ACK:
                 _guard(listener.acked, record)
 
     def queued(self, endpoint: str) -> None:

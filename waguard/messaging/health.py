@@ -29,12 +29,15 @@ class MessageHealth:
         self._hold_limit = hold_limit
         self._ages = ages
         self._queued = Queued()
+        self._answers = False
 
     async def count(self) -> None:
         """Ask the database; while it does not answer, what it said before stays."""
         try:
             self._queued = await self._journal.store.queued()
+            self._answers = True
         except WaguardError as error:
+            self._answers = False
             logger.debug("webhooks not counted", why=error.line())
 
     @property
@@ -42,6 +45,11 @@ class MessageHealth:
         """How each receiver of webhooks stands."""
         before = self._ages.ago(LATE_AFTER)
         return self._webhooks.queues.receivers(self._queued.pending, before=before)
+
+    @property
+    def queued(self) -> Queued | None:
+        """What the database has counted; None: it does not answer now, or was not asked yet."""
+        return self._queued if self._answers else None
 
     @property
     def dead(self) -> int:

@@ -145,6 +145,9 @@ class OutboxStore(Protocol):
     ) -> dict[State, int]:
         """How many of a bulk are in which state; ``sessions``: none, where it belongs to another one."""
 
+    async def unended(self) -> dict[State, int]:
+        """How many are in each state that is no end."""
+
     async def largest_body(self) -> int | None:
         """Bytes that the database takes at once; None: more than any message has."""
 

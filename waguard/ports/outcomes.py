@@ -58,6 +58,19 @@ class NotSent(_OfPage):
 Outcome = Acked | Refused | Uncertain | NotSent
 
 
+def label_of(outcome: Outcome) -> str:
+    """The outcome in metrics: one of ``core.metrics.table.OUTCOMES``."""
+    match outcome:
+        case Acked():
+            return "acked"
+        case Refused():
+            return "refused"
+        case Uncertain():
+            return "uncertain"
+        case NotSent():
+            return "not_sent"
+
+
 def state_after(outcome: Outcome, *, waits: bool) -> State:
     """Where it leads a message that is being sent; ``waits``: it is queued, and tried again when it
     certainly has not left."""

@@ -28,6 +28,7 @@ from waguard.core.messages.send_states import (
     AT_SERVER,
     ENDED,
     FROM,
+    UNENDED,
     WITHOUT_CONTENT,
     State,
     by_ack,
@@ -138,6 +139,12 @@ class SqlOutbox:
         async with self._database.reading() as (connection, _):
             found = await connection.execute(query.group_by(_OWN.state))
             return {State(state): count for state, count in found}
+
+    async def unended(self) -> dict[State, int]:
+        query = select(_OWN.state, func.count()).where(_in(UNENDED)).group_by(_OWN.state)
+        async with self._database.reading() as (connection, _):
+            found = await connection.execute(query)
+            return dict.fromkeys(UNENDED, 0) | {State(state): count for state, count in found}
 
     async def tidy(self, *, before: float, limit: int) -> int:
         old = and_(_OWN.state.in_(ENDED), _OWN.created_at < before)

@@ -19,6 +19,8 @@ from waguard.core.backoff import NEVER
 from waguard.core.engine import Engine, Outcome
 from waguard.core.fleet.facts import FleetEffect, FleetFact, FleetRulesChanged, HostRead
 from waguard.core.fleet.state import FleetState, offline_for
+from waguard.core.metrics.session_times import Change
+from waguard.core.metrics.tally import Tally
 from waguard.core.replace import replace
 from waguard.core.session.deadlines import next_deadline, next_timer
 from waguard.core.session.effects import Effect
@@ -26,6 +28,7 @@ from waguard.core.session.facts import Beat, Fact, Moment, RulesChanged, TimerDu
 from waguard.core.session.probe import STALL
 from waguard.core.session.state import SessionState
 from waguard.ports.clock import Clock
+from waguard.supervision.measures import Measures
 from waguard.supervision.rules import fleet_rules, session_rules
 from waguard.supervision.timings import Timings
 
@@ -69,6 +72,7 @@ class Mailbox:
         timings: Timings,
         timers: Timers,
         chance: random.Random,
+        tally: Tally,
     ) -> None:
         """``config`` is compared at each fact: a reload reaches all."""
         self.actors: dict[str, Actor] = {}
@@ -78,6 +82,7 @@ class Mailbox:
         self._timings = timings
         self._timers = timers
         self._chance = chance
+        self._measures = Measures(tally)
         self._known = config()
         self._engine = Engine(
             FleetState(rules=fleet_rules(self._known), network_at=clock.monotonic())
@@ -107,6 +112,7 @@ class Mailbox:
         if self.actors.get(session) is not actor:
             return
         del self.actors[session]
+        self._measures.forget(session)
         _, handle = self._armed.pop(session, (NEVER, None))
         if handle:
             handle.cancel()
@@ -165,6 +171,8 @@ class Mailbox:
         touched = [name for name in self._engine.touched if name in self.actors]
         for name in touched:
             self._arm(name, next_timer(self._engine.sessions[name]))
+            change = Change(self._engine.touched[name], self._engine.sessions[name], self._now())
+            self._alone(self._measures.add, change)
         self._arm(_FLEET, self.fleet.read_host_at)
         for name in touched:
             self.actors[name].notify()
@@ -174,8 +182,8 @@ class Mailbox:
             if actor := self.actors.get(name):
                 self._alone(actor.perform, done)
 
-    def _alone(self, perform: Callable[[Any], None], effect: Effect | FleetEffect) -> None:
-        """One effect that fails must not cost the others."""
+    def _alone(self, perform: Callable[[Any], None], effect: Effect | FleetEffect | Change) -> None:
+        """One effect, or the measurement of one change, that fails must not cost the others."""
         try:
             perform(effect)
         except Exception as error:  # noqa: BLE001 - whatever it is, the other sessions go on

@@ -10,6 +10,7 @@ from waguard.config.sections import Config
 from waguard.core.fleet.facts import Closing
 from waguard.core.fleet.network import Reading as NetworkReading
 from waguard.core.host.admission import Reading
+from waguard.core.metrics.tally import Tally
 from waguard.core.session.restart import Remembered
 from waguard.ports.clock import Ages, Clock
 from waguard.ports.inbox import Inbox
@@ -58,6 +59,7 @@ class Ports:
     """What is remembered of sessions' restarts, from the daemon before this one."""
     lent_until: Callable[[], float | None] = lambda: None
     """Until when workers may live, seconds by CLOCK_BOOTTIME; None: forever."""
+    tally: Tally = field(default_factory=Tally)
     timers: Timers = loop_timer
     chance: random.Random = field(default_factory=random.Random)
     """The chance of the jitter."""
@@ -93,6 +95,7 @@ class Supervisor:
             timings=timings,
             timers=ports.timers,
             chance=ports.chance,
+            tally=ports.tally,
         )
         self.versions = VersionDecision(
             config, ports.clock, self.fleet, self.mailbox, packed=packed, documents=ports.documents
@@ -116,6 +119,7 @@ class Supervisor:
             meter=ports.meter,
             witness=ports.witness,
             timings=timings,
+            tally=ports.tally,
             remembered=ports.remembered,
             lent_until=ports.lent_until,
             cpu_is_saturated=ports.cpu_is_saturated,

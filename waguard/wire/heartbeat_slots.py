@@ -17,7 +17,7 @@ NAME: Final = "heartbeats"
 """The file's name in the runtime folder."""
 SIZE: Final = 64
 """Bytes of a slot: none lies on two pages."""
-_BEAT: Final = struct.Struct("<4sIqdd?27x")
+_BEAT: Final = struct.Struct("<4sIqdd?d19x")
 _OWNER: Final = struct.Struct("<4sIq")
 _SUM: Final = struct.Struct("<I")
 _MAGIC: Final = b"wgh1"
@@ -33,6 +33,9 @@ class SlotBeat(NamedTuple):
     page_at: float = 0.0
     unrecoverable: bool = False
     """As ``Heartbeat.hopeless``."""
+    page_took: float = 0.0
+    """Seconds until the page answered this heartbeat's probe; 0.0: it did not, or the worker is of a version that
+    does not say it."""
 
 
 def encode(beat: SlotBeat) -> bytes:

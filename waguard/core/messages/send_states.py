@@ -56,6 +56,8 @@ FROM: Final[Mapping[State, frozenset[State]]] = {
 
 ENDED: Final = frozenset(State) - {State.ACCEPTED, State.SENDING, State.UNCERTAIN}
 """Final states: such messages may be deleted when they are old."""
+UNENDED: Final = tuple(it for it in State if it not in ENDED)
+"""All other states."""
 WITHOUT_CONTENT: Final = ENDED | {State.UNCERTAIN}
 """States of messages that are never sent again: their files are not needed any more."""
 AT_SERVER: Final = frozenset({State.SENT, State.DELIVERED, State.READ})

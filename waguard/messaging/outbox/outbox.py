@@ -21,6 +21,7 @@ from loguru import logger
 
 from waguard.config.sections import Config
 from waguard.core.messages.send_states import State
+from waguard.core.metrics.tally import Tally
 from waguard.errors import ConflictError, TooManyError, UnavailableError, WaguardError
 from waguard.messaging.journal import Journal
 from waguard.messaging.outbox.acceptance import Acceptance
@@ -62,6 +63,7 @@ class Outbox:
         ages: Ages | None = None,
         timings: SendTimings = SEND,
         bounds: SendBounds = BOUNDS,
+        tally: Tally | None = None,
     ) -> None:
         self._ctx = ctx = SendContext(
             sessions=sessions,
@@ -74,6 +76,7 @@ class Outbox:
             bounds=bounds,
             not_sent=NotSentWrites(journal),
             accepted=AcceptedSends(bounds.waiting),
+            tally=tally or Tally(),
         )
         self._require_room = require_room
         self._sends = PendingSends(clock.monotonic, kept_at_most=bounds.kept)

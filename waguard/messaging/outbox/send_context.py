@@ -8,6 +8,7 @@ from typing import Any
 from loguru import logger
 
 from waguard.config.sections import Config
+from waguard.core.metrics.tally import Tally
 from waguard.errors import UnavailableError
 from waguard.messaging.journal import Journal
 from waguard.messaging.outbox.accepted_sends import AcceptedSends
@@ -77,6 +78,7 @@ class SendContext:
     bounds: SendBounds
     not_sent: NotSentWrites
     accepted: AcceptedSends
+    tally: Tally
     sending: Tasks = field(default_factory=Tasks)
     """What the end gives time."""
     waiting: Tasks = field(default_factory=Tasks)

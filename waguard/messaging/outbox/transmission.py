@@ -9,10 +9,11 @@ from loguru import logger
 
 from waguard.core.messages.identity import GROUP
 from waguard.core.messages.send_states import number_of
+from waguard.core.metrics.table import SEND, SENDS
 from waguard.errors import WaguardError
 from waguard.messaging.outbox.pending_sends import PendingSend
 from waguard.messaging.outbox.send_context import SendContext
-from waguard.ports.outcomes import Outcome, Uncertain
+from waguard.ports.outcomes import Outcome, Uncertain, label_of
 
 
 class Transmission:
@@ -23,6 +24,14 @@ class Transmission:
 
     async def send(self, pending: PendingSend, *, wait: float) -> Outcome:
         """Send its command; wait at most ``wait`` s for the session."""
+        clock, tally = self._ctx.clock.monotonic, self._ctx.tally
+        began = clock()
+        outcome = await self._send(pending, wait=wait)
+        tally.add(SEND, clock() - began, label_of(outcome))
+        tally.add(SENDS, 1, pending.kind, label_of(outcome))
+        return outcome
+
+    async def _send(self, pending: PendingSend, *, wait: float) -> Outcome:
         settings, command = self._ctx.config().send, pending.command
         assert command  # noqa: S101 - read before
         pending.command = None

@@ -7,6 +7,7 @@ from typing import Final, Protocol
 import msgspec
 from loguru import logger
 
+from waguard.core.metrics.table import WEBHOOK
 from waguard.core.replace import replace
 from waguard.core.webhooks import delivery
 from waguard.core.webhooks.call_backs import Fate
@@ -199,11 +200,16 @@ class Attempts:
             return await self._attempt(item, body), window.fate
 
     async def _attempt(self, item: Pending, body: bytes) -> Answer:
+        clock = asyncio.get_running_loop().time
+        began = clock()
         try:
-            return await self._post(item, body)
+            answer = await self._post(item, body)
         except Exception:  # noqa: BLE001 - one event must not end the partition
             logger.bind(session=item.session_id).exception("webhook ended in a bug", event="bug")
-            return Answer(error="a bug in waguard")
+            answer = Answer(error="a bug in waguard")
+        status = f"{answer.status // 100}xx" if answer.status else "none"
+        self._ctx.tally.add(WEBHOOK, clock() - began, status)
+        return answer
 
 
 class _Message(msgspec.Struct):

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Final
 
+from waguard.core.metrics.tally import Tally
 from waguard.messaging.journal import Journal
 from waguard.messaging.timings import WEBHOOK
 from waguard.messaging.webhooks.call_backs import CallBacks
@@ -31,3 +32,4 @@ class DeliveryContext:
     wall: Callable[[], float] = time.time
     ages: Ages = field(default_factory=lambda: WallAges(time.time))
     retry: float = WEBHOOK.retry
+    tally: Tally = field(default_factory=Tally)

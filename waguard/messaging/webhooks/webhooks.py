@@ -18,6 +18,7 @@ from waguard.config.sections import Webhook
 from waguard.core.blame import Condition
 from waguard.core.conditions import HeldChats
 from waguard.core.messages.content import for_application
+from waguard.core.metrics.tally import Tally
 from waguard.core.webhooks.delivery import Cause, DeliveryPolicy, Fields
 from waguard.core.webhooks.facts import ReadyExpected, Released, Repaired
 from waguard.core.webhooks.partition import MemoryWindow
@@ -61,6 +62,7 @@ class Webhooks:
         timings: WebhookTimings = WEBHOOK,
         window: MemoryWindow | None = None,
         table: ReceiverTable | None = None,
+        tally: Tally | None = None,
     ) -> None:
         self._timings = timings
         self._files = journal.files
@@ -86,6 +88,7 @@ class Webhooks:
             wall=wall,
             ages=ages or WallAges(wall),
             retry=timings.retry,
+            tally=tally or Tally(),
         )
         self._policy = policy or (lambda: _policy(settings().give_up_after))
         self._window = window or MemoryWindow()

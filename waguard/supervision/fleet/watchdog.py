@@ -6,6 +6,7 @@ from typing import Final
 from loguru import logger
 
 from waguard.core.fleet.facts import Measured
+from waguard.core.metrics.table import PROBE
 from waguard.core.session.probe import STALL
 from waguard.supervision.fleet.registry import Registry
 from waguard.supervision.session.actor import SessionActor
@@ -61,6 +62,8 @@ class Watchdog:
         """Post the heartbeat that was read of its worker's slot, where it is a new one."""
         runner, worker = session.runner, session.state.worker
         if runner.process and worker and (beat := runner.slot.news(runner.process.pid, now)):
+            if beat.page_took:
+                self._ctx.tally.add(PROBE, beat.page_took)
             page_at, lost = beat.page_at or None, beat.unrecoverable
             session.post(beat_fact(self._ctx, worker.number, beat.at, page_at, unrecoverable=lost))
 

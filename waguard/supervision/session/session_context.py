@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from waguard.config.sections import Config
+from waguard.core.metrics.tally import Tally
 from waguard.core.session.restart import Remembered
 from waguard.ports.clock import Ages, Clock
 from waguard.ports.inbox import Inbox
@@ -38,6 +39,7 @@ class SessionContext:
     meter: Meter
     witness: Witness
     timings: Timings
+    tally: Tally
     remembered: Callable[[], Mapping[str, Remembered]]
     """What is remembered of sessions' restarts, from the daemon before this one."""
     lent_until: Callable[[], float | None]

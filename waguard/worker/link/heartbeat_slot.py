@@ -31,5 +31,6 @@ class HeartbeatSlot:
         ):  # given to two: each of them would be silent half of the time
             self._file = None
             return None
-        beat = SlotBeat(pid, self._generation, now, self._page_at, heartbeat.hopeless)
+        took = heartbeat.page or 0.0
+        beat = SlotBeat(pid, self._generation, now, self._page_at, heartbeat.hopeless, took)
         return self._number if self._file.write(self._number, encode(beat)) else None

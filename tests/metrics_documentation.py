@@ -1,0 +1,67 @@
+"""Writes docs/metrics.md: the table of metrics from ``core/metrics/table.py``.
+
+``python -m tests.metrics_documentation`` writes it; a test compares.
+"""
+
+from pathlib import Path
+from typing import Final
+
+from waguard.core.metrics import table
+from waguard.core.metrics.table import Metric
+
+ROOT: Final = Path(__file__).parents[1]
+TARGET: Final = ROOT / "docs/metrics.md"
+EVERY: Final = [it for it in vars(table).values() if isinstance(it, Metric)]
+MANY: Final = 6  # values of a label that are shown
+HEAD: Final = """# Metrics, alerts, dashboard
+<!-- written by python -m tests.metrics_documentation; the table is core/metrics/table.py -->
+`GET /metrics` is for Prometheus. What is not known is absent, and not 0: while the database has not been read there is no
+`waguard_sessions`. What is counted begins with 0 at each start of the daemon. A scrape of 200 sessions takes the event
+loop about 4 ms; a thread makes the text. Who is not scraped pays for some additions in memory.
+
+    scrape_configs:
+      - job_name: waguard
+        authorization: {credentials_file: /etc/prometheus/waguard-key}
+        static_configs: [{targets: ["127.0.0.1:3001"]}]
+    rule_files: [/usr/local/share/waguard/waguard.rules.yml]
+
+The key is an issued one with the right to read (`waguard keys create prometheus --right read`, [keys.md](keys.md)). A key
+for some workspaces or sessions gets their series alone, and nothing that is about the daemon as a whole.
+
+`make install` puts two files into /usr/local/share/waguard: six alerts (`etc/prometheus`), and a dashboard that Grafana
+imports (`etc/grafana`). The alerts expect the job's name `waguard`.
+
+| alert | when | severity |
+|---|---|---|
+| WaguardDown | a scrape fails for 2 min | critical |
+| WaguardNeedsPerson | a condition that waguard cannot end by itself, for 5 min | critical |
+| WaguardSessionsUnknown | waguard answers and does not know its sessions, for 5 min | critical |
+| WaguardSessionsUnhealthy | a tenth of the sessions is not connected although they should be, for 10 min | warning |
+| WaguardSendsFail | a tenth of the sends is not sent or uncertain, for 10 min | warning |
+| WaguardWebhooksLate | a receiver's oldest webhook has waited for 15 min, for 5 min | warning |
+
+Beside these there are Prometheus's usual ones of the daemon's process: `process_cpu_seconds_total`,
+`process_resident_memory_bytes`, `process_virtual_memory_bytes`, `process_open_fds`, `process_max_fds`,
+`process_start_time_seconds`. A histogram has the series `_bucket`, `_sum` and `_count`, and never the label `session`.
+
+| metric | kind | labels | meaning |
+|---|---|---|---|
+"""
+
+
+def text() -> str:
+    """The whole document."""
+    return HEAD + "".join(f"{_row(it)}\n" for it in EVERY)
+
+
+def _row(it: Metric) -> str:
+    labels = "; ".join(_label(name, list(values)) for name, values in it.labels.items())
+    return f"| `{it.name}` | {it.kind} | {labels} | {it.about} |"
+
+
+def _label(name: str, values: list[str]) -> str:
+    return f"{name}: {', '.join(values)}" if 0 < len(values) <= MANY else name
+
+
+if __name__ == "__main__":
+    TARGET.write_text(text())
