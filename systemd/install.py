@@ -28,6 +28,8 @@ CONFIG: Final = "/etc/waguard/waguard.toml"
 COMMAND: Final = "/usr/local/bin/waguard"
 UNIT: Final = "waguard.service"
 SOCKET: Final = "waguard.socket"
+BACKUP: Final = "waguard-backup.service"
+TIMER: Final = "waguard-backup.timer"
 DROP_INS: Final = f"/etc/systemd/system/{UNIT}.d"
 SHARE: Final = "share/waguard"
 STEPS_SINCE: Final = 254  # the version of systemd that does not need …
@@ -35,6 +37,8 @@ BEFORE_STEPS: Final = "before-254.conf"
 PLACES: Final[Mapping[str, str]] = {
     "waguard.service": f"/etc/systemd/system/{UNIT}",
     SOCKET: f"/etc/systemd/system/{SOCKET}",
+    BACKUP: f"/etc/systemd/system/{BACKUP}",
+    TIMER: f"/etc/systemd/system/{TIMER}",
     BEFORE_STEPS: f"{DROP_INS}/{BEFORE_STEPS}",
     "sysusers.conf": "/etc/sysusers.d/waguard.conf",
     "tmpfiles.conf": "/etc/tmpfiles.d/waguard.conf",
@@ -154,7 +158,8 @@ def _share(host: Host, release: PurePosixPath) -> None:
     """What this version has to put elsewhere, and its configuration file."""
     share = host.at(release) / SHARE
     share.mkdir(parents=True)
-    for name in ("waguard.service", SOCKET, BEFORE_STEPS, "sysusers.conf", "tmpfiles.conf"):
+    units = ("waguard.service", SOCKET, BACKUP, TIMER, BEFORE_STEPS)
+    for name in (*units, "sysusers.conf", "tmpfiles.conf"):
         text = (HERE / name).read_text().replace(PREFIX, str(host.prefix))
         (share / name).write_text(text)
     shutil.copyfile(CHECKOUT / "etc/waguard.toml", share / "waguard.toml")
@@ -432,8 +437,8 @@ def uninstall(host: Host) -> None:
         raise FailedError(f"waguard is not installed in {host.prefix}", CONFIGURATION)
     folders = kept_folders(host, release)
     if host.is_live:
-        has_socket = host.at(PLACES[SOCKET]).exists()
-        run("systemctl", "disable", "--now", *([SOCKET] if has_socket else []), UNIT)
+        others = [name for name in (SOCKET, TIMER) if host.at(PLACES[name]).exists()]
+        run("systemctl", "disable", "--now", *others, UNIT)
     for place in (*PLACES.values(), COMMAND, str(host.link)):
         host.at(place).unlink(missing_ok=True)
     shutil.rmtree(host.at(host.releases))

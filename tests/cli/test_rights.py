@@ -72,6 +72,8 @@ ASK_THE_DAEMON: Final = {
     "versions pin": "1 --yes",
     "versions unpin": "--yes",
     "versions try": "1 --yes",
+    "release groups": "--yes",
+    "release webhooks": "--yes",
     "wajs list": "",
     "wajs try": "123456 --yes",
     "wajs use": "123456 --yes",
@@ -96,6 +98,8 @@ HERE: Final = {
     "profile restore": ("a", DONE, DONE, REFUSED),
     "profile quarantine": ("a", DONE, DONE, REFUSED),
     "import": ("--from {folder}/service", DONE, REFUSED, REFUSED),  # a folder of root's
+    "backup": ("{folder}/state", DONE, DONE, REFUSED),
+    "restore": (f"{{folder}}/backup.tar --old-host-is-dead", REFUSED, REFUSED, REFUSED),  # sessions live there
     "wajs add": (f"{{folder}}/bundle.js --sha256 {SHA256}", DONE, DONE, REFUSED),
     "completion": ("bash", DONE, DONE, DONE),
     "help": ("", DONE, DONE, DONE),
@@ -110,6 +114,7 @@ MADE: Final = {
     "profile restore": "sessions/quarantine/a-*/Default",
     "profile quarantine": "sessions/quarantine/a-*/Default",
     "import": "sessions/workspace_7/session-b/Default",
+    "backup": "state/waguard-*.tar",
     "wajs add": f"state/wajs/{SHA256}.js",
 }
 

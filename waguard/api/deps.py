@@ -23,7 +23,7 @@ from waguard.ports.messages import MessageStore
 from waguard.ports.outbox import OutboxStore
 from waguard.ports.passkeys import Passkeys
 from waguard.ports.sessions import Health, Reconciliation, Sessions
-from waguard.ports.store import AuditEntry, DatabaseControl, Store
+from waguard.ports.store import AuditEntry, DatabaseControl, GroupRelease, Store
 from waguard.ports.versions import VersionControl
 
 
@@ -72,6 +72,7 @@ class ApiDeps:
     message_health: MessageHealth
     log: LogLevels
     versions: VersionControl
+    restored: GroupRelease
     require_room: Callable[[], None] = lambda: None
     """Raises ``WaguardError`` while new work would end badly."""
 

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Collection
 
 from waguard.daemon.reload import CurrentConfig
+from waguard.daemon.restored import RestoredInstallation
 from waguard.host.clock import SystemClock
 from waguard.host.files.media import MediaFolder
 from waguard.host.memory.lived import LivedTime
@@ -32,6 +33,9 @@ class Foundation:
         self.store = SqlStore(config().database.url, standby=config().lease.standby)
         proxied = uses_proxy(config().browser.extra_args)
         self.network = Network(config().whatsapp.url, proxied=proxied)
+        self.restored = RestoredInstallation(
+            paths.state, may_look_up=lambda: self.config().webhook.stored is not None
+        )
         self.journal = Journal(
             self.store.messages,
             self.media,
@@ -39,6 +43,7 @@ class Foundation:
             for_global=self._for_global,
             publish=self.bus.publish,
             barred=lambda: self.store.barred,
+            marked=self.restored.marked,
         )
 
         self.stored = StoredMessages(

@@ -138,6 +138,7 @@ class Daemon:
             clock,
             require_room=self._require_room,
             ages=base.ages,
+            group_waits=base.restored.group_waits,
         )
         self._database = DatabaseWatch(base.store, self._supervisor.state, file=base.store.file)
         self._disk = DiskReserve(
@@ -252,6 +253,7 @@ class Daemon:
             message_health=messages,
             log=self._log,
             versions=supervisor.operators,
+            restored=base.restored,
             require_room=self._require_room,
         )
 
@@ -283,6 +285,7 @@ class Daemon:
             messages=messages,
             stored=self._base.stored,
             restore=self._restore,
+            restored=self._base.restored,
         )
         self._ticker.every(watch.INTERVAL, "watch", watching.tick)
         self._measure()

@@ -4,6 +4,7 @@ from typing import Final
 
 from waguard.api import LocalApi
 from waguard.daemon.restore_loop import RestoreLoop
+from waguard.daemon.restored import RestoredInstallation
 from waguard.daemon.runtime_folder import RuntimeFolder
 from waguard.host.system import logs
 from waguard.host.system.systemd import SystemdNotifier
@@ -34,6 +35,7 @@ class Watch:
         messages: MessageHealth,
         stored: StoredMessages,
         restore: RestoreLoop,
+        restored: RestoredInstallation,
     ) -> None:
         self._supervisor = supervisor
         self._outages = outages
@@ -45,6 +47,7 @@ class Watch:
         self._messages = messages
         self._stored = stored
         self._restore = restore
+        self._restored = restored
 
     async def tick(self) -> None:
         """What hangs here has the daemon killed by systemd."""
@@ -56,6 +59,8 @@ class Watch:
         health = self._supervisor.health
         health.report("messages", self._messages.conditions())
         health.report("stored", self._stored.conditions())
+        known = [it.row.session_id for it in self._supervisor.registry.by_id]
+        health.report("restored", self._restored.conditions(known))
         await self._supervisor.watchdog.watch()
         self._notifier.status(self._restore.why_not or status_line(health.read()))
         # only here: the watchdog learns that supervision moves, not that a timer fires

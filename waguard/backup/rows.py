@@ -1,0 +1,127 @@
+"""The SQLite database of a backup: copied while others write, and made ready to be used again."""
+
+import sqlite3
+from contextlib import closing
+from pathlib import Path
+from typing import Final
+from urllib.parse import quote
+
+from waguard.core.backup import Counts
+from waguard.core.messages.send_states import State
+from waguard.core.restored import WHY, doubt
+from waguard.core.webhooks.delivery import EVENTS, Cause, Doubt
+from waguard.errors import WaguardError
+from waguard.host.files.private_files import open_private
+from waguard.ports.webhooks import GLOBAL
+from waguard.store.revision import VERSION_TABLE
+
+_PATIENCE: Final = 30.0  # s that a locked database is waited for
+UNFINISHED: Final = "this installation was restored from a backup: it may have been sent since then"
+
+
+class DatabaseUnreadableError(WaguardError):
+    """The database cannot be read, or is damaged."""
+
+
+def copy(source: Path, target: Path) -> str:
+    """One moment of the database, in a new file, checked; its revision. Raises ``DatabaseUnreadableError``."""
+    open_private(target).close()
+    try:
+        with (
+            closing(_connect(source, "ro")) as there,
+            closing(sqlite3.connect(target)) as copied,
+        ):
+            there.backup(copied)  # in one read transaction: writers go on beside it
+            copied.execute("PRAGMA journal_mode=DELETE")
+            _require_whole(copied, source)
+            return _revision(copied)
+    except sqlite3.Error as error:
+        raise _unreadable(source, str(error)) from None
+
+
+def count(database: Path) -> int | None:
+    """How many sessions it has; None: nobody can say. 0 where there is no file, or nothing of waguard's in it."""
+    if not database.exists():
+        return 0
+    try:
+        with closing(_connect(database, "ro")) as connection:
+            names = {row[0] for row in connection.execute("SELECT name FROM sqlite_schema")}
+            tables = names & {"waguard_sessions", "whatsapp_accounts"}
+            counts = [
+                connection.execute(f"SELECT count(*) FROM {name}").fetchone()[0]  # noqa: S608 - one of these two
+                for name in tables
+            ]
+            return max(counts, default=0)
+    except sqlite3.Error:
+        return None
+
+
+def make_ready(database: Path, *, may_look_up: bool, now: float) -> Counts:
+    """Nothing of it is sent or delivered again by itself. ``may_look_up``: the table of ``webhook.url``'s receiver can be
+    asked. ``now`` is unix time. Raises ``DatabaseUnreadableError``."""
+    unfinished = (State.ACCEPTED, State.SENDING)
+    try:
+        with closing(_connect(database, "rw")) as connection:
+            _require_whole(connection, database)
+            with connection:
+                uncertain = connection.execute(
+                    "UPDATE waguard_outbox SET state = ?, error = ?, content = NULL, updated_at = ?"
+                    " WHERE state IN (?, ?)",
+                    (State.UNCERTAIN, UNFINISHED, now, *unfinished),
+                ).rowcount
+                held = sum(
+                    _hold(connection, event, endpoint, now, may_look_up=may_look_up)
+                    for event in sorted(EVENTS)
+                    for endpoint in ("=", "!=")
+                )
+                # the number of their LID may have become known meanwhile: then they were delivered
+                held += connection.execute(
+                    "UPDATE waguard_deliveries SET cause = ?, last_error = ?, died_at = ? WHERE cause = ?",
+                    (Cause.RESTORED, WHY, now, Cause.UNIDENTIFIED),
+                ).rowcount
+                connection.execute("UPDATE waguard_lease SET released = 1")
+            return Counts(uncertain=uncertain, held=held)
+    except sqlite3.Error as error:
+        raise _unreadable(database, str(error)) from None
+
+
+def _hold(
+    connection: sqlite3.Connection, event: str, which: str, now: float, *, may_look_up: bool
+) -> int:
+    """What is pending of an event: for ``webhook.url`` ("=") or for the sessions' own receivers ("!=")."""
+    pending = f" WHERE state = 'pending' AND event = ? AND endpoint {which} ?"
+    match doubt(event, may_look_up=may_look_up and which == "="):
+        case Doubt.NONE:
+            return 0
+        case Doubt.LOOK_UP:
+            values = "cause = ?"
+            given: tuple[object, ...] = (Cause.RESTORED,)
+        case Doubt.WAIT:
+            values = "state = 'dead', cause = ?, last_error = ?, died_at = ?"
+            given = (Cause.RESTORED, WHY, now)
+    statement = f"UPDATE waguard_deliveries SET {values}{pending}"  # noqa: S608 - all of it is above
+    return connection.execute(statement, (*given, event, GLOBAL)).rowcount
+
+
+def _revision(connection: sqlite3.Connection) -> str:
+    row = connection.execute(f"SELECT version_num FROM {VERSION_TABLE}").fetchone()  # noqa: S608 - a constant
+    return str(row[0]) if row else ""
+
+
+def _connect(database: Path, mode: str) -> sqlite3.Connection:
+    return sqlite3.connect(f"file:{quote(str(database))}?mode={mode}", uri=True, timeout=_PATIENCE)
+
+
+def _require_whole(connection: sqlite3.Connection, database: Path) -> None:
+    said = connection.execute("PRAGMA quick_check(1)").fetchone()[0]
+    if said != "ok":
+        raise _unreadable(database, f"it is damaged: {said}")
+
+
+def _unreadable(database: Path, why: str) -> DatabaseUnreadableError:
+    return DatabaseUnreadableError(
+        f"the database {database} cannot be used: {why}",
+        field="database.url",
+        value=str(database),
+        remedy="see `waguard doctor`",
+    )
