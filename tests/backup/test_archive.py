@@ -48,8 +48,8 @@ def test_an_encrypted_one_shows_nothing() -> None:
 @pytest.mark.parametrize("key", [None, KEY], ids=["plain", "encrypted"])
 def test_one_that_is_cut_off_anywhere_is_refused(key: bytes | None) -> None:
     whole = archive(key)
-    tail = 0 if key else 10_240  # zeros behind the end of a tar
-    for length in (0, 5, 17, 40, 600, 3_000, CHUNK + 49, len(whole) // 2, len(whole) - tail - 1):
+    content = whole if key else whole.rstrip(b"\0")  # behind the end of a tar there are zeros
+    for length in (0, 5, 17, 40, 600, 3_000, CHUNK + 49, len(whole) // 2, len(content) - 1):
         with pytest.raises(BackupDamagedError):
             read(io.BytesIO(whole[:length]), key)
 
@@ -170,6 +170,6 @@ def test_a_key_is_64_digits_of_its_owner_alone(tmp_path: Path) -> None:
         path.write_text(text)
         with pytest.raises(ConfigError, match="64 hexadecimal digits"):
             read_key(path)
-    with pytest.raises(ConfigError, match="openssl"):
-        (tmp_path / "none").unlink(missing_ok=True)
+    with pytest.raises(ConfigError) as raised:
         read_key(tmp_path / "none")
+    assert "openssl rand -hex 32" in raised.value.line()

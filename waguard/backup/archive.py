@@ -35,7 +35,7 @@ class ArchiveWriter:
     def __init__(self, raw: BinaryIO, key: bytes | None) -> None:
         self._encrypting = Encrypting(raw, key) if key else None
         sink: Any = self._encrypting or raw
-        self._tar = tarfile.open(fileobj=sink, mode="w|", format=tarfile.GNU_FORMAT)  # noqa: SIM115 - finish closes it
+        self._tar = tarfile.open(fileobj=sink, mode="w", format=tarfile.GNU_FORMAT)  # noqa: SIM115 - finish closes it
         self._members: list[Member] = []
 
     def add(self, name: str, content: BinaryIO, size: int) -> None:
