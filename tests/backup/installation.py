@@ -14,8 +14,8 @@ from waguard.backup.restoring import Result
 from waguard.config.placing import placed
 from waguard.config.sections import Config
 from waguard.core.backup import Manifest
-from waguard.host.memory import installation_file
 from waguard.core.installation import Marker
+from waguard.host.memory import installation_file
 from waguard.profile import layout, owner_mark
 from waguard.profile.lock import ProfileLock
 
@@ -66,7 +66,9 @@ class Installation:
             connection.executemany(statement, rows)
         return []
 
-    def save(self, folder: Path, key: bytes | None = None, keep: int | None = None) -> tuple[Path, Manifest]:
+    def save(
+        self, folder: Path, key: bytes | None = None, keep: int | None = None
+    ) -> tuple[Path, Manifest]:
         """A backup, as `waguard backup` makes one."""
         folder.mkdir(exist_ok=True)
         return saving.into_folder(self.source(key), folder, keep=keep)

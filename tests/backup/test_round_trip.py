@@ -1,7 +1,6 @@
 """An installation saved and restored: what is back, what waits, what is lost, and what is refused."""
 
 import io
-import os
 import shutil
 import threading
 import time
@@ -55,7 +54,12 @@ def test_all_of_it_comes_back(
     assert installation_file.read(new.config.paths.sessions) == MARKER
     assert rows.count(new.database) == 0
     noted = restored_file.read(new.config.paths.state)
-    assert noted and (noted.groups, noted.backup_at, noted.database) == (PAIRED, saved.made_at, True)
+    assert noted
+    assert (noted.groups, noted.backup_at, noted.database) == (
+        PAIRED,
+        saved.made_at,
+        True,
+    )
     assert result.configuration
     assert "DEBUG" in (Path(result.configuration) / "waguard.toml").read_text()
     assert any(UNPAIRED in line and "scan" in line for line in result.lost)
@@ -92,7 +96,8 @@ def test_one_moment_of_a_database_that_is_written(
     new.restore(file)
     [(count,)] = new.run("SELECT count(*) FROM waguard_outbox")
     [(whole,)] = old.run("SELECT count(*) FROM waguard_outbox")
-    assert count % 2 == 0 and 0 < count <= whole
+    assert count % 2 == 0
+    assert 0 < count <= whole
 
 
 def test_nothing_is_sent_or_delivered_again_by_itself(
@@ -121,7 +126,8 @@ def test_nothing_is_sent_or_delivered_again_by_itself(
     ]
     assert (result.counts.uncertain, result.counts.held) == (2, 3)
     said = " ".join(result.lost)
-    assert "2 messages were unfinished" in said and "3 webhooks" in said
+    assert "2 messages were unfinished" in said
+    assert "3 webhooks" in said
     [(error,)] = new.run("SELECT last_error FROM waguard_deliveries WHERE id = 1")
     assert error == WHY
 
@@ -143,15 +149,22 @@ def test_a_server_keeps_its_database(old: Installation, tmp_path: Path) -> None:
     new = Installation(tmp_path / "new", database={"url": url})
     shutil.copytree(old.folder / "sessions", tmp_path / "server/sessions", dirs_exist_ok=True)
     file, saved = old.save(tmp_path / "backups")
-    assert not saved.has_database and "secret" not in saved.database
+    assert not saved.has_database
+    assert "secret" not in saved.database
     [line] = saving.statements(old.config)
-    assert line == "pg_dump --format=custom --host=db.example --port=5433 --username=app shop > shop.dump"
+    assert (
+        line
+        == "pg_dump --format=custom --host=db.example --port=5433 --username=app shop > shop.dump"
+    )
     new.restore(file)
     noted = restored_file.read(new.config.paths.state)
-    assert noted and not noted.database and noted.groups == PAIRED
+    assert noted
+    assert not noted.database
+    assert noted.groups == PAIRED
     maria = Installation(tmp_path / "m", database={"url": "mysql+asyncmy://app:secret@db/shop"})
     [line] = saving.statements(maria.config)
-    assert line.startswith("mariadb-dump --single-transaction") and "secret" not in line
+    assert line.startswith("mariadb-dump --single-transaction")
+    assert "secret" not in line
 
 
 # ---- where there is something already ----
@@ -217,7 +230,12 @@ def test_another_kind_of_database_is_refused(
         server.restore(file)
     newer = policy.refusals(
         policy.Manifest(
-            waguard="9", made_at=0.0, installation="", database="x", revision="9999", sessions=(),
+            waguard="9",
+            made_at=0.0,
+            installation="",
+            database="x",
+            revision="9999",
+            sessions=(),
             members=(policy.Member(policy.DATABASE, 1, ""),),
         ),
         policy.Place(sqlite=True, database="x", revision="0009"),
@@ -288,7 +306,8 @@ def test_one_that_was_logged_out_is_named_and_not_saved(old: Installation, tmp_p
     _, saved = old.save(tmp_path / "backups")
     assert (saved.sessions[0].snapshot, "not paired" in str(saved.sessions[0].why)) == (None, True)
     last = last_backup.read(old.config.paths.state)
-    assert last and last.missing == ("alpha", UNPAIRED)
+    assert last
+    assert last.missing == ("alpha", UNPAIRED)
 
 
 def test_the_snapshots_of_a_lost_profile_are_saved(old: Installation, tmp_path: Path) -> None:
@@ -319,7 +338,7 @@ def test_a_stream_is_the_same_archive(old: Installation) -> None:
     saved = saving.into_stream(old.source(KEY), stream)
     stream.seek(0)
     assert archive.read(stream, KEY) == saved
-    assert not [name for name in os.listdir(old.config.paths.state) if name.startswith("tmp")]
+    assert not list(old.config.paths.state.glob("tmp*"))
 
 
 def test_what_is_read_back_must_be_what_was_written(

@@ -52,7 +52,8 @@ def test_a_backup_and_its_restore(
 def test_in_words(old: Installation, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["backup", str(tmp_path), "--config", configured(old)]) == 0
     said = capsys.readouterr().out
-    assert "2 sessions, read back" in said and "not encrypted" in said
+    assert "2 sessions, read back" in said
+    assert "not encrypted" in said
     assert f"without credentials: {UNPAIRED}: " in said
     new = Installation(tmp_path / "new")
     last = last_backup.read(old.config.paths.state)

@@ -99,7 +99,12 @@ HERE: Final = {
     "profile quarantine": ("a", DONE, DONE, REFUSED),
     "import": ("--from {folder}/service", DONE, REFUSED, REFUSED),  # a folder of root's
     "backup": ("{folder}/state", DONE, DONE, REFUSED),
-    "restore": (f"{{folder}}/backup.tar --old-host-is-dead", REFUSED, REFUSED, REFUSED),  # sessions live there
+    "restore": (
+        "{folder}/backup.tar --old-host-is-dead",
+        REFUSED,
+        REFUSED,
+        REFUSED,
+    ),  # sessions live there
     "wajs add": (f"{{folder}}/bundle.js --sha256 {SHA256}", DONE, DONE, REFUSED),
     "completion": ("bash", DONE, DONE, DONE),
     "help": ("", DONE, DONE, DONE),

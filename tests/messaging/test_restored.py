@@ -38,7 +38,9 @@ async def test_what_may_have_been_delivered_waits_for_a_person(
         it.journal._marked = lambda record: record
         await it.stored(event(3))
         await receiver.wait_taken(1)
-        assert [dead_letter_state(one.cause) for one in await it.dead()] == [DeadLetterState.RESTORED] * 2
+        assert [dead_letter_state(one.cause) for one in await it.dead()] == [
+            DeadLetterState.RESTORED
+        ] * 2
         assert await it.webhooks.dead_letters.replay() == 0  # not with all others
         assert await it.webhooks.dead_letters.release_restored() == 2
         taken = await receiver.wait_taken(3)

@@ -161,6 +161,7 @@ async def surfaces(bench: Bench, folder: Path) -> AsyncIterator[Surfaces]:
             message_health=messages,
             log=nothing,
             versions=bench.it.operators,
+            restored=nothing,
         )
         listener = listen("127.0.0.1", 0)
         base = base_url(listener)

@@ -28,7 +28,6 @@ class BackupDamagedError(WaguardError):
     """The archive is not a whole backup."""
 
 
-
 class ArchiveWriter:
     """Writes to ``raw``, which stays open; ``finish`` ends it."""
 
@@ -165,5 +164,7 @@ def _take(entry: tarfile.TarInfo, content: Any, into: Path | None) -> Member:
 
 def _damaged(why: str) -> BackupDamagedError:
     return BackupDamagedError(
-        f"the backup cannot be used: {why}", field="FILE", remedy="use another one; nothing was changed"
+        f"the backup cannot be used: {why}",
+        field="FILE",
+        remedy="use another one; nothing was changed",
     )

@@ -27,12 +27,12 @@ def read_key(path: Path) -> bytes:
         for it in refusals(path):
             if it.severe:
                 raise _bad(path, f"{it.path} {it.why}", it.command)
-        key = bytes.fromhex(text)
+        key, length = bytes.fromhex(text), len(text)
     except (OSError, UnreadableError) as error:
         raise _bad(path, f"{path} cannot be read: {error}", _MAKE.format(path)) from None
     except ValueError:
-        key = text = ""
-    if len(text) != _DIGITS or not isinstance(key, bytes):
+        key, length = b"", 0
+    if length != _DIGITS:
         raise _bad(path, f"{path} does not have {_DIGITS} hexadecimal digits", _MAKE.format(path))
     return key
 

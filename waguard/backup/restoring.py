@@ -9,7 +9,7 @@ import os
 import shutil
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import BinaryIO, Final
@@ -45,9 +45,9 @@ class Result:
 
     manifest: Manifest
     lost: list[str]
-    counts: Counts = Counts()
-    moved: list[str] = field(default_factory=list)
-    configuration: str | None = None
+    counts: Counts
+    moved: list[str]
+    configuration: str | None
     """The folder with the configuration of the backup, where that is another one than is used here."""
 
 

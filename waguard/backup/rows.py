@@ -48,8 +48,8 @@ def count(database: Path) -> int | None:
             names = {row[0] for row in connection.execute("SELECT name FROM sqlite_schema")}
             tables = names & {"waguard_sessions", "whatsapp_accounts"}
             counts = [
-                connection.execute(f"SELECT count(*) FROM {name}").fetchone()[0]  # noqa: S608 - one of these two
-                for name in tables
+                connection.execute(f"SELECT count(*) FROM {name}").fetchone()[0]
+                for name in tables  # noqa: S608 - one of these two
             ]
             return max(counts, default=0)
     except sqlite3.Error:

@@ -57,7 +57,7 @@ def into_folder(source: Source, folder: Path, *, keep: int | None) -> tuple[Path
     name = f"waguard-{stamp}.tar{'.encrypted' if source.key else ''}"
     draft = folder / f".{name}.new"
     with as_owner_of(folder):
-        raw = open(draft, "x+b", opener=_private)  # noqa: SIM115, PTH123 - closed below, with the rights of its owner
+        raw = open(draft, "x+b", opener=_private)  # noqa: SIM115 - closed below, with the rights of its owner
     with raw:
         try:
             manifest = _save(source, raw, now)
@@ -122,7 +122,7 @@ def _save(source: Source, raw: BinaryIO, now: float) -> Manifest:
         marker = installation_file.read(paths.sessions)
         sessions = [
             _add_credentials(writer, number, layout.places(paths.sessions, *place))
-            for number, place in enumerate(inventory.places_on_disk(paths.sessions))
+            for number, place in enumerate(_places(paths.sessions))
         ]
     manifest = Manifest(
         waguard=waguard.__version__,
@@ -140,6 +140,11 @@ def _save(source: Source, raw: BinaryIO, now: float) -> Manifest:
     if archive.read(raw, source.key) != manifest:
         raise WaguardError("what was written is not what is read back", field="FOLDER")
     return manifest
+
+
+def _places(sessions: Path) -> list[tuple[int, str]]:
+    """What lies there under a name that no session has is nobody's."""
+    return [it for it in inventory.places_on_disk(sessions) if policy.is_session(it[1])]
 
 
 def _small_files(source: Source) -> dict[str, bytes]:
@@ -180,10 +185,13 @@ def _read(name: str, path: Path, *, named: bool) -> bytes | None:
 
 def _add_credentials(writer: archive.ArchiveWriter, number: int, at: Places) -> SavedSession:
     """A new copy, else the newest snapshot of the same pairing; else why there is neither."""
+    chosen: str | None
+    why: str | None = None
     try:
-        chosen, why = snapshot_now.take(at).id, None
+        chosen = snapshot_now.take(at).id
     except (WaguardError, OSError) as error:
-        chosen, why = _newest(at), str(error) if isinstance(error, OSError) else error.line()
+        why = error.line() if isinstance(error, WaguardError) else str(error)
+        chosen = _newest(at)
     if chosen is None:
         return SavedSession(session=at.session, workspace=at.workspace, why=why)
     taken = snapshots.verify(at.snapshots / chosen)
@@ -224,7 +232,9 @@ def _staging(folder: Path) -> Iterator[Path]:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         os.close(lock)
-        raise ConflictError("another backup is being made", remedy="wait until it has ended") from None
+        raise ConflictError(
+            "another backup is being made", remedy="wait until it has ended"
+        ) from None
     try:
         for old in made.iterdir():
             old.unlink()

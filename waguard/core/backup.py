@@ -34,7 +34,7 @@ _LIMITS: Final[Mapping[str, int | None]] = {
 }
 _SNAPSHOT: Final = re.compile(r"credentials/[0-9]{1,5}/(?:credentials\.tar\.gz|manifest\.json)")
 _SNAPSHOT_LIMIT: Final = 512 * _MB
-_SESSION: Final = re.compile(r"[A-Za-z0-9_-]{1,128}")
+_SESSION: Final = re.compile(r"[^/\0]{1,200}")
 _SNAPSHOT_ID: Final = re.compile(r"[0-9A-Za-z-]{1,64}")
 MEMBERS: Final = 200_000
 
@@ -110,16 +110,24 @@ def why_wrong(manifest: Manifest, found: Mapping[str, Member]) -> str | None:
     places = {(it.workspace, it.session) for it in manifest.sessions}
     if len(places) != len(manifest.sessions):
         return "it has a session twice"
-    for number, it in enumerate(manifest.sessions):
-        if not _SESSION.fullmatch(it.session) or it.workspace < 0:
-            return f"{it.session[:100]!r} is no session of a workspace"
-        if it.snapshot is None:
-            continue
-        if not _SNAPSHOT_ID.fullmatch(it.snapshot):
-            return f"{it.snapshot[:100]!r} is no snapshot"
-        if missing := [f for f in SNAPSHOT_FILES if place_of(number, f) not in found]:
-            return f"the {missing[0]} of {it.session} is missing"
-    return None
+    whys = (_why_no_session(n, it, found) for n, it in enumerate(manifest.sessions))
+    return next((why for why in whys if why), None)
+
+
+def is_session(name: str) -> bool:
+    """Whether it may be a part of a path behind ``session-``."""
+    return _SESSION.fullmatch(name) is not None
+
+
+def _why_no_session(number: int, it: SavedSession, found: Mapping[str, Member]) -> str | None:
+    if not is_session(it.session) or it.workspace < 0:
+        return f"{it.session[:100]!r} is no session of a workspace"
+    if it.snapshot is None:
+        return None
+    if not _SNAPSHOT_ID.fullmatch(it.snapshot):
+        return f"{it.snapshot[:100]!r} is no snapshot"
+    missing = [file for file in SNAPSHOT_FILES if place_of(number, file) not in found]
+    return f"the {missing[0]} of {it.session} is missing" if missing else None
 
 
 def with_failures(manifest: Manifest, failed: Mapping[int, str]) -> Manifest:
@@ -163,9 +171,7 @@ def refusals(manifest: Manifest, place: Place) -> list[str]:
             f"database.url names an SQLite file, and the backup belongs to {manifest.database}"
         )
     if not place.sqlite and manifest.has_database:
-        found.append(
-            f"the backup has an SQLite database, and database.url names {place.database}"
-        )
+        found.append(f"the backup has an SQLite database, and database.url names {place.database}")
     if place.sqlite and place.rows is None:
         found.append(f"what is in {place.database} cannot be read")
     elif place.sqlite and place.rows:
@@ -197,8 +203,10 @@ def lost(manifest: Manifest, counts: Counts) -> list[str]:
     ]
     if manifest.has_database:
         found += [
-            f"sessions that were made, and all that was sent, received and changed since {at}: what chats of the last"
-            " 7 days have is read back",
+            (
+                f"sessions that were made, and all that was sent, received and changed since {at}: what chats of the"
+                " last 7 days have is read back"
+            ),
             "received files (`media`): webhooks that name one come without it",
         ]
     if counts.uncertain:
@@ -217,7 +225,9 @@ def lost(manifest: Manifest, counts: Counts) -> list[str]:
             " `waguard release groups` ends that"
         )
     if any(it.name in {KEYS, API_KEY} for it in manifest.members):
-        found.append(f"keys that were removed or revoked since {at} are valid again: `waguard keys list`")
+        found.append(
+            f"keys that were removed or revoked since {at} are valid again: `waguard keys list`"
+        )
     return found
 
 

@@ -30,7 +30,7 @@ class Journal:
     gets; ``base``: of the addresses of files; ``publish`` gets the events of what is stored;
     ``barred``: whether nothing may be written now; ``marked``: a record with what is known about it here."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - the seams, as a port each
         self,
         store: MessageStore,
         files: MediaStore,

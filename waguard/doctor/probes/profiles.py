@@ -21,7 +21,6 @@ from waguard.profile.layout import Places
 from waguard.profile.lock import LOCK_NAME
 from waguard.supervision.fleet import inventory
 
-
 _TIMER: Final = "etc/systemd/system/timers.target.wants/waguard-backup.timer"
 
 

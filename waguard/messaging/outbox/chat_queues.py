@@ -29,7 +29,7 @@ class ChatQueues:
     gets those whose session is gone. ``pause``: seconds for which first contacts pause.
     ``at_once``: chats that are written to at the same time. ``waits``: whether nothing is sent to a chat for now."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - what others decide about a message's turn
         self,
         ready: Ready,
         send: Callable[[PendingSend], Awaitable[bool]],
