@@ -45,11 +45,10 @@ def count(database: Path) -> int | None:
         return 0
     try:
         with closing(_connect(database, "ro")) as connection:
-            names = {row[0] for row in connection.execute("SELECT name FROM sqlite_schema")}
-            tables = names & {"waguard_sessions", "whatsapp_accounts"}
+            tables = _tables(connection) & {"waguard_sessions", "whatsapp_accounts"}
             counts = [
-                connection.execute(f"SELECT count(*) FROM {name}").fetchone()[0]
-                for name in tables  # noqa: S608 - one of these two
+                connection.execute(f"SELECT count(*) FROM {name}").fetchone()[0]  # noqa: S608 - one of these two
+                for name in tables
             ]
             return max(counts, default=0)
     except sqlite3.Error:
@@ -63,6 +62,8 @@ def make_ready(database: Path, *, may_look_up: bool, now: float) -> Counts:
     try:
         with closing(_connect(database, "rw")) as connection:
             _require_whole(connection, database)
+            if not _revision(connection):
+                return Counts()
             with connection:
                 uncertain = connection.execute(
                     "UPDATE waguard_outbox SET state = ?, error = ?, content = NULL, updated_at = ?"
@@ -104,8 +105,15 @@ def _hold(
 
 
 def _revision(connection: sqlite3.Connection) -> str:
+    """Empty: waguard has never opened it."""
+    if VERSION_TABLE not in _tables(connection):
+        return ""
     row = connection.execute(f"SELECT version_num FROM {VERSION_TABLE}").fetchone()  # noqa: S608 - a constant
     return str(row[0]) if row else ""
+
+
+def _tables(connection: sqlite3.Connection) -> set[str]:
+    return {row[0] for row in connection.execute("SELECT name FROM sqlite_schema")}
 
 
 def _connect(database: Path, mode: str) -> sqlite3.Connection:

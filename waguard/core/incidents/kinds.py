@@ -165,6 +165,7 @@ FLEET_RESULTS: Final = {
     "dead_letters_gone": "a person replayed or discarded them",
     "letters_certain": "a person replayed or discarded them",
     "letters_read": "a person discarded them",
+    "letters_checked": "a person discarded or replayed them",
     "letters_released": "a person released or discarded them",
     "groups_released": "a person released them",
     "stored_known": "it was looked up again, or webhook.stored was removed",
