@@ -132,9 +132,7 @@ def test_nothing_is_sent_or_delivered_again_by_itself(
     assert error == WHY
 
 
-def test_with_a_table_to_look_in_messages_wait_in_their_place(
-    old: Installation, tmp_path: Path
-) -> None:
+def test_with_a_table_messages_wait_in_their_place(old: Installation, tmp_path: Path) -> None:
     new = Installation(tmp_path / "new", webhook={"stored": "chats.whatsapp_message_id"})
     old.run(DELIVERY, webhook(1, "message_received"), webhook(2, "message_received", "alpha"))
     file, _ = old.save(tmp_path / "backups")

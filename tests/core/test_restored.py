@@ -34,9 +34,9 @@ def record(at: float, event: str = "message_received") -> InboxRecord:
 
 
 @pytest.mark.parametrize(
-    ("event", "may_look_up", "what"),
+    ("event", "uses_lookup", "what"),
     [
-        ("message_received", True, Doubt.LOOK_UP),
+        ("message_received", True, Doubt.LOOKUP),
         ("message_received", False, Doubt.WAIT),
         ("call_received", True, Doubt.WAIT),
         ("message_edited", False, Doubt.WAIT),
@@ -45,23 +45,23 @@ def record(at: float, event: str = "message_received") -> InboxRecord:
         ("session_ready", False, Doubt.NONE),
     ],
 )
-def test_what_becomes_of_a_webhook(event: str, may_look_up: bool, what: Doubt) -> None:  # noqa: FBT001 - a table
-    assert doubt(event, may_look_up=may_look_up) is what
+def test_what_becomes_of_a_webhook(event: str, uses_lookup: bool, what: Doubt) -> None:  # noqa: FBT001 - a table
+    assert doubt(event, uses_lookup=uses_lookup) is what
 
 
 def test_only_what_is_older_than_the_restore_is_marked() -> None:
     before, after = record(200.0), record(200.1)
-    assert marked(HERE, before, may_look_up=True).repeated is Doubt.LOOK_UP
-    assert marked(HERE, before, may_look_up=False).repeated is Doubt.WAIT
-    assert marked(HERE, after, may_look_up=True) is after
-    assert marked(None, before, may_look_up=True) is before
+    assert marked(HERE, before, uses_lookup=True).repeated is Doubt.LOOKUP
+    assert marked(HERE, before, uses_lookup=False).repeated is Doubt.WAIT
+    assert marked(HERE, after, uses_lookup=True) is after
+    assert marked(None, before, uses_lookup=True) is before
     kept = Restored(backup_at=100.0, restored_at=200.0, database=False)
-    assert marked(kept, before, may_look_up=True) is before
+    assert marked(kept, before, uses_lookup=True) is before
 
 
 def test_the_receiver_sees_the_mark() -> None:
     [plain], [seen] = (
-        notices(it) for it in (record(1.0), marked(HERE, record(1.0), may_look_up=False))
+        notices(it) for it in (record(1.0), marked(HERE, record(1.0), uses_lookup=False))
     )
     assert b'"restored":true' in seen.body
     assert b"restored" not in plain.body
@@ -87,7 +87,7 @@ def test_what_cannot_be_read_waits_for_all() -> None:
     unknown = unreadable(50.0)
     assert unknown.groups == (EVERY,)
     assert group_waits(unknown, "any", "1@g.us")
-    assert marked(unknown, record(49.0), may_look_up=False).repeated is Doubt.WAIT
+    assert marked(unknown, record(49.0), uses_lookup=False).repeated is Doubt.WAIT
     [found] = conditions(unknown, ["a", "b"])
     assert "a, b" in found.message
 

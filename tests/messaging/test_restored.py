@@ -31,7 +31,7 @@ async def test_what_may_have_been_delivered_waits_for_a_person(
         restored = Restored(backup_at=0.0, restored_at=1e12, database=True)
 
         def mark(record: InboxRecord) -> InboxRecord:
-            return marked(restored, record, may_look_up=False)
+            return marked(restored, record, uses_lookup=False)
 
         it.journal._marked = mark
         await it.stored(event(1), event(2))
@@ -52,7 +52,7 @@ async def test_what_may_have_been_delivered_waits_for_a_person(
 async def test_what_waits_for_the_number_of_a_lid_waits_for_it_again(tmp_path: Path) -> None:
     async with gateway(tmp_path, "http://127.0.0.1:9/") as it:
         it.journal._marked = lambda record: marked(
-            Restored(backup_at=0.0, restored_at=1e12, database=True), record, may_look_up=False
+            Restored(backup_at=0.0, restored_at=1e12, database=True), record, uses_lookup=False
         )
         await it.stored(event(1, message={"id": "false_77@lid_X"}))
         assert [one.cause for one in await it.dead()] == [Cause.RESTORED]

@@ -117,7 +117,7 @@ def _read(raw: BinaryIO, key: bytes | None, into: Path | None) -> Manifest:
             if entry.name == MANIFEST:
                 manifest = content.read()
             else:
-                found[entry.name] = _take(entry, content, into)
+                found[entry.name] = _extract(entry, content, into)
     if manifest is None:
         raise UnreadableError("it was cut off: its manifest is missing")
     while stream.read(_PIECE):  # an encrypted stream proves its end
@@ -140,7 +140,7 @@ def _opened(raw: BinaryIO, key: bytes | None) -> Any:
     return raw
 
 
-def _take(entry: tarfile.TarInfo, content: Any, into: Path | None) -> Member:
+def _extract(entry: tarfile.TarInfo, content: Any, into: Path | None) -> Member:
     digest, left = hashlib.sha256(), entry.size
     if into is None:
         while piece := content.read(_PIECE):

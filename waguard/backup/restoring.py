@@ -169,10 +169,10 @@ class _Restore:
     def _make_database_ready(self) -> Counts:
         if not self._manifest.has_database:
             return Counts()
-        looks_up = self._config.webhook.stored is not None
+        uses_lookup = self._config.webhook.stored is not None
         with as_owner_of(self._config.paths.state):
             database = self._unpacked / policy.DATABASE
-            return rows.make_ready(database, may_look_up=looks_up, now=self._now)
+            return rows.make_ready(database, uses_lookup=uses_lookup, now=self._now)
 
     # ---- each file in its place ----
 

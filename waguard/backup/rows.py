@@ -55,8 +55,8 @@ def count(database: Path) -> int | None:
         return None
 
 
-def make_ready(database: Path, *, may_look_up: bool, now: float) -> Counts:
-    """Nothing of it is sent or delivered again by itself. ``may_look_up``: the table of ``webhook.url``'s receiver can be
+def make_ready(database: Path, *, uses_lookup: bool, now: float) -> Counts:
+    """Nothing of it is sent or delivered again by itself. ``uses_lookup``: the table of ``webhook.url``'s receiver can be
     asked. ``now`` is unix time. Raises ``DatabaseUnreadableError``."""
     unfinished = (State.ACCEPTED, State.SENDING)
     try:
@@ -71,7 +71,7 @@ def make_ready(database: Path, *, may_look_up: bool, now: float) -> Counts:
                     (State.UNCERTAIN, UNFINISHED, now, *unfinished),
                 ).rowcount
                 held = sum(
-                    _hold(connection, event, endpoint, now, may_look_up=may_look_up)
+                    _hold(connection, event, endpoint, now, uses_lookup=uses_lookup)
                     for event in sorted(EVENTS)
                     for endpoint in ("=", "!=")
                 )
@@ -87,14 +87,14 @@ def make_ready(database: Path, *, may_look_up: bool, now: float) -> Counts:
 
 
 def _hold(
-    connection: sqlite3.Connection, event: str, which: str, now: float, *, may_look_up: bool
+    connection: sqlite3.Connection, event: str, which: str, now: float, *, uses_lookup: bool
 ) -> int:
     """What is pending of an event: for ``webhook.url`` ("=") or for the sessions' own receivers ("!=")."""
     pending = f" WHERE state = 'pending' AND event = ? AND endpoint {which} ?"
-    match doubt(event, may_look_up=may_look_up and which == "="):
+    match doubt(event, uses_lookup=uses_lookup and which == "="):
         case Doubt.NONE:
             return 0
-        case Doubt.LOOK_UP:
+        case Doubt.LOOKUP:
             values = "cause = ?"
             given: tuple[object, ...] = (Cause.RESTORED,)
         case Doubt.WAIT:

@@ -188,7 +188,7 @@ def _add_credentials(writer: archive.ArchiveWriter, number: int, at: Places) -> 
     chosen: str | None
     why: str | None = None
     try:
-        chosen = snapshot_now.take(at).id
+        chosen = snapshot_now.create(at).id
     except (WaguardError, OSError) as error:
         why = error.line() if isinstance(error, WaguardError) else str(error)
         chosen = _newest(at)

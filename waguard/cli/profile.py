@@ -105,7 +105,7 @@ def _profile_verify(arguments: argparse.Namespace) -> int:
 
 def _profile_snapshot(arguments: argparse.Namespace) -> int:
     with _profile(arguments) as at:
-        taken = snapshot_now.take(at)
+        taken = snapshot_now.create(at)
     print_either(
         arguments,
         {"session": arguments.session, "snapshot": taken.id, "size": taken.archive_size},

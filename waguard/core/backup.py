@@ -69,7 +69,7 @@ class Manifest(Struct, frozen=True, kw_only=True):
     installation: str
     """Empty: no marker could be read."""
     database: str
-    """Its name, without user and password."""
+    """The name of the database, without user and password."""
     revision: str = ""
     """The revision of the SQLite database that is in it; empty: a server's, which is not."""
     sessions: tuple[SavedSession, ...]

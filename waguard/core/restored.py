@@ -45,20 +45,20 @@ def unreadable(now: float) -> Restored:
     return Restored(backup_at=0.0, restored_at=now, database=True, groups=(EVERY,))
 
 
-def marked(restored: Restored | None, record: InboxRecord, *, may_look_up: bool) -> InboxRecord:
-    """The record, with what becomes of its webhooks where the daemon before may have delivered them. ``may_look_up``: as
+def marked(restored: Restored | None, record: InboxRecord, *, uses_lookup: bool) -> InboxRecord:
+    """The record, with what becomes of its webhooks where the daemon before may have delivered them. ``uses_lookup``: as
     ``doubt`` has it, for ``webhook.url``."""
     if restored is None or not restored.database or record.at > restored.restored_at:
         return record
-    return replace(record, repeated=Doubt.LOOK_UP if may_look_up else Doubt.WAIT)
+    return replace(record, repeated=Doubt.LOOKUP if uses_lookup else Doubt.WAIT)
 
 
-def doubt(event: str, *, may_look_up: bool) -> Doubt:
-    """What becomes of a webhook that may have been delivered before. ``may_look_up``: its receiver's table can be
+def doubt(event: str, *, uses_lookup: bool) -> Doubt:
+    """What becomes of a webhook that may have been delivered before. ``uses_lookup``: its receiver's table can be
     asked."""
     if event in REPEATABLE:
         return Doubt.NONE
-    return Doubt.LOOK_UP if may_look_up and event == HELD else Doubt.WAIT
+    return Doubt.LOOKUP if uses_lookup and event == HELD else Doubt.WAIT
 
 
 def group_waits(restored: Restored | None, session: str, chat: str) -> bool:

@@ -34,7 +34,7 @@ class Foundation:
         proxied = uses_proxy(config().browser.extra_args)
         self.network = Network(config().whatsapp.url, proxied=proxied)
         self.restored = RestoredInstallation(
-            paths.state, may_look_up=lambda: self.config().webhook.stored is not None
+            paths.state, uses_lookup=lambda: self.config().webhook.stored is not None
         )
         self.journal = Journal(
             self.store.messages,

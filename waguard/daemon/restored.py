@@ -13,18 +13,18 @@ from waguard.host.memory import restored_file
 
 
 class RestoredInstallation:
-    """Fills ``ports.store.GroupRelease``. ``may_look_up``: the table of ``webhook.url``'s receiver can be asked."""
+    """Fills ``ports.store.GroupRelease``. ``uses_lookup``: the table of ``webhook.url``'s receiver can be asked."""
 
-    def __init__(self, state: Path, *, may_look_up: Callable[[], bool]) -> None:
+    def __init__(self, state: Path, *, uses_lookup: Callable[[], bool]) -> None:
         self._state = state
-        self._may_look_up = may_look_up
+        self._uses_lookup = uses_lookup
         self._now = restored_file.read(state)
 
     def marked(self, record: InboxRecord) -> InboxRecord:
         """The record, marked where the daemon before may have reported it."""
         if self._now is None:
             return record
-        return policy.marked(self._now, record, may_look_up=self._may_look_up())
+        return policy.marked(self._now, record, uses_lookup=self._uses_lookup())
 
     def group_waits(self, session: str, chat: str) -> bool:
         """Whether nothing is sent to this chat of the session."""

@@ -13,7 +13,7 @@ from waguard.profile.lock import ProfileInUseError, ProfileLock
 from waguard.profile.snapshot_archive import Taken
 
 
-def take(at: Places) -> Taken:
+def create(at: Places) -> Taken:
     """Copy the credentials now. Raises ``ConflictError``, ``SnapshotRefusedError``, ``OSError``."""
     token, since = owner_mark.pairing(at.profile), owner_mark.paired_at(at.profile)
     now = time.time()

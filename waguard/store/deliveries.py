@@ -252,10 +252,10 @@ def _doubtful(
     repeated = entry.received.repeated
     if repeated is Doubt.NONE:
         return state
-    match doubt(event, may_look_up=repeated is Doubt.LOOK_UP and endpoint == GLOBAL):
+    match doubt(event, uses_lookup=repeated is Doubt.LOOKUP and endpoint == GLOBAL):
         case Doubt.NONE:
             return state
-        case Doubt.LOOK_UP:
+        case Doubt.LOOKUP:
             return state if state["state"] == "dead" else state | {"cause": Cause.RESTORED}
         case Doubt.WAIT:
             again = {"cause": Cause.RESTORED, "last_error": WHY, "died_at": now}

@@ -430,7 +430,7 @@ def test_with_one_that_is_given_up_all_that_were_tried_as_long_are() -> None:
 # ---- what the daemon before a restore may have delivered ----
 
 
-def test_what_may_have_been_delivered_before_a_restore_is_looked_up_before_it_leaves() -> None:
+def test_what_may_have_been_delivered_before_a_restore_leaves_after_a_lookup() -> None:
     restored = [item(n, cause=Cause.RESTORED) for n in (2, 3)]
     driven = Driven(item(1), *restored, item(4), uses_lookup=True)
     driven.poke()
@@ -441,7 +441,7 @@ def test_what_may_have_been_delivered_before_a_restore_is_looked_up_before_it_le
     assert firsts == [True, True, True, False]  # the first of a chat is looked up after each start
 
 
-def test_without_a_look_up_it_waits_and_others_go() -> None:
+def test_without_a_lookup_it_waits_and_others_go() -> None:
     driven = Driven(item(1, cause=Cause.RESTORED), item(2, "2@c.us"))
     driven.poke()
     assert driven.in_flight == [2]

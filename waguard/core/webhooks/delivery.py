@@ -36,7 +36,7 @@ OWN_SEND: Final = 3.0
 # s at most that its row is waited for, where it can be looked up
 OWN_SEND_LONGEST: Final = 10.0
 # s until a webhook is looked up again that leaves only when that shows that it was not delivered
-NOT_LOOKED_UP: Final = 5.0
+LOOKUP_PAUSE: Final = 5.0
 # the names that the old service used: a receiver that names no events gets these
 OLD_SERVICE: Final = (
     QR_CODE,
@@ -95,8 +95,8 @@ class Doubt(Enum):
     """What is done with a webhook that the daemon before a restore may have delivered."""
 
     NONE = auto()
-    LOOK_UP = auto()
-    """It leaves when the receiver's table does not have its message."""
+    LOOKUP = auto()
+    """The webhook leaves when the receiver's table does not have its message."""
     WAIT = auto()
     """A person releases it."""
 

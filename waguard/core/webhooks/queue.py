@@ -15,7 +15,7 @@ from waguard.core.replace import replace
 from waguard.core.webhooks import circuit
 from waguard.core.webhooks import queue_memory as contents
 from waguard.core.webhooks.answers import handle_answer, handle_lookup, try_refused_again
-from waguard.core.webhooks.delivery import HELD, NOT_LOOKED_UP, Cause
+from waguard.core.webhooks.delivery import HELD, LOOKUP_PAUSE, Cause
 from waguard.core.webhooks.facts import (
     Answered,
     Attempt,
@@ -184,7 +184,7 @@ def _begin(work: Work, partition: Partition) -> None:
     first, key = partition.first, partition.key
     doubtful = first.cause == Cause.RESTORED
     if doubtful and not work.uses_lookup:
-        work.pause(partition, NOT_LOOKED_UP)
+        work.pause(partition, LOOKUP_PAUSE)
         return
     calls_back = first.event == HELD and work.holds
     if calls_back:

@@ -150,7 +150,7 @@ class Attempts:
         if stored:
             return Answer(stored=True)
         if stored is None and item.cause == Cause.RESTORED:
-            return Later(delivery.NOT_LOOKED_UP)
+            return Later(delivery.LOOKUP_PAUSE)
         lived = asyncio.get_running_loop().time() - self._began
         # its request may still be at work
         return Later(OWN_SEND_RETRY) if stored is False and lived < EARLIER else None
