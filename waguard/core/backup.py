@@ -204,8 +204,8 @@ def lost(manifest: Manifest, counts: Counts) -> list[str]:
     if manifest.has_database:
         found += [
             (
-                f"sessions that were made, and all that was sent, received and changed since {at}: what chats of the"
-                " last 7 days have is read back"
+                f"sessions that were made, and all that was sent, received and changed since {at}: the phones have these"
+                " messages; WhatsApp delivers only what the old host never got"
             ),
             "received files (`media`): webhooks that name one come without it",
         ]
