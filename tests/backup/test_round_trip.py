@@ -128,6 +128,8 @@ def test_nothing_is_sent_or_delivered_again_by_itself(
     said = " ".join(result.lost)
     assert "2 messages were unfinished" in said
     assert "3 webhooks" in said
+    marked = "SELECT id FROM waguard_deliveries WHERE json_extract(CAST(body AS TEXT), '$.data.restored') = 1"
+    assert new.run(marked) == [(1,), (4,), (6,)]
     [(error,)] = new.run("SELECT last_error FROM waguard_deliveries WHERE id = 1")
     assert error == WHY
 

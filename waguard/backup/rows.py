@@ -16,6 +16,11 @@ from waguard.ports.webhooks import GLOBAL
 from waguard.store.revision import VERSION_TABLE
 
 _PATIENCE: Final = 30.0  # s that a locked database is waited for
+_TEXT: Final = "CAST(body AS TEXT)"
+_MARKED: Final = (  # as ``core.messages.news`` marks what comes in later
+    f"body = CASE WHEN json_valid({_TEXT})"
+    f" THEN CAST(json_set({_TEXT}, '$.data.restored', json('true')) AS BLOB) ELSE body END"
+)
 UNFINISHED: Final = "this installation was restored from a backup: it may have been sent since then"
 
 
@@ -77,7 +82,7 @@ def make_ready(database: Path, *, uses_lookup: bool, now: float) -> Counts:
                 )
                 # the number of their LID may have become known meanwhile: then they were delivered
                 held += connection.execute(
-                    "UPDATE waguard_deliveries SET cause = ?, last_error = ?, died_at = ? WHERE cause = ?",
+                    f"UPDATE waguard_deliveries SET {_MARKED}, cause = ?, last_error = ?, died_at = ? WHERE cause = ?",  # noqa: S608 - a constant
                     (Cause.RESTORED, WHY, now, Cause.UNIDENTIFIED),
                 ).rowcount
                 connection.execute("UPDATE waguard_lease SET released = 1")
@@ -95,10 +100,10 @@ def _hold(
         case Doubt.NONE:
             return 0
         case Doubt.LOOKUP:
-            values = "cause = ?"
+            values = f"{_MARKED}, cause = ?"
             given: tuple[object, ...] = (Cause.RESTORED,)
         case Doubt.WAIT:
-            values = "state = 'dead', cause = ?, last_error = ?, died_at = ?"
+            values = f"{_MARKED}, state = 'dead', cause = ?, last_error = ?, died_at = ?"
             given = (Cause.RESTORED, WHY, now)
     statement = f"UPDATE waguard_deliveries SET {values}{pending}"  # noqa: S608 - all of it is above
     return connection.execute(statement, (*given, event, GLOBAL)).rowcount
