@@ -13,6 +13,7 @@ from tests.api.fake_sessions import SESSION
 from tests.messaging.gateway import gateway
 from tests.messaging.outbox_world import World
 from tests.messaging.receiver import Receiver, event
+from tests.messaging.test_application import paired, received
 from tests.waiting import wait_until
 from waguard.core.messages.inbox import InboxRecord
 from waguard.core.messages.send_states import State
@@ -47,6 +48,20 @@ async def test_what_may_have_been_delivered_waits_for_a_person(
         assert [one["data"].get("restored", False) for one in taken] == [False, True, True]
         assert await it.dead() == []
         assert await it.webhooks.dead_letters.release_restored() == 0
+
+
+async def test_with_a_table_only_what_it_has_not_is_delivered(tmp_path: Path) -> None:
+    async with paired(tmp_path) as pair:
+        await pair.it.stored(received(1))
+        assert await pair.end("1") == ["1"]
+        restored = Restored(backup_at=0.0, restored_at=1e12, database=True)
+        pair.it.journal._marked = lambda record: marked(restored, record, uses_lookup=True)
+        # the database before the restore had it delivered; the one that was restored knows nothing of it
+        await pair.it.stored(dataclasses.replace(received(1), id=11), received(2))
+        assert await pair.end("1", "2") == ["1", "2"]
+        bodies = [one["data"]["message"]["body"] for one in pair.app.received]
+        assert bodies == ["1", "2"]
+        assert await pair.it.dead() == []
 
 
 async def test_what_waits_for_the_number_of_a_lid_waits_for_it_again(tmp_path: Path) -> None:
