@@ -13,7 +13,7 @@ from waguard.errors import ConfigError
 
 def add(parser: argparse.ArgumentParser) -> None:
     """Add the command's arguments."""
-    parser.add_argument("file", type=Path, metavar="FILE", help="what `waguard backup` has made")
+    parser.add_argument("file", type=Path, metavar="FILE", help="an archive of the command backup")
     parser.add_argument(
         "--old-host-is-dead",
         action="store_true",
