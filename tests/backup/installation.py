@@ -76,11 +76,11 @@ class Installation:
     def source(self, key: bytes | None = None) -> saving.Source:
         return saving.Source(config=self.config, configuration=self.file, key=key)
 
-    def restore(self, file: Path, key: bytes | None = None) -> Result:
+    def restore(self, file: Path, key: bytes | None = None, **more: bool) -> Result:
         """As `waguard restore` does it."""
         with file.open("rb") as raw:
             used = self.file if self.file.exists() else None
-            return restoring.run(self.config, used, raw, key)
+            return restoring.run(self.config, used, raw, key, **more)
 
     def files(self) -> dict[str, bytes]:
         """All that is there."""

@@ -158,14 +158,17 @@ def test_a_member_that_no_backup_has_is_not_written() -> None:
     assert Member("a", 1, "b") != Member("a", 1, "c")
 
 
-def test_a_key_is_64_digits_of_its_owner_alone(tmp_path: Path) -> None:
+def test_a_key_is_64_digits_that_nobody_else_reads(tmp_path: Path) -> None:
     path = tmp_path / "key"
     path.write_text(KEY.hex() + "\n")
     path.chmod(0o600)
     assert read_key(path) == KEY
-    path.chmod(0o644)
-    with pytest.raises(ConfigError, match="key"):
-        read_key(path)
+    path.chmod(0o640)  # root's, and the daemon's group's to read
+    assert read_key(path) == KEY
+    for mode in (0o644, 0o620):
+        path.chmod(mode)
+        with pytest.raises(ConfigError, match="open to other users"):
+            read_key(path)
     path.chmod(0o600)
     for text in ("", "zz" * 32, "00" * 31, "\x00" * 64):
         path.write_text(text)

@@ -167,6 +167,35 @@ def test_a_server_keeps_its_database(old: Installation, tmp_path: Path) -> None:
     assert "secret" not in line
 
 
+def test_on_a_dump_of_a_server_the_same_is_done_by_statements(
+    old: Installation, new: Installation, tmp_path: Path
+) -> None:
+    """SQLite stands in for the server: nothing in them is of one database."""
+    states = ("accepted", "sending", "sent")
+    old.run(OUTBOX, *(message(number, state) for number, state in enumerate(states)))
+    events = ("message_received", "message_sent", "call_received", "session_ready")
+    old.run(DELIVERY, *(webhook(number, it) for number, it in enumerate(events)))
+    shutil.copyfile(old.database, new.database)
+    for line in rows.statements():
+        new.run(line)
+    file, _ = old.save(tmp_path / "backups")
+    made = Installation(tmp_path / "made")
+    made.restore(file)
+    for found in (
+        "SELECT state FROM waguard_outbox",
+        "SELECT state, cause FROM waguard_deliveries",
+    ):
+        assert new.run(f"{found} ORDER BY id") == made.run(f"{found} ORDER BY id")
+    url = "postgresql+asyncpg://app:secret@db.example/shop"
+    old.config = Installation(tmp_path / "server", database={"url": url}).config
+    file, _ = old.save(tmp_path / "servers")
+    server = Installation(tmp_path / "other", database={"url": url})
+    result = server.restore(file, from_dump=True)
+    noted = restored_file.read(server.config.paths.state)
+    assert noted
+    assert (noted.database, result.statements) == (True, rows.statements())
+
+
 # ---- where there is something already ----
 
 

@@ -5,12 +5,12 @@ with a salt of its own, hence nonces begin at 0. The header is bound to all chun
 """
 
 import secrets
+import stat
 from pathlib import Path
 from typing import Any, BinaryIO, Final
 
 from waguard.errors import ConfigError
 from waguard.host import small_file
-from waguard.host.files.ownership import refusals
 from waguard.host.small_file import UnreadableError
 
 MAGIC: Final = b"waguard backup 1\n"
@@ -18,15 +18,15 @@ CHUNK: Final = 1 << 16  # bytes of plain text
 _SALT: Final = 16  # bytes
 _TAG: Final = 16  # bytes
 _DIGITS: Final = 64
+_OPEN: Final = stat.S_IWGRP | stat.S_IRWXO
 
 
 def read_key(path: Path) -> bytes:
-    """The key of a file: 64 hexadecimal digits, for this user alone. Raises ``ConfigError``."""
+    """The key of a file: 64 hexadecimal digits, which a group may read and nobody else. Raises ``ConfigError``."""
     try:
         text = small_file.read(path, named=True).decode().strip()
-        for it in refusals(path):
-            if it.severe:
-                raise _bad(path, f"{it.path} {it.why}", it.command)
+        if path.stat().st_mode & _OPEN:
+            raise _bad(path, f"{path} is open to other users", f"chmod 640 {path}")
         key, length = bytes.fromhex(text), len(text)
     except (OSError, UnreadableError) as error:
         raise _bad(path, f"{path} cannot be read: {error}", _MAKE.format(path)) from None

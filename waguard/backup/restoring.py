@@ -47,12 +47,17 @@ class Result:
     lost: list[str]
     counts: Counts
     moved: list[str]
+    statements: list[str]
+    """What a person runs on a server's database before the start."""
     configuration: str | None
     """The folder with the configuration of the backup, where that is another one than is used here."""
 
 
-def run(config: Config, used: Path | None, raw: BinaryIO, key: bytes | None) -> Result:
-    """Restore what ``raw`` has. ``used``: the configuration that is used here. Raises ``WaguardError``, ``OSError``."""
+def run(
+    config: Config, used: Path | None, raw: BinaryIO, key: bytes | None, *, from_dump: bool = False
+) -> Result:
+    """Restore what ``raw`` has. ``used``: the configuration that is used here; ``from_dump``: the server's database is, or
+    will be, restored from a dump. Raises ``WaguardError``, ``OSError``."""
     state = config.paths.state
     with _no_daemon(config):
         with as_owner_of(state):
@@ -66,7 +71,8 @@ def run(config: Config, used: Path | None, raw: BinaryIO, key: bytes | None) -> 
                 shutil.rmtree(state / _STAGING, ignore_errors=True)
                 raise
         try:
-            return _Restore(config, manifest, state / _STAGING, time.time()).run(used)
+            restore = _Restore(config, manifest, state / _STAGING, time.time(), from_dump=from_dump)
+            return restore.run(used)
         finally:
             with as_owner_of(state):
                 shutil.rmtree(state / _STAGING, ignore_errors=True)
@@ -99,11 +105,14 @@ def _require_room(folder: Path, raw: BinaryIO) -> None:
 class _Restore:
     """One backup that was read to its end; ``unpacked`` has its files."""
 
-    def __init__(self, config: Config, manifest: Manifest, unpacked: Path, now: float) -> None:
+    def __init__(
+        self, config: Config, manifest: Manifest, unpacked: Path, now: float, *, from_dump: bool
+    ) -> None:
         self._config = config
         self._manifest = manifest
         self._unpacked = unpacked
         self._now = now
+        self._from_dump = from_dump
         self._database = sqlite_file(config.database.url)
         self._moved: list[str] = []
 
@@ -122,7 +131,7 @@ class _Restore:
             note = Restored(
                 backup_at=self._manifest.made_at,
                 restored_at=self._now,
-                database=self._manifest.has_database,
+                database=self._manifest.has_database or self._from_dump,
                 groups=tuple(has),
             )
             restored_file.write(state, note)
@@ -144,6 +153,7 @@ class _Restore:
             lost=policy.lost(shown, counts),
             counts=counts,
             moved=self._moved,
+            statements=rows.statements() if self._from_dump else [],
             configuration=self._keep_configuration(used),
         )
 

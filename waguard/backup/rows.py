@@ -8,7 +8,7 @@ from urllib.parse import quote
 
 from waguard.core.backup import Counts
 from waguard.core.messages.send_states import State
-from waguard.core.restored import WHY, doubt
+from waguard.core.restored import REPEATABLE, WHY, doubt
 from waguard.core.webhooks.delivery import EVENTS, Cause, Doubt
 from waguard.errors import WaguardError
 from waguard.host.files.private_files import open_private
@@ -21,6 +21,8 @@ _MARKED: Final = (  # as ``core.messages.news`` marks what comes in later
     f"body = CASE WHEN json_valid({_TEXT})"
     f" THEN CAST(json_set({_TEXT}, '$.data.restored', json('true')) AS BLOB) ELSE body END"
 )
+_UNFINISHED: Final = f"state IN ('{State.ACCEPTED}', '{State.SENDING}')"
+_WAIT: Final = "state = 'pending' AND event NOT IN "
 UNFINISHED: Final = "this installation was restored from a backup: it may have been sent since then"
 
 
@@ -89,6 +91,18 @@ def make_ready(database: Path, *, uses_lookup: bool, now: float) -> Counts:
             return Counts(uncertain=uncertain, held=held)
     except sqlite3.Error as error:
         raise _unreadable(database, str(error)) from None
+
+
+def statements() -> list[str]:
+    """What does the same on a server, for a database that was restored from a dump."""
+    repeatable = ", ".join(f"'{event}'" for event in sorted(REPEATABLE))
+    uncertain = f"state = '{State.UNCERTAIN}', error = '{UNFINISHED}', content = NULL"
+    restored = f"cause = '{Cause.RESTORED}', last_error = '{WHY}'"
+    return [
+        f"UPDATE waguard_outbox SET {uncertain} WHERE {_UNFINISHED};",  # noqa: S608 - constants, as below
+        f"UPDATE waguard_deliveries SET state = 'dead', {restored}, died_at = created_at WHERE {_WAIT}({repeatable});",  # noqa: S608
+        f"UPDATE waguard_deliveries SET {restored} WHERE cause = '{Cause.UNIDENTIFIED}';",  # noqa: S608
+    ]
 
 
 def _hold(

@@ -19,6 +19,11 @@ def add(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="no other waguard runs these sessions, and none will: nobody but you can know it",
     )
+    parser.add_argument(
+        "--database-from-dump",
+        action="store_true",
+        help="the server's database is restored from a dump: print what to run on it before the start",
+    )
     with_key_file(parser)
     with_json(parser)
     with_config(parser)
@@ -36,7 +41,8 @@ def _restore(arguments: argparse.Namespace) -> int:
     key = encryption.read_key(arguments.key_file) if arguments.key_file else None
     try:
         with arguments.file.open("rb") as raw:
-            result = restoring.run(reading.config, found.path, raw, key)
+            from_dump = arguments.database_from_dump
+            result = restoring.run(reading.config, found.path, raw, key, from_dump=from_dump)
     except OSError as error:
         raise ConfigError(
             f"{error.filename or arguments.file} cannot be used: {error.strerror or error}",
@@ -48,6 +54,7 @@ def _restore(arguments: argparse.Namespace) -> int:
     said = [f"restored: {len(restored)} sessions{': ' if restored else ''}{', '.join(restored)}"]
     said += [f"lost: {line}" for line in result.lost]
     said += [f"moved: what was there lies in {path}" for path in result.moved]
+    said += [f"run on the database before the start: {line}" for line in result.statements]
     if result.configuration:
         said.append(f"the backup's configuration is another one: compare {result.configuration}")
     said.append("next: waguard doctor, then start waguard")
@@ -59,6 +66,7 @@ def _restore(arguments: argparse.Namespace) -> int:
             "uncertain": result.counts.uncertain,
             "held": result.counts.held,
             "moved": result.moved,
+            "statements": result.statements,
             "configuration": result.configuration,
         },
         *said,
