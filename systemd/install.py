@@ -29,6 +29,8 @@ COMMAND: Final = "/usr/local/bin/waguard"
 UNIT: Final = "waguard.service"
 SOCKET: Final = "waguard.socket"
 FAILED: Final = "waguard-failed.service"
+BACKUP: Final = "waguard-backup.service"
+TIMER: Final = "waguard-backup.timer"
 DROP_INS: Final = f"/etc/systemd/system/{UNIT}.d"
 SHARE: Final = "share/waguard"
 MONITORING: Final = "/usr/local/share/waguard"
@@ -38,6 +40,8 @@ PLACES: Final[Mapping[str, str]] = {
     "waguard.service": f"/etc/systemd/system/{UNIT}",
     SOCKET: f"/etc/systemd/system/{SOCKET}",
     FAILED: f"/etc/systemd/system/{FAILED}",
+    BACKUP: f"/etc/systemd/system/{BACKUP}",
+    TIMER: f"/etc/systemd/system/{TIMER}",
     BEFORE_STEPS: f"{DROP_INS}/{BEFORE_STEPS}",
     "sysusers.conf": "/etc/sysusers.d/waguard.conf",
     "tmpfiles.conf": "/etc/tmpfiles.d/waguard.conf",
@@ -159,7 +163,8 @@ def _share(host: Host, release: PurePosixPath) -> None:
     """What this version has to put elsewhere, and its configuration file."""
     share = host.at(release) / SHARE
     share.mkdir(parents=True)
-    for name in ("waguard.service", SOCKET, FAILED, BEFORE_STEPS, "sysusers.conf", "tmpfiles.conf"):
+    units = ("waguard.service", SOCKET, FAILED, BACKUP, TIMER, BEFORE_STEPS)
+    for name in (*units, "sysusers.conf", "tmpfiles.conf"):
         text = (HERE / name).read_text().replace(PREFIX, str(host.prefix))
         (share / name).write_text(text)
     for name in ("waguard.toml", "prometheus/waguard.rules.yml", "grafana/waguard.json"):
@@ -438,8 +443,8 @@ def uninstall(host: Host) -> None:
         raise FailedError(f"waguard is not installed in {host.prefix}", CONFIGURATION)
     folders = kept_folders(host, release)
     if host.is_live:
-        has_socket = host.at(PLACES[SOCKET]).exists()
-        run("systemctl", "disable", "--now", *([SOCKET] if has_socket else []), UNIT)
+        others = [name for name in (SOCKET, TIMER) if host.at(PLACES[name]).exists()]
+        run("systemctl", "disable", "--now", *others, UNIT)
     for place in (*PLACES.values(), COMMAND, str(host.link)):
         host.at(place).unlink(missing_ok=True)
     shutil.rmtree(host.at(host.releases))

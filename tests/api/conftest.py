@@ -81,9 +81,11 @@ class FakeLog:
 
 @dataclass
 class FakeControl:
-    """Fills ``ports.store.DatabaseControl``."""
+    """Fills ``ports.store.DatabaseControl`` and ``GroupRelease``."""
 
     unknown: bool = False
+    waiting: int = 0
+    """Sessions whose messages to groups wait."""
 
     def accept(self) -> str:
         """See there."""
@@ -91,6 +93,11 @@ class FakeControl:
             raise ConflictError("there is nothing to accept")
         self.unknown = False
         return "sqlite /state/waguard.db"
+
+    async def release_groups(self) -> int:
+        """See ``ports.store.GroupRelease``."""
+        count, self.waiting = self.waiting, 0
+        return count
 
 
 @dataclass
@@ -271,6 +278,7 @@ async def api(
             history=HistoryFile(tmp_path / "state", SystemClock()),
             log=world.log,
             versions=world.versions,
+            restored=world.control,
             require_room=world.require_room,
         )
         listener = listen("127.0.0.1", 0)

@@ -34,6 +34,8 @@ PASSKEY: Final = "/api/sessions/{session_id}/passkey"
 EACH: Final[dict[str, tuple[str, Any, str | None]]] = {
     "PUT /api/log-level": ("/api/log-level", {"level": "DEBUG"}, None),
     "POST /api/database/accept": ("/api/database/accept", {}, None),
+    "POST /api/restored/groups/release": ("/api/restored/groups/release", {}, None),
+    "POST /api/restored/webhooks/release": ("/api/restored/webhooks/release", {}, None),
     "POST /api/reconcile": ("/api/reconcile", {}, None),
     "POST /api/versions/pin": ("/api/versions/pin", {"revision": 1022}, None),
     "POST /api/versions/unpin": ("/api/versions/unpin", {}, None),

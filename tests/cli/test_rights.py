@@ -73,6 +73,8 @@ ASK_THE_DAEMON: Final = {
     "versions pin": "1 --yes",
     "versions unpin": "--yes",
     "versions try": "1 --yes",
+    "release groups": "--yes",
+    "release webhooks": "--yes",
     "wajs list": "",
     "wajs try": "123456 --yes",
     "wajs use": "123456 --yes",
@@ -97,6 +99,8 @@ HERE: Final = {
     "profile restore": ("a", DONE, DONE, REFUSED),
     "profile quarantine": ("a", DONE, DONE, REFUSED),
     "import": ("--from {folder}/service", DONE, REFUSED, REFUSED),  # a folder of root's
+    "backup": ("{folder}/state", DONE, DONE, REFUSED),
+    "restore": ("{folder}/none.tar --old-host-is-dead", REFUSED, REFUSED, REFUSED),
     "wajs add": (f"{{folder}}/bundle.js --sha256 {SHA256}", DONE, DONE, REFUSED),
     "alerts test": ("", REFUSED, REFUSED, REFUSED),  # there is no destination
     "alerts failed": ("", DONE, DONE, DONE),
@@ -113,6 +117,7 @@ MADE: Final = {
     "profile restore": "sessions/quarantine/a-*/Default",
     "profile quarantine": "sessions/quarantine/a-*/Default",
     "import": "sessions/workspace_7/session-b/Default",
+    "backup": "state/waguard-*.tar",
     "wajs add": f"state/wajs/{SHA256}.js",
 }
 
@@ -176,6 +181,26 @@ def _require_owners(before: Seen, after: Seen) -> None:
     }
     odd = [name for name, seen in after.items() if name not in before and not private(seen)]
     assert odd == []
+
+
+def test_what_root_restores_is_the_daemons_users(made: Host) -> None:
+    code, said = made.run("backup", str(made.folder / "asker"))
+    assert code == 0, said
+    [file] = (made.folder / "asker").glob("waguard-*.tar")
+    assert (file.stat().st_uid, file.stat().st_mode & 0o777) == (0, 0o600)
+    for name in ("sessions", "state"):
+        shutil.rmtree(made.folder / name)
+        (made.folder / name).mkdir(mode=0o700)
+        os.chown(made.folder / name, DAEMON, DAEMON)
+    before = made.seen()
+    restore = ("restore", str(file), "--old-host-is-dead")
+    for user in (DAEMON, OTHER):  # the archive is root's
+        assert made.run(*restore, user=user)[0] == 2
+    code, said = made.run(*restore)
+    assert code == 0, said
+    _require_owners(before, made.seen())
+    assert (made.folder / "sessions/workspace_7/session-a/Default").is_dir()
+    assert (made.folder / "state/api-key").read_text().split() == [*KEYS]
 
 
 @pytest.mark.parametrize("user", USERS)

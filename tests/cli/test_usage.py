@@ -203,7 +203,7 @@ def test_what_cannot_be_taken_back_and_what_loads_pages_for_a_version_has_a_yes(
     known = dict(leaves(parser(*program.COMMANDS)))
     assert {name for name, options in known.items() if "--yes" in options} == {
         *("sessions logout", "sessions delete", "webhooks discard"),
-        *("keys remove", "keys revoke"),
+        *("keys remove", "keys revoke", "release groups", "release webhooks"),
         *("versions pin", "versions unpin", "versions try", "wajs try", "wajs use"),
     }
 

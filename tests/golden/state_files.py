@@ -11,12 +11,14 @@ import msgspec
 
 from tests import documents as pages
 from tests.clocks import Clock
-from tests.golden.formats import Format
+from tests.golden.formats import Format, as_json
 from waguard.core.alerts.alerts import Alert, AlertState, Destination
+from waguard.core.backup import LastBackup, Manifest, Member, SavedSession
 from waguard.core.history import layout_of
 from waguard.core.host.last_run import Death
 from waguard.core.issued_keys import IssuedKey
 from waguard.core.keys import Right
+from waguard.core.restored import Restored
 from waguard.core.session.restart import Remembered
 from waguard.core.versions import state as versions
 from waguard.core.versions.facts import Arm, Evidence
@@ -148,6 +150,25 @@ ALERTS: Final = AlertState(
             causes={"parked/conflict": BEGAN - 20},
         )
     }
+)
+RESTORED: Final = Restored(
+    backup_at=BEGAN - 60, restored_at=BEGAN, database=True, groups=("alpha",)
+)
+MANIFEST: Final = Manifest(
+    waguard="0.1.0",
+    made_at=BEGAN,
+    installation="0a1b2c3d",
+    database="sqlite+aiosqlite:////var/lib/waguard/state/waguard.db",
+    revision="0009",
+    sessions=(
+        SavedSession(
+            session="alpha", workspace=7, snapshot="20261130T000000Z-abcdef", taken_at=BEGAN
+        ),
+        SavedSession(
+            session="beta", workspace=7, why="beta is not paired: there is nothing to copy"
+        ),
+    ),
+    members=(Member("state/api-key", 33, "0f" * 32),),
 )
 PICTURE: Final = b"\x89PNG\0"
 
@@ -307,4 +328,7 @@ FORMATS: Final = (
     Format(name="daemon/keys.json", write=_keys, read=_read_keys, means=KEYS),
     Format(name="daemon/alerts.json", write=_alerts, read=_read_alerts, means=ALERTS),
     Format(name="daemon/media.json", write=_media, read=_read_media, means="image/png"),
+    as_json("daemon/restored.json", RESTORED),
+    as_json("daemon/backup.json", LastBackup(at=BEGAN, where="/backup/x.tar", missing=("beta",))),
+    as_json("daemon/backup-manifest.json", MANIFEST),
 )

@@ -26,6 +26,7 @@ ALLOWED: Final[dict[tuple[str, str], str]] = {
     for name in names
 } | {
     ("waguard/cli/profile_commands.py", "aside"): "a field of the JSON of `profile restore`",
+    ("waguard/backup/encryption.py", "tell"): "what tarfile asks of a file",
     (
         "waguard/store/migrations/versions/v0004_held_webhooks_and_numbers.py",
         "LANE",

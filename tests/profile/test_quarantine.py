@@ -13,7 +13,7 @@ from tests.profile.leveldb_files import INDEXED, profile, word_of
 from waguard.cli import profile_commands
 from waguard.core.profile.profile import Healthy, Hold, NoRoom, Quarantine
 from waguard.errors import ConflictError, NotFoundError
-from waguard.profile import layout, owner_mark, quarantine, repair
+from waguard.profile import layout, owner_mark, quarantine, repair, snapshot_now
 from waguard.profile.credentials import SnapshotRefusedError
 from waguard.profile.layout import Places
 from waguard.profile.lock import ProfileLock
@@ -56,16 +56,16 @@ def test_the_commands_follow_a_profile_through_damage_and_restore(
     [line] = profile_commands.listing(sessions)
     assert (line.session, line.workspace, line.state, line.paired) == ("abc", 7, "in use", True)
     with pytest.raises(ConflictError, match="paired just now"):
-        profile_commands.snapshot(at)
+        snapshot_now.create(at)
     mark = json.loads((at.profile / PAIRING).read_text())
     (at.profile / PAIRING).write_text(json.dumps(mark | {"at": NOW}))
-    assert profile_commands.snapshot(at).running
+    assert snapshot_now.create(at).running
     for command in (profile_commands.restore, profile_commands.quarantine):
         with pytest.raises(ConflictError, match="in use"):
             command(at)
     held.release()
 
-    assert not profile_commands.snapshot(at).running
+    assert not snapshot_now.create(at).running
     assert profile_commands.verify(at).good
     (at.profile / INDEXED / "CURRENT").unlink()
     [line] = profile_commands.listing(sessions)
@@ -74,7 +74,7 @@ def test_the_commands_follow_a_profile_through_damage_and_restore(
     assert len(line.snapshots) == 2
     assert not profile_commands.verify(at).good
     with pytest.raises(SnapshotRefusedError):
-        profile_commands.snapshot(at)
+        snapshot_now.create(at)
 
     done = profile_commands.restore(at, line.snapshots[0].id)
     assert done.snapshot == line.snapshots[0].id
@@ -92,7 +92,7 @@ def test_the_commands_follow_a_profile_through_damage_and_restore(
     with pytest.raises(NotFoundError):
         profile_commands.quarantine(at)
     with pytest.raises(ConflictError, match="not paired"):
-        profile_commands.snapshot(at)
+        snapshot_now.create(at)
 
 
 def test_a_session_of_which_only_snapshots_are_left_is_found_and_restored(

@@ -162,6 +162,7 @@ async def surfaces(bench: Bench, folder: Path) -> AsyncIterator[Surfaces]:
             history=nothing,
             log=nothing,
             versions=bench.it.operators,
+            restored=nothing,
         )
         listener = listen("127.0.0.1", 0)
         base = base_url(listener)

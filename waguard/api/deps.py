@@ -25,7 +25,7 @@ from waguard.ports.messages import MessageStore
 from waguard.ports.outbox import OutboxStore
 from waguard.ports.passkeys import Passkeys
 from waguard.ports.sessions import Health, Reconciliation, Sessions
-from waguard.ports.store import AuditEntry, DatabaseControl, Store
+from waguard.ports.store import AuditEntry, DatabaseControl, GroupRelease, Store
 from waguard.ports.versions import VersionControl
 
 
@@ -75,6 +75,7 @@ class ApiDeps:
     history: HistoryFile
     log: LogLevels
     versions: VersionControl
+    restored: GroupRelease
     tally: Tally = field(default_factory=Tally)
     """What was counted since the start."""
     require_room: Callable[[], None] = lambda: None

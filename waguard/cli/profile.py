@@ -13,6 +13,7 @@ from waguard.cli.context import config_of, in_place
 from waguard.cli.parsing import verb, verbs_of, with_config, with_json
 from waguard.cli.profile_commands import ProfileLine
 from waguard.cli.render import print_either, print_json, print_table
+from waguard.profile import snapshot_now
 from waguard.profile.layout import Places
 
 
@@ -104,7 +105,7 @@ def _profile_verify(arguments: argparse.Namespace) -> int:
 
 def _profile_snapshot(arguments: argparse.Namespace) -> int:
     with _profile(arguments) as at:
-        taken = profile_commands.snapshot(at)
+        taken = snapshot_now.create(at)
     print_either(
         arguments,
         {"session": arguments.session, "snapshot": taken.id, "size": taken.archive_size},

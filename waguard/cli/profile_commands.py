@@ -5,14 +5,12 @@ and browser hold while they live, so it is refused until the session is stopped.
 """
 
 import contextlib
-import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 from waguard.core.profile.profile import (
-    STORED_AFTER,
     Copy,
     CredentialsLost,
     Damaged,
@@ -35,6 +33,7 @@ from waguard.profile import (
     owner_mark,
     repair,
     snapshot_archive,
+    snapshot_now,
     snapshots,
 )
 from waguard.profile.layout import Places
@@ -115,31 +114,6 @@ def verify(at: Places) -> Verified:
     return Verified(line=_line(at), damaged=tuple(damaged))
 
 
-def snapshot(at: Places) -> snapshot_archive.Taken:
-    """Take one now, running or not. Raises ``ConflictError``, ``SnapshotRefusedError``."""
-    token, since = owner_mark.pairing(at.profile), owner_mark.paired_at(at.profile)
-    now = time.time()
-    if token is None or since is None:
-        raise ConflictError(
-            f"{at.session} is not paired: there is nothing to copy",
-            field="session",
-            value=at.session,
-            remedy="connect it first",
-        )
-    with _free(at.profile) as lock:
-        # a clock that was set back proves nothing: wait as well
-        if lock is None and now - since < STORED_AFTER:
-            raise ConflictError(
-                f"{at.session} was paired just now: Chromium has not written everything yet",
-                field="session",
-                value=at.session,
-                remedy=f"try again in {STORED_AFTER:.0f} s, or `waguard sessions stop {at.session}` first",
-            )
-        return snapshots.create(
-            at.profile, at.snapshots, pairing=token, running=lock is None, now=now
-        )
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Restored:
     """``aside`` is where the old profile lies now."""
@@ -194,7 +168,7 @@ def _line(at: Places) -> ProfileLine:
     state, why = "in use", None
     with contextlib.ExitStack() as stack:
         if at.profile.is_dir():
-            lock = stack.enter_context(_free(at.profile))
+            lock = stack.enter_context(snapshot_now.free(at.profile))
             if lock is not None:
                 state, why = _words(inspection.inspect(at.profile))
         else:
@@ -225,18 +199,6 @@ def _words(finding: Finding) -> tuple[str, str | None]:
             return "lost", why
         case NoRoom(why):
             return "no room", why
-
-
-@contextlib.contextmanager
-def _free(profile: Path) -> Iterator[ProfileLock | None]:
-    """The profile's lock; None: it is in use."""
-    try:
-        lock = ProfileLock(profile)
-    except ProfileInUseError:
-        yield None
-        return
-    with lock:
-        yield lock
 
 
 @contextlib.contextmanager

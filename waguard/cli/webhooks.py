@@ -20,10 +20,10 @@ def add(parser: argparse.ArgumentParser) -> None:
     with_json(listing)
     listing.add_argument(
         "--state",
-        choices=["dead", "uncertain", "unidentified", "undecryptable", "stored"],
+        choices=["dead", "uncertain", "unidentified", "undecryptable", "stored", "restored"],
         help="uncertain: the receiver said yes, and may have dropped it; unidentified: of a LID whose "
         "number is not known; undecryptable: of a message that WhatsApp Web could not decrypt; stored: the "
-        "receiver has it, and answered with an error",
+        "receiver has it, and answered with an error; restored: it may have been delivered before a restore",
     )
     with_daemon(listing)
     held = verb(verbs, "held", _held_list, "chats that wait until their session is connected")

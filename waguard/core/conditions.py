@@ -127,6 +127,10 @@ _GRAVES: Final = {
         "letters_stored",
         "dead letters: {webhooks} that the receiver stored and answered with an error, the newest: {error}",
     ),
+    DeadLetterState.RESTORED: (
+        "letters_restored",
+        "dead letters: {webhooks} that may have been delivered before this installation was restored from a backup",
+    ),
     DeadLetterState.UNDECRYPTABLE: (
         "letters_undecryptable",
         "dead letters: {webhooks} of messages that WhatsApp Web could not decrypt",

@@ -255,6 +255,13 @@ FLEET: Final = {
     "letters_stored": "`waguard webhooks list --state stored` shows them (GET"
     " /api/webhooks/dead?state=stored). See whether the message has its file in the application, then `waguard"
     " webhooks discard {n}` (DELETE /api/webhooks/dead/{n}); a replay would store a second row.",
+    "letters_restored": "`waguard webhooks list --state restored` shows them (GET"
+    " /api/webhooks/dead?state=restored). See what the application has, then `waguard release webhooks` delivers all of"
+    " them (POST /api/restored/webhooks/release); `waguard webhooks discard {n}` (DELETE /api/webhooks/dead/{n}) deletes"
+    " one.",
+    "ratchets_rolled_back": "Messages to groups that were queued wait; others are refused. `waguard release groups` (POST"
+    " /api/restored/groups/release) sends them: a member who cannot read the first ones asks for them again. A session that"
+    " is paired anew by a scan has no older keys.",
     "letters_undecryptable": "`waguard webhooks list --state undecryptable` shows them (GET"
     " /api/webhooks/dead?state=undecryptable). Read the message on the phone, then `waguard webhooks"
     " discard {n}` (DELETE /api/webhooks/dead/{n}).",

@@ -7,6 +7,7 @@ from waguard.core.messages.inbox import InboxRecord
 from waguard.core.metrics.table import RECEIVED
 from waguard.core.metrics.tally import Tally
 from waguard.daemon.reload import CurrentConfig
+from waguard.daemon.restored import RestoredInstallation
 from waguard.host.clock import SystemClock
 from waguard.host.files.media import MediaFolder
 from waguard.host.memory.history_file import HistoryFile
@@ -40,6 +41,9 @@ class Foundation:
         self.store = SqlStore(config().database.url, standby=config().lease.standby)
         proxied = uses_proxy(config().browser.extra_args)
         self.network = Network(config().whatsapp.url, proxied=proxied)
+        self.restored = RestoredInstallation(
+            paths.state, uses_lookup=lambda: self.config().webhook.stored is not None
+        )
         self.journal = Journal(
             self.store.messages,
             self.media,
@@ -47,6 +51,7 @@ class Foundation:
             for_global=self._for_global,
             publish=self.bus.publish,
             barred=lambda: self.store.barred,
+            marked=self.restored.marked,
         )
         self.journal.subscribe(CommitListener(stored=self._count))
         self.stored = StoredMessages(

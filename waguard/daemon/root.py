@@ -144,6 +144,7 @@ class Daemon:
             require_room=self._require_room,
             ages=base.ages,
             tally=base.tally,
+            group_waits=base.restored.group_waits,
         )
         self._database = DatabaseWatch(base.store, self._supervisor.state, file=base.store.file)
         self._disk = DiskReserve(
@@ -266,6 +267,7 @@ class Daemon:
             log=self._log,
             versions=supervisor.operators,
             tally=base.tally,
+            restored=base.restored,
             require_room=self._require_room,
         )
 
@@ -298,6 +300,7 @@ class Daemon:
             stored=self._base.stored,
             restore=self._restore,
             alerts=self._alerts,
+            restored=self._base.restored,
         )
         self._ticker.every(watch.INTERVAL, "watch", watching.tick)
         self._measure()

@@ -4,6 +4,7 @@ from typing import Final
 
 from waguard.api import LocalApi
 from waguard.daemon.restore_loop import RestoreLoop
+from waguard.daemon.restored import RestoredInstallation
 from waguard.daemon.runtime_folder import RuntimeFolder
 from waguard.host.system import logs
 from waguard.host.system.systemd import SystemdNotifier
@@ -36,6 +37,7 @@ class Watch:
         stored: StoredMessages,
         restore: RestoreLoop,
         alerts: Alerts,
+        restored: RestoredInstallation,
     ) -> None:
         self._supervisor = supervisor
         self._outages = outages
@@ -48,6 +50,7 @@ class Watch:
         self._stored = stored
         self._restore = restore
         self._alerts = alerts
+        self._restored = restored
 
     async def tick(self) -> None:
         """What hangs here has the daemon killed by systemd."""
@@ -60,6 +63,8 @@ class Watch:
         health.report("messages", self._messages.conditions())
         health.report("stored", self._stored.conditions())
         health.report("alerts", self._alerts.conditions())
+        known = [it.row.session_id for it in self._supervisor.registry.by_id]
+        health.report("restored", self._restored.conditions(known))
         await self._supervisor.watchdog.watch()
         now = health.read()
         self._notifier.status(self._restore.why_not or status_line(now))

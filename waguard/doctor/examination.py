@@ -59,6 +59,7 @@ NAMES: Final = (
     "stored",
     "agreement",
     "profiles",
+    "backup",
     "strays",
     "receiver",
     "signature",
@@ -244,9 +245,15 @@ class _Examination:
             databases.rows(seen, self._daemon),
             stored.stored(table, key, cli),
             *profiles.profiles(folder, seen.rows, cli),
+            await self._backup(),
             *host.clock(host_probes.clock(machine, config, ahead)),
             receiver.receiver(found, cli),
         ]
+
+    async def _backup(self) -> Check:
+        last = await asyncio.to_thread(profile_probes.last_backup, self._config.paths.state)
+        timer = profile_probes.backup_timer(self._machine)
+        return profiles.backup(last, now=self._machine.now(), timer=timer)
 
     async def _strays(self) -> list[Check]:
         """Those that are there at two moments: a worker that begins or ends has no record for one."""

@@ -28,9 +28,9 @@ from waguard.ports.outbox import NewMessage, StateUpdate, Withdrawal
 class Journal:
     """Fills ``ports.inbox.Inbox``; an async context manager. ``for_global``: the events that webhook.url
     gets; ``base``: of the addresses of files; ``publish`` gets the events of what is stored;
-    ``barred``: whether nothing may be written now."""
+    ``barred``: whether nothing may be written now; ``marked``: a record with what is known about it here."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - the seams, as a port each
         self,
         store: MessageStore,
         files: MediaStore,
@@ -39,12 +39,14 @@ class Journal:
         for_global: Callable[[], Collection[str]],
         publish: Publish = lambda *_, **__: None,
         barred: Callable[[], bool] = lambda: False,
+        marked: Callable[[InboxRecord], InboxRecord] = lambda record: record,
         limits: JournalLimits | None = None,
     ) -> None:
         limits = limits or JournalLimits()
         self.store = store
         self.files = files
         self._barred = barred
+        self._marked = marked
         self._announcer = Announcer(publish)
         queue = WriteQueue()
         self._writer = GroupCommit(
@@ -121,7 +123,7 @@ class Journal:
                 kind=str(received[0].kind),
             )
             return
-        entries = tuple(self._encoded(one) for one in received)
+        entries = tuple(self._encoded(self._marked(one)) for one in received)
         self._writer.expect()
         self._stage.put(Put(entries, stored, size_of(entries)))
 

@@ -163,6 +163,13 @@ class MessageStore(Undecryptables, FilesNamed, Protocol):
         []: none is left.
         """
 
+    async def release_restored(self, receivers: Collection[str]) -> list[Replayed]:
+        """Queue some of what the daemon before a restore may have delivered, where it is for one of the ``receivers``; what
+        is about a LID waits for its number again.
+
+        []: none is left.
+        """
+
     async def discard(self, number: int) -> bool:
         """Delete a dead letter; whether there was one."""
 

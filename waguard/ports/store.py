@@ -208,3 +208,10 @@ class LeaseStore(Protocol):
 
     async def release(self, epoch: int) -> None:
         """Nobody has to wait for it any more, if it is still of this epoch."""
+
+
+class GroupRelease(Protocol):
+    """What a person decides after the installation was restored from a backup."""
+
+    async def release_groups(self) -> int:
+        """From now on all sessions send to groups; how many did not. Raises ``OSError``."""

@@ -12,6 +12,7 @@ from sqlalchemy import ColumnElement, Select, delete, func, select, true, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from waguard.core.conditions import DeadLetters
+from waguard.core.messages.identity import LID
 from waguard.core.webhooks.delivery import SESSION_EVENTS, Cause, DeadLetterState
 from waguard.ports.webhooks import GLOBAL, DeadLetter, Queued, Replayed, UnidentifiedChat
 from waguard.store import unidentified
@@ -28,8 +29,9 @@ _OF_STATE: Final = {
     DeadLetterState.UNIDENTIFIED: unidentified.WAITS,
     DeadLetterState.UNDECRYPTABLE: _CAUSE == Cause.UNDECRYPTABLE,
     DeadLetterState.STORED: _CAUSE == Cause.STORED,
+    DeadLetterState.RESTORED: _CAUSE == Cause.RESTORED,
     DeadLetterState.DEAD: _CAUSE.not_in(
-        [Cause.UNCERTAIN, Cause.UNIDENTIFIED, Cause.UNDECRYPTABLE, Cause.STORED]
+        [it.value for it in DeadLetterState if it is not DeadLetterState.DEAD]
     ),
 }
 
@@ -112,6 +114,14 @@ class SqlDeadLetters:
                 same = update(DELIVERIES).where(own.id == it.id)
                 await work.connection.execute(same.values(self._again() | {"lane": it.partition}))
             return replayed
+
+    async def release_restored(self, receivers: Collection[str]) -> list[Replayed]:
+        """See ``ports.messages.MessageStore``."""
+        of_lids = DEAD & (_CAUSE == Cause.RESTORED) & DELIVERIES.c.lane.endswith(LID)
+        async with self._turn, self._database.writing() as work:
+            parked = unidentified.parked(self._database.wall())
+            await work.connection.execute(update(DELIVERIES).where(of_lids).values(parked))
+        return await self._replay(_CAUSE == Cause.RESTORED, receivers)
 
     def _again(self) -> dict[str, Any]:
         """What its row says then."""

@@ -22,7 +22,8 @@ from sqlalchemy import (
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from waguard.core.messages.received_media import names_in
-from waguard.core.webhooks.delivery import HELD, OWN_SEND, SESSION_EVENTS, Cause
+from waguard.core.restored import WHY, doubt
+from waguard.core.webhooks.delivery import HELD, OWN_SEND, SESSION_EVENTS, Cause, Doubt
 from waguard.core.webhooks.pending import DeliveryResult, Hold, Pending
 from waguard.ports.messages import Entry
 from waguard.ports.webhooks import GLOBAL
@@ -241,7 +242,24 @@ def _queued(
                 "attempts": 0,
                 "next_at": now + (OWN_SEND if notice.direct else 0.0),
                 "created_at": now,
-            } | state
+            } | _doubtful(entry, endpoint, notice.event, state, now)
+
+
+def _doubtful(
+    entry: Entry, endpoint: str, event: str, state: dict[str, Any], now: float
+) -> dict[str, Any]:
+    """``state``, but for what the daemon before a restore may have delivered."""
+    repeated = entry.received.repeated
+    if repeated is Doubt.NONE:
+        return state
+    match doubt(event, uses_lookup=repeated is Doubt.LOOKUP and endpoint == GLOBAL):
+        case Doubt.NONE:
+            return state
+        case Doubt.LOOKUP:
+            return state if state["state"] == "dead" else state | {"cause": Cause.RESTORED}
+        case Doubt.WAIT:
+            again = {"cause": Cause.RESTORED, "last_error": WHY, "died_at": now}
+            return state | {"state": "dead"} | again
 
 
 def _outdates(entry: Entry) -> bool:

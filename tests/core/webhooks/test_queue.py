@@ -425,3 +425,30 @@ def test_with_one_that_is_given_up_all_that_were_tried_as_long_are() -> None:
     assert given_up == set(range(1, 21)) - set(flying[1:])
     assert driven.queue.in_flight == len(flying) - 1
     assert driven.queue.partitions.keys() >= {it.item.key for it in driven.begun}
+
+
+# ---- what the daemon before a restore may have delivered ----
+
+
+def test_what_may_have_been_delivered_before_a_restore_leaves_after_a_lookup() -> None:
+    restored = [item(n, cause=Cause.RESTORED) for n in (2, 3)]
+    driven = Driven(item(1), *restored, item(4), uses_lookup=True)
+    driven.poke()
+    firsts = []
+    for number in (1, 2, 3, 4):
+        firsts += [it.lookup_first for it in driven.begun]
+        driven.deliver(number)
+    assert firsts == [True, True, True, False]  # the first of a chat is looked up after each start
+
+
+def test_without_a_lookup_it_waits_and_others_go() -> None:
+    driven = Driven(item(1, cause=Cause.RESTORED), item(2, "2@c.us"))
+    driven.poke()
+    assert driven.in_flight == [2]
+    driven.pass_time(60.0)
+    assert driven.in_flight == [2]
+    driven.rows[0] = item(1)  # a person has released it
+    driven.post(Requeued(key=("a", "1@c.us"), newest=1))
+    driven.post(PartitionLoaded(key=("a", "1@c.us"), found=(item(1),), whole=True, until=1))
+    driven.deliver(2)
+    assert driven.in_flight == [1]

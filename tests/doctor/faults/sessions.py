@@ -4,6 +4,7 @@ import errno
 import os
 import shutil
 import socket
+import time
 from datetime import UTC, datetime
 from pathlib import Path
 from types import SimpleNamespace
@@ -12,6 +13,8 @@ import pytest
 
 from tests.doctor.faults.planting import FAILED, WARNING, Faults
 from tests.doctor.host import GOOD, HOOK, Host, foreign_process
+from waguard.core.backup import LastBackup
+from waguard.host.memory import last_backup
 from waguard.host.process import procfs
 from waguard.supervision.fleet import inventory
 
@@ -28,6 +31,18 @@ fault = FAULTS.fault
 def a_damaged_profile(host: Host, _: pytest.MonkeyPatch) -> None:
     folder = "Default/Local Storage/leveldb/MANIFEST-000001"
     (host.at().profile / folder).unlink()
+
+
+@fault("backup", WARNING, "the last one is 216 h old: /backup/x.tar", "waguard help backup")
+def an_old_backup(host: Host, _: pytest.MonkeyPatch) -> None:
+    last_backup.write(host.state, LastBackup(at=time.time() - 9 * 86_400, where="/backup/x.tar"))
+
+
+@fault("backup", WARNING, "no backup was made yet", "journalctl -u waguard-backup")
+def a_timer_that_made_none(host: Host, _: pytest.MonkeyPatch) -> None:
+    timer = host.machine.root / "etc/systemd/system/timers.target.wants/waguard-backup.timer"
+    timer.parent.mkdir(parents=True)
+    timer.symlink_to("/nowhere")
 
 
 @fault("profiles", FAILED, "s1: its folder was emptied", "waguard profile restore s1")

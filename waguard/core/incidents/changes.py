@@ -38,6 +38,8 @@ OF_SESSION: Final[Mapping[str, str]] = {
 OF_FLEET: Final[Mapping[str, tuple[str, str]]] = {
     "POST /api/database/accept": ("database_known", "the database was accepted by {}"),
     "POST /api/webhooks/dead/replay": ("dead_letters_gone", "they were replayed by {}"),
+    "POST /api/restored/webhooks/release": ("letters_released", "they were released by {}"),
+    "POST /api/restored/groups/release": ("groups_released", "they were released by {}"),
 }
 """By route: the kind of entry that ends the incident which it is part of, and what it does."""
 

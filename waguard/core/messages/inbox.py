@@ -9,6 +9,7 @@ from typing import Any, Final
 from msgspec import Struct
 
 from waguard.core.messages.send_states import ACK_ERROR, ACK_PLAYED, ACK_SERVER
+from waguard.core.webhooks.delivery import Doubt
 
 KEY_LIMIT: Final = 200  # characters; longer ones are hashed
 BACKFILL_LIMIT: Final = 7 * 86_400.0  # s; older messages are history, and not read back
@@ -97,6 +98,8 @@ class InboxRecord(Struct, frozen=True, kw_only=True):
     """Numbers, and whether WhatsApp knows them."""
     direct: bool = False
     """The record is about a message whose sender got the reply a moment ago."""
+    repeated: Doubt = Doubt.NONE
+    """Whether the daemon before a restore may have reported it, and what ``webhook.url``'s receiver can say about that."""
 
     def payload(self) -> Mapping[str, Any]:
         """The data to store: without a code that could be scanned."""

@@ -23,6 +23,7 @@ from waguard.core.messages.inbox import (
 )
 from waguard.core.messages.send_states import ACK_PLAYED, AT_SERVER, REPEATED_FOR, State
 from waguard.core.webhooks import delivery
+from waguard.core.webhooks.delivery import Doubt
 
 # WhatsApp's acks -1 to 3; the application's ack_level is one more, and "read" is its highest
 _STATUS: Final = {-1: "failed", 0: "pending", 1: "sent", 2: "delivered", 3: "read"}
@@ -80,9 +81,10 @@ def _body(received: InboxRecord, payload: EventPayload) -> dict[str, Any]:
     """The body of a webhook, in the application's format."""
     identity = {"workspace_id": received.workspace_id, "session_id": received.session_id}
     data = identity | dict(payload.data)
+    marks = {"backfilled": received.backfilled, "restored": received.repeated is not Doubt.NONE}
     body = {
         "event": payload.event,
-        "data": data | ({"backfilled": True} if received.backfilled else {}),
+        "data": data | {name: True for name, has in marks.items() if has},
     }
     # there the application reads it beside the data
     return body | ({"session_id": received.session_id} if payload.event == phone_use.EVENT else {})

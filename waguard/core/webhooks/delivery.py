@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from enum import StrEnum
+from enum import Enum, StrEnum, auto
 from typing import Any, Final
 
 from msgspec import Struct
@@ -36,6 +36,8 @@ OWN_SEND: Final = 3.0
 # s at most that its row is waited for, where it can be looked up
 OWN_SEND_LONGEST: Final = 10.0
 POLL_VOTED: Final = "poll_voted"
+# s until a webhook is looked up again that leaves only when that shows that it was not delivered
+LOOKUP_PAUSE: Final = 5.0
 # the names that the old service used: a receiver that names no events gets these
 OLD_SERVICE: Final = (
     QR_CODE,
@@ -94,6 +96,19 @@ class Cause(StrEnum):
     """The receiver answers 2xx each time, and its table has no such row."""
     STORED = "stored"
     """The receiver's table has the row, and its answer was an error: the message's file may be missing."""
+    RESTORED = "restored"
+    """The daemon before a restore may have delivered it. One that is pending leaves when the receiver's table does not
+    have its message."""
+
+
+class Doubt(Enum):
+    """What is done with a webhook that the daemon before a restore may have delivered."""
+
+    NONE = auto()
+    LOOKUP = auto()
+    """The webhook leaves when the receiver's table does not have its message."""
+    WAIT = auto()
+    """A person releases it."""
 
 
 DECIDED: Final = frozenset({Cause.REMOVED, Cause.OTHER_NUMBER})
@@ -112,6 +127,8 @@ class DeadLetterState(StrEnum):
     """A person reads the message on the phone, then discards it, or replays it alone."""
     STORED = Cause.STORED.value
     """A person uses_lookup whether its file is there, then discards it. A replay would store a second row."""
+    RESTORED = Cause.RESTORED.value
+    """A person releases all of them, replays or discards one."""
 
 
 def dead_letter_state(cause: str | None) -> DeadLetterState:

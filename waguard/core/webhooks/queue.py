@@ -15,7 +15,7 @@ from waguard.core.replace import replace
 from waguard.core.webhooks import circuit
 from waguard.core.webhooks import queue_memory as contents
 from waguard.core.webhooks.answers import handle_answer, handle_lookup, try_refused_again
-from waguard.core.webhooks.delivery import HELD
+from waguard.core.webhooks.delivery import HELD, LOOKUP_PAUSE, Cause
 from waguard.core.webhooks.facts import (
     Answered,
     Attempt,
@@ -182,6 +182,10 @@ def _begin(work: Work, partition: Partition) -> None:
         work.to(partition, PartitionStage.PAUSED)
         return
     first, key = partition.first, partition.key
+    doubtful = first.cause == Cause.RESTORED
+    if doubtful and not work.uses_lookup:
+        work.pause(partition, LOOKUP_PAUSE)
+        return
     calls_back = first.event == HELD and work.holds
     if calls_back:
         if not work.reading.once:
@@ -197,7 +201,7 @@ def _begin(work: Work, partition: Partition) -> None:
             work.handled[key[0]] = key
     work.to(partition, PartitionStage.IN_FLIGHT)
     work.in_flight += 1
-    lookup_first = work.uses_lookup and partition.head.lookup_first
+    lookup_first = work.uses_lookup and (doubtful or partition.head.lookup_first)
     work.do(Attempt(item=first, calls_back=calls_back, lookup_first=lookup_first))
 
 

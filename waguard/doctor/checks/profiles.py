@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
+from waguard.core.backup import LastBackup
 from waguard.core.host.strays import Foreign, Stray
 from waguard.core.profile.profile import (
     CredentialsLost,
@@ -19,6 +20,8 @@ from waguard.doctor.checks.database import Row, some
 from waguard.doctor.checks.instance import RESTART, START, Instance
 from waguard.doctor.report import Check, Cli, failed, ok, warning
 
+BACKUP_OLD: Final = 8 * 86_400.0  # s; who makes one each week has none that is old
+NIGHTLY_OLD: Final = 2 * 86_400.0  # s; with the timer
 COPIED_AFTER: Final = 7_200.0  # s since the pairing; one is due after an hour
 
 
@@ -199,3 +202,21 @@ def strays(found: Sequence[Stray | Foreign], daemon: Instance, cli: Cli) -> list
             )
         )
     return checks or [ok("strays", "no worker or Chromium runs unsupervised")]
+
+
+def backup(last: LastBackup | None, *, now: float, timer: bool) -> Check:
+    """How old the last backup is. ``timer``: one is to be made each night. Who makes backups by other means is left
+    alone."""
+    see = "See why, then make one"
+    log = "journalctl -u waguard-backup" if timer else None
+    if last is None:
+        if timer:
+            return warning("backup", "the timer is enabled, and no backup was made yet", see, log)
+        return ok("backup", "waguard was never asked for one")
+    age = max(0.0, now - last.at)
+    seen = f"the last one is {age / 3600:.0f} h old: {last.where}"
+    if age > (NIGHTLY_OLD if timer else BACKUP_OLD):
+        return warning("backup", seen, see, log or "waguard help backup")
+    if last.missing:
+        seen += f"; without the credentials of {some(list(last.missing))}"
+    return ok("backup", seen)

@@ -1,21 +1,37 @@
 """The profiles, read without their locks: a lock of the doctor's would keep a worker from starting."""
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Final
 
 from waguard.config.sections import Config
+from waguard.core.backup import LastBackup
 from waguard.core.host import strays as policy
 from waguard.core.host.strays import Foreign, Stray
 from waguard.core.profile.old_profiles import ARCHIVE
 from waguard.core.profile.profile import Finding
 from waguard.doctor.checks.profiles import Folder, Profile
 from waguard.doctor.probes.machine import Machine
+from waguard.host.memory import last_backup as memory
 from waguard.host.process import procfs
 from waguard.host.process.children import read_records
 from waguard.profile import chromium_lock, inspection, layout, old_profiles, owner_mark, snapshots
 from waguard.profile.layout import Places
 from waguard.profile.lock import LOCK_NAME
 from waguard.supervision.fleet import inventory
+
+_TIMER: Final = "etc/systemd/system/timers.target.wants/waguard-backup.timer"
+
+
+def last_backup(state: Path) -> LastBackup | None:
+    """As the last ``waguard backup`` has noted it."""
+    return memory.read(state)
+
+
+def backup_timer(machine: Machine) -> bool:
+    """Whether it is enabled."""
+    return os.path.lexists(machine.root / _TIMER)
 
 
 def folder(machine: Machine, sessions: Path) -> Folder:

@@ -8,7 +8,9 @@ import contextlib
 from collections.abc import Sequence
 from typing import Final
 
+from waguard.core import remedies
 from waguard.core.messages.send_states import State
+from waguard.core.restored import KIND, WAITS
 from waguard.errors import (
     ConflictError,
     InvalidInputError,
@@ -179,6 +181,8 @@ class Acceptance:
     async def _is_ready(self, pending: PendingSend, options: Options) -> bool:
         """Raises where it is not, and nothing is to wait for it."""
         try:
+            if self._ctx.group_waits(pending.session_id, pending.chat_key):
+                raise ConflictError(WAITS, remedy=remedies.FLEET[KIND])
             await self._ctx.sessions.ready(pending.session_id, wait=0)
         except NotFoundError:
             raise

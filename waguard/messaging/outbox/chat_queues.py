@@ -27,9 +27,9 @@ class Acquire(Protocol):
 class ChatQueues:
     """``send`` says whether it is done with the message; else it is its turn again soon. ``lose``
     gets those whose session is gone. ``pause``: seconds for which first contacts pause.
-    ``at_once``: chats that are written to at the same time."""
+    ``at_once``: chats that are written to at the same time. ``waits``: whether nothing is sent to a chat for now."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - what others decide about a message's turn
         self,
         ready: Ready,
         send: Callable[[PendingSend], Awaitable[bool]],
@@ -38,9 +38,12 @@ class ChatQueues:
         pause: Callable[[], float] = lambda: 0.0,
         timings: SendTimings = SEND,
         at_once: int = BOUNDS.chats_at_once,
+        *,
+        waits: Callable[[str], bool] = lambda _: False,
     ) -> None:
         self._timings = timings
         self._at_once = at_once
+        self._waits = waits
         self._ready = ready
         self._acquire = acquire
         self._pause = pause
@@ -69,6 +72,7 @@ class ChatQueues:
     def reserve(self, chat: str) -> bool:
         """Reserve a chat for which nothing waits; ``release`` gives it back."""
         taken = chat in self._queues or chat in self._going or chat in self._coming
+        taken = taken or self._waits(chat)
         if taken or len(self._going) >= self._at_once:
             return False
         if self._held or self._acquire(bulk=False):
@@ -150,8 +154,16 @@ class ChatQueues:
         """The first of each chat, the oldest first, as far as there is room, and at the pace."""
         now = asyncio.get_running_loop().time()
         heads = [queue[0] for chat, queue in self._queues.items() if chat not in self._going]
-        paused = min(self._pause(), self._timings.pause_check)
-        rests = {it: max(it.rests_until - now, paused if it.held else 0.0) for it in heads}
+        check = self._timings.pause_check
+        paused = min(self._pause(), check)
+        rests = {
+            it: max(
+                it.rests_until - now,
+                paused if it.held else 0.0,
+                check if self._waits(it.chat_key) else 0.0,
+            )
+            for it in heads
+        }
         self._held, waits = False, [rest for rest in rests.values() if rest > 0]
         for pending in sorted((it for it, rest in rests.items() if rest <= 0), key=_order):
             if len(self._going) >= self._at_once:

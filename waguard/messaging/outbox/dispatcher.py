@@ -156,6 +156,7 @@ class Dispatcher:
                 functools.partial(sessions.first_contacts_pause, session_id),
                 timings=self._ctx.timings,
                 at_once=self._ctx.bounds.chats_at_once,
+                waits=functools.partial(self._ctx.group_waits, session_id),
             )
         return self._queues[session_id]
 

@@ -38,7 +38,13 @@ from waguard.messaging.outbox.pending_sends import (
     of_row,
 )
 from waguard.messaging.outbox.recovery import Recovery
-from waguard.messaging.outbox.send_context import NotSentWrites, SendContext, stopping
+from waguard.messaging.outbox.send_context import (
+    GroupWaits,
+    NotSentWrites,
+    SendContext,
+    no_group_waits,
+    stopping,
+)
 from waguard.messaging.outbox.transmission import Transmission
 from waguard.messaging.timings import BOUNDS, SEND, SendBounds, SendTimings
 from waguard.ports.clock import Ages, Clock, WallAges
@@ -64,6 +70,7 @@ class Outbox:
         timings: SendTimings = SEND,
         bounds: SendBounds = BOUNDS,
         tally: Tally | None = None,
+        group_waits: GroupWaits = no_group_waits,
     ) -> None:
         self._ctx = ctx = SendContext(
             sessions=sessions,
@@ -77,6 +84,7 @@ class Outbox:
             not_sent=NotSentWrites(journal),
             accepted=AcceptedSends(bounds.waiting),
             tally=tally or Tally(),
+            group_waits=group_waits,
         )
         self._require_room = require_room
         self._sends = PendingSends(clock.monotonic, kept_at_most=bounds.kept)

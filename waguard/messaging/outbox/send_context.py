@@ -64,6 +64,14 @@ class NotSentWrites:
         return not late
 
 
+GroupWaits = Callable[[str, str], bool]
+
+
+def no_group_waits(_session: str, _chat: str) -> bool:
+    """Nothing waits but for its turn."""
+    return False
+
+
 @dataclass(frozen=True, kw_only=True)
 class SendContext:
     """``config`` is read at each send."""
@@ -79,6 +87,8 @@ class SendContext:
     not_sent: NotSentWrites
     accepted: AcceptedSends
     tally: Tally
+    group_waits: GroupWaits = no_group_waits
+    """Whether nothing is sent to a chat of a session for now."""
     sending: Tasks = field(default_factory=Tasks)
     """What the end gives time."""
     waiting: Tasks = field(default_factory=Tasks)

@@ -150,6 +150,8 @@ class Attempts:
         stored = await self._is_stored(item, body)
         if stored:
             return Answer(stored=True)
+        if stored is None and item.cause == Cause.RESTORED:
+            return Later(delivery.LOOKUP_PAUSE)
         lived = asyncio.get_running_loop().time() - self._began
         # its request may still be at work
         return Later(OWN_SEND_RETRY) if stored is False and lived < EARLIER else None

@@ -90,6 +90,14 @@ class DeadLetterQueue:
             first = found[-1].id + 1  # it may be dead again already
         return count
 
+    async def release_restored(self) -> int:
+        """Queue what the daemon before a restore may have delivered; how many."""
+        known, count = await self._endpoints.receivers(), 0
+        while found := await self._store.release_restored(known):
+            count += len(found)
+            self._queue_again(found)
+        return count
+
     def _queue_again(self, found: Iterable[Replayed]) -> None:
         newest = {(it.endpoint, (it.session_id, it.partition)): it.id for it in found}
         for (endpoint, key), number in newest.items():

@@ -1,0 +1,98 @@
+"""The commands `waguard backup`, `restore` and `release`: what they print, and what they refuse."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.backup.installation import KEY, PAIRED, UNPAIRED, Installation
+from tests.cli.program import main
+from waguard.host.memory import last_backup
+
+
+@pytest.fixture
+async def old(tmp_path: Path) -> Installation:
+    made = Installation(tmp_path / "old")
+    await made.fill()
+    return made
+
+
+def configured(made: Installation) -> str:
+    made.file.write_text("[api]\nport = 0\n[paths]\nruntime = 'run'\n")
+    made.file.chmod(0o600)
+    return str(made.file)
+
+
+def test_a_backup_and_its_restore(
+    old: Installation, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    backups, new = tmp_path / "backups", Installation(tmp_path / "new")
+    backups.mkdir()
+    key = tmp_path / "key"
+    key.write_text(KEY.hex())
+    key.chmod(0o600)
+    with_key = ("--key-file", str(key))
+    assert main(["backup", str(backups), "--config", configured(old), "--json", *with_key]) == 0
+    saved = json.loads(capsys.readouterr().out)
+    assert [it["session"] for it in saved["sessions"] if it["snapshot"]] == [*PAIRED]
+    restore = ["restore", saved["file"], "--config", configured(new), "--json", *with_key]
+    assert main(restore) == 2
+    assert "--old-host-is-dead" in capsys.readouterr().err
+    assert main([*restore, "--old-host-is-dead"]) == 0
+    done = json.loads(capsys.readouterr().out)
+    assert (done["restored"], done["moved"]) == ([*PAIRED], [])
+    assert any(UNPAIRED in line for line in done["lost"])
+    assert main([*restore, "--old-host-is-dead"]) == 1
+    assert "profiles or snapshots: alpha, beta" in capsys.readouterr().err
+
+
+def test_in_words(old: Installation, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["backup", str(tmp_path), "--config", configured(old)]) == 0
+    said = capsys.readouterr().out
+    assert "2 sessions, read back" in said
+    assert "not encrypted" in said
+    assert f"without credentials: {UNPAIRED}: " in said
+    new = Installation(tmp_path / "new")
+    last = last_backup.read(old.config.paths.state)
+    assert last
+    restore = ["restore", last.where, "--old-host-is-dead", "--config", configured(new)]
+    assert main(restore) == 0
+    said = capsys.readouterr().out
+    assert said.startswith("restored: 2 sessions: alpha, beta\nlost: ")
+    assert said.endswith("next: waguard doctor, then start waguard\n")
+
+
+def test_to_a_pipe(old: Installation, tmp_path: Path) -> None:
+    """In a process of its own: stdout is the archive, byte for byte."""
+    config = configured(old)
+    file = tmp_path / "archive"
+    with file.open("wb") as out:
+        command = [sys.executable, "-m", "waguard", "backup", "-", "--config", config]
+        environment = {"PATH": os.environ["PATH"]}
+        done = subprocess.run(command, stdout=out, env=environment, check=False)
+    assert done.returncode == 0
+    new = Installation(tmp_path / "new")
+    assert main(["restore", str(file), "--old-host-is-dead", "--config", configured(new)]) == 0
+
+
+def test_what_cannot_be_is_said(
+    old: Installation, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    config = configured(old)
+    for argv, said in (
+        (["backup", str(tmp_path / "none")], "name a folder that is there"),
+        (["backup", "-", "--json"], "stdout is for the archive alone"),
+        (["backup", str(tmp_path), "--key-file", str(tmp_path / "none")], "openssl rand"),
+        (["restore", str(tmp_path / "none"), "--old-host-is-dead"], "cannot be used"),
+    ):
+        assert main([*argv, "--config", config]) == 2
+        assert said in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("what", ["groups", "webhooks"])
+def test_a_release_asks_first(what: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["release", what]) == 2
+    assert "--yes" in capsys.readouterr().err

@@ -1,0 +1,90 @@
+"""What may be in a backup, where it may go, and what is said of what is lost."""
+
+from typing import Any, Final
+
+import pytest
+
+from waguard.core.backup import (
+    API_KEY,
+    DATABASE,
+    Counts,
+    Manifest,
+    Member,
+    Place,
+    SavedSession,
+    limit,
+    lost,
+    refusals,
+    why_wrong,
+    with_failures,
+)
+from waguard.core.replace import replace
+
+SAVED: Final = Manifest(
+    waguard="1",
+    made_at=0.0,
+    installation="x",
+    database="sqlite",
+    revision="0009",
+    sessions=(
+        SavedSession(session="a", workspace=7, snapshot="1"),
+        SavedSession(session="b", workspace=7, why="not paired"),
+    ),
+    members=(Member(DATABASE, 1, "0f"),),
+)
+PLACE: Final = Place(sqlite=True, database="sqlite", revision="0009")
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["", "manifest", "../x", "state/../api-key", "credentials/1/x", "credentials/x/manifest.json"],
+)
+def test_a_name_that_no_backup_has(name: str) -> None:
+    with pytest.raises(ValueError, match="does not belong"):
+        limit(name)
+
+
+def test_all_but_the_database_is_bounded() -> None:
+    assert limit(DATABASE) is None
+    assert limit(API_KEY) == 1 << 20
+    assert limit("credentials/0/credentials.tar.gz") == 512 << 20
+
+
+@pytest.mark.parametrize(
+    ("place", "why"),
+    [
+        ({}, None),
+        ({"rows": 0}, None),
+        ({"rows": None}, "cannot be read"),
+        ({"rows": 2}, "has 2 sessions"),
+        ({"sessions": ["a", "b", "c", "d", "e", "f"]}, "a, b, c, d, e, …"),
+        ({"quarantine": True}, "quarantine"),
+        ({"sqlite": False}, "database.url names"),
+        ({"revision": "0008"}, "install waguard 1"),
+    ],
+)
+def test_where_it_may_go(place: dict[str, Any], why: str | None) -> None:
+    found = refusals(SAVED, replace(PLACE, **place))
+    assert [why in it for it in found] == [True] if why else found == []
+
+
+def test_what_is_lost_is_said_once_each() -> None:
+    said = lost(SAVED, Counts(uncertain=2, held=3))
+    assert said[0].startswith("session b (workspace 7): ")
+    for words in ("since 1970-01-01 00:00 UTC", "2 messages", "3 webhooks", "groups wait", "media"):
+        assert sum(words in line for line in said) >= 1
+    server = replace(SAVED, members=(), sessions=())
+    assert lost(server, Counts()) == []
+
+
+def test_credentials_that_turn_out_unusable_are_lost_too() -> None:
+    after = with_failures(SAVED, {0: "damaged"})
+    assert [it.snapshot for it in after.sessions] == [None, None]
+    assert any("session a" in line and "damaged" in line for line in lost(after, Counts()))
+
+
+def test_a_member_of_another_size_is_another_one() -> None:
+    manifest = replace(SAVED, sessions=())
+    assert why_wrong(manifest, {DATABASE: Member(DATABASE, 1, "0f")}) is None
+    assert why_wrong(manifest, {DATABASE: Member(DATABASE, 2, "0f")})
+    assert why_wrong(manifest, {})

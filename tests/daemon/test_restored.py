@@ -1,0 +1,68 @@
+"""What waits since a restore: read from its file, released once, and kept where that cannot be written."""
+
+from pathlib import Path
+from typing import Final
+
+import pytest
+
+from waguard.core.messages.inbox import EventPayload, InboxRecord, Kind
+from waguard.core.restored import EVERY, KIND, Restored
+from waguard.core.webhooks.delivery import Doubt
+from waguard.daemon.restored import RestoredInstallation
+from waguard.host.memory import restored_file
+
+HERE: Final = Restored(backup_at=100.0, restored_at=200.0, database=True, groups=("a",))
+RECORD: Final = InboxRecord(
+    session_id="a",
+    workspace_id=7,
+    key="k",
+    kind=Kind.MESSAGE,
+    at=150.0,
+    events=(EventPayload("message_received", {}),),
+)
+
+
+def installation(state: Path, *, uses_lookup: bool = False) -> RestoredInstallation:
+    return RestoredInstallation(state, uses_lookup=lambda: uses_lookup)
+
+
+async def test_one_that_was_never_restored_has_nothing_that_waits(tmp_path: Path) -> None:
+    it = installation(tmp_path)
+    assert it.marked(RECORD) is RECORD
+    assert not it.group_waits("a", "1@g.us")
+    assert (it.conditions(["a"]), await it.release_groups()) == ([], 0)
+    assert list(tmp_path.iterdir()) == []
+
+
+async def test_a_release_is_for_good(tmp_path: Path) -> None:
+    restored_file.write(tmp_path, HERE)
+    it = installation(tmp_path)
+    assert it.marked(RECORD).repeated is Doubt.WAIT
+    assert installation(tmp_path, uses_lookup=True).marked(RECORD).repeated is Doubt.LOOKUP
+    assert it.group_waits("a", "1@g.us")
+    assert [one.type for one in it.conditions(["a"])] == [KIND]
+    assert (await it.release_groups(), await it.release_groups()) == (1, 0)
+    for now in (it, installation(tmp_path)):
+        assert not now.group_waits("a", "1@g.us")
+        assert now.conditions(["a"]) == []
+        assert now.marked(RECORD).repeated is Doubt.WAIT  # webhooks are released apart
+
+
+async def test_one_that_cannot_be_written_is_no_release(tmp_path: Path) -> None:
+    restored_file.write(tmp_path, HERE)
+    it = installation(tmp_path)
+    (tmp_path / "restored.json.new").mkdir()  # in the place of the draft
+    with pytest.raises(OSError, match="directory"):
+        await it.release_groups()
+    assert it.group_waits("a", "1@g.us")
+
+
+def test_garbage_in_its_place_is_not_nothing(tmp_path: Path) -> None:
+    (tmp_path / restored_file.FILE).write_text("half a fi")
+    it = installation(tmp_path)
+    assert it.group_waits("any", "1@g.us")
+    assert it.marked(RECORD).repeated is Doubt.WAIT
+    found = restored_file.read(tmp_path)
+    assert found is not None
+    assert found.groups == (EVERY,)
+    assert (tmp_path / restored_file.FILE).read_text() == "half a fi"

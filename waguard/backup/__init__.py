@@ -1,0 +1,1 @@
+"""Saving an installation in one archive, and restoring it on another host; ``core/backup.py`` decides."""

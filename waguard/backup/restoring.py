@@ -1,0 +1,258 @@
+"""A backup put in place on a host where no waguard has lived. Nothing there is overwritten.
+
+The archive is read as who asks, and unpacked as a whole before anything takes its place. The note of what waits
+(``restored.json``) is the first to be there, so that a daemon which finds half of it sends nothing twice.
+"""
+
+import contextlib
+import os
+import shutil
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import BinaryIO, Final
+
+from waguard.backup import archive, rows
+from waguard.config.passwords import without_passwords
+from waguard.config.sections import Config
+from waguard.core import backup as policy
+from waguard.core.backup import Counts, Manifest, Place, SavedSession
+from waguard.core.profile.profile import RestoreSnapshot
+from waguard.core.restored import Restored
+from waguard.errors import ConflictError, NoRoomError, WaguardError
+from waguard.host.files import disk
+from waguard.host.files.acting import as_owner_of
+from waguard.host.files.lock import acquire
+from waguard.host.files.private_files import open_private, private_folders, sync_folder
+from waguard.host.memory import installation_file, key_memory, restored_file, version_memory
+from waguard.profile import layout, repair
+from waguard.profile.lock import ProfileLock
+from waguard.store.engine import sqlite_file
+from waguard.store.revision import HEAD
+from waguard.supervision.fleet import inventory
+
+_STAGING: Final = ".restore"
+_CONFIGURATION: Final = "restored-configuration"
+_ROOM: Final = 32 << 20  # bytes that stay free
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Result:
+    """What was restored. ``lost``: what is not back, and what a person decides; ``moved``: what was in the way, where it
+    lies now."""
+
+    manifest: Manifest
+    lost: list[str]
+    counts: Counts
+    moved: list[str]
+    statements: list[str]
+    """What a person runs on a server's database before the start."""
+    configuration: str | None
+    """The folder with the configuration of the backup, where that is another one than is used here."""
+
+
+def run(
+    config: Config, used: Path | None, raw: BinaryIO, key: bytes | None, *, from_dump: bool = False
+) -> Result:
+    """Restore what ``raw`` has. ``used``: the configuration that is used here; ``from_dump``: the server's database is, or
+    will be, restored from a dump. Raises ``WaguardError``, ``OSError``."""
+    state = config.paths.state
+    with _no_daemon(config):
+        with as_owner_of(state):
+            private_folders(state)
+            shutil.rmtree(state / _STAGING, ignore_errors=True)  # what a crash left
+            try:
+                _require_room(state, raw)
+                (state / _STAGING).mkdir(mode=0o700)
+                manifest = archive.read(raw, key, into=state / _STAGING)
+            except BaseException:
+                shutil.rmtree(state / _STAGING, ignore_errors=True)
+                raise
+        try:
+            restore = _Restore(config, manifest, state / _STAGING, time.time(), from_dump=from_dump)
+            return restore.run(used)
+        finally:
+            with as_owner_of(state):
+                shutil.rmtree(state / _STAGING, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def _no_daemon(config: Config) -> Iterator[None]:
+    """Raises ``InstanceHeldError`` where one lives; none starts meanwhile."""
+    paths = config.paths
+    owned = paths.runtime if os.access(paths.runtime, os.F_OK) else paths.state
+    with as_owner_of(owned):
+        lock = acquire(paths.runtime)
+    try:
+        yield
+    finally:
+        with as_owner_of(owned):
+            lock.release()
+
+
+def _require_room(folder: Path, raw: BinaryIO) -> None:
+    """All of it is unpacked beside its place."""
+    needed, free = os.fstat(raw.fileno()).st_size + _ROOM, disk.free(folder)
+    if free is not None and free < needed:
+        raise NoRoomError(
+            f"only {free >> 20} MB are free on the disk of {folder}",
+            remedy=f"free {(needed - free >> 20) + 1} MB more",
+        )
+
+
+class _Restore:
+    """One backup that was read to its end; ``unpacked`` has its files."""
+
+    def __init__(
+        self, config: Config, manifest: Manifest, unpacked: Path, now: float, *, from_dump: bool
+    ) -> None:
+        self._config = config
+        self._manifest = manifest
+        self._unpacked = unpacked
+        self._now = now
+        self._from_dump = from_dump
+        self._database = sqlite_file(config.database.url)
+        self._moved: list[str] = []
+
+    def run(self, used: Path | None) -> Result:
+        """Raises ``ConflictError`` where something lives here; then nothing is changed."""
+        if refused := policy.refusals(self._manifest, self._place()):
+            raise ConflictError(
+                f"this is no place for a restore: {'; '.join(refused)}",
+                value=str(self._config.paths.sessions),
+                remedy="restore into an installation without sessions; nothing was changed",
+            )
+        state, sessions = self._config.paths.state, self._config.paths.sessions
+        counts = self._make_database_ready()
+        has = [it.session for it in self._manifest.sessions if it.snapshot]
+        with as_owner_of(state):
+            note = Restored(
+                backup_at=self._manifest.made_at,
+                restored_at=self._now,
+                database=self._manifest.has_database or self._from_dump,
+                groups=tuple(has),
+            )
+            restored_file.write(state, note)
+        self._put(policy.API_KEY, self._config.api.key_file)
+        self._put(policy.KEYS, state / key_memory.FILE)
+        self._put(policy.VERSIONS, state / version_memory.FILE)
+        failed: dict[int, str] = {}
+        for number, saved in enumerate(self._manifest.sessions):
+            if saved.snapshot and (why := self._put_credentials(number, saved)):
+                failed[number] = why
+        self._put(policy.MARKER, sessions / installation_file.FILE)
+        if self._database:
+            for suffix in ("-wal", "-shm", "-journal"):
+                self._make_way(self._database.with_name(self._database.name + suffix))
+            self._put(policy.DATABASE, self._database)
+        shown = policy.with_failures(self._manifest, failed)
+        return Result(
+            manifest=shown,
+            lost=policy.lost(shown, counts),
+            counts=counts,
+            moved=self._moved,
+            statements=rows.statements() if self._from_dump else [],
+            configuration=self._keep_configuration(used),
+        )
+
+    def _place(self) -> Place:
+        sessions = self._config.paths.sessions
+        with as_owner_of(sessions):
+            names = [session for _, session in inventory.places_on_disk(sessions)]
+            quarantine = sessions / "quarantine"
+            kept = quarantine.is_dir() and any(quarantine.iterdir())
+        counted: int | None = 0
+        if self._database:
+            with as_owner_of(self._database):
+                counted = rows.count(self._database)
+        return Place(
+            sessions=names,
+            quarantine=kept,
+            rows=counted,
+            sqlite=self._database is not None,
+            database=without_passwords(self._config.database.url),
+            revision=HEAD,
+        )
+
+    def _make_database_ready(self) -> Counts:
+        if not self._manifest.has_database:
+            return Counts()
+        uses_lookup = self._config.webhook.stored is not None
+        with as_owner_of(self._config.paths.state):
+            database = self._unpacked / policy.DATABASE
+            return rows.make_ready(database, uses_lookup=uses_lookup, now=self._now)
+
+    # ---- each file in its place ----
+
+    def _put(self, name: str, place: Path) -> None:
+        """Where the backup has it; what lies there is renamed."""
+        with as_owner_of(self._config.paths.state):
+            try:
+                source = (self._unpacked / name).open("rb")
+            except FileNotFoundError:
+                return
+        self._make_way(place)
+        with source, as_owner_of(place):
+            draft = place.with_name(f"{place.name}.new")
+            _copy(source, draft)
+            draft.rename(place)
+            sync_folder(place.parent)
+
+    def _make_way(self, place: Path) -> None:
+        """What lies there is evidence, and stays beside it."""
+        with as_owner_of(place):
+            if not os.path.lexists(place):
+                return
+            stamp = f"{datetime.fromtimestamp(self._now, UTC):%Y%m%dT%H%M%SZ}"
+            moved = place.with_name(f"{place.name}.before-restore-{stamp}")
+            place.rename(moved)
+            self._moved.append(str(moved))
+
+    def _put_credentials(self, number: int, saved: SavedSession) -> str | None:
+        """The snapshot, and the profile that is made of it; why that cannot be done."""
+        at = layout.places(self._config.paths.sessions, saved.workspace, saved.session)
+        snapshot = at.snapshots / str(saved.snapshot)
+        try:
+            for file in policy.SNAPSHOT_FILES:
+                with as_owner_of(self._config.paths.state):
+                    source = (self._unpacked / policy.place_of(number, file)).open("rb")
+                with source, as_owner_of(at.snapshots):
+                    _copy(source, snapshot / file)
+            with as_owner_of(at.profile):
+                private_folders(at.profile)
+                with ProfileLock(at.profile) as lock:
+                    repair.carry_out(at, lock.descriptor, (RestoreSnapshot(snapshot.name),))
+        except WaguardError as error:
+            return error.line()
+        return None
+
+    def _keep_configuration(self, used: Path | None) -> str | None:
+        """The configuration is a person's, and may be another host's: it is laid aside, where it differs."""
+        folder = self._config.paths.state / _CONFIGURATION
+        found = _content(self._config.paths.state, self._unpacked / policy.CONFIGURATION)
+        same = used is not None and _content(used, used) == found
+        secret = self._config.webhook.secret_file
+        theirs = _content(self._config.paths.state, self._unpacked / policy.SECRET)
+        same_secret = theirs is None or (secret and _content(secret, secret) == theirs)
+        if (found is None or same) and same_secret:
+            return None
+        for name in (policy.CONFIGURATION, policy.SECRET):
+            self._put(name, folder / Path(name).name)
+        return str(folder)
+
+
+def _content(owned: Path, path: Path) -> bytes | None:
+    with as_owner_of(owned):
+        try:
+            return path.read_bytes()
+        except FileNotFoundError:
+            return None
+
+
+def _copy(source: BinaryIO, target: Path) -> None:
+    with open_private(target) as file:
+        shutil.copyfileobj(source, file)
+        file.flush()
+        os.fsync(file.fileno())

@@ -1,0 +1,253 @@
+"""One backup: database, credentials, keys, configuration and marker, from a living daemon or none.
+
+What the daemon's user owns is read with that user's rights, whoever asks; the archive belongs to who may decide
+about its folder. It is written beside its name, read back, and renamed.
+"""
+
+import contextlib
+import fcntl
+import os
+import re
+import shlex
+import shutil
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import BinaryIO, Final
+
+from sqlalchemy import make_url
+
+import waguard
+from waguard.backup import archive, rows
+from waguard.config.passwords import without_passwords
+from waguard.config.sections import Config
+from waguard.core import backup as policy
+from waguard.core.backup import LastBackup, Manifest, SavedSession
+from waguard.errors import ConfigError, ConflictError, WaguardError
+from waguard.host import small_file
+from waguard.host.files.acting import as_owner_of
+from waguard.host.files.private_files import private_folders, sync_folder
+from waguard.host.memory import installation_file, key_memory, last_backup, version_memory
+from waguard.host.small_file import UnreadableError
+from waguard.profile import layout, owner_mark, snapshot_now, snapshots
+from waguard.profile.layout import Places
+from waguard.store.engine import sqlite_file
+from waguard.supervision.fleet import inventory
+
+_STAGING: Final = ".backup"
+_NAME: Final = re.compile(r"waguard-[0-9]{8}T[0-9]{6}Z\.tar(\.encrypted)?")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Source:
+    """What is saved. ``configuration``: the file that was read; None: there is none."""
+
+    config: Config
+    configuration: Path | None
+    key: bytes | None = None
+
+
+def into_folder(source: Source, folder: Path, *, keep: int | None) -> tuple[Path, Manifest]:
+    """A new archive there; of older ones only ``keep`` - 1 stay (None: all). Raises ``WaguardError``, ``OSError``."""
+    now = time.time()
+    stamp = f"{datetime.fromtimestamp(now, UTC):%Y%m%dT%H%M%SZ}"
+    name = f"waguard-{stamp}.tar{'.encrypted' if source.key else ''}"
+    draft = folder / f".{name}.new"
+    with as_owner_of(folder):
+        raw = open(draft, "x+b", opener=_private)  # noqa: SIM115 - closed below, with the rights of its owner
+    with raw:
+        try:
+            manifest = _save(source, raw, now)
+            with as_owner_of(folder):
+                draft.rename(folder / name)
+                sync_folder(folder)
+        except BaseException:
+            with as_owner_of(folder):
+                draft.unlink(missing_ok=True)
+            raise
+    _remember(source, manifest, str(folder / name))
+    if keep is not None:
+        with as_owner_of(folder):
+            for old in sorted(p for p in folder.iterdir() if _NAME.fullmatch(p.name))[:-keep]:
+                old.unlink()
+    return folder / name, manifest
+
+
+def into_stream(source: Source, stream: BinaryIO) -> Manifest:
+    """The archive, as soon as it is whole and was read back. Raises ``WaguardError``, ``OSError``."""
+    state = source.config.paths.state
+    with as_owner_of(state):
+        raw = tempfile.TemporaryFile(dir=state)  # noqa: SIM115 - closed below
+    with raw:
+        manifest = _save(source, raw, time.time())
+        raw.seek(0)
+        shutil.copyfileobj(raw, stream)
+        stream.flush()
+    _remember(source, manifest, "stdout")
+    return manifest
+
+
+def statements(config: Config) -> list[str]:
+    """What dumps a database server's database; [] for SQLite, which is in the backup."""
+    url = make_url(config.database.url)
+    at = {"--host": url.host, "--port": url.port}
+    options = [f"{name}={shlex.quote(str(value))}" for name, value in at.items() if value]
+    name = shlex.quote(url.database or "")
+    match url.get_backend_name():
+        case "mysql" | "mariadb":
+            user = f"--user={shlex.quote(url.username or '')} --password"
+            line = f"mariadb-dump --single-transaction --quick {' '.join(options)} {user}"
+            return [f"{line} {name} > {name}.sql"]
+        case "postgresql":
+            user = f"--username={shlex.quote(url.username or '')}"
+            return [f"pg_dump --format=custom {' '.join(options)} {user} {name} > {name}.dump"]
+        case _:
+            return []
+
+
+def _private(path: str, flags: int) -> int:
+    return os.open(path, flags | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+
+
+def _save(source: Source, raw: BinaryIO, now: float) -> Manifest:
+    """Write all of it, then read it back."""
+    config, paths = source.config, source.config.paths
+    writer = archive.ArchiveWriter(raw, source.key)
+    for name, content in _small_files(source).items():
+        writer.add_bytes(name, content)
+    with as_owner_of(paths.sessions):
+        marker = installation_file.read(paths.sessions)
+        sessions = [
+            _add_credentials(writer, number, layout.places(paths.sessions, *place))
+            for number, place in enumerate(_places(paths.sessions))
+        ]
+    manifest = Manifest(
+        waguard=waguard.__version__,
+        made_at=now,
+        installation=marker.installation if marker else "",
+        database=without_passwords(config.database.url),
+        revision=_add_database(writer, config),
+        sessions=tuple(sessions),
+        members=(),
+    )
+    manifest = writer.finish(manifest)
+    raw.flush()
+    os.fsync(raw.fileno())
+    raw.seek(0)
+    if archive.read(raw, source.key) != manifest:
+        raise WaguardError("what was written is not what is read back", field="FOLDER")
+    return manifest
+
+
+def _places(sessions: Path) -> list[tuple[int, str]]:
+    """What lies there under a name that no session has is nobody's."""
+    return [it for it in inventory.places_on_disk(sessions) if policy.is_session(it[1])]
+
+
+def _small_files(source: Source) -> dict[str, bytes]:
+    """By their names in the archive; what is not there is left out."""
+    config, state, sessions = (
+        source.config,
+        source.config.paths.state,
+        source.config.paths.sessions,
+    )
+    named = {
+        policy.CONFIGURATION: source.configuration,
+        policy.SECRET: config.webhook.secret_file,
+        policy.API_KEY: config.api.key_file,
+    }
+    ours = {
+        policy.KEYS: state / key_memory.FILE,
+        policy.VERSIONS: state / version_memory.FILE,
+        policy.MARKER: sessions / installation_file.FILE,
+    }
+    found = {name: _read(name, path, named=True) for name, path in named.items() if path}
+    found |= {name: _read(name, path, named=False) for name, path in ours.items()}
+    return {name: content for name, content in found.items() if content is not None}
+
+
+def _read(name: str, path: Path, *, named: bool) -> bytes | None:
+    try:
+        with as_owner_of(path):
+            return small_file.read(path, limit=policy.limit(name) or 0, named=named)
+    except FileNotFoundError:
+        return None
+    except (OSError, UnreadableError) as error:
+        raise ConfigError(
+            f"{path} cannot be saved: {error}",
+            value=str(path),
+            remedy="repair it (`waguard doctor`), or run this as root",
+        ) from None
+
+
+def _add_credentials(writer: archive.ArchiveWriter, number: int, at: Places) -> SavedSession:
+    """A new copy, else the newest snapshot of the same pairing; else why there is neither."""
+    chosen: str | None
+    why: str | None = None
+    try:
+        chosen = snapshot_now.create(at).id
+    except (WaguardError, OSError) as error:
+        why = error.line() if isinstance(error, WaguardError) else str(error)
+        chosen = _newest(at)
+    if chosen is None:
+        return SavedSession(session=at.session, workspace=at.workspace, why=why)
+    taken = snapshots.verify(at.snapshots / chosen)
+    for file in policy.SNAPSHOT_FILES:
+        writer.add_path(policy.place_of(number, file), at.snapshots / chosen / file)
+    return SavedSession(
+        session=at.session, workspace=at.workspace, snapshot=chosen, taken_at=taken.taken_at
+    )
+
+
+def _newest(at: Places) -> str | None:
+    token = owner_mark.pairing(at.profile)
+    if token is None and owner_mark.was_ours(at.profile):
+        return None  # it was logged out: what was copied before can be used no more
+    usable = [it for it in snapshots.verified(at.snapshots) if it.intact]
+    return next((it.id for it in reversed(usable) if token in {None, it.pairing}), None)
+
+
+def _add_database(writer: archive.ArchiveWriter, config: Config) -> str:
+    """The revision of the SQLite database that was added; empty: it is a server's."""
+    source = sqlite_file(config.database.url)
+    if source is None:
+        return ""
+    with as_owner_of(source), _staging(source.parent) as made:
+        copied = made / policy.DATABASE
+        revision = rows.copy(source, copied)
+        writer.add_path(policy.DATABASE, copied)
+    return revision
+
+
+@contextlib.contextmanager
+def _staging(folder: Path) -> Iterator[Path]:
+    """An empty folder for one backup at a time, removed at the end; what a crash left is removed before."""
+    made = folder / _STAGING
+    private_folders(made)
+    lock = os.open(made, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(lock)
+        raise ConflictError(
+            "another backup is being made", remedy="wait until it has ended"
+        ) from None
+    try:
+        for old in made.iterdir():
+            old.unlink()
+        yield made
+    finally:
+        shutil.rmtree(made, ignore_errors=True)
+        os.close(lock)
+
+
+def _remember(source: Source, manifest: Manifest, where: str) -> None:
+    missing: Sequence[str] = [it.session for it in manifest.sessions if it.snapshot is None]
+    state = source.config.paths.state
+    with as_owner_of(state):
+        last_backup.write(
+            state, LastBackup(at=manifest.made_at, where=where, missing=tuple(missing))
+        )

@@ -1,0 +1,248 @@
+"""What a backup has, what its archive may hold, whether it may be restored here, and what is lost by that. Pure."""
+
+import datetime as dt
+import re
+from collections.abc import Mapping, Sequence
+from typing import Final
+
+from msgspec import Struct
+
+from waguard.core.replace import replace
+
+FORMAT: Final = 1
+"""A field that a restore must not ignore is a new format."""
+MANIFEST: Final = "manifest.json"
+DATABASE: Final = "database.sqlite"
+API_KEY: Final = "state/api-key"
+KEYS: Final = "state/keys.json"
+VERSIONS: Final = "state/versions.json"
+MARKER: Final = "sessions/waguard-installation.json"
+CONFIGURATION: Final = "configuration/waguard.toml"
+SECRET: Final = "configuration/webhook-secret"  # noqa: S105 - a name in the archive
+SNAPSHOT_FILES: Final = ("credentials.tar.gz", "manifest.json")
+
+_MB: Final = 1 << 20
+_LIMITS: Final[Mapping[str, int | None]] = {
+    DATABASE: None,  # by the disk
+    API_KEY: _MB,
+    KEYS: 16 * _MB,
+    VERSIONS: _MB,
+    MARKER: _MB,
+    CONFIGURATION: _MB,
+    SECRET: _MB,
+    MANIFEST: 64 * _MB,
+}
+_SNAPSHOT: Final = re.compile(r"credentials/[0-9]{1,5}/(?:credentials\.tar\.gz|manifest\.json)")
+_SNAPSHOT_LIMIT: Final = 512 * _MB
+_SESSION: Final = re.compile(r"[^/\0]{1,200}")
+_SNAPSHOT_ID: Final = re.compile(r"[0-9A-Za-z-]{1,64}")
+MEMBERS: Final = 200_000
+
+
+class Member(Struct, frozen=True):
+    """A file of the archive. ``size`` in bytes."""
+
+    name: str
+    size: int
+    sha256: str
+
+
+class SavedSession(Struct, frozen=True, kw_only=True):
+    """A session's credentials in a backup. ``snapshot`` None: it has none, ``why`` says why."""
+
+    session: str
+    workspace: int
+    snapshot: str | None = None
+    taken_at: float | None = None
+    """Unix time: what the phone and WhatsApp agreed on since then is not in it."""
+    why: str | None = None
+
+
+class Manifest(Struct, frozen=True, kw_only=True):
+    """The last file of the archive. The credentials of the session at place ``n`` of ``sessions`` are in
+    ``credentials/<n>/``."""
+
+    format: int = FORMAT
+    waguard: str
+    made_at: float
+    """Unix time."""
+    installation: str
+    """Empty: no marker could be read."""
+    database: str
+    """The name of the database, without user and password."""
+    revision: str = ""
+    """The revision of the SQLite database that is in it; empty: a server's, which is not."""
+    sessions: tuple[SavedSession, ...]
+    members: tuple[Member, ...]
+
+    @property
+    def has_database(self) -> bool:
+        """Whether the database is in it."""
+        return any(it.name == DATABASE for it in self.members)
+
+
+def place_of(number: int, file: str) -> str:
+    """Where a file of the credentials lies in the archive."""
+    return f"credentials/{number}/{file}"
+
+
+def limit(name: str) -> int | None:
+    """The most bytes that a file of this name may have; None: as many as the disk. Raises ``ValueError`` for a
+    name that no backup has."""
+    if _SNAPSHOT.fullmatch(name):
+        return _SNAPSHOT_LIMIT
+    if name not in _LIMITS:
+        raise ValueError(f"{name[:100]!r} does not belong in it")
+    return _LIMITS[name]
+
+
+def why_wrong(manifest: Manifest, found: Mapping[str, Member]) -> str | None:
+    """What is wrong with an archive that was read to its end; ``found``: by name, without the manifest. None:
+    nothing."""
+    if manifest.format != FORMAT:
+        return f"it has format {manifest.format}, and this waguard knows {FORMAT}"
+    said = {it.name: it for it in manifest.members}
+    for name in sorted(said.keys() | found.keys()):
+        if name not in found:
+            return f"{name!r} is missing"
+        if said.get(name) != found[name]:
+            return f"{name} is not what was written"
+    places = {(it.workspace, it.session) for it in manifest.sessions}
+    if len(places) != len(manifest.sessions):
+        return "it has a session twice"
+    whys = (_why_no_session(n, it, found) for n, it in enumerate(manifest.sessions))
+    return next((why for why in whys if why), None)
+
+
+def is_session(name: str) -> bool:
+    """Whether it may be a part of a path behind ``session-``."""
+    return _SESSION.fullmatch(name) is not None
+
+
+def _why_no_session(number: int, it: SavedSession, found: Mapping[str, Member]) -> str | None:
+    if not is_session(it.session) or it.workspace < 0:
+        return f"{it.session[:100]!r} is no session of a workspace"
+    if it.snapshot is None:
+        return None
+    if not _SNAPSHOT_ID.fullmatch(it.snapshot):
+        return f"{it.snapshot[:100]!r} is no snapshot"
+    missing = [file for file in SNAPSHOT_FILES if place_of(number, file) not in found]
+    return f"the {missing[0]} of {it.session} is missing" if missing else None
+
+
+def with_failures(manifest: Manifest, failed: Mapping[int, str]) -> Manifest:
+    """As it was restored. ``failed``: why, by the place of a session whose credentials are unusable."""
+    sessions = tuple(
+        replace(it, snapshot=None, why=failed[number]) if number in failed else it
+        for number, it in enumerate(manifest.sessions)
+    )
+    return replace(manifest, sessions=sessions)
+
+
+# ---- where it is restored ----
+
+
+class Place(Struct, frozen=True, kw_only=True):
+    """What was found where a backup is to be restored."""
+
+    sessions: Sequence[str] = ()
+    """Sessions with a profile or a snapshot."""
+    quarantine: bool = False
+    """Profiles lie in the quarantine."""
+    rows: int | None = 0
+    """Sessions in the database; None: that is not known."""
+    sqlite: bool
+    """The configured database is an SQLite file."""
+    database: str
+    revision: str = ""
+    """The newest revision that this waguard knows."""
+
+
+def refusals(manifest: Manifest, place: Place) -> list[str]:
+    """Why it is not restored there; []: it is."""
+    found = []
+    if place.sessions:
+        names = ", ".join(place.sessions[:5]) + (", …" if len(place.sessions) > 5 else "")  # noqa: PLR2004
+        found.append(f"paths.sessions has profiles or snapshots: {names}")
+    if place.quarantine:
+        found.append("paths.sessions has profiles in the quarantine")
+    if place.sqlite and not manifest.has_database:
+        found.append(
+            f"database.url names an SQLite file, and the backup belongs to {manifest.database}"
+        )
+    if not place.sqlite and manifest.has_database:
+        found.append(f"the backup has an SQLite database, and database.url names {place.database}")
+    if place.sqlite and place.rows is None:
+        found.append(f"what is in {place.database} cannot be read")
+    elif place.sqlite and place.rows:
+        found.append(f"{place.database} has {place.rows} sessions")
+    if manifest.revision.isdecimal() and int(manifest.revision) > int(place.revision or 0):
+        found.append(
+            f"its database has revision {manifest.revision}, and this waguard knows {place.revision}: install"
+            f" waguard {manifest.waguard}"
+        )
+    return found
+
+
+class Counts(Struct, frozen=True, kw_only=True):
+    """What was done with the rows of the restored database."""
+
+    uncertain: int = 0
+    """Messages that were not sent yet, or may have been."""
+    held: int = 0
+    """Webhooks that may have been delivered already."""
+
+
+def lost(manifest: Manifest, counts: Counts) -> list[str]:
+    """What a restore cannot bring back, and what a person decides about; one sentence each."""
+    at, found = _time(manifest.made_at), []
+    found += [
+        f"session {it.session} (workspace {it.workspace}): no credentials, it needs a scan: {it.why}"
+        for it in manifest.sessions
+        if it.snapshot is None
+    ]
+    if manifest.has_database:
+        found += [
+            (
+                f"sessions that were made, and all that was sent, received and changed since {at}: the phones have these"
+                " messages; WhatsApp delivers only what the old host never got"
+            ),
+            "received files (`media`): webhooks that name one come without it",
+        ]
+    if counts.uncertain:
+        found.append(
+            f"{counts.uncertain} messages were unfinished and are uncertain now: none is sent again by itself;"
+            " `waguard messages list --state uncertain`"
+        )
+    if counts.held:
+        found.append(
+            f"{counts.held} webhooks may have been delivered since {at}: they wait;"
+            " `waguard webhooks list --state restored`"
+        )
+    if any(it.snapshot for it in manifest.sessions):
+        found.append(
+            "messages to groups wait: members may be unable to read what is sent with older keys;"
+            " `waguard release groups` ends that"
+        )
+    if any(it.name in {KEYS, API_KEY} for it in manifest.members):
+        found.append(
+            f"keys that were removed or revoked since {at} are valid again: `waguard keys list`"
+        )
+    return found
+
+
+# ---- how old the last one is ----
+
+
+class LastBackup(Struct, frozen=True, kw_only=True):
+    """The newest backup, as the state folder has it."""
+
+    at: float
+    """Unix time."""
+    where: str
+    missing: tuple[str, ...] = ()
+    """Sessions without credentials in it."""
+
+
+def _time(at: float) -> str:
+    return f"{dt.datetime.fromtimestamp(at, dt.UTC):%Y-%m-%d %H:%M} UTC"

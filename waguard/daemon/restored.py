@@ -1,0 +1,45 @@
+"""What waits since this installation was restored from a backup: in a file, until a person releases it."""
+
+import asyncio
+from collections.abc import Callable, Collection
+from pathlib import Path
+
+from loguru import logger
+
+from waguard.core import restored as policy
+from waguard.core.blame import Condition
+from waguard.core.messages.inbox import InboxRecord
+from waguard.host.memory import restored_file
+
+
+class RestoredInstallation:
+    """Fills ``ports.store.GroupRelease``. ``uses_lookup``: the table of ``webhook.url``'s receiver can be asked."""
+
+    def __init__(self, state: Path, *, uses_lookup: Callable[[], bool]) -> None:
+        self._state = state
+        self._uses_lookup = uses_lookup
+        self._now = restored_file.read(state)
+
+    def marked(self, record: InboxRecord) -> InboxRecord:
+        """The record, marked where the daemon before may have reported it."""
+        if self._now is None:
+            return record
+        return policy.marked(self._now, record, uses_lookup=self._uses_lookup())
+
+    def group_waits(self, session: str, chat: str) -> bool:
+        """Whether nothing is sent to this chat of the session."""
+        return policy.group_waits(self._now, session, chat)
+
+    def conditions(self, known: Collection[str]) -> list[Condition]:
+        """What a person has to decide, of these sessions."""
+        return policy.conditions(self._now, known)
+
+    async def release_groups(self) -> int:
+        """From now on all sessions send to groups; how many did not. Raises ``OSError``."""
+        if self._now is None or not self._now.groups:
+            return 0
+        count, after = len(self._now.groups), policy.released(self._now)
+        await asyncio.to_thread(restored_file.write, self._state, after)
+        self._now = after
+        logger.info("messages to groups are released", event="groups_released", sessions=count)
+        return count
