@@ -3,6 +3,7 @@
 import asyncio
 import errno
 import hmac
+import itertools
 import json
 import os
 from pathlib import Path
@@ -14,22 +15,22 @@ from loguru import logger
 from tests.api.conftest import KEY, SECOND_KEY, Api, with_key
 from tests.api.fake_sessions import SESSION
 from waguard.api.auth import Keys, load_or_create_keys
+from waguard.api.timings import Timings
 from waguard.config.key_file import GENERATED_KEY_MARK
 from waguard.errors import ConfigError
 
+AT_ONCE = Timings(refusal=0.0)
 STATUS = f"/api/sessions/{SESSION}/status"
 LOGOUT = f"/sessions/{SESSION}/logout"
 ACTIVITY = f"/api/internal/sessions/{SESSION}/last-activity"
 
 
-@pytest.mark.parametrize("key", [KEY, SECOND_KEY])
-@pytest.mark.parametrize(
-    "place",
-    ["body", "query", "X-Api-Key", "Bearer", "bearer"],
-)
-async def test_each_key_is_taken_in_each_place(api: Api, key: str, place: str) -> None:
-    path, body, headers = with_key(place, key, "/api/sessions")
-    assert (await api.call("GET", path, body, key=None, headers=headers)).status == 200
+async def test_each_key_is_taken_in_each_place(api: Api, subtests: pytest.Subtests) -> None:
+    places = ("body", "query", "X-Api-Key", "Bearer", "bearer")
+    for key, place in itertools.product((KEY, SECOND_KEY), places):
+        with subtests.test(key=key, place=place):
+            path, body, headers = with_key(place, key, "/api/sessions")
+            assert (await api.call("GET", path, body, key=None, headers=headers)).status == 200
 
 
 @pytest.mark.parametrize("method", ["POST", "PUT", "DELETE"])
@@ -53,13 +54,14 @@ BAD: list[tuple[str, dict[str, Any]]] = [
 ]
 
 
-@pytest.mark.parametrize(("name", "request_parts"), BAD, ids=[name for name, _ in BAD])
-async def test_a_bad_key_is_refused(api: Api, name: str, request_parts: dict[str, Any]) -> None:
-    answer = await api.call("GET", "/api/sessions", key=None, **request_parts)
-    reported = answer.json()
-    assert (answer.status, reported["error"]) == (401, "Invalid API key")
-    assert reported["field"] == "api_key"
-    assert reported["remedy"]
+async def test_a_bad_key_is_refused(api: Api, subtests: pytest.Subtests) -> None:
+    for name, request_parts in BAD:
+        with subtests.test(name):
+            answer = await api.call("GET", "/api/sessions", key=None, **request_parts)
+            reported = answer.json()
+            assert (answer.status, reported["error"]) == (401, "Invalid API key")
+            assert reported["field"] == "api_key"
+            assert reported["remedy"]
 
 
 PROTECTED = [
@@ -98,21 +100,22 @@ PROTECTED = [
 ]
 
 
-@pytest.mark.parametrize(("method", "path"), PROTECTED)
+@pytest.mark.parametrize("timings", [AT_ONCE], ids=["at once"])
 async def test_every_route_but_health_and_the_page_wants_a_key(
-    api: Api, method: str, path: str
+    api: Api, subtests: pytest.Subtests
 ) -> None:
-    assert (await api.call(method, path, key=None)).status == 401
-    assert not api.sessions.done
-    assert not api.sessions.calls
+    for method, path in PROTECTED:
+        with subtests.test(method=method, path=path):
+            assert (await api.call(method, path, key=None)).status == 401
+            assert not api.sessions.done
+            assert not api.sessions.calls
 
 
-@pytest.mark.parametrize(
-    "path", ["/", "/page.js", "/passkey.js", "/page.css", "/health", "/health/live"]
-)
-@pytest.mark.parametrize("method", ["GET", "HEAD"])
-async def test_health_and_the_page_want_none(api: Api, method: str, path: str) -> None:
-    assert (await api.call(method, path, key=None)).status == 200
+async def test_health_and_the_page_want_none(api: Api, subtests: pytest.Subtests) -> None:
+    paths = ("/", "/page.js", "/passkey.js", "/page.css", "/health", "/health/live")
+    for method, path in itertools.product(("GET", "HEAD"), paths):
+        with subtests.test(method=method, path=path):
+            assert (await api.call(method, path, key=None)).status == 200
 
 
 async def test_keys_are_compared_in_constant_time(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -154,12 +157,12 @@ class TestKeyless:
         assert (await api.call("POST", LOGOUT, key=None)).status == 200
         assert api.sessions.done == ["logout"]
 
-    @pytest.mark.parametrize(
-        ("method", "path"),
-        [case for case in PROTECTED if case[1].startswith("/api") and case[1] != ACTIVITY],
-    )
-    async def test_every_other_route_needs_a_key(self, api: Api, method: str, path: str) -> None:
-        assert (await api.call(method, path, key=None)).status == 401
+    @pytest.mark.parametrize("timings", [AT_ONCE], ids=["at once"])
+    async def test_every_other_route_needs_a_key(self, api: Api, subtests: pytest.Subtests) -> None:
+        for method, path in PROTECTED:
+            if path.startswith("/api") and path != ACTIVITY:
+                with subtests.test(method=method, path=path):
+                    assert (await api.call(method, path, key=None)).status == 401
 
     @pytest.mark.parametrize(
         "header",

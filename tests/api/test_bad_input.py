@@ -231,18 +231,21 @@ CASES = [
 ]
 
 
-@pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
-async def test_says_what_was_wrong_and_what_to_do(api: Api, case: Case) -> None:
-    answer = await api.call(case.method, case.path, case.body, data=case.raw, headers=case.headers)
-    reported = answer.json()
-    assert answer.status == case.status, reported
-    assert reported["error"]
-    assert case.error in reported["error"]
-    assert len(reported["error"]) < 300
-    assert reported.get("field") == case.field
-    assert reported["remedy"]
-    assert not api.sessions.calls
-    assert (await api.call("GET", f"{ONE}/status")).status == 200  # it still serves
+async def test_says_what_was_wrong_and_what_to_do(api: Api, subtests: pytest.Subtests) -> None:
+    for case in CASES:
+        with subtests.test(case.name):
+            answer = await api.call(
+                case.method, case.path, case.body, data=case.raw, headers=case.headers
+            )
+            reported = answer.json()
+            assert answer.status == case.status, reported
+            assert reported["error"]
+            assert case.error in reported["error"]
+            assert len(reported["error"]) < 300
+            assert reported.get("field") == case.field
+            assert reported["remedy"]
+            assert not api.sessions.calls
+            assert (await api.call("GET", f"{ONE}/status")).status == 200  # it still serves
 
 
 async def test_a_body_that_never_comes_whole_disturbs_nobody(api: Api) -> None:
@@ -300,9 +303,10 @@ UNKNOWN: list[tuple[str, str, Any]] = [
 ]
 
 
-@pytest.mark.parametrize(("method", "path", "body"), UNKNOWN)
 async def test_an_unknown_session_is_reported_in_the_words_of_the_old_service(
-    api: Api, method: str, path: str, body: Any
+    api: Api, subtests: pytest.Subtests
 ) -> None:
-    answer = await api.call(method, path, body)
-    assert (answer.status, answer.json()) == (404, {"error": "Session not found"})
+    for method, path, body in UNKNOWN:
+        with subtests.test(method=method, path=path, body=body):
+            answer = await api.call(method, path, body)
+            assert (answer.status, answer.json()) == (404, {"error": "Session not found"})

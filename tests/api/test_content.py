@@ -1,6 +1,7 @@
 """What a message answers, whom it names, and where its file comes from."""
 
 import base64
+import itertools
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -72,38 +73,36 @@ async def test_what_may_be_quoted(api: Api, recipient: str, quoted: str) -> None
     assert api.sessions.sends()[0].quoted == quoted
 
 
-@pytest.mark.parametrize("path", [TEXT, MEDIA])
-@pytest.mark.parametrize(
-    ("changes", "field", "error"),
-    [
-        ({"quoted_message_id": "3EB0A1"}, "quoted_message_id", "3EB0A1"),
-        ({"quoted_message_id": 5}, "quoted_message_id", "5"),
-        ({"quoted_message_id": [QUOTED]}, "quoted_message_id", "not a message id"),
-        ({"quoted_message_id": f"{QUOTED}\n"}, "quoted_message_id", "not a message id"),
-        (
-            {"quoted_message_id": "false_status@broadcast_A"},
-            "quoted_message_id",
-            "not a message id",
-        ),
-        ({"quoted_message_id": "false_62811@c.us_A"}, "quoted_message_id", "another chat"),
-        ({"quoted_message_id": f"false_{GROUP}_A"}, "quoted_message_id", "another chat"),
-        ({"mentions": NUMBER}, "mentions", NUMBER),
-        ({"mentions": {NUMBER: 1}}, "mentions", "not a list"),
-        ({"mentions": [NUMBER] * 101}, "mentions", "not a list"),
-        ({"mentions": [NUMBER, "Bob"]}, "mentions[1]", "Bob"),
-        ({"mentions": [NUMBER, None]}, "mentions[1]", "None"),
-        ({"mentions": [GROUP]}, "mentions[0]", "a group"),
-    ],
-)
-async def test_says_what_was_wrong_and_what_to_do(
-    api: Api, path: str, changes: dict[str, Any], field: str, error: str
-) -> None:
-    answer = await api.call("POST", path, body(**changes))
-    reported = answer.json()
-    assert (answer.status, reported["field"]) == (400, field)
-    assert error in reported["error"]
-    assert reported["remedy"]
-    assert not api.sessions.calls
+WRONG: list[tuple[dict[str, Any], str, str]] = [
+    ({"quoted_message_id": "3EB0A1"}, "quoted_message_id", "3EB0A1"),
+    ({"quoted_message_id": 5}, "quoted_message_id", "5"),
+    ({"quoted_message_id": [QUOTED]}, "quoted_message_id", "not a message id"),
+    ({"quoted_message_id": f"{QUOTED}\n"}, "quoted_message_id", "not a message id"),
+    (
+        {"quoted_message_id": "false_status@broadcast_A"},
+        "quoted_message_id",
+        "not a message id",
+    ),
+    ({"quoted_message_id": "false_62811@c.us_A"}, "quoted_message_id", "another chat"),
+    ({"quoted_message_id": f"false_{GROUP}_A"}, "quoted_message_id", "another chat"),
+    ({"mentions": NUMBER}, "mentions", NUMBER),
+    ({"mentions": {NUMBER: 1}}, "mentions", "not a list"),
+    ({"mentions": [NUMBER] * 101}, "mentions", "not a list"),
+    ({"mentions": [NUMBER, "Bob"]}, "mentions[1]", "Bob"),
+    ({"mentions": [NUMBER, None]}, "mentions[1]", "None"),
+    ({"mentions": [GROUP]}, "mentions[0]", "a group"),
+]
+
+
+async def test_says_what_was_wrong_and_what_to_do(api: Api, subtests: pytest.Subtests) -> None:
+    for path, (changes, field, error) in itertools.product((TEXT, MEDIA), WRONG):
+        with subtests.test(path=path, changes=changes):
+            answer = await api.call("POST", path, body(**changes))
+            reported = answer.json()
+            assert (answer.status, reported["field"]) == (400, field)
+            assert error in reported["error"]
+            assert reported["remedy"]
+            assert not api.sessions.calls
 
 
 async def test_a_refusal_names_the_field_that_is_to_blame(api: Api) -> None:

@@ -2,6 +2,7 @@
 
 import asyncio
 import gzip
+import itertools
 import json
 import zlib
 from collections.abc import AsyncIterator
@@ -14,7 +15,7 @@ from tests.api.fake_sessions import SESSION
 from tests.api.test_raw_requests import logged, sent
 from tests.waiting import wait_until
 from waguard.api import limits
-from waguard.api.timings import DEFAULT_LIMITS, Limits
+from waguard.api.timings import DEFAULT_LIMITS, Limits, Timings
 
 __all__ = ["logged"]  # a fixture
 
@@ -23,6 +24,7 @@ WANTED = {"a": "x" * 5_000, "b": [1, 2, 3]}
 PLAIN = json.dumps({"metadata": WANTED}).encode()
 GZIP, ZLIB = gzip.compress(PLAIN, mtime=0), zlib.compress(PLAIN)
 RAW_DEFLATE = zlib.compress(PLAIN, wbits=-15)
+AT_ONCE = Timings(refusal=0.0)
 
 
 async def put(api: Api, encoding: str, raw: bytes, *, chunk: int = 0) -> Any:
@@ -34,24 +36,21 @@ async def put(api: Api, encoding: str, raw: bytes, *, chunk: int = 0) -> Any:
     return await api.call("PUT", METADATA, data=pieces() if chunk else raw, headers=headers)
 
 
-@pytest.mark.parametrize(
-    ("encoding", "raw"),
-    [
+@pytest.mark.parametrize("limits", [Limits(), Limits(piece=10)], ids=["large", "small"])
+async def test_what_is_packed_well_is_taken(api: Api, subtests: pytest.Subtests) -> None:
+    packed = [
         ("gzip", GZIP),
         ("GZIP", GZIP),
         ("deflate", ZLIB),
         ("deflate", RAW_DEFLATE),
         ("identity", PLAIN),
         ("gzip", gzip.compress(PLAIN, 0, mtime=0)),
-    ],
-)
-@pytest.mark.parametrize("chunk", [0, 1, 7])
-@pytest.mark.parametrize("limits", [Limits(), Limits(piece=10)], ids=["large", "small"])
-async def test_what_is_packed_well_is_taken(
-    api: Api, encoding: str, raw: bytes, chunk: int
-) -> None:
-    assert (await put(api, encoding, raw, chunk=chunk)).status == 200
-    assert await api.store.metadata(SESSION) == WANTED
+    ]
+    for (encoding, raw), chunk in itertools.product(packed, (0, 1, 7)):
+        with subtests.test(encoding=encoding, raw=raw, chunk=chunk):
+            await api.call("PUT", METADATA, {"metadata": {}})
+            assert (await put(api, encoding, raw, chunk=chunk)).status == 200
+            assert await api.store.metadata(SESSION) == WANTED
 
 
 BROKEN = [
@@ -69,33 +68,32 @@ BROKEN = [
 ]
 
 
-@pytest.mark.parametrize(("encoding", "raw"), BROKEN)
-@pytest.mark.parametrize("chunk", [0, 5])
 async def test_a_broken_packed_body_is_refused_whole(
-    api: Api, logged: list[str], encoding: str, raw: bytes, chunk: int
+    api: Api, logged: list[str], subtests: pytest.Subtests
 ) -> None:
     """Half of one would be an empty body: the metadata would be gone."""
     await api.call("PUT", METADATA, {"metadata": {"kept": 1}})
-    answer = await put(api, encoding, raw, chunk=chunk)
-    reported = answer.json()
-    assert (answer.status, reported["field"]) == (400, "body")
-    assert reported["remedy"]
-    assert await api.store.metadata(SESSION) == {"kept": 1}
-    assert_quiet(logged)
+    for (encoding, raw), chunk in itertools.product(BROKEN, (0, 5)):
+        with subtests.test(encoding=encoding, raw=raw, chunk=chunk):
+            answer = await put(api, encoding, raw, chunk=chunk)
+            reported = answer.json()
+            assert (answer.status, reported["field"]) == (400, "body")
+            assert reported["remedy"]
+            assert await api.store.metadata(SESSION) == {"kept": 1}
+            assert_quiet(logged)
 
 
-@pytest.mark.parametrize(
-    "encoding", ["br", "zstd", "compress", "x", "gzip, gzip", "\xff", "é" * 50]
-)
-@pytest.mark.parametrize("raw", [GZIP, b"{}", b"\xff"])
 async def test_another_packing_is_reported(
-    api: Api, logged: list[str], encoding: str, raw: bytes
+    api: Api, logged: list[str], subtests: pytest.Subtests
 ) -> None:
-    answer = await put(api, encoding, raw)
-    reported = answer.json()
-    assert (answer.status, reported["field"]) == (415, "Content-Encoding")
-    assert "gzip" in reported["remedy"]
-    assert_quiet(logged)
+    encodings = ("br", "zstd", "compress", "x", "gzip, gzip", "\xff", "é" * 50)
+    for encoding, raw in itertools.product(encodings, (GZIP, b"{}", b"\xff")):
+        with subtests.test(encoding=encoding, raw=raw):
+            answer = await put(api, encoding, raw)
+            reported = answer.json()
+            assert (answer.status, reported["field"]) == (415, "Content-Encoding")
+            assert "gzip" in reported["remedy"]
+            assert_quiet(logged)
 
 
 async def test_no_body_is_none_however_it_is_packed(api: Api) -> None:
@@ -115,14 +113,15 @@ def assert_quiet(logged: list[str]) -> None:
     assert not any(line.startswith(("ERROR", "WARNING", "CRITICAL")) for line in logged)
 
 
-@pytest.mark.parametrize("given", ["0" * 5_000, "1" * 5_000, "9" * 19, "9" * 25, "-1", "1.0", "²"])
-@pytest.mark.parametrize("place", ["header", "query"])
-async def test_the_id_of_an_event(api: Api, logged: list[str], given: str, place: str) -> None:
-    head = f"GET /api/events{'?last_event_id=' + given if place == 'query' else ''} HTTP/1.1\r\n"
-    head += f"Host: localhost\r\nX-Api-Key: {KEY}\r\n"
-    head += f"Last-Event-ID: {given}\r\n" if place == "header" else ""
-    assert b" 400 " in await sent(api, f"{head}\r\n".encode())
-    assert_quiet(logged)
+async def test_the_id_of_an_event(api: Api, logged: list[str], subtests: pytest.Subtests) -> None:
+    ids = ("0" * 5_000, "1" * 5_000, "9" * 19, "9" * 25, "-1", "1.0", "²")
+    for given, place in itertools.product(ids, ("header", "query")):
+        with subtests.test(given=given, place=place):
+            asked = f"?last_event_id={given}" if place == "query" else ""
+            head = f"GET /api/events{asked} HTTP/1.1\r\nHost: localhost\r\nX-Api-Key: {KEY}\r\n"
+            head += f"Last-Event-ID: {given}\r\n" if place == "header" else ""
+            assert b" 400 " in await sent(api, f"{head}\r\n".encode())
+            assert_quiet(logged)
 
 
 # ---- half surrogate pairs, and bytes that are no UTF-8 ----
@@ -136,64 +135,65 @@ HEADERS = ["Host", "X-Api-Key", "Authorization", "Last-Event-ID", "Accept", "Ide
 HEADERS += ["Content-Type", "Origin", "Range", "If-None-Match", "Cookie", "Expect", "Forwarded"]
 
 
-@pytest.mark.parametrize("half", HALVES)
-@pytest.mark.parametrize("path", [*IN_A_PATH, *IN_A_QUERY])
-@pytest.mark.parametrize("key", [KEY, "none"])
+@pytest.mark.parametrize("timings", [AT_ONCE], ids=["at once"])
 async def test_half_a_character_in_the_address(
-    api: Api, logged: list[str], half: bytes, path: str, key: str
+    api: Api, logged: list[str], subtests: pytest.Subtests
 ) -> None:
-    address = path.replace("{}", SESSION).encode().replace(b"%s", half)
-    head = b"GET " + address + b" HTTP/1.1\r\nHost: localhost\r\nX-Api-Key: " + key.encode()
-    reported = await sent(api, head + b"\r\n\r\n")
-    assert reported.split()[1] in {b"200", b"400", b"401", b"404"}
-    assert_quiet(logged)
+    paths = (*IN_A_PATH, *IN_A_QUERY)
+    for path, half, key in itertools.product(paths, HALVES, (KEY, "none")):
+        with subtests.test(path=path, half=half, key=key):
+            address = path.replace("{}", SESSION).encode().replace(b"%s", half)
+            head = b"GET " + address + b" HTTP/1.1\r\nHost: localhost\r\n"
+            reported = await sent(api, head + f"X-Api-Key: {key}\r\n\r\n".encode())
+            assert reported.split()[1] in {b"200", b"400", b"401", b"404"}
+            assert_quiet(logged)
 
 
-@pytest.mark.parametrize("half", HALVES)
-@pytest.mark.parametrize("header", HEADERS)
+@pytest.mark.parametrize("timings", [AT_ONCE], ids=["at once"])
 async def test_half_a_character_in_a_header(
-    api: Api, logged: list[str], half: bytes, header: str
+    api: Api, logged: list[str], subtests: pytest.Subtests
 ) -> None:
     """Of every route that reads headers, and where it is the key itself."""
     body = json.dumps({"session_id": SESSION, "recipient_phone": "6281234567890", "message": "a"})
-    for line in ("GET /health", "GET /api/sessions", "POST /api/messages/send"):
-        usual = {"Host": "localhost", "X-Api-Key": KEY, "Content-Type": "application/json"}
-        usual.pop(header, None)
-        head = f"{line} HTTP/1.1\r\nContent-Length: {len(body)}\r\n"
-        head += "".join(f"{name}: {value}\r\n" for name, value in usual.items())
-        raw = head.encode() + header.encode() + b": " + half + b"\r\n\r\n" + body.encode()
-        status = int((await sent(api, raw)).split()[1])
-        assert status == 200 or 400 <= status < 500
-    assert_quiet(logged)
+    lines = ("GET /health", "GET /api/sessions", "POST /api/messages/send")
+    for header, half, line in itertools.product(HEADERS, HALVES, lines):
+        with subtests.test(header=header, half=half, line=line):
+            usual = {"Host": "localhost", "X-Api-Key": KEY, "Content-Type": "application/json"}
+            usual.pop(header, None)
+            head = f"{line} HTTP/1.1\r\nContent-Length: {len(body)}\r\n"
+            head += "".join(f"{name}: {value}\r\n" for name, value in usual.items())
+            raw = head.encode() + header.encode() + b": " + half + b"\r\n\r\n" + body.encode()
+            status = int((await sent(api, raw)).split()[1])
+            assert status == 200 or 400 <= status < 500
+            assert_quiet(logged)
 
 
-@pytest.mark.parametrize(
-    "body",
-    [
+async def test_half_a_character_in_the_body(
+    api: Api, logged: list[str], subtests: pytest.Subtests
+) -> None:
+    bodies: list[dict[str, Any]] = [
         {"session_id": "\ud800"},
         {"\udfff": 1},
         {"api_key": "\ud800"},
         {"session_id": SESSION, "metadata": {"a": ["\udc80"]}},
-    ],
-)
-@pytest.mark.parametrize("key", [KEY, None])
-async def test_half_a_character_in_the_body(
-    api: Api, logged: list[str], body: dict[str, Any], key: str | None
-) -> None:
-    answer = await api.call("PUT", METADATA, body, key=key)
-    assert answer.status == (400 if key else 401)
-    assert answer.json()["remedy"]
-    assert_quiet(logged)
+    ]
+    for body, key in itertools.product(bodies, (KEY, None)):
+        with subtests.test(body=body, key=key):
+            answer = await api.call("PUT", METADATA, body, key=key)
+            assert answer.status == (400 if key else 401)
+            assert answer.json()["remedy"]
+            assert_quiet(logged)
 
 
-@pytest.mark.parametrize("expected", [b"200-ok", b"\xff", b"100-continue, x", b"x" * 5_000])
-@pytest.mark.parametrize("path", [b"/health", b"/nowhere"])
-async def test_what_is_expected(api: Api, logged: list[str], expected: bytes, path: bytes) -> None:
-    head = b"GET " + path + b" HTTP/1.1\r\nHost: localhost\r\nExpect: " + expected + b"\r\n\r\n"
-    reported = await sent(api, head)
-    assert b" 417 " in reported
-    assert b"application/json" in reported
-    assert_quiet(logged)
+async def test_what_is_expected(api: Api, logged: list[str], subtests: pytest.Subtests) -> None:
+    expectations = (b"200-ok", b"\xff", b"100-continue, x", b"x" * 5_000)
+    for expected, path in itertools.product(expectations, (b"/health", b"/nowhere")):
+        with subtests.test(expected=expected, path=path):
+            head = b"GET " + path + b" HTTP/1.1\r\nHost: localhost\r\nExpect: " + expected
+            reported = await sent(api, head + b"\r\n\r\n")
+            assert b" 417 " in reported
+            assert b"application/json" in reported
+            assert_quiet(logged)
 
 
 # ---- bad keys ----

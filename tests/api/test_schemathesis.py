@@ -89,8 +89,9 @@ async def test_the_corners_of_each_schema(api: Api, tmp_path: Path) -> None:
     assert code == 0, said
 
 
+@pytest.mark.long  # the other test asks for each route without a key, too, and test_auth for what is done then
 async def test_without_a_key(api: Api, tmp_path: Path) -> None:
-    # sends take half of the time, and the other test asks for each route without a key, too
+    # sends take half of the time
     left_out = f"--exclude-path-regex=^({ENDLESS}|/api/messages/(send|bulk))"
     options = ("--phases=examples,coverage", "--mode=positive", "--warnings=off", left_out)
     code, said = await examined(api, tmp_path, *options)

@@ -8,7 +8,7 @@ import signal
 import socket
 import sqlite3
 import time
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from datetime import datetime
 from functools import partial
 from pathlib import Path
@@ -19,6 +19,7 @@ import pytest
 from tests.e2e.harness import DEADLINE, Daemon, Process, removed, short_folder, suspended
 from tests.host.odd_files import Spoil, all_spoilt
 from tests.host.processes import waguard
+from tests.ports import reserved_port
 from tests.waiting import wait_until
 from waguard.host.files.lock import private_folder
 
@@ -233,11 +234,19 @@ MOMENTS: Mapping[str, float | str] = {
     "when it has its port": "run/waguard.pid",
     "when it has its key": "state/api-key",
 }
-EARLY: Final = [
-    # what lies between the steps that can be seen: all of it in `make test-long`
-    pytest.param(name, marks=pytest.mark.long if reached in {0.1, 0.15, 0.3, 0.4} else ())
-    for name, reached in MOMENTS.items()
-]
+
+
+def early(usual: Callable[[float | str], bool]) -> pytest.MarkDecorator:
+    """Each moment; those that are not the usual ones in `make test-long` alone."""
+    found = [
+        pytest.param(name, marks=() if usual(reached) else pytest.mark.long)
+        for name, reached in MOMENTS.items()
+    ]
+    return pytest.mark.parametrize("moment", found)
+
+
+# the others lie between the steps that can be seen
+steps: Final = early(lambda reached: reached not in {0.1, 0.15, 0.3, 0.4})
 
 
 async def begun(daemon: Daemon, moment: str) -> Process:
@@ -256,11 +265,17 @@ async def begun(daemon: Daemon, moment: str) -> Process:
     return process
 
 
-@pytest.mark.parametrize("moment", EARLY)
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT], ids=["TERM", "INT"])
-async def test_a_stop_that_comes_early_ends_it_in_order(
-    daemon: Daemon, moment: str, number: signal.Signals
-) -> None:
+@steps
+async def test_a_stop_that_comes_early_ends_it_in_order(daemon: Daemon, moment: str) -> None:
+    await ends_in_order(daemon, moment, signal.SIGTERM)
+
+
+@early(lambda reached: reached == 0.0)
+async def test_an_interrupt_that_comes_early_does_as_well(daemon: Daemon, moment: str) -> None:
+    await ends_in_order(daemon, moment, signal.SIGINT)
+
+
+async def ends_in_order(daemon: Daemon, moment: str, number: signal.Signals) -> None:
     process = await begun(daemon, moment)
     process.send_signal(number)
     async with asyncio.timeout(DEADLINE):
@@ -269,7 +284,7 @@ async def test_a_stop_that_comes_early_ends_it_in_order(
     assert not (daemon.folder / "run/waguard.pid").exists()
 
 
-@pytest.mark.parametrize("moment", EARLY)
+@steps
 async def test_a_reload_that_comes_early_does_not_kill_it(daemon: Daemon, moment: str) -> None:
     process = await begun(daemon, moment)
     process.send_signal(signal.SIGHUP)
@@ -392,15 +407,14 @@ async def test_a_change_is_on_the_stream_and_in_the_database_before_the_end(
 
 
 async def test_what_was_folded_is_said_at_the_end(daemon: Daemon) -> None:
-    daemon.settings = {
-        **ALONE,
-        "WAGUARD_DATABASE__URL": f"sqlite+aiosqlite:///{daemon.folder}/none/w.db",
-    }
-    await daemon.start(ready=False)
-    for _ in range(4):
-        code, _ = await daemon.call("GET", "/api/sessions")
-        assert code == 503
-    assert await daemon.stop() == 0
+    with reserved_port() as port:  # its database is away
+        url = f"postgresql+asyncpg://localhost:{port}/nothing"
+        daemon.settings = {**ALONE, "WAGUARD_DATABASE__URL": url}
+        await daemon.start(ready=False)
+        for _ in range(4):
+            code, _ = await daemon.call("GET", "/api/sessions")
+            assert code == 503
+        assert await daemon.stop() == 0
     failed = [line for line in daemon.log().splitlines() if "event=request_failed" in line]
     assert len(failed) == 2
     assert "(3 more in " in failed[1]

@@ -25,9 +25,10 @@ RESTARTED = [
     )
     for backend in BACKENDS
 ]
-# each sequence as it is, and with a restart in the middle on every database
-PLAYED = pytest.mark.parametrize(
-    "served", [pytest.param(Setting(), id="straight"), *RESTARTED], indirect=True
+# each sequence with a restart in the middle on every database; as they are one after the other, on one session
+PLAYED = pytest.mark.parametrize("served", RESTARTED, indirect=True)
+STRAIGHT = pytest.mark.parametrize(
+    "served", [pytest.param(Setting(), id="straight")], indirect=True
 )
 # what it asks for is seen without it in test_disconnecting, and after a logout below
 PLAYED_LONG = pytest.mark.parametrize(
@@ -44,8 +45,20 @@ async def served(request: pytest.FixtureRequest) -> AsyncIterator[Served]:
         yield made
 
 
+@STRAIGHT
+async def test_a_session_is_connected_writes_and_is_logged_out(served: Served) -> None:
+    session = await connect(served)
+    await exchange_media(served, session)
+    await write_to_a_group(served, session)
+    await log_out(served, session)
+
+
 @PLAYED
 async def test_a_session_is_connected_as_the_application_asks(served: Served) -> None:
+    await connect(served)
+
+
+async def connect(served: Served) -> str:
     session, reply = await served.app.connect()
     assert reply.answer["status"] == "qr_scanning"
     await served.app.wait_for("qr_code_generated", session)
@@ -58,6 +71,7 @@ async def test_a_session_is_connected_as_the_application_asks(served: Served) ->
     await served.app.workers.is_idle()  # what overtook is repaired, or never was
     await served.row(session, "connected")
     await served.comes_in(session, "hello")
+    return session
 
 
 @PLAYED_LONG
@@ -94,7 +108,10 @@ async def test_a_session_is_reconnected_as_the_application_asks(served: Served) 
 
 @PLAYED
 async def test_a_session_is_logged_out_as_the_application_asks(served: Served) -> None:
-    session = await served.connected()
+    await log_out(served, await served.connected())
+
+
+async def log_out(served: Served, session: str) -> None:
     after = len(served.app.received)
     reply = await served.app.logout(session)
     assert reply.good, reply
@@ -109,10 +126,14 @@ async def test_a_session_is_logged_out_as_the_application_asks(served: Served) -
 
 @PLAYED
 async def test_two_ways_with_media(served: Served) -> None:
-    session, content = await served.connected(), os.urandom(20_000)
+    await exchange_media(served, await served.connected())
+
+
+async def exchange_media(served: Served, session: str) -> None:
+    content = os.urandom(20_000)
     picture = {"mimetype": "image/png", "base64": base64.b64encode(content).decode()}
     await served.comes_in(session, "look", media=picture)
-    (row,) = served.app.records.of(session, "in")
+    (row,) = [it for it in served.app.records.of(session, "in") if it.media]
     assert row.media
     assert base64.b64decode(row.media["data"]) == content
     await served.middle()
@@ -131,7 +152,11 @@ async def test_two_ways_with_media(served: Served) -> None:
 
 @PLAYED
 async def test_a_group_by_its_bare_id(served: Served) -> None:
-    session, group = await served.connected(), f"{GROUP}@g.us"
+    await write_to_a_group(served, await served.connected())
+
+
+async def write_to_a_group(served: Served, session: str) -> None:
+    group = f"{GROUP}@g.us"
     await served.middle()
     await served.late_jobs_are_over(session)
     served.standin.phone.incoming(phone=PHONE, from_=group, author=FRIEND, body="all of you")

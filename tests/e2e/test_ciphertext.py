@@ -88,6 +88,7 @@ def paired_long_ago(world: World) -> None:
     path.write_text(json.dumps(reported | {"at": reported["at"] - 30 * DAY}))
 
 
+@pytest.mark.long  # what `make test` sees of it: the page tests/worker/test_undecryptable.py, the rest below
 async def test_in_its_place_with_an_event_it_is_delivered_at_once(world: World) -> None:
     await paired(world)
     message_id = await sealed(world, "event")

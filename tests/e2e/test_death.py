@@ -26,12 +26,12 @@ async def incident(world: World) -> str:
 @pytest.mark.parametrize(
     ("also", "done"),
     [
-        # what `make test` sees of it: test_restarts_outlive_it_where_they_can_be_read
-        pytest.param(False, "Done: 1 worker was adopted. Result", marks=pytest.mark.long),
+        (False, "Done: 1 worker was adopted. Result"),
         (True, "Done: 1 worker was gone already, 1 session was started. Result"),
     ],
     ids=["the daemon", "both"],
 )
+@pytest.mark.long  # what `make test` sees of it: test_restarts_outlive_it_where_they_can_be_read
 async def test_the_next_daemon_says_what_became_of_the_workers(
     world: World, *, also: bool, done: str
 ) -> None:

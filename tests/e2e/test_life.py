@@ -32,6 +32,9 @@ def transmitted(world: World, body: str) -> list[dict[str, object]]:
 
 async def test_pair_by_qr_send_and_receive(world: World) -> None:
     daemon = world.daemon
+    config = daemon.folder / "waguard.toml"
+    config.touch()
+    daemon.arguments = ("--config", str(config))
     await daemon.start()
     reported = await daemon.pair(world.standin, "s1", PHONE)
     assert reported["phone_number"] == PHONE
@@ -62,6 +65,7 @@ async def test_pair_by_qr_send_and_receive(world: World) -> None:
     assert message["sender_phone"] == FRIEND
     assert message["sender_name"] == "Ani"
     assert message["from_me"] is False
+    await refuse_and_leave_unanswered(world)
     for body in (SENT, RECEIVED):
         assert body not in daemon.log(), "a message body in the log"
 
@@ -76,26 +80,8 @@ async def test_pair_by_qr_send_and_receive(world: World) -> None:
     assert (await daemon.metric("waguard_webhook_seconds_count", status="2xx") or 0) >= 4
 
 
-async def test_pair_by_code(world: World) -> None:
-    daemon = world.daemon
-    await daemon.start()
-    await daemon.create("s1")
-    code, reported = await daemon.call(
-        "POST", "/api/sessions/s1/pairing-code", {"phone_number": f"+{PHONE}"}
-    )
-    assert code == 200, reported
-    world.standin.phone.pair(PHONE, reported["code"])
-    assert (await daemon.wait_status("s1", "connected"))["phone_number"] == PHONE
-
-
-async def test_refused_and_unanswered_sends(world: World) -> None:
-    daemon = world.daemon
-    config = daemon.folder / "waguard.toml"
-    config.touch()
-    daemon.arguments = ("--config", str(config))
-    await daemon.start()
-    await daemon.pair(world.standin, "s1", PHONE)
-
+async def refuse_and_leave_unanswered(world: World) -> None:
+    daemon, config = world.daemon, world.daemon.folder / "waguard.toml"
     world.standin.policy.send_error = "ERROR_UNKNOWN"
     code, reported = await daemon.send("s1", FRIEND, "refuse me")
     assert (code, reported["success"], reported["outcome"]) == (422, False, "refused")
@@ -171,18 +157,30 @@ async def test_a_restart_of_the_daemon_needs_no_new_qr(world: World) -> None:
     assert "worker_started" not in said, "at that time INFO was not wanted"
     # the worker's own word, which it follows: its level and its format
     assert (said["snapshot_taken"]["level"], said["snapshot_taken"]["session"]) == ("info", "s1")
+    # also where the row says what nobody is any more: it is restored, and sends work
+    with closing(sqlite3.connect(daemon.folder / "state/waguard.db")) as database, database:
+        database.execute("UPDATE whatsapp_accounts SET status='connected', disconnect_reason=NULL")
     daemon.settings = settings
     await daemon.start()
     await daemon.logs("restore finished: restored 1")
     assert (await daemon.status("s1"))["status"] == "connected"
     assert world.receiver.count("qr_code_generated") <= 1
+    assert (await daemon.send("s1", FRIEND, "no more"))[0] == 200
 
 
-async def test_a_killed_browser_comes_back(world: World) -> None:
-    daemon = world.daemon
-    await daemon.start()
-    before = await daemon.pair(world.standin, "s1", PHONE)
+async def test_a_killed_browser_comes_back_and_a_killed_daemon_takes_nothing_along(
+    world: World,
+) -> None:
+    await world.daemon.start()
+    await world.daemon.pair(world.standin, "s1", PHONE)
     await world.receiver.wait_for("session_ready")
+    await kill_browser(world)
+    await kill_daemon(world)
+
+
+async def kill_browser(world: World) -> None:
+    """It comes back in another one."""
+    daemon, before = world.daemon, await world.daemon.status("s1")
     seen = len(world.receiver.received)
     os.kill(before["browser_pid"], signal.SIGKILL)
     await world.receiver.wait_for("session_ready", after=seen)
@@ -205,24 +203,9 @@ async def test_a_killed_browser_comes_back(world: World) -> None:
         assert (await daemon.metric(f"waguard_{name}", blame="session") or 0) >= 1
 
 
-@pytest.mark.long
-async def test_a_killed_worker_comes_back(world: World) -> None:
+async def kill_daemon(world: World) -> None:
+    """The session goes on, and the next one adopts it."""
     daemon = world.daemon
-    await daemon.start()
-    before = await daemon.pair(world.standin, "s1", PHONE)
-    await world.receiver.wait_for("session_ready")
-    seen = len(world.receiver.received)
-    os.kill(before["worker_pid"], signal.SIGKILL)
-    await world.receiver.wait_for("session_ready", after=seen)
-    after = await daemon.wait_status("s1", "connected")
-    assert after["worker_pid"] != before["worker_pid"]
-
-
-async def test_a_killed_daemon_leaves_the_session_and_the_next_one_adopts_it(world: World) -> None:
-    daemon = world.daemon
-    await daemon.start()
-    await daemon.pair(world.standin, "s1", PHONE)
-    await world.receiver.wait_for("session_ready")
 
     async def written() -> dict[str, Any] | None:
         """Row and deliveries: what is not, the next daemon would deliver again."""
@@ -243,6 +226,19 @@ async def test_a_killed_daemon_leaves_the_session_and_the_next_one_adopts_it(wor
     assert message["message"]["body"] == "nobody home"
     reported = {delivery["event"] for delivery in world.receiver.received[seen:]}
     assert not reported & {*SESSION_EVENTS, "lifecycle", "link"}
+
+
+@pytest.mark.long
+async def test_a_killed_worker_comes_back(world: World) -> None:
+    daemon = world.daemon
+    await daemon.start()
+    before = await daemon.pair(world.standin, "s1", PHONE)
+    await world.receiver.wait_for("session_ready")
+    seen = len(world.receiver.received)
+    os.kill(before["worker_pid"], signal.SIGKILL)
+    await world.receiver.wait_for("session_ready", after=seen)
+    after = await daemon.wait_status("s1", "connected")
+    assert after["worker_pid"] != before["worker_pid"]
 
 
 @pytest.mark.long
@@ -273,10 +269,28 @@ async def test_after_a_crash_of_both_nobody_is_connected_without_a_worker(world:
     assert [one["counted"] for one in early] == [0] * len(early), early
 
 
-async def test_an_unlink_shows_a_qr_code_again_and_says_so(world: World) -> None:
+async def test_a_code_an_unlink_a_conflict_a_logout_and_the_end(world: World) -> None:
+    """One session meets them one after the other: each begins where it is connected."""
     daemon = world.daemon
     await daemon.start()
-    await daemon.pair(world.standin, "s1", PHONE)
+    await daemon.create("s1")
+    await pair_by_code(world)
+    await unlink_and_scan_again(world)
+    await park_by_a_conflict(world)
+    await log_out_and_delete(world)
+
+
+async def pair_by_code(world: World) -> None:
+    code, reported = await world.daemon.call(
+        "POST", "/api/sessions/s1/pairing-code", {"phone_number": f"+{PHONE}"}
+    )
+    assert code == 200, reported
+    world.standin.phone.pair(PHONE, reported["code"])
+    assert (await world.daemon.wait_status("s1", "connected"))["phone_number"] == PHONE
+
+
+async def unlink_and_scan_again(world: World) -> None:
+    daemon = world.daemon
     world.standin.phone.unlink(PHONE)
     shown = await daemon.wait_status("s1", "qr_scanning", link="qr_pending")
     [unlinked] = shown["conditions"]
@@ -289,10 +303,18 @@ async def test_an_unlink_shows_a_qr_code_again_and_says_so(world: World) -> None
     await daemon.wait_status("s1", "connected")
 
 
-async def test_logout_and_delete(world: World) -> None:
+async def park_by_a_conflict(world: World) -> None:
     daemon = world.daemon
-    await daemon.start()
-    await daemon.pair(world.standin, "s1", PHONE)
+    world.standin.phone.conflict(PHONE)
+    reported = await daemon.wait_status("s1", "failed", lifecycle="parked")
+    assert reported["disconnect_reason"] == "error"
+    code, reported = await daemon.call("POST", "/api/sessions/s1/reconnect", {})
+    assert code == 200, reported
+    await daemon.wait_status("s1", "connected")
+
+
+async def log_out_and_delete(world: World) -> None:
+    daemon = world.daemon
     code, reported = await daemon.call("POST", "/api/sessions/s1/logout", {})
     assert code == 200, reported
     reported = await daemon.status("s1")
@@ -302,18 +324,6 @@ async def test_logout_and_delete(world: World) -> None:
     assert code == 200, reported
     assert (await daemon.call("GET", "/api/sessions/s1/status"))[0] == 404
     assert list((daemon.folder / "sessions/quarantine").iterdir())
-
-
-async def test_a_conflict_parks_the_session(world: World) -> None:
-    daemon = world.daemon
-    await daemon.start()
-    await daemon.pair(world.standin, "s1", PHONE)
-    world.standin.phone.conflict(PHONE)
-    reported = await daemon.wait_status("s1", "failed", lifecycle="parked")
-    assert reported["disconnect_reason"] == "error"
-    code, reported = await daemon.call("POST", "/api/sessions/s1/reconnect", {})
-    assert code == 200, reported
-    await daemon.wait_status("s1", "connected")
 
 
 @pytest.mark.long

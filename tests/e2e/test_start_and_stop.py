@@ -43,7 +43,9 @@ async def run_waguard(daemon: Daemon, *arguments: str) -> subprocess.CompletedPr
     return await asyncio.to_thread(waguard, daemon.folder, *arguments, **dict(daemon.settings))
 
 
-async def test_a_second_instance_is_refused_and_hears_who_has_it(world: World) -> None:
+async def test_who_is_second_in_a_folder_or_on_a_port_is_refused_and_hears_who_has_it(
+    world: World,
+) -> None:
     daemon = world.daemon
     await daemon.start()
     second = await run_waguard(daemon, "run")
@@ -54,42 +56,30 @@ async def test_a_second_instance_is_refused_and_hears_who_has_it(world: World) -
     assert daemon.process
     assert f"pid {daemon.process.pid}" in line
     assert daemon.base in line
-    assert (await daemon.call("GET", "/health"))[0] == 200
 
-
-async def test_a_port_in_use_is_reported_with_the_process_that_has_it(world: World) -> None:
-    daemon = world.daemon
-    await daemon.start()
     port = daemon.base.rpartition(":")[2]
     with short_folder() as other:
         settings = {**daemon.settings, "WAGUARD_API__PORT": port}
         second = await asyncio.to_thread(waguard, other, "run", **settings)
     assert second.returncode == 4
-    assert daemon.process
     assert f"pid {daemon.process.pid}" in second.stderr
     assert second.stderr.count("\n") == 1
+    assert (await daemon.call("GET", "/health"))[0] == 200
 
 
-async def test_the_daemon_is_called_by_its_public_name_and_found_where_it_listens(
-    world: World,
-) -> None:
+async def test_the_command_line_of_a_running_daemon_that_has_a_public_name(world: World) -> None:
+    """Others call it by that, and it is found where it listens."""
     daemon, public = world.daemon, "https://wa.example/waguard"
     daemon.settings = {**daemon.settings, "WAGUARD_API__PUBLIC_URL": f"{public}/"}
     await daemon.start()
-    await daemon.create("s1")
-    await world.receiver.wait_for("qr_code_generated")
-    assert world.receiver.instance_urls == {public}
     listens = json.loads((daemon.folder / "run/waguard.pid").read_text())["api"]
     assert listens == daemon.base
     assert listens.startswith("http://127.0.0.1:")
-
-
-async def test_the_command_line_of_a_running_daemon(world: World) -> None:
-    daemon = world.daemon
-    await daemon.start()
     created = await run_waguard(daemon, "sessions", "create", "s1")
     assert (created.returncode, created.stderr) == (0, "")
     await daemon.qr("s1")
+    await world.receiver.wait_for("qr_code_generated")
+    assert world.receiver.instance_urls == {public}
     shown = await run_waguard(daemon, "qr", "s1", "--once")
     assert shown.returncode == 0
     assert "█" in shown.stdout
@@ -229,19 +219,6 @@ async def test_restore_reports_the_truth(world: World) -> None:
     code, health = await daemon.call("GET", "/health", key=False)
     assert (code, health["status"]) == (200, "degraded")
     assert health["sessions"] == {"total": 3, "connected": 1, "disconnected": 2}
-
-
-async def test_a_session_that_only_its_row_calls_connected_is_restored(world: World) -> None:
-    """The database says connected, nobody has the session: it is restored, and sends work."""
-    daemon = world.daemon
-    await daemon.start()
-    await daemon.pair(world.standin, "s1", "6281180001")
-    await daemon.stop()
-    with closing(sqlite3.connect(daemon.folder / "state/waguard.db")) as database, database:
-        database.execute("UPDATE whatsapp_accounts SET status='connected', disconnect_reason=NULL")
-    await daemon.start()
-    assert (await daemon.status("s1"))["status"] == "connected"
-    assert (await daemon.send("s1", "6281180002", "no more"))[0] == 200
 
 
 async def test_a_reload_takes_what_it_can(world: World) -> None:

@@ -54,7 +54,18 @@ async def connected_without_a_scan(world: World) -> None:
     assert (code, answer["success"]) == (200, True)
 
 
-async def test_step_2_corrupt_session_files_are_found_and_replaced(real: World, at: Places) -> None:
+async def test_the_checklist_holds_and_after_corrupt_files_and_a_lost_profile_nobody_does_a_step(
+    real: World, at: Places
+) -> None:
+    """The steps one after the other, on one session; each ends with a daemon that runs."""
+    await checklist(real)
+    await real.daemon.stop()
+    await step_2(real, at)
+    await real.daemon.stop()
+    await step_4(real, at, "connected")
+
+
+async def step_2(real: World, at: Places) -> None:
     """`rm -rf ./sessions/workspace_1/*`"""
     for folder in (INDEXED, LOCAL):
         for path in (at.profile / folder).glob("*.log"):
@@ -78,10 +89,12 @@ async def test_step_3_caches_are_cleaned_and_the_session_stays(real: World, at: 
     assert not filler.exists()
 
 
-@pytest.mark.parametrize(
-    "said", ["connected", pytest.param("authenticated", marks=pytest.mark.long)]
-)
-async def test_step_4_the_row_is_corrected_by_itself(real: World, at: Places, said: str) -> None:
+@pytest.mark.long
+async def test_step_4_the_row_is_corrected_by_itself(real: World, at: Places) -> None:
+    await step_4(real, at, "authenticated")
+
+
+async def step_4(real: World, at: Places, said: str) -> None:
     """`$account->update(['status' => 'disconnected'])`"""
     shutil.rmtree(at.profile)
     shutil.rmtree(at.snapshots)
@@ -109,7 +122,7 @@ async def test_step_6_no_code_has_to_be_scanned_again(real: World, at: Places) -
     await connected_without_a_scan(real)
 
 
-async def test_the_checklist_at_its_end(real: World, at: Places) -> None:
+async def checklist(real: World) -> None:
     """One instance, healthy, restored, sends, receives, database and memory agree."""
     daemon = real.daemon
     await daemon.start()

@@ -55,6 +55,13 @@ def mariadb() -> Iterator[servers.Server]:
 
 BACKENDS = ("sqlite", "postgresql", "mariadb")
 
+# for a test whose statements others run on both servers: on these in `make test-long` alone
+usually_sqlite = pytest.mark.parametrize(
+    "database",
+    ["sqlite", *(pytest.param(it, marks=pytest.mark.long) for it in BACKENDS[1:])],
+    indirect=True,
+)
+
 # the tables that the contract is held on: waguard's own, and the application's
 SHAPES = (
     "memory",

@@ -9,14 +9,22 @@ from typing import Any
 
 import pytest
 
-from tests.store.conftest import NEWER, SHAPES, Bench
+from tests.store.conftest import BACKENDS, NEWER, SHAPES, Bench
 from waguard.core.incidents.changes import CHANGE, DONE
 from waguard.core.row_status import DerivedStatus, Reason, Status
 from waguard.errors import SessionIdTakenError
 from waguard.ports.store import AuditEntry, SessionRow
 
-newer = [pytest.param(shape, marks=pytest.mark.long) for shape in NEWER]
-pytestmark = pytest.mark.parametrize("bench", [*SHAPES, *newer], indirect=True)
+# other tables of the application: what differs on them is in test_layout, the whole in `make test-long`
+USUAL = ("memory", *BACKENDS)
+pytestmark = pytest.mark.parametrize(
+    "bench",
+    [
+        pytest.param(shape, marks=[] if shape in USUAL else pytest.mark.long)
+        for shape in (*SHAPES, *NEWER)
+    ],
+    indirect=True,
+)
 
 CONNECTED = DerivedStatus(Status.CONNECTED)
 TIMEOUT = DerivedStatus(Status.DISCONNECTED, Reason.TIMEOUT, "the network is away")

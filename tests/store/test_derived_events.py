@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from tests.store.conftest import BACKENDS, Wall
+from tests.store.conftest import BACKENDS, Wall, usually_sqlite
 from tests.store.test_outbox import draft, find, keep, write
 from waguard.config.sections import Retention
 from waguard.core.messages import news
@@ -100,7 +100,7 @@ async def test_acks_wait_in_the_inbox_for_their_message(store: SqlStore) -> None
     assert await queued(store) == in_order
 
 
-@every_database
+@usually_sqlite
 async def test_message_sent_waits_for_the_reply_or_until_it_is_due(store: SqlStore) -> None:
     number = await keep(store, state=State.SENDING)
     assert (
@@ -109,7 +109,7 @@ async def test_message_sent_waits_for_the_reply_or_until_it_is_due(store: SqlSto
     assert len((await store.messages.write([], outgoing=[queues(number, due=True)])).reported) == 1
 
 
-@every_database
+@usually_sqlite
 async def test_long_after_its_request_message_sent_waits_for_nothing(
     store: SqlStore, wall: Wall
 ) -> None:
@@ -124,7 +124,7 @@ async def test_long_after_its_request_message_sent_waits_for_nothing(
     assert data["timestamp"] == int(wall.time)
 
 
-@every_database
+@usually_sqlite
 async def test_a_late_ack_reports_by_itself(store: SqlStore) -> None:
     number = await keep(store, state=State.UNCERTAIN, phone="6281", kind="image")
     await write(store, StateUpdate(id=number, answered=True))
@@ -140,7 +140,7 @@ async def test_a_late_ack_reports_by_itself(store: SqlStore) -> None:
     ]
 
 
-@every_database
+@usually_sqlite
 async def test_a_failure_is_reported_once(store: SqlStore) -> None:
     number = await keep(store, bulk_id="b")
     failed = queues(number, state=State.FAILED, error="it is gone")
@@ -160,7 +160,7 @@ async def test_what_the_outbox_has_was_not_written_on_the_phone(store: SqlStore)
     assert len(await queued(store)) == 2
 
 
-@every_database
+@usually_sqlite
 async def test_acks_of_what_was_written_on_the_phone_wait_too(store: SqlStore) -> None:
     await store.messages.write([ack(1)])
     await store.messages.write([ack(2), on_phone(), ack(3)])

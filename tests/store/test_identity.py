@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from tests.store.application import SqlApplication
-from tests.store.conftest import BACKENDS, Wall, endpoints_of
+from tests.store.conftest import BACKENDS, Wall, endpoints_of, usually_sqlite
 from tests.store.test_derived_events import entry
 from tests.store.test_outbox import draft, find
 from waguard.core.messages.inbox import InboxRecord
@@ -93,7 +93,7 @@ async def sending(store: SqlStore, chat: str, stem: str = "A") -> int:
 # ---- what comes in ----
 
 
-@every_database
+@usually_sqlite
 async def test_a_renamed_chat_doubles_nothing(store: SqlStore) -> None:
     assert await accept(store, message(ANNA, "A"), message(ANNA, "B")) == (True, True)
     news = await accept(store, knows(LID), message(LID, "A"), message(LID, "B"), message(LID, "C"))
@@ -116,7 +116,7 @@ async def test_nor_a_lid_that_changes_nor_one_after_a_restart(
     await again.close()
 
 
-@every_database
+@usually_sqlite
 async def test_one_stem_of_two_people_is_two_messages(store: SqlStore) -> None:
     await accept(store, knows(LID, ANNA), knows(OTHER, BEN))
     assert (
@@ -152,7 +152,7 @@ def store_kind(url: str) -> str:
     return next((kind for kind in _KEY if url.startswith(kind)), "mysql")
 
 
-@every_database
+@usually_sqlite
 async def test_a_lids_newest_number_counts_and_rewrites_nothing(store: SqlStore) -> None:
     await accept(store, knows(LID, ANNA), message(LID, "A"))
     await accept(store, knows(LID, BEN), message(LID, "B"))
@@ -204,7 +204,7 @@ def changed(
     return translate.happened(ROW, it, AT)
 
 
-@every_database
+@usually_sqlite
 async def test_an_edit_names_the_message_as_it_was_reported(store: SqlStore) -> None:
     await accept(store, message(ANNA, "A"), message(GROUP, "G", author=LID))
     await accept(
@@ -254,7 +254,7 @@ async def test_a_stem_alone_acknowledges_nothing(store: SqlStore) -> None:
     assert (await find(store, ben)).state is State.SENT
 
 
-@every_database
+@usually_sqlite
 async def test_each_level_of_a_group_is_reported_once_and_each_reader_kept(store: SqlStore) -> None:
     number = await sending(store, GROUP)
     await accept(store, acks(GROUP, 1, reader="7999@lid"))  # the server's, with who wrote it
@@ -294,7 +294,7 @@ async def test_readers_go_when_the_inbox_does(store: SqlStore) -> None:
 # ---- those whose number nobody knows ----
 
 
-@every_database
+@usually_sqlite
 async def test_what_comes_from_nobody_waits_for_its_number(store: SqlStore, wall: Wall) -> None:
     await accept(store, message(LID, "A"), message(OTHER, "X"), message(ANNA, "N"))
     await accept(store, message(LID, "B"), changed(Edit, LID, f"false_{LID}_A", LID, body="new"))
@@ -331,7 +331,7 @@ async def test_when_the_number_is_known_what_was_reported_already_is_not_reporte
     assert await store.messages.dead() == []
 
 
-@every_database
+@usually_sqlite
 async def test_after_a_while_it_is_listed_and_a_person_decides(store: SqlStore, wall: Wall) -> None:
     await accept(store, message(LID, "A"), message(LID, "B"))
     assert await store.messages.dead() == []
@@ -383,7 +383,7 @@ async def test_another_number_does_not_get_what_waited(store: SqlStore, wall: Wa
     assert letter.cause == Cause.OTHER_NUMBER
 
 
-@every_database
+@usually_sqlite
 async def test_groups_go_on_and_so_does_what_was_sent_to_a_lid_by_name(store: SqlStore) -> None:
     await sending(store, LID)
     await accept(store, message(GROUP, author=LID), acks(LID, 2))
@@ -413,7 +413,7 @@ async def test_what_the_phone_wrote_to_nobody_waits_with_its_acks(store: SqlStor
     assert {one["data"]["message_id"] for one in about} == {f"true_{ANNA}_A"}
 
 
-@every_database
+@usually_sqlite
 async def test_a_call_of_nobody_waits_too(store: SqlStore) -> None:
     call = IncomingCall(id="C", chat=LID, sender=LID, timestamp=1, video=False, group=False)
     await accept(store, translate.happened(ROW, call, AT))

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from tests.store.application import SqlApplication
-from tests.store.conftest import BACKENDS, Wall, endpoints_of
+from tests.store.conftest import BACKENDS, Wall, endpoints_of, usually_sqlite
 from tests.store.test_outages import ModerateStore, assert_unavailable, write_locked
 from waguard.core.messages.inbox import EventPayload, InboxRecord, Kind, ack_key, higher_acks
 from waguard.core.messages.news import Notice
@@ -109,7 +109,7 @@ async def test_each_is_stored_once(messages: SqlMessages, database: str) -> None
     assert len(await keys(database)) == len(await waiting(messages)) == 5
 
 
-@every_database
+@usually_sqlite
 async def test_an_ack_that_is_overtaken_is_no_news(messages: SqlMessages) -> None:
     def ack(level: int) -> Entry:
         one = entry(ack_key("true_c_1", level), "message_status_updated")
@@ -138,7 +138,7 @@ async def test_a_race_for_the_same_key_stores_it_once(
     assert len(await waiting(messages)) == 3
 
 
-@every_database
+@usually_sqlite
 async def test_without_any_receiver_it_is_kept_and_not_queued(
     messages: SqlMessages, database: str
 ) -> None:
@@ -148,7 +148,7 @@ async def test_without_any_receiver_it_is_kept_and_not_queued(
     assert await waiting(messages) == []
 
 
-@every_database
+@usually_sqlite
 async def test_a_newer_session_event_takes_the_place_of_older_ones(messages: SqlMessages) -> None:
     await messages.write([entry("m1"), entry("q1", "qr_code_generated", partition="")])
     await messages.write(
@@ -163,7 +163,7 @@ async def test_a_newer_session_event_takes_the_place_of_older_ones(messages: Sql
     assert reported == [("a", "id-m1"), ("a", "id-m2"), ("a", "id-s2"), ("b", "id-q2")]
 
 
-@every_database
+@usually_sqlite
 async def test_results_of_deliveries_are_stored_together(messages: SqlMessages, wall: Wall) -> None:
     await messages.write([entry(f"k{number}") for number in range(4)])
     first, second, third, fourth = await waiting(messages)
@@ -233,7 +233,7 @@ async def test_a_session_has_a_receiver_of_its_own(messages: SqlMessages) -> Non
     assert len(await waiting(messages)) == 2
 
 
-@every_database
+@usually_sqlite
 async def test_each_receiver_gets_the_events_that_it_wants(messages: SqlMessages) -> None:
     wanted = ("session_ready", "message_edited")
     own = Endpoint(session_id="a", url="https://a.example/", secret=None, hold=False, events=wanted)
@@ -288,7 +288,7 @@ async def test_holds_and_attempts_are_kept(messages: SqlMessages, wall: Wall) ->
     assert (await waiting(messages))[0].held_since is None
 
 
-@every_database
+@usually_sqlite
 async def test_what_is_uncertain_is_listed_apart_and_replayed_by_name_only(
     messages: SqlMessages,
 ) -> None:
@@ -305,7 +305,7 @@ async def test_what_is_uncertain_is_listed_apart_and_replayed_by_name_only(
     assert endpoints_of(await messages.replay(first.id, first.id, [GLOBAL])) == [GLOBAL]
 
 
-@every_database
+@usually_sqlite
 async def test_only_received_messages_of_a_session_are_dead_letters_with_its_number(
     messages: SqlMessages, wall: Wall
 ) -> None:
@@ -329,7 +329,7 @@ async def test_the_number_before_is_known(messages: SqlMessages, store: SqlStore
     assert await messages.linked_phone("unknown") is None
 
 
-@every_database
+@usually_sqlite
 async def test_what_waits_for_longer_than_its_retention_is_a_dead_letter(
     messages: SqlMessages, wall: Wall
 ) -> None:
@@ -391,7 +391,7 @@ async def test_dead_letters_are_listed_replayed_and_discarded(
     assert await messages.dead() == []
 
 
-@every_database
+@usually_sqlite
 async def test_a_replayed_session_event_does_not_take_the_place_of_the_newest(
     messages: SqlMessages,
 ) -> None:
@@ -502,7 +502,7 @@ async def test_the_queue_is_counted_by_receiver_and_dead_letters_by_cause(
     assert {it.cause: it.count for it in (await messages.queued()).dead}[Cause.REFUSED] == 2
 
 
-@every_database
+@usually_sqlite
 async def test_the_queue_of_a_sessions_own_receiver_is_its_own(messages: SqlMessages) -> None:
     await messages.put_endpoint(Endpoint(session_id="a", url="http://x/", secret=None))
     await messages.write([entry("1")])

@@ -9,7 +9,7 @@ from sqlalchemy.exc import IntegrityError
 
 from tests.clocks import Clock
 from tests.store.application import SqlApplication
-from tests.store.conftest import BACKENDS, Wall
+from tests.store.conftest import BACKENDS, Wall, usually_sqlite
 from waguard.config.sections import Retention
 from waguard.core.messages.inbox import EventPayload, InboxRecord, Kind, ack_key, higher_acks
 from waguard.core.messages.send_states import ENDED, FROM, UNENDED, State
@@ -280,7 +280,7 @@ async def test_the_newest_are_listed(store: SqlStore) -> None:
     assert await store.outbox.counts("b", ()) == {}
 
 
-@every_database
+@usually_sqlite
 async def test_only_what_has_ended_is_tidied_away(store: SqlStore, wall: Wall) -> None:
     for state in State:
         await keep(store, state=state)
@@ -295,7 +295,7 @@ async def test_only_what_has_ended_is_tidied_away(store: SqlStore, wall: Wall) -
     assert left == [State.SENT, State.UNCERTAIN, State.SENDING, State.ACCEPTED]
 
 
-@every_database
+@usually_sqlite
 async def test_the_outbox_is_kept_for_as_many_days_as_configured(
     store: SqlStore, wall: Wall
 ) -> None:

@@ -3,9 +3,8 @@
 import asyncio
 import sqlite3
 import threading
-import time
 from collections.abc import AsyncIterator
-from contextlib import closing
+from contextlib import AbstractAsyncContextManager, closing
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +12,7 @@ import pytest
 from sqlalchemy import Connection, make_url, text
 from sqlalchemy.exc import IntegrityError, OperationalError
 
+from tests.store.conftest import PATIENT
 from tests.waiting import wait_until
 from waguard.core.messages.send_states import State
 from waguard.ports.outbox import NewMessage
@@ -20,7 +20,7 @@ from waguard.store import database as databases
 from waguard.store import sqlite
 from waguard.store.engine import Engines, commit_with_next, connect
 from waguard.store.layout import Layout
-from waguard.store.sql import SqlStore
+from waguard.store.sql import BUSY_TIMEOUT, SqlStore
 
 ADD = text("INSERT INTO t VALUES (1)")
 COUNT = text("SELECT count(*) FROM t")
@@ -206,14 +206,22 @@ async def test_migrations_may_take_longer_than_an_answer(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Cut off, they are rolled back; a busy machine had begun them anew for ever."""
-    upgraded = databases._upgraded
+    answering, upgraded = databases.answering, databases._upgraded
+    limits, of_migrations = list[float](), list[float]()
 
-    def slow(connection: Connection) -> Layout:
-        time.sleep(0.5)
+    def watched(name: str, *, within: float) -> AbstractAsyncContextManager[asyncio.Timeout]:
+        limits.append(within)
+        return answering(name, within=within)
+
+    def noted(connection: Connection) -> Layout:
+        of_migrations.append(limits[-1])
         return upgraded(connection)
 
-    monkeypatch.setattr(databases, "_upgraded", slow)
-    store = SqlStore(f"sqlite+aiosqlite:///{tmp_path}/w.db", busy_timeout=0.1)
+    monkeypatch.setattr(databases, "answering", watched)
+    monkeypatch.setattr(databases, "_upgraded", noted)
+    store = SqlStore(f"sqlite+aiosqlite:///{tmp_path}/w.db", busy_timeout=PATIENT)
     await store.open()
     await store.ping()
     await store.close()
+    assert of_migrations == [databases.UPGRADE_LIMIT]
+    assert databases.UPGRADE_LIMIT > 2 * BUSY_TIMEOUT

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from tests.store.application import SqlApplication
-from tests.store.conftest import BACKENDS, Wall, endpoints_of
+from tests.store.conftest import BACKENDS, Wall, endpoints_of, usually_sqlite
 from tests.store.test_identity import (
     ANNA,
     AT,
@@ -103,7 +103,7 @@ async def test_both_may_be_in_one_transaction_in_either_order(
     assert await bodies(store) == ["text A", "text B"]
 
 
-@every_database
+@usually_sqlite
 async def test_what_the_inbox_has_is_not_remembered(store: SqlStore, messages: SqlMessages) -> None:
     own = message(ANNA, "C", own=True)
     await accept(store, message(ANNA), own)
@@ -113,7 +113,7 @@ async def test_what_the_inbox_has_is_not_remembered(store: SqlStore, messages: S
     assert await waiting(messages) == []
 
 
-@every_database
+@usually_sqlite
 async def test_an_undecryptable_message_is_the_same_under_another_name_of_its_chat_or_author(
     store: SqlStore, messages: SqlMessages, database: str
 ) -> None:
@@ -194,7 +194,7 @@ async def test_the_oldest_are_given_up_as_dead_letters(
     assert await waiting(messages) == []
 
 
-@every_database
+@usually_sqlite
 async def test_one_given_up_is_replayed_and_discarded_alone(
     store: SqlStore, messages: SqlMessages
 ) -> None:

@@ -19,7 +19,9 @@ from waguard.worker.browser.devtools import PageSession
 from waguard.worker.browser.pipe import MAX_MESSAGE
 from waguard.worker.browser.process import command_line, crash_handlers
 
-FLAVOURS: tuple[Flavour, ...] = ("chromium", "headless-shell")
+BOTH: tuple[Flavour, ...] = ("chromium", "headless-shell")
+both = pytest.mark.parametrize("flavour", BOTH, indirect=True)
+"""For what the two do each in its own way: tests of the rest drive the second one in `make test-long`."""
 LONG = 60.0  # s; for what works, on a machine that is busy with other things
 SHORT = 0.7  # s; for what is silent by intention
 # How a desktop Chromium may end that was closed in order while the machine was busy: it says "Init
@@ -69,7 +71,7 @@ def tmpdir_short() -> Iterator[Path]:
     shutil.rmtree(path, ignore_errors=True)
 
 
-@pytest.fixture(params=FLAVOURS)
+@pytest.fixture(params=["chromium", pytest.param("headless-shell", marks=pytest.mark.long)])
 def flavour(request: pytest.FixtureRequest) -> Flavour:
     """Put it before ``spec`` to test both browsers; else the default one is taken."""
     chosen: Flavour = request.param

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from tests.worker.browser_fixtures import *  # noqa: F403  # fixtures
-from tests.worker.browser_fixtures import LONG, SHORT, TRAPPED, live_processes, wait_until
+from tests.worker.browser_fixtures import LONG, SHORT, TRAPPED, both, live_processes, wait_until
 from waguard.worker.browser.chromium import (
     BrowserArgumentError,
     BrowserStartError,
@@ -38,6 +38,7 @@ def script(path: Path, body: str) -> Path:
     return path
 
 
+@both
 async def test_close_leaves_nothing(
     flavour: Flavour, spec: ChromiumSpec, chromium: Chromium
 ) -> None:
@@ -195,6 +196,7 @@ async def test_a_wrapper_that_does_not_exec_is_found_out(
     assert live_processes(spec.profile, spec.tmpdir) == []
 
 
+@both
 @pytest.mark.parametrize("stopped", [False, True], ids=["running", "stopped"])
 async def test_second_chromium_on_a_profile_is_prevented_by_our_lock(
     flavour: Flavour, spec: ChromiumSpec, start: Start, *, stopped: bool
@@ -238,6 +240,7 @@ asyncio.run(main(*sys.argv[1:]))
 """
 
 
+@both
 @pytest.mark.parametrize("stopped", [False, True], ids=["running", "stopped"])
 async def test_kill_9_of_the_worker_leaves_no_chromium(
     flavour: Flavour, spec: ChromiumSpec, *, stopped: bool

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from tests.worker.browser_fixtures import *  # noqa: F403  # fixtures
-from tests.worker.browser_fixtures import LONG, SHORT, Web, wait_until
+from tests.worker.browser_fixtures import LONG, SHORT, Web, both, wait_until
 from waguard.worker.browser.chromium import Chromium, Flavour
 from waguard.worker.browser.devtools import (
     DevToolsError,
@@ -153,6 +153,7 @@ async def test_a_screenshot_is_a_png(flavour: Flavour, page: PageSession, web: W
     assert (await page.screenshot(LONG)).startswith(b"\x89PNG\r\n")
 
 
+@both
 async def test_no_headless_anywhere(
     flavour: Flavour, chromium: Chromium, page: PageSession, web: Web
 ) -> None:
@@ -181,6 +182,7 @@ async def test_no_headless_anywhere(
     assert "headless" not in seen.lower()
 
 
+@both
 async def test_flushed_storage_survives_kill_9(
     flavour: Flavour, start: Callable[..., Awaitable[Chromium]], web: Web
 ) -> None:

@@ -197,10 +197,8 @@ DAMAGES: dict[str, tuple[Break, type]] = {
 }
 
 
-@pytest.mark.parametrize("name", DAMAGES)
-async def test_what_is_broken_is_seen_and_comes_back_without_a_code(
-    linked: Linked, at: Places, lock: int, name: str
-) -> None:
+def restore(linked: Linked, at: Places, lock: int, name: str) -> None:
+    """Break it, and see that its snapshot takes its place."""
     spoil, kind = DAMAGES[name]
     spoil(at.profile)
     assert isinstance(inspect(at.profile), kind)
@@ -209,6 +207,27 @@ async def test_what_is_broken_is_seen_and_comes_back_without_a_code(
     assert RestoreSnapshot(linked.taken.id) in prepared.actions
     assert (prepared.quarantined is None) == (kind is Missing)
     assert inspect(at.profile) == Healthy()
+
+
+@pytest.mark.parametrize("name", DAMAGES)
+async def test_what_is_broken_is_seen_and_restored(
+    linked: Linked, at: Places, lock: int, name: str
+) -> None:
+    restore(linked, at, lock, name)
+
+
+EXAMPLES: Final = ("garbage in IndexedDB's MANIFEST", "Local Storage removed", "everything removed")
+"""One of each kind of damage: what is restored is the same snapshot."""
+
+
+@pytest.mark.parametrize(
+    "name",
+    [pytest.param(it, marks=[] if it in EXAMPLES else pytest.mark.long) for it in DAMAGES],
+)
+async def test_what_was_restored_comes_back_without_a_code(
+    linked: Linked, at: Places, lock: int, name: str
+) -> None:
+    restore(linked, at, lock, name)
     assert await link_of(at, linked.standin) is Link.CONNECTED
 
 
