@@ -237,8 +237,8 @@ def create_app(
         [
             web.get("/", page.html),
             web.get("/page.js", page.script),
-            web.get("/passkey.js", page.passkey_script),
             web.get("/page.css", page.style),
+            web.get("/page/{file:[a-z./]+}", page.part),
             web.get("/docs", reference.html),
             web.get("/docs/reference.js", reference.script),
             web.get("/docs/swagger-ui-bundle.js", reference.bundle),
