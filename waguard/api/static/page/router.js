@@ -36,8 +36,9 @@ export async function show({ focus = false } = {}) {
   leave = view.show(main, ...rest) ?? (() => {});
   document.body.dataset.title = view.title(...rest);
   if (focus) {
-    scrollTo(0, 0);
-    main.focus({ preventScroll: true });
+    const place = main.querySelector('[data-focus]'); // a tab that was chosen stays where it is
+    if (!place) scrollTo(0, 0);
+    (place ?? main).focus({ preventScroll: true });
   }
 }
 

@@ -53,8 +53,8 @@ function buttons(id) {
   };
 }
 
-export function show(main, id, tab = 'why') {
-  const chosen = TABS[tab] ? tab : 'why';
+export function show(main, id, tab) {
+  const chosen = TABS[tab]?.may() ? tab : 'why';
   const badge = h('span', { class: 'badge' });
   const since = ago(null);
   const facts = Object.keys(FACTS).map((name) => h('dd', {}));
@@ -63,7 +63,7 @@ export function show(main, id, tab = 'why') {
   const place = h('div', { class: 'card stack', id: 'tab' });
   const known = h('div', { class: 'stack', hidden: true },
     acts.element, pair.element,
-    h('nav', { class: 'tabs', 'aria-label': 'About this session' }, Object.keys(TABS).filter((it) => TABS[it].may()).map((it) => h('a', { href: link(id, it), 'aria-current': it === chosen ? 'page' : null }, it))),
+    h('nav', { class: 'tabs', 'aria-label': 'About this session' }, Object.keys(TABS).filter((it) => TABS[it].may()).map((it) => h('a', { href: link(id, it), 'aria-current': it === chosen ? 'page' : null, 'data-focus': it === tab }, it))),
     place,
     h('details', { class: 'card' }, h('summary', {}, 'Details'), h('dl', { class: 'facts' }, Object.keys(FACTS).map((name, i) => h('div', {}, h('dt', {}, name), facts[i])))));
   const missing = h('p', { class: 'card', hidden: true }, 'There is no such session, or this key does not see it. ', h('a', { href: '#/' }, 'All sessions'));
