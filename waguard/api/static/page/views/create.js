@@ -27,7 +27,7 @@ export function show(main) {
     h('label', { for: 'new-space' }, 'Workspace'), space,
     h('p', { class: 'soft', id: 'new-space-hint' }, spaces.length ? `This key is for ${spaces.join(', ')}.` : 'The number that the application has for it.'),
     create);
-  main.append(form);
+  main.append(h('h1', {}, 'New session'), form);
   name.focus();
   return () => {};
 }

@@ -12,7 +12,7 @@ const CONCERNS = /^(message_|session_|link|incident|change)/;
 
 export const title = () => 'Messages and webhooks';
 
-const part = (words, hint, ...inner) => h('section', { class: 'card stack' }, h('h3', {}, words), h('p', { class: 'soft' }, hint), ...inner);
+const part = (id, words, hint, ...inner) => h('section', { id, class: 'card stack' }, h('h2', {}, words), h('p', { class: 'soft' }, hint), ...inner);
 const named = (session) => h('a', { href: link(session), class: 'name' }, session);
 
 function held() {
@@ -84,11 +84,11 @@ export function show(main) {
     return answer;
   }, { right: 'operate', done: 'All but uncertain ones are delivered again.' });
   main.append(
-    part('Uncertain', 'Sent, and not answered by WhatsApp. They are never sent again.', uncertain.element),
-    part('Queued', 'Messages that are on their way, or wait for their time or their session.', queued.element),
-    part('Dead letters', 'Webhooks that were given up.', h('div', { class: 'line' }, h('label', { for: 'dead-state' }, 'State'), choice, all), place),
-    part('Held', 'Received messages that wait until their session is connected.', others[0].element),
-    part('Without a number', 'Received messages of private chats whose LID has no known number.', others[1].element),
+    part('uncertain', 'Uncertain', 'Sent, and not answered by WhatsApp. They are never sent again.', uncertain.element),
+    part('queued', 'Queued', 'Messages that are on their way, or wait for their time or their session.', queued.element),
+    part('dead', 'Dead letters', 'Webhooks that were given up.', h('div', { class: 'line' }, h('label', { for: 'dead-state' }, 'State'), choice, all), place),
+    part('held', 'Held', 'Received messages that wait until their session is connected.', others[0].element),
+    part('unidentified', 'Without a number', 'Received messages of private chats whose LID has no known number.', others[1].element),
   );
   let timer = null;
   const leave = onEvent((event) => {

@@ -32,7 +32,7 @@ function why(place, id) {
   const sealed = h('p', { class: 'soft' });
   const past = h('ul', { class: 'lines' });
   const words = h('div', { role: 'status' }, h('p', { class: 'soft' }, 'Loading …'));
-  place.append(now, calm, sealed, h('h3', {}, 'Incidents'), past, words);
+  place.append(now, calm, sealed, h('h2', {}, 'Incidents'), past, words);
 
   async function read() {
     const answer = await call('GET', at(id, '/incidents'));
@@ -115,7 +115,7 @@ function webhook(place, id) {
     h('label', { for: 'hook-hold', class: 'check' }, hold, ' Received messages wait until the session is connected'),
     h('div', { class: 'buttons' }, save, remove));
   const dead = letters({ session: id, empty: 'No webhook of this session was given up.' });
-  place.append(words, may('operate') ? form : '', h('h3', {}, 'Dead letters'), dead.element);
+  place.append(words, may('operate') ? form : '', h('h2', {}, 'Dead letters'), dead.element);
 
   async function then(answer) {
     if (answer.ok) await read();

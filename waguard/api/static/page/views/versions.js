@@ -23,7 +23,7 @@ export function show(main) {
   const summary = h('p', { class: 'lead', role: 'status' }, 'Loading …');
   const rows = h('ul', { class: 'lines' });
   const bundles = h('ul', { class: 'lines' });
-  const trouble = h('div', {});
+  const trouble = h('div', { id: 'trouble' });
   const unpin = h('div', { hidden: true }, action('Unpin', () => change('unpin', undefined), { right: 'admin', done: 'Unpinned.' }));
   const trying = h('div', { class: 'line' }, action('Try what WhatsApp serves', () => change('try', session()), { right: 'admin', done: 'A session is loaded with it.' }));
   const choice = trying.querySelector('button') ? h('div', { class: 'line' }, h('label', { for: 'try-session' }, 'Try with'), which) : null;
@@ -88,8 +88,8 @@ export function show(main) {
   }
 
   main.append(
-    h('section', { class: 'card stack' }, h('h3', {}, 'WhatsApp Web'), summary, trouble, choice, h('div', { class: 'buttons' }, trying, unpin), rows),
-    h('section', { class: 'card stack' }, h('h3', {}, 'wa-js'), h('p', { class: 'soft' }, "What waguard calls WhatsApp Web's functions with."), bundles),
+    h('section', { id: 'whatsapp', class: 'card stack' }, h('h2', {}, 'WhatsApp Web'), summary, trouble, choice, h('div', { class: 'buttons' }, trying, unpin), rows),
+    h('section', { id: 'wajs', class: 'card stack' }, h('h2', {}, 'wa-js'), h('p', { class: 'soft' }, "What waguard calls WhatsApp Web's functions with."), bundles),
   );
   read();
   let timer = null;
