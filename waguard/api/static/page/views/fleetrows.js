@@ -4,7 +4,7 @@ import { statusOf } from '../words.js';
 
 const RANK = { bad: 0, wait: 1, off: 2, good: 3 };
 
-export const needsPerson = (it) => it.needs_person ?? it.degrades;
+export const needsPerson = (it) => it.needs_person;
 export const needs = (it) => it.conditions.some(needsPerson);
 
 const byName = (a, b) => a.session_id.localeCompare(b.session_id, 'en', { numeric: true });
