@@ -51,6 +51,7 @@ async def test_conditions_say_what_a_person_can_do(api: Api) -> None:
             "unattended_until": "2024-11-22T00:00:00Z",
             "unattended_expires_in": 4,
             "degrades": True,
+            "needs_person": False,
         }
     ]
 

@@ -49,6 +49,7 @@ class Condition(Struct, kw_only=True):
     unattended_until: str | None
     unattended_expires_in: int | None
     degrades: bool
+    needs_person: bool
 
 
 def condition(it: blame.Condition) -> Condition:
@@ -68,6 +69,7 @@ def condition(it: blame.Condition) -> Condition:
         unattended_until=fields.second(it.unattended_until),
         unattended_expires_in=None if unattended is None else round(unattended),
         degrades=it.degrades,
+        needs_person=it.needs_person,
     )
 
 

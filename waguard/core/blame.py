@@ -23,6 +23,7 @@ from waguard.core.exits import (
     EXIT_PROFILE_LOCKED,
     EXIT_STORAGE_CLOSED,
 )
+from waguard.core.needs_person import needs_person
 
 
 class Blame(StrEnum):
@@ -80,6 +81,11 @@ class Condition(Struct, frozen=True, kw_only=True):
     """The session that it concerns; None: all sessions."""
     degrades: bool = True
     """False: it is only a step to a session's first connection."""
+
+    @property
+    def needs_person(self) -> bool:
+        """Whether a person must act, because waguard cannot end it by itself."""
+        return needs_person(self.type, self.reason)
 
     def __str__(self) -> str:
         return f"{self.session}: {self.message}" if self.session else self.message

@@ -1,9 +1,9 @@
 // The status page: login, header, theme, and which view is shown. page/ has its parts.
 import { forgetKey, hasKey, leave, onRefused } from './page/api.js';
-import { duration, mark, set } from './page/dom.js';
+import { duration, h, mark, set } from './page/dom.js';
 import { enterByTicket, login } from './page/login.js';
 import { close, show } from './page/router.js';
-import { changed, enter, may, seesAll, start, state, subscribe } from './page/state.js';
+import { changed, counts, enter, may, seesAll, start, state, subscribe } from './page/state.js';
 
 const $ = (id) => document.getElementById(id);
 const THEME = 'waguard-theme';
@@ -29,18 +29,18 @@ $('leave').addEventListener('click', async () => {
 
 function showHeader() {
   const { phase, health, unknown, seenAt } = state;
-  const inside = phase === 'live' || phase === 'stale';
+  const inside = health !== null && (phase === 'live' || phase === 'stale');
   $('views').hidden = $('leave').hidden = !inside;
   $('create').hidden = !(inside && may('operate'));
   for (const it of document.querySelectorAll('[data-whole]')) it.hidden = !seesAll();
-  const { connected, total } = health?.sessions ?? {};
+  const { connected, total } = counts();
   if (inside) set($('health'), `${connected} of ${total} connected · up ${duration(health.uptime)}${may('send') ? '' : ' · read only'}`);
   else set($('health'), { login: 'Needs a key', refused: 'Needs a key' }[phase] ?? 'Connecting …');
   mark($('dot'), 'data-kind', !inside ? 'off' : phase === 'stale' ? 'bad' : health.status === 'healthy' ? 'good' : 'wait');
   const title = document.body.dataset.title;
   document.title = [inside ? `${connected}/${total}` : '', title, 'waguard'].filter(Boolean).join(' · ');
   const seen = seenAt ? `, last seen ${duration((Date.now() - seenAt) / 1000)} ago` : '';
-  const why = phase === 'stale' ? `waguard does not answer${seen}. What is shown is from then; this page tries again.`
+  const why = phase === 'stale' ? `waguard does not answer${seen}. ${inside ? 'What is shown is from then; this' : 'This'} page tries again.`
     : inside && unknown ? `The sessions are not known now: ${health.database === 'answers' ? 'waguard still starts' : `the database: ${health.database}`}. What is shown is from before.` : '';
   $('stale').hidden = !why;
   set($('stale'), why);
@@ -51,12 +51,14 @@ function ask(phase, why) {
   forgetKey();
   enter(phase);
   close();
-  login($('main'), why, run);
+  // what still runs with the key that was refused ends with the page
+  login($('main'), why, phase === 'refused' ? () => location.reload() : run);
   changed();
 }
 
 async function run() {
   close();
+  $('main').append(h('p', { class: 'soft' }, 'Loading the sessions …'));
   await start();
   if (hasKey()) await show();
   changed();

@@ -2,7 +2,7 @@
 import { h, remedy } from './dom.js';
 import { may } from './state.js';
 
-// `run` gives what `call` gives; '' where the key may not do it
+// `run` gives what `call` gives, or null where it was not confirmed; '' where the key may not do it
 export function action(label, run, { right = 'operate', kind = '', done = 'Done.', name = null } = {}) {
   if (!may(right)) return '';
   const outcome = h('output', { class: 'outcome' });
@@ -16,7 +16,7 @@ export function action(label, run, { right = 'operate', kind = '', done = 'Done.
     button.ariaBusy = 'true';
     say('Running …', false);
     try {
-      const result = await run();
+      const result = await run((words) => say(words, false));
       if (result === null) say('', false); // it was not confirmed
       else if (result && !result.ok) say(sentence(result.error), true, result.remedy);
       else say(typeof done === 'function' ? done(result) : done, false);

@@ -1,11 +1,12 @@
 // What the page knows: sessions, conditions, health, events, and the right of its key. Views subscribe.
-import { call, follow, session } from './api.js';
+import { call, follow, hasKey, pause, session } from './api.js';
 
 const KEPT = 200; // events
 const PAST = 100; // events from before the page was opened
 const GAP = 500; // ms between two reads, however many events come
 const FEW = 5; // sessions that are read one by one
 const EVERY = 15000; // ms; what no event reports: uptime, memory
+const AGAIN = 500; // ms to the next attempt while nothing is known
 const RIGHTS = ['read', 'send', 'operate', 'admin'];
 const OWNER = { name: null, right: 'admin', workspaces: null, sessions: null, expires_at: null };
 
@@ -23,6 +24,8 @@ let drawing = false;
 
 export const may = (right) => state.key !== null && RIGHTS.indexOf(state.key.right) >= RIGHTS.indexOf(right);
 export const seesAll = () => state.key !== null && !state.key.workspaces && !state.key.sessions;
+export const counts = () => ({ total: state.sessions.size, connected: [...state.sessions.values()].filter(isUp).length });
+export const isUp = (it) => it.status === 'connected';
 export const conditionsOf = (id) => state.sessions.get(id)?.conditions ?? [];
 
 const joined = (all, run) => {
@@ -105,7 +108,7 @@ async function read() {
   })();
   await reading;
   // a daemon that is behind is left as long as it took
-  await new Promise((done) => setTimeout(done, Math.max(GAP, Date.now() - began)));
+  await pause(Math.max(GAP, Date.now() - began));
   reading = null;
   if (wantsAll || due.size) read();
 }
@@ -141,24 +144,18 @@ async function readKey() {
   else if (status && status !== 401) state.key = OWNER; // each call is refused where the key may not
 }
 
+// views are shown after it: what they offer depends on the key
 export async function start() {
   enter('loading');
-  await Promise.all([readKey(), readAll()]);
-  if (state.phase === 'refused') return;
-  if (state.health) {
-    heard();
-    enter('live');
+  while (hasKey() && !(state.key && state.health)) {
+    const [, read] = await Promise.all([readKey(), readAll()]);
+    if (read) heard();
+    else if (hasKey()) enter('stale');
+    if (!read) await pause(AGAIN);
   }
-  changed();
-  follow({
-    opened: () => {
-      if (!state.key) readKey().then(changed);
-      readSoon();
-    },
-    event: happened,
-    heard,
-    lost: () => { if (state.phase !== 'refused') enter('stale'); },
-  });
+  if (!hasKey()) return;
+  enter('live');
+  follow({ opened: readSoon, event: happened, heard, lost: () => { if (hasKey()) enter('stale'); } });
   readPast();
 }
 

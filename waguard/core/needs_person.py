@@ -1,0 +1,123 @@
+"""Which conditions a person must act on: one table by type, and by reason where the type does not decide it. Pure.
+
+What waguard retries, heals or ends by itself needs nobody, and neither does a step to a first connection. Where a
+condition of all sessions names the cause, the conditions of the sessions do not ask for a person again.
+"""
+
+from collections.abc import Mapping
+from typing import Final
+
+NEEDS_PERSON: Final[Mapping[str, bool | Mapping[str, bool]]] = {
+    # ---- all sessions at once ----
+    "restoring": False,
+    "fleet_breaker_opened": True,
+    "network_down": True,
+    "acks_missing_everywhere": False,  # nobody on this host can end it
+    "sends_throw_everywhere": True,
+    "pages_restart_everywhere": True,
+    "database_down": True,
+    "database_unknown": True,
+    "database_behind": True,
+    "disk_low": True,
+    "browser_missing": True,
+    "browser_hangs": True,
+    "sandbox_missing": True,
+    "disk_unusable": True,
+    "sessions_folder_missing": True,
+    "runtime_removed": True,
+    "version_held": False,
+    "version_refused": True,
+    "bundle_rolled_back": True,
+    "lease_held": True,
+    "standby": False,
+    "events_left_behind": True,
+    "workers_unprotected": False,  # their next restart ends it
+    "keys_unreadable": True,
+    # ---- messages on their way ----
+    "webhooks_down": True,
+    "webhooks_late": True,
+    "webhooks_held": False,  # the session's own condition says what to do
+    "dead_letters": True,
+    "letters_uncertain": True,
+    "letters_stored": True,
+    "letters_undecryptable": True,
+    "stored_unknown": True,
+    "row_disputed": True,
+    "numbers_unknown": True,
+    # ---- found by waguard itself ----
+    "supervision_failed": True,
+    "acks_late": False,
+    "sends_throw": True,  # what was refused is not sent again
+    "deaf": False,
+    "profile_without_row": True,
+    "same_phone": True,
+    "runs_without_profile": True,
+    # ---- one session ----
+    "unlinked": True,
+    "page": False,
+    "parked": {
+        "restart_budget": True,
+        "conflict": True,
+        "blocked": True,
+        "needs_update": True,
+        "qr_expired": False,  # of a first connection; where the link was lost, "unlinked" stands as well
+        "profile_missing": True,
+        "page_floods": True,
+    },
+    "link": {
+        "qr_pending": False,  # as for "qr_expired"
+        "logged_out": False,
+        "pairing": False,
+        "passkey_required": False,
+        "offline": False,
+        "syncing": False,
+        "unknown": False,
+        "conflict": False,  # waguard takes it back, or parks it
+        "blocked": True,
+        "needs_update": True,
+    },
+    # ---- what a session waits for, or why its last worker ended: what is not here is retried ----
+    "start": {
+        "place": False,
+        "memory": True,
+        "pressure": True,
+        "pids": True,
+        "fleet": False,  # this one and the next six: of all sessions at once
+        "disk": False,
+        "executable": False,
+        "browser_hangs": False,
+        "sandbox": False,
+        "sessions_folder": False,
+        "lease": False,
+        "turn": False,
+        "whatsapp": False,
+        "disk_full": False,  # "disk_unusable" says it of all, down to "disk_silent"
+        "inodes_full": False,
+        "disk_read_only": False,
+        "disk_unwritable": False,
+        "disk_silent": False,
+        "pids_short": True,
+        "descriptors_short": True,
+        "sandbox_missing": False,
+        "browser_unusable": False,
+        "profile_locked": True,
+    },
+    # ---- what a page or the messages of a session show ----
+    "passkey_required": False,
+    "update_persists": True,
+    "link_stuck": True,
+    "acks_in_vain": True,
+    "memory_in_vain": True,
+    "action_required": True,
+    "whatsapp_refuses": False,  # nobody on this host can end it
+    "undecryptable": True,
+    "first_contacts_paused": False,
+    "page_restarts": False,  # it is parked if that goes on
+    "page_floods": False,
+}
+
+
+def needs_person(kind: str, reason: str) -> bool:
+    """Whether a person must act on a condition of this type with this reason; an unknown type is for a person."""
+    found = NEEDS_PERSON.get(kind, True)
+    return found if isinstance(found, bool) else found.get(reason, False)
