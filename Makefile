@@ -4,6 +4,7 @@ PYTHON ?= $(shell /usr/bin/python3 -c 'import sys, venv, ensurepip; sys.exit(sys
 VENV   := .venv
 BIN    := $(VENV)/bin
 WAJS   := waguard/wajs/node_modules/@wppconnect/wa-js/dist/wppconnect-wa.js
+AXE    := tests/page/axe/node_modules/axe-core/axe.min.js
 REAL   := tests/worker/wa-version/node_modules/@wppconnect/wa-version/html
 SWAGGER := waguard/api/swagger/node_modules/swagger-ui-dist/swagger-ui-bundle.js
 SHA256 := 5bfb88027f14a4d8c9e319374e8bb4083201906881cf8c74f75789b32e4106bd
@@ -13,7 +14,7 @@ DESTDIR ?=
 ARGS   ?=
 ORIGINS ?=
 
-.PHONY: help demo test test-long simulate mutants walk words texts coverage hooks servers run setup system lint wheel extension sbom install upgrade uninstall clean
+.PHONY: help demo test test-long axe screenshots simulate mutants walk words texts coverage hooks servers run setup system lint wheel extension sbom install upgrade uninstall clean
 
 help: ## these targets
 	@awk -F ':|## ' '/^[a-z][a-z -]*:.*## / {printf "  %-16s %s\n", $$1, substr($$0, index($$0, "## ") + 3)}' $(MAKEFILE_LIST)
@@ -22,11 +23,11 @@ demo: setup ## watch a session live on a stand-in of WhatsApp Web (ARGS=--once e
 	$(BIN)/waguard demo $(ARGS)
 
 # compiled by the first process that imports it, not by each of thousands
-test: setup servers ## everything that CI runs; says what was skipped and what took longest
+test: setup servers $(AXE) ## everything that CI runs; says what was skipped and what took longest
 	@$(MAKE) --no-print-directory --jobs=2 lint $(VENV)/.compiled
 	env -u PYTHONDONTWRITEBYTECODE $(BIN)/pytest -n 4 --dist loadfile --no-loadscope-reorder -m "not long" --durations=30 $(ARGS)
 
-test-long: setup servers $(REAL) ## what takes longer than that; what passed on this commit is not run again
+test-long: setup servers $(REAL) $(AXE) ## what takes longer than that; what passed on this commit is not run again
 	$(BIN)/python .ci/long.py $(ARGS)
 
 coverage: setup servers ## which lines and branches no test of `make test` runs; ARGS=tests/core for a part. Shown, not enforced
@@ -41,6 +42,9 @@ simulate: setup ## years of a fleet's life in minutes: make simulate SEED=1 YEAR
 
 mutants: setup ## does a test notice each small change of the core? FILES="waguard/core/fleet/slots.py" SHARE=0.3 ARGS=--again
 	$(BIN)/python -m tests.mutants $(FILES) --share $(or $(SHARE),1) $(ARGS)
+
+screenshots: setup ## docs/page/*.png: the status page, as the documents show it
+	WAGUARD_PICTURES=docs/page $(BIN)/pytest -q tests/page/test_looks.py -k pictures
 
 walk: setup ## how many files, functions and forms a message passes; ARGS=--list names them
 	@$(BIN)/python -m bench.walk $(ARGS)
@@ -83,6 +87,12 @@ $(SWAGGER): waguard/api/swagger/package-lock.json
 	cd waguard/api/swagger && npm ci --silent --ignore-scripts --no-audit --no-fund
 	touch $@
 
+axe: $(AXE) ## axe-core, which reads the status page in tests
+
+$(AXE): tests/page/axe/package-lock.json
+	cd tests/page/axe && npm ci --silent --ignore-scripts --no-audit --no-fund
+	touch $@
+
 # 442 documents of WhatsApp Web, 270 MB: for `make test-long` alone
 $(REAL): tests/worker/wa-version/package-lock.json
 	cd tests/worker/wa-version && npm ci --silent --ignore-scripts --no-audit --no-fund
@@ -118,4 +128,4 @@ uninstall: ## as root: configuration and data stay
 	@$(PYTHON) systemd/install.py $@ --prefix $(PREFIX) --destdir "$(DESTDIR)"
 
 clean: ## remove what the commands above made
-	rm -rf $(VENV) dist waguard/wajs/node_modules waguard/api/swagger/node_modules tests/worker/wa-version/node_modules .mypy_cache .ruff_cache .pytest_cache .long .mutants .coverage
+	rm -rf $(VENV) dist waguard/wajs/node_modules waguard/api/swagger/node_modules tests/worker/wa-version/node_modules tests/page/axe/node_modules .mypy_cache .ruff_cache .pytest_cache .long .mutants .coverage

@@ -19,6 +19,7 @@ export function paged({ read, items, keyOf, make, empty }) {
   const rows = h('ul', { class: 'lines' });
   const words = h('div', { role: 'status' }, h('p', { class: 'soft' }, 'Loading …'));
   const more = h('div', {});
+  const count = h('span', { class: 'count' });
   const element = h('div', { class: 'stack' }, rows, words, more);
   let shown = [];
   let older = false;
@@ -31,12 +32,13 @@ export function paged({ read, items, keyOf, make, empty }) {
     patch(rows, shown, keyOf, make, () => {});
     words.replaceChildren(...(shown.length ? [] : [h('p', { class: 'soft' }, empty)]));
     const next = answer.data.before;
+    set(count, `${shown.length}${next ? '+' : ''}`);
     more.replaceChildren(...(next ? [action('Older ones', () => load(next), { done: '' })] : []));
     return answer;
   }
 
   load();
-  return { element, count: () => shown.length, reload: () => load(), refresh: () => (older ? undefined : load()) };
+  return { element, count, reload: () => load(), refresh: () => (older ? undefined : load()) };
 }
 
 const named = (session) => h('a', { href: link(session), class: 'name' }, session);

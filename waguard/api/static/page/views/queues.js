@@ -12,7 +12,7 @@ const CONCERNS = /^(message_|session_|link|incident|change)/;
 
 export const title = () => 'Messages and webhooks';
 
-const part = (id, words, hint, ...inner) => h('section', { id, class: 'card stack' }, h('h2', {}, words), h('p', { class: 'soft' }, hint), ...inner);
+const part = (id, words, hint, count, ...inner) => h('section', { id, class: 'card stack' }, h('h2', {}, words, ' ', count), h('p', { class: 'soft' }, hint), ...inner);
 const named = (session) => h('a', { href: link(session), class: 'name' }, session);
 
 function held() {
@@ -70,9 +70,11 @@ export function show(main) {
   const queued = messages({ states: WAITING, empty: 'No message waits.' });
   const choice = h('select', { id: 'dead-state', onchange: () => choose() }, h('option', { value: '' }, 'all'), ...STATES.map((it) => h('option', { value: it }, it)));
   const place = h('div', {});
+  const total = h('span', {});
   let dead;
   const choose = () => {
     dead = letters({ state: choice.value || null, empty: 'There is none.' });
+    total.replaceChildren(dead.count);
     place.replaceChildren(dead.element);
   };
   choose();
@@ -84,11 +86,12 @@ export function show(main) {
     return answer;
   }, { right: 'operate', done: 'All but uncertain ones are delivered again.' });
   main.append(
-    part('uncertain', 'Uncertain', 'Sent, and not answered by WhatsApp. They are never sent again.', uncertain.element),
-    part('queued', 'Queued', 'Messages that are on their way, or wait for their time or their session.', queued.element),
-    part('dead', 'Dead letters', 'Webhooks that were given up.', h('div', { class: 'line' }, h('label', { for: 'dead-state' }, 'State'), choice, all), place),
-    part('held', 'Held', 'Received messages that wait until their session is connected.', others[0].element),
-    part('unidentified', 'Without a number', 'Received messages of private chats whose LID has no known number.', others[1].element),
+    h('h1', {}, 'Messages and webhooks'),
+    part('uncertain', 'Uncertain', 'Sent, and not answered by WhatsApp. They are never sent again.', uncertain.count, uncertain.element),
+    part('queued', 'Queued', 'Messages that are on their way, or wait for their time or their session.', queued.count, queued.element),
+    part('dead', 'Dead letters', 'Webhooks that were given up.', total, h('div', { class: 'line' }, h('label', { for: 'dead-state' }, 'State'), choice, all), place),
+    part('held', 'Held', 'Received messages that wait until their session is connected.', others[0].count, others[0].element),
+    part('unidentified', 'Without a number', 'Received messages of private chats whose LID has no known number.', others[1].count, others[1].element),
   );
   let timer = null;
   const leave = onEvent((event) => {

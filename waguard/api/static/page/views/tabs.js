@@ -22,7 +22,7 @@ function after(id, run, concerns = () => true) {
 }
 
 const condition = (it) => h('li', { 'data-type': it.type },
-  h('span', { class: `badge ${it.degrades ? 'bad' : 'wait'}` }, it.blame),
+  h('span', { class: `badge ${it.needs_person ? 'bad' : 'wait'}` }, it.needs_person ? 'needs you' : it.blame),
   h('div', { class: 'what' }, h('p', { dir: 'auto' }, it.message), h('p', { class: 'next' }, remedy(it.remedy))),
   h('span', { class: 'soft when' }, ago(it.since)));
 

@@ -88,6 +88,7 @@ export function show(main) {
   }
 
   main.append(
+    h('h1', {}, 'Versions'),
     h('section', { id: 'whatsapp', class: 'card stack' }, h('h2', {}, 'WhatsApp Web'), summary, trouble, choice, h('div', { class: 'buttons' }, trying, unpin), rows),
     h('section', { id: 'wajs', class: 'card stack' }, h('h2', {}, 'wa-js'), h('p', { class: 'soft' }, "What waguard calls WhatsApp Web's functions with."), bundles),
   );
