@@ -15,7 +15,7 @@ from waguard.core import remedies
 from waguard.core.blame import Blame, Condition
 from waguard.core.page_care import Kind
 from waguard.core.row_status import ParkCause
-from waguard.errors import DatabaseUnavailableError, HostNotReadyError
+from waguard.errors import DatabaseUnavailableError, NoRoomError
 
 pytestmark = [pytest.mark.chromium, pytest.mark.asyncio(loop_scope="module")]
 
@@ -222,7 +222,7 @@ async def test_several_are_done_at_once_and_who_failed_stays_selected(
     await shown.press("Stop")
     await shown.says("6 sessions done.")
     assert api.sessions.done == ["stop"] * 6
-    api.sessions.fail = HostNotReadyError("the disk is full", remedy="Free space: `df`.")
+    api.sessions.fail = NoRoomError("the disk is full", remedy="Free space: `df`.")
     shown.expected = ("status of 50",)
     await shown.press("Start")
     await shown.says("6 of 6 failed, and stay selected. shop_0: the disk is full. Free space: df.")
