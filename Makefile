@@ -7,8 +7,10 @@ WAJS   := waguard/wajs/node_modules/@wppconnect/wa-js/dist/wppconnect-wa.js
 AXE    := tests/page/axe/node_modules/axe-core/axe.min.js
 REAL   := tests/worker/wa-version/node_modules/@wppconnect/wa-version/html
 SWAGGER := waguard/api/swagger/node_modules/swagger-ui-dist/swagger-ui-bundle.js
+UPLOT  := waguard/api/swagger/node_modules/uplot/dist/uPlot.esm.js
 SHA256 := 5bfb88027f14a4d8c9e319374e8bb4083201906881cf8c74f75789b32e4106bd
 SWAGGER_SHA256 := e6a898692f2d768e807c3ba4626068a69a2c5dd960dd6c76f3e4d3a3de180af2
+UPLOT_SHA256 := @UPLOT@
 PREFIX  ?= /opt/waguard
 DESTDIR ?=
 ARGS   ?=
@@ -59,9 +61,10 @@ run: setup ## the real thing, on web.whatsapp.com
 	@chmod 700 sessions # git knows no such mode, and waguard keeps no credentials where others can read
 	@$(BIN)/waguard run $(ARGS)
 
-setup: system $(VENV)/.installed $(WAJS) $(SWAGGER) ## the environment in .venv, wa-js, swagger-ui, Chromium
+setup: system $(VENV)/.installed $(WAJS) $(SWAGGER) $(UPLOT) ## the environment in .venv, wa-js, swagger-ui, uPlot, Chromium
 	@echo "$(SHA256)  $(WAJS)" | sha256sum --check --quiet
 	@echo "$(SWAGGER_SHA256)  $(SWAGGER)" | sha256sum --check --quiet
+	@echo "$(UPLOT_SHA256)  $(UPLOT)" | sha256sum --check --quiet
 
 # Chromium and Python's venv come from Debian; without root the one line says what to do, before anything long.
 system:
@@ -83,9 +86,9 @@ $(WAJS): waguard/wajs/package-lock.json
 	cd waguard/wajs && npm ci --silent --ignore-scripts --no-audit --no-fund
 	touch $@
 
-$(SWAGGER): waguard/api/swagger/package-lock.json
+$(SWAGGER) $(UPLOT) &: waguard/api/swagger/package-lock.json
 	cd waguard/api/swagger && npm ci --silent --ignore-scripts --no-audit --no-fund
-	touch $@
+	touch $(SWAGGER) $(UPLOT)
 
 axe: $(AXE) ## axe-core, which reads the status page in tests
 
@@ -110,7 +113,7 @@ $(VENV)/.compiled: $(shell find tests -name '*.py')
 	@-env -u PYTHONDONTWRITEBYTECODE $(BIN)/pytest --collect-only -qq > /dev/null
 	@touch $@
 
-wheel: setup ## dist/waguard-*.whl with wa-js, swagger-ui, their licences, the page and the migrations
+wheel: setup ## dist/waguard-*.whl with wa-js, swagger-ui, uPlot, their licences, the page and the migrations
 	$(BIN)/pip wheel --quiet --no-deps --no-build-isolation --wheel-dir dist .
 
 extension: ## dist/extension, with which the status page asks for a passkey (docs/passkey.md): ORIGINS="https://host"

@@ -108,7 +108,7 @@ async def test_every_route_but_health_and_the_page_wants_a_key(
 
 
 @pytest.mark.parametrize(
-    "path", ["/", "/page.js", "/passkey.js", "/page.css", "/health", "/health/live"]
+    "path", ["/", "/page.js", "/page/api.js", "/page.css", "/health", "/health/live"]
 )
 @pytest.mark.parametrize("method", ["GET", "HEAD"])
 async def test_health_and_the_page_want_none(api: Api, method: str, path: str) -> None:

@@ -108,6 +108,12 @@ class Page:
         size = {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": width < 500}
         await self.session.send("Emulation.setDeviceMetricsOverride", size, timeout=LONG)
 
+    async def offline(self, *, away: bool) -> None:
+        """Cut the browser off from the network, or no longer."""
+        conditions = {"offline": away, "latency": 0, "downloadThroughput": -1, "uploadThroughput": -1}
+        await self.session.send("Network.enable", timeout=LONG)
+        await self.session.send("Network.emulateNetworkConditions", conditions, timeout=LONG)
+
     async def picture(self, path: Path) -> None:
         content = await self.session.screenshot(LONG)
         Image.open(io.BytesIO(content)).save(path)
