@@ -30,6 +30,13 @@ export function action(label, run, { right = 'operate', kind = '', done = 'Done.
 
 const sentence = (text) => text.charAt(0).toUpperCase() + text.slice(1) + (/[.!?]$/.test(text) ? '' : '.');
 
+// Enter in a field of a form presses its button
+export function entered(event) {
+  if (event.key !== 'Enter' || !event.target.matches('input')) return;
+  event.preventDefault();
+  event.currentTarget.querySelector('button')?.click();
+}
+
 // what cannot be undone asks for the name, and says what is lost
 export function confirmByName({ title, lost, name, verb }) {
   const typed = h('input', { id: 'confirm-name', autocomplete: 'off', autocapitalize: 'off', spellcheck: 'false', required: true });

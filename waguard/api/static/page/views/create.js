@@ -1,5 +1,5 @@
 // Creating a session: a name and a workspace; its own view pairs the phone.
-import { action } from '../actions.js';
+import { action, entered } from '../actions.js';
 import { call } from '../api.js';
 import { h } from '../dom.js';
 import { go, link } from '../router.js';
@@ -21,7 +21,7 @@ export function show(main) {
     if (answer.ok) go(link(answer.data.session_id));
     return answer;
   }, { right: 'operate', kind: 'primary', done: 'Created.' });
-  const form = h('form', { class: 'card stack', novalidate: true, onsubmit: (event) => { event.preventDefault(); form.querySelector('button').click(); } },
+  const form = h('form', { class: 'card stack', novalidate: true, onkeydown: entered },
     h('label', { for: 'new-name' }, 'Name'), name,
     h('p', { class: 'soft', id: 'new-name-hint' }, '1 to 128 letters, digits, _ and -. The application knows the session by it; it cannot be changed.'),
     h('label', { for: 'new-space' }, 'Workspace'), space,

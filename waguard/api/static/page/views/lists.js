@@ -33,7 +33,7 @@ export function paged({ read, items, keyOf, make, empty }) {
     words.replaceChildren(...(shown.length ? [] : [h('p', { class: 'soft' }, empty)]));
     const next = answer.data.before;
     set(count, `${shown.length}${next ? '+' : ''}`);
-    more.replaceChildren(...(next ? [action('Older ones', () => load(next), { done: '' })] : []));
+    more.replaceChildren(...(next ? [action('Older ones', () => load(next), { right: 'read', done: '' })] : []));
     return answer;
   }
 
@@ -124,7 +124,7 @@ function letter(it, list, session) {
       h('p', { class: 'problem', dir: 'auto' }, it.error),
       LOST[it.state] ? h('p', { class: 'soft' }, LOST[it.state]) : null, body),
     h('span', { class: 'soft when' }, ago(it.died_at)),
-    h('div', { class: 'buttons' }, action('Show', show, { done: '' }),
+    h('div', { class: 'buttons' }, action('Show', show, { right: 'read', done: '' }),
       action('Replay', () => then(call('POST', `${path}/replay`), list), { right: 'operate', done: 'It is delivered again.' }),
       action('Discard', discard, { right: 'operate', kind: 'danger', done: 'Discarded.' })));
 }

@@ -1,5 +1,5 @@
 // Pairing a session: a QR code that renews itself, a code to type on the phone, the account's passkey.
-import { action } from '../actions.js';
+import { action, entered } from '../actions.js';
 import { call, session as at } from '../api.js';
 import { h, set } from '../dom.js';
 import { passkeys } from '../passkey.js';
@@ -28,7 +28,7 @@ export function pairing(session) {
   const type = h('div', { class: 'stack', hidden: true }, h('p', {}, TYPE));
   const typed = h('output', { class: 'code' });
   type.append(typed);
-  const form = h('form', { class: 'line', onsubmit: submit },
+  const form = h('form', { class: 'line', onkeydown: entered },
     h('label', { for: 'pair-phone' }, 'Without a camera: its phone number'), phone,
     action('Get a code to type', typeCode, { right: 'operate' }));
   const fresh = h('div', {}, action('New code', () => call('POST', at(session, '/regenerate-qr')), { right: 'operate', done: 'A new code is shown.' }));
@@ -60,11 +60,6 @@ export function pairing(session) {
     const seconds = Math.ceil(until - performance.now() / 1000);
     set(left, seconds > 0 ? `The next code comes by itself, in ${seconds} s.` : 'The next code comes by itself.');
     if (until && seconds < -LATE && !document.hidden) ask();
-  }
-
-  function submit(event) {
-    event.preventDefault();
-    form.querySelector('button')?.click();
   }
 
   async function typeCode() {

@@ -54,7 +54,7 @@ function buttons(id) {
 }
 
 export function show(main, id, tab) {
-  const chosen = TABS[tab]?.may() ? tab : 'why';
+  const chosen = TABS[tab]?.may?.() ? tab : 'why';
   const badge = h('span', { class: 'badge' });
   const since = ago(null);
   const facts = Object.keys(FACTS).map((name) => h('dd', {}));

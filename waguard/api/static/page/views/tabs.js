@@ -1,5 +1,5 @@
 // The five tabs of a session: why, timeline, messages, webhook, picture.
-import { action, confirmByName } from '../actions.js';
+import { action, confirmByName, entered } from '../actions.js';
 import { call, picture, session as at } from '../api.js';
 import { ago, h, patch, remedy, set } from '../dom.js';
 import { may, onEvent } from '../state.js';
@@ -108,7 +108,7 @@ function webhook(place, id) {
     const sure = await confirmByName({ title: 'Remove the webhook', lost, name: id, verb: 'Remove' });
     return sure ? then(await call('DELETE', at(id, '/webhook'))) : null;
   }, { kind: 'danger', done: 'Removed.' }));
-  const form = h('form', { class: 'stack', novalidate: true, onsubmit: (event) => { event.preventDefault(); form.querySelector('button').click(); } },
+  const form = h('form', { class: 'stack', novalidate: true, onkeydown: entered },
     h('label', { for: 'hook-url' }, 'Address'), address,
     h('label', { for: 'hook-secret' }, 'Secret'), secret,
     h('p', { class: 'soft', id: 'hook-secret-hint' }, '16 characters or more; it is never shown. Without one, webhooks are not signed.'),
@@ -123,7 +123,7 @@ function webhook(place, id) {
   }
 
   async function read() {
-    const answer = await call('GET', `/api/webhooks/receivers?session_id=${id}`);
+    const answer = await call('GET', `/api/webhooks/receivers?${new URLSearchParams({ session_id: id })}`);
     if (!answer.ok) { words.replaceChildren(problem(answer)); return; }
     const [own] = answer.data.receivers;
     remove.hidden = !own;
