@@ -10,7 +10,7 @@ const THEME = 'waguard-theme';
 const THEMES = { '': 'as the system', light: 'light', dark: 'dark' };
 
 function setTheme(name) {
-  mark(document.documentElement, 'data-theme', name);
+  mark(document.documentElement, 'data-theme', name || null);
   set($('theme'), `Theme: ${THEMES[name] ?? THEMES['']}`);
   document.dispatchEvent(new Event('theme'));
 }

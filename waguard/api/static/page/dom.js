@@ -1,5 +1,6 @@
 // Elements, and rows that are patched by their key. Text only: nothing here takes HTML.
-const LEFT_OUT = new Set([null, undefined, false, true, '']);
+const NOTHING = new Set([null, undefined, false]); // as an attribute …
+const LEFT_OUT = new Set([...NOTHING, true, '']); // … and as a child
 const KNOWN = new WeakMap(); // parent → key → row
 
 // a function is a listener, true an attribute without value; null and false are left out
@@ -8,7 +9,7 @@ export function h(name, attributes = {}, ...children) {
   for (const [key, value] of Object.entries(attributes)) {
     if (typeof value === 'function') made.addEventListener(key.slice(2), value);
     else if (value === true) made.setAttribute(key, '');
-    else if (!LEFT_OUT.has(value)) made.setAttribute(key, value);
+    else if (!NOTHING.has(value)) made.setAttribute(key, value);
   }
   made.append(...children.flat(Infinity).filter((it) => !LEFT_OUT.has(it)));
   return made;
@@ -23,7 +24,7 @@ export function set(node, text) {
 }
 
 export function mark(node, name, value) {
-  if (LEFT_OUT.has(value)) node.removeAttribute(name);
+  if (NOTHING.has(value)) node.removeAttribute(name);
   else if (node.getAttribute(name) !== String(value)) node.setAttribute(name, value);
 }
 

@@ -44,6 +44,7 @@ export async function show({ focus = false } = {}) {
 
 // the place is free for another view, or for the login
 export function close() {
+  turn += 1;
   leave();
   leave = () => {};
   document.getElementById('main').replaceChildren();
