@@ -68,13 +68,14 @@ export function show(main, id, tab) {
     h('details', { class: 'card' }, h('summary', {}, 'Details'), h('dl', { class: 'facts' }, Object.keys(FACTS).map((name, i) => h('div', {}, h('dt', {}, name), facts[i])))));
   const missing = h('p', { class: 'card', hidden: true }, 'There is no such session, or this key does not see it. ', h('a', { href: '#/' }, 'All sessions'));
   main.append(h('p', { class: 'crumbs' }, h('a', { href: '#/' }, 'Sessions')), h('h1', { class: 'name' }, h('bdi', {}, id)), h('p', { class: 'status' }, badge, ' ', since), known, missing);
-  const opened = TABS[chosen].show(place, id);
+  let opened = null;
 
   function draw() {
     const row = state.sessions.get(id);
     known.hidden = !row;
     missing.hidden = Boolean(row) || state.phase === 'loading' || state.unknown;
     if (!row) return;
+    opened ??= TABS[chosen].show(place, id);
     const { kind, words } = statusOf(row);
     mark(badge, 'class', `badge ${kind}`);
     set(badge, words);
@@ -90,6 +91,6 @@ export function show(main, id, tab) {
   return () => {
     leave();
     pair.close();
-    opened.close?.();
+    opened?.close?.();
   };
 }
