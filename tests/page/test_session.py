@@ -155,22 +155,22 @@ async def test_the_code_renews_itself_and_is_asked_for_only_while_there_is_one(
     await shown.says("Connected")
     assert known.sessions.done == []
     becomes(known, **SCANNING)
-    await shown.until("document.querySelector('.qr img')?.complete", "the code is shown")
+    await shown.until("$('.qr img')?.naturalWidth && $('.qr').checkVisibility()", "the code is shown")
     assert await read_code(shown, tmp_path / "code.png") == [RAW]
     again = "2@another0123456789,key+/=,identity,secret,1"
     code = {"qr_code": qr.data_url(again), "raw": again, "expires_in": 20}
     known.bus.publish("qr_code_generated", NAME, 1, code)
-    shown = f"document.querySelector('.qr img').src === {code['qr_code']!r}"
-    await shown.until(f"{shown} && document.querySelector('.qr img').complete", "the next one")
+    is_next = f"$('.qr img').src === {code['qr_code']!r} && $('.qr img').complete"
+    await shown.until(is_next, "the next one")
     assert await read_code(shown, tmp_path / "code.png") == [again]
     assert known.sessions.done == ["qr wait=20 refresh=False"], "the stream has the next ones"
     becomes(known, status="connected", link="connected", phone_number="6281180001")
-    await shown.until("!document.querySelector('.qr img').checkVisibility()", "the code is gone")
+    await shown.until("!$('.qr img').checkVisibility()", "the code is gone")
 
 
 async def test_a_code_that_nobody_scanned_is_asked_for_again(known: Api, shown: Page) -> None:
     expired = structs.replace(PARKED, reason="qr_expired", message="nobody scanned the code")
-    becomes(known, **SCANNING | {"lifecycle": "parked", "conditions": (expired,)})
+    becomes(known, **SCANNING | {"link": "unknown", "lifecycle": "parked", "conditions": (expired,)})
     await shown.show(VIEW)
     await shown.enter("New code")
     await shown.says("A new code is shown.")

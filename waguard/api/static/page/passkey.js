@@ -55,11 +55,11 @@ export function passkeys(session) {
     await read();
     return answer;
   };
-  const button = (words, work, kind) => h('div', {}, action(words, then(work), { right: 'operate', kind }));
+  const button = (words, work, kind, done) => h('div', {}, action(words, then(work), { kind, done }));
   const [stage, code, left] = [h('p', { class: 'stage' }), h('p', { class: 'code' }), h('p', { class: 'soft', role: 'timer' })];
-  const use = button('Use my passkey', () => useMyPasskey(session, api), 'primary');
-  const confirm = button('Both codes are equal', () => api('POST', '/confirm', { code: code.textContent }), 'primary');
-  const cancel = button('Cancel', () => api('DELETE'), '');
+  const use = button('Use my passkey', () => useMyPasskey(session, api), 'primary', 'It is signed.');
+  const confirm = button('Both codes are equal', () => api('POST', '/confirm', { code: code.textContent }), 'primary', 'Confirmed.');
+  const cancel = button('Cancel', () => api('DELETE'), '', 'The request is refused.');
   const section = h('section', { class: 'stack', 'aria-label': 'Passkey' },
     h('h3', {}, 'Passkey'), stage, code, left, h('div', { class: 'buttons' }, use, confirm, cancel));
   const element = h('div', { id: 'passkeys' });
