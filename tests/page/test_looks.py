@@ -59,7 +59,7 @@ async def test_every_view_can_be_read_and_reached(
             found.append(f"{name}: {overflow} px are to be scrolled to the side")
         reached, wanted = await shown.order()
         found += [f"{name}: Tab does not reach {it}" for it in wanted if it not in reached]
-    assert found == []
+    assert not found, "\n".join(found)
 
 
 async def view(shown: Page, fragment: str, words: str) -> None:
