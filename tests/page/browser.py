@@ -36,6 +36,7 @@ class Page:
         self.session.on("Runtime.exceptionThrown", self._reported.append)
         self.session.on("Log.entryAdded", self._reported.append)
         await self.session.send("Log.enable", timeout=LONG)
+        await self.session.send("Page.bringToFront", timeout=LONG)
         if key is not None:
             source = f"sessionStorage.getItem('waguard-key') ?? sessionStorage.setItem('waguard-key', {json.dumps(key)})"
             await self.session.send(
