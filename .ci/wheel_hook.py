@@ -13,7 +13,7 @@ SHA256 = "5bfb88027f14a4d8c9e319374e8bb4083201906881cf8c74f75789b32e4106bd"
 SWAGGER = Path("waguard/api/swagger/node_modules/swagger-ui-dist/swagger-ui-bundle.js")
 SWAGGER_SHA256 = "e6a898692f2d768e807c3ba4626068a69a2c5dd960dd6c76f3e4d3a3de180af2"
 UPLOT = Path("waguard/api/swagger/node_modules/uplot/dist/uPlot.esm.js")
-UPLOT_SHA256 = "@UPLOT@"
+UPLOT_SHA256 = "5dd9b3281aa64b461b42d9945f6adb2649d346502b12281a9ae0d46599a80eba"
 
 
 class PinnedBundle(BuildHookInterface[Any]):

@@ -35,6 +35,7 @@ from waguard.core.webhooks.delivery import OLD_SERVICE
 from waguard.errors import ConflictError, WaguardError
 from waguard.host.clock import SystemClock
 from waguard.host.files.media import MediaFolder
+from waguard.host.memory.history_file import HistoryFile
 from waguard.host.system.listen import base_url, listen
 from waguard.messaging.health import MessageHealth
 from waguard.messaging.journal import Journal
@@ -277,6 +278,7 @@ async def serving(
                 hold_limit=lambda: world.config.webhook.hold_limit,
                 ages=WallAges(time.time),
             ),
+            history=HistoryFile(tmp_path / "state", SystemClock()),
             log=world.log,
             versions=world.versions,
             require_room=world.require_room,

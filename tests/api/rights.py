@@ -14,13 +14,14 @@ from waguard.core.keys import Right
 TARGET: Final = Path(__file__).parents[2] / "docs/rights.md"
 MARK: Final = "<!-- written by python -m tests.api.rights -->\n"
 YES, NO, NOTHING = "yes", "403", "404"
-LEFT_OUT = "left out"
+LEFT_OUT, NOTHING_OF_THEM = "left out", "none"
 _NARROWED: Final = {
     Narrowing.SESSION: (YES, NOTHING),
     Narrowing.OWN: (YES, NOTHING),
     Narrowing.LIST: (YES, LEFT_OUT),
     Narrowing.WORKSPACE: (YES, NO),
     Narrowing.LIMITED: (YES, NO),
+    Narrowing.ITSELF: (YES, NOTHING_OF_THEM),
     Narrowing.REFUSED: (NO, NO),
 }
 

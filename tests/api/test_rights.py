@@ -14,9 +14,11 @@ import pytest
 from tests.api.conftest import KEY, Answer, Api
 from tests.api.fake_sessions import BLOCKED, HEALTHY, SESSION, WORKSPACE, a_view
 from tests.api.fake_versions import ADDED
-from tests.api.rights import LEFT_OUT, NO, NOTHING, TARGET, YES, Rule, rules, table
+from tests.api.rights import LEFT_OUT, NO, NOTHING, NOTHING_OF_THEM, TARGET, YES, Rule, rules, table
 from tests.api.test_webhooks import LID, of_nobody
+from waguard.api.auth import APPLICATION
 from waguard.api.scope import Narrowing
+from waguard.core.issued_keys import Wanted
 from waguard.core.keys import Caller, Right
 from waguard.core.messages.inbox import EventPayload, InboxRecord, Kind
 from waguard.core.messages.news import Notice
@@ -143,6 +145,18 @@ async def create_key(api: Api, name: str) -> str:
     return str((await api.call("POST", "/api/keys", body)).json()["about"]["id"])
 
 
+async def issued(api: Api, like: Caller) -> Caller:
+    """As this caller, by an issued key."""
+    wanted = Wanted(
+        name=f"own{api.clock.monotonic()}",
+        right=like.right,
+        workspaces=None if like.workspaces is None else tuple(like.workspaces),
+        sessions=None if like.sessions is None else tuple(like.sessions),
+    )
+    api.clock.live(1.0)
+    return (await api.deps.issued_keys.create(APPLICATION, wanted, {}))[1].caller
+
+
 async def of_key(api: Api, rule: Rule, number: int) -> Asked:
     key = await create_key(api, f"k{number}")
     return Asked(rule.path.format(key_id=key), missing=(key, key[::-1]))
@@ -255,6 +269,8 @@ async def test_each_cell(world: Api, rule: Rule) -> None:
     for number, (right, scope) in enumerate(itertools.product(Right, SCOPES)):
         it = await ask(world, rule, number)
         world.caller = Caller(name="k", right=right, **SCOPES[scope])
+        if rule.narrows is Narrowing.ITSELF:
+            world.caller = await issued(world, world.caller)
         before = done(world)
         answer = await answered(world, rule, it)
         found = cell(rule, answer, inside=scope not in OUTSIDE)
@@ -296,6 +312,8 @@ def cell(rule: Rule, answer: Answer, *, inside: bool) -> str:
     assert answer.status < 300, answer
     if rule.narrows is Narrowing.LIST:
         return YES if SESSION in answer.content.decode() else LEFT_OUT
+    if rule.narrows is Narrowing.ITSELF:
+        return YES if inside else NOTHING_OF_THEM
     return YES if inside else "answered"
 
 

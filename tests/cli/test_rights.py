@@ -37,6 +37,7 @@ OF_THE_LAB: Final = ("demo", "chaos", "standin", "phone")
 ASK_THE_DAEMON: Final = {
     "status": "",
     "top": "--once",
+    "page": "",
     "why": "a",
     "incidents": "",
     "audit": "",

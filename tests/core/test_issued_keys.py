@@ -212,6 +212,43 @@ def test_what_ended_long_ago_is_forgotten() -> None:
     assert issued_keys.worth_keeping([*many, key()], now=NOW) == (*many[:-2], key())
 
 
+def test_keys_of_pages_crowd_out_no_others() -> None:
+    pages = [
+        replace(key(for_page=True), ended_at=NOW - number)
+        for number in range(issued_keys.PAGES + 1)
+    ]
+    others = [replace(key(), ended_at=NOW - 99 - number) for number in range(issued_keys.MOST)]
+    assert issued_keys.worth_keeping([*pages, *others], now=NOW) == (*pages[:-1], *others)
+
+
+def test_the_oldest_keys_of_pages_end_before_a_new_one() -> None:
+    pages = [
+        replace(key(for_page=True), created_at=NOW - number) for number in range(issued_keys.PAGES)
+    ]
+    ended = replace(pages[0], ended_at=NOW, created_at=NOW - 99)
+    assert issued_keys.excess_pages([ended, *pages, key()]) == [pages[-1]]
+    assert issued_keys.excess_pages([ended, *pages[1:], key()]) == []
+
+
+@pytest.mark.parametrize(
+    ("maker", "name", "lasts"),
+    [
+        (ROOT, "page-root-20260921T141320.000", issued_keys.PAGE_LASTS),
+        (SCOPED, "page-ani-20260921T141320.000", None),
+        (
+            Caller(name="user 1000 by the socket", right=Right.ADMIN),
+            "page-user-1000-20260921T141320.000",
+            issued_keys.PAGE_LASTS,
+        ),
+    ],
+)
+def test_the_key_of_a_page(maker: Caller, name: str, lasts: float | None) -> None:
+    wanted = issued_keys.for_page(maker, Right.OPERATE, now=NOW)
+    assert wanted == Wanted(name=name, right=Right.OPERATE, lasts=lasts, for_page=True)
+    assert issued_keys.is_name(wanted.name)
+    assert issued_keys.excess(maker, wanted, now=NOW, workspaces={}) is None
+
+
 def test_twins_are_found() -> None:
     one = key()
     assert not issued_keys.has_twins([one, replace(one, id="ffffffff", sha256="0" * 64)])

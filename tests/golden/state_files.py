@@ -12,6 +12,7 @@ import msgspec
 from tests import documents as pages
 from tests.clocks import Clock
 from tests.golden.formats import Format
+from waguard.core.history import layout_of
 from waguard.core.host.last_run import Death
 from waguard.core.issued_keys import IssuedKey
 from waguard.core.keys import Right
@@ -28,8 +29,9 @@ from waguard.core.versions.state import (
     VersionState,
 )
 from waguard.host.files.media import MediaFolder
-from waguard.host.memory import documents, key_memory, lived, restart_memory
+from waguard.host.memory import documents, history_file, key_memory, lived, restart_memory
 from waguard.host.memory.documents import Document, Documents
+from waguard.host.memory.history_file import HistoryFile
 from waguard.host.memory.lived import LivedTime
 from waguard.host.memory.restart_memory import RestartMemory
 from waguard.host.memory.run_file import RunFile
@@ -186,6 +188,26 @@ def _read_keys(content: bytes, folder: Path) -> Any:
     return key_memory.read(folder / key_memory.FILE)
 
 
+def _history(folder: Path) -> bytes:
+    file = HistoryFile(folder, Clock())
+    file.write({"connected": 3.0}, {"alpha": (1e6, 1.5)})
+    return lzma.compress(file.path.read_bytes())
+
+
+def _read_history(content: bytes, folder: Path) -> Any:
+    """What today's reader finds of the minute, and of the session."""
+    (folder / history_file.FILE).write_bytes(lzma.decompress(content))
+    layout, found = HistoryFile(folder, Clock()).read()
+    at = Clock().at
+    minute = layout.minutes.values(found, layout.minutes.span(at)) or ()
+    each = layout.of_sessions.values(found, layout.of_sessions.span(at))
+    return minute[layout.fleet.index("connected")], layout.sessions, each
+
+
+def _series(content: bytes) -> dict[str, str]:
+    return dict.fromkeys(layout_of(lzma.decompress(content)).fleet, "")
+
+
 def _document(folder: Path) -> bytes:
     Documents(folder).keep(DOCUMENT)
     return Documents(folder).path(DOCUMENT.revision).read_bytes()
@@ -236,6 +258,13 @@ FORMATS: Final = (
         read=_read_document,
         means=DOCUMENT,
         decode=_unpacked,
+    ),
+    Format(
+        name="daemon/history.xz",
+        write=_history,
+        read=_read_history,
+        means=(3.0, ("alpha",), (1e6, 1.5)),
+        decode=_series,
     ),
     Format(name="daemon/keys.json", write=_keys, read=_read_keys, means=KEYS),
     Format(name="daemon/media.json", write=_media, read=_read_media, means="image/png"),

@@ -100,7 +100,7 @@ class Page:
 
     async def log_in(self, key: str) -> None:
         await self.until("$('#login')", "it asks for the key")
-        await self.value(f"$('#key').value = {json.dumps(key)}; $('#login').requestSubmit()")
+        await self.value(f"($('#key').value = {json.dumps(key)}, $('#login').requestSubmit())")
 
     async def scheme(self, name: str) -> None:
         features = [{"name": "prefers-color-scheme", "value": name}]

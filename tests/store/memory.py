@@ -1,7 +1,7 @@
 """``ports.store.Store`` in memory, for tests of supervision; it passes the same contract suite."""
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any, TypeVar
@@ -241,6 +241,18 @@ class MemoryStore:
             (number, entry)
             for number, entry in enumerate(self.entries, 1)
             if entry.kind == CHANGE and _at(entry) >= since and (not before or number < before)
+        ]
+        return _last(found, limit)[::-1]
+
+    async def timeline(
+        self, sessions: Collection[str] | None, *, before: int | None, limit: int
+    ) -> Sequence[tuple[int, AuditEntry]]:
+        self._connect()
+        found = [
+            (number, entry)
+            for number, entry in enumerate(self.entries, 1)
+            if (sessions is None or entry.session_id in sessions)
+            and (not before or number < before)
         ]
         return _last(found, limit)[::-1]
 

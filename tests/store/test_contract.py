@@ -1,10 +1,11 @@
 """What every store promises, on waguard's own table and on the application's."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Collection, Iterable
 from dataclasses import replace
 from datetime import UTC, datetime
 from itertools import product
+from typing import Any
 
 import pytest
 
@@ -436,6 +437,26 @@ async def test_changes_crowd_out_no_other_entry_and_are_bounded(bench: Bench) ->
     await store.record(replace(stopped, before="PUT /api/log-level"))
     await store.record(replace(stopped, after="failed"))
     assert await store.audit("b", changes=9) == []
+
+
+async def test_the_timeline_has_all_entries_of_the_sessions_that_are_asked_for(
+    bench: Bench,
+) -> None:
+    for number, name in enumerate(("a", None, "b", "a"), 1):
+        kind = CHANGE if number == 3 else "status"
+        await bench.store.record(AuditEntry(session_id=name, kind=kind, at=float(number)))
+
+    async def times(sessions: Collection[str] | None, **page: Any) -> list[float | None]:
+        found = await bench.store.timeline(sessions, **{"before": None, "limit": 9} | page)
+        return [entry.at for _, entry in found]
+
+    assert await times(None) == [4.0, 3.0, 2.0, 1.0]
+    assert await times({"a"}) == [4.0, 1.0]
+    assert await times(["b", "nobody"]) == [3.0]
+    assert await times(frozenset()) == []
+    ((number, newest),) = await bench.store.timeline(None, before=None, limit=1)
+    assert newest.at == 4.0
+    assert await times(None, before=number, limit=2) == [3.0, 2.0]
 
 
 async def test_an_id_is_data(bench: Bench) -> None:

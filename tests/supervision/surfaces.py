@@ -159,6 +159,7 @@ async def surfaces(bench: Bench, folder: Path) -> AsyncIterator[Surfaces]:
             media=nothing,
             webhooks=made.webhooks,
             message_health=messages,
+            history=nothing,
             log=nothing,
             versions=bench.it.operators,
         )

@@ -17,6 +17,7 @@ from waguard.api import (
     database,
     events,
     health,
+    history,
     incidents,
     keys,
     log_level,
@@ -25,12 +26,14 @@ from waguard.api import (
     metrics,
     outbox,
     page,
+    page_tickets,
     passkey,
     qr,
     receivers,
     reconcile,
     reference,
     sessions,
+    timeline,
     versions,
     webhooks,
 )
@@ -58,6 +61,7 @@ from waguard.config.addresses import is_loopback
 from waguard.core.host import http_cost
 from waguard.core.text import json_text
 from waguard.errors import WaguardError
+from waguard.host.clock import SystemClock
 
 SHUTDOWN_TIMEOUT: Final = 5.0  # s for open requests at the end
 
@@ -225,6 +229,7 @@ def create_app(
     app[DEPS] = deps
     app[TIMINGS], app[LIMITS] = timings, limits
     app[LOAD] = Load(timings, limits)
+    app[page_tickets.TICKETS] = page_tickets.Tickets(SystemClock())
     app[CHANGES] = set()
     app[reference.DOCUMENT], app[reference.READERS] = [], Share(0)
     app.on_response_prepare.append(_protect)
@@ -252,12 +257,18 @@ def create_app(
             web.get("/metrics", metrics.show),
             web.get("/api/events", events.stream, allow_head=False),
             web.get("/api/audit", audit.listing),
+            web.get("/api/history", history.fleet),
+            web.get("/api/timeline", timeline.listing),
             web.get("/api/incidents", incidents.fleet),
             web.get("/api/incidents/all", incidents.every),
             web.get("/api/log-level", log_level.show),
             web.put("/api/log-level", log_level.put),
             web.get("/api/keys", keys.listing),
             web.post("/api/keys", keys.create),
+            web.get("/api/keys/current", keys.current),
+            web.delete("/api/keys/current", keys.leave),
+            web.post("/api/keys/ticket", page_tickets.make),
+            web.post("/api/keys/exchange", page_tickets.exchange),
             web.delete("/api/keys/{key_id}", keys.revoke),
             web.post("/api/database/accept", database.accept),
             web.get("/api/reconcile", reconcile.difference),
@@ -293,6 +304,7 @@ def create_app(
             web.get(f"{one}/webhook", receivers.show),
             web.put(f"{one}/webhook", receivers.put),
             web.delete(f"{one}/webhook", receivers.delete),
+            web.get(f"{one}/history", history.of_session),
             web.delete(one, sessions.delete),
             web.get("/sessions/{session_id}/status", sessions.status),
             web.post("/sessions/{session_id}/logout", sessions.logout),

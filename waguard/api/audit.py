@@ -22,7 +22,7 @@ from waguard.ports.store import AuditEntry
 LISTED: Final = 500
 KEYLESS: Final = "the application, without a key"
 _PATH_LIMIT: Final = 200  # characters
-_CHANGED_NOTHING: Final = frozenset({400, 403, 404})  # nor was what it named looked at
+_CHANGED_NOTHING: Final = frozenset({400, 401, 403, 404})  # nor was what it named looked at
 NOT_AUDITED: Final = frozenset(
     {
         "/api/messages/send",

@@ -12,6 +12,7 @@ from waguard.api.issued_keys import IssuedKeys
 from waguard.config.sections import Config
 from waguard.core.keys import Caller
 from waguard.host.files.media import MediaFolder
+from waguard.host.memory.history_file import HistoryFile
 from waguard.messaging.health import MessageHealth
 from waguard.messaging.outbox.bulk import Bulks
 from waguard.messaging.outbox.fetch import Fetcher
@@ -70,6 +71,7 @@ class ApiDeps:
     media: MediaFolder
     webhooks: Webhooks
     message_health: MessageHealth
+    history: HistoryFile
     log: LogLevels
     versions: VersionControl
     require_room: Callable[[], None] = lambda: None

@@ -142,7 +142,7 @@ class IssuedKeys:
                     f"a new key may not exceed your own: it would have {why}",
                     remedy="ask for less, or use a key that may do more",
                 )
-            self._require_free(wanted.name)
+            self._require_free(wanted)
             key_id = _new_id(self._keys)
             text = issued_keys.text_of(key_id, secrets.token_urlsafe(_SECRET_BYTES))
             key = issued_keys.issue(maker, wanted, key_id=key_id, text=text, now=now)
@@ -152,6 +152,9 @@ class IssuedKeys:
                 self._keys.pop(key_id, None)
                 await self._write(self._keys)
             self._current(maker)
+            if wanted.for_page:
+                for old in issued_keys.excess_pages(self._keys.values()):
+                    self._end(old, by=maker.name)
             self._install(key)
         logger.info(
             "API key created", event="key_created", key=key.id, name=key.name, by=maker.name
@@ -193,13 +196,13 @@ class IssuedKeys:
                 remedy="put back a copy of the file, or move it away, then `systemctl reload waguard`",
             )
 
-    def _require_free(self, name: str) -> None:
-        names = {it.name for it in self._keys.values() if it.ended_at is None}
-        if name in names:
+    def _require_free(self, wanted: Wanted) -> None:
+        valid = [it for it in self._keys.values() if it.ended_at is None]
+        if wanted.name in {it.name for it in valid}:
             raise ConflictError(
                 "there is a key of this name", field="name", remedy="use another one, or revoke it"
             )
-        if len(names) >= self._most:
+        if not wanted.for_page and sum(not it.for_page for it in valid) >= self._most:
             raise ConflictError(
                 f"there are {self._most} valid keys",
                 field="name",

@@ -14,7 +14,7 @@ from waguard.api.scope import Narrowing
 from waguard.core import issued_keys
 from waguard.core.issued_keys import LONGEST, SCOPE_LIMIT, IssuedKey, Wanted, Workspaces
 from waguard.core.keys import Right
-from waguard.errors import InvalidInputError
+from waguard.errors import ConflictError, InvalidInputError
 
 
 def _name(value: Any, field: str) -> str:
@@ -26,7 +26,8 @@ def _name(value: Any, field: str) -> str:
     )
 
 
-def _right(value: Any, field: str) -> Right:
+def right(value: Any, field: str) -> Right:
+    """One of the rights."""
     if isinstance(value, str) and value in {*Right}:
         return Right(value)
     raise fields.bad(field, value, "no such right", " or ".join(Right))
@@ -58,7 +59,7 @@ class CreateKey(Struct, kw_only=True):
             description="1 to 64 letters, digits, . _ @ and -",
         ),
     ]
-    right: Annotated[Right, Kind(_right)]
+    right: Annotated[Right, Kind(right)]
     workspaces: Annotated[tuple[WorkspaceId, ...], _each(fields.workspace_id), _SOME] | None = None
     sessions: Annotated[tuple[SessionId, ...], _each(fields.session_id), _SOME] | None = None
     expires_in: (
@@ -131,6 +132,11 @@ async def create(request: web.Request, body: CreateKey) -> NewKey:
         sessions=body.sessions,
         lasts=body.expires_in,
     )
+    return await made(request, wanted)
+
+
+async def made(request: web.Request, wanted: Wanted) -> NewKey:
+    """The key, made by the caller."""
     issued = request.app[DEPS].issued_keys
     text, key = await issued.create(request[CALLER], wanted, await _workspaces(request))
     return NewKey(key=text, about=_shown(key))
@@ -139,6 +145,44 @@ async def create(request: web.Request, body: CreateKey) -> NewKey:
 @route(Right.ADMIN, 409, narrows=Narrowing.OWN)
 async def revoke(request: web.Request, key_id: Annotated[str, AS_IT_IS]) -> RevokedKey:
     """Revoke a key at once; event streams that use it end."""
+    return await _revoked(request, key_id)
+
+
+class CurrentKey(Done, kw_only=True):
+    """What the key that asks may do; null: without a limit. ``id`` null: it is not an issued one."""
+
+    id: str | None
+    name: str
+    right: Right
+    workspaces: tuple[int, ...] | None
+    sessions: tuple[str, ...] | None
+    expires_at: str | None
+
+
+@route(Right.READ, narrows=Narrowing.ITSELF)
+async def current(request: web.Request) -> CurrentKey:
+    """What the key that asks may do."""
+    it = request[CALLER]
+    return CurrentKey(
+        id=it.key,
+        name=it.name,
+        right=it.right,
+        workspaces=None if it.workspaces is None else tuple(sorted(it.workspaces)),
+        sessions=None if it.sessions is None else tuple(sorted(it.sessions)),
+        expires_at=fields.second(it.expires_at),
+    )
+
+
+@route(Right.READ, 409, narrows=Narrowing.ITSELF)
+async def leave(request: web.Request) -> RevokedKey:
+    """End the key that asks, as its owner leaves; event streams that use it end."""
+    key = request[CALLER].key
+    if key is None:
+        raise ConflictError("this is not an issued key", remedy="`waguard keys remove` removes it")
+    return await _revoked(request, key)
+
+
+async def _revoked(request: web.Request, key_id: str) -> RevokedKey:
     issued = request.app[DEPS].issued_keys
     key, made = await issued.revoke(request[CALLER], key_id, await _workspaces(request))
     return RevokedKey(about=_shown(key), made=[_shown(it) for it in made])

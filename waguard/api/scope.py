@@ -28,6 +28,8 @@ class Narrowing(StrEnum):
     """The body names a workspace: another one is refused."""
     LIMITED = "limited"
     """The handler refuses what exceeds the key's."""
+    ITSELF = "itself"
+    """The route is about the key that asks."""
     REFUSED = "refused"
     """The route is about all sessions."""
 

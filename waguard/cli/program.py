@@ -28,6 +28,7 @@ COMMANDS: Final = {
     "phone": "play the phone of the stand-in",
     "status": "the daemon and its sessions: status, conditions, next steps",
     "top": "status and resource use of every session, refreshed",
+    "page": "the address of the status page, which needs no key for one use",
     "why": "what went wrong, with a session or all, and what waguard did",
     "incidents": "what went wrong lately, of every session and of all at once",
     "audit": "who changed what by the API, and what came of it",

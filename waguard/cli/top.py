@@ -8,8 +8,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from itertools import islice
 from typing import Any, Final
 
+from waguard.cli import history
 from waguard.cli.client import ApiCallError, ApiClient, connect
-from waguard.cli.parsing import with_config, with_workspace
+from waguard.cli.parsing import since, with_config, with_workspace
 from waguard.cli.render import age, cut, moment, paint, table
 from waguard.cli.rows import Session, column_style, of_workspace, row
 from waguard.cli.status import fleet
@@ -25,6 +26,12 @@ def add(parser: argparse.ArgumentParser) -> None:
     """Add the command's arguments."""
     parser.add_argument("--interval", type=float, default=2.0, metavar="S", help="(%(default)s)")
     parser.add_argument("--once", action="store_true", help="print it once and end")
+    parser.add_argument(
+        "--history", action="store_true", help="what the fleet was like, once, instead"
+    )
+    parser.add_argument(
+        "--since", type=since, metavar="WHEN", help="of --history: 7d, or an ISO time (24h)"
+    )
     with_workspace(parser)
     with_config(parser)
     parser.set_defaults(command=_top)
@@ -32,6 +39,10 @@ def add(parser: argparse.ArgumentParser) -> None:
 
 def _top(arguments: argparse.Namespace) -> int:
     client = connect(arguments)
+    if arguments.history:
+        for line in history.lines(history.read(client, arguments.since)):
+            print(line)
+        return 0
     if arguments.once or not is_terminal():
         for line in _lines(client, arguments.workspace):
             print(line)

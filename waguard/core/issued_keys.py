@@ -6,6 +6,7 @@ Only their SHA-256 is kept: the text is random enough that nobody guesses it fro
 import hashlib
 import re
 from collections.abc import Iterable, Mapping, Sequence
+from datetime import UTC, datetime
 from typing import Annotated, Final
 
 from msgspec import Meta, Struct
@@ -16,10 +17,13 @@ from waguard.core.replace import replace
 MOST: Final = 500  # keys that are valid
 SCOPE_LIMIT: Final = 100  # workspaces of a key, and sessions
 LONGEST: Final = 3650 * 86_400  # s that a key may be valid, where it expires at all
+PAGES: Final = 50  # valid keys of the status page, and ended ones; ``MOST`` is without them
+PAGE_LASTS: Final = 12 * 3_600.0  # s
 KEPT: Final = 30 * 86_400.0  # s for which a key that has ended is listed
 STEP: Final = 1.0  # s by which the wall clock may run behind the other one
 _ID: Final = "[0-9a-f]{8}"
 _NAME: Final = rf"(?!wg_)(?!{_ID}\Z)[A-Za-z0-9][A-Za-z0-9._@-]{{0,63}}"
+_NO_NAME: Final = re.compile(r"[^A-Za-z0-9._@-]+")
 _TEXT: Final = re.compile(rf"wg_{_ID}_[A-Za-z0-9_-]{{43}}")
 
 
@@ -49,6 +53,8 @@ class IssuedKey(Struct, frozen=True, kw_only=True):
     """From then on the key is never valid again, whatever the clock says."""
     ended_by: str | None = None
     """Who revoked it; None: it has expired."""
+    for_page: bool = False
+    """Whether a ticket of the status page was exchanged for it."""
 
     @property
     def caller(self) -> Caller:
@@ -72,6 +78,7 @@ class Wanted(Struct, frozen=True, kw_only=True):
     sessions: tuple[str, ...] | None = None
     lasts: float | None = None
     """Seconds."""
+    for_page: bool = False
 
 
 Workspaces = Mapping[str, int]
@@ -136,7 +143,27 @@ def issue(maker: Caller, wanted: Wanted, *, key_id: str, text: str, now: float) 
         created_at=now,
         created_by=maker.name,
         made_with=maker.key,
+        for_page=wanted.for_page,
     )
+
+
+def for_page(maker: Caller, right: Right, *, now: float) -> Wanted:
+    """The key that a ticket of this maker is exchanged for. ``now`` is unix time."""
+    who = _NO_NAME.sub("-", maker.name.removeprefix("the ").removesuffix(" by the socket"))[:32]
+    at = datetime.fromtimestamp(now, UTC).isoformat(timespec="milliseconds")
+    ends_before = maker.expires_at is not None and maker.expires_at < now + PAGE_LASTS
+    return Wanted(
+        name=f"page-{who}-{_NO_NAME.sub('', at.removesuffix('+00:00')).replace('-', '')}",
+        right=right,
+        lasts=None if ends_before else PAGE_LASTS,
+        for_page=True,
+    )
+
+
+def excess_pages(keys: Iterable[IssuedKey]) -> Sequence[IssuedKey]:
+    """The oldest valid keys of the status page that end where a new one is made."""
+    pages = [it for it in keys if it.for_page and it.ended_at is None]
+    return sorted(pages, key=lambda it: it.created_at)[: max(0, len(pages) + 1 - PAGES)]
 
 
 def governs(caller: Caller, key: IssuedKey, workspaces: Workspaces) -> bool:
@@ -180,8 +207,16 @@ def _renewed(read: IssuedKey, known: IssuedKey | None) -> IssuedKey:
 
 
 def worth_keeping(keys: Iterable[IssuedKey], *, now: float) -> tuple[IssuedKey, ...]:
-    """Those that are valid, and as many that have ended since ``KEPT``, the last ones."""
+    """Those that are valid, and as many that have ended since ``KEPT``, the last ones; those of pages crowd out no
+    others."""
     some = list(keys)
-    ended = sorted(it.ended_at for it in some if it.ended_at is not None)
-    since = max([now - KEPT, *ended[-MOST - 1 : -MOST]])
-    return tuple(it for it in some if it.ended_at is None or it.ended_at > since)
+    since = {for_page: _since(some, for_page=for_page, now=now) for for_page in (False, True)}
+    return tuple(it for it in some if it.ended_at is None or it.ended_at > since[it.for_page])
+
+
+def _since(keys: Iterable[IssuedKey], *, for_page: bool, now: float) -> float:
+    most = PAGES if for_page else MOST
+    ended = sorted(
+        it.ended_at for it in keys if it.ended_at is not None and it.for_page is for_page
+    )
+    return max([now - KEPT, *ended[-most - 1 : -most]])

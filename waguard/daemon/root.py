@@ -27,6 +27,7 @@ from waguard.daemon import stop_sequence, watch
 from waguard.daemon.bus_to_inbox import feed
 from waguard.daemon.database_lease import DatabaseLease
 from waguard.daemon.foundation import Foundation
+from waguard.daemon.history_recorder import HistoryRecorder
 from waguard.daemon.housekeeping import Housekeeping
 from waguard.daemon.installation import Installation
 from waguard.daemon.leftovers import Leftovers
@@ -40,6 +41,7 @@ from waguard.daemon.stop_request import StopRequest
 from waguard.daemon.watch import Watch
 from waguard.host.files.lock import InstanceLock
 from waguard.host.memory.documents import FOLDER, Documents
+from waguard.host.memory.history_file import HistoryFile
 from waguard.host.memory.lived import SAVED_EVERY
 from waguard.host.memory.restart_memory import RestartMemory
 from waguard.host.memory.run_file import RunFile
@@ -96,6 +98,8 @@ class Daemon:
 
         restarts = RestartMemory(state, clock)
         remembered = restarts.load()
+        self._recorded = HistoryFile(state, clock)
+        self._recorded.load()
         self._supervisor = Supervisor(
             current,
             Ports(
@@ -149,7 +153,7 @@ class Daemon:
 
         self._run_file = RunFile(state, clock)
         self._history = RunHistory(self._run_file, restarts, fleet.trail, self._supervisor)
-        memories = (restarts, self._run_file, self._supervisor.versions.memory)
+        memories = (restarts, self._run_file, self._supervisor.versions.memory, self._recorded)
         self._restore = RestoreLoop(
             base.store,
             self._lease.keeper,
@@ -250,6 +254,7 @@ class Daemon:
             media=base.media,
             webhooks=webhooks,
             message_health=messages,
+            history=self._recorded,
             log=self._log,
             versions=supervisor.operators,
             require_room=self._require_room,
@@ -292,7 +297,10 @@ class Daemon:
         self._ticker.every(COUNTED_EVERY, "webhooks", messages.count)
         self._ticker.every(watch.INTERVAL, "receiver", partial(self._check_receiver, webhooks))
         self._ticker.every(heap.TRIMMED_EVERY, "memory", heap.trim)
-        self._ticker.every(SAVED_EVERY, "clock", self._save_clock)
+        recorder = HistoryRecorder(
+            self._base, self._recorded, self._supervisor, self._outbox, messages
+        )
+        self._ticker.every(SAVED_EVERY, "history", recorder.tick)
         self._ticker.every(last_run.SEEN_EVERY, "alive", self._history.renew)
         self._housekeeping.schedule(self._ticker)
 
@@ -360,9 +368,6 @@ class Daemon:
 
     def _report_keys(self, keys: IssuedKeys) -> None:
         self._supervisor.fleet.outages.update("keys_unreadable", keys.unreadable)
-
-    async def _save_clock(self) -> None:
-        await asyncio.to_thread(self._base.ages.save)
 
     def _reloaded(self, changed: Collection[str]) -> None:
         if "worker" in changed:

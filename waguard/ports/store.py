@@ -1,6 +1,6 @@
 """The database: sessions, audit trail, lease."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Protocol
@@ -80,6 +80,12 @@ class Audit(Protocol):
     ) -> Sequence[tuple[int, AuditEntry]]:
         """Changes of all sessions and of the fleet with their numbers, the newest first: those that were asked for at
         ``since`` (unix time) or later, with numbers below ``before``."""
+
+    async def timeline(
+        self, sessions: Collection[str] | None, *, before: int | None, limit: int
+    ) -> Sequence[tuple[int, AuditEntry]]:
+        """Entries and changes of these sessions, None: of all and of the fleet, with their numbers, the newest first: those
+        with numbers below ``before``."""
 
     async def audited(self, *, before: float) -> Sequence[str | None]:
         """Sessions, or the fleet (None), with entries that are older (unix time)."""

@@ -1,6 +1,6 @@
 """The audit log: rows of ``waguard_events``."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 
 from sqlalchemy import Row, Select, delete, select
@@ -34,6 +34,19 @@ class SqlAudit:
         self, *, since: float, before: int | None, limit: int
     ) -> Sequence[tuple[int, AuditEntry]]:
         query = _newest(limit).where(EVENTS.c.kind == CHANGE, EVENTS.c.at >= since)
+        return await self._page(query, before)
+
+    async def timeline(
+        self, sessions: Collection[str] | None, *, before: int | None, limit: int
+    ) -> Sequence[tuple[int, AuditEntry]]:
+        query = _newest(limit)
+        if sessions is not None:
+            query = query.where(EVENTS.c.session_id.in_(sessions))
+        return await self._page(query, before)
+
+    async def _page(
+        self, query: Select[Any], before: int | None
+    ) -> Sequence[tuple[int, AuditEntry]]:
         if before is not None:
             query = query.where(EVENTS.c.id < before)
         async with self._database.reading() as (connection, _):

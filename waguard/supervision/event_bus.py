@@ -2,7 +2,7 @@
 
 import asyncio
 import contextlib
-from collections import deque
+from collections import Counter, deque
 from collections.abc import AsyncIterator, Mapping
 from typing import Any, Final
 
@@ -29,6 +29,8 @@ class Bus:
         # unbounded, so that the end always fits; the limit is kept by ``publish``
         self._listeners: set[asyncio.Queue[BusEvent | None]] = set()
         self._closed = False
+        self.published = Counter[str]()
+        """How many since the start, by event."""
 
     def publish(
         self,
@@ -50,6 +52,7 @@ class Bus:
             data=data,
             stored=stored,
         )
+        self.published[event] += 1
         self._remember(happened)
         for queue in list(self._listeners):
             if queue.qsize() < self._queue_limit:

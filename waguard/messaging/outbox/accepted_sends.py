@@ -19,15 +19,19 @@ class AcceptedSends:
         self.closing = False
         """Nothing more is begun."""
 
+    def __len__(self) -> int:
+        """How many are accepted and not begun."""
+        return len(self._waiting)
+
     def __contains__(self, pending: PendingSend) -> bool:
         """Whether it is accepted, and not begun."""
         return pending.id in self._waiting
 
     def require_places(self, count: int) -> None:
         """For messages that wait. Raises ``TooManyError``."""
-        if len(self._waiting) + count > self._at_most:
+        if len(self) + count > self._at_most:
             raise TooManyError(
-                f"{len(self._waiting)} messages wait already",
+                f"{len(self)} messages wait already",
                 remedy="see GET /api/messages?state=accepted",
                 retry_after=60,
             )

@@ -228,6 +228,10 @@ class Outbox:
         """Messages whose reply is still to be written, those that wait for a repetition included."""
         return len(self._sends)
 
+    def waiting(self) -> int:
+        """Messages that are accepted and not begun."""
+        return len(self._ctx.accepted)
+
     async def cancel(self, row: Outgoing) -> None:
         """Raises ``ConflictError`` where it has begun, or ended."""
         update = StateUpdate(id=row.id, state=State.CANCELLED)

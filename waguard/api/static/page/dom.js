@@ -28,7 +28,8 @@ export function mark(node, name, value) {
   else if (node.getAttribute(name) !== String(value)) node.setAttribute(name, value);
 }
 
-// a row stays the same element as long as its key is there: selection, focus and scroll are kept
+// a row stays the same element as long as its key is there, and moves only where it must: selection, focus and scroll
+// are kept
 export function patch(parent, items, keyOf, make, update) {
   const before = KNOWN.get(parent) ?? new Map();
   const now = new Map();
@@ -40,10 +41,16 @@ export function patch(parent, items, keyOf, make, update) {
   let next = parent.firstChild;
   for (const [key, { node, item }] of now) {
     if (node === next) next = next.nextSibling;
-    else parent.insertBefore(node, next);
+    else if (next && node === next.nextSibling) next = node.nextSibling; // the one before it comes later
+    else move(parent, node, next);
     if (before.get(key)?.item !== item) update(node, item);
   }
   KNOWN.set(parent, now);
+}
+
+function move(parent, node, next) {
+  if (node.parentNode === parent && parent.moveBefore) parent.moveBefore(node, next); // keeps the focus
+  else parent.insertBefore(node, next);
 }
 
 // commands are in backticks

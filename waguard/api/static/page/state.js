@@ -6,6 +6,7 @@ const PAST = 100; // events from before the page was opened
 const GAP = 500; // ms between two reads, however many events come
 const FEW = 5; // sessions that are read one by one
 const EVERY = 15000; // ms; what no event reports: uptime, memory
+const UNSEEN = 1000; // ms
 const AGAIN = 500; // ms to the next attempt while nothing is known
 const RIGHTS = ['read', 'send', 'operate', 'admin'];
 const OWNER = { name: null, right: 'admin', workspaces: null, sessions: null, expires_at: null };
@@ -35,14 +36,16 @@ const joined = (all, run) => {
 export const subscribe = (run) => joined(watchers, run);
 export const onEvent = (run) => joined(listeners, run);
 
-// at most once a frame, and not at all while nobody looks
+// at most once a frame; once a second while only the title can be seen
 export function changed() {
   if (drawing) return;
   drawing = true;
-  requestAnimationFrame(() => {
+  const draw = () => {
     drawing = false;
     for (const run of [...watchers]) run();
-  });
+  };
+  if (document.hidden) setTimeout(draw, UNSEEN);
+  else requestAnimationFrame(draw);
 }
 
 export function enter(phase) {

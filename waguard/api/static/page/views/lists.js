@@ -11,7 +11,7 @@ const EXPLAINED = {
 };
 
 // What went wrong with a call, and what to do.
-export const problem = ({ error, remedy: what }) => h('p', { class: 'problem', role: 'alert' }, `${error} `, what ? remedy(what) : null);
+export const problem = ({ error, remedy: what }) => h('p', { class: 'error', role: 'alert' }, `${error} `, what ? remedy(what) : null);
 
 // A list with a line for each item, which is made again where `keyOf` it changes. `read(before)` → the result of call();
 // `items(data)`: those of its page. An event reads it again, unless somebody has gone back in it.
@@ -63,7 +63,7 @@ export function messages({ session = null, states = [null], empty }) {
       h('div', { class: 'what' },
         h('p', {}, session ? null : named(it.session_id), session ? null : ' ', h('span', { class: 'soft' }, `#${it.id} ${it.type} to `), h('bdi', {}, it.to)),
         EXPLAINED[it.status] ? h('p', { class: 'soft' }, EXPLAINED[it.status]) : null,
-        it.error ? h('p', { class: 'problem', dir: 'auto' }, it.error) : null,
+        it.error ? h('p', { class: 'error', dir: 'auto' }, it.error) : null,
         it.send_at && it.status === 'accepted' ? h('p', { class: 'soft' }, `It is sent at ${new Date(it.send_at).toLocaleString()}.`) : null),
       h('span', { class: 'soft when' }, ago(it.updated_at)),
       it.status === 'accepted' ? action('Cancel', () => then(call('POST', `/api/messages/${it.id}/cancel`), list), { right: 'send', done: 'Cancelled.' }) : null),
@@ -121,7 +121,7 @@ function letter(it, list, session) {
     h('div', { class: 'what' },
       h('p', {}, session ? null : named(it.session_id), session ? null : ' ', h('span', { class: 'soft' }, `#${it.id} `), it.event,
         it.chat_id ? h('span', { class: 'soft' }, ' of ', h('bdi', {}, it.chat_id)) : null),
-      h('p', { class: 'problem', dir: 'auto' }, it.error),
+      h('p', { class: 'error', dir: 'auto' }, it.error),
       LOST[it.state] ? h('p', { class: 'soft' }, LOST[it.state]) : null, body),
     h('span', { class: 'soft when' }, ago(it.died_at)),
     h('div', { class: 'buttons' }, action('Show', show, { right: 'read', done: '' }),

@@ -57,6 +57,7 @@ export function show(main, id, tab) {
   const chosen = TABS[tab]?.may?.() ? tab : 'why';
   const badge = h('span', { class: 'badge' });
   const since = ago(null);
+  const phone = h('span', {});
   const facts = Object.keys(FACTS).map((name) => h('dd', {}));
   const acts = buttons(id);
   const pair = pairing(id);
@@ -67,7 +68,7 @@ export function show(main, id, tab) {
     place,
     h('details', { class: 'card' }, h('summary', {}, 'Details'), h('dl', { class: 'facts' }, Object.keys(FACTS).map((name, i) => h('div', {}, h('dt', {}, name), facts[i])))));
   const missing = h('p', { class: 'card', hidden: true }, 'There is no such session, or this key does not see it. ', h('a', { href: '#/' }, 'All sessions'));
-  main.append(h('p', { class: 'crumbs' }, h('a', { href: '#/' }, 'Sessions')), h('h1', { class: 'name' }, h('bdi', {}, id)), h('p', { class: 'status' }, badge, ' ', since), known, missing);
+  main.append(h('p', { class: 'crumbs' }, h('a', { href: '#/' }, 'Sessions')), h('h1', { class: 'name' }, h('bdi', {}, id)), h('p', { class: 'status' }, badge, since, phone), known, missing);
   let opened = null;
 
   function draw() {
@@ -79,6 +80,7 @@ export function show(main, id, tab) {
     const { kind, words } = statusOf(row);
     mark(badge, 'class', `badge ${kind}`);
     set(badge, words);
+    set(phone, row.phone_number && `+${row.phone_number}`);
     setAgo(since, row.status === 'connected' ? row.connected_at : row.conditions[0]?.since);
     Object.values(FACTS).forEach((fact, i) => set(facts[i], fact(row) || '–'));
     acts.update(row);

@@ -112,7 +112,7 @@ function webhook(place, id) {
     h('label', { for: 'hook-url' }, 'Address'), address,
     h('label', { for: 'hook-secret' }, 'Secret'), secret,
     h('p', { class: 'soft', id: 'hook-secret-hint' }, '16 characters or more; it is never shown. Without one, webhooks are not signed.'),
-    h('label', { for: 'hook-hold', class: 'check' }, hold, ' Received messages wait until the session is connected'),
+    h('label', { for: 'hook-hold', class: 'tick' }, hold, ' Received messages wait until the session is connected'),
     h('div', { class: 'buttons' }, save, remove));
   const dead = letters({ session: id, empty: 'No webhook of this session was given up.' });
   place.append(words, may('operate') ? form : '', h('h2', {}, 'Dead letters'), dead.element);

@@ -1,0 +1,36 @@
+"""``waguard page``: the address of the status page, with a ticket for it instead of a key."""
+
+import argparse
+import sys
+
+from waguard.cli.client import connect
+from waguard.cli.parsing import with_daemon, with_json
+from waguard.cli.render import print_either
+from waguard.core.issued_keys import PAGE_LASTS
+from waguard.core.keys import Right
+
+
+def add(parser: argparse.ArgumentParser) -> None:
+    """Add the command's arguments."""
+    parser.add_argument(
+        "--right",
+        choices=[*Right],
+        default=Right.OPERATE,
+        help="what its key may do; each includes those before (%(default)s)",
+    )
+    with_json(parser)
+    with_daemon(parser)
+    parser.set_defaults(command=_page)
+
+
+def _page(arguments: argparse.Namespace) -> int:
+    client = connect(arguments)
+    answer = client.call("POST", "/api/keys/ticket", {"right": arguments.right})
+    address = f"{client.base}/#ticket={answer['ticket']}"
+    print_either(arguments, {"address": address, "expires_in": answer["expires_in"]}, address)
+    if not arguments.json:
+        sys.stderr.write(
+            f"valid once, for {answer['expires_in']:.0f} s; the page may {arguments.right} for"
+            f" {PAGE_LASTS / 3600:.0f} hours\n"
+        )
+    return 0

@@ -1,0 +1,100 @@
+"""What is written each minute: the history of the fleet and its sessions, and the clock's file."""
+
+import asyncio
+import time
+from collections.abc import Mapping
+from typing import Final
+
+from waguard.api.health import memory_used
+from waguard.core.history import NAN
+from waguard.daemon.foundation import Foundation
+from waguard.host.memory.history_file import HistoryFile
+from waguard.messaging.health import MessageHealth
+from waguard.messaging.outbox.outbox import Outbox
+from waguard.supervision.supervisor import Supervisor
+
+SENT, RECEIVED = "message_sent", "message_received"
+_MINUTE: Final = 60.0  # s
+
+
+class HistoryRecorder:
+    """Call ``tick`` each minute. What is not known is left out."""
+
+    def __init__(
+        self,
+        base: Foundation,
+        file: HistoryFile,
+        supervisor: Supervisor,
+        outbox: Outbox,
+        messages: MessageHealth,
+    ) -> None:
+        self._base = base
+        self._file = file
+        self._supervisor = supervisor
+        self._outbox = outbox
+        self._messages = messages
+        self._at, self._counts = self._count()
+
+    async def tick(self) -> None:
+        """A disk that hangs holds up this tick alone."""
+        fleet = {**self._of_sessions(), **self._of_messages(), **self._rates()}
+        fleet["daemon_memory"] = memory_used()
+        each = {
+            session.name: (float(it.memory), NAN if it.cpu_percent is None else it.cpu_percent)
+            for session in self._supervisor.registry.sessions
+            if (it := session.runner.usage)
+        }
+        await asyncio.to_thread(self._save, fleet, each)
+
+    def _save(self, fleet: Mapping[str, float], sessions: Mapping[str, tuple[float, ...]]) -> None:
+        self._base.ages.save()
+        self._file.write(fleet, sessions)
+
+    def _of_sessions(self) -> dict[str, float]:
+        state, health = self._supervisor.state, self._supervisor.health.read()
+        if not state.loaded or state.waits_for_lease:
+            return {}
+        running = [it.runner for it in self._supervisor.registry.sessions if it.runner.process]
+        used = [it.usage for it in running if it.usage]
+        found: dict[str, float] = {
+            "sessions": health.total,
+            "connected": health.connected,
+            "conditions": len(health.conditions),
+            "workers": len(running),
+        }
+        if used or not running:
+            found["memory"] = sum(it.memory for it in used)
+            found["cpu"] = sum(it.cpu_percent or 0.0 for it in used)
+        return found
+
+    def _of_messages(self) -> dict[str, float]:
+        receivers = self._messages.receivers
+        oldest = [it.oldest for it in receivers if it.oldest]
+        return {
+            "queued": self._outbox.waiting(),
+            "webhooks_waiting": sum(it.waiting for it in receivers),
+            "webhooks_age": max(0.0, self._base.clock.wall() - min(oldest)) if oldest else 0.0,
+            "dead_letters": self._messages.dead,
+        }
+
+    def _rates(self) -> dict[str, float]:
+        """Of a minute, as it was since the last tick; CPU in percent of a core."""
+        before, at = self._counts, self._at
+        self._at, self._counts = self._count()
+        passed = self._at - at
+        if passed <= 0:
+            return {}
+        each = {name: max(0.0, now - before[name]) for name, now in self._counts.items()}
+        cpu = each.pop("daemon_cpu") * 100 / passed
+        return {"daemon_cpu": cpu, **{name: it * _MINUTE / passed for name, it in each.items()}}
+
+    def _count(self) -> tuple[float, dict[str, float]]:
+        """Since the start, and the monotonic time."""
+        published = self._base.bus.published
+        restarts = sum(it.state.restarts for it in self._supervisor.registry.sessions)
+        return self._base.clock.monotonic(), {
+            "restarts": restarts,
+            "sent": published[SENT],
+            "received": published[RECEIVED],
+            "daemon_cpu": time.process_time(),
+        }
