@@ -92,6 +92,7 @@ async def test_each_action_shows_that_it_runs_and_its_outcome(
         await shown.confirm("another name")
         assert known.sessions.begun == []
         await shown.confirm(NAME)
+    await wait_until(lambda: known.sessions.begun, "it is asked for")
     await shown.says("Running …")
     assert (known.sessions.begun, known.sessions.done) == ([done], [])
     known.sessions.free.set()
