@@ -25,6 +25,7 @@ class Desk:
     page: Page
 
     async def create(self, session: str) -> None:
+        await self.page.size(1280, 900)
         await self.page.show("#/new", key=self.world.daemon.key)
         await self.page.fill("#new-name", session)
         await self.page.enter("Create and pair")

@@ -59,7 +59,7 @@ function why(place, id) {
 
 const incident = (it) => h('li', {},
   h('span', { class: `badge ${it.ended ? 'off' : 'bad'}` }, it.ended ? 'over' : 'goes on'),
-  h('div', { class: 'what' }, it.sentences.map((text) => h('p', { dir: 'auto' }, text)), it.ended || !it.advice ? null : h('p', { class: 'next' }, remedy(it.advice))),
+  h('div', { class: 'what' }, it.sentences.map((text) => h('p', { dir: 'auto' }, remedy(text)))),
   h('span', { class: 'soft when' }, ago(it.began)));
 
 function timeline(place, id) {
