@@ -18,16 +18,12 @@ from waguard.wire.reports import PageVersion
 
 REAL: Final = "webjs_4_1732240003_dddddddd"
 SCAN, KEYED, PARKED = "shop_jakarta", "shop_depok", "shop_medan"
-ODD: Final = (
-    '<b onclick="alert(1)">bold</b> مرحبا بالعالم 👩‍👩‍👧‍👦 ' + "W" * 200  # noqa: RUF001
-)
+ODD: Final = '<b onclick="alert(1)">bold</b> مرحبا بالعالم 👩‍👩‍👧‍👦 ' + "W" * 200
 
 
 def condition(session: str | None, kind: str, message: str, remedy: str, **more: Any) -> Condition:
     given: dict[str, Any] = {"blame": Blame.WHATSAPP, "reason": kind, "since": time.time() - 740}
-    return Condition(
-        session=session, type=kind, message=message, remedy=remedy, **given | more
-    )
+    return Condition(session=session, type=kind, message=message, remedy=remedy, **given | more)
 
 
 def _view(name: str, number: int, **changes: Any) -> Any:
@@ -69,7 +65,9 @@ def fleet(api: Api, *, odd: bool = False) -> None:
         _view(SCAN, 3, link="qr_pending", conditions=(scan,), **unlinked),
         _view(KEYED, 4, link="passkey_required", **unlinked),
         _view(PARKED, 5, conditions=(blocked,), usage=None, **parked),
-        _view("shop_tegal", 6, status="disconnected", link="unknown", lifecycle="stopped", usage=None),
+        _view(
+            "shop_tegal", 6, status="disconnected", link="unknown", lifecycle="stopped", usage=None
+        ),
     ]
     api.sessions.known = {it.session_id: it for it in views}
     api.sessions.status = replace(

@@ -174,7 +174,10 @@ async def test_a_row_stays_the_same_element_while_it_changes(api: Api, shown: Pa
     api.sessions.known["shop_41"] = a_view(session_id="shop_41")
     api.bus.publish("link", "shop_41", 1, {"from": "syncing", "to": "connected"})
     await shown.until("row.innerText.includes('Connected')", "the change is shown")
-    assert await shown.value("document.activeElement === row.parts.check && String(getSelection())") == "shop_30"
+    assert (
+        await shown.value("document.activeElement === row.parts.check && String(getSelection())")
+        == "shop_30"
+    )
     assert await rows(shown) == [f"shop_{it}" for it in range(60)]
     api.sessions.known["shop_41"] = a_parked_view("shop_41")
     api.bus.publish("link", "shop_41", 1, {"from": "connected", "to": "blocked"})
@@ -215,7 +218,9 @@ async def test_what_is_looked_for_is_found(api: Api, shown: Page) -> None:
         ("Workspace", "4", "shop_2"),
     ):
         select = f"$('select[aria-label=\"{label}\"]')"
-        await shown.value(f"({select}.value = '{value}', {select}.dispatchEvent(new Event('change')))")
+        await shown.value(
+            f"({select}.value = '{value}', {select}.dispatchEvent(new Event('change')))"
+        )
         assert (await rows(shown))[0] == first
     assert await rows(shown) == ["shop_2"]
 
@@ -255,7 +260,9 @@ async def test_a_row_offers_what_helps(api: Api, shown: Page) -> None:
     await shown.press("Start shop_solo")
     await wait_until(lambda: len(api.sessions.done) == 2, "both were asked for")
     assert sorted(api.sessions.done) == ["restart", "start"]
-    await shown.until("$$('.outcome').filter((it) => it.innerText === 'Done.').length", "it is said")
+    await shown.until(
+        "$$('.outcome').filter((it) => it.innerText === 'Done.').length", "it is said"
+    )
     await shown.press("Show QR shop_jakarta")
     await shown.until("location.hash === '#/session/shop_jakarta'", "its own view")
 
@@ -280,7 +287,9 @@ async def test_a_key_for_some_sessions_sees_those(api: Api, shown: Page) -> None
     assert await rows(shown) == ["shop_medan"]
     await shown.says("0 of 1 connected")
     assert not await shown.value("$('[data-whole]').checkVisibility()"), "versions are of all"
-    await shown.value(f"fetch('/api/keys/{made.json()['about']['id']}', {{method: 'DELETE', headers: {{'X-Api-Key': '{KEY}'}}}}).then(() => 0)")
+    await shown.value(
+        f"fetch('/api/keys/{made.json()['about']['id']}', {{method: 'DELETE', headers: {{'X-Api-Key': '{KEY}'}}}}).then(() => 0)"
+    )
     shown.expected = (REFUSED,)
     await shown.says("This key is not accepted: it is wrong, or it has ended.")
 
@@ -349,9 +358,7 @@ async def test_it_is_usable_by_keyboard_alone(api: Api, shown: Page) -> None:
 
 
 @pytest.mark.parametrize("size", [WIDE, PHONE], ids=["wide", "phone"])
-async def test_any_name_fits(
-    api: Api, shown: Page, tmp_path: Path, size: tuple[int, int]
-) -> None:
+async def test_any_name_fits(api: Api, shown: Page, tmp_path: Path, size: tuple[int, int]) -> None:
     know(api, *(a_parked_view(name) for name in NAMES), conditions=(WEBHOOKS,))
     await shown.size(*size)
     await shown.open(key=KEY)

@@ -7,6 +7,7 @@ from typing import Final
 import pytest
 
 from tests.api.conftest import Api
+from tests.api.test_webhooks import LID
 from tests.page import scene
 from tests.page.browser import PHONE, WIDE, Page
 
@@ -22,7 +23,7 @@ VIEWS: Final = {
     "messages": (f"#/session/{scene.REAL}/messages", "uncertain"),
     "webhook": (f"#/session/{scene.REAL}/webhook", "none of its own"),
     "picture": (f"#/session/{scene.REAL}/picture", "Take a picture"),
-    "queues": ("#/queues", scene.LID),
+    "queues": ("#/queues", LID),
     "versions": ("#/versions", "held back"),
     "new": ("#/new", "Workspace"),
     "missing": ("#/session/nobody", "There is no such session"),
@@ -31,14 +32,11 @@ SCHEMES: Final = ("light", "dark")
 CHEAP: Final = (PHONE, "dark")
 
 
-
 @pytest.mark.timeout(900)  # s; axe reads each of them
 @pytest.mark.parametrize(
     ("size", "scheme"),
     [
-        pytest.param(
-            size, scheme, marks=() if (size, scheme) == CHEAP else pytest.mark.long
-        )
+        pytest.param(size, scheme, marks=() if (size, scheme) == CHEAP else pytest.mark.long)
         for size in (WIDE, PHONE)
         for scheme in SCHEMES
     ],

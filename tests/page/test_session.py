@@ -156,7 +156,9 @@ async def test_the_code_renews_itself_and_is_asked_for_only_while_there_is_one(
     await shown.says("Connected")
     assert known.sessions.done == []
     becomes(known, **SCANNING)
-    await shown.until("$('.qr img')?.naturalWidth && $('.qr').checkVisibility()", "the code is shown")
+    await shown.until(
+        "$('.qr img')?.naturalWidth && $('.qr').checkVisibility()", "the code is shown"
+    )
     assert await read_code(shown, tmp_path / "code.png") == [RAW]
     again = "2@another0123456789,key+/=,identity,secret,1"
     code = {"qr_code": qr.data_url(again), "raw": again, "expires_in": 20}
@@ -171,7 +173,9 @@ async def test_the_code_renews_itself_and_is_asked_for_only_while_there_is_one(
 
 async def test_a_code_that_nobody_scanned_is_asked_for_again(known: Api, shown: Page) -> None:
     expired = structs.replace(PARKED, reason="qr_expired", message="nobody scanned the code")
-    becomes(known, **SCANNING | {"link": "unknown", "lifecycle": "parked", "conditions": (expired,)})
+    becomes(
+        known, **SCANNING | {"link": "unknown", "lifecycle": "parked", "conditions": (expired,)}
+    )
     await shown.show(VIEW)
     await shown.enter("New code")
     await shown.says("A new code is shown.")
@@ -202,9 +206,7 @@ async def test_incidents_are_told_in_sentences(known: Api, shown: Page) -> None:
 
 
 async def test_the_timeline_has_what_happened_and_who_did_what(known: Api, shown: Page) -> None:
-    await known.store.record(
-        AuditEntry(session_id=NAME, kind="parked", reason="conflict", at=1.0)
-    )
+    await known.store.record(AuditEntry(session_id=NAME, kind="parked", reason="conflict", at=1.0))
     await shown.show(f"{VIEW}/why")
     await shown.enter("timeline")
     entries = (await known.call("GET", f"/api/timeline?session_id={NAME}")).json()["entries"]
@@ -272,6 +274,8 @@ async def test_a_view_that_is_left_follows_nothing(known: Api, shown: Page) -> N
     await shown.says("Workspace")
     known.sessions.done.clear()
     becomes(known, link="pairing")
-    becomes(known, connected_at=MOMENT, **{k: v for k, v in SCANNING.items() if k != "connected_at"})
+    becomes(
+        known, connected_at=MOMENT, **{k: v for k, v in SCANNING.items() if k != "connected_at"}
+    )
     await shown.until("location.hash === '#/new'", "it stays")
     assert known.sessions.done == []
