@@ -208,7 +208,7 @@ async def test_what_is_looked_for_is_found(api: Api, shown: Page) -> None:
     await shown.press("Show all sessions")
     await shown.until("$$('#rows tr').length === 4", "all are shown again")
     pills = await shown.value("$$('.pill').map((it) => it.innerText.replace(/\\s+/g, ' '))")
-    assert pills == ["All 4", "Needs you 1", "Connected 2", "Not connected 2"]
+    assert pills == ["All 4", "Needs you 1", "Connected 2", "Down 2"]
     for number, found in enumerate(([], ["shop_3"], ["shop_2", "shop_10"], ["shop_3", "other"])):
         if number:
             await shown.value(f"$$('.pill')[{number}].click()")

@@ -11,7 +11,7 @@ const NAMES = 5; // sessions that a folded condition names
 const CONDITIONS = 6;
 const EVENTS = 60;
 const AT_ONCE = 4; // calls for what is selected
-const FILTERS = { all: 'All', needs: 'Needs you', up: 'Connected', down: 'Not connected' };
+const FILTERS = { all: 'All', needs: 'Needs you', up: 'Connected', down: 'Down' };
 const VERBS = [['Start', '/start'], ['Stop', '/stop'], ['Restart', '/reconnect']];
 // what was chosen stays while another view is shown
 const chosen = { search: '', filter: 'all', workspace: '', sort: 'attention', every: false, selected: new Set(), scroll: 0 };
@@ -218,7 +218,7 @@ function offer(into, session) {
   if (into.dataset.step === `${step?.words} ${id}`) return;
   into.dataset.step = `${step?.words} ${id}`;
   const name = step && `${step.words} ${id}`;
-  into.replaceChildren(!step ? '' : step.rest ? action(step.words, () => call('POST', path(id, step.rest)), { name }) : h('a', { class: 'button', href: link(id), 'aria-label': name }, step.words));
+  into.replaceChildren(...!step ? [] : [step.rest ? action(step.words, () => call('POST', path(id, step.rest)), { name }) : h('a', { class: 'button', href: link(id), 'aria-label': name }, step.words)]);
 }
 
 // ---- what was chosen ----

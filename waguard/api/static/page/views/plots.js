@@ -9,7 +9,7 @@ const count = (it) => String(Math.round(it * 10) / 10);
 const clock = (at) => new Date(at * 1000).toLocaleTimeString([], { hour: '2-digit', minute: '2-digit', hour12: false });
 const PLOTS = [
   ['connected', 'Connected', count], ['memory', 'Memory', bytes], ['cpu', 'CPU', (it) => `${count(it)} %`],
-  ['restarts', 'Restarts', count], ['queued', 'Messages queued', count], ['webhooks_waiting', 'Webhooks waiting', count],
+  ['restarts', 'Restarts', count], ['queued', 'Queue', count], ['webhooks_waiting', 'Webhooks', count],
 ];
 
 export function plots(into, path = `/api/history?series=${PLOTS.map(([name]) => name)}`, wanted = PLOTS) {
