@@ -109,7 +109,12 @@ class Page:
 
     async def offline(self, *, away: bool) -> None:
         """Cut the browser off from the network, or no longer."""
-        conditions = {"offline": away, "latency": 0, "downloadThroughput": -1, "uploadThroughput": -1}
+        conditions = {
+            "offline": away,
+            "latency": 0,
+            "downloadThroughput": -1,
+            "uploadThroughput": -1,
+        }
         await self.session.send("Network.enable", timeout=LONG)
         await self.session.send("Network.emulateNetworkConditions", conditions, timeout=LONG)
 

@@ -180,7 +180,10 @@ async def test_a_row_stays_the_same_element_while_it_changes(api: Api, shown: Pa
     api.sessions.known["shop_41"] = a_view(session_id="shop_41")
     api.bus.publish("link", "shop_41", 1, {"from": "syncing", "to": "connected"})
     await shown.until("row.innerText.includes('Connected')", "the change is shown")
-    assert await shown.value("document.activeElement === row.parts.check && String(getSelection())") == "shop_30"
+    assert (
+        await shown.value("document.activeElement === row.parts.check && String(getSelection())")
+        == "shop_30"
+    )
     assert await rows(shown) == [f"shop_{it}" for it in range(60)]
     api.sessions.known["shop_41"] = a_parked_view("shop_41")
     api.bus.publish("link", "shop_41", 1, {"from": "connected", "to": "blocked"})
@@ -221,7 +224,9 @@ async def test_what_is_looked_for_is_found(api: Api, shown: Page) -> None:
         ("Workspace", "4", "shop_2"),
     ):
         select = f"$('select[aria-label=\"{label}\"]')"
-        await shown.value(f"({select}.value = '{value}', {select}.dispatchEvent(new Event('change')))")
+        await shown.value(
+            f"({select}.value = '{value}', {select}.dispatchEvent(new Event('change')))"
+        )
         assert (await rows(shown))[0] == first
     assert await rows(shown) == ["shop_2"]
 
@@ -261,7 +266,9 @@ async def test_a_row_offers_what_helps(api: Api, shown: Page) -> None:
     await shown.press("Start shop_solo")
     await wait_until(lambda: len(api.sessions.done) == 2, "both were asked for")
     assert sorted(api.sessions.done) == ["restart", "start"]
-    await shown.until("$$('.outcome').filter((it) => it.innerText === 'Done.').length", "it is said")
+    await shown.until(
+        "$$('.outcome').filter((it) => it.innerText === 'Done.').length", "it is said"
+    )
     await shown.press("Show QR shop_jakarta")
     await shown.until("location.hash === '#/session/shop_jakarta'", "its own view")
 
@@ -286,7 +293,9 @@ async def test_a_key_for_some_sessions_sees_those(api: Api, shown: Page) -> None
     assert await rows(shown) == ["shop_medan"]
     await shown.says("0 of 1 connected")
     assert not await shown.value("$('[data-whole]').checkVisibility()"), "versions are of all"
-    await shown.value(f"fetch('/api/keys/{made.json()['about']['id']}', {{method: 'DELETE', headers: {{'X-Api-Key': '{KEY}'}}}}).then(() => 0)")
+    await shown.value(
+        f"fetch('/api/keys/{made.json()['about']['id']}', {{method: 'DELETE', headers: {{'X-Api-Key': '{KEY}'}}}}).then(() => 0)"
+    )
     shown.expected = (REFUSED,)
     await shown.says("This key is not accepted: it is wrong, or it has ended.")
 
@@ -355,9 +364,7 @@ async def test_it_is_usable_by_keyboard_alone(api: Api, shown: Page) -> None:
 
 
 @pytest.mark.parametrize("size", [WIDE, PHONE], ids=["wide", "phone"])
-async def test_any_name_fits(
-    api: Api, shown: Page, tmp_path: Path, size: tuple[int, int]
-) -> None:
+async def test_any_name_fits(api: Api, shown: Page, tmp_path: Path, size: tuple[int, int]) -> None:
     know(api, *(a_parked_view(name) for name in NAMES), conditions=(WEBHOOKS,))
     await shown.size(*size)
     await shown.open(key=KEY)
@@ -382,7 +389,9 @@ async def test_the_past_and_the_last_day_are_shown(api: Api, shown: Page) -> Non
     await shown.open(key=KEY)
     await shown.says("it was parked (page)")
     await shown.until("$$('.plot canvas').length === 2", "what is known is plotted")
-    assert await shown.value("$$('.plot figcaption').map((it) => it.innerText.split(/\\s*\\n/))") == [
+    assert await shown.value(
+        "$$('.plot figcaption').map((it) => it.innerText.split(/\\s*\\n/))"
+    ) == [
         ["Connected", "188"],
         ["Memory", "4.4 GB"],
     ]
@@ -397,7 +406,12 @@ async def test_without_a_history_there_is_no_plot(api: Api, shown: Page) -> None
     await shown.open(key=KEY)
     await shown.until(asked, "the history was asked for")
     assert not await shown.value("$('.plots').checkVisibility()")
-    assert await shown.value("performance.getEntriesByType('resource').filter((it) => it.name.includes('uplot')).length") == 0
+    assert (
+        await shown.value(
+            "performance.getEntriesByType('resource').filter((it) => it.name.includes('uplot')).length"
+        )
+        == 0
+    )
 
 
 async def test_a_theme_is_chosen_and_kept(api: Api, shown: Page) -> None:

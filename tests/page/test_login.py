@@ -38,9 +38,7 @@ async def test_a_ticket_that_was_used_is_refused_with_what_to_do(api: Api, shown
     assert await shown.value("sessionStorage.length") == 0
 
 
-async def test_a_key_that_is_there_outlives_a_bad_ticket_and_leaving(
-    api: Api, shown: Page
-) -> None:
+async def test_a_key_that_is_there_outlives_a_bad_ticket_and_leaving(api: Api, shown: Page) -> None:
     shown.expected = (REFUSED,)
     await shown.open("#ticket=none", key=KEY)
     await shown.until("$$('#rows tr').length === 1", "the sessions are shown")
