@@ -16,6 +16,7 @@ from waguard.core.blame import Blame, Condition
 from waguard.core.page_care import Kind
 from waguard.core.row_status import ParkCause
 from waguard.errors import DatabaseUnavailableError, NoRoomError
+from waguard.ports.store import AuditEntry
 
 pytestmark = [pytest.mark.chromium, pytest.mark.asyncio(loop_scope="module")]
 
@@ -127,7 +128,12 @@ async def test_asks_for_the_key_and_then_shows_everything_live(
     assert "WhatsApp blocked the number <b>for 24 h</b>" in text, "as text"
     assert "172 MB" in text, "what a session takes"
     assert "2 messages wait for acks. Messages that cannot be decrypted yet: 3" in text
-    assert LATE.replace("`", "") in text, "commands are set as code"
+    assert "waguard sessions logout shop_bandung, and to scan" in text, "without its call"
+    assert await shown.value("$$('#rows code').map((it) => it.innerText)") == [
+        "waguard sessions restart shop_medan",
+        "waguard sessions logout shop_bandung",
+        "waguard qr shop_bandung --new",
+    ]
     assert "Waits for a scan" in text
 
     api.bus.publish("incident", "shop_medan", 1, {"kind": "parked", "reason": "blocked"})
@@ -205,7 +211,7 @@ async def test_what_is_looked_for_is_found(api: Api, shown: Page) -> None:
     await shown.press("Show all sessions")
     await shown.until("$$('#rows tr').length === 4", "all are shown again")
     pills = await shown.value("$$('.pill').map((it) => it.innerText.replace(/\\s+/g, ' '))")
-    assert pills == ["All 4", "Needs you 1", "Connected 2", "Not connected 2"]
+    assert pills == ["All 4", "Needs you 1", "Connected 2", "Down 2"]
     for number, found in enumerate(([], ["shop_3"], ["shop_2", "shop_10"], ["shop_3", "other"])):
         if number:
             await shown.value(f"$$('.pill')[{number}].click()")
@@ -375,17 +381,50 @@ async def test_any_name_fits(api: Api, shown: Page, tmp_path: Path, size: tuple[
     assert await shown.value("$$('th:not([scope])').length") == 0
 
 
+async def test_the_past_and_the_last_day_are_shown(api: Api, shown: Page) -> None:
+    three(api)
+    parked_before = AuditEntry(session_id="shop_medan", kind="parked", reason="page", at=2.0)
+    await api.store.record(parked_before)
+    api.deps.history.write({"connected": 188.0, "memory": 4.4e9}, {})
+    await shown.open(key=KEY)
+    await shown.says("it was parked (page)")
+    await shown.until("$$('.plot canvas').length === 2", "what is known is plotted")
+    assert await shown.value(
+        "$$('.plot figcaption').map((it) => it.innerText.split(/\\s*\\n/))"
+    ) == [
+        ["Connected", "188"],
+        ["Memory", "4.4 GB"],
+    ]
+    api.bus.publish("incident", "shop_medan", 1, {"kind": "parked", "reason": "blocked"})
+    await shown.until("$$('#events li').length === 2", "it goes on")
+    assert "parked: blocked" in await shown.value("$('#events li').innerText")
+
+
+async def test_without_a_history_there_is_no_plot(api: Api, shown: Page) -> None:
+    three(api)
+    asked = "performance.getEntriesByType('resource').filter((it) => it.name.includes('/api/history')).length"
+    await shown.open(key=KEY)
+    await shown.until(asked, "the history was asked for")
+    assert not await shown.value("$('.plots').checkVisibility()")
+    assert (
+        await shown.value(
+            "performance.getEntriesByType('resource').filter((it) => it.name.includes('uplot')).length"
+        )
+        == 0
+    )
+
+
 async def test_a_theme_is_chosen_and_kept(api: Api, shown: Page) -> None:
     await shown.scheme("light")
     await shown.open(key=KEY)
     background = "getComputedStyle(document.body).backgroundColor"
     await shown.until("$$('#rows tr').length", "it is there")
     light = await shown.value(background)
-    await shown.press("Theme: as the system")
-    await shown.press("Theme: light")
-    await shown.says("Theme: dark")
+    await shown.press("Theme: Auto")
+    await shown.press("Theme: Light")
+    await shown.until("$('#theme').innerText.includes('Dark')", "it is dark")
     assert await shown.value(background) != light
     await shown.open(key=KEY)
-    await shown.says("Theme: dark")
-    await shown.press("Theme: dark")
+    await shown.until("$('#theme').innerText.includes('Dark')", "it is dark")
+    await shown.press("Theme: Dark")
     assert await shown.value(background) == light

@@ -31,13 +31,13 @@ def _series(value: str, field: str) -> tuple[str, ...]:
 
 
 class WantedSpan(Struct, kw_only=True):
-    """From then on; without it the last day."""
+    """The time that is asked for, from then on; without it the last day."""
 
     since: Moment | None = None
 
 
 class WantedSeries(WantedSpan, kw_only=True):
-    """Of the last day each minute, of 30 days means over ten."""
+    """Series each minute of the last day; of more than that means over ten minutes, 30 days in all."""
 
     series: (
         Annotated[

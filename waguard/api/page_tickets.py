@@ -36,7 +36,7 @@ class Ticket(NamedTuple):
 
 
 class Tickets:
-    """Those that were not used yet, by their SHA-256: looking one up tells nothing of the others."""
+    """Tickets that were not used yet, by their SHA-256: looking one up tells nothing of the others."""
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
@@ -51,7 +51,7 @@ class Tickets:
         return text
 
     def use(self, text: str) -> tuple[Caller, Wanted] | None:
-        """Its one use: who had it made, and the key that is wanted; None: it is no ticket, was used, or is too old."""
+        """Who had the ticket made, and the key that is wanted, once; None: it is none, was used, or is too old."""
         it = self._known.pop(issued_keys.digest(text), None)
         if it is None or self._clock.monotonic() >= it.until:
             return None

@@ -21,7 +21,7 @@ Limit = Annotated[int, Kind(fields.integer(1, LISTED_AT_MOST)), Meta(ge=1, le=LI
 
 
 class WantedEntries(Struct, kw_only=True):
-    """Of a session, or of all; ``before``: the next page."""
+    """Entries of a session, or of all; ``before``: the next page."""
 
     session_id: SessionId | None = None
     before: Number | None = None

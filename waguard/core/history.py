@@ -45,7 +45,7 @@ _MINUTES: Final = 10  # of a mean
 
 
 class Ring(NamedTuple):
-    """As many slots as fit in its time; each has ``width`` numbers, of ``step`` seconds."""
+    """Slots of ``step`` seconds with ``width`` numbers each; after the last one comes the first."""
 
     begin: int
     step: int
@@ -199,7 +199,7 @@ def due(last: int | None, now: int) -> range:
 
 
 def mean(rows: Iterable[Sequence[float] | None], width: int) -> list[float]:
-    """Of each column, without what is unknown."""
+    """The mean of each column, without what is unknown."""
     known = [row for row in rows if row is not None]
     columns = zip(*known, strict=True) if known else [()] * width
     return [_mean([it for it in column if not math.isnan(it)]) for column in columns]

@@ -7,10 +7,12 @@ from typing import Final
 
 from waguard.api.health import memory_used
 from waguard.core.history import NAN
-from waguard.daemon.foundation import Foundation
 from waguard.host.memory.history_file import HistoryFile
+from waguard.host.memory.lived import LivedTime
 from waguard.messaging.health import MessageHealth
 from waguard.messaging.outbox.outbox import Outbox
+from waguard.ports.clock import Clock
+from waguard.supervision.event_bus import Bus
 from waguard.supervision.supervisor import Supervisor
 
 SENT, RECEIVED = "message_sent", "message_received"
@@ -22,17 +24,21 @@ class HistoryRecorder:
 
     def __init__(
         self,
-        base: Foundation,
         file: HistoryFile,
         supervisor: Supervisor,
         outbox: Outbox,
         messages: MessageHealth,
+        bus: Bus,
+        ages: LivedTime,
+        clock: Clock,
     ) -> None:
-        self._base = base
         self._file = file
         self._supervisor = supervisor
         self._outbox = outbox
         self._messages = messages
+        self._bus = bus
+        self._ages = ages
+        self._clock = clock
         self._at, self._counts = self._count()
 
     async def tick(self) -> None:
@@ -47,7 +53,7 @@ class HistoryRecorder:
         await asyncio.to_thread(self._save, fleet, each)
 
     def _save(self, fleet: Mapping[str, float], sessions: Mapping[str, tuple[float, ...]]) -> None:
-        self._base.ages.save()
+        self._ages.save()
         self._file.write(fleet, sessions)
 
     def _of_sessions(self) -> dict[str, float]:
@@ -73,12 +79,12 @@ class HistoryRecorder:
         return {
             "queued": self._outbox.waiting(),
             "webhooks_waiting": sum(it.waiting for it in receivers),
-            "webhooks_age": max(0.0, self._base.clock.wall() - min(oldest)) if oldest else 0.0,
+            "webhooks_age": max(0.0, self._clock.wall() - min(oldest)) if oldest else 0.0,
             "dead_letters": self._messages.dead,
         }
 
     def _rates(self) -> dict[str, float]:
-        """Of a minute, as it was since the last tick; CPU in percent of a core."""
+        """Counts of a minute, as they were since the last tick; CPU in percent of a core."""
         before, at = self._counts, self._at
         self._at, self._counts = self._count()
         passed = self._at - at
@@ -90,9 +96,9 @@ class HistoryRecorder:
 
     def _count(self) -> tuple[float, dict[str, float]]:
         """Since the start, and the monotonic time."""
-        published = self._base.bus.published
+        published = self._bus.published
         restarts = sum(it.state.restarts for it in self._supervisor.registry.sessions)
-        return self._base.clock.monotonic(), {
+        return self._clock.monotonic(), {
             "restarts": restarts,
             "sent": published[SENT],
             "received": published[RECEIVED],

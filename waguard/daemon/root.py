@@ -298,7 +298,13 @@ class Daemon:
         self._ticker.every(watch.INTERVAL, "receiver", partial(self._check_receiver, webhooks))
         self._ticker.every(heap.TRIMMED_EVERY, "memory", heap.trim)
         recorder = HistoryRecorder(
-            self._base, self._recorded, self._supervisor, self._outbox, messages
+            self._recorded,
+            self._supervisor,
+            self._outbox,
+            messages,
+            self._base.bus,
+            self._base.ages,
+            self._base.clock,
         )
         self._ticker.every(SAVED_EVERY, "history", recorder.tick)
         self._ticker.every(last_run.SEEN_EVERY, "alive", self._history.renew)

@@ -7,11 +7,13 @@ import { changed, counts, enter, may, seesAll, start, state, subscribe } from '.
 
 const $ = (id) => document.getElementById(id);
 const THEME = 'waguard-theme';
-const THEMES = { '': 'as the system', light: 'light', dark: 'dark' };
+const THEMES = { '': ['◐', 'Auto'], light: ['☀', 'Light'], dark: ['☾', 'Dark'] };
 
 function setTheme(name) {
   mark(document.documentElement, 'data-theme', name || null);
-  set($('theme'), `Theme: ${THEMES[name] ?? THEMES['']}`);
+  const [sign, words] = THEMES[name] ?? THEMES[''];
+  $('theme').replaceChildren(h('span', { 'aria-hidden': 'true' }, sign), words);
+  mark($('theme'), 'aria-label', `Theme: ${words}`);
   document.dispatchEvent(new Event('theme'));
 }
 
@@ -36,7 +38,7 @@ function showHeader() {
   const { connected, total } = counts();
   if (inside) set($('health'), `${connected} of ${total} connected · up ${duration(health.uptime)}${may('send') ? '' : ' · read only'}`);
   else set($('health'), { login: 'Needs a key', refused: 'Needs a key' }[phase] ?? 'Connecting …');
-  mark($('dot'), 'data-kind', !inside ? 'off' : phase === 'stale' ? 'bad' : health.status === 'healthy' ? 'good' : 'wait');
+  mark($('dot'), 'data-kind', !inside ? 'off' : phase === 'stale' || state.conditions.some((it) => it.needs_person) ? 'bad' : health.status === 'healthy' ? 'good' : 'wait');
   const title = document.body.dataset.title;
   document.title = [inside ? `${connected}/${total}` : '', title, 'waguard'].filter(Boolean).join(' · ');
   const seen = seenAt ? `, last seen ${duration((Date.now() - seenAt) / 1000)} ago` : '';

@@ -124,7 +124,7 @@ class HistoryFile:
         self._last = minute
 
     def _write_means(self, descriptor: int, minute: int) -> None:
-        """Of spans that have ended since the last minute; at the first call of all whose minutes are there."""
+        """Write those of spans that have ended since the last minute; at the first call, all whose minutes are there."""
         ring, means = self._layout.minutes, self._layout.means
         minutes = means.step // ring.step
         oldest, now = (minute - ring.slots) // minutes + 1, minute // minutes

@@ -53,12 +53,15 @@ function move(parent, node, next) {
   else parent.insertBefore(node, next);
 }
 
-// commands are in backticks
+// commands are in backticks; the calls behind them, in brackets, are for programs
 export function remedy(text) {
   const made = document.createDocumentFragment();
-  (text ?? '').split('`').forEach((part, at) => made.append(at % 2 ? h('code', {}, part) : part));
+  (text ?? '').replace(/ \((GET|POST|PUT|DELETE) \/[^)]*\)/g, '').split('`').forEach((part, at) => made.append(at % 2 ? h('code', {}, part) : part));
   return made;
 }
+
+// an id may break after its parts
+export const broken = (id) => id.split(/(?<=_)/).flatMap((it) => [it, h('wbr')]);
 
 export function copyable(text) {
   const said = h('output', { class: 'soft' });

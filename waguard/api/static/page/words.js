@@ -1,6 +1,4 @@
 // Words for what the API says in one word.
-import { duration } from './dom.js';
-
 const LINKS = {
   qr_pending: 'Waits for a scan', passkey_required: 'Asks for a passkey', pairing: 'Pairing', syncing: 'Syncing', offline: 'Reconnecting',
   conflict: 'Open elsewhere', blocked: 'Blocked', needs_update: 'Needs an update', logged_out: 'Logged out', unknown: 'Loading',
@@ -24,14 +22,26 @@ export function statusOf(session) {
 
 // an event of the stream, or one of the past, in one line
 export function describe({ event, data }) {
-  if (event === 'past') return data.outcome ? `${data.text} by ${data.by}: ${data.outcome}` : data.text;
+  if (event === 'past') return [data.text, ...(['refused', 'failed', 'unknown'].includes(data.outcome) ? [data.outcome] : [])].join(': ');
   const { from, to, kind, reason, status, by, route, outcome } = data;
-  if (event === 'change') return `${route} by ${by}: ${outcome}`;
+  if (event === 'change') return `${verbOf(route)} by ${by}: ${outcome}`;
   const name = event.replaceAll('_', ' ');
   if (from && to) return `${name}: ${from} → ${to}`;
   const about = [kind, reason ?? status].filter(Boolean).join(': ');
   return about ? `${name} ${about}` : name;
 }
 
-export const up = (seconds) => duration(seconds);
+const VERBS = { reconnect: 'restart', restore: 'start', sessions: 'create', 'regenerate-qr': 'new code', 'pairing-code': 'pairing code' };
+
+// what a call does: the end of its route, or the whole
+function verbOf(route) {
+  const [method, path] = route.split(' ');
+  const end = path.split('/').at(-1);
+  if (path.startsWith('/api/sessions') || path.startsWith('/sessions')) {
+    if (method === 'DELETE') return end.startsWith('{') ? 'delete' : `delete ${end}`;
+    return `${method === 'PUT' ? 'set ' : ''}${VERBS[end] ?? end}`;
+  }
+  return `${method} ${path.replace('/api', '')}`;
+}
+
 export const plural = (count, one, many = `${one}s`) => `${count} ${count === 1 ? one : many}`;

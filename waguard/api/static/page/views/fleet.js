@@ -1,19 +1,20 @@
 // All sessions: what needs a person, rows to find and act on, plots, and what happens.
 import { action } from '../actions.js';
 import { call, session as path } from '../api.js';
-import { ago, h, mark, patch, remedy, set, setAgo } from '../dom.js';
+import { ago, broken, h, mark, patch, remedy, set, setAgo } from '../dom.js';
 import { link } from '../router.js';
 import { counts, isUp, may, seesAll, state, subscribe } from '../state.js';
 import { describe, plural, statusOf } from '../words.js';
 import { folded, needsPerson, next, orders, reasonOf, wanted } from './fleetrows.js';
 
 const NAMES = 5; // sessions that a folded condition names
+const CONDITIONS = 6;
 const EVENTS = 60;
 const AT_ONCE = 4; // calls for what is selected
-const FILTERS = { all: 'All', needs: 'Needs you', up: 'Connected', down: 'Not connected' };
+const FILTERS = { all: 'All', needs: 'Needs you', up: 'Connected', down: 'Down' };
 const VERBS = [['Start', '/start'], ['Stop', '/stop'], ['Restart', '/reconnect']];
 // what was chosen stays while another view is shown
-const chosen = { search: '', filter: 'all', workspace: '', sort: 'attention', selected: new Set(), scroll: 0 };
+const chosen = { search: '', filter: 'all', workspace: '', sort: 'attention', every: false, selected: new Set(), scroll: 0 };
 
 export const title = () => 'Sessions';
 
@@ -48,11 +49,13 @@ function build() {
   parts.headline = h('h1', {});
   parts.calm = h('p', { class: 'soft' });
   parts.problems = h('ul', { id: 'problems', 'aria-label': 'Needs you' });
+  const unfold = () => { chosen.every = true; drawProblems(parts); };
+  parts.more = h('button', { type: 'button', class: 'quiet', onclick: unfold });
   parts.others = h('ul', { class: 'others' });
   parts.handled = h('summary', {});
   parts.handledBox = h('details', { class: 'handled' }, parts.handled, parts.others);
   parts.plots = h('section', { class: 'plots', 'aria-label': 'The last day', hidden: true });
-  parts.search = h('input', { type: 'search', id: 'search', placeholder: 'Search sessions  ( / )', 'aria-label': 'Search sessions', value: chosen.search, oninput: choose('search') });
+  parts.search = h('input', { type: 'search', id: 'search', placeholder: 'Search, or press /', 'aria-label': 'Search sessions', value: chosen.search, oninput: choose('search') });
   parts.filters = Object.entries(FILTERS).map(([name, words]) => {
     const count = h('span', { class: 'count' });
     const press = () => { chosen.filter = name; again(); };
@@ -71,7 +74,7 @@ function build() {
     h('caption', { class: 'unseen' }, 'Sessions'),
     h('thead', { role: 'rowgroup' }, h('tr', { role: 'row' },
       may('operate') && h('th', { scope: 'col', role: 'columnheader', class: 'check' }, parts.every),
-      heading('Session'), heading('State'), heading('Why, and what to do'), heading('Memory', 'number'), heading('CPU', 'number'), heading('Restarts', 'number'),
+      heading('Session'), heading('State'), heading('Why, and what to do'), heading('Load', 'number'),
       may('operate') && heading(h('span', { class: 'unseen' }, 'Action')))),
     parts.rows);
   parts.rows.setAttribute('role', 'rowgroup');
@@ -85,10 +88,11 @@ function build() {
   parts.events = h('ol', { id: 'events' });
   parts.quiet = h('p', { class: 'soft' }, 'Nothing happened yet.');
   parts.whole = h('div', { class: 'fleet' },
-    h('section', { class: 'head' }, parts.headline, parts.calm, parts.problems, parts.handledBox),
+    h('section', { class: 'head' }, parts.headline, parts.calm, parts.problems, parts.more, parts.handledBox),
     parts.plots,
     h('section', { class: 'find', 'aria-label': 'Sessions' },
-      h('div', { class: 'row' }, parts.search, h('div', { class: 'pills', role: 'group', 'aria-label': 'State' }, parts.filters.map((it) => it.button)), parts.workspace, parts.sort),
+      h('div', { class: 'pills', role: 'group', 'aria-label': 'State' }, parts.filters.map((it) => it.button)),
+      h('div', { class: 'row' }, parts.search, parts.workspace, parts.sort),
       parts.table, parts.none, parts.bulk),
     h('section', { id: 'news', class: 'news', 'aria-labelledby': 'news-title' }, h('h2', { id: 'news-title' }, 'What happens'), parts.quiet, parts.events));
   return parts;
@@ -98,7 +102,7 @@ function draw(parts) {
   const all = [...state.sessions.values()];
   if (parts.conditions !== state.conditions) drawProblems(parts);
   parts.conditions = state.conditions;
-  set(parts.calm, calm(counts()));
+  set(parts.calm, parts.problems.hidden ? calm(counts()) : '');
   for (const it of chosen.selected) if (!state.sessions.has(it)) chosen.selected.delete(it);
   drawChoice(parts, all);
   parts.shown = all.filter((it) => wanted(it, chosen)).sort(orders[chosen.sort].compare);
@@ -123,21 +127,26 @@ function drawProblems(parts) {
   const others = groups.filter((it) => !needsPerson(it.first));
   set(parts.headline, needing.length ? `${plural(needing.length, 'thing needs', 'things need')} you` : 'Nothing needs you');
   parts.problems.hidden = !needing.length;
-  patch(parts.problems, needing, (it) => it.key, makeProblem, updateProblem);
+  const few = chosen.every || needing.length <= CONDITIONS + 1 ? needing : needing.slice(0, CONDITIONS);
+  parts.more.hidden = few.length === needing.length;
+  set(parts.more, `Show all ${needing.length}`);
+  patch(parts.problems, few, (it) => it.key, makeProblem, updateProblem);
   parts.handledBox.hidden = !others.length;
-  set(parts.handled, `${plural(others.length, 'thing')} that waguard handles, or that only tells`);
+  set(parts.handled, `${plural(others.length, 'other condition')}`);
   patch(parts.others, others, (it) => it.key, makeProblem, updateProblem);
 }
 
 function makeProblem() {
   const made = h('li', { class: 'problem' });
-  made.parts = { who: h('p', { class: 'who' }), what: h('p', { class: 'what' }), when: ago(null), advice: h('p', { class: 'advice soft' }) };
-  made.append(made.parts.who, h('div', {}, made.parts.what, made.parts.advice), made.parts.when);
+  made.parts = { who: h('p', { class: 'who' }), what: h('p', { class: 'what' }), when: ago(null), advice: h('p', { class: 'advice soft' }), act: h('div', { class: 'act' }) };
+  const { who, what, when, advice, act } = made.parts;
+  made.append(who, h('div', { class: 'about' }, what, advice), when, act);
   return made;
 }
 
 function updateProblem(row, { first, ids, since }) {
-  const { who, what, when, advice } = row.parts;
+  const { who, what, when, advice, act } = row.parts;
+  offer(act, ids.length === 1 ? state.sessions.get(ids[0]) : null);
   mark(row, 'data-type', first.type);
   mark(row, 'data-session', ids.length === 1 ? ids[0] : null);
   mark(row, 'data-kind', needsPerson(first) ? (first.degrades ? 'bad' : 'wait') : 'off');
@@ -145,7 +154,7 @@ function updateProblem(row, { first, ids, since }) {
   if (row.dataset.names !== names) {
     row.dataset.names = names;
     const more = ids.length - NAMES;
-    who.replaceChildren(...ids.slice(0, NAMES).flatMap((it) => [h('a', { href: link(it) }, it), ' ']), more > 0 ? `and ${more} more` : '', ids.length ? '' : 'All sessions');
+    who.replaceChildren(...ids.slice(0, NAMES).flatMap((it) => [h('a', { href: link(it) }, broken(it)), ' ']), more > 0 ? `and ${more} more` : '', ids.length ? '' : 'All sessions');
   }
   const stage = first.stage && ids.length === 1 ? ` (${first.stage})` : '';
   set(what, `${first.message.charAt(0).toUpperCase()}${first.message.slice(1)}${stage}`);
@@ -165,16 +174,17 @@ function makeRow(parts, { session_id: id }) {
     else chosen.selected.delete(id);
     drawSelection(parts);
   };
-  const cell = (kind, label, ...children) => h('td', { role: 'cell', class: kind, 'data-label': label }, children);
+  const cell = (kind, ...children) => h('td', { role: 'cell', class: kind }, children);
   const it = {
-    check: h('input', { type: 'checkbox', 'aria-label': `Select ${id}`, onchange: pick }), about: h('span', { class: 'soft small' }), badge: h('span', { class: 'badge' }),
-    when: ago(null), why: h('p', {}), advice: h('p', { class: 'soft small' }), memory: cell('number', 'Memory'), cpu: cell('number', 'CPU'), restarts: cell('number', 'Restarts'), act: cell('act', ''),
+    check: h('input', { type: 'checkbox', 'aria-label': `Select ${id}`, onchange: pick }), about: h('span', { class: 'about soft small' }), badge: h('span', { class: 'badge' }),
+    when: ago(null), restarts: h('span', { class: 'restarts' }), why: h('p', {}), advice: h('p', { class: 'soft small advice' }), memory: h('p', {}), cpu: h('p', { class: 'small' }), act: cell('act'),
   };
   const row = h('tr', { role: 'row', 'data-session': id },
-    may('operate') && cell('check', '', it.check),
-    h('th', { scope: 'row', role: 'rowheader' }, h('a', { href: link(id) }, id), it.about),
-    cell('state', '', it.badge, it.when),
-    cell('why', '', it.why, it.advice), it.memory, it.cpu, it.restarts,
+    may('operate') && cell('check', it.check),
+    h('th', { scope: 'row', role: 'rowheader' }, h('a', { href: link(id) }, broken(id)), it.about),
+    cell('state', it.badge, h('p', { class: 'soft small' }, it.when, it.restarts)),
+    cell('why', it.why, it.advice),
+    cell('number', it.memory, it.cpu),
     may('operate') && it.act);
   row.parts = it;
   return row;
@@ -196,13 +206,19 @@ function updateRow(row, session) {
     it.advice.replaceChildren(remedy(advice));
   }
   set(it.memory, memory === null ? '–' : `${Math.round(memory)} MB`);
-  set(it.cpu, cpu === null ? '–' : `${cpu} %`);
-  set(it.restarts, session.restarts);
-  const step = next(session);
-  if (it.act.dataset.step === (step?.words ?? '')) return;
-  it.act.dataset.step = step?.words ?? '';
+  set(it.cpu, cpu === null ? '' : `${cpu} %`);
+  set(it.restarts, session.restarts ? plural(session.restarts, 'restart') : '');
+  offer(it.act, session);
+}
+
+// what helps, as long as that is the same
+function offer(into, session) {
+  const step = may('operate') && session ? next(session) : null;
+  const { session_id: id } = session ?? {};
+  if (into.dataset.step === `${step?.words} ${id}`) return;
+  into.dataset.step = `${step?.words} ${id}`;
   const name = step && `${step.words} ${id}`;
-  it.act.replaceChildren(!step ? '' : step.rest ? action(step.words, () => call('POST', path(id, step.rest)), { name }) : h('a', { class: 'button', href: link(id), 'aria-label': name }, step.words));
+  into.replaceChildren(...!step ? [] : [step.rest ? action(step.words, () => call('POST', path(id, step.rest)), { name }) : h('a', { class: 'button', href: link(id), 'aria-label': name }, step.words)]);
 }
 
 // ---- what was chosen ----

@@ -6,13 +6,13 @@ const EVERY = 60000; // ms
 const HEIGHT = 84;
 const bytes = (it) => (it >= 1e9 ? `${(it / 1e9).toFixed(1)} GB` : `${Math.round(it / 1e6)} MB`);
 const count = (it) => String(Math.round(it * 10) / 10);
-const seconds = (it) => (it >= 1 ? `${it.toFixed(1)} s` : `${Math.round(it * 1000)} ms`);
+const clock = (at) => new Date(at * 1000).toLocaleTimeString([], { hour: '2-digit', minute: '2-digit', hour12: false });
 const PLOTS = [
   ['connected', 'Connected', count], ['memory', 'Memory', bytes], ['cpu', 'CPU', (it) => `${count(it)} %`],
-  ['restarts', 'Restarts', count], ['send_seconds', 'Time of a send', seconds], ['queued', 'Queue', count],
+  ['restarts', 'Restarts', count], ['queued', 'Queue', count], ['webhooks_waiting', 'Webhooks', count],
 ];
 
-export function plots(into, path = '/api/history', wanted = PLOTS) {
+export function plots(into, path = `/api/history?series=${PLOTS.map(([name]) => name)}`, wanted = PLOTS) {
   let gone = false;
   let shown = [];
   const again = async () => {
@@ -57,15 +57,15 @@ function draw(UPlot, figure, { at, step }, values, form) {
   const last = values.findLast((it) => it !== null);
   set(now, form(last));
   const style = getComputedStyle(figure);
-  const [line, soft] = [style.getPropertyValue('color'), style.getPropertyValue('border-top-color')];
+  const [line, soft] = [style.getPropertyValue('color'), style.getPropertyValue('outline-color')];
   const say = (it) => {
     const seen = values[it.cursor.idx];
-    set(now, it.cursor.idx == null ? form(last) : seen == null ? 'unknown' : `${form(seen)} at ${new Date((at + it.cursor.idx * step) * 1000).toLocaleTimeString([], { hour: '2-digit', minute: '2-digit' })}`);
+    set(now, it.cursor.idx == null ? form(last) : seen == null ? 'unknown' : `${form(seen)} at ${clock(at + it.cursor.idx * step)}`);
   };
   const options = {
     width: figure.clientWidth, height: HEIGHT, legend: { show: false }, cursor: { y: false, points: { size: 6 }, drag: { x: false, y: false } }, padding: [6, 0, 0, 0],
     scales: { x: { time: true }, y: { range: (_, least, most) => [Math.min(0, least), most > 0 ? most * 1.1 : 1] } },
-    axes: [{ stroke: soft, font: '11px system-ui', size: 20, gap: 2, grid: { show: false }, ticks: { show: false }, space: 70 }, { show: false }],
+    axes: [{ stroke: soft, font: '11px system-ui', size: 18, gap: 2, grid: { show: false }, ticks: { show: false }, space: 80, values: (_, all) => all.map(clock) }, { show: false }],
     series: [{}, { stroke: line, width: 1.5, fill: `color-mix(in srgb, ${line} 12%, transparent)`, points: { show: false } }],
     hooks: { setCursor: [say] },
   };
