@@ -10,6 +10,7 @@ from tests.api.conftest import Api
 from tests.api.test_webhooks import LID
 from tests.page import scene
 from tests.page.browser import PHONE, WIDE, Page
+from tests.worker.browser_fixtures import LONG
 
 pytestmark = [pytest.mark.chromium, pytest.mark.asyncio(loop_scope="module")]
 
@@ -97,6 +98,7 @@ async def test_pictures_for_the_documents(api: Api, shown: Page, tmp_path: Path)
     folder.mkdir(exist_ok=True)
     scene.fleet(api)
     await scene.past(api)
+    await shown.session.send("Emulation.setScrollbarsHidden", {"hidden": True}, timeout=LONG)
     for name, (which, size, scheme) in PICTURES.items():
         await shown.size(*size)
         await shown.scheme(scheme)

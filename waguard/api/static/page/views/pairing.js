@@ -34,7 +34,8 @@ export function pairing(session) {
   const fresh = h('div', {}, action('New code', () => call('POST', at(session, '/regenerate-qr')), { right: 'operate', done: 'A new code is shown.' }));
   const panel = passkeys(session);
   const element = h('section', { class: 'card stack pairing', hidden: true, 'aria-label': 'Pair a phone' },
-    h('h2', {}, 'Pair a phone'), step, figure, form, type, panel.element, fresh);
+    h('h2', {}, 'Pair a phone'),
+    h('div', { class: 'pair' }, figure, h('div', { class: 'stack' }, step, form, type, panel.element, fresh)));
   let link = null;
   let asking = false;
   let until = 0;
