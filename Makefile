@@ -46,7 +46,7 @@ mutants: setup ## does a test notice each small change of the core? FILES="wagua
 	$(BIN)/python -m tests.mutants $(FILES) --share $(or $(SHARE),1) $(ARGS)
 
 screenshots: setup ## docs/page/*.png: the status page, as the documents show it
-	WAGUARD_PICTURES=docs/page $(BIN)/pytest -q tests/page/test_looks.py -k pictures
+	WAGUARD_PICTURES=docs/page $(BIN)/pytest -q tests/page/test_every_view.py -k pictures
 
 walk: setup ## how many files, functions and forms a message passes; ARGS=--list names them
 	@$(BIN)/python -m bench.walk $(ARGS)

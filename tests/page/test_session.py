@@ -195,7 +195,7 @@ async def test_a_phone_is_paired_by_its_number(known: Api, shown: Page) -> None:
 # ---- tabs ----
 
 
-async def test_incidents_are_told_in_sentences(known: Api, shown: Page) -> None:
+async def test_incidents_are_shown_in_sentences(known: Api, shown: Page) -> None:
     for at, kind in ((1.0, "parked"), (3.5, "left")):
         entry = AuditEntry(session_id=NAME, kind=kind, reason="conflict", at=at)
         await known.store.record(entry)
