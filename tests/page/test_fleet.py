@@ -191,7 +191,7 @@ async def test_a_row_stays_the_same_element_while_it_changes(api: Api, shown: Pa
     assert await rows(shown) == ["shop_41", *(f"shop_{it}" for it in range(60) if it != 41)]
 
 
-async def test_what_is_looked_for_is_found(api: Api, shown: Page) -> None:
+async def test_what_is_searched_for_is_found(api: Api, shown: Page) -> None:
     know(
         api,
         a_view(session_id="shop_2", workspace_id=4, phone_number="628999"),
