@@ -6,7 +6,8 @@ const PAST = 100; // events from before the page was opened
 const GAP = 500; // ms between two reads, however many events come
 const FEW = 5; // sessions that are read one by one
 const EVERY = 15000; // ms; what no event reports: uptime, memory
-const UNSEEN = 1000; // ms
+const SEEN = 200; // ms between two times that it is drawn …
+const UNSEEN = 1000; // … and while nobody sees it
 const AGAIN = 500; // ms to the next attempt while nothing is known
 const RIGHTS = ['read', 'send', 'operate', 'admin'];
 const OWNER = { name: null, right: 'admin', workspaces: null, sessions: null, expires_at: null };
@@ -22,6 +23,7 @@ const due = new Set(); // sessions to read
 let reading = null;
 let wantsAll = false;
 let drawing = false;
+let drawnAt = 0;
 
 export const may = (right) => state.key !== null && RIGHTS.indexOf(state.key.right) >= RIGHTS.indexOf(right);
 export const seesAll = () => state.key !== null && !state.key.workspaces && !state.key.sessions;
@@ -36,16 +38,17 @@ const joined = (all, run) => {
 export const subscribe = (run) => joined(watchers, run);
 export const onEvent = (run) => joined(listeners, run);
 
-// at most once a frame; once a second while only the title can be seen
+// a flood of events is drawn five times a second; once while only the title can be seen
 export function changed() {
   if (drawing) return;
   drawing = true;
   const draw = () => {
     drawing = false;
+    drawnAt = Date.now();
     for (const run of [...watchers]) run();
   };
   if (document.hidden) setTimeout(draw, UNSEEN);
-  else requestAnimationFrame(draw);
+  else setTimeout(() => requestAnimationFrame(draw), Math.max(0, drawnAt + SEEN - Date.now()));
 }
 
 export function enter(phase) {
