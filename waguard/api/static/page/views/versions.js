@@ -1,11 +1,11 @@
 // Versions of WhatsApp Web and of wa-js: which sessions have which, and which one all get.
 import { action, confirmByName } from '../actions.js';
 import { call } from '../api.js';
-import { ago, h, patch, set } from '../dom.js';
-import { onEvent, state } from '../state.js';
-import { problem } from './lists.js';
+import { h, patch, set } from '../dom.js';
+import { state } from '../state.js';
+import { after, buttons, line, problem, soft } from './queues.js';
 
-const REFRESH_AFTER = 2000; // ms
+const TRIED = 'A session is loaded with it.';
 const DIGITS = 12; // of a SHA-256
 const KINDS = { good: 'good', latest: 'good', pinned: 'good', canary: 'wait', suspected: 'wait', unproven: 'wait', held: 'bad', refused: 'bad' };
 const MODES = {
@@ -16,6 +16,11 @@ const MODES = {
 
 export const title = () => 'Versions';
 
+const stateOf = (it) => {
+  if (it.rolled_back_at) return ['bad', 'rolled back'];
+  if (it.in_use) return ['good', 'in use'];
+  return it.candidate ? ['wait', 'canary'] : ['off', 'there'];
+};
 const count = (sessions) => `${sessions.length} ${sessions.length === 1 ? 'session' : 'sessions'}`;
 
 export function show(main) {
@@ -25,7 +30,7 @@ export function show(main) {
   const bundles = h('ul', { class: 'lines' });
   const trouble = h('div', { id: 'trouble' });
   const unpin = h('div', { hidden: true }, action('Unpin', () => change('unpin', undefined), { right: 'admin', done: 'Unpinned.' }));
-  const trying = h('div', { class: 'line' }, action('Try what WhatsApp serves', () => change('try', session()), { right: 'admin', done: 'A session is loaded with it.' }));
+  const trying = h('div', { class: 'line' }, action('Try what WhatsApp serves', () => change('try', session()), { right: 'admin', done: TRIED }));
   const choice = trying.querySelector('button') ? h('div', { class: 'line' }, h('label', { for: 'try-session' }, 'Try with'), which) : null;
 
   const session = () => (which.value ? { session_id: which.value } : {});
@@ -56,27 +61,21 @@ export function show(main) {
     const tried = data.trying ? ` Session ${data.trying} tries another one.` : '';
     set(summary, `${MODES[data.mode] ?? data.mode} The newest is ${data.newest ?? 'unknown'}.${pinned}${held}${tried}`);
     unpin.hidden = data.pinned === null;
-    patch(rows, data.versions, (it) => JSON.stringify([it, data.pinned]), (it) => h('li', {},
-      h('span', { class: `badge ${KINDS[it.status] ?? 'off'}` }, it.status),
-      h('div', { class: 'what' },
-        h('p', {}, h('strong', {}, String(it.revision)), h('span', { class: 'soft' }, ` ${[it.served && 'all sessions get it', it.latest && 'the newest', it.stored && 'stored'].filter(Boolean).join(', ')}`)),
-        h('p', { class: 'soft', dir: 'auto' }, `${it.why}; ${count(it.sessions)}`)),
-      it.since ? h('span', { class: 'soft when' }, ago(it.since)) : null,
-      it.stored ? h('div', { class: 'buttons' },
-        it.revision === data.pinned ? null : action('Pin', () => pin(it), { right: 'admin', done: 'Pinned.' }),
-        action('Try', () => change('try', { revision: it.revision, ...session() }), { right: 'admin', done: 'A session is loaded with it.' })) : null), () => {});
+    patch(rows, data.versions, (it) => JSON.stringify([it, data.pinned]), (it) => line(KINDS[it.status] ?? 'off', it.status, [
+      h('p', {}, h('strong', {}, String(it.revision)), h('span', { class: 'soft' }, ` ${[it.served && 'all sessions get it', it.latest && 'the newest', it.stored && 'stored'].filter(Boolean).join(', ')}`)),
+      soft(`${it.why}; ${count(it.sessions)}`),
+    ], it.since, it.stored && buttons(
+      it.revision !== data.pinned && action('Pin', () => pin(it), { right: 'admin', done: 'Pinned.' }),
+      action('Try', () => change('try', { revision: it.revision, ...session() }), { right: 'admin', done: TRIED }))), () => {});
   }
 
   function showBundles(data) {
-    patch(bundles, data.bundles, (it) => JSON.stringify(it), (it) => h('li', {},
-      h('span', { class: `badge ${it.rolled_back_at ? 'bad' : it.in_use ? 'good' : it.candidate ? 'wait' : 'off'}` }, it.rolled_back_at ? 'rolled back' : it.in_use ? 'in use' : it.candidate ? 'canary' : 'there'),
-      h('div', { class: 'what' },
-        h('p', {}, h('strong', {}, it.version ?? 'version unknown'), ' ', h('code', {}, it.sha256.slice(0, DIGITS))),
-        h('p', { class: 'soft' }, `${it.packed ? 'came with waguard; ' : ''}${count(it.sessions)}`)),
-      it.rolled_back_at ? h('span', { class: 'soft when' }, ago(it.rolled_back_at)) : null,
-      it.in_use ? null : h('div', { class: 'buttons' },
-        action('Try', () => changeBundle('try', { sha256: it.sha256, ...session() }), { right: 'admin', done: 'A session is loaded with it.' }),
-        action('Use', () => use(it), { right: 'admin', done: 'Canaries get it first.' }))), () => {});
+    patch(bundles, data.bundles, JSON.stringify, (it) => line(...stateOf(it), [
+      h('p', {}, h('strong', {}, it.version ?? 'version unknown'), ' ', h('code', {}, it.sha256.slice(0, DIGITS))),
+      soft(`${it.packed ? 'came with waguard; ' : ''}${count(it.sessions)}`),
+    ], it.rolled_back_at, !it.in_use && buttons(
+      action('Try', () => changeBundle('try', { sha256: it.sha256, ...session() }), { right: 'admin', done: TRIED }),
+      action('Use', () => use(it), { right: 'admin', done: 'Canaries get it first.' }))), () => {});
   }
 
   async function read() {
@@ -89,17 +88,9 @@ export function show(main) {
 
   main.append(
     h('h1', {}, 'Versions'),
-    h('section', { id: 'whatsapp', class: 'card stack' }, h('h2', {}, 'WhatsApp Web'), summary, trouble, choice, h('div', { class: 'buttons' }, trying, unpin), rows),
-    h('section', { id: 'wajs', class: 'card stack' }, h('h2', {}, 'wa-js'), h('p', { class: 'soft' }, "What waguard calls WhatsApp Web's functions with."), bundles),
+    h('section', { id: 'whatsapp', class: 'card stack' }, h('h2', {}, 'WhatsApp Web'), summary, trouble, choice, buttons(trying, unpin), rows),
+    h('section', { id: 'wajs', class: 'card stack' }, h('h2', {}, 'wa-js'), soft("What waguard calls WhatsApp Web's functions with."), bundles),
   );
   read();
-  let timer = null;
-  const leave = onEvent((event) => {
-    if (timer || !/^(page_version|incident|change)$/.test(event.event)) return;
-    timer = setTimeout(() => { timer = null; read(); }, REFRESH_AFTER);
-  });
-  return () => {
-    leave();
-    clearTimeout(timer);
-  };
+  return after(read, (event) => /^(page_version|incident|change)$/.test(event.event));
 }
