@@ -29,7 +29,6 @@ export const may = (right) => state.key !== null && RIGHTS.indexOf(state.key.rig
 export const seesAll = () => state.key !== null && !state.key.workspaces && !state.key.sessions;
 export const counts = () => ({ total: state.sessions.size, connected: [...state.sessions.values()].filter(isUp).length });
 export const isUp = (it) => it.status === 'connected';
-export const conditionsFor = (id) => state.sessions.get(id)?.conditions ?? [];
 
 const joined = (all, run) => {
   all.add(run);
