@@ -15,7 +15,7 @@ from tests.waiting import wait_until
 from waguard.api.auth import APPLICATION
 from waguard.api.issued_keys import IssuedKeys
 from waguard.core import issued_keys
-from waguard.core.issued_keys import KEPT, IssuedKey, Wanted
+from waguard.core.issued_keys import KEPT, PAGES, IssuedKey, Wanted
 from waguard.core.keys import Caller, Right
 from waguard.errors import (
     ConflictError,
@@ -107,6 +107,19 @@ async def test_no_more_are_made_than_there_may_be(daemons: Daemons) -> None:
         await daemons.make(name="other")
     await daemons.revoke(key)
     await daemons.make(name="other")
+
+
+async def test_the_oldest_key_of_a_page_ends_where_there_are_too_many(daemons: Daemons) -> None:
+    daemons.keys = IssuedKeys(daemons.path, daemons.clock, most=1)
+    other, _ = await daemons.make()
+    made = []
+    for number in range(PAGES + 1):
+        made.append((await daemons.make(name=f"page{number}", for_page=True))[0])
+        daemons.clock.live(1.0)
+    assert [daemons.keys.find(it) is None for it in made] == [True] + [False] * PAGES
+    assert daemons.keys.find(other), "others do not count"
+    with pytest.raises(ConflictError, match="a key of this name"):
+        await daemons.make(name="page1", for_page=True)
 
 
 # ---- its end ----

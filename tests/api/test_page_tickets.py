@@ -9,7 +9,7 @@ from tests.api.test_audit import rows
 from tests.clocks import Clock
 from waguard.api.auth import APPLICATION
 from waguard.api.page_tickets import LASTS, MOST, TICKETS, Tickets
-from waguard.core.issued_keys import PAGE_LASTS, PAGES
+from waguard.core.issued_keys import PAGE_LASTS
 from waguard.core.keys import Right
 
 TICKET, EXCHANGE, KEYS = "/api/keys/ticket", "/api/keys/exchange", "/api/keys"
@@ -104,16 +104,6 @@ async def test_whoever_leaves_ends_its_key(api: Api) -> None:
     assert (row.reason or "").startswith('key "page-application-')
     answer = await api.call("DELETE", "/api/keys/current")
     assert (answer.status, "keys remove" in answer.json()["remedy"]) == (409, True)
-
-
-async def test_the_oldest_key_of_a_page_ends_where_there_are_too_many(api: Api) -> None:
-    keys = []
-    for _ in range(PAGES + 1):
-        keys.append((await exchanged(api, await ticket(api))).json()["key"])
-        api.clock.live(1.0)
-    status = [(await api.call("GET", "/api/sessions", key=it)).status for it in keys[:2]]
-    assert status == [401, 200]
-    assert (await api.call("GET", "/api/sessions", key=keys[-1])).status == 200
 
 
 @pytest.mark.parametrize(("lived", "good"), [(LASTS - 1, True), (LASTS, False)])

@@ -24,13 +24,12 @@ class Recording:
     def __init__(self, bench: Bench) -> None:
         self.bench, world = bench, bench.world
         self.file = HistoryFile(world.config.paths.state, world.clock)
-        self.ages = LivedTime(world.config.paths.state, world.clock)
+        ages = LivedTime(world.config.paths.state, world.clock)
+        base: Any = SimpleNamespace(history=self.file, bus=world.bus, ages=ages, clock=world.clock)
         self.messages = SimpleNamespace(receivers=[], dead=2)
         messages: Any = self.messages
         outbox: Any = SimpleNamespace(waiting=lambda: WAITING)
-        self.recorder = HistoryRecorder(
-            self.file, bench.it, outbox, messages, world.bus, self.ages, world.clock
-        )
+        self.recorder = HistoryRecorder(base, bench.it, outbox, messages)
 
     async def minute(self) -> dict[str, float | None]:
         """A minute passes; what is known of it."""

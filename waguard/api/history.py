@@ -20,6 +20,7 @@ from waguard.host.small_file import UnreadableError
 
 Places = Callable[[Layout, float], tuple[Ring, Sequence[int | None]]]
 """Which ring, and which of its columns; None: it has no such one yet."""
+_ANY: Final = "|".join(FLEET)
 _DIGITS: Final = ".7g"  # that a float of 4 bytes has
 
 
@@ -45,7 +46,10 @@ class WantedSeries(WantedSpan, kw_only=True):
             Kind(_series, blank=True),
             Meta(
                 description="names with commas between them; all without it",
-                extra_json_schema={fields.TYPES: "string"},
+                extra_json_schema={
+                    fields.TYPES: "string",
+                    "pattern": f"^$|^({_ANY})(,({_ANY}))*$",
+                },
             ),
         ]
         | None

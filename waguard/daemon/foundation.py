@@ -6,6 +6,7 @@ from collections.abc import Collection
 from waguard.daemon.reload import CurrentConfig
 from waguard.host.clock import SystemClock
 from waguard.host.files.media import MediaFolder
+from waguard.host.memory.history_file import HistoryFile
 from waguard.host.memory.lived import LivedTime
 from waguard.host.system.conditions import HostConditions
 from waguard.host.system.network import Network, uses_proxy
@@ -27,6 +28,8 @@ class Foundation:
         self.host = HostConditions()
         self.clock = SystemClock()
         self.ages = LivedTime(paths.state, self.clock)
+        self.history = HistoryFile(paths.state, self.clock)
+        self.history.load()
         self.media = MediaFolder(paths.state / "media")
         self.bus = Bus(self.clock)
         self.store = SqlStore(config().database.url, standby=config().lease.standby)

@@ -7,12 +7,9 @@ from typing import Final
 
 from waguard.api.health import memory_used
 from waguard.core.history import NAN
-from waguard.host.memory.history_file import HistoryFile
-from waguard.host.memory.lived import LivedTime
+from waguard.daemon.foundation import Foundation
 from waguard.messaging.health import MessageHealth
 from waguard.messaging.outbox.outbox import Outbox
-from waguard.ports.clock import Clock
-from waguard.supervision.event_bus import Bus
 from waguard.supervision.supervisor import Supervisor
 
 SENT, RECEIVED = "message_sent", "message_received"
@@ -24,21 +21,16 @@ class HistoryRecorder:
 
     def __init__(
         self,
-        file: HistoryFile,
+        base: Foundation,
         supervisor: Supervisor,
         outbox: Outbox,
         messages: MessageHealth,
-        bus: Bus,
-        ages: LivedTime,
-        clock: Clock,
     ) -> None:
-        self._file = file
         self._supervisor = supervisor
         self._outbox = outbox
         self._messages = messages
-        self._bus = bus
-        self._ages = ages
-        self._clock = clock
+        self._file, self._bus = base.history, base.bus
+        self._ages, self._clock = base.ages, base.clock
         self._at, self._counts = self._count()
 
     async def tick(self) -> None:

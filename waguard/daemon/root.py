@@ -41,7 +41,6 @@ from waguard.daemon.stop_request import StopRequest
 from waguard.daemon.watch import Watch
 from waguard.host.files.lock import InstanceLock
 from waguard.host.memory.documents import FOLDER, Documents
-from waguard.host.memory.history_file import HistoryFile
 from waguard.host.memory.lived import SAVED_EVERY
 from waguard.host.memory.restart_memory import RestartMemory
 from waguard.host.memory.run_file import RunFile
@@ -98,8 +97,6 @@ class Daemon:
 
         restarts = RestartMemory(state, clock)
         remembered = restarts.load()
-        self._recorded = HistoryFile(state, clock)
-        self._recorded.load()
         self._supervisor = Supervisor(
             current,
             Ports(
@@ -153,7 +150,7 @@ class Daemon:
 
         self._run_file = RunFile(state, clock)
         self._history = RunHistory(self._run_file, restarts, fleet.trail, self._supervisor)
-        memories = (restarts, self._run_file, self._supervisor.versions.memory, self._recorded)
+        memories = (restarts, self._run_file, self._supervisor.versions.memory, base.history)
         self._restore = RestoreLoop(
             base.store,
             self._lease.keeper,
@@ -254,7 +251,7 @@ class Daemon:
             media=base.media,
             webhooks=webhooks,
             message_health=messages,
-            history=self._recorded,
+            history=base.history,
             log=self._log,
             versions=supervisor.operators,
             require_room=self._require_room,
@@ -297,15 +294,7 @@ class Daemon:
         self._ticker.every(COUNTED_EVERY, "webhooks", messages.count)
         self._ticker.every(watch.INTERVAL, "receiver", partial(self._check_receiver, webhooks))
         self._ticker.every(heap.TRIMMED_EVERY, "memory", heap.trim)
-        recorder = HistoryRecorder(
-            self._recorded,
-            self._supervisor,
-            self._outbox,
-            messages,
-            self._base.bus,
-            self._base.ages,
-            self._base.clock,
-        )
+        recorder = HistoryRecorder(self._base, self._supervisor, self._outbox, messages)
         self._ticker.every(SAVED_EVERY, "history", recorder.tick)
         self._ticker.every(last_run.SEEN_EVERY, "alive", self._history.renew)
         self._housekeeping.schedule(self._ticker)

@@ -63,15 +63,6 @@ export function remedy(text) {
 // an id may break after its parts
 export const broken = (id) => id.split(/(?<=_)/).flatMap((it) => [it, h('wbr')]);
 
-export function copyable(text) {
-  const said = h('output', { class: 'soft' });
-  const copy = async () => {
-    await navigator.clipboard.writeText(text);
-    said.textContent = 'Copied.';
-  };
-  return h('span', { class: 'copyable' }, h('code', {}, text), h('button', { type: 'button', class: 'quiet', onclick: copy }, 'Copy'), said);
-}
-
 export function duration(seconds) {
   const s = Math.max(0, Math.round(seconds));
   if (s < 60) return `${s} s`;
