@@ -4,16 +4,19 @@ PYTHON ?= $(shell /usr/bin/python3 -c 'import sys, venv, ensurepip; sys.exit(sys
 VENV   := .venv
 BIN    := $(VENV)/bin
 WAJS   := waguard/wajs/node_modules/@wppconnect/wa-js/dist/wppconnect-wa.js
+AXE    := tests/page/axe/node_modules/axe-core/axe.min.js
 REAL   := tests/worker/wa-version/node_modules/@wppconnect/wa-version/html
 SWAGGER := waguard/api/swagger/node_modules/swagger-ui-dist/swagger-ui-bundle.js
+UPLOT  := waguard/api/swagger/node_modules/uplot/dist/uPlot.esm.js
 SHA256 := 5bfb88027f14a4d8c9e319374e8bb4083201906881cf8c74f75789b32e4106bd
 SWAGGER_SHA256 := e6a898692f2d768e807c3ba4626068a69a2c5dd960dd6c76f3e4d3a3de180af2
+UPLOT_SHA256 := 5dd9b3281aa64b461b42d9945f6adb2649d346502b12281a9ae0d46599a80eba
 PREFIX  ?= /opt/waguard
 DESTDIR ?=
 ARGS   ?=
 ORIGINS ?=
 
-.PHONY: help demo test test-long simulate mutants walk words texts coverage hooks servers run setup system lint wheel extension sbom install upgrade uninstall clean
+.PHONY: help demo test test-long axe screenshots simulate mutants walk words texts coverage hooks servers run setup system lint wheel extension sbom install upgrade uninstall clean
 
 help: ## these targets
 	@awk -F ':|## ' '/^[a-z][a-z -]*:.*## / {printf "  %-16s %s\n", $$1, substr($$0, index($$0, "## ") + 3)}' $(MAKEFILE_LIST)
@@ -22,11 +25,11 @@ demo: setup ## watch a session live on a stand-in of WhatsApp Web (ARGS=--once e
 	$(BIN)/waguard demo $(ARGS)
 
 # compiled by the first process that imports it, not by each of thousands
-test: setup servers ## everything that CI runs; says what was skipped and what took longest
+test: setup servers $(AXE) ## everything that CI runs; says what was skipped and what took longest
 	@$(MAKE) --no-print-directory --jobs=2 lint $(VENV)/.compiled
 	env -u PYTHONDONTWRITEBYTECODE $(BIN)/pytest -n 4 --dist loadfile --no-loadscope-reorder -m "not long" --durations=30 $(ARGS)
 
-test-long: setup servers $(REAL) ## what takes longer than that; what passed on this commit is not run again
+test-long: setup servers $(REAL) $(AXE) ## what takes longer than that; what passed on this commit is not run again
 	$(BIN)/python .ci/long.py $(ARGS)
 
 coverage: setup servers ## which lines and branches no test of `make test` runs; ARGS=tests/core for a part. Shown, not enforced
@@ -42,6 +45,9 @@ simulate: setup ## years of a fleet's life in minutes: make simulate SEED=1 YEAR
 mutants: setup ## does a test notice each small change of the core? FILES="waguard/core/fleet/slots.py" SHARE=0.3 ARGS=--again
 	$(BIN)/python -m tests.mutants $(FILES) --share $(or $(SHARE),1) $(ARGS)
 
+screenshots: setup ## docs/page/*.png: the status page, as the documents show it
+	WAGUARD_PICTURES=docs/page $(BIN)/pytest -q tests/page/test_every_view.py -k pictures
+
 walk: setup ## how many files, functions and forms a message passes; ARGS=--list names them
 	@$(BIN)/python -m bench.walk $(ARGS)
 
@@ -55,9 +61,10 @@ run: setup ## the real thing, on web.whatsapp.com
 	@chmod 700 sessions # git knows no such mode, and waguard keeps no credentials where others can read
 	@$(BIN)/waguard run $(ARGS)
 
-setup: system $(VENV)/.installed $(WAJS) $(SWAGGER) ## the environment in .venv, wa-js, swagger-ui, Chromium
+setup: system $(VENV)/.installed $(WAJS) $(SWAGGER) $(UPLOT) ## the environment in .venv, wa-js, swagger-ui, uPlot, Chromium
 	@echo "$(SHA256)  $(WAJS)" | sha256sum --check --quiet
 	@echo "$(SWAGGER_SHA256)  $(SWAGGER)" | sha256sum --check --quiet
+	@echo "$(UPLOT_SHA256)  $(UPLOT)" | sha256sum --check --quiet
 
 # Chromium and Python's venv come from Debian; without root the one line says what to do, before anything long.
 system:
@@ -79,8 +86,14 @@ $(WAJS): waguard/wajs/package-lock.json
 	cd waguard/wajs && npm ci --silent --ignore-scripts --no-audit --no-fund
 	touch $@
 
-$(SWAGGER): waguard/api/swagger/package-lock.json
+$(SWAGGER) $(UPLOT) &: waguard/api/swagger/package-lock.json
 	cd waguard/api/swagger && npm ci --silent --ignore-scripts --no-audit --no-fund
+	touch $(SWAGGER) $(UPLOT)
+
+axe: $(AXE) ## axe-core, which reads the status page in tests
+
+$(AXE): tests/page/axe/package-lock.json
+	cd tests/page/axe && npm ci --silent --ignore-scripts --no-audit --no-fund
 	touch $@
 
 # 442 documents of WhatsApp Web, 270 MB: for `make test-long` alone
@@ -100,7 +113,7 @@ $(VENV)/.compiled: $(shell find tests -name '*.py')
 	@-env -u PYTHONDONTWRITEBYTECODE $(BIN)/pytest --collect-only -qq > /dev/null
 	@touch $@
 
-wheel: setup ## dist/waguard-*.whl with wa-js, swagger-ui, their licences, the page and the migrations
+wheel: setup ## dist/waguard-*.whl with wa-js, swagger-ui, uPlot, their licences, the page and the migrations
 	$(BIN)/pip wheel --quiet --no-deps --no-build-isolation --wheel-dir dist .
 
 extension: ## dist/extension, with which the status page asks for a passkey (docs/passkey.md): ORIGINS="https://host"
@@ -118,4 +131,4 @@ uninstall: ## as root: configuration and data stay
 	@$(PYTHON) systemd/install.py $@ --prefix $(PREFIX) --destdir "$(DESTDIR)"
 
 clean: ## remove what the commands above made
-	rm -rf $(VENV) dist waguard/wajs/node_modules waguard/api/swagger/node_modules tests/worker/wa-version/node_modules .mypy_cache .ruff_cache .pytest_cache .long .mutants .coverage
+	rm -rf $(VENV) dist waguard/wajs/node_modules waguard/api/swagger/node_modules tests/worker/wa-version/node_modules tests/page/axe/node_modules .mypy_cache .ruff_cache .pytest_cache .long .mutants .coverage

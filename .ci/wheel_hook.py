@@ -12,6 +12,8 @@ WAJS = Path("waguard/wajs/node_modules/@wppconnect/wa-js/dist/wppconnect-wa.js")
 SHA256 = "5bfb88027f14a4d8c9e319374e8bb4083201906881cf8c74f75789b32e4106bd"
 SWAGGER = Path("waguard/api/swagger/node_modules/swagger-ui-dist/swagger-ui-bundle.js")
 SWAGGER_SHA256 = "e6a898692f2d768e807c3ba4626068a69a2c5dd960dd6c76f3e4d3a3de180af2"
+UPLOT = Path("waguard/api/swagger/node_modules/uplot/dist/uPlot.esm.js")
+UPLOT_SHA256 = "5dd9b3281aa64b461b42d9945f6adb2649d346502b12281a9ae0d46599a80eba"
 
 
 class PinnedBundle(BuildHookInterface[Any]):
@@ -23,6 +25,7 @@ class PinnedBundle(BuildHookInterface[Any]):
         if version != "editable":
             self._require(WAJS, SHA256)
             self._require(SWAGGER, SWAGGER_SHA256)
+            self._require(UPLOT, UPLOT_SHA256)
 
     def _require(self, file: Path, sha256: str) -> None:
         script = Path(self.root) / file

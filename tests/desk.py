@@ -94,6 +94,7 @@ async def press(page: PageSession, words: str) -> None:
                 with contextlib.suppress(DevToolsError):
                     # a page that has not shown itself yet takes no clicks
                     await page.evaluate(_SHOWN, timeout=LONG)
+                    await page.send("DOM.scrollIntoViewIfNeeded", one, timeout=LONG)
                     box = await page.send("DOM.getBoxModel", one, timeout=LONG)
                     quad = box["model"]["content"]
                     return (quad[0] + quad[4]) / 2, (quad[1] + quad[5]) / 2

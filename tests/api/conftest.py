@@ -1,5 +1,6 @@
 """The API on a real socket, on scripted sessions, the real bus and a store in memory."""
 
+import contextlib
 import io
 import json
 import time
@@ -216,6 +217,15 @@ def bounds() -> SendBounds:
 async def api(
     tmp_path: Path, timings: Timings, limits: Limits, bounds: SendBounds
 ) -> AsyncIterator[Api]:
+    async with serving(tmp_path, timings, limits, bounds) as world:
+        yield world
+
+
+@contextlib.asynccontextmanager
+async def serving(
+    tmp_path: Path, timings: Timings, limits: Limits, bounds: SendBounds
+) -> AsyncIterator[Api]:
+    """An API with its files in a folder, until the end."""
     sessions, store, bus = FakeSessions(), MemoryStore(), Bus(SystemClock())
     await store.open()
     for view in sessions.known.values():

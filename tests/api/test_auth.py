@@ -112,7 +112,7 @@ async def test_every_route_but_health_and_the_page_wants_a_key(
 
 
 async def test_health_and_the_page_want_none(api: Api, subtests: pytest.Subtests) -> None:
-    paths = ("/", "/page.js", "/passkey.js", "/page.css", "/health", "/health/live")
+    paths = ("/", "/page.js", "/page/api.js", "/page.css", "/health", "/health/live")
     for method, path in itertools.product(("GET", "HEAD"), paths):
         with subtests.test(method=method, path=path):
             assert (await api.call(method, path, key=None)).status == 200

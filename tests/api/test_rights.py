@@ -185,6 +185,7 @@ MADE: Final[dict[str, Making]] = {
     "/webhook": of_receiver,
     "/database/": of_unknown_database,
     "GET /api/webhooks/dead": of_list,
+    "GET /api/webhooks/receivers": of_receiver,
     "GET /api/webhooks/held": of_list,
     "GET /api/webhooks/unidentified": of_list,
     "GET /api/messages": of_list,

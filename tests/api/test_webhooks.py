@@ -60,6 +60,13 @@ async def test_a_webhook_is_set_shown_and_removed_and_its_secret_never_shown(api
     answer = await api.call("PUT", HOOK, body)
     assert (answer.status, answer.json()) == (200, shown)
     assert (await api.call("GET", HOOK)).json() == shown
+    for query, listed in (
+        ("", [shown]),
+        (f"?session_id={SESSION}", [shown]),
+        ("?session_id=b", []),
+    ):
+        found = (await api.call("GET", f"/api/webhooks/receivers{query}")).json()
+        assert [{"success": True, **it} for it in found["receivers"]] == listed, query
     kept = await api.webhooks.endpoints.find(SESSION)
     assert kept is not None
     assert kept.secret == SECRET

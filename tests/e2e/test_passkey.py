@@ -147,10 +147,13 @@ class Console:
     page: PageSession
 
     async def log_in(self, world: World) -> None:
-        await self.page.navigate(world.daemon.base, timeout=LONG)
-        await self.until("typeof $ === 'function' && !$('login').hidden")
+        await self.page.navigate(f"{world.daemon.base}/#/session/s1", timeout=LONG)
+        await self.until("document.querySelector('#login')")
         key = json.dumps(world.daemon.key)
-        await self.value(f"$('key').value = {key}; $('login').requestSubmit()")
+        await self.value(
+            f"document.querySelector('#key').value = {key};"
+            " document.querySelector('#login').requestSubmit()"
+        )
 
     async def value(self, expression: str) -> Any:
         return await self.page.evaluate(expression, timeout=LONG)
@@ -165,7 +168,8 @@ class Console:
         return str(await self.value("document.body.innerText"))
 
     async def shows(self, words: str) -> None:
-        await self.until(f"$('passkeys').innerText.includes({json.dumps(words)})")
+        shown = "document.querySelector('#passkeys')?.innerText"
+        await self.until(f"{shown}?.includes({json.dumps(words)})")
 
 
 @pytest.mark.long
@@ -192,7 +196,7 @@ async def test_the_status_page_and_the_extension_link_the_session(
         await console.shows("Start again")
         await at_stage(world, "failed")
 
-        await console.until("!document.querySelector('#passkeys button').disabled")
+        await console.until("document.querySelector('#passkeys button').ariaBusy !== 'true'")
         await press_button(console.page, "Use my passkey")
         tab = await signing_tab(chromium)
 
@@ -211,7 +215,7 @@ async def test_the_status_page_and_the_extension_link_the_session(
         await console.shows(code)
         await press_button(console.page, "Both codes are equal")
         await world.daemon.wait_status("s1", "connected", phone_number=PHONE)
-        await console.until("!$('passkeys').firstChild")
+        await console.until("!document.querySelector('#passkeys section')")
     secrets.require_absent(stored(world.daemon.folder), "the daemon's files")
 
 

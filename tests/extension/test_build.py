@@ -10,7 +10,7 @@ import pytest
 
 from extension.build import HERE, build, extension_id, manifest, pattern
 
-PAGE = Path(__file__).parents[2] / "waguard/api/static/passkey.js"
+PAGE = Path(__file__).parents[2] / "waguard/api/static/page/passkey.js"
 
 
 @pytest.mark.parametrize(

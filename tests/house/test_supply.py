@@ -11,11 +11,16 @@ from typing import Any
 
 import pytest
 
+from waguard.api.page import UPLOT
 from waguard.api.reference import SWAGGER
 from waguard.worker.page import wajs
 
 ROOT = Path(__file__).parents[2]
-PACKED = {"WAJS": wajs.PACKED, "SWAGGER": SWAGGER / "swagger-ui-bundle.js"}
+PACKED = {
+    "WAJS": wajs.PACKED,
+    "SWAGGER": SWAGGER / "swagger-ui-bundle.js",
+    "UPLOT": UPLOT / "uPlot.esm.js",
+}
 
 
 def script(name: str) -> ModuleType:
@@ -51,7 +56,8 @@ def tampered(tmp_path: Path, name: str) -> Path:
 def test_each_script_is_pinned_once_and_the_same_everywhere() -> None:
     hook, make = script("wheel_hook"), (ROOT / "Makefile").read_text()
     assert hook.SHA256 == wajs.SHA256
-    for name, digest in (("SHA256", hook.SHA256), ("SWAGGER_SHA256", hook.SWAGGER_SHA256)):
+    digests = {"SWAGGER_SHA256": hook.SWAGGER_SHA256, "UPLOT_SHA256": hook.UPLOT_SHA256}
+    for name, digest in {"SHA256": hook.SHA256, **digests}.items():
         assert re.findall(rf"^{name} := (.+)$", make, re.MULTILINE) == [digest]
 
 

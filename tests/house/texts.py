@@ -17,7 +17,7 @@ from tests.house.glossary import ROOT
 PYTHON: Final = ("waguard", "systemd")
 OTHER: Final = {
     "waguard/api/static/page.html": "page",
-    "waguard/api/static/*.js": "page",
+    "waguard/api/static/**/*.js": "page",
     "waguard/cli/passkey_card.js": "page",
     "extension/worker.js": "page",
     "systemd/*.service": "unit",

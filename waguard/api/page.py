@@ -1,14 +1,31 @@
-"""The status page: four static files, nothing from elsewhere."""
+"""The status page: files of waguard's own and uPlot, nothing from elsewhere."""
 
+import gzip
+import hashlib
+from functools import lru_cache
 from pathlib import Path
-from typing import Final
+from typing import Annotated, Final, NamedTuple
 
-from aiohttp import web
+from aiohttp import ETag, web
+from msgspec import Meta
 
 from waguard.api.deps import DEPS
+from waguard.api.fields import AS_IT_IS
 from waguard.api.route import route
+from waguard.errors import NotFoundError
 
 _FOLDER: Final = Path(__file__).parent / "static"
+UPLOT: Final = Path(__file__).parent / "swagger/node_modules/uplot/dist"
+_FILES: Final = {
+    "uplot.js": UPLOT / "uPlot.esm.js",
+    "uplot.css": UPLOT / "uPlot.min.css",
+} | {
+    str(it.relative_to(_FOLDER / "page")): it
+    for it in (_FOLDER / "page").rglob("*")
+    if it.suffix in {".js", ".css"}
+}
+"""Those below /page, by the rest of their path."""
+_KINDS: Final = {".js": "text/javascript", ".css": "text/css", ".html": "text/html"}
 HEADERS: Final = {
     "Content-Security-Policy": (
         "default-src 'none'; script-src 'self'; style-src 'self'; img-src data:; "
@@ -18,18 +35,45 @@ HEADERS: Final = {
     "Referrer-Policy": "no-referrer",
     "Cache-Control": "no-cache",
 }
-
-
+_POLICY: Final = (
+    HEADERS["Content-Security-Policy"]
+    + "; require-trusted-types-for 'script'; trusted-types 'none'"
+)
 _EXTENSION: Final = '<meta name="passkey-extension" content="%s">'
+PageFile = Annotated[
+    str, AS_IT_IS, Meta(pattern=r"^[a-z]+(/[a-z]+)?\.(js|css)$", examples=["api.js"])
+]
 
 
-def static(name: str, kind: str) -> web.Response:
+class _Packed(NamedTuple):
+    content: bytes
+    etag: str
+
+
+@lru_cache(maxsize=64)
+def _packed(content: bytes) -> _Packed:
+    """Once for each content: browsers ask for all files at each load."""
+    return _Packed(gzip.compress(content, mtime=0), hashlib.sha256(content).hexdigest()[:32])
+
+
+def static(request: web.Request, name: str) -> web.Response:
     """A file of waguard's own."""
-    return _response((_FOLDER / name).read_text(), kind)
+    path = _FOLDER / name
+    return _response(request, path.read_bytes(), _KINDS[path.suffix])
 
 
-def _response(text: str, kind: str) -> web.Response:
-    return web.Response(text=text, content_type=kind, charset="utf-8", headers=HEADERS)
+def _response(request: web.Request, content: bytes, kind: str) -> web.Response:
+    packed = _packed(content)
+    response = web.Response(headers=HEADERS | {"Vary": "Accept-Encoding"})
+    response.etag = ETag(packed.etag, is_weak=True)
+    if any(it.value in {packed.etag, "*"} for it in request.if_none_match or ()):
+        response.set_status(304)
+        return response
+    if "gzip" in request.headers.get("Accept-Encoding", ""):
+        response.headers["Content-Encoding"] = "gzip"
+        content = packed.content
+    response.body, response.content_type, response.charset = content, kind, "utf-8"
+    return response
 
 
 @route(None, media=("text/html",))
@@ -37,22 +81,28 @@ async def html(request: web.Request) -> web.Response:
     """The status page."""
     configured = request.app[DEPS].config().whatsapp.passkey_extension  # letters, checked when read
     text = (_FOLDER / "page.html").read_text()
-    return _response(text.replace(_EXTENSION % "", _EXTENSION % configured), "text/html")
+    filled = text.replace(_EXTENSION % "", _EXTENSION % configured).encode()
+    response = _response(request, filled, "text/html")
+    response.headers["Content-Security-Policy"] = _POLICY
+    return response
 
 
 @route(None, media=("text/javascript",))
-async def script(_: web.Request) -> web.Response:
+async def script(request: web.Request) -> web.Response:
     """The status page's script."""
-    return static("page.js", "text/javascript")
+    return static(request, "page.js")
 
 
-@route(None, media=("text/javascript",))
-async def passkey_script(_: web.Request) -> web.Response:
-    """The part of the status page for passkeys."""
-    return static("passkey.js", "text/javascript")
+@route(None, 404, media=("text/javascript", "text/css"))
+async def part(request: web.Request, file: PageFile) -> web.Response:
+    """A part of the status page: a module of its script, a style, uPlot."""
+    path = _FILES.get(file)
+    if path is None:
+        raise NotFoundError("the status page has no such part")
+    return _response(request, path.read_bytes(), _KINDS[path.suffix])
 
 
 @route(None, media=("text/css",))
-async def style(_: web.Request) -> web.Response:
+async def style(request: web.Request) -> web.Response:
     """The status page's style."""
-    return static("page.css", "text/css")
+    return static(request, "page.css")

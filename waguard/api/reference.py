@@ -37,15 +37,15 @@ async def document(request: web.Request) -> web.StreamResponse:
 
 
 @route(None, media=("text/html",))
-async def html(_: web.Request) -> web.Response:
+async def html(request: web.Request) -> web.Response:
     """The page that shows it."""
-    return static("reference.html", "text/html")
+    return static(request, "reference.html")
 
 
 @route(None, media=("text/javascript",))
-async def script(_: web.Request) -> web.Response:
+async def script(request: web.Request) -> web.Response:
     """The page's own script."""
-    return static("reference.js", "text/javascript")
+    return static(request, "reference.js")
 
 
 @route(None, 503, media=("text/javascript",))

@@ -1,9 +1,7 @@
-"""A session's own receiver of webhooks, and the dead letters of all."""
+"""Dead letters, and webhooks that wait."""
 
 import json
 import time
-from enum import StrEnum
-from functools import partial
 from typing import Annotated, Any, Final
 
 from aiohttp import web
@@ -11,56 +9,22 @@ from msgspec import UNSET, Meta, Struct, UnsetType
 
 from waguard.api import fields, scope
 from waguard.api.deps import DEPS, SESSION
-from waguard.api.fields import Boolean, ChatId, Kind, SessionId, short
-from waguard.api.route import Done, OfSession, Reply, route
+from waguard.api.fields import ChatId, Kind, SessionId
+from waguard.api.route import Done, Reply, route
 from waguard.api.scope import Narrowing
-from waguard.core import outgoing_address as address
 from waguard.core.keys import Right
-from waguard.core.webhooks.delivery import (
-    EVENTS,
-    OLD_SERVICE,
-    QR_CODE,
-    DeadLetterState,
-    Fields,
-    dead_letter_state,
-)
+from waguard.core.webhooks.delivery import QR_CODE, DeadLetterState, dead_letter_state
 from waguard.errors import InvalidInputError, NotFoundError
 from waguard.ports import webhooks
-from waguard.ports.webhooks import GLOBAL, Endpoint
+from waguard.ports.webhooks import GLOBAL
 
-SECRET_LIMIT: Final = 1_000  # characters
-SECRET_LENGTH: Final = 16  # characters; a shorter one could be guessed
 LISTED: Final = 100  # dead letters at a time
 
 
-def _url(value: Any, field: str) -> str:
-    if isinstance(value, str):
-        return value
-    raise fields.bad(field, value, "not an address", "http://host/… or https://host/…")
-
-
-def _secret(value: Any, field: str) -> str:
-    secret: str = short(SECRET_LIMIT).read(value, field)
-    if len(secret) >= SECRET_LENGTH and secret.isprintable():
-        return secret
-    raise fields.bad(
-        field, None, "the secret cannot be used", f"{SECRET_LENGTH} printable characters"
-    )
-
-
-def _events(value: Any, field: str) -> tuple[str, ...]:
-    if not isinstance(value, list) or not all(isinstance(name, str) for name in value):
-        raise fields.bad(field, value, "not a list of events", f"names of {sorted(EVENTS)}")
-    if unknown := sorted(set(value) - EVENTS):
-        known = ", ".join(sorted(EVENTS))
-        raise fields.bad(field, unknown[0], "there is no such event", f"known: {known}")
-    return tuple(value)
-
-
-def _one_of(names: type[StrEnum], value: str, field: str) -> StrEnum:
-    if value in set(names):
-        return names(value)
-    raise fields.bad(field, value, f"no such {field}", " or ".join(names))
+def _state(value: str, field: str) -> DeadLetterState:
+    if value in {*DeadLetterState}:
+        return DeadLetterState(value)
+    raise fields.bad(field, value, "no such state", " or ".join(DeadLetterState))
 
 
 def _number(value: str, field: str) -> int:
@@ -74,95 +38,10 @@ def _number(value: str, field: str) -> int:
 Number = Annotated[int, Kind(_number), Meta(ge=0, le=10**18 - 1)]
 
 
-class PutReceiver(Struct, kw_only=True):
-    """A session's own receiver. Without a secret its deliveries are not signed."""
-
-    secret: (
-        Annotated[
-            str,
-            Kind(_secret, blank=True),
-            Meta(min_length=SECRET_LENGTH, max_length=SECRET_LIMIT),
-        ]
-        | None
-    ) = None
-    url: Annotated[
-        str, Kind(_url), Meta(pattern="^https?://", examples=["https://app.example/hook"])
-    ]
-    hold: Boolean = True
-    events: (
-        Annotated[
-            tuple[Annotated[str, Meta(extra_json_schema={"enum": sorted(EVENTS)})], ...],
-            Kind(_events),
-        ]
-        | None
-    ) = None
-    fields: Annotated[Fields, Kind(partial(_one_of, Fields))] = Fields.APPLICATION
-
-
-class Receiver(OfSession, kw_only=True):
-    """A session's own receiver, without its secret."""
-
-    url: str
-    signed: bool
-    hold: bool
-    events: tuple[str, ...]
-    fields: Fields
-
-
-@route(Right.READ)
-async def show(request: web.Request, session_id: SessionId) -> Receiver:
-    """The session's own receiver. The secret is never shown."""
-    view = await request.app[DEPS].sessions.view(session_id)
-    found = await request.app[DEPS].webhooks.endpoints.find(view.session_id)
-    if found is None:
-        raise NotFoundError("the session has no webhook of its own", remedy="set one by PUT")
-    return _receiver(found)
-
-
-@route(Right.OPERATE)
-async def put(request: web.Request, session_id: SessionId, body: PutReceiver) -> Receiver:
-    """Set the session's own receiver."""
-    view = await request.app[DEPS].sessions.view(session_id)
-    allow = request.app[DEPS].config().webhook.allow_private
-    if why := address.url_refusal(body.url, allow_private=allow):
-        raise fields.bad("url", None, f"the address is refused: {why}", "use another address")
-    if address.has_user(body.url):
-        raise fields.bad("url", None, "it has a user or password", "use a secret instead")
-    endpoint = Endpoint(
-        session_id=view.session_id,
-        url=body.url,
-        secret=body.secret,
-        hold=body.hold,
-        events=OLD_SERVICE if body.events is None else body.events,
-        fields=body.fields,
-    )
-    await request.app[DEPS].webhooks.endpoints.put(endpoint)
-    return _receiver(endpoint)
-
-
-def _receiver(endpoint: Endpoint) -> Receiver:
-    return Receiver(
-        session_id=endpoint.session_id,
-        url=endpoint.url,
-        signed=endpoint.secret is not None,
-        hold=endpoint.hold,
-        events=endpoint.events,
-        fields=endpoint.fields,
-    )
-
-
-@route(Right.OPERATE)
-async def delete(request: web.Request, session_id: SessionId) -> OfSession:
-    """Remove the session's own receiver; what it still should get becomes dead letters."""
-    if not await request.app[DEPS].webhooks.delete_endpoint(session_id):
-        raise NotFoundError("the session has no webhook of its own")
-    return OfSession(session_id=session_id)
-
-
 class WantedLetters(Struct, kw_only=True):
     """Which dead letters."""
 
-    state: Annotated[DeadLetterState, Kind(partial(_one_of, DeadLetterState))] | None = None
+    state: Annotated[DeadLetterState, Kind(_state)] | None = None
     session_id: SessionId | None = None
     before: Number | None = None
 

@@ -67,15 +67,18 @@ class Endpoints:
         own = self.own(endpoint)
         return own.fields if own else Fields(self._settings().fields)
 
+    async def every(self) -> list[Endpoint]:
+        """The sessions' own, as the database knows them."""
+        return await self._store.endpoints()
+
     async def receivers(self) -> list[str]:
         """Those that the database knows now."""
-        own = [endpoint.session_id for endpoint in await self._store.endpoints()]
+        own = [endpoint.session_id for endpoint in await self.every()]
         return [GLOBAL, *own] if self.global_is_set else own
 
     async def find(self, session_id: str) -> Endpoint | None:
         """A session's own, as the database knows it."""
-        found = await self._store.endpoints()
-        return next((one for one in found if one.session_id == session_id), None)
+        return next((one for one in await self.every() if one.session_id == session_id), None)
 
     async def put(self, endpoint: Endpoint) -> None:
         """Set or replace a session's own; its address was checked before."""

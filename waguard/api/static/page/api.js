@@ -1,0 +1,111 @@
+// The way to the API: the key of this tab, calls, and the stream of events.
+const KEY = 'waguard-key';
+const OWN = 'waguard-key-own';
+const SILENCE = 40000; // ms without even a comment, which comes every 15 s: the stream is dead
+const SOON = 300; // ms to the next attempt …
+const LATER = 3000; // … and after the first minute
+const NO_ANSWER = { ok: false, status: 0, data: null, error: 'waguard does not answer.', remedy: 'This page tries again. `systemctl status waguard` shows whether it runs.' };
+let refused = () => {};
+
+export const hasKey = () => Boolean(sessionStorage.getItem(KEY));
+export const forgetKey = () => [KEY, OWN].forEach((it) => sessionStorage.removeItem(it));
+
+// `own`: it was made for this page, and ends with it
+export function keepKey(key, { own = false } = {}) {
+  forgetKey();
+  sessionStorage.setItem(KEY, key);
+  if (own) sessionStorage.setItem(OWN, 'yes');
+}
+
+export const onRefused = (run) => { refused = run; };
+export const pause = (time) => new Promise((done) => setTimeout(done, time));
+
+async function request(method, path, { body, headers = {}, signal } = {}) {
+  const sent = { ...headers };
+  const withKey = hasKey() && !('X-Ticket' in headers);
+  if (withKey) sent['X-Api-Key'] = sessionStorage.getItem(KEY);
+  if (body !== undefined) sent['Content-Type'] = 'application/json';
+  const response = await fetch(path, { method, headers: sent, cache: 'no-store', signal, body: body === undefined ? undefined : JSON.stringify(body) });
+  if (response.status === 401 && withKey) refused();
+  return response;
+}
+
+// {ok, status, data, error, remedy}; status 0: no answer came
+export async function call(method, path, body, headers = {}) {
+  try {
+    const response = await request(method, path, { body, headers });
+    const isJson = response.headers.get('Content-Type')?.startsWith('application/json');
+    const data = isJson ? await response.json() : null;
+    const { ok, status } = response;
+    return { ok, status, data, error: ok ? null : data?.error ?? `HTTP ${status}`, remedy: data?.remedy ?? null };
+  } catch {
+    return NO_ANSWER;
+  }
+}
+
+export const exchange = (ticket) => call('POST', '/api/keys/exchange', undefined, { 'X-Ticket': ticket });
+
+export async function leave() {
+  if (sessionStorage.getItem(OWN)) await call('DELETE', '/api/keys/current');
+  forgetKey();
+}
+
+// a data URL: an address in an <img> could not carry the key
+export async function picture(path) {
+  try {
+    const response = await request('GET', path);
+    if (!response.ok) return null;
+    const reader = new FileReader();
+    reader.readAsDataURL(await response.blob());
+    return await new Promise((done) => { reader.onload = () => done(reader.result); });
+  } catch {
+    return null;
+  }
+}
+
+export const session = (id, rest = '') => `/api/sessions/${encodeURIComponent(id)}${rest}`;
+
+// EventSource cannot send a header, and a key in an address ends up in logs.
+// `opened` is called whenever there may be a gap before what comes next: read everything then
+export async function follow({ opened, event, heard, lost }) {
+  let lastId = null;
+  let lostAt = null;
+  while (hasKey()) {
+    const end = new AbortController();
+    let silence;
+    const listen = () => {
+      clearTimeout(silence);
+      silence = setTimeout(() => end.abort(), SILENCE);
+    };
+    try {
+      listen();
+      const response = await request('GET', '/api/events', { headers: lastId ? { 'Last-Event-ID': String(lastId) } : {}, signal: end.signal });
+      if (response.status === 401) return;
+      if (!response.ok) throw new Error(`HTTP ${response.status}`);
+      lostAt = null;
+      opened();
+      const reader = response.body.pipeThrough(new TextDecoderStream()).getReader();
+      let text = '';
+      for (let it = await reader.read(); !it.done; it = await reader.read()) {
+        listen();
+        heard();
+        const blocks = (text + it.value).split('\n\n');
+        text = blocks.pop();
+        for (const block of blocks) {
+          const data = block.split('\n').find((line) => line.startsWith('data: '));
+          if (!data) continue;
+          const happened = JSON.parse(data.slice('data: '.length));
+          lastId = happened.id;
+          event(happened);
+        }
+      }
+    } catch {
+      // what went wrong is the same to whoever watches: nothing comes
+    } finally {
+      clearTimeout(silence);
+    }
+    lostAt ??= Date.now();
+    lost();
+    await pause(Date.now() - lostAt < 60000 ? SOON : LATER);
+  }
+}

@@ -1,0 +1,35 @@
+// The login: by a key that is typed, or by the ticket that `waguard page` puts into the fragment.
+import { exchange, keepKey } from './api.js';
+import { h } from './dom.js';
+
+const TICKET = /^#ticket=([\w-]+)$/;
+
+// why the ticket became no key; null: it did, or there is none. It is valid once, so it leaves the address at once
+export async function enterByTicket() {
+  const found = TICKET.exec(location.hash);
+  if (!found) return null;
+  history.replaceState(null, '', `${location.pathname}#/`);
+  const { ok, data, error, remedy } = await exchange(found[1]);
+  if (ok) keepKey(data.key, { own: true });
+  return ok ? null : [error, remedy].filter(Boolean).join(': ');
+}
+
+export function login(main, why, entered) {
+  const key = h('input', { id: 'key', type: 'password', autocomplete: 'current-password', 'aria-describedby': 'login-hint', required: true });
+  const submit = (event) => {
+    event.preventDefault();
+    keepKey(key.value.trim());
+    key.value = '';
+    entered();
+  };
+  main.append(
+    h('form', { id: 'login', class: 'card', onsubmit: submit },
+      h('h1', {}, 'Log in'),
+      h('label', { for: 'key' }, 'API key'),
+      key,
+      h('p', { id: 'login-error', role: 'alert' }, why),
+      h('button', { class: 'primary' }, 'Show the sessions'),
+      h('p', { id: 'login-hint', class: 'soft' }, 'On the host, ', h('code', {}, 'waguard page'), ' prints an address that needs no key. A key is in ', h('code', {}, 'state/api-key'), ' unless configured otherwise, or made by ', h('code', {}, 'waguard keys create'), '. It is kept for this tab only.')),
+  );
+  key.focus();
+}
