@@ -28,7 +28,7 @@ pytestmark = [pytest.mark.e2e, pytest.mark.chromium, pytest.mark.timeout(240)]
 PHONES = {"a": "6281180001", "b": "6281180002"}
 OPEN = {"/", "/page.js", "/page/{file}", "/page.css", "/health", "/health/live", "/health/ready"}
 OPEN |= {"/docs", "/docs/reference.js", "/docs/swagger-ui-bundle.js", "/docs/swagger-ui.css"}
-OPEN |= {"/api/openapi.json"}
+OPEN |= {"/api/openapi.json", "/api/keys/exchange"}
 
 
 def second_instance(daemon: Daemon) -> subprocess.CompletedProcess[str]:

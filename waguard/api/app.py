@@ -238,7 +238,6 @@ def create_app(
     # What has no number in it is no id, but may be a route of another method. Routes are matched before the key
     # is: the first part ends at the first digit, for a search for another one would take quadratic time.
     with_number = "[^{}/0-9]*[0-9][^{}/]*"
-    one_key = "/api/keys/{key_id:(?!current$|ticket$|exchange$)[^{}/]+}"
     one_message, one_letter = f"{{id:{with_number}}}", f"{dead}/{{number:{with_number}}}"
     app.add_routes(
         [
@@ -270,7 +269,7 @@ def create_app(
             web.delete("/api/keys/current", keys.leave),
             web.post("/api/keys/ticket", page_tickets.make),
             web.post("/api/keys/exchange", page_tickets.exchange),
-            web.delete(one_key, keys.revoke),
+            web.delete("/api/keys/{key_id}", keys.revoke),
             web.post("/api/database/accept", database.accept),
             web.get("/api/reconcile", reconcile.difference),
             web.post("/api/reconcile", reconcile.now),

@@ -36,8 +36,8 @@ function showHeader() {
   $('create').hidden = !(inside && may('operate'));
   for (const it of document.querySelectorAll('[data-whole]')) it.hidden = !seesAll();
   const { connected, total } = counts();
-  if (inside) set($('health'), `${connected} of ${total} connected · up ${duration(health.uptime)}${may('send') ? '' : ' · read only'}`);
-  else set($('health'), { login: 'Needs a key', refused: 'Needs a key' }[phase] ?? 'Connecting …');
+  set($('counts'), inside ? `${connected} of ${total} connected` : { login: 'Needs a key', refused: 'Needs a key' }[phase] ?? 'Connecting …');
+  set($('up'), inside ? ` · up ${duration(health.uptime)}${may('send') ? '' : ' · read only'}` : '');
   mark($('dot'), 'data-kind', !inside ? 'off' : phase === 'stale' || state.conditions.some((it) => it.needs_person) ? 'bad' : health.status === 'healthy' ? 'good' : 'wait');
   const title = document.body.dataset.title;
   document.title = [inside ? `${connected}/${total}` : '', title, 'waguard'].filter(Boolean).join(' · ');
