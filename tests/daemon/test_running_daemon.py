@@ -392,6 +392,7 @@ async def test_a_change_is_on_the_stream_and_in_the_database_before_the_end(
 
 
 async def test_what_was_folded_is_said_at_the_end(daemon: Daemon) -> None:
+    (daemon.folder / "none").touch()  # a file in the place of the folder: the database never opens
     daemon.settings = {
         **ALONE,
         "WAGUARD_DATABASE__URL": f"sqlite+aiosqlite:///{daemon.folder}/none/w.db",
