@@ -407,14 +407,16 @@ async def test_a_change_is_on_the_stream_and_in_the_database_before_the_end(
 
 
 async def test_what_was_folded_is_said_at_the_end(daemon: Daemon) -> None:
-    with reserved_port() as port:  # its database is away
-        url = f"postgresql+asyncpg://localhost:{port}/nothing"
-        daemon.settings = {**ALONE, "WAGUARD_DATABASE__URL": url}
-        await daemon.start(ready=False)
-        for _ in range(4):
-            code, _ = await daemon.call("GET", "/api/sessions")
-            assert code == 503
-        assert await daemon.stop() == 0
+    (daemon.folder / "none").touch()  # a file in the place of the folder: the database never opens
+    daemon.settings = {
+        **ALONE,
+        "WAGUARD_DATABASE__URL": f"sqlite+aiosqlite:///{daemon.folder}/none/w.db",
+    }
+    await daemon.start(ready=False)
+    for _ in range(4):
+        code, _ = await daemon.call("GET", "/api/sessions")
+        assert code == 503
+    assert await daemon.stop() == 0
     failed = [line for line in daemon.log().splitlines() if "event=request_failed" in line]
     assert len(failed) == 2
     assert "(3 more in " in failed[1]
