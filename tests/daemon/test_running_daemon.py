@@ -19,7 +19,6 @@ import pytest
 from tests.e2e.harness import DEADLINE, Daemon, Process, removed, short_folder, suspended
 from tests.host.odd_files import Spoil, all_spoilt
 from tests.host.processes import waguard
-from tests.ports import reserved_port
 from tests.waiting import wait_until
 from waguard.host.files.lock import private_folder
 

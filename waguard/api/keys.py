@@ -178,7 +178,9 @@ async def leave(request: web.Request) -> RevokedKey:
     """End the key that asks, as its owner leaves; event streams that use it end."""
     key = request[CALLER].key
     if key is None:
-        raise ConflictError("this is not an issued key", remedy="`waguard keys remove` removes it")
+        raise ConflictError(
+            "this is not an issued key", remedy="`waguard keys remove FINGERPRINT` removes it"
+        )
     return await _revoked(request, key)
 
 

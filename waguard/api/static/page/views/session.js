@@ -273,10 +273,10 @@ function webhook(place, id) {
   const address = h('input', { id: 'hook-url', type: 'url', required: true, autocomplete: 'off' });
   const secret = h('input', { id: 'hook-secret', type: 'password', minlength: '16', autocomplete: 'new-password', 'aria-describedby': 'hook-secret-hint' });
   const hold = h('input', { id: 'hook-hold', type: 'checkbox', checked: true });
-  let events;
+  let kept = {};
   const save = action('Save', async () => {
     if (!form.reportValidity()) return { ok: false, error: 'The address or the secret is invalid.' };
-    const body = { url: address.value, secret: secret.value || null, hold: hold.checked, ...(events && { events }) };
+    const body = { url: address.value, secret: secret.value || null, hold: hold.checked, ...kept };
     return then(await call('PUT', at(id, '/webhook'), body));
   }, { kind: 'primary', done: 'Saved.' });
   const remove = h('div', { hidden: true }, action('Remove', async () => {
@@ -303,7 +303,8 @@ function webhook(place, id) {
     if (!answer.ok) { words.replaceChildren(problem(answer)); return; }
     const [own] = answer.data.receivers;
     remove.hidden = !own;
-    events = own?.events;
+    kept = own ? { events: own.events, fields: own.fields } : {};
+    secret.required = own?.signed === true; // without it the webhooks would be unsigned from now on
     if (!own) { set(words, 'Webhooks of this session go to the receiver of all sessions. It has none of its own.'); return; }
     words.replaceChildren('Webhooks of this session go to ', h('code', {}, own.url), own.signed ? ', signed. It gets ' : ', not signed. It gets ', `${own.events.length} kinds of events.`);
     address.value = own.url;
