@@ -17,9 +17,11 @@ from tests.page.browser import Page
 from tests.waiting import wait_until
 from waguard.core.blame import Blame, Condition
 from waguard.core.messages.send_states import State
+from waguard.core.webhooks.delivery import Fields
 from waguard.errors import ConflictError
 from waguard.ports.outcomes import Uncertain
 from waguard.ports.store import AuditEntry
+from waguard.ports.webhooks import Endpoint
 from waguard.wire import qr
 from waguard.wire.calls import PairingCode, Screenshot, Value
 
@@ -245,6 +247,28 @@ async def test_a_webhook_of_its_own_is_set_and_removed(known: Api, shown: Page) 
     await shown.confirm(NAME)
     await shown.says("It has none of its own.")
     assert await known.webhooks.endpoints.find(NAME) is None
+
+
+async def test_what_the_form_does_not_show_of_a_webhook_is_kept(known: Api, shown: Page) -> None:
+    before = Endpoint(
+        session_id=NAME,
+        url="https://app.example/old",
+        secret="a secret of the session",
+        events=("message_received",),
+        fields=Fields.ALL,
+    )
+    await known.webhooks.endpoints.put(before)
+    await shown.show(f"{VIEW}/webhook")
+    await shown.says("https://app.example/old, signed.")
+    await shown.fill("#hook-url", "https://app.example/hook")
+    await shown.enter("Save")
+    await shown.says("The address or the secret is invalid.")
+    await shown.fill("#hook-secret", "another secret of it")
+    await shown.enter("Save")
+    await shown.says("https://app.example/hook, signed.")
+    kept = await known.webhooks.endpoints.find(NAME)
+    assert kept
+    assert (kept.events, kept.fields) == (("message_received",), Fields.ALL)
 
 
 async def test_a_picture_of_its_page_is_taken(known: Api, shown: Page) -> None:
