@@ -109,12 +109,12 @@ async def send_to_its_group(world: World) -> None:
     for event in levels:
         await world.receiver.wait_for(event, where=is_of_it)
     await world.daemon.until_delivered()
-    told = [
+    events = [
         one["event"]
         for one in world.receiver.received
         if one["event"] in levels and is_of_it(one["data"])
     ]
-    assert sorted(told) == sorted(levels)
+    assert sorted(events) == sorted(levels)
     phone.incoming(from_=GROUP, author=FRIEND, body="how much?")
     asked = await hears(world, "how much?")
     assert (asked["id"].split("_")[-1], asked["sender_phone"]) == (NUMBER, FRIEND)
