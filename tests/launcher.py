@@ -1,4 +1,4 @@
-"""Daemons of the tests, forked from a process that has their imports done: 0.5 s of CPU a start instead of 1.6.
+"""Daemons and commands of the tests, forked from a process that has their imports done: 0.5 s of CPU a start instead of 1.6.
 
 One launcher for each process of pytest, started at the first daemon, ended with pytest. What a daemon can
 observe of itself is as after an exec: a session of its own, no descriptor but three, the system's signal
@@ -102,13 +102,21 @@ class Launcher:
         self._process.wait()
 
     def start(
-        self, arguments: Sequence[str], *, folder: Path, environ: Mapping[str, str], log: IO[bytes]
+        self,
+        arguments: Sequence[str],
+        *,
+        folder: Path,
+        environ: Mapping[str, str],
+        log: IO[bytes],
+        errors: IO[bytes] | None = None,
     ) -> Launched:
-        """``python -P -m waguard ARGUMENTS`` in ``folder``, with its output in ``log``."""
+        """``python -P -m waguard ARGUMENTS`` in ``folder``, with its output in ``log``, and its errors too, or
+        in ``errors``."""
         request = msgspec.json.encode(_Start(tuple(arguments), str(folder), dict(environ)))
         ours, theirs = os.pipe()
         try:
-            socket.send_fds(self._control, [request], [log.fileno(), theirs])
+            outputs = [log.fileno(), (errors or log).fileno()]
+            socket.send_fds(self._control, [request], [*outputs, theirs])
         finally:
             os.close(theirs)
         answer = self._control.recv(16)
@@ -171,14 +179,15 @@ def serve(control: socket.socket) -> _Start | None:
                 _report_end(*exits.pop(descriptor))
                 os.close(descriptor)
                 continue
-            message, passed, *_ = socket.recv_fds(control, _LIMIT, 2)
+            message, passed, *_ = socket.recv_fds(control, _LIMIT, 3)
             if not message:
                 return None
-            log, pipe = passed
+            *outputs, pipe = passed
             if (pid := os.fork()) == 0:
-                _become_daemon(log)
+                _become_daemon(outputs)
                 return msgspec.json.decode(message, type=_Start)
-            os.close(log)
+            for output in outputs:
+                os.close(output)
             pidfd = os.pidfd_open(pid)
             exits[pidfd] = (pid, pipe)
             poll.register(pidfd, select.POLLIN)
@@ -192,10 +201,10 @@ def _report_end(pid: int, pipe: int) -> None:
     os.close(pipe)
 
 
-def _become_daemon(log: int) -> None:
+def _become_daemon(outputs: Sequence[int]) -> None:
     os.setsid()
-    for standard in (1, 2):
-        os.dup2(log, standard)
+    for standard, output in enumerate(outputs, 1):
+        os.dup2(output, standard)
     os.closerange(_STANDARD, os.sysconf("SC_OPEN_MAX"))
 
 

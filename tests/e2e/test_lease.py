@@ -166,7 +166,9 @@ async def test_a_second_daemon_touches_nothing_and_gives_up_naming_the_holder(pa
 
 
 @everywhere
-async def test_after_a_kill_the_same_one_goes_on_at_once(pair: Pair) -> None:
+async def test_after_a_kill_the_same_one_goes_on_at_once_until_it_finds_a_newer_epoch(
+    pair: Pair,
+) -> None:
     pair.configure({"WAGUARD_WORKER__ORPHAN_GRACE": "60"})
     first = pair.first
     await first.start()
@@ -179,6 +181,23 @@ async def test_after_a_kill_the_same_one_goes_on_at_once(pair: Pair) -> None:
     assert again["worker_pid"] == reported["worker_pid"]
     assert "lease held" not in first.log()
     assert await pair.epoch() == 2
+
+    await pair.receive("before")
+    await pair.until_delivered()
+    deliveries = len(pair.world.receiver.received)
+    await pair.query(
+        "UPDATE waguard_lease SET epoch = epoch + 1, machine = 'm2', host = 'beta',"
+        " runtime = '/run/waguard', pid = 4711, instance = 'another'"
+    )
+    assert await ended(first) == 3
+    line = explanation(first)
+    assert "another instance has taken the database's lease over" in line
+    assert "the waguard on beta in /run/waguard (pid 4711)" in line
+    assert first.left_behind() == []
+    # what is in the database is the other one's: nothing is written there, and nothing is told of it
+    assert await pair.query("SELECT status FROM whatsapp_accounts") == [("connected",)]
+    assert await pair.epoch() == 3
+    assert pair.world.receiver.received[deliveries:] == []
 
 
 @pytest.mark.long
@@ -313,29 +332,6 @@ async def test_who_waits_stops_when_asked_to(pair: Pair) -> None:
     await pair.second.until(lambda: logs(pair.second, "lease held"))
     assert await pair.second.stop() == 0
     assert await pair.epoch() == 1
-
-
-@everywhere
-async def test_a_holder_that_finds_a_newer_epoch_ends_and_says_so(pair: Pair) -> None:
-    first = pair.first
-    await first.start()
-    await first.pair(pair.world.standin, "s1", PHONE)
-    await pair.receive("before")
-    await pair.until_delivered()
-    deliveries = len(pair.world.receiver.received)
-    await pair.query(
-        "UPDATE waguard_lease SET epoch = epoch + 1, machine = 'm2', host = 'beta',"
-        " runtime = '/run/waguard', pid = 4711, instance = 'another'"
-    )
-    assert await ended(first) == 3
-    line = explanation(first)
-    assert "another instance has taken the database's lease over" in line
-    assert "the waguard on beta in /run/waguard (pid 4711)" in line
-    assert first.left_behind() == []
-    # what is in the database is the other one's: nothing is written there, and nothing is told of it
-    assert await pair.query("SELECT status FROM whatsapp_accounts") == [("connected",)]
-    assert await pair.epoch() == 2
-    assert pair.world.receiver.received[deliveries:] == []
 
 
 @pytest.mark.long

@@ -57,8 +57,13 @@ def bodies(world: World) -> list[str]:
     return [one["data"]["message"]["body"] for one in got]
 
 
-async def test_a_send_to_a_number_whose_chat_is_a_lid(world: World) -> None:
+async def test_sends_to_a_number_whose_chat_is_a_lid_and_to_a_group_with_it(world: World) -> None:
     await paired(world)
+    await send_to_a_lid(world)
+    await send_to_its_group(world)
+
+
+async def send_to_a_lid(world: World) -> None:
     phone = world.standin.phone
     phone.incoming(from_=FRIEND, body="before")
     await hears(world, "before")
@@ -78,6 +83,47 @@ async def test_a_send_to_a_number_whose_chat_is_a_lid(world: World) -> None:
         return bool((await messages(world))[0]["status"] == "read")
 
     await world.daemon.until(is_read)
+
+
+async def send_to_its_group(world: World) -> None:
+    """Each level is reported once, and a reply finds its message."""
+    phone = world.standin.phone
+    code, reported = await world.daemon.send("s1", GROUP, "to all")
+    assert code == 200
+    stem = reported["message_id"].rpartition("_")[2]
+    for reader in (f"{LID}@lid", f"{NEWER}@lid"):
+        for ack in (2, 3):
+            phone.receipt(stem, ack, reader=reader)
+
+    async def readers() -> Any:
+        _, found = await world.daemon.call("GET", f"/api/messages/{reported['message_id']}")
+        return len(found["readers"]) == 4 and found
+
+    found = await world.daemon.until(readers)
+    assert found["status"] == "read"
+    levels = ("message_delivered", "message_read")
+
+    def is_of_it(data: dict[str, Any]) -> bool:
+        return bool(data["message_id"] == reported["message_id"])
+
+    for event in levels:
+        await world.receiver.wait_for(event, where=is_of_it)
+    await world.daemon.until_delivered()
+    events = [
+        one["event"]
+        for one in world.receiver.received
+        if one["event"] in levels and is_of_it(one["data"])
+    ]
+    assert sorted(events) == sorted(levels)
+    phone.incoming(from_=GROUP, author=FRIEND, body="how much?")
+    asked = await hears(world, "how much?")
+    assert (asked["id"].split("_")[-1], asked["sender_phone"]) == (NUMBER, FRIEND)
+    body = {"session_id": "s1", "recipient_phone": GROUP, "message": "ten"}
+    quoting = body | {"quoted_message_id": asked["id"]}
+    code, answer = await world.daemon.call("POST", SEND, quoting)
+    assert code == 200, answer
+    [sent] = [m for m in phone.messages(PHONE) if m.get("body") == "ten"]
+    assert sent["quotedStanzaID"] == asked["id"].split("_")[2]
 
 
 @pytest.mark.long
@@ -193,38 +239,6 @@ async def test_a_lid_may_be_the_recipient_alone_and_in_a_bulk(world: World) -> N
     await world.daemon.until(sent)
     known = world.standin.phone.messages(PHONE)
     assert [m["id"].split("_")[1] for m in known] == [f"{LID}@lid"] * 3
-
-
-async def test_a_group_reports_each_level_once_and_a_reply_finds_its_message(world: World) -> None:
-    await paired(world)
-    phone = world.standin.phone
-    phone.migrate(FRIEND, LID)
-    code, reported = await world.daemon.send("s1", GROUP, "to all")
-    assert code == 200
-    stem = reported["message_id"].rpartition("_")[2]
-    for reader in (f"{LID}@lid", f"{NEWER}@lid"):
-        for ack in (2, 3):
-            phone.receipt(stem, ack, reader=reader)
-
-    async def readers() -> Any:
-        _, found = await world.daemon.call("GET", f"/api/messages/{reported['message_id']}")
-        return len(found["readers"]) == 4 and found
-
-    found = await world.daemon.until(readers)
-    assert found["status"] == "read"
-    for event in ("message_delivered", "message_read"):
-        await world.receiver.wait_for(event)
-    await world.daemon.until_delivered()
-    assert world.receiver.count("message_read") == world.receiver.count("message_delivered") == 1
-    phone.incoming(from_=GROUP, author=FRIEND, body="how much?")
-    asked = await hears(world, "how much?")
-    assert (asked["id"].split("_")[-1], asked["sender_phone"]) == (NUMBER, FRIEND)
-    body = {"session_id": "s1", "recipient_phone": GROUP, "message": "ten"}
-    quoting = body | {"quoted_message_id": asked["id"]}
-    code, answer = await world.daemon.call("POST", SEND, quoting)
-    assert code == 200, answer
-    [sent] = [m for m in phone.messages(PHONE) if m.get("body") == "ten"]
-    assert sent["quotedStanzaID"] == asked["id"].split("_")[2]
 
 
 @pytest.mark.long

@@ -8,19 +8,21 @@ import signal
 import sqlite3
 import subprocess
 import sys
+import tempfile
 from contextlib import closing
 from pathlib import Path
 
 import pytest
 
 from tests.e2e.conftest import World
-from tests.e2e.harness import Daemon, receiving, settings_for, short_folder, suspended
+from tests.e2e.harness import DEADLINE, Daemon, receiving, settings_for, short_folder, suspended
 from tests.host.processes import (
     BECOME_NOBODY,
     NOBODY,
     OTHERS_CANNOT,
     others_can_run_this_python,
 )
+from tests.launcher import launcher
 from waguard.host.process import procfs
 from waguard.lab.standin import Policy, StandIn
 
@@ -40,7 +42,18 @@ def waguard(folder: Path, *arguments: str, **environment: str) -> subprocess.Com
 
 
 async def run_waguard(daemon: Daemon, *arguments: str) -> subprocess.CompletedProcess[str]:
-    return await asyncio.to_thread(waguard, daemon.folder, *arguments, **dict(daemon.settings))
+    environ = os.environ | dict(daemon.settings)
+    with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as errors:
+        process = launcher().start(
+            arguments, folder=daemon.folder, environ=environ, log=out, errors=errors
+        )
+        async with asyncio.timeout(DEADLINE):
+            code = await process.wait()
+        out.seek(0)
+        errors.seek(0)
+        return subprocess.CompletedProcess(
+            arguments, code, out.read().decode(), errors.read().decode()
+        )
 
 
 async def test_who_is_second_in_a_folder_or_on_a_port_is_refused_and_hears_who_has_it(

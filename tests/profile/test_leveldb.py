@@ -150,6 +150,7 @@ def test_a_log_without_a_whole_record_is_not_the_log_of_a_new_database(folder: P
 
 
 PAYLOADS = (batch("first"), batch("x" * 40_000), batch("between"), batch("y" * 70_000), batch("z"))
+ENDS = [len(log(*PAYLOADS[:count])) for count in range(len(PAYLOADS) + 1)]
 WHOLE = log(*PAYLOADS)
 
 
@@ -161,9 +162,8 @@ def test_a_tail_that_a_crash_cut_off_is_no_damage(size: int) -> None:
 
 @given(st.integers(0, len(WHOLE)), st.integers(1, 3 * BLOCK))
 def test_nor_is_room_that_was_never_written_behind_a_whole_record(number: int, room: int) -> None:
-    ends = [len(log(*PAYLOADS[:count])) for count in range(len(PAYLOADS) + 1)]
-    count = number % len(ends)
-    read = list(records(WHOLE[: ends[count]] + bytes(room), "log"))
+    count = number % len(ENDS)
+    read = list(records(WHOLE[: ENDS[count]] + bytes(room), "log"))
     assert read == list(PAYLOADS[:count])
 
 

@@ -19,6 +19,7 @@ from waguard.ports.outbox import NewMessage
 from waguard.store import database as databases
 from waguard.store import sqlite
 from waguard.store.engine import Engines, commit_with_next, connect
+from waguard.store.failures import answering
 from waguard.store.layout import Layout
 from waguard.store.sql import BUSY_TIMEOUT, SqlStore
 
@@ -206,7 +207,7 @@ async def test_migrations_may_take_longer_than_an_answer(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Cut off, they are rolled back; a busy machine had begun them anew for ever."""
-    answering, upgraded = databases.answering, databases._upgraded
+    upgraded = databases._upgraded
     limits, of_migrations = list[float](), list[float]()
 
     def watched(name: str, *, within: float) -> AbstractAsyncContextManager[asyncio.Timeout]:

@@ -313,8 +313,12 @@ async def test_nothing_is_doubled_after_an_upgrade(
 
 
 @pytest.mark.long
-@pytest.mark.parametrize("database", ["sqlite", "postgresql", "mariadb"], indirect=True)
-@pytest.mark.parametrize("revision", ["0003", "0004"])
+# who comes from the older one passes the newer one, too; tests/e2e/test_upgrade.py has the other pairs
+@pytest.mark.parametrize(
+    ("database", "revision"),
+    [("sqlite", "0003"), ("postgresql", "0003"), ("mariadb", "0003"), ("mariadb", "0004")],
+    indirect=["database"],
+)
 async def test_450_000_rows(
     database: str, revision: str, tmp_path: Path, request: pytest.FixtureRequest
 ) -> None:
