@@ -33,12 +33,14 @@ NEEDS_PERSON: Final[Mapping[str, bool | Mapping[str, bool]]] = {
     "events_left_behind": True,
     "workers_unprotected": False,  # their next restart ends it
     "keys_unreadable": True,
+    "ratchets_rolled_back": True,
     "alerts_undeliverable": True,
     # ---- messages on their way ----
     "webhooks_down": True,
     "webhooks_late": True,
     "webhooks_held": False,  # the session's own condition says what to do
     "dead_letters": True,
+    "letters_restored": True,
     "letters_uncertain": True,
     "letters_stored": True,
     "letters_undecryptable": True,
