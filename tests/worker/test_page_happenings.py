@@ -177,6 +177,7 @@ CONTENTS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
     "product": (
         {
             "type": "product",
+            "body": "/9j/" + "thumbnail" * 9,
             "productId": "8",
             "title": "Rice",
             "priceAmount1000": 5000,

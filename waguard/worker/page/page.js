@@ -157,14 +157,14 @@
     };
   };
 
-  // a thumbnail in base64, and what the content has
-  const NO_TEXT = new Set(['location', 'vcard', 'multi_vcard', 'product', 'order', 'groups_v4_invite']);
+  // a thumbnail in base64 is no text
+  const isJpeg = (body) => /^\/9j\/[\w+/]{60}/.test(body);
   const project = (message) => {
     const get = (key) => attempt(() => message[key]);
     const { id } = message;
     const chat = wid(id.remote);
-    // the body of a media message is its thumbnail
-    const isText = get('mimetype') === null && !NO_TEXT.has(get('type'));
+    // the body of a media message is its thumbnail, as is a place's
+    const isText = get('mimetype') === null && get('type') !== 'location' && (PLAIN.has(get('type')) || !isJpeg(get('body')));
     const [body, caption] = [isText ? text(get('body')) || '' : '', text(get('caption'))];
     const mentioned = lidsShown(message, body || caption);
     meet(chat, id.participant, ...mentioned);
