@@ -90,6 +90,7 @@ async def test_a_webhook_is_set_shown_and_removed_and_its_secret_never_shown(api
         ({"url": "https://app.example/", "secret": "short"}, "secret"),
         ({"url": "https://app.example/", "hold": "no"}, "hold"),
         ({"url": "https://app.example/", "fields": "some"}, "fields"),
+        ({"url": "https://app.example/", "fields": {}}, "fields"),
         ({"url": "https://app.example/", "events": "message_sent"}, "events"),
         ({"url": "https://app.example/", "events": ["message_seen"]}, "events"),
         ({"url": "https://app.example/", "secret": "x" * 2_000}, "secret"),

@@ -3,7 +3,6 @@
 import json
 from typing import Any
 
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -44,15 +43,6 @@ def test_an_odd_value_costs_no_other_one() -> None:
     assert content({"location": place, "hologram": 1, "view_once": "yes"}) == {
         "location": {"longitude": 106.8, "address": "x" * TEXT_LIMIT}
     }
-
-
-@pytest.mark.parametrize("end", ["\n", "\r\n"])
-def test_a_contact_comes_without_its_picture(end: str) -> None:
-    lines = ["BEGIN:VCARD", "FN:Ani", "PHOTO;BASE64:" + "A" * 70, " " + "B" * 9_000, "END:VCARD"]
-    found = content({"vcard": {"contacts": [{"name": "Ani", "vcard": end.join(lines)}]}})
-    assert found["vcard"]["contacts"] == [
-        {"name": "Ani", "vcard": "BEGIN:VCARD\nFN:Ani\nEND:VCARD"}
-    ]
 
 
 def test_lists_and_raw_fields_end() -> None:

@@ -1,6 +1,7 @@
 """Edits, revokes, reactions, votes, calls and what messages have beside their text, as the real wa-js tells them to the page's hook."""
 
 import asyncio
+import json
 import tempfile
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -239,6 +240,55 @@ async def test_what_a_message_has_beside_its_text(browser: BrowserSession, name:
         }
     assert said == content
     assert "thumbnail" not in found.body
+
+
+CARD = "BEGIN:VCARD\r\nPHOTO;BASE64:AAAA\r\n BBBB\r\nFN:Ani\r\nEND:VCARD\r\n"
+ODD: dict[str, tuple[str, dict[str, Any]]] = {
+    "a cycle": ("order", {"orderId": "CYCLE", "orderTitle": "Rice"}),
+    "a number without end": ("order", {"orderId": "BIGINT", "orderTitle": "Rice"}),
+    "a deep one": (
+        "order",
+        {"orderId": {"a": {"b": {"c": {"d": {"e": 1}}}}}, "orderTitle": "Rice"},
+    ),
+    "no string": ("location", {"loc": 7, "lat": 1}),
+    "no list": ("multi_vcard", {"vcardList": 7}),
+}
+
+
+@pytest.mark.parametrize("name", ODD)
+async def test_an_odd_value_costs_no_message(browser: BrowserSession, name: str) -> None:
+    """A model of the page can hold anything, itself too."""
+    kind, attributes = ODD[name]
+    found = [value for value in ("CYCLE", "BIGINT") if value in attributes.values()]
+    await browser.session.evaluate(
+        """(() => {
+            const odd = { CYCLE: window, BIGINT: 1n };
+            const { default: Model } = require('WAWebMsgModel');
+            Object.defineProperty(Model.prototype, 'orderId', { configurable: true, get() {
+                const id = this.attributes.orderId;
+                return odd[id] ?? id;
+            } });
+        })()"""
+        if found
+        else "1",
+        timeout=LONG,
+    )
+    message_id = await incoming(browser, from_=FRIEND, attributes={"type": kind, **attributes})
+    read = page_reports.read("message", await newest(browser, "message", id=message_id), now=0.0)
+    assert [type(one) for one in read] == [InboundMessage]
+
+
+async def test_many_contacts_come_without_pictures_and_bounded(browser: BrowserSession) -> None:
+    cards = [{"displayName": "Ani", "vcard": CARD + "x" * 9_000}] * 300
+    attributes = {"type": "multi_vcard", "vcardList": cards}
+    message_id = await incoming(browser, from_=FRIEND, attributes=attributes)
+    reported = await newest(browser, "message", id=message_id)
+    assert len(json.dumps(reported)) < 200_000
+    (found,) = page_reports.read("message", reported, now=0.0)
+    assert isinstance(found, InboundMessage)
+    contacts = decoded(found.content)["multi_vcard"]["contacts"]
+    assert len(contacts) == 20
+    assert contacts[0]["vcard"].startswith("BEGIN:VCARD\r\nFN:Ani\r\n")
 
 
 async def test_votes_in_a_poll(browser: BrowserSession) -> None:

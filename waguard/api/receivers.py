@@ -44,8 +44,8 @@ def _events(value: Any, field: str) -> tuple[str, ...]:
     return tuple(value)
 
 
-def _fields(value: str, field: str) -> Fields:
-    if value in set(Fields):
+def _fields(value: Any, field: str) -> Fields:
+    if isinstance(value, str) and value in set(Fields):
         return Fields(value)
     raise fields.bad(field, value, "no such set of fields", " or ".join(Fields))
 

@@ -12,7 +12,7 @@ POLL_VOTE: Final = "poll_update"
 """WhatsApp's word for a vote in a poll."""
 _MARK: Final = b'"content":{'  # in a text the quotes would have backslashes
 _SHOWN: Final = frozenset(
-    {"chat", "revoked", "image", "video", "audio", "ptt", "document", "sticker"}
+    {"chat", "album", "revoked", "image", "video", "audio", "ptt", "document", "sticker"}
 )
 _MAP: Final = "https://maps.google.com/?q={latitude},{longitude}"
 

@@ -61,7 +61,7 @@ def inbound(message: InboundMessage) -> Mapping[str, Any]:
             "id": message.id,
             **_whence(message.chat, message.sender),
             "to": message.to,
-            "body": body or text_of(message.kind, content),
+            "body": body or ("" if message.mimetype else text_of(message.kind, content)),
             "timestamp": message.timestamp,
             "from_me": message.from_me,
             "type": message.kind,

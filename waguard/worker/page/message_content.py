@@ -1,7 +1,6 @@
 """What a message has beside its text, as the page reported it: each value bounded, what is odd left out."""
 
 import math
-import re
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
@@ -17,7 +16,6 @@ TEXT_LIMIT: Final = 1_024  # characters of a name, an address, a description
 VCARD_LIMIT: Final = 2_048
 ENTRIES: Final = 20  # contacts, options of a poll
 RAW_FIELDS: Final = 40
-_PHOTO: Final = re.compile(r"^PHOTO[^\n]*\n(?:[ \t][^\n]*\n)*", re.MULTILINE)
 
 
 def read_content(reported: Any) -> str | None:
@@ -46,8 +44,7 @@ def _flag(value: Any) -> bool | None:
 
 
 def _vcard(value: Any) -> str | None:
-    text = _PHOTO.sub("", value.replace("\r\n", "\n")) if isinstance(value, str) else None
-    return word(text, VCARD_LIMIT) or None
+    return word(value, VCARD_LIMIT) or None
 
 
 def _some(reader: Reader) -> Reader:

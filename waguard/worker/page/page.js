@@ -102,7 +102,9 @@
 
   // What a message has beside its text. The names are those of wa-js's MsgModel; polls and events are read in others'
   // sources (whatsapp-web.js, WPPConnect). A list may be a collection of models.
+  const MOST = 20; // entries of a list
   const listOf = (value) => (Array.isArray(value) ? value : attempt(() => value.getModelsArray()) ?? []);
+  const card = (text) => text?.replace(/^PHOTO[^\n]*\n(?:[ \t][^\n]*\n)*/gm, '').slice(0, 2_049);
   const CONTENT = {
     location: (it) => ({
       latitude: it.lat, longitude: it.lng, name: it.loc?.split('\n')[0], address: it.loc?.split('\n').slice(1).join('\n'),
@@ -111,8 +113,10 @@
     poll_creation: (it) => ({
       question: it.pollName, options: listOf(it.pollOptions).map(({ name }) => name), selectable: it.pollSelectableOptionsCount,
     }),
-    vcard: (it) => ({ contacts: [{ name: it.vcardFormattedName, vcard: it.body }] }),
-    multi_vcard: (it) => ({ contacts: listOf(it.vcardList).map(({ displayName: name, vcard }) => ({ name, vcard })) }),
+    vcard: (it) => ({ contacts: [{ name: it.vcardFormattedName, vcard: card(it.body) }] }),
+    multi_vcard: (it) => ({
+      contacts: listOf(it.vcardList).slice(0, MOST).map(({ displayName: name, vcard }) => ({ name, vcard: card(vcard) })),
+    }),
     buttons_response: (it) => ({ id: it.selectedButtonId, text: it.body }),
     template_button_reply: (it) => ({ id: it.selectedId, text: it.body }),
     list_response: ({ listResponse: it }) => ({
@@ -142,11 +146,19 @@
   const previewOf = (it) => (it.type === 'chat' && it.matchedText
     ? { title: it.title, text: it.description, url: it.canonicalUrl || it.matchedText } : null);
   const SECRET = /key|secret|hash|path|thumb|token|waveform|sidecar/i;
-  const rawOf = (it) => Object.fromEntries(Object.entries(attempt(() => it.attributes) ?? {}).filter(
-    ([name, value]) => Object(value) !== value && value !== null && value !== undefined && !SECRET.test(name)));
-  const contentOf = (message) => {
+  const rawOf = ({ attributes }) => Object.fromEntries(Object.entries(attributes).flatMap(([name, value]) => (
+    Object(value) === value || SECRET.test(name) ? [] : [[name, typeof value === 'string' ? value.slice(0, 129) : value]])));
+  // What JSON can hold, no more than is kept: an odd value must cost no message. `left` levels of lists and objects.
+  const plain = (value, left = 4) => {
+    if (typeof value === 'string') return value.slice(0, 2_049);
+    if (typeof value === 'number' || typeof value === 'boolean') return value;
+    if (Object(value) !== value || !left) return null;
+    if (Array.isArray(value)) return value.slice(0, MOST).map((one) => plain(one, left - 1));
+    return Object.fromEntries(Object.entries(value).slice(0, 2 * MOST).map(([name, one]) => [name, plain(one, left - 1)]));
+  };
+  const contentOf = (message) => attempt(() => {
     const read = CONTENT[message.type];
-    return {
+    return plain({
       [message.type]: read ? attempt(() => read(message)) : null,
       raw: read || PLAIN.has(message.type) ? null : attempt(() => rawOf(message)),
       ad: attempt(() => adOf(message)),
@@ -154,8 +166,8 @@
       seconds: attempt(() => message.duration),
       view_once: attempt(() => message.isViewOnce) === true,
       forwarded: attempt(() => message.isForwarded) === true,
-    };
-  };
+    });
+  });
 
   // a thumbnail in base64 is no text
   const isJpeg = (body) => /^\/9j\/[\w+/]{60}/.test(body);
@@ -575,7 +587,7 @@
   listen('chat.poll_response', 'message', ({ msgId, chatId, selectedOptions, sender, timestamp }) => (isMe(sender) ? null : {
     id: voteId(met(chatId), String(msgId), wid(sender), Number(timestamp)), chat: met(chatId), sender: person(sender),
     body: '', kind: 'poll_update', timestamp: seconds(Number(timestamp)), from_me: false,
-    quoted_id: String(msgId), content: { poll_update: { options: selectedOptions.filter(Boolean).map(({ name }) => name) } },
+    quoted_id: String(msgId), content: plain({ poll_update: { options: selectedOptions.filter(Boolean).map(({ name }) => name) } }),
   }));
   listen('call.incoming_call', 'call', ({ id, sender, isVideo, isGroup, offerTime }) => ({
     id: String(id), chat: met(sender), sender: person(sender), video: Boolean(isVideo), group: Boolean(isGroup),

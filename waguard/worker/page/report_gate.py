@@ -11,7 +11,7 @@ from waguard.core.session.report_quota import Counted, Quota, Sort
 from waguard.worker.page.page_reports import KINDS
 
 LARGEST: Final = 4 << 20
-"""Characters of a report. A message's two longest texts in JSON have at most 1.6 million."""
+"""Characters of a report. A message's two longest texts in JSON have at most 1.6 million, its content 0.6 million."""
 CHAT_STATE: Final = "standing"
 SORTS: Final[Mapping[str, Sort]] = {
     **dict.fromkeys(KINDS, Sort.BESIDE),
