@@ -22,7 +22,8 @@ HEAD: Final = f"""# Configuration
 <!-- written by python -m tests.configuration_docs; the meanings are the comments of etc/waguard.toml -->
 One file in TOML, which the daemon and every command find alike: `--config FILE`, else `${VARIABLE}`, else
 `{SYSTEM_FILE}`, else `./waguard.toml`, else there is none. A file that is there and cannot be read is an
-error (exit code 2), never skipped; so is a `./waguard.toml` that another user could have put there.
+error (exit code 2), never skipped; so is a `./waguard.toml` that belongs to another user,
+or that others or another group than waguard's own may write.
 
 Relative paths are relative to the file's folder, without a file to the working folder, also those that the
 environment gives. Earlier versions took the working folder always, and read no file without `--config`:

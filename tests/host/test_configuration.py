@@ -143,6 +143,21 @@ def test_the_working_folders_file_that_anybody_can_write_is_refused(here: Path) 
         find(None, {})
 
 
+@needs_root
+def test_the_working_folders_file_may_be_written_by_our_own_group_and_by_no_other(
+    here: Path,
+) -> None:
+    path = here / "waguard.toml"
+    path.touch()
+    path.chmod(0o664)
+    assert find(None, {}).path == path
+    os.chown(path, -1, NOBODY)
+    with pytest.raises(ConfigError, match=f"can be written by group {NOBODY}"):
+        find(None, {})
+    path.chmod(0o644)
+    assert find(None, {}).path == path
+
+
 def test_in_a_folder_that_is_gone_the_systems_file_is_found(here: Path, system: Path) -> None:
     here.rmdir()
     assert find(None, {}, system).path == system

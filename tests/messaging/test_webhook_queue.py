@@ -5,11 +5,14 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from tests.messaging.gateway import QUICK, QUICK_CIRCUIT, gateway
 from tests.messaging.receiver import CLOSE, Receiver, event, receiving
 from tests.waiting import wait_until
 from waguard.core.webhooks.circuit import CircuitPolicy
 from waguard.core.webhooks.delivery import EVENTS
+from waguard.core.webhooks.facts import Fact, Saved, TimerDue
 from waguard.core.webhooks.partition import MemoryWindow
 from waguard.core.webhooks.state import CONCURRENT
 from waguard.errors import DatabaseUnavailableError
@@ -69,6 +72,36 @@ async def test_one_chat_does_not_hold_up_another(receiver: Receiver, tmp_path: P
     assert waiting[0].next_at > waiting[0].created_at
 
 
+@pytest.mark.parametrize(("kind", "troubles"), [(Saved, ()), (TimerDue, (500, 200))])
+async def test_a_bug_that_follows_a_save_or_a_timer_is_logged_with_its_endpoint(
+    receiver: Receiver,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    logged: list[str],
+    kind: type,
+    troubles: tuple[int, ...],
+) -> None:
+    async with gateway(tmp_path, receiver.url) as it:
+        it.put(event(1))
+        assert await it.drained()
+        post = it.queue().post
+
+        def buggy(fact: Fact) -> None:
+            post(fact)
+            if type(fact) is kind:
+                raise RuntimeError("an odd one")
+
+        monkeypatch.setattr(it.queue(), "post", buggy)
+        receiver.troubles.extend(troubles)
+        it.put(event(2))
+        await receiver.wait_taken(2)
+        await wait_until(lambda: any("an odd one" in said for said in logged), "it is logged")
+        assert await it.drained()
+    [said] = {said.partition("\n")[0] for said in logged if "an odd one" in said}
+    assert "a bug in waguard" in said
+    assert "'endpoint': '*'" in said
+
+
 async def test_only_so_many_run_at_a_time(receiver: Receiver, tmp_path: Path) -> None:
     receiver.free.clear()
     async with gateway(tmp_path, receiver.url) as it:
@@ -115,6 +148,7 @@ async def test_what_is_outdated_is_left_out_and_messages_never(
         ):
             await it.stored(event(10 + number, name))
         await it.stored(event(20, "qr_code_generated", session="b"))
+        await wait_until(lambda: ("b", "") in it.queue().state.partitions, "all are read")
         receiver.free.set()
         taken = await receiver.wait_taken(7)
         assert await it.drained()

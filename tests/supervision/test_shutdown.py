@@ -19,6 +19,7 @@ class Worker:
     def __init__(self, *, takes: float | None) -> None:
         """``takes``: seconds from TERM to its end; None: it does not listen to TERM."""
         self.takes = takes
+        self.stands_still = asyncio.Event()
         self.signals: list[tuple[str, float]] = []
         self.ended: asyncio.Future[int | None] = asyncio.get_running_loop().create_future()
 
@@ -29,7 +30,7 @@ class Worker:
         """Nothing is known of it."""
 
     async def stopped(self) -> None:
-        await asyncio.Event().wait()
+        await self.stands_still.wait()
 
     async def wait(self) -> int | None:
         return await asyncio.shield(self.ended)
@@ -68,6 +69,14 @@ async def test_one_that_does_not_is_killed_after_the_grace_and_waited_for(
     assert await stop(worker, grace=GRACE) == -9
     assert worker.signals == [("TERM", 0.0), ("KILL", GRACE)]
     assert now() == GRACE + 0.1
+
+
+@pytest.mark.parametrize("since", [0.0, 3.0])
+async def test_one_that_stands_still_is_killed_without_the_grace(since: float) -> None:
+    worker = Worker(takes=None)
+    asyncio.get_running_loop().call_later(since, worker.stands_still.set)
+    assert await stop(worker, grace=GRACE) == -9
+    assert worker.signals == [("TERM", 0.0), ("KILL", since)]
 
 
 async def test_one_that_is_gone_already_costs_no_time() -> None:

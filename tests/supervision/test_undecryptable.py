@@ -291,6 +291,33 @@ async def test_after_a_pairing_what_came_since_is_searched_at_once(
     assert len(asked(process)) == 2
 
 
+async def test_what_was_gone_is_so_until_it_is_searched_again(
+    empty: Bench, world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also where only another one is looked up within the quiet after a new pairing."""
+    paired: list[float] = []
+    monkeypatch.setattr(owner_mark, "paired_at", lambda _: paired[-1] if paired else None)
+    process = await empty.connected()
+    answers(process, "gone")
+    older, since, began = f"false_{CHAT}_1", f"false_{CHAT}_2", world.clock.wall()
+    for message_id, at in ((older, began), (since, began + 20.0)):
+        one = Waiting(message_id=message_id, since=at)
+        world.inbox.undecrypted["s", message_id] = one
+    empty.session().traffic.undecryptable._is_stale = True
+    await tick(empty, 30.0)
+    paired.append(began + 10.0)
+    process.report("offline")
+    await until(empty.session(), lambda s: s.link is Link.OFFLINE)
+    process.report(phone=PHONE)
+    await until(empty.session(), lambda s: s.link is Link.CONNECTED)
+    await tick(empty)
+    assert asked(process) == [(older, since), (since,)]
+    await empty.it.sessions.stop("s")
+    await tick(empty, KEPT_FOR)
+    assert [message_id for message_id, _ in world.inbox.given_up] == [older, since]
+    assert all(why.endswith("does not show it any more") for _, why in world.inbox.given_up)
+
+
 async def test_what_fails_is_tried_again(empty: Bench, world: World) -> None:
     process = await remembers(empty, sealed())
 

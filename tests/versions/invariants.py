@@ -5,7 +5,7 @@ from typing import Final
 
 from waguard.core.backoff import NEVER
 from waguard.core.versions.arms import NEW_KEPT, needed, of_all, unservable
-from waguard.core.versions.cure import cures
+from waguard.core.versions.cure import cures, has_other_arm
 from waguard.core.versions.effects import Concluded, Reload, VersionEffect
 from waguard.core.versions.facts import Arm, Pin, RulesChanged, VersionFact
 from waguard.core.versions.policy import intended, next_deadline
@@ -85,9 +85,8 @@ def _check_trial(
         if differ and trial.bad.wajs != trial.good.wajs and was is not trial:
             known = after.members.get(trial.session)
             raise Violation(f"both arms are varied: {trial} {known}")
-    base = of_all(after)
     stay = {it.session for it in after.confirmations} | set(after.bundle_canary.passed)
-    odd = [it for it in after.members if intended(after, it) != base and it not in stay]
+    odd = [it for it in after.members if has_other_arm(after, it) and it not in stay]
     if len([it for it in odd if not trial or it != trial.session]) > 0:
         raise Violation(f"{odd} have an arm of their own")
 

@@ -99,15 +99,20 @@ def _absolute(path: Path) -> Path:
 
 
 def _require_ours(path: Path) -> None:
-    """Whoever stands in a folder of others, as root above all, is not to run what they wrote."""
+    """Whoever stands in a folder of others, as root above all, is not to run what they wrote. Our own group
+    may write it: where each user has one, a new file is so."""
     try:
         found = path.stat()
     except OSError:
         return  # reading it says why
-    if found.st_uid not in us().trusted or found.st_mode & stat.S_IWOTH:
+    who = us()
+    writes = stat.S_IWOTH if found.st_gid == who.gid else stat.S_IWOTH | stat.S_IWGRP
+    if found.st_uid not in who.trusted or found.st_mode & writes:
         why = "can be written by others"
-        if found.st_uid not in us().trusted:
+        if found.st_uid not in who.trusted:
             why = f"belongs to user {found.st_uid}"
+        elif not found.st_mode & stat.S_IWOTH:
+            why = f"can be written by group {found.st_gid}"
         raise ConfigError(
             f"{path} {why}",
             value=str(path),

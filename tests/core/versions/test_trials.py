@@ -14,6 +14,7 @@ from tests.core.version_bench import (
     confirm,
     crossed,
 )
+from waguard.core.replace import replace
 from waguard.core.versions.effects import Kind, TrialResult
 from waguard.core.versions.facts import (
     Arm,
@@ -21,6 +22,7 @@ from waguard.core.versions.facts import (
     Evidence,
     Loaded,
 )
+from waguard.core.versions.state import Member
 
 LIMIT = RULES.trial_limit
 
@@ -67,6 +69,58 @@ def test_what_is_the_same_at_each_load_is_shown_first() -> None:
     bench.release(NEW, "c")
     bench.unhealthy("c", evidence=MISSING)
     assert bench.state.trial.session == "b"
+
+
+def waiting(*names: str) -> VersionBench:
+    """Each has NEW for five minutes longer than the next, and it worked. For an hour no trial begins."""
+    bench = VersionBench("a", "b", "c")
+    bench.prove()
+    for name in names:
+        bench.release(NEW, name)
+        bench.well(name)
+        bench.pass_time(300)
+    bench.state = replace(bench.state, suspected=NEW, next_trial_at=bench.now + 3600)
+    return bench
+
+
+def tried(bench: VersionBench) -> str:
+    """The first of them."""
+    bench.pass_time(3600)
+    assert bench.state.trial
+    return bench.state.trial.session
+
+
+def test_where_pages_were_open_when_it_broke_who_showed_it_first_comes_first() -> None:
+    bench = waiting("a", "b")
+    bench.unhealthy("a")
+    bench.pass_time(200)
+    bench.unhealthy("b")
+    assert bench.state.members["b"].unhealthy_after < bench.state.members["a"].unhealthy_after
+    assert tried(bench) == "a"
+
+
+def test_where_pages_break_as_they_load_who_shows_it_soonest_comes_first() -> None:
+    bench = waiting("a", "b")
+    bench.unhealthy("a")
+    bench.load("b")
+    bench.unhealthy("b")
+    bench.load("a")
+    bench.pass_time(100)
+    bench.unhealthy("a")
+    bench.state = replace(bench.state, members=once_unhealthy(bench))
+    assert tried(bench) == "b"
+
+
+def once_unhealthy(bench: VersionBench) -> dict[str, Member]:
+    return {name: replace(it, unhealthy_loads=1) for name, it in bench.state.members.items()}
+
+
+def test_what_most_show_comes_before_what_one_shows_sooner() -> None:
+    bench = waiting("a", "b", "c")
+    bench.unhealthy("c")
+    bench.pass_time(200)
+    bench.unhealthy("a", "b", evidence=Evidence.SEND_THROWS)
+    assert tried(bench) == "a"
 
 
 def test_two_sessions_that_are_unhealthy_with_a_newer_version_come_first() -> None:

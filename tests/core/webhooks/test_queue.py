@@ -3,6 +3,8 @@
 import pytest
 
 from tests.core.webhooks.queues import Driven, chats, item, with_policy
+from waguard.core.replace import replace
+from waguard.core.webhooks.circuit import Circuit
 from waguard.core.webhooks.delivery import Answer, Cause
 from waguard.core.webhooks.facts import (
     Answered,
@@ -10,6 +12,9 @@ from waguard.core.webhooks.facts import (
     DeadLettered,
     Dropped,
     Ending,
+    Fact,
+    Load,
+    Loaded,
     LoadPartition,
     Lookup,
     LookupDone,
@@ -26,7 +31,8 @@ from waguard.core.webhooks.facts import (
 )
 from waguard.core.webhooks.partition import MemoryWindow, PartitionStage
 from waguard.core.webhooks.pending import DeliveryResult, Hold, Pending
-from waguard.core.webhooks.state import CONCURRENT
+from waguard.core.webhooks.receiver import Receiver
+from waguard.core.webhooks.state import CONCURRENT, Reading
 
 BAD = Answer(status=500)
 UNSTORED = Answer(status=200, stored=False, content="a chat of 9 characters")
@@ -221,6 +227,37 @@ def test_a_partition_that_is_not_known_is_read_when_it_is_queued_again() -> None
     assert (read.key, read.after, read.until) == (("b", "2@c.us"), 0, 3)
 
 
+@pytest.mark.parametrize(
+    ("fact", "reading"),
+    [
+        (Poked(), []),
+        (Loaded(found=(), whole=True), [Load(after=0, limit=MemoryWindow().read)]),
+    ],
+    ids=["it is being read", "what came meanwhile is read next"],
+)
+def test_one_reads_at_a_time(fact: Fact, reading: list[Load]) -> None:
+    driven = Driven()
+    driven.queue = replace(driven.queue, reading=Reading(loading=True, more=True))
+    driven.post(fact)
+    assert [it for it in driven.effects if isinstance(it, Load)] == reading
+
+
+@pytest.mark.parametrize("attempts", [0, 1])
+def test_what_waits_for_the_circuit_begins_when_it_lets_one_through(attempts: int) -> None:
+    driven = Driven()
+    driven.poke()
+    circuit = Circuit(opened_until=driven.at + 10.0, trips=1)
+    driven.queue = replace(driven.queue, receiver=Receiver(circuit=circuit))
+    driven.post(Poked())
+    nothing_waits = driven.queue
+    assert nothing_waits.wake is None
+    driven.poke(item(1, attempts=attempts), item(2, "2@c.us", session="b", attempts=attempts))
+    assert (driven.in_flight, driven.queue.wake) == ([], driven.at + 10.0)
+    driven.pass_time(10.0)
+    assert len(driven.in_flight) == 1
+    assert driven.queue.wake is None, "the other one waits for an answer"
+
+
 # ---- whose fault it is ----
 
 
@@ -340,6 +377,15 @@ def test_no_reply_is_searched_before_it_is_sent_again() -> None:
     assert (lookups, driven.at - began) == (7, 60.0)
 
 
+def test_what_is_being_searched_is_not_searched_twice() -> None:
+    driven = Driven(item(1), uses_lookup=True)
+    driven.poke()
+    driven.answer(1, SILENT)
+    driven.pass_time(100.0)
+    driven.pass_time(100.0)
+    assert sum(isinstance(it, Lookup) for it in driven.effects) == 1
+
+
 def test_found_after_no_reply_is_delivered() -> None:
     driven = Driven(item(1), item(2), uses_lookup=True)
     driven.poke()
@@ -379,6 +425,7 @@ def test_what_an_earlier_daemon_may_have_delivered_is_searched_first() -> None:
         LookupDone(key=("a", "1@c.us"), id=1, found=True),
         Saved(key=("a", "1@c.us"), id=1),
         PartitionLoaded(key=("a", "1@c.us"), found=(), until=9, whole=True),
+        PartitionLoaded(key=("x", "1@c.us"), found=(), until=9, whole=True),
         Released(session="a"),
         Dropped(session="a", before=1e9),
         ReadyExpected(session="a", comes=False),
@@ -390,6 +437,15 @@ def test_a_fact_out_of_turn_does_no_harm(fact: object) -> None:
     driven.poke()
     before = driven.queue
     driven.post(fact)  # type: ignore[arg-type]
+    assert driven.queue == before
+
+
+def test_a_commit_of_another_one_ends_nothing() -> None:
+    driven = Driven(item(1))
+    driven.poke()
+    driven.answer(1)
+    before = driven.queue
+    driven.post(Saved(key=("a", "1@c.us"), id=2))
     assert driven.queue == before
 
 
@@ -416,7 +472,7 @@ def test_at_the_end_only_what_says_how_sessions_stand_is_begun() -> None:
 
 def test_with_one_that_is_given_up_all_that_were_tried_as_long_are() -> None:
     """At the end of a long outage, and the queue goes on with what came later."""
-    driven = Driven(*chats(20, attempts=3, tried_since=10.0))
+    driven = Driven(*chats(20, attempts=3, tried_since=500.0))
     driven.poke()
     flying = driven.in_flight
     driven.expired = 500.0

@@ -68,6 +68,7 @@ def test_the_newest_success_of_another_one_is_known_to_each() -> None:
     assert [other(receiver.worked, key) for key in (A, B, C)] == [3.0, 3.0, 1.0]
     assert [other(receiver.stored, key) for key in (A, B, C)] == [1.0, 0.0, 1.0]
     assert other((), A) is None
+    assert (len(receiver.worked), len(receiver.stored)) == (2, 2)
 
 
 def test_what_was_served_and_refused_is_counted() -> None:
@@ -89,7 +90,7 @@ def test_a_webhook_that_is_refused_again_counts_once() -> None:
 def test_it_fails_since_the_first_failure() -> None:
     first = failed(POLICY, Receiver(), A, BAD, at=1.0, wall=100.0, jitter=1.0)
     assert refused(first, B).failing_since == 100.0
-    assert first.error == BAD.summary()
+    assert (first.error, first.advice) == (BAD.summary(), advice_on(BAD))
 
 
 @pytest.mark.parametrize(("own", "unstored"), [(False, True), (True, False)])
@@ -122,6 +123,7 @@ def test_a_pause_that_it_asks_for_is_kept() -> None:
         (400, "its own log"),
         (500, "its own log"),
         (200, "stores nothing"),
+        (299, "stores nothing"),
     ],
 )
 def test_what_its_answers_mean(status: int | None, word: str) -> None:

@@ -10,6 +10,8 @@ from waguard.core.replace import replace
 from waguard.core.webhooks.delivery import Answer, Cause, DeliveryPolicy
 from waguard.core.webhooks.receiver import Receiver, Success, advice_on
 from waguard.core.webhooks.retry_decision import (
+    RELAPSE_PAUSE,
+    RIGHT_AFTER,
     Dead,
     Decision,
     Delivered,
@@ -183,6 +185,37 @@ def test_each_answer_leads_to_its_decision(
     assert decided(answer, **how) == wanted
 
 
+@pytest.mark.parametrize("code", [400, 402, 406, 407, 410, 422, 499])
+def test_what_concerns_the_request_is_refused_for_its_own_sake(code: int) -> None:
+    head = Head(refusals=3, spell=0, refused_since=2.0, separate=1)
+    assert isinstance(decided(status(code), SERVED, head=head), Dead)
+
+
+@pytest.mark.parametrize("code", [304, 399, 401, 403, 404, 405, 408, 425, 500])
+def test_what_may_pass_needs_successes_of_others_in_between(code: int) -> None:
+    head = Head(refusals=3, spell=0, refused_since=2.0, separate=2)
+    assert isinstance(decided(status(code), SERVED, head=head), Retry)
+
+
+@pytest.mark.parametrize(
+    ("after", "relapsed_at", "relapses"),
+    [
+        (RIGHT_AFTER, None, 1),
+        (RIGHT_AFTER + 0.1, None, 0),
+        (1.0, -RELAPSE_PAUSE, 2),
+        (1.0, -RELAPSE_PAUSE + 0.1, 1),
+    ],
+    ids=["right after", "later", "again after the pause", "within the pause"],
+)
+def test_a_relapse_is_a_refusal_right_after_others_were_served(
+    after: float, relapsed_at: float | None, relapses: int
+) -> None:
+    now = 1_000.0
+    before = Head() if relapsed_at is None else Head(relapses=1, relapsed_at=now + relapsed_at)
+    receiver = Receiver(refused=(KEY,), worked=(Success(OTHER, now - after),))
+    assert counted(POLICY, receiver, before, KEY, status(500), at=now).relapses == relapses
+
+
 def test_a_success_before_it_was_refused_says_nothing() -> None:
     early = Receiver(refused=(KEY,), worked=(Success(OTHER, 1.0),))
     assert isinstance(decided(status(422), early, refusals=9), Retry)
@@ -204,6 +237,31 @@ def test_refusals_are_counted_from_the_receivers_last_spell() -> None:
     fresh = counted(POLICY, later, again, KEY, status(500), at=20.0)
     assert (fresh.refusals, fresh.refused_since, fresh.relapses) == (1, 20.0, 1)
     assert (fresh.separate, fresh.separate_at) == (1, 20.0)
+
+
+def test_refusals_for_its_own_sake_are_counted_in_a_row_of_one_kind() -> None:
+    head, seen = Head(), []
+    for at, answer in enumerate((status(422), status(422), UNSTORED, status(500), status(422))):
+        head = counted(POLICY, ALONE, head, KEY, answer, at=float(at))
+        seen.append((head.own_refusals, head.own_since))
+    assert seen == [(1, 0.0), (2, 0.0), (1, 2.0), (0, 2.0), (1, 4.0)]
+
+
+def test_a_message_is_compared_with_what_was_served_since_its_first_refusal() -> None:
+    head = Head()
+    for served in (3, 5):
+        receiver = Receiver(served=served, refused_count=2)
+        head = counted(POLICY, receiver, head, KEY, status(422), at=7.0)
+        assert (head.served_before, head.refused_before) == (3, 3)
+
+
+@pytest.mark.parametrize(("code", "refusals"), [(422, 5), (500, 1)])
+def test_a_spell_of_the_receivers_excuses_no_message_that_is_refused_for_its_own_sake(
+    code: int, refusals: int
+) -> None:
+    head = Head(refusals=4, spell=0, refused_since=7.0, by_itself=Cause.REFUSED)
+    later = Receiver(spells=1)
+    assert counted(POLICY, later, head, KEY, status(code), at=20.0).refusals == refusals
 
 
 @pytest.mark.parametrize(

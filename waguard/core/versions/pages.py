@@ -3,7 +3,7 @@
 from typing import Final
 
 from waguard.core.replace import replace
-from waguard.core.versions.arms import has_shown, intended, of_all
+from waguard.core.versions.arms import has_shown, intended, is_shown_well, of_all
 from waguard.core.versions.facts import SHOWN_BY_ACKS, Arm, Evidence, Loaded, Unhealthy
 from waguard.core.versions.state import Member, VersionState
 
@@ -86,6 +86,7 @@ def on_unhealthy(state: VersionState, fact: Unhealthy, now: float) -> VersionSta
         heard=False,
         unhealthy_loads=it.unhealthy_loads + (it.unhealthy is None),
         unhealthy_after=now - it.loaded_at if it.unhealthy is None else it.unhealthy_after,
+        worked=is_shown_well(it, fact.evidence) if it.unhealthy is None else it.worked,
         unhealthy_from=min(it.unhealthy_from or revision, revision),
     )
     return _passed_no_more(_affected(_with(state, fact.session, after), fact.session), fact.session)

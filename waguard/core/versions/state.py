@@ -43,6 +43,8 @@ class Member(Struct, frozen=True, kw_only=True):
     """Pages of the episode that were unhealthy."""
     unhealthy_after: float = 0.0
     """Seconds from the load of this page until it was unhealthy: who sends much shows it soon."""
+    worked: bool = False
+    """What fails worked with this page: it broke while the page was open."""
     well_with: Arm | None = None
     """What it was well with last."""
     left_at: float | None = None

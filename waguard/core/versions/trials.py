@@ -1,7 +1,7 @@
 """Trials: which session is loaded with which other arm, one at a time, and what follows from the end. Pure."""
 
 from collections.abc import Callable
-from typing import Final
+from typing import Final, NamedTuple
 
 from waguard.core.backoff import NEVER, backoff
 from waguard.core.replace import replace
@@ -14,7 +14,7 @@ from waguard.core.versions.effects import (
     TrialResult,
     VersionEffect,
 )
-from waguard.core.versions.facts import REPEATABLE, Arm
+from waguard.core.versions.facts import REPEATABLE, Arm, Evidence
 from waguard.core.versions.results import (
     CANARIES,
     Conclusion,
@@ -39,7 +39,7 @@ PATIENCE: Final = (
     3.0  # times as long as it took until it was unhealthy: waits are of this length and less
 )
 MANY: Final = 2  # sessions that are unhealthy with a newer version
-_Suspect = tuple[tuple[bool, float, bool, int, float, str], str, Member, Arm]
+_Suspect = tuple[tuple[bool, float, int, bool, int, float, str], str, Member, Arm]
 Post = Callable[[VersionEffect], None]
 
 
@@ -153,8 +153,9 @@ def cross_over(state: VersionState, now: float, post: Post) -> VersionState:
     """Load an unhealthy session with what was good, where one is unhealthy and it is time."""
     if pin(state) is not None or (state.trial and state.trial.stage in CANARIES):
         return state
+    shown = _shown(state)
     found = [
-        (_rank(name, it), name, it, good)
+        (_rank(name, it, shown[it.unhealthy]), name, it, good)
         for name, it in unhealthy(state)
         if (good := suspect(state, name, it, now))
     ]
@@ -309,24 +310,51 @@ def is_paused(
     return sum(1 for _ in unhealthy(state)) < 2 * pause.unhealthy + 2
 
 
-def _rank(name: str, it: Member) -> tuple[bool, float, bool, int, float, str]:
-    """What is the same at each load is quickest. Then who was tried longest ago comes first, who needs not
-    go back, who is unhealthy with the newest, and who shows it soonest."""
+class _Shown(NamedTuple):
+    """Those that are unhealthy in one way: when the first of them showed it (unix time), and how many they are."""
+
+    first: float
+    sessions: int
+
+
+def _shown(state: VersionState) -> dict[Evidence | None, _Shown]:
+    """What sessions show, by evidence."""
+    found = dict[Evidence | None, _Shown]()
+    for _, it in unhealthy(state):
+        at = it.loaded_at + it.unhealthy_after
+        first, sessions = found.get(it.unhealthy, (at, 0))
+        found[it.unhealthy] = _Shown(min(at, first), sessions + 1)
+    return found
+
+
+def _shown_within(it: Member, shown: _Shown) -> float:
+    """Seconds in which it showed what is wrong: from its load; where it broke while the page was open, from the
+    first who showed it."""
+    if not it.worked:
+        return it.unhealthy_after
+    return it.loaded_at + it.unhealthy_after - shown.first
+
+
+def _rank(name: str, it: Member, shown: _Shown) -> tuple[bool, float, int, bool, int, float, str]:
+    """What is the same at each load is quickest. Then who was tried longest ago comes first, who fails as most
+    do, who needs not go back, who is unhealthy with the newest, and who shows it soonest."""
     from_ = -(it.unhealthy_from or 0)
     return (
         it.unhealthy not in REPEATABLE,
         it.tried_at,
+        -shown.sessions,
         it.unhealthy_loads < 2,  # noqa: PLR2004
         from_,
-        it.unhealthy_after,
+        _shown_within(it, shown),
         name,
     )
 
 
 def _control(state: VersionState, subject: str, bad: Arm) -> str | None:
     """An unhealthy session that would be loaded with what is suspected."""
+    shown = _shown(state)
     found = [
-        (it.unhealthy_loads == 1, it.unhealthy_after, name)
+        (it.unhealthy_loads == 1, _shown_within(it, shown[it.unhealthy]), name)
         for name, it in unhealthy(state)
         if name != subject
         and not is_to_move(state, name, it)

@@ -2,7 +2,7 @@
 
 import asyncio
 import contextlib
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Final
@@ -138,7 +138,8 @@ class EndpointQueue:
 
     def _due(self) -> None:
         self._timer = None
-        self.post(TimerDue())
+        with self._logging_bugs():
+            self.post(TimerDue())
 
     # ---- waiting for it ----
 
@@ -210,15 +211,21 @@ class EndpointQueue:
         """Do it by itself; what comes of it is a fact. A bug is logged."""
 
         async def run() -> None:
-            try:
+            with self._logging_bugs():
                 if (fact := await work()) is not None:
                     self.post(fact)
-            except Exception:  # noqa: BLE001 - the loop boundary of a queue
-                logger.exception("a bug in waguard", event="bug", endpoint=self.endpoint)
 
         task = asyncio.create_task(run(), name=f"webhook {self.endpoint}")
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+
+    @contextlib.contextmanager
+    def _logging_bugs(self) -> Iterator[None]:
+        """Around what the event loop calls: nobody above it hears of an error."""
+        try:
+            yield
+        except Exception:  # noqa: BLE001 - the loop boundary of a queue
+            logger.exception("a bug in waguard", event="bug", endpoint=self.endpoint)
 
     async def _attempt(self, effect: Attempt) -> Fact:
         item = effect.item
@@ -242,7 +249,8 @@ class EndpointQueue:
         self._tasks.discard(saved)
         # an error is logged by the writer; after a cut the webhook is delivered again
         if not saved.cancelled() and saved.exception() is None:
-            self.post(Saved(key=effect.key, id=effect.result.id))
+            with self._logging_bugs():
+                self.post(Saved(key=effect.key, id=effect.result.id))
 
 
 class _Reader:

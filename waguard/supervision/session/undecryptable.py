@@ -61,7 +61,7 @@ class Undecryptable:
         self._waiting: list[Waiting] = []
         self._stems: frozenset[str] = frozenset()
         self._gone: frozenset[str] = frozenset()
-        """Ids that the page did not have at the last look-up."""
+        """Ids that the page did not have when each was looked up last."""
         self.count = 0
         self._is_stale = True
         self._busy = False
@@ -212,6 +212,9 @@ class Undecryptable:
             said = reply.found or {}
             found |= {one: said[one] for one in some if one in said}
         self._reread_at = began
-        self._gone = frozenset(one for one, what in found.items() if what == Outcome.GONE)
+        # within the quiet after a pairing only some are looked up: of the others it stays as it was
+        others = {one.message_id for one in self._waiting}.difference(asked)
+        gone = (one for one, what in found.items() if what == Outcome.GONE)
+        self._gone = (self._gone & others).union(gone)
         if over := [one for one, what in found.items() if what == Outcome.NO_MESSAGE]:
             await self._store.no_messages(self._session, over)
