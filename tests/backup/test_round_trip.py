@@ -327,6 +327,21 @@ def test_a_running_session_is_copied_and_one_just_paired_has_its_last_snapshot(
     assert saved.sessions[0].snapshot == first.id
 
 
+def test_the_snapshots_of_a_worker_stay(old: Installation, tmp_path: Path) -> None:
+    """A paired session that connects no more keeps its last good ones, however many backups are made."""
+    at = layout.places(old.config.paths.sessions, 7, "alpha")
+    token = owner_mark.pairing(at.profile) or ""
+    both = [
+        snapshots.create(at.profile, at.snapshots, pairing=token, running=False, now=now).id
+        for now in (1e9, 2e9)
+    ]
+    (at.snapshots / ".new-of-a-worker").mkdir()
+    _, saved = old.save(tmp_path / "backups")
+    assert saved.sessions[0].snapshot == both[1]
+    assert [it.id for it in snapshots.known(at.snapshots)] == both
+    assert (at.snapshots / ".new-of-a-worker").exists()
+
+
 def test_one_that_was_logged_out_is_named_and_not_saved(old: Installation, tmp_path: Path) -> None:
     at = layout.places(old.config.paths.sessions, 7, "alpha")
     old.save(tmp_path / "before")

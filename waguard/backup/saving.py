@@ -184,15 +184,17 @@ def _read(name: str, path: Path, *, named: bool) -> bytes | None:
 
 
 def _add_credentials(writer: archive.ArchiveWriter, number: int, at: Places) -> SavedSession:
-    """A new copy, else the newest snapshot of the same pairing; else why there is neither."""
-    chosen: str | None
-    why: str | None = None
+    """The newest snapshot of the same pairing, else a new one; else why there is neither.
+
+    A worker that is connected renews it each hour. One more each night would push the good ones out of a session
+    that connects no more.
+    """
+    chosen = _newest(at)
     try:
-        chosen = snapshot_now.create(at).id
+        if chosen is None:
+            chosen = snapshot_now.create(at).id
     except (WaguardError, OSError) as error:
         why = error.line() if isinstance(error, WaguardError) else str(error)
-        chosen = _newest(at)
-    if chosen is None:
         return SavedSession(session=at.session, workspace=at.workspace, why=why)
     taken = snapshots.verify(at.snapshots / chosen)
     for file in policy.SNAPSHOT_FILES:
