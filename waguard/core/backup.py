@@ -8,6 +8,7 @@ from typing import Final
 from msgspec import Struct
 
 from waguard.core.replace import replace
+from waguard.core.restored import is_time
 
 FORMAT: Final = 1
 """A field that a restore must not ignore is a new format."""
@@ -101,6 +102,8 @@ def why_wrong(manifest: Manifest, found: Mapping[str, Member]) -> str | None:
     nothing."""
     if manifest.format != FORMAT:
         return f"it has format {manifest.format}, and this waguard knows {FORMAT}"
+    if not is_time(manifest.made_at):
+        return f"it was made at {manifest.made_at}, which is no time"
     said = {it.name: it for it in manifest.members}
     for name in sorted(said.keys() | found.keys()):
         if name not in found:
@@ -124,6 +127,8 @@ def _why_no_session(number: int, it: SavedSession, found: Mapping[str, Member]) 
         return f"{it.session[:100]!r} is no session of a workspace"
     if it.snapshot is None:
         return None
+    if it.taken_at is not None and not is_time(it.taken_at):
+        return f"the credentials of {it.session} were copied at {it.taken_at}, which is no time"
     if not _SNAPSHOT_ID.fullmatch(it.snapshot):
         return f"{it.snapshot[:100]!r} is no snapshot"
     missing = [file for file in SNAPSHOT_FILES if place_of(number, file) not in found]
