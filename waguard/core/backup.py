@@ -20,6 +20,7 @@ VERSIONS: Final = "state/versions.json"
 MARKER: Final = "sessions/waguard-installation.json"
 CONFIGURATION: Final = "configuration/waguard.toml"
 SECRET: Final = "configuration/webhook-secret"  # noqa: S105 - a name in the archive
+DESTINATIONS: Final = "configuration/alert-destinations"
 SNAPSHOT_FILES: Final = ("credentials.tar.gz", "manifest.json")
 
 _MB: Final = 1 << 20
@@ -31,6 +32,7 @@ _LIMITS: Final[Mapping[str, int | None]] = {
     MARKER: _MB,
     CONFIGURATION: _MB,
     SECRET: _MB,
+    DESTINATIONS: _MB,
     MANIFEST: 64 * _MB,
 }
 _SNAPSHOT: Final = re.compile(r"credentials/[0-9]{1,5}/(?:credentials\.tar\.gz|manifest\.json)")
