@@ -71,7 +71,7 @@ def test_all_of_it_comes_back(
     assert not list(new.folder.rglob(".restore*")) + list(tmp_path.rglob(".backup*"))
 
 
-def test_the_destinations_of_alerts_are_laid_aside(tmp_path: Path) -> None:
+def test_the_destinations_of_alerts_lie_beside_the_configuration(tmp_path: Path) -> None:
     old = Installation(tmp_path / "old", alerts={"destination_file": "destinations"})
     for path in (old.folder / "destinations", old.file):
         path.write_text("ntfy https://ntfy.example/secret\n")
@@ -419,20 +419,20 @@ def test_only_the_newest_are_kept_and_nothing_else_is_touched(
     folder = tmp_path / "backups"
     folder.mkdir()
     ours = f"waguard-{MARKER.installation}-"
-    strangers = {"waguard-ffffffff-20200101T000000Z.tar", "mine.tar"}
+    others = {"waguard-ffffffff-20200101T000000Z.tar", "mine.tar"}
     future = f"{ours}29990101T000000Z.tar"
-    for name in strangers | {
+    for name in others | {
         f"{ours}20200101T000000Z.tar",
         f"{ours}20210101T000000Z.tar.encrypted",
         future,
     }:
         (folder / name).write_text("x")
     path, _ = old.save(folder, keep=2)
-    assert {it.name for it in folder.iterdir()} == strangers | {path.name, future}
+    assert {it.name for it in folder.iterdir()} == others | {path.name, future}
     assert path.name.startswith(ours)
     path.rename(folder / f"{ours}20220101T000000Z.tar")
     path, _ = old.save(folder, keep=1)
-    assert {it.name for it in folder.iterdir()} == strangers | {path.name}
+    assert {it.name for it in folder.iterdir()} == others | {path.name}
 
 
 def test_a_draft_of_a_run_that_was_killed_is_removed(old: Installation, tmp_path: Path) -> None:

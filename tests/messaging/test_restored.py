@@ -64,7 +64,7 @@ async def test_with_a_table_only_what_it_has_not_is_delivered(tmp_path: Path) ->
         assert await pair.it.dead() == []
 
 
-async def test_what_waits_for_its_look_up_is_released_only_where_there_is_none(
+async def test_with_a_table_a_release_leaves_what_that_shows(
     receiver: Receiver, tmp_path: Path
 ) -> None:
     async with gateway(tmp_path, receiver.url, stored="no.table") as it:
