@@ -247,7 +247,9 @@ class _Restore:
         """The snapshot, and the profile that is made of it; why that cannot be done."""
         at = layout.places(self._config.paths.sessions, saved.workspace, saved.session)
         snapshot = at.snapshots / str(saved.snapshot)
-        self._made += (at.snapshots, at.profile)
+        with as_owner_of(self._config.paths.sessions):
+            # a link to a disk that is not mounted is not ours to remove
+            self._made += (it for it in (at.snapshots, at.profile) if not os.path.lexists(it))
         try:
             for file in policy.SNAPSHOT_FILES:
                 with as_owner_of(self._config.paths.state):
