@@ -17,7 +17,7 @@ from waguard.core.replace import replace
 from waguard.errors import ConfigError
 
 EMPTY: Final = Manifest(
-    waguard="1", made_at=1.0, installation="", database="x", sessions=(), members=()
+    waguard="1", made_at=1.8e9, installation="", database="x", sessions=(), members=()
 )
 CONTENTS: Final = {API_KEY: b"key", KEYS: b"{}", DATABASE: bytes(range(256)) * 1_024}
 

@@ -1,5 +1,7 @@
 """An installation saved and restored: what is back, what waits, what is lost, and what is refused."""
 
+import errno
+import fcntl
 import io
 import shutil
 import threading
@@ -7,6 +9,7 @@ import time
 from contextlib import closing
 from pathlib import Path
 from sqlite3 import connect
+from typing import BinaryIO
 
 import pytest
 
@@ -23,7 +26,7 @@ from tests.backup.installation import (
     webhook,
 )
 from tests.profile.leveldb_files import word_of
-from waguard.backup import archive, rows, saving
+from waguard.backup import archive, restoring, rows, saving
 from waguard.backup.archive import BackupDamagedError
 from waguard.backup.rows import DatabaseUnreadableError
 from waguard.core import backup as policy
@@ -66,6 +69,19 @@ def test_all_of_it_comes_back(
     modes = {path.stat().st_mode & 0o077 for path in new.folder.rglob("*")}
     assert modes == {0}
     assert not list(new.folder.rglob(".restore*")) + list(tmp_path.rglob(".backup*"))
+
+
+def test_the_destinations_of_alerts_lie_beside_the_configuration(tmp_path: Path) -> None:
+    old = Installation(tmp_path / "old", alerts={"destination_file": "destinations"})
+    for path in (old.folder / "destinations", old.file):
+        path.write_text("ntfy https://ntfy.example/secret\n")
+        path.chmod(0o600)
+    sqlite = connect(old.database)
+    sqlite.close()
+    file, _ = old.save(tmp_path / "backups")
+    shown = Installation(tmp_path / "new").restore(file).configuration
+    assert shown
+    assert "secret" in (Path(shown) / "alert-destinations").read_text()
 
 
 def test_one_moment_of_a_database_that_is_written(
@@ -289,10 +305,46 @@ def test_a_disk_without_room_is_refused_before(
     old: Installation, new: Installation, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     file, _ = old.save(tmp_path / "backups")
-    monkeypatch.setattr("waguard.backup.restoring.disk.free", lambda _: 1 << 20)
+    monkeypatch.setattr("waguard.backup.room.disk.free", lambda _: 1 << 20)
     with pytest.raises(NoRoomError, match="only 1 MB are free"):
         new.restore(file)
     assert [name for name in new.files() if not name.startswith("run/")] == []
+
+
+def test_the_disks_of_profiles_and_database_need_room_too(
+    old: Installation, new: Installation, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file, _ = old.save(tmp_path / "backups")
+    free = iter([1 << 40, 1 << 20])  # for what is unpacked, and then for what is made of it
+    monkeypatch.setattr("waguard.backup.room.disk.free", lambda _: next(free))
+    with pytest.raises(NoRoomError, match="only 1 MB are free"):
+        new.restore(file)
+    assert [name for name in new.files() if not name.startswith("run/")] == []
+
+
+@pytest.mark.parametrize("at", ["credentials.tar.gz", "waguard.db.new"])
+def test_a_disk_that_is_full_in_the_middle_leaves_it_as_it_was(
+    old: Installation, new: Installation, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, at: str
+) -> None:
+    file, _ = old.save(tmp_path / "backups")
+    key = new.folder / "state/api-key"
+    key.write_text("the key of a first start")
+    copy = restoring._copy
+
+    def full(source: BinaryIO, target: Path) -> None:
+        if target.name == at and (at.endswith("new") or "beta" in str(target)):
+            target.parent.mkdir(parents=True, exist_ok=True)
+            target.write_bytes(b"half")
+            raise OSError(errno.ENOSPC, "No space left on device", str(target))
+        copy(source, target)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(restoring, "_copy", full)
+        with pytest.raises(OSError, match="No space"):
+            new.restore(file)
+    assert [it for it in new.files() if not it.startswith("run/")] == ["state/api-key"]
+    assert key.read_text() == "the key of a first start"
+    assert len(new.restore(file).lost) > 1
 
 
 def test_a_snapshot_that_is_unusable_is_named(
@@ -327,6 +379,21 @@ def test_a_running_session_is_copied_and_one_just_paired_has_its_last_snapshot(
     assert saved.sessions[0].snapshot == first.id
 
 
+def test_the_snapshots_of_a_worker_stay(old: Installation, tmp_path: Path) -> None:
+    """A paired session that connects no more keeps its last good ones, however many backups are made."""
+    at = layout.places(old.config.paths.sessions, 7, "alpha")
+    token = owner_mark.pairing(at.profile) or ""
+    both = [
+        snapshots.create(at.profile, at.snapshots, pairing=token, running=False, now=now).id
+        for now in (1e9, 2e9)
+    ]
+    (at.snapshots / ".new-of-a-worker").mkdir()
+    _, saved = old.save(tmp_path / "backups")
+    assert saved.sessions[0].snapshot == both[1]
+    assert [it.id for it in snapshots.known(at.snapshots)] == both
+    assert (at.snapshots / ".new-of-a-worker").exists()
+
+
 def test_one_that_was_logged_out_is_named_and_not_saved(old: Installation, tmp_path: Path) -> None:
     at = layout.places(old.config.paths.sessions, 7, "alpha")
     old.save(tmp_path / "before")
@@ -351,15 +418,49 @@ def test_only_the_newest_are_kept_and_nothing_else_is_touched(
 ) -> None:
     folder = tmp_path / "backups"
     folder.mkdir()
-    others = {"waguard-20200101T000000Z.tar", "waguard-20210101T000000Z.tar.encrypted", "mine.tar"}
-    for name in others:
+    ours = f"waguard-{MARKER.installation}-"
+    others = {"waguard-ffffffff-20200101T000000Z.tar", "mine.tar"}
+    future = f"{ours}29990101T000000Z.tar"
+    for name in others | {
+        f"{ours}20200101T000000Z.tar",
+        f"{ours}20210101T000000Z.tar.encrypted",
+        future,
+    }:
         (folder / name).write_text("x")
     path, _ = old.save(folder, keep=2)
-    assert {it.name for it in folder.iterdir()} == {
-        path.name,
-        "waguard-20210101T000000Z.tar.encrypted",
-        "mine.tar",
-    }
+    assert {it.name for it in folder.iterdir()} == others | {path.name, future}
+    assert path.name.startswith(ours)
+    path.rename(folder / f"{ours}20220101T000000Z.tar")
+    path, _ = old.save(folder, keep=1)
+    assert {it.name for it in folder.iterdir()} == others | {path.name}
+
+
+def test_a_draft_of_a_run_that_was_killed_is_removed(old: Installation, tmp_path: Path) -> None:
+    folder = tmp_path / "backups"
+    folder.mkdir()
+    ours = f".waguard-{MARKER.installation}-"
+    left, living = (folder / f"{ours}2020010{day}T000000Z.tar.new" for day in (1, 2))
+    others = folder / ".waguard-ffffffff-20200101T000000Z.tar.new"
+    for draft in (left, living, others):
+        draft.write_text("an archive without encryption")
+    with living.open("rb") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        path, _ = old.save(folder)
+    assert set(folder.iterdir()) == {path, living, others}
+
+
+def test_a_disk_that_would_be_full_is_left_alone(
+    old: Installation, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is copied, and what must stay free beside it."""
+    size = old.database.stat().st_size
+    reserve = old.config.limits.disk_reserve << 20
+    monkeypatch.setattr("waguard.backup.room.disk.free", lambda _: reserve + size + size // 2)
+    with pytest.raises(NoRoomError, match="are needed"):
+        old.save(tmp_path / "backups")
+    with pytest.raises(NoRoomError, match="are needed"):
+        saving.into_stream(old.source(), io.BytesIO())
+    assert list((tmp_path / "backups").iterdir()) == []
 
 
 def test_a_stream_is_the_same_archive(old: Installation) -> None:

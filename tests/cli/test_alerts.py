@@ -92,6 +92,11 @@ def test_a_failed_daemon_is_reported_also_where_its_configuration_is_wrong(
     assert main(["alerts", "failed"]) == 0
     [got] = receiver.got
     assert "failed (exit-code, exit status 2)" in got["text"]
+    assert "not supervised" in got["text"]
+    monkeypatch.setenv("MONITOR_UNIT", "waguard-backup.service")
+    assert main(["alerts", "failed"]) == 0
+    assert "waguard-backup.service failed" in receiver.got[1]["text"]
+    assert "not supervised" not in receiver.got[1]["text"]
 
 
 def test_where_nothing_can_be_read_the_reason_is_said(

@@ -211,6 +211,22 @@ def test_other_folders_need_the_drop_in_that_is_printed(check: Check, unit: Path
     assert check(elsewhere)[-1].endswith("ok")
 
 
+def test_so_does_the_unit_of_backups(check: Check, unit: Path) -> None:
+    elsewhere = paths("/srv/wa")
+    (unit / "paths.conf").write_text("[Service]\nReadWritePaths=/srv/wa\n")
+    shipped = UNIT.with_name("waguard-backup.service")
+    (unit.parent / shipped.name).write_text(shipped.read_text())
+    said, text, end = check(elsewhere)
+    assert "/etc/systemd/system/waguard-backup.service.d/paths.conf" in said
+    assert "ReadWritePaths" in text
+    assert end.endswith("ok")  # no daemon ends for it
+    drop_ins = unit.with_name("waguard-backup.service.d")
+    drop_ins.mkdir()
+    (drop_ins / "paths.conf").write_text(text)
+    assert check(elsewhere) == [end]
+    assert check(f"{paths('/var/lib/waguard')}\n") == [end]
+
+
 @pytest.mark.parametrize("folder", ["/home/me/wa", "/root/wa", "/var/tmp/wa"])
 def test_a_folder_that_the_unit_does_not_see(check: Check, folder: str) -> None:
     with pytest.raises(ConfigError, match="is hidden from waguard"):

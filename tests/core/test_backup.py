@@ -22,7 +22,7 @@ from waguard.core.replace import replace
 
 SAVED: Final = Manifest(
     waguard="1",
-    made_at=0.0,
+    made_at=1.8e9,
     installation="x",
     database="sqlite",
     revision="0009",
@@ -71,7 +71,7 @@ def test_where_it_may_go(place: dict[str, Any], why: str | None) -> None:
 def test_what_is_lost_is_said_once_each() -> None:
     said = lost(SAVED, Counts(uncertain=2, held=3))
     assert said[0].startswith("session b (workspace 7): ")
-    for words in ("since 1970-01-01 00:00 UTC", "2 messages", "3 webhooks", "groups wait", "media"):
+    for words in ("since 2027-01-15 08:00 UTC", "2 messages", "3 webhooks", "groups wait", "media"):
         assert sum(words in line for line in said) >= 1
     server = replace(SAVED, members=(), sessions=())
     assert lost(server, Counts()) == []
@@ -88,3 +88,13 @@ def test_a_member_of_another_size_is_another_one() -> None:
     assert why_wrong(manifest, {DATABASE: Member(DATABASE, 1, "0f")}) is None
     assert why_wrong(manifest, {DATABASE: Member(DATABASE, 2, "0f")})
     assert why_wrong(manifest, {})
+
+
+@pytest.mark.parametrize("at", [0.0, -1e300, 1e300, 1e10])
+def test_a_time_that_no_calendar_knows_is_no_backup(at: float) -> None:
+    found = {DATABASE: Member(DATABASE, 1, "0f")}
+    assert why_wrong(replace(SAVED, sessions=(), made_at=at), found) == (
+        f"it was made at {at}, which is no time"
+    )
+    taken = SavedSession(session="a", workspace=7, snapshot="1", taken_at=at)
+    assert "no time" in str(why_wrong(replace(SAVED, sessions=(taken,)), found))

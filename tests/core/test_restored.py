@@ -7,6 +7,7 @@ import pytest
 from waguard.core.messages.inbox import EventPayload, InboxRecord, Kind
 from waguard.core.messages.news import notices
 from waguard.core.restored import (
+    CLOCK_ERROR,
     EVERY,
     KIND,
     Restored,
@@ -50,7 +51,7 @@ def test_what_becomes_of_a_webhook(event: str, uses_lookup: bool, what: Doubt) -
 
 
 def test_only_what_is_older_than_the_restore_is_marked() -> None:
-    before, after = record(200.0), record(200.1)
+    before, after = record(200.0 + CLOCK_ERROR), record(200.1 + CLOCK_ERROR)
     assert marked(HERE, before, uses_lookup=True).repeated is Doubt.LOOKUP
     assert marked(HERE, before, uses_lookup=False).repeated is Doubt.WAIT
     assert marked(HERE, after, uses_lookup=True) is after

@@ -11,13 +11,14 @@ from waguard.core.webhooks.delivery import Doubt
 from waguard.daemon.restored import RestoredInstallation
 from waguard.host.memory import restored_file
 
-HERE: Final = Restored(backup_at=100.0, restored_at=200.0, database=True, groups=("a",))
+HERE: Final = Restored(backup_at=1.7e9, restored_at=1.75e9, database=True, groups=("a",))
+FAR: Final = '{"backup_at":1e300,"restored_at":1.75e9,"database":true,"groups":["a"]}'
 RECORD: Final = InboxRecord(
     session_id="a",
     workspace_id=7,
     key="k",
     kind=Kind.MESSAGE,
-    at=150.0,
+    at=1.72e9,
     events=(EventPayload("message_received", {}),),
 )
 
@@ -66,3 +67,16 @@ def test_garbage_in_its_place_is_not_nothing(tmp_path: Path) -> None:
     assert found is not None
     assert found.groups == (EVERY,)
     assert (tmp_path / restored_file.FILE).read_text() == "half a fi"
+
+
+@pytest.mark.parametrize("content", ["half a fi", FAR])
+async def test_a_release_of_what_cannot_be_read_is_for_good_and_keeps_it(
+    tmp_path: Path, content: str
+) -> None:
+    path = tmp_path / restored_file.FILE
+    path.write_text(content)
+    it = installation(tmp_path)
+    assert [one.type for one in it.conditions(["a"])] == [KIND]
+    assert await it.release_groups() == 1
+    assert not installation(tmp_path).group_waits("a", "1@g.us")
+    assert path.with_name("restored.json.unreadable").read_text() == content

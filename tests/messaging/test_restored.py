@@ -64,6 +64,21 @@ async def test_with_a_table_only_what_it_has_not_is_delivered(tmp_path: Path) ->
         assert await pair.it.dead() == []
 
 
+async def test_with_a_table_a_release_leaves_what_that_shows(
+    receiver: Receiver, tmp_path: Path
+) -> None:
+    async with gateway(tmp_path, receiver.url, stored="no.table") as it:
+        it.journal._marked = lambda record: marked(
+            Restored(backup_at=0.0, restored_at=1e12, database=True), record, uses_lookup=True
+        )
+        await it.stored(event(1))
+        assert await it.webhooks.dead_letters.release_restored() == 0
+        assert [one.cause for one in await it.pending()] == [Cause.RESTORED]
+        it.configure(stored=None)  # nobody looks it up any more
+        assert await it.webhooks.dead_letters.release_restored() == 1
+        assert Cause.RESTORED not in [one.cause for one in await it.pending()]
+
+
 async def test_what_waits_for_the_number_of_a_lid_waits_for_it_again(tmp_path: Path) -> None:
     async with gateway(tmp_path, "http://127.0.0.1:9/") as it:
         it.journal._marked = lambda record: marked(

@@ -74,6 +74,9 @@ def test_a_unit_that_is_given_up_is_reported_by_a_unit_of_its_own() -> None:
     unit = ConfigParser(strict=False, interpolation=None)
     unit.read(FOLDER / "waguard.service")
     reporting = service(unit["Unit"]["OnFailure"])
+    backup = ConfigParser(strict=False, interpolation=None)
+    backup.read(FOLDER / "waguard-backup.service")
+    assert backup["Unit"]["OnFailure"] == unit["Unit"]["OnFailure"]
     assert " alerts failed --config " in reporting["ExecStart"]
     assert reporting["User"] == service("waguard.service")["User"]
 

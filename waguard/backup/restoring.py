@@ -14,21 +14,21 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import BinaryIO, Final
 
-from waguard.backup import archive, rows
+from waguard.backup import archive, room, rows
 from waguard.config.passwords import without_passwords
 from waguard.config.sections import Config
 from waguard.core import backup as policy
 from waguard.core.backup import Counts, Manifest, Place, SavedSession
 from waguard.core.profile.profile import RestoreSnapshot
 from waguard.core.restored import Restored
-from waguard.errors import ConflictError, NoRoomError, WaguardError
-from waguard.host.files import disk
+from waguard.errors import ConflictError, WaguardError
 from waguard.host.files.acting import as_owner_of
 from waguard.host.files.lock import acquire
 from waguard.host.files.private_files import open_private, private_folders, sync_folder
 from waguard.host.memory import installation_file, key_memory, restored_file, version_memory
 from waguard.profile import layout, repair
 from waguard.profile.lock import ProfileLock
+from waguard.profile.snapshot_archive import SnapshotDamagedError, read_manifest
 from waguard.store.engine import sqlite_file
 from waguard.store.revision import HEAD
 from waguard.supervision.fleet import inventory
@@ -64,7 +64,8 @@ def run(
             private_folders(state)
             shutil.rmtree(state / _STAGING, ignore_errors=True)  # what a crash left
             try:
-                _require_room(state, raw)
+                size = os.fstat(raw.fileno()).st_size
+                room.require([(state, size)], reserve=_ROOM)  # all of it is unpacked first
                 (state / _STAGING).mkdir(mode=0o700)
                 manifest = archive.read(raw, key, into=state / _STAGING)
             except BaseException:
@@ -92,16 +93,6 @@ def _no_daemon(config: Config) -> Iterator[None]:
             lock.release()
 
 
-def _require_room(folder: Path, raw: BinaryIO) -> None:
-    """All of it is unpacked beside its place."""
-    needed, free = os.fstat(raw.fileno()).st_size + _ROOM, disk.free(folder)
-    if free is not None and free < needed:
-        raise NoRoomError(
-            f"only {free >> 20} MB are free on the disk of {folder}",
-            remedy=f"free {(needed - free >> 20) + 1} MB more",
-        )
-
-
 class _Restore:
     """One backup that was read to its end; ``unpacked`` has its files."""
 
@@ -114,19 +105,60 @@ class _Restore:
         self._now = now
         self._from_dump = from_dump
         self._database = sqlite_file(config.database.url)
-        self._moved: list[str] = []
+        self._moved: list[tuple[Path, Path]] = []
+        self._made: list[Path] = []
 
     def run(self, used: Path | None) -> Result:
-        """Raises ``ConflictError`` where something lives here; then nothing is changed."""
+        """Raises ``ConflictError`` where something lives here, ``NoRoomError``, ``OSError``; then nothing is changed."""
         if refused := policy.refusals(self._manifest, self._place()):
             raise ConflictError(
                 f"this is no place for a restore: {'; '.join(refused)}",
                 value=str(self._config.paths.sessions),
                 remedy="restore into an installation without sessions; nothing was changed",
             )
+        self._require_room()
+        try:
+            return self._carry_out(used)
+        except BaseException:
+            self._undo()
+            raise
+
+    def _require_room(self) -> None:
+        """All of it is copied from where it was unpacked; of the credentials profiles are made, too."""
+        sizes = {it.name: it.size for it in self._manifest.members}
+        needed = []
+        if self._database:
+            needed.append((self._database.parent, sizes.pop(policy.DATABASE, 0)))
+        for number, saved in enumerate(self._manifest.sessions):
+            if not saved.snapshot:
+                continue
+            at = layout.places(self._config.paths.sessions, saved.workspace, saved.session)
+            names = [policy.place_of(number, file) for file in policy.SNAPSHOT_FILES]
+            needed.append((at.snapshots, sum(sizes.pop(name) for name in names)))
+            with as_owner_of(self._config.paths.state), contextlib.suppress(SnapshotDamagedError):
+                taken = read_manifest((self._unpacked / names[0]).parent)
+                needed.append((at.profile, taken.size))
+        needed.append((self._config.paths.state, sum(sizes.values())))
+        room.require(needed, reserve=_ROOM)
+
+    def _undo(self) -> None:
+        """Half a restore refuses the next one: what was made is removed, what was in the way comes back."""
+        for path in reversed(self._made):
+            with contextlib.suppress(OSError), as_owner_of(path):
+                if path.is_dir():
+                    shutil.rmtree(path)
+                else:
+                    path.unlink()
+        for place, moved in reversed(self._moved):
+            with contextlib.suppress(OSError), as_owner_of(place):
+                moved.rename(place)
+
+    def _carry_out(self, used: Path | None) -> Result:
         state, sessions = self._config.paths.state, self._config.paths.sessions
         counts = self._make_database_ready()
         has = [it.session for it in self._manifest.sessions if it.snapshot]
+        self._make_way(state / restored_file.FILE)
+        self._made.append(state / restored_file.FILE)
         with as_owner_of(state):
             note = Restored(
                 backup_at=self._manifest.made_at,
@@ -152,7 +184,7 @@ class _Restore:
             manifest=shown,
             lost=policy.lost(shown, counts),
             counts=counts,
-            moved=self._moved,
+            moved=[str(moved) for _, moved in self._moved],
             statements=rows.statements() if self._from_dump else [],
             configuration=self._keep_configuration(used),
         )
@@ -196,6 +228,7 @@ class _Restore:
         self._make_way(place)
         with source, as_owner_of(place):
             draft = place.with_name(f"{place.name}.new")
+            self._made += (draft, place)
             _copy(source, draft)
             draft.rename(place)
             sync_folder(place.parent)
@@ -208,12 +241,15 @@ class _Restore:
             stamp = f"{datetime.fromtimestamp(self._now, UTC):%Y%m%dT%H%M%SZ}"
             moved = place.with_name(f"{place.name}.before-restore-{stamp}")
             place.rename(moved)
-            self._moved.append(str(moved))
+            self._moved.append((place, moved))
 
     def _put_credentials(self, number: int, saved: SavedSession) -> str | None:
         """The snapshot, and the profile that is made of it; why that cannot be done."""
         at = layout.places(self._config.paths.sessions, saved.workspace, saved.session)
         snapshot = at.snapshots / str(saved.snapshot)
+        with as_owner_of(self._config.paths.sessions):
+            # a link to a disk that is not mounted is not ours to remove
+            self._made += (it for it in (at.snapshots, at.profile) if not os.path.lexists(it))
         try:
             for file in policy.SNAPSHOT_FILES:
                 with as_owner_of(self._config.paths.state):
@@ -231,16 +267,21 @@ class _Restore:
     def _keep_configuration(self, used: Path | None) -> str | None:
         """The configuration is a person's, and may be another host's: it is laid aside, where it differs."""
         folder = self._config.paths.state / _CONFIGURATION
-        found = _content(self._config.paths.state, self._unpacked / policy.CONFIGURATION)
-        same = used is not None and _content(used, used) == found
-        secret = self._config.webhook.secret_file
-        theirs = _content(self._config.paths.state, self._unpacked / policy.SECRET)
-        same_secret = theirs is None or (secret and _content(secret, secret) == theirs)
-        if (found is None or same) and same_secret:
+        ours = {
+            policy.CONFIGURATION: used,
+            policy.SECRET: self._config.webhook.secret_file,
+            policy.DESTINATIONS: self._config.alerts.destination_file,
+        }
+        if not any(self._differs(name, place) for name, place in ours.items()):
             return None
-        for name in (policy.CONFIGURATION, policy.SECRET):
+        for name in ours:
             self._put(name, folder / Path(name).name)
         return str(folder)
+
+    def _differs(self, name: str, place: Path | None) -> bool:
+        """Whether the backup has it, and here is none or another one."""
+        found = _content(self._config.paths.state, self._unpacked / name)
+        return found is not None and (place is None or _content(place, place) != found)
 
 
 def _content(owned: Path, path: Path) -> bytes | None:

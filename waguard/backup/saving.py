@@ -21,13 +21,14 @@ from typing import BinaryIO, Final
 from sqlalchemy import make_url
 
 import waguard
-from waguard.backup import archive, rows
+from waguard.backup import archive, room, rows
 from waguard.config.passwords import without_passwords
 from waguard.config.sections import Config
 from waguard.core import backup as policy
 from waguard.core.backup import LastBackup, Manifest, SavedSession
 from waguard.errors import ConfigError, ConflictError, WaguardError
 from waguard.host import small_file
+from waguard.host.files import disk
 from waguard.host.files.acting import as_owner_of
 from waguard.host.files.private_files import private_folders, sync_folder
 from waguard.host.memory import installation_file, key_memory, last_backup, version_memory
@@ -38,7 +39,7 @@ from waguard.store.engine import sqlite_file
 from waguard.supervision.fleet import inventory
 
 _STAGING: Final = ".backup"
-_NAME: Final = re.compile(r"waguard-[0-9]{8}T[0-9]{6}Z\.tar(\.encrypted)?")
+_NAME: Final = re.compile(r"[0-9]{8}T[0-9]{6}Z\.tar(\.encrypted)?")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,15 +52,21 @@ class Source:
 
 
 def into_folder(source: Source, folder: Path, *, keep: int | None) -> tuple[Path, Manifest]:
-    """A new archive there; of older ones only ``keep`` - 1 stay (None: all). Raises ``WaguardError``, ``OSError``."""
+    """A new archive there; of the older ones of this installation only ``keep`` - 1 stay (None: all). Raises
+    ``WaguardError``, ``OSError``."""
+    _require_room(source, folder)
     now = time.time()
     stamp = f"{datetime.fromtimestamp(now, UTC):%Y%m%dT%H%M%SZ}"
-    name = f"waguard-{stamp}.tar{'.encrypted' if source.key else ''}"
+    ours = _prefix(source)
+    name = f"{ours}{stamp}.tar{'.encrypted' if source.key else ''}"
     draft = folder / f".{name}.new"
     with as_owner_of(folder):
+        _clear_drafts(folder, ours)
         raw = open(draft, "x+b", opener=_private)  # noqa: SIM115 - closed below, with the rights of its owner
     with raw:
         try:
+            with contextlib.suppress(OSError):  # a file system without locks
+                fcntl.flock(raw, fcntl.LOCK_EX | fcntl.LOCK_NB)
             manifest = _save(source, raw, now)
             with as_owner_of(folder):
                 draft.rename(folder / name)
@@ -71,14 +78,58 @@ def into_folder(source: Source, folder: Path, *, keep: int | None) -> tuple[Path
     _remember(source, manifest, str(folder / name))
     if keep is not None:
         with as_owner_of(folder):
-            for old in sorted(p for p in folder.iterdir() if _NAME.fullmatch(p.name))[:-keep]:
+            older = sorted(it for it in _archives(folder, ours) if it.name != name)
+            for old in older[: max(0, len(older) - keep + 1)]:
                 old.unlink()
     return folder / name, manifest
+
+
+def _prefix(source: Source) -> str:
+    """What the names of this installation's archives begin with: several may share a folder."""
+    sessions = source.config.paths.sessions
+    with as_owner_of(sessions):
+        marker = installation_file.read(sessions)
+    installation = re.sub(r"[^0-9A-Za-z]", "", marker.installation)[:32] if marker else ""
+    return f"waguard-{installation}-" if installation else "waguard-"
+
+
+def _archives(folder: Path, ours: str) -> list[Path]:
+    return [
+        it
+        for it in folder.iterdir()
+        if it.name.startswith(ours) and _NAME.fullmatch(it.name.removeprefix(ours))
+    ]
+
+
+def _clear_drafts(folder: Path, ours: str) -> None:
+    """Delete what a run left that was killed: it may be a whole archive. Nobody holds its lock any more."""
+    for draft in folder.glob(f".{ours}*.new"):
+        if not _NAME.fullmatch(draft.name[1 + len(ours) : -len(".new")]):
+            continue
+        with contextlib.suppress(OSError), open(draft, "r+b", opener=_private) as left:
+            fcntl.flock(left, fcntl.LOCK_EX | fcntl.LOCK_NB)  # held: another one is being made
+            draft.unlink()
+
+
+def _require_room(source: Source, folder: Path) -> None:
+    """A copy of the database is made beside it, and all goes into the archive."""
+    config, sessions = source.config, source.config.paths.sessions
+    with as_owner_of(sessions):
+        places = [layout.places(sessions, *place) for place in _places(sessions)]
+        size = sum(disk.size_of(it.snapshots) for it in places)
+    needed = []
+    if database := sqlite_file(config.database.url):
+        with as_owner_of(database):
+            files = (database, database.with_name(f"{database.name}-wal"))
+            copied = sum(map(room.size_of, files))
+        needed, size = [(database.parent, copied)], size + copied
+    room.require([*needed, (folder, size)], reserve=config.limits.disk_reserve << 20)
 
 
 def into_stream(source: Source, stream: BinaryIO) -> Manifest:
     """The archive, as soon as it is whole and was read back. Raises ``WaguardError``, ``OSError``."""
     state = source.config.paths.state
+    _require_room(source, state)
     with as_owner_of(state):
         raw = tempfile.TemporaryFile(dir=state)  # noqa: SIM115 - closed below
     with raw:
@@ -157,6 +208,7 @@ def _small_files(source: Source) -> dict[str, bytes]:
     named = {
         policy.CONFIGURATION: source.configuration,
         policy.SECRET: config.webhook.secret_file,
+        policy.DESTINATIONS: config.alerts.destination_file,
         policy.API_KEY: config.api.key_file,
     }
     ours = {
@@ -184,15 +236,17 @@ def _read(name: str, path: Path, *, named: bool) -> bytes | None:
 
 
 def _add_credentials(writer: archive.ArchiveWriter, number: int, at: Places) -> SavedSession:
-    """A new copy, else the newest snapshot of the same pairing; else why there is neither."""
-    chosen: str | None
-    why: str | None = None
+    """The newest snapshot of the same pairing, else a new one; else why there is neither.
+
+    A worker that is connected renews it each hour. One more each night would push the good ones out of a session
+    that connects no more.
+    """
+    chosen = _newest(at)
     try:
-        chosen = snapshot_now.create(at).id
+        if chosen is None:
+            chosen = snapshot_now.create(at).id
     except (WaguardError, OSError) as error:
         why = error.line() if isinstance(error, WaguardError) else str(error)
-        chosen = _newest(at)
-    if chosen is None:
         return SavedSession(session=at.session, workspace=at.workspace, why=why)
     taken = snapshots.verify(at.snapshots / chosen)
     for file in policy.SNAPSHOT_FILES:

@@ -57,7 +57,8 @@ def _failed(arguments: argparse.Namespace) -> int:
         os.environ.get(f"MONITOR_{name}") for name in ("SERVICE_RESULT", "EXIT_STATUS")
     )  # systemd.exec(5)
     why = f"{result or 'unknown result'}{f', exit status {status}' if status else ''}"
-    said = notice.of_failed_unit(why, host=socket.gethostname(), page=page_of(config))
+    unit = os.environ.get("MONITOR_UNIT", notice.UNIT)
+    said = notice.of_failed_unit(why, unit=unit, host=socket.gethostname(), page=page_of(config))
     return _deliver(arguments, _destinations(config), said)
 
 

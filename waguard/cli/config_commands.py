@@ -15,7 +15,7 @@ from waguard.errors import ConfigError
 from waguard.host.configuration import Found, hidden, hidden_lines, shown
 from waguard.host.files import ownership
 from waguard.host.system import service_unit
-from waguard.host.system.service_unit import UNIT, USER
+from waguard.host.system.service_unit import BACKUP_UNIT, UNIT, USER
 
 DROP_INS: Final = f"/etc/systemd/system/{UNIT}.d"
 # where the default is none of the key itself
@@ -75,6 +75,7 @@ def check(
     installed = service_unit.files(root) if found.of_unit else []
     _check_owners(found, reading.config, service_unit.user(user) if installed else None)
     if installed:
+        _say_backup_unit(root, reading.config, say)
         _check_unit(units.parse([path.read_text() for path in installed]), reading.config, say)
     say(f"{found.path or 'no file, defaults'}: ok")
 
@@ -123,6 +124,17 @@ def _check_unit(unit: units.Unit, config: Config, say: Callable[[str], None]) ->
         value=str(path),
         remedy=f"install the lines above as {name}",
     )
+
+
+def _say_backup_unit(root: Path, config: Config, say: Callable[[str], None]) -> None:
+    """Nothing that ends a daemon, and yet each night's backup fails without it."""
+    texts = [path.read_text() for path in service_unit.files(root, BACKUP_UNIT)]
+    if not texts:
+        return
+    closed = units.unwritable(units.parse(texts), service_unit.backup_writes(config))
+    if missing := list(dict.fromkeys(closed.values())):
+        name = f"/etc/systemd/system/{BACKUP_UNIT}.d/paths.conf"
+        _say_drop_in(say, "for backups this", name, units.drop_in(missing))
 
 
 def _check_executable(unit: units.Unit, config: Config, say: Callable[[str], None]) -> None:

@@ -48,7 +48,7 @@ def _restore(arguments: argparse.Namespace) -> int:
             f"{error.filename or arguments.file} cannot be used: {error.strerror or error}",
             field="FILE",
             value=str(arguments.file),
-            remedy="run this as root, or as the daemon's user",
+            remedy="make room on its disk, or run this as root or as the daemon's user; what was made is removed again",
         ) from None
     restored = [it.session for it in result.manifest.sessions if it.snapshot]
     said = [f"restored: {len(restored)} sessions{': ' if restored else ''}{', '.join(restored)}"]

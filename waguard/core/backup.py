@@ -8,6 +8,7 @@ from typing import Final
 from msgspec import Struct
 
 from waguard.core.replace import replace
+from waguard.core.restored import is_time
 
 FORMAT: Final = 1
 """A field that a restore must not ignore is a new format."""
@@ -19,6 +20,7 @@ VERSIONS: Final = "state/versions.json"
 MARKER: Final = "sessions/waguard-installation.json"
 CONFIGURATION: Final = "configuration/waguard.toml"
 SECRET: Final = "configuration/webhook-secret"  # noqa: S105 - a name in the archive
+DESTINATIONS: Final = "configuration/alert-destinations"
 SNAPSHOT_FILES: Final = ("credentials.tar.gz", "manifest.json")
 
 _MB: Final = 1 << 20
@@ -30,6 +32,7 @@ _LIMITS: Final[Mapping[str, int | None]] = {
     MARKER: _MB,
     CONFIGURATION: _MB,
     SECRET: _MB,
+    DESTINATIONS: _MB,
     MANIFEST: 64 * _MB,
 }
 _SNAPSHOT: Final = re.compile(r"credentials/[0-9]{1,5}/(?:credentials\.tar\.gz|manifest\.json)")
@@ -101,6 +104,8 @@ def why_wrong(manifest: Manifest, found: Mapping[str, Member]) -> str | None:
     nothing."""
     if manifest.format != FORMAT:
         return f"it has format {manifest.format}, and this waguard knows {FORMAT}"
+    if not is_time(manifest.made_at):
+        return f"it was made at {manifest.made_at}, which is no time"
     said = {it.name: it for it in manifest.members}
     for name in sorted(said.keys() | found.keys()):
         if name not in found:
@@ -124,6 +129,8 @@ def _why_no_session(number: int, it: SavedSession, found: Mapping[str, Member]) 
         return f"{it.session[:100]!r} is no session of a workspace"
     if it.snapshot is None:
         return None
+    if it.taken_at is not None and not is_time(it.taken_at):
+        return f"the credentials of {it.session} were copied at {it.taken_at}, which is no time"
     if not _SNAPSHOT_ID.fullmatch(it.snapshot):
         return f"{it.snapshot[:100]!r} is no snapshot"
     missing = [file for file in SNAPSHOT_FILES if place_of(number, file) not in found]

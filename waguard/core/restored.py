@@ -18,6 +18,9 @@ from waguard.core.webhooks.delivery import HELD, SENT, SESSION_EVENTS, Doubt
 
 KIND: Final = "ratchets_rolled_back"
 EVERY: Final = "*"
+EARLIEST: Final = 946_684_800.0  # 2000-01-01
+LATEST: Final = 7_258_118_400.0  # 2200-01-01
+CLOCK_ERROR: Final = 300.0  # s; a new host's clock may be behind WhatsApp's
 WAITS: Final = "groups of this session wait since its credentials were restored from a backup"
 WHY: Final = "it may have been delivered before this installation was restored from a backup"
 _WITH_SENDER_KEYS: Final = ("@g.us", "@broadcast")
@@ -40,15 +43,22 @@ class Restored(Struct, frozen=True, kw_only=True):
     """Sessions whose messages to groups wait; ``EVERY``: all."""
 
 
+def is_time(at: float) -> bool:
+    """Whether somebody may have written this time: others have no date, or none that a calendar knows."""
+    return EARLIEST <= at < LATEST
+
+
 def unreadable(now: float) -> Restored:
     """What holds while nobody can read what was restored: unknown is not "nothing"."""
-    return Restored(backup_at=0.0, restored_at=now, database=True, groups=(EVERY,))
+    return Restored(backup_at=EARLIEST, restored_at=now, database=True, groups=(EVERY,))
 
 
 def marked(restored: Restored | None, record: InboxRecord, *, uses_lookup: bool) -> InboxRecord:
     """The record, with what becomes of its webhooks where the daemon before may have delivered them. ``uses_lookup``: as
     ``doubt`` has it, for ``webhook.url``."""
-    if restored is None or not restored.database or record.at > restored.restored_at:
+    if restored is None or not restored.database:
+        return record
+    if record.at > restored.restored_at + CLOCK_ERROR:
         return record
     return replace(record, repeated=Doubt.LOOKUP if uses_lookup else Doubt.WAIT)
 

@@ -163,9 +163,11 @@ class MessageStore(Undecryptables, FilesNamed, Protocol):
         []: none is left.
         """
 
-    async def release_restored(self, receivers: Collection[str]) -> list[Replayed]:
+    async def release_restored(
+        self, receivers: Collection[str], *, pending: bool
+    ) -> list[Replayed]:
         """Queue some of what the daemon before a restore may have delivered, where it is for one of the ``receivers``; what
-        is about a LID waits for its number again.
+        is about a LID waits for its number again. ``pending``: also what waits for its look-up.
 
         []: none is left.
         """

@@ -115,13 +115,16 @@ class SqlDeadLetters:
                 await work.connection.execute(same.values(self._again() | {"lane": it.partition}))
             return replayed
 
-    async def release_restored(self, receivers: Collection[str]) -> list[Replayed]:
+    async def release_restored(
+        self, receivers: Collection[str], *, pending: bool
+    ) -> list[Replayed]:
         """See ``ports.messages.MessageStore``."""
         of_lids = DEAD & (_CAUSE == Cause.RESTORED) & DELIVERIES.c.lane.endswith(LID)
         async with self._turn, self._database.writing() as work:
             parked = unidentified.parked(self._database.wall())
             await work.connection.execute(update(DELIVERIES).where(of_lids).values(parked))
-        return await self._replay(_CAUSE == Cause.RESTORED, receivers)
+        some = DEAD | PENDING if pending else DEAD
+        return await self._replay(some & (_CAUSE == Cause.RESTORED), receivers)
 
     def _again(self) -> dict[str, Any]:
         """What its row says then."""

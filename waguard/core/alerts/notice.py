@@ -14,6 +14,7 @@ from waguard.core.incidents.entries import Entry
 from waguard.core.incidents.incidents import fold
 from waguard.core.incidents.kinds import FLEET_DONE
 
+UNIT: Final = "waguard.service"
 TEXT_LIMIT: Final = 3_500  # characters
 TITLE_LIMIT: Final = 120  # characters
 GROUPS: Final = 6  # causes that are described; the others are counted
@@ -56,8 +57,13 @@ def of_test(*, host: str, page: str | None) -> Notice:
     return _compose("a test", [text], host=host, page=_link(page, None), urgent=False)
 
 
-def of_failed_unit(why: str, *, host: str, page: str | None) -> Notice:
-    """The notice of a daemon that the service manager gave up; ``why`` in its words."""
+def of_failed_unit(why: str, *, unit: str = UNIT, host: str, page: str | None) -> Notice:
+    """The notice of a daemon that the service manager gave up, or of another ``unit`` that failed; ``why`` in its
+    words."""
+    if unit != UNIT:
+        name = unit.removesuffix(".service")
+        text = f"The unit {unit} failed ({why}).\nTo do: `journalctl -u {name} -n 50` shows why; then `systemctl start {name}`."
+        return _compose(f"{name} failed", [text], host=host, page=_link(page, None), urgent=False)
     text = (
         f"The unit waguard.service failed ({why}) and is not started again. Sessions are not supervised, and nothing"
         " is sent or delivered.\nTo do: `journalctl -u waguard -n 50` shows why; then `systemctl start waguard`."

@@ -11,20 +11,21 @@ from waguard.core.profile.ownership import Us
 from waguard.host.files import ownership
 
 UNIT: Final = "waguard.service"
+BACKUP_UNIT: Final = "waguard-backup.service"
 USER: Final = "waguard"  # as the unit has it
 FOLDERS: Final = ("etc/systemd/system", "run/systemd/system", "usr/lib/systemd/system")
 
 
-def files(root: Path = Path("/")) -> list[Path]:
+def files(root: Path = Path("/"), name: str = UNIT) -> list[Path]:
     """The unit and its drop-ins; none where it is not installed."""
     places = [root / folder for folder in FOLDERS]
-    unit = next((place / UNIT for place in places if (place / UNIT).is_file()), None)
+    unit = next((place / name for place in places if (place / name).is_file()), None)
     if unit is None:
         return []
     named = {
         path.name: path
         for place in reversed(places)
-        for path in (place / f"{UNIT}.d").glob("*.conf")
+        for path in (place / f"{name}.d").glob("*.conf")
     }
     return [unit, *(named[name] for name in sorted(named))]
 
@@ -40,6 +41,12 @@ def writes(config: Config) -> dict[str, PurePosixPath]:
         **({"database.url": database.parent} if database else {}),
     }
     return {key: PurePosixPath(os.path.realpath(path)) for key, path in folders.items()}
+
+
+def backup_writes(config: Config) -> dict[str, PurePosixPath]:
+    """Folders that the unit of backups writes beside its own: locks, snapshots, a copy of the database."""
+    keys = {"paths.sessions", "paths.state", "database.url"}
+    return {key: path for key, path in writes(config).items() if key in keys}
 
 
 def executes(config: Config) -> PurePosixPath | None:

@@ -91,9 +91,10 @@ class DeadLetterQueue:
         return count
 
     async def release_restored(self) -> int:
-        """Queue what the daemon before a restore may have delivered; how many."""
+        """Queue what the daemon before a restore may have delivered; how many. What is looked up waits for that."""
         known, count = await self._endpoints.receivers(), 0
-        while found := await self._store.release_restored(known):
+        pending = not self._endpoints.global_has_table
+        while found := await self._store.release_restored(known, pending=pending):
             count += len(found)
             self._queue_again(found)
         return count

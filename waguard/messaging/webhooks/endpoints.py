@@ -34,6 +34,11 @@ class Endpoints:
         """Whether ``webhook.url`` is."""
         return self._settings().url is not None
 
+    @property
+    def global_has_table(self) -> bool:
+        """Whether ``webhook.stored`` names where its receiver keeps messages."""
+        return self._settings().stored is not None
+
     def __contains__(self, endpoint: str) -> bool:
         if endpoint == GLOBAL:
             return self.global_is_set
