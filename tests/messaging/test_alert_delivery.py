@@ -12,6 +12,7 @@ from typing import Any, Final
 import pytest
 
 from tests.messaging.alert_receiver import AlertReceiver, alert_receiver
+from tests.ports import reserved_port
 from waguard.core.alerts import notice
 from waguard.core.alerts.destinations import AlertDestination, parse
 from waguard.core.replace import replace
@@ -24,7 +25,7 @@ SECRET: Final = "a-secret-of-the-line"
 
 
 def one(line: str) -> AlertDestination:
-    [found] = parse(line)
+    [found], _ = parse(line)
     return found
 
 
@@ -144,12 +145,9 @@ async def test_what_a_mail_server_refuses_is_said(
     assert await deliver(to, NOTICE, within=60.0) == said
 
 
-async def test_a_mail_server_that_is_not_there_is_said(post: Post) -> None:
-    gone = await asyncio.start_server(post.serve, "127.0.0.1", 0)
-    port = gone.sockets[0].getsockname()[1]
-    gone.close()
-    await gone.wait_closed()
-    said = await deliver(mail(Post(port)), NOTICE, within=60.0)
+async def test_a_mail_server_that_is_not_there_is_said() -> None:
+    with reserved_port() as port:
+        said = await deliver(mail(Post(port)), NOTICE, within=60.0)
     assert said == "no connection: Connection refused"
 
 
