@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Final
 
 import pytest
+from loguru import logger
 
 from tests.clocks import Clock
 from tests.messaging.alert_receiver import alert_receiver
@@ -20,6 +21,7 @@ from waguard.core.blame import Blame, Condition
 from waguard.core.replace import replace
 from waguard.errors import DatabaseUnavailableError
 from waguard.host.memory.alert_memory import AlertMemory
+from waguard.messaging.alerts import delivery
 from waguard.messaging.alerts.alerts import BEAT_EVERY, Alerts
 from waguard.ports.sessions import Health
 from waguard.ports.store import AuditEntry
@@ -303,6 +305,20 @@ async def test_without_destinations_a_tick_does_nothing(world: World) -> None:
     world.alerts.configure()
     await world.begun()
     assert (world.got, world.alerts.conditions()) == ([], [])
+
+
+async def test_a_bug_at_the_heartbeat_is_said_once(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world.config = Config(alerts=Section(heartbeat_url="http://127.0.0.1:1/beat"))
+    monkeypatch.setattr(delivery, "sender", lambda: None)
+    lines: list[str] = []
+    sink = logger.add(lines.append, format="{message} {extra[why]}", level="WARNING")
+    for _ in range(2):
+        world.see(after=BEAT_EVERY)
+        await world.idle()
+    logger.remove(sink)
+    assert lines == ["the heartbeat does not arrive waguard failed at it: TypeError\n"]
 
 
 async def test_the_heartbeat_is_called_each_minute_while_waguard_supervises(world: World) -> None:

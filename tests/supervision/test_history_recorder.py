@@ -76,6 +76,15 @@ async def test_what_is_known_of_the_fleet_is_written(empty: Bench, world: World)
     assert (found["sent"], found["webhooks_age"]) == (0, 0), "of this minute alone"
 
 
+async def test_a_bug_in_the_history_costs_no_deadline(empty: Bench, world: World) -> None:
+    recording = Recording(empty)
+    recording.messages.dead = None
+    del recording.messages.receivers
+    with pytest.raises(AttributeError):
+        await recording.minute()
+    assert (world.config.paths.state / "clock.json").exists()
+
+
 async def test_before_the_rows_are_known_sessions_are_unknown_not_none(bench: Bench) -> None:
     found = await Recording(bench).minute()
     assert [found[it] for it in ("sessions", "connected", "workers", "memory")] == [None] * 4

@@ -2,7 +2,6 @@
 
 import asyncio
 import time
-from collections.abc import Mapping
 from typing import Final
 
 from waguard.api.health import memory_used
@@ -34,7 +33,8 @@ class HistoryRecorder:
         self._at, self._counts = self._count()
 
     async def tick(self) -> None:
-        """A disk that hangs holds up this tick alone."""
+        """A disk that hangs holds up this tick alone. First what deadlines are counted by, whatever the history costs."""
+        await asyncio.to_thread(self._ages.save)
         fleet = {**self._of_sessions(), **self._of_messages(), **self._rates()}
         fleet["daemon_memory"] = memory_used()
         each = {
@@ -42,11 +42,7 @@ class HistoryRecorder:
             for session in self._supervisor.registry.sessions
             if (it := session.runner.usage)
         }
-        await asyncio.to_thread(self._save, fleet, each)
-
-    def _save(self, fleet: Mapping[str, float], sessions: Mapping[str, tuple[float, ...]]) -> None:
-        self._ages.save()
-        self._file.write(fleet, sessions)
+        await asyncio.to_thread(self._file.write, fleet, each)
 
     def _of_sessions(self) -> dict[str, float]:
         state, health = self._supervisor.state, self._supervisor.health.read()

@@ -181,12 +181,17 @@ class Alerts:
         self._start(self._call(url))
 
     async def _call(self, url: str) -> None:
-        async with delivery.sender() as http:
-            answer = await http.get(url)
-        if not answer.accepted and self._beats:
+        try:
+            async with delivery.sender() as http:
+                answer = await http.get(url)
+        except Exception as error:  # noqa: BLE001 - a bug here must not be silent
+            accepted, why = False, f"waguard failed at it: {type(error).__name__}"
+        else:
+            accepted = answer.accepted
             why = answer.error if answer.status is None else f"it answered {answer.status}"
+        if not accepted and self._beats:
             logger.warning("the heartbeat does not arrive", event="heartbeat_failed", why=why)
-        self._beats = answer.accepted
+        self._beats = accepted
 
     def _start(self, work: Any) -> None:
         task = asyncio.create_task(work, name="alerts")
