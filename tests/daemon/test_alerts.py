@@ -86,7 +86,7 @@ def stored(folder: Path) -> int:
 async def arrived(receiver: AlertReceiver, post: Post, words: str) -> None:
     """Each form has them."""
 
-    def told() -> set[str]:
+    def reported() -> set[str]:
         mails = [message_from_string(it, policy=policy.default).get_content() for it in post.mails]
         said = [("mail", it) for it in mails]
         said += [
@@ -96,4 +96,4 @@ async def arrived(receiver: AlertReceiver, post: Post, words: str) -> None:
         ]
         return {form for form, text in said if re.search(words, text)}
 
-    await wait_until(lambda: told() == {*PATHS, "mail"}, f"{words} at each form", deadline=WITHIN)
+    await wait_until(lambda: reported() == {*PATHS, "mail"}, f"{words} at each form", deadline=WITHIN)

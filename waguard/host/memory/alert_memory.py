@@ -47,7 +47,7 @@ class AlertMemory:
         except FileNotFoundError:
             pass
         except UnreadableError as error:
-            self._set_aside(error)
+            self._report(error)
         destinations = {
             name: Destination(reported=it.reported, causes=it.causes)
             for name, it in self._written.items()
@@ -59,7 +59,7 @@ class AlertMemory:
         with self._saving:
             self._save(state)
 
-    def _set_aside(self, error: UnreadableError) -> None:
+    def _report(self, error: UnreadableError) -> None:
         self._unknown = error.by_system
         if error.by_system:
             logger.error(
