@@ -96,4 +96,6 @@ async def arrived(receiver: AlertReceiver, post: Post, words: str) -> None:
         ]
         return {form for form, text in said if re.search(words, text)}
 
-    await wait_until(lambda: reported() == {*PATHS, "mail"}, f"{words} at each form", deadline=WITHIN)
+    await wait_until(
+        lambda: reported() == {*PATHS, "mail"}, f"{words} at each form", deadline=WITHIN
+    )
