@@ -12,6 +12,8 @@ from prometheus_client.parser import text_string_to_metric_families
 from tests.api.conftest import KEY, Api
 from tests.api.fake_sessions import HEALTHY, SESSION, a_view
 from tests.metrics_documentation import EVERY
+from tests.waiting import wait_until
+from waguard.api import metrics
 from waguard.api.timings import Timings
 from waguard.core.blame import Blame, Condition
 from waguard.core.conditions import DeadLetters
@@ -212,6 +214,30 @@ async def test_a_disk_that_hangs_delays_no_scrape(api: Api) -> None:
     finally:
         free.set()
         await asyncio.gather(*waiting)
+
+
+@pytest.mark.parametrize("timings", [Timings(request=0.5, ping=0.01)])
+async def test_a_scrape_that_hangs_holds_up_neither_the_daemon_nor_another_thread(
+    api: Api, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    free, threads = threading.Event(), list[int]()
+
+    def hanging(*_: object) -> tuple[bytes, str]:
+        threads.append(threading.get_ident())
+        free.wait()
+        return b"", "text/plain"
+
+    monkeypatch.setattr(metrics, "_encoded", hanging)
+    try:
+        for _ in range(3):
+            assert (await api.call("GET", "/metrics")).status == 503
+        assert len(threads) == 1
+    finally:
+        free.set()
+    await wait_until(lambda: not api.app[metrics.SCRAPES], "the thread ends")
+    while (await api.call("GET", "/metrics")).status != 200:
+        pass  # this machine is busy
+    assert len(threads) > 1
 
 
 async def test_metrics_wants_the_key_and_takes_it_as_a_scraper_sends_it(api: Api) -> None:

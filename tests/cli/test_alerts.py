@@ -99,6 +99,20 @@ def test_a_failed_daemon_is_reported_also_where_its_configuration_is_wrong(
     assert "not supervised" not in receiver.got[1]["text"]
 
 
+def test_a_wrong_line_does_not_keep_a_failure_from_the_others(
+    file: Path, receiver: Receiver, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file.write_text(f"pager SECRET\nwebhook http://127.0.0.1:{receiver.server_port}/good\n")
+    assert main(["alerts", "failed"]) == 2
+    assert len(receiver.got) == 1
+    for command in (["alerts", "test"], ["config", "check"]):
+        capsys.readouterr()
+        assert main(command) == 2
+        err = capsys.readouterr().err
+        assert "line 1: it begins with no known kind" in err
+        assert "SECRET" not in err
+
+
 def test_where_nothing_can_be_read_the_reason_is_said(
     file: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

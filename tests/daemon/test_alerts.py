@@ -1,7 +1,11 @@
 """A running daemon's alerts: a planted trouble begins and ends at a receiver of each form, over a restart."""
 
 import asyncio
+import json
+import re
 import signal
+from email import message_from_string, policy
+from pathlib import Path
 from typing import Final
 
 import pytest
@@ -57,27 +61,41 @@ async def test_each_form_gets_begin_and_end_of_a_trouble_over_a_restart() -> Non
                 keys = folder / "state/keys.json"
                 keys.write_bytes(b"no keys")
                 await reload(daemon)
-                await arrived(receiver, post, 1)
-                await daemon.logs("event=alert_sent", 5)
+                await arrived(receiver, post, "Put back a copy of .*keys.json")
+                await wait_until(lambda: stored(folder) == 5, "all is stored", deadline=WITHIN)
                 assert await daemon.stop() == 0
                 await daemon.start()
                 keys.unlink()
                 await reload(daemon)
-                await arrived(receiver, post, 2)
+                await arrived(receiver, post, r"Over: .*keys\.json")
                 assert "12:AB" not in daemon.log()
-    begun, ended = (body for _, path, _, body in receiver.calls if path == "/webhook")
-    assert [it["type"] for it in begun["begun"]] == ["keys_unreadable"]
-    assert [it["type"] for it in ended["ended"]] == ["keys_unreadable"]
-    assert (ended["begun"], begun["ended"]) == ([], [])
+    bodies = [body for _, path, _, body in receiver.calls if path == "/webhook"]
+    for part in ("begun", "ended"):  # a busy host may have more to say
+        said = [it["type"] for body in bodies for it in body[part]]
+        assert said.count("keys_unreadable") == 1, said
     assert ("GET", "/beat") in {call[:2] for call in receiver.calls}
 
 
-async def arrived(receiver: AlertReceiver, post: Post, times: int) -> None:
-    """Each form has so many."""
+def stored(folder: Path) -> int:
+    """Destinations that the next daemon knows to have it."""
+    file = folder / "state/alerts.json"
+    found = json.loads(file.read_bytes()) if file.exists() else {}
+    return sum("keys_unreadable" in str(it["reported"].keys()) for it in found.values())
 
-    def counts() -> list[int]:
-        paths = [path for _, path, *_ in receiver.calls]
-        return [*(paths.count(path) for path in PATHS), len(post.mails)]
 
-    wanted = [times] * (len(PATHS) + 1)
-    await wait_until(lambda: counts() == wanted, f"{times} at each form", deadline=WITHIN)
+async def arrived(receiver: AlertReceiver, post: Post, words: str) -> None:
+    """Each form has them."""
+
+    def reported() -> set[str]:
+        mails = [message_from_string(it, policy=policy.default).get_content() for it in post.mails]
+        said = [("mail", it) for it in mails]
+        said += [
+            (path, body.get("text") or body["message"])
+            for _, path, _, body in receiver.calls
+            if body
+        ]
+        return {form for form, text in said if re.search(words, text)}
+
+    await wait_until(
+        lambda: reported() == {*PATHS, "mail"}, f"{words} at each form", deadline=WITHIN
+    )

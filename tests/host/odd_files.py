@@ -4,7 +4,9 @@ import os
 import random
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
+
+import pytest
 
 Spoil = Callable[[Path, bytes], None]
 OTHER_USER: Final = 65_534
@@ -71,3 +73,15 @@ def mutations(content: bytes, *, seed: int = 1) -> Iterator[bytes]:
             if not odd:
                 break
         yield bytes(odd)
+
+
+def refuse(patch: pytest.MonkeyPatch, path: Path, code: int) -> None:
+    """The system opens everything but this file."""
+    opened = os.open
+
+    def opening(name: Any, *rest: Any, **more: Any) -> int:
+        if name == path:
+            raise OSError(code, os.strerror(code))
+        return opened(name, *rest, **more)
+
+    patch.setattr(os, "open", opening)

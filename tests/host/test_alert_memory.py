@@ -1,12 +1,18 @@
 """The file that keeps what each destination of alerts got."""
 
+import errno
+import threading
+from concurrent.futures import ThreadPoolExecutor, wait
 from pathlib import Path
 
 import pytest
 from loguru import logger
 
 from tests.golden.state_files import ALERTS
+from tests.host.odd_files import refuse
 from waguard.core.alerts.alerts import AlertState
+from waguard.core.replace import replace
+from waguard.host.files.private_files import replace_private
 from waguard.host.memory.alert_memory import FILE, AlertMemory
 
 
@@ -31,6 +37,41 @@ def test_an_unreadable_file_is_quarantined(tmp_path: Path, content: bytes) -> No
     assert memory.load() == AlertState()
     assert memory.unreadable
     assert (tmp_path / f"{FILE}.unreadable").read_bytes() == content
+
+
+def test_what_the_system_does_not_let_be_read_is_not_replaced(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    AlertMemory(tmp_path).save(ALERTS)
+    with monkeypatch.context() as patch:
+        refuse(patch, tmp_path / FILE, errno.EMFILE)
+        memory = AlertMemory(tmp_path)
+        assert memory.load() == AlertState()
+    memory.save(replace(ALERTS, destinations={}))
+    assert memory.unreadable is None
+    assert AlertMemory(tmp_path).load() == ALERTS
+
+
+def test_two_threads_do_not_write_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    memory = AlertMemory(tmp_path)
+    first, free = threading.Event(), threading.Event()
+
+    def slow(path: Path, content: bytes) -> None:
+        if not first.is_set():
+            first.set()
+            free.wait()
+        replace_private(path, content)
+
+    monkeypatch.setattr("waguard.host.memory.alert_memory.replace_private", slow)
+    with ThreadPoolExecutor(2) as threads:
+        hanging = threads.submit(memory.save, ALERTS)
+        first.wait()
+        last = threads.submit(memory.save, AlertState())
+        too_early = wait([last], timeout=0.05).done
+        free.set()
+        wait([hanging, last])
+    assert not too_early
+    assert AlertMemory(tmp_path).load() == AlertState(), "the last one counts"
 
 
 def test_what_cannot_be_written_is_logged_once_and_written_later(tmp_path: Path) -> None:

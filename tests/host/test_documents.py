@@ -1,5 +1,6 @@
 """The documents that are stored: what is kept, what is refused, what became of a file since."""
 
+import errno
 import lzma
 import os
 import stat
@@ -12,14 +13,12 @@ import msgspec
 import pytest
 
 from tests.documents import HTML, PORTAL, REVISION, UNSUPPORTED, URL, body
-from tests.host.odd_files import Spoil, all_spoilt, mutations
+from tests.host.odd_files import Spoil, all_spoilt, mutations, refuse
 from waguard.host.memory import documents
 from waguard.host.memory.documents import Document, DocumentError, Documents
 
 SPOILT: Final = all_spoilt()
 DEADLINE: Final = 60.0  # s
-# what the system does not let be read says nothing of what is in it
-NOT_QUARANTINED: Final = {"a socket"}
 
 
 def document(revision: int = REVISION, **changed: Any) -> Document:
@@ -177,9 +176,10 @@ def test_the_file_of_another_version_is_not_served(store: Documents) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "spoil"), [(name, spoil) for name, spoil in SPOILT.items() if name != "a bad byte"]
+    "spoil",
+    [pytest.param(spoil, id=name) for name, spoil in SPOILT.items() if name != "a bad byte"],
 )
-def test_whatever_lies_there_is_not_served(store: Documents, name: str, spoil: Spoil) -> None:
+def test_whatever_lies_there_is_not_served(store: Documents, spoil: Spoil) -> None:
     store.keep(document())
     path = store.path(REVISION)
     content = path.read_bytes()
@@ -187,7 +187,18 @@ def test_whatever_lies_there_is_not_served(store: Documents, name: str, spoil: S
     spoil(path, content)
     with pytest.raises(DocumentError, match=r"is not a stored document|is not stored"):
         store.load(REVISION)
-    assert (REVISION in store.known()) is (name in NOT_QUARANTINED)
+    assert store.known() == ()
+
+
+def test_what_the_system_does_not_let_be_read_says_nothing_of_what_is_in_it(
+    store: Documents, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store.keep(document())
+    with monkeypatch.context() as patch:
+        refuse(patch, store.path(REVISION), errno.EMFILE)
+        with pytest.raises(DocumentError, match="Too many open files"):
+            store.load(REVISION)
+    assert store.load(REVISION) == document()
 
 
 def test_whatever_bytes_change_is_noticed(store: Documents) -> None:

@@ -1,5 +1,6 @@
 """The file that remembers numbers over restarts."""
 
+import errno
 import math
 from collections.abc import Iterator
 from itertools import islice
@@ -9,7 +10,7 @@ import pytest
 from loguru import logger
 
 from tests.clocks import Clock
-from tests.host.odd_files import Spoil, all_spoilt, mutations
+from tests.host.odd_files import Spoil, all_spoilt, mutations, refuse
 from waguard.core.history import FLEET, Layout
 from waguard.host.memory.history_file import FILE, HistoryFile
 
@@ -165,6 +166,24 @@ def test_no_content_is_misread(world: World) -> None:
         world.restarted()
         world.write(2)
         assert world.minutes() == 2.0
+
+
+@pytest.mark.parametrize("code", [errno.EMFILE, errno.EIO, errno.EACCES])
+def test_what_the_system_does_not_let_be_read_now_is_no_damage(
+    world: World, monkeypatch: pytest.MonkeyPatch, lines: list[str], code: int
+) -> None:
+    world.write(1)
+    with monkeypatch.context() as patch:
+        refuse(patch, world.path, code)
+        world.restarted()
+        world.clock.live(60.0)
+        world.write(2)
+        world.write(2)
+    assert world.file.unreadable is None
+    assert len(lines) == 2, "at the start, and the first time that nothing is written"
+    world.write(3)
+    assert [world.minutes(ago) for ago in range(2)] == [3.0, 1.0]
+    assert not list(world.folder.glob("*.unreadable"))
 
 
 def test_a_disk_that_takes_nothing_is_reported_once(world: World, lines: list[str]) -> None:

@@ -1,6 +1,7 @@
 """Each kind of destination, with a receiver on this machine: what arrives, and what is said where nothing does."""
 
 import asyncio
+import contextlib
 import json
 import sys
 from collections.abc import AsyncIterator
@@ -12,6 +13,7 @@ from typing import Any, Final
 import pytest
 
 from tests.messaging.alert_receiver import AlertReceiver, alert_receiver
+from tests.ports import reserved_port
 from waguard.core.alerts import notice
 from waguard.core.alerts.destinations import AlertDestination, parse
 from waguard.core.replace import replace
@@ -24,7 +26,7 @@ SECRET: Final = "a-secret-of-the-line"
 
 
 def one(line: str) -> AlertDestination:
-    [found] = parse(line)
+    [found], _ = parse(line)
     return found
 
 
@@ -84,12 +86,17 @@ class Post:
     commands: list[str] = field(default_factory=list)
     mails: list[str] = field(default_factory=list)
     silent: bool = False
+    endless: bool = False
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         if self.silent:
             await reader.read()
             writer.close()
             return
+        with contextlib.suppress(ConnectionError):
+            while self.endless:
+                writer.write(b"220-here, " + b"and here, " * 800 + b"\r\n")
+                await writer.drain()
         writer.write(b"220 here\r\n")
         while line := (await reader.readline()).decode().strip():
             command = line.split()[0].upper()
@@ -144,12 +151,9 @@ async def test_what_a_mail_server_refuses_is_said(
     assert await deliver(to, NOTICE, within=60.0) == said
 
 
-async def test_a_mail_server_that_is_not_there_is_said(post: Post) -> None:
-    gone = await asyncio.start_server(post.serve, "127.0.0.1", 0)
-    port = gone.sockets[0].getsockname()[1]
-    gone.close()
-    await gone.wait_closed()
-    said = await deliver(mail(Post(port)), NOTICE, within=60.0)
+async def test_a_mail_server_that_is_not_there_is_said() -> None:
+    with reserved_port() as port:
+        said = await deliver(mail(Post(port)), NOTICE, within=60.0)
     assert said == "no connection: Connection refused"
 
 
@@ -167,6 +171,22 @@ async def test_a_mail_server_that_says_nothing_is_given_up_and_its_process_kille
     monkeypatch.setattr(asyncio, "create_subprocess_exec", starting)
     assert await deliver(mail(post), NOTICE, within=0.2) == "it took longer than 0.2 s"
     assert [it.returncode for it in started] == [-9]
+
+
+async def test_a_mail_server_that_says_too_much_takes_no_memory(post: Post) -> None:
+    post.endless = True
+    limited = f"from waguard.messaging.alerts import child; child.main({80 << 20})"
+    said = await deliver(
+        mail(post), NOTICE, within=60.0, child=(sys.executable, "-P", "-c", limited)
+    )
+    assert said == "it took too much memory: the server says too much"
+
+
+async def test_no_half_of_a_secret_is_left_where_a_long_answer_is_cut(post: Post) -> None:
+    post.answers |= {"EHLO": "250-here\r\n250 AUTH PLAIN", "AUTH": "235 welcome"}
+    post.answers["MAIL"] = f"550 {SECRET * 150}"
+    said = await deliver(mail(post, user=f"ops:{SECRET}@"), NOTICE, within=60.0)
+    assert said == f"the server answered 550: {'…' * 150}"
 
 
 async def test_a_process_that_cannot_be_started_or_fails_is_said(

@@ -63,7 +63,7 @@ def test_a_password_is_encrypted_and_no_metadata_service_hears_anything(
 
     monkeypatch.setattr(smtplib, "SMTP", connected)
     monkeypatch.setattr(smtplib, "SMTP_SSL", connected)
-    [to] = parse(f"mail {scheme}://a%40b:p%3Aw@mail.example from@b to@b")
+    [to], _ = parse(f"mail {scheme}://a%40b:p%3Aw@mail.example from@b to@b")
     found = child.run(child.Job(destination=to, notice=NOTICE, within=1.0))
     assert (found or "").startswith(said or "")
     assert (found is None, server.heard) == (said is None, heard)

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Final
 
 import pytest
+from loguru import logger
 
 from tests.clocks import Clock
 from tests.messaging.alert_receiver import alert_receiver
@@ -18,8 +19,9 @@ from waguard.core.alerts.destinations import AlertDestination
 from waguard.core.alerts.notice import Notice
 from waguard.core.blame import Blame, Condition
 from waguard.core.replace import replace
-from waguard.errors import ConfigError, DatabaseUnavailableError
+from waguard.errors import DatabaseUnavailableError
 from waguard.host.memory.alert_memory import AlertMemory
+from waguard.messaging.alerts import delivery
 from waguard.messaging.alerts.alerts import BEAT_EVERY, Alerts
 from waguard.ports.sessions import Health
 from waguard.ports.store import AuditEntry
@@ -231,24 +233,60 @@ async def test_quiet_hours_are_those_of_this_hosts_clock(world: World) -> None:
     assert len(world.got) == 2
 
 
-async def test_a_reload_reads_the_file_again_and_keeps_the_old_one_where_it_is_wrong(
+def said(world: World) -> str:
+    """What the condition says."""
+    [it] = world.alerts.conditions()
+    assert it.type == "alerts_undeliverable"
+    return it.message
+
+
+async def test_a_reload_reads_the_file_again_and_keeps_what_was_known_where_it_is_wrong(
     world: World,
 ) -> None:
-    world.write("pager https://first.example/")
-    with pytest.raises(ConfigError, match="line 1"):
-        world.daemon()
-    world.alerts.configure_again()
+    world.write("pager https://first.example/\nslack https://third.example/")
+    world.alerts.configure()
+    assert "line 1: it begins with no known kind" in said(world)
     await world.begun()
-    assert len(world.got) == 2
-    world.write(LINES.replace("second", "third"))
-    world.alerts.configure_again()
+    assert sorted(name for name, _ in world.got) == ["first", "second", "third"]
+    since, world.clock.at = world.alerts.conditions()[0].since, world.clock.at + 5
+    world.file.unlink()
+    world.alerts.configure()
+    assert "No such file" in said(world)
+    assert world.alerts.conditions()[0].since == since, "it was wrong all the time"
+    world.write(LINES.replace("second", "fourth"))
+    world.alerts.configure()
+    assert world.alerts.conditions() == []
     world.see(PARKED, after=1)
     await world.idle()
-    assert [name for name, _ in world.got][2:] == ["third"]
+    assert [name for name, _ in world.got][3:] == ["fourth"]
+
+
+async def test_a_daemon_starts_with_the_good_lines_and_says_which_are_wrong(world: World) -> None:
+    world.write(LINES.replace("slack", "slakc"))
+    world.alerts = world.daemon()
+    assert "line 2: it begins with no known kind" in said(world)
+    await world.begun()
+    assert [name for name, _ in world.got] == ["first"]
+    assert "line 2" in said(world), "of the file, whatever the others accept"
+
+
+async def test_a_file_that_is_away_at_the_start_makes_nobody_forget_what_was_sent(
+    world: World,
+) -> None:
+    await world.begun()
+    await world.alerts.close()
+    world.file.unlink()
+    world.alerts = world.daemon()
+    world.see(PARKED)
+    await world.alerts.close()
+    world.write(LINES)
+    world.alerts = world.daemon()
+    await world.begun()
+    assert len(world.got) == 2
 
 
 @pytest.mark.parametrize("spoil", ["mode", "gone", "text"])
-async def test_a_file_that_others_read_or_nobody_is_refused(world: World, spoil: str) -> None:
+async def test_a_file_that_others_read_or_nobody_is_a_condition(world: World, spoil: str) -> None:
     match spoil:
         case "mode":
             world.file.chmod(0o644)
@@ -256,9 +294,10 @@ async def test_a_file_that_others_read_or_nobody_is_refused(world: World, spoil:
             world.file.unlink()
         case _:
             world.file.write_bytes(b"\xff\xfe")
-    with pytest.raises(ConfigError) as refused:
-        world.daemon()
-    assert refused.value.field == "alerts.destination_file"
+    world.alerts = world.daemon()
+    await world.begun()
+    assert str(world.file) in said(world)
+    assert world.got == []
 
 
 async def test_without_destinations_a_tick_does_nothing(world: World) -> None:
@@ -266,6 +305,20 @@ async def test_without_destinations_a_tick_does_nothing(world: World) -> None:
     world.alerts.configure()
     await world.begun()
     assert (world.got, world.alerts.conditions()) == ([], [])
+
+
+async def test_a_bug_at_the_heartbeat_is_said_once(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world.config = Config(alerts=Section(heartbeat_url="http://127.0.0.1:1/beat"))
+    monkeypatch.setattr(delivery, "sender", lambda: None)
+    lines: list[str] = []
+    sink = logger.add(lines.append, format="{message} {extra[why]}", level="WARNING")
+    for _ in range(2):
+        world.see(after=BEAT_EVERY)
+        await world.idle()
+    logger.remove(sink)
+    assert lines == ["the heartbeat does not arrive waguard failed at it: TypeError\n"]
 
 
 async def test_the_heartbeat_is_called_each_minute_while_waguard_supervises(world: World) -> None:

@@ -10,6 +10,8 @@ from tests.supervision.bench import Bench
 from tests.supervision.world import World
 from waguard.core.conditions import Receiver
 from waguard.core.history import FLEET
+from waguard.core.metrics.table import OUTCOMES, SEND
+from waguard.core.metrics.tally import Tally
 from waguard.daemon.history_recorder import HistoryRecorder
 from waguard.host.memory.history_file import HistoryFile
 from waguard.host.memory.lived import LivedTime
@@ -25,7 +27,10 @@ class Recording:
         self.bench, world = bench, bench.world
         self.file = HistoryFile(world.config.paths.state, world.clock)
         ages = LivedTime(world.config.paths.state, world.clock)
-        base: Any = SimpleNamespace(history=self.file, bus=world.bus, ages=ages, clock=world.clock)
+        self.tally = Tally()
+        base: Any = SimpleNamespace(
+            history=self.file, bus=world.bus, ages=ages, clock=world.clock, tally=self.tally
+        )
         self.messages = SimpleNamespace(receivers=[], dead=2)
         messages: Any = self.messages
         outbox: Any = SimpleNamespace(waiting=lambda: WAITING)
@@ -74,6 +79,28 @@ async def test_what_is_known_of_the_fleet_is_written(empty: Bench, world: World)
     recording.messages.receivers = []
     found = await recording.minute()
     assert (found["sent"], found["webhooks_age"]) == (0, 0), "of this minute alone"
+
+
+async def test_the_time_to_send_is_the_mean_of_its_minute(empty: Bench) -> None:
+    recording = Recording(empty)
+    first, second, *_ = OUTCOMES
+    for sent, expected in (
+        ([(2.0, first), (4.0, second)], 3.0),
+        ([], None),
+        ([(5.0, first)], 5.0),
+    ):
+        for seconds, outcome in sent:
+            recording.tally.add(SEND, seconds, outcome)
+        assert (await recording.minute())["send_seconds"] == expected
+
+
+async def test_a_bug_in_the_history_costs_no_deadline(empty: Bench, world: World) -> None:
+    recording = Recording(empty)
+    recording.messages.dead = None
+    del recording.messages.receivers
+    with pytest.raises(AttributeError):
+        await recording.minute()
+    assert (world.config.paths.state / "clock.json").exists()
 
 
 async def test_before_the_rows_are_known_sessions_are_unknown_not_none(bench: Bench) -> None:

@@ -231,7 +231,7 @@ def create_app(
     app[TIMINGS], app[LIMITS] = timings, limits
     app[LOAD] = Load(timings, limits)
     app[page_tickets.TICKETS] = page_tickets.Tickets(SystemClock())
-    app[CHANGES] = set()
+    app[CHANGES], app[metrics.SCRAPES] = set(), set()
     app[reference.DOCUMENT], app[reference.READERS] = [], Share(0)
     app.on_response_prepare.append(_protect)
     one, dead = "/api/sessions/{session_id}", "/api/webhooks/dead"

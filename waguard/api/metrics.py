@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from aiohttp import web
 
@@ -24,7 +24,7 @@ from waguard.core.metrics import table
 from waguard.core.metrics.tally import Count, Histogram, Tally
 from waguard.core.row_status import Status
 from waguard.core.webhooks.delivery import DeadLetterState, dead_letter_state
-from waguard.errors import WaguardError
+from waguard.errors import UnavailableError, WaguardError
 from waguard.ports.sessions import Health, SessionView
 from waguard.ports.webhooks import Queued
 from waguard.wire.reports import PageVersion
@@ -35,6 +35,8 @@ if TYPE_CHECKING:
 Samples = Iterable[tuple[Mapping[str, str], float | None]]
 """Labels and value; None: it is not known."""
 Families = Iterator["Metric"]
+SCRAPES: Final = web.AppKey("scrapes", set[asyncio.Future[tuple[bytes, str]]])
+"""The one that a thread makes the text of: a disk that hangs gets no second thread."""
 
 
 @route(Right.READ, media=("text/plain", "application/openmetrics-text"), narrows=Narrowing.LIST)
@@ -45,10 +47,22 @@ async def show(request: web.Request) -> web.Response:
     """
     seen = await _read(request)
     accepted = request.headers.get("Accept", "")
-    loop = asyncio.get_running_loop()
+    scrapes = request.app[SCRAPES]
+    try:
+        async with asyncio.timeout(request.app[TIMINGS].ping):
+            while scrapes:
+                await asyncio.wait(scrapes)
+    except TimeoutError:
+        raise UnavailableError(
+            "an earlier scrape has not ended", remedy="check this host's disks", retry_after=5
+        ) from None
     # a thread of its own: the common ones may all wait for a disk, which is what metrics are to show
-    with ThreadPoolExecutor(1, "scrape") as own:
-        body, kind = await loop.run_in_executor(own, _encoded, seen, accepted)
+    own = ThreadPoolExecutor(1, "scrape")
+    scrape = asyncio.get_running_loop().run_in_executor(own, _encoded, seen, accepted)
+    own.shutdown(wait=False)  # a request that is cancelled waits for no disk either
+    scrapes.add(scrape)
+    scrape.add_done_callback(scrapes.discard)
+    body, kind = await asyncio.shield(scrape)
     return web.Response(body=body, headers={"Content-Type": kind})
 
 

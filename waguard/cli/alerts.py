@@ -5,6 +5,7 @@ import asyncio
 import contextlib
 import os
 import socket
+import sys
 import tomllib
 from collections.abc import Sequence
 from pathlib import Path
@@ -40,7 +41,9 @@ def add(parser: argparse.ArgumentParser) -> None:
 
 def _test(arguments: argparse.Namespace) -> int:
     config = config_of(arguments)
-    destinations = _destinations(config)
+    destinations, refused = _destinations(config)
+    if refused:
+        raise refused
     if not destinations:
         raise ConfigError(
             "there is no destination to test",
@@ -59,13 +62,17 @@ def _failed(arguments: argparse.Namespace) -> int:
     why = f"{result or 'unknown result'}{f', exit status {status}' if status else ''}"
     unit = os.environ.get("MONITOR_UNIT", notice.UNIT)
     said = notice.of_failed_unit(why, unit=unit, host=socket.gethostname(), page=page_of(config))
-    return _deliver(arguments, _destinations(config), said)
+    destinations, refused = _destinations(config)
+    if refused:
+        print(refused.line(), file=sys.stderr)
+    return max(_deliver(arguments, destinations, said), refused.code if refused else 0)
 
 
-def _destinations(config: Config) -> Sequence[AlertDestination]:
+def _destinations(config: Config) -> tuple[Sequence[AlertDestination], ConfigError | None]:
+    """Those that can be used, and what is wrong with the file."""
     path = config.alerts.destination_file
     if path is None:
-        return ()
+        return (), None
     with in_place(_KEY, path):
         return destination_file.read(path)
 

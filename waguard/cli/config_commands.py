@@ -7,6 +7,7 @@ from typing import Any, Final
 
 import msgspec
 
+from waguard.cli.context import in_place
 from waguard.config.reading import Reading, holds_password
 from waguard.config.sections import SECTIONS, Config
 from waguard.core.host import unit as units
@@ -16,6 +17,7 @@ from waguard.host.configuration import Found, hidden, hidden_lines, shown
 from waguard.host.files import ownership
 from waguard.host.system import service_unit
 from waguard.host.system.service_unit import BACKUP_UNIT, UNIT, USER
+from waguard.messaging.alerts import destination_file
 
 DROP_INS: Final = f"/etc/systemd/system/{UNIT}.d"
 # where the default is none of the key itself
@@ -66,7 +68,7 @@ def check(
     root: Path = Path("/"),
     user: str = USER,
 ) -> None:
-    """Raises ``ConfigError`` for what the daemon would end with; says what else is worth knowing.
+    """Raises ``ConfigError`` for what the daemon would end with, or send no alert for; says what else is worth knowing.
 
     For the installed unit's file its ``user`` and what it may write are checked, whoever asks.
     """
@@ -95,6 +97,11 @@ def _check_owners(found: Found, config: Config, who: Us | None) -> None:
     for key, path in wanted.items():
         if path:
             ownership.require_private(key, path, who)
+    if destinations := config.alerts.destination_file:
+        with in_place("alerts.destination_file", destinations):
+            _, refused = destination_file.read(destinations, who)
+        if refused:
+            raise refused
 
 
 def _check_unit(unit: units.Unit, config: Config, say: Callable[[str], None]) -> None:

@@ -31,9 +31,10 @@ FLEET: Final = (
     "webhooks_waiting",
     "webhooks_age",
     "dead_letters",
+    "send_seconds",
 )
-"""Memory in bytes, CPU in percent of a core, age in seconds, all others are counts; of restarts, and of messages that were sent or
-received, those of a minute."""
+"""Memory in bytes, CPU in percent of a core, age and time to send in seconds, all others are counts; of restarts, and of messages
+that were sent or received, those of a minute."""
 SESSION: Final = ("memory", "cpu")
 DAY: Final = 86_400
 NAN: Final = math.nan

@@ -2,11 +2,12 @@
 
 import asyncio
 import time
-from collections.abc import Mapping
 from typing import Final
 
 from waguard.api.health import memory_used
 from waguard.core.history import NAN
+from waguard.core.metrics.table import SEND
+from waguard.core.metrics.tally import Histogram
 from waguard.daemon.foundation import Foundation
 from waguard.messaging.health import MessageHealth
 from waguard.messaging.outbox.outbox import Outbox
@@ -30,23 +31,21 @@ class HistoryRecorder:
         self._outbox = outbox
         self._messages = messages
         self._file, self._bus = base.history, base.bus
-        self._ages, self._clock = base.ages, base.clock
+        self._ages, self._clock, self._tally = base.ages, base.clock, base.tally
         self._at, self._counts = self._count()
+        self._sends = self._send_times()
 
     async def tick(self) -> None:
-        """A disk that hangs holds up this tick alone."""
-        fleet = {**self._of_sessions(), **self._of_messages(), **self._rates()}
+        """A disk that hangs holds up this tick alone. First what deadlines are counted by, whatever the history costs."""
+        await asyncio.to_thread(self._ages.save)
+        fleet = {**self._of_sessions(), **self._of_messages(), **self._rates(), **self._sending()}
         fleet["daemon_memory"] = memory_used()
         each = {
             session.name: (float(it.memory), NAN if it.cpu_percent is None else it.cpu_percent)
             for session in self._supervisor.registry.sessions
             if (it := session.runner.usage)
         }
-        await asyncio.to_thread(self._save, fleet, each)
-
-    def _save(self, fleet: Mapping[str, float], sessions: Mapping[str, tuple[float, ...]]) -> None:
-        self._ages.save()
-        self._file.write(fleet, sessions)
+        await asyncio.to_thread(self._file.write, fleet, each)
 
     def _of_sessions(self) -> dict[str, float]:
         state, health = self._supervisor.state, self._supervisor.health.read()
@@ -85,6 +84,17 @@ class HistoryRecorder:
         each = {name: max(0.0, now - before[name]) for name, now in self._counts.items()}
         cpu = each.pop("daemon_cpu") * 100 / passed
         return {"daemon_cpu": cpu, **{name: it * _MINUTE / passed for name, it in each.items()}}
+
+    def _sending(self) -> dict[str, float]:
+        """The mean of the outcomes since the last tick; without one it is unknown."""
+        before, self._sends = self._sends, self._send_times()
+        outcomes, seconds = (now - then for now, then in zip(self._sends, before, strict=True))
+        return {"send_seconds": seconds / outcomes} if outcomes else {}
+
+    def _send_times(self) -> tuple[int, float]:
+        """Since the start: outcomes, and the sum of their seconds."""
+        found = [it for it in self._tally.series[SEND].values() if isinstance(it, Histogram)]
+        return sum(it.count for it in found), sum(it.sum for it in found)
 
     def _count(self) -> tuple[float, dict[str, float]]:
         """Since the start, and the monotonic time."""

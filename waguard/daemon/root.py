@@ -207,7 +207,7 @@ class Daemon:
         )
         self._reload.subscribe(lambda _: secrets.read_again(webhooks.configure))
         self._reload.subscribe(lambda _: self._report_keys(secrets.issued_keys))
-        self._reload.subscribe(lambda _: self._alerts.configure_again())
+        self._reload.subscribe(lambda _: self._alerts.configure())
         self._report_keys(secrets.issued_keys)
         messages = MessageHealth(
             webhooks,

@@ -1,8 +1,12 @@
 """The tick of each second: what was removed is made again, conditions are renewed, systemd is notified."""
 
+from collections.abc import Callable, Iterable
 from typing import Final
 
+from loguru import logger
+
 from waguard.api import LocalApi
+from waguard.core.blame import Condition
 from waguard.daemon.restore_loop import RestoreLoop
 from waguard.daemon.restored import RestoredInstallation
 from waguard.daemon.runtime_folder import RuntimeFolder
@@ -51,6 +55,8 @@ class Watch:
         self._restore = restore
         self._alerts = alerts
         self._restored = restored
+        self._broken: set[str] = set()
+        """Parts that failed the last time."""
 
     async def tick(self) -> None:
         """What hangs here has the daemon killed by systemd."""
@@ -60,14 +66,29 @@ class Watch:
         self._disk.check()
         self._webhooks.check()
         health = self._supervisor.health
-        health.report("messages", self._messages.conditions())
-        health.report("stored", self._stored.conditions())
-        health.report("alerts", self._alerts.conditions())
         known = [it.row.session_id for it in self._supervisor.registry.by_id]
-        health.report("restored", self._restored.conditions(known))
+        parts: dict[str, Callable[[], Iterable[Condition]]] = {
+            "messages": self._messages.conditions,
+            "stored": self._stored.conditions,
+            "alerts": self._alerts.conditions,
+            "restored": lambda: self._restored.conditions(known),
+        }
+        for part, conditions in parts.items():
+            self._alone(part, lambda: health.report(part, conditions()))  # noqa: B023 - called at once
         await self._supervisor.watchdog.watch()
         now = health.read()
         self._notifier.status(self._restore.why_not or status_line(now))
-        self._alerts.tick(now)
+        self._alone("alerts sent", lambda: self._alerts.tick(now))
         # only here: the watchdog learns that supervision moves, not that a timer fires
         self._notifier.alive()
+
+    def _alone(self, part: str, work: Callable[[], None]) -> None:
+        """A bug in one part is logged once, and must not have systemd kill the daemon again and again."""
+        try:
+            work()
+        except Exception as error:  # noqa: BLE001 - whatever it is, supervision goes on
+            if part not in self._broken:
+                logger.opt(exception=error).critical("a bug in waguard", event="bug", part=part)
+            self._broken.add(part)
+        else:
+            self._broken.discard(part)

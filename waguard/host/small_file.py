@@ -38,9 +38,10 @@ def read(path: Path, *, limit: int = LIMIT, named: bool = False) -> bytes:
         raise
     except OSError as error:
         link = error.errno == errno.ELOOP and not named
+        socket = error.errno == errno.ENXIO
         raise UnreadableError(
             "it is a symbolic link" if link else f"it cannot be opened: {error.strerror}",
-            by_system=not link,
+            by_system=not (link or socket),
         ) from None
     try:
         _require_small(os.fstat(descriptor), None if named else path, limit)

@@ -124,7 +124,7 @@ def test_what_was_tried_is_what_the_open_incident_has() -> None:
 
 
 def form(line: str, it: notice.Notice) -> tuple[str, dict[str, str], Any]:
-    [to] = parse(line)
+    [to], _ = parse(line)
     made = forms.request(to, it)
     return made.url, dict(made.headers), json.loads(made.body)
 

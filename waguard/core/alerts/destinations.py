@@ -1,7 +1,7 @@
 """Destinations of alerts, as the file of them has them: one a line, its kind first. Pure. No error shows an address."""
 
 import hashlib
-from typing import Final
+from typing import Final, NamedTuple
 from urllib.parse import unquote, urlsplit
 
 from msgspec import Struct
@@ -41,18 +41,27 @@ class AlertDestination(Struct, frozen=True, kw_only=True):
         return (self.url, *self.words[:1])
 
 
-def parse(text: str) -> tuple[AlertDestination, ...]:
-    """Read the file. Raises ``ValueError`` with the number of the line and how one is written."""
+class Parsed(NamedTuple):
+    """What a file says. ``wrong``: of each line that cannot be used, its number and why."""
+
+    found: tuple[AlertDestination, ...]
+    wrong: tuple[str, ...]
+
+
+def parse(text: str) -> Parsed:
+    """Read the file: a line that is wrong takes nothing from the others."""
     found: dict[str, AlertDestination] = {}
+    wrong: list[str] = []
     for number, line in enumerate(text.splitlines(), 1):
         kind, *words = line.split() or ["#"]
         if not kind.startswith("#"):
             try:
                 it = _destination(kind, words, number)
             except ValueError as error:
-                raise ValueError(f"line {number}: {error}") from None
-            found.setdefault(it.id, it)
-    return tuple(found.values())
+                wrong.append(f"line {number}: {error}")
+            else:
+                found.setdefault(it.id, it)
+    return Parsed(tuple(found.values()), tuple(wrong))
 
 
 def _destination(kind: str, words: list[str], number: int) -> AlertDestination:

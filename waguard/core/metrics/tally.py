@@ -30,6 +30,11 @@ class Histogram:
         self._counts[bisect_left(self.bounds, value)] += 1
         self.sum += value
 
+    @property
+    def count(self) -> int:
+        """The number of values."""
+        return sum(self._counts)
+
     def below(self) -> list[int]:
         """The number of values up to each bound; the last one is of all values."""
         return list(accumulate(self._counts))

@@ -1,6 +1,7 @@
 """``<paths.state>/alerts.json``: which alerts each destination was sent, for the next daemon."""
 
 import contextlib
+import threading
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
@@ -27,12 +28,15 @@ class Reported(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class AlertMemory:
-    """All calls block. What cannot be written is logged once, and written at the next call."""
+    """All calls block. What cannot be written is logged once, and written at the next call. Threads may save at once."""
 
     def __init__(self, folder: Path) -> None:
         self.path = folder / FILE
         self._written: Mapping[str, Reported] = {}
         self._writes = True
+        self._saving = threading.Lock()
+        self._unknown = False
+        """The file is there, and the system did not let it be read: it is not replaced."""
         self.unreadable: str | None = None
         """What was wrong with the file that lay there, which is quarantined."""
 
@@ -43,15 +47,7 @@ class AlertMemory:
         except FileNotFoundError:
             pass
         except UnreadableError as error:
-            self.unreadable = str(error)
-            logger.error(
-                "a file is unreadable and is quarantined",
-                event="file_unreadable",
-                file=str(self.path),
-                why=error,
-            )
-            with contextlib.suppress(OSError):  # it is reported all the same
-                small_file.quarantine(self.path)
+            self._report(error)
         destinations = {
             name: Destination(reported=it.reported, causes=it.causes)
             for name, it in self._written.items()
@@ -60,11 +56,35 @@ class AlertMemory:
 
     def save(self, state: AlertState) -> None:
         """Replace all of it; nothing is written where nothing has changed."""
+        with self._saving:
+            self._save(state)
+
+    def _report(self, error: UnreadableError) -> None:
+        self._unknown = error.by_system
+        if error.by_system:
+            logger.error(
+                "the alerts that were sent cannot be read; what is sent now is not stored",
+                event="file_unreadable",
+                file=str(self.path),
+                why=error,
+            )
+            return
+        self.unreadable = str(error)
+        logger.error(
+            "a file is unreadable and is quarantined",
+            event="file_unreadable",
+            file=str(self.path),
+            why=error,
+        )
+        with contextlib.suppress(OSError):  # it is reported all the same
+            small_file.quarantine(self.path)
+
+    def _save(self, state: AlertState) -> None:
         kept = {
             name: Reported(reported=it.reported, causes=it.causes)
             for name, it in state.destinations.items()
         }
-        if kept == self._written:
+        if kept == self._written or self._unknown:
             return
         try:
             replace_private(self.path, msgspec.json.encode(kept))

@@ -51,8 +51,16 @@ class HistoryFile:
             raise UnreadableError(str(error)) from None
 
     def load(self) -> None:
-        """At the start: what cannot be read is quarantined."""
-        self._load()
+        """At the start: what is damaged is quarantined; what the system does not let be read stays."""
+        try:
+            self._load()
+        except UnreadableError as error:
+            logger.error(
+                "the history cannot be read now; it stays as it is",
+                event="file_unreadable",
+                file=str(self.path),
+                why=error,
+            )
 
     def write(self, fleet: Mapping[str, float], sessions: Mapping[str, tuple[float, ...]]) -> None:
         """What is known now; ``sessions``: ``SESSION`` of each."""
@@ -63,7 +71,7 @@ class HistoryFile:
                 self._write(descriptor, fleet, sessions, now)
             finally:
                 os.close(descriptor)
-        except (OSError, WaguardError) as error:
+        except (OSError, UnreadableError, WaguardError) as error:
             if self._writes:
                 logger.warning(
                     "the history cannot be written", event="state_not_written", why=str(error)
@@ -93,9 +101,12 @@ class HistoryFile:
         self._layout = layout
 
     def _load(self) -> tuple[Layout, bytes]:
+        """Raises ``UnreadableError`` where nothing is known of its content."""
         try:
             return self.read()
         except UnreadableError as error:
+            if error.by_system:
+                raise
             self.unreadable = str(error)
             logger.error(
                 "a file is unreadable and is quarantined",

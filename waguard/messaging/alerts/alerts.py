@@ -61,6 +61,8 @@ class Alerts:
         self._host = host
         self._deliver = deliver
         self._destinations: Mapping[str, AlertDestination] = {}
+        self._refused: Condition | None = None
+        """What is wrong with the file of destinations."""
         self._state = memory.load()
         self._tasks: set[asyncio.Task[None]] = set()
         self._beat_at: float | None = None
@@ -68,24 +70,26 @@ class Alerts:
         self._saving = asyncio.Lock()
 
     def configure(self) -> None:
-        """Read the destinations. Raises ``ConfigError``."""
-        found = destination_file.read(self._config().alerts.destination_file)
+        """Read the destinations, at the start and at a reload. Until all of the file is right, its good lines are used
+        beside those that were known, and what is wrong is a condition."""
+        found, refused = destination_file.read(self._config().alerts.destination_file)
         for it in found:
             logs.hide(*it.secrets)
-        self._destinations = {it.id: it for it in found}
-        self._state = core.configured(self._state, self._destinations)
+        known = self._destinations if refused else {}
+        self._destinations = {**known, **{it.id: it for it in found}}
+        if found or not refused:  # else what each has is not forgotten: the file may come back
+            self._state = core.configured(self._state, self._destinations)
+        self._refused = self._condition(refused) if refused else None
 
-    def configure_again(self) -> None:
-        """At a reload: a file that cannot be used changes nothing."""
-        try:
-            self.configure()
-        except ConfigError as error:
-            logger.error(
-                "destinations of alerts kept as they were: {}",
-                error.line(),
-                event="alerts_rejected",
-                every=True,
-            )
+    def _condition(self, refused: ConfigError) -> Condition:
+        logger.error(
+            "the file of destinations is wrong: {}",
+            refused.line(),
+            event="alerts_rejected",
+            every=True,
+        )
+        since = self._refused.since if self._refused else self._clock.wall()
+        return fleet_condition(core.UNDELIVERABLE, refused.message, since=since)
 
     def tick(self, health: Health) -> None:
         """Take in what waguard knows of itself now. Returns at once."""
@@ -97,12 +101,15 @@ class Alerts:
 
     def conditions(self) -> list[Condition]:
         """Alerts that cannot be delivered."""
-        failing = core.undelivered(self._state)
-        if not failing:
+        said = {
+            f"{self._destinations[id_].name}: {it.error}": it.failing_since
+            for id_, it in core.undelivered(self._state).items()
+        }
+        if self._refused:
+            said[self._refused.message] = self._refused.since
+        if not said:
             return []
-        said = [f"{self._destinations[id_].name}: {it.error}" for id_, it in failing.items()]
-        since = min(it.failing_since for it in failing.values())
-        return [fleet_condition(core.UNDELIVERABLE, "; ".join(said), since=since)]
+        return [fleet_condition(core.UNDELIVERABLE, "; ".join(said), since=min(said.values()))]
 
     async def close(self) -> None:
         """End what is on its way, after a moment for its answer: the next daemon delivers what had none."""
@@ -174,12 +181,17 @@ class Alerts:
         self._start(self._call(url))
 
     async def _call(self, url: str) -> None:
-        async with delivery.sender() as http:
-            answer = await http.get(url)
-        if not answer.accepted and self._beats:
+        try:
+            async with delivery.sender() as http:
+                answer = await http.get(url)
+        except Exception as error:  # noqa: BLE001 - a bug here must not be silent
+            accepted, why = False, f"waguard failed at it: {type(error).__name__}"
+        else:
+            accepted = answer.accepted
             why = answer.error if answer.status is None else f"it answered {answer.status}"
+        if not accepted and self._beats:
             logger.warning("the heartbeat does not arrive", event="heartbeat_failed", why=why)
-        self._beats = answer.accepted
+        self._beats = accepted
 
     def _start(self, work: Any) -> None:
         task = asyncio.create_task(work, name="alerts")

@@ -7,6 +7,7 @@ output as JSON, null where it was accepted.
 import contextlib
 import io
 import ipaddress
+import resource
 import smtplib
 import socket
 import ssl
@@ -24,6 +25,10 @@ from waguard.core.alerts.destinations import AlertDestination
 from waguard.core.alerts.notice import Notice
 
 _PORTS: Final = {"smtp": 587, "smtps": 465}
+_REPLY: Final = 2_000  # characters of what a server said
+MEMORY: Final = (
+    512 << 20
+)  # bytes of addresses; ten times what mail takes: smtplib collects all that a server says
 
 
 class Job(msgspec.Struct, frozen=True, kw_only=True):
@@ -48,6 +53,8 @@ def run(job: Job) -> str | None:
         return f"the server did not take it: {error}"
     except OSError as error:
         return f"no connection: {error.strerror or error}"
+    except MemoryError:
+        return "it took too much memory: the server says too much"
 
 
 def _apprise(job: Job) -> str | None:
@@ -108,10 +115,21 @@ def _message(job: Job) -> EmailMessage:
     return message
 
 
-def main() -> None:
-    """Do the job of standard input."""
+def without_secrets(to: AlertDestination, why: str) -> str:
+    """Servers repeat what they were given."""
+    for secret in to.secrets:
+        why = why.replace(secret, "…")
+    return why
+
+
+def main(memory: int = MEMORY) -> None:
+    """Do the job of standard input. ``memory``: bytes that it may take."""
+    resource.setrlimit(resource.RLIMIT_AS, (memory, memory))
     job = msgspec.json.decode(sys.stdin.buffer.read(), type=Job)
-    sys.stdout.write(msgspec.json.encode(run(job)).decode())
+    why = run(job)
+    # before it is cut, for half of a secret is not found any more
+    reply = why and without_secrets(job.destination, why)[:_REPLY]
+    sys.stdout.write(msgspec.json.encode(reply).decode())
 
 
 if __name__ == "__main__":

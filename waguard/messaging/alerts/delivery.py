@@ -12,7 +12,7 @@ from waguard.core.alerts import forms
 from waguard.core.alerts.destinations import IN_CHILD, AlertDestination
 from waguard.core.alerts.notice import Notice
 from waguard.errors import printable
-from waguard.messaging.alerts.child import Job
+from waguard.messaging.alerts.child import Job, without_secrets
 from waguard.messaging.timings import WebhookTimings
 from waguard.messaging.webhooks.sender import WebhookSender
 
@@ -39,7 +39,7 @@ async def deliver(
         why = None if answer.accepted else answer.error
         if answer.status is not None and not answer.accepted:
             why = f"it answered {answer.status}"
-    return why and _without_secrets(to, why)
+    return why and printable(without_secrets(to, why))[:_WHY_LENGTH]
 
 
 def sender() -> WebhookSender:
@@ -73,10 +73,3 @@ async def _in_child(
         return msgspec.json.decode(out, type=str | None)
     except ValueError:
         return "the process that delivers it failed"
-
-
-def _without_secrets(to: AlertDestination, why: str) -> str:
-    """Servers repeat what they were given."""
-    for secret in to.secrets:
-        why = why.replace(secret, "…")
-    return printable(why)[:_WHY_LENGTH]

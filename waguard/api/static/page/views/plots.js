@@ -10,6 +10,7 @@ const clock = (at) => new Date(at * 1000).toLocaleTimeString([], { hour: '2-digi
 const PLOTS = [
   ['connected', 'Connected', count], ['memory', 'Memory', bytes], ['cpu', 'CPU', (it) => `${count(it)} %`],
   ['restarts', 'Restarts', count], ['queued', 'Queue', count], ['webhooks_waiting', 'Webhooks', count],
+  ['send_seconds', 'Sending', (it) => `${it.toFixed(2)} s`],
 ];
 
 export function plots(into, path = `/api/history?series=${PLOTS.map(([name]) => name)}`, wanted = PLOTS) {

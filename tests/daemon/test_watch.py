@@ -1,0 +1,49 @@
+"""The tick of each second: a part that fails costs neither the others nor the sign to systemd."""
+
+from typing import Any
+from unittest.mock import AsyncMock, MagicMock
+
+import pytest
+from loguru import logger
+
+from waguard.daemon.watch import Watch
+
+PARTS = ("messages", "stored", "alerts", "restored")
+
+
+def made() -> tuple[Watch, dict[str, Any], MagicMock]:
+    """A watch of parts that do nothing, and the notifier."""
+    supervisor, notifier = MagicMock(), MagicMock()
+    supervisor.watchdog.watch = AsyncMock()
+    supervisor.registry.by_id = []
+    names = ("runtime", "disk", "webhooks", "restore", *PARTS)
+    parts = {name: MagicMock() for name in names}
+    parts["local"] = MagicMock(keep=AsyncMock())
+    parts["restore"].why_not = "waiting"
+    parts["supervisor"] = supervisor
+    given = {name: part for name, part in parts.items() if name != "supervisor"}
+    return Watch(supervisor, MagicMock(), notifier, **given), parts, notifier
+
+
+@pytest.mark.parametrize(
+    ("part", "call"), [*((it, "conditions") for it in PARTS), ("alerts", "tick")]
+)
+async def test_a_part_that_fails_is_logged_once_and_takes_no_sign_of_life(
+    part: str, call: str
+) -> None:
+    watch, parts, notifier = made()
+    getattr(parts[part], call).side_effect = LookupError
+    lines: list[str] = []
+    sink = logger.add(lines.append, format="{message}", level="ERROR")
+    await watch.tick()
+    await watch.tick()
+    assert notifier.alive.call_count == 2
+    assert len(lines) == 1
+    reported = {call.args[0] for call in parts["supervisor"].health.report.call_args_list}
+    assert reported == {it for it in PARTS if (it, call) != (part, "conditions")}
+    getattr(parts[part], call).side_effect = None
+    await watch.tick()
+    getattr(parts[part], call).side_effect = LookupError
+    await watch.tick()
+    logger.remove(sink)
+    assert len(lines) == 2
