@@ -24,6 +24,7 @@ async def test_a_ticket_logs_in_once_and_leaves_the_address(api: Api, shown: Pag
     current = (await api.call("GET", "/api/keys/current", key=key)).json()
     assert (current["right"], current["name"].startswith("page-")) == ("operate", True)
 
+    shown.expected = (REFUSED,)  # what was asked before the key ended
     await shown.press("Leave")
     await shown.until("$('#login')", "it asks for the key")
     assert await shown.value("sessionStorage.length") == 0
