@@ -118,8 +118,12 @@ async def test_the_oldest_key_of_a_page_ends_where_there_are_too_many(daemons: D
         daemons.clock.live(1.0)
     assert [daemons.keys.find(it) is None for it in made] == [True] + [False] * PAGES
     assert daemons.keys.find(other), "others do not count"
+    admin = (await daemons.make(name="ani", right=Right.ADMIN, for_page=True))[1].caller
+    by_admin = await daemons.make(admin, name="page-of-ani", for_page=True)
+    assert [daemons.keys.find(it) is None for it in (made[1], made[2])] == [True, False]
+    assert daemons.keys.find(by_admin[0])
     with pytest.raises(ConflictError, match="a key of this name"):
-        await daemons.make(name="page1", for_page=True)
+        await daemons.make(name="page2", for_page=True)
 
 
 # ---- its end ----

@@ -120,8 +120,14 @@ async def test_a_ticket_lasts_a_minute(lived: float, good: bool) -> None:  # noq
     assert tickets.use(text) is None
 
 
-async def test_there_are_so_many_tickets_at_most(api: Api) -> None:
+async def test_a_maker_has_so_many_tickets_at_most(api: Api) -> None:
+    others, _ = await made(api)
+    its = await ticket(api, others)
     first, second, *_ = [await ticket(api) for _ in range(MOST + 1)]
-    assert len(api.app[TICKETS]._known) == MOST
+    assert len(api.app[TICKETS]._known) == MOST + 1
     assert (await exchanged(api, first)).status == 401
     assert (await exchanged(api, second)).status == 201
+    assert (await exchanged(api, its)).status == 201, "of another maker"
+    api.clock.up += LASTS
+    await ticket(api)
+    assert len(api.app[TICKETS]._known) == 1, "what has ended is forgotten"

@@ -222,12 +222,37 @@ def test_keys_of_pages_crowd_out_no_others() -> None:
 
 
 def test_the_oldest_keys_of_pages_end_before_a_new_one() -> None:
-    pages = [
-        replace(key(for_page=True), created_at=NOW - number) for number in range(issued_keys.PAGES)
+    pages = _pages(ROOT)
+    ended = replace(pages[0], id="e" * 8, ended_at=NOW, created_at=NOW - 99)
+    assert issued_keys.excess_pages(_by_id(ended, *pages, key()), ROOT) == [pages[-1]]
+    assert issued_keys.excess_pages(_by_id(ended, *pages[1:], key()), ROOT) == []
+
+
+def test_nobody_ends_the_keys_of_pages_of_another_maker() -> None:
+    first, other = (replace(key(right=Right.ADMIN), id=it * 8, name=it) for it in "ab")
+    second = replace(first, id="c" * 8, made_with=first.id)
+    owners = replace(key(for_page=True), created_at=NOW - 999)
+    theirs = _pages(first.caller)
+    known = _by_id(first, second, other, owners, *theirs)
+    assert issued_keys.excess_pages(known, first.caller) == [theirs[-1]]
+    assert issued_keys.excess_pages(known, second.caller) == [theirs[-1]], "made by the first one"
+    assert issued_keys.excess_pages(known, other.caller) == []
+    assert issued_keys.excess_pages(known, ROOT) == []
+    circle = replace(first, made_with=second.id)
+    assert issued_keys.excess_pages(_by_id(circle, second, *theirs), ROOT) == []
+
+
+def _pages(maker: Caller) -> list[IssuedKey]:
+    """As many keys of pages as a maker may have, the newest first."""
+    made = key(maker, for_page=True)
+    return [
+        replace(made, id=f"{number:08x}", created_at=NOW - number)
+        for number in range(issued_keys.PAGES)
     ]
-    ended = replace(pages[0], ended_at=NOW, created_at=NOW - 99)
-    assert issued_keys.excess_pages([ended, *pages, key()]) == [pages[-1]]
-    assert issued_keys.excess_pages([ended, *pages[1:], key()]) == []
+
+
+def _by_id(*keys: IssuedKey) -> dict[str, IssuedKey]:
+    return {it.id: it for it in keys}
 
 
 @pytest.mark.parametrize(

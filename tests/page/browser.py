@@ -41,11 +41,24 @@ class Page:
         # a tab in the background draws nothing
         await self.session.send("Page.bringToFront", timeout=LONG)
         if key is not None:
-            source = f"sessionStorage.getItem('waguard-key') ?? sessionStorage.setItem('waguard-key', {json.dumps(key)})"
-            await self.session.send(
-                "Page.addScriptToEvaluateOnNewDocument", {"source": source}, timeout=LONG
+            await self.before(
+                f"sessionStorage.getItem('waguard-key') ?? sessionStorage.setItem('waguard-key', {json.dumps(key)})"
             )
         await self.session.navigate(f"{self.base}/{fragment}", timeout=LONG)
+
+    async def before(self, source: str) -> None:
+        """Run a script in each document, before those of the page."""
+        await self.session.send(
+            "Page.addScriptToEvaluateOnNewDocument", {"source": source}, timeout=LONG
+        )
+
+    async def answers(self, path: str, answer: str) -> None:
+        """What a call of a path that contains ``path`` gives in the page, from its next document on: an expression, with
+        ``real()`` for the daemon's answer, and the call's ``method`` and ``signal``."""
+        await self.before(
+            f"{{ const before = fetch; window.fetch = async (path, given) => {{ const real = () => before(path, given);"
+            f" const {{ method, signal }} = given; return path.includes({json.dumps(path)}) ? ({answer}) : real(); }}; }}"
+        )
 
     def errors(self) -> list[str]:
         """What the console has beside advice and what is expected."""

@@ -173,6 +173,29 @@ async def test_the_code_renews_itself_and_is_asked_for_only_while_there_is_one(
     await shown.until("!$('.qr img').checkVisibility()", "the code is gone")
 
 
+async def test_a_code_that_cannot_be_had_is_asked_for_once_at_a_time(
+    known: Api, shown: Page
+) -> None:
+    await shown.before(
+        "window.ticks = []; window.retries = []; const [every, later] = [setInterval, setTimeout];"
+        " window.setInterval = (run, time) => time === 1000 ? ticks.push(run) : every(run, time);"
+        " window.setTimeout = (run, time) => time === 3000 ? retries.push(run) : later(run, time);"
+    )
+    await shown.answers("/qr?", "Promise.reject(new TypeError('nobody listens'))")
+    becomes(known, **SCANNING)
+    await shown.show(VIEW)
+    await shown.until("retries.length === 1", "it is asked for again later")
+    await wait_until(lambda: known.bus._listeners, "the page listens")
+    code = {"qr_code": qr.data_url(RAW), "raw": RAW, "expires_in": -60}
+    known.bus.publish("qr_code_generated", NAME, 1, code)
+    await shown.until("$('.qr').checkVisibility()", "a code that is over is shown")
+    for _ in range(3):  # seconds
+        await shown.value("(ticks.forEach((it) => it()), new Promise((done) => later(done)))")
+    assert await shown.value("retries.length") == 1
+    await shown.value("(retries.shift()(), 0)")
+    await shown.until("retries.length === 1", "and again")
+
+
 async def test_a_code_that_nobody_scanned_is_asked_for_again(known: Api, shown: Page) -> None:
     expired = structs.replace(PARKED, reason="qr_expired", message="nobody scanned the code")
     becomes(
@@ -269,6 +292,32 @@ async def test_what_the_form_does_not_show_of_a_webhook_is_kept(known: Api, show
     kept = await known.webhooks.endpoints.find(NAME)
     assert kept
     assert (kept.events, kept.fields) == (("message_received",), Fields.ALL)
+
+
+async def test_a_webhook_that_is_not_known_is_not_overwritten(known: Api, shown: Page) -> None:
+    shown.expected = ["status of 503"]
+    await shown.answers(
+        "/receivers",
+        """window.known ? real() : new Response('{"error": "away"}', { status: 503 })""",
+    )
+    await shown.show(f"{VIEW}/webhook")
+    await shown.says("HTTP 503")
+    assert not await shown.value("$('#hook-url').checkVisibility()")
+    await shown.value(
+        "(window.known = true, location.hash = location.hash.replace('webhook', 'why'))"
+    )
+    await shown.says("Incidents")
+    await shown.value("(location.hash = location.hash.replace('why', 'webhook'), 0)")
+    await shown.says("It has none of its own.")
+    assert await shown.value("$('#hook-url').checkVisibility()")
+
+
+async def test_what_has_no_answer_may_have_been_done(known: Api, shown: Page) -> None:
+    await shown.answers("/stop", "Promise.reject(new TypeError('lost'))")
+    await shown.show(VIEW)
+    await shown.enter("Stop")
+    await shown.says("Whether it was done is unknown: look before you repeat it.")
+    assert "tries again" not in await shown.text()
 
 
 async def test_a_picture_of_its_page_is_taken(known: Api, shown: Page) -> None:

@@ -72,6 +72,33 @@ async def test_dead_letters_are_filtered_paged_and_replayed_at_once(api: Api, sh
     assert await dead(api) == []
 
 
+@pytest.mark.parametrize("cause", [Cause.RESTORED, Cause.STORED, Cause.UNCERTAIN])
+async def test_what_may_arrive_twice_is_replayed_where_that_is_confirmed(
+    api: Api, shown: Page, cause: Cause
+) -> None:
+    [number] = await letters(api, 1, cause=cause)
+    await shown.show("#/queues")
+    await shown.says(f"#{number}")
+    await shown.choose("#dead-state", cause)
+    await shown.enter("Replay")
+    await shown.until("$('dialog')?.open", "it asks")
+    assert await dead(api) == [number]
+    await shown.confirm(str(number))
+    await shown.until(f"!document.body.innerText.includes('#{number}')", "it is delivered again")
+    assert await dead(api) == []
+
+
+async def test_what_was_restored_is_released_at_once(api: Api, shown: Page) -> None:
+    await letters(api, 2, cause=Cause.RESTORED)
+    await shown.show("#/queues")
+    await shown.says("may have been delivered before the restore")
+    await shown.enter("Release restored")
+    await shown.says("a replay may deliver it twice")
+    await shown.confirm("restored")
+    await shown.until("!document.body.innerText.includes('before the restore')", "none is left")
+    assert await dead(api) == []
+
+
 async def test_what_is_held_becomes_dead_letters(
     api: Api, shown: Page, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -153,7 +153,7 @@ class IssuedKeys:
                 await self._write(self._keys)
             self._current(maker)
             if wanted.for_page:
-                for old in issued_keys.excess_pages(self._keys.values()):
+                for old in issued_keys.excess_pages(self._keys, maker):
                     self._end(old, by=maker.name)
             self._install(key)
         logger.info(

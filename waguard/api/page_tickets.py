@@ -24,7 +24,7 @@ from waguard.errors import UnauthorizedError
 from waguard.ports.clock import Clock
 
 LASTS: Final = 60.0  # s
-MOST: Final = 50  # beyond, the oldest is worth nothing any more
+MOST: Final = 50  # of a maker; beyond, its oldest is worth nothing any more
 
 
 class Ticket(NamedTuple):
@@ -45,8 +45,9 @@ class Tickets:
     def make(self, maker: Caller, right: Right) -> str:
         """The ticket itself, which is nowhere else."""
         text, now = secrets.token_urlsafe(32), self._clock.monotonic()
+        self._known = {name: it for name, it in self._known.items() if now < it.until}
         self._known[issued_keys.digest(text)] = Ticket(maker, right, now + LASTS)
-        for old in list(self._known)[:-MOST]:
+        for old in [name for name, it in self._known.items() if it.maker.key == maker.key][:-MOST]:
             del self._known[old]
         return text
 

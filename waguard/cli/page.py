@@ -3,11 +3,13 @@
 import argparse
 import sys
 
+from waguard.cli import context
 from waguard.cli.client import connect
 from waguard.cli.parsing import with_daemon, with_json
 from waguard.cli.render import print_either
 from waguard.core.issued_keys import PAGE_LASTS
 from waguard.core.keys import Right
+from waguard.host.system.listen import called
 
 
 def add(parser: argparse.ArgumentParser) -> None:
@@ -26,7 +28,9 @@ def add(parser: argparse.ArgumentParser) -> None:
 def _page(arguments: argparse.Namespace) -> int:
     client = connect(arguments)
     answer = client.call("POST", "/api/keys/ticket", {"right": arguments.right})
-    address = f"{client.base}/#ticket={answer['ticket']}"
+    config = context.read(arguments)[1].config
+    base = config.alerts.page_url or config.api.public_url or called(client.base)
+    address = f"{base.rstrip('/')}/#ticket={answer['ticket']}"
     print_either(arguments, {"address": address, "expires_in": answer["expires_in"]}, address)
     if not arguments.json:
         sys.stderr.write(

@@ -17,7 +17,7 @@ from waguard.core.replace import replace
 MOST: Final = 500  # keys that are valid
 SCOPE_LIMIT: Final = 100  # workspaces of a key, and sessions
 LONGEST: Final = 3650 * 86_400  # s that a key may be valid, where it expires at all
-PAGES: Final = 50  # valid keys of the status page, and ended ones; ``MOST`` is without them
+PAGES: Final = 50  # valid keys of the status page that a maker has, and ended ones of all; ``MOST`` is without them
 PAGE_LASTS: Final = 12 * 3_600.0  # s
 KEPT: Final = 30 * 86_400.0  # s for which a key that has ended is listed
 STEP: Final = 1.0  # s by which the wall clock may run behind the other one
@@ -160,10 +160,26 @@ def for_page(maker: Caller, right: Right, *, now: float) -> Wanted:
     )
 
 
-def excess_pages(keys: Iterable[IssuedKey]) -> Sequence[IssuedKey]:
-    """The oldest valid keys of the status page that end where a new one is made."""
-    pages = [it for it in keys if it.for_page and it.ended_at is None]
+def excess_pages(keys: Mapping[str, IssuedKey], maker: Caller) -> Sequence[IssuedKey]:
+    """The oldest valid keys of the status page that end where the maker has a new one: its own, and those that its keys
+    have made, so that more makers are not more keys. Those of others stay."""
+    mine = _first_maker(keys, maker.key)
+    pages = [
+        it
+        for it in keys.values()
+        if it.for_page and it.ended_at is None and _first_maker(keys, it.made_with) == mine
+    ]
     return sorted(pages, key=lambda it: it.created_at)[: max(0, len(pages) + 1 - PAGES)]
+
+
+def _first_maker(keys: Mapping[str, IssuedKey], made_with: str | None) -> str | None:
+    """The key from which this one comes, as far as that is known."""
+    for _ in keys:  # a damaged file may go round in a circle
+        earlier = keys.get(made_with or "")
+        if earlier is None or earlier.made_with is None:
+            break
+        made_with = earlier.made_with
+    return made_with
 
 
 def governs(caller: Caller, key: IssuedKey, workspaces: Workspaces) -> bool:

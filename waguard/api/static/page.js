@@ -1,7 +1,7 @@
 // The status page: login, header, theme, and which view is shown. page/ has its parts.
 import { forgetKey, hasKey, leave, onRefused } from './page/api.js';
 import { duration, h, mark, set } from './page/dom.js';
-import { enterByTicket, login } from './page/login.js';
+import { enterByTicket, isTicket, login } from './page/login.js';
 import { close, show } from './page/router.js';
 import { changed, counts, enter, may, seesAll, start, state, subscribe } from './page/state.js';
 
@@ -52,6 +52,7 @@ function showHeader() {
 function ask(phase, why) {
   forgetKey();
   enter(phase);
+  for (const it of document.querySelectorAll('dialog')) it.close('');
   close();
   // what still runs with the key that was refused ends with the page
   login($('main'), why, phase === 'refused' ? () => location.reload() : run);
@@ -67,7 +68,10 @@ async function run() {
 }
 
 onRefused(() => { if (state.phase !== 'refused') ask('refused', 'This key is not accepted: it is wrong, or it has ended.'); });
-addEventListener('hashchange', () => { if (hasKey()) show({ focus: true }).then(changed); });
+addEventListener('hashchange', () => {
+  if (isTicket()) location.reload();
+  else if (hasKey()) show({ focus: true }).then(changed);
+});
 subscribe(showHeader);
 setInterval(() => { if (state.phase === 'stale') changed(); }, 1000);
 setTheme(localStorage.getItem(THEME) ?? '');

@@ -1,5 +1,6 @@
 """Takes the API's port before anything heavy is imported."""
 
+import contextlib
 import errno
 import ipaddress
 import select
@@ -7,6 +8,7 @@ import socket
 import struct
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
+from urllib.parse import urlsplit
 
 from waguard.errors import ConfigError, PortInUseError
 from waguard.host.process import procfs
@@ -71,14 +73,20 @@ def base_url(listener: socket.socket) -> str:
 
 def public_url(configured: str | None, listener: socket.socket) -> str:
     """What others call it by; ``configured`` as it is. A wildcard is no address to be called."""
-    if configured:
-        return configured
-    host, port = listener.getsockname()[:2]
-    address = ipaddress.ip_address(host.partition("%")[0])
-    if address.is_unspecified:
-        return f"http://{socket.gethostname()}:{port}"
+    return configured or called(base_url(listener))
+
+
+def called(base: str) -> str:
+    """What others call a ``base_url`` by; a text that is none, as it is."""
+    address = urlsplit(base)
+    host = address.hostname or ""
     # the other loopback addresses are not what the name leads to
-    return f"http://localhost:{port}" if host in {"127.0.0.1", "::1"} else base_url(listener)
+    if host in {"127.0.0.1", "::1"}:
+        return f"http://localhost:{address.port}"
+    with contextlib.suppress(ValueError):
+        if ipaddress.ip_address(host.partition("%")[0]).is_unspecified:
+            return f"http://{socket.gethostname()}:{address.port}"
+    return base
 
 
 def _in_use(port: int) -> PortInUseError:

@@ -37,8 +37,8 @@ export function entered(event) {
   event.currentTarget.querySelector('button')?.click();
 }
 
-// what cannot be undone asks for the name, and says what is lost
-export function confirmByName({ title, lost, name, verb }) {
+// what cannot be undone asks for the name, and says what is lost. Gives what `run` gives, or null
+export function confirmByName({ title, lost, name, verb }, run) {
   const typed = h('input', { id: 'confirm-name', autocomplete: 'off', autocapitalize: 'off', spellcheck: 'false', required: true });
   const go = h('button', { class: 'danger', value: 'yes' }, verb);
   const cancel = h('button', { type: 'button', class: 'quiet', onclick: () => dialog.close('') }, 'Cancel');
@@ -61,7 +61,7 @@ export function confirmByName({ title, lost, name, verb }) {
     dialog.addEventListener('close', () => {
       const agreed = dialog.returnValue === 'yes' && typed.value === name;
       dialog.remove();
-      done(agreed);
+      done(agreed ? run() : null);
     });
   });
 }

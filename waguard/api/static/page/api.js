@@ -4,7 +4,8 @@ const OWN = 'waguard-key-own';
 const SILENCE = 40000; // ms without even a comment, which comes every 15 s: the stream is dead
 const SOON = 300; // ms to the next attempt …
 const LATER = 3000; // … and after the first minute
-const NO_ANSWER = { ok: false, status: 0, data: null, error: 'waguard does not answer.', remedy: 'This page tries again. `systemctl status waguard` shows whether it runs.' };
+const READ_WITHIN = 30000; // ms for an answer: a connection may be dead without an error …
+const WITHIN = 75000; // … and to what changes something
 let refused = () => {};
 
 export const hasKey = () => Boolean(sessionStorage.getItem(KEY));
@@ -20,7 +21,7 @@ export function keepKey(key, { own = false } = {}) {
 export const onRefused = (run) => { refused = run; };
 export const pause = (time) => new Promise((done) => setTimeout(done, time));
 
-async function request(method, path, { body, headers = {}, signal } = {}) {
+async function request(method, path, { body, headers = {}, signal = AbortSignal.timeout(method === 'GET' ? READ_WITHIN : WITHIN) } = {}) {
   const sent = { ...headers };
   const withKey = hasKey() && !('X-Ticket' in headers);
   if (withKey) sent['X-Api-Key'] = sessionStorage.getItem(KEY);
@@ -39,7 +40,8 @@ export async function call(method, path, body, headers = {}) {
     const { ok, status } = response;
     return { ok, status, data, error: ok ? null : data?.error ?? `HTTP ${status}`, remedy: data?.remedy ?? null };
   } catch {
-    return NO_ANSWER;
+    const remedy = method === 'GET' ? '`systemctl status waguard` shows whether it runs.' : 'Whether it was done is unknown: look before you repeat it.';
+    return { ok: false, status: 0, data: null, error: 'waguard does not answer', remedy };
   }
 }
 

@@ -2,16 +2,18 @@
 import { exchange, keepKey } from './api.js';
 import { h } from './dom.js';
 
-const TICKET = /^#ticket=([\w-]+)$/;
+const TICKET = '#ticket=';
+
+export const isTicket = () => location.hash.startsWith(TICKET);
 
 // why the ticket became no key; null: it did, or there is none. It is valid once, so it leaves the address at once
 export async function enterByTicket() {
-  const found = TICKET.exec(location.hash);
-  if (!found) return null;
+  if (!isTicket()) return null;
+  const ticket = location.hash.slice(TICKET.length);
   history.replaceState(null, '', `${location.pathname}#/`);
-  const { ok, data, error, remedy } = await exchange(found[1]);
+  const { ok, data, status, error, remedy } = await exchange(ticket);
   if (ok) keepKey(data.key, { own: true });
-  return ok ? null : [error, remedy].filter(Boolean).join(': ');
+  return ok ? null : `${error}: ${status ? remedy : 'the ticket may be used up. Run `waguard page` again'}`;
 }
 
 export function login(main, why, entered) {

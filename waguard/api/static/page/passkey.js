@@ -1,6 +1,6 @@
 // A linking that asks for the account's passkey: its stage, the seconds left, who signs, the code to compare.
 import { action } from './actions.js';
-import { call, session as at } from './api.js';
+import { call, pause, session as at } from './api.js';
 import { h, set } from './dom.js';
 
 const EXTENSION = 'imnpmcelhinkedklilbalckcodlmedlb'; // waguard's own; its manifest has the key
@@ -13,7 +13,6 @@ const STAGES = {
   confirm: 'Compare this code with the one that the phone shows. Confirm only where both are equal:',
   failed: 'The linking failed. Start again, or scan the next code.',
 };
-const pause = (time) => new Promise((done) => setTimeout(done, time));
 const failed = (error, remedy = '') => ({ ok: false, error, remedy });
 
 // Chrome gives a page this function only where an extension lists the page's origin

@@ -14,7 +14,14 @@ let turn = 0;
 export const link = (id, tab) => `#/session/${encodeURIComponent(id)}${tab ? `/${tab}` : ''}`;
 export const go = (fragment) => { location.hash = fragment; };
 
-const parts = () => location.hash.replace(/^#\/?/, '').split('/').map(decodeURIComponent);
+function parts() {
+  try {
+    const [name, ...rest] = location.hash.replace(/^#\/?/, '').split('/').map(decodeURIComponent);
+    return Object.hasOwn(VIEWS, name) ? [name, ...rest] : [''];
+  } catch {
+    return ['']; // it is no address of a view
+  }
+}
 
 export async function show({ focus = false } = {}) {
   const [name, ...rest] = parts();
@@ -22,7 +29,7 @@ export async function show({ focus = false } = {}) {
   const main = document.getElementById('main');
   let view;
   try {
-    view = await (VIEWS[name] ?? VIEWS[''])();
+    view = await VIEWS[name]();
   } catch {
     view = { title: () => 'Not loaded', show: missing };
   }

@@ -10,7 +10,6 @@ const SEEN = 200; // ms between two times that it is drawn …
 const UNSEEN = 1000; // … and while nobody sees it
 const AGAIN = 500; // ms to the next attempt while nothing is known
 const RIGHTS = ['read', 'send', 'operate', 'admin'];
-const OWNER = { name: null, right: 'admin', workspaces: null, sessions: null, expires_at: null };
 
 // phase: login, loading, live, stale, refused
 export const state = {
@@ -51,7 +50,7 @@ export function changed() {
 }
 
 export function enter(phase) {
-  if (state.phase === phase) return;
+  if (state.phase === phase || (phase === 'live' && !hasKey())) return;
   state.phase = phase;
   changed();
 }
@@ -144,21 +143,21 @@ async function readPast() {
 }
 
 async function readKey() {
-  const { ok, data, status } = await call('GET', '/api/keys/current');
+  const { ok, data } = await call('GET', '/api/keys/current');
   if (ok) state.key = data;
-  else if (status && status !== 401) state.key = OWNER; // each call is refused where the key may not
 }
 
 // views are shown after it: what they offer depends on the key
 export async function start() {
   enter('loading');
-  while (hasKey() && !(state.key && state.health)) {
-    const [, read] = await Promise.all([readKey(), readAll()]);
-    if (read) heard();
-    else if (hasKey()) enter('stale');
-    if (!read) await pause(AGAIN);
+  for (;;) {
+    await Promise.all([readKey(), readAll()]);
+    if (!hasKey()) return;
+    if (state.key && state.health) break;
+    enter('stale');
+    await pause(AGAIN);
   }
-  if (!hasKey()) return;
+  heard();
   enter('live');
   follow({ opened: readSoon, event: happened, heard, lost: () => { if (hasKey()) enter('stale'); } });
   readPast();

@@ -27,7 +27,7 @@ export function show(main) {
   scrollTo(0, chosen.scroll);
   if (seesAll()) import('./plots.js').then((it) => leave.push(it.plots(parts.plots))).catch(() => {});
   const keys = (event) => {
-    if (event.key !== '/' || event.target.closest('input, select, textarea, dialog')) return;
+    if (event.key !== '/' || event.target.closest('input, select, dialog')) return;
     event.preventDefault();
     parts.search.focus();
   };

@@ -8,18 +8,20 @@ import { onEvent, seesAll } from '../state.js';
 
 const REFRESH_AFTER = 1500; // ms
 const KINDS = { sent: 'good', delivered: 'good', read: 'good', accepted: 'wait', sending: 'wait', cancelled: 'off' };
-const STATES = ['dead', 'uncertain', 'unidentified', 'undecryptable', 'stored'];
+const STATES = ['dead', 'uncertain', 'unidentified', 'undecryptable', 'stored', 'restored'];
 const CONCERNS = /^(message_|session_|link|incident|change)/;
 const UNCERTAIN = 'WhatsApp has not answered: it may have been sent. waguard never sends it again; check the chat on the phone.';
+const TWICE = ['uncertain', 'stored', 'restored'];
 const LOST = {
   uncertain: 'The receiver said yes, and may have dropped it. Replay it only where the application does not have it.',
   stored: 'The receiver has stored it: a replay would store a second row.',
+  restored: 'It may have been delivered before the restore: a replay may deliver it twice.',
   unidentified: 'It is about a LID whose number is unknown: a replay delivers it under the LID.',
   undecryptable: 'WhatsApp Web could not decrypt this message. Read it on the phone.',
 };
 
 // What went wrong with a call, and what to do.
-export const problem = ({ error, remedy: what }) => h('p', { class: 'error', role: 'alert' }, `${error} `, what ? remedy(what) : null);
+export const problem = ({ error, remedy: what }) => h('p', { class: 'error', role: 'alert' }, `${error}. `, what ? remedy(what) : null);
 export const soft = (...words) => h('p', { class: 'soft', dir: 'auto' }, words);
 export const buttons = (...made) => h('div', { class: 'buttons' }, made);
 // A line of a list: its state, what it is, since when, what can be done.
@@ -114,16 +116,15 @@ function letter(it, then, session) {
     set(body, JSON.stringify(answer.data?.body, null, 2));
     return answer;
   };
-  const discard = async () => {
-    const lost = [`The receiver never gets this ${it.event}. It is deleted for good.`];
-    const sure = await confirmByName({ title: `Discard #${it.id}`, lost, name: String(it.id), verb: 'Discard' });
-    return sure ? then(call('DELETE', path)) : null;
-  };
+  const confirm = (verb, lost, run) => confirmByName({ title: `${verb} #${it.id}`, lost: [lost], name: String(it.id), verb }, run);
+  const discard = () => confirm('Discard', `The receiver never gets this ${it.event}. It is deleted for good.`, () => then(call('DELETE', path)));
+  const again = () => then(call('POST', `${path}/replay`));
+  const replay = () => (TWICE.includes(it.state) ? confirm('Replay', LOST[it.state], again) : again());
   return line('bad', it.state, [
     about(it, session, h('span', { class: 'soft' }, `#${it.id} `), it.event, it.chat_id && h('span', { class: 'soft' }, ' of ', h('bdi', {}, it.chat_id))),
     h('p', { class: 'error', dir: 'auto' }, it.error), LOST[it.state] && soft(LOST[it.state]), body,
   ], it.died_at, buttons(action('Show', show, { right: 'read', done: '' }),
-    action('Replay', () => then(call('POST', `${path}/replay`)), { done: 'It is delivered again.' }), discarding(discard)));
+    action('Replay', replay, { done: 'It is delivered again.' }), discarding(discard)));
 }
 
 // ---- the view of all ----
@@ -132,10 +133,9 @@ const held = () => paged({
   read: () => call('GET', '/api/webhooks/held'),
   name: 'held',
   keyOf: (it) => `${it.session_id} ${it.chat_id} ${it.reason}`,
-  make: (it, then) => line('wait', 'held', [about(it, null, h('bdi', {}, it.chat_id)), soft(it.reason)], it.since, discarding(async () => {
+  make: (it, then) => line('wait', 'held', [about(it, null, h('bdi', {}, it.chat_id)), soft(it.reason)], it.since, discarding(() => {
     const lost = ['Every received message of this session that waits becomes a dead letter, in all of its chats.', 'The application gets them only where somebody replays them.'];
-    const sure = await confirmByName({ title: 'Discard what waits', lost, name: it.session_id, verb: 'Discard' });
-    return sure ? then(call('POST', '/api/webhooks/held/discard', { session_id: it.session_id })) : null;
+    return confirmByName({ title: 'Discard what waits', lost, name: it.session_id, verb: 'Discard' }, () => then(call('POST', '/api/webhooks/held/discard', { session_id: it.session_id })));
   }, 'They are dead letters now.')),
   empty: 'No chat waits for its session.',
 });
@@ -146,10 +146,9 @@ const unidentified = () => paged({
   keyOf: (it) => `${it.session_id} ${it.chat_id} ${it.count}`,
   make: (it, then) => {
     const post = (verb) => then(call('POST', `/api/webhooks/unidentified/${verb}`, { session_id: it.session_id, chat_id: it.chat_id }));
-    const discard = async () => {
+    const discard = () => {
       const lost = [`The ${it.count} that wait are deleted for good. The application never gets them.`];
-      const sure = await confirmByName({ title: 'Discard what waits in this chat', lost, name: it.chat_id, verb: 'Discard' });
-      return sure ? post('discard') : null;
+      return confirmByName({ title: 'Discard what waits in this chat', lost, name: it.chat_id, verb: 'Discard' }, () => post('discard'));
     };
     return line('wait', 'no number', [about(it, null, h('bdi', {}, it.chat_id)), soft(`${it.count} wait for the number of this LID.`)], it.since,
       buttons(action('Deliver under the LID', () => post('replay'), { done: 'They are delivered.' }), discarding(discard)));
@@ -176,11 +175,12 @@ export function show(main) {
   };
   choose();
   // a key for some sessions may replay one by one
-  const all = seesAll() && action('Replay all', () => lists.dead.then(call('POST', '/api/webhooks/dead/replay')), { done: 'All but uncertain ones are delivered again.' });
+  const all = seesAll() && action('Replay all', () => lists.dead.then(call('POST', '/api/webhooks/dead/replay')), { done: 'All but uncertain and restored ones are delivered again.' });
+  const release = seesAll() && action('Release restored', () => confirmByName({ title: 'Release what waits since the restore', lost: [LOST.restored], name: 'restored', verb: 'Release' }, () => lists.dead.then(call('POST', '/api/restored/webhooks/release'))));
   main.append(h('h1', {}, title()));
   part('uncertain', 'Uncertain', 'Sent, and not answered by WhatsApp. They are never sent again.', lists.uncertain);
   part('queued', 'Queued', 'Messages that are on their way, or wait for their time or their session.', lists.queued);
-  part('dead', 'Dead letters', 'Webhooks that were given up.', dead, h('div', { class: 'line' }, h('label', { for: 'dead-state' }, 'State'), choice, all));
+  part('dead', 'Dead letters', 'Webhooks that were given up.', dead, h('div', { class: 'line' }, h('label', { for: 'dead-state' }, 'State'), choice, all, release));
   part('held', 'Held', 'Received messages that wait until their session is connected.', lists.held);
   part('unidentified', 'Without a number', 'Received messages of private chats whose LID has no known number.', lists.unidentified);
   return after(() => Object.values(lists).forEach((it) => it.refresh()), (event) => CONCERNS.test(event.event));

@@ -1,6 +1,6 @@
 // One session: its status, what can be done with it, pairing its phone, and five tabs about it.
 import { action, confirmByName, entered } from '../actions.js';
-import { call, picture, session as at } from '../api.js';
+import { call, pause, picture, session as at } from '../api.js';
 import { ago, h, mark, patch, remedy, set, setAgo } from '../dom.js';
 import { passkeys } from '../passkey.js';
 import { go, link } from '../router.js';
@@ -40,7 +40,7 @@ export const title = (id) => id;
 // What a person can do with it; each button is there in the states in which it helps.
 function actions(id) {
   const post = (verb) => () => call('POST', at(id, `/${verb}`));
-  const leaving = async (name, lost, run) => ((await confirmByName({ title: `${name} ${id}`, lost, name: id, verb: name })) ? run() : null);
+  const leaving = (name, lost, run) => confirmByName({ title: `${name} ${id}`, lost, name: id, verb: name }, run);
   const remove = async () => {
     const answer = await call('DELETE', at(id));
     if (answer.ok) go('#/');
@@ -67,7 +67,7 @@ function actions(id) {
 }
 
 export function show(main, id, tab) {
-  const chosen = TABS[tab]?.may?.() ? tab : 'why';
+  const chosen = tabs().includes(tab) ? tab : 'why';
   const badge = h('span', { class: 'badge' });
   const since = ago(null);
   const phone = h('span', {});
@@ -77,7 +77,7 @@ export function show(main, id, tab) {
   const place = h('div', { class: 'card stack', id: 'tab' });
   const known = h('div', { class: 'stack', hidden: true },
     acts.element, pair.element,
-    h('nav', { class: 'tabs', 'aria-label': 'About this session' }, Object.keys(TABS).filter((it) => TABS[it].may()).map((it) => h('a', { href: link(id, it), 'aria-current': it === chosen ? 'page' : null, 'data-focus': it === tab }, it))),
+    h('nav', { class: 'tabs', 'aria-label': 'About this session' }, tabs().map((it) => h('a', { href: link(id, it), 'aria-current': it === chosen ? 'page' : null, 'data-focus': it === tab }, it))),
     place,
     h('details', { class: 'card' }, h('summary', {}, 'Details'), h('dl', { class: 'facts' }, Object.keys(FACTS).map((name, i) => h('div', {}, h('dt', {}, name), facts[i])))));
   const missing = h('p', { class: 'card', hidden: true }, 'There is no such session, or this key does not see it. ', h('a', { href: '#/' }, 'All sessions'));
@@ -89,7 +89,7 @@ export function show(main, id, tab) {
     known.hidden = !row;
     missing.hidden = Boolean(row) || state.phase === 'loading' || state.unknown;
     if (!row) return;
-    opened ??= TABS[chosen].show(place, id);
+    opened ??= TABS[chosen](place, id);
     const { kind, words } = statusOf(row);
     mark(badge, 'class', `badge ${kind}`);
     set(badge, words);
@@ -146,9 +146,10 @@ function pairing(session) {
     if (asking || link !== 'qr_pending') return;
     asking = true;
     const { ok, data } = await call('GET', at(session, `/qr?wait=${WAIT}`));
+    if (!ok) await pause(AGAIN);
+    else if (link === 'qr_pending') show(data);
     asking = false;
-    if (link !== 'qr_pending') return;
-    if (ok) show(data); else setTimeout(ask, AGAIN);
+    if (!ok) ask();
   }
 
   function count() {
@@ -273,18 +274,17 @@ function webhook(place, id) {
   const address = h('input', { id: 'hook-url', type: 'url', required: true, autocomplete: 'off' });
   const secret = h('input', { id: 'hook-secret', type: 'password', minlength: '16', autocomplete: 'new-password', 'aria-describedby': 'hook-secret-hint' });
   const hold = h('input', { id: 'hook-hold', type: 'checkbox', checked: true });
-  let kept = {};
+  let kept;
   const save = action('Save', async () => {
     if (!form.reportValidity()) return { ok: false, error: 'The address or the secret is invalid.' };
     const body = { url: address.value, secret: secret.value || null, hold: hold.checked, ...kept };
     return then(await call('PUT', at(id, '/webhook'), body));
   }, { kind: 'primary', done: 'Saved.' });
-  const remove = h('div', { hidden: true }, action('Remove', async () => {
+  const remove = h('div', { hidden: true }, action('Remove', () => {
     const lost = ['What this receiver still should get becomes dead letters.', 'From then on webhooks of this session go to the receiver of all sessions, where there is one.'];
-    const sure = await confirmByName({ title: 'Remove the webhook', lost, name: id, verb: 'Remove' });
-    return sure ? then(await call('DELETE', at(id, '/webhook'))) : null;
+    return confirmByName({ title: 'Remove the webhook', lost, name: id, verb: 'Remove' }, async () => then(await call('DELETE', at(id, '/webhook'))));
   }, { kind: 'danger', done: 'Removed.' }));
-  const form = h('form', { class: 'stack', novalidate: true, onkeydown: entered },
+  const form = h('form', { class: 'stack', hidden: true, novalidate: true, onkeydown: entered },
     h('label', { for: 'hook-url' }, 'Address'), address,
     h('label', { for: 'hook-secret' }, 'Secret'), secret,
     h('p', { class: 'soft', id: 'hook-secret-hint' }, '16 characters or more; it is never shown. Without one, webhooks are not signed.'),
@@ -300,6 +300,7 @@ function webhook(place, id) {
 
   async function read() {
     const answer = await call('GET', `/api/webhooks/receivers?${new URLSearchParams({ session_id: id })}`);
+    form.hidden = !answer.ok; // a form that knows nothing would overwrite it
     if (!answer.ok) { words.replaceChildren(problem(answer)); return; }
     const [own] = answer.data.receivers;
     remove.hidden = !own;
@@ -335,11 +336,5 @@ function screenshot(place, id) {
   };
 }
 
-const always = () => true;
-const TABS = {
-  why: { may: always, show: why },
-  timeline: { may: always, show: timeline },
-  messages: { may: always, show: sent },
-  webhook: { may: always, show: webhook },
-  picture: { may: () => may('operate'), show: screenshot },
-};
+const TABS = { why, timeline, messages: sent, webhook, picture: screenshot };
+const tabs = () => Object.keys(TABS).filter((it) => it !== 'picture' || may('operate'));

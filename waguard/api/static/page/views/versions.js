@@ -44,15 +44,13 @@ export function show(main) {
     if (answer.ok) showBundles(answer.data);
     return answer;
   };
-  const pin = async (it) => {
+  const pin = (it) => {
     const lost = [`Every session gets version ${it.revision} at its next load, until somebody unpins it.`, 'waguard does not choose a better one by itself meanwhile.'];
-    const sure = await confirmByName({ title: `Pin version ${it.revision}`, lost, name: String(it.revision), verb: 'Pin' });
-    return sure ? change('pin', { revision: it.revision }) : null;
+    return confirmByName({ title: `Pin version ${it.revision}`, lost, name: String(it.revision), verb: 'Pin' }, () => change('pin', { revision: it.revision }));
   };
-  const use = async (it) => {
+  const use = (it) => {
     const lost = ['Two canaries get this wa-js first; where they stay healthy, every session gets it.'];
-    const sure = await confirmByName({ title: `Use wa-js ${it.version ?? ''}`, lost, name: it.sha256.slice(0, DIGITS), verb: 'Use' });
-    return sure ? changeBundle('use', { sha256: it.sha256 }) : null;
+    return confirmByName({ title: `Use wa-js ${it.version ?? ''}`, lost, name: it.sha256.slice(0, DIGITS), verb: 'Use' }, () => changeBundle('use', { sha256: it.sha256 }));
   };
 
   function showVersions(data) {
