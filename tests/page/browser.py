@@ -78,7 +78,9 @@ class Page:
     async def until(self, condition: str, what: str) -> None:
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(LONG):
-                while not await self.value(f"Boolean({condition})"):
+                # a part that is not drawn yet is null
+                seen = f"(() => {{ try {{ return Boolean({condition}); }} catch {{ return false; }} }})()"
+                while not await self.value(seen):
                     await asyncio.sleep(0.02)
                 return
         pytest.fail(f"never: {what}; the page says:\n{await self.text()}\n{self.errors()}")

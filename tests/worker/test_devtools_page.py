@@ -260,6 +260,10 @@ async def test_what_a_page_opens_is_closed(
     await wait_until(lambda: len(gone) == 2, "both are closed")
     assert len(opened) == 2
     assert pages() == [web.url]
+    waiting = (
+        "Browser._target"  # a task that waits for ever is an error of the loop when it is collected
+    )
+    await wait_until(lambda: not any(waiting in repr(it) for it in asyncio.all_tasks()), "no task")
     await page.ping(LONG)
     blank = await chromium.devtools.open_page(LONG)  # our own windows stay
     assert blank.target_id == page.target_id

@@ -72,6 +72,7 @@ class DevTools:
             await devtools.version(timeout)
             async with deadline("Target.setDiscoverTargets", timeout):
                 browser = await Browser.create(connection, [], False, None)  # noqa: FBT003
+            devtools._browser = browser
             connection.on("Target.targetCreated", devtools._close_popup)
             await devtools.send(
                 "Browser.setDownloadBehavior", {"behavior": "deny"}, timeout=timeout
@@ -79,7 +80,6 @@ class DevTools:
         except BaseException:
             await connection.dispose()
             raise
-        devtools._browser = browser
         browser.on(Browser.Events.TargetCreated, lambda _: devtools._targets_changed.set())
         browser.on(Browser.Events.Disconnected, devtools._release_targets)
         return devtools
@@ -141,6 +141,8 @@ class DevTools:
             logger.warning("the page opens windows; they are closed", event="page_windows")
         self._popups += 1
         self._connection.send("Target.closeTarget", {"targetId": target["targetId"]})
+        # as soon as pyppeteer, which heard of it before, waits for its first address: it may never have one
+        asyncio.get_running_loop().call_soon(self._release, target["targetId"])
 
     def _page_target(self) -> Target | None:
         pages = [target for target in self._browser.targets() if target.type == "page"]
@@ -158,9 +160,13 @@ class DevTools:
 
     def _release_targets(self) -> None:
         """End pyppeteer's tasks that wait for a page to show its first address."""
-        for target in self._browser._targets.values():  # noqa: SLF001
-            if not target._isInitialized:  # noqa: SLF001
-                target._initializedCallback(False)  # noqa: FBT003, SLF001
+        for target_id in list(self._browser._targets):  # noqa: SLF001
+            self._release(target_id)
+
+    def _release(self, target_id: str) -> None:
+        target = self._browser._targets.get(target_id)  # noqa: SLF001
+        if target and not target._isInitialized:  # noqa: SLF001
+            target._initializedCallback(False)  # noqa: FBT003, SLF001
 
 
 def _id(target: Target) -> str:
