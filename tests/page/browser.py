@@ -79,7 +79,7 @@ class Page:
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(LONG):
                 # a part that is not drawn yet is null
-                seen = f"(() => {{ try {{ return Boolean({condition}); }} catch {{ return false; }} }})()"
+                seen = f"await (async () => {{ try {{ return Boolean({condition}); }} catch {{ return false; }} }})()"
                 while not await self.value(seen):
                     await asyncio.sleep(0.02)
                 return
