@@ -6,6 +6,7 @@ import pytest
 
 from waguard.core.messages.inbox import EventPayload, InboxRecord, Kind
 from waguard.core.messages.news import notices
+from waguard.core.replace import replace
 from waguard.core.restored import (
     CLOCK_ERROR,
     EVERY,
@@ -51,11 +52,15 @@ def test_what_becomes_of_a_webhook(event: str, uses_lookup: bool, what: Doubt) -
 
 
 def test_only_what_is_older_than_the_restore_is_marked() -> None:
-    before, after = record(200.0 + CLOCK_ERROR), record(200.1 + CLOCK_ERROR)
+    before, after = record(200.0), record(200.1)
     assert marked(HERE, before, uses_lookup=True).repeated is Doubt.LOOKUP
     assert marked(HERE, before, uses_lookup=False).repeated is Doubt.WAIT
     assert marked(HERE, after, uses_lookup=True) is after
     assert marked(None, before, uses_lookup=True) is before
+    old = replace(after, at=200.0 + CLOCK_ERROR, backfilled=True)
+    assert marked(HERE, old, uses_lookup=False).repeated is Doubt.WAIT, "a clock that is behind"
+    later = replace(after, at=200.1 + CLOCK_ERROR, backfilled=True)
+    assert marked(HERE, later, uses_lookup=False) is later
     kept = Restored(backup_at=100.0, restored_at=200.0, database=False)
     assert marked(kept, before, uses_lookup=True) is before
 
