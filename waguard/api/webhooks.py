@@ -112,7 +112,7 @@ async def replay(request: web.Request, number: Number) -> Replayed:
 
 @route(Right.OPERATE)
 async def replay_all(request: web.Request) -> Replayed:
-    """Deliver all dead letters again, but uncertain ones."""
+    """Deliver all dead letters again, but uncertain and restored ones."""
     return Replayed(replayed=await request.app[DEPS].webhooks.dead_letters.replay())
 
 

@@ -31,9 +31,7 @@ def add(parser: argparse.ArgumentParser) -> None:
     """Add the noun's verbs."""
     verbs = verbs_of(parser)
     test = verb(verbs, "test", _test, "send a test to each destination, and show its answer")
-    failed = verb(
-        verbs, "failed", _failed, "report that the daemon failed; OnFailure= of the unit runs it"
-    )
+    failed = verb(verbs, "failed", _failed, "report that a unit failed; its OnFailure= runs it")
     for one in (test, failed):
         with_json(one)
         with_config(one)
