@@ -278,7 +278,12 @@ class Checks:
         """Only missing answers show that it is not connected."""
         world = self._world
         seconds = SILENT_WORKER if page.stopped else SILENT_PAGE
-        world.after(seconds, partial(self._row, page, world.t))
+        world.after(seconds, partial(self._silent_row, page, world.t))
+
+    def _silent_row(self, page: Page, since: float) -> None:
+        # else it went on, and what it says of its link counts; or it is silent once more, which is another check
+        if (page.hung or page.stopped) and page.answered <= since:
+            self._row(page, since)
 
     def _row(self, page: Page, since: float) -> None:
         world = self._world
