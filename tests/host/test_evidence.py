@@ -7,6 +7,7 @@ import pytest
 
 from tests.e2e.test_full_disk import fill
 from tests.small_disk import small_disk
+from tests.waiting import wait_until
 from waguard.config.sections import Browser, Config, Paths
 from waguard.core.host.evidence import (
     BROWSER_HANGS,
@@ -119,4 +120,5 @@ async def test_an_executable_that_does_not_answer(
 async def test_nothing_of_an_executable_that_hangs_is_left(tmp_path: Path, config: Config) -> None:
     script(tmp_path, f"echo $$ > {tmp_path}/group; sleep 300 & wait")
     await reason(config, browser=False)
-    assert procfs.group_members(int((tmp_path / "group").read_text())) == []
+    group = int((tmp_path / "group").read_text())
+    await wait_until(lambda: not procfs.group_members(group), "init has reaped them")

@@ -165,7 +165,7 @@ def test_a_page_that_hangs_is_reported_after_two_seconds_and_replaced_after_ten(
     assert story.world.workers.link(story.world.pages["s0"]) is Link.CONNECTED
 
 
-def test_a_page_that_answers_again_is_judged_by_what_it_says() -> None:
+def test_a_page_that_answers_again_is_silent_no_more() -> None:
     faults = own("page_hang", "s0", 4.0), own("link_unknown", "s0", 1.0, at=2.7)
     story = Chronicle(*faults).until(600.0)
     assert story.all_up()
