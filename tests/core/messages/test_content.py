@@ -4,8 +4,10 @@ import json
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from waguard.core.messages.content import decoded, for_application, text_of
+from waguard.core.messages.content import chosen, decoded, for_application, text_of
 
 PLACE = {"latitude": -6.2, "longitude": 106.8}
 
@@ -41,6 +43,30 @@ PLACE = {"latitude": -6.2, "longitude": 106.8}
 )
 def test_text_of_what_has_none(kind: str, content: Any, text: str) -> None:
     assert text_of(kind, {kind: content}) == text
+
+
+whatever = st.recursive(
+    st.none() | st.booleans() | st.floats() | st.text(max_size=5),
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.dictionaries(st.sampled_from(["contacts", "options", "name", "latitude"]), inner)
+    ),
+    max_leaves=9,
+)
+
+
+@given(
+    kind=st.sampled_from(["location", "multi_vcard", "poll_creation", "poll_update", "order"]),
+    it=whatever,
+)
+def test_a_broken_worker_says_anything_and_there_is_a_text(kind: str, it: Any) -> None:
+    content = {kind: it}
+    assert text_of(kind, content)
+    assert all(isinstance(one, str) for one in chosen(content))
+
+
+def test_what_was_chosen() -> None:
+    assert chosen({"poll_update": {"options": ["red", 7, "green"]}}) == ["red", "green"]
 
 
 @pytest.mark.parametrize("said", [None, "", "[1]", "{", "null"])

@@ -45,17 +45,29 @@ def text_of(kind: str, content: Mapping[str, Any]) -> str:
     return "\n".join(str(line) for line in found if line) or f"[{kind}]"
 
 
+def chosen(content: Mapping[str, Any]) -> list[str]:
+    """The options that a vote in a poll names."""
+    it = content.get(POLL_VOTE)
+    return _texts(it.get("options")) if isinstance(it, Mapping) else []
+
+
+def _texts(value: Any) -> list[str]:
+    return [it for it in value if isinstance(it, str)] if isinstance(value, list) else []
+
+
 def _lines(kind: str, it: Mapping[str, Any]) -> list[Any]:
     match kind:
         case "location":
             place = _MAP.format_map(it) if {"latitude", "longitude"} <= it.keys() else None
             return [it.get("comment"), it.get("name"), it.get("address"), place]
         case "vcard" | "multi_vcard":
-            return [one.get("name") for one in it.get("contacts", ())]
+            contacts = it.get("contacts")
+            some = contacts if isinstance(contacts, list) else []
+            return [one.get("name") for one in some if isinstance(one, Mapping)]
         case "poll_creation":
-            return [it.get("question"), *it.get("options", ())]
+            return [it.get("question"), *_texts(it.get("options"))]
         case "poll_update":
-            return [*it.get("options", ())]
+            return _texts(it.get("options"))
         case _:
             names = ("text", "title", "name", "description", "url", "id")
             return [it.get(name) for name in names]

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from waguard.core.messages import phone_use
-from waguard.core.messages.content import CONTENT, decoded, text_of
+from waguard.core.messages.content import CONTENT, chosen, decoded, text_of
 from waguard.core.messages.identity import GROUP, parse
 from waguard.core.messages.inbox import (
     EventPayload,
@@ -129,11 +129,11 @@ def received(row: SessionRow, message: InboundMessage, at: float) -> tuple[Inbox
 
 
 def happened(
-    row: SessionRow, it: Edit | Revoke | Reaction | IncomingCall, at: float
+    row: SessionRow, it: Edit | Revoke | Reaction | InboundMessage | IncomingCall, at: float
 ) -> tuple[InboxRecord, ...]:
-    """What is stored of an edit, a revoke, a reaction or a call; ``at`` as in ``received``."""
+    """What is stored of an edit, a revoke, a reaction, a vote in a poll (which comes as a message) or a call; ``at`` as in
+    ``received``."""
     more: Mapping[str, Any]
-    target = None if isinstance(it, IncomingCall) else it.message_id
     match it:
         case Edit():
             kind, event = Kind.EDIT, "message_edited"
@@ -143,6 +143,9 @@ def happened(
         case Reaction():
             kind, event = Kind.REACTION, "message_reaction"
             more = {"message_id": it.message_id, "reaction": it.text}
+        case InboundMessage():
+            kind, event = Kind.VOTE, POLL_VOTED
+            more = {"message_id": it.quoted_id, "options": chosen(decoded(it.content))}
         case IncomingCall():
             kind, event = Kind.CALL, "call_received"
             more = {"call_id": it.id, "is_video": it.video, "is_group_call": it.group}
@@ -155,7 +158,7 @@ def happened(
             at=at,
             chat=it.chat,
             ref=(f"{kind}:", it.id),
-            target=target,
+            target=more.get("message_id"),
             sender=it.sender,
             mentioned=it.mentioned if isinstance(it, Edit) else (),
             events=(
@@ -163,26 +166,6 @@ def happened(
                     event, {**more, **_whence(it.chat, it.sender), "timestamp": it.timestamp}
                 ),
             ),
-        ),
-    )
-
-
-def vote(row: SessionRow, it: InboundMessage, at: float) -> tuple[InboxRecord, ...]:
-    """What is stored of a vote in a poll; ``at`` as in ``received``. A later one of the same person replaces it."""
-    chosen = decoded(it.content).get(it.kind, {}).get("options", [])
-    more = {"message_id": it.quoted_id, "options": chosen, **_whence(it.chat, it.sender)}
-    return (
-        InboxRecord(
-            session_id=row.session_id,
-            workspace_id=row.workspace_id,
-            key=fitting(f"{Kind.VOTE}:{it.id}"),
-            kind=Kind.VOTE,
-            at=at,
-            chat=it.chat,
-            ref=(f"{Kind.VOTE}:", it.id),
-            target=it.quoted_id,
-            sender=it.sender,
-            events=(EventPayload(POLL_VOTED, more | {"timestamp": it.timestamp}),),
         ),
     )
 

@@ -153,7 +153,7 @@ class Intake:
             if not it.backfilled:
                 self._deaf.heard()
             if it.kind == POLL_VOTE:
-                return translate.vote(self._writer.row, it, at)
+                return translate.happened(self._writer.row, it, at)
             if self._undecryptable.knows(it.id):
                 it = msgspec.structs.replace(it, backfilled=True)
             return translate.received(self._writer.row, it, at)

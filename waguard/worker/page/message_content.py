@@ -72,6 +72,18 @@ def _raw(value: Any) -> object:
 
 
 _CHOICE: Final = _fields(id=_text, text=_text, description=_text)
+_SALE: Final = _fields(
+    id=_text,
+    title=_text,
+    items=_number,
+    total_1000=_number,
+    price_1000=_number,
+    currency=_text,
+    text=_text,
+    description=_text,
+    url=_text,
+    seller=_text,
+)
 _CONTACTS: Final = _fields(contacts=_some(_fields(name=_text, vcard=_vcard)))
 _CONTENT: Final[Mapping[str, Reader]] = {
     "poll_update": _fields(options=_some(_text)),
@@ -98,24 +110,8 @@ _CONTENT: Final[Mapping[str, Reader]] = {
         cancelled=_flag,
     ),
     "groups_v4_invite": _fields(group=_text, name=_text, code=_text, expires_at=moment, text=_text),
-    "order": _fields(
-        id=_text,
-        title=_text,
-        items=_number,
-        total_1000=_number,
-        currency=_text,
-        text=_text,
-        seller=_text,
-    ),
-    "product": _fields(
-        id=_text,
-        title=_text,
-        description=_text,
-        price_1000=_number,
-        currency=_text,
-        url=_text,
-        seller=_text,
-    ),
+    "order": _SALE,
+    "product": _SALE,
     "sticker": _fields(animated=_flag),
     "view_once": _flag,
     "forwarded": _flag,
