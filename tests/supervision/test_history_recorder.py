@@ -16,6 +16,7 @@ from waguard.daemon.history_recorder import HistoryRecorder
 from waguard.host.memory.history_file import HistoryFile
 from waguard.host.memory.lived import LivedTime
 from waguard.ports.process import Usage
+from waguard.ports.webhooks import Queued
 
 WAITING = 3
 
@@ -31,7 +32,7 @@ class Recording:
         base: Any = SimpleNamespace(
             history=self.file, bus=world.bus, ages=ages, clock=world.clock, tally=self.tally
         )
-        self.messages = SimpleNamespace(receivers=[], dead=2)
+        self.messages = SimpleNamespace(receivers=[], dead=2, queued=Queued())
         messages: Any = self.messages
         outbox: Any = SimpleNamespace(waiting=lambda: WAITING)
         self.recorder = HistoryRecorder(base, bench.it, outbox, messages)
@@ -79,6 +80,16 @@ async def test_what_is_known_of_the_fleet_is_written(empty: Bench, world: World)
     recording.messages.receivers = []
     found = await recording.minute()
     assert (found["sent"], found["webhooks_age"]) == (0, 0), "of this minute alone"
+
+
+async def test_while_the_database_is_away_what_it_counts_is_unknown(empty: Bench) -> None:
+    recording = Recording(empty)
+    recording.messages.queued = None
+    found = await recording.minute()
+    assert [found[name] for name in ("webhooks_waiting", "webhooks_age", "dead_letters")] == [
+        None
+    ] * 3
+    assert found["queued"] == WAITING, "of which memory knows"
 
 
 async def test_the_time_to_send_is_the_mean_of_its_minute(empty: Bench) -> None:

@@ -65,10 +65,12 @@ class HistoryRecorder:
         return found
 
     def _of_messages(self) -> dict[str, float]:
+        queued: dict[str, float] = {"queued": self._outbox.waiting()}
+        if self._messages.queued is None:  # the database counts the others
+            return queued
         receivers = self._messages.receivers
         oldest = [it.oldest for it in receivers if it.oldest]
-        return {
-            "queued": self._outbox.waiting(),
+        return queued | {
             "webhooks_waiting": sum(it.waiting for it in receivers),
             "webhooks_age": max(0.0, self._clock.wall() - min(oldest)) if oldest else 0.0,
             "dead_letters": self._messages.dead,
