@@ -7,6 +7,7 @@ import pytest
 
 from waguard.core.alerts import notice
 from waguard.core.alerts.destinations import parse
+from waguard.core.alerts.forms import Job
 from waguard.messaging.alerts import child
 
 NOTICE: Final = notice.of_test(host="wa1", page=None)
@@ -64,6 +65,6 @@ def test_a_password_is_encrypted_and_no_metadata_service_hears_anything(
     monkeypatch.setattr(smtplib, "SMTP", connected)
     monkeypatch.setattr(smtplib, "SMTP_SSL", connected)
     [to], _ = parse(f"mail {scheme}://a%40b:p%3Aw@mail.example from@b to@b")
-    found = child.run(child.Job(destination=to, notice=NOTICE, within=1.0))
+    found = child.run(Job(destination=to, notice=NOTICE, within=1.0))
     assert (found or "").startswith(said or "")
     assert (found is None, server.heard) == (said is None, heard)

@@ -40,6 +40,12 @@ class AlertDestination(Struct, frozen=True, kw_only=True):
             return tuple(it for it in (self.url, password, unquote(password)) if it)
         return (self.url, *self.words[:1])
 
+    def without_secrets(self, why: str) -> str:
+        """Servers repeat what they were given."""
+        for secret in self.secrets:
+            why = why.replace(secret, "…")
+        return why
+
 
 class Parsed(NamedTuple):
     """What a file says. ``wrong``: of each line that cannot be used, its number and why."""

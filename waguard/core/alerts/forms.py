@@ -14,6 +14,14 @@ from waguard.core.alerts.destinations import AlertDestination
 from waguard.core.alerts.notice import Notice
 
 
+class Job(Struct, frozen=True, kw_only=True):
+    """What a process of its own delivers where; ``within``: seconds for each step of it."""
+
+    destination: AlertDestination
+    notice: Notice
+    within: float
+
+
 class AlertRequest(Struct, frozen=True):
     """What is posted."""
 

@@ -21,22 +21,13 @@ import msgspec
 
 from waguard.core import outgoing_address as address
 from waguard.core.alerts import forms
-from waguard.core.alerts.destinations import AlertDestination
-from waguard.core.alerts.notice import Notice
+from waguard.core.alerts.forms import Job
 
 _PORTS: Final = {"smtp": 587, "smtps": 465}
 _REPLY: Final = 2_000  # characters of what a server said
 MEMORY: Final = (
     512 << 20
 )  # bytes of addresses; ten times what mail takes: smtplib collects all that a server says
-
-
-class Job(msgspec.Struct, frozen=True, kw_only=True):
-    """What to deliver where; ``within``: seconds for each step of it."""
-
-    destination: AlertDestination
-    notice: Notice
-    within: float
 
 
 def run(job: Job) -> str | None:
@@ -115,20 +106,13 @@ def _message(job: Job) -> EmailMessage:
     return message
 
 
-def without_secrets(to: AlertDestination, why: str) -> str:
-    """Servers repeat what they were given."""
-    for secret in to.secrets:
-        why = why.replace(secret, "…")
-    return why
-
-
 def main(memory: int = MEMORY) -> None:
     """Do the job of standard input. ``memory``: bytes that it may take."""
     resource.setrlimit(resource.RLIMIT_AS, (memory, memory))
     job = msgspec.json.decode(sys.stdin.buffer.read(), type=Job)
     why = run(job)
     # before it is cut, for half of a secret is not found any more
-    reply = why and without_secrets(job.destination, why)[:_REPLY]
+    reply = why and job.destination.without_secrets(why)[:_REPLY]
     sys.stdout.write(msgspec.json.encode(reply).decode())
 
 

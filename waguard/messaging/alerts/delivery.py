@@ -12,7 +12,6 @@ from waguard.core.alerts import forms
 from waguard.core.alerts.destinations import IN_CHILD, AlertDestination
 from waguard.core.alerts.notice import Notice
 from waguard.errors import printable
-from waguard.messaging.alerts.child import Job, without_secrets
 from waguard.messaging.timings import WebhookTimings
 from waguard.messaging.webhooks.sender import WebhookSender
 
@@ -39,7 +38,7 @@ async def deliver(
         why = None if answer.accepted else answer.error
         if answer.status is not None and not answer.accepted:
             why = f"it answered {answer.status}"
-    return why and printable(without_secrets(to, why))[:_WHY_LENGTH]
+    return why and printable(to.without_secrets(why))[:_WHY_LENGTH]
 
 
 def sender() -> WebhookSender:
@@ -59,7 +58,7 @@ async def _in_child(
         )
     except OSError as error:
         return f"no process can be started for it: {error.strerror}"
-    job = msgspec.json.encode(Job(destination=to, notice=notice, within=within))
+    job = msgspec.json.encode(forms.Job(destination=to, notice=notice, within=within))
     try:
         async with asyncio.timeout(within):
             out, _ = await process.communicate(job)
