@@ -1,6 +1,5 @@
 """``<paths.state>/alerts.json``: which alerts each destination was sent, for the next daemon."""
 
-import contextlib
 import threading
 from collections.abc import Mapping
 from pathlib import Path
@@ -14,6 +13,7 @@ from waguard.core.replace import replace
 from waguard.errors import WaguardError
 from waguard.host import small_file
 from waguard.host.files.private_files import replace_private
+from waguard.host.memory import damaged
 from waguard.host.small_file import UnreadableError
 
 FILE: Final = "alerts.json"
@@ -70,14 +70,7 @@ class AlertMemory:
             )
             return
         self.unreadable = str(error)
-        logger.error(
-            "a file is unreadable and is quarantined",
-            event="file_unreadable",
-            file=str(self.path),
-            why=error,
-        )
-        with contextlib.suppress(OSError):  # it is reported all the same
-            small_file.quarantine(self.path)
+        damaged.quarantine(self.path, error)
 
     def _save(self, state: AlertState) -> None:
         kept = {

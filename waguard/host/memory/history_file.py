@@ -17,6 +17,7 @@ from waguard.core.history import NAN, SESSION, Layout
 from waguard.errors import WaguardError
 from waguard.host import small_file
 from waguard.host.files.private_files import replace_private
+from waguard.host.memory import damaged
 from waguard.host.small_file import UnreadableError
 from waguard.ports.clock import Clock
 
@@ -108,14 +109,7 @@ class HistoryFile:
             if error.by_system:
                 raise
             self.unreadable = str(error)
-            logger.error(
-                "a file is unreadable and is quarantined",
-                event="file_unreadable",
-                file=str(self.path),
-                why=error,
-            )
-            with contextlib.suppress(OSError):  # it is reported all the same
-                small_file.quarantine(self.path)
+            damaged.quarantine(self.path, error)
             return Layout(), Layout().empty
 
     def _write(

@@ -1,6 +1,5 @@
 """``<paths.state>/restarts.json``: how often sessions were restarted, for the next daemon."""
 
-import contextlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
@@ -13,6 +12,7 @@ from waguard.core.session.restart import Remembered
 from waguard.errors import WaguardError
 from waguard.host import small_file
 from waguard.host.files.private_files import replace_private
+from waguard.host.memory import damaged
 from waguard.host.small_file import UnreadableError
 from waguard.ports.clock import Clock
 
@@ -39,14 +39,7 @@ class RestartMemory:
             return {}
         except UnreadableError as error:
             self.unreadable = str(error)
-            logger.error(
-                "a file is unreadable and is quarantined",
-                event="file_unreadable",
-                file=str(self.path),
-                why=error,
-            )
-            with contextlib.suppress(OSError):  # it is reported all the same
-                small_file.quarantine(self.path)
+            damaged.quarantine(self.path, error)
             return {}
         return restart.credible(self._written, now=self._clock.wall())
 
