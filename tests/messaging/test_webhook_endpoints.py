@@ -12,7 +12,7 @@ from tests.messaging.receiver import (
     event,
     receiving,
 )
-from waguard.core.webhooks.delivery import Fields
+from waguard.core.webhooks.delivery import MessageFields
 from waguard.messaging.webhooks import dead_letters
 from waguard.messaging.webhooks.signing import sign
 from waguard.ports.webhooks import Endpoint
@@ -38,7 +38,7 @@ async def test_a_session_has_a_receiver_of_its_own(receiver: Receiver, tmp_path:
 
 async def test_a_receiver_gets_the_fields_that_it_wants(receiver: Receiver, tmp_path: Path) -> None:
     async with receiving() as own, gateway(tmp_path, receiver.url, allow_private=True) as it:
-        every = Endpoint(session_id="a", url=own.url, secret=None, fields=Fields.ALL)
+        every = Endpoint(session_id="a", url=own.url, secret=None, fields=MessageFields.ALL)
         await it.webhooks.endpoints.put(every)
         content = {"location": {"latitude": 1, "longitude": 2}}
         message = {"id": "false_c_1", "content": content}

@@ -17,7 +17,7 @@ from tests.page.browser import Page
 from tests.waiting import wait_until
 from waguard.core.blame import Blame, Condition
 from waguard.core.messages.send_states import State
-from waguard.core.webhooks.delivery import Fields
+from waguard.core.webhooks.delivery import MessageFields
 from waguard.errors import ConflictError
 from waguard.ports.outcomes import Uncertain
 from waguard.ports.store import AuditEntry
@@ -278,7 +278,7 @@ async def test_what_the_form_does_not_show_of_a_webhook_is_kept(known: Api, show
         url="https://app.example/old",
         secret="a secret of the session",
         events=("message_received",),
-        fields=Fields.ALL,
+        fields=MessageFields.ALL,
     )
     await known.webhooks.endpoints.put(before)
     await shown.show(f"{VIEW}/webhook")
@@ -291,7 +291,7 @@ async def test_what_the_form_does_not_show_of_a_webhook_is_kept(known: Api, show
     await shown.says("https://app.example/hook, signed.")
     kept = await known.webhooks.endpoints.find(NAME)
     assert kept
-    assert (kept.events, kept.fields) == (("message_received",), Fields.ALL)
+    assert (kept.events, kept.fields) == (("message_received",), MessageFields.ALL)
 
 
 async def test_a_webhook_that_is_not_known_is_not_overwritten(known: Api, shown: Page) -> None:

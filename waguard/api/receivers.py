@@ -12,7 +12,7 @@ from waguard.api.route import Done, OfSession, Reply, route
 from waguard.api.scope import Narrowing
 from waguard.core import outgoing_address as address
 from waguard.core.keys import Right
-from waguard.core.webhooks.delivery import EVENTS, OLD_SERVICE, Fields
+from waguard.core.webhooks.delivery import EVENTS, OLD_SERVICE, MessageFields
 from waguard.errors import NotFoundError
 from waguard.ports.webhooks import Endpoint
 
@@ -44,10 +44,10 @@ def _events(value: Any, field: str) -> tuple[str, ...]:
     return tuple(value)
 
 
-def _fields(value: Any, field: str) -> Fields:
-    if isinstance(value, str) and value in set(Fields):
-        return Fields(value)
-    raise fields.bad(field, value, "no such set of fields", " or ".join(Fields))
+def _fields(value: Any, field: str) -> MessageFields:
+    if isinstance(value, str) and value in set(MessageFields):
+        return MessageFields(value)
+    raise fields.bad(field, value, "no such set of fields", " or ".join(MessageFields))
 
 
 class PutReceiver(Struct, kw_only=True):
@@ -72,7 +72,7 @@ class PutReceiver(Struct, kw_only=True):
         ]
         | None
     ) = None
-    fields: Annotated[Fields, Kind(_fields)] = Fields.APPLICATION
+    fields: Annotated[MessageFields, Kind(_fields)] = MessageFields.APPLICATION
 
 
 class Receiver(Reply, kw_only=True):
@@ -84,7 +84,7 @@ class Receiver(Reply, kw_only=True):
     signed: bool
     hold: bool
     events: tuple[str, ...]
-    fields: Fields
+    fields: MessageFields
 
 
 @route(Right.READ)

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from typing import Final, NamedTuple
 
 from waguard.core.conditions import DeadLetters
-from waguard.core.webhooks.delivery import OLD_SERVICE, Fields
+from waguard.core.webhooks.delivery import OLD_SERVICE, MessageFields
 
 GLOBAL: Final = "*"  # the endpoint of webhook.url; every other one has its session's id
 
@@ -22,7 +22,7 @@ class Endpoint:
     connected for: such events wait."""
     events: tuple[str, ...] = OLD_SERVICE
     """The events that it gets."""
-    fields: Fields = Fields.APPLICATION
+    fields: MessageFields = MessageFields.APPLICATION
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

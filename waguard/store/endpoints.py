@@ -7,7 +7,7 @@ from typing import Any
 from sqlalchemy import delete, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from waguard.core.webhooks.delivery import OLD_SERVICE, Fields
+from waguard.core.webhooks.delivery import OLD_SERVICE, MessageFields
 from waguard.ports.webhooks import Endpoint
 from waguard.store.database import Database
 from waguard.store.models import ENDPOINTS
@@ -67,5 +67,7 @@ def _endpoint(row: Mapping[str, Any]) -> Endpoint:
         secret=row["secret"],
         hold=row["hold"] is not False,
         events=OLD_SERVICE if row["events"] is None else tuple(row["events"]),
-        fields=Fields.ALL if row["fields"] == Fields.ALL else Fields.APPLICATION,
+        fields=MessageFields.ALL
+        if row["fields"] == MessageFields.ALL
+        else MessageFields.APPLICATION,
     )

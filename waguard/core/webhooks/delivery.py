@@ -67,7 +67,7 @@ EVENTS: Final = frozenset(
 )
 
 
-class Fields(StrEnum):
+class MessageFields(StrEnum):
     """What a receiver gets of a message."""
 
     APPLICATION = "application"

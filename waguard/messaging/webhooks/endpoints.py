@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Collection
 
 from waguard.config.sections import Webhook
-from waguard.core.webhooks.delivery import READY, Fields
+from waguard.core.webhooks.delivery import READY, MessageFields
 from waguard.ports.messages import MessageStore
 from waguard.ports.webhooks import GLOBAL, Endpoint
 
@@ -67,10 +67,10 @@ class Endpoints:
         own = self.own(endpoint)
         return own is None or own.hold
 
-    def fields(self, endpoint: str) -> Fields:
+    def fields(self, endpoint: str) -> MessageFields:
         """What it gets of a message."""
         own = self.own(endpoint)
-        return own.fields if own else Fields(self._settings().fields)
+        return own.fields if own else MessageFields(self._settings().fields)
 
     async def every(self) -> list[Endpoint]:
         """The sessions' own, as the database knows them."""

@@ -19,7 +19,7 @@ from waguard.core.blame import Condition
 from waguard.core.conditions import HeldChats
 from waguard.core.messages.content import for_application
 from waguard.core.metrics.tally import Tally
-from waguard.core.webhooks.delivery import Cause, DeliveryPolicy, Fields
+from waguard.core.webhooks.delivery import Cause, DeliveryPolicy, MessageFields
 from waguard.core.webhooks.facts import ReadyExpected, Released, Repaired
 from waguard.core.webhooks.partition import MemoryWindow
 from waguard.core.webhooks.pending import Key
@@ -137,7 +137,11 @@ class Webhooks:
         table = self._table if endpoint == GLOBAL else None
 
         def wanted(body: bytes) -> bytes:
-            return body if self.endpoints.fields(endpoint) is Fields.ALL else for_application(body)
+            return (
+                body
+                if self.endpoints.fields(endpoint) is MessageFields.ALL
+                else for_application(body)
+            )
 
         async def complete(body: bytes) -> bytes:
             return await with_content(wanted(body), self._files, deadline=self._timings.file)
