@@ -21,8 +21,8 @@ BROWSER = """
 import os, signal, sys
 from pathlib import Path
 if os.fork() == 0:
-    os.execve(sys.executable, [sys.executable, "-c", "import os, signal; print('up', flush=True);"
-        "signal.pause()", "--type=renderer --user-data-dir=" + sys.argv[1] + " --lang=en"], {})
+    os.execve(sys.executable, [sys.executable, "-c", "import signal; signal.signal(signal.SIGTERM, signal.SIG_IGN);"
+        "print('up', flush=True); signal.pause()", "--type=renderer --user-data-dir=" + sys.argv[1] + " --lang=en"], {})
 signal.pause()
 """
 
@@ -48,6 +48,7 @@ async def renderer(sessions: Path) -> AsyncIterator[int]:
     assert browser.stdout.readline() == b"up\n"
     (found,) = set(procfs.group_members(browser.pid)) - {browser.pid}
     os.kill(found, signal.SIGSTOP)
+    await wait_until(lambda: procfs.is_stopped(found), "it stands still")
     os.kill(browser.pid, signal.SIGKILL)
     browser.wait()
     await wait_until(lambda: procfs.parent(found) == os.getpid(), "it is ours")
@@ -78,6 +79,14 @@ async def test_a_group_whose_leader_lives_is_not_touched() -> None:
 async def test_a_sweep_ends_it_by_its_profile(renderer: int, sessions: Path) -> None:
     swept = await strays.sweep(records=str(sessions / "none"), profiles=str(sessions))
     assert [one.pid for one in swept.ended] == [renderer]
+    await gone(renderer)
+
+
+async def test_one_that_leads_no_group_and_hears_nothing_is_killed(renderer: int) -> None:
+    os.kill(renderer, signal.SIGCONT)
+    await wait_until(lambda: not procfs.is_stopped(renderer), "it runs")
+    (left,) = strays.remains([renderer])
+    assert await strays.end(left, timings=strays.Timings(follows=0.0, browser_grace=0.05)) is True
     await gone(renderer)
 
 

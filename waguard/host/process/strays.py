@@ -187,7 +187,7 @@ class _Left:
             return True
         # what it has started meanwhile too, while its number is its own
         now = _Left.of(self.seen).members if self._lives() else ()
-        for pid, started in {*self.members, *now}:
+        for pid, started in {*self._all(), *now}:
             _signal(pid, started, signal.SIGKILL)
         await self._gone(grace)
         return True
