@@ -103,6 +103,8 @@ def test_nothing_given_is_the_contract(folder: Path) -> None:
         "inbox.groups": True,
         "inbox.backfill_after_pairing": 600.0,
         "inbox.undecryptable_interval": 3600.0,
+        "sentinel.sessions": (),
+        "sentinel.interval": 3600.0,
         "media.keep_days": 30,
         "media.limit": 1024,
         "retention.inbox_days": 30,

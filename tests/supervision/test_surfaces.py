@@ -26,6 +26,7 @@ from waguard.core.host.admission import Reading
 from waguard.core.incidents.incidents import fleet_condition
 from waguard.core.lifecycle import State
 from waguard.core.link import Link
+from waguard.core.messages.sentinel import Result
 from waguard.core.replace import replace
 from waguard.core.row_status import ParkCause
 from waguard.core.session.facts import ParkRequested
@@ -228,6 +229,12 @@ async def deaf(it: Surfaces) -> Found:
     return {("deaf", "a")}
 
 
+async def sentinel_failed(it: Surfaces) -> Found:
+    it.bench.world.change("sentinel", sessions=("a",))
+    it.bench.session("a").traffic.sentinel.result = Result(at=it.wall[0], seconds=1.0, error="no")
+    return {("sentinel_failed", "a")}
+
+
 async def whatsapp_refuses(it: Surfaces) -> Found:
     it.bench.world.network = NetworkReading(reachable=True)
     for name in NAMES:
@@ -309,7 +316,7 @@ TROUBLES: Final[tuple[Trouble, ...]] = (
     *(receiver_down, own_receiver_down, receiver_slow, dead_letters, held, unidentified),
     *(database_away, database_behind, disk_low, network_down, breaker_open),
     *(chromium_missing, sessions_folder_missing, memory_short, parked, unlinked, acks_late),
-    *(sends_throw, deaf, whatsapp_refuses, profile_without_row, bug),
+    *(sends_throw, deaf, sentinel_failed, whatsapp_refuses, profile_without_row, bug),
     *(version_held, version_refused, bundle_rolled_back, stored_unknown, row_disputed),
     alerts_undeliverable,
 )

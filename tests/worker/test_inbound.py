@@ -12,6 +12,7 @@ import pytest
 from tests.waiting import wait_until
 from waguard.core.messages.identity import People
 from waguard.core.messages.received_media import MEDIA_LIMIT
+from waguard.core.messages.sentinel import text
 from waguard.wire.events import (
     Ack,
     BackfillGap,
@@ -144,6 +145,20 @@ async def test_what_is_left_out_is_not_even_fetched(bench: Bench, chat: str) -> 
     bench.it.handle("message", raw_message(2))
     assert (await bench.message()).body == "text 2"
     assert bench.page.asked == []
+
+
+async def test_a_sentinel_is_awaited_and_never_reported(bench: Bench) -> None:
+    """Also one of a daemon before, which is read back, and whose worker knows nothing of it."""
+    mine = {"chat": "49170@c.us", "from_me": True, "body": text("0123abcd")}
+    sent = raw_message(1, **mine) | {"id": "true_49170@c.us_3EB01"}
+    with bench.it.awaits("true_777@lid_3EB01") as reported:
+        assert not reported.is_set()
+        bench.it.handle("message", sent)
+        assert reported.is_set()
+    bench.it.handle("message", raw_message(2, **mine) | {"id": "true_49170@c.us_3EB02"})
+    await bench.it.backfilled(sent, bench.at_hand())
+    bench.it.handle("message", raw_message(3, body=text("0123abcd")))
+    assert (await bench.message()).id.endswith("_3"), "another's message with this text is one"
 
 
 async def test_a_message_is_reported_when_it_can_be_read(bench: Bench) -> None:

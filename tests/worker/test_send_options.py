@@ -13,9 +13,13 @@ import pytest
 import pytest_asyncio
 
 from tests.worker.browser_session import LONG, BrowserSession
+from waguard.core.messages import sentinel
+from waguard.core.messages.identity import People
 from waguard.lab.standin import Policy, StandIn
 from waguard.wire.calls import Failed, SendMedia, SendText, Sent
+from waguard.wire.events import InboundMessage
 from waguard.worker.messages import sending
+from waguard.worker.messages.inbound import Inbound
 from waguard.worker.timings import Timings
 
 pytestmark = [
@@ -85,6 +89,49 @@ def seen(browser: BrowserSession, message_id: str) -> dict[str, Any]:
     """What the server has of a message; {}: nothing was transmitted."""
     found = [m for m in browser.standin.phone.messages() if m["id"] == message_id]
     return found[0] if found else {}
+
+
+async def send_sentinel(browser: BrowserSession, *, hears: bool) -> tuple[SendText, Sent]:
+    """As a worker does; ``hears``: whether the page's events come through."""
+    own = f"{PHONE}@c.us"
+    call = SendText(
+        chat=own,
+        text=sentinel.text("0123abcd"),
+        message_id=f"true_{own}_3EB0{next(numbers):04}",
+        timeout=LONG,
+    )
+    emitted: list[Any] = []
+    inbound, known = Inbound(emitted.append), len(browser.reports)
+
+    async def listen() -> None:
+        for number in itertools.count(known):
+            while number >= len(browser.reports):
+                await asyncio.sleep(0.01)
+            inbound.handle(*browser.reports[number])
+
+    listening = asyncio.create_task(listen())
+    if not hears:
+        listening.cancel()
+    answer = await sending.send_sentinel(
+        browser.page, call, inbound, People(), timings=Timings(find=LONG if hears else 0.1)
+    )
+    listening.cancel()
+    assert isinstance(answer, Sent), answer
+    assert not any(isinstance(it, InboundMessage) for it in emitted)
+    return call, answer
+
+
+async def test_a_sentinel_is_sent_seen_and_deleted_on_this_side(browser: BrowserSession) -> None:
+    call, answer = await send_sentinel(browser, hears=True)
+    assert (answer.outcome, answer.seen) == ("sent", True)
+    assert seen(browser, call.message_id)["body"] == call.text, "WhatsApp's server has it"
+    assert await browser.page.message(call.message_id) is None
+
+
+async def test_a_page_that_reports_nothing_is_seen_by_a_sentinel(browser: BrowserSession) -> None:
+    call, answer = await send_sentinel(browser, hears=False)
+    assert (answer.outcome, answer.seen) == ("sent", False)
+    assert await browser.page.message(call.message_id) is None
 
 
 @pytest.mark.parametrize("make", [text, media])

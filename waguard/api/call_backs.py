@@ -13,7 +13,7 @@ from waguard.api.deps import BODY, CALLER, DEPS
 from waguard.api.health import Vitals
 from waguard.api.problems import Handler
 from waguard.api.route import REPLY
-from waguard.api.sessions import Session
+from waguard.api.session_view import Session
 from waguard.core.issued_keys import is_key
 from waguard.core.webhooks.call_backs import is_good_health
 

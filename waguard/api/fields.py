@@ -41,13 +41,18 @@ class Kind(NamedTuple):
     """Whether "" is nothing, where the field may be missing."""
 
 
-def iso(moment: datetime | float) -> str:
+def iso(at: datetime | float) -> str:
     """ISO 8601 in UTC with a Z; a datetime without a zone is UTC, a number is unix time."""
-    if not isinstance(moment, datetime):
-        moment = datetime.fromtimestamp(moment, UTC)
-    elif moment.tzinfo is None:
-        moment = moment.replace(tzinfo=UTC)
-    return moment.astimezone(UTC).isoformat().replace("+00:00", "Z")
+    if not isinstance(at, datetime):
+        at = datetime.fromtimestamp(at, UTC)
+    elif at.tzinfo is None:
+        at = at.replace(tzinfo=UTC)
+    return at.astimezone(UTC).isoformat().replace("+00:00", "Z")
+
+
+def moment(at: datetime | None) -> str | None:
+    """As ``iso``; None: nothing."""
+    return None if at is None else iso(at)
 
 
 def second(at: float | None) -> str | None:

@@ -15,7 +15,8 @@ from waguard.api import fields, scope
 from waguard.api.deps import DEPS
 from waguard.api.route import Reply, route
 from waguard.api.scope import Narrowing
-from waguard.api.sessions import Condition, Removed, Session, condition, shown
+from waguard.api.session_view import Condition, Session, condition, shown
+from waguard.api.sessions import Removed
 from waguard.api.timings import TIMINGS
 from waguard.core.keys import Right
 from waguard.errors import WaguardError

@@ -12,7 +12,7 @@ from waguard.api.deps import DEPS
 from waguard.api.fields import Moment, SessionId
 from waguard.api.route import Done, OfSession, route
 from waguard.api.scope import Narrowing
-from waguard.api.sessions import Condition, condition
+from waguard.api.session_view import Condition, condition
 from waguard.core.incidents import entries
 from waguard.core.incidents.incidents import fold, fold_fleet
 from waguard.core.incidents.why import sentences

@@ -227,6 +227,9 @@ def _of_sessions(views: list[SessionView] | None) -> Families:
     used = [(labels, view.usage) for labels, view in named if view.usage]
     yield _family(table.SESSION_MEMORY, [(labels, it.memory) for labels, it in used])
     yield _family(table.SESSION_CPU, [(labels, it.cpu_percent) for labels, it in used])
+    tried = [(labels, view.sentinel) for labels, view in named if view.sentinel]
+    yield _family(table.SENTINEL_OK, [(labels, it.error is None) for labels, it in tried])
+    yield _family(table.SENTINEL_AT, [(labels, it.at) for labels, it in tried])
 
 
 def _version(session: str, it: PageVersion) -> dict[str, str]:

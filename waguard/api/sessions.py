@@ -1,10 +1,8 @@
 """/api/sessions: create, list, status, start and stop, metadata, screenshot, pairing code."""
 
 import time
-from datetime import datetime
 from typing import Any, ClassVar, Final
 
-import msgspec
 from aiohttp import web
 from msgspec import UNSET, Struct, UnsetType
 
@@ -20,139 +18,15 @@ from waguard.api.fields import (
     Switch,
     WorkspaceId,
 )
-from waguard.api.route import Done, OfSession, Reply, ignored, route
+from waguard.api.route import Done, OfSession, ignored, route
 from waguard.api.scope import Narrowing
-from waguard.core import blame
+from waguard.api.session_view import Session, shown
 from waguard.core.keys import Right
 from waguard.errors import NotFoundError, NumberLinkedError, UnavailableError
-from waguard.ports.sessions import SessionView
 from waguard.wire.calls import PairingCode, Screenshot
 
-MB: Final = 1 << 20
 REMOVED: Final = "its session was deleted"
 READY_WAIT: Final = 20.0  # s for a call that needs a ready page
-
-
-class Condition(Struct, kw_only=True):
-    """What is wrong, or a person should know, and what to do about it."""
-
-    session_id: str | None
-    type: str
-    blame: str
-    reason: str
-    message: str
-    remedy: str
-    since: str
-    until: str | None
-    expires_in: int | None
-    stage: str | None
-    unattended_until: str | None
-    unattended_expires_in: int | None
-    degrades: bool
-    needs_person: bool
-
-
-def condition(it: blame.Condition) -> Condition:
-    """As replies have it."""
-    left, unattended = it.expires_in, it.unattended_expires_in
-    return Condition(
-        session_id=it.session,
-        type=it.type,
-        blame=it.blame,
-        reason=it.reason,
-        message=it.message,
-        remedy=it.remedy,
-        since=fields.iso(round(it.since)),
-        until=fields.second(it.until),
-        expires_in=None if left is None else round(left),
-        stage=it.stage,
-        unattended_until=fields.second(it.unattended_until),
-        unattended_expires_in=None if unattended is None else round(unattended),
-        degrades=it.degrades,
-        needs_person=it.needs_person,
-    )
-
-
-class LoadedVersion(Struct, kw_only=True):
-    """What a page is loaded with."""
-
-    page: int | None
-    document: int | None
-    served_by: str
-    wajs: str | None
-    wajs_version: str | None
-    missing: tuple[str, ...]
-
-
-class Undecryptable(Struct, kw_only=True):
-    """Messages that WhatsApp Web could not decrypt so far."""
-
-    count: int
-    since: str | None
-
-
-class Session(Reply, kw_only=True):
-    """A session. ``success`` is there after a change."""
-
-    success: bool | UnsetType = UNSET
-    session_id: str
-    workspace_id: int
-    status: str
-    phone_number: str | None
-    connected_at: str | None
-    last_activity: str | None
-    lifecycle: str
-    link: str
-    disconnect_reason: str | None
-    disconnect_details: str | None
-    worker_pid: int | None
-    browser_pid: int | None
-    restarts: int
-    cpu_percent: float | None
-    memory_mb: float | None
-    version: LoadedVersion | None
-    waiting: str | None
-    degraded: str | None
-    conditions: list[Condition]
-    undecryptable: Undecryptable
-    removed_at: str | None
-
-
-def shown(view: SessionView, *, success: bool | UnsetType = UNSET) -> Session:
-    """A session alone, with what ops want to know."""
-    used, loaded = view.usage, view.version
-    return Session(
-        success=success,
-        session_id=view.session_id,
-        workspace_id=view.workspace_id,
-        status=view.status,
-        phone_number=view.phone_number,
-        connected_at=_time(view.connected_at),
-        last_activity=_time(view.last_activity),
-        lifecycle=view.lifecycle,
-        link=view.link,
-        disconnect_reason=view.disconnect_reason,
-        disconnect_details=view.disconnect_details,
-        worker_pid=view.worker_pid,
-        browser_pid=view.browser_pid,
-        restarts=view.restarts,
-        cpu_percent=used.cpu_percent if used else None,
-        memory_mb=round(used.memory / MB, 1) if used else None,
-        version=None
-        if loaded is None
-        else msgspec.convert(loaded, LoadedVersion, from_attributes=True),
-        waiting=view.waiting,
-        degraded=view.degraded,
-        conditions=[condition(it) for it in view.conditions],
-        undecryptable=Undecryptable(
-            count=view.undecryptable, since=fields.second(view.undecryptable_since)
-        ),
-        removed_at=_time(view.removed_at),
-    )
-
-
-def _time(moment: datetime | None) -> str | None:
-    return None if moment is None else fields.iso(moment)
 
 
 class CreateSession(Struct, kw_only=True):
@@ -249,8 +123,8 @@ async def listing(request: web.Request, query: Removed) -> ListedSessions:
             workspace_id=view.workspace_id,
             status=view.status,
             phone_number=view.phone_number,
-            connected_at=_time(view.connected_at),
-            removed_at=_time(view.removed_at) if query.removed else UNSET,
+            connected_at=fields.moment(view.connected_at),
+            removed_at=fields.moment(view.removed_at) if query.removed else UNSET,
         )
         for view in views
         if scope.within(names, view.session_id)

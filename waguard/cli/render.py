@@ -126,6 +126,14 @@ def undecryptable(session: Mapping[str, Any]) -> str | None:
     return f"{what} cannot be decrypted yet, the oldest since {waiting['since']}"
 
 
+def sentinel(session: Mapping[str, Any]) -> str | None:
+    """What came of its newest message to its own number; None: there was none, or an older daemon."""
+    if not (it := session.get("sentinel")):
+        return None
+    outcome = f"failed: {it['error']}" if it["error"] else f"worked, in {it['seconds']:.1f} s"
+    return f"the message to its own number of {it['at']} {outcome}"
+
+
 def paint(text: str, style: str | None) -> str:
     """In the colour of ``style``, where stdout takes colours."""
     return f"\x1b[{_COLOURS[style]}m{text}\x1b[0m" if style and coloured() else text

@@ -20,7 +20,16 @@ from waguard.cli.parsing import (
     with_json,
     with_workspace,
 )
-from waguard.cli.render import age, condition, moment, paint, print_json, print_table
+from waguard.cli.render import (
+    age,
+    condition,
+    moment,
+    paint,
+    print_json,
+    print_table,
+    sentinel,
+    wrapped,
+)
 from waguard.cli.rows import of_workspace, row, status_style, version
 from waguard.errors import ConfigError, printable
 
@@ -265,6 +274,8 @@ def _lines(session: dict[str, Any]) -> Iterator[str]:
         {"message": answer["reason"], "remedy": answer["next"]}
     ]:
         yield from condition(it)
+    if line := sentinel(session):
+        yield from wrapped(line, first="  ", then="    ")
     loaded = {key: value for key, value in version(session).items() if value}
     for key, value in {**session, **loaded}.items():
         if key not in _SAID and value is not None and value != []:
@@ -272,5 +283,8 @@ def _lines(session: dict[str, Any]) -> Iterator[str]:
 
 
 _SAID: Final = frozenset(
-    {"session_id", "status", "conditions", "success", "undecryptable", "waiting", "degraded"}
+    {
+        *("session_id", "status", "conditions", "success", "undecryptable", "sentinel"),
+        *("waiting", "degraded"),
+    }
 )

@@ -6,7 +6,7 @@ from typing import Final
 
 from waguard.cli.client import SessionClient, connect
 from waguard.cli.parsing import with_daemon, with_json
-from waguard.cli.render import condition, print_json, undecryptable
+from waguard.cli.render import condition, print_json, sentinel, undecryptable
 from waguard.cli.rows import version
 from waguard.core.incidents.why import NO_INCIDENTS
 from waguard.errors import printable
@@ -57,5 +57,4 @@ def _of_session(session: SessionClient) -> Iterator[str]:
     it = version(shown)
     if it["version"]:
         yield f"WhatsApp Web {it['version']}, wa-js {it['wajs'] or 'unknown'}"
-    if line := undecryptable(shown):
-        yield line
+    yield from filter(None, (undecryptable(shown), sentinel(shown)))

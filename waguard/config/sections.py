@@ -16,6 +16,7 @@ from waguard.config.bounds import (
     Port,
     Rate,
     Seconds,
+    SentinelInterval,
     Share,
     Size,
 )
@@ -206,6 +207,13 @@ class Inbox(Reloadable, frozen=True, kw_only=True):
     undecryptable_interval: Seconds = 3600.0
 
 
+class Sentinel(Reloadable, frozen=True, kw_only=True):
+    """Which sessions write to their own number now and then, so that it is known whether they work."""
+
+    sessions: tuple[str, ...] = ()
+    interval: SentinelInterval = 3600.0
+
+
 class Media(Reloadable, frozen=True, kw_only=True):
     """How long received files are kept, and how many MB of them."""
 
@@ -255,6 +263,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     webhook: Webhook = Webhook()
     alerts: Alerts = Alerts()
     inbox: Inbox = Inbox()
+    sentinel: Sentinel = Sentinel()
     media: Media = Media()
     retention: Retention = Retention()
     log: Log = Log()

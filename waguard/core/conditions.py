@@ -228,6 +228,11 @@ def deaf(session: str, words: str, *, since: float) -> Condition:
     return _of_session(session, "deaf", Blame.WHATSAPP, words, since, remedies.DEAF)
 
 
+def sentinel_failed(session: str, words: str, *, since: float) -> Condition:
+    """The newest message of the session to its own number failed."""
+    return _of_session(session, "sentinel_failed", Blame.WHATSAPP, words, since, remedies.SENTINEL)
+
+
 def not_started(session: str, words: str, *, since: float) -> Condition:
     """The session is wanted up, and its start has not been requested yet."""
     return _of_session(session, "start", Blame.HOST, words, since, remedies.NOT_STARTED)

@@ -52,6 +52,7 @@ NEEDS_PERSON: Final[Mapping[str, bool | Mapping[str, bool]]] = {
     "acks_late": False,
     "sends_throw": True,  # what was refused is not sent again
     "deaf": False,
+    "sentinel_failed": True,
     "profile_without_row": True,
     "same_phone": True,
     "runs_without_profile": True,

@@ -55,6 +55,11 @@ DEAF: Final = (
     f" one is known to work; `waguard versions list` shows them. {_RESTART} loads the page again."
 )
 
+SENTINEL: Final = (
+    "Nothing to do where another condition of the session says what is wrong: waguard acts on that one. Else load its page"
+    f" again: {_RESTART}. {_SCREENSHOT} shows its page."
+)
+
 DOWN: Final = f"{_START}; where it needs a scan then, {_QR} shows the code."
 LEFT: Final = f"{_START}, then scan the code that {_QR} shows."
 NEW_CODE: Final = f"{_NEW_QR} starts it and shows a new code."

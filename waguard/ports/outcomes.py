@@ -26,6 +26,8 @@ class Acked(_OfPage):
 
     message_id: str
     timestamp: int
+    seen: bool | None = None
+    """Whether the page reported it as a message; None: it is no sentinel."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,6 +7,7 @@ from typing import Final, Protocol
 
 from waguard.core.blame import Condition
 from waguard.core.conditions import degraded
+from waguard.core.messages.sentinel import Result
 from waguard.core.reconcile import Correction, Finding
 from waguard.ports.outcomes import Outcome
 from waguard.ports.process import Usage
@@ -48,6 +49,8 @@ class SessionView:
     """Unix time at which the oldest of them was remembered."""
     version: PageVersion | None = None
     """What its page is loaded with; None: it has none, or its worker does not say."""
+    sentinel: Result | None = None
+    """What came of its newest message to its own number; None: there was none."""
     phone_used_at: float | None = None
     """Unix time of the newest message that was written on the phone; None: none since the daemon's start."""
     usage: Usage | None = None

@@ -301,6 +301,7 @@ class SessionService:
             conditions=self._health.conditions(session),
             undecryptable=session.traffic.undecryptable.count,
             undecryptable_since=session.traffic.undecryptable.since,
+            sentinel=session.traffic.sentinel.result,
             version=report.version if report else None,
             usage=session.runner.usage,
             removed_at=row.removed_at,

@@ -181,6 +181,8 @@ class Sent(Struct, tag="sent", frozen=True, kw_only=True):
     """What its chat was before (``core.first_contacts.ChatHistory``), where the page said it."""
     thrown: Words | None = None
     """Broken code of the page: what it threw at the send."""
+    seen: bool | None = None
+    """Whether the page reported it as a message; None: it is no sentinel."""
 
 
 class PasskeyRequest(Private, frozen=True, kw_only=True):

@@ -3,6 +3,7 @@
 from collections.abc import Awaitable, Callable
 
 from waguard.core.link import Link
+from waguard.core.messages.sentinel import is_sentinel
 from waguard.errors import WaguardError
 from waguard.wire.calls import (
     Acks,
@@ -126,6 +127,10 @@ class PageCalls:
         ctx = self._ctx
         if ctx.watch.link is not Link.CONNECTED:
             return Failed(kind="not_ready", error=f"the session is {ctx.watch.link}")
+        if isinstance(call, SendText) and is_sentinel(call.text):
+            return await sending.send_sentinel(
+                page, call, ctx.inbound, ctx.people, timings=ctx.timings
+            )
         ctx.inbound.sends(call.message_id)
         return await sending.send(page, call, ctx.people, timings=ctx.timings)
 

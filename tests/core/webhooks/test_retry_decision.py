@@ -67,8 +67,17 @@ STORY: list[tuple[str, Answer, dict[str, Any], Decision]] = [
     ("no reply, nothing is looked up", Answer(), {}, Retry(0.5)),
     ("the second pause is longer", Answer(), {"attempt": 2, "refusals": 2}, Retry(30.0)),
     ("the third again", status(500), {"attempt": 3, "refusals": 3}, Retry(60.0)),
+    (
+        "little jitter lengthens no pause",
+        status(500),
+        {"attempt": 9, "refusals": 2, "jitter": 0.1},
+        Retry(30.0),
+    ),
+    ("the third time for its own sake", status(422), {"attempt": 3}, Retry(2.0)),
     ("jitter may be nothing", status(502), {"jitter": 0.0}, Retry(0.0)),
     ("it says when", status(503, retry_after=7.0), {}, Retry(7.0, asked=True)),
+    ("a moment's wish", status(503, retry_after=0.5), {}, Retry(0.5, asked=True)),
+    ("a wish for the past", status(503, retry_after=-0.5), {}, Retry(0.0, asked=True)),
     ("too long a wish", status(503, retry_after=1e9), {}, Retry(100.0, asked=True)),
     ("nobody may call for a minute", status(429), {}, Retry(65.0, everyone=True, asked=True)),
     (
@@ -94,6 +103,18 @@ STORY: list[tuple[str, Answer, dict[str, Any], Decision]] = [
         status(404),
         {"long": True},
         Dead("the receiver answered 404; tried for 60 min", Cause.EXPIRED),
+    ),
+    (
+        "all are refused for an hour",
+        status(404),
+        {"receiver": Receiver(refused=(KEY, OTHER)), "long": True},
+        Retry(0.5),
+    ),
+    (
+        "not stored four times, for long, others are",
+        UNSTORED,
+        {"receiver": SERVED, "refusals": 4, "at": 9_000.0},
+        Retry(360.0),
     ),
     ("the only chat, and nobody there", Answer(), {"long": True}, Retry(0.5)),
     (
@@ -321,3 +342,22 @@ def test_a_webhook_always_ends_and_never_waits_too_long(
 def test_what_a_receiver_is_in_need_of(answer: Answer, word: str) -> None:
     assert word in advice_on(answer)
     assert advice_on(Answer()) == ""
+
+
+def test_another_kind_of_refusal_is_compared_from_its_own_beginning() -> None:
+    receiver = Receiver(served=100, stored_count=7, refused_count=3)
+    head = counted(POLICY, receiver, Head(spell=0), KEY, UNSTORED, at=90.0)
+    assert (head.served_before, head.refused_before, head.by_itself) == (7, 3, None)
+
+
+def test_an_error_of_the_receivers_is_never_for_the_sake_of_the_message() -> None:
+    receiver = Receiver(served=100)
+    assert counted(POLICY, receiver, Head(spell=0), KEY, status(500), at=90.0).by_itself is None
+    head = counted(POLICY, receiver, Head(spell=0), KEY, status(422), at=90.0)
+    assert head.by_itself is Cause.REFUSED
+
+
+def test_what_an_earlier_daemon_knew_begins_a_count_of_this_ones() -> None:
+    known = Head(by_itself=Cause.UNSTORED, refusals=4)
+    head = counted(POLICY, Receiver(spells=2), known, KEY, UNSTORED, at=90.0)
+    assert (head.spell, head.refusals, head.refused_since) == (2, 1, 90.0)

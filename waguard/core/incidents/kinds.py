@@ -27,6 +27,7 @@ TROUBLE: Final = frozenset(
             "acks_missing",
             "sends_throw",
             "page_deaf",
+            "sentinel_failed",
             "webhooks_held",
             "webhooks_down",
             "row_disputed",
@@ -42,6 +43,7 @@ BACK: Final = {
     "acks_back": "WhatsApp acknowledges again",
     "sends_back": "its page sends again",
     "page_hears": "its page raises events again",
+    "sentinel_back": "its message to its own number works again",
     "webhooks_released": "its webhooks are delivered again",
     "webhooks_up": "its receiver accepts webhooks again",
     "row_undisputed": "its row stays as it is, or a person decided otherwise",
@@ -59,6 +61,7 @@ ADVICE: Final[Mapping[str, str]] = {
     "acks_missing": remedies.ACKS_LATE,
     "sends_throw": remedies.SENDS_THROW,
     "page_deaf": remedies.DEAF,
+    "sentinel_failed": remedies.SENTINEL,
 }
 # what is over as soon as it is recorded, unless it is part of another incident
 OVER_AT_ONCE: Final = {

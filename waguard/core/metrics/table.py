@@ -163,6 +163,14 @@ SESSION_CPU: Final = Metric(
     "Share of one core that its worker and its browser use.",
     _SESSION,
 )
+SENTINEL_OK: Final = Metric(
+    "waguard_session_sentinel_ok",
+    "1: the newest message to its own number worked; absent: none was sent.",
+    _SESSION,
+)
+SENTINEL_AT: Final = Metric(
+    "waguard_session_sentinel_timestamp_seconds", "Unix time at which it was sent.", _SESSION
+)
 WORKERS: Final = Metric("waguard_workers", "Workers that run and were measured.")
 WORKERS_MEMORY: Final = Metric(
     "waguard_workers_memory_bytes", "Memory of all workers and browsers."

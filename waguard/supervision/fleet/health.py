@@ -140,6 +140,9 @@ class HealthReport:
             yield conditions.sends_throw(session.name, words, since=since)
         if words := session.traffic.deaf.words:
             yield conditions.deaf(session.name, words, since=session.traffic.deaf.began)
+        if words := session.traffic.sentinel.words:
+            since = session.traffic.sentinel.failing_since
+            yield conditions.sentinel_failed(session.name, words, since=since)
 
     def _found_elsewhere(self) -> Iterator[Condition]:
         yield from self._reconciler.conditions

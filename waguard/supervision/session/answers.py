@@ -20,8 +20,8 @@ def outcome_of(answer: Sent | Failed) -> Outcome:
 
 def _outcome_of(answer: Sent | Failed) -> Outcome:
     match answer:
-        case Sent(outcome="sent", message_id=message_id, timestamp=at):
-            return Acked(message_id, at)
+        case Sent(outcome="sent", message_id=message_id, timestamp=at, seen=seen):
+            return Acked(message_id, at, seen)
         case Sent(outcome="refused", error=why):
             error = RefusedError(
                 f"WhatsApp refused the message: {in_words(why or 'without a reason')}"

@@ -28,6 +28,7 @@ from waguard.supervision.session.ack_watch import AckWatch
 from waguard.supervision.session.backfiller import Backfiller
 from waguard.supervision.session.deaf_watch import DeafWatch
 from waguard.supervision.session.intake import Intake
+from waguard.supervision.session.sentinel import Sentinel
 from waguard.supervision.session.session_context import SessionContext
 from waguard.supervision.session.session_profile import SessionProfile
 from waguard.supervision.session.status_publisher import StatusPublisher
@@ -84,6 +85,15 @@ class Traffic:
             since=self._events_since,
             ask=lambda call: self._ask(self.backfiller.paced(call)),
             record=writer.record,
+        )
+        self.sentinel = Sentinel(
+            row.session_id,
+            ctx.clock,
+            config=ctx.config,
+            since=self._acks_since,
+            phone=lambda: state().phone,
+            send=self.send,
+            note=writer.record,
         )
         self.limits = Limits(
             row.session_id,
@@ -197,6 +207,7 @@ class Traffic:
         self.acks.tick(self._begin)
         self.undecryptable.tick(self._begin)
         self.deaf.tick(self._begin)
+        self.sentinel.tick(self._begin)
         self._post_acks()
         in_vain = self.acks.in_vain
         self._post_condition(Noticed(kind=Kind.ACKS_IN_VAIN, message=in_vain))

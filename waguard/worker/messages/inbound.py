@@ -1,9 +1,10 @@
 """What the page reports of messages, in the wire's words, in order, each once."""
 
 import asyncio
+import contextlib
 import time
 from collections import OrderedDict, deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Final, TypeGuard
 
 import msgspec
@@ -11,6 +12,7 @@ from loguru import logger
 
 from waguard.core.messages.identity import People, parse
 from waguard.core.messages.received_media import MEDIA_LIMIT
+from waguard.core.messages.sentinel import is_sentinel
 from waguard.core.messages.undecryptable import Outcome
 from waguard.errors import WaguardError
 from waguard.wire.events import (
@@ -59,6 +61,8 @@ class Inbound:
         self._seen: OrderedDict[str, None] = OrderedDict()
         self._sent: OrderedDict[tuple[str, str], None] = OrderedDict()
         """Our own, by stem and chat as it was asked for."""
+        self._sentinels: dict[str, asyncio.Event] = {}
+        """By stem, those that the page has not reported yet."""
         self._queue: asyncio.Queue[Incoming] = asyncio.Queue()
         self._holding = Holding(self._enqueue, self._on_overdue)
         self._backfilled_since: Mapping[str, int] = {}
@@ -87,6 +91,17 @@ class Inbound:
         """This id is ours: the page will show the message, and whoever sent it knows it."""
         if key := parse(message_id):
             self._remember(self._sent, (key.stem, key.chat))
+
+    @contextlib.contextmanager
+    def awaits(self, message_id: str) -> Iterator[asyncio.Event]:
+        """Set as soon as the page reports this sentinel, which is ours."""
+        key = parse(message_id)
+        stem = key.stem if key else message_id
+        self._sentinels[stem] = asyncio.Event()
+        try:
+            yield self._sentinels[stem]
+        finally:
+            del self._sentinels[stem]
 
     def handle(self, kind: str, reported: Any) -> None:
         """Handle what the page reports as this kind. Never raises."""
@@ -124,7 +139,18 @@ class Inbound:
             return False
         if not isinstance(item, InboundMessage):
             return True
-        return not self._is_ours(item) and item.kind not in NO_MESSAGES
+        return (
+            not self._is_sentinel(item) and not self._is_ours(item) and item.kind not in NO_MESSAGES
+        )
+
+    def _is_sentinel(self, item: InboundMessage) -> bool:
+        """Whether it is a sentinel, also of a worker or a daemon before this one."""
+        if not (item.from_me and is_sentinel(item.body)):
+            return False
+        key = parse(item.id)
+        if key and (awaited := self._sentinels.get(key.stem)):
+            awaited.set()
+        return True
 
     def _is_ours(self, item: InboundMessage) -> bool:
         """A stem alone says nothing: whoever writes chooses it."""

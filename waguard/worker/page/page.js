@@ -39,7 +39,7 @@
   ];
   // What waguard calls of wa-js itself.
   const CALLED = [
-    'on', 'chat.downloadMedia', 'chat.find', 'chat.get', 'chat.getMessageById', 'chat.getMessages',
+    'on', 'chat.deleteMessage', 'chat.downloadMedia', 'chat.find', 'chat.get', 'chat.getMessageById', 'chat.getMessages',
     'chat.sendFileMessage', 'chat.sendTextMessage', 'conn.genLinkDeviceCodeForPhoneNumber', 'conn.getAuthCode',
     'conn.getMyUserId', 'conn.getMyUserLid', 'conn.getStreamData', 'conn.isAuthenticated', 'conn.logout',
     'conn.needsUpdate', 'conn.refreshQR', 'contact.queryWidExists', 'group.getParticipants', 'loader.moduleRequire',
@@ -537,6 +537,12 @@
       const file = await W.chat.downloadMedia(String(message?.id ?? messageId));
       if (file.size > limit) throw `the file has ${file.size} bytes, the limit is ${limit}`;
       return base64(file);
+    },
+    // deletes it for us alone
+    async forget(messageId) {
+      const message = await find(messageId);
+      if (message) await W.chat.deleteMessage(message.id.remote, String(message.id));
+      return true;
     },
     async exists(chat) {
       return Boolean(await W.contact.queryWidExists(chat));

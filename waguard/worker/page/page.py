@@ -89,7 +89,7 @@ class WhatsAppPage:
         ``NotSendableError``.
         """
         return page_answers.send_outcome(
-            await self._call("sendText", chat, text, options, timeout=timeout)
+            await self.call("sendText", chat, text, options, timeout=timeout)
         )
 
     async def send_file(
@@ -119,11 +119,11 @@ class WhatsAppPage:
 
         Raises ``EvaluationError`` where one of them could not be read.
         """
-        return ack(await self._call("ackOf", message_id, list(aliases), timeout=timeout))
+        return ack(await self.call("ackOf", message_id, list(aliases), timeout=timeout))
 
     async def media(self, message_id: str, limit: int) -> bytes:
         """Download and decrypt a message's file; ``EvaluationError`` beyond ``limit`` bytes."""
-        reported = await self._call("media", message_id, limit, timeout=self._timings.media)
+        reported = await self.call("media", message_id, limit, timeout=self._timings.media)
         if not isinstance(reported, str):
             raise EvaluationError("no file")
         content = base64.b64decode(reported)
@@ -136,7 +136,7 @@ class WhatsAppPage:
 
         Unix time; 0: there is none, None: that cannot be read.
         """
-        reported = page_answers.listed(await self._call("chats"), "chats")
+        reported = page_answers.listed(await self.call("chats"), "chats")
         return [page_answers.chat(entry) for entry in reported]
 
     async def history(self, chat: str, before: str | None, count: int) -> list[Any]:
@@ -144,17 +144,17 @@ class WhatsAppPage:
 
         They stand before the message with the id ``before``; None: the newest.
         """
-        reported = await self._call("history", chat, before, count)
+        reported = await self.call("history", chat, before, count)
         return page_answers.listed(reported, "messages")
 
     async def message(self, message_id: str, aliases: Sequence[str] = ()) -> Any:
         """A message by its id, as the hook projects it; None: the page has none. ``aliases`` and
         errors as ``ack_of``."""
-        return await self._call("message", message_id, list(aliases))
+        return await self.call("message", message_id, list(aliases))
 
     async def exists(self, chat: str) -> bool:
         """Whether WhatsApp knows the number; False also when its server failed to say."""
-        return bool(await self._call("exists", chat))
+        return bool(await self.call("exists", chat))
 
     def chat_state_of(self, message_id: str) -> str | None:
         """What its chat was before it was sent, in the hook's word; None: it never came so far. Once."""
@@ -162,24 +162,24 @@ class WhatsAppPage:
 
     async def pairing_code(self, phone: str) -> str:
         """Eight characters to be typed on the phone. Raises ``TooOftenError``."""
-        reported = await self._call("pairingCode", phone)
+        reported = await self.call("pairingCode", phone)
         if isinstance(reported, dict) and reported.get("refused") == "too_often":
             raise TooOftenError("WhatsApp answers 429: it was asked for too many pairing codes")
         return word(reported) or ""
 
     async def refresh_qr(self) -> None:
         """Have a new code shown."""
-        await self._call("refreshQr")
+        await self.call("refreshQr")
 
     async def unlink(self) -> None:
         """Log out at WhatsApp."""
-        await self._call("unlink")
+        await self.call("unlink")
 
     async def takeover(self) -> None:
         """Use WhatsApp here although another client of this device took the stream."""
-        await self._call("takeover")
+        await self.call("takeover")
 
-    async def _call(self, name: str, *arguments: Any, timeout: float | None = None) -> Any:
+    async def call(self, name: str, *arguments: Any, timeout: float | None = None) -> Any:
         listed = ", ".join(json.dumps(argument) for argument in arguments)
         # nothing of what wa-js resolves to but plain values may cross: models are cyclic
         return await self._ask(

@@ -9,6 +9,10 @@
     exports.EDIT_ATTR = { SENDER_REVOKE: 7, ADMIN_REVOKE: 8 };
   });
 
+  define('WAWebMsgType', (exports) => {
+    exports.MSG_TYPE = { REVOKED: 'revoked' }; // of WhatsApp's, what wa-js asks for here
+  });
+
   define('WAWebSendMsgResult', (exports) => {
     const results = ['OK', 'ERROR_NETWORK', 'ERROR_EXPIRED', 'ERROR_CANCELLED', 'ERROR_UPLOAD', 'ERROR_UNKNOWN'];
     exports.SendMsgResult = Object.fromEntries(results.map((r) => [r, r]));
@@ -29,6 +33,10 @@
           this.mediaData = new MediaData(this.attributes);
           this.mediaObject = { type: String(this.attributes.type).toUpperCase() };
         }
+      }
+
+      get senderObj() {
+        return { id: this.author ?? this.from, isMe: this.id.fromMe };
       }
 
       async downloadMedia() {

@@ -72,6 +72,15 @@
       refreshQR() {
         this.trigger('refresh_qr');
       }
+
+      /** For this account alone: whoever else has the messages keeps them. */
+      async sendDeleteMsgs(chat, { list }) {
+        for (const { id } of list) {
+          await require('WAWebStandinMessages').remove(String(id));
+          chat.msgs.remove(id);
+          require('WAWebMsgCollection').MsgCollection.remove(id);
+        }
+      }
     }
     exports.CmdImpl = CmdImpl;
     exports.Cmd = new CmdImpl();

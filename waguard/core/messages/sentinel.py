@@ -1,0 +1,57 @@
+"""A message to the session's own number that shows whether the session works, also where nobody writes: its text, and
+what came of it. Pure.
+"""
+
+import re
+import zlib
+from typing import Final
+
+from msgspec import Struct
+
+AFTER_CONNECT: Final = 60.0  # s after the connection: what is read back then comes first
+RETRY: Final = 60.0  # s after one that certainly did not leave
+SPREAD: Final = 0.1  # of the interval: sessions that were connected together do not write together
+EVERY: Final = "*"
+
+# long enough that no person writes it; the token tells one from the next on the phone
+_TEXT: Final = re.compile(r"waguard checks whether this number works \([0-9a-f]{8}\)")
+
+
+class Result(Struct, frozen=True, kw_only=True):
+    """What came of the newest sentinel."""
+
+    at: float
+    """Unix time at which it was sent."""
+    seconds: float
+    """Until WhatsApp's server had acknowledged it and the page had reported it, or until it failed."""
+    error: str | None = None
+    """Why it failed; None: it was acknowledged and reported."""
+
+
+def text(token: str) -> str:
+    """The text of a sentinel; ``token``: eight hexadecimal digits."""
+    return f"waguard checks whether this number works ({token})"
+
+
+def is_sentinel(body: str) -> bool:
+    """Whether a message with this text is one."""
+    return _TEXT.fullmatch(body) is not None
+
+
+def is_watched(session: str, chosen: tuple[str, ...]) -> bool:
+    """Whether the session was chosen, by name or with all others."""
+    return session in chosen or EVERY in chosen
+
+
+def pause(session: str, interval: float) -> float:
+    """Seconds from one sentinel to the next, always the same for a session."""
+    return interval * (1 + SPREAD * _place(session))
+
+
+def first_pause(session: str, interval: float) -> float:
+    """Seconds from the first connection to the first sentinel."""
+    return AFTER_CONNECT + interval * SPREAD * _place(session)
+
+
+def _place(session: str) -> float:
+    return zlib.crc32(session.encode()) / 2**32
