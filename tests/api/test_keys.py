@@ -228,6 +228,19 @@ async def test_a_file_that_cannot_be_read_is_a_409_and_keys_of_the_key_file_go_o
     assert (await api.call("GET", LISTING, key=key)).status == 200, "it was read before"
 
 
+async def test_while_the_file_cannot_be_read_a_key_that_may_be_valid_is_a_503(api: Api) -> None:
+    key, _ = await made(api)
+    api.deps.issued_keys._keys.clear()
+    api.deps.issued_keys._valid.clear()
+    assert (await api.call("GET", LISTING, key=key)).status == 401, "the file says so"
+    api.deps.issued_keys.unreadable = "keys.json: it is not a file of keys"
+    answer = await api.call("GET", LISTING, key=key)
+    assert answer.status == 503
+    assert answer.headers["Retry-After"] == "60"
+    assert "not a file of keys" in answer.json()["error"]
+    assert (await api.call("GET", LISTING, key="another")).status == 401, "no issued key looks so"
+
+
 # ---- its end ----
 
 

@@ -112,6 +112,7 @@ async def gate(request: web.Request, handler: Handler) -> web.StreamResponse:
         _check_host(request, request.app[DEPS])
         if not _is_open(request, request.app[DEPS]):
             await request.app[LOAD].refusals.turn()
+            issued.require_known(shown)
             raise auth.refused()
         request[BODY] = {}
         return await handler(request)

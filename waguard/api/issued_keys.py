@@ -8,7 +8,7 @@ import asyncio
 import contextlib
 import hmac
 import secrets
-from collections.abc import AsyncIterator, Container, Mapping
+from collections.abc import AsyncIterator, Container, Iterable, Mapping
 from pathlib import Path
 from typing import Final
 
@@ -31,6 +31,7 @@ from waguard.host.small_file import UnreadableError
 from waguard.ports.clock import Clock
 
 SAVED_EVERY: Final = 60.0  # s; what is known of the last use may be so old in the file
+UNREADABLE_RETRY: Final = 60.0  # s
 _ID_BYTES: Final = 4
 _SECRET_BYTES: Final = 32
 
@@ -92,6 +93,16 @@ class IssuedKeys:
         if key is None or not hmac.compare_digest(key.sha256, digest) or self._has_ended(key):
             return None
         return key.caller
+
+    def require_known(self, texts: Iterable[str]) -> None:
+        """Raise ``UnavailableError`` where one of these may be a valid key, and the file that says so cannot be read."""
+        if self.unreadable and any(issued_keys.is_key(one) for one in texts):
+            raise UnavailableError(
+                f"issued keys cannot be checked: {self.unreadable}",
+                field="api_key",
+                remedy="repeat it; the condition keys_unreadable says what to do",
+                retry_after=UNREADABLE_RETRY,
+            )
 
     def accepts(self, caller: Caller) -> bool:
         """Whether the caller's key is still valid; one that is not issued always is."""
