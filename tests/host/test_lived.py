@@ -8,7 +8,9 @@ from loguru import logger
 
 from tests.clocks import Clock
 from tests.host.odd_files import Spoil, all_spoilt, mutations
+from waguard.host import small_file
 from waguard.host.memory.lived import FILE, LivedTime
+from waguard.host.small_file import UnreadableError
 
 DAY = 86_400.0
 SPOILT = all_spoilt()
@@ -71,6 +73,25 @@ def test_an_odd_file_is_quarantined_and_begun_again(tmp_path: Path, spoil: Spoil
     ages.save()
     assert LivedTime(tmp_path, clock).age(clock.at - 10.0) == 10.0
     assert list(tmp_path.glob(f"{FILE}*.unreadable"))
+
+
+def test_a_file_that_the_system_does_not_let_be_read_stays_as_it_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = Clock()
+    LivedTime(tmp_path, clock).save()
+    before = (tmp_path / FILE).read_bytes()
+
+    def refused(*_: object, **__: object) -> bytes:
+        raise UnreadableError("EIO", by_system=True)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(small_file, "read", refused)
+        ages = LivedTime(tmp_path, clock)
+    clock.live(60.0)
+    ages.save()
+    assert [it.name for it in tmp_path.iterdir()] == [FILE]
+    assert (tmp_path / FILE).read_bytes() == before
 
 
 def test_no_mutation_makes_anything_older(tmp_path: Path) -> None:

@@ -10,10 +10,10 @@ from loguru import logger
 
 from waguard.core.alerts.alerts import Alert, AlertState, Destination
 from waguard.core.replace import replace
-from waguard.errors import WaguardError
 from waguard.host import small_file
 from waguard.host.files.private_files import replace_private
 from waguard.host.memory import damaged
+from waguard.host.memory.writes import Writes
 from waguard.host.small_file import UnreadableError
 
 FILE: Final = "alerts.json"
@@ -33,7 +33,7 @@ class AlertMemory:
     def __init__(self, folder: Path) -> None:
         self.path = folder / FILE
         self._written: Mapping[str, Reported] = {}
-        self._writes = True
+        self._writes = Writes("the alerts that were sent cannot be written")
         self._saving = threading.Lock()
         self._unknown = False
         """The file is there, and the system did not let it be read: it is not replaced."""
@@ -79,18 +79,9 @@ class AlertMemory:
         }
         if kept == self._written or self._unknown:
             return
-        try:
+        with self._writes.attempt():
             replace_private(self.path, msgspec.json.encode(kept))
-        except (OSError, WaguardError) as error:
-            if self._writes:
-                logger.warning(
-                    "the alerts that were sent cannot be written",
-                    event="state_not_written",
-                    why=str(error),
-                )
-            self._writes = False
-        else:
-            self._written, self._writes = kept, True
+            self._written = kept
 
     def _read(self) -> Mapping[str, Reported]:
         content = small_file.read(self.path, limit=LIMIT)

@@ -14,10 +14,10 @@ from loguru import logger
 
 from waguard.core import history
 from waguard.core.history import NAN, SESSION, Layout
-from waguard.errors import WaguardError
 from waguard.host import small_file
 from waguard.host.files.private_files import replace_private
 from waguard.host.memory import damaged
+from waguard.host.memory.writes import Writes
 from waguard.host.small_file import UnreadableError
 from waguard.ports.clock import Clock
 
@@ -37,7 +37,7 @@ class HistoryFile:
         """The minute that was written last."""
         self._of_sessions: tuple[int, dict[str, tuple[float, ...]]] = (0, {})
         """The span of sessions that is written now, and what is known of it."""
-        self._writes = True
+        self._writes = Writes("the history cannot be written")
         self.unreadable: str | None = None
         """What was wrong with the file that lay there, which is quarantined."""
 
@@ -66,20 +66,12 @@ class HistoryFile:
     def write(self, fleet: Mapping[str, float], sessions: Mapping[str, tuple[float, ...]]) -> None:
         """What is known now; ``sessions``: ``SESSION`` of each."""
         now = self._clock.wall()
-        try:
+        with self._writes.attempt():
             descriptor = self._opened(sessions, now)
             try:
                 self._write(descriptor, fleet, sessions, now)
             finally:
                 os.close(descriptor)
-        except (OSError, UnreadableError, WaguardError) as error:
-            if self._writes:
-                logger.warning(
-                    "the history cannot be written", event="state_not_written", why=str(error)
-                )
-            self._writes = False
-        else:
-            self._writes = True
 
     def _opened(self, sessions: Mapping[str, object], now: float) -> int:
         """The file, with a place for each session."""

@@ -8,9 +8,10 @@ from loguru import logger
 
 from waguard.core.host import lived as policy
 from waguard.core.host.lived import Lived
-from waguard.errors import WaguardError
 from waguard.host import small_file
 from waguard.host.files.private_files import replace_private
+from waguard.host.memory import damaged
+from waguard.host.memory.writes import Writes
 from waguard.host.small_file import UnreadableError
 from waguard.ports.clock import Clock
 
@@ -28,8 +29,10 @@ class LivedTime:
         self._path = folder / FILE
         self._clock = clock
         self._read_at: float | None = None
+        self._unknown = False
+        """The file is there, and the system did not let it be read: it is not replaced."""
         self._lived = self._read()
-        self._saves = True
+        self._writes = Writes("the clock's file cannot be written")
         self._read_clocks()  # what comes from here on is lived
 
     def age(self, since: float) -> float:
@@ -45,16 +48,10 @@ class LivedTime:
     def save(self) -> None:
         """Blocks; what cannot be written is said once, and written the next time."""
         self._read_clocks()
-        try:
+        if self._unknown:
+            return
+        with self._writes.attempt():
             replace_private(self._path, msgspec.json.encode(self._lived))
-        except (OSError, WaguardError) as error:
-            if self._saves:
-                logger.warning(
-                    "the clock's file cannot be written", event="state_not_written", why=str(error)
-                )
-            self._saves = False
-        else:
-            self._saves = True
 
     def _read_clocks(self) -> Lived:
         now, moment = self._clock.wall(), self._clock.monotonic()
@@ -76,36 +73,29 @@ class LivedTime:
 
     def _read(self) -> Lived | None:
         try:
-            found = msgspec.json.decode(small_file.read(self._path), type=Lived)
+            return self._decoded()
         except FileNotFoundError:
             return None
-        except (UnreadableError, ValueError, RecursionError) as error:
-            logger.error(
-                "a file is unreadable and is quarantined",
-                event="file_unreadable",
-                file=str(self._path),
-                why=error,
-            )
-            self._quarantine()
+        except UnreadableError as error:
+            self._unknown = error.by_system
+            if error.by_system:
+                logger.error(
+                    "the clock's file cannot be read now; it stays as it is",
+                    event="file_unreadable",
+                    file=str(self._path),
+                    why=error,
+                )
+            else:
+                damaged.quarantine(self._path, error)
             return None
+
+    def _decoded(self) -> Lived:
+        content = small_file.read(self._path)
+        try:
+            found = msgspec.json.decode(content, type=Lived)
+        except (ValueError, RecursionError) as error:
+            raise UnreadableError(f"it is not a file of lived time: {error}") from None
         edges = [edge for gap in found.gaps for edge in gap]
         if edges != sorted(edges) or any(edge > found.at for edge in edges):
-            logger.error(
-                "a file is inconsistent and is quarantined",
-                event="file_unreadable",
-                file=str(self._path),
-            )
-            self._quarantine()
-            return None
+            raise UnreadableError("its times are out of order")
         return found
-
-    def _quarantine(self) -> None:
-        try:
-            small_file.quarantine(self._path)
-        except OSError as error:
-            logger.warning(
-                "the unreadable file cannot be renamed",
-                event="file_not_moved",
-                file=str(self._path),
-                why=error.strerror,
-            )

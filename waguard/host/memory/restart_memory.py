@@ -5,14 +5,13 @@ from pathlib import Path
 from typing import Final
 
 import msgspec
-from loguru import logger
 
 from waguard.core.session import restart
 from waguard.core.session.restart import Remembered
-from waguard.errors import WaguardError
 from waguard.host import small_file
 from waguard.host.files.private_files import replace_private
 from waguard.host.memory import damaged
+from waguard.host.memory.writes import Writes
 from waguard.host.small_file import UnreadableError
 from waguard.ports.clock import Clock
 
@@ -27,7 +26,7 @@ class RestartMemory:
         self.path = folder / FILE
         self._clock = clock
         self._written: Mapping[str, Remembered] = {}
-        self._writes = True
+        self._writes = Writes("the history of restarts cannot be written")
         self.unreadable: str | None = None
         """What was wrong with the file that lay there, which is quarantined."""
 
@@ -48,18 +47,9 @@ class RestartMemory:
         kept = restart.worth_keeping(memory)
         if kept == self._written:
             return
-        try:
+        with self._writes.attempt():
             replace_private(self.path, msgspec.json.encode(kept))
-        except (OSError, WaguardError) as error:
-            if self._writes:
-                logger.warning(
-                    "the history of restarts cannot be written",
-                    event="state_not_written",
-                    why=str(error),
-                )
-            self._writes = False
-        else:
-            self._written, self._writes = kept, True
+            self._written = kept
 
     def _read(self) -> dict[str, Remembered]:
         content = small_file.read(self.path, limit=LIMIT)

@@ -17,9 +17,10 @@ from loguru import logger
 
 from waguard.core.host import last_run
 from waguard.core.host.last_run import Death, Run
-from waguard.errors import WaguardError, printable
+from waguard.errors import printable
 from waguard.host import small_file
 from waguard.host.files.private_files import replace_private
+from waguard.host.memory.writes import Writes
 from waguard.host.process import procfs
 from waguard.host.small_file import UnreadableError
 from waguard.ports.clock import Clock
@@ -37,7 +38,7 @@ class RunFile:
         self._guard = threading.Lock()
         self._run: Run | None = None
         self._written: Run | None = None
-        self._writes = True
+        self._writes = Writes("the file of this run cannot be written")
         self.deaths: tuple[Death, ...] = ()
         """Deaths of earlier daemons, to be reported; the oldest comes first."""
         self.before: str | None = None
@@ -109,22 +110,12 @@ class RunFile:
         """Write the content where it has changed, and in any case the time."""
         if self._run is None:
             return
-        try:
+        with self._writes.attempt():
             # first what needs no room; a file that is not ours yet keeps its time
             if not self._touched() or self._run != self._written:
                 replace_private(self.path, msgspec.json.encode(self._run))
                 self._written = self._run
                 self._touched()
-        except (OSError, WaguardError) as error:
-            if self._writes:
-                logger.warning(
-                    "the file of this run cannot be written",
-                    event="state_not_written",
-                    why=str(error),
-                )
-            self._writes = False
-        else:
-            self._writes = True
 
     def _touched(self) -> bool:
         """Whether it is there and ours; then it has the time of now."""

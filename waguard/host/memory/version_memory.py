@@ -1,16 +1,14 @@
 """``<paths.state>/versions.json``: what is known of WhatsApp's versions, for the next daemon."""
 
-import contextlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
-from loguru import logger
-
 from waguard.core.versions.state import StateError, VersionState
-from waguard.errors import WaguardError
 from waguard.host import small_file
 from waguard.host.files.private_files import replace_private
+from waguard.host.memory import damaged
+from waguard.host.memory.writes import Writes
 from waguard.host.small_file import UnreadableError
 
 FILE: Final = "versions.json"
@@ -24,7 +22,7 @@ class VersionMemory:
         self.path = folder / FILE
         self.written = b""
         """What lies there, as far as this daemon knows."""
-        self._writes = True
+        self._writes = Writes("versions cannot be remembered")
         self.unreadable: str | None = None
         """What was wrong with the file that lay there, which is quarantined."""
 
@@ -37,14 +35,7 @@ class VersionMemory:
             return None
         except (UnreadableError, StateError) as error:
             self.unreadable = str(error)
-            logger.error(
-                "a file cannot be read and is quarantined",
-                event="file_unreadable",
-                file=str(self.path),
-                why=error,
-            )
-            with contextlib.suppress(OSError):  # it is reported all the same
-                small_file.quarantine(self.path)
+            damaged.quarantine(self.path, error)
             return None
         self.written = content
         return found
@@ -53,13 +44,6 @@ class VersionMemory:
         """Replace all of it; nothing is written where nothing has changed."""
         if content == self.written:
             return
-        try:
+        with self._writes.attempt():
             replace_private(self.path, content)
-        except (OSError, WaguardError) as error:
-            if self._writes:
-                logger.warning(
-                    "versions cannot be remembered", event="state_not_written", why=str(error)
-                )
-            self._writes = False
-        else:
-            self.written, self._writes = content, True
+            self.written = content

@@ -1,0 +1,29 @@
+"""Writes of one file of state that may fail: the daemon goes on without them."""
+
+import contextlib
+from collections.abc import Iterator
+
+from loguru import logger
+
+from waguard.errors import WaguardError
+from waguard.host.small_file import UnreadableError
+
+
+class Writes:
+    """A failure is logged once, until a write works again. ``words``: what cannot be written."""
+
+    def __init__(self, words: str) -> None:
+        self._words = words
+        self._fail = False
+
+    @contextlib.contextmanager
+    def attempt(self) -> Iterator[None]:
+        """The body writes the file, and records what it wrote."""
+        try:
+            yield
+        except (OSError, UnreadableError, WaguardError) as error:
+            if not self._fail:
+                logger.warning(self._words, event="state_not_written", why=str(error))
+            self._fail = True
+        else:
+            self._fail = False
