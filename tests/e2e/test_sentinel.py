@@ -38,5 +38,5 @@ async def test_a_quiet_session_proves_itself_and_the_application_learns_nothing(
     standin.phone.incoming(phone=PHONE, from_=FRIEND, body="hello")
     await world.receiver.wait_for("message_received")
     await daemon.until_delivered()
-    told = [it for it in world.receiver.received if it["event"].startswith("message")]
-    assert [it["data"]["message"]["body"] for it in told] == ["hello"]
+    delivered = [it for it in world.receiver.received if it["event"].startswith("message")]
+    assert [it["data"]["message"]["body"] for it in delivered] == ["hello"]

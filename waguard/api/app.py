@@ -43,6 +43,7 @@ from waguard.api.call_backs import witnessed
 from waguard.api.deadline import CHANGES, within_deadline
 from waguard.api.deps import BODY, CALLER, DEPS, ApiDeps
 from waguard.api.door import CONNECTIONS, Door, attend_requests
+from waguard.api.issued_keys import require_known
 from waguard.api.limits import (
     BODY_LIMIT,
     KEY_WITHIN,
@@ -112,7 +113,7 @@ async def gate(request: web.Request, handler: Handler) -> web.StreamResponse:
         _check_host(request, request.app[DEPS])
         if not _is_open(request, request.app[DEPS]):
             await request.app[LOAD].refusals.turn()
-            issued.require_known(shown)
+            require_known(issued, shown)
             raise auth.refused()
         request[BODY] = {}
         return await handler(request)

@@ -94,16 +94,6 @@ class IssuedKeys:
             return None
         return key.caller
 
-    def require_known(self, texts: Iterable[str]) -> None:
-        """Raise ``UnavailableError`` where one of these may be a valid key, and the file that says so cannot be read."""
-        if self.unreadable and any(issued_keys.is_key(one) for one in texts):
-            raise UnavailableError(
-                f"issued keys cannot be checked: {self.unreadable}",
-                field="api_key",
-                remedy="repeat it; the condition keys_unreadable says what to do",
-                retry_after=UNREADABLE_RETRY,
-            )
-
     def accepts(self, caller: Caller) -> bool:
         """Whether the caller's key is still valid; one that is not issued always is."""
         key = self._keys.get(caller.key) if caller.key else None
@@ -310,3 +300,14 @@ def _new_id(known: Container[str]) -> str:
         key_id = secrets.token_hex(_ID_BYTES)
         if key_id not in known and not key_id.isdecimal():  # the log shortens numbers
             return key_id
+
+
+def require_known(keys: IssuedKeys, texts: Iterable[str]) -> None:
+    """Raise ``UnavailableError`` where one of these may be a valid key, and the file that says so cannot be read."""
+    if keys.unreadable and any(issued_keys.is_key(one) for one in texts):
+        raise UnavailableError(
+            f"issued keys cannot be checked: {keys.unreadable}",
+            field="api_key",
+            remedy="repeat it; the condition keys_unreadable says what to do",
+            retry_after=UNREADABLE_RETRY,
+        )
