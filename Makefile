@@ -16,7 +16,7 @@ DESTDIR ?=
 ARGS   ?=
 ORIGINS ?=
 
-.PHONY: help demo test test-long axe screenshots simulate mutants walk words texts coverage hooks servers run setup system lint wheel extension sbom install upgrade uninstall clean
+.PHONY: help demo test test-long axe screenshots simulate mutants walk words texts coverage hooks servers run setup system lint wheel extension image sbom install upgrade uninstall clean
 
 help: ## these targets
 	@awk -F ':|## ' '/^[a-z][a-z -]*:.*## / {printf "  %-16s %s\n", $$1, substr($$0, index($$0, "## ") + 3)}' $(MAKEFILE_LIST)
@@ -126,6 +126,10 @@ install upgrade: setup ## as root: the service below PREFIX=/opt/waguard; DESTDI
 	@rm -rf dist/install
 	@$(BIN)/pip wheel --quiet --no-deps --no-build-isolation --wheel-dir dist/install .
 	@$(BIN)/python systemd/install.py $@ --wheel dist/install/*.whl --prefix $(PREFIX) --destdir "$(DESTDIR)" $(ARGS)
+
+image: setup ## as root: dist/waguard-VERSION.oci.tar, a container image (docs/container.md)
+	@$(BIN)/pip wheel --quiet --no-deps --no-build-isolation --wheel-dir dist/image .
+	@$(BIN)/python systemd/image/build.py --wheel dist/image/*.whl --to dist
 
 uninstall: ## as root: configuration and data stay
 	@$(PYTHON) systemd/install.py $@ --prefix $(PREFIX) --destdir "$(DESTDIR)"

@@ -49,6 +49,7 @@ class FakeMachine(Machine):
         self.reading = Reading(memory=4 << 30, pressure=0.0, pids=9_000)
         self.disk: Space | None = Space(free=50 << 30, inodes=10**6, inodes_free=9 * 10**5)
         self.files = 65_536
+        self.shm: int | None = 1 << 30
         self.systemd = 257
         self.tried: Mapping[str, Any] | str = TRIED
         self.state = STATE
@@ -89,6 +90,9 @@ class FakeMachine(Machine):
 
     def open_files(self, pid: int | None) -> int | None:
         return self.files
+
+    def shared_memory(self) -> int | None:
+        return self.shm
 
     def space(self, folder: Path) -> Space | None:
         return self.disk

@@ -27,12 +27,19 @@ def service(name: str) -> dict[str, str]:
 
 
 def test_an_orderly_stop_fits_into_its_time() -> None:
-    webhooks = max(stop_sequence.DRAIN + stop_sequence.LAST_ANSWER, stop_sequence.SEND_GRACE)
+    patience = stop_sequence.PATIENT
+    webhooks = max(patience.webhooks + patience.answer, patience.sends)
     sessions = Timings().stop_grace + Timings().last_write
     session_events = stop_sequence.DRAIN * 2
     rest = app.SHUTDOWN_TIMEOUT + Deadlines().closing + alerts.ANSWER_WITHIN
     allowed = float(service("waguard.service")["TimeoutStopSec"])
     assert webhooks + sessions + session_events + rest + MARGIN <= allowed
+
+
+def test_a_container_has_time_to_close_its_browsers_before_it_is_killed() -> None:
+    """`docker stop` kills after 10 s; a Chromium needs seconds at most."""
+    patience = stop_sequence.HASTY
+    assert max(patience.webhooks + patience.answer, patience.sends) <= 3.0
 
 
 def test_so_does_what_comes_after_one_that_hung() -> None:

@@ -1,9 +1,11 @@
 """The end in order: what the application handles now, then the sessions, then what they reported last."""
 
 import asyncio
+import os
 from typing import Final
 
 from loguru import logger
+from msgspec import Struct
 
 from waguard.daemon.stop_request import StopRequest
 from waguard.host.system.systemd import SystemdNotifier
@@ -12,9 +14,24 @@ from waguard.messaging.outbox.outbox import Outbox
 from waguard.messaging.webhooks.webhooks import Webhooks
 from waguard.supervision.supervisor import Supervisor
 
-SEND_GRACE: Final = 5.0  # s for messages on their way at the end; then the next daemon looks
 DRAIN: Final = 3.0  # s for webhooks at the end; what is left is delivered by the next daemon
-LAST_ANSWER: Final = 5.0  # s for those in flight: cut off, they would be repeated
+
+
+class Patience(Struct, frozen=True, kw_only=True):
+    """Seconds for what is under way at a stop, before the sessions are closed."""
+
+    sends: float = 5.0
+    """For messages on their way; then the next daemon looks."""
+    webhooks: float = DRAIN
+    """Within which one may still begin."""
+    answer: float = 5.0
+    """For those in flight: cut off, they would be repeated."""
+
+
+PATIENT: Final = Patience()
+HASTY: Final = Patience(sends=2.0, webhooks=1.0, answer=2.0)
+"""For process 1 of a container: its engine kills all of it 10 s after the request, and a Chromium that is killed may leave
+a damaged profile."""
 
 
 def announce(stop: StopRequest, notifier: SystemdNotifier) -> None:
@@ -33,8 +50,10 @@ async def stop_sessions(
         # its browsers must not fight with the other daemon's, nor is there anything to write
         await asyncio.gather(outbox.close(0), supervisor.stop(write=False))
         return
+    patience = HASTY if os.getpid() == 1 else PATIENT
     await asyncio.gather(
-        outbox.close(SEND_GRACE), webhooks.wind_down(begin=DRAIN, answer=LAST_ANSWER)
+        outbox.close(patience.sends),
+        webhooks.wind_down(begin=patience.webhooks, answer=patience.answer),
     )
     await (supervisor.leave() if stop.hands_over else supervisor.stop())
 

@@ -119,6 +119,11 @@ def few_open_files(host: Host, _: pytest.MonkeyPatch) -> None:
     host.machine.files = 1_024
 
 
+@fault("limits", WARNING, "/dev/shm may take 64 MB", "df -h /dev/shm")
+def a_container_with_little_shared_memory(host: Host, _: pytest.MonkeyPatch) -> None:
+    host.machine.shm = 64 << 20
+
+
 @fault("clock", WARNING, "is not synchronized", "timedatectl set-ntp true")
 def a_clock_that_runs_free(host: Host, _: pytest.MonkeyPatch) -> None:
     host.machine.follows = False

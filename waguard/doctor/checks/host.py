@@ -11,6 +11,7 @@ _MB: Final = 1 << 20
 INODES: Final = 1_000  # free; a profile has about 300 files
 FEW_INODES: Final = 0.05
 OPEN_FILES: Final = 8_192  # 2,048 connections of the API, and the pipes and sockets of 200 sessions
+SHARED_MEMORY: Final = 256 * _MB  # Docker gives 64 MB
 SKEW: Final = 300.0  # s; the receiver takes no signature whose time is further off
 SHORT_SKEW: Final = 5.0  # s
 
@@ -237,10 +238,12 @@ class Limits:
     whose: str
     open_files: int | None
     pids: int | None
+    shared_memory: int | None
+    """Bytes that /dev/shm may take in all."""
 
 
 def limits(seen: Limits) -> list[Check]:
-    """Open files, and processes of the machine and of its control group."""
+    """Open files, processes of the machine and of its control group, shared memory, which containers limit."""
     checks = []
     if seen.open_files is not None and seen.open_files < OPEN_FILES:
         checks.append(
@@ -258,6 +261,15 @@ def limits(seen: Limits) -> list[Check]:
                 f"{seen.pids} more processes may be started, and a session takes {PIDS}",
                 "Raise TasksMax= of the unit, or kernel.pid_max",
                 "systemctl show waguard -p TasksMax -p TasksCurrent; sysctl kernel.pid_max",
+            )
+        )
+    if seen.shared_memory is not None and seen.shared_memory < SHARED_MEMORY:
+        checks.append(
+            warning(
+                "limits",
+                f"/dev/shm may take {seen.shared_memory // _MB} MB; a page of Chromium dies when it is full",
+                "Give the container more shared memory: shm_size: 1gb, or --shm-size 1g",
+                "df -h /dev/shm",
             )
         )
     files = "unknown" if seen.open_files is None else seen.open_files

@@ -138,6 +138,7 @@ def limits(machine: Machine, daemon: Instance) -> Limits:
         whose="waguard" if pid else "this user",
         open_files=machine.open_files(pid),
         pids=machine.left(pid).pids,
+        shared_memory=machine.shared_memory(),
     )
 
 

@@ -163,6 +163,14 @@ class Machine:
                     return int(line.removeprefix(_OPEN_FILES).split()[1])
         return None
 
+    def shared_memory(self) -> int | None:
+        """Bytes that /dev/shm may take; None: it is not there."""
+        try:
+            found = os.statvfs(self.root / "dev/shm")
+        except OSError:
+            return None
+        return found.f_blocks * found.f_frsize
+
     def space(self, folder: Path) -> Space | None:
         """The space of the folder's file system; None: the folder is not there."""
         try:
