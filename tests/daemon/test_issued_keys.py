@@ -76,7 +76,7 @@ async def test_a_damaged_file_is_reported_and_locks_nobody_out(daemon: Daemon) -
     file.write_bytes(bad)
     await daemon.start()
     application = daemon.key
-    assert await status(daemon, key) == 401
+    assert await status(daemon, key) == 503
     assert await status(daemon, application) == 200
 
     async def conditions() -> list[dict[str, Any]]:

@@ -5,6 +5,7 @@ import contextlib
 import copy
 import json
 import os
+import resource
 import shutil
 import subprocess
 import sys
@@ -71,7 +72,8 @@ class Container:
         process |= {"terminal": False, "noNewPrivileges": True}
         process["env"] += [f"{name}={value}" for name, value in environment.items()]
         process["capabilities"] = {name: [] for name in process["capabilities"]}
-        process["rlimits"] = [{"type": "RLIMIT_NOFILE", "hard": 65_536, "soft": 65_536}]
+        files = min(65_536, resource.getrlimit(resource.RLIMIT_NOFILE)[1])
+        process["rlimits"] = [{"type": "RLIMIT_NOFILE", "hard": files, "soft": files}]
         config["root"]["readonly"] = True
         of_ours = (build.STATE, build.RUNTIME, "/tmp", "/etc/resolv.conf")
         own = f"uid={build.USER},gid={build.USER},mode=0700"

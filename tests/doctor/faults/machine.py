@@ -119,7 +119,7 @@ def few_open_files(host: Host, _: pytest.MonkeyPatch) -> None:
     host.machine.files = 1_024
 
 
-@fault("limits", WARNING, "/dev/shm may take 64 MB", "df -h /dev/shm")
+@fault("limits", WARNING, "(/dev/shm) may take 64 MB", "df -h /dev/shm")
 def a_container_with_little_shared_memory(host: Host, _: pytest.MonkeyPatch) -> None:
     host.machine.shm = 64 << 20
 

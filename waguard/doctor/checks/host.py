@@ -267,7 +267,7 @@ def limits(seen: Limits) -> list[Check]:
         checks.append(
             warning(
                 "limits",
-                f"/dev/shm may take {seen.shared_memory // _MB} MB; a page of Chromium dies when it is full",
+                f"shared memory (/dev/shm) may take {seen.shared_memory // _MB} MB; a page of Chromium dies when it is full",
                 "Give the container more shared memory: shm_size: 1gb, or --shm-size 1g",
                 "df -h /dev/shm",
             )
