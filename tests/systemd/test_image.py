@@ -218,7 +218,7 @@ async def test_a_session_lives_in_it_and_outlives_the_container(
         assert "no safe key of your own" in container.log.read_text(), "it is reached from outside"
         key(container)
         container.start(environment)
-        await container.until(lambda: container.call("GET", "/health"), "it is up")
+        await container.until(lambda: container.call("GET", "/health/ready"), "it is up")
         container.call("POST", "/api/sessions", {"session_id": "s1", "workspace_id": 1})
         code = await container.until(
             lambda: (container.call("GET", "/api/sessions/s1/qr?wait=20") or {}).get("raw"),
@@ -243,7 +243,7 @@ async def test_without_user_namespaces_the_reason_is_said_once(container: Contai
     key(container)
     async with standin(container) as (_, environment):
         container.start(environment, namespaces=False)
-        await container.until(lambda: container.call("GET", "/health"), "it is up")
+        await container.until(lambda: container.call("GET", "/health/ready"), "it is up")
         container.call("POST", "/api/sessions", {"session_id": "s1", "workspace_id": 1})
 
         def conditions() -> list[str]:
