@@ -43,6 +43,8 @@ def parse(server: str, user: str | None, password: str | None, *, mark: str) -> 
         host, port = parts.hostname or "", parts.port
     except ValueError:
         raise ValueError("it is no address") from None
+    if not server.isprintable():  # urlsplit leaves out line ends
+        raise ValueError("it is no address")
     if parts.username is not None or parts.password is not None:
         raise ValueError("it has a login; send that as username and password")
     if parts.scheme not in _SCHEMES:

@@ -48,6 +48,12 @@ def path_of(state: Path, session: str) -> Path:
     return state / FOLDER / f"{session}.json"
 
 
+def files(state: Path) -> list[Path]:
+    """Those of all sessions. Raises ``OSError``."""
+    found = (state / FOLDER).glob("*.json")
+    return sorted(it for it in found if _NAMES.fullmatch(it.stem))
+
+
 def read(state: Path, session: str) -> Proxy | None:
     """None: it has none. Raises ``ProxyUnreadableError``."""
     if not _NAMES.fullmatch(session):

@@ -69,12 +69,12 @@ def worker_spec(
 def holds(ctx: SessionContext, spec: WorkerSpec | None, row: SessionRow, at: Places) -> bool:
     """Whether a worker with ``spec`` (None: unknown) does what one that is started now would. How to log, and how long it
     may live, reaches a running worker."""
+    if spec is None:
+        return False
     try:
         now = worker_spec(ctx, row, at)
     except ProxyUnreadableError:
         return False  # the next one says so
-    if spec is None:
-        return False
     sent = replace(now, log=spec.log, lent_until=spec.lent_until)
     return replace(sent, waits=spec.waits, slot=spec.slot) == spec
 
