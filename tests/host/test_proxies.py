@@ -77,7 +77,7 @@ def test_a_disk_that_cannot_be_read_or_written_changes_nothing(tmp_path: Path) -
     (tmp_path / "proxies").write_text("no folder")
     with pytest.raises(ProxyUnreadableError):
         proxies.read(tmp_path, "s")
-    with pytest.raises(OSError, match="Not a directory|cannot be opened"):
+    with pytest.raises(OSError, match=r"Not a directory|cannot be opened"):
         proxies.write(tmp_path, "s", PROXY)
     assert (tmp_path / "proxies").read_text() == "no folder"
 

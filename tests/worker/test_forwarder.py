@@ -78,20 +78,23 @@ async def refused(door: Forwarder, target: tuple[str, int] = WHATSAPP) -> str:
 async def test_what_chromium_says_goes_through_a_proxy_that_resolves_the_name(
     kind: str, *, login: bool
 ) -> None:
-    async with echo() as behind, FakeProxy(kind, behind, login=login) as it:
-        async with forwarder(it.proxy()) as door:
-            stream, is_open = await asked(door)
-            assert is_open
-            sent = os.urandom(300_000)
-            stream.writer.write(sent)
-            async with asyncio.timeout(LONG):
-                assert await stream.reader.readexactly(len(sent)) == sent
-            assert it.asked == ["web.whatsapp.com:443"]
-            assert door.failure is None
-            it.hang_up()
-            async with asyncio.timeout(LONG):
-                assert await stream.reader.read() == b"", "the end is an end for Chromium, too"
-            stream.writer.close()
+    async with (
+        echo() as behind,
+        FakeProxy(kind, behind, login=login) as it,
+        forwarder(it.proxy()) as door,
+    ):
+        stream, is_open = await asked(door)
+        assert is_open
+        sent = os.urandom(300_000)
+        stream.writer.write(sent)
+        async with asyncio.timeout(LONG):
+            assert await stream.reader.readexactly(len(sent)) == sent
+        assert it.asked == ["web.whatsapp.com:443"]
+        assert door.failure is None
+        it.hang_up()
+        async with asyncio.timeout(LONG):
+            assert await stream.reader.read() == b"", "the end is an end for Chromium, too"
+        stream.writer.close()
 
 
 async def test_each_way_in_which_a_proxy_fails_has_its_words(subtests: pytest.Subtests) -> None:
@@ -209,16 +212,14 @@ with socket.create_connection(("127.0.0.1", int(sys.argv[1]))) as it:
 async def test_another_user_of_this_host_is_hung_up_on() -> None:
     async with FakeProxy("http", ("127.0.0.1", 1)) as it, forwarder(it.proxy()) as door:
         for user, answer in ((65534, "b''"), (0, "b'\\x05\\x00'")):
-            done = await asyncio.to_thread(
-                subprocess.run,
-                [PYTHON, "-I", "-c", _OTHER, str(door.port)],
+            other = await asyncio.create_subprocess_exec(
+                *(PYTHON, "-I", "-c", _OTHER, str(door.port)),
                 user=user,
                 group=user,
                 extra_groups=[],
                 cwd="/",
-                capture_output=True,
-                text=True,
-                check=True,
-                timeout=LONG,
+                stdout=subprocess.PIPE,
             )
-            assert done.stdout.strip() == answer
+            async with asyncio.timeout(LONG):
+                said, _ = await other.communicate()
+            assert said.decode().strip() == answer
