@@ -266,6 +266,7 @@ async def serving(
             issued_keys=issued,
             sessions=sessions,
             passkeys=world.passkeys,
+            proxies=sessions,
             reconciler=sessions,
             health=sessions.health,
             store=store,

@@ -11,6 +11,7 @@ from typing import Any
 
 from waguard.core.blame import Blame, Condition
 from waguard.core.messages.send_states import number_of
+from waguard.core.proxy import Proxy
 from waguard.core.reconcile import Correction, Finding
 from waguard.errors import (
     ConflictError,
@@ -128,6 +129,8 @@ class FakeSessions:
     """Seconds for which they pause."""
     acks: dict[str, int] = field(default_factory=dict)
     """What the chats say of messages."""
+    proxies: dict[str, Proxy | None] = field(default_factory=dict)
+    """Sessions' own."""
     changed: asyncio.Event = field(default_factory=asyncio.Event)
 
     def __post_init__(self) -> None:
@@ -149,10 +152,18 @@ class FakeSessions:
         return self.known[session_id]
 
     async def create(
-        self, session_id: str, workspace_id: int, *, account_id: int | None, priority: int
+        self,
+        session_id: str,
+        workspace_id: int,
+        *,
+        account_id: int | None,
+        priority: int,
+        proxy: Proxy | None = None,
     ) -> tuple[SessionView, bool]:
         if self.fail:
             raise self.fail
+        if proxy:
+            self.proxies[session_id] = proxy
         if known := self.known.get(session_id):
             if known.workspace_id != workspace_id:
                 raise SessionIdTakenError(
@@ -168,6 +179,13 @@ class FakeSessions:
         )
         self.known[session_id] = view
         return view, True
+
+    async def find(self, session_id: str) -> Proxy | None:
+        """As ``ports.proxies.Proxies``, which it fills too."""
+        return self.proxies.get(self._find(session_id).session_id)
+
+    async def put(self, session_id: str, proxy: Proxy | None) -> None:
+        self.proxies[self._find(session_id).session_id] = proxy
 
     async def views(self, *, removed: bool = False) -> list[SessionView]:
         if self.fail:

@@ -70,6 +70,12 @@ EACH: Final[dict[str, tuple[str, Any, str | None]]] = {
         {"url": "https://app.example/", "secret": "a secret of 16 letters"},
         SESSION,
     ),
+    "PUT /api/sessions/{session_id}/proxy": (
+        f"{ONE}/proxy",
+        {"server": "http://10.0.0.1:3128", "username": "me", "password": "a secret"},
+        SESSION,
+    ),
+    "DELETE /api/sessions/{session_id}/proxy": (f"{ONE}/proxy", {}, SESSION),
     "DELETE /api/sessions/{session_id}/webhook": (f"{ONE}/webhook", {}, SESSION),
     "POST /api/messages/bulk/{bulk_id}/cancel": ("/api/messages/bulk/{bulk}/cancel", {}, SESSION),
     "POST /api/messages/{id}/cancel": ("/api/messages/{message}/cancel", {}, SESSION),

@@ -201,6 +201,7 @@ BODIES: Final[dict[str, Any]] = {
     "POST /api/sessions/{session_id}/passkey/answer": {"request": "r", "assertion": {}},
     "POST /api/sessions/{session_id}/passkey/confirm": {"code": "ABCD"},
     "PUT /api/sessions/{session_id}/metadata": {"a": 1},
+    "PUT /api/sessions/{session_id}/proxy": {"server": "http://10.0.0.1:3128"},
     "POST /api/messages/send": TEXT,
     "POST /api/messages/send-media": {
         **{key: it for key, it in TEXT.items() if key != "message"},

@@ -9,7 +9,7 @@ import time
 from contextlib import closing
 from pathlib import Path
 from sqlite3 import connect
-from typing import BinaryIO
+from typing import BinaryIO, Final
 
 import pytest
 
@@ -30,19 +30,25 @@ from waguard.backup import archive, restoring, rows, saving
 from waguard.backup.archive import BackupDamagedError
 from waguard.backup.rows import DatabaseUnreadableError
 from waguard.core import backup as policy
+from waguard.core.proxy import parse
 from waguard.core.restored import WHY
 from waguard.errors import ConfigError, ConflictError, InstanceHeldError, NoRoomError, WaguardError
 from waguard.host.files.lock import acquire
-from waguard.host.memory import installation_file, last_backup, restored_file
+from waguard.host.memory import installation_file, last_backup, proxies, restored_file
 from waguard.profile import layout, owner_mark, snapshots
 from waguard.profile.lock import ProfileLock
+
+PROXY: Final = parse("socks5://proxy.example:1080", "me", "hunter2", mark="m")
 
 
 @pytest.mark.parametrize("key", [None, KEY], ids=["plain", "encrypted"])
 def test_all_of_it_comes_back(
     old: Installation, new: Installation, tmp_path: Path, key: bytes | None
 ) -> None:
+    proxies.write(old.config.paths.state, "alpha", PROXY)
+    proxies.write(new.config.paths.state, "beta", PROXY)
     file, saved = old.save(tmp_path / "backups", key)
+    assert (b"hunter2" in file.read_bytes()) is (key is None)
     assert file.stat().st_mode & 0o777 == 0o600
     assert [it.session for it in saved.sessions if it.snapshot] == [*PAIRED]
     tokens = [owner_mark.pairing(layout.path(old.config.paths.sessions, 7, it)) for it in PAIRED]
@@ -54,6 +60,8 @@ def test_all_of_it_comes_back(
         assert owner_mark.pairing(at.profile) == token
         assert [it.intact for it in snapshots.verified(at.snapshots)] == [True]
     assert (new.folder / "state/api-key").read_text() == API_KEY
+    assert proxies.read(new.config.paths.state, "alpha") == PROXY
+    assert proxies.read(new.config.paths.state, "beta") is None, "it had none"
     assert installation_file.read(new.config.paths.sessions) == MARKER
     assert rows.count(new.database) == 0
     noted = restored_file.read(new.config.paths.state)

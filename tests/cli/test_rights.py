@@ -59,6 +59,7 @@ ASK_THE_DAEMON: Final = {
     "sessions qr": "a --png qr.png",
     "sessions pair": "a +6281234567890",
     "sessions screenshot": "a page.png",
+    "sessions proxy": "a",
     "webhooks list": "",
     "webhooks held": "",
     "webhooks drop": "a",

@@ -1,5 +1,6 @@
 """``waguard sessions``: one name, several, all of a workspace; what cannot be taken back asks."""
 
+import io
 import json
 import os
 import subprocess
@@ -271,3 +272,31 @@ def test_a_picture_for_a_pipe(api: Api, capfdbinary: pytest.CaptureFixture[bytes
     api.says("GET /api/sessions/alpha/screenshot", PICTURE)
     assert main(["sessions", "screenshot", "alpha", "-"]) == 0
     assert capfdbinary.readouterr().out == PICTURE.body
+
+
+PROXY: Final = {"server": "socks5://proxy.example:1080", "username": "me"}
+
+
+def test_a_proxy_is_shown_set_and_removed_and_no_password_is_an_argument(
+    api: Api, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = "/api/sessions/alpha/proxy"
+    for method, proxy in (("GET", PROXY), ("PUT", PROXY), ("DELETE", None)):
+        api.says(f"{method} {path}", Answer(200, {"session_id": "alpha", "proxy": proxy}))
+    assert main(["sessions", "proxy", "alpha"]) == 0
+    monkeypatch.setattr("sys.stdin", io.StringIO("hunter2\nmore\n"))
+    set_it = ["sessions", "proxy", "alpha", "--set", PROXY["server"]]
+    assert main([*set_it, "--user", "me"]) == 0
+    assert main(set_it) == 0
+    assert main(["sessions", "proxy", "alpha", "--remove"]) == 0
+    assert said(capsys)[0] == [
+        *["alpha: socks5://proxy.example:1080, as me"] * 3,
+        "alpha: no proxy of its own",
+    ]
+    login = {"username": "me", "password": "hunter2"}
+    assert [body for request, body in api.asked if request.startswith("PUT")] == [
+        {"server": PROXY["server"], **login},
+        {"server": PROXY["server"]},
+    ]
+    assert main(["sessions", "proxy", "alpha", "--user", "me"]) == 2
+    assert "--set" in said(capsys)[1][0]

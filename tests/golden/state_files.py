@@ -18,6 +18,7 @@ from waguard.core.history import layout_of
 from waguard.core.host.last_run import Death
 from waguard.core.issued_keys import IssuedKey
 from waguard.core.keys import Right
+from waguard.core.proxy import parse
 from waguard.core.restored import Restored
 from waguard.core.session.restart import Remembered
 from waguard.core.versions import state as versions
@@ -38,6 +39,7 @@ from waguard.host.memory import (
     history_file,
     key_memory,
     lived,
+    proxies,
     restart_memory,
 )
 from waguard.host.memory.alert_memory import AlertMemory
@@ -104,6 +106,7 @@ DOCUMENT: Final = Document(
     missing=("ChatStore",),
     body=pages.body(),
 )
+PROXY: Final = parse("socks5://proxy.example:1080", "me", "hunter2", mark="0123456789abcdef")
 KEYS: Final = (
     IssuedKey(
         id="0a1b2c3d",
@@ -326,6 +329,12 @@ FORMATS: Final = (
         decode=_series,
     ),
     Format(name="daemon/keys.json", write=_keys, read=_read_keys, means=KEYS),
+    Format(
+        name="daemon/proxy.json",
+        write=lambda _: proxies.encode("alpha", PROXY),
+        read=lambda content, _: proxies.decode(content, "alpha"),
+        means=PROXY,
+    ),
     Format(name="daemon/alerts.json", write=_alerts, read=_read_alerts, means=ALERTS),
     Format(name="daemon/media.json", write=_media, read=_read_media, means="image/png"),
     as_json("daemon/restored.json", RESTORED),

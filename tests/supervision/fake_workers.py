@@ -178,6 +178,9 @@ class FakeProcess:
             "phase": phase,
             "link": link,
             "browser_pid": self._pid + 1,
+            "proxy": self.spec.proxy.mark
+            if isinstance(self.spec, WorkerSpec) and self.spec.proxy
+            else None,
         }
         self.send(Report(**(reported | fields)))
 

@@ -145,6 +145,7 @@ async def surfaces(bench: Bench, folder: Path) -> AsyncIterator[Surfaces]:
             issued_keys=IssuedKeys(folder / "keys.json", world.clock),
             sessions=bench.it.sessions,
             passkeys=bench.it.passkeys,
+            proxies=bench.it.proxies,
             reconciler=bench.it.reconciler,
             health=bench.it.health.read,
             store=world.store,

@@ -102,6 +102,7 @@ TO_DAEMON: Final = (
         qr=QrCode(raw="2@abc", count=2, expires_at=1_732_233_600.5),
         qr_idle=True,
         details="more",
+        proxy="0123456789abcdef",
     ),
     Report(
         session="a",

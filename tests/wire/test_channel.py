@@ -16,6 +16,7 @@ from tests.waiting import DEADLINE
 from tests.wire.messages import CALLS, MEDIA, MESSAGE, TO_DAEMON, TO_WORKER
 from waguard.core import exits
 from waguard.core.link import Link
+from waguard.core.proxy import parse
 from waguard.wire.calls import Value
 from waguard.wire.channel import FRAME_LIMIT, Channel, ChannelError
 from waguard.wire.events import (
@@ -272,7 +273,9 @@ def test_what_a_worker_gets_at_its_start_survives_json() -> None:
         wajs_sha256="0f" * 32,
         document=StoredDocument(revision=1_045_220_589, path="/d"),
         documents="/",
+        proxy=parse("socks5://proxy:1080", "me", "hunter2", mark="m"),
     )
+    assert "hunter2" not in repr(pinned)
     assert msgspec.json.decode(msgspec.json.encode(pinned), type=WorkerSpec) == pinned
 
 

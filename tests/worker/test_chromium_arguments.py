@@ -1,5 +1,6 @@
 """The command line and the choice of the binary; nothing is run."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -49,6 +50,29 @@ def test_the_sandbox_is_off_only_on_demand() -> None:
 def test_only_the_desktop_browser_is_asked_to_be_headless() -> None:
     assert "--headless=new" in arguments(spec())
     assert "--headless=new" not in arguments(spec(flavour="headless-shell"))
+
+
+OF_ALL = (
+    "--proxy-server=proxy:3128",
+    "--no-proxy-server",
+    "--proxy-bypass-list=*",
+    "--proxy-pac-url=a",
+)
+
+
+def test_nothing_goes_past_the_sessions_own_proxy() -> None:
+    assert list(OF_ALL) == [it for it in arguments(spec(*OF_ALL)) if "proxy" in it]
+    argv = arguments(replace(spec(*OF_ALL), proxy_port=4711))
+    assert [it for it in argv if "proxy-" in it or "webrtc" in it] == [
+        "--proxy-server=socks5://127.0.0.1:4711",
+        "--proxy-bypass-list=<-loopback>",
+        "--webrtc-ip-handling-policy=disable_non_proxied_udp",
+        "--force-webrtc-ip-handling-policy=disable_non_proxied_udp",
+    ]
+    assert "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1" in argv
+    rules = "--host-resolver-rules=MAP a b, MAP * ~NOTFOUND"
+    argv = arguments(replace(spec(rules), proxy_port=4711))
+    assert [it for it in argv if "resolver" in it] == [rules], "Chromium takes one of them only"
 
 
 def test_features_are_merged_into_one_switch_each() -> None:

@@ -24,6 +24,7 @@ from waguard.ports.logs import LogLevels
 from waguard.ports.messages import MessageStore
 from waguard.ports.outbox import OutboxStore
 from waguard.ports.passkeys import Passkeys
+from waguard.ports.proxies import Proxies
 from waguard.ports.sessions import Health, Reconciliation, Sessions
 from waguard.ports.store import AuditEntry, DatabaseControl, GroupRelease, Store
 from waguard.ports.versions import VersionControl
@@ -56,6 +57,7 @@ class ApiDeps:
     issued_keys: IssuedKeys
     sessions: Sessions
     passkeys: Passkeys
+    proxies: Proxies
     reconciler: Reconciliation
     health: Callable[[], Health]
     """Read off memory; no I/O."""

@@ -19,7 +19,7 @@ from waguard.core.keys import Right
 T = TypeVar("T", bound=msgspec.Struct)
 
 # of other services of this kind: their clients would believe that it is done
-BELIEVED: Final = frozenset({"config", "proxy", "user_agent", "webhook", "webhooks"})
+BELIEVED: Final = frozenset({"config", "user_agent", "webhook", "webhooks"})
 
 
 class Reply(msgspec.Struct, kw_only=True):

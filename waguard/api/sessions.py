@@ -18,6 +18,7 @@ from waguard.api.fields import (
     Switch,
     WorkspaceId,
 )
+from waguard.api.proxies import OwnProxy, given
 from waguard.api.route import Done, OfSession, ignored, route
 from waguard.api.scope import Narrowing
 from waguard.api.session_view import Session, shown
@@ -36,6 +37,7 @@ class CreateSession(Struct, kw_only=True):
     workspace_id: WorkspaceId
     account_id: AccountId | None = None
     priority: Priority | None = None
+    proxy: OwnProxy | None = None
 
 
 class Existing(OfSession, kw_only=True):
@@ -61,6 +63,7 @@ async def create(request: web.Request, body: CreateSession) -> Created | Existin
         body.workspace_id,
         account_id=body.account_id,
         priority=body.priority or 0,
+        proxy=given(request, body.proxy) if body.proxy else None,
     )
     reply = Created if is_new else Existing
     return reply(session_id=view.session_id, status=view.status, ignored=ignored(request, body))

@@ -25,7 +25,13 @@ from waguard.errors import ConflictError, WaguardError
 from waguard.host.files.acting import as_owner_of
 from waguard.host.files.lock import acquire
 from waguard.host.files.private_files import open_private, private_folders, sync_folder
-from waguard.host.memory import installation_file, key_memory, restored_file, version_memory
+from waguard.host.memory import (
+    installation_file,
+    key_memory,
+    proxies,
+    restored_file,
+    version_memory,
+)
 from waguard.profile import layout, repair
 from waguard.profile.lock import ProfileLock
 from waguard.profile.snapshot_archive import SnapshotDamagedError, read_manifest
@@ -170,6 +176,10 @@ class _Restore:
         self._put(policy.API_KEY, self._config.api.key_file)
         self._put(policy.KEYS, state / key_memory.FILE)
         self._put(policy.VERSIONS, state / version_memory.FILE)
+        self._make_way(state / proxies.FOLDER)  # a session of that name would go through it
+        for it in self._manifest.members:
+            if it.name.startswith(policy.PROXIES):
+                self._put(it.name, state / it.name.removeprefix("state/"))
         failed: dict[int, str] = {}
         for number, saved in enumerate(self._manifest.sessions):
             if saved.snapshot and (why := self._put_credentials(number, saved)):

@@ -31,7 +31,7 @@ from waguard.host import small_file
 from waguard.host.files import disk
 from waguard.host.files.acting import as_owner_of
 from waguard.host.files.private_files import private_folders, sync_folder
-from waguard.host.memory import installation_file, key_memory, last_backup, version_memory
+from waguard.host.memory import installation_file, key_memory, last_backup, proxies, version_memory
 from waguard.host.small_file import UnreadableError
 from waguard.profile import layout, owner_mark, snapshot_now, snapshots
 from waguard.profile.layout import Places
@@ -216,6 +216,8 @@ def _small_files(source: Source) -> dict[str, bytes]:
         policy.VERSIONS: state / version_memory.FILE,
         policy.MARKER: sessions / installation_file.FILE,
     }
+    with as_owner_of(state):
+        ours |= {f"{policy.PROXIES}{path.name}": path for path in proxies.files(state)}
     found = {name: _read(name, path, named=True) for name, path in named.items() if path}
     found |= {name: _read(name, path, named=False) for name, path in ours.items()}
     return {name: content for name, content in found.items() if content is not None}

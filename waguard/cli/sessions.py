@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any, Final
 
-from waguard.cli import pair, qr, screenshot
+from waguard.cli import pair, proxy, qr, screenshot
 from waguard.cli.asking import counted, require_yes, with_yes
 from waguard.cli.client import ApiCallError, ApiClient, connect
 from waguard.cli.parsing import (
@@ -104,7 +104,7 @@ def add(parser: argparse.ArgumentParser) -> None:
             one.add_argument("--purge", action="store_true", help="also mark its row deleted")
         with_json(one)
         with_daemon(one)
-    for name, noun in (("qr", qr), ("pair", pair), ("screenshot", screenshot)):
+    for name, noun in (("qr", qr), ("pair", pair), ("screenshot", screenshot), ("proxy", proxy)):
         noun.add(described(verbs, name, noun.ABOUT))
 
 

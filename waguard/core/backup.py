@@ -36,6 +36,9 @@ _LIMITS: Final[Mapping[str, int | None]] = {
     MANIFEST: 64 * _MB,
 }
 _SNAPSHOT: Final = re.compile(r"credentials/[0-9]{1,5}/(?:credentials\.tar\.gz|manifest\.json)")
+PROXIES: Final = "state/proxies/"
+_PROXY: Final = re.compile(rf"{PROXIES}[A-Za-z0-9_-]{{1,128}}\.json")
+_PROXY_LIMIT: Final = 1 << 13  # bytes
 _SNAPSHOT_LIMIT: Final = 512 * _MB
 _SESSION: Final = re.compile(r"[^/\0]{1,200}")
 _SNAPSHOT_ID: Final = re.compile(r"[0-9A-Za-z-]{1,64}")
@@ -94,6 +97,8 @@ def limit(name: str) -> int | None:
     name that no backup has."""
     if _SNAPSHOT.fullmatch(name):
         return _SNAPSHOT_LIMIT
+    if _PROXY.fullmatch(name):
+        return _PROXY_LIMIT
     if name not in _LIMITS:
         raise ValueError(f"{name[:100]!r} does not belong in it")
     return _LIMITS[name]

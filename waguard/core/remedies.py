@@ -121,6 +121,8 @@ FAILED: Final = {
     "sandbox_missing": STARTS[Cause.SANDBOX],
     "browser_hangs": STARTS[Cause.BROWSER_HANGS],
     "browser_unusable": STARTS[Cause.EXECUTABLE],
+    "proxy_unreadable": "Set the session's proxy again, `waguard sessions proxy {s} --set SERVER` (PUT"
+    " /api/sessions/{s}/proxy), or let waguard's user read {at}; the session starts by itself, and never without it.",
     "profile_locked": f"End the process that uses the profile; the session starts by itself. {_WHY}.",
 }
 """By the reason why its last worker ended; all others: ``RETRIED``."""
@@ -128,6 +130,11 @@ FAILED: Final = {
 PORTAL: Final = (
     "Log in to this host's network, where it has a captive portal, or have the proxy let WhatsApp Web through; the"
     f" session connects by itself. {_DOCTOR} tries the network."
+)
+
+PROXY: Final = (
+    "See that the session's proxy runs, and that its login and its rules are as they should be; the session connects by"
+    " itself. `waguard sessions proxy {s}` shows it, and sets another one (PUT /api/sessions/{s}/proxy)."
 )
 
 LINKS: Final = {

@@ -249,6 +249,7 @@ class Daemon:
             issued_keys=secrets.issued_keys,
             sessions=supervisor.sessions,
             passkeys=supervisor.passkeys,
+            proxies=supervisor.proxies,
             reconciler=supervisor.reconciler,
             health=supervisor.health.read,
             store=base.store,

@@ -8,6 +8,7 @@ from typing import Final, Protocol
 from waguard.core.blame import Condition
 from waguard.core.conditions import degraded
 from waguard.core.messages.sentinel import Result
+from waguard.core.proxy import Proxy
 from waguard.core.reconcile import Correction, Finding
 from waguard.ports.outcomes import Outcome
 from waguard.ports.process import Usage
@@ -104,9 +105,16 @@ class Sessions(Protocol):
     """
 
     async def create(
-        self, session_id: str, workspace_id: int, *, account_id: int | None, priority: int
+        self,
+        session_id: str,
+        workspace_id: int,
+        *,
+        account_id: int | None,
+        priority: int,
+        proxy: Proxy | None = None,
     ) -> tuple[SessionView, bool]:
-        """The session, and whether it is new. Returns at once: the QR comes later."""
+        """The session, and whether it is new. Returns at once: the QR comes later. ``proxy`` None: as it has one, or
+        none."""
 
     async def views(self, *, removed: bool = False) -> list[SessionView]:
         """All sessions, by id; with the ``removed`` ones where asked for."""

@@ -8,6 +8,7 @@ from loguru import logger
 from waguard.core import remedies
 from waguard.core.lifecycle import WANTED_UP, State
 from waguard.core.link import Link
+from waguard.core.proxy import Proxy
 from waguard.core.session import views
 from waguard.core.session.facts import RowRead
 from waguard.errors import (
@@ -41,6 +42,7 @@ from waguard.supervision.fleet.readiness import (
 from waguard.supervision.fleet.registry import Registry
 from waguard.supervision.fleet.run_state import RunState
 from waguard.supervision.fleet.starting import start_or_park
+from waguard.supervision.own_proxies import ProxyFiles
 from waguard.supervision.session.actor import SessionActor
 from waguard.supervision.session.session_context import SessionContext
 from waguard.wire.calls import Operation, PairingCode, RefreshQr, Send, Value
@@ -53,15 +55,27 @@ class SessionService:
     """Fills ``ports.sessions.Sessions``."""
 
     def __init__(
-        self, ctx: SessionContext, registry: Registry, state: RunState, health: HealthReport
+        self,
+        ctx: SessionContext,
+        registry: Registry,
+        state: RunState,
+        health: HealthReport,
+        proxies: ProxyFiles,
     ) -> None:
         self._ctx = ctx
         self._registry = registry
         self._state = state
         self._health = health
+        self._proxies = proxies
 
     async def create(
-        self, session_id: str, workspace_id: int, *, account_id: int | None, priority: int
+        self,
+        session_id: str,
+        workspace_id: int,
+        *,
+        account_id: int | None,
+        priority: int,
+        proxy: Proxy | None = None,
     ) -> tuple[SessionView, bool]:
         """See ``ports.sessions.Sessions``."""
         self._require_changeable(session_id)
@@ -75,6 +89,8 @@ class SessionService:
                 value=workspace_id,
                 remedy="use another session_id",
             )
+        if proxy is not None:  # before there is anything that could start without it
+            await self._proxies.write(session_id, proxy)
         runs = known is not None and known.lifecycle in WANTED_UP and not known.state.left
         if known and runs and not await self._registry.row_is_gone(session_id):
             return self._view(known), False
@@ -152,6 +168,7 @@ class SessionService:
                 await self._registry.flush(session)
                 await self._ctx.store.soft_delete(session_id)
                 await self._registry.remove(session_id)
+                await self._proxies.purge(session_id)
 
     async def qr(self, session_id: str, *, wait: float, refresh: bool = False) -> QrCode:
         """See ``ports.sessions.Sessions``."""

@@ -28,6 +28,7 @@ from waguard.supervision.fleet.watchdog import Watchdog
 from waguard.supervision.fleet_effects import Fleet
 from waguard.supervision.heartbeats import Heartbeats
 from waguard.supervision.mailbox import Mailbox, Timers, loop_timer
+from waguard.supervision.own_proxies import OwnProxies, ProxyFiles
 from waguard.supervision.session.actor import SessionActor
 from waguard.supervision.session.passkeys import Passkeys
 from waguard.supervision.session.session_context import SessionContext
@@ -131,7 +132,9 @@ class Supervisor:
         self.reconciler = Reconciler(ctx, self.registry, self.state)
         self.health = HealthReport(ctx, self.registry, self.state, self.reconciler)
         self.account_rows = AccountRowOwner(self.registry, self.health)
-        self.sessions = SessionService(ctx, self.registry, self.state, self.health)
+        files = ProxyFiles(ctx, self.registry)
+        self.sessions = SessionService(ctx, self.registry, self.state, self.health, files)
+        self.proxies = OwnProxies(ctx, files, self.sessions.find)
         self.passkeys = Passkeys(ctx, self.sessions.find)
         self._trail = asyncio.create_task(self.fleet.trail.trail(), name="trail of the fleet")
 

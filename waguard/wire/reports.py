@@ -111,6 +111,8 @@ class Report(Struct, tag="report", frozen=True, kw_only=True):
     """None: no page has been loaded yet, or the worker is of a version that does not say it."""
     log: LogSettings | None = None
     """None: it is of a version that knows no ``SetLog``."""
+    proxy: Word | None = None
+    """The mark of the session's own proxy that the worker was given; None: it goes the host's own way."""
     obeys: bool = False
     """The worker ends when what ``Lend`` said is over; False: its version knows none, or the kernel gave no timer."""
     waits: bool = False

@@ -2,6 +2,7 @@
 
 from msgspec import Struct
 
+from waguard.core.proxy import Proxy
 from waguard.wire.bounds import Word
 
 
@@ -67,6 +68,8 @@ class WorkerSpec(Struct, frozen=True, kw_only=True):
     """The number of the worker's slot in it."""
     sandbox: bool = True
     """Chromium's own."""
+    proxy: Proxy | None = None
+    """The session's own, with its login; None: the host's own way."""
     log: LogSettings = LogSettings()
     lent_until: float | None = None
     """As ``Lend`` has it, until the first one comes."""

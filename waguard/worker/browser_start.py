@@ -50,10 +50,10 @@ async def lock_profile(profile: Path, timings: Timings) -> ProfileLock:
         await asyncio.sleep(timings.lock_poll)
 
 
-async def start(spec: WorkerSpec, care: ProfileCare) -> Chromium:
-    """Prepare the profile and start Chromium on it. Raises ``WorkerEndError``."""
+async def start(spec: WorkerSpec, care: ProfileCare, proxy_port: int | None = None) -> Chromium:
+    """Prepare the profile and start Chromium on it; ``proxy_port``: see ``ChromiumSpec``. Raises ``WorkerEndError``."""
     try:
-        return await _start(spec, care)
+        return await _start(spec, care, proxy_port)
     except ProfileHeldError as error:
         raise WorkerEndError(EXIT_PROFILE_HELD, error.line()) from None
     except ProfileLockedError as error:
@@ -64,7 +64,7 @@ async def start(spec: WorkerSpec, care: ProfileCare) -> Chromium:
         raise WorkerEndError(EXIT_BROWSER_NOT_STARTED, error.line()) from None
 
 
-async def _start(spec: WorkerSpec, care: ProfileCare) -> Chromium:
+async def _start(spec: WorkerSpec, care: ProfileCare, proxy_port: int | None) -> Chromium:
     """A Chromium that ends at once twice on this profile, and starts on an empty one, proves the profile
     damaged: it is replaced. One that starts on neither is ``BrowserUnusableError``. Raises what
     ``ProfileCare.prepare`` and ``chromium.launch`` raise.
@@ -72,7 +72,7 @@ async def _start(spec: WorkerSpec, care: ProfileCare) -> Chromium:
     for attempt in range(1, ATTEMPTS + 1):
         await care.prepare()
         try:
-            return await _launch(spec, Path(spec.profile), (care.lock,))
+            return await _launch(spec, Path(spec.profile), (care.lock,), proxy_port)
         except BrowserStartError as error:
             is_explained = isinstance(error, ProfileLockedError) or error.returncode is None
             # what a full disk does to a profile is no damage: nothing of it is replaced
@@ -104,7 +104,9 @@ async def _starts_elsewhere(spec: WorkerSpec) -> bool:
     return True
 
 
-async def _launch(spec: WorkerSpec, profile: Path, inherited: tuple[int, ...]) -> Chromium:
+async def _launch(
+    spec: WorkerSpec, profile: Path, inherited: tuple[int, ...], proxy_port: int | None = None
+) -> Chromium:
     flavour: Any = spec.flavour
     return await launch(
         ChromiumSpec(
@@ -113,6 +115,7 @@ async def _launch(spec: WorkerSpec, profile: Path, inherited: tuple[int, ...]) -
             profile=profile,
             tmpdir=Path(spec.temporary),
             extra_args=spec.extra_args,
+            proxy_port=proxy_port,
             sandbox=spec.sandbox,
             marks=spec.marks(),
             inherited_fds=inherited,

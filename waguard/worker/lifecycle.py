@@ -148,7 +148,10 @@ class SessionWorker:
         if self._spec.waits:
             await self._may_start()
         care = ProfileCare(self._spec, lock, ctx.daemon.event)
-        chromium = await browser_start.start(self._spec, care)
+        if ctx.forwarder:
+            self._closing.push_async_callback((await ctx.forwarder.start()).close)
+        port = ctx.forwarder.port if ctx.forwarder else None
+        chromium = await browser_start.start(self._spec, care, port)
         self._closing.push_async_callback(_close, chromium, care)
         asyncio.get_running_loop().add_signal_handler(signal.SIGCHLD, chromium.check_stopped)
         chromium.check_stopped()

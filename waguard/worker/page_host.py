@@ -16,7 +16,7 @@ from waguard.worker.ending import WorkerEndError, not_ready
 from waguard.worker.first_of import first_of
 from waguard.worker.page import wajs
 from waguard.worker.page.page import WhatsAppPage
-from waguard.worker.page.page_errors import PageUnreachableError
+from waguard.worker.page.page_errors import PageNotReadyError, PageUnreachableError
 from waguard.worker.page.page_loader import PageLoader
 from waguard.worker.page_events import PageEvents
 from waguard.worker.worker_context import WorkerContext
@@ -131,13 +131,22 @@ class PageHost:
         while True:
             try:
                 await load()
-            except PageUnreachableError as error:
-                load, attempt = loader.load, attempt + 1
-                await self._wait_unreachable(error, attempt - 1)
             except WaguardError as error:
-                raise not_ready(error) from None
+                load, attempt = loader.load, attempt + 1
+                await self._wait_unreachable(self._unreachable(error), attempt - 1)
             else:
                 return
+
+    def _unreachable(self, error: WaguardError) -> PageUnreachableError:
+        """Why there is no way to the page: what the session's own proxy does explains it best. Raises
+        ``WorkerEndError`` where there is one."""
+        proxy = self._ctx.forwarder
+        of_page = isinstance(error, PageUnreachableError | PageNotReadyError)
+        if of_page and proxy and proxy.failure:
+            return PageUnreachableError(proxy.failure)
+        if isinstance(error, PageUnreachableError):
+            return error
+        raise not_ready(error) from None
 
     async def _wait_unreachable(self, error: PageUnreachableError, attempt: int) -> None:
         """Until it is time to load it again, or that is asked for; ``attempt`` before this one."""

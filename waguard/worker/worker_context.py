@@ -8,6 +8,7 @@ from waguard.core.messages.identity import People
 from waguard.wire.events import Event
 from waguard.wire.protocol import PROTOCOL, Hello
 from waguard.wire.worker import WorkerSpec
+from waguard.worker.browser.forwarder import Forwarder
 from waguard.worker.deadline import Deadline
 from waguard.worker.link.daemon_link import DaemonLink
 from waguard.worker.link.heartbeat_slot import HeartbeatSlot
@@ -33,6 +34,8 @@ class WorkerContext:
     inbound: Inbound
     reporter: StatusReporter
     gate: ReportGate
+    forwarder: Forwarder | None
+    """The way to the session's own proxy; None: it has none."""
 
     @classmethod
     def of(
@@ -49,6 +52,7 @@ class WorkerContext:
         write = HeartbeatSlot(spec).write
         daemon = DaemonLink(hello, earlier, lend=deadline.move, write=write, timings=timings)
         watch, people, gate = LinkWatch(), People(), ReportGate()
+        forwarder = Forwarder(spec.proxy) if spec.proxy else None
         document = PageDocument(spec.url, serve=spec.document, folder=spec.documents)
         return cls(
             spec=spec,
@@ -59,6 +63,9 @@ class WorkerContext:
             document=document,
             people=people,
             inbound=Inbound(daemon.event, spec.left_out, people),
-            reporter=StatusReporter(spec, daemon, watch, document, gate, obeys=deadline.works),
+            reporter=StatusReporter(
+                spec, daemon, watch, document, gate, forwarder, obeys=deadline.works
+            ),
             gate=gate,
+            forwarder=forwarder,
         )

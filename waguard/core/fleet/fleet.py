@@ -35,9 +35,9 @@ from waguard.core.fleet.state import (
     Report,
     Request,
     ToSession,
-    connected,
     many_late,
     offline_for,
+    reached,
     tried_and_wanted,
 )
 from waguard.core.fleet.whatsapp import (
@@ -58,6 +58,7 @@ from waguard.core.session.effects import (
     LatenessChanged,
     MemberChanged,
     PageRestarts,
+    ProxiedChanged,
     Recycled,
     RefusalChanged,
     ReleaseSlot,
@@ -129,7 +130,7 @@ def _handle(  # noqa: C901, PLR0912 - a table of facts
             if failure.reason in NO_BROWSER:
                 trial = fleet.broken.trial if fleet.broken else None
                 return replace(fleet, broken=Broken(failure, now.at, trial))
-            if failure.blame is not Blame.SESSION:
+            if failure.blame is not Blame.SESSION or session in fleet.proxied:
                 return fleet
             alike = breakers.Failure(session, failure.cause, now.at)
             wanted = {session, *tried_and_wanted(fleet)}
@@ -159,6 +160,9 @@ def _handle(  # noqa: C901, PLR0912 - a table of facts
         case LatenessChanged(late):
             rest = fleet.late - {session}
             return replace(fleet, late=rest | {session} if late else rest)
+        case ProxiedChanged(proxied):
+            rest = fleet.proxied - {session}
+            return replace(fleet, proxied=rest | {session} if proxied else rest)
         case RefusalChanged():
             return on_refusal(fleet, session, fact, now)
 
@@ -185,6 +189,7 @@ def _forget(fleet: FleetState, session: str) -> FleetState:
         memory_in_vain={name: it for name, it in fleet.memory_in_vain.items() if name != session},
         restarting=fleet.restarting - {session},
         late=fleet.late - {session},
+        proxied=fleet.proxied - {session},
         slow=None if fleet.slow == session else fleet.slow,
         recycling=None if fleet.recycling == session else fleet.recycling,
     )
@@ -221,14 +226,14 @@ def _update_network(fleet: FleetState, now: Moment, report: Report, *, asked: bo
     before, offline = fleet.network_down, offline_for(fleet, now.at)
     if fleet.closed or (before is None and not offline):
         return fleet
-    if not asked and offline and not connected(fleet):
+    if not asked and offline and not reached(fleet):
         return fleet
     reading = fleet.host.network if fleet.rules.watch_network else Reading()
     why = outage(
         before,
         reading,
         offline=offline,
-        connected=len(connected(fleet)),
+        connected=len(reached(fleet)),
         threshold=fleet.rules.threshold,
     )
     came = before is not None and why is None
@@ -280,7 +285,7 @@ def _next_reading(fleet: FleetState, now: Moment) -> float:
         or fleet.network_down
         or any(True for _ in replaceable(fleet))
         or any(kind in fleet.outages for kind in HOST_KINDS)
-        or (offline_for(fleet, now.at) and not connected(fleet))
+        or (offline_for(fleet, now.at) and not reached(fleet))
     )
     due = now.at if busy else next_try(fleet)
     return max(now.at, due, fleet.host_at + READ_AGAIN)

@@ -130,6 +130,8 @@ class FleetState(Struct, frozen=True, kw_only=True):
     """Bytes that a session used again soon after a replacement."""
     restarting: frozenset[str] = frozenset()
     """Sessions whose pages are loaded again and again."""
+    proxied: frozenset[str] = frozenset()
+    """Sessions behind proxies of their own: no witnesses of the host's network, and no cases for the breaker."""
     late: frozenset[str] = frozenset()
     """Sessions whose workers are late with their heartbeats."""
     outages: Mapping[str, str] = field(default_factory=dict)
@@ -141,11 +143,13 @@ class FleetState(Struct, frozen=True, kw_only=True):
 
 
 def offline_for(fleet: FleetState, now: float) -> list[float]:
-    """For each offline session: seconds since it lost WhatsApp."""
+    """For each offline session that uses the host's own way: seconds since it lost WhatsApp."""
     return [
         now - member.link_since
-        for member in fleet.members.values()
-        if member.state is State.RUNNING and member.link is Link.OFFLINE
+        for name, member in fleet.members.items()
+        if member.state is State.RUNNING
+        and member.link is Link.OFFLINE
+        and name not in fleet.proxied
     ]
 
 
@@ -156,6 +160,11 @@ def connected(fleet: FleetState) -> list[str]:
         for name, member in fleet.members.items()
         if member.state is State.RUNNING and member.link is Link.CONNECTED
     ]
+
+
+def reached(fleet: FleetState) -> list[str]:
+    """The sessions that are connected over the host's own way."""
+    return [name for name in connected(fleet) if name not in fleet.proxied]
 
 
 def many_late(fleet: FleetState) -> bool:
@@ -177,7 +186,7 @@ def tried_and_wanted(fleet: FleetState) -> list[str]:
     return [
         name
         for name, member in fleet.members.items()
-        if member.state in WANTED_UP and name not in held
+        if member.state in WANTED_UP and name not in held | fleet.proxied
     ]
 
 

@@ -57,7 +57,7 @@ def on_refusal(fleet: FleetState, session: str, news: RefusalChanged, now: Momen
         # it was served, or the network is away: its link will show which
         rest = _without(it.refused, session)
         return replace(fleet, whatsapp=replace(it, refused=rest, asking=it.asking | {session}))
-    own = known is not None and known.own
+    own = session in fleet.proxied or (known is not None and known.own)
     if it.release and session in it.asking:
         seen = replace(it.release, refused=it.release.refused + 1)
         it = replace(it, release=seen)

@@ -30,6 +30,10 @@ _KEYS_TRUSTED: Final = "ignore-certificate-errors-spki-list"
 _NOWHERE_ELSE: Final = "MAP * ~NOTFOUND"
 """The end of resolver rules by which Chromium reaches nothing but what they name: so the stand-in is tried."""
 _PROXY: Final = "proxy-server"
+OF_PROXIES: Final = frozenset(
+    {_PROXY, "no-proxy-server", "proxy-pac-url", "proxy-auto-detect", "proxy-bypass-list"}
+)
+"""Switches about the way of all sessions; one with a proxy of its own has none of them."""
 WITHOUT_SANDBOX: Final = frozenset(
     {
         "no-sandbox",
@@ -73,7 +77,8 @@ def refusal(argument: str, *, sandbox: bool, beside: Iterable[str] = ()) -> Refu
     if name == _PROXY and "@" in value:
         return Refusal(
             "Chromium takes no login for a proxy from there, and reaches nothing",
-            "name a proxy without a login, such as one on this host that logs in at the other",
+            "give each session its `proxy`, with username and password (`waguard sessions proxy NAME --set`), or name"
+            " one without a login",
         )
     if sandbox and name in WITHOUT_SANDBOX:
         return Refusal(

@@ -32,6 +32,8 @@ OF_SESSION: Final[Mapping[str, str]] = {
     f"POST {_ONE}/pairing-code": "a pairing code was asked for by {}",
     f"PUT {_ONE}/webhook": "its receiver was set by {}",
     f"DELETE {_ONE}/webhook": "its receiver was removed by {}",
+    f"PUT {_ONE}/proxy": "its proxy was set by {}",
+    f"DELETE {_ONE}/proxy": "its proxy was removed by {}",
     "POST /api/webhooks/held/discard": "what waited was discarded by {}",
 }
 """By route: what it does to a session, as far as that explains an incident."""

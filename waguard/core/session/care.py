@@ -168,7 +168,7 @@ def on_idle(state: SessionState, idle: float | None, now: Moment, out: Out) -> S
 
 def _unstick(state: SessionState, worker: Worker, now: Moment, out: Out) -> SessionState:
     """A link that does not move: reload the page, then replace the worker, then only advise."""
-    care, unsure = state.care, state.fleet.network_unsure
+    care, unsure = state.care, state.network_unsure
     _, what = STUCK[worker.link]
     step = on_stuck([step for link, step in care.tried if link is worker.link])
     if step is Step.ADVISE:

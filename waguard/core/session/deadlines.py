@@ -69,7 +69,7 @@ def deadlines(state: SessionState) -> list[tuple[float, Due]]:
             found = list[tuple[float, Due]]()
             if worker.stage is Stage.ADOPTING and not worker.overdue:
                 found.append((worker.since + rules.adopt, Due.LINK_OVERDUE))
-            if not state.fleet.network_down and not worker.outdated:
+            if not state.network_down and not worker.outdated:
                 # while it waits for its start slot its heartbeats are all that it can do
                 begun = worker.heard_at if worker.waits else worker.since
                 found.append((begun + rules.limits.start, Due.START_OVERDUE))
@@ -155,19 +155,19 @@ def _calm_at(state: SessionState, worker: Worker) -> float | None:
 
 def _stuck_at(state: SessionState, worker: Worker) -> float | None:
     """When the next step against a link that does not move is due; None: there is none."""
-    care, fleet = state.care, state.fleet
+    care = state.care
     if worker.refused:
         return None
     limit, _ = STUCK[worker.link]
     tried = [step for link, step in care.tried if link is worker.link]
     if care.stuck_in is worker.link and Kind.LINK_STUCK in care.found and not tried:
         limit = max(limit, STUCK_AGAIN)
-    if fleet.network_unsure:
+    if state.network_unsure:
         since = max(worker.link_since, care.stepped_at)
         return None if Step.RELOAD in tried else since + max(UNSURE_LIMIT, limit)
-    if fleet.network_down:
+    if state.network_down:
         return None
-    return max(worker.link_since, fleet.network_since, care.stepped_at) + limit
+    return max(worker.link_since, state.fleet.network_since, care.stepped_at) + limit
 
 
 def next_deadline(state: SessionState) -> float:

@@ -186,6 +186,12 @@ class LatenessChanged(Struct, frozen=True):
     late: bool
 
 
+class ProxiedChanged(Struct, frozen=True):
+    """The session goes through a proxy of its own, or not any more: its way is not that of the others."""
+
+    proxied: bool
+
+
 class Recycled(Struct, frozen=True):
     """The session's worker is replaced as planned."""
 
@@ -199,6 +205,7 @@ ToFleet = (
     | RefusalChanged
     | PageRestarts
     | LatenessChanged
+    | ProxiedChanged
     | Recycled
 )
 Effect = (

@@ -189,6 +189,12 @@ class FleetChanged(Struct, frozen=True):
     view: FleetView
 
 
+class ProxyChanged(Struct, frozen=True):
+    """The session goes through a proxy of its own (``proxied``), or not any more."""
+
+    proxied: bool
+
+
 class RulesChanged(Struct, frozen=True):
     """The configuration was read again."""
 
@@ -266,5 +272,6 @@ Fact = (
     | Noticed
     | RowRead
     | RulesChanged
+    | ProxyChanged
     | Moved
 )

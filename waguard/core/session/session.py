@@ -21,6 +21,7 @@ from waguard.core.session.deadlines import Due, due, forgive
 from waguard.core.session.effects import (
     Effect,
     Held,
+    ProxiedChanged,
     Record,
     ReleaseSlot,
     Reload,
@@ -39,6 +40,7 @@ from waguard.core.session.facts import (
     Moved,
     Noticed,
     ParkRequested,
+    ProxyChanged,
     ReloadRequested,
     Reported,
     RestartRequested,
@@ -113,6 +115,9 @@ def _handle(  # noqa: C901, PLR0912 - a table of facts
             return replace(state, fleet=view)
         case RulesChanged(rules):
             return replace(state, rules=rules)
+        case ProxyChanged(proxied) if proxied is not state.proxied:
+            out(ProxiedChanged(proxied))
+            return replace(state, proxied=proxied)
         case Moved(priority=priority, active=active):
             return replace(state, priority=priority, active=active)
         case SlotGranted():

@@ -14,6 +14,7 @@ from waguard.core.host.admission import Wait
 from waguard.core.link import Link
 from waguard.core.page_care import Kind, Step
 from waguard.core.passkey_link import PasskeyLink
+from waguard.core.proxy import FAILS
 from waguard.core.row_status import DerivedStatus, ParkCause
 from waguard.core.session.probe import Limits
 from waguard.core.session.restart import RestartPolicy, Retries
@@ -261,8 +262,24 @@ class SessionState(Struct, frozen=True, kw_only=True):
     """Whether its profile exists is unknown: that is checked before the spawn."""
     expects_qr: bool = False
     pairing: Pairing = field(default_factory=Pairing)
+    proxied: bool = False
+    """The session goes through a proxy of its own: what the host reaches says nothing of it."""
     showed_code: bool = False
     """Somebody may have scanned the code: it is not known yet which number is linked."""
     priority: int = 0
     active: float = 0.0
     """Unix time of its last activity."""
+
+    @property
+    def network_down(self) -> str | None:
+        """Why nothing leads to WhatsApp: the network of all is away, or the session's own proxy fails."""
+        if not self.proxied:
+            return self.fleet.network_down
+        worker = self.worker
+        why = worker.details if worker and worker.link is Link.OFFLINE else None
+        return why if why and why.startswith(FAILS) else None
+
+    @property
+    def network_unsure(self) -> bool:
+        """Whether only the sessions show that the network of all is away."""
+        return self.fleet.network_unsure and not self.proxied

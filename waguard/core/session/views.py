@@ -164,7 +164,7 @@ def _shown_details(state: SessionState) -> str | None:
         return f"passkey_required: {passkey_link.words(linking)}"
     reported = state.worker.details if state.worker else None
     if link(state) is Link.OFFLINE:  # an earlier failure does not matter any more
-        return state.fleet.network_down or reported or details(state)
+        return state.network_down or reported or details(state)
     return details(state) or reported
 
 
@@ -325,15 +325,16 @@ def _of_start(state: SessionState) -> Condition:
 def _of_link(state: SessionState, worker: Worker) -> Condition:
     blame, message = _LINKS[worker.link]
     offline = worker.link is Link.OFFLINE
-    away = state.fleet.network_down if offline else None
+    away = state.network_down if offline else None
     portal = offline and (worker.details or "").startswith(PORTAL)
     remedy = remedies.PORTAL if portal else remedies.LINKS[worker.link]
-    remedy = remedies.FLEET["network_down"] if away else remedy
+    if away:
+        remedy = remedies.PROXY if state.proxied else remedies.FLEET["network_down"]
     return Condition(
         session=state.session,
         type="link",
         blame=Blame.WHATSAPP if worker.refused else blame,
-        reason=str(worker.link),
+        reason="proxy" if away and state.proxied else str(worker.link),
         message=away or worker.details or message,
         since=worker.link_since,
         remedy=remedies.text(remedy, state.session),

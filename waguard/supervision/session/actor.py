@@ -23,6 +23,7 @@ from waguard.core.session.effects import (
     LatenessChanged,
     MemberChanged,
     PageRestarts,
+    ProxiedChanged,
     Publish,
     ReadIdle,
     Record,
@@ -47,6 +48,7 @@ from waguard.core.session.facts import (
     IdleRead,
     Moved,
     ParkRequested,
+    ProxyChanged,
     StartRequested,
     StopRequested,
 )
@@ -63,6 +65,7 @@ from waguard.supervision.session.status_publisher import StatusPublisher
 from waguard.supervision.session.tasks import Tasks
 from waguard.supervision.session.traffic import Traffic
 from waguard.supervision.session.worker_runner import WorkerRunner
+from waguard.supervision.session.worker_spec import has_proxy
 from waguard.wire import calls, protocol
 from waguard.wire.worker import WorkerRecord
 
@@ -111,6 +114,7 @@ class SessionActor:
         )
         self.faults = Faults(self.name, self.publisher.writer.record, ctx.clock.wall)
         ctx.mailbox.add(self._initial(row), self)
+        self.post(ProxyChanged(proxied=has_proxy(ctx, self.name)))
         writer = self.publisher.writer
         for keep in (writer.rows, writer.trail, self.traffic.limits.keep):
             self._tasks.begin(keep(), keep.__name__)
@@ -306,6 +310,7 @@ class SessionActor:
                 | RefusalChanged()
                 | PageRestarts()
                 | LatenessChanged()
+                | ProxiedChanged()
             ):
                 pass  # the fleet's: the engine has carried it there
 

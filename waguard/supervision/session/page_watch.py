@@ -40,7 +40,7 @@ def seen(
         closing=report is not None and report.phase == "closing",
         missing=report.version.missing if page and report and report.version else (),
         link=report.link if lives and report and report.phase == "ready" else Link.UNKNOWN,
-        unreachable=refused or state.fleet.network_down is not None,
+        unreachable=refused or state.network_down is not None,
         threw_at=throws.threw_at,
         unacked_at=acks.confirmed_at,
         deaf_at=deaf.deaf_at,

@@ -289,7 +289,7 @@ class Traffic:
     def _acks_since(self) -> float | None:
         state = self._state()
         worker = state.worker
-        if worker is None or views.link(state) is not Link.CONNECTED or state.fleet.network_down:
+        if worker is None or views.link(state) is not Link.CONNECTED or state.network_down:
             return None
         return max(worker.link_since, state.fleet.network_since)
 

@@ -19,6 +19,7 @@ from waguard.core.host.evidence import host_failure
 from waguard.core.session.facts import (
     Exited,
     Fact,
+    RestartRequested,
     Spawned,
     SpawnFailed,
     SpecChanged,
@@ -28,6 +29,7 @@ from waguard.core.session.facts import (
 )
 from waguard.errors import WaguardError, printable
 from waguard.host.clock import since_boot
+from waguard.host.memory.proxies import ProxyUnreadableError
 from waguard.ports.process import Process, Usage
 from waguard.supervision.heartbeats import WorkerSlot
 from waguard.supervision.session.greeting import greeted
@@ -39,7 +41,13 @@ from waguard.supervision.session.tasks import Tasks
 from waguard.supervision.session.traffic import Traffic
 from waguard.supervision.session.worker_facts import beat_fact, report_fact, stable_fact
 from waguard.supervision.session.worker_link import WorkerLink
-from waguard.supervision.session.worker_spec import holds, log_settings, worker_spec
+from waguard.supervision.session.worker_spec import (
+    OTHER_PROXY,
+    has_other_proxy,
+    holds,
+    log_settings,
+    worker_spec,
+)
 from waguard.supervision.status_writer import StatusWriter
 from waguard.wire import calls
 from waguard.wire.events import Event
@@ -51,6 +59,7 @@ from waguard.wire.worker import WorkerRecord, WorkerSpec
 if TYPE_CHECKING:
     from loguru import Logger
 
+_NO_PROXY = "a session's proxy cannot be read"
 _NOT_STARTED = "no worker could be started"
 _TURNS = 3  # of the loop: what lies in a socket is received, and read, and one more
 
@@ -191,8 +200,7 @@ class WorkerRunner:
         waits when it is."""
         if not self.link:
             return
-        now = worker_spec(self._ctx, self._writer.row, self._profile.at)
-        if self._spec is None or not holds(self._spec, now):
+        if not holds(self._ctx, self._spec, self._writer.row, self._profile.at):
             self._post(SpecChanged(worker=worker))
         else:
             self.link.start_browser()
@@ -228,6 +236,8 @@ class WorkerRunner:
                 "the worker is not started", event="worker_not_started", why=why
             )
             failure = Failure(Blame.HOST, "spawn_failed", _NOT_STARTED, why)
+            if isinstance(error, ProxyUnreadableError):
+                failure = Failure(Blame.HOST, "proxy_unreadable", _NO_PROXY, why, str(error.value))
             lacking = await _lacking(self._ctx, self._writer.row.session_id, browser=True)
             self.slot.begin(None)
             self._post(SpawnFailed(worker=worker, failure=lacking or failure))
@@ -354,11 +364,13 @@ class WorkerRunner:
                 fact = beat_fact(self._ctx, worker, now, page_at, unrecoverable=unrecoverable)
                 self._post(fact)
             case Report():
-                self.report = message
+                first, self.report = self.report is None, message
                 self._page_watch.check()
                 self._post(report_fact(self._ctx, worker, message, now))
                 self._traffic.reported(message)
                 self.follow_log()
+                if first and has_other_proxy(self._ctx, message.session, message.proxy):
+                    self._post(RestartRequested(why=OTHER_PROXY))
                 if self._ctx.lent_until() is not None:
                     self.lend()
 

@@ -5,6 +5,8 @@ from typing import Final
 from waguard.config.sections import Config
 from waguard.core.messages.inbox import left_out
 from waguard.core.replace import replace
+from waguard.host.memory import proxies
+from waguard.host.memory.proxies import ProxyUnreadableError
 from waguard.ports.store import SessionRow
 from waguard.profile import layout, snapshots
 from waguard.profile.layout import Places
@@ -12,13 +14,15 @@ from waguard.supervision.session.session_context import SessionContext
 from waguard.wire.heartbeat_slots import NAME
 from waguard.wire.worker import LogSettings, WorkerSpec
 
+OTHER_PROXY: Final = "the session's proxy was changed"
 HEARTBEAT: Final = 1.0  # s; the limits of what does not answer (core/session/probe.py) count on it
 
 
 def worker_spec(
     ctx: SessionContext, row: SessionRow, at: Places, *, slot: int = 0, waits: bool = False
 ) -> WorkerSpec:
-    """As it is now. ``at``: where the session's profile and the copies of it lie; ``slot``: see ``WorkerSpec``."""
+    """As it is now. ``at``: where the session's profile and the copies of it lie; ``slot``: see ``WorkerSpec``. Raises
+    ``ProxyUnreadableError``."""
     config = ctx.config()
     given = ctx.versions.for_worker(row.session_id)
     name = layout.key(row.session_id)
@@ -55,17 +59,41 @@ def worker_spec(
         heartbeats=str(config.paths.runtime / NAME),
         slot=slot,
         sandbox=config.browser.sandbox,
+        proxy=proxies.read(config.paths.state, row.session_id),
         log=log_settings(config),
         lent_until=ctx.lent_until(),
         waits=waits,
     )
 
 
-def holds(spec: WorkerSpec, now: WorkerSpec) -> bool:
-    """Whether a worker with ``spec`` does what one with ``now`` would. How to log, and how long it may live, reaches a
-    running worker."""
+def holds(ctx: SessionContext, spec: WorkerSpec | None, row: SessionRow, at: Places) -> bool:
+    """Whether a worker with ``spec`` (None: unknown) does what one that is started now would. How to log, and how long it
+    may live, reaches a running worker."""
+    if spec is None:
+        return False
+    try:
+        now = worker_spec(ctx, row, at)
+    except ProxyUnreadableError:
+        return False  # the next one says so
     sent = replace(now, log=spec.log, lent_until=spec.lent_until)
     return replace(sent, waits=spec.waits, slot=spec.slot) == spec
+
+
+def has_proxy(ctx: SessionContext, session: str) -> bool:
+    """Whether it has a proxy of its own, even one that cannot be read."""
+    try:
+        return proxies.read(ctx.config().paths.state, session) is not None
+    except ProxyUnreadableError:
+        return True
+
+
+def has_other_proxy(ctx: SessionContext, session: str, mark: str | None) -> bool:
+    """Whether it goes another way than its worker, which has the proxy of this ``mark``, or none."""
+    try:
+        proxy = proxies.read(ctx.config().paths.state, session)
+    except ProxyUnreadableError:
+        return False  # unknown is not changed
+    return mark != (proxy.mark if proxy else None)
 
 
 def log_settings(config: Config) -> LogSettings:

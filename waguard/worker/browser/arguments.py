@@ -18,6 +18,7 @@ DISABLED_FEATURES = (
     "MediaRouter",
     "OptimizationHints",
 )
+_RULES = "--host-resolver-rules="
 ENABLED_FEATURES = ("NetworkServiceInProcess2",)  # 16 MB less
 SWITCHES = (
     "--disable-gpu",
@@ -50,6 +51,7 @@ class ChromiumSpec:
     ``profile`` is its user-data-dir, ``tmpdir`` its own TMPDIR: shorter than 64 characters, wiped at
     the end. ``marks`` go into its environment (and no child's), ``inherited_fds`` stay open in it:
     a lock held through one of them is free only when the browser is gone too. ``visible``: a window for a person.
+    ``proxy_port``: a SOCKS proxy on loopback through which all goes, whatever ``extra_args`` say of proxies.
     """
 
     executable: Path
@@ -59,6 +61,7 @@ class ChromiumSpec:
     extra_args: tuple[str, ...] = ()
     sandbox: bool = True
     visible: bool = False
+    proxy_port: int | None = None
     marks: Mapping[str, str] = field(default_factory=dict)
     inherited_fds: tuple[int, ...] = ()
 
@@ -78,8 +81,12 @@ def arguments(spec: ChromiumSpec, *, user_agent: str | None = None) -> list[str]
                 _move(value, into=disabled, out_of=enabled)
             case "enable-features":
                 _move(value, into=enabled, out_of=disabled)
+            case _ if spec.proxy_port and name in switches.OF_PROXIES:
+                pass  # Chromium takes some of them before the session's own
             case _:
                 extra.append(argument.strip())
+    if spec.proxy_port:
+        extra += _through(spec.proxy_port, resolves=any(it.startswith(_RULES) for it in extra))
     return [
         str(spec.executable),
         "--remote-debugging-pipe",
@@ -92,6 +99,19 @@ def arguments(spec: ChromiumSpec, *, user_agent: str | None = None) -> list[str]
         f"--enable-features={','.join(enabled)}",
         *extra,
         "about:blank",
+    ]
+
+
+def _through(port: int, *, resolves: bool) -> list[str]:
+    """Switches for a proxy on loopback. Nothing goes past it: no address on this host, no UDP of WebRTC, no look-up of a
+    name, for the proxy makes those; ``resolves``: the configuration has rules for look-ups."""
+    return [
+        f"--proxy-server=socks5://127.0.0.1:{port}",
+        "--proxy-bypass-list=<-loopback>",
+        # the first is Chromium's, the other headless-shell's
+        "--webrtc-ip-handling-policy=disable_non_proxied_udp",
+        "--force-webrtc-ip-handling-policy=disable_non_proxied_udp",
+        *([] if resolves else [f"{_RULES}MAP * ~NOTFOUND, EXCLUDE 127.0.0.1"]),
     ]
 
 

@@ -7,6 +7,7 @@ from waguard.core.passkey_link import PasskeyLink
 from waguard.host.system import logs
 from waguard.wire.reports import Passkey, Report
 from waguard.wire.worker import LogSettings, WorkerSpec
+from waguard.worker.browser.forwarder import Forwarder
 from waguard.worker.link.daemon_link import DaemonLink
 from waguard.worker.page.link_watch import LinkWatch
 from waguard.worker.page.page_document import PageDocument
@@ -25,6 +26,7 @@ class StatusReporter:
         watch: LinkWatch,
         document: PageDocument,
         gate: ReportGate,
+        forwarder: Forwarder | None = None,
         *,
         obeys: bool,
     ) -> None:
@@ -33,6 +35,7 @@ class StatusReporter:
         self._watch = watch
         self._document = document
         self._gate = gate
+        self._forwarder = forwarder
         self._obeys = obeys
         self._log = spec.log
         self._browser_pid: int | None = None
@@ -87,6 +90,7 @@ class StatusReporter:
             Report(
                 session=self._spec.session,
                 generation=self._spec.generation,
+                proxy=self._spec.proxy.mark if self._spec.proxy else None,
                 obeys=self._obeys,
                 phase=self.phase,
                 link=watch.link if ready else Link.UNKNOWN,
@@ -106,7 +110,7 @@ class StatusReporter:
                 refusals=watch.refusals,
                 retry_after=watch.retry_after,
                 locked_until=watch.locked_until,
-                details=self._details or watch.details,
+                details=self._details or self._of_proxy() or watch.details,
                 silence=self._stopped_member,
                 version=self._document.version,
                 log=self._log,
@@ -114,6 +118,11 @@ class StatusReporter:
                 exit_code=self._exit_code,
             )
         )
+
+    def _of_proxy(self) -> str | None:
+        """Why the session is offline, where its own proxy fails."""
+        offline = self._watch.link is Link.OFFLINE
+        return self._forwarder.failure if self._forwarder and offline else None
 
 
 def _passkey(link: PasskeyLink | None) -> Passkey | None:

@@ -1,0 +1,225 @@
+"""The way of a session's Chromium to its proxy: what goes through, what is said of a proxy that refuses, who may use it."""
+
+import asyncio
+import contextlib
+import os
+import socket
+import subprocess
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+
+from tests.ports import reserved_port
+from tests.proxies import KINDS, PASSWORD, USER, FakeProxy
+from tests.waiting import wait_until
+from waguard.core.proxy import FAILS, Proxy, parse
+from waguard.worker.browser.forwarder import MOST, Forwarder
+from waguard.worker.browser.upstream import Stream
+
+WHATSAPP = ("web.whatsapp.com", 443)
+LONG = 60.0  # s
+PYTHON = Path("/usr/bin/python3")  # one that others may run
+
+
+@asynccontextmanager
+async def forwarder(proxy: Proxy, *, answer: float = LONG) -> AsyncIterator[Forwarder]:
+    made = await Forwarder(proxy, answer=answer).start()
+    try:
+        yield made
+    finally:
+        await made.close()
+
+
+@asynccontextmanager
+async def echo() -> AsyncIterator[tuple[str, int]]:
+    """What stands behind the proxy: it gives back what it gets, and ends with who is there."""
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with contextlib.suppress(OSError):
+            while piece := await reader.read(1 << 16):
+                writer.write(piece)
+                await writer.drain()
+        writer.close()
+
+    server = await asyncio.start_server(serve, "127.0.0.1", 0)
+    try:
+        yield server.sockets[0].getsockname()
+    finally:
+        server.close()
+
+
+async def asked(door: Forwarder, target: tuple[str, int] = WHATSAPP) -> tuple[Stream, bool]:
+    """As Chromium asks; whether the way is open."""
+    host, port = target
+    stream = Stream(*await asyncio.open_connection("127.0.0.1", door.port))
+    async with asyncio.timeout(LONG):
+        stream.writer.write(b"\x05\x01\x00")
+        assert await stream.reader.readexactly(2) == b"\x05\x00"
+        name = bytes((len(host),)) + host.encode()
+        stream.writer.write(b"\x05\x01\x00\x03" + name + port.to_bytes(2))
+        answer = await stream.reader.readexactly(10)
+    return stream, answer[1] == 0
+
+
+async def refused(door: Forwarder, target: tuple[str, int] = WHATSAPP) -> str:
+    """What is said of the proxy then."""
+    stream, is_open = await asked(door, target)
+    assert not is_open
+    stream.writer.close()
+    assert door.failure
+    assert PASSWORD not in door.failure
+    return door.failure
+
+
+@pytest.mark.parametrize("login", [False, True])
+@pytest.mark.parametrize("kind", KINDS)
+async def test_what_chromium_says_goes_through_a_proxy_that_resolves_the_name(
+    kind: str, *, login: bool
+) -> None:
+    async with (
+        echo() as behind,
+        FakeProxy(kind, behind, login=login) as it,
+        forwarder(it.proxy()) as door,
+    ):
+        stream, is_open = await asked(door)
+        assert is_open
+        sent = os.urandom(300_000)
+        stream.writer.write(sent)
+        async with asyncio.timeout(LONG):
+            assert await stream.reader.readexactly(len(sent)) == sent
+        assert it.asked == ["web.whatsapp.com:443"]
+        assert door.failure is None
+        it.hang_up()
+        async with asyncio.timeout(LONG):
+            assert await stream.reader.read() == b"", "the end is an end for Chromium, too"
+        stream.writer.close()
+
+
+async def test_each_way_in_which_a_proxy_fails_has_its_words(subtests: pytest.Subtests) -> None:
+    async with echo() as behind:
+        for kind in KINDS:
+            with subtests.test(kind=kind, proxy="dead"), reserved_port() as port:
+                dead = parse(f"{kind}://127.0.0.1:{port}", USER, PASSWORD, mark="m")
+                async with forwarder(dead) as door:
+                    words = f"{FAILS}{kind}://127.0.0.1:{port} accepts no connection: Connection refused"
+                    assert await refused(door) == words
+            async with FakeProxy(kind, behind, login=True) as it:
+                with subtests.test(kind=kind, proxy="with another login"):
+                    async with forwarder(it.proxy("wrong")) as door:
+                        assert (await refused(door)).endswith(" refuses the login")
+                with subtests.test(kind=kind, proxy="with a login that is not known"):
+                    without = parse(f"{kind}://127.0.0.1:{it.port}", None, None, mark="m")
+                    async with forwarder(without) as door:
+                        assert (await refused(door)).endswith(" asks for a login")
+                assert it.asked == []
+            async with FakeProxy(kind, behind) as it:
+                with subtests.test(kind=kind, proxy="that does not lead there"):
+                    it.refuses = {"http": 502, "socks5": 4}[kind]
+                    said = {"http": "HTTP status 502", "socks5": "the host cannot be reached"}[kind]
+                    async with forwarder(it.proxy()) as door:
+                        words = f" does not connect to web.whatsapp.com:443: {said}"
+                        assert (await refused(door)).endswith(words)
+        for kind, words in (
+            ("http", "does not answer as an HTTP proxy does"),
+            ("socks5", "does not answer as a SOCKS5 proxy does"),
+            ("https", "speaks no TLS that can be trusted: "),
+        ):
+            with subtests.test(kind=kind, proxy="that is none"):
+                none = parse(f"{kind}://127.0.0.1:{behind[1]}", None, None, mark="m")
+                async with forwarder(none) as door:
+                    assert f" {words}" in await refused(door)
+        with subtests.test(proxy="with a name"), reserved_port() as port:
+            async with forwarder(parse(f"http://localhost:{port}", None, None, mark="m")) as door:
+                assert " accepts no connection: " in await refused(door)
+
+
+async def test_a_proxy_that_is_silent_is_not_waited_for() -> None:
+    silent = socket.create_server(("127.0.0.1", 0))
+    with silent:
+        proxy = parse(f"http://127.0.0.1:{silent.getsockname()[1]}", None, None, mark="m")
+        async with forwarder(proxy, answer=0.2) as door:
+            assert (await refused(door)).endswith(" does not answer within 0.2 s")
+
+
+@pytest.mark.parametrize("kind", KINDS)
+async def test_a_proxy_that_connects_again_fails_no_more(kind: str) -> None:
+    async with echo() as behind, FakeProxy(kind, behind) as it, forwarder(it.proxy()) as door:
+        it.refuses = {"http": 502, "socks5": 5}[kind]
+        assert await refused(door)
+        it.refuses = None
+        stream, is_open = await asked(door, ("static.whatsapp.net", 443))
+        assert is_open
+        assert door.failure, "that it leads elsewhere says nothing of where it did not"
+        stream.writer.close()
+        stream, is_open = await asked(door)
+        assert is_open
+        assert door.failure is None
+        stream.writer.close()
+
+
+async def test_what_is_no_chromium_is_hung_up_on(subtests: pytest.Subtests) -> None:
+    async with FakeProxy("http", ("127.0.0.1", 1)) as it, forwarder(it.proxy()) as door:
+        for said in (
+            b"GET / HTTP/1.1\r\n\r\n",
+            b"\x05\x01\x00\x05\x02\x00\x01\x7f\0\0\x01\0\x50",  # to listen
+            b"\x05\x01\x00\x05\x01\x00\x03\x09a\r\nHost: b\0\x50",
+            b"\x05\x01\x00\x05\x01\x00\x09",
+            b"\x05",
+        ):
+            with subtests.test(said=said):
+                stream = Stream(*await asyncio.open_connection("127.0.0.1", door.port))
+                stream.writer.write(said)
+                stream.writer.write_eof()
+                async with asyncio.timeout(LONG):
+                    answer = await stream.reader.read()
+                assert answer in {b"", b"\x05\x00", b"\x05\x00\x05\x01" + b"\0\x01" + bytes(6)}
+                stream.writer.close()
+        assert it.asked == []
+        assert door.failure is None
+
+
+async def test_connections_are_bounded_and_end_with_the_worker() -> None:
+    async with FakeProxy("http", ("127.0.0.1", 1)) as it, forwarder(it.proxy()) as door:
+        idle = [await asyncio.open_connection("127.0.0.1", door.port) for _ in range(MOST)]
+        await wait_until(lambda: len(door._serving) == MOST, "all are served")
+        reader, writer = await asyncio.open_connection("127.0.0.1", door.port)
+        async with asyncio.timeout(LONG):
+            with contextlib.suppress(ConnectionError):
+                assert await reader.read() == b""
+        writer.close()
+        await door.close()
+        assert door._serving == set()
+        for _, one in idle:
+            one.close()
+
+
+_OTHER = """
+import socket, sys
+with socket.create_connection(("127.0.0.1", int(sys.argv[1]))) as it:
+    try:
+        it.sendall(b"\\x05\\x01\\x00")
+        print(it.recv(2))
+    except ConnectionError:
+        print(b"")
+"""
+
+
+@pytest.mark.skipif(
+    os.geteuid() != 0 or not PYTHON.exists(), reason="needs root to act for another user"
+)
+async def test_another_user_of_this_host_is_hung_up_on() -> None:
+    async with FakeProxy("http", ("127.0.0.1", 1)) as it, forwarder(it.proxy()) as door:
+        for user, answer in ((65534, "b''"), (0, "b'\\x05\\x00'")):
+            other = await asyncio.create_subprocess_exec(
+                *(PYTHON, "-I", "-c", _OTHER, str(door.port)),
+                user=user,
+                group=user,
+                extra_groups=[],
+                cwd="/",
+                stdout=subprocess.PIPE,
+            )
+            async with asyncio.timeout(LONG):
+                said, _ = await other.communicate()
+            assert said.decode().strip() == answer
