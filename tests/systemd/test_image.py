@@ -228,7 +228,7 @@ async def test_a_session_lives_in_it_and_outlives_the_container(
         await connected(container)
         assert container.run("waguard", "status").returncode == 0
         doctor = json.loads(container.run("waguard", "doctor", "--json").stdout)
-        checks = {it["name"]: it["result"] for it in doctor["checks"]}
+        checks = {it["check"]: it["result"] for it in doctor["checks"]}
         assert checks["sandbox"] == checks["limits"] == "ok", doctor
         assert "Read-only" in container.run("touch", "/usr/x").stderr
         exit_code, took = await asyncio.to_thread(container.end)
