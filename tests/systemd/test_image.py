@@ -75,13 +75,14 @@ class Container:
         files = min(65_536, resource.getrlimit(resource.RLIMIT_NOFILE)[1])
         process["rlimits"] = [{"type": "RLIMIT_NOFILE", "hard": files, "soft": files}]
         config["root"]["readonly"] = True
-        of_ours = (build.STATE, build.RUNTIME, "/tmp", "/etc/resolv.conf")
+        of_ours = (build.STATE, build.RUNTIME, "/tmp", "/dev/shm", "/etc/resolv.conf")
         own = f"uid={build.USER},gid={build.USER},mode=0700"
         config["mounts"] = [
             *(it for it in config["mounts"] if it["destination"] not in of_ours),
             _mount(build.STATE, "bind", str(self._data), "rbind"),
             _mount(build.RUNTIME, "tmpfs", "tmpfs", *own.split(",")),
             _mount("/tmp", "tmpfs", "tmpfs", "mode=1777"),
+            _mount("/dev/shm", "tmpfs", "tmpfs", "mode=1777", "size=1g"),
         ]
         shared = {"network", "user"}
         linux["namespaces"] = [it for it in linux["namespaces"] if it["type"] not in shared]
