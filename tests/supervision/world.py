@@ -23,6 +23,7 @@ from waguard.core.host.admission import Reading
 from waguard.core.metrics.tally import Tally
 from waguard.core.session.restart import Remembered
 from waguard.host.memory.lived import LivedTime
+from waguard.host.process.browser_file import KeptBrowser
 from waguard.ports.bus import BusEvent
 from waguard.profile import layout
 from waguard.supervision.event_bus import Bus
@@ -86,6 +87,7 @@ class World:
                 ages=LivedTime(self.config.paths.state, self.clock),
                 meter=self.meter,
                 witness=self.witness,
+                browsers=KeptBrowser(lambda: self.config),
                 host=self._read_host,
                 network=lambda: self.network,
                 cpu_is_saturated=lambda: self.cpu_is_saturated,

@@ -12,6 +12,7 @@ from waguard.host.clock import SystemClock
 from waguard.host.files.media import MediaFolder
 from waguard.host.memory.history_file import HistoryFile
 from waguard.host.memory.lived import LivedTime
+from waguard.host.process.browser_file import KeptBrowser
 from waguard.host.system.conditions import HostConditions
 from waguard.host.system.network import Network, uses_proxy
 from waguard.messaging.announcer import CommitListener
@@ -31,6 +32,7 @@ class Foundation:
         self.config = config
         paths = config().paths
         self.host = HostConditions()
+        self.browsers = KeptBrowser(config)
         self.clock = SystemClock()
         self.ages = LivedTime(paths.state, self.clock)
         self.history = HistoryFile(paths.state, self.clock)

@@ -12,6 +12,7 @@ from waguard.core.fleet.network import Reading as NetworkReading
 from waguard.core.host.admission import Reading
 from waguard.core.metrics.tally import Tally
 from waguard.core.session.restart import Remembered
+from waguard.host.process.browser_file import KeptBrowser
 from waguard.ports.clock import Ages, Clock
 from waguard.ports.inbox import Inbox
 from waguard.ports.messages import Undecryptables
@@ -52,6 +53,7 @@ class Ports:
     ages: Ages
     meter: Meter
     witness: Witness
+    browsers: KeptBrowser
     host: Callable[[Callable[[], Collection[Path]]], Reading]
     network: Callable[[], NetworkReading]
     cpu_is_saturated: Callable[[], bool]
@@ -118,6 +120,7 @@ class Supervisor:
             versions=self.observer,
             meter=ports.meter,
             witness=ports.witness,
+            browsers=ports.browsers,
             timings=timings,
             tally=ports.tally,
             remembered=ports.remembered,
@@ -159,6 +162,7 @@ class Supervisor:
         await asyncio.gather(self._trail, return_exceptions=True)
         await asyncio.gather(*(session.forget() for session in sessions))
         await self.versions.close()
+        await self.watchdog.browsers.close()
 
     def kill(self) -> None:
         """A second Ctrl-C: end every worker now."""

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from waguard.config.sections import Config
 from waguard.core.metrics.tally import Tally
 from waguard.core.session.restart import Remembered
+from waguard.host.process.browser_file import KeptBrowser
 from waguard.ports.clock import Ages, Clock
 from waguard.ports.inbox import Inbox
 from waguard.ports.messages import Undecryptables
@@ -38,6 +39,7 @@ class SessionContext:
     versions: VersionObserver
     meter: Meter
     witness: Witness
+    browsers: KeptBrowser
     timings: Timings
     tally: Tally
     remembered: Callable[[], Mapping[str, Remembered]]

@@ -1,0 +1,198 @@
+"""Which Chromium is installed, which one a process runs, and a copy of one that worked. All calls block."""
+
+import contextlib
+import os
+import shutil
+import signal
+import subprocess
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, Final
+
+from msgspec import Struct
+
+from waguard.config.sections import Config
+from waguard.core.replace import replace
+from waguard.host import small_file
+from waguard.host.files.private_files import private_folders
+from waguard.host.process.executable import (
+    VERSION,
+    BrowserNotFoundError,
+    find_executable,
+    program,
+    version_note,
+)
+from waguard.host.small_file import UnreadableError
+
+FOLDER: Final = "chromium"  # in ``paths.state``
+LARGEST: Final = 2 << 30  # bytes; Debian's folder has 0.6 GB, with both flavours in it
+_COPIED_WITHIN: Final = 900.0  # s
+ANSWERS: Final = 5.0  # s for ``--version``, which takes 20 ms
+_DELETED: Final = " (deleted)"
+_DRAFT: Final = ".new"
+# on a file system that shares them, without a byte more
+_AS_IT_IS: Final = ("-RL", "--preserve=mode,timestamps", "--reflink=auto")
+
+
+class BrowserFile(Struct, frozen=True, kw_only=True):
+    """An executable of Chromium. ``build`` is equal for copies of one file: its size and time of modification."""
+
+    path: Path
+    build: str
+    version: str | None = None
+    """As a worker noted it; None: none has started it."""
+
+    def named(self) -> str:
+        """For a person."""
+        return f"Chromium {self.version or self.path}"
+
+
+def installed(config: Config, notes: Path) -> BrowserFile | None:
+    """What this configuration starts. None: it is missing, or is a script."""
+    browser: Any = config.browser
+    try:
+        path = find_executable(browser.executable, browser.flavour)
+    except BrowserNotFoundError:
+        return None
+    return _read(path, path, notes)
+
+
+def running(pid: int, notes: Path) -> BrowserFile | None:
+    """What a process was started from, although that may be deleted. None: the process is gone, or another user's."""
+    link = Path(f"/proc/{pid}/exe")
+    try:
+        path = str(link.readlink())
+    except OSError:
+        return None
+    return _read(link, Path(path.removesuffix(_DELETED)), notes)
+
+
+def _read(file: Path, path: Path, notes: Path) -> BrowserFile | None:
+    if (seen := program(file)) is None:
+        return None
+    version = None
+    with contextlib.suppress(OSError, ValueError, UnreadableError):
+        known = small_file.read(version_note(path, seen, notes)).decode()
+        version = known if VERSION.fullmatch(known) else None
+    return BrowserFile(path=path, build=_build(seen), version=version)
+
+
+def try_version(path: Path, timeout: float) -> tuple[str | None, str | None]:
+    """The version that ``--version`` prints, or why it fails."""
+    failed = f"{path} --version failed"
+    try:
+        code, said = _run([str(path), "--version"], timeout)
+    except subprocess.TimeoutExpired:
+        return None, f"{path} --version did not answer within {timeout:g} s"
+    except OSError as error:
+        return None, f"{failed}: {error.strerror}"
+    found = VERSION.search(said)
+    return (found[0], None) if found and not code else (None, f"{failed}: exit code {code}")
+
+
+def _run(
+    argv: Sequence[str],
+    timeout: float,
+    begun: Callable[["subprocess.Popen[bytes]"], object] = lambda _: None,
+) -> tuple[int, str]:
+    """Exit code and output. Raises ``OSError``, ``subprocess.TimeoutExpired``; nothing of it is left."""
+    child = subprocess.Popen(  # noqa: S603 - an executable of Chromium, or cp
+        argv,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        process_group=0,
+    )
+    try:
+        begun(child)
+        said, _ = child.communicate(timeout=timeout)
+    except BaseException:
+        os.killpg(child.pid, signal.SIGKILL)  # not reaped yet: the number is its own
+        child.communicate()
+        raise
+    return child.returncode, said.decode(errors="replace")
+
+
+class KeptBrowser:
+    """A copy of the folder of the Chromium that worked last: ``<paths.state>/chromium/<flavour>/<build>``."""
+
+    def __init__(self, config: Callable[[], Config]) -> None:
+        self._config = config
+        self.folder = config().paths.state / FOLDER
+        self.used: Path | None = None
+        """Its executable, while the next Chromium is started from it."""
+        self.outdated = 0
+        """Sessions that run another Chromium than the installed one."""
+        self._ended = False
+        self._copier: subprocess.Popen[bytes] | None = None
+
+    def config(self) -> Config:
+        """The configuration, with the executable that is used instead of the installed one."""
+        config = self._config()
+        if self.used is None:
+            return config
+        return replace(config, browser=replace(config.browser, executable=str(self.used)))
+
+    @property
+    def _copies(self) -> Path:
+        return self.folder / self._config().browser.flavour
+
+    def find(self) -> BrowserFile | None:
+        """The copy. None: there is none of this flavour, or ``browser.keep_previous`` is off."""
+        if not self._config().browser.keep_previous:
+            return None
+        with contextlib.suppress(OSError):
+            for folder in self._copies.iterdir():
+                for path in folder.iterdir():
+                    seen = program(path)
+                    if seen and folder.name == _build(seen):
+                        return BrowserFile(path=path, build=folder.name)
+        return None
+
+    def keep(self, it: BrowserFile) -> None:
+        """Copy its folder, in place of an earlier copy. Raises ``OSError``, also where the copy does not run."""
+        source, target = it.path.parent, self._copies / it.build
+        size = sum(path.lstat().st_size for path in source.rglob("*") if path.is_file())
+        private_folders(self._copies)
+        free = shutil.disk_usage(self._copies).free - (self._config().limits.disk_reserve << 20)
+        if size > min(LARGEST, free):
+            raise OSError(f"{source} has {size >> 20} MB: too much for {self._copies}")
+        draft = target.with_suffix(_DRAFT)
+        shutil.rmtree(draft, ignore_errors=True)
+        try:
+            self._run("cp", *_AS_IT_IS, "--", str(source), str(draft))
+            self._run("sync", "-f", str(draft))
+            seen = program(draft / it.path.name)
+            if seen is None or _build(seen) != it.build:
+                raise OSError(f"{it.path} was replaced meanwhile")
+            if why := try_version(draft / it.path.name, ANSWERS)[1]:
+                raise OSError(why)
+            draft.rename(target)
+        finally:
+            shutil.rmtree(draft, ignore_errors=True)
+        for other in self._copies.iterdir():
+            if other != target:
+                shutil.rmtree(other, ignore_errors=True)
+
+    def end(self) -> None:
+        """End a copy that another thread makes."""
+        self._ended = True
+        if self._copier:
+            self._copier.kill()
+
+    def _run(self, *argv: str) -> None:
+        def begun(child: "subprocess.Popen[bytes]") -> None:
+            self._copier = child
+            if self._ended:
+                child.kill()
+
+        try:
+            code, said = _run(("nice", "-n", "19", *argv), _COPIED_WITHIN, begun)
+        except subprocess.TimeoutExpired:
+            raise OSError(f"{argv[0]} did not end within {_COPIED_WITHIN:g} s") from None
+        if code:
+            raise OSError(said.strip() or f"{argv[0]} failed: exit code {code}")
+
+
+def _build(seen: os.stat_result) -> str:
+    return f"{seen.st_size}-{seen.st_mtime_ns}"
