@@ -12,11 +12,10 @@ from waguard.core.fleet.network import Reading as NetworkReading
 from waguard.core.host.admission import Reading
 from waguard.core.metrics.tally import Tally
 from waguard.core.session.restart import Remembered
-from waguard.host.process.browser_file import KeptBrowser
 from waguard.ports.clock import Ages, Clock
 from waguard.ports.inbox import Inbox
 from waguard.ports.messages import Undecryptables
-from waguard.ports.process import Meter, Spawn, Witness
+from waguard.ports.process import Browsers, Meter, Spawn, Witness
 from waguard.ports.store import Store
 from waguard.supervision.event_bus import Bus
 from waguard.supervision.fleet.account_rows import AccountRowOwner
@@ -53,7 +52,7 @@ class Ports:
     ages: Ages
     meter: Meter
     witness: Witness
-    browsers: KeptBrowser
+    browsers: Browsers
     host: Callable[[Callable[[], Collection[Path]]], Reading]
     network: Callable[[], NetworkReading]
     cpu_is_saturated: Callable[[], bool]

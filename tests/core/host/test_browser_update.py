@@ -109,7 +109,8 @@ def test_a_proven_one_needs_no_canary_again() -> None:
 
 
 FAILS: Final = {
-    "its worker ended": (Browser(failed=True), 1.0, "session b failed with it"),
+    "its worker ended": (Browser(restarts=2), 1.0, "session b failed 2 times with it"),
+    "it is parked": (Browser(parked=True), 1.0, "session b failed 2 times with it"),
     "it does not connect": (
         Browser(build="new"),
         TRIED_FOR + 1,
@@ -138,7 +139,7 @@ def test_the_kept_one_takes_its_place(how: str) -> None:
     canary, after, _ = FAILS[how]
     state, session, _ = advance(replaced(), seen(fleet(b=canary), kept="old"), after)
     # one whose worker has ended gets it by itself
-    assert (is_bad(state), session) == (True, None if canary.failed else "b")
+    assert (is_bad(state), session) == (True, None if canary.parked else "b")
     assert (wanted(state, "old"), wanted(state, None)) == ("old", "new")
     state, session, _ = advance(state, seen(fleet(), kept="old"), after + 60)
     assert (state.move, session) == (None, None)
@@ -153,6 +154,15 @@ def test_nothing_is_concluded_while_the_network_is_away() -> None:
     assert state.bad is None
     state, *_ = advance(state, seen(fleet(b=STARTS)), 3_901 + TRIED_FOR)
     assert is_bad(state)
+
+
+def test_one_end_of_its_worker_proves_nothing() -> None:
+    worn = replace(OLD, restarts=7, idle=9_999.0)
+    state, session, _ = advance(LATE, seen(fleet(b=worn)), 0.0)
+    assert session == "b"
+    state, *_ = advance(state, seen(fleet(b=Browser(restarts=8))), 30.0)
+    assert state.bad is None
+    assert is_bad(advance(state, seen(fleet(b=Browser(restarts=9))), 60.0)[0])
 
 
 def test_a_canary_that_drops_out_has_its_time_again() -> None:
@@ -214,13 +224,13 @@ def test_a_host_on_which_no_chromium_starts_says_nothing_of_an_update() -> None:
 
 
 def test_a_bad_one_that_works_after_all_is_good() -> None:
-    state, *_ = advance(replaced(), seen(fleet(b=Browser(failed=True))), 1.0)
+    state, *_ = advance(replaced(), seen(fleet(b=Browser(restarts=2))), 1.0)
     state, session, _ = advance(state, seen(fleet(b=replace(NEW, connected=PROVEN))), 400.0)
     assert (state.good, state.bad, session) == ("new", None, "c")
 
 
 def test_the_next_one_is_tried() -> None:
-    state, *_ = advance(replaced(), seen(fleet(b=Browser(failed=True))), 1.0)
+    state, *_ = advance(replaced(), seen(fleet(b=Browser(restarts=2))), 1.0)
     state, session, _ = advance(state, seen(fleet(), installed="newer"), 10.0)
     assert (is_bad(state), state.bad, session) == (False, None, None)
     assert advance(state, seen(fleet(), installed="newer"), 10.0 + UNPACKED).session == "c"
@@ -238,5 +248,5 @@ def test_the_way_back_needs_no_canary() -> None:
 
 def test_a_proven_one_is_not_blamed_for_a_later_failure() -> None:
     state = replaced(replace(LATE, good="new"))
-    state, session, _ = advance(state, seen(fleet(b=Browser(failed=True)), broken="x"), 30.0)
+    state, session, _ = advance(state, seen(fleet(b=Browser(restarts=2)), broken="x"), 30.0)
     assert (state.bad, session) == (None, "c")

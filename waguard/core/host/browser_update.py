@@ -16,6 +16,7 @@ UNPACKED: Final = (
     60.0  # s without a change of the executable: its package is unpacked, and so are its libraries
 )
 PROVEN: Final = 300.0  # s for which a session is connected with a Chromium that works
+FAILURES: Final = 2  # ends of the canary's worker: one may have any cause
 TRIED_FOR: Final = (
     300.0  # s from a replacement to the connection; a start and a load have their limits at 55 each
 )
@@ -25,13 +26,15 @@ class Browser(Struct, frozen=True, kw_only=True):
     """What one session that should be up runs."""
 
     build: str | None = None
-    """The executable of its Chromium (see ``host.process.browser_file``); None: none runs, or it cannot be read."""
+    """The executable of its Chromium (see ``ports.process.BrowserFile``); None: none runs, or it cannot be read."""
     connected: float | None = None
     """Seconds since it is connected; None: it is not."""
     idle: float | None = None
     """Seconds without a message; None: a call is under way."""
-    failed: bool = False
-    """Its worker has ended, or it is parked."""
+    restarts: int = 0
+    """Unplanned restarts of its worker so far."""
+    parked: bool = False
+    """It spent its restarts."""
 
 
 class Seen(Struct, frozen=True, kw_only=True):
@@ -67,6 +70,8 @@ class Move(Struct, frozen=True):
     session: str
     at: float
     """Monotonic time. While the network or WhatsApp is away it begins again."""
+    restarts: int
+    """Its unplanned restarts before."""
 
 
 class UpdateState(Struct, frozen=True, kw_only=True):
@@ -152,21 +157,22 @@ def _follow(state: UpdateState, move: Move, seen: Seen, now: float) -> Step:
         return Step(replace(state, move=None))  # it was stopped or removed
     on_trial = state.good != state.installed and not is_bad(state)
     if it.connected is not None and it.build == wanted(state, seen.kept):
-        return Step(replace(state, move=Move(move.session, now) if on_trial else None))
+        return Step(replace(state, move=replace(move, at=now) if on_trial else None))
     if not seen.calm:
-        return Step(replace(state, move=Move(move.session, now)))
+        return Step(replace(state, move=Move(move.session, now, it.restarts)))
     late = now - move.at > TRIED_FOR
     if it.connected is not None:  # its worker has not ended yet: it waits for its slot
         return Step(replace(state, move=None) if late and not seen.busy else state)
-    if not (late or it.failed):
+    failed = it.parked or it.restarts >= move.restarts + FAILURES
+    if not (late or failed):
         return Step(state)
     if not on_trial:
         return Step(replace(state, move=None))  # its own failure, or the old one's
-    how = "failed" if it.failed else f"was not connected within {TRIED_FOR:g} s"
+    how = f"failed {FAILURES} times" if failed else f"was not connected within {TRIED_FOR:g} s"
     bad = Bad(build=state.installed or "", why=f"session {move.session} {how} with it")
-    if it.failed or seen.kept in {None, state.installed}:
+    if it.parked or seen.kept in {None, state.installed}:
         return Step(replace(state, bad=bad, move=None))  # its next worker gets the kept one
-    return _replace(replace(state, bad=bad), move.session, bad.why, now)
+    return _replace(replace(state, bad=bad), move.session, bad.why, seen, now)
 
 
 def _next(state: UpdateState, seen: Seen, now: float) -> Step:
@@ -185,8 +191,9 @@ def _next(state: UpdateState, seen: Seen, now: float) -> Step:
     if not idle:
         return Step(state)
     longest = max(idle, key=lambda name: (idle[name], name))
-    return _replace(state, longest, "another Chromium is installed", now)
+    return _replace(state, longest, "another Chromium is installed", seen, now)
 
 
-def _replace(state: UpdateState, session: str, why: str, now: float) -> Step:
-    return Step(replace(state, move=Move(session, now)), session, why)
+def _replace(state: UpdateState, session: str, why: str, seen: Seen, now: float) -> Step:
+    move = Move(session, now, seen.sessions[session].restarts)
+    return Step(replace(state, move=move), session, why)

@@ -9,7 +9,7 @@ from waguard.config.placing import sqlite_path
 from waguard.config.sections import Config
 from waguard.core.profile.ownership import Us
 from waguard.host.files import ownership
-from waguard.host.process.browser_file import FOLDER as KEPT
+from waguard.host.system.browsers import FOLDER as KEPT
 
 UNIT: Final = "waguard.service"
 BACKUP_UNIT: Final = "waguard-backup.service"

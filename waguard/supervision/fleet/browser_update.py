@@ -18,10 +18,8 @@ from waguard.errors import WaguardError
 from waguard.host import small_file
 from waguard.host.files.private_files import replace_private
 from waguard.host.memory import damaged
-from waguard.host.process import browser_file
-from waguard.host.process.browser_file import BrowserFile
 from waguard.host.small_file import UnreadableError
-from waguard.profile import layout
+from waguard.ports.process import BrowserFile
 from waguard.supervision.fleet.registry import Registry
 from waguard.supervision.session.session_context import SessionContext
 
@@ -35,22 +33,20 @@ class BrowserUpdate:
     def __init__(self, ctx: SessionContext, registry: Registry) -> None:
         self._ctx = ctx
         self._registry = registry
-        self._kept = ctx.browsers
-        paths = ctx.config().paths
-        self._path = paths.state / FILE
-        self._notes = layout.temporary(paths.runtime, "").parent
+        self._browsers = ctx.browsers
+        self._path = ctx.config().paths.state / FILE
         self._written = self._remembered()
         self._writes = True
         self._copying: asyncio.Task[None] | None = None
         self._tried: str | None = None
         """The build that was copied last, or could not be."""
-        installed = browser_file.installed(ctx.config(), self._notes)
+        installed = self._browsers.installed()
         self.state = UpdateState(
             installed=installed.build if installed else None,
             since=ctx.clock.monotonic(),
             bad=self._written,
         )
-        self._use(self._kept.find())
+        self._use(self._browsers.kept())
 
     async def check(self) -> None:
         """A tick, some seconds apart: read what runs, and replace a session where one is to be."""
@@ -72,25 +68,28 @@ class BrowserUpdate:
     async def close(self) -> None:
         """End a copy that is being made: the next daemon makes it."""
         if self._copying:
-            self._kept.end()
+            self._browsers.end()
             await self._copying
 
     # ---- read ----
 
     def _read(self, pids: Mapping[str, int]) -> "_Found":
         """Blocks. The installed one is run where a session is to depend on it."""
-        installed = browser_file.installed(self._ctx.config(), self._notes)
+        installed = self._browsers.installed()
         running = {
             name: it
             for name, pid in pids.items()
-            if (it := browser_file.running(pid, self._notes)) is not None
+            # a pid may be another's by now
+            if (it := self._browsers.running(pid))
+            and installed
+            and it.path.name == installed.path.name
         }
         builds = {name: Browser(build=it.build) for name, it in running.items()}
         refused = None
         if installed and updates.asks(self.state, installed.build, builds):
-            version, refused = browser_file.try_version(installed.path, browser_file.ANSWERS)
+            version, refused = self._browsers.ask(installed.path)
             installed = replace(installed, version=version)
-        return _Found(installed, running, self._kept.find(), refused)
+        return _Found(installed, running, self._browsers.kept(), refused)
 
     def _seen(self, found: "_Found") -> Seen:
         fleet, now = self._ctx.mailbox.fleet, self._ctx.clock.monotonic()
@@ -105,7 +104,8 @@ class BrowserUpdate:
                 build=it.build if it else None,
                 connected=now - member.link_since if connected else None,
                 idle=session.traffic.idle,
-                failed=member.state in {State.BACKOFF, State.PARKED},
+                restarts=session.state.restarts,
+                parked=member.state is State.PARKED,
             )
         away = fleet.network_down or fleet.whatsapp.why or fleet.breaker.opening
         return Seen(
@@ -122,12 +122,12 @@ class BrowserUpdate:
 
     def _use(self, kept: BrowserFile | None) -> None:
         """Start the next Chromium from the copy while the installed one fails."""
-        used = kept if kept and updates.is_bad(self.state) else None
-        self._kept.used = used.path if used and used.build != self.state.installed else None
+        other = kept is not None and kept.build != self.state.installed
+        self._browsers.used = kept if other and updates.is_bad(self.state) else None
 
     def _report(self, found: "_Found", sessions: Mapping[str, Browser]) -> None:
         others = updates.outdated(self.state, sessions)
-        self._kept.outdated = len(others)
+        self._browsers.outdated = len(others)
         outages, installed, bad = self._ctx.fleet.outages, found.installed, self.state.bad
         if installed is None:
             return  # unknown changes nothing
@@ -135,7 +135,7 @@ class BrowserUpdate:
         run = f"{len(others)} of {len(found.running)} sessions run {named}" if others else ""
         why = None
         if bad and updates.is_bad(self.state):
-            left = "; the next start uses the kept copy" if self._kept.used else ""
+            left = "; the next start uses the kept copy" if self._browsers.used else ""
             goes_on = f"; {run}, and keep it" if run else ""
             why = f"{installed.named()} fails: {bad.why}{goes_on}{left}"
         outages.update(_FAILED, why)
@@ -155,7 +155,7 @@ class BrowserUpdate:
 
     async def _copy(self, it: BrowserFile) -> None:
         try:
-            await asyncio.to_thread(self._kept.keep, it)
+            await asyncio.to_thread(self._browsers.keep, it)
         except OSError as error:
             why = str(error)
             logger.error("Chromium is not kept", event="browser_not_kept", why=why)

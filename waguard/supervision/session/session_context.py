@@ -6,11 +6,10 @@ from dataclasses import dataclass
 from waguard.config.sections import Config
 from waguard.core.metrics.tally import Tally
 from waguard.core.session.restart import Remembered
-from waguard.host.process.browser_file import KeptBrowser
 from waguard.ports.clock import Ages, Clock
 from waguard.ports.inbox import Inbox
 from waguard.ports.messages import Undecryptables
-from waguard.ports.process import Meter, Spawn, Witness
+from waguard.ports.process import Browsers, Meter, Spawn, Witness
 from waguard.ports.store import Store
 from waguard.supervision.event_bus import Bus
 from waguard.supervision.fleet_effects import Fleet
@@ -39,7 +38,7 @@ class SessionContext:
     versions: VersionObserver
     meter: Meter
     witness: Witness
-    browsers: KeptBrowser
+    browsers: Browsers
     timings: Timings
     tally: Tally
     remembered: Callable[[], Mapping[str, Remembered]]

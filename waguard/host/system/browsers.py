@@ -9,8 +9,6 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Final
 
-from msgspec import Struct
-
 from waguard.config.sections import Config
 from waguard.core.replace import replace
 from waguard.host import small_file
@@ -23,71 +21,16 @@ from waguard.host.process.executable import (
     version_note,
 )
 from waguard.host.small_file import UnreadableError
+from waguard.ports.process import BrowserFile
 
 FOLDER: Final = "chromium"  # in ``paths.state``
 LARGEST: Final = 2 << 30  # bytes; Debian's folder has 0.6 GB, with both flavours in it
 _COPIED_WITHIN: Final = 900.0  # s
-ANSWERS: Final = 5.0  # s for ``--version``, which takes 20 ms
+_ANSWERS: Final = 5.0  # s for ``--version``, which takes 20 ms
 _DELETED: Final = " (deleted)"
 _DRAFT: Final = ".new"
-# on a file system that shares them, without a byte more
-_AS_IT_IS: Final = ("-RL", "--preserve=mode,timestamps", "--reflink=auto")
-
-
-class BrowserFile(Struct, frozen=True, kw_only=True):
-    """An executable of Chromium. ``build`` is equal for copies of one file: its size and time of modification."""
-
-    path: Path
-    build: str
-    version: str | None = None
-    """As a worker noted it; None: none has started it."""
-
-    def named(self) -> str:
-        """For a person."""
-        return f"Chromium {self.version or self.path}"
-
-
-def installed(config: Config, notes: Path) -> BrowserFile | None:
-    """What this configuration starts. None: it is missing, or is a script."""
-    browser: Any = config.browser
-    try:
-        path = find_executable(browser.executable, browser.flavour)
-    except BrowserNotFoundError:
-        return None
-    return _read(path, path, notes)
-
-
-def running(pid: int, notes: Path) -> BrowserFile | None:
-    """What a process was started from, although that may be deleted. None: the process is gone, or another user's."""
-    link = Path(f"/proc/{pid}/exe")
-    try:
-        path = str(link.readlink())
-    except OSError:
-        return None
-    return _read(link, Path(path.removesuffix(_DELETED)), notes)
-
-
-def _read(file: Path, path: Path, notes: Path) -> BrowserFile | None:
-    if (seen := program(file)) is None:
-        return None
-    version = None
-    with contextlib.suppress(OSError, ValueError, UnreadableError):
-        known = small_file.read(version_note(path, seen, notes)).decode()
-        version = known if VERSION.fullmatch(known) else None
-    return BrowserFile(path=path, build=_build(seen), version=version)
-
-
-def try_version(path: Path, timeout: float) -> tuple[str | None, str | None]:
-    """The version that ``--version`` prints, or why it fails."""
-    failed = f"{path} --version failed"
-    try:
-        code, said = _run([str(path), "--version"], timeout)
-    except subprocess.TimeoutExpired:
-        return None, f"{path} --version did not answer within {timeout:g} s"
-    except OSError as error:
-        return None, f"{failed}: {error.strerror}"
-    found = VERSION.search(said)
-    return (found[0], None) if found and not code else (None, f"{failed}: exit code {code}")
+# where the file system shares them, without a byte more
+_AS_IT_IS: Final = ("-R", "--preserve=mode,timestamps", "--reflink=auto")
 
 
 def _run(
@@ -113,44 +56,83 @@ def _run(
     return child.returncode, said.decode(errors="replace")
 
 
-class KeptBrowser:
-    """A copy of the folder of the Chromium that worked last: ``<paths.state>/chromium/<flavour>/<build>``."""
+class Browsers:
+    """Fills ``ports.process.Browsers``. ``notes``: the folder in which workers note the versions of their Chromiums.
+    The copy lies in ``<paths.state>/chromium/<flavour>/<build>``."""
 
-    def __init__(self, config: Callable[[], Config]) -> None:
+    def __init__(self, config: Callable[[], Config], notes: Path) -> None:
         self._config = config
-        self.folder = config().paths.state / FOLDER
-        self.used: Path | None = None
-        """Its executable, while the next Chromium is started from it."""
+        self._notes = notes
+        self.used: BrowserFile | None = None
         self.outdated = 0
-        """Sessions that run another Chromium than the installed one."""
         self._ended = False
         self._copier: subprocess.Popen[bytes] | None = None
 
     def config(self) -> Config:
-        """The configuration, with the executable that is used instead of the installed one."""
+        """See ``ports.process.Browsers``."""
         config = self._config()
         if self.used is None:
             return config
-        return replace(config, browser=replace(config.browser, executable=str(self.used)))
+        browser = replace(config.browser, executable=str(self.used.path))
+        return replace(config, browser=browser)
+
+    def installed(self) -> BrowserFile | None:
+        """See ``ports.process.Browsers``."""
+        browser: Any = self._config().browser
+        try:
+            path = find_executable(browser.executable, browser.flavour)
+        except BrowserNotFoundError:
+            return None
+        return self._read(path, path)
+
+    def running(self, pid: int) -> BrowserFile | None:
+        """See ``ports.process.Browsers``."""
+        link = Path(f"/proc/{pid}/exe")
+        try:
+            path = str(link.readlink())
+        except OSError:
+            return None
+        return self._read(link, Path(path.removesuffix(_DELETED)))
+
+    def _read(self, file: Path, path: Path) -> BrowserFile | None:
+        if (seen := program(file)) is None:
+            return None
+        version = None
+        with contextlib.suppress(OSError, ValueError, UnreadableError):
+            known = small_file.read(version_note(path, seen, self._notes)).decode()
+            version = known if VERSION.fullmatch(known) else None
+        return BrowserFile(path=path, build=_build(seen), version=version)
+
+    def ask(self, path: Path) -> tuple[str | None, str | None]:
+        """See ``ports.process.Browsers``."""
+        failed = f"{path} --version failed"
+        try:
+            code, said = _run([str(path), "--version"], _ANSWERS)
+        except subprocess.TimeoutExpired:
+            return None, f"{path} --version did not answer within {_ANSWERS:g} s"
+        except OSError as error:
+            return None, f"{failed}: {error.strerror}"
+        found = VERSION.search(said)
+        return (found[0], None) if found and not code else (None, f"{failed}: exit code {code}")
 
     @property
     def _copies(self) -> Path:
-        return self.folder / self._config().browser.flavour
+        config = self._config()
+        return config.paths.state / FOLDER / config.browser.flavour
 
-    def find(self) -> BrowserFile | None:
-        """The copy. None: there is none of this flavour, or ``browser.keep_previous`` is off."""
+    def kept(self) -> BrowserFile | None:
+        """See ``ports.process.Browsers``."""
         if not self._config().browser.keep_previous:
             return None
         with contextlib.suppress(OSError):
             for folder in self._copies.iterdir():
                 for path in folder.iterdir():
-                    seen = program(path)
-                    if seen and folder.name == _build(seen):
+                    if folder.name == _build(path.stat()):
                         return BrowserFile(path=path, build=folder.name)
         return None
 
     def keep(self, it: BrowserFile) -> None:
-        """Copy its folder, in place of an earlier copy. Raises ``OSError``, also where the copy does not run."""
+        """See ``ports.process.Browsers``."""
         source, target = it.path.parent, self._copies / it.build
         size = sum(path.lstat().st_size for path in source.rglob("*") if path.is_file())
         private_folders(self._copies)
@@ -165,7 +147,7 @@ class KeptBrowser:
             seen = program(draft / it.path.name)
             if seen is None or _build(seen) != it.build:
                 raise OSError(f"{it.path} was replaced meanwhile")
-            if why := try_version(draft / it.path.name, ANSWERS)[1]:
+            if why := self.ask(draft / it.path.name)[1]:
                 raise OSError(why)
             draft.rename(target)
         finally:
@@ -175,7 +157,7 @@ class KeptBrowser:
                 shutil.rmtree(other, ignore_errors=True)
 
     def end(self) -> None:
-        """End a copy that another thread makes."""
+        """See ``ports.process.Browsers``."""
         self._ended = True
         if self._copier:
             self._copier.kill()
