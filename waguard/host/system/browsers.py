@@ -26,7 +26,6 @@ from waguard.ports.process import BrowserFile
 FOLDER: Final = "chromium"  # in ``paths.state``
 LARGEST: Final = 2 << 30  # bytes; Debian's folder has 0.6 GB, with both flavours in it
 _COPIED_WITHIN: Final = 900.0  # s
-_ANSWERS: Final = 5.0  # s for ``--version``, which takes 20 ms
 _DELETED: Final = " (deleted)"
 _DRAFT: Final = ".new"
 # where the file system shares them, without a byte more
@@ -60,7 +59,9 @@ class Browsers:
     """Fills ``ports.process.Browsers``. ``notes``: the folder in which workers note the versions of their Chromiums.
     The copy lies in ``<paths.state>/chromium/<flavour>/<build>``."""
 
-    def __init__(self, config: Callable[[], Config], notes: Path) -> None:
+    def __init__(self, config: Callable[[], Config], notes: Path, *, answers: float = 5.0) -> None:
+        """``answers``: seconds for ``--version``, which takes 20 ms."""
+        self._answers = answers
         self._config = config
         self._notes = notes
         self.used: BrowserFile | None = None
@@ -107,9 +108,9 @@ class Browsers:
         """See ``ports.process.Browsers``."""
         failed = f"{path} --version failed"
         try:
-            code, said = _run([str(path), "--version"], _ANSWERS)
+            code, said = _run([str(path), "--version"], self._answers)
         except subprocess.TimeoutExpired:
-            return None, f"{path} --version did not answer within {_ANSWERS:g} s"
+            return None, f"{path} --version did not answer within {self._answers:g} s"
         except OSError as error:
             return None, f"{failed}: {error.strerror}"
         found = VERSION.search(said)
