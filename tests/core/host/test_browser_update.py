@@ -67,7 +67,7 @@ def test_an_update_goes_through_a_canary_and_then_one_by_one() -> None:
     assert first == UNPACKED
     assert second - first == PROVEN + 20
     assert third - second == 20
-    assert (state.good, state.bad, state.move) == ("new", None, None)
+    assert (state.good, state.bad, state.replacement) == ("new", None, None)
     assert outdated(state, sessions) == []
 
 
@@ -142,7 +142,7 @@ def test_the_kept_one_takes_its_place(how: str) -> None:
     assert (is_bad(state), session) == (True, None if canary.parked else "b")
     assert (wanted(state, "old"), wanted(state, None)) == ("old", "new")
     state, session, _ = advance(state, seen(fleet(), kept="old"), after + 60)
-    assert (state.move, session) == (None, None)
+    assert (state.replacement, session) == (None, None)
 
 
 def test_nothing_is_concluded_while_the_network_is_away() -> None:
@@ -183,7 +183,7 @@ def test_a_canary_that_is_stopped_proves_nothing() -> None:
 def test_a_canary_that_gets_no_slot_is_let_go() -> None:
     state = replaced()
     state, *_ = advance(state, seen(fleet(), busy=True), TRIED_FOR + 1)
-    assert state.move
+    assert state.replacement
     state, session, _ = advance(state, seen(fleet()), TRIED_FOR + 2)
     assert (state.bad, session) == (None, "c")
 

@@ -34,7 +34,7 @@ class Browser(Struct, frozen=True, kw_only=True):
     restarts: int = 0
     """Unplanned restarts of its worker so far."""
     parked: bool = False
-    """It spent its restarts."""
+    """The session spent its restarts."""
 
 
 class Seen(Struct, frozen=True, kw_only=True):
@@ -61,17 +61,17 @@ class Bad(Struct, frozen=True, kw_only=True):
     build: str
     why: str
     refused: bool = False
-    """It could not even be run: that is asked again, its libraries may come later."""
+    """The executable does not even run. That is asked again: its libraries may come later."""
 
 
-class Move(Struct, frozen=True):
+class Replacement(Struct, frozen=True):
     """A session is being replaced."""
 
     session: str
     at: float
     """Monotonic time. While the network or WhatsApp is away it begins again."""
     restarts: int
-    """Its unplanned restarts before."""
+    """Unplanned restarts of its worker before."""
 
 
 class UpdateState(Struct, frozen=True, kw_only=True):
@@ -83,7 +83,7 @@ class UpdateState(Struct, frozen=True, kw_only=True):
     good: str | None = None
     """The last one with which a session was connected for ``PROVEN`` seconds."""
     bad: Bad | None = None
-    move: Move | None = None
+    replacement: Replacement | None = None
 
 
 class Step(NamedTuple):
@@ -126,9 +126,9 @@ def advance(state: UpdateState, seen: Seen, now: float) -> Step:
     if seen.installed != state.installed:
         # what failed before says nothing of another one
         bad = state.bad if state.bad and state.bad.build == seen.installed else None
-        state = replace(state, installed=seen.installed, since=now, bad=bad, move=None)
+        state = replace(state, installed=seen.installed, since=now, bad=bad, replacement=None)
     state = _prove(state, seen, seen.installed)
-    step = _follow(state, state.move, seen, now) if state.move else Step(state)
+    step = _follow(state, state.replacement, seen, now) if state.replacement else Step(state)
     return step if step.session else _next(step.state, seen, now)
 
 
@@ -143,41 +143,47 @@ def _prove(state: UpdateState, seen: Seen, installed: str) -> UpdateState:
         return state
     if seen.refused:
         bad = Bad(build=installed, why=seen.refused, refused=True)
-        return replace(state, bad=bad, move=None)
+        return replace(state, bad=bad, replacement=None)
     earlier = seen.kept not in {None, installed} or outdated(state, seen.sessions)
     if seen.broken and earlier:
-        return replace(state, bad=Bad(build=installed, why=seen.broken), move=None)
+        return replace(state, bad=Bad(build=installed, why=seen.broken), replacement=None)
     return state
 
 
-def _follow(state: UpdateState, move: Move, seen: Seen, now: float) -> Step:
+def _follow(state: UpdateState, replacement: Replacement, seen: Seen, now: float) -> Step:
     """Wait for the session that was replaced last."""
-    it = seen.sessions.get(move.session)
+    it = seen.sessions.get(replacement.session)
     if it is None:
-        return Step(replace(state, move=None))  # it was stopped or removed
+        return Step(replace(state, replacement=None))  # it was stopped or removed
     on_trial = state.good != state.installed and not is_bad(state)
     if it.connected is not None and it.build == wanted(state, seen.kept):
-        return Step(replace(state, move=replace(move, at=now) if on_trial else None))
+        return Step(replace(state, replacement=replace(replacement, at=now) if on_trial else None))
     if not seen.calm:
-        return Step(replace(state, move=Move(move.session, now, it.restarts)))
-    late = now - move.at > TRIED_FOR
+        return Step(replace(state, replacement=Replacement(replacement.session, now, it.restarts)))
+    late = now - replacement.at > TRIED_FOR
     if it.connected is not None:  # its worker has not ended yet: it waits for its slot
-        return Step(replace(state, move=None) if late and not seen.busy else state)
-    failed = it.parked or it.restarts >= move.restarts + FAILURES
+        return Step(replace(state, replacement=None) if late and not seen.busy else state)
+    failed = it.parked or it.restarts >= replacement.restarts + FAILURES
     if not (late or failed):
         return Step(state)
     if not on_trial:
-        return Step(replace(state, move=None))  # its own failure, or the old one's
+        return Step(replace(state, replacement=None))  # its own failure, or the old one's
     how = f"failed {FAILURES} times" if failed else f"was not connected within {TRIED_FOR:g} s"
-    bad = Bad(build=state.installed or "", why=f"session {move.session} {how} with it")
+    bad = Bad(build=state.installed or "", why=f"session {replacement.session} {how} with it")
     if it.parked or seen.kept in {None, state.installed}:
-        return Step(replace(state, bad=bad, move=None))  # its next worker gets the kept one
-    return _replace(replace(state, bad=bad), move.session, bad.why, seen, now)
+        return Step(replace(state, bad=bad, replacement=None))  # its next worker gets the kept one
+    return _replace(replace(state, bad=bad), replacement.session, bad.why, seen, now)
 
 
 def _next(state: UpdateState, seen: Seen, now: float) -> Step:
     """Replace one session, where none is being replaced."""
-    if state.move or seen.busy or not seen.calm or is_bad(state) or now - state.since < UNPACKED:
+    if (
+        state.replacement
+        or seen.busy
+        or not seen.calm
+        or is_bad(state)
+        or now - state.since < UNPACKED
+    ):
         return Step(state)
     if state.good != state.installed and any(
         it.build == state.installed and it.connected is not None for it in seen.sessions.values()
@@ -195,5 +201,5 @@ def _next(state: UpdateState, seen: Seen, now: float) -> Step:
 
 
 def _replace(state: UpdateState, session: str, why: str, seen: Seen, now: float) -> Step:
-    move = Move(session, now, seen.sessions[session].restarts)
-    return Step(replace(state, move=move), session, why)
+    replacement = Replacement(session, now, seen.sessions[session].restarts)
+    return Step(replace(state, replacement=replacement), session, why)
