@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import stat
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -9,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from waguard.config.sections import Browser, Config, Limits, Paths
+from waguard.core.host.browser_update import SCRIPT
 from waguard.core.replace import replace
 from waguard.host.process.executable import program, version_note
 from waguard.host.system.browsers import Browsers
@@ -33,6 +35,9 @@ class Installation:
         self.path = folder / "lib/chromium"
         self.path.parent.mkdir()
         shutil.copy(PROGRAM, self.path)
+        sandbox = self.path.parent / "chrome-sandbox"
+        sandbox.touch()
+        sandbox.chmod(0o4755)  # Debian's
         (self.path.parent / "locales").mkdir()
         (self.path.parent / "locales/en.pak").write_text("words")
         self.notes = folder / "notes"
@@ -98,7 +103,9 @@ def test_what_cannot_be_known_is_none(it: Installation) -> None:
         pass
     assert it.browsers.running(gone.pid) is None
     it.path.write_text("#!/bin/sh\nexec chromium")
-    assert it.browsers.installed() is None
+    script = it.browsers.installed()
+    assert script
+    assert script.build == SCRIPT
 
 
 @pytest.mark.parametrize(
@@ -141,6 +148,7 @@ def test_one_copy_is_kept_the_last(it: Installation) -> None:
         assert kept.build == installed.build
         assert kept.path == it.copies / kept.build / "chromium"
         assert (kept.path.parent / "locales/en.pak").read_text() == "words"
+        assert not (kept.path.parent / "chrome-sandbox").stat().st_mode & stat.S_ISUID
         assert os.listdir(it.copies) == [kept.build]  # noqa: PTH208 - the names
         it.update()
         assert it.browsers.kept() == kept
@@ -182,7 +190,6 @@ def test_what_cannot_be_kept_leaves_the_copy_before(it: Installation, why: str) 
     elif why == "stopped":
         it.browsers.end()
     else:
-        (it.path.parent / "gone").symlink_to("nowhere")
         it.path.unlink()
     with pytest.raises(OSError, match=r"much|denied|replaced|exit code -9"):
         it.browsers.keep(installed)

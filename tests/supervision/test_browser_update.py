@@ -13,7 +13,7 @@ from tests.supervision.sessions import until
 from tests.supervision.world import World
 from tests.waiting import wait_until
 from waguard.core.exits import EXIT_BROWSER_UNUSABLE
-from waguard.core.host.browser_update import PROVEN, UNPACKED
+from waguard.core.host.browser_update import PROVEN, SCRIPT, UNPACKED
 from waguard.core.link import Link
 from waguard.ports.process import BrowserFile
 from waguard.supervision.fleet.browser_update import FILE
@@ -129,7 +129,7 @@ async def test_a_canary_that_cannot_start_is_the_hosts(drill: Drill) -> None:
     canary = await drill.canary_failed()
     assert "3 of 3 sessions run Chromium 1.0.0.0, and keep it" in str(drill.conditions())
     state = drill.bench.session(canary.spec.session).state
-    assert (state.counted, state.restarts) == ((), 1), "no budget is spent"
+    assert state.counted == (), "no budget is spent"
     running = {it.spec.session for it in drill.world.spawn.alive}
     assert running == {*NAMES} - {canary.spec.session}
     await drill.bench.restart()
@@ -158,6 +158,15 @@ async def test_the_canary_comes_back_with_the_kept_one(drill: Drill) -> None:
     assert drill.conditions().keys() == {"browser_update_failed"}
     await drill.bench.restart()
     assert drill.browsers.used == KEPT
+
+
+async def test_a_script_that_is_set_instead_ends_it(drill: Drill) -> None:
+    drill.browsers.copy = KEPT
+    await drill.canary_failed()
+    drill.browsers.there = BrowserFile(path=Path("/x/script"), build=SCRIPT)
+    await drill.tick()
+    assert "browser_update_failed" not in drill.conditions()
+    assert drill.browsers.used is None
 
 
 async def test_one_that_works_is_kept(drill: Drill, world: World) -> None:

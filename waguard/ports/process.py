@@ -93,7 +93,7 @@ class Browsers(Protocol):
         """The configuration, with the executable that is used instead of the installed one."""
 
     def installed(self) -> BrowserFile | None:
-        """What the configuration names. None: it is missing, or is a script."""
+        """What the configuration names. None: it is missing. Of a script the build is empty."""
 
     def running(self, pid: int) -> BrowserFile | None:
         """What a process was started from, although that may be deleted. None: it is gone, or another user's."""

@@ -7,6 +7,7 @@ import pytest
 
 from waguard.core.host.browser_update import (
     PROVEN,
+    SCRIPT,
     TRIED_FOR,
     UNPACKED,
     Browser,
@@ -98,6 +99,13 @@ def test_nobody_is_replaced_while(why: str) -> None:
 def test_what_is_unknown_changes_nothing() -> None:
     state = replace(replaced(), good="old")
     assert advance(state, seen({}, installed=None, refused="x", broken="y"), 9e9) == Step(state)
+
+
+def test_a_script_is_compared_with_nothing() -> None:
+    """Also where it was set because the one before failed."""
+    failed = advance(replaced(), seen(fleet(b=Browser(restarts=2))), 1.0).state
+    assert advance(failed, seen(fleet(), installed=SCRIPT, kept="old"), 2.0) == Step(UpdateState())
+    assert not asks(UpdateState(), SCRIPT, fleet())
 
 
 def test_a_proven_one_needs_no_canary_again() -> None:

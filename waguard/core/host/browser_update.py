@@ -12,6 +12,8 @@ from msgspec import Struct
 from waguard.core.recycle import IDLE
 from waguard.core.replace import replace
 
+SCRIPT: Final = ""
+"""The build of a script: what it starts is unknown, and nothing is compared."""
 UNPACKED: Final = (
     60.0  # s without a change of the executable: its package is unpacked, and so are its libraries
 )
@@ -113,6 +115,8 @@ def outdated(state: UpdateState, sessions: Mapping[str, Browser]) -> list[str]:
 
 def asks(state: UpdateState, installed: str, sessions: Mapping[str, Browser]) -> bool:
     """Whether ``installed`` is to be run with ``--version``: before a session depends on it."""
+    if installed == SCRIPT:
+        return False
     if state.bad and state.bad.build == installed:
         return state.bad.refused
     others = any(it.build != installed for it in sessions.values())
@@ -123,6 +127,8 @@ def advance(state: UpdateState, seen: Seen, now: float) -> Step:
     """Take what was read. Never raises."""
     if seen.installed is None:
         return Step(state)  # it is being unpacked, or is missing: starts wait for it
+    if seen.installed == SCRIPT:
+        return Step(UpdateState())
     if seen.installed != state.installed:
         # what failed before says nothing of another one
         bad = state.bad if state.bad and state.bad.build == seen.installed else None

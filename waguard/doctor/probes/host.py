@@ -80,7 +80,7 @@ def _running(machine: Machine, config: Config) -> tuple[RunningBrowser, ...]:
     browsers = Browsers(lambda: config, layout.temporary(config.paths.runtime, "-").parent)
     workers = (config.paths.runtime / "workers").resolve()
     installed, found = browsers.installed(), []
-    for seen in machine.unsupervised() if installed else ():
+    for seen in machine.unsupervised() if installed and installed.build else ():
         of_ours = seen.record is not None and Path(seen.record).parent == workers
         if seen.profile and of_ours and not seen.part and (it := browsers.running(seen.pid)):
             outdated = installed is not None and it.build != installed.build

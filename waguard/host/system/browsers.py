@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from waguard.config.sections import Config
+from waguard.core.host.browser_update import SCRIPT
 from waguard.core.replace import replace
 from waguard.host import small_file
 from waguard.host.files.private_files import private_folders
@@ -28,8 +29,8 @@ LARGEST: Final = 2 << 30  # bytes; Debian's folder has 0.6 GB, with both flavour
 _COPIED_WITHIN: Final = 900.0  # s
 _DELETED: Final = " (deleted)"
 _DRAFT: Final = ".new"
-# where the file system shares them, without a byte more
-_AS_IT_IS: Final = ("-R", "--preserve=mode,timestamps", "--reflink=auto")
+# where the file system shares them, without a byte more; no setuid, which the unit forbids
+_AS_IT_IS: Final = ("-R", "--preserve=timestamps", "--reflink=auto")
 
 
 def _run(
@@ -84,7 +85,7 @@ class Browsers:
             path = find_executable(browser.executable, browser.flavour)
         except BrowserNotFoundError:
             return None
-        return self._read(path, path)
+        return self._read(path, path) or BrowserFile(path=path, build=SCRIPT)
 
     def running(self, pid: int) -> BrowserFile | None:
         """See ``ports.process.Browsers``."""

@@ -42,7 +42,7 @@ class BrowserUpdate:
         """The build that was copied last, or could not be."""
         installed = self._browsers.installed()
         self.state = UpdateState(
-            installed=installed.build if installed else None,
+            installed=installed.build or None if installed else None,
             since=ctx.clock.monotonic(),
             bad=self._written,
         )
@@ -108,6 +108,7 @@ class BrowserUpdate:
                 parked=member.state is State.PARKED,
             )
         away = fleet.network_down or fleet.whatsapp.why or fleet.breaker.opening
+        tried = self._ctx.versions.decision.state.trial  # of a version of WhatsApp Web
         return Seen(
             installed=found.installed.build if found.installed else None,
             refused=found.refused,
@@ -115,7 +116,7 @@ class BrowserUpdate:
             kept=found.kept.build if found.kept else None,
             sessions=sessions,
             calm=not away,
-            busy=bool(fleet.starting or fleet.waiting or fleet.recycling or fleet.closed),
+            busy=bool(tried or fleet.starting or fleet.waiting or fleet.recycling or fleet.closed),
         )
 
     # ---- what follows ----
