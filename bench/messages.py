@@ -32,6 +32,7 @@ from waguard.host.files.media import MediaFolder
 from waguard.host.memory.documents import Documents
 from waguard.host.process.usage import Meter
 from waguard.host.system import resources
+from waguard.host.system.browsers import Browsers
 from waguard.messaging.journal import Journal
 from waguard.messaging.webhooks.signing import headers
 from waguard.messaging.webhooks.webhooks import Webhooks
@@ -169,6 +170,7 @@ async def waguard(url: str, count: int, folder: Path) -> tuple[float, float]:
             ages=WallAges(clock.wall),
             meter=Meter(),
             witness=none,
+            browsers=Browsers(lambda: config, folder),
             host=lambda _: resources.read(),
             network=Reading,
             cpu_is_saturated=lambda: False,

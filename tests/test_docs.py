@@ -41,7 +41,7 @@ ELSEWHERE: Final = frozenset(
 # what waguard and make write, and an uppercase letter stands for something
 FOLDERS_MADE: Final = frozenset(
     {
-        *(".long", ".mutants", ".venv", "run", "state"),
+        *(".long", ".mutants", ".venv", "run", "state", "chromium"),
         *("evidence", "media", "quarantine", "snapshots", "versions", "wajs", "workers"),
     }
 )

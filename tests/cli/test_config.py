@@ -211,6 +211,17 @@ def test_other_folders_need_the_drop_in_that_is_printed(check: Check, unit: Path
     assert check(elsewhere)[-1].endswith("ok")
 
 
+def test_a_copy_of_chromium_is_executed(check: Check, unit: Path) -> None:
+    text = f"[browser]\nkeep_previous = true\n{paths('/var/lib/waguard')}"
+    with pytest.raises(ConfigError, match="cannot be executed by waguard") as refused:
+        check(text)
+    assert refused.value.field == "browser.keep_previous"
+    made, _, drop_in = check.said
+    assert "install -d -o waguard -g waguard -m 0700 /var/lib/waguard/state/chromium" in made
+    (unit / "browser.conf").write_text(drop_in)
+    assert check(text)[-1].endswith("ok")
+
+
 def test_so_does_the_unit_of_backups(check: Check, unit: Path) -> None:
     elsewhere = paths("/srv/wa")
     (unit / "paths.conf").write_text("[Service]\nReadWritePaths=/srv/wa\n")

@@ -39,6 +39,7 @@ def test_nothing_given_is_the_contract(folder: Path) -> None:
         "browser.extra_args": (),
         "browser.launch_timeout": 30.0,
         "browser.sandbox": True,
+        "browser.keep_previous": False,
         "whatsapp.url": "https://web.whatsapp.com/",
         "whatsapp.wajs": None,
         "whatsapp.on_conflict": "park",

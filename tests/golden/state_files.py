@@ -15,6 +15,7 @@ from tests.golden.formats import Format, as_json
 from waguard.core.alerts.alerts import Alert, AlertState, Destination
 from waguard.core.backup import LastBackup, Manifest, Member, SavedSession
 from waguard.core.history import layout_of
+from waguard.core.host.browser_update import Bad
 from waguard.core.host.last_run import Death
 from waguard.core.issued_keys import IssuedKey
 from waguard.core.keys import Right
@@ -338,6 +339,7 @@ FORMATS: Final = (
     Format(name="daemon/alerts.json", write=_alerts, read=_read_alerts, means=ALERTS),
     Format(name="daemon/media.json", write=_media, read=_read_media, means="image/png"),
     as_json("daemon/restored.json", RESTORED),
+    as_json("daemon/chromium.json", Bad(build="331291480-1", why="no libffmpeg.so", refused=True)),
     as_json("daemon/backup.json", LastBackup(at=BEGAN, where="/backup/x.tar", missing=("beta",))),
     as_json("daemon/backup-manifest.json", MANIFEST),
 )

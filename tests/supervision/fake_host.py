@@ -1,14 +1,16 @@
 """The host that supervision is tested on: clocks that stand, and what it measures and draws."""
 
 import random
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
+from waguard.config.sections import Config
 from waguard.core.host.evidence import Evidence
+from waguard.core.replace import replace
 from waguard.host.memory.documents import Document, DocumentError
-from waguard.ports.process import Usage
+from waguard.ports.process import BrowserFile, Usage
 
 START: Final = 1_732_233_600.0  # s, unix time
 
@@ -53,6 +55,50 @@ class FakeWitness:
     async def read(self, *, browser: bool) -> Evidence:
         self.asked.append(browser)
         return self.seen
+
+
+@dataclass
+class FakeBrowsers:
+    """``ports.process.Browsers`` without a Chromium."""
+
+    configured: Callable[[], Config]
+    there: BrowserFile | None = None
+    run: dict[int, BrowserFile] = field(default_factory=dict)
+    copy: BrowserFile | None = None
+    refused: str | None = None
+    full: str | None = None
+    """Why nothing can be copied."""
+    asked: list[Path] = field(default_factory=list)
+    used: BrowserFile | None = None
+    outdated: int = 0
+
+    def config(self) -> Config:
+        config = self.configured()
+        if self.used is None:
+            return config
+        browser = replace(config.browser, executable=str(self.used.path))
+        return replace(config, browser=browser)
+
+    def installed(self) -> BrowserFile | None:
+        return self.there
+
+    def running(self, pid: int) -> BrowserFile | None:
+        return self.run.get(pid)
+
+    def ask(self, path: Path) -> tuple[str | None, str | None]:
+        self.asked.append(path)
+        return (None, self.refused) if self.refused else ("2.0.0.0", None)
+
+    def kept(self) -> BrowserFile | None:
+        return self.copy
+
+    def keep(self, it: BrowserFile) -> None:
+        if self.full:
+            raise OSError(self.full)
+        self.copy = BrowserFile(path=Path("/kept") / it.build / it.path.name, build=it.build)
+
+    def end(self) -> None:
+        pass
 
 
 class NoChance(random.Random):

@@ -35,6 +35,7 @@ from waguard.core.versions.state import Hold
 from waguard.core.webhooks.delivery import UNIDENTIFIED_AFTER, Cause
 from waguard.host.memory.wajs_store import WajsStore, digest
 from waguard.messaging.backlog import JournalLimits
+from waguard.ports.process import BrowserFile
 from waguard.ports.webhooks import Endpoint
 from waguard.supervision.fleet.disk import DiskReserve
 from waguard.supervision.session import application_events as translate
@@ -190,6 +191,25 @@ async def chromium_missing(it: Surfaces) -> Found:
     return {("browser_missing", None), *found}
 
 
+async def _updates(it: Surfaces, *, refused: str | None = None) -> None:
+    browsers, path = it.bench.world.browsers, Path("/x/chromium")
+    browsers.there, browsers.refused = BrowserFile(path=path, build="new"), refused
+    for name in NAMES:
+        browser = it.bench.process(name).pid + 1
+        browsers.run[browser] = BrowserFile(path=path, build="old", version="1.0.0.0")
+    await it.bench.it.watchdog.measure()
+
+
+async def chromium_outdated(it: Surfaces) -> Found:
+    await _updates(it)
+    return {("browser_outdated", None)}
+
+
+async def chromium_update_failed(it: Surfaces) -> Found:
+    await _updates(it, refused="/x/chromium --version failed: exit code 127")
+    return {("browser_update_failed", None)}
+
+
 async def sessions_folder_missing(it: Surfaces) -> Found:
     found = await _waits(it, Reading(unreadable="paths.sessions (/x) cannot be read"))
     return {("sessions_folder_missing", None), *found}
@@ -315,6 +335,7 @@ Trouble = Callable[[Surfaces], Awaitable[Found]]
 TROUBLES: Final[tuple[Trouble, ...]] = (
     *(receiver_down, own_receiver_down, receiver_slow, dead_letters, held, unidentified),
     *(database_away, database_behind, disk_low, network_down, breaker_open),
+    *(chromium_outdated, chromium_update_failed),
     *(chromium_missing, sessions_folder_missing, memory_short, parked, unlinked, acks_late),
     *(sends_throw, deaf, sentinel_failed, whatsapp_refuses, profile_without_row, bug),
     *(version_held, version_refused, bundle_rolled_back, stored_unknown, row_disputed),

@@ -12,7 +12,14 @@ from typing import Any, Final
 import msgspec
 
 from tests.store.memory import MemoryStore
-from tests.supervision.fake_host import FakeClock, FakeDocuments, FakeMeter, FakeWitness, NoChance
+from tests.supervision.fake_host import (
+    FakeBrowsers,
+    FakeClock,
+    FakeDocuments,
+    FakeMeter,
+    FakeWitness,
+    NoChance,
+)
 from tests.supervision.fake_inbox import FakeInbox
 from tests.supervision.fake_workers import KILLED, FakeProcess, FakeSpawn
 from tests.waiting import wait_until
@@ -58,6 +65,7 @@ class World:
         self.clock = FakeClock()
         self.meter = FakeMeter()
         self.witness = FakeWitness()
+        self.browsers = FakeBrowsers(lambda: self.config)
         self.documents = FakeDocuments()
         self.network = NetworkReading()
         self.cpu_is_saturated = False
@@ -86,6 +94,7 @@ class World:
                 ages=LivedTime(self.config.paths.state, self.clock),
                 meter=self.meter,
                 witness=self.witness,
+                browsers=self.browsers,
                 host=self._read_host,
                 network=lambda: self.network,
                 cpu_is_saturated=lambda: self.cpu_is_saturated,

@@ -156,6 +156,7 @@ def _of_all(seen: _Seen) -> Families:
     yield _family(table.INFO, [({"version": __version__}, 1)])
     yield _family(table.DEGRADED, [({}, bool(health.problems))])
     yield _family(table.VERSIONS_HELD, [({}, held)])
+    yield _family(table.BROWSERS_OUTDATED, [({}, health.browsers_outdated)])
     yield _family(table.LOOP, [({}, seen.turn)])
     yield _family(table.OUTBOX, [({"state": it}, count) for it, count in seen.outbox.items()])
     yield _family(table.WEBHOOKS_DEAD, [({}, seen.dead)])

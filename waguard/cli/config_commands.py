@@ -145,14 +145,20 @@ def _say_backup_unit(root: Path, config: Config, say: Callable[[str], None]) -> 
 
 
 def _check_executable(unit: units.Unit, config: Config, say: Callable[[str], None]) -> None:
-    path = service_unit.executes(config)
-    if path is None or unit.executes(path):
+    found = service_unit.executes(config).items()
+    closed = {key: path for key, path in found if not unit.executes(path)}
+    if not closed:
         return
     name = f"{DROP_INS}/browser.conf"
-    _say_drop_in(say, "this", name, units.drop_in([path.parent], "ExecPaths"))
+    if kept := closed.get("browser.keep_previous"):
+        made = shlex.quote(str(kept.parent))
+        say(f"# make it: install -d -o {USER} -g {USER} -m 0700 {made}")
+    folders = [path.parent for path in closed.values()]
+    _say_drop_in(say, "this", name, units.drop_in(folders, "ExecPaths"))
+    key, path = next(iter(closed.items()))
     raise ConfigError(
         f"{path} cannot be executed by {UNIT}",
-        field="browser.executable",
+        field=key,
         value=str(path),
         remedy=f"install the lines above as {name}",
     )

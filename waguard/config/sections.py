@@ -68,6 +68,7 @@ class Browser(Reloadable, frozen=True, kw_only=True):
     extra_args: tuple[str, ...] = ()
     launch_timeout: Seconds = 30.0
     sandbox: bool = True
+    keep_previous: bool = False
 
 
 class WhatsApp(Reloadable, frozen=True, kw_only=True):

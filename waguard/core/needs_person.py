@@ -22,6 +22,8 @@ NEEDS_PERSON: Final[Mapping[str, bool | Mapping[str, bool]]] = {
     "browser_missing": True,
     "browser_hangs": True,
     "sandbox_missing": True,
+    "browser_outdated": False,
+    "browser_update_failed": True,
     "disk_unusable": True,
     "sessions_folder_missing": True,
     "runtime_removed": True,

@@ -229,6 +229,10 @@ FLEET: Final = {
     f" `browser.executable`; the sessions start by themselves. {_DOCTOR} starts it once.",
     "sandbox_missing": "Allow user namespaces to waguard's user; the sessions start by themselves."
     f" {_DOCTOR} names the setting of the kernel.",
+    "browser_outdated": "Nothing to do: one idle session at a time gets the installed one. `waguard sessions restart NAME`"
+    " (POST /api/sessions/NAME/reconnect) replaces a busy one now.",
+    "browser_update_failed": "Install a Chromium that works, the one before or a newer one, or set `browser.executable`;"
+    f" waguard tries it by itself. {_DOCTOR} starts it once and says what is wrong.",
     "disk_unusable": f"Make the disk writable, with room on it; the sessions start by themselves. {_DOCTOR} checks the"
     " disks.",
     "sessions_folder_missing": "Mount the disk of `paths.sessions`; the sessions start by themselves."

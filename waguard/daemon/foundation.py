@@ -12,12 +12,14 @@ from waguard.host.clock import SystemClock
 from waguard.host.files.media import MediaFolder
 from waguard.host.memory.history_file import HistoryFile
 from waguard.host.memory.lived import LivedTime
+from waguard.host.system.browsers import Browsers
 from waguard.host.system.conditions import HostConditions
 from waguard.host.system.network import Network, uses_proxy
 from waguard.messaging.announcer import CommitListener
 from waguard.messaging.journal import Journal
 from waguard.messaging.stored import StoredMessages
 from waguard.ports.store import AuditEntry
+from waguard.profile.layout import temporary
 from waguard.store.sql import SqlStore
 from waguard.supervision.event_bus import Bus
 from waguard.supervision.status_writer import AuditLog
@@ -31,6 +33,7 @@ class Foundation:
         self.config = config
         paths = config().paths
         self.host = HostConditions()
+        self.browsers = Browsers(config, temporary(paths.runtime, "-").parent)
         self.clock = SystemClock()
         self.ages = LivedTime(paths.state, self.clock)
         self.history = HistoryFile(paths.state, self.clock)

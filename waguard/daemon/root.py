@@ -112,7 +112,8 @@ class Daemon:
                 ages=base.ages,
                 tally=base.tally,
                 meter=Meter(),
-                witness=HostEvidence(current),
+                witness=HostEvidence(base.browsers.config),
+                browsers=base.browsers,
                 host=self._read_host,
                 network=base.network.read,
                 cpu_is_saturated=cpu_is_saturated,
@@ -359,7 +360,7 @@ class Daemon:
         self._base.journal.backlog.require_room()
 
     def _read_host(self, unpaired: Callable[[], Collection[Path]]) -> Reading:
-        found = self._base.host.read(self._config(), unpaired)
+        found = self._base.host.read(self._base.browsers.config(), unpaired)
         return replace(found, lease=self._lease.keeper.why_none_starts())
 
     def _lend(self) -> None:

@@ -2,8 +2,12 @@
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Protocol
 
+from msgspec import Struct
+
+from waguard.config.sections import Config
 from waguard.core.host.evidence import Evidence
 from waguard.core.host.strays import Foreign, Seen
 from waguard.wire.worker import WorkerRecord, WorkerSpec
@@ -61,6 +65,50 @@ class Meter(Protocol):
 
     def sample(self, groups: Mapping[str, Collection[int]], now: float) -> Mapping[str, Usage]:
         """By session, of its process groups; ``now`` in monotonic seconds. It blocks."""
+
+
+class BrowserFile(Struct, frozen=True, kw_only=True):
+    """An executable of Chromium. ``build`` is equal for copies of one file: its size and time of modification."""
+
+    path: Path
+    build: str
+    version: str | None = None
+    """As a worker noted it; None: none has started it."""
+
+    def named(self) -> str:
+        """For a person."""
+        return f"Chromium {self.version or self.path}"
+
+
+class Browsers(Protocol):
+    """Which Chromium is installed, which one a process runs, and a copy of one that worked. But for ``config`` and
+    ``end``, calls block."""
+
+    used: BrowserFile | None
+    """The copy, while the next Chromium is started from it."""
+    outdated: int
+    """Sessions that run another Chromium than the installed one."""
+
+    def config(self) -> Config:
+        """The configuration, with the executable that is used instead of the installed one."""
+
+    def installed(self) -> BrowserFile | None:
+        """What the configuration names. None: it is missing. Of a script the build is empty."""
+
+    def running(self, pid: int) -> BrowserFile | None:
+        """What a process was started from, although that may be deleted. None: it is gone, or another user's."""
+
+    def ask(self, path: Path) -> tuple[str | None, str | None]:
+        """The version that ``--version`` prints, or why it fails."""
+
+    def kept(self) -> BrowserFile | None:
+        """The copy. None: there is none of this flavour, or ``browser.keep_previous`` is off."""
+
+    def keep(self, it: BrowserFile) -> None:
+        """Copy its folder, in place of an earlier copy. Raises ``OSError``, also where the copy does not run."""
+
+    def end(self) -> None:
+        """End a copy that another thread makes."""
 
 
 class Witness(Protocol):

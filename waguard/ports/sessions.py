@@ -88,6 +88,8 @@ class Health:
     total: int
     connected: int
     disconnected: int
+    browsers_outdated: int = 0
+    """Sessions that run another Chromium than the installed one."""
     conditions: tuple[Condition, ...] = ()
     """Those of all sessions at once first."""
 

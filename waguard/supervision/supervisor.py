@@ -15,7 +15,7 @@ from waguard.core.session.restart import Remembered
 from waguard.ports.clock import Ages, Clock
 from waguard.ports.inbox import Inbox
 from waguard.ports.messages import Undecryptables
-from waguard.ports.process import Meter, Spawn, Witness
+from waguard.ports.process import Browsers, Meter, Spawn, Witness
 from waguard.ports.store import Store
 from waguard.supervision.event_bus import Bus
 from waguard.supervision.fleet.account_rows import AccountRowOwner
@@ -53,6 +53,7 @@ class Ports:
     ages: Ages
     meter: Meter
     witness: Witness
+    browsers: Browsers
     host: Callable[[Callable[[], Collection[Path]]], Reading]
     network: Callable[[], NetworkReading]
     cpu_is_saturated: Callable[[], bool]
@@ -119,6 +120,7 @@ class Supervisor:
             versions=self.observer,
             meter=ports.meter,
             witness=ports.witness,
+            browsers=ports.browsers,
             timings=timings,
             tally=ports.tally,
             remembered=ports.remembered,
@@ -162,6 +164,7 @@ class Supervisor:
         await asyncio.gather(self._trail, return_exceptions=True)
         await asyncio.gather(*(session.forget() for session in sessions))
         await self.versions.close()
+        await self.watchdog.browsers.close()
 
     def kill(self) -> None:
         """A second Ctrl-C: end every worker now."""

@@ -7,7 +7,7 @@ from email.utils import formatdate
 import pytest
 
 from tests.doctor.faults.planting import FAILED, WARNING, Faults
-from tests.doctor.host import Host
+from tests.doctor.host import Host, foreign_process
 from waguard.core.host.admission import Reading
 from waguard.doctor.checks.host import Space
 
@@ -36,6 +36,14 @@ def a_python_that_the_user_cannot_run(host: Host, _: pytest.MonkeyPatch) -> None
 @fault("chromium", WARNING, "starts in 22.0 s, and is given up after 30 s", "top -b")
 def a_slow_chromium(host: Host, _: pytest.MonkeyPatch) -> None:
     host.machine.tried = {"version": "1.2.3.4", "started": True, "seconds": 22, "sandboxed": True}
+
+
+@fault("chromium", WARNING, "1 of 1 sessions run Chromium /", None)
+def another_chromium_is_installed(host: Host, _: pytest.MonkeyPatch) -> None:
+    host.configure("browser", executable="/bin/true")
+    record = str((host.runtime / "workers/a.json").resolve())
+    browser = foreign_process(host, record=record, profile=str(host.at().profile.resolve()))
+    host.machine.foreign.append(replace(browser, pid=os.getpid()))
 
 
 @fault("sandbox", FAILED, "user.max_user_namespaces=65536 is needed", "sysctl -w user.max_user")

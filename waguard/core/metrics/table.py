@@ -113,6 +113,9 @@ DEGRADED: Final = Metric("waguard_degraded", "1: something is wrong.")
 VERSIONS_HELD: Final = Metric(
     "waguard_versions_held", "1: newer versions of WhatsApp Web are held back."
 )
+BROWSERS_OUTDATED: Final = Metric(
+    "waguard_browsers_outdated", "Sessions that run another Chromium than the installed one."
+)
 LOOP: Final = Metric(
     "waguard_loop_seconds", "What else the event loop did before it went on with the scrape."
 )

@@ -37,10 +37,46 @@ class Browser:
     """Chromium starts without its sandbox, and only so."""
     namespaces: str | None = None
     """The kernel's setting that forbids the sandbox, and what it has to be."""
+    running: tuple["RunningBrowser", ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunningBrowser:
+    """A session's Chromium. ``age``: seconds since its start, None: unknown."""
+
+    named: str
+    age: float | None
+    outdated: bool
+    """Another one is installed."""
 
 
 def browser(seen: Browser, *, timeout: float) -> list[Check]:
-    """Whether it is there, runs in time, and in its sandbox. ``timeout``: ``browser.launch_timeout``."""
+    """Whether it is there, runs in time, in its sandbox, and in all sessions. ``timeout``: ``browser.launch_timeout``."""
+    return [*_installed(seen, timeout=timeout), *_outdated(seen)]
+
+
+def _outdated(seen: Browser) -> list[Check]:
+    others = [it for it in seen.running if it.outdated]
+    if not others:
+        return []
+    named = ", ".join(sorted({it.named for it in others}))
+    count = f"{len(others)} of {len(seen.running)} sessions run {named}{_since(others)}"
+    return [
+        warning(
+            "chromium",
+            f"{count}; another one is installed",
+            "waguard replaces idle ones one at a time; see whether it says that the installed one fails",
+            None,
+        )
+    ]
+
+
+def _since(running: Sequence[RunningBrowser]) -> str:
+    ages = [it.age for it in running if it.age is not None]
+    return f", the oldest since {max(ages) / 3_600:.0f} h" if ages else ""
+
+
+def _installed(seen: Browser, *, timeout: float) -> list[Check]:
     if seen.missing:
         remedy = seen.remedy or "Install it"
         return [failed("chromium", seen.missing, remedy, "apt-get install chromium")]
@@ -60,7 +96,9 @@ def browser(seen: Browser, *, timeout: float) -> list[Check]:
                 f"{libraries}; apt-get install --reinstall chromium",
             )
         ]
-    took = f"{named} starts in {seen.seconds:.1f} s"
+    current = [it for it in seen.running if not it.outdated]
+    run = f"; {len(current)} sessions run it{_since(current)}" if current else ""
+    took = f"{named} starts in {seen.seconds:.1f} s{run}"
     slow = seen.seconds > timeout / 2
     started = (
         warning(

@@ -15,12 +15,14 @@ import msgspec
 import waguard
 from waguard.config.placing import sqlite_path
 from waguard.config.sections import Config
-from waguard.doctor.checks.host import Browser, Clock, Limits, Needs, Script
+from waguard.doctor.checks.host import Browser, Clock, Limits, Needs, RunningBrowser, Script
 from waguard.doctor.checks.instance import Instance
 from waguard.doctor.probes.chromium_try import Tried, Wanted
 from waguard.doctor.probes.machine import Machine
 from waguard.host.process.executable import BrowserNotFoundError, find_executable
 from waguard.host.system import network
+from waguard.host.system.browsers import Browsers
+from waguard.profile import layout
 from waguard.worker.page import wajs
 
 CHECKOUT: Final = Path(waguard.__file__).parents[1]
@@ -69,7 +71,22 @@ async def browser(machine: Machine, config: Config, user: tuple[int, int] | None
         sandboxed=tried.sandboxed,
         starts_without=tried.starts_without,
         namespaces=_forbidden(machine) if wanted.sandbox and not tried.sandboxed else None,
+        running=await asyncio.to_thread(_running, machine, config),
     )
+
+
+def _running(machine: Machine, config: Config) -> tuple[RunningBrowser, ...]:
+    """The Chromiums of this runtime folder's workers; none where the installed one is a script."""
+    browsers = Browsers(lambda: config, layout.temporary(config.paths.runtime, "-").parent)
+    workers = (config.paths.runtime / "workers").resolve()
+    installed, found = browsers.installed(), []
+    for seen in machine.unsupervised() if installed and installed.build else ():
+        of_ours = seen.record is not None and Path(seen.record).parent == workers
+        if seen.profile and of_ours and not seen.part and (it := browsers.running(seen.pid)):
+            outdated = installed is not None and it.build != installed.build
+            age = machine.age(seen.pid)
+            found.append(RunningBrowser(named=it.named(), age=age, outdated=outdated))
+    return tuple(found)
 
 
 def _name(user: tuple[int, int] | None) -> str:

@@ -64,7 +64,7 @@ def _refusal(unit: units.Unit, config: Config) -> str | None:
             return f"{place} ({key}) is hidden from {service_unit.UNIT}"
     for key, place in units.unwritable(unit, places).items():
         return f"{place} ({key}) cannot be written by {service_unit.UNIT}"
-    executable = service_unit.executes(config)
-    if executable and not unit.executes(executable):
-        return f"{executable} (browser.executable) cannot be executed by {service_unit.UNIT}"
+    for key, place in service_unit.executes(config).items():
+        if not unit.executes(place):
+            return f"{place} ({key}) cannot be executed by {service_unit.UNIT}"
     return None

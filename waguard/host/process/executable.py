@@ -1,16 +1,20 @@
 """Which file is Chromium: found for each start, by the worker that runs it and by the daemon that asks
 whether it is there. Nothing here runs it."""
 
+import hashlib
 import os
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from types import MappingProxyType
-from typing import Literal
+from typing import Final, Literal
 
 from waguard.core.exits import EXIT_USAGE
 from waguard.errors import WaguardError
 
 Flavour = Literal["chromium", "headless-shell"]
+VERSION: Final = re.compile(r"\d+(\.\d+){3}")
+_ELF: Final = b"\x7fELF"
 
 # The browsers themselves. The scripts of Debian in /usr/bin are not: one adds switches of its own,
 # the other does not exec, so that killing it leaves six processes.
@@ -96,3 +100,19 @@ def find_executable(
 
 def _runnable(path: Path) -> bool:
     return os.path.isfile(path) and os.access(path, os.X_OK)  # noqa: PTH113 - never raises
+
+
+def program(file: Path) -> os.stat_result | None:
+    """What is known of a file that is a program. None: it cannot be read, or is a script, which may run another
+    Chromium tomorrow."""
+    try:
+        with file.open("rb") as opened:
+            return os.fstat(opened.fileno()) if opened.read(len(_ELF)) == _ELF else None
+    except OSError:
+        return None
+
+
+def version_note(path: Path, seen: os.stat_result, notes: Path) -> Path:
+    """Where the version of this very file is noted."""
+    identity = f"{path}\0{seen.st_dev} {seen.st_ino} {seen.st_size} {seen.st_mtime_ns}"
+    return notes / f"version-{hashlib.sha256(identity.encode()).hexdigest()[:16]}"

@@ -9,6 +9,7 @@ from waguard.config.placing import sqlite_path
 from waguard.config.sections import Config
 from waguard.core.profile.ownership import Us
 from waguard.host.files import ownership
+from waguard.host.system.browsers import FOLDER as KEPT
 
 UNIT: Final = "waguard.service"
 BACKUP_UNIT: Final = "waguard-backup.service"
@@ -49,11 +50,15 @@ def backup_writes(config: Config) -> dict[str, PurePosixPath]:
     return {key: path for key, path in writes(config).items() if key in keys}
 
 
-def executes(config: Config) -> PurePosixPath | None:
-    """The Chromium that is named, links followed; None: the shipped unit allows every place where one
-    is found."""
-    executable = config.browser.executable
-    return PurePosixPath(os.path.realpath(executable)) if executable else None
+def executes(config: Config) -> dict[str, PurePosixPath]:
+    """The Chromium that is named, and where the kept ones lie, by the key that names them; links are followed. The
+    shipped unit allows every place where one is found."""
+    browser = config.browser
+    found = {
+        "browser.executable": browser.executable,
+        "browser.keep_previous": config.paths.state / KEPT / "*" if browser.keep_previous else None,
+    }
+    return {key: PurePosixPath(os.path.realpath(path)) for key, path in found.items() if path}
 
 
 def user(name: str = USER) -> Us | None:

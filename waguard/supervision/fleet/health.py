@@ -48,6 +48,7 @@ class HealthReport:
             total=len(sessions),
             connected=connected,
             disconnected=len(sessions) - connected,
+            browsers_outdated=self._ctx.browsers.outdated,
             conditions=(*self._of_all(), *self._of_sessions()),
         )
 

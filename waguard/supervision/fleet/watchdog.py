@@ -8,6 +8,7 @@ from loguru import logger
 from waguard.core.fleet.facts import Measured
 from waguard.core.metrics.table import PROBE
 from waguard.core.session.probe import STALL
+from waguard.supervision.fleet.browser_update import BrowserUpdate
 from waguard.supervision.fleet.registry import Registry
 from waguard.supervision.session.actor import SessionActor
 from waguard.supervision.session.session_context import SessionContext
@@ -27,6 +28,7 @@ class Watchdog:
     def __init__(self, ctx: SessionContext, registry: Registry) -> None:
         self._ctx = ctx
         self._registry = registry
+        self.browsers = BrowserUpdate(ctx, registry)
         self._watched_at: float | None = None
         self._next = 0
         """The session whose watches are checked first in the next tick."""
@@ -68,7 +70,7 @@ class Watchdog:
             session.post(beat_fact(self._ctx, worker.number, beat.at, page_at, unrecoverable=lost))
 
     async def measure(self) -> None:
-        """A tick: what each session with its browser uses."""
+        """A tick: what each session with its browser uses, and which Chromium that is."""
         measured = [
             (session, session.runner.process)
             for session in self._registry.sessions
@@ -82,3 +84,4 @@ class Watchdog:
                 session.runner.usage = usage
                 with session.faults.alone("measure"):
                     session.post(Measured(memory=usage.memory, idle=session.traffic.idle))
+        await self.browsers.check()

@@ -9,7 +9,7 @@ from waguard.core.session.restart import Remembered
 from waguard.ports.clock import Ages, Clock
 from waguard.ports.inbox import Inbox
 from waguard.ports.messages import Undecryptables
-from waguard.ports.process import Meter, Spawn, Witness
+from waguard.ports.process import Browsers, Meter, Spawn, Witness
 from waguard.ports.store import Store
 from waguard.supervision.event_bus import Bus
 from waguard.supervision.fleet_effects import Fleet
@@ -38,6 +38,7 @@ class SessionContext:
     versions: VersionObserver
     meter: Meter
     witness: Witness
+    browsers: Browsers
     timings: Timings
     tally: Tally
     remembered: Callable[[], Mapping[str, Remembered]]

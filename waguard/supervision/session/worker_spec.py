@@ -50,7 +50,7 @@ def worker_spec(
             channels=config.inbox.channels,
             groups=config.inbox.groups,
         ),
-        executable=config.browser.executable,
+        executable=ctx.browsers.config().browser.executable,
         flavour=config.browser.flavour,
         extra_args=config.browser.extra_args,
         launch_timeout=config.browser.launch_timeout,

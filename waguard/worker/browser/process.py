@@ -10,7 +10,6 @@ and ``exec`` instead, for 9 ms of the stub's own time and none of the event loop
 import asyncio
 import fcntl
 import os
-import re
 import signal
 import subprocess
 import sys
@@ -20,6 +19,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Self
 
+from waguard.host.process.executable import VERSION
 from waguard.host.process.procfs import group_members, is_stopped, pids
 from waguard.host.process.standstill import Standstill
 
@@ -38,7 +38,6 @@ if os.getppid() == parent:
 FIRST_FREE_FD = 10  # above 3 and 4, which Chromium reads and writes
 POLL = 0.01  # s; there is no event for "the last process of a group is gone"
 UNKNOWN_EXIT = 255  # somebody else reaped it
-VERSION = re.compile(r"\d+(\.\d+){3}")
 STRAGGLERS = 1.0  # s that the storage service has to write what it holds when the browser has ended
 UNKILLABLE = 10.0  # s; a process that waits for a dead disk cannot be waited for
 
