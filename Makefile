@@ -119,6 +119,7 @@ wheel: setup ## dist/waguard-*.whl with wa-js, swagger-ui, uPlot, their licences
 # the same commit makes the same package
 deb: export SOURCE_DATE_EPOCH ?= $(shell git log -1 --format=%ct)
 deb: setup ## dist/waguard_*.deb for this machine's Debian and Python
+	@.ci/system-packages deb
 	@rm -rf dist/install
 	@env -u SOURCE_DATE_EPOCH $(BIN)/pip wheel --quiet --no-deps --no-build-isolation --wheel-dir dist/install .
 	@$(BIN)/python systemd/deb/build.py --wheel dist/install/*.whl $(if $(shell git tag --points-at HEAD),,--snapshot)

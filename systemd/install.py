@@ -162,7 +162,9 @@ def build(host: Host, wheel: Path, requirements: Path) -> PurePosixPath:
     version = wheel.name.split("-")[1]
     if host.is_package:  # the same parts have the same name
         parts = hashlib.sha256(wheel.read_bytes() + requirements.read_bytes()).hexdigest()[:8]
-    release = host.releases / f"{version}-{parts if host.is_package else time.strftime('%Y%m%d-%H%M%S')}"
+    release = (
+        host.releases / f"{version}-{parts if host.is_package else time.strftime('%Y%m%d-%H%M%S')}"
+    )
     tree = host.at(release)
     say(f"building {tree}")
     tree.parent.mkdir(parents=True, exist_ok=True)

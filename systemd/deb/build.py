@@ -81,6 +81,11 @@ waguard ({version}) unstable; urgency=medium
 
 def make(wheel: Path, requirements: Path, folder: Path, version: str, epoch: int) -> Path:
     """Build the package into ``folder``; ``epoch``: the time of all of its files. Raises ``FailedError``."""
+    if not Path(sys._base_executable).resolve().is_relative_to("/usr/bin"):  # type: ignore[attr-defined]
+        raise FailedError(
+            "a package needs the distribution's Python: make deb PYTHON=/usr/bin/python3",
+            CONFIGURATION,
+        )
     maintainer = MAINTAINER
     if email := os.environ.get("DEBEMAIL"):
         maintainer = f"{os.environ.get('DEBFULLNAME', 'waguard maintainers')} <{email}>"
@@ -106,9 +111,7 @@ def make(wheel: Path, requirements: Path, folder: Path, version: str, epoch: int
         overrides = (HERE / "lintian-overrides").read_bytes()
         _write(host.at("/usr/share/lintian/overrides/waguard"), overrides)
         files = sorted(
-            path
-            for path in Path(stage).rglob("*")
-            if path.is_file() and not path.is_symlink()
+            path for path in Path(stage).rglob("*") if path.is_file() and not path.is_symlink()
         )
         python = sys.version_info
         control = CONTROL.format(
@@ -200,7 +203,10 @@ def _licences(tree: Path) -> Iterator[str]:
 def _libraries(files: list[Path]) -> str:
     """The packages of the libraries that its modules are linked with."""
     with tempfile.TemporaryDirectory(prefix="waguard-deb.") as folder:
-        _write(Path(folder) / "debian/control", b"Source: waguard\n\nPackage: waguard\nArchitecture: any\n")
+        _write(
+            Path(folder) / "debian/control",
+            b"Source: waguard\n\nPackage: waguard\nArchitecture: any\n",
+        )
         modules = [path for path in files if ".so" in path.suffixes]
         found = run(
             *("env", "-C", folder, "dpkg-shlibdeps", "-O", "--ignore-missing-info"),
@@ -224,8 +230,6 @@ def main() -> int:
         version += time.strftime("~%Y%m%d%H%M%S", time.gmtime(epoch))
     os.umask(0o022)
     try:
-        if not Path(sys._base_executable).resolve().is_relative_to("/usr/bin"):  # type: ignore[attr-defined]
-            raise FailedError("a package needs the distribution's Python: make deb PYTHON=/usr/bin/python3", CONFIGURATION)
         made = make(given.wheel, given.requirements, given.folder, version, epoch)
     except FailedError as error:
         sys.stderr.write(f"{error}\n")
