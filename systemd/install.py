@@ -188,8 +188,10 @@ def build(host: Host, wheel: Path, requirements: Path) -> PurePosixPath:
 def _compile(tree: Path, release: PurePosixPath) -> None:
     """The service can write no .pyc; it runs without docstrings and asserts, the command line with them."""
     levels = ("-o", "0", "-o", "2")
-    places = ("-s", tree, "-p", release, tree / "lib")
-    run(sys.executable, "-m", "compileall", "-q", *levels, *places)
+    run(
+        *(sys.executable, "-m", "compileall", "-q", *levels),
+        *("-s", str(tree), "-p", str(release), str(tree / "lib")),
+    )
 
 
 def lay(host: Host, release: PurePosixPath) -> PurePosixPath:
@@ -483,7 +485,6 @@ def configure(host: Host, within: float) -> None:
     new = host.releases / (host.at(host.unpacked) / RELEASE).read_text().strip()
     if old in {None, new}:
         activate(host, lay(host, new))
-        (host.at(new) / ROLLED_BACK).unlink(missing_ok=True)
         if old and host.is_live and is_active():
             run("systemctl", "restart", UNIT)
         prune(host, new)
@@ -491,10 +492,9 @@ def configure(host: Host, within: float) -> None:
         return
     try:
         _upgrade(host, old, lambda: lay(host, new), within)
-        (host.at(new) / ROLLED_BACK).unlink(missing_ok=True)
-    except FailedError as error:
+    except (FailedError, OSError) as error:
         activate(host, old)
-        why = error.said or str(error)
+        why = getattr(error, "said", "") or str(error)
         _put(f"{new.name} is installed and does not run: {why}\n", host.at(old) / ROLLED_BACK)
         say(f"{why}\n{old.name} is used; to try {new.name} again: dpkg-reconfigure waguard")
 
@@ -564,7 +564,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=str(__doc__).partition("\n")[0])
     parser.add_argument("command", choices=["install", "upgrade", "uninstall", "configure"])
     parser.add_argument("--wheel", type=Path, help="of the version to be installed")
-    parser.add_argument("--prefix", type=PurePosixPath, default=HERE if HERE == PACKAGE else PREFIX)
+    parser.add_argument(
+        "--prefix", type=PurePosixPath, default=PACKAGE if Path(PACKAGE) == HERE else PREFIX
+    )
     parser.add_argument("--destdir", default="", help="put files below it, for a package")
     parser.add_argument("--within", type=float, default=READY_WITHIN, metavar="S")
     parser.add_argument(

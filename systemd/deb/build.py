@@ -124,9 +124,9 @@ def make(wheel: Path, requirements: Path, folder: Path, version: str, epoch: int
             next_python=f"{python.major}.{python.minor + 1}",
         )
         sums = (
-            f"{hashlib.md5(path.read_bytes(), usedforsecurity=False).hexdigest()}  {name}\n"
+            f"{hashlib.md5(path.read_bytes(), usedforsecurity=False).hexdigest()}  {path.relative_to(stage)}\n"
             for path in files
-            if f"/{(name := path.relative_to(stage))}" != CONFIG
+            if path != host.at(CONFIG)
         )
         meta = Path(stage) / "DEBIAN"
         _write(meta / "control", control.encode())
@@ -135,8 +135,8 @@ def make(wheel: Path, requirements: Path, folder: Path, version: str, epoch: int
         for script in SCRIPTS:
             _write(meta / script, (HERE / script).read_bytes(), 0o755)
         Path(stage).chmod(0o755)
-        for path in (Path(stage), *Path(stage).rglob("*")):
-            os.utime(path, (epoch, epoch), follow_symlinks=False)
+        for it in (Path(stage), *Path(stage).rglob("*")):
+            os.utime(it, (epoch, epoch), follow_symlinks=False)
         folder.mkdir(parents=True, exist_ok=True)
         built = run(
             *("dpkg-deb", "--root-owner-group", "-Zxz", "--build", stage, folder),

@@ -1,5 +1,6 @@
 """What the Debian package's scripts do with the release that dpkg has unpacked; under a real systemd: test_package.py."""
 
+import errno
 import mmap
 import shutil
 from pathlib import Path, PurePosixPath
@@ -105,6 +106,22 @@ def test_the_release_before_goes_on_and_reports_why(
     unpack(host, "1.0")
     install.configure(host, WITHIN)
     assert (host.current(), watch.rolled_back(host.at(old))) == (old, None)
+
+
+def test_a_full_disk_leaves_the_release_before(
+    host: Host, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    old = unpack(host, "1.0")
+    install.configure(host, WITHIN)
+    unpack(host, "1.1")
+
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(install, "_compile", full)
+    install.configure(host, WITHIN)
+    assert (host.current(), unit(host)) == (old, "waguard.service of 1.0")
+    assert "No space left" in str(watch.rolled_back(host.at(old)))
 
 
 def test_a_release_that_is_installed_again_is_laid_again(host: Host) -> None:

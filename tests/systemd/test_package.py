@@ -15,7 +15,6 @@ from systemd.install import CONFIG, OF_PACKAGE, PACKAGE
 from tests.first_minutes import minimal_root
 from tests.systemd.namespace import SystemdNamespace, systemd_namespace
 from tests.systemd.test_upgrade import (
-    CHECKOUT,
     NEVER_READY,
     begin,
     is_the_same,
@@ -23,7 +22,7 @@ from tests.systemd.test_upgrade import (
     version,
     wheels,
 )
-from tests.systemd.unit import UNIT, api, processes, until, why_not
+from tests.systemd.unit import CHECKOUT, UNIT, api, processes, until, why_not
 from waguard import __version__
 from waguard.lab.standin import Policy, StandIn
 
@@ -138,8 +137,8 @@ async def test_the_life_of_a_package(systemd: SystemdNamespace, package: Path) -
             reported = await asyncio.to_thread(until, systemd, lambda: conditions(systemd))
             assert "9.1-0 is installed and does not run" in reported["release_rolled_back"]
             assert releases(systemd) >= {"9.0-0"}
-            said = systemd.run("dpkg-reconfigure", "waguard", within=APT_WITHIN)
-            assert (said.returncode, version(systemd)) == (0, "9.0"), "it is as broken as before"
+            again = await asyncio.to_thread(systemd.run, "dpkg-reconfigure", "waguard", within=APT_WITHIN)
+            assert (again.returncode, version(systemd)) == (0, "9.0"), "it is as broken as before"
             await is_the_same(systemd, before)
             await asyncio.to_thread(
                 apt, systemd, "install", "--allow-downgrades", f"{PACKAGES}/waguard_9.0.deb"
@@ -152,7 +151,7 @@ async def test_the_life_of_a_package(systemd: SystemdNamespace, package: Path) -
 
 
 def is_installed(systemd: SystemdNamespace) -> None:
-    verified = systemd.run("systemd-analyze", "verify", OF_PACKAGE["waguard.service"])
+    verified = systemd.run("systemd-analyze", "--man=no", "verify", OF_PACKAGE["waguard.service"])
     assert (verified.returncode, verified.stderr) == (0, "")
     reported = systemd.run("stat", "-c", "%a %U:%G", CONFIG, "/var/lib/waguard").stdout.splitlines()
     assert reported == ["640 root:waguard", "700 waguard:waguard"]
