@@ -494,9 +494,10 @@ def configure(host: Host, within: float) -> None:
         _upgrade(host, old, lambda: lay(host, new), within)
     except (FailedError, OSError) as error:
         activate(host, old)
-        why = getattr(error, "said", "") or str(error)
+        lines = (getattr(error, "said", "") or str(error)).splitlines()
+        why = " ".join(dict.fromkeys((lines[0], lines[-1])))  # what follows a first line is its log
         _put(f"{new.name} is installed and does not run: {why}\n", host.at(old) / ROLLED_BACK)
-        say(f"{why}\n{old.name} is used; to try {new.name} again: dpkg-reconfigure waguard")
+        say(f"{error}\n{old.name} is used; to try {new.name} again: dpkg-reconfigure waguard")
 
 
 def _replace(

@@ -90,12 +90,13 @@ def test_the_release_before_goes_on_and_reports_why(
     old = unpack(host, "1.0")
     install.configure(host, WITHIN)
     new = unpack(host, "1.1")
-    fails(monkeypatch, "1.1", "send.rate is unknown\nmore")
+    fails(monkeypatch, "1.1", "it does not start:\nmore\nRuntimeError: why")
     install.configure(host, WITHIN)
     assert (host.current(), unit(host)) == (old, "waguard.service of 1.0")
     assert watch.ROLLED_BACK == ROLLED_BACK
     assert (
-        watch.rolled_back(host.at(old)) == "1.1 is installed and does not run: send.rate is unknown"
+        watch.rolled_back(host.at(old))
+        == "1.1 is installed and does not run: it does not start: RuntimeError: why"
     )
     assert "dpkg-reconfigure waguard" in capsys.readouterr().out
     # the cause is removed, and dpkg-reconfigure tries it again
@@ -108,9 +109,7 @@ def test_the_release_before_goes_on_and_reports_why(
     assert (host.current(), watch.rolled_back(host.at(old))) == (old, None)
 
 
-def test_a_full_disk_leaves_the_release_before(
-    host: Host, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_full_disk_leaves_the_release_before(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
     old = unpack(host, "1.0")
     install.configure(host, WITHIN)
     unpack(host, "1.1")

@@ -137,7 +137,9 @@ async def test_the_life_of_a_package(systemd: SystemdNamespace, package: Path) -
             reported = await asyncio.to_thread(until, systemd, lambda: conditions(systemd))
             assert "9.1-0 is installed and does not run" in reported["release_rolled_back"]
             assert releases(systemd) >= {"9.0-0"}
-            again = await asyncio.to_thread(systemd.run, "dpkg-reconfigure", "waguard", within=APT_WITHIN)
+            again = await asyncio.to_thread(
+                systemd.run, "dpkg-reconfigure", "waguard", within=APT_WITHIN
+            )
             assert (again.returncode, version(systemd)) == (0, "9.0"), "it is as broken as before"
             await is_the_same(systemd, before)
             await asyncio.to_thread(
