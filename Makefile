@@ -16,7 +16,7 @@ DESTDIR ?=
 ARGS   ?=
 ORIGINS ?=
 
-.PHONY: help demo test test-long axe screenshots simulate mutants walk words texts coverage hooks servers run setup system lint wheel extension image sbom install upgrade uninstall clean
+.PHONY: help demo test test-long axe screenshots simulate mutants walk words texts coverage hooks servers run setup system lint wheel deb extension image sbom install upgrade uninstall clean
 
 help: ## these targets
 	@awk -F ':|## ' '/^[a-z][a-z -]*:.*## / {printf "  %-16s %s\n", $$1, substr($$0, index($$0, "## ") + 3)}' $(MAKEFILE_LIST)
@@ -116,13 +116,21 @@ $(VENV)/.compiled: $(shell find tests -name '*.py')
 wheel: setup ## dist/waguard-*.whl with wa-js, swagger-ui, uPlot, their licences, the page and the migrations
 	$(BIN)/pip wheel --quiet --no-deps --no-build-isolation --wheel-dir dist .
 
+# the same commit makes the same package
+deb: export SOURCE_DATE_EPOCH ?= $(shell git log -1 --format=%ct)
+deb: setup ## dist/waguard_*.deb for this machine's Debian and Python
+	@.ci/system-packages deb
+	@rm -rf dist/install
+	@env -u SOURCE_DATE_EPOCH $(BIN)/pip wheel --quiet --no-deps --no-build-isolation --wheel-dir dist/install .
+	@$(BIN)/python systemd/deb/build.py --wheel dist/install/*.whl $(if $(shell git tag --points-at HEAD),,--snapshot)
+
 extension: ## dist/extension, with which the status page asks for a passkey (docs/passkey.md): ORIGINS="https://host"
 	@set -f; $(PYTHON) extension/build.py $(ORIGINS)
 
 sbom: $(VENV)/.installed ## dist/waguard.cdx.json: what waguard consists of (CycloneDX), from the lock files
 	@$(BIN)/python .ci/sbom.py dist/waguard.cdx.json
 
-install upgrade: setup ## as root: the service below PREFIX=/opt/waguard; DESTDIR= for a package
+install upgrade: setup ## as root: the service below PREFIX=/opt/waguard; DESTDIR= stages it
 	@rm -rf dist/install
 	@$(BIN)/pip wheel --quiet --no-deps --no-build-isolation --wheel-dir dist/install .
 	@$(BIN)/python systemd/install.py $@ --wheel dist/install/*.whl --prefix $(PREFIX) --destdir "$(DESTDIR)" $(ARGS)

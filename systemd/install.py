@@ -1,6 +1,7 @@
-"""Installs waguard as a service, upgrades it and removes it: `make install`, `upgrade`, `uninstall`.
+"""Installs waguard as a service, upgrades it and removes it: `make install`, `upgrade`, `uninstall`, and the
+scripts of the Debian package, which has this file beside its release.
 
-<prefix>/releases/<version>-<time> is a venv with the locked dependencies of that version, and in its
+<prefix>/releases/<version>-<time or digest> is a venv with the locked dependencies of that version, and in its
 share/waguard what lies elsewhere on the system (PLACES). <prefix>/current names the one that runs, so
 the way back is the same as the way there. Stdlib only. Exit codes: 0 done, 1 failed, 2 usage or
 configuration.
@@ -8,6 +9,7 @@ configuration.
 
 import argparse
 import contextlib
+import hashlib
 import http.client
 import json
 import os
@@ -16,7 +18,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any, Final
@@ -24,6 +26,8 @@ from typing import Any, Final
 HERE: Final = Path(__file__).resolve().parent
 CHECKOUT: Final = HERE.parent
 PREFIX: Final = "/opt/waguard"
+PACKAGE: Final = PurePosixPath("/usr/lib/waguard")
+"""The prefix of the Debian package."""
 CONFIG: Final = "/etc/waguard/waguard.toml"
 COMMAND: Final = "/usr/local/bin/waguard"
 UNIT: Final = "waguard.service"
@@ -52,6 +56,13 @@ PLACES: Final[Mapping[str, str]] = {
     "waguard.rules.yml": f"{MONITORING}/waguard.rules.yml",
     "waguard.json": f"{MONITORING}/waguard.json",
 }
+OF_PACKAGE: Final[Mapping[str, str]] = {
+    name: place.replace("/etc/", "/usr/lib/") for name, place in PLACES.items() if "/etc/" in place
+}
+"""What has to fit the release that runs; everything else of PLACES is dpkg's alone."""
+RELEASE: Final = f"{SHARE}/release"  # in what dpkg unpacks: its name
+ROLLED_BACK: Final = f"{SHARE}/rolled-back"  # in a release: why it runs instead of a newer one
+BOOTED: Final = Path("/run/systemd/system")
 SHELLS: Final = ("bash", "zsh", "fish")
 HIDDEN: Final = ("/root", "/home", "/run/user")
 """Folders that ProtectHome= hides from the service."""
@@ -106,6 +117,19 @@ class Host:
     def is_live(self) -> bool:
         return not self.destdir
 
+    @property
+    def is_package(self) -> bool:
+        return self.prefix == PACKAGE
+
+    @property
+    def places(self) -> Mapping[str, str]:
+        return OF_PACKAGE if self.is_package else PLACES
+
+    @property
+    def unpacked(self) -> PurePosixPath:
+        """The release as dpkg unpacks it; nothing runs from there."""
+        return self.prefix / "package"
+
     def at(self, path: str | PurePosixPath) -> Path:
         """Where a path of the installed system lies now."""
         return Path(f"{self.destdir}{path}")
@@ -136,7 +160,10 @@ class Host:
 def build(host: Host, wheel: Path, requirements: Path) -> PurePosixPath:
     """Make the tree of a new release; nothing uses it yet. Nothing stays of one that fails."""
     version = wheel.name.split("-")[1]
-    release = host.releases / f"{version}-{time.strftime('%Y%m%d-%H%M%S')}"
+    mark = time.strftime("%Y%m%d-%H%M%S")
+    if host.is_package or not host.is_live:  # the same parts have the same name
+        mark = hashlib.sha256(wheel.read_bytes() + requirements.read_bytes()).hexdigest()[:8]
+    release = host.releases / f"{version}-{mark}"
     tree = host.at(release)
     say(f"building {tree}")
     tree.parent.mkdir(parents=True, exist_ok=True)
@@ -149,13 +176,34 @@ def build(host: Host, wheel: Path, requirements: Path) -> PurePosixPath:
         run(*install, *options, wheel)
         _share(host, release)
         _relocate(host, tree)
-        # the service can write no .pyc; it runs without docstrings and asserts, the command line with them
-        levels = ("-o", "0", "-o", "2")
-        places = ("-s", host.destdir, "-p", "/", tree / "lib")
-        run(sys.executable, "-m", "compileall", "-q", *levels, *places)
+        if not host.is_package:
+            _compile(tree, release)
     except BaseException:
         shutil.rmtree(tree, ignore_errors=True)
         raise
+    return release
+
+
+def _compile(tree: Path, release: PurePosixPath) -> None:
+    """The service can write no .pyc; it runs without docstrings and asserts, the command line with them."""
+    levels = ("-o", "0", "-o", "2")
+    run(
+        *(sys.executable, "-m", "compileall", "-q", *levels),
+        *("-s", str(tree), "-p", str(release), str(tree / "lib")),
+    )
+
+
+def lay(host: Host, release: PurePosixPath) -> PurePosixPath:
+    """Put what dpkg has unpacked beside the release that runs: dpkg deletes it with the next upgrade, also while
+    workers run from it. Hard links: they cost no room."""
+    tree = host.at(release)
+    unfinished = tree.with_name(f".{tree.name}.new")
+    shutil.rmtree(unfinished, ignore_errors=True)
+    shutil.copytree(host.at(host.unpacked), unfinished, symlinks=True, copy_function=os.link)
+    _compile(unfinished, release)
+    if tree.exists():  # installed again: it may be damaged, and in use
+        tree.replace(tree.with_name(f".{tree.name}.{time.time_ns()}"))
+    unfinished.replace(tree)
     return release
 
 
@@ -195,19 +243,26 @@ def activate(host: Host, release: PurePosixPath) -> None:
     the configuration, and drop-ins."""
     share = host.at(release) / SHARE
     left_out = BEFORE_STEPS if systemd_version() >= STEPS_SINCE else None
-    for name, place in PLACES.items():
+    for name, place in host.places.items():
         if (share / name).exists() and name != left_out:
             _put((share / name).read_text(), host.at(place))
         else:
             host.at(place).unlink(missing_ok=True)
     _link(host.at(host.link), f"releases/{release.name}")
-    _link(host.at(COMMAND), f"{host.link}/bin/waguard")
+    if not host.is_package:
+        _link(host.at(COMMAND), f"{host.link}/bin/waguard")
     if host.is_live:
-        run("systemd-sysusers", PLACES["sysusers.conf"])
-    if not host.at(CONFIG).exists():
+        run("systemd-sysusers", host.places["sysusers.conf"])
+    if not host.is_package and not host.at(CONFIG).exists():
         _put((share / "waguard.toml").read_text(), host.at(CONFIG), 0o640)
     if host.is_live:
-        run("systemd-tmpfiles", "--create", PLACES["tmpfiles.conf"])
+        run("systemd-tmpfiles", "--create", host.places["tmpfiles.conf"])
+        _reload_units()
+
+
+def _reload_units() -> None:
+    """Where there is a systemd: none runs where an image is built."""
+    if BOOTED.exists():
         run("systemctl", "daemon-reload")
 
 
@@ -367,6 +422,8 @@ def install(host: Host, wheel: Path, requirements: Path) -> None:
     """A first release, its links, the unit. Raises ``FailedError`` where there is one already."""
     if host.current():
         raise FailedError(f"waguard is installed in {host.prefix}: make upgrade", CONFIGURATION)
+    if host.is_package or host.at(PACKAGE).exists():
+        raise FailedError(f"{PACKAGE} is the Debian package's: apt remove waguard", CONFIGURATION)
     require_reachable(host.prefix)
     if host.at(COMMAND).exists() and not host.at(COMMAND).is_symlink():
         raise FailedError(f"{COMMAND} is another program: move it", CONFIGURATION)
@@ -395,11 +452,17 @@ def upgrade(host: Host, wheel: Path, requirements: Path, within: float) -> None:
     if old is None:
         raise FailedError(f"waguard is not installed in {host.prefix}: make install", CONFIGURATION)
     require_reachable(host.prefix)
+    _upgrade(host, old, lambda: build(host, wheel, requirements), within)
+
+
+def _upgrade(
+    host: Host, old: PurePosixPath, made: Callable[[], PurePosixPath], within: float
+) -> None:
     check(host, old)  # what is wrong already is no fault of the new one
     daemon = Daemon(host, old) if host.is_live and is_active() else None
     if daemon and (why := daemon.why_not_ready()):
         raise FailedError(f"{old.name} runs and is not ready: {why}\nstop it, then upgrade")
-    new = build(host, wheel, requirements)
+    new = made()
     try:
         check(host, new)
     except FailedError:
@@ -414,6 +477,28 @@ def upgrade(host: Host, wheel: Path, requirements: Path, within: float) -> None:
     prune(host, old, new)
 
 
+def configure(host: Host, within: float) -> None:
+    """Use the release that dpkg has unpacked. Where it does not work the one before continues and reports why:
+    dpkg is not to fail for it."""
+    old = host.current()
+    new = host.releases / (host.at(host.unpacked) / RELEASE).read_text().strip()
+    if old in {None, new}:
+        activate(host, lay(host, new))
+        if old and host.is_live and is_active():
+            run("systemctl", "restart", UNIT)
+        prune(host, new)
+        say(f"installed: {new.name}; edit {CONFIG}, then: systemctl enable --now waguard")
+        return
+    try:
+        _upgrade(host, old, lambda: lay(host, new), within)
+    except (FailedError, OSError) as error:
+        activate(host, old)
+        lines = (getattr(error, "said", "") or str(error)).splitlines()
+        why = " ".join(dict.fromkeys((lines[0], lines[-1])))  # what follows a first line is its log
+        _put(f"{new.name} is installed and does not run: {why}\n", host.at(old) / ROLLED_BACK)
+        say(f"{error}\n{old.name} is used; to try {new.name} again: dpkg-reconfigure waguard")
+
+
 def _replace(
     host: Host, daemon: Daemon, old: PurePosixPath, new: PurePosixPath, within: float
 ) -> None:
@@ -423,45 +508,51 @@ def _replace(
     try:
         restart(daemon, wanted, within)
     except (FailedError, KeyboardInterrupt) as error:
-        say(f"{new.name}: {str(error) or 'interrupted'}\ngoing back to {old.name}")
+        why = str(error) or "interrupted"
+        say(f"{new.name}: {why}\ngoing back to {old.name}")
         activate(host, old)
         try:
             restart(daemon, wanted, within)
         except FailedError as second:
             raise FailedError(
-                f"not upgraded: {old.name} is back in its place, but {second}\nsee: waguard doctor"
+                f"not upgraded: {old.name} is back in its place, but {second}\nsee: waguard doctor",
+                said=why,
             ) from None
         shutil.rmtree(host.at(new))
-        raise FailedError(f"not upgraded: {old.name} runs again") from None
+        raise FailedError(f"not upgraded: {old.name} runs again", said=why) from None
     say(f"upgraded: {old.name} → {new.name}")
 
 
 def uninstall(host: Host) -> None:
     """Keep what waguard has written, and the configuration; say where they are."""
     release = host.current()
-    if release is None:
+    if release is None and not host.is_package:
         raise FailedError(f"waguard is not installed in {host.prefix}", CONFIGURATION)
     folders = kept_folders(host, release)
-    if host.is_live:
-        others = [name for name in (SOCKET, TIMER) if host.at(PLACES[name]).exists()]
+    if host.is_live and BOOTED.exists():
+        others = [name for name in (SOCKET, TIMER) if host.at(host.places[name]).exists()]
         run("systemctl", "disable", "--now", *others, UNIT)
-    for place in (*PLACES.values(), COMMAND, str(host.link)):
+    places = host.places.values()
+    for place in (*places, str(host.link), *(() if host.is_package else (COMMAND,))):
         host.at(place).unlink(missing_ok=True)
-    shutil.rmtree(host.at(host.releases))
-    for folder in (host.at(host.prefix), host.at(DROP_INS), host.at(MONITORING)):
+    if host.at(host.releases).exists():
+        shutil.rmtree(host.at(host.releases))
+    drop_ins = host.at(host.places[BEFORE_STEPS]).parent
+    for folder in (host.at(host.prefix), drop_ins, host.at(MONITORING)):
         if folder.is_dir() and not any(folder.iterdir()):
             folder.rmdir()
-    say(f"removed: {host.prefix}, {COMMAND}, {UNIT}")
+    if not host.is_package:
+        say(f"removed: {host.prefix}, {COMMAND}, {UNIT}")
     say(f"kept: {CONFIG}, {folders}, and the user waguard")
     if host.at(DROP_INS).exists():
         say(f"kept: {DROP_INS}")
     if host.is_live:
-        run("systemctl", "daemon-reload")
+        _reload_units()
 
 
-def kept_folders(host: Host, release: PurePosixPath) -> str:
+def kept_folders(host: Host, release: PurePosixPath | None) -> str:
     """Where data lies, in words."""
-    if host.is_live:
+    if host.is_live and release:
         with contextlib.suppress(FailedError):  # a wrong file does not keep anybody from leaving
             values = configured(host, release)
             return f"{values['paths.sessions']}, {values['paths.state']}"
@@ -471,16 +562,18 @@ def kept_folders(host: Host, release: PurePosixPath) -> str:
 def main(argv: Sequence[str] | None = None) -> int:
     """The exit code."""
     parser = argparse.ArgumentParser(description=str(__doc__).partition("\n")[0])
-    parser.add_argument("command", choices=["install", "upgrade", "uninstall"])
+    parser.add_argument("command", choices=["install", "upgrade", "uninstall", "configure"])
     parser.add_argument("--wheel", type=Path, help="of the version to be installed")
-    parser.add_argument("--prefix", type=PurePosixPath, default=PurePosixPath(PREFIX))
+    parser.add_argument(
+        "--prefix", type=PurePosixPath, default=PACKAGE if Path(PACKAGE) == HERE else PREFIX
+    )
     parser.add_argument("--destdir", default="", help="put files below it, for a package")
     parser.add_argument("--within", type=float, default=READY_WITHIN, metavar="S")
     parser.add_argument(
         "--requirements", type=Path, default=CHECKOUT / "etc/requirements.txt", metavar="FILE"
     )
     given = parser.parse_args(argv)
-    if given.command != "uninstall" and not given.wheel:
+    if given.command in {"install", "upgrade"} and not given.wheel:
         parser.error("--wheel is needed")
     host = Host(prefix=given.prefix, destdir=given.destdir.rstrip("/"))
     os.umask(0o022)
@@ -491,6 +584,8 @@ def main(argv: Sequence[str] | None = None) -> int:
                 install(host, given.wheel, given.requirements)
             case "upgrade":
                 upgrade(host, given.wheel, given.requirements, given.within)
+            case "configure":
+                configure(host, given.within)
             case _:
                 uninstall(host)
     except FailedError as error:

@@ -23,12 +23,12 @@ loop about 4 ms; a thread makes the text. Who is not scraped pays for some addit
       - job_name: waguard
         authorization: {credentials_file: /etc/prometheus/waguard-key}
         static_configs: [{targets: ["127.0.0.1:3001"]}]
-    rule_files: [/usr/local/share/waguard/waguard.rules.yml]
+    rule_files: [/usr/share/waguard/waguard.rules.yml]
 
 The key is an issued one with the right to read (`waguard keys create prometheus --right read`, [keys.md](keys.md)). A key
 for some workspaces or sessions gets their series alone, and nothing that is about the daemon as a whole.
 
-`make install` puts two files into /usr/local/share/waguard: six alerts (`etc/prometheus`), and a dashboard that Grafana
+The package puts two files into /usr/share/waguard (`make install`: /usr/local/share/waguard): six alerts (`etc/prometheus`), and a dashboard that Grafana
 imports (`etc/grafana`). The alerts expect the job's name `waguard`.
 
 | alert | when | severity |

@@ -36,9 +36,9 @@ def why_not() -> str | None:
     return f"{', '.join(missing)} is not installed" if missing else None
 
 
-def make_root(root: Path) -> str | None:
+def make_root(root: Path, packages: Sequence[str] = (*NAMED, SUDO)) -> str | None:
     """Make one; why it cannot be had: no registry answers."""
-    include = ",".join((*NAMED, SUDO))
+    include = ",".join(packages)
     done = subprocess.run(
         [
             *(*APART, "mmdebstrap", "--quiet", "--variant=minbase"),
@@ -57,7 +57,8 @@ def make_root(root: Path) -> str | None:
             target.parent.mkdir(parents=True, exist_ok=True)
             shutil.copy(name, target)
     within(root, "useradd", "--create-home", "--shell", "/bin/sh", USER)
-    (root / "etc/sudoers.d" / USER).write_text(f"{USER} ALL=(ALL) NOPASSWD: ALL\n")
+    if SUDO in packages:
+        (root / "etc/sudoers.d" / USER).write_text(f"{USER} ALL=(ALL) NOPASSWD: ALL\n")
     return None
 
 

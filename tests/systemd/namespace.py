@@ -1,4 +1,4 @@
-"""A real systemd as PID 1 of throw-away namespaces, on an overlay of the machine's own root.
+"""A real systemd as PID 1 of throw-away namespaces, on an overlay of the machine's own root, or of another one.
 
 Needs root, util-linux and systemd. Nothing that is written inside survives, nothing of the
 machine's services runs in it; the network is the machine's own, so loopback is shared.
@@ -38,7 +38,7 @@ child=; trap 'kill -9 $child 2>/dev/null || :' TERM INT HUP
 (
   for group in "${groups[@]}"; do echo $BASHPID >"$group/cgroup.procs"; done
   exec unshare --mount --propagation private --cgroup --uts --ipc --pid --fork --kill-child \
-    bash -c "$2" init "$work" "$hybrid"
+    bash -c "$2" init "$work" "$hybrid" "$3"
 ) & child=$!
 while kill -0 $child 2>/dev/null; do wait $child || :; done
 for _ in {1..50}; do
@@ -58,10 +58,10 @@ exit 9
 # The inner half is PID 1: it builds the root, pivots into it and becomes systemd.
 INNER = r"""
 set -eu
-work=$1; hybrid=$2
+work=$1; hybrid=$2; lower=$3
 read -r me _ </proc/self/stat; echo "$me" >"$work/pid.new"; mv "$work/pid.new" "$work/pid"
 mount -t tmpfs -o mode=755 tmpfs "$work/tree"; cd "$work/tree"; mkdir upper work root
-mount -t overlay -o "lowerdir=/,upperdir=$PWD/upper,workdir=$PWD/work" overlay root; cd root
+mount -t overlay -o "lowerdir=$lower,upperdir=$PWD/upper,workdir=$PWD/work" overlay root; cd root
 mount -t proc -o nosuid,nodev,noexec proc proc
 for path in sys sysrq-trigger; do
   [ ! -e proc/$path ] || { mount --bind proc/$path proc/$path; mount -o remount,bind,ro proc/$path; }
@@ -97,7 +97,7 @@ done
 cd "$work/tree/root"
 printf '[Unit]\nRequires=basic.target\nAfter=basic.target\n' >etc/systemd/system/wg.target
 mkdir -p .old; pivot_root . .old; cd /
-for pair in "${@:3}"; do  # what lies on other file systems than the root's
+for pair in "${@:4}"; do  # what lies on other file systems than the root's
   mkdir -p "${pair#*=}"; mount --bind ".old${pair%%=*}" "${pair#*=}"
 done
 umount -l .old; rmdir .old
@@ -109,16 +109,16 @@ exec env -i container=wg PATH=/usr/sbin:/usr/bin:/sbin:/bin LANG=C.UTF-8 \
 class SystemdNamespace:
     """One booted systemd."""
 
-    def __init__(self, work: Path, binds: dict[Path, str], log: Path) -> None:
+    def __init__(self, work: Path, binds: dict[Path, str], log: Path, lower: Path) -> None:
         self._work = work
         pairs = [f"{source}={target}" for source, target in binds.items()]
-        inner = INNER.replace('"${@:3}"', " ".join(f"'{pair}'" for pair in pairs))
+        inner = INNER.replace('"${@:4}"', " ".join(f"'{pair}'" for pair in pairs))
         with log.open("wb") as out:
             self._process = subprocess.Popen(
                 [
                     *("setpriv", "--pdeathsig", "TERM"),
                     *("unshare", "--mount", "--propagation", "private"),
-                    *("bash", "-c", OUTER, "outer", str(work), inner),
+                    *("bash", "-c", OUTER, "outer", str(work), inner, str(lower)),
                 ],
                 stdin=subprocess.DEVNULL,
                 stdout=out,
@@ -146,13 +146,13 @@ class SystemdNamespace:
         code = self._process.wait(90)
         assert code == 0, f"namespaces left over in {self._work}: exit code {code}"
 
-    def run(self, *command: str) -> subprocess.CompletedProcess[str]:
-        """Run a command inside."""
+    def run(self, *command: str, within: float = 150) -> subprocess.CompletedProcess[str]:
+        """Run a command inside, which has ``within`` s."""
         return subprocess.run(
             ["nsenter", "-t", str(self._pid), "-a", *command],
             text=True,
             capture_output=True,
-            timeout=150,
+            timeout=within,
             check=False,
         )
 
@@ -192,11 +192,13 @@ class SystemdNamespace:
 
 
 @contextlib.contextmanager
-def systemd_namespace(binds: dict[Path, str]) -> Iterator[SystemdNamespace]:
-    """Boot it, with these folders of the machine at these places inside; end it."""
+def systemd_namespace(
+    binds: dict[Path, str], lower: Path = Path("/")
+) -> Iterator[SystemdNamespace]:
+    """Boot it on the root ``lower``, with these folders of the machine at these places inside; end it."""
     work = Path(tempfile.mkdtemp(prefix="wg-sd."))
     log = Path(tempfile.mkstemp(prefix="wg-sd-log.")[1])
-    namespace = SystemdNamespace(work, binds, log)
+    namespace = SystemdNamespace(work, binds, log, lower)
     try:
         yield namespace
     finally:

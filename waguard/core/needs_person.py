@@ -27,6 +27,7 @@ NEEDS_PERSON: Final[Mapping[str, bool | Mapping[str, bool]]] = {
     "disk_unusable": True,
     "sessions_folder_missing": True,
     "runtime_removed": True,
+    "release_rolled_back": True,
     "version_held": False,
     "version_refused": True,
     "bundle_rolled_back": True,

@@ -239,6 +239,8 @@ FLEET: Final = {
     f" {_DOCTOR} checks the folder.",
     "runtime_removed": "Find out who removes it: possibly a second unit with the same `RuntimeDirectory=`."
     f" {_DOCTOR} checks the folder.",
+    "release_rolled_back": "`waguard logs --level ERROR` has what the newer release reported. When the cause is removed, `dpkg-reconfigure"
+    " waguard` tries it again; the next release takes its place.",
     "whatsapp_refuses": "See whether WhatsApp Web opens in a browser here; the sessions go on by"
     " themselves. `waguard status` shows who waits.",
     "version_held": "Nothing to do: canaries try newer versions by themselves. `waguard versions list` shows"

@@ -1,6 +1,8 @@
 """The tick of each second: what was removed is made again, conditions are renewed, systemd is notified."""
 
+import sys
 from collections.abc import Callable, Iterable
+from pathlib import Path
 from typing import Final
 
 from loguru import logger
@@ -22,6 +24,16 @@ from waguard.supervision.outages import Outages
 from waguard.supervision.supervisor import Supervisor
 
 INTERVAL: Final = 1.0  # s
+ROLLED_BACK: Final = "share/waguard/rolled-back"  # below a release, as systemd/install.py has it
+_WORDS: Final = 500  # characters of it
+
+
+def rolled_back(release: Path = Path(sys.prefix)) -> str | None:
+    """Why this release runs although a newer one was installed; None: none was."""
+    try:
+        return (release / ROLLED_BACK).read_text(errors="replace").partition("\n")[0][:_WORDS]
+    except OSError:
+        return None
 
 
 class Watch:
@@ -62,6 +74,7 @@ class Watch:
         """What hangs here has the daemon killed by systemd."""
         logs.tick()
         self._outages.update("runtime_removed", self._runtime.restore())
+        self._outages.update("release_rolled_back", rolled_back())
         await self._local.keep()
         self._disk.check()
         self._webhooks.check()

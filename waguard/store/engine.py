@@ -122,7 +122,8 @@ def connect(
     except ModuleNotFoundError as error:
         extra = _EXTRAS.get(str(error.name), "")
         raise _refused(
-            f"the driver {error.name} is not installed", f"pip install 'waguard[{extra}]'"
+            f"the driver {error.name} is not installed",
+            f"install waguard with its extra `{extra}`: 'waguard-….whl[{extra}]'",
         ) from None
     limit_statements(limited, deadline)
     return Engines(engine, engine, limited)

@@ -118,8 +118,16 @@ def script(machine: Machine, config: Config) -> Script:
         digest=digest,
         error=error,
         own=config.whatsapp.wajs is not None,
-        command="make setup" if (CHECKOUT / "Makefile").is_file() else "make upgrade",
+        command=_installs(),
     )
+
+
+def _installs() -> str:
+    """What puts this waguard's own files back."""
+    if (CHECKOUT / "Makefile").is_file():
+        return "make setup"
+    packaged = Path(sys.prefix).is_relative_to("/usr/lib/waguard")
+    return "apt-get install --reinstall ./waguard_*.deb" if packaged else "make upgrade"
 
 
 def folders(config: Config) -> Mapping[str, Path]:

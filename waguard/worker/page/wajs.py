@@ -14,6 +14,7 @@ from waguard.wire.worker import WorkerSpec
 PACKED: Final = (
     Path(waguard.__file__).parent / "wajs/node_modules/@wppconnect/wa-js/dist/wppconnect-wa.js"
 )
+_SETUP: Final = "install waguard again (in a checkout: `make setup`)"
 SHA256: Final = "5bfb88027f14a4d8c9e319374e8bb4083201906881cf8c74f75789b32e4106bd"
 
 
@@ -41,7 +42,7 @@ def _read(path: Path, wanted: str | None, *, chosen: bool) -> str:
             f"{path} cannot be read: {error.strerror}",
             field="whatsapp.wajs",
             value=str(path),
-            remedy="name a readable wa-js bundle" if chosen else "run `make setup`",
+            remedy="name a readable wa-js bundle" if chosen else _SETUP,
         ) from None
     if wanted and (found := hashlib.sha256(content).hexdigest()) != wanted:
         if chosen:
@@ -53,7 +54,7 @@ def _read(path: Path, wanted: str | None, *, chosen: bool) -> str:
         raise ConfigError(
             f"{path} is not the wa-js that this version was tested with",
             field="whatsapp.wajs",
-            remedy="run `make setup` again, or name another bundle on purpose",
+            remedy=f"{_SETUP}, or name another bundle on purpose",
         )
     try:
         return content.decode()  # encoded again it is the same

@@ -1,0 +1,155 @@
+"""What the Debian package's scripts do with the release that dpkg has unpacked; under a real systemd: test_package.py."""
+
+import errno
+import mmap
+import shutil
+from pathlib import Path, PurePosixPath
+
+import pytest
+
+from systemd import install
+from systemd.install import (
+    CONFIG,
+    OF_PACKAGE,
+    PACKAGE,
+    RELEASE,
+    ROLLED_BACK,
+    SHARE,
+    FailedError,
+    Host,
+)
+from waguard.daemon import watch
+
+WITHIN = 1.0
+
+
+@pytest.fixture
+def host(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Host:
+    """A staged system; nothing is compiled."""
+    monkeypatch.setattr(install, "_compile", lambda *_: None)
+    return Host(prefix=PACKAGE, destdir=str(tmp_path))
+
+
+def unpack(host: Host, version: str) -> PurePosixPath:
+    """As dpkg does it: what the package before had is deleted, its units are overwritten."""
+    tree = host.at(host.unpacked)
+    shutil.rmtree(tree, ignore_errors=True)
+    (tree / SHARE).mkdir(parents=True)
+    (tree / RELEASE).write_text(f"{version}\n")
+    (tree / "library.so").write_text(version)
+    for name in ("waguard.service", "sysusers.conf", "tmpfiles.conf"):
+        for path in (tree / SHARE / name, host.at(OF_PACKAGE[name])):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(f"{name} of {version}")
+    return host.releases / version
+
+
+def unit(host: Host) -> str:
+    return host.at(OF_PACKAGE["waguard.service"]).read_text()
+
+
+def releases(host: Host) -> set[str]:
+    return {path.name for path in host.at(host.releases).iterdir()}
+
+
+def fails(monkeypatch: pytest.MonkeyPatch, version: str, why: str) -> None:
+    """No release of this version can use the configuration."""
+
+    def check(_: Host, release: PurePosixPath) -> None:
+        if release.name == version:
+            raise FailedError(why)
+
+    monkeypatch.setattr(install, "check", check)
+
+
+def test_a_release_outlives_the_package_that_brought_it(host: Host) -> None:
+    first = unpack(host, "1.0")
+    install.configure(host, WITHIN)
+    library = host.at(first) / "library.so"
+    with library.open("rb") as file, mmap.mmap(file.fileno(), 0, prot=mmap.PROT_READ):
+        for version in ("1.1", "1.2"):
+            unpack(host, version)
+            assert library.read_text() == "1.0", "its worker goes on between the two steps of dpkg"
+            install.configure(host, WITHIN)
+        assert releases(host) == {"1.0", "1.1", "1.2"}
+    assert host.current() == host.releases / "1.2"
+    unpack(host, "1.3")
+    install.configure(host, WITHIN)
+    assert releases(host) == {"1.2", "1.3"}
+
+
+def test_it_costs_no_room_twice(host: Host) -> None:
+    release = unpack(host, "1.0")
+    install.configure(host, WITHIN)
+    assert (host.at(release) / "library.so").samefile(host.at(host.unpacked) / "library.so")
+
+
+def test_the_release_before_goes_on_and_reports_why(
+    host: Host, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    old = unpack(host, "1.0")
+    install.configure(host, WITHIN)
+    new = unpack(host, "1.1")
+    fails(monkeypatch, "1.1", "it does not start:\nmore\nRuntimeError: why")
+    install.configure(host, WITHIN)
+    assert (host.current(), unit(host)) == (old, "waguard.service of 1.0")
+    assert watch.ROLLED_BACK == ROLLED_BACK
+    assert (
+        watch.rolled_back(host.at(old))
+        == "1.1 is installed and does not run: it does not start: RuntimeError: why"
+    )
+    assert "dpkg-reconfigure waguard" in capsys.readouterr().out
+    # the cause is removed, and dpkg-reconfigure tries it again
+    monkeypatch.setattr(install, "check", lambda *_: None)
+    install.configure(host, WITHIN)
+    assert (host.current(), watch.rolled_back(host.at(new))) == (new, None)
+    # the older package is installed again: it is used because somebody wants it
+    unpack(host, "1.0")
+    install.configure(host, WITHIN)
+    assert (host.current(), watch.rolled_back(host.at(old))) == (old, None)
+
+
+def test_a_full_disk_leaves_the_release_before(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
+    old = unpack(host, "1.0")
+    install.configure(host, WITHIN)
+    unpack(host, "1.1")
+
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(install, "_compile", full)
+    install.configure(host, WITHIN)
+    assert (host.current(), unit(host)) == (old, "waguard.service of 1.0")
+    assert "No space left" in str(watch.rolled_back(host.at(old)))
+
+
+def test_a_release_that_is_installed_again_is_laid_again(host: Host) -> None:
+    release = unpack(host, "1.0")
+    install.configure(host, WITHIN)
+    (host.at(release) / "library.so").unlink()
+    (host.at(host.releases) / ".1.0.new").mkdir()  # of one that was interrupted
+    install.configure(host, WITHIN)
+    assert (host.at(release) / "library.so").read_text() == "1.0"
+    assert releases(host) == {"1.0"}
+
+
+def test_removed_it_leaves_to_dpkg_what_dpkg_has(
+    host: Host, capsys: pytest.CaptureFixture[str]
+) -> None:
+    unpack(host, "1.0")
+    install.uninstall(host)  # it was never configured
+    install.configure(host, WITHIN)
+    host.at(CONFIG).parent.mkdir(parents=True)
+    host.at(CONFIG).write_text("mine")
+    install.uninstall(host)
+    assert [path.name for path in host.at(PACKAGE).iterdir()] == ["package"]
+    assert host.at(CONFIG).read_text() == "mine"
+    assert f"kept: {CONFIG}" in capsys.readouterr().out
+
+
+def test_make_install_and_the_package_exclude_each_other(host: Host) -> None:
+    unpack(host, "1.0")
+    other = Host(prefix=PurePosixPath("/opt/waguard"), destdir=host.destdir)
+    for it in (host, other):
+        with pytest.raises(FailedError, match="apt remove waguard"):
+            install.install(it, Path("waguard-1.0-py3-none-any.whl"), Path("/dev/null"))
