@@ -13,6 +13,7 @@ from typing import Any
 
 from aiohttp import WSMsgType, web
 
+from waguard.lab.standin import group_answers
 from waguard.lab.standin.accounts import ACK_FAILED, ACK_SENT, Device, Proof, Stanza
 from waguard.lab.standin.limits import Limits
 from waguard.lab.standin.whatsapp import WhatsApp
@@ -140,8 +141,8 @@ class PageLink:
             is_fresh = not device.is_synced
             lids = self._whatsapp.lids_of(device.phone).pairs()
             name = f"Stand-in {device.phone}"
-            groups = self._whatsapp.groups.get(device.phone, {})
-            known = {"name": name, "lids": lids, "groups": groups}
+            groups = self._whatsapp.named(self._whatsapp.groups.get(device.phone, {}))
+            known = {"name": name, "lids": lids} | groups
             self.send({"type": "success", "isFresh": is_fresh} | known)
             for lock in self._limits.stanzas(device):
                 self.send(lock)
@@ -186,6 +187,17 @@ class PageLink:
             self.send(answer | {"error": "429 rate-overlimit"})
         else:
             self.send(answer | {"exists": self._policy.exists.get(phone, True)})
+
+    def on_ask(self, stanza: Stanza) -> None:
+        if self._device is None:
+            return
+        answer = group_answers.answer(self._whatsapp, self._device, stanza)
+        if answer is not None:
+            self.send({"type": "result", "number": stanza["number"]} | answer)
+
+    def on_presence(self, stanza: Stanza) -> None:
+        if self._device is not None:
+            self._device.available = stanza["available"]
 
     def on_logout(self, _stanza: Stanza) -> None:
         if self._device is not None:

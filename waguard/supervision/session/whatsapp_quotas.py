@@ -40,7 +40,7 @@ from waguard.ports.clock import Clock
 from waguard.ports.outcomes import Acked, NotSent, Outcome, Refused, Uncertain
 from waguard.supervision.session.answers import error_of
 from waguard.supervision.session.worker_link import WorkerLink
-from waguard.wire.calls import Failed, PairingCode, Send, Value
+from waguard.wire.calls import Ask, Failed, PairingCode, Send, Value
 
 TRIED_FOR: Final = 10.0  # s that a first contact waits for the one that is being tried
 SILENT_AT_MOST: Final = 1_000
@@ -99,7 +99,7 @@ class Limits:
         self._unwritten = asyncio.Event()
         self._streak = Streak()
         self._named: float | None = None
-        self._trying = False
+        self._trying = self._asking = False
         self._silent: dict[str, None] = {}
         """Stems of first contacts that wait for WhatsApp's answer."""
 
@@ -184,6 +184,26 @@ class Limits:
         pause = by_word(before, locked_until, now=self._clock.wall())
         if pause is not before:
             self._pause(pause)
+
+    async def look_up(self, link: WorkerLink, call: Ask) -> Value | Failed:
+        """Have a worker ask WhatsApp whether numbers exist, one question at a time. Raises ``UnavailableError``
+        while first contacts pause."""
+        if self._asking:
+            raise UnavailableError("numbers are being looked up", remedy="try again", retry_after=2)
+        self._require_no_pause()
+        self._asking = True
+        try:
+            answer = await link.ask(call)
+        finally:
+            self._asking = False
+        if isinstance(answer, Failed) and answer.kind == "too_often":
+            self._pause(rest(self._last, now=self._clock.wall()))
+            self._require_no_pause()
+        return answer
+
+    def _require_no_pause(self) -> None:
+        if self.pause:
+            raise UnavailableError(str(self.pause), retry_after=self.paused_for)
 
     def _count(self, history: ChatHistory, result: Result) -> None:
         now, before = self._clock.wall(), self._last
