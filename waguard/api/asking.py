@@ -58,7 +58,7 @@ class Person(Struct, kw_only=True):
         return phone_of(self.number or people.number(self.id))
 
 
-async def ask(  # noqa: PLR0913 - each is another one
+async def ask(
     request: web.Request,
     session_id: str,
     name: str,

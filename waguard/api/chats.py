@@ -80,7 +80,7 @@ class Place(Struct, kw_only=True):
     ] = MESSAGES
 
 
-class Messages(OfSession, kw_only=True):
+class ChatMessages(OfSession, kw_only=True):
     """Messages as ``message_received`` has them, the newest first, without their files.
 
     ``before`` is for the next page; null: the page has no older ones. ``source``: the page, not waguard's inbox.
@@ -95,11 +95,11 @@ class Messages(OfSession, kw_only=True):
 @route(Right.READ, 404, 409)
 async def messages(
     request: web.Request, session_id: SessionId, chat_id: ChatId, query: Place
-) -> Messages:
+) -> ChatMessages:
     """Messages of a chat, as far as the session's page has them."""
     found = await call(request, session_id, "messages", chat_id, query.before, query.limit)
     people = await people_of(request, session_id)
-    return Messages(
+    return ChatMessages(
         session_id=session_id,
         chat_id=chat_id,
         messages=[_shown(it, people) for it in found.messages],

@@ -176,14 +176,14 @@ class Participant(Struct, kw_only=True):
     invite_code: str | None
 
 
-class Changed(OfSession, kw_only=True):
+class GroupChanged(OfSession, kw_only=True):
     """The group was changed."""
 
     id: str
     participants: list[Participant]
 
 
-class Created(Changed, kw_only=True):
+class GroupCreated(GroupChanged, kw_only=True):
     """The group was created."""
 
     STATUS: ClassVar[int] = 201
@@ -215,19 +215,19 @@ class ParticipantList(Struct, kw_only=True):
 @route(Right.SEND, 409, 422)
 async def create(
     request: web.Request, session_id: SessionId, body: NewGroup
-) -> Created | ChangeUncertain:
+) -> GroupCreated | ChangeUncertain:
     """Create a group."""
     try:
         found = await _change(request, session_id, "create", body.name, body.participants)
     except UncertainError as error:
         return _uncertain(error)
-    return Created(**await _shown(request, session_id, found))
+    return GroupCreated(**await _shown(request, session_id, found))
 
 
 @route(Right.SEND, 404, 409, 422)
 async def add(
     request: web.Request, session_id: SessionId, group_id: GroupId, body: ParticipantList
-) -> Changed | ChangeUncertain:
+) -> GroupChanged | ChangeUncertain:
     """Add people to a group, where the account may do that."""
     return await _changed(request, session_id, "add", group_id, body)
 
@@ -235,19 +235,19 @@ async def add(
 @route(Right.SEND, 404, 409, 422)
 async def remove(
     request: web.Request, session_id: SessionId, group_id: GroupId, body: ParticipantList
-) -> Changed | ChangeUncertain:
+) -> GroupChanged | ChangeUncertain:
     """Remove people from a group, where the account is an admin."""
     return await _changed(request, session_id, "remove", group_id, body)
 
 
 async def _changed(
     request: web.Request, session_id: str, name: str, group: str, body: ParticipantList
-) -> Changed | ChangeUncertain:
+) -> GroupChanged | ChangeUncertain:
     try:
         found = await _change(request, session_id, name, group, body.participants)
     except UncertainError as error:
         return _uncertain(error)
-    return Changed(**await _shown(request, session_id, found))
+    return GroupChanged(**await _shown(request, session_id, found))
 
 
 async def _change(request: web.Request, session_id: str, name: str, *given: Any) -> _Changed:
