@@ -47,7 +47,11 @@ class PageLink:
             async for frame in self._socket:
                 if frame.type is WSMsgType.TEXT:
                     stanza = frame.json()
-                    if not self._whatsapp.linking.passkeys.handle(self, stanza):
+                    handled = self._whatsapp.linking.passkeys.handle(self, stanza)
+                    handled = handled or group_answers.handle(
+                        self._whatsapp, self._device, self.send, stanza
+                    )
+                    if not handled:
                         getattr(self, f"on_{stanza['type']}")(stanza)
         finally:
             self._whatsapp.detach(self)
@@ -187,17 +191,6 @@ class PageLink:
             self.send(answer | {"error": "429 rate-overlimit"})
         else:
             self.send(answer | {"exists": self._policy.exists.get(phone, True)})
-
-    def on_ask(self, stanza: Stanza) -> None:
-        if self._device is None:
-            return
-        answer = group_answers.answer(self._whatsapp, self._device, stanza)
-        if answer is not None:
-            self.send({"type": "result", "number": stanza["number"]} | answer)
-
-    def on_presence(self, stanza: Stanza) -> None:
-        if self._device is not None:
-            self._device.available = stanza["available"]
 
     def on_logout(self, _stanza: Stanza) -> None:
         if self._device is not None:

@@ -1,6 +1,7 @@
-"""What the server answers a page about groups, their invitations, and pictures."""
+"""What the server answers a page about groups, their invitations, and pictures; and what it hears of its presence."""
 
 import secrets
+from collections.abc import Callable
 
 from waguard.lab.standin.accounts import Device, Stanza
 from waguard.lab.standin.whatsapp import WhatsApp
@@ -9,7 +10,24 @@ _FAILURES = {"error": "500 internal-server-error", "too_often": "429 rate-overli
 _RESTRICTED = "403"
 
 
-def answer(whatsapp: WhatsApp, device: Device, stanza: Stanza) -> Stanza | None:
+def handle(
+    whatsapp: WhatsApp, device: Device | None, send: Callable[[Stanza], None], stanza: Stanza
+) -> bool:
+    """Whether the stanza is one of these."""
+    match stanza["type"]:
+        case "presence":
+            if device:
+                device.available = stanza["available"]
+        case "ask":
+            answer = _answered(whatsapp, device, stanza) if device else None
+            if answer is not None:
+                send({"type": "result", "number": stanza["number"]} | answer)
+        case _:
+            return False
+    return True
+
+
+def _answered(whatsapp: WhatsApp, device: Device, stanza: Stanza) -> Stanza | None:
     """None: the page gets no answer."""
     way = whatsapp.policy.groups
     if error := _FAILURES.get(way):

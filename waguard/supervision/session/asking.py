@@ -22,6 +22,7 @@ class Asking:
         self._session = session
         self._limits = limits
         self._under_way = 0
+        self._looks_up = False
         self.answers = False
         """Whether the worker knows such questions."""
 
@@ -40,9 +41,8 @@ class Asking:
             )
         self._under_way += 1
         try:
-            answer = await (
-                self._limits.look_up(link, call) if call.name in LOOKUPS else link.ask(call)
-            )
+            is_lookup = call.name in LOOKUPS
+            answer = await (self._look_up(link, call) if is_lookup else link.ask(call))
         finally:
             self._under_way -= 1
         if not isinstance(answer, Failed):
@@ -50,3 +50,24 @@ class Asking:
         if answer.kind == "too_often":
             raise UnavailableError(answer.error, retry_after=LOOKUPS_REST)
         raise error_of(answer)
+
+    async def _look_up(self, link: WorkerLink, call: Ask) -> Value | Failed:
+        """One at a time, and none while first contacts pause."""
+        if self._looks_up:
+            raise UnavailableError(
+                "numbers are being looked up", remedy="try again", retry_after=RETRY_AFTER
+            )
+        self._require_no_pause()
+        self._looks_up = True
+        try:
+            answer = await link.ask(call)
+        finally:
+            self._looks_up = False
+        if isinstance(answer, Failed) and answer.kind == "too_often":
+            self._limits.asked_too_often()
+            self._require_no_pause()
+        return answer
+
+    def _require_no_pause(self) -> None:
+        if pause := self._limits.pause:
+            raise UnavailableError(str(pause), retry_after=self._limits.paused_for)

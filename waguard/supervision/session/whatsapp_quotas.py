@@ -40,7 +40,7 @@ from waguard.ports.clock import Clock
 from waguard.ports.outcomes import Acked, NotSent, Outcome, Refused, Uncertain
 from waguard.supervision.session.answers import error_of
 from waguard.supervision.session.worker_link import WorkerLink
-from waguard.wire.calls import Ask, Failed, PairingCode, Send, Value
+from waguard.wire.calls import Failed, PairingCode, Send, Value
 
 TRIED_FOR: Final = 10.0  # s that a first contact waits for the one that is being tried
 SILENT_AT_MOST: Final = 1_000
@@ -99,7 +99,7 @@ class Limits:
         self._unwritten = asyncio.Event()
         self._streak = Streak()
         self._named: float | None = None
-        self._trying = self._asking = False
+        self._trying = False
         self._silent: dict[str, None] = {}
         """Stems of first contacts that wait for WhatsApp's answer."""
 
@@ -152,7 +152,7 @@ class Limits:
         """What came of a send."""
         if isinstance(outcome, NotSent):
             if outcome.hold == "paused":
-                self._pause(rest(self._last, now=self._clock.wall()))
+                self.asked_too_often()
             return
         history, result = outcome.history, _result(outcome)
         if history is None or result is None:
@@ -185,25 +185,9 @@ class Limits:
         if pause is not before:
             self._pause(pause)
 
-    async def look_up(self, link: WorkerLink, call: Ask) -> Value | Failed:
-        """Have a worker ask WhatsApp whether numbers exist, one question at a time. Raises ``UnavailableError``
-        while first contacts pause."""
-        if self._asking:
-            raise UnavailableError("numbers are being looked up", remedy="try again", retry_after=2)
-        self._require_no_pause()
-        self._asking = True
-        try:
-            answer = await link.ask(call)
-        finally:
-            self._asking = False
-        if isinstance(answer, Failed) and answer.kind == "too_often":
-            self._pause(rest(self._last, now=self._clock.wall()))
-            self._require_no_pause()
-        return answer
-
-    def _require_no_pause(self) -> None:
-        if self.pause:
-            raise UnavailableError(str(self.pause), retry_after=self.paused_for)
+    def asked_too_often(self) -> None:
+        """WhatsApp answered a look-up of numbers with 429."""
+        self._pause(rest(self._last, now=self._clock.wall()))
 
     def _count(self, history: ChatHistory, result: Result) -> None:
         now, before = self._clock.wall(), self._last
