@@ -207,7 +207,7 @@ async def test_messages_of_a_chat_come_in_pages(browser: BrowserSession) -> None
     await received(browser, "628140", *(f"m{n}" for n in range(5)))
 
     async def page(before: str | None, count: int = 2) -> Value:
-        given = json.dumps(["628140@c.us", before, count])
+        given = json.dumps([["628149@c.us", "628140@c.us"], before, count])
         call = Ask(name="messages", given=given, timeout=LONG)
         answer = await asking.answer(browser.session, call, now=time.time())
         assert isinstance(answer, Value), answer
@@ -222,7 +222,7 @@ async def test_messages_of_a_chat_come_in_pages(browser: BrowserSession) -> None
     assert sorted(seen) == ["m0", "m1", "m2", "m3", "m4"]
     assert at.before is None
     before = len((await said(browser, "chats", ALL))["items"])
-    assert await kind(browser, "messages", "628149@c.us", None, 2) == "absent"
+    assert await kind(browser, "messages", ["628149@c.us"], None, 2) == "absent"
     assert len((await said(browser, "chats", ALL))["items"]) == before, "a question makes no chat"
 
 

@@ -97,8 +97,9 @@ async def messages(
     request: web.Request, session_id: SessionId, chat_id: ChatId, query: Place
 ) -> ChatMessages:
     """Messages of a chat, as far as the session's page has them."""
-    found = await call(request, session_id, "messages", chat_id, query.before, query.limit)
     people = await people_of(request, session_id)
+    ids = people.aliases(chat_id)  # the page may not know whose LID it has
+    found = await call(request, session_id, "messages", ids, query.before, query.limit)
     return ChatMessages(
         session_id=session_id,
         chat_id=chat_id,

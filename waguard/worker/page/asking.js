@@ -34,8 +34,9 @@
     .map((read) => short(attempt(read))).find(Boolean) ?? null;
 
   // A question creates no chat: the one that the page has, under whichever id.
-  const chatOf = (id) => {
-    const chat = [id, lidOf(id), person(id)].filter(Boolean).map((one) => attempt(() => W.chat.get(one))).find(Boolean);
+  const chatOf = (...ids) => {
+    const known = ids.flatMap((id) => [id, lidOf(id), person(id)]).filter(Boolean);
+    const chat = known.map((one) => attempt(() => W.chat.get(one))).find(Boolean);
     if (!chat) throw new Refused('absent', 'the page has no such chat');
     return chat;
   };
@@ -112,8 +113,8 @@
       return { url: typeof url === 'string' && url.startsWith('https://') && url.length <= 4_096 ? url : null };
     },
     // The page's own messages: before one of them, or the newest; of what does not fit the oldest are left out.
-    async messages(id, before, count) {
-      const chat = chatOf(id);
+    async messages(ids, before, count) {
+      const chat = chatOf(...ids);
       const { messages } = await hook.history(wid(chat.id), before, count);
       const sorted = messages.map(({ participants, ...it }) => it).reverse() // of one second the page has the oldest first
         .sort((one, other) => (other.timestamp ?? 0) - (one.timestamp ?? 0));
@@ -150,7 +151,7 @@
         if (exists === null) throw new Refused('later', `WhatsApp did not say whether ${id.split('@')[0]} is known to it`);
         if (!exists) throw new Refused('refused', `+${id.split('@')[0]} is not on WhatsApp`, 'participants');
       }
-      const people = chats.map((id) => W.util.createWid(id));
+      const people = chats.map((id) => W.util.createWid(knownNumber(id) ?? id));
       begin();
       const made = await W.whatsapp.functions.sendCreateGroup(name, people, undefined, undefined);
       if (!made?.gid) throw new Error('WhatsApp named no group');
