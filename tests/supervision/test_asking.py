@@ -103,7 +103,7 @@ async def test_no_answer_by_the_deadline(empty: Bench, page: Page) -> None:
         await ask(empty, "chats", timeout=0.01)
 
 
-async def test_a_429_to_a_look_up_pauses_first_contacts_and_look_ups(
+async def test_a_429_to_a_number_check_pauses_first_contacts_too(
     empty: Bench, world: World, page: Page
 ) -> None:
     page.says = Failed(kind="too_often", error="429")
@@ -124,7 +124,7 @@ async def test_a_429_to_a_look_up_pauses_first_contacts_and_look_ups(
     assert empty.it.sessions.first_contacts_pause("s") == 0
 
 
-async def test_one_look_up_at_a_time(empty: Bench, page: Page) -> None:
+async def test_one_number_check_at_a_time(empty: Bench, page: Page) -> None:
     page.says = None
     first = asyncio.create_task(ask(empty, "numbers"))
     await wait_until(lambda: page.asked, "it was asked")

@@ -7,7 +7,7 @@ import tempfile
 import time
 from collections.abc import AsyncIterator
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, cast
 
 import pytest
 import pytest_asyncio
@@ -15,9 +15,18 @@ import pytest_asyncio
 from tests.waiting import wait_until
 from tests.worker.browser_session import LONG, BrowserSession
 from waguard.core.call_through import refusal
+from waguard.errors import WaguardError
 from waguard.lab.standin import Policy, StandIn
 from waguard.wire.calls import Ask, Failed, Value
+from waguard.worker.browser.devtools import (
+    DevToolsTimeoutError,
+    ElsewhereError,
+    EvaluationError,
+    PageSession,
+)
+from waguard.worker.browser.errors import DevToolsClosedError, TargetCrashedError
 from waguard.worker.messages import asking
+from waguard.worker.page.page_errors import PageLoadingError
 
 pytestmark = [
     pytest.mark.chromium,
@@ -97,8 +106,10 @@ async def test_numbers_are_asked_one_by_one_and_an_error_is_no_no(browser: Brows
         ["628100@c.us", False],
         ["628101@c.us", True],
     ]
-    told = [data["asked"] for key, data in browser.reports if key == "people" and "asked" in data]
-    assert told == [
+    reported = [
+        data["asked"] for key, data in browser.reports if key == "people" and "asked" in data
+    ]
+    assert reported == [
         {"number": "628100@c.us", "exists": False},
         {"number": "628101@c.us", "exists": True},
     ]
@@ -295,3 +306,37 @@ async def test_a_page_that_is_odd_or_away(browser: BrowserSession) -> None:
         await browser.session.evaluate(f"void ({script})", timeout=LONG)
         timeout = 0.3 if expected == "timeout" else LONG
         assert await kind(browser, "chats", ALL, timeout=timeout) == expected, script
+
+
+class Away:
+    """A page that is gone, or elsewhere."""
+
+    def __init__(self, error: WaguardError) -> None:
+        self.error = error
+
+    async def evaluate(self, expression: str, *, timeout: float) -> None:
+        raise self.error
+
+
+@pytest.mark.parametrize(
+    ("error", "of_read", "of_change"),
+    [
+        (DevToolsClosedError("gone"), "timeout", "uncertain"),
+        (TargetCrashedError("crashed"), "timeout", "uncertain"),
+        (DevToolsTimeoutError("late"), "timeout", "uncertain"),
+        (EvaluationError("x" * 9_999), "error", "uncertain"),
+        (EvaluationError(PageLoadingError.TEXT), "not_ready", "not_ready"),
+        (ElsewhereError("https://other.example"), "not_ready", "not_ready"),
+    ],
+    ids=lambda it: type(it).__name__ if isinstance(it, WaguardError) else it,
+)
+async def test_what_was_surely_not_begun_is_no_uncertain_change(
+    error: WaguardError, of_read: str, of_change: str
+) -> None:
+    page = cast("PageSession", Away(error))
+    for changes, expected in ((False, of_read), (True, of_change)):
+        call = Ask(name="add", given="[]", timeout=1.0, changes=changes)
+        failed = await asking.answer(page, call, now=0.0)
+        assert isinstance(failed, Failed)
+        assert failed.kind == expected
+        assert len(failed.error) <= 500

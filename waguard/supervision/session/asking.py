@@ -22,7 +22,7 @@ class Asking:
         self._session = session
         self._limits = limits
         self._under_way = 0
-        self._looks_up = False
+        self._checks_numbers = False
         self.answers = False
         """Whether the worker knows such questions."""
 
@@ -42,7 +42,7 @@ class Asking:
         self._under_way += 1
         try:
             is_lookup = call.name in LOOKUPS
-            answer = await (self._look_up(link, call) if is_lookup else link.ask(call))
+            answer = await (self._check_numbers(link, call) if is_lookup else link.ask(call))
         finally:
             self._under_way -= 1
         if not isinstance(answer, Failed):
@@ -51,18 +51,18 @@ class Asking:
             raise UnavailableError(answer.error, retry_after=LOOKUPS_REST)
         raise error_of(answer)
 
-    async def _look_up(self, link: WorkerLink, call: Ask) -> Value | Failed:
+    async def _check_numbers(self, link: WorkerLink, call: Ask) -> Value | Failed:
         """One at a time, and none while first contacts pause."""
-        if self._looks_up:
+        if self._checks_numbers:
             raise UnavailableError(
                 "numbers are being looked up", remedy="try again", retry_after=RETRY_AFTER
             )
         self._require_no_pause()
-        self._looks_up = True
+        self._checks_numbers = True
         try:
             answer = await link.ask(call)
         finally:
-            self._looks_up = False
+            self._checks_numbers = False
         if isinstance(answer, Failed) and answer.kind == "too_often":
             self._limits.asked_too_often()
             self._require_no_pause()
