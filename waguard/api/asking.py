@@ -12,7 +12,7 @@ from waguard.api.fields import Kind
 from waguard.core.messages.identity import People
 from waguard.core.messages.naming import phone_of
 from waguard.errors import WaguardError
-from waguard.wire.bounds import Chat, Count
+from waguard.wire.bounds import Chat, Count, Digits
 from waguard.wire.calls import Ask, Value
 
 TIMEOUT: Final = 15.0  # s for the page
@@ -23,6 +23,7 @@ LISTED_AT_MOST: Final = 1_000
 
 T = TypeVar("T")
 I = TypeVar("I")  # noqa: E741 - an item
+P = TypeVar("P", bound="Person")
 
 
 Offset = Annotated[int, Kind(fields.integer(0, OFFSET_LIMIT)), Meta(ge=0, le=OFFSET_LIMIT)]
@@ -48,14 +49,18 @@ class Found(Struct, Generic[I], kw_only=True):
 
 
 class Person(Struct, kw_only=True):
-    """``id`` is the page's; ``number`` is the chat id of the number that it belongs to, where that is known."""
+    """``id`` is the page's; ``phone`` are the digits of the number that it belongs to, null: nobody knows them."""
 
     id: Chat
-    number: Chat | None
+    phone: Digits | None
 
-    def phone(self, people: People) -> str | None:
-        """Digits; None: nobody knows them."""
-        return phone_of(self.number or people.number(self.id))
+
+def named(found: list[P], people: People) -> list[P]:
+    """With the numbers that waguard knows and the page does not."""
+    return [
+        msgspec.structs.replace(it, phone=it.phone or phone_of(people.number(it.id)))
+        for it in found
+    ]
 
 
 async def ask(

@@ -7,7 +7,7 @@ from aiohttp import web
 from msgspec import Meta, Struct
 
 from waguard.api import fields
-from waguard.api.asking import Found, Part, Person, ask, call, people_of
+from waguard.api.asking import Found, Part, Person, ask, call, named, people_of
 from waguard.api.fields import ChatId, Kind, SessionId, short
 from waguard.api.route import OfSession, route
 from waguard.core.keys import Right
@@ -21,23 +21,13 @@ MESSAGES: Final = 50
 MESSAGES_AT_MOST: Final = 100
 
 
-class _ChatFound(Person, kw_only=True):
+class Chat(Person, kw_only=True):
+    """A chat; ``timestamp`` is that of its newest message, in unix time."""
+
     name: Name | None
     is_group: bool
     timestamp: AtSecond | None
     unread: Count
-    archived: bool
-
-
-class Chat(Struct, kw_only=True):
-    """A chat; ``timestamp`` is that of its newest message, in unix time."""
-
-    id: str
-    phone: str | None
-    name: str | None
-    is_group: bool
-    timestamp: int | None
-    unread: int
     archived: bool
 
 
@@ -51,24 +41,9 @@ class Chats(OfSession, kw_only=True):
 @route(Right.READ, 409)
 async def listing(request: web.Request, session_id: SessionId, query: Part) -> Chats:
     """List the session's chats, as its page has them."""
-    found = await ask(request, session_id, "chats", query.given(), into=Found[_ChatFound])
-    people = await people_of(request, session_id)
-    return Chats(
-        session_id=session_id,
-        total=found.total,
-        chats=[
-            Chat(
-                id=it.id,
-                phone=it.phone(people),
-                name=it.name,
-                is_group=it.is_group,
-                timestamp=it.timestamp,
-                unread=it.unread,
-                archived=it.archived,
-            )
-            for it in found.items
-        ],
-    )
+    found = await ask(request, session_id, "chats", query.given(), into=Found[Chat])
+    chats = named(found.items, await people_of(request, session_id))
+    return Chats(session_id=session_id, total=found.total, chats=chats)
 
 
 class Place(Struct, kw_only=True):

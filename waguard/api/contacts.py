@@ -8,7 +8,7 @@ from aiohttp import web
 from msgspec import Meta, Struct
 
 from waguard.api import fields
-from waguard.api.asking import Found, Part, Person, ask, people_of
+from waguard.api.asking import Found, Part, Person, ask, named, people_of
 from waguard.api.deps import DEPS
 from waguard.api.fields import ChatId, Kind, SessionId
 from waguard.api.route import OfSession, route
@@ -36,20 +36,11 @@ NumbersText = Annotated[
 ]
 
 
-class _ContactFound(Person, kw_only=True):
-    name: Name | None
-    push_name: Name | None
-    is_my_contact: bool
-    is_business: bool
-
-
-class Contact(Struct, kw_only=True):
+class Contact(Person, kw_only=True):
     """A person; ``name`` is the address book's, ``push_name`` their own."""
 
-    id: str
-    phone: str | None
-    name: str | None
-    push_name: str | None
+    name: Name | None
+    push_name: Name | None
     is_my_contact: bool
     is_business: bool
 
@@ -64,23 +55,9 @@ class Contacts(OfSession, kw_only=True):
 @route(Right.READ, 409)
 async def listing(request: web.Request, session_id: SessionId, query: Part) -> Contacts:
     """List the people whom the session's page knows; one may be there by number and by LID."""
-    found = await ask(request, session_id, "contacts", query.given(), into=Found[_ContactFound])
-    people = await people_of(request, session_id)
-    return Contacts(
-        session_id=session_id,
-        total=found.total,
-        contacts=[
-            Contact(
-                id=it.id,
-                phone=it.phone(people),
-                name=it.name,
-                push_name=it.push_name,
-                is_my_contact=it.is_my_contact,
-                is_business=it.is_business,
-            )
-            for it in found.items
-        ],
-    )
+    found = await ask(request, session_id, "contacts", query.given(), into=Found[Contact])
+    contacts = named(found.items, await people_of(request, session_id))
+    return Contacts(session_id=session_id, total=found.total, contacts=contacts)
 
 
 class _PictureFound(Struct, kw_only=True):

@@ -1,22 +1,21 @@
 """/api/sessions/:id/groups: groups as the session's page has them, and what may be changed of them."""
 
-from typing import Annotated, Any, ClassVar, Final
+from typing import Annotated, Any, ClassVar, Final, TypeVar
 
 from aiohttp import web
 from msgspec import Meta, Struct
 
 from waguard.api import fields
-from waguard.api.asking import Found, Part, Person, ask, people_of
+from waguard.api.asking import Found, Part, Person, ask, named, people_of
 from waguard.api.fields import ChatId, Kind, SessionId
 from waguard.api.route import Done, OfSession, route
 from waguard.core.keys import Right
-from waguard.core.messages.identity import GROUP, People
+from waguard.core.messages.identity import GROUP
 from waguard.errors import UncertainError
 from waguard.wire.bounds import AtSecond, Chat, Count, Name, Word, Words
 
 PARTICIPANTS_LIMIT: Final = 50  # of one request
 NAME_LIMIT: Final = 100  # characters; WhatsApp's own
-JOINED: Final = 200
 INVITATION: Final = "https://chat.whatsapp.com/"
 
 
@@ -77,63 +76,40 @@ async def listing(request: web.Request, session_id: SessionId, query: Part) -> G
     return Groups(session_id=session_id, total=found.total, groups=found.items)
 
 
-class _Member(Person, kw_only=True):
+class Member(Person, kw_only=True):
+    """A member of a group."""
+
     is_admin: bool
     is_owner: bool
 
 
-class _GroupFound(Struct, kw_only=True):
+class WholeGroup(Struct, kw_only=True):
+    """A group; ``is_admin``: the session's account is one. Of a very large one not all are ``members``."""
+
     id: Chat
     name: Name | None
     description: Words | None
     owner: Chat | None
     created_at: AtSecond | None
+    is_admin: bool
     total: Count
-    is_admin: bool
-    members: list[_Member]
-
-
-class Member(Struct, kw_only=True):
-    """A member of a group; ``phone`` null: nobody knows the number of its LID."""
-
-    id: str
-    phone: str | None
-    is_admin: bool
-    is_owner: bool
-
-
-class WholeGroup(OfSession, kw_only=True):
-    """A group with its members; ``is_admin``: the session's account is one. Of a very large one not all are ``members``."""
-
-    id: str
-    name: str | None
-    description: str | None
-    owner: str | None
-    created_at: int | None
-    is_admin: bool
-    total: int
     members: list[Member]
 
 
-@route(Right.READ, 404, 409)
-async def show(request: web.Request, session_id: SessionId, group_id: GroupId) -> WholeGroup:
+class GroupShown(OfSession, kw_only=True):
     """A group with its members."""
-    found = await ask(request, session_id, "group", group_id, into=_GroupFound)
+
+    group: WholeGroup
+
+
+@route(Right.READ, 404, 409)
+async def show(request: web.Request, session_id: SessionId, group_id: GroupId) -> GroupShown:
+    """A group with its members."""
+    group = await ask(request, session_id, "group", group_id, into=WholeGroup)
     people = await people_of(request, session_id)
-    return WholeGroup(
-        session_id=session_id,
-        id=found.id,
-        name=found.name,
-        description=found.description,
-        owner=found.owner and people.number(found.owner),
-        created_at=found.created_at,
-        is_admin=found.is_admin,
-        total=found.total,
-        members=[
-            Member(id=it.id, phone=it.phone(people), is_admin=it.is_admin, is_owner=it.is_owner)
-            for it in found.members
-        ],
-    )
+    group.members = named(group.members, people)
+    group.owner = group.owner and people.number(group.owner)
+    return GroupShown(session_id=session_id, group=group)
 
 
 class _InviteFound(Struct, kw_only=True):
@@ -156,24 +132,16 @@ async def invite(request: web.Request, session_id: SessionId, group_id: GroupId)
     return Invite(session_id=session_id, id=group_id, code=code, url=url)
 
 
-class _Added(Person, kw_only=True):
+class Participant(Person, kw_only=True):
+    """What WhatsApp says of one person: ``code`` is its own (200: done, 403: only an invitation is possible)."""
+
     code: int | None
     invite_code: Word | None
 
 
 class _Changed(Struct, kw_only=True):
     id: Chat
-    participants: list[_Added]
-
-
-class Participant(Struct, kw_only=True):
-    """What WhatsApp says of one person: ``code`` is its own (200: done, 403: only an invitation is possible)."""
-
-    id: str
-    phone: str | None
-    done: bool
-    code: int | None
-    invite_code: str | None
+    participants: list[Participant]
 
 
 class GroupChanged(OfSession, kw_only=True):
@@ -187,6 +155,9 @@ class GroupCreated(GroupChanged, kw_only=True):
     """The group was created."""
 
     STATUS: ClassVar[int] = 201
+
+
+G = TypeVar("G", bound=GroupChanged)
 
 
 class ChangeUncertain(Done, kw_only=True):
@@ -217,11 +188,9 @@ async def create(
     request: web.Request, session_id: SessionId, body: NewGroup
 ) -> GroupCreated | ChangeUncertain:
     """Create a group."""
-    try:
-        found = await _change(request, session_id, "create", body.name, body.participants)
-    except UncertainError as error:
-        return _uncertain(error)
-    return GroupCreated(**await _shown(request, session_id, found))
+    return await _changed(
+        request, session_id, "create", body.name, body.participants, into=GroupCreated
+    )
 
 
 @route(Right.SEND, 404, 409, 422)
@@ -229,7 +198,9 @@ async def add(
     request: web.Request, session_id: SessionId, group_id: GroupId, body: ParticipantList
 ) -> GroupChanged | ChangeUncertain:
     """Add people to a group, where the account may do that."""
-    return await _changed(request, session_id, "add", group_id, body)
+    return await _changed(
+        request, session_id, "add", group_id, body.participants, into=GroupChanged
+    )
 
 
 @route(Right.SEND, 404, 409, 422)
@@ -237,37 +208,17 @@ async def remove(
     request: web.Request, session_id: SessionId, group_id: GroupId, body: ParticipantList
 ) -> GroupChanged | ChangeUncertain:
     """Remove people from a group, where the account is an admin."""
-    return await _changed(request, session_id, "remove", group_id, body)
+    return await _changed(
+        request, session_id, "remove", group_id, body.participants, into=GroupChanged
+    )
 
 
 async def _changed(
-    request: web.Request, session_id: str, name: str, group: str, body: ParticipantList
-) -> GroupChanged | ChangeUncertain:
+    request: web.Request, session_id: str, name: str, *given: Any, into: type[G]
+) -> G | ChangeUncertain:
     try:
-        found = await _change(request, session_id, name, group, body.participants)
+        found = await ask(request, session_id, name, *given, into=_Changed, changes=True)
     except UncertainError as error:
-        return _uncertain(error)
-    return GroupChanged(**await _shown(request, session_id, found))
-
-
-async def _change(request: web.Request, session_id: str, name: str, *given: Any) -> _Changed:
-    return await ask(request, session_id, name, *given, into=_Changed, changes=True)
-
-
-def _uncertain(error: UncertainError) -> ChangeUncertain:
-    return ChangeUncertain(error=error.message, remedy=error.remedy or "do not repeat it")
-
-
-async def _shown(request: web.Request, session_id: str, found: _Changed) -> dict[str, Any]:
-    people: People = await people_of(request, session_id)
-    shown = [
-        Participant(
-            id=it.id,
-            phone=it.phone(people),
-            done=it.code == JOINED,
-            code=it.code,
-            invite_code=it.invite_code,
-        )
-        for it in found.participants
-    ]
-    return {"session_id": session_id, "id": found.id, "participants": shown}
+        return ChangeUncertain(error=error.message, remedy=error.remedy or "do not repeat it")
+    participants = named(found.participants, await people_of(request, session_id))
+    return into(session_id=session_id, id=found.id, participants=participants)

@@ -23,7 +23,8 @@
 
   const short = (value, most = NAME) => text(value)?.slice(0, most) || null;
   const second = (value) => (Number.isSafeInteger(value) && value > 0 ? value : null);
-  const identity = (id) => ({ id, number: attempt(() => knownNumber(id)) });
+  const digitsOf = (id) => id.split('@')[0];
+  const identity = (id) => ({ id, phone: attempt(() => digitsOf(knownNumber(id))) });
   const serverOf = (it) => attempt(() => wid(it.id).split('@')[1]);
   const part = (all, { offset, limit }, read) => (
     { total: all.length, items: all.slice(offset, offset + limit).map(read).filter(Boolean) });
@@ -148,8 +149,8 @@
     async create(name, chats, begin) {
       const unknown = chats.filter((id) => !attempt(() => W.whatsapp.ContactStore.get(W.util.createWid(id)) ?? chatOf(id)));
       for (const [id, exists] of await QUESTIONS.numbers(unknown)) {
-        if (exists === null) throw new Refused('later', `WhatsApp did not say whether ${id.split('@')[0]} is known to it`);
-        if (!exists) throw new Refused('refused', `+${id.split('@')[0]} is not on WhatsApp`, 'participants');
+        if (exists === null) throw new Refused('later', `WhatsApp did not say whether ${digitsOf(id)} is known to it`);
+        if (!exists) throw new Refused('refused', `+${digitsOf(id)} is not on WhatsApp`, 'participants');
       }
       const people = chats.map((id) => W.util.createWid(knownNumber(id) ?? id));
       begin();
@@ -168,7 +169,7 @@
       const known = new Map(members.flatMap((id) => [[id, id], [attempt(() => knownNumber(id)) ?? id, id]]));
       const ids = chats.map((id) => {
         const found = [id, lidOf(id), person(id)].map((one) => known.get(one)).find(Boolean);
-        if (!found) throw new Refused('refused', `${id.split('@')[0]} is not in the group`, 'participants');
+        if (!found) throw new Refused('refused', `${digitsOf(id)} is not in the group`, 'participants');
         return found;
       });
       begin();
