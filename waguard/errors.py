@@ -94,6 +94,12 @@ class ConflictError(WaguardError):
     status = 409
 
 
+class UncertainError(WaguardError):
+    """A change that may have been done: its answer never came. It must not be repeated."""
+
+    status = 202
+
+
 class NotYetError(WaguardError):
     """Asked too early; try again after ``retry_after`` seconds."""
 

@@ -23,7 +23,7 @@ from waguard.errors import (
 from waguard.ports.outcomes import Acked, NotSent, Outcome
 from waguard.ports.process import Usage
 from waguard.ports.sessions import THE_API, Health, SessionView
-from waguard.wire.calls import Acks, Call, Operation, Send, SendMedia, SendText, Value
+from waguard.wire.calls import Acks, Ask, Call, Operation, Send, SendMedia, SendText, Value
 from waguard.wire.reports import QrCode
 
 SESSION = "webjs_1_1732240000_abcdefgh"
@@ -98,6 +98,21 @@ BLOCKED = Condition(
     since=1_732_233_600.0,
     remedy="Look at the phone.",
 )
+
+
+_NOTHING = '{"total": 0, "items": []}'
+_CHANGED = '{"id": "120363000000000001@g.us", "participants": []}'
+ANSWERS = {
+    **dict.fromkeys(("chats", "contacts", "groups"), _NOTHING),
+    **dict.fromkeys(("create", "add", "remove"), _CHANGED),
+    "group": '{"id": "120363000000000001@g.us", "name": null, "description": null, "owner": null,'
+    ' "created_at": null, "total": 0, "is_admin": true, "members": []}',
+    "invite": '{"code": "AbCd"}',
+    "picture": '{"url": null}',
+    "numbers": '[["6281234567890@c.us", true]]',
+    "call": "[1]",
+}
+"""What a page says that has nothing."""
 
 
 @dataclass
@@ -246,6 +261,8 @@ class FakeSessions:
             return Value(acks={it: self.acks[it] for it in call.ids if it in self.acks})
         await self.free.wait()
         usual = Value(text="ABCD-1234", flag=True, content=b"\x89PNG picture")
+        if isinstance(call, Ask):
+            usual = Value(answer=ANSWERS.get(call.name))
         value = self.values.popleft() if self.values else usual
         if isinstance(value, BaseException):
             raise value

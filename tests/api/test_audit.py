@@ -30,6 +30,8 @@ SEND: Final = {**ME, "recipient_phone": "6281234567890", "message": "a secret te
 CHAT: Final = {**ME, "chat_id": LID}
 OTHER_CHAT: Final = {**ME, "chat_id": OTHER}
 PASSKEY: Final = "/api/sessions/{session_id}/passkey"
+GROUPS: Final = "/api/sessions/{session_id}/groups"
+GROUP, OURS = f"{GROUPS}/{{group_id}}", f"{ONE}/groups/120363000000000001@g.us"
 # route → its path, its body, the session of its row; in this order, for the last ones end the session
 EACH: Final[dict[str, tuple[str, Any, str | None]]] = {
     "PUT /api/log-level": ("/api/log-level", {"level": "DEBUG"}, None),
@@ -77,6 +79,14 @@ EACH: Final[dict[str, tuple[str, Any, str | None]]] = {
     ),
     "DELETE /api/sessions/{session_id}/proxy": (f"{ONE}/proxy", {}, SESSION),
     "DELETE /api/sessions/{session_id}/webhook": (f"{ONE}/webhook", {}, SESSION),
+    f"POST {GROUPS}": (f"{ONE}/groups", {"name": "a secret", "participants": ["62812"]}, SESSION),
+    f"POST {GROUP}/participants": (f"{OURS}/participants", {"participants": ["62812"]}, SESSION),
+    f"DELETE {GROUP}/participants": (f"{OURS}/participants", {"participants": ["62812"]}, SESSION),
+    "POST /api/sessions/{session_id}/wajs/{function}": (
+        f"{ONE}/wajs/conn.isOnline",
+        {"arguments": ["a secret"]},
+        SESSION,
+    ),
     "POST /api/messages/bulk/{bulk_id}/cancel": ("/api/messages/bulk/{bulk}/cancel", {}, SESSION),
     "POST /api/messages/{id}/cancel": ("/api/messages/{message}/cancel", {}, SESSION),
     "POST /api/webhooks/unidentified/replay": (f"{UNIDENTIFIED}/replay", CHAT, SESSION),
@@ -122,6 +132,7 @@ async def test_each_change_is_a_row_and_no_other_route(
     sent = (await api.call("POST", "/api/messages/bulk-send", bulk)).json()
     api.sessions.not_ready = None
     api.control.unknown = True
+    api.configure("whatsapp", call_through=("conn.isOnline",))
     made = (await api.call("POST", "/api/keys", {"name": "nadia", "right": "send"})).json()
     assert [row.before for row in rows(api)] == ["POST /api/keys"], "sends have rows of their own"
     for chat in (LID, OTHER):

@@ -33,6 +33,13 @@ OTHER, OTHER_WORKSPACE = "another_session", 2
 MISSING = "no_such_session"
 PICTURE = b"a picture"
 CHAT = "6281234567890"
+GROUPS = "/api/sessions/{session_id}/groups"
+NAMES = {
+    "group_id": "120363000000000001@g.us",
+    "chat_id": CHAT,
+    "numbers": CHAT,
+    "function": "conn.isOnline",
+}
 SCOPES: Final[dict[str, dict[str, Any]]] = {
     "none": {},
     "its session": {"sessions": frozenset({SESSION})},
@@ -202,6 +209,9 @@ BODIES: Final[dict[str, Any]] = {
     "POST /api/sessions/{session_id}/passkey/confirm": {"code": "ABCD"},
     "PUT /api/sessions/{session_id}/metadata": {"a": 1},
     "PUT /api/sessions/{session_id}/proxy": {"server": "http://10.0.0.1:3128"},
+    f"POST {GROUPS}": {"name": "A group", "participants": [CHAT]},
+    f"POST {GROUPS}/{{group_id}}/participants": {"participants": [CHAT]},
+    f"DELETE {GROUPS}/{{group_id}}/participants": {"participants": [CHAT]},
     "POST /api/messages/send": TEXT,
     "POST /api/messages/send-media": {
         **{key: it for key, it in TEXT.items() if key != "message"},
@@ -221,11 +231,11 @@ async def ask(api: Api, rule: Rule, number: int) -> Asked:
     """A request that this route obeys."""
     name = f"{rule.method} {rule.path}"
     if name in BODIES:
-        return Asked(rule.path.format(session_id=SESSION), BODIES[name])
+        return Asked(rule.path.format(session_id=SESSION, **NAMES), BODIES[name])
     for part, make in MADE.items():
         if part == name or (part in rule.path and name not in MADE):
             return await make(api, rule, number)
-    return Asked(rule.path.format(session_id=SESSION))
+    return Asked(rule.path.format(session_id=SESSION, **NAMES))
 
 
 async def answered(api: Api, rule: Rule, it: Asked) -> Answer:
@@ -246,6 +256,7 @@ async def answered(api: Api, rule: Rule, it: Asked) -> Answer:
 def world(api: Api, monkeypatch: pytest.MonkeyPatch) -> Api:
     """Two sessions in two workspaces; all that lists have is of the first one."""
     api.configure("webhook", url="http://127.0.0.1:9/hook")
+    api.configure("whatsapp", call_through=(NAMES["function"],))
     api.sessions.known[OTHER] = a_view(session_id=OTHER, workspace_id=OTHER_WORKSPACE)
     api.store.entries.append(AuditEntry(session_id=SESSION, kind="parked", reason="x", at=1.0))
     api.bus.publish("message_received", SESSION, WORKSPACE, {"message": {"body": "a"}})

@@ -44,6 +44,8 @@ def test_nothing_given_is_the_contract(folder: Path) -> None:
         "whatsapp.wajs": None,
         "whatsapp.on_conflict": "park",
         "whatsapp.passkey_extension": "",
+        "whatsapp.presence": "",
+        "whatsapp.call_through": (),
         "versions.mode": "react",
         "versions.good_after": 1800.0,
         "versions.well_for": 60.0,

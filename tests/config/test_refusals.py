@@ -37,6 +37,15 @@ BAD: Final = {
         "use the 32 letters",
         '[whatsapp]\npasskey_extension = "waguard"',
     ),
+    "a call through that sends": Bad(
+        "whatsapp.call_through",
+        "chat.sendTextMessage",
+        "name functions that read",
+        '[whatsapp]\ncall_through = ["chat.getMessages", "chat.sendTextMessage"]',
+    ),
+    "a presence that is none": Bad(
+        "whatsapp.presence", "away", SEES_EXAMPLE, "[whatsapp]\npresence = 'away'"
+    ),
     "quiet hours that are none": Bad(
         "alerts.quiet", "'22-7'", "22:00-07:00", "[alerts]\nquiet = '22-7'"
     ),

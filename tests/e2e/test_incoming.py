@@ -51,6 +51,24 @@ async def test_edit_reaction_revoke_and_call(world: World) -> None:
         assert reported == who | fields
     order = [one["event"] for one in receiver.received if one["event"] in wanted]
     assert order[:3] == list(wanted)[:3]  # of one chat
+    one = "/api/sessions/s1"
+    _, asked = await world.daemon.call("GET", f"{one}/chats")
+    assert [(it["id"], it["phone"]) for it in asked["chats"]] == [(HIDDEN, FRIEND)]
+    _, asked = await world.daemon.call("GET", f"{one}/chats/{FRIEND}/messages")
+    shown = [(it["id"], it["raw_id"], it["sender_phone"]) for it in asked["messages"]]
+    assert (known_as, message_id, FRIEND) in shown
+
+    async def is_known() -> bool:
+        _, said = await world.daemon.call("GET", f"{one}/numbers/62899900")
+        return said["numbers"][0]["exists"] is True and not said["numbers"][0]["asked"]
+
+    await world.daemon.until(is_known)
+    assert set(world.standin.whatsapp.asked) == {"62899900"}
+    status, made = await world.daemon.call(
+        "POST", f"{one}/groups", {"name": "A group", "participants": [FRIEND]}
+    )
+    assert status == 201
+    assert made["id"] in world.standin.whatsapp.groups[PHONE]
     assert EDITED not in world.daemon.log(), "a message body in the log"
 
 

@@ -5,6 +5,7 @@ from typing import Any, Final
 from waguard.core.link import Link
 from waguard.wire.calls import (
     Acks,
+    Ask,
     Call,
     CatchUp,
     Exists,
@@ -75,6 +76,7 @@ MESSAGE: Final = InboundMessage(
 CALLS: Final[tuple[Call, ...]] = (
     *(TEXT, MEDIA, PairingCode(phone="6281"), RefreshQr(), Unlink(), Screenshot()),
     Exists(chat="6281@c.us"),
+    Ask(name="add", given='["1@g.us", ["6281@c.us"]]', timeout=30, changes=True),
     CatchUp(since={"6281@c.us": 1_732_233_600}, floor=0, fresh=True),
     Acks(ids=("true_6281@c.us_3EB0",)),
     Reread(ids=("false_6281@c.us_3EB0",), aliases={"false_6281@c.us_3EB0": ("7@lid",)}),
@@ -147,6 +149,9 @@ TO_DAEMON: Final = (
             content=b"\x89PNG",
             flag=False,
             passkey=PasskeyRequest(request="r", options="{}", left=599.5),
+            answer='{"é": 1}',
+            messages=(MESSAGE,),
+            before="m",
         ),
     ),
     Reply(id=3, outcome=Failed(kind="not_ready", error="QR")),

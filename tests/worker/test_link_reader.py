@@ -11,6 +11,7 @@ from tests.host.processes import worker_spec
 from waguard.core.exits import EXIT_CREDENTIALS_LOST
 from waguard.core.link import Link, PageFacts
 from waguard.core.profile.profile import CredentialsLost
+from waguard.core.replace import replace
 from waguard.worker.browser.devtools import DevToolsError
 from waguard.worker.ending import WorkerEndError
 from waguard.worker.link_reader import LinkReader
@@ -34,8 +35,9 @@ CODE = Reading(
 class Bench:
     """The page, its host and its profile, and what is done to them, in order."""
 
-    def __init__(self, folder: Path) -> None:
-        self.ctx = WorkerContext.of(worker_spec(folder))
+    def __init__(self, folder: Path, presence: str = "") -> None:
+        self.ctx = WorkerContext.of(replace(worker_spec(folder), presence=presence))
+        self.session, self.presence_fails = self, False
         self.done: list[str] = []
         self.shows: Reading | Exception = LINKED
         self.paired = self.was_connected = False
@@ -49,6 +51,12 @@ class Bench:
         if isinstance(self.shows, Exception):
             raise self.shows
         return self.shows
+
+    async def evaluate(self, expression: str, *, timeout: float) -> None:
+        assert "markUnavailable" in expression
+        self.done.append("unavailable")
+        if self.presence_fails:
+            raise DevToolsError("it had no answer", method="Runtime.evaluate")
 
     async def flush(self) -> None:
         self.done.append(f"flush while {self.ctx.watch.link}")
@@ -128,3 +136,25 @@ async def test_a_page_that_does_not_answer_is_no_change(bench: Bench) -> None:
     bench.shows = DevToolsError("it had no answer", method="Runtime.evaluate")
     await bench.reader.read()
     assert bench.ctx.watch.link is Link.CONNECTED
+
+
+async def test_presence_is_set_once_after_each_load(tmp_path: Path) -> None:
+    bench = Bench(tmp_path, "unavailable")
+    bench.shows = CODE
+    await bench.reader.read()
+    assert bench.done == [], "nobody is linked"
+    bench.shows, bench.paired, bench.presence_fails = LINKED, True, True
+    bench.ctx.watch.credentials_saved()
+    await bench.reader.read()
+    await bench.reader.read()
+    await bench.reader.read()
+    bench.done.clear()
+    await bench.reader.read()
+    assert bench.done == ["unavailable"], "it is tried again until it is done"
+    bench.presence_fails = False
+    await bench.reader.read()
+    await bench.reader.read()
+    assert bench.done == ["unavailable"] * 2
+    bench.ctx.reporter.page_loads()
+    await bench.reader.read()
+    assert bench.done == ["unavailable"] * 3

@@ -13,7 +13,7 @@ from waguard.api.deadline import READS
 from waguard.api.deps import CALLER, DEPS, SESSION
 from waguard.api.fields import Moment, Number
 from waguard.api.problems import REQUEST_ID, SERVER_ERROR, Handler
-from waguard.api.route import Done, route
+from waguard.api.route import REPLY, Done, route
 from waguard.core.incidents.changes import CHANGE, outcome
 from waguard.core.keys import Right
 from waguard.errors import WaguardError, printable
@@ -21,6 +21,8 @@ from waguard.ports.store import AuditEntry
 
 LISTED: Final = 500
 KEYLESS: Final = "the application, without a key"
+UNCERTAIN: Final = "uncertain"
+"""The outcome in the reply of a change that may have been done."""
 _PATH_LIMIT: Final = 200  # characters
 _CHANGED_NOTHING: Final = frozenset({400, 401, 403, 404})  # nor was what it named looked at
 NOT_AUDITED: Final = frozenset(
@@ -62,6 +64,7 @@ async def audited(request: web.Request, handler: Handler) -> web.StreamResponse:
     finally:
         if status not in _CHANGED_NOTHING:
             caller = request.get(CALLER)
+            is_uncertain = getattr(request.get(REPLY), "outcome", None) == UNCERTAIN
             evidence = {
                 "path": request.rel_url.raw_path[:_PATH_LIMIT],
                 "status": status,
@@ -75,7 +78,7 @@ async def audited(request: web.Request, handler: Handler) -> web.StreamResponse:
                     session_id=request.get(SESSION, request.match_info.get("session_id")),
                     kind=CHANGE,
                     before=f"{request.method} {resource.canonical}",
-                    after=outcome(status),
+                    after=outcome(None if is_uncertain else status),
                     reason=who(request),
                     evidence={name: it for name, it in evidence.items() if it is not None},
                     at=at,

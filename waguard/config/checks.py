@@ -8,6 +8,7 @@ from waguard.config.addresses import is_address, is_loopback, public_refusal
 from waguard.config.errors import refused
 from waguard.config.key_file import KEY_LENGTH, has_own_key
 from waguard.config.sections import Browser, Config, Versions
+from waguard.core import call_through
 from waguard.core import outgoing_address as address
 from waguard.core.alerts import quiet
 from waguard.core.host import switches
@@ -48,6 +49,7 @@ def cross_check(config: Config) -> None:
     _check_addresses(config)
     _check_switches(config.browser)
     _check_extension(config.whatsapp.passkey_extension)
+    _check_call_through(config.whatsapp.call_through)
     _check_events(config.webhook.events)
     _check_stored(config.webhook.stored)
     _check_quiet(config.alerts.quiet)
@@ -89,6 +91,13 @@ def _check_extension(given: str) -> None:
         why = "it is not the id of an extension"
         remedy = "use the 32 letters, a to p, that chrome://extensions shows"
         raise refused("whatsapp.passkey_extension", given, why, remedy)
+
+
+def _check_call_through(names: Collection[str]) -> None:
+    for name in names:
+        if why := call_through.refusal(name):
+            remedy = "name functions that read, as chat.getMessages; leave it out"
+            raise refused("whatsapp.call_through", name, why, remedy)
 
 
 def _check_standby(config: Config) -> None:

@@ -72,12 +72,14 @@ class Browser(Reloadable, frozen=True, kw_only=True):
 
 
 class WhatsApp(Reloadable, frozen=True, kw_only=True):
-    """The page, the script injected into it, and what to do when another client takes over."""
+    """The page, the script injected into it and what the API may call of it, and what to do when another client takes over."""
 
     url: str = "https://web.whatsapp.com/"
     wajs: Path | None = None
     on_conflict: Literal["park", "takeover"] = "park"
     passkey_extension: str = ""
+    presence: Literal["", "unavailable"] = ""
+    call_through: tuple[str, ...] = ()
 
 
 class Versions(Reloadable, frozen=True, kw_only=True):

@@ -17,6 +17,9 @@ Text = Annotated[str, Meta(max_length=66_000)]
 Words = Annotated[str, Meta(max_length=4_096)]
 Content = Annotated[str, Meta(max_length=CONTENT_LIMIT)]
 Raw = Annotated[str, Meta(max_length=8_192)]
+# JSON of what the page is asked, and of what it answers
+ANSWER_LIMIT = 1_000_000
+Answer = Annotated[str, Meta(max_length=ANSWER_LIMIT)]
 File = Annotated[bytes, Meta(max_length=MEDIA_LIMIT)]
 # LIDs that a text shows; a group has at most so many participants
 Mentioned = Annotated[tuple[Chat, ...], Meta(max_length=1_024)]

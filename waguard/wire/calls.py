@@ -4,7 +4,8 @@ from typing import Any
 
 from msgspec import Struct, field
 
-from waguard.wire.bounds import AckLevel, AtSecond, Id, Private, Raw, RoundTrip, Word, Words
+from waguard.wire.bounds import AckLevel, Answer, AtSecond, Id, Private, Raw, RoundTrip, Word, Words
+from waguard.wire.events import InboundMessage
 from waguard.wire.worker import LogSettings
 
 
@@ -70,6 +71,18 @@ class Exists(Struct, tag="exists", frozen=True, kw_only=True):
     """Whether a number has WhatsApp."""
 
     chat: str
+
+
+class Ask(Private, tag="ask", frozen=True, kw_only=True):
+    """A question about chats, people or groups, or a change of a group. Only for a worker whose ``Report`` ``answers``."""
+
+    name: str
+    """Its name in ``worker/page/asking.js``."""
+    given: str
+    """Its arguments: a list in JSON."""
+    timeout: float
+    changes: bool = False
+    """Once it has begun it is never repeated: without an answer nobody knows whether it was done."""
 
 
 class CatchUp(Struct, tag="catch_up", frozen=True, kw_only=True):
@@ -154,6 +167,7 @@ _OfPage = (
     | Unlink
     | Screenshot
     | Exists
+    | Ask
     | CatchUp
     | Reload
     | TakeOver
@@ -199,7 +213,8 @@ class PasskeyRequest(Private, frozen=True, kw_only=True):
 class Value(Private, tag="value", frozen=True, kw_only=True):
     """Outcome of the other calls: the pairing code, whether a number exists, a PNG, acks by id, what
     a ``Reread`` found by id (words of ``core.undecryptable.Outcome``), the request for a passkey, and of its other
-    calls whether the page still waited for it."""
+    calls whether the page still waited for it; the answer to an ``Ask`` in JSON, or messages of a chat, the newest first,
+    and ``before`` which further ones are."""
 
     text: Word | None = None
     flag: bool | None = None
@@ -207,12 +222,15 @@ class Value(Private, tag="value", frozen=True, kw_only=True):
     acks: dict[Id, AckLevel] | None = None
     found: dict[Id, Word] | None = None
     passkey: PasskeyRequest | None = None
+    answer: Answer | None = None
+    messages: tuple[InboundMessage, ...] = ()
+    before: Id | None = None
 
 
 class Failed(Struct, tag="failed", frozen=True, kw_only=True):
     """The call was not done; ``kind`` is not_ready, refused, timeout, error, too_often (WhatsApp's
     429); paused (it is a first contact, and WhatsApp was asked for too many numbers) or held; no_passkey (the page asks for
-    none)."""
+    none); of an ``Ask`` absent (the page has no such chat), later (WhatsApp failed) or uncertain."""
 
     kind: Word
     error: Words

@@ -54,6 +54,8 @@ class WorkerSpec(Struct, frozen=True, kw_only=True):
     """What to serve as WhatsApp's page; None: what the network serves."""
     documents: str | None = None
     """The folder to keep documents of new versions in: an absolute path; None: none is kept."""
+    presence: str = ""
+    """"unavailable": the page says so after each load, and its phone notifies; "": what the page does by itself."""
     left_out: tuple[str, ...] = ()
     """How the ids of chats end of which nothing is reported."""
     executable: str | None

@@ -1,5 +1,6 @@
 """The daemon's calls, and the answers to them."""
 
+import time
 from collections.abc import Awaitable, Callable
 
 from waguard.core.link import Link
@@ -7,6 +8,7 @@ from waguard.core.messages.sentinel import is_sentinel
 from waguard.errors import WaguardError
 from waguard.wire.calls import (
     Acks,
+    Ask,
     Call,
     CatchUp,
     Exists,
@@ -33,7 +35,7 @@ from waguard.wire.protocol import Reply, Request
 from waguard.worker.browser.devtools import DevToolsTimeoutError
 from waguard.worker.link.status_reporter import StatusReporter
 from waguard.worker.link_reader import LinkReader
-from waguard.worker.messages import rereading, sending
+from waguard.worker.messages import asking, rereading, sending
 from waguard.worker.page.page import WhatsAppPage
 from waguard.worker.page.page_errors import TooOftenError
 from waguard.worker.page.passkey import PasskeyCalls
@@ -113,9 +115,8 @@ class PageCalls:
                 return Value(content=await session.screenshot(timeout=ctx.timings.read))
             case Exists(chat=chat):
                 return Value(flag=await page.exists(chat))
-            case Acks():
-                found = await sending.acks(page, call, ctx.people, timings=ctx.timings)
-                return Value(acks=found)
+            case Acks() | Ask():
+                return await self._read(page, call)
             case PasskeyStart() | PasskeyAnswer() | PasskeyConfirm() | PasskeyCancel():
                 answer = await self._passkey.perform(self._host.session, call)
                 ctx.reporter.report()  # first: the daemon knows the stage when it has the answer
@@ -133,6 +134,12 @@ class PageCalls:
             )
         ctx.inbound.sends(call.message_id)
         return await sending.send(page, call, ctx.people, timings=ctx.timings)
+
+    async def _read(self, page: WhatsAppPage, call: Acks | Ask) -> Answer:
+        if isinstance(call, Ask):
+            return await asking.answer(self._host.session, call, now=time.time())
+        ctx = self._ctx
+        return Value(acks=await sending.acks(page, call, ctx.people, timings=ctx.timings))
 
     async def _care_for_messages(
         self, page: WhatsAppPage, call: Reload | CatchUp | Reread

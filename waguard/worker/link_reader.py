@@ -11,6 +11,7 @@ from waguard.core.link import Link
 from waguard.core.profile.profile import CredentialsLost
 from waguard.worker.browser.devtools import DevToolsError, ElsewhereError, EvaluationError
 from waguard.worker.ending import WorkerEndError
+from waguard.worker.messages.asking import UNAVAILABLE, set_presence
 from waguard.worker.page_host import PageHost
 from waguard.worker.profile_care import ProfileCare
 from waguard.worker.worker_context import WorkerContext
@@ -29,6 +30,8 @@ class LinkReader:
         self._unpaired_at: float | None = None
         """Unix time at which the page was last asked and showed that nobody had scanned yet: what comes after it
         may be from after the pairing. A page is connected, and hears of messages, before it is read."""
+        self._present_since: int | None = None
+        """The load of the page after which its presence was set."""
 
     async def follow(self) -> None:
         """Return never. Read the page at each change and at each heartbeat: events alone are not to be
@@ -63,6 +66,17 @@ class LinkReader:
             care.claim(after_pairing=False)
         care.link_is(connected=connected)
         self._ctx.reporter.report()
+        if connected and self._ctx.spec.presence == UNAVAILABLE:
+            await self._set_presence()
+
+    async def _set_presence(self) -> None:
+        """Once for each load of the page; where it fails, at the next reading."""
+        loads = self._ctx.reporter.loads
+        if self._present_since == loads:
+            return
+        with contextlib.suppress(DevToolsError, EvaluationError):
+            await set_presence(self._host.session, timeout=self._ctx.timings.read)
+            self._present_since = loads
 
     def _on_unexpected_code(self) -> None:
         """A QR code although it was paired, and no logout was reported."""

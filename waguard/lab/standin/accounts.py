@@ -105,6 +105,7 @@ class Device:
     conflict: bool = False
     refused_until: float = 0.0  # time.monotonic
     revision: int = 0  # of the page that logged in last
+    available: bool | None = None  # "online" to others, as its page says
     queue: dict[int, Stanza] = field(default_factory=dict)
     numbers: Iterator[int] = field(default_factory=lambda: itertools.count(1))
 

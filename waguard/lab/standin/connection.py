@@ -13,6 +13,7 @@ from typing import Any
 
 from aiohttp import WSMsgType, web
 
+from waguard.lab.standin import group_answers
 from waguard.lab.standin.accounts import ACK_FAILED, ACK_SENT, Device, Proof, Stanza
 from waguard.lab.standin.limits import Limits
 from waguard.lab.standin.whatsapp import WhatsApp
@@ -46,7 +47,11 @@ class PageLink:
             async for frame in self._socket:
                 if frame.type is WSMsgType.TEXT:
                     stanza = frame.json()
-                    if not self._whatsapp.linking.passkeys.handle(self, stanza):
+                    handled = self._whatsapp.linking.passkeys.handle(self, stanza)
+                    handled = handled or group_answers.handle(
+                        self._whatsapp, self._device, self.send, stanza
+                    )
+                    if not handled:
                         getattr(self, f"on_{stanza['type']}")(stanza)
         finally:
             self._whatsapp.detach(self)
@@ -140,8 +145,8 @@ class PageLink:
             is_fresh = not device.is_synced
             lids = self._whatsapp.lids_of(device.phone).pairs()
             name = f"Stand-in {device.phone}"
-            groups = self._whatsapp.groups.get(device.phone, {})
-            known = {"name": name, "lids": lids, "groups": groups}
+            groups = self._whatsapp.named(self._whatsapp.groups.get(device.phone, {}))
+            known = {"name": name, "lids": lids} | groups
             self.send({"type": "success", "isFresh": is_fresh} | known)
             for lock in self._limits.stanzas(device):
                 self.send(lock)

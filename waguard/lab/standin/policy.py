@@ -78,6 +78,10 @@ class Policy:
     """Id of a chat → how long each reading of its history takes, from the page's next load on."""
     exists_silent: bool = False
     """The server never answers that question."""
+    groups: Literal["ok", "error", "too_often", "silent"] = "ok"
+    """What is asked about groups and pictures: answered, failed, refused with a 429, or done and never answered."""
+    not_addable: list[str] = field(default_factory=list)
+    """Phone numbers that nobody may add to a group (403): an invitation takes its place."""
     page: Literal["ok", "hang", "error", "too_often", "broken", "silent", "cdn_away", "portal"] = (
         "ok"
     )

@@ -37,6 +37,8 @@ class WhatsApp:
         self.messages: dict[str, dict[str, Message]] = {}  # by phone number, then id; oldest first
         self.lids: dict[str, Lids] = {}  # by phone number
         self.groups: dict[str, dict[str, tuple[str, ...]]] = {}  # the same; participants by group
+        self.group_names: dict[str, str] = {}  # of groups that an account here has made
+        self.pictures: dict[str, str] = {}  # addresses, by wid
         self.media: dict[str, bytes] = {}
         self.asked: list[str] = []  # numbers of which a page asked whether they exist
         self.lost: list[str] = []  # ids of transmissions that never arrived, by policy
@@ -110,7 +112,12 @@ class WhatsApp:
         """A group of the account has these participants, under these ids."""
         self.groups.setdefault(phone, {})[group] = participants
         for device in self.linked(phone):
-            device.enqueue({"type": "group", "groups": {group: participants}})
+            device.enqueue({"type": "group"} | self.named({group: participants}))
+
+    def named(self, groups: dict[str, tuple[str, ...]]) -> Stanza:
+        """These groups, with the names of those that were made here."""
+        names = {group: self.group_names[group] for group in groups if group in self.group_names}
+        return {"groups": groups, "names": names}
 
     def reveal(self, phone: str, number: str) -> None:
         """The browsers' caches learn whose LID it is."""

@@ -5,7 +5,14 @@ from typing import Final
 
 from waguard.core.messages.first_contact_pauses import ChatHistory
 from waguard.core.whatsapp_words import in_words
-from waguard.errors import ConflictError, RefusedError, UnavailableError, WaguardError
+from waguard.errors import (
+    ConflictError,
+    NotFoundError,
+    RefusedError,
+    UnavailableError,
+    UncertainError,
+    WaguardError,
+)
 from waguard.ports.outcomes import Acked, NotSent, Outcome, Refused, Uncertain
 from waguard.wire.calls import Failed, Sent
 
@@ -56,8 +63,12 @@ def error_of(failed: Failed) -> WaguardError:
             return _not_yet(failed)
         case "refused":
             return _refused(failed)
-        case "timeout":
+        case "timeout" | "later":
             return lost(failed.error)
+        case "absent":
+            return NotFoundError(failed.error)
+        case "uncertain":
+            return uncertain(failed.error)
         case "no_passkey":
             return ConflictError(failed.error)
         case _:
@@ -67,6 +78,13 @@ def error_of(failed: Failed) -> WaguardError:
 def lost(why: str) -> UnavailableError:
     """The error of a call to which no answer came."""
     return UnavailableError(why, retry_after=RETRY_AFTER)
+
+
+def uncertain(why: str) -> UncertainError:
+    """The error of a change that may have been done."""
+    return UncertainError(
+        f"{why}; it may have been done", remedy="check the group on the phone; do not repeat it"
+    )
 
 
 def _may_have_left(why: str) -> str:

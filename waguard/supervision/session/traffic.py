@@ -25,6 +25,7 @@ from waguard.errors import UnavailableError, WaguardError
 from waguard.ports.outcomes import Acked, NotSent, Outcome, Uncertain
 from waguard.supervision.session import evidence
 from waguard.supervision.session.ack_watch import AckWatch
+from waguard.supervision.session.asking import Asking
 from waguard.supervision.session.backfiller import Backfiller
 from waguard.supervision.session.deaf_watch import DeafWatch
 from waguard.supervision.session.intake import Intake
@@ -104,6 +105,7 @@ class Traffic:
             retry=ctx.timings.write_retry,
             moved=changed,
         )
+        self._asking = Asking(row.session_id, self.limits)
         self.undecryptable = Undecryptable(
             row.session_id,
             ctx,
@@ -165,6 +167,8 @@ class Traffic:
         with self._under_way():
             if isinstance(call, calls.PairingCode):
                 return await self.limits.code(link, call)
+            if isinstance(call, calls.Ask):
+                return await self._asking.ask(link, call)
             return await link.call(call)
 
     @contextlib.contextmanager
@@ -195,7 +199,8 @@ class Traffic:
         self.throws.replaced()
 
     def reported(self, report: reports.Report) -> None:
-        """What its page says of WhatsApp's limits."""
+        """What its page says of WhatsApp's limits, and which calls its worker knows."""
+        self._asking.answers = report.answers
         if views.link(self._state()) is Link.CONNECTED:
             self.limits.said(report.locked_until)
 

@@ -152,7 +152,7 @@ class Limits:
         """What came of a send."""
         if isinstance(outcome, NotSent):
             if outcome.hold == "paused":
-                self._pause(rest(self._last, now=self._clock.wall()))
+                self.asked_too_often()
             return
         history, result = outcome.history, _result(outcome)
         if history is None or result is None:
@@ -184,6 +184,10 @@ class Limits:
         pause = by_word(before, locked_until, now=self._clock.wall())
         if pause is not before:
             self._pause(pause)
+
+    def asked_too_often(self) -> None:
+        """WhatsApp answered a look-up of numbers with 429."""
+        self._pause(rest(self._last, now=self._clock.wall()))
 
     def _count(self, history: ChatHistory, result: Result) -> None:
         now, before = self._clock.wall(), self._last

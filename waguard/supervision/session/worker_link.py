@@ -15,7 +15,7 @@ from waguard.ports.outcomes import NotSent, Outcome
 from waguard.supervision.session import answers
 from waguard.supervision.timings import Timings
 from waguard.wire.bounds import At, Count
-from waguard.wire.calls import Call, CatchUp, Failed, Operation, Reread, Send, Sent, Value
+from waguard.wire.calls import Ask, Call, CatchUp, Failed, Operation, Reread, Send, Sent, Value
 from waguard.wire.channel import Channel, ChannelError, peer_uid
 from waguard.wire.events import Event, MessageError
 from waguard.wire.protocol import FromWorker, Hello, Lend, Reply, Request, StartBrowser, Stored
@@ -157,12 +157,15 @@ class WorkerLink:
             raise answers.lost(GONE)
         timings = self._timings
         seconds = timings.backfill if isinstance(call, CatchUp | Reread) else timings.call
+        failed: Callable[[str], WaguardError] = answers.lost
+        if isinstance(call, Ask):
+            seconds, failed = call.timeout, answers.uncertain if call.changes else failed
         try:
             answer = await self._answer(call, seconds)
         except (EOFError, TimeoutError) as error:
-            raise answers.lost(str(error) or NO_ANSWER) from None
+            raise failed(str(error) or NO_ANSWER) from None
         if isinstance(answer, Sent):
-            raise answers.lost(OTHER_ANSWER)
+            raise failed(OTHER_ANSWER)
         return answer
 
     async def _answer(self, call: Call, seconds: float) -> Sent | Value | Failed:

@@ -45,6 +45,7 @@ def worker_spec(
         wajs_sha256=given.sha256,
         document=given.document,
         documents=str(given.documents) if given.documents else None,
+        presence=config.whatsapp.presence,
         left_out=left_out(
             broadcasts=config.inbox.broadcasts,
             channels=config.inbox.channels,

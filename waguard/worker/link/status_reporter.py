@@ -115,6 +115,7 @@ class StatusReporter:
                 version=self._document.version,
                 log=self._log,
                 waits=self.waits,
+                answers=True,
                 exit_code=self._exit_code,
             )
         )

@@ -453,6 +453,7 @@
 
   window.__waguard = {
     wpp: W,
+    lent: { attempt, isTooOften, knownNumber, lidOf, person, report, text, wellFormed, wid }, // to `asking.js`
     unresolved() {
       const isSignedIn = attempt(() => W.conn.isAuthenticated()) === true;
       return {

@@ -109,7 +109,7 @@
   define('WAWebGroupMetadataModel', (exports, require) => {
     const { Model, describe } = require('WAWebModel');
     class GroupMetadataModel extends Model {}
-    describe(GroupMetadataModel, 'group-metadata', ['id', 'participants']);
+    describe(GroupMetadataModel, 'group-metadata', ['id', 'participants', 'subject', 'owner', 'creation', 'desc', 'stale']);
     exports.default = GroupMetadataModel;
   });
 

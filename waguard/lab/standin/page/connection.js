@@ -21,7 +21,15 @@
 
   define('WAWebStreamModel', (exports, require) => {
     const { Model, describe } = require('WAWebModel');
-    class StreamModel extends Model {}
+    class StreamModel extends Model {
+      markAvailable() {
+        require('WAWebStandinLink').link.send('presence', { available: true });
+      }
+
+      markUnavailable() {
+        require('WAWebStandinLink').link.send('presence', { available: false });
+      }
+    }
     describe(StreamModel, 'stream', ['mode', 'info', 'needsUpdate', 'obscurity', 'available']);
     exports.StreamModel = StreamModel;
     exports.Stream = new StreamModel({ mode: undefined, info: 'OPENING', needsUpdate: false });
@@ -322,10 +330,10 @@
         this.open();
       }
 
-      async on_success({ isFresh, name, lids, groups }) {
+      async on_success({ isFresh, name, lids, groups, names }) {
         this.attempt = 0;
         for (const [number, lid, known] of lids) require('WAWebStandinLids').lids.note(number, lid, known);
-        require('WAWebStandinGroups').note(groups);
+        require('WAWebStandinGroups').note(groups, names);
         network.online = true;
         if (this.wantsLogout) this.send('logout');
         document.cookie = `standin_account=${session.linked.wid.split('@')[0]}; path=/; secure; max-age=31536000`;
@@ -333,6 +341,7 @@
         Socket.set({ state: 'CONNECTED', stream: isFresh ? 'SYNCING' : 'RESUMING' });
         Stream.set(isFresh ? { mode: 'SYNCING', info: 'SYNCING' } : { mode: 'MAIN', info: 'RESUMING' });
         Cmd.mainLoaded();
+        if (Stream.available !== false) Stream.markAvailable(); // assumed: the page says so whenever it logs in
       }
 
       /** The server has sent what waited: whatever still has no ack of ours goes out (again) now. */
