@@ -115,6 +115,8 @@ class Report(Struct, tag="report", frozen=True, kw_only=True):
     """The worker ends when what ``Lend`` said is over; False: its version knows none, or the kernel gave no timer."""
     waits: bool = False
     """Chromium is not started before the daemon says so (``StartBrowser``)."""
+    files: bool = False
+    """The worker sends and fetches files by their paths; False: it is of a version that does not."""
     exit_code: ExitCode | None = None
     """The exit code, in the last report; who adopted the worker learns it from nobody else."""
 

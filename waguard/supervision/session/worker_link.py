@@ -15,7 +15,17 @@ from waguard.ports.outcomes import NotSent, Outcome
 from waguard.supervision.session import answers
 from waguard.supervision.timings import Timings
 from waguard.wire.bounds import At, Count
-from waguard.wire.calls import Call, CatchUp, Failed, Operation, Reread, Send, Sent, Value
+from waguard.wire.calls import (
+    Call,
+    CatchUp,
+    Failed,
+    FetchFile,
+    Operation,
+    Reread,
+    Send,
+    Sent,
+    Value,
+)
 from waguard.wire.channel import Channel, ChannelError, peer_uid
 from waguard.wire.events import Event, MessageError
 from waguard.wire.protocol import FromWorker, Hello, Lend, Reply, Request, StartBrowser, Stored
@@ -157,6 +167,8 @@ class WorkerLink:
             raise answers.lost(GONE)
         timings = self._timings
         seconds = timings.backfill if isinstance(call, CatchUp | Reread) else timings.call
+        if isinstance(call, FetchFile):
+            seconds = call.timeout
         try:
             answer = await self._answer(call, seconds)
         except (EOFError, TimeoutError) as error:

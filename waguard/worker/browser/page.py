@@ -6,6 +6,7 @@ import contextlib
 import json
 import math
 from collections.abc import AsyncIterator, Callable
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -227,6 +228,27 @@ class PageSession:
                 f"void (globalThis[{json.dumps(name)}] = {parts}.join(''), delete {parts})",
                 timeout=timeout,
             )
+
+    async def put_file(self, name: str, path: Path, *, timeout: float) -> None:
+        """Make ``globalThis[name]`` of the page a ``File`` with what is at ``path``: nothing of it passes through here.
+
+        ``timeout`` is for the whole.
+        """
+        guard = GUARD % json.dumps(self._origin) if self._origin else ""
+        made = guard + "Object.assign(document.createElement('input'), { type: 'file' })"
+        keep = "function (name) { globalThis[name] = this.files[0]; return this.files[0].size; }"
+        async with deadline("the transfer of a file", timeout):
+            result = await self.send("Runtime.evaluate", {"expression": made}, timeout=timeout)
+            _value(result)  # it may have thrown
+            held = {"objectId": result["result"].get("objectId")}
+            await self.send(
+                "DOM.setFileInputFiles", {**held, "files": [str(path)]}, timeout=timeout
+            )
+            kept = {**held, "functionDeclaration": keep, "arguments": [{"value": name}]}
+            size = _value(await self.send("Runtime.callFunctionOn", kept, timeout=timeout))
+            await self.send("Runtime.releaseObject", held, timeout=timeout)
+        if size != path.stat().st_size:
+            raise DevToolsError(f"the page has {size} bytes of the file")
 
     def _on_binding(self, params: dict[str, Any]) -> None:
         if self._origin not in {None, self._contexts.origin(params.get("executionContextId", 0))}:

@@ -111,6 +111,7 @@ class StatusReporter:
                 version=self._document.version,
                 log=self._log,
                 waits=self.waits,
+                files=True,
                 exit_code=self._exit_code,
             )
         )

@@ -7,6 +7,7 @@ import base64
 import json
 import time
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any, Final
 
 from waguard.worker.browser.devtools import DevToolsError, EvaluationError, PageSession
@@ -93,14 +94,18 @@ class WhatsAppPage:
         )
 
     async def send_file(
-        self, chat: str, content: bytes, options: dict[str, Any], *, timeout: float
+        self, chat: str, file: bytes | Path, options: dict[str, Any], *, timeout: float
     ) -> SendOutcome:
-        """As ``send_text``; further options: type, mimetype, filename, caption."""
-        url = f"data:{options['mimetype']};base64,{base64.b64encode(content).decode()}"
+        """As ``send_text``; further options: type, mimetype, filename, caption. A ``file`` that is a path is read by
+        Chromium alone."""
         variable = f"__waguard_file_{abs(hash(options['messageId']))}"
         began = time.monotonic()
         try:
-            await self._session.put_large(variable, url, timeout=timeout / 2)
+            if isinstance(file, Path):
+                await self._session.put_file(variable, file, timeout=timeout / 2)
+            else:
+                url = f"data:{options['mimetype']};base64,{base64.b64encode(file).decode()}"
+                await self._session.put_large(variable, url, timeout=timeout / 2)
         except DevToolsError as error:
             raise NotTransmittedError(f"the file did not reach the page: {error}") from None
         timeout -= time.monotonic() - began
@@ -130,6 +135,22 @@ class WhatsAppPage:
         if len(content) > limit:  # the page was asked to see to that
             raise EvaluationError(f"a file of {len(content)} bytes, the limit is {limit}")
         return content
+
+    async def file_url(self, message_id: str, limit: int, *, timeout: float) -> str:
+        """Download and decrypt a message's file in the page: its address there, until ``discard_file``.
+        ``EvaluationError`` beyond ``limit`` bytes."""
+        reported = await self._call("fileUrl", message_id, limit, timeout=timeout)
+        if not isinstance(reported, str):
+            raise EvaluationError("no file")
+        return reported
+
+    async def save_file(self, url: str) -> None:
+        """Have the browser save what is at ``file_url``."""
+        await self._call("saveFile", url)
+
+    async def discard_file(self, url: str) -> None:
+        """Let the page forget what is at ``file_url``."""
+        await self._call("discardFile", url)
 
     async def chats(self) -> list[tuple[str | None, int | None]]:
         """All chats: the id, None where it cannot be read, and the time of the newest message.
