@@ -78,7 +78,8 @@ class DeferredFiles:
     async def fetch_again(self, file: NamedFile) -> tuple[str, FileState]:
         """Have a message's file fetched, unless it is kept; its address, and whether it is there. Errors are those of ``Store``."""
         kept = file.deferred.sha256 if file.deferred else file.sha256
-        if kept and await asyncio.to_thread(self._files.find, kept):
+        found = await asyncio.to_thread(self._files.find, kept) if kept else None
+        if kept and found:
             name, state = file.deferred.handle if file.deferred else kept, FileState.KEPT
         else:
             name, state = await self._store.fetch_again(file), FileState.WAITING

@@ -3,7 +3,7 @@
 from collections.abc import Collection, Iterable
 from typing import Any, Final
 
-from sqlalchemy import Select, func, insert, select, update
+from sqlalchemy import Row, Select, func, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from waguard.core.messages.inbox import InboxRecord, Kind, fitting, sent_key
@@ -71,7 +71,7 @@ class SqlDeferredFiles:
         first = select(func.min(_OWN.id)).where(waits).group_by(_OWN.session_id)
         async with self._database.reading() as (connection, _):
             found = await connection.execute(_FOUND.where(_OWN.id.in_(first)).order_by(_OWN.id))
-            return [DeferredFile(**row._mapping) for row in found]  # noqa: SLF001 - its public mapping
+            return [_file(row) for row in found]
 
     async def begin_file(self, handle: str) -> None:
         await self._set(handle, tries=_OWN.tries + 1)
@@ -105,7 +105,7 @@ class SqlDeferredFiles:
             mimetype=media.get("mimetype") or UNKNOWN,
             size=media.get("size"),
             sha256=media.get("sha256"),
-            deferred=DeferredFile(**found._mapping) if found else None,  # noqa: SLF001 - its public mapping
+            deferred=_file(found) if found else None,
         )
 
     async def fetch_again(self, file: NamedFile) -> str:
@@ -119,10 +119,14 @@ class SqlDeferredFiles:
     async def _one(self, query: Select[Any]) -> DeferredFile | None:
         async with self._database.reading() as (connection, _):
             row = (await connection.execute(query)).first()
-            return DeferredFile(**row._mapping) if row else None  # noqa: SLF001 - its public mapping
+            return _file(row) if row else None
 
     async def _set(self, handle: str, **values: Any) -> None:
         async with self._database.writing() as work:
             await work.connection.execute(
                 update(FILES).where(_OWN.handle == handle).values(**values)
             )
+
+
+def _file(row: Row[Any]) -> DeferredFile:
+    return DeferredFile(**{**row._mapping, "state": FileState(row.state)})  # noqa: SLF001 - its public mapping
