@@ -204,10 +204,10 @@ async def test_100_mb_out_and_in(world: World, content: bytes) -> None:
         took["file"] = time.monotonic() - began
     for what, weights in (("out", out), ("in", back)):
         grown = weights.grown()
-        print(what, {name: f"{size >> 20} MB" for name, size in grown.items()})  # noqa: T201 - the figures are what it is for
+        print(what, {name: f"{size >> 20} MB" for name, size in grown.items()})
         assert grown["daemon"] <= GROWTH, what
         assert grown["worker"] <= GROWTH, what
-    print({name: f"{seconds:.2f} s" for name, seconds in took.items()})  # noqa: T201 - as above
+    print({name: f"{seconds:.2f} s" for name, seconds in took.items()})
     assert unfinished(world) == []
 
 
@@ -236,7 +236,7 @@ async def test_twenty_at_once_each_way(world: World) -> None:
     backwards = [one[::-1] for one in files]
     await asyncio.gather(*map(out, backwards), *map(back, ids, files))
     await leave(world, *backwards)
-    print(f"{SEVERAL} of {SMALLER >> 20} MB each way: {time.monotonic() - began:.1f} s")  # noqa: T201 - as above
+    print(f"{SEVERAL} of {SMALLER >> 20} MB each way: {time.monotonic() - began:.1f} s")
     assert unfinished(world) == []
 
 

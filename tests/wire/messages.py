@@ -2,6 +2,8 @@
 
 from typing import Any, Final
 
+import msgspec
+
 from waguard.core.link import Link
 from waguard.wire.calls import (
     Acks,
@@ -9,6 +11,7 @@ from waguard.wire.calls import (
     CatchUp,
     Exists,
     Failed,
+    FetchFile,
     PairingCode,
     PasskeyAnswer,
     PasskeyCancel,
@@ -19,6 +22,7 @@ from waguard.wire.calls import (
     Reload,
     Reread,
     Screenshot,
+    SendFile,
     SendMedia,
     SendText,
     Sent,
@@ -58,6 +62,17 @@ MEDIA: Final = SendMedia(
     timeout=30,
     caption="see",
 )
+FILE: Final = SendFile(
+    chat="6281@c.us",
+    content=b"",
+    file="/var/lib/waguard/state/outgoing/0f/" + "0f" * 32,
+    size=100 << 20,
+    mimetype="application/pdf",
+    kind="document",
+    message_id="true_6281@c.us_3EB2",
+    timeout=230,
+    filename="a.pdf",
+)
 PLACE: Final = '{"location":{"latitude":1,"longitude":2}}'
 MESSAGE: Final = InboundMessage(
     id="false_6281@c.us_3A",
@@ -73,13 +88,14 @@ MESSAGE: Final = InboundMessage(
     content=PLACE,
 )
 CALLS: Final[tuple[Call, ...]] = (
-    *(TEXT, MEDIA, PairingCode(phone="6281"), RefreshQr(), Unlink(), Screenshot()),
+    *(TEXT, MEDIA, FILE, PairingCode(phone="6281"), RefreshQr(), Unlink(), Screenshot()),
     Exists(chat="6281@c.us"),
     CatchUp(since={"6281@c.us": 1_732_233_600}, floor=0, fresh=True),
     Acks(ids=("true_6281@c.us_3EB0",)),
     Reread(ids=("false_6281@c.us_3EB0",), aliases={"false_6281@c.us_3EB0": ("7@lid",)}),
     *(PasskeyStart(), PasskeyConfirm(code="ABCD-1234"), PasskeyCancel(request="r")),
     PasskeyAnswer(request="r", assertion={"id": "i", "response": {"userHandle": None}}),
+    FetchFile(message_id="false_6281@c.us_3EB0", folder="/f", limit=128 << 20, timeout=316),
     *(Reload(), TakeOver(), SetLog(log=LogSettings(level="DEBUG"))),
 )
 WHO: Final[dict[str, Any]] = {"chat": "1@g.us", "sender": "6281@c.us", "timestamp": 1_732_233_600}
@@ -118,8 +134,14 @@ TO_DAEMON: Final = (
             spent="HTTP 404",
         ),
     ),
+    Report(session="a", generation=3, phase="ready", link=Link.CONNECTED, files=True),
     Heartbeat(devtools=0.001, page=None),
     Event(seq=1, at=1_732_233_600.5, body=MESSAGE),
+    Event(
+        seq=1,
+        at=0.0,
+        body=msgspec.structs.replace(MESSAGE, media=None, size=100 << 20, deferred=True),
+    ),
     Event(seq=2, at=0.0, body=Ack(ids=("true_6281@c.us_3EB0",), chat="6281@c.us", ack=-1)),
     Event(seq=3, at=0.0, body=LoggedOut(reason=None)),
     Event(seq=4, at=0.0, body=ProfileMended(done=("a",), grave=True)),

@@ -70,7 +70,7 @@ async def show(request: web.Request, sha256: Sha256) -> web.StreamResponse:
     return web.FileResponse(path, headers=headers)
 
 
-@route(Right.SEND, 413, 507, narrows=Narrowing.ITSELF)
+@route(Right.SEND, 507, narrows=Narrowing.ITSELF, takes="application/octet-stream")
 async def upload(request: web.Request) -> Uploaded:
     """Keep a file to send: the body is its content, the key is in the header. Whoever knows the hash may send it."""
     files, mimetype = request.app[DEPS].outgoing_files, content_type(request.content_type)

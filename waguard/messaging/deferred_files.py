@@ -61,7 +61,7 @@ class DeferredFiles:
         self._busy: dict[str, asyncio.Task[None]] = {}
         """By session."""
         self._rests: dict[str, float] = {}
-        """By session: monotonic time before which it is not asked again."""
+        """By session: time of the loop before which it is not asked again."""
         journal.subscribe(CommitListener(stored=self._on_stored))
 
     async def __aenter__(self) -> Self:
@@ -107,7 +107,7 @@ class DeferredFiles:
 
     def _begin(self, file: DeferredFile) -> None:
         name = file.session_id
-        rests = self._rests.get(name, 0.0) > self._clock.monotonic()
+        rests = self._rests.get(name, 0.0) > asyncio.get_running_loop().time()
         if name in self._busy or rests or len(self._busy) >= self._timings.at_once:
             return
         task = asyncio.create_task(self._handle(file), name=f"file {name}")
@@ -191,4 +191,5 @@ class DeferredFiles:
             await self._store.end_file(file.handle, error=why)
 
     def _rest(self, file: DeferredFile) -> None:
-        self._rests[file.session_id] = self._clock.monotonic() + self._timings.retry
+        now = asyncio.get_running_loop().time()
+        self._rests[file.session_id] = now + self._timings.retry
