@@ -11,6 +11,7 @@ import os
 import secrets
 import shutil
 import threading
+import time
 from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
 from typing import Final
@@ -28,6 +29,7 @@ from waguard.host.small_file import UnreadableError
 UNFINISHED: Final = ".new-"
 NO_ROOM: Final = "the disk is nearly full: limits.disk_reserve stays free"
 _COMING: Final = "coming"
+RENEWED_AFTER: Final = 3_600.0  # s
 STALE: Final = 3_600.0  # s, after which an unfinished file is nobody's
 
 
@@ -97,7 +99,7 @@ class MediaFolder:
         path = self._path(name)
         with self._lock:
             if _size(path) == draft.stat().st_size:
-                os.utime(path)
+                _renew(path)
                 draft.unlink()
                 return name
             self._make_parent(path)
@@ -108,9 +110,9 @@ class MediaFolder:
         return name
 
     def touch(self, name: str) -> None:
-        """It is as new as if it came now."""
+        """Have it as new as if it came now, within an hour."""
         with self._lock, contextlib.suppress(FileNotFoundError):
-            os.utime(self._path(name))
+            _renew(self._path(name))
 
     def size(self) -> int:
         """Bytes of all files."""
@@ -221,6 +223,12 @@ class Draft:
 
 def _details_path(path: Path) -> Path:
     return path.with_name(f"{path.name}.json")
+
+
+def _renew(path: Path) -> None:
+    """Chromium may be reading it, and would give up one that has another time meanwhile: seldom."""
+    if time.time() - path.stat().st_mtime > RENEWED_AFTER:
+        os.utime(path)
 
 
 def _size(path: Path) -> int | None:

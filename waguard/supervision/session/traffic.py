@@ -64,7 +64,7 @@ class Traffic:
         self._post = post
         self._begin = begin
         self._log = logger.bind(session=row.session_id)
-        self._calls = 0
+        self._calls = self._transfers = 0
         self._busy_at = ctx.clock.monotonic()
         self._acks_seen = AcksSeen()
         self.acks = AckWatch(
@@ -126,6 +126,11 @@ class Traffic:
         """Seconds since the last message or call; None: a call is under way."""
         return None if self._calls else self._ctx.clock.monotonic() - self._busy_at
 
+    @property
+    def transferring(self) -> bool:
+        """Whether a large file is on its way, in or out."""
+        return self._transfers > 0
+
     async def send(self, call: calls.Send) -> Outcome:
         """Have the worker send it now."""
         try:
@@ -133,7 +138,7 @@ class Traffic:
         except UnavailableError as error:
             return NotSent(error)
         began = self._ctx.clock.monotonic()
-        with self._under_way():
+        with self._under_way(call):
             outcome = await self.limits.send(link, call)
             if outcome.thrown:
                 self.throws.threw(call.chat, outcome.thrown)
@@ -152,18 +157,21 @@ class Traffic:
         """Have the worker do it now. Raises ``UnavailableError`` when there is none, or WhatsApp grants
         no more of it for now."""
         link = self._ready_link()
-        with self._under_way():
+        with self._under_way(call):
             if isinstance(call, calls.PairingCode):
                 return await self.limits.code(link, call)
             return await link.call(call)
 
     @contextlib.contextmanager
-    def _under_way(self) -> Iterator[None]:
+    def _under_way(self, call: calls.Call) -> Iterator[None]:
+        transfers = int(isinstance(call, calls.SendFile | calls.FetchFile))
         self._calls += 1
+        self._transfers += transfers
         try:
             yield
         finally:
             self._calls -= 1
+            self._transfers -= transfers
             self._be_active()
 
     def _ready_link(self) -> WorkerLink:

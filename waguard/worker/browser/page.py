@@ -237,6 +237,10 @@ class PageSession:
         guard = GUARD % json.dumps(self._origin) if self._origin else ""
         made = guard + "Object.assign(document.createElement('input'), { type: 'file' })"
         keep = "function (name) { globalThis[name] = this.files[0]; return this.files[0].size; }"
+        try:
+            size = path.stat().st_size
+        except OSError as error:
+            raise DevToolsError(f"the file cannot be read: {error.strerror}") from None
         async with deadline("the transfer of a file", timeout):
             result = await self.send("Runtime.evaluate", {"expression": made}, timeout=timeout)
             _value(result)  # it may have thrown
@@ -245,10 +249,10 @@ class PageSession:
                 "DOM.setFileInputFiles", {**held, "files": [str(path)]}, timeout=timeout
             )
             kept = {**held, "functionDeclaration": keep, "arguments": [{"value": name}]}
-            size = _value(await self.send("Runtime.callFunctionOn", kept, timeout=timeout))
+            found = _value(await self.send("Runtime.callFunctionOn", kept, timeout=timeout))
             await self.send("Runtime.releaseObject", held, timeout=timeout)
-        if size != path.stat().st_size:
-            raise DevToolsError(f"the page has {size} bytes of the file")
+        if found != size:
+            raise DevToolsError(f"the page sees {found} bytes of the file's {size}")
 
     def _on_binding(self, params: dict[str, Any]) -> None:
         if self._origin not in {None, self._contexts.origin(params.get("executionContextId", 0))}:
