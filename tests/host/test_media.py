@@ -171,7 +171,7 @@ def coming(folder: Path) -> list[str]:
 
 
 def test_a_file_that_comes_in_pieces_is_kept_whole(files: MediaFolder, folder: Path) -> None:
-    draft = files.draft()
+    draft = files.begin()
     for piece in (PICTURE[:3], PICTURE[3:]):
         draft.write(piece)
     assert len(coming(folder)) == 1
@@ -182,7 +182,7 @@ def test_a_file_that_comes_in_pieces_is_kept_whole(files: MediaFolder, folder: P
     assert path.read_bytes() == PICTURE
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
     assert files.size() == draft.size == len(PICTURE)
-    again = files.draft()
+    again = files.begin()
     again.write(PICTURE)
     assert again.keep("text/html") == NAME
     assert files.find(NAME) == (path, "image/png"), "it was there already"
@@ -190,7 +190,7 @@ def test_a_file_that_comes_in_pieces_is_kept_whole(files: MediaFolder, folder: P
 
 
 def test_nothing_is_left_of_what_is_discarded(files: MediaFolder, folder: Path) -> None:
-    draft = files.draft()
+    draft = files.begin()
     draft.write(PICTURE)
     draft.discard()
     assert not everything(folder)
@@ -200,7 +200,7 @@ def test_what_another_program_wrote_is_taken(files: MediaFolder, folder: Path) -
     place = files.coming("a")
     place.mkdir(parents=True)
     (place / "file").write_bytes(PICTURE)
-    assert files.take(place / "file", "image/png") == NAME
+    assert files.keep_file(place / "file", "image/png") == NAME
     assert files.read(NAME) == PICTURE
     assert stat.S_IMODE((folder / NAME[:2] / NAME).stat().st_mode) == 0o600
     assert not coming(folder)
@@ -210,7 +210,7 @@ def test_what_another_program_wrote_is_taken(files: MediaFolder, folder: Path) -
 
 def test_what_a_crash_left_is_swept(files: MediaFolder, folder: Path) -> None:
     files.keep(PICTURE, "image/png")
-    half = files.draft()
+    half = files.begin()
     half.write(b"half")
     half._file.close()
     (folder / NAME[:2] / f"{under_test.UNFINISHED}x").write_bytes(b"half")
@@ -222,11 +222,11 @@ def test_what_a_crash_left_is_swept(files: MediaFolder, folder: Path) -> None:
 def test_the_reserve_stays_free(folder: Path) -> None:
     reserve = 0
     files = MediaFolder(folder, reserve=lambda: reserve)
-    draft = files.draft()
+    draft = files.begin()
     reserve = 1 << 60
     for refused in (
         lambda: draft.write(PICTURE),
-        files.draft,
+        files.begin,
         lambda: files.keep(PICTURE, "image/png"),
     ):
         with pytest.raises(OSError, match=r"limits\.disk_reserve") as raised:

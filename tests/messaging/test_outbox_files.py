@@ -98,7 +98,7 @@ async def test_what_cannot_be_fetched_has_another_chance(world: World) -> None:
 
 def by_hash(world: World, content: bytes) -> Command:
     """What is sent of a file on the disk."""
-    draft = world.files.draft()
+    draft = world.files.begin()
     draft.write(content)
     name = draft.keep("a/b")
     return file(CHAT, Media(file=name, size=len(content), mimetype="a/b", kind="document"))

@@ -422,10 +422,10 @@ async def test_a_worker_of_an_earlier_version_gets_no_file_by_its_path(empty: Be
     with pytest.raises(UnavailableError, match="earlier version"):
         await empty.it.sessions.call("s", fetch, wait=0)
     assert not process.calls
-    seen: list[bool] = []
+    seen: list[int] = []
 
     async def answer(call: Call) -> Value | Sent:
-        seen.append(empty.session().traffic.transferring)
+        seen.append(empty.session().traffic.transfers)
         if isinstance(call, FetchFile):
             return Value()
         return Sent(outcome="sent", message_id="true_c_2", timestamp=1)
@@ -436,5 +436,5 @@ async def test_a_worker_of_an_earlier_version_gets_no_file_by_its_path(empty: Be
     assert isinstance(await empty.it.sessions.send("s", send, wait=0), Acked)
     assert await empty.it.sessions.call("s", fetch, wait=0) == Value()
     assert process.calls == [send, fetch]
-    assert seen == [True, True]
-    assert not empty.session().traffic.transferring
+    assert seen == [1, 1]
+    assert not empty.session().traffic.transfers

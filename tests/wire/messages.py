@@ -2,8 +2,6 @@
 
 from typing import Any, Final
 
-import msgspec
-
 from waguard.core.link import Link
 from waguard.wire.calls import (
     Acks,
@@ -134,14 +132,9 @@ TO_DAEMON: Final = (
             spent="HTTP 404",
         ),
     ),
-    Report(session="a", generation=3, phase="ready", link=Link.CONNECTED, files=True),
+    Report(session="a", generation=3, phase="settling", link=Link.CONNECTED, files=True),
     Heartbeat(devtools=0.001, page=None),
     Event(seq=1, at=1_732_233_600.5, body=MESSAGE),
-    Event(
-        seq=1,
-        at=0.0,
-        body=msgspec.structs.replace(MESSAGE, media=None, size=100 << 20, deferred=True),
-    ),
     Event(seq=2, at=0.0, body=Ack(ids=("true_6281@c.us_3EB0",), chat="6281@c.us", ack=-1)),
     Event(seq=3, at=0.0, body=LoggedOut(reason=None)),
     Event(seq=4, at=0.0, body=ProfileMended(done=("a",), grave=True)),

@@ -3,10 +3,9 @@
 import asyncio
 import base64
 import itertools
-import shutil
 import tempfile
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +18,7 @@ from tests.worker.browser_session import LONG, BrowserSession
 from waguard.lab.standin import Policy, StandIn
 from waguard.wire.calls import Failed, SendFile, SendMedia, SendText, Sent
 from waguard.worker.browser import downloads
-from waguard.worker.browser.devtools import EvaluationError
+from waguard.worker.browser.devtools import DevToolsError, EvaluationError
 from waguard.worker.messages import sending
 from waguard.worker.timings import Timings
 
@@ -340,24 +339,28 @@ async def test_a_file_on_the_disk_goes_out_and_comes_in(
         "it came",
     )
     with pytest.raises(EvaluationError, match="the limit is 9"):
-        await browser.page.file_url(came, 9, timeout=LONG)
-    url = await browser.page.file_url(came, len(content), timeout=LONG)
+        await browser.page.file("fileUrl", came, 9)
+    url = await browser.page.file("fileUrl", came, len(content))
     folder = tmp_path / "folder"
 
     async def click() -> None:
+        await browser.page.file("saveFile", url)
+
+    async def two() -> None:
         await browser.session.evaluate(
             "void Object.assign(document.createElement('a'), {href: URL.createObjectURL(new Blob(['x'])),"
             " download: 'evil'}).click()",
             timeout=LONG,
         )
-        await browser.page.save_file(url)
+        await click()
 
+    async def save(begin: Callable[[], Awaitable[None]]) -> Path:
+        devtools = browser.chromium.devtools
+        return await downloads.save(devtools, url, begin, folder, limit=len(content), timeout=LONG)
+
+    folder.mkdir()
     for _ in range(2):  # a second one needs nobody's consent, either
-        folder.mkdir()
-        saved = await downloads.save(
-            browser.chromium.devtools, url, click, folder, limit=len(content), timeout=LONG
-        )
-        assert saved.read_bytes() == content
-        await wait_until(lambda: list(folder.iterdir()) == [saved], "the other one is gone")
-        shutil.rmtree(folder)
-    await browser.page.discard_file(url)
+        assert (await save(click)).read_bytes() == content
+    with pytest.raises(DevToolsError, match="began another download"):
+        await save(two)
+    await browser.page.file("discardFile", url)

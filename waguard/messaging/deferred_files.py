@@ -175,7 +175,7 @@ class DeferredFiles:
         try:
             await self._sessions.call(file.session_id, call, wait=0.0)
             mimetype = content_type(file.mimetype)
-            return await asyncio.to_thread(self._files.take, folder / SAVED, mimetype)
+            return await asyncio.to_thread(self._files.keep_file, folder / SAVED, mimetype)
         finally:
             await asyncio.shield(asyncio.to_thread(self._files.discard, folder))
 

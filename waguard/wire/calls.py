@@ -52,7 +52,7 @@ class SendFile(SendMedia, tag="file", frozen=True, kw_only=True):
     """Send a file that lies on the disk, with an empty ``content``. Only for a worker whose ``Report`` says ``files``."""
 
     file: str
-    """Its SHA-256 in the outbox; on the wire an absolute path."""
+    """The SHA-256 in the outbox; on the wire an absolute path."""
     size: int
     """Bytes."""
 

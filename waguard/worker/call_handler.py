@@ -6,6 +6,7 @@ import shutil
 import time
 from collections.abc import Awaitable, Callable
 from pathlib import Path
+from typing import Any
 
 from waguard.core.link import Link
 from waguard.errors import WaguardError
@@ -38,7 +39,7 @@ from waguard.wire.calls import (
 )
 from waguard.wire.protocol import Reply, Request
 from waguard.worker.browser import downloads
-from waguard.worker.browser.devtools import DevToolsTimeoutError
+from waguard.worker.browser.devtools import DevToolsTimeoutError, EvaluationError
 from waguard.worker.link.status_reporter import StatusReporter
 from waguard.worker.link_reader import LinkReader
 from waguard.worker.messages import rereading, sending
@@ -145,19 +146,20 @@ class PageCalls:
         await asyncio.to_thread(_emptied, folder)
         until = time.monotonic() + call.timeout
         try:
-            url = await page.file_url(call.message_id, call.limit, timeout=call.timeout)
+            reported = await page.file("fileUrl", call.message_id, call.limit, timeout=call.timeout)
+            url = _address(reported)
             try:
                 saved = await downloads.save(
                     self._host.devtools,
                     url,
-                    lambda: page.save_file(url),
+                    lambda: page.file("saveFile", url),
                     folder,
                     limit=call.limit,
                     timeout=max(until - time.monotonic(), 0.0),
                 )
             finally:
                 with contextlib.suppress(WaguardError):
-                    await page.discard_file(url)
+                    await page.file("discardFile", url)
             saved.rename(folder / SAVED)
         except BaseException as error:
             await asyncio.to_thread(shutil.rmtree, folder, ignore_errors=True)
@@ -181,6 +183,12 @@ class PageCalls:
                 async with self._fetching:
                     await self._fetch_file(page, call)
         return Value()
+
+
+def _address(reported: Any) -> str:
+    if not isinstance(reported, str):
+        raise EvaluationError("no file")
+    return reported
 
 
 def _emptied(folder: Path) -> None:

@@ -71,12 +71,12 @@ class MediaFolder:
         if free is not None and free - size < reserve:
             raise OSError(errno.ENOSPC, NO_ROOM)
 
-    def draft(self, size: int = 0) -> "Draft":
+    def begin(self, size: int = 0) -> "PartialFile":
         """A file that comes piece by piece, of so many bytes as far as is known. Raises ``OSError``."""
         self.require_room(size)
         folder = self.coming("drafts")
         private_folder(folder)
-        return Draft(folder / secrets.token_hex(8), self)
+        return PartialFile(folder / secrets.token_hex(8), self)
 
     def coming(self, name: str) -> Path:
         """The folder of this name for what is not whole yet; ``sweep`` deletes it."""
@@ -86,7 +86,7 @@ class MediaFolder:
         """Delete such a folder."""
         shutil.rmtree(coming, ignore_errors=True)
 
-    def take(self, path: Path, mimetype: str) -> str:
+    def keep_file(self, path: Path, mimetype: str) -> str:
         """Keep the file that is at ``path``, on the same disk, where it is no more then; its name. Raises ``OSError``."""
         with path.open("rb") as file:
             os.fchmod(file.fileno(), 0o600)
@@ -190,7 +190,7 @@ class MediaFolder:
         return self._folder / name[:2] / name
 
 
-class Draft:
+class PartialFile:
     """A file of a folder that comes piece by piece. Everything blocks."""
 
     def __init__(self, path: Path, files: MediaFolder) -> None:

@@ -16,7 +16,7 @@ class Media:
 
     content: bytes = field(default=b"", repr=False)
     file: str | None = None
-    """Its SHA-256, where it lies on the disk."""
+    """The SHA-256 of one that lies on the disk."""
     size: int = 0
     """Bytes of that."""
     mimetype: str

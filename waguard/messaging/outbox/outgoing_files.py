@@ -7,7 +7,7 @@ from typing import Final, NamedTuple
 
 from waguard.config.sections import Config
 from waguard.errors import NoRoomError, TooLargeError, UnavailableError
-from waguard.host.files.media import Draft, MediaFolder
+from waguard.host.files.media import MediaFolder, PartialFile
 
 AT_ONCE: Final = 8
 PIECE: Final = 1 << 20  # bytes that are written at a time
@@ -77,7 +77,7 @@ class OutgoingFiles:
             held = await asyncio.to_thread(self.folder.size)
             if held + self._bytes > self._config().media.limit << 20:
                 raise _no_room("the files to send have more than media.limit", field)
-            draft = await asyncio.to_thread(self.folder.draft, declared or 0)
+            draft = await asyncio.to_thread(self.folder.begin, declared or 0)
             try:
                 name = await self._written(draft, pieces, mimetype, field)
             finally:
@@ -90,7 +90,7 @@ class OutgoingFiles:
             self._bytes -= expected
 
     async def _written(
-        self, draft: Draft, pieces: AsyncIterator[bytes], mimetype: str, field: str
+        self, draft: PartialFile, pieces: AsyncIterator[bytes], mimetype: str, field: str
     ) -> str:
         waiting = bytearray()
         async for piece in pieces:

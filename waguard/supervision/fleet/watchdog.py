@@ -85,6 +85,6 @@ class Watchdog:
                         Measured(
                             memory=usage.memory,
                             idle=session.traffic.idle,
-                            transferring=session.traffic.transferring,
+                            transferring=session.traffic.transfers > 0,
                         )
                     )

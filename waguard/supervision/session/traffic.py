@@ -64,7 +64,9 @@ class Traffic:
         self._post = post
         self._begin = begin
         self._log = logger.bind(session=row.session_id)
-        self._calls = self._transfers = 0
+        self._calls = 0
+        self.transfers = 0
+        """Large files that are on their way, in or out."""
         self._busy_at = ctx.clock.monotonic()
         self._acks_seen = AcksSeen()
         self.acks = AckWatch(
@@ -126,11 +128,6 @@ class Traffic:
         """Seconds since the last message or call; None: a call is under way."""
         return None if self._calls else self._ctx.clock.monotonic() - self._busy_at
 
-    @property
-    def transferring(self) -> bool:
-        """Whether a large file is on its way, in or out."""
-        return self._transfers > 0
-
     async def send(self, call: calls.Send) -> Outcome:
         """Have the worker send it now."""
         try:
@@ -166,12 +163,12 @@ class Traffic:
     def _under_way(self, call: calls.Call) -> Iterator[None]:
         transfers = int(isinstance(call, calls.SendFile | calls.FetchFile))
         self._calls += 1
-        self._transfers += transfers
+        self.transfers += transfers
         try:
             yield
         finally:
             self._calls -= 1
-            self._transfers -= transfers
+            self.transfers -= transfers
             self._be_active()
 
     def _ready_link(self) -> WorkerLink:

@@ -7,25 +7,22 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final
 
-from loguru import logger
-
 from waguard.worker.browser.devtools import DevTools
 from waguard.worker.browser.errors import DevToolsError
 from waguard.worker.browser.page import deadline
 
 _GUID: Final = re.compile(r"[0-9A-Za-z-]{1,64}")
-FOREIGN_AT_MOST: Final = 100  # downloads beside ours, after which ours is given up
 DENIED_WITHIN: Final = 5.0  # s
 
 
 class Download:
-    """One download: of ``url``, of ``limit`` bytes at most. ``done`` has its file's name; whatever else begins is cancelled."""
+    """One download: of ``url``, of ``limit`` bytes at most. ``done`` has its file's name; where the page begins another
+    one, which WhatsApp's never does, both are given up: so it cannot fill the disk."""
 
     def __init__(self, url: str, limit: int, cancel: Callable[[str], None]) -> None:
         self._url = url
         self._limit = limit
         self._cancel = cancel
-        self._foreign = 0
         self.guid: str | None = None
         self.done: asyncio.Future[str] = asyncio.get_running_loop().create_future()
 
@@ -36,11 +33,7 @@ class Download:
             self.guid = guid
             return
         self._cancel(guid)
-        self._foreign += 1
-        if self._foreign == 1:
-            logger.warning("the page downloads by itself; it is cancelled", event="page_downloads")
-        if self._foreign > FOREIGN_AT_MOST:
-            self._fail("the page begins other downloads")
+        self._fail("the page began another download")
 
     def moves(self, params: dict[str, Any]) -> None:
         """Handle ``Browser.downloadProgress``."""
@@ -62,7 +55,7 @@ class Download:
 async def save(
     devtools: DevTools,
     url: str,
-    click: Callable[[], Awaitable[None]],
+    click: Callable[[], Awaitable[object]],
     folder: Path,
     *,
     limit: int,
@@ -84,11 +77,11 @@ async def save(
             await click()
             saved = folder / await download.done
     finally:
-        if not download.done.done():
-            download.done.cancel()
+        download.done.cancel()
+        ended = not download.done.cancelled() and download.done.exception() is None
         with suppress(DevToolsError):
             await asyncio.shield(_deny(devtools))
-        if download.guid and (download.done.cancelled() or download.done.exception()):
+        if download.guid and not ended:
             devtools.post("Browser.cancelDownload", {"guid": download.guid})
         devtools.off("Browser.downloadWillBegin", download.begins)
         devtools.off("Browser.downloadProgress", download.moves)

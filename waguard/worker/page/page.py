@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from waguard.worker.browser.devtools import DevToolsError, EvaluationError, PageSession
+from waguard.worker.browser.page import put_file
 from waguard.worker.page import page_answers
 from waguard.worker.page.page_answers import Reading, SendOutcome
 from waguard.worker.page.page_errors import NotTransmittedError, PageLoadingError, TooOftenError
@@ -102,7 +103,7 @@ class WhatsAppPage:
         began = time.monotonic()
         try:
             if isinstance(file, Path):
-                await self._session.put_file(variable, file, timeout=timeout / 2)
+                await put_file(self._session, variable, file, timeout=timeout / 2)
             else:
                 url = f"data:{options['mimetype']};base64,{base64.b64encode(file).decode()}"
                 await self._session.put_large(variable, url, timeout=timeout / 2)
@@ -136,21 +137,11 @@ class WhatsAppPage:
             raise EvaluationError(f"a file of {len(content)} bytes, the limit is {limit}")
         return content
 
-    async def file_url(self, message_id: str, limit: int, *, timeout: float) -> str:
-        """Download and decrypt a message's file in the page: its address there, until ``discard_file``.
-        ``EvaluationError`` beyond ``limit`` bytes."""
-        reported = await self._call("fileUrl", message_id, limit, timeout=timeout)
-        if not isinstance(reported, str):
-            raise EvaluationError("no file")
-        return reported
-
-    async def save_file(self, url: str) -> None:
-        """Have the browser save what is at ``file_url``."""
-        await self._call("saveFile", url)
-
-    async def discard_file(self, url: str) -> None:
-        """Let the page forget what is at ``file_url``."""
-        await self._call("discardFile", url)
+    async def file(self, step: str, *arguments: Any, timeout: float | None = None) -> Any:
+        """Ask one of the hook's functions for files that the browser saves: ``fileUrl`` downloads and decrypts a message's
+        file in the page (``EvaluationError`` beyond the limit) and gives its address there, which ``saveFile`` has saved, until
+        ``discardFile``."""
+        return await self._call(step, *arguments, timeout=timeout)
 
     async def chats(self) -> list[tuple[str | None, int | None]]:
         """All chats: the id, None where it cannot be read, and the time of the newest message.
