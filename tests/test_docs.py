@@ -42,7 +42,18 @@ ELSEWHERE: Final = frozenset(
 FOLDERS_MADE: Final = frozenset(
     {
         *(".long", ".mutants", ".venv", "run", "state", "chromium"),
-        *("evidence", "media", "quarantine", "snapshots", "versions", "wajs", "workers"),
+        *(
+            "coming",
+            "evidence",
+            "media",
+            "media/coming",
+            "outgoing",
+            "quarantine",
+            "snapshots",
+            "versions",
+            "wajs",
+            "workers",
+        ),
     }
 )
 

@@ -130,6 +130,12 @@ class TooManyError(UnavailableError):
     """More of this at a time than is allowed. No 429: that is final for the application."""
 
 
+class TooLargeError(WaguardError):
+    """The file is larger than it may be."""
+
+    status = 413
+
+
 class NoRoomError(WaguardError):
     """The disk is too full to begin anything new."""
 

@@ -30,18 +30,19 @@ from waguard.api.problems import Handler
 from waguard.api.timings import Limits, Timings
 from waguard.config.sections import Config, Level, Log
 from waguard.core.keys import Caller
-from waguard.core.messages.received_media import MEDIA_LIMIT
 from waguard.core.webhooks.delivery import OLD_SERVICE
 from waguard.errors import ConflictError, WaguardError
 from waguard.host.clock import SystemClock
 from waguard.host.files.media import MediaFolder
 from waguard.host.memory.history_file import HistoryFile
 from waguard.host.system.listen import base_url, listen
+from waguard.messaging.deferred_files import DeferredFiles
 from waguard.messaging.health import MessageHealth
 from waguard.messaging.journal import Journal
 from waguard.messaging.outbox.bulk import Bulks
 from waguard.messaging.outbox.fetch import Fetcher
 from waguard.messaging.outbox.outbox import Outbox
+from waguard.messaging.outbox.outgoing_files import OutgoingFiles
 from waguard.messaging.timings import BOUNDS, SendBounds
 from waguard.messaging.webhooks.webhooks import Webhooks
 from waguard.ports.clock import WallAges
@@ -240,6 +241,7 @@ async def serving(
     unlimited = aiohttp.TCPConnector(limit=0)
     jar = aiohttp.DummyCookieJar()
     async with aiohttp.ClientSession(cookie_jar=jar, connector=unlimited) as http, journal:
+        outgoing_files = OutgoingFiles(MediaFolder(tmp_path / "outgoing"), lambda: world.config)
         outbox = Outbox(
             sessions,
             database.outbox,
@@ -248,6 +250,7 @@ async def serving(
             SystemClock(),
             require_room=lambda: world.require_room(),  # noqa: PLW0108 - it is made below
             bounds=bounds,
+            file=outgoing_files.path,
         )
         await outbox.begin()
         webhooks = Webhooks(
@@ -275,10 +278,14 @@ async def serving(
             events=bus,
             outbox=outbox,
             bulks=Bulks(outbox, database.outbox, lambda: world.config.send),
-            fetcher=Fetcher(lambda: world.config.send, limit=MEDIA_LIMIT),
+            fetcher=Fetcher(lambda: world.config.send, files=outgoing_files),
             outgoing=database.outbox,
             messages=database.messages,
             media=media,
+            outgoing_files=outgoing_files,
+            deferred=DeferredFiles(
+                sessions, journal, media, lambda: world.config, SystemClock(), base="http://h"
+            ),
             webhooks=webhooks,
             message_health=MessageHealth(
                 webhooks,

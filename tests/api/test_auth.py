@@ -89,6 +89,8 @@ PROTECTED = [
     ("POST", LOGOUT),
     ("POST", "/api/messages/send"),
     ("POST", "/api/messages/send-media"),
+    ("POST", "/api/media"),
+    ("POST", "/api/messages/1/media"),
     ("POST", "/api/messages/bulk-send"),
     ("GET", "/api/messages/bulk/00000000-0000-0000-0000-000000000000"),
     ("GET", f"/api/messages/{SESSION}/validate"),

@@ -118,6 +118,14 @@ async def of_file(api: Api, rule: Rule, number: int) -> Asked:
     return Asked(rule.path.format(sha256=name), missing=(name, hashlib.sha256(b"").hexdigest()))
 
 
+async def of_deferred(api: Api, rule: Rule, number: int) -> Asked:
+    name = f"false_6281@c.us_3EB0{number}"
+    media = {"mimetype": "image/png", "size": 5, "sha256": None}
+    record = received(name, {"message": {"media": media}})
+    await api.database.messages.write([Entry(received=record, notices=())])
+    return Asked(rule.path.format(id=name), missing=(name, f"{name}9"))
+
+
 async def of_unidentified(api: Api, rule: Rule, number: int) -> Asked:
     await of_nobody(api, LID, f"S{number}")
     return Asked(rule.path, UNIDENTIFIED)
@@ -185,6 +193,7 @@ MADE: Final[dict[str, Making]] = {
     "{id}": of_message,
     "{bulk_id}": of_bulk,
     "{sha256}": of_file,
+    "POST /api/messages/{id}/media": of_deferred,
     "{key_id}": of_key,
     "GET /api/keys": of_keys,
     "POST /api/keys": of_new_key,
@@ -218,6 +227,7 @@ BODIES: Final[dict[str, Any]] = {
         "media": base64.b64encode(PICTURE).decode(),
         "mimetype": "image/png",
     },
+    "POST /api/media": {"the content": "of a file"},
     "POST /api/messages/bulk-send": {
         "session_id": SESSION,
         "recipients": [CHAT],

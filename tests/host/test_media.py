@@ -164,3 +164,73 @@ def test_the_same_from_many_sessions_at_once(files: MediaFolder, folder: Path) -
     with ThreadPoolExecutor(8) as pool:
         assert set(pool.map(keep, range(8))) == {NAME}
     assert len(everything(folder)) == 2
+
+
+def coming(folder: Path) -> list[str]:
+    return [it for it in everything(folder) if it.startswith("coming/")]
+
+
+def test_a_file_that_comes_in_pieces_is_kept_whole(files: MediaFolder, folder: Path) -> None:
+    draft = files.begin()
+    for piece in (PICTURE[:3], PICTURE[3:]):
+        draft.write(piece)
+    assert len(coming(folder)) == 1
+    assert draft.keep("image/png") == NAME
+    draft.discard()
+    path = folder / NAME[:2] / NAME
+    assert files.find(NAME) == (path, "image/png")
+    assert path.read_bytes() == PICTURE
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    assert files.size() == draft.size == len(PICTURE)
+    again = files.begin()
+    again.write(PICTURE)
+    assert again.keep("text/html") == NAME
+    assert files.find(NAME) == (path, "image/png"), "it was there already"
+    assert not coming(folder)
+
+
+def test_nothing_is_left_of_what_is_discarded(files: MediaFolder, folder: Path) -> None:
+    draft = files.begin()
+    draft.write(PICTURE)
+    draft.discard()
+    assert not everything(folder)
+
+
+def test_what_another_program_wrote_is_taken(files: MediaFolder, folder: Path) -> None:
+    place = files.coming("a")
+    place.mkdir(parents=True)
+    (place / "file").write_bytes(PICTURE)
+    assert files.keep_file(place / "file", "image/png") == NAME
+    assert files.read(NAME) == PICTURE
+    assert stat.S_IMODE((folder / NAME[:2] / NAME).stat().st_mode) == 0o600
+    assert not coming(folder)
+    files.discard(place)
+    assert not place.exists()
+
+
+def test_what_a_crash_left_is_swept(files: MediaFolder, folder: Path) -> None:
+    files.keep(PICTURE, "image/png")
+    half = files.begin()
+    half.write(b"half")
+    half._file.close()
+    (folder / NAME[:2] / f"{under_test.UNFINISHED}x").write_bytes(b"half")
+    files.sweep()
+    assert everything(folder) == [f"{NAME[:2]}/{NAME}", f"{NAME[:2]}/{NAME}.json"]
+    MediaFolder(folder / "none").sweep()
+
+
+def test_the_reserve_stays_free(folder: Path) -> None:
+    reserve = 0
+    files = MediaFolder(folder, reserve=lambda: reserve)
+    draft = files.begin()
+    reserve = 1 << 60
+    for refused in (
+        lambda: draft.write(PICTURE),
+        files.begin,
+        lambda: files.keep(PICTURE, "image/png"),
+    ):
+        with pytest.raises(OSError, match=r"limits\.disk_reserve") as raised:
+            refused()
+        assert raised.value.errno == errno.ENOSPC
+    draft.discard()
+    assert not everything(folder)

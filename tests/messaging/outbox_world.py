@@ -57,6 +57,7 @@ class World:
         bounds: SendBounds = BOUNDS,
     ) -> None:
         self.path = folder / "w.db"
+        self.files = MediaFolder(folder / "outgoing")
         self.config = config
         self.timings = timings
         self.bounds = bounds
@@ -93,9 +94,14 @@ class World:
             timings=self.timings,
             bounds=self.bounds,
             tally=self.tally,
+            file=self._file,
         )
         if begin:
             await self.outbox.begin()
+
+    def _file(self, name: str) -> Path | None:
+        found = self.files.find(name)
+        return found and found[0]
 
     def _on_event(self, event: str, *rest: Any, **_: Any) -> None:
         if event in {"message_sent", "message_failed"}:

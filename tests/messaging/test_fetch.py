@@ -2,8 +2,10 @@
 
 import asyncio
 import contextlib
+import hashlib
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -12,12 +14,15 @@ from aiohttp import web
 from aiohttp.resolver import ThreadedResolver
 
 from tests.waiting import wait_until
-from waguard.config.sections import Send
-from waguard.errors import InvalidInputError, UnavailableError, WaguardError
+from waguard.config.sections import Config, Media, Send
+from waguard.errors import InvalidInputError, NoRoomError, UnavailableError, WaguardError
+from waguard.host.files.media import MediaFolder
 from waguard.messaging.outbox import fetch
 from waguard.messaging.outbox.fetch import Fetched, Fetcher, NotFetchedError
+from waguard.messaging.outbox.outgoing_files import OutgoingFile, OutgoingFiles
 
-LIMIT = 1_000
+LIMIT = 1_000  # bytes that are held in memory
+MOST = 1 << 20  # bytes of a file
 PNG = {"Content-Type": "image/png"}
 
 
@@ -25,13 +30,20 @@ PNG = {"Content-Type": "image/png"}
 class Server:
     """Files by path. While ``free`` is clear, it answers nothing."""
 
-    fetcher: Fetcher
+    files: OutgoingFiles
     settings: Send
+    fetcher: Fetcher = field(init=False)
     base: str = ""
     arrived: int = 0
     busy: int = 0
     busiest: int = 0
     free: asyncio.Event = field(default_factory=asyncio.Event)
+
+    def __post_init__(self) -> None:
+        self.fetcher = self.made(limit=LIMIT)
+
+    def made(self, **more: Any) -> Fetcher:
+        return Fetcher(lambda: self.settings, files=self.files, **more)
 
     async def fetch(self, path: str = "/a.png") -> Fetched:
         return await self.fetcher.fetch(self.base + path, "media_url")
@@ -104,9 +116,11 @@ async def _endless(request: web.Request, what: str) -> web.StreamResponse:
 
 
 @pytest.fixture
-async def server() -> AsyncIterator[Server]:
+async def server(tmp_path: Path) -> AsyncIterator[Server]:
+    config = Config(media=Media(file_limit=1))
     made = Server(
-        Fetcher(lambda: made.settings, limit=LIMIT), Send(allow_private=True, fetch_timeout=30.0)
+        OutgoingFiles(MediaFolder(tmp_path / "outgoing"), lambda: config),
+        Send(allow_private=True, fetch_timeout=30.0),
     )
     made.free.set()
     app = web.Application()
@@ -133,7 +147,7 @@ async def failing(server: Server, path: str, kind: type[WaguardError] = NotFetch
 
 @pytest.mark.parametrize("path", ["/continue", "/chunks"])
 async def test_an_answer_in_countless_pieces_is_cut_off(server: Server, path: str) -> None:
-    server.fetcher = Fetcher(lambda: server.settings, limit=16 << 20)
+    server.fetcher = server.made()
     with pytest.raises(NotFetchedError, match="too many small pieces"):
         await server.fetch(path)
 
@@ -213,9 +227,34 @@ async def test_a_name_is_checked_by_where_it_leads(
     assert server.arrived == 1
 
 
-@pytest.mark.parametrize("path", ["/size/1001", "/endless"])
+@pytest.mark.parametrize("path", [f"/size/{MOST + 1}", "/endless"])
 async def test_no_more_is_read_than_the_limit(server: Server, path: str) -> None:
-    assert "more than 1000 bytes" in await failing(server, path)
+    assert f"more than {MOST} bytes" in await failing(server, path)
+    assert server.files.folder.size() == 0
+    assert not left(server)
+
+
+async def test_what_is_too_large_for_memory_goes_to_the_disk(server: Server) -> None:
+    found = await server.fetch(f"/size/{MOST}")
+    name = hashlib.sha256(bytes(MOST)).hexdigest()
+    assert (found.content, found.mimetype) == (b"", "image/png")
+    assert found.file == OutgoingFile(name, MOST, "image/png") == await server.files.find(name)
+    assert not left(server)
+
+
+async def test_where_the_disk_takes_no_more_nothing_is_fetched(
+    server: Server, tmp_path: Path
+) -> None:
+    server.files.folder = MediaFolder(tmp_path / "outgoing", reserve=lambda: 1 << 60)
+    error = await failing(server, f"/size/{MOST}", NoRoomError)
+    assert "limits.disk_reserve" in error
+    assert not left(server)
+
+
+def left(server: Server) -> list[Path]:
+    """What is not whole."""
+    folder = server.files.folder.coming("drafts")
+    return list(folder.iterdir()) if folder.is_dir() else []
 
 
 @pytest.mark.parametrize(
@@ -272,7 +311,7 @@ async def test_only_so_many_at_once_and_all_in_the_end(server: Server) -> None:
 
 
 async def test_who_gets_no_place_may_ask_again(server: Server) -> None:
-    server.fetcher = Fetcher(lambda: server.settings, limit=LIMIT, at_once=1)
+    server.fetcher = server.made(limit=LIMIT, at_once=1)
     server.free.clear()
     first = asyncio.ensure_future(server.fetch())
     await wait_until(lambda: server.arrived, "the place is taken")

@@ -1,12 +1,15 @@
 """Files that are sent: whole, fetched once, in the database while they wait."""
 
 import asyncio
+from collections.abc import Awaitable, Callable
+from pathlib import Path
 
 import pytest
 
 from tests.messaging.outbox_ends import result
 from tests.messaging.outbox_world import CHAT, World
 from tests.waiting import wait_until
+from waguard.core.messages.received_media import transfer_time
 from waguard.core.messages.send_states import State
 from waguard.errors import (
     NotFoundError,
@@ -15,7 +18,7 @@ from waguard.errors import (
 from waguard.messaging.outbox.commands import Command, Media, file, text
 from waguard.messaging.outbox.pending_sends import PendingSend
 from waguard.ports.outcomes import Acked
-from waguard.wire.calls import SendMedia
+from waguard.wire.calls import SendFile, SendMedia
 
 
 async def test_media_are_asked_for_whole(world: World) -> None:
@@ -91,3 +94,58 @@ async def test_what_cannot_be_fetched_has_another_chance(world: World) -> None:
             await world.result(world.send(fetch=fetch))
     assert await world.store.outbox.listing() == []
     assert isinstance(await world.result(world.send(fetch=fetch)), Acked)
+
+
+def by_hash(world: World, content: bytes) -> Command:
+    """What is sent of a file on the disk."""
+    draft = world.files.begin()
+    draft.write(content)
+    name = draft.keep("a/b")
+    return file(CHAT, Media(file=name, size=len(content), mimetype="a/b", kind="document"))
+
+
+async def test_a_file_on_the_disk_is_kept_by_its_hash(world: World) -> None:
+    """Over a crash, too: the row has no content, and names the file."""
+    world.sessions.not_ready = UnavailableError("it is not ready")
+    command = by_hash(world, b"large")
+    pending = world.accept(command, queue=True)
+    await pending.stored
+    assert world.accept(command, queue=True) is pending, "the same file is the same message"
+    body, content = await world.store.outbox.load(pending.id) or (b"", b"?")
+    assert content is None
+    [name] = await world.store.outbox.files_awaited()
+    assert name.encode() in body
+    await world.kill()
+    await world.start()
+    world.sessions.connect()
+    await wait_until(world.sessions.sends, "it is sent")
+    [call] = world.sessions.sends()
+    assert isinstance(call, SendFile)
+    assert Path(call.file) == world.files.find(name)[0]  # type: ignore[index] # it is there
+    assert call.timeout == pytest.approx(30.0 + transfer_time(5))
+
+    async def is_free() -> bool:
+        return not await world.store.outbox.files_awaited()
+
+    await until(is_free)
+
+
+async def test_a_message_whose_file_is_gone_fails(world: World) -> None:
+    world.sessions.not_ready = UnavailableError("it is not ready")
+    pending = world.accept(by_hash(world, b"large"), queue=True)
+    await pending.stored
+    world.files.tidy(now=1e12, keep_for=0.0, size_limit=0)
+    world.sessions.connect()
+
+    async def has_failed() -> bool:
+        return (await world.row(pending)).state is State.FAILED
+
+    await until(has_failed)
+    assert "not kept any more" in str((await world.row(pending)).error)
+    assert not world.sessions.sends()
+
+
+async def until(condition: Callable[[], Awaitable[bool]]) -> None:
+    async with asyncio.timeout(30):
+        while not await condition():
+            await asyncio.sleep(0.01)

@@ -5,7 +5,7 @@ import contextlib
 import socket
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, cast
 from urllib.parse import quote
 
 import aiohttp
@@ -105,7 +105,7 @@ class World:
 
     async def fetch(self, url: str) -> str:
         """Why nothing was fetched."""
-        fetcher = Fetcher(lambda: self.settings, limit=1_000)
+        fetcher = Fetcher(lambda: self.settings, files=cast("Any", None))
         with pytest.raises(InvalidInputError, match="refused") as raised:
             await fetcher.fetch(url, "media_url")
         return raised.value.message
@@ -169,12 +169,14 @@ async def test_metadata_is_not_called_whatever_is_allowed(
 async def test_a_redirect_is_not_followed_there(world: World, host: str) -> None:
     """From an address that may be called, as if it were elsewhere."""
     url = f"http://{host}:{world.port}/a.png"
-    fetcher = Fetcher(lambda: world.settings, limit=1_000)
+    fetcher = Fetcher(lambda: world.settings, files=cast("Any", None))
     asked: list[str] = []
 
-    async def redirected(http: aiohttp.ClientSession, at: str, name: str) -> Any:
+    async def redirected(
+        http: aiohttp.ClientSession, at: str, name: str, end: asyncio.Timeout
+    ) -> Any:
         asked.append(at)
-        return url if len(asked) == 1 else await get(http, at, name)
+        return url if len(asked) == 1 else await get(http, at, name, end)
 
     get, fetcher._get = fetcher._get, redirected  # type: ignore[assignment,method-assign]
     with pytest.raises(InvalidInputError, match="refused"):

@@ -158,6 +158,8 @@ async def surfaces(bench: Bench, folder: Path) -> AsyncIterator[Surfaces]:
             outgoing=made.store.outbox,
             messages=made.store.messages,
             media=nothing,
+            outgoing_files=nothing,
+            deferred=nothing,
             webhooks=made.webhooks,
             message_health=messages,
             history=nothing,

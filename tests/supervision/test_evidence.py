@@ -49,7 +49,7 @@ def test_they_are_deleted_when_they_are_old(tmp_path: Path) -> None:
 async def test_housekeeping_keeps_them_as_long_as_the_trail_that_names_them(tmp_path: Path) -> None:
     clock, state, nobody = FakeClock(), tmp_path / "state", cast("Any", None)
     config = Config(paths=Paths(state=state), retention=Retention(audit_days=2))
-    it = Housekeeping(lambda: config, nobody, nobody, LivedTime(state, clock))
+    it = Housekeeping(lambda: config, nobody, nobody, LivedTime(state, clock), nobody)
     await it.tidy_evidence()  # there is none yet
     kept = [
         evidence.keep(state / evidence.FOLDER, "s", b"png", now=clock.wall() - days * 86_400.0)

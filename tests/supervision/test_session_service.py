@@ -24,7 +24,18 @@ from waguard.errors import (
     UnavailableError,
 )
 from waguard.ports.outcomes import Acked, Uncertain
-from waguard.wire.calls import Call, Exists, PairingCode, RefreshQr, Screenshot, SendText, Value
+from waguard.wire.calls import (
+    Call,
+    Exists,
+    FetchFile,
+    PairingCode,
+    RefreshQr,
+    Screenshot,
+    SendFile,
+    SendText,
+    Sent,
+    Value,
+)
 
 # ---- create, start, views ----
 
@@ -398,3 +409,32 @@ async def test_a_stopping_daemon_gives_no_final_answer(empty: Bench, world: Worl
     for call in (empty.create("new"), empty.it.sessions.start("s", restart=False)):
         with pytest.raises(UnavailableError):
             await call
+
+
+async def test_a_worker_of_an_earlier_version_gets_no_file_by_its_path(empty: Bench) -> None:
+    """It would take such a call for nonsense, and hang up."""
+    command = {"chat": "c", "content": b"", "mimetype": "a/b", "kind": "document"}
+    send = SendFile(**command, message_id="true_c_2", timeout=5.0, file="/f", size=9)  # type: ignore[arg-type] # of one type each
+    fetch = FetchFile(message_id="false_c_1", folder="/f", limit=9, timeout=60.0)
+    process = await empty.connected()
+    sending = empty.it.sessions.send("s", send, wait=0)
+    assert "sessions restart s" in str((await not_sent(sending, UnavailableError)).remedy)
+    with pytest.raises(UnavailableError, match="earlier version"):
+        await empty.it.sessions.call("s", fetch, wait=0)
+    assert not process.calls
+    seen: list[int] = []
+
+    async def answer(call: Call) -> Value | Sent:
+        seen.append(empty.session().traffic.transfers)
+        if isinstance(call, FetchFile):
+            return Value()
+        return Sent(outcome="sent", message_id="true_c_2", timestamp=1)
+
+    process.script.answer = answer
+    process.report("connected", files=True)
+    await until(empty.session(), lambda s: bool(s.runner.report and s.runner.report.files))
+    assert isinstance(await empty.it.sessions.send("s", send, wait=0), Acked)
+    assert await empty.it.sessions.call("s", fetch, wait=0) == Value()
+    assert process.calls == [send, fetch]
+    assert seen == [1, 1]
+    assert not empty.session().traffic.transfers

@@ -10,6 +10,7 @@ from waguard.wire.calls import (
     CatchUp,
     Exists,
     Failed,
+    FetchFile,
     PairingCode,
     PasskeyAnswer,
     PasskeyCancel,
@@ -20,6 +21,7 @@ from waguard.wire.calls import (
     Reload,
     Reread,
     Screenshot,
+    SendFile,
     SendMedia,
     SendText,
     Sent,
@@ -59,6 +61,17 @@ MEDIA: Final = SendMedia(
     timeout=30,
     caption="see",
 )
+FILE: Final = SendFile(
+    chat="6281@c.us",
+    content=b"",
+    file="/var/lib/waguard/state/outgoing/0f/" + "0f" * 32,
+    size=100 << 20,
+    mimetype="application/pdf",
+    kind="document",
+    message_id="true_6281@c.us_3EB2",
+    timeout=230,
+    filename="a.pdf",
+)
 PLACE: Final = '{"location":{"latitude":1,"longitude":2}}'
 MESSAGE: Final = InboundMessage(
     id="false_6281@c.us_3A",
@@ -74,7 +87,7 @@ MESSAGE: Final = InboundMessage(
     content=PLACE,
 )
 CALLS: Final[tuple[Call, ...]] = (
-    *(TEXT, MEDIA, PairingCode(phone="6281"), RefreshQr(), Unlink(), Screenshot()),
+    *(TEXT, MEDIA, FILE, PairingCode(phone="6281"), RefreshQr(), Unlink(), Screenshot()),
     Exists(chat="6281@c.us"),
     Ask(name="add", given='["1@g.us", ["6281@c.us"]]', timeout=30, changes=True),
     CatchUp(since={"6281@c.us": 1_732_233_600}, floor=0, fresh=True),
@@ -82,6 +95,7 @@ CALLS: Final[tuple[Call, ...]] = (
     Reread(ids=("false_6281@c.us_3EB0",), aliases={"false_6281@c.us_3EB0": ("7@lid",)}),
     *(PasskeyStart(), PasskeyConfirm(code="ABCD-1234"), PasskeyCancel(request="r")),
     PasskeyAnswer(request="r", assertion={"id": "i", "response": {"userHandle": None}}),
+    FetchFile(message_id="false_6281@c.us_3EB0", folder="/f", limit=128 << 20, timeout=316),
     *(Reload(), TakeOver(), SetLog(log=LogSettings(level="DEBUG"))),
 )
 WHO: Final[dict[str, Any]] = {"chat": "1@g.us", "sender": "6281@c.us", "timestamp": 1_732_233_600}
@@ -121,6 +135,7 @@ TO_DAEMON: Final = (
             spent="HTTP 404",
         ),
     ),
+    Report(session="a", generation=3, phase="settling", link=Link.CONNECTED, files=True),
     Heartbeat(devtools=0.001, page=None),
     Event(seq=1, at=1_732_233_600.5, body=MESSAGE),
     Event(seq=2, at=0.0, body=Ack(ids=("true_6281@c.us_3EB0",), chat="6281@c.us", ack=-1)),

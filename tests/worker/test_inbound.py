@@ -11,7 +11,7 @@ import pytest
 
 from tests.waiting import wait_until
 from waguard.core.messages.identity import People
-from waguard.core.messages.received_media import MEDIA_LIMIT
+from waguard.core.messages.received_media import DEFERRED, MEDIA_LIMIT
 from waguard.core.messages.sentinel import text
 from waguard.wire.events import (
     Ack,
@@ -40,7 +40,7 @@ class Page:
         self.held: asyncio.Event | None = None
 
     async def media(self, message_id: str, limit: int) -> bytes:
-        assert limit == MEDIA_LIMIT
+        assert limit <= MEDIA_LIMIT
         self.asked.append(message_id)
         if self.held:
             await self.held.wait()
@@ -239,6 +239,28 @@ async def test_a_file_that_is_too_large_is_not_fetched(bench: Bench) -> None:
     assert str(MEDIA_LIMIT) in str(got.media_error)
     assert (await bench.message()).media == b"file"
     assert bench.page.asked == ["false_49170@c.us_2"]
+
+
+async def test_a_large_file_is_deferred_and_holds_nothing_up(bench: Bench) -> None:
+    bench.it = Inbound(bench.emitted.put_nowait, inline_limit=1_000, file_limit=9_000)
+    page, sizes = bench.at_hand(), (1_000, 1_001, 9_001)
+    bench.page.held = asyncio.Event()
+    running = asyncio.create_task(bench.it.run(bench.at_hand))
+    for number, size in enumerate(sizes[1:]):
+        bench.it.handle("message", picture(number, size=size))
+    first, second = await bench.message(), await bench.message()
+    assert (first.deferred, first.media, first.media_error) == (True, None, DEFERRED)
+    assert (second.deferred, second.media) == (False, None)
+    assert second.media_error == "the file is said to have 9001 bytes, the limit is 9000"
+    assert not bench.page.asked
+    bench.page.held.set()
+    bench.it.handle("message", picture(5, size=sizes[0]))
+    assert (await bench.message()).media == b"file"
+    await bench.it.backfilled(picture(6, size=sizes[1]), page)
+    third = await bench.message()
+    assert (third.deferred, third.backfilled) == (True, True)
+    running.cancel()
+    await asyncio.gather(running, return_exceptions=True)
 
 
 async def test_files_come_from_the_page_of_the_moment(bench: Bench) -> None:

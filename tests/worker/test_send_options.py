@@ -1,10 +1,11 @@
 """Replies, mentions and the check of a number, by the real wa-js on the stand-in."""
 
 import asyncio
+import base64
 import itertools
 import tempfile
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -12,12 +13,15 @@ import msgspec
 import pytest
 import pytest_asyncio
 
+from tests.waiting import wait_until
 from tests.worker.browser_session import LONG, BrowserSession
 from waguard.core.messages import sentinel
 from waguard.core.messages.identity import People
 from waguard.lab.standin import Policy, StandIn
-from waguard.wire.calls import Failed, SendMedia, SendText, Sent
+from waguard.wire.calls import Failed, SendFile, SendMedia, SendText, Sent
 from waguard.wire.events import InboundMessage
+from waguard.worker.browser import downloads
+from waguard.worker.browser.devtools import DevToolsError, EvaluationError
 from waguard.worker.messages import sending
 from waguard.worker.messages.inbound import Inbound
 from waguard.worker.timings import Timings
@@ -353,3 +357,57 @@ async def test_a_renamed_function_of_whatsapp_is_named_and_a_refusal_is_not(
     assert "Error: " in (refused.error or "")
     assert refused.thrown is None
     assert isinstance(await sending.send(browser.page, text()), Sent)
+
+
+async def test_a_file_on_the_disk_goes_out_and_comes_in(
+    browser: BrowserSession, tmp_path: Path
+) -> None:
+    """Nothing of it passes through here; what else the page downloads meanwhile is denied."""
+    content = bytes(range(256)) * 2_000
+    path = tmp_path / ("0f" * 32)  # no extension says its type
+    path.write_bytes(content)
+    command = msgspec.structs.asdict(media()) | {"content": b""}
+    call = SendFile(**command, file=str(path), size=len(content))
+    answer = await sending.send(browser.page, call)
+    assert isinstance(answer, Sent), answer
+    message = seen(browser, call.message_id)
+    assert (message["type"], message["mimetype"]) == ("document", "application/pdf")
+    assert (message["filename"], message["size"]) == ("a.pdf", len(content))
+    assert browser.standin.whatsapp.media[message["filehash"]] == content
+    gone = await sending.send(
+        browser.page, msgspec.structs.replace(call, file=str(tmp_path / "none"))
+    )
+    assert isinstance(gone, Failed), "nothing left"
+
+    back = {"mimetype": "application/x-msdownload", "base64": base64.b64encode(content).decode()}
+    came = browser.standin.phone.incoming(from_=CHAT, media=back)["id"]
+    await wait_until(
+        lambda: any(data["id"] == came for kind, data in browser.reports if kind == "message"),
+        "it came",
+    )
+    with pytest.raises(EvaluationError, match="the limit is 9"):
+        await browser.page.file("fileUrl", came, 9)
+    url = await browser.page.file("fileUrl", came, len(content))
+    folder = tmp_path / "folder"
+
+    async def click() -> None:
+        await browser.page.file("saveFile", url)
+
+    async def two() -> None:
+        await browser.session.evaluate(
+            "void Object.assign(document.createElement('a'), {href: URL.createObjectURL(new Blob(['x'])),"
+            " download: 'evil'}).click()",
+            timeout=LONG,
+        )
+        await click()
+
+    async def save(begin: Callable[[], Awaitable[None]]) -> Path:
+        devtools = browser.chromium.devtools
+        return await downloads.save(devtools, url, begin, folder, limit=len(content), timeout=LONG)
+
+    folder.mkdir()
+    for _ in range(2):  # a second one needs nobody's consent, either
+        assert (await save(click)).read_bytes() == content
+    with pytest.raises(DevToolsError, match="began another download"):
+        await save(two)
+    await browser.page.file("discardFile", url)

@@ -2,6 +2,7 @@
 
 import asyncio
 import socket
+import sys
 from collections.abc import Callable
 from typing import Final
 from urllib.parse import urlsplit
@@ -76,7 +77,7 @@ _MEDIA_PATH: Final = "/api/messages/send-media"
 _LARGE: Final = frozenset(
     {"/api/openapi.json", "/docs/swagger-ui-bundle.js", "/docs/swagger-ui.css"}
 )
-_OWN_END: Final = _LARGE | {"/api/events", "/api/messages/send", _MEDIA_PATH}
+_OWN_END: Final = _LARGE | {"/api/events", "/api/messages/send", _MEDIA_PATH, media.UPLOAD}
 _CODES: Final = frozenset(
     {
         "/api/sessions/{session_id}/qr",
@@ -109,12 +110,14 @@ async def gate(request: web.Request, handler: Handler) -> web.StreamResponse:
     if request.match_info.http_exception is not None:
         raise request.match_info.http_exception
     limit = MEDIA_BODY_LIMIT if request.path == _MEDIA_PATH else BODY_LIMIT
+    # its handler reads it piece by piece, and refuses what is too large
+    streams = request.path == media.UPLOAD
     accepted, issued = request.app[DEPS].keys, request.app[DEPS].issued_keys
     trusted, shown = is_trusted(request), auth.shown_keys(request)
     caller = auth.by_socket(request) if trusted else accepted.caller(shown)
     _recognize(request, known=caller is not None)
-    body = Body(request, limit=limit)
-    if caller is None and not await _key_inside(request, body):
+    body = Body(request, limit=sys.maxsize if streams else limit)
+    if caller is None and (streams or not await _key_inside(request, body)):
         _check_host(request, request.app[DEPS])
         if not _is_open(request, request.app[DEPS]):
             await request.app[LOAD].refusals.turn()
@@ -123,8 +126,8 @@ async def gate(request: web.Request, handler: Handler) -> web.StreamResponse:
         request[BODY] = {}
         return await handler(request)
     _recognize(request, known=True)
-    with counted(request) as charge:
-        fields = await body.decoded(charge)
+    with counted(request, streams=streams) as charge:
+        fields = {} if streams else await body.decoded(charge)
         if not trusted and caller is not auth.APPLICATION:
             # what looked like a key of the body can be one of an object within it; a key may have ended meanwhile
             caller = accepted.caller([*shown, fields.get("api_key") or None])
@@ -338,12 +341,14 @@ def create_app(
             web.post(_MEDIA_PATH, messages.send_media),
             web.get("/api/messages/{session_id}/validate", messages.validate),
             web.get("/api/media/{sha256}", media.show),
+            web.post(media.UPLOAD, media.upload),
             web.post("/api/messages/bulk-send", bulk.send),
             web.get("/api/messages/bulk/{bulk_id:[0-9a-f-]{36}}", bulk.show),
             web.post("/api/messages/bulk/{bulk_id:[0-9a-f-]{36}}/cancel", bulk.cancel),
             web.get("/api/messages", outbox.listing),
             web.get(f"/api/messages/{one_message}", outbox.show),
             web.post(f"/api/messages/{one_message}/cancel", outbox.cancel),
+            web.post(f"/api/messages/{one_message}/media", media.fetch_again),
             web.get("/api/webhooks/receivers", receivers.listing),
             web.get("/api/webhooks/held", webhooks.held),
             web.post("/api/webhooks/held/discard", webhooks.discard_held),

@@ -27,6 +27,8 @@ _PATH_LIMIT: Final = 200  # characters
 _CHANGED_NOTHING: Final = frozenset({400, 401, 403, 404})  # nor was what it named looked at
 NOT_AUDITED: Final = frozenset(
     {
+        "/api/media",
+        "/api/messages/{id}/media",
         "/api/messages/send",
         "/api/messages/send-media",
         "/api/messages/bulk-send",

@@ -13,9 +13,10 @@ from msgspec import UNSET, Meta, Struct, UnsetType, field
 
 from waguard.api import fields
 from waguard.api.fields import AS_IT_IS, TYPES, ChatId, Flag, Kind, SessionId, WorkspaceId, short
-from waguard.core.messages.received_media import MEDIA_LIMIT
+from waguard.core.messages.received_media import MEDIA_LIMIT, NAME
 from waguard.messaging.outbox.commands import Context, Media
 from waguard.messaging.outbox.fetch import Fetcher
+from waguard.messaging.outbox.outgoing_files import OutgoingFile, OutgoingFiles
 from waguard.messaging.outbox.pending_sends import Options
 
 CAPTION_LIMIT: Final = 1_024
@@ -74,6 +75,12 @@ def _mimetype(value: Any, field: str) -> str:
     if not _MIMETYPE.fullmatch(given):
         raise fields.bad(field, given, "invalid mimetype", "such as image/png")
     return given
+
+
+def _sha256(value: Any, field: str) -> str:
+    if isinstance(value, str) and NAME.fullmatch(value):
+        return value
+    raise fields.bad(field, value, "not the SHA-256 of a file", "as POST /api/media answered it")
 
 
 def _kind(value: Any, field: str) -> str:
@@ -172,6 +179,12 @@ class SendMedia(Sending, kw_only=True):
         None
     )
     media_url: Annotated[Any, AS_IT_IS, _STRING, Meta(description="http(s): or data:")] = None
+    media_sha256: (
+        Annotated[
+            str, Kind(_sha256, blank=True), Meta(description="as POST /api/media answered it")
+        ]
+        | None
+    ) = None
     filename: (
         Annotated[str, Kind(_filename, blank=True), Meta(max_length=FILENAME_LIMIT)] | None
     ) = None
@@ -228,7 +241,8 @@ def idempotency_key(headers: Once, named: str | None) -> str | None:
 class File:
     """The file of a request, with its content or with its address."""
 
-    content: bytes = hidden(repr=False)
+    content: bytes = hidden(default=b"", repr=False)
+    uploaded: OutgoingFile | None = None
     url: str | None = None
     name: str
     """The field that holds it."""
@@ -238,8 +252,17 @@ class File:
     caption: str | None
 
 
-def file(body: SendMedia) -> File:
+async def file(body: SendMedia, files: OutgoingFiles) -> File:
     """What a request says of its file."""
+    if body.media_sha256 is not None:
+        return File(
+            uploaded=await _uploaded(body, files),
+            name="media_sha256",
+            mimetype=body.mimetype,
+            kind=None if body.type == "media" else body.type,
+            filename=body.filename,
+            caption=body.caption,
+        )
     name = "media_url" if body.media is None else "media"
     given = body.media_url if body.media is None else body.media
     if not isinstance(given, str) or not given:
@@ -259,11 +282,30 @@ def file(body: SendMedia) -> File:
     )
 
 
+async def _uploaded(body: SendMedia, files: OutgoingFiles) -> OutgoingFile:
+    name, given = body.media_sha256 or "", (body.media, body.media_url)
+    if any(it is not None for it in given):
+        raise fields.bad("media_sha256", name, "the request has another file", "send one of them")
+    if (found := await files.find(name)) is None:
+        raise fields.bad(
+            "media_sha256", name, "there is no such file", "upload it by POST /api/media"
+        )
+    return found
+
+
 def media(file: File) -> Media:
     """As the request has it: without content where that is to be fetched."""
-    mimetype = file.mimetype or mimetypes.guess_type(file.filename or "")[0] or UNKNOWN_TYPE
+    uploaded = file.uploaded
+    mimetype = (
+        file.mimetype
+        or (uploaded and _said(uploaded.mimetype))
+        or mimetypes.guess_type(file.filename or "")[0]
+        or UNKNOWN_TYPE
+    )
     return Media(
         content=file.content,
+        file=uploaded.name if uploaded else None,
+        size=uploaded.size if uploaded else 0,
         mimetype=mimetype,
         kind=file.kind or _family(mimetype),
         filename=file.filename,
@@ -277,6 +319,7 @@ async def fetched(file: File, fetcher: Fetcher) -> File:
     return replace(
         file,
         content=found.content,
+        uploaded=found.file,
         filename=file.filename or _clean(found.filename),
         mimetype=file.mimetype or _said(found.mimetype),
     )

@@ -14,10 +14,12 @@ from waguard.core.keys import Caller
 from waguard.core.metrics.tally import Tally
 from waguard.host.files.media import MediaFolder
 from waguard.host.memory.history_file import HistoryFile
+from waguard.messaging.deferred_files import DeferredFiles
 from waguard.messaging.health import MessageHealth
 from waguard.messaging.outbox.bulk import Bulks
 from waguard.messaging.outbox.fetch import Fetcher
 from waguard.messaging.outbox.outbox import Outbox
+from waguard.messaging.outbox.outgoing_files import OutgoingFiles
 from waguard.messaging.webhooks.webhooks import Webhooks
 from waguard.ports.bus import BusEvent
 from waguard.ports.logs import LogLevels
@@ -72,6 +74,8 @@ class ApiDeps:
     outgoing: OutboxStore
     messages: MessageStore
     media: MediaFolder
+    outgoing_files: OutgoingFiles
+    deferred: DeferredFiles
     webhooks: Webhooks
     message_health: MessageHealth
     history: HistoryFile

@@ -208,9 +208,12 @@ class Load:
 LOAD: Final = web.AppKey("load", Load)
 
 
-def counted(request: web.Request) -> contextlib.AbstractContextManager[Callable[[int], None]]:
-    """While the request and its body are there: give what it yields the bytes that came."""
-    if not request.can_read_body:
+def counted(
+    request: web.Request, *, streams: bool
+) -> contextlib.AbstractContextManager[Callable[[int], None]]:
+    """While the request and its body are there: give what it yields the bytes that came. ``streams``: little of it is
+    ever there."""
+    if streams or not request.can_read_body:
         return contextlib.nullcontext(lambda _: None)
     limits = request.app[LIMITS]
     most = limits.watchers_bytes if _watched(request) else limits.body_bytes

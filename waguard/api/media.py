@@ -1,36 +1,135 @@
-"""GET /api/media/:sha256: a file that was received."""
+"""/api/media: files that were received, and files to send; /api/messages/:id/media: a received one, once more."""
 
 import asyncio
-from typing import Annotated
+from collections.abc import AsyncIterator
+from typing import Annotated, ClassVar, Final
 
 from aiohttp import web
 from msgspec import Meta
 
-from waguard.api import scope
-from waguard.api.deps import DEPS
+from waguard.api import scope, unpacking
+from waguard.api.body import late
+from waguard.api.connection import CostlyBodyError
+from waguard.api.deps import DEPS, SESSION
 from waguard.api.fields import AS_IT_IS
-from waguard.api.route import route
+from waguard.api.route import Done, route
 from waguard.api.scope import Narrowing
+from waguard.api.timings import TIMINGS
 from waguard.core.keys import Right
-from waguard.errors import NotFoundError
+from waguard.core.messages.received_media import content_type, transfer_time
+from waguard.errors import InvalidInputError, NotFoundError, WaguardError
+from waguard.ports.messages import DeferredFile, FileState
+
+UPLOAD: Final = "/api/media"
+RETRY_AFTER: Final = 5.0  # s
 
 Sha256 = Annotated[str, AS_IT_IS, Meta(pattern="^[0-9a-f]{64}$")]
+MessageId = Annotated[str, AS_IT_IS, Meta(description="WhatsApp's id, as message_received has it")]
 
 
-@route(Right.READ, media=("*/*",), narrows=Narrowing.OWN)
+class ComingError(WaguardError):
+    """The file is being fetched."""
+
+    status = 425
+
+
+class Uploaded(Done, kw_only=True):
+    """The file is kept for a day; ``sha256`` is what ``send-media`` takes as ``media_sha256``."""
+
+    sha256: str
+    size: int
+    mimetype: str
+
+
+class Fetched(Done, kw_only=True):
+    """The file is at ``url``, or will be: until then that answers 425."""
+
+    STATUS: ClassVar[int] = 202
+    url: str
+    status: FileState
+
+
+@route(Right.READ, 425, media=("*/*",), narrows=Narrowing.OWN)
 async def show(request: web.Request, sha256: Sha256) -> web.StreamResponse:
-    """A received file, to be saved.
+    """A received file, to be saved; 425 while it is being fetched.
 
     Whoever sent it chose its type: it is never shown in a browser, only saved.
     """
     # first, so that nobody can time whether another session has the file
-    names = await scope.sessions_seen(request)
-    own = names is None or await request.app[DEPS].messages.has_file(sha256, names)
-    found = await asyncio.to_thread(request.app[DEPS].media.find, sha256)
-    if found is None or not own:
-        raise NotFoundError(
-            "there is no such file", remedy="it may be too old: see media.keep_days"
-        )
-    path, mimetype = found
+    deps, names = request.app[DEPS], await scope.sessions_seen(request)
+    deferred = await deps.messages.deferred_file(sha256)
+    if deferred and scope.within(names, deferred.session_id):
+        sha256 = _kept(deferred)
+    elif names is not None and not await deps.messages.has_file(sha256, names):
+        raise _no_such_file()
+    kept = await asyncio.to_thread(deps.media.find, sha256)
+    if kept is None:
+        raise _no_such_file()
+    path, mimetype = kept
     headers = {"Content-Type": mimetype, "Content-Disposition": "attachment"}
     return web.FileResponse(path, headers=headers)
+
+
+@route(Right.SEND, 507, narrows=Narrowing.ITSELF, takes="application/octet-stream")
+async def upload(request: web.Request) -> Uploaded:
+    """Keep a file to send: the body is its content, the key is in the header. Whoever knows the hash may send it."""
+    files, mimetype = request.app[DEPS].outgoing_files, content_type(request.content_type)
+    declared = request.content_length
+    within = request.app[TIMINGS].body + transfer_time(min(declared or files.limit, files.limit))
+    try:
+        async with asyncio.timeout(within):
+            kept = await files.receive(_pieces(request), mimetype, declared=declared, field="body")
+    except TimeoutError:
+        raise late(within) from None
+    return Uploaded(sha256=kept.name, size=kept.size, mimetype=mimetype)
+
+
+async def _pieces(request: web.Request) -> AsyncIterator[bytes]:
+    """What comes, as it comes. Raises ``InvalidInputError`` where it is not whole, or empty."""
+    source, empty = unpacking.source(request), True
+    try:
+        while piece := await source.next():
+            empty = False
+            yield piece
+    except (web.RequestPayloadError, CostlyBodyError) as error:
+        raise InvalidInputError(
+            f"the body cannot be read: {error}"[:200],
+            field="body",
+            remedy="send it whole, as its headers say",
+        ) from None
+    if empty:
+        raise InvalidInputError("the file is empty", field="body", remedy="send its content")
+
+
+@route(Right.SEND, 404, narrows=Narrowing.OWN)
+async def fetch_again(request: web.Request, id: MessageId) -> Fetched:  # noqa: A002 - its name in the path
+    """Fetch a received file that is not there, or not there any more."""
+    deps, names = request.app[DEPS], await scope.sessions_seen(request)
+    if names is None:
+        names = {it.session_id for it in await deps.sessions.views(removed=True)}
+    file = await deps.messages.named_file(id, names)
+    if file is None:
+        raise NotFoundError(
+            "there is no such message with a file", remedy="see retention.inbox_days"
+        )
+    request[SESSION] = file.session_id
+    url, state = await deps.deferred.fetch_again(file)
+    return Fetched(url=url, status=state)
+
+
+def _kept(file: DeferredFile) -> str:
+    """The name under which it is kept."""
+    if file.state is FileState.WAITING:
+        raise ComingError("the file is being fetched", remedy="ask again", retry_after=RETRY_AFTER)
+    if file.sha256 is None:
+        raise NotFoundError(
+            f"the file was not fetched: {file.error}", remedy="POST /api/messages/{id}/media"
+        )
+    return file.sha256
+
+
+def _no_such_file() -> NotFoundError:
+    return NotFoundError(
+        "there is no such file",
+        remedy="it may be too old (media.keep_days): POST /api/messages/{id}/media fetches it again",
+    )

@@ -81,12 +81,13 @@ async def send(request: web.Request, query: How, headers: Once, body: SendText) 
 @route(Right.SEND, 404, 409, 507)
 async def send_media(request: web.Request, query: How, headers: Once, body: SendMedia) -> Outcomes:
     """Send a file."""
-    chat, file = body.recipient_phone, content.file(body)
+    deps, chat = request.app[DEPS], body.recipient_phone
+    file = await content.file(body, deps.outgoing_files)
     context, how = content.context(body), content.options(body, query, headers)
     view = await session_for(request, body.session_id, body.workspace_id)
 
     async def fetch() -> Command:
-        found = await content.fetched(file, request.app[DEPS].fetcher)
+        found = await content.fetched(file, deps.fetcher)
         return commands.file(chat, content.media(found), context)
 
     if file.url:

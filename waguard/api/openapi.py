@@ -28,7 +28,7 @@ _ERRORS: Final = {
     413: "The body is too large.",
     415: "The body is not JSON.",
     422: "WhatsApp refuses it; or another body had the same key.",
-    425: "There is no code yet.",
+    425: "The code, or the file, is not there yet.",
     503: "It may succeed in a moment: repeat the identical request after Retry-After.",
     507: "The disk is almost full.",
 }
@@ -152,6 +152,9 @@ def _operation(
         operation |= {"x-right": it.right, "x-narrows": it.narrows}
     else:
         operation["security"] = []
+    if it.takes:
+        schema = {"type": "string", "format": "binary"}
+        operation["requestBody"] = {"required": True, "content": {it.takes: {"schema": schema}}}
     if body := it.types.get("body"):
         operation["requestBody"] = {
             "required": any(field.required for field in msgspec.structs.fields(body)),

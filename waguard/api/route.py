@@ -67,6 +67,8 @@ class Route(NamedTuple):
     """Types of answers that are no JSON."""
     narrows: Narrowing
     handler: Callable[..., Awaitable[Any]]
+    takes: str | None = None
+    """The type of a body that is no JSON, and that the handler reads."""
 
     @property
     def types(self) -> dict[str, Any]:
@@ -96,6 +98,7 @@ def route(
     *errors: int,
     media: tuple[str, ...] = (),
     narrows: Narrowing | None = None,
+    takes: str | None = None,
 ) -> Callable[[Callable[..., Awaitable[Any]]], Handler]:
     """Decorate ``async def handler(request, <field of the path>, query, headers, body) -> Reply | …``.
 
@@ -121,7 +124,7 @@ def route(
             response: web.StreamResponse = answer
             return response
 
-        _ROUTES[served] = Route(right, errors, media, narrowing, handler)
+        _ROUTES[served] = Route(right, errors, media, narrowing, handler, takes)
         return served
 
     return decorated

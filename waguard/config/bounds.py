@@ -4,6 +4,8 @@ from typing import Annotated
 
 import msgspec
 
+from waguard.core.messages.received_media import MEDIA_LIMIT
+
 Port = Annotated[int, msgspec.Meta(ge=0, le=65535)]
 Seconds = Annotated[float, msgspec.Meta(gt=0, le=86400)]
 Delay = Annotated[float, msgspec.Meta(ge=0, le=86400)]
@@ -16,3 +18,5 @@ Rate = Annotated[float, msgspec.Meta(ge=0, le=60_000)]
 Share = Annotated[float, msgspec.Meta(ge=0, lt=1)]
 Size = Annotated[int, msgspec.Meta(ge=0, le=1_000_000)]
 Bytes = Annotated[int, msgspec.Meta(ge=0, le=1 << 30)]
+Inline = Annotated[int, msgspec.Meta(ge=0, le=MEDIA_LIMIT)]
+FileSize = Annotated[int, msgspec.Meta(ge=1, le=2_048)]  # MB; WhatsApp takes no larger one

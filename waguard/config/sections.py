@@ -10,6 +10,8 @@ from waguard.config.bounds import (
     Bytes,
     Count,
     Delay,
+    FileSize,
+    Inline,
     LeaseMargin,
     LongSeconds,
     Percent,
@@ -187,6 +189,7 @@ class Webhook(Reloadable, frozen=True, kw_only=True):
     events: tuple[str, ...] = OLD_SERVICE
     fields: Literal["application", "all"] = "application"
     stored: str | None = None
+    inline_limit: Inline = 16 << 20
     body_limit: Bytes = 8 << 20  # PHP's post_max_size, by default
 
 
@@ -218,10 +221,11 @@ class Sentinel(Reloadable, frozen=True, kw_only=True):
 
 
 class Media(Reloadable, frozen=True, kw_only=True):
-    """How long received files are kept, and how many MB of them."""
+    """How long received files are kept, how many MB of them, and how large one may be, either way (MB)."""
 
     keep_days: Count = 30
-    limit: Size = 1024
+    limit: Size = 4096
+    file_limit: FileSize = 128
 
 
 class Retention(Reloadable, frozen=True, kw_only=True):

@@ -16,8 +16,12 @@ from waguard.host.system.browsers import Browsers
 from waguard.host.system.conditions import HostConditions
 from waguard.host.system.network import Network, uses_proxy
 from waguard.messaging.announcer import CommitListener
+from waguard.messaging.deferred_files import DeferredFiles
 from waguard.messaging.journal import Journal
+from waguard.messaging.outbox.fetch import Fetcher
+from waguard.messaging.outbox.outgoing_files import OutgoingFiles
 from waguard.messaging.stored import StoredMessages
+from waguard.ports.sessions import Sessions
 from waguard.ports.store import AuditEntry
 from waguard.profile.layout import temporary
 from waguard.store.sql import SqlStore
@@ -31,6 +35,7 @@ class Foundation:
 
     def __init__(self, config: CurrentConfig, timings: Timings, *, public_url: str) -> None:
         self.config = config
+        self._public_url = public_url
         paths = config().paths
         self.host = HostConditions()
         self.browsers = Browsers(config, temporary(paths.runtime, "-").parent)
@@ -38,7 +43,12 @@ class Foundation:
         self.ages = LivedTime(paths.state, self.clock)
         self.history = HistoryFile(paths.state, self.clock)
         self.history.load()
-        self.media = MediaFolder(paths.state / "media")
+        self.media = MediaFolder(paths.state / "media", reserve=self._disk_reserve)
+        outgoing = MediaFolder(paths.state / "outgoing", reserve=self._disk_reserve)
+        self.outgoing = OutgoingFiles(outgoing, config)
+        for folder in (self.media, outgoing):
+            folder.sweep()
+        self.fetcher = Fetcher(lambda: config().send, files=self.outgoing)
         self.bus = Bus(self.clock)
         self.tally = Tally()
         self.store = SqlStore(config().database.url, standby=config().lease.standby)
@@ -66,6 +76,12 @@ class Foundation:
         self._last_write = timings.last_write
         self._trail = asyncio.create_task(self.changes.trail(), name="trail of changes")
 
+    def deferred_files(self, sessions: Sessions) -> DeferredFiles:
+        """What fetches files after their messages."""
+        return DeferredFiles(
+            sessions, self.journal, self.media, self.config, self.clock, base=self._public_url
+        )
+
     async def end_calls(self) -> None:
         """Before the API ends: who listens to the bus is let go, and nobody asks the network."""
         self.bus.close()
@@ -85,6 +101,9 @@ class Foundation:
 
     def _count(self, record: InboxRecord) -> None:
         self.tally.add(RECEIVED, 1, record.kind)
+
+    def _disk_reserve(self) -> int:
+        return self.config().limits.disk_reserve << 20
 
     def _for_global(self) -> Collection[str]:
         webhook = self.config().webhook

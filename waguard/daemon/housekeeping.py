@@ -11,6 +11,7 @@ from waguard.errors import WaguardError
 from waguard.host.files.media import MediaFolder
 from waguard.host.memory.lived import LivedTime
 from waguard.host.ticker import Ticker
+from waguard.messaging.outbox.outgoing_files import KEPT_FOR, OutgoingFiles
 from waguard.profile import quarantine
 from waguard.store import retention as housekeeping
 from waguard.store.sql import SqlStore
@@ -24,12 +25,18 @@ class Housekeeping:
     """Quarantined profiles, rows, received files and pictures, each by its own retention."""
 
     def __init__(
-        self, config: Callable[[], Config], store: SqlStore, media: MediaFolder, ages: LivedTime
+        self,
+        config: Callable[[], Config],
+        store: SqlStore,
+        media: MediaFolder,
+        ages: LivedTime,
+        outgoing: OutgoingFiles,
     ) -> None:
         self._config = config
         self._store = store
         self._media = media
         self._ages = ages
+        self._outgoing = outgoing
 
     def schedule(self, ticker: Ticker) -> None:
         """Hourly, each by itself: one that hangs holds up no other."""
@@ -76,20 +83,23 @@ class Housekeeping:
             logger.info("old rows deleted", event="rows_purged", messages=messages, audit=entries)
 
     async def tidy_media(self) -> None:
-        """Delete received files beyond ``media``."""
+        """Delete received files beyond ``media``, and old ones to send."""
         try:
             count = await housekeeping.tidy_media(
                 self._media, self._store.messages, self._config().media, self._ages
             )
+            count += await housekeeping.tidy_outgoing(
+                self._outgoing.folder, self._store.outbox, KEPT_FOR, self._ages
+            )
         except WaguardError as error:
             logger.warning(
-                "received files are not tidied, trying again later",
+                "files are not tidied, trying again later",
                 event="media_not_tidied",
                 why=error.line(),
             )
             return
         if count:
-            logger.info("received files deleted", event="media_purged", count=count)
+            logger.info("old files deleted", event="media_purged", count=count)
 
     async def tidy_evidence(self) -> None:
         """Delete pictures of pages that no entry of the trail names any more: ``retention.audit_days``."""

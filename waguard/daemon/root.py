@@ -23,7 +23,6 @@ from waguard.config.sections import Config, Log
 from waguard.core.host import last_run
 from waguard.core.host.admission import Reading
 from waguard.core.lease import unprotected_words
-from waguard.core.messages.received_media import MEDIA_LIMIT
 from waguard.daemon import stop_sequence, watch
 from waguard.daemon.bus_to_inbox import feed
 from waguard.daemon.database_lease import DatabaseLease
@@ -60,7 +59,6 @@ from waguard.host.ticker import Ticker
 from waguard.messaging.alerts.alerts import Alerts
 from waguard.messaging.health import COUNTED_EVERY, MessageHealth
 from waguard.messaging.outbox.bulk import Bulks
-from waguard.messaging.outbox.fetch import Fetcher
 from waguard.messaging.outbox.outbox import Outbox
 from waguard.messaging.webhooks.receiver_table import ReceiverTable
 from waguard.messaging.webhooks.webhooks import Webhooks
@@ -146,7 +144,9 @@ class Daemon:
             ages=base.ages,
             tally=base.tally,
             group_waits=base.restored.group_waits,
+            file=base.outgoing.path,
         )
+        self._deferred = base.deferred_files(self._supervisor.sessions)
         self._database = DatabaseWatch(base.store, self._supervisor.state, file=base.store.file)
         self._disk = DiskReserve(
             fleet.outages,
@@ -154,7 +154,6 @@ class Daemon:
             reserve=lambda: current().limits.disk_reserve,
             folders=_written(config),
         )
-
         self._run_file = RunFile(state, clock)
         self._history = RunHistory(self._run_file, restarts, fleet.trail, self._supervisor)
         sent = AlertMemory(state)
@@ -173,7 +172,7 @@ class Daemon:
             instance=lock.instance,
             timings=timings,
         )
-        self._housekeeping = Housekeeping(current, base.store, base.media, base.ages)
+        self._housekeeping = Housekeeping(current, base.store, base.media, base.ages, base.outgoing)
         self._log = LogControl(config.log, fleet.trail, self._apply_log)
         self._reload = Reload(current, path, self._log)
         self._reload.subscribe(self._reloaded)
@@ -229,7 +228,8 @@ class Daemon:
                 async with self._lease.renewed(), self._base.journal, webhooks, self._fed(webhooks):
                     self._schedule(webhooks, messages, local)
                     self._ticker.every(issued_keys.SAVED_EVERY, "keys", secrets.issued_keys.save)
-                    await self._work(webhooks)
+                    async with self._deferred:
+                        await self._work(webhooks)
             finally:
                 await self._alerts.close()
                 await self._base.end_calls()
@@ -259,10 +259,12 @@ class Daemon:
             events=base.bus,
             outbox=self._outbox,
             bulks=bulks,
-            fetcher=Fetcher(lambda: self._config().send, limit=MEDIA_LIMIT),
+            fetcher=base.fetcher,
             outgoing=base.store.outbox,
             messages=base.store.messages,
             media=base.media,
+            outgoing_files=base.outgoing,
+            deferred=self._deferred,
             webhooks=webhooks,
             message_health=messages,
             history=base.history,

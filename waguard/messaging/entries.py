@@ -34,8 +34,13 @@ def of_event(event: BusEvent) -> InboxRecord:
 
 def with_file(record: InboxRecord, **media: Any) -> InboxRecord:
     """The record with what became of its file in place of the file."""
+    return replace(with_media_of(record, **media), file=None)
+
+
+def with_media_of(record: InboxRecord, **media: Any) -> InboxRecord:
+    """The record, whose events say this of its file."""
     data = (replace(one, data=with_media(one.data, **media)) for one in record.events)
-    return replace(record, file=None, events=tuple(data))
+    return replace(record, events=tuple(data))
 
 
 def without_file(record: InboxRecord, why: str) -> InboxRecord:

@@ -13,10 +13,11 @@ from loguru import logger
 
 from waguard.core.messages.identity import People
 from waguard.core.messages.inbox import InboxRecord
+from waguard.core.messages.received_media import handle_of
 from waguard.core.webhooks.pending import DeliveryResult, Hold
 from waguard.messaging.announcer import Announcer, CommitListener, Publish
 from waguard.messaging.backlog import Backlog, JournalLimits
-from waguard.messaging.entries import entry_of, size_of, without_file
+from waguard.messaging.entries import entry_of, size_of, with_media_of, without_file
 from waguard.messaging.file_stage import FileStage, MediaWriter
 from waguard.messaging.group_commit import GroupCommit
 from waguard.messaging.write_queue import Keep, Put, Save, WriteQueue
@@ -45,6 +46,7 @@ class Journal:
         limits = limits or JournalLimits()
         self.store = store
         self.files = files
+        self._base = base
         self._barred = barred
         self._marked = marked
         self._announcer = Announcer(publish)
@@ -130,6 +132,9 @@ class Journal:
     def _encoded(self, received: InboxRecord) -> Entry:
         if received.file and not self.backlog.has_room_for(len(received.file.content)):
             return entry_of(without_file(received, "too much waits for the database"))
+        if received.deferred:
+            name = handle_of(received.session_id, received.deferred.message_id)
+            received = with_media_of(received, url=f"{self._base}/api/media/{name}")
         return entry_of(received)
 
     @property

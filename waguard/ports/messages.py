@@ -2,6 +2,7 @@
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
+from enum import StrEnum
 from typing import Protocol
 
 from waguard.core.messages.identity import People
@@ -66,6 +67,71 @@ class Undecryptables(Protocol):
         sessions and ids."""
 
 
+class FileState(StrEnum):
+    """The state of a file that is fetched after its message."""
+
+    WAITING = "waiting"
+    KEPT = "kept"
+    FAILED = "failed"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DeferredFile:
+    """A file that is fetched after its message. ``at`` is unix time, since when it waits."""
+
+    session_id: str
+    message_id: str
+    """The message's id, as the page has it."""
+    handle: str
+    """The name by which the application asks for it."""
+    mimetype: str
+    size: int | None
+    """Bytes, as its sender says."""
+    state: FileState
+    tries: int
+    sha256: str | None
+    """The name under which it is kept."""
+    error: str | None
+    at: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NamedFile:
+    """A message's file, as the inbox has it; ``key`` is the message's, ``message_id`` as the page has it."""
+
+    session_id: str
+    key: str
+    message_id: str
+    mimetype: str
+    size: int | None
+    sha256: str | None
+    deferred: DeferredFile | None
+
+
+class DeferredFiles(Protocol):
+    """Files that are fetched after their messages. Errors are those of ``Store``."""
+
+    async def deferred_file(self, handle: str) -> DeferredFile | None:
+        """By its handle."""
+
+    async def files_to_fetch(self) -> list[DeferredFile]:
+        """The oldest of each session that waits, the oldest first."""
+
+    async def begin_file(self, handle: str) -> None:
+        """Count another try."""
+
+    async def end_file(
+        self, handle: str, *, sha256: str | None = None, error: str | None = None
+    ) -> None:
+        """Record that it is kept, or why it is given up."""
+
+    async def named_file(self, message_id: str, sessions: Collection[str]) -> NamedFile | None:
+        """The file of a message of one of these sessions; ``message_id`` as the application has it."""
+
+    async def fetch_again(self, file: NamedFile) -> str:
+        """Have it wait, for the first time or again; its handle."""
+
+
 class FilesNamed(Protocol):
     """What the database says of received files. Errors are those of ``Store``."""
 
@@ -76,7 +142,7 @@ class FilesNamed(Protocol):
         """Whether a message of one of these sessions came with the file, as far as the inbox goes back."""
 
 
-class MessageStore(Undecryptables, FilesNamed, Protocol):
+class MessageStore(Undecryptables, FilesNamed, DeferredFiles, Protocol):
     """The part of the database that keeps messages. Errors are those of ``Store``."""
 
     async def write(

@@ -148,6 +148,9 @@ class OutboxStore(Protocol):
     async def unended(self) -> dict[State, int]:
         """How many are in each state that is no end."""
 
+    async def files_awaited(self) -> Collection[str]:
+        """The names of the files that are still to be sent."""
+
     async def largest_body(self) -> int | None:
         """Bytes that the database takes at once; None: more than any message has."""
 

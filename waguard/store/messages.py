@@ -19,6 +19,7 @@ from waguard.core.webhooks.pending import DeliveryResult, Hold
 from waguard.ports.messages import Entry, Written
 from waguard.ports.outbox import NewMessage, StateUpdate, Withdrawal
 from waguard.store import (
+    deferred_files,
     deliveries,
     derived_events,
     inbox,
@@ -30,17 +31,18 @@ from waguard.store import (
 from waguard.store import group_readers as readers
 from waguard.store.database import Database
 from waguard.store.dead_letters import DEAD, SqlDeadLetters
+from waguard.store.deferred_files import SqlDeferredFiles
 from waguard.store.deliveries import PENDING, SqlDeliveries
 from waguard.store.derived_events import DerivedEvents
 from waguard.store.endpoints import SqlEndpoints
 from waguard.store.group import Group
-from waguard.store.models import DELIVERIES, INBOX, NUMBERS, READERS, UNDECRYPTABLE
+from waguard.store.models import DELIVERIES, FILES, INBOX, NUMBERS, READERS, UNDECRYPTABLE
 from waguard.store.undecryptable import SqlUndecryptables
 
 _ANNOUNCEMENTS: Final = (Kind.SENT.value, Kind.FAILED.value)
 
 
-class SqlMessages(SqlDeliveries, SqlDeadLetters, SqlEndpoints, SqlUndecryptables):
+class SqlMessages(SqlDeliveries, SqlDeadLetters, SqlEndpoints, SqlUndecryptables, SqlDeferredFiles):
     """``ports.messages.MessageStore``; a part of ``SqlStore``."""
 
     def __init__(self, database: Database) -> None:
@@ -123,6 +125,7 @@ class SqlMessages(SqlDeliveries, SqlDeadLetters, SqlEndpoints, SqlUndecryptables
         made = await also.make(fresh, reported)
         if rows := [inbox.row(one, now) for one in (*made, *(e.received for e in fresh))]:
             await connection.execute(insert(INBOX), rows)
+        await deferred_files.remember(connection, [e.received for e in fresh], now)
         queued = await deliveries.queue(connection, also.in_order(fresh), for_global, waiting, now)
         return Written(
             news=news,
@@ -182,6 +185,7 @@ class SqlMessages(SqlDeliveries, SqlDeadLetters, SqlEndpoints, SqlUndecryptables
             (DELIVERIES.c.id, DEAD & (DELIVERIES.c.died_at < dead_before)),
             (READERS.c.id, READERS.c.at < inbox_before),
             (NUMBERS.c.id, NUMBERS.c.asked_at < inbox_before),
+            (FILES.c.id, FILES.c.at < inbox_before),
         ):
             async with self._database.reading() as (connection, _):
                 found = (await connection.scalars(select(column).where(old).limit(limit))).all()

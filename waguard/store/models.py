@@ -302,6 +302,28 @@ UNDECRYPTABLE = Table(
     Index("waguard_undecryptable_inbox", "session_id", "inbox_key"),
 )
 
+# files that are fetched after their messages
+FILES = Table(
+    "waguard_files",
+    METADATA,
+    Column("id", SERIAL, primary_key=True, autoincrement=True),
+    Column("session_id", SESSION_ID, nullable=False),
+    Column("inbox_key", KEY, nullable=False),  # of its message
+    Column("message_id", MESSAGE_ID, nullable=False),  # as the page has it
+    Column("handle", String(64), nullable=False),  # by which the application asks for it
+    Column("mimetype", String(200), nullable=False),
+    Column("size", BigInteger),  # bytes, as its sender says
+    Column("state", String(8), nullable=False),
+    Column("tries", Integer, nullable=False),
+    Column("sha256", String(64)),  # under which it is kept
+    Column("error", Text),
+    Column("at", Double, nullable=False),  # unix time, since when it waits
+    UniqueConstraint("handle", name="waguard_files_once"),
+    CheckConstraint("state IN ('waiting', 'kept', 'failed')", name="waguard_files_state_check"),
+    Index("waguard_files_state", "state", "session_id", "id"),
+    Index("waguard_files_inbox", "session_id", "inbox_key"),
+)
+
 # which daemon supervises: one row. Its times are unix time by the database's own clock
 LEASE = Table(
     "waguard_lease",

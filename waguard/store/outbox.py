@@ -1,6 +1,7 @@
 """The outbox over SQLAlchemy: what is sent, from its acceptance to the last ack."""
 
 import itertools
+import re
 from collections.abc import Collection, Iterable, Sequence
 from typing import Any, Final
 
@@ -45,6 +46,7 @@ ERROR_LIMIT: Final = 1_000  # characters
 _ROOM: Final = 1 << 20  # bytes of a packet that are no file
 
 _OWN: Final = OUTBOX.c
+_FILE: Final = re.compile(rb'"file":"([0-9a-f]{64})"')  # in a text the quotes have backslashes
 _UNSENT: Final = _OWN.state.in_([State.ACCEPTED, State.SENDING])
 _SHOWN: Final = tuple(
     column.label("key") if column.name == "idempotency_key" else column
@@ -155,6 +157,12 @@ class SqlOutbox:
         async with self._database.writing() as work:
             gone = await work.connection.execute(delete(OUTBOX).where(_OWN.id.in_(found), old))
             return gone.rowcount
+
+    async def files_awaited(self) -> set[str]:
+        with_file = and_(_UNSENT, _OWN.kind != "text", _OWN.content.is_(None))
+        async with self._database.reading() as (connection, _):
+            bodies = await connection.scalars(select(_OWN.body).where(with_file))
+            return {found[1].decode() for body in bodies for found in _FILE.finditer(body)}
 
     async def largest_body(self) -> int | None:
         """MySQL refuses a packet over max_allowed_packet, and a statement is one."""

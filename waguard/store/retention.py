@@ -2,6 +2,7 @@
 
 import asyncio
 import sqlite3
+import sys
 from collections.abc import Collection, Sequence
 from typing import Any, Final
 
@@ -90,6 +91,17 @@ async def tidy_media(
     if await asyncio.to_thread(files.expired, now=now, **limits):
         spared = await messages.files_awaited()
     return await asyncio.to_thread(files.tidy, now=now, spared=spared, **limits)
+
+
+async def tidy_outgoing(
+    files: MediaFolder, outbox: OutboxStore, keep_for: float, ages: Ages
+) -> int:
+    """Delete files to send after ``keep_for`` s, but those of messages that wait. How many files."""
+    spared = await outbox.files_awaited()
+    now = ages.ago(keep_for) + keep_for
+    return await asyncio.to_thread(
+        files.tidy, now=now, keep_for=keep_for, size_limit=sys.maxsize, spared=spared
+    )
 
 
 async def empty_wal(engine: AsyncEngine) -> None:

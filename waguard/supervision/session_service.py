@@ -36,6 +36,7 @@ from waguard.supervision.fleet.readiness import (
     no_code_will_come,
     not_ready,
     refuse_while_linking,
+    require_files,
     require_number,
     shown_code,
 )
@@ -45,7 +46,7 @@ from waguard.supervision.fleet.starting import start_or_park
 from waguard.supervision.own_proxies import ProxyFiles
 from waguard.supervision.session.actor import SessionActor
 from waguard.supervision.session.session_context import SessionContext
-from waguard.wire.calls import Operation, PairingCode, RefreshQr, Send, Value
+from waguard.wire.calls import FetchFile, Operation, PairingCode, RefreshQr, Send, SendFile, Value
 from waguard.wire.reports import QrCode
 
 QR_RETRY_AFTER: Final = 2.0  # s
@@ -212,6 +213,8 @@ class SessionService:
             session = await self._usable(session_id, SENDING, wait)
             if phone is not None:
                 require_number(session, phone)
+            if isinstance(call, SendFile):
+                require_files(session)
         except WaguardError as error:
             return NotSent(error)
         return await session.traffic.send(call)
@@ -222,6 +225,8 @@ class SessionService:
             _refuse_linked_number(self._registry.sessions, session_id, call.phone)
             refuse_while_linking(await self.find(session_id))
         session = await self._usable(session_id, needs(call), wait)
+        if isinstance(call, FetchFile):
+            require_files(session)
         return await session.traffic.call(call)
 
     async def ready(self, session_id: str, *, wait: float, hoping: bool = False) -> None:

@@ -1,6 +1,6 @@
 """What the daemon asks of a worker, and what may come of it."""
 
-from typing import Any
+from typing import Any, Final
 
 from msgspec import Struct, field
 
@@ -47,6 +47,15 @@ class SendMedia(Private, tag="media", frozen=True, kw_only=True):
     first_contact_check: bool = False
     absent: bool = False
     hold: bool = False
+
+
+class SendFile(SendMedia, tag="file", frozen=True, kw_only=True):
+    """Send a file that lies on the disk, with an empty ``content``. Only for a worker whose ``Report`` says ``files``."""
+
+    file: str
+    """The SHA-256 in the outbox; on the wire an absolute path."""
+    size: int
+    """Bytes."""
 
 
 class PairingCode(Private, tag="pairing_code", frozen=True, kw_only=True):
@@ -126,6 +135,20 @@ class Reread(Struct, tag="reread", frozen=True, kw_only=True):
     aliases: dict[str, tuple[str, ...]] = {}
 
 
+class FetchFile(Struct, tag="fetch_file", frozen=True, kw_only=True):
+    """Have the browser save a message's file in ``folder``, which is emptied before: ``SAVED`` is all that is in it then.
+
+    Only for a worker whose ``Report`` says ``files``.
+    """
+
+    message_id: str
+    folder: str
+    """An absolute path."""
+    limit: int
+    """Bytes; a larger one is refused."""
+    timeout: float
+
+
 class PasskeyStart(Struct, tag="passkey_start", frozen=True, kw_only=True):
     """Have the page ask for the account's passkey, and hold its request; one that is held already is the same.
 
@@ -159,7 +182,9 @@ class SetLog(Struct, tag="set_log", frozen=True, kw_only=True):
     log: LogSettings
 
 
-Send = SendText | SendMedia
+SAVED: Final = "file"
+"""The name of the file that ``FetchFile`` saves."""
+Send = SendText | SendMedia | SendFile
 PasskeyCall = PasskeyStart | PasskeyAnswer | PasskeyConfirm | PasskeyCancel
 _OfPage = (
     PairingCode
@@ -173,6 +198,7 @@ _OfPage = (
     | TakeOver
     | Acks
     | Reread
+    | FetchFile
     | PasskeyCall
 )
 OfPage = Send | _OfPage

@@ -119,6 +119,8 @@ class Report(Struct, tag="report", frozen=True, kw_only=True):
     """Chromium is not started before the daemon says so (``StartBrowser``)."""
     answers: bool = False
     """The worker knows ``Ask``."""
+    files: bool = False
+    """The worker sends and fetches files by their paths; False: it is of a version that does not."""
     exit_code: ExitCode | None = None
     """The exit code, in the last report; who adopted the worker learns it from nobody else."""
 

@@ -2,6 +2,7 @@
 
 from msgspec import Struct
 
+from waguard.core.messages.received_media import MEDIA_LIMIT
 from waguard.core.proxy import Proxy
 from waguard.wire.bounds import Word
 
@@ -58,6 +59,10 @@ class WorkerSpec(Struct, frozen=True, kw_only=True):
     """"unavailable": the page says so after each load, and its phone notifies; "": what the page does by itself."""
     left_out: tuple[str, ...] = ()
     """How the ids of chats end of which nothing is reported."""
+    inline_limit: int = MEDIA_LIMIT
+    """Bytes of a file that comes with its message; a larger one is deferred."""
+    file_limit: int = MEDIA_LIMIT
+    """Bytes of a file that is taken at all."""
     executable: str | None
     flavour: str
     extra_args: tuple[str, ...]

@@ -1,18 +1,26 @@
 """The daemon's calls, and the answers to them."""
 
+import asyncio
+import contextlib
+import shutil
 import time
 from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any
 
 from waguard.core.link import Link
 from waguard.core.messages.sentinel import is_sentinel
 from waguard.errors import WaguardError
+from waguard.host.files.lock import private_folder
 from waguard.wire.calls import (
+    SAVED,
     Acks,
     Ask,
     Call,
     CatchUp,
     Exists,
     Failed,
+    FetchFile,
     OfPage,
     PairingCode,
     PasskeyAnswer,
@@ -32,7 +40,8 @@ from waguard.wire.calls import (
     Value,
 )
 from waguard.wire.protocol import Reply, Request
-from waguard.worker.browser.devtools import DevToolsTimeoutError
+from waguard.worker.browser import downloads
+from waguard.worker.browser.devtools import DevToolsTimeoutError, EvaluationError
 from waguard.worker.link.status_reporter import StatusReporter
 from waguard.worker.link_reader import LinkReader
 from waguard.worker.messages import asking, rereading, sending
@@ -90,13 +99,14 @@ class PageCalls:
         self._host = host
         self._reader = reader
         self._backfill = backfill
+        self._fetching = asyncio.Lock()
         self._passkey = PasskeyCalls(ctx.watch, timeout=ctx.timings.call)
 
     async def answer(self, call: OfPage) -> Answer:
         """Raises ``WaguardError`` where the page does not do it."""
         ctx, page = self._ctx, self._host.page
         match call:
-            case SendText() | SendMedia():
+            case SendText() | SendMedia():  # SendFile is one
                 return await self._send(page, call)
             case PairingCode(phone=phone):
                 ctx.watch.passkey_over()
@@ -121,7 +131,7 @@ class PageCalls:
                 answer = await self._passkey.perform(self._host.session, call)
                 ctx.reporter.report()  # first: the daemon knows the stage when it has the answer
                 return answer
-            case Reload() | CatchUp() | Reread():
+            case Reload() | CatchUp() | Reread() | FetchFile():
                 return await self._care_for_messages(page, call)
 
     async def _send(self, page: WhatsAppPage, call: SendText | SendMedia) -> Answer:
@@ -141,8 +151,35 @@ class PageCalls:
         ctx = self._ctx
         return Value(acks=await sending.acks(page, call, ctx.people, timings=ctx.timings))
 
+    async def _fetch_file(self, page: WhatsAppPage, call: FetchFile) -> None:
+        """Have it saved as ``SAVED``; where that fails, nothing of it is left."""
+        folder = Path(call.folder)
+        await asyncio.to_thread(_emptied, folder)
+        until = time.monotonic() + call.timeout
+        try:
+            reported = await page.file("fileUrl", call.message_id, call.limit, timeout=call.timeout)
+            url = _address(reported)
+            try:
+                saved = await downloads.save(
+                    self._host.devtools,
+                    url,
+                    lambda: page.file("saveFile", url),
+                    folder,
+                    limit=call.limit,
+                    timeout=max(until - time.monotonic(), 0.0),
+                )
+            finally:
+                with contextlib.suppress(WaguardError):
+                    await page.file("discardFile", url)
+            saved.rename(folder / SAVED)
+        except BaseException as error:
+            await asyncio.to_thread(shutil.rmtree, folder, ignore_errors=True)
+            if isinstance(error, OSError):
+                raise WaguardError(f"the file was not saved: {error.strerror}") from None
+            raise
+
     async def _care_for_messages(
-        self, page: WhatsAppPage, call: Reload | CatchUp | Reread
+        self, page: WhatsAppPage, call: Reload | CatchUp | Reread | FetchFile
     ) -> Answer:
         ctx = self._ctx
         match call:
@@ -153,7 +190,21 @@ class PageCalls:
             case Reread():
                 found = await rereading.reread(page, call, ctx.inbound, ctx.daemon.room)
                 return Value(found=found)
+            case FetchFile():
+                async with self._fetching:
+                    await self._fetch_file(page, call)
         return Value()
+
+
+def _address(reported: Any) -> str:
+    if not isinstance(reported, str):
+        raise EvaluationError("no file")
+    return reported
+
+
+def _emptied(folder: Path) -> None:
+    shutil.rmtree(folder, ignore_errors=True)
+    private_folder(folder)
 
 
 async def _pairing_code(page: WhatsAppPage, phone: str) -> Value | Failed:

@@ -68,7 +68,7 @@ class PageHost:
         self, ctx: WorkerContext, devtools: DevTools, events: PageEvents, first: OpenPage
     ) -> None:
         self._ctx = ctx
-        self._devtools = devtools
+        self.devtools = devtools
         self._events = events
         self._open = first
         self.replaced = asyncio.Event()
@@ -109,13 +109,13 @@ class PageHost:
         """Have its storage on disk, for which it is closed: ``replace`` it. Raises ``WorkerEndError``."""
         self.close()
         try:
-            await flush_storage(self._devtools, self.session)
+            await flush_storage(self.devtools, self.session)
         except WaguardError as error:
             raise WorkerEndError(EXIT_BROWSER_GONE, error.line()) from None
 
     async def replace(self) -> None:
         """Open another page, ready. Raises ``WorkerEndError``."""
-        self._open = await first_page(self._ctx, self._devtools, self._events)
+        self._open = await first_page(self._ctx, self.devtools, self._events)
         self.replaced.set()
         await self.open()
 

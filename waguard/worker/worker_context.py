@@ -62,7 +62,13 @@ class WorkerContext:
             watch=watch,
             document=document,
             people=people,
-            inbound=Inbound(daemon.event, spec.left_out, people),
+            inbound=Inbound(
+                daemon.event,
+                spec.left_out,
+                people,
+                inline_limit=spec.inline_limit,
+                file_limit=spec.file_limit,
+            ),
             reporter=StatusReporter(
                 spec, daemon, watch, document, gate, forwarder, obeys=deadline.works
             ),

@@ -51,6 +51,15 @@ def test_one_far_above_its_limit_is_replaced_at_once() -> None:
     assert (bench.link("s"), replaced(bench)) == (Link.CONNECTED, 1)
 
 
+def test_a_transfer_is_not_cut_off_for_the_memory_that_it_takes() -> None:
+    bench = up("s")
+    for memory in (500, 2_000):
+        bench.post("s", Measured(memory=memory * MB, idle=None, transferring=True))
+    assert (bench.link("s"), replaced(bench)) == (Link.CONNECTED, 0)
+    uses(bench, 601, idle=None)
+    assert replaced(bench) == 1
+
+
 def test_one_is_replaced_after_the_other() -> None:
     bench = up("a", "b")
     bench.scripts["a"] = Script(reports=(LOADING,))

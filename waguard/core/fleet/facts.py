@@ -59,10 +59,12 @@ class AcksSeen(Struct, frozen=True, kw_only=True):
 
 
 class Measured(Struct, frozen=True, kw_only=True):
-    """The memory that a session and its browser use, in bytes; ``idle``: seconds, None: a call is under way."""
+    """The memory that a session and its browser use, in bytes; ``idle``: seconds, None: a call is under way.
+    ``transferring``: a large file is on its way, for which Chromium needs several times its size."""
 
     memory: int
     idle: float | None
+    transferring: bool = False
 
 
 class Forgotten(Struct, frozen=True):

@@ -17,6 +17,8 @@ def on_measured(
     member = fleet.members.get(session)
     if fleet.closed or member is None or member.state is not State.RUNNING:
         return fleet
+    if seen.transferring:
+        return fleet  # it has an end, and after it the memory is another
     limit, at = fleet.rules.memory_limit, fleet.recycled_at.get(session)
     size = size_of(
         limit=limit,

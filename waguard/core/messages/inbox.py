@@ -65,6 +65,14 @@ class File:
     mimetype: str
 
 
+class Deferred(Struct, frozen=True, kw_only=True):
+    """A file that is fetched after its message; ``message_id`` as the page has it, ``size`` in bytes, as its sender says."""
+
+    message_id: str
+    mimetype: str
+    size: int | None
+
+
 class InboxRecord(Struct, frozen=True, kw_only=True):
     """One thing that happened in a session. A second report with the same ``key`` is a duplicate; where a key of
     ``unless`` is stored the record is outdated. ``at`` is unix time."""
@@ -82,6 +90,8 @@ class InboxRecord(Struct, frozen=True, kw_only=True):
     backfilled: bool = False
     file: File | None = None
     """Stored separately."""
+    deferred: Deferred | None = None
+    """The file is fetched after its message."""
     ref: tuple[str, str] | None = None
     """The parts of ``key``: a word, and WhatsApp's id as the page has it."""
     target: str | None = None

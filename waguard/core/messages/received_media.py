@@ -1,5 +1,6 @@
 """Received files: what a message says about its file, and which files are kept. Pure."""
 
+import hashlib
 import re
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
@@ -12,6 +13,9 @@ _NAMED: Final = re.compile(rb'"sha256": ?"([0-9a-f]{64})"')
 _MIMETYPE: Final = re.compile(r"[\w.+-]+/[\w.+-]+(; ?[\w.+-]+=[\w.+-]+)*", re.ASCII)
 _LONGEST: Final = 200  # characters
 UNKNOWN: Final = "application/octet-stream"
+DEFERRED: Final = "large: it is fetched after its message, to its url"
+"""Said of a file in place of its content."""
+RATE: Final = 512 << 10  # bytes a second that a transfer has at least
 MEDIA_LIMIT: Final = 16 << 20  # bytes of a file; WhatsApp's own limit for pictures and videos
 
 
@@ -43,6 +47,16 @@ def expired(
             gone.append(file)
             left -= file.size
     return gone
+
+
+def transfer_time(size: int) -> float:
+    """Seconds that a file of ``size`` bytes has for its way, beside what an empty one takes."""
+    return size / RATE
+
+
+def handle_of(session_id: str, message_id: str) -> str:
+    """The name under which a file can be asked for that is not there yet; it looks like a ``NAME``."""
+    return hashlib.sha256(f"{session_id}\0{message_id}".encode(errors="replace")).hexdigest()
 
 
 def names_in(body: bytes) -> set[str]:

@@ -5,11 +5,14 @@ is whole. It is as old as its modification time, which is renewed when the same 
 """
 
 import contextlib
+import errno
 import hashlib
 import os
 import secrets
+import shutil
 import threading
-from collections.abc import Collection, Iterator
+import time
+from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
 from typing import Final
 
@@ -18,19 +21,27 @@ import msgspec
 from waguard.core.messages import received_media as media
 from waguard.core.messages.received_media import Held
 from waguard.host import small_file
+from waguard.host.files import disk
 from waguard.host.files.lock import private_folder
 from waguard.host.files.private_files import sync_folder
 from waguard.host.small_file import UnreadableError
 
 UNFINISHED: Final = ".new-"
+NO_ROOM: Final = "the disk is nearly full: limits.disk_reserve stays free"
+_COMING: Final = "coming"
+RENEWED_AFTER: Final = 3_600.0  # s
 STALE: Final = 3_600.0  # s, after which an unfinished file is nobody's
 
 
 class MediaFolder:
-    """Fills ``ports.inbox.MediaStore``. Everything blocks: call it in a thread."""
+    """Fills ``ports.inbox.MediaStore``. Everything blocks: call it in a thread.
 
-    def __init__(self, folder: Path) -> None:
+    ``reserve``: bytes that stay free on the disk.
+    """
+
+    def __init__(self, folder: Path, *, reserve: Callable[[], int] = lambda: 0) -> None:
         self._folder = folder
+        self._reserve = reserve
         self._lock = threading.Lock()  # a file that has just come again is not deleted for its age
 
     def keep(self, content: bytes, mimetype: str) -> str:
@@ -41,10 +52,8 @@ class MediaFolder:
             if _size(path) == len(content):
                 os.utime(path)
                 return name
-            if not path.parent.is_dir():
-                private_folder(self._folder)
-                private_folder(path.parent)
-                sync_folder(self._folder)
+            self.require_room(len(content))
+            self._make_parent(path)
             _write(_details_path(path), msgspec.json.encode({"mimetype": mimetype}))
             try:
                 _write(path, content)
@@ -53,6 +62,67 @@ class MediaFolder:
                 raise
             sync_folder(path.parent)
         return name
+
+    def require_room(self, size: int) -> None:
+        """Raises ``OSError`` where less than the reserve would be free with ``size`` bytes more."""
+        if not (reserve := self._reserve()):
+            return
+        free = disk.free(self._folder if self._folder.is_dir() else self._folder.parent)
+        if free is not None and free - size < reserve:
+            raise OSError(errno.ENOSPC, NO_ROOM)
+
+    def begin(self, size: int = 0) -> "PartialFile":
+        """A file that comes piece by piece, of so many bytes as far as is known. Raises ``OSError``."""
+        self.require_room(size)
+        folder = self.coming("drafts")
+        private_folder(folder)
+        return PartialFile(folder / secrets.token_hex(8), self)
+
+    def coming(self, name: str) -> Path:
+        """The folder of this name for what is not whole yet; ``sweep`` deletes it."""
+        return self._folder / _COMING / name
+
+    def discard(self, coming: Path) -> None:
+        """Delete such a folder."""
+        shutil.rmtree(coming, ignore_errors=True)
+
+    def keep_file(self, path: Path, mimetype: str) -> str:
+        """Keep the file that is at ``path``, on the same disk, where it is no more then; its name. Raises ``OSError``."""
+        with path.open("rb") as file:
+            os.fchmod(file.fileno(), 0o600)
+            name = hashlib.file_digest(file, "sha256").hexdigest()
+            os.fsync(file.fileno())
+        return self.place(path, name, mimetype)
+
+    def place(self, draft: Path, name: str, mimetype: str) -> str:
+        """Keep a whole file, which is on the disk, under its name. Raises ``OSError``."""
+        path = self._path(name)
+        with self._lock:
+            if _size(path) == draft.stat().st_size:
+                _renew(path)
+                draft.unlink()
+                return name
+            self._make_parent(path)
+            _write(_details_path(path), msgspec.json.encode({"mimetype": mimetype}))
+            os.utime(draft)
+            draft.rename(path)
+            sync_folder(path.parent)
+        return name
+
+    def touch(self, name: str) -> None:
+        """Have it as new as if it came now, within an hour."""
+        with self._lock, contextlib.suppress(FileNotFoundError):
+            _renew(self._path(name))
+
+    def size(self) -> int:
+        """Bytes of all files."""
+        return sum(file.size for file in self._held())
+
+    def sweep(self) -> None:
+        """Delete what an earlier run left unfinished."""
+        shutil.rmtree(self._folder / _COMING, ignore_errors=True)
+        for path in self._folder.glob(f"??/{UNFINISHED}*"):
+            path.unlink(missing_ok=True)
 
     def read(self, name: str) -> bytes | None:
         """The file's content; None: it is not kept any more, or cannot be read."""
@@ -110,12 +180,55 @@ class MediaFolder:
                 if path.stat().st_mtime < before:
                     yield path
 
+    def _make_parent(self, path: Path) -> None:
+        if not path.parent.is_dir():
+            private_folder(self._folder)
+            private_folder(path.parent)
+            sync_folder(self._folder)
+
     def _path(self, name: str) -> Path:
         return self._folder / name[:2] / name
 
 
+class PartialFile:
+    """A file of a folder that comes piece by piece. Everything blocks."""
+
+    def __init__(self, path: Path, files: MediaFolder) -> None:
+        self._path = path
+        self._files = files
+        self._digest = hashlib.sha256()
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+        self._file = open(descriptor, "wb", buffering=0)  # noqa: SIM115, PTH123 - closed by keep or discard
+        self.size = 0
+        """Bytes so far."""
+
+    def write(self, piece: bytes) -> None:
+        """Append it. Raises ``OSError``."""
+        self._files.require_room(len(piece))
+        self._digest.update(piece)
+        self._file.write(piece)
+        self.size += len(piece)
+
+    def keep(self, mimetype: str) -> str:
+        """Keep what was written; its name. It is on the disk when this returns. Raises ``OSError``."""
+        os.fsync(self._file.fileno())
+        self._file.close()
+        return self._files.place(self._path, self._digest.hexdigest(), mimetype)
+
+    def discard(self) -> None:
+        """Delete it, unless it is kept."""
+        self._file.close()
+        self._path.unlink(missing_ok=True)
+
+
 def _details_path(path: Path) -> Path:
     return path.with_name(f"{path.name}.json")
+
+
+def _renew(path: Path) -> None:
+    """Chromium may be reading it, and would give up one that has another time meanwhile: seldom."""
+    if time.time() - path.stat().st_mtime > RENEWED_AFTER:
+        os.utime(path)
 
 
 def _size(path: Path) -> int | None:

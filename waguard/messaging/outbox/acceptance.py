@@ -153,7 +153,7 @@ class Acceptance:
         direct = ready and queues.reserve(pending.chat_key)
         command = pending.command
         assert command  # noqa: S101 - it has just come
-        content = command.content if isinstance(command, SendMedia) else None
+        content = (isinstance(command, SendMedia) and command.content) or None
         if content and (most := self._largest) and len(content) > most:
             if direct:
                 queues.release(pending.chat_key)

@@ -5,16 +5,20 @@ from typing import Final
 
 import msgspec
 
-from waguard.wire.calls import SendMedia, SendText
+from waguard.wire.calls import SendFile, SendMedia, SendText
 
-Command = SendText | SendMedia
+Command = SendText | SendMedia | SendFile
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Media:
     """A file to send; ``kind`` is image, video, audio or document."""
 
-    content: bytes = field(repr=False)
+    content: bytes = field(default=b"", repr=False)
+    file: str | None = None
+    """The SHA-256 of one that lies on the disk."""
+    size: int = 0
+    """Bytes of that."""
     mimetype: str
     kind: str
     filename: str | None = None
@@ -46,7 +50,7 @@ def text(chat: str, body: str, context: Context = NO_CONTEXT) -> SendText:
 
 def file(chat: str, media: Media, context: Context = NO_CONTEXT) -> SendMedia:
     """The command for a file."""
-    return SendMedia(
+    command = SendMedia(
         chat=chat,
         content=media.content,
         mimetype=media.mimetype,
@@ -58,6 +62,9 @@ def file(chat: str, media: Media, context: Context = NO_CONTEXT) -> SendMedia:
         quoted=context.quoted,
         mentions=context.mentions,
     )
+    if media.file is None:
+        return command
+    return SendFile(**msgspec.structs.asdict(command), file=media.file, size=media.size)
 
 
 def kind_of(command: Command) -> str:
@@ -78,7 +85,7 @@ def body_of(command: Command) -> bytes:
 
 def command_of(body: bytes, content: bytes | None) -> Command:
     """The command of what was kept."""
-    command = msgspec.json.decode(body, type=SendText | SendMedia)
+    command: Command = msgspec.json.decode(body, type=SendText | SendMedia | SendFile)
     if isinstance(command, SendMedia):
         return msgspec.structs.replace(command, content=content or b"")
     return command

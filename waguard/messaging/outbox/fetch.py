@@ -1,7 +1,7 @@
 """A file that is to be sent, fetched from its address: each step checked, no more than the limit."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
 from typing import Final
 from urllib.parse import unquote, urljoin, urlsplit
@@ -10,7 +10,9 @@ import aiohttp
 
 from waguard.config.sections import Send
 from waguard.core import outgoing_address as address
-from waguard.errors import InvalidInputError, UnavailableError, WaguardError
+from waguard.core.messages.received_media import MEDIA_LIMIT, UNKNOWN, transfer_time
+from waguard.errors import InvalidInputError, TooLargeError, UnavailableError, WaguardError
+from waguard.messaging.outbox.outgoing_files import OutgoingFile, OutgoingFiles
 from waguard.messaging.timings import WEBHOOK
 from waguard.messaging.webhooks.answer_reader import CostlyAnswerError
 from waguard.messaging.webhooks.sender import AddressRefusedError, CheckedConnector
@@ -35,16 +37,26 @@ class NotFetchedError(WaguardError):
 class Fetched:
     """A file as its server gave it; None: it did not say."""
 
-    content: bytes = field(repr=False)
+    content: bytes = field(default=b"", repr=False)
+    file: OutgoingFile | None = None
+    """Where it is too large to be held in memory."""
     mimetype: str | None
     filename: str | None
 
 
 class Fetcher:
-    """Fetches ``at_once`` at a time. ``settings`` are read at each fetch, ``limit`` is in bytes."""
+    """Fetches ``at_once`` at a time. ``settings`` are read at each fetch; more than ``limit`` bytes go to ``files``."""
 
-    def __init__(self, settings: Callable[[], Send], *, limit: int, at_once: int = AT_ONCE) -> None:
+    def __init__(
+        self,
+        settings: Callable[[], Send],
+        *,
+        files: OutgoingFiles,
+        limit: int = MEDIA_LIMIT,
+        at_once: int = AT_ONCE,
+    ) -> None:
         self._settings = settings
+        self._files = files
         self._limit = limit
         self._places = asyncio.Semaphore(at_once)
 
@@ -67,8 +79,8 @@ class Fetcher:
                 retry_after=seconds,
             ) from None
         try:
-            async with asyncio.timeout(seconds):
-                return await self._follow(url, name)
+            async with asyncio.timeout(seconds) as end:
+                return await self._follow(url, name, end)
         except TimeoutError:
             raise _not_now(
                 url,
@@ -79,7 +91,7 @@ class Fetcher:
         finally:
             self._places.release()
 
-    async def _follow(self, url: str, name: str) -> Fetched:
+    async def _follow(self, url: str, name: str, end: asyncio.Timeout) -> Fetched:
         async with aiohttp.ClientSession(
             connector=CheckedConnector(lambda: self._settings().allow_private),
             timeout=aiohttp.ClientTimeout(total=None, sock_connect=WEBHOOK.connect),
@@ -90,7 +102,7 @@ class Fetcher:
             at = url
             for _ in range(REDIRECTS + 1):
                 self.check(at, name)
-                found = await self._get(http, at, name)
+                found = await self._get(http, at, name, end)
                 if isinstance(found, Fetched):
                     return found
                 at = found
@@ -104,13 +116,15 @@ class Fetcher:
         if why:
             raise _refused(url, name, why)
 
-    async def _get(self, http: aiohttp.ClientSession, url: str, name: str) -> Fetched | str:
+    async def _get(
+        self, http: aiohttp.ClientSession, url: str, name: str, end: asyncio.Timeout
+    ) -> Fetched | str:
         """The file, or where it is."""
         try:
             async with http.get(url, allow_redirects=False) as response:
                 if response.status in _REDIRECTED and (there := response.headers.get("Location")):
                     return urljoin(url, there)
-                return await self._read(response, url, name)
+                return await self._read(response, url, name, end)
         except aiohttp.ClientConnectorError as error:
             if isinstance(error.os_error, AddressRefusedError):
                 raise _refused(url, name, str(error.os_error)) from None
@@ -124,7 +138,9 @@ class Fetcher:
             why = f"the connection broke: {type(error).__name__}"
             raise _not_now(url, name, why, "check its server") from None
 
-    async def _read(self, response: aiohttp.ClientResponse, url: str, name: str) -> Fetched:
+    async def _read(
+        self, response: aiohttp.ClientResponse, url: str, name: str, end: asyncio.Timeout
+    ) -> Fetched:
         if response.status != _OK:
             why = f"its server answered {response.status}"
             if response.status in _PASSES:
@@ -133,25 +149,53 @@ class Fetcher:
         if (packed := response.headers.get("Content-Encoding", "identity")) != "identity":
             why = f"it is compressed ({packed[:20]}), which was not requested"
             raise _failed(url, name, why, "have it served as it is")
-        too_large = _failed(
-            url, name, f"more than {self._limit} bytes", "send a smaller file, or a link to it"
-        )
-        if (response.content_length or 0) > self._limit:
-            raise too_large
-        content = bytearray()
-        async for piece in response.content.iter_chunked(PIECE):
+        declared = response.content_length
+        if when := end.when():
+            end.reschedule(when + transfer_time(min(declared or 0, self._files.limit)))
+        content, file = bytearray(), None
+        pieces = response.content.iter_chunked(PIECE)
+        mimetype = response.content_type if "Content-Type" in response.headers else None
+        async for piece in pieces:
             content += piece
-            if len(content) > self._limit:
-                raise too_large
-        if not content:
+            if len(content) > self._limit or (declared or 0) > self._limit:
+                file = await self._keep(_chained(content, pieces), mimetype, declared, url, name)
+                break
+        if not content and file is None:
             raise _failed(url, name, "it is empty", "check its server")
         disposition = response.content_disposition
         return Fetched(
-            content=bytes(content),
-            mimetype=response.content_type if "Content-Type" in response.headers else None,
+            content=b"" if file else bytes(content),
+            file=file,
+            mimetype=mimetype,
             filename=(disposition and disposition.filename)
             or unquote(urlsplit(url).path.rpartition("/")[2]),
         )
+
+    async def _keep(
+        self,
+        pieces: AsyncIterator[bytes],
+        mimetype: str | None,
+        declared: int | None,
+        url: str,
+        name: str,
+    ) -> OutgoingFile:
+        try:
+            return await self._files.receive(
+                pieces, mimetype or UNKNOWN, declared=declared, field=name
+            )
+        except TooLargeError as error:
+            why = f"more than {self._files.limit} bytes"
+            raise _failed(url, name, why, error.remedy or "") from None
+
+
+async def _chained(begin: bytearray, rest: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+    """What has come, which is given away, and what comes."""
+    first = bytes(begin)
+    begin.clear()
+    yield first
+    del first
+    async for piece in rest:
+        yield piece
 
 
 def _shown(url: str) -> str:

@@ -15,6 +15,7 @@ a 5xx would make the application send it again.
 import asyncio
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 from loguru import logger
@@ -71,6 +72,7 @@ class Outbox:
         bounds: SendBounds = BOUNDS,
         tally: Tally | None = None,
         group_waits: GroupWaits = no_group_waits,
+        file: Callable[[str], Path | None] = lambda _: None,
     ) -> None:
         self._ctx = ctx = SendContext(
             sessions=sessions,
@@ -85,6 +87,7 @@ class Outbox:
             accepted=AcceptedSends(bounds.waiting),
             tally=tally or Tally(),
             group_waits=group_waits,
+            file=file,
         )
         self._require_room = require_room
         self._sends = PendingSends(clock.monotonic, kept_at_most=bounds.kept)

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from loguru import logger
@@ -89,6 +90,8 @@ class SendContext:
     tally: Tally
     group_waits: GroupWaits = no_group_waits
     """Whether nothing is sent to a chat of a session for now."""
+    file: Callable[[str], Path | None] = lambda _: None
+    """Where a file lies that is sent by its name; None: it is not kept. Blocks."""
     sending: Tasks = field(default_factory=Tasks)
     """What the end gives time."""
     waiting: Tasks = field(default_factory=Tasks)

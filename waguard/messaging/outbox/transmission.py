@@ -8,12 +8,15 @@ import msgspec
 from loguru import logger
 
 from waguard.core.messages.identity import GROUP
+from waguard.core.messages.received_media import transfer_time
 from waguard.core.messages.send_states import number_of
 from waguard.core.metrics.table import SEND, SENDS
-from waguard.errors import WaguardError
+from waguard.errors import NotFoundError, WaguardError
+from waguard.messaging.outbox.commands import Command
 from waguard.messaging.outbox.pending_sends import PendingSend
 from waguard.messaging.outbox.send_context import SendContext
-from waguard.ports.outcomes import Outcome, Uncertain, label_of
+from waguard.ports.outcomes import NotSent, Outcome, Uncertain, label_of
+from waguard.wire.calls import SendFile, SendMedia
 
 
 class Transmission:
@@ -35,17 +38,23 @@ class Transmission:
         settings, command = self._ctx.config().send, pending.command
         assert command  # noqa: S101 - read before
         pending.command = None
+        if isinstance(command, SendFile):
+            if (path := await asyncio.to_thread(self._ctx.file, command.file)) is None:
+                pending.abandoned = _gone(command.file)
+                return NotSent(pending.abandoned)
+            command = msgspec.structs.replace(command, file=str(path))
+        timeout = settings.timeout + transfer_time(_size_of(command))
         exists = await self._exists(pending) if settings.check_first_contact else True
         call = msgspec.structs.replace(
             command,
             message_id=pending.message_id,
-            timeout=settings.timeout,
+            timeout=timeout,
             first_contact_check=not exists,
             absent=exists is False,
             aliases=await self._aliases(pending, command.mentions),
         )
         try:
-            async with asyncio.timeout(wait + settings.timeout + self._ctx.timings.margin):
+            async with asyncio.timeout(wait + timeout + self._ctx.timings.margin):
                 return await self._ctx.sessions.send(
                     pending.session_id, call, wait=wait, phone=pending.phone
                 )
@@ -83,3 +92,17 @@ class Transmission:
         with contextlib.suppress(WaguardError):  # without the database the page knows most of them
             return (await self._ctx.journal.people(pending.session_id)).others(people)
         return {}
+
+
+def _size_of(command: Command) -> int:
+    if isinstance(command, SendFile):
+        return command.size
+    return len(command.content) if isinstance(command, SendMedia) else 0
+
+
+def _gone(name: str) -> NotFoundError:
+    return NotFoundError(
+        f"its file is not kept any more: {name}",
+        field="media_sha256",
+        remedy="upload the file again, and send it as a new message",
+    )

@@ -18,7 +18,7 @@ from waguard.errors import ConflictError, OtherNumberError, UnavailableError, Wa
 from waguard.ports.sessions import Health
 from waguard.ports.store import SessionRow
 from waguard.supervision.session.actor import SessionActor
-from waguard.wire.calls import Acks, Ask, Exists, Operation, PairingCode, RefreshQr
+from waguard.wire.calls import Acks, Ask, Exists, FetchFile, Operation, PairingCode, RefreshQr
 from waguard.wire.reports import QrCode
 
 # a conflict is none of them: where nobody takes over, the session is parked
@@ -130,10 +130,21 @@ def no_code_will_come(session: SessionActor) -> bool:
     }
 
 
+def require_files(session: SessionActor) -> None:
+    """Raises ``UnavailableError`` where its worker does not know files by their paths."""
+    report = session.runner.report
+    if report is None or not report.files:
+        raise UnavailableError(
+            "its worker is of an earlier version, which takes no large files",
+            remedy=f"`waguard sessions restart {session.name}`",
+            retry_after=30,
+        )
+
+
 def needs(call: Operation) -> Needs:
     """What a call needs that is no send."""
     match call:
-        case Exists() | Acks() | Ask():
+        case Exists() | Acks() | Ask() | FetchFile():
             return SENDING
         case PairingCode() | RefreshQr():
             return (

@@ -83,5 +83,11 @@ class Watchdog:
             if session.runner.process is process and (usage := used.get(session.name)):
                 session.runner.usage = usage
                 with session.faults.alone("measure"):
-                    session.post(Measured(memory=usage.memory, idle=session.traffic.idle))
+                    session.post(
+                        Measured(
+                            memory=usage.memory,
+                            idle=session.traffic.idle,
+                            transferring=session.traffic.transfers > 0,
+                        )
+                    )
         await self.browsers.check()

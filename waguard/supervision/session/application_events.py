@@ -7,6 +7,7 @@ from waguard.core.messages import phone_use
 from waguard.core.messages.content import CONTENT, chosen, decoded, text_of
 from waguard.core.messages.identity import GROUP, parse
 from waguard.core.messages.inbox import (
+    Deferred,
     EventPayload,
     File,
     InboxRecord,
@@ -123,9 +124,16 @@ def received(row: SessionRow, message: InboundMessage, at: float) -> tuple[Inbox
             sender=message.sender,
             mentioned=message.mentioned,
             events=events,
+            deferred=_deferred(message),
             file=None if content is None else File(content, message.mimetype or UNKNOWN),
         ),
     )
+
+
+def _deferred(message: InboundMessage) -> Deferred | None:
+    if not (message.deferred and message.mimetype):
+        return None
+    return Deferred(message_id=message.id, mimetype=message.mimetype, size=message.size)
 
 
 def happened(

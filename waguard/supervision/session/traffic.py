@@ -67,6 +67,8 @@ class Traffic:
         self._begin = begin
         self._log = logger.bind(session=row.session_id)
         self._calls = 0
+        self.transfers = 0
+        """Large files that are on their way, in or out."""
         self._busy_at = ctx.clock.monotonic()
         self._acks_seen = AcksSeen()
         self.acks = AckWatch(
@@ -145,7 +147,7 @@ class Traffic:
         except UnavailableError as error:
             return NotSent(error)
         began = self._ctx.clock.monotonic()
-        with self._under_way():
+        with self._under_way(call):
             outcome = await self.limits.send(link, call)
             if outcome.thrown:
                 self.throws.threw(call.chat, outcome.thrown)
@@ -164,7 +166,7 @@ class Traffic:
         """Have the worker do it now. Raises ``UnavailableError`` when there is none, or WhatsApp grants
         no more of it for now."""
         link = self._ready_link()
-        with self._under_way():
+        with self._under_way(call):
             if isinstance(call, calls.PairingCode):
                 return await self.limits.code(link, call)
             if isinstance(call, calls.Ask):
@@ -172,12 +174,15 @@ class Traffic:
             return await link.call(call)
 
     @contextlib.contextmanager
-    def _under_way(self) -> Iterator[None]:
+    def _under_way(self, call: calls.Call) -> Iterator[None]:
+        transfers = int(isinstance(call, calls.SendFile | calls.FetchFile))
         self._calls += 1
+        self.transfers += transfers
         try:
             yield
         finally:
             self._calls -= 1
+            self.transfers -= transfers
             self._be_active()
 
     def _ready_link(self) -> WorkerLink:

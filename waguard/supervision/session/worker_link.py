@@ -15,7 +15,18 @@ from waguard.ports.outcomes import NotSent, Outcome
 from waguard.supervision.session import answers
 from waguard.supervision.timings import Timings
 from waguard.wire.bounds import At, Count
-from waguard.wire.calls import Ask, Call, CatchUp, Failed, Operation, Reread, Send, Sent, Value
+from waguard.wire.calls import (
+    Ask,
+    Call,
+    CatchUp,
+    Failed,
+    FetchFile,
+    Operation,
+    Reread,
+    Send,
+    Sent,
+    Value,
+)
 from waguard.wire.channel import Channel, ChannelError, peer_uid
 from waguard.wire.events import Event, MessageError
 from waguard.wire.protocol import FromWorker, Hello, Lend, Reply, Request, StartBrowser, Stored
@@ -160,6 +171,8 @@ class WorkerLink:
         failed: Callable[[str], WaguardError] = answers.lost
         if isinstance(call, Ask):
             seconds, failed = call.timeout, answers.uncertain if call.changes else failed
+        if isinstance(call, FetchFile):
+            seconds = call.timeout
         try:
             answer = await self._answer(call, seconds)
         except (EOFError, TimeoutError) as error:

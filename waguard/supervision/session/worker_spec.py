@@ -51,6 +51,8 @@ def worker_spec(
             channels=config.inbox.channels,
             groups=config.inbox.groups,
         ),
+        inline_limit=config.webhook.inline_limit,
+        file_limit=config.media.file_limit << 20,
         executable=ctx.browsers.config().browser.executable,
         flavour=config.browser.flavour,
         extra_args=config.browser.extra_args,

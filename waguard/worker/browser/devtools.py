@@ -5,6 +5,7 @@ stands in ``page``. The error classes are re-exported: callers import them from 
 """
 
 import asyncio
+from collections.abc import Callable
 from typing import Any, Self
 
 from loguru import logger
@@ -99,6 +100,19 @@ class DevTools:
         """Any DevTools method of the browser."""
         async with deadline(method, timeout):
             return await self._connection.send(method, params)
+
+    def post(self, method: str, params: dict[str, Any]) -> None:
+        """Call a method whose answer matters to nobody."""
+        sent = self._connection.send(method, params)
+        sent.add_done_callback(lambda it: it.cancelled() or it.exception())
+
+    def on(self, event: str, callback: Callable[[dict[str, Any]], object]) -> None:
+        """Call back for each event of the browser of that name."""
+        self._connection.on(event, callback)
+
+    def off(self, event: str, callback: Callable[[dict[str, Any]], object]) -> None:
+        """Undo ``on``."""
+        self._connection.remove_listener(event, callback)
 
     async def open_page(self, timeout: float, *, console_limit: int = CONSOLE_LIMIT) -> PageSession:
         """The browser's first page, with our identity; one is made if there is none. ``console_limit``: as

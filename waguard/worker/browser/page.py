@@ -6,6 +6,7 @@ import contextlib
 import json
 import math
 from collections.abc import AsyncIterator, Callable
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -252,6 +253,31 @@ class PageSession:
         if self._console >= self._console_limit:
             self._console = 0
             self._session.send("Runtime.discardConsoleEntries")
+
+
+async def put_file(page: PageSession, name: str, path: Path, *, timeout: float) -> None:
+    """Make ``globalThis[name]`` of the page a ``File`` with what is at ``path``: nothing of it passes through here.
+
+    ``timeout`` is for the whole.
+    """
+    origin = page._origin  # noqa: SLF001 - of this file
+    guard = GUARD % json.dumps(origin) if origin else ""
+    made = guard + "Object.assign(document.createElement('input'), { type: 'file' })"
+    keep = "function (name) { globalThis[name] = this.files[0]; return this.files[0].size; }"
+    try:
+        size = path.stat().st_size
+    except OSError as error:
+        raise DevToolsError(f"the file cannot be read: {error.strerror}") from None
+    async with deadline("the transfer of a file", timeout):
+        result = await page.send("Runtime.evaluate", {"expression": made}, timeout=timeout)
+        _value(result)  # it may have thrown
+        held = {"objectId": result["result"].get("objectId")}
+        await page.send("DOM.setFileInputFiles", {**held, "files": [str(path)]}, timeout=timeout)
+        kept = {**held, "functionDeclaration": keep, "arguments": [{"value": name}]}
+        found = _value(await page.send("Runtime.callFunctionOn", kept, timeout=timeout))
+        await page.send("Runtime.releaseObject", held, timeout=timeout)
+    if found != size:
+        raise DevToolsError(f"the page sees {found} bytes of the file's {size}")
 
 
 def _value(result: dict[str, Any]) -> Any:

@@ -116,6 +116,7 @@ class StatusReporter:
                 log=self._log,
                 waits=self.waits,
                 answers=True,
+                files=True,
                 exit_code=self._exit_code,
             )
         )

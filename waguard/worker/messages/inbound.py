@@ -11,7 +11,7 @@ import msgspec
 from loguru import logger
 
 from waguard.core.messages.identity import People, parse
-from waguard.core.messages.received_media import MEDIA_LIMIT
+from waguard.core.messages.received_media import DEFERRED, MEDIA_LIMIT
 from waguard.core.messages.sentinel import is_sentinel
 from waguard.core.messages.undecryptable import Outcome
 from waguard.errors import WaguardError
@@ -51,9 +51,14 @@ class Inbound:
         left_out: tuple[str, ...] = (),
         people: People | None = None,
         *,
+        inline_limit: int = MEDIA_LIMIT,
+        file_limit: int = MEDIA_LIMIT,
         remembered: int = REMEMBERED,
     ) -> None:
-        """``left_out``: how the ids of chats end of which nothing is reported; ``remembered``: how many ids."""
+        """``left_out``: how the ids of chats end of which nothing is reported; ``remembered``: how many ids.
+        Files of more than ``inline_limit`` bytes are deferred, those of more than ``file_limit`` left out."""
+        self._inline_limit = min(inline_limit, file_limit, MEDIA_LIMIT)
+        self._file_limit = file_limit
         self._remembered = remembered
         self._people = people or People()
         self._emit = emit
@@ -126,9 +131,10 @@ class Inbound:
             if not self._is_wanted(read) or key in self._seen:
                 continue
             item = self._holding.find(read.chat, key) or _backfilled(read)
+            item = self._sized(item)
             if _has_file(item):
                 async with self._places_of_backfill:
-                    item = await _with_media(page, item)
+                    item = await self._with_media(page, item)
             if key not in self._seen:  # its chat may have been released meanwhile
                 self._remember(self._seen, key)
                 self._emit(item)
@@ -182,7 +188,7 @@ class Inbound:
         """Emit forever. ``page``: the current one, it is opened again after a pairing."""
         async with asyncio.TaskGroup() as files:
             while True:
-                item = await self._queue.get()
+                item = self._sized(await self._queue.get())
                 chat = self._people.number(item.chat)  # it may get another id meanwhile
                 if (behind := self._waiting.get(chat)) is not None:
                     behind.append(item)
@@ -201,10 +207,32 @@ class Inbound:
             item = waiting[0]
             if _has_file(item):
                 async with self._places:
-                    item = await _with_media(page(), item)
+                    item = await self._with_media(page(), item)
             self._emit(item)
             waiting.popleft()
         del self._waiting[chat]
+
+    def _sized(self, item: Incoming) -> Incoming:
+        """The message whose file is too large to come with it says so."""
+        size = item.size if _has_file(item) else None
+        if size is None or not isinstance(item, InboundMessage) or size <= self._inline_limit:
+            return item
+        if size > self._file_limit:
+            return _without_media(item, _too_large(size, self._file_limit))
+        return msgspec.structs.replace(item, deferred=True, media_error=DEFERRED)
+
+    async def _with_media(self, page: WhatsAppPage, message: InboundMessage) -> InboundMessage:
+        try:
+            content = await page.media(message.id, self._inline_limit)
+        except (WaguardError, ValueError, TypeError) as error:  # what came may be no base64 at all
+            logger.warning(
+                "a file could not be fetched",
+                event="media_not_fetched",
+                id=message.id,
+                why=str(error),
+            )
+            return _without_media(message, str(error))
+        return msgspec.structs.replace(message, media=content)
 
 
 def _key(item: Incoming) -> str:
@@ -227,21 +255,12 @@ def _backfilled(item: Incoming) -> Incoming:
 
 
 def _has_file(item: Incoming) -> TypeGuard[InboundMessage]:
-    return isinstance(item, InboundMessage) and bool(item.mimetype)
+    """Whether a file is still to be fetched."""
+    return isinstance(item, InboundMessage) and bool(item.mimetype) and not item.media_error
 
 
-async def _with_media(page: WhatsAppPage, message: InboundMessage) -> InboundMessage:
-    if message.size is not None and message.size > MEDIA_LIMIT:
-        why = f"the file is said to have {message.size} bytes, the limit is {MEDIA_LIMIT}"
-        return _without_media(message, why)
-    try:
-        content = await page.media(message.id, MEDIA_LIMIT)
-    except (WaguardError, ValueError, TypeError) as error:  # what came may be no base64 at all
-        logger.warning(
-            "a file could not be fetched", event="media_not_fetched", id=message.id, why=str(error)
-        )
-        return _without_media(message, str(error))
-    return msgspec.structs.replace(message, media=content)
+def _too_large(size: int, limit: int) -> str:
+    return f"the file is said to have {size} bytes, the limit is {limit}"
 
 
 def _without_media(message: InboundMessage, why: str) -> InboundMessage:

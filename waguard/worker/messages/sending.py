@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import time
+from pathlib import Path
 from typing import Any, Final
 
 import msgspec
@@ -12,7 +13,7 @@ from waguard.core.messages.identity import People, parse
 from waguard.core.messages.send_states import ACK_ERROR, ACK_SERVER
 from waguard.core.session.page_errors import own_fault
 from waguard.errors import WaguardError
-from waguard.wire.calls import Acks, Failed, SendMedia, SendText, Sent
+from waguard.wire.calls import Acks, Failed, SendFile, SendMedia, SendText, Sent
 from waguard.worker.browser.devtools import DevToolsError, ElsewhereError, EvaluationError
 from waguard.worker.messages.inbound import Inbound
 from waguard.worker.page.page import WhatsAppPage
@@ -138,9 +139,8 @@ async def _transmit(page: WhatsAppPage, call: SendText | SendMedia, check: float
                 "filename": call.filename,
                 "caption": call.caption,
             }
-            return await page.send_file(
-                call.chat, call.content, _given(options), timeout=call.timeout
-            )
+            file = Path(call.file) if isinstance(call, SendFile) else call.content
+            return await page.send_file(call.chat, file, _given(options), timeout=call.timeout)
 
 
 def _given(options: dict[str, Any]) -> dict[str, Any]:

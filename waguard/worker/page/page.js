@@ -491,10 +491,13 @@
         await W.chat.sendTextMessage(target, body, { waitForAck: true, linkPreview: false, markIsRead: false, ...own }),
       ));
     },
-    async sendFile(chat, dataUrl, { caption: written, ...given }) {
+    // `content`: a data: URL, or a File, which Chromium knows by its extension only
+    async sendFile(chat, content, { caption: written, ...given }) {
+      const file = content instanceof Blob
+        ? new File([content], given.filename ?? 'file', { type: given.mimetype }) : content;
       const { refused, body: caption, options } = await prepare(chat, written, given);
       return refused ? { refused } : inItsChat(chat, options, async (target, own) => outcome(
-        await W.chat.sendFileMessage(target, dataUrl, { waitForAck: true, markIsRead: false, caption, ...own }),
+        await W.chat.sendFileMessage(target, file, { waitForAck: true, markIsRead: false, caption, ...own }),
       ));
     },
     // `aliases`: other ids that its chat may have
@@ -545,6 +548,17 @@
       if (message) await W.chat.deleteMessage(message.id.remote, String(message.id));
       return true;
     },
+    // too large for the way above: the browser saves it by itself, out of the page
+    async fileUrl(messageId, limit) {
+      const message = await find(messageId);
+      const file = await W.chat.downloadMedia(String(message?.id ?? messageId));
+      if (file.size > limit) throw `the file has ${file.size} bytes, the limit is ${limit}`;
+      return URL.createObjectURL(file);
+    },
+    saveFile(url) {
+      Object.assign(document.createElement('a'), { href: url, download: 'file' }).click();
+    },
+    discardFile: (url) => URL.revokeObjectURL(url),
     async exists(chat) {
       return Boolean(await W.contact.queryWidExists(chat));
     },

@@ -7,9 +7,11 @@ import base64
 import json
 import time
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any, Final
 
 from waguard.worker.browser.devtools import DevToolsError, EvaluationError, PageSession
+from waguard.worker.browser.page import put_file
 from waguard.worker.page import page_answers
 from waguard.worker.page.page_answers import Reading, SendOutcome
 from waguard.worker.page.page_errors import NotTransmittedError, PageLoadingError, TooOftenError
@@ -93,14 +95,18 @@ class WhatsAppPage:
         )
 
     async def send_file(
-        self, chat: str, content: bytes, options: dict[str, Any], *, timeout: float
+        self, chat: str, file: bytes | Path, options: dict[str, Any], *, timeout: float
     ) -> SendOutcome:
-        """As ``send_text``; further options: type, mimetype, filename, caption."""
-        url = f"data:{options['mimetype']};base64,{base64.b64encode(content).decode()}"
+        """As ``send_text``; further options: type, mimetype, filename, caption. A ``file`` that is a path is read by
+        Chromium alone."""
         variable = f"__waguard_file_{abs(hash(options['messageId']))}"
         began = time.monotonic()
         try:
-            await self._session.put_large(variable, url, timeout=timeout / 2)
+            if isinstance(file, Path):
+                await put_file(self._session, variable, file, timeout=timeout / 2)
+            else:
+                url = f"data:{options['mimetype']};base64,{base64.b64encode(file).decode()}"
+                await self._session.put_large(variable, url, timeout=timeout / 2)
         except DevToolsError as error:
             raise NotTransmittedError(f"the file did not reach the page: {error}") from None
         timeout -= time.monotonic() - began
@@ -130,6 +136,12 @@ class WhatsAppPage:
         if len(content) > limit:  # the page was asked to see to that
             raise EvaluationError(f"a file of {len(content)} bytes, the limit is {limit}")
         return content
+
+    async def file(self, step: str, *arguments: Any, timeout: float | None = None) -> Any:
+        """Ask one of the hook's functions for files that the browser saves: ``fileUrl`` downloads and decrypts a message's
+        file in the page (``EvaluationError`` beyond the limit) and gives its address there, which ``saveFile`` has saved, until
+        ``discardFile``."""
+        return await self.call(step, *arguments, timeout=timeout)
 
     async def chats(self) -> list[tuple[str | None, int | None]]:
         """All chats: the id, None where it cannot be read, and the time of the newest message.

@@ -1,0 +1,195 @@
+"""Files that come after their messages: fetched one at a time for each session, and again where that failed."""
+
+import asyncio
+import contextlib
+from collections.abc import Callable
+from typing import Final, Self
+
+from loguru import logger
+from msgspec import Struct
+
+from waguard.config.sections import Config
+from waguard.core.messages.inbox import InboxRecord
+from waguard.core.messages.received_media import content_type, transfer_time
+from waguard.errors import NotFoundError, WaguardError
+from waguard.host.files.media import MediaFolder
+from waguard.messaging.announcer import CommitListener
+from waguard.messaging.journal import Journal
+from waguard.ports.clock import Clock
+from waguard.ports.messages import DeferredFile, FileState, MessageStore, NamedFile
+from waguard.ports.sessions import Sessions
+from waguard.wire.calls import SAVED, FetchFile
+
+GIVE_UP_AFTER: Final = 86_400.0  # s for its session to be connected
+
+
+class FetchTimings(Struct, frozen=True, kw_only=True):
+    """In seconds."""
+
+    base: float = 60.0
+    """For a file, beside what its size takes."""
+    retry: float = 15.0
+    """Until a session is asked again that was not ready, or whose file was not fetched."""
+    tries: int = 3
+    """How often a file is tried."""
+    at_once: int = 4
+    """Files of different sessions."""
+
+
+class DeferredFiles:
+    """An async context manager. ``config`` is read at each file; ``base``: of the addresses of files."""
+
+    def __init__(
+        self,
+        sessions: Sessions,
+        journal: Journal,
+        files: MediaFolder,
+        config: Callable[[], Config],
+        clock: Clock,
+        *,
+        base: str,
+        timings: FetchTimings | None = None,
+    ) -> None:
+        self._sessions = sessions
+        self._store: MessageStore = journal.store
+        self._files = files
+        self._config = config
+        self._clock = clock
+        self._base = base
+        self._timings = timings or FetchTimings()
+        self._changed = asyncio.Event()
+        self._busy: dict[str, asyncio.Task[None]] = {}
+        """By session."""
+        self._rests: dict[str, float] = {}
+        """By session: time of the loop before which it is not asked again."""
+        journal.subscribe(CommitListener(stored=self._on_stored))
+
+    async def __aenter__(self) -> Self:
+        self._task = asyncio.create_task(self._work(), name="deferred files")
+        return self
+
+    async def __aexit__(self, *exc: object) -> None:
+        """Begin nothing more; what is under way is fetched by the next run."""
+        tasks = [self._task, *self._busy.values()]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def fetch_again(self, file: NamedFile) -> tuple[str, FileState]:
+        """Have a message's file fetched, unless it is kept; its address, and whether it is there. Errors are those of ``Store``."""
+        kept = file.deferred.sha256 if file.deferred else file.sha256
+        found = await asyncio.to_thread(self._files.find, kept) if kept else None
+        if kept and found:
+            name, state = file.deferred.handle if file.deferred else kept, FileState.KEPT
+        else:
+            name, state = await self._store.fetch_again(file), FileState.WAITING
+            self._rests.pop(file.session_id, None)
+            self._changed.set()
+        return f"{self._base}/api/media/{name}", state
+
+    def _on_stored(self, record: InboxRecord) -> None:
+        if record.deferred:
+            self._changed.set()
+
+    async def _work(self) -> None:
+        while True:
+            self._changed.clear()
+            try:
+                for file in await self._store.files_to_fetch():
+                    self._begin(file)
+            except WaguardError as error:
+                logger.debug("files wait for the database", why=error.line())
+            except Exception:  # noqa: BLE001 - nobody else would fetch what waits
+                logger.exception("a bug in waguard: files wait, trying again", event="bug")
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(self._timings.retry):
+                    await self._changed.wait()
+
+    def _begin(self, file: DeferredFile) -> None:
+        name = file.session_id
+        rests = self._rests.get(name, 0.0) > asyncio.get_running_loop().time()
+        if name in self._busy or rests or len(self._busy) >= self._timings.at_once:
+            return
+        task = asyncio.create_task(self._handle(file), name=f"file {name}")
+        self._busy[name] = task
+        task.add_done_callback(lambda _: self._ended(name))
+
+    def _ended(self, session_id: str) -> None:
+        del self._busy[session_id]
+        self._changed.set()
+
+    async def _handle(self, file: DeferredFile) -> None:
+        """Fetch it, or let it wait; give up what cannot be had."""
+        try:
+            if why := await self._why_not(file):
+                await self._give_up(file, why)
+                return
+            await self._sessions.ready(file.session_id, wait=0.0)
+        except NotFoundError as error:
+            await self._give_up(file, error.message)
+            return
+        except WaguardError as error:
+            if self._clock.wall() - file.at > GIVE_UP_AFTER:
+                await self._give_up(file, f"its session was not connected: {error.message}")
+            self._rest(file)
+            return
+        await self._try(file)
+
+    async def _why_not(self, file: DeferredFile) -> str | None:
+        limit = self._config().media.file_limit << 20
+        if (size := file.size or 0) > limit:
+            return f"the file is said to have {size} bytes, the limit is {limit}"
+        try:
+            await asyncio.to_thread(self._files.require_room, size)
+        except OSError as error:
+            return error.strerror
+        return None
+
+    async def _try(self, file: DeferredFile) -> None:
+        try:
+            await self._store.begin_file(file.handle)
+            name = await self._fetch(file)
+            await self._store.end_file(file.handle, sha256=name)
+        except (WaguardError, OSError) as error:
+            why = error.message if isinstance(error, WaguardError) else str(error.strerror)
+            logger.warning(
+                "a file could not be fetched",
+                event="media_not_fetched",
+                session=file.session_id,
+                id=file.message_id,
+                why=why,
+            )
+            self._rest(file)
+            if file.tries + 1 >= self._timings.tries:
+                await self._give_up(file, why)
+
+    async def _fetch(self, file: DeferredFile) -> str:
+        folder = self._files.coming(file.handle)
+        limit = self._config().media.file_limit << 20
+        call = FetchFile(
+            message_id=file.message_id,
+            folder=str(folder),
+            limit=limit,
+            timeout=self._timings.base + transfer_time(file.size or limit),
+        )
+        try:
+            await self._sessions.call(file.session_id, call, wait=0.0)
+            mimetype = content_type(file.mimetype)
+            return await asyncio.to_thread(self._files.keep_file, folder / SAVED, mimetype)
+        finally:
+            await asyncio.shield(asyncio.to_thread(self._files.discard, folder))
+
+    async def _give_up(self, file: DeferredFile, why: str) -> None:
+        logger.warning(
+            "a file is left out",
+            event="media_left_out",
+            why=why,
+            session=file.session_id,
+            key=file.message_id,
+        )
+        with contextlib.suppress(WaguardError):  # without the database it is tried once more
+            await self._store.end_file(file.handle, error=why)
+
+    def _rest(self, file: DeferredFile) -> None:
+        now = asyncio.get_running_loop().time()
+        self._rests[file.session_id] = now + self._timings.retry
