@@ -30,6 +30,7 @@ from waguard.api.problems import Handler
 from waguard.api.timings import Limits, Timings
 from waguard.config.sections import Config, Level, Log
 from waguard.core.keys import Caller
+from waguard.core.lease import HeldElsewhere
 from waguard.core.messages.received_media import MEDIA_LIMIT
 from waguard.core.webhooks.delivery import OLD_SERVICE
 from waguard.errors import ConflictError, WaguardError
@@ -127,6 +128,8 @@ class Api:
     app: web.Application = field(init=False)
     no_room: WaguardError | None = None
     """Why no new work may begin."""
+    held_elsewhere: HeldElsewhere | None = None
+    """Who has the lease that this daemon waits for."""
     caller: Caller | None = None
     """Who has called, whatever key was shown; None: who the key says."""
 
@@ -289,6 +292,7 @@ async def serving(
             log=world.log,
             versions=world.versions,
             restored=world.control,
+            standby=lambda: world.held_elsewhere,
             require_room=world.require_room,
         )
         listener = listen("127.0.0.1", 0)
