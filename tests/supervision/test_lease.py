@@ -410,13 +410,13 @@ async def test_a_standby_knows_its_holder_until_it_takes_over(host: Host, row: M
     assert host.keeper.held_elsewhere is None
     seen: list[tuple[str, float | None]] = []
 
-    def look() -> None:
+    def observe() -> None:
         it = host.keeper.held_elsewhere
         assert it
         seen.append((it.holder.host, it.renewed_ago))
         row.down = len(seen) == 3
 
-    host.meanwhile = look
+    host.meanwhile = observe
     with pytest.raises(DatabaseUnavailableError):
         await host.keeper.acquire()
     assert seen == [("beta", 1.0), ("beta", 2.0), ("beta", 3.0)]

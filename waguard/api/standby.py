@@ -13,7 +13,7 @@ ASK_THE_HOLDER: Final = "ask the waguard there; this one takes over by itself wh
 RETRY_AFTER: Final = 5.0  # s
 _SHARED: Final = "/api/"
 _OWN: Final = ("/api/openapi.json", "/api/events", "/api/incidents", "/api/log-level", "/api/keys")
-"""Of this host: what happens here, its log, its keys."""
+"""What happens on this host, its log, its keys."""
 
 
 @web.middleware

@@ -203,7 +203,7 @@ def a_standby_that_only_its_own_host_reaches(host: Host, _: pytest.MonkeyPatch) 
     host.configure("lease", standby=True)
 
 
-@fault("lease", FAILED, "no other host sees sqlite", "waguard config show --config")
+@fault("lease", FAILED, "no other host sees /", "waguard config show --config")
 def a_standby_of_a_file(host: Host, _: pytest.MonkeyPatch) -> None:
     host.configure("lease", standby=True)
 

@@ -124,7 +124,7 @@ def _table(seen: Database, daemon: Instance, cli: Cli) -> list[Check]:
 
 def _lease(seen: Database, daemon: Instance, runtime: str, cli: Cli, *, standby: bool) -> Check:
     lease = seen.lease
-    if standby and seen.name.startswith("sqlite"):
+    if standby and seen.name.startswith("/"):  # an SQLite file
         return failed(
             "lease",
             f"lease.standby is set, and no other host sees {seen.name}: both would run the sessions",
