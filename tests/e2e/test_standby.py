@@ -6,7 +6,7 @@ import os
 import shutil
 import signal
 import time
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Iterable, Mapping
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -120,6 +120,12 @@ async def hosts(
         yield Hosts(world, first, second)
 
 
+def go_on(stopped: Iterable[int]) -> None:
+    for pid in stopped:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGCONT)
+
+
 async def shown(daemon: Daemon, kind: str) -> bool:
     _, found = await daemon.call("GET", "/health/detailed")
     return kind in {it["type"] for it in found["conditions"]}
@@ -145,9 +151,7 @@ async def test_never_two_browsers_of_one_pairing_and_nothing_is_lost_silently(
         await second.wait_status("s1", "connected")
         print(f"taken over {time.monotonic() - began:.1f} s after the freeze")
     finally:
-        for pid in frozen:
-            if procfs.start_time(pid):
-                os.kill(pid, signal.SIGCONT)
+        go_on(frozen)
     async with asyncio.timeout(90):
         assert await first.process.wait() == 6
     over.set()
@@ -186,18 +190,18 @@ async def test_the_standby_takes_over_and_the_holder_comes_back_as_the_standby(
     sampling = asyncio.create_task(hosts.overlap(over))
     pids = hosts.tree() if "whole" in how else [first.process.pid]
     began = time.monotonic()
-    for pid in pids:
-        with contextlib.suppress(ProcessLookupError):  # it ended with the one that it served
-            os.kill(pid, ENDS[how.split(maxsplit=1)[0]])
-    await second.logs("event=lease_acquired")
-    taken = time.monotonic() - began
-    await second.until(lambda: second.answers("/health"))
-    answers = time.monotonic() - began
-    after = await second.wait_status("s1", "connected", lifecycle="running")
-    connected = time.monotonic() - began
-    for pid in pids if "stopped" in how else ():
-        if procfs.start_time(pid):
-            os.kill(pid, signal.SIGCONT)
+    try:
+        for pid in pids:
+            with contextlib.suppress(ProcessLookupError):  # it ended with the one that it served
+                os.kill(pid, ENDS[how.split(maxsplit=1)[0]])
+        await second.logs("event=lease_acquired")
+        taken = time.monotonic() - began
+        await second.until(lambda: second.answers("/health/ready"))
+        answers = time.monotonic() - began
+        after = await second.wait_status("s1", "connected", lifecycle="running")
+        connected = time.monotonic() - began
+    finally:
+        go_on(pids)
     async with asyncio.timeout(90):
         code = await first.process.wait()
     assert code == {"ended": 0, "killed": -signal.SIGKILL, "stopped": 6}[how.split(maxsplit=1)[0]]
