@@ -4,10 +4,11 @@ from dataclasses import replace
 from typing import Final
 
 from tests.api.conftest import Api
-from tests.api.fake_sessions import HEALTHY
+from tests.api.fake_sessions import HEALTHY, SESSION
 from tests.api.test_php import VALUES
 from waguard.api import create_app
 from waguard.core.incidents.incidents import fleet_condition
+from waguard.core.keys import Caller, Right
 from waguard.core.lease import HeldElsewhere, Holder
 from waguard.core.replace import replace as replaced
 
@@ -44,6 +45,12 @@ async def test_health_says_whose_standby_it_is(api: Api) -> None:
         "renewed_ago": 3.2,
     }
     assert b"\nwaguard_standby 1.0\n" in (await api.call("GET", "/metrics")).content
+
+
+async def test_a_key_for_some_sessions_learns_no_path(api: Api) -> None:
+    waits(api)
+    api.caller = Caller(name="one", right=Right.READ, sessions=frozenset({SESSION}))
+    assert (await api.call("GET", "/health/detailed")).json()["lease_holder"] is None
 
 
 async def test_what_the_holder_does_is_unknown_while_the_database_is_away(api: Api) -> None:

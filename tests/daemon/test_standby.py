@@ -51,6 +51,9 @@ async def test_a_standby_answers_and_starts_nothing_until_the_lease_is_released(
     _, detailed = await daemon.call("GET", "/health/detailed")
     assert (detailed["problems"], detailed["details"]) == ([], None)
     assert detailed["lease_holder"]["renewed_ago"] >= 0
+    _, incidents = await daemon.call("GET", "/api/incidents")
+    assert [it["type"] for it in incidents["conditions"]] == ["standby"]
+    assert incidents["incidents"] is None
     assert await daemon.metric("waguard_standby") == 1.0
 
     run("UPDATE waguard_lease SET released = 1")

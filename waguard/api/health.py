@@ -100,7 +100,7 @@ class Detailed(Vitals, kw_only=True):
     database: str
     restored: bool
     lease_holder: LeaseHolder | None
-    """Null: this daemon waits for no other one."""
+    """Null: this daemon waits for no other one, or the key is for some sessions."""
     details: list[Session] | None
 
 
@@ -197,7 +197,7 @@ async def detailed(request: web.Request, query: Removed) -> Detailed:
         problems=found.problems,
         database=await _database(request),
         restored=found.restored,
-        lease_holder=_holder(standby) if standby else None,
+        lease_holder=_holder(standby) if standby and names is None else None,
         details=details,
     )
 

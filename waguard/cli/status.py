@@ -102,7 +102,8 @@ def fleet(
     if holder := health.get("lease_holder"):
         yield f"waguard at {base}: {word}, {_held(holder)}"
         for it in health["conditions"]:
-            yield from condition(it if it["type"] != "standby" else {})
+            if it["type"] != "standby":
+                yield from condition(it)
         return
     scans = sum(map(needs_scan, sessions or ()))
     rest = f", {scans} to be scanned" if scans else ""
