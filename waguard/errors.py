@@ -2,7 +2,7 @@
 
 from typing import ClassVar
 
-from waguard.core.exits import EXIT_FAILED, EXIT_HELD, EXIT_PORT, EXIT_USAGE
+from waguard.core.exits import EXIT_FAILED, EXIT_HELD, EXIT_LEASE_LOST, EXIT_PORT, EXIT_USAGE
 
 
 class WaguardError(Exception):
@@ -56,6 +56,12 @@ class InstanceHeldError(WaguardError):
     """Another daemon holds the instance lock, or the database's lease."""
 
     code = EXIT_HELD
+
+
+class LeaseLostError(InstanceHeldError):
+    """Another host has taken the lease over: started again, this daemon is its standby."""
+
+    code = EXIT_LEASE_LOST
 
 
 class PortInUseError(WaguardError):

@@ -30,6 +30,7 @@ from waguard.api.problems import Handler
 from waguard.api.timings import Limits, Timings
 from waguard.config.sections import Config, Level, Log
 from waguard.core.keys import Caller
+from waguard.core.lease import HeldElsewhere
 from waguard.core.webhooks.delivery import OLD_SERVICE
 from waguard.errors import ConflictError, WaguardError
 from waguard.host.clock import SystemClock
@@ -128,6 +129,8 @@ class Api:
     app: web.Application = field(init=False)
     no_room: WaguardError | None = None
     """Why no new work may begin."""
+    held_elsewhere: HeldElsewhere | None = None
+    """Who has the lease that this daemon waits for."""
     caller: Caller | None = None
     """Who has called, whatever key was shown; None: who the key says."""
 
@@ -297,6 +300,7 @@ async def serving(
             log=world.log,
             versions=world.versions,
             restored=world.control,
+            standby=lambda: world.held_elsewhere,
             require_room=world.require_room,
         )
         listener = listen("127.0.0.1", 0)

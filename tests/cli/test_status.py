@@ -240,3 +240,28 @@ def test_an_unknown_session_has_a_neighbour(api: Api, capsys: pytest.CaptureFixt
     api.says("GET /api/sessions?removed=1", Answer(200, {"sessions": [ALPHA]}))
     assert main(["status", "alphaa"]) == 1
     assert said(capsys)[1] == ["waguard: Session not found: alphaa (did you mean alpha?)"]
+
+
+@pytest.mark.parametrize(
+    ("problems", "ago", "said_of_it"),
+    [([], 3.2, "renewed 3 s ago"), (["no answer"], None, "renewed when is unknown")],
+)
+def test_a_standby_names_the_holder(
+    api: Api,
+    capsys: pytest.CaptureFixture[str],
+    problems: list[str],
+    ago: float | None,
+    said_of_it: str,
+) -> None:
+    waits = LINK | {"session_id": None, "type": "standby", "message": "as is meant"}
+    down = LINK | {"session_id": None, "type": "database_down", "message": "no answer"}
+    health = says(api) | {"status": "standby", "problems": problems, "details": None}
+    health["conditions"] = [waits, *([down] if problems else ())]
+    health["lease_holder"] = {"host": "be\nta", "renewed_ago": ago}
+    api.says(ONE, Answer(200, health))
+    assert main(["status"]) == (5 if problems else 0)
+    [first, *more] = said(capsys)[0]
+    assert first == f"waguard at {api.url}: standby, the lease is held by be\\nta, {said_of_it}"
+    assert more[:1] == (["  ! no answer"] if problems else [])
+    assert main(["status", "--json"]) == (5 if problems else 0)
+    assert json.loads(capsys.readouterr().out)["sessions"] is None

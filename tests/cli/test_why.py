@@ -106,3 +106,13 @@ def test_a_session_or_the_fleet(capsys: pytest.CaptureFixture[str]) -> None:
         main(["why", "a", "--fleet"])
     assert ended.value.code == 2
     assert "not allowed with argument" in capsys.readouterr().err
+
+
+def test_what_another_host_supervises_is_unknown_here(
+    api: Api, capsys: pytest.CaptureFixture[str]
+) -> None:
+    condition = {"session_id": None, "type": "standby", "message": "standby", "remedy": "Wait."}
+    api.says("GET /api/incidents", Answer(200, {"conditions": [condition], "incidents": None}))
+    assert main(["why"]) == 0
+    *_, last = said(capsys)[0]
+    assert last == "incidents are unknown while another host supervises"

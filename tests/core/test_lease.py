@@ -16,6 +16,8 @@ from waguard.core.lease import (
     Wait,
     Watch,
     claim,
+    held_elsewhere,
+    held_elsewhere_words,
     held_words,
     is_lost,
     is_short,
@@ -178,3 +180,18 @@ def test_none_starts_on_what_is_left_of_a_lease() -> None:
     assert not is_short(until, T, T + 5.0)
     assert is_short(until, T, T + 36.0)
     assert is_short(until, T, until + 1.0)
+
+
+def test_a_standby_says_for_whom_it_waits_and_when_that_was_renewed() -> None:
+    waits = "standby: waiting for the lease of beta"
+    away = f"{waits}; the database does not answer, so nobody takes over"
+    cases: list[tuple[Lease, float, bool, float | None, str]] = [
+        (lease(), 0.0, True, 1.0, waits),
+        (lease(), 4.0, True, 5.0, waits),
+        (lease(), 400.0, False, None, away),
+        (lease(now=T - 9), 0.5, True, 0.5, waits),  # the database's clock was put back
+    ]
+    for found, read_ago, answers, renewed_ago, words in cases:
+        it = held_elsewhere(found, read_ago=read_ago, answers=answers)
+        assert (it.holder, it.since, it.renewed_ago) == (OTHER, T - 100, renewed_ago)
+        assert held_elsewhere_words(it) == words

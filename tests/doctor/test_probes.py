@@ -4,16 +4,21 @@ import asyncio
 import os
 import pwd
 import shutil
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
+import msgspec
 import pytest
 
 from tests.doctor.host import Application, Host
 from waguard.config.reading import load
+from waguard.config.sections import Api, Config, Lease
 from waguard.core.profile.ownership import Us
 from waguard.cutover import probes as cutover
 from waguard.doctor.checks import database as checks_of
-from waguard.doctor.checks.instance import Instance
+from waguard.doctor.checks import receiver as receivers
+from waguard.doctor.checks.instance import Instance, Socket
 from waguard.doctor.probes import database, files, receiver
 from waguard.doctor.probes.instance import Daemon
 from waguard.doctor.report import Cli
@@ -100,12 +105,38 @@ async def test_a_lease_that_is_over(host: Host, change: str, said: str) -> None:
 async def test_no_advice_of_a_standby_stops_the_holder(host: Host) -> None:
     await host.sql("UPDATE waguard_lease SET released = 0, lasts = 1e12, host = 'other'")
     seen = await database.database(f"sqlite+aiosqlite:///{host.database}")
+    seen = replace(seen, name="postgresql")
     by_standby = {
         standby: checks_of.database(seen, DOWN, "/run/other", Cli(), standby=standby)[-1]
         for standby in (False, True)
     }
     assert [by_standby[it].result for it in (False, True)] == ["failed", "ok"]
     assert by_standby[True].command is None
+
+
+async def test_the_address_of_a_standby_leads_to_itself(host: Host) -> None:
+    """``host.receiver`` answers at the address; the daemon here waits."""
+    url = f"http://127.0.0.1:{host.hook}"
+    config = msgspec.structs.replace(Config(), api=Api(public_url=url), lease=Lease(standby=True))
+    up = Instance(runtime="/run/waguard", socket=Socket.ANSWERS)
+    here = {"status": "standby", "uptime": 60.0}
+    cases: list[tuple[int, Any, str, str]] = [
+        (503, here, "ok", "leads to this daemon, which waits as the standby"),
+        (200, here | {"status": "healthy"}, "failed", "by something else"),  # the holder
+        (503, here | {"uptime": 900.0}, "failed", "by something else"),
+        (503, [], "failed", "by something else"),
+        (500, here, "failed", "/health answers 500"),
+    ]
+    for status, answer, result, seen in cases:
+        host.receiver.status, host.receiver.answers["/health"] = status, answer
+        found = await receiver.call_back(config, up, here)
+        check = receivers.call_back(replace(found, loopback=False), up)
+        assert (check.result, seen in check.seen) == (result, True), check
+        assert "own address" in (check.remedy or "own address")
+    host.receiver.status = 200
+    host.receiver.answers["/health"] = here | {"status": "healthy"}
+    found = await receiver.call_back(config, up, here | {"status": "healthy"})
+    assert receivers.call_back(replace(found, loopback=False), up).result == "ok", "the holder"
 
 
 async def test_a_file_that_may_not_be_read(host: Host) -> None:

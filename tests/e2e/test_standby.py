@@ -1,11 +1,12 @@
 """Two hosts, as far as one machine can be two: a holder that stands still, and a standby that takes over."""
 
 import asyncio
+import contextlib
 import os
 import shutil
 import signal
 import time
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Iterable, Mapping
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +20,7 @@ from sqlalchemy.pool import NullPool
 from tests.e2e.conftest import World
 from tests.e2e.harness import Daemon, short_folder
 from tests.store.conftest import new_database
+from tests.store.servers import Server
 from waguard.host.process import procfs
 
 pytestmark = [
@@ -37,6 +39,9 @@ STANDBY: Mapping[str, str] = {
 }
 LONGER: Final = 40.0  # s, than the lease lasts
 SAMPLED_EVERY: Final = 0.01  # s
+RENEWED_EVERY: Final = 5.0  # s
+SERVERS: Final = ("postgresql", "mariadb")
+ENDS: Final = {"ended": signal.SIGTERM, "killed": signal.SIGKILL, "stopped": signal.SIGSTOP}
 POSTGRESQL = pytest.mark.parametrize("backend", ["postgresql"])
 
 
@@ -115,6 +120,12 @@ async def hosts(
         yield Hosts(world, first, second)
 
 
+def go_on(stopped: Iterable[int]) -> None:
+    for pid in stopped:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGCONT)
+
+
 async def shown(daemon: Daemon, kind: str) -> bool:
     _, found = await daemon.call("GET", "/health/detailed")
     return kind in {it["type"] for it in found["conditions"]}
@@ -140,11 +151,9 @@ async def test_never_two_browsers_of_one_pairing_and_nothing_is_lost_silently(
         await second.wait_status("s1", "connected")
         print(f"taken over {time.monotonic() - began:.1f} s after the freeze")
     finally:
-        for pid in frozen:
-            if procfs.start_time(pid):
-                os.kill(pid, signal.SIGCONT)
+        go_on(frozen)
     async with asyncio.timeout(90):
-        assert await first.process.wait() == 3
+        assert await first.process.wait() == 6
     over.set()
     overlap = await sampling
     print(f"overlap {1000 * overlap:.0f} ms")
@@ -163,6 +172,86 @@ async def test_never_two_browsers_of_one_pairing_and_nothing_is_lost_silently(
         await hosts.world.receiver.wait_for(
             "message_received", where=lambda it: it["message"]["body"] == "to a frozen host"
         )
+
+
+FAILOVERS: Final = [
+    *((backend, how) for backend in SERVERS for how in ("ended", "killed", "killed whole")),
+    *(("mariadb", how) for how in ("stopped", "stopped whole")),
+]
+
+
+@pytest.mark.parametrize(("backend", "how"), FAILOVERS)
+async def test_the_standby_takes_over_and_the_holder_comes_back_as_the_standby(
+    hosts: Hosts, how: str
+) -> None:
+    first, second = hosts.first, hosts.second
+    assert first.process
+    over = asyncio.Event()
+    sampling = asyncio.create_task(hosts.overlap(over))
+    pids = hosts.tree() if "whole" in how else [first.process.pid]
+    began = time.monotonic()
+    try:
+        for pid in pids:
+            with contextlib.suppress(ProcessLookupError):  # it ended with the one that it served
+                os.kill(pid, ENDS[how.split(maxsplit=1)[0]])
+        await second.logs("event=lease_acquired")
+        taken = time.monotonic() - began
+        await second.until(lambda: second.answers("/health/ready"))
+        answers = time.monotonic() - began
+        after = await second.wait_status("s1", "connected", lifecycle="running")
+        connected = time.monotonic() - began
+    finally:
+        go_on(pids)
+    async with asyncio.timeout(90):
+        code = await first.process.wait()
+    assert code == {"ended": 0, "killed": -signal.SIGKILL, "stopped": 6}[how.split(maxsplit=1)[0]]
+    began = time.monotonic()
+    await first.start(ready=False)  # as systemd does
+    await first.until(lambda: shown(first, "standby"))
+    came_back = time.monotonic() - began
+    code, found = await first.call("GET", "/health", key=False)
+    assert (code, found["status"]) == (503, "standby")
+    await asyncio.sleep(RENEWED_EVERY * 2)  # it goes on: nobody takes back what was taken
+    over.set()
+    overlap = await sampling
+    print(
+        f"{how}: lease {taken:.1f} s, answers {answers:.1f} s, connected {connected:.1f} s,"
+        f" the first one waits after {came_back:.1f} s, overlap {1000 * overlap:.0f} ms"
+    )
+    assert overlap == 0.0
+    assert hosts.browsers() == (False, True)
+    assert (await second.status("s1"))["worker_pid"] == after["worker_pid"]
+    assert await shown(second, "events_left_behind") == (how != "ended")
+    began = time.monotonic()
+    assert await first.stop() == 0
+    print(f"a standby ends in {time.monotonic() - began:.1f} s")
+
+
+@POSTGRESQL
+async def test_a_database_that_is_away_for_longer_than_the_lease_moves_nothing(
+    hosts: Hosts, request: pytest.FixtureRequest
+) -> None:
+    first, second = hosts.first, hosts.second
+    server: Server = request.getfixturevalue("postgresql")
+    over = asyncio.Event()
+    sampling = asyncio.create_task(hosts.overlap(over))
+    with server.frozen():
+        await second.until(lambda: shown(second, "database_down"))
+        code, found = await second.call("GET", "/health", key=False)
+        assert (code, found["status"]) == (503, "standby")
+        assert "the database does not answer" in found["error"]
+        await asyncio.sleep(LONGER)
+        assert hosts.browsers() == (False, False), "the lease is over"
+    await first.wait_status("s1", "connected", lifecycle="running")
+    await second.until(lambda: answers_again(second))
+    over.set()
+    assert await sampling == 0.0
+    assert hosts.browsers() == (True, False)
+    assert "lease_acquired" not in second.log()
+
+
+async def answers_again(daemon: Daemon) -> bool:
+    return await shown(daemon, "standby") and not await shown(daemon, "database_down")
 
 
 @POSTGRESQL

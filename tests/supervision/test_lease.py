@@ -402,3 +402,47 @@ async def test_a_database_that_is_away_is_not_asked_for_a_release(
     monkeypatch.setattr(row, "release", release)
     await host.keeper.release()
     assert host.keeper.why_barred()
+
+
+async def test_a_standby_knows_its_holder_until_it_takes_over(host: Host, row: MemoryLease) -> None:
+    await held_by_other(row)
+    host.standby = True
+    assert host.keeper.held_elsewhere is None
+    seen: list[tuple[str, float | None]] = []
+
+    def observe() -> None:
+        it = host.keeper.held_elsewhere
+        assert it
+        seen.append((it.holder.host, it.renewed_ago))
+        row.down = len(seen) == 3
+
+    host.meanwhile = observe
+    with pytest.raises(DatabaseUnavailableError):
+        await host.keeper.acquire()
+    assert seen == [("beta", 1.0), ("beta", 2.0), ("beta", 3.0)]
+    host.outages.update("database_down", "no answer")  # as the restore does
+    assert row.row
+    assert host.keeper.held_elsewhere
+    assert host.keeper.held_elsewhere.renewed_ago is None
+    assert row.row.holder == OTHER, "nobody takes over without the database"
+    row.down, host.meanwhile = False, lambda: None
+    row.row = replace(row.row, released=True)
+    await host.keeper.acquire()
+    assert host.keeper.held_elsewhere is None
+
+
+@pytest.mark.parametrize(
+    ("standby", "by", "code"), [(True, OTHER, 6), (False, OTHER, 3), (True, ME, 3)]
+)
+async def test_a_holder_that_lost_it_is_the_standby_next_but_for_a_clone(
+    host: Host, row: MemoryLease, by: Holder, code: int, *, standby: bool
+) -> None:
+    """A clone would take it over at once, and be lost in turn."""
+    host.standby = standby
+    await host.keeper.acquire()
+    assert row.row
+    row.row = replace(row.row, epoch=2, holder=replace(by, instance="another"))
+    await host.live(10)
+    [lost] = host.lost
+    assert lost.code == code
+    assert ("standby" in str(lost.remedy)) == (code == 6)

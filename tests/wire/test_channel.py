@@ -321,6 +321,7 @@ def test_every_exit_code_is_explained_and_none_is_that_of_a_crash_of_python() ->
         exits.EXIT_HELD,
         exits.EXIT_PORT,
         exits.EXIT_UNHEALTHY,
+        exits.EXIT_LEASE_LOST,
     }
     assert codes - workers == of_daemon
     assert not workers & {*of_daemon, 120, 126, 127, 128}

@@ -64,6 +64,7 @@ from waguard.api.limits import (
 from waguard.api.local import is_trusted
 from waguard.api.problems import REQUEST_ID, Handler, problems
 from waguard.api.route import is_open
+from waguard.api.standby import answers_for_itself
 from waguard.api.timings import DEFAULT_LIMITS, DEFAULT_TIMINGS, LIMITS, TIMINGS, Limits, Timings
 from waguard.config.addresses import is_loopback
 from waguard.core.host import http_cost
@@ -235,7 +236,7 @@ def create_app(
 ) -> web.Application:
     """The application; ``serve`` runs it."""
     # a change that goes on behind its request keeps its place
-    passed = [witnessed, problems, gate, ending, bounded, audit.audited]
+    passed = [witnessed, problems, gate, answers_for_itself, ending, bounded, audit.audited]
     app = web.Application(middlewares=passed, client_max_size=MEDIA_BODY_LIMIT)
     app[DEPS] = deps
     app[TIMINGS], app[LIMITS] = timings, limits

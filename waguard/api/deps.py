@@ -11,6 +11,7 @@ from waguard.api.auth import Keys
 from waguard.api.issued_keys import IssuedKeys
 from waguard.config.sections import Config
 from waguard.core.keys import Caller
+from waguard.core.lease import HeldElsewhere
 from waguard.core.metrics.tally import Tally
 from waguard.host.files.media import MediaFolder
 from waguard.host.memory.history_file import HistoryFile
@@ -82,6 +83,8 @@ class ApiDeps:
     log: LogLevels
     versions: VersionControl
     restored: GroupRelease
+    standby: Callable[[], HeldElsewhere | None] = lambda: None
+    """Who has the database's lease while this daemon waits for it."""
     tally: Tally = field(default_factory=Tally)
     """What was counted since the start."""
     require_room: Callable[[], None] = lambda: None

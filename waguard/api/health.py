@@ -17,8 +17,10 @@ from waguard.api.route import Reply, route
 from waguard.api.scope import Narrowing
 from waguard.api.session_view import Condition, Session, condition, shown
 from waguard.api.sessions import Removed
+from waguard.api.standby import ASK_THE_HOLDER
 from waguard.api.timings import TIMINGS
 from waguard.core.keys import Right
+from waguard.core.lease import HeldElsewhere, held_elsewhere_words
 from waguard.errors import WaguardError
 from waguard.ports import sessions
 
@@ -66,6 +68,17 @@ class Vitals(Reply, kw_only=True):
     timestamp: str
 
 
+class LeaseHolder(Struct, kw_only=True):
+    """The daemon whose standby this one is."""
+
+    host: str
+    runtime: str
+    pid: int
+    since: str
+    renewed_ago: float | None
+    """Seconds; null: unknown, for the database does not answer."""
+
+
 class Healthy(Vitals, kw_only=True):
     """waguard supervises: ``conditions`` counts them by their type, without a session's name."""
 
@@ -87,12 +100,15 @@ class Detailed(Vitals, kw_only=True):
     problems: tuple[str, ...]
     database: str
     restored: bool
+    lease_holder: LeaseHolder | None
+    """Null: this daemon waits for no other one, or the key is for some sessions."""
     details: list[Session] | None
 
 
-def _vitals(it: sessions.Health) -> dict[str, Any]:
+def _vitals(it: sessions.Health, standby: HeldElsewhere | None) -> dict[str, Any]:
+    healthy = "standby" if standby else "healthy"
     return {
-        "status": "degraded" if it.problems else "healthy",
+        "status": "degraded" if it.problems and not standby else healthy,
         "uptime": round(time.monotonic() - STARTED, 1),
         "sessions": Counts(total=it.total, connected=it.connected, disconnected=it.disconnected),
         "memory": Memory(used=round(memory_used() / _MB, 1), total=round(_INSTALLED / _MB)),
@@ -103,9 +119,13 @@ def _vitals(it: sessions.Health) -> dict[str, Any]:
 @route(None)
 async def health(request: web.Request) -> Healthy | NotSupervising:
     """Whether waguard supervises; counts, without names."""
-    found = request.app[DEPS].health()
-    reply = Healthy if found.supervising else NotSupervising
-    return reply(**_vitals(found), conditions=dict(Counter(it.type for it in found.conditions)))
+    deps = request.app[DEPS]
+    found, standby = deps.health(), deps.standby()
+    counts = dict(Counter(it.type for it in found.conditions))
+    said = {**_vitals(found, standby), "conditions": counts}
+    if standby:
+        return NotSupervising(**said, error=held_elsewhere_words(standby), remedy=ASK_THE_HOLDER)
+    return Healthy(**said) if found.supervising else NotSupervising(**said)
 
 
 class Alive(Reply, kw_only=True):
@@ -149,8 +169,12 @@ class NotReady(Reply, kw_only=True):
 @route(None)
 async def ready(request: web.Request) -> Ready | NotReady:
     """Whether the database is open and the restore has ended."""
-    found = request.app[DEPS].health()
+    deps = request.app[DEPS]
+    found, standby = deps.health(), deps.standby()
     checks = Checks(supervising=found.supervising, database=found.database, restored=found.restored)
+    if standby:
+        error = held_elsewhere_words(standby)
+        return NotReady(status="standby", error=error, remedy=ASK_THE_HOLDER, checks=checks)
     missing = [words for name, words in _MISSING.items() if not getattr(checks, name)]
     return NotReady(error="; ".join(missing), checks=checks) if missing else Ready(checks=checks)
 
@@ -161,7 +185,7 @@ async def detailed(request: web.Request, query: Removed) -> Detailed:
     deps = request.app[DEPS]
     found, names = deps.health(), await scope.sessions_seen(request)
     conditions = tuple(it for it in found.conditions if scope.within(names, it.session))
-    found = replace(found, conditions=conditions)
+    found, standby = replace(found, conditions=conditions), deps.standby()
     details: list[Session] | None
     try:
         views = await deps.sessions.views(removed=query.removed)
@@ -169,12 +193,23 @@ async def detailed(request: web.Request, query: Removed) -> Detailed:
     except WaguardError:
         details = None  # unknown is not empty
     return Detailed(
-        **_vitals(found),
+        **_vitals(found, standby),
         conditions=[condition(it) for it in found.conditions],
         problems=found.problems,
         database=await _database(request),
         restored=found.restored,
+        lease_holder=_holder(standby) if standby and names is None else None,
         details=details,
+    )
+
+
+def _holder(it: HeldElsewhere) -> LeaseHolder:
+    return LeaseHolder(
+        host=it.holder.host,
+        runtime=it.holder.runtime,
+        pid=it.holder.pid,
+        since=fields.iso(it.since),
+        renewed_ago=it.renewed_ago if it.renewed_ago is None else round(it.renewed_ago, 1),
     )
 
 

@@ -74,6 +74,7 @@ class _Seen:
     """The sessions that the caller sees; None: all, and what is about none."""
     now: float
     health: Health
+    standby: bool
     views: list[SessionView] | None
     """None: it is not known which sessions there are."""
     outbox: Mapping[State, int]
@@ -104,6 +105,7 @@ async def _read(request: web.Request) -> _Seen:
         names=names,
         now=time.time(),
         health=health,
+        standby=deps.standby() is not None,
         views=views,
         outbox=outbox,
         queued=messages.queued,
@@ -155,6 +157,7 @@ def _of_all(seen: _Seen) -> Families:
     held = any(it.type == "version_held" for it in health.conditions)
     yield _family(table.INFO, [({"version": __version__}, 1)])
     yield _family(table.DEGRADED, [({}, bool(health.problems))])
+    yield _family(table.STANDBY, [({}, seen.standby)])
     yield _family(table.VERSIONS_HELD, [({}, held)])
     yield _family(table.BROWSERS_OUTDATED, [({}, health.browsers_outdated)])
     yield _family(table.LOOP, [({}, seen.turn)])

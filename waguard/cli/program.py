@@ -1,8 +1,9 @@
 """argv → exit code.
 
 0 ok · 1 unexpected, or the API said no · 2 configuration or usage · 3 another instance holds the
-lock or the database's lease · 4 port in use · 5 `status`: degraded, `doctor`: something failed. Only the
-command that is named is imported: a refused second instance must cost a tenth of a second.
+lock or the database's lease · 4 port in use · 5 `status`: degraded, `doctor`: something failed · 6 `run`: another
+host took the lease, whose standby a next start is. Only the command that is named is imported: a refused second
+instance must cost a tenth of a second.
 """
 
 import argparse
@@ -103,7 +104,7 @@ def parser(*named: str) -> argparse.ArgumentParser:
         prog="waguard",
         description="Keeps WhatsApp Web sessions alive: one daemon per host, one worker per session.",
         epilog="`waguard help COMMAND` explains each command. Exit codes: 0 ok, 1 failed, 2 configuration or usage, 3 another instance, 4 port in use,"
-        " 5 status: degraded, doctor: something failed.",
+        " 5 status: degraded, doctor: something failed, 6 run: another host took the lease.",
     )
     whole.add_argument("--version", action="version", version=f"waguard {__version__}")
     with_config(whole)

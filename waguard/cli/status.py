@@ -24,6 +24,7 @@ from waguard.cli.render import (
 from waguard.cli.rows import Session, column_style, needs_scan, of_workspace, others, row
 from waguard.cli.unanswered import explained
 from waguard.core.exits import EXIT_UNHEALTHY
+from waguard.errors import printable
 
 ANSWERS_WITHIN: Final = 3.0  # s; then what can be known without the daemon is shown
 NARROW: Final = ("session", "status", "since", "phone", "reason")
@@ -63,7 +64,12 @@ def _status(arguments: argparse.Namespace) -> int:
         rows = wide(shown or ()) if arguments.output == "wide" else narrow(shown or (), said)
         for line in (*fleet(client.base, health, every), *rows):
             print(line)
-    return 0 if health["status"] == "healthy" else EXIT_UNHEALTHY
+    return 0 if _is_healthy(health) else EXIT_UNHEALTHY
+
+
+def _is_healthy(health: Mapping[str, Any]) -> bool:
+    waits = health["status"] == "standby" and not health["problems"]
+    return waits or health["status"] == "healthy"
 
 
 def _of_some(
@@ -91,8 +97,14 @@ def fleet(
     base: str, health: Mapping[str, Any], sessions: Sequence[Session] | None
 ) -> Iterator[str]:
     """The summary, and what no session's row shows."""
-    counts, healthy = health["sessions"], health["status"] == "healthy"
-    word = paint(health["status"], "good" if healthy else "bad")
+    counts = health["sessions"]
+    word = paint(health["status"], "good" if _is_healthy(health) else "bad")
+    if holder := health.get("lease_holder"):
+        yield f"waguard at {base}: {word}, {_held(holder)}"
+        for it in health["conditions"]:
+            if it["type"] != "standby":
+                yield from condition(it)
+        return
     scans = sum(map(needs_scan, sessions or ()))
     rest = f", {scans} to be scanned" if scans else ""
     yield f"waguard at {base}: {word}, {counts['connected']} of {counts['total']} connected{rest}"
@@ -101,6 +113,12 @@ def fleet(
         yield from condition({**it, "message": f"{whose}{it['message']}"})
     if sessions is None:
         yield "  The sessions are unknown while the database does not answer."
+
+
+def _held(by: Mapping[str, Any]) -> str:
+    ago = by["renewed_ago"]
+    renewed = "renewed when is unknown" if ago is None else f"renewed {ago:.0f} s ago"
+    return printable(f"the lease is held by {by['host']}, {renewed}")
 
 
 def wide(sessions: Sequence[Session]) -> Iterator[str]:

@@ -41,7 +41,9 @@ def _why(arguments: argparse.Namespace) -> int:
         for line in condition({**it, "message": f"{whose}{it['message']}"}):
             print(line)
     if answer["incidents"] is None:
-        print("incidents are unknown while the database does not answer")
+        other = any(it.get("type") == "standby" for it in answer["conditions"])
+        away = "another host supervises" if other else "the database does not answer"
+        print(f"incidents are unknown while {away}")
     elif not answer["incidents"]:
         print(NO_INCIDENTS)
     for incident in answer["incidents"] or ():

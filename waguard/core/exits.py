@@ -10,6 +10,8 @@ EXIT_HELD: Final = 3
 EXIT_PORT: Final = 4
 EXIT_UNHEALTHY: Final = 5
 """The question was answered, and something is wrong."""
+EXIT_LEASE_LOST: Final = 6
+"""With a standby: another host has the lease now. systemd starts it again, and it waits there."""
 
 
 # of a worker: none of those above

@@ -14,6 +14,7 @@ from typing import Final
 RENEWALS: Final = 3  # in the margin: this many may fail before the lease expires
 LEND_MARGIN: Final = 5.0  # s before the lease's end at which its workers are gone
 OBSERVED: Final = 2.0  # renewals that must have been due before an expired lease is taken
+STANDBY_REMEDY: Final = "its next start makes it the standby; systemd starts it again by itself"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -93,6 +94,17 @@ class Held:
 Decision = Take | Wait | Held
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HeldElsewhere:
+    """What a standby knows of the daemon that it waits for."""
+
+    holder: Holder
+    since: float
+    """When that took the lease."""
+    renewed_ago: float | None
+    """Seconds; None: unknown, for the database does not answer."""
+
+
 def terms(*, orphan_grace: float, margin: float) -> Terms:
     """The terms of a lease that outlasts the workers of a daemon that was killed: two workers of one session must
     not run at the same time. Both in seconds."""
@@ -153,6 +165,24 @@ def standby_words(lease: Lease) -> str:
         f"standby: {who(lease)} holds the database's lease; this one takes over when that is released or not"
         " renewed any more"
     )
+
+
+def held_elsewhere(found: Lease, *, read_ago: float, answers: bool) -> HeldElsewhere:
+    """The lease as it was read ``read_ago`` seconds ago. ``answers``: whether the database does, now."""
+    renewed_ago = max(0.0, found.now - found.renewed_at) + read_ago
+    return HeldElsewhere(
+        holder=found.holder,
+        since=found.taken_at,
+        renewed_ago=renewed_ago if answers else None,
+    )
+
+
+def held_elsewhere_words(it: HeldElsewhere) -> str:
+    """Why this daemon supervises nothing; the text stays while nothing changes but the time."""
+    line = f"standby: waiting for the lease of {it.holder.host}"
+    if it.renewed_ago is not None:
+        return line
+    return f"{line}; the database does not answer, so nobody takes over"
 
 
 def unprotected_words(sessions: Sequence[str]) -> str | None:

@@ -7,6 +7,7 @@ from typing import Final
 
 from loguru import logger
 
+from waguard.core.lease import held_elsewhere_words
 from waguard.daemon.installation import Installation
 from waguard.daemon.leftovers import Leftovers
 from waguard.daemon.run_history import RunHistory
@@ -60,8 +61,13 @@ class RestoreLoop:
         self._stop = stop
         self._instance = instance
         self._timings = timings
-        self.why_not: str | None = None
+        self._why_not: str | None = None
+
+    @property
+    def why_not(self) -> str | None:
         """What keeps the daemon from beginning, in words."""
+        other = self._lease.held_elsewhere
+        return held_elsewhere_words(other) if other else self._why_not
 
     async def run(self) -> None:
         """Return when all is restored, or the database belongs to another daemon."""
@@ -96,7 +102,7 @@ class RestoreLoop:
                         await company.enter_async_context(self._greeted(left_behind))
                     await asyncio.sleep(delay)
                 else:
-                    self.why_not = None
+                    self._why_not = None
                     return
 
     async def _restore(self, left_behind: list[tuple[WorkerRecord, Process]]) -> None:
@@ -143,4 +149,4 @@ class RestoreLoop:
             logger.opt(exception=error).critical(
                 "the start failed; trying again", event="begin_failed", why=why, delay=delay
             )
-        self.why_not = f"cannot begin yet: {why}"
+        self._why_not = f"cannot begin yet: {why}"

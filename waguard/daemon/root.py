@@ -272,6 +272,7 @@ class Daemon:
             versions=supervisor.operators,
             tally=base.tally,
             restored=base.restored,
+            standby=lambda: self._lease.keeper.held_elsewhere,
             require_room=self._require_room,
         )
 

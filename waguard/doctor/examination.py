@@ -265,7 +265,7 @@ class _Examination:
         return profiles.strays(first, self._daemon, self._cli)
 
     async def _receiver(self) -> list[Check]:
-        health = await self._ask("/health")
+        health = await self._ask("/health/detailed")
         seen = await receiver_probes.call_back(self._config, self._daemon, health)
         return [receiver.call_back(seen, self._daemon)]
 

@@ -198,6 +198,16 @@ def an_application_on_another_machine(host: Host, patch: pytest.MonkeyPatch) -> 
     patch.setattr("waguard.doctor.probes.receiver.is_here", lambda host: False)
 
 
+@fault("call-back", FAILED, "applications on the other host are given http://localhost", None)
+def a_standby_that_only_its_own_host_reaches(host: Host, _: pytest.MonkeyPatch) -> None:
+    host.configure("lease", standby=True)
+
+
+@fault("lease", FAILED, "no other host sees /", "waguard config show --config")
+def a_standby_of_a_file(host: Host, _: pytest.MonkeyPatch) -> None:
+    host.configure("lease", standby=True)
+
+
 @fault("versions", WARNING, "the newest good one, 1022, is 61 days old", "waguard versions list")
 def a_version_that_whatsapp_will_refuse_soon(host: Host, _: pytest.MonkeyPatch) -> None:
     since = iso(host.machine.now() - 61.2 * 86_400.0)

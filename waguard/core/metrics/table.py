@@ -110,6 +110,9 @@ COUNTED: Final = (
 
 INFO: Final = Metric("waguard_info", "This daemon.", {"version": _ANY})
 DEGRADED: Final = Metric("waguard_degraded", "1: something is wrong.")
+STANDBY: Final = Metric(
+    "waguard_standby", "1: another daemon has the database's lease, and this one waits for it."
+)
 VERSIONS_HELD: Final = Metric(
     "waguard_versions_held", "1: newer versions of WhatsApp Web are held back."
 )

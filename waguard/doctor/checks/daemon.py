@@ -30,6 +30,8 @@ def health(answer: Answer, cli: Cli) -> list[Check]:
 def _condition(one: Answer, cli: Cli) -> Check:
     session = one.get("session_id")
     remedy = str(one.get("remedy") or "Read what happened")
+    if one.get("type") == "standby":  # which is meant
+        return ok("health", str(one.get("message")))
     named = _COMMAND.search(remedy)
     why = f"why {session}" if session else "why"
     return warning(

@@ -124,6 +124,13 @@ def _table(seen: Database, daemon: Instance, cli: Cli) -> list[Check]:
 
 def _lease(seen: Database, daemon: Instance, runtime: str, cli: Cli, *, standby: bool) -> Check:
     lease = seen.lease
+    if standby and seen.name.startswith("/"):  # an SQLite file
+        return failed(
+            "lease",
+            f"lease.standby is set, and no other host sees {seen.name}: both would run the sessions",
+            "Use PostgreSQL or MariaDB for two hosts, or set lease.standby = false",
+            cli("config show"),
+        )
     if lease is None or lease.released:
         if daemon.up and seen.revision == seen.newest and not daemon.starts:
             return warning(

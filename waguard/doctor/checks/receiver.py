@@ -74,6 +74,10 @@ class CallBack:
     status: int | None = None
     error: str | None = None
     same: bool | None = None
+    standby: bool = False
+    """``lease.standby``: the application may be called from another host, too."""
+    waits: bool = False
+    """The daemon here is the standby: it answers 503."""
 
 
 def call_back(seen: CallBack, daemon: Instance) -> Check:
@@ -86,6 +90,14 @@ def call_back(seen: CallBack, daemon: Instance) -> Check:
             remedy,
             f"curl -sS {seen.url}/health",
         )
+    if seen.standby:
+        remedy = "Set api.public_url to this host's own address: not loopback, and not one that moves between the hosts"
+        if seen.loopback:
+            return failed(
+                "call-back",
+                f"with lease.standby, applications on the other host are given {seen.url}: there that is the host itself",
+                remedy,
+            )
     if not daemon.up:
         return skipped("call-back", "no daemon runs")
     asked = f"curl -sS -i {seen.url}/health"
@@ -93,13 +105,16 @@ def call_back(seen: CallBack, daemon: Instance) -> Check:
         return failed(
             "call-back", f"{seen.url}/health does not answer: {seen.error}", remedy, asked
         )
-    if seen.status != HTTPStatus.OK:
+    expected = HTTPStatus.SERVICE_UNAVAILABLE if seen.waits else HTTPStatus.OK
+    holder = seen.waits and seen.status == HTTPStatus.OK
+    if seen.status != expected and not holder:
         return failed("call-back", f"{seen.url}/health answers {seen.status}", remedy, asked)
-    if seen.same is False:
+    if holder or seen.same is False:
         return failed(
             "call-back",
             f"{seen.url} is answered by something else than this daemon",
             remedy,
             asked,
         )
-    return ok("call-back", f"{seen.url} leads to this daemon")
+    waits = ", which waits as the standby" if seen.waits else ""
+    return ok("call-back", f"{seen.url} leads to this daemon{waits}")

@@ -4,7 +4,9 @@ import contextlib
 import ipaddress
 import socket
 from collections.abc import Mapping
+from dataclasses import replace
 from email.utils import parsedate_to_datetime
+from http import HTTPStatus
 from typing import Any, Final
 from urllib.parse import urlsplit
 
@@ -53,19 +55,14 @@ async def call_back(config: Config, daemon: Instance, health: Mapping[str, Any] 
         own=config.api.public_url is not None,
         loopback=is_loopback(urlsplit(url).hostname or ""),
         receiver_is_here=hook is None or is_here(urlsplit(hook).hostname or ""),
+        standby=config.lease.standby,
     )
     if not daemon.up:
         return seen
     status, answer, error = await _health(url)
-    return CallBack(
-        url=url,
-        own=seen.own,
-        loopback=seen.loopback,
-        receiver_is_here=seen.receiver_is_here,
-        status=status,
-        error=error,
-        same=_same(answer, health),
-    )
+    waits = health is not None and health.get("status") == "standby"
+    same = _same(answer, health)
+    return replace(seen, status=status, error=error, same=same, waits=waits)
 
 
 def _default(config: Config, daemon: Instance) -> str:
@@ -84,7 +81,8 @@ async def _health(url: str) -> tuple[int | None, Mapping[str, Any] | None, str |
             aiohttp.ClientSession(timeout=WITHIN) as client,
             client.get(f"{url}/health", allow_redirects=False) as answer,
         ):
-            content = await answer.json(content_type=None) if answer.status == 200 else None  # noqa: PLR2004
+            readable = answer.status in {HTTPStatus.OK, HTTPStatus.SERVICE_UNAVAILABLE}
+            content = await answer.json(content_type=None) if readable else None
             return answer.status, content if isinstance(content, dict) else {}, None
     except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as error:
         return None, None, _why(error)

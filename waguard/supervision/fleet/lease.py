@@ -13,9 +13,9 @@ from loguru import logger
 
 from waguard.core import lease
 from waguard.core.incidents.incidents import fleet_condition
-from waguard.core.lease import Held, Holder, Lease, Take, Terms, Wait, Watch
+from waguard.core.lease import Held, HeldElsewhere, Holder, Lease, Take, Terms, Wait, Watch
 from waguard.core.replace import replace
-from waguard.errors import InstanceHeldError, WaguardError
+from waguard.errors import InstanceHeldError, LeaseLostError, WaguardError
 from waguard.host.clock import since_boot
 from waguard.ports.store import LeaseStore
 from waguard.supervision.outages import Outages
@@ -68,6 +68,8 @@ class LeaseKeeper:
         self._granted = terms()
         """As it was renewed last."""
         self._failing = False
+        self._read: tuple[Lease, float] | None = None
+        """The lease of another daemon, as a standby read it last, and when."""
         self._left_behind_at: float | None = None
         """When the lease of a holder was taken that may have left messages behind."""
         self._renewal: asyncio.Task[None] | None = None
@@ -96,6 +98,15 @@ class LeaseKeeper:
     def standby(self) -> bool:
         """Whether another daemon may wait for the lease."""
         return self._standby()
+
+    @property
+    def held_elsewhere(self) -> HeldElsewhere | None:
+        """The daemon that this one is the standby of; None: it waits for none."""
+        if self._read is None:
+            return None
+        found, at = self._read
+        answers = self._outages.why("database_down") is None
+        return lease.held_elsewhere(found, read_ago=self._clock() - at, answers=answers)
 
     @property
     def fence(self) -> int | None:
@@ -137,7 +148,7 @@ class LeaseKeeper:
     def _report_waiting(self, found: Lease, decision: lease.Decision) -> None:
         self._outages.update("database_down", None)
         if self._standby():
-            since = self._outages.now()
+            self._read, since = (found, self._clock()), self._outages.now()
             of_all = fleet_condition("standby", lease.standby_words(found), since=since)
             self._outages.report(replace(of_all, degrades=False))
         elif isinstance(decision, Wait):
@@ -174,6 +185,7 @@ class LeaseKeeper:
 
     def _hold(self, epoch: int, terms: Terms, since: float) -> None:
         self._epoch, self._granted, self._renewed_at = epoch, terms, since
+        self._read = None
         self._held()
         if self._failing:
             self._failing = False
@@ -244,7 +256,10 @@ class LeaseKeeper:
         elif found := seen[-1]:
             message, remedy = lease.lost_words(self._mine, found)
             self._lost = message
-            self._on_lost(InstanceHeldError(message, remedy=remedy))
+            # a clone would be taken for the same place, and take over at once
+            waits = self._standby() and not found.holder.same_place(self._mine)
+            kind = LeaseLostError if waits else InstanceHeldError
+            self._on_lost(kind(message, remedy=lease.STANDBY_REMEDY if waits else remedy))
 
     async def release(self) -> None:
         """Nobody has to wait for it; where the database does not take that, until it expires."""
