@@ -386,12 +386,12 @@ async def test_a_file_on_the_disk_goes_out_and_comes_in(
         "it came",
     )
     with pytest.raises(EvaluationError, match="the limit is 9"):
-        await browser.page.file("fileUrl", came, 9)
-    url = await browser.page.file("fileUrl", came, len(content))
+        await browser.page.call("fileUrl", came, 9)
+    url = await browser.page.call("fileUrl", came, len(content))
     folder = tmp_path / "folder"
 
     async def click() -> None:
-        await browser.page.file("saveFile", url)
+        await browser.page.call("saveFile", url)
 
     async def two() -> None:
         await browser.session.evaluate(
@@ -410,4 +410,4 @@ async def test_a_file_on_the_disk_goes_out_and_comes_in(
         assert (await save(click)).read_bytes() == content
     with pytest.raises(DevToolsError, match="began another download"):
         await save(two)
-    await browser.page.file("discardFile", url)
+    await browser.page.call("discardFile", url)

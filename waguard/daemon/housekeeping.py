@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable
+from pathlib import Path
 from typing import Final
 
 from loguru import logger
@@ -14,6 +15,7 @@ from waguard.host.ticker import Ticker
 from waguard.messaging.outbox.outgoing_files import KEPT_FOR, OutgoingFiles
 from waguard.profile import quarantine
 from waguard.store import retention as housekeeping
+from waguard.store.engine import sqlite_file
 from waguard.store.sql import SqlStore
 from waguard.supervision.session import evidence
 
@@ -117,3 +119,10 @@ class Housekeeping:
             return
         if count:
             logger.info("old pictures of pages deleted", event="evidence_purged", count=count)
+
+
+def written(config: Config) -> tuple[Path, ...]:
+    """Folders on whose disks sessions and messages are stored."""
+    paths = (config.paths.sessions, config.paths.state)
+    database = sqlite_file(config.database.url)
+    return (*paths, database.parent) if database else paths

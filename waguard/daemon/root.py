@@ -28,7 +28,7 @@ from waguard.daemon.bus_to_inbox import feed
 from waguard.daemon.database_lease import DatabaseLease
 from waguard.daemon.foundation import Foundation
 from waguard.daemon.history_recorder import HistoryRecorder
-from waguard.daemon.housekeeping import Housekeeping
+from waguard.daemon.housekeeping import Housekeeping, written
 from waguard.daemon.installation import Installation
 from waguard.daemon.leftovers import Leftovers
 from waguard.daemon.reload import CurrentConfig, Reload
@@ -62,7 +62,6 @@ from waguard.messaging.outbox.bulk import Bulks
 from waguard.messaging.outbox.outbox import Outbox
 from waguard.messaging.webhooks.receiver_table import ReceiverTable
 from waguard.messaging.webhooks.webhooks import Webhooks
-from waguard.store.engine import sqlite_file
 from waguard.supervision.fleet.database_watch import ASKED_EVERY, DatabaseWatch
 from waguard.supervision.fleet.disk import DiskReserve
 from waguard.supervision.log_control import LogControl
@@ -152,7 +151,7 @@ class Daemon:
             fleet.outages,
             clock,
             reserve=lambda: current().limits.disk_reserve,
-            folders=_written(config),
+            folders=written(config),
         )
         self._run_file = RunFile(state, clock)
         self._history = RunHistory(self._run_file, restarts, fleet.trail, self._supervisor)
@@ -394,10 +393,3 @@ class Daemon:
         logs.configure(log.level, log.format)
         for session in self._supervisor.registry.sessions:
             session.runner.follow_log()
-
-
-def _written(config: Config) -> tuple[Path, ...]:
-    """Folders on whose disks sessions and messages are stored."""
-    paths = (config.paths.sessions, config.paths.state)
-    database = sqlite_file(config.database.url)
-    return (*paths, database.parent) if database else paths

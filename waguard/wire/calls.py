@@ -86,9 +86,9 @@ class Ask(Private, tag="ask", frozen=True, kw_only=True):
     """A question about chats, people or groups, or a change of a group. Only for a worker whose ``Report`` ``answers``."""
 
     name: str
-    """Its name in ``worker/page/asking.js``."""
+    """Name of the function in ``worker/page/asking.js``."""
     given: str
-    """Its arguments: a list in JSON."""
+    """JSON: the list of its arguments."""
     timeout: float
     changes: bool = False
     """Once it has begun it is never repeated: without an answer nobody knows whether it was done."""

@@ -157,20 +157,20 @@ class PageCalls:
         await asyncio.to_thread(_emptied, folder)
         until = time.monotonic() + call.timeout
         try:
-            reported = await page.file("fileUrl", call.message_id, call.limit, timeout=call.timeout)
+            reported = await page.call("fileUrl", call.message_id, call.limit, timeout=call.timeout)
             url = _address(reported)
             try:
                 saved = await downloads.save(
                     self._host.devtools,
                     url,
-                    lambda: page.file("saveFile", url),
+                    lambda: page.call("saveFile", url),
                     folder,
                     limit=call.limit,
                     timeout=max(until - time.monotonic(), 0.0),
                 )
             finally:
                 with contextlib.suppress(WaguardError):
-                    await page.file("discardFile", url)
+                    await page.call("discardFile", url)
             saved.rename(folder / SAVED)
         except BaseException as error:
             await asyncio.to_thread(shutil.rmtree, folder, ignore_errors=True)
