@@ -147,6 +147,10 @@ async def test_a_proxy_that_is_silent_is_not_waited_for() -> None:
 async def test_a_proxy_that_connects_again_fails_no_more(kind: str) -> None:
     async with echo() as behind, FakeProxy(kind, behind) as it, forwarder(it.proxy()) as door:
         it.refuses = {"http": 502, "socks5": 5}[kind]
+        stream, is_open = await asked(door, ("accounts.google.com", 443))
+        assert not is_open
+        assert door.failure is None, "Chromium asks for it, WhatsApp's page does not"
+        stream.writer.close()
         assert await refused(door)
         it.refuses = None
         stream, is_open = await asked(door, ("static.whatsapp.net", 443))

@@ -54,7 +54,7 @@ def test_an_open_breaker_holds_none_that_has_a_proxy_of_its_own() -> None:
     assert sum(held(them, name) for name in FOUR) >= 3
 
 
-def test_only_those_that_use_the_hosts_network_show_how_it_is() -> None:
+def test_only_those_that_use_the_hosts_network_are_its_witnesses() -> None:
     them = fleet("a", "b")
     them.network = AWAY
     for name in ("a", "b"):

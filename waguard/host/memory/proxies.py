@@ -20,7 +20,7 @@ from waguard.host.small_file import SUFFIX, UnreadableError
 FOLDER: Final = "proxies"
 LIMIT: Final = 1 << 13  # bytes
 _NAMES: Final = re.compile(r"[A-Za-z0-9_-]{1,128}")
-"""Whether the API can name this session: others were never given a proxy."""
+"""Sessions that the API can name: others were never given a proxy."""
 VERSION: Final = 1
 """A field that an older waguard must not ignore is a new version."""
 

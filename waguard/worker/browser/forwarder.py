@@ -27,6 +27,8 @@ from waguard.worker.first_of import first_of
 MOST: Final = 256  # connections; a page of WhatsApp's has some ten
 GREETING: Final = 10.0  # s, for Chromium to say where to
 ANSWER: Final = 20.0  # s, for the proxy to connect
+WHATSAPP: Final = "whatsapp"
+"""In the names of its hosts: a proxy need not lead to where Chromium itself calls home."""
 RECENT: Final = 60.0  # s; a page that does without one address says nothing of the others
 _PIECE: Final = 1 << 16  # bytes
 _LOOPBACK: Final = "127.0.0.1"
@@ -99,12 +101,8 @@ class Forwarder:
             browser.writer.write(_OPEN if upstream else _REFUSED)
             if upstream:
                 await first_of(_pump(browser, upstream), _pump(upstream, browser))
-        except (
-            OSError,
-            EOFError,
-            ValueError,
-        ):  # a time-out, too: whoever is there went away, or is no Chromium
-            pass
+        except (OSError, EOFError, ValueError):
+            pass  # a time-out, too: whoever is there went away, or is no Chromium
         finally:
             for it in (browser, upstream):
                 if it:
@@ -117,7 +115,8 @@ class Forwarder:
         except TimeoutError:
             self._fails(f"does not answer within {self._answer:g} s", None)
         except ProxyRefusesError as error:
-            self._fails(str(error), error.target)
+            if error.target is None or WHATSAPP in error.target.host:
+                self._fails(str(error), error.target)
         else:
             if self._failed and self._failed.target in {None, target}:
                 self._failed = None
