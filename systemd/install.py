@@ -484,10 +484,13 @@ def configure(host: Host, within: float) -> None:
     new = host.releases / (host.at(host.unpacked) / RELEASE).read_text().strip()
     if old in {None, new}:
         activate(host, lay(host, new))
-        if old and host.is_live and is_active():
-            run("systemctl", "restart", UNIT)
         prune(host, new)
         say(f"installed: {new.name}; edit {CONFIG}, then: systemctl enable --now waguard")
+        if old and host.is_live and is_active():
+            try:
+                run("systemctl", "restart", UNIT)
+            except FailedError as error:
+                say(f"{error}\nsee: waguard doctor")
         return
     try:
         _upgrade(host, old, lambda: lay(host, new), within)

@@ -224,7 +224,7 @@ def main() -> int:
     parser.add_argument("--folder", type=Path, default=CHECKOUT / "dist")
     parser.add_argument("--snapshot", action="store_true", help="older than the release itself")
     given = parser.parse_args()
-    epoch = int(os.environ["SOURCE_DATE_EPOCH"])
+    epoch = int(os.environ.get("SOURCE_DATE_EPOCH") or time.time())
     version = given.wheel.name.split("-")[1]
     if given.snapshot:
         version += time.strftime("~%Y%m%d%H%M%S", time.gmtime(epoch))

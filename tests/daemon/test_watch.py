@@ -6,6 +6,7 @@ from unittest.mock import AsyncMock, MagicMock
 import pytest
 from loguru import logger
 
+from waguard.daemon import watch as module
 from waguard.daemon.watch import Watch
 
 PARTS = ("messages", "stored", "alerts", "restored")
@@ -47,3 +48,11 @@ async def test_a_part_that_fails_is_logged_once_and_takes_no_sign_of_life(
     await watch.tick()
     logger.remove(sink)
     assert len(lines) == 2
+
+
+async def test_a_release_that_came_back_is_an_outage(monkeypatch: pytest.MonkeyPatch) -> None:
+    watch, outages = made()[0], MagicMock()
+    monkeypatch.setattr(watch, "_outages", outages)
+    monkeypatch.setattr(module, "rolled_back", lambda: "2.0 does not run")
+    await watch.tick()
+    outages.update.assert_any_call("release_rolled_back", "2.0 does not run")
