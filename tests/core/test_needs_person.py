@@ -13,7 +13,15 @@ from waguard.core.page_care import Kind
 from waguard.core.reconcile import Kind as FindingKind
 from waguard.core.row_status import ParkCause
 
-OTHERS = {"unlinked", "page", "supervision_failed", "acks_late", "sends_throw", "deaf", "sentinel_failed"}
+OTHERS = {
+    "unlinked",
+    "page",
+    "supervision_failed",
+    "acks_late",
+    "sends_throw",
+    "deaf",
+    "sentinel_failed",
+}
 """Types of one session that are in no table of remedies."""
 
 

@@ -268,6 +268,7 @@ async def test_killed_while_files_are_on_their_way(world: World, content: bytes)
     name = await uploaded(world, content)
     await sent(world, name, **{"async": True})
     await leave(world, content)
+    assert daemon.process
     os.kill(daemon.process.pid, signal.SIGKILL)
     await daemon.process.wait()
     await daemon.start()

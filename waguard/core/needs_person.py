@@ -108,6 +108,7 @@ NEEDS_PERSON: Final[Mapping[str, bool | Mapping[str, bool]]] = {
         "sandbox_missing": False,
         "browser_unusable": False,
         "profile_locked": True,
+        "proxy_unreadable": True,
     },
     # ---- what a page or the messages of a session show ----
     "passkey_required": False,
