@@ -139,6 +139,7 @@ def test_what_cannot_be_executed_says_so(it: Installation) -> None:
 
 
 def test_one_copy_is_kept_the_last(it: Installation) -> None:
+    kept = None
     for _ in range(2):
         installed = it.browsers.installed()
         assert installed
@@ -152,6 +153,7 @@ def test_one_copy_is_kept_the_last(it: Installation) -> None:
         assert os.listdir(it.copies) == [kept.build]  # noqa: PTH208 - the names
         it.update()
         assert it.browsers.kept() == kept
+    assert kept
     assert it.copies.stat().st_mode & 0o777 == 0o700
     it.browsers.used = kept
     assert it.browsers.config().browser.executable == str(kept.path)
