@@ -139,6 +139,7 @@ def test_what_cannot_be_executed_says_so(it: Installation) -> None:
 
 
 def test_one_copy_is_kept_the_last(it: Installation) -> None:
+    kept = None
     for _ in range(2):
         installed = it.browsers.installed()
         assert installed
