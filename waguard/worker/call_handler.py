@@ -10,6 +10,7 @@ from waguard.wire.calls import (
     CatchUp,
     Exists,
     Failed,
+    MarkSeen,
     OfPage,
     PairingCode,
     PasskeyAnswer,
@@ -20,10 +21,13 @@ from waguard.wire.calls import (
     Reload,
     Reread,
     Screenshot,
+    Send,
+    SendContent,
     SendMedia,
     SendText,
     Sent,
     SetLog,
+    ShowTyping,
     TakeOver,
     Unlink,
     Value,
@@ -34,7 +38,7 @@ from waguard.worker.link.status_reporter import StatusReporter
 from waguard.worker.link_reader import LinkReader
 from waguard.worker.messages import rereading, sending
 from waguard.worker.page.page import WhatsAppPage
-from waguard.worker.page.page_errors import TooOftenError
+from waguard.worker.page.page_errors import NotSendableError, TooOftenError
 from waguard.worker.page.passkey import PasskeyCalls
 from waguard.worker.page_host import PageHost
 from waguard.worker.running_backfill import RunningBackfill
@@ -93,7 +97,7 @@ class PageCalls:
         """Raises ``WaguardError`` where the page does not do it."""
         ctx, page = self._ctx, self._host.page
         match call:
-            case SendText() | SendMedia():
+            case SendText() | SendMedia() | SendContent():
                 return await self._send(page, call)
             case PairingCode(phone=phone):
                 ctx.watch.passkey_over()
@@ -112,6 +116,8 @@ class PageCalls:
                 return Value(content=await session.screenshot(timeout=ctx.timings.read))
             case Exists(chat=chat):
                 return Value(flag=await page.exists(chat))
+            case MarkSeen() | ShowTyping():
+                return await _in_chat(page, call)
             case Acks():
                 found = await sending.acks(page, call, ctx.people, timings=ctx.timings)
                 return Value(acks=found)
@@ -122,7 +128,7 @@ class PageCalls:
             case Reload() | CatchUp() | Reread():
                 return await self._care_for_messages(page, call)
 
-    async def _send(self, page: WhatsAppPage, call: SendText | SendMedia) -> Answer:
+    async def _send(self, page: WhatsAppPage, call: Send) -> Answer:
         ctx = self._ctx
         if ctx.watch.link is not Link.CONNECTED:
             return Failed(kind="not_ready", error=f"the session is {ctx.watch.link}")
@@ -142,6 +148,14 @@ class PageCalls:
                 found = await rereading.reread(page, call, ctx.inbound, ctx.daemon.room)
                 return Value(found=found)
         return Value()
+
+
+async def _in_chat(page: WhatsAppPage, call: MarkSeen | ShowTyping) -> Value | Failed:
+    try:
+        await page.in_chat(call.chat, "seen" if isinstance(call, MarkSeen) else call.state)
+    except NotSendableError:
+        return Failed(kind="refused", error="the page has no such chat", field="chat_id")
+    return Value()
 
 
 async def _pairing_code(page: WhatsAppPage, phone: str) -> Value | Failed:

@@ -142,6 +142,7 @@ class PageLink:
             name = f"Stand-in {device.phone}"
             groups = self._whatsapp.groups.get(device.phone, {})
             known = {"name": name, "lids": lids, "groups": groups}
+            known["admin_of"] = sorted(self._whatsapp.admin_of.get(device.phone, ()))
             self.send({"type": "success", "isFresh": is_fresh} | known)
             for lock in self._limits.stanzas(device):
                 self.send(lock)
@@ -173,6 +174,26 @@ class PageLink:
     def on_seen(self, stanza: Stanza) -> None:
         if self._device is not None:
             self._whatsapp.read(self._device, stanza["chat"])
+
+    def on_chatstate(self, stanza: Stanza) -> None:
+        if self._device is not None:
+            seen = (self._device.phone, stanza["chat"], stanza["state"])
+            self._whatsapp.chatstates.append(seen)
+
+    def on_act(self, stanza: Stanza) -> None:
+        policy, device = self._policy, self._device
+        if device is None:
+            return
+        if policy.never_answer == "lost" or self._is_unreadable(device):
+            self._whatsapp.lost.append(stanza["target"])
+            return
+        if not policy.send_error:
+            self._whatsapp.act(device, stanza["target"], stanza["kind"], stanza["text"])
+        answer = {"type": "result", "number": stanza["number"]}
+        if policy.never_answer == "drop":
+            self.close()
+        elif not policy.never_answer:
+            self._later(policy.ack_delay, answer | {"result": policy.send_error or "OK"})
 
     def on_exists(self, stanza: Stanza) -> None:
         if self._policy.exists_silent:

@@ -37,6 +37,8 @@ class WhatsApp:
         self.messages: dict[str, dict[str, Message]] = {}  # by phone number, then id; oldest first
         self.lids: dict[str, Lids] = {}  # by phone number
         self.groups: dict[str, dict[str, tuple[str, ...]]] = {}  # the same; participants by group
+        self.admin_of: dict[str, set[str]] = {}  # by phone number; groups
+        self.chatstates: list[tuple[str, str, str]] = []  # phone number, chat, what was shown there
         self.media: dict[str, bytes] = {}
         self.asked: list[str] = []  # numbers of which a page asked whether they exist
         self.lost: list[str] = []  # ids of transmissions that never arrived, by policy
@@ -106,11 +108,14 @@ class WhatsApp:
             stanza = {"type": "migrated", "before": before, "lid": lid}
             device.enqueue(stanza | {"number_wid": number, "known": known})
 
-    def gather(self, phone: str, group: str, participants: tuple[str, ...]) -> None:
+    def gather(self, phone: str, group: str, participants: tuple[str, ...], *, admin: bool) -> None:
         """A group of the account has these participants, under these ids."""
         self.groups.setdefault(phone, {})[group] = participants
+        admin_of = self.admin_of.setdefault(phone, set())
+        (admin_of.add if admin else admin_of.discard)(group)
         for device in self.linked(phone):
-            device.enqueue({"type": "group", "groups": {group: participants}})
+            stanza = {"type": "group", "groups": {group: participants}}
+            device.enqueue(stanza | {"admin_of": sorted(admin_of)})
 
     def reveal(self, phone: str, number: str) -> None:
         """The browsers' caches learn whose LID it is."""
@@ -135,6 +140,17 @@ class WhatsApp:
             messages[message_id] = message
         message.times_transmitted += 1
         return message
+
+    def act(self, device: Device, target: str, kind: str, text: str) -> None:
+        """A device reacts to a message of its account, edits or revokes it; each is kept in "acts"."""
+        target = self.lids_of(device.phone).renamed(target)
+        if message := self.messages.get(device.phone, {}).get(target):
+            message.attributes.setdefault("acts", []).append([kind, text])
+            if kind == "edit":
+                name = "caption" if "filehash" in message.attributes else "body"
+                message.attributes[name] = text
+            elif kind == "revoke":
+                message.attributes |= {"type": "revoked", "body": "", "caption": ""}
 
     def carry(self, device: Device, message: Message) -> None:
         """Take an accepted message to the account's other devices, and to its recipient if that one lives here."""

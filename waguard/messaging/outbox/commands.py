@@ -1,24 +1,26 @@
 """What is sent, as the command that its worker gets, and as it is kept."""
 
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Any, Final
 
 import msgspec
 
-from waguard.wire.calls import SendMedia, SendText
+from waguard.core.messages.identity import parse
+from waguard.wire.calls import Send, SendContent, SendMedia, SendText, SendViewOnce
 
-Command = SendText | SendMedia
+Command = Send
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Media:
-    """A file to send; ``kind`` is image, video, audio or document."""
+    """A file to send; ``kind`` as ``SendMedia`` has it."""
 
     content: bytes = field(repr=False)
     mimetype: str
     kind: str
     filename: str | None = None
     caption: str | None = None
+    view_once: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,7 +48,8 @@ def text(chat: str, body: str, context: Context = NO_CONTEXT) -> SendText:
 
 def file(chat: str, media: Media, context: Context = NO_CONTEXT) -> SendMedia:
     """The command for a file."""
-    return SendMedia(
+    form = SendViewOnce if media.view_once else SendMedia
+    return form(
         chat=chat,
         content=media.content,
         mimetype=media.mimetype,
@@ -60,9 +63,44 @@ def file(chat: str, media: Media, context: Context = NO_CONTEXT) -> SendMedia:
     )
 
 
+def content(
+    chat: str, kind: str, fields: dict[str, Any], context: Context = NO_CONTEXT
+) -> SendContent:
+    """The command for a location, contacts or a poll."""
+    return SendContent(
+        chat=chat,
+        kind=kind,
+        content=fields,
+        message_id="",
+        timeout=0.0,
+        quoted=context.quoted,
+        mentions=context.mentions,
+    )
+
+
+def action(chat: str, kind: str, target: str, fields: dict[str, Any]) -> SendContent:
+    """The command for a change of a message: one of ``send_states.ACTIONS``."""
+    return SendContent(
+        chat=chat, kind=kind, target=target, content=fields, message_id="", timeout=0.0
+    )
+
+
+def replaces(kind: str, target: str, older: Command) -> bool:
+    """Whether an action makes an older one on the same message needless."""
+    if not isinstance(older, SendContent) or older.target is None:
+        return False
+    return kind in {older.kind, "revoke"} and _stem(target) == _stem(older.target)
+
+
+def _stem(message_id: str) -> tuple[bool, str] | None:
+    """What stays where a chat gets another id."""
+    key = parse(message_id)
+    return key and (key.from_me, key.stem)
+
+
 def kind_of(command: Command) -> str:
     """The message's type, as the API names it."""
-    return command.kind if isinstance(command, SendMedia) else "text"
+    return "text" if isinstance(command, SendText) else command.kind
 
 
 def body_of(command: Command) -> bytes:
@@ -78,7 +116,7 @@ def body_of(command: Command) -> bytes:
 
 def command_of(body: bytes, content: bytes | None) -> Command:
     """The command of what was kept."""
-    command = msgspec.json.decode(body, type=SendText | SendMedia)
+    command = msgspec.json.decode(body, type=Send)
     if isinstance(command, SendMedia):
         return msgspec.structs.replace(command, content=content or b"")
     return command

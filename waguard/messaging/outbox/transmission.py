@@ -35,7 +35,8 @@ class Transmission:
         settings, command = self._ctx.config().send, pending.command
         assert command  # noqa: S101 - read before
         pending.command = None
-        exists = await self._exists(pending) if settings.check_first_contact else True
+        asked = settings.check_first_contact and not pending.is_action
+        exists = await self._exists(pending) if asked else True
         call = msgspec.structs.replace(
             command,
             message_id=pending.message_id,

@@ -18,7 +18,15 @@ from waguard.errors import ConflictError, OtherNumberError, UnavailableError, Wa
 from waguard.ports.sessions import Health
 from waguard.ports.store import SessionRow
 from waguard.supervision.session.actor import SessionActor
-from waguard.wire.calls import Acks, Exists, Operation, PairingCode, RefreshQr
+from waguard.wire.calls import (
+    Acks,
+    Exists,
+    MarkSeen,
+    Operation,
+    PairingCode,
+    RefreshQr,
+    ShowTyping,
+)
 from waguard.wire.reports import QrCode
 
 # a conflict is none of them: where nobody takes over, the session is parked
@@ -133,7 +141,7 @@ def no_code_will_come(session: SessionActor) -> bool:
 def needs(call: Operation) -> Needs:
     """What a call needs that is no send."""
     match call:
-        case Exists() | Acks():
+        case Exists() | Acks() | MarkSeen() | ShowTyping():
             return SENDING
         case PairingCode() | RefreshQr():
             return (

@@ -31,6 +31,10 @@
         }
       }
 
+      get senderObj() {
+        return { isMe: this.id.fromMe };
+      }
+
       async downloadMedia() {
         await require('WAWebMediaData').download(this);
       }

@@ -72,6 +72,14 @@
       refreshQR() {
         this.trigger('refresh_qr');
       }
+
+      sendRevokeMsgs(chat, { list }) {
+        return require('WAWebStandinDeletion').revoke(list);
+      }
+
+      sendDeleteMsgs(chat, { list }) {
+        return require('WAWebStandinDeletion').remove(chat, list);
+      }
     }
     exports.CmdImpl = CmdImpl;
     exports.Cmd = new CmdImpl();
@@ -313,10 +321,10 @@
         this.open();
       }
 
-      async on_success({ isFresh, name, lids, groups }) {
+      async on_success({ isFresh, name, lids, groups, admin_of }) {
         this.attempt = 0;
         for (const [number, lid, known] of lids) require('WAWebStandinLids').lids.note(number, lid, known);
-        require('WAWebStandinGroups').note(groups);
+        require('WAWebStandinGroups').note(groups, admin_of);
         network.online = true;
         if (this.wantsLogout) this.send('logout');
         document.cookie = `standin_account=${session.linked.wid.split('@')[0]}; path=/; secure; max-age=31536000`;

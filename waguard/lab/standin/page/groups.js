@@ -11,21 +11,26 @@
 
     class ParticipantModel extends Model {}
     describe(ParticipantModel, 'participant', ['id']);
-    class ParticipantCollection extends BaseCollection {}
+    class ParticipantCollection extends BaseCollection {
+      iAmAdmin() {
+        return this.isAdmin === true;
+      }
+    }
     ParticipantCollection.model = ParticipantModel;
 
-    /** Participants by group, as ids. */
-    exports.note = (groups) => {
+    /** Participants by group, as ids, and the groups of which the account is an admin. */
+    exports.note = (groups, adminOf) => {
       for (const [group, people] of Object.entries(groups)) {
         const participants = new ParticipantCollection();
         participants.add(people.map((id) => ({ id: createWid(id) })));
+        participants.isAdmin = adminOf.includes(group);
         groupMetadata.add({ id: createWid(group) })[0].set({ participants });
       }
     };
 
     exports.handlers = {
-      group({ groups, number }) {
-        exports.note(groups);
+      group({ groups, admin_of, number }) {
+        exports.note(groups, admin_of);
         require('WAWebStandinLink').link.send('ack', { number });
       },
     };

@@ -135,6 +135,14 @@
       return record;
     };
 
+    exports.remove = async (id) => {
+      const transaction = await open('readwrite', 'message');
+      const store = transaction.objectStore('message');
+      const row = await asked(store.index('id').getKey(id));
+      if (row !== undefined) store.delete(row);
+      await done(transaction);
+    };
+
     /** Gives a chat and all its messages the id of another one, at once. */
     exports.renameChat = async (before, after) => {
       const transaction = await open('readwrite', 'message', 'chat');
