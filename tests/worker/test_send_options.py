@@ -322,13 +322,18 @@ def content(kind: str, chat: str = CHAT, target: str | None = None, **fields: An
     )
 
 
-PLACE = {"latitude": -6.2, "longitude": 106.8, "name": "Office", "address": "Jalan 1"}
-POLL = {"question": "When?", "options": ["Mon", "Tue"], "selectable": 1}
+PLACE: dict[str, Any] = {
+    "latitude": -6.2,
+    "longitude": 106.8,
+    "name": "Office",
+    "address": "Jalan 1",
+}
+POLL: dict[str, Any] = {"question": "When?", "options": ["Mon", "Tue"], "selectable": 1}
 
 
 async def test_a_place_contacts_and_a_poll(browser: BrowserSession) -> None:
     contacts = [{"name": name, "phone": "6281180003"} for name in ("Ani", "Budi")]
-    calls = [
+    calls: list[tuple[SendContent, dict[str, Any]]] = [
         (content("location", **PLACE), {"type": "location", "lat": -6.2, "loc": "Office\nJalan 1"}),
         (content("poll", **POLL), {"pollName": "When?", "pollSelectableOptionsCount": 1}),
         (content("contact", contacts=contacts[:1]), {"type": "vcard", "vcardFormattedName": "Ani"}),

@@ -18,6 +18,7 @@ from waguard.messaging.health import MessageHealth
 from waguard.messaging.outbox.bulk import Bulks
 from waguard.messaging.outbox.fetch import Fetcher
 from waguard.messaging.outbox.outbox import Outbox
+from waguard.messaging.outbox.voice import Voices
 from waguard.messaging.webhooks.webhooks import Webhooks
 from waguard.ports.bus import BusEvent
 from waguard.ports.logs import LogLevels
@@ -76,6 +77,7 @@ class ApiDeps:
     log: LogLevels
     versions: VersionControl
     restored: GroupRelease
+    voices: Voices = field(default_factory=Voices)
     tally: Tally = field(default_factory=Tally)
     """What was counted since the start."""
     require_room: Callable[[], None] = lambda: None

@@ -116,8 +116,6 @@ class PageCalls:
                 return Value(content=await session.screenshot(timeout=ctx.timings.read))
             case Exists(chat=chat):
                 return Value(flag=await page.exists(chat))
-            case MarkSeen() | ShowTyping():
-                return await _in_chat(page, call)
             case Acks():
                 found = await sending.acks(page, call, ctx.people, timings=ctx.timings)
                 return Value(acks=found)
@@ -125,7 +123,7 @@ class PageCalls:
                 answer = await self._passkey.perform(self._host.session, call)
                 ctx.reporter.report()  # first: the daemon knows the stage when it has the answer
                 return answer
-            case Reload() | CatchUp() | Reread():
+            case Reload() | CatchUp() | Reread() | MarkSeen() | ShowTyping():
                 return await self._care_for_messages(page, call)
 
     async def _send(self, page: WhatsAppPage, call: Send) -> Answer:
@@ -136,7 +134,7 @@ class PageCalls:
         return await sending.send(page, call, ctx.people, timings=ctx.timings)
 
     async def _care_for_messages(
-        self, page: WhatsAppPage, call: Reload | CatchUp | Reread
+        self, page: WhatsAppPage, call: Reload | CatchUp | Reread | MarkSeen | ShowTyping
     ) -> Answer:
         ctx = self._ctx
         match call:
@@ -147,6 +145,8 @@ class PageCalls:
             case Reread():
                 found = await rereading.reread(page, call, ctx.inbound, ctx.daemon.room)
                 return Value(found=found)
+            case MarkSeen() | ShowTyping():
+                return await _in_chat(page, call)
         return Value()
 
 

@@ -95,7 +95,7 @@ def replaces(kind: str, target: str, older: Command) -> bool:
 def _stem(message_id: str) -> tuple[bool, str] | None:
     """What stays where a chat gets another id."""
     key = parse(message_id)
-    return key and (key.from_me, key.stem)
+    return (key.from_me, key.stem) if key else None
 
 
 def kind_of(command: Command) -> str:
@@ -116,7 +116,7 @@ def body_of(command: Command) -> bytes:
 
 def command_of(body: bytes, content: bytes | None) -> Command:
     """The command of what was kept."""
-    command = msgspec.json.decode(body, type=Send)
+    command: Command = msgspec.json.decode(body, type=Send)
     if isinstance(command, SendMedia):
         return msgspec.structs.replace(command, content=content or b"")
     return command

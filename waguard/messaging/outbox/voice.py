@@ -1,0 +1,144 @@
+"""Voice notes: WhatsApp plays Opus in an Ogg file. Other audio is converted by ffmpeg, where it is installed."""
+
+import asyncio
+import contextlib
+import os
+import shutil
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Final
+
+from waguard.core.messages.received_media import MEDIA_LIMIT
+from waguard.errors import UnavailableError, WaguardError, printable
+from waguard.messaging.outbox.commands import Media
+
+OPUS: Final = "audio/ogg; codecs=opus"
+AT_ONCE: Final = 2
+WITHIN: Final = 30.0  # s
+MEMORY: Final = 1 << 30  # bytes of addresses
+_SHOWN: Final = 200  # characters of what ffmpeg says
+_PIECE: Final = 64 << 10  # bytes
+# a playlist may name files of this machine and addresses of its network: none is read
+_FORMATS: Final = "aac,ac3,aiff,amr,caf,flac,matroska,mov,mp3,ogg,wav"
+_CONVERT: Final = (
+    *("-hide_banner", "-nostdin", "-loglevel", "error", "-threads", "1"),
+    *("-protocol_whitelist", "file", "-format_whitelist", _FORMATS),
+)
+_TO_OPUS: Final = (
+    *("-map", "0:a:0", "-map_metadata", "-1", "-ac", "1", "-ar", "48000", "-threads", "1"),
+    *("-c:a", "libopus", "-b:a", "32k", "-application", "voip", "-f", "ogg", "pipe:1"),
+)
+
+
+class NotConvertedError(WaguardError):
+    """The audio cannot be sent as a voice note; nothing was sent."""
+
+    status = 422
+
+
+class Voices:
+    """Converts ``AT_ONCE`` at a time. ``ffmpeg`` is the program, ``within`` seconds for one."""
+
+    def __init__(self, ffmpeg: str = "ffmpeg", *, within: float = WITHIN) -> None:
+        self._ffmpeg = ffmpeg
+        self._within = within
+        self._places = asyncio.Semaphore(AT_ONCE)
+
+    async def voice_note(self, media: Media, name: str) -> Media:
+        """The audio as Ogg with Opus; ``name`` is the request's field. Raises ``NotConvertedError``,
+        ``UnavailableError`` while too many others are converted."""
+        content = media.content
+        if not _is_opus(content):
+            content = await self._convert(content, name)
+        return replace(media, content=content, mimetype=OPUS)
+
+    async def _convert(self, content: bytes, name: str) -> bytes:
+        program = shutil.which(self._ffmpeg)
+        if program is None:
+            raise NotConvertedError(
+                "a voice note is Opus in an Ogg file, and ffmpeg is not installed to convert this one",
+                field=name,
+                remedy="send Ogg with Opus, install ffmpeg, or send it with type audio",
+            )
+        try:
+            async with asyncio.timeout(self._within):
+                await self._places.acquire()
+        except TimeoutError:
+            raise UnavailableError(
+                "too many voice notes are converted", field=name, retry_after=self._within
+            ) from None
+        try:
+            return await self._run(program, content, name)
+        finally:
+            self._places.release()
+
+    async def _run(self, program: str, content: bytes, name: str) -> bytes:
+        file = os.memfd_create("voice")  # a film's index may be at its end: it is sought
+        try:
+            await asyncio.to_thread(_write, file, content)
+            bounds = ("prlimit", f"--as={MEMORY}", f"--cpu={int(self._within) + 1}")
+            source = ("-i", f"file:/proc/self/fd/{file}")
+            pipe = asyncio.subprocess.PIPE
+            try:
+                # in the daemon's own session: what is in another one is reaped as an orphan
+                process = await asyncio.create_subprocess_exec(
+                    *(*bounds, program, *_CONVERT, *source, *_TO_OPUS),
+                    stdin=asyncio.subprocess.DEVNULL,
+                    stdout=pipe,
+                    stderr=pipe,
+                    pass_fds=(file,),
+                )
+            except OSError as error:
+                raise _failed(f"no process can be started: {error.strerror}", name) from None
+        finally:
+            os.close(file)
+        try:
+            async with asyncio.timeout(self._within):
+                made, said = await asyncio.gather(
+                    _read(process.stdout, MEDIA_LIMIT, then=process.kill),
+                    _read(process.stderr, _SHOWN),
+                )
+                await process.wait()
+        except TimeoutError:
+            raise _failed(f"it took longer than {self._within:g} s", name) from None
+        finally:
+            with contextlib.suppress(ProcessLookupError):
+                process.kill()
+            await process.wait()
+        if len(made) > MEDIA_LIMIT:
+            raise _failed(f"it has more than {MEDIA_LIMIT} bytes", name)
+        if process.returncode or not _is_opus(made):
+            why = printable(said[:_SHOWN].decode(errors="replace").strip())
+            raise _failed(why or f"ffmpeg ended with {process.returncode}", name)
+        return made
+
+
+def _is_opus(content: bytes) -> bool:
+    """Whether the first page of an Ogg file begins an Opus stream."""
+    return content.startswith(b"OggS") and content[28:36] == b"OpusHead"
+
+
+def _write(file: int, content: bytes) -> None:
+    with open(file, "wb", closefd=False) as out:
+        out.write(content)
+
+
+async def _read(
+    stream: asyncio.StreamReader | None, most: int, *, then: Callable[[], None] = lambda: None
+) -> bytes:
+    """Read to the end, and keep up to a byte more than ``most``: ``then`` is called where it is longer."""
+    assert stream  # noqa: S101 - it is a pipe
+    found = bytearray()
+    while piece := await stream.read(_PIECE):
+        found += piece[: most + 1 - len(found)]
+        if len(found) > most:
+            then()
+    return bytes(found)
+
+
+def _failed(why: str, name: str) -> NotConvertedError:
+    return NotConvertedError(
+        f"the audio was not converted to a voice note: {why}",
+        field=name,
+        remedy="send Ogg with Opus, or send it with type audio",
+    )
