@@ -95,15 +95,14 @@ class Voices:
         try:
             async with asyncio.timeout(self._within):
                 made, said = await asyncio.gather(
-                    _read(process.stdout, MEDIA_LIMIT, then=process.kill),
+                    _read(process.stdout, MEDIA_LIMIT, then=lambda: _kill(process)),
                     _read(process.stderr, _SHOWN),
                 )
                 await process.wait()
         except TimeoutError:
             raise _failed(f"it took longer than {self._within:g} s", name) from None
         finally:
-            with contextlib.suppress(ProcessLookupError):
-                process.kill()
+            _kill(process)
             await process.wait()
         if len(made) > MEDIA_LIMIT:
             raise _failed(f"it has more than {MEDIA_LIMIT} bytes", name)
@@ -111,6 +110,11 @@ class Voices:
             why = printable(said[:_SHOWN].decode(errors="replace").strip())
             raise _failed(why or f"ffmpeg ended with {process.returncode}", name)
         return made
+
+
+def _kill(process: asyncio.subprocess.Process) -> None:
+    with contextlib.suppress(ProcessLookupError):
+        process.kill()
 
 
 def _is_opus(content: bytes) -> bool:
