@@ -10,7 +10,7 @@ from waguard.api import create_app
 
 UUID = "00000000-0000-0000-0000-000000000000"
 VALUES = {"session_id": SESSION, "sha256": "0" * 64, "id": "1", "number": "1", "bulk_id": UUID}
-VALUES |= {"key_id": "0" * 8, "file": "dom.js"}
+VALUES |= {"chat_id": "6281234567890", "key_id": "0" * 8, "file": "dom.js"}
 
 
 @pytest.fixture

@@ -1,6 +1,7 @@
 """Reactions, edits, revocations: once begun never repeated, the newest counts, and none is a message."""
 
 import asyncio
+from typing import Any
 
 from tests.messaging.outbox_ends import ended, result
 from tests.messaging.outbox_world import CHAT, World
@@ -14,7 +15,7 @@ from waguard.wire.calls import SendContent
 TARGET = f"true_{CHAT}_3EB0AA"
 
 
-def act(world: World, kind: str, target: str = TARGET, text: str = "", **how: bool) -> PendingSend:
+def act(world: World, kind: str, target: str = TARGET, text: str = "", **how: Any) -> PendingSend:
     return world.accept(action(CHAT, kind, target, {"text": text}), **how)
 
 

@@ -9,6 +9,7 @@ from waguard.wire.calls import (
     CatchUp,
     Exists,
     Failed,
+    MarkSeen,
     PairingCode,
     PasskeyAnswer,
     PasskeyCancel,
@@ -19,10 +20,13 @@ from waguard.wire.calls import (
     Reload,
     Reread,
     Screenshot,
+    SendContent,
     SendMedia,
     SendText,
+    SendViewOnce,
     Sent,
     SetLog,
+    ShowTyping,
     TakeOver,
     Unlink,
     Value,
@@ -58,6 +62,21 @@ MEDIA: Final = SendMedia(
     timeout=30,
     caption="see",
 )
+POLL: Final = SendContent(
+    chat="6281@c.us",
+    kind="poll",
+    content={"question": "q?", "options": ["a", "b"], "selectable": 1},
+    message_id="true_6281@c.us_3EB2",
+    timeout=30,
+)
+REACTION: Final = SendContent(
+    chat="6281@c.us",
+    kind="reaction",
+    content={"text": "👍"},
+    target="false_6281@c.us_3A",
+    message_id="true_6281@c.us_3EB3",
+    timeout=30,
+)
 PLACE: Final = '{"location":{"latitude":1,"longitude":2}}'
 MESSAGE: Final = InboundMessage(
     id="false_6281@c.us_3A",
@@ -74,6 +93,8 @@ MESSAGE: Final = InboundMessage(
 )
 CALLS: Final[tuple[Call, ...]] = (
     *(TEXT, MEDIA, PairingCode(phone="6281"), RefreshQr(), Unlink(), Screenshot()),
+    *(POLL, REACTION, MarkSeen(chat="6281@c.us"), ShowTyping(chat="1@g.us", state="paused")),
+    SendViewOnce(**{name: getattr(MEDIA, name) for name in MEDIA.__struct_fields__}),
     Exists(chat="6281@c.us"),
     CatchUp(since={"6281@c.us": 1_732_233_600}, floor=0, fresh=True),
     Acks(ids=("true_6281@c.us_3EB0",)),

@@ -4,9 +4,8 @@ import asyncio
 import contextlib
 import os
 import shutil
-from collections.abc import Callable
 from dataclasses import replace
-from typing import Final
+from typing import BinaryIO, Final
 
 from waguard.core.messages.received_media import MEDIA_LIMIT
 from waguard.errors import UnavailableError, WaguardError, printable
@@ -17,7 +16,6 @@ AT_ONCE: Final = 2
 WITHIN: Final = 30.0  # s
 MEMORY: Final = 1 << 30  # bytes of addresses
 _SHOWN: Final = 200  # characters of what ffmpeg says
-_PIECE: Final = 64 << 10  # bytes
 # a playlist may name files of this machine and addresses of its network: none is read
 _FORMATS: Final = "aac,ac3,aiff,amr,caf,flac,matroska,mov,mp3,ogg,wav"
 _CONVERT: Final = (
@@ -73,71 +71,57 @@ class Voices:
             self._places.release()
 
     async def _run(self, program: str, content: bytes, name: str) -> bytes:
-        file = os.memfd_create("voice")  # a film's index may be at its end: it is sought
-        try:
-            await asyncio.to_thread(_write, file, content)
-            bounds = ("prlimit", f"--as={MEMORY}", f"--cpu={int(self._within) + 1}")
-            source = ("-i", f"file:/proc/self/fd/{file}")
-            pipe = asyncio.subprocess.PIPE
+        with _memory() as given, _memory() as made, _memory() as said:
+            # a film's index may be at its end: it is sought
+            await asyncio.to_thread(given.write, content)
+            file = given.fileno()
+            process = None
             try:
                 # in the daemon's own session: what is in another one is reaped as an orphan
                 process = await asyncio.create_subprocess_exec(
-                    *(*bounds, program, *_CONVERT, *source, *_TO_OPUS),
+                    *("prlimit", f"--as={MEMORY}", f"--cpu={int(self._within) + 1}"),
+                    *(f"--fsize={MEDIA_LIMIT}", program, *_CONVERT),
+                    *("-i", f"file:/proc/self/fd/{file}", *_TO_OPUS),
                     stdin=asyncio.subprocess.DEVNULL,
-                    stdout=pipe,
-                    stderr=pipe,
+                    stdout=made,
+                    stderr=said,
                     pass_fds=(file,),
                 )
-            except OSError as error:
-                raise _failed(f"no process can be started: {error.strerror}", name) from None
-        finally:
-            os.close(file)
-        try:
-            async with asyncio.timeout(self._within):
-                made, said = await asyncio.gather(
-                    _read(process.stdout, MEDIA_LIMIT, then=lambda: _kill(process)),
-                    _read(process.stderr, _SHOWN),
-                )
-                await process.wait()
-        except TimeoutError:
-            raise _failed(f"it took longer than {self._within:g} s", name) from None
-        finally:
-            _kill(process)
-            await process.wait()
-        if len(made) > MEDIA_LIMIT:
-            raise _failed(f"it has more than {MEDIA_LIMIT} bytes", name)
-        if process.returncode or not _is_opus(made):
-            why = printable(said[:_SHOWN].decode(errors="replace").strip())
-            raise _failed(why or f"ffmpeg ended with {process.returncode}", name)
-        return made
+                async with asyncio.timeout(self._within):
+                    await process.wait()
+            except OSError as error:  # a TimeoutError is one
+                why = error.strerror or f"it took longer than {self._within:g} s"
+                raise _failed(why, name) from None
+            finally:
+                await _end(process)
+            note = await asyncio.to_thread(_content, made)
+            if len(note) >= MEDIA_LIMIT:
+                raise _failed(f"it has more than {MEDIA_LIMIT} bytes", name)
+            if process.returncode or not _is_opus(note):
+                line = _content(said, _SHOWN).decode(errors="replace").partition("\n")[0]
+                why = printable(line.rpartition("] ")[2])  # without the part of ffmpeg that says it
+                raise _failed(why or f"ffmpeg ended with {process.returncode}", name)
+            return note
 
 
-def _kill(process: asyncio.subprocess.Process) -> None:
-    with contextlib.suppress(ProcessLookupError):
-        process.kill()
+def _memory() -> BinaryIO:
+    return os.fdopen(os.memfd_create("voice"), "r+b", buffering=0)
+
+
+def _content(file: BinaryIO, most: int = MEDIA_LIMIT) -> bytes:
+    return os.pread(file.fileno(), most, 0)
+
+
+async def _end(process: asyncio.subprocess.Process | None) -> None:
+    if process:
+        with contextlib.suppress(ProcessLookupError):
+            process.kill()
+        await process.wait()
 
 
 def _is_opus(content: bytes) -> bool:
     """Whether the first page of an Ogg file begins an Opus stream."""
     return content.startswith(b"OggS") and content[28:36] == b"OpusHead"
-
-
-def _write(file: int, content: bytes) -> None:
-    with open(file, "wb", closefd=False) as out:
-        out.write(content)
-
-
-async def _read(
-    stream: asyncio.StreamReader | None, most: int, *, then: Callable[[], None] = lambda: None
-) -> bytes:
-    """Read to the end, and keep up to a byte more than ``most``: ``then`` is called where it is longer."""
-    assert stream  # noqa: S101 - it is a pipe
-    found = bytearray()
-    while piece := await stream.read(_PIECE):
-        found += piece[: most + 1 - len(found)]
-        if len(found) > most:
-            then()
-    return bytes(found)
 
 
 def _failed(why: str, name: str) -> NotConvertedError:
