@@ -62,13 +62,6 @@ MEDIA: Final = SendMedia(
     timeout=30,
     caption="see",
 )
-POLL: Final = SendContent(
-    chat="6281@c.us",
-    kind="poll",
-    content={"question": "q?", "options": ["a", "b"], "selectable": 1},
-    message_id="true_6281@c.us_3EB2",
-    timeout=30,
-)
 REACTION: Final = SendContent(
     chat="6281@c.us",
     kind="reaction",
@@ -93,7 +86,7 @@ MESSAGE: Final = InboundMessage(
 )
 CALLS: Final[tuple[Call, ...]] = (
     *(TEXT, MEDIA, PairingCode(phone="6281"), RefreshQr(), Unlink(), Screenshot()),
-    *(POLL, REACTION, MarkSeen(chat="6281@c.us"), ShowTyping(chat="1@g.us", state="paused")),
+    *(REACTION, MarkSeen(chat="6281@c.us"), ShowTyping(chat="1@g.us", state="paused")),
     SendViewOnce(**{name: getattr(MEDIA, name) for name in MEDIA.__struct_fields__}),
     Exists(chat="6281@c.us"),
     CatchUp(since={"6281@c.us": 1_732_233_600}, floor=0, fresh=True),
