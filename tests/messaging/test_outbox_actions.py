@@ -67,7 +67,7 @@ async def test_a_newer_one_cancels_those_not_yet_begun_on_its_target(world: Worl
     assert sent(world) == [("edit", "c"), ("revoke", "")]
 
 
-async def test_what_gets_no_answer_is_uncertain_and_neither_repeated_nor_looked_up(
+async def test_what_gets_no_answer_is_uncertain_and_neither_repeated_nor_searched(
     world: World,
 ) -> None:
     world.sessions.outcomes.extend([Uncertain("no answer"), NotSent(UnavailableError("not now"))])

@@ -406,7 +406,7 @@ async def test_what_wajs_would_delete_for_us_alone_is_refused(browser: BrowserSe
     group = "628118-77@g.us"
     browser.standin.phone.group(group, ["6281180003"])
     theirs = browser.standin.phone.incoming(from_="6281180003", chat=group, body="hi")["id"]
-    await wait_until(lambda: ("message", theirs) in told(browser), "it is there")
+    await wait_until(lambda: ("message", theirs) in seen_ids(browser), "it is there")
     for target, why in [
         (theirs, "admin"),
         (await asked(browser), "author"),
@@ -430,7 +430,7 @@ async def test_what_wajs_would_delete_for_us_alone_is_refused(browser: BrowserSe
     assert await browser.page.ack_of(ours, timeout=LONG) is None, "and only we have lost it"
 
 
-def told(browser: BrowserSession) -> list[tuple[str, Any]]:
+def seen_ids(browser: BrowserSession) -> list[tuple[str, Any]]:
     return [(kind, data.get("id")) for kind, data in browser.reports if kind == "message"]
 
 
@@ -454,9 +454,9 @@ async def test_what_is_too_old_to_edit_and_what_gets_no_answer(browser: BrowserS
 async def test_a_chat_is_seen_and_shown_typing(browser: BrowserSession) -> None:
     question = await asked(browser)
     for state in ("typing", "recording", "paused", "seen"):
-        await browser.page.in_chat(CHAT, state)
+        await browser.page.send("inChat", CHAT, state)
     await wait_until(lambda: seen(browser, question)["ack"] == 3, "it is seen")
     states = [state for _, chat, state in browser.standin.whatsapp.chatstates if chat == CHAT]
     assert states == ["typing", "recording", "paused"]
     with pytest.raises(NotSendableError):
-        await browser.page.in_chat("6281180099@c.us", "seen")
+        await browser.page.send("inChat", "6281180099@c.us", "seen")

@@ -27,7 +27,10 @@ FARTHEST: Final = 366 * 86_400.0  # s
 _UNIX_LIMIT: Final = 1e11  # s; more are milliseconds
 UNKNOWN_TYPE: Final = "application/octet-stream"
 _MIMETYPE: Final = re.compile(r"[\w.+-]+/[\w.+-]+(?:; ?[\w.+-]+=[\w.+-]+)*", re.ASCII)
-_DATA_URL: Final = re.compile(rf"data:({_MIMETYPE.pattern})?(?:;[\w=.+-]+)*;base64,", re.ASCII)
+# of the parameters only an audio's codec makes a difference
+_DATA_URL: Final = re.compile(
+    r"data:(audio/[\w.+-]+; ?codecs=[\w.+-]+|[\w.+-]+/[\w.+-]+)?(?:; ?[\w=.+-]+)*;base64,", re.ASCII
+)
 _STRING: Final = Meta(extra_json_schema={"type": ["string", "null"]})
 _FAMILIES: Final = ("image", "video", "audio", "document")
 _KINDS: Final = (*_FAMILIES, "voice", "sticker")

@@ -152,7 +152,8 @@ class PageCalls:
 
 async def _in_chat(page: WhatsAppPage, call: MarkSeen | ShowTyping) -> Value | Failed:
     try:
-        await page.in_chat(call.chat, "seen" if isinstance(call, MarkSeen) else call.state)
+        state = "seen" if isinstance(call, MarkSeen) else call.state
+        await page.send("inChat", call.chat, state)
     except NotSendableError:
         return Failed(kind="refused", error="the page has no such chat", field="chat_id")
     return Value()

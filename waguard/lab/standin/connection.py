@@ -175,16 +175,14 @@ class PageLink:
         if self._device is not None:
             self._whatsapp.read(self._device, stanza["chat"])
 
-    def on_chatstate(self, stanza: Stanza) -> None:
-        if self._device is not None:
-            seen = (self._device.phone, stanza["chat"], stanza["state"])
-            self._whatsapp.chatstates.append(seen)
-
     def on_act(self, stanza: Stanza) -> None:
         policy, device = self._policy, self._device
         if device is None:
             return
-        if policy.never_answer == "lost" or self._is_unreadable(device):
+        if stanza["kind"] == "chatstate":
+            self._whatsapp.chatstates.append((device.phone, stanza["target"], stanza["text"]))
+            return
+        if policy.never_answer == "lost" or self._whatsapp.is_unreadable(device):
             self._whatsapp.lost.append(stanza["target"])
             return
         if not policy.send_error:
@@ -214,17 +212,12 @@ class PageLink:
             self._device.queue.clear()
             self.send({"type": "logged_out", "reason": "user_initiated"})
 
-    def _is_unreadable(self, device: Device) -> bool:
-        """Whether the server makes nothing of what this page sends."""
-        revision = self._whatsapp.versions.get(device.revision)
-        return revision is not None and revision.is_broken("unacked", device.phone)
-
     def on_send(self, stanza: Stanza) -> None:
         policy, device = self._policy, self._device
         if device is None:
             return
         way = self._limits.way(device, stanza["id"])
-        if policy.never_answer == "lost" or way == "drop" or self._is_unreadable(device):
+        if policy.never_answer == "lost" or way == "drop" or self._whatsapp.is_unreadable(device):
             self._whatsapp.lost.append(stanza["id"])
             return
         message = self._whatsapp.accept(device, stanza["id"], stanza["attributes"])

@@ -141,6 +141,11 @@ class WhatsApp:
         message.times_transmitted += 1
         return message
 
+    def is_unreadable(self, device: Device) -> bool:
+        """Whether the server makes nothing of what this page sends."""
+        revision = self.versions.get(device.revision)
+        return revision is not None and revision.is_broken("unacked", device.phone)
+
     def act(self, device: Device, target: str, kind: str, text: str) -> None:
         """A device reacts to a message of its account, edits or revokes it; each is kept in "acts"."""
         target = self.lids_of(device.phone).renamed(target)

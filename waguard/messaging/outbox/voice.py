@@ -17,7 +17,7 @@ WITHIN: Final = 30.0  # s
 MEMORY: Final = 1 << 30  # bytes of addresses
 _SHOWN: Final = 200  # characters of what ffmpeg says
 # a playlist may name files of this machine and addresses of its network: none is read
-_FORMATS: Final = "aac,ac3,aiff,amr,caf,flac,matroska,mov,mp3,ogg,wav"
+_FORMATS: Final = "aac,ac3,aiff,amr,flac,matroska,mov,mp3,ogg,wav"
 _CONVERT: Final = (
     *("-hide_banner", "-nostdin", "-loglevel", "error", "-threads", "1"),
     *("-protocol_whitelist", "file", "-format_whitelist", _FORMATS),

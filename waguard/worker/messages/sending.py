@@ -114,7 +114,9 @@ async def _transmit(page: WhatsAppPage, call: Send, people: People, check: float
     }
     match call:
         case SendText():
-            return await page.send_text(call.chat, call.text, _given(options), timeout=call.timeout)
+            return await page.send(
+                "sendText", call.chat, call.text, _given(options), timeout=call.timeout
+            )
         case SendMedia():
             voice = call.kind == "voice"
             options |= {
@@ -129,12 +131,11 @@ async def _transmit(page: WhatsAppPage, call: Send, people: People, check: float
                 call.chat, call.content, _given(options), timeout=call.timeout
             )
         case SendContent(target=str(target), kind=kind, content=content):
-            aliases = _lids(target, people)
-            return await page.act(kind, target, aliases, content, timeout=call.timeout)
+            aliases = list(_lids(target, people))
+            return await page.send("act", kind, target, aliases, content, timeout=call.timeout)
         case SendContent():
-            return await page.send_content(
-                call.chat, call.kind, call.content, _given(options), timeout=call.timeout
-            )
+            given = (call.chat, call.kind, call.content, _given(options))
+            return await page.send("sendContent", *given, timeout=call.timeout)
 
 
 def _given(options: dict[str, Any]) -> dict[str, Any]:

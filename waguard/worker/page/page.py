@@ -79,23 +79,20 @@ class WhatsAppPage:
         )
         return page_answers.reading(reported)
 
-    async def send_text(
-        self, chat: str, text: str, options: dict[str, Any], *, timeout: float
-    ) -> SendOutcome:
-        """``options`` are wa-js's (messageId, quotedMsg, mentionedList), aliases (other ids of those who are
-        mentioned), firstContactCheck (ms), absent, hold (refuse a first contact).
+    async def send(self, way: str, *arguments: Any, timeout: float | None = None) -> SendOutcome:
+        """By the hook's sendText, sendContent, act or inChat. Options are wa-js's (messageId, quotedMsg,
+        mentionedList), aliases (other ids of those who are mentioned), firstContactCheck (ms), absent, hold (refuse a
+        first contact).
 
         Raises ``DevToolsTimeoutError`` when WhatsApp never answered: an unknown outcome;
         ``NotSendableError``.
         """
-        return page_answers.send_outcome(
-            await self._call("sendText", chat, text, options, timeout=timeout)
-        )
+        return page_answers.send_outcome(await self._call(way, *arguments, timeout=timeout))
 
     async def send_file(
         self, chat: str, content: bytes, options: dict[str, Any], *, timeout: float
     ) -> SendOutcome:
-        """As ``send_text``; further options: type, mimetype, filename, caption, isPtt, isViewOnce."""
+        """As ``send``; further options: type, mimetype, filename, caption, isPtt, isViewOnce."""
         url = f"data:{options['mimetype'].partition(';')[0]};base64,{base64.b64encode(content).decode()}"
         variable = f"__waguard_file_{abs(hash(options['messageId']))}"
         began = time.monotonic()
@@ -110,38 +107,6 @@ class WhatsAppPage:
             f".finally(() => {{ delete window.{variable}; }}); }})()"
         )
         return page_answers.send_outcome(await self._ask(expression, timeout=timeout))
-
-    async def send_content(
-        self,
-        chat: str,
-        kind: str,
-        content: dict[str, Any],
-        options: dict[str, Any],
-        *,
-        timeout: float,
-    ) -> SendOutcome:
-        """As ``send_text``: a location, contacts or a poll."""
-        return page_answers.send_outcome(
-            await self._call("sendContent", chat, kind, content, options, timeout=timeout)
-        )
-
-    async def act(
-        self,
-        kind: str,
-        target: str,
-        aliases: Sequence[str],
-        content: dict[str, Any],
-        *,
-        timeout: float,
-    ) -> SendOutcome:
-        """React to a message, edit or revoke it. ``aliases`` as ``ack_of``; errors as ``send_text``."""
-        return page_answers.send_outcome(
-            await self._call("act", kind, target, list(aliases), content, timeout=timeout)
-        )
-
-    async def in_chat(self, chat: str, state: str) -> None:
-        """Mark a chat as seen, or show it typing, recording or paused. Raises ``NotSendableError``."""
-        page_answers.send_outcome(await self._call("inChat", chat, state))
 
     async def ack_of(
         self, message_id: str, aliases: Sequence[str] = (), *, timeout: float | None = None

@@ -50,7 +50,8 @@
   });
 
   define('WAWebPresenceChatAction', (exports, require) => {
-    const show = (state) => async (chat) => require('WAWebStandinLink').link.send('chatstate', { chat: String(chat.id), state });
+    const show = (text) => async (chat) => (
+      require('WAWebStandinLink').link.send('act', { kind: 'chatstate', target: String(chat.id), text }));
     Object.assign(exports, { markComposing: show('typing'), markRecording: show('recording'), markPaused: show('paused') });
   });
 
