@@ -23,9 +23,20 @@ from waguard.errors import (
 from waguard.ports.outcomes import Acked, NotSent, Outcome
 from waguard.ports.process import Usage
 from waguard.ports.sessions import THE_API, Health, SessionView
-from waguard.wire.calls import Acks, Ask, Call, Operation, Send, SendMedia, SendText, Value
+from waguard.wire.calls import (
+    Acks,
+    Ask,
+    Call,
+    Operation,
+    Send,
+    SendContent,
+    SendMedia,
+    SendText,
+    Value,
+)
 from waguard.wire.reports import QrCode
 
+SENDS = SendText | SendMedia | SendContent
 SESSION = "webjs_1_1732240000_abcdefgh"
 WORKSPACE = 1
 MOMENT = datetime(2026, 11, 25, 1, 2, 3, tzinfo=UTC)
@@ -304,4 +315,4 @@ class FakeSessions:
 
     def sends(self) -> list[Send]:
         """Every send that the worker was asked for."""
-        return [call for _, call, _ in self.calls if isinstance(call, SendText | SendMedia)]
+        return [call for _, call, _ in self.calls if isinstance(call, SENDS)]

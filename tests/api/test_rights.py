@@ -206,6 +206,8 @@ MADE: Final[dict[str, Making]] = {
     "GET /api/webhooks/unidentified": of_list,
     "GET /api/messages": of_list,
 }
+TO: Final = {key: it for key, it in TEXT.items() if key != "message"}
+PATH: Final = {"session_id": SESSION, "chat_id": "628999", "id": "false_628999@c.us_A"}
 BODIES: Final[dict[str, Any]] = {
     "PUT /api/log-level": {"level": "DEBUG"},
     "POST /api/versions/pin": {"revision": 1022},
@@ -223,11 +225,17 @@ BODIES: Final[dict[str, Any]] = {
     f"DELETE {GROUPS}/{{group_id}}/participants": {"participants": [CHAT]},
     "POST /api/messages/send": TEXT,
     "POST /api/messages/send-media": {
-        **{key: it for key, it in TEXT.items() if key != "message"},
+        **TO,
         "media": base64.b64encode(PICTURE).decode(),
         "mimetype": "image/png",
     },
     "POST /api/media": {"the content": "of a file"},
+    "POST /api/messages/send-location": TO | {"latitude": 1, "longitude": 2},
+    "POST /api/messages/send-contact": TO | {"contacts": [{"name": "Ani", "phone": "628999"}]},
+    "POST /api/messages/send-poll": TO | {"question": "?", "options": ["a", "b"]},
+    "POST /api/messages/{id}/reaction": {"session_id": SESSION, "reaction": "x"},
+    "POST /api/messages/{id}/edit": {"session_id": SESSION, "message": "x"},
+    "POST /api/messages/{id}/revoke": {"session_id": SESSION},
     "POST /api/messages/bulk-send": {
         "session_id": SESSION,
         "recipients": [CHAT],
@@ -241,11 +249,11 @@ async def ask(api: Api, rule: Rule, number: int) -> Asked:
     """A request that this route obeys."""
     name = f"{rule.method} {rule.path}"
     if name in BODIES:
-        return Asked(rule.path.format(session_id=SESSION, **NAMES), BODIES[name])
+        return Asked(rule.path.format_map(PATH), BODIES[name])
     for part, make in MADE.items():
         if part == name or (part in rule.path and name not in MADE):
             return await make(api, rule, number)
-    return Asked(rule.path.format(session_id=SESSION, **NAMES))
+    return Asked(rule.path.format_map(PATH))
 
 
 async def answered(api: Api, rule: Rule, it: Asked) -> Answer:

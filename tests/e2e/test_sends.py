@@ -64,6 +64,30 @@ async def refused_then_sent(world: World, address: str) -> None:
         assert (code, reported["outcome"], reported["field"]) == (422, "refused", field), reported
     assert len(world.standin.phone.messages(PHONE)) == before
     assert "secret" not in daemon.log()
+    await acted_on(world, asked)
+
+
+async def acted_on(world: World, asked: str) -> None:
+    """A poll, then what makes no message."""
+    me, chat = {"session_id": "s1"}, f"/api/sessions/s1/chats/{FRIEND}"
+    poll = me | {"recipient_phone": FRIEND, "question": "When?", "options": ["Mon", "Tue"]}
+    code, reported = await world.daemon.call("POST", "/api/messages/send-poll", poll)
+    assert code == 200, reported
+    assert transmitted(world, reported["message_id"])["pollName"] == "When?"
+    before = len(world.standin.phone.messages(PHONE))
+    calls: list[tuple[str, dict[str, Any], int]] = [
+        (f"/api/messages/{asked}/reaction", me | {"reaction": "👍"}, 200),
+        (f"/api/messages/{reported['message_id']}/revoke", me, 200),
+        (f"/api/messages/{asked}/revoke", me, 422),
+        (f"{chat}/typing", {}, 200),
+        (f"{chat}/seen", {}, 200),
+    ]
+    for path, body, status in calls:
+        code, reported = await world.daemon.call("POST", path, body)
+        assert code == status, (path, reported)
+    assert transmitted(world, asked)["acts"] == [["reaction", "👍"]]
+    assert world.standin.whatsapp.chatstates == [(PHONE, f"{FRIEND}@c.us", "typing")]
+    assert len(world.standin.phone.messages(PHONE)) == before
 
 
 @pytest.mark.long

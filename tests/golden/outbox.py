@@ -15,10 +15,12 @@ from waguard.messaging.outbox.commands import Command, body_of, command_of
 from waguard.messaging.outbox.pending_sends import fingerprint
 from waguard.supervision.session.whatsapp_quotas import Limits
 from waguard.supervision.session.worker_link import WorkerLink
-from waguard.wire.calls import PairingCode, SendMedia, SendText, Value
+from waguard.wire.calls import PairingCode, SendContent, SendMedia, SendText, SendViewOnce, Value
 
 (TEXT,) = samples(SendText)
 (MEDIA,) = samples(SendMedia)
+(ONCE,) = samples(SendViewOnce)
+(CONTENT,) = samples(SendContent)
 COMMANDS: Final[dict[str, Command]] = {"text": TEXT, "media": MEDIA}
 UNTIL: Final = 1_790_086_400.0
 
@@ -85,6 +87,8 @@ def _command(name: str, command: Command) -> Format:
 FORMATS: Final = (
     _command("text", TEXT),
     _command("media", MEDIA),
+    _command("view_once", ONCE),
+    _command("content", CONTENT),
     Format(
         name="outbox/fingerprints.json",
         write=_fingerprints,

@@ -16,8 +16,10 @@ from tests.waiting import wait_until
 from waguard.core.link import Link
 from waguard.core.messages.inbox import File, Kind
 from waguard.errors import UnavailableError
+from waguard.ports.outcomes import Acked
 from waguard.supervision.session import application_events as translate
 from waguard.supervision.session.intake import TOUCH_INTERVAL
+from waguard.wire.calls import SendContent
 from waguard.wire.events import (
     Ack,
     BackfillGap,
@@ -363,3 +365,15 @@ async def test_calls_reach_the_worker_while_there_is_one(bench: Bench, world: Wo
     assert process.calls == [TEXT]
     await session.stop()
     await not_sent(session.traffic.send(TEXT), UnavailableError)
+
+
+async def test_an_action_proves_nothing_of_acks(bench: Bench, world: World) -> None:
+    session = await bench.add()
+    process = await up(session)
+    action = SendContent(
+        chat="c", kind="edit", content={}, target="true_c_0", message_id="true_c_1", timeout=5.0
+    )
+    assert isinstance(await session.traffic.send(action), Acked)
+    assert (process.calls, session.traffic.acks.proved_at) == ([action], None)
+    await session.traffic.send(TEXT)
+    assert session.traffic.acks.proved_at is not None

@@ -11,6 +11,7 @@ from waguard.wire.calls import (
     Exists,
     Failed,
     FetchFile,
+    MarkSeen,
     PairingCode,
     PasskeyAnswer,
     PasskeyCancel,
@@ -21,11 +22,14 @@ from waguard.wire.calls import (
     Reload,
     Reread,
     Screenshot,
+    SendContent,
     SendFile,
     SendMedia,
     SendText,
+    SendViewOnce,
     Sent,
     SetLog,
+    ShowTyping,
     TakeOver,
     Unlink,
     Value,
@@ -72,6 +76,14 @@ FILE: Final = SendFile(
     timeout=230,
     filename="a.pdf",
 )
+REACTION: Final = SendContent(
+    chat="6281@c.us",
+    kind="reaction",
+    content={"text": "👍"},
+    target="false_6281@c.us_3A",
+    message_id="true_6281@c.us_3EB3",
+    timeout=30,
+)
 PLACE: Final = '{"location":{"latitude":1,"longitude":2}}'
 MESSAGE: Final = InboundMessage(
     id="false_6281@c.us_3A",
@@ -88,6 +100,8 @@ MESSAGE: Final = InboundMessage(
 )
 CALLS: Final[tuple[Call, ...]] = (
     *(TEXT, MEDIA, FILE, PairingCode(phone="6281"), RefreshQr(), Unlink(), Screenshot()),
+    *(REACTION, MarkSeen(chat="6281@c.us"), ShowTyping(chat="1@g.us", state="paused")),
+    SendViewOnce(**{name: getattr(MEDIA, name) for name in MEDIA.__struct_fields__}),
     Exists(chat="6281@c.us"),
     Ask(name="add", given='["1@g.us", ["6281@c.us"]]', timeout=30, changes=True),
     CatchUp(since={"6281@c.us": 1_732_233_600}, floor=0, fresh=True),

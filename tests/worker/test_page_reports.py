@@ -165,7 +165,7 @@ def test_whatever_the_page_answers_is_an_answer(answer: Any) -> None:
         msgspec.msgpack.encode((watch.link, watch.phone, watch.qr, watch.details))
         assert reading.code is None or qr.data_url(reading.code)
         with contextlib.suppress(NotSendableError):
-            sent = await page.send_text("c", "t", {}, timeout=1)
+            sent = await page.send("sendText", "c", "t", {}, timeout=1)
             assert sent.ack is None or -1 <= sent.ack <= 4
             msgspec.msgpack.encode(outcome_of(sent, "id", int(NOW)))
         found = await page.ack_of("id")

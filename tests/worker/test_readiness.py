@@ -38,7 +38,7 @@ async def browser(timings: LoadTimings) -> AsyncIterator[BrowserSession]:
 
 async def sends(browser: BrowserSession, number: int) -> bool:
     options = {"messageId": f"true_{CHAT}_3EB0{number:04}"}
-    outcome = await browser.page.send_text(CHAT, "hi", options, timeout=LONG)
+    outcome = await browser.page.send("sendText", CHAT, "hi", options, timeout=LONG)
     return outcome.ack == 1
 
 

@@ -2,9 +2,11 @@
 
 import asyncio
 import base64
+import io
 import itertools
 import tempfile
 import time
+import wave
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -18,12 +20,21 @@ from tests.worker.browser_session import LONG, BrowserSession
 from waguard.core.messages import sentinel
 from waguard.core.messages.identity import People
 from waguard.lab.standin import Policy, StandIn
-from waguard.wire.calls import Failed, SendFile, SendMedia, SendText, Sent
+from waguard.wire.calls import (
+    Failed,
+    SendContent,
+    SendFile,
+    SendMedia,
+    SendText,
+    SendViewOnce,
+    Sent,
+)
 from waguard.wire.events import InboundMessage
 from waguard.worker.browser import downloads
 from waguard.worker.browser.devtools import DevToolsError, EvaluationError
 from waguard.worker.messages import sending
 from waguard.worker.messages.inbound import Inbound
+from waguard.worker.page.page_errors import NotSendableError
 from waguard.worker.timings import Timings
 
 pytestmark = [
@@ -411,3 +422,153 @@ async def test_a_file_on_the_disk_goes_out_and_comes_in(
     with pytest.raises(DevToolsError, match="began another download"):
         await save(two)
     await browser.page.call("discardFile", url)
+
+
+# ---- neither text nor file; what changes a message ----
+
+
+def content(kind: str, chat: str = CHAT, target: str | None = None, **fields: Any) -> SendContent:
+    number = f"true_{chat}_3EB0{next(numbers):04}"
+    return SendContent(
+        chat=chat, kind=kind, content=fields, target=target, message_id=number, timeout=LONG
+    )
+
+
+PLACE: dict[str, Any] = {
+    "latitude": -6.2,
+    "longitude": 106.8,
+    "name": "Office",
+    "address": "Jalan 1",
+}
+POLL: dict[str, Any] = {"question": "When?", "options": ["Mon", "Tue"], "selectable": 1}
+
+
+async def test_a_place_contacts_and_a_poll(browser: BrowserSession) -> None:
+    contacts = [{"name": name, "phone": "6281180003"} for name in ("Ani", "Budi")]
+    calls: list[tuple[SendContent, dict[str, Any]]] = [
+        (content("location", **PLACE), {"type": "location", "lat": -6.2, "loc": "Office\nJalan 1"}),
+        (content("poll", **POLL), {"pollName": "When?", "pollSelectableOptionsCount": 1}),
+        (content("contact", contacts=contacts[:1]), {"type": "vcard", "vcardFormattedName": "Ani"}),
+        (content("contact", contacts=contacts), {"type": "multi_vcard"}),
+    ]
+    question = await asked(browser)
+    for call, expected in calls:
+        answer = await sending.send(browser.page, msgspec.structs.replace(call, quoted=question))
+        assert isinstance(answer, Sent), answer
+        found = seen(browser, call.message_id)
+        assert expected.items() <= found.items()
+        assert found["quotedStanzaID"] == question.split("_")[2]
+    assert "waid=6281180003:" in seen(browser, calls[2][0].message_id)["body"]
+
+
+def wav() -> bytes:
+    """A second of noise: the page decodes it, whatever its name."""
+    out = io.BytesIO()
+    with wave.open(out, "wb") as file:
+        file.setparams((1, 2, 8_000, 0, "NONE", ""))
+        file.writeframes(bytes(range(1, 251)) * 64)
+    return out.getvalue()
+
+
+async def test_voice_notes_view_once_and_stickers(browser: BrowserSession) -> None:
+    opus = "audio/ogg; codecs=opus"
+    voice = msgspec.structs.replace(media(), content=wav(), mimetype=opus, kind="voice")
+    picture = {"mimetype": "image/png", "kind": "image"}
+    fields = {name: getattr(media(), name) for name in SendMedia.__struct_fields__}
+    once = SendViewOnce(**fields | picture)
+    sticker = msgspec.structs.replace(media(), **picture | {"kind": "sticker"})
+    for call, kind in ((voice, "ptt"), (once, "image"), (sticker, "sticker")):
+        answer = await sending.send(browser.page, call)
+        assert isinstance(answer, Sent), answer
+        found = seen(browser, call.message_id)
+        assert (found["type"], found.get("isViewOnce", False)) == (kind, call is once)
+    found = seen(browser, voice.message_id)
+    assert (found["mimetype"], found["duration"], len(found["waveform"])) == (opus, 1, 64)
+
+
+async def act(browser: BrowserSession, kind: str, target: str, **more: Any) -> Sent | Failed:
+    return await sending.send(browser.page, content(kind, target=target, **more))
+
+
+async def test_a_message_is_reacted_to_edited_and_deleted_for_all(browser: BrowserSession) -> None:
+    call, picture = text(), media(caption="c")
+    question = await asked(browser)
+    for one in (call, picture):
+        assert isinstance(await sending.send(browser.page, one), Sent)
+    for target, kind, more in [
+        *((question, "reaction", {"text": it}) for it in ("👍", "")),
+        (call.message_id, "edit", {"text": "new"}),
+        (picture.message_id, "edit", {"text": "seen"}),
+        (call.message_id, "revoke", {}),
+    ]:
+        answer = await act(browser, kind, target, **more)
+        assert isinstance(answer, Sent), answer
+        assert answer.outcome == "sent"
+    await wait_until(lambda: len(seen(browser, call.message_id)["acts"]) == 2, "it is revoked")
+    assert seen(browser, question)["acts"] == [["reaction", "👍"], ["reaction", ""]]
+    assert seen(browser, call.message_id)["acts"] == [["edit", "new"], ["revoke", ""]]
+    assert (seen(browser, picture.message_id)["caption"], call.text) == ("seen", "hi @6281180003")
+    again = await act(browser, "revoke", call.message_id)
+    assert isinstance(again, Failed)
+    assert (again.kind, again.field) == ("refused", "id")
+    assert not [kind for kind, _ in browser.reports if kind in {"edit", "revoke", "reaction"}]
+
+
+async def test_what_wajs_would_delete_for_us_alone_is_refused(browser: BrowserSession) -> None:
+    group = "628118-77@g.us"
+    browser.standin.phone.group(group, ["6281180003"])
+    theirs = browser.standin.phone.incoming(from_="6281180003", chat=group, body="hi")["id"]
+    await wait_until(lambda: ("message", theirs) in seen_ids(browser), "it is there")
+    for target, why in [
+        (theirs, "admin"),
+        (await asked(browser), "author"),
+        (f"false_{CHAT}_0", "have"),
+    ]:
+        answer = await act(browser, "revoke", target)
+        assert isinstance(answer, Failed), answer
+        assert (answer.kind, answer.field, why in answer.error) == ("refused", "id", True)
+    assert await browser.page.ack_of(theirs, timeout=LONG) is not None, "it is still there"
+    browser.standin.phone.group(group, ["6281180003"], admin=True)
+    asks = f"WPP.group.iAmAdmin('{group}')"
+    async with asyncio.timeout(LONG):
+        while not await browser.session.evaluate(asks, timeout=LONG):
+            await asyncio.sleep(0.01)
+    assert isinstance(await act(browser, "revoke", theirs), Sent)
+    ours = await asked(browser)
+    delete = (
+        f"WPP.chat.deleteMessage('{CHAT}', '{ours}', false, true).then((it) => it.sendMsgResult)"
+    )
+    assert await browser.session.evaluate(delete, timeout=LONG) == "OK", "wa-js says so"
+    assert await browser.page.ack_of(ours, timeout=LONG) is None, "and only we have lost it"
+
+
+def seen_ids(browser: BrowserSession) -> list[tuple[str, Any]]:
+    return [(kind, data.get("id")) for kind, data in browser.reports if kind == "message"]
+
+
+async def test_what_is_too_old_to_edit_and_what_gets_no_answer(browser: BrowserSession) -> None:
+    question = await asked(browser)
+    refused = await act(browser, "edit", question, text="x")
+    assert isinstance(refused, Failed)
+    assert refused.error == "WhatsApp does not allow to edit this message"
+    browser.standin.policy.update({"never_answer": "lost"})
+    lost = msgspec.structs.replace(content("reaction", target=question, text="x"), timeout=1.0)
+    answer = await sending.send(browser.page, lost)
+    browser.standin.policy.update({"never_answer": "", "send_error": "ERROR_UNKNOWN"})
+    failed = await act(browser, "reaction", question, text="x")
+    browser.standin.policy.update({"send_error": ""})
+    assert isinstance(answer, Sent)
+    assert isinstance(failed, Sent)
+    assert (answer.outcome, failed.outcome) == ("uncertain", "refused")
+    assert "acts" not in seen(browser, question)
+
+
+async def test_a_chat_is_seen_and_shown_typing(browser: BrowserSession) -> None:
+    question = await asked(browser)
+    for state in ("typing", "recording", "paused", "seen"):
+        await browser.page.send("inChat", CHAT, state)
+    await wait_until(lambda: seen(browser, question)["ack"] == 3, "it is seen")
+    states = [state for _, chat, state in browser.standin.whatsapp.chatstates if chat == CHAT]
+    assert states == ["typing", "recording", "paused"]
+    with pytest.raises(NotSendableError):
+        await browser.page.send("inChat", "6281180099@c.us", "seen")

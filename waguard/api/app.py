@@ -11,6 +11,7 @@ from aiohttp import web
 from loguru import logger
 
 from waguard.api import (
+    actions,
     audit,
     auth,
     bulk,
@@ -340,6 +341,9 @@ def create_app(
             web.get("/api/internal/sessions/{session_id}/last-activity", sessions.phone_activity),
             web.post("/api/messages/send", messages.send),
             web.post(_MEDIA_PATH, messages.send_media),
+            web.post("/api/messages/send-location", messages.send_location),
+            web.post("/api/messages/send-contact", messages.send_contact),
+            web.post("/api/messages/send-poll", messages.send_poll),
             web.get("/api/messages/{session_id}/validate", messages.validate),
             web.get("/api/media/{sha256}", media.show),
             web.post(media.UPLOAD, media.upload),
@@ -350,6 +354,11 @@ def create_app(
             web.get(f"/api/messages/{one_message}", outbox.show),
             web.post(f"/api/messages/{one_message}/cancel", outbox.cancel),
             web.post(f"/api/messages/{one_message}/media", media.fetch_again),
+            web.post(f"/api/messages/{one_message}/reaction", actions.react),
+            web.post(f"/api/messages/{one_message}/edit", actions.edit),
+            web.post(f"/api/messages/{one_message}/revoke", actions.revoke),
+            web.post(f"{one}/chats/{{chat_id}}/seen", actions.mark_seen),
+            web.post(f"{one}/chats/{{chat_id}}/typing", actions.show_typing),
             web.get("/api/webhooks/receivers", receivers.listing),
             web.get("/api/webhooks/held", webhooks.held),
             web.post("/api/webhooks/held/discard", webhooks.discard_held),

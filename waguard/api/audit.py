@@ -31,7 +31,15 @@ NOT_AUDITED: Final = frozenset(
         "/api/messages/{id}/media",
         "/api/messages/send",
         "/api/messages/send-media",
+        "/api/messages/send-location",
+        "/api/messages/send-contact",
+        "/api/messages/send-poll",
         "/api/messages/bulk-send",
+        "/api/messages/{id}/reaction",
+        "/api/messages/{id}/edit",
+        "/api/messages/{id}/revoke",
+        "/api/sessions/{session_id}/chats/{chat_id}/seen",
+        "/api/sessions/{session_id}/chats/{chat_id}/typing",
         "/api/sessions/{session_id}/qr",
     }
 )

@@ -27,18 +27,23 @@ KEY_LIMIT: Final = 200
 FARTHEST: Final = 366 * 86_400.0  # s
 _UNIX_LIMIT: Final = 1e11  # s; more are milliseconds
 UNKNOWN_TYPE: Final = "application/octet-stream"
-_MIMETYPE: Final = re.compile(r"[\w.+-]+/[\w.+-]+", re.ASCII)
-_DATA_URL: Final = re.compile(r"data:([\w.+-]+/[\w.+-]+)?(?:;[\w=.+-]+)*;base64,", re.ASCII)
+_MIMETYPE: Final = re.compile(r"[\w.+-]+/[\w.+-]+(?:; ?[\w.+-]+=[\w.+-]+)*", re.ASCII)
+# of the parameters only an audio's codec makes a difference
+_DATA_URL: Final = re.compile(
+    r"data:(audio/[\w.+-]+; ?codecs=[\w.+-]+|[\w.+-]+/[\w.+-]+)?(?:; ?[\w=.+-]+)*;base64,", re.ASCII
+)
 _STRING: Final = Meta(extra_json_schema={"type": ["string", "null"]})
-_KINDS: Final = ("image", "video", "audio", "document")
+_FAMILIES: Final = ("image", "video", "audio", "document")
+_KINDS: Final = (*_FAMILIES, "voice", "sticker")
+_SHOWN_ONCE: Final = frozenset({"image", "video", "voice"})
 _PERSON: Final = r"[0-9]{5,20}(?::[0-9]{1,5})?@(?:c\.us|lid)"
-_MESSAGE_ID: Final = re.compile(
+MESSAGE_ID: Final = re.compile(
     rf"(?:true|false)_([0-9-]{{5,41}}@(?:c\.us|lid|g\.us))_[A-Za-z0-9.-]{{1,128}}(?:_{_PERSON})?"
 )
 
 
 def _quoted(value: Any, name: str) -> str:
-    if isinstance(value, str) and _MESSAGE_ID.fullmatch(value):
+    if isinstance(value, str) and MESSAGE_ID.fullmatch(value):
         return value
     raise fields.bad(
         name, value, "not a message id", "as message_received has it: false_<chat>_<ID>"
@@ -86,7 +91,7 @@ def _sha256(value: Any, field: str) -> str:
 def _kind(value: Any, field: str) -> str:
     if isinstance(value, str) and value in {*_KINDS, "media"}:
         return value
-    raise fields.bad(field, value, "unknown type", "image, video, audio or document")
+    raise fields.bad(field, value, "unknown type", ", ".join(_KINDS))
 
 
 def _send_at(value: Any, field: str) -> float:
@@ -143,18 +148,23 @@ SendAt = Annotated[
 IdempotencyKey = Annotated[str, short(KEY_LIMIT), Meta(max_length=KEY_LIMIT)]
 
 
-class Sending(Struct, kw_only=True):
-    """Whatever is sent to one chat."""
+class Wanting(Struct, kw_only=True):
+    """Whatever is kept and goes out."""
 
     session_id: SessionId
-    recipient_phone: ChatId
-    quoted_message_id: Quoted | None = None
-    mentions: Mentions | None = None
     idempotency_key: IdempotencyKey | None = None
     later: Flag | UnsetType = field(default=UNSET, name="async")
     queue: Flag | UnsetType = UNSET
     send_at: SendAt | None = None
     workspace_id: WorkspaceId | None = None
+
+
+class Sending(Wanting, kw_only=True):
+    """Whatever is sent to one chat."""
+
+    recipient_phone: ChatId
+    quoted_message_id: Quoted | None = None
+    mentions: Mentions | None = None
 
 
 class Once(Struct, kw_only=True):
@@ -195,6 +205,7 @@ class SendMedia(Sending, kw_only=True):
         Annotated[str, Kind(_kind), Meta(extra_json_schema={"enum": [*_KINDS, "media"]})] | None
     ) = None
     caption: Annotated[str, short(CAPTION_LIMIT), Meta(max_length=CAPTION_LIMIT)] | None = None
+    view_once: Flag = False
 
 
 def context(body: Sending) -> Context:
@@ -212,7 +223,7 @@ def context(body: Sending) -> Context:
     return Context(quoted=quoted, mentions=body.mentions or ())
 
 
-def options(body: Sending, query: How, headers: Once) -> Options:
+def options(body: Wanting, query: How, headers: Once) -> Options:
     """How a request wants its message to be sent; what the body says counts."""
     return Options(
         key=idempotency_key(headers, body.idempotency_key),
@@ -250,6 +261,7 @@ class File:
     kind: str | None
     filename: str | None
     caption: str | None
+    view_once: bool = False
 
 
 async def file(body: SendMedia, files: OutgoingFiles) -> File:
@@ -279,6 +291,7 @@ async def file(body: SendMedia, files: OutgoingFiles) -> File:
         kind=None if body.type == "media" else body.type,
         filename=body.filename,
         caption=body.caption,
+        view_once=body.view_once,
     )
 
 
@@ -310,7 +323,25 @@ def media(file: File) -> Media:
         kind=file.kind or _family(mimetype),
         filename=file.filename,
         caption=file.caption,
+        view_once=file.view_once,
     )
+
+
+def require_form(media: Media) -> None:
+    """Raises ``InvalidInputError`` where the file cannot be sent in the form that was asked for."""
+    if media.view_once and media.kind not in _SHOWN_ONCE:
+        raise fields.bad(
+            "view_once", media.kind, "this is not shown once", "an image, a video or a voice note"
+        )
+    if media.file and (media.view_once or media.kind == "voice"):
+        raise fields.bad(
+            "media_sha256",
+            media.file,
+            "a file of the disk is neither shown once nor a voice note",
+            "send it in the body, as media: 16 MiB at most",
+        )
+    if media.kind == "sticker" and _family(media.mimetype) != "image":
+        raise fields.bad("type", media.mimetype, "a sticker is an image", "send a WebP or PNG file")
 
 
 async def fetched(file: File, fetcher: Fetcher) -> File:
@@ -354,7 +385,7 @@ def _decoded(given: str, name: str) -> tuple[bytes, str | None]:
 
 def _family(mimetype: str) -> str:
     family = mimetype.partition("/")[0]
-    return family if family in _KINDS else "document"
+    return family if family in _FAMILIES else "document"
 
 
 def _clean(name: str | None) -> str | None:

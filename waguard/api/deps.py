@@ -21,6 +21,7 @@ from waguard.messaging.outbox.bulk import Bulks
 from waguard.messaging.outbox.fetch import Fetcher
 from waguard.messaging.outbox.outbox import Outbox
 from waguard.messaging.outbox.outgoing_files import OutgoingFiles
+from waguard.messaging.outbox.voice import Voices
 from waguard.messaging.webhooks.webhooks import Webhooks
 from waguard.ports.bus import BusEvent
 from waguard.ports.logs import LogLevels
@@ -85,6 +86,7 @@ class ApiDeps:
     restored: GroupRelease
     standby: Callable[[], HeldElsewhere | None] = lambda: None
     """Who has the database's lease while this daemon waits for it."""
+    voices: Voices = field(default_factory=Voices)
     tally: Tally = field(default_factory=Tally)
     """What was counted since the start."""
     require_room: Callable[[], None] = lambda: None

@@ -1,12 +1,12 @@
-"""/api/messages: send a text or a file, and whether a session can."""
+"""/api/messages: send a text, a file or something else, and whether a session can."""
 
 from dataclasses import replace
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from aiohttp import web
 from msgspec import UNSET, UnsetType
 
-from waguard.api import content, problems
+from waguard.api import content, contents, problems
 from waguard.api.content import How, Once, Sending, SendMedia, TextOnly
 from waguard.api.deps import DEPS
 from waguard.api.fields import SessionId, Text
@@ -75,7 +75,40 @@ async def send(request: web.Request, query: How, headers: Once, body: SendText) 
     command = commands.text(body.recipient_phone, body.message, content.context(body))
     how = content.options(body, query, headers)
     view = await session_for(request, body.session_id, body.workspace_id)
-    return await _reply(request, view, command, how)
+    return await reply(request, view, command, how)
+
+
+@route(Right.SEND, 404, 409, 507)
+async def send_location(
+    request: web.Request, query: How, headers: Once, body: contents.SendLocation
+) -> Outcomes:
+    """Send a location."""
+    return await _send_content(request, query, headers, body, "location", contents.location(body))
+
+
+@route(Right.SEND, 404, 409, 507)
+async def send_contact(
+    request: web.Request, query: How, headers: Once, body: contents.SendContact
+) -> Outcomes:
+    """Send contact cards."""
+    return await _send_content(request, query, headers, body, "contact", contents.contact(body))
+
+
+@route(Right.SEND, 404, 409, 507)
+async def send_poll(
+    request: web.Request, query: How, headers: Once, body: contents.SendPoll
+) -> Outcomes:
+    """Send a poll."""
+    return await _send_content(request, query, headers, body, "poll", contents.poll(body))
+
+
+async def _send_content(
+    request: web.Request, query: How, headers: Once, body: Sending, kind: str, said: dict[str, Any]
+) -> web.StreamResponse:
+    command = commands.content(body.recipient_phone, kind, said, content.context(body))
+    how = content.options(body, query, headers)
+    view = await session_for(request, body.session_id, body.workspace_id)
+    return await reply(request, view, command, how)
 
 
 @route(Right.SEND, 404, 409, 507)
@@ -83,16 +116,24 @@ async def send_media(request: web.Request, query: How, headers: Once, body: Send
     """Send a file."""
     deps, chat = request.app[DEPS], body.recipient_phone
     file = await content.file(body, deps.outgoing_files)
+    media = content.media(file)
+    if not file.url:
+        content.require_form(media)
     context, how = content.context(body), content.options(body, query, headers)
     view = await session_for(request, body.session_id, body.workspace_id)
 
     async def fetch() -> Command:
-        found = await content.fetched(file, deps.fetcher)
-        return commands.file(chat, content.media(found), context)
+        found = media
+        if file.url:
+            found = content.media(await content.fetched(file, deps.fetcher))
+            content.require_form(found)
+        if found.kind == "voice":
+            found = await deps.voices.voice_note(found, file.name)
+        return commands.file(chat, found, context)
 
-    if file.url:
-        how = replace(how, scope=file.url, fetch=fetch)
-    return await _reply(request, view, commands.file(chat, content.media(file), context), how)
+    if file.url or media.kind == "voice":
+        how = replace(how, scope=file.url or "", fetch=fetch)
+    return await reply(request, view, commands.file(chat, media, context), how)
 
 
 class Validity(OfSession, kw_only=True):
@@ -133,7 +174,7 @@ async def session_for(
     return view
 
 
-async def _reply(
+async def reply(
     request: web.Request, view: SessionView, command: Command, how: Options
 ) -> web.StreamResponse:
     """Write the reply here, to know whether it could be written."""

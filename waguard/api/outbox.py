@@ -20,7 +20,7 @@ ID_LIMIT: Final = 200  # characters
 LISTED: Final = 100
 LISTED_AT_MOST: Final = 1_000
 _BULK_ID: Final = re.compile(r"[0-9a-f-]{36}")
-_NUMBER: Final = re.compile(r"[0-9]{1,18}")
+NUMBER: Final = re.compile(r"[0-9]{1,18}")
 
 
 def _state(value: str, field: str) -> State:
@@ -135,7 +135,7 @@ async def cancel(request: web.Request, id: MessageId) -> Cancelled:  # noqa: A00
 
 async def _find(request: web.Request, given: str) -> Outgoing:
     outgoing = request.app[DEPS].outgoing
-    if _NUMBER.fullmatch(given):
+    if NUMBER.fullmatch(given):
         row = await outgoing.find(int(given))
     else:
         row = await outgoing.find_message(given[:ID_LIMIT])

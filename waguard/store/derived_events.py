@@ -13,6 +13,7 @@ from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from waguard.core.messages import news
+from waguard.core.messages.content import text_of
 from waguard.core.messages.inbox import InboxRecord, Kind, ack_keys, failed_key, sent_key
 from waguard.core.messages.news import Message
 from waguard.core.messages.send_states import ACK_SERVER, State, by_ack, moves
@@ -206,6 +207,9 @@ _COLUMNS: Final = tuple(
 def _message(row: dict[str, Any]) -> Message:
     body = msgspec.json.decode(row.pop("body"))
     text = body.get("text") or body.get("caption") or ""
+    if isinstance(found := body.get("content"), dict):
+        word = news.word_of(row["kind"])
+        text = text_of(word, {word: found})
     key, state = row.pop("idempotency_key"), State(row.pop("state"))
     return Message(**row, text=text, key=key, state=state)
 

@@ -26,6 +26,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from waguard.core.messages.inbox import InboxRecord, Kind
 from waguard.core.messages.news import NOT_SENT
 from waguard.core.messages.send_states import (
+    ACTIONS,
     AT_SERVER,
     ENDED,
     FROM,
@@ -48,6 +49,7 @@ _ROOM: Final = 1 << 20  # bytes of a packet that are no file
 _OWN: Final = OUTBOX.c
 _FILE: Final = re.compile(rb'"file":"([0-9a-f]{64})"')  # in a text the quotes have backslashes
 _UNSENT: Final = _OWN.state.in_([State.ACCEPTED, State.SENDING])
+_MESSAGE: Final = _OWN.kind.not_in(sorted(ACTIONS))
 _SHOWN: Final = tuple(
     column.label("key") if column.name == "idempotency_key" else column
     for column in OUTBOX.c
@@ -90,7 +92,7 @@ class SqlOutbox:
             and_(_in(AT_SERVER), ~_has_key("sent:")),
             and_(_in(NOT_SENT), _OWN.queued, ~_has_key("failed:")),
         )
-        query = select(*_SHOWN).where(untold, _OWN.created_at >= since)
+        query = select(*_SHOWN).where(untold, _MESSAGE, _OWN.created_at >= since)
         return await self._found(query.order_by(_OWN.id))
 
     async def find(self, number: int) -> Outgoing | None:

@@ -1,6 +1,6 @@
 """What the daemon asks of a worker, and what may come of it."""
 
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 from msgspec import Struct, field
 
@@ -31,7 +31,8 @@ class SendText(Private, tag="text", frozen=True, kw_only=True):
 
 
 class SendMedia(Private, tag="media", frozen=True, kw_only=True):
-    """Send a file, as ``SendText``; ``kind`` is image, video, audio or document."""
+    """Send a file, as ``SendText``; ``kind`` is image, video, audio, voice (a voice note), sticker
+    or document."""
 
     chat: str
     content: bytes
@@ -56,6 +57,42 @@ class SendFile(SendMedia, tag="file", frozen=True, kw_only=True):
     """The SHA-256 in the outbox; on the wire an absolute path."""
     size: int
     """Bytes."""
+
+
+class SendViewOnce(SendMedia, tag="view_once", frozen=True, kw_only=True):
+    """Send a file that is shown once. It has a tag of its own: an earlier release would send it as any other."""
+
+
+class SendContent(Private, tag="content", frozen=True, kw_only=True):
+    """Send what is neither text nor file, as ``SendText``; ``content`` are its fields, ``kind`` says what it is."""
+
+    chat: str
+    kind: str
+    """location, contact, poll; with a ``target`` reaction, edit, revoke."""
+    content: dict[str, Any]
+    target: str | None = None
+    """The id of the message that this changes; None: it is a message itself."""
+    message_id: str
+    timeout: float
+    quoted: str | None = None
+    mentions: tuple[str, ...] = ()
+    aliases: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    first_contact_check: bool = False
+    absent: bool = False
+    hold: bool = False
+
+
+class MarkSeen(Struct, tag="seen", frozen=True, kw_only=True):
+    """Mark a chat as read: its senders see that."""
+
+    chat: str
+
+
+class ShowTyping(Struct, tag="typing", frozen=True, kw_only=True):
+    """Show a chat that somebody types, records, or does so no more (paused)."""
+
+    chat: str
+    state: Literal["typing", "recording", "paused"]
 
 
 class PairingCode(Private, tag="pairing_code", frozen=True, kw_only=True):
@@ -184,7 +221,7 @@ class SetLog(Struct, tag="set_log", frozen=True, kw_only=True):
 
 SAVED: Final = "file"
 """The name of the file that ``FetchFile`` saves."""
-Send = SendText | SendMedia | SendFile
+Send = SendText | SendMedia | SendViewOnce | SendFile | SendContent
 PasskeyCall = PasskeyStart | PasskeyAnswer | PasskeyConfirm | PasskeyCancel
 _OfPage = (
     PairingCode
@@ -193,6 +230,8 @@ _OfPage = (
     | Screenshot
     | Exists
     | Ask
+    | MarkSeen
+    | ShowTyping
     | CatchUp
     | Reload
     | TakeOver

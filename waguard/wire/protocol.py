@@ -13,7 +13,7 @@ from waguard.wire.calls import Call, Failed, Sent, Value
 from waguard.wire.events import Event
 from waguard.wire.reports import Heartbeat, Report
 
-PROTOCOL: Final = 7
+PROTOCOL: Final = 8
 
 
 class Hello(Struct, tag="hello", frozen=True, kw_only=True):

@@ -21,6 +21,7 @@ from waguard.wire.calls import (
     Exists,
     Failed,
     FetchFile,
+    MarkSeen,
     OfPage,
     PairingCode,
     PasskeyAnswer,
@@ -31,10 +32,13 @@ from waguard.wire.calls import (
     Reload,
     Reread,
     Screenshot,
+    Send,
+    SendContent,
     SendMedia,
     SendText,
     Sent,
     SetLog,
+    ShowTyping,
     TakeOver,
     Unlink,
     Value,
@@ -46,7 +50,7 @@ from waguard.worker.link.status_reporter import StatusReporter
 from waguard.worker.link_reader import LinkReader
 from waguard.worker.messages import asking, rereading, sending
 from waguard.worker.page.page import WhatsAppPage
-from waguard.worker.page.page_errors import TooOftenError
+from waguard.worker.page.page_errors import NotSendableError, TooOftenError
 from waguard.worker.page.passkey import PasskeyCalls
 from waguard.worker.page_host import PageHost
 from waguard.worker.running_backfill import RunningBackfill
@@ -106,7 +110,9 @@ class PageCalls:
         """Raises ``WaguardError`` where the page does not do it."""
         ctx, page = self._ctx, self._host.page
         match call:
-            case SendText() | SendMedia():  # SendFile is one
+            case (
+                SendText() | SendMedia() | SendContent()
+            ):  # SendFile and SendViewOnce are SendMedia
                 return await self._send(page, call)
             case PairingCode(phone=phone):
                 ctx.watch.passkey_over()
@@ -131,10 +137,10 @@ class PageCalls:
                 answer = await self._passkey.perform(self._host.session, call)
                 ctx.reporter.report()  # first: the daemon knows the stage when it has the answer
                 return answer
-            case Reload() | CatchUp() | Reread() | FetchFile():
+            case Reload() | CatchUp() | Reread() | FetchFile() | MarkSeen() | ShowTyping():
                 return await self._care_for_messages(page, call)
 
-    async def _send(self, page: WhatsAppPage, call: SendText | SendMedia) -> Answer:
+    async def _send(self, page: WhatsAppPage, call: Send) -> Answer:
         ctx = self._ctx
         if ctx.watch.link is not Link.CONNECTED:
             return Failed(kind="not_ready", error=f"the session is {ctx.watch.link}")
@@ -179,7 +185,9 @@ class PageCalls:
             raise
 
     async def _care_for_messages(
-        self, page: WhatsAppPage, call: Reload | CatchUp | Reread | FetchFile
+        self,
+        page: WhatsAppPage,
+        call: Reload | CatchUp | Reread | FetchFile | MarkSeen | ShowTyping,
     ) -> Answer:
         ctx = self._ctx
         match call:
@@ -193,6 +201,8 @@ class PageCalls:
             case FetchFile():
                 async with self._fetching:
                     await self._fetch_file(page, call)
+            case MarkSeen() | ShowTyping():
+                return await _in_chat(page, call)
         return Value()
 
 
@@ -205,6 +215,15 @@ def _address(reported: Any) -> str:
 def _emptied(folder: Path) -> None:
     shutil.rmtree(folder, ignore_errors=True)
     private_folder(folder)
+
+
+async def _in_chat(page: WhatsAppPage, call: MarkSeen | ShowTyping) -> Value | Failed:
+    try:
+        state = "seen" if isinstance(call, MarkSeen) else call.state
+        await page.send("inChat", call.chat, state)
+    except NotSendableError:
+        return Failed(kind="refused", error="the page has no such chat", field="chat_id")
+    return Value()
 
 
 async def _pairing_code(page: WhatsAppPage, phone: str) -> Value | Failed:

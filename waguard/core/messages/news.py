@@ -21,13 +21,15 @@ from waguard.core.messages.inbox import (
     failed_key,
     sent_key,
 )
-from waguard.core.messages.send_states import ACK_PLAYED, AT_SERVER, REPEATED_FOR, State
+from waguard.core.messages.send_states import ACK_PLAYED, ACTIONS, AT_SERVER, REPEATED_FOR, State
 from waguard.core.webhooks import delivery
 from waguard.core.webhooks.delivery import Doubt
 
 # WhatsApp's acks -1 to 3; the application's ack_level is one more, and "read" is its highest
 _STATUS: Final = {-1: "failed", 0: "pending", 1: "sent", 2: "delivered", 3: "read"}
 _OWN_EVENT: Final = {2: "message_delivered", 3: "message_read"}
+_WORDS: Final = {"text": "chat", "voice": "ptt", "contact": "vcard", "poll": "poll_creation"}
+_WITHOUT_FILE: Final = frozenset({"text", "location", "contact", "poll"})
 NOT_SENT: Final = frozenset({State.FAILED, State.REFUSED})
 
 
@@ -135,7 +137,7 @@ def of_outcome(
 ) -> InboxRecord | None:
     """The record for the application about the message's outcome; None: there is none, or not yet. ``due``: do not
     wait for its reply any more; ``direct``: that was written a moment ago."""
-    if not due and not may_be_reported(message, now):
+    if message.kind in ACTIONS or (not due and not may_be_reported(message, now)):
         return None
     if message.state in AT_SERVER:
         key, kind = sent_key(message.message_id), Kind.SENT
@@ -171,8 +173,8 @@ def _sent(message: Message, now: int) -> Mapping[str, Any]:
             "body": message.text,
             "timestamp": at,
             "from_me": True,
-            "type": "chat" if message.kind == "text" else message.kind,  # WhatsApp's word
-            "has_media": message.kind != "text",
+            "type": word_of(message.kind),
+            "has_media": message.kind not in _WITHOUT_FILE,
         },
     }
 
@@ -188,6 +190,11 @@ def _failed(message: Message) -> Mapping[str, Any]:
         "message": {"id": message.message_id, **whence(message.chat), "to": message.chat},
         **{name: value for name, value in known.items() if value is not None},
     }
+
+
+def word_of(kind: str) -> str:
+    """WhatsApp's word for a kind of message."""
+    return _WORDS.get(kind, kind)
 
 
 def whence(chat: str) -> dict[str, Any]:

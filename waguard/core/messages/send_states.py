@@ -63,6 +63,10 @@ WITHOUT_CONTENT: Final = ENDED | {State.UNCERTAIN}
 AT_SERVER: Final = frozenset({State.SENT, State.DELIVERED, State.READ})
 
 
+ACTIONS: Final = frozenset({"reaction", "edit", "revoke"})
+"""Kinds of what changes a message and makes none."""
+
+
 def moves(before: State, after: State) -> bool:
     """Whether the one leads to the other."""
     return before in FROM[after]

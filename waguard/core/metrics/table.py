@@ -36,6 +36,10 @@ _ANY: Final = ()
 _SESSION: Final = {"session": _ANY}
 _BLAME: Final = {"blame": tuple(Blame)}
 OUTCOMES: Final = ("acked", "refused", "uncertain", "not_sent")
+KINDS: Final = (
+    *("text", "image", "video", "audio", "document", "voice", "sticker"),
+    *("location", "contact", "poll", "reaction", "edit", "revoke"),
+)
 STATUSES: Final = ("2xx", "3xx", "4xx", "5xx", "none")
 
 # ---- counted, and shown at a scrape ----
@@ -92,7 +96,7 @@ PAGE_LOADS: Final = Metric("waguard_page_loads_total", "Loads of pages.", {}, "c
 SENDS: Final = Metric(
     "waguard_sends_total",
     "Attempts to send, by the message's kind and the outcome.",
-    {"kind": ("text", "image", "video", "audio", "document"), "outcome": OUTCOMES},
+    {"kind": KINDS, "outcome": OUTCOMES},
     "counter",
 )
 RECEIVED: Final = Metric(

@@ -56,6 +56,16 @@ class Message:
             "quotedStanzaID",
             "quotedParticipant",
             "mentionedJidList",
+            *(
+                "lat",
+                "lng",
+                "loc",
+                "clientUrl",
+                "pollName",
+                "pollOptions",
+                "pollSelectableOptionsCount",
+            ),
+            *("vcardFormattedName", "vcardList", "isViewOnce", "duration", "waveform", "acts"),
         )
         return {
             "id": self.id,

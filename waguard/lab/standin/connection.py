@@ -147,6 +147,7 @@ class PageLink:
             name = f"Stand-in {device.phone}"
             groups = self._whatsapp.named(self._whatsapp.groups.get(device.phone, {}))
             known = {"name": name, "lids": lids} | groups
+            known["admin_of"] = sorted(self._whatsapp.admin_of.get(device.phone, ()))
             self.send({"type": "success", "isFresh": is_fresh} | known)
             for lock in self._limits.stanzas(device):
                 self.send(lock)
@@ -179,6 +180,24 @@ class PageLink:
         if self._device is not None:
             self._whatsapp.read(self._device, stanza["chat"])
 
+    def on_act(self, stanza: Stanza) -> None:
+        policy, device = self._policy, self._device
+        if device is None:
+            return
+        if stanza["kind"] == "chatstate":
+            self._whatsapp.chatstates.append((device.phone, stanza["target"], stanza["text"]))
+            return
+        if policy.never_answer == "lost" or self._whatsapp.is_unreadable(device):
+            self._whatsapp.lost.append(stanza["target"])
+            return
+        if not policy.send_error:
+            self._whatsapp.act(device, stanza["target"], stanza["kind"], stanza["text"])
+        answer = {"type": "result", "number": stanza["number"]}
+        if policy.never_answer == "drop":
+            self.close()
+        elif not policy.never_answer:
+            self._later(policy.ack_delay, answer | {"result": policy.send_error or "OK"})
+
     def on_exists(self, stanza: Stanza) -> None:
         if self._policy.exists_silent:
             return
@@ -198,17 +217,12 @@ class PageLink:
             self._device.queue.clear()
             self.send({"type": "logged_out", "reason": "user_initiated"})
 
-    def _is_unreadable(self, device: Device) -> bool:
-        """Whether the server makes nothing of what this page sends."""
-        revision = self._whatsapp.versions.get(device.revision)
-        return revision is not None and revision.is_broken("unacked", device.phone)
-
     def on_send(self, stanza: Stanza) -> None:
         policy, device = self._policy, self._device
         if device is None:
             return
         way = self._limits.way(device, stanza["id"])
-        if policy.never_answer == "lost" or way == "drop" or self._is_unreadable(device):
+        if policy.never_answer == "lost" or way == "drop" or self._whatsapp.is_unreadable(device):
             self._whatsapp.lost.append(stanza["id"])
             return
         message = self._whatsapp.accept(device, stanza["id"], stanza["attributes"])

@@ -33,6 +33,7 @@ SCRIPTS: Final = (
     "messages",
     "media",
     "happenings",
+    "actions",
     "notices",
     "passkey",
     "ciphertexts",

@@ -46,17 +46,17 @@ def _answer(whatsapp: WhatsApp, device: Device, stanza: Stanza) -> Stanza:
         case "create":
             group = f"120363{secrets.randbelow(10**12):012}@g.us"
             whatsapp.group_names[group] = stanza["name"]
-            whatsapp.gather(device.phone, group, (f"{device.phone}@c.us", *joined))
+            whatsapp.gather(device.phone, group, (f"{device.phone}@c.us", *joined), admin=True)
             return {"id": group, "added": added}
         case "add":
             group = stanza["group"]
             new = tuple(it for it in joined if it not in groups[group])
-            whatsapp.gather(device.phone, group, (*groups[group], *new))
+            whatsapp.gather(device.phone, group, (*groups[group], *new), admin=True)
             return {"added": added}
         case "remove":
             group = stanza["group"]
             left = tuple(it for it in groups[group] if it not in people)
-            whatsapp.gather(device.phone, group, left)
+            whatsapp.gather(device.phone, group, left, admin=True)
             return {}
         case "invite":
             return {"code": f"code-of-{stanza['group'].partition('@')[0]}"}

@@ -96,6 +96,7 @@ class Migrate(Request, kw_only=True):
 class Group(Request, kw_only=True):
     id: Annotated[str, msgspec.Meta(pattern=r"^[0-9-]+@g\.us$")]
     participants: list[str]
+    admin: bool = False
 
 
 class Reveal(Request, kw_only=True):
@@ -294,10 +295,17 @@ class Phone:
         self.whatsapp.migrate(phone, f"{number}@c.us", f"{lid}@lid", known=known)
         return {"chat": f"{lid}@lid"}
 
-    def group(self, id: str, participants: list[str], phone: str = PHONE) -> dict[str, Any]:  # noqa: A002
+    def group(
+        self,
+        id: str,  # noqa: A002
+        participants: list[str],
+        phone: str = PHONE,
+        *,
+        admin: bool = False,
+    ) -> dict[str, Any]:
         """The account is in this group of theirs: numbers, or LIDs where it is addressed by them."""
         people = tuple(_wid(one, "participants") for one in participants)
-        self.whatsapp.gather(phone, id, people)
+        self.whatsapp.gather(phone, id, people, admin=admin)
         return {"id": id, "participants": people}
 
     def reveal(self, number: str, phone: str = PHONE) -> dict[str, str]:
@@ -449,7 +457,7 @@ _POSTS: dict[str, tuple[type[msgspec.Struct], Callable[[Phone, Any], dict[str, A
     "write": (Written, lambda p, r: p._write(r)),  # noqa: SLF001
     "receipt": (Receipt, lambda p, r: p.receipt(r.id, r.ack, r.phone, r.reader)),
     "migrate": (Migrate, lambda p, r: p.migrate(r.number, r.lid, r.phone, known=r.known)),
-    "group": (Group, lambda p, r: p.group(r.id, r.participants, r.phone)),
+    "group": (Group, lambda p, r: p.group(r.id, r.participants, r.phone, admin=r.admin)),
     "reveal": (Reveal, lambda p, r: p.reveal(r.number, r.phone)),
     "edit": (Edit, lambda p, r: p.edit(r.id, r.body, r.phone)),
     "revoke": (Revoke, lambda p, r: p.revoke(r.id, r.phone)),

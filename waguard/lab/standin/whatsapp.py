@@ -39,6 +39,8 @@ class WhatsApp:
         self.groups: dict[str, dict[str, tuple[str, ...]]] = {}  # the same; participants by group
         self.group_names: dict[str, str] = {}  # of groups that an account here has made
         self.pictures: dict[str, str] = {}  # addresses, by wid
+        self.admin_of: dict[str, set[str]] = {}  # by phone number; groups
+        self.chatstates: list[tuple[str, str, str]] = []  # phone number, chat, what was shown there
         self.media: dict[str, bytes] = {}
         self.asked: list[str] = []  # numbers of which a page asked whether they exist
         self.lost: list[str] = []  # ids of transmissions that never arrived, by policy
@@ -108,11 +110,14 @@ class WhatsApp:
             stanza = {"type": "migrated", "before": before, "lid": lid}
             device.enqueue(stanza | {"number_wid": number, "known": known})
 
-    def gather(self, phone: str, group: str, participants: tuple[str, ...]) -> None:
+    def gather(self, phone: str, group: str, participants: tuple[str, ...], *, admin: bool) -> None:
         """A group of the account has these participants, under these ids."""
         self.groups.setdefault(phone, {})[group] = participants
+        admin_of = self.admin_of.setdefault(phone, set())
+        (admin_of.add if admin else admin_of.discard)(group)
         for device in self.linked(phone):
-            device.enqueue({"type": "group"} | self.named({group: participants}))
+            stanza = {"type": "group", "admin_of": sorted(admin_of)}
+            device.enqueue(stanza | self.named({group: participants}))
 
     def named(self, groups: dict[str, tuple[str, ...]]) -> Stanza:
         """These groups, with the names of those that were made here."""
@@ -142,6 +147,22 @@ class WhatsApp:
             messages[message_id] = message
         message.times_transmitted += 1
         return message
+
+    def is_unreadable(self, device: Device) -> bool:
+        """Whether the server makes nothing of what this page sends."""
+        revision = self.versions.get(device.revision)
+        return revision is not None and revision.is_broken("unacked", device.phone)
+
+    def act(self, device: Device, target: str, kind: str, text: str) -> None:
+        """A device reacts to a message of its account, edits or revokes it; each is kept in "acts"."""
+        target = self.lids_of(device.phone).renamed(target)
+        if message := self.messages.get(device.phone, {}).get(target):
+            message.attributes.setdefault("acts", []).append([kind, text])
+            if kind == "edit":
+                name = "caption" if "filehash" in message.attributes else "body"
+                message.attributes[name] = text
+            elif kind == "revoke":
+                message.attributes |= {"type": "revoked", "body": "", "caption": ""}
 
     def carry(self, device: Device, message: Message) -> None:
         """Take an accepted message to the account's other devices, and to its recipient if that one lives here."""

@@ -18,7 +18,7 @@ from waguard.errors import (
     UnavailableError,
     WaguardError,
 )
-from waguard.messaging.outbox.commands import Command, body_of
+from waguard.messaging.outbox.commands import Command, body_of, command_of, replaces
 from waguard.messaging.outbox.completion import Completion
 from waguard.messaging.outbox.dispatcher import Dispatcher
 from waguard.messaging.outbox.pending_sends import (
@@ -32,9 +32,9 @@ from waguard.messaging.outbox.pending_sends import (
 )
 from waguard.messaging.outbox.send_context import SendContext, stopping
 from waguard.messaging.outbox.transmission import Transmission
-from waguard.ports.outbox import NewMessage, Outgoing, Withdrawal
+from waguard.ports.outbox import NewMessage, Outgoing, StateUpdate, Withdrawal
 from waguard.ports.outcomes import NotSent, Uncertain
-from waguard.wire.calls import SendMedia
+from waguard.wire.calls import SendContent, SendMedia
 
 # s for which a key means the same message: an application that repeats after an outage of hours sends nothing twice
 KEY_LASTS: Final = 24 * 3_600.0
@@ -64,8 +64,11 @@ class Acceptance:
 
     async def accept(self, pending: PendingSend, options: Options) -> None:
         """Keep it, and send it or let it wait; ``pending.stored`` and ``.done`` say what came of it."""
+        command = pending.command
         with self._ctx.accepted.on_its_way(pending):
             await self._keep_and_begin(pending, options)
+        if isinstance(command, SendContent) and command.target:
+            await self._cancel_replaced(pending, command.target)
 
     async def accept_all(
         self, session_id: str, workspace_id: int, messages: Sequence[tuple[Command, Options]]
@@ -131,6 +134,25 @@ class Acceptance:
         dispatcher.add(pending)
         if not pending.queued:
             self._ctx.waiting.start(dispatcher.limit_wait(pending))
+
+    async def _cancel_replaced(self, pending: PendingSend, target: str) -> None:
+        """Cancel older actions that have not begun, and that this one makes needless. Where the database is away
+        they go in their order, and the newest counts all the same."""
+        for older in self._ctx.accepted.waiting(pending.session_id):
+            same = older.is_action and older.chat_key == pending.chat_key
+            if not same or older.id >= pending.id:
+                continue
+            with contextlib.suppress(WaguardError):
+                kept = await self._ctx.store.load(older.id)
+                if kept and replaces(pending.kind, target, command_of(*kept)):
+                    await self.cancel(older.id)
+
+    async def cancel(self, number: int) -> bool:
+        """Whether it had not begun, and is cancelled."""
+        if not await self._ctx.journal.keep(StateUpdate(id=number, state=State.CANCELLED)):
+            return False
+        self._dispatcher.cancel(number)
+        return True
 
     async def _was_kept(self, pending: PendingSend, key: str) -> bool:
         """Whether it is the message that has this key; what never left has a second chance."""

@@ -1,18 +1,19 @@
 """What is sent, as the command that its worker gets, and as it is kept."""
 
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Any, Final
 
 import msgspec
 
-from waguard.wire.calls import SendFile, SendMedia, SendText
+from waguard.core.messages.identity import parse
+from waguard.wire.calls import Send, SendContent, SendFile, SendMedia, SendText, SendViewOnce
 
-Command = SendText | SendMedia | SendFile
+Command = Send
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Media:
-    """A file to send; ``kind`` is image, video, audio or document."""
+    """A file to send; ``kind`` as ``SendMedia`` has it."""
 
     content: bytes = field(default=b"", repr=False)
     file: str | None = None
@@ -23,6 +24,7 @@ class Media:
     kind: str
     filename: str | None = None
     caption: str | None = None
+    view_once: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,7 +52,8 @@ def text(chat: str, body: str, context: Context = NO_CONTEXT) -> SendText:
 
 def file(chat: str, media: Media, context: Context = NO_CONTEXT) -> SendMedia:
     """The command for a file."""
-    command = SendMedia(
+    form = SendViewOnce if media.view_once else SendMedia
+    command = form(
         chat=chat,
         content=media.content,
         mimetype=media.mimetype,
@@ -67,9 +70,44 @@ def file(chat: str, media: Media, context: Context = NO_CONTEXT) -> SendMedia:
     return SendFile(**msgspec.structs.asdict(command), file=media.file, size=media.size)
 
 
+def content(
+    chat: str, kind: str, fields: dict[str, Any], context: Context = NO_CONTEXT
+) -> SendContent:
+    """The command for a location, contacts or a poll."""
+    return SendContent(
+        chat=chat,
+        kind=kind,
+        content=fields,
+        message_id="",
+        timeout=0.0,
+        quoted=context.quoted,
+        mentions=context.mentions,
+    )
+
+
+def action(chat: str, kind: str, target: str, fields: dict[str, Any]) -> SendContent:
+    """The command for a change of a message: one of ``send_states.ACTIONS``."""
+    return SendContent(
+        chat=chat, kind=kind, target=target, content=fields, message_id="", timeout=0.0
+    )
+
+
+def replaces(kind: str, target: str, older: Command) -> bool:
+    """Whether an action makes an older one on the same message needless."""
+    if not isinstance(older, SendContent) or older.target is None:
+        return False
+    return kind in {older.kind, "revoke"} and _stem(target) == _stem(older.target)
+
+
+def _stem(message_id: str) -> tuple[bool, str] | None:
+    """What stays where a chat gets another id."""
+    key = parse(message_id)
+    return (key.from_me, key.stem) if key else None
+
+
 def kind_of(command: Command) -> str:
     """The message's type, as the API names it."""
-    return command.kind if isinstance(command, SendMedia) else "text"
+    return "text" if isinstance(command, SendText) else command.kind
 
 
 def body_of(command: Command) -> bytes:
@@ -85,7 +123,7 @@ def body_of(command: Command) -> bytes:
 
 def command_of(body: bytes, content: bytes | None) -> Command:
     """The command of what was kept."""
-    command: Command = msgspec.json.decode(body, type=SendText | SendMedia | SendFile)
+    command: Command = msgspec.json.decode(body, type=Send)
     if isinstance(command, SendMedia):
         return msgspec.structs.replace(command, content=content or b"")
     return command

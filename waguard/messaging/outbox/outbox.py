@@ -248,14 +248,12 @@ class Outbox:
 
     async def cancel(self, row: Outgoing) -> None:
         """Raises ``ConflictError`` where it has begun, or ended."""
-        update = StateUpdate(id=row.id, state=State.CANCELLED)
-        if not await self._ctx.journal.keep(update):
+        if not await self._acceptance.cancel(row.id):
             found = await self._ctx.store.find(row.id)
             raise ConflictError(
                 f"it is {found.state if found else row.state}",
                 remedy="only what is accepted can be cancelled",
             )
-        self._dispatcher.cancel(row.id)
 
     def _require_place(self, pending: PendingSend) -> None:
         if pending.queued:

@@ -13,7 +13,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from waguard.core.messages.send_states import AT_SERVER, REPEATED_FOR, State
+from waguard.core.messages.send_states import ACTIONS, AT_SERVER, REPEATED_FOR, State
 from waguard.errors import ConflictError, RefusedError, WaguardError
 from waguard.messaging.outbox.commands import Command, body_of, kind_of
 from waguard.ports.outbox import Outgoing, StateUpdate
@@ -129,6 +129,11 @@ class PendingSend:
     def name(self) -> tuple[str, str]:
         """What distinguishes it from every other message."""
         return self.session_id, self.message_id
+
+    @property
+    def is_action(self) -> bool:
+        """Whether it changes a message, and makes none."""
+        return self.kind in ACTIONS
 
     @property
     def reports(self) -> tuple[str, str] | None:

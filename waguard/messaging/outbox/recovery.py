@@ -53,7 +53,10 @@ class Recovery:
         await self._poller.close()
 
     def watch(self, pending: PendingSend) -> None:
-        """Find out what became of it."""
+        """Find out what became of it. An action leaves nothing in its chat that has its id."""
+        if pending.is_action:
+            self._on_poll(pending, None)
+            return
         self._watched[pending.name] = pending
         if len(self._watched) > WATCHED_AT_MOST:  # the row of the oldest moves all the same
             del self._watched[next(iter(self._watched))]

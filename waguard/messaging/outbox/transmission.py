@@ -44,7 +44,8 @@ class Transmission:
                 return NotSent(pending.abandoned)
             command = msgspec.structs.replace(command, file=str(path))
         timeout = settings.timeout + transfer_time(_size_of(command))
-        exists = await self._exists(pending) if settings.check_first_contact else True
+        asked = settings.check_first_contact and not pending.is_action
+        exists = await self._exists(pending) if asked else True
         call = msgspec.structs.replace(
             command,
             message_id=pending.message_id,

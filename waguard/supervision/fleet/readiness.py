@@ -18,7 +18,17 @@ from waguard.errors import ConflictError, OtherNumberError, UnavailableError, Wa
 from waguard.ports.sessions import Health
 from waguard.ports.store import SessionRow
 from waguard.supervision.session.actor import SessionActor
-from waguard.wire.calls import Acks, Ask, Exists, FetchFile, Operation, PairingCode, RefreshQr
+from waguard.wire.calls import (
+    Acks,
+    Ask,
+    Exists,
+    FetchFile,
+    MarkSeen,
+    Operation,
+    PairingCode,
+    RefreshQr,
+    ShowTyping,
+)
 from waguard.wire.reports import QrCode
 
 # a conflict is none of them: where nobody takes over, the session is parked
@@ -144,7 +154,7 @@ def require_files(session: SessionActor) -> None:
 def needs(call: Operation) -> Needs:
     """What a call needs that is no send."""
     match call:
-        case Exists() | Acks() | Ask() | FetchFile():
+        case Exists() | Acks() | Ask() | FetchFile() | MarkSeen() | ShowTyping():
             return SENDING
         case PairingCode() | RefreshQr():
             return (

@@ -13,7 +13,17 @@ from waguard.core.messages.identity import People, parse
 from waguard.core.messages.send_states import ACK_ERROR, ACK_SERVER
 from waguard.core.session.page_errors import own_fault
 from waguard.errors import WaguardError
-from waguard.wire.calls import Acks, Failed, SendFile, SendMedia, SendText, Sent
+from waguard.wire.calls import (
+    Acks,
+    Failed,
+    Send,
+    SendContent,
+    SendFile,
+    SendMedia,
+    SendText,
+    SendViewOnce,
+    Sent,
+)
 from waguard.worker.browser.devtools import DevToolsError, ElsewhereError, EvaluationError
 from waguard.worker.messages.inbound import Inbound
 from waguard.worker.page.page import WhatsAppPage
@@ -64,7 +74,7 @@ def _lids(message_id: str, people: People) -> tuple[str, ...]:
 
 async def send(
     page: WhatsAppPage,
-    call: SendText | SendMedia,
+    call: Send,
     people: People | None = None,
     *,
     timings: Timings = TIMINGS,
@@ -100,26 +110,26 @@ async def send_sentinel(
 
 
 async def _outcome(
-    page: WhatsAppPage, call: SendText | SendMedia, people: People, timings: Timings
+    page: WhatsAppPage, call: Send, people: People, timings: Timings
 ) -> Sent | Failed:
     try:
-        answer = await _transmit(page, call, timings.first_contact_check)
+        answer = await _transmit(page, call, people, timings.first_contact_check)
     except (NotTransmittedError, ElsewhereError, PageLoadingError) as error:
         return Failed(kind="not_ready", error=str(error))
     except NotSendableError as error:
         return _not_sent(call, error)
     except EvaluationError as error:
-        found = await _find(page, call.message_id, people, str(error), timings.find)
+        found = await _find(page, call, people, str(error), timings.find)
         outcome = _after_exception(found, str(error))
         is_sent = isinstance(outcome, Sent) and outcome.outcome == "sent"
         thrown = None if is_sent else own_fault(error.text)
         return msgspec.structs.replace(outcome, thrown=thrown)
     except DevToolsError as error:
-        return await _find(page, call.message_id, people, str(error), timings.find)
+        return await _find(page, call, people, str(error), timings.find)
     return evaluate(answer, call.message_id, int(time.time()))
 
 
-async def _transmit(page: WhatsAppPage, call: SendText | SendMedia, check: float) -> SendOutcome:
+async def _transmit(page: WhatsAppPage, call: Send, people: People, check: float) -> SendOutcome:
     options: dict[str, Any] = {
         "messageId": call.message_id,
         "quotedMsg": call.quoted,
@@ -131,23 +141,45 @@ async def _transmit(page: WhatsAppPage, call: SendText | SendMedia, check: float
     }
     match call:
         case SendText():
-            return await page.send_text(call.chat, call.text, _given(options), timeout=call.timeout)
+            return await page.send(
+                "sendText", call.chat, call.text, _given(options), timeout=call.timeout
+            )
         case SendMedia():
+            voice = call.kind == "voice"
             options |= {
-                "type": call.kind,
+                "type": "audio" if voice else call.kind,
+                "isPtt": voice or None,
+                "isViewOnce": isinstance(call, SendViewOnce) or None,
                 "mimetype": call.mimetype,
                 "filename": call.filename,
                 "caption": call.caption,
             }
             file = Path(call.file) if isinstance(call, SendFile) else call.content
             return await page.send_file(call.chat, file, _given(options), timeout=call.timeout)
+        case SendContent(target=str(target), kind=kind, content=content):
+            aliases = list(_lids(target, people))
+            return await page.send("act", kind, target, aliases, content, timeout=call.timeout)
+        case SendContent():
+            given = (call.chat, call.kind, call.content, _given(options))
+            return await page.send("sendContent", *given, timeout=call.timeout)
 
 
 def _given(options: dict[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in options.items() if value is not None}
 
 
-def _not_sent(call: SendText | SendMedia, why: NotSendableError) -> Failed:
+_TARGET: Final = {
+    "no_target": "the page does not have the message",
+    "not_editable": "WhatsApp does not allow to edit this message",
+    "revoked": "the message is deleted already",
+    "not_ours": "only its author, or an admin of the group, deletes a message for all",
+}
+
+
+def _not_sent(call: Send, why: NotSendableError) -> Failed:
+    if error := _TARGET.get(why.reason):
+        detail = f": {why.why}" if why.why else ""
+        return Failed(kind="refused", error=error + detail, field="id")
     if why.reason == "asked_too_often":
         error = "WhatsApp was asked for too many new numbers"
         return Failed(kind="paused", error=error, field="recipient_phone")
@@ -174,10 +206,10 @@ def _after_exception(found: Sent, error: str) -> Sent | Failed:
 _NOT_FOUND: Final = "not found in its chat"
 
 
-async def _find(
-    page: WhatsAppPage, message_id: str, people: People, why: str, timeout: float
-) -> Sent:
-    now = int(time.time())
+async def _find(page: WhatsAppPage, call: Send, people: People, why: str, timeout: float) -> Sent:
+    now, message_id = int(time.time()), call.message_id
+    if isinstance(call, SendContent) and call.target:  # it leaves nothing that has its id
+        return Sent(outcome="uncertain", message_id=message_id, timestamp=now, error=why)
     try:
         lids = _lids(message_id, people)
         ack = await page.ack_of(message_id, lids, timeout=timeout)

@@ -34,12 +34,15 @@
     'lidPnCache|ApiContact',
   ];
   const FURTHER = [
-    'functions.queryWidExists', 'functions.genLinkDeviceCodeForPhoneNumber', 'functions.initializeAltDeviceLinking',
+    'functions.sendReactionToMsg', 'functions.addAndSendMessageEdit', 'functions.canEditMsg', 'functions.canEditCaption',
+    'functions.sendSeen', 'ChatPresence', 'VCard', 'functions.queryWidExists', 'functions.genLinkDeviceCodeForPhoneNumber', 'functions.initializeAltDeviceLinking',
     'MediaPrep', 'OpaqueData',
   ];
   // What waguard calls of wa-js itself.
   const CALLED = [
-    'on', 'chat.deleteMessage', 'chat.downloadMedia', 'chat.find', 'chat.get', 'chat.getMessageById', 'chat.getMessages',
+    'on', 'chat.deleteMessage', 'chat.downloadMedia', 'chat.editMessage', 'chat.find', 'chat.markIsComposing',
+    'chat.markIsPaused', 'chat.markIsRead', 'chat.markIsRecording', 'chat.sendCreatePollMessage', 'chat.sendLocationMessage',
+    'chat.sendReactionToMessage', 'chat.sendVCardContactMessage', 'group.iAmAdmin', 'chat.get', 'chat.getMessageById', 'chat.getMessages',
     'chat.sendFileMessage', 'chat.sendTextMessage', 'conn.genLinkDeviceCodeForPhoneNumber', 'conn.getAuthCode',
     'conn.getMyUserId', 'conn.getMyUserLid', 'conn.getStreamData', 'conn.isAuthenticated', 'conn.logout',
     'conn.needsUpdate', 'conn.refreshQR', 'contact.queryWidExists', 'group.getParticipants', 'loader.moduleRequire',
@@ -331,10 +334,11 @@
     if (written.some((message) => !message.id.fromMe)) return 'answered';
     return written.some((message) => message.ack >= 1) ? 'other' : 'first';
   };
+  const chatOf = (chat) => (
+    [chat, lidOf(chat), person(chat)].filter(Boolean).map((id) => attempt(() => W.chat.get(id))).find(Boolean));
   const chatStateOf = async (chat) => {
     if (!/@(c\.us|lid)$/.test(chat)) return 'other';
-    const names = [chat, lidOf(chat), person(chat)].filter(Boolean);
-    const found = names.map((id) => attempt(() => W.chat.get(id))).find(Boolean);
+    const found = chatOf(chat);
     if (!found) return 'first';
     const loaded = byMessages(attempt(() => found.msgs.getModelsArray()) ?? []);
     if (loaded !== 'first' || !found.lastReceivedKey) return loaded;
@@ -408,6 +412,51 @@
       body: body?.replace(MENTION, (one) => digits.get(one) ?? one),
       options: named([...new Set(found)]),
     };
+  };
+
+  // Neither text nor file: how wa-js sends it.
+  const CONTENTS = {
+    location: (chat, { latitude: lat, longitude: lng, ...place }, own) => W.chat.sendLocationMessage(chat, { lat, lng, ...place, ...own }),
+    contact: (chat, { contacts }, own) => (
+      W.chat.sendVCardContactMessage(chat, contacts.map(({ name, phone }) => ({ id: `${phone}@c.us`, name })), own)),
+    poll: (chat, { question, options, selectable }, own) => (
+      W.chat.sendCreatePollMessage(chat, question, options, { selectableCount: selectable, ...own })),
+  };
+
+  // What changes a message. It has no id that could be looked up, and wa-js does not say of all that the server has
+  // it: that the page did it, and threw nothing, is its answer.
+  const acted = (sent) => {
+    const result = text(sent?.messageSendResult) ?? 'OK';
+    return { result, ack: ['OK', 'ERROR_NETWORK'].includes(result) ? null : -1 };
+  };
+  const ACTIONS = {
+    reaction: async (message, written) => acted((await W.chat.sendReactionToMessage(String(message.id), written)).sendMsgResult),
+    edit: async (message, written) => {
+      const { body, options } = await addressed(wid(message.id.remote), written, {});
+      try {
+        const { sendMsgResult } = await W.chat.editMessage(String(message.id), body, { linkPreview: false, markIsRead: false, ...options });
+        return acted(sendMsgResult);
+      } catch (error) {
+        if (error?.code === 'edit_message_error') return { refused: 'not_editable' }; // before anything left
+        throw error;
+      }
+    },
+    // wa-js asks these two; where neither holds, it deletes the message for us alone, and says OK
+    revoke: async (message) => {
+      const chat = wid(message.id.remote);
+      if (message.type === 'revoked') return { refused: 'revoked' };
+      const isOurs = attempt(() => message.senderObj.isMe) === true;
+      const isAdmin = chat.endsWith('@g.us') && await Promise.resolve(W.group.iAmAdmin(chat)).catch(() => false);
+      if (!isOurs && !isAdmin) return { refused: 'not_ours' };
+      const { isRevoked, sendMsgResult } = await W.chat.deleteMessage(chat, String(message.id), false, true);
+      return acted({ messageSendResult: isRevoked ? sendMsgResult : 'ERROR_UNKNOWN' });
+    },
+  };
+  const IN_CHAT = {
+    seen: (chat) => W.chat.markIsRead(chat),
+    typing: (chat) => W.chat.markIsComposing(chat),
+    recording: (chat) => W.chat.markIsRecording(chat),
+    paused: (chat) => W.chat.markIsPaused(chat),
   };
 
   const base64 = (blob) => new Promise((resolve, reject) => {
@@ -499,6 +548,23 @@
       return refused ? { refused } : inItsChat(chat, options, async (target, own) => outcome(
         await W.chat.sendFileMessage(target, file, { waitForAck: true, markIsRead: false, caption, ...own }),
       ));
+    },
+    async sendContent(chat, kind, content, given) {
+      const { refused, options } = await prepare(chat, null, given);
+      return refused ? { refused } : inItsChat(chat, options, async (target, own) => outcome(
+        await CONTENTS[kind](target, content, { waitForAck: true, markIsRead: false, ...own }),
+      ));
+    },
+    async act(kind, messageId, aliases, { text: written = '' }) {
+      let why = null; // nothing has left
+      const message = await find(messageId, ...aliases).catch((error) => { why = text(`${error}`); });
+      return message ? ACTIONS[kind](message, written) : { refused: 'no_target', why };
+    },
+    async inChat(chat, state) {
+      const found = chatOf(chat);
+      if (!found) return { refused: 'no_chat' };
+      await IN_CHAT[state](wid(found.id));
+      return {};
     },
     // `aliases`: other ids that its chat may have
     async ackOf(messageId, aliases) {

@@ -81,31 +81,29 @@ class WhatsAppPage:
         )
         return page_answers.reading(reported)
 
-    async def send_text(
-        self, chat: str, text: str, options: dict[str, Any], *, timeout: float
-    ) -> SendOutcome:
-        """``options`` are wa-js's (messageId, quotedMsg, mentionedList), aliases (other ids of those who are
-        mentioned), firstContactCheck (ms), absent, hold (refuse a first contact).
+    async def send(self, way: str, *arguments: Any, timeout: float | None = None) -> SendOutcome:
+        """By the hook's sendText, sendContent, act or inChat. Options are wa-js's (messageId, quotedMsg,
+        mentionedList), aliases (other ids of those who are mentioned), firstContactCheck (ms), absent, hold (refuse a
+        first contact).
 
         Raises ``DevToolsTimeoutError`` when WhatsApp never answered: an unknown outcome;
         ``NotSendableError``.
         """
-        return page_answers.send_outcome(
-            await self.call("sendText", chat, text, options, timeout=timeout)
-        )
+        return page_answers.send_outcome(await self.call(way, *arguments, timeout=timeout))
 
     async def send_file(
         self, chat: str, file: bytes | Path, options: dict[str, Any], *, timeout: float
     ) -> SendOutcome:
-        """As ``send_text``; further options: type, mimetype, filename, caption. A ``file`` that is a path is read by
-        Chromium alone."""
+        """As ``send``; further options: type, mimetype, filename, caption, isPtt, isViewOnce. A ``file`` that is a path is
+        read by Chromium alone."""
         variable = f"__waguard_file_{abs(hash(options['messageId']))}"
         began = time.monotonic()
         try:
             if isinstance(file, Path):
                 await put_file(self._session, variable, file, timeout=timeout / 2)
             else:
-                url = f"data:{options['mimetype']};base64,{base64.b64encode(file).decode()}"
+                kind = options["mimetype"].partition(";")[0]
+                url = f"data:{kind};base64,{base64.b64encode(file).decode()}"
                 await self._session.put_large(variable, url, timeout=timeout / 2)
         except DevToolsError as error:
             raise NotTransmittedError(f"the file did not reach the page: {error}") from None

@@ -53,7 +53,7 @@ class NotTransmittedError(WaguardError):
 
 class NotSendableError(WaguardError):
     """Nothing was sent; ``reason`` is the hook's word: not_in_chat, no_whatsapp, asked_too_often, held,
-    or no_chat with the page's error."""
+    no_target, not_editable, not_ours, revoked, or no_chat with the page's error."""
 
     def __init__(self, reason: str, why: str | None = None) -> None:
         super().__init__(f"the page refused: {reason}")

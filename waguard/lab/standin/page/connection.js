@@ -81,13 +81,12 @@
         this.trigger('refresh_qr');
       }
 
-      /** For this account alone: whoever else has the messages keeps them. */
-      async sendDeleteMsgs(chat, { list }) {
-        for (const { id } of list) {
-          await require('WAWebStandinMessages').remove(String(id));
-          chat.msgs.remove(id);
-          require('WAWebMsgCollection').MsgCollection.remove(id);
-        }
+      sendRevokeMsgs(chat, { list }) {
+        return require('WAWebStandinDeletion').revoke(list);
+      }
+
+      sendDeleteMsgs(chat, { list }) {
+        return require('WAWebStandinDeletion').remove(chat, list);
       }
     }
     exports.CmdImpl = CmdImpl;
@@ -330,10 +329,10 @@
         this.open();
       }
 
-      async on_success({ isFresh, name, lids, groups, names }) {
+      async on_success({ isFresh, name, lids, groups, names, admin_of }) {
         this.attempt = 0;
         for (const [number, lid, known] of lids) require('WAWebStandinLids').lids.note(number, lid, known);
-        require('WAWebStandinGroups').note(groups, names);
+        require('WAWebStandinGroups').note(groups, names, admin_of);
         network.online = true;
         if (this.wantsLogout) this.send('logout');
         document.cookie = `standin_account=${session.linked.wid.split('@')[0]}; path=/; secure; max-age=31536000`;

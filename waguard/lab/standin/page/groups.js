@@ -19,7 +19,7 @@
       }
 
       iAmAdmin() {
-        return this.get(require('WAWebUserPrefsMeUser').getMaybeMePnUser())?.isAdmin === true;
+        return this.isAdmin === true || this.get(require('WAWebUserPrefsMeUser').getMaybeMePnUser())?.isAdmin === true;
       }
 
       canRemove() {
@@ -35,8 +35,11 @@
     const groupMetadata = require('WAWebGroupMetadataCollection').default;
     const ParticipantCollection = require('WAWebParticipantCollection').default;
 
-    /** Participants by group, as ids, and the names of those that we made: we are the admin of these. */
-    exports.note = (groups, names = {}) => {
+    /**
+     * Participants by group, as ids, the names of those that we made, and the groups of which the account is an admin:
+     * those that we made, and others.
+     */
+    exports.note = (groups, names = {}, adminOf = []) => {
       const { ChatCollection } = require('WAWebChatCollection');
       const me = require('WAWebUserPrefsMeUser').getMaybeMePnUser();
       for (const [group, people] of Object.entries(groups)) {
@@ -44,6 +47,7 @@
         const participants = new ParticipantCollection();
         const isOurs = (id) => name !== undefined && String(me) === id;
         participants.add(people.map((id) => ({ id: createWid(id), isAdmin: isOurs(id), isSuperAdmin: isOurs(id) })));
+        participants.isAdmin = adminOf.includes(group);
         const metadata = groupMetadata.add({ id: createWid(group) })[0];
         metadata.set({ participants, ...(name !== undefined && { subject: name, owner: me, stale: false }) });
         if (name !== undefined) ChatCollection.add({ id: createWid(group), name, unreadCount: 0 });
@@ -51,8 +55,8 @@
     };
 
     exports.handlers = {
-      group({ groups, names, number }) {
-        exports.note(groups, names);
+      group({ groups, names, admin_of, number }) {
+        exports.note(groups, names, admin_of);
         require('WAWebStandinLink').link.send('ack', { number });
       },
     };

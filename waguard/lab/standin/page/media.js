@@ -91,6 +91,8 @@
     class MediaPrep {
       constructor(data, options) {
         this._mediaData = new MediaData({ type: kindOf(data.type(), options), mimetype: data.type(), size: data.size() });
+        const { duration, waveform } = options.precomputedFields ?? {};
+        this.recorded = { duration, waveform: waveform && [...waveform] };
         this.ready = this.prepare(data.forceToBlob());
       }
 
@@ -113,6 +115,8 @@
         const model = await outbox.store(chat, {
           ...options.productMsgOptions,
           caption: options.caption,
+          isViewOnce: options.isViewOnce,
+          ...this.recorded,
           type,
           mimetype,
           size,

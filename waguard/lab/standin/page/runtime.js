@@ -82,7 +82,7 @@
     'totalAmount1000', 'totalCurrencyCode', 'message', 'sellerJid', 'productId', 'title', 'description', 'priceAmount1000',
     'currencyCode', 'url', 'businessOwnerJid', 'inviteGrp', 'inviteGrpName', 'inviteCode', 'inviteCodeExp', 'eventName',
     'eventDescription', 'eventStartTime', 'eventEndTime', 'eventLocation', 'eventJoinLink', 'isEventCanceled', 'isAnimated',
-    'ctwaContext', 'matchedText', 'canonicalUrl', 'duration', 'isViewOnce', 'isForwarded', 'mediaKey', 'footer',
+    'waveform', 'ctwaContext', 'matchedText', 'canonicalUrl', 'duration', 'isViewOnce', 'isForwarded', 'mediaKey', 'footer',
   ];
   window.__standin = {
     CONTENT,
