@@ -20,6 +20,7 @@ from waguard.wire.calls import Failed, SendFile, SendMedia, SendText, Sent
 from waguard.worker.browser import downloads
 from waguard.worker.browser.devtools import DevToolsError, EvaluationError
 from waguard.worker.messages import sending
+from waguard.worker.page.page import ask_for_file
 from waguard.worker.timings import Timings
 
 pytestmark = [
@@ -339,12 +340,12 @@ async def test_a_file_on_the_disk_goes_out_and_comes_in(
         "it came",
     )
     with pytest.raises(EvaluationError, match="the limit is 9"):
-        await browser.page.file("fileUrl", came, 9)
-    url = await browser.page.file("fileUrl", came, len(content))
+        await ask_for_file(browser.page, "fileUrl", came, 9)
+    url = await ask_for_file(browser.page, "fileUrl", came, len(content))
     folder = tmp_path / "folder"
 
     async def click() -> None:
-        await browser.page.file("saveFile", url)
+        await ask_for_file(browser.page, "saveFile", url)
 
     async def two() -> None:
         await browser.session.evaluate(
@@ -363,4 +364,4 @@ async def test_a_file_on_the_disk_goes_out_and_comes_in(
         assert (await save(click)).read_bytes() == content
     with pytest.raises(DevToolsError, match="began another download"):
         await save(two)
-    await browser.page.file("discardFile", url)
+    await ask_for_file(browser.page, "discardFile", url)

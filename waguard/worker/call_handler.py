@@ -43,7 +43,7 @@ from waguard.worker.browser.devtools import DevToolsTimeoutError, EvaluationErro
 from waguard.worker.link.status_reporter import StatusReporter
 from waguard.worker.link_reader import LinkReader
 from waguard.worker.messages import rereading, sending
-from waguard.worker.page.page import WhatsAppPage
+from waguard.worker.page.page import WhatsAppPage, ask_for_file
 from waguard.worker.page.page_errors import TooOftenError
 from waguard.worker.page.passkey import PasskeyCalls
 from waguard.worker.page_host import PageHost
@@ -146,20 +146,22 @@ class PageCalls:
         await asyncio.to_thread(_emptied, folder)
         until = time.monotonic() + call.timeout
         try:
-            reported = await page.file("fileUrl", call.message_id, call.limit, timeout=call.timeout)
+            reported = await ask_for_file(
+                page, "fileUrl", call.message_id, call.limit, timeout=call.timeout
+            )
             url = _address(reported)
             try:
                 saved = await downloads.save(
                     self._host.devtools,
                     url,
-                    lambda: page.file("saveFile", url),
+                    lambda: ask_for_file(page, "saveFile", url),
                     folder,
                     limit=call.limit,
                     timeout=max(until - time.monotonic(), 0.0),
                 )
             finally:
                 with contextlib.suppress(WaguardError):
-                    await page.file("discardFile", url)
+                    await ask_for_file(page, "discardFile", url)
             saved.rename(folder / SAVED)
         except BaseException as error:
             await asyncio.to_thread(shutil.rmtree, folder, ignore_errors=True)

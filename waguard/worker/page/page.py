@@ -137,12 +137,6 @@ class WhatsAppPage:
             raise EvaluationError(f"a file of {len(content)} bytes, the limit is {limit}")
         return content
 
-    async def file(self, step: str, *arguments: Any, timeout: float | None = None) -> Any:
-        """Ask one of the hook's functions for files that the browser saves: ``fileUrl`` downloads and decrypts a message's
-        file in the page (``EvaluationError`` beyond the limit) and gives its address there, which ``saveFile`` has saved, until
-        ``discardFile``."""
-        return await self._call(step, *arguments, timeout=timeout)
-
     async def chats(self) -> list[tuple[str | None, int | None]]:
         """All chats: the id, None where it cannot be read, and the time of the newest message.
 
@@ -210,3 +204,12 @@ class WhatsAppPage:
             if error.text == PageLoadingError.TEXT:
                 raise PageLoadingError from None
             raise
+
+
+async def ask_for_file(
+    page: WhatsAppPage, step: str, *arguments: Any, timeout: float | None = None
+) -> Any:
+    """One of the hook's steps for a file that the browser saves: ``fileUrl`` downloads and decrypts a message's file in the
+    page (``EvaluationError`` beyond the limit) and gives its address there, which ``saveFile`` has saved, until
+    ``discardFile``."""
+    return await page._call(step, *arguments, timeout=timeout)  # noqa: SLF001 - of this file
