@@ -55,7 +55,8 @@ async def test_what_is_no_empty_array_stays_an_error(
     api: Api, routes: list[tuple[str, str]], raw: bytes
 ) -> None:
     for method, path in routes:
-        if method != "HEAD":
+        # what is uploaded is no JSON
+        if method != "HEAD" and (method, path) != ("POST", "/api/media"):
             assert await answer_to(api, method, path, raw) == (400, "body"), (method, path)
 
 

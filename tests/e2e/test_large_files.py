@@ -254,10 +254,10 @@ async def test_killed_while_files_are_on_their_way(world: World, content: bytes)
             ),
             "a part of it is there",
         )
-        assert daemon.process
-        os.kill(worker_of(world) if whom == "worker" else daemon.process.pid, signal.SIGKILL)
-        if whom == "daemon":
-            await daemon.process.wait()
+        if whom == "worker":
+            os.kill(worker_of(world), signal.SIGKILL)
+        else:
+            await daemon.stop(signal.SIGKILL)
             await daemon.start()
         await daemon.wait_status("s1", "connected")
         assert await fetched(world, media["url"]) == hashlib.sha256(other).hexdigest()
@@ -268,9 +268,7 @@ async def test_killed_while_files_are_on_their_way(world: World, content: bytes)
     name = await uploaded(world, content)
     await sent(world, name, **{"async": True})
     await leave(world, content)
-    assert daemon.process
-    os.kill(daemon.process.pid, signal.SIGKILL)
-    await daemon.process.wait()
+    await daemon.stop(signal.SIGKILL)
     await daemon.start()
     await daemon.wait_status("s1", "connected")
 
