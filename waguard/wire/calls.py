@@ -77,9 +77,9 @@ class Ask(Private, tag="ask", frozen=True, kw_only=True):
     """A question about chats, people or groups, or a change of a group. Only for a worker whose ``Report`` ``answers``."""
 
     name: str
-    """Its name in ``worker/page/asking.js``."""
+    """The name of the question in ``worker/page/asking.js``."""
     given: str
-    """Its arguments: a list in JSON."""
+    """The arguments of the question: a list in JSON."""
     timeout: float
     changes: bool = False
     """Once it has begun it is never repeated: without an answer nobody knows whether it was done."""
