@@ -123,9 +123,9 @@ class Ask(Private, tag="ask", frozen=True, kw_only=True):
     """A question about chats, people or groups, or a change of a group. Only for a worker whose ``Report`` ``answers``."""
 
     name: str
-    """Name of the function in ``worker/page/asking.js``."""
+    """The name of the question in ``worker/page/asking.js``."""
     given: str
-    """JSON: the list of its arguments."""
+    """The arguments of the question: a list in JSON."""
     timeout: float
     changes: bool = False
     """Once it has begun it is never repeated: without an answer nobody knows whether it was done."""
