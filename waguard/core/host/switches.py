@@ -77,7 +77,7 @@ def refusal(argument: str, *, sandbox: bool, beside: Iterable[str] = ()) -> Refu
     if name == _PROXY and "@" in value:
         return Refusal(
             "Chromium takes no login for a proxy from there, and reaches nothing",
-            "give each session its `proxy`, with username and password (`waguard sessions proxy NAME --set`), or name"
+            "give each session its `proxy`, with username and password (`waguard sessions proxy NAME --set SERVER`), or name"
             " one without a login",
         )
     if sandbox and name in WITHOUT_SANDBOX:
