@@ -15,6 +15,7 @@ from waguard.backup.encryption import CHUNK
 from waguard.core.backup import API_KEY, DATABASE, KEYS, MANIFEST, Manifest, Member, SavedSession
 from waguard.core.replace import replace
 from waguard.errors import ConfigError
+from waguard.host.files.sealing import read_key
 
 EMPTY: Final = Manifest(
     waguard="1", made_at=1.8e9, installation="", database="x", sessions=(), members=()

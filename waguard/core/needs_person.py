@@ -32,6 +32,7 @@ NEEDS_PERSON: Final[Mapping[str, bool | Mapping[str, bool]]] = {
     "standby": False,
     "events_left_behind": True,
     "workers_unprotected": False,  # their next restart ends it
+    "credentials_not_shared": True,
     "keys_unreadable": True,
     "ratchets_rolled_back": True,
     "alerts_undeliverable": True,
@@ -104,6 +105,8 @@ NEEDS_PERSON: Final[Mapping[str, bool | Mapping[str, bool]]] = {
         "sandbox_missing": False,
         "browser_unusable": False,
         "profile_locked": True,
+        "credentials_unknown": False,  # "database_down" says it of all
+        "credentials_unreadable": True,
     },
     # ---- what a page or the messages of a session show ----
     "passkey_required": False,

@@ -116,6 +116,8 @@ FAILED: Final = {
     "sandbox_missing": STARTS[Cause.SANDBOX],
     "browser_hangs": STARTS[Cause.BROWSER_HANGS],
     "browser_unusable": STARTS[Cause.EXECUTABLE],
+    "credentials_unreadable": "Give this host the `database.key_file` of the other one, and restart waguard; the session starts by"
+    " itself. Where the other host's credentials are lost for good: docs/standby.md says how to scan a new code.",
     "profile_locked": f"End the process that uses the profile; the session starts by itself. {_WHY}.",
 }
 """By the reason why its last worker ended; all others: ``RETRIED``."""
@@ -238,6 +240,9 @@ FLEET: Final = {
     " runtime folder can be delivered from here: stop this waguard, copy the files into `workers` of its `paths.runtime`, start it. `waguard why` names them.",
     "workers_unprotected": "`waguard sessions restart NAME` (POST /api/sessions/NAME/reconnect) replaces the worker of each; waguard"
     " itself does so at their next restart.",
+    "credentials_not_shared": "Above 128 MB: end the sessions here in order (`systemctl stop waguard`) and copy `paths.sessions`"
+    " before another host takes over, or pair such a session anew (`waguard qr NAME --new`), which makes it small. Another cause is"
+    " tried again by itself: `waguard profile verify NAME` reads the profile.",
     "keys_unreadable": "Put back a copy of `keys.json` below `paths.state`, or move the file away; then `systemctl reload waguard`."
     " `waguard keys create NAME --right read` makes new keys. Keys of `api.key_file` are accepted all the same.",
     "alerts_undeliverable": "`waguard alerts test` sends a test to each destination and shows its answer. Correct the line in"

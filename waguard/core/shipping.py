@@ -106,12 +106,13 @@ def decide(claim: Claim | None, local: Local, host: str) -> Decision:
     """What a session is started with on ``host``."""
     if claim is None:
         return Use()
-    is_newest = claim.note.host == host and local.note == claim.note
-    if is_newest and local.stored:
+    ours = claim.note.host == host
+    # one without a note was put in place by somebody who writes none, on the host that used the session last
+    if ours and local.stored and local.note in {None, claim.note}:
         return Use()
     if claim.sealed is not None:
         return LayDown(rolled_back=not claim.orderly)
-    if is_newest or claim.note.host == host:
+    if ours:
         return Use()
     return Retire() if local.paired else Scan()
 

@@ -37,6 +37,7 @@ from waguard.daemon.restore_loop import RestoreLoop
 from waguard.daemon.run_history import RunHistory
 from waguard.daemon.runtime_folder import RuntimeFolder, make_private
 from waguard.daemon.secret_files import SecretFiles
+from waguard.daemon.shared_credentials import shared
 from waguard.daemon.signals import Signals
 from waguard.daemon.stop_request import StopRequest
 from waguard.daemon.watch import Watch
@@ -100,6 +101,11 @@ class Daemon:
 
         restarts = RestartMemory(state, clock)
         remembered = restarts.load()
+        self._shipping = shared(
+            base,
+            epoch=lambda: self._lease.keeper.fence,
+            outages=lambda: self._supervisor.fleet.outages,
+        )
         self._supervisor = Supervisor(
             current,
             Ports(
@@ -118,6 +124,7 @@ class Daemon:
                 cpu_is_saturated=cpu_is_saturated,
                 remembered=lambda: remembered,
                 lent_until=lambda: self._lease.keeper.lent_until,
+                shipping=self._shipping,
             ),
             base.bus,
             instance=lock.instance,
@@ -359,7 +366,10 @@ class Daemon:
 
     def _read_host(self, unpaired: Callable[[], Collection[Path]]) -> Reading:
         found = self._base.host.read(self._config(), unpaired)
-        return replace(found, lease=self._lease.keeper.why_none_starts())
+        keeper = self._lease.keeper
+        # who takes sessions over has no profiles yet
+        empty = None if self._shipping and keeper.took_over else found.empty
+        return replace(found, lease=keeper.why_none_starts(), empty=empty)
 
     def _lend(self) -> None:
         sessions = self._supervisor.registry.by_id

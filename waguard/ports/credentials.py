@@ -9,6 +9,9 @@ from waguard.core.shipping import Claim, Part
 class CredentialStore(Protocol):
     """Each call raises ``DatabaseUnavailableError``; what is written is fenced by the lease."""
 
+    async def shipped(self) -> set[str]:
+        """Sessions of which something was shipped."""
+
     async def claim(self, session: str) -> Claim | None:
         """Whose profile of it is the newest; None: nobody has ever said so."""
 

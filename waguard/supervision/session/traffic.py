@@ -165,6 +165,8 @@ class Traffic:
         finally:
             self._calls -= 1
             self._be_active()
+            if self._ctx.shipping:
+                self._ctx.shipping.changed(self._name)
 
     def _ready_link(self) -> WorkerLink:
         if (link := self._link()) is None:
