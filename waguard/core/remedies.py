@@ -240,9 +240,9 @@ FLEET: Final = {
     " runtime folder can be delivered from here: stop this waguard, copy the files into `workers` of its `paths.runtime`, start it. `waguard why` names them.",
     "workers_unprotected": "`waguard sessions restart NAME` (POST /api/sessions/NAME/reconnect) replaces the worker of each; waguard"
     " itself does so at their next restart.",
-    "credentials_not_shared": "Above 128 MB: end the sessions here in order (`systemctl stop waguard`) and copy `paths.sessions`"
-    " before another host takes over, or pair such a session anew (`waguard qr NAME --new`), which makes it small. Another cause is"
-    " tried again by itself: `waguard profile verify NAME` reads the profile.",
+    "credentials_not_shared": "They are shared again by themselves when the cause has ended; `waguard profile verify NAME` reads the"
+    " profile of each. Above 128 MB a session moves only in order: `systemctl stop waguard` here, copy its profile, then let the"
+    " other host take over.",
     "keys_unreadable": "Put back a copy of `keys.json` below `paths.state`, or move the file away; then `systemctl reload waguard`."
     " `waguard keys create NAME --right read` makes new keys. Keys of `api.key_file` are accepted all the same.",
     "alerts_undeliverable": "`waguard alerts test` sends a test to each destination and shows its answer. Correct the line in"

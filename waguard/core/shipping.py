@@ -112,7 +112,7 @@ def decide(claim: Claim | None, local: Local, host: str) -> Decision:
         return Use()
     if claim.sealed is not None:
         return LayDown(rolled_back=not claim.orderly)
-    if ours:
+    if ours or local.note == claim.note:  # the last host's own profile, which a person has copied
         return Use()
     return Retire() if local.paired else Scan()
 

@@ -72,7 +72,9 @@ class SessionShipment:
         token = await asyncio.to_thread(owner_mark.pairing, at.profile)
         if not self._asked:
             await self.read_claim()
-        if token is None:  # a code is shown: maybe for damage, so what was shipped stays until the next pairing
+        if (
+            token is None
+        ):  # a code is shown: maybe for damage, so what was shipped stays until the next pairing
             return self.claim is not None and self.claim.sealed is not None
         claim = await self._claimed()
         orderly = ended and await asyncio.to_thread(shipping.ended_in_order, at.profile)
