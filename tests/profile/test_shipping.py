@@ -20,7 +20,7 @@ from tests.profile.leveldb_files import (
     table,
     word_of,
 )
-from waguard.core.shipping import FORMAT, Note, Shipment, ShippedFile
+from waguard.core.shipping import FORMAT, Local, Note, Shipment, ShippedFile
 from waguard.host.small_file import UnreadableError
 from waguard.profile import layout, leveldb, owner_mark, repair, shipping
 from waguard.profile.credentials import SnapshotRefusedError
@@ -247,7 +247,7 @@ def test_what_replaces_a_profile_keeps_its_note(at: Places, lock: int) -> None:
     assert shipping.note(at.profile) is None
     note = Note("a" * 32, 7)
     shipping.write_note(at.profile, note)
-    assert shipping.local(at) == shipping.Local(note=note, stored=True, paired=False)
+    assert shipping.local(at) == Local(note=note, stored=True, paired=False)
     repair.replace_profile(at, lock, why="damaged")
     assert shipping.note(at.profile) == note
     for odd in ("[]", '{"host": 1, "epoch": 2}', "{", '{"host": "a"}'):

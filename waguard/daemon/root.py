@@ -9,7 +9,6 @@ import contextlib
 import os
 import socket
 from collections.abc import AsyncIterator, Callable, Collection
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -101,11 +100,6 @@ class Daemon:
 
         restarts = RestartMemory(state, clock)
         remembered = restarts.load()
-        self._shipping = shared(
-            base,
-            epoch=lambda: self._lease.keeper.fence,
-            outages=lambda: self._supervisor.fleet.outages,
-        )
         self._supervisor = Supervisor(
             current,
             Ports(
@@ -124,7 +118,7 @@ class Daemon:
                 cpu_is_saturated=cpu_is_saturated,
                 remembered=lambda: remembered,
                 lent_until=lambda: self._lease.keeper.lent_until,
-                shipping=self._shipping,
+                shipping=shared(base, lambda: (self._lease.keeper, self._supervisor.fleet.outages)),
             ),
             base.bus,
             instance=lock.instance,
@@ -365,11 +359,7 @@ class Daemon:
         self._base.journal.backlog.require_room()
 
     def _read_host(self, unpaired: Callable[[], Collection[Path]]) -> Reading:
-        found = self._base.host.read(self._config(), unpaired)
-        keeper = self._lease.keeper
-        # who takes sessions over has no profiles yet
-        empty = None if self._shipping and keeper.took_over else found.empty
-        return replace(found, lease=keeper.why_none_starts(), empty=empty)
+        return self._lease.on(self._base.host.read(self._config(), unpaired))
 
     def _lend(self) -> None:
         sessions = self._supervisor.registry.by_id

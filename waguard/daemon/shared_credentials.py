@@ -8,6 +8,7 @@ from waguard.core.shipping import KIND
 from waguard.daemon.foundation import Foundation
 from waguard.host.files import sealing
 from waguard.host.system.machine import holder
+from waguard.supervision.fleet.lease import LeaseKeeper
 from waguard.supervision.outages import Outages
 
 if TYPE_CHECKING:
@@ -15,9 +16,9 @@ if TYPE_CHECKING:
 
 
 def shared(
-    base: Foundation, *, epoch: Callable[[], int | None], outages: Callable[[], Outages]
+    base: Foundation, later: Callable[[], tuple[LeaseKeeper, Outages]]
 ) -> "CredentialShipping | None":
-    """None: they are not shared. ``epoch``: as ``CredentialShipping`` has it. Raises ``ConfigError`` for a key file that
+    """None: they are not shared. ``later``: what is made after it. Raises ``ConfigError`` for a key file that
     cannot be used."""
     config = base.config()
     if not config.lease.standby or config.database.key_file is None:
@@ -33,9 +34,9 @@ def shared(
         store=base.store.credentials,
         sealer=Sealer(key),
         host=hashlib.sha256(f"{mine.machine}\n{mine.runtime}".encode()).hexdigest()[:32],
-        epoch=epoch,
+        epoch=lambda: later()[0].fence,
         clock=base.clock,
         rolled_back=base.restored.roll_back,
         waits=lambda session: base.restored.group_waits(session, "@g.us"),
     )
-    return CredentialShipping(ctx, lambda why: outages().update(KIND, why))
+    return CredentialShipping(ctx, lambda why: later()[1].update(KIND, why))
