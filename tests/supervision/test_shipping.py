@@ -110,7 +110,8 @@ class Host:
 
     async def ship(self) -> None:
         """Do what is due when much has happened."""
-        await self.shipping._ship(self.shipping._of(self.at))
+        it = self.shipping._of(self.at)
+        await self.shipping._ship(it, it.shipment.life)
 
     def grow(self, word: str) -> None:
         path = self.at.profile / LOG

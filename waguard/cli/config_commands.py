@@ -74,6 +74,8 @@ def check(
     """
     for line in (*hidden_lines(reading), *reading.retired):
         say(line)
+    if reading.config.database.key_file and not reading.config.lease.standby:
+        say("database.key_file has no effect without lease.standby")
     installed = service_unit.files(root) if found.of_unit else []
     _check_owners(found, reading.config, service_unit.user(user) if installed else None)
     if installed:
@@ -99,7 +101,8 @@ def _check_owners(found: Found, config: Config, who: Us | None) -> None:
         if path:
             ownership.require_private(key, path, who)
     if key_file := config.database.key_file:
-        sealing.read_key(key_file, "database.key_file")
+        with in_place("database.key_file", key_file):
+            sealing.read_key(key_file, "database.key_file")
     if destinations := config.alerts.destination_file:
         with in_place("alerts.destination_file", destinations):
             _, refused = destination_file.read(destinations, who)

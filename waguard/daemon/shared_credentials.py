@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING
 
 from waguard.core.shipping import KIND
 from waguard.daemon.foundation import Foundation
-from waguard.host.files import sealing
 from waguard.host.system.machine import holder
 from waguard.supervision.fleet.lease import LeaseKeeper
 from waguard.supervision.outages import Outages
@@ -23,13 +22,14 @@ def shared(
     config = base.config()
     if not config.lease.standby or config.database.key_file is None:
         return None
-    key = sealing.read_key(config.database.key_file, "database.key_file")
     # few have a standby
+    from waguard.host.files.sealing import read_key  # noqa: PLC0415
     from waguard.supervision.shipping.credential_shipping import CredentialShipping  # noqa: PLC0415
     from waguard.supervision.shipping.sealer import Sealer  # noqa: PLC0415
     from waguard.supervision.shipping.shipping_context import ShippingContext  # noqa: PLC0415
 
     mine = holder(config.paths.runtime, "")
+    key = read_key(config.database.key_file, "database.key_file")
     ctx = ShippingContext(
         store=base.store.credentials,
         sealer=Sealer(key),

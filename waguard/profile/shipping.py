@@ -188,7 +188,7 @@ class _Taking:
         name = str(path.relative_to(self._profile))
         known = self._known.get(name)
         if known and (known.size, known.stamp) == (found.st_size, found.st_mtime_ns):
-            self._keep(name, known)
+            self._keep(name, known, file)
             return
         self.size += found.st_size
         stamp = found.st_mtime_ns
@@ -204,7 +204,7 @@ class _Taking:
             if end < known.size or file.read(len(known.tail)) != known.tail:
                 raise DiscontinuedError(path)
         if known and known.size == end:
-            self._keep(path, known)
+            self._keep(path, known, file)
         else:
             self.size += end
             self.growths.append(Growth(path, file, end, known, log=True))
@@ -212,13 +212,14 @@ class _Taking:
     def _add_table(self, path: str, file: BinaryIO, size: int) -> None:
         known = self._known.get(path)
         if known and known.size == size:
-            self._keep(path, known)
+            self._keep(path, known, file)
             return
         leveldb.check_table(file, PurePosixPath(path).name, size)
         self.size += size
         self.growths.append(Growth(path, file, size, None, log=False))
 
-    def _keep(self, path: str, known: Known) -> None:
+    def _keep(self, path: str, known: Known, file: BinaryIO) -> None:
+        file.close()
         self.same[path] = known
         self.size += known.size
 

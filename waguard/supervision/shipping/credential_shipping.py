@@ -21,6 +21,7 @@ from waguard.profile.layout import Places
 from waguard.profile.leveldb import DamageError
 from waguard.supervision.shipping import taking_over
 from waguard.supervision.shipping.session_shipment import (
+    LargeError,
     NotSharedError,
     SessionShipment,
     SupersededError,
@@ -30,6 +31,7 @@ from waguard.supervision.shipping.shipping_context import ShippingContext
 LAST_ONES: Final = 20.0  # s for what is shipped at the end of the daemon
 SHOWN_AFTER: Final = 3  # attempts that fail
 UNREADABLE: Final = "shared credentials cannot be read"
+_EXPECTED: Final = (UnreadableError, DamageError, WaguardError, OSError)
 UNKNOWN: Final = "the database does not say whose credentials are the newest"
 
 
@@ -94,9 +96,8 @@ class CredentialShipping:
     async def prepare(self, at: Places) -> Failure | None:
         """Have the newest credentials in the profile, before a start; why that cannot be done."""
         it = self._of(at)
-        it.shipment.life += 1
-        if it.running:  # of the worker before, which has ended
-            await asyncio.wait([it.running])
+        it.shipment.life += 1  # what goes on of the worker before ends with its next piece
+        it.woken.set()
         async with it.shipment.lock:
             try:
                 await taking_over.prepare(self._ctx, it.shipment)
@@ -115,7 +116,8 @@ class CredentialShipping:
         """A worker of this session runs."""
         it = self._of(at)
         it.begin(self._ctx.clock.monotonic())
-        it.running = asyncio.create_task(self._run(it), name=f"{at.session}: shipping")
+        run = self._run(it, it.shipment.life)
+        it.running = asyncio.create_task(run, name=f"{at.session}: shipping")
 
     def changed(self, session: str) -> None:
         """Something has happened that the page may have stored."""
@@ -153,14 +155,14 @@ class CredentialShipping:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
 
-    async def _run(self, it: _Session) -> None:
-        while not it.ends:
+    async def _run(self, it: _Session, life: int) -> None:
+        while not it.ends and it.shipment.life == life:
             it.woken.clear()
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(it.due_in(self._ctx.clock.monotonic())):
                     await it.woken.wait()
                     continue
-            await self._ship(it)
+            await self._ship(it, life)
 
     async def _end(self, it: _Session) -> None:
         life = it.shipment.life
@@ -168,31 +170,36 @@ class CredentialShipping:
         it.woken.set()
         if it.running:
             await asyncio.wait([it.running])
-        if it.shipment.life == life:
-            await self._ship(it, ended=True)
+        await self._ship(it, life, ended=True)
 
-    async def _ship(self, it: _Session, *, ended: bool = False) -> None:
+    async def _ship(self, it: _Session, life: int, *, ended: bool = False) -> None:
         """Ship what there is. Nothing is raised: it is tried again."""
-        name, now = it.shipment.name, self._ctx.clock.monotonic()
-        it.begin_shipment(now)
-        async with it.shipment.lock:
-            try:
-                shipped = await it.shipment.ship(ended=ended)
-            except SupersededError:
-                return
-            except NotSharedError as error:  # until something changes
-                self._report(name, str(error))
-                return
-            except (UnreadableError, DamageError, WaguardError, OSError) as error:
-                self._failed(it, error)
-                return
-        it.failures = 0
-        self._note(name, shipped=shipped)
+        it.begin_shipment(self._ctx.clock.monotonic())
+        try:
+            shipped = await self._ship_in_turn(it, life, ended=ended)
+        except SupersededError:
+            return
+        except NotSharedError as error:  # until something changes
+            self._report(it.shipment.name, str(error))
+        except Exception as error:  # noqa: BLE001 - whatever it is, the next shipment may be possible
+            self._failed(it, error)
+        else:
+            it.failures = 0
+            self._note(it.shipment.name, shipped=shipped)
+
+    async def _ship_in_turn(self, it: _Session, life: int, *, ended: bool) -> bool:
+        try:
+            async with it.shipment.lock:
+                return await it.shipment.ship(life, ended=ended, paced=False)
+        except LargeError:
+            async with self._ctx.turn, it.shipment.lock:
+                return await it.shipment.ship(life, ended=ended, paced=True)
 
     def _failed(self, it: _Session, error: Exception) -> None:
         name = it.shipment.name
         why = error.message if isinstance(error, WaguardError) else str(error)
-        logger.debug("credentials are not shipped", session=name, why=why)
+        log = logger.bind(session=name).opt(exception=not isinstance(error, _EXPECTED))
+        log.debug("credentials are not shipped", why=why)
         it.failures += 1
         if it.failures >= SHOWN_AFTER and not isinstance(error, DatabaseUnavailableError):
             self._report(name, why)

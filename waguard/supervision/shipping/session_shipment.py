@@ -20,6 +20,10 @@ class SupersededError(Exception):
     """Its next worker is to be started: what has gone since is shipped later."""
 
 
+class LargeError(Exception):
+    """There is more than one piece: those of all sessions are shipped one after the other."""
+
+
 class SessionShipment:
     """``lock`` is held by whoever calls anything of it that waits."""
 
@@ -63,12 +67,15 @@ class SessionShipment:
         await self._ctx.store.commit(self.name, empty, gone=gone)
         self.claim, self._known, self._orphans = empty, None, set()
 
-    async def ship(self, *, ended: bool) -> bool:
-        """Ship what there is, ``ended``: after the end of its browser; whether anything is shipped of the session.
+    async def ship(self, life: int, *, ended: bool, paced: bool) -> bool:
+        """Ship what there is; whether anything is shipped of the session. ``ended``: after the end of its browser; ``paced``:
+        at the rate of what is large, else that raises ``LargeError``.
 
         Raises ``NotSharedError``, ``SupersededError``, ``DatabaseUnavailableError``, and what ``profile.shipping`` raises.
         """
-        at, life = self.at, self.life
+        at = self.at
+        if self.life != life:
+            raise SupersededError
         token = await asyncio.to_thread(owner_mark.pairing, at.profile)
         if not self._asked:
             await self.read_claim()
@@ -87,6 +94,8 @@ class SessionShipment:
             is_same = not taken.growths and len(taken.same) == len(known)
             if is_same and (claim.pairing, claim.orderly) == (token, orderly):
                 return True
+            if not paced and sum(it.size for it in taken.growths) > PIECE:
+                raise LargeError
             parts = await self._put_pieces(claim, taken, life)
         now_known = {**taken.same, **{it.path: it.known() for it in taken.growths}}
         shipment = Shipment(
@@ -167,8 +176,7 @@ class SessionShipment:
         return waiting
 
     async def _put(self, parts: Sequence[Part], size: int) -> None:
-        clock = self._ctx.clock
-        async with self._ctx.turn:
-            began = clock.monotonic()
-            await self._ctx.store.put(self.name, parts)
-            await asyncio.sleep(max(0.0, size / self._ctx.rate - (clock.monotonic() - began)))
+        began = self._ctx.clock.monotonic()
+        await self._ctx.store.put(self.name, parts)
+        took = self._ctx.clock.monotonic() - began
+        await asyncio.sleep(max(0.0, size / self._ctx.rate - took))

@@ -27,7 +27,7 @@ class ShippingContext:
     rate: int = RATE
     limit: int = LIMIT
     turn: asyncio.Lock = field(default_factory=asyncio.Lock)
-    """Of what has more than one piece."""
+    """Of who ships what has more than one piece."""
 
     def note(self) -> Note:
         """That this host uses a profile from now on. Raises ``DatabaseUnavailableError``."""
