@@ -33,7 +33,7 @@ BAD: Final = {
     ),
     "credentials that are shared by a file": Bad(
         "database.key_file",
-        "/x/key",
+        "(not shown)",
         "use PostgreSQL or MariaDB",
         '[database]\nkey_file = "/x/key"\n[lease]\nstandby = true',
     ),

@@ -44,13 +44,13 @@ class Shipper:
         """Bytes that were shipped now."""
         size = 0
         with contextlib.ExitStack() as stack:
-            taken = shipping.take(self.profile, self.known, stack)
-            for growth in taken.growths:
+            gathered = shipping.gather(self.profile, self.known, stack)
+            for growth in gathered.growths:
                 while piece := growth.next():
                     number, content = piece
                     self.parts[growth.id, number] = content
                     size += len(content)
-        self.known = {**taken.same, **{it.path: it.known() for it in taken.growths}}
+        self.known = {**gathered.same, **{it.path: it.known() for it in gathered.growths}}
         return size
 
     @property
@@ -244,15 +244,15 @@ def test_the_profile_before_is_quarantined_and_the_note_is_written(
 
 
 def test_what_replaces_a_profile_keeps_its_note(at: Places, lock: int) -> None:
-    assert shipping.note(at.profile) is None
+    assert shipping.read_note(at.profile) is None
     note = Note("a" * 32, 7)
     shipping.write_note(at.profile, note)
     assert shipping.local(at) == Local(note=note, stored=True, paired=False)
     repair.replace_profile(at, lock, why="damaged")
-    assert shipping.note(at.profile) == note
+    assert shipping.read_note(at.profile) == note
     for odd in ("[]", '{"host": 1, "epoch": 2}', "{", '{"host": "a"}'):
         (at.profile / "waguard-holder.json").write_text(odd)
-        assert shipping.note(at.profile) is None, odd
+        assert shipping.read_note(at.profile) is None, odd
 
 
 def test_an_old_profile_is_retired_with_its_snapshots(at: Places, lock: int, paired: str) -> None:

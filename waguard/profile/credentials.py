@@ -124,7 +124,7 @@ class Moment:
     """Oldest first."""
     tables: dict[str, BinaryIO]
     sizes: dict[str, int]
-    """Of the tables, in bytes, as the MANIFEST says."""
+    """Bytes of the tables, as the MANIFEST says."""
 
 
 def open_moment(source: Path, stack: contextlib.ExitStack) -> Moment | None:

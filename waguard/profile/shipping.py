@@ -137,7 +137,7 @@ class Growth:
 
 
 @dataclass(frozen=True, slots=True)
-class Taken:
+class Gathered:
     """The credentials at one moment: what is as it was shipped, by its path, and what has grown."""
 
     same: dict[str, Known]
@@ -146,24 +146,24 @@ class Taken:
     """Bytes of all of them."""
 
 
-def take(profile: Path, known: Mapping[str, Known], stack: contextlib.ExitStack) -> Taken:
+def gather(profile: Path, known: Mapping[str, Known], stack: contextlib.ExitStack) -> Gathered:
     """Find what is to be shipped, in files that stay open until ``stack`` ends. A Chromium may write meanwhile. Blocks.
 
     Raises ``SnapshotRefusedError`` for what is no LevelDB, ``DamageError``, ``DiscontinuedError``, ``OSError``.
     """
-    taken = _Taking(profile, known)
+    gathered = _Gathering(profile, known)
     for name in FOLDERS:
         source = profile / "Default" / name
         found = credentials.required_databases(source, running=True)
         for database in found:
-            taken.add_database(database, stack)
+            gathered.add_database(database, stack)
         for path in credentials.plain_files(source, found):
             with contextlib.suppress(FileNotFoundError):
-                taken.add_plain(path, stack)
-    return Taken(taken.same, taken.growths, taken.size)
+                gathered.add_plain(path, stack)
+    return Gathered(gathered.same, gathered.growths, gathered.size)
 
 
-class _Taking:
+class _Gathering:
     def __init__(self, profile: Path, known: Mapping[str, Known]) -> None:
         self._profile = profile
         self._known = known
@@ -266,13 +266,13 @@ def recognized(profile: Path, shipment: Shipment) -> dict[str, Known]:
 def local(at: Places) -> Local:
     """What lies on this host. Blocks."""
     return Local(
-        note=note(at.profile),
+        note=read_note(at.profile),
         stored=layout.exists(at.profile),
         paired=owner_mark.pairing(at.profile) is not None,
     )
 
 
-def note(profile: Path) -> Note | None:
+def read_note(profile: Path) -> Note | None:
     """Which host has used it; None: nobody has said so."""
     try:
         return msgspec.convert(mark_files.read(profile / HOLDER), Note)
@@ -312,8 +312,8 @@ def keep(at: Places, made: Path, *, pairing: str, shipped_at: float) -> str:
     ``SnapshotRefusedError``, ``OSError``."""
     for manifest in sorted((made / "Default").rglob(f"{_MANIFEST}*")):
         write_private(manifest.with_name("CURRENT"), f"{manifest.name}\n".encode())
-    taken = snapshots.create(made, at.snapshots, pairing=pairing, running=False, now=shipped_at)
-    return taken.id
+    gathered = snapshots.create(made, at.snapshots, pairing=pairing, running=False, now=shipped_at)
+    return gathered.id
 
 
 def put_in_place(at: Places, lock: int, snapshot: str, paired_at: float | None) -> Path | None:

@@ -49,7 +49,7 @@ class _Session:
         self.first: float | None = None
         """Monotonic time of the first change since the last shipment."""
         self.last: float | None = None
-        """That of the last change of all; None: what came late after it is shipped."""
+        """Monotonic time of the last change of all; None: what came late after it is shipped."""
 
     def begin(self, now: float) -> None:
         """A worker runs from now on."""
@@ -125,9 +125,13 @@ class CredentialShipping:
             it.changed(self._ctx.clock.monotonic())
 
     def ended(self, session: str) -> None:
-        """Its worker is gone, and its browser."""
+        """The worker of this session is gone, and its browser."""
         if it := self._sessions.get(session):
-            task = asyncio.create_task(self._end(it), name=f"{session}: last shipment")
+            it.ends = True
+            it.woken.set()
+            task = asyncio.create_task(
+                self._end(it, it.shipment.life), name=f"{session}: last shipment"
+            )
             self._ending.add(task)
             task.add_done_callback(self._ending.discard)
 
@@ -144,16 +148,21 @@ class CredentialShipping:
                     session=at.session,
                     why=error.line(),
                 )
-        self._note(at.session, shipped=False)
+        self._shipped_is(at.session, shipped=False)
 
     async def close(self) -> None:
         """Ship what is left, in its time, after the end of all sessions."""
-        if self._ending:
-            await asyncio.wait(self._ending, timeout=LAST_ONES)
+        for it in self._sessions.values():
+            if not it.ends:  # its worker goes on, and so does the next daemon
+                it.ends = True
+                it.shipment.life += 1
+                it.woken.set()
         tasks = {it.running for it in self._sessions.values() if it.running} | self._ending
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        if tasks:
+            _, late = await asyncio.wait(tasks, timeout=LAST_ONES)
+            for task in late:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
 
     async def _run(self, it: _Session, life: int) -> None:
         while not it.ends and it.shipment.life == life:
@@ -164,10 +173,7 @@ class CredentialShipping:
                     continue
             await self._ship(it, life)
 
-    async def _end(self, it: _Session) -> None:
-        life = it.shipment.life
-        it.ends = True
-        it.woken.set()
+    async def _end(self, it: _Session, life: int) -> None:
         if it.running:
             await asyncio.wait([it.running])
         await self._ship(it, life, ended=True)
@@ -185,7 +191,7 @@ class CredentialShipping:
             self._failed(it, error)
         else:
             it.failures = 0
-            self._note(it.shipment.name, shipped=shipped)
+            self._shipped_is(it.shipment.name, shipped=shipped)
 
     async def _ship_in_turn(self, it: _Session, life: int, *, ended: bool) -> bool:
         try:
@@ -212,7 +218,7 @@ class CredentialShipping:
         it.shipment.at = at
         return it
 
-    def _note(self, session: str, *, shipped: bool) -> None:
+    def _shipped_is(self, session: str, *, shipped: bool) -> None:
         (self._shipped.add if shipped else self._shipped.discard)(session)
         self._report(session, None)
 

@@ -24,7 +24,7 @@ class Sealer:
         return Part(file=file, number=number, epoch=epoch, sealed=sealed)
 
     def opened(self, session: str, part: Part) -> bytes:
-        """Its content. Raises ``UnreadableError``."""
+        """The content of a part. Raises ``UnreadableError``."""
         return self._opened(part.sealed, about(session, part.epoch, part.file, part.number))
 
     def shipment(self, session: str, epoch: int, it: Shipment) -> bytes:

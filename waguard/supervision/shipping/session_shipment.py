@@ -8,7 +8,7 @@ from waguard.core.replace import replace
 from waguard.core.shipping import FORMAT, PIECE, Claim, Part, Shipment
 from waguard.profile import owner_mark, shipping
 from waguard.profile.layout import Places
-from waguard.profile.shipping import DiscontinuedError, Known, Taken
+from waguard.profile.shipping import DiscontinuedError, Gathered, Known
 from waguard.supervision.shipping.shipping_context import ShippingContext
 
 
@@ -17,7 +17,7 @@ class NotSharedError(Exception):
 
 
 class SupersededError(Exception):
-    """Its next worker is to be started: what has gone since is shipped later."""
+    """The session's next worker is to be started: what has changed is shipped later."""
 
 
 class LargeError(Exception):
@@ -87,17 +87,17 @@ class SessionShipment:
         orderly = ended and await asyncio.to_thread(shipping.ended_in_order, at.profile)
         orderly = orderly and not self._ctx.waits(self.name)
         with contextlib.ExitStack() as stack:
-            known, taken = await self._take(claim, stack)
-            if taken.size > self._ctx.limit:
-                size, limit = taken.size >> 20, self._ctx.limit >> 20
+            known, gathered = await self._gather(claim, stack)
+            if gathered.size > self._ctx.limit:
+                size, limit = gathered.size >> 20, self._ctx.limit >> 20
                 raise NotSharedError(f"its credentials have {size} MB, more than {limit} MB")
-            is_same = not taken.growths and len(taken.same) == len(known)
+            is_same = not gathered.growths and len(gathered.same) == len(known)
             if is_same and (claim.pairing, claim.orderly) == (token, orderly):
                 return True
-            if not paced and sum(it.size for it in taken.growths) > PIECE:
+            if not paced and sum(it.size for it in gathered.growths) > PIECE:
                 raise LargeError
-            parts = await self._put_pieces(claim, taken, life)
-        now_known = {**taken.same, **{it.path: it.known() for it in taken.growths}}
+            parts = await self._put_pieces(claim, gathered, life)
+        now_known = {**gathered.same, **{it.path: it.known() for it in gathered.growths}}
         shipment = Shipment(
             format=FORMAT,
             files={path: it.shipped() for path, it in now_known.items()},
@@ -121,10 +121,10 @@ class SessionShipment:
 
     async def _claimed(self) -> Claim:
         """The claim of this host on the profile, which is made where there is none."""
-        claim, note = self.claim, await asyncio.to_thread(shipping.note, self.at.profile)
+        claim, note = self.claim, await asyncio.to_thread(shipping.read_note, self.at.profile)
         if claim and claim.note == note and note.host == self._ctx.host:
             return claim
-        note = self._ctx.note()
+        note = self._ctx.new_note()
         # the note first: a claim without it would make this profile an old one
         await asyncio.to_thread(shipping.write_note, self.at.profile, note)
         claim = replace(claim, note=note, orderly=False) if claim else Claim(note=note)
@@ -132,19 +132,21 @@ class SessionShipment:
         self._known = None
         return claim
 
-    async def _take(
+    async def _gather(
         self, claim: Claim, stack: contextlib.ExitStack
-    ) -> tuple[dict[str, Known], Taken]:
+    ) -> tuple[dict[str, Known], Gathered]:
         """What is known of what was shipped, and what there is."""
         known = self._known
         if known is not None:
             try:
-                return known, await asyncio.to_thread(shipping.take, self.at.profile, known, stack)
+                return known, await asyncio.to_thread(
+                    shipping.gather, self.at.profile, known, stack
+                )
             except DiscontinuedError:
                 stack.close()
         known = self._known = await self._recognized(claim)
         try:
-            return known, await asyncio.to_thread(shipping.take, self.at.profile, known, stack)
+            return known, await asyncio.to_thread(shipping.gather, self.at.profile, known, stack)
         except DiscontinuedError as error:
             raise NotSharedError(f"{error} changes all the time") from None
 
@@ -157,10 +159,10 @@ class SessionShipment:
         self._orphans = await self._ctx.store.files(self.name)
         return known
 
-    async def _put_pieces(self, claim: Claim, taken: Taken, life: int) -> Sequence[Part]:
+    async def _put_pieces(self, claim: Claim, gathered: Gathered, life: int) -> Sequence[Part]:
         """Store all parts but the last ones, which are returned, to be committed with the claim."""
         epoch, waiting, size = claim.note.epoch, list[Part](), 0
-        for growth in taken.growths:
+        for growth in gathered.growths:
             self._orphans.add(growth.id)
             while piece := await asyncio.to_thread(growth.next):
                 part = await asyncio.to_thread(

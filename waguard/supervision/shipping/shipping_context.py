@@ -27,10 +27,10 @@ class ShippingContext:
     rate: int = RATE
     limit: int = LIMIT
     turn: asyncio.Lock = field(default_factory=asyncio.Lock)
-    """Of who ships what has more than one piece."""
+    """The turn to ship what has more than one piece."""
 
-    def note(self) -> Note:
-        """That this host uses a profile from now on. Raises ``DatabaseUnavailableError``."""
+    def new_note(self) -> Note:
+        """The note that this host uses a profile from now on. Raises ``DatabaseUnavailableError``."""
         if (epoch := self.epoch()) is None:
             raise DatabaseUnavailableError("the database's lease is not held")
         return Note(self.host, epoch)

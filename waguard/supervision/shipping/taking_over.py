@@ -43,7 +43,7 @@ async def prepare(ctx: ShippingContext, it: SessionShipment) -> None:
 async def _lay_down(
     ctx: ShippingContext, it: SessionShipment, claim: Claim, *, rolled_back: bool
 ) -> None:
-    at, note = it.at, ctx.note()
+    at, note = it.at, ctx.new_note()
     shipment = ctx.sealer.shipment_of(it.name, claim)
     with await asyncio.to_thread(ProfileLock, at.profile) as lock:
         with staging.made_beside(at.profile) as made:
