@@ -79,7 +79,7 @@ async def test_one_without_a_profile_is_started_with_what_is_shared(
     assert shared.calls[-2:] == ["began s", "changed s"]
 
 
-async def test_it_is_told_of_each_change_and_of_each_end(
+async def test_each_change_and_each_end_is_shipped(
     shared: Shared, bench: Bench, world: World
 ) -> None:
     world.spawn.script = Script(reports=(CONNECTED,))

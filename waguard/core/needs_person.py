@@ -105,7 +105,6 @@ NEEDS_PERSON: Final[Mapping[str, bool | Mapping[str, bool]]] = {
         "sandbox_missing": False,
         "browser_unusable": False,
         "profile_locked": True,
-        "credentials_unknown": False,  # "database_down" says it of all
         "credentials_unreadable": True,
     },
     # ---- what a page or the messages of a session show ----
