@@ -11,10 +11,11 @@ import pytest
 
 from tests.backup.installation import KEY
 from waguard.backup.archive import ArchiveWriter, BackupDamagedError, read
-from waguard.backup.encryption import CHUNK, read_key
+from waguard.backup.encryption import CHUNK
 from waguard.core.backup import API_KEY, DATABASE, KEYS, MANIFEST, Manifest, Member, SavedSession
 from waguard.core.replace import replace
 from waguard.errors import ConfigError
+from waguard.host.files.sealing import read_key
 
 EMPTY: Final = Manifest(
     waguard="1", made_at=1.8e9, installation="", database="x", sessions=(), members=()

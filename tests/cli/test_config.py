@@ -273,6 +273,25 @@ def test_root_asks_for_the_units_user(check: Check, here: Path) -> None:
         check(text, "nobody")
 
 
+def test_a_key_that_hosts_share_is_read(here: Path) -> None:
+    found, key = Found(path=here / "w.toml", by="--config"), here / "key"
+    database = f"[database]\nurl = 'postgresql+asyncpg://db/x'\nkey_file = '{key}'\n"
+    said: list[str] = []
+
+    def check(more: str) -> None:
+        (here / "w.toml").write_text(database + more)
+        config_commands.check(*configuration.read(found.path, {}), said.append, root=here)
+
+    with pytest.raises(ConfigError, match="key cannot be read"):
+        check("[lease]\nstandby = true")
+    key.write_text("ab" * 32)
+    key.chmod(0o600)
+    check("[lease]\nstandby = true")
+    check("")
+    end = f"{found.path}: ok"
+    assert said == [end, "database.key_file has no effect without lease.standby", end]
+
+
 def test_another_file_than_the_units_is_not_the_units(check: Check, here: Path) -> None:
     found = Found(path=here / "w.toml", by="--config")
     (here / "w.toml").write_text(paths("/home/nobody-at-all"))

@@ -32,6 +32,7 @@ def test_nothing_given_is_the_contract(folder: Path) -> None:
         "paths.runtime": folder / "run",
         "paths.state": folder / "state",
         "database.url": f"sqlite+aiosqlite:///{folder}/state/waguard.db",
+        "database.key_file": None,
         "lease.margin": 15.0,
         "lease.standby": False,
         "browser.executable": None,

@@ -31,6 +31,12 @@ BAD: Final = {
         "use 15",
         "[lease]\nstandby = true\nmargin = 1\n[worker]\norphan_grace = 2",
     ),
+    "credentials that are shared by a file": Bad(
+        "database.key_file",
+        "(not shown)",
+        "use PostgreSQL or MariaDB",
+        '[database]\nkey_file = "/x/key"\n[lease]\nstandby = true',
+    ),
     "an extension that is none": Bad(
         "whatsapp.passkey_extension",
         "waguard",

@@ -80,3 +80,21 @@ async def test_a_release_of_what_cannot_be_read_is_for_good_and_keeps_it(
     assert await it.release_groups() == 1
     assert not installation(tmp_path).group_waits("a", "1@g.us")
     assert path.with_name("restored.json.unreadable").read_text() == content
+
+
+async def test_groups_of_a_session_that_another_host_had_used_wait(tmp_path: Path) -> None:
+    it = installation(tmp_path)
+    await it.roll_back("b", 0.0)
+    await it.roll_back("b", 1.7e9)
+    for now in (it, installation(tmp_path)):
+        assert now.group_waits("b", "1@g.us")
+        assert not now.group_waits("a", "1@g.us")
+        assert [one.type for one in now.conditions(["a", "b"])] == [KIND]
+        assert now.marked(RECORD) is RECORD, "the database is the one that the other host used"
+    assert await it.release_groups() == 1
+    restored_file.write(tmp_path, HERE)
+    older = installation(tmp_path)
+    await older.roll_back("b", 1.72e9)
+    assert older.group_waits("a", "1@g.us")
+    assert older.group_waits("b", "1@g.us")
+    assert older.marked(RECORD).repeated is Doubt.WAIT

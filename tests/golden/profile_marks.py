@@ -7,10 +7,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final
 
-from tests.golden.formats import KEPT, Format
+from tests.golden.formats import KEPT, Format, as_json
 from tests.profile.leveldb_files import profile
 from waguard.core.installation import Marker
 from waguard.core.profile.profile import CredentialsLost, Damaged, Finding
+from waguard.core.shipping import FORMAT, Note, Shipment, ShippedFile
 from waguard.host.memory import installation_file
 from waguard.profile import (
     inspection,
@@ -18,6 +19,7 @@ from waguard.profile import (
     mark_files,
     owner_mark,
     quarantine,
+    shipping,
     snapshot_archive,
     start_marks,
 )
@@ -167,6 +169,22 @@ FORMATS: Final = (
         ),
         read=_read(start_marks.TRIED, start_marks.tried),
         means=frozenset({SNAPSHOT}),
+    ),
+    Format(
+        name="profile/holder.json",
+        write=_written(
+            start_marks.HOLDER, lambda at, _: shipping.write_note(at, Note("0c" * 16, 7))
+        ),
+        read=_read(start_marks.HOLDER, shipping.read_note),
+        means=Note("0c" * 16, 7),
+    ),
+    as_json(
+        "profile/shipment.json",
+        Shipment(
+            format=FORMAT,
+            files={FILE: ShippedFile(id="0d" * 16, size=16, sha256="0e" * 32, parts=1)},
+            paired_at=NOW,
+        ),
     ),
     Format(
         name="profile/quarantine.json",

@@ -195,6 +195,23 @@ ROWS: Final[Mapping[str, Mapping[str, Any]]] = {
         "released": True,
     },
     "waguard_installation": {"id": 1, "installation": "0f" * 8},
+    "waguard_credentials": {
+        "session_id": "alpha",
+        "host": "0c" * 16,
+        "epoch": 4,
+        "pairing": "0a" * 16,
+        "files": b"sealed",
+        "files_epoch": 3,
+        "shipped_at": AT,
+        "orderly": True,
+    },
+    "waguard_credential_parts": {
+        "session_id": "alpha",
+        "file": "0d" * 16,
+        "part": 0,
+        "epoch": 3,
+        "bytes": b"sealed",
+    },
 }
 
 

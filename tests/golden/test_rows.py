@@ -94,6 +94,11 @@ async def test_todays_store_reads_its_newest_tables(store: SqlStore) -> None:
     assert (waiting.message_id, count) == ("false_628123@c.us_3B", 1)
     (session,) = await store.sessions()
     assert session.limits == rows.ROWS["waguard_sessions"]["limits"]
+    claim = await store.credentials.claim("alpha")
+    assert claim
+    assert (claim.note.epoch, claim.sealed, claim.orderly) == (4, b"sealed", True)
+    (part,) = await store.credentials.parts("alpha", "0d" * 16, 1)
+    assert (part.epoch, part.sealed) == (3, b"sealed")
 
 
 @each_revision

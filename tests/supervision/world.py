@@ -70,6 +70,7 @@ class World:
         self.network = NetworkReading()
         self.cpu_is_saturated = False
         self.lent_until: float | None = None
+        self.shipping: Any = None
         self.remembered: Mapping[str, Remembered] = {}
         self.bus = Bus(self.clock)
         self.tally = Tally()
@@ -100,6 +101,7 @@ class World:
                 cpu_is_saturated=lambda: self.cpu_is_saturated,
                 remembered=lambda: self.remembered,
                 lent_until=lambda: self.lent_until,
+                shipping=self.shipping,
                 tally=self.tally,
                 timers=self._soon,
                 chance=NoChance(),

@@ -5,57 +5,15 @@ with a salt of its own, hence nonces begin at 0. The header is bound to all chun
 """
 
 import secrets
-import stat
-from pathlib import Path
-from typing import Any, BinaryIO, Final
+from typing import BinaryIO, Final
 
-from waguard.errors import ConfigError
-from waguard.host import small_file
+from waguard.host.files.sealing import cipher
 from waguard.host.small_file import UnreadableError
 
 MAGIC: Final = b"waguard backup 1\n"
 CHUNK: Final = 1 << 16  # bytes of plain text
 _SALT: Final = 16  # bytes
 _TAG: Final = 16  # bytes
-_DIGITS: Final = 64
-_OPEN: Final = stat.S_IWGRP | stat.S_IRWXO
-
-
-def read_key(path: Path) -> bytes:
-    """The key of a file: 64 hexadecimal digits, which a group may read and nobody else. Raises ``ConfigError``."""
-    try:
-        text = small_file.read(path, named=True).decode().strip()
-        if path.stat().st_mode & _OPEN:
-            raise _bad(path, f"{path} is open to other users", f"chmod 640 {path}")
-        key, length = bytes.fromhex(text), len(text)
-    except (OSError, UnreadableError) as error:
-        raise _bad(path, f"{path} cannot be read: {error}", _MAKE.format(path)) from None
-    except ValueError:
-        key, length = b"", 0
-    if length != _DIGITS:
-        raise _bad(path, f"{path} does not have {_DIGITS} hexadecimal digits", _MAKE.format(path))
-    return key
-
-
-_MAKE: Final = "make one: (umask 077; openssl rand -hex 32 > {})"
-
-
-def _bad(path: Path, why: str, remedy: str) -> ConfigError:
-    return ConfigError(why, field="--key-file", value=str(path), remedy=remedy)
-
-
-def _cipher(key: bytes, salt: bytes) -> Any:
-    try:
-        from cryptography.hazmat.primitives.ciphers.aead import AESGCM  # noqa: PLC0415 - an extra
-        from cryptography.hazmat.primitives.hashes import SHA256  # noqa: PLC0415
-        from cryptography.hazmat.primitives.kdf.hkdf import HKDF  # noqa: PLC0415
-    except ImportError:
-        raise ConfigError(
-            "encrypted backups need the package cryptography",
-            field="--key-file",
-            remedy="install waguard with its extra `backup`: pipx install --force 'waguard-….whl[backup]'",
-        ) from None
-    return AESGCM(HKDF(algorithm=SHA256(), length=32, salt=salt, info=MAGIC).derive(key))
 
 
 def _nonce(number: int, *, last: bool) -> bytes:
@@ -67,7 +25,7 @@ class Encrypting:
 
     def __init__(self, raw: BinaryIO, key: bytes) -> None:
         salt = secrets.token_bytes(_SALT)
-        self._raw, self._cipher = raw, _cipher(key, salt)
+        self._raw, self._cipher = raw, cipher(key, salt, MAGIC)
         self._waiting, self._number = bytearray(), 0
         raw.write(MAGIC + salt)
 
@@ -97,7 +55,7 @@ class Decrypting:
     """A stream to be read; ``raw`` stands behind ``MAGIC``. What ``read`` returns was written with this key, in this place."""
 
     def __init__(self, raw: BinaryIO, key: bytes) -> None:
-        self._raw, self._cipher = raw, _cipher(key, raw.read(_SALT))
+        self._raw, self._cipher = raw, cipher(key, raw.read(_SALT), MAGIC)
         self._next = raw.read(CHUNK + _TAG)
         self._plain, self._number, self._ended = b"", 0, False
 

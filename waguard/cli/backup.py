@@ -4,13 +4,14 @@ import argparse
 import sys
 from pathlib import Path
 
-from waguard.backup import encryption, saving
+from waguard.backup import saving
 from waguard.cli.context import located
 from waguard.cli.files import STDOUT
 from waguard.cli.parsing import with_config, with_json
 from waguard.cli.render import print_either, second
 from waguard.core.backup import Manifest
 from waguard.errors import ConfigError
+from waguard.host.files import sealing
 
 
 def add(parser: argparse.ArgumentParser) -> None:
@@ -44,7 +45,7 @@ def _count(text: str) -> int:
 def _backup(arguments: argparse.Namespace) -> int:
     folder: Path = arguments.folder
     found, reading = located(arguments)
-    key = encryption.read_key(arguments.key_file) if arguments.key_file else None
+    key = sealing.read_key(arguments.key_file) if arguments.key_file else None
     source = saving.Source(config=reading.config, configuration=found.path, key=key)
     try:
         if folder == STDOUT:

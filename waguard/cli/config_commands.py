@@ -14,7 +14,7 @@ from waguard.core.host import unit as units
 from waguard.core.profile.ownership import Us
 from waguard.errors import ConfigError
 from waguard.host.configuration import Found, hidden, hidden_lines, shown
-from waguard.host.files import ownership
+from waguard.host.files import ownership, sealing
 from waguard.host.system import service_unit
 from waguard.host.system.service_unit import BACKUP_UNIT, UNIT, USER
 from waguard.messaging.alerts import destination_file
@@ -74,6 +74,8 @@ def check(
     """
     for line in (*hidden_lines(reading), *reading.retired):
         say(line)
+    if reading.config.database.key_file and not reading.config.lease.standby:
+        say("database.key_file has no effect without lease.standby")
     installed = service_unit.files(root) if found.of_unit else []
     _check_owners(found, reading.config, service_unit.user(user) if installed else None)
     if installed:
@@ -88,6 +90,7 @@ def _check_owners(found: Found, config: Config, who: Us | None) -> None:
         "paths.sessions": config.paths.sessions,
         "paths.state": config.paths.state,
         "api.key_file": config.api.key_file,
+        "database.key_file": config.database.key_file,
         "webhook.secret_file": config.webhook.secret_file,
         "alerts.destination_file": config.alerts.destination_file,
         found.by or "the configuration": found.path
@@ -97,6 +100,9 @@ def _check_owners(found: Found, config: Config, who: Us | None) -> None:
     for key, path in wanted.items():
         if path:
             ownership.require_private(key, path, who)
+    if key_file := config.database.key_file:
+        with in_place("database.key_file", key_file):
+            sealing.read_key(key_file, "database.key_file")
     if destinations := config.alerts.destination_file:
         with in_place("alerts.destination_file", destinations):
             _, refused = destination_file.read(destinations, who)

@@ -3,12 +3,13 @@
 import argparse
 from pathlib import Path
 
-from waguard.backup import encryption, restoring
+from waguard.backup import restoring
 from waguard.cli.backup import with_key_file
 from waguard.cli.context import located
 from waguard.cli.parsing import with_config, with_json
 from waguard.cli.render import print_either
 from waguard.errors import ConfigError
+from waguard.host.files import sealing
 
 
 def add(parser: argparse.ArgumentParser) -> None:
@@ -38,7 +39,7 @@ def _restore(arguments: argparse.Namespace) -> int:
             remedy="make sure that the old host runs no waguard, and never will, then say so",
         )
     found, reading = located(arguments)
-    key = encryption.read_key(arguments.key_file) if arguments.key_file else None
+    key = sealing.read_key(arguments.key_file) if arguments.key_file else None
     try:
         with arguments.file.open("rb") as raw:
             from_dump = arguments.database_from_dump

@@ -48,6 +48,7 @@ def _require_private(config: Config, found: Found) -> None:
         "paths.runtime": config.paths.runtime,
         "paths.sessions": config.paths.sessions,
         "paths.state": config.paths.state,
+        "database.key_file": config.database.key_file,
         "webhook.secret_file": config.webhook.secret_file,
         "alerts.destination_file": config.alerts.destination_file,
         found.by or "the configuration": found.path

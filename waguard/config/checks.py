@@ -62,6 +62,7 @@ def cross_check(config: Config) -> None:
         )
     _check_versions(config.versions)
     _check_standby(config)
+    _check_shared(config)
     if config.send.gap[0] > config.send.gap[1]:
         raise refused(
             "send.gap", list(config.send.gap), "the minimum is above the maximum", "[2, 6]"
@@ -109,6 +110,16 @@ def _check_standby(config: Config) -> None:
             config.lease.margin,
             f"with lease.standby the lease lasts {its.lasts:g} s, which is too short for workers to live by it",
             "use 15, and at least 5 for worker.orphan_grace",
+        )
+
+
+def _check_shared(config: Config) -> None:
+    if config.database.key_file and config.database.url.startswith("sqlite"):
+        raise refused(
+            "database.key_file",
+            str(config.database.key_file),
+            "credentials are shared through a server's database, and SQLite is a file of this host",
+            "use PostgreSQL or MariaDB on both hosts, or remove the key",
         )
 
 

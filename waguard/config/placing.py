@@ -48,7 +48,9 @@ def _complete(config: Config, given: Mapping[str, Mapping[str, Any]], here: Path
             public_url=config.api.public_url and config.api.public_url.rstrip("/"),
         ),
         database=Database(
-            url=_placed_sqlite(config.database.url, here) or f"{SQLITE}{paths.state / 'waguard.db'}"
+            url=_placed_sqlite(config.database.url, here)
+            or f"{SQLITE}{paths.state / 'waguard.db'}",
+            key_file=config.database.key_file and here / config.database.key_file,
         ),
         whatsapp=replace(
             config.whatsapp, wajs=config.whatsapp.wajs and here / config.whatsapp.wajs

@@ -49,9 +49,10 @@ class Paths(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Database(msgspec.Struct, frozen=True, kw_only=True):
-    """SQLAlchemy URL with an async driver."""
+    """SQLAlchemy URL with an async driver, and what encrypts the credentials that hosts share through it."""
 
     url: str = ""
+    key_file: Path | None = None
 
 
 class Lease(Reloadable, frozen=True, kw_only=True):

@@ -35,6 +35,7 @@ NEEDS_PERSON: Final[Mapping[str, bool | Mapping[str, bool]]] = {
     "standby": False,
     "events_left_behind": True,
     "workers_unprotected": False,  # their next restart ends it
+    "credentials_not_shared": True,
     "keys_unreadable": True,
     "ratchets_rolled_back": True,
     "alerts_undeliverable": True,
@@ -109,6 +110,7 @@ NEEDS_PERSON: Final[Mapping[str, bool | Mapping[str, bool]]] = {
         "browser_unusable": False,
         "profile_locked": True,
         "proxy_unreadable": True,
+        "credentials_unreadable": True,
     },
     # ---- what a page or the messages of a session show ----
     "passkey_required": False,

@@ -123,6 +123,8 @@ FAILED: Final = {
     "browser_unusable": STARTS[Cause.EXECUTABLE],
     "proxy_unreadable": "Set the session's proxy again, `waguard sessions proxy {s} --set SERVER` (PUT"
     " /api/sessions/{s}/proxy), or let waguard's user read {at}; the session starts by itself, and never without it.",
+    "credentials_unreadable": "Give this host the `database.key_file` of the other one, and restart waguard; the session starts by"
+    " itself. Where the other host's credentials are lost for good: docs/standby.md says how to scan a new code.",
     "profile_locked": f"End the process that uses the profile; the session starts by itself. {_WHY}.",
 }
 """By the reason why its last worker ended; all others: ``RETRIED``."""
@@ -256,6 +258,9 @@ FLEET: Final = {
     " runtime folder can be delivered from here: stop this waguard, copy the files into `workers` of its `paths.runtime`, start it. `waguard why` names them.",
     "workers_unprotected": "`waguard sessions restart NAME` (POST /api/sessions/NAME/reconnect) replaces the worker of each; waguard"
     " itself does so at their next restart.",
+    "credentials_not_shared": "They are shared again by themselves when the cause has ended; `waguard profile verify NAME` reads the"
+    " profile of each. Above 128 MB a session moves only in order: `systemctl stop waguard` here, copy its profile, then let the"
+    " other host take over.",
     "keys_unreadable": "Put back a copy of `keys.json` below `paths.state`, or move the file away; then `systemctl reload waguard`."
     " `waguard keys create NAME --right read` makes new keys. Keys of `api.key_file` are accepted all the same.",
     "alerts_undeliverable": "`waguard alerts test` sends a test to each destination and shows its answer. Correct the line in"

@@ -1,4 +1,5 @@
-"""What a daemon does differently after its installation was restored from a backup. Pure. Times are unix time.
+"""What a daemon does differently after its installation was restored from a backup, or has taken sessions over with
+older credentials than their host had used. Pure. Times are unix time.
 
 The daemon before has lived on after the backup: what it delivered since then must not come twice, and the keys
 with which it wrote to groups have moved on. Nobody can know how far.
@@ -21,7 +22,7 @@ EVERY: Final = "*"
 EARLIEST: Final = 946_684_800.0  # 2000-01-01
 LATEST: Final = 7_258_118_400.0  # 2200-01-01
 CLOCK_ERROR: Final = 300.0  # s; a new host's clock may be behind WhatsApp's
-WAITS: Final = "groups of this session wait since its credentials were restored from a backup"
+WAITS: Final = "groups of this session wait since its credentials were restored from an older copy"
 WHY: Final = "it may have been delivered before this installation was restored from a backup"
 _WITH_SENDER_KEYS: Final = ("@g.us", "@broadcast")
 REPEATABLE: Final = SESSION_EVENTS | {
@@ -80,6 +81,15 @@ def group_waits(restored: Restored | None, session: str, chat: str) -> bool:
     return session in restored.groups or EVERY in restored.groups
 
 
+def rolled_back(
+    restored: Restored | None, session: str, *, copied_at: float, now: float
+) -> Restored:
+    """After older credentials of a session took the place of those that another host had used."""
+    if restored is None:
+        return Restored(backup_at=copied_at, restored_at=now, database=False, groups=(session,))
+    return replace(restored, groups=tuple(dict.fromkeys((*restored.groups, session))))
+
+
 def released(restored: Restored) -> Restored:
     """After a person has released the groups."""
     return replace(restored, groups=())
@@ -93,7 +103,7 @@ def conditions(restored: Restored | None, known: Collection[str]) -> list[Condit
         return []
     at = f"{dt.datetime.fromtimestamp(restored.backup_at, dt.UTC):%Y-%m-%d %H:%M} UTC"
     what = (
-        f"credentials are those of a backup of {at}: messages to groups wait, for their members may be unable to read"
+        f"credentials are those of a copy of {at}: messages to groups wait, for their members may be unable to read"
         f" them ({', '.join(waiting[:5])}{', …' if len(waiting) > 5 else ''})"  # noqa: PLR2004
     )
     return [fleet_condition(KIND, what, since=restored.restored_at)]

@@ -2,8 +2,10 @@
 
 import contextlib
 from collections.abc import AsyncIterator, Callable
+from dataclasses import replace
 
 from waguard.config.sections import Config
+from waguard.core.host.admission import Reading
 from waguard.core.lease import Terms, terms
 from waguard.daemon.installation import Installation
 from waguard.daemon.stop_request import StopRequest
@@ -52,6 +54,13 @@ class DatabaseLease:
             recognize=installation.recognize,
             fence=lambda: self.keeper.fence,
         )
+
+    def on(self, host: Reading) -> Reading:
+        """A reading of the host, with what the lease means for starts."""
+        # who takes sessions over has no profiles yet: shared ones are laid down
+        expected = self._config().database.key_file is not None and self.keeper.took_over
+        empty = None if expected else host.empty
+        return replace(host, lease=self.keeper.why_none_starts(), empty=empty)
 
     @contextlib.asynccontextmanager
     async def renewed(self) -> AsyncIterator[None]:

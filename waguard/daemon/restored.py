@@ -1,6 +1,7 @@
 """What waits since this installation was restored from a backup: in a file, until a person releases it."""
 
 import asyncio
+import time
 from collections.abc import Callable, Collection
 from pathlib import Path
 
@@ -33,6 +34,15 @@ class RestoredInstallation:
     def conditions(self, known: Collection[str]) -> list[Condition]:
         """What a person has to decide, of these sessions."""
         return policy.conditions(self._now, known)
+
+    async def roll_back(self, session: str, copied_at: float) -> None:
+        """From now on this session's messages to groups wait: its credentials are those of ``copied_at``. Raises
+        ``OSError``."""
+        after = policy.rolled_back(
+            self._now, session, copied_at=max(copied_at, policy.EARLIEST), now=time.time()
+        )
+        await asyncio.to_thread(restored_file.write, self._state, after)
+        self._now = after
 
     async def release_groups(self) -> int:
         """From now on all sessions send to groups; how many did not. Raises ``OSError``."""

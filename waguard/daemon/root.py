@@ -9,7 +9,6 @@ import contextlib
 import os
 import socket
 from collections.abc import AsyncIterator, Callable, Collection
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -36,6 +35,7 @@ from waguard.daemon.restore_loop import RestoreLoop
 from waguard.daemon.run_history import RunHistory
 from waguard.daemon.runtime_folder import RuntimeFolder, make_private
 from waguard.daemon.secret_files import SecretFiles
+from waguard.daemon.shared_credentials import shared
 from waguard.daemon.signals import Signals
 from waguard.daemon.stop_request import StopRequest
 from waguard.daemon.watch import Watch
@@ -116,6 +116,7 @@ class Daemon:
                 cpu_is_saturated=cpu_is_saturated,
                 remembered=lambda: remembered,
                 lent_until=lambda: self._lease.keeper.lent_until,
+                shipping=shared(base, lambda: (self._lease.keeper, self._supervisor.fleet.outages)),
             ),
             base.bus,
             instance=lock.instance,
@@ -362,8 +363,7 @@ class Daemon:
         self._base.journal.backlog.require_room()
 
     def _read_host(self, unpaired: Callable[[], Collection[Path]]) -> Reading:
-        found = self._base.host.read(self._base.browsers.config(), unpaired)
-        return replace(found, lease=self._lease.keeper.why_none_starts())
+        return self._lease.on(self._base.host.read(self._base.browsers.config(), unpaired))
 
     def _lend(self) -> None:
         sessions = self._supervisor.registry.by_id

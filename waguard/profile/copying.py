@@ -24,14 +24,14 @@ from waguard.profile.chromium_lock import SINGLETONS
 from waguard.profile.credentials import FOLDERS
 from waguard.profile.lock import LOCK_NAME
 from waguard.profile.quarantine import NOTE
-from waguard.profile.start_marks import CLEAN_EXIT, SUSPECT, TRIED
+from waguard.profile.start_marks import CLEAN_EXIT, HOLDER, SUSPECT, TRIED
 
 _LEFT_OUT: Final = frozenset(
     {
         *CACHES,
         *SINGLETONS,
         *(LOCK_NAME, CLEAN_EXIT, TRIED),
-        *(SUSPECT, NOTE),
+        *(SUSPECT, NOTE, HOLDER),
     }
 )
 _CREDENTIALS: Final = tuple(f"Default/{name}" for name in FOLDERS)

@@ -10,8 +10,9 @@ yet is not in it: localStorage waits for up to a minute (``docs/decisions/0002-s
 import contextlib
 import shutil
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import BinaryIO, Final
 
 from waguard.errors import WaguardError
 from waguard.host.files.private_files import open_private, write_private
@@ -45,15 +46,21 @@ def databases(folder: Path) -> list[Path]:
     )
 
 
-def copy_whole(source: Path, target: Path, *, running: bool) -> None:
-    """One of ``FOLDERS``; ``running``: a Chromium may write meanwhile. Raises ``SnapshotRefusedError``, ``OSError``."""
-    if not source.is_dir():
-        raise _refused(source, "it is missing")
+def required_databases(source: Path, *, running: bool) -> list[Path]:
+    """As ``databases``. Raises ``SnapshotRefusedError`` where there is none, or one that cannot be copied now."""
     found = databases(source)
     if not found:
         raise _refused(source, "it holds no database")
     if running and (other := other_database(source)):
         raise _refused(other, "a database of this kind cannot be copied while it is in use")
+    return found
+
+
+def copy_whole(source: Path, target: Path, *, running: bool) -> None:
+    """One of ``FOLDERS``; ``running``: a Chromium may write meanwhile. Raises ``SnapshotRefusedError``, ``OSError``."""
+    if not source.is_dir():
+        raise _refused(source, "it is missing")
+    found = required_databases(source, running=running)
     try:
         holding = [
             database
@@ -63,7 +70,7 @@ def copy_whole(source: Path, target: Path, *, running: bool) -> None:
         if not holding:
             raise _refused(source, "its database is empty")
         # after the databases that refer to them; what is deleted meanwhile is not needed
-        for path in _plain_files(source, found):
+        for path in plain_files(source, found):
             try:
                 _copy(path, target / path.relative_to(source))
             except FileNotFoundError:
@@ -94,26 +101,54 @@ def _copy_database(source: Path, target: Path) -> bool:
 
 def _copy_moment(source: Path, target: Path) -> bool:
     """Copy what the MANIFEST names; False: it has changed before all its files were open."""
-    name, manifest = leveldb.manifest_of(source)
-    moment = leveldb.parse(source, name, manifest)
     with contextlib.ExitStack() as stack:
-        # an open file stays readable when Chromium deletes it, so only the opening must be quick
-        files = {
-            file: stack.enter_context((source / file).open("rb"))
-            for file in (*moment.logs, *moment.tables)
-        }
-        if leveldb.manifest_of(source) != (name, manifest):
+        moment = open_moment(source, stack)
+        if moment is None:
             return False
-        write_private(target / name, manifest)
-        write_private(target / "CURRENT", f"{name}\n".encode())
+        write_private(target / moment.name, moment.manifest)
+        write_private(target / "CURRENT", f"{moment.name}\n".encode())
         # all logs but the newest were finished before it began, so any prefix of that one fits them
-        for file, opened in files.items():
+        for file, opened in (*moment.logs.items(), *moment.tables.items()):
             with open_private(target / file) as copy:
                 shutil.copyfileobj(opened, copy)
     return True
 
 
-def _plain_files(source: Path, found: list[Path]) -> Iterator[Path]:
+@dataclass(frozen=True, slots=True)
+class Moment:
+    """A database at one state of its MANIFEST: that, and its open files by their names."""
+
+    name: str
+    manifest: bytes
+    logs: dict[str, BinaryIO]
+    """Oldest first."""
+    tables: dict[str, BinaryIO]
+    sizes: dict[str, int]
+    """Bytes of the tables, as the MANIFEST says."""
+
+
+def open_moment(source: Path, stack: contextlib.ExitStack) -> Moment | None:
+    """Open what the MANIFEST names, until ``stack`` ends; None: it has changed before all its files were open. Raises
+    ``DamageError``, ``FileNotFoundError`` where files were just deleted, ``OSError``."""
+    name, manifest = leveldb.manifest_of(source)
+    found = leveldb.parse(source, name, manifest)
+
+    def opened(file: str) -> BinaryIO:
+        return stack.enter_context((source / file).open("rb"))
+
+    # an open file stays readable when Chromium deletes it, so only the opening must be quick
+    moment = Moment(
+        name,
+        manifest,
+        {file: opened(file) for file in found.logs},
+        {file: opened(file) for file in found.tables},
+        found.tables,
+    )
+    return moment if leveldb.manifest_of(source) == (name, manifest) else None
+
+
+def plain_files(source: Path, found: list[Path]) -> Iterator[Path]:
+    """What lies beside the databases: blobs."""
     for path in sorted(source.rglob("*")):
         if path.is_file() and not path.is_symlink() and path.parent not in found:
             yield path

@@ -13,7 +13,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
-from typing import Final
+from typing import BinaryIO, Final
 
 BLOCK: Final = 32768  # bytes; a record never crosses the end of one
 HEADER: Final = 7  # bytes: masked CRC-32C, length, type
@@ -110,7 +110,11 @@ def check(folder: Path) -> dict[str, int]:
     name, manifest = manifest_of(folder)
     found = parse(folder, name, manifest)
     for table, size in found.tables.items():
-        _check_table(folder / table, size)
+        try:
+            with (folder / table).open("rb") as file:
+                check_table(file, table, size)
+        except FileNotFoundError:
+            raise DamageError(f"{table} is missing") from None
     ends = {name: (_end(manifest, name, 0), len(manifest))}
     for log in found.logs:
         content = (folder / log).read_bytes()
@@ -124,6 +128,13 @@ def check(folder: Path) -> dict[str, int]:
         raise EmptyError("it holds nothing")
     growing = {name, *found.logs[-1:]}
     return {file: end for file, (end, size) in ends.items() if end < size and file in growing}
+
+
+def check_blocks(content: bytes, name: str) -> None:
+    """Raise ``DamageError`` where a piece of a log has a wrong checksum. It begins where a block does; at its end half
+    a record may be missing."""
+    for _ in _fragments(content, name):
+        pass
 
 
 def repair(folder: Path, torn: Mapping[str, int]) -> None:
@@ -258,26 +269,23 @@ def _apply_one(tag: int, fields: _Fields, version: _Version, name: str) -> None:
         raise DamageError(f"{name}: an unknown tag")
 
 
-def _check_table(path: Path, size: int) -> None:
-    """Read the ends only: a real account has hundreds of megabytes of tables."""
+def check_table(file: BinaryIO, name: str, size: int) -> None:
+    """Read the ends only: a real account has hundreds of megabytes of tables. Raises ``DamageError``, ``OSError``."""
+    if os.fstat(file.fileno()).st_size < size or size < FOOTER:
+        raise DamageError(f"{name} is cut off")
+    file.seek(size - FOOTER)
+    footer = file.read(FOOTER)
+    if int.from_bytes(footer[-8:], "little") != MAGIC:
+        raise DamageError(f"{name} has no footer")
+    handles = _Fields(footer)
     try:
-        with path.open("rb") as file:
-            if os.fstat(file.fileno()).st_size < size or size < FOOTER:
-                raise DamageError(f"{path.name} is cut off")
-            file.seek(size - FOOTER)
-            footer = file.read(FOOTER)
-            if int.from_bytes(footer[-8:], "little") != MAGIC:
-                raise DamageError(f"{path.name} has no footer")
-            handles = _Fields(footer)
-            _, _, offset, length = (handles.number() for _ in range(4))  # metaindex, index
-            file.seek(min(offset, size))
-            block = file.read(min(length, size) + TRAILER)
-    except FileNotFoundError:
-        raise DamageError(f"{path.name} is missing") from None
+        _, _, offset, length = (handles.number() for _ in range(4))  # metaindex, index
     except IndexError:
-        raise DamageError(f"{path.name} has no footer") from None
+        raise DamageError(f"{name} has no footer") from None
+    file.seek(min(offset, size))
+    block = file.read(min(length, size) + TRAILER)
     if masked_crc(block[:-4]) != int.from_bytes(block[-4:], "little"):
-        raise DamageError(f"{path.name}: a wrong checksum of its index")
+        raise DamageError(f"{name}: a wrong checksum of its index")
 
 
 def masked_crc(content: bytes) -> int:

@@ -140,6 +140,7 @@ def put_in_place(at: Places, lock: int, other: Path, *, why: str) -> Path | None
     prove_held(at.profile, lock)
     real = at.profile.resolve()
     mark_files.remove(other / LOCK_NAME)
+    start_marks.carry_holder(real, other)
     os.link(at.profile / LOCK_NAME, other / LOCK_NAME)
     sync_folder(other)
     moved = None

@@ -120,7 +120,7 @@ def members(snapshot: Path, taken: Taken) -> Iterator[tuple[str, bytes]]:
         with tarfile.open(archive, "r:gz") as tar:
             for entry in tar:
                 file = tar.extractfile(entry)
-                if file is None or entry.name not in missing or not _is_ours(entry.name):
+                if file is None or entry.name not in missing or not is_ours(entry.name):
                     raise _damaged(snapshot, f"{entry.name!r} does not belong in it")
                 content = file.read()
                 if hashlib.sha256(content).hexdigest() != taken.files[entry.name][1]:
@@ -133,9 +133,11 @@ def members(snapshot: Path, taken: Taken) -> Iterator[tuple[str, bytes]]:
         raise _damaged(snapshot, f"{min(missing)} is missing")
 
 
-def _is_ours(name: str) -> bool:
+def is_ours(name: str) -> bool:
+    """Whether a path below a profile is one of its credentials."""
     path = PurePosixPath(name)
-    return path.parts[:1] == ("Default",) and ".." not in path.parts and path.parts[1] in FOLDERS
+    inside = path.parts[:1] == ("Default",) and ".." not in path.parts
+    return inside and path.parts[1:2] != () and path.parts[1] in FOLDERS
 
 
 def _sha256(path: Path) -> str:

@@ -64,7 +64,8 @@ def create(profile: Path, snapshots: Path, *, pairing: str, running: bool, now: 
     finally:
         shutil.rmtree(draft, ignore_errors=True)
     for old in policy.superfluous(known(snapshots), pairing=pairing, generations=GENERATIONS):
-        remove(snapshots, old.id)
+        if old.id != id_:  # it may have been taken by another host's clock
+            remove(snapshots, old.id)
     return taken
 
 

@@ -13,6 +13,8 @@ from waguard.profile.lock import prove_held
 CLEAN_EXIT: Final = "waguard-clean-exit"
 TRIED: Final = "waguard-tried.json"
 SUSPECT: Final = "waguard-suspect.json"
+HOLDER: Final = "waguard-holder.json"
+"""Which host has used the profile, since which epoch of the lease, where hosts share credentials."""
 
 
 def mark_suspect(profile: Path, lock: int, finding: Damaged | CredentialsLost) -> None:
@@ -48,3 +50,9 @@ def proved(profile: Path, lock: int) -> None:
     prove_held(profile, lock)
     mark_files.remove(profile / TRIED)
     mark_files.remove(profile / SUSPECT)
+
+
+def carry_holder(profile: Path, other: Path) -> None:
+    """Have ``other``, which takes the place of ``profile``, say as well which host has used it."""
+    if (note := mark_files.read(profile / HOLDER)) is not None:
+        mark_files.write(other / HOLDER, note)

@@ -349,3 +349,27 @@ INSTALLATION = Table(
     Column("id", Integer, primary_key=True, autoincrement=False),
     Column("installation", String(64), nullable=False),
 )
+
+# credentials for another host: who has used each session's profile last, and what was shipped of it, sealed
+CREDENTIALS = Table(
+    "waguard_credentials",
+    METADATA,
+    Column("session_id", SESSION_ID, primary_key=True),
+    Column("host", String(64), nullable=False),
+    Column("epoch", BigInteger, nullable=False),
+    Column("pairing", String(64)),
+    Column("files", BODY),  # which files belong together; NULL: nothing was shipped
+    Column("files_epoch", BigInteger, nullable=False),
+    Column("shipped_at", Double, nullable=False),  # unix time
+    Column("orderly", Boolean, nullable=False),
+)
+
+CREDENTIAL_PARTS = Table(
+    "waguard_credential_parts",
+    METADATA,
+    Column("session_id", SESSION_ID, primary_key=True),
+    Column("file", String(32), primary_key=True),
+    Column("part", Integer, primary_key=True, autoincrement=False),
+    Column("epoch", BigInteger, nullable=False),
+    Column("bytes", BODY, nullable=False),
+)

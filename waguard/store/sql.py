@@ -9,6 +9,7 @@ from sqlalchemy import text
 from waguard.core.installation import Found
 from waguard.store.account_rows import SqlAccountRows
 from waguard.store.audit import SqlAudit
+from waguard.store.credentials import SqlCredentials
 from waguard.store.database import Database
 from waguard.store.engine import DEADLINE, FileId, file_in_place, parse
 from waguard.store.installation import SqlInstallation
@@ -54,6 +55,7 @@ class SqlStore(SqlStatuses, SqlSessions, SqlAudit):
         self.stored = SqlStored(database)
         self.accounts = SqlAccountRows(database)
         self.installation = SqlInstallation(database)
+        self.credentials = SqlCredentials(database)
         self.lease = SqlLease(
             database.backend, database.writing_the_lease, database.reading_the_lease
         )

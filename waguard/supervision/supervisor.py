@@ -5,6 +5,7 @@ import random
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from waguard.config.sections import Config
 from waguard.core.fleet.facts import Closing
@@ -39,6 +40,9 @@ from waguard.supervision.versions.observer import VersionObserver
 from waguard.supervision.versions.operators import VersionOperators
 from waguard.wire.heartbeat_slots import NAME
 
+if TYPE_CHECKING:
+    from waguard.supervision.shipping.credential_shipping import CredentialShipping
+
 
 @dataclass(frozen=True, kw_only=True)
 class Ports:
@@ -61,6 +65,8 @@ class Ports:
     """What is remembered of sessions' restarts, from the daemon before this one."""
     lent_until: Callable[[], float | None] = lambda: None
     """Until when workers may live, seconds by CLOCK_BOOTTIME; None: forever."""
+    shipping: "CredentialShipping | None" = None
+    """See ``SessionContext``."""
     tally: Tally = field(default_factory=Tally)
     timers: Timers = loop_timer
     chance: random.Random = field(default_factory=random.Random)
@@ -125,8 +131,10 @@ class Supervisor:
             tally=ports.tally,
             remembered=ports.remembered,
             lent_until=ports.lent_until,
+            shipping=ports.shipping,
             cpu_is_saturated=ports.cpu_is_saturated,
         )
+        self._shipping = ports.shipping
         self.state = RunState(self.fleet.outages)
         self.registry = Registry(ctx)
         self.restorer = Restorer(ctx, self.registry, self.state)
@@ -158,6 +166,8 @@ class Supervisor:
 
     async def _end(self, *, write: bool) -> None:
         sessions = self.registry.sessions
+        if self._shipping:
+            await self._shipping.close()
         if write:
             await self.registry.flush(*sessions)
         self._trail.cancel()

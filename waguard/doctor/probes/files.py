@@ -56,6 +56,8 @@ def owned(reading: Reading) -> list[Owned]:
         ("api.key_file", config.api.key_file, False),
         ("issued keys", config.paths.state / key_memory.FILE, False),
     ]
+    if config.database.key_file:
+        private.append(("database.key_file", config.database.key_file, False))
     if config.webhook.secret_file:
         private.append(("webhook.secret_file", config.webhook.secret_file, False))
     if config.alerts.destination_file:

@@ -74,6 +74,8 @@ class LeaseKeeper:
         """When the lease of a holder was taken that may have left messages behind."""
         self._renewal: asyncio.Task[None] | None = None
         self._lost: str | None = None
+        self.took_over = False
+        """Whether another host had held it before."""
 
     def why_barred(self) -> str | None:
         """Why the database must not be used now; None: it may."""
@@ -167,6 +169,7 @@ class LeaseKeeper:
         decision, found = decisions[-1]
         if epoch is not None:
             self._hold(epoch, terms, began)
+            self.took_over = found is not None and not found.holder.same_place(self._mine)
             before = lease.who(found) if found else None
             logger.info(
                 "the database's lease is taken", event="lease_acquired", epoch=epoch, before=before

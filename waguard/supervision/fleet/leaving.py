@@ -79,6 +79,7 @@ async def _quarantine(session: SessionActor, token: str | None, why: str) -> Non
             session=row.session_id,
             folder=str(quarantined),
         )
+    await session.profile.clear_shipped()
     session.publisher.writer.record("left", reason=why)
 
 

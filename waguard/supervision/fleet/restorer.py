@@ -39,6 +39,8 @@ class Restorer:
         adopted, the rest is stopped.
         """
         rows = await self._ctx.store.sessions()
+        if self._ctx.shipping:
+            await self._ctx.shipping.load()
         self._state.rows_loaded()
         for row in rows:
             self._registry.add(row)

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from waguard.config.sections import Config
 from waguard.core.metrics.tally import Tally
@@ -17,6 +18,9 @@ from waguard.supervision.heartbeats import Heartbeats
 from waguard.supervision.mailbox import Mailbox
 from waguard.supervision.timings import Timings
 from waguard.supervision.versions.observer import VersionObserver
+
+if TYPE_CHECKING:
+    from waguard.supervision.shipping.credential_shipping import CredentialShipping
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,5 +49,7 @@ class SessionContext:
     """What is remembered of sessions' restarts, from the daemon before this one."""
     lent_until: Callable[[], float | None]
     """Until when workers may live, seconds by CLOCK_BOOTTIME; None: forever."""
+    shipping: "CredentialShipping | None"
+    """Ships credentials to a standby, and lays them down; None: they are not shared."""
     cpu_is_saturated: Callable[[], bool]
     """Whether the machine has more to do than it can."""

@@ -48,7 +48,7 @@ class SessionProfile:
         """Whether it, a snapshot that may bring it back, or an old one is there; None: the folder of all
         profiles cannot be read. Raises ``OSError`` where its own cannot be read."""
         try:
-            if inspection.something_left(self.at) or self.old():
+            if inspection.something_left(self.at) or self.old() or self._is_shipped:
                 return True
         except OSError:
             if self._ctx.fleet.profiles_unknown:
@@ -110,7 +110,22 @@ class SessionProfile:
 
     def is_missing(self) -> bool:
         """Whether the folder of all profiles has come back without its own."""
-        return self.paired and not inspection.something_left(self.at)
+        return self.paired and not inspection.something_left(self.at) and not self._is_shipped
+
+    @property
+    def _is_shipped(self) -> bool:
+        shipping = self._ctx.shipping
+        return shipping is not None and shipping.has(self._writer.row.session_id)
+
+    async def have_newest(self) -> Failure | None:
+        """Before a start have the credentials of the host that used the session last, where hosts share them; why that
+        cannot be done."""
+        return await self._ctx.shipping.prepare(self.at) if self._ctx.shipping else None
+
+    async def clear_shipped(self) -> None:
+        """Have nobody use what was shared of it: the session leaves."""
+        if self._ctx.shipping:
+            await self._ctx.shipping.clear(self.at)
 
     def is_unused(self) -> bool:
         """Whether surely no worker and no browser uses it, whoever started that."""

@@ -186,6 +186,8 @@ class Traffic:
             self._calls -= 1
             self.transfers -= transfers
             self._be_active()
+            if self._ctx.shipping:
+                self._ctx.shipping.changed(self._name)
 
     def _ready_link(self) -> WorkerLink:
         if (link := self._link()) is None:

@@ -138,6 +138,7 @@ class WorkerRunner:
             slot = self._ctx.heartbeats.adopt(process.pid, record.generation)
             self.slot.begin(slot, record.generation)
         self._profile.adopted_at(record.profile)
+        self._ship()
         self._log.info(
             "worker adopted", event="worker_adopted", worker=process.pid, outdated=outdated
         )
@@ -148,6 +149,10 @@ class WorkerRunner:
             else self._converse(worker, process, record)
         )
         self._begin(talk, "worker")
+
+    def _ship(self) -> None:
+        if self._ctx.shipping:
+            self._ctx.shipping.began(self._profile.at)
 
     async def _greet(self, worker: int, process: Process, record: WorkerRecord) -> None:
         def heard(message: StableReport | StableHeartbeat) -> None:
@@ -224,7 +229,7 @@ class WorkerRunner:
             if held_up is None and check_profile and self._profile.is_missing():
                 self._missing()
                 held_up = Failure(Blame.HOST, "profile_missing", "a profile is missing")
-            held_up = held_up or await self._remains.end(spec)
+            held_up = held_up or await self._remains.end(spec) or await self._profile.have_newest()
             if held_up:
                 self.slot.begin(None)
                 self._post(SpawnFailed(worker=worker, failure=held_up))
@@ -243,6 +248,7 @@ class WorkerRunner:
             self._post(SpawnFailed(worker=worker, failure=lacking or failure))
             return
         self.process = process
+        self._ship()
         self._log.info("worker started", event="worker_started", worker=process.pid)
         self._begin(self._await_exit(worker, process), "exit")
         self._post(Spawned(worker=worker))
@@ -323,6 +329,8 @@ class WorkerRunner:
         self._remains.exited(self.groups if browser else None)
         self.process = self.link = self.report = self.usage = None
         self.slot.begin(None)
+        if self._ctx.shipping:
+            self._ctx.shipping.ended(self._writer.row.session_id)
         code = _of_lease(code, self._ctx.lent_until())
         meaning = describe_exit(code)
         self._log.info(
@@ -352,6 +360,8 @@ class WorkerRunner:
             self._log.opt(exception=error).critical("a bug in waguard", event="bug", received=said)
 
     def _handle(self, worker: int, message: Report | Heartbeat | Event) -> None:
+        if self._ctx.shipping and isinstance(message, Event | Report):
+            self._ctx.shipping.changed(self._writer.row.session_id)
         if isinstance(message, Event):
             self._traffic.intake.handle(message, self.link)
             return

@@ -1,0 +1,99 @@
+"""Whose profile is the newest, and when the next shipment is due."""
+
+import pytest
+
+from waguard.core.shipping import (
+    MESSAGES,
+    WITHIN,
+    Claim,
+    Decision,
+    LayDown,
+    Local,
+    Note,
+    Retire,
+    Scan,
+    Use,
+    about,
+    decide,
+    due_in,
+    not_shared_words,
+)
+
+A, B = Note("a", 5), Note("b", 6)
+NOTHING = Claim(note=A)
+SHIPPED = Claim(note=A, sealed=b"x")
+ORDERLY = Claim(note=A, sealed=b"x", orderly=True)
+LATE = 65.0
+
+
+def local(note: Note | None, *, stored: bool = True, paired: bool = True) -> Local:
+    return Local(note=note, stored=stored, paired=paired)
+
+
+@pytest.mark.parametrize(
+    ("claim", "seen", "host", "decision"),
+    [
+        # nobody has ever shared it
+        (None, local(None), "a", Use()),
+        (None, local(B), "a", Use()),
+        # the host that used it last
+        (SHIPPED, local(A), "a", Use()),
+        (ORDERLY, local(A), "a", Use()),
+        (NOTHING, local(A), "a", Use()),
+        (SHIPPED, local(None), "a", Use()),  # an older waguard replaced its profile
+        (SHIPPED, local(Note("a", 3)), "a", LayDown(rolled_back=True)),  # a clone of the machine
+        (SHIPPED, local(None, stored=False, paired=False), "a", LayDown(rolled_back=True)),
+        (ORDERLY, local(A, stored=False), "a", LayDown(rolled_back=False)),
+        (NOTHING, local(None, stored=False, paired=False), "a", Use()),
+        # another host
+        (SHIPPED, local(None, stored=False, paired=False), "b", LayDown(rolled_back=True)),
+        (ORDERLY, local(None, stored=False, paired=False), "b", LayDown(rolled_back=False)),
+        (SHIPPED, local(B), "b", LayDown(rolled_back=True)),
+        (SHIPPED, local(A), "b", LayDown(rolled_back=True)),  # copied by hand, nobody knows when
+        (NOTHING, local(A), "b", Use()),  # copied by hand, and there is nothing else
+        (NOTHING, local(B), "b", Retire()),
+        (NOTHING, local(None), "b", Retire()),
+        (NOTHING, local(None, stored=False, paired=False), "b", Scan()),
+        (NOTHING, local(None, paired=False), "b", Scan()),
+    ],
+)
+def test_what_a_session_is_started_with(
+    claim: Claim | None, seen: Local, host: str, decision: Decision
+) -> None:
+    assert decide(claim, seen, host) == decision
+
+
+@pytest.mark.parametrize(
+    ("changes", "first_ago", "last_ago", "due"),
+    [
+        (0, None, None, None),
+        (1, 0.0, 0.0, WITHIN),
+        (1, 4.0, 4.0, WITHIN - 4.0),
+        (MESSAGES - 1, 1.0, 0.0, WITHIN - 1.0),
+        (MESSAGES, 1.0, 0.0, 0.0),
+        (1, 99.0, 99.0, 0.0),
+        (0, None, 10.0, LATE - 10.0),  # what Chromium writes late
+        (0, None, LATE + 1.0, 0.0),
+    ],
+)
+def test_when_the_next_shipment_is_due(
+    changes: int, first_ago: float | None, last_ago: float | None, due: float | None
+) -> None:
+    assert due_in(changes, first_ago, last_ago) == due
+
+
+def test_who_is_not_shared_is_named() -> None:
+    assert not_shared_words({}) is None
+    words = not_shared_words({"b": "it is large", "a": "its disk is away"})
+    assert words
+    assert words.endswith("as they are: a: its disk is away; b: it is large")
+
+
+def test_a_piece_is_bound_to_its_place() -> None:
+    places = [
+        about("s", 1, "f", 1),
+        about("s", 1, "f", 11),
+        about("s", 11, "f", 1),
+        about("s1", 1, "f", 1),
+    ]
+    assert len(set(places)) == len(places)

@@ -1,0 +1,347 @@
+"""Two hosts that share credentials in one database: what is shipped, and what is laid down."""
+
+from collections import defaultdict
+from collections.abc import AsyncIterator, Callable, Collection, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from random import Random
+
+import pytest
+
+from tests.clocks import Clock
+from tests.profile.leveldb_files import BLOBS, INDEXED, batch, profile, record, word_of
+from tests.waiting import wait_until
+from waguard.core.blame import Failure
+from waguard.core.replace import replace
+from waguard.core.shipping import Claim, Part
+from waguard.errors import DatabaseUnavailableError
+from waguard.profile import layout, owner_mark, start_marks
+from waguard.profile.layout import Places
+from waguard.profile.lock import ProfileLock
+from waguard.supervision.shipping.credential_shipping import CredentialShipping
+from waguard.supervision.shipping.sealer import Sealer
+from waguard.supervision.shipping.shipping_context import ShippingContext
+
+KEY, OTHER = bytes(32), bytes([1]) * 32
+LOG = f"{INDEXED}/000006.log"
+
+
+class Memory:
+    """Fills ``ports.credentials.CredentialStore``; ``down``: it does not answer after so many writes."""
+
+    def __init__(self) -> None:
+        self.claims: dict[str, Claim] = {}
+        self.stored: dict[tuple[str, str, int], Part] = {}
+        self.commits = 0
+        self.down: int | None = None
+
+    async def shipped(self) -> set[str]:
+        return {session for session, it in self.claims.items() if it.sealed is not None}
+
+    async def claim(self, session: str) -> Claim | None:
+        self._answer(write=False)
+        return self.claims.get(session)
+
+    async def files(self, session: str) -> set[str]:
+        return {file for of, file, _ in self.stored if of == session}
+
+    async def parts(self, session: str, file: str, count: int) -> Sequence[Part]:
+        found = (self.stored.get((session, file, number)) for number in range(count))
+        return [it for it in found if it]
+
+    async def put(self, session: str, parts: Sequence[Part]) -> None:
+        self._answer()
+        first: dict[str, int] = defaultdict(lambda: 1 << 30)
+        for it in parts:
+            first[it.file] = min(first[it.file], it.number)
+        for of, file, number in list(self.stored):
+            if of == session and file in first and number >= first[file]:
+                del self.stored[of, file, number]
+        self.stored |= {(session, it.file, it.number): it for it in parts}
+
+    async def commit(
+        self, session: str, claim: Claim, parts: Sequence[Part] = (), gone: Collection[str] = ()
+    ) -> None:
+        await self.put(session, parts)
+        self.claims[session] = claim
+        self.commits += 1
+        for of, file, number in list(self.stored):
+            if of == session and file in gone:
+                del self.stored[of, file, number]
+
+    def _answer(self, *, write: bool = True) -> None:
+        if self.down is None:
+            return
+        if self.down <= 0:
+            raise DatabaseUnavailableError("it is away")
+        self.down -= write
+
+
+@dataclass
+class Host:
+    """One of two; ``why`` is what it reports."""
+
+    shipping: CredentialShipping
+    ctx: ShippingContext
+    at: Places
+    why: list[str | None] = field(default_factory=list)
+    rolled_back: list[str] = field(default_factory=list)
+    waits: set[str] = field(default_factory=set)
+
+    def pair(self, word: str = "credentials") -> None:
+        profile(self.at.profile, word)
+        with ProfileLock(self.at.profile) as lock:
+            owner_mark.claim(self.at.profile, lock.descriptor, after_pairing=True)
+
+    async def start(self) -> Failure | None:
+        failure = await self.shipping.prepare(self.at)
+        if failure is None:
+            with ProfileLock(self.at.profile) as lock:
+                start_marks.clear_clean_exit(self.at.profile, lock.descriptor)
+            self.shipping.began(self.at)
+        return failure
+
+    async def stop(self, *, orderly: bool = True) -> None:
+        if orderly:
+            with ProfileLock(self.at.profile) as lock:
+                start_marks.mark_clean_exit(self.at.profile, lock.descriptor)
+        self.shipping.ended("abc")
+        await self.shipping.close()
+
+    async def ship(self) -> None:
+        """Do what is due when much has happened."""
+        it = self.shipping._of(self.at)
+        await self.shipping._ship(it, it.shipment.life)
+
+    def grow(self, word: str) -> None:
+        path = self.at.profile / LOG
+        with path.open("ab") as file:
+            file.write(record(batch(word), at=path.stat().st_size))
+
+
+Make = Callable[..., Host]
+
+
+@pytest.fixture
+def memory() -> Memory:
+    return Memory()
+
+
+@pytest.fixture
+async def make(tmp_path: Path, memory: Memory) -> AsyncIterator[Make]:
+    """A host by its name, the epoch of its lease and its key."""
+    hosts: list[Host] = []
+
+    def made(name: str, *, epoch: int | None = 1, key: bytes = KEY, limit: int = 1 << 30) -> Host:
+        async def roll_back(session: str, _: float) -> None:
+            host.rolled_back.append(session)
+
+        def waits(session: str) -> bool:
+            return session in host.waits
+
+        ctx = ShippingContext(
+            store=memory,
+            sealer=Sealer(key),
+            host=name,
+            epoch=lambda: epoch,
+            clock=Clock(),
+            rolled_back=roll_back,
+            waits=waits,
+            rate=1 << 30,
+            limit=limit,
+        )
+        why: list[str | None] = []
+        at = layout.places(tmp_path / name, 7, "abc")
+        host = Host(CredentialShipping(ctx, why.append), ctx, at, why)
+        hosts.append(host)
+        return host
+
+    yield made
+    for host in hosts:
+        await host.shipping.close()
+
+
+async def test_a_dead_host_is_followed_by_the_other_one_and_its_groups_wait(
+    make: Make, memory: Memory
+) -> None:
+    a, b = make("a"), make("b", epoch=2)
+    a.pair()
+    assert await a.start() is None
+    await a.ship()
+    a.grow("a message")
+    await a.ship()
+    assert memory.commits == 3, "one of them is the claim"
+    await b.shipping.load()
+    assert b.shipping.has("abc")
+    assert await b.start() is None
+    assert (b.at.profile / LOG).read_bytes() == (a.at.profile / LOG).read_bytes()
+    assert owner_mark.pairing(b.at.profile) == owner_mark.pairing(a.at.profile)
+    assert b.rolled_back == ["abc"]
+    # the first one comes back: it was not the last
+    again = make("a", epoch=3)
+    b.grow("of the second host")
+    await b.ship()
+    await b.stop(orderly=False)
+    assert await again.start() is None
+    assert (a.at.profile / LOG).read_bytes() == (b.at.profile / LOG).read_bytes()
+    [moved] = a.at.quarantine.iterdir()
+    assert word_of(moved) == "credentials"
+    assert again.rolled_back == ["abc"]
+
+
+async def test_nothing_is_rolled_back_after_an_end_in_order(make: Make, memory: Memory) -> None:
+    a, b = make("a"), make("b", epoch=2)
+    a.pair()
+    await a.start()
+    a.grow("a last message")
+    await a.stop()
+    assert memory.claims["abc"].orderly
+    assert await b.start() is None
+    assert not memory.claims["abc"].orderly, "from now on there is something newer"
+    assert b.rolled_back == []
+    b.waits.add("abc")
+    await b.stop()
+    assert not memory.claims["abc"].orderly, "its groups wait for a person still"
+
+
+async def test_the_last_host_uses_its_own_profile(make: Make, memory: Memory) -> None:
+    a = make("a")
+    a.pair()
+    await a.start()
+    await a.stop()
+    again = make("a", epoch=9)
+    a.grow("what nobody shipped")
+    before = (a.at.profile / LOG).read_bytes()
+    assert await again.start() is None
+    assert (a.at.profile / LOG).read_bytes() == before
+    assert not a.at.quarantine.exists()
+    assert not memory.claims["abc"].orderly
+    # and ships what it has more, as it was shipped before
+    parts = set(memory.stored)
+    await again.ship()
+    assert len(set(memory.stored) - parts) == 1
+    assert parts <= set(memory.stored)
+
+
+async def test_what_was_cut_off_in_the_middle_is_no_shipment(make: Make, memory: Memory) -> None:
+    a = make("a")
+    a.pair()
+    await a.start()
+    await a.ship()
+    shipped = (a.at.profile / LOG).read_bytes()
+    (a.at.profile / BLOBS / "1/00/8").write_bytes(Random(1).randbytes(1_200_000))  # three parts
+    a.grow("a message")
+    grown = (a.at.profile / LOG).read_bytes()
+    for writes in range(5):
+        again = make("a", epoch=2 + writes)
+        memory.down = writes
+        await again.ship()
+        memory.down = None
+        left = memory.claims["abc"], dict(memory.stored)
+        b = make(f"b{writes}", epoch=8 + writes)
+        assert await b.start() is None
+        whole = writes == 4
+        assert (b.at.profile / LOG).read_bytes() == (grown if whole else shipped)
+        assert (b.at.profile / BLOBS / "1/00/8").exists() is whole
+        memory.claims["abc"], memory.stored = left
+    claim = memory.claims["abc"]
+    named = Sealer(KEY).shipment_of("abc", claim).files.values()
+    assert {file for _, file, _ in memory.stored} == {it.id for it in named}, "nothing is left over"
+    assert len(memory.stored) == sum(it.parts for it in named)
+
+
+@pytest.mark.parametrize("what", ["key", "part", "missing part", "claim", "no lease", "away"])
+async def test_what_cannot_be_read_is_not_empty(make: Make, memory: Memory, what: str) -> None:
+    a = make("a")
+    a.pair()
+    await a.start()
+    await a.ship()
+    before = dict(memory.claims), dict(memory.stored)
+    place = next(it for it in memory.stored if memory.stored[it].sealed)
+    match what:
+        case "part":
+            memory.stored[place] = replace(memory.stored[place], sealed=b"x" * 99)
+        case "missing part":
+            del memory.stored[place]
+        case "claim":
+            memory.claims["abc"] = replace(memory.claims["abc"], sealed_epoch=99)
+        case "away":
+            memory.down = 0
+        case _:
+            pass
+    changed = dict(memory.claims), dict(memory.stored)
+    key = OTHER if what == "key" else KEY
+    b = make("b", epoch=None if what == "no lease" else 2, key=key)
+    profile(b.at.profile, "older")
+    failure = await b.start()
+    unknown = what in {"no lease", "away"}
+    assert failure
+    assert failure.reason == ("credentials_unknown" if unknown else "credentials_unreadable")
+    memory.down = None
+    assert (dict(memory.claims), dict(memory.stored)) == changed
+    assert word_of(b.at.profile) == "older"
+    assert not b.at.quarantine.exists()
+    assert b.rolled_back == []
+    if what in {"part", "missing part", "claim"}:
+        memory.claims, memory.stored = before
+        assert await b.start() is None
+
+
+async def test_another_key_overwrites_nothing_and_is_reported(make: Make, memory: Memory) -> None:
+    a = make("a")
+    a.pair()
+    await a.start()
+    await a.ship()
+    before = dict(memory.claims), dict(memory.stored)
+    other = make("a", key=OTHER)
+    assert await other.start() is None, "its own profile is the newest"
+    other.grow("a message")
+    for _ in range(3):
+        await other.ship()
+    assert (dict(memory.claims), dict(memory.stored)) == before
+    assert other.why
+    assert "the key is another one" in str(other.why[-1])
+
+
+async def test_without_credentials_it_waits_for_a_scan_and_an_older_profile_is_quarantined(
+    make: Make, memory: Memory
+) -> None:
+    a, b = make("a", limit=1_000), make("b", epoch=2)
+    a.pair()
+    await a.start()
+    await a.ship()
+    assert "more than 0 MB" in str(a.why[-1])
+    assert memory.claims["abc"].sealed is None
+    assert await b.start() is None
+    assert not layout.exists(b.at.profile)
+    assert memory.claims["abc"].note.host == "a", "a scan that never comes takes nothing from it"
+    c = make("c", epoch=3)
+    c.pair("older")
+    assert await c.start() is None
+    assert not layout.exists(c.at.profile)
+    assert [word_of(it) for it in c.at.quarantine.iterdir()] == ["older"]
+    # a scan here: from now on this one is the last
+    c.pair("scanned")
+    await c.ship()
+    assert memory.claims["abc"].note.host == "c"
+    assert await make("a", epoch=4).start() is None
+    assert word_of(a.at.profile) == "scanned"
+
+
+async def test_messages_make_it_due_and_a_session_that_is_gone_is_forgotten(
+    make: Make, memory: Memory
+) -> None:
+    a = make("a")
+    a.pair()
+    await a.start()
+    for _ in range(20):
+        a.shipping.changed("abc")
+    a.shipping.changed("another session")
+    await wait_until(lambda: memory.commits == 2, "the claim, and what is shipped")
+    await a.stop(orderly=False)
+    await a.shipping.clear(a.at)
+    assert memory.stored == {}
+    assert memory.claims["abc"].sealed is None
+    assert not a.shipping.has("abc")
+    memory.down = 0
+    await make("a").shipping.clear(a.at)

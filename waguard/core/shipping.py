@@ -1,0 +1,144 @@
+"""Credentials that hosts share through the database: which profile is the newest, what is shipped of it, and when. Pure.
+
+A *claim* says which host has used a session's profile last, and since which epoch of the lease; the profile's own note
+says the same. Only where both agree is the profile on this host's disk the newest.
+"""
+
+from dataclasses import dataclass
+from typing import Final
+
+from msgspec import Struct
+
+from waguard.core.profile.profile import STORED_AFTER
+
+KIND: Final = "credentials_not_shared"
+LIMIT: Final = 128 << 20  # bytes of one session's credentials
+PIECE: Final = 512 << 10  # bytes of one part; a multiple of LevelDB's blocks
+RATE: Final = 1 << 20  # bytes a second, of what has more than one piece
+MESSAGES: Final = 20  # that may be missing in what is shipped
+WITHIN: Final = 10.0  # s
+FORMAT: Final = 1
+
+
+class Note(Struct, frozen=True):
+    """Who has used a profile: a host, since this epoch of the lease."""
+
+    host: str
+    epoch: int
+
+
+class Claim(Struct, frozen=True, kw_only=True):
+    """What the database has of a session; ``sealed``: its ``Shipment``, None: nothing was shipped. ``orderly``: all of
+    it, of a host that has ended the session in order."""
+
+    note: Note
+    pairing: str | None = None
+    sealed: bytes | None = None
+    sealed_epoch: int = 0
+    shipped_at: float = 0.0
+    """Unix time."""
+    orderly: bool = False
+
+
+class Part(Struct, frozen=True, kw_only=True):
+    """A piece of a file, as the database has it."""
+
+    file: str
+    number: int
+    epoch: int
+    sealed: bytes
+
+
+class ShippedFile(Struct, frozen=True, kw_only=True):
+    """A file of the credentials: ``id`` is that of its parts, the others are of its content."""
+
+    id: str
+    size: int
+    sha256: str
+    parts: int
+
+
+class Shipment(Struct, frozen=True, kw_only=True):
+    """What belongs together, as a crash at that moment would have left it: by the path below the profile."""
+
+    format: int
+    files: dict[str, ShippedFile]
+    paired_at: float | None
+    """Unix time."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Local:
+    """A profile on this host: whether Chromium has stored something in it, and whether it is paired."""
+
+    note: Note | None
+    stored: bool
+    paired: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Use:
+    """What is there is the newest, or nothing better is known."""
+
+
+@dataclass(frozen=True, slots=True)
+class Scan:
+    """There are no credentials, here or shipped."""
+
+
+@dataclass(frozen=True, slots=True)
+class Retire:
+    """Quarantine what is there: another host has used the session since, and has shipped nothing."""
+
+
+@dataclass(frozen=True, slots=True)
+class LayDown:
+    """Put what was shipped in its place. ``rolled_back``: the host before may have used newer credentials."""
+
+    rolled_back: bool
+
+
+Decision = Use | Scan | Retire | LayDown
+OUTDATED: Final = "another host has used the session since"
+
+
+def decide(claim: Claim | None, local: Local, host: str) -> Decision:
+    """What a session is started with on ``host``."""
+    if claim is None:
+        return Use()
+    ours = claim.note.host == host
+    # one without a note was put in place by somebody who writes none, on the host that used the session last
+    if ours and local.stored and local.note in {None, claim.note}:
+        return Use()
+    if claim.sealed is not None:
+        return LayDown(rolled_back=not claim.orderly)
+    if ours or local.note == claim.note:  # the last host's own profile, which a person has copied
+        return Use()
+    return Retire() if local.paired else Scan()
+
+
+def due_in(changes: int, first_ago: float | None, last_ago: float | None) -> float | None:
+    """Seconds until the next shipment, after so many ``changes`` since the last one; None: nothing is due.
+
+    ``first_ago`` is the first of these, ``last_ago`` the last one of all, None: what Chromium writes late after it
+    is shipped, too.
+    """
+    if changes >= MESSAGES:
+        return 0.0
+    waits = [] if first_ago is None else [WITHIN - first_ago]
+    if last_ago is not None:
+        waits.append(STORED_AFTER - last_ago)
+    return max(0.0, min(waits)) if waits else None
+
+
+def not_shared_words(reasons: dict[str, str]) -> str | None:
+    """Which sessions no other host could take over, and why; None: there is none."""
+    if not reasons:
+        return None
+    named = "; ".join(f"{session}: {why}" for session, why in sorted(reasons.items()))
+    return f"another host could not take these sessions over as they are: {named}"
+
+
+def about(session: str, epoch: int, file: str, number: int) -> bytes:
+    """What a sealed piece is bound to; the file "" is the ``Shipment``."""
+    return "\n".join((session, str(epoch), file, str(number))).encode()

@@ -1,0 +1,1 @@
+"""Credentials that hosts share through the database."""

@@ -1,0 +1,232 @@
+"""Credentials that a standby takes over: shipped while sessions run, laid down before a start.
+
+Theory of operation. Each session that runs has a task, which waits for changes (messages, acks, reports of its page)
+and ships what the profile has gained (``SessionShipment``). Everything is written under the lease, so what another
+host reads is always what a crash of the last holder at some moment would have left.
+"""
+
+import asyncio
+import contextlib
+from collections.abc import Callable
+from typing import Final
+
+from loguru import logger
+
+from waguard.core.blame import Blame, Failure
+from waguard.core.profile.profile import STORED_AFTER
+from waguard.core.shipping import MESSAGES, due_in, not_shared_words
+from waguard.errors import DatabaseUnavailableError, WaguardError
+from waguard.host.small_file import UnreadableError
+from waguard.profile.layout import Places
+from waguard.profile.leveldb import DamageError
+from waguard.supervision.shipping import taking_over
+from waguard.supervision.shipping.session_shipment import (
+    LargeError,
+    NotSharedError,
+    SessionShipment,
+    SupersededError,
+)
+from waguard.supervision.shipping.shipping_context import ShippingContext
+
+LAST_ONES: Final = 20.0  # s for what is shipped at the end of the daemon
+SHOWN_AFTER: Final = 3  # attempts that fail
+UNREADABLE: Final = "shared credentials cannot be read"
+_EXPECTED: Final = (UnreadableError, DamageError, WaguardError, OSError)
+UNKNOWN: Final = "the database does not say whose credentials are the newest"
+
+
+class _Session:
+    """One session's shipment, and when the next part of it is due."""
+
+    def __init__(self, shipment: SessionShipment) -> None:
+        self.shipment = shipment
+        self.running: asyncio.Task[None] | None = None
+        self.ends = False
+        self.woken = asyncio.Event()
+        self.failures = 0
+        """Attempts that have failed in a row."""
+        self.changes = 0
+        self.first: float | None = None
+        """Monotonic time of the first change since the last shipment."""
+        self.last: float | None = None
+        """Monotonic time of the last change of all; None: what came late after it is shipped."""
+
+    def begin(self, now: float) -> None:
+        """A worker runs from now on."""
+        self.ends, self.changes, self.first, self.last = False, 0, None, now
+
+    def changed(self, now: float) -> None:
+        """Something may have been stored."""
+        self.changes, self.last = self.changes + 1, now
+        if self.first is None or self.changes == MESSAGES:
+            self.first = now if self.first is None else self.first
+            self.woken.set()
+
+    def due_in(self, now: float) -> float | None:
+        """Seconds; None: nothing is due."""
+        first_ago = None if self.first is None else now - self.first
+        return due_in(self.changes, first_ago, None if self.last is None else now - self.last)
+
+    def begin_shipment(self, now: float) -> None:
+        """What changes from now on is due later."""
+        self.changes, self.first = 0, None
+        if self.last is not None and now - self.last >= STORED_AFTER:
+            self.last = None
+
+
+class CredentialShipping:
+    """``report`` gets why some sessions are not shared, None: all are."""
+
+    def __init__(self, ctx: ShippingContext, report: Callable[[str | None], None]) -> None:
+        self._ctx = ctx
+        self._report_all = report
+        self._sessions: dict[str, _Session] = {}
+        self._not_shared: dict[str, str] = {}
+        self._shipped: set[str] = set()
+        self._ending: set[asyncio.Task[None]] = set()
+
+    async def load(self) -> None:
+        """Read of which sessions something was shipped. Raises ``DatabaseUnavailableError``."""
+        self._shipped = await self._ctx.store.shipped()
+
+    def has(self, session: str) -> bool:
+        """Whether credentials of it can be laid down."""
+        return session in self._shipped
+
+    async def prepare(self, at: Places) -> Failure | None:
+        """Have the newest credentials in the profile, before a start; why that cannot be done."""
+        it = self._of(at)
+        it.shipment.life += 1  # what goes on of the worker before ends with its next piece
+        it.woken.set()
+        async with it.shipment.lock:
+            try:
+                await taking_over.prepare(self._ctx, it.shipment)
+            except DatabaseUnavailableError as error:
+                return Failure(Blame.HOST, "credentials_unknown", UNKNOWN, error.line())
+            except (UnreadableError, WaguardError, OSError) as error:
+                why = error.line() if isinstance(error, WaguardError) else str(error)
+                logger.error(
+                    UNREADABLE, event="credentials_unreadable", session=at.session, why=why
+                )
+                message = f"{UNREADABLE}: {why}"
+                return Failure(Blame.HOST, "credentials_unreadable", UNREADABLE, message)
+        return None
+
+    def began(self, at: Places) -> None:
+        """A worker of this session runs."""
+        it = self._of(at)
+        it.begin(self._ctx.clock.monotonic())
+        run = self._run(it, it.shipment.life)
+        it.running = asyncio.create_task(run, name=f"{at.session}: shipping")
+
+    def changed(self, session: str) -> None:
+        """Something has happened that the page may have stored."""
+        if it := self._sessions.get(session):
+            it.changed(self._ctx.clock.monotonic())
+
+    def ended(self, session: str) -> None:
+        """The worker of this session is gone, and its browser."""
+        if it := self._sessions.get(session):
+            it.ends = True
+            it.woken.set()
+            task = asyncio.create_task(
+                self._end(it, it.shipment.life), name=f"{session}: last shipment"
+            )
+            self._ending.add(task)
+            task.add_done_callback(self._ending.discard)
+
+    async def clear(self, at: Places) -> None:
+        """Have nobody use what was shipped of it: the session is gone. Never raises."""
+        it = self._of(at)
+        async with it.shipment.lock:
+            try:
+                await it.shipment.forget()
+            except WaguardError as error:
+                logger.warning(
+                    "shared credentials of a removed session are not deleted",
+                    event="credentials_not_deleted",
+                    session=at.session,
+                    why=error.line(),
+                )
+        self._shipped_is(at.session, shipped=False)
+
+    async def close(self) -> None:
+        """Ship what is left, in its time, after the end of all sessions."""
+        for it in self._sessions.values():
+            if not it.ends:  # its worker goes on, and so does the next daemon
+                it.ends = True
+                it.shipment.life += 1
+                it.woken.set()
+        tasks = {it.running for it in self._sessions.values() if it.running} | self._ending
+        if tasks:
+            _, late = await asyncio.wait(tasks, timeout=LAST_ONES)
+            for task in late:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def _run(self, it: _Session, life: int) -> None:
+        while not it.ends and it.shipment.life == life:
+            it.woken.clear()
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(it.due_in(self._ctx.clock.monotonic())):
+                    await it.woken.wait()
+                    continue
+            await self._ship(it, life)
+
+    async def _end(self, it: _Session, life: int) -> None:
+        if it.running:
+            await asyncio.wait([it.running])
+        await self._ship(it, life, ended=True)
+
+    async def _ship(self, it: _Session, life: int, *, ended: bool = False) -> None:
+        """Ship what there is. Nothing is raised: it is tried again."""
+        it.begin_shipment(self._ctx.clock.monotonic())
+        try:
+            shipped = await self._ship_in_turn(it, life, ended=ended)
+        except SupersededError:
+            return
+        except NotSharedError as error:  # until something changes
+            self._report(it.shipment.name, str(error))
+        except Exception as error:  # noqa: BLE001 - whatever it is, the next shipment may be possible
+            self._failed(it, error)
+        else:
+            it.failures = 0
+            self._shipped_is(it.shipment.name, shipped=shipped)
+
+    async def _ship_in_turn(self, it: _Session, life: int, *, ended: bool) -> bool:
+        try:
+            async with it.shipment.lock:
+                return await it.shipment.ship(life, ended=ended, paced=False)
+        except LargeError:
+            async with self._ctx.turn, it.shipment.lock:
+                return await it.shipment.ship(life, ended=ended, paced=True)
+
+    def _failed(self, it: _Session, error: Exception) -> None:
+        name = it.shipment.name
+        why = error.message if isinstance(error, WaguardError) else str(error)
+        log = logger.bind(session=name).opt(exception=not isinstance(error, _EXPECTED))
+        log.debug("credentials are not shipped", why=why)
+        it.failures += 1
+        if it.failures >= SHOWN_AFTER and not isinstance(error, DatabaseUnavailableError):
+            self._report(name, why)
+        it.first = self._ctx.clock.monotonic()  # it is due again
+
+    def _of(self, at: Places) -> _Session:
+        if at.session not in self._sessions:
+            self._sessions[at.session] = _Session(SessionShipment(self._ctx, at))
+        it = self._sessions[at.session]
+        it.shipment.at = at
+        return it
+
+    def _shipped_is(self, session: str, *, shipped: bool) -> None:
+        (self._shipped.add if shipped else self._shipped.discard)(session)
+        self._report(session, None)
+
+    def _report(self, session: str, why: str | None) -> None:
+        before = dict(self._not_shared)
+        if why is None:
+            self._not_shared.pop(session, None)
+        else:
+            self._not_shared[session] = why
+        if before != self._not_shared:
+            self._report_all(not_shared_words(self._not_shared))

@@ -1,0 +1,36 @@
+"""What the shipments of all sessions share."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+
+from waguard.core.shipping import LIMIT, RATE, Note
+from waguard.errors import DatabaseUnavailableError
+from waguard.ports.clock import Clock
+from waguard.ports.credentials import CredentialStore
+from waguard.supervision.shipping.sealer import Sealer
+
+
+@dataclass(frozen=True, kw_only=True)
+class ShippingContext:
+    """``host``: this one, as claims name it; ``epoch`` of the lease, None: it is not held."""
+
+    store: CredentialStore
+    sealer: Sealer
+    host: str
+    epoch: Callable[[], int | None]
+    clock: Clock
+    rolled_back: Callable[[str, float], Awaitable[None]]
+    """Called before older credentials of a session are used, with the unix time of them."""
+    waits: Callable[[str], bool]
+    """Whether a session's groups wait for a person."""
+    rate: int = RATE
+    limit: int = LIMIT
+    turn: asyncio.Lock = field(default_factory=asyncio.Lock)
+    """The turn to ship what has more than one piece."""
+
+    def new_note(self) -> Note:
+        """The note that this host uses a profile from now on. Raises ``DatabaseUnavailableError``."""
+        if (epoch := self.epoch()) is None:
+            raise DatabaseUnavailableError("the database's lease is not held")
+        return Note(self.host, epoch)

@@ -1,0 +1,77 @@
+"""Before a start: have the newest credentials of a session in its profile, which nobody uses."""
+
+import asyncio
+from pathlib import Path
+
+from loguru import logger
+
+from waguard.core import shipping as policy
+from waguard.core.replace import replace
+from waguard.core.shipping import Claim, LayDown, Retire, Scan, Use
+from waguard.profile import shipping, staging
+from waguard.profile.layout import Places
+from waguard.profile.lock import ProfileLock
+from waguard.supervision.shipping.session_shipment import SessionShipment
+from waguard.supervision.shipping.shipping_context import ShippingContext
+
+
+async def prepare(ctx: ShippingContext, it: SessionShipment) -> None:
+    """Raises ``DatabaseUnavailableError``, ``UnreadableError``, ``WaguardError``, ``OSError``; then the start has to wait:
+    what cannot be read is not empty."""
+    claim = await it.read_claim()
+    decision = policy.decide(claim, await asyncio.to_thread(shipping.local, it.at), ctx.host)
+    match decision:
+        case Use():
+            if claim and claim.orderly:  # from now on there is something newer
+                await it.say(replace(claim, orderly=False))
+        case Scan():
+            said = "no credentials are shared: the session waits for a scan"
+            logger.warning(said, event="credentials_missing", session=it.name)
+        case Retire():
+            moved = await asyncio.to_thread(_retire, it.at)
+            logger.warning(
+                "the profile is quarantined: another host has used the session since",
+                event="profile_outdated",
+                session=it.name,
+                folder=str(moved),
+            )
+        case LayDown(rolled_back=rolled_back):
+            assert claim  # noqa: S101 - decide promises it
+            await _lay_down(ctx, it, claim, rolled_back=rolled_back)
+
+
+async def _lay_down(
+    ctx: ShippingContext, it: SessionShipment, claim: Claim, *, rolled_back: bool
+) -> None:
+    at, note = it.at, ctx.new_note()
+    shipment = ctx.sealer.shipment_of(it.name, claim)
+    with await asyncio.to_thread(ProfileLock, at.profile) as lock:
+        with staging.made_beside(at.profile) as made:
+            for path, file in shipment.files.items():
+                parts = await ctx.store.parts(it.name, file.id, file.parts)
+                pieces = (ctx.sealer.opened(it.name, part) for part in parts)
+                await asyncio.to_thread(shipping.write_file, made, path, file, pieces)
+            snapshot = await asyncio.to_thread(
+                shipping.keep, at, made, pairing=claim.pairing or "", shipped_at=claim.shipped_at
+            )
+        if rolled_back:  # first: who finds half of it sends nothing to groups
+            await ctx.rolled_back(it.name, claim.shipped_at)
+        moved = await asyncio.to_thread(
+            shipping.put_in_place, at, lock.descriptor, snapshot, shipment.paired_at
+        )
+        await asyncio.to_thread(shipping.write_note, at.profile, note)
+    await it.say(replace(claim, note=note, orderly=False))
+    logger.warning(
+        "credentials of another host are laid down",
+        event="credentials_laid_down",
+        session=it.name,
+        snapshot=snapshot,
+        age=round(ctx.clock.wall() - claim.shipped_at),
+        rolled_back=rolled_back,
+        quarantined=str(moved) if moved else None,
+    )
+
+
+def _retire(at: Places) -> Path | None:
+    with ProfileLock(at.profile) as lock:
+        return shipping.retire(at, lock.descriptor)
