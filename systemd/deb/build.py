@@ -154,8 +154,11 @@ def _strip(tree: Path) -> None:
         shutil.rmtree(cache)
     for path in [*tree.rglob("direct_url.json"), tree / ".gitignore"]:
         path.unlink()
-    for path in [*tree.glob("lib/**/*.py")]:
+    for path in [*tree.glob("lib/**/*.py")]:  # modules, none of them a program
         path.chmod(0o644)
+        content = path.read_bytes()
+        if content.startswith(b"#!"):
+            path.write_bytes(content.replace(b"!", b"", 1))
     settings = tree / "pyvenv.cfg"
     lines = settings.read_text().splitlines(keepends=True)
     settings.write_text("".join(line for line in lines if not line.startswith("command")))
