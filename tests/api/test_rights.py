@@ -207,7 +207,7 @@ MADE: Final[dict[str, Making]] = {
     "GET /api/messages": of_list,
 }
 TO: Final = {key: it for key, it in TEXT.items() if key != "message"}
-PATH: Final = {"session_id": SESSION, "chat_id": "628999", "id": "false_628999@c.us_A"}
+PATH: Final = NAMES | {"session_id": SESSION, "chat_id": "628999", "id": "false_628999@c.us_A"}
 BODIES: Final[dict[str, Any]] = {
     "PUT /api/log-level": {"level": "DEBUG"},
     "POST /api/versions/pin": {"revision": 1022},

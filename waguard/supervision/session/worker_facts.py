@@ -1,7 +1,10 @@
 """What a worker says, as a fact that the core handles."""
 
+from loguru import logger
+
+from waguard.core.host.evidence import host_failure
 from waguard.core.passkey_link import PasskeyLink
-from waguard.core.session.facts import Beat, Fact, Reported
+from waguard.core.session.facts import Beat, Fact, Failure, Reported
 from waguard.errors import printable
 from waguard.supervision.session.page_watch import page_of
 from waguard.supervision.session.session_context import SessionContext
@@ -66,3 +69,13 @@ def stable_fact(worker: int, message: StableReport | StableHeartbeat, now: float
         return Beat(worker=worker, at=now, page_at=None if message.page is None else now)
     phase, link = message.phase, message.link
     return Reported(worker=worker, at=now, phase=phase, link=link, phone=message.phone)
+
+
+async def host_lacks(ctx: SessionContext, session: str, *, browser: bool) -> Failure | None:
+    """What the host lacks now; ``browser``: see ``Witness``. None also where that cannot be read."""
+    try:
+        return host_failure(await ctx.witness.read(browser=browser))
+    except Exception as error:  # noqa: BLE001 - without it the exit is never reported
+        log = logger.bind(session=session).opt(exception=error)
+        log.critical("a bug in waguard", event="bug")
+        return None

@@ -15,7 +15,6 @@ from loguru import logger
 
 from waguard.core.blame import Blame, Failure, describe_exit
 from waguard.core.exits import EXIT_LEASE_EXPIRED
-from waguard.core.host.evidence import host_failure
 from waguard.core.session.facts import (
     Exited,
     Fact,
@@ -39,7 +38,7 @@ from waguard.supervision.session.session_context import SessionContext
 from waguard.supervision.session.session_profile import SessionProfile
 from waguard.supervision.session.tasks import Tasks
 from waguard.supervision.session.traffic import Traffic
-from waguard.supervision.session.worker_facts import beat_fact, report_fact, stable_fact
+from waguard.supervision.session.worker_facts import beat_fact, host_lacks, report_fact, stable_fact
 from waguard.supervision.session.worker_link import WorkerLink
 from waguard.supervision.session.worker_spec import (
     OTHER_PROXY,
@@ -243,7 +242,7 @@ class WorkerRunner:
             failure = Failure(Blame.HOST, "spawn_failed", _NOT_STARTED, why)
             if isinstance(error, ProxyUnreadableError):
                 failure = Failure(Blame.HOST, "proxy_unreadable", _NO_PROXY, why, str(error.value))
-            lacking = await _lacking(self._ctx, self._writer.row.session_id, browser=True)
+            lacking = await host_lacks(self._ctx, self._writer.row.session_id, browser=True)
             self.slot.begin(None)
             self._post(SpawnFailed(worker=worker, failure=lacking or failure))
             return
@@ -341,7 +340,7 @@ class WorkerRunner:
             # whoever is killed by somebody else does not end because Chromium cannot be started
             killed = code is not None and code < 0 and not self._failed
             session = self._writer.row.session_id
-            lacking = await _lacking(self._ctx, session, browser=browser or killed)
+            lacking = await host_lacks(self._ctx, session, browser=browser or killed)
         said = said and printable(said)
         self._post(Exited(worker=worker, code=code, details=said, host=lacking))
 
@@ -390,16 +389,6 @@ async def _send(link: WorkerLink, call: calls.Operation, log: "Logger", failed: 
         await link.call(call)
     except WaguardError as error:
         log.warning(failed, event="worker_call_failed", why=error.line())
-
-
-async def _lacking(ctx: SessionContext, session: str, *, browser: bool) -> Failure | None:
-    """What the host lacks now; ``browser``: see ``Witness``. None also where that cannot be read."""
-    try:
-        return host_failure(await ctx.witness.read(browser=browser))
-    except Exception as error:  # noqa: BLE001 - without it the exit is never reported
-        log = logger.bind(session=session).opt(exception=error)
-        log.critical("a bug in waguard", event="bug")
-        return None
 
 
 def _of_lease(code: int | None, until: float | None) -> int | None:

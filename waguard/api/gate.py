@@ -1,0 +1,178 @@
+"""What every request passes before a handler sees it: host, body, key, deadline."""
+
+import asyncio
+import sys
+from typing import Final
+from urllib.parse import urlsplit
+
+from aiohttp import web
+
+from waguard.api import auth, connection, media
+from waguard.api.body import Body, late
+from waguard.api.deadline import within_deadline
+from waguard.api.deps import BODY, CALLER, DEPS, ApiDeps
+from waguard.api.issued_keys import require_known
+from waguard.api.limits import (
+    BODY_LIMIT,
+    KEY_WITHIN,
+    LOAD,
+    MEDIA_BODY_LIMIT,
+    SEARCHED_LIMIT,
+    counted,
+)
+from waguard.api.local import is_trusted
+from waguard.api.problems import Handler
+from waguard.api.route import is_open
+from waguard.api.timings import TIMINGS
+from waguard.config.addresses import is_loopback
+from waguard.core.host import http_cost
+from waguard.core.text import json_text
+from waguard.errors import WaguardError
+
+MEDIA_PATH: Final = "/api/messages/send-media"
+_LARGE: Final = frozenset(
+    {"/api/openapi.json", "/docs/swagger-ui-bundle.js", "/docs/swagger-ui.css"}
+)
+_OWN_END: Final = _LARGE | {"/api/events", "/api/messages/send", MEDIA_PATH, media.UPLOAD}
+_CODES: Final = frozenset(
+    {
+        "/api/sessions/{session_id}/qr",
+        "/api/sessions/{session_id}/regenerate-qr",
+        "/api/sessions/{session_id}/pairing-code",
+    }
+)
+"""Resources whose POST answers with what links a phone."""
+_KEYLESS: Final = frozenset(
+    {
+        ("GET", "/sessions/{session_id}/status"),
+        ("POST", "/sessions/{session_id}/logout"),
+        ("GET", "/api/internal/sessions/{session_id}/last-activity"),
+    }
+)
+
+
+class HostNotAllowedError(WaguardError):
+    """A page of another site made the browser call us by a name of its own (DNS rebinding)."""
+
+    status = 403
+
+
+@web.middleware
+async def gate(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Refuse what is too large, malformed or without a key, before any handler sees it.
+
+    Without a good key nothing is decoded, and little is kept.
+    """
+    if request.match_info.http_exception is not None:
+        raise request.match_info.http_exception
+    limit = MEDIA_BODY_LIMIT if request.path == MEDIA_PATH else BODY_LIMIT
+    # its handler reads it piece by piece, and refuses what is too large
+    streams = request.path == media.UPLOAD
+    accepted, issued = request.app[DEPS].keys, request.app[DEPS].issued_keys
+    trusted, shown = is_trusted(request), auth.shown_keys(request)
+    caller = auth.by_socket(request) if trusted else accepted.caller(shown)
+    _recognize(request, known=caller is not None)
+    body = Body(request, limit=sys.maxsize if streams else limit)
+    if caller is None and (streams or not await _key_inside(request, body)):
+        _check_host(request, request.app[DEPS])
+        if not _is_open(request, request.app[DEPS]):
+            await request.app[LOAD].refusals.turn()
+            require_known(issued, shown)
+            raise auth.refused()
+        request[BODY] = {}
+        return await handler(request)
+    _recognize(request, known=True)
+    with counted(request, streams=streams) as charge:
+        fields = {} if streams else await body.decoded(charge)
+        if not trusted and caller is not auth.APPLICATION:
+            # what looked like a key of the body can be one of an object within it; a key may have ended meanwhile
+            caller = accepted.caller([*shown, fields.get("api_key") or None])
+        if caller is None:
+            _recognize(request, known=False)
+            raise auth.refused()
+        request[BODY], request[CALLER] = fields, caller
+        issued.record_use(caller)
+        _require_client(request)
+        response = await handler(request)
+        if _reads(request) and not (response.prepared or issued.accepts(caller)):
+            raise auth.refused()  # the key ended while this was waited for
+        return response
+
+
+def _reads(request: web.Request) -> bool:
+    """Whether its answer is all that it is about."""
+    resource = request.match_info.route.resource
+    return request.method == "GET" or (resource is not None and resource.canonical in _CODES)
+
+
+def _recognize(request: web.Request, *, known: bool) -> None:
+    if of := connection.of(request):
+        of.recognize(known=known)
+
+
+def _require_client(request: web.Request) -> None:
+    """What nobody waits for is not begun: its client may have given up, and done something else."""
+    if (of := connection.of(request)) and of.has_hung_up:
+        raise ConnectionResetError
+
+
+async def _key_inside(request: web.Request, body: Body) -> bool:
+    """Whether a good key is in the body, or in the beginning of a large one."""
+    search = request.app[LOAD].search
+    within = request.app[TIMINGS].body
+    if not request.can_read_body:
+        return False
+    found = False
+    try:
+        async with asyncio.timeout(within) as end:
+            with search.body(end) as charge:
+                await body.read(KEY_WITHIN, charge)
+                found = _holds_key(request, body)
+                if not (found or body.whole or body.declared > SEARCHED_LIMIT):
+                    await body.read(SEARCHED_LIMIT, charge)  # the application sends it last
+                    found = _holds_key(request, body)
+                return found
+    except TimeoutError:
+        raise late(within) from None
+    finally:
+        if not found:
+            body.raw.clear()  # its answer may have to wait, and an error keeps it until the collector comes
+
+
+def _holds_key(request: web.Request, body: Body) -> bool:
+    if of := connection.of(request):
+        of.charge(http_cost.of_searching(len(body.raw)))
+    return request.app[DEPS].keys.accept_any(json_text.keys(body.raw))
+
+
+@web.middleware
+async def ending(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Give every request an end that has none of its own."""
+    if request.path in _OWN_END:
+        return await handler(request)
+    return await within_deadline(request, handler)
+
+
+def _is_open(request: web.Request, deps: ApiDeps) -> bool:
+    if is_open(request):
+        return True
+    resource = request.match_info.route.resource
+    route = (request.method, resource.canonical if resource else "")
+    return deps.config().api.keyless_loopback and route in _KEYLESS and auth.is_local(request)
+
+
+def _check_host(request: web.Request, deps: ApiDeps) -> None:
+    given = request.headers.get("Host")
+    if given is None or not is_loopback(deps.config().api.host):
+        return  # every browser sends one; an HTTP/1.0 probe may not
+    try:
+        name = urlsplit(f"//{given}").hostname or ""
+    except ValueError:
+        name = ""
+    public = urlsplit(deps.config().api.public_url or "").hostname
+    if not is_loopback(name) and name != public:
+        raise HostNotAllowedError(
+            f"this API is not called {name[:60]!r}",
+            field="Host",
+            remedy="use 127.0.0.1 or localhost, or send a key",
+        )
