@@ -8,15 +8,24 @@ import subprocess
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
+from unittest.mock import Mock
 
 import pytest
 
+from tests.host.processes import worker_spec
 from tests.ports import reserved_port
 from tests.proxies import KINDS, PASSWORD, USER, FakeProxy
 from tests.waiting import wait_until
+from waguard.core.link import Link
 from waguard.core.proxy import FAILS, Proxy, parse
+from waguard.core.session.page_load import Refusal
+from waguard.worker.browser.devtools import DevToolsClosedError
 from waguard.worker.browser.forwarder import MOST, Forwarder
 from waguard.worker.browser.upstream import Stream
+from waguard.worker.ending import WorkerEndError
+from waguard.worker.page.page_errors import PageNotReadyError, PageUnreachableError
+from waguard.worker.page_host import PageHost
+from waguard.worker.worker_context import WorkerContext
 
 WHATSAPP = ("web.whatsapp.com", 443)
 LONG = 60.0  # s
@@ -227,3 +236,31 @@ async def test_another_user_of_this_host_is_hung_up_on() -> None:
             async with asyncio.timeout(LONG):
                 said, _ = await other.communicate()
             assert said.decode().strip() == answer
+
+
+async def test_a_page_that_does_not_come_is_the_fault_of_a_proxy_that_fails(tmp_path: Path) -> None:
+    """And of nobody else: neither WhatsApp refuses then, nor does the worker end."""
+    with reserved_port() as port:
+        proxy = parse(f"socks5://127.0.0.1:{port}", USER, PASSWORD, mark="m7")
+        ctx = WorkerContext.of(worker_spec(tmp_path, proxy=proxy))
+        host = PageHost(ctx, Mock(), Mock(), Mock())
+        refusal = PageUnreachableError("no page arrives", Refusal("no page arrives"))
+        assert host._unreachable(refusal) is refusal
+        with pytest.raises(WorkerEndError):
+            host._unreachable(PageNotReadyError("not ready"))
+        assert ctx.forwarder
+        await ctx.forwarder.start()
+        words = await refused(ctx.forwarder)
+        for error in (refusal, PageNotReadyError("not ready")):
+            found = host._unreachable(error)
+            assert (found.message, found.refusal) == (words, None)
+        with pytest.raises(WorkerEndError):
+            host._unreachable(DevToolsClosedError("the browser is gone"))
+        await ctx.forwarder.close()
+    ctx.reporter.enter("ready")
+    for link, details in ((Link.OFFLINE, words), (Link.CONNECTED, None)):
+        ctx.watch.link = link
+        ctx.reporter.report()
+        report = ctx.daemon._report
+        assert report
+        assert (report.link, report.details, report.proxy) == (link, details, "m7")
