@@ -21,13 +21,15 @@ from waguard.core.shipping import (
 
 A, B = Note("a", 5), Note("b", 6)
 NOTHING = Claim(note=A)
-SHIPPED = Claim(note=A, sealed=b"x")
-ORDERLY = Claim(note=A, sealed=b"x", orderly=True)
+SHIPPED = Claim(note=A, sealed=b"x", shipped_at=9.0)
+ORDERLY = Claim(note=A, sealed=b"x", shipped_at=9.0, orderly=True)
 LATE = 65.0
 
 
-def local(note: Note | None, *, stored: bool = True, paired: bool = True) -> Local:
-    return Local(note=note, stored=stored, paired=paired)
+def local(
+    note: Note | None, *, stored: bool = True, paired: bool = True, written_at: float = 8.0
+) -> Local:
+    return Local(note=note, stored=stored, paired=paired, written_at=written_at)
 
 
 @pytest.mark.parametrize(
@@ -49,7 +51,19 @@ def local(note: Note | None, *, stored: bool = True, paired: bool = True) -> Loc
         (SHIPPED, local(None, stored=False, paired=False), "b", LayDown(rolled_back=True)),
         (ORDERLY, local(None, stored=False, paired=False), "b", LayDown(rolled_back=False)),
         (SHIPPED, local(B), "b", LayDown(rolled_back=True)),
-        (SHIPPED, local(A), "b", LayDown(rolled_back=True)),  # copied by hand, nobody knows when
+        (
+            SHIPPED,
+            local(A),
+            "b",
+            LayDown(rolled_back=True),
+        ),  # copied by hand, before it was shipped
+        (ORDERLY, local(A), "b", LayDown(rolled_back=False)),  # after it: the same is shipped
+        (
+            SHIPPED,
+            local(A, written_at=9.5),
+            "b",
+            Use(),
+        ),  # copied by hand, and newer than what is shipped
         (NOTHING, local(A), "b", Use()),  # copied by hand, and there is nothing else
         (NOTHING, local(B), "b", Retire()),
         (NOTHING, local(None), "b", Retire()),

@@ -1,6 +1,7 @@
 """What of a profile is shipped, and how it becomes a profile again."""
 
 import contextlib
+import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -247,7 +248,10 @@ def test_what_replaces_a_profile_keeps_its_note(at: Places, lock: int) -> None:
     assert shipping.read_note(at.profile) is None
     note = Note("a" * 32, 7)
     shipping.write_note(at.profile, note)
-    assert shipping.local(at) == Local(note=note, stored=True, paired=False)
+    os.utime(at.profile / LOG, (NOW + 9e9, NOW + 9e9))
+    written_at = NOW + 9e9
+    wanted = Local(note=note, stored=True, paired=False, written_at=written_at)
+    assert shipping.local(at) == wanted
     repair.replace_profile(at, lock, why="damaged")
     assert shipping.read_note(at.profile) == note
     for odd in ("[]", '{"host": 1, "epoch": 2}', "{", '{"host": "a"}'):

@@ -74,6 +74,8 @@ class Local:
     note: Note | None
     stored: bool
     paired: bool
+    written_at: float = 0.0
+    """Unix time of the newest of its credentials, by the clock of the host that wrote them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,9 +112,11 @@ def decide(claim: Claim | None, local: Local, host: str) -> Decision:
     # one without a note was put in place by somebody who writes none, on the host that used the session last
     if ours and local.stored and local.note in {None, claim.note}:
         return Use()
-    if claim.sealed is not None:
+    # the last host's own profile, which a person has copied: both times are of that host's clock
+    is_copy = local.note == claim.note and local.written_at >= claim.shipped_at
+    if claim.sealed is not None and (ours or not is_copy):
         return LayDown(rolled_back=not claim.orderly)
-    if ours or local.note == claim.note:  # the last host's own profile, which a person has copied
+    if ours or is_copy:
         return Use()
     return Retire() if local.paired else Scan()
 

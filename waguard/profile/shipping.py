@@ -269,7 +269,17 @@ def local(at: Places) -> Local:
         note=read_note(at.profile),
         stored=layout.exists(at.profile),
         paired=owner_mark.pairing(at.profile) is not None,
+        written_at=_written_at(at.profile),
     )
+
+
+def _written_at(profile: Path) -> float:
+    newest = 0.0
+    for name in FOLDERS:
+        for path in (profile / "Default" / name).rglob("*"):
+            with contextlib.suppress(OSError):
+                newest = max(newest, path.stat().st_mtime if path.is_file() else 0.0)
+    return newest
 
 
 def read_note(profile: Path) -> Note | None:

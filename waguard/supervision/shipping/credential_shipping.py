@@ -28,7 +28,7 @@ from waguard.supervision.shipping.session_shipment import (
 )
 from waguard.supervision.shipping.shipping_context import ShippingContext
 
-LAST_ONES: Final = 20.0  # s for what is shipped at the end of the daemon
+LAST_ONES: Final = 10.0  # s for what is shipped at the end of the daemon
 SHOWN_AFTER: Final = 3  # attempts that fail
 UNREADABLE: Final = "shared credentials cannot be read"
 _EXPECTED: Final = (UnreadableError, DamageError, WaguardError, OSError)
