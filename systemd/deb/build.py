@@ -159,6 +159,12 @@ def _strip(tree: Path) -> None:
         content = path.read_bytes()
         if content.startswith(b"#!"):
             path.write_bytes(content.replace(b"!", b"", 1))
+    for record in tree.rglob(
+        "*.dist-info/RECORD"
+    ):  # it has the digests of what is removed or moved here
+        lines = record.read_text().splitlines(keepends=True)
+        own = [it for it in lines if not it.startswith("../") and "direct_url.json" not in it]
+        record.write_text("".join(own))
     settings = tree / "pyvenv.cfg"
     lines = settings.read_text().splitlines(keepends=True)
     settings.write_text("".join(line for line in lines if not line.startswith("command")))
