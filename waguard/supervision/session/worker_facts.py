@@ -2,9 +2,10 @@
 
 from loguru import logger
 
+from waguard.core.blame import Failure
 from waguard.core.host.evidence import host_failure
 from waguard.core.passkey_link import PasskeyLink
-from waguard.core.session.facts import Beat, Fact, Failure, Reported
+from waguard.core.session.facts import Beat, Fact, Reported
 from waguard.errors import printable
 from waguard.supervision.session.page_watch import page_of
 from waguard.supervision.session.session_context import SessionContext
