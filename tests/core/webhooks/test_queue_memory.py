@@ -3,12 +3,15 @@
 from tests.core.webhooks.queues import Driven, chats, item
 from waguard.core.webhooks.delivery import Answer
 from waguard.core.webhooks.facts import (
+    Configured,
     Dropped,
     LoadPartition,
     NotYet,
     PartitionLoaded,
+    ReadyExpected,
     Requeued,
     Save,
+    Saved,
     SaveLater,
 )
 from waguard.core.webhooks.partition import MemoryWindow, PartitionStage
@@ -141,3 +144,59 @@ def test_what_was_sent_waits_too_until_its_partition_is_read_again() -> None:
     driven.post(Requeued(key=KEY, newest=2))
     driven.deliver(5, Answer(status=200, stored=True))
     assert (reads(driven), driven.in_flight) == ([(0, 6)], [])
+
+
+def test_only_received_messages_are_dropped_and_never_the_one_in_flight() -> None:
+    driven = Driven(*(item(n) for n in (1, 2)), item(3, event="message_sent"), item(4))
+    driven.poke()
+    driven.post(Dropped(session="a", before=100.0))
+    assert [it.id for it in driven.queue.partitions[KEY].waiting] == [1, 3]
+    assert driven.queue.count == 2
+    driven.deliver(1)
+    assert driven.in_flight == [3]
+
+
+def test_what_was_held_begins_anew_when_it_is_queued_again() -> None:
+    driven = Driven(item(1))
+    driven.poke()
+    driven.answer(1, AWAY)
+    assert driven.queue.partitions[KEY].held_since is not None
+    driven.post(Requeued(key=KEY, newest=1))
+    partition = driven.queue.partitions[KEY]
+    assert (partition.held_since, partition.marked) == (None, False)
+
+
+def test_a_ready_that_is_queued_is_not_called_off_with_one_that_was_expected() -> None:
+    driven = Driven(item(1, "", event="session_ready"), item(2))
+    driven.post(ReadyExpected(session="a", comes=True))
+    driven.poke()
+    driven.post(ReadyExpected(session="a", comes=False))
+    assert driven.in_flight == [1], "the message waits for what is queued"
+    driven.deliver(1)
+    assert driven.in_flight == [2], "and goes when that is done"
+
+
+def test_what_is_saved_of_a_partition_that_is_gone_does_no_harm() -> None:
+    driven = Driven(item(1))
+    driven.poke()
+    driven.deliver(1)
+    driven.post(Saved(key=KEY, id=1))
+    assert driven.queue.idle
+
+
+def test_outdated_events_leave_the_count_of_what_is_in_memory_right() -> None:
+    driven = Driven()
+    driven.poke(item(1, "", event="session_authenticated"))
+    driven.poke(item(2, "", event="qr_code_generated"))
+    driven.poke(item(3, "", event="session_ready"))
+    waiting = sum(len(it.waiting) for it in driven.queue.partitions.values())
+    assert driven.queue.count == waiting == 2
+
+
+def test_a_changed_configuration_counts_from_the_next_attempt_on() -> None:
+    driven = Driven(item(1), item(2, "2@c.us"))
+    driven.poke()
+    assert driven.in_flight == [2], "one of a session at a time, as it calls back"
+    driven.post(Configured(policy=driven.queue.policy, holds=False, uses_lookup=False))
+    driven.poke(item(3, "3@c.us"))
+    assert driven.in_flight == [2, 3]
