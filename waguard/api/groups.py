@@ -7,7 +7,7 @@ from msgspec import Meta, Struct
 
 from waguard.api import fields
 from waguard.api.asking import Found, Part, Person, ask, named, people_of
-from waguard.api.fields import ChatId, Kind, SessionId
+from waguard.api.fields import Kind, SessionId
 from waguard.api.route import Done, OfSession, route
 from waguard.core.keys import Right
 from waguard.core.messages.identity import GROUP
@@ -43,10 +43,19 @@ def _name(value: Any, field: str) -> str:
 
 
 GroupId = Annotated[
-    str, Kind(_group), Meta(description="a group", examples=["120363000000000001@g.us"])
+    str,
+    Kind(_group),
+    Meta(
+        pattern=r"^[0-9]{5,25}(-[0-9]{5,15})?@g\.us$|^[0-9]{16,25}$",
+        description="the id of a group",
+        examples=["120363000000000001@g.us"],
+    ),
+]
+PersonId = Annotated[
+    str, Meta(pattern=r"^\+?[0-9]{5,15}$|^[0-9]{5,15}@(c\.us|s\.whatsapp\.net)$|^[0-9]{5,20}@lid$")
 ]
 Participants = Annotated[
-    tuple[ChatId, ...],
+    tuple[PersonId, ...],
     Kind(_participants),
     Meta(min_length=1, max_length=PARTICIPANTS_LIMIT, description="people: numbers or chat ids"),
 ]
