@@ -53,7 +53,7 @@ def _cipher(key: bytes, salt: bytes) -> Any:
         raise ConfigError(
             "encrypted backups need the package cryptography",
             field="--key-file",
-            remedy="install waguard with its extra `backup`: pipx install --force 'waguard-….whl[backup]'",
+            remedy="pipx inject waguard cryptography",
         ) from None
     return AESGCM(HKDF(algorithm=SHA256(), length=32, salt=salt, info=MAGIC).derive(key))
 
