@@ -20,4 +20,4 @@ def test_a_missing_extra_is_named(
     assert main(command) == 2
     said = capsys.readouterr().err
     assert "cryptography" in said
-    assert "pipx install --force 'waguard-….whl[lab]'" in said
+    assert "pipx inject waguard cryptography" in said

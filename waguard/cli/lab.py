@@ -10,5 +10,5 @@ def require_lab() -> None:
     if find_spec("cryptography") is None:
         raise ConfigError(
             "the stand-in of WhatsApp Web needs the package cryptography, which is not installed",
-            remedy="install waguard with its extra `lab`: pipx install --force 'waguard-….whl[lab]'",
+            remedy="pipx inject waguard cryptography",
         )

@@ -123,7 +123,7 @@ def connect(
         extra = _EXTRAS.get(str(error.name), "")
         raise _refused(
             f"the driver {error.name} is not installed",
-            f"install waguard with its extra `{extra}`: 'waguard-….whl[{extra}]'",
+            f"install waguard with its extra `{extra}`",
         ) from None
     limit_statements(limited, deadline)
     return Engines(engine, engine, limited)
