@@ -53,7 +53,7 @@ def cipher(key: bytes, salt: bytes, purpose: bytes) -> Any:
         raise ConfigError(
             "encryption needs the package cryptography",
             field="--key-file",
-            remedy="install waguard with its extra `backup`: pipx install --force 'waguard-….whl[backup]'",
+            remedy="pipx inject waguard cryptography",
         ) from None
     return AESGCM(HKDF(algorithm=SHA256(), length=32, salt=salt, info=purpose).derive(key))
 
