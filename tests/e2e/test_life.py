@@ -248,11 +248,14 @@ async def test_after_a_crash_of_both_nobody_is_connected_without_a_worker(world:
     daemon = world.daemon
     await daemon.start()
     before = await daemon.pair(world.standin, "s1", PHONE)
-    await world.receiver.wait_for("session_ready")
+
+    async def written() -> bool:
+        with closing(sqlite3.connect(daemon.folder / "state/waguard.db")) as database:
+            [(row,)] = database.execute("SELECT status FROM whatsapp_accounts")
+        return bool(row == "connected")
+
+    await daemon.until(written)
     await daemon.stop(signal.SIGKILL)
-    with closing(sqlite3.connect(daemon.folder / "state/waguard.db")) as database:
-        [(row,)] = database.execute("SELECT status FROM whatsapp_accounts")
-    assert row == "connected"
     os.kill(before["worker_pid"], signal.SIGKILL)
     await daemon.start(ready=False)
     reported: list[dict[str, Any]] = []
