@@ -210,6 +210,7 @@ def _facts(
         facts.RowRead: lambda _: facts.RowRead(
             said="connected", number_only=flip() < 0.5, knows_number=flip() < 0.5
         ),
+        facts.ProxyChanged: lambda _: facts.ProxyChanged(proxied=flip() < 0.5),
         facts.RulesChanged: lambda _: facts.RulesChanged(Rules(takeover=flip() < 0.5)),
         facts.Moved: lambda _: facts.Moved(priority=pick((0, 5)), active=flip()),
         facts.TimerDue: lambda _: facts.TimerDue(late=pick((0.0, 0.0, 7.0, 90.0))),

@@ -27,7 +27,7 @@ pytestmark = [pytest.mark.chromium, pytest.mark.timeout(240)]
 PHONE = "6281180001"
 NEXT = REVISION + 1
 NEVER = 3_600.0  # s
-GONE = "WhatsApp's scripts cannot be loaded (static.whatsapp.net: 16 of 16, HTTP 404)"
+GONE = "WhatsApp's scripts cannot be loaded (static.whatsapp.net: 17 of 17, HTTP 404)"
 WAJS = wajs.digest(wajs.bundle(None))
 
 

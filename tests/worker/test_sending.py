@@ -49,10 +49,9 @@ class Page:
     def chat_state_of(self, message_id: str) -> str | None:
         return self.chat_state
 
-    async def send_text(
-        self, chat: str, text: str, options: dict[str, Any], *, timeout: float
-    ) -> SendOutcome:
-        return self._send((chat, text, options, timeout))
+    async def send(self, way: str, *arguments: Any, timeout: float) -> SendOutcome:
+        assert way == "sendText"
+        return self._send((*arguments, timeout))
 
     async def send_file(
         self, chat: str, content: bytes, options: dict[str, Any], *, timeout: float

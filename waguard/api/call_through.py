@@ -33,9 +33,11 @@ FunctionName = Annotated[
 class Called(Struct, kw_only=True):
     """The function's arguments, as JSON."""
 
-    arguments: Annotated[list[Any], Kind(_arguments), Meta(max_length=ARGUMENTS_LIMIT)] = field(
-        default_factory=list
-    )
+    arguments: Annotated[
+        list[Any],
+        Kind(_arguments),
+        Meta(max_length=ARGUMENTS_LIMIT, extra_json_schema={"items": {}}),
+    ] = field(default_factory=list)
 
 
 class Answered(OfSession, kw_only=True):
