@@ -22,7 +22,6 @@ LEFT_OUT: Final = ("doc", "man", "info", "locale", "lintian", "bash-completion",
 """Below /usr/share; licences stay."""
 USER: Final = 10001
 STATE: Final = "/var/lib/waguard"
-RUNTIME: Final = "/run/waguard"
 CONFIG: Final = "/etc/waguard/waguard.toml"
 PORT: Final = 3001
 ENVIRONMENT: Final = {
@@ -35,6 +34,8 @@ CHANGED: Final = {
     # a port is published by the container's engine: inside nothing comes in by loopback
     'host = "127.0.0.1"': 'host = "0.0.0.0"',
     'flavour = "chromium"': 'flavour = "headless-shell"',
+    # a container's /run goes with it, and so would messages that the database has not taken
+    'runtime = "/run/waguard"': f'runtime = "{STATE}/run"',
 }
 """Lines of the configuration that differ in a container."""
 OF_SYSTEMD: Final = ("etc/systemd", "etc/sysusers.d", "etc/tmpfiles.d")
@@ -75,11 +76,10 @@ def user_and_folders(root: Path) -> None:
     with (root / "etc/passwd").open("a") as passwd, (root / "etc/group").open("a") as group:
         passwd.write(f"waguard:x:{USER}:{USER}::{STATE}:/usr/sbin/nologin\n")
         group.write(f"waguard:x:{USER}:\n")
-    for folder in (STATE, RUNTIME):
-        own = root / folder.lstrip("/")
-        own.mkdir(mode=0o700, parents=True, exist_ok=True)
-        own.chmod(0o700)
-        os.chown(own, USER, USER)
+    own = root / STATE.lstrip("/")
+    own.mkdir(mode=0o700, parents=True, exist_ok=True)
+    own.chmod(0o700)
+    os.chown(own, USER, USER)
     config = root / CONFIG.lstrip("/")
     text = config.read_text()
     for line, other in CHANGED.items():

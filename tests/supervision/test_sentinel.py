@@ -137,3 +137,16 @@ async def test_an_ack_that_does_not_come_counts_as_for_any_send(watched: Watched
     await watched.passes(INTERVAL)
     watched.world.clock.advance(watched.world.config.send.ack_limit + 1)
     assert watched.bench.session().traffic.acks.overdue
+
+
+async def test_an_answer_that_never_came_counts_the_second_time(watched: Watched) -> None:
+    """A worker that ended meanwhile says nothing about the number, and its successor is asked soon."""
+    watched.outcome = {"outcome": "uncertain"}
+    await watched.passes(INTERVAL)
+    assert not watched.conditions()
+    await watched.passes(sentinel.RETRY)
+    assert len(watched.sent) == 2
+    assert watched.conditions() == ["sentinel_failed"]
+    watched.outcome = {"outcome": "sent", "seen": True}
+    await watched.passes(2 * INTERVAL)
+    assert not watched.conditions()

@@ -14,6 +14,7 @@ from tests.supervision.sessions import connected, until, up
 from tests.supervision.world import World
 from tests.waiting import wait_until
 from waguard.core.link import Link
+from waguard.core.messages import sentinel
 from waguard.core.messages.inbox import File, Kind
 from waguard.errors import UnavailableError
 from waguard.ports.outcomes import Acked
@@ -198,6 +199,18 @@ async def test_nothing_is_acknowledged_or_reported_before_it_is_stored(
     reported = world.events("message_received", "message_status_updated", "message_read")
     assert len(reported) == 3
     assert all(event.stored for event in reported)
+
+
+async def test_acks_of_a_sentinel_are_no_news_for_the_application(
+    bench: Bench, world: World
+) -> None:
+    """It has never seen the message."""
+    process = await up(await bench.add())
+    own = sentinel.message_id("49170@c.us", "0123456789")
+    process.event(Ack(ids=(own, "true_c_1"), chat="49170@c.us", ack=3))
+    await wait_until(lambda: process.stored == [1], "it is acknowledged")
+    reported = world.events("message_status_updated", "message_read")
+    assert {event.data["message_id"] for event in reported} == {"true_c_1"}
 
 
 async def test_what_is_reported_again_is_acknowledged_and_not_reported_again(

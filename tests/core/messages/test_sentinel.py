@@ -22,6 +22,14 @@ def test_what_a_person_writes_is_none(body: str) -> None:
     assert not sentinel.is_sentinel(body)
 
 
+def test_a_sentinel_is_known_by_its_id() -> None:
+    own = sentinel.message_id("49170@c.us", "00aabbccdd")
+    assert sentinel.has_id_of_sentinel(own)
+    assert sentinel.has_id_of_sentinel(own.replace("@c.us", "@lid") + "_out")
+    assert not sentinel.has_id_of_sentinel("true_49170@c.us_3EB0AABBCCDD0011223344")
+    assert not sentinel.has_id_of_sentinel(own.replace("true", "false"))
+
+
 def test_sessions_are_chosen_by_name_or_all_at_once() -> None:
     assert not sentinel.is_watched("a", ())
     assert sentinel.is_watched("a", ("b", "a"))

@@ -12,6 +12,7 @@ AFTER_CONNECT: Final = 60.0  # s after the connection: what is read back then co
 RETRY: Final = 60.0  # s after one that certainly did not leave
 SPREAD: Final = 0.1  # of the interval: sessions that were connected together do not write together
 EVERY: Final = "*"
+_ID: Final = "_3EB05E271E01"  # as WhatsApp Web begins its ids, and what tells ours from the person's own
 
 # long enough that no person writes it; the token tells one from the next on the phone
 _TEXT: Final = re.compile(r"waguard checks whether this number works \([0-9a-f]{8}\)")
@@ -31,6 +32,16 @@ class Result(Struct, frozen=True, kw_only=True):
 def text(token: str) -> str:
     """The text of a sentinel; ``token``: eight hexadecimal digits."""
     return f"waguard checks whether this number works ({token})"
+
+
+def message_id(chat: str, token: str) -> str:
+    """The id of a sentinel to this chat; ``token``: ten hexadecimal digits."""
+    return f"true_{chat}{_ID}{token.upper()}"
+
+
+def has_id_of_sentinel(message_id: str) -> bool:
+    """Whether a message with this id is one, also of a daemon before this one."""
+    return _ID in message_id and message_id.startswith("true_")
 
 
 def is_sentinel(body: str) -> bool:

@@ -12,6 +12,7 @@ from waguard.core.messages.content import POLL_VOTE
 from waguard.core.messages.inbox import BACKFILL_LIMIT, InboxRecord, Kind, backfill_since
 from waguard.core.messages.news import ack_of
 from waguard.core.messages.phone_use import phone_of
+from waguard.core.messages.sentinel import has_id_of_sentinel
 from waguard.profile import owner_mark
 from waguard.supervision.session import application_events as translate
 from waguard.supervision.session import undecryptable
@@ -115,7 +116,8 @@ class Intake:
             case Ack() as ack:
                 if ack.ack:
                     self._acked(ack.ids, ack.ack < 0)
-                news = self._order.forward(ack)
+                of_messages = tuple(one for one in ack.ids if not has_id_of_sentinel(one))
+                news = self._order.forward(msgspec.structs.replace(ack, ids=of_messages))
                 return translate.acks(row, news, event.at) if news else ()
             case Edit() | Revoke() | Reaction() | IncomingCall() as it:
                 return translate.happened(row, it, event.at)

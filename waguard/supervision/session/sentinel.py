@@ -46,6 +46,7 @@ class Sentinel:
         self._due: float | None = None
         """Monotonic time; None: it was never connected so far."""
         self._under_way = False
+        self._unanswered = False
         self.result: Result | None = None
         """What came of the newest one that left, or may have left; None: none has."""
         self.failing_since = 0.0
@@ -79,7 +80,7 @@ class Sentinel:
         call = SendText(
             chat=chat,
             text=sentinel.text(secrets.token_hex(4)),
-            message_id=f"true_{chat}_3EB0{secrets.token_hex(9).upper()}",
+            message_id=sentinel.message_id(chat, secrets.token_hex(5)),
             timeout=config.send.timeout,
         )
         try:
@@ -87,7 +88,10 @@ class Sentinel:
         finally:
             self._under_way = False
         now = self._clock.monotonic()
-        if isinstance(outcome, NotSent):
+        # a worker that ends meanwhile, or a page that is closed, says nothing about the number: once
+        unanswered = isinstance(outcome, Uncertain) and not outcome.at_page
+        is_first, self._unanswered = unanswered and not self._unanswered, unanswered
+        if isinstance(outcome, NotSent) or is_first:
             self._due = now + sentinel.RETRY
             return
         self._due = began + sentinel.pause(self._session, config.sentinel.interval)
