@@ -57,6 +57,7 @@ def bodies(world: World) -> list[str]:
     return [one["data"]["message"]["body"] for one in got]
 
 
+@pytest.mark.long  # what `make test` sees of it: tests/worker/test_lids.py, and the one below
 async def test_sends_to_a_number_whose_chat_is_a_lid_and_to_a_group_with_it(world: World) -> None:
     await paired(world)
     await send_to_a_lid(world)

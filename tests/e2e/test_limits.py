@@ -65,6 +65,7 @@ async def condition(world: World) -> dict[str, Any] | None:
     return reported[0] if reported else None
 
 
+@pytest.mark.long  # what `make test` sees of it: test_whatsapp_quotas.py, worker/test_send_options.py
 async def test_refused_first_contacts_pause_and_all_else_goes_on_also_over_a_restart(
     world: World,
 ) -> None:
