@@ -12,7 +12,9 @@ AFTER_CONNECT: Final = 60.0  # s after the connection: what is read back then co
 RETRY: Final = 60.0  # s after one that certainly did not leave
 SPREAD: Final = 0.1  # of the interval: sessions that were connected together do not write together
 EVERY: Final = "*"
-_ID: Final = "_3EB05E271E01"  # as WhatsApp Web begins its ids, and what tells ours from the person's own
+_ID: Final = (
+    "_3EB05E271E01"  # as WhatsApp Web begins its ids, and what tells ours from the person's own
+)
 
 # long enough that no person writes it; the token tells one from the next on the phone
 _TEXT: Final = re.compile(r"waguard checks whether this number works \([0-9a-f]{8}\)")
