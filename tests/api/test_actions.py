@@ -1,11 +1,15 @@
 """Locations, contacts, polls; reactions, edits, revocations; what is shown in a chat: how each is asked for."""
 
+import asyncio
 from typing import Any
 
 import pytest
 
 from tests.api.conftest import Api
 from tests.api.fake_sessions import SESSION
+from tests.waiting import wait_until
+from waguard.api.route import SENDS
+from waguard.api.timings import Timings
 from waguard.errors import RefusedError, UnavailableError
 from waguard.ports.outcomes import Refused
 from waguard.wire.calls import MarkSeen, SendContent, SendMedia, SendViewOnce, ShowTyping
@@ -13,7 +17,7 @@ from waguard.wire.calls import MarkSeen, SendContent, SendMedia, SendViewOnce, S
 CHAT = "6281234567890@c.us"
 TO = {"session_id": SESSION, "recipient_phone": "6281234567890"}
 ME = {"session_id": SESSION}
-ANI = {"name": "Ani", "phone": "+62 811-8000-3"}
+ANI = {"name": "Ani\n", "phone": "+62 811-8000-3"}
 POLL = {"question": "When?", "options": ["Mon", "Tue"]}
 SENT: list[tuple[str, dict[str, Any], dict[str, Any]]] = [
     (
@@ -90,6 +94,32 @@ async def test_an_action_by_either_id(api: Api) -> None:
     for fields in wrong:
         answer = await api.call("POST", f"/api/messages/{number}/reaction", ME | fields)
         assert (answer.status, answer.json()["field"]) == (400, "reaction")
+
+
+@pytest.mark.parametrize("timings", [Timings(request=0.05)])
+async def test_none_is_cut_off_by_the_end_of_other_requests(api: Api) -> None:
+    """Who is answered "try again" sends it again."""
+    one = f"/api/messages/true_{CHAT}_3EB0A1"
+    cases: list[tuple[str, dict[str, Any]]] = [
+        ("/api/messages/send", {"message": "hi"}),
+        ("/api/messages/send-media", {"media": "data:image/png;base64,aGk="}),
+        *((f"/api/messages/send-{kind}", fields) for kind, fields, _ in SENT[:1]),
+        ("/api/messages/send-contact", {"contacts": [{"name": "A", "phone": "628123"}]}),
+        ("/api/messages/send-poll", POLL),
+        (f"{one}/reaction", {"reaction": "x"}),
+        (f"{one}/edit", {"message": "new"}),
+        (f"{one}/revoke", {}),
+    ]
+    assert len(cases) == len(SENDS)
+    for path, fields in cases:
+        api.sessions.free.clear()
+        before = len(api.sessions.sends())
+        sending = asyncio.create_task(api.call("POST", path, TO | fields))
+        await wait_until(lambda n=before: len(api.sessions.sends()) > n, f"{path} is on its way")
+        other = await api.call("POST", f"/api/sessions/{SESSION}/reconnect")
+        assert other.status == 503, "which began later, and is over"
+        api.sessions.free.set()
+        assert (await sending).status == 200, path
 
 
 async def test_another_sessions_message_is_not_there(api: Api) -> None:

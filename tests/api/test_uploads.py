@@ -70,6 +70,13 @@ async def test_what_is_no_file_is_refused(api: Api, subtests: pytest.Subtests) -
     assert not left(api)
 
 
+async def test_a_file_of_the_disk_is_not_shown_once(api: Api) -> None:
+    await api.call("POST", UPLOAD, data=LARGE, headers=PDF)
+    answer = await api.call("POST", SEND, send(type="image", view_once=True))
+    assert (answer.status, answer.json()["field"]) == (400, "media_sha256")
+    assert not api.sessions.sends()
+
+
 async def test_no_more_is_taken_than_the_limit(api: Api) -> None:
     api.configure("media", file_limit=1)
 

@@ -9,7 +9,7 @@ from waguard.core.messages.send_states import State
 from waguard.errors import RefusedError, UnavailableError
 from waguard.messaging.outbox.commands import action, content
 from waguard.messaging.outbox.pending_sends import PendingSend
-from waguard.ports.outcomes import NotSent, Refused, Uncertain
+from waguard.ports.outcomes import Acked, NotSent, Refused, Uncertain
 from waguard.wire.calls import SendContent
 
 TARGET = f"true_{CHAT}_3EB0AA"
@@ -65,6 +65,22 @@ async def test_a_newer_one_cancels_those_not_yet_begun_on_its_target(world: Worl
     for pending in (kept, gone):
         assert await ended(world, pending) is State.SENT
     assert sent(world) == [("edit", "c"), ("revoke", "")]
+
+
+async def test_what_may_still_fail_or_is_for_later_cancels_nothing(world: World) -> None:
+    world.sessions.connect(UnavailableError("not yet"))
+    awaited, queued = act(world, "edit", text="a"), act(world, "edit", text="b", later=True)
+    scheduled = act(world, "edit", text="c", send_at=world.clock.wall() + 60)
+    direct = act(world, "edit", text="d")
+    for pending in (awaited, queued, scheduled, direct):
+        await asyncio.shield(pending.stored)
+    world.sessions.connect()
+    for pending in (awaited, direct):
+        assert isinstance(await result(world, pending), Acked)
+        world.outbox.answered(pending)
+    assert await ended(world, queued) is State.SENT
+    assert sent(world) == [("edit", "a"), ("edit", "b"), ("edit", "d")]
+    assert (await world.row(scheduled)).state is State.ACCEPTED
 
 
 async def test_what_gets_no_answer_is_uncertain_and_neither_repeated_nor_searched(

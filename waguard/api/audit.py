@@ -13,7 +13,7 @@ from waguard.api.deadline import READS
 from waguard.api.deps import CALLER, DEPS, SESSION
 from waguard.api.fields import Moment, Number
 from waguard.api.problems import REQUEST_ID, SERVER_ERROR, Handler
-from waguard.api.route import REPLY, Done, route
+from waguard.api.route import REPLY, SENDS, Done, route
 from waguard.core.incidents.changes import CHANGE, outcome
 from waguard.core.keys import Right
 from waguard.errors import WaguardError, printable
@@ -25,19 +25,11 @@ UNCERTAIN: Final = "uncertain"
 """The outcome in the reply of a change that may have been done."""
 _PATH_LIMIT: Final = 200  # characters
 _CHANGED_NOTHING: Final = frozenset({400, 401, 403, 404})  # nor was what it named looked at
-NOT_AUDITED: Final = frozenset(
+NOT_AUDITED: Final = SENDS | frozenset(
     {
         "/api/media",
         "/api/messages/{id}/media",
-        "/api/messages/send",
-        "/api/messages/send-media",
-        "/api/messages/send-location",
-        "/api/messages/send-contact",
-        "/api/messages/send-poll",
         "/api/messages/bulk-send",
-        "/api/messages/{id}/reaction",
-        "/api/messages/{id}/edit",
-        "/api/messages/{id}/revoke",
         "/api/sessions/{session_id}/chats/{chat_id}/seen",
         "/api/sessions/{session_id}/chats/{chat_id}/typing",
         "/api/sessions/{session_id}/qr",

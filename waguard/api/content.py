@@ -274,6 +274,7 @@ async def file(body: SendMedia, files: OutgoingFiles) -> File:
             kind=None if body.type == "media" else body.type,
             filename=body.filename,
             caption=body.caption,
+            view_once=body.view_once,
         )
     name = "media_url" if body.media is None else "media"
     given = body.media_url if body.media is None else body.media

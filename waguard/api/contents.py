@@ -45,7 +45,8 @@ def _contacts(value: Any, field: str) -> list[dict[str, str]]:
         if not isinstance(one, dict):
             raise fields.bad(f"{field}[{index}]", one, "not a contact", "an object: name, phone")
         at = f"{field}[{index}]"
-        name = _line(one.get("name"), f"{at}.name")
+        # the page makes lines of a vCard of it
+        name = " ".join(_line(one.get("name"), f"{at}.name").split())
         found.append({"name": name, "phone": fields.phone(one.get("phone"), f"{at}.phone")})
     return found
 

@@ -22,7 +22,7 @@ from waguard.api.limits import (
 )
 from waguard.api.local import is_trusted
 from waguard.api.problems import Handler
-from waguard.api.route import is_open
+from waguard.api.route import SENDS, is_open
 from waguard.api.timings import TIMINGS
 from waguard.config.addresses import is_loopback
 from waguard.core.host import http_cost
@@ -33,7 +33,7 @@ MEDIA_PATH: Final = "/api/messages/send-media"
 _LARGE: Final = frozenset(
     {"/api/openapi.json", "/docs/swagger-ui-bundle.js", "/docs/swagger-ui.css"}
 )
-_OWN_END: Final = _LARGE | {"/api/events", "/api/messages/send", MEDIA_PATH, media.UPLOAD}
+_OWN_END: Final = SENDS | _LARGE | {"/api/events", media.UPLOAD}
 _CODES: Final = frozenset(
     {
         "/api/sessions/{session_id}/qr",
@@ -148,7 +148,8 @@ def _holds_key(request: web.Request, body: Body) -> bool:
 @web.middleware
 async def ending(request: web.Request, handler: Handler) -> web.StreamResponse:
     """Give every request an end that has none of its own."""
-    if request.path in _OWN_END:
+    resource = request.match_info.route.resource
+    if resource and resource.canonical in _OWN_END:
         return await handler(request)
     return await within_deadline(request, handler)
 

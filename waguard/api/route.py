@@ -22,6 +22,21 @@ T = TypeVar("T", bound=msgspec.Struct)
 BELIEVED: Final = frozenset({"config", "user_agent", "webhook", "webhooks"})
 
 
+SENDS: Final = frozenset(
+    {
+        "/api/messages/send",
+        "/api/messages/send-media",
+        "/api/messages/send-location",
+        "/api/messages/send-contact",
+        "/api/messages/send-poll",
+        "/api/messages/{id}/reaction",
+        "/api/messages/{id}/edit",
+        "/api/messages/{id}/revoke",
+    }
+)
+"""Resources whose POST waits for WhatsApp, within a time of its own."""
+
+
 class Reply(msgspec.Struct, kw_only=True):
     """A JSON answer."""
 

@@ -67,7 +67,9 @@ class Acceptance:
         command = pending.command
         with self._ctx.accepted.on_its_way(pending):
             await self._keep_and_begin(pending, options)
-        if isinstance(command, SendContent) and command.target:
+        # one that a request waits for may fail, and one for later leaves those before it their time
+        certain = pending.queued and options.send_at is None
+        if isinstance(command, SendContent) and command.target and certain:
             await self._cancel_replaced(pending, command.target)
 
     async def accept_all(
@@ -140,7 +142,7 @@ class Acceptance:
         they go in their order, and the newest counts all the same."""
         for older in self._ctx.accepted.waiting(pending.session_id):
             same = older.is_action and older.chat_key == pending.chat_key
-            if not same or older.id >= pending.id:
+            if not same or older.id >= pending.id or older.is_awaited:
                 continue
             with contextlib.suppress(WaguardError):
                 kept = await self._ctx.store.load(older.id)
