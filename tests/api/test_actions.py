@@ -1,6 +1,7 @@
 """Locations, contacts, polls; reactions, edits, revocations; what is shown in a chat: how each is asked for."""
 
 import asyncio
+import functools
 from typing import Any
 
 import pytest
@@ -111,11 +112,15 @@ async def test_none_is_cut_off_by_the_end_of_other_requests(api: Api) -> None:
         (f"{one}/revoke", {}),
     ]
     assert len(cases) == len(SENDS)
+
+    def began(before: int) -> bool:
+        return len(api.sessions.sends()) > before
+
     for path, fields in cases:
         api.sessions.free.clear()
         before = len(api.sessions.sends())
         sending = asyncio.create_task(api.call("POST", path, TO | fields))
-        await wait_until(lambda n=before: len(api.sessions.sends()) > n, f"{path} is on its way")
+        await wait_until(functools.partial(began, before), f"{path} is on its way")
         other = await api.call("POST", f"/api/sessions/{SESSION}/reconnect")
         assert other.status == 503, "which began later, and is over"
         api.sessions.free.set()

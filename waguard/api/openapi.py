@@ -153,7 +153,7 @@ def _operation(
     else:
         operation["security"] = []
     if it.takes:
-        schema = {"type": "string", "format": "binary"}
+        schema = {"type": "string", "format": "binary", "minLength": 1}
         operation["requestBody"] = {"required": True, "content": {it.takes: {"schema": schema}}}
     if body := it.types.get("body"):
         operation["requestBody"] = {

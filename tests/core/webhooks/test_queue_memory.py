@@ -156,7 +156,7 @@ def test_only_received_messages_are_dropped_and_never_the_one_in_flight() -> Non
     assert driven.in_flight == [3]
 
 
-def test_what_was_held_begins_anew_when_it_is_queued_again() -> None:
+def test_what_was_held_begins_again_when_it_is_queued() -> None:
     driven = Driven(item(1))
     driven.poke()
     driven.answer(1, AWAY)
