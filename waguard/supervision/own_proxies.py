@@ -27,6 +27,7 @@ class ProxyFiles:
         """Set a session's, whether it is there or not. Raises ``UnavailableError``."""
         state = self._ctx.config().paths.state
         async with self._changing:
+            self._registry.require_staying(session_id)  # who is purged now would leave it behind
             try:
                 if same(proxies.read(state, session_id), proxy):
                     return
@@ -39,9 +40,11 @@ class ProxyFiles:
                 session.post(RestartRequested(why=OTHER_PROXY))
 
     async def purge(self, session_id: str) -> None:
-        """Remove all of a session that is gone. Raises ``UnavailableError``."""
+        """Remove all of a session that is gone, or goes. Raises ``UnavailableError``."""
         async with self._changing:
             await _on_disk(proxies.purge, self._ctx.config().paths.state, session_id)
+        if session := self._registry.get(session_id):
+            session.post(ProxyChanged(proxied=False))
 
 
 async def _on_disk(change: Callable[..., None], *about: object) -> None:
