@@ -1,6 +1,7 @@
 """What the page answers about chats, people and groups, by the real wa-js on the stand-in; and what it may not be called for."""
 
 import asyncio
+import contextlib
 import json
 import re
 import tempfile
@@ -9,11 +10,13 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any, Final, cast
 
+import msgspec
 import pytest
 import pytest_asyncio
 
 from tests.waiting import wait_until
 from tests.worker.browser_session import LONG, BrowserSession
+from waguard.api.groups import _Changed
 from waguard.core.call_through import refusal
 from waguard.errors import WaguardError
 from waguard.lab.standin import Policy, StandIn
@@ -35,6 +38,7 @@ pytestmark = [
 ]
 PHONE: Final = "6281190001"
 ANN: Final = "6281190002"
+GROUP: Final = "120363000000000778@g.us"
 BOB, BOB_LID = "6281190003", "720000000000003"
 CHANGES: Final = frozenset({"create", "add", "remove"})
 ALL: Final = {"offset": 0, "limit": 100}
@@ -179,6 +183,30 @@ async def test_what_a_change_of_a_group_meets(browser: BrowserSession) -> None:
     assert await kind(browser, "create", "B", [f"{ANN}@c.us"], timeout=0.5) == "uncertain"
     await wait_until(lambda: len(server.groups[PHONE]) > len(before), "and it was done")
     policy.groups = "ok"
+
+
+@contextlib.asynccontextmanager
+async def replaced(browser: BrowserSession, name: str, code: str) -> AsyncIterator[None]:
+    """A function of WhatsApp's is another."""
+    of = f"WPP.whatsapp.functions, '{name}'"
+    script = f"""void (window.__real = Object.getOwnPropertyDescriptor({of}),
+      Object.defineProperty({of}, {{configurable: true, value: {code}}}))"""
+    await browser.session.evaluate(script, timeout=LONG)
+    yield
+    await browser.session.evaluate(f"void Object.defineProperty({of}, __real)", timeout=LONG)
+
+
+async def test_a_group_that_was_made_is_never_said_to_have_failed(browser: BrowserSession) -> None:
+    people = """[{'628@c.us': {code: '403.5', invite_code: 'x'.repeat(200)}}, {'62811:3@c.us': {code: {}}}]"""
+    made = f"async () => ({{gid: '{GROUP}', participants: {people}}})"
+    async with replaced(browser, "sendCreateGroup", made):
+        said_so = await said(browser, "create", "A", [f"{PHONE}@c.us"])
+        changed = msgspec.convert(said_so, _Changed)
+        assert [it.code for it in changed.participants] == [None, None]
+    for odd in ("'x'", f"Array(99_999).fill({{'{PHONE}@c.us': 200}})"):
+        made = f"async () => ({{gid: '{GROUP}', participants: {odd}}})"
+        async with replaced(browser, "sendCreateGroup", made):
+            assert await kind(browser, "create", "A", [f"{PHONE}@c.us"]) == "uncertain"
 
 
 async def test_chats_and_contacts_are_listed_in_parts(browser: BrowserSession) -> None:

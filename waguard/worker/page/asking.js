@@ -6,6 +6,7 @@
   const { attempt, isTooOften, knownNumber, lidOf, person, report, text, wellFormed, wid } = hook.lent;
   const LONGEST = 1_000_000; // characters of an answer
   const NAME = 256;
+  const WORD = 128;
   const DESCRIPTION = 4_096;
   const MOST_MEMBERS = 4_096;
 
@@ -24,7 +25,7 @@
   const short = (value, most = NAME) => text(value)?.slice(0, most) || null;
   const second = (value) => (Number.isSafeInteger(value) && value > 0 ? value : null);
   const digitsOf = (id) => id.split('@')[0];
-  const identity = (id) => ({ id, phone: attempt(() => digitsOf(knownNumber(id))) });
+  const identity = (id) => ({ id, phone: attempt(() => /^\d{1,20}(?=@)/.exec(knownNumber(id))[0]) });
   const serverOf = (it) => attempt(() => wid(it.id).split('@')[1]);
   const part = (all, { offset, limit }, read) => (
     { total: all.length, items: all.slice(offset, offset + limit).map(read).filter(Boolean) });
@@ -47,7 +48,11 @@
   };
   const added = (participants) => (participants ?? []).map((it) => {
     const [id, said] = 'userWid' in it ? [wid(it.userWid), it] : Object.entries(it)[0];
-    return { ...identity(wid(said.wid) ?? id), code: Number(said.code ?? said) || null, invite_code: short(said.invite_code) };
+    const code = Number(said.code ?? said);
+    return {
+      ...identity(wid(said.wid) ?? id), code: Number.isSafeInteger(code) && code ? code : null,
+      invite_code: short(said.invite_code, WORD),
+    };
   });
 
   // What a call gives, as plain values: at most so deep, and so many of them.
@@ -143,7 +148,7 @@
     async invite(id) {
       chatOf(id);
       const found = await W.group.getInviteCode(id);
-      return { code: short(found?.inviteCode ?? found?.code ?? found) };
+      return { code: short(found?.inviteCode ?? found?.code ?? found, WORD) };
     },
     // wa-js's own waits forever where the new group's data are not told to be there; who is no contact is asked for as above.
     async create(name, chats, begin) {
@@ -191,7 +196,7 @@
   };
   const failure = (error, hasBegun) => {
     const why = text(`${error}`).slice(0, 500);
-    if (error instanceof Refused) return { kind: error.kind, error: error.message.slice(0, 500), field: error.field };
+    if (error instanceof Refused && !hasBegun) return { kind: error.kind, error: error.message.slice(0, 500), field: error.field };
     if (isTooOften(error)) return { kind: 'too_often', error: 'WhatsApp answers 429: it was asked too often' };
     if (error?.code === 'chat_not_found') return { kind: 'absent', error: 'the page has no such chat' };
     if (NOT_DONE.has(error?.code)) return { kind: 'refused', error: why };
