@@ -8,7 +8,7 @@ import tempfile
 import time
 from collections.abc import AsyncIterator
 from pathlib import Path
-from typing import Any, Final, cast
+from typing import Any, Final
 
 import msgspec
 import pytest
@@ -18,18 +18,9 @@ from tests.waiting import wait_until
 from tests.worker.browser_session import LONG, BrowserSession
 from waguard.api.groups import _Changed
 from waguard.core.call_through import refusal
-from waguard.errors import WaguardError
 from waguard.lab.standin import Policy, StandIn
 from waguard.wire.calls import Ask, Failed, Value
-from waguard.worker.browser.devtools import (
-    DevToolsTimeoutError,
-    ElsewhereError,
-    EvaluationError,
-    PageSession,
-)
-from waguard.worker.browser.errors import DevToolsClosedError, TargetCrashedError
 from waguard.worker.messages import asking
-from waguard.worker.page.page_errors import PageLoadingError
 
 pytestmark = [
     pytest.mark.chromium,
@@ -123,9 +114,38 @@ async def test_numbers_are_asked_one_by_one_and_an_error_is_no_no(browser: Brows
     asked.clear()
     assert await kind(browser, "numbers", ["628103@c.us", "628104@c.us"]) == "too_often"
     assert asked == ["628103"], "none after a 429"
-    policy.exists_too_often, policy.exists_silent = False, True
-    assert await kind(browser, "numbers", ["628105@c.us"], timeout=0.3) == "timeout"
-    policy.exists_silent = False
+    policy.exists_too_often = False
+
+
+async def by(browser: BrowserSession, until: str, name: str, *given: Any) -> Any:
+    """The page's answer to a question that it has to answer by then."""
+    await said(browser, "chats", ALL)  # it knows how to
+    given = (name, list(given))
+    script = f"window.__waguardAsking.answer(...{json.dumps(given)}, Date.now() {until})"
+    return json.loads((await browser.session.evaluate(script, timeout=LONG))[1:])
+
+
+async def test_whatsapp_is_asked_nothing_behind_the_deadline(browser: BrowserSession) -> None:
+    numbers, made = [f"62811{n}@c.us" for n in range(4)], browser.standin.whatsapp.groups
+    slow = """(wid) => new Promise((done, failed) => {
+      __asked.push(String(wid)); if (__asked.length % 2) done({wid}); else __failed = failed; })"""
+    await browser.session.evaluate("void (window.__asked = [])", timeout=LONG)
+    async with replaced(browser, "queryWidExists", slow):
+        answers = await by(browser, "+ 1000", "numbers", numbers)
+        assert answers == [[numbers[0], True], *([it, None] for it in numbers[1:])]
+        assert await by(browser, "- 1", "numbers", numbers) == [[it, None] for it in numbers]
+        assert (await by(browser, "- 1", "create", "A", numbers))["kind"] == "later"
+        mine = [f"{PHONE}@c.us"]
+        assert (await by(browser, "- 1", "create", "A", mine))["kind"] == "later"
+        script = "new Promise((done) => { __failed({status: 429}); setTimeout(done); })"
+        await browser.session.evaluate(script, timeout=LONG)
+        assert await kind(browser, "numbers", numbers) == "too_often", "as soon as it is heard"
+        assert await browser.session.evaluate("__asked", timeout=LONG) == numbers[:2]
+    call = Ask(name="create", given=json.dumps(["A", mine]), timeout=LONG, changes=True)
+    late = await asking.answer(browser.session, call, now=time.time() - LONG)
+    assert isinstance(late, Failed)
+    assert late.kind == "later", "a page that was stopped meanwhile begins nothing either"
+    assert PHONE not in made
 
 
 async def test_a_group_is_made_and_changed(browser: BrowserSession) -> None:
@@ -192,8 +212,10 @@ async def replaced(browser: BrowserSession, name: str, code: str) -> AsyncIterat
     script = f"""void (window.__real = Object.getOwnPropertyDescriptor({of}),
       Object.defineProperty({of}, {{configurable: true, value: {code}}}))"""
     await browser.session.evaluate(script, timeout=LONG)
-    yield
-    await browser.session.evaluate(f"void Object.defineProperty({of}, __real)", timeout=LONG)
+    try:
+        yield
+    finally:
+        await browser.session.evaluate(f"void Object.defineProperty({of}, __real)", timeout=LONG)
 
 
 async def test_a_group_that_was_made_is_never_said_to_have_failed(browser: BrowserSession) -> None:
@@ -334,37 +356,3 @@ async def test_a_page_that_is_odd_or_away(browser: BrowserSession) -> None:
         await browser.session.evaluate(f"void ({script})", timeout=LONG)
         timeout = 0.3 if expected == "timeout" else LONG
         assert await kind(browser, "chats", ALL, timeout=timeout) == expected, script
-
-
-class Away:
-    """A page that is gone, or elsewhere."""
-
-    def __init__(self, error: WaguardError) -> None:
-        self.error = error
-
-    async def evaluate(self, expression: str, *, timeout: float) -> None:
-        raise self.error
-
-
-@pytest.mark.parametrize(
-    ("error", "of_read", "of_change"),
-    [
-        (DevToolsClosedError("gone"), "timeout", "uncertain"),
-        (TargetCrashedError("crashed"), "timeout", "uncertain"),
-        (DevToolsTimeoutError("late"), "timeout", "uncertain"),
-        (EvaluationError("x" * 9_999), "error", "uncertain"),
-        (EvaluationError(PageLoadingError.TEXT), "not_ready", "not_ready"),
-        (ElsewhereError("https://other.example"), "not_ready", "not_ready"),
-    ],
-    ids=lambda it: type(it).__name__ if isinstance(it, WaguardError) else it,
-)
-async def test_what_was_surely_not_begun_is_no_uncertain_change(
-    error: WaguardError, of_read: str, of_change: str
-) -> None:
-    page = cast("PageSession", Away(error))
-    for changes, expected in ((False, of_read), (True, of_change)):
-        call = Ask(name="add", given="[]", timeout=1.0, changes=changes)
-        failed = await asking.answer(page, call, now=0.0)
-        assert isinstance(failed, Failed)
-        assert failed.kind == expected
-        assert len(failed.error) <= 500

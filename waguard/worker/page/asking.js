@@ -55,6 +55,22 @@
     };
   });
 
+  // By WhatsApp's own function: wa-js makes a server's error a no. A 429 may come when its question has been answered.
+  let unheard = null;
+  const exists = async (chat) => {
+    const { queryWidExists: ask } = W.whatsapp.functions;
+    if (!ask) throw new Error('wa-js cannot resolve functions.queryWidExists');
+    try {
+      const found = Boolean(await ask(W.util.createWid(chat)));
+      report('people', { asked: { number: chat, exists: found } });
+      return found;
+    } catch (error) {
+      if (!isTooOften(error)) return null;
+      unheard = error;
+      throw error;
+    }
+  };
+
   // What a call gives, as plain values: at most so deep, and so many of them.
   const MOST_VALUES = 50_000;
   const DEEPEST = 8;
@@ -84,18 +100,13 @@
   };
 
   const QUESTIONS = {
-    // By WhatsApp's own function: wa-js makes a server's error a no. One after the other, none after a 429.
-    async numbers(chats) {
+    // One after the other, none after a 429 and none behind the deadline: whoever asked repeats it then.
+    async numbers(chats, { until }) {
+      if (unheard) throw unheard;
       const found = [];
-      const { queryWidExists: ask } = W.whatsapp.functions;
-      if (!ask) throw new Error('wa-js cannot resolve functions.queryWidExists');
+      const late = new Promise((done) => setTimeout(done, until - Date.now(), null));
       for (const chat of chats) {
-        const exists = await ask(W.util.createWid(chat)).then(Boolean, (error) => {
-          if (isTooOften(error)) throw error;
-          return null;
-        });
-        if (exists !== null) report('people', { asked: { number: chat, exists } });
-        found.push([chat, exists]);
+        found.push([chat, Date.now() < until ? await Promise.race([exists(chat), late]) : null]);
       }
       return found;
     },
@@ -151,25 +162,25 @@
       return { code: short(found?.inviteCode ?? found?.code ?? found, WORD) };
     },
     // wa-js's own waits forever where the new group's data are not told to be there; who is no contact is asked for as above.
-    async create(name, chats, begin) {
+    async create(name, chats, turn) {
       const unknown = chats.filter((id) => !attempt(() => W.whatsapp.ContactStore.get(W.util.createWid(id)) ?? chatOf(id)));
-      for (const [id, exists] of await QUESTIONS.numbers(unknown)) {
+      for (const [id, exists] of await QUESTIONS.numbers(unknown, turn)) {
         if (exists === null) throw new Refused('later', `WhatsApp did not say whether ${digitsOf(id)} is known to it`);
         if (!exists) throw new Refused('refused', `+${digitsOf(id)} is not on WhatsApp`, 'participants');
       }
       const people = chats.map((id) => W.util.createWid(knownNumber(id) ?? id));
-      begin();
+      turn.begin();
       const made = await W.whatsapp.functions.sendCreateGroup(name, people, undefined, undefined);
       if (!made?.gid) throw new Error('WhatsApp named no group');
       return { id: wid(made.gid), participants: added(made.participants) };
     },
-    async add(group, chats, begin) {
+    async add(group, chats, { begin }) {
       await membersOf(group);
       begin();
       const said = await W.group.addParticipants(group, chats);
       return { id: group, participants: added(Object.values(said).map((it) => ({ [it.wid]: it }))) };
     },
-    async remove(group, chats, begin) {
+    async remove(group, chats, { begin }) {
       const members = (await membersOf(group)).map(({ id }) => wid(id));
       const known = new Map(members.flatMap((id) => [[id, id], [attempt(() => knownNumber(id)) ?? id, id]]));
       const ids = chats.map((id) => {
@@ -197,7 +208,10 @@
   const failure = (error, hasBegun) => {
     const why = text(`${error}`).slice(0, 500);
     if (error instanceof Refused && !hasBegun) return { kind: error.kind, error: error.message.slice(0, 500), field: error.field };
-    if (isTooOften(error)) return { kind: 'too_often', error: 'WhatsApp answers 429: it was asked too often' };
+    if (isTooOften(error)) {
+      unheard = null;
+      return { kind: 'too_often', error: 'WhatsApp answers 429: it was asked too often' };
+    }
     if (error?.code === 'chat_not_found') return { kind: 'absent', error: 'the page has no such chat' };
     if (NOT_DONE.has(error?.code)) return { kind: 'refused', error: why };
     return { kind: hasBegun ? 'uncertain' : 'error', error: why };
@@ -205,10 +219,15 @@
 
   window.__waguardAsking = {
     wpp: W,
-    async answer(name, given) {
+    // `until`: unix time in ms; a page that was stopped meanwhile begins nothing that nobody waits for
+    async answer(name, given, until) {
       let hasBegun = false;
+      const begin = () => {
+        if (Date.now() >= until) throw new Refused('later', 'the page was too slow: nothing was changed');
+        hasBegun = true;
+      };
       try {
-        return encoded(await QUESTIONS[name](...given, () => { hasBegun = true; }));
+        return encoded(await QUESTIONS[name](...given, { begin, until }));
       } catch (error) {
         return `!${JSON.stringify(failure(error, hasBegun), wellFormed)}`;
       }
