@@ -80,6 +80,9 @@ async def test_lists_name_people_by_number(api: Api) -> None:
     assert (whole["owner"], whole["members"][0]["phone"]) == (f"{ANN}@c.us", ANN)
     invite = (await api.call("GET", f"{ONE}/groups/{GROUP}/invite")).json()
     assert invite["url"] == "https://chat.whatsapp.com/AbCd"
+    asked(api)
+    assert (await api.call("GET", f"{ONE}/contacts/{ANN}/picture")).json()["url"] is None
+    assert asked(api) == [("picture", [[f"{ANN}@c.us", LID]], False)]
 
 
 async def test_messages_are_marked_and_under_the_known_ids(api: Api) -> None:

@@ -45,7 +45,7 @@ conn: getABPropName getABProps getABPropsMap getAutoDownloadSettings getBuildCon
   getHistorySyncProgress getMigrationState getMyDeviceId getMyUserId getMyUserLid getMyUserWid
   getPlatform getStreamData getTheme isAuthenticated isIdle isMainInit isMainLoaded isMainReady
   isMultiDevice isOnline isRegistered isWhatsAppVersionGTE needsUpdate
-contact: get getBusinessProfile getCommonGroups getProfilePictureUrl getStatus getUsername list
+contact: get getBusinessProfile getCommonGroups getProfilePictureUrl getUsername list
 group: canAdd canDemote canPromote canRemove getAllGroups getGroupInfoFromInviteCode
   getGroupSizeLimit getInviteCode getMembershipRequests getParticipants getPastParticipants
   iAmAdmin iAmMember iAmRestrictedMember iAmSuperAdmin
@@ -256,12 +256,15 @@ async def test_chats_and_contacts_are_listed_in_parts(browser: BrowserSession) -
 async def test_a_picture_has_an_address_or_none(browser: BrowserSession) -> None:
     pictures = browser.standin.whatsapp.pictures
     pictures[f"{ANN}@c.us"] = "https://pps.whatsapp.net/v/a.jpg"
-    assert await said(browser, "picture", f"{ANN}@c.us") == {"url": pictures[f"{ANN}@c.us"]}
+    assert await said(browser, "picture", [f"{ANN}@c.us"]) == {"url": pictures[f"{ANN}@c.us"]}
     pictures[f"{ANN}@c.us"] = "javascript:alert(1)"
-    assert await said(browser, "picture", f"{ANN}@c.us") == {"url": None}
+    assert await said(browser, "picture", [f"{ANN}@c.us"]) == {"url": None}
     browser.standin.policy.groups = "too_often"
-    assert await kind(browser, "picture", f"{ANN}@c.us") == "too_often"
+    assert await kind(browser, "picture", [f"{ANN}@c.us"]) == "too_often"
     browser.standin.policy.groups = "ok"
+    pictures["628151@c.us"] = "https://pps.whatsapp.net/v/a.jpg"
+    assert await kind(browser, "picture", ["628151@c.us"]) == "absent", "WhatsApp is not asked"
+    assert (await said(browser, "picture", ["628151@c.us", f"{ANN}@c.us"]))["url"] is None
 
 
 async def test_messages_of_a_chat_come_in_pages(browser: BrowserSession) -> None:

@@ -35,10 +35,11 @@
   const nameOf = (chat) => [() => chat.formattedTitle, () => chat.name, () => chat.contact.name, () => chat.contact.pushname]
     .map((read) => short(attempt(read))).find(Boolean) ?? null;
 
+  const everyId = (ids) => ids.flatMap((id) => [id, lidOf(id), person(id)]).filter(Boolean);
+  const contactOf = (id) => attempt(() => W.whatsapp.ContactStore.get(W.util.createWid(id)));
   // A question creates no chat: the one that the page has, under whichever id.
   const chatOf = (...ids) => {
-    const known = ids.flatMap((id) => [id, lidOf(id), person(id)]).filter(Boolean);
-    const chat = known.map((one) => attempt(() => W.chat.get(one))).find(Boolean);
+    const chat = everyId(ids).map((one) => attempt(() => W.chat.get(one))).find(Boolean);
     if (!chat) throw new Refused('absent', 'the page has no such chat');
     return chat;
   };
@@ -125,7 +126,10 @@
         is_my_contact: attempt(() => it.isMyContact) === true, is_business: attempt(() => it.isBusiness) === true,
       }));
     },
-    async picture(id) {
+    // WhatsApp is asked about nobody whom the page does not know: that would be a look-up of a number.
+    async picture(ids) {
+      const id = everyId(ids).find((one) => attempt(() => W.chat.get(one)) ?? contactOf(one));
+      if (!id) throw new Refused('absent', 'the page has no such chat or contact');
       const url = await W.contact.getProfilePictureUrl(id);
       return { url: typeof url === 'string' && url.startsWith('https://') && url.length <= 4_096 ? url : null };
     },
@@ -163,7 +167,7 @@
     },
     // wa-js's own waits forever where the new group's data are not told to be there; who is no contact is asked for as above.
     async create(name, chats, turn) {
-      const unknown = chats.filter((id) => !attempt(() => W.whatsapp.ContactStore.get(W.util.createWid(id)) ?? chatOf(id)));
+      const unknown = chats.filter((id) => !(contactOf(id) ?? attempt(() => chatOf(id))));
       for (const [id, exists] of await QUESTIONS.numbers(unknown, turn)) {
         if (exists === null) throw new Refused('later', `WhatsApp did not say whether ${digitsOf(id)} is known to it`);
         if (!exists) throw new Refused('refused', `+${digitsOf(id)} is not on WhatsApp`, 'participants');
