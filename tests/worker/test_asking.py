@@ -16,7 +16,10 @@ import pytest_asyncio
 
 from tests.waiting import wait_until
 from tests.worker.browser_session import LONG, BrowserSession
-from waguard.api.groups import _Changed
+from waguard.api.asking import Found
+from waguard.api.chats import Chat
+from waguard.api.contacts import Contact
+from waguard.api.groups import Group, _Changed
 from waguard.core.call_through import refusal
 from waguard.lab.standin import Policy, StandIn
 from waguard.wire.calls import Ask, Failed, Value
@@ -251,6 +254,29 @@ async def test_chats_and_contacts_are_listed_in_parts(browser: BrowserSession) -
     assert found["628131@c.us"]["name"] == "cut �"
     assert len(found["628130@c.us"]["push_name"]) == 256
     assert [it["id"] for it in contacts] == sorted(found)
+
+
+async def test_one_odd_entry_costs_no_list(browser: BrowserSession) -> None:
+    """As the API reads it."""
+    script = """(async () => { const { ChatStore, ContactStore } = WPP.whatsapp;
+      const [first, second, third] = ChatStore.getModelsArray();
+      const [one, two] = ContactStore.getModelsArray();
+      const odd = (it, name, value) => Object.defineProperty(it, name, {configurable: true, value});
+      odd(first, 't', 1732233600000); odd(first, 'unreadCount', 1.5); odd(second, 't', 1e300);
+      odd(second, 'unreadCount', '2'); odd(third, 'id', 'x'.repeat(200) + '@g.us');
+      odd(one, 'id', '62811:3@c.us'); odd(two, 'id', 'x'.repeat(200) + '@c.us');
+      window.__undo = () => { for (const it of [first, second, third, one, two])
+        for (const name of ['t', 'unreadCount', 'id']) delete it[name]; }; })()"""
+    await browser.session.evaluate(script, timeout=LONG)
+    try:
+        chats = msgspec.convert(await said(browser, "chats", ALL), Found[Chat])
+        assert 1_732_233_600 in {it.timestamp for it in chats.items}
+        assert None in {it.timestamp for it in chats.items}
+        contacts = msgspec.convert(await said(browser, "contacts", ALL), Found[Contact])
+        assert {it.id: it.phone for it in contacts.items}["62811:3@c.us"] is None
+        msgspec.convert(await said(browser, "groups", ALL), Found[Group])
+    finally:
+        await browser.session.evaluate("__undo()", timeout=LONG)
 
 
 async def test_a_picture_has_an_address_or_none(browser: BrowserSession) -> None:

@@ -23,13 +23,19 @@
   ]);
 
   const short = (value, most = NAME) => text(value)?.slice(0, most) || null;
-  const second = (value) => (Number.isSafeInteger(value) && value > 0 ? value : null);
+  // one odd value costs no list. One version of the page has seconds where another has milliseconds
+  const LATEST = 253_402_300_799; // the end of the year 9999
+  const second = (value) => {
+    const at = Number.isFinite(value) ? Math.floor(value > 1e11 ? value / 1000 : value) : 0;
+    return at > 0 && at <= LATEST ? at : null;
+  };
+  const count = (value) => (Number.isSafeInteger(value) && value > 0 ? value : 0);
+  const idOf = (it) => attempt(() => /^.{1,128}$/.exec(wid(it.id))[0]);
   const digitsOf = (id) => id.split('@')[0];
   const identity = (id) => ({ id, phone: attempt(() => /^\d{1,20}(?=@)/.exec(knownNumber(id))[0]) });
-  const serverOf = (it) => attempt(() => wid(it.id).split('@')[1]);
   const part = (all, { offset, limit }, read) => (
     { total: all.length, items: all.slice(offset, offset + limit).map(read).filter(Boolean) });
-  const newestFirst = (chats) => chats.map((chat) => [attempt(() => Number(chat.t)) || 0, chat])
+  const newestFirst = (chats) => chats.map((chat) => [second(attempt(() => chat.t)) ?? 0, chat])
     .sort(([one], [other]) => other - one).map(([, chat]) => chat);
   const listed = () => newestFirst(W.whatsapp.ChatStore.getModelsArray());
   const nameOf = (chat) => [() => chat.formattedTitle, () => chat.name, () => chat.contact.name, () => chat.contact.pushname]
@@ -112,15 +118,15 @@
       return found;
     },
     chats: (range) => part(listed(), range, (chat) => {
-      const id = attempt(() => wid(chat.id));
+      const id = idOf(chat);
       return id && {
         ...identity(id), name: nameOf(chat), is_group: id.endsWith('@g.us'), timestamp: second(attempt(() => chat.t)),
-        unread: Math.max(0, attempt(() => Number(chat.unreadCount)) || 0), archived: attempt(() => chat.archive) === true,
+        unread: count(attempt(() => chat.unreadCount)), archived: attempt(() => chat.archive) === true,
       };
     }),
     async contacts(range) {
-      const people = (await W.contact.list()).filter((it) => ['c.us', 'lid'].includes(serverOf(it)));
-      const sorted = people.map((it) => [wid(it.id), it]).sort(([one], [other]) => (one < other ? -1 : 1));
+      const people = (await W.contact.list()).map((it) => [idOf(it), it]);
+      const sorted = people.filter(([id]) => /@(c\.us|lid)$/.test(id)).sort(([one], [other]) => (one < other ? -1 : 1));
       return part(sorted, range, ([id, it]) => ({
         ...identity(id), name: short(attempt(() => it.name)), push_name: short(attempt(() => it.pushname)),
         is_my_contact: attempt(() => it.isMyContact) === true, is_business: attempt(() => it.isBusiness) === true,
@@ -143,8 +149,8 @@
       const fitting = sorted.filter((it, index) => (left -= JSON.stringify(it).length) > 0 || !index);
       return { messages: fitting, before: fitting.findLast((it) => it.id)?.id ?? null };
     },
-    groups: (range) => part(listed().filter((chat) => serverOf(chat) === 'g.us'), range, (chat) => ({
-      id: wid(chat.id), name: nameOf(chat), timestamp: second(attempt(() => chat.t)),
+    groups: (range) => part(listed().filter((chat) => /@g\.us$/.test(idOf(chat))), range, (chat) => ({
+      id: idOf(chat), name: nameOf(chat), timestamp: second(attempt(() => chat.t)),
       members: attempt(() => chat.groupMetadata.participants.getModelsArray().length),
     })),
     async group(id) {
@@ -153,10 +159,10 @@
       const metadata = (name) => attempt(() => chat.groupMetadata[name]);
       return {
         id, name: nameOf(chat) ?? short(metadata('subject')), description: short(metadata('desc'), DESCRIPTION),
-        owner: attempt(() => wid(metadata('owner'))), created_at: second(metadata('creation')), total: members.length,
+        owner: idOf({ id: metadata('owner') }), created_at: second(metadata('creation')), total: members.length,
         is_admin: attempt(() => chat.groupMetadata.participants.iAmAdmin()) === true,
-        members: members.slice(0, MOST_MEMBERS).map((it) => ({
-          ...identity(wid(it.id)), is_admin: (it.isAdmin || it.isSuperAdmin) === true, is_owner: it.isSuperAdmin === true,
+        members: members.filter((it) => idOf(it)).slice(0, MOST_MEMBERS).map((it) => ({
+          ...identity(idOf(it)), is_admin: (it.isAdmin || it.isSuperAdmin) === true, is_owner: it.isSuperAdmin === true,
         })),
       };
     },
