@@ -80,6 +80,9 @@ async def test_lists_name_people_by_number(api: Api) -> None:
     assert (whole["owner"], whole["members"][0]["phone"]) == (f"{ANN}@c.us", ANN)
     invite = (await api.call("GET", f"{ONE}/groups/{GROUP}/invite")).json()
     assert invite["url"] == "https://chat.whatsapp.com/AbCd"
+    asked(api)
+    assert (await api.call("GET", f"{ONE}/contacts/{ANN}/picture")).json()["url"] is None
+    assert asked(api) == [("picture", [[f"{ANN}@c.us", LID]], False)]
 
 
 async def test_messages_are_marked_and_under_the_known_ids(api: Api) -> None:
@@ -152,6 +155,12 @@ async def test_groups_are_changed_once(api: Api) -> None:
         )
         assert len(asked(api)) == 1
         assert [row.after for row in rows(api)] == ["unknown"]
+    for odd in ({"invite_code": "x" * 129}, {"phone": "62811:3"}, {"code": 403.5}):
+        says(api, {"id": GROUP, "participants": [changed[0] | odd]})
+        answer = await api.call("POST", f"{ONE}/groups", {"name": "A", **people})
+        assert (answer.status, answer.json()["outcome"]) == (202, "uncertain"), odd
+        assert [row.after for row in rows(api)] == ["unknown"]
+    asked(api)
     for wrong in ([], ["x"], [GROUP], ["62812"] * 51, "62812", None):
         body = {"name": "A", "participants": wrong}
         assert (await api.call("POST", f"{ONE}/groups", body)).status == 400, wrong

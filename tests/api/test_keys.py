@@ -12,6 +12,7 @@ from tests.api.conftest import KEY, SECOND_KEY, Api, with_key
 from tests.api.fake_sessions import SESSION
 from tests.waiting import wait_until
 from waguard.api.auth import Keys
+from waguard.api.limits import KEY_WITHIN
 from waguard.core.keys import Caller, Right
 from waguard.core.text import http_text, json_text
 
@@ -237,8 +238,13 @@ async def test_while_the_file_cannot_be_read_a_key_that_may_be_valid_is_a_503(ap
     answer = await api.call("GET", LISTING, key=key)
     assert answer.status == 503
     assert answer.headers["Retry-After"] == "60"
-    assert "not a file of keys" in answer.json()["error"]
+    assert answer.json()["error"] == "issued keys cannot be checked", "a stranger reads no path"
     assert (await api.call("GET", LISTING, key="another")).status == 401, "no issued key looks so"
+    for inside in ({"api_key": key}, {"message": "x" * KEY_WITHIN, "api_key": key}):
+        answer = await api.call("POST", "/api/messages/send", inside, key=None)
+        assert (answer.status, "Retry-After" in answer.headers) == (503, True)
+    answer = await api.call("POST", "/api/messages/send", {"api_key": "another"}, key=None)
+    assert answer.status == 401
 
 
 # ---- its end ----

@@ -73,8 +73,8 @@ async def test_each_failure_is_the_right_error(empty: Bench, page: Page) -> None
         "later": UnavailableError,
         "timeout": UnavailableError,
         "not_ready": UnavailableError,
-        "too_often": UnavailableError,
         "uncertain": UncertainError,
+        "too_often": UnavailableError,
     }
     for kind, error in errors.items():
         page.says = Failed(kind=kind, error="why")
@@ -103,25 +103,26 @@ async def test_no_answer_by_the_deadline(empty: Bench, page: Page) -> None:
         await ask(empty, "chats", timeout=0.01)
 
 
-async def test_a_429_to_a_number_check_pauses_first_contacts_too(
+async def test_a_429_pauses_first_contacts_and_what_asks_about_numbers(
     empty: Bench, world: World, page: Page
 ) -> None:
-    page.says = Failed(kind="too_often", error="429")
-    for name in ("numbers", "numbers", "create"):
-        with pytest.raises(UnavailableError, match="asked for too many new numbers") as raised:
+    held = ("numbers", "create", "picture", "add")
+    for name in ("numbers", "picture", "add", "call"):
+        page.asked.clear()
+        page.says = Failed(kind="too_often", error="WhatsApp answers 429")
+        with pytest.raises(UnavailableError, match="WhatsApp answers 429") as raised:
             await ask(empty, name)
         assert raised.value.retry_after == LOOKUPS_REST
-    assert page.asked == ["numbers"], "none while they pause"
-    assert empty.it.sessions.first_contacts_pause("s") == LOOKUPS_REST
-    page.says = Value(answer="[]")
-    assert await ask(empty, "chats") == page.says, "other questions go on"
-    world.clock.advance(LOOKUPS_REST)
-    assert await ask(empty, "numbers") == page.says
-    page.says = Failed(kind="too_often", error="429")
-    with pytest.raises(UnavailableError) as raised:
-        await ask(empty, "picture")
-    assert raised.value.retry_after == LOOKUPS_REST
-    assert empty.it.sessions.first_contacts_pause("s") == 0
+        assert empty.it.sessions.first_contacts_pause("s") == LOOKUPS_REST
+        page.says = Value(answer="[]")
+        for other in held:
+            with pytest.raises(UnavailableError, match="asked for too many new numbers"):
+                await ask(empty, other)
+        assert page.asked == [name], "none of these while they pause"
+        assert await ask(empty, "chats") == page.says, "other questions go on"
+        world.clock.advance(LOOKUPS_REST)
+    for name in held:
+        assert await ask(empty, name) == page.says
 
 
 async def test_one_number_check_at_a_time(empty: Bench, page: Page) -> None:

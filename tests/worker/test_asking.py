@@ -1,32 +1,29 @@
 """What the page answers about chats, people and groups, by the real wa-js on the stand-in; and what it may not be called for."""
 
 import asyncio
+import contextlib
 import json
 import re
 import tempfile
 import time
 from collections.abc import AsyncIterator
 from pathlib import Path
-from typing import Any, Final, cast
+from typing import Any, Final
 
+import msgspec
 import pytest
 import pytest_asyncio
 
 from tests.waiting import wait_until
 from tests.worker.browser_session import LONG, BrowserSession
+from waguard.api.asking import Found
+from waguard.api.chats import Chat
+from waguard.api.contacts import Contact
+from waguard.api.groups import Group, _Changed
 from waguard.core.call_through import refusal
-from waguard.errors import WaguardError
 from waguard.lab.standin import Policy, StandIn
 from waguard.wire.calls import Ask, Failed, Value
-from waguard.worker.browser.devtools import (
-    DevToolsTimeoutError,
-    ElsewhereError,
-    EvaluationError,
-    PageSession,
-)
-from waguard.worker.browser.errors import DevToolsClosedError, TargetCrashedError
 from waguard.worker.messages import asking
-from waguard.worker.page.page_errors import PageLoadingError
 
 pytestmark = [
     pytest.mark.chromium,
@@ -35,6 +32,7 @@ pytestmark = [
 ]
 PHONE: Final = "6281190001"
 ANN: Final = "6281190002"
+GROUP: Final = "120363000000000778@g.us"
 BOB, BOB_LID = "6281190003", "720000000000003"
 CHANGES: Final = frozenset({"create", "add", "remove"})
 ALL: Final = {"offset": 0, "limit": 100}
@@ -50,7 +48,7 @@ conn: getABPropName getABProps getABPropsMap getAutoDownloadSettings getBuildCon
   getHistorySyncProgress getMigrationState getMyDeviceId getMyUserId getMyUserLid getMyUserWid
   getPlatform getStreamData getTheme isAuthenticated isIdle isMainInit isMainLoaded isMainReady
   isMultiDevice isOnline isRegistered isWhatsAppVersionGTE needsUpdate
-contact: get getBusinessProfile getCommonGroups getProfilePictureUrl getStatus getUsername list
+contact: get getBusinessProfile getCommonGroups getProfilePictureUrl getUsername list
 group: canAdd canDemote canPromote canRemove getAllGroups getGroupInfoFromInviteCode
   getGroupSizeLimit getInviteCode getMembershipRequests getParticipants getPastParticipants
   iAmAdmin iAmMember iAmRestrictedMember iAmSuperAdmin
@@ -119,9 +117,38 @@ async def test_numbers_are_asked_one_by_one_and_an_error_is_no_no(browser: Brows
     asked.clear()
     assert await kind(browser, "numbers", ["628103@c.us", "628104@c.us"]) == "too_often"
     assert asked == ["628103"], "none after a 429"
-    policy.exists_too_often, policy.exists_silent = False, True
-    assert await kind(browser, "numbers", ["628105@c.us"], timeout=0.3) == "timeout"
-    policy.exists_silent = False
+    policy.exists_too_often = False
+
+
+async def by(browser: BrowserSession, until: str, name: str, *given: Any) -> Any:
+    """The page's answer to a question that it has to answer by then."""
+    await said(browser, "chats", ALL)  # it knows how to
+    given = (name, list(given))
+    script = f"window.__waguardAsking.answer(...{json.dumps(given)}, Date.now() {until})"
+    return json.loads((await browser.session.evaluate(script, timeout=LONG))[1:])
+
+
+async def test_whatsapp_is_asked_nothing_behind_the_deadline(browser: BrowserSession) -> None:
+    numbers, made = [f"62811{n}@c.us" for n in range(4)], browser.standin.whatsapp.groups
+    slow = """(wid) => new Promise((done, failed) => {
+      __asked.push(String(wid)); if (__asked.length % 2) done({wid}); else __failed = failed; })"""
+    await browser.session.evaluate("void (window.__asked = [])", timeout=LONG)
+    async with replaced(browser, "queryWidExists", slow):
+        answers = await by(browser, "+ 1000", "numbers", numbers)
+        assert answers == [[numbers[0], True], *([it, None] for it in numbers[1:])]
+        assert await by(browser, "- 1", "numbers", numbers) == [[it, None] for it in numbers]
+        assert (await by(browser, "- 1", "create", "A", numbers))["kind"] == "later"
+        mine = [f"{PHONE}@c.us"]
+        assert (await by(browser, "- 1", "create", "A", mine))["kind"] == "later"
+        script = "new Promise((done) => { __failed({status: 429}); setTimeout(done); })"
+        await browser.session.evaluate(script, timeout=LONG)
+        assert await kind(browser, "numbers", numbers) == "too_often", "as soon as it is heard"
+        assert await browser.session.evaluate("__asked", timeout=LONG) == numbers[:2]
+    call = Ask(name="create", given=json.dumps(["A", mine]), timeout=LONG, changes=True)
+    late = await asking.answer(browser.session, call, now=time.time() - LONG)
+    assert isinstance(late, Failed)
+    assert late.kind == "later", "a page that was stopped meanwhile begins nothing either"
+    assert PHONE not in made
 
 
 async def test_a_group_is_made_and_changed(browser: BrowserSession) -> None:
@@ -181,6 +208,32 @@ async def test_what_a_change_of_a_group_meets(browser: BrowserSession) -> None:
     policy.groups = "ok"
 
 
+@contextlib.asynccontextmanager
+async def replaced(browser: BrowserSession, name: str, code: str) -> AsyncIterator[None]:
+    """A function of WhatsApp's is another."""
+    of = f"WPP.whatsapp.functions, '{name}'"
+    script = f"""void (window.__real = Object.getOwnPropertyDescriptor({of}),
+      Object.defineProperty({of}, {{configurable: true, value: {code}}}))"""
+    await browser.session.evaluate(script, timeout=LONG)
+    try:
+        yield
+    finally:
+        await browser.session.evaluate(f"void Object.defineProperty({of}, __real)", timeout=LONG)
+
+
+async def test_a_group_that_was_made_is_never_said_to_have_failed(browser: BrowserSession) -> None:
+    people = """[{'628@c.us': {code: '403.5', invite_code: 'x'.repeat(200)}}, {'62811:3@c.us': {code: {}}}]"""
+    made = f"async () => ({{gid: '{GROUP}', participants: {people}}})"
+    async with replaced(browser, "sendCreateGroup", made):
+        said_so = await said(browser, "create", "A", [f"{PHONE}@c.us"])
+        changed = msgspec.convert(said_so, _Changed)
+        assert [it.code for it in changed.participants] == [None, None]
+    for odd in ("'x'", f"Array(99_999).fill({{'{PHONE}@c.us': 200}})"):
+        made = f"async () => ({{gid: '{GROUP}', participants: {odd}}})"
+        async with replaced(browser, "sendCreateGroup", made):
+            assert await kind(browser, "create", "A", [f"{PHONE}@c.us"]) == "uncertain"
+
+
 async def test_chats_and_contacts_are_listed_in_parts(browser: BrowserSession) -> None:
     await received(browser, ANN, "one")
     await received(browser, BOB_LID + "@lid", "two")
@@ -203,15 +256,41 @@ async def test_chats_and_contacts_are_listed_in_parts(browser: BrowserSession) -
     assert [it["id"] for it in contacts] == sorted(found)
 
 
+async def test_one_odd_entry_costs_no_list(browser: BrowserSession) -> None:
+    """As the API reads it."""
+    script = """(async () => { const { ChatStore, ContactStore } = WPP.whatsapp;
+      const [first, second, third] = ChatStore.getModelsArray();
+      const [one, two] = ContactStore.getModelsArray();
+      const odd = (it, name, value) => Object.defineProperty(it, name, {configurable: true, value});
+      odd(first, 't', 1732233600000); odd(first, 'unreadCount', 1.5); odd(second, 't', 1e300);
+      odd(second, 'unreadCount', '2'); odd(third, 'id', 'x'.repeat(200) + '@g.us');
+      odd(one, 'id', '62811:3@c.us'); odd(two, 'id', 'x'.repeat(200) + '@c.us');
+      window.__undo = () => { for (const it of [first, second, third, one, two])
+        for (const name of ['t', 'unreadCount', 'id']) delete it[name]; }; })()"""
+    await browser.session.evaluate(script, timeout=LONG)
+    try:
+        chats = msgspec.convert(await said(browser, "chats", ALL), Found[Chat])
+        assert 1_732_233_600 in {it.timestamp for it in chats.items}
+        assert None in {it.timestamp for it in chats.items}
+        contacts = msgspec.convert(await said(browser, "contacts", ALL), Found[Contact])
+        assert {it.id: it.phone for it in contacts.items}["62811:3@c.us"] is None
+        msgspec.convert(await said(browser, "groups", ALL), Found[Group])
+    finally:
+        await browser.session.evaluate("__undo()", timeout=LONG)
+
+
 async def test_a_picture_has_an_address_or_none(browser: BrowserSession) -> None:
     pictures = browser.standin.whatsapp.pictures
     pictures[f"{ANN}@c.us"] = "https://pps.whatsapp.net/v/a.jpg"
-    assert await said(browser, "picture", f"{ANN}@c.us") == {"url": pictures[f"{ANN}@c.us"]}
+    assert await said(browser, "picture", [f"{ANN}@c.us"]) == {"url": pictures[f"{ANN}@c.us"]}
     pictures[f"{ANN}@c.us"] = "javascript:alert(1)"
-    assert await said(browser, "picture", f"{ANN}@c.us") == {"url": None}
+    assert await said(browser, "picture", [f"{ANN}@c.us"]) == {"url": None}
     browser.standin.policy.groups = "too_often"
-    assert await kind(browser, "picture", f"{ANN}@c.us") == "too_often"
+    assert await kind(browser, "picture", [f"{ANN}@c.us"]) == "too_often"
     browser.standin.policy.groups = "ok"
+    pictures["628151@c.us"] = "https://pps.whatsapp.net/v/a.jpg"
+    assert await kind(browser, "picture", ["628151@c.us"]) == "absent", "WhatsApp is not asked"
+    assert (await said(browser, "picture", ["628151@c.us", f"{ANN}@c.us"]))["url"] is None
 
 
 async def test_messages_of_a_chat_come_in_pages(browser: BrowserSession) -> None:
@@ -306,37 +385,3 @@ async def test_a_page_that_is_odd_or_away(browser: BrowserSession) -> None:
         await browser.session.evaluate(f"void ({script})", timeout=LONG)
         timeout = 0.3 if expected == "timeout" else LONG
         assert await kind(browser, "chats", ALL, timeout=timeout) == expected, script
-
-
-class Away:
-    """A page that is gone, or elsewhere."""
-
-    def __init__(self, error: WaguardError) -> None:
-        self.error = error
-
-    async def evaluate(self, expression: str, *, timeout: float) -> None:
-        raise self.error
-
-
-@pytest.mark.parametrize(
-    ("error", "of_read", "of_change"),
-    [
-        (DevToolsClosedError("gone"), "timeout", "uncertain"),
-        (TargetCrashedError("crashed"), "timeout", "uncertain"),
-        (DevToolsTimeoutError("late"), "timeout", "uncertain"),
-        (EvaluationError("x" * 9_999), "error", "uncertain"),
-        (EvaluationError(PageLoadingError.TEXT), "not_ready", "not_ready"),
-        (ElsewhereError("https://other.example"), "not_ready", "not_ready"),
-    ],
-    ids=lambda it: type(it).__name__ if isinstance(it, WaguardError) else it,
-)
-async def test_what_was_surely_not_begun_is_no_uncertain_change(
-    error: WaguardError, of_read: str, of_change: str
-) -> None:
-    page = cast("PageSession", Away(error))
-    for changes, expected in ((False, of_read), (True, of_change)):
-        call = Ask(name="add", given="[]", timeout=1.0, changes=changes)
-        failed = await asking.answer(page, call, now=0.0)
-        assert isinstance(failed, Failed)
-        assert failed.kind == expected
-        assert len(failed.error) <= 500

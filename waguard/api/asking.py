@@ -12,6 +12,7 @@ from waguard.api.fields import Kind
 from waguard.core.messages.identity import People
 from waguard.core.messages.naming import phone_of
 from waguard.errors import WaguardError
+from waguard.supervision.session.answers import uncertain
 from waguard.wire.bounds import Chat, Count, Digits
 from waguard.wire.calls import Ask, Value
 
@@ -71,12 +72,14 @@ async def ask(
     into: type[T],
     changes: bool = False,
 ) -> T:
-    """The page's answer. Raises ``WaguardError``: the page is away, busy, or says odd things."""
+    """The page's answer. Raises ``WaguardError``: the page is away, busy, or says odd things; ``UncertainError`` for a
+    change that it has answered with such."""
     value = await call(request, session_id, name, *given, changes=changes)
     try:
         return msgspec.json.decode(value.answer or "", type=into)
     except (ValueError, RecursionError):
-        raise WaguardError("the page answered what cannot be read") from None
+        odd = "the page answered what cannot be read"
+        raise (uncertain(odd) if changes else WaguardError(odd)) from None
 
 
 async def call(

@@ -71,10 +71,11 @@ class Picture(OfSession, kw_only=True):
     url: str | None
 
 
-@route(Right.READ, 409)
+@route(Right.READ, 404, 409)
 async def picture(request: web.Request, session_id: SessionId, chat_id: ChatId) -> Picture:
-    """The address of the profile picture of a person or a group."""
-    found = await ask(request, session_id, "picture", chat_id, into=_PictureFound)
+    """The address of the profile picture of a person or a group whom the session's page knows."""
+    ids = (await people_of(request, session_id)).aliases(chat_id)
+    found = await ask(request, session_id, "picture", ids, into=_PictureFound)
     return Picture(session_id=session_id, id=chat_id, url=found.url)
 
 

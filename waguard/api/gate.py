@@ -26,6 +26,7 @@ from waguard.api.route import SENDS, is_open
 from waguard.api.timings import TIMINGS
 from waguard.config.addresses import is_loopback
 from waguard.core.host import http_cost
+from waguard.core.issued_keys import is_key
 from waguard.core.text import json_text
 from waguard.errors import WaguardError
 
@@ -70,14 +71,15 @@ async def gate(request: web.Request, handler: Handler) -> web.StreamResponse:
     streams = request.path == media.UPLOAD
     accepted, issued = request.app[DEPS].keys, request.app[DEPS].issued_keys
     trusted, shown = is_trusted(request), auth.shown_keys(request)
+    unknown: list[str] = []
     caller = auth.by_socket(request) if trusted else accepted.caller(shown)
     _recognize(request, known=caller is not None)
     body = Body(request, limit=sys.maxsize if streams else limit)
-    if caller is None and (streams or not await _key_inside(request, body)):
+    if caller is None and (streams or not await _key_inside(request, body, unknown)):
         _check_host(request, request.app[DEPS])
         if not _is_open(request, request.app[DEPS]):
             await request.app[LOAD].refusals.turn()
-            require_known(issued, shown)
+            require_known(issued, [*shown, *unknown])
             raise auth.refused()
         request[BODY] = {}
         return await handler(request)
@@ -116,8 +118,8 @@ def _require_client(request: web.Request) -> None:
         raise ConnectionResetError
 
 
-async def _key_inside(request: web.Request, body: Body) -> bool:
-    """Whether a good key is in the body, or in the beginning of a large one."""
+async def _key_inside(request: web.Request, body: Body, unknown: list[str]) -> bool:
+    """Whether a good key is in the body, or in the beginning of a large one. ``unknown`` gets what may be one."""
     search = request.app[LOAD].search
     within = request.app[TIMINGS].body
     if not request.can_read_body:
@@ -127,10 +129,10 @@ async def _key_inside(request: web.Request, body: Body) -> bool:
         async with asyncio.timeout(within) as end:
             with search.body(end) as charge:
                 await body.read(KEY_WITHIN, charge)
-                found = _holds_key(request, body)
+                found = _holds_key(request, body, unknown)
                 if not (found or body.whole or body.declared > SEARCHED_LIMIT):
                     await body.read(SEARCHED_LIMIT, charge)  # the application sends it last
-                    found = _holds_key(request, body)
+                    found = _holds_key(request, body, unknown)
                 return found
     except TimeoutError:
         raise late(within) from None
@@ -139,10 +141,12 @@ async def _key_inside(request: web.Request, body: Body) -> bool:
             body.raw.clear()  # its answer may have to wait, and an error keeps it until the collector comes
 
 
-def _holds_key(request: web.Request, body: Body) -> bool:
+def _holds_key(request: web.Request, body: Body, unknown: list[str]) -> bool:
     if of := connection.of(request):
         of.charge(http_cost.of_searching(len(body.raw)))
-    return request.app[DEPS].keys.accept_any(json_text.keys(body.raw))
+    inside = json_text.keys(body.raw)
+    unknown += filter(is_key, inside)
+    return request.app[DEPS].keys.accept_any(inside)
 
 
 @web.middleware

@@ -303,10 +303,13 @@ def _new_id(known: Container[str]) -> str:
 
 
 def require_known(keys: IssuedKeys, texts: Iterable[str]) -> None:
-    """Raise ``UnavailableError`` where one of these may be a valid key, and the file that says so cannot be read."""
+    """Raise ``UnavailableError`` where one of these may be a valid key, and the file that says so cannot be read.
+
+    What is wrong with it is no stranger's business: the condition has that.
+    """
     if keys.unreadable and any(issued_keys.is_key(one) for one in texts):
         raise UnavailableError(
-            f"issued keys cannot be checked: {keys.unreadable}",
+            "issued keys cannot be checked",
             field="api_key",
             remedy="repeat it; the condition keys_unreadable says what to do",
             retry_after=UNREADABLE_RETRY,

@@ -14,9 +14,13 @@ _NAMESPACES: Final = frozenset(
     }
 )
 _READS: Final = re.compile(r"(?:get|is|has|can|iAm)[A-Z]\w*|all|get|list|needsUpdate", re.ASCII)
+_ASKS: Final = (
+    "it asks WhatsApp whether a number exists: use GET /api/sessions/{session_id}/numbers/{numbers}"
+)
 _DENIED: Final = {
     "conn.getAuthCode": "it links a phone: use GET /api/sessions/{session_id}/qr",
-    "contact.getPnLidEntry": "it asks WhatsApp whether a number exists: use GET /api/sessions/{session_id}/numbers/{numbers}",
+    "contact.getPnLidEntry": _ASKS,
+    "contact.getStatus": _ASKS,
     "chat.getLastSeen": "it follows somebody from then on",
 }
 

@@ -2,7 +2,6 @@
 
 from typing import Final
 
-from waguard.core.messages.first_contact_pauses import LOOKUPS_REST
 from waguard.errors import ConflictError, UnavailableError
 from waguard.supervision.session.answers import error_of
 from waguard.supervision.session.whatsapp_quotas import Limits
@@ -12,6 +11,8 @@ from waguard.wire.calls import Ask, Failed, Value
 AT_ONCE: Final = 4
 LOOKUPS: Final = frozenset({"create", "numbers"})
 """Questions for which WhatsApp may be asked whether numbers exist."""
+HELD: Final = LOOKUPS | {"add", "picture"}
+"""None of these while WhatsApp has been asked too often."""
 RETRY_AFTER: Final = 2.0  # s
 
 
@@ -41,6 +42,8 @@ class Asking:
             )
         self._under_way += 1
         try:
+            if call.name in HELD:
+                self._require_no_pause()
             is_lookup = call.name in LOOKUPS
             answer = await (self._check_numbers(link, call) if is_lookup else link.ask(call))
         finally:
@@ -48,25 +51,21 @@ class Asking:
         if not isinstance(answer, Failed):
             return answer
         if answer.kind == "too_often":
-            raise UnavailableError(answer.error, retry_after=LOOKUPS_REST)
+            self._limits.asked_too_often()
+            raise UnavailableError(answer.error, retry_after=self._limits.paused_for)
         raise error_of(answer)
 
     async def _check_numbers(self, link: WorkerLink, call: Ask) -> Value | Failed:
-        """One at a time, and none while first contacts pause."""
+        """One at a time."""
         if self._checks_numbers:
             raise UnavailableError(
                 "numbers are being looked up", remedy="try again", retry_after=RETRY_AFTER
             )
-        self._require_no_pause()
         self._checks_numbers = True
         try:
-            answer = await link.ask(call)
+            return await link.ask(call)
         finally:
             self._checks_numbers = False
-        if isinstance(answer, Failed) and answer.kind == "too_often":
-            self._limits.asked_too_often()
-            self._require_no_pause()
-        return answer
 
     def _require_no_pause(self) -> None:
         if pause := self._limits.pause:

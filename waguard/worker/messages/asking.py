@@ -27,14 +27,17 @@ MESSAGES: Final = "messages"
 MESSAGES_LIMIT: Final = 100
 UNAVAILABLE: Final = "unavailable"
 
+_BY_THEN: Final = 0.9
+"""Of the timeout: behind it the page begins nothing, and asks WhatsApp for no further number."""
 _SCRIPT: Final = (Path(__file__).parents[1] / "page/asking.js").read_text()
 _KINDS: Final = frozenset({"absent", "error", "later", "refused", "too_often", "uncertain"})
 
 
 async def answer(session: PageSession, call: Ask, *, now: float) -> Value | Failed:
-    """Have the page answer. Raises ``EvaluationError`` where its answer is odd."""
+    """Have the page answer; ``now`` is unix time. Raises ``EvaluationError`` where its answer is odd."""
     try:
-        reported = await session.evaluate(_expression(call), timeout=call.timeout)
+        until = now + call.timeout * _BY_THEN
+        reported = await session.evaluate(_expression(call, until), timeout=call.timeout)
         return _read(call, reported, now)
     except (DevToolsError, EvaluationError) as error:
         return _failed(call, error)
@@ -45,12 +48,12 @@ async def set_presence(session: PageSession, *, timeout: float) -> None:
     await session.evaluate("window.WPP.conn.markUnavailable()", timeout=timeout)
 
 
-def _expression(call: Ask) -> str:
+def _expression(call: Ask, until: float) -> str:
     loading = json.dumps(PageLoadingError.TEXT)
     return (
         f"(async () => {{ if (!window.__waguard) throw {loading};"
         f" if (window.__waguardAsking?.wpp !== window.__waguard.wpp) {{ {_SCRIPT}; }}"
-        f" return window.__waguardAsking.answer({json.dumps(call.name)}, {call.given}); }})()"
+        f" return window.__waguardAsking.answer({json.dumps(call.name)}, {call.given}, {until * 1000}); }})()"
     )
 
 
