@@ -25,6 +25,16 @@ async def test_a_file_is_saved_and_never_shown(api: Api) -> None:
     assert answer.headers["Cache-Control"] == "no-store"
 
 
+async def test_what_is_kept_needs_no_database(api: Api) -> None:
+    """Unless the key is for some sessions: whose file it is, the database knows."""
+    api.media.keep(PICTURE, "image/png")
+    await api.database.close()
+    assert (await api.call("GET", f"/api/media/{NAME}")).content == PICTURE
+    assert (await api.call("GET", f"/api/media/{'0' * 64}")).status == 503
+    api.caller = Caller(name="k", right=Right.SEND, sessions=frozenset({SESSION}))
+    assert (await api.call("GET", f"/api/media/{NAME}")).status == 503
+
+
 async def test_a_part_of_it(api: Api) -> None:
     api.media.keep(PICTURE, "image/png")
     answer = await api.call("GET", f"/api/media/{NAME}", headers={"Range": "bytes=8-16"})

@@ -9,6 +9,7 @@ import pytest
 from tests.messaging.outbox_ends import result
 from tests.messaging.outbox_world import CHAT, World
 from tests.waiting import wait_until
+from waguard.config.sections import Config, Send
 from waguard.core.messages.received_media import transfer_time
 from waguard.core.messages.send_states import State
 from waguard.errors import (
@@ -17,6 +18,7 @@ from waguard.errors import (
 )
 from waguard.messaging.outbox.commands import Command, Media, file, text
 from waguard.messaging.outbox.pending_sends import PendingSend
+from waguard.messaging.timings import SendTimings
 from waguard.ports.outcomes import Acked
 from waguard.wire.calls import SendFile, SendMedia
 
@@ -128,6 +130,28 @@ async def test_a_file_on_the_disk_is_kept_by_its_hash(world: World) -> None:
         return not await world.store.outbox.files_awaited()
 
     await until(is_free)
+
+
+async def test_a_large_file_has_its_time_before_its_reply_is_unknown(world: World) -> None:
+    """Also one that is fetched before."""
+    world.timings = SendTimings(margin=0.0, reply_margin=0.0)
+    world.config = lambda: Config(send=Send(wait=0.0, timeout=0.0))
+    await world.kill()
+    await world.start()
+    world.sessions.free.clear()
+    name, other = world.files.keep(b"x", "a/b"), "6281@c.us"
+    media = Media(file=name, size=100 << 20, mimetype="a/b", kind="video")
+
+    async def fetch() -> Command:
+        return file(other, media)
+
+    unknown = file(other, Media(mimetype="a/b", kind="video"))
+    sends = [world.accept(file(CHAT, media)), world.accept(unknown, fetch=fetch)]
+    replies = [asyncio.create_task(world.result(pending)) for pending in sends]
+    await wait_until(lambda: len(world.sessions.sends()) == 2, "both are on their way")
+    world.sessions.free.set()
+    for reply in replies:
+        assert isinstance(await reply, Acked)
 
 
 async def test_a_message_whose_file_is_gone_fails(world: World) -> None:

@@ -10,8 +10,16 @@ import pytest
 from tests.store.application import SqlApplication
 from tests.store.conftest import BACKENDS, Wall, endpoints_of, usually_sqlite
 from tests.store.test_outages import ModerateStore, assert_unavailable, write_locked
-from waguard.core.messages.inbox import EventPayload, InboxRecord, Kind, ack_key, higher_acks
+from waguard.core.messages.inbox import (
+    Deferred,
+    EventPayload,
+    InboxRecord,
+    Kind,
+    ack_key,
+    higher_acks,
+)
 from waguard.core.messages.news import Notice
+from waguard.core.messages.received_media import handle_of
 from waguard.core.replace import replace as changed
 from waguard.core.webhooks.delivery import Cause, DeadLetterState
 from waguard.core.webhooks.pending import DeliveryResult, Hold, Pending
@@ -56,6 +64,24 @@ async def waiting(messages: SqlMessages, endpoint: str = GLOBAL) -> list[Pending
 async def keys(database: str) -> list[str]:
     rows = await SqlApplication(database).rows("SELECT * FROM waguard_inbox ORDER BY id")
     return [row["key"] for row in rows]
+
+
+@every_database
+async def test_a_file_that_came_later_is_awaited_like_others(messages: SqlMessages) -> None:
+    def deferred(key: str) -> Entry:
+        body = b'{"sha256": null, "url": "/api/media/%s"}' % handle_of("a", key).encode()
+        return entry(key, body=body, deferred=Deferred(message_id=key, mimetype="a/b", size=9))
+
+    at_once = entry("m0", body=b'{"sha256": "%s", "url": null}' % (b"0" * 64))
+    await messages.write([at_once, *map(deferred, ("m1", "m2", "m3"))])
+    assert await messages.files_awaited() == {"0" * 64}
+    for number in (1, 2):
+        await messages.end_file(handle_of("a", f"m{number}"), sha256=f"{number}" * 64)
+    await messages.end_file(handle_of("a", "m3"), error="media_not_found")
+    assert await messages.files_awaited() == {"0" * 64, "1" * 64, "2" * 64}
+    found = await waiting(messages)
+    await messages.write([], [DeliveryResult(id=it.id) for it in found[:2]])
+    assert await messages.files_awaited() == {"2" * 64}
 
 
 @every_database

@@ -2,13 +2,17 @@
 
 import asyncio
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
 
+from waguard.wire.calls import FetchFile
 from waguard.worker.browser import downloads
 from waguard.worker.browser.devtools import DevTools
 from waguard.worker.browser.errors import DevToolsError, DevToolsTimeoutError
+from waguard.worker.call_handler import PageCalls
+from waguard.worker.timings import TIMINGS
 
 URL, GUID = "blob:https://web.whatsapp.com/1", "0f-1"
 BEGIN, PROGRESS = "Browser.downloadWillBegin", "Browser.downloadProgress"
@@ -117,3 +121,21 @@ async def test_one_that_is_cancelled_ends(tmp_path: Path) -> None:
     with pytest.raises(asyncio.CancelledError):
         await saving
     assert ("Browser.cancelDownload", GUID) in browser.said
+
+
+async def test_one_that_times_out_in_the_page_is_discarded_there(tmp_path: Path) -> None:
+    """It may come later, and nobody would have its address."""
+    asked: list[str] = []
+
+    async def call(name: str, *_: Any, **__: Any) -> None:
+        asked.append(name)
+        raise DevToolsTimeoutError("no answer within 1 s")
+
+    folder = tmp_path / "coming"
+    host = SimpleNamespace(page=SimpleNamespace(call=call), devtools=None)
+    ctx = SimpleNamespace(watch=None, timings=TIMINGS)
+    calls = PageCalls(cast("Any", ctx), cast("Any", host), cast("Any", None), cast("Any", None))
+    with pytest.raises(DevToolsTimeoutError):
+        await calls.answer(FetchFile(message_id="m", folder=str(folder), limit=9, timeout=1.0))
+    assert asked == ["fileUrl", "discardFile"]
+    assert not folder.exists()

@@ -394,7 +394,7 @@ async def test_other_chats_do_not_wait(bench: Bench) -> None:
 async def test_so_soon_after_a_pairing_no_status_is_fetched(
     bench: Bench,
 ) -> None:
-    bench.it._left_out = ()
+    bench.it._left_out, bench.it._file_limit = (), 2 * MEDIA_LIMIT
     bench.it.hold()
     bench.it.handle("message", raw_message(1))
     bench.it.hold_only({}, unread="status@broadcast")
@@ -404,6 +404,11 @@ async def test_so_soon_after_a_pairing_no_status_is_fetched(
     assert [one.id[-1] for one in got] == ["1", "2", "3"]
     assert (got[1].media, got[1].media_error) == (None, "not fetched so soon after the pairing")
     assert got[2].media == b"file"
+    bench.it.handle("message", picture(5, chat="status@broadcast", size=MEDIA_LIMIT + 1))
+    await bench.it.decrypted(picture(6, chat="status@broadcast"), bench.at_hand())
+    for _ in range(2):
+        left = await bench.message()
+        assert (left.deferred, left.media_error) == (False, got[1].media_error)
     bench.it.hold()
     bench.it.hold_only({})  # chats are read from now on, and statuses too
     bench.it.handle("message", picture(4, chat="status@broadcast"))

@@ -4,6 +4,7 @@ import asyncio
 import base64
 import io
 import itertools
+import json
 import tempfile
 import time
 import wave
@@ -370,6 +371,22 @@ async def test_a_renamed_function_of_whatsapp_is_named_and_a_refusal_is_not(
     assert isinstance(await sending.send(browser.page, text()), Sent)
 
 
+# how many files are held by an address: one is asked for after the other, two at once, none, one that comes late
+HELD = """(async () => {
+  const it = window.__waguard, { createObjectURL, revokeObjectURL } = URL, held = new Set(), counts = [];
+  const ask = () => it.fileUrl(%s, 1e9).catch(() => null);
+  const count = async (...asked) => { await Promise.all(asked); counts.push(held.size); };
+  URL.createObjectURL = (file) => { const url = createObjectURL.call(URL, file); held.add(url); return url; };
+  URL.revokeObjectURL = (url) => { held.delete(url); revokeObjectURL.call(URL, url); };
+  await count(ask());
+  await count(ask(), ask());
+  await count(it.discardFile());
+  await count(ask(), it.discardFile());
+  Object.assign(URL, { createObjectURL, revokeObjectURL });
+  return { counts };
+})()"""
+
+
 async def test_a_file_on_the_disk_goes_out_and_comes_in(
     browser: BrowserSession, tmp_path: Path
 ) -> None:
@@ -421,7 +438,8 @@ async def test_a_file_on_the_disk_goes_out_and_comes_in(
         assert (await save(click)).read_bytes() == content
     with pytest.raises(DevToolsError, match="began another download"):
         await save(two)
-    await browser.page.call("discardFile", url)
+    held = await browser.session.evaluate(HELD % json.dumps(came), timeout=LONG)
+    assert held == {"counts": [1, 1, 0, 0]}
 
 
 # ---- neither text nor file; what changes a message ----

@@ -55,14 +55,16 @@ async def show(request: web.Request, sha256: Sha256) -> web.StreamResponse:
 
     Whoever sent it chose its type: it is never shown in a browser, only saved.
     """
-    # first, so that nobody can time whether another session has the file
     deps, names = request.app[DEPS], await scope.sessions_seen(request)
-    deferred = await deps.messages.deferred_file(sha256)
-    if deferred and scope.within(names, deferred.session_id):
-        sha256 = _kept(deferred)
-    elif names is not None and not await deps.messages.has_file(sha256, names):
-        raise _no_such_file()
-    kept = await asyncio.to_thread(deps.media.find, sha256)
+    # else the database comes first, so that nobody can time whether another session has the file
+    kept = await asyncio.to_thread(deps.media.find, sha256) if names is None else None
+    if kept is None:
+        deferred = await deps.messages.deferred_file(sha256)
+        if deferred and scope.within(names, deferred.session_id):
+            sha256 = _kept(deferred)
+        elif names is not None and not await deps.messages.has_file(sha256, names):
+            raise _no_such_file()
+        kept = await asyncio.to_thread(deps.media.find, sha256)
     if kept is None:
         raise _no_such_file()
     path, mimetype = kept

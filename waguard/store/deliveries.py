@@ -21,7 +21,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from waguard.core.messages.received_media import names_in
+from waguard.core.messages.received_media import handles_in, names_in
 from waguard.core.restored import WHY, doubt
 from waguard.core.webhooks.delivery import HELD, OWN_SEND, SESSION_EVENTS, Cause, Doubt
 from waguard.core.webhooks.pending import DeliveryResult, Hold, Pending
@@ -30,7 +30,7 @@ from waguard.ports.webhooks import GLOBAL
 from waguard.store import endpoints, unidentified
 from waguard.store.database import Database
 from waguard.store.group import Group
-from waguard.store.models import DELIVERIES, SESSIONS
+from waguard.store.models import DELIVERIES, FILES, SESSIONS
 from waguard.store.types import length_of, storable
 
 READ_AT_ONCE: Final = 4_096  # bytes; a larger body is read when its turn comes
@@ -41,6 +41,7 @@ PENDING: Final = DELIVERIES.c.state == "pending"
 _IDS_AT_ONCE: Final = 1_000
 _BODIES_AT_ONCE: Final = 500
 _WITH_FILES: Final = ("message_received", "message_sent")
+_KEPT_LATER: Final = select(FILES.c.sha256).where(FILES.c.sha256.is_not(None))
 _READ: Final = (
     "id",
     "event",
@@ -96,10 +97,12 @@ class SqlDeliveries:
         while True:
             async with self._database.reading() as (connection, _):
                 found = (await connection.execute(query.where(own.id > last))).all()
-            if not found:
-                return names
-            for row in found:
-                names |= names_in(row.body)
+                if not found:
+                    return names
+                came_later = set[str]().union(*(handles_in(row.body) for row in found))
+                kept = _KEPT_LATER.where(FILES.c.handle.in_(came_later))
+                names.update(await connection.scalars(kept))
+            names.update(*(names_in(row.body) for row in found))
             last = found[-1].id
 
     async def dead_letter_pending(

@@ -163,9 +163,10 @@ class PageCalls:
         await asyncio.to_thread(_emptied, folder)
         until = time.monotonic() + call.timeout
         try:
-            reported = await page.call("fileUrl", call.message_id, call.limit, timeout=call.timeout)
-            url = _address(reported)
             try:
+                url = _address(
+                    await page.call("fileUrl", call.message_id, call.limit, timeout=call.timeout)
+                )
                 saved = await downloads.save(
                     self._host.devtools,
                     url,
@@ -174,9 +175,9 @@ class PageCalls:
                     limit=call.limit,
                     timeout=max(until - time.monotonic(), 0.0),
                 )
-            finally:
+            finally:  # also where no address came: the page may still be fetching
                 with contextlib.suppress(WaguardError):
-                    await page.call("discardFile", url)
+                    await page.call("discardFile")
             saved.rename(folder / SAVED)
         except BaseException as error:
             await asyncio.to_thread(shutil.rmtree, folder, ignore_errors=True)

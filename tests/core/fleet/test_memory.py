@@ -51,13 +51,19 @@ def test_one_far_above_its_limit_is_replaced_at_once() -> None:
     assert (bench.link("s"), replaced(bench)) == (Link.CONNECTED, 1)
 
 
-def test_a_transfer_is_not_cut_off_for_the_memory_that_it_takes() -> None:
+def test_a_transfer_is_cut_off_only_far_above_the_limit_and_not_when_it_is_repeated() -> None:
+    """Who sends one large file after the other does not hold it off."""
     bench = up("s")
-    for memory in (500, 2_000):
-        bench.post("s", Measured(memory=memory * MB, idle=None, transferring=True))
-    assert (bench.link("s"), replaced(bench)) == (Link.CONNECTED, 0)
-    uses(bench, 601, idle=None)
-    assert replaced(bench) == 1
+
+    def transfers(memory: int) -> int:
+        bench.post("s", Measured(memory=memory * MB, idle=IDLE, transferring=True))
+        return replaced(bench)
+
+    assert [transfers(500), transfers(600), transfers(601)] == [0, 0, 1]
+    assert [transfers(601), transfers(300)] == [1, 1]
+    assert (bench.link("s"), conditions(bench)) == (Link.CONNECTED, [])
+    bench.pass_time(APART + 100, step=5.0)
+    assert transfers(601) == 2
 
 
 def test_one_is_replaced_after_the_other() -> None:

@@ -14,6 +14,7 @@ from waguard.core.messages.received_media import (
     Held,
     content_type,
     expired,
+    handles_in,
     names_in,
     with_media,
 )
@@ -57,6 +58,18 @@ def test_the_names_in_a_body() -> None:
     )
     assert names_in(reported) == {name}
     assert names_in(b'{"sha256":null}') == set()
+
+
+@pytest.mark.parametrize("base", ["http://h", "https://h:1/x", ""])
+def test_the_handles_in_a_body(base: str) -> None:
+    url = f"{base}/api/media/{'ab' * 32}"
+    reported = {
+        "media": {"sha256": None, "url": url},
+        "body": f'"url":"{base}/api/media/{"c" * 64}',
+    }
+    assert handles_in(msgspec.json.encode(reported)) == {"ab" * 32}
+    for other in (None, f"{url}0", f"{url}?", f'{url}\\"', "/api/media/AB", "ab" * 32):
+        assert handles_in(msgspec.json.encode({"url": other})) == set()
 
 
 @given(

@@ -17,8 +17,6 @@ def on_measured(
     member = fleet.members.get(session)
     if fleet.closed or member is None or member.state is not State.RUNNING:
         return fleet
-    if seen.transferring:
-        return fleet  # it has an end, and after it the memory is another
     limit, at = fleet.rules.memory_limit, fleet.recycled_at.get(session)
     size = size_of(
         limit=limit,
@@ -27,6 +25,8 @@ def on_measured(
         recycled=None if at is None else now.at - at,
         in_vain=fleet.memory_in_vain.get(session),
     )
+    if seen.transferring and size is not Size.FAR_TOO_BIG:
+        return fleet  # after it the memory is another
     if size is Size.BIG_AGAIN:
         fleet = _in_vain(fleet, session, seen.memory, post)
     elif size is Size.FITS and session in fleet.memory_in_vain:

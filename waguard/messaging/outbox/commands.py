@@ -110,6 +110,13 @@ def kind_of(command: Command) -> str:
     return "text" if isinstance(command, SendText) else command.kind
 
 
+def size_of(command: Command) -> int:
+    """Bytes of its file; 0: there is none, or it is not known yet."""
+    if isinstance(command, SendFile):
+        return command.size
+    return len(command.content) if isinstance(command, SendMedia) else 0
+
+
 def body_of(command: Command) -> bytes:
     """What is kept of the command beside its file."""
     if isinstance(command, SendMedia):

@@ -205,7 +205,7 @@ class Dispatcher:
             kept = await store.load(pending.id)
             if kept is None:
                 return False
-            pending.command = command_of(*kept)
+            pending.set_command(command_of(*kept))
         number = await self._transmission.number(pending.session_id)
         if await journal.keep(StateUpdate(id=pending.id, state=State.SENDING, phone=number)):
             pending.phone = number or pending.phone

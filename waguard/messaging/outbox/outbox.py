@@ -16,11 +16,11 @@ import asyncio
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 from loguru import logger
 
 from waguard.config.sections import Config
+from waguard.core.messages.received_media import transfer_time
 from waguard.core.messages.send_states import State
 from waguard.core.metrics.tally import Tally
 from waguard.errors import ConflictError, TooManyError, UnavailableError, WaguardError
@@ -206,15 +206,19 @@ class Outbox:
             return NotSent(error)
         if pending.queued:
             return None
-        settings, timings, done = self._ctx.config().send, self._ctx.timings, pending.done
-        longest = settings.wait + settings.timeout + timings.margin + timings.reply_margin
-        ends: set[asyncio.Future[Any]] = {done, pending.waits}
-        try:
-            async with asyncio.timeout(longest):
-                await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
+        now, done = asyncio.get_running_loop().time, pending.done
+        began, ends = now(), (done, pending.waits)
+        # what an earlier run left has its size when its command is read
+        while (left := began + self._longest(pending) - now()) > 0:
+            await asyncio.wait(ends, timeout=left, return_when=asyncio.FIRST_COMPLETED)
+            if done.done() or pending.waits.done():
                 return done.result() if done.done() else None
-        except TimeoutError:  # it is not known that it has failed: then it is never "send again"
-            return Uncertain()
+        return Uncertain()  # it is not known that it has failed: then it is never "send again"
+
+    def _longest(self, pending: PendingSend) -> float:
+        settings, timings = self._ctx.config().send, self._ctx.timings
+        own = settings.wait + settings.timeout + timings.margin + timings.reply_margin
+        return own + transfer_time(pending.size)
 
     def answered(self, pending: PendingSend, *, direct: bool = False) -> bool:
         """A reply was written; whether it was the first one for this message. ``direct``: to a program

@@ -15,7 +15,7 @@ from typing import Any, Final
 
 from waguard.core.messages.send_states import ACTIONS, AT_SERVER, REPEATED_FOR, State
 from waguard.errors import ConflictError, RefusedError, WaguardError
-from waguard.messaging.outbox.commands import Command, body_of, kind_of
+from waguard.messaging.outbox.commands import Command, body_of, kind_of, size_of
 from waguard.ports.outbox import Outgoing, StateUpdate
 from waguard.ports.outcomes import UNCERTAIN, Acked, NotSent, Outcome, Refused, Uncertain
 from waguard.wire.calls import SendMedia
@@ -83,6 +83,8 @@ class PendingSend:
     id: int = 0
     command: Command | None = field(default=None, repr=False)
     """None: to be read from its row when its turn comes."""
+    size: int = 0
+    """Bytes of its file, as far as is known."""
     send_at: float | None = None
     expires_at: float | None = None
     bulk_id: str | None = None
@@ -113,7 +115,7 @@ class PendingSend:
 
     def set_command(self, command: Command) -> None:
         """What is to be sent."""
-        self.command, self.kind = command, kind_of(command)
+        self.command, self.kind, self.size = command, kind_of(command), size_of(command)
 
     def __post_init__(self) -> None:
         self.chat_key = self.chat_key or self.chat
@@ -257,6 +259,7 @@ def new_pending_send(
         queued=options.later or options.send_at is not None,
         may_queue=options.queue,
         command=command,
+        size=size_of(command),
         send_at=options.send_at,
         bulk_id=options.bulk_id,
     )

@@ -12,11 +12,10 @@ from waguard.core.messages.received_media import transfer_time
 from waguard.core.messages.send_states import number_of
 from waguard.core.metrics.table import SEND, SENDS
 from waguard.errors import NotFoundError, WaguardError
-from waguard.messaging.outbox.commands import Command
 from waguard.messaging.outbox.pending_sends import PendingSend
 from waguard.messaging.outbox.send_context import SendContext
 from waguard.ports.outcomes import NotSent, Outcome, Uncertain, label_of
-from waguard.wire.calls import SendFile, SendMedia
+from waguard.wire.calls import SendFile
 
 
 class Transmission:
@@ -43,7 +42,7 @@ class Transmission:
                 pending.abandoned = _gone(command.file)
                 return NotSent(pending.abandoned)
             command = msgspec.structs.replace(command, file=str(path))
-        timeout = settings.timeout + transfer_time(_size_of(command))
+        timeout = settings.timeout + transfer_time(pending.size)
         asked = settings.check_first_contact and not pending.is_action
         exists = await self._exists(pending) if asked else True
         call = msgspec.structs.replace(
@@ -93,12 +92,6 @@ class Transmission:
         with contextlib.suppress(WaguardError):  # without the database the page knows most of them
             return (await self._ctx.journal.people(pending.session_id)).others(people)
         return {}
-
-
-def _size_of(command: Command) -> int:
-    if isinstance(command, SendFile):
-        return command.size
-    return len(command.content) if isinstance(command, SendMedia) else 0
 
 
 def _gone(name: str) -> NotFoundError:

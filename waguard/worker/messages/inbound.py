@@ -131,7 +131,7 @@ class Inbound:
             if not self._is_wanted(read) or key in self._seen:
                 continue
             item = self._holding.find(read.chat, key) or _backfilled(read)
-            item = self._sized(item)
+            item = self._checked(item)
             if _has_file(item):
                 async with self._places_of_backfill:
                     item = await self._with_media(page, item)
@@ -188,12 +188,10 @@ class Inbound:
         """Emit forever. ``page``: the current one, it is opened again after a pairing."""
         async with asyncio.TaskGroup() as files:
             while True:
-                item = self._sized(await self._queue.get())
+                item = self._checked(await self._queue.get())
                 chat = self._people.number(item.chat)  # it may get another id meanwhile
                 if (behind := self._waiting.get(chat)) is not None:
                     behind.append(item)
-                elif _has_file(item) and item.chat == self._unread:
-                    self._emit(_without_media(item, "not fetched so soon after the pairing"))
                 elif _has_file(item):
                     self._waiting[chat] = deque((item,))
                     files.create_task(self._fetch(chat, page), name="files")
@@ -212,10 +210,13 @@ class Inbound:
             waiting.popleft()
         del self._waiting[chat]
 
-    def _sized(self, item: Incoming) -> Incoming:
-        """The message whose file is too large to come with it says so."""
-        size = item.size if _has_file(item) else None
-        if size is None or not isinstance(item, InboundMessage) or size <= self._inline_limit:
+    def _checked(self, item: Incoming) -> Incoming:
+        """The message whose file does not come with it says why."""
+        if not _has_file(item):
+            return item
+        if item.chat == self._unread:
+            return _without_media(item, "not fetched so soon after the pairing")
+        if (size := item.size) is None or size <= self._inline_limit:
             return item
         if size > self._file_limit:
             return _without_media(item, _too_large(size, self._file_limit))

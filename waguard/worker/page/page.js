@@ -500,6 +500,13 @@
   // a code that is asked for ends it, and the prompt would cover that code
   const leavePasskey = () => onScreen('cancel_button')?.click();
 
+  // the file that the browser is to save: its url holds it in memory, also when it came too late
+  let saved = {};
+  const discardFile = () => {
+    if (saved.url) URL.revokeObjectURL(saved.url);
+    saved = {};
+  };
+
   window.__waguard = {
     wpp: W,
     lent: { attempt, isTooOften, knownNumber, lidOf, person, report, text, wellFormed, wid }, // to `asking.js`
@@ -616,15 +623,20 @@
     },
     // too large for the way above: the browser saves it by itself, out of the page
     async fileUrl(messageId, limit) {
+      discardFile();
+      const mine = {};
+      saved = mine;
       const message = await find(messageId);
       const file = await W.chat.downloadMedia(String(message?.id ?? messageId));
+      if (saved !== mine) throw 'nobody waits for the file any more';
       if (file.size > limit) throw `the file has ${file.size} bytes, the limit is ${limit}`;
-      return URL.createObjectURL(file);
+      mine.url = URL.createObjectURL(file);
+      return mine.url;
     },
     saveFile(url) {
       Object.assign(document.createElement('a'), { href: url, download: 'file' }).click();
     },
-    discardFile: (url) => URL.revokeObjectURL(url),
+    discardFile,
     async exists(chat) {
       return Boolean(await W.contact.queryWidExists(chat));
     },
