@@ -253,7 +253,9 @@ def activate(host: Host, release: PurePosixPath) -> None:
         _link(host.at(COMMAND), f"{host.link}/bin/waguard")
     if host.is_live:
         run("systemd-sysusers", host.places["sysusers.conf"])
-    if not host.is_package and not host.at(CONFIG).exists():
+    if not host.at(
+        CONFIG
+    ).exists():  # no conffile: dpkg would replace an untouched one before the old release is asked
         _put((share / "waguard.toml").read_text(), host.at(CONFIG), 0o640)
     if host.is_live:
         run("systemd-tmpfiles", "--create", host.places["tmpfiles.conf"])

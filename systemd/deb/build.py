@@ -24,7 +24,6 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 from systemd.install import (
     BEFORE_STEPS,
     CHECKOUT,
-    CONFIG,
     CONFIGURATION,
     OF_PACKAGE,
     PACKAGE,
@@ -126,11 +125,9 @@ def make(wheel: Path, requirements: Path, folder: Path, version: str, epoch: int
         sums = (
             f"{hashlib.md5(path.read_bytes(), usedforsecurity=False).hexdigest()}  {path.relative_to(stage)}\n"
             for path in files
-            if path != host.at(CONFIG)
         )
         meta = Path(stage) / "DEBIAN"
         _write(meta / "control", control.encode())
-        _write(meta / "conffiles", f"{CONFIG}\n".encode())
         _write(meta / "md5sums", "".join(sums).encode())
         for script in SCRIPTS:
             _write(meta / script, (HERE / script).read_bytes(), 0o755)
@@ -180,7 +177,6 @@ def _place(host: Host, tree: Path) -> None:
             _write(host.at(target), _packed(content) if target.endswith(".gz") else content)
         if name not in OF_PACKAGE:
             share.unlink()
-    _write(host.at(CONFIG), (tree / SHARE / "waguard.toml").read_bytes())
     _write(host.at(PACKAGE / "install.py"), (HERE.parent / "install.py").read_bytes())
     command = host.at("/usr/bin/waguard")
     command.parent.mkdir()

@@ -3,6 +3,7 @@
 import errno
 import mmap
 import shutil
+import stat
 from pathlib import Path, PurePosixPath
 
 import pytest
@@ -37,6 +38,7 @@ def unpack(host: Host, version: str) -> PurePosixPath:
     (tree / SHARE).mkdir(parents=True)
     (tree / RELEASE).write_text(f"{version}\n")
     (tree / "library.so").write_text(version)
+    (tree / SHARE / "waguard.toml").write_text(f"keys of {version}")
     for name in ("waguard.service", "sysusers.conf", "tmpfiles.conf"):
         for path in (tree / SHARE / name, host.at(OF_PACKAGE[name])):
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -76,6 +78,14 @@ def test_a_release_outlives_the_package_that_brought_it(host: Host) -> None:
     unpack(host, "1.3")
     install.configure(host, WITHIN)
     assert releases(host) == {"1.2", "1.3"}
+
+
+def test_the_configuration_is_put_once_so_the_release_before_can_read_it(host: Host) -> None:
+    for version in ("1.0", "1.1"):
+        unpack(host, version)
+        install.configure(host, WITHIN)
+        assert host.at(CONFIG).read_text() == "keys of 1.0"
+        assert stat.S_IMODE(host.at(CONFIG).stat().st_mode) == 0o640
 
 
 def test_it_costs_no_room_twice(host: Host) -> None:
@@ -139,7 +149,6 @@ def test_removed_it_leaves_to_dpkg_what_dpkg_has(
     unpack(host, "1.0")
     install.uninstall(host)  # it was never configured
     install.configure(host, WITHIN)
-    host.at(CONFIG).parent.mkdir(parents=True)
     host.at(CONFIG).write_text("mine")
     install.uninstall(host)
     assert [path.name for path in host.at(PACKAGE).iterdir()] == ["package"]

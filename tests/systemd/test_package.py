@@ -42,6 +42,13 @@ IN_ROOT = ("python3", "systemd", "procps", "ca-certificates")
 EPOCH = 1_700_000_000
 APT_WITHIN = 1_500.0  # s: Chromium is fetched
 TREE = f"{PACKAGE}/package".lstrip("/")
+NEW_KEY = {
+    "waguard/config/sections.py": (
+        "    rate: Rate = 0.0\n",
+        "    rate: Rate = 0.0\n    pace: Rate = 0.0\n",
+    ),
+    "../../../share/waguard/waguard.toml": ("\nrate = 0.0 ", "\npace = 0.0\nrate = 0.0 "),
+}
 RUNNING = "        self._signals.listen()\n"
 
 
@@ -114,7 +121,7 @@ def installed(systemd: SystemdNamespace) -> str:
 @pytest.mark.chromium
 async def test_the_life_of_a_package(systemd: SystemdNamespace, package: Path) -> None:
     for later, changes in {
-        "9.0": {},
+        "9.0": NEW_KEY,
         "9.1": {"waguard/daemon/root.py": (RUNNING, f"        {NEVER_READY}\n")},
     }.items():
         await asyncio.to_thread(variant, package, later, changes)
