@@ -328,8 +328,8 @@ class Daemon:
     def __init__(self, host: Host, release: PurePosixPath) -> None:
         self._socket = Path(configured(host, release)["paths.runtime"]) / "waguard.sock"
 
-    def get(self, path: str) -> tuple[int, Any]:
-        """Raises ``OSError`` or ``http.client.HTTPException`` where nobody answers."""
+    def get(self, path: str) -> tuple[int, dict[str, Any]]:
+        """Raises ``OSError``, ``http.client.HTTPException`` or ``ValueError`` where no waguard answers."""
         connection = http.client.HTTPConnection("localhost", timeout=ANSWER_WITHIN)
         connection.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         connection.sock.settimeout(ANSWER_WITHIN)
@@ -337,17 +337,22 @@ class Daemon:
             connection.sock.connect(str(self._socket))
             connection.request("GET", path)
             response = connection.getresponse()
-            return response.status, json.loads(response.read())
+            answer = json.loads(response.read())
+            if not isinstance(answer, dict):
+                raise http.client.HTTPException(f"it answers {type(answer).__name__}")
+            return response.status, answer
         finally:
             connection.close()
 
     def why_not_ready(self) -> str | None:
-        """In words; None: it is."""
+        """In words; None: it is, and so is a standby, which waits for the lease of another host."""
         try:
             status, answer = self.get("/health/ready")
         except (OSError, http.client.HTTPException, ValueError) as error:
             return f"it does not answer: {error}"
-        return None if status == OK else str(answer["error"])
+        return (
+            None if status == OK or answer.get("status") == "standby" else str(answer.get("error"))
+        )
 
     def workers(self) -> dict[str, int]:
         """Of each session that is connected, by its worker's own word: the worker's pid."""
@@ -357,7 +362,7 @@ class Daemon:
             return {}
         return {
             it["session_id"]: it["worker_pid"]
-            for it in answer["details"] or ()
+            for it in answer.get("details") or ()  # none where it cannot tell
             if it["status"] == "connected" and it["worker_pid"] and it["browser_pid"]
         }
 

@@ -1,7 +1,10 @@
 """What `make install`, `upgrade` and `uninstall` put where; under a real systemd: test_upgrade.py."""
 
+import json
 import mmap
+import socket
 import stat
+import threading
 from pathlib import Path, PurePosixPath
 from typing import cast
 
@@ -142,6 +145,65 @@ def test_one_that_is_not_ready_is_put_back(
     assert restarted == [new, old]
     assert read(host, PLACES["waguard.service"]) == "waguard.service of 1.0"
     assert releases(host) == left
+
+
+class Listening:
+    """Answers each request the same."""
+
+    def __init__(self, path: Path, status: int, answer: object) -> None:
+        body = json.dumps(answer).encode()
+        self._answer = b"HTTP/1.0 %d x\r\nContent-Length: %d\r\n\r\n" % (status, len(body)) + body
+        self._socket = socket.socket(socket.AF_UNIX)
+        self._socket.bind(str(path))
+        self._socket.listen()
+        self._thread = threading.Thread(target=self._serve)
+
+    def __enter__(self) -> None:
+        self._thread.start()
+
+    def __exit__(self, *_: object) -> None:
+        self._socket.shutdown(socket.SHUT_RDWR)
+        self._thread.join()
+        self._socket.close()
+
+    def _serve(self) -> None:
+        while True:
+            try:
+                connection, _ = self._socket.accept()
+            except OSError:
+                return  # it is shut
+            with connection:
+                connection.recv(65_536)
+                connection.sendall(self._answer)
+
+
+HELD = {"status": "standby", "error": "another waguard holds the lease"}
+
+
+@pytest.mark.parametrize(
+    ("status", "answer", "why"),
+    [
+        (200, {"status": "ready"}, None),
+        (503, HELD, None),
+        (503, {"status": "not ready", "error": "the restore has not ended"}, "the restore"),
+        (503, {}, "None"),
+        (200, [], "it does not answer"),
+    ],
+)
+def test_a_standby_is_as_ready_as_it_can_be(
+    host: Host,
+    short_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    status: int,
+    answer: object,
+    why: str | None,
+) -> None:
+    monkeypatch.setattr(install, "configured", lambda *_: {"paths.runtime": str(short_path)})
+    daemon = install.Daemon(host, host.releases / "1.0")
+    with Listening(short_path / "waguard.sock", status, answer):
+        found = daemon.why_not_ready()
+        assert found is None if why is None else why in str(found)
+        assert daemon.workers() == {}, "it has no details"
 
 
 def test_an_uninstallation_keeps_what_is_the_operators(
