@@ -84,8 +84,12 @@ class FailedError(Exception):
 
 
 def say(text: str) -> None:
-    """On stdout, at once: a pipe shows the progress too."""
-    print(text, flush=True)
+    """On stdout, at once: a pipe shows the progress too. What it tells of goes on in any locale, and without a terminal."""
+    encoding = sys.stdout.encoding
+    try:
+        print(text.encode(encoding, "backslashreplace").decode(encoding), flush=True)
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def run(*command: str | Path, **environment: str) -> str:
@@ -97,6 +101,7 @@ def run(*command: str | Path, **environment: str) -> str:
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
+        errors="replace",
         check=False,
     )
     if done.returncode:
@@ -245,7 +250,7 @@ def activate(host: Host, release: PurePosixPath) -> None:
     left_out = BEFORE_STEPS if systemd_version() >= STEPS_SINCE else None
     for name, place in host.places.items():
         if (share / name).exists() and name != left_out:
-            _put((share / name).read_text(), host.at(place))
+            _put((share / name).read_text("utf-8"), host.at(place))
         else:
             host.at(place).unlink(missing_ok=True)
     _link(host.at(host.link), f"releases/{release.name}")
@@ -256,7 +261,7 @@ def activate(host: Host, release: PurePosixPath) -> None:
     if not host.at(
         CONFIG
     ).exists():  # no conffile: dpkg would replace an untouched one before the old release is asked
-        _put((share / "waguard.toml").read_text(), host.at(CONFIG), 0o640)
+        _put((share / "waguard.toml").read_text("utf-8"), host.at(CONFIG), 0o640)
     if host.is_live:
         run("systemd-tmpfiles", "--create", host.places["tmpfiles.conf"])
         _reload_units()
@@ -272,7 +277,7 @@ def _put(text: str, path: Path, mode: int = 0o644) -> None:
     """Whole, or not at all."""
     path.parent.mkdir(parents=True, exist_ok=True)
     new = path.with_name(f".{path.name}.new")
-    new.write_text(text)
+    new.write_text(text, "utf-8")
     new.chmod(mode)
     new.replace(path)
 
@@ -530,7 +535,7 @@ def _replace(
             ) from None
         shutil.rmtree(host.at(new))
         raise FailedError(f"not upgraded: {old.name} runs again", said=why) from None
-    say(f"upgraded: {old.name} → {new.name}")
+    say(f"upgraded: {old.name} to {new.name}")
 
 
 def uninstall(host: Host) -> None:

@@ -4,12 +4,14 @@ import errno
 import mmap
 import shutil
 import stat
+import subprocess
 from pathlib import Path, PurePosixPath
 
 import pytest
 
 from systemd import install
 from systemd.install import (
+    CHECKOUT,
     CONFIG,
     OF_PACKAGE,
     PACKAGE,
@@ -162,3 +164,33 @@ def test_make_install_and_the_package_exclude_each_other(host: Host) -> None:
     for it in (host, other):
         with pytest.raises(FailedError, match="apt remove waguard"):
             install.install(it, Path("waguard-1.0-py3-none-any.whl"), Path("/dev/null"))
+
+
+SHIPPED = (CHECKOUT / "systemd/waguard.service").read_text()
+
+
+@pytest.mark.parametrize(
+    ("unit", "refused"),
+    [
+        pytest.param(SHIPPED, True, id="make install"),
+        pytest.param(SHIPPED.replace("/opt/", "/srv/"), True, id="PREFIX=/srv/waguard"),
+        pytest.param(SHIPPED.replace("/opt/", "/usr/lib/"), False, id="systemctl edit --full"),
+        pytest.param("", False, id="systemctl mask"),
+        pytest.param(None, False, id="none"),
+    ],
+)
+def test_only_a_unit_of_make_install_is_in_the_way(
+    tmp_path: Path, unit: str | None, *, refused: bool
+) -> None:
+    """A mask is a link to /dev/null: it reads as an empty file does."""
+    path = tmp_path / "waguard.service"
+    if unit is not None:
+        path.write_text(unit)
+    script = (CHECKOUT / "systemd/deb/preinst").read_text()
+    place = "unit=/etc/systemd/system/waguard.service\n"
+    assert place in script
+    command = ("sh", "-c", script.replace(place, f"unit='{path}'\n"), "preinst", "install")
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert (done.returncode, "make uninstall" in done.stderr) == (
+        (1, True) if refused else (0, False)
+    )

@@ -4,6 +4,8 @@ import json
 import mmap
 import socket
 import stat
+import subprocess
+import sys
 import threading
 from pathlib import Path, PurePosixPath
 from typing import cast
@@ -106,6 +108,25 @@ def test_only_an_older_systemd_gets_its_drop_in(
     monkeypatch.setattr(install, "systemd_version", lambda: 257)
     install.upgrade(host, wheel("1.1"), NONE, 1.0)
     assert not host.at(PLACES[BEFORE_STEPS]).exists()
+
+
+SAYS = """
+from systemd.install import say
+say("1.0 → 1.1")
+say("done")
+"""
+
+
+def test_what_it_says_fits_every_locale_and_needs_no_terminal() -> None:
+    command = (sys.executable, "-c", SAYS)
+    environment = {"PYTHONIOENCODING": "latin-1", "PYTHONPATH": str(install.CHECKOUT)}
+    said = subprocess.run(command, env=environment, capture_output=True, check=True)
+    assert said.stdout == b"1.0 \\u2192 1.1\ndone\n"
+    with Path("/dev/full").open("wb") as gone:  # a write fails there as on a terminal that is gone
+        done = subprocess.run(
+            command, env=environment, stdout=gone, stderr=subprocess.PIPE, check=False
+        )
+    assert (done.returncode, done.stderr) == (0, b"")
 
 
 class Running:

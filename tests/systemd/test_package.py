@@ -204,7 +204,7 @@ def is_purged(systemd: SystemdNamespace, package: Path) -> None:
 
 def test_one_of_make_install_is_not_shadowed(systemd: SystemdNamespace, package: Path) -> None:
     unit = "/etc/systemd/system/waguard.service"
-    systemd.put(unit, "")
+    systemd.put(unit, (CHECKOUT / "systemd/waguard.service").read_text())
     done = systemd.run("dpkg", "--install", f"{PACKAGES}/{package.name}")
     (systemd.root / unit.lstrip("/")).unlink()
     assert (done.returncode, "make uninstall" in done.stderr) == (1, True)
