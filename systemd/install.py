@@ -147,10 +147,22 @@ class Host:
     def link(self) -> PurePosixPath:
         return self.prefix / "current"
 
+    @property
+    def way_back(self) -> PurePosixPath:
+        """The link that is there while nobody knows whether the current release works."""
+        return self.prefix / "before"
+
     def current(self) -> PurePosixPath | None:
         """The release that is used."""
+        return self._linked(self.link)
+
+    def before(self) -> PurePosixPath | None:
+        """The release that ran when an upgrade began that has not ended."""
+        return self._linked(self.way_back)
+
+    def _linked(self, link: PurePosixPath) -> PurePosixPath | None:
         try:
-            return self.releases / self.at(self.link).readlink().name
+            return self.releases / self.at(link).readlink().name
         except FileNotFoundError:
             return None
 
@@ -299,12 +311,31 @@ def check(host: Host, release: PurePosixPath) -> None:
             raise FailedError(f"{release.name}: {error.said}", CONFIGURATION) from None
 
 
-def prune(host: Host, *kept: PurePosixPath) -> None:
+def can_run(host: Host, release: PurePosixPath) -> bool:
+    """Whether its command line answers here: not without its tree, or its minor version of Python."""
+    try:
+        host.waguard(release, "--version")
+    except (FailedError, OSError):
+        return False
+    return (host.at(release) / SHARE).exists()
+
+
+def last_that_worked(host: Host) -> PurePosixPath | None:
+    """The release to go back to: after an upgrade that was interrupted not the current one. None: none can run."""
+    before, current = host.before(), host.current()
+    if before and can_run(host, before):
+        with contextlib.suppress(FailedError):  # it cannot use what was configured since
+            check(host, before)
+            return before
+    return current if current and can_run(host, current) else None
+
+
+def prune(host: Host, *kept: PurePosixPath | None) -> None:
     """Remove releases that nobody needs. A worker may still run from one that is long replaced."""
     for tree in host.at(host.releases).iterdir():
-        if tree.name not in {it.name for it in kept} and not in_use(tree):
+        if tree.name not in {it.name for it in (*kept, host.before()) if it} and not in_use(tree):
             say(f"removing {tree}")
-            shutil.rmtree(tree)
+            shutil.rmtree(tree, ignore_errors=True)
 
 
 def in_use(tree: Path) -> bool:
@@ -370,6 +401,16 @@ class Daemon:
             for it in answer.get("details") or ()  # none where it cannot tell
             if it["status"] == "connected" and it["worker_pid"] and it["browser_pid"]
         }
+
+
+def is_up(host: Host) -> bool:
+    """Whether the unit runs; where an upgrade was interrupted also one that fails, for it ran before."""
+    if not host.is_live or is_active():
+        return host.is_live
+    if not host.before():
+        return False
+    state = run("systemctl", "show", "-p", "ActiveState", "--value", UNIT).strip()
+    return state in {"failed", "activating"}
 
 
 def is_active() -> bool:
@@ -470,10 +511,12 @@ def upgrade(host: Host, wheel: Path, requirements: Path, within: float) -> None:
 def _upgrade(
     host: Host, old: PurePosixPath, made: Callable[[], PurePosixPath], within: float
 ) -> None:
-    check(host, old)  # what is wrong already is no fault of the new one
-    daemon = Daemon(host, old) if host.is_live and is_active() else None
-    if daemon and (why := daemon.why_not_ready()):
-        raise FailedError(f"{old.name} runs and is not ready: {why}\nstop it, then upgrade")
+    daemon = None
+    if is_up(host):
+        check(host, old)  # what is wrong already is no fault of the new one
+        daemon = Daemon(host, old)
+        if old == host.current() and (why := daemon.why_not_ready()):
+            raise FailedError(f"{old.name} runs and is not ready: {why}\nstop it, then upgrade")
     new = made()
     try:
         check(host, new)
@@ -487,53 +530,78 @@ def _upgrade(
         activate(host, new)
         say(f"installed: {new.name}, in place of {old.name}")
     prune(host, old, new)
+    host.at(host.way_back).unlink(missing_ok=True)
 
 
 def configure(host: Host, within: float) -> None:
     """Use the release that dpkg has unpacked. Where it does not work the one before continues and reports why:
     dpkg is not to fail for it."""
-    old = host.current()
+    replaced, old = host.current(), last_that_worked(host)
     new = host.releases / (host.at(host.unpacked) / RELEASE).read_text().strip()
     if old in {None, new}:
         activate(host, lay(host, new))
-        prune(host, new)
+        if replaced:
+            _restart_if_up(host)
+        prune(host, new, replaced)
+        host.at(host.way_back).unlink(missing_ok=True)
         say(f"installed: {new.name}; edit {CONFIG}, then: systemctl enable --now waguard")
-        if old and host.is_live and is_active():
-            try:
-                run("systemctl", "restart", UNIT)
-            except FailedError as error:
-                say(f"{error}\nsee: waguard doctor")
         return
     try:
         _upgrade(host, old, lambda: lay(host, new), within)
-    except (FailedError, OSError) as error:
+    except (Exception, KeyboardInterrupt) as error:  # noqa: BLE001 - dpkg has the new units in place
         activate(host, old)
-        lines = (getattr(error, "said", "") or str(error)).splitlines()
+        if host.before():
+            _restart_if_up(host)
+        host.at(host.way_back).unlink(missing_ok=True)
+        lines = (getattr(error, "said", "") or words(error)).splitlines()
         why = " ".join(dict.fromkeys((lines[0], lines[-1])))  # what follows a first line is its log
         _put(f"{new.name} is installed and does not run: {why}\n", host.at(old) / ROLLED_BACK)
-        say(f"{error}\n{old.name} is used; to try {new.name} again: dpkg-reconfigure waguard")
+        say(
+            f"{words(error)}\n{old.name} is used; to try {new.name} again: dpkg-reconfigure waguard"
+        )
+
+
+def _restart_if_up(host: Host) -> None:
+    """Its workers go on; whether they are adopted is not waited for."""
+    if is_up(host):
+        try:
+            run("systemctl", "reset-failed", UNIT)
+            run("systemctl", "restart", UNIT)
+        except FailedError as error:
+            say(f"{error}\nsee: waguard doctor")
+
+
+def words(error: BaseException) -> str:
+    """What to tell of it; its kind where it was not foreseen."""
+    if isinstance(error, KeyboardInterrupt):
+        return "interrupted"
+    return str(error) if isinstance(error, (FailedError, OSError)) else repr(error)
 
 
 def _replace(
     host: Host, daemon: Daemon, old: PurePosixPath, new: PurePosixPath, within: float
 ) -> None:
-    """Of a running daemon. Where the new one does not do what the old one did, that comes back."""
+    """Of a running daemon. Where the new one does not do what the old one did, that comes back; where this is
+    killed in between, with the next ``configure``."""
     wanted = daemon.workers()
-    activate(host, new)
+    _link(host.at(host.way_back), f"releases/{old.name}")
     try:
+        activate(host, new)
         restart(daemon, wanted, within)
-    except (FailedError, KeyboardInterrupt) as error:
-        why = str(error) or "interrupted"
+    except (Exception, KeyboardInterrupt) as error:  # noqa: BLE001 - whatever it was, sessions need one that runs
+        why = words(error)
         say(f"{new.name}: {why}\ngoing back to {old.name}")
         activate(host, old)
+        host.at(host.way_back).unlink(missing_ok=True)
         try:
             restart(daemon, wanted, within)
-        except FailedError as second:
+        except Exception as second:  # noqa: BLE001 - it does not hide the first one
             raise FailedError(
-                f"not upgraded: {old.name} is back in its place, but {second}\nsee: waguard doctor",
+                f"not upgraded: {old.name} is back in its place, but {words(second)}\nsee: waguard doctor",
                 said=why,
             ) from None
-        shutil.rmtree(host.at(new))
+        if not in_use(host.at(new)):
+            shutil.rmtree(host.at(new))
         raise FailedError(f"not upgraded: {old.name} runs again", said=why) from None
     say(f"upgraded: {old.name} to {new.name}")
 
@@ -548,7 +616,12 @@ def uninstall(host: Host) -> None:
         others = [name for name in (SOCKET, TIMER) if host.at(host.places[name]).exists()]
         run("systemctl", "disable", "--now", *others, UNIT)
     places = host.places.values()
-    for place in (*places, str(host.link), *(() if host.is_package else (COMMAND,))):
+    for place in (
+        *places,
+        str(host.link),
+        str(host.way_back),
+        *(() if host.is_package else (COMMAND,)),
+    ):
         host.at(place).unlink(missing_ok=True)
     if host.at(host.releases).exists():
         shutil.rmtree(host.at(host.releases))

@@ -41,6 +41,8 @@ def unpack(host: Host, version: str) -> PurePosixPath:
     (tree / RELEASE).write_text(f"{version}\n")
     (tree / "library.so").write_text(version)
     (tree / SHARE / "waguard.toml").write_text(f"keys of {version}")
+    (tree / "bin").mkdir()
+    (tree / "bin/python").symlink_to("/bin/true")
     for name in ("waguard.service", "sysusers.conf", "tmpfiles.conf"):
         for path in (tree / SHARE / name, host.at(OF_PACKAGE[name])):
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -133,6 +135,176 @@ def test_a_full_disk_leaves_the_release_before(host: Host, monkeypatch: pytest.M
     install.configure(host, WITHIN)
     assert (host.current(), unit(host)) == (old, "waguard.service of 1.0")
     assert "No space left" in str(watch.rolled_back(host.at(old)))
+
+
+class Service:
+    """What systemd has of a daemon: ready with each release that is not ``broken``."""
+
+    def __init__(self, host: Host, patch: pytest.MonkeyPatch) -> None:
+        self.host = host
+        self.broken: dict[str, BaseException | None] = {}
+        """By the release: what its restart ends with; None: the process is killed there."""
+        self.state = "active"
+        self.restarted: list[str] = []
+        self.runs = ""
+        patch.setattr(Host, "is_live", property(lambda _: True))
+        patch.setattr(install, "run", self._run)
+        patch.setattr(install, "systemd_version", lambda: 257)
+        patch.setattr(install, "is_active", lambda: self.state == "active")
+        patch.setattr(install, "check", lambda *_: None)
+        patch.setattr(install, "can_run", lambda host, it: host.at(it).exists())
+        patch.setattr(install, "restart", self._restart)
+        patch.setattr(install, "Daemon", lambda *_: self)
+
+    def workers(self) -> dict[str, int]:
+        return {}
+
+    def why_not_ready(self) -> str | None:
+        return "it fails" if self.runs in self.broken else None
+
+    def _run(self, *command: str) -> str:
+        if command[:2] == ("systemctl", "restart"):
+            self._started()
+        return f"{self.state}\n"
+
+    def _started(self) -> None:
+        self.runs = str(self.host.current()).rpartition("/")[2]
+        self.restarted.append(self.runs)
+        self.state = "activating" if self.runs in self.broken else "active"
+
+    def _restart(self, *_: object) -> None:
+        self._started()
+        if self.runs in self.broken:
+            raise self.broken[self.runs] or Killed
+
+
+class Killed(BaseException):
+    """SIGKILL: nothing of what follows is done."""
+
+
+@pytest.fixture
+def service(host: Host, monkeypatch: pytest.MonkeyPatch) -> Service:
+    """1.0 runs, and 1.1 is unpacked."""
+    unpack(host, "1.0")
+    install.configure(host, WITHIN)
+    unpack(host, "1.1")
+    service = Service(host, monkeypatch)
+    service.runs = "1.0"
+    return service
+
+
+def killed(service: Service) -> None:
+    """While 1.1 is tried."""
+    service.broken["1.1"] = None
+    with pytest.raises(Killed):
+        install.configure(service.host, WITHIN)
+    assert (service.host.current(), service.host.before()) == (
+        service.host.releases / "1.1",
+        service.host.releases / "1.0",
+    )
+
+
+@pytest.mark.parametrize("error", [FailedError("why"), KeyError("why"), KeyboardInterrupt()])
+def test_whatever_happens_to_a_new_one_the_one_before_runs(
+    service: Service, error: BaseException
+) -> None:
+    host = service.host
+    service.broken["1.1"] = error
+    install.configure(host, WITHIN)
+    assert (service.restarted, host.current()) == (["1.1", "1.0"], host.releases / "1.0")
+    assert (host.before(), unit(host)) == (None, "waguard.service of 1.0")
+    assert "1.1 is installed and does not run: " in str(
+        watch.rolled_back(host.at(host.releases / "1.0"))
+    )
+
+
+@pytest.mark.parametrize("state", ["activating", "failed", "active"])
+def test_a_killed_upgrade_is_tried_again_and_goes_back(service: Service, state: str) -> None:
+    """`dpkg --configure -a`."""
+    host = service.host
+    killed(service)
+    service.state, service.broken["1.1"] = state, FailedError("it hangs")
+    install.configure(host, WITHIN)
+    assert service.restarted == ["1.1", "1.1", "1.0"]
+    assert (host.current(), host.before()) == (host.releases / "1.0", None)
+    assert "it hangs" in str(watch.rolled_back(host.at(host.releases / "1.0")))
+
+
+def test_a_killed_upgrade_whose_release_works_is_done(service: Service) -> None:
+    host = service.host
+    killed(service)
+    service.broken.clear()
+    install.configure(host, WITHIN)
+    assert (host.current(), host.before()) == (host.releases / "1.1", None)
+    assert {"1.0", "1.1"} <= releases(host)
+
+
+def test_after_a_killed_upgrade_one_that_cannot_be_tried_brings_the_old_daemon_back(
+    service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    host = service.host
+    killed(service)
+    fails(monkeypatch, "1.1", "its configuration is wrong")
+    install.configure(host, WITHIN)
+    assert (service.runs, service.state) == ("1.0", "active")
+    assert (host.current(), host.before()) == (host.releases / "1.0", None)
+
+
+def test_after_a_killed_upgrade_the_older_package_is_installed(service: Service) -> None:
+    host = service.host
+    killed(service)
+    unpack(host, "1.0")
+    install.configure(host, WITHIN)
+    assert (service.runs, service.state) == ("1.0", "active")
+    assert (host.current(), host.before()) == (host.releases / "1.0", None)
+
+
+def test_a_killed_upgrade_of_a_stopped_daemon_starts_none(service: Service) -> None:
+    killed(service)
+    service.state = "inactive"
+    before = [*service.restarted]
+    install.configure(service.host, WITHIN)
+    assert (service.restarted, service.state) == (before, "inactive")
+
+
+def test_a_release_before_that_cannot_use_the_configuration_is_no_way_back(
+    service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It was killed, worked all the same, and got a key that only the new one has."""
+    host = service.host
+    killed(service)
+    service.broken.clear()
+    service.state = "active"
+    fails(monkeypatch, "1.0", "unknown key")
+    unpack(host, "1.2")
+    install.configure(host, WITHIN)
+    assert (host.current(), service.runs) == (host.releases / "1.2", "1.2")
+
+
+def test_a_release_that_cannot_run_blocks_no_other_package(host: Host) -> None:
+    """Another minor version of Python is installed, or its tree is gone."""
+    for version in ("1.0", "1.1", "1.0"):
+        new = unpack(host, version)
+        if current := host.current():
+            python = host.at(current) / "bin/python"
+            python.unlink()
+            python.symlink_to("/bin/false")
+        install.configure(host, WITHIN)
+        assert (host.current(), unit(host)) == (new, f"waguard.service of {version}")
+    shutil.rmtree(host.at(new))
+    install.configure(host, WITHIN)
+    assert (host.current(), unit(host)) == (new, "waguard.service of 1.0")
+
+
+def test_where_no_daemon_runs_the_new_release_alone_has_to_read_the_configuration(
+    host: Host, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    unpack(host, "1.0")
+    install.configure(host, WITHIN)
+    new = unpack(host, "1.1")
+    fails(monkeypatch, "1.0", "unknown key")
+    install.configure(host, WITHIN)
+    assert host.current() == new
 
 
 def test_a_release_that_is_installed_again_is_laid_again(host: Host) -> None:
