@@ -14,6 +14,7 @@ import http.client
 import json
 import os
 import shutil
+import signal
 import socket
 import subprocess
 import sys
@@ -682,10 +683,18 @@ def main(argv: Sequence[str] | None = None) -> int:
     return 0
 
 
+def interrupted_by_more() -> None:
+    """A lost terminal and a shutdown go back as Ctrl-C does, unless they are ignored (nohup)."""
+    for number in (signal.SIGHUP, signal.SIGTERM):
+        if signal.getsignal(number) is signal.SIG_DFL:
+            signal.signal(number, signal.default_int_handler)
+
+
 def _require_root(host: Host) -> None:
     if host.is_live and os.geteuid() != 0:
         raise FailedError("run it as root, or with DESTDIR=", CONFIGURATION)
 
 
 if __name__ == "__main__":
+    interrupted_by_more()
     sys.exit(main())

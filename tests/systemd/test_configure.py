@@ -3,6 +3,7 @@
 import errno
 import mmap
 import shutil
+import signal
 import stat
 import subprocess
 from pathlib import Path, PurePosixPath
@@ -216,6 +217,29 @@ def test_whatever_happens_to_a_new_one_the_one_before_runs(
     assert "1.1 is installed and does not run: " in str(
         watch.rolled_back(host.at(host.releases / "1.0"))
     )
+
+
+@pytest.mark.parametrize("number", [signal.SIGHUP, signal.SIGTERM])
+def test_a_lost_terminal_goes_back(
+    service: Service, monkeypatch: pytest.MonkeyPatch, number: signal.Signals
+) -> None:
+    host = service.host
+
+    def lost(*_: object) -> None:
+        if host.current() == host.releases / "1.1":
+            signal.raise_signal(number)
+
+    monkeypatch.setattr(install, "restart", lost)
+    as_before = {it: signal.getsignal(it) for it in (signal.SIGHUP, signal.SIGTERM)}
+    try:
+        signal.signal(number, signal.SIG_DFL)
+        install.interrupted_by_more()
+        install.configure(host, WITHIN)
+    finally:
+        for it, handler in as_before.items():
+            signal.signal(it, handler)
+    assert (host.current(), host.before()) == (host.releases / "1.0", None)
+    assert "interrupted" in str(watch.rolled_back(host.at(host.releases / "1.0")))
 
 
 @pytest.mark.parametrize("state", ["activating", "failed", "active"])
