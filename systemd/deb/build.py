@@ -21,7 +21,7 @@ from typing import Final
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-from systemd.install import (
+from systemd.release import (
     BEFORE_STEPS,
     CHECKOUT,
     CONFIGURATION,
@@ -38,6 +38,7 @@ from systemd.install import (
 )
 
 HERE: Final = Path(__file__).resolve().parent
+INSTALLER: Final = ("__init__.py", "install.py", "release.py", "running.py")
 SCRIPTS: Final = ("preinst", "postinst", "prerm", "postrm")
 RENAMED: Final = {
     "waguard.8": "/usr/share/man/man8/waguard.8.gz",
@@ -177,7 +178,8 @@ def _place(host: Host, tree: Path) -> None:
             _write(host.at(target), _packed(content) if target.endswith(".gz") else content)
         if name not in OF_PACKAGE:
             share.unlink()
-    _write(host.at(PACKAGE / "install.py"), (HERE.parent / "install.py").read_bytes())
+    for name in INSTALLER:
+        _write(host.at(PACKAGE / "systemd" / name), (HERE.parent / name).read_bytes())
     command = host.at("/usr/bin/waguard")
     command.parent.mkdir()
     command.symlink_to(f"../lib/{PACKAGE.name}/{host.link.name}/bin/waguard")

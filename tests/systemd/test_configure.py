@@ -10,8 +10,8 @@ from pathlib import Path, PurePosixPath
 
 import pytest
 
-from systemd import install
-from systemd.install import (
+from systemd import install, release, running
+from systemd.release import (
     CHECKOUT,
     CONFIG,
     OF_PACKAGE,
@@ -30,7 +30,7 @@ WITHIN = 1.0
 @pytest.fixture
 def host(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Host:
     """A staged system; nothing is compiled."""
-    monkeypatch.setattr(install, "_compile", lambda *_: None)
+    monkeypatch.setattr(release, "_compile", lambda *_: None)
     return Host(prefix=PACKAGE, destdir=str(tmp_path))
 
 
@@ -132,7 +132,7 @@ def test_a_full_disk_leaves_the_release_before(host: Host, monkeypatch: pytest.M
     def full(*_: object) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(install, "_compile", full)
+    monkeypatch.setattr(release, "_compile", full)
     install.configure(host, WITHIN)
     assert (host.current(), unit(host)) == (old, "waguard.service of 1.0")
     assert "No space left" in str(watch.rolled_back(host.at(old)))
@@ -149,9 +149,10 @@ class Service:
         self.restarted: list[str] = []
         self.runs = ""
         patch.setattr(Host, "is_live", property(lambda _: True))
-        patch.setattr(install, "run", self._run)
-        patch.setattr(install, "systemd_version", lambda: 257)
-        patch.setattr(install, "is_active", lambda: self.state == "active")
+        for module in (install, release, running):
+            patch.setattr(module, "run", self._run)
+        patch.setattr(release, "systemd_version", lambda: 257)
+        patch.setattr(running, "is_active", lambda: self.state == "active")
         patch.setattr(install, "check", lambda *_: None)
         patch.setattr(install, "can_run", lambda host, it: host.at(it).exists())
         patch.setattr(install, "restart", self._restart)

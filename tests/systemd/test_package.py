@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from systemd.deb import build
-from systemd.install import CONFIG, OF_PACKAGE, PACKAGE
+from systemd.release import CONFIG, OF_PACKAGE, PACKAGE
 from tests.first_minutes import minimal_root
 from tests.systemd.namespace import SystemdNamespace, systemd_namespace
 from tests.systemd.test_upgrade import (
