@@ -21,10 +21,9 @@ from typing import Final
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-from systemd.install import (
+from systemd.release import (
     BEFORE_STEPS,
     CHECKOUT,
-    CONFIG,
     CONFIGURATION,
     OF_PACKAGE,
     PACKAGE,
@@ -39,6 +38,7 @@ from systemd.install import (
 )
 
 HERE: Final = Path(__file__).resolve().parent
+INSTALLER: Final = ("__init__.py", "install.py", "release.py", "running.py")
 SCRIPTS: Final = ("preinst", "postinst", "prerm", "postrm")
 RENAMED: Final = {
     "waguard.8": "/usr/share/man/man8/waguard.8.gz",
@@ -126,11 +126,9 @@ def make(wheel: Path, requirements: Path, folder: Path, version: str, epoch: int
         sums = (
             f"{hashlib.md5(path.read_bytes(), usedforsecurity=False).hexdigest()}  {path.relative_to(stage)}\n"
             for path in files
-            if path != host.at(CONFIG)
         )
         meta = Path(stage) / "DEBIAN"
         _write(meta / "control", control.encode())
-        _write(meta / "conffiles", f"{CONFIG}\n".encode())
         _write(meta / "md5sums", "".join(sums).encode())
         for script in SCRIPTS:
             _write(meta / script, (HERE / script).read_bytes(), 0o755)
@@ -180,8 +178,8 @@ def _place(host: Host, tree: Path) -> None:
             _write(host.at(target), _packed(content) if target.endswith(".gz") else content)
         if name not in OF_PACKAGE:
             share.unlink()
-    _write(host.at(CONFIG), (tree / SHARE / "waguard.toml").read_bytes())
-    _write(host.at(PACKAGE / "install.py"), (HERE.parent / "install.py").read_bytes())
+    for name in INSTALLER:
+        _write(host.at(PACKAGE / "systemd" / name), (HERE.parent / name).read_bytes())
     command = host.at("/usr/bin/waguard")
     command.parent.mkdir()
     command.symlink_to(f"../lib/{PACKAGE.name}/{host.link.name}/bin/waguard")

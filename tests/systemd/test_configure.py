@@ -3,12 +3,16 @@
 import errno
 import mmap
 import shutil
+import signal
+import stat
+import subprocess
 from pathlib import Path, PurePosixPath
 
 import pytest
 
-from systemd import install
-from systemd.install import (
+from systemd import install, release, running
+from systemd.release import (
+    CHECKOUT,
     CONFIG,
     OF_PACKAGE,
     PACKAGE,
@@ -26,7 +30,7 @@ WITHIN = 1.0
 @pytest.fixture
 def host(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Host:
     """A staged system; nothing is compiled."""
-    monkeypatch.setattr(install, "_compile", lambda *_: None)
+    monkeypatch.setattr(release, "_compile", lambda *_: None)
     return Host(prefix=PACKAGE, destdir=str(tmp_path))
 
 
@@ -37,6 +41,9 @@ def unpack(host: Host, version: str) -> PurePosixPath:
     (tree / SHARE).mkdir(parents=True)
     (tree / RELEASE).write_text(f"{version}\n")
     (tree / "library.so").write_text(version)
+    (tree / SHARE / "waguard.toml").write_text(f"keys of {version}")
+    (tree / "bin").mkdir()
+    (tree / "bin/python").symlink_to("/bin/true")
     for name in ("waguard.service", "sysusers.conf", "tmpfiles.conf"):
         for path in (tree / SHARE / name, host.at(OF_PACKAGE[name])):
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -78,6 +85,14 @@ def test_a_release_outlives_the_package_that_brought_it(host: Host) -> None:
     assert releases(host) == {"1.2", "1.3"}
 
 
+def test_the_configuration_is_put_once_so_the_release_before_can_read_it(host: Host) -> None:
+    for version in ("1.0", "1.1"):
+        unpack(host, version)
+        install.configure(host, WITHIN)
+        assert host.at(CONFIG).read_text() == "keys of 1.0"
+        assert stat.S_IMODE(host.at(CONFIG).stat().st_mode) == 0o640
+
+
 def test_it_costs_no_room_twice(host: Host) -> None:
     release = unpack(host, "1.0")
     install.configure(host, WITHIN)
@@ -117,10 +132,204 @@ def test_a_full_disk_leaves_the_release_before(host: Host, monkeypatch: pytest.M
     def full(*_: object) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(install, "_compile", full)
+    monkeypatch.setattr(release, "_compile", full)
     install.configure(host, WITHIN)
     assert (host.current(), unit(host)) == (old, "waguard.service of 1.0")
     assert "No space left" in str(watch.rolled_back(host.at(old)))
+
+
+class Service:
+    """What systemd has of a daemon: ready with each release that is not ``broken``."""
+
+    def __init__(self, host: Host, patch: pytest.MonkeyPatch) -> None:
+        self.host = host
+        self.broken: dict[str, BaseException | None] = {}
+        """By the release: what its restart ends with; None: the process is killed there."""
+        self.state = "active"
+        self.restarted: list[str] = []
+        self.runs = ""
+        patch.setattr(Host, "is_live", property(lambda _: True))
+        for module in (install, release, running):
+            patch.setattr(module, "run", self._run)
+        patch.setattr(release, "systemd_version", lambda: 257)
+        patch.setattr(running, "is_active", lambda: self.state == "active")
+        patch.setattr(install, "check", lambda *_: None)
+        patch.setattr(install, "can_run", lambda host, it: host.at(it).exists())
+        patch.setattr(install, "restart", self._restart)
+        patch.setattr(install, "Daemon", lambda *_: self)
+
+    def workers(self) -> dict[str, int]:
+        return {}
+
+    def why_not_ready(self) -> str | None:
+        return "it fails" if self.runs in self.broken else None
+
+    def _run(self, *command: str) -> str:
+        if command[:2] == ("systemctl", "restart"):
+            self._started()
+        return f"{self.state}\n"
+
+    def _started(self) -> None:
+        self.runs = str(self.host.current()).rpartition("/")[2]
+        self.restarted.append(self.runs)
+        self.state = "activating" if self.runs in self.broken else "active"
+
+    def _restart(self, *_: object) -> None:
+        self._started()
+        if self.runs in self.broken:
+            raise self.broken[self.runs] or Killed
+
+
+class Killed(BaseException):
+    """SIGKILL: nothing of what follows is done."""
+
+
+@pytest.fixture
+def service(host: Host, monkeypatch: pytest.MonkeyPatch) -> Service:
+    """1.0 runs, and 1.1 is unpacked."""
+    unpack(host, "1.0")
+    install.configure(host, WITHIN)
+    unpack(host, "1.1")
+    service = Service(host, monkeypatch)
+    service.runs = "1.0"
+    return service
+
+
+def killed(service: Service) -> None:
+    """While 1.1 is tried."""
+    service.broken["1.1"] = None
+    with pytest.raises(Killed):
+        install.configure(service.host, WITHIN)
+    assert (service.host.current(), service.host.before()) == (
+        service.host.releases / "1.1",
+        service.host.releases / "1.0",
+    )
+
+
+@pytest.mark.parametrize("error", [FailedError("why"), KeyError("why"), KeyboardInterrupt()])
+def test_whatever_happens_to_a_new_one_the_one_before_runs(
+    service: Service, error: BaseException
+) -> None:
+    host = service.host
+    service.broken["1.1"] = error
+    install.configure(host, WITHIN)
+    assert (service.restarted, host.current()) == (["1.1", "1.0"], host.releases / "1.0")
+    assert (host.before(), unit(host)) == (None, "waguard.service of 1.0")
+    assert "1.1 is installed and does not run: " in str(
+        watch.rolled_back(host.at(host.releases / "1.0"))
+    )
+
+
+@pytest.mark.parametrize("number", [signal.SIGHUP, signal.SIGTERM])
+def test_a_lost_terminal_goes_back(
+    service: Service, monkeypatch: pytest.MonkeyPatch, number: signal.Signals
+) -> None:
+    host = service.host
+
+    def lost(*_: object) -> None:
+        if host.current() == host.releases / "1.1":
+            signal.raise_signal(number)
+
+    monkeypatch.setattr(install, "restart", lost)
+    as_before = {it: signal.getsignal(it) for it in (signal.SIGHUP, signal.SIGTERM)}
+    try:
+        signal.signal(number, signal.SIG_DFL)
+        install.interrupted_by_more()
+        install.configure(host, WITHIN)
+    finally:
+        for it, handler in as_before.items():
+            signal.signal(it, handler)
+    assert (host.current(), host.before()) == (host.releases / "1.0", None)
+    assert "interrupted" in str(watch.rolled_back(host.at(host.releases / "1.0")))
+
+
+@pytest.mark.parametrize("state", ["activating", "failed", "active"])
+def test_a_killed_upgrade_is_tried_again_and_goes_back(service: Service, state: str) -> None:
+    """`dpkg --configure -a`."""
+    host = service.host
+    killed(service)
+    service.state, service.broken["1.1"] = state, FailedError("it hangs")
+    install.configure(host, WITHIN)
+    assert service.restarted == ["1.1", "1.1", "1.0"]
+    assert (host.current(), host.before()) == (host.releases / "1.0", None)
+    assert "it hangs" in str(watch.rolled_back(host.at(host.releases / "1.0")))
+
+
+def test_a_killed_upgrade_whose_release_works_is_done(service: Service) -> None:
+    host = service.host
+    killed(service)
+    service.broken.clear()
+    install.configure(host, WITHIN)
+    assert (host.current(), host.before()) == (host.releases / "1.1", None)
+    assert {"1.0", "1.1"} <= releases(host)
+
+
+def test_after_a_killed_upgrade_one_that_cannot_be_tried_brings_the_old_daemon_back(
+    service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    host = service.host
+    killed(service)
+    fails(monkeypatch, "1.1", "its configuration is wrong")
+    install.configure(host, WITHIN)
+    assert (service.runs, service.state) == ("1.0", "active")
+    assert (host.current(), host.before()) == (host.releases / "1.0", None)
+
+
+def test_after_a_killed_upgrade_the_older_package_is_installed(service: Service) -> None:
+    host = service.host
+    killed(service)
+    unpack(host, "1.0")
+    install.configure(host, WITHIN)
+    assert (service.runs, service.state) == ("1.0", "active")
+    assert (host.current(), host.before()) == (host.releases / "1.0", None)
+
+
+def test_a_killed_upgrade_of_a_stopped_daemon_starts_none(service: Service) -> None:
+    killed(service)
+    service.state = "inactive"
+    before = [*service.restarted]
+    install.configure(service.host, WITHIN)
+    assert (service.restarted, service.state) == (before, "inactive")
+
+
+def test_a_release_before_that_cannot_use_the_configuration_is_no_way_back(
+    service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It was killed, worked all the same, and got a key that only the new one has."""
+    host = service.host
+    killed(service)
+    service.broken.clear()
+    service.state = "active"
+    fails(monkeypatch, "1.0", "unknown key")
+    unpack(host, "1.2")
+    install.configure(host, WITHIN)
+    assert (host.current(), service.runs) == (host.releases / "1.2", "1.2")
+
+
+def test_a_release_that_cannot_run_blocks_no_other_package(host: Host) -> None:
+    """Another minor version of Python is installed, or its tree is gone."""
+    for version in ("1.0", "1.1", "1.0"):
+        new = unpack(host, version)
+        if current := host.current():
+            python = host.at(current) / "bin/python"
+            python.unlink()
+            python.symlink_to("/bin/false")
+        install.configure(host, WITHIN)
+        assert (host.current(), unit(host)) == (new, f"waguard.service of {version}")
+    shutil.rmtree(host.at(new))
+    install.configure(host, WITHIN)
+    assert (host.current(), unit(host)) == (new, "waguard.service of 1.0")
+
+
+def test_where_no_daemon_runs_the_new_release_alone_has_to_read_the_configuration(
+    host: Host, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    unpack(host, "1.0")
+    install.configure(host, WITHIN)
+    new = unpack(host, "1.1")
+    fails(monkeypatch, "1.0", "unknown key")
+    install.configure(host, WITHIN)
+    assert host.current() == new
 
 
 def test_a_release_that_is_installed_again_is_laid_again(host: Host) -> None:
@@ -139,7 +348,6 @@ def test_removed_it_leaves_to_dpkg_what_dpkg_has(
     unpack(host, "1.0")
     install.uninstall(host)  # it was never configured
     install.configure(host, WITHIN)
-    host.at(CONFIG).parent.mkdir(parents=True)
     host.at(CONFIG).write_text("mine")
     install.uninstall(host)
     assert [path.name for path in host.at(PACKAGE).iterdir()] == ["package"]
@@ -153,3 +361,33 @@ def test_make_install_and_the_package_exclude_each_other(host: Host) -> None:
     for it in (host, other):
         with pytest.raises(FailedError, match="apt remove waguard"):
             install.install(it, Path("waguard-1.0-py3-none-any.whl"), Path("/dev/null"))
+
+
+SHIPPED = (CHECKOUT / "systemd/waguard.service").read_text()
+
+
+@pytest.mark.parametrize(
+    ("unit", "refused"),
+    [
+        pytest.param(SHIPPED, True, id="make install"),
+        pytest.param(SHIPPED.replace("/opt/", "/srv/"), True, id="PREFIX=/srv/waguard"),
+        pytest.param(SHIPPED.replace("/opt/", "/usr/lib/"), False, id="systemctl edit --full"),
+        pytest.param("", False, id="systemctl mask"),
+        pytest.param(None, False, id="none"),
+    ],
+)
+def test_only_a_unit_of_make_install_is_in_the_way(
+    tmp_path: Path, unit: str | None, *, refused: bool
+) -> None:
+    """A mask is a link to /dev/null: it reads as an empty file does."""
+    path = tmp_path / "waguard.service"
+    if unit is not None:
+        path.write_text(unit)
+    script = (CHECKOUT / "systemd/deb/preinst").read_text()
+    place = "unit=/etc/systemd/system/waguard.service\n"
+    assert place in script
+    command = ("sh", "-c", script.replace(place, f"unit='{path}'\n"), "preinst", "install")
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert (done.returncode, "make uninstall" in done.stderr) == (
+        (1, True) if refused else (0, False)
+    )

@@ -1,14 +1,30 @@
 """What `make install`, `upgrade` and `uninstall` put where; under a real systemd: test_upgrade.py."""
 
+import json
 import mmap
+import socket
 import stat
+import subprocess
+import sys
+import threading
 from pathlib import Path, PurePosixPath
 from typing import cast
 
 import pytest
 
-from systemd import install, manpage
-from systemd.install import BEFORE_STEPS, CONFIG, PLACES, SHARE, FailedError, Host
+from systemd import install, manpage, release, running
+from systemd.release import (
+    BEFORE_STEPS,
+    CHECKOUT,
+    COMMAND,
+    CONFIG,
+    DROP_INS,
+    MONITORING,
+    PLACES,
+    SHARE,
+    FailedError,
+    Host,
+)
 from waguard.cli.program import COMMANDS, parser
 
 NAMES = (
@@ -53,7 +69,7 @@ def test_an_installation_is_whole_and_its_configuration_private(host: Host) -> N
     for name in NAMES:
         assert read(host, PLACES[name]) == f"{name} of 1.0"
     assert stat.S_IMODE(host.at(CONFIG).stat().st_mode) == 0o640
-    assert str(host.at(install.COMMAND).readlink()) == "/opt/waguard/current/bin/waguard"
+    assert str(host.at(COMMAND).readlink()) == "/opt/waguard/current/bin/waguard"
     with pytest.raises(FailedError, match="make upgrade"):
         install.install(host, wheel("1.1"), NONE)
 
@@ -86,9 +102,9 @@ def test_the_way_back_removes_what_only_the_newer_one_has(host: Host) -> None:
     install.install(host, wheel("1.0"), NONE)
     newer = build(host, wheel("1.1"), NONE)
     (host.at(newer) / SHARE / "waguard.bash").write_text("")
-    install.activate(host, newer)
+    release.activate(host, newer)
     assert host.at(PLACES["waguard.bash"]).exists()
-    install.activate(host, host.releases / "1.0")
+    release.activate(host, host.releases / "1.0")
     assert not host.at(PLACES["waguard.bash"]).exists()
     assert read(host, PLACES["waguard.service"]) == "waguard.service of 1.0"
 
@@ -97,12 +113,42 @@ def test_the_way_back_removes_what_only_the_newer_one_has(host: Host) -> None:
 def test_only_an_older_systemd_gets_its_drop_in(
     host: Host, monkeypatch: pytest.MonkeyPatch, version: int, *, needed: bool
 ) -> None:
-    monkeypatch.setattr(install, "systemd_version", lambda: version)
+    monkeypatch.setattr(release, "systemd_version", lambda: version)
     install.install(host, wheel("1.0"), NONE)
     assert host.at(PLACES[BEFORE_STEPS]).exists() is needed
-    monkeypatch.setattr(install, "systemd_version", lambda: 257)
+    monkeypatch.setattr(release, "systemd_version", lambda: 257)
     install.upgrade(host, wheel("1.1"), NONE, 1.0)
     assert not host.at(PLACES[BEFORE_STEPS]).exists()
+
+
+SAYS = """
+from systemd.release import say
+say("1.0 → 1.1")
+say("done")
+"""
+
+
+def test_what_it_says_fits_every_locale_and_needs_no_terminal() -> None:
+    command = (sys.executable, "-c", SAYS)
+    environment = {"PYTHONIOENCODING": "latin-1", "PYTHONPATH": str(CHECKOUT)}
+    said = subprocess.run(command, env=environment, capture_output=True, check=True)
+    assert said.stdout == b"1.0 \\u2192 1.1\ndone\n"
+    with Path("/dev/full").open("wb") as gone:  # a write fails there as on a terminal that is gone
+        done = subprocess.run(
+            command, env=environment, stdout=gone, stderr=subprocess.PIPE, check=False
+        )
+    assert (done.returncode, done.stderr) == (0, b"")
+
+
+def test_a_host_may_have_a_module_of_the_name(tmp_path: Path) -> None:
+    """python3-systemd has; the package's scripts begin with -P."""
+    (tmp_path / "systemd").mkdir()
+    (tmp_path / "systemd/__init__.py").write_text("raise RuntimeError('theirs')")
+    command = (sys.executable, "-P", str(CHECKOUT / "systemd/install.py"), "--help")
+    done = subprocess.run(
+        command, env={"PYTHONPATH": str(tmp_path)}, capture_output=True, check=False
+    )
+    assert (done.returncode, done.stderr) == (0, b"")
 
 
 class Running:
@@ -138,17 +184,76 @@ def test_one_that_is_not_ready_is_put_back(
 
     monkeypatch.setattr(install, "restart", restart)
     with pytest.raises(FailedError, match=said):
-        install._replace(host, cast("install.Daemon", Running()), old, new, 1.0)
+        install._replace(host, cast("running.Daemon", Running()), old, new, 1.0)
     assert restarted == [new, old]
     assert read(host, PLACES["waguard.service"]) == "waguard.service of 1.0"
     assert releases(host) == left
+
+
+class Listening:
+    """Answers each request the same."""
+
+    def __init__(self, path: Path, status: int, answer: object) -> None:
+        body = json.dumps(answer).encode()
+        self._answer = b"HTTP/1.0 %d x\r\nContent-Length: %d\r\n\r\n" % (status, len(body)) + body
+        self._socket = socket.socket(socket.AF_UNIX)
+        self._socket.bind(str(path))
+        self._socket.listen()
+        self._thread = threading.Thread(target=self._serve)
+
+    def __enter__(self) -> None:
+        self._thread.start()
+
+    def __exit__(self, *_: object) -> None:
+        self._socket.shutdown(socket.SHUT_RDWR)
+        self._thread.join()
+        self._socket.close()
+
+    def _serve(self) -> None:
+        while True:
+            try:
+                connection, _ = self._socket.accept()
+            except OSError:
+                return  # it is shut
+            with connection:
+                connection.recv(65_536)
+                connection.sendall(self._answer)
+
+
+HELD = {"status": "standby", "error": "another waguard holds the lease"}
+
+
+@pytest.mark.parametrize(
+    ("status", "answer", "why"),
+    [
+        (200, {"status": "ready"}, None),
+        (503, HELD, None),
+        (503, {"status": "not ready", "error": "the restore has not ended"}, "the restore"),
+        (503, {}, "None"),
+        (200, [], "it does not answer"),
+    ],
+)
+def test_a_standby_is_as_ready_as_it_can_be(
+    host: Host,
+    short_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    status: int,
+    answer: object,
+    why: str | None,
+) -> None:
+    monkeypatch.setattr(running, "configured", lambda *_: {"paths.runtime": str(short_path)})
+    daemon = running.Daemon(host, host.releases / "1.0")
+    with Listening(short_path / "waguard.sock", status, answer):
+        found = daemon.why_not_ready()
+        assert found is None if why is None else why in str(found)
+        assert daemon.workers() == {}, "it has no details"
 
 
 def test_an_uninstallation_keeps_what_is_the_operators(
     host: Host, capsys: pytest.CaptureFixture[str]
 ) -> None:
     install.install(host, wheel("1.0"), NONE)
-    kept = ["/var/lib/waguard/state/waguard.db", f"{install.DROP_INS}/mine.conf"]
+    kept = ["/var/lib/waguard/state/waguard.db", f"{DROP_INS}/mine.conf"]
     for path in kept:
         host.at(path).parent.mkdir(parents=True, exist_ok=True)
         host.at(path).write_text("")
@@ -158,20 +263,20 @@ def test_an_uninstallation_keeps_what_is_the_operators(
     }
     assert left == {*kept, CONFIG}
     assert not host.at("/opt/waguard").exists()
-    assert not host.at(install.MONITORING).exists()
+    assert not host.at(MONITORING).exists()
     said = capsys.readouterr().out
     assert f"kept: {CONFIG}" in said
-    assert f"kept: {install.DROP_INS}" in said
+    assert f"kept: {DROP_INS}" in said
     with pytest.raises(FailedError, match="not installed"):
         install.uninstall(host)
 
 
 def test_another_program_of_the_name_is_not_replaced(host: Host) -> None:
-    host.at(install.COMMAND).parent.mkdir(parents=True)
-    host.at(install.COMMAND).write_text("theirs")
+    host.at(COMMAND).parent.mkdir(parents=True)
+    host.at(COMMAND).write_text("theirs")
     with pytest.raises(FailedError, match="another program"):
         install.install(host, wheel("1.0"), NONE)
-    assert read(host, install.COMMAND) == "theirs"
+    assert read(host, COMMAND) == "theirs"
 
 
 @pytest.mark.parametrize("prefix", ["/home/me/waguard", "/root/waguard"])
@@ -187,7 +292,7 @@ def test_nothing_stays_of_a_release_that_cannot_be_built(tmp_path: Path) -> None
     broken = tmp_path / "waguard-1.0-py3-none-any.whl"
     broken.write_text("no wheel")
     with pytest.raises(FailedError, match="waguard-1"):
-        install.build(host, broken, NONE)
+        release.build(host, broken, NONE)
     assert releases(host) == set()
 
 

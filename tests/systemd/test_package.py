@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from systemd.deb import build
-from systemd.install import CONFIG, OF_PACKAGE, PACKAGE
+from systemd.release import CONFIG, OF_PACKAGE, PACKAGE
 from tests.first_minutes import minimal_root
 from tests.systemd.namespace import SystemdNamespace, systemd_namespace
 from tests.systemd.test_upgrade import (
@@ -42,6 +42,13 @@ IN_ROOT = ("python3", "systemd", "procps", "ca-certificates")
 EPOCH = 1_700_000_000
 APT_WITHIN = 1_500.0  # s: Chromium is fetched
 TREE = f"{PACKAGE}/package".lstrip("/")
+NEW_KEY = {
+    "waguard/config/sections.py": (
+        "    rate: Rate = 0.0\n",
+        "    rate: Rate = 0.0\n    pace: Rate = 0.0\n",
+    ),
+    "../../../share/waguard/waguard.toml": ("\nrate = 0.0 ", "\npace = 0.0\nrate = 0.0 "),
+}
 RUNNING = "        self._signals.listen()\n"
 
 
@@ -114,7 +121,7 @@ def installed(systemd: SystemdNamespace) -> str:
 @pytest.mark.chromium
 async def test_the_life_of_a_package(systemd: SystemdNamespace, package: Path) -> None:
     for later, changes in {
-        "9.0": {},
+        "9.0": NEW_KEY,
         "9.1": {"waguard/daemon/root.py": (RUNNING, f"        {NEVER_READY}\n")},
     }.items():
         await asyncio.to_thread(variant, package, later, changes)
@@ -197,7 +204,7 @@ def is_purged(systemd: SystemdNamespace, package: Path) -> None:
 
 def test_one_of_make_install_is_not_shadowed(systemd: SystemdNamespace, package: Path) -> None:
     unit = "/etc/systemd/system/waguard.service"
-    systemd.put(unit, "")
+    systemd.put(unit, (CHECKOUT / "systemd/waguard.service").read_text())
     done = systemd.run("dpkg", "--install", f"{PACKAGES}/{package.name}")
     (systemd.root / unit.lstrip("/")).unlink()
     assert (done.returncode, "make uninstall" in done.stderr) == (1, True)

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from systemd import install
-from systemd.install import PLACES
+from systemd.release import PLACES
 from tests.systemd.namespace import SystemdNamespace, systemd_namespace
 from tests.systemd.unit import CHECKOUT, CONFIG, UNIT, api, processes, status, until, why_not
 from waguard import __version__

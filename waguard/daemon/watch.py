@@ -24,7 +24,7 @@ from waguard.supervision.outages import Outages
 from waguard.supervision.supervisor import Supervisor
 
 INTERVAL: Final = 1.0  # s
-ROLLED_BACK: Final = "share/waguard/rolled-back"  # below a release, as systemd/install.py has it
+ROLLED_BACK: Final = "share/waguard/rolled-back"  # below a release, as systemd/release.py has it
 _WORDS: Final = 500  # characters of it
 
 
