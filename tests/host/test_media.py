@@ -189,6 +189,15 @@ def test_a_file_that_comes_in_pieces_is_kept_whole(files: MediaFolder, folder: P
     assert not coming(folder)
 
 
+def test_a_piece_of_which_the_disk_takes_a_part_is_no_whole_one(tmp_path: Path) -> None:
+    with small_disk(tmp_path / "disk", 64 << 10) as disk:
+        draft = MediaFolder(disk / "media").begin()
+        with pytest.raises(OSError, match="No space left"):
+            draft.write(bytes(65_000) + bytes(65_000))
+        draft.discard()
+        assert not everything(disk)
+
+
 def test_nothing_is_left_of_what_is_discarded(files: MediaFolder, folder: Path) -> None:
     draft = files.begin()
     draft.write(PICTURE)

@@ -206,7 +206,9 @@ class PartialFile:
         """Append it. Raises ``OSError``."""
         self._files.require_room(len(piece))
         self._digest.update(piece)
-        self._file.write(piece)
+        rest = memoryview(piece)
+        while rest:  # a disk that is nearly full takes a part of it
+            rest = rest[self._file.write(rest) :]
         self.size += len(piece)
 
     def keep(self, mimetype: str) -> str:
