@@ -36,7 +36,8 @@ def everything(folder: Path) -> list[str]:
 
 
 def aged(folder: Path, name: str, at: float) -> None:
-    os.utime(folder / name[:2] / name, (at, at))
+    for path in (folder / name[:2]).glob(f"{name}*"):
+        os.utime(path, (at, at))
 
 
 def test_a_file_is_kept_for_this_user_alone(files: MediaFolder, folder: Path) -> None:
@@ -62,6 +63,28 @@ def test_the_same_again_is_kept_once_and_is_as_new_as_ever(
     assert after.st_mtime > before.st_mtime
     assert len(everything(folder)) == 2
     assert files.tidy(now=after.st_mtime, keep_for=50, size_limit=1_000) == 0
+
+
+@pytest.mark.parametrize("lost", [False, True])
+def test_one_that_chromium_may_be_reading_is_renewed_and_keeps_its_time(
+    files: MediaFolder, folder: Path, lost: bool
+) -> None:
+    path = folder / NAME[:2] / files.keep(PICTURE, "image/png")
+
+    def send_again() -> None:
+        draft = files.begin()
+        draft.write(PICTURE)
+        draft.keep("image/png")
+
+    for renew in (lambda: files.touch(NAME), send_again):
+        aged(folder, NAME, NOW)
+        if lost:
+            path.with_suffix(".json").unlink()
+        renew()
+        assert path.stat().st_mtime == NOW
+        assert files.tidy(now=NOW + 100, keep_for=50, size_limit=1_000) == 0
+    files.touch(hashlib.sha256(b"another").hexdigest())
+    assert len(everything(folder)) == 2
 
 
 def test_what_was_cut_short_is_written_again(files: MediaFolder, folder: Path) -> None:
