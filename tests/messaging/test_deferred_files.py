@@ -41,7 +41,7 @@ class Workers(FakeSessions):
     def __init__(self) -> None:
         super().__init__()
         self.asked: list[FetchFile] = []
-        self.failures: list[WaguardError] = []
+        self.failures: list[Exception] = []
         self.held: asyncio.Event | None = None
 
     async def call(self, session_id: str, call: Operation, *, wait: float) -> Value:
@@ -167,6 +167,18 @@ async def test_one_that_fails_is_tried_again_and_then_given_up(world: World) -> 
     world.workers.failures = [RefusedError("media_not_found")] * 3
     row = await world.ends(await world.receive(2), FileState.FAILED)
     assert (row.tries, row.error) == (3, "media_not_found")
+    assert not world.left()
+
+
+async def test_a_bug_is_said_and_given_up_like_any_other_failure(
+    world: World, logged: list[str]
+) -> None:
+    world.workers.failures = [ValueError("odd")] * 3
+    row = await world.ends(await world.receive(), FileState.FAILED)
+    assert row.tries == 3
+    assert "ValueError" in str(row.error)
+    assert SESSION in world.deferred._rests, "it is not begun again at once"
+    assert len([it for it in logged if "a bug in waguard" in it and "odd" in it]) == 3
     assert not world.left()
 
 

@@ -119,6 +119,18 @@ class DeferredFiles:
         self._changed.set()
 
     async def _handle(self, file: DeferredFile) -> None:
+        try:
+            await self._settle(file)
+        except Exception as error:  # noqa: BLE001 - it would be begun again at once, and nobody be told
+            logger.exception(
+                "a bug in waguard: a file could not be fetched",
+                event="bug",
+                session=file.session_id,
+                id=file.message_id,
+            )
+            await self._failed(file, f"a bug in waguard: {type(error).__name__}")
+
+    async def _settle(self, file: DeferredFile) -> None:
         """Fetch it, or let it wait; give up what cannot be had."""
         try:
             if why := await self._why_not(file):
@@ -159,9 +171,12 @@ class DeferredFiles:
                 id=file.message_id,
                 why=why,
             )
-            self._rest(file)
-            if file.tries + 1 >= self._timings.tries:
-                await self._give_up(file, why)
+            await self._failed(file, why)
+
+    async def _failed(self, file: DeferredFile, why: str) -> None:
+        self._rest(file)
+        if file.tries + 1 >= self._timings.tries:
+            await self._give_up(file, why)
 
     async def _fetch(self, file: DeferredFile) -> str:
         folder = self._files.coming(file.handle)
