@@ -1,6 +1,7 @@
 """Files that come after their messages, on a real database: each in the end there, or given up with a reason."""
 
 import asyncio
+import dataclasses
 import hashlib
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
@@ -13,9 +14,11 @@ import pytest
 from tests.api.fake_sessions import SESSION, WORKSPACE, FakeSessions, a_view
 from tests.messaging.outbox_world import Clock
 from tests.store import template
+from tests.waiting import wait_until
 from waguard.config.sections import Config, Media
 from waguard.core.messages.received_media import DEFERRED
 from waguard.errors import NotFoundError, RefusedError, UnavailableError, WaguardError
+from waguard.host.files import disk
 from waguard.host.files.media import MediaFolder
 from waguard.messaging.deferred_files import GIVE_UP_AFTER, DeferredFiles, FetchTimings
 from waguard.messaging.journal import Journal
@@ -99,7 +102,7 @@ class World:
     async def stop(self) -> None:
         await self.stack.aclose()
 
-    async def receive(self, number: int = 1, **more: Any) -> str:
+    async def receive(self, number: int = 1, *, row: SessionRow = ROW, **more: Any) -> str:
         """A message comes with its file to follow; the handle of that."""
         message = InboundMessage(
             id=f"false_{CHAT}_{number}",
@@ -116,7 +119,7 @@ class World:
             media_error=DEFERRED,
         )
         message = msgspec.structs.replace(message, **more)
-        self.journal.put(translate.received(ROW, message, self.clock.wall()), lambda _: None)
+        self.journal.put(translate.received(row, message, self.clock.wall()), lambda _: None)
         assert await self.journal.flushed(30)
         url = self.published[-1][-1]["message"]["media"]["url"]
         assert url.startswith("http://h/api/media/")
@@ -205,6 +208,26 @@ async def test_what_is_too_large_or_finds_no_room_is_left_out(world: World) -> N
     row = await world.ends(await world.receive(2, size=(1 << 20) + 1), FileState.FAILED)
     assert "the limit is 1048576" in str(row.error)
     assert not world.workers.asked
+
+
+async def test_those_that_come_at_once_leave_the_reserve_together(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Chromium may write ``media.file_limit`` of each, whatever its sender says: 128 MB."""
+    monkeypatch.setattr(disk, "free", lambda _: 150 << 20)
+    world.reserve = 1
+    world.workers.held = asyncio.Event()
+    world.workers.known[OTHER] = a_view(session_id=OTHER)
+    first = await world.receive(1)
+    await wait_until(lambda: world.workers.asked, "the first comes")
+    second = await world.receive(2, row=dataclasses.replace(ROW, session_id=OTHER))
+    await wait_until(lambda: OTHER in world.deferred._rests, "the second waits")
+    assert len(world.workers.asked) == 1
+    assert (await world.row(second)).state is FileState.WAITING
+    world.workers.held.set()
+    for handle in (first, second):
+        await world.ends(handle, FileState.KEPT)
+    assert world.deferred._coming == 0
 
 
 async def test_the_next_daemon_fetches_what_the_one_before_did_not(world: World) -> None:

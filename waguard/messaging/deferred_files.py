@@ -11,7 +11,7 @@ from msgspec import Struct
 from waguard.config.sections import Config
 from waguard.core.messages.inbox import InboxRecord
 from waguard.core.messages.received_media import content_type, transfer_time
-from waguard.errors import NotFoundError, WaguardError
+from waguard.errors import NotFoundError, UnavailableError, WaguardError
 from waguard.host.files.media import MediaFolder
 from waguard.messaging.announcer import CommitListener
 from waguard.messaging.journal import Journal
@@ -20,7 +20,7 @@ from waguard.ports.messages import DeferredFile, FileState, MessageStore, NamedF
 from waguard.ports.sessions import Sessions
 from waguard.wire.calls import SAVED, FetchFile
 
-GIVE_UP_AFTER: Final = 86_400.0  # s for its session to be connected
+GIVE_UP_AFTER: Final = 86_400.0  # s for its session to be connected, and for room beside others
 
 
 class FetchTimings(Struct, frozen=True, kw_only=True):
@@ -62,6 +62,8 @@ class DeferredFiles:
         """By session."""
         self._rests: dict[str, float] = {}
         """By session: time of the loop before which it is not asked again."""
+        self._coming = 0
+        """Bytes that Chromium may write for the files that are under way."""
         journal.subscribe(CommitListener(stored=self._on_stored))
 
     async def __aenter__(self) -> Self:
@@ -119,8 +121,9 @@ class DeferredFiles:
         self._changed.set()
 
     async def _handle(self, file: DeferredFile) -> None:
+        self._coming += (limit := self._config().media.file_limit << 20)
         try:
-            await self._settle(file)
+            await self._settle(file, limit)
         except Exception as error:  # noqa: BLE001 - it would be begun again at once, and nobody be told
             logger.exception(
                 "a bug in waguard: a file could not be fetched",
@@ -129,11 +132,13 @@ class DeferredFiles:
                 id=file.message_id,
             )
             await self._failed(file, f"a bug in waguard: {type(error).__name__}")
+        finally:
+            self._coming -= limit
 
-    async def _settle(self, file: DeferredFile) -> None:
+    async def _settle(self, file: DeferredFile, limit: int) -> None:
         """Fetch it, or let it wait; give up what cannot be had."""
         try:
-            if why := await self._why_not(file):
+            if why := await self._why_not(file, limit):
                 await self._give_up(file, why)
                 return
             await self._sessions.ready(file.session_id, wait=0.0)
@@ -142,25 +147,28 @@ class DeferredFiles:
             return
         except WaguardError as error:
             if self._clock.wall() - file.at > GIVE_UP_AFTER:
-                await self._give_up(file, f"its session was not connected: {error.message}")
+                await self._give_up(file, f"it waited for a day: {error.message}")
             self._rest(file)
             return
-        await self._try(file)
+        await self._try(file, limit)
 
-    async def _why_not(self, file: DeferredFile) -> str | None:
-        limit = self._config().media.file_limit << 20
+    async def _why_not(self, file: DeferredFile, limit: int) -> str | None:
+        """Why it cannot be had. Raises ``UnavailableError`` where it may be, after those that come."""
         if (size := file.size or 0) > limit:
             return f"the file is said to have {size} bytes, the limit is {limit}"
+        alone = self._coming == limit
         try:
-            await asyncio.to_thread(self._files.require_room, size)
+            await asyncio.to_thread(self._files.require_room, self._coming)
         except OSError as error:
+            if not alone:
+                raise UnavailableError("the disk has no room for so many at once") from None
             return error.strerror
         return None
 
-    async def _try(self, file: DeferredFile) -> None:
+    async def _try(self, file: DeferredFile, limit: int) -> None:
         try:
             await self._store.begin_file(file.handle)
-            name = await self._fetch(file)
+            name = await self._fetch(file, limit)
             await self._store.end_file(file.handle, sha256=name)
         except (WaguardError, OSError) as error:
             why = error.message if isinstance(error, WaguardError) else str(error.strerror)
@@ -178,9 +186,8 @@ class DeferredFiles:
         if file.tries + 1 >= self._timings.tries:
             await self._give_up(file, why)
 
-    async def _fetch(self, file: DeferredFile) -> str:
+    async def _fetch(self, file: DeferredFile, limit: int) -> str:
         folder = self._files.coming(file.handle)
-        limit = self._config().media.file_limit << 20
         call = FetchFile(
             message_id=file.message_id,
             folder=str(folder),
