@@ -287,7 +287,13 @@ async def serving(
             media=media,
             outgoing_files=outgoing_files,
             deferred=DeferredFiles(
-                sessions, journal, media, lambda: world.config, SystemClock(), base="http://h"
+                sessions,
+                journal,
+                media,
+                lambda: world.config,
+                SystemClock(),
+                threads=outgoing_files.threads,
+                base="http://h",
             ),
             webhooks=webhooks,
             message_health=MessageHealth(
@@ -315,4 +321,5 @@ async def serving(
             sessions.free.set()
             await runner.cleanup()
             await outbox.close(0.0)
+            outgoing_files.close()
     await database.close()

@@ -3,7 +3,9 @@
 import asyncio
 import dataclasses
 import hashlib
-from collections.abc import AsyncIterator
+import threading
+from collections.abc import AsyncIterator, Callable
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any
@@ -17,7 +19,7 @@ from tests.store import template
 from tests.waiting import wait_until
 from waguard.config.sections import Config, Media
 from waguard.core.messages.received_media import DEFERRED
-from waguard.errors import NotFoundError, RefusedError, UnavailableError, WaguardError
+from waguard.errors import NotFoundError, RefusedError, UnavailableError
 from waguard.host.files import disk
 from waguard.host.files.media import MediaFolder
 from waguard.messaging.deferred_files import GIVE_UP_AFTER, DeferredFiles, FetchTimings
@@ -94,6 +96,7 @@ class World:
             self.files,
             lambda: self.config,
             self.clock,
+            threads=self.stack.enter_context(ThreadPoolExecutor(2, "large")),
             base="http://h",
             timings=QUICK,
         )
@@ -162,6 +165,22 @@ async def test_the_message_is_there_at_once_and_its_file_later(world: World) -> 
     assert world.files.find(NAME)[1] == "application/pdf"  # type: ignore[index] # it is there
     assert not world.left()
     assert not await world.store.messages.files_to_fetch()
+
+
+async def test_a_large_one_takes_no_common_thread(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    threads: list[str] = []
+    for name in ("keep_file", "discard"):
+        real = getattr(world.files, name)
+
+        def noting(*args: Any, real: Callable[..., Any] = real) -> Any:
+            threads.append(threading.current_thread().name.partition("_")[0])
+            return real(*args)
+
+        monkeypatch.setattr(world.files, name, noting)
+    await world.ends(await world.receive(), FileState.KEPT)
+    assert threads == ["large", "large"]
 
 
 async def test_one_that_fails_is_tried_again_and_then_given_up(world: World) -> None:

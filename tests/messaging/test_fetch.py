@@ -133,6 +133,7 @@ async def server(tmp_path: Path) -> AsyncIterator[Server]:
         yield made
     finally:
         await runner.cleanup()
+        made.files.close()
 
 
 async def failing(server: Server, path: str, kind: type[WaguardError] = NotFetchedError) -> str:

@@ -79,7 +79,13 @@ class Foundation:
     def deferred_files(self, sessions: Sessions) -> DeferredFiles:
         """What fetches files after their messages."""
         return DeferredFiles(
-            sessions, self.journal, self.media, self.config, self.clock, base=self._public_url
+            sessions,
+            self.journal,
+            self.media,
+            self.config,
+            self.clock,
+            threads=self.outgoing.threads,
+            base=self._public_url,
         )
 
     async def end_calls(self) -> None:
@@ -89,6 +95,7 @@ class Foundation:
 
     async def close(self) -> None:
         """After the API has ended: nothing uses the database any more."""
+        self.outgoing.close()
         await self.changes.flush(self._last_write)
         self._trail.cancel()
         await asyncio.gather(self._trail, return_exceptions=True)

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 from collections.abc import Callable
+from concurrent.futures import Executor
 from typing import Final, Self
 
 from loguru import logger
@@ -37,9 +38,10 @@ class FetchTimings(Struct, frozen=True, kw_only=True):
 
 
 class DeferredFiles:
-    """An async context manager. ``config`` is read at each file; ``base``: of the addresses of files."""
+    """An async context manager. ``config`` is read at each file; ``threads`` are for large ones; ``base``: of the
+    addresses of files."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - the seams, as a port each
         self,
         sessions: Sessions,
         journal: Journal,
@@ -47,6 +49,7 @@ class DeferredFiles:
         config: Callable[[], Config],
         clock: Clock,
         *,
+        threads: Executor,
         base: str,
         timings: FetchTimings | None = None,
     ) -> None:
@@ -55,6 +58,7 @@ class DeferredFiles:
         self._files = files
         self._config = config
         self._clock = clock
+        self._threads = threads
         self._base = base
         self._timings = timings or FetchTimings()
         self._changed = asyncio.Event()
@@ -187,7 +191,7 @@ class DeferredFiles:
             await self._give_up(file, why)
 
     async def _fetch(self, file: DeferredFile, limit: int) -> str:
-        folder = self._files.coming(file.handle)
+        loop, folder = asyncio.get_running_loop(), self._files.coming(file.handle)
         call = FetchFile(
             message_id=file.message_id,
             folder=str(folder),
@@ -197,9 +201,10 @@ class DeferredFiles:
         try:
             await self._sessions.call(file.session_id, call, wait=0.0)
             mimetype = content_type(file.mimetype)
-            return await asyncio.to_thread(self._files.keep_file, folder / SAVED, mimetype)
+            saved = folder / SAVED
+            return await loop.run_in_executor(self._threads, self._files.keep_file, saved, mimetype)
         finally:
-            await asyncio.shield(asyncio.to_thread(self._files.discard, folder))
+            await asyncio.shield(loop.run_in_executor(self._threads, self._files.discard, folder))
 
     async def _give_up(self, file: DeferredFile, why: str) -> None:
         logger.warning(

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Final, NamedTuple
 
@@ -10,6 +11,7 @@ from waguard.errors import NoRoomError, TooLargeError, UnavailableError
 from waguard.host.files.media import MediaFolder, PartialFile
 
 AT_ONCE: Final = 8
+THREADS: Final = 2
 PIECE: Final = 1 << 20  # bytes that are written at a time
 KEPT_FOR: Final = 86_400.0  # s after the last request that named it; longer where a message waits
 RETRY_AFTER: Final = 5.0  # s
@@ -24,14 +26,20 @@ class OutgoingFile(NamedTuple):
 
 
 class OutgoingFiles:
-    """``config`` is read at each file."""
+    """``config`` is read at each file. ``close`` it."""
 
     def __init__(self, files: MediaFolder, config: Callable[[], Config]) -> None:
         self.folder = files
         self._config = config
+        self.threads = ThreadPoolExecutor(THREADS, "large files")
+        """Write large files, received ones too: in the common threads small ones would wait for them."""
         self._coming = 0
         self._bytes = 0
         """Bytes that are still to come of those that said their size, and that came of the others."""
+
+    def close(self) -> None:
+        """No file comes any more."""
+        self.threads.shutdown(wait=False)
 
     @property
     def limit(self) -> int:
@@ -71,17 +79,18 @@ class OutgoingFiles:
                 remedy="send it again in a while",
                 retry_after=RETRY_AFTER,
             )
+        loop = asyncio.get_running_loop()
         self._coming += 1
         self._bytes += (expected := declared or self.limit)
         try:
-            held = await asyncio.to_thread(self.folder.size)
+            held = await loop.run_in_executor(self.threads, self.folder.size)
             if held + self._bytes > self._config().media.limit << 20:
                 raise _no_room("the files to send have more than media.limit", field)
-            draft = await asyncio.to_thread(self.folder.begin, declared or 0)
+            draft = await loop.run_in_executor(self.threads, self.folder.begin, declared or 0)
             try:
                 name = await self._written(draft, pieces, mimetype, field)
             finally:
-                await asyncio.shield(asyncio.to_thread(draft.discard))
+                await asyncio.shield(loop.run_in_executor(self.threads, draft.discard))
             return OutgoingFile(name, draft.size, mimetype)
         except OSError as error:
             raise _no_room(error.strerror or str(error), field) from None
@@ -92,15 +101,15 @@ class OutgoingFiles:
     async def _written(
         self, draft: PartialFile, pieces: AsyncIterator[bytes], mimetype: str, field: str
     ) -> str:
-        waiting = bytearray()
+        loop, waiting = asyncio.get_running_loop(), bytearray()
         async for piece in pieces:
             waiting += piece
             self._require_fit(draft.size + len(waiting), field)
             if len(waiting) >= PIECE:
-                await asyncio.to_thread(draft.write, bytes(waiting))
+                await loop.run_in_executor(self.threads, draft.write, bytes(waiting))
                 waiting.clear()
-        await asyncio.to_thread(draft.write, bytes(waiting))
-        return await asyncio.to_thread(draft.keep, mimetype)
+        await loop.run_in_executor(self.threads, draft.write, bytes(waiting))
+        return await loop.run_in_executor(self.threads, draft.keep, mimetype)
 
     def _require_fit(self, size: int, field: str) -> None:
         if size > self.limit:
