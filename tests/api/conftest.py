@@ -244,7 +244,12 @@ async def serving(
     unlimited = aiohttp.TCPConnector(limit=0)
     jar = aiohttp.DummyCookieJar()
     async with aiohttp.ClientSession(cookie_jar=jar, connector=unlimited) as http, journal:
-        outgoing_files = OutgoingFiles(MediaFolder(tmp_path / "outgoing"), lambda: world.config)
+        outgoing_files = OutgoingFiles(
+            MediaFolder(tmp_path / "outgoing"),
+            lambda: world.config,
+            database.outbox.files_awaited,
+            WallAges(time.time),
+        )
         outbox = Outbox(
             sessions,
             database.outbox,

@@ -2,6 +2,7 @@
 
 import asyncio
 import threading
+import time
 from collections.abc import AsyncIterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -12,6 +13,7 @@ from waguard.core.messages.inbox import File
 from waguard.host.files.media import MediaFolder
 from waguard.messaging.file_stage import MediaWriter
 from waguard.messaging.outbox.outgoing_files import THREADS, OutgoingFiles
+from waguard.ports.clock import WallAges
 
 
 class Slow(MediaFolder):
@@ -28,13 +30,18 @@ class Slow(MediaFolder):
         return super().place(draft, name, mimetype)
 
 
+async def nobody_waits() -> set[str]:
+    return set()
+
+
 async def piece(number: int) -> AsyncIterator[bytes]:
     yield bytes([number])
 
 
 async def test_a_received_picture_waits_for_no_large_file(tmp_path: Path) -> None:
     disk = Slow(tmp_path / "outgoing")
-    files, few = OutgoingFiles(disk, Config), ThreadPoolExecutor(THREADS)
+    files = OutgoingFiles(disk, Config, nobody_waits, WallAges(time.time))
+    few = ThreadPoolExecutor(THREADS)
     asyncio.get_running_loop().set_default_executor(few)
     sending = [
         asyncio.create_task(files.receive(piece(it), "a/b", declared=1, field="body"))

@@ -45,13 +45,13 @@ class Foundation:
         self.history.load()
         self.media = MediaFolder(paths.state / "media", reserve=self._disk_reserve)
         outgoing = MediaFolder(paths.state / "outgoing", reserve=self._disk_reserve)
-        self.outgoing = OutgoingFiles(outgoing, config)
         for folder in (self.media, outgoing):
             folder.sweep()
-        self.fetcher = Fetcher(lambda: config().send, files=self.outgoing)
         self.bus = Bus(self.clock)
         self.tally = Tally()
         self.store = SqlStore(config().database.url, standby=config().lease.standby)
+        self.outgoing = OutgoingFiles(outgoing, config, self.store.outbox.files_awaited, self.ages)
+        self.fetcher = Fetcher(lambda: config().send, files=self.outgoing)
         proxied = uses_proxy(config().browser.extra_args)
         self.network = Network(config().whatsapp.url, proxied=proxied)
         self.restored = RestoredInstallation(

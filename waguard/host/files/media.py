@@ -148,14 +148,25 @@ class MediaFolder:
         return bool(media.expired(held, now=now, keep_for=keep_for, size_limit=size_limit))
 
     def tidy(
-        self, *, now: float, keep_for: float, size_limit: int, spared: Collection[str] = ()
+        self,
+        *,
+        now: float,
+        keep_for: float,
+        size_limit: int,
+        spared: Collection[str] = (),
+        spared_for: float = 0.0,
     ) -> int:
-        """Delete what retention lets go but the names that are ``spared``, and what a crash left;
+        """Delete what retention lets go but what is ``spared`` (``received_media.expired``), and what a crash left;
         how many files it were."""
         for path in self._unfinished(now - STALE):
             path.unlink(missing_ok=True)
         doomed = media.expired(
-            self._held(), now=now, keep_for=keep_for, size_limit=size_limit, spared=spared
+            self._held(),
+            now=now,
+            keep_for=keep_for,
+            size_limit=size_limit,
+            spared=spared,
+            spared_for=spared_for,
         )
         return sum(self._delete(file) for file in doomed)
 
