@@ -265,6 +265,31 @@ async def test_the_next_daemon_fetches_what_the_one_before_did_not(world: World)
     assert not world.left()
 
 
+async def test_what_was_read_before_a_file_came_is_not_fetched_again(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world.workers.held = asyncio.Event()
+    handle = await world.receive()
+    await wait_until(lambda: world.workers.asked, "it comes")
+    real, read = world.store.messages.files_to_fetch, asyncio.Event()
+
+    async def slowly() -> list[DeferredFile]:
+        found = await real()
+        read.set()
+        while world.deferred._busy:
+            await asyncio.sleep(0)
+        return found
+
+    monkeypatch.setattr(world.store.messages, "files_to_fetch", slowly)
+    await read.wait()
+    world.workers.held.set()
+    await world.ends(handle, FileState.KEPT)
+    world.workers.known[OTHER] = a_view(session_id=OTHER)
+    row = dataclasses.replace(ROW, session_id=OTHER)
+    await world.ends(await world.receive(2, row=row), FileState.KEPT)
+    assert len(world.workers.asked) == 2
+
+
 async def test_one_session_waits_for_no_other(world: World) -> None:
     world.workers.known[OTHER] = a_view(session_id=OTHER)
     world.workers.held = asyncio.Event()

@@ -100,9 +100,11 @@ class DeferredFiles:
     async def _work(self) -> None:
         while True:
             self._changed.clear()
+            busy = frozenset(self._busy)  # of those that end meanwhile it reads what was before
             try:
                 for file in await self._store.files_to_fetch():
-                    self._begin(file)
+                    if file.session_id not in busy:
+                        self._begin(file)
             except WaguardError as error:
                 logger.debug("files wait for the database", why=error.line())
             except Exception:  # noqa: BLE001 - nobody else would fetch what waits
