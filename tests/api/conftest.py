@@ -244,7 +244,12 @@ async def serving(
     unlimited = aiohttp.TCPConnector(limit=0)
     jar = aiohttp.DummyCookieJar()
     async with aiohttp.ClientSession(cookie_jar=jar, connector=unlimited) as http, journal:
-        outgoing_files = OutgoingFiles(MediaFolder(tmp_path / "outgoing"), lambda: world.config)
+        outgoing_files = OutgoingFiles(
+            MediaFolder(tmp_path / "outgoing"),
+            lambda: world.config,
+            database.outbox.files_awaited,
+            WallAges(time.time),
+        )
         outbox = Outbox(
             sessions,
             database.outbox,
@@ -287,7 +292,13 @@ async def serving(
             media=media,
             outgoing_files=outgoing_files,
             deferred=DeferredFiles(
-                sessions, journal, media, lambda: world.config, SystemClock(), base="http://h"
+                sessions,
+                journal,
+                media,
+                lambda: world.config,
+                SystemClock(),
+                threads=outgoing_files.threads,
+                base="http://h",
             ),
             webhooks=webhooks,
             message_health=MessageHealth(
@@ -315,4 +326,5 @@ async def serving(
             sessions.free.set()
             await runner.cleanup()
             await outbox.close(0.0)
+            outgoing_files.close()
     await database.close()

@@ -3,6 +3,7 @@
 import asyncio
 import gzip
 import hashlib
+import os
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -10,9 +11,10 @@ from typing import Any
 import aiohttp
 import pytest
 
-from tests.api.conftest import KEY, Api
+from tests.api.conftest import KEY, Answer, Api
 from tests.api.fake_sessions import SESSION
 from tests.waiting import wait_until
+from waguard.errors import UnavailableError
 from waguard.host.files.media import MediaFolder
 from waguard.wire.calls import SendFile
 
@@ -110,6 +112,30 @@ async def test_the_quota_and_the_reserve(api: Api, tmp_path: Path) -> None:
     assert answer.status == 507
     assert "limits.disk_reserve" in answer.json()["error"]
     assert answer.headers["Retry-After"]
+
+
+async def test_what_was_sent_makes_room_for_what_comes(api: Api) -> None:
+    api.configure("media", limit=7)
+    folder = api.deps.outgoing_files.folder
+
+    async def upload(number: int) -> Answer:
+        return await api.call("POST", UPLOAD, data=bytes([number]) + LARGE, headers=PDF)
+
+    sent, waiting = [(await upload(it)).json()["sha256"] for it in range(2)]
+    assert (await upload(2)).status == 507, "somebody may name the others yet"
+    assert (await api.call("POST", SEND, send(media_sha256=sent))).status == 200
+    api.sessions.not_ready = UnavailableError("it is not ready")
+    answer = await api.call("POST", f"{SEND}?queue=1", send(media_sha256=waiting))
+    assert answer.json()["success"], answer.json()
+    for path in folder.coming("").parent.glob("??/*"):
+        os.utime(path, (0, 0))
+    assert (await upload(2)).status == 200
+    assert folder.find(sent) is None
+    assert folder.find(waiting)
+    answer = await upload(3)
+    assert (answer.status, answer.json()["field"]) == (507, "body")
+    assert "wait to be sent" in answer.json()["error"]
+    assert "media.limit" in answer.json()["remedy"]
 
 
 async def test_nothing_is_left_of_one_that_breaks_off(api: Api) -> None:

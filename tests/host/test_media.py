@@ -36,7 +36,8 @@ def everything(folder: Path) -> list[str]:
 
 
 def aged(folder: Path, name: str, at: float) -> None:
-    os.utime(folder / name[:2] / name, (at, at))
+    for path in (folder / name[:2]).glob(f"{name}*"):
+        os.utime(path, (at, at))
 
 
 def test_a_file_is_kept_for_this_user_alone(files: MediaFolder, folder: Path) -> None:
@@ -62,6 +63,31 @@ def test_the_same_again_is_kept_once_and_is_as_new_as_ever(
     assert after.st_mtime > before.st_mtime
     assert len(everything(folder)) == 2
     assert files.tidy(now=after.st_mtime, keep_for=50, size_limit=1_000) == 0
+
+
+@pytest.mark.parametrize("note", ["its type", None])
+def test_one_that_chromium_may_be_reading_is_renewed_and_keeps_its_time(
+    files: MediaFolder, folder: Path, note: str | None
+) -> None:
+    path = folder / NAME[:2] / files.keep(PICTURE, "image/png")
+
+    def send_again() -> None:
+        draft = files.begin()
+        draft.write(PICTURE)
+        draft.keep("image/png")
+
+    def touch() -> None:
+        files.touch(NAME)
+
+    for renew in (touch, send_again):
+        aged(folder, NAME, NOW)
+        if note is None:
+            path.with_suffix(".json").unlink()
+        renew()
+        assert path.stat().st_mtime == NOW
+        assert files.tidy(now=NOW + 100, keep_for=50, size_limit=1_000) == 0
+    files.touch(hashlib.sha256(b"another").hexdigest())
+    assert len(everything(folder)) == 2
 
 
 def test_what_was_cut_short_is_written_again(files: MediaFolder, folder: Path) -> None:
@@ -187,6 +213,15 @@ def test_a_file_that_comes_in_pieces_is_kept_whole(files: MediaFolder, folder: P
     assert again.keep("text/html") == NAME
     assert files.find(NAME) == (path, "image/png"), "it was there already"
     assert not coming(folder)
+
+
+def test_a_piece_of_which_the_disk_takes_a_part_is_no_whole_one(tmp_path: Path) -> None:
+    with small_disk(tmp_path / "disk", 64 << 10) as disk:
+        draft = MediaFolder(disk / "media").begin()
+        with pytest.raises(OSError, match="No space left"):
+            draft.write(bytes(65_000) + bytes(65_000))
+        draft.discard()
+        assert not everything(disk)
 
 
 def test_nothing_is_left_of_what_is_discarded(files: MediaFolder, folder: Path) -> None:

@@ -1,8 +1,11 @@
 """Files that come after their messages, on a real database: each in the end there, or given up with a reason."""
 
 import asyncio
+import dataclasses
 import hashlib
-from collections.abc import AsyncIterator
+import threading
+from collections.abc import AsyncIterator, Callable
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any
@@ -13,9 +16,11 @@ import pytest
 from tests.api.fake_sessions import SESSION, WORKSPACE, FakeSessions, a_view
 from tests.messaging.outbox_world import Clock
 from tests.store import template
+from tests.waiting import wait_until
 from waguard.config.sections import Config, Media
 from waguard.core.messages.received_media import DEFERRED
-from waguard.errors import NotFoundError, RefusedError, UnavailableError, WaguardError
+from waguard.errors import NotFoundError, RefusedError, UnavailableError
+from waguard.host.files import disk
 from waguard.host.files.media import MediaFolder
 from waguard.messaging.deferred_files import GIVE_UP_AFTER, DeferredFiles, FetchTimings
 from waguard.messaging.journal import Journal
@@ -41,7 +46,7 @@ class Workers(FakeSessions):
     def __init__(self) -> None:
         super().__init__()
         self.asked: list[FetchFile] = []
-        self.failures: list[WaguardError] = []
+        self.failures: list[Exception] = []
         self.held: asyncio.Event | None = None
 
     async def call(self, session_id: str, call: Operation, *, wait: float) -> Value:
@@ -91,6 +96,7 @@ class World:
             self.files,
             lambda: self.config,
             self.clock,
+            threads=self.stack.enter_context(ThreadPoolExecutor(2, "large")),
             base="http://h",
             timings=QUICK,
         )
@@ -99,7 +105,7 @@ class World:
     async def stop(self) -> None:
         await self.stack.aclose()
 
-    async def receive(self, number: int = 1, **more: Any) -> str:
+    async def receive(self, number: int = 1, *, row: SessionRow = ROW, **more: Any) -> str:
         """A message comes with its file to follow; the handle of that."""
         message = InboundMessage(
             id=f"false_{CHAT}_{number}",
@@ -116,7 +122,7 @@ class World:
             media_error=DEFERRED,
         )
         message = msgspec.structs.replace(message, **more)
-        self.journal.put(translate.received(ROW, message, self.clock.wall()), lambda _: None)
+        self.journal.put(translate.received(row, message, self.clock.wall()), lambda _: None)
         assert await self.journal.flushed(30)
         url = self.published[-1][-1]["message"]["media"]["url"]
         assert url.startswith("http://h/api/media/")
@@ -161,12 +167,40 @@ async def test_the_message_is_there_at_once_and_its_file_later(world: World) -> 
     assert not await world.store.messages.files_to_fetch()
 
 
+async def test_a_large_one_takes_no_common_thread(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    threads: list[str] = []
+    for name in ("keep_file", "discard"):
+        real = getattr(world.files, name)
+
+        def noting(*args: Any, real: Callable[..., Any] = real) -> Any:
+            threads.append(threading.current_thread().name.partition("_")[0])
+            return real(*args)
+
+        monkeypatch.setattr(world.files, name, noting)
+    await world.ends(await world.receive(), FileState.KEPT)
+    assert threads == ["large", "large"]
+
+
 async def test_one_that_fails_is_tried_again_and_then_given_up(world: World) -> None:
     world.workers.failures = [UnavailableError("the page crashed")]
     assert (await world.ends(await world.receive(1), FileState.KEPT)).tries == 2
     world.workers.failures = [RefusedError("media_not_found")] * 3
     row = await world.ends(await world.receive(2), FileState.FAILED)
     assert (row.tries, row.error) == (3, "media_not_found")
+    assert not world.left()
+
+
+async def test_a_bug_is_said_and_given_up_like_any_other_failure(
+    world: World, logged: list[str]
+) -> None:
+    world.workers.failures = [ValueError("odd")] * 3
+    row = await world.ends(await world.receive(), FileState.FAILED)
+    assert row.tries == 3
+    assert "ValueError" in str(row.error)
+    assert SESSION in world.deferred._rests, "it is not begun again at once"
+    assert len([it for it in logged if "a bug in waguard" in it and "odd" in it]) == 3
     assert not world.left()
 
 
@@ -195,6 +229,26 @@ async def test_what_is_too_large_or_finds_no_room_is_left_out(world: World) -> N
     assert not world.workers.asked
 
 
+async def test_those_that_come_at_once_leave_the_reserve_together(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Chromium may write ``media.file_limit`` of each, whatever its sender says: 128 MB."""
+    monkeypatch.setattr(disk, "free", lambda _: 150 << 20)
+    world.reserve = 1
+    world.workers.held = asyncio.Event()
+    world.workers.known[OTHER] = a_view(session_id=OTHER)
+    first = await world.receive(1)
+    await wait_until(lambda: world.workers.asked, "the first comes")
+    second = await world.receive(2, row=dataclasses.replace(ROW, session_id=OTHER))
+    await wait_until(lambda: OTHER in world.deferred._rests, "the second waits")
+    assert len(world.workers.asked) == 1
+    assert (await world.row(second)).state is FileState.WAITING
+    world.workers.held.set()
+    for handle in (first, second):
+        await world.ends(handle, FileState.KEPT)
+    assert world.deferred._coming == 0
+
+
 async def test_the_next_daemon_fetches_what_the_one_before_did_not(world: World) -> None:
     world.workers.held = asyncio.Event()
     handle = await world.receive()
@@ -209,6 +263,31 @@ async def test_the_next_daemon_fetches_what_the_one_before_did_not(world: World)
         world.files.find(NAME)[0]  # type: ignore[index] # it is there
     ]
     assert not world.left()
+
+
+async def test_what_was_read_before_a_file_came_is_not_fetched_again(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world.workers.held = asyncio.Event()
+    handle = await world.receive()
+    await wait_until(lambda: world.workers.asked, "it comes")
+    real, read = world.store.messages.files_to_fetch, asyncio.Event()
+
+    async def slowly() -> list[DeferredFile]:
+        found = await real()
+        read.set()
+        while world.deferred._busy:
+            await asyncio.sleep(0)
+        return found
+
+    monkeypatch.setattr(world.store.messages, "files_to_fetch", slowly)
+    await read.wait()
+    world.workers.held.set()
+    await world.ends(handle, FileState.KEPT)
+    world.workers.known[OTHER] = a_view(session_id=OTHER)
+    row = dataclasses.replace(ROW, session_id=OTHER)
+    await world.ends(await world.receive(2, row=row), FileState.KEPT)
+    assert len(world.workers.asked) == 2
 
 
 async def test_one_session_waits_for_no_other(world: World) -> None:

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import hashlib
+import time
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,6 +14,7 @@ import pytest
 from aiohttp import web
 from aiohttp.resolver import ThreadedResolver
 
+from tests.messaging.test_outgoing_files import nobody_waits
 from tests.waiting import wait_until
 from waguard.config.sections import Config, Media, Send
 from waguard.errors import InvalidInputError, NoRoomError, UnavailableError, WaguardError
@@ -20,6 +22,7 @@ from waguard.host.files.media import MediaFolder
 from waguard.messaging.outbox import fetch
 from waguard.messaging.outbox.fetch import Fetched, Fetcher, NotFetchedError
 from waguard.messaging.outbox.outgoing_files import OutgoingFile, OutgoingFiles
+from waguard.ports.clock import WallAges
 
 LIMIT = 1_000  # bytes that are held in memory
 MOST = 1 << 20  # bytes of a file
@@ -119,7 +122,9 @@ async def _endless(request: web.Request, what: str) -> web.StreamResponse:
 async def server(tmp_path: Path) -> AsyncIterator[Server]:
     config = Config(media=Media(file_limit=1))
     made = Server(
-        OutgoingFiles(MediaFolder(tmp_path / "outgoing"), lambda: config),
+        OutgoingFiles(
+            MediaFolder(tmp_path / "outgoing"), lambda: config, nobody_waits, WallAges(time.time)
+        ),
         Send(allow_private=True, fetch_timeout=30.0),
     )
     made.free.set()
@@ -133,6 +138,7 @@ async def server(tmp_path: Path) -> AsyncIterator[Server]:
         yield made
     finally:
         await runner.cleanup()
+        made.files.close()
 
 
 async def failing(server: Server, path: str, kind: type[WaguardError] = NotFetchedError) -> str:

@@ -45,13 +45,13 @@ class Foundation:
         self.history.load()
         self.media = MediaFolder(paths.state / "media", reserve=self._disk_reserve)
         outgoing = MediaFolder(paths.state / "outgoing", reserve=self._disk_reserve)
-        self.outgoing = OutgoingFiles(outgoing, config)
         for folder in (self.media, outgoing):
             folder.sweep()
-        self.fetcher = Fetcher(lambda: config().send, files=self.outgoing)
         self.bus = Bus(self.clock)
         self.tally = Tally()
         self.store = SqlStore(config().database.url, standby=config().lease.standby)
+        self.outgoing = OutgoingFiles(outgoing, config, self.store.outbox.files_awaited, self.ages)
+        self.fetcher = Fetcher(lambda: config().send, files=self.outgoing)
         proxied = uses_proxy(config().browser.extra_args)
         self.network = Network(config().whatsapp.url, proxied=proxied)
         self.restored = RestoredInstallation(
@@ -79,7 +79,13 @@ class Foundation:
     def deferred_files(self, sessions: Sessions) -> DeferredFiles:
         """What fetches files after their messages."""
         return DeferredFiles(
-            sessions, self.journal, self.media, self.config, self.clock, base=self._public_url
+            sessions,
+            self.journal,
+            self.media,
+            self.config,
+            self.clock,
+            threads=self.outgoing.threads,
+            base=self._public_url,
         )
 
     async def end_calls(self) -> None:
@@ -89,6 +95,7 @@ class Foundation:
 
     async def close(self) -> None:
         """After the API has ended: nothing uses the database any more."""
+        self.outgoing.close()
         await self.changes.flush(self._last_write)
         self._trail.cancel()
         await asyncio.gather(self._trail, return_exceptions=True)

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 from collections.abc import Callable
+from concurrent.futures import Executor
 from typing import Final, Self
 
 from loguru import logger
@@ -11,7 +12,7 @@ from msgspec import Struct
 from waguard.config.sections import Config
 from waguard.core.messages.inbox import InboxRecord
 from waguard.core.messages.received_media import content_type, transfer_time
-from waguard.errors import NotFoundError, WaguardError
+from waguard.errors import NotFoundError, UnavailableError, WaguardError
 from waguard.host.files.media import MediaFolder
 from waguard.messaging.announcer import CommitListener
 from waguard.messaging.journal import Journal
@@ -20,7 +21,7 @@ from waguard.ports.messages import DeferredFile, FileState, MessageStore, NamedF
 from waguard.ports.sessions import Sessions
 from waguard.wire.calls import SAVED, FetchFile
 
-GIVE_UP_AFTER: Final = 86_400.0  # s for its session to be connected
+GIVE_UP_AFTER: Final = 86_400.0  # s for its session to be connected, and for room beside others
 
 
 class FetchTimings(Struct, frozen=True, kw_only=True):
@@ -37,9 +38,10 @@ class FetchTimings(Struct, frozen=True, kw_only=True):
 
 
 class DeferredFiles:
-    """An async context manager. ``config`` is read at each file; ``base``: of the addresses of files."""
+    """An async context manager. ``config`` is read at each file; ``threads`` are for large ones; ``base``: of the
+    addresses of files."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - the seams, as a port each
         self,
         sessions: Sessions,
         journal: Journal,
@@ -47,6 +49,7 @@ class DeferredFiles:
         config: Callable[[], Config],
         clock: Clock,
         *,
+        threads: Executor,
         base: str,
         timings: FetchTimings | None = None,
     ) -> None:
@@ -55,6 +58,7 @@ class DeferredFiles:
         self._files = files
         self._config = config
         self._clock = clock
+        self._threads = threads
         self._base = base
         self._timings = timings or FetchTimings()
         self._changed = asyncio.Event()
@@ -62,6 +66,8 @@ class DeferredFiles:
         """By session."""
         self._rests: dict[str, float] = {}
         """By session: time of the loop before which it is not asked again."""
+        self._coming = 0
+        """Bytes that Chromium may write for the files that are under way."""
         journal.subscribe(CommitListener(stored=self._on_stored))
 
     async def __aenter__(self) -> Self:
@@ -94,9 +100,11 @@ class DeferredFiles:
     async def _work(self) -> None:
         while True:
             self._changed.clear()
+            busy = frozenset(self._busy)  # of those that end meanwhile it reads what was before
             try:
                 for file in await self._store.files_to_fetch():
-                    self._begin(file)
+                    if file.session_id not in busy:
+                        self._begin(file)
             except WaguardError as error:
                 logger.debug("files wait for the database", why=error.line())
             except Exception:  # noqa: BLE001 - nobody else would fetch what waits
@@ -119,9 +127,24 @@ class DeferredFiles:
         self._changed.set()
 
     async def _handle(self, file: DeferredFile) -> None:
+        self._coming += (limit := self._config().media.file_limit << 20)
+        try:
+            await self._settle(file, limit)
+        except Exception as error:  # noqa: BLE001 - it would be begun again at once, and nobody be told
+            logger.exception(
+                "a bug in waguard: a file could not be fetched",
+                event="bug",
+                session=file.session_id,
+                id=file.message_id,
+            )
+            await self._failed(file, f"a bug in waguard: {type(error).__name__}")
+        finally:
+            self._coming -= limit
+
+    async def _settle(self, file: DeferredFile, limit: int) -> None:
         """Fetch it, or let it wait; give up what cannot be had."""
         try:
-            if why := await self._why_not(file):
+            if why := await self._why_not(file, limit):
                 await self._give_up(file, why)
                 return
             await self._sessions.ready(file.session_id, wait=0.0)
@@ -130,25 +153,28 @@ class DeferredFiles:
             return
         except WaguardError as error:
             if self._clock.wall() - file.at > GIVE_UP_AFTER:
-                await self._give_up(file, f"its session was not connected: {error.message}")
+                await self._give_up(file, f"it waited for a day: {error.message}")
             self._rest(file)
             return
-        await self._try(file)
+        await self._try(file, limit)
 
-    async def _why_not(self, file: DeferredFile) -> str | None:
-        limit = self._config().media.file_limit << 20
+    async def _why_not(self, file: DeferredFile, limit: int) -> str | None:
+        """Why it cannot be had. Raises ``UnavailableError`` where it may be, after those that come."""
         if (size := file.size or 0) > limit:
             return f"the file is said to have {size} bytes, the limit is {limit}"
+        alone = self._coming == limit
         try:
-            await asyncio.to_thread(self._files.require_room, size)
+            await asyncio.to_thread(self._files.require_room, self._coming)
         except OSError as error:
+            if not alone:
+                raise UnavailableError("the disk has no room for so many at once") from None
             return error.strerror
         return None
 
-    async def _try(self, file: DeferredFile) -> None:
+    async def _try(self, file: DeferredFile, limit: int) -> None:
         try:
             await self._store.begin_file(file.handle)
-            name = await self._fetch(file)
+            name = await self._fetch(file, limit)
             await self._store.end_file(file.handle, sha256=name)
         except (WaguardError, OSError) as error:
             why = error.message if isinstance(error, WaguardError) else str(error.strerror)
@@ -159,13 +185,15 @@ class DeferredFiles:
                 id=file.message_id,
                 why=why,
             )
-            self._rest(file)
-            if file.tries + 1 >= self._timings.tries:
-                await self._give_up(file, why)
+            await self._failed(file, why)
 
-    async def _fetch(self, file: DeferredFile) -> str:
-        folder = self._files.coming(file.handle)
-        limit = self._config().media.file_limit << 20
+    async def _failed(self, file: DeferredFile, why: str) -> None:
+        self._rest(file)
+        if file.tries + 1 >= self._timings.tries:
+            await self._give_up(file, why)
+
+    async def _fetch(self, file: DeferredFile, limit: int) -> str:
+        loop, folder = asyncio.get_running_loop(), self._files.coming(file.handle)
         call = FetchFile(
             message_id=file.message_id,
             folder=str(folder),
@@ -175,9 +203,10 @@ class DeferredFiles:
         try:
             await self._sessions.call(file.session_id, call, wait=0.0)
             mimetype = content_type(file.mimetype)
-            return await asyncio.to_thread(self._files.keep_file, folder / SAVED, mimetype)
+            saved = folder / SAVED
+            return await loop.run_in_executor(self._threads, self._files.keep_file, saved, mimetype)
         finally:
-            await asyncio.shield(asyncio.to_thread(self._files.discard, folder))
+            await asyncio.shield(loop.run_in_executor(self._threads, self._files.discard, folder))
 
     async def _give_up(self, file: DeferredFile, why: str) -> None:
         logger.warning(

@@ -1,7 +1,8 @@
 """Received files, each once: ``<folder>/<first 2 hex>/<SHA-256>``, its type beside it.
 
 Theory of operation. A file is written under another name, synced and renamed, so one that is there
-is whole. It is as old as its modification time, which is renewed when the same content comes again.
+is whole. It is as old as the later of its modification time and that of its type: when it is asked for
+again that one is renewed, because Chromium gives up a file that has another time while it reads it.
 """
 
 import contextlib
@@ -11,7 +12,6 @@ import os
 import secrets
 import shutil
 import threading
-import time
 from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
 from typing import Final
@@ -29,7 +29,6 @@ from waguard.host.small_file import UnreadableError
 UNFINISHED: Final = ".new-"
 NO_ROOM: Final = "the disk is nearly full: limits.disk_reserve stays free"
 _COMING: Final = "coming"
-RENEWED_AFTER: Final = 3_600.0  # s
 STALE: Final = 3_600.0  # s, after which an unfinished file is nobody's
 
 
@@ -110,9 +109,11 @@ class MediaFolder:
         return name
 
     def touch(self, name: str) -> None:
-        """Have it as new as if it came now, within an hour."""
-        with self._lock, contextlib.suppress(FileNotFoundError):
-            _renew(self._path(name))
+        """Have it as new as if it came now."""
+        path = self._path(name)
+        with self._lock:
+            if path.is_file():
+                _renew(path)
 
     def size(self) -> int:
         """Bytes of all files."""
@@ -147,21 +148,32 @@ class MediaFolder:
         return bool(media.expired(held, now=now, keep_for=keep_for, size_limit=size_limit))
 
     def tidy(
-        self, *, now: float, keep_for: float, size_limit: int, spared: Collection[str] = ()
+        self,
+        *,
+        now: float,
+        keep_for: float,
+        size_limit: int,
+        spared: Collection[str] = (),
+        spared_for: float = 0.0,
     ) -> int:
-        """Delete what retention lets go but the names that are ``spared``, and what a crash left;
+        """Delete what retention lets go but what is ``spared`` (``received_media.expired``), and what a crash left;
         how many files it were."""
         for path in self._unfinished(now - STALE):
             path.unlink(missing_ok=True)
         doomed = media.expired(
-            self._held(), now=now, keep_for=keep_for, size_limit=size_limit, spared=spared
+            self._held(),
+            now=now,
+            keep_for=keep_for,
+            size_limit=size_limit,
+            spared=spared,
+            spared_for=spared_for,
         )
         return sum(self._delete(file) for file in doomed)
 
     def _delete(self, file: Held) -> bool:
         path = self._path(file.name)
         with self._lock, contextlib.suppress(FileNotFoundError):
-            if path.stat().st_mtime == file.at:
+            if _used(path, path.stat()) == file.at:
                 path.unlink()
                 _details_path(path).unlink(missing_ok=True)
                 return True
@@ -172,7 +184,7 @@ class MediaFolder:
             if media.NAME.fullmatch(path.name):
                 with contextlib.suppress(FileNotFoundError):
                     found = path.stat()
-                    yield Held(name=path.name, size=found.st_size, at=found.st_mtime)
+                    yield Held(name=path.name, size=found.st_size, at=_used(path, found))
 
     def _unfinished(self, before: float) -> Iterator[Path]:
         for path in self._folder.glob(f"??/{UNFINISHED}*"):
@@ -206,7 +218,9 @@ class PartialFile:
         """Append it. Raises ``OSError``."""
         self._files.require_room(len(piece))
         self._digest.update(piece)
-        self._file.write(piece)
+        rest = memoryview(piece)
+        while rest:  # a disk that is nearly full takes a part of it
+            rest = rest[self._file.write(rest) :]
         self.size += len(piece)
 
     def keep(self, mimetype: str) -> str:
@@ -226,9 +240,16 @@ def _details_path(path: Path) -> Path:
 
 
 def _renew(path: Path) -> None:
-    """Chromium may be reading it, and would give up one that has another time meanwhile: seldom."""
-    if time.time() - path.stat().st_mtime > RENEWED_AFTER:
-        os.utime(path)
+    """Its own time stays (see above)."""
+    _details_path(path).touch(mode=0o600)
+
+
+def _used(path: Path, found: os.stat_result) -> float:
+    """When the file, of which this was ``found``, came or was renewed."""
+    try:
+        return max(found.st_mtime, _details_path(path).stat().st_mtime)
+    except FileNotFoundError:  # its type was lost
+        return found.st_mtime
 
 
 def _size(path: Path) -> int | None:
