@@ -2,21 +2,26 @@
 
 import shutil
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import pytest
 
 from tests.host.odd_files import all_spoilt
-from tests.supervision.bench import CONNECTED, Bench
+from tests.supervision.bench import CONNECTED, QR_SHOWN, Bench
 from tests.supervision.fake_workers import FakeProcess, Script
 from tests.supervision.sessions import until
 from tests.supervision.world import World
 from tests.waiting import wait_until
 from waguard.core.exits import EXIT_BROWSER_UNUSABLE
-from waguard.core.host.browser_update import PROVEN, SCRIPT, UNPACKED
+from waguard.core.host.browser_update import PROVEN, SCRIPT, TRIED_FOR, UNPACKED
+from waguard.core.lifecycle import State
 from waguard.core.link import Link
+from waguard.core.proxy import FAILS
+from waguard.core.row_status import ParkCause
+from waguard.core.session.facts import ParkRequested, ProxyChanged
 from waguard.ports.process import BrowserFile
 from waguard.supervision.fleet.browser_update import FILE
+from waguard.supervision.session.actor import SessionActor
 from waguard.wire.worker import WorkerSpec
 
 NAMES: Final = ("a", "b", "c", "d")
@@ -54,10 +59,14 @@ class Drill:
         """Sessions whose workers were started, in order."""
         return [it.spec.session for it in self.world.spawn.started]
 
+    async def replaced(self, count: int) -> SessionActor:
+        """So many workers were started: the session of the last one."""
+        await wait_until(lambda: len(self.started) == count, "a worker is replaced")
+        return self.bench.session(self.started[-1])
+
     async def connected(self, count: int) -> str:
         """So many workers were started: the session of the last one is connected again."""
-        await wait_until(lambda: len(self.started) == count, "a worker is replaced")
-        session = self.bench.session(self.started[-1])
+        session = await self.replaced(count)
         await until(session, lambda s: s.link is Link.CONNECTED and s.runner.process is not None)
         return session.name
 
@@ -158,6 +167,65 @@ async def test_the_canary_comes_back_with_the_kept_one(drill: Drill) -> None:
     assert drill.conditions().keys() == {"browser_update_failed"}
     await drill.bench.restart()
     assert drill.browsers.used == KEPT
+
+
+_SHOWN: Final = {Link.QR_PENDING, Link.OFFLINE}
+OTHER_CAUSES: Final[dict[str, dict[str, Any]]] = {
+    "it is unlinked": QR_SHOWN,
+    "WhatsApp blocks it": {"phase": "ready", "link": "blocked"},
+    "WhatsApp refuses it alone": {"phase": "ready", "link": "offline", "refused": True},
+}
+
+
+@pytest.mark.parametrize("how", OTHER_CAUSES)
+async def test_a_canary_that_another_cause_keeps_off_condemns_no_chromium(
+    drill: Drill, how: str
+) -> None:
+    drill.browsers.copy = KEPT
+    drill.world.spawn.script = Script(reports=(OTHER_CAUSES[how],))
+    await drill.update()
+    canary = await drill.replaced(5)
+    parked = how == "WhatsApp blocks it"
+    ends_as = State.PARKED if parked else State.RUNNING
+    await until(canary, lambda s: s.lifecycle is ends_as and (parked or s.link in _SHOWN))
+    drill.world.spawn.script = Script(reports=(CONNECTED,))
+    await drill.tick(TRIED_FOR + 1)
+    other = await drill.connected(6)
+    assert other != canary.name
+    await drill.tick()
+    await drill.tick(PROVEN)
+    assert "browser_update_failed" not in drill.conditions()
+    assert drill.browsers.used is None
+    assert drill.bench.it.watchdog.browsers.state.good == "new"
+
+
+async def test_all_canaries_whose_proxies_fail_condemn_no_chromium(drill: Drill) -> None:
+    dead = f"{FAILS}socks5://10.0.0.1:1080 accepts no connection: Connection refused"
+    drill.world.spawn.script = Script(
+        reports=({"phase": "ready", "link": "offline", "details": dead},)
+    )
+    for name in NAMES:
+        drill.bench.session(name).post(ProxyChanged(proxied=True))
+    await drill.update()
+    for count in range(5, 9):
+        await until(await drill.replaced(count), lambda s: s.link is Link.OFFLINE)
+        await drill.tick(TRIED_FOR + 1)
+    assert sorted(drill.started[4:]) == list(NAMES), "each is tried once"
+    assert drill.bench.it.watchdog.browsers.state.bad is None
+
+
+async def test_a_canary_that_is_parked_for_a_person_is_not_started_again(drill: Drill) -> None:
+    drill.browsers.copy = KEPT
+    await drill.update()
+    for count in (5, 6):
+        session = drill.bench.session(await drill.connected(count))
+        session.post(ParkRequested(cause=ParkCause.CONFLICT, details="elsewhere"))
+        await until(session, lambda s: s.lifecycle is State.PARKED)
+        await drill.tick(TRIED_FOR + 1)
+    names = " and ".join(drill.started[4:])
+    why = f"sessions {names} were not connected with it"
+    assert why in drill.conditions()["browser_update_failed"]
+    assert len(drill.started) == 6
 
 
 async def test_a_script_that_is_set_instead_ends_it(drill: Drill) -> None:

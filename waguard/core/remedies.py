@@ -234,7 +234,8 @@ FLEET: Final = {
     "browser_outdated": "Nothing to do: one idle session at a time gets the installed one. `waguard sessions restart NAME`"
     " (POST /api/sessions/NAME/reconnect) replaces a busy one now.",
     "browser_update_failed": "Install a Chromium that works, the one before or a newer one, or set `browser.executable`;"
-    f" waguard tries it by itself. {_DOCTOR} starts it once and says what is wrong.",
+    " waguard tries it by itself. A new time of modification (`touch`, as root) has the same one tried again."
+    f" {_DOCTOR} starts it once and says what is wrong.",
     "disk_unusable": f"Make the disk writable, with room on it; the sessions start by themselves. {_DOCTOR} checks the"
     " disks.",
     "sessions_folder_missing": "Mount the disk of `paths.sessions`; the sessions start by themselves."

@@ -1,11 +1,20 @@
-"""Sessions behind proxies of their own: no witnesses of the host's network, no cases for the breaker."""
+"""Sessions behind proxies of their own: no witnesses of the host's network, but cases for the breaker."""
 
 import pytest
 
 from tests.core.engine_bench import EngineBench, Script
-from tests.core.fleet.four import BROKEN, FOUR, break_all, changes, held
+from tests.core.fleet.four import (
+    BROKEN,
+    FOUR,
+    NOT_STARTED,
+    break_all,
+    canaries,
+    changes,
+    held,
+)
 from waguard.core.blame import Blame
 from waguard.core.exits import EXIT_BROWSER_NOT_STARTED
+from waguard.core.fleet.breaker import FleetPolicy
 from waguard.core.fleet.network import Reading
 from waguard.core.host.admission import Cause
 from waguard.core.lifecycle import State
@@ -30,28 +39,53 @@ def fleet(*proxied: str) -> EngineBench:
     return made
 
 
-def test_failures_behind_own_proxies_open_no_breaker_and_spend_their_own_budget() -> None:
+def test_all_that_fail_behind_own_proxies_are_a_fleet_and_come_back_soon() -> None:
     them = fleet(*FOUR)
-    for name in FOUR:
-        them.exit(name, EXIT_BROWSER_NOT_STARTED)
-    assert changes(them) == []
-    assert [len(them.state(name).counted) for name in FOUR] == [1, 1, 1, 1]
-
-
-def test_an_open_breaker_holds_none_that_has_a_proxy_of_its_own() -> None:
-    them = fleet()
     them.script = BROKEN
-    them.scripts["own"] = Script()
     break_all(them)
-    them.add("own")
-    them.post("own", ProxyChanged(proxied=True))
-    them.start("own", asked=False)
-    them.pass_time(2)
-    assert them.link("own") is Link.CONNECTED
-    them.exit("own", EXIT_BROWSER_NOT_STARTED)
-    them.pass_time(3)
-    assert them.link("own") is Link.CONNECTED, "its restart is its own, too"
-    assert sum(held(them, name) for name in FOUR) >= 3
+    assert [(it.opened, it.cause) for it in changes(them)] == [(True, NOT_STARTED)]
+    spent = [them.state(name).counted for name in FOUR]
+    them.pass_time(HOUR, step=5.0)
+    assert {them.lifecycle(name) for name in FOUR} == {State.BACKOFF}, "nobody is parked"
+    assert [them.state(name).counted for name in FOUR] == spent, "no budget is spent"
+    them.script = Script()
+    them.pass_time(FleetPolicy().canary_interval + 10)
+    assert {them.link(name) for name in FOUR} == {Link.CONNECTED}
+
+
+def test_one_that_fails_behind_its_proxy_holds_nobody_and_spends_its_own_budget() -> None:
+    them = fleet("a")
+    them.scripts["a"] = BROKEN
+    them.exit("a", EXIT_BROWSER_NOT_STARTED)
+    them.pass_time(HOUR, step=5.0)
+    assert them.lifecycle("a") is State.PARKED
+    them.exit("b", EXIT_BROWSER_NOT_STARTED)
+    them.pass_time(5)
+    assert (them.link("b"), changes(them)) == (Link.CONNECTED, [])
+
+
+def test_an_open_breaker_holds_those_behind_proxies_as_well_and_spends_no_budget() -> None:
+    them = fleet("d")
+    them.script = BROKEN
+    break_all(them)
+    assert held(them, "d")
+    assert them.state("d").counted == ()
+    them.scripts["d"] = Script()
+    them.pass_time(4 * FleetPolicy().canary_interval)
+    assert them.link("d") is Link.CONNECTED, "its turn came"
+
+
+def test_a_proxy_that_fails_says_nothing_of_what_opened_the_breaker() -> None:
+    them = fleet("a")
+    them.script = BROKEN
+    break_all(them)
+    them.scripts["a"] = Script(reports=({"link": Link.OFFLINE, "details": DEAD},))
+    them.pass_time(4 * FleetPolicy().canary_interval)
+    assert them.link("a") is Link.OFFLINE
+    assert [it.opened for it in changes(them)] == [True]
+    assert len(canaries(them)) > 2, "the others take their turns"
+    them.report("a")
+    assert [it.opened for it in changes(them)][:2] == [True, False]
 
 
 def test_only_those_that_use_the_hosts_network_are_its_witnesses() -> None:

@@ -10,6 +10,7 @@ from waguard.core.host.browser_update import (
     SCRIPT,
     TRIED_FOR,
     UNPACKED,
+    Bad,
     Browser,
     Seen,
     Step,
@@ -151,6 +152,56 @@ def test_the_kept_one_takes_its_place(how: str) -> None:
     assert (wanted(state, "old"), wanted(state, None)) == ("old", "new")
     state, session, _ = advance(state, seen(fleet(), kept="old"), after + 60)
     assert (state.replacement, session) == (None, None)
+
+
+QR: Final = Browser(build="new", doubtful=True)
+"""Its page is loaded, and shows a QR code."""
+
+
+def test_one_canary_that_is_unlinked_proves_nothing_and_another_one_follows() -> None:
+    state, session, _ = advance(replaced(), seen(fleet(b=QR), kept="old"), TRIED_FOR)
+    assert (state.bad, session) == (None, None), "it may still connect"
+    state, session, _ = advance(state, seen(fleet(b=QR), kept="old"), TRIED_FOR + 1)
+    assert (state.bad, session) == (None, "c")
+    state, *_ = advance(state, seen(fleet(b=QR, c=NEW)), TRIED_FOR + 30)
+    proven = fleet(b=QR, c=replace(NEW, connected=PROVEN))
+    state, session, _ = advance(state, seen(proven), 2 * TRIED_FOR + 30)
+    assert (state.good, state.bad, state.doubts, session) == ("new", None, (), "a")
+
+
+@pytest.mark.parametrize("build", ["new", None])
+def test_two_in_a_row_that_were_connected_before_end_it(build: str | None) -> None:
+    """Going on would cost all of them. ``build`` None: the second one waits for a person."""
+    both = fleet(b=QR, c=replace(QR, build=build))
+    state, session, _ = advance(replaced(), seen(fleet(b=QR), kept="old"), TRIED_FOR + 1)
+    assert session == "c"
+    state, session, _ = advance(state, seen(both, kept="old"), 2 * TRIED_FOR + 2)
+    assert state.bad == Bad(build="new", why="sessions b and c were not connected with it")
+    assert session == ("c" if build else None)
+    assert advance(state, seen(fleet(), installed="newer"), 9e3).state.doubts == ()
+
+
+def test_one_that_cannot_connect_for_another_reason_never_counts() -> None:
+    """Its own proxy fails, or it waits for memory. Each is tried once, and then nobody is left."""
+    state, sessions, now, tried = replaced(), fleet(), 0.0, ["b"]
+    for _ in range(5):
+        sessions[tried[-1]] = Browser(build="new", excused=True)
+        now += TRIED_FOR + 1
+        state, session, _ = advance(state, seen(sessions), now)
+        tried += [session] if session else []
+        assert (state.bad, state.doubts) == (None, ())
+    assert (tried, state.replacement) == (["b", "c", "a"], None)
+
+
+def test_what_ends_twice_is_no_excuse() -> None:
+    ended = Browser(restarts=2, excused=True)
+    assert is_bad(advance(replaced(), seen(fleet(b=ended)), 1.0).state)
+
+
+def test_doubts_about_one_that_was_proven_are_none() -> None:
+    state = replaced(replace(LATE, good="new"))
+    state, session, _ = advance(state, seen(fleet(b=QR)), TRIED_FOR + 1)
+    assert (state.doubts, session) == ((), "c")
 
 
 def test_nothing_is_concluded_while_the_network_is_away() -> None:

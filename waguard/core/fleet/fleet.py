@@ -130,7 +130,7 @@ def _handle(  # noqa: C901, PLR0912 - a table of facts
             if failure.reason in NO_BROWSER:
                 trial = fleet.broken.trial if fleet.broken else None
                 return replace(fleet, broken=Broken(failure, now.at, trial))
-            if failure.blame is not Blame.SESSION or session in fleet.proxied:
+            if failure.blame is not Blame.SESSION:
                 return fleet
             alike = breakers.Failure(session, failure.cause, now.at)
             wanted = {session, *tried_and_wanted(fleet)}
@@ -207,7 +207,7 @@ def _on_member(
         # no ack can come: the waiting time of its sends begins again; whether it is on trial stays
         waiting = replace(seen, late=None, curable=None, overdue=False)
         fleet = _with_acks(fleet, session, waiting)
-    if link is not Link.UNKNOWN:
+    if link is not Link.UNKNOWN and not (link is Link.OFFLINE and session in fleet.proxied):
         fleet = replace(fleet, breaker=breakers.came_up(fleet.breaker, session))
     on_its_way = state in {State.STARTING, State.RUNNING, State.RECYCLING} and link is Link.UNKNOWN
     if fleet.slow == session and not on_its_way:

@@ -53,16 +53,15 @@ def admit_next(fleet: FleetState, now: Moment, post: Post) -> FleetState:
         return fleet  # the host is read first, at once
     before = fleet.breaker
     candidates = {name: _candidate(fleet, name, now) for name in fleet.waiting}
-    held = [it for it in candidates.values() if not it.asked and it.session not in fleet.proxied]
+    held = [it for it in candidates.values() if not it.asked]
     if not full:  # a canary that is chosen while no slot is free would lose its turn
         fleet = _try_canary(fleet, held, now)
     opening = fleet.breaker.opening
     why = breakers.words(fleet.rules.breaker, opening) if opening else None
     chosen = opening.canary if opening and fleet.breaker is not before else None
-    apart = fleet.proxied if why else ()
-    for free in (chosen, fleet.whatsapp.canary, *apart):
-        if free in candidates:
-            candidates[free] = _as_asked(candidates[free])
+    for canary in (chosen, fleet.whatsapp.canary):
+        if canary in candidates:
+            candidates[canary] = _as_asked(candidates[canary])
     slow = _slow_waits(fleet) | starts_held(fleet) | _planned_waits(fleet, why)
     decision = admit(
         fleet.rules.limits,
@@ -107,7 +106,7 @@ def _candidate(fleet: FleetState, name: str, now: Moment) -> Candidate:
 
 
 def _as_asked(it: Candidate) -> Candidate:
-    """Whoever the breaker does not concern starts as if a person had asked for it."""
+    """A canary starts as if a person had asked for it."""
     return Candidate(
         session=it.session,
         priority=it.priority,

@@ -131,7 +131,7 @@ class FleetState(Struct, frozen=True, kw_only=True):
     restarting: frozenset[str] = frozenset()
     """Sessions whose pages are loaded again and again."""
     proxied: frozenset[str] = frozenset()
-    """Sessions behind proxies of their own: no witnesses of the host's network, and no cases for the breaker."""
+    """Sessions behind proxies of their own: no witnesses of the host's network."""
     late: frozenset[str] = frozenset()
     """Sessions whose workers are late with their heartbeats."""
     outages: Mapping[str, str] = field(default_factory=dict)
@@ -186,7 +186,7 @@ def tried_and_wanted(fleet: FleetState) -> list[str]:
     return [
         name
         for name, member in fleet.members.items()
-        if member.state in WANTED_UP and name not in held | fleet.proxied
+        if member.state in WANTED_UP and name not in held
     ]
 
 

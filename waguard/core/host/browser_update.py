@@ -18,7 +18,7 @@ UNPACKED: Final = (
     60.0  # s without a change of the executable: its package is unpacked, and so are its libraries
 )
 PROVEN: Final = 300.0  # s for which a session is connected with a Chromium that works
-FAILURES: Final = 2  # ends of the canary's worker: one may have any cause
+FAILURES: Final = 2  # ends of the canary's worker, or doubtful canaries: one may have any cause
 TRIED_FOR: Final = (
     300.0  # s from a replacement to the connection; a start and a load have their limits at 55 each
 )
@@ -37,6 +37,10 @@ class Browser(Struct, frozen=True, kw_only=True):
     """Unplanned restarts of its worker so far."""
     parked: bool = False
     """The session spent its restarts."""
+    doubtful: bool = False
+    """Its Chromium got as far as WhatsApp, which shows a QR code, a block, a refusal: that is hardly Chromium's fault."""
+    excused: bool = False
+    """Its own proxy fails, or it waits for its start: that says nothing of Chromium."""
 
 
 class Seen(Struct, frozen=True, kw_only=True):
@@ -86,6 +90,8 @@ class UpdateState(Struct, frozen=True, kw_only=True):
     """The last one with which a session was connected for ``PROVEN`` seconds."""
     bad: Bad | None = None
     replacement: Replacement | None = None
+    doubts: tuple[str, ...] = ()
+    """Canaries of the installed one that were ``doubtful``."""
 
 
 class Step(NamedTuple):
@@ -132,7 +138,7 @@ def advance(state: UpdateState, seen: Seen, now: float) -> Step:
     if seen.installed != state.installed:
         # what failed before says nothing of another one
         bad = state.bad if state.bad and state.bad.build == seen.installed else None
-        state = replace(state, installed=seen.installed, since=now, bad=bad, replacement=None)
+        state = UpdateState(installed=seen.installed, since=now, good=state.good, bad=bad)
     state = _prove(state, seen, seen.installed)
     step = _follow(state, state.replacement, seen, now) if state.replacement else Step(state)
     return step if step.session else _next(step.state, seen, now)
@@ -141,7 +147,7 @@ def advance(state: UpdateState, seen: Seen, now: float) -> Step:
 def _prove(state: UpdateState, seen: Seen, installed: str) -> UpdateState:
     running = [it for it in seen.sessions.values() if it.build == installed]
     if any(it.connected is not None and it.connected >= PROVEN for it in running):
-        return replace(state, good=installed, bad=None)
+        return replace(state, good=installed, bad=None, doubts=())
     if is_bad(state):
         answers = state.bad is not None and state.bad.refused and seen.refused is None
         return replace(state, bad=None) if answers else state
@@ -172,13 +178,20 @@ def _follow(state: UpdateState, replacement: Replacement, seen: Seen, now: float
     failed = it.parked or it.restarts >= replacement.restarts + FAILURES
     if not (late or failed):
         return Step(state)
-    if not on_trial:
+    if not on_trial or (it.excused and not failed):
         return Step(replace(state, replacement=None))  # its own failure, or the old one's
     how = f"failed {FAILURES} times" if failed else f"was not connected within {TRIED_FOR:g} s"
-    bad = Bad(build=state.installed or "", why=f"session {replacement.session} {how} with it")
-    if it.parked or seen.kept in {None, state.installed}:
-        return Step(replace(state, bad=bad, replacement=None))  # its next worker gets the kept one
-    return _replace(replace(state, bad=bad), replacement.session, bad.why, seen, now)
+    why = f"session {replacement.session} {how} with it"
+    if it.doubtful:
+        state = replace(state, doubts=(*state.doubts, replacement.session))
+        if len(state.doubts) < FAILURES:
+            return Step(replace(state, replacement=None))  # another one is the canary
+        why = f"sessions {' and '.join(state.doubts)} were not connected with it"
+    state = replace(state, bad=Bad(build=state.installed or "", why=why))
+    ends = it.parked or (it.doubtful and it.build is None)
+    if ends or seen.kept in {None, state.installed}:
+        return Step(replace(state, replacement=None))  # its next worker gets the kept one
+    return _replace(state, replacement.session, why, seen, now)
 
 
 def _next(state: UpdateState, seen: Seen, now: float) -> Step:

@@ -348,7 +348,7 @@ def _after_others(state: SessionState, failure: Failure, now: Moment, out: Out) 
 
 
 def _after_its_own(state: SessionState, failure: Failure, now: Moment, out: Out) -> SessionState:
-    if state.fleet.breaker and not state.proxied:
+    if state.fleet.breaker:
         # many sessions fail alike: the failure is not counted, and the session waits for a slot
         retries = Retries(state.retries.tries)
         return replace(state, retries=retries, uncounted=True)

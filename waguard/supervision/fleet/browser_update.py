@@ -7,13 +7,16 @@ from typing import Final, NamedTuple
 import msgspec
 from loguru import logger
 
+from waguard.core.blame import Blame
 from waguard.core.host import browser_update as updates
 from waguard.core.host.browser_update import Bad, Browser, Seen, UpdateState
 from waguard.core.lifecycle import WANTED_UP, State
 from waguard.core.link import Link
 from waguard.core.replace import replace
+from waguard.core.row_status import ParkCause
+from waguard.core.session import views
 from waguard.core.session.facts import RestartRequested
-from waguard.core.session.state import Intent
+from waguard.core.session.state import Intent, SessionState
 from waguard.errors import WaguardError
 from waguard.host import small_file
 from waguard.host.files.private_files import replace_private
@@ -105,7 +108,9 @@ class BrowserUpdate:
                 connected=now - member.link_since if connected else None,
                 idle=session.traffic.idle,
                 restarts=session.state.restarts,
-                parked=member.state is State.PARKED,
+                parked=views.parked_for(session.state) is ParkCause.RESTART_BUDGET,
+                doubtful=_is_doubtful(session.state),
+                excused=name in fleet.waiting or session.state.network_down is not None,
             )
         away = fleet.network_down or fleet.whatsapp.why or fleet.breaker.opening
         tried = self._ctx.versions.decision.state.trial  # of a version of WhatsApp Web
@@ -187,6 +192,18 @@ class BrowserUpdate:
             self._writes = False
         else:
             self._written, self._writes = bad, True
+
+
+def _is_doubtful(state: SessionState) -> bool:
+    """Whether what WhatsApp, or its account, does explains that it is not connected."""
+    if views.parked_for(state) not in {None, ParkCause.RESTART_BUDGET}:
+        return True
+    if state.failure and state.failure.blame is Blame.WHATSAPP:
+        return True
+    link, refused = views.link(state), state.worker is not None and state.worker.refused
+    if link is Link.OFFLINE:
+        return refused or state.proxied
+    return link not in {Link.UNKNOWN, Link.CONNECTED}
 
 
 class _Found(NamedTuple):
