@@ -38,9 +38,9 @@ class Browser(Struct, frozen=True, kw_only=True):
     parked: bool = False
     """The session spent its restarts."""
     doubtful: bool = False
-    """Its Chromium got as far as WhatsApp, which shows a QR code, a block, a refusal: that is hardly Chromium's fault."""
+    """WhatsApp was reached, and shows a QR code, a block, a refusal: that is hardly Chromium's fault."""
     excused: bool = False
-    """Its own proxy fails, or it waits for its start: that says nothing of Chromium."""
+    """The session's own proxy fails, or its start waits: that says nothing of Chromium."""
 
 
 class Seen(Struct, frozen=True, kw_only=True):
