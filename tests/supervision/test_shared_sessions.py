@@ -28,8 +28,8 @@ class Shared:
     def has(self, session: str) -> bool:
         return "load" in self.calls and session == "s"
 
-    async def prepare(self, at: Places) -> Failure | None:
-        self.calls.append("prepare")
+    async def prepare(self, at: Places, *, unpaired: bool) -> Failure | None:
+        self.calls.append("prepare unpaired" if unpaired else "prepare")
         if self.failure is None and not at.profile.exists():
             self._world.profile(at.session)
         return self.failure
@@ -118,3 +118,18 @@ async def test_an_adopted_worker_is_shipped_and_the_end_waits_for_what_is_left(
     await bench.it.stop()
     assert shared.calls[-1] == "close"
     assert "ended s" in shared.calls
+
+
+async def test_one_that_is_not_paired_has_nothing_that_could_be_laid_down(
+    shared: Shared, bench: Bench, world: World
+) -> None:
+    world.spawn.script = Script(reports=(CONNECTED,))
+    await bench.row("s", status="qr_scanning", profile=False)
+    await shared.load()
+    await bench.restore()
+    session = bench.session()
+    await until(session, connected)
+    assert "prepare unpaired" in shared.calls
+    await bench.it.sessions.delete("s", purge=True)
+    assert shared.has("s"), "the database was away then"
+    assert session.profile.is_there() is False

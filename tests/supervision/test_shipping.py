@@ -15,7 +15,7 @@ from waguard.core.blame import Failure
 from waguard.core.replace import replace
 from waguard.core.shipping import Claim, Part
 from waguard.errors import DatabaseUnavailableError
-from waguard.profile import layout, owner_mark, start_marks
+from waguard.profile import layout, owner_mark, quarantine, start_marks
 from waguard.profile.layout import Places
 from waguard.profile.lock import ProfileLock
 from waguard.supervision.shipping.credential_shipping import CredentialShipping
@@ -93,8 +93,8 @@ class Host:
         with ProfileLock(self.at.profile) as lock:
             owner_mark.claim(self.at.profile, lock.descriptor, after_pairing=True)
 
-    async def start(self) -> Failure | None:
-        failure = await self.shipping.prepare(self.at)
+    async def start(self, *, unpaired: bool = False) -> Failure | None:
+        failure = await self.shipping.prepare(self.at, unpaired=unpaired)
         if failure is None:
             with ProfileLock(self.at.profile) as lock:
                 start_marks.clear_clean_exit(self.at.profile, lock.descriptor)
@@ -345,3 +345,39 @@ async def test_messages_make_it_due_and_a_session_that_is_gone_is_forgotten(
     assert not a.shipping.has("abc")
     memory.down = 0
     await make("a").shipping.clear(a.at)
+
+
+async def test_a_pairing_that_was_logged_out_never_comes_back(make: Make, memory: Memory) -> None:
+    a, b = make("a"), make("b", epoch=3)
+    a.pair()
+    await a.start()
+    await a.ship()
+    await a.stop()
+    b.pair("an older copy of it")
+    with ProfileLock(a.at.profile) as lock:
+        token = owner_mark.pairing(a.at.profile)
+        quarantine.retire(a.at, lock.descriptor, token=token, why="logged out")
+    memory.down = 0
+    await a.shipping.clear(a.at)  # or it is killed before that
+    again = make("a", epoch=2)
+    await again.shipping.load()
+    failure = await again.start(unpaired=True)
+    assert failure
+    assert failure.reason == "credentials_unknown"
+    memory.down = None
+    left = memory.claims["abc"], dict(memory.stored)
+    for host in (again, b):
+        memory.claims["abc"], memory.stored = left[0], dict(left[1])
+        assert await host.start(unpaired=True) is None
+        assert not layout.exists(host.at.profile)
+        assert memory.claims["abc"].sealed is None
+        assert memory.stored == {}
+        assert not host.shipping.has("abc")
+        assert host.rolled_back == []
+    # a scan of this moment, which no row has yet, is kept
+    again.pair("scanned")
+    await again.ship()
+    shipped = memory.claims["abc"].sealed
+    assert await again.start(unpaired=True) is None
+    assert owner_mark.pairing(again.at.profile)
+    assert memory.claims["abc"].sealed == shipped

@@ -114,13 +114,16 @@ class SessionProfile:
 
     @property
     def _is_shipped(self) -> bool:
-        shipping = self._ctx.shipping
-        return shipping is not None and shipping.has(self._writer.row.session_id)
+        shipping, row = self._ctx.shipping, self._writer.row
+        # of one that was logged out, what is left is that of an earlier pairing
+        return shipping is not None and not row.unpaired and shipping.has(row.session_id)
 
     async def have_newest(self) -> Failure | None:
         """Before a start have the credentials of the host that used the session last, where hosts share them; why that
         cannot be done."""
-        return await self._ctx.shipping.prepare(self.at) if self._ctx.shipping else None
+        if not self._ctx.shipping:
+            return None
+        return await self._ctx.shipping.prepare(self.at, unpaired=self._writer.row.unpaired)
 
     async def clear_shipped(self) -> None:
         """Have nobody use what was shared of it: the session leaves."""

@@ -93,14 +93,15 @@ class CredentialShipping:
         """Whether credentials of it can be laid down."""
         return session in self._shipped
 
-    async def prepare(self, at: Places) -> Failure | None:
-        """Have the newest credentials in the profile, before a start; why that cannot be done."""
+    async def prepare(self, at: Places, *, unpaired: bool = False) -> Failure | None:
+        """Have the newest credentials in the profile, before a start; why that cannot be done. ``unpaired``: the session
+        was not paired since it was made, logged out or deleted."""
         it = self._of(at)
         it.shipment.life += 1  # what goes on of the worker before ends with its next piece
         it.woken.set()
         async with it.shipment.lock:
             try:
-                await taking_over.prepare(self._ctx, it.shipment)
+                await taking_over.prepare(self._ctx, it.shipment, unpaired=unpaired)
             except DatabaseUnavailableError as error:
                 return Failure(Blame.HOST, "credentials_unknown", UNKNOWN, error.line())
             except (UnreadableError, WaguardError, OSError) as error:
@@ -110,6 +111,8 @@ class CredentialShipping:
                 )
                 message = f"{UNREADABLE}: {why}"
                 return Failure(Blame.HOST, "credentials_unreadable", UNREADABLE, message)
+            if it.shipment.claim is None or it.shipment.claim.sealed is None:
+                self._shipped.discard(at.session)
         return None
 
     def began(self, at: Places) -> None:

@@ -15,11 +15,17 @@ from waguard.supervision.shipping.session_shipment import SessionShipment
 from waguard.supervision.shipping.shipping_context import ShippingContext
 
 
-async def prepare(ctx: ShippingContext, it: SessionShipment) -> None:
+async def prepare(ctx: ShippingContext, it: SessionShipment, *, unpaired: bool) -> None:
     """Raises ``DatabaseUnavailableError``, ``UnreadableError``, ``WaguardError``, ``OSError``; then the start has to wait:
     what cannot be read is not empty."""
     claim = await it.read_claim()
-    decision = policy.decide(claim, await asyncio.to_thread(shipping.local, it.at), ctx.host)
+    local = await asyncio.to_thread(shipping.local, it.at)
+    decision = policy.decide(claim, local, ctx.host)
+    if unpaired and not (isinstance(decision, Use) and local.paired):
+        # what is shared is of a pairing that was logged out, and nobody has deleted it then
+        await it.forget()
+        claim = it.claim
+        decision = policy.decide(claim, local, ctx.host)
     match decision:
         case Use():
             if claim and claim.orderly:  # from now on there is something newer
