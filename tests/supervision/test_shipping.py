@@ -1,5 +1,7 @@
 """Two hosts that share credentials in one database: what is shipped, and what is laid down."""
 
+import os
+import time
 from collections import defaultdict
 from collections.abc import AsyncIterator, Callable, Collection, Sequence
 from dataclasses import dataclass, field
@@ -13,7 +15,7 @@ from tests.profile.leveldb_files import BLOBS, INDEXED, batch, profile, record, 
 from tests.waiting import wait_until
 from waguard.core.blame import Failure
 from waguard.core.replace import replace
-from waguard.core.shipping import Claim, Part
+from waguard.core.shipping import Claim, Note, Part
 from waguard.errors import DatabaseUnavailableError
 from waguard.profile import layout, owner_mark, quarantine, start_marks
 from waguard.profile.layout import Places
@@ -139,12 +141,14 @@ async def make(tmp_path: Path, memory: Memory) -> AsyncIterator[Make]:
         def waits(session: str) -> bool:
             return session in host.waits
 
+        clock = Clock()
+        clock.at = time.time()  # that of the files, which are compared with it
         ctx = ShippingContext(
             store=memory,
             sealer=Sealer(key),
             host=name,
             epoch=lambda: epoch,
-            clock=Clock(),
+            clock=clock,
             rolled_back=roll_back,
             waits=waits,
             rate=1 << 30,
@@ -381,3 +385,55 @@ async def test_a_pairing_that_was_logged_out_never_comes_back(make: Make, memory
     assert await again.start(unpaired=True) is None
     assert owner_mark.pairing(again.at.profile)
     assert memory.claims["abc"].sealed == shipped
+
+
+async def test_a_profile_that_may_be_newer_than_what_is_shared_waits_for_a_person(
+    make: Make, memory: Memory
+) -> None:
+    a, b = make("a"), make("b", epoch=2)
+    a.pair()
+    await a.start()
+    await a.stop()
+    await b.start()
+    await b.ship()
+    await b.stop()
+    left = memory.claims["abc"], dict(memory.stored)
+    # this host has used it meanwhile, with a release that shares nothing
+    a.grow("what nobody shared")
+    path = a.at.profile / LOG
+    later = left[0].shipped_at + 3600
+    os.utime(path, (later, later))
+    again = make("a", epoch=4)
+    failure = await again.start()
+    assert failure
+    assert failure.reason == "profile_newer"
+    assert "it was written at 20" in failure.message
+    assert not a.at.quarantine.exists()
+    assert (memory.claims["abc"], memory.stored) == left
+    # what is shared is chosen
+    a.at.profile.rename(a.at.profile.with_name("away"))
+    assert await again.start() is None
+    assert owner_mark.pairing(a.at.profile)
+
+
+@pytest.mark.parametrize("noted", [True, False])
+async def test_one_that_was_cut_off_after_it_laid_down_takes_over_again(
+    make: Make, memory: Memory, *, noted: bool
+) -> None:
+    a, b = make("a"), make("b", epoch=2)
+    a.pair()
+    await a.start()
+    await a.ship()
+    before = memory.claims["abc"]
+    memory.claims["abc"] = before = replace(before, shipped_at=before.shipped_at - 3600)
+    assert await b.start() is None
+    memory.claims["abc"] = before  # it was killed before it said so
+    if not noted:
+        (b.at.profile / start_marks.HOLDER).unlink()
+    assert await make("b", epoch=3).start() is None
+    assert memory.claims["abc"].note == Note("b", 3)
+    b.grow("what somebody has received here")
+    memory.claims["abc"] = before
+    failure = await make("b", epoch=4).start()
+    assert failure
+    assert failure.reason == "profile_newer"

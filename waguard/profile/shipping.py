@@ -260,6 +260,15 @@ def recognized(profile: Path, shipment: Shipment) -> dict[str, Known]:
     return found
 
 
+def is_as_shipped(profile: Path, shipment: Shipment) -> bool:
+    """Whether no Chromium has used it since a shipment was laid down there. Blocks."""
+    found = recognized(profile, shipment)
+    return all(
+        path in found and (profile / path).stat().st_size == file.size
+        for path, file in shipment.files.items()
+    )
+
+
 # ---- whose it is ----
 
 

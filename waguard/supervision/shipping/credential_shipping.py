@@ -14,7 +14,7 @@ from loguru import logger
 
 from waguard.core.blame import Blame, Failure
 from waguard.core.profile.profile import STORED_AFTER
-from waguard.core.shipping import MESSAGES, due_in, not_shared_words
+from waguard.core.shipping import MESSAGES, NEWER, due_in, not_shared_words
 from waguard.errors import DatabaseUnavailableError, WaguardError
 from waguard.host.small_file import UnreadableError
 from waguard.profile.layout import Places
@@ -101,7 +101,7 @@ class CredentialShipping:
         it.woken.set()
         async with it.shipment.lock:
             try:
-                await taking_over.prepare(self._ctx, it.shipment, unpaired=unpaired)
+                newer = await taking_over.prepare(self._ctx, it.shipment, unpaired=unpaired)
             except DatabaseUnavailableError as error:
                 return Failure(Blame.HOST, "credentials_unknown", UNKNOWN, error.line())
             except (UnreadableError, WaguardError, OSError) as error:
@@ -111,6 +111,9 @@ class CredentialShipping:
                 )
                 message = f"{UNREADABLE}: {why}"
                 return Failure(Blame.HOST, "credentials_unreadable", UNREADABLE, message)
+            if newer:
+                logger.error(NEWER, event="profile_newer", session=at.session, why=newer)
+                return Failure(Blame.HOST, "profile_newer", NEWER, newer)
             if it.shipment.claim is None or it.shipment.claim.sealed is None:
                 self._shipped.discard(at.session)
         return None

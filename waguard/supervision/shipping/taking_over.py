@@ -7,7 +7,7 @@ from loguru import logger
 
 from waguard.core import shipping as policy
 from waguard.core.replace import replace
-from waguard.core.shipping import Claim, LayDown, Retire, Scan, Use
+from waguard.core.shipping import Claim, LayDown, Newer, Retire, Scan, Use
 from waguard.profile import shipping, staging
 from waguard.profile.layout import Places
 from waguard.profile.lock import ProfileLock
@@ -15,8 +15,8 @@ from waguard.supervision.shipping.session_shipment import SessionShipment
 from waguard.supervision.shipping.shipping_context import ShippingContext
 
 
-async def prepare(ctx: ShippingContext, it: SessionShipment, *, unpaired: bool) -> None:
-    """Raises ``DatabaseUnavailableError``, ``UnreadableError``, ``WaguardError``, ``OSError``; then the start has to wait:
+async def prepare(ctx: ShippingContext, it: SessionShipment, *, unpaired: bool) -> str | None:
+    """Why a person has to decide first; None: nobody has to. Raises ``DatabaseUnavailableError``, ``UnreadableError``, ``WaguardError``, ``OSError``; then the start has to wait:
     what cannot be read is not empty."""
     claim = await it.read_claim()
     local = await asyncio.to_thread(shipping.local, it.at)
@@ -26,7 +26,15 @@ async def prepare(ctx: ShippingContext, it: SessionShipment, *, unpaired: bool) 
         await it.forget()
         claim = it.claim
         decision = policy.decide(claim, local, ctx.host)
+    if isinstance(decision, Newer) and claim and claim.sealed is not None:
+        shipment = ctx.sealer.shipment_of(it.name, claim)
+        # cut off after it was laid down, and before that was said
+        if await asyncio.to_thread(shipping.is_as_shipped, it.at.profile, shipment):
+            decision = LayDown(rolled_back=not claim.orderly)
     match decision:
+        case Newer():
+            assert claim  # noqa: S101 - decide promises it
+            return policy.newer_words(claim, local)
         case Use():
             if claim and claim.orderly:  # from now on there is something newer
                 await it.say(replace(claim, orderly=False))
@@ -44,6 +52,7 @@ async def prepare(ctx: ShippingContext, it: SessionShipment, *, unpaired: bool) 
         case LayDown(rolled_back=rolled_back):
             assert claim  # noqa: S101 - decide promises it
             await _lay_down(ctx, it, claim, rolled_back=rolled_back)
+    return None
 
 
 async def _lay_down(
