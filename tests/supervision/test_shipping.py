@@ -437,3 +437,18 @@ async def test_one_that_was_cut_off_after_it_laid_down_takes_over_again(
     failure = await make("b", epoch=4).start()
     assert failure
     assert failure.reason == "profile_newer"
+
+
+async def test_an_end_in_order_counts_for_the_next_holder_of_the_lease_alone(
+    make: Make, memory: Memory
+) -> None:
+    a = make("a", epoch=4)
+    a.pair()
+    await a.start()
+    await a.stop()
+    left = memory.claims["abc"]
+    for name, epoch, rolled_back in (("b", 5, []), ("c", 6, ["abc"])):
+        memory.claims["abc"] = left
+        host = make(name, epoch=epoch)
+        assert await host.start() is None
+        assert host.rolled_back == rolled_back

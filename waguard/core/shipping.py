@@ -67,6 +67,8 @@ class Shipment(Struct, frozen=True, kw_only=True):
     files: dict[str, ShippedFile]
     paired_at: float | None
     """Unix time."""
+    ended: int = 0
+    """The epoch of the lease in which the session ended in order, and this is all of it; 0: it did not."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

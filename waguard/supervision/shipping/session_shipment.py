@@ -102,6 +102,7 @@ class SessionShipment:
             format=FORMAT,
             files={path: it.shipped() for path, it in now_known.items()},
             paired_at=await asyncio.to_thread(owner_mark.paired_at, at.profile),
+            ended=(self._ctx.epoch() or 0) if orderly else 0,
         )
         epoch = claim.note.epoch
         sealed = await asyncio.to_thread(self._ctx.sealer.shipment, self.name, epoch, shipment)

@@ -60,6 +60,8 @@ async def _lay_down(
 ) -> None:
     at, note = it.at, ctx.new_note()
     shipment = ctx.sealer.shipment_of(it.name, claim)
+    # a holder in between may have used the session without sharing anything, not even that it did
+    rolled_back = rolled_back or shipment.ended + 1 != note.epoch
     with await asyncio.to_thread(ProfileLock, at.profile) as lock:
         with staging.made_beside(at.profile) as made:
             for path, file in shipment.files.items():
