@@ -36,6 +36,7 @@ class Memory:
         self.stored: dict[tuple[str, str, int], Part] = {}
         self.commits = 0
         self.down: int | None = None
+        self.is_mute = False
 
     async def shipped(self) -> set[str]:
         return {session for session, it in self.claims.items() if it.sealed is not None}
@@ -70,6 +71,8 @@ class Memory:
         for of, file, number in list(self.stored):
             if of == session and file in gone:
                 del self.stored[of, file, number]
+        if self.is_mute:
+            raise DatabaseUnavailableError("it has not said whether that is written")
 
     def _answer(self, *, write: bool = True) -> None:
         if self.down is None:
@@ -452,3 +455,23 @@ async def test_an_end_in_order_counts_for_the_next_holder_of_the_lease_alone(
         host = make(name, epoch=epoch)
         assert await host.start() is None
         assert host.rolled_back == rolled_back
+
+
+async def test_what_was_committed_without_an_answer_is_not_replaced(
+    make: Make, memory: Memory
+) -> None:
+    a, b = make("a"), make("b", epoch=2)
+    a.pair()
+    await a.start()
+    await a.ship()
+    a.grow("one")
+    memory.is_mute = True
+    await a.ship()
+    memory.is_mute = False
+    shipped = (a.at.profile / LOG).read_bytes()
+    a.grow("one" + Random(1).randbytes(1_200_000).hex())
+    memory.down = 1
+    await a.ship()  # it puts one part, and is killed
+    memory.down = None
+    assert await b.start() is None
+    assert (b.at.profile / LOG).read_bytes() == shipped
