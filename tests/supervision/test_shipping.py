@@ -1,6 +1,7 @@
 """Two hosts that share credentials in one database: what is shipped, and what is laid down."""
 
 import os
+import shutil
 import time
 from collections import defaultdict
 from collections.abc import AsyncIterator, Callable, Collection, Sequence
@@ -82,6 +83,13 @@ class Memory:
         self.down -= write
 
 
+class Now(Clock):
+    """Shows the time of the files, which are compared with it."""
+
+    def wall(self) -> float:
+        return time.time()
+
+
 @dataclass
 class Host:
     """One of two; ``why`` is what it reports."""
@@ -144,14 +152,12 @@ async def make(tmp_path: Path, memory: Memory) -> AsyncIterator[Make]:
         def waits(session: str) -> bool:
             return session in host.waits
 
-        clock = Clock()
-        clock.at = time.time()  # that of the files, which are compared with it
         ctx = ShippingContext(
             store=memory,
             sealer=Sealer(key),
             host=name,
             epoch=lambda: epoch,
-            clock=clock,
+            clock=Now(),
             rolled_back=roll_back,
             waits=waits,
             rate=1 << 30,
@@ -475,3 +481,26 @@ async def test_what_was_committed_without_an_answer_is_not_replaced(
     memory.down = None
     assert await b.start() is None
     assert (b.at.profile / LOG).read_bytes() == shipped
+
+
+async def test_a_disk_that_came_back_from_an_image_does_not_replace_what_is_shared(
+    make: Make, memory: Memory
+) -> None:
+    a = make("a")
+    a.pair()
+    await a.start()
+    await a.ship()
+    image = a.at.profile.with_name("image")
+    shutil.copytree(a.at.profile, image)
+    a.grow("weeks of messages")
+    newest = (a.at.profile / LOG).read_bytes()
+    await a.ship()
+    await a.stop()
+    a.at.profile.rename(a.at.profile.with_name("broken disk"))
+    image.rename(a.at.profile)
+    again = make("a", epoch=2)
+    assert await again.start() is None
+    assert (a.at.profile / LOG).read_bytes() == newest
+    assert again.rolled_back == ["abc"]
+    [moved] = a.at.quarantine.iterdir()
+    assert newest.startswith((moved / LOG).read_bytes())
