@@ -45,10 +45,14 @@ class SessionProfile:
         return owner_mark.paired_at(self.at.profile)
 
     def is_there(self) -> bool | None:
-        """Whether it, a snapshot that may bring it back, or an old one is there; None: the folder of all
+        """Whether it, a snapshot that may bring it back, an old one or a shared one is there; None: the folder of all
         profiles cannot be read. Raises ``OSError`` where its own cannot be read."""
+        here = self._is_here()
+        return True if here is False and self._is_shipped else here
+
+    def _is_here(self) -> bool | None:
         try:
-            if inspection.something_left(self.at) or self.old() or self._is_shipped:
+            if inspection.something_left(self.at) or self.old():
                 return True
         except OSError:
             if self._ctx.fleet.profiles_unknown:
@@ -69,7 +73,7 @@ class SessionProfile:
         """
         sessions, row = self._ctx.config().paths.sessions, self._writer.row
         before: int | None = self._workspace
-        if before == row.workspace_id and self.paired and not self.is_there():
+        if before == row.workspace_id and self.paired and not self._is_here():
             before = layout.elsewhere(sessions, row.workspace_id, row.session_id)
         layout.migrate(sessions, row.workspace_id, row.session_id, before=before)
         if before not in {None, row.workspace_id}:
