@@ -1,5 +1,6 @@
 """Two hosts that share credentials in one database: what is shipped, and what is laid down."""
 
+import asyncio
 import os
 import shutil
 import time
@@ -26,6 +27,7 @@ from waguard.supervision.shipping.sealer import Sealer
 from waguard.supervision.shipping.shipping_context import ShippingContext
 
 KEY, OTHER = bytes(32), bytes([1]) * 32
+DEADLINE = 60.0
 LOG = f"{INDEXED}/000006.log"
 
 
@@ -38,6 +40,8 @@ class Memory:
         self.commits = 0
         self.down: int | None = None
         self.is_mute = False
+        self.hangs = False
+        self.refused = 0
 
     async def shipped(self) -> set[str]:
         return {session for session, it in self.claims.items() if it.sealed is not None}
@@ -66,6 +70,8 @@ class Memory:
     async def commit(
         self, session: str, claim: Claim, parts: Sequence[Part] = (), gone: Collection[str] = ()
     ) -> None:
+        if self.hangs:
+            await asyncio.Event().wait()
         await self.put(session, parts)
         self.claims[session] = claim
         self.commits += 1
@@ -79,6 +85,7 @@ class Memory:
         if self.down is None:
             return
         if self.down <= 0:
+            self.refused += 1
             raise DatabaseUnavailableError("it is away")
         self.down -= write
 
@@ -119,7 +126,7 @@ class Host:
             with ProfileLock(self.at.profile) as lock:
                 start_marks.mark_clean_exit(self.at.profile, lock.descriptor)
         self.shipping.ended("abc")
-        await self.shipping.close()
+        await self.shipping.close(DEADLINE)
 
     async def ship(self) -> None:
         """Do what is due when much has happened."""
@@ -145,7 +152,14 @@ async def make(tmp_path: Path, memory: Memory) -> AsyncIterator[Make]:
     """A host by its name, the epoch of its lease and its key."""
     hosts: list[Host] = []
 
-    def made(name: str, *, epoch: int | None = 1, key: bytes = KEY, limit: int = 1 << 30) -> Host:
+    def made(
+        name: str,
+        *,
+        epoch: int | None = 1,
+        key: bytes = KEY,
+        limit: int = 1 << 30,
+        again: float = 60.0,
+    ) -> Host:
         async def roll_back(session: str, _: float) -> None:
             host.rolled_back.append(session)
 
@@ -162,6 +176,7 @@ async def make(tmp_path: Path, memory: Memory) -> AsyncIterator[Make]:
             waits=waits,
             rate=1 << 30,
             limit=limit,
+            again=again,
         )
         why: list[str | None] = []
         at = layout.places(tmp_path / name, 7, "abc")
@@ -475,7 +490,8 @@ async def test_what_was_committed_without_an_answer_is_not_replaced(
     await a.ship()
     memory.is_mute = False
     shipped = (a.at.profile / LOG).read_bytes()
-    a.grow("one" + Random(1).randbytes(1_200_000).hex())
+    a.grow("two")
+    (a.at.profile / BLOBS / "1/00/8").write_bytes(Random(1).randbytes(600_000))
     memory.down = 1
     await a.ship()  # it puts one part, and is killed
     memory.down = None
@@ -504,3 +520,61 @@ async def test_a_disk_that_came_back_from_an_image_does_not_replace_what_is_shar
     assert again.rolled_back == ["abc"]
     [moved] = a.at.quarantine.iterdir()
     assert newest.startswith((moved / LOG).read_bytes())
+
+
+async def test_the_last_shipment_is_tried_again_while_the_database_is_away(
+    make: Make, memory: Memory
+) -> None:
+    a = make("a", again=0.01)
+    a.pair()
+    await a.start()
+    await a.ship()
+    a.grow("a last message")
+    memory.down = 0
+    with ProfileLock(a.at.profile) as lock:
+        start_marks.mark_clean_exit(a.at.profile, lock.descriptor)
+    a.shipping.ended("abc")
+    await wait_until(lambda: memory.refused > 2, "it is tried again")
+    memory.down = None
+    await wait_until(lambda: memory.claims["abc"].orderly, "all is shared")
+    await a.shipping.close(DEADLINE)
+    assert not any(a.why), "all of it was shared"
+
+
+async def test_a_session_that_does_not_run_and_one_that_was_cut_off_are_named(
+    make: Make, memory: Memory
+) -> None:
+    a = make("a", again=9e9)
+    a.pair()
+    await a.shipping.load(["abc", "stopped"])
+    assert str(a.why[-1]).count("nothing is shared of it yet") == 2
+    await a.start()
+    await a.ship()
+    assert "abc" not in str(a.why[-1])
+    await a.shipping.load(["abc"])
+    a.grow("a last message")
+    memory.down = 0
+    a.shipping.ended("abc")
+    await wait_until(lambda: memory.refused > 0, "it was tried")
+    await a.shipping.close()
+    assert "abc: waguard was stopped before" in str(a.why[-1])
+
+
+async def test_nothing_large_is_begun_at_the_end_and_a_silent_database_is_not_waited_for(
+    make: Make, memory: Memory
+) -> None:
+    a = make("a")
+    a.pair()
+    await a.start()
+    await a.ship()
+    shipped = memory.commits
+    (a.at.profile / BLOBS / "1/00/8").write_bytes(Random(1).randbytes(1_200_000))
+    await a.stop()
+    assert memory.commits == shipped
+    assert "abc: waguard was stopped before" in str(a.why[-1])
+    again = make("a", epoch=2)
+    await again.start()
+    memory.hangs = True
+    again.shipping.ended("abc")
+    await again.shipping.close(0.01)
+    assert "abc: waguard was stopped before" in str(again.why[-1])

@@ -19,6 +19,7 @@ RATE: Final = 1 << 20  # bytes a second, of what has more than one piece
 MESSAGES: Final = 20  # that may be missing in what is shipped
 WITHIN: Final = 10.0  # s
 AHEAD: Final = 120.0  # s of a profile's last change after the shipment: what a dead host had not shipped, and two clocks
+LAST_ONES: Final = 4.0  # s for what is shipped at the end of the daemon
 FORMAT: Final = 1
 
 
