@@ -43,7 +43,7 @@ def expired(
     left, gone = sum(file.size for file in ordered), []
     for file in ordered:
         age = now - file.at
-        if age < spared_for or (age <= keep_for and left <= size_limit):
+        if (spared_for and age < spared_for) or (age <= keep_for and left <= size_limit):
             break
         if file.name not in spared:
             gone.append(file)

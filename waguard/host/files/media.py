@@ -240,7 +240,7 @@ def _details_path(path: Path) -> Path:
 
 
 def _renew(path: Path) -> None:
-    """Its own time stays (see above)."""
+    """The file's own time stays (see above)."""
     _details_path(path).touch(mode=0o600)
 
 
