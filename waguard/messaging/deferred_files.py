@@ -129,7 +129,7 @@ class DeferredFiles:
     async def _handle(self, file: DeferredFile) -> None:
         self._coming += (limit := self._config().media.file_limit << 20)
         try:
-            await self._attempt(file, limit)
+            await self._fetch_or_wait(file, limit)
         except Exception as error:  # noqa: BLE001 - it would be begun again at once, and nobody be told
             logger.exception(
                 "a bug in waguard: a file could not be fetched",
@@ -141,7 +141,7 @@ class DeferredFiles:
         finally:
             self._coming -= limit
 
-    async def _attempt(self, file: DeferredFile, limit: int) -> None:
+    async def _fetch_or_wait(self, file: DeferredFile, limit: int) -> None:
         """Fetch it, or let it wait; give up what cannot be had."""
         try:
             if why := await self._why_not(file, limit):

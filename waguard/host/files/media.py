@@ -240,7 +240,7 @@ def _details_path(path: Path) -> Path:
 
 
 def _renew(path: Path) -> None:
-    """The time of the file beside it counts, too: Chromium reads nothing that was touched meanwhile."""
+    """The file's own time stays (see above)."""
     _details_path(path).touch(mode=0o600)
 
 
