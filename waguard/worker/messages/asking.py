@@ -28,7 +28,7 @@ MESSAGES_LIMIT: Final = 100
 UNAVAILABLE: Final = "unavailable"
 
 _BY_THEN: Final = 0.9
-"""Part of the timeout after which the page begins nothing and asks WhatsApp for no further number."""
+"""The part of the timeout behind which the page begins nothing, and asks WhatsApp for no further number."""
 _SCRIPT: Final = (Path(__file__).parents[1] / "page/asking.js").read_text()
 _KINDS: Final = frozenset({"absent", "error", "later", "refused", "too_often", "uncertain"})
 
