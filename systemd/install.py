@@ -17,9 +17,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Final
 
-sys.path.insert(
-    0, str(Path(__file__).resolve().parents[1])
-)  # a program, too, which -P leaves it out of
+# a program, for which -P leaves out its folder
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from systemd.release import (
     BEFORE_STEPS,
@@ -110,7 +109,7 @@ def require_reachable(prefix: PurePosixPath) -> None:
 
 def upgrade(host: Host, wheel: Path, requirements: Path, within: float) -> None:
     """The new release in place of the old one, which comes back where the sessions are not up ``within`` s."""
-    old = host.current()
+    old = last_that_worked(host) or host.current()
     if old is None:
         raise FailedError(f"waguard is not installed in {host.prefix}: make install", CONFIGURATION)
     require_reachable(host.prefix)
@@ -121,7 +120,7 @@ def _upgrade(
     host: Host, old: PurePosixPath, made: Callable[[], PurePosixPath], within: float
 ) -> None:
     daemon = None
-    if is_up(host):
+    if is_up(host, old):
         check(host, old)  # what is wrong already is no fault of the new one
         daemon = Daemon(host, old)
         if old == host.current() and (why := daemon.why_not_ready()):
@@ -148,9 +147,10 @@ def configure(host: Host, within: float) -> None:
     replaced, old = host.current(), last_that_worked(host)
     new = host.releases / (host.at(host.unpacked) / RELEASE).read_text().strip()
     if old in {None, new}:
+        runs = replaced is not None and is_up(host, new)
         activate(host, lay(host, new))
-        if replaced:
-            _restart_if_up(host)
+        if runs:
+            _restart_without_a_way_back()
         prune(host, new, replaced)
         host.at(host.way_back).unlink(missing_ok=True)
         say(f"installed: {new.name}; edit {CONFIG}, then: systemctl enable --now waguard")
@@ -158,9 +158,10 @@ def configure(host: Host, within: float) -> None:
     try:
         _upgrade(host, old, lambda: lay(host, new), within)
     except (Exception, KeyboardInterrupt) as error:  # noqa: BLE001 - dpkg has the new units in place
+        fails = host.current() != old and is_up(host, old)
         activate(host, old)
-        if host.before():
-            _restart_if_up(host)
+        if fails:
+            _restart_without_a_way_back()
         host.at(host.way_back).unlink(missing_ok=True)
         lines = (getattr(error, "said", "") or words(error)).splitlines()
         why = " ".join(dict.fromkeys((lines[0], lines[-1])))  # what follows a first line is its log
@@ -170,14 +171,13 @@ def configure(host: Host, within: float) -> None:
         )
 
 
-def _restart_if_up(host: Host) -> None:
+def _restart_without_a_way_back() -> None:
     """Its workers go on; whether they are adopted is not waited for."""
-    if is_up(host):
-        try:
-            run("systemctl", "reset-failed", UNIT)
-            run("systemctl", "restart", UNIT)
-        except FailedError as error:
-            say(f"{error}\nsee: waguard doctor")
+    try:
+        run("systemctl", "reset-failed", UNIT)
+        run("systemctl", "restart", UNIT)
+    except FailedError as error:
+        say(f"{error}\nsee: waguard doctor")
 
 
 def words(error: BaseException) -> str:

@@ -68,11 +68,12 @@ class Daemon:
         }
 
 
-def is_up(host: Host) -> bool:
-    """Whether the unit runs; where an upgrade was interrupted also one that fails, for it ran before."""
+def is_up(host: Host, release: PurePosixPath) -> bool:
+    """Whether the unit runs. One that fails counts, too, where another release than this is current: this one ran, or
+    is to."""
     if not host.is_live or is_active():
         return host.is_live
-    if not host.before():
+    if release == host.current():
         return False
     state = run("systemctl", "show", "-p", "ActiveState", "--value", UNIT).strip()
     return state in {"failed", "activating"}

@@ -292,6 +292,18 @@ def test_a_killed_upgrade_of_a_stopped_daemon_starts_none(service: Service) -> N
     assert (service.restarted, service.state) == (before, "inactive")
 
 
+def test_make_upgrade_goes_back_over_a_killed_one(
+    service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    host = service.host
+    killed(service)
+    service.state, service.broken["1.2"] = "failed", FailedError("so does this")
+    monkeypatch.setattr(install, "build", lambda *_: release.lay(host, unpack(host, "1.2")))
+    with pytest.raises(FailedError, match=r"1\.0 runs again"):
+        install.upgrade(host, Path("wheel"), Path("/dev/null"), WITHIN)
+    assert (service.runs, service.state, host.before()) == ("1.0", "active", None)
+
+
 def test_a_release_before_that_cannot_use_the_configuration_is_no_way_back(
     service: Service, monkeypatch: pytest.MonkeyPatch
 ) -> None:
