@@ -16,22 +16,23 @@ from waguard.supervision.session.worker_spec import OTHER_PROXY
 
 
 class ProxyFiles:
-    """Changes them one after the other."""
+    """Changes them; those of one session one after the other."""
 
     def __init__(self, ctx: SessionContext, registry: Registry) -> None:
         self._ctx = ctx
         self._registry = registry
-        self._changing = asyncio.Lock()
 
     async def write(self, session_id: str, proxy: Proxy | None) -> None:
         """Set a session's, whether it is there or not. Raises ``UnavailableError``."""
-        state = self._ctx.config().paths.state
-        async with self._changing:
+        state, known = self._ctx.config().paths.state, self._ctx.proxies
+        async with known.changing(session_id):
             try:
-                if same(proxies.read(state, session_id), proxy):
+                told = proxy is None or known.is_told(session_id)
+                if told and same(known.read(session_id), proxy):
                     return
             except ProxyUnreadableError:
                 pass  # what is set now replaces it
+            await known.tell(session_id, proxy)
             await _on_disk(proxies.write, state, session_id, proxy)
         if session := self._registry.get(session_id):
             session.post(ProxyChanged(proxied=proxy is not None))
@@ -40,7 +41,10 @@ class ProxyFiles:
 
     async def purge(self, session_id: str) -> None:
         """Remove all of a session that is gone. Raises ``UnavailableError``."""
-        async with self._changing:
+        known = self._ctx.proxies
+        async with known.changing(session_id):
+            if known.is_told(session_id):  # another host may still have a file
+                await known.tell(session_id, None)
             await _on_disk(proxies.purge, self._ctx.config().paths.state, session_id)
 
 
@@ -73,7 +77,8 @@ class OwnProxies:
         """See ``ports.proxies.Proxies``."""
         name = (await self._find(session_id)).name
         try:
-            return proxies.read(self._ctx.config().paths.state, name)
+            await self._ctx.proxies.have_newest(name)
+            return self._ctx.proxies.read(name)
         except ProxyUnreadableError as error:
             raise UnavailableError(error.message, remedy="set it again, or remove it") from None
 

@@ -41,6 +41,7 @@ class Restorer:
         rows = await self._ctx.store.sessions()
         if self._ctx.shipping:
             await self._ctx.shipping.load()
+        await self._ctx.proxies.load()
         self._state.rows_loaded()
         for row in rows:
             self._registry.add(row)
