@@ -127,7 +127,7 @@ async def test_its_proxy_goes_with_it(pair: Hosts) -> None:
         await second.until(lambda: second.answers("/health/ready"))
         await second.until(lambda: goes_through(second, proxy))
         status, shown_proxy = await second.call("GET", "/api/sessions/s1/proxy")
-        assert (status, shown_proxy["server"]) == (200, server)
+        assert (status, shown_proxy["proxy"]["server"]) == (200, server)
         assert (second.folder / "state/proxies/s1.json").stat().st_mode & 0o777 == 0o600
 
 

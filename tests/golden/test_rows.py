@@ -100,7 +100,8 @@ async def test_todays_store_reads_its_newest_tables(store: SqlStore) -> None:
     assert (claim.note.epoch, claim.sealed, claim.orderly) == (4, b"sealed", True)
     (part,) = await store.credentials.parts("alpha", "0d" * 16, 1)
     assert (part.epoch, part.sealed) == (3, b"sealed")
-    assert await store.proxies.recorded() == {"alpha": Recorded(mark="0e" * 8, sealed=b"sealed")}
+    recorded = Recorded(mark="0e" * 8, at=rows.AT, sealed=b"sealed")
+    assert await store.proxies.recorded() == {"alpha": recorded}
 
 
 @each_revision

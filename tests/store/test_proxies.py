@@ -9,7 +9,7 @@ from waguard.errors import DatabaseUnavailableError
 from waguard.store.sql import SqlStore
 
 A = Holder(machine="m1", runtime="/run/a", host="alpha", pid=7, instance="i7")
-SEALED = Recorded(mark="0e" * 8, sealed=bytes(range(256)))
+SEALED = Recorded(mark="0e" * 8, at=1_790_000_000.25, sealed=bytes(range(256)))
 
 
 @pytest.mark.parametrize("database", BACKENDS, indirect=True)
@@ -18,10 +18,13 @@ async def test_what_is_recorded_is_read_and_replaced(store: SqlStore) -> None:
     assert await its.recorded() == {}
     for _ in range(2):
         await its.record("s", SEALED)
-    await its.record("S", Recorded(mark=""))
-    assert await its.recorded() == {"s": SEALED, "S": Recorded(mark="")}
-    await its.record("s", Recorded(mark="other"))
-    assert await its.recorded() == {"s": Recorded(mark="other"), "S": Recorded(mark="")}
+    await its.record("S", Recorded(mark="", at=1.5))
+    assert await its.recorded() == {"s": SEALED, "S": Recorded(mark="", at=1.5)}
+    await its.record("s", Recorded(mark="other", at=2.5))
+    assert await its.recorded() == {
+        "s": Recorded(mark="other", at=2.5),
+        "S": Recorded(mark="", at=1.5),
+    }
 
 
 @pytest.mark.parametrize("database", ["sqlite"], indirect=True)
@@ -36,5 +39,5 @@ async def test_a_host_that_lost_the_lease_records_nothing(store: SqlStore) -> No
     await store.proxies.record("s", SEALED)
     fence[0] -= 1
     with pytest.raises(DatabaseUnavailableError):
-        await store.proxies.record("s", Recorded(mark=""))
+        await store.proxies.record("s", Recorded(mark="", at=1.5))
     assert await store.proxies.recorded() == {"s": SEALED}

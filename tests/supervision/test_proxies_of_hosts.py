@@ -1,5 +1,6 @@
 """A session's proxy and the host that takes over: it starts the session with the newest proxy, or not at all."""
 
+import os
 from pathlib import Path
 
 import pytest
@@ -13,7 +14,7 @@ from tests.waiting import wait_until
 from waguard.core.proxy import Proxy, Recorded, mark_of
 from waguard.errors import DatabaseUnavailableError, UnavailableError
 from waguard.host.memory import proxies
-from waguard.supervision.proxy_records import UNKNOWN, ProxyRecords
+from waguard.supervision.proxy_records import AHEAD, UNKNOWN, ProxyRecords
 
 KEY = bytes(range(32))
 DAMAGED = "damaged"
@@ -34,6 +35,11 @@ async def told(world: World, proxy: Proxy | None, key: bytes | None, session: st
     """Another host has told the database of it."""
     elsewhere = ProxyRecords(lambda: world.folder / "elsewhere", world.store.proxies, key)
     await elsewhere.tell(session, proxy)
+
+
+def marks(world: World) -> dict[str, str]:
+    """What the database says."""
+    return {session: it.mark for session, it in world.store.proxies.rows.items()}
 
 
 async def take_over(bench: Bench) -> None:
@@ -102,6 +108,18 @@ async def test_with_another_key_it_is_not_started(bench: Bench, world: World) ->
     assert path.exists()
 
 
+async def test_a_database_from_a_copy_replaces_no_newer_file(bench: Bench, world: World) -> None:
+    world.key = KEY
+    await bench.restart()
+    await told(world, PROXY, KEY)
+    path = lay(world, OTHER)
+    later = world.store.proxies.rows["s"].at + 2 * AHEAD
+    os.utime(path, (later, later))
+    await take_over(bench)
+    assert "the file is newer" in await refused(bench)
+    assert proxies.read(state(world), "s") == OTHER
+
+
 async def test_what_was_sealed_for_another_session_is_not_used(bench: Bench, world: World) -> None:
     world.key = KEY
     await bench.restart()
@@ -122,7 +140,7 @@ async def test_a_file_that_the_database_does_not_know_is_told_once(
     world.key = key
     await bench.restart()
     lay(world, PROXY)
-    world.store.proxies.rows["s"] = Recorded(mark=PROXY.mark)
+    world.store.proxies.rows["s"] = Recorded(mark=PROXY.mark, at=0.0)
     if key is None:
         world.store.proxies.rows.clear()
     await take_over(bench)
@@ -139,16 +157,15 @@ async def test_a_damaged_file_is_not_told_as_no_proxy(bench: Bench, world: World
     path = lay(world, DAMAGED)
     await take_over(bench)
     await refused(bench)
-    assert world.store.proxies.rows == {"s": Recorded(mark=UNKNOWN)}
+    assert marks(world) == {"s": UNKNOWN}
     path.unlink()  # as on a host that takes over
     await bench.it.sessions.start("s", restart=True)
     await refused(bench)
 
 
 async def test_each_change_is_told_first(empty: Bench, world: World) -> None:
-    rows = world.store.proxies.rows
     worker = await up(empty)
-    assert rows == {"s": Recorded(mark="m1")}
+    assert marks(world) == {"s": "m1"}
     world.store.proxies.down = True
     with pytest.raises(DatabaseUnavailableError):
         await empty.it.proxies.put("s", OTHER)
@@ -156,12 +173,12 @@ async def test_each_change_is_told_first(empty: Bench, world: World) -> None:
     assert worker.alive
     world.store.proxies.down = False
     await empty.it.proxies.put("s", OTHER)
-    assert rows == {"s": Recorded(mark="m3")}
+    assert marks(world) == {"s": "m3"}
     await empty.it.proxies.put("s", None)
-    assert rows == {"s": Recorded(mark="")}
+    assert marks(world) == {"s": ""}
     await empty.it.proxies.put("s", PROXY)
     await empty.it.sessions.delete("s", purge=True)
-    assert rows == {"s": Recorded(mark="")}, "another host may have a file"
+    assert marks(world) == {"s": ""}, "another host may have a file"
 
 
 async def test_a_change_that_was_told_and_not_written_starts_nothing_without_it(

@@ -41,6 +41,8 @@ class Recorded(Struct, frozen=True, kw_only=True):
     where hosts share no credentials."""
 
     mark: str
+    at: float
+    """Unix time at which it was set."""
     sealed: bytes | None = None
 
 

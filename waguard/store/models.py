@@ -380,5 +380,6 @@ PROXIES = Table(
     METADATA,
     Column("session_id", SESSION_ID, primary_key=True),
     Column("mark", String(64), nullable=False),  # "": it has none
+    Column("at", Double, nullable=False),  # unix time
     Column("sealed", LargeBinary),  # the proxy with its login; NULL: hosts share no credentials
 )

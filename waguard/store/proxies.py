@@ -16,10 +16,12 @@ class SqlProxies:
     async def recorded(self) -> dict[str, Recorded]:
         async with self._database.reading() as (connection, _):
             found = await connection.execute(select(PROXIES))
-            return {it.session_id: Recorded(mark=it.mark, sealed=it.sealed) for it in found}
+            return {
+                it.session_id: Recorded(mark=it.mark, at=it.at, sealed=it.sealed) for it in found
+            }
 
     async def record(self, session: str, it: Recorded) -> None:
-        new = {"mark": it.mark, "sealed": it.sealed}
+        new = {"mark": it.mark, "at": it.at, "sealed": it.sealed}
         same = PROXIES.c.session_id == session
         async with self._database.writing() as work:
             # MariaDB does not count a row that stays as it is

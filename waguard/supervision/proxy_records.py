@@ -2,11 +2,13 @@
 
 Theory of operation. The proxy lies in a file of this host. The database has the file's mark, and where hosts share
 credentials also the proxy, sealed. It is told before the file is written, by the holder of the lease alone: so where
-both differ, the database has the newer one. Without a key, such a session waits for a person.
+both differ, the database has the newer one. Without a key, such a session waits for a person; so does one whose file is
+the newer one, because the database came back from a copy.
 """
 
 import asyncio
 import contextlib
+import time
 from collections import defaultdict
 from collections.abc import Callable
 from pathlib import Path
@@ -21,6 +23,9 @@ from waguard.host.memory.proxies import ProxyUnreadableError
 from waguard.host.small_file import UnreadableError
 from waguard.ports.proxies import ProxyStore
 
+AHEAD: Final = (
+    120.0  # s of a file after what the database says: how long a write lasts, and two clocks
+)
 UNKNOWN: Final = "unknown"
 """The mark of a file that could not be read when the database was first told of it: no file has it."""
 
@@ -29,11 +34,16 @@ class ProxyRecords:
     """``state``: the folder; ``key``: of ``database.key_file``, None where hosts share no credentials."""
 
     def __init__(
-        self, state: Callable[[], Path], store: ProxyStore, key: bytes | None = None
+        self,
+        state: Callable[[], Path],
+        store: ProxyStore,
+        key: bytes | None = None,
+        wall: Callable[[], float] = time.time,
     ) -> None:
         self._state = state
         self._store = store
         self._key = key
+        self._wall = wall
         self._recorded: dict[str, Recorded] = {}
         self._changing: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
 
@@ -60,9 +70,9 @@ class ProxyRecords:
         found, it = proxies.read(self._state(), session), self._recorded.get(session)
         if it is not None and it.mark != mark_of(found):
             path = proxies.path_of(self._state(), session)
-            what = "an older one" if found else "none"
+            what = "another one" if found else "none"
             raise ProxyUnreadableError(
-                f"its proxy was set or removed on another host, and this one has {what} in {path}",
+                f"its proxy was set or removed elsewhere, and this host has {what} in {path}",
                 value=str(path),
             )
         return found
@@ -95,7 +105,7 @@ class ProxyRecords:
         try:
             found = proxies.read(self._state(), session)
         except ProxyUnreadableError:
-            return None if it else Recorded(mark=UNKNOWN)
+            return None if it else Recorded(mark=UNKNOWN, at=self._wall())
         if it is None:
             return self._sealed(session, found)
         if self._key is None or it.mark != mark_of(found):
@@ -112,10 +122,10 @@ class ProxyRecords:
         with contextlib.suppress(ProxyUnreadableError):
             if it.mark == mark_of(proxies.read(state, session)):
                 return
+        path = proxies.path_of(state, session)
         try:
-            proxies.write(state, session, self._opened(self._key, session, it))
+            self._bring(self._key, session, it, path)
         except (UnreadableError, ConfigError, OSError) as error:
-            path = proxies.path_of(state, session)
             raise ProxyUnreadableError(
                 f"its proxy cannot be brought from the database to {path}: {error}",
                 value=str(path),
@@ -126,14 +136,19 @@ class ProxyRecords:
             session=session,
         )
 
+    def _bring(self, key: bytes, session: str, it: Recorded, path: Path) -> None:
+        if path.exists() and path.stat().st_mtime > it.at + AHEAD:
+            raise UnreadableError("the file is newer")
+        proxies.write(self._state(), session, self._opened(key, session, it))
+
     def _sealed(self, session: str, proxy: Proxy | None) -> Recorded:
-        mark = mark_of(proxy)
+        mark, now = mark_of(proxy), self._wall()
         if self._key is None:
-            return Recorded(mark=mark)
+            return Recorded(mark=mark, at=now)
         from waguard.host.files.sealing import seal  # noqa: PLC0415 - few have a standby
 
         content = proxies.encode(session, proxy) if proxy else b""
-        return Recorded(mark=mark, sealed=seal(self._key, content, _about(session, mark)))
+        return Recorded(mark=mark, at=now, sealed=seal(self._key, content, _about(session, mark)))
 
     def _opened(self, key: bytes, session: str, it: Recorded) -> Proxy | None:
         """What was sealed. Raises ``UnreadableError``."""

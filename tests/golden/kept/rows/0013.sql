@@ -165,10 +165,11 @@ INSERT INTO "waguard_people" VALUES(1,'alpha','7@lid','628123@c.us',1790000000.5
 CREATE TABLE waguard_proxies (
 	session_id VARCHAR(255) NOT NULL, 
 	mark VARCHAR(64) NOT NULL, 
+	at DOUBLE NOT NULL, 
 	sealed BLOB, 
 	PRIMARY KEY (session_id)
 );
-INSERT INTO "waguard_proxies" VALUES('alpha','0e0e0e0e0e0e0e0e',X'7365616C6564');
+INSERT INTO "waguard_proxies" VALUES('alpha','0e0e0e0e0e0e0e0e',1790000000.5,X'7365616C6564');
 CREATE TABLE waguard_readers (
 	id INTEGER NOT NULL, 
 	session_id VARCHAR(255) NOT NULL, 

@@ -18,6 +18,7 @@ def upgrade() -> None:
         "waguard_proxies",
         sa.Column("session_id", SESSION_ID, primary_key=True),
         sa.Column("mark", sa.String(64), nullable=False),
+        sa.Column("at", sa.Double, nullable=False),
         sa.Column("sealed", sa.LargeBinary),
         if_not_exists=True,
     )
