@@ -3,12 +3,14 @@
 import pytest
 
 from waguard.core.shipping import (
+    AHEAD,
     MESSAGES,
     WITHIN,
     Claim,
     Decision,
     LayDown,
     Local,
+    Newer,
     Note,
     Retire,
     Scan,
@@ -16,6 +18,7 @@ from waguard.core.shipping import (
     about,
     decide,
     due_in,
+    newer_words,
     not_shared_words,
 )
 
@@ -50,7 +53,15 @@ def local(
         # another host
         (SHIPPED, local(None, stored=False, paired=False), "b", LayDown(rolled_back=True)),
         (ORDERLY, local(None, stored=False, paired=False), "b", LayDown(rolled_back=False)),
-        (SHIPPED, local(B), "b", LayDown(rolled_back=True)),
+        (SHIPPED, local(Note("b", 3)), "b", LayDown(rolled_back=True)),
+        # a database that was restored from a copy, or a host that shared nothing meanwhile
+        (SHIPPED, local(B), "b", Newer()),
+        (SHIPPED, local(Note("a", 6)), "a", Newer()),
+        (SHIPPED, local(Note("b", 3), written_at=9.0 + AHEAD), "b", LayDown(rolled_back=True)),
+        (SHIPPED, local(Note("b", 3), written_at=9.5 + AHEAD), "b", Newer()),
+        (SHIPPED, local(None, written_at=9.5 + AHEAD), "b", Newer()),  # paired again
+        (SHIPPED, local(None, paired=False, written_at=9e9), "b", LayDown(rolled_back=True)),
+        (NOTHING, local(B), "b", Newer()),
         (
             SHIPPED,
             local(A),
@@ -65,7 +76,7 @@ def local(
             Use(),
         ),  # copied by hand, and newer than what is shipped
         (NOTHING, local(A), "b", Use()),  # copied by hand, and there is nothing else
-        (NOTHING, local(B), "b", Retire()),
+        (NOTHING, local(Note("b", 3)), "b", Retire()),
         (NOTHING, local(None), "b", Retire()),
         (NOTHING, local(None, stored=False, paired=False), "b", Scan()),
         (NOTHING, local(None, paired=False), "b", Scan()),
@@ -75,6 +86,14 @@ def test_what_a_session_is_started_with(
     claim: Claim | None, seen: Local, host: str, decision: Decision
 ) -> None:
     assert decide(claim, seen, host) == decision
+
+
+def test_who_has_to_decide_reads_both_times() -> None:
+    words = newer_words(SHIPPED, local(B, written_at=1.79e9))
+    assert (
+        "written at 2026-09-21T14:13:20Z, the session was shared at 1970-01-01T00:00:09Z" in words
+    )
+    assert "is not shared" in newer_words(NOTHING, local(B))
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,6 @@
 """What waits since a restore: read from its file, released once, and kept where that cannot be written."""
 
+import asyncio
 from pathlib import Path
 from typing import Final
 
@@ -98,3 +99,14 @@ async def test_groups_of_a_session_that_another_host_had_used_wait(tmp_path: Pat
     assert older.group_waits("a", "1@g.us")
     assert older.group_waits("b", "1@g.us")
     assert older.marked(RECORD).repeated is Doubt.WAIT
+
+
+async def test_sessions_that_are_taken_over_at_once_all_wait(tmp_path: Path) -> None:
+    it = installation(tmp_path)
+    names = [f"s{n}" for n in range(12)]
+    await asyncio.gather(*(it.roll_back(name, 1.7e9) for name in names))
+    for now in (it, installation(tmp_path)):
+        assert [name for name in names if not now.group_waits(name, "1@g.us")] == []
+    released, _ = await asyncio.gather(it.release_groups(), it.roll_back("late", 1.7e9))
+    assert released == len(names)
+    assert installation(tmp_path).group_waits("late", "1@g.us")

@@ -266,3 +266,29 @@ def test_an_old_profile_is_retired_with_its_snapshots(at: Places, lock: int, pai
     assert owner_mark.pairing(moved) == paired
     assert (moved / "waguard-snapshots/x").is_dir()
     assert not at.profile.exists()
+
+
+@pytest.mark.usefixtures("used")
+def test_what_is_from_before_a_shipment(at: Places, shipper: Shipper) -> None:
+    shipper.ship()
+    shipment, path = shipper.shipment, at.profile / LOG
+    whole = path.read_bytes()
+    assert not shipping.is_from_before(at.profile, shipment)
+    path.write_bytes(whole + record(batch("more"), at=len(whole)))
+    assert not shipping.is_from_before(at.profile, shipment)
+    for other in (whole[:-1], b"x" * len(whole)):
+        path.write_bytes(other)
+        assert shipping.is_from_before(at.profile, shipment)
+    path.unlink()  # LevelDB has written a table of it: its MANIFEST says so
+    assert not shipping.is_from_before(at.profile, shipment)
+    [manifest] = path.parent.glob("MANIFEST-*")
+    current = path.parent / "CURRENT"
+    for number, before in ((0, True), (999_999, False)):
+        name = f"MANIFEST-{number:06}"
+        manifest = manifest.rename(manifest.with_name(name))
+        current.write_text(f"{name}\n")
+        assert shipping.is_from_before(at.profile, shipment) is before
+    current.unlink()
+    assert not shipping.is_from_before(at.profile, shipment), "damage is repaired"
+    path.parent.rename(path.parent.with_name("away"))
+    assert shipping.is_from_before(at.profile, shipment)

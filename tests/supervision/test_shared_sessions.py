@@ -1,5 +1,7 @@
 """What a session does with credentials that hosts share: before its start, while it runs, at its end."""
 
+from collections.abc import Collection
+
 import pytest
 
 from tests.supervision.bench import CONNECTED, TEXT, Bench
@@ -21,15 +23,17 @@ class Shared:
         self._world = world
         self.failure: Failure | None = None
         self.calls: list[str] = []
+        self.paired: set[str] = set()
 
-    async def load(self) -> None:
+    async def load(self, paired: Collection[str]) -> None:
         self.calls.append("load")
+        self.paired = set(paired)
 
     def has(self, session: str) -> bool:
         return "load" in self.calls and session == "s"
 
-    async def prepare(self, at: Places) -> Failure | None:
-        self.calls.append("prepare")
+    async def prepare(self, at: Places, *, unpaired: bool) -> Failure | None:
+        self.calls.append("prepare unpaired" if unpaired else "prepare")
         if self.failure is None and not at.profile.exists():
             self._world.profile(at.session)
         return self.failure
@@ -47,8 +51,9 @@ class Shared:
     async def clear(self, at: Places) -> None:
         self.calls.append(f"clear {at.session}")
 
-    async def close(self) -> None:
+    async def close(self, within: float) -> None:
         self.calls.append("close")
+        self.within = within
 
 
 @pytest.fixture
@@ -73,6 +78,7 @@ async def test_one_without_a_profile_is_started_with_what_is_shared(
     assert (condition.blame, condition.reason) == (Blame.HOST, "credentials_unreadable")
     assert world.spawn.started == [], "nothing begins on what may be old"
     assert bench.session("t").lifecycle is State.PARKED, "nothing is shared of it"
+    assert shared.paired == {"s", "t"}
     shared.failure = None
     await until(session, connected)
     assert session.state.restarts == 0
@@ -115,6 +121,34 @@ async def test_an_adopted_worker_is_shipped_and_the_end_waits_for_what_is_left(
     shared.calls.clear()
     await bench.restore(*((it.record, it.process) for it in left))
     assert shared.calls[:2] == ["load", "began s"]
-    await bench.it.stop()
+    await bench.it.stop(shipping=0.5)
     assert shared.calls[-1] == "close"
+    assert shared.within == 0.5
     assert "ended s" in shared.calls
+
+
+async def test_one_that_is_not_paired_has_nothing_that_could_be_laid_down(
+    shared: Shared, bench: Bench, world: World
+) -> None:
+    world.spawn.script = Script(reports=(CONNECTED,))
+    await bench.row("s", status="qr_scanning", profile=False)
+    await shared.load([])
+    await bench.restore()
+    session = bench.session()
+    await until(session, connected)
+    assert "prepare unpaired" in shared.calls
+    await bench.it.sessions.delete("s", purge=True)
+    assert shared.has("s"), "the database was away then"
+    assert session.profile.is_there() is False
+
+
+async def test_one_that_lies_in_another_workspace_is_moved_before_anything_is_laid_down(
+    shared: Shared, bench: Bench, world: World
+) -> None:
+    world.spawn.script = Script(reports=(CONNECTED,))
+    await bench.row("s", profile=False)
+    before = world.profile("s", 8)
+    await bench.restore()
+    await until(bench.session(), connected)
+    assert not before.exists()
+    assert "prepare" in shared.calls

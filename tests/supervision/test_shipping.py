@@ -1,5 +1,9 @@
 """Two hosts that share credentials in one database: what is shipped, and what is laid down."""
 
+import asyncio
+import os
+import shutil
+import time
 from collections import defaultdict
 from collections.abc import AsyncIterator, Callable, Collection, Sequence
 from dataclasses import dataclass, field
@@ -13,9 +17,9 @@ from tests.profile.leveldb_files import BLOBS, INDEXED, batch, profile, record, 
 from tests.waiting import wait_until
 from waguard.core.blame import Failure
 from waguard.core.replace import replace
-from waguard.core.shipping import Claim, Part
+from waguard.core.shipping import Claim, Note, Part
 from waguard.errors import DatabaseUnavailableError
-from waguard.profile import layout, owner_mark, start_marks
+from waguard.profile import layout, owner_mark, quarantine, start_marks
 from waguard.profile.layout import Places
 from waguard.profile.lock import ProfileLock
 from waguard.supervision.shipping.credential_shipping import CredentialShipping
@@ -23,6 +27,7 @@ from waguard.supervision.shipping.sealer import Sealer
 from waguard.supervision.shipping.shipping_context import ShippingContext
 
 KEY, OTHER = bytes(32), bytes([1]) * 32
+DEADLINE = 60.0
 LOG = f"{INDEXED}/000006.log"
 
 
@@ -34,6 +39,9 @@ class Memory:
         self.stored: dict[tuple[str, str, int], Part] = {}
         self.commits = 0
         self.down: int | None = None
+        self.is_mute = False
+        self.hangs = False
+        self.refused = 0
 
     async def shipped(self) -> set[str]:
         return {session for session, it in self.claims.items() if it.sealed is not None}
@@ -62,19 +70,31 @@ class Memory:
     async def commit(
         self, session: str, claim: Claim, parts: Sequence[Part] = (), gone: Collection[str] = ()
     ) -> None:
+        if self.hangs:
+            await asyncio.Event().wait()
         await self.put(session, parts)
         self.claims[session] = claim
         self.commits += 1
         for of, file, number in list(self.stored):
             if of == session and file in gone:
                 del self.stored[of, file, number]
+        if self.is_mute:
+            raise DatabaseUnavailableError("it has not said whether that is written")
 
     def _answer(self, *, write: bool = True) -> None:
         if self.down is None:
             return
         if self.down <= 0:
+            self.refused += 1
             raise DatabaseUnavailableError("it is away")
         self.down -= write
+
+
+class Now(Clock):
+    """Shows the time of the files, which are compared with it."""
+
+    def wall(self) -> float:
+        return time.time()
 
 
 @dataclass
@@ -93,8 +113,8 @@ class Host:
         with ProfileLock(self.at.profile) as lock:
             owner_mark.claim(self.at.profile, lock.descriptor, after_pairing=True)
 
-    async def start(self) -> Failure | None:
-        failure = await self.shipping.prepare(self.at)
+    async def start(self, *, unpaired: bool = False) -> Failure | None:
+        failure = await self.shipping.prepare(self.at, unpaired=unpaired)
         if failure is None:
             with ProfileLock(self.at.profile) as lock:
                 start_marks.clear_clean_exit(self.at.profile, lock.descriptor)
@@ -106,7 +126,7 @@ class Host:
             with ProfileLock(self.at.profile) as lock:
                 start_marks.mark_clean_exit(self.at.profile, lock.descriptor)
         self.shipping.ended("abc")
-        await self.shipping.close()
+        await self.shipping.close(DEADLINE)
 
     async def ship(self) -> None:
         """Do what is due when much has happened."""
@@ -132,7 +152,14 @@ async def make(tmp_path: Path, memory: Memory) -> AsyncIterator[Make]:
     """A host by its name, the epoch of its lease and its key."""
     hosts: list[Host] = []
 
-    def made(name: str, *, epoch: int | None = 1, key: bytes = KEY, limit: int = 1 << 30) -> Host:
+    def made(
+        name: str,
+        *,
+        epoch: int | None = 1,
+        key: bytes = KEY,
+        limit: int = 1 << 30,
+        again: float = 60.0,
+    ) -> Host:
         async def roll_back(session: str, _: float) -> None:
             host.rolled_back.append(session)
 
@@ -144,11 +171,12 @@ async def make(tmp_path: Path, memory: Memory) -> AsyncIterator[Make]:
             sealer=Sealer(key),
             host=name,
             epoch=lambda: epoch,
-            clock=Clock(),
+            clock=Now(),
             rolled_back=roll_back,
             waits=waits,
             rate=1 << 30,
             limit=limit,
+            again=again,
         )
         why: list[str | None] = []
         at = layout.places(tmp_path / name, 7, "abc")
@@ -345,3 +373,208 @@ async def test_messages_make_it_due_and_a_session_that_is_gone_is_forgotten(
     assert not a.shipping.has("abc")
     memory.down = 0
     await make("a").shipping.clear(a.at)
+
+
+async def test_a_pairing_that_was_logged_out_never_comes_back(make: Make, memory: Memory) -> None:
+    a, b = make("a"), make("b", epoch=3)
+    a.pair()
+    await a.start()
+    await a.ship()
+    await a.stop()
+    b.pair("an older copy of it")
+    with ProfileLock(a.at.profile) as lock:
+        token = owner_mark.pairing(a.at.profile)
+        quarantine.retire(a.at, lock.descriptor, token=token, why="logged out")
+    memory.down = 0
+    await a.shipping.clear(a.at)  # or it is killed before that
+    again = make("a", epoch=2)
+    await again.shipping.load()
+    failure = await again.start(unpaired=True)
+    assert failure
+    assert failure.reason == "credentials_unknown"
+    memory.down = None
+    left = memory.claims["abc"], dict(memory.stored)
+    for host in (again, b):
+        memory.claims["abc"], memory.stored = left[0], dict(left[1])
+        assert await host.start(unpaired=True) is None
+        assert not layout.exists(host.at.profile)
+        assert memory.claims["abc"].sealed is None
+        assert memory.stored == {}
+        assert not host.shipping.has("abc")
+        assert host.rolled_back == []
+    # a scan of this moment, which no row has yet, is kept
+    again.pair("scanned")
+    await again.ship()
+    shipped = memory.claims["abc"].sealed
+    assert await again.start(unpaired=True) is None
+    assert owner_mark.pairing(again.at.profile)
+    assert memory.claims["abc"].sealed == shipped
+
+
+async def test_a_profile_that_may_be_newer_than_what_is_shared_waits_for_a_person(
+    make: Make, memory: Memory
+) -> None:
+    a, b = make("a"), make("b", epoch=2)
+    a.pair()
+    await a.start()
+    await a.stop()
+    await b.start()
+    await b.ship()
+    await b.stop()
+    left = memory.claims["abc"], dict(memory.stored)
+    # this host has used it meanwhile, with a release that shares nothing
+    a.grow("what nobody shared")
+    path = a.at.profile / LOG
+    later = left[0].shipped_at + 3600
+    os.utime(path, (later, later))
+    again = make("a", epoch=4)
+    failure = await again.start()
+    assert failure
+    assert failure.reason == "profile_newer"
+    assert "it was written at 20" in failure.message
+    assert not a.at.quarantine.exists()
+    assert (memory.claims["abc"], memory.stored) == left
+    # what is shared is chosen
+    a.at.profile.rename(a.at.profile.with_name("away"))
+    assert await again.start() is None
+    assert owner_mark.pairing(a.at.profile)
+
+
+@pytest.mark.parametrize("noted", [True, False])
+async def test_one_that_was_cut_off_after_it_laid_down_takes_over_again(
+    make: Make, memory: Memory, *, noted: bool
+) -> None:
+    a, b = make("a"), make("b", epoch=2)
+    a.pair()
+    await a.start()
+    await a.ship()
+    before = memory.claims["abc"]
+    memory.claims["abc"] = before = replace(before, shipped_at=before.shipped_at - 3600)
+    assert await b.start() is None
+    memory.claims["abc"] = before  # it was killed before it said so
+    if not noted:
+        (b.at.profile / start_marks.HOLDER).unlink()
+    assert await make("b", epoch=3).start() is None
+    assert memory.claims["abc"].note == Note("b", 3)
+    b.grow("what somebody has received here")
+    memory.claims["abc"] = before
+    failure = await make("b", epoch=4).start()
+    assert failure
+    assert failure.reason == "profile_newer"
+
+
+async def test_an_end_in_order_counts_for_the_next_holder_of_the_lease_alone(
+    make: Make, memory: Memory
+) -> None:
+    a = make("a", epoch=4)
+    a.pair()
+    await a.start()
+    await a.stop()
+    left = memory.claims["abc"]
+    for name, epoch, rolled_back in (("b", 5, []), ("c", 6, ["abc"])):
+        memory.claims["abc"] = left
+        host = make(name, epoch=epoch)
+        assert await host.start() is None
+        assert host.rolled_back == rolled_back
+
+
+async def test_what_was_committed_without_an_answer_is_not_replaced(
+    make: Make, memory: Memory
+) -> None:
+    a, b = make("a"), make("b", epoch=2)
+    a.pair()
+    await a.start()
+    await a.ship()
+    a.grow("one")
+    memory.is_mute = True
+    await a.ship()
+    memory.is_mute = False
+    shipped = (a.at.profile / LOG).read_bytes()
+    a.grow("two")
+    (a.at.profile / BLOBS / "1/00/8").write_bytes(Random(1).randbytes(600_000))
+    memory.down = 1
+    await a.ship()  # it puts one part, and is killed
+    memory.down = None
+    assert await b.start() is None
+    assert (b.at.profile / LOG).read_bytes() == shipped
+
+
+async def test_a_disk_that_came_back_from_an_image_does_not_replace_what_is_shared(
+    make: Make, memory: Memory
+) -> None:
+    a = make("a")
+    a.pair()
+    await a.start()
+    await a.ship()
+    image = a.at.profile.with_name("image")
+    shutil.copytree(a.at.profile, image)
+    a.grow("weeks of messages")
+    newest = (a.at.profile / LOG).read_bytes()
+    await a.ship()
+    await a.stop()
+    a.at.profile.rename(a.at.profile.with_name("broken disk"))
+    image.rename(a.at.profile)
+    again = make("a", epoch=2)
+    assert await again.start() is None
+    assert (a.at.profile / LOG).read_bytes() == newest
+    assert again.rolled_back == ["abc"]
+    [moved] = a.at.quarantine.iterdir()
+    assert newest.startswith((moved / LOG).read_bytes())
+
+
+async def test_the_last_shipment_is_tried_again_while_the_database_is_away(
+    make: Make, memory: Memory
+) -> None:
+    a = make("a", again=0.01)
+    a.pair()
+    await a.start()
+    await a.ship()
+    a.grow("a last message")
+    memory.down = 0
+    with ProfileLock(a.at.profile) as lock:
+        start_marks.mark_clean_exit(a.at.profile, lock.descriptor)
+    a.shipping.ended("abc")
+    await wait_until(lambda: memory.refused > 2, "it is tried again")
+    memory.down = None
+    await wait_until(lambda: memory.claims["abc"].orderly, "all is shared")
+    await a.shipping.close(DEADLINE)
+    assert not any(a.why), "all of it was shared"
+
+
+async def test_a_session_that_does_not_run_and_one_that_was_cut_off_are_named(
+    make: Make, memory: Memory
+) -> None:
+    a = make("a", again=9e9)
+    a.pair()
+    await a.shipping.load(["abc", "stopped"])
+    assert str(a.why[-1]).count("nothing is shared of it yet") == 2
+    await a.start()
+    await a.ship()
+    assert "abc" not in str(a.why[-1])
+    await a.shipping.load(["abc"])
+    a.grow("a last message")
+    memory.down = 0
+    a.shipping.ended("abc")
+    await wait_until(lambda: memory.refused > 0, "it was tried")
+    await a.shipping.close()
+    assert "abc: waguard was stopped before" in str(a.why[-1])
+
+
+async def test_nothing_large_is_begun_at_the_end_and_a_silent_database_is_not_waited_for(
+    make: Make, memory: Memory
+) -> None:
+    a = make("a")
+    a.pair()
+    await a.start()
+    await a.ship()
+    shipped = memory.commits
+    (a.at.profile / BLOBS / "1/00/8").write_bytes(Random(1).randbytes(1_200_000))
+    await a.stop()
+    assert memory.commits == shipped
+    assert "abc: waguard was stopped before" in str(a.why[-1])
+    again = make("a", epoch=2)
+    await again.start()
+    memory.hangs = True
+    again.shipping.ended("abc")
+    await again.shipping.close(0.01)
+    assert "abc: waguard was stopped before" in str(again.why[-1])

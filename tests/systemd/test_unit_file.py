@@ -29,7 +29,8 @@ def service(name: str) -> dict[str, str]:
 def test_an_orderly_stop_fits_into_its_time() -> None:
     patience = stop_sequence.PATIENT
     webhooks = max(patience.webhooks + patience.answer, patience.sends)
-    sessions = Timings().stop_grace + Timings().last_write
+    # rows and shared credentials in parallel
+    sessions = Timings().stop_grace + max(Timings().last_write, patience.credentials)
     session_events = stop_sequence.DRAIN * 2
     rest = app.SHUTDOWN_TIMEOUT + Deadlines().closing + alerts.ANSWER_WITHIN
     allowed = float(service("waguard.service")["TimeoutStopSec"])
@@ -40,6 +41,7 @@ def test_a_container_has_time_to_close_its_browsers_before_it_is_killed() -> Non
     """`docker stop` kills after 10 s; a Chromium needs seconds at most."""
     patience = stop_sequence.HASTY
     assert max(patience.webhooks + patience.answer, patience.sends) <= 3.0
+    assert patience.credentials <= 1.0
 
 
 def test_so_does_what_comes_after_one_that_hung() -> None:

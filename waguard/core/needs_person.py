@@ -111,6 +111,7 @@ NEEDS_PERSON: Final[Mapping[str, bool | Mapping[str, bool]]] = {
         "profile_locked": True,
         "proxy_unreadable": True,
         "credentials_unreadable": True,
+        "profile_newer": True,
     },
     # ---- what a page or the messages of a session show ----
     "passkey_required": False,

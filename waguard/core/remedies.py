@@ -126,6 +126,8 @@ FAILED: Final = {
     " `database.key_file` share it.",
     "credentials_unreadable": "Give this host the `database.key_file` of the other one, and restart waguard; the session starts by"
     " itself. Where the other host's credentials are lost for good: docs/standby.md says how to scan a new code.",
+    "profile_newer": "Decide whose is used; the session starts by itself. This host's: delete the session's row of"
+    " `waguard_credentials`. What is shared: move the session's folder out of `paths.sessions`.",
     "profile_locked": f"End the process that uses the profile; the session starts by itself. {_WHY}.",
 }
 """By the reason why its last worker ended; all others: ``RETRIED``."""

@@ -5,6 +5,7 @@ says the same. Only where both agree is the profile on this host's disk the newe
 """
 
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Final
 
 from msgspec import Struct
@@ -17,6 +18,8 @@ PIECE: Final = 512 << 10  # bytes of one part; a multiple of LevelDB's blocks
 RATE: Final = 1 << 20  # bytes a second, of what has more than one piece
 MESSAGES: Final = 20  # that may be missing in what is shipped
 WITHIN: Final = 10.0  # s
+AHEAD: Final = 120.0  # s of a profile's last change after the shipment: what a dead host had not shipped, and two clocks
+LAST_ONES: Final = 4.0  # s for what is shipped at the end of the daemon
 FORMAT: Final = 1
 
 
@@ -65,6 +68,8 @@ class Shipment(Struct, frozen=True, kw_only=True):
     files: dict[str, ShippedFile]
     paired_at: float | None
     """Unix time."""
+    ended: int = 0
+    """The epoch of the lease in which the session ended in order, and this is all of it; 0: it did not."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -100,8 +105,14 @@ class LayDown:
     rolled_back: bool
 
 
-Decision = Use | Scan | Retire | LayDown
+@dataclass(frozen=True, slots=True)
+class Newer:
+    """What is there may be newer than what anybody has shared: a person decides."""
+
+
+Decision = Use | Scan | Retire | LayDown | Newer
 OUTDATED: Final = "another host has used the session since"
+NEWER: Final = "this host's profile is newer than what is shared"
 
 
 def decide(claim: Claim | None, local: Local, host: str) -> Decision:
@@ -114,11 +125,31 @@ def decide(claim: Claim | None, local: Local, host: str) -> Decision:
         return Use()
     # the last host's own profile, which a person has copied: both times are of that host's clock
     is_copy = local.note == claim.note and local.written_at >= claim.shipped_at
+    is_newer = local.stored and local.paired and _is_newer(claim, local)
     if claim.sealed is not None and (ours or not is_copy):
-        return LayDown(rolled_back=not claim.orderly)
+        return Newer() if is_newer else LayDown(rolled_back=not claim.orderly)
     if ours or is_copy:
         return Use()
-    return Retire() if local.paired else Scan()
+    if not local.paired:
+        return Scan()
+    return Newer() if is_newer else Retire()
+
+
+def _is_newer(claim: Claim, local: Local) -> bool:
+    """A host that shared nothing meanwhile, or a database that came back from a copy."""
+    if local.note is not None and local.note.epoch > claim.note.epoch:
+        return True
+    return bool(claim.shipped_at) and local.written_at > claim.shipped_at + AHEAD
+
+
+def newer_words(claim: Claim, local: Local) -> str:
+    """Why nothing is begun, with both times."""
+    shared = f"was shared at {_time(claim.shipped_at)}" if claim.sealed else "is not shared"
+    return f"{NEWER}: it was written at {_time(local.written_at)}, the session {shared}"
+
+
+def _time(at: float) -> str:
+    return datetime.fromtimestamp(at, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 def due_in(changes: int, first_ago: float | None, last_ago: float | None) -> float | None:

@@ -37,6 +37,8 @@ class DatabaseLease:
         self._stop = stop
         self._lend = lend
         self._lent = False
+        self._had_profiles = False
+        """Whether the folder of all profiles was seen with one in it."""
         runtime = config().paths.runtime
         self.keeper = LeaseKeeper(
             store.lease,
@@ -57,8 +59,10 @@ class DatabaseLease:
 
     def on(self, host: Reading) -> Reading:
         """A reading of the host, with what the lease means for starts."""
-        # who takes sessions over has no profiles yet: shared ones are laid down
-        expected = self._config().database.key_file is not None and self.keeper.took_over
+        self._had_profiles = self._had_profiles or not (host.empty or host.unreadable)
+        # who takes sessions over has no profiles yet: shared ones are laid down; later their disk is gone
+        shares = self._config().database.key_file is not None
+        expected = shares and self.keeper.took_over and not self._had_profiles
         empty = None if expected else host.empty
         return replace(host, lease=self.keeper.why_none_starts(), empty=empty)
 

@@ -10,6 +10,7 @@ from loguru import logger
 from waguard.core import restored as policy
 from waguard.core.blame import Condition
 from waguard.core.messages.inbox import InboxRecord
+from waguard.core.restored import Restored
 from waguard.host.memory import restored_file
 
 
@@ -20,6 +21,8 @@ class RestoredInstallation:
         self._state = state
         self._uses_lookup = uses_lookup
         self._now = restored_file.read(state)
+        self._changing = asyncio.Lock()
+        """Sessions are taken over in parallel: each change is of what the one before it has written."""
 
     def marked(self, record: InboxRecord) -> InboxRecord:
         """The record, marked where the daemon before may have reported it."""
@@ -38,18 +41,21 @@ class RestoredInstallation:
     async def roll_back(self, session: str, copied_at: float) -> None:
         """From now on this session's messages to groups wait: its credentials are those of ``copied_at``. Raises
         ``OSError``."""
-        after = policy.rolled_back(
-            self._now, session, copied_at=max(copied_at, policy.EARLIEST), now=time.time()
-        )
-        await asyncio.to_thread(restored_file.write, self._state, after)
-        self._now = after
+        copied_at = max(copied_at, policy.EARLIEST)
+        async with self._changing:
+            after = policy.rolled_back(self._now, session, copied_at=copied_at, now=time.time())
+            await self._write(after)
 
     async def release_groups(self) -> int:
         """From now on all sessions send to groups; how many did not. Raises ``OSError``."""
-        if self._now is None or not self._now.groups:
-            return 0
-        count, after = len(self._now.groups), policy.released(self._now)
-        await asyncio.to_thread(restored_file.write, self._state, after)
-        self._now = after
+        async with self._changing:
+            if self._now is None or not self._now.groups:
+                return 0
+            count = len(self._now.groups)
+            await self._write(policy.released(self._now))
         logger.info("messages to groups are released", event="groups_released", sessions=count)
         return count
+
+    async def _write(self, after: Restored) -> None:
+        await asyncio.to_thread(restored_file.write, self._state, after)
+        self._now = after

@@ -7,6 +7,7 @@ from typing import Final
 from loguru import logger
 from msgspec import Struct
 
+from waguard.core.shipping import LAST_ONES
 from waguard.daemon.stop_request import StopRequest
 from waguard.host.system.systemd import SystemdNotifier
 from waguard.messaging.journal import Journal
@@ -26,10 +27,12 @@ class Patience(Struct, frozen=True, kw_only=True):
     """Within which one may still begin."""
     answer: float = 5.0
     """For those in flight: cut off, they would be repeated."""
+    credentials: float = LAST_ONES
+    """After the sessions were closed, for what another host is to have of them."""
 
 
 PATIENT: Final = Patience()
-HASTY: Final = Patience(sends=2.0, webhooks=1.0, answer=2.0)
+HASTY: Final = Patience(sends=2.0, webhooks=1.0, answer=2.0, credentials=1.0)
 """For process 1 of a container: its engine kills all of it 10 s after the request, and a Chromium that is killed may leave
 a damaged profile."""
 
@@ -48,14 +51,17 @@ async def stop_sessions(
     """After what the application handles now, for it asks meanwhile whether its session is connected."""
     if stop.database_lost:
         # its browsers must not fight with the other daemon's, nor is there anything to write
-        await asyncio.gather(outbox.close(0), supervisor.stop(write=False))
+        await asyncio.gather(outbox.close(0), supervisor.stop(write=False, shipping=0))
         return
     patience = HASTY if os.getpid() == 1 else PATIENT
     await asyncio.gather(
         outbox.close(patience.sends),
         webhooks.wind_down(begin=patience.webhooks, answer=patience.answer),
     )
-    await (supervisor.leave() if stop.hands_over else supervisor.stop())
+    if stop.hands_over:
+        await supervisor.leave()
+    else:
+        await supervisor.stop(shipping=patience.credentials)
 
 
 async def deliver_last_events(stop: StopRequest, journal: Journal, webhooks: Webhooks) -> None:

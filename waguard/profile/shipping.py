@@ -27,6 +27,7 @@ from waguard.core.profile.profile import (
     Quarantine,
     RestoreSnapshot,
 )
+from waguard.core.replace import replace
 from waguard.core.shipping import OUTDATED, PIECE, Local, Note, Shipment, ShippedFile
 from waguard.host.files.private_files import open_private, write_private
 from waguard.host.small_file import UnreadableError
@@ -258,6 +259,39 @@ def recognized(profile: Path, shipment: Shipment) -> dict[str, Known]:
                 id=file.id, size=file.size, parts=file.parts, digest=digest, tail=tail, stamp=stamp
             )
     return found
+
+
+def is_as_shipped(profile: Path, shipment: Shipment) -> bool:
+    """Whether no Chromium has used it since a shipment was laid down there. Blocks."""
+    found = recognized(profile, shipment)
+    return all(
+        path in found and (profile / path).stat().st_size == file.size
+        for path, file in shipment.files.items()
+    )
+
+
+def is_from_before(profile: Path, shipment: Shipment) -> bool:
+    """Whether what was shipped of one of its databases is no beginning of what is there: a disk came back from an image, or
+    lost its last writes. Blocks: MANIFESTs and logs are read."""
+    grow = {path: file for path, file in shipment.files.items() if _grows(path)}
+    found = recognized(profile, replace(shipment, files=grow))
+    return any(_is_from_before(profile / path) for path in grow.keys() - found.keys())
+
+
+def _grows(path: str) -> bool:
+    name = PurePosixPath(path).name
+    return name.startswith(_MANIFEST) or name.endswith(".log")
+
+
+def _is_from_before(path: Path) -> bool:
+    if path.exists() or not path.parent.exists():
+        return True
+    if not path.name.startswith(_MANIFEST):
+        return False  # a log whose end the MANIFEST has
+    try:
+        return leveldb.manifest_of(path.parent)[0] < path.name
+    except leveldb.DamageError:  # that is repaired
+        return False
 
 
 # ---- whose it is ----

@@ -13,6 +13,7 @@ from waguard.core.fleet.network import Reading as NetworkReading
 from waguard.core.host.admission import Reading
 from waguard.core.metrics.tally import Tally
 from waguard.core.session.restart import Remembered
+from waguard.core.shipping import LAST_ONES
 from waguard.ports.clock import Ages, Clock
 from waguard.ports.inbox import Inbox
 from waguard.ports.messages import Undecryptables
@@ -151,28 +152,29 @@ class Supervisor:
         self.passkeys = Passkeys(ctx, self.sessions.find)
         self._trail = asyncio.create_task(self.fleet.trail.trail(), name="trail of the fleet")
 
-    async def stop(self, *, write: bool = True) -> None:
-        """Stop every session, all in parallel, and have their rows written where that is to be."""
+    async def stop(self, *, write: bool = True, shipping: float = LAST_ONES) -> None:
+        """Stop every session, all in parallel, and have their rows written where that is to be. ``shipping``: seconds for
+        what is shared at the end."""
         self._begin_stop()
         await asyncio.gather(*map(_stop, self.registry.sessions))
-        await self._end(write=write)
+        await self._end(write=write, shipping=shipping)
 
     async def leave(self) -> None:
         """End, and let the workers go on for the next daemon."""
         self._begin_stop()
-        await self._end(write=True)
+        await self._end(write=True, shipping=LAST_ONES)
 
     def _begin_stop(self) -> None:
         self.state.begin_stop()
         self.versions.begin_stop()
         self.mailbox.post_to_fleet(Closing())
 
-    async def _end(self, *, write: bool) -> None:
+    async def _end(self, *, write: bool, shipping: float) -> None:
         sessions = self.registry.sessions
+        last = [self.registry.flush(*sessions)] if write else []
         if self._shipping:
-            await self._shipping.close()
-        if write:
-            await self.registry.flush(*sessions)
+            last.append(self._shipping.close(shipping))
+        await asyncio.gather(*last)  # both have their seconds at once
         self._trail.cancel()
         await asyncio.gather(self._trail, return_exceptions=True)
         await asyncio.gather(*(session.forget() for session in sessions))

@@ -39,12 +39,13 @@ class Restorer:
         adopted, the rest is stopped.
         """
         rows = await self._ctx.store.sessions()
-        if self._ctx.shipping:
-            await self._ctx.shipping.load()
         await self._ctx.proxies.load()
-        self._state.rows_loaded()
         for row in rows:
             self._registry.add(row)
+        if self._ctx.shipping:
+            paired = (it.row.session_id for it in self._registry.sessions if it.profile.paired)
+            await self._ctx.shipping.load(list(paired))
+        self._state.rows_loaded()
         unwanted = self._adopt(records)
         kept = {process.pid for _, process in records}
         clearing = asyncio.create_task(self._clear(unwanted, kept), name="clear")

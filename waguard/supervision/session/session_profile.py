@@ -45,10 +45,14 @@ class SessionProfile:
         return owner_mark.paired_at(self.at.profile)
 
     def is_there(self) -> bool | None:
-        """Whether it, a snapshot that may bring it back, or an old one is there; None: the folder of all
+        """Whether it, a snapshot that may bring it back, an old one or a shared one is there; None: the folder of all
         profiles cannot be read. Raises ``OSError`` where its own cannot be read."""
+        here = self._is_here()
+        return True if here is False and self._is_shipped else here
+
+    def _is_here(self) -> bool | None:
         try:
-            if inspection.something_left(self.at) or self.old() or self._is_shipped:
+            if inspection.something_left(self.at) or self.old():
                 return True
         except OSError:
             if self._ctx.fleet.profiles_unknown:
@@ -69,7 +73,7 @@ class SessionProfile:
         """
         sessions, row = self._ctx.config().paths.sessions, self._writer.row
         before: int | None = self._workspace
-        if before == row.workspace_id and self.paired and not self.is_there():
+        if before == row.workspace_id and self.paired and not self._is_here():
             before = layout.elsewhere(sessions, row.workspace_id, row.session_id)
         layout.migrate(sessions, row.workspace_id, row.session_id, before=before)
         if before not in {None, row.workspace_id}:
@@ -114,13 +118,16 @@ class SessionProfile:
 
     @property
     def _is_shipped(self) -> bool:
-        shipping = self._ctx.shipping
-        return shipping is not None and shipping.has(self._writer.row.session_id)
+        shipping, row = self._ctx.shipping, self._writer.row
+        # of one that was logged out, what is left is that of an earlier pairing
+        return shipping is not None and not row.unpaired and shipping.has(row.session_id)
 
     async def have_newest(self) -> Failure | None:
         """Before a start have the credentials of the host that used the session last, where hosts share them; why that
         cannot be done."""
-        return await self._ctx.shipping.prepare(self.at) if self._ctx.shipping else None
+        if not self._ctx.shipping:
+            return None
+        return await self._ctx.shipping.prepare(self.at, unpaired=self._writer.row.unpaired)
 
     async def clear_shipped(self) -> None:
         """Have nobody use what was shared of it: the session leaves."""

@@ -7,14 +7,14 @@ host reads is always what a crash of the last holder at some moment would have l
 
 import asyncio
 import contextlib
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Final
 
 from loguru import logger
 
 from waguard.core.blame import Blame, Failure
 from waguard.core.profile.profile import STORED_AFTER
-from waguard.core.shipping import MESSAGES, due_in, not_shared_words
+from waguard.core.shipping import LAST_ONES, MESSAGES, NEWER, due_in, not_shared_words
 from waguard.errors import DatabaseUnavailableError, WaguardError
 from waguard.host.small_file import UnreadableError
 from waguard.profile.layout import Places
@@ -28,8 +28,9 @@ from waguard.supervision.shipping.session_shipment import (
 )
 from waguard.supervision.shipping.shipping_context import ShippingContext
 
-LAST_ONES: Final = 10.0  # s for what is shipped at the end of the daemon
 SHOWN_AFTER: Final = 3  # attempts that fail
+CUT_OFF: Final = "waguard was stopped before its last changes were shared"
+NOT_BEGUN: Final = "nothing is shared of it yet: it is when it runs"
 UNREADABLE: Final = "shared credentials cannot be read"
 _EXPECTED: Final = (UnreadableError, DamageError, WaguardError, OSError)
 UNKNOWN: Final = "the database does not say whose credentials are the newest"
@@ -84,23 +85,30 @@ class CredentialShipping:
         self._not_shared: dict[str, str] = {}
         self._shipped: set[str] = set()
         self._ending: set[asyncio.Task[None]] = set()
+        self._unshipped: set[str] = set()
+        """Sessions that have ended, and whose last changes are not shipped yet."""
+        self._closing = asyncio.Event()
 
-    async def load(self) -> None:
-        """Read of which sessions something was shipped. Raises ``DatabaseUnavailableError``."""
+    async def load(self, paired: Collection[str] = ()) -> None:
+        """Read of which sessions something was shipped, and report of whose of ``paired`` nothing was. Raises
+        ``DatabaseUnavailableError``."""
         self._shipped = await self._ctx.store.shipped()
+        self._not_shared |= dict.fromkeys(sorted(set(paired) - self._shipped), NOT_BEGUN)
+        self._report_all(not_shared_words(self._not_shared))
 
     def has(self, session: str) -> bool:
         """Whether credentials of it can be laid down."""
         return session in self._shipped
 
-    async def prepare(self, at: Places) -> Failure | None:
-        """Have the newest credentials in the profile, before a start; why that cannot be done."""
+    async def prepare(self, at: Places, *, unpaired: bool = False) -> Failure | None:
+        """Have the newest credentials in the profile, before a start; why that cannot be done. ``unpaired``: the session
+        was not paired since it was made, logged out or deleted."""
         it = self._of(at)
         it.shipment.life += 1  # what goes on of the worker before ends with its next piece
         it.woken.set()
         async with it.shipment.lock:
             try:
-                await taking_over.prepare(self._ctx, it.shipment)
+                newer = await taking_over.prepare(self._ctx, it.shipment, unpaired=unpaired)
             except DatabaseUnavailableError as error:
                 return Failure(Blame.HOST, "credentials_unknown", UNKNOWN, error.line())
             except (UnreadableError, WaguardError, OSError) as error:
@@ -110,12 +118,18 @@ class CredentialShipping:
                 )
                 message = f"{UNREADABLE}: {why}"
                 return Failure(Blame.HOST, "credentials_unreadable", UNREADABLE, message)
+            if newer:
+                logger.error(NEWER, event="profile_newer", session=at.session, why=newer)
+                return Failure(Blame.HOST, "profile_newer", NEWER, newer)
+            if it.shipment.claim is None or it.shipment.claim.sealed is None:
+                self._shipped.discard(at.session)
         return None
 
     def began(self, at: Places) -> None:
         """A worker of this session runs."""
         it = self._of(at)
         it.begin(self._ctx.clock.monotonic())
+        self._unshipped.discard(at.session)
         run = self._run(it, it.shipment.life)
         it.running = asyncio.create_task(run, name=f"{at.session}: shipping")
 
@@ -150,8 +164,9 @@ class CredentialShipping:
                 )
         self._shipped_is(at.session, shipped=False)
 
-    async def close(self) -> None:
-        """Ship what is left, in its time, after the end of all sessions."""
+    async def close(self, within: float = LAST_ONES) -> None:
+        """Ship what is left, in so many seconds, after the end of all sessions. Nothing large is begun."""
+        self._closing.set()
         for it in self._sessions.values():
             if not it.ends:  # its worker goes on, and so does the next daemon
                 it.ends = True
@@ -159,10 +174,12 @@ class CredentialShipping:
                 it.woken.set()
         tasks = {it.running for it in self._sessions.values() if it.running} | self._ending
         if tasks:
-            _, late = await asyncio.wait(tasks, timeout=LAST_ONES)
+            _, late = await asyncio.wait(tasks, timeout=within)
             for task in late:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
+        for name in self._unshipped - self._not_shared.keys():
+            self._report(name, CUT_OFF)
 
     async def _run(self, it: _Session, life: int) -> None:
         while not it.ends and it.shipment.life == life:
@@ -174,30 +191,42 @@ class CredentialShipping:
             await self._ship(it, life)
 
     async def _end(self, it: _Session, life: int) -> None:
+        self._unshipped.add(it.shipment.name)
         if it.running:
             await asyncio.wait([it.running])
-        await self._ship(it, life, ended=True)
+        while not await self._ship(it, life, ended=True):
+            if self._closing.is_set():
+                return
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(self._ctx.again):
+                    await self._closing.wait()
+        if it.shipment.life == life:
+            self._unshipped.discard(it.shipment.name)
 
-    async def _ship(self, it: _Session, life: int, *, ended: bool = False) -> None:
-        """Ship what there is. Nothing is raised: it is tried again."""
+    async def _ship(self, it: _Session, life: int, *, ended: bool = False) -> bool:
+        """Ship what there is; False: that has failed, and is tried again. Nothing is raised."""
         it.begin_shipment(self._ctx.clock.monotonic())
         try:
             shipped = await self._ship_in_turn(it, life, ended=ended)
         except SupersededError:
-            return
+            return True
         except NotSharedError as error:  # until something changes
             self._report(it.shipment.name, str(error))
+            return True
         except Exception as error:  # noqa: BLE001 - whatever it is, the next shipment may be possible
             self._failed(it, error)
-        else:
-            it.failures = 0
-            self._shipped_is(it.shipment.name, shipped=shipped)
+            return False
+        it.failures = 0
+        self._shipped_is(it.shipment.name, shipped=shipped)
+        return True
 
     async def _ship_in_turn(self, it: _Session, life: int, *, ended: bool) -> bool:
         try:
             async with it.shipment.lock:
                 return await it.shipment.ship(life, ended=ended, paced=False)
         except LargeError:
+            if self._closing.is_set():  # there is no time for it
+                raise NotSharedError(CUT_OFF) from None
             async with self._ctx.turn, it.shipment.lock:
                 return await it.shipment.ship(life, ended=ended, paced=True)
 

@@ -2,7 +2,7 @@
 
 import asyncio
 import contextlib
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from waguard.core.replace import replace
 from waguard.core.shipping import FORMAT, PIECE, Claim, Part, Shipment
@@ -54,8 +54,7 @@ class SessionShipment:
 
     async def say(self, claim: Claim) -> None:
         """Have the database say so. Raises ``DatabaseUnavailableError``."""
-        await self._ctx.store.commit(self.name, claim)
-        self.claim = claim
+        await self._commit(claim)
 
     async def forget(self) -> None:
         """Have nobody use what was shipped. Raises ``DatabaseUnavailableError``."""
@@ -64,8 +63,8 @@ class SessionShipment:
             return
         empty = replace(claim, pairing=None, sealed=None, orderly=False)
         gone = await self._ctx.store.files(self.name)
-        await self._ctx.store.commit(self.name, empty, gone=gone)
-        self.claim, self._known, self._orphans = empty, None, set()
+        await self._commit(empty, gone=gone)
+        self._known, self._orphans = None, set()
 
     async def ship(self, life: int, *, ended: bool, paced: bool) -> bool:
         """Ship what there is; whether anything is shipped of the session. ``ended``: after the end of its browser; ``paced``:
@@ -102,6 +101,7 @@ class SessionShipment:
             format=FORMAT,
             files={path: it.shipped() for path, it in now_known.items()},
             paired_at=await asyncio.to_thread(owner_mark.paired_at, at.profile),
+            ended=(self._ctx.epoch() or 0) if orderly else 0,
         )
         epoch = claim.note.epoch
         sealed = await asyncio.to_thread(self._ctx.sealer.shipment, self.name, epoch, shipment)
@@ -115,9 +115,17 @@ class SessionShipment:
         )
         before = self._orphans.union(it.id for it in known.values())
         gone = before.difference(it.id for it in now_known.values())
-        await self._ctx.store.commit(self.name, claim, parts, gone)
-        self.claim, self._known, self._orphans = claim, now_known, set()
+        await self._commit(claim, parts, gone)
+        self._known, self._orphans = now_known, set()
         return True
+
+    async def _commit(
+        self, claim: Claim, parts: Sequence[Part] = (), gone: Collection[str] = ()
+    ) -> None:
+        # without an answer it may be written: what its parts hold now is asked before any is replaced
+        self._asked, self._known = False, None
+        await self._ctx.store.commit(self.name, claim, parts, gone)
+        self.claim, self._asked = claim, True
 
     async def _claimed(self) -> Claim:
         """The claim of this host on the profile, which is made where there is none."""

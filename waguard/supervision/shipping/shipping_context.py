@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 
-from waguard.core.shipping import LIMIT, RATE, Note
+from waguard.core.shipping import LIMIT, RATE, WITHIN, Note
 from waguard.errors import DatabaseUnavailableError
 from waguard.ports.clock import Clock
 from waguard.ports.credentials import CredentialStore
@@ -26,6 +26,8 @@ class ShippingContext:
     """Whether a session's groups wait for a person."""
     rate: int = RATE
     limit: int = LIMIT
+    again: float = WITHIN
+    """Seconds until the last shipment of a session that has ended is tried again."""
     turn: asyncio.Lock = field(default_factory=asyncio.Lock)
     """The turn to ship what has more than one piece."""
 

@@ -1,13 +1,15 @@
 """Before a start: have the newest credentials of a session in its profile, which nobody uses."""
 
 import asyncio
+import contextlib
 from pathlib import Path
 
 from loguru import logger
 
 from waguard.core import shipping as policy
 from waguard.core.replace import replace
-from waguard.core.shipping import Claim, LayDown, Retire, Scan, Use
+from waguard.core.shipping import Claim, Decision, LayDown, Local, Newer, Retire, Scan, Use
+from waguard.host.small_file import UnreadableError
 from waguard.profile import shipping, staging
 from waguard.profile.layout import Places
 from waguard.profile.lock import ProfileLock
@@ -15,12 +17,25 @@ from waguard.supervision.shipping.session_shipment import SessionShipment
 from waguard.supervision.shipping.shipping_context import ShippingContext
 
 
-async def prepare(ctx: ShippingContext, it: SessionShipment) -> None:
-    """Raises ``DatabaseUnavailableError``, ``UnreadableError``, ``WaguardError``, ``OSError``; then the start has to wait:
-    what cannot be read is not empty."""
-    claim = await it.read_claim()
-    decision = policy.decide(claim, await asyncio.to_thread(shipping.local, it.at), ctx.host)
+async def prepare(ctx: ShippingContext, it: SessionShipment, *, unpaired: bool) -> str | None:
+    """Why a person has to decide first; None: nobody has to. ``unpaired``: see ``CredentialShipping``.
+
+    Raises ``DatabaseUnavailableError``, ``UnreadableError``, ``WaguardError``, ``OSError``; then the start has to wait: what
+    cannot be read is not empty.
+    """
+    claim, local = await it.read_claim(), await asyncio.to_thread(shipping.local, it.at)
+    decision = policy.decide(claim, local, ctx.host)
+    if unpaired and not (isinstance(decision, Use) and local.paired):
+        # what is shared is of a pairing that was logged out, and nobody has deleted it then
+        await it.forget()
+        claim = it.claim
+        decision = policy.decide(claim, local, ctx.host)
+    elif claim and claim.sealed is not None and not unpaired:
+        decision = await _compared(ctx, it, claim, local, decision)
     match decision:
+        case Newer():
+            assert claim  # noqa: S101 - decide promises it
+            return policy.newer_words(claim, local)
         case Use():
             if claim and claim.orderly:  # from now on there is something newer
                 await it.say(replace(claim, orderly=False))
@@ -38,6 +53,24 @@ async def prepare(ctx: ShippingContext, it: SessionShipment) -> None:
         case LayDown(rolled_back=rolled_back):
             assert claim  # noqa: S101 - decide promises it
             await _lay_down(ctx, it, claim, rolled_back=rolled_back)
+    return None
+
+
+async def _compared(
+    ctx: ShippingContext, it: SessionShipment, claim: Claim, local: Local, decision: Decision
+) -> Decision:
+    """What is decided once the files are seen, too."""
+    if isinstance(decision, Newer):
+        shipment = ctx.sealer.shipment_of(it.name, claim)
+        # cut off after it was laid down, and before that was said
+        if await asyncio.to_thread(shipping.is_as_shipped, it.at.profile, shipment):
+            return LayDown(rolled_back=not claim.orderly)
+    elif isinstance(decision, Use) and local.written_at < claim.shipped_at:
+        with contextlib.suppress(UnreadableError):  # nor can it be replaced
+            shipment = ctx.sealer.shipment_of(it.name, claim)
+            if await asyncio.to_thread(shipping.is_from_before, it.at.profile, shipment):
+                return LayDown(rolled_back=True)
+    return decision
 
 
 async def _lay_down(
@@ -45,6 +78,8 @@ async def _lay_down(
 ) -> None:
     at, note = it.at, ctx.new_note()
     shipment = ctx.sealer.shipment_of(it.name, claim)
+    # a holder in between may have used the session without sharing anything, not even that it did
+    rolled_back = rolled_back or shipment.ended + 1 != note.epoch
     with await asyncio.to_thread(ProfileLock, at.profile) as lock:
         with staging.made_beside(at.profile) as made:
             for path, file in shipment.files.items():
