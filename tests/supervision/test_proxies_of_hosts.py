@@ -34,7 +34,7 @@ def lay(world: World, found: Proxy | str | None) -> Path:
 async def told(world: World, proxy: Proxy | None, key: bytes | None, session: str = "s") -> None:
     """Another host has told the database of it."""
     elsewhere = ProxyRecords(lambda: world.folder / "elsewhere", world.store.proxies, key)
-    await elsewhere.tell(session, proxy)
+    await elsewhere.publish(session, proxy)
 
 
 def marks(world: World) -> dict[str, str]:
@@ -133,7 +133,7 @@ async def test_what_was_sealed_for_another_session_is_not_used(bench: Bench, wor
 
 
 @pytest.mark.parametrize("key", [None, KEY], ids=["no key", "key"])
-async def test_a_file_that_the_database_does_not_know_is_told_once(
+async def test_a_file_that_the_database_does_not_know_is_published_once(
     bench: Bench, world: World, key: bytes | None
 ) -> None:
     """The first start of a waguard that tells, or of one that has got a key."""
@@ -163,7 +163,7 @@ async def test_a_damaged_file_is_not_told_as_no_proxy(bench: Bench, world: World
     await refused(bench)
 
 
-async def test_each_change_is_told_first(empty: Bench, world: World) -> None:
+async def test_each_change_is_published_first(empty: Bench, world: World) -> None:
     worker = await up(empty)
     assert marks(world) == {"s": "m1"}
     world.store.proxies.down = True
@@ -184,14 +184,17 @@ async def test_each_change_is_told_first(empty: Bench, world: World) -> None:
 async def test_a_change_that_was_told_and_not_written_starts_nothing_without_it(
     empty: Bench, world: World
 ) -> None:
+    world.spawn.script = Script(reports=(CONNECTED,))
+    await empty.connected()
     state(world).mkdir(exist_ok=True)
     blocked = state(world) / "proxies"
     blocked.write_text("no folder")
     with pytest.raises(UnavailableError, match="cannot be stored"):
-        await empty.it.sessions.create("s", 7, account_id=None, priority=0, proxy=PROXY)
+        await empty.it.proxies.put("s", PROXY)
     blocked.unlink()
-    await empty.create()
-    await refused(empty)
+    await empty.it.sessions.start("s", restart=True)
+    await until(empty.session(), lambda it: it.state.failure is not None)
+    assert world.spawn.alive == []
 
 
 async def test_a_worker_that_runs_without_its_proxy_is_ended(bench: Bench, world: World) -> None:

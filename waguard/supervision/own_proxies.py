@@ -27,12 +27,12 @@ class ProxyFiles:
         state, known = self._ctx.config().paths.state, self._ctx.proxies
         async with known.changing(session_id):
             try:
-                told = proxy is None or known.is_told(session_id)
+                told = proxy is None or known.is_published(session_id)
                 if told and same(known.read(session_id), proxy):
                     return
             except ProxyUnreadableError:
                 pass  # what is set now replaces it
-            await known.tell(session_id, proxy)
+            await known.publish(session_id, proxy)
             await _on_disk(proxies.write, state, session_id, proxy)
         if session := self._registry.get(session_id):
             session.post(ProxyChanged(proxied=proxy is not None))
@@ -43,8 +43,8 @@ class ProxyFiles:
         """Remove all of a session that is gone. Raises ``UnavailableError``."""
         known = self._ctx.proxies
         async with known.changing(session_id):
-            if known.is_told(session_id):  # another host may still have a file
-                await known.tell(session_id, None)
+            if known.is_published(session_id):  # another host may still have a file
+                await known.publish(session_id, None)
             await _on_disk(proxies.purge, self._ctx.config().paths.state, session_id)
 
 

@@ -82,7 +82,7 @@ class ProxyRecords:
         it = self._recorded.get(session)
         return it.mark if it else mark_of(proxies.read(self._state(), session))
 
-    def is_told(self, session: str) -> bool:
+    def is_published(self, session: str) -> bool:
         """Whether the database says anything of it."""
         return session in self._recorded
 
@@ -91,7 +91,7 @@ class ProxyRecords:
         async with self.changing(session):
             await asyncio.to_thread(self._lay_down, session)
 
-    async def tell(self, session: str, proxy: Proxy | None) -> None:
+    async def publish(self, session: str, proxy: Proxy | None) -> None:
         """Have the database say that this is its proxy, before the file is written. Raises ``DatabaseUnavailableError``."""
         await self._record(session, await asyncio.to_thread(self._sealed, session, proxy))
 
