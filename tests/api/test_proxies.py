@@ -37,6 +37,7 @@ async def test_it_is_set_shown_without_its_password_and_removed(api: Api) -> Non
     [
         ({"server": "http://me:hunter2@proxy:3128"}, "server"),
         ({"server": "hunter2"}, "server"),
+        ({"server": "http://proxy..hunter2:3128"}, "server"),
         ({"server": None}, "server"),
         ({"server": 1e300}, "server"),
         ({"username": "hunter2\n"}, "server"),

@@ -8,7 +8,9 @@ LOGIN = ("me", "hunter2 ü:@/")
 
 
 @pytest.mark.parametrize("scheme", ["http", "https", "socks5"])
-@pytest.mark.parametrize("host", ["proxy.example", "10.0.0.1", "[2001:db8::1]"])
+@pytest.mark.parametrize(
+    "host", ["proxy.example", "10.0.0.1", "[2001:db8::1]", "a_1.-b.", "a." * 126 + "a", "a" * 63]
+)
 def test_a_proxy_is_named_without_its_login(scheme: str, host: str) -> None:
     server = f"{scheme}://{host}:3128"
     it = parse(f"{server}/", *LOGIN, mark="m")
@@ -35,8 +37,14 @@ def test_a_proxy_is_named_without_its_login(scheme: str, host: str) -> None:
         ("http://proxy:65536", None, None, "it is no address"),
         ("http://[::1:3128", None, None, "it is no address"),
         ("http://pro\nxy:3128", None, None, "it is no address"),
-        ("http://pro xy:3128", None, None, "it names no host and port"),
-        ("http://próxy:3128", None, None, "it names no host and port"),
+        ("http://pro xy:3128", None, None, "its host is no name"),
+        ("http://próxy:3128", None, None, "its host is no name"),
+        ("http://pro..xy:3128", None, None, "its host is no name"),
+        ("http://a..b:3128", None, None, "its host is no name"),
+        ("https://.proxy:3128", None, None, "its host is no name"),
+        ("http://.:3128", None, None, "its host is no name"),
+        (f"socks5://{'a' * 64}.example:1080", None, None, "its host is no name"),
+        (f"socks5://{'a.' * 126}aa:1080", None, None, "its host is no name"),
         ("http://proxy:3128/path", None, None, "more than a host and a port"),
         ("http://proxy:3128?a", None, None, "more than a host and a port"),
         ("http://proxy:3128", None, "hunter2", "it has a password and no user"),

@@ -53,9 +53,26 @@ def test_what_is_damaged_is_not_nothing_and_stays_as_evidence(
         assert "hunter2" not in raised.value.line()
     proxies.write(tmp_path, "s", PROXY)
     assert proxies.read(tmp_path, "s") == PROXY
-    assert path.with_name("s.json.unreadable").read_bytes() == content
+    evidence = path.with_name("s.json.unreadable")
+    assert evidence.read_bytes() == content
+    proxies.write(tmp_path, "s", None)
+    assert list(path.parent.iterdir()) == [evidence]
+    evidence.rename(path.with_name("s.json.7.unreadable"))  # see ``small_file.quarantine``
+    proxies.write(tmp_path, "s", PROXY)
     proxies.purge(tmp_path, "s")
     assert list(path.parent.iterdir()) == []
+
+
+def test_a_draft_that_a_killed_daemon_left_goes_with_it(tmp_path: Path) -> None:
+    """It has a login, too."""
+    path = proxies.path_of(tmp_path, "s")
+    others = [path.with_name(it) for it in ("s2.json", "s2.json.new", "s-.json.unreadable")]
+    for remove in (proxies.purge, lambda state, it: proxies.write(state, it, None)):
+        proxies.write(tmp_path, "s", PROXY)
+        for it in (path.with_name("s.json.new"), *others):
+            it.write_bytes(path.read_bytes())
+        remove(tmp_path, "s")
+        assert sorted(path.parent.iterdir()) == sorted(others)
 
 
 def test_what_lies_in_its_place_is_not_followed_or_waited_for(

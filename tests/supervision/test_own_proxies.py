@@ -1,6 +1,8 @@
 """Sessions' own proxies: set, changed, removed, unreadable; their workers have them and nothing else does."""
 
+import asyncio
 from pathlib import Path
+from unittest.mock import AsyncMock
 
 import pytest
 
@@ -18,6 +20,7 @@ from waguard.wire.worker import WorkerSpec
 
 PROXY = parse("socks5://proxy.example:1080", "me", "hunter2", mark="m1")
 AGAIN = parse("socks5://proxy.example:1080", "me", "hunter2", mark="m2")
+NO_DATABASE = UnavailableError("no database")
 OTHER = parse("http://10.0.0.1:3128", None, None, mark="m3")
 
 
@@ -103,6 +106,7 @@ async def test_a_session_whose_proxy_cannot_be_read_never_starts_without_it(
         path.mkdir()
     else:
         path.write_bytes(content)
+    await empty.row("s", up=False)
     await empty.create()
     session = empty.session()
     await until(session, lambda it: it.state.failure is not None)
@@ -166,6 +170,65 @@ async def test_a_purge_removes_it_and_a_deletion_does_not(empty: Bench, world: W
         with pytest.raises(NotFoundError):
             await call
     assert list((state(world) / "proxies").iterdir()) == []
+
+
+async def test_a_purge_that_fails_can_be_repeated(
+    empty: Bench, world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await up(empty)
+    in_the_way = proxies.path_of(state(world), "s").with_name("s.json.new")
+    in_the_way.mkdir()
+    with pytest.raises(UnavailableError, match="cannot be stored"):
+        await empty.it.sessions.delete("s", purge=True)
+    in_the_way.rmdir()
+    with monkeypatch.context() as patch:
+        patch.setattr(world.store, "soft_delete", AsyncMock(side_effect=NO_DATABASE))
+        with pytest.raises(UnavailableError, match="no database"):
+            await empty.it.sessions.delete("s", purge=True)
+    await wait_until(lambda: not empty.it.mailbox.fleet.proxied, "it has no proxy any more")
+    await empty.it.sessions.delete("s", purge=True)
+    assert list((state(world) / "proxies").iterdir()) == []
+    with pytest.raises(NotFoundError):
+        await empty.it.sessions.view("s")
+
+
+async def test_a_session_that_is_purged_now_gets_no_proxy(empty: Bench, world: World) -> None:
+    await up(empty)
+    with empty.it.registry.leaving("s"), pytest.raises(UnavailableError, match="being logged out"):
+        await empty.it.proxies.put("s", OTHER)
+    assert proxies.read(state(world), "s") == PROXY
+
+
+async def test_a_new_session_has_no_proxy_of_an_earlier_one(empty: Bench, world: World) -> None:
+    """Its row was deleted by the application, or with a waguard that could not remove it."""
+    proxies.write(state(world), "s", PROXY)
+    in_the_way = proxies.path_of(state(world), "s").with_name("s.json.new")
+    in_the_way.mkdir()
+    with pytest.raises(UnavailableError, match="cannot be stored"):
+        await up(empty, None)
+    assert "s" not in world.store.accounts
+    assert world.spawn.started == []
+    in_the_way.rmdir()
+    assert given(await up(empty, None)) is None
+    assert list((state(world) / "proxies").iterdir()) == []
+
+
+async def test_of_two_creations_at_once_none_removes_the_proxy_of_the_other(
+    empty: Bench, world: World
+) -> None:
+    world.spawn.script = Script(reports=(CONNECTED,))
+    create = empty.it.sessions.create
+    for name in ("s", "t"):
+        of = [
+            create(name, 7, account_id=None, priority=0, proxy=it)
+            for it in ((PROXY, None) if name == "s" else (None, PROXY))
+        ]
+        await asyncio.gather(*of)
+        assert proxies.read(state(world), name) == PROXY
+        await until(
+            empty.session(name),
+            lambda it: it.link is Link.CONNECTED and given(empty.process(it.name)) == PROXY,
+        )
 
 
 async def test_a_proxy_that_cannot_be_stored_is_no_session(empty: Bench, world: World) -> None:

@@ -2,9 +2,12 @@
 
 import asyncio
 import contextlib
+import errno
 import os
 import socket
+import struct
 import subprocess
+import threading
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -21,7 +24,7 @@ from waguard.core.proxy import FAILS, Proxy, parse
 from waguard.core.session.page_load import Refusal
 from waguard.worker.browser.devtools import DevToolsClosedError
 from waguard.worker.browser.forwarder import MOST, Forwarder
-from waguard.worker.browser.upstream import Stream
+from waguard.worker.browser.upstream import Resolver, Stream, Target, connect
 from waguard.worker.ending import WorkerEndError
 from waguard.worker.page.page_errors import PageNotReadyError, PageUnreachableError
 from waguard.worker.page_host import PageHost
@@ -144,6 +147,105 @@ async def test_each_way_in_which_a_proxy_fails_has_its_words(subtests: pytest.Su
                 assert " accepts no connection: " in await refused(door)
 
 
+async def test_a_name_that_nobody_can_ask_for_is_named(subtests: pytest.Subtests) -> None:
+    """Such a proxy is not taken, and what the system makes of others is not for us to know."""
+    for kind, host in (("http", "a..b"), ("socks5", "a" * 64), ("https", ".example")):
+        with subtests.test(host=host):
+            proxy = Proxy(mark="m", scheme=kind, host=host, port=1)  # type: ignore[arg-type] # of KINDS
+            async with forwarder(proxy) as door:
+                words = " accepts no connection: its name cannot be looked up"
+                assert (await refused(door)).endswith(words)
+
+
+async def test_a_resolver_that_does_not_answer_takes_one_thread(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    answers, asked_for = threading.Event(), []
+
+    def resolve(host: str, *_: object, **__: object) -> None:
+        asked_for.append(host)
+        answers.wait(LONG)
+        raise socket.gaierror(socket.EAI_AGAIN, "it is dead")
+
+    monkeypatch.setattr(socket, "getaddrinfo", resolve)
+    proxy = parse("http://proxy.example:1", None, None, mark="m")
+    try:
+        async with forwarder(proxy, answer=0.1) as door:
+            for _ in range(3):
+                assert (await refused(door)).endswith(" does not answer within 0.1 s")
+            assert asked_for == [proxy.host]
+            answers.set()
+            asked_then = door._resolver._asked
+            assert asked_then
+            await wait_until(asked_then.done, "it has answered")
+            await refused(door)
+            await wait_until(lambda: len(asked_for) == 2, "it is asked again")
+    finally:
+        answers.set()
+
+
+async def test_a_tunnel_through_a_proxy_that_is_gone_or_stalls_is_given_up() -> None:
+    """By the kernel, which takes a minute; here is whether it was asked to."""
+    async with echo() as behind, FakeProxy("http", behind) as it:
+        proxy = it.proxy()
+        made = await connect(proxy, Target(*WHATSAPP), Resolver(proxy))
+        its = made.writer.get_extra_info("socket")
+        assert its.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE)
+        tcp = [
+            its.getsockopt(socket.IPPROTO_TCP, option)
+            for option in (
+                socket.TCP_KEEPIDLE,
+                socket.TCP_KEEPINTVL,
+                socket.TCP_KEEPCNT,
+                socket.TCP_USER_TIMEOUT,
+            )
+        ]
+        assert tcp == [30, 10, 3, 60_000]
+        made.writer.close()
+
+
+async def test_a_kernel_that_does_not_say_whose_a_socket_is_is_named(
+    monkeypatch: pytest.MonkeyPatch, subtests: pytest.Subtests
+) -> None:
+    unknown = struct.pack("=IHHIIi", 36, 2, 0, 1, 0, -errno.ENOENT) + bytes(16)
+    words = " cannot be used: the kernel does not say whose sockets they are"
+    real = socket.socket.recv
+    async with FakeProxy("http", ("127.0.0.1", 1)) as it:
+        async with forwarder(it.proxy()) as door:
+            with subtests.test(kernel="answers for one that is gone"):
+                gone = socket.create_connection(("127.0.0.1", door.port))
+                gone.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+                gone.close()
+                stream, _ = await asked(door)
+                stream.writer.close()
+                assert door.failure is None
+        for kernel, answer in (
+            ("without inet_diag", unknown),
+            ("that is silent", TimeoutError()),
+            ("of another age", b"\0"),
+        ):
+
+            def recv(its: socket.socket, *size: int, answer: object = answer) -> bytes:
+                if its.family != socket.AF_NETLINK:
+                    return real(its, *size)
+                if isinstance(answer, Exception):
+                    raise answer
+                assert isinstance(answer, bytes)
+                return answer
+
+            with subtests.test(kernel=kernel):
+                monkeypatch.setattr(socket.socket, "recv", recv)
+                async with forwarder(it.proxy()) as door:
+                    reader, writer = await asyncio.open_connection("127.0.0.1", door.port)
+                    async with asyncio.timeout(LONG):
+                        with contextlib.suppress(ConnectionError):
+                            assert await reader.read() == b""
+                    writer.close()
+                    assert door.failure
+                    assert door.failure.endswith(words)
+        assert it.asked == ["web.whatsapp.com:443"], "by the first"
+
+
 async def test_a_proxy_that_is_silent_is_not_waited_for() -> None:
     silent = socket.create_server(("127.0.0.1", 0))
     with silent:
@@ -202,6 +304,8 @@ async def test_connections_are_bounded_and_end_with_the_worker() -> None:
             with contextlib.suppress(ConnectionError):
                 assert await reader.read() == b""
         writer.close()
+        assert door.failure
+        assert door.failure.endswith(f" has {MOST} connections, and gets no more")
         await door.close()
         assert door._serving == set()
         for _, one in idle:

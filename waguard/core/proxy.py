@@ -8,7 +8,10 @@ from msgspec import Struct
 
 FAILS: Final = "its proxy "
 """So begins what a worker says of a proxy that does not lead to WhatsApp."""
-HOST: Final = re.compile(r"[A-Za-z0-9._-]{1,253}|[0-9A-Fa-f:.]{2,45}")
+_LABEL: Final = r"[A-Za-z0-9_-]{1,63}"
+HOST: Final = re.compile(
+    rf"(?!.{{254}}){_LABEL}(\.{_LABEL})*\.?|(?=[^:]*:[^:]*:)[0-9A-Fa-f:.]{{2,45}}"
+)
 """A name or an address, as it may stand in a request to a proxy."""
 LONGEST: Final = 255
 """Bytes of a user or a password: SOCKS has no room for more."""
@@ -64,14 +67,15 @@ def parse(server: str, user: str | None, password: str | None, *, mark: str) -> 
         raise ValueError("it has a login; send that as username and password")
     if parts.scheme not in _SCHEMES:
         raise ValueError(f"it begins with none of {', '.join(f'{it}://' for it in _SCHEMES)}")
-    if not HOST.fullmatch(host) or not port:
+    if not host or not port:
         raise ValueError("it names no host and port")
+    if not HOST.fullmatch(host):
+        raise ValueError("its host is no name and no address")
     if parts.path not in {"", "/"} or parts.query or parts.fragment:
         raise ValueError("it has more than a host and a port")
     if user is None and password is not None:
         raise ValueError("it has a password and no user")
-    for it in (user, password):
-        _require_sendable(it)
+    _require_sendable(user, password)
     if user is not None and ":" in user and parts.scheme != "socks5":
         raise ValueError("its user has a colon, which HTTP does not allow")
     scheme = cast("Scheme", parts.scheme)
@@ -89,12 +93,13 @@ def _way(it: Proxy) -> tuple[str, str | None, str | None]:
     return it.server, it.user, it.password
 
 
-def _require_sendable(text: str | None) -> None:
-    if text is None:
-        return
-    try:
-        size = len(text.encode())
-    except UnicodeEncodeError:
-        raise ValueError("its login is no text") from None
-    if not size or size > LONGEST or not text.isprintable():
-        raise ValueError(f"its login is not of 1 to {LONGEST} printable characters")
+def _require_sendable(*texts: str | None) -> None:
+    for text in texts:
+        if text is None:
+            continue
+        try:
+            size = len(text.encode())
+        except UnicodeEncodeError:
+            raise ValueError("its login is no text") from None
+        if not size or size > LONGEST or not text.isprintable():
+            raise ValueError(f"its login is not of 1 to {LONGEST} printable characters")

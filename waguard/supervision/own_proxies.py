@@ -26,6 +26,7 @@ class ProxyFiles:
         """Set a session's, whether it is there or not. Raises ``UnavailableError``."""
         state, known = self._ctx.config().paths.state, self._ctx.proxies
         async with known.changing(session_id):
+            self._registry.require_staying(session_id)  # who is purged now would leave it behind
             try:
                 told = proxy is None or known.is_published(session_id)
                 if told and same(known.read(session_id), proxy):
@@ -40,12 +41,14 @@ class ProxyFiles:
                 session.post(RestartRequested(why=OTHER_PROXY))
 
     async def purge(self, session_id: str) -> None:
-        """Remove all of a session that is gone. Raises ``UnavailableError``."""
+        """Remove all of a session that is gone, or goes. Raises ``UnavailableError``."""
         known = self._ctx.proxies
         async with known.changing(session_id):
-            if known.is_published(session_id):  # another host may still have a file
-                await known.publish(session_id, None)
+            if known.is_published(session_id) and known.mark(session_id):
+                await known.publish(session_id, None)  # another host may still have a file
             await _on_disk(proxies.purge, self._ctx.config().paths.state, session_id)
+        if session := self._registry.get(session_id):
+            session.post(ProxyChanged(proxied=False))
 
 
 async def _on_disk(change: Callable[..., None], *about: object) -> None:

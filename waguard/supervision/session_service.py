@@ -1,7 +1,9 @@
 """What the API and the outbox ask of sessions."""
 
+import asyncio
 from collections.abc import Collection, Iterable
 from typing import Final
+from weakref import WeakValueDictionary
 
 from loguru import logger
 
@@ -68,6 +70,7 @@ class SessionService:
         self._state = state
         self._health = health
         self._proxies = proxies
+        self._creating: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
 
     async def create(
         self,
@@ -79,6 +82,18 @@ class SessionService:
         proxy: Proxy | None = None,
     ) -> tuple[SessionView, bool]:
         """See ``ports.sessions.Sessions``."""
+        # one after the other: one without a proxy would remove that of another whose row is not there yet
+        async with self._creating.setdefault(session_id, asyncio.Lock()):
+            return await self._create(session_id, workspace_id, account_id, priority, proxy)
+
+    async def _create(
+        self,
+        session_id: str,
+        workspace_id: int,
+        account_id: int | None,
+        priority: int,
+        proxy: Proxy | None,
+    ) -> tuple[SessionView, bool]:
         self._require_changeable(session_id)
         known = self._registry.get(session_id)
         if known and known.row.workspace_id != workspace_id:
@@ -92,6 +107,8 @@ class SessionService:
             )
         if proxy is not None:  # before there is anything that could start without it
             await self._proxies.write(session_id, proxy)
+        elif known is None and await self._ctx.store.session(session_id) is None:
+            await self._proxies.purge(session_id)  # of an earlier session of this name
         runs = known is not None and known.lifecycle in WANTED_UP and not known.state.left
         if known and runs and not await self._registry.row_is_gone(session_id):
             return self._view(known), False
@@ -154,7 +171,7 @@ class SessionService:
     async def logout(self, session_id: str, *, by: str = THE_API) -> SessionView:
         """See ``ports.sessions.Sessions``."""
         session = await self.find(session_id)
-        self._require_profiles()
+        _require_profiles(self._ctx)
         with self._registry.leaving(session_id):
             await self._log_out(session, removed=False, by=by)
         return self._view(session)
@@ -162,14 +179,14 @@ class SessionService:
     async def delete(self, session_id: str, *, purge: bool, by: str = THE_API) -> None:
         """See ``ports.sessions.Sessions``."""
         session = await self.find(session_id)
-        self._require_profiles()
+        _require_profiles(self._ctx)
         with self._registry.leaving(session_id):
             await self._log_out(session, removed=True, by=by)
             if purge:
                 await self._registry.flush(session)
+                await self._proxies.purge(session_id)  # first: where it fails, it can be repeated
                 await self._ctx.store.soft_delete(session_id)
                 await self._registry.remove(session_id)
-                await self._proxies.purge(session_id)
 
     async def qr(self, session_id: str, *, wait: float, refresh: bool = False) -> QrCode:
         """See ``ports.sessions.Sessions``."""
@@ -293,11 +310,6 @@ class SessionService:
         self._registry.require_staying(session_id)
         self._state.require_loaded()
 
-    def _require_profiles(self) -> None:
-        """Raises ``UnavailableError`` while a profile that is to be quarantined cannot be found."""
-        if why := self._ctx.fleet.profiles_unknown:
-            raise UnavailableError(f"no profile can be quarantined: {why}", retry_after=60)
-
     def _view(self, session: SessionActor) -> SessionView:
         state, row, runner = session.state, session.row, session.runner
         derived, report, worker = state.status, runner.report, state.worker
@@ -334,6 +346,12 @@ def _existing(row: SessionRow | None) -> SessionRow:
     if row is None:
         raise NotFoundError("Session not found")
     return row
+
+
+def _require_profiles(ctx: SessionContext) -> None:
+    """Raises ``UnavailableError`` while a profile that is to be quarantined cannot be found."""
+    if why := ctx.fleet.profiles_unknown:
+        raise UnavailableError(f"no profile can be quarantined: {why}", retry_after=60)
 
 
 def _refuse_linked_number(sessions: Iterable[SessionActor], session_id: str, phone: str) -> None:

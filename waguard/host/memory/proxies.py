@@ -118,15 +118,24 @@ def write(state: Path, session: str, proxy: Proxy | None) -> None:
         quarantine(path, error)
     if proxy is not None:
         replace_private(path, encode(session, proxy))
-    elif path.exists():
-        path.unlink()
-        sync_folder(path.parent)
+    else:
+        _remove(path, evidence=False)
 
 
 def purge(state: Path, session: str) -> None:
     """Remove all that is there of it. Blocks. Raises ``OSError``."""
     if not _NAMES.fullmatch(session):
         return
-    path = path_of(state, session)
-    for it in (path, path.with_name(path.name + SUFFIX)):
-        it.unlink(missing_ok=True)
+    _remove(path_of(state, session), evidence=True)
+
+
+def _remove(path: Path, *, evidence: bool) -> None:
+    """With what lies beside it: what a daemon left that was killed while it wrote has a login too."""
+    try:
+        beside = [it for it in path.parent.iterdir() if it.name.split(".")[0] == path.stem]
+    except FileNotFoundError:
+        return
+    if found := [it for it in beside if evidence or it.suffix != SUFFIX]:
+        for it in found:
+            it.unlink()
+        sync_folder(path.parent)

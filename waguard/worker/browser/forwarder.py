@@ -5,7 +5,6 @@ here, whatever the proxy is, and knows no secret. The proxy resolves all names.
 """
 
 import asyncio
-import contextlib
 import os
 import socket
 import struct
@@ -17,6 +16,7 @@ from loguru import logger
 from waguard.core.proxy import FAILS, HOST, Proxy
 from waguard.worker.browser.upstream import (
     ProxyRefusesError,
+    Resolver,
     Stream,
     Target,
     connect,
@@ -58,7 +58,7 @@ class Forwarder:
         self._answer = answer
         self._failed: _Failure | None = None
         self._serving: set[asyncio.Task[None]] = set()
-        self._resolving = asyncio.Lock()
+        self._resolver = Resolver(proxy)
         self._server: asyncio.Server | None = None
         self.port = 0
 
@@ -80,17 +80,28 @@ class Forwarder:
         """End all connections."""
         if self._server:
             self._server.close()
+        self._resolver.close()
         for task in self._serving:
             task.cancel()
         await asyncio.gather(*self._serving, return_exceptions=True)
 
     def _on_connection(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        if len(self._serving) >= MOST or not _is_ours(writer):
+        if not self._serves(writer):
             writer.transport.abort()
             return
         task = asyncio.create_task(self._serve(Stream(reader, writer)), name="forward")
         self._serving.add(task)
         task.add_done_callback(self._serving.discard)
+
+    def _serves(self, writer: asyncio.StreamWriter) -> bool:
+        if len(self._serving) >= MOST:
+            self._fails(f"has {MOST} connections, and gets no more", None)
+            return False
+        try:
+            return _is_ours(writer)
+        except (OSError, struct.error):  # what cannot be known is not ours
+            self._fails("cannot be used: the kernel does not say whose sockets they are", None)
+            return False
 
     async def _serve(self, browser: Stream) -> None:
         upstream: Stream | None = None
@@ -111,7 +122,7 @@ class Forwarder:
     async def _connect(self, target: Target) -> Stream | None:
         try:
             async with asyncio.timeout(self._answer):
-                made = await connect(self._proxy, target, self._resolving)
+                made = await connect(self._proxy, target, self._resolver)
         except TimeoutError:
             self._fails(f"does not answer within {self._answer:g} s", None)
         except ProxyRefusesError as error:
@@ -148,11 +159,12 @@ async def _pump(source: Stream, sink: Stream) -> None:
 
 
 def _is_ours(writer: asyncio.StreamWriter) -> bool:
-    """Whether a process of this user's opened it; what cannot be known is not ours."""
-    peer, here = writer.get_extra_info("peername"), writer.get_extra_info("sockname")
-    with contextlib.suppress(OSError, struct.error):
-        return _owner(peer, here) == os.geteuid()
-    return False
+    """Whether a process of this user's opened it, and has it still. Raises ``OSError``, ``struct.error``."""
+    owner = _owner(writer.get_extra_info("peername"), writer.get_extra_info("sockname"))
+    its = writer.get_extra_info("socket")
+    if owner is None and its.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 1)[0] == _ESTABLISHED:
+        raise OSError("the other end is there, and the kernel does not find it")
+    return owner == os.geteuid()
 
 
 def _owner(source: tuple[str, int], target: tuple[str, int]) -> int | None:

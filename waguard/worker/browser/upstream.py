@@ -25,6 +25,14 @@ _ANSWERS: Final = {
     6: "it took too long",
 }
 """Answers of a SOCKS proxy to a request, RFC 1928."""
+_GIVEN_UP: Final = (
+    (socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1),
+    (socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, 30),  # s
+    (socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, 10),  # s
+    (socket.IPPROTO_TCP, socket.TCP_KEEPCNT, 3),
+    (socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, 60_000),  # ms
+)
+"""When the kernel ends a connection: the proxy is gone (1 min of silence), or takes nothing of what is sent."""
 
 
 class Stream(NamedTuple):
@@ -52,11 +60,42 @@ class ProxyRefusesError(Exception):
         self.target = target
 
 
-async def connect(proxy: Proxy, target: Target, resolving: asyncio.Lock) -> Stream:
-    """A stream to ``target``. Raises ``ProxyRefusesError``; cancelled, it leaves none. ``resolving``: one look-up at a
-    time, for each takes a thread."""
+class Resolver:
+    """The proxy's addresses. A look-up takes a thread until the system answers, also where nobody waits any more: so
+    there is one at most, and who comes meanwhile joins it."""
+
+    def __init__(self, proxy: Proxy) -> None:
+        self._proxy = proxy
+        self._asked: asyncio.Task[list[str]] | None = None
+
+    async def addresses(self) -> list[str]:
+        """Raises ``OSError``, ``ValueError``."""
+        try:
+            return [str(ipaddress.ip_address(self._proxy.host))]
+        except ValueError:
+            pass
+        if self._asked is None or self._asked.done():
+            self._asked = asyncio.create_task(self._resolve(), name="resolve the proxy")
+            self._asked.add_done_callback(lambda it: it.cancelled() or it.exception())  # seen
+        await asyncio.wait((self._asked,))  # whose cancellation leaves the task alone
+        return self._asked.result()
+
+    def close(self) -> None:
+        """Wait for nothing any more."""
+        if self._asked:
+            self._asked.cancel()
+
+    async def _resolve(self) -> list[str]:
+        found = await asyncio.get_running_loop().getaddrinfo(
+            self._proxy.host, self._proxy.port, type=socket.SOCK_STREAM
+        )
+        return [str(address[0]) for *_, address in found]
+
+
+async def connect(proxy: Proxy, target: Target, resolver: Resolver) -> Stream:
+    """A stream to ``target``. Raises ``ProxyRefusesError``; cancelled, it leaves none."""
     try:
-        stream = await _dial(proxy, resolving)
+        stream = await _dial(proxy, resolver)
     except ssl.SSLError as error:
         why = getattr(error, "verify_message", None) or error.reason
         raise ProxyRefusesError(f"speaks no TLS that can be trusted: {why}") from None
@@ -64,6 +103,8 @@ async def connect(proxy: Proxy, target: Target, resolving: asyncio.Lock) -> Stre
         number = error.errno or 0  # negative: of the resolver
         why = os.strerror(number) if number > 0 else error.strerror or str(error)
         raise ProxyRefusesError(f"accepts no connection: {why}") from None
+    except ValueError:  # of the codec for names, and of ssl
+        raise ProxyRefusesError("accepts no connection: its name cannot be looked up") from None
     greet = _through_socks if proxy.scheme == "socks5" else _through_http
     try:
         await greet(proxy, target, stream)
@@ -76,11 +117,11 @@ async def connect(proxy: Proxy, target: Target, resolving: asyncio.Lock) -> Stre
     return stream
 
 
-async def _dial(proxy: Proxy, resolving: asyncio.Lock) -> Stream:
+async def _dial(proxy: Proxy, resolver: Resolver) -> Stream:
     secure = ssl.create_default_context() if proxy.scheme == "https" else None
     name = proxy.host if secure else None
     failed: OSError | None = None
-    for address in await _addresses(proxy, resolving):
+    for address in await resolver.addresses():
         try:
             opened = await asyncio.open_connection(
                 address, proxy.port, ssl=secure, server_hostname=name
@@ -88,19 +129,10 @@ async def _dial(proxy: Proxy, resolving: asyncio.Lock) -> Stream:
         except OSError as error:
             failed = error
         else:
+            for option in _GIVEN_UP:
+                opened[1].get_extra_info("socket").setsockopt(*option)
             return Stream(*opened)
     raise failed or OSError("its name has no address")
-
-
-async def _addresses(proxy: Proxy, resolving: asyncio.Lock) -> list[str]:
-    try:
-        return [str(ipaddress.ip_address(proxy.host))]
-    except ValueError:
-        pass
-    loop = asyncio.get_running_loop()
-    async with resolving:
-        found = await loop.getaddrinfo(proxy.host, proxy.port, type=socket.SOCK_STREAM)
-    return [str(address[0]) for *_, address in found]
 
 
 async def _through_http(proxy: Proxy, target: Target, stream: Stream) -> None:
