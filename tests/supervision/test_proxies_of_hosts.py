@@ -31,7 +31,9 @@ def lay(world: World, found: Proxy | str | None) -> Path:
     return path
 
 
-async def told(world: World, proxy: Proxy | None, key: bytes | None, session: str = "s") -> None:
+async def published(
+    world: World, proxy: Proxy | None, key: bytes | None, session: str = "s"
+) -> None:
     """Another host has told the database of it."""
     elsewhere = ProxyRecords(lambda: world.folder / "elsewhere", world.store.proxies, key)
     await elsewhere.publish(session, proxy)
@@ -42,7 +44,7 @@ def marks(world: World) -> dict[str, str]:
     return {session: it.mark for session, it in world.store.proxies.rows.items()}
 
 
-async def take_over(bench: Bench) -> None:
+async def start_here(bench: Bench) -> None:
     bench.world.spawn.script = Script(reports=(CONNECTED,))
     await bench.row("s")
     await bench.restore()
@@ -65,8 +67,8 @@ async def test_without_a_key_it_waits_for_a_person(
     bench: Bench, world: World, proxy: Proxy | None, found: Proxy | str | None
 ) -> None:
     path = lay(world, found)
-    await told(world, proxy, None)
-    await take_over(bench)
+    await published(world, proxy, None)
+    await start_here(bench)
     assert str(path) in await refused(bench)
     assert path.exists() == (found is not None)
     with pytest.raises(UnavailableError):
@@ -87,9 +89,9 @@ async def test_with_the_key_it_has_the_newest(
     world.key = KEY
     await bench.restart()
     path = lay(world, found)
-    await told(world, proxy, KEY)
+    await published(world, proxy, KEY)
     assert "hunter2" not in repr(world.store.proxies)
-    await take_over(bench)
+    await start_here(bench)
     await until(bench.session(), connected)
     assert given(bench.process()) == proxy
     assert await bench.it.proxies.find("s") == proxy
@@ -101,8 +103,8 @@ async def test_with_another_key_it_is_not_started(bench: Bench, world: World) ->
     world.key = bytes(32)
     await bench.restart()
     path = lay(world, OTHER)
-    await told(world, PROXY, KEY)
-    await take_over(bench)
+    await published(world, PROXY, KEY)
+    await start_here(bench)
     assert "cannot be brought from the database" in await refused(bench)
     assert proxies.read(state(world), "s") == OTHER
     assert path.exists()
@@ -111,11 +113,11 @@ async def test_with_another_key_it_is_not_started(bench: Bench, world: World) ->
 async def test_a_database_from_a_copy_replaces_no_newer_file(bench: Bench, world: World) -> None:
     world.key = KEY
     await bench.restart()
-    await told(world, PROXY, KEY)
+    await published(world, PROXY, KEY)
     path = lay(world, OTHER)
     later = world.store.proxies.rows["s"].at + 2 * AHEAD
     os.utime(path, (later, later))
-    await take_over(bench)
+    await start_here(bench)
     assert "the file is newer" in await refused(bench)
     assert proxies.read(state(world), "s") == OTHER
 
@@ -125,9 +127,9 @@ async def test_what_was_sealed_for_another_session_is_not_used(bench: Bench, wor
     await bench.restart()
     lay(world, PROXY)
     rows = world.store.proxies.rows
-    await told(world, None, KEY, session="t")
+    await published(world, None, KEY, session="t")
     rows["s"] = rows["t"]
-    await take_over(bench)
+    await start_here(bench)
     await refused(bench)
     assert proxies.read(state(world), "s") == PROXY
 
@@ -143,7 +145,7 @@ async def test_a_file_that_the_database_does_not_know_is_published_once(
     world.store.proxies.rows["s"] = Recorded(mark=PROXY.mark, at=0.0)
     if key is None:
         world.store.proxies.rows.clear()
-    await take_over(bench)
+    await start_here(bench)
     before = world.store.proxies.rows["s"]
     assert before.mark == PROXY.mark
     assert (before.sealed is not None) == (key is not None)
@@ -153,9 +155,9 @@ async def test_a_file_that_the_database_does_not_know_is_published_once(
     assert given(bench.process()) == PROXY
 
 
-async def test_a_damaged_file_is_not_told_as_no_proxy(bench: Bench, world: World) -> None:
+async def test_a_damaged_file_is_not_published_as_no_proxy(bench: Bench, world: World) -> None:
     path = lay(world, DAMAGED)
-    await take_over(bench)
+    await start_here(bench)
     await refused(bench)
     assert marks(world) == {"s": UNKNOWN}
     path.unlink()  # as on a host that takes over
@@ -181,7 +183,7 @@ async def test_each_change_is_published_first(empty: Bench, world: World) -> Non
     assert marks(world) == {"s": ""}, "another host may have a file"
 
 
-async def test_a_change_that_was_told_and_not_written_starts_nothing_without_it(
+async def test_a_change_that_was_published_and_not_written_starts_nothing_without_it(
     empty: Bench, world: World
 ) -> None:
     world.spawn.script = Script(reports=(CONNECTED,))
@@ -199,7 +201,7 @@ async def test_a_change_that_was_told_and_not_written_starts_nothing_without_it(
 
 async def test_a_worker_that_runs_without_its_proxy_is_ended(bench: Bench, world: World) -> None:
     session = await bench.add()
-    await told(world, PROXY, None)
+    await published(world, PROXY, None)
     await bench.it.restorer._ctx.proxies.load()
     world.spawn.scripts["s"] = Script(reports=(CONNECTED,))
     left = await world.left_behind("s", generation=session.row.generation)
@@ -213,7 +215,7 @@ async def test_a_file_that_is_lost_meanwhile_is_brought_again(bench: Bench, worl
     world.key = KEY
     await bench.restart()
     path = lay(world, PROXY)
-    await take_over(bench)
+    await start_here(bench)
     await until(bench.session(), connected)
     first = bench.process()
     path.unlink()

@@ -28,8 +28,8 @@ class ProxyFiles:
         async with known.changing(session_id):
             self._registry.require_staying(session_id)  # who is purged now would leave it behind
             try:
-                told = proxy is None or known.is_published(session_id)
-                if told and same(known.read(session_id), proxy):
+                known_there = proxy is None or known.is_published(session_id)
+                if known_there and same(known.read(session_id), proxy):
                     return
             except ProxyUnreadableError:
                 pass  # what is set now replaces it

@@ -56,7 +56,7 @@ class ProxyRecords:
             here = {path.stem for path in await asyncio.to_thread(proxies.files, self._state())}
         for session in sorted(here.union(self._recorded)):
             async with self.changing(session):
-                if new := await asyncio.to_thread(self._untold, session):
+                if new := await asyncio.to_thread(self._unpublished, session):
                     await self._record(session, new)
             with contextlib.suppress(ProxyUnreadableError):  # its start says so
                 await self.have_newest(session)
@@ -99,7 +99,7 @@ class ProxyRecords:
         await self._store.record(session, it)
         self._recorded[session] = it
 
-    def _untold(self, session: str) -> Recorded | None:
+    def _unpublished(self, session: str) -> Recorded | None:
         """What the database lacks: the file's mark, or its content for other hosts under today's key."""
         it = self._recorded.get(session)
         try:
