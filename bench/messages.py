@@ -40,6 +40,7 @@ from waguard.ports.clock import WallAges
 from waguard.ports.sessions import Connection
 from waguard.store.sql import SqlStore
 from waguard.supervision.event_bus import Bus
+from waguard.supervision.proxy_records import ProxyRecords
 from waguard.supervision.supervisor import Ports, Supervisor
 from waguard.supervision.timings import Timings
 from waguard.wire.events import Event, InboundMessage
@@ -171,6 +172,7 @@ async def waguard(url: str, count: int, folder: Path) -> tuple[float, float]:
             meter=Meter(),
             witness=none,
             browsers=Browsers(lambda: config, folder),
+            proxies=ProxyRecords(lambda: folder, store.proxies),
             host=lambda _: resources.read(),
             network=Reading,
             cpu_is_saturated=lambda: False,

@@ -13,15 +13,18 @@ import pytest
 
 from tests.doctor.host import Application, Host
 from waguard.config.reading import load
-from waguard.config.sections import Api, Config, Lease
+from waguard.config.sections import Api, Config, Database, Lease
 from waguard.core.profile.ownership import Us
+from waguard.core.proxy import parse
 from waguard.cutover import probes as cutover
 from waguard.doctor.checks import database as checks_of
+from waguard.doctor.checks import files as checks_of_files
 from waguard.doctor.checks import receiver as receivers
 from waguard.doctor.checks.instance import Instance, Socket
 from waguard.doctor.probes import database, files, receiver
 from waguard.doctor.probes.instance import Daemon
 from waguard.doctor.report import Cli
+from waguard.host.memory import proxies
 
 DOWN = Instance(runtime="/run/waguard")
 as_root = pytest.mark.skipif(os.getuid() != 0, reason="only root can give things away")
@@ -100,6 +103,17 @@ async def test_a_lease_that_is_over(host: Host, change: str, said: str) -> None:
     seen = await database.database(f"sqlite+aiosqlite:///{host.database}")
     checks = {c.name: c for c in checks_of.database(seen, DOWN, "/run/other", Cli())}
     assert (checks["lease"].result, said in checks["lease"].seen) == ("ok", True)
+
+
+def test_a_standby_that_does_not_get_the_proxies_is_named(tmp_path: Path) -> None:
+    plain = load(None, {"WAGUARD_PATHS__STATE": str(tmp_path)})
+    standby = msgspec.structs.replace(plain, lease=Lease(standby=True))
+    shares = msgspec.structs.replace(standby, database=Database(key_file=tmp_path / "key"))
+    assert checks_of_files.kept_back(files.kept_back(standby)) == []
+    proxies.write(tmp_path, "s", parse("socks5://proxy.example:1080", None, None, mark="m1"))
+    [check] = checks_of_files.kept_back(files.kept_back(standby))
+    assert (check.result, "does not start 1 of" in check.seen) == ("warning", True)
+    assert [files.kept_back(it) for it in (plain, shares)] == [0, 0]
 
 
 async def test_no_advice_of_a_standby_stops_the_holder(host: Host) -> None:

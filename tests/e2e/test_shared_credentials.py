@@ -17,6 +17,7 @@ from sqlalchemy.pool import NullPool
 from tests.e2e.conftest import World
 from tests.e2e.harness import Daemon, short_folder
 from tests.e2e.test_standby import PERSON, PHONE, STANDBY, Hosts, shown
+from tests.proxies import PASSWORD, USER, FakeProxy
 from tests.store.conftest import new_database
 from waguard.store.models import CREDENTIAL_PARTS, CREDENTIALS
 
@@ -106,3 +107,31 @@ async def test_a_dead_host_s_session_connects_on_the_other_one_without_a_scan(pa
     assert not await shown(first, "ratchets_rolled_back")
     kept = list((first.folder / "sessions/quarantine").glob("s1-*"))
     assert len(kept) == 1, "its own old profile"
+
+
+@pytest.mark.parametrize("backend", ["postgresql"])
+async def test_its_proxy_goes_with_it(pair: Hosts) -> None:
+    first, second, world = pair.first, pair.second, pair.world
+    async with FakeProxy("socks5", ("127.0.0.1", world.standin.port), login=True) as proxy:
+        server = f"socks5://127.0.0.1:{proxy.port}"
+        body = {"server": server, "username": USER, "password": PASSWORD}
+        status, _ = await first.call("PUT", "/api/sessions/s1/proxy", body)
+        assert status == 200
+        await first.until(lambda: goes_through(first, proxy))
+        await shipped(first, after=time.time())
+        kill(pair)
+        assert first.process
+        await first.process.wait()
+        proxy.asked.clear()
+        await second.start(ready=False)
+        await second.until(lambda: second.answers("/health/ready"))
+        await second.until(lambda: goes_through(second, proxy))
+        status, shown_proxy = await second.call("GET", "/api/sessions/s1/proxy")
+        assert (status, shown_proxy["proxy"]["server"]) == (200, server)
+        assert (second.folder / "state/proxies/s1.json").stat().st_mode & 0o777 == 0o600
+
+
+async def goes_through(daemon: Daemon, proxy: FakeProxy) -> bool:
+    """Whether its session is connected by the proxy."""
+    is_connected = (await daemon.status("s1"))["status"] == "connected"
+    return is_connected and "web.whatsapp.com:443" in proxy.asked

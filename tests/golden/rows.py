@@ -212,6 +212,7 @@ ROWS: Final[Mapping[str, Mapping[str, Any]]] = {
         "epoch": 3,
         "bytes": b"sealed",
     },
+    "waguard_proxies": {"session_id": "alpha", "mark": "0e" * 8, "at": AT, "sealed": b"sealed"},
 }
 
 

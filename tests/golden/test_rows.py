@@ -10,6 +10,7 @@ from sqlalchemy.pool import NullPool
 
 from tests.golden import rows
 from waguard.core.messages.send_states import State
+from waguard.core.proxy import Recorded
 from waguard.ports.webhooks import GLOBAL
 from waguard.store.revision import HEAD
 from waguard.store.sql import SqlStore
@@ -99,6 +100,8 @@ async def test_todays_store_reads_its_newest_tables(store: SqlStore) -> None:
     assert (claim.note.epoch, claim.sealed, claim.orderly) == (4, b"sealed", True)
     (part,) = await store.credentials.parts("alpha", "0d" * 16, 1)
     assert (part.epoch, part.sealed) == (3, b"sealed")
+    recorded = Recorded(mark="0e" * 8, at=rows.AT, sealed=b"sealed")
+    assert await store.proxies.recorded() == {"alpha": recorded}
 
 
 @each_revision

@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 
 from waguard.core.incidents.changes import CHANGE, DONE, EXPLAINING, merged
 from waguard.core.lease import Holder, Lease, Terms
+from waguard.core.proxy import Recorded
 from waguard.core.row_status import LEFT, DerivedStatus, Status
 from waguard.errors import DatabaseUnavailableError, SessionIdTakenError
 from waguard.ports.store import AuditEntry, SessionRow, StatusWritten
@@ -90,6 +91,26 @@ class MemoryLease:
 
 
 @dataclass
+class MemoryProxies:
+    """``ports.proxies.ProxyStore``. Set ``down`` and every call raises."""
+
+    down: bool = False
+    rows: dict[str, Recorded] = field(default_factory=dict)
+
+    async def recorded(self) -> dict[str, Recorded]:
+        self._connect()
+        return dict(self.rows)
+
+    async def record(self, session: str, it: Recorded) -> None:
+        self._connect()
+        self.rows[session] = it
+
+    def _connect(self) -> None:
+        if self.down:
+            raise DatabaseUnavailableError("the database does not answer", retry_after=5.0)
+
+
+@dataclass
 class MemoryStore:
     """Set ``down`` and every call raises ``DatabaseUnavailableError``, as before ``open``."""
 
@@ -98,6 +119,7 @@ class MemoryStore:
     pings: int = 0
     accounts: dict[str, Account] = field(default_factory=dict)
     entries: list[AuditEntry] = field(default_factory=list)
+    proxies: MemoryProxies = field(default_factory=MemoryProxies)
     _own: dict[str, _Own] = field(default_factory=dict)
     _opened: bool = False
 

@@ -33,6 +33,7 @@ from waguard.host.memory.lived import LivedTime
 from waguard.ports.bus import BusEvent
 from waguard.profile import layout
 from waguard.supervision.event_bus import Bus
+from waguard.supervision.proxy_records import ProxyRecords
 from waguard.supervision.supervisor import Ports, Supervisor
 from waguard.supervision.timings import Timings
 from waguard.wire.protocol import PROTOCOL
@@ -71,6 +72,7 @@ class World:
         self.cpu_is_saturated = False
         self.lent_until: float | None = None
         self.shipping: Any = None
+        self.key: bytes | None = None
         self.remembered: Mapping[str, Remembered] = {}
         self.bus = Bus(self.clock)
         self.tally = Tally()
@@ -96,6 +98,7 @@ class World:
                 meter=self.meter,
                 witness=self.witness,
                 browsers=self.browsers,
+                proxies=ProxyRecords(lambda: self.config.paths.state, self.store.proxies, self.key),
                 host=self._read_host,
                 network=lambda: self.network,
                 cpu_is_saturated=lambda: self.cpu_is_saturated,

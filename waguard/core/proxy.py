@@ -39,6 +39,21 @@ class Proxy(Struct, frozen=True, kw_only=True):
         return self.server
 
 
+class Recorded(Struct, frozen=True, kw_only=True):
+    """What the database says of a session's proxy: its ``mark``, "" where it was removed; ``sealed``: the proxy itself, None
+    where hosts share no credentials."""
+
+    mark: str
+    at: float
+    """Unix time at which it was set."""
+    sealed: bytes | None = None
+
+
+def mark_of(proxy: Proxy | None) -> str:
+    """What a ``Recorded`` of it says."""
+    return proxy.mark if proxy else ""
+
+
 def parse(server: str, user: str | None, password: str | None, *, mark: str) -> Proxy:
     """Read a proxy as a person writes it. Raises ``ValueError`` with what is wrong, which quotes nothing."""
     try:

@@ -122,7 +122,8 @@ FAILED: Final = {
     "browser_hangs": STARTS[Cause.BROWSER_HANGS],
     "browser_unusable": STARTS[Cause.EXECUTABLE],
     "proxy_unreadable": "Set the session's proxy again, `waguard sessions proxy {s} --set SERVER` (PUT"
-    " /api/sessions/{s}/proxy), or let waguard's user read {at}; the session starts by itself, and never without it.",
+    " /api/sessions/{s}/proxy), or let waguard's user read {at}; the session starts by itself, and never without it. Hosts with the same"
+    " `database.key_file` share it.",
     "credentials_unreadable": "Give this host the `database.key_file` of the other one, and restart waguard; the session starts by"
     " itself. Where the other host's credentials are lost for good: docs/standby.md says how to scan a new code.",
     "profile_newer": "Decide whose is used; the session starts by itself. This host's: delete the session's row of"

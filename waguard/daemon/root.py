@@ -35,7 +35,7 @@ from waguard.daemon.restore_loop import RestoreLoop
 from waguard.daemon.run_history import RunHistory
 from waguard.daemon.runtime_folder import RuntimeFolder, make_private
 from waguard.daemon.secret_files import SecretFiles
-from waguard.daemon.shared_credentials import shared
+from waguard.daemon.shared_credentials import proxy_records, shared
 from waguard.daemon.signals import Signals
 from waguard.daemon.stop_request import StopRequest
 from waguard.daemon.watch import Watch
@@ -111,6 +111,7 @@ class Daemon:
                 meter=Meter(),
                 witness=HostEvidence(base.browsers.config),
                 browsers=base.browsers,
+                proxies=proxy_records(base),
                 host=self._read_host,
                 network=base.network.read,
                 cpu_is_saturated=cpu_is_saturated,

@@ -9,6 +9,7 @@ from waguard.daemon.foundation import Foundation
 from waguard.host.system.machine import holder
 from waguard.supervision.fleet.lease import LeaseKeeper
 from waguard.supervision.outages import Outages
+from waguard.supervision.proxy_records import ProxyRecords
 
 if TYPE_CHECKING:
     from waguard.supervision.shipping.credential_shipping import CredentialShipping
@@ -40,3 +41,13 @@ def shared(
         waits=lambda session: base.restored.group_waits(session, "@g.us"),
     )
     return CredentialShipping(ctx, lambda why: later()[1].update(KIND, why))
+
+
+def proxy_records(base: Foundation) -> ProxyRecords:
+    """With the key where credentials are shared. Raises ``ConfigError`` as ``shared`` does."""
+    config, key = base.config(), None
+    if config.lease.standby and config.database.key_file is not None:
+        from waguard.host.files.sealing import read_key  # noqa: PLC0415
+
+        key = read_key(config.database.key_file, "database.key_file")
+    return ProxyRecords(lambda: base.config().paths.state, base.store.proxies, key)

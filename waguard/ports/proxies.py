@@ -1,8 +1,9 @@
-"""What the API asks of sessions' own proxies."""
+"""What the API asks of sessions' own proxies, and what the database says of them."""
 
+from collections.abc import Mapping
 from typing import Protocol
 
-from waguard.core.proxy import Proxy
+from waguard.core.proxy import Proxy, Recorded
 
 
 class Proxies(Protocol):
@@ -13,3 +14,13 @@ class Proxies(Protocol):
 
     async def put(self, session_id: str, proxy: Proxy | None) -> None:
         """Set it, or have none (None); a session that runs gets another worker as soon as there is a slot."""
+
+
+class ProxyStore(Protocol):
+    """Each call raises ``DatabaseUnavailableError``; what is written is fenced by the lease."""
+
+    async def recorded(self) -> Mapping[str, Recorded]:
+        """What is known, by session; of all others nobody has ever said whether they have a proxy."""
+
+    async def record(self, session: str, it: Recorded) -> None:
+        """Have the database say so from now on."""

@@ -373,3 +373,13 @@ CREDENTIAL_PARTS = Table(
     Column("epoch", BigInteger, nullable=False),
     Column("bytes", BODY, nullable=False),
 )
+
+# which proxy each session has; a session without a row: nobody has ever said so
+PROXIES = Table(
+    "waguard_proxies",
+    METADATA,
+    Column("session_id", SESSION_ID, primary_key=True),
+    Column("mark", String(64), nullable=False),  # "": it has none
+    Column("at", Double, nullable=False),  # unix time
+    Column("sealed", LargeBinary),  # the proxy with its login; NULL: hosts share no credentials
+)

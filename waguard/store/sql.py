@@ -16,6 +16,7 @@ from waguard.store.installation import SqlInstallation
 from waguard.store.lease import SqlLease
 from waguard.store.messages import SqlMessages
 from waguard.store.outbox import SqlOutbox
+from waguard.store.proxies import SqlProxies
 from waguard.store.retention import COMPACTION, Compaction, empty_wal, release_pages
 from waguard.store.sessions import SqlSessions
 from waguard.store.statuses import SqlStatuses
@@ -56,6 +57,7 @@ class SqlStore(SqlStatuses, SqlSessions, SqlAudit):
         self.accounts = SqlAccountRows(database)
         self.installation = SqlInstallation(database)
         self.credentials = SqlCredentials(database)
+        self.proxies = SqlProxies(database)
         self.lease = SqlLease(
             database.backend, database.writing_the_lease, database.reading_the_lease
         )

@@ -16,23 +16,24 @@ from waguard.supervision.session.worker_spec import OTHER_PROXY
 
 
 class ProxyFiles:
-    """Changes them one after the other."""
+    """Changes them; those of one session one after the other."""
 
     def __init__(self, ctx: SessionContext, registry: Registry) -> None:
         self._ctx = ctx
         self._registry = registry
-        self._changing = asyncio.Lock()
 
     async def write(self, session_id: str, proxy: Proxy | None) -> None:
         """Set a session's, whether it is there or not. Raises ``UnavailableError``."""
-        state = self._ctx.config().paths.state
-        async with self._changing:
+        state, known = self._ctx.config().paths.state, self._ctx.proxies
+        async with known.changing(session_id):
             self._registry.require_staying(session_id)  # who is purged now would leave it behind
             try:
-                if same(proxies.read(state, session_id), proxy):
+                known_there = proxy is None or known.is_published(session_id)
+                if known_there and same(known.read(session_id), proxy):
                     return
             except ProxyUnreadableError:
                 pass  # what is set now replaces it
+            await known.publish(session_id, proxy)
             await _on_disk(proxies.write, state, session_id, proxy)
         if session := self._registry.get(session_id):
             session.post(ProxyChanged(proxied=proxy is not None))
@@ -41,7 +42,10 @@ class ProxyFiles:
 
     async def purge(self, session_id: str) -> None:
         """Remove all of a session that is gone, or goes. Raises ``UnavailableError``."""
-        async with self._changing:
+        known = self._ctx.proxies
+        async with known.changing(session_id):
+            if known.is_published(session_id) and known.mark(session_id):
+                await known.publish(session_id, None)  # another host may still have a file
             await _on_disk(proxies.purge, self._ctx.config().paths.state, session_id)
         if session := self._registry.get(session_id):
             session.post(ProxyChanged(proxied=False))
@@ -76,7 +80,8 @@ class OwnProxies:
         """See ``ports.proxies.Proxies``."""
         name = (await self._find(session_id)).name
         try:
-            return proxies.read(self._ctx.config().paths.state, name)
+            await self._ctx.proxies.have_newest(name)
+            return self._ctx.proxies.read(name)
         except ProxyUnreadableError as error:
             raise UnavailableError(error.message, remedy="set it again, or remove it") from None
 

@@ -31,6 +31,7 @@ from waguard.supervision.fleet_effects import Fleet
 from waguard.supervision.heartbeats import Heartbeats
 from waguard.supervision.mailbox import Mailbox, Timers, loop_timer
 from waguard.supervision.own_proxies import OwnProxies, ProxyFiles
+from waguard.supervision.proxy_records import ProxyRecords
 from waguard.supervision.session.actor import SessionActor
 from waguard.supervision.session.passkeys import Passkeys
 from waguard.supervision.session.session_context import SessionContext
@@ -59,6 +60,7 @@ class Ports:
     meter: Meter
     witness: Witness
     browsers: Browsers
+    proxies: ProxyRecords
     host: Callable[[Callable[[], Collection[Path]]], Reading]
     network: Callable[[], NetworkReading]
     cpu_is_saturated: Callable[[], bool]
@@ -133,6 +135,7 @@ class Supervisor:
             remembered=ports.remembered,
             lent_until=ports.lent_until,
             shipping=ports.shipping,
+            proxies=ports.proxies,
             cpu_is_saturated=ports.cpu_is_saturated,
         )
         self._shipping = ports.shipping

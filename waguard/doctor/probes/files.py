@@ -11,7 +11,7 @@ from waguard.doctor.checks.files import KeyFile, Owned, Secrets
 from waguard.errors import ConfigError
 from waguard.host import small_file
 from waguard.host.files import ownership
-from waguard.host.memory import key_memory
+from waguard.host.memory import key_memory, proxies
 from waguard.host.small_file import UnreadableError
 from waguard.messaging.webhooks.signing import secrets_in
 
@@ -115,3 +115,9 @@ def secrets(config: Config) -> Secrets:
         return Secrets(path=str(path), count=len(secrets_in(path)))
     except ConfigError as error:
         return Secrets(path=str(path), count=None, error=error.message)
+
+
+def kept_back(config: Config) -> int:
+    """How many proxies of sessions another host does not get."""
+    shared = not config.lease.standby or config.database.key_file is not None
+    return 0 if shared else len(proxies.files(config.paths.state))

@@ -39,6 +39,7 @@ class Restorer:
         adopted, the rest is stopped.
         """
         rows = await self._ctx.store.sessions()
+        await self._ctx.proxies.load()
         for row in rows:
             self._registry.add(row)
         if self._ctx.shipping:

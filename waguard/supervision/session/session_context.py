@@ -16,6 +16,7 @@ from waguard.supervision.event_bus import Bus
 from waguard.supervision.fleet_effects import Fleet
 from waguard.supervision.heartbeats import Heartbeats
 from waguard.supervision.mailbox import Mailbox
+from waguard.supervision.proxy_records import ProxyRecords
 from waguard.supervision.timings import Timings
 from waguard.supervision.versions.observer import VersionObserver
 
@@ -51,5 +52,6 @@ class SessionContext:
     """Until when workers may live, seconds by CLOCK_BOOTTIME; None: forever."""
     shipping: "CredentialShipping | None"
     """Ships credentials to a standby, and lays them down; None: they are not shared."""
+    proxies: ProxyRecords
     cpu_is_saturated: Callable[[], bool]
     """Whether the machine has more to do than it can."""

@@ -220,6 +220,7 @@ class WorkerRunner:
         try:
             self._profile.follow_row()
             await self._profile.migrate()
+            await self._ctx.proxies.have_newest(self._writer.row.session_id)
             row, at = self._writer.row, self._profile.at
             self.slot.begin(self._ctx.heartbeats.assign(), row.generation)
             slot = self.slot.number or 0

@@ -5,7 +5,6 @@ from typing import Final
 from waguard.config.sections import Config
 from waguard.core.messages.inbox import left_out
 from waguard.core.replace import replace
-from waguard.host.memory import proxies
 from waguard.host.memory.proxies import ProxyUnreadableError
 from waguard.ports.store import SessionRow
 from waguard.profile import layout, snapshots
@@ -62,7 +61,7 @@ def worker_spec(
         heartbeats=str(config.paths.runtime / NAME),
         slot=slot,
         sandbox=config.browser.sandbox,
-        proxy=proxies.read(config.paths.state, row.session_id),
+        proxy=ctx.proxies.read(row.session_id),
         log=log_settings(config),
         lent_until=ctx.lent_until(),
         waits=waits,
@@ -85,7 +84,7 @@ def holds(ctx: SessionContext, spec: WorkerSpec | None, row: SessionRow, at: Pla
 def has_proxy(ctx: SessionContext, session: str) -> bool:
     """Whether it has a proxy of its own, even one that cannot be read."""
     try:
-        return proxies.read(ctx.config().paths.state, session) is not None
+        return bool(ctx.proxies.mark(session))
     except ProxyUnreadableError:
         return True
 
@@ -93,10 +92,9 @@ def has_proxy(ctx: SessionContext, session: str) -> bool:
 def has_other_proxy(ctx: SessionContext, session: str, mark: str | None) -> bool:
     """Whether it goes another way than its worker, which has the proxy of this ``mark``, or none."""
     try:
-        proxy = proxies.read(ctx.config().paths.state, session)
+        return (mark or "") != ctx.proxies.mark(session)
     except ProxyUnreadableError:
         return False  # unknown is not changed
-    return mark != (proxy.mark if proxy else None)
 
 
 def log_settings(config: Config) -> LogSettings:
