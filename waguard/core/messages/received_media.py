@@ -9,6 +9,7 @@ from typing import Any, Final
 GONE: Final = "no longer kept"
 NAME: Final = re.compile(r"[0-9a-f]{64}")  # the SHA-256 of what is in it
 _NAMED: Final = re.compile(rb'"sha256": ?"([0-9a-f]{64})"')
+_HANDLE: Final = re.compile(rb'"url": ?"[^"\\]*/api/media/([0-9a-f]{64})"')
 # the sender of the file chooses it, and it goes into a header: "audio/ogg; codecs=opus"
 _MIMETYPE: Final = re.compile(r"[\w.+-]+/[\w.+-]+(; ?[\w.+-]+=[\w.+-]+)*", re.ASCII)
 _LONGEST: Final = 200  # characters
@@ -64,6 +65,11 @@ def handle_of(session_id: str, message_id: str) -> str:
 def names_in(body: bytes) -> set[str]:
     """The files that a webhook's body names."""
     return {found[1].decode() for found in _NAMED.finditer(body)}
+
+
+def handles_in(body: bytes) -> set[str]:
+    """The handles of files that a webhook's body names by their url, for they were not there yet."""
+    return {found[1].decode() for found in _HANDLE.finditer(body)}
 
 
 def content_type(reported: Any) -> str:
