@@ -56,7 +56,8 @@ def local(
         (SHIPPED, local(Note("b", 3)), "b", LayDown(rolled_back=True)),
         # a database that was restored from a copy, or a host that shared nothing meanwhile
         (SHIPPED, local(B), "b", Newer()),
-        (SHIPPED, local(Note("a", 6)), "a", Newer()),
+        # the database was away before it could be told of that lease
+        (SHIPPED, local(Note("a", 6)), "a", Use()),
         (SHIPPED, local(Note("b", 3), written_at=9.0 + AHEAD), "b", LayDown(rolled_back=True)),
         (SHIPPED, local(Note("b", 3), written_at=9.5 + AHEAD), "b", Newer()),
         (SHIPPED, local(None, written_at=9.5 + AHEAD), "b", Newer()),  # paired again

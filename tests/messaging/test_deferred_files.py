@@ -232,14 +232,15 @@ async def test_what_is_too_large_or_finds_no_room_is_left_out(world: World) -> N
 async def test_those_that_come_at_once_leave_the_reserve_together(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Chromium may write ``media.file_limit`` of each, whatever its sender says: 128 MB."""
+    """Chromium may write of each what its sender says, and hardly more."""
     monkeypatch.setattr(disk, "free", lambda _: 150 << 20)
     world.reserve = 1
     world.workers.held = asyncio.Event()
     world.workers.known[OTHER] = a_view(session_id=OTHER)
-    first = await world.receive(1)
+    first = await world.receive(1, size=100 << 20)
     await wait_until(lambda: world.workers.asked, "the first comes")
-    second = await world.receive(2, row=dataclasses.replace(ROW, session_id=OTHER))
+    other = dataclasses.replace(ROW, session_id=OTHER)
+    second = await world.receive(2, row=other, size=100 << 20)
     await wait_until(lambda: OTHER in world.deferred._rests, "the second waits")
     assert len(world.workers.asked) == 1
     assert (await world.row(second)).state is FileState.WAITING

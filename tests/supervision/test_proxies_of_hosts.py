@@ -1,5 +1,6 @@
 """A session's proxy and the host that takes over: it starts the session with the newest proxy, or not at all."""
 
+import errno
 import os
 from pathlib import Path
 
@@ -163,6 +164,10 @@ async def test_a_damaged_file_is_not_published_as_no_proxy(bench: Bench, world: 
     path.unlink()  # as on a host that takes over
     await bench.it.sessions.start("s", restart=True)
     await refused(bench)
+    lay(world, PROXY)
+    await bench.it.sessions.start("s", restart=True)
+    await until(bench.session(), connected)
+    assert marks(world) == {"s": PROXY.mark}, "its file can be read again"
 
 
 async def test_each_change_is_published_first(empty: Bench, world: World) -> None:
@@ -197,6 +202,23 @@ async def test_a_change_that_was_published_and_not_written_starts_nothing_withou
     await empty.it.sessions.start("s", restart=True)
     await until(empty.session(), lambda it: it.state.failure is not None)
     assert world.spawn.alive == []
+
+
+async def test_a_change_that_fails_is_taken_back(
+    empty: Bench, world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else the next daemon would end the worker, and start none."""
+    worker = await up(empty)
+
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(proxies, "write", full)
+    with pytest.raises(UnavailableError, match="No space left"):
+        await empty.it.proxies.put("s", OTHER)
+    assert marks(world) == {"s": "m1"}
+    assert await empty.it.proxies.find("s") == PROXY
+    assert worker.alive
 
 
 async def test_a_worker_that_runs_without_its_proxy_is_ended(bench: Bench, world: World) -> None:

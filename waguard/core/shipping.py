@@ -121,7 +121,7 @@ def decide(claim: Claim | None, local: Local, host: str) -> Decision:
         return Use()
     ours = claim.note.host == host
     # one without a note was put in place by somebody who writes none, on the host that used the session last
-    if ours and local.stored and local.note in {None, claim.note}:
+    if ours and local.stored and (local.note is None or _is_ours_since(claim, local.note)):
         return Use()
     # the last host's own profile, which a person has copied: both times are of that host's clock
     is_copy = local.note == claim.note and local.written_at >= claim.shipped_at
@@ -133,6 +133,11 @@ def decide(claim: Claim | None, local: Local, host: str) -> Decision:
     if not local.paired:
         return Scan()
     return Newer() if is_newer else Retire()
+
+
+def _is_ours_since(claim: Claim, note: Note) -> bool:
+    """Whether its host has used it last, also where the database was away before it could be told of that use."""
+    return note.host == claim.note.host and note.epoch >= claim.note.epoch
 
 
 def _is_newer(claim: Claim, local: Local) -> bool:

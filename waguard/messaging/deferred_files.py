@@ -21,6 +21,7 @@ from waguard.ports.messages import DeferredFile, FileState, MessageStore, NamedF
 from waguard.ports.sessions import Sessions
 from waguard.wire.calls import SAVED, FetchFile
 
+SLACK: Final = 1 << 20  # bytes that a file may have beyond what its sender says
 GIVE_UP_AFTER: Final = 86_400.0  # s for its session to be connected, and for room beside others
 
 
@@ -127,7 +128,7 @@ class DeferredFiles:
         self._changed.set()
 
     async def _handle(self, file: DeferredFile) -> None:
-        self._coming += (limit := self._config().media.file_limit << 20)
+        self._coming += (limit := self._limit(file))
         try:
             await self._fetch_or_wait(file, limit)
         except Exception as error:  # noqa: BLE001 - it would be begun again at once, and nobody be told
@@ -140,6 +141,11 @@ class DeferredFiles:
             await self._failed(file, f"a bug in waguard: {type(error).__name__}")
         finally:
             self._coming -= limit
+
+    def _limit(self, file: DeferredFile) -> int:
+        """Bytes that Chromium may write for it."""
+        most = self._config().media.file_limit << 20
+        return min(most, file.size + SLACK) if file.size else most
 
     async def _fetch_or_wait(self, file: DeferredFile, limit: int) -> None:
         """Fetch it, or let it wait; give up what cannot be had."""

@@ -12,7 +12,7 @@ from waguard.host.memory.proxies import ProxyUnreadableError
 from waguard.supervision.fleet.registry import Registry
 from waguard.supervision.session.actor import SessionActor
 from waguard.supervision.session.session_context import SessionContext
-from waguard.supervision.session.worker_spec import OTHER_PROXY
+from waguard.supervision.session.worker_spec import OTHER_PROXY, has_proxy
 
 
 class ProxyFiles:
@@ -34,7 +34,11 @@ class ProxyFiles:
             except ProxyUnreadableError:
                 pass  # what is set now replaces it
             await known.publish(session_id, proxy)
-            await _on_disk(proxies.write, state, session_id, proxy)
+            try:
+                await _on_disk(proxies.write, state, session_id, proxy)
+            except UnavailableError:
+                await known.publish_again(session_id)
+                raise
         if session := self._registry.get(session_id):
             session.post(ProxyChanged(proxied=proxy is not None))
             if session.state.intent is Intent.UP:
@@ -44,7 +48,7 @@ class ProxyFiles:
         """Remove all of a session that is gone, or goes. Raises ``UnavailableError``."""
         known = self._ctx.proxies
         async with known.changing(session_id):
-            if known.is_published(session_id) and known.mark(session_id):
+            if known.is_published(session_id) and has_proxy(self._ctx, session_id):
                 await known.publish(session_id, None)  # another host may still have a file
             await _on_disk(proxies.purge, self._ctx.config().paths.state, session_id)
         if session := self._registry.get(session_id):

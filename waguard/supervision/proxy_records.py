@@ -17,7 +17,7 @@ from typing import Final
 from loguru import logger
 
 from waguard.core.proxy import Proxy, Recorded, mark_of
-from waguard.errors import ConfigError
+from waguard.errors import ConfigError, WaguardError
 from waguard.host.memory import proxies
 from waguard.host.memory.proxies import ProxyUnreadableError
 from waguard.host.small_file import UnreadableError
@@ -80,6 +80,8 @@ class ProxyRecords:
     def mark(self, session: str) -> str:
         """That of its proxy, "" where it has none. Raises ``ProxyUnreadableError`` where nobody knows."""
         it = self._recorded.get(session)
+        if it and it.mark == UNKNOWN:
+            raise ProxyUnreadableError("nobody has read its proxy so far", value=session)
         return it.mark if it else mark_of(proxies.read(self._state(), session))
 
     def is_published(self, session: str) -> bool:
@@ -89,11 +91,21 @@ class ProxyRecords:
     async def have_newest(self, session: str) -> None:
         """Have the file as the database says, where the proxy came with it. Raises ``ProxyUnreadableError``."""
         async with self.changing(session):
+            if self.is_published(session) and self._recorded[session].mark == UNKNOWN:
+                with contextlib.suppress(WaguardError):  # its start says so
+                    if new := await asyncio.to_thread(self._unpublished, session):
+                        await self._record(session, new)
             await asyncio.to_thread(self._lay_down, session)
 
     async def publish(self, session: str, proxy: Proxy | None) -> None:
         """Have the database say that this is its proxy, before the file is written. Raises ``DatabaseUnavailableError``."""
         await self._record(session, await asyncio.to_thread(self._sealed, session, proxy))
+
+    async def publish_again(self, session: str) -> None:
+        """Have the database say what the file still has, for it could not be written. Never raises a ``WaguardError``."""
+        with contextlib.suppress(WaguardError):
+            found = await asyncio.to_thread(proxies.read, self._state(), session)
+            await self.publish(session, found)
 
     async def _record(self, session: str, it: Recorded) -> None:
         await self._store.record(session, it)
@@ -106,7 +118,7 @@ class ProxyRecords:
             found = proxies.read(self._state(), session)
         except ProxyUnreadableError:
             return None if it else Recorded(mark=UNKNOWN, at=self._wall())
-        if it is None:
+        if it is None or (it.mark == UNKNOWN and found):
             return self._sealed(session, found)
         if self._key is None or it.mark != mark_of(found):
             return None

@@ -12,6 +12,7 @@ from waguard.core.host.browser_update import (
     UNPACKED,
     Bad,
     Browser,
+    Replacement,
     Seen,
     Step,
     UpdateState,
@@ -177,8 +178,28 @@ def test_two_in_a_row_that_were_connected_before_end_it(build: str | None) -> No
     assert session == "c"
     state, session, _ = advance(state, seen(both, kept="old"), 2 * TRIED_FOR + 2)
     assert state.bad == Bad(build="new", why="sessions b and c were not connected with it")
-    assert session == ("c" if build else None)
+    assert session == ("c" if build else "b")
     assert advance(state, seen(fleet(), installed="newer"), 9e3).state.doubts == ()
+
+
+def test_the_first_of_two_gets_the_one_before_back_too() -> None:
+    both = fleet(b=QR, c=QR)
+    state = replace(replaced(), replacement=Replacement("c", 0.0, 0), doubts=("b",))
+    state, session, _ = advance(state, seen(both, kept="old"), TRIED_FOR + 1)
+    assert session == "c"
+    back = fleet(b=QR)
+    state, session, _ = advance(state, seen(back, kept="old"), TRIED_FOR + 60)
+    assert session == "b"
+    state, session, _ = advance(state, seen(back, kept="old"), 3 * TRIED_FOR)
+    state, session, _ = advance(state, seen(back, kept="old"), 9 * TRIED_FOR)
+    assert session is None, "once"
+
+
+def test_where_no_other_one_is_left_one_is_enough() -> None:
+    """It was connected before; and nobody else could show that another Chromium helps."""
+    alone = {"b": QR}
+    state, session, _ = advance(replaced(), seen(alone, kept="old"), TRIED_FOR + 1)
+    assert (is_bad(state), session) == (True, "b")
 
 
 def test_one_that_cannot_connect_for_another_reason_never_counts() -> None:

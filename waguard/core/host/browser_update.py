@@ -184,9 +184,10 @@ def _follow(state: UpdateState, replacement: Replacement, seen: Seen, now: float
     why = f"session {replacement.session} {how} with it"
     if it.doubtful:
         state = replace(state, doubts=(*state.doubts, replacement.session))
-        if len(state.doubts) < FAILURES:
+        if _is_undecided(state, seen):
             return Step(replace(state, replacement=None))  # another one is the canary
-        why = f"sessions {' and '.join(state.doubts)} were not connected with it"
+        named = " and ".join(state.doubts)
+        why = f"sessions {named} were not connected with it" if len(state.doubts) > 1 else why
     state = replace(state, bad=Bad(build=state.installed or "", why=why))
     ends = it.parked or (it.doubtful and it.build is None)
     if ends or seen.kept in {None, state.installed}:
@@ -196,14 +197,10 @@ def _follow(state: UpdateState, replacement: Replacement, seen: Seen, now: float
 
 def _next(state: UpdateState, seen: Seen, now: float) -> Step:
     """Replace one session, where none is being replaced."""
-    if (
-        state.replacement
-        or seen.busy
-        or not seen.calm
-        or is_bad(state)
-        or now - state.since < UNPACKED
-    ):
+    if state.replacement or seen.busy or not seen.calm or now - state.since < UNPACKED:
         return Step(state)
+    if is_bad(state):
+        return _return_to_kept(state, seen, now)
     if state.good != state.installed and any(
         it.build == state.installed and it.connected is not None for it in seen.sessions.values()
     ):
@@ -217,6 +214,25 @@ def _next(state: UpdateState, seen: Seen, now: float) -> Step:
         return Step(state)
     longest = max(idle, key=lambda name: (idle[name], name))
     return _replace(state, longest, "another Chromium is installed", seen, now)
+
+
+def _is_undecided(state: UpdateState, seen: Seen) -> bool:
+    """Whether the doubtful canaries were too few, and another session could be one."""
+    left = set(outdated(state, seen.sessions)).difference(state.doubts)
+    others = any(seen.sessions[name].connected is not None for name in left)
+    return len(state.doubts) < FAILURES and others
+
+
+def _return_to_kept(state: UpdateState, seen: Seen, now: float) -> Step:
+    """Have an earlier canary, which was doubtful, get the kept one, once."""
+    if seen.kept in {None, state.installed}:
+        return Step(state)
+    for name in state.doubts:
+        it = seen.sessions.get(name)
+        if it and it.build == state.installed and it.connected is None:
+            state = replace(state, doubts=tuple(one for one in state.doubts if one != name))
+            return _replace(state, name, "it gets back the Chromium before", seen, now)
+    return Step(state)
 
 
 def _replace(state: UpdateState, session: str, why: str, seen: Seen, now: float) -> Step:

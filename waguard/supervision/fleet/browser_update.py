@@ -203,7 +203,8 @@ def _is_doubtful(state: SessionState) -> bool:
     link, refused = views.link(state), state.worker is not None and state.worker.refused
     if link is Link.OFFLINE:
         return refused or state.proxied
-    return link not in {Link.UNKNOWN, Link.CONNECTED}
+    # one that does not end may be Chromium's: it reads the page's whole store
+    return link not in {Link.UNKNOWN, Link.SYNCING, Link.CONNECTED}
 
 
 class _Found(NamedTuple):
