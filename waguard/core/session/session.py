@@ -267,6 +267,8 @@ def _on_stop(state: SessionState, *, daemon_stopping: bool) -> SessionState:
 
 
 def _on_restart(state: SessionState, why: str, now: Moment, out: Out) -> SessionState:
+    if state.intent is Intent.DOWN:
+        return state  # it was stopped meanwhile: nobody wants another worker
     if state.worker and state.worker.waits:
         return state  # it has not begun
     if state.worker and state.worker.stage in _LIVING:
