@@ -267,10 +267,8 @@ def _on_stop(state: SessionState, *, daemon_stopping: bool) -> SessionState:
 
 
 def _on_restart(state: SessionState, why: str, now: Moment, out: Out) -> SessionState:
-    if state.intent is Intent.DOWN:
-        return state  # it was stopped meanwhile: nobody wants another worker
-    if state.worker and state.worker.waits:
-        return state  # it has not begun
+    if state.intent is Intent.DOWN or (state.worker and state.worker.waits):
+        return state  # it was stopped meanwhile, or has not begun
     if state.worker and state.worker.stage in _LIVING:
         return replace(state, replacement=Replacement(why))
     return _on_start(state, StartRequested(), now, out)
