@@ -136,7 +136,7 @@ def decide(claim: Claim | None, local: Local, host: str) -> Decision:
 
 
 def _is_ours_since(claim: Claim, note: Note) -> bool:
-    """Whether its host has used it last, also where the database was away before it could be told of that use."""
+    """Whether its host has used it last, also where the database was away before that use was written there."""
     return note.host == claim.note.host and note.epoch >= claim.note.epoch
 
 

@@ -131,7 +131,7 @@ class DeferredFiles:
         self._coming += (limit := self._limit(file))
         try:
             await self._fetch_or_wait(file, limit)
-        except Exception as error:  # noqa: BLE001 - it would be begun again at once, and nobody be told
+        except Exception as error:  # noqa: BLE001 - it would be begun again at once, and no log would say why
             logger.exception(
                 "a bug in waguard: a file could not be fetched",
                 event="bug",

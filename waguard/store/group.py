@@ -54,7 +54,7 @@ class Group(Generic[Item, Result]):
             taken, self._waiting = self._waiting[: self._most], self._waiting[self._most :]
             # who was cancelled, or waited for too long, does not want it any more
             if some := [it for it in taken if not it[1].done()]:
-                for _, _, deadline in some:  # it may be committed: nobody is told otherwise
+                for _, _, deadline in some:  # it may be committed: nothing else is reported
                     deadline.reschedule(None)
                 results = await self._done([item for item, _, _ in some])
                 for (_, done, _), result in zip(some, results, strict=True):

@@ -1,7 +1,7 @@
 """Sessions' own proxies as the database knows them, so that no other host starts a session without its proxy.
 
 Theory of operation. The proxy lies in a file of this host. The database has the file's mark, and where hosts share
-credentials also the proxy, sealed. It is told before the file is written, by the holder of the lease alone: so where
+credentials also the proxy, sealed. The holder of the lease alone writes there, always before it writes the file: so where
 both differ, the database has the newer one. Without a key, such a session waits for a person; so does one whose file is
 the newer one, because the database came back from a copy.
 """
@@ -27,7 +27,7 @@ AHEAD: Final = (
     120.0  # s of a file after what the database says: how long a write lasts, and two clocks
 )
 UNKNOWN: Final = "unknown"
-"""The mark of a file that could not be read when the database was first told of it: no file has it."""
+"""The mark of a file that could not be read when it was first recorded: no file has it."""
 
 
 class ProxyRecords:
@@ -48,7 +48,7 @@ class ProxyRecords:
         self._changing: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
 
     async def load(self) -> None:
-        """Read what the database says, have its proxies here, and tell it of files that it does not know. Raises
+        """Read what the database says, have its proxies here, and record files that it does not know. Raises
         ``DatabaseUnavailableError``."""
         self._recorded = dict(await self._store.recorded())
         here = set[str]()
