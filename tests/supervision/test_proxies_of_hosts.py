@@ -45,6 +45,20 @@ def marks(world: World) -> dict[str, str]:
     return {session: it.mark for session, it in world.store.proxies.rows.items()}
 
 
+async def test_where_nothing_is_brought_a_start_is_not_suspended(world: World) -> None:
+    """Else a thread decides whose worker is started first."""
+    await published(world, PROXY, None)
+    here = ProxyRecords(lambda: state(world), world.store.proxies)
+    await here.load()
+    for session in ("s", "without"):
+        with pytest.raises(StopIteration):
+            here.have_newest(session).send(None)
+    await here.changing("s").acquire()  # but a change that is under way is waited for
+    starting = here.have_newest("s")
+    assert starting.send(None) is not None
+    starting.close()
+
+
 async def start_here(bench: Bench) -> None:
     bench.world.spawn.script = Script(reports=(CONNECTED,))
     await bench.row("s")

@@ -30,8 +30,10 @@ async def two_are_starting(bench: Bench, world: World) -> None:
     world.spawn.script = Script(reports=(LOADING,))
     for name in ("a", "b"):
         await bench.create(name)
-    await wait_until(lambda: len(world.spawn.started) == 2, "both are started")
-    await wait_until(lambda: all(p.connected for p in world.spawn.started), "both are greeted")
+    await wait_until(
+        lambda: {"a", "b"} <= {p.spec.session for p in world.spawn.started if p.connected},
+        "both are greeted",
+    )
 
 
 async def test_a_create_beyond_the_places_waits_and_says_why(empty: Bench, world: World) -> None:

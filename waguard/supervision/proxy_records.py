@@ -90,6 +90,8 @@ class ProxyRecords:
 
     async def have_newest(self, session: str) -> None:
         """Have the file as the database says, where the proxy came with it. Raises ``ProxyUnreadableError``."""
+        if not self._may_lack(session):
+            return  # without a suspension: sessions are spawned in the order in which they got their places
         async with self.changing(session):
             if self.is_published(session) and self._recorded[session].mark == UNKNOWN:
                 with contextlib.suppress(WaguardError):  # its start says so
@@ -110,6 +112,15 @@ class ProxyRecords:
     async def _record(self, session: str, it: Recorded) -> None:
         await self._store.record(session, it)
         self._recorded[session] = it
+
+    def _may_lack(self, session: str) -> bool:
+        """Whether its file may not be as the database says, or is being changed."""
+        it = self._recorded.get(session)
+        if self.changing(session).locked():
+            return True
+        return it is not None and (
+            it.mark == UNKNOWN or (it.sealed is not None and self._key is not None)
+        )
 
     def _unpublished(self, session: str) -> Recorded | None:
         """What the database lacks: the file's mark, or its content for other hosts under today's key."""
