@@ -21,7 +21,7 @@ from waguard.api.scope import Narrowing
 from waguard.core.issued_keys import Wanted
 from waguard.core.keys import Caller, Right
 from waguard.core.messages.inbox import EventPayload, InboxRecord, Kind
-from waguard.core.messages.news import Notice
+from waguard.core.messages.sent_events import Notice
 from waguard.core.replace import replace as replaced
 from waguard.core.webhooks.delivery import Cause
 from waguard.messaging.webhooks.endpoint_queues import Held

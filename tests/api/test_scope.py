@@ -17,7 +17,7 @@ from waguard.api.deps import CALLER
 from waguard.api.scope import Narrowing
 from waguard.api.timings import Timings
 from waguard.core.keys import Caller, Right
-from waguard.core.messages.news import Notice
+from waguard.core.messages.sent_events import Notice
 from waguard.core.replace import replace as replaced
 from waguard.core.webhooks.delivery import Cause
 from waguard.errors import NotFoundError, NumberLinkedError, UnavailableError

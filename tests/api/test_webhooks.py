@@ -6,9 +6,9 @@ import pytest
 
 from tests.api.conftest import Api
 from tests.api.fake_sessions import SESSION, WORKSPACE
-from waguard.core.messages import news
+from waguard.core.messages import sent_events
 from waguard.core.messages.inbox import EventPayload, InboxRecord, Kind
-from waguard.core.messages.news import Notice
+from waguard.core.messages.sent_events import Notice
 from waguard.core.webhooks.delivery import OLD_SERVICE, Cause
 from waguard.core.webhooks.pending import DeliveryResult
 from waguard.errors import DatabaseUnavailableError
@@ -266,7 +266,7 @@ async def of_nobody(api: Api, chat: str, stem: str) -> None:
         kind="chat",
     )
     [received] = translate.received(row, reported, 1.0)
-    entry = Entry(received=received, notices=news.notices(received))
+    entry = Entry(received=received, notices=sent_events.notices(received))
     await api.database.messages.write([entry])
 
 

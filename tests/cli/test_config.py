@@ -17,7 +17,7 @@ from waguard.config.sections import SECTIONS
 from waguard.errors import ConfigError
 from waguard.host import configuration
 from waguard.host.configuration import Found
-from waguard.host.system.service_unit import USER
+from waguard.host.system.service_needs import USER
 
 UNIT = Path(__file__).parents[2] / "systemd/waguard.service"
 

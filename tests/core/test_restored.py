@@ -5,7 +5,7 @@ from typing import Final
 import pytest
 
 from waguard.core.messages.inbox import EventPayload, InboxRecord, Kind
-from waguard.core.messages.news import notices
+from waguard.core.messages.sent_events import notices
 from waguard.core.replace import replace
 from waguard.core.restored import (
     CLOCK_ERROR,

@@ -1,8 +1,8 @@
 import asyncio
 from collections.abc import Mapping, Sequence
 
-from waguard.core.messages.identity import People
 from waguard.core.messages.inbox import InboxRecord
+from waguard.core.messages.people import People
 from waguard.daemon.bus_to_inbox import feed
 from waguard.host.clock import SystemClock
 from waguard.ports.inbox import Stored

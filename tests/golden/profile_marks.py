@@ -10,7 +10,7 @@ from typing import Any, Final
 from tests.golden.formats import KEPT, Format, as_json
 from tests.profile.leveldb_files import profile
 from waguard.core.installation import Marker
-from waguard.core.profile.profile import CredentialsLost, Damaged, Finding
+from waguard.core.profile.before_start import CredentialsLost, Damaged, Finding
 from waguard.core.shipping import FORMAT, Note, Shipment, ShippedFile
 from waguard.host.memory import installation_file
 from waguard.profile import (

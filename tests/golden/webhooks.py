@@ -7,7 +7,7 @@ import msgspec
 
 from tests.golden.formats import Format
 from waguard.core.messages.inbox import InboxRecord, failed_key
-from waguard.core.messages.news import notices
+from waguard.core.messages.sent_events import notices
 from waguard.ports.store import SessionRow
 from waguard.supervision.session import application_events as translate
 from waguard.wire.events import (

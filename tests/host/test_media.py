@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from tests.small_disk import small_disk
-from waguard.core.messages import received_media as media
+from waguard.core.messages import media_retention
 from waguard.host.files import media as under_test
 from waguard.host.files.media import MediaFolder
 
@@ -140,14 +140,14 @@ def test_what_comes_again_while_it_is_to_be_deleted_stays(
 ) -> None:
     files.keep(PICTURE, "a/b")
     aged(folder, NAME, NOW - 100)
-    real = media.expired
+    real = media_retention.expired
 
-    def meanwhile(*args: Any, **more: Any) -> list[media.Held]:
+    def meanwhile(*args: Any, **more: Any) -> list[media_retention.Held]:
         doomed = real(*args, **more)
         files.keep(PICTURE, "a/b")
         return doomed
 
-    monkeypatch.setattr(media, "expired", meanwhile)
+    monkeypatch.setattr(media_retention, "expired", meanwhile)
     assert files.tidy(now=NOW, keep_for=50, size_limit=1_000) == 0
     assert files.read(NAME) == PICTURE
 

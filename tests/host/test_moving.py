@@ -12,7 +12,7 @@ import pytest
 
 from tests.profile.leveldb_files import INDEXED, profile, word_of
 from tests.small_disk import small_disk
-from waguard.core.profile.profile import ShowQr, Use
+from waguard.core.profile.before_start import ShowQr, Use
 from waguard.host.files import moving
 from waguard.host.files.moving import NotMovableError
 from waguard.profile import (

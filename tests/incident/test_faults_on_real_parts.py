@@ -19,7 +19,7 @@ import pytest
 from tests.e2e.conftest import World
 from tests.e2e.harness import Daemon
 from waguard.api.app import create_app
-from waguard.core.profile.profile import Healthy
+from waguard.core.profile.before_start import Healthy
 from waguard.host.process import procfs
 from waguard.profile import inspection, layout
 

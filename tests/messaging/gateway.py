@@ -17,11 +17,11 @@ from waguard.config.sections import Webhook
 from waguard.core.messages.inbox import InboxRecord
 from waguard.core.metrics.tally import Tally
 from waguard.core.replace import replace
+from waguard.core.webhooks.account_row_gate import Known
 from waguard.core.webhooks.circuit import CircuitPolicy
 from waguard.core.webhooks.delivery import DeliveryPolicy
 from waguard.core.webhooks.partition import MemoryWindow
 from waguard.core.webhooks.pending import Pending
-from waguard.core.webhooks.row_gate import Known
 from waguard.host.clock import SystemClock
 from waguard.host.files.media import MediaFolder
 from waguard.messaging.backlog import JournalLimits

@@ -10,8 +10,8 @@ from tests.messaging.outbox_ends import result
 from tests.messaging.outbox_world import CHAT, World
 from tests.waiting import wait_until
 from waguard.config.sections import Config, Send
-from waguard.core.messages.received_media import transfer_time
 from waguard.core.messages.send_states import State
+from waguard.core.messages.transfers import transfer_time
 from waguard.errors import (
     NotFoundError,
     UnavailableError,

@@ -3,7 +3,7 @@
 from collections.abc import Collection, Mapping
 
 from tests.supervision.fake_host import FakeClock
-from waguard.core.webhooks.row_gate import AccountRow, Known
+from waguard.core.webhooks.account_row_gate import AccountRow, Known
 from waguard.messaging.stored import StoredMessages
 from waguard.messaging.webhooks.receiver_table import ReceiverTable
 

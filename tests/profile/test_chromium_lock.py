@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.profile.leveldb_files import word_of
-from waguard.core.profile.profile import (
+from waguard.core.profile.before_start import (
     DeadOwner,
     Free,
     Hold,

@@ -9,7 +9,14 @@ import pytest
 
 from tests.profile.copies import Break, just_made
 from tests.profile.leveldb_files import INDEXED, LOCAL
-from waguard.core.profile.profile import CredentialsLost, Damaged, Emptied, Healthy, Missing, NoRoom
+from waguard.core.profile.before_start import (
+    CredentialsLost,
+    Damaged,
+    Emptied,
+    Healthy,
+    Missing,
+    NoRoom,
+)
 from waguard.profile import inspection
 from waguard.profile.inspection import inspect
 from waguard.profile.layout import Places

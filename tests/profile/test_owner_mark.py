@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.profile.copies import files
-from waguard.core.profile.profile import CredentialsLost, Damaged, Healthy
+from waguard.core.profile.before_start import CredentialsLost, Damaged, Healthy
 from waguard.profile import (
     caches,
     chromium_lock,

@@ -12,7 +12,7 @@ import pytest
 from tests.profile.copies import NOW, files, rewrite, snapshot_of
 from tests.profile.leveldb_files import INDEXED, LOCAL, profile, word_of
 from waguard.cli import profile_commands
-from waguard.core.profile.profile import (
+from waguard.core.profile.before_start import (
     CARRIED,
     CredentialsLost,
     CutTornTails,

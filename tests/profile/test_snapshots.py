@@ -12,7 +12,7 @@ import pytest
 
 from tests.profile.copies import NOW, Break, files, just_made, snapshot_of
 from tests.profile.leveldb_files import BLOBS, INDEXED, LOCAL, database, word_of
-from waguard.core.profile.profile import Healthy
+from waguard.core.profile.before_start import Healthy
 from waguard.profile import credentials, leveldb, snapshot_archive, snapshots
 from waguard.profile.credentials import SnapshotRefusedError
 from waguard.profile.inspection import inspect

@@ -8,7 +8,7 @@ from tests.store.application import SqlApplication
 from tests.store.conftest import BACKENDS, Bench
 from tests.store.tables import UNIQUE_NUMBER
 from waguard.core.row_status import DerivedStatus, Reason, Status
-from waguard.core.webhooks.row_gate import AccountRow
+from waguard.core.webhooks.account_row_gate import AccountRow
 from waguard.core.webhooks.stored import Unknown
 from waguard.store.sql import SqlStore
 

@@ -10,7 +10,7 @@ import pytest
 from tests.store.conftest import BACKENDS, Wall, usually_sqlite
 from tests.store.test_outbox import draft, find, keep, write
 from waguard.config.sections import Retention
-from waguard.core.messages import news
+from waguard.core.messages import sent_events
 from waguard.core.messages.inbox import (
     EventPayload,
     InboxRecord,
@@ -33,7 +33,7 @@ M = draft("m").message_id
 
 
 def entry(received: InboxRecord) -> Entry:
-    return Entry(received=received, notices=news.notices(received))
+    return Entry(received=received, notices=sent_events.notices(received))
 
 
 def ack(level: int, message_id: str = M, session: str = "a") -> Entry:
@@ -45,7 +45,7 @@ def ack(level: int, message_id: str = M, session: str = "a") -> Entry:
             kind=Kind.ACK,
             at=1.0,
             chat="49170@c.us",
-            events=news.of_ack(message_id, level, 1.0),
+            events=sent_events.of_ack(message_id, level, 1.0),
             unless=higher_acks(message_id, level),
         )
     )

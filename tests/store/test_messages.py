@@ -18,8 +18,8 @@ from waguard.core.messages.inbox import (
     ack_key,
     higher_acks,
 )
-from waguard.core.messages.news import Notice
 from waguard.core.messages.received_media import handle_of
+from waguard.core.messages.sent_events import Notice
 from waguard.core.replace import replace as changed
 from waguard.core.webhooks.delivery import Cause, DeadLetterState
 from waguard.core.webhooks.pending import DeliveryResult, Hold, Pending

@@ -3,8 +3,8 @@
 import asyncio
 from collections.abc import Callable, Collection, Mapping, Sequence
 
-from waguard.core.messages.identity import People
 from waguard.core.messages.inbox import InboxRecord, Kind
+from waguard.core.messages.people import People
 from waguard.core.messages.undecryptable import Waiting
 from waguard.errors import WaguardError
 from waguard.messaging.announcer import Announcer, Publish

@@ -17,7 +17,7 @@ from waguard.core.incidents.incidents import fold
 from waguard.core.incidents.why import sentences
 from waguard.core.link import Link
 from waguard.core.messages.inbox import InboxRecord, Kind
-from waguard.core.messages.news import of_ack
+from waguard.core.messages.sent_events import of_ack
 from waguard.core.recycle import APART
 from waguard.core.replace import replace
 from waguard.ports.outcomes import Outcome, Uncertain

@@ -6,10 +6,10 @@ import msgspec
 import pytest
 
 from tests.supervision.reports import message
-from waguard.core.messages import news
-from waguard.core.messages.identity import People
+from waguard.core.messages import sent_events
 from waguard.core.messages.inbox import InboxRecord
 from waguard.core.messages.naming import named
+from waguard.core.messages.people import People
 from waguard.ports.store import SessionRow
 from waguard.supervision.session import application_events as translate
 
@@ -73,7 +73,7 @@ def test_a_phone_that_is_in_use_is_reported_behind_its_message(
     message_id = f"true_{ANNA}_{stem}"
     fields = {"id": message_id, "timestamp": 1_000, "backfilled": backfilled}
     record = on_phone(ANNA, at=1_000.0 + age, **fields)
-    first, *others = news.notices(record)
+    first, *others = sent_events.notices(record)
     assert first.event == "message_sent"
     assert [(one.event, one.partition) for one in others] == (
         [("mobile_activity_detected", ANNA)] if phone else []

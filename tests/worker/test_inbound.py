@@ -10,7 +10,7 @@ from typing import Any, cast
 import pytest
 
 from tests.waiting import wait_until
-from waguard.core.messages.identity import People
+from waguard.core.messages.people import People
 from waguard.core.messages.received_media import DEFERRED, MEDIA_LIMIT
 from waguard.core.messages.sentinel import text
 from waguard.wire.events import (

@@ -11,7 +11,7 @@ import pytest
 import pytest_asyncio
 
 from tests.worker.browser_session import LONG, BrowserSession
-from waguard.core.messages.identity import People
+from waguard.core.messages.people import People
 from waguard.lab.standin import Policy, StandIn
 from waguard.wire.calls import Acks, Failed, SendMedia, SendText, Sent
 from waguard.worker.browser.devtools import EvaluationError

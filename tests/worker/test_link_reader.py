@@ -10,7 +10,7 @@ import pytest
 from tests.host.processes import worker_spec
 from waguard.core.exits import EXIT_CREDENTIALS_LOST
 from waguard.core.link import Link, PageFacts
-from waguard.core.profile.profile import CredentialsLost
+from waguard.core.profile.before_start import CredentialsLost
 from waguard.core.replace import replace
 from waguard.worker.browser.devtools import DevToolsError
 from waguard.worker.ending import WorkerEndError

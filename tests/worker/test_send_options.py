@@ -19,7 +19,7 @@ import pytest_asyncio
 from tests.waiting import wait_until
 from tests.worker.browser_session import LONG, BrowserSession
 from waguard.core.messages import sentinel
-from waguard.core.messages.identity import People
+from waguard.core.messages.people import People
 from waguard.lab.standin import Policy, StandIn
 from waguard.wire.calls import (
     Failed,

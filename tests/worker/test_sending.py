@@ -6,7 +6,7 @@ from typing import Any, cast
 import msgspec
 import pytest
 
-from waguard.core.messages.identity import People
+from waguard.core.messages.people import People
 from waguard.wire.calls import Acks, Failed, SendMedia, SendText, Sent
 from waguard.worker.browser.devtools import (
     DevToolsClosedError,

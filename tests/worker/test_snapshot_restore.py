@@ -24,7 +24,7 @@ from tests.profile.leveldb_files import INDEXED, LOCAL
 from tests.worker.browser_fixtures import TRAPPED
 from tests.worker.browser_session import LONG, BrowserSession
 from waguard.core.link import Link
-from waguard.core.profile.profile import (
+from waguard.core.profile.before_start import (
     CredentialsLost,
     Damaged,
     Healthy,

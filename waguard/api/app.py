@@ -8,7 +8,6 @@ from aiohttp import web
 from loguru import logger
 
 from waguard.api import (
-    actions,
     audit,
     bulk,
     call_through,
@@ -23,6 +22,7 @@ from waguard.api import (
     keys,
     log_level,
     media,
+    message_actions,
     messages,
     metrics,
     outbox,
@@ -190,11 +190,11 @@ def create_app(
             web.get(f"/api/messages/{one_message}", outbox.show),
             web.post(f"/api/messages/{one_message}/cancel", outbox.cancel),
             web.post(f"/api/messages/{one_message}/media", media.fetch_again),
-            web.post(f"/api/messages/{one_message}/reaction", actions.react),
-            web.post(f"/api/messages/{one_message}/edit", actions.edit),
-            web.post(f"/api/messages/{one_message}/revoke", actions.revoke),
-            web.post(f"{one}/chats/{{chat_id}}/seen", actions.mark_seen),
-            web.post(f"{one}/chats/{{chat_id}}/typing", actions.show_typing),
+            web.post(f"/api/messages/{one_message}/reaction", message_actions.react),
+            web.post(f"/api/messages/{one_message}/edit", message_actions.edit),
+            web.post(f"/api/messages/{one_message}/revoke", message_actions.revoke),
+            web.post(f"{one}/chats/{{chat_id}}/seen", message_actions.mark_seen),
+            web.post(f"{one}/chats/{{chat_id}}/typing", message_actions.show_typing),
             web.get("/api/webhooks/receivers", receivers.listing),
             web.get("/api/webhooks/held", webhooks.held),
             web.post("/api/webhooks/held/discard", webhooks.discard_held),

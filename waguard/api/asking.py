@@ -9,8 +9,8 @@ from msgspec import Meta, Struct
 from waguard.api import fields
 from waguard.api.deps import DEPS
 from waguard.api.fields import Kind
-from waguard.core.messages.identity import People
 from waguard.core.messages.naming import phone_of
+from waguard.core.messages.people import People
 from waguard.errors import WaguardError
 from waguard.supervision.session.answers import uncertain
 from waguard.wire.bounds import Chat, Count, Digits

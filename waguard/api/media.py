@@ -16,7 +16,8 @@ from waguard.api.route import Done, route
 from waguard.api.scope import Narrowing
 from waguard.api.timings import TIMINGS
 from waguard.core.keys import Right
-from waguard.core.messages.received_media import content_type, transfer_time
+from waguard.core.messages.received_media import content_type
+from waguard.core.messages.transfers import transfer_time
 from waguard.errors import InvalidInputError, NotFoundError, WaguardError
 from waguard.ports.messages import DeferredFile, FileState
 

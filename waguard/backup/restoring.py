@@ -19,7 +19,7 @@ from waguard.config.passwords import without_passwords
 from waguard.config.sections import Config
 from waguard.core import backup as policy
 from waguard.core.backup import Counts, Manifest, Place, SavedSession
-from waguard.core.profile.profile import RestoreSnapshot
+from waguard.core.profile.before_start import RestoreSnapshot
 from waguard.core.restored import Restored
 from waguard.errors import ConflictError, WaguardError
 from waguard.host.files.acting import as_owner_of

@@ -15,8 +15,8 @@ from waguard.core.profile.ownership import Us
 from waguard.errors import ConfigError
 from waguard.host.configuration import Found, hidden, hidden_lines, shown
 from waguard.host.files import ownership, sealing
-from waguard.host.system import service_unit
-from waguard.host.system.service_unit import BACKUP_UNIT, UNIT, USER
+from waguard.host.system import service_needs
+from waguard.host.system.service_needs import BACKUP_UNIT, UNIT, USER
 from waguard.messaging.alerts import destination_file
 
 DROP_INS: Final = f"/etc/systemd/system/{UNIT}.d"
@@ -76,8 +76,8 @@ def check(
         say(line)
     if reading.config.database.key_file and not reading.config.lease.standby:
         say("database.key_file has no effect without lease.standby")
-    installed = service_unit.files(root) if found.of_unit else []
-    _check_owners(found, reading.config, service_unit.user(user) if installed else None)
+    installed = service_needs.files(root) if found.of_unit else []
+    _check_owners(found, reading.config, service_needs.user(user) if installed else None)
     if installed:
         _say_backup_unit(root, reading.config, say)
         _check_unit(units.parse([path.read_text() for path in installed]), reading.config, say)
@@ -111,7 +111,7 @@ def _check_owners(found: Found, config: Config, who: Us | None) -> None:
 
 
 def _check_unit(unit: units.Unit, config: Config, say: Callable[[str], None]) -> None:
-    wanted = service_unit.writes(config)
+    wanted = service_needs.writes(config)
     for key, path in wanted.items():
         if not unit.sees(path):
             raise ConfigError(
@@ -141,17 +141,17 @@ def _check_unit(unit: units.Unit, config: Config, say: Callable[[str], None]) ->
 
 def _say_backup_unit(root: Path, config: Config, say: Callable[[str], None]) -> None:
     """Nothing that ends a daemon, and yet each night's backup fails without it."""
-    texts = [path.read_text() for path in service_unit.files(root, BACKUP_UNIT)]
+    texts = [path.read_text() for path in service_needs.files(root, BACKUP_UNIT)]
     if not texts:
         return
-    closed = units.unwritable(units.parse(texts), service_unit.backup_writes(config))
+    closed = units.unwritable(units.parse(texts), service_needs.backup_writes(config))
     if missing := list(dict.fromkeys(closed.values())):
         name = f"/etc/systemd/system/{BACKUP_UNIT}.d/paths.conf"
         _say_drop_in(say, "for backups this", name, units.drop_in(missing))
 
 
 def _check_executable(unit: units.Unit, config: Config, say: Callable[[str], None]) -> None:
-    found = service_unit.executes(config).items()
+    found = service_needs.executes(config).items()
     closed = {key: path for key, path in found if not unit.executes(path)}
     if not closed:
         return

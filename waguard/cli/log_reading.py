@@ -21,7 +21,7 @@ from waguard.errors import WaguardError, printable
 from waguard.host.files.lock import read_pid_file
 from waguard.host.process import procfs
 from waguard.host.system.log_names import FIELDS, PRIORITIES
-from waguard.host.system.service_unit import FOLDERS, UNIT
+from waguard.host.system.service_needs import FOLDERS, UNIT
 
 _STDERR: Final = 2
 _STDERR_OF_JOURNAL: Final = "socket:[{}]"

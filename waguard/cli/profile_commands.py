@@ -10,8 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from waguard.core.profile.profile import (
-    Copy,
+from waguard.core.profile.before_start import (
     CredentialsLost,
     Damaged,
     Emptied,
@@ -21,8 +20,9 @@ from waguard.core.profile.profile import (
     NoRoom,
     Quarantine,
     RestoreSnapshot,
-    Snapshot,
 )
+from waguard.core.profile.quarantine import Copy
+from waguard.core.profile.snapshots import Snapshot
 from waguard.errors import ConflictError, NotFoundError
 from waguard.host.files import disk
 from waguard.profile import (

@@ -10,7 +10,7 @@ from typing import Final
 
 from msgspec import Struct
 
-from waguard.core.profile.profile import STORED_AFTER
+from waguard.core.profile.snapshots import STORED_AFTER
 
 KIND: Final = "credentials_not_shared"
 LIMIT: Final = 128 << 20  # bytes of one session's credentials

@@ -7,7 +7,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from waguard.config.sections import Config
-from waguard.core.profile.profile import Missing
+from waguard.core.profile.before_start import Missing
 from waguard.cutover import probes
 from waguard.cutover.checks.plan import TITLES, Plan, plan, way_back
 from waguard.cutover.checks.seen import Seen

@@ -15,8 +15,8 @@ from functools import partial
 from pathlib import Path
 
 from waguard.core.profile import old_profiles as policy
+from waguard.core.profile.before_start import LivingOwner
 from waguard.core.profile.old_profiles import Decision, Outcome, Profile
-from waguard.core.profile.profile import LivingOwner
 from waguard.errors import WaguardError
 from waguard.host.files.acting import User, acting_as, as_owner_of, nearest
 from waguard.host.files.private_files import private_folders

@@ -31,7 +31,7 @@ from waguard.doctor.timings import TIMINGS, Timings
 from waguard.errors import ConfigError
 from waguard.host import configuration
 from waguard.host.configuration import Found
-from waguard.host.system import service_unit
+from waguard.host.system import service_needs
 
 NAMES: Final = (
     "configuration",
@@ -330,5 +330,5 @@ async def _guarded(name: str, section: Section) -> Sequence[Check]:
 
 
 def _who(config: Config, found: Found, daemon: Instance) -> Us:
-    service = service_unit.user() if found.of_unit else None
+    service = service_needs.user() if found.of_unit else None
     return file_probes.daemons_user(config, daemon.pid if daemon.lives else None, service)

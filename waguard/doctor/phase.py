@@ -12,7 +12,7 @@ from waguard.doctor.probes import instance as probes
 from waguard.doctor.probes.machine import Machine
 from waguard.doctor.report import Check, Cli
 from waguard.doctor.timings import Timings
-from waguard.host.system import service_unit
+from waguard.host.system import service_needs
 
 _POLL: Final = 0.2  # s
 
@@ -24,7 +24,7 @@ def cli(option: Path | None, machine: Machine) -> Cli:
 
 def advised_on(checks: Sequence[Check], machine: Machine, cli: Cli) -> list[Check]:
     """See ``advice.advised``; the machine is read now."""
-    unit = bool(service_unit.files(machine.root))
+    unit = bool(service_needs.files(machine.root))
     return advised(checks, Here(spared=machine.spared, has=machine.has, unit=unit), cli)
 
 

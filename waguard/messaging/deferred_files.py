@@ -11,7 +11,8 @@ from msgspec import Struct
 
 from waguard.config.sections import Config
 from waguard.core.messages.inbox import InboxRecord
-from waguard.core.messages.received_media import content_type, transfer_time
+from waguard.core.messages.received_media import content_type
+from waguard.core.messages.transfers import transfer_time
 from waguard.errors import NotFoundError, UnavailableError, WaguardError
 from waguard.host.files.media import MediaFolder
 from waguard.messaging.announcer import CommitListener

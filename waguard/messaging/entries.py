@@ -6,8 +6,8 @@ from typing import Any
 from loguru import logger
 
 from waguard.core.messages.inbox import EventPayload, InboxRecord, Kind, fitting
-from waguard.core.messages.news import notices
 from waguard.core.messages.received_media import with_media
+from waguard.core.messages.sent_events import notices
 from waguard.core.replace import replace
 from waguard.core.webhooks import delivery
 from waguard.ports.bus import BusEvent

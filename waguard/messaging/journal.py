@@ -11,8 +11,8 @@ from typing import Self
 
 from loguru import logger
 
-from waguard.core.messages.identity import People
 from waguard.core.messages.inbox import InboxRecord
+from waguard.core.messages.people import People
 from waguard.core.messages.received_media import handle_of
 from waguard.core.webhooks.pending import DeliveryResult, Hold
 from waguard.messaging.announcer import Announcer, CommitListener, Publish

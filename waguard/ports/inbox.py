@@ -3,8 +3,8 @@
 from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol
 
-from waguard.core.messages.identity import People
 from waguard.core.messages.inbox import InboxRecord
+from waguard.core.messages.people import People
 
 Stored = Callable[[Sequence[InboxRecord]], None]
 

@@ -5,9 +5,9 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Protocol
 
-from waguard.core.messages.identity import People
 from waguard.core.messages.inbox import InboxRecord
-from waguard.core.messages.news import Notice
+from waguard.core.messages.people import People
+from waguard.core.messages.sent_events import Notice
 from waguard.core.messages.undecryptable import Waiting
 from waguard.core.webhooks.delivery import OLD_SERVICE, Cause, DeadLetterState
 from waguard.core.webhooks.pending import DeliveryResult, Hold, Pending

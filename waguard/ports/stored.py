@@ -3,7 +3,7 @@
 from collections.abc import Collection, Mapping
 from typing import Protocol
 
-from waguard.core.webhooks.row_gate import AccountRow
+from waguard.core.webhooks.account_row_gate import AccountRow
 from waguard.core.webhooks.stored import Message, Presence, StoredKey, Unknown
 
 

@@ -4,7 +4,7 @@ import shutil
 from pathlib import Path
 from typing import Final
 
-from waguard.core.profile.profile import Free
+from waguard.core.profile.before_start import Free
 from waguard.host.files import disk
 from waguard.profile import chromium_lock
 from waguard.profile.lock import NotHeldError, prove_held

@@ -7,8 +7,8 @@ import struct
 from pathlib import Path
 from typing import Final
 
-from waguard.core.profile import profile as policy
-from waguard.core.profile.profile import (
+from waguard.core.profile import before_start
+from waguard.core.profile.before_start import (
     DeadOwner,
     Free,
     LivingOwner,
@@ -23,7 +23,7 @@ _STORAGE: Final = "Default/Local Storage/leveldb/LOCK"  # the first that any fla
 _FLOCK: Final = "hhqqi"  # struct flock: type, whence, start, length, pid
 
 
-def owner(profile: Path) -> policy.Owner:
+def owner(profile: Path) -> before_start.Owner:
     """Who holds ``SingletonLock``, a link to ``host-pid``."""
     try:
         target = str((profile / SINGLETONS[0]).readlink())

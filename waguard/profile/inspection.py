@@ -6,7 +6,7 @@ import shutil
 from pathlib import Path
 from typing import Final
 
-from waguard.core.profile.profile import (
+from waguard.core.profile.before_start import (
     CredentialsLost,
     Damaged,
     Emptied,

@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import Final
 
 from waguard.core.profile import old_profiles as policy
+from waguard.core.profile.before_start import LivingOwner
 from waguard.core.profile.old_profiles import Credentials, Identity, Profile
-from waguard.core.profile.profile import LivingOwner
 from waguard.errors import WaguardError
 from waguard.host.files import moving
 from waguard.host.files.ownership import us

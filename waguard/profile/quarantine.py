@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
-from waguard.core.profile import profile as policy
+from waguard.core.profile.quarantine import Copy, expired
 from waguard.errors import ConflictError
 from waguard.host.files import disk, moving
 from waguard.host.files.private_files import private_folders, sync_folder
@@ -39,7 +39,7 @@ def move_in(at: Places, why: str) -> Path:
     return target
 
 
-def quarantined(sessions: Path) -> list[policy.Copy]:
+def quarantined(sessions: Path) -> list[Copy]:
     """The profiles in the quarantine, oldest first; what has no note of ours is not touched."""
     found = []
     folder = sessions / "quarantine"
@@ -57,7 +57,7 @@ def quarantined(sessions: Path) -> list[policy.Copy]:
             snapshot.intact for snapshot in snapshots.known(where.snapshots)
         )
         found.append(
-            policy.Copy(
+            Copy(
                 name=path.name,
                 session=f"{workspace}/{session}",
                 at=at,
@@ -68,11 +68,9 @@ def quarantined(sessions: Path) -> list[policy.Copy]:
     return sorted(found, key=lambda copy: (copy.at, copy.name))
 
 
-def purge(sessions: Path, *, now: float, keep_for: float, size_limit: int) -> list[policy.Copy]:
+def purge(sessions: Path, *, now: float, keep_for: float, size_limit: int) -> list[Copy]:
     """Delete what retention lets go; what was deleted. Blocks: call it in a thread."""
-    doomed = policy.expired(
-        quarantined(sessions), now=now, keep_for=keep_for, size_limit=size_limit
-    )
+    doomed = expired(quarantined(sessions), now=now, keep_for=keep_for, size_limit=size_limit)
     for copy in doomed:
         shutil.rmtree(sessions / "quarantine" / copy.name, ignore_errors=True)
     moving.clear_unfinished(sessions / "quarantine", before=time.time() - STALE)

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from waguard.core.profile import profile as policy
-from waguard.core.profile.profile import (
+from waguard.core.profile import before_start
+from waguard.core.profile.before_start import (
     CARRIED,
     Action,
     CarryOver,
@@ -73,7 +73,7 @@ def prepare(at: Places, lock: int, *, finding: Finding | None = None) -> Prepare
     prove_held(at.profile, lock)
     staging.clear(at.profile)
     found = inspection.examine(at, lock, finding=finding)
-    actions = policy.decide(found)
+    actions = before_start.decide(found)
     quarantined = carry_out(at, lock, actions)
     return Prepared(found=found, actions=actions, quarantined=quarantined)
 

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, BinaryIO, Final
 
 import msgspec
 
-from waguard.core.profile.profile import (
+from waguard.core.profile.before_start import (
     Action,
     DeadOwner,
     Free,

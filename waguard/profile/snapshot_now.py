@@ -5,7 +5,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from waguard.core.profile.profile import STORED_AFTER
+from waguard.core.profile.snapshots import STORED_AFTER
 from waguard.errors import ConflictError
 from waguard.profile import owner_mark, snapshots
 from waguard.profile.layout import Places

@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
-from waguard.core.profile import profile as policy
+from waguard.core.profile.snapshots import Snapshot, superfluous
 from waguard.host.files.private_files import private_folders, sync_folder, write_private
 from waguard.profile.credentials import FOLDERS, copy_whole
 from waguard.profile.snapshot_archive import (
@@ -32,7 +32,7 @@ def create(profile: Path, snapshots: Path, *, pairing: str, running: bool, now: 
     """Copy the credentials; then only the newest generations of this pairing are left.
 
     ``running`` says that a Chromium may write meanwhile. To be called when the session was connected
-    long enough (``core.profile.due_in``), or after a clean stop of one that was. Blocks: call it in
+    long enough (``core.profile.snapshots.due_in``), or after a clean stop of one that was. Blocks: call it in
     a thread. Raises ``SnapshotRefusedError``; ``OSError`` where the disk is full or does not answer.
     """
     private_folders(snapshots)
@@ -63,13 +63,13 @@ def create(profile: Path, snapshots: Path, *, pairing: str, running: bool, now: 
         sync_folder(snapshots)
     finally:
         shutil.rmtree(draft, ignore_errors=True)
-    for old in policy.superfluous(known(snapshots), pairing=pairing, generations=GENERATIONS):
+    for old in superfluous(known(snapshots), pairing=pairing, generations=GENERATIONS):
         if old.id != id_:  # it may have been taken by another host's clock
             remove(snapshots, old.id)
     return taken
 
 
-def known(snapshots: Path) -> list[policy.Snapshot]:
+def known(snapshots: Path) -> list[Snapshot]:
     """All that lie there, oldest first, checksums not read: for a decision, verify the chosen one."""
     found = []
     for folder in _folders(snapshots):
@@ -77,17 +77,15 @@ def known(snapshots: Path) -> list[policy.Snapshot]:
             taken = read_manifest(folder)
             intact = (folder / ARCHIVE).stat().st_size == taken.archive_size
         except (OSError, SnapshotDamagedError):
-            found.append(policy.Snapshot(id=folder.name, taken_at=0.0, pairing="", intact=False))
+            found.append(Snapshot(id=folder.name, taken_at=0.0, pairing="", intact=False))
         else:
             found.append(
-                policy.Snapshot(
-                    id=taken.id, taken_at=taken.taken_at, pairing=taken.pairing, intact=intact
-                )
+                Snapshot(id=taken.id, taken_at=taken.taken_at, pairing=taken.pairing, intact=intact)
             )
     return sorted(found, key=lambda snapshot: (snapshot.taken_at, snapshot.id))
 
 
-def verified(snapshots: Path) -> tuple[policy.Snapshot, ...]:
+def verified(snapshots: Path) -> tuple[Snapshot, ...]:
     """As ``known``, with every checksum read."""
     result = []
     for snapshot in known(snapshots):
@@ -97,7 +95,7 @@ def verified(snapshots: Path) -> tuple[policy.Snapshot, ...]:
         except (OSError, SnapshotDamagedError):
             intact = False
         result.append(
-            policy.Snapshot(
+            Snapshot(
                 id=snapshot.id,
                 taken_at=snapshot.taken_at,
                 pairing=snapshot.pairing,

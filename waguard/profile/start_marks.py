@@ -5,7 +5,7 @@ the files do not, and which snapshots were put in place since the session was co
 from pathlib import Path
 from typing import Final
 
-from waguard.core.profile.profile import CredentialsLost, Damaged
+from waguard.core.profile.before_start import CredentialsLost, Damaged
 from waguard.host.files.private_files import sync_folder, write_private
 from waguard.profile import mark_files
 from waguard.profile.lock import prove_held

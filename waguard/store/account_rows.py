@@ -8,7 +8,7 @@ from sqlalchemy import Row, Select, bindparam
 from sqlalchemy.exc import DBAPIError
 
 from waguard.core.row_status import DerivedStatus, Reason, Status
-from waguard.core.webhooks.row_gate import AccountRow
+from waguard.core.webhooks.account_row_gate import AccountRow
 from waguard.core.webhooks.stored import Unknown
 from waguard.errors import WaguardError
 from waguard.store.database import Database

@@ -12,7 +12,7 @@ from sqlalchemy import ColumnElement, Select, delete, func, select, true, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from waguard.core.conditions import DeadLetters
-from waguard.core.messages.identity import LID
+from waguard.core.messages.people import LID
 from waguard.core.webhooks.delivery import SESSION_EVENTS, Cause, DeadLetterState
 from waguard.ports.webhooks import GLOBAL, DeadLetter, Queued, Replayed, UnidentifiedChat
 from waguard.store import unidentified

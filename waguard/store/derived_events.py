@@ -12,11 +12,11 @@ import msgspec
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from waguard.core.messages import news
+from waguard.core.messages import sent_events
 from waguard.core.messages.content import text_of
 from waguard.core.messages.inbox import InboxRecord, Kind, ack_keys, failed_key, sent_key
-from waguard.core.messages.news import Message
 from waguard.core.messages.send_states import ACK_SERVER, State, by_ack, moves
+from waguard.core.messages.sent_events import Message
 from waguard.ports.messages import Entry
 from waguard.ports.outbox import NewMessage, StateUpdate, Withdrawal
 from waguard.store.models import INBOX, OUTBOX
@@ -120,7 +120,7 @@ class DerivedEvents:
         for name in dict.fromkeys((*reported, *moved)):
             message = self._own.get(name)
             due = reported.get(name, False)
-            outcome = message and news.of_outcome(
+            outcome = message and sent_events.of_outcome(
                 message, self._now, due=due, direct=name in self._direct
             )
             if outcome and (name[0], storable(outcome.key)) not in self._known:
@@ -136,7 +136,7 @@ class DerivedEvents:
         message = self._own.get(name) if name and received.kind is Kind.ACK else None
         if name is None or message is None:
             return None
-        state = by_ack(news.ack_of(received)[1])
+        state = by_ack(sent_events.ack_of(received)[1])
         if state is None or not moves(message.state, state):
             return None
         error = "WhatsApp refused the message" if state is State.REFUSED else None
@@ -167,7 +167,9 @@ class DerivedEvents:
         waiting: dict[Name, list[Entry]] = {}
         ordered: list[Entry] = []
         for one in self._made:
-            ordered += self._with_waiting(Entry(received=one, notices=news.notices(one)), waiting)
+            ordered += self._with_waiting(
+                Entry(received=one, notices=sent_events.notices(one)), waiting
+            )
         for entry in fresh:
             name = _name(entry.received)
             if entry.received.kind is Kind.SENT:
@@ -184,15 +186,18 @@ class DerivedEvents:
             return [entry]
         self._announced.add(name)
         behind = (*self._stored.pop(name, ()), *waiting.pop(name, ()))
-        return [entry, *(one for one in behind if news.ack_of(one.received)[1] >= ACK_SERVER)]
+        return [
+            entry,
+            *(one for one in behind if sent_events.ack_of(one.received)[1] >= ACK_SERVER),
+        ]
 
     def _may_go(self, name: Name, received: InboxRecord) -> bool:
         if name in self._announced:
             return True
         # it never had a message_sent, and will have none: who knows its id has to hear it now
         message = self._own.get(name)
-        failed = news.ack_of(received)[1] < 0
-        return failed and message is not None and news.may_be_reported(message, self._now)
+        failed = sent_events.ack_of(received)[1] < 0
+        return failed and message is not None and sent_events.may_be_reported(message, self._now)
 
 
 _COLUMNS: Final = tuple(
@@ -208,13 +213,13 @@ def _message(row: dict[str, Any]) -> Message:
     body = msgspec.json.decode(row.pop("body"))
     text = body.get("text") or body.get("caption") or ""
     if isinstance(found := body.get("content"), dict):
-        word = news.word_of(row["kind"])
+        word = sent_events.word_of(row["kind"])
         text = text_of(word, {word: found})
     key, state = row.pop("idempotency_key"), State(row.pop("state"))
     return Message(**row, text=text, key=key, state=state)
 
 
 def _of_stored(row: dict[str, Any]) -> Entry:
-    events = news.of_stored_ack(row.pop("payload"))
+    events = sent_events.of_stored_ack(row.pop("payload"))
     received = InboxRecord(**row, kind=Kind.ACK, events=events)
-    return Entry(received=received, notices=news.notices(received))
+    return Entry(received=received, notices=sent_events.notices(received))

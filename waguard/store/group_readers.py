@@ -7,7 +7,7 @@ from sqlalchemy import insert, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from waguard.core.messages.inbox import InboxRecord
-from waguard.core.messages.news import ack_of
+from waguard.core.messages.sent_events import ack_of
 from waguard.ports.outbox import Reader
 from waguard.store.models import READERS
 from waguard.store.types import length_of, storable

@@ -7,8 +7,8 @@ from typing import Any, Final
 from sqlalchemy import Column, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from waguard.core.messages import naming, news
-from waguard.core.messages.identity import People
+from waguard.core.messages import naming, sent_events
+from waguard.core.messages.people import People
 from waguard.ports.messages import Entry
 from waguard.store.models import INBOX, OUTBOX
 from waguard.store.types import storable
@@ -80,7 +80,7 @@ def _named(entry: Entry, people: People, own_id: str | None, target: str | None)
     changed = naming.named(received, people, own_id, target)
     if changed == received:
         return entry
-    return replace(entry, received=changed, notices=news.notices(changed))
+    return replace(entry, received=changed, notices=sent_events.notices(changed))
 
 
 async def _there(

@@ -24,7 +24,6 @@ from sqlalchemy import (
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from waguard.core.messages.inbox import InboxRecord, Kind
-from waguard.core.messages.news import NOT_SENT
 from waguard.core.messages.send_states import (
     ACTIONS,
     AT_SERVER,
@@ -36,6 +35,7 @@ from waguard.core.messages.send_states import (
     by_ack,
     number_of,
 )
+from waguard.core.messages.sent_events import NOT_SENT
 from waguard.ports.outbox import NewMessage, Outgoing, Reader, StateUpdate, Withdrawal
 from waguard.store import group_readers as readers
 from waguard.store.database import Database

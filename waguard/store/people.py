@@ -7,8 +7,8 @@ from typing import Final
 from sqlalchemy import insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from waguard.core.messages.identity import People
 from waguard.core.messages.inbox import InboxRecord
+from waguard.core.messages.people import People
 from waguard.store.models import NUMBERS, PEOPLE
 from waguard.store.types import storable
 

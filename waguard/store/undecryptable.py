@@ -12,9 +12,10 @@ from typing import Any, Final
 from sqlalchemy import ColumnElement, exists, func, insert, select, true, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from waguard.core.messages import naming, news
-from waguard.core.messages.identity import People, message_aliases
+from waguard.core.messages import naming, sent_events
+from waguard.core.messages.identity import message_aliases
 from waguard.core.messages.inbox import EventPayload, InboxRecord, Kind, fitting, sent_key
+from waguard.core.messages.people import People
 from waguard.core.messages.undecryptable import Waiting
 from waguard.core.webhooks.delivery import Cause
 from waguard.ports.webhooks import GLOBAL
@@ -213,7 +214,7 @@ def _letter(
         at=row["at"],
         events=(EventPayload(EVENT, data),),
     )
-    (notice,) = news.notices(received)
+    (notice,) = sent_events.notices(received)
     return {
         "endpoint": endpoint,
         "event_id": notice.event_id,

@@ -13,7 +13,7 @@ from waguard.core.exits import (
     EXIT_PROFILE_HELD,
     EXIT_PROFILE_LOCKED,
 )
-from waguard.core.profile.profile import Damaged
+from waguard.core.profile.before_start import Damaged
 from waguard.errors import WaguardError
 from waguard.host.files.disk import is_full
 from waguard.profile.lock import ProfileInUseError, ProfileLock

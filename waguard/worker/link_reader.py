@@ -8,7 +8,7 @@ from loguru import logger
 
 from waguard.core.exits import EXIT_CREDENTIALS_LOST, EXIT_PAGE_NOT_READY
 from waguard.core.link import Link
-from waguard.core.profile.profile import CredentialsLost
+from waguard.core.profile.before_start import CredentialsLost
 from waguard.worker.browser.devtools import DevToolsError, ElsewhereError, EvaluationError
 from waguard.worker.ending import WorkerEndError
 from waguard.worker.messages.asking import UNAVAILABLE, set_presence

@@ -1,6 +1,6 @@
 """A session's profile from before Chromium starts until it has ended: repaired, marked, copied.
 
-What is done is decided in ``core/profile/profile.py`` and carried out by ``profile/repair.py``, in threads:
+What is done is decided in ``core/profile/before_start.py`` and carried out by ``profile/repair.py``, in threads:
 it reads and copies whole folders.
 """
 
@@ -12,8 +12,9 @@ from pathlib import Path
 
 from loguru import logger
 
-from waguard.core.profile import profile as policy
-from waguard.core.profile.profile import CredentialsLost, Damaged, Hold, ShowQr
+from waguard.core.profile import before_start
+from waguard.core.profile.before_start import CredentialsLost, Damaged, Hold, ShowQr
+from waguard.core.profile.snapshots import STORED_AFTER, due_in
 from waguard.errors import WaguardError
 from waguard.profile import caches, owner_mark, repair, snapshots, start_marks
 from waguard.profile.layout import Places
@@ -84,9 +85,9 @@ class ProfileCare:
         return prepared
 
     def _report_repairs(self, prepared: Prepared) -> None:
-        done = [words for action in prepared.actions if (words := policy.in_words(action))]
+        done = [words for action in prepared.actions if (words := before_start.in_words(action))]
         first_time = prepared.found.pairing is None and isinstance(
-            prepared.found.finding, policy.Missing
+            prepared.found.finding, before_start.Missing
         )
         if not done or (first_time and isinstance(prepared.actions[0], ShowQr)):
             return
@@ -94,7 +95,7 @@ class ProfileCare:
         self._report(
             ProfileMended(
                 done=tuple(done),
-                grave=policy.is_severe(prepared.actions),
+                grave=before_start.is_severe(prepared.actions),
                 aside=str(prepared.quarantined) if prepared.quarantined else None,
             )
         )
@@ -146,14 +147,14 @@ class ProfileCare:
                     await self._changed.wait()
                     continue
             if not await asyncio.to_thread(self._copy, running=True):
-                await asyncio.sleep(policy.STORED_AFTER)
+                await asyncio.sleep(STORED_AFTER)
 
     def _due_in(self) -> float | None:
         """Seconds; None: not while it is not connected."""
         if self._connected_since is None:
             return None
         now = time.monotonic()
-        return policy.due_in(
+        return due_in(
             connected_for=now - self._connected_since,
             last_taken_ago=None if self._copied_at is None else now - self._copied_at,
             every=self._spec.snapshot_interval,

@@ -2,7 +2,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from waguard.core.messages.backfill import Chat, Read, anchor, by_alias, due, in_order, to_backfill
-from waguard.core.messages.identity import People
+from waguard.core.messages.people import People
 
 
 def test_chats_with_something_new_are_read_from_their_own_time_on() -> None:

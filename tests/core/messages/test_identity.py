@@ -5,48 +5,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from waguard.core.messages.identity import (
-    NO_FOR,
-    YES_FOR,
     MessageKey,
-    People,
     canonical,
     is_unidentified,
     message_aliases,
     parse,
 )
+from waguard.core.messages.people import People
 
 ANNA, BEN = "4917000001@c.us", "4917000002@c.us"
 OLD, NEW, OTHER = "7000001@lid", "7000002@lid", "7000003@lid"
 GROUP = "120363000000000001@g.us"
 key = MessageKey
-
-
-def test_a_number_is_known_by_all_its_lids() -> None:
-    people = People([(OLD, ANNA), (NEW, ANNA)])
-    assert people.aliases(OLD) == people.aliases(ANNA) == (ANNA, NEW, OLD)
-    assert people.number(NEW) == ANNA
-    assert people.aliases(OTHER) == (OTHER,)
-    assert people.aliases(GROUP) == (GROUP,)
-
-
-def test_who_is_mentioned_is_known_by_the_other_ids() -> None:
-    people = People([(OLD, ANNA), (NEW, ANNA), (OTHER, BEN)])
-    known = people.others((ANNA, OTHER, "4917000009@c.us"))
-    assert known == {ANNA: (NEW, OLD), OTHER: (BEN,)}
-
-
-def test_the_newest_number_of_a_lid_wins_and_its_history_is_kept() -> None:
-    people = People([(OLD, ANNA)])
-    assert not people.learn(OLD, ANNA)
-    assert people.learn(OLD, BEN)
-    assert people.number(OLD) == BEN
-    assert people.aliases(ANNA) == (ANNA,)
-    assert people.lids(ANNA) == (OLD,)
-
-
-@pytest.mark.parametrize(("lid", "number"), [(ANNA, BEN), (OLD, NEW), (GROUP, ANNA), (ANNA, OLD)])
-def test_only_a_lid_has_a_number(lid: str, number: str) -> None:
-    assert not People().learn(lid, number)
 
 
 @pytest.mark.parametrize(
@@ -99,18 +69,6 @@ def test_one_stem_in_two_chats_is_two_messages() -> None:
     assert not anna & ben
     echoed = set(message_aliases(f"false_{OLD}_A", people))
     assert not anna & echoed
-
-
-def test_a_number_is_asked_for_once_and_again_when_that_was_long_ago() -> None:
-    people = People([(OLD, ANNA)])
-    assert people.exists(ANNA, 0.0) is True  # whoever has a LID has WhatsApp
-    assert people.exists(BEN, 0.0) is None
-    people.record(BEN, exists=True, at=100.0)
-    assert people.exists(BEN, 100.0 + YES_FOR - 1) is True
-    assert people.exists(BEN, 100.0 + YES_FOR) is None
-    people.record(BEN, exists=False, at=200.0)
-    assert people.exists(BEN, 200.0 + NO_FOR - 1) is False
-    assert people.exists(BEN, 200.0 + NO_FOR) is None
 
 
 wids = st.sampled_from([ANNA, BEN, OLD, NEW, OTHER, GROUP])

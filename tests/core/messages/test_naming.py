@@ -5,7 +5,6 @@ from typing import Any
 
 import pytest
 
-from waguard.core.messages.identity import People
 from waguard.core.messages.inbox import EventPayload, InboxRecord, Kind, higher_acks, sent_key
 from waguard.core.messages.naming import (
     chosen,
@@ -16,7 +15,8 @@ from waguard.core.messages.naming import (
     target_keys,
     waits_for_its_number,
 )
-from waguard.core.messages.news import of_ack
+from waguard.core.messages.people import People
+from waguard.core.messages.sent_events import of_ack
 from waguard.core.replace import replace
 
 ANNA, LID, GROUP = "4917000001@c.us", "7000001@lid", "120363000000000001@g.us"

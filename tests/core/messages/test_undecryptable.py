@@ -2,7 +2,7 @@
 
 import pytest
 
-from waguard.core.messages.identity import People
+from waguard.core.messages.people import People
 from waguard.core.messages.undecryptable import (
     ADVISE_AFTER,
     KEPT_FOR,

@@ -5,9 +5,9 @@ from typing import Any
 import pytest
 
 from waguard.lab.standin.accounts import Device
-from waguard.lab.standin.connection import PageLink
+from waguard.lab.standin.behaviour import Policy
 from waguard.lab.standin.limits import Limits
-from waguard.lab.standin.policy import Policy
+from waguard.lab.standin.page_requests import PageLink
 from waguard.lab.standin.whatsapp import WhatsApp
 
 PHONE = "6281180001"

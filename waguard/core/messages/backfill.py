@@ -4,7 +4,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from waguard.core.messages.identity import People
+from waguard.core.messages.people import People
 
 Chat = tuple[str | None, int | None]
 """A chat's id, None: unreadable; and the unix time of its newest message, 0: none, None: unreadable."""

@@ -8,7 +8,7 @@ import re
 from collections.abc import Collection, Iterable, Mapping
 from typing import Any, Final
 
-from waguard.core.messages.identity import NUMBER, People, is_unidentified, message_aliases, parse
+from waguard.core.messages.identity import is_unidentified, message_aliases, parse
 from waguard.core.messages.inbox import (
     EventPayload,
     InboxRecord,
@@ -17,6 +17,7 @@ from waguard.core.messages.inbox import (
     higher_acks,
     sent_key,
 )
+from waguard.core.messages.people import NUMBER, People
 from waguard.core.replace import replace
 
 _WHO: Final = ("from", "to", "chat_id")

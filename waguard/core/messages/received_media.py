@@ -1,9 +1,8 @@
-"""Received files: what a message says about its file, and which files are kept. Pure."""
+"""Received files: what a message says about its file. Pure."""
 
 import hashlib
 import re
-from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping
 from typing import Any, Final
 
 GONE: Final = "no longer kept"
@@ -16,45 +15,7 @@ _LONGEST: Final = 200  # characters
 UNKNOWN: Final = "application/octet-stream"
 DEFERRED: Final = "large: it is fetched after its message, to its url"
 """Said of a file in place of its content."""
-RATE: Final = 512 << 10  # bytes a second that a transfer has at least
 MEDIA_LIMIT: Final = 16 << 20  # bytes of a file; WhatsApp's own limit for pictures and videos
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Held:
-    """A file that is kept. ``at`` is unix time, ``size`` bytes."""
-
-    name: str
-    size: int
-    at: float
-
-
-def expired(
-    files: Iterable[Held],
-    *,
-    now: float,
-    keep_for: float,
-    size_limit: int,
-    spared: Collection[str] = (),
-    spared_for: float = 0.0,
-) -> list[Held]:
-    """The files to delete, oldest first: those that are too old, and as many as exceed ``size_limit`` bytes in
-    all. Files with a ``spared`` name stay: somebody waits for them; and those that are no older than ``spared_for`` s."""
-    ordered = sorted(files, key=lambda file: (file.at, file.name))
-    left, gone = sum(file.size for file in ordered), []
-    for file in ordered:
-        age = now - file.at
-        if (spared_for and age < spared_for) or (age <= keep_for and left <= size_limit):
-            break
-        if file.name not in spared:
-            gone.append(file)
-            left -= file.size
-    return gone
-
-
-def transfer_time(size: int) -> float:
-    """Seconds that a file of ``size`` bytes has for its way, beside what an empty one takes."""
-    return size / RATE
 
 
 def handle_of(session_id: str, message_id: str) -> str:

@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from enum import StrEnum, auto
 from typing import Final
 
-from waguard.core.messages.identity import People, parse
+from waguard.core.messages.identity import parse
+from waguard.core.messages.people import People
 
 CIPHERTEXT: Final = "ciphertext"  # WhatsApp's word for the type of such a message
 # subtypes of what a linked device never gets (WhatsApp Web's source; Baileys asks for none of them again)

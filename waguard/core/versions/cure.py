@@ -1,8 +1,8 @@
 """Which unhealthy sessions are cured by the decision about versions, so that nobody else loads them again. Pure."""
 
 from waguard.core.versions.arms import intended, of_all, pin
-from waguard.core.versions.results import CANARIES
 from waguard.core.versions.state import VersionState
+from waguard.core.versions.trial_results import CANARIES
 from waguard.core.versions.trials import suspect
 from waguard.core.versions.wave import is_to_move
 

@@ -15,14 +15,6 @@ from waguard.core.versions.effects import (
     VersionEffect,
 )
 from waguard.core.versions.facts import REPEATABLE, Arm, Evidence
-from waguard.core.versions.results import (
-    CANARIES,
-    Conclusion,
-    CrossOver,
-    GoBack,
-    due,
-    evaluate,
-)
 from waguard.core.versions.rollback import on_confirmed
 from waguard.core.versions.schedules import on_canary
 from waguard.core.versions.state import (
@@ -32,6 +24,14 @@ from waguard.core.versions.state import (
     Trial,
     TrialStage,
     VersionState,
+)
+from waguard.core.versions.trial_results import (
+    CANARIES,
+    Conclusion,
+    CrossOver,
+    GoBack,
+    due,
+    evaluate,
 )
 from waguard.core.versions.wave import is_to_move
 

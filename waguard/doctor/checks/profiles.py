@@ -6,7 +6,7 @@ from typing import Final
 
 from waguard.core.backup import LastBackup
 from waguard.core.host.strays import Foreign, Stray
-from waguard.core.profile.profile import (
+from waguard.core.profile.before_start import (
     CredentialsLost,
     Damaged,
     Emptied,

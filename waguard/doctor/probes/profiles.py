@@ -9,8 +9,8 @@ from waguard.config.sections import Config
 from waguard.core.backup import LastBackup
 from waguard.core.host import strays as policy
 from waguard.core.host.strays import Foreign, Stray
+from waguard.core.profile.before_start import Finding
 from waguard.core.profile.old_profiles import ARCHIVE
-from waguard.core.profile.profile import Finding
 from waguard.doctor.checks.profiles import Folder, Profile
 from waguard.doctor.probes.machine import Machine
 from waguard.host.memory import last_backup as memory

@@ -10,11 +10,11 @@ from waguard.config.sections import Config
 from waguard.core.host import unit as units
 from waguard.doctor.checks.unit import Unit
 from waguard.doctor.probes.machine import Machine
-from waguard.host.system import service_unit
+from waguard.host.system import service_needs
 
 # of a release that `make install` has built, else of the checkout
-RELEASE: Final = Path(sys.prefix) / "share/waguard" / service_unit.UNIT
-CHECKOUT: Final = Path(waguard.__file__).parents[1] / "systemd" / service_unit.UNIT
+RELEASE: Final = Path(sys.prefix) / "share/waguard" / service_needs.UNIT
+CHECKOUT: Final = Path(waguard.__file__).parents[1] / "systemd" / service_needs.UNIT
 SHIPPED: Final = RELEASE if RELEASE.exists() else CHECKOUT
 WITHIN: Final = 5.0  # s for systemctl
 _PROPERTIES: Final = ("ActiveState", "Result", "NeedDaemonReload", "UnitFileState")
@@ -22,7 +22,7 @@ _PROPERTIES: Final = ("ActiveState", "Result", "NeedDaemonReload", "UnitFileStat
 
 async def unit(machine: Machine, config: Config | None, shipped: Path = SHIPPED) -> Unit:
     """``config``: the unit's, to be compared with it."""
-    files = service_unit.files(machine.root)
+    files = service_needs.files(machine.root)
     if not files:
         return Unit()
     texts = [path.read_text(errors="replace") for path in files]
@@ -32,7 +32,7 @@ async def unit(machine: Machine, config: Config | None, shipped: Path = SHIPPED)
     version = await machine.run(["systemctl", "--version"], within=WITHIN)
     found = re.match(r"systemd (\d+)", version.out)
     shown = await machine.run(
-        ["systemctl", "show", service_unit.UNIT, *(f"-p{name}" for name in _PROPERTIES)],
+        ["systemctl", "show", service_needs.UNIT, *(f"-p{name}" for name in _PROPERTIES)],
         within=WITHIN,
     )
     pairs = (line.partition("=") for line in shown.out.splitlines())
@@ -58,13 +58,13 @@ def _text(path: Path) -> str | None:
 
 def _refusal(unit: units.Unit, config: Config) -> str | None:
     """Why the service cannot use a folder of the configuration's."""
-    places = service_unit.writes(config)
+    places = service_needs.writes(config)
     for key, place in places.items():
         if not unit.sees(place):
-            return f"{place} ({key}) is hidden from {service_unit.UNIT}"
+            return f"{place} ({key}) is hidden from {service_needs.UNIT}"
     for key, place in units.unwritable(unit, places).items():
-        return f"{place} ({key}) cannot be written by {service_unit.UNIT}"
-    for key, place in service_unit.executes(config).items():
+        return f"{place} ({key}) cannot be written by {service_needs.UNIT}"
+    for key, place in service_needs.executes(config).items():
         if not unit.executes(place):
-            return f"{place} ({key}) cannot be executed by {service_unit.UNIT}"
+            return f"{place} ({key}) cannot be executed by {service_needs.UNIT}"
     return None

@@ -18,8 +18,8 @@ from typing import Final
 
 import msgspec
 
-from waguard.core.messages import received_media as media
-from waguard.core.messages.received_media import Held
+from waguard.core.messages import media_retention, received_media
+from waguard.core.messages.media_retention import Held
 from waguard.host import small_file
 from waguard.host.files import disk
 from waguard.host.files.lock import private_folder
@@ -134,18 +134,22 @@ class MediaFolder:
 
     def find(self, name: str) -> tuple[Path, str] | None:
         """Where it lies and its type; None: there is no such file, whatever ``name`` is."""
-        if not media.NAME.fullmatch(name) or not (path := self._path(name)).is_file():
+        if not received_media.NAME.fullmatch(name) or not (path := self._path(name)).is_file():
             return None
         try:
             note = msgspec.json.decode(small_file.read(_details_path(path)))
         except (OSError, ValueError, RecursionError, UnreadableError):
             note = None
-        return path, media.content_type(note.get("mimetype") if isinstance(note, dict) else None)
+        return path, received_media.content_type(
+            note.get("mimetype") if isinstance(note, dict) else None
+        )
 
     def expired(self, *, now: float, keep_for: float, size_limit: int) -> bool:
         """Whether retention lets any file go."""
         held = self._held()
-        return bool(media.expired(held, now=now, keep_for=keep_for, size_limit=size_limit))
+        return bool(
+            media_retention.expired(held, now=now, keep_for=keep_for, size_limit=size_limit)
+        )
 
     def tidy(
         self,
@@ -156,11 +160,11 @@ class MediaFolder:
         spared: Collection[str] = (),
         spared_for: float = 0.0,
     ) -> int:
-        """Delete what retention lets go but what is ``spared`` (``received_media.expired``), and what a crash left;
+        """Delete what retention lets go but what is ``spared`` (``media_retention.expired``), and what a crash left;
         how many files it were."""
         for path in self._unfinished(now - STALE):
             path.unlink(missing_ok=True)
-        doomed = media.expired(
+        doomed = media_retention.expired(
             self._held(),
             now=now,
             keep_for=keep_for,
@@ -181,7 +185,7 @@ class MediaFolder:
 
     def _held(self) -> Iterator[Held]:
         for path in self._folder.glob("??/*"):
-            if media.NAME.fullmatch(path.name):
+            if received_media.NAME.fullmatch(path.name):
                 with contextlib.suppress(FileNotFoundError):
                     found = path.stat()
                     yield Held(name=path.name, size=found.st_size, at=_used(path, found))

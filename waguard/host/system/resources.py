@@ -4,14 +4,11 @@ Control groups are those of cgroup v2. A limit holds for a group and for all bel
 group from ours up to the root counts, as far as it can be seen from here.
 """
 
-import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Final
 
 from waguard.core.host.admission import Reading
-
-_SOME: Final = re.compile(r"^some .*?avg10=(\d+(?:\.\d+)?)", re.MULTILINE)
+from waguard.host.system.pressure import memory_pressure
 
 
 def read(root: Path = Path("/"), *, process: str = "self") -> Reading:
@@ -19,7 +16,7 @@ def read(root: Path = Path("/"), *, process: str = "self") -> Reading:
     a pid, whose control group it is about."""
     return Reading(
         memory=_least(_kernel_memory(root), *_in_groups(root, process, _group_memory)),
-        pressure=_pressure(root),
+        pressure=memory_pressure(root),
         pids=_least(_kernel_pids(root), *_in_groups(root, process, _group_pids)),
     )
 
@@ -52,12 +49,6 @@ def _field(text: str | None, name: str) -> int | None:
 def _kernel_memory(root: Path) -> int | None:
     kilobytes = _field(_text(root / "proc/meminfo"), "MemAvailable:")
     return None if kilobytes is None else kilobytes << 10
-
-
-def _pressure(root: Path) -> float | None:
-    """The file exists only in kernels with PSI, and cannot be read where that is switched off."""
-    found = _SOME.search(_text(root / "proc/pressure/memory") or "")
-    return float(found[1]) if found else None
 
 
 def _kernel_pids(root: Path) -> int | None:

@@ -6,7 +6,7 @@ modules that wa-js looks for. `server` serves it as https://web.whatsapp.com/ to
 the phone, by HTTP. It is faithful in what loses messages; it proves nothing about WhatsApp's servers, bans, groups.
 """
 
-from waguard.lab.standin.policy import Policy
+from waguard.lab.standin.behaviour import Policy
 from waguard.lab.standin.server import StandIn, serve
 
 __all__ = ["Policy", "StandIn", "serve"]

@@ -15,7 +15,7 @@ from typing import Any, Final
 
 from aiohttp import web
 
-from waguard.lab.standin.policy import Policy
+from waguard.lab.standin.behaviour import Policy
 from waguard.lab.standin.versions import Revision
 
 HOST: Final = "web.whatsapp.com"

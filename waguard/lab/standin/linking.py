@@ -5,8 +5,8 @@ import itertools
 import secrets
 
 from waguard.lab.standin.accounts import Device, Page
+from waguard.lab.standin.behaviour import Policy
 from waguard.lab.standin.passkeys import CODE_ALPHABET, Passkeys
-from waguard.lab.standin.policy import Policy
 from waguard.lab.standin.refusal import Refusal
 
 CODE_LENGTH = 8

@@ -19,7 +19,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from waguard.lab.standin.accounts import Device, Page, Stanza
-from waguard.lab.standin.policy import Policy
+from waguard.lab.standin.behaviour import Policy
 from waguard.lab.standin.refusal import Refusal
 
 RP_ID: Final = "whatsapp.com"

@@ -19,9 +19,9 @@ from waguard.lab.standin.accounts import (
     Proof,
     Stanza,
 )
+from waguard.lab.standin.behaviour import Policy
 from waguard.lab.standin.lids import Lids
 from waguard.lab.standin.linking import Linking
-from waguard.lab.standin.policy import Policy
 from waguard.lab.standin.refusal import Refusal
 from waguard.lab.standin.versions import Versions
 

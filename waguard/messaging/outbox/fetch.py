@@ -10,7 +10,8 @@ import aiohttp
 
 from waguard.config.sections import Send
 from waguard.core import outgoing_address as address
-from waguard.core.messages.received_media import MEDIA_LIMIT, UNKNOWN, transfer_time
+from waguard.core.messages.received_media import MEDIA_LIMIT, UNKNOWN
+from waguard.core.messages.transfers import transfer_time
 from waguard.errors import InvalidInputError, TooLargeError, UnavailableError, WaguardError
 from waguard.messaging.outbox.outgoing_files import OutgoingFile, OutgoingFiles
 from waguard.messaging.timings import WEBHOOK

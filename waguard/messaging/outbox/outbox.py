@@ -20,8 +20,8 @@ from pathlib import Path
 from loguru import logger
 
 from waguard.config.sections import Config
-from waguard.core.messages.received_media import transfer_time
 from waguard.core.messages.send_states import State
+from waguard.core.messages.transfers import transfer_time
 from waguard.core.metrics.tally import Tally
 from waguard.errors import ConflictError, TooManyError, UnavailableError, WaguardError
 from waguard.messaging.journal import Journal

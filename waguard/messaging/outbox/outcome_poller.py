@@ -6,7 +6,7 @@ from typing import Final
 
 from loguru import logger
 
-from waguard.core.messages.identity import People
+from waguard.core.messages.people import People
 from waguard.errors import NotFoundError, WaguardError
 from waguard.messaging.outbox.pending_sends import PendingSend
 from waguard.messaging.timings import SEND, SendTimings

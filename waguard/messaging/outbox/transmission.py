@@ -8,8 +8,8 @@ import msgspec
 from loguru import logger
 
 from waguard.core.messages.identity import GROUP
-from waguard.core.messages.received_media import transfer_time
 from waguard.core.messages.send_states import number_of
+from waguard.core.messages.transfers import transfer_time
 from waguard.core.metrics.table import SEND, SENDS
 from waguard.errors import NotFoundError, WaguardError
 from waguard.messaging.outbox.pending_sends import PendingSend

@@ -6,8 +6,8 @@ from typing import Final, Protocol, TypeVar
 
 from waguard.core import conditions
 from waguard.core.blame import Condition
-from waguard.core.webhooks import row_gate
-from waguard.core.webhooks.row_gate import (
+from waguard.core.webhooks import account_row_gate
+from waguard.core.webhooks.account_row_gate import (
     NEW,
     AccountRow,
     Correct,
@@ -120,7 +120,7 @@ class ReceiverTable:
         disputed = {
             session: since
             for session, history in sorted(self._histories.items())
-            if (since := row_gate.disputed_since(history, now=now)) is not None
+            if (since := account_row_gate.disputed_since(history, now=now)) is not None
         }
         return [
             conditions.row_disputed(session, since=wall - (now - since))
@@ -144,7 +144,7 @@ class ReceiverTable:
         read = Unknown(self._unread) if row is None and self._unread else row
         now, history = self._clock.monotonic(), self._histories.get(session_id, NEW)
         known = self._owner.known(session_id)
-        decision, history = row_gate.evaluate(read, known, history, now=now)
+        decision, history = account_row_gate.evaluate(read, known, history, now=now)
         self._histories[session_id] = history
         match decision:
             case Send():
@@ -168,7 +168,7 @@ class ReceiverTable:
             return False
         if done:
             now, history = self._clock.monotonic(), self._histories[session_id]
-            self._histories[session_id] = row_gate.corrected(history, now=now)
+            self._histories[session_id] = account_row_gate.corrected(history, now=now)
             self._owner.record_correction(session_id, it.said)
         return done
 

@@ -3,7 +3,7 @@
 from loguru import logger
 
 from waguard.core.row_status import Status
-from waguard.core.webhooks.row_gate import Known
+from waguard.core.webhooks.account_row_gate import Known
 from waguard.supervision.fleet.health import HealthReport
 from waguard.supervision.fleet.registry import Registry
 

@@ -18,9 +18,9 @@ from waguard.core.messages.inbox import (
     sent_key,
 )
 from waguard.core.messages.naming import phone_of
-from waguard.core.messages.news import of_ack, whence
 from waguard.core.messages.received_media import UNKNOWN
 from waguard.core.messages.send_states import ACK_DEVICE, ACK_PLAYED, ACK_READ
+from waguard.core.messages.sent_events import of_ack, whence
 from waguard.core.replace import replace
 from waguard.core.webhooks.delivery import POLL_VOTED
 from waguard.ports.store import SessionRow

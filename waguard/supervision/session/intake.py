@@ -10,8 +10,8 @@ from loguru import logger
 from waguard.core.messages.backfill import by_alias
 from waguard.core.messages.content import POLL_VOTE
 from waguard.core.messages.inbox import BACKFILL_LIMIT, InboxRecord, Kind, backfill_since
-from waguard.core.messages.news import ack_of
 from waguard.core.messages.phone_use import phone_of
+from waguard.core.messages.sent_events import ack_of
 from waguard.core.messages.sentinel import has_id_of_sentinel
 from waguard.profile import owner_mark
 from waguard.supervision.session import application_events as translate

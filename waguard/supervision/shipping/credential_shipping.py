@@ -13,7 +13,7 @@ from typing import Final
 from loguru import logger
 
 from waguard.core.blame import Blame, Failure
-from waguard.core.profile.profile import STORED_AFTER
+from waguard.core.profile.snapshots import STORED_AFTER
 from waguard.core.shipping import LAST_ONES, MESSAGES, NEWER, due_in, not_shared_words
 from waguard.errors import DatabaseUnavailableError, WaguardError
 from waguard.host.small_file import UnreadableError

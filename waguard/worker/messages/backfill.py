@@ -15,7 +15,7 @@ from typing import Any, Final
 from loguru import logger
 
 from waguard.core.messages.backfill import Read, anchor, by_alias, due, to_backfill
-from waguard.core.messages.identity import People
+from waguard.core.messages.people import People
 from waguard.errors import WaguardError
 from waguard.wire.calls import CatchUp
 from waguard.wire.events import BackfillGap

@@ -10,7 +10,8 @@ from typing import Any, Final, TypeGuard
 import msgspec
 from loguru import logger
 
-from waguard.core.messages.identity import People, parse
+from waguard.core.messages.identity import parse
+from waguard.core.messages.people import People
 from waguard.core.messages.received_media import DEFERRED, MEDIA_LIMIT
 from waguard.core.messages.sentinel import is_sentinel
 from waguard.core.messages.undecryptable import Outcome

@@ -9,7 +9,8 @@ from typing import Any, Final
 import msgspec
 from loguru import logger
 
-from waguard.core.messages.identity import People, parse
+from waguard.core.messages.identity import parse
+from waguard.core.messages.people import People
 from waguard.core.messages.send_states import ACK_ERROR, ACK_SERVER
 from waguard.core.session.page_errors import own_fault
 from waguard.errors import WaguardError

@@ -11,7 +11,7 @@ import json
 from collections.abc import Callable
 from typing import Any, Final
 
-from waguard.core.messages.identity import LID, NUMBER
+from waguard.core.messages.people import LID, NUMBER
 from waguard.core.messages.undecryptable import CIPHERTEXT, ONLY_ON_PHONE
 from waguard.core.passkey_link import PasskeyEvent, PasskeyStep
 from waguard.wire.events import (

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from waguard.core.replace import replace
-from waguard.core.webhooks.row_gate import (
+from waguard.core.webhooks.account_row_gate import (
     DISPUTED,
     LIMITS,
     NEW,

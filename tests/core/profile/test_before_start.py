@@ -1,4 +1,4 @@
-"""What is done with a profile at a start, and what of its copies is kept."""
+"""What is done with a profile at a start."""
 
 from dataclasses import replace
 
@@ -6,12 +6,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from waguard.core.profile.profile import (
+from waguard.core.profile.before_start import (
     CARRIED,
-    STORED_AFTER,
     Action,
     CarryOver,
-    Copy,
     CredentialsLost,
     CutTornTails,
     Damaged,
@@ -29,15 +27,12 @@ from waguard.core.profile.profile import (
     RemoveStaleLock,
     RestoreSnapshot,
     ShowQr,
-    Snapshot,
     Use,
     decide,
-    due_in,
-    expired,
     in_words,
     is_severe,
-    superfluous,
 )
+from waguard.core.profile.snapshots import Snapshot
 
 OLD = Snapshot(id="old", taken_at=1.0, pairing="me")
 NEW = Snapshot(id="new", taken_at=2.0, pairing="me")
@@ -210,29 +205,6 @@ def test_damage_that_stays_ends_with_a_qr_code_after_each_way_was_tried_once(
         assert isinstance(actions[-1], ShowQr)
 
 
-# ---- snapshots ----
-
-
-@pytest.mark.parametrize(
-    ("connected_for", "last_taken_ago", "wait"),
-    [
-        (0.0, None, STORED_AFTER),
-        (STORED_AFTER - 5.0, None, 5.0),
-        (STORED_AFTER, None, 0.0),
-        (STORED_AFTER - 5.0, 1e9, 5.0),
-        (STORED_AFTER, 1000.0, 0.0),  # taken before this connection
-        (500.0, 400.0, 3200.0),  # taken in it
-        (5000.0, 3600.0, 0.0),
-        (10.0, 5.0, 3595.0),  # taken before Chromium had written: by hand
-    ],
-)
-def test_when_a_running_session_is_copied(
-    connected_for: float, last_taken_ago: float | None, wait: float
-) -> None:
-    answer = due_in(connected_for=connected_for, last_taken_ago=last_taken_ago, every=3600.0)
-    assert answer == wait
-
-
 @pytest.mark.parametrize(
     ("action", "words"),
     [
@@ -255,85 +227,3 @@ def test_what_any_crash_leaves_is_not_severe() -> None:
     assert not is_severe((RemoveStaleLock("gone"), CutTornTails(("a",)), Use()))
     assert is_severe((Quarantine("garbage"), CarryOver(), Use()))
     assert is_severe((ShowQr("lost"),))
-
-
-def test_the_newest_two_of_this_pairing_are_kept() -> None:
-    third = Snapshot(id="third", taken_at=5.0, pairing="me")
-    assert superfluous((*ALL, third), pairing="me", generations=2) == [OLD, BROKEN, OTHERS]
-    assert superfluous(ALL, pairing="me", generations=2) == [BROKEN, OTHERS]
-
-
-def test_while_there_is_no_good_one_of_this_pairing_all_stay() -> None:
-    assert superfluous((BROKEN, OTHERS), pairing="me", generations=2) == []
-    assert superfluous(ALL, pairing="a new one", generations=2) == []
-
-
-@given(many_snapshots, st.none() | names, st.integers(0, 4))
-def test_the_newest_good_one_always_stays(
-    snapshots: tuple[Snapshot, ...], pairing: str | None, generations: int
-) -> None:
-    doomed = superfluous(snapshots, pairing=pairing, generations=generations)
-    left = [snapshot for snapshot in snapshots if snapshot not in doomed]
-    good = [s for s in snapshots if s.intact and s.pairing == pairing]
-    if good:
-        assert max(good, key=lambda s: (s.taken_at, s.id)) in left
-        assert len(left) <= max(1, generations)
-    else:
-        assert left == list(snapshots)
-
-
-# ---- quarantine ----
-
-copies = st.lists(
-    st.builds(
-        Copy,
-        name=st.text("0123456789", min_size=1, max_size=3),
-        session=names,
-        at=st.floats(0, 100),
-        size=st.integers(0, 50),
-        only=st.booleans(),
-    ),
-    max_size=10,
-    unique_by=lambda copy: copy.name,
-)
-
-
-def copy(name: str, at: float, *, size: int = 10, only: bool = False) -> Copy:
-    return Copy(name=name, session=name[0], at=at, size=size, only=only)
-
-
-def test_the_old_go_then_as_many_as_are_too_much() -> None:
-    kept = [copy("a1", 10), copy("a2", 20), copy("a3", 30), copy("b1", 40)]
-    assert expired(kept, now=100, keep_for=1000, size_limit=40) == []
-    assert expired(kept, now=100, keep_for=75, size_limit=40) == kept[:2]
-    assert expired(kept, now=100, keep_for=1000, size_limit=25) == kept[:2]
-    assert expired(kept, now=100, keep_for=1000, size_limit=0) == kept
-
-
-def test_the_last_copy_of_a_session_stays_however_old_and_big() -> None:
-    kept = [copy("a1", 1, only=True), copy("a2", 2, size=1 << 40, only=True), copy("b1", 3)]
-    assert expired(kept, now=1e9, keep_for=1, size_limit=1) == [kept[0], kept[2]]
-
-
-@given(copies, st.floats(0, 200), st.floats(0, 200), st.integers(0, 200))
-def test_retention_never_deletes_the_last_copy_of_a_session(
-    kept: list[Copy], now: float, keep_for: float, size_limit: int
-) -> None:
-    doomed = expired(kept, now=now, keep_for=keep_for, size_limit=size_limit)
-    left = [one for one in kept if one not in doomed]
-    assert len(set(doomed)) == len(doomed)
-    for session in {one.session for one in kept if one.only}:
-        newest = max((c for c in kept if c.session == session), key=lambda c: (c.at, c.name))
-        assert newest in left or not newest.only
-    deletable = [
-        one
-        for one in left
-        if not one.only
-        or one
-        is not max((c for c in kept if c.session == one.session), key=lambda c: (c.at, c.name))
-    ]
-    assert sum(one.size for one in left) <= size_limit or not [c for c in deletable if c.size]
-    assert all(now - one.at <= keep_for for one in deletable)
-    # and no more than needed
-    if sum(one.size for one in kept) <= size_limit:
-        assert all(now - one.at > keep_for for one in doomed)

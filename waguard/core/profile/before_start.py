@@ -1,17 +1,15 @@
-"""What is done with a profile before Chromium starts on it, and which copies are kept. Pure.
+"""What is done with a profile before Chromium starts on it. Pure.
 
 Actions are performed in their order. The last one says how it ends: ``Use`` and ``ShowQr`` start Chromium,
 ``Hold`` does not. Nothing is deleted: a damaged profile goes to the quarantine. Each snapshot is tried once, until
 the session has been connected again.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final
 
-# s connected; Chromium writes localStorage to the disk up to 60 s late (measured: 60.1)
-STORED_AFTER: Final = 65.0
-
+from waguard.core.profile.snapshots import Snapshot, age_order
 
 # ---- what is found ----
 
@@ -92,16 +90,6 @@ class OtherHost:
 
 
 Owner = Free | DeadOwner | LivingOwner | OtherHost
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Snapshot:
-    """A copy of the credentials. ``taken_at`` is unix time; ``pairing`` the owner token."""
-
-    id: str
-    taken_at: float
-    pairing: str
-    intact: bool = True
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -260,76 +248,4 @@ def _candidate(found: Found) -> Snapshot | None:
         and snapshot.id not in found.tried
         and (snapshot.pairing == found.pairing or (gone and found.pairing is None))
     ]
-    return max(fitting, key=_age_order, default=None)
-
-
-def _age_order(snapshot: Snapshot) -> tuple[float, str]:
-    return (snapshot.taken_at, snapshot.id)
-
-
-# ---- snapshots ----
-
-
-def due_in(*, connected_for: float, last_taken_ago: float | None, every: float) -> float:
-    """Seconds until the next snapshot of a connected session; 0: now.
-
-    There is one in each connection, and then one every ``every`` seconds. ``connected_for`` counts from the last
-    time that this page became connected. After a pairing the page is opened again, so that Chromium writes, and
-    ``connected_for`` begins again.
-    """
-    wait = STORED_AFTER - connected_for
-    if last_taken_ago is not None and last_taken_ago < connected_for:
-        wait = max(wait, every - last_taken_ago)
-    return max(0.0, wait)
-
-
-def superfluous(
-    snapshots: Iterable[Snapshot], *, pairing: str | None, generations: int
-) -> list[Snapshot]:
-    """The snapshots to delete, oldest first: of this pairing the newest ``generations`` stay.
-
-    While no snapshot of this pairing is intact, all stay.
-    """
-    ordered = sorted(snapshots, key=_age_order)
-    current = [s for s in ordered if s.pairing == pairing and s.intact]
-    if not current:
-        return []
-    kept = {snapshot.id for snapshot in current[-max(1, generations) :]}
-    return [snapshot for snapshot in ordered if snapshot.id not in kept]
-
-
-# ---- quarantine ----
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Copy:
-    """A profile in the quarantine.
-
-    ``at`` is unix time, ``size`` bytes. ``only``: the session has neither a paired profile nor an intact snapshot
-    beside its quarantined copies.
-    """
-
-    name: str
-    session: str
-    at: float
-    size: int
-    only: bool
-
-
-def expired(copies: Sequence[Copy], *, now: float, keep_for: float, size_limit: int) -> list[Copy]:
-    """The copies to delete, oldest first: those that are too old, then as many as exceed ``size_limit`` bytes.
-
-    The newest copy of a session that has nothing else always stays.
-    """
-    ordered = sorted(copies, key=lambda copy: (copy.at, copy.name))
-    newest = {copy.session: copy.name for copy in ordered}
-    deletable = [c for c in ordered if not (c.only and newest[c.session] == c.name)]
-    gone = [copy for copy in deletable if now - copy.at > keep_for]
-    left = sum(copy.size for copy in copies) - sum(copy.size for copy in gone)
-    for copy in deletable:
-        if left <= size_limit:
-            break
-        if copy not in gone:
-            gone.append(copy)
-            left -= copy.size
-    return sorted(gone, key=lambda copy: (copy.at, copy.name))
+    return max(fitting, key=age_order, default=None)

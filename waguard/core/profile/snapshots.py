@@ -1,0 +1,51 @@
+"""Snapshots: when a session's credentials are copied, and which copies are kept. Pure."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Final
+
+# s connected; Chromium writes localStorage to the disk up to 60 s late (measured: 60.1)
+STORED_AFTER: Final = 65.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Snapshot:
+    """A copy of the credentials. ``taken_at`` is unix time; ``pairing`` the owner token."""
+
+    id: str
+    taken_at: float
+    pairing: str
+    intact: bool = True
+
+
+def age_order(snapshot: Snapshot) -> tuple[float, str]:
+    """Sort the older one first."""
+    return (snapshot.taken_at, snapshot.id)
+
+
+def due_in(*, connected_for: float, last_taken_ago: float | None, every: float) -> float:
+    """Seconds until the next snapshot of a connected session; 0: now.
+
+    There is one in each connection, and then one every ``every`` seconds. ``connected_for`` counts from the last
+    time that this page became connected. After a pairing the page is opened again, so that Chromium writes, and
+    ``connected_for`` begins again.
+    """
+    wait = STORED_AFTER - connected_for
+    if last_taken_ago is not None and last_taken_ago < connected_for:
+        wait = max(wait, every - last_taken_ago)
+    return max(0.0, wait)
+
+
+def superfluous(
+    snapshots: Iterable[Snapshot], *, pairing: str | None, generations: int
+) -> list[Snapshot]:
+    """The snapshots to delete, oldest first: of this pairing the newest ``generations`` stay.
+
+    While no snapshot of this pairing is intact, all stay.
+    """
+    ordered = sorted(snapshots, key=age_order)
+    current = [s for s in ordered if s.pairing == pairing and s.intact]
+    if not current:
+        return []
+    kept = {snapshot.id for snapshot in current[-max(1, generations) :]}
+    return [snapshot for snapshot in ordered if snapshot.id not in kept]
