@@ -3,7 +3,7 @@ import logging
 import time
 from collections.abc import AsyncIterator
 from datetime import datetime, tzinfo
-from typing import Self
+from typing import Any, Self
 
 import pytest
 from apscheduler.schedulers import base
@@ -62,6 +62,48 @@ async def test_a_slow_tick_never_runs_twice_and_late_ones_are_left_out(
     go_on.set()
     await wait_until(lambda: begun >= 3, "it ticks again")
     assert most == 1
+
+
+async def test_a_stop_while_a_tick_runs_is_not_an_error(caplog: pytest.LogCaptureFixture) -> None:
+    running = asyncio.Event()
+
+    async def tick() -> None:
+        running.set()
+        await asyncio.Event().wait()
+
+    ticker = Ticker()
+    ticker.start()
+    ticker.every(SHORT, "tick", tick)
+    await running.wait()
+    ticker.stop()
+    await wait_until(lambda: len(asyncio.all_tasks()) == 1, "the tick is cut short")
+    assert caplog.records == []
+
+
+async def test_a_stop_before_a_tick_has_begun_is_not_an_error(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    loop = asyncio.get_running_loop()
+    ticker = Ticker()
+    cut_short = asyncio.Event()
+
+    async def tick() -> None:
+        raise AssertionError
+
+    def made(loop: asyncio.AbstractEventLoop, work: Any, **more: Any) -> asyncio.Task[Any]:
+        task = asyncio.Task(work, loop=loop, **more)
+        ticker.stop()
+        task.cancel()  # the loop's next turn has the stop before the task's first step
+        task.add_done_callback(lambda _: cut_short.set())
+        return task
+
+    ticker.start()
+    loop.set_task_factory(made)
+    ticker.every(SHORT, "tick", tick)
+    await cut_short.wait()
+    loop.set_task_factory(None)
+    await asyncio.sleep(0)
+    assert caplog.records == []
 
 
 async def test_a_loop_that_was_held_up_ticks_once_for_all_skipped_ticks(ticker: Ticker) -> None:

@@ -25,7 +25,7 @@ from waguard.ports.clock import WallAges
 from waguard.ports.messages import Entry
 from waguard.ports.outbox import StateUpdate
 from waguard.ports.webhooks import GLOBAL
-from waguard.store import retention as housekeeping
+from waguard.store import retention
 from waguard.store.sql import SqlStore
 
 every_database = pytest.mark.parametrize("database", BACKENDS, indirect=True)
@@ -209,7 +209,7 @@ async def test_as_long_as_the_outbox_knows_it_nothing_is_reported_twice(
     keep_for = Retention(inbox_days=1, outbox_days=100)
     waiting = len(await queued(store))  # dead letters now
     ages = WallAges(lambda: wall.time)
-    count = await housekeeping.tidy_messages(store.messages, keep_for, ages)
+    count = await retention.tidy_messages(store.messages, keep_for, ages)
     assert count == 1 + waiting  # the ack
     assert (await store.messages.write([ack(3)])).reported == ()
     assert (await queued(store))[-1] == ("message_read", 4)

@@ -17,7 +17,7 @@ from waguard.host.memory.lived import LivedTime
 from waguard.ports.clock import WallAges
 from waguard.ports.messages import Entry
 from waguard.ports.outbox import NewMessage, Outgoing, StateUpdate, Withdrawal
-from waguard.store import retention as housekeeping
+from waguard.store import retention
 from waguard.store.sql import SqlStore
 
 every_database = pytest.mark.parametrize("database", BACKENDS, indirect=True)
@@ -302,7 +302,7 @@ async def test_the_outbox_is_kept_for_as_many_days_as_configured(
     for state in (State.READ, State.UNCERTAIN):
         await keep(store, state=state)
     wall.time += 30 * 86_400.0
-    tidy = housekeeping.tidy_outbox
+    tidy = retention.tidy_outbox
     ages = WallAges(lambda: wall.time)
     assert await tidy(store.outbox, Retention(), ages) == 0
     wall.time += 1
@@ -321,12 +321,12 @@ async def test_a_clock_that_is_a_year_ahead_deletes_nothing(
     await store.messages.write([ack(2)])
     wall.time += 365 * 86_400.0
     clock.at = wall.time
-    assert await housekeeping.tidy_outbox(store.outbox, Retention(), ages) == 0
-    assert await housekeeping.tidy_messages(store.messages, Retention(), ages) == 0
+    assert await retention.tidy_outbox(store.outbox, Retention(), ages) == 0
+    assert await retention.tidy_messages(store.messages, Retention(), ages) == 0
     wall.time += 365 * 86_400.0
     clock.live(365 * 86_400.0)
-    assert await housekeeping.tidy_outbox(store.outbox, Retention(), ages) == 1
-    assert await housekeeping.tidy_messages(store.messages, Retention(), ages) == 1
+    assert await retention.tidy_outbox(store.outbox, Retention(), ages) == 1
+    assert await retention.tidy_messages(store.messages, Retention(), ages) == 1
 
 
 @pytest.mark.parametrize("database", ["sqlite"], indirect=True)

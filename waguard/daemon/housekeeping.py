@@ -14,7 +14,7 @@ from waguard.host.memory.lived import LivedTime
 from waguard.host.ticker import Ticker
 from waguard.messaging.outbox.outgoing_files import KEPT_FOR, OutgoingFiles
 from waguard.profile import quarantine
-from waguard.store import retention as housekeeping
+from waguard.store import retention
 from waguard.store.engine import sqlite_file
 from waguard.store.sql import SqlStore
 from waguard.supervision.session import evidence
@@ -70,9 +70,9 @@ class Housekeeping:
         """Delete rows beyond ``retention``."""
         keep, ages = self._config().retention, self._ages
         try:
-            messages = await housekeeping.tidy_messages(self._store.messages, keep, ages)
-            messages += await housekeeping.tidy_outbox(self._store.outbox, keep, ages)
-            entries = await housekeeping.tidy_audit(self._store, keep, ages)
+            messages = await retention.tidy_messages(self._store.messages, keep, ages)
+            messages += await retention.tidy_outbox(self._store.outbox, keep, ages)
+            entries = await retention.tidy_audit(self._store, keep, ages)
             await self._store.compact()
         except WaguardError as error:
             logger.warning(
@@ -87,10 +87,10 @@ class Housekeeping:
     async def tidy_media(self) -> None:
         """Delete received files beyond ``media``, and old ones to send."""
         try:
-            count = await housekeeping.tidy_media(
+            count = await retention.tidy_media(
                 self._media, self._store.messages, self._config().media, self._ages
             )
-            count += await housekeeping.tidy_outgoing(
+            count += await retention.tidy_outgoing(
                 self._outgoing.folder, self._store.outbox, KEPT_FOR, self._ages
             )
         except WaguardError as error:

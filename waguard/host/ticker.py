@@ -5,6 +5,8 @@ one that is put forward a year would have it count 30 million ticks that were mi
 is one whose clocks show the monotonic time.
 """
 
+import asyncio
+import logging
 import random
 import time
 from collections.abc import Awaitable, Callable
@@ -15,6 +17,14 @@ from apscheduler.schedulers.asyncio import AsyncIOScheduler
 from apscheduler.triggers.base import BaseTrigger
 
 JITTER: Final = 0.1  # of an interval, so that long ones do not march in step
+
+
+def _is_worth_logging(record: logging.LogRecord) -> bool:
+    """A tick that a stop cut short is nobody's error, and its traceback nobody's evidence."""
+    return not (record.exc_info and isinstance(record.exc_info[1], asyncio.CancelledError))
+
+
+logging.getLogger("apscheduler.executors.default").addFilter(_is_worth_logging)
 
 
 class Monotonic(tzinfo):

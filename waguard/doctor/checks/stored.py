@@ -1,4 +1,4 @@
-"""Whether waguard can see in the receiver's own table what it has stored."""
+"""Whether waguard can see in the receiver's own table what it has stored; the index: ``store/index_use.py``."""
 
 import shlex
 from dataclasses import dataclass
