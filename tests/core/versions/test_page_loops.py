@@ -4,7 +4,7 @@ from typing import Any, Final
 
 import pytest
 
-from tests.core.versions.test_page_signs import LOADED, PAGE, WAJS, WELL, seen
+from tests.core.versions.test_page_facts import LOADED, PAGE, WAJS, WELL, seen
 from waguard.core.link import Link
 from waguard.core.replace import replace
 from waguard.core.versions.facts import (
@@ -16,8 +16,8 @@ from waguard.core.versions.facts import (
     Unreachable,
     VersionFact,
 )
+from waguard.core.versions.page_facts import Page, Watched, read
 from waguard.core.versions.page_loops import FORGOTTEN, MARGIN, PROVES, STAYS
-from waguard.core.versions.page_signs import Page, Watched, read
 
 EVERY: Final = 5.0
 OLDER: Final = replace(PAGE, worker=2, revision=1022, stored=True)

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from waguard.core.backoff import NEVER
 from waguard.core.replace import replace
-from waguard.core.versions import good, pages, rollback, schedules, trials, wave
+from waguard.core.versions import canaries, good, pages, rollback, trials, wave
 from waguard.core.versions.arms import intended, needed, unservable
 from waguard.core.versions.effects import Announce, Discard, Kind, VersionEffect
 from waguard.core.versions.events import (
@@ -163,9 +163,9 @@ def _decide(state: VersionState, now: float, post: Post) -> VersionState:
     state = good.mark_good(state, now)
     state = trials.cross_over(state, now, post)
     state = trials.load_control(state, now, post)
-    state = schedules.try_asked(state, now, post)
-    state = schedules.try_bundle(state, now, post)
-    state = schedules.try_newest(state, now, post)
+    state = canaries.try_asked(state, now, post)
+    state = canaries.try_bundle(state, now, post)
+    state = canaries.try_newest(state, now, post)
     state = wave.move(state, now, post)
     return _report_held(state, now, post)
 
@@ -203,7 +203,7 @@ def next_deadline(state: VersionState) -> float:
         *rollback.deadlines(state),
         *trials.deadlines(state),
         *good.deadlines(state),
-        *schedules.deadlines(state),
+        *canaries.deadlines(state),
         *wave.deadlines(state),
     ]
     if state.hold:

@@ -6,6 +6,7 @@ from typing import Final, NamedTuple
 from waguard.core.backoff import NEVER, backoff
 from waguard.core.replace import replace
 from waguard.core.versions.arms import intended, of_all, pin, proven, unhealthy
+from waguard.core.versions.canaries import on_canary
 from waguard.core.versions.effects import (
     Announce,
     Concluded,
@@ -16,7 +17,6 @@ from waguard.core.versions.effects import (
 )
 from waguard.core.versions.facts import REPEATABLE, Arm, Evidence
 from waguard.core.versions.rollback import on_confirmed
-from waguard.core.versions.schedules import on_canary
 from waguard.core.versions.state import (
     Acquittal,
     Confirmation,

@@ -5,7 +5,7 @@ from typing import Final
 
 from waguard.core.link import Link
 from waguard.core.session.state import Intent, SessionState, Stage
-from waguard.core.versions.page_signs import Page, Seen
+from waguard.core.versions.page_facts import Page, Seen
 from waguard.supervision.session.ack_watch import AckWatch
 from waguard.supervision.session.deaf_watch import DeafWatch
 from waguard.supervision.session.throw_watch import ThrowWatch

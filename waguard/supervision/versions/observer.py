@@ -10,7 +10,7 @@ from waguard.core.versions import wave as version_wave
 from waguard.core.versions.facts import (
     Loaded,
 )
-from waguard.core.versions.page_signs import Page, Seen, Watched, read
+from waguard.core.versions.page_facts import Page, Seen, Watched, read
 from waguard.host.memory.documents import FOLDER, DocumentError
 from waguard.supervision.versions.decision import VersionDecision
 from waguard.wire.worker import StoredDocument

@@ -19,7 +19,7 @@ from waguard.core.versions.facts import (
     VersionFact,
     Well,
 )
-from waguard.core.versions.page_signs import Page, Seen, Watched, read
+from waguard.core.versions.page_facts import Page, Seen, Watched, read
 
 WAJS: Final = "a" * 64
 PAGE: Final = Page(worker=1, loads=1, revision=1023, wajs=WAJS, stored=False)
