@@ -53,9 +53,13 @@ class Calls(ast.NodeVisitor):
 
     def visit_Call(self, node: ast.Call) -> None:
         self.generic_visit(node)
-        if isinstance(node.func, ast.Attribute) and node.func.attr in CALLS:
-            if LOGS.search(ast.unparse(node.func.value)):
-                self.found.append((node, node.func.attr, self._function))
+        func = node.func
+        if (
+            isinstance(func, ast.Attribute)
+            and func.attr in CALLS
+            and LOGS.search(ast.unparse(func.value))
+        ):
+            self.found.append((node, func.attr, self._function))
 
 
 @functools.cache
@@ -63,11 +67,11 @@ def files() -> tuple[tuple[str, ast.Module, list[Call]], ...]:
     """Those that log, with their log calls."""
     found = []
     for path in sorted(PACKAGE.rglob("*.py")):
-        name, text = str(path.relative_to(PACKAGE)), path.read_text()
-        if name.split("/")[0].removesuffix(".py") not in LEFT_OUT and LOGS.search(text):
+        name, text = path.relative_to(PACKAGE), path.read_text()
+        if name.parts[0].removesuffix(".py") not in LEFT_OUT and LOGS.search(text):
             calls = Calls()
             calls.visit(module := ast.parse(text))
-            found.append((name, module, calls.found))
+            found.append((str(name), module, calls.found))
     return tuple(found)
 
 
