@@ -75,7 +75,7 @@ async def _shape(connection: AsyncConnection) -> list[str]:
 
 async def _empty_mariadb(connection: AsyncConnection) -> None:
     await connection.exec_driver_sql(_MARIADB)
-    for name, number in await connection.exec_driver_sql(_MARIADB_TABLES):
+    for name, number in [tuple(it) for it in await connection.exec_driver_sql(_MARIADB_TABLES)]:
         if name != VERSION_TABLE:
             await connection.exec_driver_sql(f"DELETE FROM `{name}`")
         if (number or 1) > 1:
