@@ -24,6 +24,7 @@ settings.register_profile("same", _PATIENT, derandomize=True)
 settings.register_profile("search", _PATIENT, max_examples=1_000)
 settings.load_profile("same")
 
+BROWSERS_END: Final = 0.8  # of all other files, when the last one with a browser begins
 ENDING: Final = 20.0  # s that a process which was told to end may take
 
 
@@ -36,9 +37,14 @@ def pytest_configure() -> None:
 
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    # with several processes, each of which takes a file at a time: the long ones are not left for the end
-    browsers = {item.path for item in items if item.get_closest_marker("chromium")}
-    items.sort(key=lambda item: item.path not in browsers)
+    # with several processes, each of which takes a file at a time: those with a browser, which wait for it half
+    # of the time, run beside others, which compute, and being long ones are not left for the end
+    browsers = {item.path: 0.0 for item in items if item.get_closest_marker("chromium")}
+    others = {item.path: 0.0 for item in items if item.path not in browsers}
+    for files, end in ((browsers, BROWSERS_END), (others, 1.0)):
+        files |= {path: end * number / len(files) for number, path in enumerate(files)}
+    places = browsers | others
+    items.sort(key=lambda item: places[item.path])
 
 
 def pytest_collection_finish() -> None:

@@ -48,6 +48,7 @@ def test_no_class_is_large_beside_those_that_are_still_to_be_split() -> None:
     large = {
         f"{file}: {name}"
         for file, text in modules().items()
+        if text.count("def ") > METHODS  # the others need not be parsed
         for name, methods in classes(text)
         if methods > METHODS
     }

@@ -33,11 +33,15 @@ RESERVED: Final = {"at", "level", "message", "exception", "traceback", "repeated
 Levels = dict[str, set[str]]
 
 
+LOGS: Final = re.compile(r"\b_?log(ger)?\b")
+Call = tuple[ast.Call, str, ast.AST]
+
+
 class Calls(ast.NodeVisitor):
     """Log calls of one file, with the function that each is in."""
 
     def __init__(self) -> None:
-        self.found: list[tuple[ast.Call, str, ast.AST]] = []
+        self.found: list[Call] = []
         self._function: ast.AST = ast.Module([], [])
 
     def visit_FunctionDef(self, node: ast.FunctionDef | ast.AsyncFunctionDef) -> None:
@@ -49,20 +53,26 @@ class Calls(ast.NodeVisitor):
 
     def visit_Call(self, node: ast.Call) -> None:
         self.generic_visit(node)
-        if isinstance(node.func, ast.Attribute) and node.func.attr in CALLS:
-            logged_by = ast.unparse(node.func.value)
-            if re.search(r"\b_?log(ger)?\b", logged_by):
-                self.found.append((node, node.func.attr, self._function))
+        func = node.func
+        if (
+            isinstance(func, ast.Attribute)
+            and func.attr in CALLS
+            and LOGS.search(ast.unparse(func.value))
+        ):
+            self.found.append((node, func.attr, self._function))
 
 
 @functools.cache
-def files() -> tuple[tuple[str, ast.Module], ...]:
-    paths = {str(path.relative_to(PACKAGE)): path for path in sorted(PACKAGE.rglob("*.py"))}
-    return tuple(
-        (name, ast.parse(path.read_text()))
-        for name, path in paths.items()
-        if name.split("/")[0].removesuffix(".py") not in LEFT_OUT
-    )
+def files() -> tuple[tuple[str, ast.Module, list[Call]], ...]:
+    """Those that log, with their log calls."""
+    found = []
+    for path in sorted(PACKAGE.rglob("*.py")):
+        name, text = path.relative_to(PACKAGE), path.read_text()
+        if name.parts[0].removesuffix(".py") not in LEFT_OUT and LOGS.search(text):
+            calls = Calls()
+            calls.visit(module := ast.parse(text))
+            found.append((str(name), module, calls.found))
+    return tuple(found)
 
 
 def event_of(call: ast.Call, constants: dict[str, str]) -> str | None:
@@ -97,10 +107,14 @@ def recorded() -> set[str]:
     """Kinds of entries that are put on a session's trail, by the core but for those of passkeys."""
     kinds = set()
     for path in (PACKAGE / "core").rglob("*.py"):
-        for node in ast.walk(ast.parse(path.read_text())):
-            if isinstance(node, ast.Call) and ast.unparse(node.func) == "Record":
-                kind = node.args[0]
-                kinds |= {str(kind.value)} if isinstance(kind, ast.Constant) else set()
+        if "Record(" not in (text := path.read_text()):
+            continue
+        for node in ast.walk(ast.parse(text)):
+            match node:
+                case ast.Call(func=ast.Name(id="Record"), args=[ast.Constant(value=kind), *_]):
+                    kinds.add(str(kind))
+                case _:
+                    pass
     return (
         kinds | set(map(str, Entry)) | {f"{kind}{over}" for kind in Kind for over in ("", "_over")}
     )
@@ -143,11 +157,9 @@ def read_at_run_time() -> dict[str, Levels]:
 def logged() -> Levels:
     found: Levels = defaultdict(set)
     dynamic = read_at_run_time()
-    for name, module in files():
-        calls = Calls()
-        calls.visit(module)
+    for name, module, calls in files():
         constants = constants_of(module)
-        for call, method, function in calls.found:
+        for call, method, function in calls:
             event = event_of(call, constants)
             assert event, f"{name}:{call.lineno} has no event="
             if event.startswith("[") or name == "host/system/logs.py":
@@ -181,10 +193,8 @@ def test_every_row_of_the_tables_is_read() -> None:
 
 
 def test_no_field_hides_a_part_of_the_line() -> None:
-    for name, module in files():
-        calls = Calls()
-        calls.visit(module)
-        for call, *_ in calls.found:
+    for name, _, calls in files():
+        for call, *_ in calls:
             fields = {keyword.arg for keyword in call.keywords}
             assert not fields & RESERVED, f"{name}:{call.lineno}: {fields & RESERVED}"
 

@@ -7,7 +7,6 @@ import shutil
 import signal
 import sqlite3
 import subprocess
-import sys
 import tempfile
 from contextlib import closing
 from pathlib import Path
@@ -29,23 +28,21 @@ from waguard.lab.standin import Policy, StandIn
 pytestmark = [pytest.mark.e2e, pytest.mark.chromium, pytest.mark.timeout(240)]
 
 
-def waguard(folder: Path, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-P", "-m", "waguard", *arguments],
-        cwd=folder,
-        env=os.environ | {"WAGUARD_BROWSER__SANDBOX": json.dumps(os.getuid() != 0)} | environment,
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
-
-
 async def run_waguard(daemon: Daemon, *arguments: str) -> subprocess.CompletedProcess[str]:
-    environ = os.environ | dict(daemon.settings)
+    return await waguard(daemon.folder, *arguments, **daemon.settings)
+
+
+async def waguard(
+    folder: Path, *arguments: str, **environment: str
+) -> subprocess.CompletedProcess[str]:
+    sandbox = {"WAGUARD_BROWSER__SANDBOX": json.dumps(os.getuid() != 0)}
     with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as errors:
         process = launcher().start(
-            arguments, folder=daemon.folder, environ=environ, log=out, errors=errors
+            arguments,
+            folder=folder,
+            environ=os.environ | sandbox | environment,
+            log=out,
+            errors=errors,
         )
         async with asyncio.timeout(DEADLINE):
             code = await process.wait()
@@ -73,7 +70,7 @@ async def test_who_is_second_in_a_folder_or_on_a_port_is_refused_and_hears_who_h
     port = daemon.base.rpartition(":")[2]
     with short_folder() as other:
         settings = {**daemon.settings, "WAGUARD_API__PORT": port}
-        second = await asyncio.to_thread(waguard, other, "run", **settings)
+        second = await waguard(other, "run", **settings)
     assert second.returncode == 4
     assert f"pid {daemon.process.pid}" in second.stderr
     assert second.stderr.count("\n") == 1
@@ -313,10 +310,10 @@ async def test_as_another_user_with_chromiums_own_sandbox(flavour: str) -> None:
         ("WAGUARD_API__KEY_FILE", "api.key_file"),
     ],
 )
-def test_a_path_that_cannot_be_used_is_one_line(key: str, said: str) -> None:
+async def test_a_path_that_cannot_be_used_is_one_line(key: str, said: str) -> None:
     with short_folder() as folder:
         (folder / "file").write_text("")
-        done = waguard(folder, "run", WAGUARD_API__PORT="0", **{key: "file/below"})
+        done = await waguard(folder, "run", WAGUARD_API__PORT="0", **{key: "file/below"})
     assert done.returncode == 2, done.stderr
     line = done.stderr.strip().splitlines()[-1]
     assert line.startswith(f"waguard: {said}: ")

@@ -41,11 +41,12 @@ pytestmark = pytest.mark.usefixtures("no_child_left", "earlier_children")
 # ---- how it ends ----
 
 
-@pytest.mark.parametrize("code", [0, 1, 10, 255])
-async def test_an_exit_code(run: Run, code: int) -> None:
-    process = await run(f"import sys; sys.exit({code})")
-    assert await ended(process) == code
-    assert gone(process.pid)
+async def test_an_exit_code(run: Run, subtests: pytest.Subtests) -> None:
+    for code in (0, 1, 10, 255):
+        with subtests.test(code=code):
+            process = await run(f"import sys; sys.exit({code})")
+            assert await ended(process) == code
+            assert gone(process.pid)
 
 
 async def test_an_exception_is_logged(run: Run, capfd: pytest.CaptureFixture[str]) -> None:
@@ -54,13 +55,16 @@ async def test_an_exception_is_logged(run: Run, capfd: pytest.CaptureFixture[str
     assert "RuntimeError: broken" in capfd.readouterr().err
 
 
-@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSEGV, signal.SIGTERM])
-async def test_a_signal_that_ends_a_fork_is_its_exit_code(run: Run, number: signal.Signals) -> None:
-    process = await run(
-        f"import os, resource; resource.setrlimit(resource.RLIMIT_CORE, (0, 0))\n"
-        f"os.kill(os.getpid(), {number:d})"
-    )
-    assert await ended(process) == -number
+async def test_a_signal_that_ends_a_fork_is_its_exit_code(
+    run: Run, subtests: pytest.Subtests
+) -> None:
+    for number in (signal.SIGKILL, signal.SIGSEGV, signal.SIGTERM):
+        with subtests.test(number=number):
+            process = await run(
+                f"import os, resource; resource.setrlimit(resource.RLIMIT_CORE, (0, 0))\n"
+                f"os.kill(os.getpid(), {number:d})"
+            )
+            assert await ended(process) == -number
 
 
 async def test_terminate_asks_the_worker_alone_and_kill_ends_its_group(

@@ -4,6 +4,7 @@ FILES="…" lists only what is found in these files.
 """
 
 import ast
+import functools
 import re
 import sys
 from collections.abc import Iterator, Sequence
@@ -48,6 +49,7 @@ def parts(name: str) -> list[str]:
     return [part.lower() for part in re.findall(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+", name)]
 
 
+@functools.cache
 def wrong_name(name: str, *, verb: bool = False) -> str | None:
     """The term that belongs in its place; ``verb``: it is a function's."""
     rules = glossary.names()
@@ -83,7 +85,9 @@ def defined(tree: ast.AST) -> Iterator[tuple[int, str, bool]]:
 def name_findings(file: str, text: str) -> Iterator[Finding]:
     """Names that a Python file defines, and its own and its folders' (by the file that makes them one)."""
     module = Path(file).parent.name if file.endswith("__init__.py") else Path(file).stem
-    for line, name, verb in [(0, module, False), *defined(ast.parse(text))]:
+    # most files have no such word at all, and need not be parsed
+    met = any(wrong_name(name, verb=True) for name in set(re.findall(r"\w+", text)))
+    for line, name, verb in [(0, module, False), *(defined(ast.parse(text)) if met else ())]:
         term = wrong_name(name, verb=verb)
         if term and (file, name) not in ALLOWED:
             yield Finding(file, line, name, term)

@@ -176,8 +176,8 @@ async def ready_database(
         await template.copy_to(folder / "waguard.db", *before)
         return f"sqlite+aiosqlite:///{folder / 'waguard.db'}"
     server: servers.Server = request.getfixturevalue(backend)
-    name = f"test_{next(_NUMBERS)}"
-    await template.copy_on(server, name, *before)
+    name = await template.ready_on(server, *before)
+    request.addfinalizer(lambda: template.is_over(server, name, *before))
     return server.url(name)
 
 

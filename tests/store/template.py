@@ -1,19 +1,28 @@
-"""Databases that are up to date already: a migration takes longer than most tests."""
+"""Databases that are up to date already: a migration takes longer than most tests, and a copy on a server longer
+than to empty one whose test is over."""
 
 import atexit
 import functools
 import shutil
 import tempfile
+from collections import defaultdict
 from collections.abc import Sequence
+from itertools import count
 from pathlib import Path
 from typing import Final
 
+from tests.store import emptying
 from tests.store.application import SqlApplication
 from tests.store.servers import Server
 from waguard.store.sql import SqlStore
 
-# by where they are and what the application had made before
-_MADE: Final = dict[tuple[str, tuple[str, ...]], str]()
+_Kind = tuple[str, tuple[str, ...]]
+"""Where they are, and what the application had made before."""
+_MADE: Final = dict[_Kind, str]()
+_FREE: Final = defaultdict[_Kind, list[str]](list)
+"""Databases of a server whose test is over."""
+_SHAPES: Final = dict[_Kind, list[str]]()
+_NUMBERS: Final = count(1)
 _COPIED: Final = dict[str, Sequence[str]]()
 """What makes the same in another database of a MariaDB, by the template's URL."""
 
@@ -26,6 +35,26 @@ async def copy_to(path: Path, *before: str) -> None:
         await _migrate(f"sqlite+aiosqlite:///{made}", before)
         _MADE["", before] = made
     shutil.copyfile(made, path)
+
+
+async def ready_on(server: Server, *before: str) -> str:
+    """The name of such a database of a server."""
+    kind = server.url(""), before
+    while _FREE[kind]:
+        name = _FREE[kind].pop()
+        if await emptying.emptied(server.url(name)) == _SHAPES[kind]:
+            return name
+        # else its test has altered it, or something still uses it
+    name = f"ready_{next(_NUMBERS)}"
+    await copy_on(server, name, *before)
+    if kind not in _SHAPES:
+        _SHAPES[kind] = await emptying.shape(server.url(name))
+    return name
+
+
+def is_over(server: Server, name: str, *before: str) -> None:
+    """The test that had it has ended: it is used again."""
+    _FREE[server.url(""), before].append(name)
 
 
 async def copy_on(server: Server, name: str, *before: str) -> None:

@@ -15,7 +15,7 @@ from sqlalchemy.exc import DBAPIError
 
 from tests.store import tables
 from tests.store.application import SqlApplication
-from tests.store.conftest import BACKENDS, new_database
+from tests.store.conftest import BACKENDS, new_database, ready_database
 from waguard.core.webhooks.stored import DROP_IN, Presence, StoredKey, Unknown
 from waguard.doctor.probes import stored as doctor
 from waguard.store.database import Database
@@ -84,6 +84,13 @@ class Receiver:
         assert isinstance(found, Unknown)
         assert isinstance(why, Unknown)
         return why.reason
+
+
+@pytest.fixture
+async def database(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """With the application's tables, and up to date."""
+    made = (*ACCOUNTS[request.param], *tables.CHATS[request.param])
+    return await ready_database(request.param, request, tmp_path, *made)
 
 
 @pytest.fixture
@@ -329,6 +336,7 @@ async def test_a_locked_table_is_unknown_and_delays_nothing_of_ours(receiver: Re
             written = 0
             while not waiting.done():
                 written += await store.set_desired("a", up=True) is not None
+                await asyncio.wait([waiting], timeout=0.05)
             assert written
             found = [it for it in await waiting if isinstance(it, Unknown)]
             assert len(found) == 20

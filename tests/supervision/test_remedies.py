@@ -85,7 +85,9 @@ def named() -> dict[str, list[str]]:
     """Every command that a text of the package names, and where."""
     found: dict[str, list[str]] = {}
     for path in sorted(PACKAGE.rglob("*.py")):
-        for text in sentences(ast.parse(path.read_text())):
+        if "`waguard" not in (source := path.read_text()):
+            continue
+        for text in sentences(ast.parse(source)):
             for command in commands(text):
                 found.setdefault(command, []).append(str(path.relative_to(PACKAGE)))
     return found

@@ -13,6 +13,7 @@ from sqlalchemy import (
     and_,
     cast,
     false,
+    inspect,
     literal,
     or_,
 )
@@ -88,17 +89,13 @@ def fit(table: Table, values: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def reflect(connection: Connection) -> Layout:
-    """Read the table's columns. Raises ``WaguardError`` where it cannot serve."""
+    """Read the table's columns, and nothing else of it. Raises ``WaguardError`` where it cannot serve."""
     try:
-        accounts = Table(
-            ACCOUNTS.name,
-            MetaData(),
-            autoload_with=connection,
-            resolve_fks=False,
-            listeners=[("column_reflect", _portable)],
-        )
+        found = inspect(connection).get_columns(ACCOUNTS.name)
     except NoSuchTableError:
         raise WaguardError("there is no such table") from None
+    columns = (Column(it["name"], _portable_type(it["name"], it["type"])) for it in found)
+    accounts = Table(ACCOUNTS.name, MetaData(), *columns)
     for name in NEEDED:
         if name not in accounts.c:
             raise WaguardError(
@@ -107,11 +104,6 @@ def reflect(connection: Connection) -> Layout:
                 remedy="run the application's migrations, or name another database in database.url",
             )
     return Layout(accounts, bytewise=connection.dialect.name in {"mysql", "mariadb"})
-
-
-def _portable(inspector: object, table: Table, column: dict[str, Any]) -> None:
-    del inspector, table
-    column["type"] = _portable_type(column["name"], column["type"])
 
 
 def _portable_type(name: str, found: TypeEngine[Any]) -> TypeEngine[Any]:
