@@ -28,7 +28,7 @@ def held(value: Any, mark: str, forms: set[str], depth: int = DEPTH) -> bool:
         found = mark in value
     elif isinstance(value, (bytes, bytearray, memoryview)):
         found = mark.encode() in bytes(value)
-    elif depth == 0 or isinstance(value, SCALARS):
+    elif depth == 0 or isinstance(value, (*SCALARS, type)):  # a class holds nothing
         return False
     else:
         # all of them: each may be another form
