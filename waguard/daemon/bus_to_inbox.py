@@ -19,6 +19,8 @@ async def feed(bus: Bus, inbox: Inbox, webhooks: ReadyWatch) -> None:
         async with bus.subscribe(last_id) as events:
             async for event in events:
                 last_id = event.id
+                if event.stored:
+                    continue
                 try:
                     _forward(event, inbox, webhooks)
                 except Exception:  # noqa: BLE001 - one event is lost, not those after it
@@ -29,7 +31,7 @@ async def feed(bus: Bus, inbox: Inbox, webhooks: ReadyWatch) -> None:
 
 def _forward(event: BusEvent, inbox: Inbox, webhooks: ReadyWatch) -> None:
     session_id = event.session_id
-    if not event.stored and event.event in delivery.EVENTS:
+    if event.event in delivery.EVENTS:
         if session_id and event.event == delivery.READY:
             webhooks.expect_ready(session_id)
 

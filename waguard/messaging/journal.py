@@ -14,8 +14,9 @@ from loguru import logger
 from waguard.core.messages.identity import People
 from waguard.core.messages.inbox import InboxRecord
 from waguard.core.messages.received_media import handle_of
+from waguard.core.metrics.tally import Tally
 from waguard.core.webhooks.pending import DeliveryResult, Hold
-from waguard.messaging.announcer import Announcer, CommitListener, Publish
+from waguard.messaging.announcer import Announcer, Publish
 from waguard.messaging.backlog import Backlog, JournalLimits
 from waguard.messaging.entries import entry_of, size_of, with_media_of, without_file
 from waguard.messaging.file_stage import FileStage, MediaWriter
@@ -42,6 +43,7 @@ class Journal:
         barred: Callable[[], bool] = lambda: False,
         marked: Callable[[InboxRecord], InboxRecord] = lambda record: record,
         limits: JournalLimits | None = None,
+        tally: Tally | None = None,
     ) -> None:
         limits = limits or JournalLimits()
         self.store = store
@@ -49,10 +51,11 @@ class Journal:
         self._base = base
         self._barred = barred
         self._marked = marked
-        self._announcer = Announcer(publish)
+        self.announcer = Announcer(publish, tally)
+        """Calls its listeners after each commit."""
         queue = WriteQueue()
         self._writer = GroupCommit(
-            store, queue, self._announcer, for_global=for_global, staged=lambda: len(self._stage)
+            store, queue, self.announcer, for_global=for_global, staged=lambda: len(self._stage)
         )
         writer = MediaWriter(files, deadline=limits.file_deadline)
         self._stage = FileStage(writer, self._writer.add, base=base)
@@ -66,10 +69,6 @@ class Journal:
         """Store what still waits, if the database takes it at once."""
         await self._stage.close()
         await self._writer.close()
-
-    def subscribe(self, listener: CommitListener) -> None:
-        """From now on it is called after each commit."""
-        self._announcer.subscribe(listener)
 
     @property
     def failing(self) -> bool:
