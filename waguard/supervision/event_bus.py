@@ -53,20 +53,17 @@ class Bus:
             stored=stored,
         )
         self.published[event] += 1
-        self._remember(happened)
+        count = _characters(data)
+        self._past.append((happened, count))
+        self._characters += count
+        while len(self._past) > (PROMISED if self._characters > CHARACTERS else REPLAYED):
+            self._characters -= self._past.popleft()[1]
         for queue in list(self._listeners):
             if queue.qsize() < self._queue_limit:
                 queue.put_nowait(happened)
             else:
                 self._end(queue)
         return happened
-
-    def _remember(self, event: BusEvent) -> None:
-        count = _characters(event.data)
-        self._past.append((event, count))
-        self._characters += count
-        while len(self._past) > (PROMISED if self._characters > CHARACTERS else REPLAYED):
-            self._characters -= self._past.popleft()[1]
 
     @property
     def closed(self) -> bool:
