@@ -170,7 +170,7 @@ async def test_one_is_shown_replayed_and_discarded(api: Api) -> None:
     assert reported["body"] == {"event": "message_received", "data": {"n": 1}}
     assert (await api.call("DELETE", f"{DEAD}/{first}")).status == 200
     assert (await api.call("POST", f"{DEAD}/{second}/replay")).json()["replayed"] == 1
-    [waiting] = await api.database.messages.pending(GLOBAL, after=0, limit=10)
+    [waiting], _ = await api.database.messages.pending(GLOBAL, after=0, limit=10)
     assert waiting.event_id == "id1"
     for method, path in (
         ("GET", f"{DEAD}/{first}"),
@@ -186,7 +186,7 @@ async def test_all_are_replayed_also_more_than_are_taken_at_once(api: Api) -> No
     await letters(api, 500)
     assert (await api.call("POST", f"{DEAD}/replay")).json()["replayed"] == 500
     assert (await api.call("POST", f"{DEAD}/replay")).json()["replayed"] == 0
-    waiting = await api.database.messages.pending(GLOBAL, after=0, limit=1_000)
+    waiting, _ = await api.database.messages.pending(GLOBAL, after=0, limit=1_000)
     assert [item.event_id for item in waiting] == [f"id{number}" for number in range(500)]
 
 
@@ -218,7 +218,7 @@ async def test_one_without_a_receiver_is_not_replayed_and_it_is_said(api: Api) -
 async def test_dead_letters_can_be_asked_for_by_state(api: Api) -> None:
     first, second = await letters(api, 2)
     assert await api.database.messages.replay(first, first, [GLOBAL])
-    [item] = await api.database.messages.pending(GLOBAL, after=0, limit=9)
+    [item], _ = await api.database.messages.pending(GLOBAL, after=0, limit=9)
     unsure = DeliveryResult(id=item.id, attempts=1, error="unsure", cause=Cause.UNCERTAIN)
     await api.database.messages.write([], [unsure])
     reported = (await api.call("GET", f"{DEAD}?state=uncertain")).json()["dead"]

@@ -86,7 +86,8 @@ class Gateway:
         return await self.journal.flushed(10.0) and await self.webhooks.drain(10.0)
 
     async def pending(self, endpoint: str = GLOBAL) -> list[Pending]:
-        return await self.store.messages.pending(endpoint, after=0, limit=100_000)
+        found, _ = await self.store.messages.pending(endpoint, after=0, limit=100_000)
+        return found
 
     async def dead(self) -> list[DeadLetter]:
         return await self.store.messages.dead()

@@ -68,8 +68,8 @@ def on_phone(message_id: str = M, session: str = "a") -> Entry:
 
 async def queued(store: SqlStore) -> list[tuple[str, Any]]:
     """By id: the event, and the status that it queues."""
-    found = await store.messages.pending(GLOBAL, after=0, limit=1_000)
-    reported = [msgspec.json.decode(one.body or b"") for one in found]
+    _, bodies = await store.messages.pending(GLOBAL, after=0, limit=1_000)
+    reported = [msgspec.json.decode(body) for body in bodies.values()]
     return [(one["event"], one["data"].get("ack_level")) for one in reported]
 
 

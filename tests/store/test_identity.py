@@ -66,11 +66,8 @@ def acks(chat: str, level: int, stem: str = "A", reader: str = "") -> tuple[Inbo
 
 async def first_id(store: SqlStore) -> list[dict[str, Any]]:
     """What is queued, in order: the event, and its data."""
-    found = await store.messages.pending(GLOBAL, after=0, limit=1_000)
-    bodies = [json.loads(one.body or b"") for one in found]
-    for one, body in zip(found, bodies, strict=True):
-        body["partition"] = one.partition
-    return bodies
+    found, bodies = await store.messages.pending(GLOBAL, after=0, limit=1_000)
+    return [json.loads(bodies[one.id]) | {"partition": one.partition} for one in found]
 
 
 async def received(store: SqlStore) -> list[tuple[str, str, str | None]]:

@@ -226,7 +226,7 @@ async def queue(it: Upgraded) -> list[tuple[int, str, str]]:
     """The received messages that wait for their delivery: all, in order, each once."""
     found: list[tuple[int, str, str]] = []
     after = 0
-    while some := await it.store.messages.pending(GLOBAL, after=after, limit=5_000):
+    while some := (await it.store.messages.pending(GLOBAL, after=after, limit=5_000))[0]:
         after = some[-1].id
         found += [
             (one.id, one.event_id, one.partition) for one in some if one.event == "message_received"

@@ -170,8 +170,8 @@ class MessageStore(Undecryptables, FilesNamed, DeferredFiles, Protocol):
         limit: int,
         partition: tuple[str, str] | None = None,
         until: int | None = None,
-    ) -> list[Pending]:
-        """What is to be delivered there, by id, which is the order of the writes.
+    ) -> tuple[list[Pending], dict[int, bytes]]:
+        """What is to be delivered there, by id, which is the order of the writes; and the bodies of those that are small.
 
         ``partition``: of this session and partition only; ``until``: no higher ids.
         """

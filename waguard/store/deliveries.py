@@ -73,7 +73,7 @@ class SqlDeliveries:
         limit: int,
         partition: tuple[str, str] | None = None,
         until: int | None = None,
-    ) -> list[Pending]:
+    ) -> tuple[list[Pending], dict[int, bytes]]:
         own = DELIVERIES.c
         query = _NEXT.where(own.endpoint == endpoint, own.id > after).limit(limit)
         if partition is not None:
@@ -81,8 +81,10 @@ class SqlDeliveries:
         if until is not None:
             query = query.where(own.id <= until)
         async with self._database.reading() as (connection, _):
-            found = await connection.execute(query)
-            return [Pending(**row._asdict()) for row in found]
+            rows = [row._asdict() for row in await connection.execute(query)]
+        bodies = {row["id"]: row.pop("body") for row in rows}
+        small = {number: body for number, body in bodies.items() if body is not None}
+        return [Pending(**row) for row in rows], small
 
     async def body(self, number: int) -> bytes | None:
         async with self._database.reading() as (connection, _):
