@@ -25,8 +25,8 @@ from waguard.core.webhooks.row_gate import Known
 from waguard.host.clock import SystemClock
 from waguard.host.files.media import MediaFolder
 from waguard.messaging.backlog import JournalLimits
-from waguard.messaging.entries import of_event
 from waguard.messaging.journal import Journal
+from waguard.messaging.records import of_event
 from waguard.messaging.stored import StoredMessages
 from waguard.messaging.timings import WEBHOOK, WebhookTimings
 from waguard.messaging.webhooks import endpoint_queue

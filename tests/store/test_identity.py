@@ -7,7 +7,6 @@ import pytest
 
 from tests.store.application import SqlApplication
 from tests.store.conftest import BACKENDS, Wall, endpoints_of, usually_sqlite
-from tests.store.test_derived_events import entry
 from tests.store.test_outbox import draft, find
 from waguard.core.messages.inbox import InboxRecord
 from waguard.core.messages.send_states import State
@@ -32,9 +31,9 @@ AT = 1_732_233_000.0
 
 async def accept(store: SqlStore, *some: tuple[InboxRecord, ...]) -> tuple[bool, ...]:
     """Store it in one transaction, as the journal does; what was news."""
-    entries = [entry(one) for received in some for one in received]
-    written = await store.messages.write(entries, for_global=EVENTS)
-    assert len(written.received) == len(entries)
+    records = [one for received in some for one in received]
+    written = await store.messages.write(records, for_global=EVENTS)
+    assert len(written.received) == len(records)
     return written.news
 
 

@@ -6,7 +6,7 @@ from loguru import logger
 
 from waguard.core.messages.inbox import InboxRecord
 from waguard.core.webhooks import delivery
-from waguard.messaging.entries import of_event
+from waguard.messaging.records import of_event
 from waguard.ports.bus import BusEvent
 from waguard.ports.inbox import Inbox, ReadyWatch
 from waguard.supervision.event_bus import Bus

@@ -18,12 +18,12 @@ from waguard.core.metrics.tally import Tally
 from waguard.core.webhooks.pending import DeliveryResult, Hold
 from waguard.messaging.announcer import Announcer, Publish
 from waguard.messaging.backlog import Backlog, JournalLimits
-from waguard.messaging.entries import entry_of, size_of, with_media_of, without_file
 from waguard.messaging.file_stage import FileStage, MediaWriter
 from waguard.messaging.group_commit import GroupCommit
+from waguard.messaging.records import size_of, with_media_of, without_file
 from waguard.messaging.write_queue import Keep, Put, Save, WriteQueue
 from waguard.ports.inbox import MediaStore, Stored
-from waguard.ports.messages import Entry, MessageStore
+from waguard.ports.messages import MessageStore
 from waguard.ports.outbox import NewMessage, StateUpdate, Withdrawal
 
 
@@ -115,7 +115,7 @@ class Journal:
     # ---- the inbox ----
 
     def put(self, received: Sequence[InboxRecord], stored: Stored) -> None:
-        """See ``ports.inbox.Inbox``. Encoded at once: what is stored is what was said then."""
+        """See ``ports.inbox.Inbox``."""
         if self.full and received:
             logger.error(
                 "not stored: too much waits for the database",
@@ -124,17 +124,18 @@ class Journal:
                 kind=str(received[0].kind),
             )
             return
-        entries = tuple(self._encoded(self._marked(one)) for one in received)
+        records = tuple(self._about_its_file(self._marked(one)) for one in received)
         self._writer.expect()
-        self._stage.put(Put(entries, stored, size_of(entries)))
+        self._stage.put(Put(records, stored, size_of(records)))
 
-    def _encoded(self, received: InboxRecord) -> Entry:
-        if received.file and not self.backlog.has_room_for(len(received.file.content)):
-            return entry_of(without_file(received, "too much waits for the database"))
-        if received.deferred:
-            name = handle_of(received.session_id, received.deferred.message_id)
-            received = with_media_of(received, url=f"{self._base}/api/media/{name}")
-        return entry_of(received)
+    def _about_its_file(self, record: InboxRecord) -> InboxRecord:
+        """The record with what is known of its file already."""
+        if record.file and not self.backlog.has_room_for(len(record.file.content)):
+            return without_file(record, "too much waits for the database")
+        if record.deferred:
+            name = handle_of(record.session_id, record.deferred.message_id)
+            return with_media_of(record, url=f"{self._base}/api/media/{name}")
+        return record
 
     @property
     def full(self) -> bool:

@@ -6,6 +6,7 @@ from collections import Counter, deque
 from collections.abc import AsyncIterator, Mapping
 from typing import Any, Final
 
+from waguard.core.text.length import characters
 from waguard.ports.bus import BusEvent
 from waguard.ports.clock import Clock
 
@@ -53,7 +54,7 @@ class Bus:
             stored=stored,
         )
         self.published[event] += 1
-        count = _characters(data)
+        count = characters(data)
         self._past.append((happened, count))
         self._characters += count
         while len(self._past) > (PROMISED if self._characters > CHARACTERS else REPLAYED):
@@ -101,16 +102,3 @@ class Bus:
             yield event
         while (come := await queue.get()) is not None:
             yield come
-
-
-def _characters(value: object) -> int:
-    """How long all texts within are, in characters."""
-    match value:
-        case str():
-            return len(value)
-        case Mapping():
-            return sum(map(_characters, value.values()))
-        case list() | tuple():
-            return sum(map(_characters, value))
-        case _:
-            return 0
