@@ -131,7 +131,9 @@ class GroupCommit:
         self._rest_if_empty()
 
     async def _write(self, batch: Batch) -> None:
-        received, results, outgoing = batch.received, batch.results, batch.outgoing
+        received = [record for put in batch.puts for record in put.records]
+        results = [save.result for save in batch.saves]
+        outgoing = [item for keep in batch.keeps for item in keep.items]
         written = Written(news=(), endpoints=frozenset())
         if received or results or outgoing:
             written = await self._store.write(

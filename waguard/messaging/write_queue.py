@@ -81,21 +81,6 @@ class Batch:
     def __len__(self) -> int:
         return len(self.keeps) + len(self.puts) + len(self.saves)
 
-    @property
-    def received(self) -> list[InboxRecord]:
-        """The records of all puts."""
-        return [record for put in self.puts for record in put.records]
-
-    @property
-    def results(self) -> list[DeliveryResult | Hold]:
-        """The results of all saves."""
-        return [save.result for save in self.saves]
-
-    @property
-    def outgoing(self) -> list[NewMessage | StateUpdate | Withdrawal]:
-        """The messages of all keeps."""
-        return [item for keep in self.keeps for item in keep.items]
-
     def succeed(self, written: Written) -> None:
         """Those who wait for keeps and saves have their results."""
         kept = iter(written.kept)

@@ -208,11 +208,15 @@ async def write(
     return tuple(kept)
 
 
-def keep_last(connection: Connection, draft: NewMessage, now: float) -> int:
-    """Insert a message; its new id. Nothing may follow in this transaction: it may be committed already."""
+def keep(connection: Connection, draft: NewMessage, now: float, *, is_last: bool = False) -> int:
+    """Insert a message; its new id. ``is_last``: nothing may follow in this transaction, for it may be committed
+    already."""
     _free_key(connection, draft)
-    commit_with_next(connection)
-    return _insert(connection, draft, now)
+    if is_last:
+        commit_with_next(connection)
+    done = connection.execute(_INSERT, _values(draft, now))
+    assert done.inserted_primary_key  # noqa: S101 - an insert of one row has one
+    return int(done.inserted_primary_key[0])
 
 
 def _bulk_of(item: NewMessage | StateUpdate | Withdrawal) -> str | None:
@@ -224,23 +228,12 @@ async def _write(
 ) -> int:
     match item:
         case NewMessage():
-            return await connection.run_sync(_keep, item, now)
+            return await connection.run_sync(keep, item, now)
         case StateUpdate():
             return await _move(connection, item, now)
         case Withdrawal(message_id):
             same = _OWN.message_id == storable(message_id)
             return (await connection.execute(delete(OUTBOX).where(same, _UNSENT))).rowcount
-
-
-def _keep(connection: Connection, draft: NewMessage, now: float) -> int:
-    _free_key(connection, draft)
-    return _insert(connection, draft, now)
-
-
-def _insert(connection: Connection, draft: NewMessage, now: float) -> int:
-    done = connection.execute(_INSERT, _values(draft, now))
-    assert done.inserted_primary_key  # noqa: S101 - an insert of one row has one
-    return int(done.inserted_primary_key[0])
 
 
 def _keep_bulk(

@@ -178,19 +178,15 @@ class Intake:
         # by the ids that we sent them under, which are not always the page's
         if acked := [ack_of(one)[0] for one in news if one.kind is Kind.ACK and ack_of(one)[1]]:
             self._acked(acked, None)
-        self._record_phone_use(news)
+        # what the outbox has sent is no news
+        if written := [
+            one.at for one in news if one.kind is Kind.SENT and one.ref and phone_of(one.ref[1])
+        ]:
+            self.phone_used_at = max(*written, self.phone_used_at or 0.0)
         messages = [one for one in news if one.kind is Kind.MESSAGE]
         self._deaf.backfilled(sum(one.backfilled for one in messages))
         if messages:
             self._touch()
-
-    def _record_phone_use(self, news: Iterable[InboxRecord]) -> None:
-        """What the outbox has sent is no news."""
-        written = [
-            one.at for one in news if one.kind is Kind.SENT and one.ref and phone_of(one.ref[1])
-        ]
-        if written:
-            self.phone_used_at = max(*written, self.phone_used_at or 0.0)
 
     def _touch(self) -> None:
         now = self._ctx.clock.monotonic()
