@@ -9,7 +9,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Any, Final
 
-DEPTH: Final = 5
+DEPTH: Final = 9  # a text of a message of an event of a record of a put of a batch
 WIDTH: Final = 50  # entries of a list or dictionary that are looked at
 SCALARS: Final = (int, float, bool, type(None))
 FOLDER: Final = os.environ.get("WALK_STEPS", "")

@@ -44,7 +44,7 @@ class Backlog:
 
     @property
     def bytes(self) -> int:
-        """Of the texts and files that wait."""
+        """Bytes of the files that wait, and characters of their records."""
         return self._queue.bytes + self._stage.bytes
 
     @property

@@ -236,7 +236,7 @@ def _queued(
     waiting: Collection[str],
     now: float,
 ) -> Iterable[dict[str, Any]]:
-    """Its webhooks, encoded once for all their receivers."""
+    """The record's webhooks, encoded once for all receivers."""
     pending = {"state": "pending", "cause": None, "last_error": None, "died_at": None}
     state = unidentified.parked(now) if one.key in waiting else pending
     receivers = ((GLOBAL, for_global), (one.session_id, own.get(one.session_id, ())))

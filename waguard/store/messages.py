@@ -104,7 +104,8 @@ class SqlMessages(SqlDeliveries, SqlDeadLetters, SqlEndpoints, SqlUndecryptables
         now = self._database.wall()
         sessions = dict.fromkeys(one.session_id for one in received)
         people = await self._people.of_all(connection, sessions)
-        learned = await self._people.learn(connection, received, now)
+        acquainted = [one for one in received if one.kind is Kind.PEOPLE]
+        learned = await self._people.learn(connection, acquainted, now)
         identified = await unidentified.queue_known(connection, learned, people, now)
         given, waiting = await naming.named(connection, received, people)
         reported = derived_events.reported_by(outgoing)
@@ -112,7 +113,8 @@ class SqlMessages(SqlDeliveries, SqlDeadLetters, SqlEndpoints, SqlUndecryptables
         direct = derived_events.direct_in(outgoing)
         also = DerivedEvents(connection, known, direct, now)
         await also.read(given, reported)
-        remembered = await self._undecryptable.remember(connection, given, people, now)
+        unread = [one for one in given if one.kind is Kind.UNDECRYPTABLE]
+        remembered = await self._undecryptable.remember(connection, unread, people, now)
         await self._undecryptable.resolve(connection, given, people)
         news = tuple(also.is_news(one) or (one.session_id, one.key) in remembered for one in given)
         fresh = [
@@ -120,13 +122,13 @@ class SqlMessages(SqlDeliveries, SqlDeadLetters, SqlEndpoints, SqlUndecryptables
             for one, is_news in zip(given, news, strict=True)
             if is_news and one.kind is not Kind.UNDECRYPTABLE
         ]
-        await readers.record(connection, given)
-        await outbox.apply_acks(connection, fresh, now)
-        await outbox.claim(connection, fresh)
+        await readers.record(connection, [one for one in given if one.kind is Kind.ACK])
+        await outbox.apply_acks(connection, [one for one in fresh if one.kind is Kind.ACK], now)
+        await outbox.claim(connection, [one for one in fresh if one.kind is Kind.SESSION])
         made = await also.make(fresh, reported)
         if rows := [inbox.row(one, now) for one in (*made, *fresh)]:
             await connection.execute(insert(INBOX), rows)
-        await deferred_files.remember(connection, fresh, now)
+        await deferred_files.remember(connection, [one for one in fresh if one.deferred], now)
         queued = await deliveries.queue(connection, also.in_order(fresh), for_global, waiting, now)
         return Written(
             news=news,

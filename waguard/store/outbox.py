@@ -23,7 +23,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from waguard.core.messages.inbox import InboxRecord, Kind
+from waguard.core.messages.inbox import InboxRecord
 from waguard.core.messages.news import NOT_SENT
 from waguard.core.messages.send_states import (
     ACTIONS,
@@ -303,11 +303,11 @@ async def _move(connection: AsyncConnection, move: StateUpdate, now: float) -> i
     return 0
 
 
-async def claim(connection: AsyncConnection, received: Sequence[InboxRecord]) -> None:
+async def claim(connection: AsyncConnection, of_sessions: Sequence[InboxRecord]) -> None:
     """What belongs to no number yet is the first one's that its session is paired with."""
     paired = [
         {"session": one.session_id, "number": phone}
-        for one in received
+        for one in of_sessions
         if one.events[0].event == "session_ready"
         if (phone := number_of(one.events[0].data.get("phone_number")))
     ]
@@ -317,14 +317,10 @@ async def claim(connection: AsyncConnection, received: Sequence[InboxRecord]) ->
         await connection.execute(theirs.values(phone=bindparam("number")), paired)
 
 
-async def apply_acks(
-    connection: AsyncConnection, received: Sequence[InboxRecord], now: float
-) -> None:
-    """Move what the acks among ``received`` are about."""
+async def apply_acks(connection: AsyncConnection, acks: Sequence[InboxRecord], now: float) -> None:
+    """Move what they are about."""
     by_state: dict[State, list[dict[str, Any]]] = {}
-    for one in received:
-        if one.kind is not Kind.ACK:
-            continue
+    for one in acks:
         ack = one.events[0].data["ack_level"] - 1
         if state := by_ack(ack):
             about = {

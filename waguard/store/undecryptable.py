@@ -63,7 +63,7 @@ class Remembered:
         whatever state, or that the inbox has, is none; under whatever id."""
         fresh: dict[tuple[str, str], dict[str, Any]] = {}
         for one in received:
-            if one.kind is not Kind.UNDECRYPTABLE or one.ref is None:
+            if one.ref is None:
                 continue
             known = message_aliases(one.ref[1], people[one.session_id])
             if not await _is_known(connection, one.session_id, known):

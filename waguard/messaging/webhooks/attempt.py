@@ -87,7 +87,7 @@ class Bodies:
             self._kept.update(found)
 
     def drop(self, number: int) -> None:
-        """Its webhook was tried: until the next try it may wait for long."""
+        """The webhook was tried: until the next try it may wait for long."""
         self._kept.pop(number, None)
 
 

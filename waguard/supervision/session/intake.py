@@ -1,5 +1,6 @@
 """What a worker reports that must not be lost, on its way to the inbox and to the trail."""
 
+import functools
 from collections.abc import Callable, Coroutine, Iterable, Sequence
 from pathlib import Path
 from typing import Any, Final
@@ -85,7 +86,7 @@ class Intake:
             return
         received = self._received(event)
         # also what is not stored waits its turn: an acknowledgement covers all before it
-        self._ctx.inbox.put(received, lambda news: self._on_stored(link, event.seq, news))
+        self._ctx.inbox.put(received, functools.partial(self._on_stored, link, event.seq))
 
     def left_with(self, link: WorkerLink) -> bool:
         """Whether the worker has to say again, on another line, what was not taken on this one."""
