@@ -9,7 +9,7 @@ from waguard.messaging.webhooks.attempt import Bodies
 from waguard.ports.messages import MessageStore
 
 AWAY = NotYet("it is not connected")
-FEW = MemoryWindow(read=2)
+FEW = MemoryWindow(partition=2)
 
 
 class Bench:

@@ -79,7 +79,7 @@ class Bodies:
     def keep(self, found: Mapping[int, bytes], queue: Queue) -> None:
         """Keep what was read for the queue, where it has room; what it has forgotten meanwhile goes, and what is held."""
         held = sum(map(len, queue.held.values()))
-        if len(self._kept) > queue.count - held + queue.window.read:
+        if len(self._kept) > queue.count - held + queue.window.partition:
             goes_on = (it for it in queue.partitions.values() if it.held_since is None)
             there = {item.id for it in goes_on for item in it.waiting}
             self._kept = {number: self._kept[number] for number in self._kept.keys() & there}
